@@ -1,0 +1,9 @@
+//! How the agent is wired, started and stopped: the only place that knows every room.
+
+use std::process::ExitCode;
+
+/// Runs the program: configuration, log, runtime, agent.
+#[must_use]
+pub fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

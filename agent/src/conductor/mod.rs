@@ -1,0 +1,1 @@
+//! What the agent says unasked: lookup, inspection, heartbeats.

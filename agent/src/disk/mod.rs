@@ -1,0 +1,1 @@
+//! Shaping disks: tables, metadata, boot entries.

@@ -1,0 +1,258 @@
+//! Why a command failed, in the classes that Ironic knows.
+//!
+//! The names, codes and sentences are the Python agent's: the conductor shows `details`, or
+//! else `message`, and looks at `kind` in a few cases (`TypeError`, `VersionMismatch`).
+
+use std::fmt;
+
+/// The error classes of the agent API, named as Ironic sees them in `command_error.type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// Unspecific.
+    Rest,
+    /// The command's name is malformed or unknown.
+    InvalidCommand,
+    /// The command's arguments are wrong; nothing was started.
+    InvalidCommandParams,
+    /// A command failed for a reason of no other class.
+    CommandExecution,
+    /// The hardware managers are not those that Ironic planned with.
+    VersionMismatch,
+    /// A clean step failed.
+    Cleaning,
+    /// A deploy step failed.
+    Deployment,
+    /// A service step failed.
+    Servicing,
+    /// The image is not what it claims to be or must not be used.
+    InvalidImage,
+    /// The image could not be fetched.
+    ImageDownload,
+    /// Fetching the image took too long.
+    ImageDownloadTimeout,
+    /// The image is not the one that was asked for.
+    ImageChecksum,
+    /// The image could not be written.
+    ImageWrite,
+    /// The machine did not reboot or power off.
+    SystemReboot,
+    /// No disk or partition fits.
+    DeviceNotFound,
+    /// A block device failed.
+    BlockDevice,
+    /// A block device could not be erased.
+    BlockDeviceErase,
+    /// Software RAID failed.
+    SoftwareRaid,
+    /// The clock could not be set.
+    ClockSync,
+    /// The device holds something that must not be erased.
+    ProtectedDevice,
+    /// No such file system.
+    FileSystemNotSupported,
+    /// No hardware manager is left.
+    HardwareManagerNotFound,
+    /// No hardware manager offers this step.
+    HardwareManagerMethodNotFound,
+    /// A hardware manager is set up wrongly.
+    HardwareManagerConfiguration,
+    /// The step does not fit this hardware.
+    IncompatibleHardwareMethod,
+    /// Inspection failed.
+    Inspection,
+}
+
+impl FailureKind {
+    /// The class name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The HTTP-like status code on the wire.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        self.row().1
+    }
+
+    /// The fixed sentence on the wire; `None` for the classes whose message is their details.
+    #[must_use]
+    pub fn message(self) -> Option<&'static str> {
+        self.row().2
+    }
+
+    /// Whether a command that fails like this before it starts is refused and not recorded.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Self::InvalidCommand | Self::InvalidCommandParams)
+    }
+
+    fn row(self) -> (&'static str, i32, Option<&'static str>) {
+        match self {
+            Self::Rest => ("RESTError", 500, Some("An error occurred")),
+            Self::InvalidCommand => ("InvalidCommandError", 400, Some("Invalid command")),
+            Self::InvalidCommandParams => (
+                "InvalidCommandParamsError",
+                400,
+                Some("Invalid command parameters"),
+            ),
+            Self::CommandExecution => (
+                "CommandExecutionError",
+                500,
+                Some("Command execution failed"),
+            ),
+            Self::VersionMismatch => (
+                "VersionMismatch",
+                409,
+                Some("Hardware managers version mismatch, reload agent with correct version"),
+            ),
+            Self::Cleaning => ("CleaningError", 500, Some("Clean step failed")),
+            Self::Deployment => ("DeploymentError", 500, Some("Deploy step failed")),
+            Self::Servicing => ("ServicingError", 500, Some("Service step failed")),
+            Self::InvalidImage => (
+                "InvalidImage",
+                500,
+                Some("The provided image is not valid for use"),
+            ),
+            Self::ImageDownload => ("ImageDownloadError", 500, Some("Error downloading image")),
+            Self::ImageDownloadTimeout => (
+                "ImageDownloadTimeoutError",
+                408,
+                Some("Image download timeout"),
+            ),
+            Self::ImageChecksum => (
+                "ImageChecksumError",
+                500,
+                Some("Error verifying image checksum"),
+            ),
+            Self::ImageWrite => (
+                "ImageWriteError",
+                500,
+                Some("Error writing image to device"),
+            ),
+            Self::SystemReboot => ("SystemRebootError", 500, Some("Error rebooting system")),
+            Self::DeviceNotFound => (
+                "DeviceNotFound",
+                404,
+                Some("Error finding the disk or partition device to deploy the image onto"),
+            ),
+            Self::BlockDevice => (
+                "BlockDeviceError",
+                500,
+                Some("Block device caused unknown error"),
+            ),
+            Self::BlockDeviceErase => (
+                "BlockDeviceEraseError",
+                500,
+                Some("Error erasing block device"),
+            ),
+            Self::SoftwareRaid => (
+                "SoftwareRAIDError",
+                500,
+                Some("Software RAID caused unknown error"),
+            ),
+            Self::ClockSync => ("ClockSyncError", 500, Some("Error syncing system clock")),
+            Self::ProtectedDevice => ("ProtectedDeviceError", 500, None),
+            Self::FileSystemNotSupported => ("FileSystemNotSupported", 500, None),
+            Self::HardwareManagerNotFound => (
+                "HardwareManagerNotFound",
+                500,
+                Some("No valid HardwareManager found"),
+            ),
+            Self::HardwareManagerMethodNotFound => (
+                "HardwareManagerMethodNotFound",
+                500,
+                Some("No HardwareManager found to handle method"),
+            ),
+            Self::HardwareManagerConfiguration => (
+                "HardwareManagerConfigurationError",
+                500,
+                Some("Hardware manager configuration error"),
+            ),
+            Self::IncompatibleHardwareMethod => (
+                "IncompatibleHardwareMethodError",
+                500,
+                Some("HardwareManager method is not compatible with hardware"),
+            ),
+            Self::Inspection => ("InspectionError", 500, Some("Error during inspection")),
+        }
+    }
+}
+
+/// Why a command failed: a class, and what happened this time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The class.
+    pub kind: FailureKind,
+    /// What happened and what to do about it, for the operator. Never a secret.
+    pub details: String,
+    /// The external program that failed, without arguments.
+    pub program: Option<String>,
+    /// Its exit status, unless it was killed, timed out or did not start.
+    pub exit_status: Option<i32>,
+    /// The end of its standard error, at most 1 KiB.
+    pub stderr_tail: String,
+}
+
+impl Failure {
+    /// A failure in which no external program had a part.
+    #[must_use]
+    pub fn new(kind: FailureKind, details: impl Into<String>) -> Self {
+        Self {
+            kind,
+            details: details.into(),
+            program: None,
+            exit_status: None,
+            stderr_tail: String::new(),
+        }
+    }
+
+    /// A failure of class `CommandExecutionError`.
+    #[must_use]
+    pub fn execution(details: impl Into<String>) -> Self {
+        Self::new(FailureKind::CommandExecution, details)
+    }
+
+    /// The sentence of the class, or the details where a class has none.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        self.kind.message().unwrap_or(&self.details)
+    }
+}
+
+/// `<message>: <details>`, the form in which the Python agent prints its errors.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind.message() {
+            Some(message) => write!(f, "{message}: {}", self.details),
+            None => f.write_str(&self.details),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn displays_like_the_python_agent() {
+        let cases = [
+            (
+                Failure::new(
+                    FailureKind::InvalidCommandParams,
+                    "Image is missing 'id' field.",
+                ),
+                "Invalid command parameters: Image is missing 'id' field.",
+            ),
+            (
+                Failure::new(FailureKind::ProtectedDevice, "Protected VMFS"),
+                "Protected VMFS",
+            ),
+        ];
+        for (failure, text) in cases {
+            assert_eq!(failure.to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Who should act: hardware managers, ranked.

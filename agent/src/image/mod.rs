@@ -1,0 +1,1 @@
+//! Bytes: fetch, verify, decode, write.

@@ -1,0 +1,4 @@
+//! What this machine is. Read only: every file is types, `parse(&str)` and a thin `probe`.
+
+pub mod block;
+pub mod node;

@@ -1,0 +1,158 @@
+//! What a running command may say and hear: progress, milestones, cancellation.
+//!
+//! Every room that works long takes a `&Task`. Progress is latest-wins and may be reported
+//! as often as the worker likes; milestones are kept and numbered by whoever listens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+
+/// Where a long command stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// What is being done, one word: `fetch`, `write_image`, `erase`.
+    pub phase: &'static str,
+    /// Units done; bytes unless `unit` says otherwise.
+    pub done: u64,
+    /// Units in all, when known.
+    pub total: Option<u64>,
+    /// Units per second over the last seconds.
+    pub rate: u64,
+    /// Time left at this rate, when known.
+    pub remaining: Option<Duration>,
+    /// What is counted; empty means bytes.
+    pub unit: &'static str,
+    /// What is worked on, for example `/dev/sda`.
+    pub subject: String,
+}
+
+/// Something that happened once, for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A phase of the command ended.
+    Phase(String),
+    /// Something to know that is no failure.
+    Warning(String),
+}
+
+/// The worker's end of a running command. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Task {
+    progress: watch::Sender<Option<Progress>>,
+    notes: mpsc::UnboundedSender<Note>,
+    cancel: CancellationToken,
+    reason: Arc<std::sync::Mutex<Option<String>>>,
+}
+
+/// The listener's end of a running command.
+#[derive(Debug)]
+pub struct TaskListener {
+    /// The latest progress.
+    pub progress: watch::Receiver<Option<Progress>>,
+    /// Notes in their order.
+    pub notes: mpsc::UnboundedReceiver<Note>,
+}
+
+impl Task {
+    /// A task and the end that listens to it.
+    #[must_use]
+    pub fn new() -> (Self, TaskListener) {
+        let (progress, progress_receiver) = watch::channel(None);
+        let (notes, notes_receiver) = mpsc::unbounded_channel();
+        let task = Self {
+            progress,
+            notes,
+            cancel: CancellationToken::new(),
+            reason: Arc::default(),
+        };
+        (
+            task,
+            TaskListener {
+                progress: progress_receiver,
+                notes: notes_receiver,
+            },
+        )
+    }
+
+    /// A task that nobody listens to.
+    #[must_use]
+    pub fn detached() -> Self {
+        Self::new().0
+    }
+
+    /// Replaces the latest progress.
+    pub fn progress(&self, progress: Progress) {
+        self.progress.send_replace(Some(progress));
+    }
+
+    /// Notes the end of a phase.
+    pub fn phase(&self, text: impl Into<String>) {
+        // A listener that is gone has nothing to learn.
+        let _ = self.notes.send(Note::Phase(text.into()));
+    }
+
+    /// Notes something to know that is no failure.
+    pub fn warn(&self, text: impl Into<String>) {
+        let _ = self.notes.send(Note::Warning(text.into()));
+    }
+
+    /// Asks the worker to stop as soon as it safely can.
+    pub fn cancel(&self, reason: impl Into<String>) {
+        if let Ok(mut slot) = self.reason.lock() {
+            slot.get_or_insert(reason.into());
+        }
+        self.cancel.cancel();
+    }
+
+    /// Completes when the worker is asked to stop.
+    pub async fn cancelled(&self) {
+        self.cancel.cancelled().await;
+    }
+
+    /// Whether the worker is asked to stop.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    /// The failure of a worker that stopped because it was asked to.
+    #[must_use]
+    pub fn cancellation(&self) -> Failure {
+        let reason = self.reason.lock().ok().and_then(|slot| slot.clone());
+        Failure::execution(format!(
+            "The command was cancelled: {}",
+            reason.as_deref().unwrap_or("no reason was given")
+        ))
+    }
+
+    /// `Err` with [`Task::cancellation`] once the worker is asked to stop.
+    ///
+    /// # Errors
+    /// The cancellation as a failure.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.is_cancelled() {
+            Err(self.cancellation())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_reason_of_a_cancellation_stands() {
+        let task = Task::detached();
+        assert_eq!(task.check(), Ok(()));
+        task.cancel("deadline");
+        task.cancel("operator");
+        let failure = task.check().unwrap_err();
+        assert_eq!(failure.details, "The command was cancelled: deadline");
+    }
+}

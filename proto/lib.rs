@@ -1,0 +1,21 @@
+//! The protocol of ironic-agent, generated from `proto/ironic/agent/v1`.
+//!
+//! [`v1::command_service_server::CommandService`] is served by the agent and called by the
+//! shim or by an orchestrator. [`v1::conductor_service_server::ConductorService`] is served
+//! by the shim or by an orchestrator and called by the agent. The documents are the
+//! `.proto` files; this crate holds no logic.
+
+/// Messages and services of package `ironic.agent.v1`.
+#[allow(
+    missing_docs,
+    clippy::all,
+    reason = "generated from the documented .proto files"
+)]
+pub mod v1 {
+    tonic::include_proto!("ironic.agent.v1");
+}
+
+/// The serialised `google.protobuf.FileDescriptorSet` of this package and its imports,
+/// without comments: what server reflection serves.
+pub const FILE_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/descriptor_set.bin"));

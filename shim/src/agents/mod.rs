@@ -1,0 +1,1 @@
+//! The agents that this shim knows, and how to reach them.

@@ -1,0 +1,1 @@
+//! The machines' door: the gRPC `ConductorService`.

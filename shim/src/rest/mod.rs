@@ -1,0 +1,1 @@
+//! The conductor's door: the REST API of ironic-python-agent.

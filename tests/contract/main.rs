@@ -1,0 +1,3 @@
+//! Contract tests: both programs, their wire, and the house they live in.
+
+mod wire;
