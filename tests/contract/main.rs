@@ -1,3 +1,4 @@
 //! Contract tests: both programs, their wire, and the house they live in.
 
+mod house;
 mod wire;

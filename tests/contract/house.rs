@@ -1,0 +1,295 @@
+//! The house stands by machine and not by memory: who may import whom, which crates may
+//! appear where, how long a file may be.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rooms of the agent and the rooms that each may import. `config`, `failure` and `task` are
+/// plain data that every room may use.
+const AGENT: &[(&str, &[&str])] = &[
+    ("main", &["app"]),
+    ("app", &["*"]),
+    (
+        "rpc",
+        &[
+            "commands",
+            "conductor",
+            "steps",
+            "hardware",
+            "machine",
+            "logs",
+        ],
+    ),
+    ("conductor", &["inspect", "hardware", "machine", "system"]),
+    (
+        "commands",
+        &[
+            "steps", "inspect", "hardware", "image", "disk", "machine", "logs", "system",
+        ],
+    ),
+    ("steps", &["hardware", "machine", "logs", "system"]),
+    ("inspect", &["hardware", "machine", "logs", "system"]),
+    ("hardware", &["image", "disk", "machine", "logs", "system"]),
+    ("image", &["disk", "machine", "system"]),
+    ("disk", &["machine", "system"]),
+    ("machine", &["system"]),
+    ("logs", &["machine", "system"]),
+    ("system", &[]),
+    ("task", &[]),
+    ("config", &[]),
+    ("failure", &[]),
+];
+const AGENT_FREE: &[&str] = &["config", "failure", "task"];
+
+/// Rooms of the shim, likewise.
+const SHIM: &[(&str, &[&str])] = &[
+    ("main", &["app"]),
+    ("app", &["*"]),
+    ("rest", &["agents"]),
+    ("relay", &["agents", "ironic", "rest"]),
+    ("agents", &[]),
+    ("ironic", &["tls", "discover"]),
+    ("advertise", &["ironic", "tls"]),
+    ("discover", &[]),
+    ("tls", &[]),
+];
+
+/// A crate or path, and the places (path prefixes below a package) that may name it.
+const CONFINED: &[(&str, &str, &[&str])] = &[
+    ("agent", "tonic", &["src/rpc", "src/app"]),
+    ("agent", "prost", &["src/rpc", "src/app"]),
+    ("agent", "ironic_agent_protocol", &["src/rpc", "src/app"]),
+    ("agent", "rustix", &["src/system"]),
+    ("agent", "reqwest", &["src/system"]),
+    ("agent", "clap", &["src/config", "src/app"]),
+    ("shim", "tonic", &["src/relay", "src/agents", "src/app"]),
+    (
+        "shim",
+        "prost",
+        &["src/relay", "src/agents", "src/app", "src/rest/parameters"],
+    ),
+    ("shim", "reqwest", &["src/ironic", "src/advertise"]),
+    ("shim", "axum", &["src/rest"]),
+    ("shim", "hyper", &["src/rest"]),
+];
+
+/// Lines of a file without its tests; more is a sign of two questions in one file.
+const LONGEST_FILE: usize = 600;
+
+fn package(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Every source file below a folder: path relative to the package, and its code without tests.
+fn sources(name: &str) -> Vec<(String, String)> {
+    let root = package(name);
+    let mut found = Vec::new();
+    let mut folders = vec![root.join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let relative = path
+                    .strip_prefix(&root)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
+                if relative.ends_with("/tests.rs") || relative.contains("/tests/") {
+                    continue;
+                }
+                found.push((relative, without_tests(&fs::read_to_string(&path).unwrap())));
+            }
+        }
+    }
+    found.sort();
+    assert!(found.len() > 3, "the sources of {name} were not found");
+    found
+}
+
+/// Tests stand at the foot of a file. What follows a `#[cfg(test)]` module that opens at
+/// column 0 is theirs.
+fn without_tests(text: &str) -> String {
+    let foot = text
+        .match_indices("\n#[cfg(test)]\n")
+        .map(|(at, _)| at)
+        .find(|at| {
+            text[*at..]
+                .lines()
+                .skip(2)
+                .any(|line| line.starts_with("mod tests"))
+        })
+        .unwrap_or(text.len());
+    let code = text[..foot]
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    code.collect::<Vec<_>>().join("\n")
+}
+
+/// The room of a file: the first name below `src`.
+fn room(path: &str) -> &str {
+    let below = path.strip_prefix("src/").unwrap();
+    below.split(['/', '.']).next().unwrap()
+}
+
+/// The rooms that a text names after `crate::`, also within braces.
+fn named_rooms(text: &str) -> BTreeSet<String> {
+    let mut rooms = BTreeSet::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 1;
+            let mut name = String::new();
+            for character in group.chars() {
+                match character {
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    _ => {}
+                }
+                if depth == 1 && (character == ',' || character == ':') || depth == 0 {
+                    if character != ':' || !name.is_empty() {
+                        rooms.extend(identifier(&name));
+                    }
+                    name = if character == ':' {
+                        "-".into()
+                    } else {
+                        String::new()
+                    };
+                } else if depth == 1 {
+                    name.push(character);
+                }
+                if depth == 0 {
+                    break;
+                }
+            }
+        } else {
+            rooms.extend(identifier(rest));
+        }
+    }
+    rooms
+}
+
+fn identifier(text: &str) -> Option<String> {
+    let text = text.trim_start();
+    let end = text
+        .find(|c: char| !(c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit()))
+        .unwrap_or(text.len());
+    // A capital after it: a type re-exported at the root, which belongs to no room.
+    (end > 0).then(|| text[..end].to_owned())
+}
+
+fn misplaced_imports(name: &str, table: &[(&str, &[&str])], free: &[&str]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (path, code) in sources(name) {
+        let room = room(&path);
+        if room == "lib" {
+            continue;
+        }
+        let Some((_, allowed)) = table.iter().find(|(known, _)| *known == room) else {
+            wrong.push(format!(
+                "{name}/{path}: room `{room}` is not in the import table"
+            ));
+            continue;
+        };
+        for imported in named_rooms(&code) {
+            let known = table.iter().any(|(other, _)| *other == imported);
+            let fine = imported == room
+                || !known
+                || allowed.contains(&"*")
+                || allowed.contains(&imported.as_str())
+                || free.contains(&imported.as_str());
+            if !fine {
+                wrong.push(format!(
+                    "{name}/{path}: `{room}` must not import `{imported}`"
+                ));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn rooms_import_only_what_the_table_allows() {
+    let mut wrong = misplaced_imports("agent", AGENT, AGENT_FREE);
+    wrong.extend(misplaced_imports("shim", SHIM, &[]));
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn crates_stay_in_their_rooms() {
+    let mut wrong = Vec::new();
+    for (name, confined, places) in CONFINED {
+        for (path, code) in sources(name) {
+            let names_it = code.match_indices(&format!("{confined}::")).any(|(at, _)| {
+                !code[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':')
+            });
+            if names_it && !places.iter().any(|place| path.starts_with(place)) {
+                wrong.push(format!("{name}/{path}: `{confined}` belongs to {places:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn unsafe_code_stays_in_system() {
+    for (path, code) in sources("agent") {
+        let has = code.contains("unsafe {") || code.contains("unsafe fn");
+        assert!(
+            !has || path.starts_with("src/system/"),
+            "agent/{path} holds unsafe code"
+        );
+    }
+    for (path, code) in sources("shim") {
+        assert!(!code.contains("unsafe {"), "shim/{path} holds unsafe code");
+    }
+}
+
+#[test]
+fn files_answer_one_question() {
+    let long: Vec<_> = ["agent", "shim"]
+        .iter()
+        .flat_map(|name| {
+            sources(name)
+                .into_iter()
+                .map(move |(path, code)| (name, path, code))
+        })
+        .map(|(name, path, code)| (format!("{name}/{path}"), code.lines().count()))
+        .filter(|(_, lines)| *lines > LONGEST_FILE)
+        .collect();
+    assert!(long.is_empty(), "too long without tests: {long:?}");
+}
+
+#[test]
+fn no_drawer_is_called_utils() {
+    for name in ["agent", "shim"] {
+        for (path, _) in sources(name) {
+            let drawer = ["util", "helper", "common", "misc"]
+                .iter()
+                .any(|word| path.contains(word));
+            assert!(!drawer, "{name}/{path}: name the room by what it answers");
+        }
+    }
+}
+
+mod the_scanner_itself {
+    use super::{identifier, named_rooms, without_tests};
+
+    #[test]
+    fn finds_rooms_in_every_form_of_import() {
+        let text = "use crate::disk::table;\nuse crate::{image::{self, Hash}, task::Task, failure};\nlet x = crate::steps::go();";
+        let rooms: Vec<_> = named_rooms(text).into_iter().collect();
+        assert_eq!(rooms, ["disk", "failure", "image", "steps", "task"]);
+        assert_eq!(identifier("Config"), None);
+    }
+
+    #[test]
+    fn leaves_out_tests_and_comments() {
+        let text =
+            "use a;\n// crate::no\nfn f() {}\n\n#[cfg(test)]\nmod tests {\n use crate::x;\n}\n";
+        assert_eq!(without_tests(text), "use a;\nfn f() {}");
+    }
+}
