@@ -1,0 +1,54 @@
+# ironic-agent: see README.md. `make help` lists the targets.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+TRIPLE := x86_64-unknown-linux-gnu
+export AGENT ?= $(CURDIR)/target/$(TRIPLE)/release/ironic-agent
+export SHIM ?= $(CURDIR)/target/$(TRIPLE)/release/ironic-shim
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: build
+build: ## Build both static binaries
+	cargo build --release --locked
+
+.PHONY: test
+test: lint unit differential ironic ## Everything, from the fastest ring to the slowest
+
+.PHONY: tools
+tools:
+	.ci/tools
+
+.PHONY: lint
+lint: tools ## Format, clippy, protocol lint, licences and sources
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cd proto && ../target/tools/node_modules/.bin/buf lint
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo deny --log-level error check licenses bans sources
+
+.PHONY: unit
+unit: ## Unit, property and contract tests
+	cargo test --workspace --locked
+
+.PHONY: differential
+differential: build ## The same requests to the Python agent and to ours
+	tests/differential/run
+
+.PHONY: ramdisk
+ramdisk: build ## target/ramdisk/kernel and target/ramdisk/initramfs
+	ramdisk/build
+
+.PHONY: ironic
+ironic: ramdisk ## A real Ironic deploys a virtual machine
+	tests/ironic/run
+
+.PHONY: demo
+demo: ramdisk ## The main job on real input, with a live timeline
+	tests/ironic/demo
+
+.PHONY: bench
+bench: build ## Ours beside the Python agent, in one run
+	tests/bench/run
