@@ -1,8 +1,20 @@
 //! The verbs. Everything is an enum before it gets here; nothing dispatches on strings.
+//!
+//! An `Order` comes in from `rpc`; the engine admits it by the rules of the queue, runs the
+//! verb as a task, keeps the record and answers whoever waits.
+//! One file per extension of Ironic holds the verbs themselves; each is an
+//! `async fn(&Workplace, &Task, arguments) -> Result<Value, Failure>`.
 
 use serde_json::{Map, Value};
 
 use crate::steps::Phase;
+
+pub mod plan;
+pub mod standby;
+pub mod workplace;
+
+pub use plan::{Plan, PlannedAction};
+pub use workplace::{NodeMemory, Workplace};
 
 /// A JSON object.
 pub type Object = Map<String, Value>;
@@ -23,7 +35,7 @@ pub enum Command {
     ExecuteStep(Box<ExecuteStep>),
     /// Writes an image to the root device.
     PrepareImage {
-        /// Ironic's `image_info`.
+        /// Ironic's `image_info`; empty when it was not sent.
         image_info: Object,
         /// URL or inline config drive.
         configdrive: Option<String>,
@@ -37,18 +49,7 @@ pub enum Command {
     /// Answers what the last image write left behind.
     GetPartitionUuids,
     /// Makes the firmware boot what was written.
-    InstallBootloader {
-        /// UUID of the root file system, or the disk identifier.
-        root_uuid: String,
-        /// UUID of the EFI system partition.
-        efi_system_part_uuid: Option<String>,
-        /// UUID of the PReP partition.
-        prep_boot_part_uuid: Option<String>,
-        /// `uefi` or `bios`.
-        target_boot_mode: String,
-        /// Overrides the configuration.
-        ignore_bootloader_failure: Option<bool>,
-    },
+    InstallBootloader(InstallBootloader),
     /// Gathers logs.
     CollectSystemLogs,
     /// Answers the inventory.
@@ -75,4 +76,19 @@ pub struct ExecuteStep {
     pub version: Option<Value>,
     /// Further named arguments; the step's own `args` win.
     pub arguments: Object,
+}
+
+/// Arguments of [`Command::InstallBootloader`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallBootloader {
+    /// UUID of the root file system, or the disk identifier; may be empty.
+    pub root_uuid: String,
+    /// UUID of the EFI system partition.
+    pub efi_system_part_uuid: Option<String>,
+    /// UUID of the PReP partition.
+    pub prep_boot_part_uuid: Option<String>,
+    /// `uefi` or `bios`.
+    pub target_boot_mode: String,
+    /// Overrides the configuration.
+    pub ignore_bootloader_failure: Option<bool>,
 }
