@@ -6,11 +6,19 @@
 
 use std::sync::Arc;
 
+pub mod disk;
+pub mod fetch;
+pub mod power;
 pub mod process;
 pub mod root;
+pub mod simulation;
 
+pub use disk::{Disk, DiskError, Disks};
+pub use fetch::Fetch;
+pub use power::{Power, PowerAction};
 pub use process::{Cmd, Output, Run, RunError};
 pub use root::Root;
+pub use simulation::Simulation;
 
 /// The handles through which the agent touches the machine. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -19,15 +27,32 @@ pub struct System {
     pub run: Arc<dyn Run>,
     /// Where `/proc`, `/sys`, `/etc` and `/run` are found.
     pub root: Root,
+    /// Opens disks for writing.
+    pub disks: Arc<dyn Disks>,
+    /// Gets URLs.
+    pub fetch: Arc<dyn Fetch>,
+    /// Reboots and powers off.
+    pub power: Arc<dyn Power>,
+    /// Set when this machine is only simulated: where its disks are.
+    pub simulation: Option<Simulation>,
 }
 
 impl System {
     /// The real machine.
     #[must_use]
     pub fn linux() -> Self {
+        let run: Arc<dyn Run> = Arc::new(process::Programs);
+        let root = Root::new("/");
         Self {
-            run: Arc::new(process::Programs),
-            root: Root::new("/"),
+            disks: Arc::new(disk::LinuxDisks),
+            fetch: Arc::new(fetch::HttpFetch),
+            power: Arc::new(power::MachinePower {
+                run: Arc::clone(&run),
+                root: root.clone(),
+            }),
+            simulation: None,
+            run,
+            root,
         }
     }
 }

@@ -1,0 +1,182 @@
+//! Getting a document or an image from a URL, as a stream.
+//!
+//! One request, no retries: whoever calls knows whether trying again makes sense, and has
+//! [`FetchError::is_temporary`] to tell.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use thiserror::Error;
+
+mod http;
+mod trust;
+
+pub use http::HttpFetch;
+
+/// Gets URLs.
+pub trait Fetch: fmt::Debug + Send + Sync {
+    /// Sends one GET and waits for the head of the answer, whatever its status is.
+    fn open(&self, request: Request) -> BoxFuture<'_, Result<Response, FetchError>>;
+}
+
+/// One GET.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// `http://` or `https://`.
+    pub url: String,
+    /// Who we are to the server.
+    pub credentials: Option<Credentials>,
+    /// Ways around and through a firewall.
+    pub proxies: Proxies,
+    /// Whom to trust.
+    pub tls: Tls,
+    /// How long connecting, the head of the answer and each piece of the body may take.
+    /// Zero means no limit.
+    pub patience: Duration,
+    /// Ask for the rest of something whose beginning is here already.
+    pub rest: Option<Rest>,
+}
+
+/// The rest of a body: `Range`, and `If-Range` when there is something to compare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rest {
+    /// The first byte wanted.
+    pub offset: u64,
+    /// The validator of the first answer, so that pieces of two documents never mix.
+    pub validator: Option<String>,
+}
+
+/// What goes into `Authorization`. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// User and password.
+    Basic {
+        /// User.
+        user: String,
+        /// Password.
+        password: String,
+    },
+    /// The whole value of the header, for example `Bearer ...`.
+    Header(String),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}
+
+/// Proxies; where none is given, those of the environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// URL of the proxy for `http://`.
+    pub http: Option<String>,
+    /// URL of the proxy for `https://`.
+    pub https: Option<String>,
+    /// Comma-separated hosts and domains that are reached directly.
+    pub except: Option<String>,
+}
+
+/// Whom to trust and how to prove who we are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Accept every certificate.
+    pub insecure: bool,
+    /// PEM file of trusted authorities; else the system's bundle, else Mozilla's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM files of our certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Refuse everything below TLS 1.3.
+    pub only_1_3: bool,
+    /// IANA or OpenSSL names of the accepted TLS 1.2 cipher suites; empty means the default.
+    pub cipher_suites: Vec<String>,
+}
+
+/// The head of an answer, and its body to come.
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// Length of this body in bytes, if the server says.
+    pub length: Option<u64>,
+    /// A strong `ETag`, else `Last-Modified`: what identifies this version of the document.
+    pub validator: Option<String>,
+    /// Of a partial answer: the first byte, and the length of the whole if known.
+    pub part: Option<(u64, Option<u64>)>,
+    /// The headers as text, for error messages.
+    pub headers: String,
+    /// The body. A stall or a broken connection is an error item, and the last one.
+    pub body: BoxStream<'static, Result<Bytes, FetchError>>,
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("length", &self.length)
+            .field("part", &self.part)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no answer, or not all of it. The texts name the URL without its query,
+/// which may hold a signature.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FetchError {
+    /// The request cannot be made at all.
+    #[error("{url} cannot be requested: {reason}")]
+    Request {
+        /// The URL.
+        url: String,
+        /// What is wrong with it, or with the settings.
+        reason: String,
+    },
+    /// No connection.
+    #[error("could not connect to {url}: {reason}")]
+    Connect {
+        /// The URL.
+        url: String,
+        /// What the network said.
+        reason: String,
+    },
+    /// The server's certificate or TLS version is not acceptable.
+    #[error(
+        "the TLS handshake with {url} failed: {reason} (see the options cafile, insecure and tls_min_version, and the clock)"
+    )]
+    Tls {
+        /// The URL.
+        url: String,
+        /// What TLS said.
+        reason: String,
+    },
+    /// Nothing came for too long.
+    #[error("{url} sent nothing for {} s", patience.as_secs_f64())]
+    Stalled {
+        /// The URL.
+        url: String,
+        /// The limit.
+        patience: Duration,
+    },
+    /// The connection broke, or the body was shorter than announced.
+    #[error("the answer of {url} broke off: {reason}")]
+    Broken {
+        /// The URL.
+        url: String,
+        /// What the network said.
+        reason: String,
+    },
+}
+
+impl FetchError {
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Request { .. } | Self::Tls { .. } => false,
+            Self::Connect { .. } | Self::Stalled { .. } | Self::Broken { .. } => true,
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! [`Fetch`] over HTTP.
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, StreamExt, unfold};
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue,
+    IF_RANGE, LAST_MODIFIED, RANGE,
+};
+use reqwest::{NoProxy, Proxy, Url, redirect};
+
+use super::{Credentials, Fetch, FetchError, Proxies, Request, Response, trust};
+
+/// More redirects than this lead nowhere.
+const REDIRECTS: usize = 10;
+
+/// HTTP and HTTPS by reqwest and rustls.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpFetch;
+
+impl Fetch for HttpFetch {
+    fn open(&self, request: Request) -> BoxFuture<'_, Result<Response, FetchError>> {
+        Box::pin(open(request))
+    }
+}
+
+async fn open(request: Request) -> Result<Response, FetchError> {
+    let parsed = Url::parse(&request.url);
+    let url = parsed.as_ref().map_or_else(|_| "the URL".to_owned(), shown);
+    let invalid = |reason: String| FetchError::Request {
+        url: url.clone(),
+        reason,
+    };
+    let target = parsed.map_err(|error| invalid(error.to_string()))?;
+    if !matches!(target.scheme(), "http" | "https") {
+        return Err(invalid(format!(
+            "the scheme {} is not supported, use http or https",
+            target.scheme()
+        )));
+    }
+    let headers = headers(&request).map_err(&invalid)?;
+    let tls = trust::client_config(&request.tls).map_err(|error| invalid(error.to_string()))?;
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .http1_only()
+        // The header Authorization does not follow to another host: reqwest drops it.
+        .redirect(redirect::Policy::limited(REDIRECTS))
+        .tcp_nodelay(true);
+    for proxy in proxies(&request.proxies).map_err(|error| invalid(chain(&error)))? {
+        builder = builder.proxy(proxy);
+    }
+    let client = builder.build().map_err(|error| invalid(chain(&error)))?;
+
+    let mut call = client.get(target).headers(headers);
+    if let Some(Credentials::Basic { user, password }) = &request.credentials {
+        call = call.basic_auth(user, Some(password));
+    }
+    let stalled = FetchError::Stalled {
+        url: url.clone(),
+        patience: request.patience,
+    };
+    let answer = within(request.patience, call.send())
+        .await
+        .ok_or_else(|| stalled.clone())?
+        .map_err(|error| failed_to_open(&error, &url))?;
+
+    let head = answer.headers();
+    if let Some(encoding) = head.get(CONTENT_ENCODING)
+        && encoding != "identity"
+    {
+        return Err(invalid(format!(
+            "the server encodes the body ({encoding:?}) although it was asked not to"
+        )));
+    }
+    Ok(Response {
+        status: answer.status().as_u16(),
+        length: answer.content_length(),
+        validator: validator(head),
+        part: head
+            .get(CONTENT_RANGE)
+            .and_then(|value| value.to_str().ok())
+            .and_then(part),
+        headers: format!("{head:?}"),
+        body: body(answer, url, stalled, request.patience),
+    })
+}
+
+fn headers(request: &Request) -> Result<HeaderMap, String> {
+    let value = |name: &str, text: &str| {
+        HeaderValue::from_str(text).map_err(|_| format!("{name} holds characters no header can"))
+    };
+    let mut headers = HeaderMap::new();
+    // The checksum is that of the file, so it must come as it is.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if let Some(Credentials::Header(text)) = &request.credentials {
+        let mut header = value("the authorization", text)?;
+        header.set_sensitive(true);
+        headers.insert(AUTHORIZATION, header);
+    }
+    if let Some(rest) = &request.rest {
+        headers.insert(RANGE, value("Range", &format!("bytes={}-", rest.offset))?);
+        if let Some(validator) = &rest.validator {
+            headers.insert(IF_RANGE, value("If-Range", validator)?);
+        }
+    }
+    Ok(headers)
+}
+
+fn proxies(wanted: &Proxies) -> reqwest::Result<Vec<Proxy>> {
+    let mut wanted = wanted.clone();
+    if wanted.http.is_none() && wanted.https.is_none() {
+        if wanted.except.is_none() {
+            // reqwest reads the environment by itself when it is given no proxy.
+            return Ok(Vec::new());
+        }
+        wanted.http = from_environment("http_proxy");
+        wanted.https = from_environment("https_proxy");
+    }
+    let except = wanted.except.as_deref().and_then(NoProxy::from_string);
+    let http = wanted.http.map(Proxy::http);
+    let https = wanted.https.map(Proxy::https);
+    http.into_iter()
+        .chain(https)
+        .map(|proxy| Ok(proxy?.no_proxy(except.clone())))
+        .collect()
+}
+
+fn from_environment(name: &str) -> Option<String> {
+    [name.to_owned(), name.to_uppercase(), "all_proxy".to_owned()]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|url| !url.is_empty()))
+}
+
+/// `Content-Range: bytes 100-199/200`: the first byte, and the whole length unless it is `*`.
+fn part(value: &str) -> Option<(u64, Option<u64>)> {
+    let (range, whole) = value.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, _) = range.split_once('-')?;
+    Some((first.trim().parse().ok()?, whole.trim().parse().ok()))
+}
+
+fn validator(head: &HeaderMap) -> Option<String> {
+    let text = |name| Some(head.get(name)?.to_str().ok()?.to_owned());
+    text(ETAG)
+        // A weak tag stands for equivalent documents, not for equal bytes.
+        .filter(|tag| !tag.starts_with("W/"))
+        .or_else(|| text(LAST_MODIFIED))
+}
+
+fn body(
+    answer: reqwest::Response,
+    url: String,
+    stalled: FetchError,
+    patience: std::time::Duration,
+) -> BoxStream<'static, Result<Bytes, FetchError>> {
+    let pieces = unfold(Some(answer), move |answer| {
+        let (url, stalled) = (url.clone(), stalled.clone());
+        async move {
+            let mut answer = answer?;
+            let piece = match within(patience, answer.chunk()).await {
+                Some(Ok(Some(piece))) => return Some((Ok(piece), Some(answer))),
+                Some(Ok(None)) => return None,
+                Some(Err(error)) => Err(FetchError::Broken {
+                    url,
+                    reason: chain(&error),
+                }),
+                None => Err(stalled),
+            };
+            Some((piece, None))
+        }
+    });
+    pieces.boxed()
+}
+
+/// `None` when it took longer than `patience`.
+async fn within<F: Future>(patience: std::time::Duration, work: F) -> Option<F::Output> {
+    if patience.is_zero() {
+        Some(work.await)
+    } else {
+        tokio::time::timeout(patience, work).await.ok()
+    }
+}
+
+fn failed_to_open(error: &reqwest::Error, url: &str) -> FetchError {
+    let (url, reason) = (url.to_owned(), chain(error));
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        // An I/O error hides what it wraps from the chain of sources.
+        let hidden = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(|error| error.get_ref())
+            .is_some_and(|inner| inner.is::<rustls::Error>());
+        if hidden || cause.is::<rustls::Error>() {
+            return FetchError::Tls { url, reason };
+        }
+        source = cause.source();
+    }
+    if error.is_builder() || error.is_redirect() {
+        FetchError::Request { url, reason }
+    } else if error.is_connect() {
+        FetchError::Connect { url, reason }
+    } else {
+        FetchError::Broken { url, reason }
+    }
+}
+
+/// A URL as it may be shown: without user, password, query and fragment.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Setting nothing fails only for URLs that cannot hold a user.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
+}
+
+/// An error with its causes; reqwest's own text stops at the first. The URL stays out: it
+/// may hold secrets and is named beside this text.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let part = cause.to_string();
+        // Wrappers repeat the words of what they wrap.
+        if !text.ends_with(&part) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&part);
+        }
+        source = cause.source();
+    }
+    if text.is_empty() {
+        text = "the request failed".to_owned();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_secrets() {
+        let url = Url::parse("https://me:word@host/a/image.raw?sig=abc#x").unwrap();
+        assert_eq!(shown(&url), "https://host/a/image.raw");
+    }
+
+    #[test]
+    fn content_range_is_read() {
+        assert_eq!(part("bytes 100-199/200"), Some((100, Some(200))));
+        assert_eq!(part("bytes 0-0/*"), Some((0, None)));
+        assert_eq!(part("pages 1-2/3"), None);
+        assert_eq!(part("bytes */200"), None);
+    }
+
+    #[test]
+    fn only_a_strong_validator_counts() {
+        let mut head = HeaderMap::new();
+        assert_eq!(validator(&head), None);
+        head.insert(ETAG, HeaderValue::from_static("W/\"1\""));
+        assert_eq!(validator(&head), None);
+        head.insert(LAST_MODIFIED, HeaderValue::from_static("yesterday"));
+        assert_eq!(validator(&head).as_deref(), Some("yesterday"));
+        head.insert(ETAG, HeaderValue::from_static("\"1\""));
+        assert_eq!(validator(&head).as_deref(), Some("\"1\""));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_requested_says_why_and_is_not_temporary() {
+        for (url, why) in [
+            ("ftp://host/image", "ftp"),
+            ("no url", "relative URL"),
+            ("http://", "empty host"),
+        ] {
+            let request = Request {
+                url: url.into(),
+                ..Request::default()
+            };
+            let error = HttpFetch.open(request).await.unwrap_err();
+            assert!(error.to_string().contains(why), "{error}");
+            assert!(!error.is_temporary());
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_listening_is_a_connection_error() {
+        // A port that was just free.
+        let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let request = Request {
+            url: format!("http://{address}/image?token=secret"),
+            ..Request::default()
+        };
+        let error = HttpFetch.open(request).await.unwrap_err();
+        assert!(matches!(error, FetchError::Connect { .. }), "{error:?}");
+        assert!(error.is_temporary());
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}

@@ -1,0 +1,209 @@
+//! Whom HTTPS trusts: rustls with ring, authorities from a file or built in.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use thiserror::Error;
+
+use super::Tls;
+
+/// Where distributions keep their bundle; a ramdisk may have none.
+const SYSTEM_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// What is wrong with the TLS settings.
+#[derive(Debug, Error)]
+pub(super) enum InvalidTls {
+    #[error("cafile {}: {reason}", path.display())]
+    Authorities { path: PathBuf, reason: String },
+    #[error("certfile {} or keyfile {}: {reason}", certificate.display(), key.display())]
+    Identity {
+        certificate: PathBuf,
+        key: PathBuf,
+        reason: String,
+    },
+    #[error("tls_cipher_suites: {0} names no TLS 1.2 suite that is known here")]
+    CipherSuites(String),
+    #[error("TLS cannot be set up: {0}")]
+    Library(#[from] rustls::Error),
+}
+
+/// The settings as rustls wants them.
+pub(super) fn client_config(tls: &Tls) -> Result<ClientConfig, InvalidTls> {
+    let provider = Arc::new(provider(tls)?);
+    let versions: &[_] = if tls.only_1_3 {
+        &[&rustls::version::TLS13]
+    } else {
+        &[&rustls::version::TLS13, &rustls::version::TLS12]
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)?;
+    let builder = if tls.insecure {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+    } else {
+        builder.with_root_certificates(authorities(tls.ca_file.as_deref())?)
+    };
+    let Some((certificate, key)) = &tls.identity else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let invalid = |reason: String| InvalidTls::Identity {
+        certificate: certificate.clone(),
+        key: key.clone(),
+        reason,
+    };
+    let chain = certificates(certificate).map_err(&invalid)?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| invalid(error.to_string()))?;
+    builder
+        .with_client_auth_cert(chain, secret)
+        .map_err(|error| invalid(error.to_string()))
+}
+
+fn provider(tls: &Tls) -> Result<CryptoProvider, InvalidTls> {
+    let mut provider = rustls::crypto::ring::default_provider();
+    if !tls.cipher_suites.is_empty() {
+        provider.cipher_suites.retain(|suite| {
+            // OpenSSL's list rules TLS 1.2 only; TLS 1.3 has no weak suites.
+            suite.tls13().is_some()
+                || tls
+                    .cipher_suites
+                    .iter()
+                    .any(|name| is_named(suite.suite(), name))
+        });
+        if !tls.only_1_3
+            && provider
+                .cipher_suites
+                .iter()
+                .all(|suite| suite.tls13().is_some())
+        {
+            return Err(InvalidTls::CipherSuites(tls.cipher_suites.join(", ")));
+        }
+    }
+    Ok(provider)
+}
+
+/// Compares IANA's name (`TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`) with either that or
+/// OpenSSL's (`ECDHE-RSA-AES128-GCM-SHA256`).
+fn is_named(suite: CipherSuite, name: &str) -> bool {
+    let plain = |text: &str| text.replace(['_', '-'], "").to_uppercase();
+    let iana = suite.as_str().unwrap_or_default();
+    let name = plain(name);
+    plain(iana) == name || {
+        let openssl = iana
+            .trim_start_matches("TLS_")
+            .replace("_WITH_", "_")
+            // OpenSSL leaves out the hash that ChaCha implies.
+            .replace("CHACHA20_POLY1305_SHA256", "CHACHA20_POLY1305");
+        plain(&openssl) == name
+    }
+}
+
+fn authorities(file: Option<&Path>) -> Result<RootCertStore, InvalidTls> {
+    let path = file.unwrap_or_else(|| Path::new(SYSTEM_BUNDLE));
+    if file.is_none() && !path.exists() {
+        return Ok(RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        });
+    }
+    let invalid = |reason: String| InvalidTls::Authorities {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut store = RootCertStore::empty();
+    // Bundles hold a few certificates that no library accepts; those are left out.
+    let (added, _) = store.add_parsable_certificates(certificates(path).map_err(&invalid)?);
+    if added == 0 {
+        return Err(invalid("it holds no usable certificate".to_owned()));
+    }
+    Ok(store)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| error.to_string())
+}
+
+/// Accepts every certificate, for `insecure`; signatures are still checked.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cipher_suites_are_known_by_both_names() {
+        let suite = CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256;
+        assert!(is_named(suite, "ECDHE-RSA-AES128-GCM-SHA256"));
+        assert!(is_named(suite, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"));
+        assert!(!is_named(suite, "ECDHE-RSA-AES256-GCM-SHA384"));
+    }
+
+    #[test]
+    fn wrong_settings_name_the_option() {
+        let missing = Tls {
+            ca_file: Some("/nonexistent/ca.pem".into()),
+            ..Tls::default()
+        };
+        let unknown = Tls {
+            cipher_suites: vec!["ROT13".into()],
+            ..Tls::default()
+        };
+        let identity = Tls {
+            insecure: true,
+            identity: Some(("/nonexistent/c.pem".into(), "/nonexistent/k.pem".into())),
+            ..Tls::default()
+        };
+        for (tls, option) in [
+            (missing, "cafile /nonexistent/ca.pem"),
+            (unknown, "tls_cipher_suites: ROT13"),
+            (identity, "certfile /nonexistent/c.pem"),
+        ] {
+            let error = client_config(&tls).unwrap_err().to_string();
+            assert!(error.contains(option), "{error}");
+        }
+    }
+}

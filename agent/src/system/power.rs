@@ -1,0 +1,163 @@
+//! Turning the machine off and on again.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use thiserror::Error;
+
+use super::process::{Cmd, Run, RunError};
+use super::root::Root;
+
+/// How the machine is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PowerAction {
+    /// It starts again.
+    Reboot,
+    /// It stays off.
+    PowerOff,
+}
+
+impl PowerAction {
+    /// The program of the same name.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Reboot => "reboot",
+            Self::PowerOff => "poweroff",
+        }
+    }
+
+    /// The key of the kernel's magic request that does the same without a program.
+    fn request(self) -> &'static str {
+        match self {
+            Self::Reboot => "b",
+            Self::PowerOff => "o",
+        }
+    }
+}
+
+/// Ends the machine's day.
+pub trait Power: fmt::Debug + Send + Sync {
+    /// Asks for the end and returns; the machine goes down a moment later. Everything must
+    /// have been flushed before.
+    fn shut_down(&self, action: PowerAction) -> BoxFuture<'_, Result<(), PowerError>>;
+}
+
+/// Neither the program nor the kernel obeyed.
+#[derive(Debug, Error)]
+#[error("{program} failed ({reason}) and so did the kernel's request: {source}")]
+pub struct PowerError {
+    /// The program that was tried first.
+    pub program: &'static str,
+    /// Why it did not do.
+    pub reason: String,
+    /// Its exit status, if it had one.
+    pub status: Option<i32>,
+    /// Why `/proc/sysrq-trigger` did not do either.
+    pub source: std::io::Error,
+}
+
+/// The power of this machine: the init's programs first, the kernel's request where there is
+/// no init that listens (a container, a minimal ramdisk).
+#[derive(Debug, Clone)]
+pub struct MachinePower {
+    /// Runs `reboot` and `poweroff`.
+    pub run: Arc<dyn Run>,
+    /// Holds `/proc/sysrq-trigger`.
+    pub root: Root,
+}
+
+impl Power for MachinePower {
+    fn shut_down(&self, action: PowerAction) -> BoxFuture<'_, Result<(), PowerError>> {
+        Box::pin(async move {
+            let program = action.program();
+            let (reason, status) = match self.run.run(Cmd::new(program)).await {
+                Ok(output) => {
+                    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                    // systemd's programs succeed in a chroot, and do nothing.
+                    if !said.contains("ignoring request") {
+                        return Ok(());
+                    }
+                    (said, Some(output.status))
+                }
+                Err(error) => {
+                    let status = match &error {
+                        RunError::Failed { status, .. } => Some(*status),
+                        _ => None,
+                    };
+                    (error.to_string(), status)
+                }
+            };
+            tracing::warn!(program, %reason, "asking the kernel instead");
+            // Opened without creating: a file of that name elsewhere would hide the failure.
+            std::fs::OpenOptions::new()
+                .write(true)
+                .open(self.root.path("/proc/sysrq-trigger"))
+                .and_then(|mut trigger| {
+                    std::io::Write::write_all(&mut trigger, action.request().as_bytes())
+                })
+                .map_err(|source| PowerError {
+                    program,
+                    reason,
+                    status,
+                    source,
+                })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::process::{Output, Script};
+    use super::*;
+
+    fn machine(script: Script) -> (tempfile::TempDir, MachinePower) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("proc")).unwrap();
+        let power = MachinePower {
+            run: Arc::new(script),
+            root: Root::new(dir.path()),
+        };
+        (dir, power)
+    }
+
+    fn failed(program: &str) -> Result<Output, RunError> {
+        Err(RunError::Failed {
+            program: program.into(),
+            command: program.into(),
+            status: 1,
+            stderr: "no init".into(),
+        })
+    }
+
+    #[tokio::test]
+    async fn the_kernel_is_asked_only_when_the_program_did_nothing() {
+        let ignored = Ok(Output {
+            stderr: b"Running in chroot, ignoring request.\n".to_vec(),
+            ..Output::default()
+        });
+        let cases = [
+            (PowerAction::Reboot, Ok(Output::default()), ""),
+            (PowerAction::Reboot, ignored, "b"),
+            (PowerAction::PowerOff, failed("poweroff"), "o"),
+        ];
+        for (action, result, asked) in cases {
+            let script = Script::new().expect_result(action.program(), result);
+            let (dir, power) = machine(script);
+            let trigger = dir.path().join("proc/sysrq-trigger");
+            std::fs::write(&trigger, "").unwrap();
+            power.shut_down(action).await.unwrap();
+            assert_eq!(std::fs::read_to_string(trigger).unwrap(), asked);
+        }
+    }
+
+    #[tokio::test]
+    async fn when_nobody_obeys_both_reasons_are_told() {
+        let script = Script::new().expect_result("poweroff", failed("poweroff"));
+        let (_dir, power) = machine(script);
+        let error = power.shut_down(PowerAction::PowerOff).await.unwrap_err();
+        assert_eq!(error.status, Some(1));
+        assert!(error.to_string().contains("no init"), "{error}");
+    }
+}
