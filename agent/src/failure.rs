@@ -63,6 +63,42 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// Every class.
+    pub const ALL: [Self; 26] = [
+        Self::Rest,
+        Self::InvalidCommand,
+        Self::InvalidCommandParams,
+        Self::CommandExecution,
+        Self::VersionMismatch,
+        Self::Cleaning,
+        Self::Deployment,
+        Self::Servicing,
+        Self::InvalidImage,
+        Self::ImageDownload,
+        Self::ImageDownloadTimeout,
+        Self::ImageChecksum,
+        Self::ImageWrite,
+        Self::SystemReboot,
+        Self::DeviceNotFound,
+        Self::BlockDevice,
+        Self::BlockDeviceErase,
+        Self::SoftwareRaid,
+        Self::ClockSync,
+        Self::ProtectedDevice,
+        Self::FileSystemNotSupported,
+        Self::HardwareManagerNotFound,
+        Self::HardwareManagerMethodNotFound,
+        Self::HardwareManagerConfiguration,
+        Self::IncompatibleHardwareMethod,
+        Self::Inspection,
+    ];
+
+    /// The class with this name on the wire.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The class name on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -235,6 +271,16 @@ impl std::error::Error for Failure {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for kind in FailureKind::ALL {
+            assert_eq!(FailureKind::from_name(kind.name()), Some(kind));
+        }
+        assert_eq!(FailureKind::from_name("TypeError"), None);
+        // `Inspection` is the last class: a new one must join the list.
+        assert_eq!(FailureKind::ALL.len(), FailureKind::Inspection as usize + 1);
+    }
 
     #[test]
     fn displays_like_the_python_agent() {
