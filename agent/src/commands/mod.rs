@@ -1,7 +1,7 @@
 //! The verbs. Everything is an enum before it gets here; nothing dispatches on strings.
 //!
-//! An `Order` comes in from `rpc`; the engine admits it by the rules of the queue, runs the
-//! verb as a task, keeps the record and answers whoever waits.
+//! An [`Order`] comes in from `rpc`; the [`Engine`] admits it by the rules of [`queue`], runs
+//! the verb as a task ([`runner`]), keeps the [`Record`] ([`store`]) and answers whoever waits.
 //! One file per extension of Ironic holds the verbs themselves; each is an
 //! `async fn(&Workplace, &Task, arguments) -> Result<Value, Failure>`.
 
@@ -9,11 +9,32 @@ use serde_json::{Map, Value};
 
 use crate::steps::Phase;
 
+pub mod engine;
+pub mod log;
+pub mod order;
 pub mod plan;
+pub mod poll;
+pub mod queue;
+pub mod record;
+pub mod runner;
 pub mod standby;
+pub mod stepping;
+pub mod store;
+pub mod verb;
+pub mod verbs;
 pub mod workplace;
 
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use engine::{Engine, Status, Watching, Work};
+pub use order::Order;
 pub use plan::{Plan, PlannedAction};
+pub use queue::Refusal;
+pub use record::{CommandId, Milestone, MilestoneKind, Outcome, Record, State};
+pub use runner::Perform;
+pub use verb::{NOT_BUILT, Verb};
+pub use verbs::Verbs;
 pub use workplace::{NodeMemory, Workplace};
 
 /// A JSON object.

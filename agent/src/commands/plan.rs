@@ -1,5 +1,8 @@
 //! What a command would do, found out without changing anything.
 
+use super::{Command, Workplace, standby, stepping};
+use crate::failure::Failure;
+
 /// The answer to an order that is only to be checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -16,4 +19,46 @@ pub struct PlannedAction {
     pub device: String,
     /// Whether data on `device` would be lost.
     pub destructive: bool,
+}
+
+impl Plan {
+    /// A plan of one action that changes no disk.
+    #[must_use]
+    pub fn of(description: impl Into<String>) -> Self {
+        Self {
+            actions: vec![PlannedAction {
+                description: description.into(),
+                ..PlannedAction::default()
+            }],
+        }
+    }
+}
+
+/// What a command would do on this machine as it is now.
+///
+/// # Errors
+/// What would keep the command from starting.
+pub(super) async fn plan(place: &Workplace, command: &Command) -> Result<Plan, Failure> {
+    Ok(match command {
+        Command::ExecuteStep(order) => stepping::plan_step(place, order).await?,
+        Command::PrepareImage {
+            image_info,
+            configdrive,
+        } => standby::plan_prepare_image(place, image_info, configdrive.as_deref()).await?,
+        Command::InstallBootloader(arguments) => {
+            standby::plan_install_bootloader(place, arguments).await?
+        }
+        Command::GetSteps { phase, .. } => {
+            Plan::of(format!("List the {} steps of this machine.", phase.word()))
+        }
+        Command::RunImage => Plan::of("Flush all caches and reboot the machine."),
+        Command::PowerOff => Plan::of("Flush all caches and power the machine off."),
+        Command::Sync => Plan::of("Flush all caches to the disks."),
+        Command::GetPartitionUuids => Plan::of("Answer what the last image write left behind."),
+        Command::CollectSystemLogs => Plan::of("Gather the machine's logs in an archive."),
+        Command::GetHardwareInfo => Plan::of("Read the machine's inventory."),
+        Command::SetNodeInfo { .. } => {
+            Plan::of("Take over the node and the settings of the document.")
+        }
+    })
 }

@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::config;
+use crate::image::Installed;
 use crate::machine::node::Node;
 use crate::system::System;
 
@@ -11,6 +13,10 @@ use crate::system::System;
 pub struct Workplace {
     /// The machine.
     pub system: System,
+    /// The configuration, as the last lookup left it.
+    pub config: config::Shared,
+    /// What the last image write left behind.
+    pub installed: Arc<Installed>,
     /// The node that this machine is, as the last lookup or command told it.
     pub node: NodeMemory,
 }

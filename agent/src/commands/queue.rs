@@ -1,0 +1,495 @@
+//! Who is next: the rules of admission, and the records in their order. Pure: no clock, no
+//! task, no lock; time and identifiers are arguments, and what has to be done outside comes
+//! back as a [`Turn`].
+//!
+//! ```text
+//!              background runs: BUSY
+//!            ┌────────────────────────▶ refused
+//! submit ────┤ idle
+//!            ├─────────────▶ running ───finish──▶ ended (recorded) ──▶ first of those waiting
+//!            │ immediate runs   ▲
+//!            └────▶ waiting ────┘ (turn comes; refused as BUSY if the one before it
+//!                                  started a background command)
+//! ```
+//!
+//! * One command runs at a time. Only a background command makes others BUSY; behind an
+//!   immediate one, callers wait for their turn, first come, first served.
+//! * A background command is in the list from its start, an immediate one from its end; one
+//!   that is refused is never recorded. No record ever leaves the list.
+//! * An identifier belongs to one order for ever: its repetition joins the order that exists.
+//! * An order that is cancelled before its turn is recorded as cancelled.
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::order::Fingerprint;
+use super::record::{
+    CommandId, LARGE_RESULT, MilestoneKind, Outcome, Record, State, shortened, size,
+};
+use crate::failure::Failure;
+
+/// An order at the queue's door. `P` is what the runner needs to run it.
+#[derive(Debug)]
+pub struct Submission<P> {
+    /// Its identifier.
+    pub id: CommandId,
+    /// Ironic's full name.
+    pub name: &'static str,
+    /// Whether it runs in the background.
+    pub background: bool,
+    /// What tells it from another order.
+    pub fingerprint: Fingerprint,
+    /// When it is cancelled.
+    pub deadline: Option<SystemTime>,
+    /// What the runner needs.
+    pub payload: P,
+}
+
+/// What a caller hears.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// The record.
+    Record(Arc<Record>),
+    /// Nothing was started or recorded.
+    Refused(Refusal),
+}
+
+/// Why nothing was started or recorded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A background command runs.
+    #[error("Agent is busy: executing command {command}")]
+    Busy {
+        /// Its bare name.
+        command: String,
+    },
+    /// The identifier belongs to another order.
+    #[error("The identifier {0} belongs to another command: choose a new one")]
+    IdReused(CommandId),
+    /// No command has this identifier.
+    #[error("Not found: Command Result with id {0} not found.")]
+    NotFound(String),
+    /// The verb has no behaviour yet, or refuses its arguments.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    /// The protocol has the verb and this agent has not.
+    #[error("{0}")]
+    NotBuilt(Failure),
+    /// The agent stops.
+    #[error("The agent is shutting down")]
+    ShuttingDown,
+}
+
+/// What has to be done after a change, in this order: keep, start, answer.
+#[derive(Debug)]
+#[must_use]
+pub struct Turn<P, W> {
+    /// Records to keep, with their place in the list; `None` is the immediate command that
+    /// is running and has no place yet.
+    pub keep: Vec<(Option<usize>, Arc<Record>)>,
+    /// The running immediate command ended without a record.
+    pub forget: bool,
+    /// A command to start.
+    pub start: Option<(Arc<Record>, P)>,
+    /// Callers to answer.
+    pub answers: Vec<(W, Answer)>,
+}
+
+impl<P, W> Turn<P, W> {
+    fn new() -> Self {
+        Self {
+            keep: Vec::new(),
+            forget: false,
+            start: None,
+            answers: Vec::new(),
+        }
+    }
+
+    fn answer(waiter: W, answer: Answer) -> Self {
+        let mut turn = Self::new();
+        turn.answers.push((waiter, answer));
+        turn
+    }
+
+    fn refuse(waiter: W, refusal: Refusal) -> Self {
+        Self::answer(waiter, Answer::Refused(refusal))
+    }
+}
+
+/// How the runner reports the end of a command.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    /// It ran.
+    Ran(Outcome),
+    /// An immediate command refused its arguments: no record.
+    Refused(Failure),
+}
+
+/// What a cancellation met.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cancelled {
+    /// The command is running and has to be stopped by the runner.
+    Running(Arc<Record>),
+    /// It has ended: now, before its turn came, or already.
+    Ended(Arc<Record>),
+    /// There is no such command.
+    NotFound,
+}
+
+/// The queue. `P` is what the runner needs to run an order, `W` how a caller is answered.
+#[derive(Debug)]
+pub struct Queue<P, W> {
+    records: Vec<Arc<Record>>,
+    places: HashMap<CommandId, usize>,
+    running: Option<Running<W>>,
+    /// Not empty only while an immediate command runs.
+    waiting: VecDeque<Waiting<P, W>>,
+    /// The record whose large result is kept whole.
+    whole: Option<usize>,
+    open: bool,
+}
+
+#[derive(Debug)]
+struct Running<W> {
+    /// The record; for a background command the same as in the list.
+    record: Arc<Record>,
+    /// Those who hear the final record.
+    waiters: Vec<W>,
+}
+
+#[derive(Debug)]
+struct Waiting<P, W> {
+    submission: Submission<P>,
+    waiters: Vec<W>,
+}
+
+impl<P, W> Default for Queue<P, W> {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+impl<P, W> Queue<P, W> {
+    /// A queue with the records of an earlier life, all ended.
+    #[must_use]
+    pub fn new(records: Vec<Record>) -> Self {
+        let places = records
+            .iter()
+            .enumerate()
+            .map(|(place, record)| (record.id, place))
+            .collect();
+        Self {
+            records: records.into_iter().map(Arc::new).collect(),
+            places,
+            running: None,
+            waiting: VecDeque::new(),
+            whole: None,
+            open: true,
+        }
+    }
+
+    /// All records in the order of execution.
+    #[must_use]
+    pub fn records(&self) -> &[Arc<Record>] {
+        &self.records
+    }
+
+    /// The command that runs, recorded or not.
+    #[must_use]
+    pub fn running(&self) -> Option<&Arc<Record>> {
+        self.running.as_ref().map(|running| &running.record)
+    }
+
+    /// The record of a command that runs or has ended.
+    #[must_use]
+    pub fn record(&self, id: CommandId) -> Option<&Arc<Record>> {
+        match self.running() {
+            Some(record) if record.id == id => Some(record),
+            _ => self.records.get(*self.places.get(&id)?),
+        }
+    }
+
+    /// The refusal of any new order, if all would be refused.
+    #[must_use]
+    pub fn busy(&self) -> Option<Refusal> {
+        if !self.open {
+            return Some(Refusal::ShuttingDown);
+        }
+        self.running()
+            .filter(|record| record.background)
+            .map(|record| Refusal::Busy {
+                command: record.bare_name().to_owned(),
+            })
+    }
+
+    /// Takes an order. Its caller is answered at its start if it is a background command,
+    /// else at its end.
+    pub fn submit(&mut self, order: Submission<P>, waiter: W, now: SystemTime) -> Turn<P, W> {
+        if let Some(record) = self.record(order.id) {
+            if record.fingerprint != order.fingerprint {
+                return Turn::refuse(waiter, Refusal::IdReused(order.id));
+            }
+            let record = Arc::clone(record);
+            return match &mut self.running {
+                Some(running) if running.record.id == order.id && !record.background => {
+                    running.waiters.push(waiter);
+                    Turn::new()
+                }
+                _ => Turn::answer(waiter, Answer::Record(record)),
+            };
+        }
+        if let Some(twin) = self
+            .waiting
+            .iter_mut()
+            .find(|waiting| waiting.submission.id == order.id)
+        {
+            if twin.submission.fingerprint != order.fingerprint {
+                return Turn::refuse(waiter, Refusal::IdReused(order.id));
+            }
+            twin.waiters.push(waiter);
+            return Turn::new();
+        }
+        if let Some(refusal) = self.busy() {
+            return Turn::refuse(waiter, refusal);
+        }
+        let waiting = Waiting {
+            submission: order,
+            waiters: vec![waiter],
+        };
+        let mut turn = Turn::new();
+        if self.running.is_some() {
+            self.waiting.push_back(waiting);
+        } else {
+            self.start(waiting, now, &mut turn);
+        }
+        turn
+    }
+
+    /// Answers when the command has ended: at once if it has, or if there is none.
+    pub fn wait(&mut self, id: CommandId, waiter: W) -> Turn<P, W> {
+        match &mut self.running {
+            Some(running) if running.record.id == id => {
+                running.waiters.push(waiter);
+                Turn::new()
+            }
+            _ => match self.record(id) {
+                Some(record) => Turn::answer(waiter, Answer::Record(Arc::clone(record))),
+                None => Turn::refuse(waiter, Refusal::NotFound(id.to_string())),
+            },
+        }
+    }
+
+    /// Drops the waiters that `gone` picks, for callers that hung up.
+    pub fn forget_waiters(&mut self, mut gone: impl FnMut(&W) -> bool) {
+        if let Some(running) = &mut self.running {
+            running.waiters.retain(|waiter| !gone(waiter));
+        }
+        for waiting in &mut self.waiting {
+            waiting.waiters.retain(|waiter| !gone(waiter));
+        }
+    }
+
+    /// Adds a milestone to the command that runs. Nothing happens when another one does.
+    pub fn note(
+        &mut self,
+        id: CommandId,
+        kind: MilestoneKind,
+        text: String,
+        now: SystemTime,
+    ) -> Turn<P, W> {
+        let mut turn = Turn::new();
+        if let Some(running) = self.running.as_mut().filter(|r| r.record.id == id) {
+            Arc::make_mut(&mut running.record).note(kind, text, now);
+            let record = Arc::clone(&running.record);
+            turn.keep.push((self.replace(&record), record));
+        }
+        turn
+    }
+
+    /// Ends the command that runs. Nothing happens when another one does.
+    pub fn finish(&mut self, id: CommandId, end: End, now: SystemTime) -> Turn<P, W> {
+        let mut turn = Turn::new();
+        let Some(mut running) = self.running.take_if(|running| running.record.id == id) else {
+            return turn;
+        };
+        let answer = match end {
+            End::Refused(failure) if !running.record.background => {
+                turn.forget = true;
+                Answer::Refused(Refusal::Failure(failure))
+            }
+            End::Refused(failure) => {
+                self.end(&mut running, Outcome::Failed(failure), now, &mut turn)
+            }
+            End::Ran(outcome) => self.end(&mut running, outcome, now, &mut turn),
+        };
+        for waiter in running.waiters {
+            turn.answers.push((waiter, answer.clone()));
+        }
+        self.advance(now, &mut turn);
+        turn
+    }
+
+    /// Ends a command that has not begun, or says what has to be stopped.
+    pub fn cancel(
+        &mut self,
+        id: CommandId,
+        failure: impl FnOnce() -> Failure,
+        now: SystemTime,
+    ) -> (Cancelled, Turn<P, W>) {
+        let mut turn = Turn::new();
+        if let Some(record) = self.running().filter(|record| record.id == id) {
+            return (Cancelled::Running(Arc::clone(record)), turn);
+        }
+        if let Some(record) = self.record(id) {
+            return (Cancelled::Ended(Arc::clone(record)), turn);
+        }
+        let Some(at) = self
+            .waiting
+            .iter()
+            .position(|waiting| waiting.submission.id == id)
+        else {
+            return (Cancelled::NotFound, turn);
+        };
+        let Some(Waiting {
+            submission,
+            waiters,
+        }) = self.waiting.remove(at)
+        else {
+            return (Cancelled::NotFound, turn);
+        };
+        let mut record = admitted(&submission, now);
+        record.end(Outcome::Cancelled(failure()), now);
+        let record = Arc::new(record);
+        turn.keep
+            .push((Some(self.append(&record)), Arc::clone(&record)));
+        for waiter in waiters {
+            turn.answers
+                .push((waiter, Answer::Record(Arc::clone(&record))));
+        }
+        (Cancelled::Ended(record), turn)
+    }
+
+    /// Admits nothing more; those who wait for their turn are refused.
+    pub fn close(&mut self) -> Turn<P, W> {
+        self.open = false;
+        let mut turn = Turn::new();
+        for waiting in mem::take(&mut self.waiting) {
+            for waiter in waiting.waiters {
+                turn.answers
+                    .push((waiter, Answer::Refused(Refusal::ShuttingDown)));
+            }
+        }
+        turn
+    }
+
+    /// Starts the first that waits. A background command turns the rest away.
+    fn advance(&mut self, now: SystemTime, turn: &mut Turn<P, W>) {
+        let Some(next) = self.waiting.pop_front() else {
+            return;
+        };
+        self.start(next, now, turn);
+        if let Some(refusal) = self.busy() {
+            for waiting in mem::take(&mut self.waiting) {
+                for waiter in waiting.waiters {
+                    turn.answers
+                        .push((waiter, Answer::Refused(refusal.clone())));
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, waiting: Waiting<P, W>, now: SystemTime, turn: &mut Turn<P, W>) {
+        let Waiting {
+            submission,
+            waiters,
+        } = waiting;
+        let record = Arc::new(admitted(&submission, now));
+        let mut place = None;
+        let mut remaining = Vec::new();
+        if submission.background {
+            place = Some(self.append(&record));
+            for waiter in waiters {
+                turn.answers
+                    .push((waiter, Answer::Record(Arc::clone(&record))));
+            }
+        } else {
+            remaining = waiters;
+        }
+        self.running = Some(Running {
+            record: Arc::clone(&record),
+            waiters: remaining,
+        });
+        turn.keep.push((place, Arc::clone(&record)));
+        turn.start = Some((record, submission.payload));
+    }
+
+    fn end(
+        &mut self,
+        running: &mut Running<W>,
+        outcome: Outcome,
+        now: SystemTime,
+        turn: &mut Turn<P, W>,
+    ) -> Answer {
+        let large = matches!(&outcome, Outcome::Succeeded(result) if size(result) > LARGE_RESULT);
+        Arc::make_mut(&mut running.record).end(outcome, now);
+        let record = Arc::clone(&running.record);
+        let place = self
+            .replace(&record)
+            .unwrap_or_else(|| self.append(&record));
+        if large {
+            self.shorten_before(place);
+        }
+        turn.keep.push((Some(place), Arc::clone(&record)));
+        Answer::Record(record)
+    }
+
+    /// The record at `place` is now the one whose large result is kept whole. What the store
+    /// holds is shortened anyway, so the older record need not be kept again.
+    fn shorten_before(&mut self, place: usize) {
+        let Some(old) = self.whole.replace(place) else {
+            return;
+        };
+        if let Some(record) = self.records.get_mut(old)
+            && let State::Ended {
+                outcome: Outcome::Succeeded(result),
+                ..
+            } = &mut Arc::make_mut(record).state
+        {
+            *result = Arc::new(shortened(result));
+        }
+    }
+
+    fn append(&mut self, record: &Arc<Record>) -> usize {
+        let place = self.records.len();
+        self.records.push(Arc::clone(record));
+        self.places.insert(record.id, place);
+        place
+    }
+
+    /// Puts a newer version of a record in its place, if it has one.
+    fn replace(&mut self, record: &Arc<Record>) -> Option<usize> {
+        let place = *self.places.get(&record.id)?;
+        *self.records.get_mut(place)? = Arc::clone(record);
+        Some(place)
+    }
+}
+
+fn admitted<P>(submission: &Submission<P>, now: SystemTime) -> Record {
+    let mut record = Record {
+        id: submission.id,
+        name: submission.name.to_owned(),
+        background: submission.background,
+        fingerprint: submission.fingerprint,
+        started_at: now,
+        deadline: submission.deadline,
+        state: State::Running,
+        milestones: Vec::new(),
+    };
+    record.note(MilestoneKind::Started, "Admitted.", now);
+    record
+}
+
+#[cfg(test)]
+mod tests;

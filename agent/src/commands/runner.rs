@@ -1,0 +1,201 @@
+//! Runs one command: the verb as a task of its own, beside it a listener that logs what the
+//! verb says and passes its milestones on. Whatever happens to the verb, an end is reported.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use tracing::{Instrument, info, info_span};
+
+use super::queue::End;
+use super::record::{MilestoneKind, Outcome, Record};
+use super::verb::{Misuse, Verb, wrap};
+use super::{Command, Workplace};
+use crate::failure::Failure;
+use crate::task::{Note, Progress, Task, TaskListener};
+
+/// A verb at work.
+pub type Work<'a> = Pin<Box<dyn Future<Output = Result<Value, Failure>> + Send + 'a>>;
+
+/// Who carries commands out. The agent's own verbs are [`Verbs`](super::Verbs); tests put a
+/// script in their place.
+pub trait Perform: fmt::Debug + Send + Sync {
+    /// Carries out one command. Texts in the answer are wrapped by the runner.
+    fn perform<'a>(&'a self, place: &'a Workplace, task: &'a Task, command: Command) -> Work<'a>;
+}
+
+/// A command to run.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub record: Arc<Record>,
+    pub verb: Verb,
+    pub command: Result<Command, Misuse>,
+    pub task: Task,
+    pub listener: TaskListener,
+}
+
+/// What the runner tells the engine.
+#[derive(Debug)]
+pub(super) enum Report {
+    Note(Arc<Record>, MilestoneKind, String),
+    Ended(Arc<Record>, End),
+}
+
+/// Runs a job to its end and reports it.
+pub(super) async fn run(
+    job: Job,
+    performer: Arc<dyn Perform>,
+    place: Workplace,
+    reports: mpsc::Sender<Report>,
+) {
+    let Job {
+        record,
+        verb,
+        command,
+        task,
+        mut listener,
+    } = job;
+    let span = info_span!("command", id = %record.id, name = %record.name);
+    let mut worker = {
+        let task = task.clone();
+        let work = async move {
+            match command {
+                Ok(command) => performer.perform(&place, &task, command).await,
+                Err(misuse) => Err(misuse.failure(verb)),
+            }
+        };
+        tokio::spawn(work.instrument(span.clone()))
+    };
+    let ended = async {
+        let result = listen(&record, &mut worker, &mut listener, &reports).await;
+        let mut end = judge(verb, &task, result);
+        if let Some(other) = end.1.take() {
+            report_note(&record, &reports, MilestoneKind::Warning, other).await;
+        }
+        end.0
+    }
+    .instrument(span)
+    .await;
+    // Without an engine there is nobody left to tell.
+    let _ = reports.send(Report::Ended(record, ended)).await;
+}
+
+/// Passes notes on and logs progress, at most once a second, until the verb ends.
+async fn listen(
+    record: &Arc<Record>,
+    worker: &mut JoinHandle<Result<Value, Failure>>,
+    listener: &mut TaskListener,
+    reports: &mpsc::Sender<Report>,
+) -> Result<Value, Failure> {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let mut unprinted = false;
+    let mut progress_open = true;
+    let mut next_print = Instant::now();
+    // Goal: every note is passed on in order. Exit: the verb has ended, and then the notes
+    // that it left in the channel are taken before its result.
+    let result = loop {
+        tokio::select! {
+            biased;
+            Some(note) = listener.notes.recv() => pass(record, reports, note).await,
+            changed = listener.progress.changed(), if progress_open && !unprinted => {
+                progress_open = changed.is_ok();
+                unprinted = changed.is_ok();
+            }
+            () = sleep_until(next_print), if unprinted => {
+                print(record, &mut listener.progress);
+                unprinted = false;
+                next_print = Instant::now() + PAUSE;
+            }
+            result = &mut *worker => break result,
+        }
+    };
+    while let Ok(note) = listener.notes.try_recv() {
+        pass(record, reports, note).await;
+    }
+    match result {
+        Ok(result) => result,
+        // The release build aborts instead, and the store then tells what was running.
+        Err(error) => Err(Failure::execution(format!(
+            "The agent has a defect, and its log says where: {error}"
+        ))),
+    }
+}
+
+/// How a verb's result ends the command, and a failure that would otherwise be lost.
+fn judge(verb: Verb, task: &Task, result: Result<Value, Failure>) -> (End, Option<String>) {
+    use crate::failure::FailureKind::VersionMismatch;
+    let outcome = match result {
+        Ok(answer) => Outcome::Succeeded(Arc::new(wrap(verb, answer))),
+        Err(failure) if task.is_cancelled() => {
+            let cancellation = task.cancellation();
+            let other = (failure != cancellation).then(|| failure.to_string());
+            return (End::Ran(Outcome::Cancelled(cancellation)), other);
+        }
+        Err(failure) if failure.kind.is_refusal() && !verb.background() => {
+            return (End::Refused(failure), None);
+        }
+        Err(failure) if failure.kind == VersionMismatch && verb.background() => {
+            Outcome::VersionMismatch(failure)
+        }
+        Err(failure) => Outcome::Failed(failure),
+    };
+    (End::Ran(outcome), None)
+}
+
+async fn pass(record: &Arc<Record>, reports: &mpsc::Sender<Report>, note: Note) {
+    let (kind, text) = match note {
+        Note::Phase(text) => (MilestoneKind::Phase, text),
+        Note::Warning(text) => (MilestoneKind::Warning, text),
+    };
+    report_note(record, reports, kind, text).await;
+}
+
+async fn report_note(
+    record: &Arc<Record>,
+    reports: &mpsc::Sender<Report>,
+    kind: MilestoneKind,
+    text: String,
+) {
+    let event = match kind {
+        MilestoneKind::Warning => "command_warning",
+        _ => "command_phase",
+    };
+    info!(event = %event, command = %record.bare_name(), text = ?text, "milestone");
+    // Without an engine there is nobody left to tell.
+    let _ = reports
+        .send(Report::Note(Arc::clone(record), kind, text))
+        .await;
+}
+
+fn print(record: &Record, progress: &mut watch::Receiver<Option<Progress>>) {
+    let Some(progress) = progress.borrow_and_update().clone() else {
+        return;
+    };
+    let command = record.bare_name();
+    let total = progress.total.unwrap_or(0);
+    if progress.unit.is_empty() {
+        info!(
+            command = %command,
+            phase = %progress.phase,
+            bytes = progress.done,
+            total,
+            rate = progress.rate,
+            "progress"
+        );
+    } else {
+        info!(
+            command = %command,
+            phase = %progress.phase,
+            done = progress.done,
+            total,
+            rate = progress.rate,
+            unit = %progress.unit,
+            "progress"
+        );
+    }
+}

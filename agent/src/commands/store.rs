@@ -1,0 +1,306 @@
+//! Records on disk, so that an agent which restarts still knows what it did.
+//!
+//! Below the state directory, in `commands/`, every record is one JSON file named
+//! `<number>.<name>.<id>.json`; numbers give the order. A file is written beside its place
+//! and renamed, so it is there whole or not at all. The immediate command that runs, which
+//! is not in the list yet, is `running.<name>.<id>.json`. A file that cannot be read costs
+//! that one record its content, never its place in the list.
+//!
+//! Large results are kept here in their short form only ([`shortened`]): the directory is
+//! memory in a ramdisk, and Ironic read the long form when the command ended. Files hold
+//! what steps were given, credentials included: only their owner may read them.
+//!
+//! `boot` holds the kernel's boot identifier. Ironic takes an empty list for a fresh boot,
+//! so records of an earlier boot are not shown, should the directory outlive one.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use thiserror::Error;
+use tracing::warn;
+
+use super::order::Fingerprint;
+use super::record::{CommandId, LARGE_RESULT, Outcome, Record, State, shortened, size};
+use crate::failure::Failure;
+
+mod page;
+
+/// What a command that was running is told to have ended with.
+const INTERRUPTED: &str = "The agent was restarted while this command was running. How far it \
+    came is not known: do not rely on what it was to change, and run it again";
+
+/// Why a record is not on disk.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The file system refused.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The record is no JSON document.
+    #[error("cannot write the record as JSON")]
+    Encode(#[from] serde_json::Error),
+}
+
+/// The directory of records.
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+    /// Number of the file for place 0 of the list, were it written now.
+    offset: usize,
+    /// The file of the immediate command that runs.
+    running: Option<PathBuf>,
+}
+
+impl Store {
+    /// Opens or makes the directory and reads what an earlier life left there: all commands
+    /// ended, those that were running as failed. Records of another boot than `boot` are
+    /// removed. Damage is logged and leaves a failed record where it can.
+    ///
+    /// # Errors
+    /// The directory cannot be made or listed.
+    pub fn open(
+        state: &Path,
+        boot: Option<&str>,
+        now: SystemTime,
+    ) -> Result<(Self, Vec<Record>), StoreError> {
+        let directory = state.join("commands");
+        make_directory(&directory)?;
+        let mut store = Self {
+            directory,
+            offset: 0,
+            running: None,
+        };
+        let mut names = store.names()?;
+        if let Some(boot) = boot {
+            let stamp = store.directory.join("boot");
+            let earlier = fs::read_to_string(&stamp).ok();
+            if earlier.as_deref() != Some(boot) {
+                for name in names.drain(..) {
+                    remove(&store.directory.join(name.file));
+                }
+                store.write(&stamp, boot.as_bytes())?;
+            }
+        }
+        let records = store.load(names, now)?;
+        Ok((store, records))
+    }
+
+    /// Keeps a record: at its place in the list, or as the immediate command that runs.
+    ///
+    /// # Errors
+    /// Those of writing. The record of an earlier call is then still there.
+    pub fn keep(&mut self, place: Option<usize>, record: &Record) -> Result<(), StoreError> {
+        let page = match &record.state {
+            State::Ended {
+                outcome: Outcome::Succeeded(result),
+                at,
+            } if size(result) > LARGE_RESULT => {
+                let mut short = record.clone();
+                short.state = State::Ended {
+                    outcome: Outcome::Succeeded(Arc::new(shortened(result))),
+                    at: *at,
+                };
+                page::write(&short)?
+            }
+            _ => page::write(record)?,
+        };
+        let Some(place) = place else {
+            let path = self.directory.join(running_file(record));
+            self.write(&path, &page)?;
+            self.running = Some(path);
+            return Ok(());
+        };
+        let name = numbered_file(self.offset + place, &record.name, record.id);
+        self.write(&self.directory.join(name), &page)?;
+        if self.running == Some(self.directory.join(running_file(record))) {
+            self.forget();
+        }
+        Ok(())
+    }
+
+    /// Forgets the immediate command that ran.
+    pub fn forget(&mut self) {
+        if let Some(path) = self.running.take() {
+            remove(&path);
+        }
+    }
+
+    fn load(&mut self, mut names: Vec<Name>, now: SystemTime) -> Result<Vec<Record>, StoreError> {
+        // Numbered ones in their order, then the one that was running.
+        names.sort_by_key(|name| (name.number.is_none(), name.number));
+        let next = names.iter().filter_map(|name| name.number).max();
+        let mut next = next.map_or(0, |number| number + 1);
+        let mut records = Vec::with_capacity(names.len());
+        for name in names {
+            let path = self.directory.join(&name.file);
+            let (mut record, readable) = match read(&path) {
+                Ok(record) if record.id == name.id && record.name == name.command => (record, true),
+                Ok(_) => (damaged(&name, "it holds another command", now), false),
+                Err(error) => (damaged(&name, &error, now), false),
+            };
+            if !readable {
+                warn!(file = %path.display(), "the record of a command is damaged");
+            }
+            if !record.has_ended() {
+                record.end(Outcome::Failed(Failure::execution(INTERRUPTED)), now);
+            }
+            let number = name.number.unwrap_or_else(|| {
+                next += 1;
+                next - 1
+            });
+            // A damaged file is left for a person to look at, unless it has no place yet.
+            if readable || name.number.is_none() {
+                let file = numbered_file(number, &record.name, record.id);
+                self.write(&self.directory.join(file), &page::write(&record)?)?;
+            }
+            if name.number.is_none() {
+                remove(&path);
+            }
+            records.push(record);
+        }
+        self.offset = next - records.len().min(next);
+        Ok(records)
+    }
+
+    fn names(&self) -> Result<Vec<Name>, StoreError> {
+        let fail = |source| StoreError::Write {
+            path: self.directory.clone(),
+            source,
+        };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.directory).map_err(fail)? {
+            let file = entry.map_err(fail)?.file_name();
+            let Some(file) = file.to_str() else { continue };
+            if file == "boot" {
+                continue;
+            }
+            match Name::parse(file) {
+                Some(name) => names.push(name),
+                // A write that was cut off before its file had a name.
+                None if file.ends_with(".part") => remove(&self.directory.join(file)),
+                None => warn!(file, directory = %self.directory.display(), "not a record"),
+            }
+        }
+        Ok(names)
+    }
+
+    fn write(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
+        write_whole(path, content).map_err(|source| StoreError::Write {
+            path: path.to_owned(),
+            source,
+        })
+    }
+}
+
+/// A file name, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Name {
+    file: String,
+    /// `None` for the immediate command that was running.
+    number: Option<usize>,
+    command: String,
+    id: CommandId,
+}
+
+impl Name {
+    fn parse(file: &str) -> Option<Self> {
+        let (first, rest) = file.strip_suffix(".json")?.split_once('.')?;
+        let (command, id) = rest.rsplit_once('.')?;
+        let number = match first {
+            "running" => None,
+            digits => Some(digits.parse().ok()?),
+        };
+        Some(Self {
+            file: file.to_owned(),
+            number,
+            command: command.to_owned(),
+            id: CommandId::parse(id)?,
+        })
+    }
+}
+
+fn numbered_file(number: usize, command: &str, id: CommandId) -> String {
+    format!("{number:06}.{command}.{id}.json")
+}
+
+fn running_file(record: &Record) -> String {
+    format!("running.{}.{}.json", record.name, record.id)
+}
+
+/// What remains of a record whose file is no use.
+fn damaged(name: &Name, reason: &str, now: SystemTime) -> Record {
+    let mut record = Record {
+        id: name.id,
+        name: name.command.clone(),
+        background: super::verb::Verb::by_name(&name.command)
+            .is_some_and(super::verb::Verb::background),
+        fingerprint: Fingerprint::LOST,
+        started_at: now,
+        deadline: None,
+        state: State::Running,
+        milestones: Vec::new(),
+    };
+    record.end(
+        Outcome::Failed(Failure::execution(format!(
+            "The agent was restarted, and its record of this command is damaged: {reason}"
+        ))),
+        now,
+    );
+    record
+}
+
+fn read(path: &Path) -> Result<Record, String> {
+    let text = fs::read(path).map_err(|error| error.to_string())?;
+    page::read(&text).map_err(|error| error.to_string())
+}
+
+fn make_directory(path: &Path) -> Result<(), StoreError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| StoreError::Write {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// Writes beside the place and renames, so that a reader sees the old or the new content.
+fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&part)?;
+    let written = file.write_all(content).and_then(|()| file.sync_data());
+    drop(file);
+    let result = written.and_then(|()| fs::rename(&part, path));
+    if result.is_err() {
+        remove(&part);
+    }
+    result
+}
+
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => warn!(file = %path.display(), %error, "cannot remove an old record"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
