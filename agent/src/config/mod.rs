@@ -4,16 +4,80 @@
 //!
 //! Plain data: every room may read it, it reads no other room.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 mod address;
+mod command_line;
+mod ini;
+mod kernel;
+mod load;
+mod options;
 mod secret;
 mod shared;
+mod table;
+mod value;
 
 pub use address::{Endpoint, InvalidAddress, Listen};
+pub use ini::Fault;
+pub use kernel::Parameters;
+pub use load::{ConfigError, Loaded, Origin, Warning};
 pub use secret::Secret;
 pub use shared::{Ignored, SessionOverrides, Shared};
+
+/// The version that Ironic is told, for example `0.1.0`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The version for a person: with the commit, or `unknown` outside a repository.
+#[must_use]
+pub fn version() -> &'static str {
+    concat!(
+        env!("CARGO_PKG_VERSION"),
+        " (commit ",
+        env!("IRONIC_AGENT_COMMIT"),
+        ")"
+    )
+}
+
+/// One of the two programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Program {
+    /// `ironic-agent`
+    Agent,
+    /// `ironic-shim`
+    Shim,
+}
+
+impl Program {
+    /// The program's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "ironic-agent",
+            Self::Shim => "ironic-shim",
+        }
+    }
+
+    fn about(self) -> &'static str {
+        match self {
+            Self::Agent => "Provisions the machine it runs on; takes its orders over gRPC.",
+            Self::Shim => "Stands between an unmodified Ironic and ironic-agent.",
+        }
+    }
+
+    /// The defaults on this machine.
+    fn defaults(self, root: &Path) -> Config {
+        // The kernel without IPv6 has no such file; then `::` cannot be listened at.
+        let ipv6 = root.join("proc/sys/net/ipv6/conf/default/disable_ipv6");
+        let has_ipv6 = std::fs::read_to_string(ipv6).is_ok_and(|text| text.trim() == "0");
+        let listen_host = if has_ipv6 { "::" } else { "0.0.0.0" };
+        Config {
+            state_dir: Path::new("/run").join(self.name()),
+            listen_host: listen_host.to_owned(),
+            ..Config::default()
+        }
+    }
+}
 
 /// Every option of both programs. Fields carry the option's name; what they mean for an
 /// operator is the help text in the option table.

@@ -1,0 +1,260 @@
+//! Values of options: read from text, shown as text.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{
+    ContainerRunner, Curve, Endpoint, ImageServerAuth, Listen, Protocol, Secret, TlsVersion,
+};
+
+/// Longer times than this (136 years) are a typing error and would overflow clocks.
+const LONGEST: f64 = 4_294_967_295.0;
+
+/// Something an option can hold.
+pub(super) trait Value: Sized {
+    /// What the text should have been, for an error: `expected <this>`.
+    const EXPECTED: &'static str;
+    /// The word that stands for the value in `--help`.
+    const WORD: &'static str = "TEXT";
+
+    /// Reads a value, surrounded by no white space.
+    fn read(text: &str) -> Option<Self>;
+    /// The text that reads back as this value; empty when there is none.
+    fn show(&self) -> String;
+}
+
+impl Value for bool {
+    const EXPECTED: &'static str = "true or false";
+    const WORD: &'static str = "BOOL";
+
+    fn read(text: &str) -> Option<Self> {
+        let is = |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+        match () {
+            () if is(&["true", "1", "on", "yes", "t", "y"]) => Some(true),
+            () if is(&["false", "0", "off", "no", "f", "n"]) => Some(false),
+            () => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for u16 {
+    const EXPECTED: &'static str = "a port from 0 to 65535";
+    const WORD: &'static str = "PORT";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for u32 {
+    const EXPECTED: &'static str = "a whole number, not negative";
+    const WORD: &'static str = "NUMBER";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Duration {
+    const EXPECTED: &'static str = "a number of seconds, not negative";
+    const WORD: &'static str = "SECONDS";
+
+    fn read(text: &str) -> Option<Self> {
+        let seconds: f64 = text.parse().ok()?;
+        // Not a number is in no range.
+        (0.0..=LONGEST)
+            .contains(&seconds)
+            .then(|| Self::from_secs_f64(seconds))
+    }
+
+    fn show(&self) -> String {
+        self.as_secs_f64().to_string()
+    }
+}
+
+impl Value for String {
+    const EXPECTED: &'static str = "a text that is not empty";
+
+    fn read(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Value for PathBuf {
+    const EXPECTED: &'static str = "a path";
+    const WORD: &'static str = "PATH";
+
+    fn read(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self::from(text))
+    }
+
+    fn show(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl Value for Secret {
+    const EXPECTED: &'static str = "a text that is not empty";
+
+    fn read(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self::new(text))
+    }
+
+    fn show(&self) -> String {
+        "***".to_owned()
+    }
+}
+
+/// Items separated by commas; empty items are dropped.
+impl Value for Vec<String> {
+    const EXPECTED: &'static str = "texts separated by commas";
+    const WORD: &'static str = "LIST";
+
+    fn read(text: &str) -> Option<Self> {
+        let items = text.split(',').map(str::trim);
+        Some(
+            items
+                .filter(|item| !item.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        )
+    }
+
+    fn show(&self) -> String {
+        self.join(",")
+    }
+}
+
+/// An empty text takes the value away.
+impl<V: Value> Value for Option<V> {
+    const EXPECTED: &'static str = V::EXPECTED;
+    const WORD: &'static str = V::WORD;
+
+    fn read(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            Some(None)
+        } else {
+            V::read(text).map(Some)
+        }
+    }
+
+    fn show(&self) -> String {
+        self.as_ref().map(V::show).unwrap_or_default()
+    }
+}
+
+/// Values with their own `FromStr` and `Display`.
+macro_rules! addresses {
+    ($($type:ty: $expected:literal),+ $(,)?) => {
+        $(impl Value for $type {
+            const EXPECTED: &'static str = $expected;
+            const WORD: &'static str = "ADDRESS";
+
+            fn read(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
+
+            fn show(&self) -> String {
+                self.to_string()
+            }
+        })+
+    };
+}
+
+addresses! {
+    Listen: "ADDRESS:PORT, for example 127.0.0.1:9998 or [::]:9998, or unix:/PATH",
+    Endpoint: "http://HOST:PORT, https://HOST:PORT or unix:/PATH",
+}
+
+/// Choices among words.
+macro_rules! choices {
+    ($($type:ty: $expected:literal, $word:literal),+ $(,)?) => {
+        $(impl Value for $type {
+            const EXPECTED: &'static str = $expected;
+            const WORD: &'static str = $word;
+
+            fn read(text: &str) -> Option<Self> {
+                Self::from_word(text)
+            }
+
+            fn show(&self) -> String {
+                self.word().to_owned()
+            }
+        })+
+    };
+}
+
+choices! {
+    TlsVersion: "1.2 or 1.3", "1.2|1.3",
+    Curve: "p256, p384 or p521", "p256|p384|p521",
+    Protocol: "http or https", "http|https",
+    ImageServerAuth: "noauth or http_basic", "noauth|http_basic",
+    ContainerRunner: "podman or docker", "podman|docker",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_tables() {
+        for text in ["true", "TRUE", "1", "on", "Yes", "t", "y"] {
+            assert_eq!(bool::read(text), Some(true), "{text}");
+        }
+        for text in ["false", "0", "OFF", "no"] {
+            assert_eq!(bool::read(text), Some(false), "{text}");
+        }
+        for text in ["", "2", "maybe", "tru"] {
+            assert_eq!(bool::read(text), None, "{text}");
+        }
+
+        assert_eq!(Duration::read("1.5"), Some(Duration::from_millis(1500)));
+        for text in ["", "-1", "nan", "inf", "1e300", "10s"] {
+            assert_eq!(Duration::read(text), None, "{text}");
+        }
+
+        assert_eq!(u16::read("65535"), Some(65535));
+        assert_eq!(u16::read("65536"), None);
+        assert_eq!(
+            Vec::<String>::read(" a, ,b ,"),
+            Some(vec!["a".into(), "b".into()])
+        );
+        assert_eq!(Option::<String>::read(""), Some(None));
+        assert_eq!(Option::<bool>::read("x"), None);
+        assert_eq!(TlsVersion::read("1.1"), None);
+    }
+
+    #[test]
+    fn choices_name_all_their_words() {
+        fn check<V: Value>(all: &[(V, &str)]) {
+            for (_, word) in all {
+                assert!(
+                    V::EXPECTED.contains(word) && V::WORD.contains(word),
+                    "{word}"
+                );
+            }
+            assert_eq!(V::WORD.split('|').count(), all.len());
+        }
+        check(TlsVersion::ALL);
+        check(Curve::ALL);
+        check(Protocol::ALL);
+        check(ImageServerAuth::ALL);
+        check(ContainerRunner::ALL);
+    }
+}
