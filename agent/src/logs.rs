@@ -10,6 +10,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub mod archive;
+
 /// What the names of our own modules begin with.
 const OURS: [&str; 2] = ["ironic_agent", "ironic_shim"];
 

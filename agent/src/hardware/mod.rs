@@ -1,1 +1,60 @@
-//! Who should act: hardware managers, ranked.
+//! Who should act: hardware managers, ranked, and the steps that they offer.
+//!
+//! A [`HardwareManager`] knows one kind of hardware and brings [`Step`]s. The [`Registry`]
+//! ranks those that support this machine. Only a step that a manager declares can run: a
+//! name that Ironic sends is looked up in these lists and never becomes anything else.
+//!
+//! A new step is one file with a [`Step`] and one line in its manager's list; a new manager is
+//! one folder and one line in [`Registry::compiled_in`].
+
+use std::fmt;
+
+use crate::system::System;
+
+pub mod generic;
+pub mod registry;
+pub mod step;
+pub mod wait;
+
+pub use registry::Registry;
+pub use step::{
+    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Step, StepContext,
+    StepError, StepFuture,
+};
+pub use wait::wait_for_disks;
+
+/// How well a manager knows this machine. The order is the order in which managers are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Support {
+    /// Not at all: the manager is left out.
+    None,
+    /// As any machine.
+    Generic,
+    /// A vendor's hardware, from this source tree.
+    Mainline,
+    /// What an operator brought for their own machines; higher levels win.
+    ServiceProvider(u32),
+}
+
+/// How Ironic and operators know a manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The class name under which Ironic groups steps: `GenericHardwareManager`.
+    pub class: &'static str,
+    /// The name in version maps: `generic_hardware_manager`.
+    pub name: &'static str,
+    /// Changes whenever the steps change: Ironic then starts cleaning again.
+    pub version: &'static str,
+}
+
+/// Knows one kind of hardware.
+pub trait HardwareManager: fmt::Debug + Send + Sync {
+    /// How it is known.
+    fn identity(&self) -> Identity;
+
+    /// How well it knows this machine. Asked once, at start.
+    fn support(&self, system: &System) -> Support;
+
+    /// Its steps of all phases, in the order in which they are listed.
+    fn steps(&self) -> &[&dyn Step];
+}

@@ -1,0 +1,113 @@
+//! The hardware managers that support this machine, best first.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::generic::GenericManager;
+use super::{HardwareManager, Object, Support};
+use crate::failure::{Failure, FailureKind};
+use crate::system::System;
+
+/// The managers that support this machine, best first. Cheap to share.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    managers: Vec<Ranked>,
+}
+
+/// A manager and how well it knows this machine.
+#[derive(Debug, Clone)]
+pub struct Ranked {
+    /// The manager.
+    pub manager: Arc<dyn HardwareManager>,
+    /// Its support of this machine, never [`Support::None`].
+    pub support: Support,
+}
+
+impl Registry {
+    /// Asks each manager whether it supports this machine and ranks those that do. Equals
+    /// keep their order.
+    ///
+    /// # Errors
+    /// `HardwareManagerNotFound`: none does.
+    pub fn new(
+        managers: impl IntoIterator<Item = Arc<dyn HardwareManager>>,
+        system: &System,
+    ) -> Result<Self, Failure> {
+        let mut managers: Vec<Ranked> = managers
+            .into_iter()
+            .map(|manager| Ranked {
+                support: manager.support(system),
+                manager,
+            })
+            .filter(|ranked| ranked.support > Support::None)
+            .collect();
+        if managers.is_empty() {
+            return Err(Failure::new(
+                FailureKind::HardwareManagerNotFound,
+                "No hardware manager supports this machine",
+            ));
+        }
+        managers.sort_by_key(|ranked| std::cmp::Reverse(ranked.support));
+        for ranked in &managers {
+            let identity = ranked.manager.identity();
+            tracing::info!(
+                manager = identity.class,
+                version = identity.version,
+                support = ?ranked.support,
+                "hardware manager"
+            );
+        }
+        Ok(Self { managers })
+    }
+
+    /// The managers of this source tree.
+    ///
+    /// # Errors
+    /// As [`Registry::new`]; the generic manager supports every machine.
+    pub fn compiled_in(system: &System) -> Result<Self, Failure> {
+        let all: [Arc<dyn HardwareManager>; 1] = [Arc::new(GenericManager)];
+        Self::new(all, system)
+    }
+
+    /// The managers, best first.
+    #[must_use]
+    pub fn managers(&self) -> &[Ranked] {
+        &self.managers
+    }
+
+    /// The best manager's answer: the first that is not `None`.
+    pub fn first<'a, T>(
+        &'a self,
+        ask: impl FnMut(&'a dyn HardwareManager) -> Option<T>,
+    ) -> Option<T> {
+        self.managers
+            .iter()
+            .map(|ranked| ranked.manager.as_ref())
+            .find_map(ask)
+    }
+
+    /// Name and version of each manager, as Ironic stores and compares them.
+    #[must_use]
+    pub fn versions(&self) -> Object {
+        self.managers
+            .iter()
+            .map(|ranked| {
+                let identity = ranked.manager.identity();
+                (identity.name.to_owned(), identity.version.into())
+            })
+            .collect()
+    }
+
+    /// Name and version of each manager, best first, as an inspection report lists them.
+    #[must_use]
+    pub fn listing(&self) -> Value {
+        self.managers
+            .iter()
+            .map(|ranked| {
+                let identity = ranked.manager.identity();
+                json!({"name": identity.name, "version": identity.version})
+            })
+            .collect()
+    }
+}
