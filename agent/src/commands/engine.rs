@@ -30,9 +30,16 @@ use crate::task::{Progress, Task};
 pub struct Engine {
     messages: mpsc::Sender<Message>,
     place: Workplace,
-    running: watch::Receiver<Option<Arc<Record>>>,
+    running: watch::Receiver<Option<Running>>,
     finished: Arc<Notify>,
     started_at: SystemTime,
+}
+
+/// The command that runs, as anybody may see it without waiting for the engine.
+#[derive(Debug, Clone)]
+struct Running {
+    record: Arc<Record>,
+    progress: watch::Receiver<Option<Progress>>,
 }
 
 /// What the agent tells anybody.
@@ -203,9 +210,21 @@ impl Engine {
     pub fn status(&self) -> Status {
         Status {
             started_at: self.started_at,
-            running: self.running.borrow().clone(),
+            running: self
+                .running
+                .borrow()
+                .as_ref()
+                .map(|running| Arc::clone(&running.record)),
             node_uuid: self.place.node.current().uuid().to_owned(),
         }
+    }
+
+    /// The latest progress of a command; `None` unless it runs and reports some.
+    #[must_use]
+    pub fn progress(&self, id: CommandId) -> Option<Progress> {
+        let running = self.running.borrow();
+        let running = running.as_ref().filter(|running| running.record.id == id)?;
+        running.progress.borrow().clone()
     }
 
     /// Is notified whenever a background command has ended: the time for an early heartbeat.
@@ -276,7 +295,7 @@ pub struct Work {
     messages: mpsc::WeakSender<Message>,
     reports: mpsc::Sender<Report>,
     outcomes: mpsc::Receiver<Report>,
-    running: watch::Sender<Option<Arc<Record>>>,
+    running: watch::Sender<Option<Running>>,
     live: Option<Live>,
     finished: Arc<Notify>,
     deadlines: HashMap<CommandId, AbortHandle>,
@@ -482,16 +501,11 @@ impl Work {
         } else if self.queue.running().is_none() {
             self.live = None;
         }
-        self.running.send_if_modified(|published| {
-            let running = self.queue.running();
-            let same = match (&*published, running) {
-                (Some(old), Some(new)) => old.id == new.id,
-                (None, None) => true,
-                _ => false,
-            };
-            *published = running.cloned();
-            !same
-        });
+        self.running
+            .send_replace(self.live.as_ref().map(|live| Running {
+                record: live.record.borrow().clone(),
+                progress: live.progress.clone(),
+            }));
         for (caller, answer) in turn.answers {
             reply(caller, answer);
         }

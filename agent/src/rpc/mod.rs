@@ -1,1 +1,240 @@
-//! The wire: the only room that knows tonic and the generated types.
+//! The wire: the only room that knows tonic and the generated messages.
+//!
+//! [`bind`] opens the agent's door, [`Server::run`] serves `CommandService`, health and
+//! reflection there until it is told to stop. The token is checked in [`access`], messages
+//! become orders in [`convert`], errors become statuses in [`status`].
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ironic_agent_protocol::v1::command_service_server::CommandServiceServer;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+
+use crate::commands::Engine;
+use crate::config::{Config, Listen};
+
+pub mod access;
+pub mod command_service;
+pub mod convert;
+pub mod listen;
+pub mod status;
+mod watch;
+
+pub use command_service::Service;
+pub use listen::ListenError;
+
+/// The largest request: an `ExecuteCommand` with a config drive of 64 MiB base64, which is
+/// what Ironic lets an operator give, beside the node and its ports. The token is checked
+/// before a message is read, so only the conductor can make the agent hold that much.
+const LARGEST_REQUEST: usize = 128 * 1024 * 1024;
+
+/// A connection may hold four unread streams before the others notice: with equal windows
+/// one stalled upload would block every other call.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Calls at once on one connection; tonic's default is no limit. A shim has one call per
+/// REST request that waits, and a few watchers.
+const STREAMS: u32 = 256;
+
+/// Metadata is a token and a few names; error details stay below half of this.
+const HEADERS: u32 = 16 * 1024;
+
+/// A peer that does not answer a ping for this long is gone.
+const PING_PERIOD: Duration = Duration::from_secs(30);
+const PING_PATIENCE: Duration = Duration::from_secs(20);
+
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long calls may go on after the server was told to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why the agent cannot serve, or stopped serving.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The address cannot be used.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A file with a certificate or key cannot be read.
+    #[error("cannot read {path}, named by option {option}")]
+    File {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// One half of certificate and key is configured.
+    #[error("option {given} needs option {missing} beside it")]
+    HalfTls {
+        /// What is there.
+        given: &'static str,
+        /// What is not.
+        missing: &'static str,
+    },
+    /// The descriptors do not decode.
+    #[error("cannot offer reflection")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The certificate and key are no use, or the transport failed.
+    #[error("cannot serve gRPC: check grpc_tls_cert_file, grpc_tls_key_file and grpc_tls_ca_file")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// A server with an open door.
+#[derive(Debug)]
+pub struct Server {
+    engine: Engine,
+    bound: listen::Bound,
+    listen: Listen,
+    tls: Option<ServerTlsConfig>,
+    stop: CancellationToken,
+}
+
+/// Opens the door that `config` names. Connections are accepted by the system from now on,
+/// and served once the server [runs](Server::run).
+///
+/// # Errors
+/// The address is taken or not ours, or a certificate is missing.
+pub async fn bind(
+    engine: Engine,
+    config: &Config,
+    stop: CancellationToken,
+) -> Result<Server, ServeError> {
+    let tls = tls(config)?;
+    let (bound, listen) = listen::bind(&config.grpc_listen).await?;
+    Ok(Server {
+        engine,
+        bound,
+        listen,
+        tls,
+        stop,
+    })
+}
+
+impl Server {
+    /// Where it listens; the port is the real one.
+    #[must_use]
+    pub fn listen(&self) -> &Listen {
+        &self.listen
+    }
+
+    /// Serves until the token that [`bind`] was given is cancelled: then nothing new is
+    /// accepted, waiting calls end as UNAVAILABLE, and the others have a few seconds.
+    ///
+    /// # Errors
+    /// The certificate is no use, or the transport failed.
+    pub async fn run(self) -> Result<(), ServeError> {
+        let Self {
+            engine,
+            bound,
+            listen,
+            tls,
+            stop,
+        } = self;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(ironic_agent_protocol::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()?;
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_serving::<CommandServiceServer<Service>>().await;
+        let access = access::Access::new(engine.place().config.clone());
+        let commands = CommandServiceServer::new(Service::new(engine, stop.clone()))
+            .max_decoding_message_size(LARGEST_REQUEST);
+        let mut server = tonic::transport::Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(STREAMS)
+            .http2_max_header_list_size(HEADERS)
+            .http2_keepalive_interval(Some(PING_PERIOD))
+            .http2_keepalive_timeout(Some(PING_PATIENCE));
+        if let Some(tls) = tls {
+            server = server.tls_config(tls)?;
+        }
+        let router = server
+            .layer(access)
+            .add_service(health_service)
+            .add_service(reflection)
+            .add_service(commands);
+
+        let stopped = {
+            let stop = stop.clone();
+            async move {
+                stop.cancelled().await;
+                health
+                    .set_not_serving::<CommandServiceServer<Service>>()
+                    .await;
+            }
+        };
+        let serving = async {
+            match bound {
+                listen::Bound::Tcp(incoming) => {
+                    router.serve_with_incoming_shutdown(incoming, stopped).await
+                }
+                listen::Bound::Unix(incoming) => {
+                    router.serve_with_incoming_shutdown(incoming, stopped).await
+                }
+            }
+        };
+        let patience = async {
+            stop.cancelled().await;
+            tokio::time::sleep(STOP_PATIENCE).await;
+        };
+        let result = tokio::select! {
+            result = serving => result.map_err(ServeError::from),
+            () = patience => Ok(()),
+        };
+        if let Listen::Unix(path) = &listen {
+            remove_socket(path);
+        }
+        result
+    }
+}
+
+/// The TLS that is configured; none without a certificate.
+fn tls(config: &Config) -> Result<Option<ServerTlsConfig>, ServeError> {
+    const CERT: &str = "grpc_tls_cert_file";
+    const KEY: &str = "grpc_tls_key_file";
+    const CA: &str = "grpc_tls_ca_file";
+    let missing = |given, missing| Err(ServeError::HalfTls { given, missing });
+    let (cert, key) = match (&config.grpc_tls_cert_file, &config.grpc_tls_key_file) {
+        (Some(cert), Some(key)) => (cert, key),
+        (Some(_), None) => return missing(CERT, KEY),
+        (None, Some(_)) => return missing(KEY, CERT),
+        // A CA alone is how the agent as a client trusts its conductor.
+        (None, None) => return Ok(None),
+    };
+    let identity = Identity::from_pem(read(CERT, cert)?, read(KEY, key)?);
+    let mut tls = ServerTlsConfig::new()
+        .identity(identity)
+        .timeout(HANDSHAKE_PATIENCE);
+    if let Some(ca) = &config.grpc_tls_ca_file {
+        // With a CA the other end needs a certificate from it: mutual TLS.
+        tls = tls.client_ca_root(Certificate::from_pem(read(CA, ca)?));
+    }
+    Ok(Some(tls))
+}
+
+fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, ServeError> {
+    fs::read(path).map_err(|source| ServeError::File {
+        option,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn remove_socket(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "cannot remove the socket");
+    }
+}
+
+#[cfg(test)]
+mod tests;

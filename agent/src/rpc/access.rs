@@ -1,0 +1,145 @@
+//! Who may call: the token is checked before a request's body is read.
+
+use std::task::{Context, Poll};
+
+use futures_util::future::{Either, Ready, ready};
+use http::{Request, Response};
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use super::status;
+use crate::config;
+
+/// The metadata key of the token.
+pub const TOKEN: &str = "agent-token";
+
+/// What anybody may call: what the agent is, whether it is well, and what it offers.
+const OPEN: [&str; 3] = [
+    "/ironic.agent.v1.CommandService/GetStatus",
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1.ServerReflection/",
+];
+
+/// Lets calls pass that carry the token in force. Without one, nothing but [`OPEN`] passes.
+#[derive(Debug, Clone)]
+pub(super) struct Access {
+    config: config::Shared,
+}
+
+impl Access {
+    pub(super) fn new(config: config::Shared) -> Self {
+        Self { config }
+    }
+
+    fn allows<B>(&self, request: &Request<B>) -> bool {
+        let path = request.uri().path();
+        let open = OPEN
+            .iter()
+            .any(|open| path == *open || (open.ends_with('/') && path.starts_with(open)));
+        let candidate = request
+            .headers()
+            .get(TOKEN)
+            .and_then(|value| value.to_str().ok());
+        open || match (&self.config.current().agent_token, candidate) {
+            (Some(token), Some(candidate)) => token.matches(candidate),
+            _ => false,
+        }
+    }
+}
+
+impl<S> Layer<S> for Access {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded {
+            access: self.clone(),
+            inner,
+        }
+    }
+}
+
+/// A service behind [`Access`].
+#[derive(Debug, Clone)]
+pub(super) struct Guarded<S> {
+    access: Access,
+    inner: S,
+}
+
+impl<S, B> Service<Request<B>> for Guarded<S>
+where
+    S: Service<Request<B>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Either<S::Future, Ready<Result<Response<Body>, S::Error>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if self.access.allows(&request) {
+            Either::Left(self.inner.call(request))
+        } else {
+            Either::Right(ready(Ok(status::token_invalid().into_http())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Secret, Shared};
+
+    fn request(path: &str, token: Option<&str>) -> Request<()> {
+        let mut request = Request::builder().uri(format!("http://agent{path}"));
+        if let Some(token) = token {
+            request = request.header(TOKEN, token);
+        }
+        request.body(()).unwrap()
+    }
+
+    const LIST: &str = "/ironic.agent.v1.CommandService/ListCommands";
+
+    #[test]
+    fn only_the_token_in_force_opens() {
+        let config = Shared::new(Config::default());
+        let access = Access::new(config.clone());
+        // Without a token nobody is let in, not even without one.
+        for token in [None, Some(""), Some("T")] {
+            assert!(!access.allows(&request(LIST, token)));
+        }
+        config.adopt_token(Secret::new("T"));
+        for (token, allowed) in [
+            (None, false),
+            (Some(""), false),
+            (Some("t"), false),
+            (Some("TT"), false),
+            (Some("T"), true),
+        ] {
+            assert_eq!(access.allows(&request(LIST, token)), allowed, "{token:?}");
+        }
+        config.adopt_token(Secret::new("other"));
+        assert!(!access.allows(&request(LIST, Some("T"))));
+    }
+
+    #[test]
+    fn the_open_paths_are_open_and_nothing_beside_them() {
+        let access = Access::new(Shared::default());
+        for (path, allowed) in [
+            ("/ironic.agent.v1.CommandService/GetStatus", true),
+            ("/ironic.agent.v1.CommandService/GetStatus/", false),
+            ("/ironic.agent.v1.CommandService/GetStatusX", false),
+            ("/ironic.agent.v1.CommandService/GetCommand", false),
+            ("/grpc.health.v1.Health/Check", true),
+            ("/grpc.health.v1.Healthy/Check", false),
+            (
+                "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+                true,
+            ),
+            ("/", false),
+        ] {
+            assert_eq!(access.allows(&request(path, None)), allowed, "{path}");
+        }
+    }
+}

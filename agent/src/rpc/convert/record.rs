@@ -1,0 +1,117 @@
+//! Records as they go out.
+
+use std::time::SystemTime;
+
+use ironic_agent_protocol::v1;
+
+use super::document::to_value;
+use crate::commands::{Milestone, MilestoneKind, Outcome, Plan, Record, State};
+use crate::failure::Failure;
+use crate::task::Progress;
+
+/// A record, with the latest progress of its command if it runs.
+///
+/// A result that does not fit the protocol makes the record a failed one that says so: one
+/// odd number must not keep a caller from the list.
+#[must_use]
+pub fn record(record: &Record, latest: Option<&Progress>) -> v1::CommandRecord {
+    use v1::CommandState as S;
+    let (state, failure, result, finished_at) = match &record.state {
+        State::Running => (S::Running, None, None, None),
+        State::Ended { outcome, at } => {
+            let (state, failure, result) = match outcome {
+                Outcome::Succeeded(result) => match to_value(result, "result") {
+                    Ok(result) => (S::Succeeded, None, Some(result)),
+                    Err(error) => {
+                        let details = format!("The command succeeded, but not its answer: {error}");
+                        let failure = self::failure(&Failure::execution(details));
+                        (S::Failed, Some(failure), None)
+                    }
+                },
+                Outcome::Failed(failure) => (S::Failed, Some(self::failure(failure)), None),
+                Outcome::VersionMismatch(failure) => {
+                    (S::VersionMismatch, Some(self::failure(failure)), None)
+                }
+                Outcome::Cancelled(failure) => (S::Cancelled, Some(self::failure(failure)), None),
+            };
+            (state, failure, result, Some(timestamp(*at)))
+        }
+    };
+    v1::CommandRecord {
+        id: record.id.to_string(),
+        name: record.name.clone(),
+        state: state.into(),
+        failure,
+        result,
+        background: record.background,
+        started_at: Some(timestamp(record.started_at)),
+        finished_at,
+        deadline: record.deadline.map(timestamp),
+        progress: latest.map(progress),
+        last_sequence: record.last_sequence(),
+    }
+}
+
+/// A milestone.
+#[must_use]
+pub fn milestone(milestone: &Milestone) -> v1::Milestone {
+    use v1::MilestoneKind as K;
+    v1::Milestone {
+        sequence: milestone.sequence,
+        at: Some(timestamp(milestone.at)),
+        kind: match milestone.kind {
+            MilestoneKind::Started => K::Started,
+            MilestoneKind::Phase => K::Phase,
+            MilestoneKind::Warning => K::Warning,
+            MilestoneKind::Finished => K::Finished,
+        }
+        .into(),
+        text: milestone.text.clone(),
+    }
+}
+
+/// Where a command stands.
+#[must_use]
+pub fn progress(progress: &Progress) -> v1::Progress {
+    v1::Progress {
+        phase: progress.phase.to_owned(),
+        done: progress.done,
+        total: progress.total,
+        rate: progress.rate,
+        // Longer than a Duration holds is as good as unknown.
+        remaining: progress.remaining.and_then(|time| time.try_into().ok()),
+        unit: progress.unit.to_owned(),
+        subject: progress.subject.clone(),
+    }
+}
+
+/// What a command would do.
+#[must_use]
+pub fn plan(plan: Plan) -> v1::Plan {
+    let actions = plan.actions.into_iter().map(|action| v1::PlannedAction {
+        description: action.description,
+        device: action.device,
+        destructive: action.destructive,
+    });
+    v1::Plan {
+        actions: actions.collect(),
+    }
+}
+
+/// A time by the agent's clock.
+#[must_use]
+pub fn timestamp(time: SystemTime) -> prost_types::Timestamp {
+    time.into()
+}
+
+fn failure(failure: &Failure) -> v1::Failure {
+    v1::Failure {
+        kind: failure.kind.name().to_owned(),
+        code: failure.kind.code(),
+        message: failure.message().to_owned(),
+        details: failure.details.clone(),
+        program: failure.program.clone().unwrap_or_default(),
+        exit_status: failure.exit_status,
+        stderr_tail: failure.stderr_tail.clone(),
+    }
+}

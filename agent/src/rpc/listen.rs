@@ -1,0 +1,158 @@
+//! Where the agent's server listens.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::{TcpListener, UnixListener};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::server::TcpIncoming;
+
+use crate::config::Listen;
+
+/// Why there is nothing to listen at.
+#[derive(Debug, Error)]
+pub enum ListenError {
+    /// The address or path cannot be used.
+    #[error("cannot listen at {listen}")]
+    Unusable {
+        /// As it was configured.
+        listen: Listen,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody answers at the socket.
+    #[error("another program serves at unix:{0}: stop it, or choose another --grpc-listen")]
+    InUse(PathBuf),
+    /// Something else is in the socket's place.
+    #[error("{0} exists and is no socket: choose another --grpc-listen")]
+    NoSocket(PathBuf),
+}
+
+/// An open listener.
+#[derive(Debug)]
+pub(super) enum Bound {
+    Tcp(TcpIncoming),
+    Unix(UnixListenerStream),
+}
+
+/// Opens the listener. The answer also says where it listens, with the port that the system
+/// chose for port 0.
+pub(super) async fn bind(listen: &Listen) -> Result<(Bound, Listen), ListenError> {
+    let unusable = |source| ListenError::Unusable {
+        listen: listen.clone(),
+        source,
+    };
+    match listen {
+        Listen::Tcp(address) => {
+            let listener = TcpListener::bind(address).await.map_err(unusable)?;
+            let address = listener.local_addr().map_err(unusable)?;
+            // TCP's own probes find a peer that vanished even while no HTTP/2 ping is due.
+            const KEEPALIVE: Duration = Duration::from_secs(30);
+            let incoming = TcpIncoming::from(listener)
+                .with_nodelay(Some(true))
+                .with_keepalive(Some(KEEPALIVE));
+            Ok((Bound::Tcp(incoming), Listen::Tcp(address)))
+        }
+        Listen::Unix(path) => {
+            clear(path)?;
+            let listener = bind_socket(path).map_err(unusable)?;
+            Ok((
+                Bound::Unix(UnixListenerStream::new(listener)),
+                listen.clone(),
+            ))
+        }
+    }
+}
+
+/// Removes a socket that an earlier life left behind.
+fn clear(path: &Path) -> Result<(), ListenError> {
+    let unusable = |source| ListenError::Unusable {
+        listen: Listen::Unix(path.to_owned()),
+        source,
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(unusable(error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(ListenError::NoSocket(path.to_owned()));
+        }
+        Ok(_) => {}
+    }
+    if UnixStream::connect(path).is_ok() {
+        return Err(ListenError::InUse(path.to_owned()));
+    }
+    fs::remove_file(path).map_err(unusable)
+}
+
+/// Opens a socket that only its owner may use. It gets its name when its mode is right, so
+/// that nobody can connect in between.
+fn bind_socket(path: &Path) -> io::Result<UnixListener> {
+    if let Some(directory) = path.parent() {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(directory)?;
+    }
+    let mut hidden = path.as_os_str().to_owned();
+    hidden.push(format!(".{}", std::process::id()));
+    let hidden = PathBuf::from(hidden);
+    let listener = UnixListener::bind(&hidden)?;
+    let named = fs::set_permissions(&hidden, fs::Permissions::from_mode(0o600))
+        .and_then(|()| fs::rename(&hidden, path));
+    match named {
+        Ok(()) => Ok(listener),
+        Err(error) => {
+            // The first error is the one to tell.
+            let _ = fs::remove_file(&hidden);
+            Err(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_belongs_to_its_owner_and_replaces_a_stale_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep/agent.sock");
+        let listen = Listen::Unix(path.clone());
+        let (first, _) = bind(&listen).await.unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(matches!(
+            bind(&listen).await.unwrap_err(),
+            ListenError::InUse(_)
+        ));
+        drop(first);
+        assert!(path.exists(), "the socket is stale now");
+        bind(&listen).await.unwrap();
+        let entries = fs::read_dir(path.parent().unwrap()).unwrap().count();
+        assert_eq!(entries, 1, "no hidden name is left");
+    }
+
+    #[tokio::test]
+    async fn other_files_are_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        fs::write(&path, "precious").unwrap();
+        let error = bind(&Listen::Unix(path.clone())).await.unwrap_err();
+        assert!(matches!(error, ListenError::NoSocket(_)));
+        assert_eq!(fs::read_to_string(path).unwrap(), "precious");
+    }
+
+    #[tokio::test]
+    async fn port_0_is_told() {
+        let (_bound, listen) = bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        assert!(matches!(listen, Listen::Tcp(address) if address.port() != 0));
+        let error = bind(&listen).await.unwrap_err();
+        assert!(matches!(error, ListenError::Unusable { .. }));
+    }
+}
