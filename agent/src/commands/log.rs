@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use super::Workplace;
 use crate::failure::Failure;
-use crate::task::Task;
+use crate::logs::archive;
 
 /// The log archive as Ironic takes it: `{"system_logs": base64 of a gzip of a tar}`.
 ///
 /// # Errors
 /// The archive cannot be made.
-pub async fn collect_system_logs(place: &Workplace, task: &Task) -> Result<Value, Failure> {
-    let archive = archive(place, task).await?;
+pub async fn collect_system_logs(place: &Workplace) -> Result<Value, Failure> {
+    let archive = archive(place).await?;
     Ok(json!({ "system_logs": STANDARD.encode(archive) }))
 }
 
@@ -21,8 +21,7 @@ pub async fn collect_system_logs(place: &Workplace, task: &Task) -> Result<Value
 ///
 /// # Errors
 /// The archive cannot be made.
-pub async fn archive(_place: &Workplace, _task: &Task) -> Result<Vec<u8>, Failure> {
-    Err(Failure::execution(
-        "This part of the agent is not built yet",
-    ))
+pub async fn archive(place: &Workplace) -> Result<Vec<u8>, Failure> {
+    let config = place.config.current();
+    archive::collect(&place.system, &config, None).await
 }

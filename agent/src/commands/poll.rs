@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Object, Workplace};
 use crate::config::{Secret, SessionOverrides};
 use crate::failure::{Failure, FailureKind};
-use crate::machine::node::Node;
+use crate::machine::{self, node::Node};
 
 /// The inventory, read now.
 ///
@@ -19,10 +19,11 @@ pub async fn get_hardware_info(place: &Workplace) -> Result<Value, Failure> {
 ///
 /// # Errors
 /// The machine cannot be read.
-pub async fn inventory(_place: &Workplace) -> Result<Object, Failure> {
-    Err(Failure::execution(
-        "This part of the agent is not built yet",
-    ))
+pub async fn inventory(place: &Workplace) -> Result<Object, Failure> {
+    let place = place.clone();
+    tokio::task::spawn_blocking(move || machine::inventory(&place.system, &place.config.current()))
+        .await
+        .map_err(|error| Failure::execution(format!("The inventory could not be read: {error}")))
 }
 
 /// Takes a document `{"node": ..., "config": ...}` for what a lookup would have answered.

@@ -3,10 +3,12 @@
 
 use serde_json::Value;
 
-use super::{ExecuteStep, Object, Plan, Workplace};
+use super::{ExecuteStep, Object, Plan, PlannedAction, Workplace};
+use crate::config::Config;
 use crate::failure::Failure;
+use crate::hardware::{self, StepContext};
 use crate::machine::node::Node;
-use crate::steps::Phase;
+use crate::steps::{self, Phase};
 use crate::task::Task;
 
 /// Lists the steps of a phase.
@@ -15,15 +17,15 @@ use crate::task::Task;
 /// The node is none, or a hardware manager failed.
 pub async fn get_steps(
     place: &Workplace,
-    _task: &Task,
-    _phase: Phase,
+    task: &Task,
+    phase: Phase,
     node: Object,
-    _ports: Vec<Object>,
+    ports: &[Object],
 ) -> Result<Value, Failure> {
-    remember(place, node)?;
-    Err(Failure::execution(
-        "This part of the agent is not built yet",
-    ))
+    let config = place.config.current();
+    let node = remember(place, &config, node).await?;
+    let context = context(place, &config, &node, ports, task);
+    steps::list(phase, &place.registry, context).await
 }
 
 /// Runs one step.
@@ -32,31 +34,87 @@ pub async fn get_steps(
 /// The node is none, the versions differ, there is no such step, or the step failed.
 pub async fn execute_step(
     place: &Workplace,
-    _task: &Task,
+    task: &Task,
     order: ExecuteStep,
 ) -> Result<Value, Failure> {
-    remember(place, order.node)?;
-    Err(Failure::execution(
-        "This part of the agent is not built yet",
-    ))
+    let config = place.config.current();
+    let node = remember(place, &config, order.node).await?;
+    let context = context(place, &config, &node, &order.ports, task);
+    let order = steps::Order {
+        phase: order.phase,
+        step: &order.step,
+        version: order.version.as_ref(),
+        arguments: &order.arguments,
+    };
+    steps::execute(order, &place.registry, context).await
 }
 
-/// What a step would do.
+/// What a step would do. The node is used and not remembered.
 ///
 /// # Errors
 /// What would keep it from starting.
-pub async fn plan_step(_place: &Workplace, _order: &ExecuteStep) -> Result<Plan, Failure> {
-    Ok(Plan::default())
+pub async fn plan_step(place: &Workplace, order: &ExecuteStep) -> Result<Plan, Failure> {
+    let config = place.config.current();
+    let node = known(order.node.clone())?;
+    let task = Task::detached();
+    let context = context(place, &config, &node, &order.ports, &task);
+    let order = steps::Order {
+        phase: order.phase,
+        step: &order.step,
+        version: order.version.as_ref(),
+        arguments: &order.arguments,
+    };
+    let actions = steps::plan(order, &place.registry, context).await?;
+    Ok(Plan {
+        actions: actions.into_iter().map(PlannedAction::from).collect(),
+    })
 }
 
-/// Commands after this one act for this node.
-fn remember(place: &Workplace, node: Object) -> Result<(), Failure> {
+impl From<hardware::Action> for PlannedAction {
+    fn from(action: hardware::Action) -> Self {
+        Self {
+            description: action.description,
+            device: action.device,
+            destructive: action.destructive,
+        }
+    }
+}
+
+/// Commands after this one act for this node. The disks of a node that was not known before
+/// may still be coming up.
+async fn remember(place: &Workplace, config: &Config, node: Object) -> Result<Node, Failure> {
+    let node = known(node)?;
+    let known = place.node.current().uuid() == node.uuid();
+    place.node.remember(node.clone());
+    if !known {
+        hardware::wait_for_disks(&place.system, config, &node).await;
+    }
+    Ok(node)
+}
+
+fn known(node: Object) -> Result<Node, Failure> {
     let node = Node(node);
     if node.uuid().is_empty() {
         return Err(Failure::execution(
             "The node that came with the command has no \"uuid\"",
         ));
     }
-    place.node.remember(node);
-    Ok(())
+    Ok(node)
+}
+
+fn context<'a>(
+    place: &'a Workplace,
+    config: &'a Config,
+    node: &'a Node,
+    ports: &'a [Object],
+    task: &'a Task,
+) -> StepContext<'a> {
+    StepContext {
+        system: &place.system,
+        config,
+        node,
+        ports,
+        task,
+        installed: &place.installed,
+    }
 }

@@ -7,6 +7,7 @@ use super::Workplace;
 use super::order::Fingerprint;
 use super::record::{CommandId, MilestoneKind, Record, State};
 use crate::config::{self, Config};
+use crate::hardware::Registry;
 use crate::system::{Root, System};
 
 /// A workplace whose machine has no files and runs no programs.
@@ -14,8 +15,10 @@ pub(crate) fn place(config: Config) -> Workplace {
     let directory = std::env::temp_dir().join("ironic-agent-tests-no-such-directory");
     let mut system = System::simulated(&directory);
     system.root = Root::new(directory);
+    let registry = Registry::compiled_in(&system).expect("the generic manager takes any machine");
     Workplace {
         system,
+        registry: Arc::new(registry),
         config: config::Shared::new(config),
         installed: Arc::default(),
         node: super::NodeMemory::default(),

@@ -13,7 +13,7 @@ impl Perform for Verbs {
         Box::pin(async move {
             match command {
                 Command::GetSteps { phase, node, ports } => {
-                    stepping::get_steps(place, task, phase, node, ports).await
+                    stepping::get_steps(place, task, phase, node, &ports).await
                 }
                 Command::ExecuteStep(order) => stepping::execute_step(place, task, *order).await,
                 Command::PrepareImage {
@@ -27,7 +27,7 @@ impl Perform for Verbs {
                 Command::InstallBootloader(arguments) => {
                     standby::install_bootloader(place, task, &arguments).await
                 }
-                Command::CollectSystemLogs => log::collect_system_logs(place, task).await,
+                Command::CollectSystemLogs => log::collect_system_logs(place).await,
                 Command::GetHardwareInfo => poll::get_hardware_info(place).await,
                 Command::SetNodeInfo { node_info } => poll::set_node_info(place, &node_info),
             }

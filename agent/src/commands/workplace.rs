@@ -4,6 +4,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config;
+use crate::hardware::Registry;
 use crate::image::Installed;
 use crate::machine::node::Node;
 use crate::system::System;
@@ -15,6 +16,8 @@ pub struct Workplace {
     pub system: System,
     /// The configuration, as the last lookup left it.
     pub config: config::Shared,
+    /// Who can act on this machine.
+    pub registry: Arc<Registry>,
     /// What the last image write left behind.
     pub installed: Arc<Installed>,
     /// The node that this machine is, as the last lookup or command told it.

@@ -11,7 +11,6 @@ use tonic::{Request, Response, Status};
 
 use super::{convert, status, watch};
 use crate::commands::{CommandId, Engine, Record, Refusal, log, poll};
-use crate::task::Task;
 
 /// The agent's side of `CommandService`.
 #[derive(Debug, Clone)]
@@ -168,7 +167,7 @@ impl CommandService for Service {
         _: Request<v1::CollectLogsRequest>,
     ) -> Result<Response<Self::CollectLogsStream>, Status> {
         const CHUNK: usize = 64 * 1024;
-        let archive = log::archive(self.engine.place(), &Task::detached())
+        let archive = log::archive(self.engine.place())
             .await
             .map_err(|failure| status::failure(&failure))?;
         let archive = bytes::Bytes::from(archive);
