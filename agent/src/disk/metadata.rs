@@ -1,9 +1,28 @@
 //! Removing every trace of what a disk was: partition tables, RAID, LVM, file systems.
 
-use crate::failure::Failure;
+use std::path::PathBuf;
+
+use crate::failure::{Failure, FailureKind};
 use crate::machine::block::BlockDevice;
-use crate::system::System;
+use crate::system::disk::{Disk, DiskError};
+use crate::system::{Cmd, RunError, System};
 use crate::task::Task;
+
+/// What is zeroed at both ends. It covers both partition tables (33 sectors), the superblocks
+/// of RAID (at most 128 KiB from the end) and LVM, and the labels of ZFS (512 KiB).
+pub const EDGE: u64 = 1 << 20;
+
+/// Zeros both ends of a disk, all of a smaller one.
+///
+/// # Errors
+/// What the disk said.
+pub fn zero_ends(disk: &mut dyn Disk) -> Result<(), DiskError> {
+    let size = disk.geometry().size;
+    let edge = EDGE.min(size);
+    disk.zero(0, edge)?;
+    disk.zero(size - edge, edge)?;
+    disk.sync()
+}
 
 /// Destroys the metadata of one disk or partition: all signatures, and both ends. In a
 /// simulation only the ends.
@@ -11,12 +30,172 @@ use crate::task::Task;
 /// # Errors
 /// The device is in use or failed.
 pub async fn destroy(
-    _system: &System,
-    _device: &BlockDevice,
-    _node_uuid: &str,
-    _task: &Task,
+    system: &System,
+    device: &BlockDevice,
+    node_uuid: &str,
+    task: &Task,
 ) -> Result<(), Failure> {
-    Err(Failure::execution(
-        "This part of the agent is not built yet",
-    ))
+    let name = &device.name;
+    let failed = |reason: String| {
+        Failure::new(
+            FailureKind::BlockDeviceErase,
+            format!("Destroying metadata failed on device {name}. Error: {reason}"),
+        )
+    };
+    task.check()?;
+    tracing::info!(device = %name, node = %node_uuid, "destroying metadata");
+    if system.simulation.is_none() {
+        wipe_signatures(system, name, task).await?;
+        task.check()?;
+    }
+    let disks = std::sync::Arc::clone(&system.disks);
+    let path = PathBuf::from(name);
+    let zeroed = tokio::task::spawn_blocking(move || {
+        let mut disk = disks.open(&path)?;
+        zero_ends(disk.as_mut())?;
+        disk.reread_table()
+    });
+    zeroed
+        .await
+        .map_err(|error| failed(error.to_string()))?
+        .map_err(|error| failed(error.to_string()))?;
+    task.phase(format!("metadata of {name} destroyed"));
+    Ok(())
+}
+
+/// Finds signatures anywhere on the device, not only where we look.
+async fn wipe_signatures(system: &System, name: &str, task: &Task) -> Result<(), Failure> {
+    let wipe = |force: &'static [&'static str]| {
+        let args = force.iter().copied().chain(["--all", name]);
+        system.run.run(Cmd::new("wipefs").args(args))
+    };
+    let mut result = wipe(&["--force"]).await;
+    // Busybox and old versions do not know the option.
+    if matches!(&result, Err(RunError::Failed { stderr, .. }) if stderr.contains("--force")) {
+        result = wipe(&[]).await;
+    }
+    match result {
+        Ok(_) => Ok(()),
+        Err(RunError::Missing { program }) => {
+            task.warn(format!(
+                "{program} is not installed: only both ends of {name} are wiped"
+            ));
+            Ok(())
+        }
+        Err(error) => {
+            let mut failure = Failure::new(
+                FailureKind::BlockDeviceErase,
+                format!("Destroying metadata failed on device {name}. Error: {error}"),
+            );
+            if let RunError::Failed {
+                program,
+                status,
+                stderr,
+                ..
+            } = error
+            {
+                failure.program = Some(program);
+                failure.exit_status = Some(status);
+                failure.stderr_tail = stderr;
+            }
+            Err(failure)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::system::process::{Output, Script};
+
+    /// A machine whose disk is a file of 0xAA bytes and whose programs are scripted.
+    fn machine(script: Arc<Script>, size: usize) -> (tempfile::NamedTempFile, System, BlockDevice) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), vec![0xAA; size]).unwrap();
+        let device = BlockDevice {
+            name: file.path().to_str().unwrap().to_owned(),
+            ..BlockDevice::default()
+        };
+        let system = System {
+            run: script,
+            ..System::linux()
+        };
+        (file, system, device)
+    }
+
+    fn refused(stderr: &str) -> Result<Output, RunError> {
+        Err(RunError::Failed {
+            program: "wipefs".into(),
+            command: "wipefs".into(),
+            status: 1,
+            stderr: stderr.into(),
+        })
+    }
+
+    #[tokio::test]
+    async fn signatures_and_both_ends_go_and_the_rest_stays() {
+        let (file, _, device) = machine(Arc::default(), 4 << 20);
+        let script = Script::new()
+            .expect_result(
+                &format!("wipefs --force --all {}", device.name),
+                refused("unrecognized option: --force"),
+            )
+            .expect(&format!("wipefs --all {}", device.name), "");
+        let script = Arc::new(script);
+        let system = System {
+            run: script.clone(),
+            ..System::linux()
+        };
+        destroy(&system, &device, "uuid", &Task::detached())
+            .await
+            .unwrap();
+        script.assert_done();
+        let bytes = std::fs::read(file.path()).unwrap();
+        assert!(bytes[..1 << 20].iter().all(|byte| *byte == 0));
+        assert!(bytes[1 << 20..3 << 20].iter().all(|byte| *byte == 0xAA));
+        assert!(bytes[3 << 20..].iter().all(|byte| *byte == 0));
+    }
+
+    #[tokio::test]
+    async fn a_device_smaller_than_its_ends_is_zeroed_whole() {
+        // An extended partition shows as 1 KiB.
+        let (file, system, device) = machine(Arc::default(), 1024);
+        let script = Script::new().expect_result(
+            &format!("wipefs --force --all {}", device.name),
+            Err(RunError::Missing {
+                program: "wipefs".into(),
+            }),
+        );
+        let system = System {
+            run: Arc::new(script),
+            ..system
+        };
+        let (task, mut heard) = Task::new();
+        destroy(&system, &device, "uuid", &task).await.unwrap();
+        assert_eq!(std::fs::read(file.path()).unwrap(), vec![0; 1024]);
+        let warning = heard.notes.try_recv().unwrap();
+        assert!(format!("{warning:?}").contains("wipefs is not installed"));
+    }
+
+    #[tokio::test]
+    async fn a_failure_names_the_device_and_the_program() {
+        let (file, system, device) = machine(Arc::default(), 1024);
+        let script = Script::new().expect_result(
+            &format!("wipefs --force --all {}", device.name),
+            refused("probing initialization failed: Device or resource busy"),
+        );
+        let system = System {
+            run: Arc::new(script),
+            ..system
+        };
+        let failure = destroy(&system, &device, "uuid", &Task::detached())
+            .await
+            .unwrap_err();
+        assert_eq!(failure.kind, FailureKind::BlockDeviceErase);
+        assert_eq!(failure.program.as_deref(), Some("wipefs"));
+        assert!(failure.details.contains(&device.name) && failure.details.contains("busy"));
+        assert_eq!(std::fs::read(file.path()).unwrap(), vec![0xAA; 1024]);
+    }
 }

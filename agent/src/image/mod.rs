@@ -1,20 +1,55 @@
 //! Bytes: fetch, verify, decode, write.
+//!
+//! In comes Ironic's `image_info`, out comes a disk that boots, or a disk that has no
+//! partition table and an error that says why. [`pipeline`] draws the way of the bytes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
-use crate::config::Config;
-use crate::failure::Failure;
+use crate::config::{Config, TlsVersion};
+use crate::disk::gpt::Guid;
+use crate::disk::label;
+use crate::disk::mbr::disk_identifier;
+use crate::disk::table::Table;
+use crate::failure::{Failure, FailureKind};
 use crate::machine::block::BlockDevice;
 use crate::machine::node::Node;
 use crate::system::System;
+use crate::system::disk::{Disk, DiskError};
+use crate::system::fetch::{Request, Tls};
 use crate::task::Task;
 
+mod block;
+mod checksum;
+mod configdrive;
+mod decode;
+mod format;
 mod installed;
+mod pipeline;
+mod progress;
+mod request;
+mod source;
+mod write;
+
+use checksum::{Expected, Selected};
+use configdrive::ConfigDrive;
+use request::ImageRequest;
+use source::{Patience, Source};
 
 pub use installed::Installed;
+pub use request::validate;
 
 /// A JSON object.
 type Object = Map<String, Value>;
+
+/// The largest checksum file.
+const CHECKSUM_FILE: usize = 1 << 20;
+/// Fresh downloads after one whose checksum was wrong although nothing was joined.
+const SECOND_CHANCES: usize = 1;
 
 /// Everything that writing an image needs to know.
 #[derive(Debug, Clone, Copy)]
@@ -37,25 +72,321 @@ pub struct Deployment<'a> {
     pub installed: &'a Installed,
 }
 
-/// Checks `image_info` before anything is started, in the order and with the words of the
-/// Python agent's validator.
-///
-/// # Errors
-/// `InvalidCommandParams`.
-pub fn validate(_image_info: &Object, _config: &Config) -> Result<(), Failure> {
-    Ok(())
-}
-
 /// Writes an image and its config drive to a disk. Answers the sentence that Ironic logs.
 ///
 /// Until the image is verified the disk has no partition table: what fails or is cancelled
-/// leaves a disk that does not boot.
+/// leaves a disk that does not boot. What is wrong before the first byte is written leaves
+/// the disk as it was.
 ///
 /// # Errors
 /// What kept the image from being on the disk.
 pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
-    deployment.installed.forget();
-    Err(Failure::execution(
-        "This part of the agent is not built yet",
+    let Deployment {
+        config,
+        image_info,
+        device,
+        task,
+        installed,
+        ..
+    } = deployment;
+    installed.forget();
+    let request = ImageRequest::new(image_info, config)?;
+    if request.is_partition {
+        return Err(Failure::new(
+            FailureKind::InvalidImage,
+            "Partition images (image_type partition) are not supported yet, only whole disks.",
+        ));
+    }
+    let credentials = request::credentials(image_info, config)
+        .map_err(|reason| download_failed(&request.id, &reason))?;
+    let template = Request {
+        credentials,
+        proxies: request.proxies.clone(),
+        ..plain_request(config)
+    };
+    let drive = config_drive(deployment, &request).await?;
+    let patience = patience(config);
+    let expected = expected(deployment, &request, &template, patience).await?;
+
+    let drive = Arc::new(drive);
+    let mut chances = request.urls.len() - 1 + SECOND_CHANCES;
+    let mut urls = request.urls.clone();
+    let root_uuid = loop {
+        let source = Source::open(
+            deployment.system.fetch.as_ref(),
+            task,
+            &request.id,
+            &urls,
+            template.clone(),
+            patience,
+        )
+        .await?;
+        let (written, joined) = write(deployment, &request, &expected, source, &drive).await;
+        match written {
+            // Another server, or one answer instead of a joined one, may have better bytes.
+            // One server's only answer does not change by asking again.
+            Err(failure)
+                if failure.kind == FailureKind::ImageChecksum
+                    && chances > 0
+                    && (joined || urls.len() > 1) =>
+            {
+                chances -= 1;
+                task.warn(format!("{failure}. Downloading once more."));
+                urls.rotate_left(1);
+            }
+            written => break written?,
+        }
+    };
+    installed.remember(Object::from_iter([(
+        "root uuid".to_owned(),
+        Value::String(root_uuid.clone()),
+    )]));
+    task.phase(format!("image {} is on {}", request.id, device.name));
+    Ok(format!(
+        "image ({}) written to device {} root_uuid={root_uuid}",
+        request.id, device.name
     ))
 }
+
+/// One pass from a server to the disk. Answers the disk's identifier, and whether the bytes
+/// were joined from several answers.
+async fn write(
+    deployment: Deployment<'_>,
+    request: &ImageRequest,
+    expected: &Expected,
+    source: Source<'_>,
+    drive: &Arc<Option<ConfigDrive>>,
+) -> (Result<String, Failure>, bool) {
+    let Deployment {
+        config,
+        device,
+        task,
+        ..
+    } = deployment;
+    let length = source.length();
+    let mut reader = pipeline::Reader::new(source, task, &device.name);
+    let written = async {
+        let disk = open(deployment, length).await?;
+        let head = reader
+            .block()
+            .await?
+            .ok_or_else(|| Failure::new(FailureKind::InvalidImage, "The image is empty."))?;
+        let format = format::decide(
+            request.disk_format.as_deref(),
+            &head,
+            &config.permitted_image_formats,
+            !config.disable_deep_image_inspection,
+        )?;
+        task.check()?;
+        let (drive, name) = (Arc::clone(drive), device.name.clone());
+        let guid = Guid(uuid::Uuid::new_v4().to_bytes_le());
+        let target = pipeline::Target {
+            disk,
+            device: device.name.clone(),
+            format,
+            finish: move |disk: &mut dyn Disk| finish(disk, drive.as_ref().as_ref(), guid, &name),
+        };
+        pipeline::run(&mut reader, head, expected, &request.id, target).await
+    };
+    let written = written.await;
+    let joined = reader.source().connections() > 1;
+    (written, joined)
+}
+
+/// Opens the disk and refuses an image that cannot fit, before anything is changed.
+async fn open(deployment: Deployment<'_>, length: Option<u64>) -> Result<Box<dyn Disk>, Failure> {
+    let name = &deployment.device.name;
+    let disks = Arc::clone(&deployment.system.disks);
+    let path = PathBuf::from(name);
+    let opened = tokio::task::spawn_blocking(move || disks.open(&path)).await;
+    let disk = opened
+        .map_err(|error| Failure::execution(format!("opening {name} failed: {error}")))?
+        .map_err(|error| {
+            let kind = match error {
+                DiskError::NotADisk { .. } => FailureKind::DeviceNotFound,
+                _ => FailureKind::ImageWrite,
+            };
+            Failure::new(kind, error.to_string())
+        })?;
+    write::check_size(length, disk.geometry()).map_err(|error| error.failure(name))?;
+    Ok(disk)
+}
+
+/// What follows the image itself, before the disk may boot: the table is fitted to the disk,
+/// the config drive placed. Answers the disk's identifier.
+fn finish(
+    disk: &mut dyn Disk,
+    drive: Option<&ConfigDrive>,
+    guid: Guid,
+    device: &str,
+) -> Result<String, Failure> {
+    let useless = |error: &dyn std::fmt::Display| {
+        Failure::new(
+            FailureKind::Deployment,
+            format!(
+                "Unable to find a valid partition table on the disk after writing the image. The \
+                 image may be corrupted or it uses a different sector size than the device. \
+                 Error: {error}"
+            ),
+        )
+    };
+    let sector_size = disk.geometry().sector_size;
+    match Table::read(disk).map_err(|error| useless(&error))? {
+        Some(mut table) => {
+            if table.partitions(sector_size).is_empty() {
+                return Err(Failure::new(
+                    FailureKind::Deployment,
+                    format!("No partitions found on the device {device} after writing the image."),
+                ));
+            }
+            if table.fit().map_err(|error| useless(&error))? {
+                table.write(disk).map_err(|error| useless(&error))?;
+            }
+            if let Some(drive) = drive {
+                drive.place(disk, &mut table, guid, device)?;
+            }
+        }
+        None => {
+            check_unpartitioned(disk, drive.is_some(), device).map_err(|error| useless(&error))?
+        }
+    }
+    disk_identifier(disk).map_err(|error| useless(&error))
+}
+
+/// A file system may fill a disk without a table, but leaves no place for a config drive.
+fn check_unpartitioned(disk: &mut dyn Disk, has_drive: bool, device: &str) -> Result<(), String> {
+    let mut head = vec![
+        0;
+        usize::try_from(disk.geometry().size)
+            .unwrap_or(BOOT)
+            .min(BOOT)
+    ];
+    disk.read_at(0, &mut head)
+        .map_err(|error| error.to_string())?;
+    if !label::is_file_system(&head) {
+        return Err(format!("{device}: unrecognised disk label"));
+    }
+    if has_drive {
+        return Err(format!(
+            "{device} holds one file system and no partition table, so there is no place for a \
+             config drive"
+        ));
+    }
+    Ok(())
+}
+
+/// Enough of a disk to see what it starts with.
+const BOOT: usize = 40 << 10;
+
+async fn config_drive(
+    deployment: Deployment<'_>,
+    request: &ImageRequest,
+) -> Result<Option<ConfigDrive>, Failure> {
+    let Deployment { config, node, .. } = deployment;
+    let Some(value) = deployment
+        .configdrive
+        .or(request.configdrive.as_deref())
+        .filter(|value| !value.is_empty())
+    else {
+        return Ok(None);
+    };
+    if config.config_drive_rebuild {
+        return Err(Failure::new(
+            FailureKind::Deployment,
+            "Rebuilding a config drive as FAT (option config_drive_rebuild) is not supported yet.",
+        ));
+    }
+    let uuid = Some(node.uuid()).filter(|uuid| !uuid.is_empty());
+    let told = || {
+        deployment
+            .image_info
+            .get("node_uuid")
+            .and_then(Value::as_str)
+    };
+    ConfigDrive::load(
+        value,
+        uuid.or_else(told).unwrap_or("local"),
+        deployment.system.fetch.as_ref(),
+        plain_request(config),
+        patience(config),
+        deployment.task,
+    )
+    .await
+    .map(Some)
+}
+
+/// The digest that the image must have, from the request or from a checksum file.
+async fn expected(
+    deployment: Deployment<'_>,
+    request: &ImageRequest,
+    template: &Request,
+    patience: Patience,
+) -> Result<Expected, Failure> {
+    let md5_enabled = deployment.config.md5_enabled;
+    let (url, algorithm) = match checksum::select(&request.checksums, &request.id, md5_enabled)? {
+        Selected::Known(expected) => return Ok(expected),
+        Selected::Listed { url, algorithm } => (url, algorithm),
+    };
+    let source = Source::open(
+        deployment.system.fetch.as_ref(),
+        deployment.task,
+        &url,
+        std::slice::from_ref(&url),
+        template.clone(),
+        patience,
+    )
+    .await?;
+    let list = source.bytes(CHECKSUM_FILE).await?;
+    let list = String::from_utf8_lossy(&list);
+    let digest = checksum::find_in_list(&list, file_name(&request.urls[0]))
+        .map_err(|reason| download_failed(&url, &reason))?;
+    checksum::listed(&digest, algorithm, md5_enabled)
+}
+
+/// The last part of a URL's path.
+fn file_name(url: &str) -> &str {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// A request with the agent's own settings and nothing of the node's.
+fn plain_request(config: &Config) -> Request {
+    Request {
+        tls: Tls {
+            insecure: config.insecure,
+            ca_file: config.cafile.clone(),
+            identity: config.certfile.clone().zip(config.keyfile.clone()),
+            only_1_3: config.tls_min_version == TlsVersion::V1_3,
+            cipher_suites: config
+                .tls_cipher_suites
+                .as_deref()
+                .unwrap_or_default()
+                .split([':', ','])
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        },
+        patience: config.image_download_connection_timeout,
+        ..Request::default()
+    }
+}
+
+fn patience(config: &Config) -> Patience {
+    let limit = config.image_download_max_duration;
+    Patience {
+        retries: config.image_download_connection_retries,
+        interval: config.image_download_connection_retry_interval,
+        deadline: (limit > Duration::ZERO).then(|| (Instant::now() + limit, limit)),
+    }
+}
+
+fn download_failed(id: &str, reason: &str) -> Failure {
+    Failure::new(
+        FailureKind::ImageDownload,
+        format!("Download of image {id} failed: {reason}"),
+    )
+}
+
+#[cfg(test)]
+mod tests;

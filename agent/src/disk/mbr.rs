@@ -1,0 +1,164 @@
+//! Master boot records: the four primary partitions, and the disk's identifier.
+
+use thiserror::Error;
+
+use crate::system::disk::{Disk, DiskError, Geometry};
+
+/// Type of FAT partitions with LBA, which parted gives to a config drive.
+const FAT_LBA: u8 = 0x0c;
+/// Type of the entry that keeps old programs away from a GPT.
+const PROTECTIVE: u8 = 0xee;
+/// Sectors that a record can name.
+const REACH: u64 = u32::MAX as u64;
+
+/// A used entry. Sectors count from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MbrPartition {
+    /// Its number, 1 to 4.
+    pub number: u32,
+    /// What it is for.
+    pub kind: u8,
+    /// First sector.
+    pub first: u64,
+    /// Number of sectors.
+    pub sectors: u64,
+}
+
+/// What is wrong with a record.
+#[derive(Debug, Error)]
+pub enum MbrError {
+    /// The disk could not be read or written.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Four is all.
+    #[error("it already has {0} primary partitions")]
+    Full(usize),
+    /// Nothing is free at the end.
+    #[error("{needed} bytes are needed at the end of the disk, {free} are free")]
+    NoRoom {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
+}
+
+/// A record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mbr {
+    geometry: Geometry,
+    sector: [u8; 512],
+}
+
+impl Mbr {
+    /// Reads the record. `None`: the disk has none, or a file system's boot sector.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub fn read(disk: &mut dyn Disk) -> Result<Option<Self>, DiskError> {
+        let geometry = disk.geometry();
+        let mut sector = [0; 512];
+        if geometry.size < 512 {
+            return Ok(None);
+        }
+        disk.read_at(0, &mut sector)?;
+        let record = Self { geometry, sector };
+        let is_possible = (0..4).all(|index| matches!(record.entry(index)[0], 0 | 0x80));
+        // A FAT file system's boot sector ends with the same two bytes.
+        let is_fat = record.sector[0x10] == 2 && record.sector[0x15] == 0xf8;
+        let is_signed = record.sector[510..] == [0x55, 0xaa];
+        Ok(Some(record).filter(|_| is_signed && is_possible && !is_fat))
+    }
+
+    /// The used entries in the order of their numbers.
+    pub fn partitions(&self) -> impl Iterator<Item = MbrPartition> + '_ {
+        (1..)
+            .zip((0..4).map(|index| self.entry(index)))
+            .map(|(number, entry)| MbrPartition {
+                number,
+                kind: entry[4],
+                first: u32_at(entry, 8).into(),
+                sectors: u32_at(entry, 12).into(),
+            })
+            .filter(|partition| partition.kind != 0)
+    }
+
+    /// Stretches the entry that protects a GPT over the whole disk. A hybrid record, with
+    /// other partitions, stays as it is.
+    pub fn protect(&mut self) {
+        let used: Vec<MbrPartition> = self.partitions().collect();
+        if let [only] = used.as_slice()
+            && only.kind == PROTECTIVE
+        {
+            let sectors = self.geometry.size / u64::from(self.geometry.sector_size);
+            let length = u32::try_from(sectors - only.first.min(sectors)).unwrap_or(u32::MAX);
+            let at = 446 + 16 * (only.number as usize - 1) + 12;
+            self.sector[at..at + 4].copy_from_slice(&length.to_le_bytes());
+        }
+    }
+
+    /// Adds a partition at the end of what a record can reach: of `wanted` bytes if they are
+    /// free there, else of what is free if that is at least `needed`.
+    ///
+    /// # Errors
+    /// No room, or no entry.
+    pub fn add_last(&mut self, wanted: u64, needed: u64) -> Result<MbrPartition, MbrError> {
+        let used: Vec<MbrPartition> = self.partitions().collect();
+        let Some(number) = (1..=4).find(|number| used.iter().all(|used| used.number != *number))
+        else {
+            return Err(MbrError::Full(used.len()));
+        };
+        let sector = u64::from(self.geometry.sector_size);
+        let ends = used.iter().map(|used| used.first + used.sectors);
+        let taken = ends.max().unwrap_or(1);
+        let end = (self.geometry.size / sector).min(REACH);
+        let (first, last) = super::place_last(taken, end, sector, wanted, needed)
+            .map_err(|free| MbrError::NoRoom { needed, free })?;
+        let partition = MbrPartition {
+            number,
+            kind: FAT_LBA,
+            first,
+            sectors: last + 1 - first,
+        };
+        let at = 446 + 16 * (number as usize - 1);
+        let entry = &mut self.sector[at..at + 16];
+        entry.fill(0);
+        // Cylinders, heads and sectors that say: look at the sector numbers.
+        entry[1..4].copy_from_slice(&[0xfe, 0xff, 0xff]);
+        entry[4] = FAT_LBA;
+        entry[5..8].copy_from_slice(&[0xfe, 0xff, 0xff]);
+        for (at, value) in [(8, partition.first), (12, partition.sectors)] {
+            // Both are within REACH.
+            let value = u32::try_from(value).unwrap_or(u32::MAX);
+            entry[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        Ok(partition)
+    }
+
+    /// The sector to write at 0.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.sector
+    }
+
+    fn entry(&self, index: usize) -> &[u8] {
+        &self.sector[446 + 16 * index..446 + 16 * (index + 1)]
+    }
+}
+
+/// The disk identifier as Ironic knows it, `0x%08x`: bytes 440 to 443, little endian. It is
+/// zero on most GPT disks.
+///
+/// # Errors
+/// What the disk said.
+pub fn disk_identifier(disk: &mut dyn Disk) -> Result<String, DiskError> {
+    let mut bytes = [0; 4];
+    disk.read_at(440, &mut bytes)?;
+    Ok(format!("0x{:08x}", u32::from_le_bytes(bytes)))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut value = [0; 4];
+    value.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(value)
+}

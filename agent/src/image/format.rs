@@ -1,0 +1,375 @@
+//! What an image is, judged by its first megabyte. The format is declared, never guessed:
+//! what is seen only confirms or refuses the declaration.
+
+use crate::failure::{Failure, FailureKind};
+
+/// How the bytes of a file become the bytes of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// They are the same.
+    Raw,
+    /// The same, and a partition table was seen.
+    Gpt,
+    /// The same, and it is a CD image.
+    Iso,
+    /// The same, encrypted.
+    Luks,
+    Qcow2,
+    Qed,
+    Vmdk,
+    Vhd,
+    Vhdx,
+    Vdi,
+    Gzip,
+    Xz,
+    Zstd,
+    Bzip2,
+}
+
+/// Signatures: format, offset, bytes.
+const SIGNATURES: [(Format, usize, &[u8]); 16] = [
+    (Format::Qcow2, 0, b"QFI\xfb"),
+    (Format::Qed, 0, b"QED\0"),
+    (Format::Vmdk, 0, b"KDMV"),
+    (Format::Vmdk, 0, b"# Disk DescriptorFile"),
+    (Format::Vhd, 0, b"conectix"),
+    (Format::Vhdx, 0, b"vhdxfile"),
+    (Format::Vdi, 0x40, &[0x7f, 0x10, 0xda, 0xbe]),
+    (Format::Luks, 0, b"LUKS\xba\xbe"),
+    (Format::Iso, 32769, b"CD001"),
+    (Format::Iso, 32769, b"NSR02"),
+    (Format::Iso, 32769, b"NSR03"),
+    (Format::Gpt, 510, &[0x55, 0xaa]),
+    (Format::Gzip, 0, &[0x1f, 0x8b, 0x08]),
+    (Format::Xz, 0, b"\xfd7zXZ\0"),
+    (Format::Zstd, 0, &[0x28, 0xb5, 0x2f, 0xfd]),
+    (Format::Bzip2, 0, b"BZh"),
+];
+
+impl Format {
+    /// The name in `disk_format` and in `permitted_image_formats`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Gpt => "gpt",
+            Self::Iso => "iso",
+            Self::Luks => "luks",
+            Self::Qcow2 => "qcow2",
+            Self::Qed => "qed",
+            Self::Vmdk => "vmdk",
+            Self::Vhd => "vhd",
+            Self::Vhdx => "vhdx",
+            Self::Vdi => "vdi",
+            Self::Gzip => "gzip",
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
+            Self::Bzip2 => "bzip2",
+        }
+    }
+
+    /// Whether the bytes of the file are those of the disk.
+    pub(super) fn is_verbatim(self) -> bool {
+        matches!(self, Self::Raw | Self::Gpt | Self::Iso | Self::Luks)
+    }
+
+    /// Whether the agents of the past would have taken it for plain bytes.
+    fn is_compression(self) -> bool {
+        matches!(self, Self::Gzip | Self::Xz | Self::Zstd | Self::Bzip2)
+    }
+}
+
+/// Everything that the beginning of an image looks like, in the order of the table; empty
+/// means plain bytes.
+pub(super) fn sniff(head: &[u8]) -> Vec<Format> {
+    let mut seen: Vec<Format> = SIGNATURES
+        .iter()
+        .filter(|(_, offset, bytes)| {
+            head.get(*offset..)
+                .is_some_and(|rest| rest.starts_with(bytes))
+        })
+        .map(|(format, ..)| *format)
+        .collect();
+    // A FAT file system ends its boot sector like a partition table does.
+    if head.get(0x10) == Some(&2) && head.get(0x15) == Some(&0xf8) {
+        seen.retain(|format| *format != Format::Gpt);
+    }
+    seen.dedup();
+    seen
+}
+
+/// Decides how to read an image.
+///
+/// `declared` is `disk_format`, `head` the first megabyte, or all of a smaller image.
+///
+/// # Errors
+/// `InvalidImage`, naming what was declared and what was seen.
+pub(super) fn decide(
+    declared: Option<&str>,
+    head: &[u8],
+    permitted: &[String],
+    is_inspected: bool,
+) -> Result<Format, Failure> {
+    if head.is_empty() {
+        return Err(refused("The image is empty."));
+    }
+    let seen = sniff(head);
+    let format = match declared {
+        Some(declared @ ("raw" | "gpt")) => {
+            if is_inspected
+                && let Some(container) = seen.iter().find(|format| !format.is_verbatim())
+            {
+                return Err(refused(format!(
+                    "Security: Expected format was {declared}, but image was actually {}",
+                    container.name()
+                )));
+            }
+            Format::Raw
+        }
+        declared => {
+            if is_inspected {
+                inspect(declared, head, &seen, permitted)?
+            } else {
+                uninspected(declared, &seen)?
+            }
+        }
+    };
+    if format.is_verbatim() {
+        Ok(format)
+    } else {
+        Err(refused(format!(
+            "Images in format {} are not supported yet, only raw disks: convert the image \
+             (qemu-img convert -O raw) or let Ironic do it (force_raw_images).",
+            format.name()
+        )))
+    }
+}
+
+fn inspect(
+    declared: Option<&str>,
+    head: &[u8],
+    seen: &[Format],
+    permitted: &[String],
+) -> Result<Format, Failure> {
+    let found = match seen {
+        [] => Format::Raw,
+        [one] => *one,
+        several => {
+            let names: Vec<_> = several.iter().map(|format| format.name()).collect();
+            return Err(refused(format!(
+                "Security: Image matched multiple potential formats: {}",
+                names.join(", ")
+            )));
+        }
+    };
+    if found == Format::Gpt {
+        check_partition_table(head)?;
+    }
+    // Ironic's lists name disk formats; to it a compressed disk is plain bytes.
+    let name = if found.is_compression() {
+        Format::Raw.name()
+    } else {
+        found.name()
+    };
+    if !permitted.iter().any(|format| format == name) {
+        return Err(refused(format!(
+            "Security: Detected image format was {}, but only {} are allowed",
+            found.name(),
+            permitted.join(", ")
+        )));
+    }
+    match declared {
+        Some(declared) if declared != found.name() => Err(refused(format!(
+            "Security: Expected format was {declared}, but image was actually {}",
+            found.name()
+        ))),
+        _ => Ok(found),
+    }
+}
+
+fn uninspected(declared: Option<&str>, seen: &[Format]) -> Result<Format, Failure> {
+    let Some(declared) = declared else {
+        return Ok(seen.first().copied().unwrap_or(Format::Raw));
+    };
+    let known = |(format, ..): &&(Format, usize, &[u8])| format.name() == declared;
+    SIGNATURES
+        .iter()
+        .find(known)
+        .map(|(format, ..)| *format)
+        .ok_or_else(|| refused(format!("The disk_format {declared} is not known.")))
+}
+
+/// The four entries of the master boot record must be possible, and if one of them stands
+/// for a GUID partition table, then as the UEFI specification (5.2.3) wants it.
+fn check_partition_table(head: &[u8]) -> Result<(), Failure> {
+    const PROTECTIVE: u8 = 0xee;
+    let failed = |what: &str| {
+        Err(refused(format!(
+            "Security: Image failed safety check: its partition table {what}"
+        )))
+    };
+    let Some(entries) = head.get(446..510) else {
+        return failed("is cut off");
+    };
+    let entries: Vec<&[u8]> = entries.chunks_exact(16).collect();
+    let used: Vec<_> = entries.iter().filter(|entry| entry[4] != 0).collect();
+    if entries.iter().any(|entry| !matches!(entry[0], 0x00 | 0x80)) {
+        return failed("has an impossible boot flag");
+    }
+    if used.is_empty() {
+        return failed("has no partition");
+    }
+    if used.iter().any(|entry| entry[4] == PROTECTIVE) {
+        let first = entries[0];
+        if used.len() != 1 || first[4] != PROTECTIVE {
+            return failed("protects a GPT and has other partitions, too");
+        }
+        if first[1..4] != [0x00, 0x02, 0x00] || first[8..12] != [1, 0, 0, 0] {
+            return failed("protects a GPT that does not start at sector 1");
+        }
+    }
+    Ok(())
+}
+
+fn refused(details: impl Into<String>) -> Failure {
+    Failure::new(FailureKind::InvalidImage, details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(marks: &[(usize, &[u8])]) -> Vec<u8> {
+        let mut head = vec![0; 1 << 20];
+        for (offset, bytes) in marks {
+            head[*offset..offset + bytes.len()].copy_from_slice(bytes);
+        }
+        head
+    }
+
+    fn mbr() -> Vec<u8> {
+        head(&[(450, &[0x83]), (510, &[0x55, 0xaa])])
+    }
+
+    fn verdict(declared: Option<&str>, head: &[u8], is_inspected: bool) -> Result<Format, String> {
+        let permitted = ["raw", "gpt", "qcow2"].map(str::to_owned);
+        decide(declared, head, &permitted, is_inspected).map_err(|failure| failure.details)
+    }
+
+    #[test]
+    fn what_is_raw_is_written_as_it_is() {
+        let zeros = head(&[]);
+        assert_eq!(verdict(Some("raw"), &zeros, true), Ok(Format::Raw));
+        assert_eq!(verdict(None, &zeros, true), Ok(Format::Raw));
+        assert_eq!(verdict(Some("raw"), &mbr(), true), Ok(Format::Raw));
+        assert_eq!(verdict(Some("gpt"), &mbr(), true), Ok(Format::Raw));
+        assert_eq!(verdict(None, &mbr(), true), Ok(Format::Gpt));
+        // A declared raw image may be a hybrid CD.
+        let hybrid = head(&[(450, &[0x83]), (510, &[0x55, 0xaa]), (32769, b"CD001")]);
+        assert_eq!(verdict(Some("raw"), &hybrid, true), Ok(Format::Raw));
+        assert_eq!(verdict(Some("raw"), b"tiny", true), Ok(Format::Raw));
+    }
+
+    #[test]
+    fn another_container_than_declared_is_refused_and_both_are_named() {
+        for (signature, name) in [
+            (&b"QFI\xfb"[..], "qcow2"),
+            (b"KDMV", "vmdk"),
+            (b"# Disk DescriptorFile", "vmdk"),
+            (b"conectix", "vhd"),
+            (b"vhdxfile", "vhdx"),
+            (b"QED\0", "qed"),
+            (b"\x1f\x8b\x08", "gzip"),
+            (b"\xfd7zXZ\0", "xz"),
+            (b"\x28\xb5\x2f\xfd", "zstd"),
+        ] {
+            let image = head(&[(0, signature)]);
+            assert_eq!(
+                verdict(Some("raw"), &image, true),
+                Err(format!(
+                    "Security: Expected format was raw, but image was actually {name}"
+                ))
+            );
+            // The operator may switch that off; then raw means raw.
+            assert_eq!(verdict(Some("raw"), &image, false), Ok(Format::Raw));
+        }
+    }
+
+    #[test]
+    fn what_is_inspected_must_be_permitted_unambiguous_and_as_declared() {
+        let qcow2 = (0, &b"QFI\xfb"[..]);
+        for (declared, image, text) in [
+            (
+                Some("qcow2"),
+                head(&[]),
+                "Expected format was qcow2, but image was actually raw",
+            ),
+            (
+                None,
+                head(&[qcow2, (510, &[0x55, 0xaa])]),
+                "multiple potential formats: qcow2, gpt",
+            ),
+            (
+                None,
+                head(&[(32769, b"CD001")]),
+                "Detected image format was iso, but only raw, gpt, qcow2 are allowed",
+            ),
+            (
+                Some("qcow2"),
+                head(&[(0, b"\x1f\x8b\x08")]),
+                "image was actually gzip",
+            ),
+            (
+                Some("vmdk"),
+                head(&[qcow2]),
+                "Expected format was vmdk, but image was actually qcow2",
+            ),
+            (None, Vec::new(), "empty"),
+        ] {
+            let error = verdict(declared, &image, true).unwrap_err();
+            assert!(error.contains(text), "{declared:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_yet_says_so() {
+        let qcow2 = head(&[(0, b"QFI\xfb")]);
+        for (declared, image, is_inspected) in [
+            (Some("qcow2"), &qcow2, true),
+            (None, &qcow2, true),
+            (None, &qcow2, false),
+            (Some("vmdk"), &head(&[]), false),
+        ] {
+            let error = verdict(declared, image, is_inspected).unwrap_err();
+            assert!(error.contains("not supported yet"), "{error}");
+        }
+    }
+
+    #[test]
+    fn partition_tables_that_lie_are_refused() {
+        let sign: (usize, &[u8]) = (510, &[0x55, 0xaa]);
+        let protective: &[u8] = &[0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff, 1, 0, 0, 0, 9, 0, 0, 0];
+        assert_eq!(
+            verdict(None, &head(&[(446, protective), sign]), true),
+            Ok(Format::Gpt)
+        );
+        for (image, text) in [
+            (head(&[sign]), "no partition"),
+            (head(&[(446, &[0x12, 0, 0, 0, 0x83]), sign]), "boot flag"),
+            (
+                head(&[(446, protective), (466, &[0x83]), sign]),
+                "other partitions",
+            ),
+            (head(&[(462, protective), sign]), "other partitions"),
+            (head(&[(450, &[0xee]), sign]), "start at sector 1"),
+        ] {
+            let error = verdict(None, &image, true).unwrap_err();
+            assert!(error.contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_fat_file_system_is_no_partition_table() {
+        let fat = head(&[(0x10, &[2]), (0x15, &[0xf8]), (510, &[0x55, 0xaa])]);
+        assert_eq!(sniff(&fat), []);
+    }
+}

@@ -1,0 +1,208 @@
+//! One pass: the network is read once, the disk written once, memory stays bounded.
+//!
+//! ```text
+//! Source ──▶ Reader (aligned blocks of a pool) ──▶ hash (its own thread)
+//!                                             └──▶ decode ▶ Writer (its own thread)
+//! end of stream ──▶ digest ──▶ Verified ──▶ Writer::finish ──▶ finishing touches ──▶ release
+//! ```
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::block::{Block, Pool};
+use super::checksum::{Expected, Hasher, Verified};
+use super::decode::decoder;
+use super::format::Format;
+use super::progress::Meter;
+use super::source::Source;
+use super::write::{WriteError, Writer};
+use crate::failure::{Failure, FailureKind};
+use crate::system::disk::Disk;
+use crate::task::Task;
+
+/// Blocks that may wait for a thread. The pool is the real bound.
+const QUEUE: usize = 16;
+
+/// The download as blocks, with its progress.
+pub(super) struct Reader<'a> {
+    source: Source<'a>,
+    task: &'a Task,
+    pool: Pool,
+    meter: Meter,
+    rest: Bytes,
+    done: u64,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(source: Source<'a>, task: &'a Task, device: &str) -> Self {
+        let meter = Meter::new("write_image", device, source.length(), Instant::now());
+        Self {
+            source,
+            task,
+            pool: Pool::new(),
+            meter,
+            rest: Bytes::new(),
+            done: 0,
+        }
+    }
+
+    /// What the blocks come from.
+    pub(super) fn source(&self) -> &Source<'a> {
+        &self.source
+    }
+
+    /// The next block. Only the last is shorter than a full one, and none is empty.
+    pub(super) async fn block(&mut self) -> Result<Option<Block>, Failure> {
+        let mut block = self.pool.take().await;
+        loop {
+            let taken = block.fill(&self.rest);
+            let _ = self.rest.split_to(taken);
+            self.done += taken as u64;
+            if let Some(progress) = self.meter.tick(Instant::now(), self.done) {
+                self.task.progress(progress);
+            }
+            if block.is_full() {
+                return Ok(Some(block));
+            }
+            match self.source.next().await? {
+                Some(piece) => self.rest = piece,
+                None => return Ok(Some(block).filter(|block| !block.is_empty())),
+            }
+        }
+    }
+
+    /// Reports the end at once.
+    fn report(&mut self) {
+        let progress = self.meter.report(Instant::now(), self.done);
+        self.task.progress(progress);
+    }
+}
+
+/// What goes to the writer's thread.
+enum Order {
+    Write(Arc<Block>),
+    Release(Verified),
+}
+
+/// What the writer's thread needs.
+pub(super) struct Target<F> {
+    /// The disk, not changed yet.
+    pub(super) disk: Box<dyn Disk>,
+    /// Its name, for messages.
+    pub(super) device: String,
+    /// What the stream is.
+    pub(super) format: Format,
+    /// Changes that belong to the image before the disk may boot.
+    pub(super) finish: F,
+}
+
+/// Runs the pipeline to its end. `head` is the first block, which was looked at before.
+///
+/// # Errors
+/// The first thing that went wrong; nothing is written any more when it is returned.
+pub(super) async fn run<T, F>(
+    reader: &mut Reader<'_>,
+    head: Block,
+    expected: &Expected,
+    image_id: &str,
+    target: Target<F>,
+) -> Result<T, Failure>
+where
+    F: FnOnce(&mut dyn Disk) -> Result<T, Failure> + Send + 'static,
+    T: Send + 'static,
+{
+    let device = target.device.clone();
+    let (to_hash, hash_queue) = mpsc::channel(QUEUE);
+    let (to_disk, disk_queue) = mpsc::channel(QUEUE);
+    let hasher = Hasher::new(expected);
+    let hashing = tokio::task::spawn_blocking(move || hash(hasher, hash_queue));
+    let writing = tokio::task::spawn_blocking(move || write(target, disk_queue));
+
+    let fed = feed(reader, head, &to_hash, &to_disk).await;
+    drop(to_hash);
+    let hasher = hashing.await;
+    let verdict = match (fed, hasher) {
+        (Ok(()), Ok(hasher)) => hasher
+            .verify(expected)
+            .map_err(|mismatch| {
+                Some(Failure::new(
+                    FailureKind::ImageChecksum,
+                    format!(
+                        "Image failed to verify against checksum. location: {device}; image ID: \
+                         {image_id}; image checksum: {}; verification checksum: {}",
+                        mismatch.expected, mismatch.found
+                    ),
+                ))
+            })
+            .and_then(|verified| reader.task.check().map(|()| verified).map_err(Some)),
+        (Err(failure), _) => Err(failure),
+        (_, Err(error)) => Err(Some(Failure::execution(format!("hashing failed: {error}")))),
+    };
+    let verdict = match verdict {
+        Ok(verified) => {
+            reader.report();
+            // A writer that is gone tells its reason below.
+            let _ = to_disk.send(Order::Release(verified)).await;
+            None
+        }
+        Err(failure) => failure,
+    };
+    drop(to_disk);
+    let written = writing
+        .await
+        .map_err(|error| Failure::execution(format!("writing failed: {error}")))?;
+    match (verdict, written) {
+        (Some(failure), _) | (None, Err(Some(failure))) => Err(failure),
+        (None, Ok(outcome)) => Ok(outcome),
+        (None, Err(None)) => Err(Failure::execution("the writer stopped without a reason")),
+    }
+}
+
+/// Hands every block to both threads. `Err(None)`: a thread stopped and tells why itself.
+async fn feed(
+    reader: &mut Reader<'_>,
+    head: Block,
+    to_hash: &mpsc::Sender<Arc<Block>>,
+    to_disk: &mpsc::Sender<Order>,
+) -> Result<(), Option<Failure>> {
+    let mut next = Some(head);
+    while let Some(block) = next {
+        let block = Arc::new(block);
+        to_hash.send(Arc::clone(&block)).await.map_err(|_| None)?;
+        to_disk.send(Order::Write(block)).await.map_err(|_| None)?;
+        next = reader.block().await.map_err(Some)?;
+    }
+    Ok(())
+}
+
+fn hash(mut hasher: Hasher, mut queue: mpsc::Receiver<Arc<Block>>) -> Hasher {
+    while let Some(block) = queue.blocking_recv() {
+        hasher.update(&block);
+    }
+    hasher
+}
+
+/// `Err(None)`: the queue ended without a release, the disk stays unbootable.
+fn write<T, F>(target: Target<F>, mut queue: mpsc::Receiver<Order>) -> Result<T, Option<Failure>>
+where
+    F: FnOnce(&mut dyn Disk) -> Result<T, Failure>,
+{
+    let failed = |error: WriteError| Some(error.failure(&target.device));
+    let mut writer = Writer::begin(target.disk).map_err(failed)?;
+    let mut decoder = decoder(target.format);
+    while let Some(order) = queue.blocking_recv() {
+        match order {
+            Order::Write(block) => decoder.push(block, &mut writer).map_err(failed)?,
+            Order::Release(verified) => {
+                let mut held = writer.finish(verified).map_err(failed)?;
+                let outcome = (target.finish)(&mut held).map_err(Some)?;
+                held.release().map_err(failed)?;
+                return Ok(outcome);
+            }
+        }
+    }
+    Err(None)
+}

@@ -1,0 +1,642 @@
+//! Whole deployments on files, from a server that may misbehave.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::*;
+use crate::task::Progress;
+
+mod server;
+
+use server::{Page, Server};
+
+const MIB: usize = 1 << 20;
+
+/// A simulated machine with one disk, full of what was there before.
+struct Bench {
+    _dir: tempfile::TempDir,
+    system: System,
+    device: BlockDevice,
+    config: Config,
+    installed: Installed,
+}
+
+impl Bench {
+    fn new(size: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sda");
+        std::fs::write(&path, vec![0xAA; size]).unwrap();
+        Self {
+            system: System::simulated(dir.path()),
+            device: BlockDevice {
+                name: path.to_str().unwrap().to_owned(),
+                size: size as u64,
+                ..BlockDevice::default()
+            },
+            config: Config {
+                image_download_connection_retries: 0,
+                image_download_connection_retry_interval: Duration::ZERO,
+                image_download_connection_timeout: Duration::from_secs(30),
+                ..Config::default()
+            },
+            installed: Installed::default(),
+            _dir: dir,
+        }
+    }
+
+    async fn deploy(
+        &self,
+        image_info: Value,
+        configdrive: Option<&str>,
+    ) -> Result<String, Failure> {
+        self.deploy_with(image_info, configdrive, &Task::detached())
+            .await
+    }
+
+    async fn deploy_with(
+        &self,
+        image_info: Value,
+        configdrive: Option<&str>,
+        task: &Task,
+    ) -> Result<String, Failure> {
+        let Value::Object(image_info) = image_info else {
+            panic!("{image_info}")
+        };
+        prepare(Deployment {
+            system: &self.system,
+            config: &self.config,
+            node: &Node::default(),
+            image_info: &image_info,
+            configdrive,
+            device: &self.device,
+            task,
+            installed: &self.installed,
+        })
+        .await
+    }
+
+    fn disk(&self) -> Vec<u8> {
+        std::fs::read(&self.device.name).unwrap()
+    }
+
+    /// Nothing was written at all.
+    fn assert_untouched(&self) {
+        assert!(self.disk().iter().all(|byte| *byte == 0xAA));
+    }
+
+    /// No boot sector, no partition table, neither its backup.
+    fn assert_unbootable(&self) {
+        let disk = self.disk();
+        assert!(disk[..MIB].iter().all(|byte| *byte == 0));
+        let end = disk.len() - 33 * 512;
+        assert!(disk[end..].iter().all(|byte| *byte == 0));
+        assert!(self.installed.partition_uuids().is_empty());
+    }
+
+    /// The agent is ready for the next command, and that works.
+    async fn assert_next_works(&self) {
+        let image = mbr_image(3 * MIB);
+        let server = Server::start([("/good", Page::new(image.clone()))]).await;
+        let deployed = self.deploy(info(&server.url("/good"), &image), None).await;
+        deployed.unwrap();
+        assert_eq!(self.disk()[..image.len()], image);
+    }
+}
+
+fn info(url: &str, image: &[u8]) -> Value {
+    json!({
+        "id": "img",
+        "urls": [url],
+        "disk_format": "raw",
+        "stream_raw_images": true,
+        "os_hash_algo": "sha256",
+        "os_hash_value": hex::encode(Sha256::digest(image)),
+    })
+}
+
+/// Bytes without a pattern; the same every time.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// An image with a master boot record, one partition to its end, and a hole in the middle.
+fn mbr_image(length: usize) -> Vec<u8> {
+    let mut image = noise(length);
+    image[MIB..2 * MIB].fill(0);
+    image[..512].fill(0);
+    image[440..444].copy_from_slice(&0x1234_abcd_u32.to_le_bytes());
+    image[446] = 0x80;
+    image[450] = 0x83;
+    let sectors = u32::try_from(length / 512 - 2048).unwrap();
+    image[454..458].copy_from_slice(&2048_u32.to_le_bytes());
+    image[458..462].copy_from_slice(&sectors.to_le_bytes());
+    image[510..512].copy_from_slice(&[0x55, 0xaa]);
+    image
+}
+
+/// An image with a GUID partition table, as another library makes it.
+fn gpt_image(length: usize) -> Vec<u8> {
+    let mut image = noise(length);
+    image[..MIB].fill(0);
+    image[length - MIB..].fill(0);
+    let mut cursor = std::io::Cursor::new(image);
+    let mut table = gptman::GPT::new_from(&mut cursor, 512, [7; 16]).unwrap();
+    table[1] = gptman::GPTPartitionEntry {
+        partition_type_guid: crate::disk::gpt::EFI_SYSTEM.0,
+        unique_partition_guid: [1; 16],
+        starting_lba: 2048,
+        ending_lba: 4095,
+        attribute_bits: 0,
+        partition_name: "ESP".into(),
+    };
+    gptman::GPT::write_protective_mbr_into(&mut cursor, 512).unwrap();
+    table.write_into(&mut cursor).unwrap();
+    cursor.into_inner()
+}
+
+fn gzip_base64(bytes: &[u8]) -> String {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    STANDARD.encode(encoder.finish().unwrap())
+}
+
+fn read_gpt(path: &str) -> gptman::GPT {
+    gptman::GPT::read_from(&mut std::fs::File::open(path).unwrap(), 512).unwrap()
+}
+
+#[tokio::test]
+async fn an_image_arrives_byte_for_byte_with_progress() {
+    let bench = Bench::new(8 * MIB);
+    // Not a multiple of blocks, nor of sectors.
+    let image = mbr_image(5 * MIB + 1234);
+    let server = Server::start([("/a/image.raw", Page::new(image.clone()))]).await;
+    let (task, heard) = Task::new();
+    let said = bench
+        .deploy_with(info(&server.url("/a/image.raw"), &image), None, &task)
+        .await
+        .unwrap();
+    let name = &bench.device.name;
+    assert_eq!(
+        said,
+        format!("image (img) written to device {name} root_uuid=0x1234abcd")
+    );
+    assert_eq!(
+        Value::Object(bench.installed.partition_uuids()),
+        json!({"root uuid": "0x1234abcd"})
+    );
+    let disk = bench.disk();
+    assert!(disk[..image.len()] == image);
+    // The rest of the last sector is clean, what follows is not ours.
+    let sector_end = image.len().next_multiple_of(512);
+    assert!(disk[image.len()..sector_end].iter().all(|byte| *byte == 0));
+    assert!(disk[sector_end..7 * MIB].iter().all(|byte| *byte == 0xAA));
+    let total = Some(image.len() as u64);
+    let last = heard.progress.borrow().clone().unwrap();
+    assert!(
+        matches!(&last, Progress { phase: "write_image", done, total: all, .. } if Some(*done) == total && *all == total),
+        "{last:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_gpt_is_fitted_to_the_disk_and_gets_a_config_drive() {
+    let bench = Bench::new(80 * MIB);
+    let image = gpt_image(8 * MIB);
+    let mut drive = vec![0; 100 * 1024];
+    drive[32769..32774].copy_from_slice(b"CD001");
+    drive[32808..32816].copy_from_slice(b"config-2");
+    drive[99_000..].fill(0x42);
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    let inline = gzip_base64(&drive);
+    let said = bench
+        .deploy(info(&server.url("/i"), &image), Some(&inline))
+        .await
+        .unwrap();
+    assert!(said.ends_with("root_uuid=0x00000000"), "{said}");
+
+    let table = read_gpt(&bench.device.name);
+    let sectors = 80 * MIB as u64 / 512;
+    assert_eq!(table.header.backup_lba, sectors - 1);
+    assert_eq!(table.header.disk_guid, [7; 16]);
+    assert_eq!(table[1].partition_name.as_str(), "ESP");
+    assert!(table[2].is_used() && table[3].is_unused());
+    assert_eq!(table[2].starting_lba % 2048, 0);
+    assert!(table[2].size().unwrap() * 512 >= 64 * MIB as u64);
+    assert_eq!(table[2].ending_lba, table.header.last_usable_lba);
+    let disk = bench.disk();
+    let at = usize::try_from(table[2].starting_lba).unwrap() * 512;
+    assert!(disk[at..at + drive.len()] == drive);
+    // The image itself is unchanged between the tables.
+    assert!(disk[MIB..7 * MIB] == image[MIB..7 * MIB]);
+    // The backup alone is a whole table, too.
+    std::fs::write(&bench.device.name, [&vec![0; MIB], &disk[MIB..]].concat()).unwrap();
+    let backup = read_gpt(&bench.device.name);
+    assert_eq!(
+        (backup.header.primary_lba, backup[2].clone()),
+        (sectors - 1, table[2].clone())
+    );
+    // The record that protects the table covers the larger disk.
+    assert_eq!(
+        disk[458..462],
+        u32::try_from(sectors - 1).unwrap().to_le_bytes()
+    );
+}
+
+#[tokio::test]
+async fn config_drives_of_every_kind_find_their_place() {
+    let image = mbr_image(3 * MIB);
+    let mut drive = vec![0; 50_000];
+    drive[32769..32774].copy_from_slice(b"CD001");
+    drive[49_999] = 9;
+    let server = Server::start([
+        ("/i", Page::new(image.clone())),
+        ("/packed", Page::new(gzip_base64(&drive))),
+        ("/verbatim", Page::new(drive.clone())),
+    ])
+    .await;
+    for value in [
+        gzip_base64(&drive),
+        STANDARD.encode(&drive),
+        server.url("/packed"),
+        server.url("/verbatim"),
+    ] {
+        // Less than 64 MiB are free behind the image: what is needed is enough.
+        let bench = Bench::new(8 * MIB);
+        bench
+            .deploy(info(&server.url("/i"), &image), Some(&value))
+            .await
+            .unwrap();
+        let mut file = std::fs::File::open(&bench.device.name).unwrap();
+        let record = mbrman::MBRHeader::read_from(&mut file).unwrap();
+        assert!(record[1].is_used() && record[3].is_unused());
+        assert_eq!((record[2].sys, record[2].starting_lba), (0x0c, 3 * 2048));
+        let at = 3 * MIB;
+        assert!(bench.disk()[at..at + drive.len()] == drive);
+        assert!(
+            bench.disk()[at + drive.len()..]
+                .iter()
+                .all(|byte| *byte == 0)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_partition_made_for_the_config_drive_is_used() {
+    let mut image = mbr_image(6 * MIB);
+    // Partition 1 ends before partition 2, 4 MiB to 5 MiB, which holds an empty FAT file system with that label.
+    image[458..462].copy_from_slice(&2048_u32.to_le_bytes());
+    image[462..478].copy_from_slice(&[0, 0, 0, 0, 0x0c, 0, 0, 0, 0, 32, 0, 0, 0, 8, 0, 0]);
+    image[4 * MIB..5 * MIB].fill(0);
+    image[4 * MIB + 43..4 * MIB + 62].copy_from_slice(b"CONFIG-2   FAT16   ");
+    image[4 * MIB + 510..4 * MIB + 512].copy_from_slice(&[0x55, 0xaa]);
+    let mut drive = vec![3; 40_000];
+    drive[32769..32774].copy_from_slice(b"CD001");
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    let bench = Bench::new(8 * MIB);
+    bench
+        .deploy(info(&server.url("/i"), &image), Some(&gzip_base64(&drive)))
+        .await
+        .unwrap();
+    let disk = bench.disk();
+    assert_eq!(disk[..512], image[..512]);
+    assert!(disk[4 * MIB..4 * MIB + drive.len()] == drive);
+
+    // More than it holds is refused, and the disk does not boot.
+    let large = [drive, vec![0; MIB]].concat();
+    let refused = bench
+        .deploy(info(&server.url("/i"), &image), Some(&gzip_base64(&large)))
+        .await;
+    assert!(
+        refused
+            .unwrap_err()
+            .details
+            .contains("partition 2 is labelled config-2")
+    );
+    bench.assert_unbootable();
+}
+
+#[tokio::test]
+async fn a_bad_config_drive_is_refused_before_the_disk_is_touched() {
+    let image = mbr_image(3 * MIB);
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    let too_large = gzip_base64(&vec![0; 64 * MIB + 1]);
+    let truncated = STANDARD.encode([0x1f, 0x8b, 8, 0, 0, 0]);
+    for (value, text) in [
+        ("malformed", "not base64 encoded"),
+        (&too_large, "exceeds maximum limit of 64MiB"),
+        (&truncated, "decompressing"),
+        ("aGVsbG8=", "neither gzip data nor a file system"),
+        (
+            &server.url("/missing"),
+            "Can't download the configdrive content for node local",
+        ),
+    ] {
+        let bench = Bench::new(8 * MIB);
+        let failure = bench
+            .deploy(info(&server.url("/i"), &image), Some(value))
+            .await
+            .unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Deployment);
+        assert!(failure.details.contains(text), "{failure}");
+        bench.assert_untouched();
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_checksum_leaves_an_unbootable_disk() {
+    // As large as the disk, so that its last sectors are the disk's.
+    for image in [mbr_image(8 * MIB), gpt_image(8 * MIB), mbr_image(3 * MIB)] {
+        let bench = Bench::new(8 * MIB);
+        let server = Server::start([("/i", Page::new(image.clone()))]).await;
+        let wrong = info(&server.url("/i"), b"something else");
+        let failure = bench.deploy(wrong, None).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::ImageChecksum);
+        let found = hex::encode(Sha256::digest(&image));
+        assert!(
+            failure.details.contains(&found) && failure.details.contains("img"),
+            "{failure}"
+        );
+        assert_eq!(server.seen().len(), 1, "asking again would not help");
+        bench.assert_unbootable();
+        bench.assert_next_works().await;
+    }
+}
+
+#[tokio::test]
+async fn an_image_larger_than_the_disk_is_refused() {
+    let bench = Bench::new(4 * MIB);
+    let image = mbr_image(5 * MIB);
+    let announced = Page::new(image.clone());
+    let server = Server::start([("/i", announced)]).await;
+    let failure = bench
+        .deploy(info(&server.url("/i"), &image), None)
+        .await
+        .unwrap_err();
+    assert_eq!(failure.kind, FailureKind::ImageWrite);
+    let numbers = format!("{} bytes and the disk only {}", 5 * MIB, 4 * MIB);
+    assert!(failure.details.contains(&numbers), "{failure}");
+    bench.assert_untouched();
+    bench.assert_next_works().await;
+}
+
+#[tokio::test]
+async fn what_does_not_exist_leaves_the_disk_alone() {
+    let bench = Bench::new(4 * MIB);
+    let server = Server::start([]).await;
+    let failure = bench
+        .deploy(info(&server.url("/gone"), b""), None)
+        .await
+        .unwrap_err();
+    assert_eq!(failure.kind, FailureKind::ImageDownload);
+    assert!(
+        failure.details.contains("Received status code 404"),
+        "{failure}"
+    );
+    assert!(failure.details.contains("/gone"), "{failure}");
+    bench.assert_untouched();
+    bench.assert_next_works().await;
+}
+
+#[tokio::test]
+async fn a_server_that_stalls_or_breaks_off_is_an_error() {
+    let image = mbr_image(8 * MIB);
+    let half = Page {
+        stop_at: Some(4 * MIB + 77),
+        ..Page::new(image.clone())
+    };
+    let silent = Page {
+        stalls: true,
+        ..half.clone()
+    };
+    let lying = Page {
+        claimed: Some(8 * MIB as u64 - 512),
+        ..Page::new(image.clone())
+    };
+    let boasting = Page {
+        claimed: Some(8 * MIB as u64),
+        ..Page::new(&image[..5 * MIB])
+    };
+    let cases = [
+        (half, FailureKind::ImageDownload, "broke off"),
+        (silent, FailureKind::ImageDownload, "sent nothing for"),
+        (boasting, FailureKind::ImageDownload, "broke off"),
+        (lying, FailureKind::ImageChecksum, "verification checksum"),
+    ];
+    for (page, kind, text) in cases {
+        let mut bench = Bench::new(8 * MIB);
+        // The one time that must pass in earnest: the sockets are real.
+        bench.config.image_download_connection_timeout = Duration::from_millis(300);
+        let server = Server::start([("/i", page)]).await;
+        let failure = bench
+            .deploy(info(&server.url("/i"), &image), None)
+            .await
+            .unwrap_err();
+        assert_eq!(failure.kind, kind, "{failure}");
+        assert!(failure.details.contains(text), "{failure}");
+        bench.assert_unbootable();
+        bench.config.image_download_connection_timeout = Duration::from_secs(30);
+        bench.assert_next_works().await;
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_connection_is_resumed_without_sending_anything_twice() {
+    let image = mbr_image(8 * MIB);
+    for ranges in [true, false] {
+        let mut bench = Bench::new(8 * MIB);
+        bench.config.image_download_connection_retries = 1;
+        let page = Page {
+            stop_at: Some(5 * MIB + 77),
+            only_once: true,
+            ranges,
+            ..Page::new(image.clone())
+        };
+        let server = Server::start([("/i", page)]).await;
+        bench
+            .deploy(info(&server.url("/i"), &image), None)
+            .await
+            .unwrap();
+        assert!(bench.disk() == image);
+        let seen = server.seen();
+        assert_eq!(seen.len(), 2);
+        assert_eq!(seen[1].1["range"], format!("bytes={}-", 5 * MIB + 77));
+        assert_eq!(seen[1].1["if-range"], "\"v1\"");
+    }
+}
+
+#[tokio::test]
+async fn another_server_is_tried_when_the_first_has_nothing_or_rubbish() {
+    let image = mbr_image(3 * MIB);
+    let server = Server::start([
+        ("/rubbish", Page::new(noise(3 * MIB))),
+        ("/good", Page::new(image.clone())),
+    ])
+    .await;
+    for first in ["/gone", "/rubbish"] {
+        let bench = Bench::new(8 * MIB);
+        let mut info = info(&server.url("/good"), &image);
+        info["urls"] = json!([server.url(first), server.url("/good")]);
+        bench.deploy(info, None).await.unwrap();
+        assert!(bench.disk()[..image.len()] == image);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_disk_is_named() {
+    let mut bench = Bench::new(MIB);
+    bench.device.name = "/dev/no-such-disk".into();
+    let image = mbr_image(3 * MIB);
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    let failure = bench
+        .deploy(info(&server.url("/i"), &image), None)
+        .await
+        .unwrap_err();
+    assert_eq!(failure.kind, FailureKind::DeviceNotFound);
+    assert!(failure.details.contains("/dev/no-such-disk"), "{failure}");
+}
+
+#[tokio::test]
+async fn images_that_are_no_raw_disks_are_refused_before_the_disk_is_touched() {
+    let mut qcow2 = mbr_image(3 * MIB);
+    qcow2[..4].copy_from_slice(b"QFI\xfb");
+    let server = Server::start([
+        ("/qcow2", Page::new(qcow2.clone())),
+        ("/empty", Page::new("")),
+    ])
+    .await;
+    let mut partition = info(&server.url("/qcow2"), &qcow2);
+    partition["image_type"] = json!("partition");
+    for (image_info, text) in [
+        (info(&server.url("/qcow2"), &qcow2), "actually qcow2"),
+        (info(&server.url("/empty"), b""), "empty"),
+        (partition, "Partition images"),
+    ] {
+        let bench = Bench::new(8 * MIB);
+        let failure = bench.deploy(image_info, None).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::InvalidImage);
+        assert!(failure.details.contains(text), "{failure}");
+        bench.assert_untouched();
+    }
+}
+
+#[tokio::test]
+async fn an_image_without_a_partition_table_leaves_an_unbootable_disk() {
+    let bench = Bench::new(8 * MIB);
+    let mut empty = vec![0; 2 * MIB];
+    empty[510..512].copy_from_slice(&[0x55, 0xaa]);
+    for (image, text) in [
+        (noise(2 * MIB), "unrecognised disk label"),
+        (empty, "No partitions found on the device"),
+    ] {
+        let server = Server::start([("/i", Page::new(image.clone()))]).await;
+        let failure = bench
+            .deploy(info(&server.url("/i"), &image), None)
+            .await
+            .unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Deployment);
+        assert!(failure.details.contains(text), "{failure}");
+        bench.assert_unbootable();
+    }
+    bench.assert_next_works().await;
+}
+
+#[tokio::test]
+async fn a_checksum_file_is_fetched_and_read() {
+    let image = mbr_image(3 * MIB);
+    let digest = hex::encode(Sha256::digest(&image));
+    let server = Server::start([
+        ("/image.raw", Page::new(image.clone())),
+        (
+            "/sums",
+            Page::new(format!(
+                "{}  other.raw\n{digest}  image.raw\n",
+                "0".repeat(64)
+            )),
+        ),
+        (
+            "/foreign",
+            Page::new(format!("{digest}  other.raw\n{digest}  more.raw\n")),
+        ),
+    ])
+    .await;
+    let bench = Bench::new(8 * MIB);
+    let mut image_info = info(&server.url("/image.raw?sig=1"), &image);
+    image_info["os_hash_value"] = json!(server.url("/sums"));
+    image_info["urls"] = json!([server.url("/image.raw")]);
+    bench.deploy(image_info.clone(), None).await.unwrap();
+    assert!(bench.disk()[..image.len()] == image);
+
+    image_info["os_hash_value"] = json!(server.url("/foreign"));
+    let failure = bench.deploy(image_info, None).await.unwrap_err();
+    assert!(
+        failure.details.contains("does not contain name image.raw"),
+        "{failure}"
+    );
+}
+
+#[tokio::test]
+async fn credentials_go_to_the_image_server() {
+    let image = mbr_image(3 * MIB);
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    let bench = Bench::new(8 * MIB);
+    let mut image_info = info(&server.url("/i"), &image);
+    image_info["image_request_authorization"] = json!("QmVhcmVyIGYwMA==");
+    bench.deploy(image_info.clone(), None).await.unwrap();
+    image_info["image_request_authorization"] = Value::Null;
+    image_info["image_server_auth_strategy"] = json!("http_basic");
+    image_info["image_server_user"] = json!("me");
+    image_info["image_server_password"] = json!("word");
+    bench.deploy(image_info, None).await.unwrap();
+    let sent: Vec<_> = server
+        .seen()
+        .into_iter()
+        .map(|(_, headers)| headers["authorization"].clone())
+        .collect();
+    assert_eq!(
+        sent,
+        [
+            "Bearer f00",
+            &format!("Basic {}", STANDARD.encode("me:word"))
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_cancelled_deployment_leaves_an_unbootable_disk() {
+    let image = mbr_image(8 * MIB);
+    let silent = Page {
+        stop_at: Some(4 * MIB),
+        stalls: true,
+        ..Page::new(image.clone())
+    };
+    let server = Server::start([("/i", silent)]).await;
+    let bench = Bench::new(8 * MIB);
+    let task = Task::detached();
+    let image_info = info(&server.url("/i"), &image);
+    let cancel = async {
+        // The beginning of the disk is zeroed once blocks arrive at the writer.
+        while std::fs::read(Path::new(&bench.device.name)).unwrap()[0] != 0 {
+            tokio::task::yield_now().await;
+        }
+        task.cancel("deadline");
+    };
+    let (deployed, ()) = tokio::join!(bench.deploy_with(image_info, None, &task), cancel);
+    assert_eq!(deployed.unwrap_err(), task.cancellation());
+    bench.assert_unbootable();
+    bench.assert_next_works().await;
+}
