@@ -1,0 +1,179 @@
+//! A conductor for tests, scripted and watched.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::{Answer, Conductor, Farewell, Hello, Lost, Pulse, Question, Submission, Verdict};
+
+/// What happens to one beat.
+#[derive(Debug, Clone)]
+pub(crate) enum Reply {
+    Now(Verdict),
+    After(Duration, Verdict),
+    Never,
+    Lost,
+}
+
+/// What the conductor saw.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Event {
+    Lookup(Question),
+    Submission,
+    Open(String),
+    Beat { forced: bool },
+    Farewell(Farewell),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct FakeConductor(Arc<Desk>);
+
+#[derive(Debug)]
+struct Desk {
+    start: Instant,
+    /// Dropping a session is told to the one that is open.
+    drop: Notify,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    events: Vec<(Duration, Event)>,
+    /// Replies to beats; afterwards every beat is accepted.
+    replies: VecDeque<Reply>,
+    /// Answers to lookups; the last one is repeated.
+    answers: VecDeque<Answer>,
+    /// Answers to inspection reports; the last one is repeated.
+    submissions: VecDeque<Submission>,
+    refuses: bool,
+}
+
+impl FakeConductor {
+    pub(crate) fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
+        let state = State {
+            replies: replies.into_iter().collect(),
+            ..State::default()
+        };
+        Self::with(state)
+    }
+
+    pub(crate) fn accepting() -> Self {
+        Self::new([])
+    }
+
+    pub(crate) fn answering(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self::with(State {
+            answers: answers.into_iter().collect(),
+            ..State::default()
+        })
+    }
+
+    pub(crate) fn taking(submissions: impl IntoIterator<Item = Submission>) -> Self {
+        Self::with(State {
+            submissions: submissions.into_iter().collect(),
+            ..State::default()
+        })
+    }
+
+    fn with(state: State) -> Self {
+        Self(Arc::new(Desk {
+            start: Instant::now(),
+            drop: Notify::new(),
+            state: Mutex::new(state),
+        }))
+    }
+
+    /// What was seen, with the time since this conductor was made.
+    pub(crate) fn events(&self) -> Vec<(Duration, Event)> {
+        self.state().events.clone()
+    }
+
+    pub(crate) fn drop_session(&self) {
+        self.0.drop.notify_waiters();
+    }
+
+    pub(crate) fn refuse_sessions(&self, refuses: bool) {
+        self.state().refuses = refuses;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap()
+    }
+
+    fn saw(&self, event: Event) {
+        let at = self.0.start.elapsed();
+        self.state().events.push((at, event));
+    }
+}
+
+/// The next of a script whose last line is repeated.
+fn next<T: Clone>(script: &mut VecDeque<T>) -> T {
+    if script.len() > 1 {
+        script.pop_front().unwrap()
+    } else {
+        script.front().expect("a script").clone()
+    }
+}
+
+impl Conductor for FakeConductor {
+    fn lookup(&self, question: Question) -> BoxFuture<'_, Answer> {
+        self.saw(Event::Lookup(question));
+        let answer = next(&mut self.state().answers);
+        Box::pin(std::future::ready(answer))
+    }
+
+    fn submit_inspection(&self, _report: Map<String, Value>) -> BoxFuture<'_, Submission> {
+        self.saw(Event::Submission);
+        let submission = next(&mut self.state().submissions);
+        Box::pin(std::future::ready(submission))
+    }
+
+    fn open(&self, hello: Hello) -> BoxFuture<'_, Result<Box<dyn Pulse>, Lost>> {
+        let refuses = self.state().refuses;
+        let result: Result<Box<dyn Pulse>, Lost> = if refuses {
+            Err(Lost::new("refused"))
+        } else {
+            self.saw(Event::Open(hello.node_uuid));
+            Ok(Box::new(FakePulse(self.clone())))
+        };
+        Box::pin(std::future::ready(result))
+    }
+}
+
+#[derive(Debug)]
+struct FakePulse(FakeConductor);
+
+impl Pulse for FakePulse {
+    fn beat(&mut self, forced: bool) -> BoxFuture<'_, Result<Verdict, Lost>> {
+        self.0.saw(Event::Beat { forced });
+        let reply = self.0.state().replies.pop_front();
+        Box::pin(async move {
+            match reply.unwrap_or(Reply::Now(Verdict::Accepted)) {
+                Reply::Now(verdict) => Ok(verdict),
+                Reply::After(pause, verdict) => {
+                    tokio::time::sleep(pause).await;
+                    Ok(verdict)
+                }
+                Reply::Never => std::future::pending().await,
+                Reply::Lost => Err(Lost::new("dropped")),
+            }
+        })
+    }
+
+    fn lost(&mut self) -> BoxFuture<'_, Lost> {
+        Box::pin(async {
+            self.0.0.drop.notified().await;
+            Lost::new("dropped")
+        })
+    }
+
+    fn farewell(self: Box<Self>, reason: Farewell) -> BoxFuture<'static, ()> {
+        self.0.saw(Event::Farewell(reason));
+        Box::pin(std::future::ready(()))
+    }
+}
