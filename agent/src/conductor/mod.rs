@@ -1,7 +1,7 @@
 //! What we say unasked: inspection, lookup, heartbeat.
 //!
 //! The other end is a [`Conductor`]: the shim, or an orchestrator. When to speak is decided
-//! here and purely ([`heartbeat::Schedule`]);
+//! here and purely ([`heartbeat::Schedule`], [`lookup::Schedule`], [`inspection::WAITS`]);
 //! the wire is `rpc::conductor_client`.
 
 use std::fmt;
@@ -18,9 +18,13 @@ pub mod backoff;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod heartbeat;
+pub mod inspection;
 pub mod jitter;
+pub mod lookup;
 pub mod storm;
+pub mod token;
 
+pub use lookup::Session;
 
 /// The conductor as the agent sees it. Each call is one attempt: schedules are ours.
 pub trait Conductor: fmt::Debug + Send + Sync {

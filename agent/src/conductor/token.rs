@@ -1,0 +1,194 @@
+//! The agent token: which one counts after a lookup, and the memory of it across a restart of
+//! the process.
+//!
+//! Ironic hands a token out once and answers `******` ever after, so the Python agent that is
+//! restarted can do nothing but idle. Ours keeps the token in its state directory, which lives
+//! in memory and dies with the boot, and goes on. A token of another boot or another node is
+//! not taken.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Secret;
+use crate::system::Root;
+
+/// Shorter texts are no tokens.
+const SHORTEST: usize = 32;
+/// What Ironic answers instead of a token that it has handed out before.
+const HANDED_OUT: &str = "******";
+
+/// What a lookup's answer means for the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Use this one from now on.
+    Adopt(Secret),
+    /// Go on with the one that is held, or with none.
+    Keep,
+    /// Somebody else was given the token: nothing this agent says will be believed.
+    Taken,
+}
+
+/// Decides by the answered text, the configured token and the one that this boot's earlier
+/// process was given.
+#[must_use]
+pub fn decide(answered: &Secret, held: Option<&Secret>, remembered: Option<Secret>) -> Decision {
+    let text = answered.reveal();
+    if text == HANDED_OUT {
+        // What was adopted replaced what was configured, so it comes first again.
+        return match (remembered, held) {
+            (Some(remembered), _) => Decision::Adopt(remembered),
+            (None, Some(_)) => Decision::Keep,
+            (None, None) => Decision::Taken,
+        };
+    }
+    if text.chars().count() >= SHORTEST {
+        return Decision::Adopt(answered.clone());
+    }
+    Decision::Keep
+}
+
+/// The memory of the token: one file that only root can read.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    file: PathBuf,
+    boot: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    boot_id: String,
+    node_uuid: String,
+    agent_token: String,
+}
+
+impl Memory {
+    /// The memory in a state directory, for the boot that `root` is in.
+    #[must_use]
+    pub fn new(state_dir: &Path, root: &Root) -> Self {
+        Self {
+            file: state_dir.join("agent-token.json"),
+            boot: root
+                .read_optional("/proc/sys/kernel/random/boot_id")
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The token of a node, if this boot's earlier process adopted one.
+    #[must_use]
+    pub fn recall(&self, node_uuid: &str) -> Option<Secret> {
+        let text = fs::read(&self.file).ok()?;
+        let remembered: Remembered = serde_json::from_slice(&text).ok()?;
+        let ours = remembered.boot_id == self.boot && remembered.node_uuid == node_uuid;
+        ours.then(|| Secret::new(remembered.agent_token))
+    }
+
+    /// Remembers the token of a node.
+    ///
+    /// # Errors
+    /// Those of writing; the old memory is whole then.
+    pub fn keep(&self, node_uuid: &str, token: &Secret) -> io::Result<()> {
+        let remembered = Remembered {
+            boot_id: self.boot.clone(),
+            node_uuid: node_uuid.to_owned(),
+            agent_token: token.reveal().to_owned(),
+        };
+        if let Some(directory) = self.file.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let new = self.file.with_extension("new");
+        // A leftover would keep its own permissions.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&new)?;
+        file.write_all(&serde_json::to_vec(&remembered)?)?;
+        file.sync_all()?;
+        fs::rename(&new, &self.file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const LONG: &str = "0123456789abcdef0123456789abcdef";
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text)
+    }
+
+    /// Contract rows 85 to 88.
+    #[test]
+    fn decides_by_length_and_stars() {
+        let configured = || Some(secret("K"));
+        let remembered = || Some(secret("R"));
+        let cases = [
+            (LONG, None, None, Decision::Adopt(secret(LONG))),
+            (
+                LONG,
+                configured(),
+                remembered(),
+                Decision::Adopt(secret(LONG)),
+            ),
+            (&LONG[1..], None, None, Decision::Keep),
+            ("********", None, None, Decision::Keep),
+            ("", None, None, Decision::Keep),
+            ("", None, remembered(), Decision::Keep),
+            ("******", configured(), None, Decision::Keep),
+            ("******", None, None, Decision::Taken),
+            ("******", None, remembered(), Decision::Adopt(secret("R"))),
+            (
+                "******",
+                configured(),
+                remembered(),
+                Decision::Adopt(secret("R")),
+            ),
+        ];
+        for (answered, held, remembered, decision) in cases {
+            let decided = decide(&secret(answered), held.as_ref(), remembered);
+            assert_eq!(decided, decision, "{answered}");
+        }
+    }
+
+    fn machine(boot_id: &str) -> (tempfile::TempDir, Root) {
+        let directory = tempfile::tempdir().unwrap();
+        let random = directory.path().join("proc/sys/kernel/random");
+        fs::create_dir_all(&random).unwrap();
+        fs::write(random.join("boot_id"), boot_id).unwrap();
+        let root = Root::new(directory.path());
+        (directory, root)
+    }
+
+    #[test]
+    fn remembers_within_one_boot_and_for_one_node() {
+        let state = tempfile::tempdir().unwrap();
+        let state = state.path().join("made/on/demand");
+        let (_first, first) = machine("boot-1\n");
+        let memory = Memory::new(&state, &first);
+        assert_eq!(memory.recall("node"), None);
+        memory.keep("node", &secret("old")).unwrap();
+        memory.keep("node", &secret("new")).unwrap();
+
+        let again = Memory::new(&state, &first);
+        assert_eq!(again.recall("node"), Some(secret("new")));
+        assert_eq!(again.recall("other"), None);
+        let (_second, second) = machine("boot-2\n");
+        assert_eq!(Memory::new(&state, &second).recall("node"), None);
+
+        let mode = fs::metadata(&memory.file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        fs::write(&memory.file, "garbage").unwrap();
+        assert_eq!(memory.recall("node"), None);
+    }
+}
