@@ -1,9 +1,49 @@
-//! Making UEFI firmware boot what was written.
+//! Making UEFI firmware boot what was written: the boot loaders on the EFI system partition
+//! become entries of the firmware's boot menu.
 
-use crate::failure::Failure;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::boot_entry::{self, decode_utf16};
+use super::table::{Partition, Table};
+use crate::failure::{Failure, FailureKind};
 use crate::machine::block::BlockDevice;
-use crate::system::System;
+use crate::system::{Cmd, Disk, RunError, System};
 use crate::task::Task;
+
+/// A file that says which loader to start under which label, by architecture.
+const LISTS: [&str; 3] = ["bootx64.csv", "bootaa64.csv", "boot.csv"];
+/// Loaders that firmware can start.
+const LOADERS: [&str; 10] = [
+    "bootia32.efi",
+    "bootx64.efi",
+    "bootia64.efi",
+    "bootarm.efi",
+    "bootaa64.efi",
+    "bootriscv32.efi",
+    "bootriscv64.efi",
+    "bootriscv128.efi",
+    "grubaa64.efi",
+    "winload.efi",
+];
+/// Deeper than any boot loader.
+const DEEPEST: usize = 8;
+/// Larger than any list.
+const LARGEST_LIST: u64 = 64 << 10;
+/// Where the partition is mounted.
+const MOUNT_POINT: &str = "/run/ironic-agent/esp";
+/// Where the firmware's variables are.
+const VARIABLES: &str = "/sys/firmware/efi/efivars";
+
+/// An entry to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Loader {
+    /// Path on the partition, as firmware writes paths: `\EFI\BOOT\BOOTX64.EFI`.
+    path: String,
+    /// What the menu shows.
+    label: String,
+}
 
 /// Finds the boot loaders on the EFI system partition of `device` and enters them into the
 /// firmware's boot menu. `false`: there is none, and nothing was changed.
@@ -11,12 +51,480 @@ use crate::task::Task;
 /// # Errors
 /// No EFI system partition, or the firmware's variables cannot be written.
 pub async fn install(
-    _system: &System,
-    _device: &BlockDevice,
-    _efi_system_part_uuid: Option<&str>,
-    _task: &Task,
+    system: &System,
+    device: &BlockDevice,
+    efi_system_part_uuid: Option<&str>,
+    task: &Task,
 ) -> Result<bool, Failure> {
-    Err(Failure::execution(
-        "This part of the agent is not built yet",
+    let name = &device.name;
+    task.check()?;
+    match system
+        .run
+        .run(Cmd::new("efibootmgr").arg("--version"))
+        .await
+    {
+        Ok(_) => {}
+        Err(RunError::Missing { program }) => {
+            task.warn(format!(
+                "{program} is not installed: the firmware learns nothing about {name}"
+            ));
+            return Ok(false);
+        }
+        Err(error) => return Err(failed(name, error)),
+    }
+    let partition = find_partition(system, name, efi_system_part_uuid).await?;
+    let node = partition_node(system, name, partition.number);
+    let loaders = find_loaders(system, name, &node).await?;
+    if loaders.is_empty() {
+        task.warn(format!(
+            "the EFI system partition {node} holds no boot loader"
+        ));
+        return Ok(false);
+    }
+    let entered = enter(system, name, partition.number, &loaders, task).await;
+    // Firmware may be reset right after this command.
+    let synced = system.run.run(Cmd::new("sync")).await;
+    entered?;
+    synced.map_err(|error| failed(name, error))?;
+    task.phase(format!("boot entries for {name} made"));
+    Ok(true)
+}
+
+async fn find_partition(
+    system: &System,
+    name: &str,
+    uuid: Option<&str>,
+) -> Result<Partition, Failure> {
+    let disks = Arc::clone(&system.disks);
+    let path = PathBuf::from(name);
+    let read = tokio::task::spawn_blocking(move || -> Result<_, String> {
+        let mut disk = disks.open(&path).map_err(|error| error.to_string())?;
+        // The partition's node must be there when it is mounted.
+        disk.reread_table().map_err(|error| error.to_string())?;
+        partitions(disk.as_mut())
+    });
+    let partitions = read
+        .await
+        .map_err(|error| failed(name, error))?
+        .map_err(|error| failed(name, error))?;
+    choose(&partitions, uuid).ok_or_else(|| {
+        Failure::new(
+            FailureKind::DeviceNotFound,
+            format!(
+                "No EFI partition could be detected on device {name} and EFI partition UUID has \
+                 not been recorded during deployment (which is often the case for whole disk \
+                 images). Are you using a UEFI-compatible image?"
+            ),
+        )
+    })
+}
+
+fn partitions(disk: &mut dyn Disk) -> Result<Vec<Partition>, String> {
+    let sector_size = disk.geometry().sector_size;
+    let table = Table::read(disk).map_err(|error| error.to_string())?;
+    Ok(table
+        .map(|table| table.partitions(sector_size))
+        .unwrap_or_default())
+}
+
+/// The partition that is marked as what it is, else the one that was named.
+fn choose(partitions: &[Partition], uuid: Option<&str>) -> Option<Partition> {
+    let named = |partition: &&Partition| {
+        partition
+            .guid
+            .zip(uuid)
+            .is_some_and(|(guid, uuid)| guid.to_string().eq_ignore_ascii_case(uuid))
+    };
+    partitions
+        .iter()
+        .find(|partition| partition.is_efi_system)
+        .or_else(|| partitions.iter().find(named))
+        .copied()
+}
+
+/// The device node of a partition: what the kernel says, else by the kernel's rule.
+fn partition_node(system: &System, disk: &str, number: u32) -> String {
+    let (folder, disk_name) = disk.rsplit_once('/').unwrap_or(("/dev", disk));
+    let block = format!("/sys/class/block/{disk_name}");
+    let wanted = number.to_string();
+    let known = system.root.names(&block).into_iter().find(|entry| {
+        system
+            .root
+            .read_optional(format!("{block}/{entry}/partition"))
+            .is_some_and(|text| text == wanted)
+    });
+    known.map_or_else(
+        || {
+            let needs_letter = disk.ends_with(|last: char| last.is_ascii_digit());
+            format!("{disk}{}{number}", if needs_letter { "p" } else { "" })
+        },
+        |entry| format!("{folder}/{entry}"),
+    )
+}
+
+/// Mounts the partition read-only, looks, and unmounts it again.
+async fn find_loaders(system: &System, name: &str, node: &str) -> Result<Vec<Loader>, Failure> {
+    let mount_point = system.root.path(MOUNT_POINT);
+    fs::create_dir_all(&mount_point).map_err(|error| failed(name, error))?;
+    let place = mount_point.display().to_string();
+    let mount = Cmd::new("mount").args(["-t", "vfat", "-o", "ro", node, &place]);
+    system
+        .run
+        .run(mount)
+        .await
+        .map_err(|error| failed(name, error))?;
+    let searched = mount_point.clone();
+    let found = tokio::task::spawn_blocking(move || search(&searched)).await;
+    let unmounted = unmount(system, &place).await;
+    let found = found.map_err(|error| failed(name, error))?;
+    unmounted.map_err(|error| failed(name, error))?;
+    Ok(found)
+}
+
+/// A partition may stay busy for a moment.
+async fn unmount(system: &System, place: &str) -> Result<(), RunError> {
+    let mut result = Ok(());
+    for _ in 0..3 {
+        result = system
+            .run
+            .run(Cmd::new("umount").arg(place))
+            .await
+            .map(drop);
+        if result.is_ok() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    result
+}
+
+/// The entries to make for what lies below `root`: one for the first list, else one for each
+/// loader.
+fn search(root: &Path) -> Vec<Loader> {
+    let mut files = Vec::new();
+    collect(root, &mut Vec::new(), &mut files);
+    let listed = files
+        .iter()
+        .filter(|path| is_one_of(path, &LISTS))
+        .find_map(|path| {
+            let bytes = fs::read(root.join(path.join("/"))).ok()?;
+            from_list(&path[..path.len() - 1], &bytes)
+        });
+    if let Some(loader) = listed {
+        return vec![loader];
+    }
+    files
+        .iter()
+        .filter(|path| is_one_of(path, &LOADERS))
+        .zip(1..)
+        .map(|(path, number)| Loader {
+            path: format!("\\{}", path.join("\\")),
+            label: format!("ironic{number}"),
+        })
+        .collect()
+}
+
+fn is_one_of(path: &[String], names: &[&str]) -> bool {
+    path.last()
+        .is_some_and(|name| names.contains(&name.to_ascii_lowercase().as_str()))
+}
+
+/// Gathers the boot files below a directory, in the order of their paths, as path components.
+fn collect(directory: &Path, path: &mut Vec<String>, files: &mut Vec<Vec<String>>) {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    let mut entries: Vec<_> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            Some((entry.file_name().into_string().ok()?, entry))
+        })
+        .collect();
+    entries.sort_by(|left, right| left.0.cmp(&right.0));
+    for (name, entry) in entries {
+        path.push(name);
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && path.len() < DEEPEST => {
+                collect(&entry.path(), path, files);
+            }
+            Ok(kind) if kind.is_file() => {
+                let is_small = entry
+                    .metadata()
+                    .is_ok_and(|meta| meta.len() <= LARGEST_LIST);
+                if is_one_of(path, &LOADERS) || (is_one_of(path, &LISTS) && is_small) {
+                    files.push(path.clone());
+                }
+            }
+            _ => {}
+        }
+        path.pop();
+    }
+}
+
+/// The first record of a list: loader, label, and two more that nobody needs.
+fn from_list(directory: &[String], bytes: &[u8]) -> Option<Loader> {
+    let text = decode_utf16(bytes);
+    let mut fields = text.lines().next()?.splitn(4, ',');
+    let (loader, label) = (fields.next()?.trim(), fields.next()?.trim());
+    if loader.is_empty() || label.is_empty() {
+        return None;
+    }
+    let mut path: Vec<&str> = directory.iter().map(String::as_str).collect();
+    path.push(loader);
+    Some(Loader {
+        path: format!("\\{}", path.join("\\")),
+        label: label.to_owned(),
+    })
+}
+
+/// Replaces the entries of these labels. Deletions come first: some firmware takes back what
+/// was added before a deletion.
+async fn enter(
+    system: &System,
+    name: &str,
+    number: u32,
+    loaders: &[Loader],
+    task: &Task,
+) -> Result<(), Failure> {
+    let run = async |args: &[&str]| {
+        let cmd = Cmd::new("efibootmgr").args(args.iter().copied());
+        system
+            .run
+            .run(cmd)
+            .await
+            .map_err(|error| failed(name, error))
+    };
+    if system.root.exists(VARIABLES) && system.root.names(VARIABLES).is_empty() {
+        let mount = ["-t", "efivarfs", "efivarfs", VARIABLES];
+        // If that fails, efibootmgr says so better.
+        let _ = system.run.run(Cmd::new("mount").args(mount)).await;
+    }
+    for loader in loaders {
+        let entries = boot_entry::parse(&run(&["-v"]).await?.stdout);
+        for entry in entries.iter().filter(|entry| entry.label == loader.label) {
+            run(&["-b", &entry.number, "-B"]).await?;
+        }
+        let number = number.to_string();
+        let made = run(&[
+            "-v",
+            "-c",
+            "-d",
+            name,
+            "-p",
+            &number,
+            "-w",
+            "-L",
+            &loader.label,
+            "-l",
+            &loader.path,
+        ])
+        .await?;
+        let entries = boot_entry::parse(&made.stdout);
+        if !entries.iter().any(|entry| entry.label == loader.label) {
+            task.warn(format!(
+                "the firmware does not list the boot entry {} after it was made",
+                loader.label
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn failed(name: &str, error: impl std::fmt::Display) -> Failure {
+    Failure::execution(format!(
+        "Could not configure UEFI boot on device {name}: {error}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::gpt::{EFI_SYSTEM, Guid};
+    use crate::system::process::{Output, Script};
+
+    const MIB: usize = 1 << 20;
+
+    fn write(root: &Path, path: &str, bytes: &[u8]) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn utf16(text: &str) -> Vec<u8> {
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    }
+
+    /// A machine with one GPT disk whose partition 3 may be an EFI system partition. What
+    /// "mount" would show lies at the mount point from the start.
+    fn machine(kind: Guid) -> (tempfile::TempDir, BlockDevice) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sda");
+        let mut cursor = std::io::Cursor::new(vec![0; 8 * MIB]);
+        let mut table = gptman::GPT::new_from(&mut cursor, 512, [7; 16]).unwrap();
+        table[3] = gptman::GPTPartitionEntry {
+            partition_type_guid: kind.0,
+            unique_partition_guid: [0x11; 16],
+            starting_lba: 2048,
+            ending_lba: 4095,
+            attribute_bits: 0,
+            partition_name: "".into(),
+        };
+        table.write_into(&mut cursor).unwrap();
+        fs::write(&path, cursor.into_inner()).unwrap();
+        let device = BlockDevice {
+            name: path.to_str().unwrap().to_owned(),
+            ..BlockDevice::default()
+        };
+        (dir, device)
+    }
+
+    async fn run(
+        dir: &tempfile::TempDir,
+        device: &BlockDevice,
+        uuid: Option<&str>,
+        script: Script,
+    ) -> Result<bool, Failure> {
+        let script = Arc::new(script);
+        let system = System {
+            run: script.clone(),
+            root: crate::system::Root::new(dir.path()),
+            ..System::linux()
+        };
+        let result = install(&system, device, uuid, &Task::detached()).await;
+        script.assert_done();
+        result
+    }
+
+    fn mounted(dir: &tempfile::TempDir, device: &BlockDevice) -> Script {
+        let place = dir.path().join("run/ironic-agent/esp");
+        let (disk, place) = (&device.name, place.display());
+        Script::new()
+            .expect("efibootmgr --version", "version 18")
+            .expect(&format!("mount -t vfat -o ro {disk}3 {place}"), "")
+            .expect(&format!("umount {place}"), "")
+    }
+
+    #[tokio::test]
+    async fn a_list_names_the_only_entry_and_replaces_its_namesakes() {
+        let (dir, device) = machine(EFI_SYSTEM);
+        let esp = dir.path().join("run/ironic-agent/esp");
+        let list = utf16("shimx64.efi,Vendor String,,Grub2MadeUSDoThis\nother.efi,Other\n");
+        write(&esp, "EFI/BOOT/BOOTX64.EFI", b"MZ");
+        write(&esp, "EFI/vendor/BOOTX64.CSV", &list);
+        let before = "BootCurrent: 0001\n\
+            Boot0000* Red Hat\tHD(1,GPT,1)/File(\\x)\n\
+            Boot0001* Vendor String\tHD(1,GPT,1)/File(\\x)\n\
+            Boot0002  Vendor String\tHD(1,GPT,1)/File(\\x)\n";
+        let disk = &device.name;
+        let script = mounted(&dir, &device)
+            .expect("efibootmgr -v", before)
+            .expect("efibootmgr -b 0001 -B", "")
+            .expect("efibootmgr -b 0002 -B", "")
+            .expect(
+                &format!(
+                    "efibootmgr -v -c -d {disk} -p 3 -w -L Vendor String -l \\EFI\\vendor\\shimx64.efi"
+                ),
+                "Boot0001* Vendor String\tHD(1,GPT,1)/File(\\x)",
+            )
+            .expect("sync", "");
+        assert_eq!(run(&dir, &device, None, script).await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn without_a_list_every_loader_gets_an_entry() {
+        let (dir, device) = machine(EFI_SYSTEM);
+        let esp = dir.path().join("run/ironic-agent/esp");
+        write(&esp, "EFI/BOOT/BOOTX64.EFI", b"MZ");
+        write(&esp, "EFI/BOOT/grubx64.efi", b"MZ");
+        write(&esp, "EFI/BOOT/BOOTIA32.EFI", b"MZ");
+        let disk = &device.name;
+        let mut script = mounted(&dir, &device);
+        for (label, path) in [
+            ("ironic1", "\\EFI\\BOOT\\BOOTIA32.EFI"),
+            ("ironic2", "\\EFI\\BOOT\\BOOTX64.EFI"),
+        ] {
+            let make = format!("efibootmgr -v -c -d {disk} -p 3 -w -L {label} -l {path}");
+            script = script.expect("efibootmgr -v", "").expect(&make, "");
+        }
+        let script = script.expect("sync", "");
+        assert_eq!(run(&dir, &device, None, script).await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn an_empty_partition_and_a_missing_program_change_nothing() {
+        let (dir, device) = machine(EFI_SYSTEM);
+        assert_eq!(
+            run(&dir, &device, None, mounted(&dir, &device)).await,
+            Ok(false)
+        );
+        let missing = Err(RunError::Missing {
+            program: "efibootmgr".into(),
+        });
+        let script = Script::new().expect_result("efibootmgr --version", missing);
+        assert_eq!(run(&dir, &device, None, script).await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn without_a_partition_the_image_is_suspected() {
+        let (dir, device) = machine(Guid([9; 16]));
+        let version = || Script::new().expect("efibootmgr --version", "");
+        let failure = run(&dir, &device, None, version()).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::DeviceNotFound);
+        assert!(
+            failure.details.contains("UEFI-compatible image"),
+            "{failure}"
+        );
+        // Its UUID finds a partition that is not marked.
+        let uuid = "11111111-1111-1111-1111-111111111111";
+        let named = run(&dir, &device, Some(uuid), mounted(&dir, &device)).await;
+        assert_eq!(named, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn what_fails_after_mounting_is_unmounted_and_told() {
+        let (dir, device) = machine(EFI_SYSTEM);
+        let esp = dir.path().join("run/ironic-agent/esp");
+        write(&esp, "EFI/BOOT/BOOTX64.EFI", b"MZ");
+        let refused = Err::<Output, _>(RunError::Failed {
+            program: "efibootmgr".into(),
+            command: "efibootmgr -v".into(),
+            status: 2,
+            stderr: "EFI variables are not supported on this system.".into(),
+        });
+        let script = mounted(&dir, &device)
+            .expect_result("efibootmgr -v", refused)
+            .expect("sync", "");
+        let failure = run(&dir, &device, None, script).await.unwrap_err();
+        assert!(
+            failure
+                .details
+                .starts_with("Could not configure UEFI boot on device"),
+            "{failure}"
+        );
+        assert!(failure.details.contains("not supported on this system"));
+    }
+
+    #[test]
+    fn nodes_are_what_the_kernel_calls_them() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "sys/class/block/dm-0/odd/partition", b"2\n");
+        let system = System {
+            root: crate::system::Root::new(dir.path()),
+            ..System::linux()
+        };
+        for (disk, node) in [
+            ("/dev/dm-0", "/dev/odd"),
+            ("/dev/sda", "/dev/sda2"),
+            ("/dev/nvme0n1", "/dev/nvme0n1p2"),
+        ] {
+            assert_eq!(partition_node(&system, disk, 2), node);
+        }
+    }
+
+    #[test]
+    fn lists_that_say_nothing_are_passed_over() {
+        for text in ["", "shimx64.efi", ",Label", "shimx64.efi,"] {
+            assert_eq!(from_list(&[], &utf16(text)), None, "{text}");
+        }
+    }
 }

@@ -353,3 +353,190 @@ fn guid_at(bytes: &[u8], at: usize) -> Guid {
     guid.copy_from_slice(&bytes[at..at + 16]);
     Guid(guid)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::system::Disks;
+    use crate::system::disk::LinuxDisks;
+
+    const MIB: u64 = 1 << 20;
+
+    fn entry(first: u64, last: u64, number: u8) -> gptman::GPTPartitionEntry {
+        gptman::GPTPartitionEntry {
+            partition_type_guid: EFI_SYSTEM.0,
+            unique_partition_guid: [number; 16],
+            starting_lba: first,
+            ending_lba: last,
+            attribute_bits: 0,
+            partition_name: "name".into(),
+        }
+    }
+
+    /// A disk of `size` bytes that begins with a table for `table_size` bytes.
+    fn disk(table_size: u64, size: u64) -> (tempfile::NamedTempFile, Box<dyn Disk>) {
+        let mut cursor = Cursor::new(vec![0; usize::try_from(table_size).unwrap()]);
+        let mut table = gptman::GPT::new_from(&mut cursor, 512, [7; 16]).unwrap();
+        table[1] = entry(2048, 4095, 1);
+        table[3] = entry(4096, 6143, 3);
+        table.write_into(&mut cursor).unwrap();
+        let mut bytes = cursor.into_inner();
+        bytes.resize(usize::try_from(size).unwrap(), 0xAA);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        let disk = LinuxDisks.open(file.path()).unwrap();
+        (file, disk)
+    }
+
+    fn write(disk: &mut dyn Disk, table: &Gpt) {
+        for (offset, bytes) in table.pieces() {
+            disk.write_at(offset, &bytes).unwrap();
+        }
+    }
+
+    fn reread(file: &tempfile::NamedTempFile) -> gptman::GPT {
+        gptman::GPT::read_from(&mut file.reopen().unwrap(), 512).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn another_library_reads_what_was_fitted(extra in 0_u64..20_000) {
+            let size = 8 * MIB + extra * 512;
+            let (file, mut disk) = disk(8 * MIB, size);
+            let mut table = Gpt::read(disk.as_mut()).unwrap().unwrap();
+            prop_assert_eq!(table.fit().unwrap(), extra > 0);
+            prop_assert!(!table.fit().unwrap(), "a second time there is nothing to do");
+            write(disk.as_mut(), &table);
+            let other = reread(&file);
+            prop_assert_eq!(other.header.backup_lba, size / 512 - 1);
+            prop_assert_eq!(other.header.last_usable_lba, size / 512 - 34);
+            prop_assert_eq!(other[3].partition_name.as_str(), "name");
+            prop_assert_eq!(Gpt::read(disk.as_mut()).unwrap().unwrap(), table);
+            // Without its primary the backup is as good.
+            disk.zero(0, MIB).unwrap();
+            let backup = reread(&file);
+            prop_assert_eq!(&backup[1], &other[1]);
+            prop_assert_eq!(backup.header.partition_entry_lba, size / 512 - 33);
+        }
+
+        #[test]
+        fn damage_is_noticed_and_never_crashes(at in 512_usize..1536, value in any::<u8>()) {
+            let (file, mut disk) = disk(8 * MIB, 8 * MIB);
+            let before = std::fs::read(file.path()).unwrap();
+            disk.write_at(at as u64, &[value]).unwrap();
+            let is_read = matches!(Gpt::read(disk.as_mut()), Ok(Some(_)));
+            // What lies between the header and its entries means nothing.
+            let means_nothing = before[at] == value || (604..1024).contains(&at);
+            prop_assert_eq!(is_read, means_nothing);
+        }
+
+        #[test]
+        fn any_header_with_right_checksums_is_survived(fields in any::<[u64; 4]>(), shape in any::<[u32; 2]>()) {
+            let geometry = Geometry { size: 8 * MIB, sector_size: 512 };
+            let mut header = [0; HEADER];
+            header[..8].copy_from_slice(SIGNATURE);
+            header[12..16].copy_from_slice(&92_u32.to_le_bytes());
+            for (at, value) in [32, 40, 48, 72].into_iter().zip(fields) {
+                header[at..at + 8].copy_from_slice(&value.to_le_bytes());
+            }
+            for (at, value) in [80, 84].into_iter().zip(shape) {
+                header[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            }
+            let sum = crc32(&header);
+            header[16..20].copy_from_slice(&sum.to_le_bytes());
+            if let Ok(mut table) = Gpt::parse(geometry, &header) {
+                let _ = table.fit();
+            }
+        }
+    }
+
+    #[test]
+    fn a_partition_is_added_at_the_end_with_the_first_free_number() {
+        let (file, mut disk) = disk(8 * MIB, 100 * MIB);
+        let mut table = Gpt::read(disk.as_mut()).unwrap().unwrap();
+        table.fit().unwrap();
+        let added = table.add_last(64 * MIB, 1, Guid([9; 16])).unwrap();
+        assert_eq!((added.number, added.kind), (2, LINUX_DATA));
+        assert_eq!(added.first % 2048, 0);
+        assert_eq!(added.last, 100 * MIB / 512 - 34);
+        let size = (added.last + 1 - added.first) * 512;
+        assert!((64 * MIB..65 * MIB + MIB).contains(&size), "{size}");
+        write(disk.as_mut(), &table);
+        assert_eq!(reread(&file)[2].unique_partition_guid, [9; 16]);
+        assert_eq!(
+            LINUX_DATA.to_string(),
+            "0fc63daf-8483-4772-8e79-3d69d8477de4"
+        );
+        assert_eq!(
+            EFI_SYSTEM.to_string(),
+            "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
+        );
+        // Nothing is free any more.
+        let refused = table.add_last(64 * MIB, 1, Guid([8; 16]));
+        assert!(matches!(refused, Err(GptError::NoRoom { free: 0, .. })));
+    }
+
+    #[test]
+    fn less_than_wanted_is_taken_when_it_is_enough() {
+        let (_file, mut disk) = disk(8 * MIB, 8 * MIB);
+        let mut table = Gpt::read(disk.as_mut()).unwrap().unwrap();
+        let mut other = table.clone();
+        // Partitions end at 3 MiB, the backup table begins 33 sectors before 8 MiB.
+        let free = 5 * MIB - 33 * 512;
+        assert!(matches!(
+            table.add_last(64 * MIB, free + 1, Guid([9; 16])),
+            Err(GptError::NoRoom { free: found, .. }) if found == free
+        ));
+        let added = other.add_last(64 * MIB, free, Guid([9; 16])).unwrap();
+        assert_eq!(
+            (added.first, added.last),
+            (3 * MIB / 512, 8 * MIB / 512 - 34)
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told() {
+        // The image was cut: its table is for 8 MiB, partition 3 ends at 3 MiB.
+        let (file, _) = disk(8 * MIB, 8 * MIB);
+        file.as_file().set_len(3 * MIB).unwrap();
+        let mut short = LinuxDisks.open(file.path()).unwrap();
+        let mut table = Gpt::read(short.as_mut()).unwrap().unwrap();
+        assert!(matches!(
+            table.fit(),
+            Err(GptError::BeyondEnd {
+                number: 3,
+                last: 6143,
+                ..
+            })
+        ));
+        // A table for sectors of 4096 bytes on a disk with 512.
+        let mut cursor = Cursor::new(vec![0; 8 << 20]);
+        let mut table = gptman::GPT::new_from(&mut cursor, 4096, [7; 16]).unwrap();
+        table.write_into(&mut cursor).unwrap();
+        std::fs::write(file.path(), cursor.into_inner()).unwrap();
+        let mut other = LinuxDisks.open(file.path()).unwrap();
+        assert!(matches!(
+            Gpt::read(other.as_mut()),
+            Err(GptError::SectorSize {
+                table: 4096,
+                disk: 512
+            })
+        ));
+    }
+
+    #[test]
+    fn an_empty_or_tiny_disk_has_no_table() {
+        for size in [0, 1, 512, 1024, 4096, 8192] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            file.as_file().set_len(size).unwrap();
+            let mut disk = LinuxDisks.open(file.path()).unwrap();
+            assert!(matches!(Gpt::read(disk.as_mut()), Ok(None)), "{size}");
+        }
+    }
+}

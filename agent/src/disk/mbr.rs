@@ -162,3 +162,92 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     value.copy_from_slice(&bytes[at..at + 4]);
     u32::from_le_bytes(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn record(size: u64, entries: &[(u8, u32, u32)]) -> Mbr {
+        let mut sector = [0; 512];
+        sector[510..].copy_from_slice(&[0x55, 0xaa]);
+        for (index, (kind, first, sectors)) in entries.iter().enumerate() {
+            let at = 446 + 16 * index;
+            sector[at + 4] = *kind;
+            sector[at + 8..at + 12].copy_from_slice(&first.to_le_bytes());
+            sector[at + 12..at + 16].copy_from_slice(&sectors.to_le_bytes());
+        }
+        let geometry = Geometry {
+            size,
+            sector_size: 512,
+        };
+        Mbr { geometry, sector }
+    }
+
+    #[test]
+    fn a_partition_is_added_where_another_library_sees_it() {
+        let mut record = record(
+            200 * MIB,
+            &[(0x83, 2048, 4096), (0, 0, 0), (0x83, 6144, 2048)],
+        );
+        let added = record.add_last(64 * MIB, 1).unwrap();
+        let first = (200 - 64) * MIB / 512;
+        let expected = MbrPartition {
+            number: 2,
+            kind: FAT_LBA,
+            first,
+            sectors: 64 * MIB / 512,
+        };
+        assert_eq!(added, expected);
+        let mut cursor = std::io::Cursor::new(record.bytes());
+        let other = mbrman::MBRHeader::read_from(&mut cursor).unwrap();
+        assert_eq!(
+            (other[2].sys, u64::from(other[2].starting_lba)),
+            (FAT_LBA, first)
+        );
+        assert_eq!(other[3].starting_lba, 6144);
+    }
+
+    #[test]
+    fn four_is_all_and_room_is_needed() {
+        let full = [(0x83, 2048, 2048); 4];
+        assert!(matches!(
+            record(200 * MIB, &full).add_last(64 * MIB, 1),
+            Err(MbrError::Full(4))
+        ));
+        let large = [(0x83, 2048, 8192)];
+        assert!(matches!(
+            record(6 * MIB, &large).add_last(64 * MIB, 2 * MIB),
+            Err(MbrError::NoRoom { free, .. }) if free == MIB
+        ));
+    }
+
+    #[test]
+    fn beyond_two_tebibytes_the_last_that_can_be_named_is_used() {
+        let size = 4 << 40;
+        let mut record = record(size, &[(0x83, 2048, 4096)]);
+        let added = record.add_last(64 * MIB, 1).unwrap();
+        assert_eq!(added.first + added.sectors, REACH);
+    }
+
+    #[test]
+    fn only_a_lone_protective_entry_is_stretched() {
+        let mut alone = record(16 * MIB, &[(PROTECTIVE, 1, 100)]);
+        alone.protect();
+        assert_eq!(
+            alone.partitions().next().unwrap().sectors,
+            16 * MIB / 512 - 1
+        );
+        let mut hybrid = record(16 * MIB, &[(PROTECTIVE, 1, 100), (0x83, 2048, 4096)]);
+        let before = hybrid.clone();
+        hybrid.protect();
+        assert_eq!(hybrid, before);
+        let mut huge = record(4 << 40, &[(PROTECTIVE, 1, 100)]);
+        huge.protect();
+        assert_eq!(
+            huge.partitions().next().unwrap().sectors,
+            u64::from(u32::MAX)
+        );
+    }
+}

@@ -1,6 +1,7 @@
 //! Shaping disks: tables, metadata, boot entries.
 
 pub mod boot_efi;
+pub mod boot_entry;
 pub mod gpt;
 pub mod label;
 pub mod mbr;

@@ -239,3 +239,225 @@ impl Disk for Held {
         self.disk.reread_table()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::super::block::Pool;
+    use super::super::checksum::{Hasher, Selected, select};
+    use super::super::request::Checksums;
+    use super::*;
+    use crate::system::Disks;
+    use crate::system::disk::LinuxDisks;
+
+    const MIB: usize = 1 << 20;
+
+    /// A disk that loses power: after so many changes nothing arrives any more.
+    #[derive(Debug)]
+    struct Failing {
+        disk: Box<dyn Disk>,
+        changes_left: usize,
+    }
+
+    impl Failing {
+        fn spend(&mut self) -> Result<(), DiskError> {
+            self.changes_left =
+                self.changes_left
+                    .checked_sub(1)
+                    .ok_or_else(|| DiskError::Busy {
+                        path: "/dev/power-cut".into(),
+                    })?;
+            Ok(())
+        }
+    }
+
+    impl Disk for Failing {
+        fn geometry(&self) -> Geometry {
+            self.disk.geometry()
+        }
+        fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
+            self.disk.read_at(offset, buffer)
+        }
+        fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
+            self.spend()?;
+            self.disk.write_at(offset, data)
+        }
+        fn zero(&mut self, offset: u64, length: u64) -> Result<(), DiskError> {
+            self.spend()?;
+            self.disk.zero(offset, length)
+        }
+        fn sync(&mut self) -> Result<(), DiskError> {
+            self.spend()?;
+            self.disk.sync()
+        }
+        fn reread_table(&mut self) -> Result<(), DiskError> {
+            self.disk.reread_table()
+        }
+    }
+
+    fn disk(size: usize) -> (tempfile::NamedTempFile, Box<dyn Disk>) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), vec![0xAA; size]).unwrap();
+        let disk = LinuxDisks.open(file.path()).unwrap();
+        (file, disk)
+    }
+
+    fn verified() -> Verified {
+        // SHA-256 of nothing.
+        let checksums = Checksums {
+            checksum: Some(
+                "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into(),
+            ),
+            ..Checksums::default()
+        };
+        let Ok(Selected::Known(expected)) = select(&checksums, "id", false) else {
+            panic!("a digest")
+        };
+        Hasher::new(&expected).verify(&expected).unwrap()
+    }
+
+    /// The blocks of an image; memory of an own pool each, as these tests hold many.
+    fn blocks(image: &[u8]) -> Vec<Arc<Block>> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        image
+            .chunks(MIB)
+            .map(|bytes| {
+                let mut block = runtime.block_on(Pool::new().take());
+                block.fill(bytes);
+                Arc::new(block)
+            })
+            .collect()
+    }
+
+    fn write(disk: Box<dyn Disk>, blocks: &[Arc<Block>]) -> Result<(), WriteError> {
+        let mut writer = Writer::begin(disk)?;
+        for block in blocks {
+            writer.append(Arc::clone(block))?;
+        }
+        writer.finish(verified())?.release()
+    }
+
+    /// An image whose first bytes and last sector tell that it is there.
+    fn image(length: usize) -> Vec<u8> {
+        let mut image = vec![0x11; length];
+        image[3 * MIB..5 * MIB].fill(0);
+        image[510..512].copy_from_slice(&[0x55, 0xaa]);
+        image[length - 512..length - 504].copy_from_slice(b"EFI PART");
+        image
+    }
+
+    fn has_table(path: &Path) -> bool {
+        let bytes = std::fs::read(path).unwrap();
+        bytes[510..512] == [0x55, 0xaa] || bytes[bytes.len() - 512..].starts_with(b"EFI PART")
+    }
+
+    #[test]
+    fn zeros_and_data_arrive_where_they_belong() {
+        let (file, disk) = disk(9 * MIB);
+        let image = image(8 * MIB + 100);
+        write(disk, &blocks(&image)).unwrap();
+        let bytes = std::fs::read(file.path()).unwrap();
+        assert!(bytes[..image.len()] == image);
+        assert!(
+            bytes[image.len()..8 * MIB + 512]
+                .iter()
+                .all(|byte| *byte == 0)
+        );
+    }
+
+    #[test]
+    fn a_power_cut_at_any_moment_leaves_no_table_or_the_whole_image() {
+        let image = image(8 * MIB);
+        let blocks = blocks(&image);
+        let mut was_cut = 0;
+        for changes in 0.. {
+            let (file, disk) = disk(8 * MIB);
+            // What the disk was before: it boots.
+            std::fs::write(file.path(), [0x55, 0xaa].repeat(4 * MIB)).unwrap();
+            let failing = Failing {
+                disk,
+                changes_left: changes,
+            };
+            let written = write(Box::new(failing), &blocks);
+            let bytes = std::fs::read(file.path()).unwrap();
+            match written {
+                Ok(()) => {
+                    assert!(bytes == image);
+                    break;
+                }
+                // The old contents are still whole, or gone.
+                Err(_) if changes == 0 => {}
+                Err(_) => {
+                    was_cut += 1;
+                    // Everything but the beginning may be there.
+                    assert!(
+                        bytes[..MIB].iter().all(|byte| *byte == 0) || bytes == image,
+                        "after {changes} changes"
+                    );
+                }
+            }
+        }
+        assert!(was_cut > 8, "only {was_cut} moments were tried");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn a_dropped_writer_leaves_no_table(length in 5 * MIB..8 * MIB, dropped_after in 0_usize..8) {
+            let size = 8 * MIB;
+            // An image that fills the disk has its backup table in the disk's last sectors.
+            let length = if dropped_after.is_multiple_of(2) { size } else { length };
+            let (file, disk) = disk(size);
+            let mut writer = Writer::begin(disk).unwrap();
+            for block in blocks(&image(length)).into_iter().take(dropped_after) {
+                writer.append(block).unwrap();
+            }
+            drop(writer);
+            prop_assert!(!has_table(file.path()));
+            let bytes = std::fs::read(file.path()).unwrap();
+            prop_assert!(bytes[..MIB].iter().all(|byte| *byte == 0));
+            prop_assert!(bytes[size - MIB..].iter().all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
+    fn an_image_that_turns_out_too_large_is_refused() {
+        let (file, disk) = disk(5 * MIB);
+        let failure = write(disk, &blocks(&image(6 * MIB))).unwrap_err();
+        assert!(matches!(failure, WriteError::TooLarge { .. }));
+        assert!(
+            failure.to_string().contains("more than 5242880 bytes"),
+            "{failure}"
+        );
+        assert!(!has_table(file.path()));
+    }
+
+    #[test]
+    fn what_is_held_reads_and_changes_like_a_disk() {
+        let (file, disk) = disk(3 * MIB);
+        let mut writer = Writer::begin(disk).unwrap();
+        writer.append(blocks(&[0x11; MIB]).remove(0)).unwrap();
+        let mut held = writer.finish(verified()).unwrap();
+        // Across the border of what is in memory.
+        let border = MIB as u64 - 4;
+        held.write_at(border, &[7; 8]).unwrap();
+        held.zero(border + 2, 4).unwrap();
+        let mut bytes = [1; 10];
+        held.read_at(border - 1, &mut bytes).unwrap();
+        assert_eq!(bytes, [0x11, 7, 7, 0, 0, 0, 0, 7, 7, 0xAA]);
+        assert!(
+            std::fs::read(file.path()).unwrap()[..MIB]
+                .iter()
+                .all(|byte| *byte == 0)
+        );
+        held.release().unwrap();
+        let disk = std::fs::read(file.path()).unwrap();
+        assert_eq!(disk[MIB - 5..MIB + 5], bytes);
+    }
+}
