@@ -13,6 +13,7 @@
 //! `boot` holds the kernel's boot identifier. Ironic takes an empty list for a fresh boot,
 //! so records of an earlier boot are not shown, should the directory outlive one.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -137,6 +138,19 @@ impl Store {
     fn load(&mut self, mut names: Vec<Name>, now: SystemTime) -> Result<Vec<Record>, StoreError> {
         // Numbered ones in their order, then the one that was running.
         names.sort_by_key(|name| (name.number.is_none(), name.number));
+        // One that had just got its place keeps only that one.
+        let placed: HashSet<CommandId> = names
+            .iter()
+            .filter(|name| name.number.is_some())
+            .map(|name| name.id)
+            .collect();
+        names.retain(|name| {
+            let twin = name.number.is_none() && placed.contains(&name.id);
+            if twin {
+                remove(&self.directory.join(&name.file));
+            }
+            !twin
+        });
         let next = names.iter().filter_map(|name| name.number).max();
         let mut next = next.map_or(0, |number| number + 1);
         let mut records = Vec::with_capacity(names.len());

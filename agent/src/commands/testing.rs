@@ -3,12 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::Workplace;
-use super::order::Fingerprint;
+use serde_json::Value;
+
+use super::order::{Fingerprint, Order};
 use super::record::{CommandId, MilestoneKind, Record, State};
+use super::runner::{Perform, Work};
+use super::{Command, ExecuteStep, Object, Workplace};
 use crate::config::{self, Config};
+use crate::failure::{Failure, FailureKind};
 use crate::hardware::Registry;
+use crate::steps::Phase;
 use crate::system::{Root, System};
+use crate::task::{Progress, Task};
 
 /// A workplace whose machine has no files and runs no programs.
 pub(crate) fn place(config: Config) -> Workplace {
@@ -50,4 +56,89 @@ pub(crate) fn record(number: u8) -> Record {
     };
     record.note(MilestoneKind::Started, "Admitted.", at(1));
     record
+}
+
+/// Verbs that do what their arguments say: `execute_step` by its step, `get_steps` by its
+/// node, in a key `do`; everything else answers null.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Script;
+
+impl Perform for Script {
+    fn perform<'a>(&'a self, _place: &'a Workplace, task: &'a Task, command: Command) -> Work<'a> {
+        let script = match command {
+            Command::ExecuteStep(order) => order.step,
+            Command::GetSteps { node, .. } => node,
+            _ => Object::new(),
+        };
+        Box::pin(play(task, script))
+    }
+}
+
+async fn play(task: &Task, script: Object) -> Result<Value, Failure> {
+    let number = |key: &str| script.get(key).and_then(Value::as_u64).unwrap_or(0);
+    match script.get("do").and_then(Value::as_str) {
+        None => Ok(Value::Null),
+        Some("answer") => Ok(script.get("value").cloned().unwrap_or_default()),
+        Some("fill") => Ok(Value::String(
+            "x".repeat(usize::try_from(number("bytes")).unwrap_or(0)),
+        )),
+        Some("fail") => {
+            let kind = script.get("kind").and_then(Value::as_str).unwrap_or("");
+            let kind = FailureKind::from_name(kind).unwrap_or(FailureKind::CommandExecution);
+            Err(Failure::new(kind, "as the script says"))
+        }
+        Some("panic") => panic!("as the script says"),
+        // Works `phases` times one second, and says so.
+        Some("work") => {
+            let phases = number("phases");
+            for phase in 1..=phases {
+                tokio::select! {
+                    () = task.cancelled() => return Err(task.cancellation()),
+                    () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                }
+                task.progress(Progress {
+                    phase: "work",
+                    done: phase,
+                    total: Some(phases),
+                    ..Progress::default()
+                });
+                task.phase(format!("phase {phase}"));
+            }
+            Ok(Value::Null)
+        }
+        // Hears nothing.
+        Some("sleep") => {
+            tokio::time::sleep(Duration::from_secs(number("seconds"))).await;
+            Ok(Value::Null)
+        }
+        Some(other) => panic!("no such act: {other}"),
+    }
+}
+
+/// A background order that follows a script.
+pub(crate) fn background(script: Value) -> Order {
+    Order::new(Command::ExecuteStep(Box::new(ExecuteStep {
+        phase: Phase::Clean,
+        step: object(script),
+        node: Object::new(),
+        ports: Vec::new(),
+        version: None,
+        arguments: Object::new(),
+    })))
+}
+
+/// An immediate order that follows a script.
+pub(crate) fn immediate(script: Value) -> Order {
+    Order::new(Command::GetSteps {
+        phase: Phase::Clean,
+        node: object(script),
+        ports: Vec::new(),
+    })
+}
+
+fn object(value: Value) -> Object {
+    match value {
+        Value::Object(object) => object,
+        other => panic!("a script is an object: {other}"),
+    }
 }
