@@ -1,6 +1,14 @@
-//! The machine's disks.
+//! The machine's disks, as the kernel shows them in `/sys/class/block`. udev's database is
+//! asked where there is one; without it the same facts are read from the kernel.
 
-use crate::system::System;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::scsi::{self, AtaIdentity, WorldWideName};
+use super::topology::Chain;
+use super::udev::{self, Properties};
+use crate::system::{Root, Simulation, System};
 
 /// A disk, with the facts that Ironic's root device hints and inventory know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,8 +47,14 @@ pub struct BlockDevice {
     pub other_serials: Vec<String>,
     /// Further World Wide Names, likewise.
     pub other_wwns: Vec<String>,
+    /// Further links in `/dev/disk/by-path`, likewise.
+    pub other_paths: Vec<String>,
     /// Whether it refuses to be written.
     pub read_only: bool,
+    /// The whole disk or array that holds a partition, for example `/dev/sda`.
+    pub parent: Option<String>,
+    /// The disks and partitions that an array is made of.
+    pub members: Vec<String>,
 }
 
 /// What a block device is.
@@ -57,9 +71,363 @@ pub enum Kind {
     File,
 }
 
-/// The disks that an operating system could be put on, in the kernel's order. In a simulation
-/// the files of its directory. Blocks for milliseconds.
-#[must_use]
-pub fn probe(_system: &System) -> Vec<BlockDevice> {
-    Vec::new()
+impl BlockDevice {
+    /// The disk with the keys, and in the order, of Ironic's inventory.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "model": Some(&self.model).filter(|model| !model.is_empty()),
+            "size": self.size,
+            "rotational": self.rotational,
+            "wwn": self.wwn,
+            "serial": self.serial,
+            "vendor": self.vendor,
+            "wwn_with_extension": self.wwn_with_extension,
+            "wwn_vendor_extension": self.wwn_vendor_extension,
+            "hctl": self.hctl,
+            "by_path": self.by_path,
+            "logical_sectors": self.logical_sectors,
+            "physical_sectors": self.physical_sectors,
+            "tran": self.tran,
+        })
+    }
 }
+
+/// The disks that an operating system could be put on, in the order of their device numbers.
+/// In a simulation the files of its directory. Blocks for milliseconds.
+#[must_use]
+pub fn probe(system: &System) -> Vec<BlockDevice> {
+    let mut devices = probe_with_partitions(system);
+    devices.retain(|device| device.kind != Kind::Partition);
+    devices
+}
+
+/// The same disks with the partitions that the kernel found on them.
+#[must_use]
+pub fn probe_with_partitions(system: &System) -> Vec<BlockDevice> {
+    if let Some(simulation) = &system.simulation {
+        return simulated(simulation);
+    }
+    let links = by_path_links(&system.root);
+    let mut devices: Vec<_> = system
+        .root
+        .names("/sys/class/block")
+        .iter()
+        .filter(|name| !is_no_disk(name))
+        .filter_map(|name| read(&system.root, name, &links))
+        .collect();
+    // Device numbers follow detection within a driver, and put sda before sdaa.
+    devices.sort_by_key(|(number, _)| *number);
+    let disks: Vec<String> = devices
+        .iter()
+        .filter(|(_, device)| device.kind != Kind::Partition)
+        .map(|(_, device)| device.name.clone())
+        .collect();
+    devices
+        .into_iter()
+        .map(|(_, device)| device)
+        .filter(|device| {
+            device
+                .parent
+                .as_ref()
+                .is_none_or(|disk| disks.contains(disk))
+        })
+        .collect()
+}
+
+/// Loop devices, memory, floppies, optical drives and device-mapper are no disks to install
+/// to.
+fn is_no_disk(name: &str) -> bool {
+    let numbered = |prefix: &str| {
+        name.strip_prefix(prefix)
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    ["loop", "ram", "zram", "fd", "sr", "dm-", "nbd"]
+        .into_iter()
+        .any(numbered)
+}
+
+fn simulated(simulation: &Simulation) -> Vec<BlockDevice> {
+    let disks = simulation.disks().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the directory of the simulated disks cannot be read");
+        Vec::new()
+    });
+    disks
+        .into_iter()
+        .filter(|(_, size)| *size > 0)
+        .map(|(path, size)| BlockDevice {
+            name: path.to_string_lossy().into_owned(),
+            kind: Kind::File,
+            size,
+            logical_sectors: Some(512),
+            physical_sectors: Some(512),
+            ..BlockDevice::default()
+        })
+        .collect()
+}
+
+/// Major and minor number.
+type Number = (u32, u32);
+
+/// A block device from its directory; `None` for what is empty, hidden or no disk.
+fn read(
+    root: &Root,
+    kernel_name: &str,
+    links: &BTreeMap<String, Vec<String>>,
+) -> Option<(Number, BlockDevice)> {
+    const SECTOR: u64 = 512;
+    let chain = Chain::resolve(root, format!("/sys/class/block/{kernel_name}"))?;
+    let number = chain.attribute("dev")?;
+    let (major, minor) = number.split_once(':')?;
+    let sort_key = (major.parse().ok()?, minor.parse().ok()?);
+    let size = chain.attribute("size")?.parse::<u64>().ok()? * SECTOR;
+    // A path of a multipath NVMe namespace is hidden behind the namespace.
+    let hidden = chain.attribute("hidden").as_deref() == Some("1");
+    // SCSI type 5 is an optical drive.
+    let optical = chain.attribute("device/type").as_deref() == Some("5");
+    if size == 0 || hidden || optical {
+        return None;
+    }
+    let kind = kind(&chain, kernel_name)?;
+    let parent = (kind == Kind::Partition)
+        .then(|| {
+            chain
+                .path()
+                .parent()?
+                .file_name()?
+                .to_str()
+                .map(device_path)
+        })
+        .flatten();
+    // A partition has no queue of its own.
+    let queue = |name: &str| {
+        let path = if kind == Kind::Partition {
+            "../queue"
+        } else {
+            "queue"
+        };
+        chain.attribute(&format!("{path}/{name}"))
+    };
+    let properties = Properties::of_block(root, &number);
+    let names = Names::read(root, &chain, &properties);
+    let name = device_path(kernel_name);
+    let mut paths = links.get(&name).cloned().unwrap_or_default();
+    if paths.is_empty() && kind == Kind::Disk {
+        paths = computed_paths(&chain, kernel_name);
+    }
+    let path = format!("{}/slaves", chain.path().display());
+    let device = BlockDevice {
+        kind,
+        size,
+        rotational: queue("rotational").as_deref() == Some("1"),
+        logical_sectors: queue("logical_block_size").and_then(|text| text.parse().ok()),
+        physical_sectors: queue("physical_block_size").and_then(|text| text.parse().ok()),
+        vendor: (kind == Kind::Disk)
+            .then(|| chain.attribute("device/vendor"))
+            .flatten(),
+        hctl: root
+            .names(format!("{}/device/scsi_device", chain.path().display()))
+            .into_iter()
+            .next(),
+        tran: (kind == Kind::Disk)
+            .then(|| chain.transport().map(str::to_owned))
+            .flatten(),
+        read_only: chain.attribute("ro").as_deref() == Some("1"),
+        members: root
+            .names(path)
+            .iter()
+            .map(|name| device_path(name))
+            .collect(),
+        by_path: paths.first().cloned(),
+        other_paths: paths.into_iter().skip(1).collect(),
+        parent,
+        name,
+        ..BlockDevice::default()
+    };
+    // What names a disk does not name its partitions.
+    let device = if kind == Kind::Partition {
+        device
+    } else {
+        names.put_into(device)
+    };
+    Some((sort_key, device))
+}
+
+/// `None`: an array that is not assembled, or joins disks without being RAID.
+fn kind(chain: &Chain<'_>, kernel_name: &str) -> Option<Kind> {
+    if chain.attribute("partition").is_some() {
+        return Some(Kind::Partition);
+    }
+    let array = kernel_name
+        .strip_prefix("md")
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || c == '_'));
+    if !array {
+        return Some(Kind::Disk);
+    }
+    let level = chain.attribute("md/level")?;
+    level.contains("raid").then_some(Kind::Raid)
+}
+
+/// The kernel writes `!` for the `/` in names like `cciss/c0d0`.
+fn device_path(kernel_name: &str) -> String {
+    format!("/dev/{}", kernel_name.replace('!', "/"))
+}
+
+/// What a disk is called by itself and by udev.
+#[derive(Debug, Default)]
+struct Names {
+    model: Option<String>,
+    serials: Vec<String>,
+    wwns: Vec<String>,
+    with_extension: Option<String>,
+    vendor_extension: Option<String>,
+}
+
+impl Names {
+    /// udev's word first, as `lsblk` does; the order of the properties is `lsblk`'s, too.
+    fn read(root: &Root, chain: &Chain<'_>, properties: &Properties) -> Self {
+        let page = |name: &str| {
+            let path = chain.path().join("device").join(name);
+            std::fs::read(root.path(path)).ok()
+        };
+        let udev = |keys: &[&str]| properties.first(keys).map(str::to_owned);
+        let ata = page("vpd_pg89")
+            .map(|page| scsi::parse_ata_page(&page))
+            .unwrap_or_default();
+        let wwid = chain
+            .attribute("wwid")
+            .or_else(|| chain.attribute("device/wwid"));
+        let wwn = wwid.as_deref().and_then(scsi::parse_wwid);
+        let mut names = Self {
+            model: properties
+                .first(&["ID_MODEL_ENC"])
+                .map(|text| udev::decode(text).trim().to_owned())
+                .or_else(|| udev(&["ID_MODEL"]))
+                .or_else(|| ata.model.clone())
+                .or_else(|| chain.attribute("device/model"))
+                .or_else(|| chain.attribute("device/name")),
+            serials: [
+                udev(&[
+                    "SCSI_IDENT_SERIAL",
+                    "ID_SCSI_SERIAL",
+                    "ID_SERIAL_SHORT",
+                    "ID_SERIAL",
+                ]),
+                udev(&["ID_SERIAL_SHORT"]),
+                udev(&["ID_SERIAL"]),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            wwns: [
+                udev(&["ID_WWN_WITH_EXTENSION", "ID_WWN"]),
+                udev(&["ID_WWN"]),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            with_extension: udev(&["ID_WWN_WITH_EXTENSION"]),
+            vendor_extension: udev(&["ID_WWN_VENDOR_EXTENSION"]),
+        };
+        names.add_native(chain, ata, page("vpd_pg80"), wwid, wwn);
+        names
+    }
+
+    /// What the kernel knows, after what udev knows.
+    fn add_native(
+        &mut self,
+        chain: &Chain<'_>,
+        ata: AtaIdentity,
+        serial_page: Option<Vec<u8>>,
+        wwid: Option<String>,
+        wwn: Option<WorldWideName>,
+    ) {
+        let native_serials = [
+            ata.serial,
+            // A USB bridge answers for its disk, and often nonsense; the stick's own number
+            // is what udev takes.
+            chain.nearest("usb", "serial"),
+            serial_page.as_deref().and_then(scsi::parse_serial_page),
+            chain.attribute("serial"),
+            chain.attribute("device/serial"),
+        ];
+        let native_wwns = match wwn {
+            Some(wwn) => {
+                self.with_extension
+                    .get_or_insert_with(|| wwn.with_extension.clone());
+                if let Some(extension) = wwn.vendor_extension {
+                    self.vendor_extension.get_or_insert(extension);
+                }
+                vec![wwn.with_extension, wwn.short]
+            }
+            // NVMe: `eui.`, `nvme.` and `uuid.` names are given as they are.
+            None if chain.attribute("wwid").is_some() => wwid.into_iter().collect(),
+            None => Vec::new(),
+        };
+        self.serials.extend(native_serials.into_iter().flatten());
+        self.wwns.extend(native_wwns);
+        deduplicate(&mut self.serials);
+        deduplicate(&mut self.wwns);
+    }
+
+    fn put_into(self, device: BlockDevice) -> BlockDevice {
+        let (mut serials, mut wwns) = (self.serials.into_iter(), self.wwns.into_iter());
+        BlockDevice {
+            model: self.model.unwrap_or_default(),
+            serial: serials.next(),
+            other_serials: serials.collect(),
+            wwn: wwns.next(),
+            other_wwns: wwns.collect(),
+            wwn_with_extension: self.with_extension,
+            wwn_vendor_extension: self.vendor_extension,
+            ..device
+        }
+    }
+}
+
+fn deduplicate(texts: &mut Vec<String>) {
+    let mut seen = std::collections::HashSet::new();
+    texts.retain(|text| seen.insert(text.clone()));
+}
+
+/// udev's links, by device. Of several the one that udev made first in history wins: the old
+/// name of virtio disks, the short name of ATA disks.
+fn by_path_links(root: &Root) -> BTreeMap<String, Vec<String>> {
+    const FOLDER: &str = "/dev/disk/by-path";
+    let mut links: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for name in root.names(FOLDER) {
+        let path = format!("{FOLDER}/{name}");
+        let Ok(target) = std::fs::read_link(root.path(&path)) else {
+            continue;
+        };
+        // Targets are `../../sda`.
+        let Some(device) = target.file_name().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        links
+            .entry(format!("/dev/{device}"))
+            .or_default()
+            .push(path);
+    }
+    for paths in links.values_mut() {
+        paths.sort_by_key(|path| (!path.contains("/virtio-"), path.len()));
+    }
+    links
+}
+
+/// The links that udev would make.
+fn computed_paths(chain: &Chain<'_>, kernel_name: &str) -> Vec<String> {
+    let Some(name) = chain.by_path() else {
+        return Vec::new();
+    };
+    let link = format!("/dev/disk/by-path/{name}");
+    if kernel_name.starts_with("vd") && name.starts_with("pci-") {
+        vec![format!("/dev/disk/by-path/virtio-{name}"), link]
+    } else {
+        vec![link]
+    }
+}
+
+#[cfg(test)]
+mod tests;

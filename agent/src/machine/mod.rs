@@ -1,20 +1,150 @@
 //! What this machine is. Read only: every file is types, `parse(&str)` and a thin `probe`.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::config::Config;
 use crate::system::System;
 
 pub mod block;
+pub mod bmc;
 pub mod boot;
+pub mod cpu;
+pub mod dmi;
 pub mod hints;
+pub mod memory;
+pub mod net;
 pub mod node;
+mod scsi;
+mod topology;
+pub mod udev;
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use boot::{BootMode, mode as boot_mode};
 
-/// What the machine is, as Ironic's inspection and lookup take it. Reads the kernel only and
-/// takes milliseconds; blocks.
+/// What the machine is, as Ironic's inspection and lookup take it: the keys, and their order,
+/// of the Python agent's inventory. Reads the kernel only and takes milliseconds; blocks.
 #[must_use]
-pub fn inventory(_system: &System, _config: &Config) -> Map<String, Value> {
-    Map::new()
+pub fn inventory(system: &System, config: &Config) -> Map<String, Value> {
+    let list = |items: Vec<Value>| Value::Array(items);
+    let interfaces = net::probe(system);
+    let disks = block::probe(system);
+    let bmc = bmc::probe(system, config.agent_skip_bmc_detect);
+    let entries = [
+        (
+            "interfaces",
+            list(interfaces.iter().map(net::Interface::to_json).collect()),
+        ),
+        ("cpu", cpu::probe(system).to_json()),
+        (
+            "disks",
+            list(disks.iter().map(block::BlockDevice::to_json).collect()),
+        ),
+        ("memory", memory::probe(system).to_json()),
+        ("bmc_address", json!(bmc.address)),
+        ("bmc_v6address", json!(bmc.v6address)),
+        ("system_vendor", dmi::probe(system).to_json()),
+        (
+            "boot",
+            json!({
+                "current_boot_mode": boot_mode(system).word(),
+                "pxe_interface": boot::interface(system),
+            }),
+        ),
+        ("hostname", json!(hostname(system))),
+    ];
+    let mut inventory: Map<_, _> = entries
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect();
+    if let Some(mac) = bmc.mac {
+        inventory.insert("bmc_mac".to_owned(), mac.into());
+    }
+    inventory
+}
+
+/// The machine's name.
+#[must_use]
+pub fn hostname(system: &System) -> String {
+    let name = system.root.read_optional("/proc/sys/kernel/hostname");
+    name.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::machine::testing::FakeMachine;
+    use crate::system::network::Link;
+
+    /// What a real Python agent posted, from a machine with one NIC, a virtio and an NVMe disk.
+    const RECORDED: &str = include_str!("../../samples/inventory.json");
+
+    fn machine() -> FakeMachine {
+        let mut machine = FakeMachine::new();
+        machine.virtio_disk("vda", 4294967296, "DISK-0");
+        machine.nvme_disk("nvme0n1", 4294967296, "DISK-1", "eui.0025385b71b00000");
+        machine.interface(
+            Link {
+                index: 2,
+                name: "enp0s2".into(),
+                address: vec![0x52, 0x54, 0, 0xe2, 0xe0, 1],
+                ip_addresses: vec!["10.0.2.15".parse().unwrap(), "fec0::1".parse().unwrap()],
+                ..Link::default()
+            },
+            Some("0000:00:02.0"),
+        );
+        machine
+            .file("proc/meminfo", "MemTotal: 2968812 kB")
+            .file(
+                "proc/cpuinfo",
+                "processor : 0\nmodel name : QEMU\nflags : fpu de\n",
+            )
+            .file("proc/sys/kernel/hostname", "ramdisk")
+            .file("sys/class/dmi/id/sys_vendor", "QEMU")
+            .directory("sys/firmware/efi");
+        machine
+    }
+
+    /// The shape of a document: its keys in their order, and the types of its values.
+    fn shape(value: &Value) -> String {
+        match value {
+            Value::Null => "null".to_owned(),
+            Value::Bool(_) => "bool".to_owned(),
+            Value::Number(_) => "number".to_owned(),
+            Value::String(_) => "text".to_owned(),
+            Value::Array(items) => format!("[{}]", items.first().map(shape).unwrap_or_default()),
+            Value::Object(object) => {
+                let entries: Vec<_> = object
+                    .iter()
+                    .map(|(key, value)| format!("{key}: {}", shape(value)))
+                    .collect();
+                format!("{{{}}}", entries.join(", "))
+            }
+        }
+    }
+
+    #[test]
+    fn has_the_shape_of_the_recorded_one() {
+        let recorded: Value = serde_json::from_str(RECORDED).unwrap();
+        let inventory = Value::Object(inventory(&machine().system(), &Config::default()));
+        // The recorded lsblk did not know the transport of virtio disks.
+        let ours = shape(&inventory).replace("tran: text", "tran: null");
+        assert_eq!(ours, shape(&recorded));
+    }
+
+    #[test]
+    fn this_machine_is_read_in_time() {
+        let system = System::linux();
+        let start = Instant::now();
+        let inventory = inventory(&system, &Config::default());
+        let elapsed = start.elapsed();
+        assert!(!inventory["hostname"].as_str().unwrap().is_empty());
+        assert!(inventory["memory"]["total"].as_u64().unwrap() > 0);
+        // The goal is 20 ms on an idle machine; the tests of others run beside this one.
+        assert!(elapsed.as_millis() < 500, "{elapsed:?}");
+        println!("inventory: {elapsed:?}");
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 pub mod disk;
 pub mod fetch;
+pub mod network;
 pub mod power;
 pub mod process;
 pub mod root;
@@ -15,6 +16,7 @@ pub mod simulation;
 
 pub use disk::{Disk, DiskError, Disks};
 pub use fetch::Fetch;
+pub use network::Network;
 pub use power::{Power, PowerAction};
 pub use process::{Cmd, Output, Run, RunError};
 pub use root::Root;
@@ -31,6 +33,8 @@ pub struct System {
     pub disks: Arc<dyn Disks>,
     /// Gets URLs.
     pub fetch: Arc<dyn Fetch>,
+    /// Knows the network interfaces.
+    pub network: Arc<dyn Network>,
     /// Reboots and powers off.
     pub power: Arc<dyn Power>,
     /// Set when this machine is only simulated: where its disks are.
@@ -50,6 +54,7 @@ impl System {
                 run: Arc::clone(&run),
                 root: root.clone(),
             }),
+            network: Arc::new(network::KernelNetwork),
             simulation: None,
             run,
             root,

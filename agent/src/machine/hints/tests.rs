@@ -1,0 +1,260 @@
+//! The cases of the hint language, mostly those of the Python agent's own tests.
+
+use serde_json::json;
+
+use super::*;
+
+fn disk(name: &str, size: u64) -> BlockDevice {
+    BlockDevice {
+        name: name.into(),
+        size,
+        ..BlockDevice::default()
+    }
+}
+
+/// The disks of the Python agent's tests.
+fn disks() -> Vec<BlockDevice> {
+    let make = |name: &str, size, model: &str, serial: &str, wwn: &str| BlockDevice {
+        model: model.into(),
+        serial: Some(serial.into()),
+        wwn: Some(wwn.into()),
+        tran: Some("sas".into()),
+        hctl: Some("1:0:0:0".into()),
+        by_path: Some("/dev/disk/by-path/1:0:0:0".into()),
+        ..disk(name, size)
+    };
+    let mut disks = vec![
+        make("/dev/sda", 3116853504, "TinyUSB Drive", "sda123", "wwn0"),
+        make(
+            "/dev/sdb",
+            10737418240,
+            "Fastable SD131 7",
+            "sdb123",
+            "wwn1",
+        ),
+        make("/dev/sdc", 1765517033472, "NWD-BLP4-1600", "sdc123", "wwn2"),
+    ];
+    disks[2].rotational = true;
+    disks
+}
+
+fn node(value: serde_json::Value) -> Node {
+    Node(value.as_object().unwrap().clone())
+}
+
+fn with_hints(hints: serde_json::Value) -> Node {
+    node(json!({"properties": {"root_device": hints}}))
+}
+
+fn chosen(devices: &[BlockDevice], node: &Node) -> String {
+    match root_device(devices, node) {
+        Ok(device) => device.name,
+        Err(failure) => failure.details,
+    }
+}
+
+#[test]
+fn without_hints_the_smallest_of_four_gib_is_taken() {
+    assert_eq!(chosen(&disks(), &Node::default()), "/dev/sdb");
+    let four = 1 << 32;
+    let cases = [
+        (vec![disk("/dev/sda", four)], "/dev/sda"),
+        (
+            vec![disk("/dev/sdb", four), disk("/dev/sda", four)],
+            "/dev/sda",
+        ),
+        (
+            vec![disk("/dev/sda", four - 1), disk("/dev/sdb", four + 1)],
+            "/dev/sdb",
+        ),
+    ];
+    for (devices, name) in cases {
+        assert_eq!(chosen(&devices, &Node::default()), name);
+    }
+    let read_only = BlockDevice {
+        read_only: true,
+        ..disk("/dev/sda", four)
+    };
+    assert_eq!(
+        chosen(&[read_only, disk("/dev/sdb", four + 1)], &Node::default()),
+        "/dev/sdb"
+    );
+}
+
+#[test]
+fn what_is_missing_names_the_limit_and_every_disk() {
+    let devices = [disk("/dev/sda", 3116853504), disk("/dev/sdb", 4294967295)];
+    let failure = root_device(&devices, &Node::default()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::DeviceNotFound);
+    assert_eq!(
+        failure.details,
+        "No suitable device was found for deployment - root device hints were not provided \
+         and all found block devices are smaller than 4294967296B. Disks: /dev/sda: 3116853504 \
+         bytes are fewer than 4294967296; /dev/sdb: 4294967295 bytes are fewer than 4294967296"
+    );
+    let failure = root_device(&[], &Node::default()).unwrap_err();
+    assert!(failure.details.ends_with("No disks were found at all."));
+}
+
+#[test]
+fn a_simulation_has_no_smallest_size() {
+    let file = BlockDevice {
+        kind: Kind::File,
+        ..disk("/tmp/d", 4096)
+    };
+    assert_eq!(chosen(&[file], &Node::default()), "/tmp/d");
+}
+
+#[test]
+fn hints_choose() {
+    let cases = [
+        (json!({"size": ">900"}), "/dev/sdc"),
+        (json!({"size": 10}), "/dev/sdb"),
+        (json!({"size": "10"}), "/dev/sdb"),
+        (json!({"model": "fastable sd131 7"}), "/dev/sdb"),
+        (json!({"model": "<in> fast", "size": ">= 10"}), "/dev/sdb"),
+        (json!({"wwn": "wwn0"}), "/dev/sda"),
+        (json!({"serial": "<or> none <or> sdc123"}), "/dev/sdc"),
+        (json!({"rotational": true}), "/dev/sdc"),
+        (json!({"rotational": "yes"}), "/dev/sdc"),
+        (json!({"rotational": "off"}), "/dev/sda"),
+        (json!({"name": "/dev/sdc"}), "/dev/sdc"),
+        (json!({"by_path": "/dev/disk/by-path/1:0:0:0"}), "/dev/sda"),
+        (
+            json!({"hctl": "1:0:0:0", "name": "s!= /dev/sda"}),
+            "/dev/sdb",
+        ),
+        (json!({"tran": "SAS"}), "/dev/sda"),
+    ];
+    for (hints, name) in cases {
+        assert_eq!(
+            chosen(&disks(), &with_hints(hints.clone())),
+            name,
+            "{hints}"
+        );
+    }
+}
+
+#[test]
+fn every_name_of_a_disk_counts() {
+    let device = BlockDevice {
+        serial: Some("long".into()),
+        other_serials: vec!["short".into()],
+        ..disk("/dev/sda", 1)
+    };
+    for serial in ["long", "short", "<in> shor"] {
+        assert_eq!(
+            chosen(
+                std::slice::from_ref(&device),
+                &with_hints(json!({"serial": serial}))
+            ),
+            "/dev/sda"
+        );
+    }
+    let details = chosen(
+        std::slice::from_ref(&device),
+        &with_hints(json!({"serial": "s!= short"})),
+    );
+    assert!(
+        details.ends_with("/dev/sda: its serial 'long' or 'short' does not fulfil 's!= short'"),
+        "{details}"
+    );
+}
+
+#[test]
+fn what_is_unknown_matches_nothing() {
+    for hints in [
+        json!({"vendor": "none"}),
+        json!({"vendor": "s!= x"}),
+        json!({"wwn_with_extension": "!= 5"}),
+    ] {
+        let details = chosen(&disks(), &with_hints(hints.clone()));
+        assert!(details.contains("is unknown"), "{hints}: {details}");
+    }
+    let blank = BlockDevice {
+        model: " ".into(),
+        ..disk("/dev/sda", 1)
+    };
+    assert!(chosen(&[blank], &with_hints(json!({"model": "foo"}))).contains("model is unknown"));
+}
+
+#[test]
+fn wrong_hints_are_named() {
+    let cases = [
+        (
+            json!({"size": "not-int"}),
+            "hint 'size' must be a whole number of GiB above 0",
+        ),
+        (
+            json!({"size": "<in> 60"}),
+            "hint 'size' cannot be compared by '<in>'",
+        ),
+        (
+            json!({"rotational": "bla"}),
+            "hint 'rotational' must be true or false",
+        ),
+        (
+            json!({"model": 5}),
+            "hint 'model' must be a text that is not empty, not 5",
+        ),
+        (json!({"model": ""}), "hint 'model' must be a text"),
+        (
+            json!({"colour": "red"}),
+            "unknown hint 'colour'; the hints are: by_path, hctl, model,",
+        ),
+        (json!("size=5"), "hints must be an object"),
+    ];
+    for (hints, text) in cases {
+        let failure = root_device(&disks(), &with_hints(hints.clone())).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::DeviceNotFound);
+        assert!(
+            failure.details.contains("failed to validate. Error: "),
+            "{}",
+            failure.details
+        );
+        assert!(failure.details.contains(text), "{}", failure.details);
+    }
+}
+
+#[test]
+fn the_skip_list_hides_disks() {
+    let skip = |list: serde_json::Value| node(json!({"properties": {"skip_block_devices": list}}));
+    let remaining = |list| -> Vec<String> {
+        let devices = without_skipped(&disks(), &skip(list)).unwrap();
+        devices.into_iter().map(|device| device.name).collect()
+    };
+    assert_eq!(
+        remaining(json!([{"name": "/dev/sdb"}])),
+        ["/dev/sda", "/dev/sdc"]
+    );
+    assert_eq!(remaining(json!([{"name": "/dev/sdz"}])).len(), 3);
+    assert_eq!(
+        remaining(json!([{"size": "> 900"}, {"model": "TinyUSB Drive"}])),
+        ["/dev/sdb"]
+    );
+    assert_eq!(remaining(json!([{"volume_name": "large"}])).len(), 3);
+    assert_eq!(remaining(json!([{}])).len(), 3);
+    assert_eq!(remaining(json!([])).len(), 3);
+
+    assert_eq!(
+        chosen(&disks(), &skip(json!([{"name": "/dev/sdb"}]))),
+        "/dev/sdc"
+    );
+    let details = chosen(&disks(), &skip(json!([{"tran": "sas"}])));
+    assert!(
+        details.contains(r#"skip_block_devices names it by {"tran":"sas"}"#),
+        "{details}"
+    );
+
+    for wrong in [
+        json!([{"nme": "/dev/sdb"}]),
+        json!({"name": "/dev/sdb"}),
+        json!(["/dev/sdb"]),
+    ] {
+        assert!(
+            without_skipped(&disks(), &skip(wrong.clone())).is_err(),
+            "{wrong}"
+        );
+        assert!(chosen(&disks(), &skip(wrong)).contains("skip_block_devices failed to validate"));
+    }
+}

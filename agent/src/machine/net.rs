@@ -1,0 +1,252 @@
+//! The machine's network interfaces.
+
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use super::topology::Chain;
+use crate::system::network::Link;
+use crate::system::{Root, System};
+
+/// A network interface, with the facts that Ironic's inventory knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// The kernel's name.
+    pub name: String,
+    /// The permanent hardware address, or the present one where there is none; lower case
+    /// with colons.
+    pub mac_address: String,
+    /// Its IP addresses in the kernel's order.
+    pub addresses: Vec<IpAddr>,
+    /// Whether there is a signal on the wire.
+    pub has_carrier: bool,
+    /// Vendor number as the kernel writes it, `0x15b3`.
+    pub vendor: Option<String>,
+    /// Device number, likewise.
+    pub product: Option<String>,
+    /// Speed of the link in Mbit/s; `None` without a link or on a virtual interface.
+    pub speed_mbps: Option<u32>,
+    /// The device's name on its bus: a PCI address, or `virtio2`.
+    pub pci_address: Option<String>,
+    /// The kernel's driver.
+    pub driver: Option<String>,
+}
+
+impl Interface {
+    /// The first IPv4 address.
+    #[must_use]
+    pub fn ipv4_address(&self) -> Option<String> {
+        let first = self.addresses.iter().find(|address| address.is_ipv4());
+        first.map(ToString::to_string)
+    }
+
+    /// The first IPv6 address; a link-local one with its scope, `fe80::1%eth0`.
+    #[must_use]
+    pub fn ipv6_address(&self) -> Option<String> {
+        self.addresses.iter().find_map(|address| match address {
+            IpAddr::V6(address) if address.is_unicast_link_local() => {
+                Some(format!("{address}%{}", self.name))
+            }
+            IpAddr::V6(address) => Some(address.to_string()),
+            IpAddr::V4(_) => None,
+        })
+    }
+
+    /// The interface with the keys, and in the order, of Ironic's inventory.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "mac_address": self.mac_address,
+            "ipv4_address": self.ipv4_address(),
+            "ipv6_address": self.ipv6_address(),
+            "has_carrier": self.has_carrier,
+            // LLDP, InfiniBand and the BIOS's names need more than reading files.
+            "lldp": null,
+            "vendor": self.vendor,
+            "product": self.product,
+            "client_id": null,
+            "biosdevname": null,
+            "speed_mbps": self.speed_mbps,
+            "pci_address": self.pci_address,
+            "driver": self.driver,
+        })
+    }
+}
+
+/// The interfaces to hardware, VLANs and bonds, in the kernel's order. Loopback, bridges,
+/// tunnels and interfaces without a hardware address are left out. Blocks for milliseconds.
+#[must_use]
+pub fn probe(system: &System) -> Vec<Interface> {
+    let links = system.network.links().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the kernel does not tell the addresses of interfaces");
+        Vec::new()
+    });
+    let mut names = system.root.names("/sys/class/net");
+    let place = |name: &str| links.iter().position(|link| link.name == name);
+    names.sort_by_key(|name| place(name).unwrap_or(usize::MAX));
+    names
+        .iter()
+        .filter(|name| is_listed(&system.root, name))
+        .filter_map(|name| {
+            let link = links.iter().find(|link| link.name == *name);
+            read(&system.root, name, link)
+        })
+        .collect()
+}
+
+fn is_listed(root: &Root, name: &str) -> bool {
+    // `eth0.100`: all digits after the first dot.
+    let vlan = name
+        .split_once('.')
+        .is_some_and(|(_, tag)| !tag.is_empty() && tag.bytes().all(|byte| byte.is_ascii_digit()));
+    let has = |part| root.exists(format!("/sys/class/net/{name}/{part}"));
+    vlan || has("device") || has("bonding")
+}
+
+fn read(root: &Root, name: &str, link: Option<&Link>) -> Option<Interface> {
+    let chain = Chain::resolve(root, format!("/sys/class/net/{name}"))?;
+    let mac_address = link
+        .and_then(|link| text(&link.permanent_address).or_else(|| text(&link.address)))
+        .or_else(|| chain.attribute("address").filter(|text| !is_zero(text)))?
+        .to_ascii_lowercase();
+    // Interfaces to the BMC hang on USB and have addresses that are the same on every
+    // machine (HPE: fa:...). Virtual machines use such addresses, too, but not on USB.
+    if mac_address.starts_with("fa:") && chain.transport() == Some("usb") {
+        tracing::info!(interface = name, %mac_address, "left out: it leads to the BMC");
+        return None;
+    }
+    let last_of_link = |path: &str| {
+        let link = std::fs::read_link(root.path(chain.path()).join(path)).ok()?;
+        Some(link.file_name()?.to_str()?.to_owned())
+    };
+    Some(Interface {
+        name: name.to_owned(),
+        mac_address,
+        addresses: link
+            .map(|link| link.ip_addresses.clone())
+            .unwrap_or_default(),
+        // Reading fails while the interface is down.
+        has_carrier: chain.attribute("carrier").as_deref() == Some("1"),
+        vendor: chain.attribute("device/vendor"),
+        product: chain.attribute("device/device"),
+        // -1 when unknown, and an error without a link.
+        speed_mbps: chain
+            .attribute("speed")
+            .and_then(|speed| speed.parse().ok())
+            .filter(|speed| *speed > 0),
+        pci_address: last_of_link("device"),
+        driver: last_of_link("device/driver"),
+    })
+}
+
+/// `00:0c:29:8c:11:b1`; `None` for no address and for one of zeros.
+fn text(address: &[u8]) -> Option<String> {
+    let octets: Vec<_> = address.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = octets.join(":");
+    (!is_zero(&text)).then_some(text)
+}
+
+fn is_zero(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b'0' || byte == b':')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::testing::FakeMachine;
+
+    fn link(name: &str, last: u8, addresses: &[&str]) -> Link {
+        Link {
+            index: u32::from(last),
+            name: name.into(),
+            address: vec![0, 0x0c, 0x29, 0x8c, 0x11, last],
+            ip_addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            ..Link::default()
+        }
+    }
+
+    #[test]
+    fn hardware_vlans_and_bonds_are_listed() {
+        let mut machine = FakeMachine::new();
+        machine.interface(link("lo", 1, &["127.0.0.1"]), None);
+        let eth0 = machine.interface(
+            link(
+                "eth0",
+                2,
+                &["192.168.1.2", "192.168.1.3", "fd00::101", "fe80::1"],
+            ),
+            Some("0000:02:00.0"),
+        );
+        machine
+            .file(&format!("{eth0}/carrier"), "1")
+            .file(&format!("{eth0}/speed"), "25000");
+        let bond = machine.interface(link("bond0", 3, &[]), None);
+        machine.directory(&format!("{bond}/bonding"));
+        machine.interface(link("eth0.100", 4, &["fe80::2"]), None);
+        machine.interface(link("eth0.1.2", 5, &[]), None);
+        machine.interface(link("br0", 6, &[]), None);
+        let interfaces = probe(&machine.system());
+        let names: Vec<_> = interfaces.iter().map(|i| i.name.as_str()).collect();
+        assert_eq!(names, ["eth0", "bond0", "eth0.100"]);
+        assert_eq!(
+            interfaces[0].to_json(),
+            json!({
+                "name": "eth0", "mac_address": "00:0c:29:8c:11:02",
+                "ipv4_address": "192.168.1.2", "ipv6_address": "fd00::101",
+                "has_carrier": true, "lldp": null, "vendor": "0x8086", "product": "0x10d3",
+                "client_id": null, "biosdevname": null, "speed_mbps": 25000,
+                "pci_address": "0000:02:00.0", "driver": "e1000e",
+            })
+        );
+        assert!(!interfaces[1].has_carrier);
+        assert_eq!(
+            (interfaces[1].speed_mbps, &interfaces[1].driver),
+            (None, &None)
+        );
+        assert_eq!(
+            interfaces[2].ipv6_address().as_deref(),
+            Some("fe80::2%eth0.100")
+        );
+    }
+
+    #[test]
+    fn the_permanent_address_wins_unless_it_is_none() {
+        let cases = [
+            (vec![0x52, 0x54, 0, 0xAB, 0, 1], Some("52:54:00:ab:00:01")),
+            (vec![0; 6], Some("00:0c:29:8c:11:02")),
+            (vec![], Some("00:0c:29:8c:11:02")),
+        ];
+        for (permanent, mac) in cases {
+            let mut machine = FakeMachine::new();
+            let link = Link {
+                permanent_address: permanent,
+                ..link("eth0", 2, &[])
+            };
+            machine.interface(link, Some("0000:02:00.0"));
+            let interfaces = probe(&machine.system());
+            assert_eq!(interfaces.first().map(|i| i.mac_address.as_str()), mac);
+        }
+        let mut machine = FakeMachine::new();
+        let none = Link {
+            address: vec![0; 6],
+            ..link("eth0", 2, &[])
+        };
+        machine.interface(none, Some("0000:02:00.0"));
+        assert_eq!(probe(&machine.system()), []);
+    }
+
+    #[test]
+    fn only_on_usb_does_the_address_of_a_bmc_hide_an_interface() {
+        let bmc = Link {
+            address: vec![0xfa, 0x16, 0x3e, 0, 0, 1],
+            ..link("eth0", 2, &[])
+        };
+        let mut machine = FakeMachine::new();
+        machine.interface(bmc.clone(), Some("0000:02:00.0"));
+        assert_eq!(probe(&machine.system()).len(), 1);
+        let mut machine = FakeMachine::new();
+        machine.interface(bmc, Some("0000:00:14.0/usb1/1-1/1-1:1.0"));
+        assert_eq!(probe(&machine.system()), []);
+    }
+}

@@ -1,0 +1,292 @@
+//! A machine made of files, for tests: the parts of `/sys`, `/proc`, `/run/udev` and `/dev`
+//! that the kernel of a real one shows, in the kernel's own layout with its links.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::system::network::{Link, Network};
+use crate::system::{Root, Run, System, process};
+
+/// A machine made of files.
+#[derive(Debug)]
+pub(crate) struct FakeMachine {
+    directory: tempfile::TempDir,
+    links: Vec<Link>,
+}
+
+/// Network interfaces as they were told.
+#[derive(Debug)]
+struct FakeNetwork(Vec<Link>);
+
+impl Network for FakeNetwork {
+    fn links(&self) -> std::io::Result<Vec<Link>> {
+        Ok(self.0.clone())
+    }
+}
+
+impl FakeMachine {
+    /// A machine without any hardware.
+    pub(crate) fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            links: Vec::new(),
+        }
+    }
+
+    /// The directory that stands for `/`.
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The machine as the agent sees it, on which no program can run.
+    pub(crate) fn system(&self) -> System {
+        self.system_with(Arc::new(process::Script::new()))
+    }
+
+    /// The machine with scripted programs.
+    pub(crate) fn system_with(&self, run: Arc<dyn Run>) -> System {
+        System {
+            run,
+            root: Root::new(self.path()),
+            network: Arc::new(FakeNetwork(self.links.clone())),
+            ..System::linux()
+        }
+    }
+
+    /// A file with this text. The kernel ends its texts with a line break.
+    pub(crate) fn file(&mut self, path: &str, text: &str) -> &mut Self {
+        self.bytes(path, format!("{text}\n").as_bytes())
+    }
+
+    /// A file with these bytes.
+    pub(crate) fn bytes(&mut self, path: &str, bytes: &[u8]) -> &mut Self {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+        self
+    }
+
+    /// An empty directory.
+    pub(crate) fn directory(&mut self, path: &str) -> &mut Self {
+        fs::create_dir_all(self.path().join(path)).unwrap();
+        self
+    }
+
+    /// A link whose target is below the machine's `/`.
+    pub(crate) fn link(&mut self, path: &str, target: &str) -> &mut Self {
+        let link = self.path().join(path);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        let up = "../".repeat(path.matches('/').count());
+        symlink(format!("{up}{target}"), link).unwrap();
+        self
+    }
+
+    /// A directory below `/sys/devices` that belongs to a subsystem.
+    pub(crate) fn bus_device(&mut self, path: &str, subsystem: &str) -> &mut Self {
+        let full = format!("sys/devices/{path}");
+        self.directory(&full)
+            .directory(&format!("sys/bus/{subsystem}"));
+        let link = format!("{full}/subsystem");
+        if !self.path().join(&link).is_symlink() {
+            self.link(&link, &format!("sys/bus/{subsystem}"));
+        }
+        self
+    }
+
+    /// A block device whose bus device is `parent` (below `/sys/devices`).
+    fn block(&mut self, parent: &str, name: &str, number: &str, size: u64) -> String {
+        let path = format!("sys/devices/{parent}/block/{name}");
+        self.file(&format!("{path}/dev"), number)
+            .file(&format!("{path}/size"), &(size / 512).to_string())
+            .file(&format!("{path}/ro"), "0")
+            .file(&format!("{path}/hidden"), "0")
+            .file(&format!("{path}/queue/rotational"), "0")
+            .file(&format!("{path}/queue/logical_block_size"), "512")
+            .file(&format!("{path}/queue/physical_block_size"), "512")
+            .directory(&format!("{path}/holders"))
+            .directory(&format!("{path}/slaves"))
+            .link(&format!("{path}/subsystem"), "sys/class/block")
+            .link(&format!("sys/class/block/{name}"), &path);
+        if !parent.starts_with("virtual") {
+            self.link(&format!("{path}/device"), &format!("sys/devices/{parent}"));
+        }
+        path
+    }
+
+    /// A virtio disk at PCI function `0000:00:03.0`, as QEMU's and Firecracker's are.
+    pub(crate) fn virtio_disk(&mut self, name: &str, size: u64, serial: &str) -> String {
+        let pci = "pci0000:00/0000:00:03.0";
+        self.bus_device("pci0000:00/0000:00:03.0", "pci")
+            .bus_device(&format!("{pci}/virtio0"), "virtio")
+            .file(&format!("sys/devices/{pci}/virtio0/vendor"), "0x1af4")
+            .file(&format!("sys/devices/{pci}/virtio0/device"), "0x0002");
+        let path = self.block(&format!("{pci}/virtio0"), name, "254:0", size);
+        self.bytes(&format!("{path}/serial"), serial.as_bytes())
+            .file(&format!("{path}/queue/rotational"), "1");
+        path
+    }
+
+    /// An NVMe namespace.
+    pub(crate) fn nvme_disk(&mut self, name: &str, size: u64, serial: &str, wwid: &str) -> String {
+        let controller = name.split('n').nth(1).unwrap();
+        let pci = "pci0000:00/0000:00:04.0";
+        let nvme = format!("{pci}/nvme/nvme{controller}");
+        self.bus_device(pci, "pci").bus_device(&nvme, "nvme");
+        // The kernel pads with blanks what the device pads with blanks.
+        self.file(
+            &format!("sys/devices/{nvme}/model"),
+            &format!("{:40}", "QEMU NVMe Ctrl"),
+        )
+        .file(
+            &format!("sys/devices/{nvme}/serial"),
+            &format!("{serial:20}"),
+        );
+        let path = format!("sys/devices/{nvme}/{name}");
+        self.file(&format!("{path}/dev"), "259:0")
+            .file(&format!("{path}/size"), &(size / 512).to_string())
+            .file(&format!("{path}/ro"), "0")
+            .file(&format!("{path}/hidden"), "0")
+            .file(&format!("{path}/nsid"), "1")
+            .file(&format!("{path}/wwid"), wwid)
+            .file(&format!("{path}/queue/rotational"), "0")
+            .file(&format!("{path}/queue/logical_block_size"), "512")
+            .file(&format!("{path}/queue/physical_block_size"), "4096")
+            .directory(&format!("{path}/holders"))
+            .directory(&format!("{path}/slaves"))
+            .link(&format!("{path}/subsystem"), "sys/class/block")
+            .link(&format!("{path}/device"), &format!("sys/devices/{nvme}"))
+            .link(&format!("sys/class/block/{name}"), &path);
+        path
+    }
+
+    /// A SCSI disk behind `hba` (below `/sys/devices`), the host's number and the path
+    /// between host and target, for example `/port-2:0/end_device-2:0` for SAS.
+    pub(crate) fn scsi_disk(
+        &mut self,
+        hba: &str,
+        host: u32,
+        between: &str,
+        name: &str,
+        size: u64,
+    ) -> String {
+        let host_path = format!("{hba}/host{host}");
+        let target = format!("{host_path}{between}/target{host}:0:0");
+        let device = format!("{target}/{host}:0:0:0");
+        self.bus_device(&host_path, "scsi")
+            .bus_device(&target, "scsi")
+            .bus_device(&device, "scsi");
+        self.file(&format!("sys/devices/{device}/type"), "0")
+            .file(&format!("sys/devices/{device}/vendor"), "SEAGATE ")
+            .file(&format!("sys/devices/{device}/model"), "ST4000NM0023    ")
+            .directory(&format!("sys/devices/{device}/scsi_device/{host}:0:0:0"))
+            .directory(&format!("sys/devices/{host_path}/scsi_host/host{host}"));
+        let minor = u32::from(name.as_bytes()[2] - b'a') * 16;
+        let path = self.block(&device, name, &format!("8:{minor}"), size);
+        self.file(&format!("{path}/queue/rotational"), "1");
+        path
+    }
+
+    /// A SATA disk at port `port` of an AHCI controller.
+    pub(crate) fn sata_disk(&mut self, name: &str, size: u64, port: u32) -> String {
+        let pci = "pci0000:00/0000:00:1f.2";
+        let ata = format!("{pci}/ata{port}");
+        self.bus_device(pci, "pci").file(
+            &format!("sys/devices/{ata}/ata_port/ata{port}/port_no"),
+            &port.to_string(),
+        );
+        let host = port - 1;
+        let path = self.scsi_disk(&ata, host, "", name, size);
+        let device = format!("sys/devices/{ata}/host{host}/target{host}:0:0/{host}:0:0:0");
+        self.file(
+            &format!("sys/devices/{ata}/host{host}/scsi_host/host{host}/proc_name"),
+            "ahci",
+        )
+        .file(&format!("{device}/vendor"), "ATA     ")
+        .file(&format!("{device}/model"), "Samsung SSD 860 ")
+        .file(&format!("{device}/wwid"), "naa.5002538e40a1b2c3")
+        .file(&format!("{path}/queue/rotational"), "0");
+        path
+    }
+
+    /// A USB stick.
+    pub(crate) fn usb_disk(&mut self, name: &str, size: u64, serial: &str) -> String {
+        let pci = "pci0000:00/0000:00:14.0";
+        let usb = format!("{pci}/usb2/2-1");
+        self.bus_device(pci, "pci")
+            .bus_device(&format!("{pci}/usb2"), "usb")
+            .bus_device(&usb, "usb")
+            .bus_device(&format!("{usb}/2-1:1.0"), "usb")
+            .file(&format!("sys/devices/{usb}/serial"), serial)
+            .file(&format!("sys/devices/{usb}/idVendor"), "0781");
+        self.scsi_disk(&format!("{usb}/2-1:1.0"), 6, "", name, size)
+    }
+
+    /// A partition of a block device that was added before.
+    pub(crate) fn partition(&mut self, disk: &str, name: &str, number: &str, size: u64) {
+        let path = format!("{disk}/{name}");
+        self.file(&format!("{path}/dev"), number)
+            .file(&format!("{path}/size"), &(size / 512).to_string())
+            .file(&format!("{path}/ro"), "0")
+            .file(&format!("{path}/partition"), "1")
+            .directory(&format!("{path}/holders"))
+            .link(&format!("{path}/subsystem"), "sys/class/block")
+            .link(&format!("sys/class/block/{name}"), &path);
+    }
+
+    /// A software RAID array over block devices that were added before (their `/sys` paths).
+    pub(crate) fn array(&mut self, name: &str, level: &str, size: u64, members: &[&str]) -> String {
+        let minor = name.trim_start_matches("md");
+        let path = self.block("virtual", name, &format!("9:{minor}"), size);
+        self.file(&format!("{path}/md/level"), level);
+        for member in members {
+            let kname = member.rsplit('/').next().unwrap();
+            self.link(&format!("{path}/slaves/{kname}"), member)
+                .link(&format!("{member}/holders/{name}"), &path);
+        }
+        path
+    }
+
+    /// A block device that is no disk: `loop0`, `sr0`, `dm-0`.
+    pub(crate) fn virtual_block(&mut self, name: &str, number: &str, size: u64) -> String {
+        self.block("virtual", name, number, size)
+    }
+
+    /// The udev database's properties of a block device.
+    pub(crate) fn udev(&mut self, number: &str, properties: &[(&str, &str)]) {
+        let lines: String = properties
+            .iter()
+            .map(|(key, value)| format!("E:{key}={value}\n"))
+            .collect();
+        let text = format!("S:disk/by-id/x\nI:12345\n{lines}G:systemd\n");
+        self.bytes(&format!("run/udev/data/b{number}"), text.as_bytes());
+    }
+
+    /// A network interface, behind a PCI function unless it is virtual.
+    pub(crate) fn interface(&mut self, link: Link, pci: Option<&str>) -> String {
+        let name = link.name.clone();
+        let path = match pci {
+            Some(pci) => {
+                let parent = format!("pci0000:00/{pci}");
+                self.bus_device(&parent, "pci")
+                    .file(&format!("sys/devices/{parent}/vendor"), "0x8086")
+                    .file(&format!("sys/devices/{parent}/device"), "0x10d3")
+                    .directory("sys/bus/pci/drivers/e1000e")
+                    .link(
+                        &format!("sys/devices/{parent}/driver"),
+                        "sys/bus/pci/drivers/e1000e",
+                    );
+                let path = format!("sys/devices/{parent}/net/{name}");
+                self.link(&format!("{path}/device"), &format!("sys/devices/{parent}"));
+                path
+            }
+            None => format!("sys/devices/virtual/net/{name}"),
+        };
+        let address: Vec<String> = link.address.iter().map(|b| format!("{b:02x}")).collect();
+        self.file(&format!("{path}/address"), &address.join(":"))
+            .link(&format!("sys/class/net/{name}"), &path);
+        self.links.push(link);
+        path
+    }
+}
