@@ -1,0 +1,61 @@
+"""The cpio archive that the kernel unpacks."""
+
+import io
+import lzma
+import stat
+import zlib
+from pathlib import Path
+
+
+class Archive:
+    """Writes the "newc with checksums" format, so that the kernel itself compares the sum of
+    every file's bytes as it unpacks; owner root, no times, sorted: the same input gives the
+    same archive. What has to survive a truncation goes first, the proof of completeness last.
+    """
+
+    def __init__(self, first=(), last=()):
+        self.first, self.last = first, last
+
+    def pack(self, tree):
+        names = {str(path.relative_to(tree)) for path in tree.rglob("*")}
+        early = []
+        for name in self.first:
+            early += [str(parent) for parent in reversed(Path(name).parents) if str(parent) != "."]
+            early.append(name)
+        early = list(dict.fromkeys(early))
+        middle = sorted(names - set(early) - set(self.last))
+        out = io.BytesIO()
+        for number, name in enumerate([*early, *middle, *self.last], 1):
+            self.entry(out, number, name, tree / name)
+        self.header(out, 0, 0, 0, "TRAILER!!!", b"")
+        return out.getvalue()
+
+    def entry(self, out, number, name, path):
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            self.header(out, number, stat.S_IFLNK | 0o777, 1, name, str(path.readlink()).encode())
+        elif stat.S_ISDIR(mode):
+            self.header(out, number, stat.S_IFDIR | (0o1777 if name == "tmp" else 0o755), 2, name, b"")
+        else:
+            executable = 0o755 if mode & 0o100 else 0o644
+            self.header(out, number, stat.S_IFREG | executable, 1, name, path.read_bytes())
+
+    @staticmethod
+    def header(out, number, mode, links, name, content):
+        # The kernel compares sums of regular files only.
+        checksum = sum(content) & 0xFFFFFFFF if stat.S_ISREG(mode) else 0
+        label = name.encode() + b"\0"
+        fields = (number, mode, 0, 0, links, 0, len(content), 0, 0, 0, 0, len(label), checksum)
+        out.write(b"070702" + b"".join(b"%08X" % field for field in fields) + label)
+        out.write(bytes(-out.tell() % 4))
+        out.write(content)
+        out.write(bytes(-out.tell() % 4))
+
+
+def compress(data, method):
+    if method == "gzip":
+        packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+        return packer.compress(data) + packer.flush()
+    # What the kernel's decoder knows: CRC32 and the x86 filter.
+    filters = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 25}]
+    return lzma.compress(data, format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, filters=filters)

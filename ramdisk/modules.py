@@ -1,0 +1,55 @@
+"""Kernel modules: the chosen ones and those that they need."""
+
+import shutil
+from pathlib import Path
+
+from debian import Problem
+
+
+def select_modules(chosen, kernel, sysroot, tree):
+    """Copies the modules of the list file `chosen` into `tree` and indexes them there."""
+    index(sysroot, kernel.root, kernel.version)
+    needs = read_dependencies(kernel.modules / "modules.dep")
+    by_name = {name_of(path): path for path in needs}
+    wanted = set()
+    for number, line in enumerate(chosen.read_text().splitlines(), 1):
+        for word in line.partition("#")[0].split():
+            matches = [by_name[name_of(word)]] if name_of(word) in by_name else below(needs, word)
+            if not matches:
+                raise Problem(f"{chosen}:{number}: kernel {kernel.version} has no module or directory {word}")
+            for path in matches:
+                wanted |= {path, *needs[path]}
+    target = tree / "lib/modules" / kernel.version
+    for path in sorted(wanted):
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(kernel.modules / path, target / path)
+    for extra in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
+        shutil.copy(kernel.modules / extra, target / extra)
+    index(sysroot, tree, kernel.version)
+    # Only busybox reads the index, and it reads the texts; depmod needed the rest.
+    for unread in [*target.glob("*.bin"), target / "modules.builtin.modinfo", target / "modules.order",
+                   target / "modules.devname", target / "modules.symbols"]:
+        unread.unlink(missing_ok=True)
+
+
+def index(sysroot, root, version):
+    if not (root / "lib/modules" / version / "modules.dep").is_file():
+        sysroot.run("/bin/kmod", "-b", str(root), version, name="depmod")
+
+
+def read_dependencies(path):
+    needs = {}
+    for line in path.read_text().splitlines():
+        module, _, rest = line.partition(":")
+        needs[module] = rest.split()
+    return needs
+
+
+def below(needs, directory):
+    if not directory.endswith("/"):
+        return []
+    return [path for path in needs if path.startswith("kernel/" + directory)]
+
+
+def name_of(path):
+    return Path(path).name.split(".")[0].replace("-", "_")
