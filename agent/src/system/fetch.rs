@@ -180,3 +180,6 @@ impl FetchError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -182,25 +182,26 @@ async fn within<F: Future>(patience: std::time::Duration, work: F) -> Option<F::
 
 fn failed_to_open(error: &reqwest::Error, url: &str) -> FetchError {
     let (url, reason) = (url.to_owned(), chain(error));
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        // An I/O error hides what it wraps from the chain of sources.
-        let hidden = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(|error| error.get_ref())
-            .is_some_and(|inner| inner.is::<rustls::Error>());
-        if hidden || cause.is::<rustls::Error>() {
-            return FetchError::Tls { url, reason };
-        }
-        source = cause.source();
-    }
-    if error.is_builder() || error.is_redirect() {
+    if is_tls(error) {
+        FetchError::Tls { url, reason }
+    } else if error.is_builder() || error.is_redirect() {
         FetchError::Request { url, reason }
     } else if error.is_connect() {
         FetchError::Connect { url, reason }
     } else {
         FetchError::Broken { url, reason }
     }
+}
+
+/// Whether TLS is at the bottom of an error. I/O errors hide what they wrap from the chain of
+/// sources.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let hidden = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>()
+        || hidden.is_some_and(|inner| is_tls(inner))
+        || error.source().is_some_and(is_tls)
 }
 
 /// A URL as it may be shown: without user, password, query and fragment.

@@ -1,0 +1,259 @@
+//! HTTP, HTTPS, proxies and redirects over real sockets.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use rustls_pki_types::PrivateKeyDer;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::*;
+
+/// The heads of the requests that a server saw.
+type Heads = Arc<Mutex<Vec<String>>>;
+
+/// A server that gives every request the same answer.
+struct Server {
+    address: std::net::SocketAddr,
+    heads: Heads,
+    _task: JoinSet<()>,
+}
+
+impl Server {
+    async fn start(answer: String, tls: Option<tokio_rustls::TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let heads = Heads::default();
+        let record = Arc::clone(&heads);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                match &tls {
+                    None => answer_with(stream, &answer, &record).await,
+                    Some(tls) => {
+                        // A client that does not trust us ends the handshake.
+                        if let Ok(stream) = tls.accept(stream).await {
+                            answer_with(stream, &answer, &record).await;
+                        }
+                    }
+                }
+            }
+        });
+        Self {
+            address,
+            heads,
+            _task: task,
+        }
+    }
+
+    async fn plain(answer: &str) -> Self {
+        Self::start(answer.to_owned(), None).await
+    }
+
+    fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+}
+
+async fn answer_with(stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str, heads: &Heads) {
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head).await.unwrap_or(0) == 0 {
+            return;
+        }
+    }
+    heads.lock().unwrap().push(head);
+    // A client may be gone already.
+    let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.shutdown().await;
+}
+
+const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: \"1\"\r\n\r\nhello";
+
+async fn get(request: Request) -> Result<String, FetchError> {
+    let mut answer = HttpFetch.open(request).await?;
+    let mut text = String::new();
+    while let Some(piece) = answer.body.next().await {
+        text.push_str(std::str::from_utf8(&piece?).unwrap());
+    }
+    Ok(text)
+}
+
+fn request(url: String) -> Request {
+    Request {
+        url,
+        patience: Duration::from_secs(30),
+        ..Request::default()
+    }
+}
+
+#[tokio::test]
+async fn an_answer_comes_with_its_head_and_asks_for_no_encoding() {
+    let server = Server::plain(HELLO).await;
+    let mut wanted = request(format!("http://{}/image", server.address));
+    wanted.rest = Some(Rest {
+        offset: 7,
+        validator: Some("\"1\"".into()),
+    });
+    let answer = HttpFetch.open(wanted).await.unwrap();
+    assert_eq!((answer.status, answer.length), (200, Some(5)));
+    assert_eq!(answer.validator.as_deref(), Some("\"1\""));
+    let head = server.heads()[0].to_lowercase();
+    for line in [
+        "accept-encoding: identity",
+        "range: bytes=7-",
+        "if-range: \"1\"",
+    ] {
+        assert!(head.contains(line), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn an_encoded_body_is_refused() {
+    let server =
+        Server::plain("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n")
+            .await;
+    let error = get(request(format!("http://{}/", server.address)))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("encodes the body"), "{error}");
+}
+
+#[tokio::test]
+async fn credentials_do_not_follow_a_redirect_to_another_server() {
+    let target = Server::plain(HELLO).await;
+    let redirect = format!(
+        "HTTP/1.1 302 Found\r\nLocation: http://{}/elsewhere\r\nContent-Length: 0\r\n\r\n",
+        target.address
+    );
+    let first = Server::plain(&redirect).await;
+    for credentials in [
+        Credentials::Header("Bearer secret".into()),
+        Credentials::Basic {
+            user: "me".into(),
+            password: "word".into(),
+        },
+    ] {
+        let mut wanted = request(format!("http://{}/image", first.address));
+        wanted.credentials = Some(credentials);
+        assert_eq!(get(wanted).await.unwrap(), "hello");
+    }
+    assert!(
+        first
+            .heads()
+            .iter()
+            .all(|head| head.contains("authorization: "))
+    );
+    assert_eq!(target.heads().len(), 2);
+    assert!(
+        !target
+            .heads()
+            .iter()
+            .any(|head| head.contains("authorization: "))
+    );
+}
+
+#[tokio::test]
+async fn a_circle_of_redirects_ends() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let circle = format!(
+        "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{port}/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    let heads = Heads::default();
+    let record = Arc::clone(&heads);
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            answer_with(stream, &circle, &record).await;
+        }
+    });
+    let error = get(request(format!("http://127.0.0.1:{port}/")))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("too many redirects"), "{error}");
+    assert!(!error.is_temporary());
+}
+
+#[tokio::test]
+async fn proxies_are_used_except_where_they_are_not_to_be() {
+    let proxy = Server::plain(HELLO).await;
+    let mut wanted = request("http://image.invalid/image".into());
+    wanted.proxies.http = Some(format!("http://{}", proxy.address));
+    wanted.proxies.except = Some("other.invalid,127.0.0.1".into());
+    assert_eq!(get(wanted.clone()).await.unwrap(), "hello");
+    assert!(proxy.heads()[0].starts_with("GET http://image.invalid/image "));
+
+    let direct = Server::plain(HELLO).await;
+    wanted.url = format!("http://{}/image", direct.address);
+    assert_eq!(get(wanted).await.unwrap(), "hello");
+    assert_eq!((proxy.heads().len(), direct.heads().len()), (1, 1));
+}
+
+/// A server with a certificate of its own, and the file that makes it trusted.
+async fn secure(directory: &std::path::Path) -> (Server, PathBuf) {
+    let names = vec!["127.0.0.1".to_owned()];
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(names).unwrap();
+    let ca_file = directory.join("ca.pem");
+    std::fs::write(&ca_file, cert.pem()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    let tls = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    (Server::start(HELLO.to_owned(), Some(tls)).await, ca_file)
+}
+
+#[tokio::test]
+async fn https_trusts_whom_it_is_told_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, ca_file) = secure(directory.path()).await;
+    let wanted = |tls: Tls| Request {
+        tls,
+        ..request(format!("https://{}/image", server.address))
+    };
+    let trusting = Tls {
+        ca_file: Some(ca_file),
+        ..Tls::default()
+    };
+    let careless = Tls {
+        insecure: true,
+        ..Tls::default()
+    };
+    for tls in [trusting.clone(), careless] {
+        assert_eq!(get(wanted(tls)).await.unwrap(), "hello");
+    }
+    // A stranger's certificate, and a server that is too old.
+    let strict = Tls {
+        only_1_3: true,
+        ..trusting.clone()
+    };
+    for tls in [Tls::default(), strict] {
+        let error = get(wanted(tls)).await.unwrap_err();
+        assert!(matches!(error, FetchError::Tls { .. }), "{error:?}");
+        assert!(!error.is_temporary());
+        assert!(error.to_string().contains("cafile"), "{error}");
+    }
+    // Suites by OpenSSL's names: the server's key is one for ECDSA.
+    for (suite, is_common) in [
+        ("ECDHE-ECDSA-AES128-GCM-SHA256", true),
+        ("ECDHE-RSA-AES128-GCM-SHA256", false),
+    ] {
+        let tls = Tls {
+            cipher_suites: vec![suite.into()],
+            ..trusting.clone()
+        };
+        assert_eq!(get(wanted(tls)).await.is_ok(), is_common, "{suite}");
+    }
+}
