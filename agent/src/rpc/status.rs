@@ -76,9 +76,9 @@ fn status(code: Code, reason: &str, message: &str) -> Status {
     Status::with_error_details(code, bounded(message), details)
 }
 
-/// The message, cut so that even percent-encoded it leaves room for other headers.
+/// The message, cut so that there is room for it twice: percent-encoded, and in the details.
 fn bounded(message: &str) -> String {
-    const LONGEST: usize = 2048;
+    const LONGEST: usize = 1536;
     if message.len() <= LONGEST {
         return message.to_owned();
     }

@@ -115,3 +115,59 @@ fn failure(failure: &Failure) -> v1::Failure {
         stderr_tail: failure.stderr_tail.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::testing;
+
+    #[test]
+    fn an_answer_that_does_not_fit_fails_its_record_only() {
+        let mut ended = testing::record(1);
+        let answer = json!({ "serial": u64::MAX });
+        ended.end(Outcome::Succeeded(Arc::new(answer)), testing::at(2));
+        let message = record(&ended, None);
+        assert_eq!(message.state(), v1::CommandState::Failed);
+        assert!(message.result.is_none());
+        let details = message.failure.unwrap().details;
+        assert!(details.contains("result.serial"), "{details}");
+        assert!(details.contains("18446744073709551615"), "{details}");
+    }
+
+    #[test]
+    fn a_failure_keeps_what_the_program_said() {
+        let mut ended = testing::record(1);
+        let failed = Failure {
+            program: Some("hdparm".to_owned()),
+            exit_status: Some(5),
+            stderr_tail: "no".to_owned(),
+            ..Failure::execution("hdparm said no")
+        };
+        ended.end(Outcome::Failed(failed), testing::at(2));
+        let failure = record(&ended, None).failure.unwrap();
+        assert_eq!(
+            (
+                failure.program.as_str(),
+                failure.exit_status,
+                failure.stderr_tail.as_str()
+            ),
+            ("hdparm", Some(5), "no")
+        );
+        assert_eq!(
+            (
+                failure.kind.as_str(),
+                failure.message.as_str(),
+                failure.details.as_str()
+            ),
+            (
+                "CommandExecutionError",
+                "Command execution failed",
+                "hdparm said no"
+            )
+        );
+    }
+}
