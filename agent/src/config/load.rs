@@ -340,12 +340,6 @@ impl Layers {
                 "tls_key_file",
                 &config.tls_key_file,
             ),
-            (
-                "grpc_tls_cert_file",
-                &config.grpc_tls_cert_file,
-                "grpc_tls_key_file",
-                &config.grpc_tls_key_file,
-            ),
         ];
         for (certificate, certificate_path, key, key_path) in pairs {
             let half = match (certificate_path, key_path) {

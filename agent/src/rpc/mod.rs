@@ -19,6 +19,7 @@ use crate::config::{Config, Listen};
 
 pub mod access;
 pub mod command_service;
+pub mod conductor_client;
 pub mod convert;
 pub mod listen;
 pub mod status;

@@ -1,0 +1,410 @@
+//! The client of `ConductorService`: what `conductor` decides to say, over gRPC.
+//!
+//! One HTTP/2 connection carries everything; a call that fails condemns it. Every call has a
+//! limit that includes connecting, because the transport's own covers TCP only: a server
+//! that accepts and stays mute would hold the agent for ever.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use hyper_util::rt::TokioIo;
+use ironic_agent_protocol::v1;
+use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
+use prost::Message;
+use serde_json::{Map, Value};
+use thiserror::Error;
+use tokio::net::UnixStream;
+use tokio::sync::{Mutex, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
+use tonic::{Status, Streaming};
+
+use crate::conductor::{
+    Answer, Conductor, Farewell, Hello, Lost, Pulse, Question, Submission, Verdict, call_deadline,
+};
+use crate::config::{Config, Endpoint};
+
+mod messages;
+
+/// The largest message: an inspection report carries the machine's logs.
+const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;
+
+/// Patience for TCP, TLS and HTTP/2 together. Long, because a shim that ten thousand agents
+/// dial at once is slow, and every handshake that is given up costs it another one.
+const DIAL_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the other end may take to close a session after our farewell.
+const FAREWELL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Not more often than every 20 s: proxies answer faster pings with GOAWAY.
+const PING_PERIOD: Duration = Duration::from_secs(25);
+const PING_PATIENCE: Duration = Duration::from_secs(20);
+
+/// A stream that is not read must not stop the others on the connection.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Why there is no client. All of it is configuration.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// A file with a certificate or key cannot be read.
+    #[error("cannot read {path}, named by option {option}")]
+    File {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// TLS without anything to check the other end against.
+    #[error("conductor is https: option grpc_tls_ca_file must name what its certificate chains to")]
+    NoAuthority,
+    /// The address or the certificates are no use.
+    #[error("conductor {conductor} cannot be used: check it and the grpc_tls_* options")]
+    Unusable {
+        /// The address.
+        conductor: Endpoint,
+        /// Why.
+        #[source]
+        source: tonic::transport::Error,
+    },
+}
+
+/// A client of the configured conductor. Connects when it is used.
+pub struct ConductorClient {
+    conductor: Endpoint,
+    endpoint: tonic::transport::Endpoint,
+    /// Limit for a unary call, and for opening a session.
+    deadline: Duration,
+    connection: Mutex<Option<Client>>,
+}
+
+type Client = ConductorServiceClient<Channel>;
+
+impl fmt::Debug for ConductorClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConductorClient")
+            .field("conductor", &self.conductor)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ConductorClient {
+    /// Prepares a client; reads certificates.
+    ///
+    /// # Errors
+    /// The configuration is no use.
+    pub fn new(config: &Config) -> Result<Self, ClientError> {
+        let conductor = config.conductor.clone();
+        let unusable = |source| ClientError::Unusable {
+            conductor: conductor.clone(),
+            source,
+        };
+        let endpoint = match &conductor {
+            Endpoint::Http(url) => endpoint(url).map_err(unusable)?,
+            Endpoint::Https(url) => {
+                let tls = tls(config)?;
+                let endpoint = endpoint(url).map_err(unusable)?;
+                endpoint.tls_config(tls).map_err(unusable)?
+            }
+            // HTTP needs some authority; the socket is what is dialled.
+            Endpoint::Unix(_) => endpoint("http://localhost").map_err(unusable)?,
+        };
+        Ok(Self {
+            endpoint,
+            conductor,
+            deadline: call_deadline(config),
+            connection: Mutex::new(None),
+        })
+    }
+
+    /// The connection, made now if there is none.
+    async fn client(&self) -> Result<Client, Lost> {
+        let mut connection = self.connection.lock().await;
+        if let Some(client) = &*connection {
+            return Ok(client.clone());
+        }
+        let dialled = tokio::time::timeout(DIAL_PATIENCE, self.dial()).await;
+        let channel = match dialled {
+            Ok(Ok(channel)) => channel,
+            Ok(Err(error)) => {
+                return Err(Lost::new(format!("{}: {}", self.conductor, chain(&error))));
+            }
+            Err(_) => {
+                let patience = DIAL_PATIENCE.as_secs();
+                return Err(Lost::new(format!(
+                    "{}: no connection within {patience} s",
+                    self.conductor
+                )));
+            }
+        };
+        let client = ConductorServiceClient::new(channel)
+            .max_decoding_message_size(LARGEST_MESSAGE)
+            .max_encoding_message_size(LARGEST_MESSAGE);
+        *connection = Some(client.clone());
+        Ok(client)
+    }
+
+    async fn dial(&self) -> Result<Channel, tonic::transport::Error> {
+        match &self.conductor {
+            Endpoint::Unix(path) => {
+                let path = path.clone();
+                let connector = tower::service_fn(move |_| {
+                    let path = path.clone();
+                    async move { UnixStream::connect(path).await.map(TokioIo::new) }
+                });
+                self.endpoint.connect_with_connector(connector).await
+            }
+            Endpoint::Http(_) | Endpoint::Https(_) => self.endpoint.connect().await,
+        }
+    }
+
+    /// Makes one call, with a limit for connecting and answering. A call that got no answer
+    /// condemns the connection.
+    async fn call<T>(
+        &self,
+        call: impl AsyncFnOnce(Client) -> Result<tonic::Response<T>, Status>,
+    ) -> Result<T, Lost> {
+        let whole = async {
+            let client = self.client().await?;
+            call(client).await.map_err(|status| lost(&status))
+        };
+        let result = tokio::time::timeout(self.deadline, whole).await;
+        let result = result.unwrap_or_else(|_| {
+            let seconds = self.deadline.as_secs_f64();
+            Err(Lost::new(format!(
+                "{}: no answer within {seconds} s",
+                self.conductor
+            )))
+        });
+        if result.is_err() {
+            *self.connection.lock().await = None;
+        }
+        result.map(tonic::Response::into_inner)
+    }
+}
+
+impl Conductor for ConductorClient {
+    fn lookup(&self, question: Question) -> BoxFuture<'_, Answer> {
+        Box::pin(async move {
+            let request = messages::lookup_request(question);
+            let response = self
+                .call(async |mut client| client.lookup(request).await)
+                .await;
+            match response {
+                Ok(response) => messages::answer(response),
+                Err(Lost { reason }) => Answer::Retry {
+                    conflict: false,
+                    reason,
+                },
+            }
+        })
+    }
+
+    fn submit_inspection(&self, report: Map<String, Value>) -> BoxFuture<'_, Submission> {
+        Box::pin(async move {
+            let request = match messages::inspection_request(&report) {
+                Ok(request) => request,
+                Err(error) => {
+                    let reason = error.to_string();
+                    return Submission::Refused { reason };
+                }
+            };
+            let size = request.encoded_len();
+            if size > LARGEST_MESSAGE {
+                let reason =
+                    format!("the report has {size} bytes, {LARGEST_MESSAGE} are the limit");
+                return Submission::Refused { reason };
+            }
+            let call = async |mut client: Client| client.submit_inspection(request).await;
+            match self.call(call).await {
+                Ok(response) => messages::submission(response),
+                Err(Lost { reason }) => Submission::Retry { reason },
+            }
+        })
+    }
+
+    fn open(&self, hello: Hello) -> BoxFuture<'_, Result<Box<dyn Pulse>, Lost>> {
+        Box::pin(async move {
+            // One beat is in flight at most; the hello and a farewell need no more.
+            let (requests, outgoing) = mpsc::channel(2);
+            let hello = messages::hello(hello).map_err(|error| Lost::new(error.to_string()))?;
+            let session = Session::new(requests, hello)?;
+            let outgoing = ReceiverStream::new(outgoing);
+            let call = async |mut client: Client| client.heartbeat(outgoing).await;
+            let responses = self.call(call).await?;
+            let pulse: Box<dyn Pulse> = Box::new(GrpcPulse { session, responses });
+            Ok(pulse)
+        })
+    }
+}
+
+/// The sending half of a heartbeat session.
+#[derive(Debug)]
+struct Session {
+    requests: mpsc::Sender<v1::HeartbeatRequest>,
+    sequence: u64,
+}
+
+impl Session {
+    fn new(requests: mpsc::Sender<v1::HeartbeatRequest>, hello: v1::Hello) -> Result<Self, Lost> {
+        let hello = messages::heartbeat(v1::heartbeat_request::Message::Hello(hello));
+        requests.try_send(hello).map_err(|_| ended())?;
+        Ok(Self {
+            requests,
+            sequence: 0,
+        })
+    }
+
+    async fn beat(&mut self, forced: bool) -> Result<u64, Lost> {
+        self.sequence += 1;
+        let sequence = self.sequence;
+        let beat = v1::Beat { sequence, forced };
+        let beat = messages::heartbeat(v1::heartbeat_request::Message::Beat(beat));
+        self.requests.send(beat).await.map_err(|_| ended())?;
+        Ok(sequence)
+    }
+}
+
+struct GrpcPulse {
+    session: Session,
+    responses: Streaming<v1::HeartbeatResponse>,
+}
+
+impl fmt::Debug for GrpcPulse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrpcPulse")
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pulse for GrpcPulse {
+    fn beat(&mut self, forced: bool) -> BoxFuture<'_, Result<Verdict, Lost>> {
+        Box::pin(async move {
+            let sequence = self.session.beat(forced).await?;
+            loop {
+                let response = self.responses.message().await;
+                let response = response
+                    .map_err(|status| lost(&status))?
+                    .ok_or_else(ended)?;
+                // A verdict on an earlier beat says nothing about this one.
+                if response.sequence == sequence {
+                    return Ok(messages::verdict(response));
+                }
+                tracing::debug!(
+                    sequence,
+                    answered = response.sequence,
+                    "a verdict on another beat is ignored"
+                );
+            }
+        })
+    }
+
+    fn lost(&mut self) -> BoxFuture<'_, Lost> {
+        Box::pin(async move {
+            loop {
+                match self.responses.message().await {
+                    Ok(Some(_)) => tracing::debug!("a verdict that nobody asked for is ignored"),
+                    Ok(None) => return ended(),
+                    Err(status) => return lost(&status),
+                }
+            }
+        })
+    }
+
+    fn farewell(self: Box<Self>, reason: Farewell) -> BoxFuture<'static, ()> {
+        let Self {
+            session,
+            mut responses,
+        } = *self;
+        Box::pin(async move {
+            let farewell = messages::farewell(reason);
+            if session.requests.send(farewell).await.is_err() {
+                return;
+            }
+            drop(session);
+            // Leaving at once would cut the connection before the farewell has left.
+            let closing = async { while let Ok(Some(_)) = responses.message().await {} };
+            let _ = tokio::time::timeout(FAREWELL_PATIENCE, closing).await;
+        })
+    }
+}
+
+fn endpoint(url: &str) -> Result<tonic::transport::Endpoint, tonic::transport::Error> {
+    let endpoint = tonic::transport::Endpoint::from_shared(url.to_owned())?;
+    Ok(endpoint
+        .connect_timeout(DIAL_PATIENCE)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Some(PING_PERIOD))
+        .http2_keep_alive_interval(PING_PERIOD)
+        .keep_alive_timeout(PING_PATIENCE)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW))
+}
+
+/// TLS towards the conductor, mutual when the agent has a certificate.
+fn tls(config: &Config) -> Result<ClientTlsConfig, ClientError> {
+    let ca = config
+        .grpc_tls_ca_file
+        .as_ref()
+        .ok_or(ClientError::NoAuthority)?;
+    let mut tls = ClientTlsConfig::new()
+        .timeout(DIAL_PATIENCE)
+        .ca_certificate(Certificate::from_pem(read("grpc_tls_ca_file", ca)?));
+    if let (Some(cert), Some(key)) = (&config.grpc_tls_cert_file, &config.grpc_tls_key_file) {
+        let cert = read("grpc_tls_cert_file", cert)?;
+        let key = read("grpc_tls_key_file", key)?;
+        tls = tls.identity(Identity::from_pem(cert, key));
+    }
+    Ok(tls)
+}
+
+fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, ClientError> {
+    fs::read(path).map_err(|source| ClientError::File {
+        option,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn ended() -> Lost {
+    Lost::new("the conductor closed the session")
+}
+
+/// What a status says, with what the transport says under it.
+fn lost(status: &Status) -> Lost {
+    let code = status.code();
+    let mut reason = format!("{code:?}: {}", status.message());
+    if let Some(source) = std::error::Error::source(status) {
+        reason.push_str(": ");
+        reason.push_str(&chain(source));
+    }
+    Lost { reason }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let cause = source.to_string();
+        // Some libraries print their cause themselves.
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        next = source.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
