@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{info, warn};
 
-use super::order::Order;
+use super::order::{Fingerprint, Order};
 use super::plan::Plan;
 use super::queue::{Answer, Cancelled, End, Queue, Refusal, Submission, Turn};
 use super::record::{CommandId, Record};
@@ -67,7 +67,7 @@ type Caller = oneshot::Sender<Answer>;
 
 #[derive(Debug)]
 enum Message {
-    Submit(Box<Order>, Caller),
+    Submit(Box<Order>, Fingerprint, Caller),
     Get(CommandId, Caller),
     Wait(CommandId, Caller),
     List(oneshot::Sender<Vec<Arc<Record>>>),
@@ -137,7 +137,9 @@ impl Engine {
     /// # Errors
     /// Why nothing was started or recorded.
     pub async fn execute(&self, order: Order) -> Result<Arc<Record>, Refusal> {
-        self.answer(|caller| Message::Submit(Box::new(order), caller))
+        // Here and not in the engine: an inline config drive takes its time.
+        let fingerprint = order.fingerprint();
+        self.answer(|caller| Message::Submit(Box::new(order), fingerprint, caller))
             .await
     }
 
@@ -330,7 +332,9 @@ impl Work {
 
     async fn handle(&mut self, message: Message) {
         match message {
-            Message::Submit(order, caller) => self.submit(*order, caller).await,
+            Message::Submit(order, fingerprint, caller) => {
+                self.submit(*order, fingerprint, caller).await;
+            }
             Message::Get(id, caller) => {
                 let answer = match self.queue.record(id) {
                     Some(record) => Answer::Record(Arc::clone(record)),
@@ -354,9 +358,9 @@ impl Work {
         }
     }
 
-    async fn submit(&mut self, order: Order, caller: Caller) {
+    async fn submit(&mut self, order: Order, fingerprint: Fingerprint, caller: Caller) {
         let now = SystemTime::now();
-        let known = order.id.is_some_and(|id| self.queue.record(id).is_some());
+        let known = order.id.is_some_and(|id| self.queue.knows(id));
         // A validator speaks before anything is recorded, but a repetition is no new order,
         // and being busy comes first.
         if !known
@@ -366,7 +370,6 @@ impl Work {
             return reply(caller, Answer::Refused(refusal));
         }
         let id = order.id.unwrap_or_else(CommandId::random);
-        let fingerprint = order.fingerprint();
         let misuse = order.misuse();
         let deadline = order.deadline.and_then(|limit| now.checked_add(limit));
         let limit = order.deadline;
@@ -386,7 +389,10 @@ impl Work {
             },
         };
         let turn = self.queue.submit(submission, caller, now);
-        if let Some(limit) = limit.filter(|_| !self.deadlines.contains_key(&id)) {
+        if let Some(limit) = limit
+            && !known
+            && self.queue.knows(id)
+        {
             self.set_deadline(id, limit);
         }
         self.follow(turn).await;
@@ -394,13 +400,6 @@ impl Work {
 
     /// Cancels the command in time, unless the deadline is taken back first.
     fn set_deadline(&mut self, id: CommandId, limit: Duration) {
-        if self
-            .queue
-            .record(id)
-            .is_some_and(|record| record.has_ended())
-        {
-            return;
-        }
         let messages = self.messages.clone();
         let timer = self.tasks.spawn(async move {
             tokio::time::sleep(limit).await;

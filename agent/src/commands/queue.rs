@@ -211,6 +211,13 @@ impl<P, W> Queue<P, W> {
         }
     }
 
+    /// Whether the identifier belongs to an order: one that waits, runs or has ended.
+    #[must_use]
+    pub fn knows(&self, id: CommandId) -> bool {
+        let waits = |waiting: &Waiting<P, W>| waiting.submission.id == id;
+        self.record(id).is_some() || self.waiting.iter().any(waits)
+    }
+
     /// The refusal of any new order, if all would be refused.
     #[must_use]
     pub fn busy(&self) -> Option<Refusal> {

@@ -199,3 +199,107 @@ fn print(record: &Record, progress: &mut watch::Receiver<Option<Progress>>) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+    use crate::commands::testing;
+    use crate::config::Config;
+
+    /// Reports a thousand times in ten seconds.
+    #[derive(Debug)]
+    struct Talkative;
+
+    impl Perform for Talkative {
+        fn perform<'a>(&'a self, _: &'a Workplace, task: &'a Task, _: Command) -> Work<'a> {
+            Box::pin(async move {
+                for step in 1..=1000 {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    task.progress(Progress {
+                        phase: "write_image",
+                        done: step * 4096,
+                        total: Some(4_096_000),
+                        rate: 409_600,
+                        ..Progress::default()
+                    });
+                }
+                task.phase("image written");
+                task.progress(Progress {
+                    phase: "erase",
+                    done: 1,
+                    unit: "devices",
+                    ..Progress::default()
+                });
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                Ok(Value::Null)
+            })
+        }
+    }
+
+    #[derive(Debug, Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_is_logged_once_a_second_in_the_agreed_form() {
+        let page = Page::default();
+        let writer = page.clone();
+        let log = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_target(false)
+            .without_time()
+            .with_writer(move || writer.clone());
+        let _log = tracing::subscriber::set_default(tracing_subscriber::registry().with(log));
+        let (task, listener) = Task::new();
+        let job = Job {
+            record: Arc::new(testing::record(1)),
+            verb: Verb::PowerOff,
+            command: Ok(Command::PowerOff),
+            task,
+            listener,
+        };
+        let (reports, mut heard) = mpsc::channel(8);
+        let place = testing::place(Config::default());
+        tokio::spawn(run(job, Arc::new(Talkative), place, reports));
+        let mut notes = 0;
+        while let Some(Report::Note(..)) = heard.recv().await {
+            notes += 1;
+        }
+        assert_eq!(notes, 1);
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.split_once("progress ").map(|(_, line)| line))
+            .collect();
+        assert_eq!(
+            lines[0],
+            "command=execute_clean_step phase=write_image bytes=4096 total=4096000 rate=409600"
+        );
+        let writing = lines.iter().filter(|line| line.contains("write_image"));
+        assert!((10..=11).contains(&writing.count()), "{text}");
+        assert_eq!(
+            lines.last(),
+            Some(&"command=execute_clean_step phase=erase done=1 total=0 rate=0 unit=devices")
+        );
+        let noted = text.lines().find(|line| line.contains("milestone "));
+        assert!(
+            noted.is_some_and(|line| line.ends_with(
+                "milestone event=command_phase command=execute_clean_step text=\"image written\""
+            )),
+            "{text}"
+        );
+    }
+}

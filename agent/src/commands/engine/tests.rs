@@ -327,6 +327,16 @@ async fn a_deadline_cancels_what_runs_and_what_waits() {
     first.await.unwrap().unwrap();
     assert_eq!(engine.list().await.unwrap().len(), 3);
 
+    // A repetition cannot shorten the life of what it repeats.
+    let order = || with_id(7, background(json!({"do": "work", "phases": 9})));
+    engine.execute(order()).await.unwrap();
+    let again = engine.execute(limited(order(), 1)).await.unwrap();
+    assert_eq!(again.deadline, None);
+    assert_eq!(
+        outcome(&engine.wait(id(7)).await.unwrap()).word(),
+        "SUCCEEDED"
+    );
+
     // One that is done in time is left alone.
     let order = limited(background(json!({"do": "work", "phases": 2})), 3);
     let ended = run(&engine, order).await;
