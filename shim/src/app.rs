@@ -1,9 +1,155 @@
 //! How the shim is wired, started and stopped: the only place that knows every room.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use ironic_agent::config::{Config, Loaded, Program, TlsVersion};
+use ironic_agent::logs;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::discover::{self, Service};
+use crate::doorway::{Doorway, Guest};
+use crate::ironic::{ApiVersion, Ironic, Settings};
+use crate::relay::{self, Relay};
+
+/// What `kill` without a name sends; the status that shells and supervisors expect for it.
+const TERMINATED: u8 = 143;
 
 /// Runs the program: configuration, log, runtime, doors.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let loaded = match Config::load(Program::Shim, std::env::args_os(), Path::new("/")) {
+        Ok(loaded) => loaded,
+        Err(error) => return error.print(),
+    };
+    logs::start(loaded.config.debug);
+    loaded.report();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(run(loaded)),
+        Err(error) => Err(error).context("the runtime cannot be started"),
+    };
+    ended.unwrap_or_else(|error| {
+        error!(error = %format!("{error:#}"), "the shim ends");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let mut config = loaded.config;
+    find_ironic(&mut config).await?;
+    let config = Arc::new(config);
+    let ironic = Arc::new(Ironic::new(settings(&config)?)?);
+    let stop = CancellationToken::new();
+    let doorway = Doorway::new(Arc::clone(&config), Arc::clone(&ironic), stop.clone());
+
+    // The machines' door first: an agent that starts at the same time must find it.
+    let server = relay::bind(Relay::new(ironic, doorway.clone()), &config).await?;
+    info!(version = %ironic_agent::config::version(), listen = %server.listen, "ironic-shim");
+    let mut machines = tokio::spawn(server.run(stop.clone()));
+    if config.api_url.is_empty() {
+        // Nobody will look the node up: the operator's token counts, from the beginning.
+        let guest = Guest {
+            token: config.agent_token.clone(),
+            version: String::new(),
+            tls_min_version: String::new(),
+            tls_cipher_suites: String::new(),
+        };
+        doorway.open(&guest).await.context("the REST door cannot be opened")?;
+    }
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let code = tokio::select! {
+        _ = terminate.recv() => ExitCode::from(TERMINATED),
+        _ = interrupt.recv() => ExitCode::SUCCESS,
+        ended = &mut machines => {
+            ended.context("the gRPC server was lost")??;
+            ExitCode::SUCCESS
+        }
+    };
+    stop.cancel();
+    Ok(code)
+}
+
+/// Asks multicast DNS where it is configured, and only there.
+async fn find_ironic(config: &mut Config) -> anyhow::Result<()> {
+    let explicit = config.api_url == ["mdns"];
+    if explicit || (config.api_url.is_empty() && config.mdns.use_mdns) {
+        match discover::find(Service::Baremetal, config).await {
+            Ok(found) => {
+                for (option, value) in found.overrides {
+                    if option == "inspection_callback_url" {
+                        config.inspection_callback_url = vec![value];
+                    } else {
+                        // ntp_server is the agent's: it asks for itself.
+                        warn!(%option, "the multicast DNS record changes an option of the agent");
+                    }
+                }
+                config.api_url = vec![found.url];
+            }
+            Err(error) if explicit => return Err(error).context("option api_url is mdns"),
+            Err(error) => warn!(%error, "Ironic was not found: there will be no heartbeats"),
+        }
+    }
+    if config.inspection_callback_url == ["mdns"] {
+        let found = discover::find(Service::Introspection, config)
+            .await
+            .context("option inspection_callback_url is mdns")?;
+        config.inspection_callback_url = vec![format!("{}/v1/continue", found.url)];
+    }
+    Ok(())
+}
+
+fn settings(config: &Config) -> anyhow::Result<Settings> {
+    let api_urls: Vec<String> =
+        config.api_url.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
+    let inspection_urls = if config.inspection_callback_url.is_empty() {
+        match &config.inspection_collectors {
+            Some(_) => api_urls.iter().map(|url| format!("{url}/v1/continue_inspection")).collect(),
+            None => Vec::new(),
+        }
+    } else {
+        config.inspection_callback_url.clone()
+    };
+    // Text that is no version means discovery, as in the Python agent.
+    let api_version = config.ironic_api_version.as_deref().and_then(|text| {
+        text.parse::<ApiVersion>()
+            .inspect_err(|error| warn!(%error, "option ironic_api_version is ignored"))
+            .ok()
+    });
+    let identity = match (&config.certfile, &config.keyfile) {
+        (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+        (None, None) => None,
+        _ => {
+            warn!("only one of the options certfile and keyfile is set: neither is used");
+            None
+        }
+    };
+    Ok(Settings {
+        api_urls,
+        inspection_urls,
+        api_version,
+        global_request_id: config.global_request_id.clone(),
+        patience: config.http_request_timeout,
+        insecure: config.insecure,
+        ca_file: config.cafile.clone(),
+        identity,
+        only_tls_1_3: config.tls_min_version == TlsVersion::V1_3,
+        cipher_suites: config
+            .tls_cipher_suites
+            .as_deref()
+            .unwrap_or_default()
+            .split(':')
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect(),
+    })
 }

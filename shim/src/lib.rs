@@ -1,10 +1,19 @@
 //! `ironic-shim` is a corridor with two doors. [`rest`] is the conductor's: the REST API of
 //! ironic-python-agent, byte for byte. [`ironic`] is the client of the Ironic API. Behind
 //! them, [`relay`] serves the agent's gRPC `ConductorService` and [`agents`] knows the
-//! agents and how to reach them. [`app`] wires the rooms.
+//! agents and how to reach them.
+//!
+//! [`doorway`] decides when and how the conductor's door opens, with the address that
+//! [`advertise`] finds and the certificate of [`tls`]; [`discover`] finds Ironic by multicast
+//! DNS where that is asked for. [`app`] wires the rooms. Which room may import which is a
+//! table in `tests/contract/house.rs`.
 
+pub mod advertise;
 pub mod agents;
 pub mod app;
+pub mod discover;
+pub mod doorway;
 pub mod ironic;
 pub mod relay;
 pub mod rest;
+pub mod tls;

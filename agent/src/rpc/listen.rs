@@ -1,4 +1,4 @@
-//! Where the agent's server listens.
+//! Where a gRPC server listens: the agent's, and the shim's, which uses this too.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,11 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::server::TcpIncoming;
+use http::{Request, Response};
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic::transport::server::{Router, TcpIncoming};
+use tower::{Layer, Service};
 
 use crate::config::Listen;
 
@@ -27,23 +31,52 @@ pub enum ListenError {
         source: io::Error,
     },
     /// Somebody answers at the socket.
-    #[error("another program serves at unix:{0}: stop it, or choose another --grpc-listen")]
+    #[error("another program serves at unix:{0}: stop it, or listen elsewhere")]
     InUse(PathBuf),
     /// Something else is in the socket's place.
-    #[error("{0} exists and is no socket: choose another --grpc-listen")]
+    #[error("{0} exists and is no socket: listen elsewhere")]
     NoSocket(PathBuf),
 }
 
 /// An open listener.
 #[derive(Debug)]
-pub(super) enum Bound {
+pub enum Bound {
+    /// At an address and port.
     Tcp(TcpIncoming),
+    /// At a socket.
     Unix(UnixListenerStream),
+}
+
+impl Bound {
+    /// Serves `router` on the connections that arrive, until `stop` completes.
+    ///
+    /// # Errors
+    /// The transport failed.
+    pub async fn serve<L>(
+        self,
+        router: Router<L>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), tonic::transport::Error>
+    where
+        L: Layer<Routes>,
+        L::Service: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+        <L::Service as Service<Request<Body>>>::Future: Send,
+        <L::Service as Service<Request<Body>>>::Error:
+            Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+    {
+        match self {
+            Self::Tcp(incoming) => router.serve_with_incoming_shutdown(incoming, stop).await,
+            Self::Unix(incoming) => router.serve_with_incoming_shutdown(incoming, stop).await,
+        }
+    }
 }
 
 /// Opens the listener. The answer also says where it listens, with the port that the system
 /// chose for port 0.
-pub(super) async fn bind(listen: &Listen) -> Result<(Bound, Listen), ListenError> {
+///
+/// # Errors
+/// The address is taken, or not ours.
+pub async fn bind(listen: &Listen) -> Result<(Bound, Listen), ListenError> {
     let unusable = |source| ListenError::Unusable {
         listen: listen.clone(),
         source,

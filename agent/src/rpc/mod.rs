@@ -107,7 +107,7 @@ pub async fn bind(
     config: &Config,
     stop: CancellationToken,
 ) -> Result<Server, ServeError> {
-    let tls = tls(config)?;
+    let tls = server_tls(config)?;
     let (bound, listen) = listen::bind(&config.grpc_listen).await?;
     Ok(Server {
         engine,
@@ -172,16 +172,7 @@ impl Server {
                     .await;
             }
         };
-        let serving = async {
-            match bound {
-                listen::Bound::Tcp(incoming) => {
-                    router.serve_with_incoming_shutdown(incoming, stopped).await
-                }
-                listen::Bound::Unix(incoming) => {
-                    router.serve_with_incoming_shutdown(incoming, stopped).await
-                }
-            }
-        };
+        let serving = bound.serve(router, stopped);
         let patience = async {
             stop.cancelled().await;
             tokio::time::sleep(STOP_PATIENCE).await;
@@ -197,8 +188,12 @@ impl Server {
     }
 }
 
-/// The TLS that is configured; none without a certificate.
-fn tls(config: &Config) -> Result<Option<ServerTlsConfig>, ServeError> {
+/// The TLS that is configured for gRPC servers; none without a certificate. The shim uses it
+/// for its own.
+///
+/// # Errors
+/// A file cannot be read, or half of a pair is missing.
+pub fn server_tls(config: &Config) -> Result<Option<ServerTlsConfig>, ServeError> {
     const CERT: &str = "grpc_tls_cert_file";
     const KEY: &str = "grpc_tls_key_file";
     const CA: &str = "grpc_tls_ca_file";

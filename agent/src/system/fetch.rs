@@ -15,6 +15,8 @@ use thiserror::Error;
 mod http;
 mod trust;
 
+pub use trust::{InvalidTls, client_config, crypto};
+
 pub use http::HttpFetch;
 
 /// Gets URLs.

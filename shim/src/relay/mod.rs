@@ -1,1 +1,88 @@
 //! The machines' door: the gRPC `ConductorService`.
+//!
+//! A lookup is one attempt at Ironic. A heartbeat session begins with a `Hello`, which is
+//! what opens the REST door; each beat after it is one POST, answered with Ironic's verdict.
+
+use std::time::Duration;
+
+use ironic_agent::config::{Config, Listen};
+use ironic_agent::rpc::listen::{self, ListenError};
+use ironic_agent::rpc::{ServeError, server_tls};
+use ironic_agent_protocol::v1::conductor_service_server::ConductorServiceServer;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::ServerTlsConfig;
+
+mod convert;
+mod service;
+
+pub use service::Relay;
+
+/// An inspection report with a log archive is the largest message.
+const LARGEST_REQUEST: usize = 64 * 1024 * 1024;
+/// One stalled upload must not block the heartbeats beside it.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// A lookup, a heartbeat session, an inspection: an agent has few calls at once.
+const STREAMS: u32 = 16;
+const PING_PERIOD: Duration = Duration::from_secs(30);
+const PING_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Why the shim cannot serve agents.
+#[derive(Debug, Error)]
+pub enum RelayError {
+    /// The address cannot be used.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The TLS options are no use.
+    #[error(transparent)]
+    Tls(#[from] ServeError),
+    /// The transport failed, or certificate and key are no use.
+    #[error("cannot serve gRPC: check grpc_tls_cert_file, grpc_tls_key_file, grpc_tls_ca_file")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// A server with an open door.
+#[derive(Debug)]
+pub struct Server {
+    relay: Relay,
+    bound: listen::Bound,
+    /// Where it listens; the port is the real one.
+    pub listen: Listen,
+    tls: Option<ServerTlsConfig>,
+}
+
+/// Opens the machines' door that `config` names.
+///
+/// # Errors
+/// The address is taken or not ours, or a certificate is missing.
+pub async fn bind(relay: Relay, config: &Config) -> Result<Server, RelayError> {
+    let tls = server_tls(config)?;
+    let (bound, listen) = listen::bind(&config.conductor_listen).await?;
+    Ok(Server { relay, bound, listen, tls })
+}
+
+impl Server {
+    /// Serves until `stop` is cancelled.
+    ///
+    /// # Errors
+    /// The certificate is no use, or the transport failed.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), RelayError> {
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_serving::<ConductorServiceServer<Relay>>().await;
+        let service =
+            ConductorServiceServer::new(self.relay).max_decoding_message_size(LARGEST_REQUEST);
+        let mut server = tonic::transport::Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(STREAMS)
+            .http2_keepalive_interval(Some(PING_PERIOD))
+            .http2_keepalive_timeout(Some(PING_PATIENCE));
+        if let Some(tls) = self.tls {
+            server = server.tls_config(tls)?;
+        }
+        let router = server.add_service(health_service).add_service(service);
+        self.bound.serve(router, stop.cancelled_owned()).await?;
+        Ok(())
+    }
+}

@@ -17,23 +17,38 @@ const SYSTEM_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// What is wrong with the TLS settings.
 #[derive(Debug, Error)]
-pub(super) enum InvalidTls {
+pub enum InvalidTls {
+    /// The file of authorities is no use.
     #[error("cafile {}: {reason}", path.display())]
-    Authorities { path: PathBuf, reason: String },
-    #[error("certfile {} or keyfile {}: {reason}", certificate.display(), key.display())]
-    Identity {
-        certificate: PathBuf,
-        key: PathBuf,
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
         reason: String,
     },
+    /// Our certificate or its key is no use.
+    #[error("certfile {} or keyfile {}: {reason}", certificate.display(), key.display())]
+    Identity {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// No TLS 1.2 suite is left.
     #[error("tls_cipher_suites: {0} names no TLS 1.2 suite that is known here")]
     CipherSuites(String),
+    /// The library refuses the combination.
     #[error("TLS cannot be set up: {0}")]
     Library(#[from] rustls::Error),
 }
 
 /// The settings as rustls wants them.
-pub(super) fn client_config(tls: &Tls) -> Result<ClientConfig, InvalidTls> {
+///
+/// # Errors
+/// The option that cannot be used.
+pub fn client_config(tls: &Tls) -> Result<ClientConfig, InvalidTls> {
     let provider = Arc::new(provider(tls)?);
     let versions: &[_] = if tls.only_1_3 {
         &[&rustls::version::TLS13]
@@ -65,23 +80,31 @@ pub(super) fn client_config(tls: &Tls) -> Result<ClientConfig, InvalidTls> {
 }
 
 fn provider(tls: &Tls) -> Result<CryptoProvider, InvalidTls> {
+    crypto(&tls.cipher_suites, tls.only_1_3)
+}
+
+/// Ring, with only the named TLS 1.2 cipher suites (IANA or OpenSSL names; none named means
+/// all of rustls, which are ECDHE with AES-GCM or ChaCha20).
+///
+/// # Errors
+/// No named suite is known, although TLS 1.2 is wanted.
+pub fn crypto(suites: &[String], only_1_3: bool) -> Result<CryptoProvider, InvalidTls> {
     let mut provider = rustls::crypto::ring::default_provider();
-    if !tls.cipher_suites.is_empty() {
+    if !suites.is_empty() {
         provider.cipher_suites.retain(|suite| {
             // OpenSSL's list rules TLS 1.2 only; TLS 1.3 has no weak suites.
             suite.tls13().is_some()
-                || tls
-                    .cipher_suites
+                || suites
                     .iter()
                     .any(|name| is_named(suite.suite(), name))
         });
-        if !tls.only_1_3
+        if !only_1_3
             && provider
                 .cipher_suites
                 .iter()
                 .all(|suite| suite.tls13().is_some())
         {
-            return Err(InvalidTls::CipherSuites(tls.cipher_suites.join(", ")));
+            return Err(InvalidTls::CipherSuites(suites.join(", ")));
         }
     }
     Ok(provider)

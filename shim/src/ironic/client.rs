@@ -1,0 +1,392 @@
+//! One exchange with Ironic at a time, over all its addresses.
+
+use std::error::Error as _;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use reqwest::{Client, Url};
+use serde_json::{Map, Value};
+use thiserror::Error;
+use tracing::{debug, info, warn};
+
+use super::version::ApiVersion;
+use super::{Beat, BeatAnswer, InspectionAnswer, LookupAnswer, wire};
+
+const VERSION_HEADER: &str = "x-openstack-ironic-api-version";
+const REQUEST_ID_HEADER: &str = "x-openstack-request-id";
+
+/// How the client is set up.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Ironic's addresses, in the order of preference, without a slash at their ends.
+    pub api_urls: Vec<String>,
+    /// Where inspection reports go, used verbatim.
+    pub inspection_urls: Vec<String>,
+    /// Skips version discovery.
+    pub api_version: Option<ApiVersion>,
+    /// Sent as `X-OpenStack-Request-ID`.
+    pub global_request_id: Option<String>,
+    /// How long connecting and each read may take.
+    pub patience: Duration,
+    /// Servers are not verified.
+    pub insecure: bool,
+    /// PEM authorities; the system's when absent.
+    pub ca_file: Option<PathBuf>,
+    /// PEM client certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Nothing below TLS 1.3.
+    pub only_tls_1_3: bool,
+    /// OpenSSL names of the TLS 1.2 suites; empty means the default.
+    pub cipher_suites: Vec<String>,
+}
+
+/// Why no client can be made.
+#[derive(Debug, Error)]
+pub enum IronicError {
+    /// The TLS settings are no use.
+    #[error("the TLS settings for Ironic cannot be used")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A header cannot carry the value.
+    #[error("option global_request_id holds characters that no header can carry")]
+    RequestId,
+    /// The HTTP client cannot be made.
+    #[error("the HTTP client for Ironic cannot be set up")]
+    Client(#[from] reqwest::Error),
+}
+
+/// The client. Shared by everybody who talks to Ironic, so that all of them profit from what
+/// one has learned: the version, and which address answers.
+pub struct Ironic {
+    client: Client,
+    base: HeaderMap,
+    /// The address that answered last stands first.
+    api_urls: Mutex<Vec<String>>,
+    inspection_urls: Vec<String>,
+    configured_version: Option<ApiVersion>,
+    discovered_version: Mutex<Option<ApiVersion>>,
+}
+
+impl fmt::Debug for Ironic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ironic").field("api_urls", &self.api_urls).finish_non_exhaustive()
+    }
+}
+
+/// An answer, whatever its status.
+struct Answer {
+    status: StatusCode,
+    body: Vec<u8>,
+}
+
+/// No address answered: what the last one did.
+struct Unreachable(String);
+
+impl Ironic {
+    /// A client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// A setting that cannot work, by name.
+    pub fn new(settings: Settings) -> Result<Self, IronicError> {
+        let tls = ironic_agent::system::fetch::client_config(&ironic_agent::system::fetch::Tls {
+            insecure: settings.insecure,
+            ca_file: settings.ca_file,
+            identity: settings.identity,
+            only_1_3: settings.only_tls_1_3,
+            cipher_suites: settings.cipher_suites,
+        })
+        .map_err(|error| IronicError::Tls(Box::new(error)))?;
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .http1_only()
+            .tcp_nodelay(true)
+            .connect_timeout(settings.patience)
+            .read_timeout(settings.patience)
+            .user_agent(concat!("ironic-shim/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        let mut base = HeaderMap::new();
+        let json = HeaderValue::from_static("application/json");
+        base.insert(header::ACCEPT, json.clone());
+        base.insert(header::CONTENT_TYPE, json);
+        if let Some(id) = &settings.global_request_id {
+            let value = HeaderValue::from_str(id).map_err(|_| IronicError::RequestId)?;
+            base.insert(REQUEST_ID_HEADER, value);
+        }
+        Ok(Self {
+            client,
+            base,
+            api_urls: Mutex::new(settings.api_urls),
+            inspection_urls: settings.inspection_urls,
+            configured_version: settings.api_version,
+            discovered_version: Mutex::new(None),
+        })
+    }
+
+    /// The configured addresses, the one that answered last first.
+    #[must_use]
+    pub fn api_urls(&self) -> Vec<String> {
+        self.api_urls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The newest microversion of this Ironic: configured, learned once, or assumed for this
+    /// call when it cannot be learned.
+    pub async fn version(&self) -> ApiVersion {
+        if let Some(version) = self.configured_version {
+            return version;
+        }
+        if let Some(version) = *self.known_version() {
+            return version;
+        }
+        let learned = match self.exchange(Method::GET, "/", self.base.clone(), None).await {
+            Ok(answer) => wire::default_version(&answer.body)
+                .ok_or_else(|| "its root document tells no default_version.version".to_owned())
+                .and_then(|text| text.parse::<ApiVersion>().map_err(|error| error.to_string())),
+            Err(Unreachable(reason)) => Err(reason),
+        };
+        match learned {
+            Ok(version) => {
+                info!(%version, "Ironic's API version");
+                *self.known_version() = Some(version);
+                version
+            }
+            Err(reason) => {
+                let assumed = ApiVersion::ASSUMED;
+                warn!(%reason, %assumed, "Ironic's API version is not known yet");
+                assumed
+            }
+        }
+    }
+
+    /// Asks once who the machine with these addresses is.
+    pub async fn lookup(&self, addresses: &[String], node_uuid: Option<&str>) -> LookupAnswer {
+        let version = self.version().await.min(ApiVersion::NEWEST_LOOKUP);
+        let mut path = format!("/v1/lookup?addresses={}", encoded(&addresses.join(",")));
+        if let Some(uuid) = node_uuid {
+            path.push_str("&node_uuid=");
+            path.push_str(&encoded(uuid));
+        }
+        let retry = |conflict, reason| LookupAnswer::Retry { conflict, reason };
+        match self.exchange(Method::GET, &path, self.versioned(version), None).await {
+            Err(Unreachable(reason)) => retry(false, reason),
+            Ok(answer) if answer.status == StatusCode::OK => match wire::found(&answer.body) {
+                Ok(found) => LookupAnswer::Found(Box::new(found)),
+                Err(reason) => retry(false, reason),
+            },
+            Ok(answer) => {
+                let reason =
+                    format!("Error {}: {}", answer.status.as_u16(), wire::error_text(&answer.body));
+                retry(answer.status == StatusCode::CONFLICT, reason)
+            }
+        }
+    }
+
+    /// Sends one heartbeat.
+    pub async fn heartbeat(&self, beat: Beat<'_>) -> BeatAnswer {
+        let known = self.version().await;
+        let body = beat_body(&beat, known);
+        let path = format!("/v1/heartbeat/{}", encoded(beat.node_uuid));
+        let headers = self.versioned(known.min(ApiVersion::NEWEST_HEARTBEAT));
+        let answer = match self.exchange(Method::POST, &path, headers, Some(&body)).await {
+            Err(Unreachable(reason)) => return BeatAnswer::Unreachable(reason),
+            Ok(answer) => answer,
+        };
+        let reason =
+            || format!("Error {}: {}", answer.status.as_u16(), wire::error_text(&answer.body));
+        match answer.status {
+            StatusCode::ACCEPTED => BeatAnswer::Accepted,
+            StatusCode::CONFLICT => BeatAnswer::Conflict(reason()),
+            status => BeatAnswer::Refused { status: status.as_u16(), reason: reason() },
+        }
+    }
+
+    /// Hands an inspection report over: one round over all addresses.
+    pub async fn submit_inspection(&self, report: &Value) -> InspectionAnswer {
+        if self.inspection_urls.is_empty() {
+            return InspectionAnswer::Disabled;
+        }
+        let body = report.to_string();
+        let mut last = String::new();
+        for url in &self.inspection_urls {
+            match self.once(Method::POST, url, self.base.clone(), Some(&body)).await {
+                Ok(answer) => return inspection_answer(&answer),
+                Err(reason) => {
+                    warn!(%url, %reason, "the inspection report was not delivered");
+                    last = reason;
+                }
+            }
+        }
+        InspectionAnswer::Retry(last)
+    }
+
+    /// One request to the first address that answers; it stands first from then on.
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Option<&str>,
+    ) -> Result<Answer, Unreachable> {
+        let urls = self.api_urls();
+        let mut last = "no address of Ironic is configured: set the option api_url".to_owned();
+        for (index, url) in urls.iter().enumerate() {
+            match self.once(method.clone(), &format!("{url}{path}"), headers.clone(), body).await {
+                Ok(answer) => {
+                    if index > 0 {
+                        self.prefer(url);
+                    }
+                    return Ok(answer);
+                }
+                Err(reason) => {
+                    debug!(%url, %reason, "this address of Ironic does not answer");
+                    last = reason;
+                }
+            }
+        }
+        Err(Unreachable(last))
+    }
+
+    async fn once(
+        &self,
+        method: Method,
+        url: &str,
+        headers: HeaderMap,
+        body: Option<&str>,
+    ) -> Result<Answer, String> {
+        let url = Url::parse(url).map_err(|error| format!("{url} is no URL: {error}"))?;
+        let mut request = self.client.request(method, url).headers(headers);
+        if let Some(body) = body {
+            request = request.body(body.to_owned());
+        }
+        let response = request.send().await.map_err(|error| chain(&error))?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| chain(&error))?;
+        Ok(Answer { status, body: body.to_vec() })
+    }
+
+    fn prefer(&self, url: &str) {
+        let mut urls = self.api_urls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = urls.iter().position(|known| known == url) {
+            urls[..=index].rotate_right(1);
+        }
+    }
+
+    fn known_version(&self) -> std::sync::MutexGuard<'_, Option<ApiVersion>> {
+        self.discovered_version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn versioned(&self, version: ApiVersion) -> HeaderMap {
+        let mut headers = self.base.clone();
+        // Digits and a dot always make a header.
+        if let Ok(value) = HeaderValue::from_str(&version.to_string()) {
+            headers.insert(VERSION_HEADER, value);
+        }
+        headers
+    }
+}
+
+/// The body of a heartbeat, with the keys that this version of Ironic knows, in the order in
+/// which the Python agent sends them.
+fn beat_body(beat: &Beat<'_>, version: ApiVersion) -> String {
+    let text = |value: Option<&str>| value.map_or(Value::Null, Value::from);
+    let mut body = Map::new();
+    body.insert("callback_url".into(), beat.callback_url.into());
+    if version >= ApiVersion::AGENT_TOKEN {
+        body.insert("agent_token".into(), text(beat.agent_token));
+    }
+    if version >= ApiVersion::AGENT_VERSION {
+        body.insert("agent_version".into(), beat.agent_version.into());
+    }
+    if version >= ApiVersion::AGENT_VERIFY_CA && beat.agent_verify_ca.is_some() {
+        body.insert("agent_verify_ca".into(), text(beat.agent_verify_ca));
+    }
+    Value::Object(body).to_string()
+}
+
+fn inspection_answer(answer: &Answer) -> InspectionAnswer {
+    let reason = || format!("Error {}: {}", answer.status.as_u16(), wire::error_text(&answer.body));
+    match answer.status.as_u16() {
+        0..400 => InspectionAnswer::Accepted(wire::inspected_uuid(&answer.body)),
+        409 | 500.. => InspectionAnswer::Retry(reason()),
+        _ => InspectionAnswer::Refused(reason()),
+    }
+}
+
+/// Percent-encodes everything but the characters that are always safe, as Python's client
+/// does: colons and commas become `%3A` and `%2C`.
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEAT: Beat<'static> = Beat {
+        node_uuid: "u",
+        callback_url: "https://127.0.0.1:9999",
+        agent_token: Some("t"),
+        agent_version: "0.1.0",
+        agent_verify_ca: Some("PEM\n"),
+    };
+
+    #[test]
+    fn a_heartbeat_has_the_keys_that_the_version_knows_in_order() {
+        let cases = [
+            ((1, 31), r#"{"callback_url":"https://127.0.0.1:9999"}"#),
+            ((1, 47), r#"{"callback_url":"https://127.0.0.1:9999","agent_version":"0.1.0"}"#),
+            (
+                (1, 65),
+                r#"{"callback_url":"https://127.0.0.1:9999","agent_token":"t","agent_version":"0.1.0"}"#,
+            ),
+            (
+                (1, 115),
+                r#"{"callback_url":"https://127.0.0.1:9999","agent_token":"t","agent_version":"0.1.0","agent_verify_ca":"PEM\n"}"#,
+            ),
+        ];
+        for ((major, minor), body) in cases {
+            assert_eq!(beat_body(&BEAT, ApiVersion::new(major, minor)), body);
+        }
+        let bare = Beat { agent_token: None, agent_verify_ca: None, ..BEAT };
+        assert_eq!(
+            beat_body(&bare, ApiVersion::new(1, 115)),
+            r#"{"callback_url":"https://127.0.0.1:9999","agent_token":null,"agent_version":"0.1.0"}"#
+        );
+    }
+
+    #[test]
+    fn addresses_are_encoded_as_python_does() {
+        assert_eq!(encoded("02:fc:00,a"), "02%3Afc%3A00%2Ca");
+    }
+
+    #[test]
+    fn an_address_that_answered_comes_first() {
+        let ironic = Ironic::new(Settings {
+            api_urls: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            ..Settings::default()
+        })
+        .unwrap();
+        ironic.prefer("c");
+        assert_eq!(ironic.api_urls(), ["c", "a", "b"]);
+        ironic.prefer("a");
+        assert_eq!(ironic.api_urls(), ["a", "c", "b"]);
+    }
+}

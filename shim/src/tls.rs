@@ -1,0 +1,302 @@
+//! TLS of the REST door: a certificate that is generated and told to Ironic, or the
+//! operator's.
+//!
+//! The generated one is what the Python agent makes: self-signed, CN the host name, one
+//! extension (critical, the address), an hour backdated because a node's clock may be
+//! ahead, 30 days long. It is kept in the state directory, because Ironic refuses a node
+//! whose certificate changes during a deployment.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ironic_agent::config::{Curve, TlsVersion};
+use ironic_agent::system::fetch::{InvalidTls, crypto};
+use rcgen::{
+    CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
+};
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use thiserror::Error;
+use time::OffsetDateTime;
+use tracing::{info, warn};
+use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
+
+const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Object identifier of the extension subjectAltName.
+const SUBJECT_ALT_NAME: &[u64] = &[2, 5, 29, 17];
+
+/// Why the REST door has no TLS.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// A file cannot be read or written.
+    #[error("cannot use {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file holds no PEM of the right kind.
+    #[error("{path} holds no usable {what}: {reason}")]
+    Pem {
+        /// The file, or `the generated pair`.
+        path: PathBuf,
+        /// `certificate` or `private key`.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The certificate cannot be generated.
+    #[error("cannot generate a certificate")]
+    Generate(#[from] rcgen::Error),
+    /// The option is no use.
+    #[error(transparent)]
+    Settings(#[from] InvalidTls),
+    /// Certificate, key and settings do not fit together.
+    #[error("the REST door's TLS cannot be set up")]
+    Library(#[from] rustls::Error),
+}
+
+/// A certificate and its key in PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The certificate, or a chain that begins with it.
+    pub certificate: String,
+    /// The key, PKCS#8. Secret.
+    key: String,
+}
+
+impl std::fmt::Debug for Pair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pair").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+/// What a generated certificate says.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The common name.
+    pub host_name: String,
+    /// The address that Ironic connects to.
+    pub address: IpAddr,
+    /// The key's curve. P-521 is not offered by the crypto library; P-384 stands in.
+    pub curve: Curve,
+    /// How far the beginning of its validity lies in the past.
+    pub clock_skew: Duration,
+}
+
+/// The pair of an earlier life if it still fits, else a new one that is kept.
+///
+/// # Errors
+/// The pair cannot be generated or kept.
+pub fn load_or_generate(
+    state: &Path,
+    subject: &Subject,
+    now: OffsetDateTime,
+) -> Result<Pair, TlsError> {
+    let certificate = state.join("agent.crt");
+    let key = state.join("agent.key");
+    if let (Ok(pem), Ok(secret)) = (fs::read_to_string(&certificate), fs::read_to_string(&key)) {
+        if fits(&pem, subject, now) {
+            info!(path = %certificate.display(), "the certificate of an earlier start is used");
+            return Ok(Pair { certificate: pem, key: secret });
+        }
+        warn!(path = %certificate.display(), "the certificate does not fit any more: a new one");
+    }
+    let pair = generate(subject, now)?;
+    fs::create_dir_all(state)
+        .map_err(|source| TlsError::File { path: state.to_owned(), source })?;
+    write(&key, &pair.key, 0o600)?;
+    write(&certificate, &pair.certificate, 0o644)?;
+    Ok(pair)
+}
+
+/// The operator's pair.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn load(certificate: &Path, key: &Path) -> Result<Pair, TlsError> {
+    let read = |path: &Path| {
+        fs::read_to_string(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
+    };
+    Ok(Pair { certificate: read(certificate)?, key: read(key)? })
+}
+
+/// A new pair for `subject`, valid from `clock_skew` before `now` for 30 days.
+///
+/// # Errors
+/// The crypto library refuses.
+pub fn generate(subject: &Subject, now: OffsetDateTime) -> Result<Pair, TlsError> {
+    let algorithm = match subject.curve {
+        Curve::P256 => &PKCS_ECDSA_P256_SHA256,
+        Curve::P384 => &PKCS_ECDSA_P384_SHA384,
+        Curve::P521 => {
+            warn!("tls_certificate_curve = p521 is not offered: p384 is used");
+            &PKCS_ECDSA_P384_SHA384
+        }
+    };
+    let key = KeyPair::generate_for(algorithm)?;
+    let mut params = CertificateParams::default();
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, subject.host_name.as_str());
+    params.distinguished_name = name;
+    params.not_before = now - subject.clock_skew;
+    params.not_after = now + LIFETIME;
+    // rcgen writes the names as a non-critical extension; the Python agent's is critical.
+    let mut names =
+        CustomExtension::from_oid_content(SUBJECT_ALT_NAME, address_names(subject.address));
+    names.set_criticality(true);
+    params.custom_extensions = vec![names];
+    let certificate = params.self_signed(&key)?;
+    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+/// `SEQUENCE { [7] address }` in DER.
+fn address_names(address: IpAddr) -> Vec<u8> {
+    let octets = match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    // 4 or 16 octets: every length fits one byte.
+    let length = if octets.len() == 4 { 4 } else { 16 };
+    let mut names = vec![0x30, length + 2, 0x87, length];
+    names.extend(octets);
+    names
+}
+
+/// Whether a certificate is for this address and valid for another day.
+fn fits(pem: &str, subject: &Subject, now: OffsetDateTime) -> bool {
+    let Ok(der) = CertificateDer::from_pem_slice(pem.as_bytes()) else { return false };
+    let Ok((_, certificate)) = X509Certificate::from_der(&der) else { return false };
+    let validity = certificate.validity();
+    let tomorrow = now + Duration::from_secs(24 * 3600);
+    let valid = validity.not_before.timestamp() <= now.unix_timestamp()
+        && validity.not_after.timestamp() >= tomorrow.unix_timestamp();
+    let wanted = match subject.address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    let named = certificate.extensions().iter().any(|extension| {
+        matches!(extension.parsed_extension(), ParsedExtension::SubjectAlternativeName(names)
+            if names.general_names.iter().any(|name| matches!(name, GeneralName::IPAddress(ip) if *ip == wanted)))
+    });
+    valid && named
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
+    let attempt = || {
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    attempt().map_err(|source| TlsError::File { path: path.to_owned(), source })
+}
+
+/// What the REST door needs to speak TLS.
+///
+/// # Errors
+/// The pair or the cipher suites are no use.
+pub fn server_config(
+    pair: &Pair,
+    oldest: TlsVersion,
+    cipher_suites: Option<&str>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let unusable = |what, reason: String| TlsError::Pem { path: "the pair".into(), what, reason };
+    let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| unusable("certificate", error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes())
+        .map_err(|error| unusable("private key", error.to_string()))?;
+    let only_1_3 = oldest == TlsVersion::V1_3;
+    let suites: Vec<String> = cipher_suites
+        .unwrap_or_default()
+        .split([':', ','])
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let versions: &[_] = if only_1_3 {
+        &[&rustls::version::TLS13]
+    } else {
+        &[&rustls::version::TLS13, &rustls::version::TLS12]
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(crypto(&suites, only_1_3)?))
+        .with_protocol_versions(versions)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(address: &str) -> Subject {
+        Subject {
+            host_name: "node-1".into(),
+            address: address.parse().unwrap(),
+            curve: Curve::P384,
+            clock_skew: Duration::from_secs(3600),
+        }
+    }
+
+    fn now() -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(1_790_000_000).unwrap()
+    }
+
+    #[test]
+    fn the_certificate_is_the_python_agents() {
+        for address in ["10.0.0.7", "fc00:1111::4"] {
+            let pair = generate(&subject(address), now()).unwrap();
+            let der = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
+            let (_, certificate) = X509Certificate::from_der(&der).unwrap();
+            assert_eq!(certificate.subject().to_string(), "CN=node-1");
+            assert_eq!(certificate.subject(), certificate.issuer());
+            let validity = certificate.validity();
+            assert_eq!(validity.not_before.timestamp(), now().unix_timestamp() - 3600);
+            assert_eq!(validity.not_after.timestamp(), now().unix_timestamp() + 30 * 86400);
+            let extensions = certificate.extensions();
+            assert_eq!(extensions.len(), 1, "{extensions:?}");
+            assert!(extensions[0].critical);
+            assert!(fits(&pair.certificate, &subject(address), now()));
+            // secp384r1: an uncompressed point of 97 bytes.
+            assert_eq!(certificate.public_key().subject_public_key.data.len(), 97);
+            server_config(&pair, TlsVersion::V1_3, None).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_restart_keeps_the_certificate_until_it_does_not_fit() {
+        let state = tempfile::tempdir().unwrap();
+        let first = load_or_generate(state.path(), &subject("10.0.0.7"), now()).unwrap();
+        let again = load_or_generate(state.path(), &subject("10.0.0.7"), now()).unwrap();
+        assert_eq!(first, again);
+        let moved = load_or_generate(state.path(), &subject("10.0.0.8"), now()).unwrap();
+        assert_ne!(first, moved);
+        let late = now() + Duration::from_secs(29 * 86400 + 1);
+        assert_ne!(moved, load_or_generate(state.path(), &subject("10.0.0.8"), late).unwrap());
+
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(state.path().join("agent.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn unknown_cipher_suites_are_named() {
+        let pair = generate(&subject("10.0.0.7"), now()).unwrap();
+        let error = server_config(&pair, TlsVersion::V1_2, Some("ROT13")).unwrap_err();
+        assert!(error.to_string().contains("ROT13"), "{error}");
+        server_config(&pair, TlsVersion::V1_2, Some("ECDHE-ECDSA-AES256-GCM-SHA384:ROT13"))
+            .unwrap();
+    }
+}
