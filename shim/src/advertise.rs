@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use ironic_agent::config::Config;
+use ironic_agent::machine;
+use ironic_agent::system::System;
 use reqwest::{Client, Url};
 use thiserror::Error;
 use tracing::{info, warn};
@@ -22,7 +24,9 @@ pub enum AdvertiseError {
     #[error("no address of Ironic can be reached: {0}; check the option api_url and the network")]
     Unreachable(String),
     /// No route has a usable source address.
-    #[error("Agent could not find a valid IP address. Set advertise_host or check the routes to {0}")]
+    #[error(
+        "Agent could not find a valid IP address. Set advertise_host or check the routes to {0}"
+    )]
     NoRoute(String),
     /// The HTTP client cannot be set up.
     #[error("the reachability of Ironic cannot be probed")]
@@ -38,8 +42,10 @@ pub async fn host(config: &Config, api_urls: &[String]) -> Result<String, Advert
         return Ok(host.clone());
     }
     if let Some(interface) = &config.network_interface {
-        return ironic_agent::system::network::ipv4_of(interface)
-            .map(|address| address.to_string())
+        return machine::net::probe(&System::linux())
+            .iter()
+            .find(|found| found.name == *interface)
+            .and_then(machine::net::Interface::ipv4_address)
             .ok_or_else(|| AdvertiseError::Interface(interface.clone()));
     }
     let reachable = reachable(api_urls, config.http_request_timeout).await?;
@@ -58,7 +64,11 @@ pub async fn host(config: &Config, api_urls: &[String]) -> Result<String, Advert
 /// `host` as it stands in a URL: an IPv6 address goes in brackets.
 #[must_use]
 pub fn in_url(host: &str) -> String {
-    if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() }
+    if host.parse::<Ipv6Addr>().is_ok() {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    }
 }
 
 /// The URLs behind which anything answers HTTP. Nobody's certificate is verified here: no
@@ -68,7 +78,9 @@ async fn reachable(urls: &[String], patience: Duration) -> Result<Vec<String>, A
         insecure: true,
         ..Default::default()
     });
-    let mut builder = Client::builder().connect_timeout(patience).read_timeout(patience);
+    let mut builder = Client::builder()
+        .connect_timeout(patience)
+        .read_timeout(patience);
     if let Ok(tls) = tls {
         builder = builder.tls_backend_preconfigured(tls);
     }
@@ -84,13 +96,19 @@ async fn reachable(urls: &[String], patience: Duration) -> Result<Vec<String>, A
             }
         }
     }
-    if answered.is_empty() { Err(AdvertiseError::Unreachable(last)) } else { Ok(answered) }
+    if answered.is_empty() {
+        Err(AdvertiseError::Unreachable(last))
+    } else {
+        Ok(answered)
+    }
 }
 
 async fn resolved(urls: &[String]) -> BTreeSet<IpAddr> {
     let mut addresses = BTreeSet::new();
     for url in urls {
-        let Some(host) = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned))
+        let Some(host) = Url::parse(url)
+            .ok()
+            .and_then(|url| url.host_str().map(str::to_owned))
         else {
             continue;
         };
@@ -128,12 +146,21 @@ mod tests {
     use super::*;
 
     fn config(attempts: u32) -> Config {
-        Config { ip_lookup_attempts: attempts, ..Config::default() }
+        Config {
+            ip_lookup_attempts: attempts,
+            ..Config::default()
+        }
     }
 
     #[test]
     fn link_local_addresses_are_passed_over() {
-        let all = ["fe80::1", "169.254.1.1", "0.0.0.0", "192.0.2.7", "192.0.2.8"];
+        let all = [
+            "fe80::1",
+            "169.254.1.1",
+            "0.0.0.0",
+            "192.0.2.7",
+            "192.0.2.8",
+        ];
         let found = first_usable(all.iter().map(|text| text.parse().unwrap()));
         assert_eq!(found, Some("192.0.2.7".parse().unwrap()));
         assert_eq!(first_usable(["fe80::1".parse().unwrap()].into_iter()), None);
@@ -148,7 +175,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_is_configured_is_not_searched() {
-        let config = Config { advertise_host: Some("198.51.100.4".into()), ..config(1) };
+        let config = Config {
+            advertise_host: Some("198.51.100.4".into()),
+            ..config(1)
+        };
         assert_eq!(host(&config, &[]).await.unwrap(), "198.51.100.4");
     }
 
@@ -161,7 +191,8 @@ mod tests {
             while let Ok((mut peer, _)) = listener.accept().await {
                 let mut request = [0; 1024];
                 let _ = peer.read(&mut request).await;
-                let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                let answer =
+                    b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
                 let _ = peer.write_all(answer).await;
             }
         });
@@ -171,7 +202,9 @@ mod tests {
     #[tokio::test]
     async fn without_a_reachable_ironic_there_is_no_search() {
         // Port 1 of the loopback address refuses at once.
-        let error = host(&config(6), &["http://127.0.0.1:1".into()]).await.unwrap_err();
+        let error = host(&config(6), &["http://127.0.0.1:1".into()])
+            .await
+            .unwrap_err();
         assert!(matches!(error, AdvertiseError::Unreachable(_)), "{error}");
     }
 }

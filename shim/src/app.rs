@@ -62,7 +62,10 @@ async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
             tls_min_version: String::new(),
             tls_cipher_suites: String::new(),
         };
-        doorway.open(&guest).await.context("the REST door cannot be opened")?;
+        doorway
+            .open(&guest)
+            .await
+            .context("the REST door cannot be opened")?;
     }
 
     let mut terminate = signal(SignalKind::terminate())?;
@@ -109,11 +112,17 @@ async fn find_ironic(config: &mut Config) -> anyhow::Result<()> {
 }
 
 fn settings(config: &Config) -> anyhow::Result<Settings> {
-    let api_urls: Vec<String> =
-        config.api_url.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
+    let api_urls: Vec<String> = config
+        .api_url
+        .iter()
+        .map(|url| url.trim_end_matches('/').to_owned())
+        .collect();
     let inspection_urls = if config.inspection_callback_url.is_empty() {
         match &config.inspection_collectors {
-            Some(_) => api_urls.iter().map(|url| format!("{url}/v1/continue_inspection")).collect(),
+            Some(_) => api_urls
+                .iter()
+                .map(|url| format!("{url}/v1/continue_inspection"))
+                .collect(),
             None => Vec::new(),
         }
     } else {

@@ -88,10 +88,18 @@ pub async fn find(service: Service, config: &Config) -> Result<Discovered, Disco
         .iter()
         .map(|property| (property.key().to_owned(), property.val_str().to_owned()))
         .collect();
-    let record = Record { host: record.host, port: record.port, addresses, text };
-    let discovered = record.read(&config.mdns.allowed_overrides, has_route).map_err(|reason| {
-        DiscoverError::Record { name: service.name(), reason }
-    })?;
+    let record = Record {
+        host: record.host,
+        port: record.port,
+        addresses,
+        text,
+    };
+    let discovered = record
+        .read(&config.mdns.allowed_overrides, has_route)
+        .map_err(|reason| DiscoverError::Record {
+            name: service.name(),
+            reason,
+        })?;
     info!(url = %discovered.url, "found by multicast DNS");
     Ok(discovered)
 }
@@ -117,7 +125,10 @@ async fn ask(
         }
         // Asking again for the same name is what the next attempt does.
         let _ = daemon.stop_browse(service.name());
-        warn!(service = service.name(), attempt, "no answer by multicast DNS");
+        warn!(
+            service = service.name(),
+            attempt, "no answer by multicast DNS"
+        );
         tokio::time::sleep(pause).await;
         pause *= 2;
     }
@@ -146,10 +157,14 @@ impl Record {
         self.addresses.retain(|address| !address.is_loopback());
         self.addresses.sort();
         let address = self.addresses.iter().find(|address| has_route(**address));
-        let address =
-            address.or(self.addresses.first()).ok_or("it holds no address but loopback")?;
+        let address = address
+            .or_else(|| self.addresses.first())
+            .ok_or("it holds no address but loopback")?;
         let default = if self.port == 80 { "http" } else { "https" };
-        let protocol = self.text.remove("protocol").unwrap_or_else(|| default.to_owned());
+        let protocol = self
+            .text
+            .remove("protocol")
+            .unwrap_or_else(|| default.to_owned());
         let path = self.text.remove("path").unwrap_or_default();
         let host = if self.host.ends_with(".local.") {
             crate::advertise::in_url(&address.to_string())
@@ -166,7 +181,10 @@ impl Record {
             }
         }
         let path = path.trim_end_matches('/');
-        Ok(Discovered { url: format!("{protocol}://{host}:{}{path}", self.port), overrides })
+        Ok(Discovered {
+            url: format!("{protocol}://{host}:{}{path}", self.port),
+            overrides,
+        })
     }
 }
 
@@ -179,22 +197,44 @@ mod tests {
             host: host.into(),
             port,
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
-            text: text.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+            text: text
+                .iter()
+                .map(|(key, value)| ((*key).into(), (*value).into()))
+                .collect(),
         }
     }
 
     #[test]
     fn records_become_urls() {
         let cases = [
-            (record("ironic.local.", 6385, &["192.0.2.1"], &[]), "https://192.0.2.1:6385"),
-            (record("ironic.local.", 80, &["192.0.2.1"], &[]), "http://192.0.2.1:80"),
-            (record("ironic.local.", 443, &["fd00::1"], &[]), "https://[fd00::1]:443"),
             (
-                record("api.example.org.", 443, &["192.0.2.1"], &[("path", "/baremetal/")]),
+                record("ironic.local.", 6385, &["192.0.2.1"], &[]),
+                "https://192.0.2.1:6385",
+            ),
+            (
+                record("ironic.local.", 80, &["192.0.2.1"], &[]),
+                "http://192.0.2.1:80",
+            ),
+            (
+                record("ironic.local.", 443, &["fd00::1"], &[]),
+                "https://[fd00::1]:443",
+            ),
+            (
+                record(
+                    "api.example.org.",
+                    443,
+                    &["192.0.2.1"],
+                    &[("path", "/baremetal/")],
+                ),
                 "https://api.example.org:443/baremetal",
             ),
             (
-                record("i.local.", 6385, &["127.0.0.1", "192.0.2.1"], &[("protocol", "http")]),
+                record(
+                    "i.local.",
+                    6385,
+                    &["127.0.0.1", "192.0.2.1"],
+                    &[("protocol", "http")],
+                ),
                 "http://192.0.2.1:6385",
             ),
         ];
@@ -207,17 +247,30 @@ mod tests {
     fn an_address_with_a_route_wins() {
         let record = record("i.local.", 6385, &["192.0.2.1", "198.51.100.1"], &[]);
         let routed: IpAddr = "198.51.100.1".parse().unwrap();
-        let read = record.clone().read(&[], |address| address == routed).unwrap();
+        let read = record
+            .clone()
+            .read(&[], |address| address == routed)
+            .unwrap();
         assert_eq!(read.url, "https://198.51.100.1:6385");
-        assert_eq!(record.read(&[], |_| false).unwrap().url, "https://192.0.2.1:6385");
+        assert_eq!(
+            record.read(&[], |_| false).unwrap().url,
+            "https://192.0.2.1:6385"
+        );
     }
 
     #[test]
     fn only_allowed_options_are_changed() {
-        let text = [("ipa_ntp_server", "ntp.example"), ("ipa_insecure", "1"), ("other", "x")];
+        let text = [
+            ("ipa_ntp_server", "ntp.example"),
+            ("ipa_insecure", "1"),
+            ("other", "x"),
+        ];
         let record = record("i.local.", 6385, &["192.0.2.1"], &text);
         let read = record.read(&["ntp_server".into()], |_| true).unwrap();
-        assert_eq!(read.overrides, [("ntp_server".to_owned(), "ntp.example".to_owned())]);
+        assert_eq!(
+            read.overrides,
+            [("ntp_server".to_owned(), "ntp.example".to_owned())]
+        );
     }
 
     #[test]

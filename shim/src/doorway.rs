@@ -170,15 +170,20 @@ impl Doorway {
             advertise::host(config, &urls).await?
         };
         let pair = if generated {
-            let address: IpAddr =
-                host.parse().map_err(|_| DoorwayError::NoAddress(host.clone()))?;
+            let address: IpAddr = host
+                .parse()
+                .map_err(|_| DoorwayError::NoAddress(host.clone()))?;
             let subject = Subject {
                 host_name: host_name(),
                 address,
                 curve: config.tls_certificate_curve,
                 clock_skew: config.auto_tls_allowed_clock_skew,
             };
-            Some(tls::load_or_generate(&config.state_dir, &subject, OffsetDateTime::now_utc())?)
+            Some(tls::load_or_generate(
+                &config.state_dir,
+                &subject,
+                OffsetDateTime::now_utc(),
+            )?)
         } else {
             // A pair that is configured counts even when listen_tls was forgotten.
             match (&config.tls_cert_file, &config.tls_key_file) {
@@ -196,7 +201,11 @@ impl Doorway {
             None => None,
         };
         let listener = listen(&config.listen_host, config.listen_port).await?;
-        let protocol = if generated { Protocol::Https } else { config.advertise_protocol };
+        let protocol = if generated {
+            Protocol::Https
+        } else {
+            config.advertise_protocol
+        };
         let door = Door::new(inner.roster.clone(), Settings::default());
         self.serve(door, listener, acceptor);
         Ok(Advertised {
@@ -215,8 +224,9 @@ impl Doorway {
         let config = &self.0.config;
         let oldest = match guest.tls_min_version.as_str() {
             "" => config.tls_min_version,
-            word => TlsVersion::from_word(word)
-                .ok_or_else(|| DoorwayError::Version(word.to_owned()))?,
+            word => {
+                TlsVersion::from_word(word).ok_or_else(|| DoorwayError::Version(word.to_owned()))?
+            }
         };
         let suites = Some(guest.tls_cipher_suites.clone())
             .filter(|suites| !suites.is_empty())
@@ -258,11 +268,14 @@ async fn listen(host: &str, port: u16) -> Result<TcpListener, DoorwayError> {
         }
         bound => bound,
     };
-    bound.map_err(|source| DoorwayError::Listen { host: host.to_owned(), port, source })
+    bound.map_err(|source| DoorwayError::Listen {
+        host: host.to_owned(),
+        port,
+        source,
+    })
 }
 
 fn host_name() -> String {
     let uname = rustix::system::uname();
     uname.nodename().to_string_lossy().into_owned()
 }
-

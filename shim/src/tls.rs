@@ -17,8 +17,8 @@ use std::time::Duration;
 use ironic_agent::config::{Curve, TlsVersion};
 use ironic_agent::system::fetch::{InvalidTls, crypto};
 use rcgen::{
-    CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair,
-    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
+    CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384,
 };
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
@@ -76,7 +76,9 @@ pub struct Pair {
 
 impl std::fmt::Debug for Pair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pair").field("certificate", &self.certificate).finish_non_exhaustive()
+        f.debug_struct("Pair")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,13 +109,18 @@ pub fn load_or_generate(
     if let (Ok(pem), Ok(secret)) = (fs::read_to_string(&certificate), fs::read_to_string(&key)) {
         if fits(&pem, subject, now) {
             info!(path = %certificate.display(), "the certificate of an earlier start is used");
-            return Ok(Pair { certificate: pem, key: secret });
+            return Ok(Pair {
+                certificate: pem,
+                key: secret,
+            });
         }
         warn!(path = %certificate.display(), "the certificate does not fit any more: a new one");
     }
     let pair = generate(subject, now)?;
-    fs::create_dir_all(state)
-        .map_err(|source| TlsError::File { path: state.to_owned(), source })?;
+    fs::create_dir_all(state).map_err(|source| TlsError::File {
+        path: state.to_owned(),
+        source,
+    })?;
     write(&key, &pair.key, 0o600)?;
     write(&certificate, &pair.certificate, 0o644)?;
     Ok(pair)
@@ -125,9 +132,15 @@ pub fn load_or_generate(
 /// A file cannot be read.
 pub fn load(certificate: &Path, key: &Path) -> Result<Pair, TlsError> {
     let read = |path: &Path| {
-        fs::read_to_string(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
+        fs::read_to_string(path).map_err(|source| TlsError::File {
+            path: path.to_owned(),
+            source,
+        })
     };
-    Ok(Pair { certificate: read(certificate)?, key: read(key)? })
+    Ok(Pair {
+        certificate: read(certificate)?,
+        key: read(key)?,
+    })
 }
 
 /// A new pair for `subject`, valid from `clock_skew` before `now` for 30 days.
@@ -156,7 +169,10 @@ pub fn generate(subject: &Subject, now: OffsetDateTime) -> Result<Pair, TlsError
     names.set_criticality(true);
     params.custom_extensions = vec![names];
     let certificate = params.self_signed(&key)?;
-    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+    Ok(Pair {
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+    })
 }
 
 /// `SEQUENCE { [7] address }` in DER.
@@ -174,8 +190,12 @@ fn address_names(address: IpAddr) -> Vec<u8> {
 
 /// Whether a certificate is for this address and valid for another day.
 fn fits(pem: &str, subject: &Subject, now: OffsetDateTime) -> bool {
-    let Ok(der) = CertificateDer::from_pem_slice(pem.as_bytes()) else { return false };
-    let Ok((_, certificate)) = X509Certificate::from_der(&der) else { return false };
+    let Ok(der) = CertificateDer::from_pem_slice(pem.as_bytes()) else {
+        return false;
+    };
+    let Ok((_, certificate)) = X509Certificate::from_der(&der) else {
+        return false;
+    };
     let validity = certificate.validity();
     let tomorrow = now + Duration::from_secs(24 * 3600);
     let valid = validity.not_before.timestamp() <= now.unix_timestamp()
@@ -193,12 +213,19 @@ fn fits(pem: &str, subject: &Subject, now: OffsetDateTime) -> bool {
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
     let attempt = || {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(path)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()
     };
-    attempt().map_err(|source| TlsError::File { path: path.to_owned(), source })
+    attempt().map_err(|source| TlsError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// What the REST door needs to speak TLS.
@@ -210,7 +237,11 @@ pub fn server_config(
     oldest: TlsVersion,
     cipher_suites: Option<&str>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let unusable = |what, reason: String| TlsError::Pem { path: "the pair".into(), what, reason };
+    let unusable = |what, reason: String| TlsError::Pem {
+        path: "the pair".into(),
+        what,
+        reason,
+    };
     let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| unusable("certificate", error.to_string()))?;
@@ -263,8 +294,14 @@ mod tests {
             assert_eq!(certificate.subject().to_string(), "CN=node-1");
             assert_eq!(certificate.subject(), certificate.issuer());
             let validity = certificate.validity();
-            assert_eq!(validity.not_before.timestamp(), now().unix_timestamp() - 3600);
-            assert_eq!(validity.not_after.timestamp(), now().unix_timestamp() + 30 * 86400);
+            assert_eq!(
+                validity.not_before.timestamp(),
+                now().unix_timestamp() - 3600
+            );
+            assert_eq!(
+                validity.not_after.timestamp(),
+                now().unix_timestamp() + 30 * 86400
+            );
             let extensions = certificate.extensions();
             assert_eq!(extensions.len(), 1, "{extensions:?}");
             assert!(extensions[0].critical);
@@ -284,10 +321,16 @@ mod tests {
         let moved = load_or_generate(state.path(), &subject("10.0.0.8"), now()).unwrap();
         assert_ne!(first, moved);
         let late = now() + Duration::from_secs(29 * 86400 + 1);
-        assert_ne!(moved, load_or_generate(state.path(), &subject("10.0.0.8"), late).unwrap());
+        assert_ne!(
+            moved,
+            load_or_generate(state.path(), &subject("10.0.0.8"), late).unwrap()
+        );
 
         use std::os::unix::fs::PermissionsExt;
-        let mode = fs::metadata(state.path().join("agent.key")).unwrap().permissions().mode();
+        let mode = fs::metadata(state.path().join("agent.key"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -296,7 +339,11 @@ mod tests {
         let pair = generate(&subject("10.0.0.7"), now()).unwrap();
         let error = server_config(&pair, TlsVersion::V1_2, Some("ROT13")).unwrap_err();
         assert!(error.to_string().contains("ROT13"), "{error}");
-        server_config(&pair, TlsVersion::V1_2, Some("ECDHE-ECDSA-AES256-GCM-SHA384:ROT13"))
-            .unwrap();
+        server_config(
+            &pair,
+            TlsVersion::V1_2,
+            Some("ECDHE-ECDSA-AES256-GCM-SHA384:ROT13"),
+        )
+        .unwrap();
     }
 }

@@ -46,12 +46,13 @@ const AGENT_FREE: &[&str] = &["config", "failure", "task"];
 const SHIM: &[(&str, &[&str])] = &[
     ("main", &["app"]),
     ("app", &["*"]),
+    ("relay", &["doorway", "ironic", "rest"]),
+    ("doorway", &["advertise", "agents", "ironic", "rest", "tls"]),
     ("rest", &["agents"]),
-    ("relay", &["agents", "ironic", "rest"]),
     ("agents", &[]),
-    ("ironic", &["tls", "discover"]),
-    ("advertise", &["ironic", "tls"]),
-    ("discover", &[]),
+    ("ironic", &[]),
+    ("advertise", &[]),
+    ("discover", &["advertise"]),
     ("tls", &[]),
 ];
 

@@ -7,10 +7,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::{Request, Response};
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::UnixListenerStream;
-use http::{Request, Response};
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::server::{Router, TcpIncoming};

@@ -71,7 +71,9 @@ pub struct Ironic {
 
 impl fmt::Debug for Ironic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ironic").field("api_urls", &self.api_urls).finish_non_exhaustive()
+        f.debug_struct("Ironic")
+            .field("api_urls", &self.api_urls)
+            .finish_non_exhaustive()
     }
 }
 
@@ -127,7 +129,10 @@ impl Ironic {
     /// The configured addresses, the one that answered last first.
     #[must_use]
     pub fn api_urls(&self) -> Vec<String> {
-        self.api_urls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.api_urls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The newest microversion of this Ironic: configured, learned once, or assumed for this
@@ -139,10 +144,16 @@ impl Ironic {
         if let Some(version) = *self.known_version() {
             return version;
         }
-        let learned = match self.exchange(Method::GET, "/", self.base.clone(), None).await {
+        let learned = match self
+            .exchange(Method::GET, "/", self.base.clone(), None)
+            .await
+        {
             Ok(answer) => wire::default_version(&answer.body)
                 .ok_or_else(|| "its root document tells no default_version.version".to_owned())
-                .and_then(|text| text.parse::<ApiVersion>().map_err(|error| error.to_string())),
+                .and_then(|text| {
+                    text.parse::<ApiVersion>()
+                        .map_err(|error| error.to_string())
+                }),
             Err(Unreachable(reason)) => Err(reason),
         };
         match learned {
@@ -168,15 +179,21 @@ impl Ironic {
             path.push_str(&encoded(uuid));
         }
         let retry = |conflict, reason| LookupAnswer::Retry { conflict, reason };
-        match self.exchange(Method::GET, &path, self.versioned(version), None).await {
+        match self
+            .exchange(Method::GET, &path, self.versioned(version), None)
+            .await
+        {
             Err(Unreachable(reason)) => retry(false, reason),
             Ok(answer) if answer.status == StatusCode::OK => match wire::found(&answer.body) {
                 Ok(found) => LookupAnswer::Found(Box::new(found)),
                 Err(reason) => retry(false, reason),
             },
             Ok(answer) => {
-                let reason =
-                    format!("Error {}: {}", answer.status.as_u16(), wire::error_text(&answer.body));
+                let reason = format!(
+                    "Error {}: {}",
+                    answer.status.as_u16(),
+                    wire::error_text(&answer.body)
+                );
                 retry(answer.status == StatusCode::CONFLICT, reason)
             }
         }
@@ -188,16 +205,27 @@ impl Ironic {
         let body = beat_body(&beat, known);
         let path = format!("/v1/heartbeat/{}", encoded(beat.node_uuid));
         let headers = self.versioned(known.min(ApiVersion::NEWEST_HEARTBEAT));
-        let answer = match self.exchange(Method::POST, &path, headers, Some(&body)).await {
+        let answer = match self
+            .exchange(Method::POST, &path, headers, Some(&body))
+            .await
+        {
             Err(Unreachable(reason)) => return BeatAnswer::Unreachable(reason),
             Ok(answer) => answer,
         };
-        let reason =
-            || format!("Error {}: {}", answer.status.as_u16(), wire::error_text(&answer.body));
+        let reason = || {
+            format!(
+                "Error {}: {}",
+                answer.status.as_u16(),
+                wire::error_text(&answer.body)
+            )
+        };
         match answer.status {
             StatusCode::ACCEPTED => BeatAnswer::Accepted,
             StatusCode::CONFLICT => BeatAnswer::Conflict(reason()),
-            status => BeatAnswer::Refused { status: status.as_u16(), reason: reason() },
+            status => BeatAnswer::Refused {
+                status: status.as_u16(),
+                reason: reason(),
+            },
         }
     }
 
@@ -209,7 +237,10 @@ impl Ironic {
         let body = report.to_string();
         let mut last = String::new();
         for url in &self.inspection_urls {
-            match self.once(Method::POST, url, self.base.clone(), Some(&body)).await {
+            match self
+                .once(Method::POST, url, self.base.clone(), Some(&body))
+                .await
+            {
                 Ok(answer) => return inspection_answer(&answer),
                 Err(reason) => {
                     warn!(%url, %reason, "the inspection report was not delivered");
@@ -231,7 +262,15 @@ impl Ironic {
         let urls = self.api_urls();
         let mut last = "no address of Ironic is configured: set the option api_url".to_owned();
         for (index, url) in urls.iter().enumerate() {
-            match self.once(method.clone(), &format!("{url}{path}"), headers.clone(), body).await {
+            match self
+                .once(
+                    method.clone(),
+                    &format!("{url}{path}"),
+                    headers.clone(),
+                    body,
+                )
+                .await
+            {
                 Ok(answer) => {
                     if index > 0 {
                         self.prefer(url);
@@ -262,7 +301,10 @@ impl Ironic {
         let response = request.send().await.map_err(|error| chain(&error))?;
         let status = response.status();
         let body = response.bytes().await.map_err(|error| chain(&error))?;
-        Ok(Answer { status, body: body.to_vec() })
+        Ok(Answer {
+            status,
+            body: body.to_vec(),
+        })
     }
 
     fn prefer(&self, url: &str) {
@@ -273,7 +315,9 @@ impl Ironic {
     }
 
     fn known_version(&self) -> std::sync::MutexGuard<'_, Option<ApiVersion>> {
-        self.discovered_version.lock().unwrap_or_else(PoisonError::into_inner)
+        self.discovered_version
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn versioned(&self, version: ApiVersion) -> HeaderMap {
@@ -305,7 +349,13 @@ fn beat_body(beat: &Beat<'_>, version: ApiVersion) -> String {
 }
 
 fn inspection_answer(answer: &Answer) -> InspectionAnswer {
-    let reason = || format!("Error {}: {}", answer.status.as_u16(), wire::error_text(&answer.body));
+    let reason = || {
+        format!(
+            "Error {}: {}",
+            answer.status.as_u16(),
+            wire::error_text(&answer.body)
+        )
+    };
     match answer.status.as_u16() {
         0..400 => InspectionAnswer::Accepted(wire::inspected_uuid(&answer.body)),
         409 | 500.. => InspectionAnswer::Retry(reason()),
@@ -352,7 +402,10 @@ mod tests {
     fn a_heartbeat_has_the_keys_that_the_version_knows_in_order() {
         let cases = [
             ((1, 31), r#"{"callback_url":"https://127.0.0.1:9999"}"#),
-            ((1, 47), r#"{"callback_url":"https://127.0.0.1:9999","agent_version":"0.1.0"}"#),
+            (
+                (1, 47),
+                r#"{"callback_url":"https://127.0.0.1:9999","agent_version":"0.1.0"}"#,
+            ),
             (
                 (1, 65),
                 r#"{"callback_url":"https://127.0.0.1:9999","agent_token":"t","agent_version":"0.1.0"}"#,
@@ -365,7 +418,11 @@ mod tests {
         for ((major, minor), body) in cases {
             assert_eq!(beat_body(&BEAT, ApiVersion::new(major, minor)), body);
         }
-        let bare = Beat { agent_token: None, agent_verify_ca: None, ..BEAT };
+        let bare = Beat {
+            agent_token: None,
+            agent_verify_ca: None,
+            ..BEAT
+        };
         assert_eq!(
             beat_body(&bare, ApiVersion::new(1, 115)),
             r#"{"callback_url":"https://127.0.0.1:9999","agent_token":null,"agent_version":"0.1.0"}"#

@@ -49,6 +49,15 @@ pub struct LookupConfig {
     pub agent_containers: Option<Map<String, Value>>,
 }
 
+impl std::fmt::Debug for LookupConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LookupConfig")
+            .field("has_agent_token", &self.agent_token.is_some())
+            .field("tls_min_version", &self.tls_min_version)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Reads the answer to a lookup.
 ///
 /// # Errors
@@ -60,11 +69,13 @@ pub(super) fn found(body: &[u8]) -> Result<Found, String> {
         .get("node")
         .and_then(Value::as_object)
         .ok_or("Ironic's answer to the lookup holds no object `node`")?;
-    let node_uuid = text(node.get("uuid"))
-        .ok_or("Ironic's answer to the lookup holds no text `node.uuid`")?;
+    let node_uuid =
+        text(node.get("uuid")).ok_or("Ironic's answer to the lookup holds no text `node.uuid`")?;
     for key in ["properties", "instance_info"] {
         if !node.get(key).is_some_and(Value::is_object) {
-            return Err(format!("Ironic's answer to the lookup holds no object `node.{key}`"));
+            return Err(format!(
+                "Ironic's answer to the lookup holds no object `node.{key}`"
+            ));
         }
     }
     let empty = Map::new();
@@ -94,7 +105,10 @@ pub(super) fn found(body: &[u8]) -> Result<Found, String> {
             agent_skip_bmc_detect: flag("agent_skip_bmc_detect"),
             tls_min_version: text(config.get("tls_min_version")),
             tls_cipher_suites: text(config.get("tls_cipher_suites")),
-            agent_containers: config.get("agent_containers").and_then(Value::as_object).cloned(),
+            agent_containers: config
+                .get("agent_containers")
+                .and_then(Value::as_object)
+                .cloned(),
         },
     })
 }
@@ -117,9 +131,17 @@ pub(super) fn inspected_uuid(body: &[u8]) -> Option<String> {
 #[must_use]
 pub fn error_text(body: &[u8]) -> String {
     const LONGEST: usize = 1000;
-    let raw = || String::from_utf8_lossy(&body[..body.len().min(LONGEST)]).trim().to_owned();
-    let Ok(document) = serde_json::from_slice::<Value>(body) else { return raw() };
-    let Some(message) = document.get("error_message") else { return raw() };
+    let raw = || {
+        String::from_utf8_lossy(&body[..body.len().min(LONGEST)])
+            .trim()
+            .to_owned()
+    };
+    let Ok(document) = serde_json::from_slice::<Value>(body) else {
+        return raw();
+    };
+    let Some(message) = document.get("error_message") else {
+        return raw();
+    };
     let nested;
     let message = match message {
         Value::String(inner) => match serde_json::from_str::<Value>(inner) {
@@ -138,7 +160,10 @@ pub fn error_text(body: &[u8]) -> String {
 }
 
 fn text(value: Option<&Value>) -> Option<String> {
-    value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+    value
+        .and_then(Value::as_str)
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
 }
 
 fn truth(value: &Value) -> Option<bool> {
@@ -157,11 +182,19 @@ fn truth(value: &Value) -> Option<bool> {
 /// A list of texts, or one text with commas.
 fn list(value: &Value) -> Option<Vec<String>> {
     match value {
-        Value::Array(items) => {
-            Some(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
-        }
+        Value::Array(items) => Some(
+            items
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
+        ),
         Value::String(text) => Some(
-            text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect(),
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(str::to_owned)
+                .collect(),
         ),
         _ => None,
     }
@@ -175,7 +208,9 @@ mod tests {
 
     fn answer(config: &Value) -> Vec<u8> {
         let node = json!({"uuid": "u", "properties": {}, "instance_info": {}});
-        json!({"node": node, "config": config}).to_string().into_bytes()
+        json!({"node": node, "config": config})
+            .to_string()
+            .into_bytes()
     }
 
     #[test]
@@ -208,7 +243,10 @@ mod tests {
     fn a_timeout_beside_the_node_counts_when_there_is_no_config() {
         let node = json!({"uuid": "u", "properties": {}, "instance_info": {}});
         let old = json!({"node": node, "heartbeat_timeout": 42}).to_string();
-        assert_eq!(found(old.as_bytes()).unwrap().heartbeat_timeout, Duration::from_secs(42));
+        assert_eq!(
+            found(old.as_bytes()).unwrap().heartbeat_timeout,
+            Duration::from_secs(42)
+        );
     }
 
     #[test]
@@ -217,10 +255,19 @@ mod tests {
             (b"<html>".to_vec(), "is not JSON"),
             (b"[]".to_vec(), "`node`"),
             (br#"{"node": {}}"#.to_vec(), "`node.uuid`"),
-            (br#"{"node": {"uuid": "u", "properties": {}}}"#.to_vec(), "`node.instance_info`"),
+            (
+                br#"{"node": {"uuid": "u", "properties": {}}}"#.to_vec(),
+                "`node.instance_info`",
+            ),
             (answer(&json!({})), "`heartbeat_timeout`"),
-            (answer(&json!({"heartbeat_timeout": "soon"})), "`heartbeat_timeout`"),
-            (answer(&json!({"heartbeat_timeout": -5})), "`heartbeat_timeout`"),
+            (
+                answer(&json!({"heartbeat_timeout": "soon"})),
+                "`heartbeat_timeout`",
+            ),
+            (
+                answer(&json!({"heartbeat_timeout": -5})),
+                "`heartbeat_timeout`",
+            ),
         ];
         for (body, named) in cases {
             let reason = found(&body).unwrap_err();
@@ -233,8 +280,14 @@ mod tests {
         let doubly = json!({"error_message": json!({"faultstring": "locked"}).to_string()});
         let cases = [
             (doubly.to_string(), "locked"),
-            (json!({"error_message": {"faultstring": "gone"}}).to_string(), "gone"),
-            (json!({"error_message": {"title": "Not Acceptable"}}).to_string(), "Not Acceptable"),
+            (
+                json!({"error_message": {"faultstring": "gone"}}).to_string(),
+                "gone",
+            ),
+            (
+                json!({"error_message": {"title": "Not Acceptable"}}).to_string(),
+                "Not Acceptable",
+            ),
             (json!({"error_message": "plain"}).to_string(), "plain"),
             ("<html>proxy</html>".to_owned(), "<html>proxy</html>"),
         ];
@@ -246,7 +299,10 @@ mod tests {
     #[test]
     fn both_forms_of_an_inspection_answer_tell_the_uuid() {
         assert_eq!(inspected_uuid(br#"{"uuid": "a"}"#).as_deref(), Some("a"));
-        assert_eq!(inspected_uuid(br#"{"node": {"uuid": "b"}}"#).as_deref(), Some("b"));
+        assert_eq!(
+            inspected_uuid(br#"{"node": {"uuid": "b"}}"#).as_deref(),
+            Some("b")
+        );
         assert_eq!(inspected_uuid(b""), None);
     }
 }

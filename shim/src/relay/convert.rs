@@ -23,17 +23,25 @@ pub(super) fn lookup_response(answer: LookupAnswer) -> v1::LookupResponse {
             } else {
                 v1::LookupRefusal::Unspecified
             };
-            Outcome::Retry(v1::LookupRetry { refusal: refusal.into(), reason })
+            Outcome::Retry(v1::LookupRetry {
+                refusal: refusal.into(),
+                reason,
+            })
         }
     };
-    v1::LookupResponse { outcome: Some(outcome) }
+    v1::LookupResponse {
+        outcome: Some(outcome),
+    }
 }
 
 fn session(found: &Found) -> Result<v1::Session, String> {
     let document = |map, name| to_struct(map, name).map_err(|error| error.to_string());
     let config = found.config.clone();
     let containers = config.agent_containers;
-    let containers = containers.as_ref().map(|map| document(map, "agent_containers")).transpose()?;
+    let containers = containers
+        .as_ref()
+        .map(|map| document(map, "agent_containers"))
+        .transpose()?;
     let timeout = prost_types::Duration::try_from(found.heartbeat_timeout)
         .map_err(|_| "heartbeat_timeout is too large".to_owned())?;
     Ok(v1::Session {
@@ -64,7 +72,12 @@ pub(super) fn heartbeat_response(sequence: u64, answer: BeatAnswer) -> v1::Heart
         BeatAnswer::Refused { status, reason } => (Refused, i32::from(status), reason),
         BeatAnswer::Unreachable(reason) => (Unreachable, 0, reason),
     };
-    v1::HeartbeatResponse { sequence, verdict: verdict.into(), status, reason }
+    v1::HeartbeatResponse {
+        sequence,
+        verdict: verdict.into(),
+        status,
+        reason,
+    }
 }
 
 /// What became of an inspection report.
@@ -76,5 +89,9 @@ pub(super) fn inspection_response(answer: InspectionAnswer) -> v1::SubmitInspect
         InspectionAnswer::Retry(reason) => (Retry, String::new(), reason),
         InspectionAnswer::Disabled => (Disabled, String::new(), String::new()),
     };
-    v1::SubmitInspectionResponse { verdict: verdict.into(), node_uuid, reason }
+    v1::SubmitInspectionResponse {
+        verdict: verdict.into(),
+        node_uuid,
+        reason,
+    }
 }

@@ -59,7 +59,12 @@ pub struct Server {
 pub async fn bind(relay: Relay, config: &Config) -> Result<Server, RelayError> {
     let tls = server_tls(config)?;
     let (bound, listen) = listen::bind(&config.conductor_listen).await?;
-    Ok(Server { relay, bound, listen, tls })
+    Ok(Server {
+        relay,
+        bound,
+        listen,
+        tls,
+    })
 }
 
 impl Server {

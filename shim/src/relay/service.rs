@@ -41,12 +41,18 @@ impl Relay {
         mut messages: Streaming<v1::HeartbeatRequest>,
         answers: mpsc::Sender<Result<v1::HeartbeatResponse, Status>>,
     ) -> Result<(), Status> {
-        let hello = match messages.message().await?.and_then(|request| request.message) {
+        let hello = match messages
+            .message()
+            .await?
+            .and_then(|request| request.message)
+        {
             Some(Message::Hello(hello)) => hello,
             _ => return Err(Status::failed_precondition("a session begins with a Hello")),
         };
         if hello.node_uuid.is_empty() {
-            return Err(Status::invalid_argument("Hello.node_uuid is empty: look up the node first"));
+            return Err(Status::invalid_argument(
+                "Hello.node_uuid is empty: look up the node first",
+            ));
         }
         let advertised = self.doorway.open(&guest(&hello)).await.map_err(closed)?;
         info!(node = %hello.node_uuid, url = %advertised.callback_url, "heartbeat session");
@@ -71,7 +77,11 @@ impl Relay {
                 Some(Message::Hello(_)) => {
                     return Err(Status::failed_precondition("a session has one Hello"));
                 }
-                None => return Err(Status::invalid_argument("HeartbeatRequest.message is empty")),
+                None => {
+                    return Err(Status::invalid_argument(
+                        "HeartbeatRequest.message is empty",
+                    ));
+                }
             }
         }
         Ok(())

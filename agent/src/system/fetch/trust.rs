@@ -93,10 +93,7 @@ pub fn crypto(suites: &[String], only_1_3: bool) -> Result<CryptoProvider, Inval
     if !suites.is_empty() {
         provider.cipher_suites.retain(|suite| {
             // OpenSSL's list rules TLS 1.2 only; TLS 1.3 has no weak suites.
-            suite.tls13().is_some()
-                || suites
-                    .iter()
-                    .any(|name| is_named(suite.suite(), name))
+            suite.tls13().is_some() || suites.iter().any(|name| is_named(suite.suite(), name))
         });
         if !only_1_3
             && provider
