@@ -6,20 +6,30 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
+use rand::rngs::StdRng;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::commands::{Engine, NodeMemory, Verbs, Workplace};
-use crate::config::{self, Config, Loaded, Program};
+use crate::conductor::backoff::Backoff;
+use crate::conductor::heartbeat::{self, Control, Schedule};
+use crate::conductor::lookup::{LookupError, Lookups};
+use crate::conductor::token::Memory;
+use crate::conductor::{Conductor, Farewell, Question, call_deadline, inspection};
+use crate::config::{self, Config, Endpoint, Loaded, Program};
 use crate::hardware::Registry;
 use crate::system::System;
-use crate::{logs, rpc};
+use crate::{inspect, logs, machine, rpc};
 
 /// What `kill` without a name sends; the status that shells and supervisors expect for it.
 const TERMINATED: u8 = 143;
+/// How long the network may take to show an interface, and how often it is looked at.
+const NETWORK_PATIENCE: Duration = Duration::from_secs(60);
+const NETWORK_PERIOD: Duration = Duration::from_secs(1);
 /// Left behind by a rescue: the machine belongs to its owner now.
 const RESCUED: &str = "/etc/.rescued";
 
@@ -104,9 +114,7 @@ async fn serve(
             info!("there is no conductor to report to: commands are awaited");
             return std::future::pending().await;
         }
-        Err(anyhow::anyhow!(
-            "the client of ConductorService is not wired yet"
-        ))
+        speak(&engine, &config, &system, &registry).await
     };
     tokio::select! {
         ended = &mut serving => {
@@ -120,5 +128,104 @@ async fn serve(
 /// Whether anybody is there to look the node up or to take an inspection: an orchestrator at
 /// an address of its own, or a shim that was told where Ironic is.
 fn has_conductor(config: &Config) -> bool {
-    config.conductor != Config::default().conductor || !config.api_url.is_empty()
+    config.conductor != Config::default().conductor
+        || wants_lookup(config)
+        || inspection::is_wanted(config)
+}
+
+/// Inspection alone needs no lookup: Ironic then sends no `ipa-api-url`.
+fn wants_lookup(config: &Config) -> bool {
+    !matches!(config.conductor, Endpoint::Unix(_))
+        || !config.api_url.is_empty()
+        || config.mdns.use_mdns
+}
+
+/// Inspection, lookup, heartbeats. Ends only when it cannot go on.
+async fn speak(
+    engine: &Engine,
+    config: &config::Shared,
+    system: &System,
+    registry: &Registry,
+) -> anyhow::Result<ExitCode> {
+    let told = config.current();
+    let conductor: Arc<dyn Conductor> =
+        Arc::new(rpc::conductor_client::ConductorClient::new(&told)?);
+    // Each process has its own randomness: a fleet that is powered on together must part.
+    let mut jitter: StdRng = rand::make_rng();
+    let mut question = Question {
+        addresses: await_interfaces(system).await,
+        node_uuid: None,
+    };
+
+    if inspection::is_wanted(&told) {
+        let report = inspect::collect(system, &told, registry).await;
+        question.node_uuid = inspection::submit(conductor.as_ref(), &report.data)
+            .await
+            .context("the inspection report could not be delivered")?;
+    }
+    if !wants_lookup(&told) {
+        info!("no Ironic to look the node up at: commands are awaited");
+        return std::future::pending().await;
+    }
+
+    let memory = Memory::new(&told.state_dir, &system.root);
+    let lookups = Lookups::new(Arc::clone(&conductor), config.clone(), memory);
+    let session = match lookups.run(&question, &mut jitter).await {
+        Ok(session) => session,
+        Err(taken @ LookupError::TokenTaken { .. }) => {
+            // Ironic is waiting for the other agent: no commands, no heartbeats, and a
+            // network that whoever looks after the machine can use.
+            error!(error = %taken, "the agent idles");
+            return std::future::pending().await;
+        }
+        Err(error) => return Err(error.into()),
+    };
+    engine.place().node.remember(session.node().clone());
+
+    let control = Control::default();
+    let finished = engine.finished();
+    let forcing = async {
+        loop {
+            finished.notified().await;
+            control.force();
+        }
+    };
+    let told = config.current();
+    let hello = session.hello(config);
+    let schedule = Schedule::new(session.timeout(), rand::make_rng::<StdRng>());
+    let backoff = Backoff::new(jitter);
+    let beating = heartbeat::run(
+        conductor.as_ref(),
+        &hello,
+        call_deadline(&told),
+        schedule,
+        backoff,
+        &control,
+    );
+    tokio::select! {
+        () = beating => {}
+        () = forcing => {}
+    }
+    control.stop(Farewell::Stopped);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The MAC addresses of the machine, once it has any. A machine that shows none in time is
+/// looked up without: Ironic may know its UUID from the inspection.
+async fn await_interfaces(system: &System) -> Vec<String> {
+    let deadline = tokio::time::Instant::now() + NETWORK_PATIENCE;
+    loop {
+        let found: Vec<String> = machine::net::probe(system)
+            .into_iter()
+            .map(|interface| interface.mac_address)
+            .collect();
+        if !found.is_empty() {
+            return found;
+        }
+        if tokio::time::Instant::now() >= deadline {
+            warn!("no network interface has a MAC address");
+            return found;
+        }
+        tokio::time::sleep(NETWORK_PERIOD).await;
+    }
 }

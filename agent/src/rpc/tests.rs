@@ -812,6 +812,6 @@ async fn half_a_certificate_is_refused_by_name() {
             ),
         ),
     ] {
-        assert_eq!(tls(&config).unwrap_err().to_string(), text);
+        assert_eq!(server_tls(&config).unwrap_err().to_string(), text);
     }
 }
