@@ -738,6 +738,49 @@ mod tests {
         assert_eq!(opened, 4);
     }
 
+    /// Sessions that are lost at any time, over many seeds: every gap between two beats is
+    /// one that the schedule allows, so opening a session again never sends one early.
+    #[tokio::test(start_paused = true)]
+    async fn losing_sessions_never_changes_when_beats_go() {
+        for seed in 0..2000 {
+            let conductor = FakeConductor::accepting();
+            let mut world = SmallRng::seed_from_u64(seed);
+            let control = Control::default();
+            let schedule = Schedule::new(timeout(60.0), SmallRng::seed_from_u64(!seed));
+            let mut expected = schedule.clone();
+            let backoff = Backoff::new(SmallRng::seed_from_u64(seed + 1));
+            let hello = Hello {
+                node_uuid: "U".into(),
+                agent_token: None,
+                overrides: Default::default(),
+            };
+            let deadline = Duration::from_secs(60);
+            let world = async {
+                for _ in 0..20 {
+                    tokio::time::sleep(seconds(world.random_range(0.0..20.0))).await;
+                    conductor.drop_session();
+                }
+                control.stop(Farewell::Stopped);
+            };
+            tokio::join!(
+                run(&conductor, &hello, deadline, schedule, backoff, &control),
+                world
+            );
+            let beats = beats(&conductor);
+            assert!(beats.len() > 1, "seed {seed}");
+            for beat in beats {
+                let due = expected.due().as_secs_f64();
+                // The clock of these tests ticks in milliseconds.
+                assert!(
+                    (due..due + 0.002).contains(&beat),
+                    "seed {seed}: {beat}, due {due}"
+                );
+                expected.begin();
+                expected.finish(seconds(beat), true);
+            }
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_lost_session_keeps_a_pending_force() {
         let conductor = FakeConductor::accepting();

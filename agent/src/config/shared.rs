@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::{Map, Value};
 
+use super::options::Opt;
 use super::{Config, ContainerRunner, Secret, TlsVersion};
 
 /// A handle to the configuration in force. Cheap to clone; all clones see a change.
@@ -68,6 +69,24 @@ impl Shared {
         self.change(|config| config.agent_token = Some(token));
     }
 
+    /// Applies what a service said about itself when it was found by multicast DNS: texts
+    /// `ipa_<option>`, of which `[mdns] allowed_overrides` names those that may be changed.
+    pub fn apply_discovered<'a>(
+        &self,
+        texts: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Vec<Ignored> {
+        let mut ignored = Vec::new();
+        self.change(|config| {
+            for (key, value) in texts {
+                if let Err(reason) = discovered(config, key, value) {
+                    let key = key.to_owned();
+                    ignored.push(Ignored { key, reason });
+                }
+            }
+        });
+        ignored
+    }
+
     fn change(&self, edit: impl FnOnce(&mut Config)) {
         let mut slot = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut config = Config::clone(&slot);
@@ -111,6 +130,17 @@ impl SessionOverrides {
             }
         }
     }
+}
+
+fn discovered(config: &mut Config, key: &str, value: &str) -> Result<(), &'static str> {
+    let name = key.strip_prefix("ipa_").ok_or("no option of the agent")?;
+    let allowed = &config.mdns.allowed_overrides;
+    if !allowed.iter().any(|option| option == name) {
+        return Err("not in [mdns] allowed_overrides");
+    }
+    let option = Opt::in_file("", name).ok_or("no such option")?;
+    let set = (option.slot.set)(config, value.trim());
+    set.then_some(()).ok_or(option.slot.expected)
 }
 
 fn container(config: &mut Config, key: &str, value: &Value) -> Result<(), &'static str> {
@@ -249,5 +279,24 @@ mod tests {
         });
         assert_eq!(ignored.len(), 1);
         assert_eq!(shared.current().tls_min_version, TlsVersion::V1_2);
+    }
+
+    #[test]
+    fn a_discovered_service_changes_only_what_it_may() {
+        let shared = Shared::default();
+        let ignored = shared.apply_discovered([
+            ("ipa_ntp_server", "10.0.0.1"),
+            ("ipa_inspection_callback_url", "ftp://x"),
+            ("ipa_insecure", "true"),
+            ("path", "/v1"),
+        ]);
+        let keys: Vec<_> = ignored.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(
+            keys,
+            ["ipa_inspection_callback_url", "ipa_insecure", "path"]
+        );
+        let config = shared.current();
+        assert_eq!(config.ntp_server.as_deref(), Some("10.0.0.1"));
+        assert!(!config.insecure && config.inspection_callback_url.is_empty());
     }
 }
