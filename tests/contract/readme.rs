@@ -1,0 +1,38 @@
+//! The README's status table tells the truth.
+
+use std::collections::BTreeMap;
+
+use ironic_agent::commands::{NOT_BUILT, Verb};
+
+#[test]
+fn the_status_table_names_every_command_and_its_state() {
+    let readme = include_str!("../../README.md");
+    let mut states = BTreeMap::new();
+    for line in readme.lines().filter(|line| line.starts_with("| `")) {
+        let (names, state) = line.trim_matches('|').split_once('|').unwrap();
+        for name in names.split(',') {
+            states.insert(
+                name.trim().trim_matches('`').to_owned(),
+                state.trim().to_owned(),
+            );
+        }
+    }
+    for verb in Verb::ALL {
+        let state = states
+            .get(verb.name())
+            .unwrap_or_else(|| panic!("{} is missing", verb.name()));
+        let built = !NOT_BUILT.contains(&verb);
+        assert_eq!(
+            state.starts_with("works"),
+            built,
+            "{}: {state}",
+            verb.name()
+        );
+        assert_eq!(state == "not built", !built, "{}: {state}", verb.name());
+    }
+    assert_eq!(
+        states.len(),
+        Verb::ALL.len(),
+        "the table names something that does not exist"
+    );
+}
