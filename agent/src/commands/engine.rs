@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::order::{Fingerprint, Order};
 use super::plan::Plan;
 use super::queue::{Answer, Cancelled, End, Queue, Refusal, Submission, Turn};
-use super::record::{CommandId, Record};
+use super::record::{CommandId, Outcome, Record};
 use super::runner::{self, Job, Perform, Report};
 use super::store::Store;
 use super::verb::{Misuse, NOT_BUILT, Verb};
@@ -32,6 +32,7 @@ pub struct Engine {
     place: Workplace,
     running: watch::Receiver<Option<Running>>,
     finished: Arc<Notify>,
+    ending: watch::Receiver<Option<Ending>>,
     started_at: SystemTime,
 }
 
@@ -51,6 +52,15 @@ pub struct Status {
     pub running: Option<Arc<Record>>,
     /// The node that this machine is; empty before a lookup.
     pub node_uuid: String,
+}
+
+/// How the agent's service ends by command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The machine was handed over to a rescuer.
+    Rescued,
+    /// The machine has to leave the network.
+    LockedDown,
 }
 
 /// A command being followed.
@@ -105,12 +115,14 @@ impl Engine {
         let (messages, inbox) = mpsc::channel(MESSAGES);
         let (reports, outcomes) = mpsc::channel(MESSAGES);
         let (publish, running) = watch::channel(None);
+        let (announce, ending) = watch::channel(None);
         let finished = Arc::new(Notify::new());
         let engine = Self {
             messages: messages.clone(),
             place: place.clone(),
             running,
             finished: Arc::clone(&finished),
+            ending,
             started_at: now,
         };
         let work = Work {
@@ -125,6 +137,7 @@ impl Engine {
             running: publish,
             live: None,
             finished,
+            ending: announce,
             deadlines: HashMap::new(),
             tasks: JoinSet::new(),
         };
@@ -236,6 +249,13 @@ impl Engine {
         Arc::clone(&self.finished)
     }
 
+    /// Changes when a command ended the agent's service. The answer to that command may
+    /// still be on its way to the caller.
+    #[must_use]
+    pub fn ending(&self) -> watch::Receiver<Option<Ending>> {
+        self.ending.clone()
+    }
+
     /// What the verbs work with.
     #[must_use]
     pub fn place(&self) -> &Workplace {
@@ -300,6 +320,7 @@ pub struct Work {
     running: watch::Sender<Option<Running>>,
     live: Option<Live>,
     finished: Arc<Notify>,
+    ending: watch::Sender<Option<Ending>>,
     deadlines: HashMap<CommandId, AbortHandle>,
     tasks: JoinSet<()>,
 }
@@ -471,8 +492,12 @@ impl Work {
                     failure = failure_of(&end).map(tracing::field::display),
                     "milestone"
                 );
+                let ending = ending(&record, &end);
                 let turn = self.queue.finish(record.id, end, now);
                 self.follow(turn).await;
+                if ending.is_some() {
+                    self.ending.send_replace(ending);
+                }
                 if record.background {
                     self.finished.notify_one();
                 }
@@ -563,6 +588,15 @@ impl Work {
             store
         });
         self.store = written.await.ok();
+    }
+}
+
+/// What the end of a command means for the agent.
+fn ending(record: &Record, end: &End) -> Option<Ending> {
+    match (Verb::by_name(&record.name)?, end) {
+        (Verb::FinalizeRescue, End::Ran(Outcome::Succeeded(_))) => Some(Ending::Rescued),
+        (Verb::Lockdown, End::Ran(Outcome::Succeeded(_))) => Some(Ending::LockedDown),
+        _ => None,
     }
 }
 

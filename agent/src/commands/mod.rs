@@ -7,15 +7,18 @@
 
 use serde_json::{Map, Value};
 
+use crate::config::Secret;
 use crate::steps::Phase;
 
 pub mod engine;
+pub mod lockdown;
 pub mod log;
 pub mod order;
 pub mod plan;
 pub mod poll;
 pub mod queue;
 pub mod record;
+pub mod rescue;
 pub mod runner;
 pub mod standby;
 pub mod stepping;
@@ -27,7 +30,7 @@ pub mod workplace;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use engine::{Engine, Status, Watching, Work};
+pub use engine::{Ending, Engine, Status, Watching, Work};
 pub use order::Order;
 pub use plan::{Plan, PlannedAction};
 pub use queue::Refusal;
@@ -75,6 +78,15 @@ pub enum Command {
     CollectSystemLogs,
     /// Answers the inventory.
     GetHardwareInfo,
+    /// Hands the machine over to a rescuer.
+    FinalizeRescue {
+        /// The rescuer's password, or its crypt(3) hash.
+        password: Secret,
+        /// Whether it is a hash.
+        hashed: bool,
+    },
+    /// Takes the machine off the network.
+    Lockdown,
     /// Gives a standalone agent what a lookup would have answered.
     SetNodeInfo {
         /// `{"node": ..., "config": ...}`.

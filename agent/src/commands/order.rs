@@ -129,11 +129,16 @@ impl Ink {
                 self.json(ignore_bootloader_failure);
             }
             Command::SetNodeInfo { node_info } => self.object(node_info),
+            Command::FinalizeRescue { password, hashed } => {
+                self.text(Some(password.reveal()));
+                self.json(hashed);
+            }
             Command::RunImage
             | Command::PowerOff
             | Command::Sync
             | Command::GetPartitionUuids
             | Command::CollectSystemLogs
+            | Command::Lockdown
             | Command::GetHardwareInfo => {}
         }
     }

@@ -56,6 +56,10 @@ pub(super) async fn plan(place: &Workplace, command: &Command) -> Result<Plan, F
         Command::Sync => Plan::of("Flush all caches to the disks."),
         Command::GetPartitionUuids => Plan::of("Answer what the last image write left behind."),
         Command::CollectSystemLogs => Plan::of("Gather the machine's logs in an archive."),
+        Command::FinalizeRescue { .. } => {
+            Plan::of("Leave the password for the rescue service and end the agent's service.")
+        }
+        Command::Lockdown => Plan::of("Take the machine off the network until it is restarted."),
         Command::GetHardwareInfo => Plan::of("Read the machine's inventory."),
         Command::SetNodeInfo { .. } => {
             Plan::of("Take over the node and the settings of the document.")

@@ -45,12 +45,7 @@ pub enum Verb {
 
 /// The verbs that the protocol has and this agent has not: they answer like a command that
 /// the Python agent does not know. The status table of the README lists the same names.
-pub const NOT_BUILT: [Verb; 4] = [
-    Verb::ExecuteBootcInstall,
-    Verb::FinalizeRescue,
-    Verb::Lockdown,
-    Verb::StartFlow,
-];
+pub const NOT_BUILT: [Verb; 2] = [Verb::ExecuteBootcInstall, Verb::StartFlow];
 
 impl Verb {
     /// Every verb of the protocol.
@@ -240,6 +235,8 @@ impl Command {
             Self::GetPartitionUuids => Verb::GetPartitionUuids,
             Self::InstallBootloader(_) => Verb::InstallBootloader,
             Self::CollectSystemLogs => Verb::CollectSystemLogs,
+            Self::FinalizeRescue { .. } => Verb::FinalizeRescue,
+            Self::Lockdown => Verb::Lockdown,
             Self::GetHardwareInfo => Verb::GetHardwareInfo,
             Self::SetNodeInfo { .. } => Verb::SetNodeInfo,
         }

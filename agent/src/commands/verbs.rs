@@ -1,7 +1,9 @@
 //! The agent's own verbs: from an order to the function that carries it out.
 
+use serde_json::Value;
+
 use super::runner::{Perform, Work};
-use super::{Command, Workplace, log, poll, standby, stepping};
+use super::{Command, Workplace, log, poll, rescue, standby, stepping};
 use crate::task::Task;
 
 /// Carries out the commands that this agent has.
@@ -28,6 +30,11 @@ impl Perform for Verbs {
                     standby::install_bootloader(place, task, &arguments).await
                 }
                 Command::CollectSystemLogs => log::collect_system_logs(place).await,
+                Command::FinalizeRescue { password, hashed } => {
+                    rescue::finalize_rescue(place, task, &password, hashed).await
+                }
+                // Its end is its effect: the engine announces it.
+                Command::Lockdown => Ok(Value::Null),
                 Command::GetHardwareInfo => poll::get_hardware_info(place).await,
                 Command::SetNodeInfo { node_info } => poll::set_node_info(place, &node_info),
             }

@@ -383,8 +383,6 @@ async fn verbs_of_later_are_unimplemented() {
     let mut client = agent.client().await;
     let verbs = [
         Verb::ExecuteBootcInstall(v1::ExecuteBootcInstallCommand::default()),
-        Verb::FinalizeRescue(v1::FinalizeRescueCommand::default()),
-        Verb::Lockdown(v1::LockdownCommand {}),
         Verb::StartFlow(v1::StartFlowCommand::default()),
     ];
     assert_eq!(verbs.len(), crate::commands::NOT_BUILT.len());

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
-use crate::commands::record::{Outcome, State};
+use crate::commands::record::State;
 use crate::commands::testing::{Script, background, id, immediate, place};
 use crate::config::Config;
 use crate::failure::FailureKind;
@@ -234,6 +234,32 @@ async fn verbs_without_behaviour_are_unknown_commands() {
         engine.execute(order).await,
         Err(Refusal::Busy { .. })
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_service_is_announced_after_the_answer() {
+    let rescue = |password: &str| {
+        Order::new(Command::FinalizeRescue {
+            password: crate::config::Secret::new(password),
+            hashed: true,
+        })
+    };
+    for (order, expected) in [
+        (rescue("$5$x"), Ending::Rescued),
+        (Order::new(Command::Lockdown), Ending::LockedDown),
+    ] {
+        let (engine, _state) = engine();
+        let mut ending = engine.ending();
+        run(&engine, immediate(json!({}))).await;
+        run(&engine, background(json!({}))).await;
+        assert_eq!(*ending.borrow(), None);
+        let record = engine.execute(order).await.unwrap();
+        assert_eq!(*answer(&record), Value::Null);
+        ending.changed().await.unwrap();
+        assert_eq!(*ending.borrow(), Some(expected));
+    }
+    assert_ne!(rescue("a").fingerprint(), rescue("b").fingerprint());
+    assert!(!format!("{:?}", rescue("hunter2")).contains("hunter2"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::document::{InvalidDocument, object, value};
 use crate::commands::{Command, CommandId, ExecuteStep, InstallBootloader, Object, Order, Verb};
+use crate::config::Secret;
 use crate::steps::Phase;
 
 /// What a [`v1::ExecuteCommandRequest`] may have wrong.
@@ -117,8 +118,11 @@ fn verb(message: Message) -> Result<(Verb, Arguments), InvalidCommand> {
             },
         )),
         Message::CollectSystemLogs(_) => simple(Command::CollectSystemLogs),
-        Message::FinalizeRescue(_) => not_built(Verb::FinalizeRescue),
-        Message::Lockdown(_) => not_built(Verb::Lockdown),
+        Message::FinalizeRescue(message) => simple(Command::FinalizeRescue {
+            password: Secret::new(message.rescue_password),
+            hashed: message.hashed,
+        }),
+        Message::Lockdown(_) => simple(Command::Lockdown),
         Message::GetHardwareInfo(_) => simple(Command::GetHardwareInfo),
         Message::SetNodeInfo(message) => simple(Command::SetNodeInfo {
             node_info: optional_object(message.node_info, "node_info")?.unwrap_or_default(),

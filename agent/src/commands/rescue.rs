@@ -1,0 +1,202 @@
+//! Extension `rescue`: the machine is handed over to a person.
+//!
+//! A service of the ramdisk reads the password file and lets the rescuer in. The marker says
+//! to later starts of the agent that the machine is no longer its own.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rand::RngExt;
+use serde_json::Value;
+
+use super::Workplace;
+use crate::config::Secret;
+use crate::failure::{Failure, FailureKind};
+use crate::system::System;
+use crate::task::Task;
+
+mod crypt;
+
+const PASSWORD_FILE: &str = "/etc/ipa-rescue-config/ipa-rescue-password";
+const MARKER: &str = "/etc/.rescued";
+
+/// Whether the machine was handed over: the agent then neither serves nor sends heartbeats.
+#[must_use]
+pub fn was_rescued(system: &System) -> bool {
+    system.root.exists(MARKER)
+}
+
+/// Leaves the password for the ramdisk's rescue service and marks the machine. Answers null;
+/// the engine then announces [`Ending::Rescued`](super::Ending::Rescued).
+///
+/// # Errors
+/// The password is absurdly long or cannot be written: the agent goes on serving.
+pub async fn finalize_rescue(
+    place: &Workplace,
+    task: &Task,
+    password: &Secret,
+    hashed: bool,
+) -> Result<Value, Failure> {
+    if place.system.simulation.is_some() {
+        task.warn("a simulation has no users, so no password was set");
+        return Ok(Value::Null);
+    }
+    // The scheme hashes as often as the password is long.
+    const LONGEST_PASSWORD: usize = 1024;
+    if password.reveal().len() > LONGEST_PASSWORD {
+        return Err(Failure::new(
+            FailureKind::InvalidCommandParams,
+            format!("'rescue_password' is longer than {LONGEST_PASSWORD} bytes."),
+        ));
+    }
+    let system = place.system.clone();
+    let task = task.clone();
+    let password = password.clone();
+    let written = tokio::task::spawn_blocking(move || hand_over(&system, &task, &password, hashed));
+    match written.await {
+        Ok(Ok(())) => Ok(Value::Null),
+        Ok(Err(error)) => Err(failed(&error.to_string())),
+        Err(error) => Err(failed(&error.to_string())),
+    }
+}
+
+fn hand_over(system: &System, task: &Task, password: &Secret, hashed: bool) -> io::Result<()> {
+    let secret = if hashed {
+        password.reveal().to_owned()
+    } else {
+        crypt::sha256_crypt(password.reveal(), &salt())
+    };
+    // The directory belongs to the rescue service: without it nobody would read the file.
+    write(&system.root.path(PASSWORD_FILE), secret.as_bytes())?;
+    if let Err(error) = write(&system.root.path(MARKER), b"") {
+        task.warn(format!(
+            "{MARKER} was not written, so a restart of the agent would serve again: {error}"
+        ));
+    }
+    Ok(())
+}
+
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(content)?;
+    file.sync_data()
+}
+
+fn salt() -> String {
+    const LENGTH: usize = 16;
+    let mut random = rand::rng();
+    (0..LENGTH)
+        .map(|_| char::from(crypt::ALPHABET[random.random_range(0..crypt::ALPHABET.len())]))
+        .collect()
+}
+
+fn failed(reason: &str) -> Failure {
+    Failure::execution(format!(
+        "Rescue Operation failed when writing the hashed rescue password to the password file. \
+         Error {reason}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::commands::testing;
+    use crate::config::Config;
+    use crate::system::Root;
+
+    /// A machine with a rescue service, whose `/etc` is in the directory.
+    fn machine(directory: &tempfile::TempDir) -> Workplace {
+        fs::create_dir_all(directory.path().join("etc/ipa-rescue-config")).unwrap();
+        let mut place = testing::place(Config::default());
+        place.system.root = Root::new(directory.path());
+        place.system.simulation = None;
+        place
+    }
+
+    async fn rescue(place: &Workplace, password: &str, hashed: bool) -> Result<Value, Failure> {
+        finalize_rescue(place, &Task::detached(), &Secret::new(password), hashed).await
+    }
+
+    #[tokio::test]
+    async fn a_hash_is_left_as_it_came() {
+        for hash in ["$1$salt$x", "$2a$10$x", "$5$salt$x", "$6$salt$x"] {
+            let directory = tempfile::tempdir().unwrap();
+            let place = machine(&directory);
+            assert!(!was_rescued(&place.system));
+            assert_eq!(rescue(&place, hash, true).await, Ok(Value::Null));
+            let file = directory
+                .path()
+                .join("etc/ipa-rescue-config/ipa-rescue-password");
+            assert_eq!(fs::read_to_string(&file).unwrap(), hash);
+            assert_eq!(
+                fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
+            assert!(was_rescued(&place.system));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_password_is_hashed_with_a_salt_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = machine(&directory);
+        let file = directory
+            .path()
+            .join("etc/ipa-rescue-config/ipa-rescue-password");
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            rescue(&place, "hunter2", false).await.unwrap();
+            let text = fs::read_to_string(&file).unwrap();
+            let parts: Vec<&str> = text.split('$').collect();
+            assert_eq!((parts[0], parts[1], parts[2].len()), ("", "5", 16));
+            assert_eq!(crypt::sha256_crypt("hunter2", parts[2]), text);
+            seen.push(text);
+        }
+        assert_ne!(seen[0], seen[1]);
+    }
+
+    #[tokio::test]
+    async fn without_a_rescue_service_the_machine_is_not_handed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = machine(&directory);
+        fs::remove_dir(directory.path().join("etc/ipa-rescue-config")).unwrap();
+        let failure = rescue(&place, "$5$x", true).await.unwrap_err();
+        assert!(
+            failure.details.starts_with(
+                "Rescue Operation failed when writing the hashed rescue password to the \
+                 password file. Error "
+            ),
+            "{failure}"
+        );
+        assert!(!was_rescued(&place.system));
+    }
+
+    #[tokio::test]
+    async fn an_absurd_password_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = machine(&directory);
+        let failure = rescue(&place, &"x".repeat(1025), false).await.unwrap_err();
+        assert!(failure.kind.is_refusal());
+        assert!(!was_rescued(&place.system));
+    }
+
+    #[tokio::test]
+    async fn a_simulation_hands_nothing_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut place = machine(&directory);
+        let simulated = System::simulated(directory.path());
+        place.system.simulation = simulated.simulation;
+        assert_eq!(rescue(&place, "$5$x", true).await, Ok(Value::Null));
+        assert!(!was_rescued(&place.system));
+    }
+}
