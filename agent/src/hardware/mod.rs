@@ -11,6 +11,7 @@ use std::fmt;
 
 use crate::system::System;
 
+mod eligible;
 pub mod generic;
 pub mod registry;
 pub mod step;
@@ -18,8 +19,8 @@ pub mod wait;
 
 pub use registry::Registry;
 pub use step::{
-    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Step, StepContext,
-    StepError, StepFuture,
+    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Program, Step, StepContext,
+    StepError,
 };
 pub use wait::wait_for_disks;
 

@@ -225,9 +225,6 @@ impl From<io::Error> for StepError {
     }
 }
 
-/// A step at work.
-pub type StepFuture<'a> = BoxFuture<'a, Result<Value, StepError>>;
-
 /// One thing that a hardware manager can do to the machine.
 pub trait Step: fmt::Debug + Send + Sync {
     /// How it is known and what it takes.
@@ -237,11 +234,16 @@ pub trait Step: fmt::Debug + Send + Sync {
     fn offer(&self, phase: Phase, config: &Config) -> Option<Offer>;
 
     /// What it would do, found out without changing anything. The arguments are checked.
-    ///
-    /// # Errors
-    /// What would keep it from starting.
-    fn plan(&self, ctx: &StepContext<'_>, arguments: &Object) -> Result<Vec<Action>, StepError>;
+    fn plan<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>>;
 
     /// Does it. The arguments are checked.
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> StepFuture<'a>;
+    fn run<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Value, StepError>>;
 }

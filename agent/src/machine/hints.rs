@@ -16,11 +16,36 @@ use expression::{Expression, SizeExpression};
 const SMALLEST: u64 = 4 << 30;
 
 /// The disk to deploy to, by the node's root device hints or, without any, the smallest that
-/// has 4 GiB. In a simulation, where files are the disks, any size will do.
+/// has 4 GiB. In a simulation, where files are the disks, any size will do. Logs why each
+/// other disk is not taken.
 ///
 /// # Errors
 /// `DeviceNotFound`, with the reason for each disk.
 pub fn root_device(devices: &[BlockDevice], node: &Node) -> Result<BlockDevice, Failure> {
+    let mut rejected = Vec::new();
+    let chosen = choose(devices, node, &mut rejected);
+    for Rejected { disk, reason } in &rejected {
+        tracing::info!(%disk, %reason, "not the root disk");
+    }
+    if let Ok(device) = &chosen {
+        tracing::info!(disk = %device.name, size = device.size, "the root disk");
+    }
+    chosen
+}
+
+/// Like [`root_device`], without a word in the log: for looking again and again.
+///
+/// # Errors
+/// As [`root_device`].
+pub fn root_device_quietly(devices: &[BlockDevice], node: &Node) -> Result<BlockDevice, Failure> {
+    choose(devices, node, &mut Vec::new())
+}
+
+fn choose(
+    devices: &[BlockDevice],
+    node: &Node,
+    rejected: &mut Vec<Rejected>,
+) -> Result<BlockDevice, Failure> {
     let not_found = |details| Failure::new(FailureKind::DeviceNotFound, details);
     let (candidates, skipped) = split_skipped(devices, node).map_err(|error| {
         not_found(format!(
@@ -28,9 +53,15 @@ pub fn root_device(devices: &[BlockDevice], node: &Node) -> Result<BlockDevice, 
              Error: {error}"
         ))
     })?;
-    let mut rejected: Vec<Rejected> = skipped;
-    let chosen = match node.root_hints() {
-        None => smallest_of(&candidates, &mut rejected),
+    rejected.extend(skipped);
+    let (chosen, sentence) = match node.root_hints() {
+        None => (
+            smallest_of(&candidates, rejected),
+            format!(
+                "No suitable device was found for deployment - root device hints were not \
+                 provided and all found block devices are smaller than {SMALLEST}B."
+            ),
+        ),
         Some(hints) => {
             let parsed = Hints::parse(hints).map_err(|error| {
                 not_found(format!(
@@ -38,26 +69,15 @@ pub fn root_device(devices: &[BlockDevice], node: &Node) -> Result<BlockDevice, 
                      they failed to validate. Error: {error}"
                 ))
             })?;
-            first_match(&candidates, &parsed, &mut rejected)
+            (
+                first_match(&candidates, &parsed, rejected),
+                format!("No suitable device was found for deployment using these hints {hints}."),
+            )
         }
     };
-    for Rejected { disk, reason } in &rejected {
-        tracing::info!(%disk, %reason, "not the root disk");
-    }
-    if let Some(device) = chosen {
-        tracing::info!(disk = %device.name, size = device.size, "the root disk");
-        return Ok(device.clone());
-    }
-    let sentence = match node.root_hints() {
-        None => format!(
-            "No suitable device was found for deployment - root device hints were not \
-             provided and all found block devices are smaller than {SMALLEST}B."
-        ),
-        Some(hints) => {
-            format!("No suitable device was found for deployment using these hints {hints}.")
-        }
-    };
-    Err(not_found(format!("{sentence} {}", listing(&rejected))))
+    chosen
+        .cloned()
+        .ok_or_else(|| not_found(format!("{sentence} {}", listing(rejected))))
 }
 
 /// The disk that is taken when nobody gives hints.

@@ -8,6 +8,7 @@ use crate::system::System;
 pub mod block;
 pub mod bmc;
 pub mod boot;
+pub mod content;
 pub mod cpu;
 pub mod dmi;
 pub mod hints;

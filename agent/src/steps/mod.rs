@@ -1,11 +1,18 @@
 //! Clean, deploy and service steps: one machinery, three phases.
+//!
+//! Ironic asks for the list of a phase's steps, plans with it, and sends the steps back one by
+//! one together with the versions that it planned with.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::failure::Failure;
-use crate::hardware::{Action, Object, Registry, StepContext};
+use crate::failure::{Failure, FailureKind};
+use crate::hardware::{Action, Object, Registry, Step, StepContext, StepError};
 
 pub use crate::hardware::Phase;
+
+mod arguments;
+mod collect;
+mod python;
 
 /// An order to run one step.
 #[derive(Debug, Clone, Copy)]
@@ -26,13 +33,15 @@ pub struct Order<'a> {
 /// # Errors
 /// A manager failed.
 pub async fn list(
-    _phase: Phase,
-    _registry: &Registry,
-    _ctx: StepContext<'_>,
+    phase: Phase,
+    registry: &Registry,
+    ctx: StepContext<'_>,
 ) -> Result<Value, Failure> {
-    Err(Failure::execution(
-        "This part of the agent is not built yet",
-    ))
+    let steps = collect::collect(phase, registry, ctx.config);
+    Ok(json!({
+        format!("{}_steps", phase.word()): steps,
+        "hardware_manager_version": registry.versions(),
+    }))
 }
 
 /// Runs one step and answers `{"clean_result": ..., "clean_step": <as received>}`.
@@ -41,13 +50,31 @@ pub async fn list(
 /// `VersionMismatch`; `CommandExecution` when the step has no name;
 /// `HardwareManagerMethodNotFound`; the step's own class, or the phase's.
 pub async fn execute(
-    _order: Order<'_>,
-    _registry: &Registry,
-    _ctx: StepContext<'_>,
+    order: Order<'_>,
+    registry: &Registry,
+    ctx: StepContext<'_>,
 ) -> Result<Value, Failure> {
-    Err(Failure::execution(
-        "This part of the agent is not built yet",
-    ))
+    let word = order.phase.word();
+    let prepared = prepare(order, registry, ctx)?;
+    for step in &prepared.steps {
+        tracing::info!(step = %prepared.name, phase = word, "step started");
+        match step.run(ctx, &prepared.arguments).await {
+            Ok(result) => {
+                tracing::info!(step = %prepared.name, phase = word, "step finished");
+                return Ok(json!({
+                    format!("{word}_result"): result,
+                    format!("{word}_step"): order.step,
+                }));
+            }
+            Err(StepError::Failure(failure))
+                if failure.kind == FailureKind::IncompatibleHardwareMethod =>
+            {
+                tracing::info!(step = %prepared.name, reason = %failure.details, "not compatible");
+            }
+            Err(error) => return Err(order.failure(&prepared.name, error)),
+        }
+    }
+    Err(not_found(&prepared.name))
 }
 
 /// What [`execute`] would do, found out without changing anything.
@@ -55,11 +82,121 @@ pub async fn execute(
 /// # Errors
 /// What would keep the step from starting.
 pub async fn plan(
-    _order: Order<'_>,
-    _registry: &Registry,
-    _ctx: StepContext<'_>,
+    order: Order<'_>,
+    registry: &Registry,
+    ctx: StepContext<'_>,
 ) -> Result<Vec<Action>, Failure> {
-    Err(Failure::execution(
-        "This part of the agent is not built yet",
-    ))
+    let prepared = prepare(order, registry, ctx)?;
+    let Some(step) = prepared.steps.first() else {
+        return Err(not_found(&prepared.name));
+    };
+    let planned = step.plan(ctx, &prepared.arguments).await;
+    planned.map_err(|error| order.failure(&prepared.name, error))
 }
+
+/// A step that may run.
+struct Prepared<'a> {
+    name: String,
+    /// The step as each manager has it, best manager first; not empty.
+    steps: Vec<&'a dyn Step>,
+    arguments: Object,
+}
+
+/// Everything that is checked before anything is touched.
+fn prepare<'a>(
+    order: Order<'_>,
+    registry: &'a Registry,
+    ctx: StepContext<'_>,
+) -> Result<Prepared<'a>, Failure> {
+    check_versions(registry, order.version)?;
+    let name = order.name()?;
+    let offered = |step: &&'a dyn Step| {
+        step.description().name == name && step.offer(order.phase, ctx.config).is_some()
+    };
+    let steps: Vec<_> = registry
+        .managers()
+        .iter()
+        .filter_map(|ranked| ranked.manager.steps().iter().copied().find(offered))
+        .collect();
+    let Some(step) = steps.first() else {
+        return Err(not_found(&name));
+    };
+    let arguments = arguments::overlay(order.arguments, order.step)
+        .and_then(|merged| arguments::check(step.description(), &merged).map(|()| merged))
+        .map_err(|error| order.failure(&name, error))?;
+    Ok(Prepared {
+        name,
+        steps,
+        arguments,
+    })
+}
+
+/// Steps planned with other versions may have changed since.
+fn check_versions(registry: &Registry, planned: Option<&Value>) -> Result<(), Failure> {
+    let current = Value::Object(registry.versions());
+    match planned {
+        None | Some(Value::Null) => Ok(()),
+        Some(planned) if *planned == current => Ok(()),
+        Some(planned) => Err(Failure::new(
+            FailureKind::VersionMismatch,
+            format!(
+                "Current versions: {}, versions used by ironic: {}",
+                python::repr(&current),
+                python::repr(planned)
+            ),
+        )),
+    }
+}
+
+fn not_found(name: &str) -> Failure {
+    Failure::new(
+        FailureKind::HardwareManagerMethodNotFound,
+        format!("Could not find method: {name}"),
+    )
+}
+
+impl Order<'_> {
+    /// The step's name.
+    fn name(&self) -> Result<String, Failure> {
+        match self.step.get("step") {
+            Some(Value::String(name)) => Ok(name.clone()),
+            Some(other) => Ok(python::repr(other)),
+            None => Err(Failure::execution(format!(
+                "Malformed {}_step, no \"step\" key: {}",
+                self.phase.word(),
+                python::repr(&Value::Object(self.step.clone()))
+            ))),
+        }
+    }
+
+    /// The failure of a command for the failure of its step.
+    fn failure(&self, name: &str, error: StepError) -> Failure {
+        let (class, text, program) = match error {
+            StepError::Failure(failure) => return failure,
+            StepError::Unexpected {
+                class,
+                text,
+                program,
+            } => (class, text, program),
+        };
+        let kind = match self.phase {
+            Phase::Clean => FailureKind::Cleaning,
+            Phase::Deploy => FailureKind::Deployment,
+            Phase::Service => FailureKind::Servicing,
+        };
+        let details = format!(
+            "Unexpected exception performing {} step {name}. {class}: {text}",
+            self.phase.word()
+        );
+        let mut failure = Failure::new(kind, details);
+        if let Some(program) = program {
+            failure.program = Some(program.name);
+            failure.exit_status = program.status;
+            failure.stderr_tail = program.stderr;
+        }
+        failure
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! Step `erase_devices_metadata`: every disk becomes blank to whoever looks at it. Quick; the
+//! data itself stays.
+
+use std::borrow::Cow;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::disk::metadata;
+use crate::failure::{Failure, FailureKind};
+use crate::hardware::eligible::{self, Selection};
+use crate::hardware::{Action, Description, Object, Offer, Phase, Step, StepContext, StepError};
+use crate::task::Progress;
+
+/// The step.
+#[derive(Debug)]
+pub(super) struct EraseDevicesMetadata;
+
+static DESCRIPTION: Description = Description {
+    name: Cow::Borrowed("erase_devices_metadata"),
+    interface: Cow::Borrowed("deploy"),
+    reboot_requested: false,
+    arguments: Cow::Borrowed(&[]),
+};
+
+impl Step for EraseDevicesMetadata {
+    fn description(&self) -> &Description {
+        &DESCRIPTION
+    }
+
+    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+        match phase {
+            Phase::Clean => Some(Offer::abortable_at(99)),
+            Phase::Deploy => Some(Offer::at(0)),
+            Phase::Service => None,
+        }
+    }
+
+    fn plan<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        _arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+        async move {
+            let selection = eligible::select(ctx).await?;
+            let actions = selection.erasable.iter().map(|erasable| {
+                let name = &erasable.device().name;
+                Action {
+                    description: format!("Destroy the metadata of {name}"),
+                    device: name.clone(),
+                    destructive: true,
+                }
+            });
+            Ok(actions.collect())
+        }
+        .boxed()
+    }
+
+    fn run<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        _arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Value, StepError>> {
+        async move {
+            let selection = eligible::select(ctx).await?;
+            erase(ctx, &selection).await?;
+            Ok(Value::Null)
+        }
+        .boxed()
+    }
+}
+
+/// Erases each device; one that fails does not keep the others from being erased.
+async fn erase(ctx: StepContext<'_>, selection: &Selection) -> Result<(), Failure> {
+    for (name, reason) in &selection.left_alone {
+        ctx.task.warn(format!("{name} is left alone: {reason}"));
+    }
+    let devices: Vec<_> = selection
+        .erasable
+        .iter()
+        .map(|erasable| erasable.device())
+        .collect();
+    let total = devices.len().try_into().ok();
+    let mut failed = Vec::new();
+    for (done, device) in (0..).zip(&devices) {
+        ctx.task.check()?;
+        ctx.task.progress(Progress {
+            phase: "erase_metadata",
+            done,
+            total,
+            unit: "devices",
+            subject: device.name.clone(),
+            ..Progress::default()
+        });
+        let destroyed = metadata::destroy(ctx.system, device, ctx.node.uuid(), ctx.task).await;
+        if let Err(failure) = destroyed {
+            ctx.task.check()?;
+            tracing::error!(device = %device.name, error = %failure, "could not be erased");
+            failed.push((device, failure));
+        }
+    }
+    let Some((_, first)) = failed.first() else {
+        return Ok(());
+    };
+    let list: Vec<_> = failed
+        .iter()
+        .map(|(device, failure)| format!("\"{}\": {}", device.name, failure.details))
+        .collect();
+    Err(Failure {
+        kind: FailureKind::BlockDeviceErase,
+        details: format!(
+            "Failed to erase the metadata on the device(s): {}",
+            list.join("; ")
+        ),
+        ..first.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests;

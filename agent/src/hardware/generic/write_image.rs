@@ -1,0 +1,133 @@
+//! Step `write_image`: an image goes to the root device. What `standby.prepare_image` does,
+//! as a step.
+
+use std::borrow::Cow;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::hardware::wait::probe;
+use crate::hardware::{
+    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Step, StepContext, StepError,
+};
+use crate::image::{self, Deployment};
+use crate::machine::block::BlockDevice;
+use crate::machine::hints;
+
+/// The step.
+#[derive(Debug)]
+pub(super) struct WriteImage;
+
+/// The conductor makes the arguments, operators cannot give them: Ironic is told none.
+static DESCRIPTION: Description = Description {
+    name: Cow::Borrowed("write_image"),
+    interface: Cow::Borrowed("deploy"),
+    reboot_requested: false,
+    arguments: Cow::Borrowed(&[
+        Argument {
+            name: Cow::Borrowed("image_info"),
+            description: Cow::Borrowed("The image, where it is and how it is verified."),
+            required: true,
+            kind: ArgumentKind::Object,
+            advertised: false,
+        },
+        Argument {
+            name: Cow::Borrowed("configdrive"),
+            description: Cow::Borrowed("The config drive: gzip in base64, or a URL of that."),
+            required: false,
+            kind: ArgumentKind::Text,
+            advertised: false,
+        },
+    ]),
+};
+
+impl Step for WriteImage {
+    fn description(&self) -> &Description {
+        &DESCRIPTION
+    }
+
+    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+        match phase {
+            Phase::Clean => None,
+            Phase::Deploy | Phase::Service => Some(Offer::at(0)),
+        }
+    }
+
+    fn plan<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+        async move {
+            let order = Order::check(ctx, arguments).await?;
+            let device = order.device.name;
+            let image = order.image_info.get("id").and_then(Value::as_str);
+            let mut actions = vec![Action {
+                description: format!("Write image {} to {device}", image.unwrap_or_default()),
+                device: device.clone(),
+                destructive: true,
+            }];
+            if order.configdrive.is_some() {
+                actions.push(Action {
+                    description: format!("Place the config drive at the end of {device}"),
+                    device,
+                    destructive: true,
+                });
+            }
+            Ok(actions)
+        }
+        .boxed()
+    }
+
+    fn run<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Value, StepError>> {
+        async move {
+            let order = Order::check(ctx, arguments).await?;
+            let sentence = image::prepare(Deployment {
+                system: ctx.system,
+                config: ctx.config,
+                node: ctx.node,
+                image_info: order.image_info,
+                configdrive: order.configdrive,
+                device: &order.device,
+                task: ctx.task,
+                installed: ctx.installed,
+            })
+            .await?;
+            // The Python agent runs a command within the step and answers that one's result.
+            Ok(json!({"result": format!("prepare_image: {sentence}")}))
+        }
+        .boxed()
+    }
+}
+
+/// What is to be written, and where.
+struct Order<'a> {
+    image_info: &'a Object,
+    configdrive: Option<&'a str>,
+    device: BlockDevice,
+}
+
+impl<'a> Order<'a> {
+    async fn check(ctx: StepContext<'a>, arguments: &'a Object) -> Result<Self, StepError> {
+        let image_info = arguments
+            .get("image_info")
+            .and_then(Value::as_object)
+            .ok_or_else(|| StepError::argument("write_image() needs the object 'image_info'"))?;
+        image::validate(image_info, ctx.config)?;
+        let device = hints::root_device(&probe(ctx.system).await, ctx.node)?;
+        Ok(Self {
+            image_info,
+            configdrive: arguments.get("configdrive").and_then(Value::as_str),
+            device,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

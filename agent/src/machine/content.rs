@@ -1,0 +1,560 @@
+//! What lies on a disk that decides whether it may be erased: file systems that other
+//! machines may be using, members of arrays, Ironic's virtual media. Reads only.
+//!
+//! A disk is examined whole: itself, and every partition in its table, whether or not the
+//! kernel made devices of them. Signatures: `libblkid` and the format descriptions of GFS2,
+//! OCFS2, VMFS and Linux RAID; table layouts: UEFI specification, chapter 5.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use super::block::{BlockDevice, Kind};
+use crate::system::System;
+
+/// What was found on a device.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Content {
+    /// File systems that other machines may be using.
+    pub shared: Vec<Shared>,
+    /// It, or a partition of it, is a member of a Linux RAID array.
+    pub raid_member: bool,
+    /// The name of that array as its creator gave it, without the host's.
+    pub volume_name: Option<String>,
+    /// It is a medium that Ironic inserted to configure this ramdisk.
+    pub virtual_media: bool,
+}
+
+/// A file system that other machines may be using.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shared {
+    /// What it is: `VMFS`, `GPFS`, `GFS2`, `OCFS2`.
+    pub what: &'static str,
+    /// The partition's number; `None` for the device itself.
+    pub partition: Option<u32>,
+}
+
+/// The label of the medium with the ramdisk's configuration.
+const VIRTUAL_MEDIA_LABEL: &str = "ir-vfd-dev";
+
+/// GUID partition types, as they are written on disk: the first three groups backwards.
+const SHARED_TYPES: [([u8; 16], &str); 2] = [
+    (
+        // AA31E02A-400F-11DB-9590-000C2911D1B8
+        [
+            0x2a, 0xe0, 0x31, 0xaa, 0x0f, 0x40, 0xdb, 0x11, 0x95, 0x90, 0x00, 0x0c, 0x29, 0x11,
+            0xd1, 0xb8,
+        ],
+        "VMFS",
+    ),
+    (
+        // 37AFFC90-EF7D-4E96-91C3-2D7AE055B174
+        [
+            0x90, 0xfc, 0xaf, 0x37, 0x7d, 0xef, 0x96, 0x4e, 0x91, 0xc3, 0x2d, 0x7a, 0xe0, 0x55,
+            0xb1, 0x74,
+        ],
+        "GPFS",
+    ),
+];
+/// The type of VMFS in a table of MS-DOS.
+const VMFS_TYPE: u8 = 0xfb;
+/// Types of extended partitions.
+const EXTENDED: [u8; 3] = [0x05, 0x0f, 0x85];
+
+/// Magic bytes of file systems: their offset, themselves, their name.
+const SHARED_FILE_SYSTEMS: [(u64, &[u8], &str); 7] = [
+    // Magic number and the type "superblock".
+    (65536, &[0x01, 0x16, 0x19, 0x70, 0, 0, 0, 1], "GFS2"),
+    (0x10_0000, &[0x0d, 0xd0, 0x01, 0xc0], "VMFS"),
+    (0x20_0000, &[0x5e, 0xf1, 0xab, 0x2f], "VMFS"),
+    // The superblock is in block 2, whatever the size of blocks.
+    (1024, b"OCFSV2", "OCFS2"),
+    (2048, b"OCFSV2", "OCFS2"),
+    (4096, b"OCFSV2", "OCFS2"),
+    (8192, b"OCFSV2", "OCFS2"),
+];
+
+/// Examines a device. Blocks.
+///
+/// # Errors
+/// The device cannot be read.
+pub fn probe(system: &System, device: &BlockDevice) -> io::Result<Content> {
+    let path = match device.kind {
+        Kind::File => PathBuf::from(&device.name),
+        _ => system.root.path(&device.name),
+    };
+    let file = File::open(path)?;
+    let sector = u64::from(device.logical_sectors.unwrap_or(512));
+    Medium {
+        source: &file,
+        size: device.size,
+        sector,
+    }
+    .examine()
+}
+
+/// Bytes at offsets.
+trait Source {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+}
+
+impl Source for File {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_exact_at(buffer, offset)
+    }
+}
+
+struct Medium<'a, S> {
+    source: &'a S,
+    size: u64,
+    sector: u64,
+}
+
+/// A partition in a table. Offsets and sizes in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Partition {
+    number: u32,
+    start: u64,
+    size: u64,
+    shared: Option<&'static str>,
+}
+
+impl<S: Source> Medium<'_, S> {
+    fn examine(&self) -> io::Result<Content> {
+        let mut content = Content::default();
+        self.examine_area(&mut content, None, 0, self.size)?;
+        for partition in self.partitions()? {
+            if let Some(what) = partition.shared {
+                content.shared.push(Shared {
+                    what,
+                    partition: Some(partition.number),
+                });
+            }
+            self.examine_area(
+                &mut content,
+                Some(partition.number),
+                partition.start,
+                partition.size,
+            )?;
+        }
+        content.shared.dedup();
+        Ok(content)
+    }
+
+    /// Bytes of the medium; `None` beyond its end, or beyond `end`.
+    fn bytes<const N: usize>(&self, offset: u64, end: u64) -> io::Result<Option<[u8; N]>> {
+        let last = offset.checked_add(N as u64);
+        if last.is_none_or(|last| last > end.min(self.size)) {
+            return Ok(None);
+        }
+        let mut buffer = [0; N];
+        self.source.read_at(&mut buffer, offset)?;
+        Ok(Some(buffer))
+    }
+
+    /// What lies in the medium itself, or in one partition of it.
+    fn examine_area(
+        &self,
+        content: &mut Content,
+        partition: Option<u32>,
+        start: u64,
+        size: u64,
+    ) -> io::Result<()> {
+        let end = start.saturating_add(size);
+        for (offset, magic, what) in SHARED_FILE_SYSTEMS {
+            let found = self.bytes::<8>(start.saturating_add(offset), end)?;
+            if found.is_some_and(|bytes| bytes.starts_with(magic)) {
+                content.shared.push(Shared { what, partition });
+            }
+        }
+        for offset in raid_superblocks(size) {
+            const MAGIC: [u8; 4] = 0xa92b_4efc_u32.to_le_bytes();
+            let Some(block) = self.bytes::<64>(start.saturating_add(offset), end)? else {
+                continue;
+            };
+            if block.starts_with(&MAGIC) {
+                content.raid_member = true;
+                let newer = u32::from_le_bytes([block[4], block[5], block[6], block[7]]) == 1;
+                if newer && content.volume_name.is_none() {
+                    content.volume_name = volume_name(&block[32..64]);
+                }
+            }
+        }
+        content.virtual_media |= self.label_is(start, end, VIRTUAL_MEDIA_LABEL)?;
+        Ok(())
+    }
+
+    /// Whether a FAT or ISO 9660 file system there has this label.
+    fn label_is(&self, start: u64, end: u64, label: &str) -> io::Result<bool> {
+        let is = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes);
+            text.trim_matches(['\0', ' ']).eq_ignore_ascii_case(label)
+        };
+        if let Some(boot) = self.bytes::<512>(start, end)? {
+            let fat16 = boot[54..].starts_with(b"FAT") && is(&boot[43..54]);
+            let fat32 = boot[82..].starts_with(b"FAT32") && is(&boot[71..82]);
+            if fat16 || fat32 {
+                return Ok(true);
+            }
+        }
+        let volume = self.bytes::<72>(start.saturating_add(32768), end)?;
+        Ok(volume.is_some_and(|volume| volume[1..].starts_with(b"CD001") && is(&volume[40..72])))
+    }
+
+    /// The partitions of a GUID table, the second copy where the first is broken, or else of
+    /// a table of MS-DOS.
+    fn partitions(&self) -> io::Result<Vec<Partition>> {
+        // A disk may carry a table that was written for sectors of another size.
+        for sector in [self.sector, 512, 4096] {
+            let copies = [sector, self.size.saturating_sub(sector)];
+            for header in copies {
+                if let Some(partitions) = self.guid_partitions(header, sector)? {
+                    return Ok(partitions);
+                }
+            }
+        }
+        self.msdos_partitions()
+    }
+
+    fn guid_partitions(&self, header: u64, sector: u64) -> io::Result<Option<Vec<Partition>>> {
+        const MOST_ENTRIES: u32 = 1024;
+        let Some(header) = self.bytes::<92>(header, self.size)? else {
+            return Ok(None);
+        };
+        if !header.starts_with(b"EFI PART") {
+            return Ok(None);
+        }
+        let table = u64_at(&header, 72).saturating_mul(sector);
+        let count = u32_at(&header, 80).min(MOST_ENTRIES);
+        let size = u32_at(&header, 84);
+        if size < 128 {
+            return Ok(None);
+        }
+        let mut partitions = Vec::new();
+        for index in 0..count {
+            let offset = table.saturating_add(u64::from(index) * u64::from(size));
+            let Some(entry) = self.bytes::<48>(offset, self.size)? else {
+                break;
+            };
+            if entry[..16] == [0; 16] {
+                continue;
+            }
+            let (first, last) = (u64_at(&entry, 32), u64_at(&entry, 40));
+            let sectors = last.saturating_sub(first).saturating_add(1);
+            let shared = SHARED_TYPES
+                .iter()
+                .find(|(guid, _)| entry.starts_with(guid));
+            partitions.push(Partition {
+                number: index + 1,
+                start: first.saturating_mul(sector),
+                size: sectors.saturating_mul(sector),
+                shared: shared.map(|(_, what)| *what),
+            });
+        }
+        Ok(Some(partitions))
+    }
+
+    fn msdos_partitions(&self) -> io::Result<Vec<Partition>> {
+        const MOST_LOGICAL: u32 = 128;
+        let mut partitions = Vec::new();
+        let mut chain = None;
+        for (number, entry) in (1..).zip(self.msdos_entries(0)?) {
+            if EXTENDED.contains(&entry.kind) {
+                chain = Some(entry.start);
+            }
+            partitions.extend(entry.partition(number, 0, self.sector));
+        }
+        // Each logical partition has a table of its own: itself, relative to that table, and
+        // the next table, relative to the extended partition.
+        let Some(extended) = chain else {
+            return Ok(partitions);
+        };
+        let mut table = extended;
+        for number in 5..5 + MOST_LOGICAL {
+            let offset = table.saturating_mul(self.sector);
+            let entries = self.msdos_entries(offset)?;
+            let mut next = None;
+            for entry in entries {
+                if EXTENDED.contains(&entry.kind) {
+                    next.get_or_insert_with(|| extended.saturating_add(entry.start));
+                } else {
+                    partitions.extend(entry.partition(number, offset, self.sector));
+                }
+            }
+            match next {
+                Some(next) if next > table => table = next,
+                _ => break,
+            }
+        }
+        Ok(partitions)
+    }
+
+    fn msdos_entries(&self, offset: u64) -> io::Result<Vec<MsdosEntry>> {
+        let Some(sector) = self.bytes::<512>(offset, self.size)? else {
+            return Ok(Vec::new());
+        };
+        if sector[510..] != [0x55, 0xaa] {
+            return Ok(Vec::new());
+        }
+        let entries = sector[446..510].chunks_exact(16).map(|entry| MsdosEntry {
+            kind: entry[4],
+            start: u64::from(u32_at(entry, 8)),
+            sectors: u64::from(u32_at(entry, 12)),
+        });
+        Ok(entries.collect())
+    }
+}
+
+/// An entry of a table of MS-DOS, in sectors.
+struct MsdosEntry {
+    kind: u8,
+    start: u64,
+    sectors: u64,
+}
+
+impl MsdosEntry {
+    fn partition(&self, number: u32, base: u64, sector: u64) -> Option<Partition> {
+        (self.kind != 0 && self.sectors > 0).then(|| Partition {
+            number,
+            start: base.saturating_add(self.start.saturating_mul(sector)),
+            size: self.sectors.saturating_mul(sector),
+            shared: (self.kind == VMFS_TYPE).then_some("VMFS"),
+        })
+    }
+}
+
+/// Where the versions 1.1, 1.2, 1.0 and 0.90 of the superblock lie in an area of this size.
+fn raid_superblocks(size: u64) -> impl Iterator<Item = u64> {
+    let near_end = (size / 512)
+        .checked_sub(16)
+        .map(|sector| (sector & !7) * 512);
+    let oldest = (size & !0xffff).checked_sub(0x1_0000);
+    [Some(0), Some(4096), near_end, oldest]
+        .into_iter()
+        .flatten()
+}
+
+/// `host:name`, or a name alone.
+fn volume_name(field: &[u8]) -> Option<String> {
+    let end = field
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(field.len());
+    let text = String::from_utf8_lossy(&field[..end]);
+    let name = text.split_once(':').map_or(&*text, |(_, name)| name);
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let field = bytes.get(at..).and_then(|rest| rest.first_chunk());
+    field.map_or(0, |field| u32::from_le_bytes(*field))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let field = bytes.get(at..).and_then(|rest| rest.first_chunk());
+    field.map_or(0, |field| u64::from_le_bytes(*field))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    impl Source for Vec<u8> {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            let start = usize::try_from(offset).unwrap();
+            buffer.copy_from_slice(&self[start..start + buffer.len()]);
+            Ok(())
+        }
+    }
+
+    fn put(disk: &mut [u8], offset: usize, bytes: &[u8]) {
+        disk[offset..offset + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn examined(disk: &Vec<u8>, sector: u64) -> Content {
+        let size = disk.len() as u64;
+        Medium {
+            source: disk,
+            size,
+            sector,
+        }
+        .examine()
+        .unwrap()
+    }
+
+    /// Writes a table of MS-DOS with entries of type, start and length in sectors.
+    pub(crate) fn msdos(disk: &mut [u8], offset: usize, entries: &[(u8, u32, u32)]) {
+        put(disk, offset + 510, &[0x55, 0xaa]);
+        for (index, (kind, start, sectors)) in entries.iter().enumerate() {
+            let at = offset + 446 + 16 * index;
+            disk[at + 4] = *kind;
+            put(disk, at + 8, &start.to_le_bytes());
+            put(disk, at + 12, &sectors.to_le_bytes());
+        }
+    }
+
+    /// Writes a GUID table whose header is at `header`, with types and first and last sectors.
+    fn guid(
+        disk: &mut [u8],
+        header: usize,
+        table: u64,
+        sector: usize,
+        entries: &[([u8; 16], u64, u64)],
+    ) {
+        put(disk, header, b"EFI PART");
+        put(disk, header + 72, &table.to_le_bytes());
+        put(disk, header + 80, &128_u32.to_le_bytes());
+        put(disk, header + 84, &128_u32.to_le_bytes());
+        for (index, (kind, first, last)) in entries.iter().enumerate() {
+            let at = usize::try_from(table).unwrap() * sector + 128 * index;
+            put(disk, at, kind);
+            put(disk, at + 32, &first.to_le_bytes());
+            put(disk, at + 40, &last.to_le_bytes());
+        }
+    }
+
+    const LINUX: [u8; 16] = [7; 16];
+    const MIB: usize = 1 << 20;
+
+    fn shared(what: &'static str, partition: Option<u32>) -> Vec<Shared> {
+        vec![Shared { what, partition }]
+    }
+
+    #[test]
+    fn an_empty_disk_and_a_tiny_one_hold_nothing() {
+        for size in [0, 1, 512, 1024, 8192, MIB, 4 * MIB] {
+            assert_eq!(examined(&vec![0; size], 512), Content::default(), "{size}");
+        }
+    }
+
+    #[test]
+    fn partition_types_are_found_in_both_sizes_of_sectors_and_in_the_copy() {
+        for (sector, told) in [(512, 512), (4096, 4096), (512, 4096), (4096, 512)] {
+            let mut disk = vec![0; 4 * MIB];
+            let entries = [(LINUX, 40, 50), (SHARED_TYPES[1].0, 51, 60)];
+            guid(&mut disk, sector, 2, sector, &entries);
+            assert_eq!(
+                examined(&disk, told).shared,
+                shared("GPFS", Some(2)),
+                "{sector}"
+            );
+
+            let mut disk = vec![0; 4 * MIB];
+            let header = disk.len() - sector;
+            guid(
+                &mut disk,
+                header,
+                100,
+                sector,
+                &[(SHARED_TYPES[0].0, 40, 50)],
+            );
+            assert_eq!(
+                examined(&disk, told).shared,
+                shared("VMFS", Some(1)),
+                "{sector}"
+            );
+        }
+    }
+
+    #[test]
+    fn msdos_types_are_found_also_in_logical_partitions() {
+        let mut disk = vec![0; 4 * MIB];
+        msdos(&mut disk, 0, &[(0x83, 8, 8), (VMFS_TYPE, 16, 8)]);
+        assert_eq!(examined(&disk, 512).shared, shared("VMFS", Some(2)));
+
+        let mut disk = vec![0; 4 * MIB];
+        msdos(&mut disk, 0, &[(0x83, 8, 8), (0x05, 100, 1000)]);
+        msdos(&mut disk, 100 * 512, &[(0x83, 1, 8), (0x05, 50, 100)]);
+        msdos(&mut disk, 150 * 512, &[(VMFS_TYPE, 1, 8)]);
+        assert_eq!(examined(&disk, 512).shared, shared("VMFS", Some(6)));
+    }
+
+    #[test]
+    fn a_chain_of_tables_that_bites_its_tail_ends() {
+        let mut disk = vec![0; MIB];
+        msdos(&mut disk, 0, &[(0x0f, 100, 1000)]);
+        msdos(&mut disk, 100 * 512, &[(0x83, 1, 8), (0x05, 0, 100)]);
+        assert_eq!(examined(&disk, 512), Content::default());
+    }
+
+    #[test]
+    fn file_systems_are_found_on_the_disk_and_in_partitions() {
+        let cases: [(usize, &[u8], &str); 4] = [
+            (65536, &[0x01, 0x16, 0x19, 0x70, 0, 0, 0, 1], "GFS2"),
+            (MIB, &[0x0d, 0xd0, 0x01, 0xc0], "VMFS"),
+            (2 * MIB, &[0x5e, 0xf1, 0xab, 0x2f], "VMFS"),
+            (4096, b"OCFSV2", "OCFS2"),
+        ];
+        for (offset, magic, what) in cases {
+            let mut disk = vec![0; 4 * MIB];
+            put(&mut disk, offset, magic);
+            assert_eq!(examined(&disk, 512).shared, shared(what, None));
+
+            let mut disk = vec![0; 6 * MIB];
+            guid(&mut disk, 512, 2, 512, &[(LINUX, 2048, 12000)]);
+            put(&mut disk, MIB + offset, magic);
+            assert_eq!(examined(&disk, 512).shared, shared(what, Some(1)));
+        }
+    }
+
+    #[test]
+    fn members_of_arrays_are_found_in_all_versions() {
+        let size = 2 * MIB + 4096;
+        let block = |name: &str| {
+            let mut block = vec![0; 64];
+            put(&mut block, 0, &0xa92b_4efc_u32.to_le_bytes());
+            block[4] = 1;
+            put(&mut block, 32, name.as_bytes());
+            block
+        };
+        for offset in [0, 4096, size - 8192, (size & !0xffff) - 0x1_0000] {
+            let mut disk = vec![0; size];
+            put(&mut disk, offset, &block("box:large"));
+            let content = examined(&disk, 512);
+            assert!(content.raid_member, "{offset}");
+            assert_eq!(content.volume_name.as_deref(), Some("large"), "{offset}");
+        }
+        let mut disk = vec![0; 4 * MIB];
+        guid(&mut disk, 512, 2, 512, &[(LINUX, 2048, 4096)]);
+        put(&mut disk, MIB + 4096, &block("alone"));
+        assert_eq!(examined(&disk, 512).volume_name.as_deref(), Some("alone"));
+    }
+
+    #[test]
+    fn virtual_media_are_known_by_their_label() {
+        let mut fat16 = vec![0; MIB];
+        put(&mut fat16, 54, b"FAT12   ");
+        put(&mut fat16, 43, b"IR-VFD-DEV ");
+        let mut fat32 = vec![0; MIB];
+        put(&mut fat32, 82, b"FAT32   ");
+        put(&mut fat32, 71, b"ir-vfd-dev ");
+        let mut iso = vec![0; MIB];
+        put(&mut iso, 32768, b"\x01CD001");
+        put(&mut iso, 32808, b"ir-vfd-dev                      ");
+        for disk in [&fat16, &fat32, &iso] {
+            assert!(examined(disk, 512).virtual_media);
+        }
+        put(&mut iso, 32808, b"ir-vfd-dev2");
+        assert!(!examined(&iso, 512).virtual_media);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn nonsense_is_survived(
+            seed in proptest::collection::vec(any::<u8>(), 2048),
+            sector in prop_oneof![Just(512_u64), Just(4096), Just(520)],
+            efi in any::<bool>(),
+        ) {
+            let mut disk = seed.repeat(8);
+            put(&mut disk, 510, &[0x55, 0xaa]);
+            if efi {
+                put(&mut disk, 512, b"EFI PART");
+            }
+            examined(&disk, sector);
+        }
+    }
+}
