@@ -9,6 +9,10 @@ use thiserror::Error;
 
 use super::request::{Checksums, is_url};
 use crate::failure::{Failure, FailureKind};
+use crate::system::memory::prefetch;
+
+/// While so much is hashed, the next of that length is fetched.
+const PIECE: usize = 4096;
 
 /// The bytes that went through a [`Hasher`] have the expected digest. Whoever holds this may
 /// let the disk boot.
@@ -193,7 +197,14 @@ impl Hasher {
     }
 
     pub(super) fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        let mut pieces = bytes.chunks(PIECE).peekable();
+        while let Some(piece) = pieces.next() {
+            // The bytes come from another core: fetching them takes as long as hashing.
+            if let Some(next) = pieces.peek() {
+                prefetch(next);
+            }
+            self.0.update(piece);
+        }
     }
 
     /// Ends the computation.

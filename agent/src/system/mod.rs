@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 pub mod disk;
 pub mod fetch;
+pub mod memory;
 pub mod network;
 pub mod power;
 pub mod process;
