@@ -1,31 +1,22 @@
-//! A placeholder of minutes: the owner of this room is about to push it.
-#![allow(missing_docs, clippy::all, reason = "placeholder")]
-use ironic_agent::config::{Endpoint, Secret};
-use std::path::PathBuf;
-#[derive(Debug, Clone, Default)]
-pub struct Roster(());
-#[derive(Debug)]
-pub enum Place {
-    Root,
-}
-#[derive(Debug, Default)]
-pub struct Identity {
-    pub ca: Option<PathBuf>,
-    pub cert: Option<PathBuf>,
-    pub key: Option<PathBuf>,
-}
-#[derive(Debug)]
-pub struct Registration {
-    pub endpoint: Endpoint,
-    pub identity: Identity,
-    pub token: Option<Secret>,
-    pub version: String,
-}
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct InvalidEndpoint;
-impl Roster {
-    pub fn register(&self, _: Place, _: Registration) -> Result<u64, InvalidEndpoint> {
-        Ok(1)
-    }
-}
+//! The agents that this shim knows, and how to reach them.
+//!
+//! [`registry`] is the pure table of them, [`Roster`] the handle to it that the other rooms
+//! share. [`Client`] calls one agent's gRPC `CommandService`; [`connect`] opens its
+//! connection, [`error`] reads what it refused, [`record`] and [`document`] what it answered.
+
+pub mod client;
+pub mod connect;
+pub mod document;
+pub mod error;
+pub mod record;
+pub mod registry;
+pub mod roster;
+pub mod status;
+
+pub use client::Client;
+pub use connect::{Identity, InvalidEndpoint};
+pub use error::CallError;
+pub use record::{Failure, Record, State};
+pub use registry::{Generation, Place};
+pub use roster::{Agent, Registration, Roster};
+pub use status::Status;

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! A placeholder of minutes: the owner of this room is about to push it.
 #![allow(missing_docs, clippy::all, reason = "placeholder")]
 use crate::agents::Roster;
@@ -25,3 +26,7 @@ impl Door {
         Ok(Ending::Stopped)
     }
 }
+=======
+//! The conductor's door: the REST API of ironic-python-agent.
+pub mod json;
+>>>>>>> 149e477 (Know the agents and how to call them; read and write JSON like Python)

@@ -1,0 +1,211 @@
+//! The table of agents. Pure: it neither connects nor looks at a clock.
+//!
+//! ```text
+//! register ──▶ generation n ──▶ seen, token ──▶ remove(n)
+//!                  │
+//!                  └─ register again ──▶ generation n+1: remove(n) changes nothing
+//! ```
+
+use std::collections::HashMap;
+use std::fmt;
+
+use ironic_agent::config::Secret;
+
+/// Where an agent's REST interface stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// At the root: the one agent that the shim stands beside.
+    Root,
+    /// Below `/nodes/<uuid>`: one of many behind a gateway.
+    Node(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => f.write_str("/"),
+            Self::Node(uuid) => write!(f, "/nodes/{uuid}"),
+        }
+    }
+}
+
+/// Which registration of a place: a later one is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Generation(u64);
+
+/// What is known of one agent. `C` is how it is reached.
+#[derive(Debug, Clone)]
+pub struct Entry<C> {
+    /// The registration that made this entry.
+    pub generation: Generation,
+    /// How it is reached.
+    pub connection: C,
+    /// The token that conductor and agent share.
+    pub token: Option<Secret>,
+    /// The agent's version; empty when it has not said.
+    pub version: String,
+    /// When it was last heard of, in the caller's own measure.
+    pub seen: u64,
+    /// It was handed over to a rescuer or locked down: its door stays shut.
+    pub closed: bool,
+}
+
+/// The agents by place.
+#[derive(Debug)]
+pub struct Registry<C> {
+    entries: HashMap<Place, Entry<C>>,
+    latest: u64,
+}
+
+impl<C> Default for Registry<C> {
+    fn default() -> Self {
+        Self {
+            entries: HashMap::new(),
+            latest: 0,
+        }
+    }
+}
+
+impl<C> Registry<C> {
+    /// Puts an agent in its place. Who was there before is gone.
+    pub fn register(
+        &mut self,
+        place: Place,
+        connection: C,
+        token: Option<Secret>,
+        version: String,
+        now: u64,
+    ) -> Generation {
+        self.latest += 1;
+        let generation = Generation(self.latest);
+        let entry = Entry {
+            generation,
+            connection,
+            token,
+            version,
+            seen: now,
+            closed: false,
+        };
+        self.entries.insert(place, entry);
+        generation
+    }
+
+    /// The agent in a place.
+    #[must_use]
+    pub fn get(&self, place: &Place) -> Option<&Entry<C>> {
+        self.entries.get(place)
+    }
+
+    /// The agent in a place, if it is still the one of this generation.
+    pub fn current(&mut self, place: &Place, generation: Generation) -> Option<&mut Entry<C>> {
+        self.entries
+            .get_mut(place)
+            .filter(|entry| entry.generation == generation)
+    }
+
+    /// Empties a place, unless somebody newer stands there.
+    pub fn remove(&mut self, place: &Place, generation: Generation) -> bool {
+        let current = self.current(place, generation).is_some();
+        if current {
+            self.entries.remove(place);
+        }
+        current
+    }
+
+    /// How many agents there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn add(registry: &mut Registry<&'static str>, place: &Place, name: &'static str) -> Generation {
+        registry.register(place.clone(), name, None, String::new(), 0)
+    }
+
+    #[test]
+    fn a_late_clean_up_never_removes_a_newer_connection() {
+        let mut registry = Registry::default();
+        let place = Place::Node("1be26c0b".into());
+        let old = add(&mut registry, &place, "old");
+        let new = add(&mut registry, &place, "new");
+        assert!(!registry.remove(&place, old));
+        assert!(registry.current(&place, old).is_none());
+        assert_eq!(registry.get(&place).unwrap().connection, "new");
+        assert!(registry.remove(&place, new));
+        assert!(!registry.remove(&place, new));
+        assert!(registry.is_empty());
+    }
+
+    #[test]
+    fn the_root_is_no_node() {
+        let mut registry = Registry::default();
+        let root = add(&mut registry, &Place::Root, "beside");
+        add(&mut registry, &Place::Node("a".into()), "a");
+        assert_eq!(registry.len(), 2);
+        assert!(registry.remove(&Place::Root, root));
+        assert!(registry.get(&Place::Node("a".into())).is_some());
+    }
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        Register(u8),
+        /// Remove the n-th registration ever made.
+        Remove(usize),
+    }
+
+    proptest! {
+        /// Against a model: of each place the latest registration counts, until that very
+        /// registration is removed.
+        #[test]
+        fn only_the_latest_registration_of_a_place_counts(
+            acts in prop::collection::vec(
+                prop_oneof![
+                    (0..3_u8).prop_map(Act::Register),
+                    (0..20_usize).prop_map(Act::Remove),
+                ],
+                0..40,
+            )
+        ) {
+            let place = |number: u8| Place::Node(number.to_string());
+            let mut registry = Registry::default();
+            let mut made: Vec<(u8, Generation)> = Vec::new();
+            let mut model: HashMap<u8, Generation> = HashMap::new();
+            for act in acts {
+                match act {
+                    Act::Register(number) => {
+                        let generation = registry.register(
+                            place(number), (), None, String::new(), 0,
+                        );
+                        made.push((number, generation));
+                        model.insert(number, generation);
+                    }
+                    Act::Remove(at) => if let Some((number, generation)) = made.get(at) {
+                        let expected = model.get(number) == Some(generation);
+                        prop_assert_eq!(registry.remove(&place(*number), *generation), expected);
+                        if expected {
+                            model.remove(number);
+                        }
+                    }
+                }
+                prop_assert_eq!(registry.len(), model.len());
+                for number in 0..3 {
+                    let held = registry.get(&place(number)).map(|entry| entry.generation);
+                    prop_assert_eq!(held, model.get(&number).copied());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+use super::*;
+use crate::rest::json::write;
+
+#[test]
+fn reads_and_refuses_what_python_reads_and_refuses() {
+    let mut compared = 0;
+    for line in include_str!("python.tsv").lines() {
+        if line.starts_with('#') {
+            continue;
+        }
+        let mut columns = line.split('\t');
+        let bytes = hex(columns.next().unwrap());
+        let shown = String::from_utf8_lossy(&bytes).into_owned();
+        let (error, written) = (columns.next().unwrap(), columns.next().unwrap());
+        match body(&bytes) {
+            Err(malformed) => assert_eq!(malformed.to_string(), error, "{shown}"),
+            Ok(read) if read.unfit.is_empty() => {
+                let text = String::from_utf8(write::text(&read.value)).unwrap();
+                assert_eq!((text.as_str(), ""), (written, error), "{shown}");
+            }
+            Ok(_) => assert_eq!(("", ""), (written, error), "{shown}"),
+        }
+        compared += 1;
+    }
+    assert!(compared > 200, "{compared}");
+}
+
+fn hex(digits: &str) -> Vec<u8> {
+    (0..digits.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+#[test]
+fn what_cannot_be_carried_is_noted_with_its_path() {
+    let cases = [
+        (
+            r#"{"params": {"node": {"extra": {"n": [0, 9007199254740993]}}}}"#,
+            "params.node.extra.n[1]",
+            Misfit::Integer("9007199254740993".into()),
+        ),
+        (
+            r#"[{"a": -9007199254740993}]"#,
+            "[0].a",
+            Misfit::Integer("-9007199254740993".into()),
+        ),
+        (
+            r#"{"a": 123456789012345678901234567890123456789012345}"#,
+            "a",
+            Misfit::Integer("1234567890123456789012345678901234567890...".into()),
+        ),
+        (r#"{"a": NaN}"#, "a", Misfit::NotFinite("NaN")),
+        (r#"{"a": -Infinity}"#, "a", Misfit::NotFinite("-Infinity")),
+        (r#"{"a": 1e999}"#, "a", Misfit::NotFinite("Infinity")),
+        (r#"{"a": "\ud800"}"#, "a", Misfit::Surrogate),
+        (r#"{"a": {"b\udfff": 1}}"#, "a.b", Misfit::Surrogate),
+    ];
+    for (text, path, reason) in cases {
+        let read = body(text.as_bytes()).unwrap();
+        let expected = Unfit {
+            path: path.into(),
+            reason,
+        };
+        assert_eq!(read.unfit, [expected], "{text}");
+    }
+    let edge = body(b"[9007199254740992, -9007199254740992]").unwrap();
+    assert_eq!(edge.unfit, []);
+}
+
+#[test]
+fn nesting_is_bounded() {
+    let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+    assert!(body(nested(DEEPEST).as_bytes()).is_ok());
+    for levels in [DEEPEST + 1, 100_000] {
+        assert_eq!(body(nested(levels).as_bytes()), Err(Malformed::Depth));
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in ".{0,60}") {
+        let _ = body(text.as_bytes());
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..60)) {
+        let _ = body(&bytes);
+    }
+
+    /// What serde_json reads without loss, we read the same.
+    #[test]
+    fn agrees_with_serde_json(text in r#"[\[\]{}":, 0-9a-c.eE+\-\\nulltrue]{0,40}"#) {
+        let ours = body(text.as_bytes());
+        let theirs = serde_json::from_str::<Value>(&text);
+        match (ours, theirs) {
+            (Ok(ours), Ok(theirs)) if ours.unfit.is_empty() => {
+                proptest::prop_assert_eq!(ours.value, theirs);
+            }
+            (Ok(ours), theirs) => proptest::prop_assert!(!ours.unfit.is_empty() || theirs.is_err()),
+            (Err(_), theirs) => proptest::prop_assert!(theirs.is_err()),
+        }
+    }
+}
