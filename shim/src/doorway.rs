@@ -247,12 +247,11 @@ impl Doorway {
         });
         tokio::spawn(async move {
             match door.serve(listener, tls, stop).await {
-                Ok(Ending::Stopped) => {}
-                Ok(ending) => {
+                Ending::Stopped => {}
+                ending => {
                     info!(event = %"rest_door_closed", ?ending, "milestone");
                     ended.send_replace(Some(ending));
                 }
-                Err(error) => warn!(%error, "the REST door failed"),
             }
         });
     }

@@ -1,0 +1,181 @@
+//! Bodies of requests: read within a limit, or drained so that the connection stays usable.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Body;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::fault::Fault;
+
+/// What a body may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Its largest size in bytes.
+    pub size: usize,
+    /// How long nothing may arrive.
+    pub stall: Duration,
+    /// How long it may take in all.
+    pub whole: Duration,
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// It is too large, too slow or broken. Then what is left of it was not read.
+pub async fn read<B>(body: B, limits: Limits) -> Result<Vec<u8>, Fault>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limits.size {
+        return Err(Fault::too_large(limits.size));
+    }
+    // Address space only: pages that nothing arrives for are never touched.
+    let mut bytes = Vec::with_capacity(announced);
+    let mut flow = Flow::new(body, limits);
+    while let Some(chunk) = flow.next().await? {
+        if bytes.len() + chunk.len() > limits.size {
+            return Err(Fault::too_large(limits.size));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// Reads what nobody wants. Whether that was all of it.
+pub async fn drain<B>(body: B, limits: Limits) -> bool
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if body.is_end_stream() {
+        return true;
+    }
+    let mut left = limits.size;
+    let mut flow = Flow::new(body, limits);
+    loop {
+        match flow.next().await {
+            Ok(None) => return true,
+            Ok(Some(chunk)) if chunk.len() <= left => left -= chunk.len(),
+            Ok(Some(_)) | Err(_) => return false,
+        }
+    }
+}
+
+/// The chunks of a body, each in time.
+struct Flow<B> {
+    body: B,
+    stall: Duration,
+    end: Instant,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
+    fn new(body: B, limits: Limits) -> Self {
+        Self {
+            body,
+            stall: limits.stall,
+            end: Instant::now() + limits.whole,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        loop {
+            let frame = timeout_at(self.end, timeout(self.stall, self.body.frame())).await;
+            match frame {
+                Ok(Ok(None)) => return Ok(None),
+                Ok(Ok(Some(Ok(frame)))) => {
+                    // Trailers mean nothing here.
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+                Ok(Ok(Some(Err(_)))) => return Err(Fault::broken_body()),
+                Ok(Err(_)) | Err(_) => return Err(Fault::slow(self.stall.as_secs())),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http_body_util::Full;
+    use hyper::body::{Frame, SizeHint};
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        size: 10,
+        stall: Duration::from_secs(10),
+        whole: Duration::from_secs(60),
+    };
+
+    /// Sends one byte per period, for ever or until it breaks off and stays mute.
+    struct Drip {
+        period: tokio::time::Interval,
+        left: usize,
+    }
+
+    impl Drip {
+        fn new(period: Duration, left: usize) -> Self {
+            Self {
+                period: tokio::time::interval(period),
+                left,
+            }
+        }
+    }
+
+    impl Body for Drip {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.left == 0 {
+                return Poll::Pending;
+            }
+            self.period.poll_tick(context).map(|_| {
+                self.left -= 1;
+                Some(Ok(Frame::data(Bytes::from_static(b"x"))))
+            })
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::new()
+        }
+    }
+
+    fn text(length: usize) -> Full<Bytes> {
+        Full::new(Bytes::from(vec![b'x'; length]))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_limit_is_the_last_size_that_passes() {
+        assert_eq!(read(text(10), LIMITS).await.unwrap().len(), 10);
+        assert_eq!(read(text(11), LIMITS).await, Err(Fault::too_large(10)));
+        // Without an announced length the bytes are counted.
+        let drip = Drip::new(Duration::from_millis(1), 11);
+        assert_eq!(read(drip, LIMITS).await, Err(Fault::too_large(10)));
+        assert!(drain(text(10), LIMITS).await);
+        assert!(!drain(text(11), LIMITS).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_sender_is_given_up() {
+        let start = Instant::now();
+        let mute = Drip::new(Duration::from_secs(1), 3);
+        assert_eq!(read(mute, LIMITS).await, Err(Fault::slow(10)));
+        assert_eq!(start.elapsed().as_secs(), 12);
+
+        let start = Instant::now();
+        let dripping = Drip::new(Duration::from_secs(9), usize::MAX);
+        assert_eq!(read(dripping, LIMITS).await, Err(Fault::slow(10)));
+        assert_eq!(start.elapsed().as_secs(), 60);
+    }
+}

@@ -1,0 +1,132 @@
+//! The three requests that need the token: run, get, list.
+
+use std::sync::Arc;
+
+use ironic_agent::config::Secret;
+use tracing::error;
+use uuid::Uuid;
+
+use super::answer;
+use super::call::{self, Call};
+use super::fault::Fault;
+use crate::agents::{CallError, Client, Record, State};
+
+/// Bodies from this size on are parsed off the reactor.
+const LARGE_BODY: usize = 64 * 1024;
+
+/// Commands after which the door closes.
+const LAST_WORDS: [(&str, Farewell); 2] = [
+    ("rescue.finalize_rescue", Farewell::Rescued),
+    ("system.lockdown", Farewell::LockedDown),
+];
+
+/// Why the door closes for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// The machine belongs to a rescuer now.
+    Rescued,
+    /// The machine leaves the network.
+    LockedDown,
+}
+
+/// Has a command run. `ended` is called with the farewell if that was the last one, whether
+/// or not the caller is still there.
+///
+/// # Errors
+/// The refusal.
+pub async fn run(
+    client: &Arc<Client>,
+    token: Secret,
+    body: Vec<u8>,
+    wait: bool,
+    ended: impl FnOnce(Farewell) + Send + 'static,
+) -> Result<Vec<u8>, Fault> {
+    let call = if body.len() < LARGE_BODY {
+        call::parse(&body)
+    } else {
+        apart(tokio::task::spawn_blocking(move || call::parse(&body))).await?
+    };
+    let (command, order) = match call {
+        Call::Order { command, order } => (command, order),
+        Call::Wrong(fault) => return Err(fault),
+        Call::WrongUnlessBusy(fault) => return Err(unless_busy(client, fault).await),
+    };
+    // A caller who hangs up must not take back what the agent may have begun: the task goes
+    // on without it.
+    let task = tokio::spawn({
+        let (client, token) = (Arc::clone(client), token.clone());
+        async move {
+            let record = client.execute(&token, *order).await;
+            if let Ok(record) = &record
+                && let Some(farewell) = farewell(record)
+            {
+                ended(farewell);
+            }
+            record
+        }
+    });
+    let record = apart(task).await?.map_err(|error| match error {
+        CallError::NotBuilt { .. } => Fault::unknown_command(&command),
+        error => Fault::call(&error),
+    })?;
+    if wait && !record.has_ended() {
+        let record = client.wait(&token, &record.id).await;
+        return record
+            .map(|record| answer::one(&record))
+            .map_err(|error| Fault::call(&error));
+    }
+    Ok(answer::one(&record))
+}
+
+/// One result.
+///
+/// # Errors
+/// The refusal.
+pub async fn get(client: &Client, token: &Secret, id: &str, wait: bool) -> Result<Vec<u8>, Fault> {
+    // Identifiers are compared letter by letter: only the form that we print is one.
+    let known_form = Uuid::try_parse(id).is_ok_and(|uuid| uuid.hyphenated().to_string() == id);
+    if !known_form {
+        return Err(Fault::no_command(id));
+    }
+    let record = if wait {
+        client.wait(token, id).await
+    } else {
+        client.get(token, id).await
+    };
+    match record {
+        Ok(record) if answer::is_listed(&record) => Ok(answer::one(&record)),
+        Ok(_) | Err(CallError::NotFound { .. }) => Err(Fault::no_command(id)),
+        Err(error) => Err(Fault::call(&error)),
+    }
+}
+
+/// All results.
+///
+/// # Errors
+/// The refusal.
+pub async fn list(client: &Client, token: &Secret) -> Result<Vec<u8>, Fault> {
+    match client.list(token).await {
+        Ok(records) => Ok(answer::all(&records)),
+        Err(error) => Err(Fault::call(&error)),
+    }
+}
+
+/// `fault`, unless the agent is busy, which is said first.
+async fn unless_busy(client: &Client, fault: Fault) -> Fault {
+    match client.status_now().await {
+        Ok(status) => status.busy.map_or(fault, |busy| Fault::busy(&busy)),
+        Err(_) => fault,
+    }
+}
+
+fn farewell(record: &Record) -> Option<Farewell> {
+    let (_, farewell) = LAST_WORDS.iter().find(|(name, _)| *name == record.name)?;
+    (record.state == State::Succeeded).then_some(*farewell)
+}
+
+async fn apart<T>(task: tokio::task::JoinHandle<T>) -> Result<T, Fault> {
+    task.await.map_err(|cause| {
+        error!(%cause, "a request's task ended early");
+        Fault::internal()
+    })
+}

@@ -1,0 +1,165 @@
+//! The named arguments of a call, taken one by one.
+
+use std::fmt;
+
+use prost_types::{ListValue, Struct};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use crate::agents::document::{self, Unfit};
+
+/// The arguments that were not taken yet.
+#[derive(Debug)]
+pub struct Arguments(Map<String, Value>);
+
+/// What an argument must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A JSON string.
+    Text,
+    /// `true` or `false`.
+    Flag,
+    /// A JSON object.
+    Object,
+    /// A JSON array.
+    List,
+    /// A JSON array of objects.
+    Objects,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "a string",
+            Self::Flag => "true or false",
+            Self::Object => "an object",
+            Self::List => "a list",
+            Self::Objects => "a list of objects",
+        })
+    }
+}
+
+/// Why an argument cannot be passed on.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum WrongArgument {
+    /// It never has this shape.
+    #[error("'{name}' must be {expected}, but is {found}")]
+    Shape {
+        /// Its name, with an index if it is an item of a list.
+        name: String,
+        /// What it must be.
+        expected: Shape,
+        /// What it is.
+        found: &'static str,
+    },
+    /// A value within it cannot be carried.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+}
+
+type Taken<T> = Result<T, WrongArgument>;
+
+impl Arguments {
+    /// The parameters of a call.
+    #[must_use]
+    pub fn new(parameters: Map<String, Value>) -> Self {
+        Self(parameters)
+    }
+
+    /// A string; null is as good as absent.
+    pub(super) fn text(&mut self, name: &str) -> Taken<Option<String>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(wrong(name, Shape::Text, &other)),
+        }
+    }
+
+    /// A boolean; null is as good as absent.
+    pub(super) fn flag(&mut self, name: &str) -> Taken<Option<bool>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(other) => Err(wrong(name, Shape::Flag, &other)),
+        }
+    }
+
+    /// An object; null is as good as absent.
+    pub(super) fn object(&mut self, name: &str) -> Taken<Option<Struct>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(structure(name, object)?)),
+            Some(other) => Err(wrong(name, Shape::Object, &other)),
+        }
+    }
+
+    /// A list of objects; null and absent are as good as empty.
+    pub(super) fn objects(&mut self, name: &str) -> Taken<Vec<Struct>> {
+        let items = match self.take(name) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(items)) => items,
+            Some(other) => return Err(wrong(name, Shape::Objects, &other)),
+        };
+        let objects = items.into_iter().enumerate().map(|(at, item)| {
+            let name = format!("{name}[{at}]");
+            match item {
+                Value::Object(object) => structure(&name, object),
+                other => Err(wrong(&name, Shape::Object, &other)),
+            }
+        });
+        objects.collect()
+    }
+
+    /// A list; null is as good as absent.
+    pub(super) fn list(&mut self, name: &str) -> Taken<Option<ListValue>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Array(items)) => {
+                let list = document::to_list(items).map_err(|unfit| unfit.below(name))?;
+                Ok(Some(list))
+            }
+            Some(other) => Err(wrong(name, Shape::List, &other)),
+        }
+    }
+
+    /// Anything; null is as good as absent.
+    pub(super) fn value(&mut self, name: &str) -> Taken<Option<prost_types::Value>> {
+        let value = self.take(name).map(document::to_value).transpose();
+        Ok(value.map_err(|unfit| unfit.below(name))?)
+    }
+
+    /// All that were not taken, with their values; afterwards none are left.
+    pub(super) fn rest(&mut self) -> Taken<Struct> {
+        Ok(document::to_struct(std::mem::take(&mut self.0))?)
+    }
+
+    /// The names of those that were not taken, in the order in which they came.
+    #[must_use]
+    pub fn into_names(self) -> Vec<String> {
+        self.0.into_iter().map(|(name, _)| name).collect()
+    }
+
+    fn take(&mut self, name: &str) -> Option<Value> {
+        // The plain removal would change the order of the others.
+        self.0.shift_remove(name).filter(|value| !value.is_null())
+    }
+}
+
+fn structure(name: &str, object: Map<String, Value>) -> Taken<Struct> {
+    Ok(document::to_struct(object).map_err(|unfit| unfit.below(name))?)
+}
+
+fn wrong(name: &str, expected: Shape, found: &Value) -> WrongArgument {
+    WrongArgument::Shape {
+        name: name.to_owned(),
+        expected,
+        found: match found {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a string",
+            Value::Array(_) => "a list",
+            Value::Object(_) => "an object",
+        },
+    }
+}
