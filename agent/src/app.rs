@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::commands::{Engine, NodeMemory, Verbs, Workplace};
+use crate::commands::{Ending, Engine, NodeMemory, Verbs, Workplace, lockdown, rescue};
 use crate::conductor::backoff::Backoff;
 use crate::conductor::heartbeat::{self, Control, Schedule};
 use crate::conductor::lookup::{LookupError, Lookups};
@@ -30,8 +30,10 @@ const TERMINATED: u8 = 143;
 /// How long the network may take to show an interface, and how often it is looked at.
 const NETWORK_PATIENCE: Duration = Duration::from_secs(60);
 const NETWORK_PERIOD: Duration = Duration::from_secs(1);
-/// Left behind by a rescue: the machine belongs to its owner now.
-const RESCUED: &str = "/etc/.rescued";
+/// How long the answer to the command that ends the service may take to leave.
+const ANSWER_PATIENCE: Duration = Duration::from_millis(200);
+/// How long the conductor may take to hear our farewell.
+const FAREWELL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the program: configuration, log, runtime, agent.
 #[must_use]
@@ -65,11 +67,8 @@ async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
     };
     let stop = CancellationToken::new();
     let work = async {
-        if system.root.exists(RESCUED) && told.simulate.is_none() {
-            warn!(
-                marker = RESCUED,
-                "the machine was rescued: the agent stays silent"
-            );
+        if told.simulate.is_none() && rescue::was_rescued(&system) {
+            warn!("the machine was rescued: the agent stays silent");
             return std::future::pending().await;
         }
         serve(config.clone(), system.clone(), stop.clone()).await
@@ -109,20 +108,47 @@ async fn serve(
     info!(version = %config::version(), listen = %server.listen(), "ironic-agent");
     let mut serving = tokio::spawn(server.run());
 
+    let control = Control::default();
     let speaking = async {
         if told.standalone || !has_conductor(&told) {
             info!("there is no conductor to report to: commands are awaited");
             return std::future::pending().await;
         }
-        speak(&engine, &config, &system, &registry).await
+        speak(&engine, &config, &system, &registry, &control).await
     };
-    tokio::select! {
+    tokio::pin!(speaking);
+    let mut ending = engine.ending();
+    let ending = tokio::select! {
         ended = &mut serving => {
             ended.context("the gRPC server was lost")??;
-            Ok(ExitCode::SUCCESS)
+            return Ok(ExitCode::SUCCESS);
         }
-        ended = speaking => ended,
+        ended = &mut speaking => return ended,
+        Ok(ending) = ending.wait_for(Option::is_some) => *ending,
+    };
+
+    // The answer to the command that ended us goes out first.
+    tokio::time::sleep(ANSWER_PATIENCE).await;
+    let locked_down = ending == Some(Ending::LockedDown);
+    control.stop(if locked_down {
+        Farewell::LockedDown
+    } else {
+        Farewell::Rescued
+    });
+    if tokio::time::timeout(FAREWELL_PATIENCE, speaking)
+        .await
+        .is_err()
+    {
+        info!("the conductor hears no farewell");
     }
+    stop.cancel();
+    if locked_down {
+        lockdown::isolate(&system).await;
+        warn!("the machine is off the network: the agent idles until the power is cut");
+        return std::future::pending().await;
+    }
+    info!("the machine was handed over to a rescuer: the agent ends");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Whether anybody is there to look the node up or to take an inspection: an orchestrator at
@@ -146,6 +172,7 @@ async fn speak(
     config: &config::Shared,
     system: &System,
     registry: &Registry,
+    control: &Control,
 ) -> anyhow::Result<ExitCode> {
     let told = config.current();
     let conductor: Arc<dyn Conductor> =
@@ -182,7 +209,6 @@ async fn speak(
     };
     engine.place().node.remember(session.node().clone());
 
-    let control = Control::default();
     let finished = engine.finished();
     let forcing = async {
         loop {
@@ -200,13 +226,12 @@ async fn speak(
         call_deadline(&told),
         schedule,
         backoff,
-        &control,
+        control,
     );
     tokio::select! {
         () = beating => {}
         () = forcing => {}
     }
-    control.stop(Farewell::Stopped);
     Ok(ExitCode::SUCCESS)
 }
 
