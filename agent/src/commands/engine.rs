@@ -489,7 +489,7 @@ impl Work {
                     command = %record.bare_name(),
                     id = %record.id,
                     state = %state,
-                    failure = failure_of(&end).map(tracing::field::display),
+                    failure = failure_of(&end).map(|failure| tracing::field::debug(failure.to_string())),
                     "milestone"
                 );
                 let ending = ending(&record, &end);
