@@ -308,9 +308,12 @@ impl<P, W> Queue<P, W> {
     ) -> Turn<P, W> {
         let mut turn = Turn::new();
         if let Some(running) = self.running.as_mut().filter(|r| r.record.id == id) {
+            let before = running.record.last_sequence();
             Arc::make_mut(&mut running.record).note(kind, text, now);
             let record = Arc::clone(&running.record);
-            turn.keep.push((self.replace(&record), record));
+            if record.last_sequence() != before {
+                turn.keep.push((self.replace(&record), record));
+            }
         }
         turn
     }

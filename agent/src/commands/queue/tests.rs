@@ -458,6 +458,18 @@ fn callers_that_hung_up_are_forgotten() {
 }
 
 #[test]
+fn a_flood_of_notes_is_kept_up_to_a_limit_only() {
+    let mut queue = queue();
+    let _ = queue.submit(submission(1, true, 0), 1, at(0));
+    let kept = (0..3000).filter(|_| {
+        let text = "again".to_owned();
+        let turn = queue.note(id(1), MilestoneKind::Warning, text, at(1));
+        !turn.keep.is_empty()
+    });
+    assert_eq!(kept.count(), crate::commands::record::MOST_MILESTONES);
+}
+
+#[test]
 fn only_the_latest_large_result_is_whole() {
     let mut queue = queue();
     let large = || {
