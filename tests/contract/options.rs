@@ -1,0 +1,60 @@
+//! An option that is offered does something: some room outside `config` reads it. One that
+//! nobody reads has to stand as `NotBuilt` in the table, so that setting it is reported, and
+//! must not stand there any longer once somebody does.
+
+use std::fs;
+use std::path::Path;
+
+/// Options that are read only to say that they cannot be honoured.
+const READ_TO_REFUSE: &[&str] = &["config_drive_rebuild"];
+
+fn sources(directory: &Path, text: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("agent/src/config") {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn an_option_is_offered_exactly_when_somebody_reads_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = fs::read_to_string(root.join("agent/src/config/table.rs")).unwrap();
+    let mut text = String::new();
+    for package in ["agent/src", "shim/src"] {
+        sources(&root.join(package), &mut text);
+    }
+    // A call may stand on a line of its own: `.field` with whatever is before it.
+    let is_read = |field: &str| {
+        let wanted = format!(".{field}");
+        text.match_indices(&wanted).any(|(at, _)| {
+            let next = text[at + wanted.len()..].chars().next();
+            next.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '(')
+        })
+    };
+
+    let mut rows = 0;
+    let mut wrong = Vec::new();
+    for row in table
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("opt!("))
+    {
+        let path = row.split([' ', '=']).next().unwrap();
+        rows += 1;
+        let offered = !row.contains("=> NotBuilt,");
+        if is_read(path) != offered && !READ_TO_REFUSE.contains(&path) {
+            wrong.push(path);
+        }
+    }
+    assert!(
+        rows > 60,
+        "the table is written in another way: {rows} rows were found"
+    );
+    assert!(
+        wrong.is_empty(),
+        "offered and not read, or read and still NotBuilt in agent/src/config/table.rs: {wrong:?}"
+    );
+}
