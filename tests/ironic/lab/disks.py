@@ -1,0 +1,91 @@
+"""The disks of the virtual machine, looked at from outside."""
+
+import hashlib
+import json
+import os
+
+from . import gpt
+from .process import run
+
+MIB = 1 << 20
+
+
+def make(path, size):
+    """A disk with the remains of an earlier life: a partition table and a file system."""
+    gpt.write(path, size, [(gpt.LINUX, MIB, 64 * MIB, "remains")])
+    scratch = path.with_suffix(".remains")
+    with open(scratch, "wb") as file:
+        file.truncate(64 * MIB)
+    run(["mke2fs", "-q", "-t", "ext4", "-L", "remains", scratch])
+    with open(path, "r+b") as disk:
+        disk.seek(MIB)
+        disk.write(scratch.read_bytes())
+    scratch.unlink()
+
+
+def tables(path):
+    """Which signatures of partition tables a disk still has."""
+    with open(path, "rb") as disk:
+        head = disk.read(2 * gpt.SECTOR)
+        disk.seek(-gpt.SECTOR, os.SEEK_END)
+        tail = disk.read(8)
+    found = []
+    if head[510:512] == b"\x55\xaa":
+        found.append("MBR")
+    if head[512:520] == b"EFI PART":
+        found.append("primary GPT")
+    if tail == b"EFI PART":
+        found.append("backup GPT")
+    return found
+
+
+def is_zero(path, start, length):
+    with open(path, "rb") as disk:
+        disk.seek(start)
+        return not any(disk.read(length))
+
+
+def same_content(image, disk, start, length):
+    """Whether a range of the image stands on the disk byte by byte."""
+    return digest(image, start, length) == digest(disk, start, length)
+
+
+def digest(path, start, length):
+    hasher = hashlib.sha256()
+    with open(path, "rb") as file:
+        file.seek(start)
+        while length > 0:
+            block = file.read(min(4 * MIB, length))
+            if not block:
+                break
+            hasher.update(block)
+            length -= len(block)
+    return hasher.hexdigest()
+
+
+class ConfigDrive:
+    """The file system of a config drive, copied out of its partition."""
+
+    def __init__(self, disk, partition, scratch):
+        self.path = scratch
+        with open(disk, "rb") as source, open(scratch, "wb") as target:
+            source.seek(partition.start)
+            target.write(source.read(partition.size))
+
+    @property
+    def label(self):
+        with open(self.path, "rb") as file:
+            file.seek(16 * 2048)
+            descriptor = file.read(2048)
+        return descriptor[40:72].decode("ascii", "replace").strip() if descriptor[1:6] == b"CD001" else None
+
+    def read(self, name):
+        return run(["isoinfo", "-J", "-i", self.path, "-x", f"/{name}"])
+
+    def metadata(self):
+        return json.loads(self.read("openstack/latest/meta_data.json"))
+
+
+def file_of_partition(disk, partition, name):
+    """A file of an ext file system on a partition, without mounting it."""
+    return run(["debugfs", "-R", f"cat {name}", f"{disk}?offset={partition.start}"])

@@ -1,0 +1,138 @@
+"""Ironic: its process, and a client of its API."""
+
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from . import places
+from .errors import LabError
+from .process import Service, run, wait_for
+
+KERNEL_PARAMETERS = "console=ttyS0 quiet ramdisk.figures=1"
+
+
+class Ironic:
+    """The service, from its configuration file to its end."""
+
+    def __init__(self):
+        self.log = places.RUN / "ironic.log"
+        self.service = Service("ironic", places.RUN / "ironic.out")
+
+    def start(self):
+        configuration = places.RUN / "ironic.conf"
+        for directory in ("images", "master_images", "tftp/master", "certificates", "locks"):
+            (places.RUN / "state" / directory).mkdir(parents=True)
+        (places.RUN / "agent-logs").mkdir()
+        template = (Path(__file__).parent / "ironic.conf.in").read_text()
+        for name in ("GATEWAY", "RUN", "RAMDISK", "IRONIC_PORT", "IRONIC_URL", "IMAGES_URL"):
+            template = template.replace(f"@{name}@", str(getattr(places, name)))
+        configuration.write_text(template.replace("@KERNEL_PARAMETERS@", KERNEL_PARAMETERS))
+        programs = places.VENV / "bin"
+        run([programs / "ironic-dbsync", "--config-file", configuration, "create_schema"])
+        path = f"{programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        self.service.start([str(programs / "ironic"), "--config-file", str(configuration)], {"PATH": path})
+        wait_for("Ironic's API and conductor", self.is_up, 120, self.service.log, self.log)
+
+    def is_up(self):
+        self.service.check()
+        try:
+            answer = call("GET", "/v1/conductors")
+        except (OSError, LabError):
+            return False
+        return any(conductor["alive"] for conductor in answer["conductors"])
+
+    def stop(self):
+        self.service.stop(patience=15)
+
+
+def call(method, path, body=None):
+    """One request to the API; a node that is locked is asked again for a while."""
+    request = urllib.request.Request(
+        places.IRONIC_URL + path,
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={
+            "X-OpenStack-Ironic-API-Version": "1.95",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+        },
+    )
+    for _ in range(40):
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                content = answer.read()
+                return json.loads(content) if content else None
+        except urllib.error.HTTPError as error:
+            text = error.read().decode(errors="replace")
+            if error.code == 409 and "locked" in text:
+                time.sleep(0.5)
+                continue
+            raise LabError(f"{method} {path} answered {error.code}: {text}", places.RUN / "ironic.log") from error
+    raise LabError(f"{method} {path}: the node stayed locked", places.RUN / "ironic.log")
+
+
+class Node:
+    """A node, driven from state to state."""
+
+    GOALS = {"manage": "manageable", "inspect": "manageable", "provide": "available", "active": "active",
+             "deleted": "available", "rescue": "rescue", "unrescue": "active", "rebuild": "active"}
+
+    def __init__(self, name, watch):
+        """`watch(provision_state, power_state, step)` hears of every change."""
+        self.path, self.watch, self.last = f"/v1/nodes/{name}", watch, None
+        self.logs = (places.RUN / "ironic.log", places.RUN / "vm/console.log")
+
+    @classmethod
+    def enrol(cls, document, mac, watch):
+        created = call("POST", "/v1/nodes", document)
+        call("POST", "/v1/ports", {"node_uuid": created["uuid"], "address": mac})
+        return cls(created["uuid"], watch)
+
+    def get(self):
+        return call("GET", self.path)
+
+    def set(self, **properties):
+        """Replaces properties; `a__b` means `/a/b`."""
+        call("PATCH", self.path, [
+            {"op": "add", "path": "/" + name.replace("__", "/"), "value": value} for name, value in properties.items()
+        ])
+
+    def begin(self, verb, **arguments):
+        call("PUT", f"{self.path}/states/provision", {"target": verb, **arguments})
+
+    def do(self, verb, seconds, **arguments):
+        """Asks for a transition and waits for its end."""
+        self.begin(verb, **arguments)
+        return self.wait(self.GOALS[verb], seconds, started_by=verb)
+
+    def wait(self, goal, seconds, started_by=""):
+        deadline = time.monotonic() + seconds
+        busy_since = time.monotonic()
+        moved = False
+        while True:
+            node = self.look()
+            state = node["provision_state"]
+            moved = moved or node["target_provision_state"] is not None
+            # Right after the request the old state may still be shown, and it may be the goal.
+            settled = node["target_provision_state"] is None and (moved or time.monotonic() - busy_since > 2)
+            if state == goal and settled and node["reservation"] is None:
+                return node
+            if state != goal and state.endswith(("failed", "error")) or node["maintenance"]:
+                raise LabError(
+                    f"{started_by}: the node went to `{state}` instead of `{goal}`: "
+                    f"{node['last_error'] or node['maintenance_reason']}", *self.logs)
+            if time.monotonic() > deadline:
+                raise LabError(f"{started_by}: the node is in `{state}`, not in `{goal}`, after {seconds} s", *self.logs)
+            time.sleep(0.4)
+
+    def look(self):
+        node = self.get()
+        step = (node.get("clean_step") or node.get("deploy_step") or {}).get("step")
+        seen = (node["provision_state"], node["power_state"], step)
+        if seen != self.last:
+            self.last = seen
+            self.watch(*seen)
+        return node

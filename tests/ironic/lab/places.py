@@ -1,0 +1,28 @@
+"""Where things are, and the addresses that everybody agrees on.
+
+Everything runs in a network namespace of its own, so the ports are the usual ones, nothing can
+collide and nobody outside can connect. The emulator forwards the guest's connections to
+GATEWAY to the namespace's loopback; the namespace owns GATEWAY and GUEST as addresses too, so the
+same URLs are valid for the conductor and for the guest, and the agent's own address is
+reachable without telling it another one.
+"""
+
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+RAMDISK = REPOSITORY / "target" / "ramdisk"
+LAB = REPOSITORY / "target" / "lab"
+VENV = LAB / "venv"
+IMAGE = LAB / "image"
+RUN = LAB / "run"
+
+GATEWAY = "10.0.2.2"
+GUEST = "10.0.2.15"
+IRONIC_PORT = 6385
+IMAGES_PORT = 8080
+BMC_PORT = 8000
+AGENT_PORT = 9999
+
+IRONIC_URL = f"http://{GATEWAY}:{IRONIC_PORT}"
+IMAGES_URL = f"http://{GATEWAY}:{IMAGES_PORT}"
+BMC_URL = f"http://{GATEWAY}:{BMC_PORT}"

@@ -1,0 +1,195 @@
+"""What somebody sees while it runs: a live timeline on a terminal, plain lines elsewhere."""
+
+import shutil
+import sys
+import threading
+import time
+
+from .errors import last_lines
+from .report import Figures
+
+PHASES = {
+    "init": "ramdisk: check, drivers, network",
+    "started": "agent: start, lookup, first heartbeat",
+}
+
+
+class Phases:
+    """The time of an operation, divided by what happened in it."""
+
+    def __init__(self):
+        self.rows, self.operation, self.step, self.beaten = [], None, None, False
+
+    def enter(self, label):
+        now = time.monotonic()
+        if self.rows and self.rows[-1][2] is None:
+            self.rows[-1][2] = now
+        if label:
+            self.rows.append([f"{self.operation}: {label}", now, None])
+
+    def begin(self, operation):
+        self.enter(None)
+        self.operation = operation
+        if operation:
+            self.enter("Ironic")
+
+    @property
+    def label(self):
+        return self.rows[-1][0] if self.rows and self.rows[-1][2] is None else None
+
+    def hear(self, event):
+        if self.operation is None:
+            return
+        name = event.values.get("event")
+        if event.kind == "power_on":
+            self.beaten = False
+            self.enter("firmware and kernel" if event.values["device"] == "Pxe" else "deployed system boots")
+        elif event.kind == "deployed" and event.values["word"] == "ready":
+            self.enter("Ironic")
+        elif event.kind == "milestone":
+            if name in PHASES:
+                self.enter(PHASES[name])
+            elif name == "heartbeat_accepted" and not self.beaten:
+                self.beaten = True
+                self.enter("Ironic")
+            elif name == "command_started":
+                command = event.values.get("command", "?")
+                step = event.values.get("step") or (self.step if command.startswith("execute_") else None)
+                self.enter(step or command)
+            elif name == "command_finished":
+                self.enter("Ironic")
+
+    def table(self):
+        """(label, seconds, how often), in the order of first appearance."""
+        sums = {}
+        for label, start, end in self.rows:
+            seconds, count = sums.get(label, (0.0, 0))
+            sums[label] = (seconds + (end or time.monotonic()) - start, count + 1)
+        return [(label, seconds, count) for label, (seconds, count) in sums.items()]
+
+
+class View:
+    """Hears of everything, from the main thread and from the console's."""
+
+    def __init__(self, out=sys.stdout, live=None):
+        self.out, self.live = out, out.isatty() if live is None else live
+        self.began, self.lock = time.monotonic(), threading.RLock()
+        self.phases, self.figures = Phases(), Figures()
+        self.progress, self.status, self.shown, self.title = None, "", "", None
+        if self.live:
+            threading.Thread(target=self.refresh, daemon=True).start()
+
+    # What happens -------------------------------------------------------------------------
+
+    def scenario(self, title):
+        self.line(f"\n{title}")
+
+    def say(self, text):
+        self.line(f"        {text}")
+
+    def step_started(self, title):
+        self.title, self.status = title, ""
+        if not self.live:
+            self.line(f"  ....  {title}")
+
+    def step_passed(self, title, seconds):
+        self.title = None
+        self.line(f"  pass  {title} ({seconds:.1f} s)")
+
+    def step_failed(self, title, seconds, error):
+        self.title = None
+        self.line(f"  FAIL  {title} ({seconds:.1f} s)")
+        self.line(f"        {error}")
+        for log in error.logs:
+            self.line(f"        the end of {log}:")
+            for text in explaining_lines(log):
+                self.line(f"          | {text}")
+
+    def operation(self, name):
+        with self.lock:
+            self.phases.begin(name)
+            self.progress = None
+
+    def state(self, provision, power, step):
+        with self.lock:
+            self.phases.step = step
+        self.status = f"{provision}, {power or 'power unknown'}{f', {step}' if step else ''}"
+        self.line(f"        Ironic: {self.status}", fleeting=True)
+
+    def event(self, event):
+        with self.lock:
+            before = self.phases.label
+            self.phases.hear(event)
+            self.figures.hear(event)
+            self.progress = event.values if event.kind == "progress" else self.progress
+            if self.phases.label != before:
+                self.progress = None
+        if event.kind == "milestone" and event.values.get("event") not in ("rss", "memory"):
+            words = " ".join(f"{key}={value}" for key, value in event.values.items() if key != "uptime")
+            self.line(f"        machine: {words}", fleeting=True)
+        elif event.kind == "progress" and not self.live:
+            self.line(f"        machine: {describe(event.values)}", fleeting=True)
+        elif event.kind in ("notice", "deployed", "power_on"):
+            self.line(f"        machine: {event.line.lstrip('# ')[:140]}", fleeting=True)
+
+    # How it looks -------------------------------------------------------------------------
+
+    def line(self, text, fleeting=False):
+        with self.lock:
+            elapsed = time.monotonic() - self.began
+            self.wipe()
+            stamp = f"{elapsed:7.1f}s " if fleeting else ""
+            self.out.write(f"{stamp}{text[8:] if fleeting else text}\n" if fleeting else f"{text}\n")
+            self.out.flush()
+
+    def refresh(self):
+        """Redraws the line at the bottom: what is going on, how far, how fast, how long."""
+        while True:
+            time.sleep(0.25)
+            with self.lock:
+                if self.title is None:
+                    continue
+                label = self.phases.label or self.title
+                since = time.monotonic() - (self.phases.rows[-1][1] if self.phases.label else self.began)
+                parts = [f"{time.monotonic() - self.began:7.1f}s", "»", label, f"{since:.0f} s"]
+                if self.progress:
+                    parts.append(describe(self.progress))
+                width = shutil.get_terminal_size((100, 24)).columns - 1
+                self.wipe()
+                self.shown = " ".join(parts)[:width]
+                self.out.write(f"\x1b[1m{self.shown}\x1b[0m")
+                self.out.flush()
+
+    def wipe(self):
+        if self.shown:
+            self.out.write("\r\x1b[2K")
+            self.shown = ""
+
+    def table(self):
+        """The phases and their times."""
+        rows = self.phases.table()
+        if not rows:
+            return
+        width = max(len(label) for label, *_ in rows)
+        self.line(f"\n{'phase'.ljust(width)}   seconds")
+        for label, seconds, count in rows:
+            self.line(f"{label.ljust(width)} {seconds:9.1f}{f'   in {count} parts' if count > 1 else ''}")
+        self.line(f"{'total'.ljust(width)} {sum(seconds for _, seconds, _ in rows):9.1f}")
+
+
+def describe(progress):
+    """`write_image 52 % of 79.7 MB, 35.0 MB/s`"""
+    done, total, rate = (int(progress.get(key, 0)) for key in ("bytes", "total", "rate"))
+    amount = f"{100 * done // total} % of {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB"
+    if total:
+        filled = 20 * min(done, total) // total
+        amount = f"[{'#' * filled}{'.' * (20 - filled)}] {amount}"
+    return f"{progress.get('phase', '')} {amount}, {rate / 1e6:.1f} MB/s"
+
+
+def explaining_lines(log):
+    """The lines of a log's end that matter: of Ironic's talkative one only the complaints."""
+    if log.name == "ironic.log":
+        complaints = [line for line in last_lines(log, 4000) if " ERROR " in line or " WARNING " in line]
+        return complaints[-8:] or last_lines(log, 5)
+    return last_lines(log)
