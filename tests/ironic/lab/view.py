@@ -8,6 +8,8 @@ import time
 from .errors import last_lines
 from .report import Figures
 
+# Milestones that only the figures want.
+SAMPLES = ("rss", "memory")
 PHASES = {
     "init": "ramdisk: check, drivers, network",
     "started": "agent: start, lookup, first heartbeat",
@@ -75,7 +77,7 @@ class View:
         self.out, self.live = out, out.isatty() if live is None else live
         self.began, self.lock = time.monotonic(), threading.RLock()
         self.phases, self.figures = Phases(), Figures()
-        self.progress, self.status, self.shown, self.title = None, "", "", None
+        self.progress, self.drawn, self.title, self.title_since = None, False, None, self.began
         if self.live:
             threading.Thread(target=self.refresh, daemon=True).start()
 
@@ -85,10 +87,10 @@ class View:
         self.line(f"\n{title}")
 
     def say(self, text):
-        self.line(f"        {text}")
+        self.happening(text)
 
     def step_started(self, title):
-        self.title, self.status = title, ""
+        self.title, self.title_since = title, time.monotonic()
         if not self.live:
             self.line(f"  ....  {title}")
 
@@ -99,6 +101,10 @@ class View:
     def step_failed(self, title, seconds, error):
         self.title = None
         self.line(f"  FAIL  {title} ({seconds:.1f} s)")
+        self.failure(error)
+
+    def failure(self, error):
+        """An error, and the ends of the logs that explain it."""
         self.line(f"        {error}")
         for log in error.logs:
             self.line(f"        the end of {log}:")
@@ -113,33 +119,34 @@ class View:
     def state(self, provision, power, step):
         with self.lock:
             self.phases.step = step
-        self.status = f"{provision}, {power or 'power unknown'}{f', {step}' if step else ''}"
-        self.line(f"        Ironic: {self.status}", fleeting=True)
+        self.happening(f"Ironic: {provision}, {power or 'power unknown'}{f', {step}' if step else ''}")
 
     def event(self, event):
         with self.lock:
             before = self.phases.label
             self.phases.hear(event)
             self.figures.hear(event)
-            self.progress = event.values if event.kind == "progress" else self.progress
-            if self.phases.label != before:
+            if event.kind == "progress":
+                self.progress = event.values
+            elif self.phases.label != before:
                 self.progress = None
-        if event.kind == "milestone" and event.values.get("event") not in ("rss", "memory"):
-            words = " ".join(f"{key}={value}" for key, value in event.values.items() if key != "uptime")
-            self.line(f"        machine: {words}", fleeting=True)
+        if event.kind == "milestone" and event.values.get("event") not in SAMPLES:
+            words = " ".join(f"{key}={value}" for key, value in event.values.items() if key not in ("event", "uptime"))
+            self.happening(f"machine: {event.values.get('event')} {words}")
         elif event.kind == "progress" and not self.live:
-            self.line(f"        machine: {describe(event.values)}", fleeting=True)
+            self.happening(f"machine: {describe(event.values)}")
         elif event.kind in ("notice", "deployed", "power_on"):
-            self.line(f"        machine: {event.line.lstrip('# ')[:140]}", fleeting=True)
+            self.happening(f"machine: {event.line.lstrip('# ')[:140]}")
 
     # How it looks -------------------------------------------------------------------------
 
-    def line(self, text, fleeting=False):
+    def happening(self, text):
+        self.line(f"{time.monotonic() - self.began:7.1f}s {text}")
+
+    def line(self, text):
         with self.lock:
-            elapsed = time.monotonic() - self.began
             self.wipe()
-            stamp = f"{elapsed:7.1f}s " if fleeting else ""
-            self.out.write(f"{stamp}{text[8:] if fleeting else text}\n" if fleeting else f"{text}\n")
+            self.out.write(text + "\n")
             self.out.flush()
 
     def refresh(self):
@@ -148,22 +155,25 @@ class View:
             time.sleep(0.25)
             with self.lock:
                 if self.title is None:
+                    self.wipe()
                     continue
-                label = self.phases.label or self.title
-                since = time.monotonic() - (self.phases.rows[-1][1] if self.phases.label else self.began)
-                parts = [f"{time.monotonic() - self.began:7.1f}s", "»", label, f"{since:.0f} s"]
+                now = time.monotonic()
+                label, since = self.title, self.title_since
+                if self.phases.label:
+                    label, since = self.phases.label, self.phases.rows[-1][1]
+                text = f"{now - self.began:7.1f}s » {label}, {now - since:.0f} s"
                 if self.progress:
-                    parts.append(describe(self.progress))
+                    text += "  " + describe(self.progress)
                 width = shutil.get_terminal_size((100, 24)).columns - 1
                 self.wipe()
-                self.shown = " ".join(parts)[:width]
-                self.out.write(f"\x1b[1m{self.shown}\x1b[0m")
+                self.out.write(f"\x1b[1m{text[:width]}\x1b[0m")
                 self.out.flush()
+                self.drawn = True
 
     def wipe(self):
-        if self.shown:
+        if self.drawn:
             self.out.write("\r\x1b[2K")
-            self.shown = ""
+            self.drawn = False
 
     def table(self):
         """The phases and their times."""
@@ -189,7 +199,8 @@ def describe(progress):
 
 def explaining_lines(log):
     """The lines of a log's end that matter: of Ironic's talkative one only the complaints."""
+    lines = last_lines(log, 4000)
     if log.name == "ironic.log":
-        complaints = [line for line in last_lines(log, 4000) if " ERROR " in line or " WARNING " in line]
-        return complaints[-8:] or last_lines(log, 5)
-    return last_lines(log)
+        complaints = [line for line in lines if " ERROR " in line or " WARNING " in line]
+        return complaints[-8:] or [line for line in lines if " GET /v1/nodes/" not in line][-5:]
+    return [line for line in lines if not any(f"event={sample} " in line for sample in SAMPLES)][-20:]
