@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use ironic_agent::config::{Config, Loaded, Program, TlsVersion};
+use ironic_agent::config::{Config, Listen, Loaded, Program, TlsVersion};
 use ironic_agent::logs;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -45,41 +45,74 @@ pub fn main() -> ExitCode {
 async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let mut config = loaded.config;
     find_ironic(&mut config).await?;
-    let config = Arc::new(config);
-    let ironic = Arc::new(Ironic::new(settings(&config)?)?);
     let stop = CancellationToken::new();
-    let doorway = Doorway::new(Arc::clone(&config), Arc::clone(&ironic), stop.clone());
-
-    // The machines' door first: an agent that starts at the same time must find it.
-    let server = relay::bind(Relay::new(ironic, doorway.clone()), &config).await?;
-    info!(version = %ironic_agent::config::version(), listen = %server.listen, "ironic-shim");
-    let mut machines = tokio::spawn(server.run(stop.clone()));
-    if config.api_url.is_empty() {
-        // Nobody will look the node up: the operator's token counts, from the beginning.
-        let guest = Guest {
-            token: config.agent_token.clone(),
-            version: String::new(),
-            tls_min_version: String::new(),
-            tls_cipher_suites: String::new(),
-        };
-        doorway
-            .open(&guest)
-            .await
-            .context("the REST door cannot be opened")?;
-    }
+    let shim = Shim::start(config, stop.clone()).await?;
+    info!(version = %ironic_agent::config::version(), listen = %shim.listen(), "ironic-shim");
+    let mut serving = tokio::spawn(shim.run());
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let code = tokio::select! {
         _ = terminate.recv() => ExitCode::from(TERMINATED),
         _ = interrupt.recv() => ExitCode::SUCCESS,
-        ended = &mut machines => {
+        ended = &mut serving => {
             ended.context("the gRPC server was lost")??;
             ExitCode::SUCCESS
         }
     };
     stop.cancel();
     Ok(code)
+}
+
+/// The shim with its doors where they belong: the machines' door listens, the REST door is
+/// open or waits for an agent.
+#[derive(Debug)]
+pub struct Shim {
+    machines: relay::Server,
+    stop: CancellationToken,
+}
+
+impl Shim {
+    /// Wires the rooms. Everything ends when `stop` is cancelled.
+    ///
+    /// # Errors
+    /// An option that cannot work, or an address that cannot be listened at.
+    pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
+        let config = Arc::new(config);
+        let ironic = Arc::new(Ironic::new(settings(&config))?);
+        let doorway = Doorway::new(Arc::clone(&config), Arc::clone(&ironic), stop.clone());
+        // The machines' door first: an agent that starts at the same time must find it.
+        let machines = relay::bind(Relay::new(ironic, doorway.clone()), &config).await?;
+        if config.api_url.is_empty() {
+            // Nobody will look the node up: the operator's token counts, from the beginning.
+            let guest = Guest {
+                token: config.agent_token.clone(),
+                version: String::new(),
+                tls_min_version: String::new(),
+                tls_cipher_suites: String::new(),
+            };
+            doorway
+                .open(&guest)
+                .await
+                .context("the REST door cannot be opened")?;
+        }
+        Ok(Self { machines, stop })
+    }
+
+    /// Where agents find the `ConductorService`; the port is the real one.
+    #[must_use]
+    pub fn listen(&self) -> &Listen {
+        &self.machines.listen
+    }
+
+    /// Serves agents until the shim is stopped.
+    ///
+    /// # Errors
+    /// The transport failed.
+    pub async fn run(self) -> anyhow::Result<()> {
+        self.machines.run(self.stop).await?;
+        Ok(())
+    }
 }
 
 /// Asks multicast DNS where it is configured, and only there.
@@ -111,7 +144,7 @@ async fn find_ironic(config: &mut Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn settings(config: &Config) -> anyhow::Result<Settings> {
+fn settings(config: &Config) -> Settings {
     let api_urls: Vec<String> = config
         .api_url
         .iter()
@@ -142,7 +175,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
             None
         }
     };
-    Ok(Settings {
+    Settings {
         api_urls,
         inspection_urls,
         api_version,
@@ -160,5 +193,5 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
             .filter(|name| !name.is_empty())
             .map(str::to_owned)
             .collect(),
-    })
+    }
 }

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::advertise::{self, AdvertiseError};
 use crate::agents::{Identity, InvalidEndpoint, Place, Registration, Roster};
-use crate::ironic::{ApiVersion, Ironic};
+use crate::ironic::{ApiVersion, Ironic, UnknownVersion};
 use crate::rest::{Door, Ending, Settings};
 use crate::tls::{self, Subject, TlsError};
 
@@ -27,6 +27,9 @@ pub enum DoorwayError {
     /// There is no address to tell Ironic.
     #[error(transparent)]
     Advertise(#[from] AdvertiseError),
+    /// Whether Ironic can be told a certificate is not known.
+    #[error("whether Ironic takes a certificate is not known yet")]
+    Version(#[from] UnknownVersion),
     /// A certificate is made for an address, and this is none.
     #[error(
         "advertise_host = {0} is no IP address, which the generated certificate needs: give an address, or a certificate by listen_tls, tls_cert_file and tls_key_file"
@@ -40,7 +43,7 @@ pub enum DoorwayError {
     HalfTls,
     /// The conductor asks for a TLS version that does not exist.
     #[error("tls_min_version {0:?} from the lookup is neither 1.2 nor 1.3")]
-    Version(String),
+    TlsVersion(String),
     /// The address cannot be listened at.
     #[error("cannot listen at {host}:{port} (options listen_host and listen_port)")]
     Listen {
@@ -162,7 +165,8 @@ impl Doorway {
         let generated = !config.listen_tls
             && config.enable_auto_tls
             && !urls.is_empty()
-            && inner.ironic.version().await >= ApiVersion::AGENT_VERIFY_CA;
+            // A guess would open the door without TLS, and a node cannot change that later.
+            && inner.ironic.version().await? >= ApiVersion::AGENT_VERIFY_CA;
         // Without Ironic nobody is told an address, and none is searched for.
         let host = if urls.is_empty() && config.advertise_host.is_none() {
             config.listen_host.clone()
@@ -224,9 +228,8 @@ impl Doorway {
         let config = &self.0.config;
         let oldest = match guest.tls_min_version.as_str() {
             "" => config.tls_min_version,
-            word => {
-                TlsVersion::from_word(word).ok_or_else(|| DoorwayError::Version(word.to_owned()))?
-            }
+            word => TlsVersion::from_word(word)
+                .ok_or_else(|| DoorwayError::TlsVersion(word.to_owned()))?,
         };
         let suites = Some(guest.tls_cipher_suites.clone())
             .filter(|suites| !suites.is_empty())

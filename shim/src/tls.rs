@@ -107,12 +107,15 @@ pub fn load_or_generate(
     let certificate = state.join("agent.crt");
     let key = state.join("agent.key");
     if let (Ok(pem), Ok(secret)) = (fs::read_to_string(&certificate), fs::read_to_string(&key)) {
-        if fits(&pem, subject, now) {
+        let pair = Pair {
+            certificate: pem,
+            key: secret,
+        };
+        // A crash between the two files leaves a key that belongs to no certificate.
+        let whole = server_config(&pair, TlsVersion::V1_3, None).is_ok();
+        if whole && fits(&pair.certificate, subject, now) {
             info!(path = %certificate.display(), "the certificate of an earlier start is used");
-            return Ok(Pair {
-                certificate: pem,
-                key: secret,
-            });
+            return Ok(pair);
         }
         warn!(path = %certificate.display(), "the certificate does not fit any more: a new one");
     }
@@ -211,16 +214,23 @@ fn fits(pem: &str, subject: &Subject, now: OffsetDateTime) -> bool {
     valid && named
 }
 
+/// Writes beside and renames: a file is whole or as it was, and never readable by others
+/// than `mode` says, whatever was there before.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
+    let beside = path.with_extension("new");
     let attempt = || {
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut file = fs::OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(mode)
-            .open(path)?;
+            .open(&beside)?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()
+        file.sync_all()?;
+        fs::rename(&beside, path)
     };
     attempt().map_err(|source| TlsError::File {
         path: path.to_owned(),

@@ -17,6 +17,8 @@ use super::{Beat, BeatAnswer, InspectionAnswer, LookupAnswer, wire};
 
 const VERSION_HEADER: &str = "x-openstack-ironic-api-version";
 const REQUEST_ID_HEADER: &str = "x-openstack-request-id";
+/// Node documents have kilobytes; whatever sends more is not Ironic.
+const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
 
 /// How the client is set up.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +58,11 @@ pub enum IronicError {
     #[error("the HTTP client for Ironic cannot be set up")]
     Client(#[from] reqwest::Error),
 }
+
+/// Ironic did not tell its version.
+#[derive(Debug, Error)]
+#[error("Ironic does not tell its API version: {0}")]
+pub struct UnknownVersion(String);
 
 /// The client. Shared by everybody who talks to Ironic, so that all of them profit from what
 /// one has learned: the version, and which address answers.
@@ -135,44 +142,49 @@ impl Ironic {
             .clone()
     }
 
-    /// The newest microversion of this Ironic: configured, learned once, or assumed for this
-    /// call when it cannot be learned.
-    pub async fn version(&self) -> ApiVersion {
-        if let Some(version) = self.configured_version {
-            return version;
+    /// The newest microversion of this Ironic: configured, or learned once.
+    ///
+    /// # Errors
+    /// It could not be learned; the next caller asks again.
+    pub async fn version(&self) -> Result<ApiVersion, UnknownVersion> {
+        if let Some(version) = self.configured_version.or_else(|| *self.known_version()) {
+            return Ok(version);
         }
-        if let Some(version) = *self.known_version() {
-            return version;
-        }
-        let learned = match self
+        let answer = self
             .exchange(Method::GET, "/", self.base.clone(), None)
             .await
-        {
-            Ok(answer) => wire::default_version(&answer.body)
-                .ok_or_else(|| "its root document tells no default_version.version".to_owned())
-                .and_then(|text| {
-                    text.parse::<ApiVersion>()
-                        .map_err(|error| error.to_string())
-                }),
-            Err(Unreachable(reason)) => Err(reason),
-        };
-        match learned {
-            Ok(version) => {
-                info!(%version, "Ironic's API version");
-                *self.known_version() = Some(version);
-                version
-            }
-            Err(reason) => {
-                let assumed = ApiVersion::ASSUMED;
-                warn!(%reason, %assumed, "Ironic's API version is not known yet");
-                assumed
-            }
-        }
+            .map_err(|Unreachable(reason)| UnknownVersion(reason))?;
+        let version = wire::default_version(&answer.body)
+            .ok_or_else(|| "its root document tells no default_version.version".to_owned())
+            .and_then(|text| {
+                text.parse::<ApiVersion>()
+                    .map_err(|error| error.to_string())
+            })
+            .map_err(|reason| {
+                let status = answer.status.as_u16();
+                UnknownVersion(format!("HTTP status {status}, {reason}"))
+            })?;
+        info!(%version, "Ironic's API version");
+        *self.known_version() = Some(version);
+        Ok(version)
+    }
+
+    /// The version for one call: an Ironic that does not tell its own gets the oldest that
+    /// may do.
+    async fn version_or_assumed(&self) -> ApiVersion {
+        self.version().await.unwrap_or_else(|error| {
+            let assumed = ApiVersion::ASSUMED;
+            warn!(%error, %assumed, "a request goes out with the oldest version");
+            assumed
+        })
     }
 
     /// Asks once who the machine with these addresses is.
     pub async fn lookup(&self, addresses: &[String], node_uuid: Option<&str>) -> LookupAnswer {
-        let version = self.version().await.min(ApiVersion::NEWEST_LOOKUP);
+        let version = self
+            .version_or_assumed()
+            .await
+            .min(ApiVersion::NEWEST_LOOKUP);
         let mut path = format!("/v1/lookup?addresses={}", encoded(&addresses.join(",")));
         if let Some(uuid) = node_uuid {
             path.push_str("&node_uuid=");
@@ -201,7 +213,7 @@ impl Ironic {
 
     /// Sends one heartbeat.
     pub async fn heartbeat(&self, beat: Beat<'_>) -> BeatAnswer {
-        let known = self.version().await;
+        let known = self.version_or_assumed().await;
         let body = beat_body(&beat, known);
         let path = format!("/v1/heartbeat/{}", encoded(beat.node_uuid));
         let headers = self.versioned(known.min(ApiVersion::NEWEST_HEARTBEAT));
@@ -298,13 +310,16 @@ impl Ironic {
         if let Some(body) = body {
             request = request.body(body.to_owned());
         }
-        let response = request.send().await.map_err(|error| chain(&error))?;
+        let mut response = request.send().await.map_err(|error| chain(&error))?;
         let status = response.status();
-        let body = response.bytes().await.map_err(|error| chain(&error))?;
-        Ok(Answer {
-            status,
-            body: body.to_vec(),
-        })
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| chain(&error))? {
+            if body.len() + chunk.len() > LARGEST_ANSWER {
+                return Err(format!("the answer is larger than {LARGEST_ANSWER} bytes"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, body })
     }
 
     fn prefer(&self, url: &str) {

@@ -1,7 +1,8 @@
 //! `ConductorService`, answered with what Ironic says.
 
+use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::Stream;
 use ironic_agent::config::Secret;
@@ -24,6 +25,36 @@ use crate::rest::Ending;
 pub struct Relay {
     ironic: Arc<Ironic>,
     doorway: Doorway,
+    turns: Turns,
+}
+
+/// One heartbeat of a node at a time: sessions of the same node, of which all but one are
+/// forgotten connections, wait for each other.
+#[derive(Debug, Clone, Default)]
+struct Turns(Arc<Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>>);
+
+impl Turns {
+    fn of(&self, node: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turns) = nodes.get(node).and_then(Weak::upgrade) {
+            return turns;
+        }
+        nodes.retain(|_, turns| turns.strong_count() > 0);
+        let turns = Arc::default();
+        nodes.insert(node.to_owned(), Arc::downgrade(&turns));
+        turns
+    }
+}
+
+/// The beat that Ironic has not answered yet.
+type Flight<'a> = Option<Pin<Box<dyn Future<Output = v1::HeartbeatResponse> + Send + 'a>>>;
+
+/// The verdict of a beat in flight; without one, never.
+async fn landing(flight: &mut Flight<'_>) -> v1::HeartbeatResponse {
+    match flight {
+        Some(flight) => flight.await,
+        None => std::future::pending().await,
+    }
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -32,14 +63,18 @@ impl Relay {
     /// Answers for `ironic`; the first session opens `doorway`.
     #[must_use]
     pub fn new(ironic: Arc<Ironic>, doorway: Doorway) -> Self {
-        Self { ironic, doorway }
+        Self {
+            ironic,
+            doorway,
+            turns: Turns::default(),
+        }
     }
 
     /// One heartbeat session, from its `Hello` to its end.
     async fn session(
         self,
         mut messages: Streaming<v1::HeartbeatRequest>,
-        answers: mpsc::Sender<Result<v1::HeartbeatResponse, Status>>,
+        answers: &mpsc::Sender<Result<v1::HeartbeatResponse, Status>>,
     ) -> Result<(), Status> {
         let hello = match messages
             .message()
@@ -50,34 +85,56 @@ impl Relay {
             _ => return Err(Status::failed_precondition("a session begins with a Hello")),
         };
         if hello.node_uuid.is_empty() {
-            return Err(Status::invalid_argument(
-                "Hello.node_uuid is empty: look up the node first",
-            ));
+            let text = "Hello.node_uuid is empty: look up the node first";
+            return Err(Status::invalid_argument(text));
         }
         let advertised = self.doorway.open(&guest(&hello)).await.map_err(closed)?;
         info!(node = %hello.node_uuid, url = %advertised.callback_url, "heartbeat session");
+        let turns = self.turns.of(&hello.node_uuid);
 
-        // Goal: each beat becomes one POST, one at a time. Exit: the agent ends the session,
-        // or nobody hears the verdict.
-        while let Some(request) = messages.message().await? {
-            match request.message {
-                Some(Message::Beat(beat)) => {
-                    let answer = self.beat(&hello, &advertised).await;
-                    let verdict = heartbeat_response(beat.sequence, answer);
-                    if answers.send(Ok(verdict)).await.is_err() {
-                        break;
-                    }
+        let mut flight: Flight<'_> = None;
+        let mut heard_all = false;
+        // Goal: each beat becomes one POST, one at a time, while the agent is listened to: one
+        // that hangs up or takes its leave must not wait for Ironic. Exit: a Farewell, the
+        // end of the agent's side once its last beat is answered, a message out of order, or
+        // nobody there to hear a verdict.
+        while !(heard_all && flight.is_none()) {
+            let request = tokio::select! {
+                biased;
+                () = answers.closed() => return Ok(()),
+                verdict = landing(&mut flight) => {
+                    flight = None;
+                    // A receiver that is gone ends the loop above.
+                    let _ = answers.send(Ok(verdict)).await;
+                    continue;
                 }
-                Some(Message::Farewell(farewell)) => {
+                request = messages.message(), if !heard_all => request?,
+            };
+            match request.map(|request| request.message) {
+                None => heard_all = true,
+                Some(Some(Message::Beat(_))) if flight.is_some() => {
+                    let text = "a beat was sent before the last one was answered";
+                    return Err(Status::failed_precondition(text));
+                }
+                Some(Some(Message::Beat(beat))) => {
+                    let (relay, hello, advertised) = (&self, &hello, &advertised);
+                    let turns = Arc::clone(&turns);
+                    flight = Some(Box::pin(async move {
+                        let _turn = turns.lock().await;
+                        let answer = relay.beat(hello, advertised).await;
+                        heartbeat_response(beat.sequence, answer)
+                    }));
+                }
+                Some(Some(Message::Farewell(farewell))) => {
                     if let Some(ending) = ending(farewell.reason()) {
                         self.doorway.close(ending);
                     }
-                    break;
+                    return Ok(());
                 }
-                Some(Message::Hello(_)) => {
+                Some(Some(Message::Hello(_))) => {
                     return Err(Status::failed_precondition("a session has one Hello"));
                 }
-                None => {
+                Some(None) => {
                     return Err(Status::invalid_argument(
                         "HeartbeatRequest.message is empty",
                     ));
@@ -139,7 +196,7 @@ fn closed(error: DoorwayError) -> Status {
     }
     warn!(error = %text, "the REST door stays closed");
     match error {
-        DoorwayError::Advertise(_) => Status::unavailable(text),
+        DoorwayError::Advertise(_) | DoorwayError::Version(_) => Status::unavailable(text),
         _ => Status::failed_precondition(text),
     }
 }
@@ -169,7 +226,7 @@ impl ConductorService for Relay {
         let (answers, verdicts) = mpsc::channel(4);
         let relay = self.clone();
         tokio::spawn(async move {
-            if let Err(status) = relay.session(request.into_inner(), answers.clone()).await {
+            if let Err(status) = relay.session(request.into_inner(), &answers).await {
                 // An agent that hung up does not hear why.
                 let _ = answers.send(Err(status)).await;
             }

@@ -9,6 +9,7 @@ use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore, Si
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use thiserror::Error;
+use tracing::warn;
 
 use super::Tls;
 
@@ -91,6 +92,15 @@ fn provider(tls: &Tls) -> Result<CryptoProvider, InvalidTls> {
 pub fn crypto(suites: &[String], only_1_3: bool) -> Result<CryptoProvider, InvalidTls> {
     let mut provider = rustls::crypto::ring::default_provider();
     if !suites.is_empty() {
+        for name in suites {
+            if !provider
+                .cipher_suites
+                .iter()
+                .any(|suite| is_named(suite.suite(), name))
+            {
+                warn!(suite = %name, "tls_cipher_suites: this suite is not known here");
+            }
+        }
         provider.cipher_suites.retain(|suite| {
             // OpenSSL's list rules TLS 1.2 only; TLS 1.3 has no weak suites.
             suite.tls13().is_some() || suites.iter().any(|name| is_named(suite.suite(), name))
