@@ -1,0 +1,97 @@
+//! A TLS client that believes one certificate, as the conductor does.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// Connects, verifying with `pem` as the only authority and the address as the name.
+pub(crate) async fn connect(
+    address: SocketAddr,
+    pem: &str,
+    versions: &[&'static SupportedProtocolVersion],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(authority(pem))
+        .with_no_client_auth();
+    let peer = TcpStream::connect(address).await?;
+    let name = ServerName::IpAddress(address.ip().into());
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, peer);
+    let handshake = tokio::time::timeout(PATIENCE, handshake).await;
+    handshake.expect("nobody speaks TLS there")
+}
+
+/// Long for loopback; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn authority(pem: &str) -> RootCertStore {
+    let mut store = RootCertStore::empty();
+    store
+        .add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap())
+        .unwrap();
+    store
+}
+
+/// Whether a conductor whose clock shows `now` would believe the certificate.
+pub(crate) fn is_believed(pem: &str, address: SocketAddr, now: UnixTime) -> bool {
+    use rustls::client::WebPkiServerVerifier;
+    use rustls::client::danger::ServerCertVerifier;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(authority(pem)), provider)
+        .build()
+        .unwrap();
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let name = ServerName::IpAddress(address.ip().into());
+    verifier
+        .verify_server_cert(&certificate, &[], &name, &[], now)
+        .is_ok()
+}
+
+/// `GET /` over an open connection, which the shim answers without its agent.
+pub(crate) async fn root<S>(mut peer: S) -> std::io::Result<String>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    peer.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await?;
+    let mut answer = Vec::new();
+    let reading = tokio::time::timeout(PATIENCE, peer.read_to_end(&mut answer));
+    reading.await.expect("no answer came")?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// A server's TLS, and the PEM of the authority that vouches for it.
+pub(crate) fn server() -> (TlsAcceptor, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&key).unwrap();
+    let issuer = rcgen::Issuer::new(params, key);
+    let names = vec!["127.0.0.1".to_owned()];
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(names)
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    (TlsAcceptor::from(Arc::new(config)), authority.pem())
+}
