@@ -4,10 +4,14 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
+use crate::commands::record::Outcome;
 use crate::commands::record::State;
 use crate::commands::testing::{Script, background, id, immediate, place};
+use crate::commands::{Command, NOT_BUILT, runner};
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::failure::FailureKind;
+use crate::task::Task;
 
 /// An engine at work, and the directory of its records.
 fn engine() -> (Engine, tempfile::TempDir) {
