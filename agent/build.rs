@@ -15,7 +15,9 @@ fn main() {
 }
 
 fn commit() -> Option<String> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+    // Asked at run time: a target directory that several work trees share holds one script.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")?;
+    let workspace = Path::new(&package).parent()?;
     let top = git(&["rev-parse", "--show-toplevel"])?;
     if Path::new(&top).canonicalize().ok()? != workspace.canonicalize().ok()? {
         return None;

@@ -241,22 +241,21 @@ pub async fn run<J: Jitter, K: Jitter>(
 
 /// `next` is the real time to the next beat, unless a force shortens it later.
 fn report(outcome: &Result<Verdict, Lost>, forced: bool, next: Duration) {
-    let next = next.as_secs_f64();
     match outcome {
         Ok(Verdict::Accepted) => {
-            tracing::info!(event = %"heartbeat_accepted", forced, next, "milestone");
+            tracing::info!(event = %"heartbeat_accepted", forced, ?next, "milestone");
         }
         Ok(Verdict::Conflict { reason }) => {
-            tracing::warn!(%reason, forced, next, "heartbeat: the node is locked");
+            tracing::warn!(%reason, forced, ?next, "heartbeat: the node is locked");
         }
         Ok(Verdict::Refused { status, reason }) => {
-            tracing::error!(status, %reason, forced, next, "heartbeat refused");
+            tracing::error!(status, %reason, forced, ?next, "heartbeat refused");
         }
         Ok(Verdict::Unreachable { reason }) => {
-            tracing::error!(%reason, forced, next, "heartbeat: Ironic is unreachable");
+            tracing::error!(%reason, forced, ?next, "heartbeat: Ironic is unreachable");
         }
         Err(Lost { reason }) => {
-            tracing::error!(%reason, forced, next, "heartbeat failed");
+            tracing::error!(%reason, forced, ?next, "heartbeat failed");
         }
     }
 }
@@ -348,7 +347,7 @@ impl<'a, K: Jitter> Line<'a, K> {
             State::Open { since, .. } => self.backoff.lost(since.elapsed()),
             State::Opening(_) | State::Closed { .. } => self.backoff.failed(),
         };
-        tracing::warn!(reason = %lost, again = pause.as_secs_f64(), "no heartbeat session");
+        tracing::warn!(reason = %lost, again = ?pause, "no heartbeat session");
         let until = Instant::now() + pause;
         self.state = State::Closed { until };
         lost

@@ -62,7 +62,7 @@ pub async fn submit(
         let Some(wait) = waits.next() else {
             return Err(Undelivered { reason });
         };
-        tracing::warn!(%reason, again = wait.as_secs(), "the inspection report was not taken");
+        tracing::warn!(%reason, again = ?wait, "the inspection report was not taken");
         tokio::time::sleep(wait).await;
     }
 }

@@ -224,7 +224,7 @@ impl Lookups {
             };
             if conflict {
                 let pause = self.next_conflict();
-                tracing::warn!(%reason, pause = pause.as_secs(), "lookup: the node is locked");
+                tracing::warn!(%reason, ?pause, "lookup: the node is locked");
                 tokio::time::sleep(pause).await;
             }
             let Some(wait) = schedule.failed(start.elapsed(), jitter) else {
@@ -234,7 +234,7 @@ impl Lookups {
                     reason,
                 });
             };
-            tracing::warn!(%reason, again = wait.as_secs_f64(), "lookup failed");
+            tracing::warn!(%reason, again = ?wait, "lookup failed");
             tokio::time::sleep(wait).await;
         }
     }

@@ -381,27 +381,26 @@ fn ended() -> Lost {
 
 /// What a status says, with what the transport says under it.
 fn lost(status: &Status) -> Lost {
-    let code = status.code();
-    let mut reason = format!("{code:?}: {}", status.message());
-    if let Some(source) = std::error::Error::source(status) {
-        reason.push_str(": ");
-        reason.push_str(&chain(source));
+    let text = format!("{:?}: {}", status.code(), status.message());
+    Lost {
+        reason: with_causes(text, std::error::Error::source(status)),
     }
-    Lost { reason }
 }
 
 /// An error with its causes.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let cause = source.to_string();
+    with_causes(error.to_string(), error.source())
+}
+
+fn with_causes(mut text: String, mut next: Option<&(dyn std::error::Error + 'static)>) -> String {
+    while let Some(cause) = next {
+        let said = cause.to_string();
         // Some libraries print their cause themselves.
-        if !text.ends_with(&cause) {
+        if !text.contains(&said) {
             text.push_str(": ");
-            text.push_str(&cause);
+            text.push_str(&said);
         }
-        next = source.source();
+        next = cause.source();
     }
     text
 }
