@@ -12,6 +12,10 @@ use super::error::CallError;
 /// when it restarts.
 const KEPT: Duration = Duration::from_secs(1);
 
+/// How long a failure is: long enough that a crowd does not dial for every request, short
+/// enough that an agent which has just started is served at once.
+const FAILURE_KEPT: Duration = Duration::from_millis(10);
+
 /// What an agent tells anybody.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
@@ -26,7 +30,8 @@ pub struct Status {
 /// The outcome of asking for a status.
 pub(super) type Outcome = Result<Status, CallError>;
 
-/// The latest outcome. Whatever the number of callers, the agent is asked once a second.
+/// The latest outcome. Whatever the number of callers, the agent is asked once a second, and
+/// a hundred times a second while it does not answer.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
     latest: RwLock<Option<(Outcome, Instant)>>,
@@ -60,7 +65,8 @@ impl Remembered {
     fn fresh(&self) -> Option<Outcome> {
         let latest = self.latest.read().unwrap_or_else(PoisonError::into_inner);
         let (outcome, at) = latest.as_ref()?;
-        (at.elapsed() < KEPT).then(|| outcome.clone())
+        let kept = if outcome.is_ok() { KEPT } else { FAILURE_KEPT };
+        (at.elapsed() < kept).then(|| outcome.clone())
     }
 
     fn stale(&self) -> Option<Status> {
