@@ -47,7 +47,10 @@ async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
     find_ironic(&mut config).await?;
     let stop = CancellationToken::new();
     let shim = Shim::start(config, stop.clone()).await?;
-    info!(version = %ironic_agent::config::version(), listen = %shim.listen(), "ironic-shim");
+    let listen = shim
+        .listen()
+        .map_or_else(|| "nowhere".to_owned(), ToString::to_string);
+    info!(version = %ironic_agent::config::version(), %listen, "ironic-shim");
     let mut serving = tokio::spawn(shim.run());
 
     let mut terminate = signal(SignalKind::terminate())?;
@@ -68,7 +71,7 @@ async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
 /// open or waits for an agent.
 #[derive(Debug)]
 pub struct Shim {
-    machines: relay::Server,
+    machines: Option<relay::Server>,
     stop: CancellationToken,
 }
 
@@ -82,7 +85,19 @@ impl Shim {
         let ironic = Arc::new(Ironic::new(settings(&config))?);
         let doorway = Doorway::new(Arc::clone(&config), Arc::clone(&ironic), stop.clone());
         // The machines' door first: an agent that starts at the same time must find it.
-        let machines = relay::bind(Relay::new(ironic, doorway.clone()), &config).await?;
+        let machines = relay::bind(Relay::new(ironic, doorway.clone()), &config).await;
+        let machines = match machines {
+            // Without Ironic no agent has anything to report: its door is not needed, and
+            // whoever tries the shim by hand may not be allowed to open it.
+            Err(error) if config.api_url.is_empty() => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "agents cannot report here"
+                );
+                None
+            }
+            bound => Some(bound?),
+        };
         if config.api_url.is_empty() {
             // Nobody will look the node up: the operator's token counts, from the beginning.
             let guest = Guest {
@@ -99,10 +114,11 @@ impl Shim {
         Ok(Self { machines, stop })
     }
 
-    /// Where agents find the `ConductorService`; the port is the real one.
+    /// Where agents find the `ConductorService`; the port is the real one. `None` where
+    /// nobody needs it and it cannot be opened.
     #[must_use]
-    pub fn listen(&self) -> &Listen {
-        &self.machines.listen
+    pub fn listen(&self) -> Option<&Listen> {
+        self.machines.as_ref().map(|machines| &machines.listen)
     }
 
     /// Serves agents until the shim is stopped.
@@ -110,7 +126,10 @@ impl Shim {
     /// # Errors
     /// The transport failed.
     pub async fn run(self) -> anyhow::Result<()> {
-        self.machines.run(self.stop).await?;
+        match self.machines {
+            Some(machines) => machines.run(self.stop).await?,
+            None => self.stop.cancelled().await,
+        }
         Ok(())
     }
 }

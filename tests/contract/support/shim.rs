@@ -70,10 +70,10 @@ impl Shim {
         runtime.spawn(async move {
             let shim = ironic_shim::app::Shim::start(wanted, CancellationToken::new());
             let shim = shim.await.unwrap();
-            started.send(shim.listen().clone()).unwrap();
+            started.send(shim.listen().cloned()).unwrap();
             shim.run().await.unwrap();
         });
-        let Ok(Listen::Tcp(address)) = address.await else {
+        let Ok(Some(Listen::Tcp(address))) = address.await else {
             panic!("the shim did not start")
         };
         let conductor = ConductorServiceClient::connect(format!("http://{address}"))
