@@ -1,10 +1,37 @@
 //! Collectors and their one report.
+//!
+//! A collector is one file with a [`Collector`] and one line in [`COLLECTORS`]. One that fails
+//! does not keep the others from being asked; Ironic gets everything, and under `error` what
+//! went wrong.
 
+use std::fmt;
+
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
 use crate::config::Config;
 use crate::hardware::Registry;
 use crate::system::System;
+
+mod default;
+mod dhcp;
+mod logs;
+
+/// The collectors by their names in `inspection_collectors`.
+const COLLECTORS: &[&dyn Collector] = &[&default::Default, &logs::Logs];
+
+/// Collectors of the Python agent that this one does not have yet.
+const NOT_BUILT: [&str; 6] = [
+    "extra-hardware",
+    "pci-devices",
+    "numa-topology",
+    "dmi-decode",
+    "lldp",
+    "usb-devices",
+];
+
+/// The collectors when nobody names any.
+const USUAL: [&str; 2] = ["default", "logs"];
 
 /// What an inspection found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,7 +43,151 @@ pub struct Report {
     pub failures: Vec<String>,
 }
 
+/// What a collector works with.
+#[derive(Debug, Clone, Copy)]
+struct Inspection<'a> {
+    system: &'a System,
+    config: &'a Config,
+    registry: &'a Registry,
+    /// The collectors of this inspection.
+    collectors: &'a [&'a str],
+}
+
+/// Finds out one thing about the machine.
+trait Collector: fmt::Debug + Send + Sync {
+    /// Its name in `inspection_collectors`.
+    fn name(&self) -> &'static str;
+
+    /// What it found, as keys of the report. The error is one line for the operator.
+    fn collect<'a>(
+        &'a self,
+        inspection: Inspection<'a>,
+    ) -> BoxFuture<'a, Result<Map<String, Value>, Failed>>;
+}
+
+/// Why a collector found nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Failed {
+    /// The collector's thread ended early.
+    #[error("it was interrupted: {0}")]
+    Interrupted(String),
+}
+
 /// Runs the configured collectors in their order.
-pub async fn collect(_system: &System, _config: &Config, _registry: &Registry) -> Report {
-    Report::default()
+pub async fn collect(system: &System, config: &Config, registry: &Registry) -> Report {
+    let names: Vec<&str> = match &config.inspection_collectors {
+        Some(names) => names.iter().map(String::as_str).collect(),
+        None => USUAL.into(),
+    };
+    let inspection = Inspection {
+        system,
+        config,
+        registry,
+        collectors: &names,
+    };
+    run(COLLECTORS, inspection).await
+}
+
+async fn run(collectors: &[&dyn Collector], inspection: Inspection<'_>) -> Report {
+    let mut report = Report::default();
+    for name in inspection.collectors {
+        let Some(collector) = collectors.iter().find(|known| known.name() == *name) else {
+            report.failures.push(unknown(collectors, name));
+            continue;
+        };
+        tracing::info!(collector = name, "collecting");
+        match collector.collect(inspection).await {
+            Ok(found) => report.data.extend(found),
+            Err(failed) => report
+                .failures
+                .push(format!("collector {name} failed: {failed}")),
+        }
+    }
+    for failure in &report.failures {
+        tracing::error!(%failure, "inspection");
+    }
+    let error = error_text(&report.failures);
+    report.data.insert("error".to_owned(), error.into());
+    report
+}
+
+/// Ironic fails an inspection whose `error` is a text; it shows that text to the operator.
+fn error_text(failures: &[String]) -> Option<String> {
+    let lines: String = failures.iter().map(|line| format!("\n* {line}")).collect();
+    (!failures.is_empty()).then(|| format!("The following errors were encountered:{lines}"))
+}
+
+fn unknown(collectors: &[&dyn Collector], name: &str) -> String {
+    let known: Vec<_> = collectors.iter().map(|known| known.name()).collect();
+    let what = if NOT_BUILT.contains(&name) {
+        "is not built into this agent yet"
+    } else {
+        "does not exist"
+    };
+    format!(
+        "collector {name} {what}; inspection_collectors can name: {}",
+        known.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::machine::testing::FakeMachine;
+
+    #[derive(Debug)]
+    struct Fake(&'static str, Result<&'static str, &'static str>);
+
+    impl Collector for Fake {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn collect<'a>(
+            &'a self,
+            _: Inspection<'a>,
+        ) -> BoxFuture<'a, Result<Map<String, Value>, Failed>> {
+            let result = match self.1 {
+                Ok(key) => Ok(Map::from_iter([(key.to_owned(), Value::Null)])),
+                Err(text) => Err(Failed::Interrupted(text.to_owned())),
+            };
+            std::future::ready(result).boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn collectors_run_in_order_and_one_that_fails_stops_none() {
+        let system = FakeMachine::new().system();
+        let registry = Registry::compiled_in(&system).unwrap();
+        let collectors: [&dyn Collector; 3] = [
+            &Fake("a", Err("broken")),
+            &Fake("b", Ok("bee")),
+            &Fake("c", Ok("sea")),
+        ];
+        let asked = |collectors: &'static [&'static str]| Inspection {
+            system: &system,
+            config: Box::leak(Box::default()),
+            registry: &registry,
+            collectors,
+        };
+        let report = run(&collectors, asked(&["c", "b"])).await;
+        let keys: Vec<_> = report.data.keys().collect();
+        assert_eq!(keys, ["sea", "bee", "error"]);
+        assert_eq!(report.data["error"], Value::Null);
+
+        let report = run(&collectors, asked(&["a", "typo", "lldp", "b"])).await;
+        let keys: Vec<_> = report.data.keys().collect();
+        assert_eq!(keys, ["bee", "error"]);
+        assert_eq!(
+            report.data["error"],
+            "The following errors were encountered:\n\
+             * collector a failed: it was interrupted: broken\n\
+             * collector typo does not exist; inspection_collectors can name: a, b, c\n\
+             * collector lldp is not built into this agent yet; inspection_collectors can \
+             name: a, b, c"
+        );
+        assert_eq!(report.failures.len(), 3);
+    }
 }

@@ -1,21 +1,413 @@
-//! The archive of logs: a gzip of a tar.
+//! The archive of logs: a gzip of a tar with what explains a failure afterwards.
+//!
+//! Ironic waits a minute for it, and it is made in the memory of a ramdisk: programs have
+//! seconds, files a share, and every member is compressed and dropped before the next is read.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::system::System;
+use crate::machine::block::{self, BlockDevice, Kind};
+use crate::machine::udev::Properties;
+use crate::system::{Cmd, Root, RunError, System};
+
+/// How long all programs together may take. Ironic gives up after 60 s.
+const ALL_PROGRAMS: Duration = Duration::from_secs(30);
+/// How long one program may take.
+const ONE_PROGRAM: Duration = Duration::from_secs(10);
+/// The journal's lines when the caller sets no limit: about 15 MiB.
+const JOURNAL_LINES: u32 = 100_000;
+/// Bytes taken from the end of a file.
+const ONE_FILE: u64 = 8 << 20;
+/// Bytes taken of all files.
+const ALL_FILES: u64 = 64 << 20;
+
+/// Programs by the names of their members. What fails is left out.
+const PROGRAMS: [(&str, &[&str]); 6] = [
+    ("df", &["df", "-a"]),
+    ("dmesg", &["dmesg"]),
+    ("efibootmgr", &["efibootmgr", "-v"]),
+    ("iptables", &["iptables", "-L"]),
+    ("ip_addr", &["ip", "addr"]),
+    ("ps", &["ps", "au"]),
+];
+
+/// Files of the kernel by the names of their members.
+const KERNEL_FILES: [(&str, &str); 5] = [
+    ("mdstat", "/proc/mdstat"),
+    ("mount", "/proc/self/mounts"),
+    ("meminfo", "/proc/meminfo"),
+    ("modules", "/proc/modules"),
+    ("partitions", "/proc/partitions"),
+];
 
 /// Gathers what explains a failure afterwards: the journal or `/var/log`, kernel messages,
 /// mounts, addresses, boot entries, RAID and the disks. What cannot be read is left out.
 /// `journal_lines` limits the journal to its last lines.
 ///
+/// The kernel's command line stays out: it may hold the agent's token.
+///
 /// # Errors
 /// The archive cannot be made.
 pub async fn collect(
-    _system: &System,
+    system: &System,
     _config: &Config,
-    _journal_lines: Option<u32>,
+    journal_lines: Option<u32>,
 ) -> Result<Vec<u8>, Failure> {
-    Err(Failure::execution(
-        "This part of the agent is not built yet",
-    ))
+    let deadline = Instant::now() + ALL_PROGRAMS;
+    let lines = journal_lines.unwrap_or(JOURNAL_LINES).to_string();
+    let journalctl = Cmd::new("journalctl").args(["--full", "--no-pager", "-b", "-n", &lines]);
+    let mut archive = Archive::new();
+    let journal = output(system, journalctl, deadline).await;
+    let has_journal = journal.is_some();
+    if let Some(bytes) = journal {
+        archive = archive
+            .with(move |archive| archive.add("journal", &bytes))
+            .await?;
+    }
+    for (name, argv) in PROGRAMS {
+        let Some((program, args)) = argv.split_first() else {
+            continue;
+        };
+        let cmd = Cmd::new(*program).args(args.iter().copied());
+        if let Some(bytes) = output(system, cmd, deadline).await {
+            archive = archive
+                .with(move |archive| archive.add(name, &bytes))
+                .await?;
+        }
+    }
+    let system = system.clone();
+    archive
+        .with(move |archive| {
+            if !has_journal {
+                archive.add_folder(&system.root, "/var/log")?;
+            }
+            archive.add_machine(&system)
+        })
+        .await?
+        .finish()
+        .map_err(|error| cannot_be_packed(error.to_string()))
+}
+
+fn cannot_be_packed(reason: String) -> Failure {
+    Failure::execution(format!("The logs cannot be packed: {reason}"))
+}
+
+async fn output(system: &System, cmd: Cmd, deadline: Instant) -> Option<Vec<u8>> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        tracing::warn!(command = %cmd, "left out of the logs: there is no time left");
+        return None;
+    }
+    match system.run.run(cmd.timeout(ONE_PROGRAM.min(left))).await {
+        Ok(output) => Some(output.stdout),
+        Err(RunError::Missing { .. }) => None,
+        Err(error) => {
+            tracing::info!(%error, "left out of the logs");
+            None
+        }
+    }
+}
+
+/// A device with everything that is known of it.
+fn describe(device: &BlockDevice) -> Value {
+    let mut document = device.to_json();
+    let kind = match device.kind {
+        Kind::Disk => "disk",
+        Kind::Partition => "part",
+        Kind::Raid => "raid",
+        Kind::File => "file",
+    };
+    document["kind"] = kind.into();
+    document["parent"] = json!(device.parent);
+    document["members"] = json!(device.members);
+    document["read_only"] = device.read_only.into();
+    document["other_serials"] = json!(device.other_serials);
+    document["other_wwns"] = json!(device.other_wwns);
+    document["other_paths"] = json!(device.other_paths);
+    document
+}
+
+/// A tar being compressed into memory.
+struct Archive {
+    tar: tar::Builder<GzEncoder<Vec<u8>>>,
+    now: u64,
+    /// Bytes that may still be taken of files.
+    budget: u64,
+}
+
+impl Archive {
+    fn new() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            tar: tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast())),
+            now: now.map_or(0, |since| since.as_secs()),
+            budget: ALL_FILES,
+        }
+    }
+
+    /// Packs on a thread that may block.
+    async fn with(
+        mut self,
+        pack: impl FnOnce(&mut Self) -> io::Result<()> + Send + 'static,
+    ) -> Result<Self, Failure> {
+        let packed = tokio::task::spawn_blocking(move || pack(&mut self).map(|()| self)).await;
+        packed
+            .map_err(|error| cannot_be_packed(error.to_string()))?
+            .map_err(|error| cannot_be_packed(error.to_string()))
+    }
+
+    /// What the kernel and udev tell without programs.
+    fn add_machine(&mut self, system: &System) -> io::Result<()> {
+        for (name, path) in KERNEL_FILES {
+            // Files of the kernel have no size and may hold any bytes.
+            if let Ok(bytes) = std::fs::read(system.root.path(path)) {
+                self.add(name, &bytes)?;
+            }
+        }
+        let devices = block::probe_with_partitions(system);
+        let listing: Vec<Value> = devices.iter().map(describe).collect();
+        self.add("disks", &serde_json::to_vec_pretty(&listing)?)?;
+        for name in system.root.names("/sys/class/block") {
+            let number = system
+                .root
+                .read_optional(format!("/sys/class/block/{name}/dev"));
+            let properties = number.map(|number| Properties::of_block(&system.root, &number));
+            let document: Map<String, Value> = properties
+                .iter()
+                .flat_map(Properties::sorted)
+                .map(|(key, value)| (key.to_owned(), value.into()))
+                .collect();
+            if !document.is_empty() {
+                self.add(
+                    &format!("udev/{name}"),
+                    &serde_json::to_vec_pretty(&document)?,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(self.now);
+        self.tar.append_data(&mut header, name, bytes)
+    }
+
+    /// Adds the ends of the regular files below a folder, under their own paths. Links could
+    /// lead anywhere and are left out.
+    fn add_folder(&mut self, root: &Root, folder: &str) -> io::Result<()> {
+        let mut folders = vec![PathBuf::from(folder)];
+        while let Some(folder) = folders.pop() {
+            for name in root.names(&folder) {
+                let path = folder.join(name);
+                let Ok(metadata) = std::fs::symlink_metadata(root.path(&path)) else {
+                    continue;
+                };
+                if metadata.is_dir() {
+                    folders.push(path);
+                } else if metadata.is_file() {
+                    self.add_file(root, &path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, root: &Root, path: &Path) -> io::Result<()> {
+        let share = ONE_FILE.min(self.budget);
+        let bytes = match end_of_file(&root.path(path), share) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::info!(path = %path.display(), %error, "left out of the logs");
+                return Ok(());
+            }
+        };
+        self.budget -= bytes.len() as u64;
+        let name = path.to_string_lossy();
+        self.add(name.trim_start_matches('/'), &bytes)
+    }
+
+    fn finish(self) -> io::Result<Vec<u8>> {
+        self.tar.into_inner()?.finish()
+    }
+}
+
+/// At most `limit` bytes, from the end.
+fn end_of_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut file = std::fs::File::open(path)?;
+    let size = file.metadata()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(limit)))?;
+    let mut bytes = Vec::new();
+    // It may grow while it is read.
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use flate2::read::GzDecoder;
+
+    use super::*;
+    use crate::machine::testing::FakeMachine;
+    use crate::system::process::{Output, Script};
+
+    const JOURNALCTL: &str = "journalctl --full --no-pager -b -n 10000";
+
+    fn unpacked(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
+        let mut tar = tar::Archive::new(GzDecoder::new(archive));
+        tar.entries()
+            .unwrap()
+            .map(|entry| {
+                let mut entry = entry.unwrap();
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes).unwrap();
+                (entry.path().unwrap().to_str().unwrap().to_owned(), bytes)
+            })
+            .collect()
+    }
+
+    fn missing(program: &str) -> Result<Output, RunError> {
+        Err(RunError::Missing {
+            program: program.into(),
+        })
+    }
+
+    async fn collected(machine: &FakeMachine, script: Script) -> BTreeMap<String, Vec<u8>> {
+        let script = Arc::new(script);
+        let system = machine.system_with(script.clone());
+        let archive = collect(&system, &Config::default(), Some(10_000))
+            .await
+            .unwrap();
+        script.assert_done();
+        unpacked(&archive)
+    }
+
+    #[tokio::test]
+    async fn holds_what_programs_and_the_kernel_say() {
+        let mut machine = FakeMachine::new();
+        let vda = machine.virtio_disk("vda", 1 << 32, "x");
+        machine.partition(&vda, "vda1", "254:1", 1 << 20);
+        machine.udev("254:0", &[("ID_SERIAL", "x")]);
+        machine.file("proc/mdstat", "Personalities :");
+        machine.file("proc/cmdline", "ipa-agent-token=secret");
+        machine.file("var/log/messages", "not taken: there is a journal");
+        let script = Script::new()
+            .expect_result(
+                JOURNALCTL,
+                Ok(Output {
+                    // Not UTF-8.
+                    stdout: vec![0xff, b'\n'],
+                    ..Output::default()
+                }),
+            )
+            .expect("df -a", "space")
+            .expect("dmesg", "kernel")
+            .expect_result("efibootmgr -v", missing("efibootmgr"))
+            .expect_result(
+                "iptables -L",
+                Err(RunError::Failed {
+                    program: "iptables".into(),
+                    command: "iptables -L".into(),
+                    status: 1,
+                    stderr: "no".into(),
+                }),
+            )
+            .expect("ip addr", "lo")
+            .expect("ps au", "init");
+        let members = collected(&machine, script).await;
+        let names: Vec<_> = members.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "df", "disks", "dmesg", "ip_addr", "journal", "mdstat", "ps", "udev/vda"
+            ]
+        );
+        assert_eq!(members["journal"], [0xff, b'\n']);
+        assert_eq!(members["dmesg"], b"kernel");
+        let disks: Value = serde_json::from_slice(&members["disks"]).unwrap();
+        assert_eq!(disks[1]["parent"], "/dev/vda");
+        let udev: Value = serde_json::from_slice(&members["udev/vda"]).unwrap();
+        assert_eq!(udev, json!({"ID_SERIAL": "x"}));
+        for (name, bytes) in &members {
+            assert!(!String::from_utf8_lossy(bytes).contains("secret"), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_journal_the_ends_of_files_are_taken() {
+        let mut machine = FakeMachine::new();
+        machine
+            .file("var/log/messages", "one")
+            .file("var/log/deep/er/file", "two")
+            .file("etc/secret", "three")
+            .link("var/log/link", "etc/secret");
+        let size = usize::try_from(ONE_FILE).unwrap() + 5;
+        machine.bytes(
+            "var/log/large",
+            &[vec![b'a'; 5], vec![b'b'; size - 5]].concat(),
+        );
+        let script = [
+            "df -a",
+            "dmesg",
+            "efibootmgr -v",
+            "iptables -L",
+            "ip addr",
+            "ps au",
+        ]
+        .into_iter()
+        .fold(
+            Script::new().expect_result(JOURNALCTL, missing("journalctl")),
+            |script, cmd| script.expect_result(cmd, missing(cmd)),
+        );
+        let members = collected(&machine, script).await;
+        let names: Vec<_> = members.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "disks",
+                "var/log/deep/er/file",
+                "var/log/large",
+                "var/log/messages"
+            ]
+        );
+        assert_eq!(members["var/log/messages"], b"one\n");
+        assert_eq!(members["var/log/large"], vec![b'b'; size - 5]);
+    }
+
+    #[derive(Debug)]
+    struct Slow;
+
+    impl crate::system::Run for Slow {
+        fn run(&self, cmd: Cmd) -> futures_util::future::BoxFuture<'_, Result<Output, RunError>> {
+            Box::pin(async move {
+                tokio::time::sleep(cmd.timeout).await;
+                Err(RunError::TimedOut {
+                    command: cmd.to_string(),
+                    timeout: cmd.timeout,
+                })
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn programs_that_hang_cost_half_a_minute_in_all() {
+        let machine = FakeMachine::new();
+        let system = machine.system_with(Arc::new(Slow));
+        let start = Instant::now();
+        collect(&system, &Config::default(), None).await.unwrap();
+        assert_eq!(start.elapsed(), ALL_PROGRAMS);
+    }
 }

@@ -4,25 +4,35 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::system::network::{Link, Network};
-use crate::system::{Root, Run, System, process};
+use crate::system::{Disk, DiskError, Disks, Root, Run, System, disk, process};
+
+/// Disks that are files below `/dev` of a machine made of files.
+#[derive(Debug)]
+struct FakeDisks(Root);
+
+impl Disks for FakeDisks {
+    fn open(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
+        disk::LinuxDisks.open(&self.0.path(name))
+    }
+}
 
 /// A machine made of files.
 #[derive(Debug)]
 pub(crate) struct FakeMachine {
     directory: tempfile::TempDir,
-    links: Vec<Link>,
+    links: Arc<Mutex<Vec<Link>>>,
 }
 
-/// Network interfaces as they were told.
+/// Network interfaces as they are told.
 #[derive(Debug)]
-struct FakeNetwork(Vec<Link>);
+struct FakeNetwork(Arc<Mutex<Vec<Link>>>);
 
 impl Network for FakeNetwork {
     fn links(&self) -> std::io::Result<Vec<Link>> {
-        Ok(self.0.clone())
+        Ok(self.0.lock().unwrap().clone())
     }
 }
 
@@ -31,7 +41,7 @@ impl FakeMachine {
     pub(crate) fn new() -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
-            links: Vec::new(),
+            links: Arc::default(),
         }
     }
 
@@ -50,7 +60,8 @@ impl FakeMachine {
         System {
             run,
             root: Root::new(self.path()),
-            network: Arc::new(FakeNetwork(self.links.clone())),
+            disks: Arc::new(FakeDisks(Root::new(self.path()))),
+            network: Arc::new(FakeNetwork(Arc::clone(&self.links))),
             ..System::linux()
         }
     }
@@ -286,7 +297,17 @@ impl FakeMachine {
         let address: Vec<String> = link.address.iter().map(|b| format!("{b:02x}")).collect();
         self.file(&format!("{path}/address"), &address.join(":"))
             .link(&format!("sys/class/net/{name}"), &path);
-        self.links.push(link);
+        self.links.lock().unwrap().push(link);
         path
+    }
+
+    /// An interface of this machine gets an IP address.
+    pub(crate) fn assign(&self, interface: &str, address: &str) {
+        let mut links = self.links.lock().unwrap();
+        let link = links
+            .iter_mut()
+            .find(|link| link.name == interface)
+            .unwrap();
+        link.ip_addresses.push(address.parse().unwrap());
     }
 }

@@ -1,1 +1,388 @@
+//! The step on machines made of files: `/dev/sda` is a file below the machine's root.
 
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::*;
+use crate::image::Installed;
+use crate::machine::content::tests::msdos;
+use crate::machine::node::Node;
+use crate::machine::testing::FakeMachine;
+use crate::system::process::{Output, Script};
+use crate::system::{Run, RunError, System};
+use crate::task::{Note, Task};
+
+const MIB: usize = 1 << 20;
+const DIRTY: u8 = 0xaa;
+
+/// What a run of the step needs.
+struct Bench {
+    machine: FakeMachine,
+    config: Config,
+    node: Node,
+}
+
+impl Bench {
+    fn new(machine: FakeMachine) -> Self {
+        Self {
+            machine,
+            config: Config::default(),
+            node: Node::default(),
+        }
+    }
+
+    fn node(mut self, node: Value) -> Self {
+        self.node = Node(node.as_object().unwrap().clone());
+        self
+    }
+
+    /// Runs the step without `wipefs`; answers the result and the warnings.
+    async fn run(&self, wiped: &[&str]) -> (Result<Value, StepError>, Vec<String>) {
+        let script = wiped.iter().fold(Script::new(), |script, name| {
+            let missing = RunError::Missing {
+                program: "wipefs".into(),
+            };
+            script.expect_result(&format!("wipefs --force --all {name}"), Err(missing))
+        });
+        self.run_with(script).await
+    }
+
+    async fn run_with(&self, script: Script) -> (Result<Value, StepError>, Vec<String>) {
+        let script = Arc::new(script);
+        let system = self.machine.system_with(script.clone());
+        let (result, warnings) = self.run_on(&system).await;
+        script.assert_done();
+        (result, warnings)
+    }
+
+    async fn run_on(&self, system: &System) -> (Result<Value, StepError>, Vec<String>) {
+        let (task, mut heard) = Task::new();
+        let installed = Installed::default();
+        let ctx = StepContext {
+            system,
+            config: &self.config,
+            node: &self.node,
+            ports: &[],
+            task: &task,
+            installed: &installed,
+        };
+        let arguments = Object::new();
+        let result = EraseDevicesMetadata.run(ctx, &arguments).await;
+        let mut warnings = Vec::new();
+        while let Ok(note) = heard.notes.try_recv() {
+            if let Note::Warning(text) = note
+                && !text.contains("wipefs is not installed")
+            {
+                warnings.push(text);
+            }
+        }
+        (result, warnings)
+    }
+
+    fn is_erased(&self, name: &str) -> bool {
+        let bytes = std::fs::read(self.machine.path().join("dev").join(name)).unwrap();
+        let ends = [bytes[0], bytes[bytes.len() - 1]];
+        assert!(
+            ends == [0, 0] || ends == [DIRTY, DIRTY],
+            "half erased: {name} {ends:?}"
+        );
+        ends == [0, 0]
+    }
+}
+
+fn failure(result: Result<Value, StepError>) -> Failure {
+    match result.unwrap_err() {
+        StepError::Failure(failure) => failure,
+        other @ StepError::Unexpected { .. } => panic!("{other:?}"),
+    }
+}
+
+/// Full of what is no zero, and of no signature either.
+fn dirty(machine: &mut FakeMachine, name: &str, size: usize) -> Vec<u8> {
+    let bytes = vec![DIRTY; size];
+    machine.bytes(&format!("dev/{name}"), &bytes);
+    bytes
+}
+
+/// Two SATA disks of 4 MiB, the first with a partition.
+fn machine() -> FakeMachine {
+    let mut machine = FakeMachine::new();
+    let sda = machine.sata_disk("sda", 4 * MIB as u64, 1);
+    machine.sata_disk("sdb", 4 * MIB as u64, 2);
+    machine.partition(&sda, "sda1", "8:1", MIB as u64);
+    for (name, size) in [("sda", 4 * MIB), ("sdb", 4 * MIB), ("sda1", MIB)] {
+        dirty(&mut machine, name, size);
+    }
+    machine
+}
+
+#[tokio::test]
+async fn partitions_go_before_their_disk_and_names_backwards() {
+    let bench = Bench::new(machine());
+    let (result, warnings) = bench.run(&["/dev/sdb", "/dev/sda1", "/dev/sda"]).await;
+    assert_eq!(result, Ok(Value::Null));
+    assert_eq!(warnings, [""; 0]);
+    for name in ["sda", "sda1", "sdb"] {
+        assert!(bench.is_erased(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_must_stay_is_left_alone_with_a_reason() {
+    let mut machine = machine();
+    let sdc = machine.sata_disk("sdc", 4 * MIB as u64, 3);
+    machine.file(&format!("{sdc}/ro"), "1");
+    let sdd = machine.sata_disk("sdd", 4 * MIB as u64, 4);
+    machine.partition(&sdd, "sdd1", "8:49", 2 * MIB as u64);
+    machine.array("md0", "raid1", MIB as u64, &[&format!("{sdd}/sdd1")]);
+    machine.usb_disk("sde", 4 * MIB as u64, "stick");
+    machine.link("dev/disk/by-label/ir-vfd-dev", "dev/sde");
+    machine.sata_disk("sdf", 4 * MIB as u64, 5);
+    for name in ["sdc", "sdd", "sdd1", "sde", "sdf"] {
+        dirty(&mut machine, name, 4 * MIB);
+    }
+    dirty(&mut machine, "md0", MIB);
+    // A member of an array that is not running.
+    let mut member = dirty(&mut machine, "sdf", 4 * MIB);
+    member[4096..4100].copy_from_slice(&0xa92b_4efc_u32.to_le_bytes());
+    machine.bytes("dev/sdf", &member);
+
+    let bench = Bench::new(machine).node(json!({
+        "uuid": "u", "properties": {"skip_block_devices": [{"name": "/dev/sda"}]}}));
+    let (result, mut warnings) = bench.run(&["/dev/sdb", "/dev/md0"]).await;
+    assert_eq!(result, Ok(Value::Null));
+    warnings.sort();
+    assert_eq!(
+        warnings,
+        [
+            "/dev/sda is left alone: skip_block_devices names it, or the disk under it",
+            "/dev/sda1 is left alone: skip_block_devices names it, or the disk under it",
+            "/dev/sdc is left alone: it is read-only",
+            "/dev/sdd is left alone: it is a member of a RAID array",
+            "/dev/sdd1 is left alone: it is a member of a RAID array",
+            "/dev/sde is left alone: it is virtual media of Ironic",
+            "/dev/sdf is left alone: it is a member of a RAID array",
+        ]
+    );
+    for (name, erased) in [
+        ("sda", false),
+        ("sda1", false),
+        ("sdb", true),
+        ("sdc", false),
+        ("sdd", false),
+        ("sdd1", false),
+        ("sde", false),
+        ("md0", true),
+    ] {
+        assert_eq!(bench.is_erased(name), erased, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_named_volume_stays_and_so_do_its_neighbours() {
+    let mut machine = machine();
+    let sdc = machine.sata_disk("sdc", 4 * MIB as u64, 3);
+    for (partition, number) in [("sdc1", "8:33"), ("sdc2", "8:34")] {
+        machine.partition(&sdc, partition, number, MIB as u64);
+    }
+    machine.array("md0", "raid1", MIB as u64, &[&format!("{sdc}/sdc1")]);
+    machine.array("md1", "raid1", MIB as u64, &[&format!("{sdc}/sdc2")]);
+    dirty(&mut machine, "sdc", 4 * MIB);
+    for (partition, name) in [("sdc1", "box:large"), ("sdc2", "box:small")] {
+        let mut member = vec![DIRTY; MIB];
+        member[4096..4100].copy_from_slice(&0xa92b_4efc_u32.to_le_bytes());
+        member[4100..4104].copy_from_slice(&1_u32.to_le_bytes());
+        member[4128..4160].fill(0);
+        member[4128..4128 + name.len()].copy_from_slice(name.as_bytes());
+        machine.bytes(&format!("dev/{partition}"), &member);
+    }
+    for array in ["md0", "md1"] {
+        dirty(&mut machine, array, MIB);
+    }
+    let bench = Bench::new(machine).node(json!({
+        "uuid": "u", "properties": {"skip_block_devices": [{"volume_name": "large"}]}}));
+    let (result, _) = bench.run(&["/dev/sdb", "/dev/sda1", "/dev/sda"]).await;
+    assert_eq!(result, Ok(Value::Null));
+    assert!(!bench.is_erased("md0") && !bench.is_erased("md1"));
+
+    // Nobody names it: the arrays become blank, their members stay members.
+    let bench = bench.node(json!({"uuid": "u"}));
+    let wiped = ["/dev/sdb", "/dev/sda1", "/dev/sda", "/dev/md1", "/dev/md0"];
+    assert_eq!(bench.run(&wiped).await.0, Ok(Value::Null));
+    assert!(bench.is_erased("md0") && bench.is_erased("md1") && !bench.is_erased("sdc"));
+}
+
+#[tokio::test]
+async fn a_shared_file_system_keeps_everything_from_being_erased() {
+    let protected = || {
+        let mut machine = machine();
+        let mut disk = vec![DIRTY; 4 * MIB];
+        disk[446..510].fill(0);
+        msdos(&mut disk, 0, &[(0x83, 8, 8), (0xfb, 16, 8)]);
+        machine.bytes("dev/sda", &disk);
+        Bench::new(machine)
+    };
+    let bench = protected();
+    let failure = failure(bench.run(&[]).await.0);
+    assert_eq!(failure.kind, FailureKind::ProtectedDevice);
+    assert!(
+        failure
+            .details
+            .starts_with("Nothing was erased: protected VMFS found on partition 2 of /dev/sda."),
+        "{}",
+        failure.details
+    );
+    assert!(!bench.is_erased("sdb") && !bench.is_erased("sda1"));
+
+    let all = ["/dev/sdb", "/dev/sda1", "/dev/sda"];
+    let mut off = protected();
+    off.config.guard_special_filesystems = false;
+    assert_eq!(off.run(&all).await.0, Ok(Value::Null));
+    let allowed =
+        protected().node(json!({"uuid": "u", "driver_info": {"wipe_special_filesystems": true}}));
+    assert_eq!(allowed.run(&all).await.0, Ok(Value::Null));
+    let skipped = protected()
+        .node(json!({"uuid": "u", "properties": {"skip_block_devices": [{"name": "/dev/sda"}]}}));
+    assert_eq!(skipped.run(&["/dev/sdb"]).await.0, Ok(Value::Null));
+}
+
+#[tokio::test]
+async fn doubt_keeps_everything_from_being_erased() {
+    // A skip list with a typing error.
+    let typo = Bench::new(machine())
+        .node(json!({"uuid": "u", "properties": {"skip_block_devices": [{"nme": "/dev/sda"}]}}));
+    // A disk that cannot be read.
+    let mut unreadable = machine();
+    unreadable.sata_disk("sdc", 4 * MIB as u64, 3);
+    // A mounted partition.
+    let mut mounted = machine();
+    mounted.file(
+        "proc/self/mounts",
+        "/dev/sda1 /mnt ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0",
+    );
+    for (bench, text) in [
+        (typo, "unknown hint 'nme'"),
+        (Bench::new(unreadable), "/dev/sdc could not be examined"),
+        (Bench::new(mounted), "in use: /dev/sda1 (/mnt)"),
+    ] {
+        let failure = failure(bench.run(&[]).await.0);
+        assert_eq!(failure.kind, FailureKind::BlockDeviceErase);
+        assert!(
+            failure.details.starts_with("Nothing was erased"),
+            "{}",
+            failure.details
+        );
+        assert!(failure.details.contains(text), "{}", failure.details);
+        assert!(!bench.is_erased("sda") && !bench.is_erased("sdb"));
+    }
+}
+
+#[tokio::test]
+async fn one_that_fails_does_not_keep_the_others() {
+    let bench = Bench::new(machine());
+    let fails = |name: &str| RunError::Failed {
+        program: "wipefs".into(),
+        command: format!("wipefs --force --all {name}"),
+        status: 1,
+        stderr: "broken".into(),
+    };
+    let script = Script::new()
+        .expect_result("wipefs --force --all /dev/sdb", Err(fails("/dev/sdb")))
+        .expect_result("wipefs --force --all /dev/sda1", Ok(Output::default()))
+        .expect_result("wipefs --force --all /dev/sda", Err(fails("/dev/sda")));
+    let failure = failure(bench.run_with(script).await.0);
+    assert_eq!(failure.kind, FailureKind::BlockDeviceErase);
+    let start = "Failed to erase the metadata on the device(s): \"/dev/sdb\": ";
+    assert!(failure.details.starts_with(start), "{}", failure.details);
+    assert!(
+        failure.details.contains("; \"/dev/sda\": "),
+        "{}",
+        failure.details
+    );
+    assert_eq!(
+        (failure.program.as_deref(), failure.exit_status),
+        (Some("wipefs"), Some(1))
+    );
+    assert!(bench.is_erased("sda1") && !bench.is_erased("sdb") && !bench.is_erased("sda"));
+}
+
+#[tokio::test]
+async fn files_of_a_simulation_are_erased_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["disk0", "disk1"] {
+        std::fs::write(directory.path().join(name), vec![DIRTY; 4 * MIB]).unwrap();
+    }
+    let bench = Bench::new(machine());
+    let system = System::simulated(directory.path());
+    let (result, warnings) = bench.run_on(&system).await;
+    assert_eq!((result, warnings), (Ok(Value::Null), Vec::new()));
+    for name in ["disk0", "disk1"] {
+        let bytes = std::fs::read(directory.path().join(name)).unwrap();
+        assert_eq!(
+            [bytes[0], bytes[2 * MIB], bytes[4 * MIB - 1]],
+            [0, DIRTY, 0]
+        );
+    }
+    assert!(!bench.is_erased("sda"));
+}
+
+/// A world in which a cancellation comes with the first program.
+#[derive(Debug)]
+struct Cancelling(Task);
+
+impl Run for Cancelling {
+    fn run(&self, cmd: crate::system::Cmd) -> BoxFuture<'_, Result<Output, RunError>> {
+        self.0.cancel("enough");
+        let missing = RunError::Missing {
+            program: cmd.program,
+        };
+        std::future::ready(Err(missing)).boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_step_says_so() {
+    let bench = Bench::new(machine());
+    let task = Task::detached();
+    let system = bench
+        .machine
+        .system_with(Arc::new(Cancelling(task.clone())));
+    let installed = Installed::default();
+    let ctx = StepContext {
+        system: &system,
+        config: &bench.config,
+        node: &bench.node,
+        ports: &[],
+        task: &task,
+        installed: &installed,
+    };
+    let arguments = Object::new();
+    let failure = failure(EraseDevicesMetadata.run(ctx, &arguments).await);
+    assert_eq!(failure.details, "The command was cancelled: enough");
+    assert!(!bench.is_erased("sda"));
+}
+
+#[tokio::test]
+async fn the_plan_names_every_device_and_touches_none() {
+    let bench = Bench::new(machine());
+    let system = bench.machine.system();
+    let (task, installed) = (Task::detached(), Installed::default());
+    let ctx = StepContext {
+        system: &system,
+        config: &bench.config,
+        node: &bench.node,
+        ports: &[],
+        task: &task,
+        installed: &installed,
+    };
+    let arguments = Object::new();
+    let actions = EraseDevicesMetadata.plan(ctx, &arguments).await.unwrap();
+    let devices: Vec<_> = actions
+        .iter()
+        .map(|action| action.device.as_str())
+        .collect();
+    assert_eq!(devices, ["/dev/sdb", "/dev/sda1", "/dev/sda"]);
+    assert!(actions.iter().all(|action| action.destructive));
+    assert!(!bench.is_erased("sda"));
+}

@@ -1,0 +1,40 @@
+//! Collector `logs`: the log archive.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
+
+use super::{Collector, Failed, Inspection};
+use crate::logs::archive;
+
+/// The journal's lines in an inspection report.
+const JOURNAL_LINES: u32 = 10_000;
+
+/// Answers the log archive; without one the report does without it.
+#[derive(Debug)]
+pub(super) struct Logs;
+
+impl Collector for Logs {
+    fn name(&self) -> &'static str {
+        "logs"
+    }
+
+    fn collect<'a>(
+        &'a self,
+        inspection: Inspection<'a>,
+    ) -> BoxFuture<'a, Result<Map<String, Value>, Failed>> {
+        async move {
+            let made = archive::collect(inspection.system, inspection.config, Some(JOURNAL_LINES));
+            Ok(match made.await {
+                Ok(bytes) => Map::from_iter([("logs".to_owned(), STANDARD.encode(bytes).into())]),
+                Err(failure) => {
+                    tracing::warn!(error = %failure, "the report goes without logs");
+                    Map::new()
+                }
+            })
+        }
+        .boxed()
+    }
+}
