@@ -35,10 +35,18 @@ const ANSWER_PATIENCE: Duration = Duration::from_millis(200);
 /// How long the conductor may take to hear our farewell.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Runs the program: configuration, log, runtime, agent.
+/// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let loaded = match Config::load(Program::Agent, std::env::args_os(), Path::new("/")) {
+    start(Program::Agent, run)
+}
+
+/// What both programs do around their work: configuration, log, runtime, exit code.
+pub fn start<F>(program: Program, run: impl FnOnce(Loaded) -> F) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<ExitCode>>,
+{
+    let loaded = match Config::load(program, std::env::args_os(), Path::new("/")) {
         Ok(loaded) => loaded,
         Err(error) => return error.print(),
     };
@@ -53,9 +61,26 @@ pub fn main() -> ExitCode {
         Err(error) => Err(error).context("the runtime cannot be started"),
     };
     ended.unwrap_or_else(|error| {
-        error!(error = %format!("{error:#}"), "the agent ends");
+        error!(error = %format!("{error:#}"), "{} ends", program.name());
         ExitCode::FAILURE
     })
+}
+
+/// Works until the work ends or a signal does: SIGTERM with the status that supervisors
+/// expect, an interrupt as a normal end.
+///
+/// # Errors
+/// Those of the work; signals that cannot be heard.
+pub async fn until_signalled(
+    work: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        ended = work => ended,
+        _ = terminate.recv() => Ok(ExitCode::from(TERMINATED)),
+        _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
+    }
 }
 
 async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
@@ -74,15 +99,9 @@ async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
         serve(config.clone(), system.clone(), stop.clone()).await
     };
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let code = tokio::select! {
-        ended = work => ended?,
-        _ = terminate.recv() => ExitCode::from(TERMINATED),
-        _ = interrupt.recv() => ExitCode::SUCCESS,
-    };
+    let ended = until_signalled(work).await;
     stop.cancel();
-    Ok(code)
+    ended
 }
 
 /// Serves commands, and speaks to the conductor where there is one.

@@ -1,45 +1,23 @@
 //! How the shim is wired, started and stopped: the only place that knows every room.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use ironic_agent::app::until_signalled;
 use ironic_agent::config::{Config, Listen, Loaded, Program, TlsVersion};
-use ironic_agent::logs;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::discover::{self, Service};
 use crate::doorway::{Doorway, Guest};
 use crate::ironic::{ApiVersion, Ironic, Settings};
 use crate::relay::{self, Relay};
 
-/// What `kill` without a name sends; the status that shells and supervisors expect for it.
-const TERMINATED: u8 = 143;
-
-/// Runs the program: configuration, log, runtime, doors.
+/// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let loaded = match Config::load(Program::Shim, std::env::args_os(), Path::new("/")) {
-        Ok(loaded) => loaded,
-        Err(error) => return error.print(),
-    };
-    logs::start(loaded.config.debug);
-    loaded.report();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    let ended = match runtime {
-        Ok(runtime) => runtime.block_on(run(loaded)),
-        Err(error) => Err(error).context("the runtime cannot be started"),
-    };
-    ended.unwrap_or_else(|error| {
-        error!(error = %format!("{error:#}"), "the shim ends");
-        ExitCode::FAILURE
-    })
+    ironic_agent::app::start(Program::Shim, run)
 }
 
 async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
@@ -51,20 +29,15 @@ async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
         .listen()
         .map_or_else(|| "nowhere".to_owned(), ToString::to_string);
     info!(version = %ironic_agent::config::version(), %listen, "ironic-shim");
-    let mut serving = tokio::spawn(shim.run());
+    let serving = tokio::spawn(shim.run());
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let code = tokio::select! {
-        _ = terminate.recv() => ExitCode::from(TERMINATED),
-        _ = interrupt.recv() => ExitCode::SUCCESS,
-        ended = &mut serving => {
-            ended.context("the gRPC server was lost")??;
-            ExitCode::SUCCESS
-        }
-    };
+    let ended = until_signalled(async {
+        serving.await.context("the gRPC server was lost")??;
+        Ok(ExitCode::SUCCESS)
+    })
+    .await;
     stop.cancel();
-    Ok(code)
+    ended
 }
 
 /// The shim with its doors where they belong: the machines' door listens, the REST door is
