@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 CONTROL = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
-PAIR = re.compile(r"(\w+)=(\S+)")
+PAIR = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|(\S+))')
 
 
 @dataclass
@@ -73,7 +73,7 @@ def read_line(line):
     for kind in ("milestone", "progress"):
         found = re.search(rf"\b{kind} (\w+=.*)", line)
         if found:
-            return Event(kind, now, line, dict(PAIR.findall(found[1])))
+            return Event(kind, now, line, {key: quoted or bare for key, quoted, bare in PAIR.findall(found[1])})
     if "DEPLOYED-SYSTEM" in line:
         word, _, rest = line.partition("DEPLOYED-SYSTEM ")[2].partition(" ")
         return Event("deployed", now, line, {"word": word, "rest": rest})

@@ -61,7 +61,8 @@ def settle():
     for command in (
         ["ip", "link", "set", "lo", "up"],
         ["ip", "address", "add", f"{GATEWAY}/32", "dev", "lo"],
-        ["ip", "address", "add", f"{GUEST}/32", "dev", "lo"],
+        # What we connect to the guest with must not look like the guest's own address to it.
+        ["ip", "route", "add", "local", f"{GUEST}/32", "dev", "lo", "src", GATEWAY],
     ):
         subprocess.run(command, check=True)
 

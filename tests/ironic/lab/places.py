@@ -2,7 +2,7 @@
 
 Everything runs in a network namespace of its own, so the ports are the usual ones, nothing can
 collide and nobody outside can connect. The emulator forwards the guest's connections to
-GATEWAY to the namespace's loopback; the namespace owns GATEWAY and GUEST as addresses too, so the
+GATEWAY to the namespace's loopback; GATEWAY and GUEST are local in the namespace too, so the
 same URLs are valid for the conductor and for the guest, and the agent's own address is
 reachable without telling it another one.
 """
