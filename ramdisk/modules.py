@@ -19,6 +19,9 @@ def select_modules(chosen, kernel, sysroot, tree):
                 raise Problem(f"{chosen}:{number}: kernel {kernel.version} has no module or directory {word}")
             for path in matches:
                 wanted |= {path, *needs[path]}
+    for wish in soft_wishes(kernel.modules, {name_of(path) for path in wanted}):
+        for path in (by_name[name] for name in wish if name in by_name):
+            wanted |= {path, *needs[path]}
     target = tree / "lib/modules" / kernel.version
     for path in sorted(wanted):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
@@ -43,6 +46,21 @@ def read_dependencies(path):
         module, _, rest = line.partition(":")
         needs[module] = rest.split()
     return needs
+
+
+def soft_wishes(directory, names):
+    """What modules ask for by another name when they run, such as a checksum that the kernel
+    then finds by its alias: for every wish, the modules that answer to it."""
+    answers = {}
+    for line in (directory / "modules.alias").read_text().splitlines():
+        if line.startswith("alias crypto-"):
+            _, alias, module = line.split()
+            answers.setdefault(alias, []).append(name_of(module))
+    for line in (directory / "modules.softdep").read_text().splitlines():
+        words = line.split()
+        if words[:1] == ["softdep"] and name_of(words[1]) in names:
+            for word in words[2:]:
+                yield answers.get(word, [name_of(word)])
 
 
 def below(needs, directory):

@@ -9,11 +9,14 @@ CONTROL = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
 PAIR = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|(\S+))')
 
 
+NOTABLE = ("BdsDxe: starting", "THIS DEPLOY RAMDISK", "ENDED WITH STATUS", "Kernel panic")
+
+
 @dataclass
 class Event:
     """A line of the console that means something."""
 
-    kind: str  # power_on, milestone, progress, deployed, firmware
+    kind: str  # power_on, milestone, progress, deployed, notice
     time: float  # of this machine, monotonic, when the line was seen
     line: str
     values: dict = field(default_factory=dict)
@@ -77,6 +80,6 @@ def read_line(line):
     if "DEPLOYED-SYSTEM" in line:
         word, _, rest = line.partition("DEPLOYED-SYSTEM ")[2].partition(" ")
         return Event("deployed", now, line, {"word": word, "rest": rest})
-    if "BdsDxe: starting" in line or "THIS DEPLOY RAMDISK" in line or "ENDED WITH STATUS" in line:
+    if any(phrase in line for phrase in NOTABLE):
         return Event("notice", now, line)
     return None

@@ -190,6 +190,8 @@ class View:
 def describe(progress):
     """`write_image 52 % of 79.7 MB, 35.0 MB/s`"""
     done, total, rate = (int(progress.get(key, 0)) for key in ("bytes", "total", "rate"))
+    if 0 < total < 100_000:  # things, not bytes
+        return f"{progress.get('phase', '')} {done} of {total}"
     amount = f"{100 * done // total} % of {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB"
     if total:
         filled = 20 * min(done, total) // total
