@@ -113,8 +113,12 @@ class Life:
 
     def check_boots(self, mark):
         console = self.lab.console
-        wait_for("the deployed system's last line on the console",
-                 lambda: console.find("deployed", mark, word="ready"), 180, self.console_log)
+
+        def is_ready():
+            expect(not any("Kernel panic" in event.line for event in console.events[mark:]), "the kernel panicked", self.console_log)
+            return console.find("deployed", mark, word="ready")
+
+        wait_for("the deployed system's last line on the console", is_ready, 180, self.console_log)
         said = {event.values["word"]: event.values["rest"] for event in console.events[mark:] if event.kind == "deployed"}
         expect(self.lab.image.marker in said.get("root", ""), f"the root file system is not the image's: {said}", self.console_log)
         expect(META_DATA["uuid"] in said.get("meta-data", ""), f"no config drive with our meta data: {said}", self.console_log)
