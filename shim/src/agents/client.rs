@@ -6,7 +6,7 @@ use std::time::Duration;
 use ironic_agent::config::{Endpoint, Secret};
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::command_service_client::CommandServiceClient;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tonic::Request;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
@@ -30,9 +30,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a status may take: somebody waits who only wants to know whether we live.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Calls at once that may block for long. An agent takes 256 streams on a connection, and
-/// the short calls need some of them.
-const PATIENT_CALLS: usize = 192;
+/// Calls at once that wait for a command's end, and orders that wait for their turn. An agent
+/// takes 256 streams on a connection: neither may take them all from the other, or from the
+/// short calls.
+const WAITING: usize = 128;
+const ORDERS: usize = 64;
 
 /// How long after a broken connection the one repetition of a call comes.
 const REPEAT_AFTER: Duration = Duration::from_millis(200);
@@ -41,7 +43,8 @@ const REPEAT_AFTER: Duration = Duration::from_millis(200);
 pub struct Client {
     calls: CommandServiceClient<Channel>,
     endpoint: String,
-    patient: Semaphore,
+    waiting: Semaphore,
+    orders: Semaphore,
     status: Remembered,
 }
 
@@ -64,7 +67,8 @@ impl Client {
         Self {
             calls,
             endpoint,
-            patient: Semaphore::new(PATIENT_CALLS),
+            waiting: Semaphore::new(WAITING),
+            orders: Semaphore::new(ORDERS),
             status: Remembered::default(),
         }
     }
@@ -110,13 +114,12 @@ impl Client {
     /// # Errors
     /// Why the agent did not take it.
     pub async fn execute(&self, token: &Secret, command: v1::Command) -> Result<Record, CallError> {
-        let _turn = self.turn().await;
+        let _turn = self.orders.acquire().await;
         let request = v1::ExecuteCommandRequest {
             command: Some(command),
             id: Uuid::new_v4().to_string(),
             ..Default::default()
         };
-        // A config drive is large: the spare copy shares nothing but is dropped unless needed.
         let spare = (prost::Message::encoded_len(&request) < LARGE).then(|| request.clone());
         let mut calls = self.calls.clone();
         let first = calls.execute_command(with_token(token, request)?).await;
@@ -146,7 +149,7 @@ impl Client {
     /// # Errors
     /// There is none, or the agent does not answer.
     pub async fn wait(&self, token: &Secret, id: &str) -> Result<Record, CallError> {
-        let _turn = self.turn().await;
+        let _turn = self.waiting.acquire().await;
         match self
             .fetch(with_token(token, record_request(id, true))?)
             .await
@@ -182,11 +185,6 @@ impl Client {
         let answer = self.calls.clone().get_command(request).await;
         let answer = answer.map_err(|status| self.error(&status))?;
         Ok(Record::try_from(answer.into_inner().command)?)
-    }
-
-    /// A place among the calls that may block; `None` only if there are no places any more.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.patient.acquire().await.ok()
     }
 
     fn error(&self, status: &tonic::Status) -> CallError {

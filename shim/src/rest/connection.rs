@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::service::{Line, Service};
+use super::service::{Line, Service, Shut};
 
 /// Request line and headers together. A token and the conductor's usual headers take 500
 /// bytes.
@@ -105,7 +105,7 @@ pub async fn serve<S>(
                 if !answer.whole {
                     unread.store(true, Ordering::Relaxed);
                 }
-                Ok::<_, super::service::Shut>(answer.response)
+                Ok::<_, Shut>(answer.response)
             }
         }
     });
@@ -114,7 +114,6 @@ pub async fn serve<S>(
         .header_read_timeout(patience.head)
         .title_case_headers(true)
         .max_buf_size(LARGEST_HEAD)
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(stream), answering);
     // Goal: answer until the client has no more requests. Exit: the connection is done, or
     // was stopped and has answered what it was asked.
@@ -132,15 +131,16 @@ pub async fn serve<S>(
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner();
     match outcome {
+        Ok(()) if unread.load(Ordering::Relaxed) => linger(&mut stream).await,
+        Ok(()) => {}
         Err(error) if error.is_timeout() => {
+            // An idle client has nothing to be told.
             let idle = asked.load(Ordering::Relaxed) && parts.read_buf.is_empty();
             if !idle {
                 say(&mut stream, TOO_SLOW).await;
             }
         }
         Err(error) => debug!(%peer, %error, "connection"),
-        Ok(()) if unread.load(Ordering::Relaxed) => linger(&mut stream).await,
-        Ok(()) => {}
     }
 }
 
@@ -162,4 +162,113 @@ async fn linger(stream: &mut (impl AsyncRead + Unpin)) {
         while let Ok(1..) = stream.read(&mut waste).await {}
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+    use tokio::sync::watch;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::agents::Roster;
+    use crate::rest::body::Limits;
+
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(10),
+        handshake: Duration::from_secs(10),
+    };
+
+    /// A client of a door behind which nobody is.
+    fn client(stop: &CancellationToken) -> DuplexStream {
+        let service = Service {
+            roster: Roster::default(),
+            limits: Limits {
+                size: 100,
+                stall: Duration::from_secs(10),
+                whole: Duration::from_secs(60),
+            },
+            closing: watch::Sender::new(None),
+        };
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let line = Line {
+            peer: ([127, 0, 0, 1], 1).into(),
+            port: 9999,
+            secure: false,
+        };
+        let serving = serve(Arc::new(service), theirs, line, PATIENCE, stop.clone());
+        tokio::spawn(serving);
+        ours
+    }
+
+    /// Everything that the door says until it hangs up.
+    async fn rest(client: &mut DuplexStream) -> String {
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).await.unwrap();
+        String::from_utf8(said).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_client_is_told_after_ten_seconds() {
+        for begun in ["", "GET / HT"] {
+            let start = Instant::now();
+            let mut client = client(&CancellationToken::new());
+            client.write_all(begun.as_bytes()).await.unwrap();
+            let said = rest(&mut client).await;
+            assert!(
+                said.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
+                "{said}"
+            );
+            assert!(said.ends_with("\r\n\r\n"), "{said}");
+            assert_eq!(start.elapsed().as_secs(), 10, "{begun:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_speaks_no_http_is_told() {
+        for nonsense in [
+            "BOGUS\r\n\r\n",
+            "GET / HTTP/2.0\r\n\r\n",
+            "\x16\x03\x01\r\n",
+        ] {
+            let mut client = client(&CancellationToken::new());
+            client.write_all(nonsense.as_bytes()).await.unwrap();
+            let said = rest(&mut client).await;
+            assert!(
+                said.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+                "{nonsense:?} {said}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_client_is_left_after_ten_seconds_without_a_word() {
+        let mut client = client(&CancellationToken::new());
+        let request = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        // A pause of nine seconds is none.
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        client.write_all(request).await.unwrap();
+        let start = Instant::now();
+        let said = rest(&mut client).await;
+        assert_eq!(start.elapsed().as_secs(), 10);
+        assert_eq!(said.matches("HTTP/1.1 ").count(), 2, "{said}");
+        assert!(!said.contains("408"), "{said}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_client_is_left_at_once_when_the_door_closes() {
+        let stop = CancellationToken::new();
+        let mut client = client(&stop);
+        client
+            .write_all(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let mut first = [0; 12];
+        client.read_exact(&mut first).await.unwrap();
+        let start = Instant::now();
+        stop.cancel();
+        rest(&mut client).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
 }

@@ -1,5 +1,10 @@
-//! What the contract tests stand on: a fake Ironic, a running shim, and recorded traffic.
+//! What the contract tests stand on: a fake Ironic, a running shim, recorded traffic; and on
+//! the other side a client that writes raw bytes, REST doors, agents to talk to, golden files.
 
+pub mod agents;
+pub mod door;
+pub mod golden;
+pub mod http;
 pub(crate) mod ironic;
 pub(crate) mod shim;
 pub(crate) mod tls;

@@ -1,0 +1,192 @@
+//! Agents to talk to: the real one in a simulation, the real one with a script in place of
+//! its verbs, and one whose every answer can be made up.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use ironic_agent::commands::{Command, Engine, NodeMemory, Perform, Verb, Verbs, Workplace};
+use ironic_agent::config::{Config, Endpoint, Listen, Secret, Shared};
+use ironic_agent::failure::{Failure, FailureKind};
+use ironic_agent::hardware::Registry;
+use ironic_agent::rpc;
+use ironic_agent::system::{Root, System};
+use ironic_agent::task::Task;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// The token that agents hold here.
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// A real agent, served over a socket. It stops when it is dropped.
+pub struct Agent {
+    /// Where it serves.
+    pub endpoint: Endpoint,
+    /// Its state and its simulated disks.
+    pub directory: tempfile::TempDir,
+    _stop: DropGuard,
+}
+
+impl Agent {
+    /// An agent whose verbs do what a script says.
+    pub async fn scripted(script: &Script) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        // A machine without any files: nothing real is looked at.
+        let mut system = System::simulated(directory.path());
+        system.root = Root::new(directory.path().join("root"));
+        Self::start(directory, system, Arc::new(script.clone()), config()).await
+    }
+
+    /// An agent with its real verbs, in a simulation whose disks are the files of `disks`.
+    pub async fn simulated(disks: &[(&str, u64)], change: impl FnOnce(&mut Config)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join("disks");
+        std::fs::create_dir(&folder).unwrap();
+        for (name, size) in disks {
+            let file = std::fs::File::create(folder.join(name)).unwrap();
+            file.set_len(*size).unwrap();
+        }
+        let mut config = config();
+        change(&mut config);
+        let system = System::simulated(&folder);
+        Self::start(directory, system, Arc::new(Verbs), config).await
+    }
+
+    async fn start(
+        directory: tempfile::TempDir,
+        system: System,
+        performer: Arc<dyn Perform>,
+        config: Config,
+    ) -> Self {
+        let socket = directory.path().join("agent.sock");
+        let config = Config {
+            grpc_listen: Listen::Unix(socket.clone()),
+            ..config
+        };
+        let registry = Registry::compiled_in(&system).unwrap();
+        let place = Workplace {
+            system,
+            config: Shared::new(config.clone()),
+            registry: Arc::new(registry),
+            installed: Arc::default(),
+            node: NodeMemory::default(),
+        };
+        let (engine, work) = Engine::new(place, performer, directory.path());
+        tokio::spawn(work.run());
+        let stop = CancellationToken::new();
+        let server = rpc::bind(engine, &config, stop.clone()).await.unwrap();
+        tokio::spawn(server.run());
+        Self {
+            endpoint: Endpoint::Unix(socket),
+            directory,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    /// The path of a simulated disk.
+    pub fn disk(&self, name: &str) -> std::path::PathBuf {
+        Path::new(self.directory.path()).join("disks").join(name)
+    }
+}
+
+fn config() -> Config {
+    Config {
+        agent_token: Some(Secret::new(TOKEN)),
+        standalone: false,
+        ..Config::default()
+    }
+}
+
+/// What the verbs of an agent do. Without an act a verb answers null.
+#[derive(Clone, Default)]
+pub struct Script(Arc<Mutex<HashMap<&'static str, Act>>>);
+
+/// What one verb does.
+#[derive(Clone)]
+pub enum Act {
+    /// Answers.
+    Answer(Value),
+    /// Fails.
+    Fail(FailureKind, &'static str),
+    /// Answers once the gate is open.
+    Wait(Gate, Value),
+}
+
+/// Holds a verb up until it is opened.
+#[derive(Clone)]
+pub struct Gate {
+    open: Arc<watch::Sender<bool>>,
+    entered: Arc<watch::Sender<bool>>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            open: Arc::new(watch::Sender::new(false)),
+            entered: Arc::new(watch::Sender::new(false)),
+        }
+    }
+}
+
+impl Gate {
+    /// Lets the verb go on.
+    pub fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// Returns when the verb has come to the gate.
+    pub async fn reached(&self) {
+        let mut entered = self.entered.subscribe();
+        entered.wait_for(|entered| *entered).await.unwrap();
+    }
+
+    async fn pass(&self) {
+        self.entered.send_replace(true);
+        let mut open = self.open.subscribe();
+        open.wait_for(|open| *open).await.unwrap();
+    }
+}
+
+impl Script {
+    /// Writes down what a verb does from now on; the name is Ironic's full one.
+    pub fn act(&self, name: &str, act: Act) {
+        let verb = Verb::by_name(name).unwrap();
+        self.0.lock().unwrap().insert(verb.name(), act);
+    }
+
+    /// Makes a verb wait at a gate.
+    pub fn hold(&self, name: &str) -> Gate {
+        let gate = Gate::default();
+        self.act(name, Act::Wait(gate.clone(), Value::Null));
+        gate
+    }
+}
+
+impl std::fmt::Debug for Script {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Script")
+    }
+}
+
+impl Perform for Script {
+    fn perform<'a>(
+        &'a self,
+        _place: &'a Workplace,
+        _task: &'a Task,
+        command: Command,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Value, Failure>> + Send + 'a>> {
+        let act = self.0.lock().unwrap().get(command.verb().name()).cloned();
+        Box::pin(async move {
+            match act {
+                None => Ok(Value::Null),
+                Some(Act::Answer(value)) => Ok(value),
+                Some(Act::Fail(kind, details)) => Err(Failure::new(kind, details)),
+                Some(Act::Wait(gate, value)) => {
+                    gate.pass().await;
+                    Ok(value)
+                }
+            }
+        })
+    }
+}
