@@ -62,7 +62,7 @@ impl Shim {
         let machines = match machines {
             // Without Ironic no agent has anything to report: its door is not needed, and
             // whoever tries the shim by hand may not be allowed to open it.
-            Err(error) if config.api_url.is_empty() => {
+            Err(error) if is_optional(&config) => {
                 warn!(
                     error = &error as &dyn std::error::Error,
                     "agents cannot report here"
@@ -105,6 +105,14 @@ impl Shim {
         }
         Ok(())
     }
+}
+
+/// Whether the shim can do without agents that call it: there is nobody to relay to, and
+/// nobody has asked for the door.
+fn is_optional(config: &Config) -> bool {
+    config.api_url.is_empty()
+        && config.inspection_callback_url.is_empty()
+        && config.conductor_listen == Config::default().conductor_listen
 }
 
 /// Asks multicast DNS where it is configured, and only there.

@@ -168,7 +168,7 @@ impl Doorway {
             // A guess would open the door without TLS, and a node cannot change that later.
             && inner.ironic.version().await? >= ApiVersion::AGENT_VERIFY_CA;
         // Without Ironic nobody is told an address, and none is searched for.
-        let host = if urls.is_empty() && config.advertise_host.is_none() {
+        let host = if urls.is_empty() {
             config.listen_host.clone()
         } else {
             advertise::host(config, &urls).await?
@@ -211,14 +211,26 @@ impl Doorway {
             config.advertise_protocol
         };
         let door = Door::new(inner.roster.clone(), Settings::default());
-        self.serve(door, listener, acceptor);
-        Ok(Advertised {
-            callback_url: format!(
+        // Nobody is told the address without an Ironic; a person wants the real one.
+        let callback_url = match listener.local_addr() {
+            Ok(address) if urls.is_empty() => {
+                let protocol = if acceptor.is_some() {
+                    Protocol::Https
+                } else {
+                    Protocol::Http
+                };
+                format!("{}://{address}", protocol.word())
+            }
+            _ => format!(
                 "{}://{}:{}",
                 protocol.word(),
                 advertise::in_url(&host),
                 config.advertise_port
             ),
+        };
+        self.serve(door, listener, acceptor);
+        Ok(Advertised {
+            callback_url,
             verify_ca: pair.filter(|_| generated).map(|pair| pair.certificate),
         })
     }

@@ -322,6 +322,37 @@ async fn a_session_outlives_an_ironic_that_goes_away() {
 }
 
 #[tokio::test]
+async fn health_tells_of_ironic_and_of_the_shim_apart() {
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_check_response::ServingStatus;
+    use tonic_health::pb::health_client::HealthClient;
+    let state = tempfile::tempdir().unwrap();
+    let ironic = FakeIronic::start().await;
+    let mut shim = Shim::start(plain(config(&[&ironic.url], &state))).await;
+    let channel = tonic::transport::Channel::from_shared(shim.url.clone()).unwrap();
+    let mut client = HealthClient::new(channel.connect_lazy());
+    let request = |service: &str| HealthCheckRequest {
+        service: service.into(),
+    };
+    let own = request("ironic.agent.v1.ConductorService");
+    let mut watch = client.watch(request("ironic")).await.unwrap().into_inner();
+    let mut next = async || watch.message().await.unwrap().unwrap().status();
+    assert_eq!(next().await, ServingStatus::Unknown);
+    shim.lookup().await;
+    assert_eq!(next().await, ServingStatus::Serving);
+
+    let address = ironic.address;
+    drop(ironic);
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    shim.lookup().await;
+    assert_eq!(next().await, ServingStatus::NotServing);
+    let own = client.check(own).await.unwrap().into_inner().status();
+    assert_eq!(own, ServingStatus::Serving);
+}
+
+#[tokio::test]
 async fn lookups_and_heartbeats_share_what_they_know_of_the_addresses() {
     let state = tempfile::tempdir().unwrap();
     let (dying, ironic) = (FakeIronic::start().await, FakeIronic::start().await);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ironic_agent::config::{Config, Protocol};
 use ironic_agent_protocol::v1;
+use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
 use rustls::pki_types::UnixTime;
 use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
@@ -303,6 +304,50 @@ async fn a_broken_state_directory_is_repaired_with_a_new_certificate() {
     tls::connect(shim.door, &pem.unwrap(), &[&TLS13])
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn agents_and_shim_know_each_other_by_certificates() {
+    use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
+    let state = tempfile::tempdir().unwrap();
+    let (authority, stranger) = (tls::Authority::new(), tls::Authority::new());
+    let own = authority.sign();
+    let file = |name: &str, text: &str| {
+        let path = state.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        Some(path)
+    };
+    let config = Config {
+        grpc_tls_ca_file: file("ca.pem", &authority.pem),
+        grpc_tls_cert_file: file("own.pem", &own.pem),
+        grpc_tls_key_file: file("own.key", &own.key),
+        ..config(&[], &state)
+    };
+    let shim = Shim::start(config).await;
+    let url = shim.url.replace("http:", "https:");
+    let lookup = async |tls: ClientTlsConfig| {
+        let channel = Channel::from_shared(url.clone())
+            .unwrap()
+            .tls_config(tls)
+            .unwrap();
+        let mut client = ConductorServiceClient::new(channel.connect_lazy());
+        client.lookup(v1::LookupRequest::default()).await
+    };
+    let trusting = || ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&authority.pem));
+    let showing =
+        |signed: tls::Signed| trusting().identity(Identity::from_pem(signed.pem, signed.key));
+
+    lookup(showing(authority.sign())).await.unwrap();
+    for refused in [trusting(), showing(stranger.sign())] {
+        // In TLS 1.3 a client hears of it only when it reads.
+        lookup(refused).await.unwrap_err();
+    }
+    // Without TLS there is no answer at all.
+    let mut plain = shim.conductor.clone();
+    plain
+        .lookup(v1::LookupRequest::default())
+        .await
+        .unwrap_err();
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use reqwest::{Client, Url};
 use serde_json::{Map, Value};
 use thiserror::Error;
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::version::ApiVersion;
@@ -17,6 +18,8 @@ use super::{Beat, BeatAnswer, InspectionAnswer, LookupAnswer, wire};
 
 const VERSION_HEADER: &str = "x-openstack-ironic-api-version";
 const REQUEST_ID_HEADER: &str = "x-openstack-request-id";
+/// How long a connection is kept for the next request.
+const IDLE: Duration = Duration::from_secs(10);
 /// Node documents have kilobytes; whatever sends more is not Ironic.
 const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
 
@@ -74,6 +77,7 @@ pub struct Ironic {
     inspection_urls: Vec<String>,
     configured_version: Option<ApiVersion>,
     discovered_version: Mutex<Option<ApiVersion>>,
+    reachable: watch::Sender<Option<bool>>,
 }
 
 impl fmt::Debug for Ironic {
@@ -113,6 +117,9 @@ impl Ironic {
             .tcp_nodelay(true)
             .connect_timeout(settings.patience)
             .read_timeout(settings.patience)
+            // Heartbeats are minutes apart; a server that closed an idle connection in the
+            // meantime must not cost one.
+            .pool_idle_timeout(IDLE)
             .user_agent(concat!("ironic-shim/", env!("CARGO_PKG_VERSION")))
             .build()?;
         let mut base = HeaderMap::new();
@@ -130,6 +137,7 @@ impl Ironic {
             inspection_urls: settings.inspection_urls,
             configured_version: settings.api_version,
             discovered_version: Mutex::new(None),
+            reachable: watch::Sender::new(None),
         })
     }
 
@@ -140,6 +148,12 @@ impl Ironic {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Whether an address answered the last time; `None` before the first.
+    #[must_use]
+    pub fn reachable(&self) -> watch::Receiver<Option<bool>> {
+        self.reachable.subscribe()
     }
 
     /// The newest microversion of this Ironic: configured, or learned once.
@@ -284,6 +298,7 @@ impl Ironic {
                 .await
             {
                 Ok(answer) => {
+                    self.note(true);
                     if index > 0 {
                         self.prefer(url);
                     }
@@ -295,6 +310,7 @@ impl Ironic {
                 }
             }
         }
+        self.note(false);
         Err(Unreachable(last))
     }
 
@@ -320,6 +336,11 @@ impl Ironic {
             body.extend_from_slice(&chunk);
         }
         Ok(Answer { status, body })
+    }
+
+    fn note(&self, reachable: bool) {
+        self.reachable
+            .send_if_modified(|known| known.replace(reachable) != Some(reachable));
     }
 
     fn prefer(&self, url: &str) {

@@ -10,8 +10,11 @@ use ironic_agent::rpc::listen::{self, ListenError};
 use ironic_agent::rpc::{ServeError, server_tls};
 use ironic_agent_protocol::v1::conductor_service_server::ConductorServiceServer;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::ServerTlsConfig;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
 mod convert;
 mod service;
@@ -27,6 +30,10 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const STREAMS: u32 = 16;
 const PING_PERIOD: Duration = Duration::from_secs(30);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The service name under which `grpc.health.v1` tells whether Ironic answered the last
+/// request: the machines' door itself serves all the same.
+pub const IRONIC: &str = "ironic";
 
 /// Why the shim cannot serve agents.
 #[derive(Debug, Error)]
@@ -52,6 +59,21 @@ pub struct Server {
     tls: Option<ServerTlsConfig>,
 }
 
+/// Keeps the health of [`IRONIC`] up to date.
+async fn watch_ironic(mut reachable: watch::Receiver<Option<bool>>, health: HealthReporter) {
+    loop {
+        let status = match *reachable.borrow_and_update() {
+            None => ServingStatus::Unknown,
+            Some(true) => ServingStatus::Serving,
+            Some(false) => ServingStatus::NotServing,
+        };
+        health.set_service_status(IRONIC, status).await;
+        if reachable.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Opens the machines' door that `config` names.
 ///
 /// # Errors
@@ -75,6 +97,10 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) -> Result<(), RelayError> {
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<ConductorServiceServer<Relay>>().await;
+        tokio::spawn(
+            stop.clone()
+                .run_until_cancelled_owned(watch_ironic(self.relay.reachable(), health)),
+        );
         let service =
             ConductorServiceServer::new(self.relay).max_decoding_message_size(LARGEST_REQUEST);
         let mut server = tonic::transport::Server::builder()

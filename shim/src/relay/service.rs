@@ -10,7 +10,7 @@ use ironic_agent::rpc::convert;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_server::ConductorService;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
@@ -68,6 +68,11 @@ impl Relay {
             doorway,
             turns: Turns::default(),
         }
+    }
+
+    /// Whether Ironic answered the last time.
+    pub(super) fn reachable(&self) -> watch::Receiver<Option<bool>> {
+        self.ironic.reachable()
     }
 
     /// One heartbeat session, from its `Hello` to its end.

@@ -20,6 +20,8 @@ use super::ironic::{NODE, TOKEN};
 /// The running shim; it ends with its handle.
 pub(crate) struct Shim {
     pub(crate) conductor: ConductorServiceClient<Channel>,
+    /// Where the gRPC services are.
+    pub(crate) url: String,
     /// Where the REST door is, or will be.
     pub(crate) door: SocketAddr,
     pub(crate) config: Config,
@@ -76,12 +78,13 @@ impl Shim {
         let Ok(Some(Listen::Tcp(address))) = address.await else {
             panic!("the shim did not start")
         };
-        let conductor = ConductorServiceClient::connect(format!("http://{address}"))
-            .await
-            .unwrap();
+        let url = format!("http://{address}");
+        let channel = Channel::from_shared(url.clone()).unwrap().connect_lazy();
+        let conductor = ConductorServiceClient::new(channel);
         let door = SocketAddr::new(config.listen_host.parse().unwrap(), config.listen_port);
         Self {
             conductor,
+            url,
             door,
             config,
             runtime: Some(runtime),

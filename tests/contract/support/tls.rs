@@ -70,28 +70,62 @@ where
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
+/// An authority for a test.
+pub(crate) struct Authority {
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    /// Its certificate.
+    pub(crate) pem: String,
+}
+
+/// A certificate and its key.
+pub(crate) struct Signed {
+    /// The certificate in PEM.
+    pub(crate) pem: String,
+    /// The key in PEM.
+    pub(crate) key: String,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        let issuer = rcgen::Issuer::new(params, key);
+        Self { issuer, pem }
+    }
+
+    /// For a server or a client at the loopback address.
+    pub(crate) fn sign(&self) -> Signed {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names = vec!["127.0.0.1".to_owned()];
+        let params = rcgen::CertificateParams::new(names).unwrap();
+        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Signed {
+            pem,
+            key: key.serialize_pem(),
+        }
+    }
+}
+
 /// A server's TLS, and the PEM of the authority that vouches for it.
 pub(crate) fn server() -> (TlsAcceptor, String) {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::default();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let authority = params.self_signed(&key).unwrap();
-    let issuer = rcgen::Issuer::new(params, key);
-    let names = vec!["127.0.0.1".to_owned()];
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(names)
-        .unwrap()
-        .signed_by(&key, &issuer)
-        .unwrap();
+    let authority = Authority::new();
+    let signed = authority.sign();
+    (acceptor(&signed), authority.pem)
+}
+
+/// A server that shows this certificate.
+pub(crate) fn acceptor(signed: &Signed) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            vec![CertificateDer::from_pem_slice(signed.pem.as_bytes()).unwrap()],
+            PrivateKeyDer::from_pem_slice(signed.key.as_bytes()).unwrap(),
         )
         .unwrap();
-    (TlsAcceptor::from(Arc::new(config)), authority.pem())
+    TlsAcceptor::from(Arc::new(config))
 }
