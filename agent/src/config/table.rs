@@ -67,8 +67,8 @@ pub(super) const SECTIONS: &[(&str, &[Opt])] = &[
     ("Inspection", &[
         opt!(inspection_callback_url if |urls| are_urls(urls) => Both, "inspection_callback_url", "Addresses that take the inspection report, or mdns.").kernel("ipa-inspection-callback-url").expecting(URLS).word("URLS"),
         opt!(inspection_collectors => Both, "inspection_collectors", "Collectors of the report; default and logs when not given.").kernel("ipa-inspection-collectors"),
-        opt!(inspection_dhcp_wait_timeout => NotBuilt, "inspection_dhcp_wait_timeout", "How long the report waits for addresses; 0 does not wait.").kernel("ipa-inspection-dhcp-wait-timeout"),
-        opt!(inspection_dhcp_all_interfaces => NotBuilt, "inspection_dhcp_all_interfaces", "Wait for all interfaces, not only for the one that booted.").kernel("ipa-inspection-dhcp-all-interfaces"),
+        opt!(inspection_dhcp_wait_timeout => Agent, "inspection_dhcp_wait_timeout", "How long the report waits for addresses; 0 does not wait.").kernel("ipa-inspection-dhcp-wait-timeout"),
+        opt!(inspection_dhcp_all_interfaces => Agent, "inspection_dhcp_all_interfaces", "Wait for all interfaces, not only for the one that booted.").kernel("ipa-inspection-dhcp-all-interfaces"),
         opt!(lldp_timeout => NotBuilt, "lldp_timeout", "How long LLDP packets are waited for.").kernel("ipa-lldp-timeout"),
         opt!(collect_lldp => NotBuilt, "collect_lldp", "LLDP on every listing of interfaces.").kernel("ipa-collect-lldp"),
         no_switch("", "introspection_daemon", NO_DAEMON),
