@@ -9,6 +9,7 @@ mod readme;
 mod rest;
 mod rest_agent;
 mod rest_commands;
+mod rest_traces;
 mod rest_transport;
 mod support;
 mod tls;
