@@ -448,6 +448,21 @@ async fn a_server_is_verified_unless_the_operator_says_otherwise() {
     );
 }
 
+#[tokio::test]
+async fn an_ironic_may_be_its_own_authority() {
+    // What `openssl req -x509` makes, and what the Python agent accepts.
+    let own = tls::self_signed_authority();
+    let ironic = FakeIronic::start_tls(tls::acceptor(&own)).await;
+    let state = tempfile::tempdir().unwrap();
+    let cafile = state.path().join("ironic.crt");
+    std::fs::write(&cafile, &own.pem).unwrap();
+    let config = Config {
+        cafile: Some(cafile),
+        ..config(&[&ironic.url], &state)
+    };
+    found(Shim::start(config).await.lookup().await);
+}
+
 /// An address at which nobody listens.
 fn dead_url() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

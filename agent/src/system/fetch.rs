@@ -13,6 +13,7 @@ use futures_util::stream::BoxStream;
 use thiserror::Error;
 
 mod http;
+mod pinned;
 mod trust;
 
 pub use trust::{InvalidTls, client_config, crypto};

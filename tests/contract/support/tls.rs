@@ -108,6 +108,18 @@ impl Authority {
     }
 }
 
+/// A certificate for the loopback address that is marked as an authority.
+pub(crate) fn self_signed_authority() -> Signed {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let pem = params.self_signed(&key).unwrap().pem();
+    Signed {
+        pem,
+        key: key.serialize_pem(),
+    }
+}
+
 /// A server's TLS, and the PEM of the authority that vouches for it.
 pub(crate) fn server() -> (TlsAcceptor, String) {
     let authority = Authority::new();

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
@@ -12,6 +13,7 @@ use thiserror::Error;
 use tracing::warn;
 
 use super::Tls;
+use super::pinned::Pinned;
 
 /// Where distributions keep their bundle; a ramdisk may have none.
 const SYSTEM_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -63,7 +65,13 @@ pub fn client_config(tls: &Tls) -> Result<ClientConfig, InvalidTls> {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
     } else {
-        builder.with_root_certificates(authorities(tls.ca_file.as_deref())?)
+        let roots = authorities(tls.ca_file.as_deref())?;
+        match &tls.ca_file {
+            None => builder.with_root_certificates(roots),
+            Some(file) => builder
+                .dangerous()
+                .with_custom_certificate_verifier(pinned(file, roots, provider)?),
+        }
     };
     let Some((certificate, key)) = &tls.identity else {
         return Ok(builder.with_no_client_auth());
@@ -78,6 +86,25 @@ pub fn client_config(tls: &Tls) -> Result<ClientConfig, InvalidTls> {
     builder
         .with_client_auth_cert(chain, secret)
         .map_err(|error| invalid(error.to_string()))
+}
+
+/// The operator's authorities, which may be the servers themselves.
+fn pinned(
+    file: &Path,
+    roots: RootCertStore,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<Pinned>, InvalidTls> {
+    let invalid = |reason: String| InvalidTls::Authorities {
+        path: file.to_owned(),
+        reason,
+    };
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| invalid(error.to_string()))?;
+    Ok(Arc::new(Pinned::new(
+        verifier,
+        certificates(file).map_err(invalid)?,
+    )))
 }
 
 fn provider(tls: &Tls) -> Result<CryptoProvider, InvalidTls> {
