@@ -62,7 +62,7 @@ fn decide(system: &System, node: &Node, guarded: bool) -> Result<Selection, Fail
     let contents = Contents::read(system, &all);
     let relations = Relations::new(&all, &allowed);
     let volumes = Volumes::new(node, &all, &contents, &relations);
-    let in_use = in_use(system);
+    let in_use = in_use(system, &all);
 
     let mut selection = Selection::default();
     let mut mounted = Vec::new();
@@ -290,8 +290,9 @@ impl Volumes {
     }
 }
 
-/// Devices that are mounted or used for swapping, with the place.
-fn in_use(system: &System) -> HashMap<String, String> {
+/// Devices that are mounted, used for swapping or under device-mapper (LVM, encryption,
+/// multipath), with the place.
+fn in_use(system: &System, devices: &[BlockDevice]) -> HashMap<String, String> {
     let mounts = system
         .root
         .read_optional("/proc/self/mounts")
@@ -301,14 +302,21 @@ fn in_use(system: &System) -> HashMap<String, String> {
         Some((words.next()?.to_owned(), words.next()?.to_owned()))
     });
     let swaps = system.root.read_optional("/proc/swaps").unwrap_or_default();
-    let swaps: Vec<_> = swaps
-        .lines()
-        .skip(1)
-        .filter_map(|line| line.split_whitespace().next())
-        .map(|name| (name.to_owned(), "swap".to_owned()))
-        .collect();
+    let swaps = swaps.lines().skip(1).filter_map(|line| {
+        let name = line.split_whitespace().next()?;
+        Some((name.to_owned(), "swap".to_owned()))
+    });
+    let mapped = devices.iter().filter_map(|device| {
+        let kernel_name = device.name.strip_prefix("/dev/")?.replace('/', "!");
+        let holders = system
+            .root
+            .names(format!("/sys/class/block/{kernel_name}/holders"));
+        let holder = holders.into_iter().find(|name| name.starts_with("dm-"))?;
+        Some((device.name.clone(), holder))
+    });
     mounts
         .filter(|(source, _)| source.starts_with("/dev/"))
         .chain(swaps)
+        .chain(mapped)
         .collect()
 }

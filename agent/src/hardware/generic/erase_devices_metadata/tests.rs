@@ -261,7 +261,12 @@ async fn doubt_keeps_everything_from_being_erased() {
         "proc/self/mounts",
         "/dev/sda1 /mnt ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0",
     );
+    // The root file system of a machine with LVM.
+    let mut mapped = machine();
+    let dm = mapped.virtual_block("dm-0", "253:0", MIB as u64);
+    mapped.link("sys/class/block/sdb/holders/dm-0", &dm);
     for (bench, text) in [
+        (Bench::new(mapped), "in use: /dev/sdb (dm-0)"),
         (typo, "unknown hint 'nme'"),
         (Bench::new(unreadable), "/dev/sdc could not be examined"),
         (Bench::new(mounted), "in use: /dev/sda1 (/mnt)"),
