@@ -80,13 +80,12 @@ impl From<hardware::Action> for PlannedAction {
     }
 }
 
-/// Commands after this one act for this node. The disks of a node that was not known before
-/// may still be coming up.
+/// Commands after this one act for this node. The disks of a machine that just started may
+/// still be coming up.
 async fn remember(place: &Workplace, config: &Config, node: Object) -> Result<Node, Failure> {
     let node = known(node)?;
-    let known = place.node.current().uuid() == node.uuid();
     place.node.remember(node.clone());
-    if !known {
+    if place.node.is_first_to_need_disks(node.uuid()) {
         hardware::wait_for_disks(&place.system, config, &node).await;
     }
     Ok(node)

@@ -1,7 +1,7 @@
 //! What a verb works with: the machine, the configuration, and what the agent remembers
 //! between commands.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::config;
 use crate::hardware::Registry;
@@ -26,18 +26,45 @@ pub struct Workplace {
 
 /// The node document that was heard last. Cheap to clone; clones share the memory.
 #[derive(Debug, Clone, Default)]
-pub struct NodeMemory(Arc<RwLock<Arc<Node>>>);
+pub struct NodeMemory {
+    node: Arc<RwLock<Arc<Node>>>,
+    /// UUID of the node whose disks a command has waited for.
+    disks_of: Arc<Mutex<String>>,
+}
 
 impl NodeMemory {
     /// The node as it was heard last; an empty document before that.
     #[must_use]
     pub fn current(&self) -> Arc<Node> {
         // Replacing an Arc cannot leave it half done, so a poisoned lock holds a whole node.
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.node.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Replaces the node.
     pub fn remember(&self, node: Node) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(node);
+        *self.node.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(node);
+    }
+
+    /// Whether no command has waited for this node's disks yet; from now on one has. A lookup
+    /// only remembers a node: its heartbeats do not wait for disks.
+    #[must_use]
+    pub fn is_first_to_need_disks(&self, uuid: &str) -> bool {
+        let mut known = self.disks_of.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = *known != uuid;
+        uuid.clone_into(&mut known);
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disks_are_needed_first_once_per_node_also_after_a_lookup() {
+        let memory = NodeMemory::default();
+        memory.remember(Node::default());
+        let firsts = ["a", "a", "b", "b"].map(|uuid| memory.is_first_to_need_disks(uuid));
+        assert_eq!(firsts, [true, false, true, false]);
     }
 }

@@ -5,9 +5,11 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
 use super::{Collector, Failed, Inspection, dhcp};
+use crate::hardware;
+use crate::machine::node::Node;
 use crate::machine::{self, block, boot, hints};
 
-/// Waits for addresses and answers the inventory.
+/// Waits for addresses and disks and answers the inventory.
 #[derive(Debug)]
 pub(super) struct Default;
 
@@ -21,7 +23,11 @@ impl Collector for Default {
         inspection: Inspection<'a>,
     ) -> BoxFuture<'a, Result<Map<String, Value>, Failed>> {
         async move {
-            dhcp::wait(inspection.system, inspection.config).await;
+            let (seen, told, unknown) = (inspection.system, inspection.config, Node::default());
+            tokio::join!(
+                dhcp::wait(seen, told),
+                hardware::wait_for_disks(seen, told, &unknown)
+            );
             let (system, config) = (inspection.system.clone(), inspection.config.clone());
             let read = tokio::task::spawn_blocking(move || {
                 let disks = block::probe(&system);
@@ -64,6 +70,7 @@ mod tests {
     async fn answers_what_ironic_reads() {
         let config = Config {
             inspection_dhcp_wait_timeout: std::time::Duration::ZERO,
+            disk_wait_attempts: 1,
             ..Config::default()
         };
         let mut machine = FakeMachine::new();
