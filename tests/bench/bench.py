@@ -128,7 +128,7 @@ def throughput(peer):
 def main():
     python, agent, shim = sys.argv[1:4]
     theirs = Peer("Python agent", lambda port, directory: [
-        [python, ROOT / "tests/differential/oracle.py", port, TOKEN, directory / "no-disk"]])
+        [python, ROOT / "tests/differential/oracle.py", port, TOKEN, directory / "no-disk", "plain"]])
     ours = Peer("ours", lambda port, directory: [
         [agent, "--standalone", "--grpc-listen", f"unix:{directory}/agent.sock",
          "--agent_token", TOKEN, "--simulate", directory / "disks",

@@ -1,20 +1,58 @@
-"""Starts the real Python agent, standalone, with a hardware manager that touches nothing.
+"""Starts the real Python agent, standalone, on a machine that it cannot change.
 
-    oracle.py PORT TOKEN DISK
+    oracle.py PORT TOKEN DISK [plain]
 
-Runs in the virtual environment that holds ironic-python-agent. DISK is the path that the
-agent believes to be its root device; nothing is ever written there, because the only image
-server that the suite offers ends every download with an error.
+Runs in the virtual environment that holds ironic-python-agent; an empty TOKEN is none. DISK is
+the path that the agent believes to be its root device. Two walls keep the machine as it is: the
+hardware manager's steps do nothing, and an audit hook lets the process run no program and open
+no file for writing but those below DISK's folder. A `plain` agent has no audit hook: the
+benchmark, which only asks for the status, measures the agent and not the wall.
 """
 
+import os
+import pathlib
 import sys
+import tempfile
 
-from oslo_config import cfg
-from oslo_log import log
+PORT, TOKEN, DISK = int(sys.argv[1]), sys.argv[2] or None, sys.argv[3]
+ROOM = str(pathlib.Path(DISK).resolve().parent)
+# What the collection of logs runs; each of them only looks.
+HARMLESS = {"journalctl", "ps", "df", "ip", "iptables", "dmesg", "lsblk", "mdadm", "lshw",
+            "ethtool", "mount", "cat", "parted", "multipath", "sysctl", "lsmod", "udevadm"}
 
-from ironic_python_agent import agent, errors, hardware, netutils, utils
 
-PORT, TOKEN, DISK = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+def wall(event, arguments):
+    """Refuses what could change the machine, whoever asks for it."""
+    if event == "open":
+        path, mode, flags = arguments
+        writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) \
+            if isinstance(flags, int) else mode and set(mode) & set("wax+")
+        if writes and isinstance(path, (str, bytes)):
+            real = os.path.realpath(os.fsdecode(path))
+            if real != "/dev/null" and not (real + "/").startswith(ROOM + "/"):
+                raise PermissionError(f"the oracle does not write {real}")
+    elif event == "subprocess.Popen":
+        program = os.path.basename(os.fsdecode(arguments[0]))
+        if program not in HARMLESS:
+            raise PermissionError(f"the oracle does not run {program}")
+    elif event in ("os.system", "os.exec", "os.posix_spawn", "os.remove", "os.rmdir", "os.rename",
+                   "os.chmod", "os.chown", "os.mkdir", "os.truncate", "os.symlink", "os.link"):
+        named = [os.path.realpath(os.fsdecode(a)) for a in arguments if isinstance(a, (str, bytes))]
+        if event in ("os.system", "os.exec", "os.posix_spawn") \
+                or not all((path + "/").startswith(ROOM + "/") for path in named):
+            raise PermissionError(f"the oracle does no {event}")
+
+
+os.environ["TMPDIR"] = tempfile.tempdir = ROOM
+if "plain" not in sys.argv[4:]:
+    sys.dont_write_bytecode = True
+    sys.addaudithook(wall)
+
+from oslo_config import cfg  # noqa: E402 - nothing is imported before the wall stands
+from oslo_log import log  # noqa: E402
+
+from ironic_python_agent import agent, errors, hardware, netutils, utils  # noqa: E402
+
 CONF = cfg.CONF
 
 
@@ -49,6 +87,9 @@ class GenericHardwareManager(hardware.HardwareManager):
     def get_os_install_device(self, permit_refresh=False):
         return DISK
 
+    def collect_system_logs(self, io_dict, file_list):
+        return None
+
     def full_sync(self):
         return None
 
@@ -68,7 +109,7 @@ def main():
         "support": hardware.HardwareSupport.GENERIC,
         "manager": manager,
     }]
-    # No clock is set, no interface is configured, nothing is powered off by an oracle.
+    # No clock is set and no interface is configured by an oracle.
     utils.sync_clock = lambda *a, **k: None
     netutils.interface_has_carrier = lambda *a, **k: False
     oracle = agent.IronicPythonAgent(

@@ -1,10 +1,9 @@
 """Raw HTTP over a socket: every byte of a request is ours, every byte of an answer is kept."""
 
-import re
+import select
 import socket
+import time
 from dataclasses import dataclass, field
-
-PATIENCE = 20.0
 
 
 @dataclass
@@ -14,19 +13,20 @@ class Answer:
     status: int = 0
     headers: dict = field(default_factory=dict)
     body: bytes = b""
-    closed: bool = False
     interim: list = field(default_factory=list)
 
     def header(self, name):
-        return self.headers.get(name.lower())
+        """The values of a header, repeated ones with a bar between them."""
+        values = self.headers.get(name.lower())
+        return None if values is None else " | ".join(values)
 
 
 class Connection:
     """One TCP connection on which requests follow each other."""
 
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
-        self.socket.settimeout(PATIENCE)
+    def __init__(self, port, patience=20.0):
+        self.patience = patience
+        self.socket = socket.create_connection(("127.0.0.1", port), patience)
         self.buffer = b""
 
     def close(self):
@@ -38,7 +38,12 @@ class Connection:
         except OSError:
             pass  # the other end has refused already; its answer is what counts
 
-    def _more(self):
+    def _more(self, deadline):
+        """Whether another byte came. TimeoutError when the patience is at its end."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self.socket.settimeout(left)
         try:
             data = self.socket.recv(65536)
         except ConnectionError:
@@ -46,52 +51,68 @@ class Connection:
         self.buffer += data
         return bool(data)
 
+    def _head(self, deadline):
+        while b"\r\n\r\n" not in self.buffer:
+            if not self._more(deadline):
+                return None
+        head, self.buffer = self.buffer.split(b"\r\n\r\n", 1)
+        lines = head.decode("latin-1").split("\r\n")
+        return int(lines[0].split()[1]), lines[1:]
+
+    def interim(self):
+        """The status of the next interim answer, or that of a final one that came instead."""
+        head = self._head(time.monotonic() + self.patience)
+        return head[0] if head else 0
+
     def answer(self, head_only=False):
         """Reads the next answer, interim ones included."""
+        deadline = time.monotonic() + self.patience
         answer = Answer()
         while True:
-            while b"\r\n\r\n" not in self.buffer:
-                if not self._more():
-                    answer.closed = True
-                    return answer
-            head, self.buffer = self.buffer.split(b"\r\n\r\n", 1)
-            lines = head.decode("latin-1").split("\r\n")
-            status = int(lines[0].split()[1])
-            if status == 100:
-                answer.interim.append(status)
-                continue
-            break
-        answer.status = status
-        for line in lines[1:]:
+            head = self._head(deadline)
+            if head is None:
+                return answer
+            if head[0] != 100:
+                break
+            answer.interim.append(head[0])
+        answer.status = head[0]
+        for line in head[1]:
             name, _, value = line.partition(":")
-            answer.headers.setdefault(name.strip().lower(), value.strip())
+            answer.headers.setdefault(name.strip().lower(), []).append(value.strip())
         length = answer.header("content-length")
-        if head_only or status in (204, 304):
+        if head_only or answer.status in (204, 304):
             return answer
         if length is None:
-            while self._more():
+            while self._more(deadline):
                 pass
             answer.body, self.buffer = self.buffer, b""
-            answer.closed = True
             return answer
         while len(self.buffer) < int(length):
-            if not self._more():
-                answer.closed = True
+            if not self._more(deadline):
                 break
         answer.body, self.buffer = self.buffer[:int(length)], self.buffer[int(length):]
         return answer
 
-    def is_closed(self):
-        """Whether the other end closes the connection within two seconds."""
-        self.socket.settimeout(2)
+    def is_silent(self, patience):
+        """Whether nothing comes for as long as `patience`."""
+        return not self.buffer and not select.select([self.socket], [], [], patience)[0]
+
+    def is_closed(self, patience=2.0):
+        """Whether the other end closes the connection in time, and says nothing before."""
+        self.socket.settimeout(patience)
         try:
-            return self.socket.recv(1) == b""
+            return not self.buffer and self.socket.recv(1) == b""
         except TimeoutError:
             return False
         except ConnectionError:
             return True
-        finally:
-            self.socket.settimeout(PATIENCE)
 
-
-UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+    def seconds_until_closed(self, patience):
+        """When the other end closes, in seconds from now, with all it says until then kept."""
+        begin = time.monotonic()
+        try:
+            while self._more(begin + patience):
+                pass
+        except TimeoutError:
+            return None
+        return time.monotonic() - begin
