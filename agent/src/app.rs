@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
     start(Program::Agent, run)
 }
 
-/// What both programs do around their work: configuration, log, runtime, exit code.
+/// What both programs do around their work: configuration, log, runtime, signals, exit code.
 pub fn start<F>(program: Program, run: impl FnOnce(Loaded) -> F) -> ExitCode
 where
     F: Future<Output = anyhow::Result<ExitCode>>,
@@ -57,7 +57,7 @@ where
         .enable_all()
         .build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(run(loaded)),
+        Ok(runtime) => runtime.block_on(until_signalled(run(loaded))),
         Err(error) => Err(error).context("the runtime cannot be started"),
     };
     ended.unwrap_or_else(|error| {
@@ -67,11 +67,8 @@ where
 }
 
 /// Works until the work ends or a signal does: SIGTERM with the status that supervisors
-/// expect, an interrupt as a normal end.
-///
-/// # Errors
-/// Those of the work; signals that cannot be heard.
-pub async fn until_signalled(
+/// expect, an interrupt as a normal end. Signals are heard before the work begins.
+async fn until_signalled(
     work: impl Future<Output = anyhow::Result<ExitCode>>,
 ) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -90,27 +87,17 @@ async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
         Some(directory) => System::simulated(directory),
         None => System::linux(),
     };
-    let stop = CancellationToken::new();
-    let work = async {
-        if told.simulate.is_none() && rescue::was_rescued(&system) {
-            warn!("the machine was rescued: the agent stays silent");
-            return std::future::pending().await;
-        }
-        serve(config.clone(), system.clone(), stop.clone()).await
-    };
-
-    let ended = until_signalled(work).await;
-    stop.cancel();
-    ended
+    if told.simulate.is_none() && rescue::was_rescued(&system) {
+        warn!("the machine was rescued: the agent stays silent");
+        return std::future::pending().await;
+    }
+    serve(config, system).await
 }
 
 /// Serves commands, and speaks to the conductor where there is one.
-async fn serve(
-    config: config::Shared,
-    system: System,
-    stop: CancellationToken,
-) -> anyhow::Result<ExitCode> {
+async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCode> {
     let told = config.current();
+    let stop = CancellationToken::new();
     tokio::time::sleep(told.hardware_initialization_delay).await;
     let registry = Arc::new(Registry::compiled_in(&system)?);
     let place = Workplace {

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use ironic_agent::app::until_signalled;
 use ironic_agent::config::{Config, Listen, Loaded, Program, TlsVersion};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -23,21 +22,13 @@ pub fn main() -> ExitCode {
 async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let mut config = loaded.config;
     find_ironic(&mut config).await?;
-    let stop = CancellationToken::new();
-    let shim = Shim::start(config, stop.clone()).await?;
+    let shim = Shim::start(config, CancellationToken::new()).await?;
     let listen = shim
         .listen()
         .map_or_else(|| "nowhere".to_owned(), ToString::to_string);
     info!(version = %ironic_agent::config::version(), %listen, "ironic-shim");
-    let serving = tokio::spawn(shim.run());
-
-    let ended = until_signalled(async {
-        serving.await.context("the gRPC server was lost")??;
-        Ok(ExitCode::SUCCESS)
-    })
-    .await;
-    stop.cancel();
-    ended
+    shim.run().await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The shim with its doors where they belong: the machines' door listens, the REST door is
