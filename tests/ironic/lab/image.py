@@ -43,7 +43,8 @@ def build(say, filling=64):
     packages = Packages((RAMDISK / "cache").resolve())
     kernel = packages.kernel()
     sysroot = packages.sysroot(["busybox-static", "systemd-boot-efi"])
-    sources = b"".join(path.read_bytes() for path in (Path(__file__), Path(gpt.__file__), *sorted(SYSTEM.iterdir())))
+    makers = [Path(__file__), Path(gpt.__file__), *sorted(SYSTEM.iterdir()), *sorted((REPOSITORY / "ramdisk").glob("*.py"))]
+    sources = b"".join(path.read_bytes() for path in makers)
     key = hashlib.sha256(sources + f"{kernel.version} {sysroot.name} {filling}".encode()).hexdigest()
     notes = IMAGE / "image.json"
     if notes.is_file():
