@@ -1,6 +1,7 @@
 """Debian packages: downloaded and unpacked, never installed."""
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -50,12 +51,21 @@ class Packages:
 
     def kernel(self):
         """The distribution's current kernel, with its modules."""
-        depends = run("apt-cache", "depends", "--important", "linux-image-amd64")
-        found = re.search(r"Depends: (linux-image-(\S+))", depends)
+        found = self.find_kernel()
+        if not found and os.geteuid() == 0:
+            run("apt-get", "update")  # a machine that never read its package lists
+            found = self.find_kernel()
         if not found:
             raise Problem("no package linux-image-amd64 is known; run `apt-get update` as root first")
         root = self.unpack([found[1]])
         return Kernel(found[2], root)
+
+    @staticmethod
+    def find_kernel():
+        listed = subprocess.run(
+            ["apt-cache", "depends", "--important", "linux-image-amd64"], capture_output=True, text=True
+        )
+        return re.search(r"Depends: (linux-image-(\S+))", listed.stdout)
 
     def sysroot(self, names):
         """The named packages and the libraries that they need, unpacked into one tree."""

@@ -20,6 +20,7 @@ class Event:
     time: float  # of this machine, monotonic, when the line was seen
     line: str
     values: dict = field(default_factory=dict)
+    clock: float = field(default_factory=time.time)  # the same moment, since the epoch
 
 
 class Console:

@@ -35,10 +35,10 @@ def work(view, scenarios):
             report.scenario(scenario(lab, report))
     view.title = None
     figures = view.figures.write(
-        places.LAB / "figures.json", initramfs_bytes=(places.RAMDISK / "initramfs").stat().st_size
+        places.LAB / "figures.json", places.RUN / "ironic.log", initramfs_bytes=(places.RAMDISK / "initramfs").stat().st_size
     )
     view.table()
     for boot in figures["power_on_to_seconds"]:
-        view.line("power-on to " + ", ".join(f"{name} {seconds} s" for name, seconds in boot.items()))
+        view.line("power-on to " + ", ".join(f"{name.replace('_', ' ')} {seconds} s" for name, seconds in boot.items()))
     view.line(f"\n{report.closing_line()}")
     return 1 if report.failed or not report.passed else 0

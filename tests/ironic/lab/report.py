@@ -1,8 +1,11 @@
 """Steps that pass or fail, and the figures that a run leaves behind."""
 
 import json
+import os
+import re
 import time
 from contextlib import contextmanager
+from datetime import datetime
 
 from .errors import LabError
 
@@ -47,35 +50,58 @@ class Figures:
 
     def __init__(self):
         self.boots, self.memory, self.programs, self.rates = [], {}, {}, {}
-        self.power_on, self.current = None, None
+        self.current = None
 
     def hear(self, event):
         values = event.values
         if event.kind == "power_on":
-            self.power_on, self.current = event.time, None
+            self.current = None
             if values["device"] == "Pxe":
-                self.current = {}
+                self.current = {"power_on": event.time, "at": event.clock}
                 self.boots.append(self.current)
         elif event.kind == "milestone" and self.current is not None:
-            self.current.setdefault(values["event"], round(event.time - self.power_on, 2))
+            self.current.setdefault(values["event"], event.time)
             if values["event"] == "memory":
-                used = int(values["memtotal_kb"]) - int(values["memavailable_kb"])
-                self.memory = {"total_kb": int(values["memtotal_kb"]), "highest_used_kb": max(used, self.memory.get("highest_used_kb", 0))}
-                self.memory.setdefault("used_at_agent_start_kb", used)
+                self.remember_memory(values)
             elif values["event"] == "rss":
                 peak = int(values.get("vmhwm_kb", 0))
                 self.programs[values["program"]] = max(peak, self.programs.get(values["program"], 0))
         elif event.kind == "progress" and int(values.get("rate", 0)) > 0:
             self.rates.setdefault(values.get("phase", "?"), []).append(int(values["rate"]))
 
-    def write(self, path, **more):
-        interesting = ("init", "network", "started", "lookup_succeeded", "heartbeat_accepted")
+    def remember_memory(self, values):
+        total = int(values["memtotal_kb"])
+        used = total - int(values["memavailable_kb"])
+        self.memory.setdefault("total_kb", total)
+        self.memory.setdefault("used_at_agent_start_kb", used)
+        self.memory["highest_used_kb"] = max(used, self.memory.get("highest_used_kb", 0))
+
+    def write(self, path, ironic_log, **more):
+        beats = heartbeats(ironic_log)
         document = {
-            "power_on_to_seconds": [{name: boot[name] for name in interesting if name in boot} for boot in self.boots],
+            "power_on_to_seconds": [self.boot(boot, beats) for boot in self.boots],
             "memory": self.memory,
             "program_peak_rss_kb": self.programs,
             "progress_bytes_per_second": {phase: max(rates) for phase, rates in self.rates.items()},
+            "load_average": os.getloadavg()[2],
             **more,
         }
         path.write_text(json.dumps(document, indent=1) + "\n")
         return document
+
+    def boot(self, boot, beats):
+        """Seconds since power-on. The machine's own lines reach the console up to a second late;
+        the first heartbeat is the one that Ironic saw."""
+        after = {name: round(boot[name] - boot["power_on"], 2) for name in ("init", "network", "started") if name in boot}
+        later = [other["at"] for other in self.boots if other["at"] > boot["at"]]
+        first = next((beat for beat in beats if boot["at"] < beat < min(later, default=float("inf"))), None)
+        if first is not None:
+            after["first_heartbeat"] = round(first - boot["at"], 2)
+        return after
+
+
+def heartbeats(ironic_log):
+    """When Ironic accepted heartbeats, in seconds since the epoch."""
+    line = re.compile(r"^(\S+ \S+) .* POST /v1/heartbeat/\S+ - 202 ")
+    with open(ironic_log, errors="replace") as log:
+        return [datetime.fromisoformat(found[1]).timestamp() for found in map(line.match, log) if found]

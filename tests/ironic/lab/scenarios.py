@@ -1,12 +1,11 @@
 """What is done with the machine, and what must be true afterwards.
 
-A scenario is a generator of nothing: a function that runs steps in order on one laboratory. `step`
-comes from the report; a step that raises ends its scenario.
+A scenario is a class with a title and a `run` that goes through its steps in order; a step that
+raises ends its scenario. They share one laboratory and follow one another: each leaves the node
+available.
 """
 
-import time
-
-from . import disks, gpt, places
+from . import disks, gpt, places, ramdisk
 from .errors import LabError
 from .ironic import Node, call
 from .laboratory import MAC, MEMORY_MIB, PROCESSORS
@@ -175,11 +174,50 @@ class WrongChecksum(Life):
             self.operation("undeploy", "deleted")
 
 
-def power_on_to(console, mark, name):
-    """Seconds from the first power-on after `mark` to a milestone, or None."""
-    start = console.find("power_on", mark)
-    goal = console.find("milestone", mark, event=name)
-    return None if start is None or goal is None else goal.time - start.time
+class ShimDies(Life):
+    """The shim is killed while the image is being written: it is started again, and neither
+    the conductor nor the disk notices."""
+
+    title = "a shim that is killed in the middle of a deployment costs nothing"
+    # Runs in the ramdisk, beside the agent.
+    HOOK = """until grep -q 'phase=write_image bytes=[1-9]' /var/log/agent.log; do usleep 100000; done
+kill -9 $(pidof ironic-shim)
+"""
+
+    def run(self):
+        step = self.report.step
+        with step("the node gets a ramdisk that kills its shim"):
+            self.node = Node("lab-node", self.view.state)
+            expect(self.node.get()["provision_state"] == "available", "the earlier scenario did not leave it so")
+            self.node.set(driver_info__deploy_ramdisk=f"file://{ramdisk.with_hook('kill-shim.sh', self.HOOK)}")
+        with step("active: the deployment goes on after the shim was killed"):
+            self.request_image()
+            mark = self.operation("deploy", "active", configdrive={"meta_data": META_DATA, "user_data": USER_DATA})
+            died = [event.line for event in self.lab.console.events[mark:] if "ENDED WITH STATUS" in event.line]
+            expect(len(died) == 1 and "shim" in died[0] and "137" in died[0], f"the shim did not die as planned: {died}", self.console_log)
+        with step("active: the deployed system boots all the same"):
+            self.check_boots(mark)
+        with step("active: image, partition table and config drive are on the disk"):
+            self.check_disk()
+        with step("the node can be used again"):
+            self.node.set(driver_info__deploy_ramdisk=f"file://{places.RAMDISK / 'initramfs'}")
+            self.operation("undeploy", "deleted")
 
 
-SCENARIOS = [Life, WrongChecksum]
+class Damaged:
+    """A ramdisk that was cut off or changed on its way must not half work."""
+
+    title = "a damaged ramdisk says so and starts nothing"
+
+    def __init__(self, lab, report):
+        self.report = report
+
+    def run(self):
+        for name, damage in ramdisk.DAMAGES.items():
+            with self.report.step(f"{name}: the console says so, and no program starts"):
+                said = ramdisk.console_of(damage(), "Build or download it again", 180)
+                expect("THIS DEPLOY RAMDISK IS DAMAGED" in said, "nothing was said", ramdisk.CONSOLE)
+                expect("agent: start" not in said and "shim: start" not in said, "programs were started", ramdisk.CONSOLE)
+
+
+SCENARIOS = [Life, WrongChecksum, ShimDies, Damaged]

@@ -1,0 +1,76 @@
+"""Ramdisks other than the one that was built: with something added, or damaged."""
+
+import gzip
+import tempfile
+from pathlib import Path
+
+from . import places
+from .process import Service, wait_for
+from .image import Archive, compress
+
+CONSOLE = places.RUN / "damaged-console.log"
+
+
+def with_hook(name, script):
+    """The ramdisk with a script appended that its init runs."""
+    with tempfile.TemporaryDirectory() as scratch:
+        hooks = Path(scratch) / "etc/ramdisk.d"
+        hooks.mkdir(parents=True)
+        (hooks / name).write_text(script)
+        extra = compress(Archive().pack(Path(scratch)), "gzip")
+    return put("with-hook", original() + extra)
+
+
+def cut_off():
+    """As a transfer leaves it that ended early."""
+    return put("cut-off", original()[: len(original()) * 2 // 3])
+
+
+def bit_flipped():
+    """One bit of a kernel module's content is another."""
+    content = bytearray(gzip.decompress(original()))
+    content[content.index(b"ext4.ko\0") + 100_000] ^= 0x10
+    return put("bit-flipped", gzip.compress(bytes(content), 1))
+
+
+def program_changed():
+    """Bytes of the agent have changed places, so that a plain sum over them stays the same."""
+    content = bytearray(gzip.decompress(original()))
+    place = content.index(b"bin/ironic-agent\0") + 1_000_000
+    while content[place] == content[place + 1]:
+        place += 1
+    content[place], content[place + 1] = content[place + 1], content[place]
+    return put("program-changed", gzip.compress(bytes(content), 1))
+
+
+DAMAGES = {"cut off": cut_off, "a bit flipped": bit_flipped, "a program changed": program_changed}
+
+
+def original():
+    return (places.RAMDISK / "initramfs").read_bytes()
+
+
+def put(name, content):
+    path = places.RUN / f"{name}.initramfs"
+    path.write_bytes(content)
+    return path
+
+
+def console_of(initramfs, phrase, seconds):
+    """Boots a machine without disks and network, until a phrase is on its console."""
+    CONSOLE.unlink(missing_ok=True)
+    emulator = Service("the emulator", places.RUN / "damaged-qemu.log")
+    emulator.start([
+        "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "512",
+        "-display", "none", "-vga", "none", "-nodefaults", "-no-user-config", "-serial", f"file:{CONSOLE}",
+        "-kernel", str(places.RAMDISK / "kernel"), "-initrd", str(initramfs), "-append", "console=ttyS0 quiet",
+    ])
+    try:
+        def said():
+            emulator.check()
+            text = CONSOLE.read_text(errors="replace") if CONSOLE.exists() else ""
+            return text if phrase in text else None
+
+        return wait_for(f"`{phrase}` on the console", said, seconds, CONSOLE)
+    finally:
+        emulator.stop()
