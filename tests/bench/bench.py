@@ -54,12 +54,12 @@ def await_status(port, processes, patience=60):
 class Peer:
     """One side: how its processes are started."""
 
-    def __init__(self, name, commands):
-        self.name, self.commands = name, commands
+    def __init__(self, room, commands):
+        self.room, self.commands = room, commands
 
     def start(self, pin=None):
         port = free_port()
-        directory = tempfile.mkdtemp(prefix="bench-")
+        directory = tempfile.mkdtemp(prefix="bench-", dir=self.room)
         log = open(os.path.join(directory, "log"), "wb")
         (pathlib.Path(directory) / "disks").mkdir()
         prefix = ["taskset", "-c", str(pin)] if pin is not None else []
@@ -121,15 +121,23 @@ def throughput(peer):
         capture_output=True, text=True, timeout=SECONDS + 30, check=True).stdout
     used = sum(cpu_seconds(process.pid) for process in processes) - before
     stop(processes)
+    if "Non-2xx" in output or "Socket errors" in output:
+        sys.exit(f"not every request was answered with 200:\n{output}")
     requests = int(re.search(r"(\d+) requests in", output)[1])
     return requests / SECONDS, requests / used
 
 
 def main():
-    python, agent, shim = sys.argv[1:4]
-    theirs = Peer("Python agent", lambda port, directory: [
-        [python, ROOT / "tests/differential/oracle.py", port, TOKEN, directory / "no-disk", "plain"]])
-    ours = Peer("ours", lambda port, directory: [
+    with tempfile.TemporaryDirectory(prefix="bench-") as room:
+        measure(room, *sys.argv[1:4])
+    ramdisk(pathlib.Path("target"))
+
+
+def measure(room, python, agent, shim):
+    theirs = Peer(room, lambda port, directory: [
+        [python, ROOT / "tests/differential/oracle.py", port, TOKEN, directory / "no-disk",
+         "plain"]])
+    ours = Peer(room, lambda port, directory: [
         [agent, "--standalone", "--grpc-listen", f"unix:{directory}/agent.sock",
          "--agent_token", TOKEN, "--simulate", directory / "disks",
          "--state-dir", directory / "agent"],
@@ -157,7 +165,6 @@ def main():
     print("|---|---|---|---|---|")
     for row in rows:
         print("| " + " | ".join(row) + " |")
-    ramdisk(pathlib.Path("target"))
 
 
 def ramdisk(target):
@@ -165,23 +172,26 @@ def ramdisk(target):
     initramfs = target / "ramdisk/initramfs"
     if initramfs.exists():
         size = initramfs.stat().st_size / 1e6
-        print(f"| ramdisk, compressed | – | {size:.1f} MB | – | ≤ 24 MB |")
+        print(f"| ramdisk, compressed | 121 MB ¹ | {size:.1f} MB | 1/{121 / size:.1f} | ≤ 24 MB |")
+    else:
+        print("| ramdisk, compressed | – | not measured in this run | – | ≤ 24 MB |")
     figures = target / "lab/figures.json"
     if not figures.exists():
         print("\nThe virtual machine was not measured: `make ironic` does that.")
         return
     measured = json.loads(figures.read_text())
-    for boot in measured["power_on_to_seconds"]:
-        for event in ("lookup_succeeded", "heartbeat_accepted"):
-            if event in boot:
-                print(f"| power-on to {event} | 99 s at best (its own ramdisk) | {boot[event]} s | "
-                      f"1/{99 / boot[event]:.1f} | {'≤ 15 s' if event.startswith('heart') else '–'} |")
+    for event, goal in (("started", "–"), ("first_heartbeat", "≤ 15 s")):
+        taken = sorted(boot[event] for boot in measured["power_on_to_seconds"] if event in boot)
+        if taken:
+            print(f"| power-on to {event.replace("_", " ")}, {len(taken)} boots | 100 s at best ¹ | "
+                  f"{taken[0]:.1f} to {taken[-1]:.1f} s, median {statistics.median(taken):.1f} s | "
+                  f"1/{100 / statistics.median(taken):.1f} | {goal} |")
     memory = measured["memory"]
     if memory:
-        print(f"| memory of the virtual machine, highest use | 690 MB | "
+        print(f"| memory of the virtual machine, highest use | 690 MB ¹ | "
               f"{memory['highest_used_kb'] / 1000:.0f} of {memory['total_kb'] / 1000:.0f} MB | – | "
               f"boots in 512 MiB |")
-
+    print("\n¹ Of the Python agent's official ramdisk, measured once before, not in this run.")
 
 
 main()
