@@ -72,6 +72,20 @@ impl Format {
         matches!(self, Self::Raw | Self::Gpt | Self::Iso | Self::Luks)
     }
 
+    /// Whether the agent writes disks from it.
+    fn is_decoded(self) -> bool {
+        self.is_verbatim()
+    }
+
+    /// The refusal of a format that is known and not decoded.
+    pub(super) fn unsupported(self) -> Failure {
+        refused(format!(
+            "Images in format {} are not supported yet, only raw disks: convert the image \
+             (qemu-img convert -O raw) or let Ironic do it (force_raw_images).",
+            self.name()
+        ))
+    }
+
     /// Whether the agents of the past would have taken it for plain bytes.
     fn is_compression(self) -> bool {
         matches!(self, Self::Gzip | Self::Xz | Self::Zstd | Self::Bzip2)
@@ -133,14 +147,10 @@ pub(super) fn decide(
             }
         }
     };
-    if format.is_verbatim() {
+    if format.is_decoded() {
         Ok(format)
     } else {
-        Err(refused(format!(
-            "Images in format {} are not supported yet, only raw disks: convert the image \
-             (qemu-img convert -O raw) or let Ironic do it (force_raw_images).",
-            format.name()
-        )))
+        Err(format.unsupported())
     }
 }
 

@@ -33,6 +33,7 @@ mod pipeline;
 mod progress;
 mod request;
 mod source;
+#[allow(dead_code, reason = "formats in any order are being built")]
 mod write;
 
 use checksum::{Expected, Selected};
@@ -177,13 +178,15 @@ async fn write(
             &config.permitted_image_formats,
             !config.disable_deep_image_inspection,
         )?;
+        let plan = decode::Plan::of(format).ok_or_else(|| format.unsupported())?;
         task.check()?;
         let (drive, name) = (Arc::clone(drive), device.name.clone());
         let guid = Guid(uuid::Uuid::new_v4().to_bytes_le());
         let target = pipeline::Target {
             disk,
             device: device.name.clone(),
-            format,
+            extent: None,
+            plan,
             finish: move |disk: &mut dyn Disk| finish(disk, drive.as_ref().as_ref(), guid, &name),
         };
         pipeline::run(&mut reader, head, expected, &request.id, target).await
@@ -208,7 +211,7 @@ async fn open(deployment: Deployment<'_>, length: Option<u64>) -> Result<Box<dyn
             };
             Failure::new(kind, error.to_string())
         })?;
-    write::check_size(length, disk.geometry()).map_err(|error| error.failure(name))?;
+    write::check_size(length, disk.geometry().size).map_err(|error| error.failure(name))?;
     Ok(disk)
 }
 

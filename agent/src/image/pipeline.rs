@@ -14,11 +14,10 @@ use tokio::time::Instant;
 
 use super::block::{Block, Pool};
 use super::checksum::{Expected, Hasher, Verified};
-use super::decode::decoder;
-use super::format::Format;
+use super::decode::{Plan, decoder};
 use super::progress::Meter;
 use super::source::Source;
-use super::write::{WriteError, Writer};
+use super::write::{Extent, WriteError, Writer};
 use crate::failure::{Failure, FailureKind};
 use crate::system::disk::Disk;
 use crate::task::Task;
@@ -93,8 +92,10 @@ pub(super) struct Target<F> {
     pub(super) disk: Box<dyn Disk>,
     /// Its name, for messages.
     pub(super) device: String,
+    /// Which part of the disk the image gets; `None` means all of it.
+    pub(super) extent: Option<Extent>,
     /// What the stream is.
-    pub(super) format: Format,
+    pub(super) plan: Plan,
     /// Changes that belong to the image before the disk may boot.
     pub(super) finish: F,
 }
@@ -191,12 +192,16 @@ where
     F: FnOnce(&mut dyn Disk) -> Result<T, Failure>,
 {
     let failed = |error: WriteError| Some(error.failure(&target.device));
-    let mut writer = Writer::begin(target.disk).map_err(failed)?;
-    let mut decoder = decoder(target.format);
+    let extent = target
+        .extent
+        .unwrap_or_else(|| Extent::whole(target.disk.as_ref()));
+    let mut writer = Writer::begin(target.disk, extent).map_err(failed)?;
+    let mut decoder = decoder(target.plan);
     while let Some(order) = queue.blocking_recv() {
         match order {
             Order::Write(block) => decoder.push(block, &mut writer).map_err(failed)?,
             Order::Release(verified) => {
+                decoder.finish(&mut writer).map_err(failed)?;
                 let mut held = writer.finish(verified).map_err(failed)?;
                 let outcome = (target.finish)(&mut held).map_err(Some)?;
                 held.release().map_err(failed)?;

@@ -1,17 +1,23 @@
 //! Writing what is not verified yet, so that it cannot boot.
 //!
 //! ```text
-//! begin ──▶ both ends of the disk are zeros ──▶ append … append ──▶ finish(Verified) ──▶ Held ──▶ release
-//!                                                     │
-//!                                                     └ dropped: nothing more is written
+//! begin ──▶ both ends of the disk are zeros ──▶ append …   ──▶ finish(Verified) ──▶ Held ──▶ release
+//!                                               write_at …
+//!                                                    │
+//!                                                    └ dropped: nothing more is written
 //! ```
 //!
-//! The first megabyte (boot sector, partition table) and the last two blocks so far (where
-//! an image that fills the disk keeps its backup table) stay in memory until there is a
-//! [`Verified`]. So a power cut, an error or a cancelled command leaves a disk without a
-//! partition table. The idea to hold back the first megabyte is coreos-installer's.
+//! The first megabyte (boot sector, partition table) and the image's last one (where it
+//! keeps its backup table) stay in memory until there is a [`Verified`]. So a power cut, an
+//! error or a cancelled command leaves a disk without a partition table. The idea to hold
+//! back the first megabyte is coreos-installer's.
+//!
+//! Images come in one of two ways: in order and of unknown length ([`Writer::append`],
+//! [`Writer::append_bytes`]), or in any order and of a length that is declared first
+//! ([`Writer::declare`], then [`Writer::write_at`], [`Writer::place`], [`Writer::zero`]).
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -22,10 +28,22 @@ use crate::disk::metadata::zero_ends;
 use crate::failure::{Failure, FailureKind};
 use crate::system::disk::{AlignedBuffer, Disk, DiskError, Geometry};
 
-/// Blocks held back at the end; two hold a megabyte whatever the length of the last is.
+mod behind;
+mod held;
+mod part;
+
+pub(super) use held::Held;
+pub(super) use part::Extent;
+
+use behind::{Behind, Data};
+
+/// Blocks held back at the end of an image of unknown length; two hold a megabyte whatever
+/// the length of the last is.
 const TAIL: usize = 2;
-/// Zeros are made in runs of at most this, so that a dropped writer stops soon.
+/// Runs of zeros are joined up to this length, so that the disk begins early.
 const LONGEST_RUN: u64 = 64 << 20;
+/// From this length on, bytes are not gathered before they are written.
+const LONG: usize = 256 << 10;
 
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
@@ -42,110 +60,338 @@ pub(super) enum WriteError {
         needed: String,
         available: u64,
     },
+    #[error("bytes up to {end} were to be written of an image of {size}")]
+    Outside { end: u64, size: u64 },
+    /// The file is not what its format says.
+    #[error("{what} (byte {offset} of the {format} image)")]
+    Malformed {
+        /// The format's name.
+        format: &'static str,
+        what: String,
+        /// Where in the file.
+        offset: u64,
+    },
+    /// A thread ended, and not because of the disk.
+    #[error("{0}")]
+    Stopped(String),
 }
 
 impl WriteError {
     /// The failure of a command that was writing to `device`.
     pub(super) fn failure(&self, device: &str) -> Failure {
-        Failure::new(
-            FailureKind::ImageWrite,
-            format!("Writing image to device {device} failed: {self}"),
-        )
+        match self {
+            Self::Malformed { .. } => Failure::new(
+                FailureKind::InvalidImage,
+                format!("The image cannot be written to {device}: {self}"),
+            ),
+            _ => Failure::new(
+                FailureKind::ImageWrite,
+                format!("Writing image to device {device} failed: {self}"),
+            ),
+        }
     }
 }
 
 /// Refuses an image that cannot fit.
-pub(super) fn check_size(length: Option<u64>, geometry: Geometry) -> Result<(), WriteError> {
+pub(super) fn check_size(length: Option<u64>, available: u64) -> Result<(), WriteError> {
     match length {
-        Some(length) if length > geometry.size => Err(WriteError::TooLarge {
+        Some(length) if length > available => Err(WriteError::TooLarge {
             needed: length.to_string(),
-            available: geometry.size,
+            available,
         }),
         _ => Ok(()),
     }
 }
 
-/// Writes a disk from its beginning to the image's end.
+/// Writes an image to a disk. All offsets are those of the image.
 #[derive(Debug)]
 pub(super) struct Writer {
-    held: Held,
-    /// Where the next block goes.
+    disk: Behind,
+    geometry: Geometry,
+    /// The beginning of the disk.
+    first: AlignedBuffer,
+    /// The end of a declared image and where it starts; empty for others.
+    last: (u64, AlignedBuffer),
+    /// The end of an image of unknown length, not written yet, with offsets.
+    tail: VecDeque<(u64, Data)>,
+    /// Bytes that are gathered to a block: where they go, memory, how many.
+    gathered: Option<(u64, AlignedBuffer, usize)>,
+    /// Where the next bytes of an image of unknown length go; the end of a declared one.
     end: u64,
-    /// The last blocks, not written yet, with their offsets.
-    tail: VecDeque<(u64, Arc<Block>)>,
+    is_declared: bool,
+    /// What is not written reads as zeros already.
+    is_zeroed: bool,
     /// Zeros to be made: start and end.
     zeros: (u64, u64),
 }
 
 impl Writer {
-    /// Makes the disk unbootable: from here on its old contents are lost.
-    pub(super) fn begin(mut disk: Box<dyn Disk>) -> Result<Self, WriteError> {
+    /// Makes the extent of the disk unbootable: from here on its old contents are lost.
+    pub(super) fn begin(disk: Box<dyn Disk>, extent: Extent) -> Result<Self, WriteError> {
+        let mut disk = extent.of(disk);
         zero_ends(disk.as_mut())?;
         // The nodes of the old partitions go. It may fail only where the old table is
         // harmless: nothing is mounted, or the disk would not be open.
         if let Err(error) = disk.reread_table() {
             tracing::warn!(%error, "the old partitions are still known");
         }
+        let geometry = disk.geometry();
         // A disk smaller than a block fits into memory.
-        let held = usize::try_from(disk.geometry().size)
-            .unwrap_or(BLOCK)
-            .min(BLOCK);
-        let first = AlignedBuffer::new(held);
+        let held = usize::try_from(geometry.size).unwrap_or(BLOCK).min(BLOCK);
         Ok(Self {
-            held: Held { disk, first },
-            end: 0,
+            disk: Behind::new(disk)?,
+            geometry,
+            first: AlignedBuffer::new(held),
+            last: (u64::MAX, AlignedBuffer::new(0)),
             tail: VecDeque::new(),
+            gathered: None,
+            end: 0,
+            is_declared: false,
+            is_zeroed: false,
             zeros: (0, 0),
         })
     }
 
+    /// Bytes that the image may have.
+    pub(super) fn available(&self) -> u64 {
+        self.geometry.size
+    }
+
     /// Adds a block at the end.
     pub(super) fn append(&mut self, block: Arc<Block>) -> Result<(), WriteError> {
-        let offset = self.end;
-        self.end += block.len() as u64;
-        let available = self.held.geometry().size;
-        if self.end > available {
-            return Err(WriteError::TooLarge {
-                needed: format!("more than {available}"),
-                available,
-            });
+        if self.gathered.is_some() {
+            return self.append_bytes(&block);
         }
-        self.tail.push_back((offset, block));
-        if self.tail.len() > TAIL
-            && let Some((offset, block)) = self.tail.pop_front()
-        {
-            self.put(offset, &block)?;
+        let length = block.len();
+        self.extend(Data::Shared(block, 0..length))
+    }
+
+    /// Adds bytes at the end.
+    pub(super) fn append_bytes(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
+        while !bytes.is_empty() {
+            let (_, mut buffer, length) = match self.gathered.take() {
+                Some(gathered) => gathered,
+                None => (self.end, self.disk.buffer()?, 0),
+            };
+            let count = bytes.len().min(BLOCK - length);
+            buffer[length..length + count].copy_from_slice(&bytes[..count]);
+            bytes = &bytes[count..];
+            self.gathered = Some((self.end, buffer, length + count));
+            if length + count == BLOCK {
+                self.put_gathered()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the length of an image that comes in any order, and lets the device make its
+    /// whole range zeros. Answers whether the device could. If not, the range holds what was
+    /// there before, and the gaps of the image must be filled with [`Writer::zero`].
+    pub(super) fn declare(&mut self, virtual_size: u64) -> Result<bool, WriteError> {
+        check_size(Some(virtual_size), self.available())?;
+        self.is_declared = true;
+        self.end = virtual_size;
+        let first = self.first.len() as u64;
+        let start = virtual_size.saturating_sub(BLOCK as u64).max(first);
+        // At most a block, so it fits into memory.
+        let length = usize::try_from(virtual_size.saturating_sub(start)).unwrap_or(BLOCK);
+        self.last = (start, AlignedBuffer::new(length));
+        self.is_zeroed = self.disk.punch(first, start - first)?;
+        Ok(self.is_zeroed)
+    }
+
+    /// Puts bytes at a place of a declared image. No place is written twice.
+    pub(super) fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), WriteError> {
+        let middle = self.withhold(offset, bytes)?;
+        self.gather(offset + middle.start as u64, &bytes[middle])
+    }
+
+    /// The same for part of a block of the download, without copying it where that pays.
+    pub(super) fn place(
+        &mut self,
+        offset: u64,
+        block: &Arc<Block>,
+        range: Range<usize>,
+    ) -> Result<(), WriteError> {
+        let middle = self.withhold(offset, &block[range.clone()])?;
+        let offset = offset + middle.start as u64;
+        let range = range.start + middle.start..range.start + middle.end;
+        let bytes = &block[range.clone()];
+        let sector = u64::from(self.geometry.sector_size);
+        let is_direct = AlignedBuffer::is_aligned(bytes) && offset.is_multiple_of(sector);
+        if bytes.len() < LONG || !is_direct {
+            return self.gather(offset, bytes);
+        }
+        self.put_gathered()?;
+        self.put(offset, Data::Shared(Arc::clone(block), range))
+    }
+
+    /// Makes a range of a declared image zeros.
+    pub(super) fn zero(&mut self, offset: u64, length: u64) -> Result<(), WriteError> {
+        self.check(offset, length)?;
+        let (end, start) = (offset + length, self.last.0);
+        for (memory, at) in [(&mut self.first, 0), (&mut self.last.1, start)] {
+            let within = |place: u64| {
+                let place = usize::try_from(place.saturating_sub(at)).unwrap_or(usize::MAX);
+                place.min(memory.len())
+            };
+            let range = within(offset)..within(end);
+            memory[range].fill(0);
+        }
+        let (offset, end) = (offset.max(self.first.len() as u64), end.min(start));
+        if offset < end {
+            self.put_gathered()?;
+            self.put_zeros(offset, end)?;
         }
         Ok(())
     }
 
     /// Writes what was held back at the end. The beginning follows with [`Held::release`].
     pub(super) fn finish(mut self, _: Verified) -> Result<Held, WriteError> {
-        while let Some((offset, block)) = self.tail.pop_front() {
-            self.put(offset, &block)?;
+        self.put_gathered()?;
+        while let Some((offset, data)) = self.tail.pop_front() {
+            self.put_outside_of_first(offset, data)?;
         }
         self.make_zeros()?;
+        let mut held = Held {
+            disk: self.disk.end()?,
+            first: self.first,
+        };
+        let (start, last) = self.last;
+        if !last.is_empty() {
+            held.write_at(start, &last)?;
+        }
         // The rest of the last sector is not the image's, but nobody's else either.
-        let Geometry { size, sector_size } = self.held.geometry();
+        let Geometry { size, sector_size } = self.geometry;
         let sector_end = self.end.next_multiple_of(u64::from(sector_size)).min(size);
-        self.held.zero(self.end, sector_end - self.end)?;
-        Ok(self.held)
+        held.zero(self.end, sector_end - self.end)?;
+        Ok(held)
     }
 
-    fn put(&mut self, offset: u64, block: &Block) -> Result<(), WriteError> {
-        let end = offset + block.len() as u64;
-        if **block == ZEROS[..block.len()] {
-            if self.zeros.1 != offset {
-                self.make_zeros()?;
-                self.zeros.0 = offset;
+    /// Adds what a decoder or the download has in memory at the end.
+    fn extend(&mut self, data: Data) -> Result<(), WriteError> {
+        let offset = self.end;
+        self.end += data.len() as u64;
+        let available = self.available();
+        if self.end > available {
+            return Err(WriteError::TooLarge {
+                needed: format!("more than {available}"),
+                available,
+            });
+        }
+        self.tail.push_back((offset, data));
+        if self.tail.len() > TAIL
+            && let Some((offset, data)) = self.tail.pop_front()
+        {
+            self.put_outside_of_first(offset, data)?;
+        }
+        Ok(())
+    }
+
+    fn put_outside_of_first(&mut self, offset: u64, data: Data) -> Result<(), WriteError> {
+        let middle = self.withhold(offset, &data)?;
+        if middle.is_empty() {
+            self.disk.recycle(data);
+            return Ok(());
+        }
+        let offset = offset + middle.start as u64;
+        self.put(offset, data.part(middle))
+    }
+
+    /// Refuses what is not inside the image.
+    fn check(&self, offset: u64, length: u64) -> Result<(), WriteError> {
+        let end = offset.saturating_add(length);
+        if end > self.end {
+            return Err(WriteError::Outside {
+                end,
+                size: self.end,
+            });
+        }
+        Ok(())
+    }
+
+    /// Keeps what belongs to the ends in memory. Answers which of the bytes do not.
+    fn withhold(&mut self, offset: u64, bytes: &[u8]) -> Result<Range<usize>, WriteError> {
+        self.check(offset, bytes.len() as u64)?;
+        // Distances within the memory fit into memory.
+        let within = |distance: u64| usize::try_from(distance).unwrap_or(usize::MAX);
+        let first = self.first.len().saturating_sub(within(offset));
+        let first = first.min(bytes.len());
+        if first > 0 {
+            let at = within(offset);
+            self.first[at..at + first].copy_from_slice(&bytes[..first]);
+        }
+        let (start, last) = &mut self.last;
+        let until = within(start.saturating_sub(offset)).clamp(first, bytes.len());
+        let rest = &bytes[until..];
+        if !rest.is_empty() {
+            let at = within(offset + until as u64 - *start);
+            last[at..at + rest.len()].copy_from_slice(rest);
+        }
+        Ok(first..until)
+    }
+
+    /// Collects bytes until they are worth a write.
+    fn gather(&mut self, mut offset: u64, mut bytes: &[u8]) -> Result<(), WriteError> {
+        while !bytes.is_empty() {
+            let follows =
+                |(at, _, length): &(u64, AlignedBuffer, usize)| *at + *length as u64 == offset;
+            if !self.gathered.as_ref().is_some_and(follows) {
+                self.put_gathered()?;
+                self.gathered = Some((offset, self.disk.buffer()?, 0));
             }
-            self.zeros.1 = end;
-            if self.zeros.1 - self.zeros.0 >= LONGEST_RUN {
-                self.make_zeros()?;
+            let Some((at, buffer, length)) = &mut self.gathered else {
+                continue;
+            };
+            // Blocks end at multiples of their length, so that the next begins at one.
+            let skipped = usize::try_from(*at % BLOCK as u64).unwrap_or(0);
+            let count = bytes.len().min(BLOCK - skipped - *length);
+            buffer[*length..*length + count].copy_from_slice(&bytes[..count]);
+            *length += count;
+            let is_full = skipped + *length == BLOCK;
+            bytes = &bytes[count..];
+            offset += count as u64;
+            if is_full {
+                self.put_gathered()?;
             }
+        }
+        Ok(())
+    }
+
+    fn put_gathered(&mut self) -> Result<(), WriteError> {
+        let Some((offset, buffer, length)) = self.gathered.take() else {
+            return Ok(());
+        };
+        let data = Data::Owned(buffer, 0..length);
+        if self.is_declared {
+            self.put(offset, data)
         } else {
+            self.extend(data)
+        }
+    }
+
+    /// Sends bytes to the disk; zeros are made there.
+    fn put(&mut self, offset: u64, data: Data) -> Result<(), WriteError> {
+        if *data == ZEROS[..data.len()] {
+            let end = offset + data.len() as u64;
+            self.disk.recycle(data);
+            if self.is_zeroed {
+                return Ok(());
+            }
+            return self.put_zeros(offset, end);
+        }
+        self.make_zeros()?;
+        self.disk.write(offset, data)
+    }
+
+    fn put_zeros(&mut self, offset: u64, end: u64) -> Result<(), WriteError> {
+        if self.zeros.1 != offset {
             self.make_zeros()?;
-            self.held.write_at(offset, block)?;
+            self.zeros.0 = offset;
+        }
+        self.zeros.1 = end;
+        if end - self.zeros.0 >= LONGEST_RUN {
+            self.make_zeros()?;
         }
         Ok(())
     }
@@ -154,89 +400,9 @@ impl Writer {
     fn make_zeros(&mut self) -> Result<(), WriteError> {
         let (start, end) = std::mem::take(&mut self.zeros);
         if start < end {
-            self.held.zero(start, end - start)?;
+            self.disk.zero(start, end - start)?;
         }
         Ok(())
-    }
-}
-
-/// A disk whose beginning is still in memory. Reading sees it, writing changes it, and only
-/// [`Held::release`] puts it on the medium, after everything else.
-#[derive(Debug)]
-pub(super) struct Held {
-    disk: Box<dyn Disk>,
-    first: AlignedBuffer,
-}
-
-impl Held {
-    /// Lets the disk boot: everything else is on the medium before the beginning is written.
-    pub(super) fn release(mut self) -> Result<(), WriteError> {
-        self.disk.sync()?;
-        self.disk.write_at(0, &self.first)?;
-        self.disk.sync()?;
-        // What is on the disk is right, whether the kernel sees it or not.
-        if let Err(error) = self.disk.reread_table() {
-            tracing::warn!(%error, "the new partitions are not known yet");
-        }
-        Ok(())
-    }
-
-    /// How many of `length` bytes from `offset` are in memory, and where they start there.
-    fn split(&self, offset: u64, length: usize) -> (usize, usize) {
-        // Offsets within the memory fit into memory.
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        (start, length.min(self.first.len().saturating_sub(start)))
-    }
-}
-
-impl Disk for Held {
-    fn geometry(&self) -> Geometry {
-        self.disk.geometry()
-    }
-
-    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
-        let (start, count) = self.split(offset, buffer.len());
-        let (known, rest) = buffer.split_at_mut(count);
-        if count > 0 {
-            known.copy_from_slice(&self.first[start..start + count]);
-        }
-        if rest.is_empty() {
-            return Ok(());
-        }
-        self.disk.read_at(offset + count as u64, rest)
-    }
-
-    fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
-        let (start, count) = self.split(offset, data.len());
-        let (known, rest) = data.split_at(count);
-        if count > 0 {
-            self.first[start..start + count].copy_from_slice(known);
-        }
-        if rest.is_empty() {
-            return Ok(());
-        }
-        self.disk.write_at(offset + count as u64, rest)
-    }
-
-    fn zero(&mut self, offset: u64, length: u64) -> Result<(), DiskError> {
-        let in_memory = usize::try_from(length).unwrap_or(usize::MAX);
-        let (start, count) = self.split(offset, in_memory);
-        if count > 0 {
-            self.first[start..start + count].fill(0);
-        }
-        let count = count as u64;
-        if length == count {
-            return Ok(());
-        }
-        self.disk.zero(offset + count, length - count)
-    }
-
-    fn sync(&mut self) -> Result<(), DiskError> {
-        self.disk.sync()
-    }
-
-    fn reread_table(&mut self) -> Result<(), DiskError> {
-        self.disk.reread_table()
     }
 }
 
@@ -260,6 +426,7 @@ mod tests {
     struct Failing {
         disk: Box<dyn Disk>,
         changes_left: usize,
+        punches: bool,
     }
 
     impl Failing {
@@ -288,6 +455,13 @@ mod tests {
         fn zero(&mut self, offset: u64, length: u64) -> Result<(), DiskError> {
             self.spend()?;
             self.disk.zero(offset, length)
+        }
+        fn punch(&mut self, offset: u64, length: u64) -> Result<bool, DiskError> {
+            if !self.punches {
+                return Ok(false);
+            }
+            self.spend()?;
+            self.disk.punch(offset, length)
         }
         fn sync(&mut self) -> Result<(), DiskError> {
             self.spend()?;
@@ -334,12 +508,59 @@ mod tests {
             .collect()
     }
 
+    fn begin(disk: Box<dyn Disk>) -> Result<Writer, WriteError> {
+        let extent = Extent::whole(disk.as_ref());
+        Writer::begin(disk, extent)
+    }
+
     fn write(disk: Box<dyn Disk>, blocks: &[Arc<Block>]) -> Result<(), WriteError> {
-        let mut writer = Writer::begin(disk)?;
+        let mut writer = begin(disk)?;
         for block in blocks {
             writer.append(Arc::clone(block))?;
         }
         writer.finish(verified())?.release()
+    }
+
+    /// How an image gets to the writer.
+    #[derive(Debug, Clone, Copy)]
+    enum Way {
+        Blocks,
+        Bytes,
+        /// Pieces of this length in an order of this seed.
+        Scattered(usize, u64),
+    }
+
+    fn send(writer: &mut Writer, way: Way, image: &[u8]) -> Result<(), WriteError> {
+        match way {
+            Way::Blocks => blocks(image)
+                .into_iter()
+                .try_for_each(|block| writer.append(block)),
+            Way::Bytes => image
+                .chunks(77_777)
+                .try_for_each(|bytes| writer.append_bytes(bytes)),
+            Way::Scattered(length, seed) => {
+                let is_zeroed = writer.declare(image.len() as u64)?;
+                let mut pieces: Vec<_> = image.chunks(length).enumerate().collect();
+                pieces.sort_by_key(|(index, _)| {
+                    (*index as u64 + 1).wrapping_mul(seed.wrapping_mul(2) | 1) % 1009
+                });
+                for (index, bytes) in pieces {
+                    let offset = (index * length) as u64;
+                    if bytes.iter().any(|byte| *byte != 0) {
+                        if index % 2 == 0 {
+                            writer.write_at(offset, bytes)?;
+                        } else {
+                            for (block, start) in blocks(bytes).iter().zip((0..).step_by(MIB)) {
+                                writer.place(offset + start, block, 0..block.len())?;
+                            }
+                        }
+                    } else if !is_zeroed {
+                        writer.zero(offset, bytes.len() as u64)?;
+                    }
+                }
+                Ok(())
+            }
+        }
     }
 
     /// An image whose first bytes and last sector tell that it is there.
@@ -370,24 +591,28 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_power_cut_at_any_moment_leaves_no_table_or_the_whole_image() {
-        let image = image(8 * MIB);
-        let blocks = blocks(&image);
+    /// Writes with a power cut after every number of changes until it succeeds.
+    fn cut_power_at_every_moment(way: Way, punches: bool, image: &[u8], size: usize) {
         let mut was_cut = 0;
         for changes in 0.. {
-            let (file, disk) = disk(8 * MIB);
+            let (file, disk) = disk(size);
             // What the disk was before: it boots.
-            std::fs::write(file.path(), [0x55, 0xaa].repeat(4 * MIB)).unwrap();
+            let before = [0x55, 0xaa].repeat(size / 2);
+            std::fs::write(file.path(), &before).unwrap();
             let failing = Failing {
                 disk,
                 changes_left: changes,
+                punches,
             };
-            let written = write(Box::new(failing), &blocks);
+            let written = begin(Box::new(failing)).and_then(|mut writer| {
+                send(&mut writer, way, image)?;
+                writer.finish(verified())?.release()
+            });
             let bytes = std::fs::read(file.path()).unwrap();
+            let is_whole = bytes[..image.len()] == *image;
             match written {
                 Ok(()) => {
-                    assert!(bytes == image);
+                    assert!(is_whole, "{way:?}");
                     break;
                 }
                 // The old contents are still whole, or gone.
@@ -396,13 +621,28 @@ mod tests {
                     was_cut += 1;
                     // Everything but the beginning may be there.
                     assert!(
-                        bytes[..MIB].iter().all(|byte| *byte == 0) || bytes == image,
-                        "after {changes} changes"
+                        bytes[..MIB].iter().all(|byte| *byte == 0) || is_whole,
+                        "{way:?} after {changes} changes"
                     );
                 }
             }
         }
-        assert!(was_cut > 8, "only {was_cut} moments were tried");
+        assert!(was_cut > 7, "only {was_cut} moments were tried");
+    }
+
+    #[test]
+    fn a_power_cut_at_any_moment_leaves_no_table_or_the_whole_image() {
+        let image = image(8 * MIB);
+        for way in [
+            Way::Blocks,
+            Way::Bytes,
+            Way::Scattered(MIB, 7),
+            Way::Scattered(300_032, 3),
+        ] {
+            for punches in [true, false] {
+                cut_power_at_every_moment(way, punches, &image, 8 * MIB);
+            }
+        }
     }
 
     proptest! {
@@ -414,7 +654,7 @@ mod tests {
             // An image that fills the disk has its backup table in the disk's last sectors.
             let length = if dropped_after.is_multiple_of(2) { size } else { length };
             let (file, disk) = disk(size);
-            let mut writer = Writer::begin(disk).unwrap();
+            let mut writer = begin(disk).unwrap();
             for block in blocks(&image(length)).into_iter().take(dropped_after) {
                 writer.append(block).unwrap();
             }
@@ -423,6 +663,85 @@ mod tests {
             let bytes = std::fs::read(file.path()).unwrap();
             prop_assert!(bytes[..MIB].iter().all(|byte| *byte == 0));
             prop_assert!(bytes[size - MIB..].iter().all(|byte| *byte == 0));
+        }
+
+        #[test]
+        fn any_order_gives_the_image_and_nothing_shows_before_it_is_verified(
+            sectors in 1..16_000_usize,
+            piece in 1..6000_usize,
+            seed in 0..1009_u64,
+            punches in proptest::bool::ANY,
+        ) {
+            let size = 8 * MIB;
+            let image = {
+                let mut image = vec![0x11; sectors * 512];
+                image[510..512].copy_from_slice(&[0x55, 0xaa]);
+                let end = image.len();
+                image[end / 2..end / 2 + end / 8].fill(0);
+                image[end - 8..].copy_from_slice(b"EFI PART");
+                image
+            };
+            let (file, disk) = disk(size);
+            let failing = Failing { disk, changes_left: usize::MAX, punches };
+            let mut writer = begin(Box::new(failing)).unwrap();
+            send(&mut writer, Way::Scattered(piece * 512, seed), &image).unwrap();
+            let unverified = std::fs::read(file.path()).unwrap();
+            prop_assert!(unverified[..MIB].iter().all(|byte| *byte == 0));
+            prop_assert!(image.len() <= MIB || !unverified[image.len() - 512..image.len()].ends_with(b"EFI PART"));
+            writer.finish(verified()).unwrap().release().unwrap();
+            let bytes = std::fs::read(file.path()).unwrap();
+            prop_assert!(bytes[..image.len()] == image);
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_outside_a_declared_image() {
+        let (file, disk) = disk(4 * MIB);
+        let mut writer = begin(disk).unwrap();
+        assert!(writer.declare(2 * MIB as u64).unwrap());
+        let block = &blocks(&[1; MIB])[0];
+        for offset in [MIB as u64 + 1, 2 * MIB as u64, u64::MAX] {
+            for outcome in [
+                writer.write_at(offset, block),
+                writer.place(offset, block, 0..MIB),
+                writer.zero(offset, MIB as u64),
+            ] {
+                assert!(matches!(outcome, Err(WriteError::Outside { .. })));
+            }
+        }
+        drop(writer);
+        let bytes = std::fs::read(file.path()).unwrap();
+        assert!(bytes.iter().all(|byte| *byte != 1));
+    }
+
+    #[test]
+    fn a_part_of_a_disk_is_written_and_nothing_around_it() {
+        for way in [Way::Blocks, Way::Scattered(MIB, 5)] {
+            let (file, disk) = disk(9 * MIB);
+            let extent = Extent {
+                start: 2 * MIB as u64,
+                length: 6 * MIB as u64,
+            };
+            let image = image(6 * MIB);
+            let mut writer = Writer::begin(disk, extent).unwrap();
+            send(&mut writer, way, &image).unwrap();
+            let unverified = std::fs::read(file.path()).unwrap();
+            assert!(unverified[2 * MIB..3 * MIB].iter().all(|byte| *byte == 0));
+            writer.finish(verified()).unwrap().release().unwrap();
+            let bytes = std::fs::read(file.path()).unwrap();
+            assert!(bytes[2 * MIB..8 * MIB] == image);
+            assert!(
+                bytes[..2 * MIB]
+                    .iter()
+                    .chain(&bytes[8 * MIB..])
+                    .all(|byte| *byte == 0xAA)
+            );
+            let (_file, disk) = self::disk(9 * MIB);
+            let mut writer = Writer::begin(disk, extent).unwrap();
+            let refused = send(&mut writer, way, &vec![1; 6 * MIB + 512]).unwrap_err();
+            assert!(
+                matches!(refused, WriteError::TooLarge { available, .. } if available == extent.length)
+            );
         }
     }
 
@@ -441,7 +760,7 @@ mod tests {
     #[test]
     fn what_is_held_reads_and_changes_like_a_disk() {
         let (file, disk) = disk(3 * MIB);
-        let mut writer = Writer::begin(disk).unwrap();
+        let mut writer = begin(disk).unwrap();
         writer.append(blocks(&[0x11; MIB]).remove(0)).unwrap();
         let mut held = writer.finish(verified()).unwrap();
         // Across the border of what is in memory.

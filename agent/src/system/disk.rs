@@ -51,6 +51,13 @@ pub trait Disk: fmt::Debug + Send {
     /// A range beyond the end, or what the kernel said. The range may be half done.
     fn zero(&mut self, offset: u64, length: u64) -> Result<(), DiskError>;
 
+    /// Makes a range read as zeros if the device can do that without being sent them.
+    /// `false`: it cannot, and the range is as it was.
+    ///
+    /// # Errors
+    /// A range beyond the end, or what the kernel said. The range may be half done.
+    fn punch(&mut self, offset: u64, length: u64) -> Result<bool, DiskError>;
+
     /// Waits until everything written is on the medium.
     ///
     /// # Errors

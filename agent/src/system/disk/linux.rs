@@ -125,25 +125,61 @@ impl LinuxDisk {
                 && AlignedBuffer::is_aligned(data))
     }
 
+    /// Zeros the whole sectors of a range by `make` and writes what is left at its ends.
+    /// `false`: there are none, or `make` says that it cannot.
+    fn zero_sectors(
+        &mut self,
+        offset: u64,
+        length: u64,
+        make: impl Fn(&mut Self, u64, u64) -> Result<bool, DiskError>,
+    ) -> Result<bool, DiskError> {
+        self.check(offset, length)?;
+        let sector = u64::from(self.geometry.sector_size);
+        let end = offset + length;
+        let (first, last) = (
+            offset.next_multiple_of(sector),
+            (offset + length) / sector * sector,
+        );
+        if first >= last || !make(self, first, last - first)? {
+            return Ok(false);
+        }
+        if offset < first {
+            self.write_at(offset, &vec![0; length_in_memory(first - offset)])?;
+        }
+        if last < end {
+            self.write_at(last, &vec![0; length_in_memory(end - last)])?;
+        }
+        Ok(true)
+    }
+
     /// Lets the device make the zeros. `false`: it cannot.
-    fn punch(&mut self, offset: u64, length: u64) -> Result<bool, DiskError> {
+    fn punch_sectors(&mut self, offset: u64, length: u64) -> Result<bool, DiskError> {
+        if !self.punches {
+            return Ok(false);
+        }
         // On a block device the kernel promises zeros or refuses: it never falls back to
         // writing, and never merely discards.
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         match rustix::fs::fallocate(&self.file, flags, offset, length) {
-            Ok(()) => return Ok(true),
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
-            Err(error) => return Err(self.failed("zero", offset)(error.into())),
-        }
-        if self.is_device {
-            match kernel::zero_out(&self.file, offset, length) {
-                Ok(()) => return Ok(true),
-                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOTTY) => {}
-                Err(error) => return Err(self.failed("zero", offset)(error.into())),
+            Ok(()) => Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                self.punches = false;
+                Ok(false)
             }
+            Err(error) => Err(self.failed("zero", offset)(error.into())),
         }
-        self.punches = false;
-        Ok(false)
+    }
+
+    /// Lets the kernel write the zeros. `false`: it cannot.
+    fn zero_out_sectors(&mut self, offset: u64, length: u64) -> Result<bool, DiskError> {
+        if !self.is_device {
+            return Ok(false);
+        }
+        match kernel::zero_out(&self.file, offset, length) {
+            Ok(()) => Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOTTY) => Ok(false),
+            Err(error) => Err(self.failed("zero", offset)(error.into())),
+        }
     }
 }
 
@@ -187,19 +223,9 @@ impl Disk for LinuxDisk {
     }
 
     fn zero(&mut self, offset: u64, length: u64) -> Result<(), DiskError> {
-        self.check(offset, length)?;
-        let sector = u64::from(self.geometry.sector_size);
-        let (first, end) = (
-            offset.next_multiple_of(sector),
-            (offset + length) / sector * sector,
-        );
-        if self.punches && first < end && self.punch(first, end - first)? {
-            if offset < first {
-                self.write_at(offset, &vec![0; length_in_memory(first - offset)])?;
-            }
-            if end < offset + length {
-                self.write_at(end, &vec![0; length_in_memory(offset + length - end)])?;
-            }
+        if self.zero_sectors(offset, length, Self::punch_sectors)?
+            || self.zero_sectors(offset, length, Self::zero_out_sectors)?
+        {
             return Ok(());
         }
         let zeros = AlignedBuffer::new(ZEROS);
@@ -210,6 +236,10 @@ impl Disk for LinuxDisk {
             at += count as u64;
         }
         Ok(())
+    }
+
+    fn punch(&mut self, offset: u64, length: u64) -> Result<bool, DiskError> {
+        self.zero_sectors(offset, length, Self::punch_sectors)
     }
 
     fn sync(&mut self) -> Result<(), DiskError> {

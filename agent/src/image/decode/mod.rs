@@ -1,0 +1,42 @@
+//! From the bytes of a file to the bytes of a disk.
+
+use std::sync::Arc;
+
+use super::block::Block;
+use super::format::Format;
+use super::write::{WriteError, Writer};
+
+mod verbatim;
+
+/// A stage between the download and the disk. It runs on a thread of its own and may have
+/// more; nothing that it writes lets the disk boot.
+pub(super) trait Decode: Send {
+    /// Takes the next bytes of the file and writes what they stand for. The blocks join
+    /// without gaps, and only the last is shorter than a full one.
+    fn push(&mut self, block: Arc<Block>, writer: &mut Writer) -> Result<(), WriteError>;
+
+    /// The file is at its end: writes what is left and refuses what is unfinished.
+    fn finish(&mut self, writer: &mut Writer) -> Result<(), WriteError>;
+}
+
+/// How a file is decoded: the format, and what was learnt about the file beforehand.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// The file is the disk.
+    Verbatim,
+}
+
+impl Plan {
+    /// The plan for a format about which there is nothing to learn; `None` for one that is
+    /// not decoded.
+    pub(super) fn of(format: Format) -> Option<Self> {
+        format.is_verbatim().then_some(Self::Verbatim)
+    }
+}
+
+/// The stage that follows a plan.
+pub(super) fn decoder(plan: Plan) -> Box<dyn Decode> {
+    match plan {
+        Plan::Verbatim => Box::new(verbatim::Verbatim),
+    }
+}
