@@ -21,6 +21,9 @@ const LINUX_DATA: Guid = Guid([
 pub const EFI_SYSTEM: Guid = Guid([
     0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b,
 ]);
+/// Entries of a new table, and the size of each: what everybody makes.
+const ENTRIES: u32 = 128;
+const ENTRY: u32 = 128;
 /// More entries than anybody has: 16 times the usual number.
 const MOST_ENTRIES: u32 = 2048;
 /// The specification allows 128 times a power of two.
@@ -113,6 +116,67 @@ pub struct Gpt {
 }
 
 impl Gpt {
+    /// A table without partitions for a whole disk. `disk` is the disk's identity.
+    ///
+    /// # Errors
+    /// The disk is too small for a table.
+    pub fn new(geometry: Geometry, disk: Guid) -> Result<Self, GptError> {
+        let mut table = Self {
+            geometry,
+            backup: 0,
+            first_usable: 0,
+            last_usable: 0,
+            disk,
+            entries_at: 2,
+            entry_size: ENTRY,
+            entries: vec![0; (ENTRIES * ENTRY) as usize],
+        };
+        table.first_usable = table.entries_at + table.entry_sectors();
+        table.fit()?;
+        Ok(table)
+    }
+
+    /// The disk's identity.
+    #[must_use]
+    pub fn disk_guid(&self) -> Guid {
+        self.disk
+    }
+
+    /// Puts a partition into the entry of its number, whatever was there.
+    ///
+    /// # Errors
+    /// There is no such entry, or the partition does not fit.
+    pub fn insert(&mut self, partition: GptPartition) -> Result<(), GptError> {
+        let GptPartition { first, last, .. } = partition;
+        if first < self.first_usable || last > self.last_usable || first > last {
+            return Err(GptError::BeyondEnd {
+                number: partition.number,
+                last,
+                usable: self.last_usable,
+            });
+        }
+        self.put(partition)
+    }
+
+    fn put(&mut self, partition: GptPartition) -> Result<(), GptError> {
+        let count = self.entry_count();
+        let size = self.entry_size as usize;
+        let index = partition.number.checked_sub(1).unwrap_or(u32::MAX) as usize;
+        let Some(entry) = self.entries.chunks_exact_mut(size).nth(index) else {
+            return Err(GptError::Full(count));
+        };
+        entry.fill(0);
+        entry[..16].copy_from_slice(&partition.kind.0);
+        entry[16..32].copy_from_slice(&partition.guid.0);
+        entry[32..40].copy_from_slice(&partition.first.to_le_bytes());
+        entry[40..48].copy_from_slice(&partition.last.to_le_bytes());
+        Ok(())
+    }
+
+    fn entry_count(&self) -> u32 {
+        u32::try_from(self.entries.len()).unwrap_or(u32::MAX) / self.entry_size
+    }
+
     /// Reads the primary table. `None`: the disk has none.
     ///
     /// # Errors
@@ -257,7 +321,7 @@ impl Gpt {
             .partitions()
             .map(|partition| partition.number)
             .collect();
-        let count = u32::try_from(self.entries.len()).unwrap_or(u32::MAX) / self.entry_size;
+        let count = self.entry_count();
         let Some(number) = (1..=count).find(|number| !used.contains(number)) else {
             return Err(GptError::Full(count));
         };
@@ -268,13 +332,7 @@ impl Gpt {
             first,
             last,
         };
-        let at = (number - 1) as usize * self.entry_size as usize;
-        let entry = &mut self.entries[at..at + self.entry_size as usize];
-        entry.fill(0);
-        entry[..16].copy_from_slice(&partition.kind.0);
-        entry[16..32].copy_from_slice(&partition.guid.0);
-        entry[32..40].copy_from_slice(&partition.first.to_le_bytes());
-        entry[40..48].copy_from_slice(&partition.last.to_le_bytes());
+        self.put(partition)?;
         Ok(partition)
     }
 
@@ -297,7 +355,7 @@ impl Gpt {
     /// A header's whole sector.
     fn header(&self, own: u64, other: u64, entries_at: u64) -> Vec<u8> {
         let mut header = vec![0; self.geometry.sector_size as usize];
-        let count = u32::try_from(self.entries.len()).unwrap_or(u32::MAX) / self.entry_size;
+        let count = self.entry_count();
         header[..8].copy_from_slice(SIGNATURE);
         // Revision 1.0 and the header's size.
         header[8..12].copy_from_slice(&[0, 0, 1, 0]);

@@ -8,6 +8,8 @@ use crate::system::disk::{Disk, DiskError, Geometry};
 const FAT_LBA: u8 = 0x0c;
 /// Type of the entry that keeps old programs away from a GPT.
 const PROTECTIVE: u8 = 0xee;
+/// Marks the partition that BIOS starts.
+const ACTIVE: u8 = 0x80;
 /// Sectors that a record can name.
 const REACH: u64 = u32::MAX as u64;
 
@@ -22,6 +24,8 @@ pub struct MbrPartition {
     pub first: u64,
     /// Number of sectors.
     pub sectors: u64,
+    /// Whether BIOS starts it.
+    pub is_active: bool,
 }
 
 /// What is wrong with a record.
@@ -30,6 +34,14 @@ pub enum MbrError {
     /// The disk could not be read or written.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// It cannot name the sectors, or has no such entry.
+    #[error("partition {number} ends at sector {end}, which a master boot record cannot name")]
+    BeyondReach {
+        /// Its number.
+        number: u32,
+        /// The first sector behind it.
+        end: u64,
+    },
     /// Four is all.
     #[error("it already has {0} primary partitions")]
     Full(usize),
@@ -51,6 +63,65 @@ pub struct Mbr {
 }
 
 impl Mbr {
+    /// A record without partitions and without a boot program. `identifier` is the disk's.
+    #[must_use]
+    pub fn new(geometry: Geometry, identifier: u32) -> Self {
+        let mut sector = [0; 512];
+        sector[440..444].copy_from_slice(&identifier.to_le_bytes());
+        sector[510..].copy_from_slice(&[0x55, 0xaa]);
+        Self { geometry, sector }
+    }
+
+    /// The record in front of a GPT.
+    #[must_use]
+    pub fn protective(geometry: Geometry) -> Self {
+        let mut record = Self::new(geometry, 0);
+        let entry = &mut record.sector[446..462];
+        // From sector 1, in cylinders, heads and sectors that firmware compares.
+        entry[1..8].copy_from_slice(&[0, 2, 0, PROTECTIVE, 0xff, 0xff, 0xff]);
+        entry[8] = 1;
+        record.protect();
+        record
+    }
+
+    /// The disk's identifier.
+    #[must_use]
+    pub fn identifier(&self) -> u32 {
+        u32_at(&self.sector, 440)
+    }
+
+    /// Puts a partition into the entry of its number, whatever was there.
+    ///
+    /// # Errors
+    /// There is no such entry, or it cannot name the partition's sectors.
+    pub fn insert(&mut self, partition: MbrPartition) -> Result<(), MbrError> {
+        let MbrPartition {
+            number,
+            first,
+            sectors,
+            ..
+        } = partition;
+        let end = first.saturating_add(sectors);
+        let (Ok(start), Ok(length), 1..=4) = (u32::try_from(first), u32::try_from(sectors), number)
+        else {
+            return Err(MbrError::BeyondReach { number, end });
+        };
+        if end > REACH {
+            return Err(MbrError::BeyondReach { number, end });
+        }
+        let at = 446 + 16 * (number as usize - 1);
+        let entry = &mut self.sector[at..at + 16];
+        entry.fill(0);
+        entry[0] = if partition.is_active { ACTIVE } else { 0 };
+        // Cylinders, heads and sectors that say: look at the sector numbers.
+        entry[1..4].copy_from_slice(&[0xfe, 0xff, 0xff]);
+        entry[4] = partition.kind;
+        entry[5..8].copy_from_slice(&[0xfe, 0xff, 0xff]);
+        entry[8..12].copy_from_slice(&start.to_le_bytes());
+        entry[12..16].copy_from_slice(&length.to_le_bytes());
+        Ok(())
+    }
+
     /// Reads the record. `None`: the disk has none, or a file system's boot sector.
     ///
     /// # Errors
@@ -79,6 +150,7 @@ impl Mbr {
                 kind: entry[4],
                 first: u32_at(entry, 8).into(),
                 sectors: u32_at(entry, 12).into(),
+                is_active: entry[0] == ACTIVE,
             })
             .filter(|partition| partition.kind != 0)
     }
@@ -119,19 +191,9 @@ impl Mbr {
             kind: FAT_LBA,
             first,
             sectors: last + 1 - first,
+            is_active: false,
         };
-        let at = 446 + 16 * (number as usize - 1);
-        let entry = &mut self.sector[at..at + 16];
-        entry.fill(0);
-        // Cylinders, heads and sectors that say: look at the sector numbers.
-        entry[1..4].copy_from_slice(&[0xfe, 0xff, 0xff]);
-        entry[4] = FAT_LBA;
-        entry[5..8].copy_from_slice(&[0xfe, 0xff, 0xff]);
-        for (at, value) in [(8, partition.first), (12, partition.sectors)] {
-            // Both are within REACH.
-            let value = u32::try_from(value).unwrap_or(u32::MAX);
-            entry[at..at + 4].copy_from_slice(&value.to_le_bytes());
-        }
+        self.insert(partition)?;
         Ok(partition)
     }
 
@@ -198,6 +260,7 @@ mod tests {
             kind: FAT_LBA,
             first,
             sectors: 64 * MIB / 512,
+            is_active: false,
         };
         assert_eq!(added, expected);
         let mut cursor = std::io::Cursor::new(record.bytes());

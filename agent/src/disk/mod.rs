@@ -4,6 +4,7 @@ pub mod boot_efi;
 pub mod boot_entry;
 pub mod gpt;
 pub mod label;
+pub mod layout;
 pub mod mbr;
 pub mod metadata;
 pub mod table;

@@ -2,9 +2,11 @@
 
 use thiserror::Error;
 
-use super::gpt::{EFI_SYSTEM, Gpt, GptError, Guid};
-use super::mbr::{Mbr, MbrError};
-use crate::system::disk::{Disk, DiskError};
+use super::gpt::{EFI_SYSTEM, Gpt, GptError, GptPartition, Guid};
+use super::layout::Layout;
+use super::mbr::{Mbr, MbrError, MbrPartition};
+use crate::machine::node::DiskLabel;
+use crate::system::disk::{Disk, DiskError, Geometry};
 
 /// Type of EFI system partitions in a master boot record.
 const MBR_EFI_SYSTEM: u8 = 0xef;
@@ -48,6 +50,72 @@ pub enum TableError {
 }
 
 impl Table {
+    /// The table of a layout. `existing` is what the disk has when one of its partitions
+    /// survives, `kept`; their identities stay. New ones come from `guid`.
+    ///
+    /// # Errors
+    /// The layout is not one for this disk.
+    pub fn new(
+        layout: &Layout,
+        geometry: Geometry,
+        kept: Option<(&Self, Partition)>,
+        guid: &mut dyn FnMut() -> Guid,
+    ) -> Result<Self, TableError> {
+        let sector = u64::from(geometry.sector_size);
+        let (existing, kept) = kept.unzip();
+        match layout.label {
+            DiskLabel::Gpt => {
+                let disk = match existing {
+                    Some(Self::Gpt(table, _)) => table.disk_guid(),
+                    _ => guid(),
+                };
+                let mut table = Gpt::new(geometry, disk)?;
+                for planned in &layout.partitions {
+                    let same = kept.filter(|kept| kept.offset == planned.offset);
+                    table.insert(GptPartition {
+                        number: planned.number,
+                        kind: planned.role.gpt_kind(),
+                        guid: same.and_then(|kept| kept.guid).unwrap_or_else(&mut *guid),
+                        first: planned.offset / sector,
+                        last: (planned.offset + planned.size) / sector - 1,
+                    })?;
+                }
+                Ok(Self::Gpt(table, Some(Mbr::protective(geometry))))
+            }
+            DiskLabel::Msdos => {
+                let identifier = match existing {
+                    Some(Self::Mbr(record)) => record.identifier(),
+                    _ => {
+                        let [a, b, c, d, ..] = guid().0;
+                        u32::from_le_bytes([a, b, c, d])
+                    }
+                };
+                let mut record = Mbr::new(geometry, identifier);
+                for planned in &layout.partitions {
+                    record.insert(MbrPartition {
+                        number: planned.number,
+                        kind: planned.role.mbr_kind(),
+                        first: planned.offset / sector,
+                        sectors: planned.size / sector,
+                        is_active: planned.is_active,
+                    })?;
+                }
+                Ok(Self::Mbr(record))
+            }
+        }
+    }
+
+    /// The identity of a partition as Linux calls it, `PARTUUID`.
+    #[must_use]
+    pub fn partuuid(&self, partition: Partition) -> String {
+        match (self, partition.guid) {
+            (Self::Mbr(record), _) => {
+                format!("{:08x}-{:02x}", record.identifier(), partition.number)
+            }
+            (Self::Gpt(..), guid) => guid.unwrap_or(Guid([0; 16])).to_string(),
+        }
+    }
+
     /// Reads the table of a disk. `None`: it has none.
     ///
     /// # Errors
@@ -145,6 +213,137 @@ impl Table {
                     .map_or(Ok(()), |record| disk.write_at(0, record.bytes()))
             }
             Self::Mbr(record) => disk.write_at(0, record.bytes()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::layout::{Role, Wish};
+    use crate::machine::BootMode;
+    use crate::system::Disks;
+    use crate::system::disk::LinuxDisks;
+
+    const MIB: u64 = 1 << 20;
+
+    fn wish(boot_mode: BootMode, label: DiskLabel) -> Wish {
+        Wish {
+            boot_mode,
+            label,
+            is_power: false,
+            efi_system: 4,
+            bios_boot: 1,
+            ephemeral: 3,
+            swap: 2,
+            config_drive: 1,
+            root: 8,
+        }
+    }
+
+    fn disk(size: u64) -> (tempfile::NamedTempFile, Box<dyn Disk>) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(size).unwrap();
+        let disk = LinuxDisks.open(file.path()).unwrap();
+        (file, disk)
+    }
+
+    /// Identities that count up.
+    fn counting(mut from: u8) -> impl FnMut() -> Guid {
+        move || {
+            from += 1;
+            Guid([from; 16])
+        }
+    }
+
+    #[test]
+    fn another_library_reads_a_new_gpt() {
+        for sector_size in [512_u32, 4096] {
+            let (file, mut disk) = disk(32 * MIB);
+            let geometry = Geometry {
+                size: 32 * MIB,
+                sector_size,
+            };
+            let layout = wish(BootMode::Uefi, DiskLabel::Gpt)
+                .layout(geometry)
+                .unwrap();
+            let table = Table::new(&layout, geometry, None, &mut counting(0)).unwrap();
+            table.write(disk.as_mut()).unwrap();
+            let sector = u64::from(sector_size);
+            let other = gptman::GPT::read_from(&mut file.reopen().unwrap(), sector).unwrap();
+            assert_eq!(other.header.disk_guid, [1; 16]);
+            assert_eq!(other.iter().filter(|(_, entry)| entry.is_used()).count(), 5);
+            for (planned, identity) in layout.partitions.iter().zip(2..) {
+                let entry = &other[planned.number];
+                assert_eq!(entry.starting_lba * sector, planned.offset);
+                assert_eq!(entry.size().unwrap() * sector, planned.size);
+                assert_eq!(entry.unique_partition_guid, [identity; 16]);
+                assert_eq!(entry.partition_type_guid, planned.role.gpt_kind().0);
+            }
+            let mut record = [0; 512];
+            disk.read_at(0, &mut record).unwrap();
+            let sectors = u32::try_from(32 * MIB / sector - 1).unwrap();
+            assert_eq!(record[446..454], [0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff]);
+            assert_eq!(record[454..458], [1, 0, 0, 0]);
+            assert_eq!(record[458..462], sectors.to_le_bytes());
+        }
+    }
+
+    #[test]
+    fn another_library_reads_a_new_master_boot_record() {
+        let (file, mut disk) = disk(32 * MIB);
+        let layout = wish(BootMode::Bios, DiskLabel::Msdos)
+            .layout(disk.geometry())
+            .unwrap();
+        let table = Table::new(&layout, disk.geometry(), None, &mut counting(0x11)).unwrap();
+        table.write(disk.as_mut()).unwrap();
+        let other = mbrman::MBRHeader::read_from(&mut file.reopen().unwrap()).unwrap();
+        assert_eq!(other.disk_signature, [0x12; 4]);
+        let kinds: Vec<_> = other.iter().map(|(_, entry)| entry.sys).collect();
+        assert_eq!(kinds, [0x83, 0x82, 0x83, 0x83]);
+        let active: Vec<_> = other.iter().map(|(_, entry)| entry.is_active()).collect();
+        assert_eq!(active, [false, false, false, true]);
+        assert_eq!(other[4].starting_lba, 7 * 2048);
+        let read = Table::read(disk.as_mut()).unwrap().unwrap();
+        let root = read.partitions(512)[3];
+        assert_eq!(read.partuuid(root), "12121212-04");
+    }
+
+    #[test]
+    fn what_is_kept_keeps_its_identity() {
+        for (boot_mode, label) in [
+            (BootMode::Uefi, DiskLabel::Gpt),
+            (BootMode::Bios, DiskLabel::Msdos),
+        ] {
+            let geometry = Geometry {
+                size: 32 * MIB,
+                sector_size: 512,
+            };
+            let old = wish(boot_mode, label).layout(geometry).unwrap();
+            let old = Table::new(&old, geometry, None, &mut counting(0)).unwrap();
+            // The next deployment has another swap and no config drive.
+            let next = Wish {
+                swap: 3,
+                config_drive: 0,
+                ..wish(boot_mode, label)
+            };
+            let next = next.layout(geometry).unwrap();
+            let kept = next.kept(Some(&old), 512).unwrap().unwrap();
+            let table =
+                Table::new(&next, geometry, Some((&old, kept)), &mut counting(100)).unwrap();
+            let ephemeral = next.find(Role::Ephemeral).unwrap();
+            let partitions = table.partitions(512);
+            let same = partitions[ephemeral.number as usize - 1];
+            assert_eq!(same, kept);
+            assert_eq!(old.partuuid(kept), table.partuuid(same));
+            // A table of the other kind, none, or another size: not the same partition.
+            assert!(next.kept(None, 512).is_err());
+            let larger = Wish {
+                ephemeral: 4,
+                ..wish(boot_mode, label)
+            };
+            let larger = larger.layout(geometry).unwrap();
+            assert!(larger.kept(Some(&old), 512).is_err());
         }
     }
 }
