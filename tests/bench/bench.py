@@ -183,7 +183,8 @@ def ramdisk(target):
     for event, goal in (("started", "–"), ("first_heartbeat", "≤ 15 s")):
         taken = sorted(boot[event] for boot in measured["power_on_to_seconds"] if event in boot)
         if taken:
-            print(f"| power-on to {event.replace("_", " ")}, {len(taken)} boots | 100 s at best ¹ | "
+            name = event.replace("_", " ")
+            print(f"| power-on to {name}, {len(taken)} boots | 100 s at best ¹ | "
                   f"{taken[0]:.1f} to {taken[-1]:.1f} s, median {statistics.median(taken):.1f} s | "
                   f"1/{100 / statistics.median(taken):.1f} | {goal} |")
     memory = measured["memory"]
