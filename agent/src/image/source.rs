@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::failure::{Failure, FailureKind};
-use crate::system::fetch::{Fetch, Request, Response, Rest};
+use crate::system::fetch::{Fetch, Part, Request, Response};
 use crate::task::Task;
 
 /// Less than this is no progress: a server that always breaks off early is given up.
@@ -30,6 +31,20 @@ pub(super) struct Patience {
     pub(super) interval: Duration,
     /// When everything must be here.
     pub(super) deadline: Option<(Instant, Duration)>,
+}
+
+/// The server gives no parts of the image, for this reason.
+#[allow(dead_code, reason = "the decoder of qcow2 asks for parts")]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub(super) struct Unranged(pub(super) String);
+
+/// Why one request brought no part.
+#[allow(dead_code, reason = "the decoder of qcow2 asks for parts")]
+enum Refusal {
+    /// Asking again may help.
+    Later(String),
+    Never(String),
 }
 
 /// A download.
@@ -157,6 +172,113 @@ impl<'a> Source<'a> {
         Ok(None)
     }
 
+    /// `length` bytes from `first` on, whatever the stream has reached: by a request of its own
+    /// to the server of the stream, for the same version of the document where that has a
+    /// name. These bytes go past the checksum, so they are a hint and nothing more.
+    ///
+    /// # Errors
+    /// The server cannot do this, or does not answer.
+    #[allow(dead_code, reason = "the decoder of qcow2 asks for parts")]
+    pub(super) async fn part(&self, first: u64, length: u64) -> Result<Bytes, Unranged> {
+        let mut retries = self.patience.retries;
+        loop {
+            let asked = self.ask_for_part(first, length);
+            let refusal = match patiently(self.task, self.patience, &self.id, asked).await {
+                Ok(Ok(bytes)) => return Ok(bytes),
+                Ok(Err(refusal)) => refusal,
+                Err(failure) => return Err(Unranged(failure.details)),
+            };
+            match refusal {
+                Refusal::Later(reason) if retries > 0 => {
+                    tracing::warn!(image = %self.id, first, length, reason, "no part of the image");
+                    retries -= 1;
+                }
+                Refusal::Later(reason) | Refusal::Never(reason) => return Err(Unranged(reason)),
+            }
+            patiently(self.task, self.patience, &self.id, self.pause())
+                .await
+                .map_err(|failure| Unranged(failure.details))?;
+        }
+    }
+
+    #[allow(dead_code, reason = "the decoder of qcow2 asks for parts")]
+    async fn ask_for_part(&self, first: u64, length: u64) -> Result<Bytes, Refusal> {
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let mut request = self.template.clone();
+        request.url.clone_from(&self.servers[self.next].url);
+        let validator = self.validator_of(self.next);
+        request.part = Some(Part {
+            offset: first,
+            length: Some(length),
+            validator: validator.clone(),
+        });
+        let mut answer = self.fetch.open(request).await.map_err(|error| {
+            let refusal = if error.is_temporary() {
+                Refusal::Later
+            } else {
+                Refusal::Never
+            };
+            refusal(error.to_string())
+        })?;
+        match (answer.status, answer.part) {
+            (206, Some((from, whole))) if from == first => {
+                if let (Some(before), Some(now)) = (self.length, whole)
+                    && before != now
+                {
+                    return Err(Refusal::Never(format!(
+                        "the image has {now} bytes now, {before} were announced before"
+                    )));
+                }
+                if validator.is_some()
+                    && answer.validator.is_some()
+                    && answer.validator != validator
+                {
+                    return Err(Refusal::Never("the image is another one now".to_owned()));
+                }
+            }
+            (status, _) if status >= 500 || LATER.contains(&status) => {
+                return Err(Refusal::Later(format!("the server answered {status}")));
+            }
+            (200, _) => {
+                return Err(Refusal::Never(
+                    "the server sends no parts, or the image is another one now".to_owned(),
+                ));
+            }
+            (status, _) => {
+                return Err(Refusal::Never(format!(
+                    "the server answered {status} when asked for a part"
+                )));
+            }
+        }
+        let mut bytes = BytesMut::new();
+        while let Some(piece) = answer.body.next().await {
+            bytes.extend_from_slice(&piece.map_err(|error| Refusal::Later(error.to_string()))?);
+            if bytes.len() as u64 > length {
+                return Err(Refusal::Never(
+                    "the server sends more than it was asked for".to_owned(),
+                ));
+            }
+        }
+        if bytes.len() as u64 == length {
+            Ok(bytes.freeze())
+        } else {
+            Err(Refusal::Later(format!(
+                "{} of {length} bytes from {first} on came",
+                bytes.len()
+            )))
+        }
+    }
+
+    /// What names the version of the document on one server. It means nothing to another.
+    fn validator_of(&self, server: usize) -> Option<String> {
+        self.validator
+            .as_ref()
+            .filter(|(index, _)| *index == server)
+            .map(|(_, text)| text.clone())
+    }
+
     /// All of a small document.
     pub(super) async fn bytes(mut self, limit: usize) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
@@ -246,14 +368,10 @@ impl<'a> Source<'a> {
         let mut request = self.template.clone();
         request.url.clone_from(&self.servers[self.next].url);
         if self.received > 0 {
-            // A validator of one server means nothing to another.
-            let validator = self
-                .validator
-                .as_ref()
-                .filter(|(index, _)| *index == self.next);
-            request.rest = Some(Rest {
+            request.part = Some(Part {
                 offset: self.received,
-                validator: validator.map(|(_, text)| text.clone()),
+                length: None,
+                validator: self.validator_of(self.next),
             });
         }
         let fetch = self.fetch;
@@ -392,7 +510,7 @@ mod tests {
     #[derive(Debug, Default)]
     struct Scripted {
         answers: Mutex<VecDeque<Result<Answer, FetchError>>>,
-        asked: Mutex<Vec<(String, Option<Rest>, Instant)>>,
+        asked: Mutex<Vec<(String, Option<Part>, Instant)>>,
     }
 
     #[derive(Debug, Clone)]
@@ -422,7 +540,7 @@ mod tests {
 
     impl Fetch for Scripted {
         fn open(&self, request: Request) -> BoxFuture<'_, Result<Response, FetchError>> {
-            let seen = (request.url, request.rest, Instant::now());
+            let seen = (request.url, request.part, Instant::now());
             self.asked.lock().unwrap().push(seen);
             let answer = self
                 .answers
@@ -575,6 +693,62 @@ mod tests {
             download(&fetch, &["u"], patience(1)).await.unwrap(),
             b"0123456789"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn parts_are_asked_for_beside_the_stream_and_pinned_to_its_version() {
+        let part = |body: Vec<Result<Bytes, FetchError>>, whole: u64| Answer {
+            status: 206,
+            length: Some(3),
+            part: Some((4, Some(whole))),
+            body,
+        };
+        let three = || vec![Ok(Bytes::from_static(b"4")), Ok(Bytes::from_static(b"56"))];
+        let fetch = Scripted::new([
+            Ok(whole(b"0123456789")),
+            Ok(part(three(), 10)),
+            // What is temporary is tried again.
+            Err(refused()),
+            Ok(status(503)),
+            Ok(part(vec![Ok(Bytes::from_static(b"4")), Err(broken())], 10)),
+            Ok(part(three(), 10)),
+            // What is not, is not.
+            Ok(whole(b"0123456789")),
+            Ok(status(416)),
+            Ok(part(three(), 11)),
+            Ok(part(vec![Ok(Bytes::from_static(b"4567"))], 10)),
+            Ok(Answer {
+                part: Some((3, Some(10))),
+                ..part(three(), 10)
+            }),
+        ]);
+        let task = Task::detached();
+        let urls = ["u".to_owned()];
+        let mut source = Source::open(&fetch, &task, "img", &urls, Request::default(), patience(9))
+            .await
+            .unwrap();
+        for _ in 0..2 {
+            assert_eq!(source.part(4, 3).await.unwrap(), b"456"[..]);
+        }
+        for reason in ["sends no parts", "416", "11 bytes now", "more than", "206"] {
+            let Unranged(said) = source.part(4, 3).await.unwrap_err();
+            assert!(said.contains(reason), "{said}");
+        }
+        assert_eq!(source.part(4, 0).await.unwrap(), b""[..]);
+        let wanted = Part {
+            offset: 4,
+            length: Some(3),
+            validator: Some("\"1\"".into()),
+        };
+        let asked = fetch.asked.lock().unwrap().clone();
+        assert_eq!(asked.len(), 11);
+        assert!(
+            asked[1..]
+                .iter()
+                .all(|(_, part, _)| part.as_ref() == Some(&wanted))
+        );
+        // The stream goes on as if nothing had been.
+        assert_eq!(source.next().await.unwrap().unwrap(), b"0123456789"[..]);
     }
 
     #[tokio::test(start_paused = true)]

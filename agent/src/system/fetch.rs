@@ -40,15 +40,17 @@ pub struct Request {
     /// How long connecting, the head of the answer and each piece of the body may take.
     /// Zero means no limit.
     pub patience: Duration,
-    /// Ask for the rest of something whose beginning is here already.
-    pub rest: Option<Rest>,
+    /// Ask for a part only.
+    pub part: Option<Part>,
 }
 
-/// The rest of a body: `Range`, and `If-Range` when there is something to compare.
+/// A part of a body: `Range`, and `If-Range` when there is something to compare.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rest {
+pub struct Part {
     /// The first byte wanted.
     pub offset: u64,
+    /// How many bytes, at least one; everything that follows when absent.
+    pub length: Option<u64>,
     /// The validator of the first answer, so that pieces of two documents never mix.
     pub validator: Option<String>,
 }
@@ -105,7 +107,8 @@ pub struct Response {
     pub status: u16,
     /// Length of this body in bytes, if the server says.
     pub length: Option<u64>,
-    /// A strong `ETag`, else `Last-Modified`: what identifies this version of the document.
+    /// A strong `ETag`, else a strong `Last-Modified`: what identifies this version of the
+    /// document byte for byte.
     pub validator: Option<String>,
     /// Of a partial answer: the first byte, and the length of the whole if known.
     pub part: Option<(u64, Option<u64>)>,

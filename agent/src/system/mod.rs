@@ -50,7 +50,7 @@ impl System {
         let root = Root::new("/");
         Self {
             disks: Arc::new(disk::LinuxDisks),
-            fetch: Arc::new(fetch::HttpFetch),
+            fetch: Arc::new(fetch::HttpFetch::default()),
             power: Arc::new(power::MachinePower {
                 run: Arc::clone(&run),
                 root: root.clone(),

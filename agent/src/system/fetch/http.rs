@@ -1,30 +1,84 @@
 //! [`Fetch`] over HTTP.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue,
-    IF_RANGE, LAST_MODIFIED, RANGE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, DATE, ETAG, HeaderMap,
+    HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use reqwest::{NoProxy, Proxy, Url, redirect};
 
-use super::{Credentials, Fetch, FetchError, Proxies, Request, Response, trust};
+use super::{Credentials, Fetch, FetchError, Proxies, Request, Response, Tls, trust};
 
 /// More redirects than this lead nowhere.
 const REDIRECTS: usize = 10;
 
-/// HTTP and HTTPS by reqwest and rustls.
-#[derive(Debug, Clone, Copy)]
-pub struct HttpFetch;
+/// How long settings that were read once stay good: certificates on disk are replaced.
+const KEPT: Duration = Duration::from_mins(1);
+
+/// HTTP and HTTPS by reqwest and rustls. Requests that follow each other with the same
+/// settings share their connections.
+#[derive(Debug, Default)]
+pub struct HttpFetch {
+    last: Mutex<Option<Kept>>,
+}
+
+/// A client and what it was made from.
+#[derive(Debug)]
+struct Kept {
+    tls: Tls,
+    proxies: Proxies,
+    made: Instant,
+    client: reqwest::Client,
+}
 
 impl Fetch for HttpFetch {
     fn open(&self, request: Request) -> BoxFuture<'_, Result<Response, FetchError>> {
-        Box::pin(open(request))
+        Box::pin(async move { open(self.client(&request), request).await })
     }
 }
 
-async fn open(request: Request) -> Result<Response, FetchError> {
+impl HttpFetch {
+    fn client(&self, request: &Request) -> Result<reqwest::Client, String> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = last.as_ref().filter(|kept| {
+            kept.made.elapsed() < KEPT && kept.tls == request.tls && kept.proxies == request.proxies
+        }) {
+            return Ok(kept.client.clone());
+        }
+        let client = client(request)?;
+        *last = Some(Kept {
+            tls: request.tls.clone(),
+            proxies: request.proxies.clone(),
+            made: Instant::now(),
+            client: client.clone(),
+        });
+        Ok(client)
+    }
+}
+
+fn client(request: &Request) -> Result<reqwest::Client, String> {
+    let tls = trust::client_config(&request.tls).map_err(|error| error.to_string())?;
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .http1_only()
+        // The header Authorization does not follow to another host: reqwest drops it.
+        .redirect(redirect::Policy::limited(REDIRECTS))
+        .tcp_nodelay(true);
+    for proxy in proxies(&request.proxies).map_err(|error| chain(&error))? {
+        builder = builder.proxy(proxy);
+    }
+    builder.build().map_err(|error| chain(&error))
+}
+
+async fn open(
+    client: Result<reqwest::Client, String>,
+    request: Request,
+) -> Result<Response, FetchError> {
     let parsed = Url::parse(&request.url);
     let url = parsed.as_ref().map_or_else(|_| "the URL".to_owned(), shown);
     let invalid = |reason: String| FetchError::Request {
@@ -39,18 +93,7 @@ async fn open(request: Request) -> Result<Response, FetchError> {
         )));
     }
     let headers = headers(&request).map_err(&invalid)?;
-    let tls = trust::client_config(&request.tls).map_err(|error| invalid(error.to_string()))?;
-    let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .http1_only()
-        // The header Authorization does not follow to another host: reqwest drops it.
-        .redirect(redirect::Policy::limited(REDIRECTS))
-        .tcp_nodelay(true);
-    for proxy in proxies(&request.proxies).map_err(|error| invalid(chain(&error)))? {
-        builder = builder.proxy(proxy);
-    }
-    let client = builder.build().map_err(|error| invalid(chain(&error)))?;
-
+    let client = client.map_err(&invalid)?;
     let mut call = client.get(target).headers(headers);
     if let Some(Credentials::Basic { user, password }) = &request.credentials {
         call = call.basic_auth(user, Some(password));
@@ -97,9 +140,22 @@ fn headers(request: &Request) -> Result<HeaderMap, String> {
         header.set_sensitive(true);
         headers.insert(AUTHORIZATION, header);
     }
-    if let Some(rest) = &request.rest {
-        headers.insert(RANGE, value("Range", &format!("bytes={}-", rest.offset))?);
-        if let Some(validator) = &rest.validator {
+    if let Some(part) = &request.part {
+        let last = match part.length {
+            None => String::new(),
+            Some(length) => part
+                .offset
+                .checked_add(length)
+                .and_then(|end| end.checked_sub(1))
+                .filter(|last| *last >= part.offset)
+                .ok_or("Range: the part has no bytes, or its end is no number")?
+                .to_string(),
+        };
+        headers.insert(
+            RANGE,
+            value("Range", &format!("bytes={}-{last}", part.offset))?,
+        );
+        if let Some(validator) = &part.validator {
             headers.insert(IF_RANGE, value("If-Range", validator)?);
         }
     }
@@ -143,7 +199,13 @@ fn validator(head: &HeaderMap) -> Option<String> {
     text(ETAG)
         // A weak tag stands for equivalent documents, not for equal bytes.
         .filter(|tag| !tag.starts_with("W/"))
-        .or_else(|| text(LAST_MODIFIED))
+        .or_else(|| {
+            // A document that is changed twice within a second has the same date twice, so the
+            // date counts only when the answer is younger (RFC 9110, 8.8.2.2). Both have whole
+            // seconds: being different is enough.
+            let (changed, now) = (text(LAST_MODIFIED)?, text(DATE)?);
+            (changed != now).then_some(changed)
+        })
 }
 
 fn body(
@@ -262,6 +324,10 @@ mod tests {
         head.insert(ETAG, HeaderValue::from_static("W/\"1\""));
         assert_eq!(validator(&head), None);
         head.insert(LAST_MODIFIED, HeaderValue::from_static("yesterday"));
+        assert_eq!(validator(&head), None);
+        head.insert(DATE, HeaderValue::from_static("yesterday"));
+        assert_eq!(validator(&head), None);
+        head.insert(DATE, HeaderValue::from_static("today"));
         assert_eq!(validator(&head).as_deref(), Some("yesterday"));
         head.insert(ETAG, HeaderValue::from_static("\"1\""));
         assert_eq!(validator(&head).as_deref(), Some("\"1\""));
@@ -278,7 +344,7 @@ mod tests {
                 url: url.into(),
                 ..Request::default()
             };
-            let error = HttpFetch.open(request).await.unwrap_err();
+            let error = HttpFetch::default().open(request).await.unwrap_err();
             assert!(error.to_string().contains(why), "{error}");
             assert!(!error.is_temporary());
         }
@@ -294,7 +360,7 @@ mod tests {
             url: format!("http://{address}/image?token=secret"),
             ..Request::default()
         };
-        let error = HttpFetch.open(request).await.unwrap_err();
+        let error = HttpFetch::default().open(request).await.unwrap_err();
         assert!(matches!(error, FetchError::Connect { .. }), "{error:?}");
         assert!(error.is_temporary());
         assert!(!error.to_string().contains("secret"), "{error}");

@@ -75,7 +75,7 @@ async fn answer_with(stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str, 
 const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: \"1\"\r\n\r\nhello";
 
 async fn get(request: Request) -> Result<String, FetchError> {
-    let mut answer = HttpFetch.open(request).await?;
+    let mut answer = HttpFetch::default().open(request).await?;
     let mut text = String::new();
     while let Some(piece) = answer.body.next().await {
         text.push_str(std::str::from_utf8(&piece?).unwrap());
@@ -95,11 +95,12 @@ fn request(url: String) -> Request {
 async fn an_answer_comes_with_its_head_and_asks_for_no_encoding() {
     let server = Server::plain(HELLO).await;
     let mut wanted = request(format!("http://{}/image", server.address));
-    wanted.rest = Some(Rest {
+    wanted.part = Some(Part {
         offset: 7,
+        length: None,
         validator: Some("\"1\"".into()),
     });
-    let answer = HttpFetch.open(wanted).await.unwrap();
+    let answer = HttpFetch::default().open(wanted).await.unwrap();
     assert_eq!((answer.status, answer.length), (200, Some(5)));
     assert_eq!(answer.validator.as_deref(), Some("\"1\""));
     let head = server.heads()[0].to_lowercase();
@@ -109,6 +110,75 @@ async fn an_answer_comes_with_its_head_and_asks_for_no_encoding() {
         "if-range: \"1\"",
     ] {
         assert!(head.contains(line), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn requests_that_follow_each_other_share_a_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(Mutex::new(Vec::new()));
+    let record = Arc::clone(&connections);
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut stream = BufReader::new(stream);
+            let mut line = String::new();
+            let mut heads = Vec::new();
+            while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
+                if line == "\r\n" {
+                    let _ = stream.write_all(HELLO.as_bytes()).await;
+                    heads.push(());
+                }
+                line.clear();
+            }
+            record.lock().unwrap().push(heads.len());
+        }
+    });
+    let fetch = HttpFetch::default();
+    for first in 0..3 {
+        let mut wanted = request(format!("http://{address}/image"));
+        wanted.part = Some(Part {
+            offset: first,
+            length: Some(2),
+            validator: None,
+        });
+        let mut answer = fetch.open(wanted).await.unwrap();
+        while let Some(piece) = answer.body.next().await {
+            piece.unwrap();
+        }
+    }
+    drop(fetch);
+    // Dropping the client closes its connection.
+    while connections.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*connections.lock().unwrap(), [3]);
+}
+
+#[tokio::test]
+async fn a_part_is_asked_for_by_its_first_and_last_byte() {
+    let server = Server::plain(HELLO).await;
+    let mut wanted = request(format!("http://{}/image", server.address));
+    for (offset, length, range) in [(7, Some(3), "bytes=7-9"), (0, Some(1), "bytes=0-0")] {
+        wanted.part = Some(Part {
+            offset,
+            length,
+            validator: None,
+        });
+        get(wanted.clone()).await.unwrap();
+        let heads = server.heads();
+        let head = heads.last().unwrap().to_lowercase();
+        assert!(head.contains(&format!("range: {range}\r\n")), "{head}");
+    }
+    for (offset, length) in [(7, 0), (7, u64::MAX)] {
+        wanted.part = Some(Part {
+            offset,
+            length: Some(length),
+            validator: None,
+        });
+        let error = get(wanted.clone()).await.unwrap_err();
+        assert!(!error.is_temporary(), "{error}");
     }
 }
 
