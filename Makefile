@@ -31,7 +31,7 @@ lint: tools ## Format, clippy, protocol lint, licences and sources
 
 .PHONY: unit
 unit: ## Unit, property and contract tests
-	cargo test --workspace --locked
+	GRPC_PYTHON="$$(tests/contract/grpc-python)" cargo test --workspace --locked
 
 .PHONY: differential
 differential: build ## The same requests to the Python agent and to ours

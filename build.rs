@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 2] = [
+const PROTOS: [&str; 3] = [
     "ironic/agent/v1/command_service.proto",
     "ironic/agent/v1/conductor_service.proto",
+    "ironic/agent/v1/hardware_manager_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

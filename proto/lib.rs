@@ -2,7 +2,9 @@
 //!
 //! [`v1::command_service_server::CommandService`] is served by the agent and called by the
 //! shim or by an orchestrator. [`v1::conductor_service_server::ConductorService`] is served
-//! by the shim or by an orchestrator and called by the agent. The documents are the
+//! by the shim or by an orchestrator and called by the agent.
+//! [`v1::hardware_manager_service_server::HardwareManagerService`] is served by a hardware
+//! manager that is a program of its own and called by the agent. The documents are the
 //! `.proto` files; this crate holds no logic.
 
 /// Messages and services of package `ironic.agent.v1`.

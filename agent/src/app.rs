@@ -21,7 +21,7 @@ use crate::conductor::lookup::{LookupError, Lookups};
 use crate::conductor::token::Memory;
 use crate::conductor::{Conductor, Farewell, Question, call_deadline, inspection};
 use crate::config::{self, Config, Endpoint, Loaded, Program};
-use crate::hardware::Registry;
+use crate::hardware::{Registry, external};
 use crate::system::System;
 use crate::{inspect, logs, machine, rpc};
 
@@ -99,7 +99,8 @@ async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCod
     let told = config.current();
     let stop = CancellationToken::new();
     tokio::time::sleep(told.hardware_initialization_delay).await;
-    let registry = Arc::new(Registry::compiled_in(&system)?);
+    let external = external::start(&told, &rpc::manager_client::dial()).await;
+    let registry = Arc::new(Registry::with(external, &system)?);
     let place = Workplace {
         system: system.clone(),
         config: config.clone(),

@@ -94,6 +94,8 @@ pub struct Config {
     pub conductor_listen: Listen,
     /// The program's own directory for what must survive a restart of the process.
     pub state_dir: PathBuf,
+    /// The directory of hardware managers that are programs of their own.
+    pub hardware_managers_dir: PathBuf,
     /// No lookup, no heartbeat: somebody else gives the orders.
     pub standalone: bool,
     /// A directory whose files are used as the machine's disks.
@@ -390,6 +392,7 @@ impl Default for Config {
             agent: Endpoint::Unix(agent_socket),
             conductor_listen: Listen::Unix(conductor_socket),
             state_dir: PathBuf::from("/run/ironic-agent"),
+            hardware_managers_dir: PathBuf::from("/usr/lib/ironic-agent/hardware-managers"),
             standalone: false,
             simulate: None,
             grpc_tls_cert_file: None,

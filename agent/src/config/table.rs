@@ -22,6 +22,7 @@ pub(super) const SECTIONS: &[(&str, &[Opt])] = &[
         opt!(agent => Shim, "agent", "Where the shim finds its agent: http://, https:// or unix:PATH."),
         opt!(conductor_listen => Shim, "conductor_listen", "Where the shim serves ConductorService: ADDRESS:PORT or unix:PATH."),
         opt!(state_dir => Both, "state_dir", "Directory for what must survive a restart of the program but not of the machine."),
+        opt!(hardware_managers_dir => Agent, "hardware_managers_dir", "Directory of hardware managers that are programs of their own.").word("DIR"),
         opt!(standalone => Agent, "standalone", "No lookup and no heartbeat: somebody else gives the orders."),
         opt!(simulate => Agent, "simulate", "Use the files of this directory as the machine's disks.").word("DIR"),
         opt!(grpc_tls_cert_file => Both, "grpc_tls_cert_file", "PEM certificate of this program for gRPC between agent and shim."),

@@ -7,11 +7,13 @@
 //! A new step is one file with a [`Step`] and one line in its manager's list; a new manager is
 //! one folder and one line in [`Registry::compiled_in`].
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::system::System;
 
 mod eligible;
+pub mod external;
 pub mod generic;
 pub mod registry;
 pub mod step;
@@ -38,24 +40,24 @@ pub enum Support {
 }
 
 /// How Ironic and operators know a manager.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The class name under which Ironic groups steps: `GenericHardwareManager`.
-    pub class: &'static str,
+    pub class: Cow<'static, str>,
     /// The name in version maps: `generic_hardware_manager`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Changes whenever the steps change: Ironic then starts cleaning again.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
 }
 
 /// Knows one kind of hardware.
 pub trait HardwareManager: fmt::Debug + Send + Sync {
     /// How it is known.
-    fn identity(&self) -> Identity;
+    fn identity(&self) -> &Identity;
 
     /// How well it knows this machine. Asked once, at start.
     fn support(&self, system: &System) -> Support;
 
     /// Its steps of all phases, in the order in which they are listed.
-    fn steps(&self) -> &[&dyn Step];
+    fn steps(&self) -> Vec<&dyn Step>;
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::external::ExternalManager;
 use super::generic::GenericManager;
 use super::{HardwareManager, Object, Support};
 use crate::failure::{Failure, FailureKind};
@@ -52,8 +53,8 @@ impl Registry {
         for ranked in &managers {
             let identity = ranked.manager.identity();
             tracing::info!(
-                manager = identity.class,
-                version = identity.version,
+                manager = %identity.class,
+                version = %identity.version,
                 support = ?ranked.support,
                 "hardware manager"
             );
@@ -66,8 +67,19 @@ impl Registry {
     /// # Errors
     /// As [`Registry::new`]; the generic manager supports every machine.
     pub fn compiled_in(system: &System) -> Result<Self, Failure> {
-        let all: [Arc<dyn HardwareManager>; 1] = [Arc::new(GenericManager)];
-        Self::new(all, system)
+        Self::with(Vec::new(), system)
+    }
+
+    /// The managers of this source tree and those that are programs of their own.
+    ///
+    /// # Errors
+    /// As [`Registry::compiled_in`].
+    pub fn with(external: Vec<ExternalManager>, system: &System) -> Result<Self, Failure> {
+        let own: [Arc<dyn HardwareManager>; 1] = [Arc::new(GenericManager)];
+        let external = external
+            .into_iter()
+            .map(|manager| Arc::new(manager) as Arc<dyn HardwareManager>);
+        Self::new(own.into_iter().chain(external), system)
     }
 
     /// The managers, best first.
@@ -94,7 +106,7 @@ impl Registry {
             .iter()
             .map(|ranked| {
                 let identity = ranked.manager.identity();
-                (identity.name.to_owned(), identity.version.into())
+                (identity.name.to_string(), identity.version.as_ref().into())
             })
             .collect()
     }

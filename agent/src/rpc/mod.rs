@@ -22,6 +22,7 @@ pub mod command_service;
 pub mod conductor_client;
 pub mod convert;
 pub mod listen;
+pub mod manager_client;
 pub mod status;
 mod watch;
 

@@ -10,16 +10,16 @@ use crate::hardware::{Description, Offer, Phase, Registry, Support};
 /// A step as one manager offers it.
 #[derive(Debug)]
 struct Candidate<'a> {
-    class: &'static str,
+    class: &'a str,
     support: Support,
     description: &'a Description,
     offer: Offer,
 }
 
-impl Candidate<'_> {
+impl<'a> Candidate<'a> {
     /// The lowest rank wins: the best support, then the highest priority, then the first
     /// class name.
-    fn rank(&self) -> (Reverse<Support>, Reverse<u32>, &'static str) {
+    fn rank(&self) -> (Reverse<Support>, Reverse<u32>, &'a str) {
         (
             Reverse(self.support),
             Reverse(self.offer.priority),
@@ -69,9 +69,9 @@ pub(super) fn collect(phase: Phase, registry: &Registry, config: &Config) -> Map
         .managers()
         .iter()
         .flat_map(|ranked| {
-            ranked.manager.steps().iter().filter_map(|step| {
+            ranked.manager.steps().into_iter().filter_map(|step| {
                 Some(Candidate {
-                    class: ranked.manager.identity().class,
+                    class: &ranked.manager.identity().class,
                     support: ranked.support,
                     description: step.description(),
                     offer: step.offer(phase, config)?,

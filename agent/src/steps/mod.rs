@@ -116,7 +116,7 @@ fn prepare<'a>(
     let steps: Vec<_> = registry
         .managers()
         .iter()
-        .filter_map(|ranked| ranked.manager.steps().iter().copied().find(offered))
+        .filter_map(|ranked| ranked.manager.steps().into_iter().find(offered))
         .collect();
     let Some(step) = steps.first() else {
         return Err(not_found(&name));

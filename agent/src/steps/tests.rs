@@ -93,26 +93,22 @@ impl Step for FakeStep {
 
 #[derive(Debug)]
 struct FakeManager {
-    class: &'static str,
+    identity: Identity,
     support: Support,
     steps: Vec<&'static dyn Step>,
 }
 
 impl HardwareManager for FakeManager {
-    fn identity(&self) -> Identity {
-        Identity {
-            class: self.class,
-            name: self.class,
-            version: "1",
-        }
+    fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     fn support(&self, _system: &System) -> Support {
         self.support
     }
 
-    fn steps(&self) -> &[&dyn Step] {
-        &self.steps
+    fn steps(&self) -> Vec<&dyn Step> {
+        self.steps.clone()
     }
 }
 
@@ -124,7 +120,11 @@ fn manager(
     // Tests end soon; leaking gives the steps the lifetime of compiled-in ones.
     let leak = |step| Box::leak(Box::new(step)) as &'static dyn Step;
     Arc::new(FakeManager {
-        class,
+        identity: Identity {
+            class: class.into(),
+            name: class.into(),
+            version: "1".into(),
+        },
         support,
         steps: steps.into_iter().map(leak).collect(),
     })

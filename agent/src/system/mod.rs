@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+pub mod daemon;
 pub mod disk;
 pub mod fetch;
 pub mod memory;
@@ -15,6 +16,7 @@ pub mod process;
 pub mod root;
 pub mod simulation;
 
+pub use daemon::Daemon;
 pub use disk::{Disk, DiskError, Disks};
 pub use fetch::Fetch;
 pub use network::Network;

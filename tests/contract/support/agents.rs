@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use ironic_agent::commands::{Command, Engine, NodeMemory, Perform, Verb, Verbs, Workplace};
 use ironic_agent::config::{Config, Endpoint, Listen, Secret, Shared};
 use ironic_agent::failure::{Failure, FailureKind};
-use ironic_agent::hardware::Registry;
+use ironic_agent::hardware::{Registry, external};
 use ironic_agent::rpc;
 use ironic_agent::system::{Root, System};
 use ironic_agent::task::Task;
@@ -62,9 +62,11 @@ impl Agent {
         let socket = directory.path().join("agent.sock");
         let config = Config {
             grpc_listen: Listen::Unix(socket.clone()),
+            state_dir: directory.path().to_owned(),
             ..config
         };
-        let registry = Registry::compiled_in(&system).unwrap();
+        let external = external::start(&config, &rpc::manager_client::dial()).await;
+        let registry = Registry::with(external, &system).unwrap();
         let place = Workplace {
             system,
             config: Shared::new(config.clone()),

@@ -1,5 +1,7 @@
 //! The manager of machines in general.
 
+use std::borrow::Cow;
+
 use super::{HardwareManager, Identity, Step, Support};
 use crate::system::System;
 
@@ -10,6 +12,12 @@ mod write_image;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct GenericManager;
 
+static IDENTITY: Identity = Identity {
+    class: Cow::Borrowed("GenericHardwareManager"),
+    name: Cow::Borrowed("generic_hardware_manager"),
+    version: Cow::Borrowed("1.2"),
+};
+
 /// The steps, in the order in which they are listed.
 const STEPS: &[&dyn Step] = &[
     &erase_devices_metadata::EraseDevicesMetadata,
@@ -17,19 +25,15 @@ const STEPS: &[&dyn Step] = &[
 ];
 
 impl HardwareManager for GenericManager {
-    fn identity(&self) -> Identity {
-        Identity {
-            class: "GenericHardwareManager",
-            name: "generic_hardware_manager",
-            version: "1.2",
-        }
+    fn identity(&self) -> &Identity {
+        &IDENTITY
     }
 
     fn support(&self, _system: &System) -> Support {
         Support::Generic
     }
 
-    fn steps(&self) -> &[&dyn Step] {
-        STEPS
+    fn steps(&self) -> Vec<&dyn Step> {
+        STEPS.to_vec()
     }
 }

@@ -1,0 +1,152 @@
+//! Hardware managers that are programs of their own: what a vendor or an operator puts into
+//! a directory of the ramdisk, in any language.
+//!
+//! Each program is started with `--socket PATH`, serves `HardwareManagerService` there, and is
+//! asked what it is ([`peer`]). From then on its manager stands in the registry like one of
+//! ours. The program is watched ([`program`]): when it dies, the step that it was running has
+//! failed ([`step`]) and it is started again; the agent serves on.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{HardwareManager, Identity, Step, Support};
+use crate::config::Config;
+use crate::system::System;
+
+pub mod peer;
+pub mod program;
+mod step;
+
+pub use peer::{Answer, Described, Dial, Event, Lost, Order, Peer, StepDescribed};
+use program::Program;
+use step::ExternalStep;
+
+/// A manager that is a program of its own.
+#[derive(Debug)]
+pub struct ExternalManager {
+    identity: Identity,
+    support: Support,
+    steps: Vec<ExternalStep>,
+}
+
+impl ExternalManager {
+    fn new(program: Arc<Program>, described: &Described) -> Self {
+        let steps = described
+            .steps
+            .iter()
+            .map(|step| ExternalStep::new(Arc::clone(&program), step.clone()))
+            .collect();
+        Self {
+            identity: described.identity.clone(),
+            support: described.support,
+            steps,
+        }
+    }
+}
+
+impl HardwareManager for ExternalManager {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn support(&self, _system: &System) -> Support {
+        self.support
+    }
+
+    fn steps(&self) -> Vec<&dyn Step> {
+        self.steps.iter().map(|step| step as &dyn Step).collect()
+    }
+}
+
+/// Starts the programs in `hardware_managers_dir`, all at once, and answers the managers of
+/// those that told what they are, in the order of their file names. The others are left out
+/// with a line in the log: a broken one must not keep a machine from being provisioned.
+pub async fn start(config: &Config, dial: &Dial) -> Vec<ExternalManager> {
+    let programs = find(&config.hardware_managers_dir);
+    if programs.is_empty() {
+        return Vec::new();
+    }
+    let sockets = config.state_dir.join("managers");
+    if let Err(error) = private_directory(&sockets) {
+        tracing::error!(directory = %sockets.display(), %error,
+            "no directory for the sockets of hardware managers: they are left out");
+        return Vec::new();
+    }
+    let starting = programs.into_iter().map(|path| {
+        let sockets = &sockets;
+        async move {
+            let started = Program::start(path.clone(), sockets, dial).await;
+            started
+                .inspect_err(|reason| {
+                    tracing::error!(program = %path.display(), %reason,
+                        "the hardware manager is left out");
+                })
+                .ok()
+        }
+    });
+    let started = futures_util::future::join_all(starting).await;
+    distinct(started.into_iter().flatten())
+}
+
+/// Of programs that claim one class or name, the first.
+fn distinct(started: impl Iterator<Item = (Arc<Program>, Described)>) -> Vec<ExternalManager> {
+    let mut managers: Vec<ExternalManager> = Vec::new();
+    for (program, described) in started {
+        let same = |other: &&ExternalManager| {
+            let (a, b) = (&other.identity, &described.identity);
+            a.class == b.class || a.name == b.name
+        };
+        if let Some(first) = managers.iter().find(same) {
+            tracing::error!(program = program.name(), manager = %first.identity.class,
+                "the hardware manager is left out: another program is already that manager");
+            continue;
+        }
+        managers.push(ExternalManager::new(program, &described));
+    }
+    managers
+}
+
+/// The programs in a directory, by name.
+fn find(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| match refuse(path) {
+            None => true,
+            Some(reason) => {
+                tracing::warn!(path = %path.display(), reason, "this is no hardware manager");
+                false
+            }
+        })
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Why a file is not started. It would run as the agent does.
+fn refuse(path: &Path) -> Option<&'static str> {
+    let Ok(metadata) = std::fs::metadata(path) else {
+        return Some("it cannot be read");
+    };
+    let mode = metadata.permissions().mode();
+    if !metadata.is_file() {
+        Some("it is no file")
+    } else if mode & 0o111 == 0 {
+        Some("it is not executable")
+    } else if mode & 0o022 != 0 {
+        Some("others than its owner may change it: chmod go-w")
+    } else {
+        None
+    }
+}
+
+fn private_directory(directory: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))
+}
+
+#[cfg(test)]
+mod tests;

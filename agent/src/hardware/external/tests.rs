@@ -1,0 +1,213 @@
+//! Programs that are shell scripts, and peers that answer for them.
+
+use std::borrow::Cow;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::failure::Failure;
+use crate::hardware::{Action, Description, Object, Offer, Phase, StepContext, StepError};
+use crate::image::Installed;
+use crate::machine::node::Node;
+use crate::machine::testing::FakeMachine;
+use crate::task::Task;
+
+/// A program that makes something at its socket's place and lives on.
+const PATIENT: &str = "#!/bin/sh\n: > \"$2\"; exec sleep 1000\n";
+
+/// Answers as it is told; `None` never.
+#[derive(Debug)]
+struct FakePeer {
+    class: String,
+    deadline: Duration,
+    answer: Option<Result<Answer<Value>, Lost>>,
+}
+
+impl Peer for FakePeer {
+    fn describe(&self) -> BoxFuture<'_, Result<Described, Lost>> {
+        let described = Described {
+            identity: Identity {
+                class: self.class.clone().into(),
+                name: self.class.clone().into(),
+                version: "1".into(),
+            },
+            support: Support::ServiceProvider(3),
+            steps: vec![StepDescribed {
+                description: Description {
+                    name: "work".into(),
+                    interface: "deploy".into(),
+                    reboot_requested: false,
+                    arguments: Cow::Borrowed(&[]),
+                },
+                offers: vec![(Phase::Clean, Offer::at(5))],
+                deadline: self.deadline,
+            }],
+        };
+        std::future::ready(Ok(described)).boxed()
+    }
+
+    fn plan(&self, _order: Order) -> BoxFuture<'_, Result<Answer<Option<Vec<Action>>>, Lost>> {
+        std::future::ready(Ok(Answer::Done(None))).boxed()
+    }
+
+    fn execute<'a>(
+        &'a self,
+        order: Order,
+        heard: &'a mut (dyn FnMut(Event) + Send),
+    ) -> BoxFuture<'a, Result<Answer<Value>, Lost>> {
+        assert_eq!(order.name, "work");
+        heard(Event::Warning("started".to_owned()));
+        match &self.answer {
+            Some(answer) => std::future::ready(answer.clone()).boxed(),
+            None => std::future::pending().boxed(),
+        }
+    }
+}
+
+fn dial(deadline: Duration, answer: Option<Result<Answer<Value>, Lost>>) -> Dial {
+    Arc::new(move |socket: &Path| {
+        let class = socket.file_stem().unwrap().to_str().unwrap();
+        Arc::new(FakePeer {
+            // What follows a dash tells programs of one class apart.
+            class: class.split('-').next().unwrap().to_owned(),
+            deadline,
+            answer: answer.clone(),
+        }) as Arc<dyn Peer>
+    })
+}
+
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("programs")).unwrap();
+        Self { directory }
+    }
+
+    fn program(self, name: &str, text: &str, mode: u32) -> Self {
+        let path = self.directory.path().join("programs").join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        self
+    }
+
+    async fn start(&self, dial: &Dial) -> Vec<ExternalManager> {
+        let config = Config {
+            state_dir: self.directory.path().to_owned(),
+            hardware_managers_dir: self.directory.path().join("programs"),
+            ..Config::default()
+        };
+        start(&config, dial).await
+    }
+}
+
+fn classes(managers: &[ExternalManager]) -> Vec<&str> {
+    let all = managers.iter();
+    all.map(|manager| manager.identity.class.as_ref()).collect()
+}
+
+async fn run(manager: &ExternalManager, task: &Task) -> Result<Value, StepError> {
+    let system = FakeMachine::new().system();
+    let (config, node, installed) = (Config::default(), Node::default(), Installed::default());
+    let ctx = StepContext {
+        system: &system,
+        config: &config,
+        node: &node,
+        ports: &[],
+        task,
+        installed: &installed,
+    };
+    manager.steps()[0].run(ctx, &Object::new()).await
+}
+
+#[tokio::test]
+async fn only_programs_that_are_safe_to_start_are_started() {
+    let place = Place::new()
+        .program("good", PATIENT, 0o755)
+        .program("good-again", PATIENT, 0o755)
+        .program("notes.txt", "read me", 0o644)
+        .program("open", PATIENT, 0o777)
+        .program("quick", "#!/bin/sh\nexit 3\n", 0o755)
+        .program("better", PATIENT, 0o500);
+    let managers = place.start(&dial(Duration::from_secs(9), None)).await;
+    assert_eq!(classes(&managers), ["better", "good"]);
+    let sockets = fs::metadata(place.directory.path().join("managers")).unwrap();
+    assert_eq!(sockets.permissions().mode() & 0o777, 0o700);
+    assert_eq!(
+        Place::new().start(&dial(Duration::ZERO, None)).await.len(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn answers_become_those_of_a_step() {
+    let lost = Lost {
+        reason: "no end".to_owned(),
+        unreachable: false,
+    };
+    let unexpected = |class: &str| Answer::Unexpected {
+        class: class.to_owned(),
+        text: "smoke".to_owned(),
+    };
+    let failure = Failure::execution("no power");
+    let error = |text: &str| {
+        Err(StepError::Unexpected {
+            class: "HardwareManagerError",
+            text: format!("hardware manager good: {text}"),
+            program: None,
+        })
+    };
+    let cases = [
+        (Ok(Answer::Done(json!(7))), Ok(json!(7))),
+        (
+            Ok(Answer::Failed(failure.clone())),
+            Err(StepError::Failure(failure)),
+        ),
+        (Ok(unexpected("CardError")), error("CardError: smoke")),
+        (Ok(unexpected("")), error("smoke")),
+        (Err(lost), error("no end")),
+    ];
+    for (answer, expected) in cases {
+        let place = Place::new().program("good", PATIENT, 0o755);
+        let dial = dial(Duration::from_secs(9), Some(answer));
+        let managers = place.start(&dial).await;
+        assert_eq!(run(&managers[0], &Task::detached()).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_step_goes_on_after_its_end() {
+    for cancelled in [true, false] {
+        let place = Place::new().program("good", PATIENT, 0o755);
+        let deadline = Duration::from_millis(if cancelled { 60_000 } else { 20 });
+        let managers = place.start(&dial(deadline, None)).await;
+        let task = Task::detached();
+        if cancelled {
+            task.cancel("operator");
+        }
+        let error = run(&managers[0], &task).await.unwrap_err();
+        match error {
+            StepError::Failure(failure) => assert!(cancelled, "{failure}"),
+            StepError::Unexpected { text, .. } => {
+                assert!(!cancelled && text.contains("did not end within"), "{text}");
+            }
+        }
+        // The program has gone with the step, and the next step hears of that at once.
+        let next = run(&managers[0], &Task::detached()).await.unwrap_err();
+        let StepError::Unexpected { text, .. } = next else {
+            panic!("{next:?}")
+        };
+        assert!(
+            text.contains("it is not running: the program was ended by signal 15"),
+            "{text}"
+        );
+    }
+}

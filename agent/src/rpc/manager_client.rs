@@ -1,0 +1,374 @@
+//! The client of `HardwareManagerService`: speaks with a hardware manager that is a program
+//! of its own, over its unix socket.
+//!
+//! What a program says is a stranger's input: names are checked, sizes limited, and anything
+//! that is missing or not understood is an error that says what.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use hyper_util::rt::TokioIo;
+use ironic_agent_protocol::v1;
+use ironic_agent_protocol::v1::hardware_manager_service_client::HardwareManagerServiceClient;
+use serde_json::Value;
+use tokio::net::UnixStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use super::convert::{to_struct, value};
+use crate::config::version;
+use crate::failure::{Failure, FailureKind};
+use crate::hardware::external::{Answer, Described, Dial, Event, Lost, Order, Peer, StepDescribed};
+use crate::hardware::{
+    Action, Argument, ArgumentKind, Description, Identity, Offer, Phase, Support,
+};
+use crate::task::Progress;
+
+/// The largest answer: a step's result goes into the node's record in Ironic.
+const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
+/// What a step may take when its manager does not say.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(3600);
+/// Steps of one manager, and letters of a name: far beyond what anybody has.
+const MOST_STEPS: usize = 1000;
+const LONGEST_NAME: usize = 255;
+
+/// Makes clients.
+#[must_use]
+pub fn dial() -> Dial {
+    Arc::new(|socket: &Path| Arc::new(ManagerClient::new(socket)) as Arc<dyn Peer>)
+}
+
+/// A client of one program.
+struct ManagerClient {
+    socket: PathBuf,
+    client: Result<HardwareManagerServiceClient<Channel>, String>,
+}
+
+impl fmt::Debug for ManagerClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagerClient")
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ManagerClient {
+    fn new(socket: &Path) -> Self {
+        let path = socket.to_owned();
+        let connector = tower::service_fn(move |_| {
+            let path = path.clone();
+            async move { UnixStream::connect(path).await.map(TokioIo::new) }
+        });
+        // HTTP needs some authority; the socket is what is dialled, when it is needed.
+        let client = tonic::transport::Endpoint::from_shared("http://localhost")
+            .map(|endpoint| endpoint.connect_with_connector_lazy(connector))
+            .map(|channel| {
+                HardwareManagerServiceClient::new(channel)
+                    .max_decoding_message_size(LARGEST_MESSAGE)
+                    .max_encoding_message_size(LARGEST_MESSAGE)
+            })
+            .map_err(|error| error.to_string());
+        Self {
+            socket: socket.to_owned(),
+            client,
+        }
+    }
+
+    fn client(&self) -> Result<HardwareManagerServiceClient<Channel>, Lost> {
+        self.client.clone().map_err(|reason| Lost {
+            reason,
+            unreachable: false,
+        })
+    }
+}
+
+impl Peer for ManagerClient {
+    fn describe(&self) -> BoxFuture<'_, Result<Described, Lost>> {
+        Box::pin(async move {
+            let request = v1::DescribeRequest {
+                agent_version: version().to_owned(),
+            };
+            let response = self.client()?.describe(request).await;
+            let response = response.map_err(|status| lost("Describe", &status))?;
+            described(response.into_inner()).map_err(misunderstood)
+        })
+    }
+
+    fn plan(&self, order: Order) -> BoxFuture<'_, Result<Answer<Option<Vec<Action>>>, Lost>> {
+        Box::pin(async move {
+            let order = Some(step_order(&order)?);
+            let request = v1::PlanStepRequest { order };
+            let response = match self.client()?.plan_step(request).await {
+                Ok(response) => response.into_inner(),
+                Err(status) if status.code() == Code::Unimplemented => {
+                    return Ok(Answer::Done(None));
+                }
+                Err(status) => return Err(lost("PlanStep", &status)),
+            };
+            if let Some(message) = response.failure {
+                return Ok(failed(message));
+            }
+            let actions = response.plan.unwrap_or_default().actions;
+            let actions = actions.into_iter().map(|action| Action {
+                description: action.description,
+                device: action.device,
+                destructive: action.destructive,
+            });
+            Ok(Answer::Done(Some(actions.collect())))
+        })
+    }
+
+    fn execute<'a>(
+        &'a self,
+        order: Order,
+        heard: &'a mut (dyn FnMut(Event) + Send),
+    ) -> BoxFuture<'a, Result<Answer<Value>, Lost>> {
+        Box::pin(async move {
+            use v1::execute_step_response::Event as Message;
+            let order = Some(step_order(&order)?);
+            let request = v1::ExecuteStepRequest { order };
+            let status = |status: Status| lost("ExecuteStep", &status);
+            let response = self.client()?.execute_step(request).await;
+            let mut events = response.map_err(status)?.into_inner();
+            while let Some(message) = events.message().await.map_err(status)? {
+                match message.event {
+                    Some(Message::Progress(message)) => heard(Event::Progress(progress(message))),
+                    Some(Message::PhaseEnded(text)) => heard(Event::Phase(text)),
+                    Some(Message::Warning(text)) => heard(Event::Warning(text)),
+                    Some(Message::Result(result)) => {
+                        let result = value(result, "result");
+                        return result
+                            .map(Answer::Done)
+                            .map_err(|error| misunderstood(error.to_string()));
+                    }
+                    Some(Message::Failure(message)) => return Ok(failed(message)),
+                    Some(Message::Incompatible(reason)) => {
+                        return Ok(Answer::Incompatible(reason));
+                    }
+                    // What a newer protocol has is no end.
+                    None => {}
+                }
+            }
+            Err(misunderstood(
+                "ExecuteStep ended without a result, a failure or 'incompatible'".to_owned(),
+            ))
+        })
+    }
+}
+
+fn lost(call: &str, status: &Status) -> Lost {
+    let mut reason = format!("{call}: {:?}: {}", status.code(), status.message());
+    let mut unreachable = false;
+    let mut next = std::error::Error::source(status);
+    while let Some(cause) = next {
+        if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+            unreachable |= matches!(
+                error.kind(),
+                std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound
+            );
+        }
+        let said = cause.to_string();
+        if !reason.contains(&said) {
+            reason = format!("{reason}: {said}");
+        }
+        next = cause.source();
+    }
+    Lost {
+        reason,
+        unreachable,
+    }
+}
+
+fn misunderstood(reason: String) -> Lost {
+    Lost {
+        reason,
+        unreachable: false,
+    }
+}
+
+fn step_order(order: &Order) -> Result<v1::StepOrder, Lost> {
+    let document = |document, name: &str| {
+        to_struct(document, name).map_err(|error| misunderstood(error.to_string()))
+    };
+    Ok(v1::StepOrder {
+        name: order.name.clone(),
+        node: Some(document(&order.node, "node")?),
+        ports: order
+            .ports
+            .iter()
+            .map(|port| document(port, "ports"))
+            .collect::<Result<_, _>>()?,
+        arguments: Some(document(&order.arguments, "arguments")?),
+    })
+}
+
+/// A failure: of a class that Ironic knows, or of the manager's own.
+fn failed<T>(message: v1::Failure) -> Answer<T> {
+    let text = if message.details.is_empty() {
+        message.message
+    } else {
+        message.details
+    };
+    let Some(kind) = FailureKind::from_name(&message.kind) else {
+        return Answer::Unexpected {
+            class: message.kind,
+            text,
+        };
+    };
+    if kind == FailureKind::IncompatibleHardwareMethod {
+        return Answer::Incompatible(text);
+    }
+    Answer::Failed(Failure {
+        kind,
+        details: text,
+        program: (!message.program.is_empty()).then_some(message.program),
+        exit_status: message.exit_status,
+        stderr_tail: message.stderr_tail,
+    })
+}
+
+/// Progress of a stranger: its word for the phase stands with what it works on, and what it
+/// counts is bytes or not.
+fn progress(message: v1::Progress) -> Progress {
+    let subject = [message.phase, message.subject]
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
+    Progress {
+        phase: "manager",
+        done: message.done,
+        total: message.total,
+        rate: message.rate,
+        remaining: message.remaining.and_then(|time| time.try_into().ok()),
+        unit: if message.unit.is_empty() { "" } else { "units" },
+        subject,
+    }
+}
+
+fn described(message: v1::DescribeResponse) -> Result<Described, String> {
+    let class = identifier("class_name", &message.class_name)?;
+    let name = match message.name.as_str() {
+        "" => class.clone(),
+        name => identifier("name", name)?,
+    };
+    let version = match message.version.as_str() {
+        "" => "1.0".to_owned(),
+        version => version.to_owned(),
+    };
+    let support = match message.support {
+        0 => Support::None,
+        1 => Support::Generic,
+        2 => Support::Mainline,
+        higher => Support::ServiceProvider(higher),
+    };
+    if message.steps.len() > MOST_STEPS {
+        return Err(format!("it has more than {MOST_STEPS} steps"));
+    }
+    let mut steps: Vec<StepDescribed> = Vec::new();
+    for message in message.steps {
+        let step = step(message)?;
+        let name = &step.description.name;
+        if steps.iter().any(|other| other.description.name == *name) {
+            return Err(format!("it has two steps of the name {name}"));
+        }
+        steps.push(step);
+    }
+    Ok(Described {
+        identity: Identity {
+            class: class.into(),
+            name: name.into(),
+            version: version.into(),
+        },
+        support,
+        steps,
+    })
+}
+
+fn step(message: v1::StepDescription) -> Result<StepDescribed, String> {
+    let name = identifier("steps.name", &message.name)?;
+    let mut offers: Vec<(Phase, Offer)> = Vec::new();
+    for offer in &message.offers {
+        let phase = match offer.phase() {
+            v1::StepPhase::Clean => Phase::Clean,
+            v1::StepPhase::Deploy => Phase::Deploy,
+            v1::StepPhase::Service => Phase::Service,
+            v1::StepPhase::Unspecified => {
+                return Err(format!("step {name}: an offer without a phase"));
+            }
+        };
+        if offers.iter().any(|(other, _)| *other == phase) {
+            let phase = phase.word();
+            return Err(format!("step {name}: two offers for phase {phase}"));
+        }
+        offers.push((
+            phase,
+            Offer {
+                priority: offer.priority,
+                abortable: offer.abortable,
+            },
+        ));
+    }
+    let deadline = match message.deadline {
+        None => DEFAULT_DEADLINE,
+        Some(deadline) => match Duration::try_from(deadline) {
+            Ok(deadline) if !deadline.is_zero() => deadline,
+            _ => {
+                return Err(format!(
+                    "step {name}: 'deadline' must be longer than nothing"
+                ));
+            }
+        },
+    };
+    let arguments = message.arguments.into_iter().map(|argument| {
+        Ok(Argument {
+            name: identifier("steps.arguments.name", &argument.name)?.into(),
+            required: argument.required,
+            kind: match argument.kind() {
+                v1::ArgumentKind::Unspecified => ArgumentKind::Any,
+                v1::ArgumentKind::Text => ArgumentKind::Text,
+                v1::ArgumentKind::Flag => ArgumentKind::Flag,
+                v1::ArgumentKind::List => ArgumentKind::List,
+                v1::ArgumentKind::Object => ArgumentKind::Object,
+            },
+            description: argument.description.into(),
+            advertised: true,
+        })
+    });
+    let interface = match message.interface.as_str() {
+        "" => "deploy".to_owned(),
+        interface => identifier("steps.interface", interface)?,
+    };
+    Ok(StepDescribed {
+        description: Description {
+            arguments: arguments.collect::<Result<Vec<_>, String>>()?.into(),
+            name: name.into(),
+            interface: interface.into(),
+            reboot_requested: message.reboot_requested,
+        },
+        offers,
+        deadline,
+    })
+}
+
+/// A name as Python allows it: Ironic and its operators use them as such.
+fn identifier(field: &str, text: &str) -> Result<String, String> {
+    let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let fine = !text.is_empty()
+        && text.len() <= LONGEST_NAME
+        && text.chars().all(letters)
+        && !text.starts_with(|c: char| c.is_ascii_digit());
+    if fine {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "'{field}' must be letters, digits and underscores, not {text:?}"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

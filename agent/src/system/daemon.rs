@@ -1,0 +1,202 @@
+//! Programs that run beside the agent until it ends or ends them.
+//!
+//! Such a program leads a process group of its own, so that it goes together with what it
+//! started. Its standard input stays open and silent as long as the agent lives: whoever
+//! reads it learns that the agent is gone, however that came. What it writes becomes lines of
+//! the agent's log.
+
+use std::fmt;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdin};
+
+use super::RunError;
+
+/// How much of one line of its output is kept.
+const LONGEST_LINE: u64 = 4096;
+
+/// A program beside the agent. Dropping it kills it and its process group.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    group: Option<Pid>,
+    _stdin: Option<ChildStdin>,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// With this exit status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Nobody knows.
+    Unknown(String),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "ended with status {status}"),
+            Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
+            Self::Unknown(reason) => write!(f, "ended: {reason}"),
+        }
+    }
+}
+
+impl From<ExitStatus> for Ended {
+    fn from(status: ExitStatus) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        match (status.code(), status.signal()) {
+            (Some(status), _) => Self::Status(status),
+            (None, Some(signal)) => Self::Signal(signal),
+            (None, None) => Self::Unknown(status.to_string()),
+        }
+    }
+}
+
+impl Daemon {
+    /// Starts a program; `name` is what the log calls it.
+    ///
+    /// # Errors
+    /// There is no such program, or it cannot be started.
+    pub fn start(name: &str, program: &Path, args: &[String]) -> Result<Self, RunError> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this and its neighbour `process` are where programs are started"
+        )]
+        let spawned = tokio::process::Command::new(program)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn();
+        let mut child = spawned.map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => RunError::Missing {
+                program: program.display().to_string(),
+            },
+            _ => RunError::Broken {
+                command: program.display().to_string(),
+                reason: error.to_string(),
+            },
+        })?;
+        if let Some(stdout) = child.stdout.take() {
+            tokio::spawn(relay(name.to_owned(), stdout));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(relay(name.to_owned(), stderr));
+        }
+        let group = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
+        Ok(Self {
+            _stdin: child.stdin.take(),
+            child,
+            group,
+        })
+    }
+
+    /// Waits for its end. May be dropped and called again.
+    pub async fn ended(&mut self) -> Ended {
+        match self.child.wait().await {
+            Ok(status) => status.into(),
+            Err(error) => Ended::Unknown(error.to_string()),
+        }
+    }
+
+    /// Asks it to end, and kills it and what it started when it has not after `patience`.
+    pub async fn stop(mut self, patience: Duration) -> Ended {
+        self.signal(Signal::TERM);
+        match tokio::time::timeout(patience, self.ended()).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                self.signal(Signal::KILL);
+                self.ended().await
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            // A group that is gone needs no signal.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Also what it left behind; the group's number is taken while any of it lives.
+        self.signal(Signal::KILL);
+    }
+}
+
+/// Puts what a program writes into the log, line by line.
+async fn relay(name: String, output: impl AsyncRead + Unpin) {
+    let mut output = BufReader::new(output);
+    loop {
+        let mut line = Vec::new();
+        match (&mut output)
+            .take(LONGEST_LINE)
+            .read_until(b'\n', &mut line)
+            .await
+        {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {
+                let text = String::from_utf8_lossy(&line);
+                tracing::info!(program = %name, "{}", text.trim_end());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Daemon {
+        let args = ["-c".to_owned(), script.to_owned()];
+        Daemon::start("shell", Path::new("/bin/sh"), &args).unwrap()
+    }
+
+    #[tokio::test]
+    async fn tells_how_it_ended() {
+        assert_eq!(shell("exit 3").ended().await, Ended::Status(3));
+        assert_eq!(shell("kill -9 $$").ended().await, Ended::Signal(9));
+        let missing = Daemon::start("none", Path::new("/no/such/program"), &[]);
+        assert!(matches!(missing, Err(RunError::Missing { .. })));
+    }
+
+    #[tokio::test]
+    async fn input_stays_open_until_the_agent_lets_go() {
+        // `cat` ends at the end of its input, which does not come by itself.
+        let mut daemon = shell("cat >/dev/null; exit 7");
+        let waiting = tokio::time::timeout(Duration::from_millis(50), daemon.ended()).await;
+        assert!(waiting.is_err());
+        daemon._stdin = None;
+        assert_eq!(daemon.ended().await, Ended::Status(7));
+    }
+
+    #[tokio::test]
+    async fn one_that_does_not_listen_is_killed() {
+        let daemon = shell("trap '' TERM; echo ready; while :; do sleep 1; done");
+        let ended = daemon.stop(Duration::from_millis(100)).await;
+        assert!(
+            matches!(ended, Ended::Signal(9 | 15)),
+            "the trap may come late: {ended:?}"
+        );
+        let daemon = shell("trap 'exit 4' TERM; read nothing");
+        let ended = daemon.stop(Duration::from_secs(10)).await;
+        assert!(
+            matches!(ended, Ended::Signal(15) | Ended::Status(4)),
+            "{ended:?}"
+        );
+    }
+}
