@@ -74,7 +74,7 @@ impl Format {
 
     /// Whether the agent writes disks from it.
     fn is_decoded(self) -> bool {
-        self.is_verbatim()
+        self.is_verbatim() || self.is_compression()
     }
 
     /// The refusal of a format that is known and not decoded.
@@ -86,8 +86,9 @@ impl Format {
         ))
     }
 
-    /// Whether the agents of the past would have taken it for plain bytes.
-    fn is_compression(self) -> bool {
+    /// Whether it is compressed bytes of another file. The agents of the past took it for
+    /// plain bytes.
+    pub(super) fn is_compression(self) -> bool {
         matches!(self, Self::Gzip | Self::Xz | Self::Zstd | Self::Bzip2)
     }
 }
@@ -107,6 +108,13 @@ pub(super) fn sniff(head: &[u8]) -> Vec<Format> {
     if head.get(0x10) == Some(&2) && head.get(0x15) == Some(&0xf8) {
         seen.retain(|format| *format != Format::Gpt);
     }
+    // Three letters are too few: a first block or the end must follow the block size.
+    const BZIP2: [&[u8]; 2] = [b"1AY&SY", &[0x17, 0x72, 0x45, 0x38, 0x50, 0x90]];
+    let is_bzip2 = matches!(head.get(3), Some(b'1'..=b'9'))
+        && BZIP2
+            .iter()
+            .any(|next| head.get(4..).is_some_and(|rest| rest.starts_with(next)));
+    seen.retain(|format| *format != Format::Bzip2 || is_bzip2);
     seen.dedup();
     seen
 }
@@ -129,15 +137,15 @@ pub(super) fn decide(
     let seen = sniff(head);
     let format = match declared {
         Some(declared @ ("raw" | "gpt")) => {
-            if is_inspected
-                && let Some(container) = seen.iter().find(|format| !format.is_verbatim())
-            {
-                return Err(refused(format!(
-                    "Security: Expected format was {declared}, but image was actually {}",
-                    container.name()
-                )));
+            if is_inspected {
+                let compression = seen.iter().find(|format| format.is_compression());
+                match compression {
+                    Some(compression) if seen.len() == 1 => *compression,
+                    _ => plain(declared, &seen)?,
+                }
+            } else {
+                Format::Raw
             }
-            Format::Raw
         }
         declared => {
             if is_inspected {
@@ -151,6 +159,47 @@ pub(super) fn decide(
         Ok(format)
     } else {
         Err(format.unsupported())
+    }
+}
+
+/// Refuses what is inside a compressed image unless it is a plain disk. `head` is the first
+/// megabyte after unpacking. What declares the file as raw, or nothing, says the same about
+/// what is inside.
+///
+/// # Errors
+/// `InvalidImage`, naming what was seen.
+pub(super) fn check_inside(
+    outside: Format,
+    declared: Option<&str>,
+    head: &[u8],
+    permitted: &[String],
+) -> Result<(), Failure> {
+    let inside = if head.is_empty() {
+        Err(refused("it is empty."))
+    } else {
+        let seen = sniff(head);
+        match declared {
+            Some("raw" | "gpt") => plain("raw", &seen),
+            _ => inspect(None, head, &seen, permitted).and_then(|_| plain("raw", &seen)),
+        }
+    };
+    inside.map(|_| ()).map_err(|failure| {
+        refused(format!(
+            "What is inside the {} image cannot be used: {}",
+            outside.name(),
+            failure.details
+        ))
+    })
+}
+
+/// The format of what must be plain bytes.
+fn plain(declared: &str, seen: &[Format]) -> Result<Format, Failure> {
+    match seen.iter().find(|format| !format.is_verbatim()) {
+        Some(container) => Err(refused(format!(
+            "Security: Expected format was {declared}, but image was actually {}",
+            container.name()
+        ))),
+        None => Ok(Format::Raw),
     }
 }
 

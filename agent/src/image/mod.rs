@@ -38,8 +38,10 @@ mod write;
 
 use checksum::{Expected, Selected};
 use configdrive::ConfigDrive;
+use format::Format;
 use request::ImageRequest;
 use source::{Patience, Source};
+use write::WriteError;
 
 pub use installed::Installed;
 pub use request::validate;
@@ -167,7 +169,7 @@ async fn write(
     let length = source.length();
     let mut reader = pipeline::Reader::new(source, task, &device.name);
     let written = async {
-        let disk = open(deployment, length).await?;
+        let disk = open(deployment).await?;
         let head = reader
             .block()
             .await?
@@ -179,6 +181,13 @@ async fn write(
             !config.disable_deep_image_inspection,
         )?;
         let plan = decode::Plan::of(format).ok_or_else(|| format.unsupported())?;
+        if format.is_verbatim() {
+            write::check_size(length, disk.geometry().size)
+                .map_err(|error| error.failure(&device.name))?;
+        }
+        if format.is_compression() {
+            check_compressed(deployment, request, format, &head, length, disk.as_ref())?;
+        }
         task.check()?;
         let (drive, name) = (Arc::clone(drive), device.name.clone());
         let guid = Guid(uuid::Uuid::new_v4().to_bytes_le());
@@ -196,8 +205,34 @@ async fn write(
     (written, joined)
 }
 
-/// Opens the disk and refuses an image that cannot fit, before anything is changed.
-async fn open(deployment: Deployment<'_>, length: Option<u64>) -> Result<Box<dyn Disk>, Failure> {
+/// Looks into a compressed image as far as its first block goes, before anything is changed.
+fn check_compressed(
+    deployment: Deployment<'_>,
+    request: &ImageRequest,
+    format: Format,
+    head: &[u8],
+    length: Option<u64>,
+    disk: &dyn Disk,
+) -> Result<(), Failure> {
+    let Deployment { config, device, .. } = deployment;
+    let failed = |error: WriteError| error.failure(&device.name);
+    write::check_size(decode::announced_length(format, head), disk.geometry().size)
+        .map_err(failed)?;
+    let is_all = length == Some(head.len() as u64) || head.len() < block::BLOCK;
+    let inside = decode::beginning(format, head, is_all).map_err(failed)?;
+    if config.disable_deep_image_inspection {
+        return Ok(());
+    }
+    format::check_inside(
+        format,
+        request.disk_format.as_deref(),
+        &inside,
+        &config.permitted_image_formats,
+    )
+}
+
+/// Opens the disk, before anything is changed.
+async fn open(deployment: Deployment<'_>) -> Result<Box<dyn Disk>, Failure> {
     let name = &deployment.device.name;
     let disks = Arc::clone(&deployment.system.disks);
     let path = PathBuf::from(name);
@@ -211,7 +246,6 @@ async fn open(deployment: Deployment<'_>, length: Option<u64>) -> Result<Box<dyn
             };
             Failure::new(kind, error.to_string())
         })?;
-    write::check_size(length, disk.geometry().size).map_err(|error| error.failure(name))?;
     Ok(disk)
 }
 

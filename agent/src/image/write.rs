@@ -169,17 +169,33 @@ impl Writer {
     /// Adds bytes at the end.
     pub(super) fn append_bytes(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
         while !bytes.is_empty() {
-            let (_, mut buffer, length) = match self.gathered.take() {
-                Some(gathered) => gathered,
-                None => (self.end, self.disk.buffer()?, 0),
-            };
-            let count = bytes.len().min(BLOCK - length);
-            buffer[length..length + count].copy_from_slice(&bytes[..count]);
+            let room = self.room()?;
+            let count = bytes.len().min(room.len());
+            room[..count].copy_from_slice(&bytes[..count]);
+            self.fill(count)?;
             bytes = &bytes[count..];
-            self.gathered = Some((self.end, buffer, length + count));
-            if length + count == BLOCK {
-                self.put_gathered()?;
-            }
+        }
+        Ok(())
+    }
+
+    /// Memory for the next bytes at the end, never none; [`Writer::fill`] adds them.
+    pub(super) fn room(&mut self) -> Result<&mut [u8], WriteError> {
+        let gathered = match self.gathered.take() {
+            Some(gathered) => gathered,
+            None => (self.end, self.disk.buffer()?, 0),
+        };
+        let (_, buffer, length) = self.gathered.insert(gathered);
+        Ok(&mut buffer[*length..])
+    }
+
+    /// Adds as many bytes at the end as were put into [`Writer::room`].
+    pub(super) fn fill(&mut self, count: usize) -> Result<(), WriteError> {
+        let Some((_, buffer, length)) = &mut self.gathered else {
+            return Ok(());
+        };
+        *length = (*length + count).min(buffer.len());
+        if *length == buffer.len() {
+            self.put_gathered()?;
         }
         Ok(())
     }

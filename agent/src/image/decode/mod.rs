@@ -6,7 +6,16 @@ use super::block::Block;
 use super::format::Format;
 use super::write::{WriteError, Writer};
 
+mod bzip2;
+mod expand;
+mod gzip;
 mod verbatim;
+mod xz;
+mod zstd;
+
+pub(super) use expand::{announced_length, beginning};
+
+use expand::Expander;
 
 /// A stage between the download and the disk. It runs on a thread of its own and may have
 /// more; nothing that it writes lets the disk boot.
@@ -24,13 +33,19 @@ pub(super) trait Decode: Send {
 pub(super) enum Plan {
     /// The file is the disk.
     Verbatim,
+    /// The file is a compressed disk.
+    Compressed(Format),
 }
 
 impl Plan {
     /// The plan for a format about which there is nothing to learn; `None` for one that is
     /// not decoded.
     pub(super) fn of(format: Format) -> Option<Self> {
-        format.is_verbatim().then_some(Self::Verbatim)
+        if format.is_verbatim() {
+            Some(Self::Verbatim)
+        } else {
+            format.is_compression().then_some(Self::Compressed(format))
+        }
     }
 }
 
@@ -38,5 +53,9 @@ impl Plan {
 pub(super) fn decoder(plan: Plan) -> Box<dyn Decode> {
     match plan {
         Plan::Verbatim => Box::new(verbatim::Verbatim),
+        Plan::Compressed(format) => match Expander::new(format) {
+            Some(expander) => Box::new(expander),
+            None => Box::new(verbatim::Verbatim),
+        },
     }
 }

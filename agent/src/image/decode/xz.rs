@@ -1,0 +1,50 @@
+//! xz, its blocks verified by whatever check they carry.
+
+use liblzma::stream::{Action, Error, Status, Stream, TELL_UNSUPPORTED_CHECK};
+
+use super::expand::{Member, Step};
+
+/// What a decoder may allocate: the 64 MiB dictionary of `xz -9`, and its own state. It is
+/// the one thing that may take the agent above its bound, because such files are common.
+const MEMORY: u64 = (64 << 20) + (2 << 20);
+
+pub(super) struct Xz(Stream);
+
+impl Member for Xz {
+    fn begin() -> Result<Self, String> {
+        Stream::new_stream_decoder(MEMORY, TELL_UNSUPPORTED_CHECK)
+            .map(Self)
+            .map_err(|error| format!("the decoder cannot start: {error}"))
+    }
+
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String> {
+        let before = (self.0.total_in(), self.0.total_out());
+        let status = match self.0.process(input, output, Action::Run) {
+            Ok(status) => status,
+            Err(Error::MemLimit) => {
+                return Err(format!(
+                    "it needs more than {} MiB of memory to unpack: compress it with xz -9 or \
+                     less, or with zstd",
+                    MEMORY >> 20
+                ));
+            }
+            Err(Error::UnsupportedCheck) => {
+                return Err(
+                    "its kind of check is not known: compress it with xz --check=crc64".to_owned(),
+                );
+            }
+            Err(error) => return Err(format!("broken data: {error}")),
+        };
+        Ok(Step::since(
+            before,
+            (self.0.total_in(), self.0.total_out()),
+            status == Status::StreamEnd,
+        ))
+    }
+
+    fn padding(input: &[u8]) -> usize {
+        input.iter().take_while(|byte| **byte == 0).count()
+    }
+
+    const PADDING_UNIT: u64 = 4;
+}

@@ -1,0 +1,51 @@
+//! Zstandard (RFC 8878): frames, each with or without a check sum, and skippable ones.
+
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
+use zstd::zstd_safe::get_frame_content_size;
+
+use super::expand::{Member, Step};
+
+/// The largest window, as a power of two: 32 MiB. The levels up to 19 need 8 MiB; what needs
+/// more was made with `--long` or `--ultra`.
+const WINDOW_LOG: u32 = 25;
+
+pub(super) struct Zstd(Decoder<'static>);
+
+impl Member for Zstd {
+    fn begin() -> Result<Self, String> {
+        let failed = |error: std::io::Error| format!("the decoder cannot start: {error}");
+        let mut decoder = Decoder::new().map_err(failed)?;
+        decoder
+            .set_parameter(DParameter::WindowLogMax(WINDOW_LOG))
+            .map_err(failed)?;
+        Ok(Self(decoder))
+    }
+
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String> {
+        let mut source = InBuffer::around(input);
+        let mut target = OutBuffer::around(output);
+        let wanted = self.0.run(&mut source, &mut target).map_err(|error| {
+            let reason = error.to_string();
+            if reason.contains("too much memory") {
+                format!(
+                    "its window is larger than {} MiB: compress it without --long and --ultra \
+                     (zstd -19 or less)",
+                    (1_u32 << WINDOW_LOG) >> 20
+                )
+            } else {
+                format!("broken data: {reason}")
+            }
+        })?;
+        Ok(Step {
+            consumed: source.pos(),
+            produced: target.pos(),
+            // A frame is decoded and all of it is out.
+            is_end: wanted == 0,
+        })
+    }
+}
+
+/// The length of the first frame's content, if its header tells.
+pub(super) fn content_size(head: &[u8]) -> Option<u64> {
+    get_frame_content_size(head).ok().flatten()
+}
