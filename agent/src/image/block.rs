@@ -70,6 +70,19 @@ impl Block {
         count
     }
 
+    /// A block outside of any pool.
+    #[cfg(test)]
+    pub(super) fn of(bytes: &[u8]) -> std::sync::Arc<Self> {
+        let (home, _) = mpsc::unbounded_channel();
+        let mut block = Self {
+            buffer: Some(AlignedBuffer::new(BLOCK)),
+            filled: 0,
+            home,
+        };
+        block.fill(bytes);
+        std::sync::Arc::new(block)
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.filled == BLOCK
     }

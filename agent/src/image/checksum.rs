@@ -274,6 +274,12 @@ fn is_digest(word: &str) -> bool {
         && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// The proof that nothing is nothing.
+#[cfg(test)]
+pub(super) fn verified() -> Verified {
+    Verified(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -337,9 +337,6 @@ mod tests {
             (b"conectix", "vhd"),
             (b"vhdxfile", "vhdx"),
             (b"QED\0", "qed"),
-            (b"\x1f\x8b\x08", "gzip"),
-            (b"\xfd7zXZ\0", "xz"),
-            (b"\x28\xb5\x2f\xfd", "zstd"),
         ] {
             let image = head(&[(0, signature)]);
             assert_eq!(
@@ -351,6 +348,70 @@ mod tests {
             // The operator may switch that off; then raw means raw.
             assert_eq!(verdict(Some("raw"), &image, false), Ok(Format::Raw));
         }
+    }
+
+    #[test]
+    fn a_compressed_file_is_decoded_when_raw_or_nothing_is_declared() {
+        for (signature, format) in [
+            (&b"\x1f\x8b\x08"[..], Format::Gzip),
+            (b"\xfd7zXZ\0", Format::Xz),
+            (b"\x28\xb5\x2f\xfd", Format::Zstd),
+            (b"BZh91AY&SY", Format::Bzip2),
+            (b"BZh1\x17\x72\x45\x38\x50\x90", Format::Bzip2),
+        ] {
+            let image = head(&[(0, signature)]);
+            for declared in [Some("raw"), Some("gpt"), Some(format.name()), None] {
+                assert_eq!(verdict(declared, &image, true), Ok(format));
+            }
+            for (declared, decided) in [
+                (Some("raw"), Format::Raw),
+                (Some(format.name()), format),
+                (None, format),
+            ] {
+                assert_eq!(verdict(declared, &image, false), Ok(decided));
+            }
+            assert!(verdict(Some("qcow2"), &image, true).is_err());
+        }
+        // Three letters make no format.
+        assert_eq!(
+            verdict(Some("raw"), &head(&[(0, b"BZhome")]), true),
+            Ok(Format::Raw)
+        );
+    }
+
+    #[test]
+    fn what_is_inside_a_compressed_file_is_a_plain_disk() {
+        let permitted = ["raw", "gpt"].map(str::to_owned);
+        let inside = |declared, image: &[u8]| {
+            check_inside(Format::Zstd, declared, image, &permitted)
+                .map_err(|failure| failure.details)
+        };
+        for declared in [Some("raw"), None] {
+            assert_eq!(inside(declared, &mbr()), Ok(()));
+            assert_eq!(inside(declared, &head(&[])), Ok(()));
+            for (signature, text) in [
+                (&b"QFI\xfb"[..], "actually qcow2"),
+                (b"KDMV", "actually vmdk"),
+                (b"\x1f\x8b\x08", "actually gzip"),
+            ] {
+                let refused = inside(declared, &head(&[(0, signature)])).unwrap_err();
+                assert!(
+                    refused.contains("inside the zstd image") && refused.contains("Security"),
+                    "{refused}"
+                );
+                assert!(declared.is_none() || refused.contains(text), "{refused}");
+            }
+            assert!(inside(declared, &[]).unwrap_err().contains("empty"));
+        }
+        // What nobody declared is looked at like any other.
+        let iso = head(&[(32769, b"CD001")]);
+        assert!(inside(None, &iso).unwrap_err().contains("are allowed"));
+        let unsigned = head(&[(510, &[0x55, 0xaa])]);
+        assert!(
+            inside(None, &unsigned)
+                .unwrap_err()
+                .contains("no partition")
+        );
     }
 
     #[test]

@@ -428,9 +428,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::block::Pool;
-    use super::super::checksum::{Hasher, Selected, select};
-    use super::super::request::Checksums;
+    use super::super::checksum::verified;
     use super::*;
     use crate::system::Disks;
     use crate::system::disk::LinuxDisks;
@@ -495,33 +493,8 @@ mod tests {
         (file, disk)
     }
 
-    fn verified() -> Verified {
-        // SHA-256 of nothing.
-        let checksums = Checksums {
-            checksum: Some(
-                "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into(),
-            ),
-            ..Checksums::default()
-        };
-        let Ok(Selected::Known(expected)) = select(&checksums, "id", false) else {
-            panic!("a digest")
-        };
-        Hasher::new(&expected).verify(&expected).unwrap()
-    }
-
-    /// The blocks of an image; memory of an own pool each, as these tests hold many.
     fn blocks(image: &[u8]) -> Vec<Arc<Block>> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        image
-            .chunks(MIB)
-            .map(|bytes| {
-                let mut block = runtime.block_on(Pool::new().take());
-                block.fill(bytes);
-                Arc::new(block)
-            })
-            .collect()
+        image.chunks(MIB).map(Block::of).collect()
     }
 
     fn begin(disk: Box<dyn Disk>) -> Result<Writer, WriteError> {

@@ -44,6 +44,11 @@ pub(super) trait Member: Send + Sized {
     /// Begins a member.
     fn begin() -> Result<Self, String>;
 
+    /// Begins the member after this one, which ended.
+    fn follow(self) -> Result<Self, String> {
+        Self::begin()
+    }
+
     /// Takes some input and fills some output. The error says what is wrong with the file,
     /// or what to do about it.
     fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String>;
@@ -67,7 +72,8 @@ trait Expand: Send {
 
 struct Members<M> {
     current: Option<M>,
-    ended: bool,
+    /// The last member, which ended.
+    ended: Option<M>,
     padding: u64,
 }
 
@@ -75,7 +81,7 @@ impl<M: Member> Members<M> {
     fn new() -> Self {
         Self {
             current: None,
-            ended: false,
+            ended: None,
             padding: 0,
         }
     }
@@ -89,7 +95,7 @@ impl<M: Member> Expand for Members<M> {
     fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String> {
         let mut consumed = 0;
         if self.current.is_none() {
-            if self.ended {
+            if self.ended.is_some() {
                 consumed = M::padding(input);
                 self.padding += consumed as u64;
             }
@@ -107,19 +113,21 @@ impl<M: Member> Expand for Members<M> {
         }
         let member = match &mut self.current {
             Some(member) => member,
-            slot => slot.insert(M::begin()?),
+            slot => slot.insert(match self.ended.take() {
+                Some(member) => member.follow()?,
+                None => M::begin()?,
+            }),
         };
         let mut step = member.step(&input[consumed..], output)?;
         step.consumed += consumed;
         if step.is_end {
-            self.current = None;
-            self.ended = true;
+            self.ended = self.current.take();
         }
         Ok(step)
     }
 
     fn is_complete(&self) -> bool {
-        self.ended && self.current.is_none() && self.is_padded()
+        self.ended.is_some() && self.is_padded()
     }
 }
 
@@ -242,5 +250,253 @@ pub(in crate::image) fn announced_length(format: Format, head: &[u8]) -> Option<
     match format {
         Format::Zstd => zstd::content_size(head),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::path::Path;
+
+    use liblzma::stream::Stream;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::image::checksum::verified;
+    use crate::image::write::Extent;
+    use crate::system::Disks;
+    use crate::system::disk::LinuxDisks;
+
+    const MIB: usize = 1 << 20;
+    const FORMATS: [Format; 4] = [Format::Gzip, Format::Zstd, Format::Xz, Format::Bzip2];
+
+    fn compress(format: Format, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        match format {
+            Format::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::fast());
+                encoder.write_all(bytes).unwrap();
+                out = encoder.finish().unwrap();
+            }
+            Format::Zstd => {
+                let mut encoder = ::zstd::Encoder::new(out, 1).unwrap();
+                encoder.include_checksum(true).unwrap();
+                encoder.write_all(bytes).unwrap();
+                out = encoder.finish().unwrap();
+            }
+            Format::Xz => {
+                let mut encoder = liblzma::write::XzEncoder::new(out, 0);
+                encoder.write_all(bytes).unwrap();
+                out = encoder.finish().unwrap();
+            }
+            _ => {
+                let mut encoder = ::bzip2::write::BzEncoder::new(out, ::bzip2::Compression::fast());
+                encoder.write_all(bytes).unwrap();
+                out = encoder.finish().unwrap();
+            }
+        }
+        out
+    }
+
+    /// Half of it packs well, half does not.
+    fn content(length: usize) -> Vec<u8> {
+        let mut state = 88_172_645_463_325_252_u64;
+        let mut content: Vec<u8> = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[3]
+        })
+        .take(length / 2)
+        .collect();
+        content.extend(std::iter::repeat_n(*b"text", length).flatten());
+        content.truncate(length);
+        content
+    }
+
+    fn expand(format: Format, file: &[u8], disk: &Path) -> Result<(), WriteError> {
+        let disk = LinuxDisks.open(disk).unwrap();
+        let extent = Extent::whole(disk.as_ref());
+        let mut writer = Writer::begin(disk, extent)?;
+        let mut expander = Expander::new(format).unwrap();
+        for bytes in file.chunks(BLOCK) {
+            expander.push(Block::of(bytes), &mut writer)?;
+        }
+        expander.finish(&mut writer)?;
+        writer.finish(verified())?.release()
+    }
+
+    fn disk(size: usize) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(size as u64).unwrap();
+        file
+    }
+
+    #[test]
+    fn what_was_packed_in_one_or_several_members_is_unpacked() {
+        for format in FORMATS {
+            let disk = disk(8 * MIB);
+            let content = content(5 * MIB + 512);
+            let one = compress(format, &content);
+            let (first, second) = content.split_at(2 * MIB + 77);
+            let several = [
+                compress(format, first),
+                compress(format, &[]),
+                compress(format, second),
+            ]
+            .concat();
+            for file in [one, several] {
+                std::fs::write(disk.path(), vec![0xAA; 8 * MIB]).unwrap();
+                expand(format, &file, disk.path()).unwrap();
+                let bytes = std::fs::read(disk.path()).unwrap();
+                assert!(bytes[..content.len()] == content, "{}", format.name());
+                let inside = beginning(format, &file[..file.len().min(BLOCK)], false).unwrap();
+                assert!(inside == content[..inside.len()] && inside.len() >= ENOUGH);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_broken_or_followed_by_something_else_is_refused() {
+        let content = content(2 * MIB);
+        for format in FORMATS {
+            let disk = disk(4 * MIB);
+            let whole = compress(format, &content);
+            let length = whole.len();
+            let mut files: Vec<Vec<u8>> = [0, 1, 7, length / 2, length - 9, length - 1]
+                .map(|cut| whole[..cut].to_vec())
+                .into();
+            files.push([&whole[..], b"rubbish, and more of it"].concat());
+            files.push([&whole[..], &[0]].concat());
+            files.push([&whole[..], &whole[..20]].concat());
+            for at in [length / 3, length / 2] {
+                let mut broken = whole.clone();
+                broken[at] ^= 0x10;
+                files.push(broken);
+            }
+            for (index, file) in files.iter().enumerate() {
+                let refused = expand(format, file, disk.path());
+                assert!(
+                    matches!(&refused, Err(WriteError::Malformed { format: name, offset, .. })
+                        if *name == format.name() && *offset <= file.len() as u64),
+                    "{} file {index}: {refused:?}",
+                    format.name()
+                );
+                let bytes = std::fs::read(disk.path()).unwrap();
+                assert!(bytes[..MIB].iter().all(|byte| *byte == 0));
+            }
+        }
+    }
+
+    #[test]
+    fn the_fill_bytes_that_formats_allow_are_no_garbage() {
+        let content = content(100_000);
+        let disk = disk(MIB);
+        let one = compress(Format::Xz, &content);
+        let file = [&one[..], &[0; 8], &one, &[0; 4]].concat();
+        expand(Format::Xz, &file, disk.path()).unwrap();
+        let skipped = [
+            &0x184D_2A50_u32.to_le_bytes()[..],
+            &4_u32.to_le_bytes(),
+            b"skip",
+        ]
+        .concat();
+        let one = compress(Format::Zstd, &content);
+        let file = [&one[..], &skipped, &one, &skipped].concat();
+        expand(Format::Zstd, &file, disk.path()).unwrap();
+        let bytes = std::fs::read(disk.path()).unwrap();
+        assert!(bytes[..200_000] == [&content[..], &content].concat());
+    }
+
+    #[test]
+    fn a_bomb_ends_at_the_end_of_the_disk() {
+        for format in FORMATS {
+            let disk = disk(3 * MIB);
+            let bomb = compress(format, &vec![0; 64 * MIB]);
+            assert!(bomb.len() < MIB);
+            let refused = expand(format, &bomb, disk.path()).unwrap_err();
+            assert!(
+                matches!(refused, WriteError::TooLarge { available, .. } if available == 3 << 20),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_needs_too_much_memory_is_refused_at_its_head_with_a_way_out() {
+        let mut encoder = ::zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(27).unwrap();
+        encoder.write_all(&content(2 * MIB)).unwrap();
+        let zstd = encoder.finish().unwrap();
+        let options = {
+            let mut options = liblzma::stream::LzmaOptions::new_preset(0).unwrap();
+            options.dict_size(128 << 20);
+            options
+        };
+        let mut filters = liblzma::stream::Filters::new();
+        filters.lzma2(&options);
+        let stream = Stream::new_stream_encoder(&filters, liblzma::stream::Check::Crc64).unwrap();
+        let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
+        encoder.write_all(&content(1000)).unwrap();
+        let xz = encoder.finish().unwrap();
+        for (format, file, way_out) in [
+            (Format::Zstd, zstd, "without --long"),
+            (Format::Xz, xz, "xz -9 or less"),
+        ] {
+            let head = &file[..file.len().min(BLOCK)];
+            let refused = beginning(format, head, false).unwrap_err().to_string();
+            assert!(refused.contains(way_out), "{refused}");
+        }
+        // The largest of the usual.
+        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 9);
+        xz.write_all(&content(1000)).unwrap();
+        let inside = beginning(Format::Xz, &xz.finish().unwrap(), true).unwrap();
+        assert_eq!(inside.len(), 1000);
+    }
+
+    #[test]
+    fn a_file_that_hides_its_content_behind_its_head_is_refused() {
+        let skipped = {
+            let length = 2_u32 << 20;
+            let mut frame = 0x184D_2A50_u32.to_le_bytes().to_vec();
+            frame.extend(length.to_le_bytes());
+            frame.resize(8 + length as usize, 0);
+            frame
+        };
+        let file = [skipped, compress(Format::Zstd, &content(MIB))].concat();
+        let refused = beginning(Format::Zstd, &file[..BLOCK], false).unwrap_err();
+        assert!(
+            refused.to_string().contains("hold only 0 bytes"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn zstd_tells_its_length() {
+        let known = ::zstd::bulk::compress(&content(1000), 1).unwrap();
+        assert_eq!(announced_length(Format::Zstd, &known), Some(1000));
+        let unknown = compress(Format::Zstd, &content(1000));
+        assert_eq!(announced_length(Format::Zstd, &unknown), None);
+        assert_eq!(announced_length(Format::Gzip, &unknown), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn mutated_files_never_write_beyond_the_disk_nor_hang(
+            format in proptest::sample::select(FORMATS.to_vec()),
+            changes in proptest::collection::vec((0..60_000_usize, 0..=255_u8), 1..6),
+        ) {
+            let mut file = compress(format, &content(100_000));
+            for (at, byte) in changes {
+                let length = file.len();
+                file[at % length] = byte;
+            }
+            let disk = disk(MIB);
+            // Whatever comes of it, it ends.
+            let _ = expand(format, &file, disk.path());
+            prop_assert_eq!(std::fs::metadata(disk.path()).unwrap().len(), MIB as u64);
+        }
     }
 }

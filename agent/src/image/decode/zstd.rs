@@ -21,6 +21,11 @@ impl Member for Zstd {
         Ok(Self(decoder))
     }
 
+    /// A decoder is ready for the next frame and keeps its memory.
+    fn follow(self) -> Result<Self, String> {
+        Ok(self)
+    }
+
     fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String> {
         let mut source = InBuffer::around(input);
         let mut target = OutBuffer::around(output);

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::*;
 use crate::task::Progress;
 
+mod compressed;
 mod server;
 
 use server::{Page, Server};
