@@ -25,6 +25,9 @@ use crate::hardware::{Registry, external};
 use crate::system::System;
 use crate::{inspect, logs, machine, rpc};
 
+mod progress_report;
+mod write_image;
+
 /// What `kill` without a name sends; the status that shells and supervisors expect for it.
 const TERMINATED: u8 = 143;
 /// How long the network may take to show an interface, and how often it is looked at.
@@ -35,9 +38,15 @@ const ANSWER_PATIENCE: Duration = Duration::from_millis(200);
 /// How long the conductor may take to hear our farewell.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Runs the program.
+/// Runs the program: the agent, or the tool that its first argument names.
 #[must_use]
 pub fn main() -> ExitCode {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == write_image::NAME)
+    {
+        return write_image::main(std::env::args_os());
+    }
     start(Program::Agent, run)
 }
 
@@ -52,18 +61,19 @@ where
     };
     logs::start(loaded.config.debug);
     loaded.report();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    let ended = match runtime {
-        Ok(runtime) => runtime.block_on(until_signalled(run(loaded))),
-        Err(error) => Err(error).context("the runtime cannot be started"),
-    };
+    let ended = runtime().and_then(|runtime| runtime.block_on(until_signalled(run(loaded))));
     ended.unwrap_or_else(|error| {
         error!(error = %format!("{error:#}"), "{} ends", program.name());
         ExitCode::FAILURE
     })
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")
 }
 
 /// Works until the work ends or a signal does: SIGTERM with the status that supervisors

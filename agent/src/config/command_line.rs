@@ -75,6 +75,10 @@ fn off(option: &Opt) -> String {
     }
 }
 
+/// Tools that are part of a program.
+const AGENT_TOOLS: &str = "Tools:\n  write-image  Write an image to a disk without any conductor; \
+                           see ironic-agent write-image --help";
+
 fn command(program: Program, defaults: &Config) -> Command {
     let mut command = Command::new(program.name())
         .version(version())
@@ -93,6 +97,9 @@ fn command(program: Program, defaults: &Config) -> Command {
         )
         .arg(path(CONFIG_FILE, "FILE", "Read this file; may be repeated."))
         .arg(path(CONFIG_DIR, "DIR", "Read the *.conf files of this directory, in the order of their names; may be repeated."));
+    if program == Program::Agent {
+        command = command.before_help(AGENT_TOOLS);
+    }
     for (heading, options) in SECTIONS {
         for option in *options {
             command = command.arg(argument(program, defaults, option, heading));
