@@ -38,7 +38,7 @@ class Machine:
     def __init__(self, settings):
         self.settings, self.directory = settings, Path(settings["directory"])
         self.process, self.lock = None, threading.RLock()
-        self.boot_device, self.boot_mode, self.media = "Hdd", "UEFI", {}
+        self.boot_device, self.boot_mode, self.media = "Hdd", settings["firmware"], {}
         self.directory.mkdir(parents=True, exist_ok=True)
         self.variables = self.directory / "firmware-variables.fd"
         if not self.variables.exists():
@@ -77,7 +77,8 @@ class Machine:
             f"-smp {s['processors']} -m {s['memory']} -display none -vga none -nodefaults -no-user-config "
             f"-chardev file,id=console,path={d}/console.log,append=on -serial chardev:console "
             f"-device virtio-rng-pci "
-            f"-netdev user,id=net0,hostfwd=tcp:{s['agent_address']}-:9999 "
+            f"-netdev user,id=net0,net={s['network']}.0/24,dhcpstart={s['network']}.15"
+            f"{''.join(f',hostfwd=tcp:{outside}-:{inside}' for outside, inside in s['forwards'])} "
             f"-device virtio-net-pci,netdev=net0,mac={s['mac']},romfile="
         ).split()
         if self.boot_mode == "UEFI":
@@ -97,10 +98,13 @@ class Machine:
         words, first = [], 0 if self.boot_device == "Hdd" else 5
         if any(disk["bus"] == "scsi" for disk in self.settings["disks"]):
             words += ["-device", "virtio-scsi-pci"]
+        sata = 0
         for number, disk in enumerate(self.settings["disks"]):
             words += ["-drive", f"if=none,id=disk{number},file={disk['path']},format=raw,cache=unsafe,"
                                 "discard=unmap,detect-zeroes=unmap"]
-            place = f",bus=ide.{number}" if disk["bus"] == "sata" else ""
+            place = ""
+            if disk["bus"] == "sata":
+                place, sata = f",bus=ide.{sata}", sata + 1
             words += ["-device", f"{DEVICES[disk['bus']]},drive=disk{number},serial={disk['serial']}{place},"
                                  f"bootindex={first + number}"]
         return words

@@ -86,6 +86,36 @@ class ConfigDrive:
         return json.loads(self.read("openstack/latest/meta_data.json"))
 
 
+def file_system(disk, partition):
+    """Kind and label of what a partition holds; (None, None) if it is nothing that we know."""
+    with open(disk, "rb") as file:
+        file.seek(partition.start)
+        head = file.read(17 * 2048)
+
+    def text(place, length):
+        return head[place:place + length].split(b"\0")[0].decode("ascii", "replace").strip()
+
+    if head[0x438:0x43A] == b"\x53\xef":
+        return "ext4", text(0x478, 16)
+    if head[4086:4096] == b"SWAPSPACE2":
+        return "swap", text(1052, 16)
+    if head[:4] == b"XFSB":
+        return "xfs", text(108, 12)
+    if head[16 * 2048 + 1:16 * 2048 + 6] == b"CD001":
+        return "iso9660", text(16 * 2048 + 40, 32)
+    if head[510:512] == b"\x55\xaa" and (head[82:87] == b"FAT32" or head[54:57] == b"FAT"):
+        return "vfat", text(71 if head[82:87] == b"FAT32" else 43, 11)
+    return None, None
+
+
+def add_file(disk, partition, name, text):
+    """Puts a file into an ext file system of a disk that no running machine uses."""
+    scratch = disk.with_suffix(".file")
+    scratch.write_text(text)
+    run(["debugfs", "-w", "-R", f"write {scratch} {name}", f"{disk}?offset={partition.start}"])
+    scratch.unlink()
+
+
 def file_of_partition(disk, partition, name):
     """A file of an ext file system on a partition, without mounting it."""
     return run(["debugfs", "-R", f"cat {name}", f"{disk}?offset={partition.start}"])

@@ -1,122 +1,137 @@
-"""The image that gets deployed: a small whole-disk image that boots by UEFI.
-
-An EFI system partition with systemd-boot, Debian's kernel and a busybox system, and an ext4
-partition with a marker and as much incompressible filling as wanted. Made without root: no mounts, no
-loop devices.
-"""
+"""The images that get deployed: one small system in many forms."""
 
 import hashlib
 import json
 import os
-import random
 import shutil
-import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import gpt
-from .places import IMAGE, RAMDISK, REPOSITORY
+from . import content, gpt, mbr
+from .content import ESP_SIZE, MARKER, MIB, Content
+from .places import IMAGE, REPOSITORY
 from .process import run
-
-sys.path.insert(0, str(REPOSITORY / "ramdisk"))
-from archive import Archive, compress  # noqa: E402
-from debian import Packages  # noqa: E402
-from modules import select_modules  # noqa: E402
-
-MIB = 1 << 20
-ESP_SIZE = 40 * MIB
-MARKER = "root-file-system-of-the-image"
-SYSTEM = Path(__file__).resolve().parent / "system"
 
 
 @dataclass
 class Image:
+    """A file to deploy. `raw` is the file that has the bytes that have to be on the disk."""
+
     path: str
-    size: int
+    raw: str
     sha512: str
-    marker: str
+    disk_format: str  # what is declared to Ironic
+    marker: str = MARKER
+
+    @property
+    def name(self):
+        return Path(self.path).name
+
+    @property
+    def size(self):
+        return os.path.getsize(self.path)
 
 
-def build(say, filling=64):
-    """The image with `filling` MiB of content, from an earlier run if nothing changed."""
-    packages = Packages((RAMDISK / "cache").resolve())
-    kernel = packages.kernel()
-    sysroot = packages.sysroot(["busybox-static", "systemd-boot-efi"])
-    makers = [Path(__file__), Path(gpt.__file__), *sorted(SYSTEM.iterdir()), *sorted((REPOSITORY / "ramdisk").glob("*.py"))]
-    sources = b"".join(path.read_bytes() for path in makers)
-    key = hashlib.sha256(sources + f"{kernel.version} {sysroot.name} {filling}".encode()).hexdigest()
-    notes = IMAGE / "image.json"
-    if notes.is_file():
-        known = json.loads(notes.read_text())
-        if known.pop("key") == key and os.path.isfile(known["path"]):
-            return Image(**known)
-    say(f"building the image to deploy ({filling} MiB of content)")
-    shutil.rmtree(IMAGE, ignore_errors=True)
-    IMAGE.mkdir(parents=True)
-    with tempfile.TemporaryDirectory(dir=IMAGE) as scratch:
-        image = assemble(Path(scratch), kernel, sysroot, filling)
-    notes.write_text(json.dumps({"key": key, **asdict(image)}))
-    return image
+def whole_disk(made, path):
+    """A GPT disk that boots by UEFI: an EFI system partition and a root file system."""
+    write_gpt(made, path, made.data(64), None)
 
 
-def assemble(scratch, kernel, sysroot, filling):
-    esp = make_esp(scratch, kernel, sysroot)
-    root, root_size = make_root(scratch, filling)
-    path = IMAGE / "whole-disk.raw"
-    size = MIB + ESP_SIZE + root_size + MIB
+def roomy(made, path):
+    """The same on a disk of 1 GiB, most of which is empty, as cloud images are."""
+    write_gpt(made, path, made.data(24), 1024 * MIB)
+
+
+def write_gpt(made, path, root, size):
+    root_size = root.stat().st_size
+    size = size or MIB + ESP_SIZE + root_size + MIB
     gpt.write(path, size, [(gpt.ESP, MIB, ESP_SIZE, "ESP"), (gpt.LINUX, MIB + ESP_SIZE, root_size, "root")])
+    put(path, (made.esp, MIB), (root, MIB + ESP_SIZE))
+
+
+def bios_disk(made, path):
+    """An MBR disk that boots by BIOS."""
+    root = made.root(8)
+    first, rest = made.bios_code
+    mbr.write(path, 2 * MIB + root.stat().st_size, [(mbr.LINUX, MIB, root.stat().st_size, True)], first)
+    core = made.scratch / "core"
+    core.write_bytes(rest)
+    put(path, (core, mbr.SECTOR), (root, MIB))
+
+
+def partition(made, path):
+    """A root file system alone, as a partition image has it."""
+    shutil.copy(made.root(8), path)
+
+
+def put(path, *parts):
+    """Copies files to their places in an image."""
     with open(path, "r+b") as disk:
-        for content, offset in ((esp, MIB), (root, MIB + ESP_SIZE)):
+        for source, offset in parts:
             disk.seek(offset)
-            disk.write(content.read_bytes())
-    with open(path, "rb") as disk:
-        digest = hashlib.file_digest(disk, "sha512").hexdigest()
-    return Image(str(path), size, digest, MARKER)
+            disk.write(source.read_bytes())
 
 
-def make_esp(scratch, kernel, sysroot):
-    esp = scratch / "esp"
-    with open(esp, "wb") as file:
-        file.truncate(ESP_SIZE)
-    run(["mkfs.vfat", "-F", "32", "-s", "1", "-n", "ESP", esp])
-    (scratch / "loader.conf").write_text("timeout 0\n")
-    (scratch / "entry.conf").write_text(
-        "title deployed\nlinux /vmlinuz\ninitrd /initrd.gz\noptions console=ttyS0 quiet\n"
-    )
-    (scratch / "initrd.gz").write_bytes(make_initrd(scratch, kernel, sysroot))
-    run(["mmd", "-i", esp, "::EFI", "::EFI/BOOT", "::loader", "::loader/entries"])
-    for source, name in (
-        (sysroot.find("/usr/lib/systemd/boot/efi/systemd-bootx64.efi"), "EFI/BOOT/BOOTX64.EFI"),
-        (scratch / "loader.conf", "loader/loader.conf"),
-        (scratch / "entry.conf", "loader/entries/deployed.conf"),
-        (kernel.image, "vmlinuz"),
-        (scratch / "initrd.gz", "initrd.gz"),
-    ):
-        run(["mcopy", "-i", esp, source, f"::{name}"])
-    return esp
+def qcow2(*options):
+    def convert(raw, path):
+        run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, raw, path])
+
+    return convert
 
 
-def make_initrd(scratch, kernel, sysroot):
-    tree = scratch / "tree"
-    (tree / "bin").mkdir(parents=True)
-    sysroot.install(tree, ["/bin/busybox"])
-    (tree / "sbin").mkdir()
-    (tree / "sbin/modprobe").symlink_to("/bin/busybox")
-    select_modules(SYSTEM / "modules.list", kernel, sysroot, tree)
-    shutil.copy(SYSTEM / "init", tree / "init")
-    (tree / "init").chmod(0o755)
-    return compress(Archive().pack(tree), "gzip")
+def packed(*command):
+    def pack(raw, path):
+        with open(path, "wb") as target:
+            run([*command, raw], stdout=target)
+
+    return pack
 
 
-def make_root(scratch, filling):
-    content = scratch / "content"
-    content.mkdir()
-    (content / "marker").write_text(MARKER + "\n")
-    (content / "filling").write_bytes(random.Random(1).randbytes(filling * MIB))
-    size = (filling + 16) * MIB
-    root = scratch / "root"
-    with open(root, "wb") as file:
-        file.truncate(size)
-    run(["mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", content, root])
-    return root, size
+# Raw files by name, and how they are made.
+RAW = {"whole-disk.raw": whole_disk, "roomy.raw": roomy, "bios-disk.raw": bios_disk, "partition.raw": partition}
+# Other forms by name: of which raw file, what is declared, and how they are made from it.
+FORMS = {
+    "roomy.qcow2": ("roomy.raw", "qcow2", qcow2()),
+    "roomy-zlib.qcow2": ("roomy.raw", "qcow2", qcow2("-c")),
+    "roomy-zstd.qcow2": ("roomy.raw", "qcow2", qcow2("-c", "-o", "compression_type=zstd")),
+    "roomy.raw.zst": ("roomy.raw", "raw", packed("zstd", "-q", "-c", "-3")),
+    "roomy.raw.gz": ("roomy.raw", "raw", packed("gzip", "-c", "-1")),
+    "partition.qcow2": ("partition.raw", "qcow2", qcow2("-c")),
+}
+
+
+def build(say, names):
+    """The named images, from an earlier run if nothing changed."""
+    names = sorted(names)
+    IMAGE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=IMAGE.parent) as scratch:
+        made = Content(Path(scratch))
+        makers = [Path(module.__file__) for module in (content, gpt, mbr)]
+        makers += [Path(__file__), *sorted(content.SYSTEM.iterdir()), *sorted((REPOSITORY / "ramdisk").glob("*.py"))]
+        key = hashlib.sha256(b"".join(path.read_bytes() for path in makers) + made.version.encode()).hexdigest()
+        notes = IMAGE / "images.json"
+        known = json.loads(notes.read_text()) if notes.is_file() else {}
+        if known.get("key") != key:
+            shutil.rmtree(IMAGE)
+            IMAGE.mkdir()
+            known = {"key": key}
+        for name in names:
+            if name not in known or not os.path.isfile(known[name]["path"]):
+                say(f"building the image {name}")
+                known[name] = asdict(make(made, name))
+                notes.write_text(json.dumps(known, indent=1))
+    return {name: Image(**known[name]) for name in names}
+
+
+def make(made, name):
+    raw, declared, form = FORMS.get(name, (name, "raw", None))
+    if not (IMAGE / raw).is_file():
+        draft = IMAGE / f"{raw}.new"
+        RAW[raw](made, draft)
+        draft.rename(IMAGE / raw)
+    if form:
+        form(IMAGE / raw, IMAGE / name)
+    with open(IMAGE / name, "rb") as file:
+        digest = hashlib.file_digest(file, "sha512").hexdigest()
+    return Image(str(IMAGE / name), str(IMAGE / raw), digest, declared)

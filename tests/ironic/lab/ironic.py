@@ -78,18 +78,19 @@ class Node:
     """A node, driven from state to state."""
 
     GOALS = {"manage": "manageable", "inspect": "manageable", "provide": "available", "active": "active",
-             "deleted": "available", "rescue": "rescue", "unrescue": "active", "rebuild": "active"}
+             "deleted": "available", "rescue": "rescue", "unrescue": "active", "rebuild": "active",
+             "clean": "manageable", "service": "active"}
 
-    def __init__(self, name, watch):
+    def __init__(self, uuid, console_log, watch):
         """`watch(provision_state, power_state, step)` hears of every change."""
-        self.path, self.watch, self.last = f"/v1/nodes/{name}", watch, None
-        self.logs = (places.RUN / "ironic.log", places.RUN / "vm/console.log")
+        self.uuid, self.path, self.watch, self.last = uuid, f"/v1/nodes/{uuid}", watch, None
+        self.logs = (places.RUN / "ironic.log", console_log)
 
     @classmethod
-    def enrol(cls, document, mac, watch):
-        created = call("POST", "/v1/nodes", document)
-        call("POST", "/v1/ports", {"node_uuid": created["uuid"], "address": mac})
-        return cls(created["uuid"], watch)
+    def enrol(cls, machine, watch):
+        created = call("POST", "/v1/nodes", machine.node_document())
+        call("POST", "/v1/ports", {"node_uuid": created["uuid"], "address": machine.mac})
+        return cls(created["uuid"], machine.console_log, watch)
 
     def get(self):
         return call("GET", self.path)
@@ -99,6 +100,17 @@ class Node:
         call("PATCH", self.path, [
             {"op": "add", "path": "/" + name.replace("__", "/"), "value": value} for name, value in properties.items()
         ])
+
+    def remove(self, name):
+        """Takes a property away; `a__b` means `/a/b`; it may be gone already."""
+        try:
+            call("PATCH", self.path, [{"op": "remove", "path": "/" + name.replace("__", "/")}])
+        except LabError as error:
+            if "non-existent" not in str(error):
+                raise
+
+    def ports(self):
+        return call("GET", f"/v1/ports/detail?node_uuid={self.uuid}")["ports"]
 
     def begin(self, verb, **arguments):
         call("PUT", f"{self.path}/states/provision", {"target": verb, **arguments})
@@ -130,7 +142,7 @@ class Node:
 
     def look(self):
         node = self.get()
-        step = (node.get("clean_step") or node.get("deploy_step") or {}).get("step")
+        step = next((node[kind]["step"] for kind in ("clean_step", "deploy_step", "service_step") if node.get(kind)), None)
         seen = (node["provision_state"], node["power_state"], step)
         if seen != self.last:
             self.last = seen

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from .errors import Interrupted, LabError
-from .places import GATEWAY, GUEST
+from .places import GATEWAY
 
 INSIDE = "IRONIC_AGENT_LAB"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -56,13 +56,13 @@ def forward(unshare, number):
         os.kill(int(pid), number)
 
 
-def settle():
+def settle(guests):
     """Gives the new namespace its addresses, and makes every way of being told to stop one."""
     for command in (
         ["ip", "link", "set", "lo", "up"],
         ["ip", "address", "add", f"{GATEWAY}/32", "dev", "lo"],
-        # What we connect to the guest with must not look like the guest's own address to it.
-        ["ip", "route", "add", "local", f"{GUEST}/32", "dev", "lo", "src", GATEWAY],
+        # What we connect to a guest with must not look like the guest's own address to it.
+        *(["ip", "route", "add", "local", f"{guest}/32", "dev", "lo", "src", GATEWAY] for guest in guests),
     ):
         subprocess.run(command, check=True)
 

@@ -2,8 +2,8 @@
 
 Everything runs in a network namespace of its own, so the ports are the usual ones, nothing can
 collide and nobody outside can connect. The emulator forwards the guest's connections to
-GATEWAY to the namespace's loopback; GATEWAY and GUEST are local in the namespace too, so the
-same URLs are valid for the conductor and for the guest, and the agent's own address is
+GATEWAY to the namespace's loopback; GATEWAY and the guests' addresses are local in the namespace
+too, so the same URLs are valid for the conductor and for the guests, and an agent's own address is
 reachable without telling it another one.
 """
 
@@ -17,11 +17,11 @@ IMAGE = LAB / "image"
 RUN = LAB / "run"
 
 GATEWAY = "10.0.2.2"
-GUEST = "10.0.2.15"
 IRONIC_PORT = 6385
 IMAGES_PORT = 8080
 BMC_PORT = 8000
 AGENT_PORT = 9999
+SSH_PORT = 22
 
 IRONIC_URL = f"http://{GATEWAY}:{IRONIC_PORT}"
 IMAGES_URL = f"http://{GATEWAY}:{IMAGES_PORT}"

@@ -56,7 +56,8 @@ def wait_for(what, probe, seconds, *logs, pause=0.2):
 
 def run(argv, **options):
     """Runs a program that has to succeed; its standard output."""
-    done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, **options)
+    options = {"stdout": subprocess.PIPE, **options}
+    done = subprocess.run([str(word) for word in argv], stderr=subprocess.PIPE, text=True, **options)
     if done.returncode != 0:
         raise LabError(f"`{' '.join(map(str, argv))}` failed: {(done.stderr or done.stdout).strip()[-2000:]}")
     return done.stdout

@@ -1,23 +1,27 @@
 """What `run` and `demo` have in common: preparation outside the namespaces, work inside, and
 an end that leaves nothing behind whatever happens."""
 
-from . import image, namespace, places, setup
+import threading
+import time
+
+from . import image, machines, namespace, places, setup
 from .errors import Interrupted, LabError
 from .laboratory import Laboratory
-from .report import Report
+from .report import Lane, Report
 from .view import View
 
 
 def main(scenarios, live=None):
     """Runs the scenarios on one laboratory; the exit status."""
     view = View(live=live)
+    wanted = {name for scenario in scenarios for name in scenario.images}
     try:
         if not namespace.is_inside():
             setup.prepare(view.say)
-            image.build(view.say)
+            image.build(view.say, wanted)
             return namespace.run_inside()
-        namespace.settle()
-        return work(view, scenarios)
+        namespace.settle([machine.address for machine in machines.rack().values()])
+        return work(view, scenarios, image.build(view.say, wanted))
     except LabError as error:
         view.failure(error)
         view.line("\n0 passed, 1 failed")
@@ -27,18 +31,50 @@ def main(scenarios, live=None):
         return 130
 
 
-def work(view, scenarios):
+def work(view, scenarios, images):
     report = Report(view)
+    queues = {}
+    for scenario in scenarios:
+        queues.setdefault(scenario.machine, []).append(scenario)
+    for name in queues:
+        view.track(name)
     view.say("starting Ironic, the BMC and the web server")
-    with Laboratory(view, image.build(view.say)) as lab:
-        for scenario in scenarios:
-            report.scenario(scenario(lab, report))
-    view.title = None
-    figures = view.figures.write(
-        places.LAB / "figures.json", places.RUN / "ironic.log", initramfs_bytes=(places.RAMDISK / "initramfs").stat().st_size
-    )
+    with Laboratory(view, images, queues) as lab:
+        drive(lab, report, queues)
+    figures = write_figures(view)
     view.table()
     for boot in figures["power_on_to_seconds"]:
         view.line("power-on to " + ", ".join(f"{name.replace('_', ' ')} {seconds} s" for name, seconds in boot.items()))
-    view.line(f"\n{report.closing_line()}")
+    for failure in report.failures:
+        view.line(f"FAILED {failure.splitlines()[0]}")
+    view.line(f"\nafter {time.monotonic() - view.began:.0f} s:\n{report.closing_line()}")
     return 1 if report.failed or not report.passed else 0
+
+
+def drive(lab, report, queues):
+    """All machines at the same time, each through its own scenarios in their order."""
+    broken = []
+
+    def go_through(name, scenarios):
+        lane = Lane(report, lab.view.track(name))
+        try:
+            for scenario in scenarios:
+                lane.scenario(scenario(lab, lane))
+        except BaseException as error:  # raised again by the main thread
+            broken.append(error)
+
+    threads = [threading.Thread(target=go_through, args=each, daemon=True) for each in queues.items()]
+    for thread in threads:
+        thread.start()
+    # The main thread stays where signals can interrupt it.
+    while any(thread.is_alive() for thread in threads) and not broken:
+        time.sleep(0.2)
+    if broken:
+        raise broken[0]
+
+
+def write_figures(view):
+    """Of the first machine, in whose boots nothing but they themselves is measured."""
+    track = next(iter(view.tracks.values()))
+    initramfs = (places.RAMDISK / "initramfs").stat().st_size
+    return track.figures.write(places.LAB / "figures.json", places.RUN / "ironic.log", initramfs_bytes=initramfs)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import places
 from .process import Service, wait_for
-from .image import Archive, compress
+from .content import Archive, compress
 
 CONSOLE = places.RUN / "damaged-console.log"
 

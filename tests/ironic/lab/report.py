@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import threading
 import time
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,11 +15,33 @@ class StepFailed(Exception):
     """A step failed and has been reported; its scenario is over."""
 
 
+class Skip(Exception):
+    """The step cannot be done here; the text says why."""
+
+
 class Report:
-    """Counts steps and tells the view."""
+    """Counts steps and tells the view. One for all machines; each goes through its own `Lane`."""
 
     def __init__(self, view):
-        self.view, self.passed, self.failed = view, 0, 0
+        self.view, self.lock = view, threading.Lock()
+        self.passed, self.failed, self.skipped, self.failures = 0, 0, 0, []
+
+    def closing_line(self):
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        return f"{self.passed} passed, {self.failed} failed{skipped}"
+
+    def count(self, passed=0, failed=0, skipped=0):
+        with self.lock:
+            self.passed += passed
+            self.failed += failed
+            self.skipped += skipped
+
+
+class Lane:
+    """The steps on one machine."""
+
+    def __init__(self, report, track):
+        self.report, self.view = report, track
 
     @contextmanager
     def step(self, title):
@@ -26,12 +49,19 @@ class Report:
         self.view.step_started(title)
         try:
             yield
-        except LabError as error:
-            self.failed += 1
+        except Skip as reason:
+            self.report.count(skipped=1)
+            self.view.step_skipped(title, reason)
+        except (LabError, OSError, LookupError, ValueError) as error:
+            if not isinstance(error, LabError):
+                error = LabError(f"{type(error).__name__}: {error}")
+            self.report.count(failed=1)
+            self.report.failures.append(f"{self.view.prefix}{title}: {error}")
             self.view.step_failed(title, time.monotonic() - began, error)
             raise StepFailed(title) from error
-        self.passed += 1
-        self.view.step_passed(title, time.monotonic() - began)
+        else:
+            self.report.count(passed=1)
+            self.view.step_passed(title, time.monotonic() - began)
 
     def scenario(self, scenario):
         """Runs one scenario to its end or its first failing step."""
@@ -40,9 +70,9 @@ class Report:
             scenario.run()
         except StepFailed:
             pass
-
-    def closing_line(self):
-        return f"{self.passed} passed, {self.failed} failed"
+        finally:
+            self.view.operation(None)
+            scenario.tidy()
 
 
 class Figures:
@@ -50,7 +80,7 @@ class Figures:
 
     def __init__(self):
         self.boots, self.memory, self.programs, self.rates = [], {}, {}, {}
-        self.current = None
+        self.current = self.node = None
 
     def hear(self, event):
         values = event.values
@@ -77,7 +107,7 @@ class Figures:
         self.memory["highest_used_kb"] = max(used, self.memory.get("highest_used_kb", 0))
 
     def write(self, path, ironic_log, **more):
-        beats = heartbeats(ironic_log)
+        beats = heartbeats(ironic_log, self.node) if self.node else []
         document = {
             "power_on_to_seconds": [self.boot(boot, beats) for boot in self.boots],
             "memory": self.memory,
@@ -100,8 +130,8 @@ class Figures:
         return after
 
 
-def heartbeats(ironic_log):
-    """When Ironic accepted heartbeats, in seconds since the epoch."""
-    line = re.compile(r"^(\S+ \S+) .* POST /v1/heartbeat/\S+ - 202 ")
+def heartbeats(ironic_log, node):
+    """When Ironic accepted heartbeats of a node, in seconds since the epoch."""
+    line = re.compile(rf"^(\S+ \S+) .* POST /v1/heartbeat/{node} - 202 ")
     with open(ironic_log, errors="replace") as log:
         return [datetime.fromisoformat(found[1]).timestamp() for found in map(line.match, log) if found]

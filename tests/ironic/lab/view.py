@@ -70,28 +70,26 @@ class Phases:
         return [(label, seconds, count) for label, (seconds, count) in sums.items()]
 
 
-class View:
-    """Hears of everything, from the main thread and from the console's."""
+class Track:
+    """What is seen of one machine: its operations, its console, the scenarios on it."""
 
-    def __init__(self, out=sys.stdout, live=None):
-        self.out, self.live = out, out.isatty() if live is None else live
-        self.began, self.lock = time.monotonic(), threading.RLock()
+    def __init__(self, view, name):
+        self.view, self.name, self.lock = view, name, view.lock
         self.phases, self.figures = Phases(), Figures()
-        self.progress, self.drawn, self.title, self.title_since = None, False, None, self.began
-        if self.live:
-            threading.Thread(target=self.refresh, daemon=True).start()
+        self.progress, self.title, self.title_since = None, None, view.began
 
-    # What happens -------------------------------------------------------------------------
+    def line(self, text):
+        self.view.line(text, self)
+
+    def happening(self, text):
+        self.view.happening(text, self)
 
     def scenario(self, title):
-        self.line(f"\n{title}")
-
-    def say(self, text):
-        self.happening(text)
+        self.line(f"\n{title}" if self.view.is_single else f"== {title}")
 
     def step_started(self, title):
         self.title, self.title_since = title, time.monotonic()
-        if not self.live:
+        if not self.view.live:
             self.line(f"  ....  {title}")
 
     def step_passed(self, title, seconds):
@@ -100,16 +98,12 @@ class View:
 
     def step_failed(self, title, seconds, error):
         self.title = None
-        self.line(f"  FAIL  {title} ({seconds:.1f} s)")
-        self.failure(error)
+        with self.lock:
+            self.line(f"  FAIL  {title} ({seconds:.1f} s)")
+            self.view.failure(error)
 
-    def failure(self, error):
-        """An error, and the ends of the logs that explain it."""
-        self.line(f"        {error}")
-        for log in error.logs:
-            self.line(f"        the end of {log}:")
-            for text in explaining_lines(log):
-                self.line(f"          | {text}")
+    def step_skipped(self, title, reason):
+        self.line(f"  skip  {title}: {reason}")
 
     def operation(self, name):
         with self.lock:
@@ -133,42 +127,81 @@ class View:
         if event.kind == "milestone" and event.values.get("event") not in SAMPLES:
             words = " ".join(f"{key}={value}" for key, value in event.values.items() if key not in ("event", "uptime"))
             self.happening(f"machine: {event.values.get('event')} {words}")
-        elif event.kind == "progress" and not self.live:
+        elif event.kind == "progress" and not self.view.live:
             self.happening(f"machine: {describe(event.values)}")
         elif event.kind in ("notice", "deployed", "power_on"):
             self.happening(f"machine: {event.line.lstrip('# ')[:140]}")
 
+    def summary(self, now):
+        """What is going on, how far, how fast, how long."""
+        label, since = self.title, self.title_since
+        if self.phases.label:
+            label, since = self.phases.label, self.phases.rows[-1][1]
+        text = f"{self.prefix}{label}, {now - since:.0f} s"
+        return f"{text}  {describe(self.progress)}" if self.progress else text
+
+    @property
+    def prefix(self):
+        return "" if self.view.is_single else f"[{self.name}] "
+
+
+class View:
+    """Hears of everything, from the threads of the machines and of their consoles."""
+
+    def __init__(self, out=sys.stdout, live=None):
+        self.out, self.live = out, out.isatty() if live is None else live
+        self.began, self.lock = time.monotonic(), threading.RLock()
+        self.tracks, self.drawn = {}, False
+        if self.live:
+            threading.Thread(target=self.refresh, daemon=True).start()
+
+    def track(self, name):
+        with self.lock:
+            return self.tracks.setdefault(name, Track(self, name))
+
+    @property
+    def is_single(self):
+        return len(self.tracks) < 2
+
+    def say(self, text):
+        self.happening(text)
+
+    def failure(self, error):
+        """An error, and the ends of the logs that explain it."""
+        self.line(f"        {error}")
+        for log in error.logs:
+            self.line(f"        the end of {log}:")
+            for text in explaining_lines(log):
+                self.line(f"          | {text}")
+
     # How it looks -------------------------------------------------------------------------
 
-    def happening(self, text):
-        self.line(f"{time.monotonic() - self.began:7.1f}s {text}")
+    def happening(self, text, track=None):
+        prefix = track.prefix if track else ""
+        self.write(f"{time.monotonic() - self.began:7.1f}s {prefix}{text}")
 
-    def line(self, text):
+    def line(self, text, track=None):
+        self.write(f"{track.prefix if track else ''}{text}")
+
+    def write(self, text):
         with self.lock:
             self.wipe()
             self.out.write(text + "\n")
             self.out.flush()
 
     def refresh(self):
-        """Redraws the line at the bottom: what is going on, how far, how fast, how long."""
+        """Redraws the line at the bottom."""
         while True:
             time.sleep(0.25)
             with self.lock:
-                if self.title is None:
-                    self.wipe()
-                    continue
-                now = time.monotonic()
-                label, since = self.title, self.title_since
-                if self.phases.label:
-                    label, since = self.phases.label, self.phases.rows[-1][1]
-                text = f"{now - self.began:7.1f}s » {label}, {now - since:.0f} s"
-                if self.progress:
-                    text += "  " + describe(self.progress)
-                width = shutil.get_terminal_size((100, 24)).columns - 1
                 self.wipe()
-                self.out.write(f"\x1b[1m{text[:width]}\x1b[0m")
-                self.out.flush()
-                self.drawn = True
+                now = time.monotonic()
+                busy = [track.summary(now) for track in self.tracks.values() if track.title is not None]
+                if busy:
+                    width = shutil.get_terminal_size((100, 24)).columns - 1
+                    self.out.write(f"\x1b[1m{f'{now - self.began:7.1f}s » ' + ' · '.join(busy):.{width}}\x1b[0m")
+                    self.out.flush()
+                    self.drawn = True
 
     def wipe(self):
         if self.drawn:
@@ -176,12 +209,14 @@ class View:
             self.drawn = False
 
     def table(self):
-        """The phases and their times."""
-        rows = self.phases.table()
-        if not rows:
-            return
+        """The phases and their times, for each machine."""
+        for track in self.tracks.values():
+            if rows := track.phases.table():
+                self.phase_table(track, rows)
+
+    def phase_table(self, track, rows):
         width = max(len(label) for label, *_ in rows)
-        self.line(f"\n{'phase'.ljust(width)}   seconds")
+        self.line(f"\n{track.prefix}{'phase'.ljust(width)}   seconds")
         for label, seconds, count in rows:
             self.line(f"{label.ljust(width)} {seconds:9.1f}{f'   in {count} parts' if count > 1 else ''}")
         self.line(f"{'total'.ljust(width)} {sum(seconds for _, seconds, _ in rows):9.1f}")

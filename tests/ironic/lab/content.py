@@ -1,0 +1,152 @@
+"""What images are made of: kernel, initial ramdisk, boot loaders, file systems. Made without root: no
+mounts, no loop devices."""
+
+import random
+import shutil
+import sys
+from functools import cached_property
+from pathlib import Path
+
+from .places import RAMDISK, REPOSITORY
+from .process import run
+
+sys.path.insert(0, str(REPOSITORY / "ramdisk"))
+from archive import Archive, compress  # noqa: E402
+from debian import Packages  # noqa: E402
+from modules import select_modules  # noqa: E402
+
+MIB = 1 << 20
+ESP_SIZE = 40 * MIB
+MARKER = "root-file-system-of-the-image"
+SYSTEM = Path(__file__).resolve().parent / "system"
+PACKAGES = ["busybox-static", "systemd-boot-efi", "mdadm", "grub-common", "grub2-common", "grub-pc-bin", "grub-efi-amd64-bin"]
+# What GRUB needs to find the root file system by a file of it, and to read its menu there.
+MODULES = "part_gpt part_msdos ext2 fat normal linux configfile search search_fs_file echo boot"
+FIND_ROOT = """search --no-floppy --set=root --file /boot/lab-system
+set prefix=($root)/boot/grub
+configfile $prefix/grub.cfg
+"""
+MENU = """set timeout=0
+menuentry deployed {
+    linux /boot/vmlinuz console=ttyS0 quiet lab.loader=grub
+    initrd /boot/initrd.gz
+}
+"""
+# What an image must hold so that GRUB can be installed from within it.
+GRUB_PROGRAMS = ["/usr/sbin/grub-install", "/usr/sbin/grub-probe", "/usr/bin/grub-mkimage",
+                 "/usr/bin/grub-editenv", "/usr/bin/grub-mkrelpath"]
+
+
+class Content:
+    """Pieces made once, in a scratch directory."""
+
+    def __init__(self, scratch):
+        self.scratch = scratch
+        packages = Packages((RAMDISK / "cache").resolve())
+        self.kernel = packages.kernel()
+        self.sysroot = packages.sysroot(PACKAGES)
+
+    @property
+    def version(self):
+        return f"{self.kernel.version} {self.sysroot.name}"
+
+    @cached_property
+    def initrd(self):
+        tree = self.scratch / "initrd"
+        self.sysroot.install(tree, ["/bin/busybox", "/sbin/mdadm"])
+        (tree / "sbin/modprobe").symlink_to("/bin/busybox")
+        select_modules(SYSTEM / "modules.list", self.kernel, self.sysroot, tree)
+        shutil.copy(SYSTEM / "init", tree / "init")
+        (tree / "init").chmod(0o755)
+        path = self.scratch / "initrd.gz"
+        path.write_bytes(compress(Archive().pack(tree), "gzip"))
+        return path
+
+    @cached_property
+    def esp(self):
+        """An EFI system partition with systemd-boot, kernel and ramdisk."""
+        esp = self.scratch / "esp"
+        with open(esp, "wb") as file:
+            file.truncate(ESP_SIZE)
+        run(["mkfs.vfat", "-F", "32", "-s", "1", "-n", "ESP", esp])
+        (self.scratch / "loader.conf").write_text("timeout 0\n")
+        (self.scratch / "entry.conf").write_text(
+            "title deployed\nlinux /vmlinuz\ninitrd /initrd.gz\noptions console=ttyS0 quiet lab.loader=systemd-boot\n"
+        )
+        run(["mmd", "-i", esp, "::EFI", "::EFI/BOOT", "::loader", "::loader/entries"])
+        for source, name in (
+            (self.sysroot.find("/usr/lib/systemd/boot/efi/systemd-bootx64.efi"), "EFI/BOOT/BOOTX64.EFI"),
+            (self.scratch / "loader.conf", "loader/loader.conf"),
+            (self.scratch / "entry.conf", "loader/entries/deployed.conf"),
+            (self.kernel.image, "vmlinuz"),
+            (self.initrd, "initrd.gz"),
+        ):
+            run(["mcopy", "-i", esp, source, f"::{name}"])
+        return esp
+
+    def data(self, filling):
+        """A root file system with nothing but a marker and `filling` MiB that do not compress."""
+        tree = self.tree(f"data-{filling}", filling)
+        return self.file_system(tree, filling + 16)
+
+    def root(self, filling):
+        """A root file system with kernel, ramdisk, and GRUB for both kinds of firmware."""
+        tree = self.tree(f"root-{filling}", filling)
+        for directory in ("boot/grub", "boot/efi/EFI/BOOT", "etc/default", "etc/grub.d", "dev", "proc", "sys", "run", "tmp"):
+            (tree / directory).mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.kernel.image, tree / "boot/vmlinuz")
+        shutil.copy(self.initrd, tree / "boot/initrd.gz")
+        (tree / "boot/lab-system").write_text("found by the boot loader\n")
+        (tree / "boot/grub/grub.cfg").write_text(MENU)
+        (tree / "etc/fstab").write_text("# made by the laboratory\n")
+        (tree / "etc/os-release").write_text('ID=laboratory\nNAME="System of the laboratory"\n')
+        self.grub("x86_64-efi", tree / "boot/efi/EFI/BOOT/BOOTX64.EFI")
+        (tree / "boot/efi/EFI/BOOT/BOOTX64.EFI").chmod(0o755)
+        self.add_grub(tree)
+        return self.file_system(tree, filling + 48)
+
+    def add_grub(self, tree):
+        """GRUB's own installer for BIOS machines, and the little that it needs to run."""
+        self.sysroot.install(tree, ["/bin/busybox", *GRUB_PROGRAMS])
+        for name in ("sh", "cat", "cp", "rm", "mkdir", "mv", "ls", "mount", "umount", "which", "chmod", "uname", "sed"):
+            (tree / "bin" / name).symlink_to("busybox")
+        (tree / "usr/lib/grub").mkdir(parents=True, exist_ok=True)
+        shutil.copytree(self.sysroot.find("/usr/lib/grub/i386-pc"), tree / "usr/lib/grub/i386-pc")
+        mkconfig = tree / "usr/sbin/grub-mkconfig"
+        mkconfig.write_text('#!/bin/sh\n# The menu of this image does not depend on the machine.\ncat /etc/default/menu >"$2"\n')
+        mkconfig.chmod(0o755)
+        (tree / "etc/default/menu").write_text(MENU)
+        (tree / "etc/default/grub").write_text('GRUB_CMDLINE_LINUX=""\n')
+
+    def grub(self, platform, target):
+        """GRUB's image for a platform, which finds the root file system by itself."""
+        (self.scratch / "find-root.cfg").write_text(FIND_ROOT)
+        own = "biosdisk" if platform == "i386-pc" else ""
+        self.sysroot.run("/usr/bin/grub-mkimage", "--format", platform, "--directory",
+                         str(self.sysroot.find(f"/usr/lib/grub/{platform}")), "--prefix", "/boot/grub", "--config",
+                         str(self.scratch / "find-root.cfg"), "--output", str(target), *MODULES.split(), *own.split())
+
+    @cached_property
+    def bios_code(self):
+        """GRUB's first sector, and what has to follow it in the next ones: at that place both need
+        no further adjustment."""
+        core = self.scratch / "core.img"
+        self.grub("i386-pc", core)
+        return self.sysroot.find("/usr/lib/grub/i386-pc/boot.img").read_bytes(), core.read_bytes()
+
+    def tree(self, name, filling):
+        tree = self.scratch / name
+        tree.mkdir()
+        (tree / "marker").write_text(MARKER + "\n")
+        (tree / "filling").write_bytes(random.Random(1).randbytes(filling * MIB))
+        return tree
+
+    def file_system(self, tree, size):
+        """The tree as an ext4 file system of `size` MiB."""
+        path = tree.with_suffix(".ext4")
+        with open(path, "wb") as file:
+            file.truncate(size * MIB)
+        # Without what this release's GRUB cannot read.
+        run(["mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum_seed,^orphan_file", "-L", "root", "-d", tree, path])
+        shutil.rmtree(tree)
+        return path
