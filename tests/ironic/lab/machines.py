@@ -25,6 +25,8 @@ class Machine:
 
     def __init__(self, name, number, firmware, *disks):
         self.name, self.number, self.firmware, self.disks = name, number, firmware, disks
+        # Where images go. A BIOS starts the first disk that has a signature: there it must be that one.
+        self.target = disks[-1] if firmware == UEFI else disks[0]
         self.directory = places.RUN / "vm" / name
         self.console_log = self.directory / "console.log"
         self.mac = f"52:54:00:1a:b0:{number + 1:02x}"
@@ -77,7 +79,7 @@ def rack():
     """All machines by name. Of `main` the smaller disk is what an agent takes that is told nothing."""
     machines = (
         Machine("main", 0, UEFI, Disk("virtio", 4 * GIB), Disk("nvme", 5 * GIB)),
-        Machine("bios", 1, BIOS, Disk("virtio", 2 * GIB), Disk("sata", 3 * GIB)),
+        Machine("bios", 1, BIOS, Disk("sata", 3 * GIB), Disk("virtio", 4 * GIB)),
         Machine("mixed", 2, UEFI, Disk("virtio", 1536 * MIB), Disk("nvme", 2 * GIB), Disk("sata", GIB),
                 Disk("scsi", 512 * MIB)),
     )

@@ -12,7 +12,7 @@ class Qcow2(Scenario):
 
     def run(self):
         self.ready()
-        disk = self.machine.disk("nvme")
+        disk = self.machine.target
         with self.step(f"active: the agent writes {self.image.name}"):
             mark = self.deploy(self.image, disk)
             self.check_no_restart(mark)
@@ -51,7 +51,7 @@ class BiosDisk(Scenario):
 
     def run(self):
         self.ready()
-        disk = self.machine.disk("sata")
+        disk = self.machine.target
         with self.step("active: the agent writes the image"):
             mark = self.deploy(self.image, disk)
             self.check_no_restart(mark)
@@ -83,7 +83,7 @@ class Partitions(Scenario):
 
     def run(self):
         self.ready()
-        disk = self.machine.disks[-1]
+        disk = self.machine.target
         with self.step(f"active: the agent partitions, formats and writes {self.image.name}"):
             mark = self.deploy(self.image, disk, **self.ROOM)
             self.check_no_restart(mark)

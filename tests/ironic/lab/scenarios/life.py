@@ -14,7 +14,7 @@ class Life(Scenario):
 
     def run(self):
         step = self.step
-        disk = self.machine.disk("nvme")
+        disk = self.machine.target
         with step("enrol the node"):
             self.enrol()
         with step("manage: Ironic reaches the BMC"):
@@ -65,7 +65,7 @@ class WrongChecksum(Scenario):
 
     def run(self):
         step = self.step
-        disk = self.machine.disk("nvme")
+        disk = self.machine.target
         self.ready()
         with step("active: the deployment fails and says why"):
             self.request(self.image, disk, sha512="0" * 128)
@@ -95,7 +95,7 @@ kill -9 $(pidof ironic-shim)
 
     def run(self):
         step = self.step
-        disk = self.machine.disk("nvme")
+        disk = self.machine.target
         self.ready()
         with step("the node gets a ramdisk that kills its shim"):
             self.node.set(driver_info__deploy_ramdisk=f"file://{ramdisk.with_hook('kill-shim.sh', self.HOOK)}")
