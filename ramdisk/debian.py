@@ -139,12 +139,17 @@ class Sysroot:
         raise Problem(f"no package of tools.list holds {path}")
 
     def install(self, tree, paths):
-        """Copies programs with the libraries that they are linked with."""
-        libraries = set()
+        """Copies programs with the libraries that they are linked with. Programs with several names
+        get links."""
+        libraries, known = set(), {}
         for path in paths:
             source = self.find(path)
             place = tree / path.lstrip("/")
             place.parent.mkdir(parents=True, exist_ok=True)
+            first = known.setdefault(source.resolve().read_bytes(), path)
+            if first != path:
+                place.symlink_to(first)
+                continue
             shutil.copy(source.resolve(), place)
             place.chmod(0o755)
             libraries |= self.libraries(source)

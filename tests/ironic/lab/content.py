@@ -21,9 +21,13 @@ MARKER = "root-file-system-of-the-image"
 SYSTEM = Path(__file__).resolve().parent / "system"
 PACKAGES = ["busybox-static", "systemd-boot-efi", "mdadm", "grub-common", "grub2-common", "grub-pc-bin", "grub-efi-amd64-bin"]
 # What GRUB needs to find the root file system by a file of it, and to read its menu there.
-MODULES = "part_gpt part_msdos ext2 fat normal linux configfile search search_fs_file echo boot"
+MODULES = "part_gpt part_msdos ext2 fat normal linux configfile search search_fs_file echo test boot"
 FIND_ROOT = """search --no-floppy --set=root --file /boot/lab-system
 set prefix=($root)/boot/grub
+configfile $prefix/grub.cfg
+"""
+FIND_MEDIA = """search --no-floppy --set=root --file /EFI/BOOT/grub.cfg
+set prefix=($root)/EFI/BOOT
 configfile $prefix/grub.cfg
 """
 MENU = """set timeout=0
@@ -118,10 +122,22 @@ class Content:
         (tree / "etc/default/menu").write_text(MENU)
         (tree / "etc/default/grub").write_text('GRUB_CMDLINE_LINUX=""\n')
 
-    def grub(self, platform, target):
-        """GRUB's image for a platform, which finds the root file system by itself."""
-        (self.scratch / "find-root.cfg").write_text(FIND_ROOT)
-        own = "biosdisk" if platform == "i386-pc" else ""
+    @cached_property
+    def media_loader(self):
+        """A small EFI system partition with a GRUB that reads the menu of the ISO around it."""
+        loader, esp = self.scratch / "media.efi", self.scratch / "media-loader"
+        self.grub("x86_64-efi", loader, FIND_MEDIA, "iso9660")
+        with open(esp, "wb") as file:
+            file.truncate(2 * MIB)
+        run(["mkfs.vfat", "-F", "12", "-n", "MEDIA", esp])
+        run(["mmd", "-i", esp, "::EFI", "::EFI/BOOT"])
+        run(["mcopy", "-i", esp, loader, "::EFI/BOOT/BOOTX64.EFI"])
+        return esp
+
+    def grub(self, platform, target, start=FIND_ROOT, more=""):
+        """GRUB's image for a platform, which finds its menu by itself."""
+        (self.scratch / "find-root.cfg").write_text(start)
+        own = more + (" biosdisk" if platform == "i386-pc" else "")
         self.sysroot.run("/usr/bin/grub-mkimage", "--format", platform, "--directory",
                          str(self.sysroot.find(f"/usr/lib/grub/{platform}")), "--prefix", "/boot/grub", "--config",
                          str(self.scratch / "find-root.cfg"), "--output", str(target), *MODULES.split(), *own.split())

@@ -23,6 +23,42 @@ def make(path, size):
     scratch.unlink()
 
 
+def scatter(path):
+    """Writes something near the start, in the middle and at the end of a disk that nobody uses."""
+    with open(path, "r+b") as disk:
+        size = disk.seek(0, os.SEEK_END)
+        for place in (5 * MIB, size // 2, size - 4096):
+            disk.seek(place)
+            disk.write(b"a secret of an earlier life".ljust(4096, b"."))
+
+
+def first_data(path):
+    """Where the first byte is that is not zero, give or take a MiB; None if there is none."""
+    with open(path, "rb") as disk:
+        size, place = disk.seek(0, os.SEEK_END), 0
+        while place < size:
+            try:
+                place = os.lseek(disk.fileno(), place, os.SEEK_DATA)
+            except OSError:  # only a hole follows
+                return None
+            disk.seek(place)
+            if any(disk.read(MIB)):
+                return place
+            place += MIB
+    return None
+
+
+def md_array(disk, partition):
+    """UUID of the array that a partition is a member of, by its superblock of version 1.0 or 1.2."""
+    with open(disk, "rb") as file:
+        for place in (4096, (partition.size - 8192) // 4096 * 4096):
+            file.seek(partition.start + place)
+            block = file.read(64)
+            if block[:4] == b"\xfc\x4e\x2b\xa9":
+                return block[16:32].hex()
+    return None
+
+
 def tables(path):
     """Which signatures of partition tables a disk still has."""
     with open(path, "rb") as disk:

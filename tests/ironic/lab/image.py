@@ -65,6 +65,11 @@ def partition(made, path):
     shutil.copy(made.root(8), path)
 
 
+def media_loader(made, path):
+    """What Ironic puts into the ISOs that it makes, so that a UEFI firmware can boot them."""
+    shutil.copy(made.media_loader, path)
+
+
 def put(path, *parts):
     """Copies files to their places in an image."""
     with open(path, "r+b") as disk:
@@ -89,7 +94,8 @@ def packed(*command):
 
 
 # Raw files by name, and how they are made.
-RAW = {"whole-disk.raw": whole_disk, "roomy.raw": roomy, "bios-disk.raw": bios_disk, "partition.raw": partition}
+RAW = {"whole-disk.raw": whole_disk, "roomy.raw": roomy, "bios-disk.raw": bios_disk, "partition.raw": partition,
+       "media-loader.raw": media_loader}
 # Other forms by name: of which raw file, what is declared, and how they are made from it.
 FORMS = {
     "roomy.qcow2": ("roomy.raw", "qcow2", qcow2()),

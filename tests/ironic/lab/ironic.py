@@ -11,6 +11,9 @@ from . import places
 from .errors import LabError
 from .process import Service, run, wait_for
 
+# All that there are; the first four are Ironic's default.
+HOOKS = ("ramdisk-error,validate-interfaces,ports,architecture,accelerators,boot-mode,cpu-capabilities,cpus,extra-hardware,"
+         "local-link-connection,memory,parse-lldp,pci-devices,physical-network,raid-device,root-device")
 KERNEL_PARAMETERS = "console=ttyS0 quiet ramdisk.figures=1"
 
 
@@ -29,7 +32,7 @@ class Ironic:
         template = (Path(__file__).parent / "ironic.conf.in").read_text()
         for name in ("GATEWAY", "RUN", "RAMDISK", "IRONIC_PORT", "IRONIC_URL", "IMAGES_URL"):
             template = template.replace(f"@{name}@", str(getattr(places, name)))
-        configuration.write_text(template.replace("@KERNEL_PARAMETERS@", KERNEL_PARAMETERS))
+        configuration.write_text(template.replace("@KERNEL_PARAMETERS@", KERNEL_PARAMETERS).replace("@HOOKS@", HOOKS))
         programs = places.VENV / "bin"
         run([programs / "ironic-dbsync", "--config-file", configuration, "create_schema"])
         path = f"{programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

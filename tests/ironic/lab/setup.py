@@ -20,6 +20,8 @@ PACKAGES = {
     "mtools": "/usr/bin/mcopy",
     "dosfstools": "/usr/sbin/mkfs.vfat",
     "e2fsprogs": "/usr/sbin/mke2fs",
+    "zstd": "/usr/bin/zstd",
+    "openssh-client": "/usr/bin/ssh",
     "iproute2": "/usr/bin/ip",
 }
 

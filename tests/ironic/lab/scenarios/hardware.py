@@ -1,0 +1,201 @@
+"""Cleaning, software RAID, inspection, rescue, service: what is done to machines beside deploying."""
+
+from base64 import b64encode
+
+from .. import disks, places, ssh
+from ..ironic import call
+from .base import CONFIG_DRIVE, Scenario, expect
+
+
+def clean_steps(*names):
+    """Steps as the API wants them, from `interface.step` or (`interface.step`, args)."""
+    return steps_of("clean_steps", *names)
+
+
+def steps_of(kind, *names):
+    found = []
+    for name in names:
+        name, arguments = name if isinstance(name, tuple) else (name, None)
+        interface, _, step = name.partition(".")
+        found.append({"interface": interface, "step": step, **({"args": arguments} if arguments else {})})
+    return {kind: found}
+
+
+class Erase(Scenario):
+    """Manual cleaning of disks of four kinds: everything that was on them is gone."""
+
+    title = "all data of a virtio, an NVMe, a SATA and a SCSI disk are erased"
+    machine = "mixed"
+
+    def run(self):
+        self.ready("manageable")
+        for disk in self.machine.disks:
+            disks.scatter(disk.path)
+        with self.step("clean: the agent erases all disks"):
+            self.operation("erase", "clean", **clean_steps("deploy.erase_devices"))
+        with self.step("clean: no byte is left"):
+            for disk in self.machine.disks:
+                place = disks.first_data(disk.path)
+                expect(place is None, f"{disk.path.name} has something at byte {place}", self.console_log)
+
+
+class Raid(Scenario):
+    """An array over virtio and NVMe is made, gets a system, which boots, and is deleted."""
+
+    title = "a RAID 1 over a virtio and an NVMe disk"
+    machine = "mixed"
+    images = ("roomy-zstd.qcow2",)
+    MEMBERS = ("virtio", "nvme")
+
+    def run(self):
+        self.ready("manageable")
+        members = [self.machine.disk(bus) for bus in self.MEMBERS]
+        with self.step("clean: the agent deletes old arrays and makes the new one"):
+            call("PUT", f"{self.node.path}/states/raid", {"logical_disks": [{
+                "size_gb": "MAX", "raid_level": "1", "controller": "software", "is_root_volume": True,
+                "physical_disks": [{"serial": disk.serial} for disk in members],
+            }]})
+            self.operation("raid", "clean", **clean_steps(
+                "raid.delete_configuration", "deploy.erase_devices_metadata", "raid.create_configuration"))
+        with self.step("clean: both members carry the array's superblock, the other disks nothing"):
+            for disk in self.machine.disks:
+                arrays = [disks.md_array(disk.path, partition) for partition in self.partitions(disk.path)] if disk in members else []
+                expect((disk in members) == any(arrays), f"{disk.path.name}: {arrays}", self.console_log)
+            names = {next(filter(None, (disks.md_array(disk.path, part) for part in self.partitions(disk.path)))) for disk in members}
+            expect(len(names) == 1, f"the members belong to different arrays: {names}")
+        with self.step("active: the agent writes the image to the array"):
+            self.node.do("provide", 60)
+            self.request(self.image, members[0])
+            self.node.set(properties__root_device={"name": "/dev/md0"})
+            mark = self.operation("deploy", "active", configdrive=CONFIG_DRIVE)
+            self.check_no_restart(mark)
+        with self.step("active: the deployed system boots and finds its root on the array"):
+            said = self.check_boots(mark, entry="RAID")
+            expect("/dev/md" in said["root"], f"root: {said['root']}", self.console_log)
+        with self.step("clean: the agent deletes the array"):
+            self.node.do("deleted", 120)
+            self.node.do("manage", 60)
+            self.operation("raid", "clean", **clean_steps("raid.delete_configuration"))
+        with self.step("clean: no superblock is left"):
+            for disk in members:
+                expect(not disks.tables(disk.path), f"{disk.path.name} has {disks.tables(disk.path)}", self.console_log)
+
+    def tidy(self):
+        self.node.remove("properties__root_device")
+
+
+class MediaInspection(Scenario):
+    """Inspection over virtual media, with every hook that Ironic has."""
+
+    title = "inspection over virtual media passes all sixteen hooks"
+    machine = "mixed"
+    images = ("media-loader.raw",)
+    COLLECTORS = "default,pci-devices,usb-devices,dmi-decode,numa-topology,lldp,logs"
+
+    def run(self):
+        self.ready("manageable")
+        with self.step("inspect: the machine boots the ISO that Ironic made"):
+            self.node.set(boot_interface="redfish-virtual-media", driver_info__kernel_append_params=
+                          f"%default% ipa-inspection-collectors={self.COLLECTORS}")
+            self.operation("inspect", "inspect")
+        with self.step("inspect: what the hooks made of it"):
+            self.check_node()
+        with self.step("inspect: what the agent collected"):
+            data = call("GET", f"{self.node.path}/inventory")["plugin_data"]
+            for key in ("root_disk", "pci_devices", "usb_devices", "dmi", "numa_topology", "lldp_raw", "logs"):
+                expect(data.get(key) not in (None, ""), f"{key} is missing among {sorted(data)}")
+            expect(any(device["vendor_id"] == "1af4" for device in data["pci_devices"]), "no virtio device on the PCI bus")
+            expect(len(data["numa_topology"]["cpus"]) >= 1, f"NUMA: {data['numa_topology']}")
+
+    def check_node(self):
+        node = self.node.get()
+        properties = node["properties"]
+        expect(str(properties.get("cpus")) == str(self.machine.PROCESSORS), f"properties: {properties}")
+        expect(str(properties.get("memory_mb")) == str(self.machine.MEMORY_MIB), f"properties: {properties}")
+        expect(properties.get("cpu_arch") == "x86_64", f"properties: {properties}")
+        expect("boot_mode:uefi" in properties.get("capabilities", ""), f"properties: {properties}")
+        expect(not node["last_error"], f"last error: {node['last_error']}")
+        ports = self.node.ports()
+        expect([port["address"] for port in ports] == [self.machine.mac], f"ports: {ports}")
+
+    def tidy(self):
+        self.node.set(boot_interface="ipxe")
+        self.node.remove("driver_info__kernel_append_params")
+        # Without BOOTIF on the command line no port was known to be the one to boot from.
+        for port in self.node.ports():
+            call("PATCH", f"/v1/ports/{port['uuid']}", [{"op": "add", "path": "/pxe_enabled", "value": True}])
+
+
+class FastTrack(Scenario):
+    """After cleaning the agent stays up, and the deployment needs no boot of the ramdisk."""
+
+    title = "fast track: cleaning and deployment in one boot, to the disk that the hints name among four"
+    machine = "mixed"
+    images = ("whole-disk.raw",)
+
+    def run(self):
+        self.ready("manageable")
+        disk = self.machine.disk("scsi")
+        with self.step("clean: the agent stays"):
+            self.node.set(driver_info__fast_track=True)
+            self.operation("clean", "clean", **clean_steps("deploy.erase_devices_metadata"))
+            expect(self.node.get()["power_state"] == "power on", "the machine was turned off", self.console_log)
+        with self.step("active: the agent that is up writes the image"):
+            self.node.do("provide", 120)
+            self.request(self.image, disk)
+            self.node.set(properties__root_device={"size": "< 1", "model": "<in> QEMU HARDDISK", "rotational": "true"})
+            mark = self.operation("deploy", "active", configdrive=CONFIG_DRIVE)
+            boots = [event.line for event in self.console.events[mark:] if event.kind == "power_on"]
+            expect(len(boots) == 1 and boots[0].endswith("Hdd"), f"the machine was started {boots}", self.console_log)
+        with self.step("active: the deployed system boots"):
+            self.check_boots(mark)
+        with self.step("active: the image is on the disk that the hints mean, and only there"):
+            self.check_whole_disk(self.image, disk)
+
+    def tidy(self):
+        self.node.remove("driver_info__fast_track")
+
+
+class Rescue(Scenario):
+    """An operator gets into the ramdisk beside a deployed system, and the system comes back afterwards."""
+
+    title = "rescue and unrescue"
+    images = ("whole-disk.raw",)
+    PASSWORD = "correct horse 7 battery"
+
+    def run(self):
+        self.ready()
+        with self.step("active: a system to rescue"):
+            self.check_boots(self.deploy(self.image, self.machine.target))
+        with self.step("rescue: the ramdisk boots and takes the password"):
+            self.operation("rescue", "rescue", rescue_password=self.PASSWORD)
+        with self.step("rescue: the operator can log in with it, and with no other"):
+            said = ssh.run_in_guest(self.machine.address, "rescue", self.PASSWORD, "cat /etc/.rescued; id -u; cat /proc/partitions")
+            expect("nvme0n1" in said, f"no disk to rescue: {said}", self.console_log)
+            expect(ssh.run_in_guest(self.machine.address, "rescue", "wrong", "id", may_fail=True) is None, "any password lets one in")
+        with self.step("rescue: the agent serves nobody any more"):
+            expect(not ssh.is_open(self.machine.address, places.AGENT_PORT), "its port is open", self.console_log)
+        with self.step("unrescue: the system boots again"):
+            self.check_boots(self.operation("unrescue", "unrescue"))
+
+
+class Service(Scenario):
+    """A step on a machine in use: a file is put into its root file system."""
+
+    title = "a service step changes a file of a deployed system"
+    images = ("whole-disk.raw",)
+    TEXT = "put here by a service step\n"
+
+    def run(self):
+        self.ready()
+        disk = self.machine.target
+        with self.step("active: a system to service"):
+            self.check_boots(self.deploy(self.image, disk))
+        with self.step("service: the agent injects a file"):
+            file = {"path": "/etc/injected", "content": b64encode(self.TEXT.encode()).decode(), "partition": 2, "mode": 0o640}
+            mark = self.operation("service", "service", **steps_of("service_steps", ("deploy.inject_files", {"files": [file]})))
+        with self.step("service: the system boots again"):
+            self.check_boots(mark)
+        with self.step("service: the file is there"):
+            text = disks.file_of_partition(disk.path, self.partitions(disk.path)[1], "/etc/injected")
+            expect(text == self.TEXT, f"it says {text!r}", self.console_log)

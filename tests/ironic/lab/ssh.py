@@ -1,0 +1,44 @@
+"""Logging in to a guest as an operator would."""
+
+import os
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+from .errors import LabError
+from .process import wait_for
+
+OPTIONS = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "PreferredAuthentications=password,keyboard-interactive",
+           "NumberOfPasswordPrompts=1", "ConnectTimeout=20", "LogLevel=ERROR")
+
+
+def is_open(address, port):
+    """Whether somebody answers there; the emulator's forwarding accepts for nobody, and then ends."""
+    try:
+        with socket.create_connection((address, port), timeout=5) as connection:
+            connection.settimeout(3)
+            return connection.recv(1) != b""
+    except TimeoutError:
+        return True  # a server that waits for us to speak
+    except OSError:
+        return False
+
+
+def run_in_guest(address, user, password, command, may_fail=False):
+    """Output of a command in the guest; None if `may_fail` and it was refused."""
+    wait_for(f"a login at {address}", lambda: is_open(address, 22), 90)
+    with tempfile.TemporaryDirectory() as scratch:
+        teller = Path(scratch) / "password"
+        teller.write_text(f"#!/bin/sh\ncat <<'END'\n{password}\nEND\n")
+        teller.chmod(0o700)
+        done = subprocess.run(
+            ["ssh", *(word for option in OPTIONS for word in ("-o", option)), f"{user}@{address}", command],
+            capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL,
+            env={**os.environ, "SSH_ASKPASS": str(teller), "SSH_ASKPASS_REQUIRE": "force"},
+        )
+    if done.returncode == 0:
+        return done.stdout
+    if may_fail:
+        return None
+    raise LabError(f"`{command}` in the guest: status {done.returncode}: {done.stderr.strip()}")
