@@ -7,6 +7,7 @@ too, so the same URLs are valid for the conductor and for the guests, and an age
 reachable without telling it another one.
 """
 
+import os
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -15,6 +16,9 @@ LAB = REPOSITORY / "target" / "lab"
 VENV = LAB / "venv"
 IMAGE = LAB / "image"
 RUN = LAB / "run"
+# The example of a third party's program, as `make unit` builds it.
+HARDWARE_MANAGER = Path(os.environ.get(
+    "HARDWARE_MANAGER", REPOSITORY / "target/x86_64-unknown-linux-gnu/debug/examples/hardware-manager"))
 
 GATEWAY = "10.0.2.2"
 IRONIC_PORT = 6385

@@ -13,12 +13,19 @@ CONSOLE = places.RUN / "damaged-console.log"
 
 def with_hook(name, script):
     """The ramdisk with a script appended that its init runs."""
+    return with_files(f"with-{name}", {f"etc/ramdisk.d/{name}": script.encode()})
+
+
+def with_files(name, files):
+    """The ramdisk with files appended; contents by path, those below /usr are programs."""
     with tempfile.TemporaryDirectory() as scratch:
-        hooks = Path(scratch) / "etc/ramdisk.d"
-        hooks.mkdir(parents=True)
-        (hooks / name).write_text(script)
+        for path, content in files.items():
+            place = Path(scratch) / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
+            place.chmod(0o755 if path.startswith("usr/") else 0o644)
         extra = compress(Archive().pack(Path(scratch)), "gzip")
-    return put("with-hook", original() + extra)
+    return put(name, original() + extra)
 
 
 def cut_off():

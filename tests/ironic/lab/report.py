@@ -12,11 +12,11 @@ from .errors import LabError
 
 
 class StepFailed(Exception):
-    """A step failed and has been reported; its scenario is over."""
+    """A step failed or was skipped, which has been reported; its scenario is over."""
 
 
 class Skip(Exception):
-    """The step cannot be done here; the text says why."""
+    """The rest of the scenario cannot be done here; the text says why."""
 
 
 class Report:
@@ -52,6 +52,7 @@ class Lane:
         except Skip as reason:
             self.report.count(skipped=1)
             self.view.step_skipped(title, reason)
+            raise StepFailed(title) from reason
         except (LabError, OSError, LookupError, ValueError) as error:
             if not isinstance(error, LabError):
                 error = LabError(f"{type(error).__name__}: {error}")

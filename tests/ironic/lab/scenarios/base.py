@@ -65,12 +65,12 @@ class Scenario:
             if self.machine.name not in self.lab.nodes:
                 self.enrol().do("manage", 60)
             (self.machine.directory / "kernel-parameters").unlink(missing_ok=True)
+            self.node.set(automated_clean=False)
             self.recover()
-            node = self.node.get()["provision_state"]
-            if goal == "available" and node == "manageable":
-                self.node.set(automated_clean=False)
+            state = self.node.get()["provision_state"]
+            if goal == "available" and state == "manageable":
                 self.node.do("provide", 120)
-            elif goal == "manageable" and node == "available":
+            elif goal == "manageable" and state == "available":
                 self.node.do("manage", 60)
 
     def recover(self):
@@ -80,7 +80,6 @@ class Scenario:
         if state["maintenance"]:
             node.set(maintenance=False)
         if state["provision_state"] in ("active", "deploy failed", "error", "rescue", "rescue failed", "service failed", "unrescue failed"):
-            node.set(automated_clean=False)
             node.do("deleted", 180)
         elif state["provision_state"] in ("clean failed", "inspect failed"):
             node.do("manage", 60)

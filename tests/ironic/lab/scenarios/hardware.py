@@ -2,8 +2,10 @@
 
 from base64 import b64encode
 
-from .. import disks, places, ssh
+from .. import disks, places, ramdisk, ssh
+from ..errors import LabError
 from ..ironic import call
+from ..report import Skip
 from .base import CONFIG_DRIVE, Scenario, expect
 
 
@@ -199,3 +201,43 @@ class Service(Scenario):
         with self.step("service: the file is there"):
             text = disks.file_of_partition(disk.path, self.partitions(disk.path)[1], "/etc/injected")
             expect(text == self.TEXT, f"it says {text!r}", self.console_log)
+
+
+class Plugin(Scenario):
+    """Steps of a third party's program in the ramdisk; and it dies in the middle of one."""
+
+    title = "a hardware manager of a third party: its steps work, its death is a failed step"
+    machine = "bios"
+    NAME = "example-manager"
+    # Kills the program once, as soon as it reports progress of the long step.
+    HOOK = f"""until grep -q 'phase=flash' /var/log/agent.log; do usleep 100000; done
+kill -9 $(pidof {NAME})
+"""
+
+    def run(self):
+        self.ready("manageable")
+        with self.step("the node gets a ramdisk with the program"):
+            if not places.HARDWARE_MANAGER.is_file():
+                raise Skip(f"there is no {places.HARDWARE_MANAGER}; `make ironic` builds it")
+            made = ramdisk.with_files("with-manager", {
+                f"usr/lib/ironic-agent/hardware-managers/{self.NAME}": places.HARDWARE_MANAGER.read_bytes(),
+                "etc/ramdisk.d/kill.sh": self.HOOK.encode(),
+            })
+            self.node.set(driver_info__deploy_ramdisk=f"file://{made}")
+        with self.step("clean: a step of the program is listed and done"):
+            self.operation("third party", "clean", **clean_steps(("deploy.example_check_memory", {"minimum_mib": 64})))
+        with self.step("clean: the program is killed, the step fails and says why"):
+            mark = self.console.mark()
+            try:
+                self.operation("third party", "clean", **clean_steps(
+                    ("deploy.example_update_firmware", {"version": "7", "blocks": 60000})))
+            except LabError as error:
+                expect("clean failed" in str(error) and "signal" in str(error).lower(), f"unexpected: {error}", *error.logs)
+            else:
+                raise LabError("the step succeeded", self.console_log)
+        with self.step("clean: the agent was not hurt"):
+            self.check_no_restart(mark)
+            self.recover()
+
+    def tidy(self):
+        self.node.set(driver_info__deploy_ramdisk=f"file://{places.RAMDISK / 'initramfs'}")
