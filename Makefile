@@ -42,7 +42,8 @@ ramdisk: build ## target/ramdisk/kernel and target/ramdisk/initramfs
 	ramdisk/build
 
 .PHONY: ironic
-ironic: ramdisk ## A real Ironic deploys a virtual machine
+ironic: ramdisk ## A real Ironic deploys virtual machines
+	cargo build --locked --example hardware-manager
 	tests/ironic/run
 
 .PHONY: demo
