@@ -11,23 +11,25 @@ use serde_json::{Map, Value};
 
 use crate::config::Config;
 use crate::hardware::Registry;
-use crate::system::System;
+use crate::system::{RunError, System};
 
 mod default;
+mod devices;
 mod dhcp;
+mod dmi;
+mod extra;
 mod logs;
 
 /// The collectors by their names in `inspection_collectors`.
-const COLLECTORS: &[&dyn Collector] = &[&default::Default, &logs::Logs];
-
-/// Collectors of the Python agent that this one does not have yet.
-const NOT_BUILT: [&str; 6] = [
-    "extra-hardware",
-    "pci-devices",
-    "numa-topology",
-    "dmi-decode",
-    "lldp",
-    "usb-devices",
+const COLLECTORS: &[&dyn Collector] = &[
+    &default::Default,
+    &logs::Logs,
+    &devices::PCI,
+    &devices::USB,
+    &devices::NUMA,
+    &devices::LLDP,
+    &dmi::DmiDecode,
+    &extra::ExtraHardware,
 ];
 
 /// The collectors when nobody names any.
@@ -71,6 +73,15 @@ enum Failed {
     /// The collector's thread ended early.
     #[error("it was interrupted: {0}")]
     Interrupted(String),
+    /// The kernel does not show it.
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
+    /// A program failed or is missing.
+    #[error(transparent)]
+    Program(#[from] RunError),
+    /// What a program printed cannot be made sense of.
+    #[error("{0}")]
+    Malformed(&'static str),
 }
 
 /// Runs the configured collectors in their order.
@@ -119,13 +130,8 @@ fn error_text(failures: &[String]) -> Option<String> {
 
 fn unknown(collectors: &[&dyn Collector], name: &str) -> String {
     let known: Vec<_> = collectors.iter().map(|known| known.name()).collect();
-    let what = if NOT_BUILT.contains(&name) {
-        "is not built into this agent yet"
-    } else {
-        "does not exist"
-    };
     format!(
-        "collector {name} {what}; inspection_collectors can name: {}",
+        "collector {name} does not exist; inspection_collectors can name: {}",
         known.join(", ")
     )
 }
@@ -177,17 +183,15 @@ mod tests {
         assert_eq!(keys, ["sea", "bee", "error"]);
         assert_eq!(report.data["error"], Value::Null);
 
-        let report = run(&collectors, asked(&["a", "typo", "lldp", "b"])).await;
+        let report = run(&collectors, asked(&["a", "typo", "b"])).await;
         let keys: Vec<_> = report.data.keys().collect();
         assert_eq!(keys, ["bee", "error"]);
         assert_eq!(
             report.data["error"],
             "The following errors were encountered:\n\
              * collector a failed: it was interrupted: broken\n\
-             * collector typo does not exist; inspection_collectors can name: a, b, c\n\
-             * collector lldp is not built into this agent yet; inspection_collectors can \
-             name: a, b, c"
+             * collector typo does not exist; inspection_collectors can name: a, b, c"
         );
-        assert_eq!(report.failures.len(), 3);
+        assert_eq!(report.failures.len(), 2);
     }
 }

@@ -187,16 +187,24 @@ fn first_match<'a>(
     hints: &Hints,
     rejected: &mut Vec<Rejected>,
 ) -> Option<&'a BlockDevice> {
+    let mut chosen: Option<&BlockDevice> = None;
     for device in candidates {
-        match hints.rejection(device) {
-            None => return Some(device),
-            Some(reason) => rejected.push(Rejected {
-                disk: device.name.clone(),
-                reason,
-            }),
-        }
+        let reason = match (hints.rejection(device), chosen) {
+            (Some(reason), _) => reason,
+            (None, Some(chosen)) => {
+                format!("it fulfils the hints, but {} comes first", chosen.name)
+            }
+            (None, None) => {
+                chosen = Some(device);
+                continue;
+            }
+        };
+        rejected.push(Rejected {
+            disk: device.name.clone(),
+            reason,
+        });
     }
-    None
+    chosen
 }
 
 /// Hints that a disk must fulfil all of.

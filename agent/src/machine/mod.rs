@@ -12,12 +12,16 @@ pub mod content;
 pub mod cpu;
 pub mod dmi;
 pub mod hints;
+pub mod lldp;
 pub mod memory;
 pub mod net;
 pub mod node;
+pub mod numa;
+pub mod pci;
 mod scsi;
 mod topology;
 pub mod udev;
+pub mod usb;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -25,11 +29,18 @@ pub(crate) mod testing;
 pub use boot::{BootMode, mode as boot_mode};
 
 /// What the machine is, as Ironic's inspection and lookup take it: the keys, and their order,
-/// of the Python agent's inventory. Reads the kernel only and takes milliseconds; blocks.
+/// of the Python agent's inventory. Reads the kernel only and takes milliseconds, or as long as
+/// LLDP is waited for where `collect_lldp` is set; blocks.
 #[must_use]
 pub fn inventory(system: &System, config: &Config) -> Map<String, Value> {
     let list = |items: Vec<Value>| Value::Array(items);
-    let interfaces = net::probe(system);
+    let mut interfaces = net::probe(system);
+    if config.collect_lldp {
+        let mut heard = lldp::collect(system, config.lldp_timeout);
+        for interface in &mut interfaces {
+            interface.lldp = heard.remove(&interface.name);
+        }
+    }
     let disks = block::probe(system);
     let bmc = bmc::probe(system, config.agent_skip_bmc_detect);
     let entries = [

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use super::lldp;
 use super::topology::Chain;
 use crate::system::network::Link;
 use crate::system::{Root, System};
@@ -24,7 +25,12 @@ pub struct Interface {
     pub vendor: Option<String>,
     /// Device number, likewise.
     pub product: Option<String>,
-    /// Speed of the link in Mbit/s; `None` without a link or on a virtual interface.
+    /// What an InfiniBand interface calls itself to DHCP servers.
+    pub client_id: Option<String>,
+    /// LLDP elements that its switch sent; `None` when nobody listened.
+    pub lldp: Option<Vec<lldp::Element>>,
+    /// The highest speed in Mbit/s that it could have, or else the present one; `None` on
+    /// virtual interfaces.
     pub speed_mbps: Option<u32>,
     /// The device's name on its bus: a PCI address, or `virtio2`.
     pub pci_address: Option<String>,
@@ -61,11 +67,11 @@ impl Interface {
             "ipv4_address": self.ipv4_address(),
             "ipv6_address": self.ipv6_address(),
             "has_carrier": self.has_carrier,
-            // LLDP, InfiniBand and the BIOS's names need more than reading files.
-            "lldp": null,
+            "lldp": self.lldp.as_deref().map(lldp::to_json),
             "vendor": self.vendor,
             "product": self.product,
-            "client_id": null,
+            "client_id": self.client_id,
+            // A program's guess at the label on the case; the program is no part of ramdisks.
             "biosdevname": null,
             "speed_mbps": self.speed_mbps,
             "pci_address": self.pci_address,
@@ -90,7 +96,10 @@ pub fn probe(system: &System) -> Vec<Interface> {
         .filter(|name| is_listed(&system.root, name))
         .filter_map(|name| {
             let link = links.iter().find(|link| link.name == *name);
-            read(&system.root, name, link)
+            let mut interface = read(&system.root, name, link)?;
+            let highest = system.network.highest_speed(name);
+            interface.speed_mbps = highest.or(interface.speed_mbps);
+            Some(interface)
         })
         .collect()
 }
@@ -106,10 +115,15 @@ fn is_listed(root: &Root, name: &str) -> bool {
 
 fn read(root: &Root, name: &str, link: Option<&Link>) -> Option<Interface> {
     let chain = Chain::resolve(root, format!("/sys/class/net/{name}"))?;
-    let mac_address = link
+    let vendor = chain.attribute("device/vendor");
+    let hardware_address = link
         .and_then(|link| text(&link.permanent_address).or_else(|| text(&link.address)))
         .or_else(|| chain.attribute("address").filter(|text| !is_zero(text)))?
         .to_ascii_lowercase();
+    let (mac_address, client_id) = match infiniband(vendor.as_deref(), &hardware_address) {
+        Some((mac, client)) => (mac, Some(client)),
+        None => (hardware_address, None),
+    };
     // Interfaces to the BMC hang on USB and have addresses that are the same on every
     // machine (HPE: fa:...). Virtual machines use such addresses, too, but not on USB.
     if mac_address.starts_with("fa:") && chain.transport() == Some("usb") {
@@ -128,7 +142,9 @@ fn read(root: &Root, name: &str, link: Option<&Link>) -> Option<Interface> {
             .unwrap_or_default(),
         // Reading fails while the interface is down.
         has_carrier: chain.attribute("carrier").as_deref() == Some("1"),
-        vendor: chain.attribute("device/vendor"),
+        vendor,
+        client_id,
+        lldp: None,
         product: chain.attribute("device/device"),
         // -1 when unknown, and an error without a link.
         speed_mbps: chain
@@ -138,6 +154,19 @@ fn read(root: &Root, name: &str, link: Option<&Link>) -> Option<Interface> {
         pci_address: last_of_link("device"),
         driver: last_of_link("device/driver"),
     })
+}
+
+/// The Ethernet-like address of a Mellanox InfiniBand port, by which Ironic knows it, and its
+/// DHCP client identifier: both are made of its GUID, the last eight of twenty octets.
+fn infiniband(vendor: Option<&str>, address: &str) -> Option<(String, String)> {
+    const MELLANOX: &str = "0x15b3";
+    const CLIENT: &str = "ff:00:00:00:00:00:02:00:00:02:c9:00";
+    let octets: Vec<&str> = address.split(':').collect();
+    let guid = (vendor == Some(MELLANOX) && octets.len() == 20)
+        .then(|| octets.get(12..))
+        .flatten()?;
+    let mac = [guid.get(..3)?, guid.get(5..)?].concat().join(":");
+    Some((mac, format!("{CLIENT}:{}", guid.join(":"))))
 }
 
 /// `00:0c:29:8c:11:b1`; `None` for no address and for one of zeros.
@@ -195,7 +224,7 @@ mod tests {
                 "name": "eth0", "mac_address": "00:0c:29:8c:11:02",
                 "ipv4_address": "192.168.1.2", "ipv6_address": "fd00::101",
                 "has_carrier": true, "lldp": null, "vendor": "0x8086", "product": "0x10d3",
-                "client_id": null, "biosdevname": null, "speed_mbps": 25000,
+                "client_id": null, "biosdevname": null, "speed_mbps": 100_000,
                 "pci_address": "0000:02:00.0", "driver": "e1000e",
             })
         );
@@ -234,6 +263,32 @@ mod tests {
         };
         machine.interface(none, Some("0000:02:00.0"));
         assert_eq!(probe(&machine.system()), []);
+    }
+
+    #[test]
+    fn infiniband_ports_have_an_address_of_ethernet_and_a_client_identifier() {
+        let address = "a0:00:00:27:fe:80:00:00:00:00:00:00:7c:fe:90:03:00:29:26:52";
+        let expected = (
+            "7c:fe:90:29:26:52".to_owned(),
+            "ff:00:00:00:00:00:02:00:00:02:c9:00:7c:fe:90:03:00:29:26:52".to_owned(),
+        );
+        assert_eq!(infiniband(Some("0x15b3"), address), Some(expected));
+        assert_eq!(infiniband(Some("0x8086"), address), None);
+        assert_eq!(infiniband(Some("0x15b3"), "7c:fe:90:29:26:52"), None);
+
+        let mut machine = FakeMachine::new();
+        let octets = address.split(':').map(|text| u8::from_str_radix(text, 16));
+        let port = machine.interface(
+            Link {
+                address: octets.collect::<Result<_, _>>().unwrap(),
+                ..link("ib0", 2, &[])
+            },
+            Some("0000:02:00.0"),
+        );
+        machine.file(&format!("{port}/device/vendor"), "0x15b3");
+        let found = probe(&machine.system()).remove(0);
+        assert_eq!(found.mac_address, "7c:fe:90:29:26:52");
+        assert!(found.client_id.unwrap().starts_with("ff:00:00:00:00:00:02"));
     }
 
     #[test]

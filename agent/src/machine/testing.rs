@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use crate::system::ethernet::Frames;
 use crate::system::network::{Link, Network};
 use crate::system::{Disk, DiskError, Disks, Root, Run, System, disk, process};
 
@@ -33,6 +35,24 @@ struct FakeNetwork(Arc<Mutex<Vec<Link>>>);
 impl Network for FakeNetwork {
     fn links(&self) -> std::io::Result<Vec<Link>> {
         Ok(self.0.lock().unwrap().clone())
+    }
+
+    fn highest_speed(&self, name: &str) -> Option<u32> {
+        (name == "eth0").then_some(100_000)
+    }
+
+    fn lldp_frames(&self, interfaces: &[Link], _patience: Duration) -> Frames {
+        // A switch tells each but one its number; that one cannot be listened to.
+        let hear = |link: &Link| {
+            let frame = [&[0; 14][..], &[2, 1, u8::try_from(link.index).unwrap()]].concat();
+            let heard = match link.name.as_str() {
+                "deaf" => Err(std::io::ErrorKind::PermissionDenied.into()),
+                "silent" => Ok(None),
+                _ => Ok(Some(frame)),
+            };
+            (link.name.clone(), heard)
+        };
+        interfaces.iter().map(hear).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 pub mod daemon;
 pub mod disk;
+pub mod ethernet;
 pub mod fetch;
 pub mod memory;
 pub mod network;

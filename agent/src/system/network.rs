@@ -7,9 +7,12 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+
+use super::ethernet::{self, Frames};
 
 /// One network interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +37,14 @@ pub trait Network: fmt::Debug + Send + Sync {
     /// # Errors
     /// What the kernel said.
     fn links(&self) -> io::Result<Vec<Link>>;
+
+    /// The highest speed in Mbit/s that an interface could have; `None` when its driver does
+    /// not tell.
+    fn highest_speed(&self, name: &str) -> Option<u32>;
+
+    /// The first LLDP frame that somebody else sends to each of these interfaces. Blocks until
+    /// all have one, or `patience` is over.
+    fn lldp_frames(&self, interfaces: &[Link], patience: Duration) -> Frames;
 }
 
 /// The network interfaces of this machine.
@@ -57,6 +68,25 @@ impl Network for KernelNetwork {
             }
         })?;
         Ok(links)
+    }
+
+    fn highest_speed(&self, name: &str) -> Option<u32> {
+        ethernet::highest_speed(name)
+    }
+
+    fn lldp_frames(&self, interfaces: &[Link], patience: Duration) -> Frames {
+        let ours: Vec<_> = self
+            .links()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|link| link.address)
+            .filter(|address| !address.is_empty())
+            .collect();
+        let numbered: Vec<_> = interfaces
+            .iter()
+            .map(|link| (link.name.clone(), link.index))
+            .collect();
+        ethernet::listen(&numbered, &ours, patience)
     }
 }
 

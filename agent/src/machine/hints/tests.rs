@@ -258,3 +258,30 @@ fn the_skip_list_hides_disks() {
         assert!(chosen(&disks(), &skip(wrong)).contains("skip_block_devices failed to validate"));
     }
 }
+
+/// An operator who wonders why it is not that disk finds each one in the log.
+#[test]
+fn every_disk_that_is_not_chosen_has_its_reason() {
+    let mut node = with_hints(json!({"size": "> 3"}));
+    node.0["properties"]["skip_block_devices"] = json!([{"serial": "sdx123"}]);
+    let mut devices = disks();
+    devices.push(BlockDevice {
+        serial: Some("sdx123".into()),
+        ..disk("/dev/sdx", 1 << 40)
+    });
+    let mut rejected = Vec::new();
+    let chosen = choose(&devices, &node, &mut rejected).unwrap();
+    assert_eq!(chosen.name, "/dev/sdb");
+    let reasons: Vec<_> = rejected
+        .iter()
+        .map(|Rejected { disk, reason }| format!("{disk}: {reason}"))
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            r#"/dev/sdx: skip_block_devices names it by {"serial":"sdx123"}"#,
+            "/dev/sda: its size of 2.90 GiB does not fulfil '> 3'",
+            "/dev/sdc: it fulfils the hints, but /dev/sdb comes first",
+        ]
+    );
+}
