@@ -60,21 +60,28 @@ pub async fn plan_prepare_image(
     configdrive: Option<&str>,
 ) -> Result<Plan, Failure> {
     validate_image(place, image_info)?;
+    let config = place.config.current();
+    let node = place.node.current();
     let device = install_device(place).await?;
-    let image = image_info.get("id").map(shown).unwrap_or_default();
-    let mut actions = vec![PlannedAction {
-        description: format!("Write image {image} to {}", device.name),
+    let lines = image::plan(Deployment {
+        system: &place.system,
+        config: &config,
+        node: &node,
+        image_info,
+        configdrive,
+        device: &device,
+        task: &Task::detached(),
+        installed: &place.installed,
+    })
+    .await?;
+    let actions = lines.into_iter().map(|description| PlannedAction {
+        description,
         device: device.name.clone(),
         destructive: true,
-    }];
-    if configdrive.is_some() || image_info.get("configdrive").is_some_and(Value::is_string) {
-        actions.push(PlannedAction {
-            description: format!("Place the config drive at the end of {}", device.name),
-            device: device.name,
-            destructive: true,
-        });
-    }
-    Ok(Plan { actions })
+    });
+    Ok(Plan {
+        actions: actions.collect(),
+    })
 }
 
 /// Reboots. Answers null.
@@ -339,12 +346,6 @@ async fn ask_the_time(system: &System, server: &str) -> Result<(), Failure> {
         .await
         .map(drop)
         .map_err(|error| failed(&error))
-}
-
-fn shown(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::boot_entry::{self, decode_utf16};
+use super::node;
 use super::table::{Partition, Table};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::BlockDevice;
@@ -73,7 +74,7 @@ pub async fn install(
         Err(error) => return Err(failed(name, error)),
     }
     let partition = find_partition(system, name, efi_system_part_uuid).await?;
-    let node = partition_node(system, name, partition.number);
+    let node = node::of(system, name, partition.number);
     let loaders = find_loaders(system, name, &node).await?;
     if loaders.is_empty() {
         task.warn(format!(
@@ -140,26 +141,6 @@ fn choose(partitions: &[Partition], uuid: Option<&str>) -> Option<Partition> {
         .find(|partition| partition.is_efi_system)
         .or_else(|| partitions.iter().find(named))
         .copied()
-}
-
-/// The device node of a partition: what the kernel says, else by the kernel's rule.
-fn partition_node(system: &System, disk: &str, number: u32) -> String {
-    let (folder, disk_name) = disk.rsplit_once('/').unwrap_or(("/dev", disk));
-    let block = format!("/sys/class/block/{disk_name}");
-    let wanted = number.to_string();
-    let known = system.root.names(&block).into_iter().find(|entry| {
-        system
-            .root
-            .read_optional(format!("{block}/{entry}/partition"))
-            .is_some_and(|text| text == wanted)
-    });
-    known.map_or_else(
-        || {
-            let needs_letter = disk.ends_with(|last: char| last.is_ascii_digit());
-            format!("{disk}{}{number}", if needs_letter { "p" } else { "" })
-        },
-        |entry| format!("{folder}/{entry}"),
-    )
 }
 
 /// Mounts the partition read-only, looks, and unmounts it again.
@@ -502,23 +483,6 @@ mod tests {
             "{failure}"
         );
         assert!(failure.details.contains("not supported on this system"));
-    }
-
-    #[test]
-    fn nodes_are_what_the_kernel_calls_them() {
-        let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), "sys/class/block/dm-0/odd/partition", b"2\n");
-        let system = System {
-            root: crate::system::Root::new(dir.path()),
-            ..System::linux()
-        };
-        for (disk, node) in [
-            ("/dev/dm-0", "/dev/odd"),
-            ("/dev/sda", "/dev/sda2"),
-            ("/dev/nvme0n1", "/dev/nvme0n1p2"),
-        ] {
-            assert_eq!(partition_node(&system, disk, 2), node);
-        }
     }
 
     #[test]

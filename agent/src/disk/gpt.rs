@@ -33,6 +33,22 @@ const ENTRY_SIZES: [u32; 3] = [128, 256, 512];
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Guid(pub [u8; 16]);
 
+impl Guid {
+    /// Its first four bytes, which serve as a small identity.
+    #[must_use]
+    pub fn identifier(self) -> u32 {
+        u32_at(&self.0, 0)
+    }
+
+    /// One that begins with a small identity.
+    #[must_use]
+    pub fn of_identifier(identifier: u32) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&identifier.to_le_bytes());
+        Self(bytes)
+    }
+}
+
 impl fmt::Display for Guid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         uuid::Uuid::from_bytes_le(self.0).fmt(f)

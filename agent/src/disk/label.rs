@@ -1,6 +1,7 @@
 //! The label of a file system, found where a config drive is looked for: FAT, ISO 9660 and
 //! ext2 to 4.
 
+use super::iso::is_iso;
 use crate::system::disk::{Disk, DiskError};
 
 /// Enough to see every label.
@@ -23,7 +24,13 @@ pub fn read(disk: &mut dyn Disk, offset: u64, size: u64) -> Result<Option<String
 /// Whether bytes start a file system of a kind that config drives have.
 #[must_use]
 pub fn is_file_system(head: &[u8]) -> bool {
-    is_iso(head) || is_ext(head) || fat_label(head).is_some()
+    is_iso(head) || is_ext(head) || is_fat(head)
+}
+
+/// Whether bytes start a FAT file system.
+#[must_use]
+pub fn is_fat(head: &[u8]) -> bool {
+    fat_label(head).is_some()
 }
 
 /// The label in the first bytes of a file system; 40 KiB are enough.
@@ -41,11 +48,9 @@ pub fn find(head: &[u8]) -> Option<String> {
     Some(text.trim_end().to_owned()).filter(|label| !label.is_empty())
 }
 
-fn is_iso(head: &[u8]) -> bool {
-    head.get(32769..32774) == Some(b"CD001")
-}
-
-fn is_ext(head: &[u8]) -> bool {
+/// Whether bytes start a file system of ext2, ext3 or ext4.
+#[must_use]
+pub fn is_ext(head: &[u8]) -> bool {
     head.get(1024 + 56..1024 + 58) == Some(&[0x53, 0xef])
 }
 

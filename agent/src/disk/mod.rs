@@ -2,12 +2,19 @@
 
 pub mod boot_efi;
 pub mod boot_entry;
+pub mod fat;
 pub mod gpt;
+pub mod identity;
+pub mod iso;
 pub mod label;
 pub mod layout;
 pub mod mbr;
 pub mod metadata;
+pub mod node;
+pub mod swap;
 pub mod table;
+pub mod tree;
+pub mod volume;
 
 /// Partitions start at multiples of this.
 const ALIGNMENT: u64 = 1 << 20;

@@ -35,6 +35,25 @@ pub struct Partition {
     pub guid: Option<Guid>,
 }
 
+/// A partition to be entered. Offsets and sizes are bytes, multiples of the sector size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Where it starts.
+    pub offset: u64,
+    /// How long it is.
+    pub size: u64,
+    /// What it is for, in a GPT.
+    pub gpt_kind: Guid,
+    /// What it is for, in a master boot record.
+    pub mbr_kind: u8,
+    /// Its identity in a GPT.
+    pub guid: Guid,
+    /// Whether BIOS starts it: only in a master boot record.
+    pub is_active: bool,
+}
+
 /// What is wrong with a table.
 #[derive(Debug, Error)]
 pub enum TableError {
@@ -61,48 +80,71 @@ impl Table {
         kept: Option<(&Self, Partition)>,
         guid: &mut dyn FnMut() -> Guid,
     ) -> Result<Self, TableError> {
-        let sector = u64::from(geometry.sector_size);
         let (existing, kept) = kept.unzip();
-        match layout.label {
-            DiskLabel::Gpt => {
-                let disk = match existing {
-                    Some(Self::Gpt(table, _)) => table.disk_guid(),
-                    _ => guid(),
-                };
-                let mut table = Gpt::new(geometry, disk)?;
-                for planned in &layout.partitions {
-                    let same = kept.filter(|kept| kept.offset == planned.offset);
-                    table.insert(GptPartition {
-                        number: planned.number,
-                        kind: planned.role.gpt_kind(),
-                        guid: same.and_then(|kept| kept.guid).unwrap_or_else(&mut *guid),
-                        first: planned.offset / sector,
-                        last: (planned.offset + planned.size) / sector - 1,
-                    })?;
-                }
-                Ok(Self::Gpt(table, Some(Mbr::protective(geometry))))
-            }
-            DiskLabel::Msdos => {
-                let identifier = match existing {
-                    Some(Self::Mbr(record)) => record.identifier(),
-                    _ => {
-                        let [a, b, c, d, ..] = guid().0;
-                        u32::from_le_bytes([a, b, c, d])
-                    }
-                };
-                let mut record = Mbr::new(geometry, identifier);
-                for planned in &layout.partitions {
-                    record.insert(MbrPartition {
-                        number: planned.number,
-                        kind: planned.role.mbr_kind(),
-                        first: planned.offset / sector,
-                        sectors: planned.size / sector,
-                        is_active: planned.is_active,
-                    })?;
-                }
-                Ok(Self::Mbr(record))
-            }
+        let identity = match existing {
+            Some(Self::Gpt(table, _)) => Some(table.disk_guid()),
+            Some(Self::Mbr(record)) => Some(Guid::of_identifier(record.identifier())),
+            None => None,
+        };
+        let identity = identity.unwrap_or_else(&mut *guid);
+        let mut table = Self::empty(layout.label, geometry, identity)?;
+        for planned in &layout.partitions {
+            let same = kept.filter(|kept| kept.offset == planned.offset);
+            table.insert(
+                geometry.sector_size,
+                Entry {
+                    number: planned.number,
+                    offset: planned.offset,
+                    size: planned.size,
+                    gpt_kind: planned.role.gpt_kind(),
+                    mbr_kind: planned.role.mbr_kind(),
+                    guid: same.and_then(|kept| kept.guid).unwrap_or_else(&mut *guid),
+                    is_active: planned.is_active,
+                },
+            )?;
         }
+        Ok(table)
+    }
+
+    /// A table without partitions for a whole disk. `identity` becomes the disk's; a master
+    /// boot record takes its first four bytes.
+    ///
+    /// # Errors
+    /// The disk is too small for a table.
+    pub fn empty(label: DiskLabel, geometry: Geometry, identity: Guid) -> Result<Self, TableError> {
+        Ok(match label {
+            DiskLabel::Gpt => {
+                let record = Mbr::protective(geometry);
+                Self::Gpt(Gpt::new(geometry, identity)?, Some(record))
+            }
+            DiskLabel::Msdos => Self::Mbr(Mbr::new(geometry, identity.identifier())),
+        })
+    }
+
+    /// Puts a partition into the entry of its number, whatever was there.
+    ///
+    /// # Errors
+    /// There is no such entry, or the partition lies outside of what the table can name.
+    pub fn insert(&mut self, sector_size: u32, entry: Entry) -> Result<(), TableError> {
+        let sector = u64::from(sector_size);
+        let (number, first) = (entry.number, entry.offset / sector);
+        match self {
+            Self::Gpt(table, _) => table.insert(GptPartition {
+                number,
+                kind: entry.gpt_kind,
+                guid: entry.guid,
+                first,
+                last: (entry.offset.saturating_add(entry.size) / sector).saturating_sub(1),
+            })?,
+            Self::Mbr(record) => record.insert(MbrPartition {
+                number,
+                kind: entry.mbr_kind,
+                first,
+                sectors: entry.size / sector,
+                is_active: entry.is_active,
+            })?,
+        }
+        Ok(())
     }
 
     /// The identity of a partition as Linux calls it, `PARTUUID`.

@@ -1,4 +1,8 @@
-//! The config drive: from Ironic's text or URL to a partition at the end of the disk.
+//! The config drive: from Ironic's text or URL to a partition of the disk.
+//!
+//! Its file system is written as it came, unless the disk's sectors are too large for it or
+//! the operator wants it so: then its files move to a FAT file system that is made here.
+//! Nothing is mounted for that, see [`iso`] and [`fat`].
 
 use std::io::Read;
 
@@ -10,9 +14,10 @@ use flate2::read::MultiGzDecoder;
 use super::request::is_url;
 use super::source::{Patience, Source};
 use crate::disk::gpt::Guid;
-use crate::disk::label;
 use crate::disk::mbr::MbrError;
 use crate::disk::table::{Partition, Table, TableError};
+use crate::disk::tree::{Tree, TreeError};
+use crate::disk::{fat, iso, label};
 use crate::failure::{Failure, FailureKind};
 use crate::system::disk::Disk;
 use crate::system::fetch::{Fetch, Request};
@@ -24,8 +29,12 @@ const LARGEST: u64 = 64 << 20;
 const LARGEST_ANSWER: usize = 96 << 20;
 /// What file systems of config drives are called, in any case.
 const LABEL: &str = "config-2";
+/// What it is called when it is made here.
+const FAT_LABEL: &str = "CONFIG-2";
 /// How much is looked at to tell what it is.
 const HEAD: u64 = 40 << 10;
+/// The sector of a CD: no disk with larger ones can be read as one.
+const CD_SECTOR: u32 = 2048;
 /// Written in one go.
 const PIECE: u64 = 1 << 20;
 
@@ -37,6 +46,8 @@ pub(super) struct ConfigDrive {
     /// Unpacked size in bytes.
     size: u64,
     node: String,
+    /// Whether the operator wants FAT whatever came.
+    is_fat_wanted: bool,
 }
 
 impl ConfigDrive {
@@ -48,7 +59,15 @@ impl ConfigDrive {
         template: Request,
         patience: Patience,
         task: &Task,
+        is_fat_wanted: bool,
     ) -> Result<Self, Failure> {
+        let new = |bytes, is_trusted| {
+            let drive = Self::new(bytes, node, is_trusted)?;
+            Ok(Self {
+                is_fat_wanted,
+                ..drive
+            })
+        };
         if !is_url(value) {
             let bytes = decode_base64(value.as_bytes()).ok_or_else(|| {
                 failed(format!(
@@ -56,7 +75,7 @@ impl ConfigDrive {
                      malformed."
                 ))
             })?;
-            return Self::new(bytes, node, false);
+            return new(bytes, false);
         }
         let unavailable = |failure: Failure| {
             if task.is_cancelled() {
@@ -74,9 +93,9 @@ impl ConfigDrive {
             .map_err(unavailable)?;
         let bytes = source.bytes(LARGEST_ANSWER).await.map_err(unavailable)?;
         match decode_base64(&bytes) {
-            Some(decoded) => Self::new(decoded, node, false),
+            Some(decoded) => new(decoded, false),
             // A server may as well have the file system itself.
-            None => Self::new(bytes, node, true),
+            None => new(bytes, true),
         }
     }
 
@@ -93,6 +112,7 @@ impl ConfigDrive {
             is_packed,
             size: 0,
             node: node.to_owned(),
+            is_fat_wanted: false,
         };
         if !is_packed && !is_trusted && !label::is_file_system(&drive.bytes) {
             return Err(unpack_failed("it is neither gzip data nor a file system"));
@@ -120,6 +140,48 @@ impl ConfigDrive {
         }
     }
 
+    /// How many bytes a partition for it must have on a disk with such sectors.
+    ///
+    /// # Errors
+    /// It cannot be read from such a disk, nor be made into something that can.
+    pub(super) fn size_on(&self, sector_size: u32) -> Result<u64, Failure> {
+        let size = match self.is_rebuilt(sector_size) {
+            Ok(false) => Ok(self.size.max(1)),
+            Ok(true) => self.with_files(|tree| Ok(fat::size_for(tree))),
+            Err(error) => Err(error),
+        };
+        size.map_err(|error| {
+            failed(format!(
+                "A failure occurred while attempting to format, copy and write the config drive \
+                 for node {}. Error: {error}",
+                self.node
+            ))
+        })
+    }
+
+    /// Whether its files must move to another file system.
+    fn is_rebuilt(&self, sector_size: u32) -> Result<bool, PutError> {
+        let mut head = Vec::new();
+        self.unpacked().take(HEAD).read_to_end(&mut head)?;
+        Ok(self.is_fat_wanted || !is_readable(&head, sector_size)?)
+    }
+
+    /// Does something with its files.
+    fn with_files<T>(
+        &self,
+        work: impl FnOnce(&Tree<'_>) -> Result<T, PutError>,
+    ) -> Result<T, PutError> {
+        let mut bytes = Vec::new();
+        self.unpacked().read_to_end(&mut bytes)?;
+        if iso::is_iso(&bytes) {
+            work(&iso::read(&bytes)?)
+        } else if label::is_fat(&bytes) {
+            work(&fat::read(&bytes)?)
+        } else {
+            Err(PutError::Unknown)
+        }
+    }
+
     /// Puts it on a disk: into the partition that is made for it, else into a new one at the
     /// end. `table` is the disk's, and is changed with it; `guid` names a new partition.
     pub(super) fn place(
@@ -136,29 +198,18 @@ impl ConfigDrive {
             ))
         };
         let sector_size = disk.geometry().sector_size;
-        let mut head = Vec::new();
-        self.unpacked()
-            .take(HEAD)
-            .read_to_end(&mut head)
-            .map_err(|error| broken(&error))?;
-        let is_iso = head.get(32769..32774) == Some(b"CD001");
-        if is_iso && sector_size > 2048 {
-            return Err(broken(&format!(
-                "a CD file system cannot be read from a disk with sectors of {sector_size} bytes, \
-                 send the config drive as FAT"
-            )));
-        }
+        let needed = self.size_on(sector_size)?;
         let existing = existing(disk, table, device)?;
         let partition = match existing {
-            Some(partition) if partition.size < self.size => {
+            Some(partition) if partition.size < needed => {
                 return Err(broken(&format!(
-                    "partition {} is labelled {LABEL} and holds {} bytes, {} are needed",
-                    partition.number, partition.size, self.size
+                    "partition {} is labelled {LABEL} and holds {} bytes, {needed} are needed",
+                    partition.number, partition.size
                 )));
             }
             Some(partition) => partition,
             None => {
-                let added = table.add_last(sector_size, LARGEST, self.size.max(1), guid);
+                let added = table.add_last(sector_size, LARGEST, needed, guid);
                 let partition = added.map_err(|error| match error {
                     TableError::Mbr(MbrError::Full(count)) => failed(format!(
                         "Config drive cannot be created for node {node}. Disk {device} uses MBR \
@@ -170,14 +221,28 @@ impl ConfigDrive {
                 partition
             }
         };
-        self.write(disk, partition).map_err(|error| broken(&error))
+        self.put(disk, partition.offset, partition.size)
+            .map_err(|error| broken(&error))
     }
 
-    fn write(&self, disk: &mut dyn Disk, partition: Partition) -> Result<(), WriteFailed> {
+    /// Puts it into `size` bytes of a disk from `offset`, which are its partition.
+    ///
+    /// # Errors
+    /// What the disk said, or what is wrong with the drive.
+    pub(super) fn put(&self, disk: &mut dyn Disk, offset: u64, size: u64) -> Result<(), PutError> {
         // What was there before must not show behind the end of the new content.
-        disk.zero(partition.offset, partition.size)?;
+        disk.zero(offset, size)?;
+        let sector_size = disk.geometry().sector_size;
+        if self.is_rebuilt(sector_size)? {
+            // Its identity is of no interest: it is found by its label.
+            let serial = u32::from_be_bytes(*b"CFG2");
+            let build = |tree: &Tree<'_>| {
+                fat::build(size, sector_size, FAT_LABEL, serial, tree).map_err(PutError::Build)
+            };
+            return Ok(self.with_files(build)?.write_to(disk, offset)?);
+        }
         let mut unpacked = self.unpacked();
-        let mut offset = partition.offset;
+        let mut offset = offset;
         loop {
             let mut piece = Vec::new();
             unpacked.by_ref().take(PIECE).read_to_end(&mut piece)?;
@@ -190,12 +255,47 @@ impl ConfigDrive {
     }
 }
 
+/// Whether a kernel can read a file system, which starts with `head`, from a disk with such
+/// sectors. What is unknown is taken to be the deployed system's business.
+fn is_readable(head: &[u8], sector_size: u32) -> Result<bool, PutError> {
+    let number = |at: usize| {
+        let bytes = head.get(at..at + 2)?;
+        Some(u32::from(u16::from_le_bytes([bytes[0], bytes[1]])))
+    };
+    if iso::is_iso(head) {
+        return Ok(sector_size <= CD_SECTOR);
+    }
+    if label::is_fat(head) {
+        return Ok(number(11).unwrap_or(512) >= sector_size);
+    }
+    let block = label::is_ext(head).then(|| number(1024 + 24)).flatten();
+    match block.map(|shift| 1024_u32 << shift.min(16)) {
+        Some(block) if block < sector_size => Err(PutError::SmallBlocks { block, sector_size }),
+        _ => Ok(true),
+    }
+}
+
+/// Why a config drive is not in its partition.
 #[derive(Debug, thiserror::Error)]
-enum WriteFailed {
+pub(super) enum PutError {
     #[error(transparent)]
     Disk(#[from] crate::system::DiskError),
-    #[error(transparent)]
+    #[error("unpacking it failed: {0}")]
     Unpack(#[from] std::io::Error),
+    #[error(transparent)]
+    Read(#[from] TreeError),
+    #[error("no FAT file system can hold its files: {0}")]
+    Build(std::io::Error),
+    #[error(
+        "its files cannot be moved to a FAT file system, as it is neither a CD nor a FAT file \
+         system itself: send one of these, or switch config_drive_rebuild off"
+    )]
+    Unknown,
+    #[error(
+        "its blocks have {block} bytes and the disk's sectors {sector_size}: send a CD or FAT \
+         file system, which can be rebuilt"
+    )]
+    SmallBlocks { block: u32, sector_size: u32 },
 }
 
 /// The partition that the image brings for a config drive.
@@ -241,3 +341,6 @@ fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
 fn failed(details: String) -> Failure {
     Failure::new(FailureKind::Deployment, details)
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,7 @@ mod configdrive;
 mod decode;
 mod format;
 mod installed;
+mod partition;
 mod pipeline;
 mod progress;
 mod request;
@@ -75,6 +76,27 @@ pub struct Deployment<'a> {
     pub installed: &'a Installed,
 }
 
+/// What an image write leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Outcome {
+    /// What `get_partition_uuids` answers.
+    uuids: Object,
+    root_uuid: String,
+    efi_system_uuid: Option<String>,
+}
+
+impl Outcome {
+    /// Of a whole disk only the identifier is told.
+    fn whole(identifier: String) -> Self {
+        let uuid = Value::String(identifier.clone());
+        Self {
+            uuids: Object::from_iter([("root uuid".to_owned(), uuid)]),
+            root_uuid: identifier,
+            efi_system_uuid: None,
+        }
+    }
+}
+
 /// Writes an image and its config drive to a disk. Answers the sentence that Ironic logs.
 ///
 /// Until the image is verified the disk has no partition table: what fails or is cancelled
@@ -94,12 +116,11 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
     } = deployment;
     installed.forget();
     let request = ImageRequest::new(image_info, config)?;
-    if request.is_partition {
-        return Err(Failure::new(
-            FailureKind::InvalidImage,
-            "Partition images (image_type partition) are not supported yet, only whole disks.",
-        ));
-    }
+    let wanted = if request.is_partition {
+        Some(partition::Wanted::new(deployment)?)
+    } else {
+        None
+    };
     let credentials = request::credentials(image_info, config)
         .map_err(|reason| download_failed(&request.id, &reason))?;
     let template = Request {
@@ -114,7 +135,7 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
     let drive = Arc::new(drive);
     let mut chances = request.urls.len() - 1 + SECOND_CHANCES;
     let mut urls = request.urls.clone();
-    let root_uuid = loop {
+    let outcome = loop {
         let source = Source::open(
             deployment.system.fetch.as_ref(),
             task,
@@ -124,7 +145,9 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
             patience,
         )
         .await?;
-        let (written, joined) = write(deployment, &request, &expected, source, &drive).await;
+        let wanted = wanted.as_ref();
+        let (written, joined) =
+            write(deployment, &request, &expected, source, &drive, wanted).await;
         match written {
             // Another server, or one answer instead of a joined one, may have better bytes.
             // One server's only answer does not change by asking again.
@@ -140,26 +163,56 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
             written => break written?,
         }
     };
-    installed.remember(Object::from_iter([(
-        "root uuid".to_owned(),
-        Value::String(root_uuid.clone()),
-    )]));
     task.phase(format!("image {} is on {}", request.id, device.name));
+    let is_uefi = image_info.get("deploy_boot_mode").and_then(Value::as_str) == Some("uefi");
+    let efi_system = outcome.efi_system_uuid.filter(|_| is_uefi);
+    let efi_system = efi_system.map(|uuid| format!(" efi_system_partition_uuid={uuid}"));
+    installed.remember(outcome.uuids);
     Ok(format!(
-        "image ({}) written to device {} root_uuid={root_uuid}",
-        request.id, device.name
+        "image ({}) written to device {} root_uuid={}{}",
+        request.id,
+        device.name,
+        outcome.root_uuid,
+        efi_system.unwrap_or_default()
     ))
 }
 
-/// One pass from a server to the disk. Answers the disk's identifier, and whether the bytes
-/// were joined from several answers.
+/// What [`prepare`] would do, one line for each change of the disk. The disk is only read, and
+/// of the network only a config drive.
+///
+/// # Errors
+/// What would keep it from starting.
+pub async fn plan(deployment: Deployment<'_>) -> Result<Vec<String>, Failure> {
+    let request = ImageRequest::new(deployment.image_info, deployment.config)?;
+    let name = &deployment.device.name;
+    let image = format!("Write image {} to {name}", request.id);
+    if !request.is_partition {
+        let given = deployment.configdrive.or(request.configdrive.as_deref());
+        let drive = given.map(|_| format!("Place the config drive at the end of {name}"));
+        return Ok(std::iter::once(image).chain(drive).collect());
+    }
+    let wanted = partition::Wanted::new(deployment)?;
+    let drive = config_drive(deployment, &request).await?;
+    let mut disk = open(deployment).await?;
+    let Some(parts) = fit(deployment, disk.as_mut(), &drive, Some(&wanted))? else {
+        return Ok(vec![image]);
+    };
+    parts.check(deployment, None).await?;
+    let mut lines = parts.describe(name);
+    lines.push(image);
+    Ok(lines)
+}
+
+/// One pass from a server to the disk. Answers also whether the bytes were joined from
+/// several answers.
 async fn write(
     deployment: Deployment<'_>,
     request: &ImageRequest,
     expected: &Expected,
     source: Source<'_>,
     drive: &Arc<Option<ConfigDrive>>,
-) -> (Result<String, Failure>, bool) {
+    wanted: Option<&partition::Wanted>,
+) -> (Result<Outcome, Failure>, bool) {
     let Deployment {
         config,
         device,
@@ -169,7 +222,8 @@ async fn write(
     let length = source.length();
     let mut reader = pipeline::Reader::new(source, task, &device.name);
     let written = async {
-        let disk = open(deployment).await?;
+        let mut disk = open(deployment).await?;
+        let parts = fit(deployment, disk.as_mut(), drive, wanted)?;
         let head = reader
             .block()
             .await?
@@ -181,24 +235,35 @@ async fn write(
             !config.disable_deep_image_inspection,
         )?;
         let plan = decode::Plan::of(format).ok_or_else(|| format.unsupported())?;
-        if format.is_verbatim() {
-            write::check_size(length, disk.geometry().size)
-                .map_err(|error| error.failure(&device.name))?;
-        }
-        if format.is_compression() {
-            check_compressed(deployment, request, format, &head, length, disk.as_ref())?;
+        let size = if format.is_compression() {
+            check_compressed(deployment, request, format, &head, length)?
+        } else {
+            length.filter(|_| format.is_verbatim())
+        };
+        match &parts {
+            Some(parts) => parts.check(deployment, size).await?,
+            None => write::check_size(size, disk.geometry().size)
+                .map_err(|error| error.failure(&device.name))?,
         }
         task.check()?;
-        let (drive, name) = (Arc::clone(drive), device.name.clone());
-        let guid = Guid(uuid::Uuid::new_v4().to_bytes_le());
+        if let Some(parts) = &parts {
+            // It opens the disk itself, and a disk has one owner.
+            drop(disk);
+            parts.clear(deployment).await?;
+            disk = open(deployment).await?;
+        }
         let target = pipeline::Target {
             disk,
             device: device.name.clone(),
-            extent: None,
+            extent: parts.as_ref().map(partition::Parts::root),
             plan,
-            finish: move |disk: &mut dyn Disk| finish(disk, drive.as_ref().as_ref(), guid, &name),
+            finish: finishing(deployment, drive, parts.is_some()),
         };
-        pipeline::run(&mut reader, head, expected, &request.id, target).await
+        let root = pipeline::run(&mut reader, head, expected, &request.id, target).await?;
+        match parts {
+            Some(parts) => parts.complete(deployment, drive, root).await,
+            None => Ok(Outcome::whole(root.unwrap_or_default())),
+        }
     };
     let written = written.await;
     let joined = reader.source().connections() > 1;
@@ -206,22 +271,21 @@ async fn write(
 }
 
 /// Looks into a compressed image as far as its first block goes, before anything is changed.
+/// Answers how much it says that it unpacks to.
 fn check_compressed(
     deployment: Deployment<'_>,
     request: &ImageRequest,
     format: Format,
     head: &[u8],
     length: Option<u64>,
-    disk: &dyn Disk,
-) -> Result<(), Failure> {
+) -> Result<Option<u64>, Failure> {
     let Deployment { config, device, .. } = deployment;
     let failed = |error: WriteError| error.failure(&device.name);
-    write::check_size(decode::announced_length(format, head), disk.geometry().size)
-        .map_err(failed)?;
+    let announced = decode::announced_length(format, head);
     let is_all = length == Some(head.len() as u64) || head.len() < block::BLOCK;
     let inside = decode::beginning(format, head, is_all).map_err(failed)?;
     if config.disable_deep_image_inspection {
-        return Ok(());
+        return Ok(announced);
     }
     format::check_inside(
         format,
@@ -229,6 +293,7 @@ fn check_compressed(
         &inside,
         &config.permitted_image_formats,
     )
+    .map(|()| announced)
 }
 
 /// Opens the disk, before anything is changed.
@@ -237,7 +302,7 @@ async fn open(deployment: Deployment<'_>) -> Result<Box<dyn Disk>, Failure> {
     let disks = Arc::clone(&deployment.system.disks);
     let path = PathBuf::from(name);
     let opened = tokio::task::spawn_blocking(move || disks.open(&path)).await;
-    let disk = opened
+    opened
         .map_err(|error| Failure::execution(format!("opening {name} failed: {error}")))?
         .map_err(|error| {
             let kind = match error {
@@ -245,8 +310,46 @@ async fn open(deployment: Deployment<'_>) -> Result<Box<dyn Disk>, Failure> {
                 _ => FailureKind::ImageWrite,
             };
             Failure::new(kind, error.to_string())
-        })?;
-    Ok(disk)
+        })
+}
+
+/// Refuses what cannot be placed on this disk around the image. Answers the partitions that a
+/// partition image gets.
+fn fit(
+    deployment: Deployment<'_>,
+    disk: &mut dyn Disk,
+    drive: &Option<ConfigDrive>,
+    wanted: Option<&partition::Wanted>,
+) -> Result<Option<partition::Parts>, Failure> {
+    let drive = drive.as_ref();
+    let Some(wanted) = wanted else {
+        if let Some(drive) = drive {
+            drive.size_on(disk.geometry().sector_size)?;
+        }
+        return Ok(None);
+    };
+    let name = &deployment.device.name;
+    wanted.plan(disk, name, drive, &mut new_guid).map(Some)
+}
+
+fn new_guid() -> Guid {
+    Guid(uuid::Uuid::new_v4().to_bytes_le())
+}
+
+/// What belongs to the image before the disk may boot. Answers the identity of what was
+/// written: the disk's, or that of a partition image's file system.
+type Finish = Box<dyn FnOnce(&mut dyn Disk) -> Result<Option<String>, Failure> + Send>;
+
+fn finishing(
+    deployment: Deployment<'_>,
+    drive: &Arc<Option<ConfigDrive>>,
+    is_partition: bool,
+) -> Finish {
+    let (drive, name) = (Arc::clone(drive), deployment.device.name.clone());
+    if is_partition {
+        return Box::new(move |disk| partition::root_uuid(disk, &name));
+    }
+    Box::new(move |disk| finish(disk, drive.as_ref().as_ref(), new_guid(), &name).map(Some))
 }
 
 /// What follows the image itself, before the disk may boot: the table is fitted to the disk,
@@ -327,12 +430,6 @@ async fn config_drive(
     else {
         return Ok(None);
     };
-    if config.config_drive_rebuild {
-        return Err(Failure::new(
-            FailureKind::Deployment,
-            "Rebuilding a config drive as FAT (option config_drive_rebuild) is not supported yet.",
-        ));
-    }
     let uuid = Some(node.uuid()).filter(|uuid| !uuid.is_empty());
     let told = || {
         deployment
@@ -347,6 +444,7 @@ async fn config_drive(
         plain_request(config),
         patience(config),
         deployment.task,
+        config.config_drive_rebuild,
     )
     .await
     .map(Some)

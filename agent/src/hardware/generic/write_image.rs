@@ -62,21 +62,13 @@ impl Step for WriteImage {
     ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
         async move {
             let order = Order::check(ctx, arguments).await?;
-            let device = order.device.name;
-            let image = order.image_info.get("id").and_then(Value::as_str);
-            let mut actions = vec![Action {
-                description: format!("Write image {} to {device}", image.unwrap_or_default()),
-                device: device.clone(),
+            let lines = image::plan(order.deployment(ctx)).await?;
+            let actions = lines.into_iter().map(|description| Action {
+                description,
+                device: order.device.name.clone(),
                 destructive: true,
-            }];
-            if order.configdrive.is_some() {
-                actions.push(Action {
-                    description: format!("Place the config drive at the end of {device}"),
-                    device,
-                    destructive: true,
-                });
-            }
-            Ok(actions)
+            });
+            Ok(actions.collect())
         }
         .boxed()
     }
@@ -88,17 +80,7 @@ impl Step for WriteImage {
     ) -> BoxFuture<'a, Result<Value, StepError>> {
         async move {
             let order = Order::check(ctx, arguments).await?;
-            let sentence = image::prepare(Deployment {
-                system: ctx.system,
-                config: ctx.config,
-                node: ctx.node,
-                image_info: order.image_info,
-                configdrive: order.configdrive,
-                device: &order.device,
-                task: ctx.task,
-                installed: ctx.installed,
-            })
-            .await?;
+            let sentence = image::prepare(order.deployment(ctx)).await?;
             // The Python agent runs a command within the step and answers that one's result.
             Ok(json!({"result": format!("prepare_image: {sentence}")}))
         }
@@ -114,6 +96,19 @@ struct Order<'a> {
 }
 
 impl<'a> Order<'a> {
+    fn deployment<'b>(&'b self, ctx: StepContext<'b>) -> Deployment<'b> {
+        Deployment {
+            system: ctx.system,
+            config: ctx.config,
+            node: ctx.node,
+            image_info: self.image_info,
+            configdrive: self.configdrive,
+            device: &self.device,
+            task: ctx.task,
+            installed: ctx.installed,
+        }
+    }
+
     async fn check(ctx: StepContext<'a>, arguments: &'a Object) -> Result<Self, StepError> {
         let image_info = arguments
             .get("image_info")

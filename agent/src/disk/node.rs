@@ -1,0 +1,146 @@
+//! The device nodes of partitions.
+
+use std::time::Duration;
+
+use super::layout::Layout;
+use crate::system::System;
+use crate::task::Task;
+
+/// How often a node that is not there yet is looked for.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// What names of disks that are reached over iSCSI by path have in them.
+const ISCSI: &str = "iqn.2008-10.org.openstack:";
+
+/// The device node of a partition: what the kernel says, else by the kernel's rule.
+#[must_use]
+pub fn of(system: &System, disk: &str, number: u32) -> String {
+    let (folder, disk_name) = disk.rsplit_once('/').unwrap_or(("/dev", disk));
+    let block = format!("/sys/class/block/{disk_name}");
+    let wanted = number.to_string();
+    let known = system.root.names(&block).into_iter().find(|entry| {
+        system
+            .root
+            .read_optional(format!("{block}/{entry}/partition"))
+            .is_some_and(|text| text == wanted)
+    });
+    known.map_or_else(
+        || by_rule(disk, number),
+        |entry| format!("{folder}/{entry}"),
+    )
+}
+
+fn by_rule(disk: &str, number: u32) -> String {
+    if disk.contains(ISCSI) {
+        return format!("{disk}-part{number}");
+    }
+    let needs_letter = disk.ends_with(|last: char| last.is_ascii_digit());
+    format!("{disk}{}{number}", if needs_letter { "p" } else { "" })
+}
+
+/// Whether partitions of this disk become nodes: not those of a file.
+#[must_use]
+pub fn are_made(system: &System, disk: &str) -> bool {
+    let name = disk.rsplit('/').next().unwrap_or(disk);
+    system.simulation.is_none() && system.root.exists(format!("/sys/class/block/{name}"))
+}
+
+/// Waits until every partition of a layout has its node, at most for `patience`. Answers the
+/// nodes in the order of the layout. With devtmpfs they are there when the kernel has read
+/// the table; with udev a moment later.
+///
+/// # Errors
+/// The first node that is missing.
+pub async fn wait(
+    system: &System,
+    disk: &str,
+    layout: &Layout,
+    patience: Duration,
+    task: &Task,
+) -> Result<Vec<String>, String> {
+    let deadline = tokio::time::Instant::now() + patience;
+    let mut nodes = Vec::new();
+    for planned in &layout.partitions {
+        let node = loop {
+            let node = of(system, disk, planned.number);
+            if system.root.exists(&node) {
+                break node;
+            }
+            if task.is_cancelled() || tokio::time::Instant::now() >= deadline {
+                return Err(node);
+            }
+            tokio::time::sleep(INTERVAL).await;
+        };
+        nodes.push(node);
+    }
+    Ok(nodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::layout::Wish;
+    use crate::machine::BootMode;
+    use crate::machine::node::DiskLabel;
+    use crate::machine::testing::FakeMachine;
+    use crate::system::disk::Geometry;
+
+    #[test]
+    fn nodes_are_what_the_kernel_calls_them() {
+        let mut machine = FakeMachine::new();
+        machine
+            .file("sys/class/block/dm-0/dm-3/partition", "2")
+            .directory("sys/class/block/sda");
+        let system = machine.system();
+        for (disk, number, node) in [
+            ("/dev/dm-0", 2, "/dev/dm-3"),
+            ("/dev/dm-0", 1, "/dev/dm-0p1"),
+            ("/dev/sda", 3, "/dev/sda3"),
+            ("/dev/nvme0n1", 3, "/dev/nvme0n1p3"),
+            (
+                "/dev/disk/by-path/ip-1:3260-iscsi-iqn.2008-10.org.openstack:x-lun-1",
+                2,
+                "/dev/disk/by-path/ip-1:3260-iscsi-iqn.2008-10.org.openstack:x-lun-1-part2",
+            ),
+        ] {
+            assert_eq!(of(&system, disk, number), node);
+        }
+        assert!(are_made(&system, "/dev/sda"));
+        assert!(!are_made(&system, "/tmp/disk.img"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_comes_late_is_waited_for_and_one_that_never_comes_is_named() {
+        let mut machine = FakeMachine::new();
+        machine
+            .directory("sys/class/block/sda")
+            .file("dev/sda1", "");
+        let system = machine.system();
+        let geometry = Geometry {
+            size: 1 << 30,
+            sector_size: 512,
+        };
+        let layout = Wish {
+            boot_mode: BootMode::Bios,
+            label: DiskLabel::Msdos,
+            is_power: false,
+            efi_system: 0,
+            bios_boot: 0,
+            ephemeral: 0,
+            swap: 10,
+            config_drive: 0,
+            root: 10,
+        };
+        let layout = layout.layout(geometry).unwrap();
+        let task = Task::detached();
+        let patience = Duration::from_secs(3);
+        let missing = wait(&system, "/dev/sda", &layout, patience, &task).await;
+        assert_eq!(missing, Err("/dev/sda2".to_owned()));
+        let late = machine.path().join("dev/sda2");
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            std::fs::write(late, "").unwrap();
+        });
+        let nodes = wait(&system, "/dev/sda", &layout, patience, &task).await;
+        assert_eq!(nodes.unwrap(), ["/dev/sda1", "/dev/sda2"]);
+    }
+}

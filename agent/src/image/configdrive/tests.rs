@@ -1,0 +1,184 @@
+use std::io::{Seek as _, Write as _};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::system::Disks;
+use crate::system::disk::{DiskError, Geometry, LinuxDisks};
+
+const MIB: u64 = 1 << 20;
+/// A config drive as Ironic makes them, see the tests of [`iso`].
+const DRIVE: &[u8] = include_bytes!("../../../samples/iso/rock-ridge.iso.gz");
+
+/// A file that claims to be a disk with large sectors.
+#[derive(Debug)]
+struct LargeSectors(Box<dyn Disk>);
+
+impl Disk for LargeSectors {
+    fn geometry(&self) -> Geometry {
+        Geometry {
+            sector_size: 4096,
+            ..self.0.geometry()
+        }
+    }
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
+        self.0.read_at(offset, buffer)
+    }
+    fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
+        self.0.write_at(offset, data)
+    }
+    fn zero(&mut self, offset: u64, length: u64) -> Result<(), DiskError> {
+        self.0.zero(offset, length)
+    }
+    fn punch(&mut self, offset: u64, length: u64) -> Result<bool, DiskError> {
+        self.0.punch(offset, length)
+    }
+    fn sync(&mut self) -> Result<(), DiskError> {
+        self.0.sync()
+    }
+    fn reread_table(&mut self) -> Result<(), DiskError> {
+        self.0.reread_table()
+    }
+}
+
+fn disk(size: u64, sector_size: u32) -> (tempfile::NamedTempFile, Box<dyn Disk>) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), vec![0xAA; usize::try_from(size).unwrap()]).unwrap();
+    let mut disk = LinuxDisks.open(file.path()).unwrap();
+    if sector_size == 4096 {
+        disk = Box::new(LargeSectors(disk));
+    }
+    (file, disk)
+}
+
+fn drive(bytes: &[u8], is_fat_wanted: bool) -> ConfigDrive {
+    ConfigDrive {
+        is_fat_wanted,
+        ..ConfigDrive::new(bytes.to_vec(), "node", false).unwrap()
+    }
+}
+
+fn unpacked(drive: &ConfigDrive) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    drive.unpacked().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// The table of a new disk, with one small partition.
+fn table(disk: &dyn Disk) -> Table {
+    let layout = crate::disk::layout::Wish {
+        boot_mode: crate::machine::BootMode::Uefi,
+        label: crate::machine::node::DiskLabel::Gpt,
+        is_power: false,
+        efi_system: 2,
+        bios_boot: 0,
+        ephemeral: 0,
+        swap: 0,
+        config_drive: 0,
+        root: 2,
+    };
+    let geometry = disk.geometry();
+    let layout = layout.layout(geometry).unwrap();
+    Table::new(&layout, geometry, None, &mut || Guid([5; 16])).unwrap()
+}
+
+#[test]
+fn a_cd_is_rebuilt_where_it_could_not_be_read() {
+    for (sector_size, is_fat_wanted, is_rebuilt) in [
+        (512, false, false),
+        (512, true, true),
+        (4096, false, true),
+        (4096, true, true),
+    ] {
+        let (file, mut disk) = disk(80 * MIB, sector_size);
+        let drive = drive(DRIVE, is_fat_wanted);
+        let mut table = table(disk.as_ref());
+        drive
+            .place(disk.as_mut(), &mut table, Guid([9; 16]), "/dev/sda")
+            .unwrap();
+        let partition = table.partitions(sector_size)[2];
+        assert!(partition.size >= 64 * MIB);
+        let start = usize::try_from(partition.offset).unwrap();
+        let bytes = std::fs::read(file.path()).unwrap();
+        let placed = &bytes[start..start + usize::try_from(partition.size).unwrap()];
+        assert_eq!(
+            label::find(placed).map(|label| label.to_ascii_lowercase()),
+            Some(LABEL.to_owned())
+        );
+        let original = unpacked(&drive);
+        if !is_rebuilt {
+            assert!(placed[..original.len()] == original);
+            continue;
+        }
+        // The deployed system finds the same files.
+        let sort = |mut tree: Tree<'_>| {
+            tree.files.sort_by(|left, right| left.path.cmp(&right.path));
+            let files = tree.files.into_iter();
+            files
+                .map(|file| (file.path, file.content.map(std::borrow::Cow::into_owned)))
+                .collect::<Vec<_>>()
+        };
+        let (moved, original) = (fat::read(placed).unwrap(), iso::read(&original).unwrap());
+        assert_eq!(sort(moved), sort(original));
+        let in_sectors = u32::from(u16::from_le_bytes([placed[11], placed[12]]));
+        assert_eq!(in_sectors, sector_size);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_or_moved_is_refused_before_anything_is_written() {
+    let mut ext = vec![0; 64 << 10];
+    ext[1080..1082].copy_from_slice(&[0x53, 0xef]);
+    let small = drive(&ext, false);
+    let refused = small.size_on(4096).unwrap_err().details;
+    assert!(refused.contains("its blocks have 1024 bytes"), "{refused}");
+    assert_eq!(small.size_on(512).unwrap(), 64 << 10);
+    ext[1048] = 2;
+    assert_eq!(drive(&ext, false).size_on(4096).unwrap(), 64 << 10);
+    let refused = drive(&ext, true).size_on(512).unwrap_err().details;
+    assert!(refused.contains("config_drive_rebuild"), "{refused}");
+    // A CD that is only a beginning.
+    let mut cut = unpacked(&drive(DRIVE, false));
+    cut.truncate(40_000);
+    let refused = drive(&cut, true).size_on(512).unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Deployment);
+}
+
+#[test]
+fn a_fat_drive_of_small_sectors_moves_to_large_ones() {
+    let mut tree = Tree::default();
+    tree.file("openstack.json".to_owned(), b"{}".to_vec())
+        .unwrap();
+    let mut volume = fat::build(2 * MIB, 512, "config-2", 1, &tree).unwrap();
+    let mut bytes = Vec::new();
+    volume.rewind().unwrap();
+    volume.read_to_end(&mut bytes).unwrap();
+    let drive = drive(&bytes, false);
+    assert_eq!(drive.size_on(512).unwrap(), 2 * MIB);
+    let (file, mut disk) = disk(4 * MIB, 4096);
+    drive.put(disk.as_mut(), MIB, MIB).unwrap();
+    let placed = std::fs::read(file.path()).unwrap();
+    let range = usize::try_from(MIB).unwrap()..usize::try_from(2 * MIB).unwrap();
+    assert_eq!(fat::read(&placed[range.clone()]).unwrap(), tree);
+    assert!(placed[range.end..].iter().all(|byte| *byte == 0xAA));
+}
+
+#[test]
+fn a_drive_that_unpacks_to_too_much_is_refused() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    for _ in 0..65 {
+        encoder.write_all(&vec![0; 1 << 20]).unwrap();
+    }
+    let refused = ConfigDrive::new(encoder.finish().unwrap(), "node", false).unwrap_err();
+    assert!(
+        refused.details.contains("maximum limit of 64MiB"),
+        "{refused}"
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_head_is_judged(head in proptest::collection::vec(any::<u8>(), 0..3000), large in any::<bool>()) {
+        let _ = is_readable(&head, if large { 4096 } else { 512 });
+    }
+}

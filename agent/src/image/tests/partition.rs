@@ -1,0 +1,548 @@
+//! Partition images: what is around them, and what is left when something fails.
+
+use std::sync::Mutex;
+
+use super::*;
+use crate::disk::{identity, label};
+use crate::machine::testing::FakeMachine;
+use crate::system::Disks;
+use crate::system::disk::Geometry;
+use crate::system::process::Script;
+use crate::system::{RunError, disk::LinuxDisks};
+
+const UEFI: &str = r#"{"instance_info": {"deploy_boot_mode": "uefi"}}"#;
+const BIOS: &str = r#"{"instance_info": {"deploy_boot_mode": "bios"}}"#;
+/// What survives in the tests of preserving.
+const PRECIOUS: u8 = 0x77;
+
+fn node(text: &str) -> Node {
+    let Ok(Value::Object(document)) = serde_json::from_str(text) else {
+        panic!("{text}")
+    };
+    Node(document)
+}
+
+/// The content of a root partition: an ext4 file system, as far as anybody looks.
+fn root_image(length: usize) -> Vec<u8> {
+    let mut image = noise(length);
+    image[1080..1082].copy_from_slice(&[0x53, 0xef]);
+    image[1128..1144].copy_from_slice(&[0x11; 16]);
+    image
+}
+
+const ROOT_UUID: &str = "11111111-1111-1111-1111-111111111111";
+
+fn partition_info(url: &str, image: &[u8], more: Value) -> Value {
+    let mut info = info(url, image);
+    let all = info.as_object_mut().unwrap();
+    all.insert("image_type".to_owned(), json!("partition"));
+    all.extend(more.as_object().unwrap().clone());
+    info
+}
+
+/// A machine with small partitions, so that disks are small files.
+fn bench(size: usize, document: &str) -> Bench {
+    let mut bench = Bench::new(size);
+    bench.config.disk_utils.efi_system_partition_size = 4;
+    bench.node = node(document);
+    bench
+}
+
+fn at(disk: &[u8], start: u64, length: usize) -> &[u8] {
+    let start = usize::try_from(start).unwrap();
+    &disk[start..start + length]
+}
+
+#[tokio::test]
+async fn everything_around_the_image_is_made_on_a_gpt() {
+    let bench = bench(64 * MIB, UEFI);
+    let image = root_image(5 * MIB + 1234);
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    let mut drive = vec![0; 100 * 1024];
+    drive[32769..32774].copy_from_slice(b"CD001");
+    drive[32808..32816].copy_from_slice(b"config-2");
+    let asked = json!({"root_mb": 16, "swap_mb": 2, "ephemeral_mb": 5,
+        "ephemeral_format": "vfat", "deploy_boot_mode": "uefi"});
+    let said = bench
+        .deploy(
+            partition_info(&server.url("/i"), &image, asked),
+            Some(&gzip_base64(&drive)),
+        )
+        .await
+        .unwrap();
+
+    let table = read_gpt(&bench.device.name);
+    let kinds: Vec<_> = (1..=5).map(|n| table[n].partition_type_guid).collect();
+    let data = table[5].partition_type_guid;
+    assert_eq!(kinds[0], crate::disk::gpt::EFI_SYSTEM.0);
+    assert_eq!((kinds[1], kinds[3]), (data, data));
+    assert!(table[6].is_unused());
+    let mib = |n: u32| {
+        (
+            table[n].starting_lba / 2048,
+            table[n].size().unwrap() / 2048,
+        )
+    };
+    assert_eq!(
+        [1, 2, 3, 4, 5].map(mib),
+        [(1, 4), (5, 5), (10, 2), (12, 1), (13, 16)]
+    );
+
+    let disk = bench.disk();
+    let mut heads = [1, 2, 3, 4].map(|n| at(&disk, table[n].starting_lba * 512, 68 << 10));
+    assert_eq!(label::find(heads[0]).as_deref(), Some("efi-part"));
+    assert_eq!(label::find(heads[1]).as_deref(), Some("ephemeral0"));
+    assert_eq!(&heads[2][1052..1057], b"swap1");
+    assert!(heads[3][..68 << 10] == drive[..68 << 10]);
+    assert!(at(&disk, table[5].starting_lba * 512, image.len()) == image);
+
+    let efi = identity::find(heads[0]).unwrap();
+    let name = &bench.device.name;
+    assert_eq!(
+        said,
+        format!(
+            "image (img) written to device {name} root_uuid={ROOT_UUID} \
+             efi_system_partition_uuid={efi}"
+        )
+    );
+    assert_eq!(
+        Value::Object(bench.installed.partition_uuids()),
+        json!({"root uuid": ROOT_UUID, "efi system partition uuid": efi, "partitions": {
+            "efi system partition": format!("{name}1"), "ephemeral": format!("{name}2"),
+            "swap": format!("{name}3"), "configdrive": format!("{name}4"),
+            "root": format!("{name}5")}})
+    );
+    heads.reverse();
+}
+
+#[tokio::test]
+async fn a_master_boot_record_is_made_for_bios_and_names_partitions_itself() {
+    let bench = bench(32 * MIB, BIOS);
+    // Nothing that has an identity of its own.
+    let image = noise(3 * MIB);
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    let asked = json!({"root_mb": "8", "swap_mb": 1, "ephemeral_mb": 0, "ephemeral_format": null,
+        "preserve_ephemeral": "false"});
+    let said = bench
+        .deploy(partition_info(&server.url("/i"), &image, asked), None)
+        .await
+        .unwrap();
+    let mut file = std::fs::File::open(&bench.device.name).unwrap();
+    let record = mbrman::MBRHeader::read_from(&mut file).unwrap();
+    assert!(record[1].is_used() && record[2].is_used() && record[3].is_unused());
+    assert_eq!((record[1].sys, record[2].sys), (0x82, 0x83));
+    assert!(record[2].is_active() && !record[1].is_active());
+    assert_eq!(record[2].starting_lba, 2 * 2048);
+    assert!(bench.disk()[2 * MIB..5 * MIB] == image);
+    let signature = u32::from_le_bytes(record.disk_signature);
+    assert_ne!(signature, 0);
+    assert!(
+        said.ends_with(&format!("root_uuid={signature:08x}-02")),
+        "{said}"
+    );
+    let uuids = bench.installed.partition_uuids();
+    assert_eq!(uuids["efi system partition uuid"], Value::Null);
+}
+
+#[tokio::test]
+async fn power_machines_get_what_their_firmware_boots() {
+    let document = r#"{"properties": {"cpu_arch": "ppc64le", "capabilities": "boot_mode:bios"}}"#;
+    let bench = bench(32 * MIB, document);
+    let image = root_image(2 * MIB);
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    bench
+        .deploy(
+            partition_info(&server.url("/i"), &image, json!({"root_mb": 4})),
+            None,
+        )
+        .await
+        .unwrap();
+    let mut file = std::fs::File::open(&bench.device.name).unwrap();
+    let record = mbrman::MBRHeader::read_from(&mut file).unwrap();
+    assert_eq!((record[1].sys, record[2].sys), (0x41, 0x83));
+    assert!(record[1].is_active());
+    // An old boot program there would be started.
+    assert!(bench.disk()[MIB..9 * MIB].iter().all(|byte| *byte == 0));
+    let signature = u32::from_le_bytes(record.disk_signature);
+    let uuids = bench.installed.partition_uuids();
+    let prep = format!("{signature:08x}-01");
+    assert_eq!(uuids["PReP Boot partition uuid"], json!(prep));
+}
+
+#[tokio::test]
+async fn what_cannot_work_is_refused_before_the_disk_is_touched() {
+    let image = root_image(3 * MIB);
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    use FailureKind::{Deployment, FileSystemNotSupported, InvalidCommandParams};
+    for (asked, kind, text) in [
+        (json!({}), InvalidCommandParams, "image_info.root_mb"),
+        (
+            json!({"root_mb": 0}),
+            InvalidCommandParams,
+            "image_info.root_mb",
+        ),
+        (
+            json!({"root_mb": 2}),
+            InvalidCommandParams,
+            "Root partition is too small for requested image. Image virtual size: 3 MB, Root \
+             size: 2 MB",
+        ),
+        (
+            json!({"root_mb": 4, "swap_mb": -1}),
+            InvalidCommandParams,
+            "image_info.swap_mb must be a whole number of MiB, not -1",
+        ),
+        (
+            json!({"root_mb": 4, "ephemeral_mb": 1, "ephemeral_format": "../sh"}),
+            InvalidCommandParams,
+            "ephemeral_format",
+        ),
+        (
+            json!({"root_mb": 4, "preserve_ephemeral": "perhaps"}),
+            InvalidCommandParams,
+            "preserve_ephemeral",
+        ),
+        (
+            json!({"root_mb": 4, "swap_mb": 1000}),
+            Deployment,
+            "Disk partitioning failed",
+        ),
+        (
+            json!({"root_mb": 4, "ephemeral_mb": 2, "preserve_ephemeral": true}),
+            Deployment,
+            "the disk has no partition of 2 MiB at 5 MiB in a gpt partition table",
+        ),
+    ] {
+        let bench = bench(32 * MIB, UEFI);
+        let info = partition_info(&server.url("/i"), &image, asked.clone());
+        let failure = bench.deploy(info, None).await.unwrap_err();
+        assert_eq!(failure.kind, kind, "{asked}: {failure}");
+        assert!(failure.details.contains(text), "{asked}: {failure}");
+        bench.assert_untouched();
+    }
+    // A file has no partition that a program could work on.
+    let mut bench = bench(32 * MIB, UEFI);
+    bench.system.simulation = None;
+    bench.system.disks = Arc::new(LinuxDisks);
+    let asked = json!({"root_mb": 4, "ephemeral_mb": 2});
+    let info = partition_info(&server.url("/i"), &image, asked);
+    let failure = bench.deploy(info, None).await.unwrap_err();
+    assert_eq!(failure.kind, FileSystemNotSupported);
+    bench.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_wrong_checksum_leaves_a_disk_without_partitions() {
+    for document in [UEFI, BIOS] {
+        let bench = bench(32 * MIB, document);
+        let image = root_image(3 * MIB);
+        let server = Server::start([("/i", Page::new(image))]).await;
+        let asked = json!({"root_mb": 4, "swap_mb": 1});
+        let wrong = partition_info(&server.url("/i"), b"something else", asked);
+        let failure = bench.deploy(wrong, None).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::ImageChecksum);
+        bench.assert_unbootable();
+        bench.assert_next_works().await;
+    }
+}
+
+/// A disk that loses power after so many changes.
+#[derive(Debug)]
+struct Cut {
+    disk: Box<dyn Disk>,
+    left: Arc<Mutex<usize>>,
+}
+
+impl Cut {
+    fn spend(&self) -> Result<(), DiskError> {
+        let mut left = self.left.lock().unwrap();
+        let path = PathBuf::from("power-cut");
+        *left = left.checked_sub(1).ok_or(DiskError::Busy { path })?;
+        Ok(())
+    }
+}
+
+impl Disk for Cut {
+    fn geometry(&self) -> Geometry {
+        self.disk.geometry()
+    }
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
+        self.disk.read_at(offset, buffer)
+    }
+    fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
+        self.spend()?;
+        self.disk.write_at(offset, data)
+    }
+    fn zero(&mut self, offset: u64, length: u64) -> Result<(), DiskError> {
+        self.spend()?;
+        self.disk.zero(offset, length)
+    }
+    fn punch(&mut self, offset: u64, length: u64) -> Result<bool, DiskError> {
+        self.spend()?;
+        self.disk.punch(offset, length)
+    }
+    fn sync(&mut self) -> Result<(), DiskError> {
+        self.disk.sync()
+    }
+    fn reread_table(&mut self) -> Result<(), DiskError> {
+        self.disk.reread_table()
+    }
+}
+
+#[derive(Debug)]
+struct CutDisks {
+    disks: Arc<dyn Disks>,
+    left: Arc<Mutex<usize>>,
+}
+
+impl Disks for CutDisks {
+    fn open(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
+        let disk = self.disks.open(name)?;
+        let left = Arc::clone(&self.left);
+        Ok(Box::new(Cut { disk, left }))
+    }
+}
+
+/// Deploys with an ephemeral partition from 5 to 8 MiB and fills that.
+async fn with_precious_data(image: &[u8], url: &str, document: &str) -> Bench {
+    let bench = bench(32 * MIB, document);
+    let asked = json!({"root_mb": 8, "swap_mb": 2, "ephemeral_mb": 3});
+    bench
+        .deploy(partition_info(url, image, asked), None)
+        .await
+        .unwrap();
+    let ephemeral = ephemeral(&bench);
+    let mut disk = bench.disk();
+    let start = usize::try_from(ephemeral.offset).unwrap();
+    disk[start..start + 3 * MIB].fill(PRECIOUS);
+    std::fs::write(&bench.device.name, disk).unwrap();
+    bench
+}
+
+fn ephemeral(bench: &Bench) -> crate::disk::table::Partition {
+    let mut disk = LinuxDisks.open(Path::new(&bench.device.name)).unwrap();
+    let table = Table::read(disk.as_mut()).unwrap().unwrap();
+    let partitions = table.partitions(512);
+    let mut partitions = partitions.into_iter();
+    partitions.find(|it| it.size == 3 * MIB as u64).unwrap()
+}
+
+fn is_precious(bench: &Bench, ephemeral: crate::disk::table::Partition) -> bool {
+    let disk = bench.disk();
+    at(&disk, ephemeral.offset, 3 * MIB)
+        .iter()
+        .all(|byte| *byte == PRECIOUS)
+}
+
+#[tokio::test]
+async fn what_is_ephemeral_can_be_preserved() {
+    let image = root_image(3 * MIB);
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    let url = server.url("/i");
+    for document in [UEFI, BIOS] {
+        let bench = with_precious_data(&image, &url, document).await;
+        let before = ephemeral(&bench);
+        // Another swap, and a config drive that was not there.
+        let asked = json!({"root_mb": 9, "swap_mb": 1, "ephemeral_mb": 3,
+            "preserve_ephemeral": true});
+        let mut drive = vec![0; 40 << 10];
+        drive[32769..32774].copy_from_slice(b"CD001");
+        let info = partition_info(&url, &image, asked);
+        bench
+            .deploy(info, Some(&gzip_base64(&drive)))
+            .await
+            .unwrap();
+        assert_eq!(ephemeral(&bench), before);
+        assert!(is_precious(&bench, before));
+        let uuids = bench.installed.partition_uuids();
+        assert_eq!(uuids["root uuid"], json!(ROOT_UUID));
+        assert!(uuids["partitions"]["configdrive"].is_string());
+
+        // A wrong image destroys the root and nothing else.
+        let asked = json!({"root_mb": 9, "ephemeral_mb": 3, "preserve_ephemeral": true});
+        let wrong = partition_info(&url, b"something else", asked);
+        let failure = bench.deploy(wrong, None).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::ImageChecksum);
+        assert_eq!(ephemeral(&bench), before);
+        assert!(is_precious(&bench, before));
+        let mut disk = LinuxDisks.open(Path::new(&bench.device.name)).unwrap();
+        let table = Table::read(disk.as_mut()).unwrap().unwrap();
+        let root = *table.partitions(512).last().unwrap();
+        let bytes = bench.disk();
+        assert!(at(&bytes, root.offset, MIB).iter().all(|byte| *byte == 0));
+    }
+}
+
+#[tokio::test]
+async fn what_is_preserved_survives_a_power_cut_at_any_moment() {
+    let image = root_image(2 * MIB);
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    let url = server.url("/i");
+    for document in [UEFI, BIOS] {
+        let bench = with_precious_data(&image, &url, document).await;
+        let before = ephemeral(&bench);
+        let saved = bench.disk();
+        let mut moments = 0;
+        for changes in 0.. {
+            std::fs::write(&bench.device.name, &saved).unwrap();
+            let cut = Bench {
+                system: System {
+                    disks: Arc::new(CutDisks {
+                        disks: Arc::clone(&bench.system.disks),
+                        left: Arc::new(Mutex::new(changes)),
+                    }),
+                    ..bench.system.clone()
+                },
+                device: bench.device.clone(),
+                config: bench.config.clone(),
+                installed: Installed::default(),
+                node: bench.node.clone(),
+                _dir: tempfile::tempdir().unwrap(),
+            };
+            let asked = json!({"root_mb": 9, "swap_mb": 1, "ephemeral_mb": 3,
+                "preserve_ephemeral": true});
+            let deployed = cut.deploy(partition_info(&url, &image, asked), None).await;
+            assert!(is_precious(&bench, before), "after {changes} changes");
+            // The table tells where it is, or its backup does.
+            if document == UEFI {
+                let table = read_gpt(&bench.device.name);
+                let found = table
+                    .iter()
+                    .find(|(_, entry)| entry.starting_lba * 512 == before.offset);
+                let (_, entry) = found.unwrap();
+                assert_eq!(Some(Guid(entry.unique_partition_guid)), before.guid);
+            } else {
+                assert_eq!(ephemeral(&bench), before);
+            }
+            if deployed.is_ok() {
+                break;
+            }
+            moments += 1;
+        }
+        assert!(moments >= 8, "only {moments} moments were tried");
+    }
+}
+
+/// A machine whose disk has nodes for its partitions, with scripted programs.
+fn machine(script: Script, nodes: u32) -> (FakeMachine, Bench, Arc<Script>) {
+    let script = Arc::new(script);
+    let mut machine = FakeMachine::new();
+    machine
+        .bytes("dev/sda", &vec![0xAA; 32 * MIB])
+        .directory("sys/class/block/sda");
+    for number in 1..=nodes {
+        machine.file(&format!("dev/sda{number}"), "");
+    }
+    let mut bench = bench(MIB, UEFI);
+    bench.system = machine.system_with(Arc::clone(&script) as _);
+    bench.device.name = "/dev/sda".to_owned();
+    bench.device.size = 32 * MIB as u64;
+    (machine, bench, script)
+}
+
+fn missing(program: &str) -> Result<crate::system::Output, RunError> {
+    Err(RunError::Missing {
+        program: program.to_owned(),
+    })
+}
+
+#[tokio::test]
+async fn the_ephemeral_file_system_is_made_by_its_program_on_its_node() {
+    let image = root_image(2 * MIB);
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    for (format, command) in [
+        ("ext4", "mkfs.ext4 -F -L ephemeral0 /dev/sda2"),
+        ("xfs", "mkfs.xfs -L ephemeral0 /dev/sda2"),
+    ] {
+        let script = Script::new()
+            .expect(&format!("mkfs.{format} -V"), "")
+            .expect("wipefs --force --all /dev/sda", "")
+            .expect(command, "");
+        let (machine, bench, script) = machine(script, 3);
+        let asked = json!({"root_mb": 8, "ephemeral_mb": 3, "ephemeral_format": format});
+        let info = partition_info(&server.url("/i"), &image, asked);
+        bench.deploy(info, None).await.unwrap();
+        script.assert_done();
+        let disk = std::fs::read(machine.path().join("dev/sda")).unwrap();
+        assert!(at(&disk, 8 << 20, image.len()) == image);
+        // What the program will work on has lost its old signatures.
+        assert!(at(&disk, 5 << 20, MIB).iter().all(|byte| *byte == 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_programs_and_the_kernel_refuse_is_told() {
+    let image = root_image(2 * MIB);
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    let asked = json!({"root_mb": 8, "ephemeral_mb": 3, "ephemeral_format": "xfs"});
+    let info = partition_info(&server.url("/i"), &image, asked);
+
+    // Missing: told before anything is destroyed.
+    let script = Script::new().expect_result("mkfs.xfs -V", missing("mkfs.xfs"));
+    let (gone, bench, _) = machine(script, 3);
+    let failure = bench.deploy(info.clone(), None).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::FileSystemNotSupported);
+    assert!(failure.details.contains("File system xfs is not supported"));
+    let disk = std::fs::read(gone.path().join("dev/sda")).unwrap();
+    assert!(disk.iter().all(|byte| *byte == 0xAA));
+
+    // Failing: the program's own words.
+    let broken = RunError::Failed {
+        program: "mkfs.xfs".to_owned(),
+        command: "mkfs.xfs".to_owned(),
+        status: 1,
+        stderr: "size 3m is too small".to_owned(),
+    };
+    let script = Script::new()
+        .expect("mkfs.xfs -V", "")
+        .expect("wipefs --force --all /dev/sda", "")
+        .expect_result("mkfs.xfs -L ephemeral0 /dev/sda2", Err(broken));
+    let (_machine, bench, script) = machine(script, 3);
+    let failure = bench.deploy(info, None).await.unwrap_err();
+    script.assert_done();
+    assert_eq!(failure.kind, FailureKind::ImageWrite);
+    assert_eq!(failure.program.as_deref(), Some("mkfs.xfs"));
+    assert!(failure.details.contains("too small"), "{failure}");
+    assert!(bench.installed.partition_uuids().is_empty());
+
+    // The kernel shows one partition only.
+    let script = Script::new().expect("wipefs --force --all /dev/sda", "");
+    let (_machine, bench, _) = machine(script, 1);
+    let asked = json!({"root_mb": 8});
+    let info = partition_info(&server.url("/i"), &image, asked);
+    let failure = bench.deploy(info, None).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Deployment);
+    assert!(failure.details.contains("/dev/sda2"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_plan_tells_every_change_and_makes_none() {
+    let bench = bench(32 * MIB, UEFI);
+    let asked = json!({"root_mb": 8, "swap_mb": 1});
+    let Value::Object(info) = partition_info("http://nowhere.invalid/i", b"", asked) else {
+        panic!("an object")
+    };
+    let deployment = Deployment {
+        system: &bench.system,
+        config: &bench.config,
+        node: &bench.node,
+        image_info: &info,
+        configdrive: None,
+        device: &bench.device,
+        task: &Task::detached(),
+        installed: &bench.installed,
+    };
+    let lines = plan(deployment).await.unwrap();
+    let name = &bench.device.name;
+    assert_eq!(
+        lines,
+        [
+            format!("Clear {name}, all of its partitions"),
+            "Make partition 1: efi system partition, 4 MiB".to_owned(),
+            "Make partition 2: swap, 1 MiB".to_owned(),
+            "Make partition 3: root, 8 MiB".to_owned(),
+            format!("Write image img to {name}"),
+        ]
+    );
+    bench.assert_untouched();
+}
