@@ -96,7 +96,7 @@ fn facts(block: &str) -> Map<String, Value> {
     let mut open: Option<String> = None;
     for line in block.lines().map(str::trim) {
         if line.starts_with("Handle 0x") {
-            facts.insert("Handle".to_owned(), handle(line).into());
+            facts.insert("Handle".to_owned(), line.into());
             continue;
         }
         match line.split_once(':') {
@@ -120,12 +120,6 @@ fn facts(block: &str) -> Map<String, Value> {
         }
     }
     facts
-}
-
-/// `0x0011`.
-fn handle(line: &str) -> &str {
-    let first = line.split(',').next().unwrap_or(line);
-    first.trim_start_matches("Handle ").trim()
 }
 
 #[cfg(test)]
@@ -157,13 +151,13 @@ mod tests {
             parse(PRINTED).unwrap(),
             json!({
                 "bios": {
-                    "Handle": "0x0000", "Vendor": "SeaBIOS", "BIOS Revision": "0.0",
+                    "Handle": "Handle 0x0000, DMI type 0, 26 bytes", "Vendor": "SeaBIOS", "BIOS Revision": "0.0",
                     "Characteristics": ["PCI is supported", "Boot from CD is supported"],
                 },
-                "cpu": [{"Handle": "0x0400", "Socket Designation": "CPU 0", "Version": "a: b"}],
+                "cpu": [{"Handle": "Handle 0x0400, DMI type 4, 42 bytes", "Socket Designation": "CPU 0", "Version": "a: b"}],
                 "memory": {
                     "Use": "System Memory", "Number Of Devices": 6,
-                    "devices": [{"Handle": "0x1100", "Size": "3 GB"}],
+                    "devices": [{"Handle": "Handle 0x1100, DMI type 17, 40 bytes", "Size": "3 GB"}],
                 },
             })
         );

@@ -1,27 +1,302 @@
-//! The machine's management controller, as Ironic looks nodes up by.
+//! The machine's management controller, as Ironic looks nodes up by: what its LAN channels
+//! are configured to (IPMI 2.0, sections 22.24 and 23.2).
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::system::System;
+use crate::system::ipmi::Controller;
 
 /// Addresses of the management controller. `None` is unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bmc {
-    /// IPv4 address.
+    /// IPv4 address; `0.0.0.0` when it has none.
     pub address: Option<String>,
-    /// IPv6 address.
+    /// IPv6 address; `::/0`, Ironic's word for it, when it has none.
     pub v6address: Option<String>,
-    /// Hardware address of the port.
+    /// Hardware address of a port that has an address.
     pub mac: Option<String>,
 }
 
+/// Channels that may lead to a network; others have fixed meanings.
+const CHANNELS: std::ops::RangeInclusive<u8> = 1..=11;
+
 /// Asks the controller for its addresses, unless the node says that they need not be known.
-///
-/// A machine without an IPMI device has nothing to ask. Speaking IPMI is not built yet: on
-/// machines that have it the addresses stay unknown, and Ironic finds the node by its MACs.
+/// A machine without an IPMI device has nothing to ask. Blocks for milliseconds, or seconds
+/// with a controller that does not answer.
 #[must_use]
 pub fn probe(system: &System, skip: bool) -> Bmc {
-    const DEVICES: [&str; 3] = ["/dev/ipmi0", "/dev/ipmi/0", "/dev/ipmidev/0"];
-    if !skip && DEVICES.iter().any(|path| system.root.exists(path)) {
-        tracing::info!("the BMC's addresses are not looked up: IPMI is not built yet");
+    let controller = system.controller.as_ref();
+    if skip || !controller.exists() {
+        return Bmc::default();
     }
-    Bmc::default()
+    let lan = Lan { controller };
+    match lan.read() {
+        Ok(bmc) => bmc,
+        Err(error) => {
+            tracing::warn!(%error, "the BMC does not tell its addresses");
+            Bmc::default()
+        }
+    }
+}
+
+struct Lan<'a> {
+    controller: &'a dyn Controller,
+}
+
+// Parameters of the LAN configuration.
+const IP_ADDRESS: u8 = 3;
+const MAC_ADDRESS: u8 = 5;
+const IPV6_ENABLES: u8 = 51;
+const IPV6_STATUS: u8 = 55;
+const IPV6_STATIC: u8 = 56;
+const IPV6_DYNAMIC: u8 = 59;
+
+impl Lan<'_> {
+    fn read(&self) -> io::Result<Bmc> {
+        let mut bmc = Bmc {
+            address: Some(Ipv4Addr::UNSPECIFIED.to_string()),
+            v6address: Some("::/0".to_owned()),
+            mac: None,
+        };
+        let (mut v4, mut v6) = (None, None);
+        for channel in CHANNELS {
+            if !self.is_lan(channel)? {
+                continue;
+            }
+            let own_v4 = self.v4(channel)?;
+            let own_v6 = self.v6(channel)?;
+            if bmc.mac.is_none() && (own_v4.is_some() || own_v6.is_some()) {
+                bmc.mac = self.mac(channel)?;
+            }
+            v4 = v4.or(own_v4);
+            v6 = v6.or(own_v6);
+            if v4.is_some() && v6.is_some() && bmc.mac.is_some() {
+                break;
+            }
+        }
+        if let Some(v4) = v4 {
+            bmc.address = Some(v4.to_string());
+        }
+        if let Some(v6) = v6 {
+            bmc.v6address = Some(v6.to_string());
+        }
+        Ok(bmc)
+    }
+
+    /// Whether a channel exists and is an Ethernet port: `Get Channel Info`.
+    fn is_lan(&self, channel: u8) -> io::Result<bool> {
+        const APPLICATION: u8 = 0x06;
+        const CHANNEL_INFO: u8 = 0x42;
+        const ETHERNET: u8 = 4;
+        let answer = self.controller.ask(APPLICATION, CHANNEL_INFO, &[channel])?;
+        Ok(match answer.as_slice() {
+            [0, _, medium, ..] => medium & 0x7f == ETHERNET,
+            _ => false,
+        })
+    }
+
+    /// A parameter, without completion code and revision; `None` when the controller has none
+    /// such.
+    fn parameter(&self, channel: u8, parameter: u8, set: u8) -> io::Result<Option<Vec<u8>>> {
+        const TRANSPORT: u8 = 0x0c;
+        const GET_LAN: u8 = 0x02;
+        let question = [channel, parameter, set, 0];
+        let answer = self.controller.ask(TRANSPORT, GET_LAN, &question)?;
+        Ok(match answer.as_slice() {
+            [0, _revision, data @ ..] => Some(data.to_vec()),
+            _ => None,
+        })
+    }
+
+    fn v4(&self, channel: u8) -> io::Result<Option<Ipv4Addr>> {
+        let data = self.parameter(channel, IP_ADDRESS, 0)?;
+        let address = data.and_then(|data| Some(Ipv4Addr::from(*data.first_chunk::<4>()?)));
+        Ok(address.filter(|address| !address.is_unspecified()))
+    }
+
+    fn mac(&self, channel: u8) -> io::Result<Option<String>> {
+        let data = self.parameter(channel, MAC_ADDRESS, 0)?;
+        let octets = data.and_then(|data| data.first_chunk::<6>().copied());
+        Ok(octets.filter(|octets| octets != &[0; 6]).map(|octets| {
+            let octets: Vec<_> = octets.iter().map(|byte| format!("{byte:02x}")).collect();
+            octets.join(":")
+        }))
+    }
+
+    /// The first active address that others can reach, dynamic ones before static ones.
+    fn v6(&self, channel: u8) -> io::Result<Option<Ipv6Addr>> {
+        const IPV4_ONLY: u8 = 0;
+        match self.parameter(channel, IPV6_ENABLES, 0)?.as_deref() {
+            None | Some([] | [IPV4_ONLY, ..]) => return Ok(None),
+            Some(_) => {}
+        }
+        let counts = self.parameter(channel, IPV6_STATUS, 0)?;
+        let (statics, dynamics) = match counts.as_deref() {
+            Some([statics, dynamics, ..]) => (*statics, *dynamics),
+            _ => (1, 1),
+        };
+        for (parameter, count) in [(IPV6_DYNAMIC, dynamics), (IPV6_STATIC, statics)] {
+            for set in 0..count.min(16) {
+                let data = self.parameter(channel, parameter, set)?;
+                let address = data.and_then(|data| usable(parameter, &data));
+                if address.is_some() {
+                    return Ok(address);
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The address in a set of a static or dynamic address: set, source, address, prefix length,
+/// status.
+fn usable(parameter: u8, data: &[u8]) -> Option<Ipv6Addr> {
+    const ACTIVE: u8 = 0;
+    const ENABLED: u8 = 0x80;
+    const SLAAC: u8 = 1;
+    const DHCPV6: u8 = 2;
+    let source = *data.get(1)?;
+    let address = Ipv6Addr::from(*data.get(2..)?.first_chunk::<16>()?);
+    let is_on = match parameter {
+        IPV6_STATIC => source & ENABLED != 0,
+        _ => matches!(source & 0x0f, SLAAC | DHCPV6),
+    };
+    let active = *data.get(19)? == ACTIVE;
+    let reachable = !address.is_unspecified() && !address.is_unicast_link_local();
+    (is_on && active && reachable).then_some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::machine::testing::FakeMachine;
+
+    /// Answers by channel, parameter and set. Channels that are named are LAN.
+    #[derive(Debug, Default)]
+    struct Fake {
+        parameters: BTreeMap<(u8, u8, u8), Vec<u8>>,
+        mute: bool,
+    }
+
+    impl Fake {
+        fn with(mut self, channel: u8, parameter: u8, set: u8, data: &[u8]) -> Self {
+            self.parameters
+                .insert((channel, parameter, set), data.to_vec());
+            self
+        }
+
+        fn probe(self) -> Bmc {
+            let system = System {
+                controller: Arc::new(self),
+                ..FakeMachine::new().system()
+            };
+            assert_eq!(probe(&system, true), Bmc::default());
+            probe(&system, false)
+        }
+    }
+
+    impl Controller for Fake {
+        fn exists(&self) -> bool {
+            true
+        }
+
+        fn ask(&self, network_function: u8, command: u8, data: &[u8]) -> io::Result<Vec<u8>> {
+            if self.mute {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let channel = data[0];
+            Ok(match (network_function, command) {
+                (0x06, 0x42) => {
+                    let known = self
+                        .parameters
+                        .keys()
+                        .any(|(known, _, _)| *known == channel);
+                    // What does not exist is "invalid data field in request".
+                    if known {
+                        vec![0, channel, 4]
+                    } else {
+                        vec![0xcc]
+                    }
+                }
+                (0x0c, 0x02) => match self.parameters.get(&(channel, data[1], data[2])) {
+                    Some(data) => [&[0, 0x11][..], data].concat(),
+                    None => vec![0x80],
+                },
+                _ => vec![0xc1],
+            })
+        }
+    }
+
+    fn v6(source: u8, address: &str, status: u8) -> Vec<u8> {
+        let address: Ipv6Addr = address.parse().unwrap();
+        [&[0, source][..], &address.octets(), &[64, status]].concat()
+    }
+
+    fn told(address: &str, v6address: &str, mac: Option<&str>) -> Bmc {
+        Bmc {
+            address: Some(address.to_owned()),
+            v6address: Some(v6address.to_owned()),
+            mac: mac.map(str::to_owned),
+        }
+    }
+
+    const MAC: [u8; 6] = [1, 2, 3, 4, 5, 0xa6];
+    const MAC_TEXT: Option<&str> = Some("01:02:03:04:05:a6");
+
+    #[test]
+    fn the_first_channel_with_an_address_counts() {
+        let fake = Fake::default()
+            .with(1, IP_ADDRESS, 0, &[0; 4])
+            .with(1, MAC_ADDRESS, 0, &[9; 6])
+            .with(7, IP_ADDRESS, 0, &[192, 1, 2, 3])
+            .with(7, MAC_ADDRESS, 0, &MAC);
+        assert_eq!(fake.probe(), told("192.1.2.3", "::/0", MAC_TEXT));
+    }
+
+    #[test]
+    fn without_an_address_ironic_hears_its_words_for_none() {
+        assert_eq!(Fake::default().probe(), told("0.0.0.0", "::/0", None));
+        let zero = Fake::default()
+            .with(1, IP_ADDRESS, 0, &[192, 1, 2, 3])
+            .with(1, MAC_ADDRESS, 0, &[0; 6]);
+        assert_eq!(zero.probe(), told("192.1.2.3", "::/0", None));
+        let mute = Fake {
+            mute: true,
+            ..Fake::default()
+        };
+        assert_eq!(mute.probe(), Bmc::default());
+    }
+
+    #[test]
+    fn ipv6_dynamic_before_static_active_and_reachable() {
+        let both = || {
+            Fake::default()
+                .with(1, IP_ADDRESS, 0, &[0; 4])
+                .with(1, MAC_ADDRESS, 0, &MAC)
+                .with(1, IPV6_ENABLES, 0, &[2])
+                .with(1, IPV6_STATUS, 0, &[1, 2])
+        };
+        let fake = both()
+            .with(1, IPV6_DYNAMIC, 0, &v6(2, "fe80::1", 0))
+            .with(1, IPV6_DYNAMIC, 1, &v6(2, "2001:1234::1", 0))
+            .with(1, IPV6_STATIC, 0, &v6(0x80, "2001:5678::1", 0));
+        assert_eq!(fake.probe(), told("0.0.0.0", "2001:1234::1", MAC_TEXT));
+        let fake = both()
+            .with(1, IPV6_DYNAMIC, 0, &v6(2, "2001:1234::1", 1))
+            .with(1, IPV6_STATIC, 0, &v6(0x80, "2001:5678::1", 0));
+        assert_eq!(fake.probe(), told("0.0.0.0", "2001:5678::1", MAC_TEXT));
+        let fake = both().with(1, IPV6_STATIC, 0, &v6(0, "2001:5678::1", 0));
+        assert_eq!(fake.probe(), told("0.0.0.0", "::/0", None));
+        let v4_only = both().with(1, IPV6_ENABLES, 0, &[0]).with(
+            1,
+            IPV6_DYNAMIC,
+            0,
+            &v6(2, "2001:1234::1", 0),
+        );
+        assert_eq!(v4_only.probe(), told("0.0.0.0", "::/0", None));
+    }
 }

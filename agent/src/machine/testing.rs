@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::system::ethernet::Frames;
+use crate::system::ipmi::KernelController;
 use crate::system::network::{Link, Network};
 use crate::system::{Disk, DiskError, Disks, Root, Run, System, disk, process};
 
@@ -82,6 +83,7 @@ impl FakeMachine {
             root: Root::new(self.path()),
             disks: Arc::new(FakeDisks(Root::new(self.path()))),
             network: Arc::new(FakeNetwork(Arc::clone(&self.links))),
+            controller: Arc::new(KernelController::new(Root::new(self.path()))),
             ..System::linux()
         }
     }

@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod disk;
 pub mod ethernet;
 pub mod fetch;
+pub mod ipmi;
 pub mod memory;
 pub mod network;
 pub mod power;
@@ -39,6 +40,8 @@ pub struct System {
     pub fetch: Arc<dyn Fetch>,
     /// Knows the network interfaces.
     pub network: Arc<dyn Network>,
+    /// Asks the management controller.
+    pub controller: Arc<dyn ipmi::Controller>,
     /// Reboots and powers off.
     pub power: Arc<dyn Power>,
     /// Set when this machine is only simulated: where its disks are.
@@ -59,6 +62,7 @@ impl System {
                 root: root.clone(),
             }),
             network: Arc::new(network::KernelNetwork),
+            controller: Arc::new(ipmi::KernelController::new(root.clone())),
             simulation: None,
             run,
             root,
