@@ -47,8 +47,8 @@ ironic: ramdisk ## A real Ironic deploys virtual machines
 	tests/ironic/run
 
 .PHONY: demo
-demo: ramdisk ## The main job on real input, with a live timeline
-	tests/ironic/demo
+demo: ramdisk ## The main job on real input, with a live timeline; IMAGE=roomy-zlib.qcow2 deploys another one
+	tests/ironic/demo $(if $(IMAGE),--image $(IMAGE))
 
 .PHONY: bench
 bench: build ## Ours beside the Python agent, in one run
