@@ -18,7 +18,8 @@ class Laboratory:
         """`images` by name; `names` of the machines that are needed."""
         self.view, self.images = view, images
         self.machines = {name: machine for name, machine in machines.rack().items() if name in names}
-        self.consoles, self.nodes = {}, {}
+        # What scenarios leave to the next one of the same machine: nodes, and names of deployed images.
+        self.consoles, self.nodes, self.deployed = {}, {}, {}
         self.ironic = self.bmc = self.web = None
 
     def __enter__(self):

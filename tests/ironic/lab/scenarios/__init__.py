@@ -5,6 +5,6 @@ from .hardware import Erase, FastTrack, MediaInspection, Plugin, Raid, Rescue, S
 from .life import Damaged, Life, ShimDies, WrongChecksum
 
 # The ring, in the order of each machine.
-SCENARIOS = [Life, WrongChecksum, ShimDies, Rescue, BiosDisk, Damaged, FastTrack]
+SCENARIOS = [Life, WrongChecksum, ShimDies, BiosDisk, Rescue, Damaged, FastTrack]
 # By name only.
 MORE = [Qcow2, PlainQcow2, ZstdQcow2, Zstd, Gzip, Partitions, BiosPartitions, MediaInspection, Erase, Raid, Service, Plugin]

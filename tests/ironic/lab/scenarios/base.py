@@ -73,10 +73,20 @@ class Scenario:
             elif goal == "manageable" and state == "available":
                 self.node.do("manage", 60)
 
+    def active(self, loader):
+        """A step: a system is deployed, that of the scenario before if it is the right one."""
+        known = self.lab.nodes.get(self.machine.name)
+        if known and self.lab.deployed.get(self.machine.name) == self.image.name and known.get()["provision_state"] == "active":
+            return
+        self.ready()
+        with self.step("active: a deployed system"):
+            self.check_boots(self.deploy(self.image, self.machine.target), loader=loader)
+
     def recover(self):
         """From wherever a failed scenario stopped to available or manageable, without booting."""
         node = self.node
         state = node.get()
+        self.lab.deployed.pop(self.machine.name, None)
         if state["maintenance"]:
             node.set(maintenance=False)
         if state["provision_state"] in ("active", "deploy failed", "error", "rescue", "rescue failed", "service failed", "unrescue failed"):
@@ -110,7 +120,9 @@ class Scenario:
 
     def deploy(self, image, disk, **instance_info):
         self.request(image, disk, **instance_info)
-        return self.operation("deploy", "active", configdrive=CONFIG_DRIVE)
+        mark = self.operation("deploy", "active", configdrive=CONFIG_DRIVE)
+        self.lab.deployed[self.machine.name] = image.name
+        return mark
 
     def kernel_parameters(self, text):
         """Parameters for the ramdisk's kernel until the end of the scenario."""

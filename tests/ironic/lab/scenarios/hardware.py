@@ -162,44 +162,42 @@ class Rescue(Scenario):
     """An operator gets into the ramdisk beside a deployed system, and the system comes back afterwards."""
 
     title = "rescue and unrescue"
-    images = ("whole-disk.raw",)
+    machine = "bios"
+    images = ("bios-disk.raw",)
     PASSWORD = "correct horse 7 battery"
 
     def run(self):
-        self.ready()
-        with self.step("active: a system to rescue"):
-            self.check_boots(self.deploy(self.image, self.machine.target))
+        self.active("grub")
         with self.step("rescue: the ramdisk boots and takes the password"):
             self.operation("rescue", "rescue", rescue_password=self.PASSWORD)
         with self.step("rescue: the operator can log in with it, and with no other"):
             said = ssh.run_in_guest(self.machine.address, "rescue", self.PASSWORD, "cat /etc/.rescued; id -u; cat /proc/partitions")
-            expect("nvme0n1" in said, f"no disk to rescue: {said}", self.console_log)
+            expect("sda1" in said, f"no disk to rescue: {said}", self.console_log)
             expect(ssh.run_in_guest(self.machine.address, "rescue", "wrong", "id", may_fail=True) is None, "any password lets one in")
         with self.step("rescue: the agent serves nobody any more"):
             expect(not ssh.is_open(self.machine.address, places.AGENT_PORT), "its port is open", self.console_log)
         with self.step("unrescue: the system boots again"):
-            self.check_boots(self.operation("unrescue", "unrescue"))
+            self.check_boots(self.operation("unrescue", "unrescue"), loader="grub")
 
 
 class Service(Scenario):
     """A step on a machine in use: a file is put into its root file system."""
 
     title = "a service step changes a file of a deployed system"
-    images = ("whole-disk.raw",)
+    machine = "bios"
+    images = ("bios-disk.raw",)
     TEXT = "put here by a service step\n"
 
     def run(self):
-        self.ready()
         disk = self.machine.target
-        with self.step("active: a system to service"):
-            self.check_boots(self.deploy(self.image, disk))
+        self.active("grub")
         with self.step("service: the agent injects a file"):
-            file = {"path": "/etc/injected", "content": b64encode(self.TEXT.encode()).decode(), "partition": 2, "mode": 0o640}
+            file = {"path": "/etc/injected", "content": b64encode(self.TEXT.encode()).decode(), "partition": 1, "mode": 0o640}
             mark = self.operation("service", "service", **steps_of("service_steps", ("deploy.inject_files", {"files": [file]})))
         with self.step("service: the system boots again"):
-            self.check_boots(mark)
+            self.check_boots(mark, loader="grub")
         with self.step("service: the file is there"):
-            text = disks.file_of_partition(disk.path, self.partitions(disk.path)[1], "/etc/injected")
+            text = disks.file_of_partition(disk.path, self.mbr_partitions(disk.path)[0], "/etc/injected")
             expect(text == self.TEXT, f"it says {text!r}", self.console_log)
 
 
