@@ -1,6 +1,9 @@
 """Kernel modules: the chosen ones and those that they need."""
 
+import lzma
+import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from debian import Problem
@@ -26,6 +29,12 @@ def select_modules(chosen, kernel, sysroot, tree):
     for path in sorted(wanted):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(kernel.modules / path, target / path)
+    needs = index_chosen(kernel, sysroot, tree, target)
+    pack(target, needs)
+
+
+def index_chosen(kernel, sysroot, tree, target):
+    """Writes the index of the modules in `target`; what each of them needs."""
     for extra in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         shutil.copy(kernel.modules / extra, target / extra)
     index(sysroot, tree, kernel.version)
@@ -33,6 +42,23 @@ def select_modules(chosen, kernel, sysroot, tree):
     for unread in [*target.glob("*.bin"), target / "modules.builtin.modinfo", target / "modules.order",
                    target / "modules.devname", target / "modules.symbols"]:
         unread.unlink(missing_ok=True)
+    return read_dependencies(target / "modules.dep")
+
+
+def pack(target, needs):
+    """Compresses every module by itself: a machine loads two dozen of them, and only those take
+    memory and time to unpack. busybox's modprobe reads xz, with the checksum that it knows."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda path: pack_one(target / path), needs))
+    lines = (f"{module}.xz:{''.join(f' {other}.xz' for other in others)}\n" for module, others in needs.items())
+    (target / "modules.dep").write_text("".join(lines))
+
+
+def pack_one(path):
+    filters = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
+    packed = lzma.compress(path.read_bytes(), format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, filters=filters)
+    path.with_name(path.name + ".xz").write_bytes(packed)
+    path.unlink()
 
 
 def index(sysroot, root, version):

@@ -36,7 +36,7 @@ def cut_off():
 def bit_flipped():
     """One bit of a kernel module's content is another."""
     content = bytearray(gzip.decompress(original()))
-    content[content.index(b"ext4.ko\0") + 100_000] ^= 0x10
+    content[content.index(b"ext4.ko.xz\0") + 100_000] ^= 0x10
     return put("bit-flipped", gzip.compress(bytes(content), 1))
 
 
