@@ -47,7 +47,7 @@ def index_chosen(kernel, sysroot, tree, target):
 
 def pack(target, needs):
     """Compresses every module by itself: a machine loads two dozen of them, and only those take
-    memory and time to unpack. busybox's modprobe reads xz, with the checksum that it knows."""
+    memory and time to unpack."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda path: pack_one(target / path), needs))
     lines = (f"{module}.xz:{''.join(f' {other}.xz' for other in others)}\n" for module, others in needs.items())
@@ -55,8 +55,8 @@ def pack(target, needs):
 
 
 def pack_one(path):
-    filters = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
-    packed = lzma.compress(path.read_bytes(), format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, filters=filters)
+    # busybox knows this checksum and no filter.
+    packed = lzma.compress(path.read_bytes(), check=lzma.CHECK_CRC32, preset=9 | lzma.PRESET_EXTREME)
     path.with_name(path.name + ".xz").write_bytes(packed)
     path.unlink()
 

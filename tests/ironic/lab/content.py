@@ -32,7 +32,7 @@ configfile $prefix/grub.cfg
 """
 MENU = """set timeout=0
 menuentry deployed {
-    linux /boot/vmlinuz console=ttyS0 quiet lab.loader=grub
+    linux /boot/vmlinuz console=ttyS0 quiet no_timer_check lab.loader=grub
     initrd /boot/initrd.gz
 }
 """
@@ -75,7 +75,7 @@ class Content:
         run(["mkfs.vfat", "-F", "32", "-s", "1", "-n", "ESP", esp])
         (self.scratch / "loader.conf").write_text("timeout 0\n")
         (self.scratch / "entry.conf").write_text(
-            "title deployed\nlinux /vmlinuz\ninitrd /initrd.gz\noptions console=ttyS0 quiet lab.loader=systemd-boot\n"
+            "title deployed\nlinux /vmlinuz\ninitrd /initrd.gz\noptions console=ttyS0 quiet no_timer_check lab.loader=systemd-boot\n"
         )
         run(["mmd", "-i", esp, "::EFI", "::EFI/BOOT", "::loader", "::loader/entries"])
         for source, name in (

@@ -70,7 +70,7 @@ def console_of(initramfs, phrase, seconds):
     emulator.start([
         "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "512",
         "-display", "none", "-vga", "none", "-nodefaults", "-no-user-config", "-serial", f"file:{CONSOLE}",
-        "-kernel", str(places.RAMDISK / "kernel"), "-initrd", str(initramfs), "-append", "console=ttyS0 quiet",
+        "-kernel", str(places.RAMDISK / "kernel"), "-initrd", str(initramfs), "-append", "console=ttyS0 quiet no_timer_check",
     ])
     try:
         def said():
