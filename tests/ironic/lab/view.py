@@ -225,6 +225,8 @@ class View:
 def describe(progress):
     """`write_image 52 % of 79.7 MB, 35.0 MB/s`"""
     done, total, rate = (int(progress.get(key, 0)) for key in ("bytes", "total", "rate"))
+    if "done" in progress:
+        return f"{progress.get('phase', '')} {progress['done']}{f' of {total}' if total else ''} {progress.get('unit', '')}"
     if 0 < total < 100_000:  # things, not bytes
         return f"{progress.get('phase', '')} {done} of {total}"
     amount = f"{100 * done // total} % of {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB"

@@ -1,10 +1,11 @@
 """Cleaning, software RAID, inspection, rescue, service: what is done to machines beside deploying."""
 
+import re
 from base64 import b64encode
 
 from .. import disks, places, ramdisk, ssh
 from ..errors import LabError
-from ..ironic import call
+from ..ironic import HOOKS, call
 from ..report import Skip
 from .base import CONFIG_DRIVE, Scenario, expect
 
@@ -104,13 +105,16 @@ class MediaInspection(Scenario):
             self.check_node()
         with self.step("inspect: what the agent collected"):
             data = call("GET", f"{self.node.path}/inventory")["plugin_data"]
-            for key in ("root_disk", "pci_devices", "usb_devices", "dmi", "numa_topology", "lldp_raw", "logs"):
+            for key in ("root_disk", "pci_devices", "usb_devices", "dmi", "numa_topology", "lldp_raw"):
                 expect(data.get(key) not in (None, ""), f"{key} is missing among {sorted(data)}")
             expect(any(device["vendor_id"] == "1af4" for device in data["pci_devices"]), "no virtio device on the PCI bus")
             expect(len(data["numa_topology"]["cpus"]) >= 1, f"NUMA: {data['numa_topology']}")
 
     def check_node(self):
         node = self.node.get()
+        log = (places.RUN / "ironic.log").read_text(errors="replace")
+        ran = set(re.findall(rf"Running inspection hook (\S+) for node {self.node.uuid}", log))
+        expect(ran == set(HOOKS.split(",")), f"hooks that did not run: {set(HOOKS.split(',')) - ran}", *self.node.logs)
         properties = node["properties"]
         expect(str(properties.get("cpus")) == str(self.machine.PROCESSORS), f"properties: {properties}")
         expect(str(properties.get("memory_mb")) == str(self.machine.MEMORY_MIB), f"properties: {properties}")
@@ -208,7 +212,7 @@ class Plugin(Scenario):
     machine = "bios"
     NAME = "example-manager"
     # Kills the program once, as soon as it reports progress of the long step.
-    HOOK = f"""until grep -q 'phase=flash' /var/log/agent.log; do usleep 100000; done
+    HOOK = f"""until grep -q 'phase=manager ' /var/log/agent.log; do usleep 100000; done
 kill -9 $(pidof {NAME})
 """
 
