@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -39,6 +40,7 @@ mod write;
 
 use checksum::{Expected, Selected};
 use configdrive::ConfigDrive;
+use decode::qcow2;
 use format::Format;
 use request::ImageRequest;
 use source::{Patience, Source};
@@ -135,6 +137,7 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
     let drive = Arc::new(drive);
     let mut chances = request.urls.len() - 1 + SECOND_CHANCES;
     let mut urls = request.urls.clone();
+    let mut tables = Tables::default();
     let outcome = loop {
         let source = Source::open(
             deployment.system.fetch.as_ref(),
@@ -146,9 +149,17 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
         )
         .await?;
         let wanted = wanted.as_ref();
-        let (written, joined) =
-            write(deployment, &request, &expected, source, &drive, wanted).await;
+        let (written, joined) = write(
+            deployment, &request, &expected, source, &tables, &drive, wanted,
+        )
+        .await;
         match written {
+            Err(failure) if tables.are_read_first_now() => {
+                task.warn(format!(
+                    "{failure}. The server sends whole files only: reading the file for its \
+                     tables, then once more."
+                ));
+            }
             // Another server, or one answer instead of a joined one, may have better bytes.
             // One server's only answer does not change by asking again.
             Err(failure)
@@ -175,6 +186,39 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
         outcome.root_uuid,
         efi_system.unwrap_or_default()
     ))
+}
+
+/// How the tables of a qcow2 image are learnt from a server that sends whole files only.
+#[derive(Debug, Default)]
+struct Tables {
+    /// One pass was not enough.
+    are_needed: Arc<AtomicBool>,
+    /// The file is read for them before it is written.
+    are_read_first: bool,
+}
+
+impl Tables {
+    /// Whether one pass was not enough and the next is to be another.
+    fn are_read_first_now(&mut self) -> bool {
+        let is_new = !self.are_read_first;
+        self.are_read_first |= self.are_needed.load(Ordering::Acquire);
+        is_new && self.are_read_first
+    }
+
+    async fn learn(
+        &self,
+        head: &[u8],
+        source: &Source<'_>,
+        available: u64,
+    ) -> Result<qcow2::Plan, Failure> {
+        let (length, needed) = (source.length(), Arc::clone(&self.are_needed));
+        if self.are_read_first {
+            let parts = qcow2::Reread::new(source);
+            qcow2::plan(head, &parts, length, available, needed).await
+        } else {
+            qcow2::plan(head, source, length, available, needed).await
+        }
+    }
 }
 
 /// What [`prepare`] would do, one line for each change of the disk. The disk is only read, and
@@ -210,6 +254,7 @@ async fn write(
     request: &ImageRequest,
     expected: &Expected,
     source: Source<'_>,
+    tables: &Tables,
     drive: &Arc<Option<ConfigDrive>>,
     wanted: Option<&partition::Wanted>,
 ) -> (Result<Outcome, Failure>, bool) {
@@ -234,16 +279,28 @@ async fn write(
             &config.permitted_image_formats,
             !config.disable_deep_image_inspection,
         )?;
-        let plan = decode::Plan::of(format).ok_or_else(|| format.unsupported())?;
-        let size = if format.is_compression() {
-            check_compressed(deployment, request, format, &head, length)?
-        } else {
-            length.filter(|_| format.is_verbatim())
+        let available = disk.geometry().size;
+        let (plan, size) = match format {
+            Format::Qcow2 => {
+                let plan = tables.learn(&head, reader.source(), available).await?;
+                let size = plan.virtual_size();
+                (decode::Plan::Qcow2(plan), Some(size))
+            }
+            _ => {
+                let plan = decode::Plan::of(format).ok_or_else(|| format.unsupported())?;
+                let size = if format.is_compression() {
+                    check_compressed(deployment, request, format, &head, length)?
+                } else {
+                    length
+                };
+                (plan, size)
+            }
         };
         match &parts {
             Some(parts) => parts.check(deployment, size).await?,
-            None => write::check_size(size, disk.geometry().size)
-                .map_err(|error| error.failure(&device.name))?,
+            None => {
+                write::check_size(size, available).map_err(|error| error.failure(&device.name))?
+            }
         }
         task.check()?;
         if let Some(parts) = &parts {

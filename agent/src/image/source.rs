@@ -4,6 +4,7 @@
 //! Pieces from different answers may be joined, because the checksum judges the whole. A
 //! server that cannot send the rest sends everything again, and what is known is skipped.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -34,13 +35,11 @@ pub(super) struct Patience {
 }
 
 /// The server gives no parts of the image, for this reason.
-#[allow(dead_code, reason = "the decoder of qcow2 asks for parts")]
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub(super) struct Unranged(pub(super) String);
 
 /// Why one request brought no part.
-#[allow(dead_code, reason = "the decoder of qcow2 asks for parts")]
 enum Refusal {
     /// Asking again may help.
     Later(String),
@@ -60,7 +59,8 @@ pub(super) struct Source<'a> {
     /// Index of the server that is tried next.
     next: usize,
     retries_left: u32,
-    answer: Option<Response>,
+    /// Never locked: the bytes have one reader, and asking for parts beside it must know that.
+    answer: Mutex<Option<Response>>,
     /// Bytes of the answer that are here already.
     skip: u64,
     received: u64,
@@ -105,7 +105,7 @@ impl<'a> Source<'a> {
             servers: urls.iter().map(server).collect(),
             next: 0,
             retries_left: patience.retries,
-            answer: None,
+            answer: Mutex::new(None),
             skip: 0,
             received: 0,
             connected_at: 0,
@@ -123,6 +123,28 @@ impl<'a> Source<'a> {
         self.length
     }
 
+    /// The same image from its beginning, beside this download of it.
+    ///
+    /// # Errors
+    /// As for [`Source::open`].
+    pub(super) async fn again(&self) -> Result<Self, Failure> {
+        let urls: Vec<String> = self
+            .servers
+            .iter()
+            .map(|server| server.url.clone())
+            .collect();
+        let template = self.template.clone();
+        Self::open(
+            self.fetch,
+            self.task,
+            &self.id,
+            &urls,
+            template,
+            self.patience,
+        )
+        .await
+    }
+
     /// How many answers the bytes so far were joined from.
     pub(super) fn connections(&self) -> u32 {
         self.connections
@@ -132,7 +154,11 @@ impl<'a> Source<'a> {
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         // A stream that ended must not be asked again.
         while !self.is_complete {
-            let Some(answer) = &mut self.answer else {
+            let answer = self
+                .answer
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner);
+            let Some(answer) = answer else {
                 self.reconnect().await?;
                 continue;
             };
@@ -166,7 +192,7 @@ impl<'a> Source<'a> {
                     self.length.unwrap_or(self.received + self.skip)
                 ),
             };
-            self.answer = None;
+            self.answer = Mutex::new(None);
             self.current().failure = Some((problem, Duration::ZERO));
         }
         Ok(None)
@@ -178,7 +204,6 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// The server cannot do this, or does not answer.
-    #[allow(dead_code, reason = "the decoder of qcow2 asks for parts")]
     pub(super) async fn part(&self, first: u64, length: u64) -> Result<Bytes, Unranged> {
         let mut retries = self.patience.retries;
         loop {
@@ -201,7 +226,6 @@ impl<'a> Source<'a> {
         }
     }
 
-    #[allow(dead_code, reason = "the decoder of qcow2 asks for parts")]
     async fn ask_for_part(&self, first: u64, length: u64) -> Result<Bytes, Refusal> {
         if length == 0 {
             return Ok(Bytes::new());
@@ -337,7 +361,7 @@ impl<'a> Source<'a> {
                 let started = Instant::now();
                 match self.ask().await? {
                     Ok(answer) => {
-                        self.answer = Some(answer);
+                        self.answer = Mutex::new(Some(answer));
                         self.connected_at = self.received;
                         self.connections += 1;
                         return Ok(());
@@ -498,7 +522,6 @@ fn without_query(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-    use std::sync::Mutex;
 
     use futures_util::future::BoxFuture;
     use futures_util::stream;

@@ -9,6 +9,7 @@ use super::write::{WriteError, Writer};
 mod bzip2;
 mod expand;
 mod gzip;
+pub(super) mod qcow2;
 mod verbatim;
 mod xz;
 mod zstd;
@@ -35,6 +36,8 @@ pub(super) enum Plan {
     Verbatim,
     /// The file is a compressed disk.
     Compressed(Format),
+    /// The file holds the disk in clusters.
+    Qcow2(qcow2::Plan),
 }
 
 impl Plan {
@@ -57,5 +60,6 @@ pub(super) fn decoder(plan: Plan) -> Box<dyn Decode> {
             Some(expander) => Box::new(expander),
             None => Box::new(verbatim::Verbatim),
         },
+        Plan::Qcow2(plan) => Box::new(qcow2::Qcow2::new(plan)),
     }
 }

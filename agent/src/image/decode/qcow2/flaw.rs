@@ -1,0 +1,138 @@
+//! Everything for which a qcow2 image is refused, in words for the one who made the image.
+
+use thiserror::Error;
+
+use super::super::super::write::WriteError;
+use crate::failure::{Failure, FailureKind};
+
+/// What is wrong, and at which byte of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{flaw} (byte {at} of the qcow2 image)")]
+pub(super) struct Refusal {
+    pub(super) flaw: Flaw,
+    pub(super) at: u64,
+}
+
+/// What is wrong with an image.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum Flaw {
+    #[error("the header has {found} bytes, {needed} are needed")]
+    ShortHeader { found: usize, needed: usize },
+    #[error("there is no qcow2 header")]
+    NotQcow2,
+    #[error("version {0} of the format; only 2 and 3 are known")]
+    Version(u32),
+    #[error(
+        "the image has a backing file: a deployable image must be whole (qemu-img convert makes one)"
+    )]
+    BackingFile,
+    #[error("the image keeps its data in an external file")]
+    ExternalData,
+    #[error("the image is encrypted (method {0})")]
+    Encrypted(u32),
+    #[error("the image is marked as corrupt: qemu-img check -r may repair it")]
+    Corrupt,
+    #[error("the image uses features that are not known (incompatible bits {0:#x})")]
+    UnknownFeatures(u64),
+    #[error("compression type {0} is not known")]
+    CompressionType(u8),
+    #[error("the compression type {kind} contradicts the feature bit, which is {bit}")]
+    CompressionBit { kind: u8, bit: u8 },
+    #[error("the header says that it has {0} bytes")]
+    HeaderLength(u32),
+    #[error("the header extension of type {kind:#010x} has {length} bytes and leaves the header")]
+    Extension { kind: u32, length: u32 },
+    #[error("clusters of 2^{0} bytes; 2^9 to 2^21 are allowed, with subclusters from 2^14")]
+    ClusterSize(u32),
+    #[error("a refcount order of {0}; at most 6 is allowed")]
+    RefcountOrder(u32),
+    #[error("the image is a disk of no bytes")]
+    Empty,
+    #[error("the image is a disk of {size} bytes, more than {limit} are beyond reason")]
+    BeyondReason { size: u64, limit: u64 },
+    #[error("the image is a disk of {size} bytes, and only {available} are there")]
+    TooLarge { size: u64, available: u64 },
+    #[error("the L1 table has {found} entries, {needed} are needed and {limit} allowed")]
+    LevelOneSize { found: u64, needed: u64, limit: u64 },
+    #[error("{what} is at byte {offset}, which is not a multiple of the cluster size")]
+    Unaligned { what: Part, offset: u64 },
+    #[error("{what} lies at bytes {start} to {end}, and the file ends at {length}")]
+    Outside {
+        what: Part,
+        start: u64,
+        end: u64,
+        length: u64,
+    },
+    #[error("the entry {entry:#018x} in {table} has reserved bits")]
+    Reserved { table: Part, entry: u64 },
+    #[error("{second} overlaps {first}: an image must use each part of the file once")]
+    Overlap { first: Part, second: Part },
+    #[error("a zero cluster in version 2 of the format")]
+    ZeroInVersion2,
+    #[error("subclusters {0:#018x} are both data and zeros, or data that is nowhere")]
+    Subclusters(u64),
+    #[error("the map of the image needs more than {limit} bytes of memory: use larger clusters")]
+    MapTooLarge { limit: usize },
+    #[error("{0} is not what the server sent when it was asked for it before")]
+    Changed(Part),
+    #[error("the file ended at byte {0}, before all of its clusters had come")]
+    EndsEarly(u64),
+    #[error("the compressed cluster is damaged: {0}")]
+    Compressed(&'static str),
+    #[error("the compressed cluster unpacks to {found} bytes, clusters have {needed}")]
+    CompressedLength { found: usize, needed: usize },
+    #[error(
+        "data comes before the tables that tell where it belongs, {parked} bytes of it, more than \
+         {limit} can be kept: serve the image from a server that answers range requests, or \
+         rewrite it (qemu-img convert)"
+    )]
+    Unplaceable { parked: u64, limit: u64 },
+}
+
+/// A part of an image, for messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Header,
+    LevelOne,
+    LevelTwo,
+    Cluster,
+    Compressed,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Header => "the header",
+            Self::LevelOne => "the L1 table",
+            Self::LevelTwo => "an L2 table",
+            Self::Cluster => "a data cluster",
+            Self::Compressed => "a compressed cluster",
+        })
+    }
+}
+
+impl Flaw {
+    /// Says where it is.
+    pub(super) fn at(self, at: u64) -> Refusal {
+        Refusal { flaw: self, at }
+    }
+}
+
+impl From<Refusal> for WriteError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Malformed {
+            format: "qcow2",
+            what: refusal.flaw.to_string(),
+            offset: refusal.at,
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Failure::new(
+            FailureKind::InvalidImage,
+            format!("Security: Image failed safety check: {refusal}"),
+        )
+    }
+}

@@ -1,0 +1,316 @@
+//! The header: what kind of qcow2 this is, and whether it is one that can be deployed.
+//!
+//! In come the first bytes of the file, out comes a [`Header`] whose numbers are within
+//! bounds, before any memory depends on them. Snapshots and reference counts are not looked
+//! at: reading the active disk needs neither, so lies in them have no effect.
+
+use super::flaw::{Flaw, Part, Refusal};
+
+const MAGIC: u32 = 0x5146_49fb;
+/// Length of the header of version 2, and of the fields that both versions have.
+const LENGTH_2: usize = 72;
+const LENGTH_3: u32 = 104;
+/// Where version 3 says how clusters are compressed.
+const COMPRESSION_TYPE: usize = 104;
+
+const CORRUPT: u64 = 1 << 1;
+const EXTERNAL_DATA: u64 = 1 << 2;
+const COMPRESSION: u64 = 1 << 3;
+const SUBCLUSTERS: u64 = 1 << 4;
+/// Dirty (only reference counts may be stale) and what is named above.
+const KNOWN: u64 = 1 | CORRUPT | EXTERNAL_DATA | COMPRESSION | SUBCLUSTERS;
+
+const EXTENSION_END: u32 = 0;
+const EXTENSION_ENCRYPTION: u32 = 0x0537_be77;
+const EXTENSION_DATA_FILE: u32 = 0x4441_5441;
+
+/// QEMU's own limit, 32 MiB.
+const LEVEL_ONE_LIMIT: u64 = (32 << 20) / 8;
+/// The largest disk and file that the map can describe: a pebibyte.
+pub(super) const LARGEST: u64 = 1 << 50;
+const SECTOR: u64 = 512;
+
+/// How clusters are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compression {
+    /// Raw deflate streams.
+    Deflate,
+    Zstd,
+}
+
+/// The checked header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) version: u32,
+    pub(super) cluster_bits: u32,
+    /// Bytes of the disk, a multiple of 512.
+    pub(super) virtual_size: u64,
+    pub(super) level_one_offset: u64,
+    /// Entries that the disk needs; more may be in the file.
+    pub(super) level_one_entries: u64,
+    pub(super) compression: Compression,
+    /// L2 entries have 16 bytes and tell of 32 subclusters each.
+    pub(super) has_subclusters: bool,
+    /// Where QEMU keeps its reference counts: a table that nobody reads here.
+    pub(super) refcount_table: (u64, u64),
+    /// Bytes of the file, if the server told.
+    pub(super) file_length: Option<u64>,
+}
+
+/// The big-endian numbers of a header.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn u32(&self, offset: usize) -> Result<u32, Refusal> {
+        self.bytes(offset).map(u32::from_be_bytes)
+    }
+
+    fn u64(&self, offset: usize) -> Result<u64, Refusal> {
+        self.bytes(offset).map(u64::from_be_bytes)
+    }
+
+    fn bytes<const N: usize>(&self, offset: usize) -> Result<[u8; N], Refusal> {
+        let needed = offset + N;
+        self.0
+            .get(offset..needed)
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or_else(|| {
+                let found = self.0.len();
+                Flaw::ShortHeader { found, needed }.at(0)
+            })
+    }
+}
+
+impl Header {
+    /// Reads the header from the beginning of a file of `file_length` bytes, if that is
+    /// known, for a place with `available` bytes.
+    pub(super) fn parse(
+        head: &[u8],
+        file_length: Option<u64>,
+        available: u64,
+    ) -> Result<Self, Refusal> {
+        let fields = Fields(head);
+        if fields.u32(0)? != MAGIC {
+            return Err(Flaw::NotQcow2.at(0));
+        }
+        let version = fields.u32(4)?;
+        if !(2..=3).contains(&version) {
+            return Err(Flaw::Version(version).at(4));
+        }
+        if head.len() < LENGTH_2 {
+            let found = head.len();
+            let needed = LENGTH_2;
+            return Err(Flaw::ShortHeader { found, needed }.at(0));
+        }
+        if fields.u64(8)? != 0 {
+            return Err(Flaw::BackingFile.at(8));
+        }
+        let method = fields.u32(32)?;
+        if method != 0 {
+            return Err(Flaw::Encrypted(method).at(32));
+        }
+        let features = Features::parse(&fields, version)?;
+        let cluster_bits = fields.u32(20)?;
+        let smallest = if features.has_subclusters { 14 } else { 9 };
+        if !(smallest..=21).contains(&cluster_bits) {
+            return Err(Flaw::ClusterSize(cluster_bits).at(20));
+        }
+        let cluster = 1_u64 << cluster_bits;
+        if u64::from(features.header_length) > cluster {
+            return Err(Flaw::HeaderLength(features.header_length).at(100));
+        }
+        check_extensions(&fields, features.header_length, cluster)?;
+
+        // Like QEMU: what does not fill a sector is not there.
+        let virtual_size = fields.u64(24)? / SECTOR * SECTOR;
+        if virtual_size == 0 {
+            return Err(Flaw::Empty.at(24));
+        }
+        let size = virtual_size;
+        if size > LARGEST {
+            let limit = LARGEST;
+            return Err(Flaw::BeyondReason { size, limit }.at(24));
+        }
+        if size > available {
+            return Err(Flaw::TooLarge { size, available }.at(24));
+        }
+        if let Some(length) = file_length.filter(|length| *length > LARGEST) {
+            let (size, limit) = (length, LARGEST);
+            return Err(Flaw::BeyondReason { size, limit }.at(0));
+        }
+
+        let mut header = Self {
+            version,
+            cluster_bits,
+            virtual_size,
+            level_one_offset: fields.u64(40)?,
+            level_one_entries: 0,
+            compression: features.compression,
+            has_subclusters: features.has_subclusters,
+            refcount_table: (0, 0),
+            file_length,
+        };
+        let needed = virtual_size.div_ceil(header.level_two_entries() << cluster_bits);
+        let found = u64::from(fields.u32(36)?);
+        let limit = LEVEL_ONE_LIMIT;
+        if found < needed || found > limit {
+            return Err(Flaw::LevelOneSize {
+                found,
+                needed,
+                limit,
+            }
+            .at(36));
+        }
+        header.level_one_entries = needed;
+        header.check_table(Part::LevelOne, header.level_one_offset, needed * 8, 40)?;
+
+        let refcounts = u64::from(fields.u32(56)?).saturating_mul(cluster);
+        let start = fields.u64(48)?;
+        // Only to know what need not be kept; nonsense there costs nothing.
+        if start.is_multiple_of(cluster) && start >= cluster && start < LARGEST {
+            header.refcount_table = (start, start.saturating_add(refcounts));
+        }
+        Ok(header)
+    }
+
+    /// Bytes of a cluster.
+    pub(super) fn cluster(&self) -> u64 {
+        1 << self.cluster_bits
+    }
+
+    /// Bytes of a cluster, in memory.
+    pub(super) fn cluster_in_memory(&self) -> usize {
+        1 << self.cluster_bits
+    }
+
+    /// Entries of an L2 table, which fills one cluster.
+    pub(super) fn level_two_entries(&self) -> u64 {
+        self.cluster() / if self.has_subclusters { 16 } else { 8 }
+    }
+
+    /// Refuses a table that is not at a cluster's start, within the file and behind the
+    /// header. `at` is where it is named.
+    pub(super) fn check_table(
+        &self,
+        what: Part,
+        offset: u64,
+        length: u64,
+        at: u64,
+    ) -> Result<(), Refusal> {
+        if !offset.is_multiple_of(self.cluster()) {
+            return Err(Flaw::Unaligned { what, offset }.at(at));
+        }
+        if offset < self.cluster() {
+            let first = Part::Header;
+            return Err(Flaw::Overlap {
+                first,
+                second: what,
+            }
+            .at(at));
+        }
+        self.check_inside(what, offset, offset.saturating_add(length), at)
+    }
+
+    /// Refuses what is not within the file.
+    pub(super) fn check_inside(
+        &self,
+        what: Part,
+        start: u64,
+        end: u64,
+        at: u64,
+    ) -> Result<(), Refusal> {
+        let length = self.file_length.unwrap_or(LARGEST);
+        if end > length {
+            return Err(Flaw::Outside {
+                what,
+                start,
+                end,
+                length,
+            }
+            .at(at));
+        }
+        Ok(())
+    }
+}
+
+/// What version 3 adds.
+struct Features {
+    header_length: u32,
+    compression: Compression,
+    has_subclusters: bool,
+}
+
+impl Features {
+    fn parse(fields: &Fields<'_>, version: u32) -> Result<Self, Refusal> {
+        if version == 2 {
+            return Ok(Self {
+                header_length: 72,
+                compression: Compression::Deflate,
+                has_subclusters: false,
+            });
+        }
+        let bits = fields.u64(72)?;
+        // The order of the checks: what says most about the image comes first.
+        if bits & EXTERNAL_DATA != 0 {
+            return Err(Flaw::ExternalData.at(72));
+        }
+        if bits & CORRUPT != 0 {
+            return Err(Flaw::Corrupt.at(72));
+        }
+        if bits & !KNOWN != 0 {
+            return Err(Flaw::UnknownFeatures(bits & !KNOWN).at(72));
+        }
+        let order = fields.u32(96)?;
+        if order > 6 {
+            return Err(Flaw::RefcountOrder(order).at(96));
+        }
+        let header_length = fields.u32(100)?;
+        if header_length < LENGTH_3 || !header_length.is_multiple_of(8) {
+            return Err(Flaw::HeaderLength(header_length).at(100));
+        }
+        let kind = if header_length > LENGTH_3 {
+            fields.bytes::<1>(COMPRESSION_TYPE)?[0]
+        } else {
+            0
+        };
+        let compression = match (kind, bits & COMPRESSION != 0) {
+            (0, false) => Compression::Deflate,
+            (1, true) => Compression::Zstd,
+            (0 | 1, bit) => {
+                let bit = u8::from(bit);
+                return Err(Flaw::CompressionBit { kind, bit }.at(104));
+            }
+            (other, _) => return Err(Flaw::CompressionType(other).at(104)),
+        };
+        Ok(Self {
+            header_length,
+            compression,
+            has_subclusters: bits & SUBCLUSTERS != 0,
+        })
+    }
+}
+
+/// Walks over the extensions, which end with one of type 0 or with the cluster.
+fn check_extensions(fields: &Fields<'_>, start: u32, cluster: u64) -> Result<(), Refusal> {
+    let mut at = u64::from(start);
+    // What a cluster of 2 MiB might hold behind the first megabyte is nothing that matters:
+    // the two kinds that do have their feature bit or field as well.
+    let end = cluster.min(fields.0.len() as u64);
+    while at + 8 <= end {
+        // Below a cluster, so it fits.
+        let offset = usize::try_from(at).unwrap_or(usize::MAX - 8);
+        let kind = fields.u32(offset)?;
+        let length = fields.u32(offset + 4)?;
+        match kind {
+            EXTENSION_END => return Ok(()),
+            EXTENSION_ENCRYPTION => return Err(Flaw::Encrypted(2).at(at)),
+            EXTENSION_DATA_FILE => return Err(Flaw::ExternalData.at(at)),
+            _ => {}
+        }
+        if u64::from(length) > cluster - (at + 8) {
+            return Err(Flaw::Extension { kind, length }.at(at));
+        }
+        at = (at + 8 + u64::from(length)).next_multiple_of(8);
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! Asking for the tables before the download begins.
+//!
+//! What is learnt here is a hint and no more: the digests of all tables are kept, and the
+//! download, which the checksum judges, must repeat them ([`super::place`]).
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use sha2::{Digest, Sha256};
+
+use super::super::super::source::{Source, Unranged};
+use super::flaw::{Flaw, Part, Refusal};
+use super::header::Header;
+use super::map::{Map, Table};
+use super::tables::{level_one, level_two};
+
+/// The L1 table is asked for in pieces of this, and L2 tables are asked for together up to it.
+const PIECE: u64 = 1 << 20;
+/// Fewer bytes than this between two tables are cheaper to fetch than a request.
+const NEAR: u64 = 128 << 10;
+
+/// The file, where it can be read at any place.
+pub(in crate::image) trait Parts {
+    /// How many parts may be asked for at once.
+    const AT_ONCE: usize;
+
+    /// Exactly `length` bytes from `first` on, or why the server sends no parts.
+    fn part(&self, first: u64, length: u64)
+    -> impl Future<Output = Result<Bytes, Unranged>> + Send;
+}
+
+impl Parts for Source<'_> {
+    /// What a server does not mind from one client.
+    const AT_ONCE: usize = 4;
+
+    async fn part(&self, first: u64, length: u64) -> Result<Bytes, Unranged> {
+        Source::part(self, first, length).await
+    }
+}
+
+/// Why the tables are not known.
+#[derive(Debug)]
+pub(super) enum Unlearnt {
+    Unranged(String),
+    Refused(Refusal),
+}
+
+impl From<Unranged> for Unlearnt {
+    fn from(Unranged(reason): Unranged) -> Self {
+        Self::Unranged(reason)
+    }
+}
+
+impl From<Refusal> for Unlearnt {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// The file with its beginning, which is here already.
+struct File<'a, P> {
+    head: &'a [u8],
+    parts: &'a P,
+}
+
+impl<P: Parts> File<'_, P> {
+    async fn part(&self, first: u64, length: u64) -> Result<Bytes, Unlearnt> {
+        let range = usize::try_from(first)
+            .ok()
+            .zip(usize::try_from(first + length).ok());
+        if let Some(known) = range.and_then(|(start, end)| self.head.get(start..end)) {
+            return Ok(Bytes::copy_from_slice(known));
+        }
+        let bytes = self.parts.part(first, length).await?;
+        if bytes.len() as u64 == length {
+            Ok(bytes)
+        } else {
+            Err(Flaw::EndsEarly(first + bytes.len() as u64).at(first).into())
+        }
+    }
+}
+
+/// Reads all tables and makes the map of the image, of at most `limit` bytes.
+pub(super) async fn learn<P: Parts>(
+    header: &Header,
+    head: &[u8],
+    parts: &P,
+    limit: usize,
+) -> Result<Map, Unlearnt> {
+    let file = File { head, parts };
+    let mut map = Map::new(limit);
+    let level_one = learn_level_one(header, &file, &mut map).await?;
+    // In the order of the file, and each once.
+    map.sort()?;
+    let tables: Vec<Table> = map.tables.clone();
+    let asked = groups(&tables).map(|group| {
+        let (first, end) = (tables[group.start].host, tables[group.end - 1].end());
+        let file = &file;
+        async move { (group, first, file.part(first, end - first).await) }
+    });
+    let mut answers = stream::iter(asked).buffered(P::AT_ONCE);
+    while let Some((group, first, bytes)) = answers.next().await {
+        let bytes = bytes?;
+        for index in group {
+            let table = &mut map.tables[index];
+            let (host, index) = (table.host, table.index);
+            // Distances within what is in memory.
+            let start = usize::try_from(host - first).unwrap_or(usize::MAX);
+            let bytes = &bytes[start..start + header.cluster_in_memory()];
+            table.digest = Sha256::digest(bytes).into();
+            level_two(header, bytes, host, index, &mut map)?;
+        }
+    }
+    drop(answers);
+    map.push_table(level_one, header.level_one_offset)?;
+    map.sort()?;
+    Ok(map)
+}
+
+async fn learn_level_one<P: Parts>(
+    header: &Header,
+    file: &File<'_, P>,
+    map: &mut Map,
+) -> Result<Table, Unlearnt> {
+    let length = header.level_one_entries * 8;
+    let mut hasher = Sha256::new();
+    let mut done = 0;
+    while done < length {
+        let count = PIECE.min(length - done);
+        let bytes = file.part(header.level_one_offset + done, count).await?;
+        hasher.update(&bytes);
+        level_one(header, &bytes, done / 8, map)?;
+        done += count;
+    }
+    Ok(Table {
+        part: Part::LevelOne,
+        host: header.level_one_offset,
+        length,
+        index: 0,
+        digest: hasher.finalize().into(),
+    })
+}
+
+/// The tables that are worth one request each time.
+fn groups(tables: &[Table]) -> impl Iterator<Item = Range<usize>> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let start = next;
+        let first = tables.get(start)?.host;
+        next += 1;
+        while next < tables.len()
+            && tables[next].host - tables[next - 1].end() <= NEAR
+            && tables[next].end() - first <= PIECE
+        {
+            next += 1;
+        }
+        Some(start..next)
+    })
+}

@@ -1,0 +1,202 @@
+//! qcow2, in one pass over a file that is never in memory as a whole.
+//!
+//! ```text
+//! head ──▶ Header ──▶ tables, asked for by Range ──▶ Map (in the order of the file)
+//!                                                    │
+//! download ──▶ checksum                              ▼
+//!          └─▶ tables: as in the Map?   clusters: to their places   compressed ones: by threads
+//! ```
+//!
+//! Clusters come in any order, and the tables that say where they belong may come last. So
+//! the tables are asked for first; the server's answer is a hint that the download must
+//! repeat, and so the checksum of the download covers it ([`place`]). From a server that
+//! sends whole files only, what comes before it is known is parked ([`park`]), and if that is
+//! too much, the file is read before the pass that counts ([`Reread`]).
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::super::block::Block;
+use super::super::write::{WriteError, Writer};
+use super::Decode;
+use crate::failure::Failure;
+
+mod compressed;
+mod flaw;
+mod header;
+mod hint;
+mod map;
+mod output;
+mod park;
+mod parked;
+mod place;
+mod reread;
+mod tables;
+
+use header::Header;
+use hint::{Unlearnt, learn};
+use map::Map;
+use output::Target;
+use park::Parker;
+use place::Placer;
+
+pub(in crate::image) use hint::Parts;
+pub(in crate::image) use reread::Reread;
+
+/// Memory for the map of an image: 160 GiB of scattered clusters of 64 KiB.
+const MEMORY: usize = 40 << 20;
+
+/// What was learnt about an image before the pass over it.
+#[derive(Debug)]
+pub(in crate::image) struct Plan {
+    header: Header,
+    /// `None`: the server sends whole files only.
+    map: Option<Map>,
+    /// Becomes true when the image could not be written because its tables come too late in
+    /// the file.
+    needs_tables: Arc<AtomicBool>,
+}
+
+impl Plan {
+    /// Bytes of the disk that the image holds.
+    pub(in crate::image) fn virtual_size(&self) -> u64 {
+        self.header.virtual_size
+    }
+}
+
+/// Looks at an image before the disk is touched: `head` is its beginning, `length` that of
+/// the file, if it is known, and the disk has `available` bytes for it. `needs_tables` becomes
+/// true when writing fails only because `parts` are not to be had.
+///
+/// # Errors
+/// What is wrong with the image.
+pub(in crate::image) async fn plan(
+    head: &[u8],
+    parts: &impl Parts,
+    length: Option<u64>,
+    available: u64,
+    needs_tables: Arc<AtomicBool>,
+) -> Result<Plan, Failure> {
+    let header = Header::parse(head, length, available)?;
+    let map = match learn(&header, head, parts, MEMORY).await {
+        Ok(map) => Some(map),
+        Err(Unlearnt::Refused(refusal)) => return Err(refusal.into()),
+        Err(Unlearnt::Unranged(reason)) => {
+            tracing::info!(reason, "the tables of the image are not known beforehand");
+            None
+        }
+    };
+    Ok(Plan {
+        header,
+        map,
+        needs_tables,
+    })
+}
+
+/// The stage that follows a plan.
+pub(super) struct Qcow2(State);
+
+enum State {
+    Planned(Plan),
+    Placing(Placer),
+    Parking(Parker),
+    Failed,
+}
+
+impl Qcow2 {
+    pub(super) fn new(plan: Plan) -> Self {
+        Self(State::Planned(plan))
+    }
+
+    fn begin(&mut self, writer: &mut Writer) -> Result<(), WriteError> {
+        self.0 = match std::mem::replace(&mut self.0, State::Failed) {
+            State::Planned(Plan {
+                header,
+                map: Some(map),
+                ..
+            }) => State::Placing(Placer::begin(header, map, writer)?),
+            State::Planned(plan) => {
+                let Plan {
+                    header,
+                    needs_tables,
+                    ..
+                } = plan;
+                State::Parking(Parker::begin(header, MEMORY, needs_tables, writer)?)
+            }
+            begun => begun,
+        };
+        Ok(())
+    }
+}
+
+impl Decode for Qcow2 {
+    fn push(&mut self, block: Arc<Block>, writer: &mut Writer) -> Result<(), WriteError> {
+        self.begin(writer)?;
+        match &mut self.0 {
+            State::Placing(placer) => placer.push(&block, writer),
+            State::Parking(parker) => parker.push(&block, writer),
+            State::Planned(_) | State::Failed => Err(failed()),
+        }
+    }
+
+    fn finish(&mut self, writer: &mut Writer) -> Result<(), WriteError> {
+        match &mut self.0 {
+            State::Placing(placer) => placer.finish(writer),
+            State::Parking(parker) => parker.finish(writer),
+            State::Planned(_) | State::Failed => Err(failed()),
+        }
+    }
+}
+
+fn failed() -> WriteError {
+    WriteError::Stopped("the image could not be begun".to_owned())
+}
+
+impl Target for Writer {
+    fn declare(&mut self, size: u64) -> Result<bool, WriteError> {
+        Writer::declare(self, size)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), WriteError> {
+        Writer::write_at(self, offset, bytes)
+    }
+
+    fn place(
+        &mut self,
+        offset: u64,
+        block: &Arc<Block>,
+        range: Range<usize>,
+    ) -> Result<(), WriteError> {
+        Writer::place(self, offset, block, range)
+    }
+
+    fn zero(&mut self, offset: u64, length: u64) -> Result<(), WriteError> {
+        Writer::zero(self, offset, length)
+    }
+
+    fn scratch(&self) -> u64 {
+        0
+    }
+
+    fn stage(&mut self, offset: u64, _bytes: &[u8]) -> Result<(), WriteError> {
+        Err(WriteError::Outside {
+            end: offset,
+            size: 0,
+        })
+    }
+
+    fn unstage(&mut self, offset: u64, _bytes: &mut [u8]) -> Result<(), WriteError> {
+        Err(WriteError::Outside {
+            end: offset,
+            size: 0,
+        })
+    }
+
+    fn clear_scratch(&mut self, _length: u64) -> Result<(), WriteError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,403 @@
+//! The pass over an image whose tables are not known before: what they say counts from where
+//! they come, and what came before it was known is parked.
+//!
+//! ```text
+//! position ──▶ a table?       read it; what it names is in the store, or still to come
+//!          ──▶ known data?    to its place
+//!          ──▶ else           into the store, until all tables are known
+//! ```
+//!
+//! Images as `qemu-img convert` makes them park next to nothing.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::super::super::block::Block;
+use super::super::super::write::WriteError;
+use super::compressed::{Input, Job};
+use super::flaw::{Flaw, Part, Refusal};
+use super::header::Header;
+use super::map::{Extent, Map, Packed};
+use super::output::{Output, Target};
+use super::parked::Parked;
+use super::tables::{level_one, level_two};
+
+const SECTOR: u64 = 512;
+/// Parked bytes in memory.
+const PARKED: usize = 16 << 20;
+/// In such pieces parked clusters go to their places.
+const PIECE: u64 = 1 << 20;
+
+/// Where in the pass we are.
+pub(super) struct Parker {
+    header: Header,
+    output: Output,
+    /// What has come of the file.
+    position: u64,
+    /// Tables to come, by their place: the L1 table, or the part of the disk that an L2 table
+    /// describes.
+    tables: BTreeMap<u64, Option<u32>>,
+    /// What the L1 table has told as far as it has come.
+    level_one: Map,
+    /// The L2 table at the position, as far as it has come.
+    level_two: Vec<u8>,
+    /// Data to come.
+    extents: BinaryHeap<Reverse<Packed>>,
+    /// The extent at the position, the last one before, and the beginning of a compressed
+    /// cluster that the last block cut.
+    current: Option<Extent>,
+    last: Option<Extent>,
+    cut: Vec<u8>,
+    parked: Parked,
+    batch: Vec<Job>,
+    limit: usize,
+    /// Tells who waits for the outcome that the tables must be learnt first.
+    needs_tables: Arc<AtomicBool>,
+}
+
+impl Parker {
+    /// Announces the image. The map and what is parked may have `limit` bytes of memory.
+    pub(super) fn begin(
+        header: Header,
+        limit: usize,
+        needs_tables: Arc<AtomicBool>,
+        target: &mut impl Target,
+    ) -> Result<Self, WriteError> {
+        let output = Output::begin(&header, target)?;
+        if !output.is_zeroed {
+            // What is not written will only be known at the end.
+            target.zero(0, header.virtual_size)?;
+        }
+        let limit = limit.saturating_sub(PARKED);
+        Ok(Self {
+            output,
+            position: 0,
+            tables: BTreeMap::from([(header.level_one_offset, None)]),
+            level_one: Map::new(limit),
+            level_two: Vec::new(),
+            extents: BinaryHeap::new(),
+            current: None,
+            last: None,
+            cut: Vec::new(),
+            parked: Parked::new(PARKED, target.scratch()),
+            batch: Vec::new(),
+            limit,
+            needs_tables,
+            header,
+        })
+    }
+
+    /// The next part of the file.
+    pub(super) fn push(
+        &mut self,
+        block: &Arc<Block>,
+        target: &mut impl Target,
+    ) -> Result<(), WriteError> {
+        let start = self.position;
+        let end = start + block.len() as u64;
+        while self.position < end {
+            match self.tables.first_key_value() {
+                Some((&host, &index)) if host <= self.position => {
+                    self.table(host, index, block, start, target)?;
+                }
+                Some((&host, _)) => self.data(block, start, end.min(host), target)?,
+                None => self.data(block, start, end, target)?,
+            }
+        }
+        self.send_batch(target)
+    }
+
+    /// The file is at its end.
+    pub(super) fn finish(&mut self, target: &mut impl Target) -> Result<(), WriteError> {
+        let position = self.position;
+        let next = self.extents.peek().map(|Reverse(packed)| (*packed).into());
+        if let Some(host) = next.map(Extent::host).or_else(|| {
+            let (host, _) = self.tables.first_key_value()?;
+            Some(*host)
+        }) {
+            return Err(Flaw::EndsEarly(position).at(host).into());
+        }
+        match self.current {
+            // Nobody wrote the end of the last cluster, so it is zeros, as the disk is there.
+            Some(extent @ Extent::Run { .. })
+                if extent.end() - position < self.header.cluster() => {}
+            Some(extent) => return Err(Flaw::EndsEarly(position).at(extent.host()).into()),
+            None => {}
+        }
+        self.output.finish(target)?;
+        target.clear_scratch(self.parked.staged())
+    }
+
+    /// A part of the file without tables, up to `until`.
+    fn data(
+        &mut self,
+        block: &Arc<Block>,
+        start: u64,
+        until: u64,
+        target: &mut impl Target,
+    ) -> Result<(), WriteError> {
+        while let Some(extent) = self.next_extent(block, start, until, target)? {
+            let to = extent.end().min(until);
+            let from = extent.host().max(start);
+            let range = within(from, start)..within(to, start);
+            let is_whole = extent.is_whole(until);
+            match extent {
+                Extent::Run { host, guest, .. } => {
+                    let guest = guest + (from - host);
+                    self.output.plain(guest, block, range, target)?;
+                }
+                Extent::Compressed { host, guest, .. } if is_whole => {
+                    let input = if host >= start {
+                        Input::Shared(Arc::clone(block), range)
+                    } else {
+                        self.cut.extend_from_slice(&block[range]);
+                        Input::Joined(std::mem::take(&mut self.cut))
+                    };
+                    self.batch.push(Job { input, host, guest });
+                }
+                Extent::Compressed { .. } => self.cut.extend_from_slice(&block[range]),
+            }
+            self.position = self.position.max(to);
+            if is_whole {
+                self.last = Some(extent);
+            } else {
+                self.current = Some(extent);
+                break;
+            }
+        }
+        self.park(block, start, until, target)
+    }
+
+    /// The extent that goes on, or the next one; what comes before it is parked.
+    fn next_extent(
+        &mut self,
+        block: &Block,
+        start: u64,
+        until: u64,
+        target: &mut impl Target,
+    ) -> Result<Option<Extent>, WriteError> {
+        if let Some(extent) = self.current.take() {
+            return Ok(Some(extent));
+        }
+        let Some(Reverse(packed)) = self.extents.peek() else {
+            return Ok(None);
+        };
+        let extent = Extent::from(*packed);
+        if extent.host() >= until {
+            return Ok(None);
+        }
+        self.extents.pop();
+        let second = extent.part();
+        let overlaps = |first| Err(Flaw::Overlap { first, second }.at(extent.host()).into());
+        if extent.host() >= self.position {
+            self.park(block, start, extent.host(), target)?;
+        } else {
+            // Only a compressed cluster may begin where another one's last sector ends.
+            match self.last {
+                Some(last) if !last.overlaps(extent) => {}
+                last => return overlaps(last.map_or(Part::LevelTwo, Extent::part)),
+            }
+        }
+        if let Some((&host, &index)) = self.tables.first_key_value()
+            && host < extent.end()
+        {
+            return overlaps(index.map_or(Part::LevelOne, |_| Part::LevelTwo));
+        }
+        Ok(Some(extent))
+    }
+
+    /// Keeps the file up to `until`, of which nothing is known.
+    fn park(
+        &mut self,
+        block: &Block,
+        start: u64,
+        until: u64,
+        target: &mut impl Target,
+    ) -> Result<(), WriteError> {
+        let mut from = self.position;
+        self.position = from.max(until);
+        if self.tables.is_empty() || from >= until {
+            return Ok(());
+        }
+        // Another compressed cluster may begin in the last one's last sector.
+        if let Some(last @ Extent::Compressed { .. }) = self.last
+            && last.end() == from
+        {
+            from = last.last_sector().max(start);
+        }
+        let (skip, skip_end) = self.header.refcount_table;
+        let parts = [
+            (from.max(self.header.cluster()), until.min(skip)),
+            (from.max(skip_end), until),
+        ];
+        let parts = if skip_end == 0 { &parts[1..] } else { &parts };
+        for &(from, until) in parts {
+            if from >= until {
+                continue;
+            }
+            let bytes = &block[within(from, start)..within(until, start)];
+            if self.parked.put(from, bytes, target)?.is_err() {
+                self.needs_tables.store(true, Ordering::Release);
+                let parked = self.parked.len() + until - from;
+                let limit = PARKED as u64;
+                return Err(Flaw::Unplaceable { parked, limit }.at(from).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The table at the position.
+    fn table(
+        &mut self,
+        host: u64,
+        index: Option<u32>,
+        block: &Block,
+        start: u64,
+        target: &mut impl Target,
+    ) -> Result<(), WriteError> {
+        let length = match index {
+            None => self.header.level_one_entries * 8,
+            Some(_) => self.header.cluster(),
+        };
+        let until = (host + length).min(start + block.len() as u64);
+        let bytes = &block[within(self.position, start)..within(until, start)];
+        match index {
+            None => {
+                let first = (self.position - host) / 8;
+                level_one(&self.header, bytes, first, &mut self.level_one)?;
+            }
+            Some(_) => self.level_two.extend_from_slice(bytes),
+        }
+        self.position = until;
+        if until < host + length {
+            return Ok(());
+        }
+        self.tables.remove(&host);
+        match index {
+            None => self.level_one_is_here(host, host + length, target)?,
+            Some(index) => {
+                let bytes = std::mem::take(&mut self.level_two);
+                self.level_two_is_here(host, index, &bytes, target)?;
+            }
+        }
+        if self.tables.is_empty() {
+            self.parked.clear();
+        }
+        Ok(())
+    }
+
+    fn level_one_is_here(
+        &mut self,
+        host: u64,
+        end: u64,
+        target: &mut impl Target,
+    ) -> Result<(), WriteError> {
+        let mut named = std::mem::replace(&mut self.level_one, Map::new(0));
+        named.sort()?;
+        let (first, second) = (Part::LevelOne, Part::LevelTwo);
+        for table in &named.tables {
+            if table.host < end && host < table.end() {
+                return Err(Flaw::Overlap { first, second }.at(table.host).into());
+            }
+            if table.host >= end {
+                self.tables.insert(table.host, Some(table.index));
+            }
+        }
+        for table in named.tables.iter().filter(|table| table.host < host) {
+            let bytes = self
+                .parked
+                .take(table.host, table.length, table.length, target)?;
+            let Some(bytes) = bytes else {
+                return Err(Flaw::Overlap { first, second }.at(table.host).into());
+            };
+            self.level_two_is_here(table.host, table.index, &bytes, target)?;
+        }
+        Ok(())
+    }
+
+    fn level_two_is_here(
+        &mut self,
+        host: u64,
+        index: u32,
+        bytes: &[u8],
+        target: &mut impl Target,
+    ) -> Result<(), WriteError> {
+        let used = self.extents.len() * size_of::<Packed>();
+        let mut named = Map::new(self.limit.saturating_sub(used));
+        level_two(&self.header, bytes, host, index, &mut named)?;
+        named.sort()?;
+        for extent in named.iter() {
+            if extent.host() >= self.position {
+                self.extents.push(Reverse(extent.into()));
+            } else {
+                self.parked_extent(extent, target)?;
+            }
+        }
+        self.send_batch(target)
+    }
+
+    /// An extent that has come already.
+    fn parked_extent(
+        &mut self,
+        extent: Extent,
+        target: &mut impl Target,
+    ) -> Result<(), WriteError> {
+        match extent {
+            Extent::Run {
+                host,
+                guest,
+                length,
+            } => {
+                let mut at = 0;
+                while at < length {
+                    let count = PIECE.min(length - at);
+                    let bytes = self.parked.take(host + at, count, count, target)?;
+                    let bytes = bytes.ok_or_else(|| self.missing(extent))?;
+                    self.output.bytes(guest + at, &bytes, target)?;
+                    at += count;
+                }
+            }
+            Extent::Compressed {
+                host,
+                guest,
+                length,
+            } => {
+                // Of the last sector only the beginning is surely its own.
+                let last = extent.last_sector().max(host);
+                let bytes = self.parked.take(host, last - host + 1, length, target)?;
+                let bytes = bytes.ok_or_else(|| self.missing(extent))?;
+                // Others may share its first and its last sector.
+                let first = within(host.next_multiple_of(SECTOR).min(last), host);
+                let last = within(last, host);
+                self.parked.give_back(host, &bytes[..first]);
+                self.parked.give_back(host + last as u64, &bytes[last..]);
+                let input = Input::Joined(bytes);
+                self.batch.push(Job { input, host, guest });
+            }
+        }
+        if self.batch.len() as u64 * self.header.cluster() >= PIECE {
+            self.send_batch(target)?;
+        }
+        Ok(())
+    }
+
+    /// What an extent names was something else, or a compressed cluster's sector is shared in a
+    /// way that only the whole map can tell.
+    fn missing(&self, extent: Extent) -> Refusal {
+        self.needs_tables.store(true, Ordering::Release);
+        let (first, second) = (Part::LevelTwo, extent.part());
+        Flaw::Overlap { first, second }.at(extent.host())
+    }
+
+    fn send_batch(&mut self, target: &mut impl Target) -> Result<(), WriteError> {
+        let batch = std::mem::take(&mut self.batch);
+        self.output.compressed(batch, target)
+    }
+}
+
+/// Offsets within a block fit into memory.
+fn within(offset: u64, start: u64) -> usize {
+    usize::try_from(offset - start).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,239 @@
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use super::super::super::block::{Block, Pool};
+use super::super::super::source::Unranged;
+use super::super::super::write::WriteError;
+use super::flaw::{Flaw, Refusal};
+use super::header::Header;
+use super::hint::{Parts, Unlearnt, learn};
+use super::map::Map;
+use super::output::Target;
+use super::park::Parker;
+use super::place::Placer;
+
+mod hostile;
+mod order;
+mod picture;
+
+use picture::Dice;
+
+const MEMORY: usize = 40 << 20;
+
+/// A disk in memory. It refuses what the real one must never be asked for.
+struct Paper {
+    bytes: Vec<u8>,
+    is_written: Vec<bool>,
+    declared: Option<u64>,
+    scratch: Vec<u8>,
+    is_cleared: bool,
+    is_all_zeros: bool,
+    /// The device can make zeros without writing them.
+    punches: bool,
+}
+
+impl Paper {
+    fn new(punches: bool) -> Self {
+        Self {
+            bytes: Vec::new(),
+            is_written: Vec::new(),
+            declared: None,
+            scratch: Vec::new(),
+            is_cleared: false,
+            is_all_zeros: false,
+            punches,
+        }
+    }
+
+    fn mark(&mut self, offset: u64, length: usize) -> Range<usize> {
+        let start = usize::try_from(offset).unwrap();
+        let range = start..start + length;
+        assert!(range.end <= self.bytes.len(), "outside: {range:?}");
+        let is_written = &mut self.is_written[range.clone()];
+        assert!(!is_written.contains(&true), "twice: {range:?}");
+        is_written.fill(true);
+        range
+    }
+}
+
+impl Target for Paper {
+    fn declare(&mut self, size: u64) -> Result<bool, WriteError> {
+        assert_eq!(self.declared.replace(size), None);
+        let fill = if self.punches { 0 } else { 0xff };
+        let size = usize::try_from(size).unwrap();
+        self.bytes = vec![fill; size];
+        self.is_written = vec![false; size];
+        Ok(self.punches)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), WriteError> {
+        let range = self.mark(offset, bytes.len());
+        self.bytes[range].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn place(
+        &mut self,
+        offset: u64,
+        block: &Arc<Block>,
+        range: Range<usize>,
+    ) -> Result<(), WriteError> {
+        self.write_at(offset, &block[range])
+    }
+
+    fn zero(&mut self, offset: u64, length: u64) -> Result<(), WriteError> {
+        let length = usize::try_from(length).unwrap();
+        // All of a disk is made zeros only before anything is written.
+        let range = if length == self.bytes.len() {
+            assert!(!self.is_written.contains(&true));
+            self.is_all_zeros = true;
+            0..length
+        } else {
+            self.mark(offset, length)
+        };
+        self.bytes[range].fill(0);
+        Ok(())
+    }
+
+    fn scratch(&self) -> u64 {
+        self.scratch.len() as u64
+    }
+
+    fn stage(&mut self, offset: u64, bytes: &[u8]) -> Result<(), WriteError> {
+        let start = usize::try_from(offset).unwrap();
+        self.scratch[start..start + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn unstage(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), WriteError> {
+        let start = usize::try_from(offset).unwrap();
+        bytes.copy_from_slice(&self.scratch[start..start + bytes.len()]);
+        Ok(())
+    }
+
+    fn clear_scratch(&mut self, length: u64) -> Result<(), WriteError> {
+        let length = usize::try_from(length).unwrap();
+        self.is_cleared = !std::mem::replace(&mut self.is_cleared, true);
+        self.scratch[..length].fill(0);
+        Ok(())
+    }
+}
+
+/// A file that can be read anywhere.
+struct Whole<'a> {
+    file: &'a [u8],
+    asked: AtomicUsize,
+}
+
+impl<'a> Whole<'a> {
+    fn new(file: &'a [u8]) -> Self {
+        Self {
+            file,
+            asked: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Parts for Whole<'_> {
+    const AT_ONCE: usize = 3;
+
+    async fn part(&self, first: u64, length: u64) -> Result<Bytes, Unranged> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let end = usize::try_from(first + length).unwrap();
+        let bytes = &self.file[usize::try_from(first).unwrap()..end.min(self.file.len())];
+        Ok(Bytes::copy_from_slice(bytes))
+    }
+}
+
+fn now<T>(future: impl Future<Output = T>) -> T {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME
+        .get_or_init(|| {
+            tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap()
+        })
+        .block_on(future)
+}
+
+/// What becomes of a file.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    Written,
+    Refused(Refusal),
+    /// By the part that writes.
+    Stopped(String),
+}
+
+fn prepare(file: &[u8], available: u64) -> Result<(Header, Map), Refusal> {
+    // Little is known from the head, so that the rest is asked for.
+    let head = &file[..file.len().min(1 << 12)];
+    let header = Header::parse(head, Some(file.len() as u64), available)?;
+    match now(learn(&header, head, &Whole::new(file), MEMORY)) {
+        Ok(map) => Ok((header, map)),
+        Err(Unlearnt::Refused(refusal)) => Err(refusal),
+        Err(Unlearnt::Unranged(reason)) => panic!("{reason}"),
+    }
+}
+
+fn blocks<'a>(file: &'a [u8], dice: &'a mut Dice) -> impl Iterator<Item = Arc<Block>> {
+    let mut rest = file;
+    std::iter::from_fn(move || {
+        // Short ones, so that much is cut.
+        let length = 512 * (1 + usize::try_from(dice.below(300)).unwrap());
+        let (bytes, after) = rest.split_at(length.min(rest.len()));
+        rest = after;
+        let mut block = now(Pool::new().take());
+        block.fill(bytes);
+        (!bytes.is_empty()).then(|| Arc::new(block))
+    })
+}
+
+fn stopped(error: &WriteError) -> Fate {
+    Fate::Stopped(error.to_string())
+}
+
+/// The whole way of a file.
+fn decode(file: &[u8], available: u64, paper: &mut Paper, dice: &mut Dice) -> Fate {
+    let (header, map) = match prepare(file, available) {
+        Ok(prepared) => prepared,
+        Err(refusal) => return Fate::Refused(refusal),
+    };
+    stream(file, header, map, paper, dice).map_or_else(|error| stopped(&error), |()| Fate::Written)
+}
+
+fn stream(
+    file: &[u8],
+    header: Header,
+    map: Map,
+    paper: &mut Paper,
+    dice: &mut Dice,
+) -> Result<(), WriteError> {
+    let mut placer = Placer::begin(header, map, paper)?;
+    for block in blocks(file, dice) {
+        placer.push(&block, paper)?;
+    }
+    placer.finish(paper)
+}
+
+/// The whole way of a file from a server that sends no parts.
+fn decode_unknown(file: &[u8], available: u64, paper: &mut Paper, dice: &mut Dice) -> (Fate, bool) {
+    let needs_tables = Arc::new(AtomicBool::new(false));
+    let head = &file[..file.len().min(1 << 12)];
+    let header = match Header::parse(head, None, available) {
+        Ok(header) => header,
+        Err(refusal) => return (Fate::Refused(refusal), false),
+    };
+    let written = (|| {
+        let mut parker = Parker::begin(header, MEMORY, Arc::clone(&needs_tables), paper)?;
+        for block in blocks(file, dice) {
+            parker.push(&block, paper)?;
+        }
+        parker.finish(paper)
+    })();
+    let fate = written.map_or_else(|error| stopped(&error), |()| Fate::Written);
+    (fate, needs_tables.load(Ordering::Acquire))
+}

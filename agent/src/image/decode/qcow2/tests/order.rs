@@ -1,0 +1,163 @@
+//! Images of every kind arrive as the disk that they stand for.
+
+use super::picture::{Picture, Style, Tables};
+use super::*;
+
+/// The disk of a file, whichever way it takes. Answers whether one pass without the tables
+/// was enough.
+fn check(style: Style, seed: u64) -> bool {
+    let picture = Picture::new(style, seed);
+    let was_enough = check_unknown(&picture, style, seed);
+    let mut dice = Dice::new(seed + 1);
+    let mut paper = Paper::new(dice.is_one_in(2));
+    let fate = decode(&picture.file, style.virtual_size, &mut paper, &mut dice);
+    assert_eq!(fate, Fate::Written, "{seed}: {style:?}");
+    assert!(paper.bytes == picture.disk, "{seed}: {style:?}");
+    if !paper.punches && !paper.is_all_zeros {
+        assert!(paper.is_written.iter().all(|byte| *byte), "{style:?}");
+    }
+    was_enough
+}
+
+fn check_unknown(picture: &Picture, style: Style, seed: u64) -> bool {
+    let mut dice = Dice::new(seed + 2);
+    let mut paper = Paper::new(dice.is_one_in(2));
+    let fate = decode_unknown(&picture.file, style.virtual_size, &mut paper, &mut dice);
+    if let (Fate::Stopped(_), true) = fate {
+        // Only compressed clusters of a few bytes each can be so entangled.
+        assert!(style.compressed > 0, "{seed}: {style:?}");
+        return false;
+    }
+    assert_eq!(fate, (Fate::Written, false), "{seed}: {style:?}");
+    assert!(paper.bytes == picture.disk, "{seed}: {style:?}");
+    assert!(paper.is_cleared);
+    true
+}
+
+#[test]
+fn all_kinds_of_images_arrive_whole() {
+    let mut enough = 0;
+    for seed in 0..200 {
+        enough += i32::from(check(
+            Style::any(&mut Dice::new(seed + 1000), 512 << 10),
+            seed,
+        ));
+    }
+    assert!(
+        enough > 190,
+        "for {enough} of 200 images one pass was enough"
+    );
+}
+
+#[test]
+fn the_largest_clusters_arrive_whole() {
+    for (seed, compressed) in [(1, 0), (2, 1)] {
+        let style = Style {
+            cluster_bits: 21,
+            virtual_size: (9 << 20) + 512,
+            is_shuffled: true,
+            compressed,
+            ..Style::default()
+        };
+        assert!(check(style, seed));
+    }
+}
+
+#[test]
+fn neighbours_are_one_extent() {
+    let style = Style {
+        virtual_size: 64 << 20,
+        ..Style::default()
+    };
+    let mut picture = Picture::new(style, 5);
+    // All clusters one after the other, as `qemu-img convert` makes them.
+    let table = picture.level_two[0];
+    let first = picture.file.len().next_multiple_of(1 << 16);
+    for index in 0..1024 {
+        let host = (first + (index << 16)) as u64;
+        picture::set64(&mut picture.file, table + index * 8, host);
+    }
+    picture.file.resize(first + (64 << 20), 0x11);
+    let (_, map) = prepare(&picture.file, 64 << 20).unwrap();
+    assert_eq!(map.len(), 1);
+}
+
+#[test]
+fn tables_that_are_near_are_one_request() {
+    let style = Style {
+        cluster_bits: 12,
+        virtual_size: 8 << 20,
+        tables: Tables::Last,
+        ..Style::default()
+    };
+    let picture = Picture::new(style, 7);
+    let head = &picture.file[..512];
+    let header = Header::parse(head, Some(picture.file.len() as u64), 8 << 20).unwrap();
+    let parts = Whole::new(&picture.file);
+    now(learn(&header, head, &parts, MEMORY)).unwrap();
+    assert_eq!(picture.level_two.len(), 4);
+    // The L1 table, and all four L2 tables.
+    assert_eq!(parts.asked.into_inner(), 2);
+}
+
+#[test]
+fn the_map_stays_within_its_bound() {
+    let style = Style {
+        cluster_bits: 9,
+        virtual_size: 1 << 20,
+        is_shuffled: true,
+        ..Style::default()
+    };
+    let picture = Picture::new(style, 11);
+    let header = Header::parse(&picture.file[..512], None, 1 << 20).unwrap();
+    let whole = |limit| {
+        let parts = Whole::new(&picture.file);
+        now(learn(&header, &[], &parts, limit))
+    };
+    let needed = whole(MEMORY).unwrap().memory();
+    assert!(needed < 30 << 10, "{needed}");
+    let Err(Unlearnt::Refused(refusal)) = whole(needed / 2) else {
+        panic!("too large a map");
+    };
+    let limit = needed / 2;
+    assert_eq!(refusal.flaw, Flaw::MapTooLarge { limit });
+}
+
+#[test]
+fn a_file_is_read_again_for_what_lies_before() {
+    struct Pieces<'a> {
+        rest: &'a [u8],
+        whole: &'a [u8],
+        readings: &'a AtomicUsize,
+    }
+    impl super::super::reread::Stream for Pieces<'_> {
+        async fn next(&mut self) -> Result<Option<Bytes>, crate::failure::Failure> {
+            let (piece, rest) = self.rest.split_at(self.rest.len().min(3));
+            self.rest = rest;
+            Ok(Some(Bytes::copy_from_slice(piece)).filter(|piece| !piece.is_empty()))
+        }
+
+        async fn again(&self) -> Result<Self, crate::failure::Failure> {
+            self.readings.fetch_add(1, Ordering::Relaxed);
+            let rest = self.whole;
+            Ok(Self { rest, ..*self })
+        }
+    }
+    let readings = AtomicUsize::new(0);
+    let file: Vec<u8> = (0..100).collect();
+    let stream = Pieces {
+        rest: &[],
+        whole: &file,
+        readings: &readings,
+    };
+    let parts = super::super::Reread::new(&stream);
+    let part = |first: u64, length: u64| now(parts.part(first, length));
+    assert_eq!(part(10, 5).unwrap(), file[10..15]);
+    assert_eq!(part(15, 1).unwrap(), file[15..16]);
+    assert_eq!(part(40, 60).unwrap(), file[40..]);
+    assert_eq!(readings.load(Ordering::Relaxed), 1);
+    assert_eq!(part(0, 4).unwrap(), file[..4]);
+    assert_eq!(readings.load(Ordering::Relaxed), 2);
+    let Unranged(reason) = part(99, 2).unwrap_err();
+    assert_eq!(reason, "the file ended at byte 100");
+}
