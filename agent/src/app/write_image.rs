@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::progress_report::Report;
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::image::{Deployment, Installed, prepare};
 use crate::machine::block::BlockDevice;
 use crate::machine::node::Node;
@@ -264,29 +265,15 @@ fn config_drive(value: String) -> anyhow::Result<String> {
 async fn run(job: Job) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let system = System::linux();
-    let device = BlockDevice {
-        name: job.device.to_string_lossy().into_owned(),
-        ..BlockDevice::default()
-    };
     let (task, listener) = Task::new();
-    let (installed, node) = (Installed::default(), Node::default());
     let begin = Instant::now();
-    let written = prepare(Deployment {
-        system: &system,
-        config: &job.config,
-        node: &node,
-        image_info: &job.image_info,
-        configdrive: job.configdrive.as_deref(),
-        device: &device,
-        task: &task,
-        installed: &installed,
-    });
+    // A task of its own shares a thread with the connection's, as in the agent; this thread
+    // would have to be woken for every piece of the image.
+    let mut writing = tokio::spawn(write(job, task.clone()));
     let written = async {
-        tokio::pin!(written);
         loop {
             tokio::select! {
-                written = &mut written => return written,
+                written = &mut writing => return written,
                 _ = terminate.recv(), if !task.is_cancelled() => task.cancel("terminated"),
                 _ = interrupt.recv(), if !task.is_cancelled() => task.cancel("interrupted"),
             }
@@ -294,7 +281,7 @@ async fn run(job: Job) -> anyhow::Result<ExitCode> {
     };
     let mut report = Report::new(std::io::stdout().is_terminal());
     let written = tokio::select! {
-        written = written => written,
+        written = written => written.context("the work was lost")?,
         never = listen(listener, &mut report) => match never {},
     };
     show(&report.end());
@@ -310,6 +297,24 @@ async fn run(job: Job) -> anyhow::Result<ExitCode> {
         }
         Err(failure) => Err(failure.into()),
     }
+}
+
+async fn write(job: Job, task: Task) -> Result<String, Failure> {
+    let device = BlockDevice {
+        name: job.device.to_string_lossy().into_owned(),
+        ..BlockDevice::default()
+    };
+    prepare(Deployment {
+        system: &System::linux(),
+        config: &job.config,
+        node: &Node::default(),
+        image_info: &job.image_info,
+        configdrive: job.configdrive.as_deref(),
+        device: &device,
+        task: &task,
+        installed: &Installed::default(),
+    })
+    .await
 }
 
 /// Shows progress and notes as they come.

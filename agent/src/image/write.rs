@@ -45,7 +45,8 @@ const LONGEST_RUN: u64 = 64 << 20;
 /// From this length on, bytes are not gathered before they are written.
 const LONG: usize = 256 << 10;
 
-static ZEROS: [u8; BLOCK] = [0; BLOCK];
+/// Small enough to stay in the fastest cache while a block is compared with it.
+static ZEROS: [u8; 4096] = [0; 4096];
 
 /// Why an image is not on the disk.
 #[derive(Debug, Error)]
@@ -388,7 +389,7 @@ impl Writer {
 
     /// Sends bytes to the disk; zeros are made there.
     fn put(&mut self, offset: u64, data: Data) -> Result<(), WriteError> {
-        if *data == ZEROS[..data.len()] {
+        if is_zeros(&data) {
             let end = offset + data.len() as u64;
             self.disk.recycle(data);
             if self.is_zeroed {
@@ -420,6 +421,12 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+fn is_zeros(bytes: &[u8]) -> bool {
+    bytes
+        .chunks(ZEROS.len())
+        .all(|piece| *piece == ZEROS[..piece.len()])
 }
 
 #[cfg(test)]

@@ -1,0 +1,324 @@
+"""The image path beside its peers: prints a Markdown table.
+
+    image.py AGENT [--quick] [--python PYTHON] [--only WORD,...]
+
+As root. Makes an image of a disk (GPT, ext4 with files of this machine), its compressed and
+qcow2 forms, serves them by nginx on loopback and writes them to a loop device with direct I/O:
+ours verifies SHA-256 in every row. Each tool runs back to back, on a warm source; medians. CPU
+time and memory are those of the tool's processes; what a peer stages in memory is added.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import pathlib
+import resource
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+ROOM = ROOT / "target/bench/image"
+GIB = 1 << 30
+SIZE = 4 * GIB
+DISK = 6 * GIB
+FILES = 1050 << 20
+LIMIT = 120
+
+
+def sh(command, **options):
+    return subprocess.run(["bash", "-o", "pipefail", "-c", command], check=True, **options)
+
+
+def tree(room):
+    """Files of this machine, up to a fixed size, in a fixed order."""
+    room.mkdir()
+    left = FILES
+    for top in ("/usr/bin", "/usr/lib", "/usr/share"):
+        for folder, folders, names in os.walk(top):
+            folders.sort()
+            for name in sorted(names):
+                source = pathlib.Path(folder, name)
+                if source.is_symlink() or not source.is_file():
+                    continue
+                size = source.stat().st_size
+                if size > left or size > 64 << 20:
+                    continue
+                left -= size
+                target = room / source.relative_to("/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+        if left < 1 << 20:
+            break
+
+
+def make_images(room):
+    """The images by name; made once and kept."""
+    raw = room / "disk.raw"
+    steps = {
+        "disk.raw.gz": f"gzip -6 -c {raw}",
+        "disk.raw.zst": f"zstd -q -3 -T0 -c {raw}",
+    }
+    qcow2 = "qemu-img convert -f raw -O qcow2"
+    converts = {
+        "plain.qcow2": f"{qcow2} {raw}",
+        "zlib.qcow2": f"{qcow2} -c {raw}",
+        "zstd.qcow2": f"{qcow2} -c -o compression_type=zstd {raw}",
+    }
+    if not raw.exists():
+        print("making the images", file=sys.stderr)
+        shutil.rmtree(room / "tree", ignore_errors=True)
+        tree(room / "tree")
+        part = room / "disk.part"
+        part.unlink(missing_ok=True)
+        sh(f"truncate -s {SIZE} {part} && sgdisk -n 1:2048:0 -t 1:8300 {part} && "
+           f"mke2fs -q -t ext4 -d {room}/tree -E offset=1048576 {part} {(SIZE >> 10) - 2048}",
+           stdout=subprocess.DEVNULL)
+        part.rename(raw)
+        shutil.rmtree(room / "tree")
+    for name, command in steps.items():
+        if not (room / name).exists():
+            sh(f"{command} > {room}/part && mv {room}/part {room / name}")
+    for name, command in converts.items():
+        if not (room / name).exists():
+            sh(f"{command} {room}/part && mv {room}/part {room / name}")
+    lived = room / "lived.qcow2"
+    if not lived.exists():
+        # Written to at many places after it was made, so that its clusters are out of order.
+        writes = []
+        for step in range(600):
+            offset = (step * 7919 * 65536) % (SIZE - (1 << 20)) // 65536 * 65536
+            writes += ["-c", f"write -q -P {step % 250 + 1} {offset} {(step % 9 + 1) * 65536}"]
+        shutil.copyfile(room / "plain.qcow2", room / "part")
+        subprocess.run(["qemu-io", "-f", "qcow2", *writes, room / "part"], check=True)
+        (room / "part").rename(lived)
+    if not (room / "disk.bmap").exists() and shutil.which("bmaptool"):
+        sh(f"bmaptool create {raw} > {room}/part 2>/dev/null && mv {room}/part {room}/disk.bmap")
+    if not (room / "digests.json").exists():
+        digests = {}
+        for image in [raw, *(room / name for name in [*steps, *converts]), lived]:
+            if image.exists():
+                with open(image, "rb") as file:
+                    digests[image.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        (room / "digests.json").write_text(json.dumps(digests))
+    return json.loads((room / "digests.json").read_text())
+
+
+class Server:
+    """nginx on loopback, as a distribution configures it."""
+
+    def __init__(self, room):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        configuration = room / "nginx.conf"
+        configuration.write_text(f"""
+user root; worker_processes 1; daemon off; pid {room}/nginx.pid; error_log stderr crit;
+events {{}}
+http {{ access_log off; sendfile on; server {{ listen 127.0.0.1:{self.port}; root {room}; }} }}
+""")
+        self.process = subprocess.Popen(["nginx", "-c", configuration, "-p", room])
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        sys.exit("nginx does not answer")
+
+    def url(self, name):
+        return f"http://127.0.0.1:{self.port}/{name}"
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+class Loop:
+    """A loop device with direct I/O on a file of its own."""
+
+    def __init__(self, room):
+        backing = room / "target.disk"
+        backing.unlink(missing_ok=True)
+        with open(backing, "wb") as file:
+            file.truncate(DISK)
+        self.path = subprocess.run(
+            ["losetup", "--find", "--show", "--direct-io=on", backing],
+            check=True, capture_output=True, text=True).stdout.strip()
+        self.backing = backing
+
+    def remove(self):
+        subprocess.run(["losetup", "-d", self.path], check=False)
+        self.backing.unlink(missing_ok=True)
+
+
+def run(argv, staged=None):
+    """Seconds, CPU seconds and MiB of one run, or why it failed."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    begin = time.monotonic()
+    process = subprocess.Popen([str(word) for word in argv], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    peak = 0
+    while True:
+        try:
+            process.wait(0.02 if staged else LIMIT)
+            break
+        except subprocess.TimeoutExpired:
+            if time.monotonic() - begin > LIMIT:
+                process.kill()
+                process.wait()
+                return None, f"more than {LIMIT} s"
+            peak = max(peak, sum(file.stat().st_blocks * 512 for file in staged.glob("*")))
+    seconds = time.monotonic() - begin
+    output = process.stdout.read().decode(errors="replace").strip()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    if process.returncode:
+        return None, f"status {process.returncode}: {output[-300:]}"
+    inner = None
+    for line in output.splitlines():
+        if line.startswith("seconds "):
+            inner = float(line.split()[1])
+    return (inner or seconds, cpu, peak), output
+
+
+def resident(argv):
+    """The largest resident size of a process, by a parent that has only this child."""
+    code = ("import resource,subprocess,sys;"
+            "subprocess.run(sys.argv[1:],check=True,stdin=subprocess.DEVNULL,stdout=2);"
+            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+    done = subprocess.run([sys.executable, "-c", code, *map(str, argv)], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=LIMIT)
+    return int(done.stdout.split()[-1]) / 1024 if done.returncode == 0 else 0
+
+
+def tools(arguments, server, loop, digests, name, disk_format):
+    """The ways to write an image: label, arguments, where it stages."""
+    url, digest, device = server.url(name), digests[name], loop.path
+    local = ROOM / name
+    direct = f"dd of={device} bs=1M iflag=fullblock oflag=direct conv=fsync status=none"
+    ways = [("ours", [arguments.agent, "write-image", "--url", url, "--sha256", digest,
+                      "--disk-format", disk_format, "--device", device], None)]
+
+    def shell(label, command):
+        ways.append((label, ["bash", "-o", "pipefail", "-c", command], None))
+
+    unpack = {"gz": "gzip -dc", "zst": "zstd -dcq"}.get(name.rsplit(".")[-1])
+    if disk_format == "raw":
+        middle = f"| {unpack} " if unpack else ""
+        by = f"{unpack.split()[0]} → " if unpack else ""
+        shell(f"curl → {by}dd", f"curl -sf {url} {middle}| {direct}")
+        shell(f"curl → tee sha256sum → {by}dd",
+              f"curl -sf {url} | tee >(sha256sum >/dev/null) {middle}| {direct}")
+        if shutil.which("bmaptool"):
+            ways.append(("bmaptool", ["bmaptool", "-q", "copy", "--bmap", ROOM / "disk.bmap", url,
+                                      device], None))
+        if arguments.coreos:
+            ways.append(("coreos-installer", [arguments.coreos, "install", "--offline",
+                                              "--insecure", "--image-url", url, device], None))
+    else:
+        ways.append(("qemu-img convert, local file",
+                     ["qemu-img", "convert", "-O", "host_device", "-t", "none", "-f", "qcow2",
+                      local, device], None))
+    if arguments.python and not unpack:
+        staged = pathlib.Path("/dev/shm/ironic-agent-bench")
+        ways.append(("Python agent", [arguments.python, HERE / "image_peer.py", device, url,
+                                      digest, disk_format, staged], staged))
+    return ways
+
+
+def measure(arguments, server, loop, digests):
+    images = [
+        ("raw", "disk.raw", "raw", {"curl → dd": 2.5, "curl → tee sha256sum → dd": 4,
+                                    "coreos-installer": 2.5, "bmaptool": 1.1, "Python agent": 3}),
+        ("raw.zst", "disk.raw.zst", "raw", {"curl → zstd → dd": 2.5,
+                                            "curl → tee sha256sum → zstd → dd": 3.3,
+                                            "bmaptool": 3, "coreos-installer": 2.5}),
+        ("raw.gz", "disk.raw.gz", "raw", {"curl → gzip → dd": 4,
+                                          "curl → tee sha256sum → gzip → dd": 2.4,
+                                          "bmaptool": 3, "coreos-installer": 3}),
+        ("qcow2 plain", "plain.qcow2", "qcow2",
+         {"Python agent": 3.2, "qemu-img convert, local file": 1.3}),
+        ("qcow2 zlib", "zlib.qcow2", "qcow2",
+         {"Python agent": 3.2, "qemu-img convert, local file": 3.2}),
+        ("qcow2 zstd", "zstd.qcow2", "qcow2",
+         {"Python agent": 3, "qemu-img convert, local file": 3.2}),
+        ("qcow2 lived-in", "lived.qcow2", "qcow2",
+         {"Python agent": 3, "qemu-img convert, local file": 1.3}),
+    ]
+    print("| image | tool | s | CPU s | peak MiB | ours is faster | goal |")
+    print("|---|---|---|---|---|---|---|")
+    for label, name, disk_format, goals in images:
+        if arguments.only and label not in arguments.only.split(","):
+            continue
+        ours = None
+        for tool, argv, staged in tools(arguments, server, loop, digests, name, disk_format):
+            if arguments.ours and tool != "ours":
+                continue
+            sh(f"cat {ROOM / name} > /dev/null")
+            runs, reason = [], ""
+            for _ in range(1 if arguments.quick else 3):
+                figures, reason = run(argv, staged)
+                if figures is None:
+                    break
+                runs.append(figures)
+            if not runs:
+                print(f"| {label} | {tool} | – | – | – | – | – |  <!-- {' '.join(reason.split())} -->")
+                continue
+            seconds, cpu, stage = (statistics.median(column) for column in zip(*runs))
+            memory = resident(argv) + stage / (1 << 20) if not arguments.quick else 0
+            ratio = "–" if ours is None else f"{seconds / ours[0]:.1f}× (CPU {cpu / ours[1]:.1f}×)"
+            goal = f"{goals[tool]}×" if tool in goals else "–"
+            print(f"| {label} | {tool} | {seconds:.2f} | {cpu:.2f} | "
+                  f"{f'{memory:.0f}' if memory else '–'} | {ratio} | {goal} |", flush=True)
+            if tool == "ours":
+                ours = (seconds, cpu)
+                if not arguments.quick and disk_format == "raw":
+                    check(loop, ROOM / "disk.raw")
+
+
+def check(loop, raw):
+    """The disk holds the image, but for the backup table, which was moved to the disk's end."""
+    with open(loop.path, "rb") as disk, open(raw, "rb") as image:
+        at = 0
+        while block := image.read(4 << 20):
+            other = disk.read(len(block))
+            if at == 0:
+                # The header names the place of the backup.
+                block, other = block[4096:], other[4096:]
+            at += 4 << 20
+            if at >= SIZE:
+                block, other = block[:-33 * 512], other[:-33 * 512]
+            if block != other:
+                sys.exit(f"the disk differs from the image before byte {at}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("agent")
+    parser.add_argument("--quick", action="store_true", help="one run each, no memory")
+    parser.add_argument("--python", help="the Python agent's interpreter")
+    parser.add_argument("--coreos", help="path of coreos-installer")
+    parser.add_argument("--only", help="labels of images, by comma")
+    parser.add_argument("--ours", action="store_true", help="without the peers")
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("loop devices need root")
+    ROOM.mkdir(parents=True, exist_ok=True)
+    digests = make_images(ROOM)
+    server, loop = Server(ROOM), None
+    try:
+        loop = Loop(ROOM)
+        measure(arguments, server, loop, digests)
+    finally:
+        server.stop()
+        if loop:
+            loop.remove()
+
+
+main()
