@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ironic_agent::commands::{NOT_BUILT, Verb};
+use ironic_agent::commands::Verb;
 
 #[test]
 fn the_status_table_names_every_command_and_its_state() {
@@ -21,14 +21,7 @@ fn the_status_table_names_every_command_and_its_state() {
         let state = states
             .get(verb.name())
             .unwrap_or_else(|| panic!("{} is missing", verb.name()));
-        let built = !NOT_BUILT.contains(&verb);
-        assert_eq!(
-            state.starts_with("works"),
-            built,
-            "{}: {state}",
-            verb.name()
-        );
-        assert_eq!(state == "not built", !built, "{}: {state}", verb.name());
+        assert!(state.starts_with("works"), "{}: {state}", verb.name());
     }
     assert_eq!(
         states.len(),

@@ -343,18 +343,6 @@ async fn a_wrong_call_poisons_nothing() {
     );
 }
 
-/// Verbs that the protocol has and the agent has not.
-#[tokio::test]
-async fn what_is_not_built_is_an_unknown_command() {
-    let (_, _agent, front) = scripted().await;
-    for verb in ironic_agent::commands::NOT_BUILT {
-        let answer = front.run(verb.name(), json!({})).await;
-        let sentence = format!("Invalid command: Unknown command: {}", verb.bare_name());
-        assert_eq!(answer.fault(), (400, sentence));
-    }
-    assert_eq!(front.list().await, Vec::<Value>::new());
-}
-
 /// Ten blocked workers starve the Python agent. Here are three hundred callers that wait.
 #[tokio::test]
 async fn those_who_wait_hold_up_nobody_else() {

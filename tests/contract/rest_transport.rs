@@ -275,9 +275,6 @@ async fn the_door_closes_after_the_last_words() {
         ),
         ("system.lockdown", json!({}), Ending::LockedDown),
     ] {
-        if !is_built(name) {
-            continue;
-        }
         let (script, _agent, front) = scripted().await;
         // A failure leaves the door open.
         script.act(
@@ -315,9 +312,6 @@ async fn the_door_closes_after_the_last_words() {
 /// Behind a gateway only that node's door closes, and the others stay open.
 #[tokio::test]
 async fn a_gateway_closes_one_door_of_many() {
-    if !is_built("system.lockdown") {
-        return;
-    }
     let agent = Agent::scripted(&Script::default()).await;
     let front = Front::alone(Settings::default(), None).await;
     for node in ["aa", "bb"] {
@@ -333,11 +327,6 @@ async fn a_gateway_closes_one_door_of_many() {
         .await;
     assert!(line.has_ended().await);
     assert_eq!(front.get("/nodes/bb/v1/status").await.status, 200);
-}
-
-fn is_built(name: &str) -> bool {
-    use ironic_agent::commands::{NOT_BUILT, Verb};
-    !NOT_BUILT.contains(&Verb::by_name(name).unwrap())
 }
 
 /// Row 69: plain HTTP at a TLS port is not answered. Links name the scheme.

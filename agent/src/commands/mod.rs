@@ -11,6 +11,7 @@ use crate::config::Secret;
 use crate::steps::Phase;
 
 pub mod engine;
+pub mod flow;
 pub mod lockdown;
 pub mod log;
 pub mod order;
@@ -36,7 +37,7 @@ pub use plan::{Plan, PlannedAction};
 pub use queue::Refusal;
 pub use record::{CommandId, Milestone, MilestoneKind, Outcome, Record, State};
 pub use runner::Perform;
-pub use verb::{NOT_BUILT, Verb};
+pub use verb::Verb;
 pub use verbs::Verbs;
 pub use workplace::{NodeMemory, Workplace};
 
@@ -64,6 +65,8 @@ pub enum Command {
         /// URL or inline config drive.
         configdrive: Option<String>,
     },
+    /// Installs a bootable container image on the root device.
+    ExecuteBootcInstall(BootcInstall),
     /// Reboots into the deployed system.
     RunImage,
     /// Powers the machine off.
@@ -92,6 +95,24 @@ pub enum Command {
         /// `{"node": ..., "config": ...}`.
         node_info: Object,
     },
+    /// Runs several commands one after another.
+    StartFlow {
+        /// One object per command, `{"<extension>.<command>": parameters}`.
+        flow: Vec<Value>,
+    },
+}
+
+/// Arguments of [`Command::ExecuteBootcInstall`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct BootcInstall {
+    /// The container image: `oci://registry/name:tag`.
+    pub image_source: String,
+    /// Ironic's `instance_info` of the node.
+    pub instance_info: Object,
+    /// Base64 of the registry's credential.
+    pub pull_secret: Option<Secret>,
+    /// URL or inline config drive.
+    pub configdrive: Option<String>,
 }
 
 /// Arguments of [`Command::ExecuteStep`].

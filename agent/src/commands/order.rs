@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::record::CommandId;
 use super::verb::{Misuse, Verb};
-use super::{Command, ExecuteStep, InstallBootloader, Object};
+use super::{BootcInstall, Command, ExecuteStep, InstallBootloader, Object};
+use crate::config::Secret;
 
 /// One order, checked for shape. A verb that is called wrongly is still an order: Ironic
 /// expects a record that says so.
@@ -128,6 +129,19 @@ impl Ink {
                 self.text(Some(target_boot_mode));
                 self.json(ignore_bootloader_failure);
             }
+            Command::ExecuteBootcInstall(arguments) => {
+                let BootcInstall {
+                    image_source,
+                    instance_info,
+                    pull_secret,
+                    configdrive,
+                } = arguments;
+                self.text(Some(image_source));
+                self.object(instance_info);
+                self.text(pull_secret.as_ref().map(Secret::reveal));
+                self.text(configdrive.as_deref());
+            }
+            Command::StartFlow { flow } => self.json(flow),
             Command::SetNodeInfo { node_info } => self.object(node_info),
             Command::FinalizeRescue { password, hashed } => {
                 self.text(Some(password.reveal()));
@@ -202,6 +216,14 @@ mod tests {
                 arguments: Object::new(),
             }))
         };
+        let bootc = |source: &str, secret: Option<&str>| {
+            Command::ExecuteBootcInstall(BootcInstall {
+                image_source: source.to_owned(),
+                instance_info: Object::new(),
+                pull_secret: secret.map(Secret::new),
+                configdrive: None,
+            })
+        };
         let orders = [
             prepare(json!({}), None),
             prepare(json!({"id": "a"}), None),
@@ -212,6 +234,13 @@ mod tests {
             step(json!({}), json!({"step": "a"}), None),
             step(json!({}), json!({}), Some(json!(null))),
             step(json!({}), json!({}), Some(json!({"m": "1"}))),
+            Command::StartFlow { flow: Vec::new() },
+            Command::StartFlow {
+                flow: vec![json!({"standby.sync": {}})],
+            },
+            bootc("oci://a", None),
+            bootc("oci://b", None),
+            bootc("oci://b", Some("s")),
             Command::Sync,
             Command::PowerOff,
         ];

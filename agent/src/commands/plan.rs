@@ -1,6 +1,6 @@
 //! What a command would do, found out without changing anything.
 
-use super::{Command, Workplace, standby, stepping};
+use super::{Command, Workplace, flow, standby, stepping};
 use crate::failure::Failure;
 
 /// The answer to an order that is only to be checked.
@@ -39,7 +39,21 @@ impl Plan {
 /// # Errors
 /// What would keep the command from starting.
 pub(super) async fn plan(place: &Workplace, command: &Command) -> Result<Plan, Failure> {
+    if let Command::StartFlow { flow } = command {
+        let mut whole = Plan::default();
+        for command in flow::read(flow)? {
+            whole.actions.extend(single(place, &command).await?.actions);
+        }
+        return Ok(whole);
+    }
+    single(place, command).await
+}
+
+async fn single(place: &Workplace, command: &Command) -> Result<Plan, Failure> {
     Ok(match command {
+        Command::ExecuteBootcInstall(arguments) => {
+            standby::plan_bootc_install(place, arguments).await?
+        }
         Command::ExecuteStep(order) => stepping::plan_step(place, order).await?,
         Command::PrepareImage {
             image_info,
@@ -64,5 +78,6 @@ pub(super) async fn plan(place: &Workplace, command: &Command) -> Result<Plan, F
         Command::SetNodeInfo { .. } => {
             Plan::of("Take over the node and the settings of the document.")
         }
+        Command::StartFlow { .. } => Plan::default(),
     })
 }

@@ -71,12 +71,9 @@ pub enum Refusal {
     /// No command has this identifier.
     #[error("Not found: Command Result with id {0} not found.")]
     NotFound(String),
-    /// The verb has no behaviour yet, or refuses its arguments.
+    /// The verb refuses its arguments.
     #[error(transparent)]
     Failure(#[from] Failure),
-    /// The protocol has the verb and this agent has not.
-    #[error("{0}")]
-    NotBuilt(Failure),
     /// The agent stops.
     #[error("The agent is shutting down")]
     ShuttingDown,

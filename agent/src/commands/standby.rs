@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use super::{InstallBootloader, Object, Plan, PlannedAction, Workplace};
+use super::{BootcInstall, InstallBootloader, Object, Plan, PlannedAction, Workplace};
 use crate::config::Config;
 use crate::disk::boot_efi;
 use crate::failure::{Failure, FailureKind};
+use crate::image::bootc::{self, Install};
 use crate::image::{self, Deployment};
 use crate::machine::block::{self, BlockDevice};
 use crate::machine::{self, BootMode, hints};
@@ -81,6 +82,53 @@ pub async fn plan_prepare_image(
     });
     Ok(Plan {
         actions: actions.collect(),
+    })
+}
+
+/// Installs a bootable container image on the root device. Answers a sentence.
+///
+/// # Errors
+/// Whatever keeps the container from being installed.
+pub async fn execute_bootc_install(
+    place: &Workplace,
+    task: &Task,
+    arguments: &BootcInstall,
+) -> Result<Value, Failure> {
+    let config = place.config.current();
+    // Before anything is looked for: a site that does not want this has no right disk either.
+    bootc::permitted(&config)?;
+    let device = install_device(place).await?;
+    bootc::install(Install {
+        system: &place.system,
+        config: &config,
+        image_source: &arguments.image_source,
+        instance_info: &arguments.instance_info,
+        pull_secret: arguments.pull_secret.as_ref(),
+        configdrive: arguments.configdrive.as_deref(),
+        device: &device,
+        task,
+        installed: &place.installed,
+    })
+    .await
+    .map(Value::String)
+}
+
+/// What `execute_bootc_install` would do.
+///
+/// # Errors
+/// Whatever would keep it from starting.
+pub async fn plan_bootc_install(
+    place: &Workplace,
+    arguments: &BootcInstall,
+) -> Result<Plan, Failure> {
+    bootc::permitted(&place.config.current())?;
+    let device = install_device(place).await?.name;
+    Ok(Plan {
+        actions: vec![PlannedAction {
+            description: format!("Install container {} on {device}", arguments.image_source),
+            device,
+            destructive: true,
+        }],
     })
 }
 

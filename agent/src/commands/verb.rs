@@ -5,10 +5,10 @@ use std::fmt;
 use serde_json::Value;
 
 use super::{Command, Object};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::steps::Phase;
 
-/// A verb of the protocol, with or without behaviour.
+/// A verb of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verb {
     /// `<phase>.get_<phase>_steps`
@@ -42,10 +42,6 @@ pub enum Verb {
     /// `flow.start_flow`
     StartFlow,
 }
-
-/// The verbs that the protocol has and this agent has not: they answer like a command that
-/// the Python agent does not know. The status table of the README lists the same names.
-pub const NOT_BUILT: [Verb; 2] = [Verb::ExecuteBootcInstall, Verb::StartFlow];
 
 impl Verb {
     /// Every verb of the protocol.
@@ -153,15 +149,6 @@ impl Verb {
             Self::StartFlow => "FlowExtension",
         }
     }
-
-    /// The failure of a verb that is in [`NOT_BUILT`].
-    #[must_use]
-    pub fn not_built(self) -> Failure {
-        Failure::new(
-            FailureKind::InvalidCommand,
-            format!("Unknown command: {}", self.bare_name()),
-        )
-    }
 }
 
 /// `execute_clean_step` of `clean.execute_clean_step`.
@@ -229,6 +216,7 @@ impl Command {
             Self::GetSteps { phase, .. } => Verb::GetSteps(*phase),
             Self::ExecuteStep(step) => Verb::ExecuteStep(step.phase),
             Self::PrepareImage { .. } => Verb::PrepareImage,
+            Self::ExecuteBootcInstall(_) => Verb::ExecuteBootcInstall,
             Self::RunImage => Verb::RunImage,
             Self::PowerOff => Verb::PowerOff,
             Self::Sync => Verb::Sync,
@@ -239,6 +227,7 @@ impl Command {
             Self::Lockdown => Verb::Lockdown,
             Self::GetHardwareInfo => Verb::GetHardwareInfo,
             Self::SetNodeInfo { .. } => Verb::SetNodeInfo,
+            Self::StartFlow { .. } => Verb::StartFlow,
         }
     }
 }
@@ -265,6 +254,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::failure::FailureKind;
 
     #[test]
     fn wrong_calls_read_like_pythons() {

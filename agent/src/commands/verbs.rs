@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::runner::{Perform, Work};
-use super::{Command, Workplace, log, poll, rescue, standby, stepping};
+use super::{Command, Workplace, flow, log, poll, rescue, standby, stepping};
 use crate::task::Task;
 
 /// Carries out the commands that this agent has.
@@ -22,6 +22,9 @@ impl Perform for Verbs {
                     image_info,
                     configdrive,
                 } => standby::prepare_image(place, task, &image_info, configdrive.as_deref()).await,
+                Command::ExecuteBootcInstall(arguments) => {
+                    standby::execute_bootc_install(place, task, &arguments).await
+                }
                 Command::RunImage => standby::run_image(place, task).await,
                 Command::PowerOff => standby::power_off(place, task).await,
                 Command::Sync => standby::sync(place, task).await,
@@ -37,6 +40,7 @@ impl Perform for Verbs {
                 Command::Lockdown => Ok(Value::Null),
                 Command::GetHardwareInfo => poll::get_hardware_info(place).await,
                 Command::SetNodeInfo { node_info } => poll::set_node_info(place, &node_info),
+                Command::StartFlow { flow } => flow::start_flow(place, task, &flow).await,
             }
         })
     }

@@ -100,7 +100,7 @@ pub(super) const SECTIONS: &[(&str, &[Opt])] = &[
         opt!(disable_deep_image_inspection => Agent, "disable_deep_image_inspection", "Do not compare image content with the declared format. A lookup decides."),
         opt!(permitted_image_formats => Agent, "permitted_image_formats", "Formats that may be written. A lookup decides."),
         opt!(config_drive_rebuild => Agent, "config_drive_rebuild", "Rewrite the config drive as a FAT file system."),
-        opt!(disable_bootc_deploy => NotBuilt, "disable_bootc_deploy", "Do not deploy bootable containers."),
+        opt!(disable_bootc_deploy => Agent, "disable_bootc_deploy", "Do not deploy bootable containers."),
     ]),
     ("Disks", &[
         opt!(disk_utils.efi_system_partition_size => Agent, "efi_system_partition_size", "Size of an EFI system partition in MiB.").group("disk_utils"),

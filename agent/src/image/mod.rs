@@ -25,6 +25,7 @@ use crate::system::fetch::{Request, Tls};
 use crate::task::Task;
 
 mod block;
+pub mod bootc;
 mod checksum;
 mod configdrive;
 mod decode;

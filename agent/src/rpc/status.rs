@@ -23,7 +23,6 @@ pub fn refusal(refusal: &Refusal) -> Status {
         Refusal::Busy { .. } => (Code::FailedPrecondition, "AGENT_BUSY"),
         Refusal::IdReused(_) => (Code::AlreadyExists, "COMMAND_ID_REUSED"),
         Refusal::NotFound(_) => (Code::NotFound, "COMMAND_NOT_FOUND"),
-        Refusal::NotBuilt(_) => (Code::Unimplemented, "COMMAND_NOT_BUILT"),
         Refusal::ShuttingDown => return shutting_down(),
         Refusal::Failure(failure) => return self::failure(failure),
     };
@@ -114,12 +113,6 @@ mod tests {
                 Code::AlreadyExists,
                 "COMMAND_ID_REUSED",
                 "The identifier 6dd11111-2222-4333-8444-555555555555 belongs to another command: choose a new one",
-            ),
-            (
-                Refusal::NotBuilt(crate::commands::Verb::StartFlow.not_built()),
-                Code::Unimplemented,
-                "COMMAND_NOT_BUILT",
-                "Invalid command: Unknown command: start_flow",
             ),
             (
                 Refusal::Failure(Failure::new(

@@ -377,29 +377,6 @@ async fn what_makes_no_sense_is_refused_by_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn verbs_of_later_are_unimplemented() {
-    use v1::command::Verb;
-    let agent = Agent::start().await;
-    let mut client = agent.client().await;
-    let verbs = [
-        Verb::ExecuteBootcInstall(v1::ExecuteBootcInstallCommand::default()),
-        Verb::StartFlow(v1::StartFlowCommand::default()),
-    ];
-    assert_eq!(verbs.len(), crate::commands::NOT_BUILT.len());
-    for (verb, known) in verbs.into_iter().zip(crate::commands::NOT_BUILT) {
-        let status = execute(&mut client, order(verb)).await.unwrap_err();
-        assert_eq!(
-            reason(&status),
-            (Code::Unimplemented, "COMMAND_NOT_BUILT".to_owned())
-        );
-        assert_eq!(
-            status.message(),
-            format!("Invalid command: Unknown command: {}", known.bare_name())
-        );
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn identifiers_make_orders_repeatable() {
     let agent = Agent::start().await;
     let mut client = agent.client().await;

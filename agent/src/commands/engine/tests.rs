@@ -7,7 +7,7 @@ use super::*;
 use crate::commands::record::Outcome;
 use crate::commands::record::State;
 use crate::commands::testing::{Script, background, id, immediate, place};
-use crate::commands::{Command, NOT_BUILT, runner};
+use crate::commands::{Command, runner};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::failure::FailureKind;
@@ -206,36 +206,30 @@ async fn a_defect_of_a_verb_ends_one_command() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn verbs_without_behaviour_are_unknown_commands() {
+async fn a_flow_is_refused_before_it_starts_and_after_being_busy() {
     let (engine, _state) = engine();
-    for verb in NOT_BUILT {
-        let order = Order {
-            verb,
-            arguments: Err(Vec::new()),
-            ..background(json!({}))
-        };
-        let refusal = engine.execute(order.clone()).await.unwrap_err();
-        let text = format!("Invalid command: Unknown command: {}", verb.bare_name());
-        assert!(matches!(refusal, Refusal::NotBuilt(_)));
+    let wrong = || {
+        Order::new(Command::StartFlow {
+            flow: vec![
+                json!({"standby.sync": {}}),
+                json!({"standby.prepare_image": {"image_info": {}}}),
+            ],
+        })
+    };
+    for refusal in [
+        engine.execute(wrong()).await.unwrap_err(),
+        engine.plan(&wrong()).await.unwrap_err(),
+    ] {
+        let text = "Invalid command parameters: Image is missing 'id' field.";
         assert_eq!(refusal.to_string(), text);
-        assert!(matches!(
-            engine.plan(&order).await,
-            Err(Refusal::NotBuilt(_))
-        ));
     }
     assert_eq!(engine.list().await.unwrap(), []);
-    // Being busy is noticed first.
     engine
         .execute(background(json!({"do": "sleep", "seconds": 5})))
         .await
         .unwrap();
-    let order = Order {
-        verb: NOT_BUILT[0],
-        arguments: Err(Vec::new()),
-        ..background(json!({}))
-    };
     assert!(matches!(
-        engine.execute(order).await,
+        engine.execute(wrong()).await,
         Err(Refusal::Busy { .. })
     ));
 }

@@ -16,21 +16,31 @@ use crate::commands::queue::{Answer, Cancelled, End, Queue, Refusal, Submission,
 use crate::commands::record::{CommandId, Outcome, Record};
 use crate::commands::runner::{self, Job, Perform, Report};
 use crate::commands::store::Store;
-use crate::commands::verb::{Misuse, NOT_BUILT, Verb};
-use crate::commands::{Command, Workplace, standby};
+use crate::commands::verb::{Misuse, Verb};
+use crate::commands::{Command, Workplace, flow, standby};
 use crate::failure::Failure;
 use crate::task::{Progress, Task};
 
 /// Why an order is refused whatever else happens. Pure: the configuration is all it reads.
 pub(super) fn objection(place: &Workplace, order: &Order) -> Option<Refusal> {
-    if NOT_BUILT.contains(&order.verb) {
-        return Some(Refusal::NotBuilt(order.verb.not_built()));
-    }
-    match &order.arguments {
-        Ok(Command::PrepareImage { image_info, .. }) => standby::validate_image(place, image_info)
-            .err()
-            .map(Refusal::Failure),
-        _ => None,
+    let Ok(command) = &order.arguments else {
+        return None;
+    };
+    let checked = match command {
+        Command::StartFlow { flow } => flow::read(flow).and_then(|commands| {
+            commands
+                .iter()
+                .try_for_each(|command| validate(place, command))
+        }),
+        command => validate(place, command),
+    };
+    checked.err().map(Refusal::Failure)
+}
+
+fn validate(place: &Workplace, command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::PrepareImage { image_info, .. } => standby::validate_image(place, image_info),
+        _ => Ok(()),
     }
 }
 

@@ -106,7 +106,6 @@ fn heard(answer: &Answer) -> Heard {
         Answer::Refused(Refusal::NotFound(_)) => Heard::NotFound,
         Answer::Refused(Refusal::Failure(_)) => Heard::Refused,
         Answer::Refused(Refusal::ShuttingDown) => Heard::Closed,
-        Answer::Refused(Refusal::NotBuilt(_)) => unreachable!("the queue knows no verbs"),
     }
 }
 

@@ -6,6 +6,7 @@ use super::{HardwareManager, Identity, Step, Support};
 use crate::system::System;
 
 mod erase_devices_metadata;
+mod execute_bootc_install;
 mod write_image;
 
 /// What any machine can do.
@@ -22,6 +23,7 @@ static IDENTITY: Identity = Identity {
 const STEPS: &[&dyn Step] = &[
     &erase_devices_metadata::EraseDevicesMetadata,
     &write_image::WriteImage,
+    &execute_bootc_install::ExecuteBootcInstall,
 ];
 
 impl HardwareManager for GenericManager {

@@ -7,7 +7,9 @@ use ironic_agent_protocol::v1::command::Verb as Message;
 use thiserror::Error;
 
 use super::document::{InvalidDocument, object, value};
-use crate::commands::{Command, CommandId, ExecuteStep, InstallBootloader, Object, Order, Verb};
+use crate::commands::{
+    BootcInstall, Command, CommandId, ExecuteStep, InstallBootloader, Object, Order, Verb,
+};
 use crate::config::Secret;
 use crate::steps::Phase;
 
@@ -87,8 +89,6 @@ impl TryFrom<v1::Command> for Order {
 type Arguments = Result<Command, Vec<&'static str>>;
 
 fn verb(message: Message) -> Result<(Verb, Arguments), InvalidCommand> {
-    // A verb without behaviour needs no arguments to be refused.
-    let not_built = |verb| Ok((verb, Err(Vec::new())));
     let simple = |command: Command| Ok((command.verb(), Ok(command)));
     match message {
         Message::GetSteps(message) => get_steps(message),
@@ -97,7 +97,7 @@ fn verb(message: Message) -> Result<(Verb, Arguments), InvalidCommand> {
             image_info: optional_object(message.image_info, "image_info")?.unwrap_or_default(),
             configdrive: message.configdrive,
         }),
-        Message::ExecuteBootcInstall(_) => not_built(Verb::ExecuteBootcInstall),
+        Message::ExecuteBootcInstall(message) => bootc_install(message),
         Message::RunImage(_) => simple(Command::RunImage),
         Message::PowerOff(_) => simple(Command::PowerOff),
         Message::Sync(_) => simple(Command::Sync),
@@ -127,8 +127,45 @@ fn verb(message: Message) -> Result<(Verb, Arguments), InvalidCommand> {
         Message::SetNodeInfo(message) => simple(Command::SetNodeInfo {
             node_info: optional_object(message.node_info, "node_info")?.unwrap_or_default(),
         }),
-        Message::StartFlow(_) => not_built(Verb::StartFlow),
+        Message::StartFlow(message) => Ok((
+            Verb::StartFlow,
+            match message.flow {
+                None => Err(vec!["flow"]),
+                Some(flow) => Ok(Command::StartFlow {
+                    flow: list(flow, "flow")?,
+                }),
+            },
+        )),
     }
+}
+
+fn bootc_install(
+    message: v1::ExecuteBootcInstallCommand,
+) -> Result<(Verb, Arguments), InvalidCommand> {
+    let instance_info = optional_object(message.instance_info, "instance_info")?;
+    let arguments = if message.image_source.is_empty() {
+        Err(vec!["image_source"])
+    } else {
+        Ok(Command::ExecuteBootcInstall(BootcInstall {
+            image_source: message.image_source,
+            instance_info: instance_info.unwrap_or_default(),
+            pull_secret: message.pull_secret.map(Secret::new),
+            configdrive: message.configdrive,
+        }))
+    };
+    Ok((Verb::ExecuteBootcInstall, arguments))
+}
+
+fn list(
+    values: prost_types::ListValue,
+    name: &str,
+) -> Result<Vec<serde_json::Value>, InvalidDocument> {
+    values
+        .values
+        .into_iter()
+        .enumerate()
+        .map(|(index, entry)| value(entry, &format!("{name}[{index}]")))
+        .collect()
 }
 
 fn get_steps(message: v1::GetStepsCommand) -> Result<(Verb, Arguments), InvalidCommand> {
@@ -264,6 +301,14 @@ mod tests {
             (
                 Message::InstallBootloader(v1::InstallBootloaderCommand::default()),
                 vec!["root_uuid"],
+            ),
+            (
+                Message::ExecuteBootcInstall(v1::ExecuteBootcInstallCommand::default()),
+                vec!["image_source"],
+            ),
+            (
+                Message::StartFlow(v1::StartFlowCommand::default()),
+                vec!["flow"],
             ),
         ];
         for (message, missing) in cases {

@@ -125,7 +125,14 @@ fn the_listed_steps_are_the_built_ones() {
     assert_eq!(offered(Phase::Clean), ["erase_devices_metadata"]);
     assert_eq!(
         offered(Phase::Deploy),
-        ["erase_devices_metadata", "write_image"]
+        [
+            "erase_devices_metadata",
+            "write_image",
+            "execute_bootc_install"
+        ]
     );
-    assert_eq!(offered(Phase::Service), ["write_image"]);
+    assert_eq!(
+        offered(Phase::Service),
+        ["write_image", "execute_bootc_install"]
+    );
 }

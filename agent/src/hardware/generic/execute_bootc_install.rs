@@ -1,0 +1,115 @@
+//! Step `execute_bootc_install`: a bootable container installs itself on the root device.
+
+use std::borrow::Cow;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+
+use crate::config::{Config, Secret};
+use crate::hardware::wait::probe;
+use crate::hardware::{
+    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Step, StepContext, StepError,
+};
+use crate::image::bootc::{self, Install};
+use crate::machine::hints;
+
+/// The step.
+#[derive(Debug)]
+pub(super) struct ExecuteBootcInstall;
+
+/// The conductor makes the arguments, operators cannot give them: Ironic is told none.
+static DESCRIPTION: Description = Description {
+    name: Cow::Borrowed("execute_bootc_install"),
+    interface: Cow::Borrowed("deploy"),
+    reboot_requested: false,
+    arguments: Cow::Borrowed(&[
+        Argument {
+            name: Cow::Borrowed("image_source"),
+            description: Cow::Borrowed("The container image: oci://registry/name:tag."),
+            required: true,
+            kind: ArgumentKind::Text,
+            advertised: false,
+        },
+        Argument {
+            name: Cow::Borrowed("configdrive"),
+            description: Cow::Borrowed("The config drive: gzip in base64, or a URL of that."),
+            required: false,
+            kind: ArgumentKind::Text,
+            advertised: false,
+        },
+        Argument {
+            name: Cow::Borrowed("oci_pull_secret"),
+            description: Cow::Borrowed("The registry's credential in base64."),
+            required: false,
+            kind: ArgumentKind::Text,
+            advertised: false,
+        },
+    ]),
+};
+
+impl Step for ExecuteBootcInstall {
+    fn description(&self) -> &Description {
+        &DESCRIPTION
+    }
+
+    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+        match phase {
+            Phase::Clean => None,
+            Phase::Deploy | Phase::Service => Some(Offer::at(0)),
+        }
+    }
+
+    fn plan<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+        async move {
+            bootc::permitted(ctx.config)?;
+            let device = hints::root_device(&probe(ctx.system).await, ctx.node)?.name;
+            Ok(vec![Action {
+                description: format!(
+                    "Install container {} on {device}",
+                    text(arguments, "image_source").unwrap_or_default()
+                ),
+                device,
+                destructive: true,
+            }])
+        }
+        .boxed()
+    }
+
+    fn run<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Value, StepError>> {
+        async move {
+            bootc::permitted(ctx.config)?;
+            let device = hints::root_device(&probe(ctx.system).await, ctx.node)?;
+            let none = Object::new();
+            let info = ctx.node.0.get("instance_info").and_then(Value::as_object);
+            let secret = text(arguments, "oci_pull_secret").map(Secret::new);
+            let sentence = bootc::install(Install {
+                system: ctx.system,
+                config: ctx.config,
+                image_source: text(arguments, "image_source").unwrap_or_default(),
+                instance_info: info.unwrap_or(&none),
+                pull_secret: secret.as_ref(),
+                configdrive: text(arguments, "configdrive"),
+                device: &device,
+                task: ctx.task,
+                installed: ctx.installed,
+            })
+            .await?;
+            // The Python agent runs a command within the step and answers that one's result.
+            Ok(json!({"result": format!("execute_bootc_install: {sentence}")}))
+        }
+        .boxed()
+    }
+}
+
+fn text<'a>(arguments: &'a Object, name: &str) -> Option<&'a str> {
+    arguments.get(name).and_then(Value::as_str)
+}
