@@ -4,9 +4,9 @@
 //! as often as the worker likes; milestones are kept and numbered by whoever listens.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
@@ -39,11 +39,49 @@ pub enum Note {
     Warning(String),
 }
 
+/// A line of a command's log, for whoever follows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// When.
+    pub at: SystemTime,
+    /// How much it matters.
+    pub level: Level,
+    /// The text, without secrets.
+    pub text: String,
+}
+
+/// How much a line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// The command fails because of it.
+    Error,
+    /// Something to know that is no failure.
+    Warn,
+    /// What happens.
+    Info,
+}
+
+impl Level {
+    /// The word in the protocol.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// Lines that wait for a follower; of a slower one the oldest are dropped.
+const LINES: usize = 256;
+
 /// The worker's end of a running command. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Task {
     progress: watch::Sender<Option<Progress>>,
     notes: mpsc::UnboundedSender<Note>,
+    lines: broadcast::Sender<Line>,
     cancel: CancellationToken,
     reason: Arc<std::sync::Mutex<Option<String>>>,
 }
@@ -66,6 +104,7 @@ impl Task {
         let task = Self {
             progress,
             notes,
+            lines: broadcast::channel(LINES).0,
             cancel: CancellationToken::new(),
             reason: Arc::default(),
         };
@@ -91,13 +130,46 @@ impl Task {
 
     /// Notes the end of a phase.
     pub fn phase(&self, text: impl Into<String>) {
+        let text = text.into();
+        self.line(Level::Info, &text);
         // A listener that is gone has nothing to learn.
-        let _ = self.notes.send(Note::Phase(text.into()));
+        let _ = self.notes.send(Note::Phase(text));
     }
 
     /// Notes something to know that is no failure.
     pub fn warn(&self, text: impl Into<String>) {
-        let _ = self.notes.send(Note::Warning(text.into()));
+        let text = text.into();
+        self.line(Level::Warn, &text);
+        let _ = self.notes.send(Note::Warning(text));
+    }
+
+    /// Says what happens to those who follow the command now. It is not kept with the
+    /// command: what must be known later is a phase or a warning.
+    pub fn say(&self, text: impl AsRef<str>) {
+        tracing::info!(text = text.as_ref(), "step of a command");
+        self.line(Level::Info, text.as_ref());
+    }
+
+    /// Says why the command fails.
+    pub fn say_failure(&self, failure: &Failure) {
+        self.line(Level::Error, &failure.to_string());
+    }
+
+    /// The lines from now on.
+    #[must_use]
+    pub fn lines(&self) -> broadcast::Receiver<Line> {
+        self.lines.subscribe()
+    }
+
+    fn line(&self, level: Level, text: &str) {
+        if self.lines.receiver_count() > 0 {
+            // The receivers may have gone in between.
+            let _ = self.lines.send(Line {
+                at: SystemTime::now(),
+                level,
+                text: text.to_owned(),
+            });
+        }
     }
 
     /// Asks the worker to stop as soon as it safely can.

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
 use super::Workplace;
 use super::order::{Fingerprint, Order};
@@ -17,7 +17,7 @@ use super::plan::Plan;
 use super::queue::{Answer, Refusal};
 use super::record::{CommandId, Record};
 use super::runner::Perform;
-use crate::task::Progress;
+use crate::task::{Line, Progress};
 
 mod work;
 
@@ -69,6 +69,8 @@ pub struct Watching {
     pub record: watch::Receiver<Arc<Record>>,
     /// Its latest progress.
     pub progress: watch::Receiver<Option<Progress>>,
+    /// What it says from now on; closed when it has ended.
+    pub lines: broadcast::Receiver<Line>,
 }
 
 /// A caller that waits for an answer.

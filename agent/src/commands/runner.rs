@@ -73,6 +73,9 @@ pub(super) async fn run(
     };
     let ended = async {
         let result = listen(&record, &mut worker, &mut listener, &reports).await;
+        if let Err(failure) = &result {
+            task.say_failure(failure);
+        }
         let mut end = judge(verb, &task, result);
         if let Some(other) = end.1.take() {
             report_note(&record, &reports, MilestoneKind::Warning, other).await;

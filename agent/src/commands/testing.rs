@@ -104,6 +104,9 @@ async fn play(task: &Task, script: Object) -> Result<Value, Failure> {
                 });
                 task.phase(format!("phase {phase}"));
             }
+            if script.contains_key("end") {
+                return Err(Failure::execution("as the script says"));
+            }
             Ok(Value::Null)
         }
         // Hears nothing.

@@ -120,7 +120,7 @@ async fn find_partition(
     })
 }
 
-fn partitions(disk: &mut dyn Disk) -> Result<Vec<Partition>, String> {
+pub(super) fn partitions(disk: &mut dyn Disk) -> Result<Vec<Partition>, String> {
     let sector_size = disk.geometry().sector_size;
     let table = Table::read(disk).map_err(|error| error.to_string())?;
     Ok(table
@@ -284,6 +284,10 @@ async fn enter(
         let entries = boot_entry::parse(&run(&["-v"]).await?.stdout);
         for entry in entries.iter().filter(|entry| entry.label == loader.label) {
             run(&["-b", &entry.number, "-B"]).await?;
+            task.say(format!(
+                "boot entry {} {} removed",
+                entry.number, entry.label
+            ));
         }
         let number = number.to_string();
         let made = run(&[

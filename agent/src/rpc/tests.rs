@@ -444,6 +444,16 @@ async fn unknown_identifiers_are_not_found() {
 
 /// What a stream of events says, in short.
 async fn follow(client: &mut Client, id: &str, after_sequence: u64) -> Vec<String> {
+    follow_lines(client, id, after_sequence).await.0
+}
+
+/// The same, and the lines of the log in it.
+async fn follow_lines(
+    client: &mut Client,
+    id: &str,
+    after_sequence: u64,
+) -> (Vec<String>, Vec<String>) {
+    let mut lines = Vec::new();
     let request = v1::WatchCommandRequest {
         id: id.to_owned(),
         after_sequence,
@@ -455,10 +465,33 @@ async fn follow(client: &mut Client, id: &str, after_sequence: u64) -> Vec<Strin
             Event::Record(record) => record.state().as_str_name()["COMMAND_STATE_".len()..].into(),
             Event::Milestone(milestone) => format!("{} {}", milestone.sequence, milestone.text),
             Event::Progress(progress) => format!("{} of {:?}", progress.done, progress.total),
-            Event::Log(_) => unreachable!("no lines are sent"),
+            Event::Log(line) => {
+                lines.push(format!("{}: {}", line.level, line.text));
+                continue;
+            }
         });
     }
-    seen
+    (seen, lines)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_command_says_is_heard_by_those_who_follow_it() {
+    let agent = Agent::start().await;
+    let mut client = agent.client().await;
+    let request = background(json!({"do": "work", "phases": 2, "end": "fail"}));
+    let record = execute(&mut client, request).await.unwrap();
+    let (_, lines) = follow_lines(&mut client, &record.id, 0).await;
+    assert_eq!(
+        lines,
+        [
+            "info: phase 1",
+            "info: phase 2",
+            "error: Command execution failed: as the script says"
+        ]
+    );
+    // They are not kept.
+    let (_, lines) = follow_lines(&mut client, &record.id, 0).await;
+    assert_eq!(lines, [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! The events of one command, as `WatchCommand` streams them: its record, then milestones in
-//! their order and the latest progress, and at the end its final record.
+//! their order, the latest progress and what the command says meanwhile, and at the end its
+//! final record.
 
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use futures_util::Stream;
 use futures_util::stream::unfold;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::watch_command_response::Event;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -30,6 +32,7 @@ pub(super) fn events(
         stop,
         next_progress: Instant::now(),
         progress_open: true,
+        lines_open: true,
         stage: Stage::Opening,
     };
     unfold(follower, |mut follower| async move {
@@ -52,6 +55,7 @@ struct Follower {
     stop: CancellationToken,
     next_progress: Instant,
     progress_open: bool,
+    lines_open: bool,
     stage: Stage,
 }
 
@@ -70,11 +74,20 @@ impl Follower {
             if let Some(milestone) = self.milestone() {
                 return Some(Ok(event(Event::Milestone(milestone))));
             }
-            if self.watching.record.borrow().has_ended() {
+            let has_ended = self.watching.record.borrow().has_ended();
+            if has_ended {
+                // What it said before its end and nobody has heard yet.
+                if let Some(line) = self.said() {
+                    return Some(Ok(event(Event::Log(line))));
+                }
                 self.stage = Stage::Over;
                 return Some(Ok(self.record()));
             }
-            let Watching { record, progress } = &mut self.watching;
+            let Watching {
+                record,
+                progress,
+                lines,
+            } = &mut self.watching;
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => {
@@ -85,6 +98,12 @@ impl Follower {
                     // The command was refused by its verb: it never was. Or the engine is gone.
                     self.stage = Stage::Over;
                     return None;
+                },
+                line = lines.recv(), if self.lines_open => match line {
+                    Ok(line) => return Some(Ok(event(Event::Log(convert::line(&line))))),
+                    // The newest are still to come.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => self.lines_open = false,
                 },
                 changed = async {
                     sleep_until(self.next_progress).await;
@@ -107,6 +126,17 @@ impl Follower {
         let record = self.watching.record.borrow();
         let latest = latest.filter(|_| !record.has_ended());
         event(Event::Record(convert::record(&record, latest.as_ref())))
+    }
+
+    /// A line that is there already.
+    fn said(&mut self) -> Option<v1::LogLine> {
+        loop {
+            match self.watching.lines.try_recv() {
+                Ok(line) => return Some(convert::line(&line)),
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return None,
+            }
+        }
     }
 
     /// The first milestone that is still to be sent.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{info, warn};
 
@@ -229,10 +229,12 @@ impl Work {
             Some(live) if live.record.borrow().id == id => Watching {
                 record: live.record.subscribe(),
                 progress: live.progress.clone(),
+                lines: live.task.lines(),
             },
             _ => Watching {
                 record: watch::channel(Arc::clone(record)).1,
                 progress: watch::channel(None).1,
+                lines: broadcast::channel(1).1,
             },
         })
     }

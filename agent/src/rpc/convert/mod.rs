@@ -7,4 +7,4 @@ mod record;
 
 pub use command::{InvalidCommand, InvalidExecuteRequest, execute_request};
 pub use document::{InvalidDocument, object, to_struct, to_value, value};
-pub use record::{milestone, plan, progress, record, timestamp};
+pub use record::{line, milestone, plan, progress, record, timestamp};

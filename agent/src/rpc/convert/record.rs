@@ -7,7 +7,7 @@ use ironic_agent_protocol::v1;
 use super::document::to_value;
 use crate::commands::{Milestone, MilestoneKind, Outcome, Plan, Record, State};
 use crate::failure::Failure;
-use crate::task::Progress;
+use crate::task::{Line, Progress};
 
 /// A record, with the latest progress of its command if it runs.
 ///
@@ -67,6 +67,16 @@ pub fn milestone(milestone: &Milestone) -> v1::Milestone {
         }
         .into(),
         text: milestone.text.clone(),
+    }
+}
+
+/// A line of a command's log.
+#[must_use]
+pub fn line(line: &Line) -> v1::LogLine {
+    v1::LogLine {
+        at: Some(timestamp(line.at)),
+        level: line.level.word().to_owned(),
+        text: line.text.clone(),
     }
 }
 
