@@ -82,7 +82,7 @@ pub(super) const SECTIONS: &[(&str, &[Opt])] = &[
         opt!(ntp_server if |server| server.as_deref().is_none_or(is_host) => Agent, "ntp_server", "Server to set the clock by.").kernel("ipa-ntp-server").expecting(HOST).word("HOST"),
         opt!(fail_if_clock_not_set => Agent, "fail_if_clock_not_set", "A clock that cannot be set is a failure."),
         opt!(enable_vlan_interfaces => NotBuilt, "enable_vlan_interfaces", "VLAN interfaces to bring up.").kernel("ipa-enable-vlan-interfaces"),
-        opt!(inject_files_priority if |priority| *priority <= 99 => NotBuilt, "inject_files_priority", "Priority of the inject_files step, 0 is off.").kernel("ipa-inject-files-priority").expecting("a whole number from 0 to 99"),
+        opt!(inject_files_priority if |priority| *priority <= 99 => Agent, "inject_files_priority", "Priority of the inject_files step, 0 is off.").kernel("ipa-inject-files-priority").expecting("a whole number from 0 to 99"),
         opt!(guard_special_filesystems => Agent, "guard-special-filesystems", "Do not erase file systems that belong to clusters.").kernel("ipa-guard-special-filesystems"),
         opt!(enable_discard_erase => NotBuilt, "enable-discard-erase", "Discard counts as erasing.").kernel("ipa-enable-discard-erase"),
         opt!(ignore_bootloader_failure => Agent, "ignore_bootloader_failure", "A boot loader that cannot be installed is no failure.").kernel("ipa-ignore-bootloader-failure"),

@@ -99,7 +99,9 @@ pub async fn install(order: Install<'_>) -> Result<String, Failure> {
         Some(value) => {
             let request = plain_request(config);
             let fetch = system.fetch.as_ref();
-            Some(ConfigDrive::load(value, NODE, fetch, request, patience(config), task).await?)
+            let rebuild = config.config_drive_rebuild;
+            let patience = patience(config);
+            Some(ConfigDrive::load(value, NODE, fetch, request, patience, task, rebuild).await?)
         }
     };
     let settings = system.root.path(SETTINGS);

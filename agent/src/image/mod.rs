@@ -29,6 +29,7 @@ pub mod bootc;
 mod checksum;
 mod configdrive;
 mod decode;
+pub mod document;
 mod format;
 mod installed;
 mod partition;

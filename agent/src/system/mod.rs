@@ -17,6 +17,7 @@ pub mod power;
 pub mod process;
 pub mod root;
 pub mod simulation;
+pub mod tree;
 
 pub use daemon::Daemon;
 pub use disk::{Disk, DiskError, Disks};

@@ -7,6 +7,7 @@ use crate::system::System;
 
 mod erase_devices_metadata;
 mod execute_bootc_install;
+mod inject_files;
 mod write_image;
 
 /// What any machine can do.
@@ -23,6 +24,7 @@ static IDENTITY: Identity = Identity {
 const STEPS: &[&dyn Step] = &[
     &erase_devices_metadata::EraseDevicesMetadata,
     &write_image::WriteImage,
+    &inject_files::InjectFiles,
     &execute_bootc_install::ExecuteBootcInstall,
 ];
 

@@ -128,11 +128,12 @@ fn the_listed_steps_are_the_built_ones() {
         [
             "erase_devices_metadata",
             "write_image",
+            "inject_files",
             "execute_bootc_install"
         ]
     );
     assert_eq!(
         offered(Phase::Service),
-        ["write_image", "execute_bootc_install"]
+        ["write_image", "inject_files", "execute_bootc_install"]
     );
 }

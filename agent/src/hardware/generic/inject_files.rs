@@ -1,0 +1,328 @@
+//! Step `inject_files`: files of the operator go into the deployed system.
+//!
+//! All contents are there before the first file is touched: a server that is down must not
+//! leave a system with half of its files.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::disk::inject::{self, Change, File, Place};
+use crate::failure::Failure;
+use crate::hardware::wait::probe;
+use crate::hardware::{
+    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Step, StepContext, StepError,
+};
+use crate::image::document::{self, Trust};
+use crate::machine::hints;
+
+mod request;
+mod template;
+
+use request::{Source, Wanted};
+
+/// What all contents together may have. They are in memory at the same time.
+const LARGEST: usize = 64 << 20;
+
+/// The step.
+#[derive(Debug)]
+pub(super) struct InjectFiles;
+
+static DESCRIPTION: Description = Description {
+    name: Cow::Borrowed("inject_files"),
+    interface: Cow::Borrowed("deploy"),
+    reboot_requested: false,
+    arguments: Cow::Borrowed(&[
+        Argument {
+            name: Cow::Borrowed("files"),
+            description: Cow::Borrowed(
+                "Files to inject, a list of file structures with keys: 'path' (path to the \
+                 file), 'partition' (partition specifier), 'content' (base64 encoded string), \
+                 'mode' (new file mode) and 'dirmode' (mode of the leaf directory, if created). \
+                 Merged with the values from node.properties[inject_files].",
+            ),
+            required: false,
+            // Looked at with the node's own files, so that all problems are told at once.
+            kind: ArgumentKind::Any,
+            advertised: true,
+        },
+        Argument {
+            name: Cow::Borrowed("verify_ca"),
+            description: Cow::Borrowed(
+                "Whether to verify TLS certificates. Global agent options are used by default.",
+            ),
+            required: false,
+            kind: ArgumentKind::Any,
+            advertised: true,
+        },
+    ]),
+};
+
+impl Step for InjectFiles {
+    fn description(&self) -> &Description {
+        &DESCRIPTION
+    }
+
+    fn offer(&self, phase: Phase, config: &Config) -> Option<Offer> {
+        match phase {
+            Phase::Clean => None,
+            Phase::Deploy | Phase::Service => Some(Offer::at(config.inject_files_priority)),
+        }
+    }
+
+    fn plan<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+        async move {
+            let wanted = request::read(ctx.node, arguments)?;
+            if wanted.is_empty() {
+                return Ok(Vec::new());
+            }
+            let device = hints::root_device(&probe(ctx.system).await, ctx.node)?.name;
+            Ok(wanted.iter().map(|file| action(file, &device)).collect())
+        }
+        .boxed()
+    }
+
+    fn run<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Value, StepError>> {
+        async move {
+            let wanted = request::read(ctx.node, arguments)?;
+            if wanted.is_empty() {
+                return Ok(Value::Null);
+            }
+            let trust = trust(arguments.get("verify_ca"))?;
+            let device = hints::root_device(&probe(ctx.system).await, ctx.node)?;
+            let mut files = Vec::new();
+            let mut left = LARGEST;
+            for file in wanted {
+                let file = load(ctx, file, &trust, left).await?;
+                if let Change::Write(content) = &file.change {
+                    left -= content.len().min(left);
+                }
+                files.push(file);
+            }
+            for file in &files {
+                ctx.task.check()?;
+                inject::inject(ctx.system, &device, file).await?;
+                ctx.task.phase(format!("{} injected", file.path));
+            }
+            Ok(Value::Null)
+        }
+        .boxed()
+    }
+}
+
+fn action(file: &Wanted, disk: &str) -> Action {
+    let place = match &file.place {
+        Place::Found => format!("the partition of {disk} that has its directory"),
+        Place::Partition(number) => format!("partition {number} of {disk}"),
+        Place::Named(name) => name.clone(),
+    };
+    let verb = match file.source {
+        Source::Removed => "Remove",
+        Source::Kept => "Change the mode and owner of",
+        Source::Inline(_) | Source::Template(_) => "Write",
+    };
+    Action {
+        description: format!("{verb} {} on {place}", file.path),
+        device: disk.to_owned(),
+        destructive: false,
+    }
+}
+
+/// Python's library takes a flag, or the path of a file of authorities.
+fn trust(verify: Option<&Value>) -> Result<Trust, StepError> {
+    match verify {
+        None | Some(Value::Null | Value::Bool(true)) => Ok(Trust::Configured),
+        Some(Value::Bool(false)) => Ok(Trust::Anybody),
+        Some(Value::String(path)) => Ok(Trust::Authorities(path.into())),
+        Some(_) => Err(StepError::argument(
+            "inject_files() argument 'verify_ca' must be true, false or the path of a file",
+        )),
+    }
+}
+
+async fn load(
+    ctx: StepContext<'_>,
+    wanted: Wanted,
+    trust: &Trust,
+    limit: usize,
+) -> Result<File, Failure> {
+    let failed = |reason: &str| {
+        Failure::execution(format!("Failed to process file {}. {reason}", wanted.path))
+    };
+    let change = match &wanted.source {
+        Source::Removed => Change::Remove,
+        Source::Kept => Change::Keep,
+        Source::Inline(text) => {
+            let text: String = text.split_ascii_whitespace().collect();
+            let content = STANDARD
+                .decode(text)
+                .map_err(|error| failed(&format!("'content' is not base64: {error}")))?;
+            if content.len() > limit {
+                return Err(failed(&format!(
+                    "The files have more than {LARGEST} bytes together"
+                )));
+            }
+            Change::Write(content)
+        }
+        Source::Template(template) => {
+            let url = template::fill(template, ctx.node, ctx.ports)
+                .map_err(|reason| failed(&format!("The URL cannot be completed: {reason}")))?;
+            let content =
+                document::download(ctx.system, ctx.config, &url, trust, limit, ctx.task).await;
+            Change::Write(content.map_err(|failure| failed(&failure.details))?)
+        }
+    };
+    Ok(File {
+        path: wanted.path,
+        place: wanted.place,
+        change,
+        attributes: wanted.attributes,
+        directory_mode: wanted.directory_mode,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use futures_util::stream;
+    use serde_json::json;
+
+    use super::*;
+    use crate::failure::FailureKind;
+    use crate::image::Installed;
+    use crate::machine::node::Node;
+    use crate::machine::testing::FakeMachine;
+    use crate::system::fetch::{Fetch, FetchError, Request, Response};
+    use crate::system::process::Script;
+    use crate::task::Task;
+
+    /// Answers every URL with itself.
+    #[derive(Debug)]
+    struct Echo;
+
+    impl Fetch for Echo {
+        fn open(&self, request: Request) -> BoxFuture<'_, Result<Response, FetchError>> {
+            let text = format!("{} insecure={}", request.url, request.tls.insecure);
+            let response = Response {
+                status: 200,
+                length: None,
+                validator: None,
+                part: None,
+                headers: String::new(),
+                body: Box::pin(stream::iter([Ok(Bytes::from(text))])),
+            };
+            Box::pin(std::future::ready(Ok(response)))
+        }
+    }
+
+    async fn run(
+        machine: &mut FakeMachine,
+        script: Script,
+        arguments: Value,
+    ) -> Result<Value, StepError> {
+        machine.sata_disk("sda", 8 << 30, 1);
+        let script = Arc::new(script);
+        let system = crate::system::System {
+            run: script.clone(),
+            fetch: Arc::new(Echo),
+            ..machine.system()
+        };
+        let node = json!({"uuid": "u", "properties": {}});
+        let node = Node(node.as_object().cloned().unwrap());
+        let ports = [json!({"address": "00:11"}).as_object().cloned().unwrap()];
+        let (config, installed) = (Config::default(), Installed::default());
+        let task = Task::detached();
+        let ctx = StepContext {
+            system: &system,
+            config: &config,
+            node: &node,
+            ports: &ports,
+            task: &task,
+            installed: &installed,
+        };
+        let done = InjectFiles.run(ctx, arguments.as_object().unwrap()).await;
+        script.assert_done();
+        done
+    }
+
+    #[tokio::test]
+    async fn a_file_comes_from_where_its_url_says() {
+        let mut machine = FakeMachine::new();
+        let inside = machine.path().join("run/ironic-agent/inject");
+        std::fs::create_dir_all(&inside).unwrap();
+        let place = inside.display();
+        let mount = format!("mount -o nodev,nosuid,noexec /dev/sda3 {place}");
+        let unmount = format!("umount {place}");
+        let script = Script::new()
+            .expect(&mount, "")
+            .expect(&unmount, "")
+            .expect(&mount, "")
+            .expect(&unmount, "");
+        let arguments = json!({
+            "files": [
+                {"path": "/url", "partition": 3,
+                 "content": "https://h/{node[uuid]}/{ports[0][address]}"},
+                {"path": "/inline", "partition": 3, "content": "dGV4\ndA=="},
+            ],
+            "verify_ca": false,
+        });
+        let done = run(&mut machine, script, arguments).await;
+        assert_eq!(done, Ok(Value::Null));
+        let read = |name: &str| std::fs::read_to_string(inside.join(name)).unwrap();
+        assert_eq!(read("url"), "https://h/u/00:11 insecure=true");
+        assert_eq!(read("inline"), "text");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_mounted_while_a_content_is_missing() {
+        let good = json!({"path": "/a/b", "content": "eA=="});
+        for (second, kind, text) in [
+            (
+                json!({"path": "/a/c", "content": "%"}),
+                FailureKind::CommandExecution,
+                "Failed to process file /a/c. 'content' is not base64",
+            ),
+            (
+                json!({"path": "/a/c", "content": "http://h/{node[driver_info][x]}"}),
+                FailureKind::CommandExecution,
+                "holds credentials",
+            ),
+            (
+                json!({"path": "/a/"}),
+                FailureKind::InvalidCommandParams,
+                "must not end with a slash",
+            ),
+        ] {
+            let mut machine = FakeMachine::new();
+            let arguments = json!({"files": [good.clone(), second]});
+            let done = run(&mut machine, Script::new(), arguments).await;
+            let Err(StepError::Failure(failure)) = done else {
+                panic!("{done:?}")
+            };
+            assert_eq!(failure.kind, kind);
+            assert!(failure.details.contains(text), "{failure}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_files_are_no_work() {
+        let mut machine = FakeMachine::new();
+        let done = run(&mut machine, Script::new(), json!({"files": null})).await;
+        assert_eq!(done, Ok(Value::Null));
+    }
+}
