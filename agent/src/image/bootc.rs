@@ -396,7 +396,7 @@ impl PrivateFile {
     }
 
     fn path(&self) -> &Path {
-        self.0.as_deref().unwrap_or(Path::new(""))
+        self.0.as_deref().unwrap_or_else(|| Path::new(""))
     }
 
     fn remove(mut self) -> io::Result<()> {
