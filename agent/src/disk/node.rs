@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::layout::Layout;
-use crate::system::System;
+use crate::system::{Cmd, System};
 use crate::task::Task;
 
 /// How often a node that is not there yet is looked for.
@@ -46,7 +46,8 @@ pub fn are_made(system: &System, disk: &str) -> bool {
 
 /// Waits until every partition of a layout has its node, at most for `patience`. Answers the
 /// nodes in the order of the layout. With devtmpfs they are there when the kernel has read
-/// the table; with udev a moment later.
+/// the table; with udev a moment later. A kernel that cannot read the table is told of its
+/// partitions once.
 ///
 /// # Errors
 /// The first node that is missing.
@@ -59,11 +60,17 @@ pub async fn wait(
 ) -> Result<Vec<String>, String> {
     let deadline = tokio::time::Instant::now() + patience;
     let mut nodes = Vec::new();
+    let mut is_told = false;
     for planned in &layout.partitions {
         let node = loop {
             let node = of(system, disk, planned.number);
             if system.root.exists(&node) {
                 break node;
+            }
+            if !is_told {
+                is_told = true;
+                tell(system, disk).await;
+                continue;
             }
             if task.is_cancelled() || tokio::time::Instant::now() >= deadline {
                 return Err(node);
@@ -75,6 +82,14 @@ pub async fn wait(
     Ok(nodes)
 }
 
+/// Adds the partitions of the table to the kernel's. What it knows already is no failure.
+async fn tell(system: &System, disk: &str) {
+    let add = Cmd::new("partx").args(["-av", disk]).accept([0, 1]);
+    if let Err(error) = system.run.run(add).await {
+        tracing::warn!(%disk, %error, "the kernel was not told of new partitions");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,7 +97,9 @@ mod tests {
     use crate::machine::BootMode;
     use crate::machine::node::DiskLabel;
     use crate::machine::testing::FakeMachine;
+    use crate::system::RunError;
     use crate::system::disk::Geometry;
+    use crate::system::process::Script;
 
     #[test]
     fn nodes_are_what_the_kernel_calls_them() {
@@ -114,7 +131,15 @@ mod tests {
         machine
             .directory("sys/class/block/sda")
             .file("dev/sda1", "");
-        let system = machine.system();
+        let script = Script::new()
+            .expect("partx -av /dev/sda", "")
+            .expect_result(
+                "partx -av /dev/sda",
+                Err(RunError::Missing {
+                    program: "partx".into(),
+                }),
+            );
+        let system = machine.system_with(std::sync::Arc::new(script));
         let geometry = Geometry {
             size: 1 << 30,
             sector_size: 512,

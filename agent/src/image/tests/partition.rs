@@ -303,10 +303,11 @@ impl Disks for CutDisks {
     }
 }
 
-/// Deploys with an ephemeral partition from 5 to 8 MiB and fills that.
+/// Deploys with an ephemeral partition of 3 MiB and fills that.
 async fn with_precious_data(image: &[u8], url: &str, document: &str) -> Bench {
-    let bench = bench(32 * MIB, document);
-    let asked = json!({"root_mb": 8, "swap_mb": 2, "ephemeral_mb": 3});
+    let mut bench = bench(16 * MIB, document);
+    bench.config.disk_utils.efi_system_partition_size = 1;
+    let asked = json!({"root_mb": 7, "swap_mb": 2, "ephemeral_mb": 3});
     bench
         .deploy(partition_info(url, image, asked), None)
         .await
@@ -329,9 +330,7 @@ fn ephemeral(bench: &Bench) -> crate::disk::table::Partition {
 
 fn is_precious(bench: &Bench, ephemeral: crate::disk::table::Partition) -> bool {
     let disk = bench.disk();
-    at(&disk, ephemeral.offset, 3 * MIB)
-        .iter()
-        .all(|byte| *byte == PRECIOUS)
+    *at(&disk, ephemeral.offset, 3 * MIB) == vec![PRECIOUS; 3 * MIB][..]
 }
 
 #[tokio::test]
@@ -343,7 +342,7 @@ async fn what_is_ephemeral_can_be_preserved() {
         let bench = with_precious_data(&image, &url, document).await;
         let before = ephemeral(&bench);
         // Another swap, and a config drive that was not there.
-        let asked = json!({"root_mb": 9, "swap_mb": 1, "ephemeral_mb": 3,
+        let asked = json!({"root_mb": 8, "swap_mb": 1, "ephemeral_mb": 3,
             "preserve_ephemeral": true});
         let mut drive = vec![0; 40 << 10];
         drive[32769..32774].copy_from_slice(b"CD001");
@@ -359,7 +358,7 @@ async fn what_is_ephemeral_can_be_preserved() {
         assert!(uuids["partitions"]["configdrive"].is_string());
 
         // A wrong image destroys the root and nothing else.
-        let asked = json!({"root_mb": 9, "ephemeral_mb": 3, "preserve_ephemeral": true});
+        let asked = json!({"root_mb": 8, "ephemeral_mb": 3, "preserve_ephemeral": true});
         let wrong = partition_info(&url, b"something else", asked);
         let failure = bench.deploy(wrong, None).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::ImageChecksum);
@@ -399,7 +398,7 @@ async fn what_is_preserved_survives_a_power_cut_at_any_moment() {
                 node: bench.node.clone(),
                 _dir: tempfile::tempdir().unwrap(),
             };
-            let asked = json!({"root_mb": 9, "swap_mb": 1, "ephemeral_mb": 3,
+            let asked = json!({"root_mb": 8, "swap_mb": 1, "ephemeral_mb": 3,
                 "preserve_ephemeral": true});
             let deployed = cut.deploy(partition_info(&url, &image, asked), None).await;
             assert!(is_precious(&bench, before), "after {changes} changes");
@@ -506,7 +505,9 @@ async fn what_programs_and_the_kernel_refuse_is_told() {
     assert!(bench.installed.partition_uuids().is_empty());
 
     // The kernel shows one partition only.
-    let script = Script::new().expect("wipefs --force --all /dev/sda", "");
+    let script = Script::new()
+        .expect("wipefs --force --all /dev/sda", "")
+        .expect("partx -av /dev/sda", "");
     let (_machine, bench, _) = machine(script, 1);
     let asked = json!({"root_mb": 8});
     let info = partition_info(&server.url("/i"), &image, asked);
@@ -545,4 +546,93 @@ async fn a_plan_tells_every_change_and_makes_none() {
         ]
     );
     bench.assert_untouched();
+}
+
+/// A loop device over a file, gone with the test.
+struct Loop {
+    name: String,
+    _file: tempfile::NamedTempFile,
+}
+
+impl Loop {
+    async fn new(size: u64, sector_size: u32) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(size).unwrap();
+        let (sector, path) = (sector_size.to_string(), file.path().to_str().unwrap());
+        let made = run(&["losetup", "-P", "-f", "--show", "-b", &sector, path]).await;
+        let name = made.trim().to_owned();
+        Self { name, _file: file }
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        #[expect(clippy::disallowed_methods, reason = "dropping cannot wait")]
+        let detached = std::process::Command::new("losetup")
+            .args(["-d", &self.name])
+            .status();
+        assert!(detached.unwrap().success() || std::thread::panicking());
+    }
+}
+
+async fn run(args: &[&str]) -> String {
+    use crate::system::Run;
+    let cmd = crate::system::Cmd::new(args[0]).args(args[1..].iter().copied());
+    crate::system::process::Programs
+        .run(cmd)
+        .await
+        .unwrap()
+        .text()
+}
+
+#[tokio::test]
+#[ignore = "needs root, loop devices, losetup, mkfs.ext4 and blkid: run with --ignored"]
+async fn a_kernel_sees_what_was_made() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(20 << 20).unwrap();
+    let path = file.path().to_str().unwrap();
+    run(&["mkfs.ext4", "-q", "-F", "-b", "4096", "-U", ROOT_UUID, path]).await;
+    let image = std::fs::read(file.path()).unwrap();
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    for (sector_size, document) in [(512, UEFI), (4096, UEFI), (512, BIOS), (4096, BIOS)] {
+        let disk = Loop::new(256 << 20, sector_size).await;
+        let mut bench = bench(MIB, document);
+        bench.config.disk_utils.efi_system_partition_size = 40;
+        bench.system = System::linux();
+        bench.device.name = disk.name.clone();
+        bench.device.size = 256 << 20;
+        let drive = include_bytes!("../../../samples/iso/rock-ridge.iso.gz");
+        let drive = STANDARD.encode(drive);
+        let mut ephemeral = String::new();
+        for is_preserved in [false, true] {
+            let asked = json!({"root_mb": 64, "swap_mb": 8, "ephemeral_mb": 32,
+                "preserve_ephemeral": is_preserved});
+            let info = partition_info(&server.url("/i"), &image, asked);
+            let said = bench.deploy(info, Some(&drive)).await.unwrap();
+            let uuids = bench.installed.partition_uuids();
+            let partitions = uuids["partitions"].as_object().unwrap();
+            for (role, node) in partitions {
+                let node = node.as_str().unwrap();
+                let seen = run(&["blkid", "-p", "-o", "export", node]).await;
+                let expected = match role.as_str() {
+                    "efi system partition" => "LABEL=efi-part",
+                    "swap" => "LABEL=swap1",
+                    "ephemeral" => "LABEL=ephemeral0",
+                    "configdrive" if sector_size == 512 => "LABEL=config-2",
+                    "configdrive" => "LABEL=CONFIG-2",
+                    _ => ROOT_UUID,
+                };
+                assert!(seen.contains(expected), "{role} {sector_size}: {seen}");
+                if role == "ephemeral" {
+                    // Its identity is that of the first deployment.
+                    assert!(!is_preserved || seen == ephemeral);
+                    ephemeral = seen;
+                }
+            }
+            assert!(said.contains(ROOT_UUID));
+            let root = partitions["root"].as_str().unwrap();
+            let bytes = std::fs::read(root).unwrap();
+            assert!(bytes.len() == 64 * MIB && bytes[..image.len()] == image);
+        }
+    }
 }
