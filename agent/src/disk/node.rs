@@ -1,5 +1,6 @@
 //! The device nodes of partitions.
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::time::Duration;
 
 use super::layout::Layout;
@@ -41,7 +42,11 @@ fn by_rule(disk: &str, number: u32) -> String {
 #[must_use]
 pub fn are_made(system: &System, disk: &str) -> bool {
     let name = disk.rsplit('/').next().unwrap_or(disk);
-    system.simulation.is_none() && system.root.exists(format!("/sys/class/block/{name}"))
+    // Another name of a disk, for example by its path, is not known to the kernel.
+    let is_device = std::fs::metadata(system.root.path(disk))
+        .is_ok_and(|metadata| metadata.file_type().is_block_device());
+    let is_known = system.root.exists(format!("/sys/class/block/{name}"));
+    system.simulation.is_none() && (is_device || is_known)
 }
 
 /// Waits until every partition of a layout has its node, at most for `patience`. Answers the

@@ -144,6 +144,8 @@ impl Parts {
             parts.verify(disk)
         })
         .await?;
+        let count = self.layout.partitions.len();
+        task.phase(format!("{count} partitions of {name} made"));
         let nodes = if node::are_made(system, name) {
             let attempts = config.disk_utils.partition_detection_attempts.max(1);
             node::wait(system, name, &self.layout, ATTEMPT * attempts, task)

@@ -548,6 +548,98 @@ async fn a_plan_tells_every_change_and_makes_none() {
     bench.assert_untouched();
 }
 
+#[tokio::test]
+async fn a_config_drive_goes_where_a_master_boot_record_reaches() {
+    let bench = Bench::new(8 * MIB);
+    let file = std::fs::File::options()
+        .write(true)
+        .open(&bench.device.name);
+    // A disk of 3 TiB, most of it a hole.
+    file.unwrap().set_len(3 << 40).unwrap();
+    let image = mbr_image(3 * MIB);
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    let drive = noise(50_000);
+    let mut drive = [vec![0; 32768], b"\x01CD001".to_vec(), drive].concat();
+    drive.resize(90_000, 1);
+    bench
+        .deploy(info(&server.url("/i"), &image), Some(&gzip_base64(&drive)))
+        .await
+        .unwrap();
+    let mut disk = LinuxDisks.open(Path::new(&bench.device.name)).unwrap();
+    let table = Table::read(disk.as_mut()).unwrap().unwrap();
+    let placed = table.partitions(512)[1];
+    assert!(placed.offset + placed.size <= 2 << 40);
+    assert!(placed.offset + placed.size > (2 << 40) - 2 * MIB as u64);
+    assert!(placed.size >= 64 * MIB as u64);
+    let mut bytes = vec![0; drive.len()];
+    disk.read_at(placed.offset, &mut bytes).unwrap();
+    assert!(bytes == drive);
+}
+
+/// An image as another program packs it; `None` where there is no such program.
+async fn qcow2(image: &[u8], options: &[&str]) -> Option<Vec<u8>> {
+    use crate::system::Run;
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("raw"), image).unwrap();
+    let convert = crate::system::Cmd::new("qemu-img")
+        .args(["convert", "-f", "raw", "-O", "qcow2"])
+        .args(options.iter().copied())
+        .args([path("raw"), path("qcow2")]);
+    match crate::system::process::Programs.run(convert).await {
+        Err(RunError::Missing { program }) => {
+            eprintln!("not tested: {program}");
+            None
+        }
+        said => {
+            said.unwrap();
+            Some(std::fs::read(path("qcow2")).unwrap())
+        }
+    }
+}
+
+#[tokio::test]
+async fn packed_images_go_into_their_partition() {
+    let image = root_image(5 * MIB);
+    let mut packed = Vec::new();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&image).unwrap();
+    packed.push(("raw", gzip.finish().unwrap()));
+    for options in [&[][..], &["-c"]] {
+        let qcow2 = qcow2(&image, options).await;
+        packed.extend(qcow2.map(|bytes| ("qcow2", bytes)));
+    }
+    for (format, bytes) in packed {
+        let server = Server::start([("/i", Page::new(bytes.clone()))]).await;
+        let bench = bench(32 * MIB, UEFI);
+        let asked = json!({"root_mb": 8, "swap_mb": 1, "disk_format": format});
+        let info = partition_info(&server.url("/i"), &bytes, asked);
+        let said = bench.deploy(info, None).await.unwrap();
+        assert!(said.contains(ROOT_UUID), "{said}");
+        let table = read_gpt(&bench.device.name);
+        let disk = bench.disk();
+        assert!(*at(&disk, table[3].starting_lba * 512, image.len()) == image);
+        assert_eq!(
+            &at(&disk, table[2].starting_lba * 512, 4096)[1052..1057],
+            b"swap1"
+        );
+
+        // Its file is smaller than it is.
+        let bench = self::bench(32 * MIB, UEFI);
+        let asked = json!({"root_mb": 4, "disk_format": format});
+        let info = partition_info(&server.url("/i"), &bytes, asked);
+        let failure = bench.deploy(info, None).await.unwrap_err();
+        if format == "qcow2" {
+            let text = "Image virtual size: 5 MB, Root size: 4 MB";
+            assert!(failure.details.contains(text), "{failure}");
+            bench.assert_untouched();
+        } else {
+            assert_eq!(failure.kind, FailureKind::ImageWrite);
+            bench.assert_unbootable();
+        }
+    }
+}
+
 /// A loop device over a file, gone with the test.
 struct Loop {
     name: String,
