@@ -1,6 +1,6 @@
 """The image path beside its peers: prints a Markdown table.
 
-    image.py AGENT [--quick] [--python PYTHON] [--only WORD,...]
+    image.py AGENT [--quick] [--python PYTHON] [--only IMAGE,...] [--tools TOOL,...]
 
 As root. Makes an image of a disk (GPT, ext4 with files of this machine), its compressed and
 qcow2 forms, serves them by nginx on loopback and writes them to a loop device with direct I/O:
@@ -13,8 +13,8 @@ import hashlib
 import json
 import os
 import pathlib
-import resource
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -28,7 +28,8 @@ GIB = 1 << 30
 SIZE = 4 * GIB
 DISK = 6 * GIB
 FILES = 1050 << 20
-LIMIT = 120
+# A run that takes longer has failed; a tool that took so long is not run again.
+LIMIT, ENOUGH, RUNS = 120, 25, 3
 
 
 def sh(command, **options):
@@ -157,44 +158,41 @@ class Loop:
         self.backing.unlink(missing_ok=True)
 
 
-def run(argv, staged=None):
-    """Seconds, CPU seconds and MiB of one run, or why it failed."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    begin = time.monotonic()
-    process = subprocess.Popen([str(word) for word in argv], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    peak = 0
-    while True:
-        try:
-            process.wait(0.02 if staged else LIMIT)
-            break
-        except subprocess.TimeoutExpired:
+# A small parent of its own for each run: what its only child used is what it reports.
+PARENT = """
+import resource, subprocess, sys, time
+begin = time.monotonic()
+with open(sys.argv[1], "wb") as output:
+    status = subprocess.run(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=output,
+                            stderr=subprocess.STDOUT).returncode
+seconds = time.monotonic() - begin
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(status, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+"""
+
+
+def run(argv, staged):
+    """Seconds, CPU seconds and MiB of one run, and what it printed."""
+    log, peak, begin = ROOM / "log", 0, time.monotonic()
+    os.sync()
+    with subprocess.Popen([sys.executable, "-c", PARENT, log, *map(str, argv)], text=True,
+                          stdout=subprocess.PIPE, start_new_session=True) as process:
+        while process.poll() is None:
             if time.monotonic() - begin > LIMIT:
-                process.kill()
-                process.wait()
+                os.killpg(process.pid, signal.SIGKILL)
                 return None, f"more than {LIMIT} s"
-            peak = max(peak, sum(file.stat().st_blocks * 512 for file in staged.glob("*")))
-    seconds = time.monotonic() - begin
-    output = process.stdout.read().decode(errors="replace").strip()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    if process.returncode:
-        return None, f"status {process.returncode}: {output[-300:]}"
-    inner = None
+            if staged:
+                peak = max(peak, sum(file.stat().st_blocks * 512 for file in staged.glob("*")))
+            time.sleep(0.02)
+        status, seconds, cpu, resident = map(float, process.stdout.read().split())
+    output = log.read_text(errors="replace")
+    if status:
+        return None, f"status {status:.0f}: {output[-300:]}"
     for line in output.splitlines():
+        # The Python agent is resident: its imports do not count.
         if line.startswith("seconds "):
-            inner = float(line.split()[1])
-    return (inner or seconds, cpu, peak), output
-
-
-def resident(argv):
-    """The largest resident size of a process, by a parent that has only this child."""
-    code = ("import resource,subprocess,sys;"
-            "subprocess.run(sys.argv[1:],check=True,stdin=subprocess.DEVNULL,stdout=2);"
-            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
-    done = subprocess.run([sys.executable, "-c", code, *map(str, argv)], text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=LIMIT)
-    return int(done.stdout.split()[-1]) / 1024 if done.returncode == 0 else 0
+            seconds = float(line.split()[1])
+    return (seconds, cpu, resident + peak / (1 << 20)), output
 
 
 def tools(arguments, server, loop, digests, name, disk_format):
@@ -222,7 +220,7 @@ def tools(arguments, server, loop, digests, name, disk_format):
             ways.append(("coreos-installer", [arguments.coreos, "install", "--offline",
                                               "--insecure", "--image-url", url, device], None))
     else:
-        ways.append(("qemu-img convert, local file",
+        ways.append(("qemu-img of a local file",
                      ["qemu-img", "convert", "-O", "host_device", "-t", "none", "-f", "qcow2",
                       local, device], None))
     if arguments.python and not unpack:
@@ -243,13 +241,13 @@ def measure(arguments, server, loop, digests):
                                           "curl → tee sha256sum → gzip → dd": 2.4,
                                           "bmaptool": 3, "coreos-installer": 3}),
         ("qcow2 plain", "plain.qcow2", "qcow2",
-         {"Python agent": 3.2, "qemu-img convert, local file": 1.3}),
+         {"Python agent": 3.2, "qemu-img of a local file": 1.3}),
         ("qcow2 zlib", "zlib.qcow2", "qcow2",
-         {"Python agent": 3.2, "qemu-img convert, local file": 3.2}),
+         {"Python agent": 3.2, "qemu-img of a local file": 3.2}),
         ("qcow2 zstd", "zstd.qcow2", "qcow2",
-         {"Python agent": 3, "qemu-img convert, local file": 3.2}),
+         {"Python agent": 3, "qemu-img of a local file": 3.2}),
         ("qcow2 lived-in", "lived.qcow2", "qcow2",
-         {"Python agent": 3, "qemu-img convert, local file": 1.3}),
+         {"Python agent": 3, "qemu-img of a local file": 1.3}),
     ]
     print("| image | tool | s | CPU s | peak MiB | ours is faster | goal |")
     print("|---|---|---|---|---|---|---|")
@@ -258,24 +256,25 @@ def measure(arguments, server, loop, digests):
             continue
         ours = None
         for tool, argv, staged in tools(arguments, server, loop, digests, name, disk_format):
-            if arguments.ours and tool != "ours":
+            if tool != "ours" and arguments.tools and tool not in arguments.tools.split(","):
                 continue
             sh(f"cat {ROOM / name} > /dev/null")
             runs, reason = [], ""
-            for _ in range(1 if arguments.quick else 3):
+            for _ in range(1 if arguments.quick else RUNS):
                 figures, reason = run(argv, staged)
                 if figures is None:
                     break
                 runs.append(figures)
+                if sum(seconds for seconds, *_ in runs) > ENOUGH:
+                    break
             if not runs:
                 print(f"| {label} | {tool} | – | – | – | – | – |  <!-- {' '.join(reason.split())} -->")
                 continue
-            seconds, cpu, stage = (statistics.median(column) for column in zip(*runs))
-            memory = resident(argv) + stage / (1 << 20) if not arguments.quick else 0
+            seconds, cpu, memory = (statistics.median(column) for column in zip(*runs))
             ratio = "–" if ours is None else f"{seconds / ours[0]:.1f}× (CPU {cpu / ours[1]:.1f}×)"
             goal = f"{goals[tool]}×" if tool in goals else "–"
             print(f"| {label} | {tool} | {seconds:.2f} | {cpu:.2f} | "
-                  f"{f'{memory:.0f}' if memory else '–'} | {ratio} | {goal} |", flush=True)
+                  f"{memory:.0f} | {ratio} | {goal} |", flush=True)
             if tool == "ours":
                 ours = (seconds, cpu)
                 if not arguments.quick and disk_format == "raw":
@@ -301,14 +300,16 @@ def check(loop, raw):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("agent")
-    parser.add_argument("--quick", action="store_true", help="one run each, no memory")
+    parser.add_argument("--quick", action="store_true", help="one run each")
     parser.add_argument("--python", help="the Python agent's interpreter")
     parser.add_argument("--coreos", help="path of coreos-installer")
     parser.add_argument("--only", help="labels of images, by comma")
-    parser.add_argument("--ours", action="store_true", help="without the peers")
+    parser.add_argument("--tools", help="labels of peers, by comma; ours always runs")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("loop devices need root")
+    # An interrupted run cleans up, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     ROOM.mkdir(parents=True, exist_ok=True)
     digests = make_images(ROOM)
     server, loop = Server(ROOM), None

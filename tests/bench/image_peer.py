@@ -22,9 +22,10 @@ os.environ["TMPDIR"] = tempfile.tempdir = STAGE
 
 from oslo_config import cfg  # noqa: E402
 
-from ironic_python_agent import disk_utils, utils  # noqa: E402
+from ironic_python_agent import config, disk_utils, utils  # noqa: E402
 from ironic_python_agent.extensions import standby  # noqa: E402
 
+config.populate_config()
 cfg.CONF([], project="ironic-python-agent", default_config_files=[])
 
 

@@ -37,7 +37,6 @@ mod pipeline;
 mod progress;
 mod request;
 mod source;
-#[allow(dead_code, reason = "formats in any order are being built")]
 mod write;
 
 use checksum::{Expected, Selected};
