@@ -179,6 +179,11 @@ impl<'a> Source<'a> {
                     self.current().hopeless = true;
                     "it sent more than it announced".to_owned()
                 }
+                // What comes after the last byte does not matter.
+                Some(Err(_)) if self.skip == 0 && self.length == Some(self.received) => {
+                    self.is_complete = true;
+                    continue;
+                }
                 Some(Err(error)) => error.to_string(),
                 None if self.skip == 0
                     && self.length.is_none_or(|length| self.received == length) =>
@@ -484,7 +489,7 @@ async fn refusal(mut answer: Response, url: &str) -> String {
 }
 
 /// Does something unless the task is cancelled or the download takes too long.
-async fn patiently<T>(
+pub(super) async fn patiently<T>(
     task: &Task,
     patience: Patience,
     id: &str,
@@ -576,6 +581,7 @@ mod tests {
                 length: answer.length,
                 validator: Some("\"1\"".into()),
                 part: answer.part,
+                challenge: None,
                 headers: "{}".into(),
                 body: stream::iter(answer.body).boxed(),
             });
@@ -772,6 +778,18 @@ mod tests {
         );
         // The stream goes on as if nothing had been.
         assert_eq!(source.next().await.unwrap().unwrap(), b"0123456789"[..]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_breaks_behind_the_last_byte_is_no_failure() {
+        let last = Answer {
+            length: Some(5),
+            body: vec![Ok(Bytes::from_static(b"12345")), Err(broken())],
+            ..whole(b"")
+        };
+        let fetch = Scripted::new([Ok(last)]);
+        let done = download(&fetch, &["u"], patience(0)).await;
+        assert_eq!(done.unwrap(), b"12345");
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,13 +12,32 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use thiserror::Error;
 
+mod file;
 mod http;
 mod pinned;
+mod proxy;
 mod trust;
 
 pub use trust::{InvalidTls, client_config, crypto};
 
 pub use http::HttpFetch;
+
+/// Gets `http:`, `https:` and `file:`.
+#[derive(Debug, Default)]
+pub struct UrlFetch {
+    http: HttpFetch,
+}
+
+impl Fetch for UrlFetch {
+    fn open(&self, request: Request) -> BoxFuture<'_, Result<Response, FetchError>> {
+        let scheme = request.url.split(':').next().unwrap_or_default();
+        if scheme.eq_ignore_ascii_case("file") {
+            Box::pin(file::open(request))
+        } else {
+            self.http.open(request)
+        }
+    }
+}
 
 /// Gets URLs.
 pub trait Fetch: fmt::Debug + Send + Sync {
@@ -29,8 +48,10 @@ pub trait Fetch: fmt::Debug + Send + Sync {
 /// One GET.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// `http://` or `https://`.
+    /// `http://`, `https://` or `file:///`.
     pub url: String,
+    /// The media types that the answer may have.
+    pub accept: Option<&'static str>,
     /// Who we are to the server.
     pub credentials: Option<Credentials>,
     /// Ways around and through a firewall.
@@ -75,14 +96,15 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Proxies; where none is given, those of the environment.
+/// Proxies; what is not given comes from the environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     /// URL of the proxy for `http://`.
     pub http: Option<String>,
     /// URL of the proxy for `https://`.
     pub https: Option<String>,
-    /// Comma-separated hosts and domains that are reached directly.
+    /// Comma-separated hosts, domains, addresses and networks (`192.0.2.0/24`) that are
+    /// reached directly.
     pub except: Option<String>,
 }
 
@@ -112,6 +134,8 @@ pub struct Response {
     pub validator: Option<String>,
     /// Of a partial answer: the first byte, and the length of the whole if known.
     pub part: Option<(u64, Option<u64>)>,
+    /// How a server wants to know who we are: `WWW-Authenticate`.
+    pub challenge: Option<String>,
     /// The headers as text, for error messages.
     pub headers: String,
     /// The body. A stall or a broken connection is an error item, and the last one.

@@ -57,7 +57,7 @@ impl System {
         let root = Root::new("/");
         Self {
             disks: Arc::new(disk::LinuxDisks),
-            fetch: Arc::new(fetch::HttpFetch::default()),
+            fetch: Arc::new(fetch::UrlFetch::default()),
             power: Arc::new(power::MachinePower {
                 run: Arc::clone(&run),
                 root: root.clone(),

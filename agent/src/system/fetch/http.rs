@@ -7,11 +7,12 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, DATE, ETAG, HeaderMap,
-    HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, DATE, ETAG, HeaderMap,
+    HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE, WWW_AUTHENTICATE,
 };
-use reqwest::{NoProxy, Proxy, Url, redirect};
+use reqwest::{Url, redirect};
 
+use super::proxy::Route;
 use super::{Credentials, Fetch, FetchError, Proxies, Request, Response, Tls, trust};
 
 /// More redirects than this lead nowhere.
@@ -69,9 +70,9 @@ fn client(request: &Request) -> Result<reqwest::Client, String> {
         // The header Authorization does not follow to another host: reqwest drops it.
         .redirect(redirect::Policy::limited(REDIRECTS))
         .tcp_nodelay(true);
-    for proxy in proxies(&request.proxies).map_err(|error| chain(&error))? {
-        builder = builder.proxy(proxy);
-    }
+    let route = Route::new(&request.proxies, |name| std::env::var(name).ok())?;
+    // The route knows the environment; the library must not ask it again.
+    builder = builder.no_proxy().proxy(route.into_proxy());
     builder.build().map_err(|error| chain(&error))
 }
 
@@ -123,6 +124,7 @@ async fn open(
             .get(CONTENT_RANGE)
             .and_then(|value| value.to_str().ok())
             .and_then(part),
+        challenge: challenge(head),
         headers: format!("{head:?}"),
         body: body(answer, url, stalled, request.patience),
     })
@@ -135,6 +137,9 @@ fn headers(request: &Request) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     // The checksum is that of the file, so it must come as it is.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if let Some(types) = request.accept {
+        headers.insert(ACCEPT, HeaderValue::from_static(types));
+    }
     if let Some(Credentials::Header(text)) = &request.credentials {
         let mut header = value("the authorization", text)?;
         header.set_sensitive(true);
@@ -162,31 +167,6 @@ fn headers(request: &Request) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-fn proxies(wanted: &Proxies) -> reqwest::Result<Vec<Proxy>> {
-    let mut wanted = wanted.clone();
-    if wanted.http.is_none() && wanted.https.is_none() {
-        if wanted.except.is_none() {
-            // reqwest reads the environment by itself when it is given no proxy.
-            return Ok(Vec::new());
-        }
-        wanted.http = from_environment("http_proxy");
-        wanted.https = from_environment("https_proxy");
-    }
-    let except = wanted.except.as_deref().and_then(NoProxy::from_string);
-    let http = wanted.http.map(Proxy::http);
-    let https = wanted.https.map(Proxy::https);
-    http.into_iter()
-        .chain(https)
-        .map(|proxy| Ok(proxy?.no_proxy(except.clone())))
-        .collect()
-}
-
-fn from_environment(name: &str) -> Option<String> {
-    [name.to_owned(), name.to_uppercase(), "all_proxy".to_owned()]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|url| !url.is_empty()))
-}
-
 /// `Content-Range: bytes 100-199/200`: the first byte, and the whole length unless it is `*`.
 fn part(value: &str) -> Option<(u64, Option<u64>)> {
     let (range, whole) = value.strip_prefix("bytes ")?.split_once('/')?;
@@ -206,6 +186,16 @@ fn validator(head: &HeaderMap) -> Option<String> {
             let (changed, now) = (text(LAST_MODIFIED)?, text(DATE)?);
             (changed != now).then_some(changed)
         })
+}
+
+/// All challenges as one list; a server may send several headers.
+fn challenge(head: &HeaderMap) -> Option<String> {
+    let challenges: Vec<_> = head
+        .get_all(WWW_AUTHENTICATE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    (!challenges.is_empty()).then(|| challenges.join(", "))
 }
 
 fn body(
