@@ -4,7 +4,7 @@
 use md5::Md5;
 use sha1::Sha1;
 use sha2::digest::{Digest, DynDigest};
-use sha2::{Sha224, Sha256, Sha384, Sha512};
+use sha2::{Sha224, Sha256, Sha384, Sha512, Sha512_224, Sha512_256};
 use thiserror::Error;
 
 use super::request::{Checksums, is_url};
@@ -13,6 +13,9 @@ use crate::system::memory::prefetch;
 
 /// While so much is hashed, the next of that length is fetched.
 const PIECE: usize = 4096;
+
+const MD5_DISABLED: &str =
+    "MD5 support is disabled, use a SHA-256 or SHA-512 checksum, or enable option md5_enabled";
 
 /// The bytes that went through a [`Hasher`] have the expected digest. Whoever holds this may
 /// let the disk boot.
@@ -28,22 +31,32 @@ pub(super) enum Algorithm {
     Sha256,
     Sha384,
     Sha512,
+    Sha512Over224,
+    Sha512Over256,
 }
 
 impl Algorithm {
-    const ALL: [(Self, &'static str, usize); 6] = [
+    /// The algorithm, its name without punctuation, and the digest's hexadecimal digits.
+    const ALL: [(Self, &'static str, usize); 8] = [
         (Self::Md5, "md5", 32),
         (Self::Sha1, "sha1", 40),
         (Self::Sha224, "sha224", 56),
         (Self::Sha256, "sha256", 64),
         (Self::Sha384, "sha384", 96),
         (Self::Sha512, "sha512", 128),
+        (Self::Sha512Over224, "sha512224", 56),
+        (Self::Sha512Over256, "sha512256", 64),
     ];
 
+    /// By a name of Python's hashlib or of OpenSSL: `sha256`, `SHA-256`, `SHA2-256`,
+    /// `sha512_256`, `SHA512/256`. What else those know (SHA-3, BLAKE2, SM3, RIPEMD) is not
+    /// what images come with.
     fn from_name(name: &str) -> Option<Self> {
+        let plain = name.to_ascii_lowercase().replace("sha2-", "sha");
+        let plain = plain.replace(['-', '_', '/'], "");
         Self::ALL
             .iter()
-            .find(|(_, known, _)| *known == name)
+            .find(|(_, known, _)| *known == plain)
             .map(|(algorithm, ..)| *algorithm)
     }
 
@@ -52,6 +65,19 @@ impl Algorithm {
         [Self::Md5, Self::Sha256, Self::Sha512]
             .into_iter()
             .find(|algorithm| algorithm.row().2 == digits)
+    }
+
+    fn hash(self) -> Box<dyn DynDigest + Send> {
+        match self {
+            Self::Md5 => Box::new(Md5::new()),
+            Self::Sha1 => Box::new(Sha1::new()),
+            Self::Sha224 => Box::new(Sha224::new()),
+            Self::Sha256 => Box::new(Sha256::new()),
+            Self::Sha384 => Box::new(Sha384::new()),
+            Self::Sha512 => Box::new(Sha512::new()),
+            Self::Sha512Over224 => Box::new(Sha512_224::new()),
+            Self::Sha512Over256 => Box::new(Sha512_256::new()),
+        }
     }
 
     fn row(self) -> (Self, &'static str, usize) {
@@ -65,6 +91,51 @@ pub(super) struct Expected {
     algorithm: Algorithm,
     /// Lower-case hexadecimal digits, as many as the algorithm has.
     digest: String,
+    /// Another digest that it must have, too.
+    also: Option<Box<Expected>>,
+}
+
+impl Expected {
+    /// The digest by which a registry names a blob, `sha256:<digits>`.
+    pub(super) fn of_blob(digest: &str) -> Result<Self, Failure> {
+        let (name, digits) = digest.split_once(':').unwrap_or((digest, ""));
+        match Algorithm::from_name(name) {
+            Some(algorithm) => expected(algorithm, digits),
+            None => Err(Failure::new(
+                FailureKind::ImageChecksum,
+                format!("the registry names the image by a hash ({name}) that is not known here"),
+            )),
+        }
+    }
+
+    /// Both must hold.
+    pub(super) fn and(mut self, other: Self) -> Result<Self, Failure> {
+        if self.algorithm == other.algorithm {
+            return if self.digest == other.digest {
+                Ok(self)
+            } else {
+                Err(Failure::new(
+                    FailureKind::ImageChecksum,
+                    format!(
+                        "the expected checksum is {}, but the registry names the image {}",
+                        self.digest, other.digest
+                    ),
+                ))
+            };
+        }
+        self.also = Some(Box::new(other));
+        Ok(self)
+    }
+}
+
+/// Whether a registry's name of a document (`sha256:<digits>`) is that of these bytes. This
+/// proves nothing about a disk.
+pub(super) fn is_digest_of(name: &str, bytes: &[u8]) -> bool {
+    Expected::of_blob(name).is_ok_and(|expected| {
+        let mut hasher = Hasher::new(&expected);
+        hasher.update(bytes);
+        hasher.verify(&expected).is_ok()
+    })
 }
 
 /// The digest is not the expected one.
@@ -96,7 +167,10 @@ pub(super) fn select(
 ) -> Result<Selected, Failure> {
     let name = checksums.os_hash_algo.as_deref().unwrap_or_default();
     let named = Algorithm::from_name(name);
-    if let (Some(algorithm), Some(value)) = (named, &checksums.os_hash_value) {
+    let is_refused = named == Some(Algorithm::Md5) && !md5_enabled;
+    if let (Some(algorithm), Some(value)) = (named, &checksums.os_hash_value)
+        && !is_refused
+    {
         return if is_url(value) {
             Ok(Selected::Listed {
                 url: value.clone(),
@@ -107,12 +181,16 @@ pub(super) fn select(
         };
     }
     let Some(checksum) = &checksums.checksum else {
+        let why = if is_refused {
+            MD5_DISABLED
+        } else {
+            "md5, sha1, sha224, sha256, sha384, sha512, sha512_224 and sha512_256 are."
+        };
         return Err(Failure::new(
             FailureKind::Rest,
             format!(
                 "Unable to verify image {id} with available checksums. Please make sure the \
-                 specified 'os_hash_algo' ({name}) is supported by this ramdisk: md5, sha1, \
-                 sha224, sha256, sha384 and sha512 are."
+                 specified 'os_hash_algo' ({name}) is supported by this ramdisk: {why}"
             ),
         ));
     };
@@ -151,11 +229,7 @@ pub(super) fn listed(
 
 fn by_length(digest: &str, md5_enabled: bool) -> Result<Expected, String> {
     match Algorithm::from_digits(digest.len()) {
-        Some(Algorithm::Md5) if !md5_enabled => Err(
-            "MD5 support is disabled, use a SHA-256 or SHA-512 checksum, or enable option \
-             md5_enabled"
-                .to_owned(),
-        ),
+        Some(Algorithm::Md5) if !md5_enabled => Err(MD5_DISABLED.to_owned()),
         Some(algorithm) => expected(algorithm, digest).map_err(|failure| failure.details),
         None => Err(format!(
             "a checksum of {} characters is neither MD5 (32), SHA-256 (64) nor SHA-512 (128)",
@@ -178,22 +252,22 @@ fn expected(algorithm: Algorithm, digest: &str) -> Result<Expected, Failure> {
     Ok(Expected {
         algorithm,
         digest: digest.to_ascii_lowercase(),
+        also: None,
     })
 }
 
-/// Computes a digest.
-pub(super) struct Hasher(Box<dyn DynDigest + Send>);
+/// Computes the digests that are expected.
+pub(super) struct Hasher(Vec<Box<dyn DynDigest + Send>>);
 
 impl Hasher {
     pub(super) fn new(expected: &Expected) -> Self {
-        Self(match expected.algorithm {
-            Algorithm::Md5 => Box::new(Md5::new()),
-            Algorithm::Sha1 => Box::new(Sha1::new()),
-            Algorithm::Sha224 => Box::new(Sha224::new()),
-            Algorithm::Sha256 => Box::new(Sha256::new()),
-            Algorithm::Sha384 => Box::new(Sha384::new()),
-            Algorithm::Sha512 => Box::new(Sha512::new()),
-        })
+        let mut hashes = Vec::new();
+        let mut next = Some(expected);
+        while let Some(expected) = next {
+            hashes.push(expected.algorithm.hash());
+            next = expected.also.as_deref();
+        }
+        Self(hashes)
     }
 
     pub(super) fn update(&mut self, bytes: &[u8]) {
@@ -203,28 +277,48 @@ impl Hasher {
             if let Some(next) = pieces.peek() {
                 prefetch(next);
             }
-            self.0.update(piece);
+            for hash in &mut self.0 {
+                hash.update(piece);
+            }
         }
     }
 
-    /// Ends the computation.
+    /// Ends the computation. `expected` is what the computation was begun for.
     pub(super) fn verify(self, expected: &Expected) -> Result<Verified, Mismatch> {
-        let found = hex::encode(self.0.finalize());
-        if found == expected.digest {
-            Ok(Verified(()))
-        } else {
-            Err(Mismatch {
-                expected: expected.digest.clone(),
-                found,
-            })
+        let mut next = Some(expected);
+        for hash in self.0 {
+            let found = hex::encode(hash.finalize());
+            let digest = next.map(|expected| &expected.digest);
+            if digest != Some(&found) {
+                return Err(Mismatch {
+                    expected: digest.cloned().unwrap_or_default(),
+                    found,
+                });
+            }
+            next = next.and_then(|expected| expected.also.as_deref());
+        }
+        match next {
+            None => Ok(Verified(())),
+            Some(unproved) => Err(Mismatch {
+                expected: unproved.digest.clone(),
+                found: String::new(),
+            }),
         }
     }
 }
 
-/// Finds the digest of `name` in a checksum file: either one bare digest, or lines as
+/// Finds the digest of one of `names` in a checksum file: either one bare digest, or lines as
 /// `sha256sum` (`<digest>  name`, `<digest> *name`) or BSD (`SHA256 (name) = <digest>`)
-/// print them.
-pub(super) fn find_in_list(text: &str, name: &str) -> Result<String, String> {
+/// print them. Mirrors may name the image differently: the first name that is listed counts.
+///
+/// Of several digests of one image the first is taken that `algorithm` makes, or when none
+/// is named, the first that may be used.
+pub(super) fn find_in_list(
+    text: &str,
+    names: &[&str],
+    algorithm: Option<Algorithm>,
+    md5_enabled: bool,
+) -> Result<String, String> {
     let lines: Vec<&str> = text
         .lines()
         .map(str::trim)
@@ -233,7 +327,7 @@ pub(super) fn find_in_list(text: &str, name: &str) -> Result<String, String> {
     match lines.as_slice() {
         [] => return Err("Empty checksum file".to_owned()),
         [line] if !line.contains(' ') => {
-            return if is_digest(line) {
+            return if is_digest(line, algorithm) {
                 Ok((*line).to_owned())
             } else {
                 Err(format!(
@@ -243,21 +337,40 @@ pub(super) fn find_in_list(text: &str, name: &str) -> Result<String, String> {
         }
         _ => {}
     }
-    lines
-        .iter()
-        .filter(|line| !line.starts_with('#') && names(line, name))
-        .find_map(|line| {
-            let mut words = line.split_whitespace();
-            let (first, last) = (words.next()?, words.next_back()?);
-            [first, last].into_iter().find(|word| is_digest(word))
-        })
-        .map(str::to_owned)
-        .ok_or_else(|| format!("Checksum file does not contain name {name}"))
+    let listed = |name: &&str| {
+        let digests: Vec<&str> = lines
+            .iter()
+            .filter(|line| !line.starts_with('#') && is_about(line, name))
+            .filter_map(|line| {
+                let mut words = line.split_whitespace();
+                let (first, last) = (words.next()?, words.next_back()?);
+                [first, last]
+                    .into_iter()
+                    .find(|word| is_digest(word, algorithm))
+            })
+            .collect();
+        let is_usable = |digest: &&&str| {
+            let made_by = Algorithm::from_digits(digest.len());
+            match algorithm {
+                Some(algorithm) => algorithm.row().2 == digest.len(),
+                None => md5_enabled || made_by != Some(Algorithm::Md5),
+            }
+        };
+        let digest = digests.iter().find(is_usable).or_else(|| digests.first())?;
+        Some((*digest).to_owned())
+    };
+    names.iter().find_map(listed).ok_or_else(|| {
+        let mut names = names.to_vec();
+        names.dedup();
+        format!("Checksum file does not contain name {}", names.join(", "))
+    })
 }
 
 /// Whether a line of a checksum file is about `name`.
-fn names(line: &str, name: &str) -> bool {
+fn is_about(line: &str, name: &str) -> bool {
     let at_end = line.strip_suffix(name).is_some_and(|before| {
+        // As `sha256sum ./*` writes it.
+        let before = before.strip_suffix("./").unwrap_or(before);
         let before = before.strip_suffix('*').unwrap_or(before);
         before.ends_with(char::is_whitespace)
     });
@@ -269,8 +382,9 @@ fn names(line: &str, name: &str) -> bool {
             .any(|word| word == in_parentheses)
 }
 
-fn is_digest(word: &str) -> bool {
-    Algorithm::from_digits(word.len()).is_some()
+fn is_digest(word: &str, algorithm: Option<Algorithm>) -> bool {
+    let is_named = algorithm.is_some_and(|algorithm| algorithm.row().2 == word.len());
+    (is_named || Algorithm::from_digits(word.len()).is_some())
         && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
@@ -300,6 +414,7 @@ mod tests {
         Selected::Known(Expected {
             algorithm,
             digest: digest.to_owned(),
+            also: None,
         })
     }
 
@@ -357,10 +472,15 @@ mod tests {
                 checksums(Some("whirlpool"), Some("x"), Some(&sha256)),
                 Some(known(Algorithm::Sha256, &sha256)),
             ),
-            // The switch rules unnamed checksums only, as in the Python agent.
+            // The switch rules the pair, too; what is better is taken.
+            (checksums(Some("md5"), Some(&md5), None), None),
             (
-                checksums(Some("md5"), Some(&md5), None),
-                Some(known(Algorithm::Md5, &md5)),
+                checksums(Some("md5"), Some(&md5), Some(&sha256)),
+                Some(known(Algorithm::Sha256, &sha256)),
+            ),
+            (
+                checksums(Some("SHA-512/256"), Some(&sha256), None),
+                Some(known(Algorithm::Sha512Over256, &sha256)),
             ),
             (checksums(None, None, Some(&md5)), None),
             (checksums(Some("whirlpool"), Some("x"), None), None),
@@ -387,8 +507,13 @@ mod tests {
                 "{checksums:?}"
             );
         }
-        let md5_on = select(&checksums(None, None, Some(&md5)), "id", true);
-        assert_eq!(md5_on, Ok(known(Algorithm::Md5, &md5)));
+        for allowed in [
+            checksums(None, None, Some(&md5)),
+            checksums(Some("md5"), Some(&md5), None),
+        ] {
+            let selected = select(&allowed, "id", true);
+            assert_eq!(selected, Ok(known(Algorithm::Md5, &md5)));
+        }
     }
 
     #[test]
@@ -404,8 +529,65 @@ mod tests {
         assert!(unknown.details.contains("sm3"));
         let md5 = details(checksums(None, None, Some(&"a".repeat(32))));
         assert!(md5.details.contains("MD5 support is disabled"), "{md5}");
+        let pair = details(checksums(Some("md5"), Some(&"a".repeat(32)), None));
+        assert!(pair.details.contains("MD5 support is disabled"), "{pair}");
         let odd = details(checksums(None, None, Some("abc")));
         assert!(odd.details.contains("3 characters"), "{odd}");
+    }
+
+    #[test]
+    fn a_hash_has_many_names() {
+        for (name, algorithm) in [
+            ("sha256", Some(Algorithm::Sha256)),
+            ("SHA256", Some(Algorithm::Sha256)),
+            ("SHA-256", Some(Algorithm::Sha256)),
+            ("SHA2-256", Some(Algorithm::Sha256)),
+            ("SHA2-512/256", Some(Algorithm::Sha512Over256)),
+            ("sha512_224", Some(Algorithm::Sha512Over224)),
+            ("md5", Some(Algorithm::Md5)),
+            ("sha1", Some(Algorithm::Sha1)),
+            ("sha3_256", None),
+            ("blake2b", None),
+            ("shake_128", None),
+            ("", None),
+        ] {
+            assert_eq!(Algorithm::from_name(name), algorithm, "{name}");
+        }
+        for (algorithm, _, digits) in Algorithm::ALL {
+            assert_eq!(algorithm.hash().output_size() * 2, digits);
+            assert_eq!(algorithm.row().0, algorithm);
+        }
+    }
+
+    #[test]
+    fn two_digests_must_both_hold() {
+        let of = |name: &str, digits: &str| Expected::of_blob(&format!("{name}:{digits}")).unwrap();
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let sha1 = "a9993e364706816aba3e25717850c26c9cd0d89d";
+        let wrong = "b".repeat(40);
+        for (second, is_right) in [(sha1, true), (wrong.as_str(), false)] {
+            for (first, other) in [
+                (of("sha256", sha256), of("sha1", second)),
+                (of("sha1", second), of("sha256", sha256)),
+            ] {
+                let both = first.and(other).unwrap();
+                let mut hasher = Hasher::new(&both);
+                hasher.update(b"abc");
+                assert_eq!(hasher.verify(&both).is_ok(), is_right);
+            }
+        }
+        // One hash needs no second computation, and two of its digests are a contradiction.
+        let same = of("sha256", sha256).and(of("sha256", sha256)).unwrap();
+        assert_eq!(same.also, None);
+        assert!(of("sha1", sha1).and(of("sha1", &wrong)).is_err());
+        // A proof of less than what is expected is none.
+        let both = of("sha256", sha256).and(of("sha1", sha1)).unwrap();
+        let mut hasher = Hasher::new(&of("sha256", sha256));
+        hasher.update(b"abc");
+        assert!(hasher.verify(&both).is_err());
+        assert!(Expected::of_blob("blake3:00").is_err());
+        assert!(is_digest_of(&format!("sha256:{sha256}"), b"abc"));
+        assert!(!is_digest_of(&format!("sha256:{sha256}"), b"abd"));
     }
 
     #[test]
@@ -432,7 +614,13 @@ mod tests {
                 format!("{sha256}  other-image.img\n{md5}  imageXimg"),
                 no_name.clone(),
             ),
-            (format!("{md5} ./image.img\nimage.img {md5}"), no_name),
+            (format!("image.img {md5}\n{md5}  ../image.img"), no_name),
+            (format!("{md5}  ./image.img\n"), Ok(md5.clone())),
+            // Several digests of one image: the first that may be used.
+            (
+                format!("MD5 (image.img) = {md5}\nSHA256 (image.img) = {sha256}"),
+                Ok(sha256.clone()),
+            ),
             ("  \n".to_owned(), Err("Empty checksum file".to_owned())),
             (
                 "invalid".to_owned(),
@@ -440,7 +628,19 @@ mod tests {
             ),
         ];
         for (text, digest) in cases {
-            assert_eq!(find_in_list(&text, "image.img"), digest, "{text}");
+            let found = find_in_list(&text, &["image.img"], None, false);
+            assert_eq!(found, digest, "{text}");
+        }
+        let (sha1, sha384) = ("d".repeat(40), "e".repeat(96));
+        let list =
+            format!("SHA1 (b.img) = {sha1}\nMD5 (b.img) = {md5}\nSHA384 (b.img) = {sha384}\n");
+        for (algorithm, digest) in [
+            (Some(Algorithm::Sha1), &sha1),
+            (Some(Algorithm::Sha384), &sha384),
+            (None, &md5),
+        ] {
+            let found = find_in_list(&list, &["a.img", "b.img"], algorithm, true);
+            assert_eq!(found.as_ref(), Ok(digest));
         }
     }
 }

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::Object;
+use super::{Object, oci};
 use crate::config::{Config, ImageServerAuth};
 use crate::failure::{Failure, FailureKind};
 use crate::system::fetch::{Credentials, Proxies};
@@ -93,10 +93,12 @@ pub fn validate(image_info: &Object, config: &Config) -> Result<(), Failure> {
             "Image 'urls' must be a list with at least one element.",
         ));
     }
-    let mut usable = false;
+    // The name of an image in a registry leads to its digest.
+    let mut usable = matches!(image_info.get("urls"), Some(Value::Array(urls))
+        if urls.iter().filter_map(Value::as_str).any(oci::is_reference));
     if let Some(checksum) = image_info.get("checksum").filter(|value| !value.is_null()) {
         let checksum = non_empty(checksum, "checksum")?;
-        usable = is_url(checksum) || checksum.len() > MD5_DIGITS || config.md5_enabled;
+        usable |= is_url(checksum) || checksum.len() > MD5_DIGITS || config.md5_enabled;
     }
     let algorithm = image_info.get("os_hash_algo").unwrap_or(&Value::Null);
     let value = image_info.get("os_hash_value").unwrap_or(&Value::Null);

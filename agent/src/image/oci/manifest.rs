@@ -1,0 +1,230 @@
+//! Manifests and indexes of registries, and which of their layers is the disk image.
+//!
+//! The rules are Ironic's: among the entries of an index that name a `disktype`, those for this
+//! machine's architecture, raw before qcow2; and of the manifest the only layer. What Ironic
+//! leaves alone is read here, too, where there is no doubt: a tag that is a manifest itself,
+//! and an index whose entries name no `disktype` but of which one is for this machine.
+
+use serde_json::Value;
+
+use super::reference::split_digest;
+
+/// The media types that are asked for.
+pub(super) const TYPES: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json";
+/// `disktype` in the order of preference.
+const DISK_TYPES: [&str; 4] = ["raw", "applehv", "qcow2", "qemu"];
+
+/// What a document leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The manifests to look at, by digest, best first.
+    Manifests(Vec<String>),
+    /// The disk image.
+    Image(Layer),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Layer {
+    /// `sha256:<digits>`.
+    pub(super) digest: String,
+    /// Bytes.
+    pub(super) size: Option<u64>,
+}
+
+/// Reads an index or a manifest for a machine of this architecture (as `uname -m` has it).
+///
+/// # Errors
+/// Why it does not lead to a disk image.
+pub(super) fn read(document: &[u8], architecture: &str) -> Result<Found, String> {
+    let document: Value = serde_json::from_slice(document)
+        .map_err(|error| format!("the registry's answer is no manifest: {error}"))?;
+    if let Some(manifests) = document.get("manifests").and_then(Value::as_array) {
+        return choose(manifests, architecture).map(Found::Manifests);
+    }
+    let Some(layers) = document.get("layers").and_then(Value::as_array) else {
+        return Err("the registry's answer is neither an index nor a manifest".to_owned());
+    };
+    let [layer] = layers.as_slice() else {
+        return Err(format!(
+            "the manifest has {} layers, a disk image has one: this is a container",
+            layers.len()
+        ));
+    };
+    let media_type = text(layer, "mediaType").unwrap_or_default();
+    if media_type.contains("rootfs") || media_type.contains(".tar") || media_type.ends_with("+tar")
+    {
+        return Err(format!(
+            "the manifest's layer is a container's file system ({media_type}), not a disk image"
+        ));
+    }
+    Ok(Found::Image(Layer {
+        digest: digest(layer)?,
+        size: layer.get("size").and_then(Value::as_u64),
+    }))
+}
+
+fn choose(manifests: &[Value], architecture: &str) -> Result<Vec<String>, String> {
+    let fits = |manifest: &&Value| {
+        let platform = manifest.get("platform");
+        let theirs = platform.and_then(|platform| text(platform, "architecture"));
+        theirs.is_none_or(|theirs| is_same(theirs, architecture))
+    };
+    let disk_type = |manifest: &Value| {
+        let annotations = manifest.get("annotations")?;
+        text(annotations, "disktype").map(str::to_owned)
+    };
+    let fitting: Vec<&Value> = manifests.iter().filter(fits).collect();
+    let mut ranked: Vec<(usize, &Value)> = fitting
+        .iter()
+        .filter_map(|manifest| {
+            let disk_type = disk_type(manifest)?;
+            let rank = DISK_TYPES.iter().position(|known| *known == disk_type)?;
+            Some((rank, *manifest))
+        })
+        .collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    let chosen: Vec<&Value> = if ranked.is_empty() {
+        let unnamed: Vec<_> = fitting
+            .iter()
+            .filter(|manifest| disk_type(manifest).is_none())
+            .copied()
+            .collect();
+        if unnamed.len() > 1 {
+            return Err(format!(
+                "the index has {} manifests that may be meant: annotate one with disktype raw \
+                 or qcow2, or name its digest",
+                unnamed.len()
+            ));
+        }
+        unnamed
+    } else {
+        ranked.into_iter().map(|(_, manifest)| manifest).collect()
+    };
+    if chosen.is_empty() {
+        return Err(format!(
+            "the index has no disk image (disktype {}) for {architecture}",
+            DISK_TYPES.join(", ")
+        ));
+    }
+    chosen.into_iter().map(digest).collect()
+}
+
+/// Registries say `amd64` and `arm64`, or what the kernel says.
+fn is_same(theirs: &str, ours: &str) -> bool {
+    let plain = |name: &str| match name {
+        "amd64" => "x86_64".to_owned(),
+        "arm64" => "aarch64".to_owned(),
+        other => other.to_owned(),
+    };
+    plain(theirs) == plain(ours)
+}
+
+fn digest(descriptor: &Value) -> Result<String, String> {
+    text(descriptor, "digest")
+        .filter(|digest| split_digest(digest).is_some())
+        .map(str::to_owned)
+        .ok_or_else(|| "the manifest names a digest that is none".to_owned())
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value.get(key)?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn sha(letter: &str) -> String {
+        format!("sha256:{}", letter.repeat(64))
+    }
+
+    fn found(document: &Value) -> Result<Found, String> {
+        read(document.to_string().as_bytes(), "x86_64")
+    }
+
+    #[test]
+    fn the_only_layer_of_a_manifest_is_the_image() {
+        let layer = json!({"mediaType": "application/zstd", "digest": sha("a"), "size": 7});
+        assert_eq!(
+            found(&json!({"layers": [layer]})),
+            Ok(Found::Image(Layer {
+                digest: sha("a"),
+                size: Some(7)
+            }))
+        );
+        let tar =
+            json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": sha("a")});
+        for (document, why) in [
+            (json!({"layers": [layer, layer]}), "2 layers"),
+            (json!({"layers": []}), "0 layers"),
+            (json!({"layers": [tar]}), "a container's file system"),
+            (json!({"layers": [{"digest": "sha256:../../x"}]}), "digest"),
+            (json!({"errors": []}), "neither"),
+            (json!([]), "neither"),
+        ] {
+            let error = found(&document).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+        assert!(read(b"<html>", "x86_64").is_err());
+    }
+
+    #[test]
+    fn an_index_is_read_by_ironics_rules() {
+        let entry = |letter: &str, disk_type: Option<&str>, architecture: Option<&str>| {
+            json!({"digest": sha(letter), "annotations": {"disktype": disk_type},
+                   "platform": {"architecture": architecture}})
+        };
+        for (entries, chosen) in [
+            // Raw before qcow2, whatever the order; other machines' do not count.
+            (
+                vec![
+                    entry("a", Some("qemu"), Some("amd64")),
+                    entry("b", Some("qcow2"), Some("x86_64")),
+                    entry("c", Some("applehv"), None),
+                    entry("d", Some("raw"), Some("arm64")),
+                    entry("e", Some("raw"), Some("amd64")),
+                    entry("f", Some("hyperv"), Some("amd64")),
+                    entry("0", None, Some("amd64")),
+                ],
+                Ok(vec!["e", "c", "b", "a"]),
+            ),
+            (
+                vec![
+                    entry("a", None, Some("amd64")),
+                    entry("b", None, Some("s390x")),
+                ],
+                Ok(vec!["a"]),
+            ),
+            (
+                vec![entry("a", None, None), entry("b", None, None)],
+                Err("may be meant"),
+            ),
+            (
+                vec![entry("a", Some("raw"), Some("aarch64"))],
+                Err("for x86_64"),
+            ),
+            (vec![entry("a", Some("hyperv"), None)], Err("no disk image")),
+            (vec![], Err("no disk image")),
+        ] {
+            match (found(&json!({"manifests": entries})), chosen) {
+                (Ok(found), Ok(chosen)) => {
+                    let digests = chosen.into_iter().map(sha).collect();
+                    assert_eq!(found, Found::Manifests(digests));
+                }
+                (Err(error), Err(why)) => assert!(error.contains(why), "{error}"),
+                (found, chosen) => panic!("{found:?} instead of {chosen:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn architectures_have_two_names() {
+        assert!(is_same("amd64", "x86_64") && is_same("aarch64", "aarch64"));
+        assert!(is_same("arm64", "aarch64") && !is_same("arm", "aarch64"));
+    }
+}

@@ -1,0 +1,228 @@
+//! `oci://registry/repository:tag@digest`: names of images in registries.
+
+/// Docker's registry is not where its name says.
+const DOCKER: (&str, &str) = ("docker.io", "registry-1.docker.io");
+const LATEST: &str = "latest";
+const LONGEST_TAG: usize = 128;
+/// Digests a registry may use: name and number of hexadecimal digits.
+const DIGESTS: [(&str, usize); 2] = [("sha256", 64), ("sha512", 128)];
+
+/// A checked reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reference {
+    /// Host and port of the registry.
+    pub(super) registry: String,
+    pub(super) repository: String,
+    /// Which of the images.
+    pub(super) version: Version,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Version {
+    Tag(String),
+    /// `sha256:<digits>`; the tag beside it, if any, is decoration.
+    Digest(String),
+}
+
+impl Reference {
+    /// # Errors
+    /// What is wrong with the reference.
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
+        let invalid = |what: &str| {
+            Err(format!(
+                "{url} is no image reference like oci://registry/repository:tag: {what}"
+            ))
+        };
+        let Some(rest) = url
+            .split_once("://")
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("oci"))
+            .map(|(_, rest)| rest)
+        else {
+            return invalid("it does not begin with oci://");
+        };
+        let Some((registry, path)) = rest.split_once('/') else {
+            return invalid("it has no repository");
+        };
+        if registry.is_empty() || registry.contains(['@', '?', '#', '\\', ' ']) {
+            return invalid("the registry must be host or host:port");
+        }
+        let (path, digest) = match path.split_once('@') {
+            Some((path, digest)) => (path, Some(digest)),
+            None => (path, None),
+        };
+        let (repository, tag) = match path.split_once(':') {
+            Some((repository, tag)) => (repository, Some(tag)),
+            None => (path, None),
+        };
+        let is_part = |part: &str| {
+            let allowed = |byte: u8| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte)
+            };
+            !part.starts_with('.') && !part.is_empty() && part.bytes().all(allowed)
+        };
+        if !repository.split('/').all(is_part) {
+            return invalid("a repository has lower-case letters, digits, '.', '_', '-' and '/'");
+        }
+        let is_tag = |tag: &str| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+            (1..=LONGEST_TAG).contains(&tag.len())
+                && tag.bytes().all(allowed)
+                && !tag.starts_with(['.', '-'])
+        };
+        if tag.is_some_and(|tag| !is_tag(tag)) {
+            return invalid("a tag has at most 128 letters, digits, '.', '_' and '-'");
+        }
+        let version = match digest {
+            Some(digest) if split_digest(digest).is_none() => {
+                return invalid("a digest is sha256: and 64, or sha512: and 128 digits");
+            }
+            Some(digest) => Version::Digest(digest.to_owned()),
+            None => Version::Tag(tag.unwrap_or(LATEST).to_owned()),
+        };
+        let registry = if registry == DOCKER.0 {
+            DOCKER.1
+        } else {
+            registry
+        };
+        Ok(Self {
+            registry: registry.to_owned(),
+            repository: repository.to_owned(),
+            version,
+        })
+    }
+
+    /// The repository's place in the registry's API. Plain HTTP is for registries on this very
+    /// machine, and only when certificates do not count (`insecure`).
+    pub(super) fn base(&self, insecure: bool) -> String {
+        let scheme = if insecure && is_local(&self.registry) {
+            "http"
+        } else {
+            "https"
+        };
+        format!("{scheme}://{}/v2/{}/", self.registry, self.repository)
+    }
+}
+
+/// Whether host and port are of this machine.
+pub(super) fn is_local(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// `sha256:<digits>` in its two parts, the digits in lower case as the specification wants.
+pub(super) fn split_digest(digest: &str) -> Option<(&str, &str)> {
+    let (name, digits) = digest.split_once(':')?;
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    DIGESTS
+        .iter()
+        .any(|(known, length)| *known == name && digits.len() == *length)
+        .then_some(())
+        .filter(|()| digits.bytes().all(is_digit))
+        .map(|()| (name, digits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_read() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for (url, registry, repository, version) in [
+            (
+                "oci://r.example/a/b:1.0",
+                "r.example",
+                "a/b",
+                Version::Tag("1.0".into()),
+            ),
+            (
+                "OCI://r.example:5000/a",
+                "r.example:5000",
+                "a",
+                Version::Tag("latest".into()),
+            ),
+            (
+                "oci://[::1]:5000/a:B_c",
+                "[::1]:5000",
+                "a",
+                Version::Tag("B_c".into()),
+            ),
+            (
+                "oci://docker.io/library/x",
+                "registry-1.docker.io",
+                "library/x",
+                Version::Tag("latest".into()),
+            ),
+            (
+                &format!("oci://r/a@{digest}"),
+                "r",
+                "a",
+                Version::Digest(digest.clone()),
+            ),
+            (
+                &format!("oci://r/a:tag@{digest}"),
+                "r",
+                "a",
+                Version::Digest(digest.clone()),
+            ),
+        ] {
+            let reference = Reference::parse(url).unwrap();
+            assert_eq!(
+                (
+                    reference.registry.as_str(),
+                    reference.repository.as_str(),
+                    &reference.version
+                ),
+                (registry, repository, &version)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_reference_says_why() {
+        let short = format!("oci://r/a@sha256:{}", "a".repeat(63));
+        let upper = format!("oci://r/a@sha256:{}", "A".repeat(64));
+        for (url, why) in [
+            ("http://r/a", "begin with oci://"),
+            ("oci://r", "no repository"),
+            ("oci:///a", "the registry must be"),
+            ("oci://user:word@r/a", "the registry must be"),
+            ("oci://r/../../etc", "a repository has"),
+            ("oci://r/A", "a repository has"),
+            ("oci://r/a//b", "a repository has"),
+            ("oci://r/a?x=1", "a repository has"),
+            ("oci://r/a:", "a tag has"),
+            ("oci://r/a:b/c", "a tag has"),
+            ("oci://r/a@md5:aa", "a digest is"),
+            (&short, "a digest is"),
+            (&upper, "a digest is"),
+        ] {
+            let error = Reference::parse(url).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_and_only_on_request() {
+        for (registry, insecure, scheme) in [
+            ("localhost:5000", true, "http"),
+            ("127.0.0.1", true, "http"),
+            ("[::1]:5000", true, "http"),
+            ("localhost:5000", false, "https"),
+            ("localhost.example", true, "https"),
+            ("192.0.2.1:5000", true, "https"),
+        ] {
+            let reference = Reference::parse(&format!("oci://{registry}/a/b")).unwrap();
+            assert_eq!(
+                reference.base(insecure),
+                format!("{scheme}://{registry}/v2/a/b/")
+            );
+        }
+    }
+}
