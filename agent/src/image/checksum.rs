@@ -619,7 +619,7 @@ mod tests {
             // Several digests of one image: the first that may be used.
             (
                 format!("MD5 (image.img) = {md5}\nSHA256 (image.img) = {sha256}"),
-                Ok(sha256.clone()),
+                Ok(sha256),
             ),
             ("  \n".to_owned(), Err("Empty checksum file".to_owned())),
             (
@@ -642,5 +642,19 @@ mod tests {
             let found = find_in_list(&list, &["a.img", "b.img"], algorithm, true);
             assert_eq!(found.as_ref(), Ok(digest));
         }
+    }
+
+    #[test]
+    fn foreign_bytes() {
+        crate::fuzz::run("checksum", |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            for algorithm in [None, Some(Algorithm::Sha384)] {
+                if let Ok(digest) = find_in_list(&text, &["image.img"], algorithm, false) {
+                    assert!(is_digest(&digest, algorithm), "{digest}");
+                }
+            }
+            let given = checksums(Some(&text), Some(&text), Some(&text));
+            let _ = select(&given, "id", true);
+        });
     }
 }

@@ -169,7 +169,7 @@ mod tests {
                 &format!("oci://r/a:tag@{digest}"),
                 "r",
                 "a",
-                Version::Digest(digest.clone()),
+                Version::Digest(digest),
             ),
         ] {
             let reference = Reference::parse(url).unwrap();

@@ -370,3 +370,22 @@ async fn parts_are_parts_of_the_blob() {
         (2, 1)
     );
 }
+
+#[test]
+fn foreign_bytes() {
+    crate::fuzz::run("registry", |bytes| {
+        let _ = manifest::read(bytes, "x86_64");
+        let text = String::from_utf8_lossy(bytes);
+        if let Ok(reference) = Reference::parse(&text) {
+            // Nothing in a reference leads out of the repository.
+            let base = reference.base(false);
+            assert!(
+                !base.contains("..") && !base.contains(['?', '#', '@', ' ']),
+                "{base}"
+            );
+        }
+        for name in ["realm", "service", "scope"] {
+            let _ = parameter(&text, name).map(|value| encoded(&value));
+        }
+    });
+}

@@ -13,6 +13,7 @@ use super::*;
 use crate::task::Progress;
 
 mod compressed;
+mod interrupted;
 mod partition;
 mod server;
 

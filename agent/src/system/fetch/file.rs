@@ -110,7 +110,7 @@ mod tests {
     async fn a_file_is_read_whole_and_in_parts() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("an image.raw");
-        let content: Vec<u8> = (0..3 * PIECE + 17).map(|at| (at % 251) as u8).collect();
+        let content: Vec<u8> = (0..=250).cycle().take(3 * PIECE + 17).collect();
         std::fs::write(&path, &content).unwrap();
         let url = Url::from_file_path(&path).unwrap().to_string();
         assert!(url.ends_with("an%20image.raw"));

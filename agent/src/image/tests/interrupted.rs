@@ -1,0 +1,352 @@
+//! Downloads that break, over real sockets: whatever the server does, the disk has the whole
+//! verified image or no partition table, and nothing is fetched twice without need.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::*;
+
+/// What a client may lose when a connection is reset: everything that the kernels and the HTTP
+/// library hold for it.
+const BUFFERS: usize = 8 * MIB;
+
+/// One request as the server saw it.
+#[derive(Debug, Clone)]
+struct Asked {
+    /// Counted from 0.
+    number: usize,
+    /// The first byte wanted, if not all.
+    first: Option<usize>,
+    if_range: Option<String>,
+    /// Bytes of the body that were sent.
+    sent: usize,
+}
+
+/// How one request is answered.
+struct Answer {
+    head: String,
+    body: Vec<u8>,
+    end: End,
+}
+
+enum End {
+    /// The connection closes: everything sent arrives.
+    Close,
+    /// The connection is reset: what was not read is lost.
+    Reset,
+    /// Nothing more comes.
+    Stall,
+}
+
+/// A server that is a function from requests to answers.
+struct Scripted {
+    address: std::net::SocketAddr,
+    seen: Arc<Mutex<Vec<Asked>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Scripted {
+    async fn start(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let (script, record) = (Arc::new(script), Arc::clone(&seen));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut served = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (script, record) = (Arc::clone(&script), Arc::clone(&record));
+                served.spawn(async move { serve(stream, script.as_ref(), &record).await });
+            }
+        });
+        Self {
+            address,
+            seen,
+            _tasks: tasks,
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/image.raw", self.address)
+    }
+
+    fn seen(&self) -> Vec<Asked> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    script: &(impl Fn(&Asked) -> Answer + Sync),
+    record: &Mutex<Vec<Asked>>,
+) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return,
+        }
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let header = |name: &str| {
+        let line = head.lines().find(|line| line.starts_with(name))?;
+        Some(line[name.len()..].trim().to_owned())
+    };
+    let asked = {
+        let mut seen = record.lock().unwrap();
+        let first = header("range: bytes=").map(|range| range.trim_end_matches('-').parse());
+        let number = seen.len();
+        seen.push(Asked {
+            number,
+            first: first.map(Result::unwrap),
+            if_range: header("if-range:"),
+            sent: 0,
+        });
+        seen.last().unwrap().clone()
+    };
+    let answer = script(&asked);
+    if stream.write_all(answer.head.as_bytes()).await.is_err() {
+        return;
+    }
+    for piece in answer.body.chunks(64 << 10) {
+        if stream.write_all(piece).await.is_err() {
+            return;
+        }
+        record.lock().unwrap()[asked.number].sent += piece.len();
+    }
+    match answer.end {
+        End::Close => {}
+        End::Reset => stream.set_zero_linger().unwrap(),
+        End::Stall => std::future::pending().await,
+    }
+}
+
+/// All of the body, or the rest from `first` on, up to `stop`.
+fn whole_or_rest(body: &[u8], tag: &str, first: Option<usize>, stop: usize, end: End) -> Answer {
+    let start = first.unwrap_or(0);
+    let status = match first {
+        None => "200 OK".to_owned(),
+        Some(first) => format!(
+            "206 Partial Content\r\nContent-Range: bytes {first}-{}/{}",
+            body.len() - 1,
+            body.len()
+        ),
+    };
+    Answer {
+        head: format!(
+            "HTTP/1.1 {status}\r\nETag: {tag}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len() - start
+        ),
+        body: body[start..stop.max(start)].to_vec(),
+        end,
+    }
+}
+
+/// Different numbers below `limit` in their order, the same every time.
+fn points(count: usize, limit: usize) -> Vec<usize> {
+    let random = noise(8 * count);
+    let mut points: Vec<usize> = random
+        .chunks_exact(8)
+        .map(|bytes| {
+            let number = u64::from_le_bytes(bytes.try_into().unwrap());
+            usize::try_from(number % limit as u64).unwrap()
+        })
+        .collect();
+    points.sort_unstable();
+    points.dedup();
+    assert_eq!(points.len(), count);
+    points
+}
+
+/// A bench that tries often and at once.
+fn stubborn(size: usize) -> Bench {
+    let mut bench = Bench::new(size);
+    bench.config.image_download_connection_retries = 100;
+    bench
+}
+
+/// Deploys one image through a server that follows a script.
+async fn through(
+    bench: &Bench,
+    image: &[u8],
+    script: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+) -> (Result<String, Failure>, Vec<Asked>) {
+    let server = Scripted::start(script).await;
+    let deployed = bench.deploy(info(&server.url(), image), None).await;
+    (deployed, server.seen())
+}
+
+#[tokio::test]
+async fn a_connection_that_drops_at_twenty_points_costs_no_byte() {
+    let image = Arc::new(mbr_image(12 * MIB + 4567));
+    let points = points(20, image.len());
+    let bench = stubborn(16 * MIB);
+    let (body, stops) = (Arc::clone(&image), points.clone());
+    let (deployed, seen) = through(&bench, &image, move |asked| {
+        let stop = stops.get(asked.number).copied().unwrap_or(body.len());
+        whole_or_rest(&body, "\"v1\"", asked.first, stop, End::Close)
+    })
+    .await;
+    deployed.unwrap();
+    assert!(bench.disk()[..image.len()] == image[..]);
+    // Each connection begins where the one before it broke, and asks for the same version.
+    let began: Vec<_> = seen
+        .iter()
+        .skip(1)
+        .map(|asked| asked.first.unwrap())
+        .collect();
+    assert_eq!(began, points);
+    assert!(
+        seen[1..]
+            .iter()
+            .all(|asked| asked.if_range.as_deref() == Some("\"v1\""))
+    );
+    assert_eq!(
+        seen.iter().map(|asked| asked.sent).sum::<usize>(),
+        image.len()
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_is_reset_costs_no_more_than_the_buffers() {
+    let image = Arc::new(mbr_image(12 * MIB));
+    let points = points(20, image.len());
+    let bench = stubborn(16 * MIB);
+    let (body, stops) = (Arc::clone(&image), points.clone());
+    let (deployed, seen) = through(&bench, &image, move |asked| {
+        let first = asked.first.unwrap_or(0);
+        // The next point ahead: a reset may have lost what an earlier one had sent.
+        let stop = stops.iter().find(|stop| **stop > first).copied();
+        let is_last = asked.number >= stops.len();
+        let stop = stop.filter(|_| !is_last).unwrap_or(body.len());
+        let end = if is_last { End::Close } else { End::Reset };
+        whole_or_rest(&body, "\"v1\"", asked.first, stop, end)
+    })
+    .await;
+    deployed.unwrap();
+    assert!(bench.disk()[..image.len()] == image[..]);
+    let mut before = 0;
+    for pair in seen.windows(2) {
+        let (first, next) = (pair[0].first.unwrap_or(0), pair[1].first.unwrap_or(0));
+        // Never back: what has arrived is not asked for again.
+        assert!(next >= before, "{next} after {before}");
+        assert!(first + pair[0].sent - next <= BUFFERS);
+        before = next;
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_ranges_sends_everything_again_and_the_image_is_right() {
+    let image = Arc::new(mbr_image(6 * MIB));
+    let bench = stubborn(8 * MIB);
+    let body = Arc::clone(&image);
+    let (deployed, seen) = through(&bench, &image, move |asked| {
+        let stop = [MIB + 3, 3 * MIB, 3 * MIB, 5 * MIB + 1];
+        let stop = stop.get(asked.number).copied().unwrap_or(body.len());
+        whole_or_rest(&body, "\"v1\"", None, stop, End::Close)
+    })
+    .await;
+    deployed.unwrap();
+    assert_eq!(seen.len(), 5);
+    assert!(bench.disk()[..image.len()] == image[..]);
+}
+
+#[tokio::test]
+async fn a_server_that_stalls_is_left_and_asked_for_the_rest() {
+    let image = Arc::new(mbr_image(6 * MIB));
+    let mut bench = stubborn(8 * MIB);
+    // The one time that must pass in earnest: the sockets are real.
+    bench.config.image_download_connection_timeout = Duration::from_millis(300);
+    let body = Arc::clone(&image);
+    let (deployed, seen) = through(&bench, &image, move |asked| {
+        let (stop, end) = match asked.number {
+            // The second time not even a byte comes.
+            0 => (2 * MIB + 5, End::Stall),
+            1 => (0, End::Stall),
+            _ => (body.len(), End::Close),
+        };
+        whole_or_rest(&body, "\"v1\"", asked.first, stop, end)
+    })
+    .await;
+    deployed.unwrap();
+    let began: Vec<_> = seen.iter().map(|asked| asked.first).collect();
+    assert_eq!(began, [None, Some(2 * MIB + 5), Some(2 * MIB + 5)]);
+    assert!(bench.disk()[..image.len()] == image[..]);
+}
+
+#[tokio::test]
+async fn an_image_that_changes_in_between_is_never_mixed() {
+    let old = Arc::new(mbr_image(6 * MIB));
+    let mut new = old.to_vec();
+    new[3 * MIB..].reverse();
+    new[600] ^= 1;
+    let new = Arc::new(new);
+    // A server that knows what If-Range means, and one that does not.
+    for is_careful in [true, false] {
+        for is_new_wanted in [true, false] {
+            let bench = stubborn(8 * MIB);
+            let wanted = if is_new_wanted { &new } else { &old };
+            let (before, after) = (Arc::clone(&old), Arc::clone(&new));
+            let (deployed, seen) = through(&bench, wanted, move |asked| {
+                if asked.number == 0 {
+                    return whole_or_rest(&before, "\"v1\"", None, 2 * MIB, End::Close);
+                }
+                let is_same = asked.if_range.as_deref().is_none_or(|tag| tag == "\"v2\"");
+                let first = asked.first.filter(|_| is_same || !is_careful);
+                whole_or_rest(&after, "\"v2\"", first, after.len(), End::Close)
+            })
+            .await;
+            if is_new_wanted {
+                deployed.unwrap();
+                assert!(bench.disk()[..new.len()] == new[..]);
+            } else {
+                let failure = deployed.unwrap_err();
+                assert_eq!(failure.kind, FailureKind::ImageChecksum, "{failure}");
+                bench.assert_unbootable();
+            }
+            assert_eq!(
+                seen.len(),
+                3,
+                "the mixture is refused, then all of it is fetched"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rest_that_lies_about_the_whole_is_refused() {
+    let image = Arc::new(mbr_image(6 * MIB));
+    for (range, length) in [
+        // Another length than before.
+        (format!("{}-{}/{}", 2 * MIB, 6 * MIB, 6 * MIB + 1), 4 * MIB),
+        // Another place than asked for.
+        (
+            format!("{}-{}/{}", 2 * MIB - 1, 6 * MIB - 1, 6 * MIB),
+            4 * MIB + 1,
+        ),
+    ] {
+        let bench = stubborn(8 * MIB);
+        let body = Arc::clone(&image);
+        let (deployed, seen) = through(&bench, &image, move |asked| {
+            if asked.number == 0 {
+                return whole_or_rest(&body, "\"v1\"", None, 2 * MIB, End::Close);
+            }
+            Answer {
+                head: format!(
+                    "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {range}\r\n\
+                     Content-Length: {length}\r\nConnection: close\r\n\r\n"
+                ),
+                body: body[body.len() - length.min(body.len())..].to_vec(),
+                end: End::Close,
+            }
+        })
+        .await;
+        let failure = deployed.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::ImageDownload, "{failure}");
+        assert_eq!(seen.len(), 2);
+        bench.assert_unbootable();
+    }
+}
