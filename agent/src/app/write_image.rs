@@ -103,11 +103,7 @@ fn command() -> Command {
             "DIGEST|URL",
             "Digest whose length tells the algorithm, or a checksum file.",
         ))
-        .group(
-            ArgGroup::new("digest")
-                .args(["sha256", "sha512", "checksum"])
-                .required(true),
-        )
+        .group(ArgGroup::new("digest").args(["sha256", "sha512", "checksum"]))
         .arg(option(
             "disk-format",
             "FORMAT",
@@ -193,6 +189,12 @@ impl Job {
             config.image_download_connection_timeout = Duration::from_secs(*seconds);
         }
         let urls: Vec<&String> = matches.get_many("url").unwrap_or_default().collect();
+        let is_named = urls.iter().any(|url| url.starts_with("oci://"));
+        anyhow::ensure!(
+            matches.contains_id("digest") || is_named,
+            "one of --sha256, --sha512 and --checksum is required: only an image in a registry \
+             (oci://) brings its digest"
+        );
         let id = urls.first().map_or("", |url| file_name(url));
         let mut image_info = Map::new();
         image_info.insert("id".into(), json!(id));
@@ -398,6 +400,15 @@ mod tests {
         assert_eq!(
             job.config.image_download_connection_timeout,
             Duration::from_secs(7)
+        );
+    }
+
+    #[test]
+    fn an_image_in_a_registry_brings_its_digest() {
+        let job = job(&["--url", "oci://r/a:1", "--device", "/d"]).unwrap();
+        assert_eq!(
+            Value::Object(job.image_info),
+            json!({"id": "a:1", "urls": ["oci://r/a:1"]})
         );
     }
 

@@ -220,8 +220,10 @@ fn inspect(
             )));
         }
     };
-    if found == Format::Gpt {
-        check_partition_table(head)?;
+    match found {
+        Format::Gpt => check_partition_table(head)?,
+        Format::Luks => check_luks(head)?,
+        _ => {}
     }
     // Ironic's lists name disk formats; to it a compressed disk is plain bytes.
     let name = if found.is_compression() {
@@ -255,6 +257,17 @@ fn uninspected(declared: Option<&str>, seen: &[Format]) -> Result<Format, Failur
         .find(known)
         .map(|(format, ..)| *format)
         .ok_or_else(|| refused(format!("The disk_format {declared} is not known.")))
+}
+
+/// Version 1 keeps what it says about itself in one place, version 2 in text of any length.
+fn check_luks(head: &[u8]) -> Result<(), Failure> {
+    match head.get(6..8) {
+        Some([0, 1]) => Ok(()),
+        version => Err(refused(format!(
+            "Security: Image failed safety check: its LUKS version is {}, only 1 is accepted",
+            version.map_or_else(|| "cut off".to_owned(), |bytes| bytes[1].to_string())
+        ))),
+    }
 }
 
 /// The four entries of the master boot record must be possible, and if one of them stands
@@ -484,8 +497,102 @@ mod tests {
     }
 
     #[test]
+    fn every_container_is_refused_by_the_rule_that_it_breaks() {
+        let luks = |version: u8| head(&[(0, b"LUKS\xba\xbe\0"), (7, &[version])]);
+        let vdi = head(&[(0x40, &[0x7f, 0x10, 0xda, 0xbe])]);
+        let qed = head(&[(0, b"QED\0")]);
+        let vmdk = head(&[(0, b"KDMV")]);
+        let two = head(&[(0, b"vhdxfile"), (32769, b"NSR02")]);
+        let all = ["raw", "gpt", "iso", "luks", "vmdk", "vdi", "vhdx", "qed"].map(str::to_owned);
+        let few = ["raw"].map(str::to_owned);
+        for (declared, image, permitted, said) in [
+            // Permitted, but not a disk that is written from.
+            (
+                Some("vmdk"),
+                &vmdk,
+                &all[..],
+                "format vmdk are not supported",
+            ),
+            (None, &vdi, &all, "format vdi are not supported"),
+            (None, &qed, &all, "format qed are not supported"),
+            // Not permitted, whatever is declared.
+            (
+                Some("vmdk"),
+                &vmdk,
+                &few,
+                "Detected image format was vmdk, but only raw",
+            ),
+            (
+                None,
+                &vdi,
+                &few,
+                "Detected image format was vdi, but only raw",
+            ),
+            (None, &luks(1), &few, "Detected image format was luks"),
+            (
+                Some("unheard-of"),
+                &vmdk,
+                &all,
+                "Expected format was unheard-of",
+            ),
+            // Not what it says.
+            (
+                Some("vhd"),
+                &vdi,
+                &all,
+                "Expected format was vhd, but image was actually vdi",
+            ),
+            (
+                Some("raw"),
+                &vdi,
+                &all,
+                "Expected format was raw, but image was actually vdi",
+            ),
+            (
+                Some("iso"),
+                &luks(1),
+                &all,
+                "Expected format was iso, but image was actually luks",
+            ),
+            // Two things at once, or broken in itself.
+            (None, &two, &all, "multiple potential formats: vhdx, iso"),
+            (None, &luks(2), &all, "LUKS version is 2"),
+        ] {
+            let failure = decide(declared, image, permitted, true).unwrap_err();
+            assert_eq!(failure.kind, FailureKind::InvalidImage);
+            assert!(failure.details.contains(said), "{failure}");
+        }
+        let decided = |declared, image: &[u8], is_inspected| {
+            decide(declared, image, &all, is_inspected).map_err(|failure| failure.details)
+        };
+        assert_eq!(decided(None, &luks(1), true), Ok(Format::Luks));
+        // Without inspection the declaration alone counts, and what cannot be written is not.
+        assert_eq!(decided(Some("luks"), &luks(2), false), Ok(Format::Luks));
+        assert!(decided(Some("vmdk"), &luks(1), false).is_err());
+        assert!(decided(Some("unheard-of"), &luks(1), false).is_err());
+    }
+
+    #[test]
     fn a_fat_file_system_is_no_partition_table() {
         let fat = head(&[(0x10, &[2]), (0x15, &[0xf8]), (510, &[0x55, 0xaa])]);
         assert_eq!(sniff(&fat), []);
+    }
+
+    #[test]
+    fn foreign_bytes() {
+        let permitted = ["raw", "gpt", "iso", "luks", "qcow2", "vmdk"].map(str::to_owned);
+        crate::fuzz::run("format", |bytes| {
+            for declared in [None, Some("raw"), Some("gpt"), Some("qcow2"), Some("iso")] {
+                let decided = decide(declared, bytes, &permitted, true);
+                // What is declared is never read as another container.
+                if let (Some(declared), Ok(format)) = (declared, &decided) {
+                    let is_kept = format.name() == declared
+                        || format.is_compression()
+                        || (*format == Format::Raw && declared == "gpt");
+                    assert!(is_kept, "{declared} became {}", format.name());
+                }
+                let _ = decide(declared, bytes, &permitted, false);
+            }
+        });
     }
 }
