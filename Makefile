@@ -33,6 +33,11 @@ lint: tools ## Format, clippy, protocol lint, licences and sources
 unit: ## Unit, property and contract tests
 	GRPC_PYTHON="$$(tests/contract/grpc-python)" cargo test --workspace --locked
 
+.PHONY: fuzz
+fuzz: ## Damaged input for every parser, FUZZ_SECONDS (60) each, FUZZ_SEED for other damage
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} \
+	    cargo test --locked -p ironic-agent --lib -- foreign_bytes --nocapture
+
 .PHONY: differential
 differential: build ## The same requests to the Python agent and to ours
 	tests/differential/run

@@ -39,6 +39,7 @@ const AGENT: &[(&str, &[&str])] = &[
     ("task", &[]),
     ("config", &[]),
     ("failure", &[]),
+    ("fuzz", &[]),
 ];
 const AGENT_FREE: &[&str] = &["config", "failure", "task"];
 

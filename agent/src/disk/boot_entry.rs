@@ -179,4 +179,12 @@ mod tests {
         );
         assert_eq!(decode_utf16(&[1]), "");
     }
+
+    #[test]
+    fn foreign_bytes() {
+        crate::fuzz::run("firmware", |bytes| {
+            let _ = parse(bytes);
+            let _ = decode_utf16(bytes);
+        });
+    }
 }

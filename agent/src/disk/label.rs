@@ -112,4 +112,11 @@ mod tests {
             assert_eq!(is_file_system(&head), label.is_some());
         }
     }
+
+    #[test]
+    fn foreign_bytes() {
+        crate::fuzz::run("label", |bytes| {
+            assert!(find(bytes).is_none() || is_file_system(bytes));
+        });
+    }
 }

@@ -388,4 +388,26 @@ mod tests {
             assert!(larger.kept(Some(&old), 512).is_err());
         }
     }
+
+    #[test]
+    fn foreign_bytes() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        crate::fuzz::run("table", |bytes| {
+            std::fs::write(file.path(), bytes).unwrap();
+            // A larger disk than the image, and one of the same size.
+            for size in [128 << 10, bytes.len().next_multiple_of(512).max(512) as u64] {
+                file.as_file().set_len(size).unwrap();
+                let mut disk = LinuxDisks.open(file.path()).unwrap();
+                let Ok(Some(mut table)) = Table::read(disk.as_mut()) else {
+                    continue;
+                };
+                for partition in table.partitions(512) {
+                    let _ = table.partuuid(partition);
+                }
+                let _ = table.fit();
+                let _ = table.add_last(512, 4096, 512, Guid([5; 16]));
+                let _ = table.write(disk.as_mut());
+            }
+        });
+    }
 }

@@ -499,4 +499,19 @@ mod tests {
             prop_assert_eq!(std::fs::metadata(disk.path()).unwrap().len(), MIB as u64);
         }
     }
+
+    #[test]
+    fn foreign_bytes() {
+        let disk = disk(MIB);
+        crate::fuzz::run("compressed", |bytes| {
+            for format in FORMATS {
+                let disk = LinuxDisks.open(disk.path()).unwrap();
+                let extent = Extent::whole(disk.as_ref());
+                let mut writer = Writer::begin(disk, extent).unwrap();
+                let mut expander = Expander::new(format).unwrap();
+                let pushed = expander.push(Block::of(bytes), &mut writer);
+                let _ = pushed.and_then(|()| expander.finish(&mut writer));
+            }
+        });
+    }
 }
