@@ -19,8 +19,10 @@ pub const EDGE: u64 = 1 << 20;
 pub fn zero_ends(disk: &mut dyn Disk) -> Result<(), DiskError> {
     let size = disk.geometry().size;
     let edge = EDGE.min(size);
-    disk.zero(0, edge)?;
+    // The backup first: when the power goes in between, the disk boots what it held, instead of
+    // holding a backup that somebody may restore later.
     disk.zero(size - edge, edge)?;
+    disk.zero(0, edge)?;
     disk.sync()
 }
 
