@@ -29,8 +29,13 @@ const HEAD: usize = 1024;
 
 /// Feeds `parse` with every file of `fuzz/<corpus>` as it is, and then damaged, until the time
 /// is over. It must come back from each, whatever it answers.
-pub(crate) fn run(corpus: &str, mut parse: impl FnMut(&[u8])) {
-    let files = read(corpus);
+pub(crate) fn run(corpus: &str, parse: impl FnMut(&[u8])) {
+    run_on(corpus, &read(corpus), parse);
+}
+
+/// The same with files that are not in the corpus as they are: what is packed there is damaged
+/// unpacked.
+pub(crate) fn run_on(corpus: &str, files: &[Vec<u8>], mut parse: impl FnMut(&[u8])) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seconds: u64 = number("FUZZ_SECONDS").unwrap_or(1);
     let seed: u64 = number("FUZZ_SEED").unwrap_or(0);
@@ -44,7 +49,7 @@ pub(crate) fn run(corpus: &str, mut parse: impl FnMut(&[u8])) {
         current.store(case, Ordering::Relaxed);
         let input = match usize::try_from(case).ok().and_then(|at| files.get(at)) {
             Some(file) => file.clone(),
-            None => damaged(&files, seed, case),
+            None => damaged(files, seed, case),
         };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| parse(&input))) {
             eprintln!("corpus {corpus}: FUZZ_SEED={seed} FUZZ_CASE={case} fails");
@@ -119,7 +124,14 @@ fn damage(bytes: &mut Vec<u8>, files: &[Vec<u8>], random: &mut Random) {
     } else {
         length.min(HEAD)
     };
-    let at = random.below(reach);
+    // Zeros are mostly padding; damage where something stands is more telling.
+    let mut at = random.below(reach);
+    for _ in 0..8 {
+        if bytes[at] != 0 {
+            break;
+        }
+        at = random.below(reach);
+    }
     let count = 1 + random.below((length - at).min(64));
     match random.below(10) {
         0 | 1 => bytes[at] ^= 1 << random.below(8),

@@ -343,21 +343,4 @@ fn failed(details: String) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn foreign_bytes() {
-        crate::fuzz::run("drive", |bytes| {
-            let _ = decode_base64(bytes);
-            for is_trusted in [false, true] {
-                if let Ok(drive) = ConfigDrive::new(bytes.to_vec(), "n", is_trusted) {
-                    let mut unpacked = Vec::new();
-                    drive.unpacked().read_to_end(&mut unpacked).unwrap();
-                    assert_eq!(unpacked.len() as u64, drive.size);
-                }
-            }
-        });
-    }
-}
 mod tests;

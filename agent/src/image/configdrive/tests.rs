@@ -182,3 +182,41 @@ proptest! {
         let _ = is_readable(&head, if large { 4096 } else { 512 });
     }
 }
+
+#[test]
+fn foreign_bytes() {
+    crate::fuzz::run("drive", |bytes| {
+        let _ = decode_base64(bytes);
+        for is_trusted in [false, true] {
+            let Ok(drive) = ConfigDrive::new(bytes.to_vec(), "n", is_trusted) else {
+                continue;
+            };
+            let mut unpacked = Vec::new();
+            drive.unpacked().read_to_end(&mut unpacked).unwrap();
+            assert_eq!(unpacked.len() as u64, drive.size);
+        }
+    });
+}
+
+#[test]
+fn foreign_bytes_of_a_file_system() {
+    let unpacked = |packed: &[u8]| {
+        let mut bytes = Vec::new();
+        MultiGzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
+        bytes
+    };
+    let iso = unpacked(DRIVE);
+    let (file, mut disk) = disk(MIB, 512);
+    drive(DRIVE, true).put(disk.as_mut(), 0, MIB).unwrap();
+    let fat = std::fs::read(file.path()).unwrap();
+    crate::fuzz::run_on("a config drive's file system", &[iso, fat], |bytes| {
+        // As FAT it goes to another disk, file by file.
+        if let Ok(drive) = ConfigDrive::new(bytes.to_vec(), "n", false) {
+            let wanted = ConfigDrive {
+                is_fat_wanted: true,
+                ..drive
+            };
+            let _ = wanted.put(disk.as_mut(), 0, MIB);
+        }
+    });
+}
