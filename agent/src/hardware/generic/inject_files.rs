@@ -223,6 +223,7 @@ mod tests {
                 length: None,
                 validator: None,
                 part: None,
+                challenge: None,
                 headers: String::new(),
                 body: Box::pin(stream::iter([Ok(Bytes::from(text))])),
             };
