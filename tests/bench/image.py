@@ -177,13 +177,19 @@ def run(argv, staged):
     os.sync()
     with subprocess.Popen([sys.executable, "-c", PARENT, log, *map(str, argv)], text=True,
                           stdout=subprocess.PIPE, start_new_session=True) as process:
-        while process.poll() is None:
-            if time.monotonic() - begin > LIMIT:
+        try:
+            while process.poll() is None:
+                if time.monotonic() - begin > LIMIT:
+                    return None, f"more than {LIMIT} s"
+                if staged:
+                    files = [file.stat().st_blocks * 512 for file in staged.glob("*")]
+                    peak = max(peak, sum(files))
+                time.sleep(0.02)
+        finally:
+            # However this ends, nothing goes on writing.
+            if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-                return None, f"more than {LIMIT} s"
-            if staged:
-                peak = max(peak, sum(file.stat().st_blocks * 512 for file in staged.glob("*")))
-            time.sleep(0.02)
+                process.wait()
         status, seconds, cpu, resident = map(float, process.stdout.read().split())
     output = log.read_text(errors="replace")
     if status:
