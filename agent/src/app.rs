@@ -22,6 +22,7 @@ use crate::conductor::token::Memory;
 use crate::conductor::{Conductor, Farewell, Question, call_deadline, inspection};
 use crate::config::{self, Config, Endpoint, Loaded, Program};
 use crate::hardware::{Registry, external};
+use crate::image::Installed;
 use crate::system::System;
 use crate::{inspect, logs, machine, rpc};
 
@@ -111,11 +112,12 @@ async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCod
     tokio::time::sleep(told.hardware_initialization_delay).await;
     let external = external::start(&told, &rpc::manager_client::dial()).await;
     let registry = Arc::new(Registry::with(external, &system)?);
+    let boot = system.root.read_optional("/proc/sys/kernel/random/boot_id");
     let place = Workplace {
         system: system.clone(),
         config: config.clone(),
         registry: Arc::clone(&registry),
-        installed: Arc::default(),
+        installed: Arc::new(Installed::kept(&told.state_dir, boot.as_deref())),
         node: NodeMemory::default(),
     };
     let (engine, work) = Engine::new(place, Arc::new(Verbs), &told.state_dir);
