@@ -51,6 +51,7 @@ pub async fn finalize_rescue(
             format!("'rescue_password' is longer than {LONGEST_PASSWORD} bytes."),
         ));
     }
+    check(password.reveal(), hashed)?;
     let system = place.system.clone();
     let task = task.clone();
     let password = password.clone();
@@ -60,6 +61,31 @@ pub async fn finalize_rescue(
         Ok(Err(error)) => Err(failed(&error.to_string())),
         Err(error) => Err(failed(&error.to_string())),
     }
+}
+
+/// Refuses what would let everybody in, or nobody: the rescue service takes what it is given.
+fn check(password: &str, hashed: bool) -> Result<(), Failure> {
+    let wrong = |text: &str| Err(Failure::new(FailureKind::InvalidCommandParams, text));
+    if password.is_empty() {
+        return wrong(
+            "'rescue_password' is empty, and a rescue without a password lets anybody in.",
+        );
+    }
+    if !hashed {
+        return Ok(());
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"./$=,-_".contains(&byte);
+    let scheme = password
+        .strip_prefix('$')
+        .and_then(|rest| rest.split_once('$'))
+        .map(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty());
+    if scheme != Some(true) || !password.bytes().all(is_plain) {
+        return wrong(
+            "'rescue_password' is no hash of crypt(3) such as $5$salt$hash. Send the password \
+             itself without 'hashed', or its hash.",
+        );
+    }
+    Ok(())
 }
 
 fn hand_over(system: &System, task: &Task, password: &Secret, hashed: bool) -> io::Result<()> {
@@ -179,6 +205,27 @@ mod tests {
             "{failure}"
         );
         assert!(!was_rescued(&place.system));
+    }
+
+    #[tokio::test]
+    async fn what_lets_in_everybody_or_nobody_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = machine(&directory);
+        for (password, hashed) in [
+            ("", false),
+            ("", true),
+            ("hunter2", true),
+            ("$5$", true),
+            ("$$x", true),
+            ("$5$salt$x\nroot:y", true),
+            ("$5$salt$x:0", true),
+        ] {
+            let failure = rescue(&place, password, hashed).await.unwrap_err();
+            assert!(failure.kind.is_refusal(), "{password:?}");
+            assert!(!failure.details.contains("hunter2"), "{failure}");
+        }
+        assert!(!was_rescued(&place.system));
+        assert_eq!(rescue(&place, "$y$j9T$salt$x", true).await, Ok(Value::Null));
     }
 
     #[tokio::test]
