@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::config::Secret;
 use crate::steps::Phase;
 
+pub mod bootloader;
 pub mod engine;
 pub mod flow;
 pub mod lockdown;

@@ -1,6 +1,6 @@
 //! What a command would do, found out without changing anything.
 
-use super::{Command, Workplace, flow, standby, stepping};
+use super::{Command, Workplace, bootloader, flow, standby, stepping};
 use crate::failure::Failure;
 
 /// The answer to an order that is only to be checked.
@@ -60,7 +60,7 @@ async fn single(place: &Workplace, command: &Command) -> Result<Plan, Failure> {
             configdrive,
         } => standby::plan_prepare_image(place, image_info, configdrive.as_deref()).await?,
         Command::InstallBootloader(arguments) => {
-            standby::plan_install_bootloader(place, arguments).await?
+            bootloader::plan_install_bootloader(place, arguments).await?
         }
         Command::GetSteps { phase, .. } => {
             Plan::of(format!("List the {} steps of this machine.", phase.word()))

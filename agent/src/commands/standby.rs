@@ -1,20 +1,16 @@
-//! Extension `standby`, and `image.install_bootloader`: images, power, the end of a deploy.
+//! Extension `standby`: images, power, the end of a deploy.
 
 use serde_json::Value;
 
-use super::{BootcInstall, InstallBootloader, Object, Plan, PlannedAction, Workplace};
+use super::{BootcInstall, Object, Plan, PlannedAction, Workplace};
 use crate::config::Config;
-use crate::disk::boot_efi;
 use crate::failure::{Failure, FailureKind};
 use crate::image::bootc::{self, Install};
 use crate::image::{self, Deployment};
 use crate::machine::block::{self, BlockDevice};
-use crate::machine::{self, BootMode, hints};
+use crate::machine::hints;
 use crate::system::{Cmd, PowerAction, RunError, System};
 use crate::task::Task;
-
-/// The identifier of a disk that has none.
-const NO_IDENTIFIER: &str = "0x00000000";
 
 /// Checks what can be checked before `prepare_image` is admitted.
 ///
@@ -166,100 +162,8 @@ pub fn get_partition_uuids(place: &Workplace) -> Value {
     Value::Object(uuids)
 }
 
-/// Makes the firmware boot what was written. Answers null.
-///
-/// # Errors
-/// Whatever keeps the machine from booting, unless failures are to be ignored.
-pub async fn install_bootloader(
-    place: &Workplace,
-    task: &Task,
-    arguments: &InstallBootloader,
-) -> Result<Value, Failure> {
-    let ignored = arguments
-        .ignore_bootloader_failure
-        .or(place.config.current().ignore_bootloader_failure)
-        .unwrap_or(false);
-    match make_bootable(place, task, arguments).await {
-        Err(failure) if ignored && !task.is_cancelled() => {
-            tracing::warn!(error = %failure, "the boot loader failed, which is to be ignored");
-            task.warn(failure.to_string());
-            Ok(Value::Null)
-        }
-        result => result.map(|()| Value::Null),
-    }
-}
-
-/// What `install_bootloader` would do.
-///
-/// # Errors
-/// Whatever would keep it from starting.
-pub async fn plan_install_bootloader(
-    place: &Workplace,
-    _arguments: &InstallBootloader,
-) -> Result<Plan, Failure> {
-    let device = install_device(place).await?;
-    let description = match boot_mode(&place.system) {
-        Some(BootMode::Uefi) => format!("Make firmware boot entries for {}", device.name),
-        Some(BootMode::Bios) | None => format!("Leave {} as it is", device.name),
-    };
-    Ok(Plan {
-        actions: vec![PlannedAction {
-            description,
-            device: String::new(),
-            destructive: false,
-        }],
-    })
-}
-
-async fn make_bootable(
-    place: &Workplace,
-    task: &Task,
-    arguments: &InstallBootloader,
-) -> Result<(), Failure> {
-    let device = install_device(place).await?;
-    let Some(current) = boot_mode(&place.system) else {
-        task.warn("a simulation has no firmware, so nothing was told to it");
-        return Ok(());
-    };
-    if !arguments
-        .target_boot_mode
-        .eq_ignore_ascii_case(current.word())
-    {
-        task.warn(format!(
-            "the machine booted in mode {} and is to boot in mode {}",
-            current.word(),
-            arguments.target_boot_mode
-        ));
-    }
-    let uuid = arguments.efi_system_part_uuid.as_deref();
-    if current == BootMode::Uefi && boot_efi::install(&place.system, &device, uuid, task).await? {
-        return Ok(());
-    }
-    let root = arguments.root_uuid.as_str();
-    let wrote_it = place.installed.partition_uuids();
-    let wrote_it = wrote_it.get("root uuid").and_then(Value::as_str) == Some(root);
-    match current {
-        // Whole disks bring their boot loader with them.
-        _ if root.is_empty() || root == NO_IDENTIFIER => Ok(()),
-        BootMode::Bios if wrote_it => Ok(()),
-        _ => Err(Failure::new(
-            FailureKind::InvalidImage,
-            "Install of legacy BIOS bootloaders disabled by CONF.enable_bios_bootloader_install \
-             as part of CVE-2026-43003 mitigation.",
-        )),
-    }
-}
-
-/// How the machine boots; `None` in a simulation.
-fn boot_mode(system: &System) -> Option<BootMode> {
-    system
-        .simulation
-        .is_none()
-        .then(|| machine::boot_mode(system))
-}
-
 /// The disk that the node's hints choose.
-async fn install_device(place: &Workplace) -> Result<BlockDevice, Failure> {
+pub(super) async fn install_device(place: &Workplace) -> Result<BlockDevice, Failure> {
     let system = place.system.clone();
     let devices = tokio::task::spawn_blocking(move || block::probe(&system))
         .await

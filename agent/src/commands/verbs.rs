@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::runner::{Perform, Work};
-use super::{Command, Workplace, flow, log, poll, rescue, standby, stepping};
+use super::{Command, Workplace, bootloader, flow, log, poll, rescue, standby, stepping};
 use crate::task::Task;
 
 /// Carries out the commands that this agent has.
@@ -30,7 +30,7 @@ impl Perform for Verbs {
                 Command::Sync => standby::sync(place, task).await,
                 Command::GetPartitionUuids => Ok(standby::get_partition_uuids(place)),
                 Command::InstallBootloader(arguments) => {
-                    standby::install_bootloader(place, task, &arguments).await
+                    bootloader::install_bootloader(place, task, &arguments).await
                 }
                 Command::CollectSystemLogs => log::collect_system_logs(place).await,
                 Command::FinalizeRescue { password, hashed } => {

@@ -86,7 +86,7 @@ pub(super) const SECTIONS: &[(&str, &[Opt])] = &[
         opt!(guard_special_filesystems => Agent, "guard-special-filesystems", "Do not erase file systems that belong to clusters.").kernel("ipa-guard-special-filesystems"),
         opt!(enable_discard_erase => NotBuilt, "enable-discard-erase", "Discard counts as erasing.").kernel("ipa-enable-discard-erase"),
         opt!(ignore_bootloader_failure => Agent, "ignore_bootloader_failure", "A boot loader that cannot be installed is no failure.").kernel("ipa-ignore-bootloader-failure"),
-        opt!(enable_bios_bootloader_install => Agent, "enable_bios_bootloader_install", "Install boot loaders for BIOS machines, too. A lookup may switch it on."),
+        opt!(enable_bios_bootloader_install => Agent, "enable_bios_bootloader_install", "Run the GRUB of partition images. A lookup may switch it on.").kernel("ipa-enable-bios-bootloader-install"),
     ]),
     ("Images", &[
         opt!(image_server_user => Agent, "image_server_user", "User for image servers."),

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::boot_entry::{self, decode_utf16};
+use super::boot_place::Layout;
+use super::boot_raid;
 use super::node;
 use super::table::{Partition, Table};
 use crate::failure::{Failure, FailureKind};
-use crate::machine::block::BlockDevice;
+use crate::machine::block::{BlockDevice, Kind};
 use crate::system::{Cmd, Disk, RunError, System};
 use crate::task::Task;
 
@@ -82,13 +84,57 @@ pub async fn install(
         ));
         return Ok(false);
     }
-    let entered = enter(system, name, partition.number, &loaders, task).await;
+    let targets = targets(system, device, &partition, task).await?;
+    let mut entered = Ok(());
+    for target in &targets {
+        entered = enter(system, name, target, &loaders, task).await;
+        if entered.is_err() {
+            break;
+        }
+    }
     // Firmware may be reset right after this command.
     let synced = system.run.run(Cmd::new("sync")).await;
     entered?;
     synced.map_err(|error| failed(name, error))?;
     task.phase(format!("boot entries for {name} made"));
     Ok(true)
+}
+
+/// What the firmware is told about: a disk, the partition on it, and what tells its entries
+/// from those of the other disks of an array.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    disk: String,
+    number: u32,
+    suffix: String,
+}
+
+/// Where the loaders are that the firmware can read. Those of an array it cannot: they move
+/// to all of its disks first.
+async fn targets(
+    system: &System,
+    device: &BlockDevice,
+    partition: &Partition,
+    task: &Task,
+) -> Result<Vec<Target>, Failure> {
+    if device.kind != Kind::Raid {
+        return Ok(vec![Target {
+            disk: device.name.clone(),
+            number: partition.number,
+            suffix: String::new(),
+        }]);
+    }
+    let layout = Layout::read(system, &device.name).await?;
+    let source = layout.numbered(partition.number);
+    let array = boot_raid::prepare_uefi(system, device, source.as_ref(), task).await?;
+    let targets = (0..)
+        .zip(array.members)
+        .map(|(index, (disk, number)): (u32, _)| Target {
+            disk,
+            number,
+            suffix: format!(" (RAID, part{index})"),
+        });
+    Ok(targets.collect())
 }
 
 async fn find_partition(
@@ -179,20 +225,23 @@ async fn unmount(system: &System, place: &str) -> Result<(), RunError> {
     result
 }
 
-/// The entries to make for what lies below `root`: one for the first list, else one for each
-/// loader.
+/// The entries to make for what lies below `root`, in the order in which they are made: those
+/// of the first list that has any, else one for each loader.
 fn search(root: &Path) -> Vec<Loader> {
     let mut files = Vec::new();
     collect(root, &mut Vec::new(), &mut files);
     let listed = files
         .iter()
         .filter(|path| is_one_of(path, &LISTS))
-        .find_map(|path| {
+        .filter_map(|path| {
             let bytes = fs::read(root.join(path.join("/"))).ok()?;
-            from_list(&path[..path.len() - 1], &bytes)
-        });
-    if let Some(loader) = listed {
-        return vec![loader];
+            Some(from_list(&path[..path.len() - 1], &bytes))
+        })
+        .find(|loaders| !loaders.is_empty());
+    if let Some(mut loaders) = listed {
+        // A new entry is the first that is booted, so the list's first is made last.
+        loaders.reverse();
+        return loaders;
     }
     files
         .iter()
@@ -242,20 +291,39 @@ fn collect(directory: &Path, path: &mut Vec<String>, files: &mut Vec<Vec<String>
     }
 }
 
-/// The first record of a list: loader, label, and two more that nobody needs.
-fn from_list(directory: &[String], bytes: &[u8]) -> Option<Loader> {
-    let text = decode_utf16(bytes);
-    let mut fields = text.lines().next()?.splitn(4, ',');
-    let (loader, label) = (fields.next()?.trim(), fields.next()?.trim());
-    if loader.is_empty() || label.is_empty() {
-        return None;
+/// The records of a list: loader, label, and two more that nobody needs. Of two with one label
+/// the first counts.
+fn from_list(directory: &[String], bytes: &[u8]) -> Vec<Loader> {
+    let mut loaders: Vec<Loader> = Vec::new();
+    for line in decode(bytes).lines() {
+        let mut fields = line.splitn(4, ',').map(str::trim);
+        let (Some(loader), Some(label)) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        let is_known = loaders.iter().any(|known| known.label == label);
+        if loader.is_empty() || label.is_empty() || is_known {
+            continue;
+        }
+        let mut path: Vec<&str> = directory.iter().map(String::as_str).collect();
+        path.push(loader);
+        loaders.push(Loader {
+            path: format!("\\{}", path.join("\\")),
+            label: label.to_owned(),
+        });
     }
-    let mut path: Vec<&str> = directory.iter().map(String::as_str).collect();
-    path.push(loader);
-    Some(Loader {
-        path: format!("\\{}", path.join("\\")),
-        label: label.to_owned(),
-    })
+    loaders
+}
+
+/// The text of a list: UTF-16 with or without a mark, as the loaders' makers write it, or
+/// UTF-8, as people do.
+fn decode(bytes: &[u8]) -> String {
+    let zeros = bytes.iter().filter(|byte| **byte == 0).count();
+    let is_wide = matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || zeros * 4 > bytes.len();
+    if is_wide {
+        return decode_utf16(bytes);
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Replaces the entries of these labels. Deletions come first: some firmware takes back what
@@ -263,7 +331,7 @@ fn from_list(directory: &[String], bytes: &[u8]) -> Option<Loader> {
 async fn enter(
     system: &System,
     name: &str,
-    number: u32,
+    target: &Target,
     loaders: &[Loader],
     task: &Task,
 ) -> Result<(), Failure> {
@@ -280,35 +348,22 @@ async fn enter(
         // If that fails, efibootmgr says so better.
         let _ = system.run.run(Cmd::new("mount").args(mount)).await;
     }
+    let number = target.number.to_string();
     for loader in loaders {
+        let label = format!("{}{}", loader.label, target.suffix);
         let entries = boot_entry::parse(&run(&["-v"]).await?.stdout);
-        for entry in entries.iter().filter(|entry| entry.label == loader.label) {
+        for entry in entries.iter().filter(|entry| entry.label == label) {
             run(&["-b", &entry.number, "-B"]).await?;
-            task.say(format!(
-                "boot entry {} {} removed",
-                entry.number, entry.label
-            ));
+            task.say(format!("boot entry {} {label} removed", entry.number));
         }
-        let number = number.to_string();
-        let made = run(&[
-            "-v",
-            "-c",
-            "-d",
-            name,
-            "-p",
-            &number,
-            "-w",
-            "-L",
-            &loader.label,
-            "-l",
-            &loader.path,
-        ])
-        .await?;
+        let place = ["-v", "-c", "-d", &target.disk, "-p", &number, "-w"];
+        let what = ["-L", &label, "-l", &loader.path];
+        let made = run(&[&place[..], &what[..]].concat()).await?;
+        task.say(format!("boot entry {label} for {} made", loader.path));
         let entries = boot_entry::parse(&made.stdout);
-        if !entries.iter().any(|entry| entry.label == loader.label) {
+        if !entries.iter().any(|entry| entry.label == label) {
             task.warn(format!(
-                "the firmware does not list the boot entry {} after it was made",
-                loader.label
+                "the firmware does not list the boot entry {label} after it was made"
             ));
         }
     }
@@ -393,7 +448,7 @@ mod tests {
     async fn a_list_names_the_only_entry_and_replaces_its_namesakes() {
         let (dir, device) = machine(EFI_SYSTEM);
         let esp = dir.path().join("run/ironic-agent/esp");
-        let list = utf16("shimx64.efi,Vendor String,,Grub2MadeUSDoThis\nother.efi,Other\n");
+        let list = utf16("shimx64.efi,Vendor String,,Grub2MadeUSDoThis\n");
         write(&esp, "EFI/BOOT/BOOTX64.EFI", b"MZ");
         write(&esp, "EFI/vendor/BOOTX64.CSV", &list);
         let before = "BootCurrent: 0001\n\
@@ -492,7 +547,46 @@ mod tests {
     #[test]
     fn lists_that_say_nothing_are_passed_over() {
         for text in ["", "shimx64.efi", ",Label", "shimx64.efi,"] {
-            assert_eq!(from_list(&[], &utf16(text)), None, "{text}");
+            assert_eq!(from_list(&[], &utf16(text)), [], "{text}");
         }
+    }
+
+    #[test]
+    fn lists_of_every_encoding_are_read_in_their_order_without_doubles() {
+        let text = "shimx64.efi,Vendor,,x\r\n,no loader\nmm.efi,Keys\nother.efi,Vendor\n";
+        let marked: Vec<u8> = [0xff, 0xfe].into_iter().chain(utf16(text)).collect();
+        let big: Vec<u8> = [0xfe, 0xff]
+            .into_iter()
+            .chain(text.encode_utf16().flat_map(u16::to_be_bytes))
+            .collect();
+        let narrow = [&b"\xef\xbb\xbf"[..], text.as_bytes()].concat();
+        for bytes in [utf16(text), marked, big, text.as_bytes().to_vec(), narrow] {
+            let read: Vec<_> = from_list(&["EFI".to_owned()], &bytes)
+                .into_iter()
+                .map(|loader| (loader.path, loader.label))
+                .collect();
+            assert_eq!(
+                read,
+                [
+                    ("\\EFI\\shimx64.efi".to_owned(), "Vendor".to_owned()),
+                    ("\\EFI\\mm.efi".to_owned(), "Keys".to_owned()),
+                ]
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_of_a_list_is_made_last_and_so_booted_first() {
+        let (dir, device) = machine(EFI_SYSTEM);
+        let esp = dir.path().join("run/ironic-agent/esp");
+        write(&esp, "EFI/v/BOOTX64.CSV", b"a.efi,First\nb.efi,Second\n");
+        let disk = &device.name;
+        let mut script = mounted(&dir, &device);
+        for (label, path) in [("Second", "\\EFI\\v\\b.efi"), ("First", "\\EFI\\v\\a.efi")] {
+            let make = format!("efibootmgr -v -c -d {disk} -p 3 -w -L {label} -l {path}");
+            script = script.expect("efibootmgr -v", "").expect(&make, "");
+        }
+        let script = script.expect("sync", "");
+        assert_eq!(run(&dir, &device, None, script).await, Ok(true));
     }
 }

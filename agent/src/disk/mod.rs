@@ -2,6 +2,10 @@
 
 pub mod boot_efi;
 pub mod boot_entry;
+pub mod boot_grub;
+pub mod boot_image;
+pub mod boot_place;
+pub mod boot_raid;
 pub mod fat;
 pub mod gpt;
 pub mod identity;

@@ -26,6 +26,15 @@ pub trait Disks: fmt::Debug + Send + Sync {
     /// # Errors
     /// No such disk, or it is in use.
     fn open(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError>;
+
+    /// Opens a disk that may be in use: to look at it, or to add to its table while an array
+    /// works on its partitions.
+    ///
+    /// # Errors
+    /// No such disk.
+    fn open_shared(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
+        self.open(name)
+    }
 }
 
 /// An open disk.

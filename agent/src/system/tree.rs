@@ -5,7 +5,7 @@
 //! system would: an absolute link starts at the tree's root, and `..` ends there.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -31,6 +31,17 @@ pub struct Attributes {
     pub owner: Option<u32>,
     /// Number of the group.
     pub group: Option<u32>,
+}
+
+/// What a name in a directory stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A link, a pipe, a device.
+    Other,
 }
 
 impl Tree {
@@ -66,9 +77,10 @@ impl Tree {
                     fs::mkdirat(&above, *name, Mode::from_raw_mode(DIRECTORY))?;
                     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                     let made = fs::openat(&above, *name, flags, Mode::empty())?;
-                    // Not left to the agent's umask.
-                    let wanted = mode.filter(|_| index + 1 == parents.len());
-                    fs::fchmod(&made, Mode::from_raw_mode(wanted.unwrap_or(DIRECTORY)))?;
+                    // Not left to the agent's umask; FAT has no modes to change.
+                    if let Some(mode) = mode.filter(|_| index + 1 == parents.len()) {
+                        fs::fchmod(&made, Mode::from_raw_mode(mode))?;
+                    }
                     self.directory(&so_far)?
                 }
                 Err(error) => return Err(error),
@@ -132,6 +144,48 @@ impl Tree {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// What is in a directory, in the order of the names. Names that are no text are left out.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn entries(&self, path: &str) -> io::Result<Vec<(String, Kind)>> {
+        let directory = self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut entries = Vec::new();
+        for entry in fs::Dir::read_from(&directory)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else {
+                continue;
+            };
+            if name == "." || name == ".." {
+                continue;
+            }
+            let found = fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let kind = match FileType::from_raw_mode(found.st_mode) {
+                FileType::Directory => Kind::Directory,
+                FileType::RegularFile => Kind::File,
+                _ => Kind::Other,
+            };
+            entries.push((name.to_owned(), kind));
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    /// The content of a regular file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// Those of the file system; a path that is no regular file, or a larger one.
+    pub fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
+        let file = self.regular(path, OFlags::RDONLY)?;
+        let mut content = Vec::new();
+        file.take(limit.saturating_add(1))
+            .read_to_end(&mut content)?;
+        if content.len() as u64 > limit {
+            return Err(io::Error::other(format!("it is larger than {limit} bytes")));
+        }
+        Ok(content)
     }
 
     fn directory(&self, path: &str) -> io::Result<OwnedFd> {
@@ -277,6 +331,32 @@ mod tests {
         assert!(tree.change("pipe", attributes).is_err());
         assert!(tree.remove("/").is_err());
         assert!(!tree.remove("missing/file").unwrap());
+    }
+
+    #[test]
+    fn what_is_there_is_listed_and_read_up_to_a_limit() {
+        let (dir, tree) = tree();
+        let root = dir.path().join("in");
+        create_dir_all(root.join("d/sub")).unwrap();
+        write(root.join("d/file"), "text").unwrap();
+        symlink("/etc/passwd", root.join("d/link")).unwrap();
+        assert_eq!(
+            tree.entries("/d").unwrap(),
+            [
+                ("file".to_owned(), Kind::File),
+                ("link".to_owned(), Kind::Other),
+                ("sub".to_owned(), Kind::Directory),
+            ]
+        );
+        assert_eq!(
+            tree.entries("").unwrap(),
+            [("d".to_owned(), Kind::Directory)]
+        );
+        assert_eq!(tree.read("d/file", 4).unwrap(), b"text");
+        assert!(tree.read("d/file", 3).is_err());
+        assert!(tree.read("d/link", 100).is_err());
+        assert!(tree.read("d/sub", 100).is_err());
+        assert!(tree.entries("none").is_err());
     }
 
     #[test]

@@ -23,7 +23,11 @@ pub struct LinuxDisks;
 
 impl Disks for LinuxDisks {
     fn open(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
-        Ok(Box::new(LinuxDisk::open(name)?))
+        Ok(Box::new(LinuxDisk::open(name, OFlags::EXCL)?))
+    }
+
+    fn open_shared(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
+        Ok(Box::new(LinuxDisk::open(name, OFlags::empty())?))
     }
 }
 
@@ -39,7 +43,7 @@ struct LinuxDisk {
 }
 
 impl LinuxDisk {
-    fn open(path: &Path) -> Result<Self, DiskError> {
+    fn open(path: &Path, claim: OFlags) -> Result<Self, DiskError> {
         let not_a_disk = |reason: String| DiskError::NotADisk {
             path: path.to_owned(),
             reason,
@@ -58,7 +62,7 @@ impl LinuxDisk {
         if is_device {
             // On a block device O_EXCL without O_CREAT means: nobody else has claimed it,
             // neither a mount nor another owner, also of its partitions.
-            let flags = OFlags::EXCL | OFlags::DIRECT | OFlags::CLOEXEC;
+            let flags = claim | OFlags::DIRECT | OFlags::CLOEXEC;
             options.custom_flags(flags.bits().cast_signed());
         }
         let mut file = retry_busy(|| options.open(path)).map_err(|error| {

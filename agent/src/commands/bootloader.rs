@@ -1,0 +1,220 @@
+//! `image.install_bootloader`: the machine learns to boot what was written.
+
+use serde_json::Value;
+
+use super::standby::install_device;
+use super::{InstallBootloader, Plan, PlannedAction, Workplace};
+use crate::disk::boot_grub::Order;
+use crate::disk::boot_place::{Layout, Place};
+use crate::disk::{boot_efi, boot_grub, boot_image, boot_raid};
+use crate::failure::{Failure, FailureKind};
+use crate::machine::block::{BlockDevice, Kind};
+use crate::machine::{self, BootMode};
+use crate::system::System;
+use crate::task::Task;
+
+/// The identifier of a disk that has none.
+const NO_IDENTIFIER: &str = "0x00000000";
+
+/// Makes the machine boot what was written. Answers null.
+///
+/// # Errors
+/// Whatever keeps the machine from booting, unless failures are to be ignored.
+pub async fn install_bootloader(
+    place: &Workplace,
+    task: &Task,
+    arguments: &InstallBootloader,
+) -> Result<Value, Failure> {
+    let ignored = arguments
+        .ignore_bootloader_failure
+        .or(place.config.current().ignore_bootloader_failure)
+        .unwrap_or(false);
+    match make_bootable(place, task, arguments, ignored).await {
+        Err(failure) if ignored && !task.is_cancelled() => {
+            tracing::warn!(error = %failure, "the boot loader failed, which is to be ignored");
+            task.warn(failure.to_string());
+            Ok(Value::Null)
+        }
+        result => result.map(|()| Value::Null),
+    }
+}
+
+/// What `install_bootloader` would do.
+///
+/// # Errors
+/// Whatever would keep it from starting.
+pub async fn plan_install_bootloader(
+    place: &Workplace,
+    arguments: &InstallBootloader,
+) -> Result<Plan, Failure> {
+    let device = install_device(place).await?;
+    let may_run_grub = place.config.current().enable_bios_bootloader_install;
+    let description = match boot_mode(&place.system) {
+        Some(BootMode::Uefi) => format!("Make firmware boot entries for {}", device.name),
+        Some(BootMode::Bios) if may_run_grub && names_a_file_system(&arguments.root_uuid) => {
+            format!("Run the image's GRUB for {}", device.name)
+        }
+        Some(BootMode::Bios) | None => format!("Leave {} as it is", device.name),
+    };
+    Ok(Plan {
+        actions: vec![PlannedAction {
+            description,
+            device: String::new(),
+            destructive: false,
+        }],
+    })
+}
+
+async fn make_bootable(
+    place: &Workplace,
+    task: &Task,
+    arguments: &InstallBootloader,
+    ignored: bool,
+) -> Result<(), Failure> {
+    let system = &place.system;
+    let device = install_device(place).await?;
+    let Some(current) = boot_mode(system) else {
+        task.warn("a simulation has no firmware, so nothing was told to it");
+        return Ok(());
+    };
+    if !arguments
+        .target_boot_mode
+        .eq_ignore_ascii_case(current.word())
+    {
+        task.warn(format!(
+            "the machine booted in mode {} and is to boot in mode {}",
+            current.word(),
+            arguments.target_boot_mode
+        ));
+    }
+    let esp = arguments.efi_system_part_uuid.as_deref();
+    if current == BootMode::Uefi {
+        match boot_efi::install(system, &device, esp, task).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            // The root file system may have what is missing here.
+            Err(failure) if ignored && !task.is_cancelled() => task.warn(failure.to_string()),
+            Err(failure) => return Err(failure),
+        }
+    }
+    let root = arguments.root_uuid.as_str();
+    if !names_a_file_system(root) {
+        // Whole disks bring their boot loader with them.
+        return Ok(());
+    }
+    let uuids = place.installed.partition_uuids();
+    let is_whole_disk = uuids.get("root uuid").and_then(Value::as_str) == Some(root)
+        && !uuids.contains_key("partitions");
+    if current == BootMode::Bios && is_whole_disk {
+        return Ok(());
+    }
+    if current == BootMode::Uefi
+        && device.kind != Kind::Raid
+        && copy_assets(system, &device, root, esp, task).await
+        && boot_efi::install(system, &device, esp, task).await?
+    {
+        return Ok(());
+    }
+    if !place.config.current().enable_bios_bootloader_install {
+        return Err(Failure::new(
+            FailureKind::InvalidImage,
+            "Install of legacy BIOS bootloaders disabled by CONF.enable_bios_bootloader_install \
+             as part of CVE-2026-43003 mitigation.",
+        ));
+    }
+    run_grub(system, &device, current, arguments, task).await
+}
+
+/// Copies the image's own EFI files, which runs nothing of the image. `false`: there are
+/// none, or they could not be copied.
+async fn copy_assets(
+    system: &System,
+    device: &BlockDevice,
+    root: &str,
+    esp: Option<&str>,
+    task: &Task,
+) -> bool {
+    let copied = async {
+        let layout = Layout::read(system, &device.name).await?;
+        let root = layout.find(root)?;
+        match efi_system(&layout, esp)? {
+            Some(esp) => boot_image::copy_assets(system, &root.node, &esp, task).await,
+            None => Ok(false),
+        }
+    };
+    match copied.await {
+        Ok(copied) => copied,
+        Err(failure) => {
+            task.warn(failure.to_string());
+            false
+        }
+    }
+}
+
+/// The partition that is marked, else the one that was named.
+fn efi_system(layout: &Layout, uuid: Option<&str>) -> Result<Option<Place>, Failure> {
+    match (layout.efi_system(), uuid) {
+        (Some(place), _) => Ok(Some(place)),
+        (None, Some(uuid)) => layout.find(uuid).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+async fn run_grub(
+    system: &System,
+    device: &BlockDevice,
+    current: BootMode,
+    arguments: &InstallBootloader,
+    task: &Task,
+) -> Result<(), Failure> {
+    let layout = Layout::read(system, &device.name).await?;
+    let root = layout.find(&arguments.root_uuid)?;
+    let is_array = device.kind == Kind::Raid;
+    let prep = arguments.prep_boot_part_uuid.as_deref();
+    let mut order = Order {
+        disk: device.name.clone(),
+        root: root.node,
+        esp: None,
+        targets: vec![device.name.clone()],
+    };
+    if current == BootMode::Uefi {
+        let esp = efi_system(&layout, arguments.efi_system_part_uuid.as_deref())?;
+        order.esp = match (is_array, esp) {
+            (false, esp) => esp,
+            (true, esp) => {
+                let array = boot_raid::prepare_uefi(system, device, esp.as_ref(), task).await?;
+                // The array took over the identity of the file system.
+                let uuid = esp.map(|esp| esp.uuid).unwrap_or_default();
+                Some(Place {
+                    node: array.node,
+                    number: 0,
+                    uuid,
+                    is_partition_uuid: false,
+                })
+            }
+        };
+    } else if let Some(prep) = prep {
+        order.targets = vec![layout.find(prep)?.node];
+    } else if is_array {
+        order.targets = boot_raid::prepare_bios(system, device).await?;
+    } else if layout.has_boot_code {
+        task.phase(format!("{} has a boot loader of its own", device.name));
+        return Ok(());
+    }
+    boot_grub::install(system, &order, task).await
+}
+
+fn names_a_file_system(root_uuid: &str) -> bool {
+    !root_uuid.is_empty() && root_uuid != NO_IDENTIFIER
+}
+
+/// How the machine boots; `None` in a simulation.
+fn boot_mode(system: &System) -> Option<BootMode> {
+    system
+        .simulation
+        .is_none()
+        .then(|| machine::boot_mode(system))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::super::testing;
+use super::*;
+use crate::config::Config;
+use crate::machine::node::Node;
+use crate::machine::testing::FakeMachine;
+use crate::system::RunError;
+use crate::system::process::Script;
+
+const GIB: u64 = 1 << 30;
+const ROOT_UUID: &str = "11111111-1111-1111-1111-111111111111";
+
+/// A machine with one disk of two partitions, the first for EFI, the second the root.
+struct Machine {
+    fake: FakeMachine,
+    config: Config,
+    arguments: InstallBootloader,
+    wrote: Value,
+}
+
+impl Machine {
+    fn new(is_uefi: bool) -> Self {
+        let mut fake = FakeMachine::new();
+        fake.sata_disk("sda", 8 * GIB, 1);
+        fake.directory("dev");
+        if is_uefi {
+            fake.directory("sys/firmware/efi");
+        }
+        let path = fake.path().join("dev/sda");
+        let mut file = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)
+            .unwrap();
+        file.set_len(GIB).unwrap();
+        let mut table = gptman::GPT::new_from(&mut file, 512, [7; 16]).unwrap();
+        let kinds = [crate::disk::gpt::EFI_SYSTEM.0, [9; 16]];
+        for (number, kind) in (1..).zip(kinds) {
+            table[number] = gptman::GPTPartitionEntry {
+                partition_type_guid: kind,
+                unique_partition_guid: [if number == 2 { 0x11 } else { 0x22 }; 16],
+                starting_lba: u64::from(number) * 409_600,
+                ending_lba: u64::from(number) * 409_600 + 409_599,
+                attribute_bits: 0,
+                partition_name: "".into(),
+            };
+        }
+        table.write_into(&mut file).unwrap();
+        gptman::GPT::write_protective_mbr_into(&mut file, 512).unwrap();
+        Self {
+            fake,
+            config: Config::default(),
+            arguments: InstallBootloader {
+                root_uuid: ROOT_UUID.into(),
+                efi_system_part_uuid: None,
+                prep_boot_part_uuid: None,
+                target_boot_mode: if is_uefi { "uefi" } else { "bios" }.into(),
+                ignore_bootloader_failure: None,
+            },
+            wrote: json!({}),
+        }
+    }
+
+    fn inside(&self, place: &str) -> String {
+        self.fake.path().join(place).display().to_string()
+    }
+
+    /// What happens when the firmware is told about what is on the EFI system partition.
+    fn looks(&self, script: Script) -> Script {
+        let esp = self.inside("run/ironic-agent/esp");
+        script
+            .expect("efibootmgr --version", "version 18")
+            .expect(&format!("mount -t vfat -o ro /dev/sda1 {esp}"), "")
+            .expect(&format!("umount {esp}"), "")
+    }
+
+    async fn install(&self, script: Script) -> Result<Value, Failure> {
+        let script = Arc::new(script);
+        let mut place = testing::place(self.config.clone());
+        place.system = self.fake.system_with(script.clone());
+        place.node.remember(Node::default());
+        if let Value::Object(uuids) = &self.wrote {
+            place.installed.remember(uuids.clone());
+        }
+        let done = install_bootloader(&place, &Task::detached(), &self.arguments).await;
+        script.assert_done();
+        done
+    }
+}
+
+fn refused(program: &str) -> RunError {
+    RunError::Failed {
+        program: program.into(),
+        command: program.into(),
+        status: 1,
+        stderr: "no".into(),
+    }
+}
+
+fn is_disabled(done: Result<Value, Failure>) {
+    let failure = done.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::InvalidImage);
+    assert!(failure.details.contains("CVE-2026-43003"), "{failure}");
+}
+
+#[tokio::test]
+async fn grub_is_not_run_unless_the_operator_allows_it() {
+    is_disabled(Machine::new(false).install(Script::new()).await);
+    let mut machine = Machine::new(false);
+    machine.arguments.ignore_bootloader_failure = Some(true);
+    assert_eq!(machine.install(Script::new()).await, Ok(Value::Null));
+    // The order's word wins over the configuration's.
+    let mut machine = Machine::new(false);
+    machine.config.ignore_bootloader_failure = Some(true);
+    machine.arguments.ignore_bootloader_failure = Some(false);
+    is_disabled(machine.install(Script::new()).await);
+}
+
+#[tokio::test]
+async fn whole_disks_bring_their_own() {
+    for root in ["", "0x00000000"] {
+        let mut machine = Machine::new(false);
+        machine.arguments.root_uuid = root.into();
+        assert_eq!(machine.install(Script::new()).await, Ok(Value::Null));
+    }
+    let mut machine = Machine::new(false);
+    machine.wrote = json!({"root uuid": ROOT_UUID});
+    assert_eq!(machine.install(Script::new()).await, Ok(Value::Null));
+    let mut machine = Machine::new(false);
+    machine.wrote = json!({"root uuid": ROOT_UUID, "partitions": {}});
+    is_disabled(machine.install(Script::new()).await);
+}
+
+#[tokio::test]
+async fn an_allowed_grub_runs_in_the_image_on_a_bios_machine() {
+    let mut machine = Machine::new(false);
+    machine.config.enable_bios_bootloader_install = true;
+    let root = machine.inside("run/ironic-agent/root");
+    let mut script = Script::new().expect(&format!("mount /dev/sda2 {root}"), "");
+    for place in ["/dev", "/proc", "/run"] {
+        script = script.expect(&format!("mount -o bind {place} {root}{place}"), "");
+    }
+    let chroot =
+        format!("unshare -m -u -i -p -n -f chroot {root} env PATH=/usr/sbin:/usr/bin:/sbin:/bin");
+    script = script
+        .expect(&format!("mount -t sysfs none {root}/sys"), "")
+        .expect(&format!("{chroot} grub-install /dev/sda"), "")
+        .expect(
+            &format!(
+                "{chroot} GRUB_DISABLE_OS_PROBER=true GRUB_SAVEDEFAULT=true grub-mkconfig -o \
+                 /boot/grub/grub.cfg"
+            ),
+            "",
+        );
+    for place in ["/sys", "/run", "/proc", "/dev", ""] {
+        script = script.expect(&format!("umount {root}{place}"), "");
+    }
+    assert_eq!(machine.install(script).await, Ok(Value::Null));
+}
+
+#[tokio::test]
+async fn a_disk_with_boot_code_is_left_alone() {
+    use std::io::Write;
+    let mut machine = Machine::new(false);
+    machine.config.enable_bios_bootloader_install = true;
+    let path = machine.fake.path().join("dev/sda");
+    let mut file = std::fs::File::options().write(true).open(path).unwrap();
+    file.write_all(b"\xeb\x63\x90").unwrap();
+    assert_eq!(machine.install(Script::new()).await, Ok(Value::Null));
+}
+
+#[tokio::test]
+async fn a_partition_image_boots_by_uefi_from_the_files_that_it_brought() {
+    let mut machine = Machine::new(true);
+    let root = machine.inside("run/ironic-agent/root");
+    let esp = machine.inside("run/ironic-agent/esp-copy");
+    let assets = "run/ironic-agent/root/boot/efi/EFI/BOOT/BOOTX64.EFI";
+    machine.fake.bytes(assets, b"MZ");
+    // One partition, seen at two places.
+    machine
+        .fake
+        .directory("run/ironic-agent/esp-copy")
+        .link("run/ironic-agent/esp", "run/ironic-agent/esp-copy");
+    let script = machine
+        .looks(Script::new())
+        .expect(
+            &format!("mount -o nodev,nosuid,noexec /dev/sda2 {root}"),
+            "",
+        )
+        .expect(&format!("mount -t vfat /dev/sda1 {esp}"), "")
+        .expect(&format!("umount {esp}"), "")
+        .expect(&format!("umount {root}"), "");
+    let script = machine
+        .looks(script)
+        .expect("efibootmgr -v", "")
+        .expect(
+            "efibootmgr -v -c -d /dev/sda -p 1 -w -L ironic1 -l \\EFI\\BOOT\\BOOTX64.EFI",
+            "",
+        )
+        .expect("sync", "");
+    assert_eq!(machine.install(script).await, Ok(Value::Null));
+}
+
+#[tokio::test]
+async fn a_partition_image_without_such_files_needs_grub() {
+    let machine = Machine::new(true);
+    let root = machine.inside("run/ironic-agent/root");
+    let script = machine
+        .looks(Script::new())
+        .expect(
+            &format!("mount -o nodev,nosuid,noexec /dev/sda2 {root}"),
+            "",
+        )
+        .expect(&format!("umount {root}"), "");
+    is_disabled(machine.install(script).await);
+}
+
+#[tokio::test]
+async fn the_firmwares_refusal_may_be_ignored_and_the_rest_is_still_tried() {
+    let mut machine = Machine::new(true);
+    let version = || Script::new().expect_result("efibootmgr --version", Err(refused("x")));
+    let failure = Machine::new(true).install(version()).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::CommandExecution);
+    machine.arguments.ignore_bootloader_failure = Some(true);
+    let root = machine.inside("run/ironic-agent/root");
+    let script = version()
+        .expect(
+            &format!("mount -o nodev,nosuid,noexec /dev/sda2 {root}"),
+            "",
+        )
+        .expect(&format!("umount {root}"), "");
+    assert_eq!(machine.install(script).await, Ok(Value::Null));
+}
+
+#[tokio::test]
+async fn without_efibootmgr_the_decision_is_grubs() {
+    let missing = RunError::Missing {
+        program: "efibootmgr".into(),
+    };
+    let mut machine = Machine::new(true);
+    machine.arguments.root_uuid = String::new();
+    let script = Script::new().expect_result("efibootmgr --version", Err(missing));
+    assert_eq!(machine.install(script).await, Ok(Value::Null));
+}

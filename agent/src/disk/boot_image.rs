@@ -1,0 +1,336 @@
+//! What a partition image has to offer for booting: it has no EFI system partition of its
+//! own, but often the files for one, below `/boot/efi`. They are copied without running
+//! anything that the image brought.
+
+use std::io;
+
+use super::boot_place::Place;
+use super::mount::{mount, unmount};
+use crate::failure::Failure;
+use crate::system::System;
+use crate::system::tree::{Kind, Tree};
+use crate::task::Task;
+
+/// Where the image's root file system is mounted.
+pub(super) const ROOT: &str = "/run/ironic-agent/root";
+/// Where the EFI system partition is mounted.
+pub(super) const ESP: &str = "/run/ironic-agent/esp-copy";
+/// Where an image keeps the files.
+const ASSETS: &str = "boot/efi/EFI";
+/// GRUB's configuration, which loaders look for beside themselves.
+const GRUB_FILES: [&str; 2] = ["grub.cfg", "grubenv"];
+/// Where it is in the image.
+const GRUB: [&str; 2] = ["boot/grub2", "boot/grub"];
+/// Deeper than any boot loader.
+const DEEPEST: usize = 8;
+/// Larger than any file of a boot loader.
+const LARGEST: u64 = 64 << 20;
+/// Nothing of the tenant's file system is to be run or talked to as a device.
+const OPTIONS: [&str; 2] = ["-o", "nodev,nosuid,noexec"];
+
+/// Copies the image's EFI files to the EFI system partition and enters that into the image's
+/// `fstab`. `false`: the image has none, and nothing was changed.
+///
+/// # Errors
+/// A file system cannot be mounted, or the files do not fit.
+pub async fn copy_assets(
+    system: &System,
+    root: &str,
+    esp: &Place,
+    task: &Task,
+) -> Result<bool, Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::execution(format!(
+            "Copying the EFI files of the image to {} failed: {error}",
+            esp.node
+        ))
+    };
+    let source = mount(system, &OPTIONS, root, ROOT)
+        .await
+        .map_err(|error| failed(&error))?;
+    let has_assets = Tree::open(&source).is_ok_and(|tree| tree.has_directory(ASSETS));
+    let copied = if has_assets {
+        copy_to(system, esp).await
+    } else {
+        Ok(0)
+    };
+    let unmounted = unmount(system, ROOT).await;
+    let files = copied.map_err(|error| failed(&error))?;
+    unmounted.map_err(|error| failed(&error))?;
+    if files > 0 {
+        task.phase(format!(
+            "{files} EFI files of the image copied to {}",
+            esp.node
+        ));
+    }
+    Ok(files > 0)
+}
+
+async fn copy_to(system: &System, esp: &Place) -> Result<usize, String> {
+    let target = mount(system, &["-t", "vfat"], &esp.node, ESP)
+        .await
+        .map_err(|error| error.to_string())?;
+    let (source, entry) = (system.root.path(ROOT), fstab_line(esp));
+    let copied = tokio::task::spawn_blocking(move || {
+        let source = Tree::open(&source)?;
+        let files = copy(&source, ASSETS, &Tree::open(&target)?, "EFI", DEEPEST)?;
+        copy_grub(&source, &Tree::open(&target)?)?;
+        if let Err(error) = enter_fstab(&source, &entry) {
+            // The system boots without it.
+            tracing::warn!(%error, "/etc/fstab was not changed");
+        }
+        io::Result::Ok(files)
+    })
+    .await;
+    let unmounted = unmount(system, ESP).await;
+    let files = copied
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())?;
+    unmounted.map_err(|error| error.to_string())?;
+    Ok(files)
+}
+
+/// Copies a directory. Answers how many files it has.
+pub(super) fn copy(
+    source: &Tree,
+    from: &str,
+    target: &Tree,
+    to: &str,
+    depth: usize,
+) -> io::Result<usize> {
+    let mut files = 0;
+    for (name, kind) in source.entries(from)? {
+        let (from, to) = (format!("{from}/{name}"), format!("{to}/{name}"));
+        match kind {
+            Kind::Directory if depth > 0 => {
+                files += copy(source, &from, target, &to, depth - 1)?;
+            }
+            Kind::File => {
+                target.make_parent(&to, None)?;
+                target.write(&to, &source.read(&from, LARGEST)?)?;
+                files += 1;
+            }
+            Kind::Directory | Kind::Other => {}
+        }
+    }
+    Ok(files)
+}
+
+/// Puts GRUB's configuration beside each vendor's loader that has none.
+fn copy_grub(source: &Tree, esp: &Tree) -> io::Result<()> {
+    for file in GRUB_FILES {
+        let found = GRUB
+            .iter()
+            .find_map(|place| source.read(&format!("{place}/{file}"), LARGEST).ok());
+        let Some(content) = found else {
+            continue;
+        };
+        for (vendor, kind) in esp.entries("EFI")? {
+            let names: Vec<String> = match kind {
+                Kind::Directory => esp
+                    .entries(&format!("EFI/{vendor}"))?
+                    .into_iter()
+                    .map(|(name, _)| name.to_ascii_lowercase())
+                    .collect(),
+                _ => continue,
+            };
+            if !names.iter().any(|name| name == file) {
+                esp.write(&format!("EFI/{vendor}/{file}"), &content)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where the deployed system finds its EFI system partition.
+pub(super) fn fstab_line(esp: &Place) -> String {
+    let name = if esp.is_partition_uuid {
+        "PARTUUID"
+    } else {
+        "UUID"
+    };
+    format!("{name}={}\t/boot/efi\tvfat\tumask=0077\t0\t1\n", esp.uuid)
+}
+
+/// Adds a line to the image's `fstab`, unless there is no such file or it mounts something at
+/// that place already.
+pub(super) fn enter_fstab(root: &Tree, entry: &str) -> io::Result<()> {
+    const FSTAB: &str = "etc/fstab";
+    let text = match root.read(FSTAB, LARGEST) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let text = String::from_utf8(text).map_err(io::Error::other)?;
+    match with_line(&text, entry) {
+        Some(text) => root.write(FSTAB, text.as_bytes()),
+        None => Ok(()),
+    }
+}
+
+fn with_line(fstab: &str, entry: &str) -> Option<String> {
+    let place = |line: &str| -> Option<String> {
+        let mut fields = line.split_whitespace();
+        let device = fields.next()?;
+        (!device.starts_with('#')).then(|| fields.next().map(str::to_owned))?
+    };
+    let wanted = place(entry);
+    if fstab.lines().any(|line| place(line) == wanted) {
+        return None;
+    }
+    let separator = if fstab.is_empty() || fstab.ends_with('\n') {
+        ""
+    } else {
+        "\n"
+    };
+    Some(format!("{fstab}{separator}{entry}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{create_dir_all, read, read_to_string, write};
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::system::process::Script;
+    use crate::system::{Root, RunError};
+
+    struct Machine(tempfile::TempDir);
+
+    impl Machine {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            for place in [ROOT, ESP] {
+                create_dir_all(dir.path().join(&place[1..])).unwrap();
+            }
+            Self(dir)
+        }
+
+        fn path(&self, place: &str, path: &str) -> PathBuf {
+            self.0.path().join(&place[1..]).join(path)
+        }
+
+        fn put(&self, path: &str, text: &str) {
+            let path = self.path(ROOT, path);
+            create_dir_all(path.parent().unwrap()).unwrap();
+            write(path, text).unwrap();
+        }
+
+        fn shown(&self, place: &str) -> String {
+            self.0.path().join(&place[1..]).display().to_string()
+        }
+
+        async fn copy(&self, script: Script) -> Result<bool, Failure> {
+            let script = Arc::new(script);
+            let system = System {
+                run: script.clone(),
+                root: Root::new(self.0.path()),
+                ..System::linux()
+            };
+            let esp = Place {
+                node: "/dev/sda1".into(),
+                number: 1,
+                uuid: "1234-ABCD".into(),
+                is_partition_uuid: false,
+            };
+            let done = copy_assets(&system, "/dev/sda2", &esp, &Task::detached()).await;
+            script.assert_done();
+            done
+        }
+
+        fn mounts(&self) -> Script {
+            let (root, esp) = (self.shown(ROOT), self.shown(ESP));
+            Script::new()
+                .expect(
+                    &format!("mount -o nodev,nosuid,noexec /dev/sda2 {root}"),
+                    "",
+                )
+                .expect(&format!("mount -t vfat /dev/sda1 {esp}"), "")
+        }
+    }
+
+    #[tokio::test]
+    async fn the_images_files_go_to_the_partition_and_its_fstab_knows() {
+        let machine = Machine::new();
+        machine.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "MZ1");
+        machine.put("boot/efi/EFI/vendor/shimx64.efi", "MZ2");
+        machine.put("boot/efi/EFI/vendor/GRUB.CFG", "own");
+        machine.put("boot/grub2/grub.cfg", "menu");
+        machine.put("etc/fstab", "UUID=x / ext4 defaults 0 1");
+        symlink("/etc/shadow", machine.path(ROOT, "boot/efi/EFI/BOOT/link")).unwrap();
+        let (root, esp) = (machine.shown(ROOT), machine.shown(ESP));
+        let script = machine
+            .mounts()
+            .expect(&format!("umount {esp}"), "")
+            .expect(&format!("umount {root}"), "");
+        assert_eq!(machine.copy(script).await, Ok(true));
+        let on_esp = |path: &str| read_to_string(machine.path(ESP, path)).unwrap();
+        assert_eq!(on_esp("EFI/BOOT/BOOTX64.EFI"), "MZ1");
+        assert_eq!(on_esp("EFI/vendor/shimx64.efi"), "MZ2");
+        assert_eq!(on_esp("EFI/BOOT/grub.cfg"), "menu");
+        assert!(!machine.path(ESP, "EFI/vendor/grub.cfg").exists());
+        assert!(!machine.path(ESP, "EFI/BOOT/link").exists());
+        assert_eq!(
+            read_to_string(machine.path(ROOT, "etc/fstab")).unwrap(),
+            "UUID=x / ext4 defaults 0 1\n\
+             UUID=1234-ABCD\t/boot/efi\tvfat\tumask=0077\t0\t1\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_image_without_files_is_left_as_it_is() {
+        let machine = Machine::new();
+        machine.put("etc/fstab", "x");
+        let root = machine.shown(ROOT);
+        let script = Script::new()
+            .expect(
+                &format!("mount -o nodev,nosuid,noexec /dev/sda2 {root}"),
+                "",
+            )
+            .expect(&format!("umount {root}"), "");
+        assert_eq!(machine.copy(script).await, Ok(false));
+        assert_eq!(read(machine.path(ROOT, "etc/fstab")).unwrap(), b"x");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_mounted_is_said_and_nothing_stays_mounted() {
+        let machine = Machine::new();
+        machine.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "MZ");
+        let (root, esp) = (machine.shown(ROOT), machine.shown(ESP));
+        let refused = Err(RunError::Failed {
+            program: "mount".into(),
+            command: "mount".into(),
+            status: 32,
+            stderr: "wrong fs type".into(),
+        });
+        let script = Script::new()
+            .expect(
+                &format!("mount -o nodev,nosuid,noexec /dev/sda2 {root}"),
+                "",
+            )
+            .expect_result(&format!("mount -t vfat /dev/sda1 {esp}"), refused)
+            .expect(&format!("umount {root}"), "");
+        let failure = machine.copy(script).await.unwrap_err();
+        assert!(failure.details.contains("wrong fs type"), "{failure}");
+    }
+
+    #[test]
+    fn a_line_is_added_once() {
+        let entry = "UUID=1\t/boot/efi\tvfat\tumask=0077\t0\t1\n";
+        for (fstab, changed) in [
+            ("", Some(entry.to_owned())),
+            ("a / b\n", Some(format!("a / b\n{entry}"))),
+            ("a / b", Some(format!("a / b\n{entry}"))),
+            (
+                "# UUID=2 /boot/efi vfat\n",
+                Some(format!("# UUID=2 /boot/efi vfat\n{entry}")),
+            ),
+            ("UUID=2 /boot/efi vfat defaults 0 2\n", None),
+            (entry, None),
+        ] {
+            assert_eq!(with_line(fstab, entry), changed, "{fstab:?}");
+        }
+    }
+}

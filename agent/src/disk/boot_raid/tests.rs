@@ -1,0 +1,331 @@
+use std::fs::{self, File};
+
+use super::*;
+use crate::machine::testing::FakeMachine;
+use crate::system::RunError;
+use crate::system::process::Script;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Two disks of 2 GiB, whose first partitions are the array `md0`. Room for an EFI system
+/// partition is in front of them.
+fn machine(has_table: bool) -> (FakeMachine, BlockDevice) {
+    let mut machine = FakeMachine::new();
+    let mut members = Vec::new();
+    for (index, name) in (0..).zip(["sda", "sdb"]) {
+        let disk = machine.sata_disk(name, 2 * GIB, index + 1);
+        let member = format!("{name}1");
+        machine.partition(&disk, &member, &format!("8:{}", index * 16 + 1), GIB);
+        members.push(format!("{disk}/{member}"));
+        machine.directory("dev");
+        let path = machine.path().join("dev").join(name);
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)
+            .unwrap();
+        file.set_len(2 * GIB).unwrap();
+        if has_table {
+            let mut table = gptman::GPT::new_from(&mut file, 512, [7; 16]).unwrap();
+            table[1] = gptman::GPTPartitionEntry {
+                partition_type_guid: [1; 16],
+                unique_partition_guid: [2; 16],
+                starting_lba: 551 * 2048,
+                ending_lba: 1024 * 2048 - 1,
+                attribute_bits: 0,
+                partition_name: "".into(),
+            };
+            table.write_into(&mut file).unwrap();
+            gptman::GPT::write_protective_mbr_into(&mut file, 512).unwrap();
+        }
+        // The node that appears.
+        machine.file(&format!("dev/{name}2"), "");
+    }
+    let members: Vec<_> = members.iter().map(String::as_str).collect();
+    machine.array("md0", "raid1", GIB, &members);
+    let array = BlockDevice {
+        name: "/dev/md0".into(),
+        kind: Kind::Raid,
+        size: GIB,
+        members: vec!["/dev/sda1".into(), "/dev/sdb1".into()],
+        ..BlockDevice::default()
+    };
+    (machine, array)
+}
+
+const ADD: [&str; 2] = ["partx --add --nr 2 /dev/sda", "partx --add --nr 2 /dev/sdb"];
+const CREATE: &str = "mdadm --create /dev/md1 --force --run --metadata=1.0 --level 1 --name esp \
+    --raid-devices 2 /dev/sda2 /dev/sdb2";
+
+async fn prepare(
+    machine: &FakeMachine,
+    array: &BlockDevice,
+    source: Option<&Place>,
+    script: Script,
+) -> Result<EspArray, Failure> {
+    let script = Arc::new(script);
+    let system = machine.system_with(script.clone());
+    let done = prepare_uefi(&system, array, source, &Task::detached()).await;
+    script.assert_done();
+    done
+}
+
+fn partitions_of(machine: &FakeMachine, name: &str) -> Vec<(u32, u64, u64, bool)> {
+    let mut file = File::open(machine.path().join("dev").join(name)).unwrap();
+    let table = gptman::GPT::read_from(&mut file, 512).unwrap();
+    table
+        .iter()
+        .filter(|(_, entry)| entry.is_used())
+        .map(|(number, entry)| {
+            let size = (entry.ending_lba - entry.starting_lba + 1) / 2048;
+            let is_esp = entry.partition_type_guid == EFI_SYSTEM.0;
+            (number, entry.starting_lba / 2048, size, is_esp)
+        })
+        .collect()
+}
+
+fn source() -> Place {
+    Place {
+        node: "/dev/md0p1".into(),
+        number: 1,
+        uuid: "0B8C-37B6".into(),
+        is_partition_uuid: false,
+    }
+}
+
+/// A FAT32 boot sector with this label.
+fn boot_sector(label: &str) -> Vec<u8> {
+    let mut sector = vec![0; 4096];
+    sector[71..82].copy_from_slice(format!("{label:11}").as_bytes());
+    sector[82..90].copy_from_slice(b"FAT32   ");
+    sector
+}
+
+#[tokio::test]
+async fn every_disk_gets_a_partition_and_all_are_one_mirror() {
+    let (machine, array) = machine(true);
+    let script = Script::new()
+        .expect(ADD[0], "")
+        .expect(ADD[1], "")
+        .expect(CREATE, "")
+        .expect("mkfs -t vfat -n efi-part /dev/md1", "");
+    let esp = prepare(&machine, &array, None, script).await.unwrap();
+    assert_eq!(esp.node, "/dev/md1");
+    assert_eq!(
+        esp.members,
+        [("/dev/sda".to_owned(), 2), ("/dev/sdb".to_owned(), 2)]
+    );
+    for name in ["sda", "sdb"] {
+        assert_eq!(
+            partitions_of(&machine, name),
+            [(1, 551, 473, false), (2, 1, 550, true)]
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_images_files_move_with_their_identity() {
+    let (mut machine, array) = machine(true);
+    machine.bytes("dev/md0p1", &boot_sector("EFI-SYS"));
+    let from = machine.path().join(&SOURCE[1..]);
+    let to = machine.path().join(&TARGET[1..]);
+    fs::create_dir_all(from.join("EFI/BOOT")).unwrap();
+    fs::create_dir_all(&to).unwrap();
+    fs::write(from.join("EFI/BOOT/BOOTX64.EFI"), "MZ").unwrap();
+    let (shown_from, shown_to) = (from.display(), to.display());
+    let script = Script::new()
+        .expect(ADD[0], "")
+        .expect(ADD[1], "")
+        .expect(CREATE, "")
+        .expect("mkfs -t vfat -n EFI-SYS -i 0B8C37B6 /dev/md1", "")
+        .expect(&format!("mount -t vfat -o ro /dev/md0p1 {shown_from}"), "")
+        .expect(&format!("mount -t vfat /dev/md1 {shown_to}"), "")
+        .expect(&format!("umount {shown_to}"), "")
+        .expect(&format!("umount {shown_from}"), "")
+        .expect("wipefs -a /dev/md0p1", "");
+    prepare(&machine, &array, Some(&source()), script)
+        .await
+        .unwrap();
+    assert_eq!(fs::read(to.join("EFI/BOOT/BOOTX64.EFI")).unwrap(), b"MZ");
+}
+
+#[tokio::test]
+async fn what_cannot_be_copied_is_not_wiped() {
+    let (mut machine, array) = machine(true);
+    machine.bytes("dev/md0p1", &boot_sector("NO NAME"));
+    let from = machine.path().join(&SOURCE[1..]).display().to_string();
+    let to = machine.path().join(&TARGET[1..]).display().to_string();
+    let refused = RunError::Failed {
+        program: "mount".into(),
+        command: "mount".into(),
+        status: 32,
+        stderr: "no".into(),
+    };
+    let script = Script::new()
+        .expect(ADD[0], "")
+        .expect(ADD[1], "")
+        .expect(CREATE, "")
+        .expect("mkfs -t vfat -n esp -i 0B8C37B6 /dev/md1", "")
+        .expect(&format!("mount -t vfat -o ro /dev/md0p1 {from}"), "")
+        .expect_result(&format!("mount -t vfat /dev/md1 {to}"), Err(refused))
+        .expect(&format!("umount {from}"), "");
+    let failure = prepare(&machine, &array, Some(&source()), script)
+        .await
+        .unwrap_err();
+    assert_eq!(failure.kind, FailureKind::SoftwareRaid);
+}
+
+/// Makes the second partitions, an EFI system partition or something else, and their mirror.
+fn add_mirror(machine: &mut FakeMachine, kind: Guid) {
+    let mut members = Vec::new();
+    for (name, number) in [("sda", "8:2"), ("sdb", "8:18")] {
+        let disk = fs::canonicalize(machine.path().join("sys/class/block").join(name)).unwrap();
+        let top = fs::canonicalize(machine.path()).unwrap();
+        let disk = disk.strip_prefix(top).unwrap().to_str().unwrap().to_owned();
+        let path = machine.path().join("dev").join(name);
+        let mut file = File::options().read(true).write(true).open(path).unwrap();
+        let mut table = gptman::GPT::read_from(&mut file, 512).unwrap();
+        table[2] = gptman::GPTPartitionEntry {
+            partition_type_guid: kind.0,
+            unique_partition_guid: [3; 16],
+            starting_lba: 1100 * 2048,
+            ending_lba: 1650 * 2048 - 1,
+            attribute_bits: 0,
+            partition_name: "".into(),
+        };
+        table.write_into(&mut file).unwrap();
+        machine.partition(&disk, &format!("{name}2"), number, 550 * MIB);
+        members.push(format!("{disk}/{name}2"));
+    }
+    let members: Vec<_> = members.iter().map(String::as_str).collect();
+    machine.array("md127", "raid1", 549 * MIB, &members);
+}
+
+#[tokio::test]
+async fn a_small_mirror_of_something_else_is_left_alone() {
+    let (mut machine, array) = machine(true);
+    add_mirror(&mut machine, Guid([9; 16]));
+    for name in ["sda3", "sdb3"] {
+        machine.file(&format!("dev/{name}"), "");
+    }
+    let script = Script::new()
+        .expect(&ADD[0].replace("2 ", "3 "), "")
+        .expect(&ADD[1].replace("2 ", "3 "), "")
+        .expect(&CREATE.replace("sda2", "sda3").replace("sdb2", "sdb3"), "")
+        .expect("mkfs -t vfat -n efi-part /dev/md1", "");
+    let esp = prepare(&machine, &array, None, script).await.unwrap();
+    assert_eq!(esp.node, "/dev/md1");
+}
+
+#[tokio::test]
+async fn a_mirror_that_is_there_is_used() {
+    let (mut machine, array) = machine(true);
+    add_mirror(&mut machine, EFI_SYSTEM);
+    let esp = prepare(&machine, &array, None, Script::new())
+        .await
+        .unwrap();
+    assert_eq!(
+        esp,
+        EspArray {
+            node: "/dev/md127".into(),
+            members: vec![("/dev/sda".into(), 2), ("/dev/sdb".into(), 2)],
+        }
+    );
+}
+
+#[tokio::test]
+async fn no_disk_is_changed_when_one_has_no_table() {
+    let (machine, array) = machine(false);
+    let before = fs::read(machine.path().join("dev/sda")).unwrap();
+    let failure = prepare(&machine, &array, None, Script::new())
+        .await
+        .unwrap_err();
+    assert_eq!(failure.kind, FailureKind::SoftwareRaid);
+    assert!(
+        failure
+            .details
+            .contains("/dev/sda: it has no GUID partition table"),
+        "{failure}"
+    );
+    assert!(before == fs::read(machine.path().join("dev/sda")).unwrap());
+}
+
+#[tokio::test]
+async fn a_bios_gets_its_partition_once() {
+    let (machine, array) = machine(true);
+    for added in [&ADD[..], &[]] {
+        let script = added
+            .iter()
+            .fold(Script::new(), |script, add| script.expect(add, ""));
+        let script = Arc::new(script);
+        let system = machine.system_with(script.clone());
+        let disks = prepare_bios(&system, &array).await.unwrap();
+        script.assert_done();
+        assert_eq!(disks, ["/dev/sda", "/dev/sdb"]);
+        for name in ["sda", "sdb"] {
+            assert_eq!(
+                partitions_of(&machine, name),
+                [(1, 551, 473, false), (2, 1, 2, false)]
+            );
+        }
+    }
+}
+
+#[test]
+fn gaps_are_found_in_front_between_and_behind() {
+    let taken = |ranges: &[(u64, u64)]| -> Vec<Partition> {
+        ranges
+            .iter()
+            .map(|(offset, size)| Partition {
+                number: 1,
+                offset: offset * MIB,
+                size: size * MIB,
+                is_efi_system: false,
+                guid: None,
+            })
+            .collect()
+    };
+    for (ranges, size, start) in [
+        (&[][..], 10, Some(1)),
+        (&[(551, 400)], 550, Some(1)),
+        (&[(551, 400)], 551, None),
+        (&[(1, 10), (50, 50)], 39, Some(11)),
+        (&[(50, 50), (1, 10)], 40, Some(100)),
+        (&[(1, 99)], 900, Some(100)),
+        (&[(1, 99)], 901, None),
+        (&[(1, 999)], 1, None),
+    ] {
+        let found = gap(&taken(ranges), MIB, 1000 * MIB, size * MIB);
+        assert_eq!(found.map(|bytes| bytes / MIB), start, "{ranges:?} {size}");
+    }
+}
+
+#[test]
+fn names_of_arrays_are_taken_in_their_order() {
+    let named = |name: String| BlockDevice {
+        name,
+        ..BlockDevice::default()
+    };
+    let devices = |count: u32| -> Vec<BlockDevice> {
+        (0..count).map(|n| named(format!("/dev/md{n}"))).collect()
+    };
+    assert_eq!(free_name(&devices(2)).as_deref(), Some("/dev/md2"));
+    assert_eq!(free_name(&devices(128)), None);
+}
+
+#[test]
+fn labels_are_those_of_fat() {
+    for (label, read) in [
+        ("EFI-SYS", Some("EFI-SYS")),
+        ("NO NAME", None),
+        ("-n", None),
+        ("", None),
+    ] {
+        let sector: [u8; 512] = boot_sector(label)[..512].try_into().unwrap();
+        assert_eq!(fat_label(&sector).as_deref(), read);
+    }
+    assert_eq!(fat_label(&[0; 512]), None);
+}
