@@ -16,7 +16,7 @@ build: ## Build both static binaries
 	cargo build --release --locked
 
 .PHONY: test
-test: lint unit differential ironic ## Everything, from the fastest ring to the slowest
+test: lint unit qcow2 differential ironic ## Everything, from the fastest ring to the slowest
 
 .PHONY: tools
 tools:
@@ -37,6 +37,10 @@ unit: ## Unit, property and contract tests
 fuzz: ## Damaged input for every parser, FUZZ_SECONDS (60) each, FUZZ_SEED for other damage
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} \
 	    cargo test --locked -p ironic-agent --lib -- foreign_bytes --nocapture
+
+.PHONY: qcow2
+qcow2: build ## Images that QEMU makes, on the disk as qemu-img converts them
+	tests/qcow2/run
 
 .PHONY: differential
 differential: build ## The same requests to the Python agent and to ours
