@@ -11,8 +11,8 @@ use super::boot_place::{Layout, Place};
 use super::gpt::{EFI_SYSTEM, GptPartition, Guid};
 use super::layout::Role;
 use super::mount::{mount, unmount};
-use super::node;
 use super::table::{Partition, Table};
+use super::{fat, node};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::{self, BlockDevice, Kind};
 use crate::system::tree::Tree;
@@ -321,13 +321,20 @@ async fn needs_bios_boot(system: &System, disk: &str) -> Result<bool, Failure> {
 /// Makes the array's file system, with the identity, the label and the content of `source`,
 /// which is wiped then: two file systems of one identity would confuse the deployed system.
 async fn fill(system: &System, array: &str, source: Option<&Place>) -> Result<(), Failure> {
-    let mkfs = Cmd::new("mkfs").args(["-t", "vfat", "-n"]);
     let Some(source) = source else {
-        return run(system, mkfs.args(["efi-part", array])).await;
+        return make(
+            system,
+            array,
+            "efi-part".to_owned(),
+            uuid::Uuid::new_v4().as_fields().0,
+        )
+        .await;
     };
     let label = label(system, &source.node).await;
     let serial: String = source.uuid.split('-').collect();
-    run(system, mkfs.args([&label, "-i", &serial, array])).await?;
+    let serial = u32::from_str_radix(&serial, 16)
+        .map_err(|_| failed(&format!("{} holds no FAT file system", source.node)))?;
+    make(system, array, label, serial).await?;
     let read_only = ["-t", "vfat", "-o", "ro"];
     let from = mount(system, &read_only, &source.node, SOURCE)
         .await
@@ -356,6 +363,26 @@ async fn fill(system: &System, array: &str, source: Option<&Place>) -> Result<()
     })?;
     unmounted.map_err(|error| failed(&error.to_string()))?;
     run(system, Cmd::new("wipefs").args(["-a", &source.node])).await
+}
+
+/// Makes an empty FAT file system.
+async fn make(system: &System, array: &str, label: String, serial: u32) -> Result<(), Failure> {
+    let opener = Arc::clone(&system.disks);
+    let path = PathBuf::from(array);
+    let work = tokio::task::spawn_blocking(move || {
+        let mut disk = opener.open(&path).map_err(|error| error.to_string())?;
+        let geometry = disk.geometry();
+        let volume = fat::format(geometry.size, geometry.sector_size, &label, serial)
+            .map_err(|error| error.to_string())?;
+        let written = disk
+            .zero(0, fat::tables(geometry.size))
+            .and_then(|()| volume.write_to(disk.as_mut(), 0))
+            .and_then(|()| disk.sync());
+        written.map_err(|error| error.to_string())
+    });
+    work.await
+        .map_err(|error| failed(&error.to_string()))?
+        .map_err(|error| failed(&format!("{array}: {error}")))
 }
 
 /// The label of a FAT file system.

@@ -46,6 +46,9 @@ fn machine(has_table: bool) -> (FakeMachine, BlockDevice) {
     }
     let members: Vec<_> = members.iter().map(String::as_str).collect();
     machine.array("md0", "raid1", GIB, &members);
+    // The array that is made.
+    let new = File::create(machine.path().join("dev/md1")).unwrap();
+    new.set_len(549 * MIB).unwrap();
     let array = BlockDevice {
         name: "/dev/md0".into(),
         kind: Kind::Raid,
@@ -87,6 +90,16 @@ fn partitions_of(machine: &FakeMachine, name: &str) -> Vec<(u32, u64, u64, bool)
         .collect()
 }
 
+/// Label and identity of the file system in the new array.
+fn made(machine: &FakeMachine) -> (String, Option<String>) {
+    let mut head = vec![0; 68 << 10];
+    let mut file = File::open(machine.path().join("dev/md1")).unwrap();
+    std::io::Read::read_exact(&mut file, &mut head).unwrap();
+    let sector: [u8; 512] = head[..512].try_into().unwrap();
+    let label = fat_label(&sector).unwrap_or_default();
+    (label, super::super::identity::find(&head))
+}
+
 fn source() -> Place {
     Place {
         node: "/dev/md0p1".into(),
@@ -110,10 +123,10 @@ async fn every_disk_gets_a_partition_and_all_are_one_mirror() {
     let script = Script::new()
         .expect(ADD[0], "")
         .expect(ADD[1], "")
-        .expect(CREATE, "")
-        .expect("mkfs -t vfat -n efi-part /dev/md1", "");
+        .expect(CREATE, "");
     let esp = prepare(&machine, &array, None, script).await.unwrap();
     assert_eq!(esp.node, "/dev/md1");
+    assert_eq!(made(&machine).0, "efi-part");
     assert_eq!(
         esp.members,
         [("/dev/sda".to_owned(), 2), ("/dev/sdb".to_owned(), 2)]
@@ -140,7 +153,6 @@ async fn the_images_files_move_with_their_identity() {
         .expect(ADD[0], "")
         .expect(ADD[1], "")
         .expect(CREATE, "")
-        .expect("mkfs -t vfat -n EFI-SYS -i 0B8C37B6 /dev/md1", "")
         .expect(&format!("mount -t vfat -o ro /dev/md0p1 {shown_from}"), "")
         .expect(&format!("mount -t vfat /dev/md1 {shown_to}"), "")
         .expect(&format!("umount {shown_to}"), "")
@@ -150,6 +162,10 @@ async fn the_images_files_move_with_their_identity() {
         .await
         .unwrap();
     assert_eq!(fs::read(to.join("EFI/BOOT/BOOTX64.EFI")).unwrap(), b"MZ");
+    assert_eq!(
+        made(&machine),
+        ("EFI-SYS".to_owned(), Some("0B8C-37B6".to_owned()))
+    );
 }
 
 #[tokio::test]
@@ -168,7 +184,6 @@ async fn what_cannot_be_copied_is_not_wiped() {
         .expect(ADD[0], "")
         .expect(ADD[1], "")
         .expect(CREATE, "")
-        .expect("mkfs -t vfat -n esp -i 0B8C37B6 /dev/md1", "")
         .expect(&format!("mount -t vfat -o ro /dev/md0p1 {from}"), "")
         .expect_result(&format!("mount -t vfat /dev/md1 {to}"), Err(refused))
         .expect(&format!("umount {from}"), "");
@@ -214,8 +229,7 @@ async fn a_small_mirror_of_something_else_is_left_alone() {
     let script = Script::new()
         .expect(&ADD[0].replace("2 ", "3 "), "")
         .expect(&ADD[1].replace("2 ", "3 "), "")
-        .expect(&CREATE.replace("sda2", "sda3").replace("sdb2", "sdb3"), "")
-        .expect("mkfs -t vfat -n efi-part /dev/md1", "");
+        .expect(&CREATE.replace("sda2", "sda3").replace("sdb2", "sdb3"), "");
     let esp = prepare(&machine, &array, None, script).await.unwrap();
     assert_eq!(esp.node, "/dev/md1");
 }
