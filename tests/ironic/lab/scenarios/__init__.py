@@ -5,6 +5,10 @@ from .hardware import Erase, FastTrack, MediaInspection, Plugin, Raid, Rescue, S
 from .life import Damaged, Life, ShimDies, WrongChecksum
 
 # The ring, in the order of each machine.
-SCENARIOS = [Life, WrongChecksum, ShimDies, BiosDisk, Rescue, Damaged, FastTrack]
-# By name only.
-MORE = [Qcow2, PlainQcow2, ZstdQcow2, Zstd, Gzip, Partitions, BiosPartitions, MediaInspection, Erase, Raid, Service, Plugin]
+SCENARIOS = [
+    Life, WrongChecksum, ShimDies, Qcow2, Zstd,
+    BiosDisk, Rescue, Service, Plugin, Damaged,
+    MediaInspection, FastTrack, Erase,
+]
+# By name only: other forms of what the ring has, and what the agent cannot do yet.
+MORE = [PlainQcow2, ZstdQcow2, Gzip, Partitions, BiosPartitions, Raid]
