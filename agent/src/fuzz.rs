@@ -12,6 +12,7 @@
     reason = "random numbers are cut to size; tests measure real time"
 )]
 
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -67,6 +68,17 @@ pub(crate) fn run_on(corpus: &str, files: &[Vec<u8>], mut parse: impl FnMut(&[u8
         "corpus {corpus}: {case} cases in {:.1} s",
         started.elapsed().as_secs_f64()
     );
+}
+
+/// The files of a corpus that are packed by gzip, unpacked.
+pub(crate) fn unpacked(corpus: &str) -> Vec<Vec<u8>> {
+    let unpack = |packed: &Vec<u8>| {
+        let mut file = Vec::new();
+        let mut decoder = flate2::read::GzDecoder::new(packed.as_slice());
+        decoder.read_to_end(&mut file).unwrap();
+        file
+    };
+    read(corpus).iter().map(unpack).collect()
 }
 
 /// Ends the process when the case does not change for too long. Nothing else could end a loop.
