@@ -12,7 +12,6 @@ use std::fmt;
 
 use crate::system::System;
 
-mod eligible;
 pub mod external;
 pub mod generic;
 pub mod registry;

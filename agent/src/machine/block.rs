@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::array;
 use super::scsi::{self, AtaIdentity, WorldWideName};
 use super::topology::Chain;
 use super::udev::{self, Properties};
@@ -55,6 +56,8 @@ pub struct BlockDevice {
     pub parent: Option<String>,
     /// The disks and partitions that an array is made of.
     pub members: Vec<String>,
+    /// What the creator of an array called it.
+    pub volume_name: Option<String>,
 }
 
 /// What a block device is.
@@ -124,7 +127,7 @@ pub fn probe_with_partitions(system: &System) -> Vec<BlockDevice> {
         .filter(|(_, device)| device.kind != Kind::Partition)
         .map(|(_, device)| device.name.clone())
         .collect();
-    devices
+    let mut devices: Vec<BlockDevice> = devices
         .into_iter()
         .map(|(_, device)| device)
         .filter(|device| {
@@ -133,7 +136,18 @@ pub fn probe_with_partitions(system: &System) -> Vec<BlockDevice> {
                 .as_ref()
                 .is_none_or(|disk| disks.contains(disk))
         })
-        .collect()
+        .collect();
+    let names: Vec<_> = devices
+        .iter()
+        .map(|device| match device.kind {
+            Kind::Raid => array::volume_name(system, &device.members, &devices),
+            _ => None,
+        })
+        .collect();
+    for (device, name) in devices.iter_mut().zip(names) {
+        device.volume_name = name;
+    }
+    devices
 }
 
 /// Loop devices, memory, floppies, optical drives and device-mapper are no disks to install
@@ -259,18 +273,25 @@ fn kind(chain: &Chain<'_>, kernel_name: &str) -> Option<Kind> {
     if chain.attribute("partition").is_some() {
         return Some(Kind::Partition);
     }
-    let array = kernel_name
-        .strip_prefix("md")
-        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || c == '_'));
-    if !array {
+    if !is_array(kernel_name) {
         return Some(Kind::Disk);
     }
     let level = chain.attribute("md/level")?;
     level.contains("raid").then_some(Kind::Raid)
 }
 
+/// Whether a device that is no partition, or a partition of one, is a software RAID array by
+/// its name.
+pub(super) fn is_array(kernel_name: &str) -> bool {
+    kernel_name.strip_prefix("md").is_some_and(|rest| {
+        let rest = rest.strip_prefix('_').unwrap_or(rest);
+        !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
+            || kernel_name.starts_with("md_")
+    })
+}
+
 /// The kernel writes `!` for the `/` in names like `cciss/c0d0`.
-fn device_path(kernel_name: &str) -> String {
+pub(super) fn device_path(kernel_name: &str) -> String {
     format!("/dev/{}", kernel_name.replace('!', "/"))
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::config::Config;
 use crate::system::System;
 
+pub mod array;
 pub mod block;
 pub mod bmc;
 pub mod boot;

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::disk::metadata;
+use crate::disk::protect::{self, Scope, Selection};
 use crate::failure::{Failure, FailureKind};
-use crate::hardware::eligible::{self, Selection};
 use crate::hardware::{Action, Description, Object, Offer, Phase, Step, StepContext, StepError};
 use crate::task::Progress;
 
@@ -44,7 +44,7 @@ impl Step for EraseDevicesMetadata {
         _arguments: &'a Object,
     ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
         async move {
-            let selection = eligible::select(ctx).await?;
+            let selection = select(ctx).await?;
             let actions = selection.erasable.iter().map(|erasable| {
                 let name = &erasable.device().name;
                 Action {
@@ -64,12 +64,17 @@ impl Step for EraseDevicesMetadata {
         _arguments: &'a Object,
     ) -> BoxFuture<'a, Result<Value, StepError>> {
         async move {
-            let selection = eligible::select(ctx).await?;
+            let selection = select(ctx).await?;
             erase(ctx, &selection).await?;
             Ok(Value::Null)
         }
         .boxed()
     }
+}
+
+async fn select(ctx: StepContext<'_>) -> Result<Selection, Failure> {
+    let guard = ctx.config.guard_special_filesystems;
+    protect::select(ctx.system, ctx.node, guard, Scope::Everything).await
 }
 
 /// Erases each device; one that fails does not keep the others from being erased.

@@ -1,49 +1,69 @@
-//! Which devices a step that erases may touch.
+//! Which devices may be erased. Everything is decided, for all of them, before the first one
+//! is touched.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::path::Path;
 
-use serde_json::Value;
-
-use super::StepContext;
+use super::keep::{self, Fate};
 use crate::failure::{Failure, FailureKind};
+use crate::machine::array::{self, Array};
 use crate::machine::block::{self, BlockDevice, Kind};
 use crate::machine::content::{self, Content};
 use crate::machine::hints;
 use crate::machine::node::Node;
-use crate::system::System;
+use crate::system::{DiskError, System};
+
+/// What is to be erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Disks and arrays with all that is on them. A read-only one is a failure unless the
+    /// node's options say otherwise.
+    Disks,
+    /// Partitions, too, each by itself, and content of arrays that share disks with an array
+    /// that is kept is left alone.
+    Everything,
+}
 
 /// The devices that may be erased, and why others may not.
 #[derive(Debug, Default)]
-pub(super) struct Selection {
+pub struct Selection {
     /// What may be erased: partitions before the disk that holds them, since names are sorted
     /// backwards.
-    pub(super) erasable: Vec<Erasable>,
+    pub erasable: Vec<Erasable>,
     /// Devices that are left alone, each with the reason.
-    pub(super) left_alone: Vec<(String, String)>,
+    pub left_alone: Vec<(String, String)>,
+    /// All devices of the machine, partitions included.
+    pub devices: Vec<BlockDevice>,
 }
 
 /// A device that passed every check: nobody but this module makes one.
 #[derive(Debug)]
-pub(super) struct Erasable(BlockDevice);
+pub struct Erasable(BlockDevice);
 
 impl Erasable {
-    pub(super) fn device(&self) -> &BlockDevice {
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &BlockDevice {
         &self.0
     }
 }
 
-/// Looks at all disks, arrays and partitions and decides. Everything is decided before the
-/// first device is touched.
+/// Looks at all disks, arrays and partitions and decides. `guard` keeps file systems that
+/// other machines may be using, unless the node allows to erase them.
 ///
 /// # Errors
-/// `ProtectedDevice`: a file system that other machines may be using, unless the guard is off
-/// or the node allows it. `BlockDeviceErase`: a skip list that cannot be understood, a device
-/// that cannot be examined or is mounted; with nothing erased.
-pub(super) async fn select(ctx: StepContext<'_>) -> Result<Selection, Failure> {
-    let guarded = ctx.config.guard_special_filesystems && !ctx.node.may_wipe_special_filesystems();
-    let (system, node) = (ctx.system.clone(), ctx.node.clone());
-    let decided = tokio::task::spawn_blocking(move || decide(&system, &node, guarded)).await;
+/// `ProtectedDevice`: such a file system. `BlockDeviceErase`: a skip list that cannot be
+/// understood, a device that cannot be examined, is read-only or in use; with nothing erased.
+pub async fn select(
+    system: &System,
+    node: &Node,
+    guard: bool,
+    scope: Scope,
+) -> Result<Selection, Failure> {
+    let guarded = guard && !node.may_wipe_special_filesystems();
+    let (system, node) = (system.clone(), node.clone());
+    let decided = tokio::task::spawn_blocking(move || decide(&system, &node, guarded, scope)).await;
     decided.unwrap_or_else(|error| {
         Err(Failure::execution(format!(
             "The disks could not be examined: {error}"
@@ -51,8 +71,7 @@ pub(super) async fn select(ctx: StepContext<'_>) -> Result<Selection, Failure> {
     })
 }
 
-fn decide(system: &System, node: &Node, guarded: bool) -> Result<Selection, Failure> {
-    let failed = |details| Failure::new(FailureKind::BlockDeviceErase, details);
+fn decide(system: &System, node: &Node, guarded: bool, scope: Scope) -> Result<Selection, Failure> {
     let all = block::probe_with_partitions(system);
     let allowed = hints::without_skipped(&all, node).map_err(|error| {
         failed(format!(
@@ -61,50 +80,86 @@ fn decide(system: &System, node: &Node, guarded: bool) -> Result<Selection, Fail
     })?;
     let contents = Contents::read(system, &all);
     let relations = Relations::new(&all, &allowed);
-    let volumes = Volumes::new(node, &all, &contents, &relations);
+    let volumes = Volumes::new(node, &array::probe(system, &all));
     let in_use = in_use(system, &all);
+    let skip_read_only = scope == Scope::Everything || node.erase_options().skip_read_only;
 
     let mut selection = Selection::default();
-    let mut mounted = Vec::new();
+    let (mut busy, mut read_only) = (Vec::new(), Vec::new());
     for device in &all {
         let name = &device.name;
-        let reason = if relations.is_skipped(device) {
-            Some("skip_block_devices names it, or the disk under it".to_owned())
-        } else if let Some(reason) = volumes.reason(device, &relations) {
+        if scope == Scope::Disks && device.kind == Kind::Partition {
+            continue;
+        }
+        let reason = if let Some(reason) = relations.skipped(device) {
+            Some(reason)
+        } else if let Some(reason) = volumes.reason(device, &relations, scope) {
             Some(reason)
         } else if relations.is_member(device) || contents.of(device)?.raid_member {
             Some("it is a member of a RAID array".to_owned())
         } else if contents.of(device)?.virtual_media || relations.is_virtual_media(system, name) {
             Some("it is virtual media of Ironic".to_owned())
-        } else if device.read_only {
+        } else if device.read_only && skip_read_only {
             Some("it is read-only".to_owned())
         } else {
             None
         };
-        match reason {
-            Some(reason) => selection.left_alone.push((name.clone(), reason)),
-            None => {
-                if guarded {
-                    check_shared(device, contents.of(device)?)?;
-                }
-                if let Some(place) = in_use.get(name) {
-                    mounted.push(format!("{name} ({place})"));
-                }
-                selection.erasable.push(Erasable(device.clone()));
-            }
+        if let Some(reason) = reason {
+            selection.left_alone.push((name.clone(), reason));
+            continue;
         }
+        if guarded {
+            check_shared(device, contents.of(device)?)?;
+        }
+        if device.read_only {
+            read_only.push(name.clone());
+        }
+        let users = relations.on(device).into_iter();
+        busy.extend(users.filter_map(|user| Some(format!("{user} ({})", in_use.get(user)?))));
+        selection.erasable.push(Erasable(device.clone()));
     }
-    if !mounted.is_empty() {
+    if !read_only.is_empty() {
+        return Err(failed(format!(
+            "Nothing was erased, because these devices are read-only: {}. Lift their write \
+             protection, set [deploy]erase_skip_read_only of the conductor, or name them in \
+             properties/skip_block_devices of the node.",
+            read_only.join(", ")
+        )));
+    }
+    if busy.is_empty() {
+        busy = claimed(system, &selection.erasable);
+    }
+    busy.sort();
+    busy.dedup();
+    if !busy.is_empty() {
         return Err(failed(format!(
             "Nothing was erased, because these devices are in use: {}. Unmount them, or name \
              them in properties/skip_block_devices of the node.",
-            mounted.join(", ")
+            busy.join(", ")
         )));
     }
     selection
         .erasable
         .sort_by(|left, right| right.0.name.cmp(&left.0.name));
+    selection.devices = all;
     Ok(selection)
+}
+
+fn failed(details: String) -> Failure {
+    Failure::new(FailureKind::BlockDeviceErase, details)
+}
+
+/// The devices that the kernel does not let us have for ourselves: whoever uses them is not in
+/// the lists that we know, for example a mount of another name space.
+fn claimed(system: &System, devices: &[Erasable]) -> Vec<String> {
+    let claimed = devices.iter().filter_map(|Erasable(device)| {
+        match system.disks.open(Path::new(&device.name)) {
+            Err(DiskError::Busy { .. }) => Some(format!("{} (claimed)", device.name)),
+            // Whatever else is wrong with it is found out by whoever erases it.
+            _ => None,
+        }
+    });
+    claimed.collect()
 }
 
 fn check_shared(device: &BlockDevice, content: &Content) -> Result<(), Failure> {
@@ -159,6 +214,7 @@ impl Contents {
 
 /// Which device lies on which.
 struct Relations<'a> {
+    all: &'a [BlockDevice],
     skipped: HashSet<&'a str>,
     by_name: HashMap<&'a str, &'a BlockDevice>,
     members: HashSet<&'a str>,
@@ -168,6 +224,7 @@ impl<'a> Relations<'a> {
     fn new(all: &'a [BlockDevice], allowed: &[BlockDevice]) -> Self {
         let names: HashSet<&str> = allowed.iter().map(|device| device.name.as_str()).collect();
         Self {
+            all,
             skipped: all
                 .iter()
                 .map(|device| device.name.as_str())
@@ -202,10 +259,32 @@ impl<'a> Relations<'a> {
         found
     }
 
-    fn is_skipped(&self, device: &BlockDevice) -> bool {
-        self.under(device)
+    /// The device and everything that lies on it.
+    fn on(&self, device: &BlockDevice) -> Vec<&'a str> {
+        let lies_on = |other: &&BlockDevice| {
+            let under = self.under(other);
+            under.iter().any(|below| below.name == device.name)
+        };
+        self.all
             .iter()
-            .any(|below| self.skipped.contains(below.name.as_str()))
+            .filter(lies_on)
+            .map(|other| other.name.as_str())
+            .collect()
+    }
+
+    fn skipped(&self, device: &BlockDevice) -> Option<String> {
+        let is_skipped = |name: &str| self.skipped.contains(name);
+        if self
+            .under(device)
+            .iter()
+            .any(|below| is_skipped(&below.name))
+        {
+            return Some("skip_block_devices names it, or the disk under it".to_owned());
+        }
+        let above = self.on(device).into_iter().find(|name| is_skipped(name))?;
+        Some(format!(
+            "skip_block_devices names {above}, which lies on it"
+        ))
     }
 
     /// Whether it, or a partition of it, belongs to an array that is running.
@@ -224,69 +303,35 @@ impl<'a> Relations<'a> {
         let link = std::fs::read_link(system.root.path("/dev/disk/by-label/ir-vfd-dev"));
         link.is_ok_and(|target| target.file_name() == std::path::Path::new(name).file_name())
     }
-
-    /// The whole disks under a device.
-    fn disks(&self, device: &BlockDevice) -> HashSet<String> {
-        self.under(device)
-            .into_iter()
-            .filter(|below| below.kind == Kind::Disk)
-            .map(|below| below.name.clone())
-            .collect()
-    }
 }
 
 /// The arrays that the node's skip list keeps, by the names of their volumes.
-struct Volumes {
-    kept: Vec<String>,
-    /// Disks under the arrays that are kept.
-    disks: HashSet<String>,
-}
+struct Volumes(HashMap<String, Fate>);
 
 impl Volumes {
-    fn new(
-        node: &Node,
-        all: &[BlockDevice],
-        contents: &Contents,
-        relations: &Relations<'_>,
-    ) -> Self {
-        let names: Vec<&str> = node
-            .skip_block_devices()
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| entry.get("volume_name")?.as_str())
-            .collect();
-        // An array does not know its name; its members do.
-        let name_of = |array: &BlockDevice| {
-            array.members.iter().find_map(|member| {
-                let content = contents.0.get(member)?.as_ref().ok()?;
-                content.volume_name.clone()
-            })
-        };
-        let kept: Vec<&BlockDevice> = all
-            .iter()
-            .filter(|device| device.kind == Kind::Raid)
-            .filter(|array| name_of(array).is_some_and(|name| names.contains(&name.as_str())))
-            .collect();
-        Self {
-            disks: kept
-                .iter()
-                .flat_map(|array| relations.disks(array))
-                .collect(),
-            kept: kept.iter().map(|array| array.name.clone()).collect(),
-        }
+    fn new(node: &Node, arrays: &[Array]) -> Self {
+        let fates = keep::classify(arrays, &keep::volumes(node));
+        let names = arrays.iter().map(|array| array.name.clone());
+        Self(names.zip(fates).collect())
     }
 
     /// Why an array, or a partition of one, is left alone.
-    fn reason(&self, device: &BlockDevice, relations: &Relations<'_>) -> Option<String> {
+    fn reason(
+        &self,
+        device: &BlockDevice,
+        relations: &Relations<'_>,
+        scope: Scope,
+    ) -> Option<String> {
         let below = relations.under(device);
         let array = below.iter().find(|below| below.kind == Kind::Raid)?;
-        if self.kept.contains(&array.name) {
-            return Some("skip_block_devices names its volume".to_owned());
+        match self.0.get(&array.name)? {
+            Fate::Keep => Some("skip_block_devices names its volume".to_owned()),
+            // Such an array goes when the RAID configuration is deleted.
+            Fate::Wipe { .. } if scope == Scope::Everything => {
+                Some("it shares disks with a volume that skip_block_devices names".to_owned())
+            }
+            Fate::Wipe { .. } | Fate::Delete => None,
         }
-        // Another array on the same disks goes when the RAID configuration is deleted.
-        let shares = !relations.disks(array).is_disjoint(&self.disks);
-        shares.then(|| "it shares disks with a volume that skip_block_devices names".to_owned())
     }
 }
 
