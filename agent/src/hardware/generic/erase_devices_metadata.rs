@@ -7,9 +7,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
+use super::erase_devices::select;
 use crate::config::Config;
 use crate::disk::metadata;
-use crate::disk::protect::{self, Scope, Selection};
+use crate::disk::protect::{Scope, Selection};
 use crate::failure::{Failure, FailureKind};
 use crate::hardware::{Action, Description, Object, Offer, Phase, Step, StepContext, StepError};
 use crate::task::Progress;
@@ -44,7 +45,7 @@ impl Step for EraseDevicesMetadata {
         _arguments: &'a Object,
     ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
         async move {
-            let selection = select(ctx).await?;
+            let selection = select(ctx, Scope::Everything).await?;
             let actions = selection.erasable.iter().map(|erasable| {
                 let name = &erasable.device().name;
                 Action {
@@ -64,17 +65,12 @@ impl Step for EraseDevicesMetadata {
         _arguments: &'a Object,
     ) -> BoxFuture<'a, Result<Value, StepError>> {
         async move {
-            let selection = select(ctx).await?;
+            let selection = select(ctx, Scope::Everything).await?;
             erase(ctx, &selection).await?;
             Ok(Value::Null)
         }
         .boxed()
     }
-}
-
-async fn select(ctx: StepContext<'_>) -> Result<Selection, Failure> {
-    let guard = ctx.config.guard_special_filesystems;
-    protect::select(ctx.system, ctx.node, guard, Scope::Everything).await
 }
 
 /// Erases each device; one that fails does not keep the others from being erased.

@@ -5,9 +5,15 @@ use std::borrow::Cow;
 use super::{HardwareManager, Identity, Step, Support};
 use crate::system::System;
 
+mod clean_uefi_nvram;
+mod erase_devices;
+mod erase_devices_express;
 mod erase_devices_metadata;
+mod erase_pstore;
 mod execute_bootc_install;
 mod inject_files;
+#[cfg(test)]
+mod testing;
 mod write_image;
 
 /// What any machine can do.
@@ -22,7 +28,11 @@ static IDENTITY: Identity = Identity {
 
 /// The steps, in the order in which they are listed.
 const STEPS: &[&dyn Step] = &[
+    &erase_devices::EraseDevices,
     &erase_devices_metadata::EraseDevicesMetadata,
+    &erase_devices_express::EraseDevicesExpress,
+    &erase_pstore::ErasePstore,
+    &clean_uefi_nvram::CleanUefiNvram,
     &write_image::WriteImage,
     &inject_files::InjectFiles,
     &execute_bootc_install::ExecuteBootcInstall,

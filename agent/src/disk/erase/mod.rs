@@ -1,0 +1,272 @@
+//! Erasing whole disks: what the drive can do itself, or else overwriting.
+//!
+//! First every drive is asked what it can do and a [`Plan`] is made for each; a dry run ends
+//! here. Then the plans are carried out, several at a time. A disk that fails does not stop
+//! the others.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::{StreamExt as _, stream};
+
+pub mod ata;
+pub mod nvme;
+pub mod plan;
+mod run;
+mod scsi;
+
+pub use plan::{Facts, Means, Plan, Wish};
+use run::{Board, Watch};
+
+use super::protect::{Erasable, Selection};
+use crate::failure::{Failure, FailureKind};
+use crate::machine::block::{BlockDevice, Kind};
+use crate::machine::node::{EraseOptions, Node};
+use crate::system::{Cmd, System};
+use crate::task::Task;
+
+/// A disk with its plan, or why there is none.
+#[derive(Debug)]
+pub struct Planned<'a> {
+    /// The disk.
+    pub disk: &'a Erasable,
+    /// How it will be erased.
+    pub plan: Result<Plan, String>,
+}
+
+/// Why a disk was not erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// The disk's path.
+    pub device: String,
+    /// For a person.
+    pub reason: String,
+}
+
+/// Asks each drive what it can do and plans how to erase it. Changes nothing.
+///
+/// # Errors
+/// The operator's wishes cannot be understood.
+pub async fn plan<'a>(
+    system: &System,
+    node: &Node,
+    selection: &'a Selection,
+) -> Result<Vec<Planned<'a>>, Failure> {
+    plan_some(system, node, selection, |_| true).await
+}
+
+/// [`plan`] for some of the disks.
+///
+/// # Errors
+/// As [`plan`].
+pub async fn plan_some<'a>(
+    system: &System,
+    node: &Node,
+    selection: &'a Selection,
+    is_wanted: impl Fn(&BlockDevice) -> bool,
+) -> Result<Vec<Planned<'a>>, Failure> {
+    let wish = Wish::of(node).map_err(|error| {
+        Failure::new(
+            FailureKind::BlockDeviceErase,
+            format!("Nothing was erased, because {error}"),
+        )
+    })?;
+    let options = node.erase_options();
+    let mut planned = Vec::new();
+    let wanted = selection.erasable.iter();
+    for disk in wanted.filter(|disk| is_wanted(disk.device())) {
+        let facts = inspect(system, disk.device(), selection, &options, &wish).await;
+        planned.push(Planned {
+            disk,
+            plan: Plan::new(&facts, &options, &wish),
+        });
+    }
+    Ok(planned)
+}
+
+async fn inspect(
+    system: &System,
+    device: &BlockDevice,
+    selection: &Selection,
+    options: &EraseOptions,
+    wish: &Wish,
+) -> Facts {
+    let name = &device.name;
+    let mut facts = Facts {
+        size: device.size,
+        ..Facts::default()
+    };
+    if device.kind != Kind::Disk {
+        return facts;
+    }
+    if nvme::is_namespace(device) {
+        if !options.nvme_secure_erase {
+            return facts;
+        }
+        let controller = nvme::inspect(system, name).await;
+        facts.nvme = Some(controller.map_err(|error| error.to_string()));
+        let of_drive = |other: &&BlockDevice| {
+            nvme::is_namespace(other)
+                && other.name != *name
+                && nvme::controller_of(&other.name) == nvme::controller_of(name)
+        };
+        facts.siblings = selection
+            .devices
+            .iter()
+            .filter(of_drive)
+            .map(|other| other.name.clone())
+            .collect();
+        let may_go = |name: &String| {
+            let mut erasable = selection.erasable.iter();
+            erasable.any(|erasable| erasable.device().name == *name)
+        };
+        facts.bystanders = facts.siblings.clone();
+        facts.bystanders.retain(|name| !may_go(name));
+        return facts;
+    }
+    if options.ata_secure_erase {
+        facts.ata = ata::inspect(system, name).await;
+    }
+    if wish.sanitize && facts.ata.is_none() && device.hctl.is_some() {
+        facts.scsi = scsi::inspect(system, name).await;
+    }
+    facts
+}
+
+/// Erases the disks, `concurrency` at the same time; name spaces of one NVMe drive one after
+/// the other. All of them have ended when this returns.
+///
+/// # Errors
+/// Each disk that was not erased, in the order of the plans.
+pub async fn erase(
+    system: &System,
+    planned: &[Planned<'_>],
+    concurrency: u32,
+    task: &Task,
+) -> Result<(), Vec<Failed>> {
+    let board = Board::new(task, planned.iter().map(|planned| planned.disk.device()));
+    let mut drives: BTreeMap<&str, Vec<(usize, &Planned<'_>)>> = BTreeMap::new();
+    let mut order = Vec::new();
+    for (index, one) in planned.iter().enumerate() {
+        let name = &one.disk.device().name;
+        let drive = nvme::controller_of(name).unwrap_or(name);
+        if !drives.contains_key(drive) {
+            order.push(drive);
+        }
+        drives.entry(drive).or_default().push((index, one));
+    }
+    let board = &board;
+    let groups = order.into_iter().filter_map(|drive| drives.remove(drive));
+    let running = groups.map(|group| async move {
+        let mut failed = Vec::new();
+        for (index, one) in group {
+            if let Err(reason) = erase_one(system, one, board, task).await {
+                let device = one.disk.device().name.clone();
+                tracing::error!(%device, %reason, "could not be erased");
+                failed.push((index, Failed { device, reason }));
+            }
+        }
+        failed
+    });
+    let at_once = usize::try_from(concurrency).unwrap_or(usize::MAX).max(1);
+    let mut failed: Vec<_> = stream::iter(running)
+        .buffer_unordered(at_once)
+        .concat()
+        .await;
+    failed.sort_by_key(|(index, _)| *index);
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(failed.into_iter().map(|(_, failed)| failed).collect())
+    }
+}
+
+async fn erase_one(
+    system: &System,
+    planned: &Planned<'_>,
+    board: &Board<'_>,
+    task: &Task,
+) -> Result<(), String> {
+    let device = planned.disk.device();
+    let name = &device.name;
+    let plan = planned.plan.as_ref().map_err(Clone::clone)?;
+    for note in &plan.notes {
+        task.warn(format!("{name}: {note}"));
+    }
+    let mut reasons = Vec::new();
+    if plan.means.is_empty() {
+        reasons.clone_from(&plan.notes);
+    }
+    for means in &plan.means {
+        if task.is_cancelled() {
+            reasons.push("the command was cancelled".to_owned());
+            break;
+        }
+        let watch = Watch {
+            board,
+            device,
+            deadline: plan.limit(means, device.size),
+            stall: plan.stall,
+        };
+        let way = means.describe();
+        tracing::info!(device = %name, means = %way, "erasing");
+        board.report(name, 0);
+        let start = Instant::now();
+        match carry_out(system, name, means, &watch).await {
+            Ok(()) => {
+                board.finish(name);
+                let seconds = start.elapsed().as_secs();
+                task.phase(format!("{name} erased by {way} in {seconds} s"));
+                return Ok(());
+            }
+            Err(reason) => {
+                task.warn(format!("{name} was not erased by {way}: {reason}"));
+                reasons.push(format!("{way}: {reason}"));
+            }
+        }
+    }
+    Err(reasons.join("; "))
+}
+
+async fn carry_out(
+    system: &System,
+    name: &str,
+    means: &Means,
+    watch: &Watch<'_>,
+) -> Result<(), String> {
+    match means {
+        Means::Ata(security) => ata::erase(system, name, security, watch).await,
+        Means::Format(format) => nvme::format(system, name, *format, watch).await,
+        Means::SanitizeNvme(action) => nvme::sanitize(system, name, *action, watch).await,
+        Means::SanitizeScsi(action) => scsi::sanitize(system, name, *action, watch).await,
+        Means::Overwrite {
+            iterations,
+            zeroize,
+        } if system.simulation.is_none() => {
+            let zero: &[&str] = if *zeroize { &["--zero"] } else { &[] };
+            let command = Cmd::new("shred")
+                .arg("--force")
+                .args(zero.iter().copied())
+                .args(["--verbose", "--iterations"])
+                .args([iterations.to_string().as_str(), name]);
+            let passes = u64::from(*iterations) + u64::from(*zeroize);
+            watch.run_writer(system, command, passes).await.map(|_| ())
+        }
+        Means::Overwrite { .. } => zero_file(system, name).await,
+    }
+}
+
+/// A file that plays a disk is zeroed: no programs run in a simulation.
+async fn zero_file(system: &System, name: &str) -> Result<(), String> {
+    let (disks, path) = (Arc::clone(&system.disks), PathBuf::from(name));
+    let zeroed = tokio::task::spawn_blocking(move || {
+        let mut disk = disks.open(&path)?;
+        let size = disk.geometry().size;
+        disk.zero(0, size)?;
+        disk.sync()
+    });
+    let zeroed = zeroed.await.map_err(|error| error.to_string())?;
+    zeroed.map_err(|error| error.to_string())
+}

@@ -1,0 +1,289 @@
+//! Erasing NVMe drives by `nvme`: format of one name space, sanitize of the whole drive. The
+//! bits are those of the NVM Express base specification: Identify Controller (OACS at 256, FNA
+//! at 524, SANICAP at 328) and the Sanitize Status log.
+
+use serde_json::Value;
+use thiserror::Error;
+
+use super::run::Watch;
+use crate::machine::block::BlockDevice;
+use crate::system::{Cmd, RunError, System};
+
+/// What a controller can do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Controller {
+    /// Optional admin commands.
+    oacs: u64,
+    /// Attributes of the format command.
+    fna: u64,
+    /// Capabilities of sanitize; 0 when the controller does not say.
+    sanicap: u64,
+}
+
+/// Why a controller is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Unknown {
+    /// What it printed is no document.
+    #[error("'nvme id-ctrl' printed no JSON document")]
+    NoDocument,
+    /// Something is missing in it.
+    #[error("'nvme id-ctrl' printed no {0}")]
+    Missing(&'static str),
+    /// It could not be asked.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// What becomes of user data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// It is overwritten or erased.
+    UserData,
+    /// The key that it was encrypted with is forgotten.
+    Cryptographic,
+}
+
+impl Format {
+    /// The value of the command's field "secure erase settings".
+    fn setting(self) -> &'static str {
+        match self {
+            Self::UserData => "1",
+            Self::Cryptographic => "2",
+        }
+    }
+
+    /// For a person.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::UserData => "user data erase",
+            Self::Cryptographic => "cryptographic erase",
+        }
+    }
+}
+
+/// How a drive sanitizes itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sanitize {
+    /// The keys are forgotten.
+    Cryptographic,
+    /// All blocks are erased.
+    Block,
+    /// Everything is overwritten.
+    Overwrite,
+}
+
+impl Sanitize {
+    /// For a person.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cryptographic => "cryptographic erase",
+            Self::Block => "block erase",
+            Self::Overwrite => "overwrite",
+        }
+    }
+
+    /// The value of the command's field "sanitize action".
+    fn action(self) -> &'static str {
+        match self {
+            Self::Block => "2",
+            Self::Overwrite => "3",
+            Self::Cryptographic => "4",
+        }
+    }
+}
+
+impl Controller {
+    /// Reads what `nvme id-ctrl -o json` prints.
+    ///
+    /// # Errors
+    /// It is no such document.
+    pub fn parse(output: &str) -> Result<Self, Unknown> {
+        let document: Value = serde_json::from_str(output).map_err(|_| Unknown::NoDocument)?;
+        let number = |key: &'static str| document.get(key).and_then(Value::as_u64);
+        Ok(Self {
+            oacs: number("oacs").ok_or(Unknown::Missing("oacs"))?,
+            fna: number("fna").ok_or(Unknown::Missing("fna"))?,
+            sanicap: number("sanicap").unwrap_or(0),
+        })
+    }
+
+    /// The best format that it has.
+    #[must_use]
+    pub fn format(self) -> Option<Format> {
+        let format = if self.fna & 0b100 == 0 {
+            Format::UserData
+        } else {
+            Format::Cryptographic
+        };
+        (self.oacs & 0b10 != 0).then_some(format)
+    }
+
+    /// Whether the erase of one name space by formatting it erases all of them.
+    #[must_use]
+    pub fn formats_all(self) -> bool {
+        self.fna & 0b11 != 0
+    }
+
+    /// The best sanitize that it has.
+    #[must_use]
+    pub fn sanitize(self) -> Option<Sanitize> {
+        [
+            (0b001, Sanitize::Cryptographic),
+            (0b010, Sanitize::Block),
+            (0b100, Sanitize::Overwrite),
+        ]
+        .into_iter()
+        .find_map(|(bit, action)| (self.sanicap & bit != 0).then_some(action))
+    }
+}
+
+/// Where a sanitize stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    /// Thousandths done.
+    Running(u64),
+    Done,
+    Failed,
+    /// None was ever started.
+    Never,
+}
+
+/// The log: progress in 65536ths, then the status of the last operation in its lowest bits.
+fn parse_log(log: &[u8]) -> Option<Status> {
+    let progress = u64::from(u16::from_le_bytes([*log.first()?, *log.get(1)?]));
+    match log.get(2)? & 0b111 {
+        0 => Some(Status::Never),
+        1 | 4 => Some(Status::Done),
+        2 => Some(Status::Running(progress * 1000 / 65536)),
+        3 => Some(Status::Failed),
+        _ => None,
+    }
+}
+
+/// Whether a device is an NVMe name space.
+#[must_use]
+pub fn is_namespace(device: &BlockDevice) -> bool {
+    controller_of(&device.name).is_some() && device.parent.is_none()
+}
+
+/// The controller of a name space or of a partition of one: `/dev/nvme0` of `/dev/nvme0n1p2`.
+#[must_use]
+pub fn controller_of(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("/dev/nvme")?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+    let ends = name.len() - rest.len() + digits;
+    (digits > 0 && rest[digits..].starts_with('n')).then(|| &name[..ends])
+}
+
+/// Asks what the controller can do.
+pub(super) async fn inspect(system: &System, device: &str) -> Result<Controller, Unknown> {
+    let command = Cmd::new("nvme").args(["id-ctrl", device, "-o", "json"]);
+    Controller::parse(&system.run.run(command).await?.text())
+}
+
+/// Formats a name space.
+pub(super) async fn format(
+    system: &System,
+    device: &str,
+    format: Format,
+    watch: &Watch<'_>,
+) -> Result<(), String> {
+    let command = Cmd::new("nvme").args(["format", device, "-s", format.setting(), "-f"]);
+    watch.run(system, command, None).await.map(|_| ())
+}
+
+/// Sanitizes a drive and waits until it is done.
+pub(super) async fn sanitize(
+    system: &System,
+    device: &str,
+    action: Sanitize,
+    watch: &Watch<'_>,
+) -> Result<(), String> {
+    let command = Cmd::new("nvme").args(["sanitize", device, "-a", action.action()]);
+    watch.run(system, command, None).await?;
+    watch
+        .poll(async || {
+            let log = Cmd::new("nvme").args(["sanitize-log", device, "-b"]);
+            let output = system
+                .run
+                .run(log)
+                .await
+                .map_err(|error| error.to_string())?;
+            match parse_log(&output.stdout) {
+                Some(Status::Running(done)) => Ok(Some(done)),
+                Some(Status::Done) => Ok(None),
+                Some(Status::Failed) => Err("the drive failed to sanitize itself".to_owned()),
+                Some(Status::Never) => Err("the drive did not start to sanitize itself".to_owned()),
+                None => Err("the drive's sanitize log makes no sense".to_owned()),
+            }
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read_from_the_controllers_document() {
+        let parse = |text: &str| Controller::parse(text).unwrap();
+        // A drive of a notebook.
+        let crypto = parse(r#"{"vid":5559,"mn":"WDC PC SN730","oacs":23,"fna":4,"sanicap":3}"#);
+        assert_eq!(crypto.format(), Some(Format::Cryptographic));
+        assert_eq!(crypto.sanitize(), Some(Sanitize::Cryptographic));
+        assert!(!crypto.formats_all());
+        let user_data = parse(r#"{"oacs":23,"fna":0}"#);
+        assert_eq!(user_data.format(), Some(Format::UserData));
+        assert_eq!(user_data.sanitize(), None);
+        assert_eq!(parse(r#"{"oacs":0,"fna":4}"#).format(), None);
+        for fna in [1, 2, 3] {
+            assert!(parse(&format!(r#"{{"oacs":2,"fna":{fna}}}"#)).formats_all());
+        }
+        for (sanicap, best) in [
+            (0b110, Sanitize::Block),
+            (0b100, Sanitize::Overwrite),
+            (0b111, Sanitize::Cryptographic),
+        ] {
+            let controller = parse(&format!(r#"{{"oacs":0,"fna":0,"sanicap":{sanicap}}}"#));
+            assert_eq!(controller.sanitize(), Some(best));
+        }
+        assert_eq!(Controller::parse(""), Err(Unknown::NoDocument));
+        assert_eq!(Controller::parse("[1]"), Err(Unknown::Missing("oacs")));
+        assert_eq!(
+            Controller::parse(r#"{"oacs":1}"#),
+            Err(Unknown::Missing("fna"))
+        );
+    }
+
+    #[test]
+    fn the_sanitize_log_is_read() {
+        for (log, status) in [
+            ([0xff, 0xff, 0x01, 0x01], Some(Status::Done)),
+            ([0xff, 0xff, 0x04, 0x00], Some(Status::Done)),
+            ([0x00, 0x80, 0x02, 0x00], Some(Status::Running(500))),
+            ([0xff, 0xff, 0x0a, 0x00], Some(Status::Running(999))),
+            ([0x00, 0x00, 0x03, 0x00], Some(Status::Failed)),
+            ([0x00, 0x00, 0x00, 0x01], Some(Status::Never)),
+            ([0x00, 0x00, 0x07, 0x00], None),
+        ] {
+            assert_eq!(parse_log(&log), status, "{log:?}");
+        }
+        assert_eq!(parse_log(&[0, 0]), None);
+    }
+
+    #[test]
+    fn name_spaces_know_their_controllers() {
+        for (name, controller) in [
+            ("/dev/nvme0n1", Some("/dev/nvme0")),
+            ("/dev/nvme10n12", Some("/dev/nvme10")),
+            ("/dev/nvme0n1p2", Some("/dev/nvme0")),
+            ("/dev/sda", None),
+            ("/dev/nvme0", None),
+            ("/dev/nvme", None),
+        ] {
+            assert_eq!(controller_of(name), controller, "{name}");
+        }
+    }
+}

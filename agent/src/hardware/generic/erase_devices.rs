@@ -1,0 +1,117 @@
+//! Step `erase_devices`: the data of every disk goes, by the drive itself where it can.
+
+use std::borrow::Cow;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::disk::erase::{self, Planned};
+use crate::disk::protect::{self, Scope, Selection};
+use crate::failure::{Failure, FailureKind};
+use crate::hardware::{Action, Description, Object, Offer, Phase, Step, StepContext, StepError};
+
+/// The step.
+#[derive(Debug)]
+pub(super) struct EraseDevices;
+
+static DESCRIPTION: Description = Description {
+    name: Cow::Borrowed("erase_devices"),
+    interface: Cow::Borrowed("deploy"),
+    reboot_requested: false,
+    arguments: Cow::Borrowed(&[]),
+};
+
+impl Step for EraseDevices {
+    fn description(&self) -> &Description {
+        &DESCRIPTION
+    }
+
+    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+        (phase == Phase::Clean).then(|| Offer::abortable_at(10))
+    }
+
+    fn plan<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        _arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+        async move {
+            let selection = select(ctx, Scope::Disks).await?;
+            let planned = erase::plan(ctx.system, ctx.node, &selection).await?;
+            let mut actions: Vec<_> = planned.iter().map(action).collect();
+            actions.extend(left_alone(&selection));
+            Ok(actions)
+        }
+        .boxed()
+    }
+
+    fn run<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        _arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Value, StepError>> {
+        async move {
+            let selection = select(ctx, Scope::Disks).await?;
+            for (name, reason) in &selection.left_alone {
+                ctx.task.warn(format!("{name} is left alone: {reason}"));
+            }
+            let planned = erase::plan(ctx.system, ctx.node, &selection).await?;
+            let concurrency = ctx.node.erase_options().concurrency;
+            let erased = erase::erase(ctx.system, &planned, concurrency, ctx.task).await;
+            if let Err(failed) = erased {
+                ctx.task.check()?;
+                let list: Vec<_> = failed
+                    .iter()
+                    .map(|failed| format!("\"{}\": {}", failed.device, failed.reason))
+                    .collect();
+                return Err(StepError::Failure(Failure::new(
+                    FailureKind::BlockDeviceErase,
+                    format!("Failed to erase the device(s): {}", list.join("; ")),
+                )));
+            }
+            ctx.task.check()?;
+            let names = planned
+                .iter()
+                .map(|planned| (planned.disk.device().name.clone(), Value::Null));
+            Ok(Value::Object(names.collect()))
+        }
+        .boxed()
+    }
+}
+
+pub(super) async fn select(ctx: StepContext<'_>, scope: Scope) -> Result<Selection, Failure> {
+    let guard = ctx.config.guard_special_filesystems;
+    protect::select(ctx.system, ctx.node, guard, scope).await
+}
+
+/// What a plan does, for a dry run.
+pub(super) fn action(planned: &Planned<'_>) -> Action {
+    let device = planned.disk.device();
+    let name = &device.name;
+    match &planned.plan {
+        Ok(plan) => Action {
+            description: format!("Erase {name} {}", plan.describe(device.size)),
+            device: name.clone(),
+            destructive: true,
+        },
+        Err(reason) => Action {
+            description: format!("Fail to erase {name}: {reason}"),
+            device: name.clone(),
+            destructive: false,
+        },
+    }
+}
+
+/// What is not touched and why, for a dry run.
+pub(super) fn left_alone(selection: &Selection) -> impl Iterator<Item = Action> + '_ {
+    selection.left_alone.iter().map(|(name, reason)| Action {
+        description: format!("Leave {name} alone: {reason}"),
+        device: name.clone(),
+        destructive: false,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! Step `erase_devices_express`: quick and thorough where the hardware is: NVMe drives are
+//! formatted, of other disks the metadata goes.
+
+use std::borrow::Cow;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use super::erase_devices::{action, left_alone, select};
+use crate::config::Config;
+use crate::disk::erase::{self, Means, Planned, nvme};
+use crate::disk::metadata;
+use crate::disk::protect::{Scope, Selection};
+use crate::failure::{Failure, FailureKind};
+use crate::hardware::{Action, Description, Object, Offer, Phase, Step, StepContext, StepError};
+
+/// The step.
+#[derive(Debug)]
+pub(super) struct EraseDevicesExpress;
+
+static DESCRIPTION: Description = Description {
+    name: Cow::Borrowed("erase_devices_express"),
+    interface: Cow::Borrowed("deploy"),
+    reboot_requested: false,
+    arguments: Cow::Borrowed(&[]),
+};
+
+impl Step for EraseDevicesExpress {
+    fn description(&self) -> &Description {
+        &DESCRIPTION
+    }
+
+    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+        (phase == Phase::Clean).then(|| Offer::abortable_at(0))
+    }
+
+    fn plan<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        _arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+        async move {
+            let selection = select(ctx, Scope::Everything).await?;
+            let (drives, others) = split(ctx, &selection).await?;
+            let mut actions: Vec<_> = drives.iter().map(action).collect();
+            actions.extend(others.into_iter().map(|name| Action {
+                description: format!("Destroy the metadata of {name}"),
+                device: name,
+                destructive: true,
+            }));
+            actions.extend(left_alone(&selection));
+            Ok(actions)
+        }
+        .boxed()
+    }
+
+    fn run<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        _arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Value, StepError>> {
+        async move {
+            let selection = select(ctx, Scope::Everything).await?;
+            for (name, reason) in &selection.left_alone {
+                ctx.task.warn(format!("{name} is left alone: {reason}"));
+            }
+            let (drives, mut names) = split(ctx, &selection).await?;
+            let concurrency = ctx.node.erase_options().concurrency;
+            let formatted = erase::erase(ctx.system, &drives, concurrency, ctx.task).await;
+            let failed = formatted.err().unwrap_or_default();
+            // What could not be formatted gets what other disks get.
+            names.extend(failed.iter().map(|failed| failed.device.clone()));
+            let mut list = Vec::new();
+            for device in selection.erasable.iter().map(|erasable| erasable.device()) {
+                if !names.contains(&device.name) {
+                    continue;
+                }
+                ctx.task.check()?;
+                let destroyed =
+                    metadata::destroy(ctx.system, device, ctx.node.uuid(), ctx.task).await;
+                if let Err(failure) = destroyed {
+                    let first = failed.iter().find(|failed| failed.device == device.name);
+                    let first = first.map(|failed| format!("{}; then ", failed.reason));
+                    list.push(format!(
+                        "\"{}\": {}{}",
+                        device.name,
+                        first.unwrap_or_default(),
+                        failure.details
+                    ));
+                }
+            }
+            ctx.task.check()?;
+            if list.is_empty() {
+                return Ok(Value::Null);
+            }
+            Err(StepError::Failure(Failure::new(
+                FailureKind::BlockDeviceErase,
+                format!(
+                    "Failed to conduct an express erase on the device(s): {}",
+                    list.join("\n")
+                ),
+            )))
+        }
+        .boxed()
+    }
+}
+
+/// The NVMe drives that will be formatted, and the names of all other devices. Partitions go
+/// with their drive.
+async fn split<'a>(
+    ctx: StepContext<'_>,
+    selection: &'a Selection,
+) -> Result<(Vec<Planned<'a>>, Vec<String>), Failure> {
+    let enabled = ctx.node.erase_options().nvme_secure_erase;
+    let mut drives = Vec::new();
+    if enabled {
+        let is_drive = |device: &_| nvme::is_namespace(device);
+        drives = erase::plan_some(ctx.system, ctx.node, selection, is_drive).await?;
+    }
+    for drive in &mut drives {
+        if let Ok(plan) = &mut drive.plan {
+            // Overwriting is not quick.
+            plan.means
+                .retain(|means| !matches!(means, Means::Overwrite { .. }));
+        }
+    }
+    let is_formatted = |name: Option<&str>| {
+        drives
+            .iter()
+            .any(|drive| Some(drive.disk.device().name.as_str()) == name && drive.plan.is_ok())
+    };
+    let names = selection
+        .erasable
+        .iter()
+        .map(|erasable| erasable.device())
+        .filter(|device| {
+            let is_planned = drives.iter().any(|d| d.disk.device().name == device.name);
+            !is_planned && !is_formatted(device.parent.as_deref())
+        })
+        .map(|device| device.name.clone())
+        .collect();
+    Ok((drives, names))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! Step `erase_pstore`: the crash records that the last system left in the firmware's storage
+//! go.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::PathBuf;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::hardware::{Action, Description, Object, Offer, Phase, Step, StepContext, StepError};
+use crate::system::System;
+
+/// The step.
+#[derive(Debug)]
+pub(super) struct ErasePstore;
+
+static DESCRIPTION: Description = Description {
+    name: Cow::Borrowed("erase_pstore"),
+    interface: Cow::Borrowed("deploy"),
+    reboot_requested: false,
+    arguments: Cow::Borrowed(&[]),
+};
+
+impl Step for ErasePstore {
+    fn description(&self) -> &Description {
+        &DESCRIPTION
+    }
+
+    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+        (phase == Phase::Clean).then(|| Offer::abortable_at(0))
+    }
+
+    fn plan<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        _arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+        let actions = records(ctx.system).into_iter().map(|path| Action {
+            description: format!("Remove the crash record {}", path.display()),
+            destructive: true,
+            ..Action::default()
+        });
+        std::future::ready(Ok(actions.collect())).boxed()
+    }
+
+    fn run<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        _arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Value, StepError>> {
+        let removed = records(ctx.system).into_iter().try_for_each(|path| {
+            tracing::info!(path = %path.display(), "removing a crash record");
+            if path.is_dir() && !path.is_symlink() {
+                fs::remove_dir_all(path)
+            } else {
+                fs::remove_file(path)
+            }
+        });
+        std::future::ready(removed.map(|()| Value::Null).map_err(StepError::from)).boxed()
+    }
+}
+
+/// What is in the storage; nothing where it is not mounted or in a simulation.
+fn records(system: &System) -> Vec<PathBuf> {
+    if system.simulation.is_some() {
+        return Vec::new();
+    }
+    let mounts = system
+        .root
+        .read_optional("/proc/mounts")
+        .unwrap_or_default();
+    let place = mounts.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["pstore", place, "pstore", ..] => Some((*place).to_owned()),
+            _ => None,
+        }
+    });
+    let Some(place) = place else {
+        return Vec::new();
+    };
+    let names = system.root.names(&place);
+    names
+        .iter()
+        .map(|name| system.root.path(format!("{place}/{name}")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hardware::generic::testing::Bench;
+    use crate::machine::testing::FakeMachine;
+    use crate::system::process::Script;
+
+    #[tokio::test]
+    async fn every_record_goes_and_nothing_else() {
+        let mut machine = FakeMachine::new();
+        machine
+            .file(
+                "proc/mounts",
+                "sysfs /sys sysfs rw 0 0\npstore /sys/fs/pstore pstore rw,nosuid 0 0",
+            )
+            .file("sys/fs/pstore/dmesg-efi-1", "crash")
+            .file("sys/fs/pstore/old/dmesg-efi-2", "crash")
+            .file("sys/fs/other", "stays");
+        let bench = Bench::new(machine);
+        let plan = bench.plan(&ErasePstore, Script::new()).await.unwrap();
+        assert_eq!(plan.len(), 2);
+        let (result, _) = bench.run(&ErasePstore, Script::new()).await;
+        assert_eq!(result, Ok(Value::Null));
+        let system = bench.machine.system();
+        assert!(system.root.names("/sys/fs/pstore").is_empty());
+        assert!(system.root.exists("/sys/fs/other"));
+
+        let nothing = Bench::new(FakeMachine::new());
+        assert_eq!(
+            nothing.run(&ErasePstore, Script::new()).await.0,
+            Ok(Value::Null)
+        );
+    }
+}

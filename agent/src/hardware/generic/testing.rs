@@ -1,0 +1,115 @@
+//! Running one step on a machine made of files.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::hardware::{Action, Object, Step, StepContext, StepError};
+use crate::image::Installed;
+use crate::machine::node::Node;
+use crate::machine::testing::FakeMachine;
+use crate::system::System;
+use crate::system::process::Script;
+use crate::task::{Note, Task};
+
+/// What a run of a step needs.
+pub(crate) struct Bench {
+    pub(crate) machine: FakeMachine,
+    pub(crate) config: Config,
+    pub(crate) node: Node,
+    arguments: Object,
+}
+
+impl Bench {
+    pub(crate) fn new(machine: FakeMachine) -> Self {
+        Self {
+            machine,
+            config: Config::default(),
+            node: Node::default(),
+            arguments: Object::new(),
+        }
+    }
+
+    pub(crate) fn node(mut self, node: Value) -> Self {
+        self.node = Node(node.as_object().unwrap().clone());
+        self
+    }
+
+    pub(crate) fn arguments(mut self, arguments: Value) -> Self {
+        self.arguments = arguments.as_object().unwrap().clone();
+        self
+    }
+
+    /// Runs a step with exactly these programs; answers its result and the notes.
+    pub(crate) async fn run(
+        &self,
+        step: &dyn Step,
+        script: Script,
+    ) -> (Result<Value, StepError>, Vec<String>) {
+        let script = Arc::new(script);
+        let system = self.machine.system_with(script.clone());
+        let answer = self.run_on(step, &system).await;
+        script.assert_done();
+        answer
+    }
+
+    pub(crate) async fn run_on(
+        &self,
+        step: &dyn Step,
+        system: &System,
+    ) -> (Result<Value, StepError>, Vec<String>) {
+        let (task, mut heard) = Task::new();
+        let installed = Installed::default();
+        let result = step
+            .run(self.context(system, &task, &installed), &self.arguments)
+            .await;
+        let mut notes = Vec::new();
+        while let Ok(note) = heard.notes.try_recv() {
+            let (Note::Warning(text) | Note::Phase(text)) = note;
+            notes.push(text);
+        }
+        (result, notes)
+    }
+
+    /// Plans a step with exactly these programs.
+    pub(crate) async fn plan(
+        &self,
+        step: &dyn Step,
+        script: Script,
+    ) -> Result<Vec<Action>, StepError> {
+        let script = Arc::new(script);
+        let system = self.machine.system_with(script.clone());
+        let (task, installed) = (Task::detached(), Installed::default());
+        let planned = step
+            .plan(self.context(&system, &task, &installed), &self.arguments)
+            .await;
+        script.assert_done();
+        planned
+    }
+
+    pub(crate) fn context<'a>(
+        &'a self,
+        system: &'a System,
+        task: &'a Task,
+        installed: &'a Installed,
+    ) -> StepContext<'a> {
+        StepContext {
+            system,
+            config: &self.config,
+            node: &self.node,
+            ports: &[],
+            task,
+            installed,
+        }
+    }
+}
+
+/// The failure of a step that failed in a class that Ironic knows.
+pub(crate) fn failure(result: Result<Value, StepError>) -> Failure {
+    match result.unwrap_err() {
+        StepError::Failure(failure) => failure,
+        other @ StepError::Unexpected { .. } => panic!("{other:?}"),
+    }
+}
