@@ -4,12 +4,12 @@
 //! here. Then the plans are carried out, several at a time. A disk that fails does not stop
 //! the others.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 pub mod ata;
 pub mod nvme;
@@ -147,29 +147,19 @@ pub async fn erase(
     task: &Task,
 ) -> Result<(), Vec<Failed>> {
     let board = Board::new(task, planned.iter().map(|planned| planned.disk.device()));
-    let mut drives: BTreeMap<&str, Vec<(usize, &Planned<'_>)>> = BTreeMap::new();
-    let mut order = Vec::new();
+    let mut drives: Vec<(&str, Vec<usize>)> = Vec::new();
     for (index, one) in planned.iter().enumerate() {
         let name = &one.disk.device().name;
         let drive = nvme::controller_of(name).unwrap_or(name);
-        if !drives.contains_key(drive) {
-            order.push(drive);
+        match drives.iter_mut().find(|(known, _)| *known == drive) {
+            Some((_, indices)) => indices.push(index),
+            None => drives.push((drive, vec![index])),
         }
-        drives.entry(drive).or_default().push((index, one));
     }
-    let board = &board;
-    let groups = order.into_iter().filter_map(|drive| drives.remove(drive));
-    let running = groups.map(|group| async move {
-        let mut failed = Vec::new();
-        for (index, one) in group {
-            if let Err(reason) = erase_one(system, one, board, task).await {
-                let device = one.disk.device().name.clone();
-                tracing::error!(%device, %reason, "could not be erased");
-                failed.push((index, Failed { device, reason }));
-            }
-        }
-        failed
-    });
+    let mut running: Vec<BoxFuture<'_, Vec<(usize, Failed)>>> = Vec::new();
+    for (_, indices) in drives {
+        running.push(erase_drive(system, planned, indices, &board).boxed());
+    }
     let at_once = usize::try_from(concurrency).unwrap_or(usize::MAX).max(1);
     let mut failed: Vec<_> = stream::iter(running)
         .buffer_unordered(at_once)
@@ -183,12 +173,31 @@ pub async fn erase(
     }
 }
 
+/// Erases what lies on one drive, by their indices among all that is planned.
+async fn erase_drive(
+    system: &System,
+    planned: &[Planned<'_>],
+    indices: Vec<usize>,
+    board: &Board<'_>,
+) -> Vec<(usize, Failed)> {
+    let mut failed = Vec::new();
+    for index in indices {
+        let one = &planned[index];
+        if let Err(reason) = erase_one(system, one, board).await {
+            let device = one.disk.device().name.clone();
+            tracing::error!(%device, %reason, "could not be erased");
+            failed.push((index, Failed { device, reason }));
+        }
+    }
+    failed
+}
+
 async fn erase_one(
     system: &System,
     planned: &Planned<'_>,
     board: &Board<'_>,
-    task: &Task,
 ) -> Result<(), String> {
+    let task = board.task;
     let device = planned.disk.device();
     let name = &device.name;
     let plan = planned.plan.as_ref().map_err(Clone::clone)?;

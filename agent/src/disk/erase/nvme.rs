@@ -2,6 +2,7 @@
 //! bits are those of the NVM Express base specification: Identify Controller (OACS at 256, FNA
 //! at 524, SANICAP at 328) and the Sanitize Status log.
 
+use futures_util::FutureExt as _;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -203,23 +204,21 @@ pub(super) async fn sanitize(
 ) -> Result<(), String> {
     let command = Cmd::new("nvme").args(["sanitize", device, "-a", action.action()]);
     watch.run(system, command, None).await?;
-    watch
-        .poll(async || {
-            let log = Cmd::new("nvme").args(["sanitize-log", device, "-b"]);
-            let output = system
-                .run
-                .run(log)
-                .await
-                .map_err(|error| error.to_string())?;
-            match parse_log(&output.stdout) {
-                Some(Status::Running(done)) => Ok(Some(done)),
-                Some(Status::Done) => Ok(None),
-                Some(Status::Failed) => Err("the drive failed to sanitize itself".to_owned()),
-                Some(Status::Never) => Err("the drive did not start to sanitize itself".to_owned()),
-                None => Err("the drive's sanitize log makes no sense".to_owned()),
-            }
-        })
-        .await
+    watch.poll(|| look(system, device).boxed()).await
+}
+
+/// How far a sanitize is, in thousandths; `None` when it has ended well.
+async fn look(system: &System, device: &str) -> Result<Option<u64>, String> {
+    let log = Cmd::new("nvme").args(["sanitize-log", device, "-b"]);
+    let output = system.run.run(log).await;
+    let output = output.map_err(|error| error.to_string())?;
+    match parse_log(&output.stdout) {
+        Some(Status::Running(done)) => Ok(Some(done)),
+        Some(Status::Done) => Ok(None),
+        Some(Status::Failed) => Err("the drive failed to sanitize itself".to_owned()),
+        Some(Status::Never) => Err("the drive did not start to sanitize itself".to_owned()),
+        None => Err("the drive's sanitize log makes no sense".to_owned()),
+    }
 }
 
 #[cfg(test)]

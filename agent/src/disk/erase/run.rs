@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::machine::block::BlockDevice;
@@ -19,7 +20,7 @@ const WHOLE: u64 = 1000;
 /// The progress of several disks as that of one command.
 #[derive(Debug)]
 pub(super) struct Board<'a> {
-    task: &'a Task,
+    pub(super) task: &'a Task,
     /// Size and thousandths done, by name.
     disks: Mutex<BTreeMap<String, (u64, u64)>>,
 }
@@ -157,10 +158,10 @@ impl<'a> Watch<'a> {
 
     /// Asks a drive that erases itself in the background until it is done. `look` answers the
     /// thousandths done, `None` when it has ended well.
-    pub(super) async fn poll<F>(&self, mut look: F) -> Result<(), String>
-    where
-        F: AsyncFnMut() -> Result<Option<u64>, String>,
-    {
+    pub(super) async fn poll<'b>(
+        &self,
+        look: impl Fn() -> BoxFuture<'b, Result<Option<u64>, String>> + Send,
+    ) -> Result<(), String> {
         let start = Instant::now();
         let mut alarm = Alarm::new(self);
         while let Some(done) = look().await? {
@@ -254,7 +255,6 @@ pub(super) fn text_of(output: &Output) -> String {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
-    use futures_util::future::BoxFuture;
 
     use super::*;
     use crate::machine::testing::FakeMachine;
@@ -348,7 +348,10 @@ mod tests {
             "{reason}"
         );
         let start = Instant::now();
-        let polled = watch.poll(async || Ok(Some(421))).await.unwrap_err();
+        let polled = watch
+            .poll(|| std::future::ready(Ok(Some(421))).boxed())
+            .await
+            .unwrap_err();
         assert!(polled.starts_with("it is at 42 % after 5 min"), "{polled}");
         assert_eq!(start.elapsed(), Duration::from_secs(300));
     }

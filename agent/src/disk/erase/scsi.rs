@@ -1,6 +1,8 @@
 //! Sanitizing SCSI drives by the programs of sg3_utils: the drive erases itself, what it has
 //! set aside included. SBC-4, the command SANITIZE (48h).
 
+use futures_util::FutureExt as _;
+
 use super::nvme::Sanitize;
 use super::run::{Watch, text_of};
 use crate::system::{Cmd, RunError, System};
@@ -54,20 +56,18 @@ pub(super) async fn sanitize(
     }
     let command = command.args(["--quick", "--early", device]);
     watch.run(system, command, None).await?;
-    watch
-        .poll(async || {
-            let command = Cmd::new("sg_turs")
-                .args(["--progress", device])
-                .accept([0, NOT_READY]);
-            let output = system.run.run(command).await;
-            let output =
-                output.map_err(|error| format!("it failed to sanitize itself: {error}"))?;
-            if output.status == 0 && progress(&text_of(&output)).is_none() {
-                return Ok(None);
-            }
-            Ok(Some(progress(&text_of(&output)).unwrap_or(0)))
-        })
-        .await
+    watch.poll(|| look(system, device).boxed()).await
+}
+
+/// How far a sanitize is, in thousandths; `None` when the drive is ready again.
+async fn look(system: &System, device: &str) -> Result<Option<u64>, String> {
+    let command = Cmd::new("sg_turs")
+        .args(["--progress", device])
+        .accept([0, NOT_READY]);
+    let output = system.run.run(command).await;
+    let output = output.map_err(|error| format!("it failed to sanitize itself: {error}"))?;
+    let done = progress(&text_of(&output));
+    Ok(done.or((output.status == NOT_READY).then_some(0)))
 }
 
 /// `Progress indication: 45.21% done` in thousandths.

@@ -51,3 +51,111 @@ impl HardwareManager for GenericManager {
         STEPS.to_vec()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::hardware::Phase;
+
+    /// Steps of the Python agent's generic manager in its order, with their priorities for
+    /// cleaning, deployment and service, and whether they may be aborted there.
+    const KNOWN: [(&str, &str, [Option<(u32, bool)>; 3]); 16] = [
+        ("erase_devices", "deploy", [Some((10, true)), None, None]),
+        (
+            "erase_devices_metadata",
+            "deploy",
+            [Some((99, true)), Some((0, false)), None],
+        ),
+        (
+            "erase_devices_express",
+            "deploy",
+            [Some((0, true)), None, None],
+        ),
+        ("erase_pstore", "deploy", [Some((0, true)), None, None]),
+        (
+            "clean_uefi_nvram",
+            "deploy",
+            [Some((0, true)), Some((0, false)), None],
+        ),
+        (
+            "delete_configuration",
+            "raid",
+            [Some((0, true)), None, Some((0, true))],
+        ),
+        (
+            "create_configuration",
+            "raid",
+            [Some((0, true)), None, Some((0, true))],
+        ),
+        (
+            "apply_configuration",
+            "raid",
+            [None, Some((0, false)), Some((0, false))],
+        ),
+        (
+            "burnin_cpu",
+            "deploy",
+            [Some((0, true)), None, Some((0, true))],
+        ),
+        (
+            "burnin_gpu",
+            "deploy",
+            [Some((0, true)), None, Some((0, true))],
+        ),
+        ("burnin_disk", "deploy", [Some((0, true)), None, None]),
+        (
+            "burnin_memory",
+            "deploy",
+            [Some((0, true)), None, Some((0, true))],
+        ),
+        (
+            "burnin_network",
+            "deploy",
+            [Some((0, true)), None, Some((0, true))],
+        ),
+        (
+            "write_image",
+            "deploy",
+            [None, Some((0, false)), Some((0, false))],
+        ),
+        (
+            "inject_files",
+            "deploy",
+            [None, Some((0, false)), Some((0, false))],
+        ),
+        (
+            "execute_bootc_install",
+            "deploy",
+            [None, Some((0, false)), Some((0, false))],
+        ),
+    ];
+
+    #[test]
+    fn steps_are_offered_as_the_python_agent_offers_them() {
+        let config = Config::default();
+        let mut last = 0;
+        for step in STEPS {
+            let description = step.description();
+            let name = &*description.name;
+            let at = KNOWN
+                .iter()
+                .position(|(known, ..)| *known == name)
+                .unwrap_or_else(|| panic!("{name} is no step of the Python agent"));
+            assert!(at >= last, "{name} is listed too late");
+            last = at;
+            let (_, interface, offers) = KNOWN[at];
+            assert_eq!(description.interface, interface, "{name}");
+            assert!(!description.reboot_requested, "{name}");
+            for (phase, offer) in [Phase::Clean, Phase::Deploy, Phase::Service]
+                .into_iter()
+                .zip(offers)
+            {
+                let offered = step.offer(phase, &config);
+                let found =
+                    offered.map(|offer| (offer.priority, offer.abortable.unwrap_or_default()));
+                assert_eq!(found, offer, "{name} {phase:?}");
+            }
+        }
+    }
+}

@@ -72,7 +72,7 @@ enum End<'a> {
 }
 use End::{Fails, Missing, Says};
 
-fn script(lines: &[(&str, End<'_>)]) -> Script {
+fn programs(lines: &[(&str, End<'_>)]) -> Script {
     lines.iter().fold(Script::new(), |script, (line, end)| {
         let program = line.split(' ').next().unwrap();
         match end {
@@ -86,7 +86,7 @@ fn script(lines: &[(&str, End<'_>)]) -> Script {
 async fn erase(internal: Value, lines: &[(&str, End<'_>)]) -> Result<Value, StepError> {
     let bench = Bench::new(machine(&["sda"]));
     let bench = bench.node(json!({"uuid": "u", "driver_internal_info": internal}));
-    bench.run(&EraseDevices, script(lines)).await.0
+    bench.run(&EraseDevices, programs(lines)).await.0
 }
 
 fn reason(result: Result<Value, StepError>) -> String {
@@ -295,7 +295,7 @@ async fn a_drive_that_fails_is_overwritten_only_if_that_is_allowed() {
             "agent_continue_if_secure_erase_failed",
             "agent_continue_if_ata_erase_failed",
         ] {
-            let mut script = script(lines);
+            let mut script = programs(lines);
             script = script.expect(SHRED, "");
             let bench = Bench::new(machine(&["sda"]))
                 .node(json!({"uuid": "u", "driver_internal_info": {key: true}}));
@@ -361,13 +361,13 @@ async fn an_nvme_drive_is_formatted_or_sanitized() {
         ),
     ];
     for (lines, text) in refusals {
-        let failed = failure(bench().run(&EraseDevices, script(lines)).await.0);
+        let failed = failure(bench().run(&EraseDevices, programs(lines)).await.0);
         assert_eq!(failed.kind, FailureKind::BlockDeviceErase);
         assert!(failed.details.contains(text), "{}", failed.details);
         let allowed = bench().node(json!({"uuid": "u",
             "driver_internal_info": {"agent_continue_if_secure_erase_failed": true}}));
         let shred = "shred --force --zero --verbose --iterations 1 /dev/nvme0n1";
-        let script = script(lines).expect(shred, "");
+        let script = programs(lines).expect(shred, "");
         assert_eq!(allowed.run(&EraseDevices, script).await.0, done);
     }
     let off = bench().node(json!({"uuid": "u",
@@ -469,9 +469,10 @@ async fn nothing_is_touched_while_one_disk_may_not_be() {
     assert_eq!(notes[0], "/dev/sdb is left alone: it is read-only");
 
     // A partition of it is mounted: the disk is in use.
-    let mut mounted = machine(&["sda"]);
+    let mut mounted = FakeMachine::new();
     mounted
         .file("proc/self/mounts", "/dev/sda1 /mnt ext4 rw 0 0")
+        .bytes("dev/sda", &vec![0; 4 * MIB])
         .bytes("dev/sda1", &vec![0; MIB]);
     let sda = mounted.sata_disk("sda", 4 * MIB as u64, 1);
     mounted.partition(&sda, "sda1", "8:1", MIB as u64);

@@ -108,32 +108,3 @@ async fn the_plan_names_the_disk() {
         ])
     );
 }
-
-#[test]
-fn the_listed_steps_are_the_built_ones() {
-    let system = FakeMachine::new().system();
-    let registry = Registry::compiled_in(&system).unwrap();
-    let offered = |phase| -> Vec<String> {
-        let manager = registry.managers()[0].manager.as_ref();
-        manager
-            .steps()
-            .iter()
-            .filter(|step| step.offer(phase, &Config::default()).is_some())
-            .map(|step| step.description().name.to_string())
-            .collect()
-    };
-    assert_eq!(offered(Phase::Clean), ["erase_devices_metadata"]);
-    assert_eq!(
-        offered(Phase::Deploy),
-        [
-            "erase_devices_metadata",
-            "write_image",
-            "inject_files",
-            "execute_bootc_install"
-        ]
-    );
-    assert_eq!(
-        offered(Phase::Service),
-        ["write_image", "inject_files", "execute_bootc_install"]
-    );
-}
