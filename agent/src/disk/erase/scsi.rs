@@ -67,7 +67,7 @@ async fn look(system: &System, device: &str) -> Result<Option<u64>, String> {
     let output = system.run.run(command).await;
     let output = output.map_err(|error| format!("it failed to sanitize itself: {error}"))?;
     let done = progress(&text_of(&output));
-    Ok(done.or((output.status == NOT_READY).then_some(0)))
+    Ok(done.or_else(|| (output.status == NOT_READY).then_some(0)))
 }
 
 /// `Progress indication: 45.21% done` in thousandths.
