@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn the_esp_of_a_kept_array_is_kept_in_any_order() {
         let pair = ["sda", "sdb"];
-        let mut arrays = vec![
+        let mut arrays = [
             (array("md0", "root", &pair), wipe("data")),
             (array("md1", "data", &pair), Fate::Keep),
             (array("md2", "esp", &pair), Fate::Keep),

@@ -58,9 +58,11 @@ mod tests {
     use crate::config::Config;
     use crate::hardware::Phase;
 
+    type Known = (&'static str, &'static str, [Option<(u32, bool)>; 3]);
+
     /// Steps of the Python agent's generic manager in its order, with their priorities for
     /// cleaning, deployment and service, and whether they may be aborted there.
-    const KNOWN: [(&str, &str, [Option<(u32, bool)>; 3]); 16] = [
+    const KNOWN: [Known; 16] = [
         ("erase_devices", "deploy", [Some((10, true)), None, None]),
         (
             "erase_devices_metadata",
