@@ -8,7 +8,7 @@ from .life import Damaged, Life, ShimDies, WrongChecksum
 SCENARIOS = [
     Life, WrongChecksum, ShimDies, Qcow2, Zstd,
     BiosDisk, Rescue, Plugin, Damaged,
-    MediaInspection, FastTrack,
+    MediaInspection, FastTrack, Erase,
 ]
 # By name only: other forms of what the ring has, and what waits for the agent.
-MORE = [PlainQcow2, ZstdQcow2, Gzip, Partitions, BiosPartitions, Service, Erase, Raid]
+MORE = [PlainQcow2, ZstdQcow2, Gzip, Partitions, BiosPartitions, Service, Raid]
