@@ -7,8 +7,8 @@ from .life import Damaged, Life, ShimDies, WrongChecksum
 # The ring, in the order of each machine.
 SCENARIOS = [
     Life, WrongChecksum, ShimDies, Qcow2, Zstd,
-    BiosDisk, Rescue, Plugin, Damaged,
+    BiosDisk, Rescue, Service, Plugin, Damaged,
     MediaInspection, FastTrack, Erase,
 ]
 # By name only: other forms of what the ring has, and what waits for the agent.
-MORE = [PlainQcow2, ZstdQcow2, Gzip, Partitions, BiosPartitions, Service, Raid]
+MORE = [PlainQcow2, ZstdQcow2, Gzip, Partitions, BiosPartitions, Raid]
