@@ -14,14 +14,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::commands::{Ending, Engine, NodeMemory, Verbs, Workplace, lockdown, rescue};
+use crate::commands::{Ending, Engine, NodeMemory, Verbs, Workplace, lockdown, rescue, standby};
 use crate::conductor::backoff::Backoff;
 use crate::conductor::heartbeat::{self, Control, Schedule};
 use crate::conductor::lookup::{LookupError, Lookups};
 use crate::conductor::token::Memory;
 use crate::conductor::{Conductor, Farewell, Question, call_deadline, inspection};
 use crate::config::{self, Config, Endpoint, Loaded, Program};
-use crate::hardware::{Registry, external};
+use crate::hardware::{Registry, external, vlan};
 use crate::image::Installed;
 use crate::system::System;
 use crate::{inspect, logs, machine, rpc};
@@ -109,9 +109,11 @@ async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
 async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCode> {
     let told = config.current();
     let stop = CancellationToken::new();
+    set_clock(&system, &told).await?;
     tokio::time::sleep(told.hardware_initialization_delay).await;
     let external = external::start(&told, &rpc::manager_client::dial()).await;
-    let registry = Arc::new(Registry::with(external, &system)?);
+    let registry = Arc::new(Registry::with(external, &system, &told)?);
+    vlan::bring_up(&system, &told).await;
     let boot = system.root.read_optional("/proc/sys/kernel/random/boot_id");
     let place = Workplace {
         system: system.clone(),
@@ -168,6 +170,25 @@ async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCod
     }
     info!("the machine was handed over to a rescuer: the agent ends");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Sets the clock before anything looks at a certificate.
+///
+/// # Errors
+/// It cannot be set, and the operator insists on a right clock.
+async fn set_clock(system: &System, told: &Config) -> anyhow::Result<()> {
+    let Some(server) = told.ntp_server.as_deref() else {
+        return Ok(());
+    };
+    if told.simulate.is_some() {
+        return Ok(());
+    }
+    match standby::ask_the_time(system, server).await {
+        Ok(()) => info!(server, "the clock is set"),
+        Err(failure) if told.fail_if_clock_not_set => return Err(failure.into()),
+        Err(failure) => warn!(%failure, "the clock is not set"),
+    }
+    Ok(())
 }
 
 /// Whether anybody is there to look the node up or to take an inspection: an orchestrator at

@@ -58,13 +58,15 @@ pub enum FailureKind {
     HardwareManagerConfiguration,
     /// The step does not fit this hardware.
     IncompatibleHardwareMethod,
+    /// The operator does not allow this container.
+    ContainerNotPermitted,
     /// Inspection failed.
     Inspection,
 }
 
 impl FailureKind {
     /// Every class.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Rest,
         Self::InvalidCommand,
         Self::InvalidCommandParams,
@@ -90,6 +92,7 @@ impl FailureKind {
         Self::HardwareManagerMethodNotFound,
         Self::HardwareManagerConfiguration,
         Self::IncompatibleHardwareMethod,
+        Self::ContainerNotPermitted,
         Self::Inspection,
     ];
 
@@ -209,6 +212,11 @@ impl FailureKind {
                 "IncompatibleHardwareMethodError",
                 500,
                 Some("HardwareManager method is not compatible with hardware"),
+            ),
+            Self::ContainerNotPermitted => (
+                "ContainerNotPermittedError",
+                500,
+                Some("Container image not permitted"),
             ),
             Self::Inspection => ("InspectionError", 500, Some("Error during inspection")),
         }

@@ -263,7 +263,10 @@ async fn set_clock(system: &System, config: &Config, task: &Task) -> Result<(), 
 }
 
 /// Sets the system's clock with chrony, or else ntpdate.
-async fn ask_the_time(system: &System, server: &str) -> Result<(), Failure> {
+///
+/// # Errors
+/// The server is none, neither program is there, or it failed.
+pub async fn ask_the_time(system: &System, server: &str) -> Result<(), Failure> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".:_-".contains(&byte);
     if server.is_empty() || server.len() > 253 || !server.bytes().all(is_name) {
         return Err(Failure::execution(format!(

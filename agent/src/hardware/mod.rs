@@ -10,12 +10,17 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::config::Config;
+use crate::failure::Failure;
 use crate::system::System;
 
+pub mod container;
 pub mod external;
 pub mod generic;
+pub mod intel_cna;
 pub mod registry;
 pub mod step;
+pub mod vlan;
 pub mod wait;
 
 pub use registry::Registry;
@@ -59,4 +64,15 @@ pub trait HardwareManager: fmt::Debug + Send + Sync {
 
     /// Its steps of all phases, in the order in which they are listed.
     fn steps(&self) -> Vec<&dyn Step>;
+
+    /// Prepares the hardware. Called once, at start, on managers that support this machine.
+    fn initialize(&self, _system: &System, _config: &Config) {}
+
+    /// Whether it is set up rightly. Asked whenever steps are listed.
+    ///
+    /// # Errors
+    /// `HardwareManagerConfiguration`, for the operator.
+    fn check(&self) -> Result<(), Failure> {
+        Ok(())
+    }
 }

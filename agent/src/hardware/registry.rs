@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::container::ContainerManager;
 use super::external::ExternalManager;
 use super::generic::GenericManager;
+use super::intel_cna::IntelCnaManager;
 use super::{HardwareManager, Object, Support};
+use crate::config::Config;
 use crate::failure::{Failure, FailureKind};
 use crate::system::System;
 
@@ -67,19 +70,34 @@ impl Registry {
     /// # Errors
     /// As [`Registry::new`]; the generic manager supports every machine.
     pub fn compiled_in(system: &System) -> Result<Self, Failure> {
-        Self::with(Vec::new(), system)
+        Self::with(Vec::new(), system, &Config::default())
     }
 
     /// The managers of this source tree and those that are programs of their own.
     ///
     /// # Errors
     /// As [`Registry::compiled_in`].
-    pub fn with(external: Vec<ExternalManager>, system: &System) -> Result<Self, Failure> {
-        let own: [Arc<dyn HardwareManager>; 1] = [Arc::new(GenericManager)];
-        let external = external
-            .into_iter()
-            .map(|manager| Arc::new(manager) as Arc<dyn HardwareManager>);
-        Self::new(own.into_iter().chain(external), system)
+    pub fn with(
+        external: Vec<ExternalManager>,
+        system: &System,
+        config: &Config,
+    ) -> Result<Self, Failure> {
+        let mut all: Vec<Arc<dyn HardwareManager>> =
+            vec![Arc::new(GenericManager), Arc::new(IntelCnaManager)];
+        let external = external.into_iter();
+        all.extend(external.map(|manager| Arc::new(manager) as Arc<dyn HardwareManager>));
+        // A container must not take the place of anybody's step.
+        let reserved: Vec<String> = all
+            .iter()
+            .flat_map(|manager| manager.steps())
+            .map(|step| step.description().name.to_string())
+            .collect();
+        all.push(Arc::new(ContainerManager::new(system, config, &reserved)));
+        let registry = Self::new(all, system)?;
+        for ranked in &registry.managers {
+            ranked.manager.initialize(system, config);
+        }
+        Ok(registry)
     }
 
     /// The managers, best first.

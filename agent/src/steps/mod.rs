@@ -37,6 +37,9 @@ pub async fn list(
     registry: &Registry,
     ctx: StepContext<'_>,
 ) -> Result<Value, Failure> {
+    for ranked in registry.managers() {
+        ranked.manager.check()?;
+    }
     let steps = collect::collect(phase, registry, ctx.config);
     Ok(json!({
         format!("{}_steps", phase.word()): steps,

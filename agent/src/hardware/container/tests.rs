@@ -1,0 +1,161 @@
+//! What may run, and how it is run.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::*;
+use crate::image::Installed;
+use crate::machine::node::Node;
+use crate::machine::testing::FakeMachine;
+use crate::system::RunError;
+use crate::system::process::Script;
+use crate::task::Task;
+
+const FILE: &str = "steps:\n- name: ours\n  image: oci://example.com/ours\n  interface: raid\n  \
+                    reboot_requested: true\n  abortable: false\n  priority: 20\n  \
+                    run_options: --privileged\n";
+
+fn machine() -> FakeMachine {
+    let mut machine = FakeMachine::new();
+    machine
+        .file("usr/bin/podman", "")
+        .file("etc/ironic-python-agent.d/mysteps.yaml", FILE);
+    machine
+}
+
+async fn run(
+    config: &Config,
+    step: usize,
+    arguments: Value,
+    script: Script,
+) -> Result<Value, StepError> {
+    let script = Arc::new(script);
+    let machine = machine();
+    let system = machine.system_with(script.clone());
+    let manager = ContainerManager::new(&system, config, &[]);
+    let (task, node, installed) = (Task::detached(), Node::default(), Installed::default());
+    let ctx = StepContext {
+        system: &system,
+        config,
+        node: &node,
+        ports: &[],
+        task: &task,
+        installed: &installed,
+    };
+    let arguments = arguments.as_object().unwrap();
+    let result = manager.steps()[step].run(ctx, arguments).await;
+    script.assert_done();
+    result
+}
+
+fn config(change: impl FnOnce(&mut config::Container)) -> Config {
+    let mut config = Config::default();
+    change(&mut config.container);
+    config
+}
+
+fn kind(result: Result<Value, StepError>) -> FailureKind {
+    match result {
+        Err(StepError::Failure(failure)) => failure.kind,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_runtime_makes_the_manager_and_the_file_its_steps() {
+    let config = Config::default();
+    let bare = FakeMachine::new().system();
+    let manager = ContainerManager::new(&bare, &config, &[]);
+    assert_eq!(manager.support(&bare), Support::None);
+    let machine = machine();
+    let system = machine.system();
+    let manager = ContainerManager::new(&system, &config, &[]);
+    assert_eq!(manager.support(&system), Support::Mainline);
+    assert_eq!(manager.check(), Ok(()));
+    let steps = manager.steps();
+    let names: Vec<_> = steps.iter().map(|step| &*step.description().name).collect();
+    assert_eq!(
+        names,
+        ["generic_container_step", "container_clean_step", "ours"]
+    );
+    let priority = |phase| steps[2].offer(phase, &config).unwrap().priority;
+    assert_eq!(
+        [Phase::Clean, Phase::Deploy, Phase::Service].map(priority),
+        [20, 0, 0]
+    );
+
+    let taken = ContainerManager::new(&system, &config, &["ours".to_owned()]);
+    let problem = taken.check().unwrap_err();
+    assert_eq!(problem.kind, FailureKind::HardwareManagerConfiguration);
+    assert_eq!(taken.steps().len(), 2);
+}
+
+#[tokio::test]
+async fn by_default_nothing_runs() {
+    let asked = json!({"container_url": "docker://example.com/tool:1"});
+    let refused = run(&Config::default(), 0, asked, Script::new()).await;
+    assert_eq!(kind(refused), FailureKind::ContainerNotPermitted);
+}
+
+#[tokio::test]
+async fn an_allowed_image_runs_with_the_configured_options_only() {
+    let config = config(|container| {
+        container.allowed_containers = vec!["docker://example.com/tool:1".to_owned()];
+        container.pull_options = vec!["--quiet --tls-verify=true".to_owned()];
+    });
+    let asked = json!({
+        "container_url": "oci://example.com/tool:1", "run_options": "--privileged -v /:/host",
+    });
+    let script = Script::new()
+        .expect("podman --version", "")
+        .expect(
+            "podman pull --quiet --tls-verify=true oci://example.com/tool:1",
+            "",
+        )
+        .expect(
+            "podman run --rm --network=host oci://example.com/tool:1",
+            "",
+        );
+    assert_eq!(run(&config, 1, asked, script).await, Ok(Value::Null));
+    for other in [
+        json!("containers-storage:example.com/tool:1"),
+        json!("example.com/tool:2"),
+    ] {
+        let refused = run(&config, 0, json!({"container_url": other}), Script::new()).await;
+        assert_eq!(kind(refused), FailureKind::ContainerNotPermitted);
+    }
+    for wrong in [json!(3), json!(""), json!("--privileged")] {
+        let refused = run(&config, 0, json!({"container_url": wrong}), Script::new()).await;
+        assert_eq!(kind(refused), FailureKind::InvalidCommandParams);
+    }
+}
+
+#[tokio::test]
+async fn the_ramdisks_steps_and_arbitrary_images_bring_their_own_options() {
+    let script = Script::new()
+        .expect("podman --version", "")
+        .expect("podman pull oci://example.com/ours", "")
+        .expect("podman run --privileged oci://example.com/ours", "");
+    let result = run(&Config::default(), 2, json!({}), script).await;
+    assert_eq!(result, Ok(Value::Null));
+
+    let config = config(|container| container.allow_arbitrary_containers = true);
+    let asked = json!({"container_url": "x/y", "run_options": ["--rm -it"], "pull_options": null});
+    let script = Script::new()
+        .expect("podman --version", "")
+        .expect("podman pull x/y", "")
+        .expect("podman run --rm -it x/y", "");
+    assert_eq!(run(&config, 0, asked, script).await, Ok(Value::Null));
+}
+
+#[tokio::test]
+async fn a_runner_that_is_not_there_is_a_matter_of_configuration() {
+    let config = config(|container| container.allow_arbitrary_containers = true);
+    let missing = RunError::Missing {
+        program: "podman".to_owned(),
+    };
+    let script = Script::new().expect_result("podman --version", Err(missing));
+    let refused = run(&config, 0, json!({"container_url": "x/y"}), script).await;
+    assert_eq!(kind(refused), FailureKind::HardwareManagerConfiguration);
+}

@@ -1,0 +1,127 @@
+//! Intel converged network adapters (700 series, driver `i40e`): their firmware takes LLDP
+//! frames for itself unless it is told to let them pass.
+
+use std::borrow::Cow;
+
+use super::{HardwareManager, Identity, Step, Support};
+use crate::config::Config;
+use crate::system::{Root, System};
+
+const DRIVER: &str = "i40e";
+const DEBUG: &str = "/sys/kernel/debug/i40e";
+
+/// What machines with such adapters can do more.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IntelCnaManager;
+
+static IDENTITY: Identity = Identity {
+    class: Cow::Borrowed("IntelCnaHardwareManager"),
+    name: Cow::Borrowed("IntelCnaHardwareManager"),
+    version: Cow::Borrowed("1.0"),
+};
+
+impl HardwareManager for IntelCnaManager {
+    fn identity(&self) -> &Identity {
+        &IDENTITY
+    }
+
+    fn support(&self, system: &System) -> Support {
+        let root = &system.root;
+        let names = root.names("/sys/class/net");
+        if names.iter().any(|name| is_adapter(root, name)) {
+            Support::Mainline
+        } else {
+            Support::None
+        }
+    }
+
+    fn steps(&self) -> Vec<&dyn Step> {
+        Vec::new()
+    }
+
+    fn initialize(&self, system: &System, config: &Config) {
+        let collector = |name: &String| name == "lldp";
+        let inspected = config.inspection_collectors.iter().flatten().any(collector);
+        if config.collect_lldp || inspected {
+            stop_firmware(&system.root);
+        }
+    }
+}
+
+fn is_adapter(root: &Root, name: &str) -> bool {
+    let module = root.path(format!("/sys/class/net/{name}/device/driver/module"));
+    let module = std::fs::read_link(module);
+    module.is_ok_and(|target| target.file_name().is_some_and(|last| last == DRIVER))
+}
+
+/// Tells each adapter to let LLDP frames pass. Needs the kernel's debug file system; without
+/// it switches of these adapters stay unknown.
+fn stop_firmware(root: &Root) {
+    let adapters = root.names(DEBUG);
+    if adapters.is_empty() {
+        tracing::warn!("{DEBUG} is not there: LLDP frames do not pass Intel adapters");
+        return;
+    }
+    let failed: Vec<String> = adapters
+        .into_iter()
+        .filter_map(|adapter| {
+            let command = root.path(format!("{DEBUG}/{adapter}/command"));
+            let error = std::fs::write(command, "lldp stop").err()?;
+            Some(format!("{adapter}: {error}"))
+        })
+        .collect();
+    if !failed.is_empty() {
+        let failed = failed.join("; ");
+        tracing::warn!(%failed, "LLDP frames do not pass some Intel adapters");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::testing::FakeMachine;
+
+    fn machine(driver: &str) -> FakeMachine {
+        let mut machine = FakeMachine::new();
+        machine
+            .directory(&format!("sys/module/{driver}"))
+            .link(
+                "sys/class/net/eth0/device/driver/module",
+                &format!("sys/module/{driver}"),
+            )
+            .file(&format!("{}/0000:02:00.0/command", &DEBUG[1..]), "")
+            .directory(&format!("{}/0000:02:00.1", &DEBUG[1..]));
+        machine
+    }
+
+    fn told(config: &Config) -> String {
+        let machine = machine("i40e");
+        IntelCnaManager.initialize(&machine.system(), config);
+        let path = format!("{DEBUG}/0000:02:00.0/command");
+        machine.system().root.read(path).unwrap()
+    }
+
+    #[test]
+    fn only_its_driver_counts() {
+        let support = |driver| IntelCnaManager.support(&machine(driver).system());
+        assert_eq!(support("i40e"), Support::Mainline);
+        assert_eq!(support("ixgbe"), Support::None);
+        let empty = FakeMachine::new();
+        assert_eq!(IntelCnaManager.support(&empty.system()), Support::None);
+    }
+
+    #[test]
+    fn firmware_is_stopped_when_somebody_listens() {
+        assert_eq!(told(&Config::default()), "");
+        let listed = Config {
+            collect_lldp: true,
+            ..Config::default()
+        };
+        assert_eq!(told(&listed), "lldp stop");
+        let inspected = Config {
+            inspection_collectors: Some(vec!["default".to_owned(), "lldp".to_owned()]),
+            ..Config::default()
+        };
+        assert_eq!(told(&inspected), "lldp stop");
+    }
+}

@@ -1,0 +1,281 @@
+//! VLAN interfaces that are brought up at start, for machines whose network is tagged only.
+//!
+//! From then on they are listed like other interfaces. Nobody asks a DHCP server here: that
+//! is the ramdisk's own business.
+
+use std::collections::BTreeMap;
+
+use crate::config::Config;
+use crate::machine::lldp::{self, Element};
+use crate::machine::net::{self, Interface};
+use crate::system::{Cmd, RunError, System};
+
+/// The largest VLAN number.
+const LARGEST: u16 = 4094;
+
+/// Brings up what `enable_vlan_interfaces` names. What cannot be brought up is a warning:
+/// the machine may have another way to Ironic.
+pub async fn bring_up(system: &System, config: &Config) {
+    let items = &config.enable_vlan_interfaces;
+    if items.is_empty() || system.simulation.is_some() {
+        return;
+    }
+    let (interfaces, heard) = match look(system, config).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(%error, "no VLAN interfaces: the interfaces cannot be read");
+            return;
+        }
+    };
+    for wanted in plan(items, &interfaces, heard.as_ref()) {
+        match wanted {
+            Ok(Vlan { parent, number }) => {
+                let name = format!("{parent}.{number}");
+                match add(system, &parent, number).await {
+                    Ok(()) => tracing::info!(interface = %name, "VLAN interface"),
+                    Err(error) => tracing::warn!(interface = %name, %error, "no VLAN interface"),
+                }
+            }
+            Err(problem) => tracing::warn!(%problem, "enable_vlan_interfaces"),
+        }
+    }
+}
+
+type Heard = BTreeMap<String, Vec<Element>>;
+
+async fn look(
+    system: &System,
+    config: &Config,
+) -> Result<(Vec<Interface>, Option<Heard>), tokio::task::JoinError> {
+    let (system, listens) = (system.clone(), config.collect_lldp);
+    let patience = config.lldp_timeout;
+    // An item without a number needs what the switch says.
+    let asks = config
+        .enable_vlan_interfaces
+        .iter()
+        .any(|item| !item.contains('.'));
+    tokio::task::spawn_blocking(move || {
+        let heard = (listens && asks).then(|| lldp::collect(&system, patience));
+        (net::probe(&system), heard)
+    })
+    .await
+}
+
+async fn add(system: &System, parent: &str, number: u16) -> Result<(), RunError> {
+    let name = format!("{parent}.{number}");
+    let add = Cmd::new("ip")
+        .args(["link", "add", "link", parent, "name", &name])
+        .args(["type", "vlan", "id", &number.to_string()])
+        // 2: it is there.
+        .accept([0, 2]);
+    system.run.run(add).await?;
+    let up = Cmd::new("ip").args(["link", "set", "dev", &name, "up"]);
+    system.run.run(up).await.map(drop)
+}
+
+/// A VLAN interface to be.
+#[derive(Debug, PartialEq, Eq)]
+struct Vlan {
+    parent: String,
+    number: u16,
+}
+
+/// What each item asks for: `eth0.100` or `52:54:00:00:00:01.100` one VLAN, `eth0` those that
+/// the switch names there, `all` those of all interfaces.
+fn plan(
+    items: &[String],
+    interfaces: &[Interface],
+    heard: Option<&Heard>,
+) -> Vec<Result<Vlan, String>> {
+    let mut planned: Vec<Result<Vlan, String>> = Vec::new();
+    for item in items
+        .iter()
+        .map(|item| item.trim())
+        .filter(|item| !item.is_empty())
+    {
+        let found = match item.split_once('.') {
+            Some((parent, number)) => vec![one(item, parent, number, interfaces)],
+            None => named_by_switches(item, interfaces, heard),
+        };
+        for vlan in found {
+            let is_there = |vlan: &Vlan| {
+                let name = format!("{}.{}", vlan.parent, vlan.number);
+                interfaces.iter().any(|interface| interface.name == name)
+            };
+            if !vlan.as_ref().is_ok_and(is_there) && !planned.contains(&vlan) {
+                planned.push(vlan);
+            }
+        }
+    }
+    planned
+}
+
+fn one(item: &str, parent: &str, number: &str, interfaces: &[Interface]) -> Result<Vlan, String> {
+    let number: u16 = number
+        .parse()
+        .ok()
+        .filter(|number| (1..=LARGEST).contains(number))
+        .ok_or_else(|| format!("{item}: a VLAN has a number from 1 to {LARGEST}"))?;
+    let is_parent = |interface: &&Interface| {
+        interface.name == parent || interface.mac_address.eq_ignore_ascii_case(parent)
+    };
+    let parent = interfaces.iter().find(is_parent);
+    let parent = parent.ok_or_else(|| format!("{item}: there is no such interface"))?;
+    Ok(Vlan {
+        parent: parent.name.clone(),
+        number,
+    })
+}
+
+fn named_by_switches(
+    item: &str,
+    interfaces: &[Interface],
+    heard: Option<&Heard>,
+) -> Vec<Result<Vlan, String>> {
+    let Some(heard) = heard else {
+        let problem = format!("{item}: collect_lldp must be set for VLANs without numbers");
+        return vec![Err(problem)];
+    };
+    let asked: Vec<&Interface> = interfaces
+        .iter()
+        .filter(|interface| item == "all" || interface.name == item)
+        .collect();
+    if asked.is_empty() {
+        return vec![Err(format!("{item}: there is no such interface"))];
+    }
+    let mut found = Vec::new();
+    for interface in asked {
+        let numbers = heard.get(&interface.name).map(|told| lldp::vlans(told));
+        let numbers = numbers.unwrap_or_default();
+        if numbers.is_empty() && item != "all" {
+            found.push(Err(format!("{item}: its switch names no VLANs")));
+        }
+        found.extend(numbers.into_iter().map(|number| {
+            Ok(Vlan {
+                parent: interface.name.clone(),
+                number,
+            })
+        }));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::machine::testing::FakeMachine;
+    use crate::system::network::Link;
+    use crate::system::process::Script;
+
+    fn interface(name: &str, last: u8) -> Interface {
+        Interface {
+            name: name.into(),
+            mac_address: format!("00:0c:29:8c:11:b{last}"),
+            ..Interface::default()
+        }
+    }
+
+    fn named(numbers: &[u16]) -> Vec<Element> {
+        let numbers = numbers.iter();
+        numbers
+            .map(|number| (127, format!("0080c203{number:04x}08766c616e2d313030")))
+            .collect()
+    }
+
+    fn planned(items: &[&str], heard: Option<&Heard>) -> Vec<String> {
+        let items: Vec<_> = items.iter().map(|item| (*item).to_owned()).collect();
+        let interfaces = [
+            interface("eth0", 1),
+            interface("eth1", 2),
+            interface("eth1.7", 2),
+        ];
+        plan(&items, &interfaces, heard)
+            .into_iter()
+            .map(|vlan| match vlan {
+                Ok(Vlan { parent, number }) => format!("{parent}.{number}"),
+                Err(problem) => problem,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn items_become_interfaces() {
+        let heard = Heard::from([
+            ("eth0".to_owned(), named(&[100, 101])),
+            ("eth1".to_owned(), named(&[102, 103])),
+        ]);
+        let nothing = Heard::new();
+        let cases: [(&[&str], Option<&Heard>, &[&str]); 10] = [
+            (&["eth0.100"], None, &["eth0.100"]),
+            (&["00:0C:29:8c:11:b1.100", "eth0.100"], None, &["eth0.100"]),
+            (&["eth1.7"], None, &[]),
+            (&["eth0"], Some(&heard), &["eth0.100", "eth0.101"]),
+            (
+                &["all"],
+                Some(&heard),
+                &["eth0.100", "eth0.101", "eth1.102", "eth1.103"],
+            ),
+            (&["all"], Some(&nothing), &[]),
+            (
+                &["eth0"],
+                Some(&nothing),
+                &["eth0: its switch names no VLANs"],
+            ),
+            (
+                &["eth0"],
+                None,
+                &["eth0: collect_lldp must be set for VLANs without numbers"],
+            ),
+            (
+                &["enp0s1", "enp0s1.5"],
+                Some(&heard),
+                &[
+                    "enp0s1: there is no such interface",
+                    "enp0s1.5: there is no such interface",
+                ],
+            ),
+            (
+                &["eth0.4095", "eth0.x"],
+                None,
+                &[
+                    "eth0.4095: a VLAN has a number from 1 to 4094",
+                    "eth0.x: a VLAN has a number from 1 to 4094",
+                ],
+            ),
+        ];
+        for (items, heard, expected) in cases {
+            assert_eq!(planned(items, heard), expected, "{items:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn they_are_added_and_set_up() {
+        let mut machine = FakeMachine::new();
+        let link = |name: &str, index: u8| Link {
+            index: u32::from(index),
+            name: name.into(),
+            address: vec![2, 0, 0, 0, 0, index],
+            ..Link::default()
+        };
+        machine.interface(link("eth0", 2), Some("0000:02:00.0"));
+        let config = Config {
+            enable_vlan_interfaces: vec!["eth0.100".to_owned(), "eth0.101".to_owned()],
+            ..Config::default()
+        };
+        let missing = RunError::Missing {
+            program: "ip".to_owned(),
+        };
+        let script = Script::new()
+            .expect_result(
+                "ip link add link eth0 name eth0.100 type vlan id 100",
+                Err(missing),
+            )
+            .expect("ip link add link eth0 name eth0.101 type vlan id 101", "")
+            .expect("ip link set dev eth0.101 up", "");
+        let script = Arc::new(script);
+        bring_up(&machine.system_with(script.clone()), &config).await;
+        script.assert_done();
+    }
+}
