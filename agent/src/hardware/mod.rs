@@ -18,6 +18,7 @@ pub mod container;
 pub mod external;
 pub mod generic;
 pub mod intel_cna;
+pub mod mellanox;
 pub mod registry;
 pub mod step;
 pub mod vlan;

@@ -8,6 +8,7 @@ use super::container::ContainerManager;
 use super::external::ExternalManager;
 use super::generic::GenericManager;
 use super::intel_cna::IntelCnaManager;
+use super::mellanox::MellanoxManager;
 use super::{HardwareManager, Object, Support};
 use crate::config::Config;
 use crate::failure::{Failure, FailureKind};
@@ -82,8 +83,11 @@ impl Registry {
         system: &System,
         config: &Config,
     ) -> Result<Self, Failure> {
-        let mut all: Vec<Arc<dyn HardwareManager>> =
-            vec![Arc::new(GenericManager), Arc::new(IntelCnaManager)];
+        let mut all: Vec<Arc<dyn HardwareManager>> = vec![
+            Arc::new(GenericManager),
+            Arc::new(MellanoxManager),
+            Arc::new(IntelCnaManager),
+        ];
         let external = external.into_iter();
         all.extend(external.map(|manager| Arc::new(manager) as Arc<dyn HardwareManager>));
         // A container must not take the place of anybody's step.

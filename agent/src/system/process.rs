@@ -26,6 +26,8 @@ pub struct Cmd {
     pub accepted: Vec<i32>,
     /// When it is killed.
     pub timeout: Duration,
+    /// Where it runs; where the agent does when absent.
+    pub directory: Option<String>,
 }
 
 impl Cmd {
@@ -37,6 +39,7 @@ impl Cmd {
             stdin: Vec::new(),
             accepted: vec![0],
             timeout: DEFAULT_TIMEOUT,
+            directory: None,
         }
     }
 
@@ -65,6 +68,13 @@ impl Cmd {
     #[must_use]
     pub fn accept(mut self, statuses: impl Into<Vec<i32>>) -> Self {
         self.accepted = statuses.into();
+        self
+    }
+
+    /// Runs it in this directory.
+    #[must_use]
+    pub fn directory(mut self, directory: impl Into<String>) -> Self {
+        self.directory = Some(directory.into());
         self
     }
 
@@ -167,7 +177,11 @@ async fn run(cmd: Cmd) -> Result<Output, RunError> {
         clippy::disallowed_methods,
         reason = "this is the one place that runs programs"
     )]
-    let spawned = tokio::process::Command::new(&cmd.program)
+    let mut command = tokio::process::Command::new(&cmd.program);
+    if let Some(directory) = &cmd.directory {
+        command.current_dir(directory);
+    }
+    let spawned = command
         .args(&cmd.args)
         .env("LC_ALL", "C")
         .stdin(Stdio::piped())

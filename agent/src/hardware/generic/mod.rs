@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::{HardwareManager, Identity, Step, Support};
 use crate::system::System;
 
+mod burnin;
 mod clean_uefi_nvram;
 mod erase_devices;
 mod erase_devices_express;
@@ -33,6 +34,11 @@ const STEPS: &[&dyn Step] = &[
     &erase_devices_express::EraseDevicesExpress,
     &erase_pstore::ErasePstore,
     &clean_uefi_nvram::CleanUefiNvram,
+    &burnin::CPU,
+    &burnin::GPU,
+    &burnin::DISK,
+    &burnin::MEMORY,
+    &burnin::NETWORK,
     &write_image::WriteImage,
     &inject_files::InjectFiles,
     &execute_bootc_install::ExecuteBootcInstall,

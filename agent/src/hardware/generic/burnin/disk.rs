@@ -1,0 +1,197 @@
+//! Disks: written and read back by `fio`, and then asked for their own opinion.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{cleaning, execute, option, option_or, said};
+use crate::failure::Failure;
+use crate::hardware::StepContext;
+use crate::machine::node::{Node, as_flag};
+use crate::system::Cmd;
+
+/// How often a drive is asked whether its self-test has ended.
+const TEST_PERIOD: Duration = Duration::from_secs(30);
+
+/// One run for all disks at once.
+pub(super) fn command(node: &Node, disks: &[String]) -> Cmd {
+    let file = option(node, "fio_disk_outputfile");
+    let output = file.into_iter().flat_map(|file| {
+        ["--output-format", "json", "--output"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([file])
+    });
+    Cmd::new("fio")
+        .args(["--rw", "readwrite", "--bs", "4k", "--direct", "1"])
+        .args(["--ioengine", "libaio", "--iodepth", "32"])
+        .args(["--verify", "crc32c", "--verify_dump", "1"])
+        .args(["--continue_on_error", "verify"])
+        .args(["--loops".to_owned(), option_or(node, "fio_disk_loops", "4")])
+        .args([
+            "--runtime".to_owned(),
+            option_or(node, "fio_disk_runtime", "0"),
+        ])
+        .arg("--time_based")
+        .args(output)
+        .args(
+            disks
+                .iter()
+                .flat_map(|disk| ["--name".to_owned(), disk.clone()]),
+        )
+}
+
+pub(super) async fn run(ctx: StepContext<'_>, disks: &[String]) -> Result<(), Failure> {
+    if disks.is_empty() {
+        return Err(cleaning("There is no disk that may be burnt in"));
+    }
+    said(&execute(ctx, command(ctx.node, disks)).await?.stdout);
+    let tested = ctx
+        .node
+        .value("driver_info", "agent_burnin_fio_disk_smart_test")
+        .and_then(as_flag)
+        .unwrap_or_default();
+    if tested {
+        self_test(ctx, disks).await?;
+    }
+    Ok(())
+}
+
+/// Lets every drive test itself, all at the same time.
+async fn self_test(ctx: StepContext<'_>, disks: &[String]) -> Result<(), Failure> {
+    for disk in disks {
+        let start = Cmd::new("smartctl").args(["-t", "long", disk.as_str()]);
+        let started = execute(ctx, start).await;
+        started.map_err(|failure| {
+            cleaning(format!(
+                "The self-test of {disk} did not start: {}",
+                failure.details
+            ))
+        })?;
+    }
+    let mut failed = Vec::new();
+    for disk in disks {
+        loop {
+            // The exit status is a set of bits about the drive's past, not about this call.
+            let ask = Cmd::new("smartctl")
+                .args(["-ja", disk.as_str()])
+                .accept((0..=255).collect::<Vec<_>>());
+            let told = execute(ctx, ask).await?;
+            match verdict(&told.stdout) {
+                Verdict::Running => {
+                    tokio::select! {
+                        () = tokio::time::sleep(TEST_PERIOD) => {}
+                        () = ctx.task.cancelled() => return Err(ctx.task.cancellation()),
+                    }
+                }
+                Verdict::Passed => break,
+                Verdict::Failed(reason) => {
+                    failed.push(format!("{disk}: {reason}"));
+                    break;
+                }
+                Verdict::Unknown => {
+                    ctx.task
+                        .warn(format!("{disk} does not tell how its self-test went"));
+                    break;
+                }
+            }
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(cleaning(format!(
+        "Self-tests failed: {}",
+        failed.join("; ")
+    )))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Running,
+    Passed,
+    Failed(String),
+    Unknown,
+}
+
+/// What `smartctl -ja` tells: ATA drives in words, NVMe and SCSI drives by numbers.
+fn verdict(printed: &[u8]) -> Verdict {
+    let Ok(told) = serde_json::from_slice::<Value>(printed) else {
+        return Verdict::Unknown;
+    };
+    let ata = &told["ata_smart_data"]["self_test"]["status"]["string"];
+    if let Some(text) = ata.as_str() {
+        return in_words(text);
+    }
+    let nvme = &told["nvme_self_test_log"];
+    if nvme["current_self_test_operation"]["value"]
+        .as_u64()
+        .is_some_and(|value| value != 0)
+    {
+        return Verdict::Running;
+    }
+    let newest = &nvme["table"][0]["self_test_result"];
+    match (newest["value"].as_u64(), newest["string"].as_str()) {
+        (Some(0), _) => return Verdict::Passed,
+        (Some(value), text) => {
+            return Verdict::Failed(text.map_or_else(|| value.to_string(), str::to_owned));
+        }
+        (None, _) => {}
+    }
+    match told["scsi_self_test_0"]["result"]["string"].as_str() {
+        Some(text) if text.eq_ignore_ascii_case("completed") => Verdict::Passed,
+        Some(text) => in_words(text),
+        None => Verdict::Unknown,
+    }
+}
+
+fn in_words(text: &str) -> Verdict {
+    let lower = text.to_ascii_lowercase();
+    if lower.contains("in progress") {
+        Verdict::Running
+    } else if lower.contains("completed without error") {
+        Verdict::Passed
+    } else {
+        Verdict::Failed(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn drives_of_every_kind_tell() {
+        let ata =
+            |text: &str| json!({"ata_smart_data": {"self_test": {"status": {"string": text}}}});
+        let nvme = |now: u64, result: u64| {
+            json!({"nvme_self_test_log": {
+                "current_self_test_operation": {"value": now},
+                "table": [{"self_test_result": {"value": result, "string": "Fatal error"}}],
+            }})
+        };
+        let scsi = |text: &str| json!({"scsi_self_test_0": {"result": {"string": text}}});
+        let failed = |text: &str| Verdict::Failed(text.to_owned());
+        let cases = [
+            (ata("in progress, 90% remaining"), Verdict::Running),
+            (ata("completed without error"), Verdict::Passed),
+            (
+                ata("completed: read failure"),
+                failed("completed: read failure"),
+            ),
+            (nvme(2, 0), Verdict::Running),
+            (nvme(0, 0), Verdict::Passed),
+            (nvme(0, 6), failed("Fatal error")),
+            (scsi("Completed"), Verdict::Passed),
+            (scsi("Self test in progress ..."), Verdict::Running),
+            (scsi("Failed in segment"), failed("Failed in segment")),
+            (json!({}), Verdict::Unknown),
+        ];
+        for (told, expected) in cases {
+            assert_eq!(verdict(told.to_string().as_bytes()), expected, "{told}");
+        }
+        assert_eq!(verdict(b"not JSON"), Verdict::Unknown);
+    }
+}

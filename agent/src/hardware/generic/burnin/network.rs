@@ -1,0 +1,141 @@
+//! The network: two machines fill the line between them, first in one direction and then in
+//! the other.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{cleaning, failed, option, option_or, said};
+use crate::failure::Failure;
+use crate::hardware::StepContext;
+use crate::machine::node::Node;
+use crate::system::{Cmd, RunError};
+
+/// The status of `fio` when its partner is not there (yet).
+const NO_PARTNER: i32 = 16;
+const PARTNER_PERIOD: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Writer,
+    Reader,
+}
+
+impl Role {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Writer => "writer",
+            Self::Reader => "reader",
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Writer => Self::Reader,
+            Self::Reader => Self::Writer,
+        }
+    }
+}
+
+/// The runs in their order: the node's own role, then the other one.
+pub(super) fn commands(node: &Node) -> Result<[(Role, Cmd); 2], Failure> {
+    let (role, partner) = roles(node)?;
+    Ok([role, role.other()].map(|role| (role, command(node, role, &partner))))
+}
+
+/// The node's role and its partner, as its operator wrote them.
+fn roles(node: &Node) -> Result<(Role, String), Failure> {
+    const OPTION: &str = "agent_burnin_fio_network_config";
+    let config = match node.value("driver_info", OPTION) {
+        // Options that were set on a command line are texts.
+        Some(Value::String(text)) => serde_json::from_str(text).unwrap_or(Value::Null),
+        Some(value) => value.clone(),
+        None => Value::Null,
+    };
+    if config.is_null() {
+        let paired = option(node, "fio_network_pairing_backend_url").is_some();
+        let but = if paired {
+            "; pairs are not found through agent_burnin_fio_network_pairing_backend_url by this \
+             agent"
+        } else {
+            ""
+        };
+        return Err(cleaning(format!(
+            "{OPTION} must be an object with role and partner{but}"
+        )));
+    }
+    let text = |key: &str| config[key].as_str().unwrap_or_default();
+    let role = match text("role") {
+        "writer" => Role::Writer,
+        "reader" => Role::Reader,
+        other => {
+            return Err(cleaning(format!(
+                "{OPTION}: role must be writer or reader, not '{other}'"
+            )));
+        }
+    };
+    match text("partner") {
+        "" => Err(cleaning(format!(
+            "{OPTION}: partner must be the other machine's name or address"
+        ))),
+        partner => Ok((role, partner.to_owned())),
+    }
+}
+
+fn command(node: &Node, role: Role, partner: &str) -> Cmd {
+    let file = option(node, "fio_network_outputfile");
+    let output = file.into_iter().flat_map(|file| {
+        ["--output-format", "json", "--output"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([format!("{file}.{}", role.word())])
+    });
+    let common = Cmd::new("fio")
+        .args(["--ioengine", "net", "--port", "9000", "--fill_device", "1"])
+        .args(["--group_reporting", "--gtod_reduce", "1", "--numjobs", "16"]);
+    let runtime = option_or(node, "fio_network_runtime", "21600");
+    let timed = ["--runtime".to_owned(), runtime, "--time_based".to_owned()];
+    match role {
+        Role::Writer => common
+            .args(["--name", "writer", "--rw", "write"])
+            .args(timed)
+            .arg("--listen"),
+        Role::Reader => common
+            .args(["--name", "reader", "--rw", "read"])
+            .args(timed)
+            .args(["--hostname", partner]),
+    }
+    .args(output)
+}
+
+pub(super) async fn run(ctx: StepContext<'_>) -> Result<(), Failure> {
+    for (role, command) in commands(ctx.node)? {
+        let line = command.to_string();
+        loop {
+            let running = ctx.system.run.run(command.clone().timeout(super::LONGEST));
+            let result = tokio::select! {
+                result = running => result,
+                () = ctx.task.cancelled() => return Err(ctx.task.cancellation()),
+            };
+            match result {
+                Ok(output) => {
+                    said(&output.stdout);
+                    break;
+                }
+                Err(RunError::Failed { status, .. })
+                    if role == Role::Reader && status == NO_PARTNER =>
+                {
+                    tracing::info!(command = %line, "the partner does not write yet");
+                    tokio::select! {
+                        () = tokio::time::sleep(PARTNER_PERIOD) => {}
+                        () = ctx.task.cancelled() => return Err(ctx.task.cancellation()),
+                    }
+                }
+                Err(error) => return Err(failed(&line, error)),
+            }
+        }
+        ctx.task
+            .phase(format!("network burn-in as {} ended", role.word()));
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! NVIDIA (Mellanox) network cards: firmware images and firmware settings, by the vendor's
+//! tools. How their InfiniBand ports are addressed is known to `machine::net`.
+
+use std::borrow::Cow;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use super::{
+    Action, Argument, ArgumentKind, Description, HardwareManager, Identity, Object, Offer, Phase,
+    Step, StepContext, StepError, Support,
+};
+use crate::config::Config;
+use crate::system::System;
+
+mod card;
+mod image;
+mod setting;
+
+/// Vendor number on PCI.
+const VENDOR: &str = "0x15b3";
+
+/// What machines with such cards can do more.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MellanoxManager;
+
+static IDENTITY: Identity = Identity {
+    class: Cow::Borrowed("MellanoxDeviceHardwareManager"),
+    name: Cow::Borrowed("MellanoxDeviceHardwareManager"),
+    version: Cow::Borrowed("1"),
+};
+
+const STEPS: &[&dyn Step] = &[&IMAGES, &SETTINGS];
+
+impl HardwareManager for MellanoxManager {
+    fn identity(&self) -> &Identity {
+        &IDENTITY
+    }
+
+    fn support(&self, system: &System) -> Support {
+        let root = &system.root;
+        let is_ours = |name: &String| {
+            let vendor = root.read_optional(format!("/sys/class/net/{name}/device/vendor"));
+            vendor.is_some_and(|vendor| vendor.trim() == VENDOR)
+        };
+        if root.names("/sys/class/net").iter().any(is_ours) {
+            Support::Mainline
+        } else {
+            Support::None
+        }
+    }
+
+    fn steps(&self) -> Vec<&dyn Step> {
+        STEPS.to_vec()
+    }
+}
+
+/// One of the steps.
+#[derive(Debug)]
+struct Firmware {
+    description: Description,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Images,
+    Settings,
+}
+
+/// The step with its one argument.
+macro_rules! firmware {
+    ($kind:ident, $name:literal, $argument:literal, $sentence:literal) => {
+        Firmware {
+            description: Description {
+                name: Cow::Borrowed($name),
+                interface: Cow::Borrowed("deploy"),
+                reboot_requested: true,
+                arguments: Cow::Borrowed(&[Argument {
+                    name: Cow::Borrowed($argument),
+                    description: Cow::Borrowed($sentence),
+                    required: true,
+                    kind: ArgumentKind::Any,
+                    advertised: true,
+                }]),
+            },
+            kind: Kind::$kind,
+        }
+    };
+}
+
+static IMAGES: Firmware = firmware!(
+    Images,
+    "update_nvidia_nic_firmware_image",
+    "images",
+    "A list of images, each with url (file, http, https), checksum, checksumType (sha256 or \
+     sha512), componentFlavor (the card's PSID) and version."
+);
+
+static SETTINGS: Firmware = firmware!(
+    Settings,
+    "update_nvidia_nic_firmware_settings",
+    "settings",
+    "A list of settings, each with deviceID and any of globalConfig, function0Config and \
+     function1Config: parameters and their values."
+);
+
+impl Step for Firmware {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn offer(&self, _phase: Phase, _config: &Config) -> Option<Offer> {
+        Some(Offer {
+            priority: 0,
+            abortable: Some(false),
+        })
+    }
+
+    fn plan<'a>(
+        &'a self,
+        _ctx: StepContext<'a>,
+        arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+        async move {
+            let lines = match self.kind {
+                Kind::Images => image::parse(&arguments["images"])?
+                    .iter()
+                    .map(|image| {
+                        format!("Bring cards {} to firmware {}", image.psid, image.version)
+                    })
+                    .collect::<Vec<_>>(),
+                Kind::Settings => setting::parse(&arguments["settings"])?
+                    .iter()
+                    .map(|setting| format!("Check and set the parameters of cards {}", setting.id))
+                    .collect(),
+            };
+            Ok(lines
+                .into_iter()
+                .map(|description| Action {
+                    description,
+                    ..Action::default()
+                })
+                .collect())
+        }
+        .boxed()
+    }
+
+    fn run<'a>(
+        &'a self,
+        ctx: StepContext<'a>,
+        arguments: &'a Object,
+    ) -> BoxFuture<'a, Result<Value, StepError>> {
+        async move {
+            match self.kind {
+                Kind::Images => {
+                    let images = image::parse(&arguments["images"])?;
+                    let cards = card::discover(ctx.system).await?;
+                    image::apply(ctx, &cards, &images).await?;
+                }
+                Kind::Settings => {
+                    let settings = setting::parse(&arguments["settings"])?;
+                    let cards = card::discover(ctx.system).await?;
+                    setting::apply(ctx.system, &cards, &settings).await?;
+                }
+            }
+            Ok(Value::Null)
+        }
+        .boxed()
+    }
+}
+
+/// An error of a class of this manager.
+fn error(class: &'static str, text: impl Into<String>) -> StepError {
+    StepError::Unexpected {
+        class,
+        text: text.into(),
+        program: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
