@@ -103,6 +103,19 @@ pub fn without_skipped(
     Ok(kept.into_iter().cloned().collect())
 }
 
+/// The devices that fulfil one object of hints; none for an object without any.
+///
+/// # Errors
+/// It is no hint.
+pub fn matching<'a>(
+    devices: &'a [BlockDevice],
+    hint: &Value,
+) -> Result<Vec<&'a BlockDevice>, InvalidHint> {
+    let hints = Hints::parse(hint)?;
+    let fulfils = |device: &&BlockDevice| !hints.0.is_empty() && hints.rejection(device).is_none();
+    Ok(devices.iter().filter(fulfils).collect())
+}
+
 /// A disk that is not taken, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rejected {

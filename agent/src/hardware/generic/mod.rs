@@ -5,8 +5,11 @@ use std::borrow::Cow;
 use super::{HardwareManager, Identity, Step, Support};
 use crate::system::System;
 
+mod apply_configuration;
 mod burnin;
 mod clean_uefi_nvram;
+mod create_configuration;
+mod delete_configuration;
 mod erase_devices;
 mod erase_devices_express;
 mod erase_devices_metadata;
@@ -39,6 +42,9 @@ const STEPS: &[&dyn Step] = &[
     &burnin::DISK,
     &burnin::MEMORY,
     &burnin::NETWORK,
+    &delete_configuration::DeleteConfiguration,
+    &create_configuration::CreateConfiguration,
+    &apply_configuration::ApplyConfiguration,
     &write_image::WriteImage,
     &inject_files::InjectFiles,
     &execute_bootc_install::ExecuteBootcInstall,

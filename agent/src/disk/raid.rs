@@ -1,0 +1,557 @@
+//! Making and removing software RAID by `mdadm`.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::gpt::Guid;
+use super::keep::{self, Fate};
+use super::plan_raid::{self, Layout, Part, Planned};
+use super::protect::{self, Scope};
+use super::table::{Entry, Table};
+use crate::failure::{Failure, FailureKind};
+use crate::machine::array::{self, Array};
+use crate::machine::block::{self, BlockDevice, Kind};
+use crate::machine::node::{DiskLabel, Node};
+use crate::machine::{boot, hints};
+use crate::system::{Cmd, RunError, System};
+use crate::task::Task;
+
+/// Type of the partitions of Linux RAID: A19D880F-05FC-4D3B-A006-743F0F84911E.
+const GPT_RAID: Guid = Guid([
+    0x0f, 0x88, 0x9d, 0xa1, 0xfc, 0x05, 0x3b, 0x4d, 0xa0, 0x06, 0x74, 0x3f, 0x0f, 0x84, 0x91, 0x1e,
+]);
+const MBR_RAID: u8 = 0xfd;
+/// How often, and how far apart, a partition's node is looked for.
+const NODE_TRIES: u32 = 100;
+const NODE_PAUSE: Duration = Duration::from_millis(100);
+/// How often a member that is missing is added.
+const ADD_TRIES: u32 = 3;
+/// How often the disks are gone through when arrays are removed.
+const PASSES: u32 = 2;
+
+fn failed(text: impl std::fmt::Display) -> Failure {
+    Failure::new(
+        FailureKind::SoftwareRaid,
+        format!("Software RAID caused unknown error: {text}"),
+    )
+}
+
+/// What creating a configuration does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Creation {
+    /// What is made; `None`: nothing, all of it is there.
+    pub layout: Option<Layout>,
+    /// The configuration with the disks of each volume, for Ironic.
+    pub result: Value,
+}
+
+/// Whether a configuration is one.
+///
+/// # Errors
+/// `SoftwareRaid` with everything that is wrong with it.
+pub fn validate(node: &Node, config: &Value) -> Result<(), Failure> {
+    read(node, config).map(|_| ())
+}
+
+fn read(node: &Node, config: &Value) -> Result<Option<Vec<plan_raid::Volume>>, Failure> {
+    let needs_names = !keep::volumes(node).is_empty();
+    plan_raid::read(config, needs_names).map_err(|error| {
+        failed(format!(
+            "Could not validate Software RAID config for {}: {error}",
+            node.uuid()
+        ))
+    })
+}
+
+/// Decides what must be made. `ignored`: arrays that are about to be removed. Reads only.
+///
+/// # Errors
+/// `SoftwareRaid`: the configuration is wrong, or the machine is not free for it;
+/// `ProtectedDevice`, `BlockDeviceErase`: a disk that must not be written.
+pub async fn plan_creation(
+    system: &System,
+    node: &Node,
+    guard: bool,
+    config: &Value,
+    is_cleared: bool,
+) -> Result<Creation, Failure> {
+    let nothing = Creation {
+        layout: None,
+        result: json!({}),
+    };
+    let Some(volumes) = read(node, config)? else {
+        return Ok(nothing);
+    };
+    let selection = protect::select(system, node, guard, Scope::Disks).await?;
+    let skipping = !keep::volumes(node).is_empty();
+    let facts = {
+        let (system, node) = (system.clone(), node.clone());
+        let devices = selection.devices.clone();
+        let read = tokio::task::spawn_blocking(move || Facts::read(&system, &node, devices));
+        read.await.map_err(failed)??
+    };
+    let existing: Vec<(&Array, &Fate)> = facts
+        .arrays
+        .iter()
+        .zip(&facts.fates)
+        .filter(|(_, fate)| !(is_cleared && **fate == Fate::Delete))
+        .collect();
+    let volumes = without_existing(volumes, &existing, &keep::volumes(node), skipping)?;
+    let mut result = config.clone();
+    if volumes.is_empty() {
+        return Ok(Creation {
+            layout: None,
+            result,
+        });
+    }
+    let kept: HashSet<&String> = existing
+        .iter()
+        .filter(|(_, fate)| **fate != Fate::Delete)
+        .flat_map(|(array, _)| &array.disks)
+        .collect();
+    let disks: Vec<BlockDevice> = facts
+        .devices
+        .iter()
+        .filter(|device| device.kind == Kind::Disk && !device.read_only)
+        .filter(|device| !kept.contains(&device.name) && !facts.skipped.contains(&device.name))
+        .cloned()
+        .collect();
+    let chosen = plan_raid::choose(&volumes, &disks).map_err(failed)?;
+    let union: BTreeSet<&String> = chosen.iter().flatten().collect();
+    check_free(&union, &facts, &selection.left_alone, is_cleared)?;
+    let boot_mode = node.boot_mode(boot::mode(system));
+    let kind = (boot_mode, node.disk_label(boot_mode));
+    let numbers = existing
+        .iter()
+        .filter_map(|(array, _)| array.name.strip_prefix("/dev/md")?.parse().ok())
+        .collect();
+    let layout = plan_raid::lay_out(&volumes, &chosen, &disks, kind, &numbers).map_err(failed)?;
+    for (volume, names) in volumes.iter().zip(&chosen) {
+        if let Some(Value::Object(entry)) = result
+            .get_mut("logical_disks")
+            .and_then(|entries| entries.get_mut(volume.index))
+        {
+            entry.insert("block_devices".to_owned(), json!(names));
+        }
+    }
+    Ok(Creation {
+        layout: Some(layout),
+        result,
+    })
+}
+
+/// The machine as this room needs it.
+struct Facts {
+    devices: Vec<BlockDevice>,
+    arrays: Vec<Array>,
+    fates: Vec<Fate>,
+    /// Disks that the node's skip list describes.
+    skipped: HashSet<String>,
+}
+
+impl Facts {
+    fn read(system: &System, node: &Node, devices: Vec<BlockDevice>) -> Result<Self, Failure> {
+        let allowed = hints::without_skipped(&devices, node)
+            .map_err(|error| failed(format!("skip_block_devices cannot be understood: {error}")))?;
+        let allowed: HashSet<&String> = allowed.iter().map(|device| &device.name).collect();
+        let skipped: HashSet<String> = devices
+            .iter()
+            .filter(|device| !allowed.contains(&device.name))
+            .flat_map(|device| [Some(device.name.clone()), device.parent.clone()])
+            .flatten()
+            .collect();
+        let arrays = array::probe(system, &devices);
+        let mut fates = keep::classify(&arrays, &keep::volumes(node));
+        for (array, fate) in arrays.iter().zip(&mut fates) {
+            let below = array
+                .disks
+                .iter()
+                .chain(&array.members)
+                .chain([&array.name]);
+            if below.into_iter().any(|name| skipped.contains(name)) {
+                *fate = Fate::Keep;
+            }
+        }
+        Ok(Self {
+            devices,
+            arrays,
+            fates,
+            skipped,
+        })
+    }
+}
+
+/// The volumes that are not there yet.
+fn without_existing(
+    volumes: Vec<plan_raid::Volume>,
+    existing: &[(&Array, &Fate)],
+    kept: &HashSet<String>,
+    skipping: bool,
+) -> Result<Vec<plan_raid::Volume>, Failure> {
+    if !skipping {
+        return Ok(volumes);
+    }
+    let mut left = volumes;
+    for (array, fate) in existing {
+        let Some(name) = &array.volume_name else {
+            return Err(failed(format!(
+                "{} has no volume name, so it cannot be told whether it is to be kept",
+                array.name
+            )));
+        };
+        let is_wanted = left.iter().any(|volume| volume.name.as_ref() == Some(name));
+        let may_stay = match fate {
+            Fate::Keep => is_wanted || kept.contains(name) || name == "esp",
+            Fate::Wipe { .. } => is_wanted,
+            Fate::Delete => false,
+        };
+        if !may_stay {
+            return Err(failed(format!(
+                "existing array {} (volume {name}) should not be there: run delete_configuration \
+                 first",
+                array.name
+            )));
+        }
+        left.retain(|volume| volume.name.as_ref() != Some(name));
+    }
+    Ok(left)
+}
+
+/// Nothing lies on the disks that are chosen, and nothing keeps them from being written.
+fn check_free(
+    chosen: &BTreeSet<&String>,
+    facts: &Facts,
+    left_alone: &[(String, String)],
+    is_cleared: bool,
+) -> Result<(), Failure> {
+    let goes: HashSet<&String> = facts
+        .arrays
+        .iter()
+        .zip(&facts.fates)
+        .filter(|(_, fate)| is_cleared && **fate == Fate::Delete)
+        .flat_map(|(array, _)| &array.disks)
+        .collect();
+    let partitioned: BTreeSet<&str> = facts
+        .devices
+        .iter()
+        .filter_map(|device| device.parent.as_ref())
+        .filter(|disk| chosen.contains(disk) && !goes.contains(disk))
+        .map(String::as_str)
+        .collect();
+    if !partitioned.is_empty() {
+        let list: Vec<_> = partitioned.into_iter().collect();
+        return Err(failed(format!(
+            "Partitions detected on devices {} during RAID config",
+            list.join(", ")
+        )));
+    }
+    match left_alone
+        .iter()
+        .find(|(name, _)| chosen.contains(name) && !goes.contains(name))
+    {
+        Some((name, reason)) => Err(failed(format!("{name} cannot be used: {reason}"))),
+        None => Ok(()),
+    }
+}
+
+/// Makes partition tables and arrays.
+///
+/// # Errors
+/// `SoftwareRaid`, `CommandExecution`.
+pub async fn create(system: &System, layout: &Layout, task: &Task) -> Result<(), Failure> {
+    let tables = open_and_write(system, layout).await;
+    tables?;
+    for (disk, parts) in &layout.disks {
+        for part in parts {
+            wait_for_node(system, &super::node::of(system, disk, part.number)).await?;
+        }
+        task.phase(format!("{} partitions on {disk}", parts.len()));
+    }
+    for array in &layout.arrays {
+        task.check()?;
+        create_array(system, array).await?;
+        task.phase(format!(
+            "array {} ({}) made of {} partitions",
+            array.device,
+            array.name,
+            array.members.len()
+        ));
+    }
+    Ok(())
+}
+
+/// All tables are computed, on disks that are all open, before the first is written.
+async fn open_and_write(system: &System, layout: &Layout) -> Result<(), Failure> {
+    let (disks, layout) = (Arc::clone(&system.disks), layout.clone());
+    let written = tokio::task::spawn_blocking(move || -> Result<(), String> {
+        let mut tables = Vec::new();
+        for (name, parts) in &layout.disks {
+            let failed = |error: &dyn std::fmt::Display| {
+                format!("Failed to create partitions on {name}: {error}")
+            };
+            let disk = disks
+                .open(&PathBuf::from(name))
+                .map_err(|error| failed(&error))?;
+            let table = table(layout.label, disk.geometry(), parts).map_err(|e| failed(&e))?;
+            tables.push((name, disk, table));
+        }
+        for (name, disk, table) in &mut tables {
+            let done = table.write(disk.as_mut());
+            let done = done.and_then(|()| disk.sync());
+            done.and_then(|()| disk.reread_table())
+                .map_err(|error| format!("Failed to create partitions on {name}: {error}"))?;
+        }
+        Ok(())
+    });
+    written.await.map_err(failed)?.map_err(failed)
+}
+
+fn table(
+    label: DiskLabel,
+    geometry: crate::system::disk::Geometry,
+    parts: &[Part],
+) -> Result<Table, super::table::TableError> {
+    let guid = || Guid(uuid::Uuid::new_v4().to_bytes_le());
+    let mut table = Table::empty(label, geometry, guid())?;
+    for part in parts {
+        table.insert(
+            geometry.sector_size,
+            Entry {
+                number: part.number,
+                offset: part.offset,
+                size: part.size,
+                gpt_kind: GPT_RAID,
+                mbr_kind: MBR_RAID,
+                guid: guid(),
+                is_active: false,
+            },
+        )?;
+    }
+    Ok(table)
+}
+
+async fn wait_for_node(system: &System, node: &str) -> Result<(), Failure> {
+    for _ in 0..NODE_TRIES {
+        if system.root.exists(node) {
+            return Ok(());
+        }
+        tokio::time::sleep(NODE_PAUSE).await;
+    }
+    Err(failed(format!("partition {node} did not appear")))
+}
+
+async fn create_array(system: &System, array: &Planned) -> Result<(), Failure> {
+    let device = &array.device;
+    let members: Vec<String> = array
+        .members
+        .iter()
+        .map(|(disk, number)| super::node::of(system, disk, *number))
+        .collect();
+    let count = members.len().to_string();
+    let create = Cmd::new("mdadm")
+        .args([
+            "--create",
+            device.as_str(),
+            "--force",
+            "--run",
+            "--metadata=1",
+        ])
+        .args(["--level", array.level, "--name", array.name.as_str()])
+        .args(["--raid-devices", count.as_str()])
+        .args(members.iter().map(String::as_str));
+    let created = system.run.run(create).await;
+    created.map_err(|error| with_program(format!("Failed to create md device {device}"), error))?;
+    let detail = Cmd::new("mdadm").args(["--detail", device.as_str()]);
+    let detail = system.run.run(detail).await;
+    let detail =
+        detail.map_err(|error| with_program(format!("Failed to look at {device}"), error))?;
+    let there = members_of(&detail.text());
+    for member in members.iter().filter(|member| !there.contains(*member)) {
+        tracing::warn!(array = %device, %member, "is missing and is added");
+        let mut tries = 1;
+        loop {
+            let add = Cmd::new("mdadm").args(["--add", device.as_str(), member.as_str()]);
+            match system.run.run(add).await {
+                Ok(_) => break,
+                Err(_) if tries < ADD_TRIES => tries += 1,
+                Err(error) => {
+                    let text = format!("Failed re-add {member} to {device}");
+                    return Err(with_program(text, error));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The members that `mdadm --detail` prints: the last words of the lines of its table. Names
+/// and event counts may look like paths.
+fn members_of(detail: &str) -> BTreeSet<String> {
+    detail
+        .lines()
+        .skip(1)
+        .filter(|line| !line.contains(" : "))
+        .filter_map(|line| line.split_whitespace().last())
+        .filter(|word| word.starts_with("/dev/"))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn with_program(text: String, error: RunError) -> Failure {
+    let mut failure = failed(format!("{text}: {error}"));
+    if let RunError::Failed {
+        program,
+        status,
+        stderr,
+        ..
+    } = error
+    {
+        failure.program = Some(program);
+        failure.exit_status = Some(status);
+        failure.stderr_tail = stderr;
+    }
+    failure
+}
+
+/// What becomes of each array when the configuration is removed. Reads only, after arrays
+/// that are not running were started.
+///
+/// # Errors
+/// `SoftwareRaid`: the skip list cannot be understood. `ProtectedDevice`, `BlockDeviceErase`:
+/// an array that must not be removed.
+pub async fn plan_deletion(
+    system: &System,
+    node: &Node,
+    guard: bool,
+) -> Result<Vec<(Array, Fate)>, Failure> {
+    // What is mounted or shared is found before anything is touched.
+    let selection = protect::select(system, node, guard, Scope::Disks).await?;
+    let (system, node) = (system.clone(), node.clone());
+    let read = tokio::task::spawn_blocking(move || Facts::read(&system, &node, selection.devices));
+    let facts = read.await.map_err(failed)??;
+    Ok(facts.arrays.into_iter().zip(facts.fates).collect())
+}
+
+/// Removes arrays, their members' superblocks and their disks' partitions, but those that the
+/// node's skip list keeps.
+///
+/// # Errors
+/// As [`plan_deletion`]; `SoftwareRaid`: something remains.
+pub async fn delete(system: &System, node: &Node, guard: bool, task: &Task) -> Result<(), Failure> {
+    for pass in 0..=PASSES {
+        task.check()?;
+        ignore(system, Cmd::new("mdadm").args(["--assemble", "--scan"])).await;
+        let arrays = plan_deletion(system, node, guard).await?;
+        let remaining: Vec<_> = arrays
+            .iter()
+            .filter(|(_, fate)| *fate == Fate::Delete)
+            .map(|(array, _)| format!("'{}'", array.name))
+            .collect();
+        let is_wiping = arrays
+            .iter()
+            .any(|(_, fate)| matches!(fate, Fate::Wipe { .. }));
+        if remaining.is_empty() && (pass > 0 || !is_wiping) {
+            return Ok(());
+        }
+        if pass == PASSES {
+            return Err(failed(format!(
+                "Unable to clean all softraid correctly. Remaining [{}]",
+                remaining.join(", ")
+            )));
+        }
+        delete_once(system, &arrays, task).await?;
+    }
+    Ok(())
+}
+
+async fn delete_once(
+    system: &System,
+    arrays: &[(Array, Fate)],
+    task: &Task,
+) -> Result<(), Failure> {
+    let mut protected: BTreeSet<&String> = BTreeSet::new();
+    let mut holders: BTreeMap<&String, ()> = BTreeMap::new();
+    for (array, fate) in arrays {
+        let name = array.name.as_str();
+        match fate {
+            Fate::Keep => protected.extend(&array.disks),
+            Fate::Wipe { because_of } => {
+                protected.extend(&array.disks);
+                ignore(system, Cmd::new("wipefs").args(["-af", name])).await;
+                task.phase(format!(
+                    "{name} wiped; it stays, since it shares disks with {because_of}"
+                ));
+            }
+            Fate::Delete => {
+                holders.extend(array.disks.iter().map(|disk| (disk, ())));
+                ignore(system, Cmd::new("wipefs").args(["-af", name])).await;
+                ignore(system, Cmd::new("mdadm").args(["--stop", name])).await;
+                for member in &array.members {
+                    clear_member(system, member).await?;
+                }
+                task.phase(format!("array {name} removed"));
+            }
+        }
+    }
+    let probed = system.clone();
+    let devices = tokio::task::spawn_blocking(move || block::probe_with_partitions(&probed));
+    let devices = devices.await.map_err(failed)?;
+    let (partitions, disks): (Vec<_>, Vec<_>) = devices
+        .iter()
+        .filter(|device| device.kind != Kind::Raid)
+        .partition(|device| device.kind == Kind::Partition);
+    for device in partitions.into_iter().rev().chain(disks.into_iter().rev()) {
+        let disk = device.parent.as_ref().unwrap_or(&device.name);
+        let on_array = !devices
+            .iter()
+            .any(|d| d.name == *disk && d.kind == Kind::Disk);
+        // Superblocks on other disks are not ours to remove while arrays are kept there.
+        if protected.contains(disk) || on_array || device.read_only {
+            continue;
+        }
+        if let Err(error) = clear_member(system, &device.name).await {
+            tracing::warn!(device = %device.name, %error, "may keep a superblock");
+        }
+    }
+    for disk in holders.into_keys().filter(|disk| !protected.contains(disk)) {
+        ignore(system, Cmd::new("wipefs").args(["-af", disk.as_str()])).await;
+    }
+    Ok(())
+}
+
+/// Removes the superblock of a device that has one.
+async fn clear_member(system: &System, member: &str) -> Result<(), Failure> {
+    match system
+        .run
+        .run(Cmd::new("mdadm").args(["--examine", member]))
+        .await
+    {
+        Ok(_) => {
+            let zero = Cmd::new("mdadm").args(["--zero-superblock", member]);
+            ignore(system, zero).await;
+            Ok(())
+        }
+        Err(RunError::Failed { stderr, .. }) if stderr.contains("No md superblock detected") => {
+            Ok(())
+        }
+        Err(error) => Err(with_program(
+            format!("Failed to examine device {member}"),
+            error,
+        )),
+    }
+}
+
+/// Runs a program whose failure shows later.
+async fn ignore(system: &System, command: Cmd) {
+    let text = command.to_string();
+    if let Err(error) = system.run.run(command).await {
+        tracing::warn!(command = %text, %error, "failed");
+    }
+}
+
+#[cfg(test)]
+mod tests;

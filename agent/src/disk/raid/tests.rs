@@ -1,0 +1,352 @@
+use std::sync::Mutex;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use super::*;
+use crate::machine::array::tests::member;
+use crate::machine::testing::FakeMachine;
+use crate::system::Run;
+use crate::system::process::{Output, Script};
+
+const MIB: u64 = 1 << 20;
+const SIZE: u64 = 8 << 30;
+
+fn node(document: Value) -> Node {
+    Node(document.as_object().unwrap().clone())
+}
+
+/// A file of so many bytes that takes no room.
+fn sparse(machine: &FakeMachine, name: &str, size: u64) {
+    let path = machine.path().join("dev").join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::File::create(path).unwrap().set_len(size).unwrap();
+}
+
+/// Empty disks of 8 GiB; their first two partitions have nodes as soon as anyone looks.
+fn machine(names: &[&str]) -> FakeMachine {
+    let mut machine = FakeMachine::new();
+    for (port, name) in (1..).zip(names) {
+        machine.sata_disk(name, SIZE, port);
+        sparse(&machine, name, SIZE);
+        for number in 1..3 {
+            sparse(&machine, &format!("{name}{number}"), MIB);
+        }
+    }
+    machine
+}
+
+fn ten_and_rest() -> Value {
+    json!({"logical_disks": [
+        {"size_gb": "2", "raid_level": "1", "controller": "software"},
+        {"size_gb": "MAX", "raid_level": "0", "controller": "software"}]})
+}
+
+async fn planned(machine: &FakeMachine, node: &Node, config: &Value) -> Result<Creation, Failure> {
+    plan_creation(&machine.system(), node, true, config, false).await
+}
+
+#[tokio::test]
+async fn tables_are_written_and_arrays_made_of_their_partitions() {
+    let machine = machine(&["sda", "sdb"]);
+    let creation = planned(&machine, &Node::default(), &ten_and_rest())
+        .await
+        .unwrap();
+    let both = json!(["/dev/sda", "/dev/sdb"]);
+    assert_eq!(creation.result["logical_disks"][1]["block_devices"], both);
+    let detail = |device: &str, members: &[&str]| {
+        let rows: String = members
+            .iter()
+            .map(|member| format!("   0  8  1  0  active sync   {member}\n"))
+            .collect();
+        format!("{device}:\n   Name : box:/dev/sdx\n   Events : 1\n{rows}")
+    };
+    let script = Script::new()
+        .expect(
+            "mdadm --create /dev/md0 --force --run --metadata=1 --level 1 --name md0 \
+             --raid-devices 2 /dev/sda1 /dev/sdb1",
+            "",
+        )
+        .expect(
+            "mdadm --detail /dev/md0",
+            &detail("/dev/md0", &["/dev/sda1", "/dev/sdb1"]),
+        )
+        .expect(
+            "mdadm --create /dev/md1 --force --run --metadata=1 --level 0 --name md1 \
+             --raid-devices 2 /dev/sda2 /dev/sdb2",
+            "",
+        )
+        // One did not make it.
+        .expect(
+            "mdadm --detail /dev/md1",
+            &detail("/dev/md1", &["/dev/sda2"]),
+        )
+        .expect_result("mdadm --add /dev/md1 /dev/sdb2", refused("busy"))
+        .expect("mdadm --add /dev/md1 /dev/sdb2", "");
+    let script = Arc::new(script);
+    let system = machine.system_with(script.clone());
+    let layout = creation.layout.unwrap();
+    create(&system, &layout, &Task::detached()).await.unwrap();
+    script.assert_done();
+    for name in ["/dev/sda", "/dev/sdb"] {
+        let mut disk = system.disks.open(name.as_ref()).unwrap();
+        let table = Table::read(disk.as_mut()).unwrap().unwrap();
+        let parts: Vec<_> = table
+            .partitions(512)
+            .into_iter()
+            .map(|part| (part.number, part.offset, part.size))
+            .collect();
+        let first = (1, MIB, 2 << 30);
+        let second = (2, MIB + (2 << 30), SIZE - MIB - (2 << 30));
+        assert_eq!(parts, [first, second]);
+        assert!(matches!(table, Table::Mbr(_)));
+    }
+}
+
+fn refused(stderr: &str) -> Result<Output, RunError> {
+    Err(RunError::Failed {
+        program: "mdadm".into(),
+        command: "mdadm".into(),
+        status: 1,
+        stderr: stderr.into(),
+    })
+}
+
+#[tokio::test]
+async fn what_is_not_free_is_not_written() {
+    let config = ten_and_rest();
+    let mut partitioned = machine(&["sda"]);
+    let sdb = partitioned.sata_disk("sdb", SIZE, 2);
+    partitioned.partition(&sdb, "sdb1", "8:17", MIB);
+    for (name, size) in [("sdb", SIZE), ("sdb1", MIB)] {
+        sparse(&partitioned, name, size);
+    }
+    let failure = planned(&partitioned, &Node::default(), &config)
+        .await
+        .unwrap_err();
+    assert_eq!(failure.kind, FailureKind::SoftwareRaid);
+    let text = "Partitions detected on devices /dev/sdb during RAID config";
+    assert!(failure.details.ends_with(text), "{}", failure.details);
+
+    // Two free ones and one that is to be left alone.
+    let three = machine(&["sda", "sdb", "sdc"]);
+    let skip = node(json!({"uuid": "u",
+        "properties": {"skip_block_devices": [{"name": "/dev/sdb"}]}}));
+    let creation = planned(&three, &skip, &config).await.unwrap();
+    let disks: Vec<_> = creation.layout.unwrap().disks.into_keys().collect();
+    assert_eq!(disks, ["/dev/sda", "/dev/sdc"]);
+
+    let nothing = planned(&three, &Node::default(), &Value::Null)
+        .await
+        .unwrap();
+    assert_eq!((nothing.layout, nothing.result), (None, json!({})));
+    let wrong = json!({"logical_disks": [{"controller": "software"}]});
+    let failure = planned(&three, &skip, &wrong).await.unwrap_err();
+    assert!(
+        failure.details.contains("config for u: logical_disks[0]"),
+        "{}",
+        failure.details
+    );
+}
+
+/// Arrays as (name, volume, disks); each lies on a partition of every disk.
+fn with_arrays(arrays: &[(&str, &str, &[&str])]) -> FakeMachine {
+    let mut machine = FakeMachine::new();
+    let mut paths: BTreeMap<String, (String, u32)> = BTreeMap::new();
+    for (name, volume, disks) in arrays {
+        let mut members = Vec::new();
+        for disk in *disks {
+            if !paths.contains_key(*disk) {
+                let port = u32::try_from(paths.len()).unwrap() + 1;
+                let path = machine.sata_disk(disk, SIZE, port);
+                sparse(&machine, disk, SIZE);
+                paths.insert((*disk).to_owned(), (path, 0));
+            }
+            let (path, count) = paths.get_mut(*disk).unwrap();
+            *count += 1;
+            let partition = format!("{disk}{count}");
+            let number = u32::from(disk.as_bytes()[2] - b'a') * 16 + *count;
+            machine.partition(path, &partition, &format!("8:{number}"), MIB);
+            let bytes = member(1 << 20, &format!("box:{volume}"));
+            machine.bytes(&format!("dev/{partition}"), &bytes);
+            members.push(format!("{path}/{partition}"));
+        }
+        let members: Vec<&str> = members.iter().map(String::as_str).collect();
+        machine.array(name, "raid1", MIB, &members);
+        sparse(&machine, name, MIB);
+    }
+    machine
+}
+
+fn skipping(volumes: &[&str]) -> Node {
+    let list: Vec<_> = volumes
+        .iter()
+        .map(|name| json!({"volume_name": name}))
+        .collect();
+    node(json!({"uuid": "u", "properties": {"skip_block_devices": list}}))
+}
+
+fn volumes(names: &[&str]) -> Value {
+    let list: Vec<_> = names
+        .iter()
+        .map(|name| {
+            json!({"size_gb": 1, "raid_level": "1", "controller": "software",
+            "volume_name": name})
+        })
+        .collect();
+    json!({"logical_disks": list})
+}
+
+#[tokio::test]
+async fn arrays_that_are_kept_are_never_relabelled() {
+    let pair: &[&str] = &["sda", "sdb"];
+    let kept = with_arrays(&[("md0", "large", pair)]);
+    // Only its own disks are there: it is not destroyed to make room.
+    let failure = planned(&kept, &skipping(&["large"]), &volumes(&["small", "large"])).await;
+    assert!(failure.unwrap_err().details.contains("at least 2 disks"));
+    // There are others: those are taken, and another number.
+    let apart = {
+        let mut machine = with_arrays(&[("md0", "saved", pair)]);
+        for (port, name) in [(3, "sdc"), (4, "sdd")] {
+            machine.sata_disk(name, SIZE, port);
+            sparse(&machine, name, SIZE);
+        }
+        machine
+    };
+    let layout = planned(&apart, &skipping(&["saved"]), &volumes(&["new"]))
+        .await
+        .unwrap()
+        .layout;
+    let layout = layout.unwrap();
+    assert_eq!(
+        layout.disks.into_keys().collect::<Vec<_>>(),
+        ["/dev/sdc", "/dev/sdd"]
+    );
+    assert_eq!(layout.arrays[0].device, "/dev/md1");
+    // All that is asked for is there.
+    let both = with_arrays(&[("md0", "root", pair), ("md1", "data", pair)]);
+    let creation = planned(&both, &skipping(&["data"]), &volumes(&["root", "data"]))
+        .await
+        .unwrap();
+    assert_eq!(
+        (creation.layout, creation.result),
+        (None, volumes(&["root", "data"]))
+    );
+    // Arrays that nobody expects, and one without a name.
+    let other = with_arrays(&[("md0", "small", &["sdc", "sdd"]), ("md1", "large", pair)]);
+    let failure = planned(&other, &skipping(&["large"]), &volumes(&["small", "large"])).await;
+    assert!(failure.unwrap_err().details.contains("should not be there"));
+    let unnamed = with_arrays(&[("md0", "", pair)]);
+    let failure = planned(&unnamed, &skipping(&["large"]), &volumes(&["large"])).await;
+    assert!(failure.unwrap_err().details.contains("has no volume name"));
+}
+
+/// Programs that do what they are told: arrays vanish when they are stopped.
+#[derive(Debug)]
+struct Machine {
+    root: std::path::PathBuf,
+    stubborn: bool,
+    ran: Mutex<Vec<String>>,
+}
+
+impl Run for Machine {
+    fn run(&self, cmd: Cmd) -> BoxFuture<'_, Result<Output, RunError>> {
+        let line = cmd.to_string();
+        if let Some(name) = line.strip_prefix("mdadm --stop /dev/")
+            && !self.stubborn
+        {
+            std::fs::remove_file(self.root.join("sys/class/block").join(name)).unwrap();
+        }
+        self.ran.lock().unwrap().push(line);
+        std::future::ready(Ok(Output::default())).boxed()
+    }
+}
+
+async fn deleted(
+    machine: &FakeMachine,
+    node: &Node,
+    stubborn: bool,
+) -> (Result<(), Failure>, Vec<String>) {
+    let run = Arc::new(Machine {
+        root: machine.path().to_owned(),
+        stubborn,
+        ran: Mutex::default(),
+    });
+    let system = machine.system_with(run.clone());
+    let result = delete(&system, node, true, &Task::detached()).await;
+    let ran = run.ran.lock().unwrap().clone();
+    (result, ran)
+}
+
+#[tokio::test]
+async fn arrays_superblocks_and_tables_go() {
+    let pair: &[&str] = &["sda", "sdb"];
+    let machine = with_arrays(&[("md0", "root", pair), ("md1", "data", pair)]);
+    let (result, ran) = deleted(&machine, &Node::default(), false).await;
+    assert_eq!(result, Ok(()));
+    let mut expected = vec!["mdadm --assemble --scan".to_owned()];
+    let clear = |expected: &mut Vec<String>, name: &str| {
+        expected.push(format!("mdadm --examine {name}"));
+        expected.push(format!("mdadm --zero-superblock {name}"));
+    };
+    for (array, members) in [
+        ("/dev/md0", ["/dev/sda1", "/dev/sdb1"]),
+        ("/dev/md1", ["/dev/sda2", "/dev/sdb2"]),
+    ] {
+        expected.push(format!("wipefs -af {array}"));
+        expected.push(format!("mdadm --stop {array}"));
+        members.iter().for_each(|name| clear(&mut expected, name));
+    }
+    for name in [
+        "/dev/sdb2",
+        "/dev/sdb1",
+        "/dev/sda2",
+        "/dev/sda1",
+        "/dev/sdb",
+        "/dev/sda",
+    ] {
+        clear(&mut expected, name);
+    }
+    expected.extend(["wipefs -af /dev/sda", "wipefs -af /dev/sdb"].map(str::to_owned));
+    expected.push("mdadm --assemble --scan".to_owned());
+    assert_eq!(ran, expected);
+
+    let machine = with_arrays(&[("md0", "root", pair)]);
+    let (result, _) = deleted(&machine, &Node::default(), true).await;
+    let text = "Unable to clean all softraid correctly. Remaining ['/dev/md0']";
+    assert!(result.unwrap_err().details.ends_with(text));
+}
+
+#[tokio::test]
+async fn what_is_kept_is_not_touched() {
+    let machine = with_arrays(&[
+        ("md0", "data", &["sda", "sdb"]),
+        ("md1", "root", &["sdc", "sdd"]),
+        ("md2", "other", &["sda", "sdb"]),
+    ]);
+    let (result, ran) = deleted(&machine, &skipping(&["data"]), false).await;
+    assert_eq!(result, Ok(()));
+    assert!(ran.contains(&"mdadm --stop /dev/md1".to_owned()));
+    // It shares disks with the one that is kept: its content goes, it stays.
+    let on_kept: Vec<_> = ran
+        .iter()
+        .filter(|line| {
+            ["/dev/sda", "/dev/sdb", "/dev/md0", "/dev/md2"]
+                .iter()
+                .any(|name| line.contains(name))
+        })
+        .collect();
+    assert_eq!(on_kept, ["wipefs -af /dev/md2"]);
+
+    // A mounted array keeps everything from being removed.
+    let mut machine = with_arrays(&[("md0", "root", &["sda", "sdb"])]);
+    machine.file("proc/self/mounts", "/dev/md0 /mnt ext4 rw 0 0");
+    let (result, ran) = deleted(&machine, &Node::default(), false).await;
+    assert!(
+        result
+            .unwrap_err()
+            .details
+            .contains("in use: /dev/md0 (/mnt)")
+    );
+    assert_eq!(ran, ["mdadm --assemble --scan"]);
+}
