@@ -174,28 +174,6 @@ impl Target for Writer {
     fn zero(&mut self, offset: u64, length: u64) -> Result<(), WriteError> {
         Writer::zero(self, offset, length)
     }
-
-    fn scratch(&self) -> u64 {
-        0
-    }
-
-    fn stage(&mut self, offset: u64, _bytes: &[u8]) -> Result<(), WriteError> {
-        Err(WriteError::Outside {
-            end: offset,
-            size: 0,
-        })
-    }
-
-    fn unstage(&mut self, offset: u64, _bytes: &mut [u8]) -> Result<(), WriteError> {
-        Err(WriteError::Outside {
-            end: offset,
-            size: 0,
-        })
-    }
-
-    fn clear_scratch(&mut self, _length: u64) -> Result<(), WriteError> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

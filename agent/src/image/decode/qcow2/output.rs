@@ -28,14 +28,6 @@ pub(super) trait Target {
     ) -> Result<(), WriteError>;
     /// Makes a range zeros, if nothing was written to it yet.
     fn zero(&mut self, offset: u64, length: u64) -> Result<(), WriteError>;
-    /// How many bytes can be kept on the disk behind the image for a while.
-    fn scratch(&self) -> u64;
-    /// Keeps bytes there.
-    fn stage(&mut self, offset: u64, bytes: &[u8]) -> Result<(), WriteError>;
-    /// Reads them again.
-    fn unstage(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), WriteError>;
-    /// Makes the first `length` bytes there zeros again.
-    fn clear_scratch(&mut self, length: u64) -> Result<(), WriteError>;
 }
 
 /// The way to the disk.

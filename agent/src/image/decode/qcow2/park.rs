@@ -81,7 +81,7 @@ impl Parker {
             current: None,
             last: None,
             cut: Vec::new(),
-            parked: Parked::new(PARKED, target.scratch()),
+            parked: Parked::new(PARKED),
             batch: Vec::new(),
             limit,
             needs_tables,
@@ -126,8 +126,7 @@ impl Parker {
             Some(extent) => return Err(Flaw::EndsEarly(position).at(extent.host()).into()),
             None => {}
         }
-        self.output.finish(target)?;
-        target.clear_scratch(self.parked.staged())
+        self.output.finish(target)
     }
 
     /// A part of the file without tables, up to `until`.
@@ -138,7 +137,7 @@ impl Parker {
         until: u64,
         target: &mut impl Target,
     ) -> Result<(), WriteError> {
-        while let Some(extent) = self.next_extent(block, start, until, target)? {
+        while let Some(extent) = self.next_extent(block, start, until)? {
             let to = extent.end().min(until);
             let from = extent.host().max(start);
             let range = within(from, start)..within(to, start);
@@ -167,7 +166,7 @@ impl Parker {
                 break;
             }
         }
-        self.park(block, start, until, target)
+        Ok(self.park(block, start, until)?)
     }
 
     /// The extent that goes on, or the next one; what comes before it is parked.
@@ -176,8 +175,7 @@ impl Parker {
         block: &Block,
         start: u64,
         until: u64,
-        target: &mut impl Target,
-    ) -> Result<Option<Extent>, WriteError> {
+    ) -> Result<Option<Extent>, Refusal> {
         if let Some(extent) = self.current.take() {
             return Ok(Some(extent));
         }
@@ -190,9 +188,9 @@ impl Parker {
         }
         self.extents.pop();
         let second = extent.part();
-        let overlaps = |first| Err(Flaw::Overlap { first, second }.at(extent.host()).into());
+        let overlaps = |first| Err(Flaw::Overlap { first, second }.at(extent.host()));
         if extent.host() >= self.position {
-            self.park(block, start, extent.host(), target)?;
+            self.park(block, start, extent.host())?;
         } else {
             // Only a compressed cluster may begin where another one's last sector ends.
             match self.last {
@@ -209,13 +207,7 @@ impl Parker {
     }
 
     /// Keeps the file up to `until`, of which nothing is known.
-    fn park(
-        &mut self,
-        block: &Block,
-        start: u64,
-        until: u64,
-        target: &mut impl Target,
-    ) -> Result<(), WriteError> {
+    fn park(&mut self, block: &Block, start: u64, until: u64) -> Result<(), Refusal> {
         let mut from = self.position;
         self.position = from.max(until);
         if self.tables.is_empty() || from >= until {
@@ -238,11 +230,11 @@ impl Parker {
                 continue;
             }
             let bytes = &block[within(from, start)..within(until, start)];
-            if self.parked.put(from, bytes, target)?.is_err() {
+            if self.parked.put(from, bytes).is_err() {
                 self.needs_tables.store(true, Ordering::Release);
                 let parked = self.parked.len() + until - from;
                 let limit = PARKED as u64;
-                return Err(Flaw::Unplaceable { parked, limit }.at(from).into());
+                return Err(Flaw::Unplaceable { parked, limit }.at(from));
             }
         }
         Ok(())
@@ -306,9 +298,7 @@ impl Parker {
             }
         }
         for table in named.tables.iter().filter(|table| table.host < host) {
-            let bytes = self
-                .parked
-                .take(table.host, table.length, table.length, target)?;
+            let bytes = self.parked.take(table.host, table.length, table.length);
             let Some(bytes) = bytes else {
                 return Err(Flaw::Overlap { first, second }.at(table.host).into());
             };
@@ -353,7 +343,7 @@ impl Parker {
                 let mut at = 0;
                 while at < length {
                     let count = PIECE.min(length - at);
-                    let bytes = self.parked.take(host + at, count, count, target)?;
+                    let bytes = self.parked.take(host + at, count, count);
                     let bytes = bytes.ok_or_else(|| self.missing(extent))?;
                     self.output.bytes(guest + at, &bytes, target)?;
                     at += count;
@@ -366,7 +356,7 @@ impl Parker {
             } => {
                 // Of the last sector only the beginning is surely its own.
                 let last = extent.last_sector().max(host);
-                let bytes = self.parked.take(host, last - host + 1, length, target)?;
+                let bytes = self.parked.take(host, last - host + 1, length);
                 let bytes = bytes.ok_or_else(|| self.missing(extent))?;
                 // Others may share its first and its last sector.
                 let first = within(host.next_multiple_of(SECTOR).min(last), host);

@@ -28,8 +28,6 @@ struct Paper {
     bytes: Vec<u8>,
     is_written: Vec<bool>,
     declared: Option<u64>,
-    scratch: Vec<u8>,
-    is_cleared: bool,
     is_all_zeros: bool,
     /// The device can make zeros without writing them.
     punches: bool,
@@ -41,8 +39,6 @@ impl Paper {
             bytes: Vec::new(),
             is_written: Vec::new(),
             declared: None,
-            scratch: Vec::new(),
-            is_cleared: false,
             is_all_zeros: false,
             punches,
         }
@@ -95,29 +91,6 @@ impl Target for Paper {
             self.mark(offset, length)
         };
         self.bytes[range].fill(0);
-        Ok(())
-    }
-
-    fn scratch(&self) -> u64 {
-        self.scratch.len() as u64
-    }
-
-    fn stage(&mut self, offset: u64, bytes: &[u8]) -> Result<(), WriteError> {
-        let start = usize::try_from(offset).unwrap();
-        self.scratch[start..start + bytes.len()].copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn unstage(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), WriteError> {
-        let start = usize::try_from(offset).unwrap();
-        bytes.copy_from_slice(&self.scratch[start..start + bytes.len()]);
-        Ok(())
-    }
-
-    fn clear_scratch(&mut self, length: u64) -> Result<(), WriteError> {
-        let length = usize::try_from(length).unwrap();
-        self.is_cleared = !std::mem::replace(&mut self.is_cleared, true);
-        self.scratch[..length].fill(0);
         Ok(())
     }
 }
