@@ -57,7 +57,7 @@ CONF = cfg.CONF
 
 
 class GenericHardwareManager(hardware.HardwareManager):
-    """Offers the steps that both agents have, under the name that both use."""
+    """Offers the steps of the real one, under the name that both use, and does nothing."""
 
     HARDWARE_MANAGER_NAME = "generic_hardware_manager"
     HARDWARE_MANAGER_VERSION = "1.2"
@@ -66,17 +66,13 @@ class GenericHardwareManager(hardware.HardwareManager):
         return hardware.HardwareSupport.GENERIC
 
     def get_clean_steps(self, node, ports):
-        real = hardware.GenericHardwareManager.get_clean_steps(self, node, ports)
-        return [step for step in real if step["step"] == "erase_devices_metadata"]
+        return hardware.GenericHardwareManager.get_clean_steps(self, node, ports)
 
     def get_deploy_steps(self, node, ports):
-        real = hardware.GenericHardwareManager.get_deploy_steps(self, node, ports)
-        return [step for step in real
-                if step["step"] in ("erase_devices_metadata", "write_image")]
+        return hardware.GenericHardwareManager.get_deploy_steps(self, node, ports)
 
     def get_service_steps(self, node, ports):
-        real = hardware.GenericHardwareManager.get_service_steps(self, node, ports)
-        return [step for step in real if step["step"] == "write_image"]
+        return hardware.GenericHardwareManager.get_service_steps(self, node, ports)
 
     def erase_devices_metadata(self, node, ports):
         return None

@@ -28,12 +28,16 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 def without_order(document):
-    """Sorts the keys of what came through a gRPC document: of results, not of records."""
+    """Sorts the keys of what came through a gRPC document (of results, not of records), and the
+    steps of each manager by name: Ironic runs them by their priorities."""
     records = document.get("commands", [document]) if isinstance(document, dict) else []
     for record in records if isinstance(records, list) else []:
         if isinstance(record, dict) and isinstance(record.get("command_result"), dict):
             record["command_result"] = json.loads(
                 json.dumps(record["command_result"], sort_keys=True))
+            for phase in ("clean_steps", "deploy_steps", "service_steps"):
+                for steps in (record["command_result"].get(phase) or {}).values():
+                    steps.sort(key=lambda step: step["step"])
     return document
 
 

@@ -768,7 +768,7 @@ mod tests {
             ("[default: unix:/run/ironic-agent/agent.sock]", true, true),
             ("[default: /run/ironic-shim]", false, true),
             ("--log_file", false, false),
-            ("--container-runner", false, false),
+            ("--container-runner", true, false),
         ] {
             assert_eq!(
                 (agent.contains(text), shim.contains(text)),

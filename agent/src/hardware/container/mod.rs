@@ -83,7 +83,8 @@ impl HardwareManager for ContainerManager {
         let mut paths = PLACES
             .iter()
             .flat_map(|place| RUNNERS.map(|runner| format!("{place}/{runner}")));
-        if paths.any(|path| system.root.exists(path)) {
+        // A simulation runs no programs.
+        if system.simulation.is_none() && paths.any(|path| system.root.exists(path)) {
             Support::Mainline
         } else {
             Support::None

@@ -10,8 +10,12 @@ use crate::system::process::Script;
 
 fn bench(driver_info: Value) -> Bench {
     let mut machine = FakeMachine::new();
-    machine.virtio_disk("vda", 1 << 33, "A");
-    machine.nvme_disk("nvme0n1", 1 << 33, "B", "eui.1");
+    machine.virtio_disk("vda", 4 << 20, "A");
+    machine.nvme_disk("nvme0n1", 4 << 20, "B", "eui.1");
+    // Whether a disk may be erased is asked of the disk itself.
+    for name in ["vda", "nvme0n1"] {
+        machine.bytes(&format!("dev/{name}"), &vec![0; 4 << 20]);
+    }
     Bench::new(machine).node(json!({"driver_info": driver_info}))
 }
 
