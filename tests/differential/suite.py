@@ -29,7 +29,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 def without_order(document):
     """Sorts the keys of what came through a gRPC document (of results, not of records), and the
-    steps of each manager by name: Ironic runs them by their priorities."""
+    steps of each manager by name: Ironic runs them by their priorities. What an argument is good
+    for is told to people in our own words.
+    """
     records = document.get("commands", [document]) if isinstance(document, dict) else []
     for record in records if isinstance(records, list) else []:
         if isinstance(record, dict) and isinstance(record.get("command_result"), dict):
@@ -38,6 +40,9 @@ def without_order(document):
             for phase in ("clean_steps", "deploy_steps", "service_steps"):
                 for steps in (record["command_result"].get(phase) or {}).values():
                     steps.sort(key=lambda step: step["step"])
+                    for argument in (a for step in steps
+                                     for a in (step.get("argsinfo") or {}).values()):
+                        argument["description"] = bool(argument.get("description"))
     return document
 
 
