@@ -15,7 +15,7 @@ use super::{
     Action, Argument, ArgumentKind, Description, HardwareManager, Identity, Object, Offer, Phase,
     Step, StepContext, StepError, Support,
 };
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::failure::{Failure, FailureKind};
 use crate::system::{Cmd, System};
 
@@ -170,20 +170,20 @@ impl ContainerStep {
         &self.description.name
     }
 
-    fn order(&self, config: &config::Container, arguments: &Object) -> Result<Order, Failure> {
+    fn order(&self, config: &Config, arguments: &Object) -> Result<Order, Failure> {
         match &self.work {
             Work::Asked => asked(config, arguments),
             Work::Baked(step) => Ok(Order {
                 image: step.image.clone(),
-                pull: own_or(&step.pull_options, &config.pull_options),
-                run: own_or(&step.run_options, &config.run_options),
+                pull: own_or(&step.pull_options, &config.container.pull_options),
+                run: own_or(&step.run_options, &config.container.run_options),
             }),
         }
     }
 }
 
 /// An image that came with a command: refused unless it is allowed.
-fn asked(config: &config::Container, arguments: &Object) -> Result<Order, Failure> {
+fn asked(config: &Config, arguments: &Object) -> Result<Order, Failure> {
     let image = match arguments.get(URL) {
         Some(Value::String(image)) if !image.is_empty() => image.clone(),
         _ => {
@@ -201,15 +201,15 @@ fn asked(config: &config::Container, arguments: &Object) -> Result<Order, Failur
         ));
     }
     let given = |name| options(arguments.get(name).unwrap_or(&Value::Null));
-    let (pull, run) = if config.allow_arbitrary_containers {
+    let (pull, run) = if config.container.allow_arbitrary_containers {
         (
-            own_or(&given(PULL), &config.pull_options),
-            own_or(&given(RUN), &config.run_options),
+            own_or(&given(PULL), &config.container.pull_options),
+            own_or(&given(RUN), &config.container.run_options),
         )
     } else {
         let is_it = |allowed: &String| reference(allowed) == reference(&image);
-        if !config.allowed_containers.iter().any(is_it) {
-            tracing::error!(%image, allowed = ?config.allowed_containers, "container refused");
+        if !config.container.allowed_containers.iter().any(is_it) {
+            tracing::error!(%image, allowed = ?config.container.allowed_containers, "container refused");
             return Err(Failure::new(
                 FailureKind::ContainerNotPermitted,
                 format!(
@@ -218,7 +218,10 @@ fn asked(config: &config::Container, arguments: &Object) -> Result<Order, Failur
                 ),
             ));
         }
-        (split(&config.pull_options), split(&config.run_options))
+        (
+            split(&config.container.pull_options),
+            split(&config.container.run_options),
+        )
     };
     Ok(Order { image, pull, run })
 }
@@ -286,7 +289,7 @@ impl Step for ContainerStep {
         arguments: &'a Object,
     ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
         async move {
-            let order = self.order(&ctx.config.container, arguments)?;
+            let order = self.order(ctx.config, arguments)?;
             let runner = ctx.config.container.runner.word();
             let action = |command: Cmd| Action {
                 description: format!("Run {command}"),
@@ -303,7 +306,7 @@ impl Step for ContainerStep {
         arguments: &'a Object,
     ) -> BoxFuture<'a, Result<Value, StepError>> {
         async move {
-            let order = self.order(&ctx.config.container, arguments)?;
+            let order = self.order(ctx.config, arguments)?;
             let runner = ctx.config.container.runner.word();
             let usable = ctx.system.run.run(Cmd::new(runner).arg("--version"));
             usable.await.map_err(|error| {
