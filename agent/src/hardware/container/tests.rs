@@ -49,7 +49,7 @@ async fn run(
     result
 }
 
-fn config(change: impl FnOnce(&mut config::Container)) -> Config {
+fn config(change: impl FnOnce(&mut crate::config::Container)) -> Config {
     let mut config = Config::default();
     change(&mut config.container);
     config
