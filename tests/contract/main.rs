@@ -1,5 +1,6 @@
 //! Contract tests: both programs, their wire, and the house they live in.
 
+mod behaviour;
 mod hardware_manager;
 mod heartbeat;
 mod house;
