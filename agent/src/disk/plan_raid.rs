@@ -39,6 +39,8 @@ pub struct Volume {
     pub level: &'static str,
     /// Hints, one for each of its disks; empty: all disks.
     pub hints: Vec<Value>,
+    /// Whether a system is to be put on it, if the operator says so.
+    pub is_root: Option<bool>,
 }
 
 /// Levels: Ironic's word, `mdadm`'s word, the fewest disks.
@@ -181,6 +183,7 @@ fn volume(index: usize, disk: &Value, which: &str) -> Result<Volume, Vec<String>
             size,
             level,
             hints,
+            is_root: disk.get("is_root_volume").and_then(Value::as_bool),
         }),
         _ => Err(wrong),
     }
@@ -252,6 +255,8 @@ pub struct Planned {
     pub level: &'static str,
     /// Disk and number of each of its partitions.
     pub members: Vec<(String, u32)>,
+    /// Whether a system is to be put on it, if the operator says so.
+    pub is_root: Option<bool>,
 }
 
 /// All that is to be made.
@@ -347,6 +352,7 @@ pub fn lay_out(
             name: volume.name.clone().unwrap_or_else(|| format!("md{number}")),
             level: volume.level,
             members,
+            is_root: volume.is_root,
         });
     }
     Ok(layout)

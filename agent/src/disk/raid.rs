@@ -16,7 +16,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::machine::array::{self, Array};
 use crate::machine::block::{self, BlockDevice, Kind};
 use crate::machine::node::{DiskLabel, Node};
-use crate::machine::{boot, hints};
+use crate::machine::{boot, hints, root_volume};
 use crate::system::{Cmd, RunError, System};
 use crate::task::Task;
 
@@ -263,6 +263,10 @@ fn check_free(
 /// # Errors
 /// `SoftwareRaid`, `CommandExecution`.
 pub async fn create(system: &System, layout: &Layout, task: &Task) -> Result<(), Failure> {
+    let arrays = layout.arrays.iter();
+    let said = arrays.map(|array| (array.device.as_str(), array.is_root));
+    root_volume::remember(&system.root, said)
+        .map_err(|error| failed(format!("the root volume cannot be remembered: {error}")))?;
     let tables = open_and_write(system, layout).await;
     tables?;
     for (disk, parts) in &layout.disks {

@@ -62,7 +62,7 @@ pub(super) fn volume_name(
 }
 
 /// The disks that hold members. A member that the kernel does not show stands for itself.
-fn disks_of(members: &[String], devices: &[BlockDevice]) -> BTreeSet<String> {
+pub(super) fn disks_of(members: &[String], devices: &[BlockDevice]) -> BTreeSet<String> {
     let disk = |member: &String| {
         let device = devices.iter().find(|device| device.name == *member);
         device

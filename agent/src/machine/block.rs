@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::array;
+use super::root_volume;
 use super::scsi::{self, AtaIdentity, WorldWideName};
 use super::topology::Chain;
 use super::udev::{self, Properties};
@@ -56,8 +57,12 @@ pub struct BlockDevice {
     pub parent: Option<String>,
     /// The disks and partitions that an array is made of.
     pub members: Vec<String>,
+    /// The whole disks under an array.
+    pub disks: Vec<String>,
     /// What the creator of an array called it.
     pub volume_name: Option<String>,
+    /// Whether an array is the root volume, as the RAID configuration said when it was made.
+    pub is_root_volume: Option<bool>,
 }
 
 /// What a block device is.
@@ -137,17 +142,28 @@ pub fn probe_with_partitions(system: &System) -> Vec<BlockDevice> {
                 .is_none_or(|disk| disks.contains(disk))
         })
         .collect();
-    let names: Vec<_> = devices
+    add_what_arrays_are(system, &mut devices);
+    devices
+}
+
+fn add_what_arrays_are(system: &System, devices: &mut [BlockDevice]) {
+    let roots = root_volume::read(&system.root);
+    let told: Vec<_> = devices
         .iter()
         .map(|device| match device.kind {
-            Kind::Raid => array::volume_name(system, &device.members, &devices),
-            _ => None,
+            Kind::Raid => (
+                array::volume_name(system, &device.members, devices),
+                array::disks_of(&device.members, devices),
+                roots.get(&device.name).copied(),
+            ),
+            _ => Default::default(),
         })
         .collect();
-    for (device, name) in devices.iter_mut().zip(names) {
+    for (device, (name, disks, is_root)) in devices.iter_mut().zip(told) {
         device.volume_name = name;
+        device.disks = disks.into_iter().collect();
+        device.is_root_volume = is_root;
     }
-    devices
 }
 
 /// Loop devices, memory, floppies, optical drives and device-mapper are no disks to install

@@ -54,6 +54,10 @@ fn choose(
         ))
     })?;
     rejected.extend(skipped);
+    let candidates = without_other_volumes(candidates, rejected);
+    if let Some(device) = root_volume(&candidates, node, rejected) {
+        return Ok(device.clone());
+    }
     let (chosen, sentence) = match node.root_hints() {
         None => (
             smallest_of(&candidates, rejected),
@@ -78,6 +82,53 @@ fn choose(
     chosen
         .cloned()
         .ok_or_else(|| not_found(format!("{sentence} {}", listing(rejected))))
+}
+
+/// The array that the operator called the root volume when it was made. It goes before hints.
+fn root_volume<'a>(
+    candidates: &[&'a BlockDevice],
+    node: &Node,
+    rejected: &mut Vec<Rejected>,
+) -> Option<&'a BlockDevice> {
+    let is_root = |device: &&&BlockDevice| device.is_root_volume == Some(true);
+    let device = *candidates.iter().find(is_root)?;
+    if let Some(hints) = node.root_hints() {
+        tracing::warn!(disk = %device.name, %hints, "the root volume goes before the hints");
+    }
+    let others = candidates.iter().filter(|other| other.name != device.name);
+    rejected.extend(others.map(|other| Rejected {
+        disk: other.name.clone(),
+        reason: format!("{} was made as the root volume", device.name),
+    }));
+    Some(device)
+}
+
+/// The devices without arrays that were made as something else than the root volume, and
+/// without what these lie on.
+fn without_other_volumes<'a>(
+    devices: Vec<&'a BlockDevice>,
+    rejected: &mut Vec<Rejected>,
+) -> Vec<&'a BlockDevice> {
+    let others: Vec<_> = devices
+        .iter()
+        .copied()
+        .filter(|device| device.is_root_volume == Some(false))
+        .collect();
+    let mut kept = Vec::new();
+    for device in devices {
+        let name = &device.name;
+        let over = |array: &&&BlockDevice| {
+            array.name == *name || array.disks.contains(name) || array.members.contains(name)
+        };
+        match others.iter().find(over) {
+            None => kept.push(device),
+            Some(array) => rejected.push(Rejected {
+                disk: name.clone(),
+                reason: format!("{} was made as a volume that is not the root", array.name),
+            }),
+        }
+    }
+    kept
 }
 
 /// The disk that is taken when nobody gives hints.

@@ -19,6 +19,7 @@ pub mod net;
 pub mod node;
 pub mod numa;
 pub mod pci;
+pub mod root_volume;
 mod scsi;
 mod topology;
 pub mod udev;

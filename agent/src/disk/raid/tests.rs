@@ -113,6 +113,56 @@ fn refused(stderr: &str) -> Result<Output, RunError> {
 }
 
 #[tokio::test]
+async fn which_array_is_the_root_is_remembered() {
+    let mut machine = machine(&["sda", "sdb"]);
+    let config = json!({"logical_disks": [
+        {"size_gb": 2, "raid_level": "1", "controller": "software", "is_root_volume": true},
+        {"size_gb": "MAX", "raid_level": "0", "controller": "software", "is_root_volume": false}]});
+    let creation = planned(&machine, &Node::default(), &config).await.unwrap();
+    let layout = creation.layout.unwrap();
+    let said: Vec<_> = layout.arrays.iter().map(|array| array.is_root).collect();
+    assert_eq!(said, [Some(true), Some(false)]);
+    // Remembered before an array is made, so that it is not made without.
+    let script = Script::new().expect_result(
+        "mdadm --create /dev/md0 --force --run --metadata=1 --level 1 --name md0 \
+         --raid-devices 2 /dev/sda1 /dev/sdb1",
+        refused("no"),
+    );
+    let system = machine.system_with(Arc::new(script));
+    let created = create(&system, &layout, &Task::detached()).await;
+    assert!(
+        created
+            .unwrap_err()
+            .details
+            .contains("Failed to create md device")
+    );
+    for (name, member, port) in [("md0", "sdx", 3), ("md1", "sdy", 4)] {
+        let path = machine.sata_disk(member, SIZE, port);
+        machine.array(name, "raid1", MIB, &[&path]);
+        sparse(&machine, name, MIB);
+    }
+    let devices = block::probe(&machine.system());
+    let said: Vec<_> = devices
+        .iter()
+        .filter(|device| device.kind == Kind::Raid)
+        .map(|device| {
+            (
+                device.name.as_str(),
+                device.is_root_volume,
+                device.disks.join(" "),
+            )
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("/dev/md0", Some(true), "/dev/sdx".to_owned()),
+            ("/dev/md1", Some(false), "/dev/sdy".to_owned()),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn what_is_not_free_is_not_written() {
     let config = ten_and_rest();
     let mut partitioned = machine(&["sda"]);

@@ -286,6 +286,90 @@ fn every_disk_that_is_not_chosen_has_its_reason() {
     );
 }
 
+fn array(name: &str, size: u64, is_root: Option<bool>, disks: &[&str]) -> BlockDevice {
+    BlockDevice {
+        kind: Kind::Raid,
+        disks: disks.iter().map(|disk| (*disk).to_owned()).collect(),
+        members: disks.iter().map(|disk| format!("{disk}1")).collect(),
+        is_root_volume: is_root,
+        ..disk(name, size)
+    }
+}
+
+#[test]
+fn arrays_say_whether_they_are_the_root() {
+    const TIB: u64 = 1 << 40;
+    let on = ["/dev/sda", "/dev/sdb"];
+    let sda = || disk("/dev/sda", TIB);
+    let sdb = || disk("/dev/sdb", TIB);
+    let sda1 = || disk("/dev/sda1", TIB);
+    let spare = || disk("/dev/sdc", TIB + 1);
+    let md = |name, is_root| array(name, TIB - 2, is_root, &on);
+    let hinted = with_hints(json!({"name": "/dev/sda"}));
+    let none = Node::default();
+    for (devices, node, expected) in [
+        // Without a word an array is a disk like others, and smaller than those under it.
+        (vec![sda(), sdb(), md("/dev/md0", None)], &none, "/dev/md0"),
+        (
+            vec![sda(), sdb(), md("/dev/md0", None)],
+            &hinted,
+            "/dev/sda",
+        ),
+        (
+            vec![sda(), sdb(), md("/dev/md1", Some(true))],
+            &hinted,
+            "/dev/md1",
+        ),
+        (
+            vec![
+                sda(),
+                sda1(),
+                sdb(),
+                md("/dev/md0", Some(false)),
+                array("/dev/md1", TIB, None, &[]),
+            ],
+            &none,
+            "/dev/md1",
+        ),
+        (
+            vec![
+                sda(),
+                sdb(),
+                md("/dev/md0", Some(false)),
+                md("/dev/md1", Some(false)),
+                spare(),
+            ],
+            &none,
+            "/dev/sdc",
+        ),
+        (
+            vec![
+                sda(),
+                sdb(),
+                md("/dev/md0", Some(true)),
+                md("/dev/md1", Some(false)),
+            ],
+            &none,
+            "/dev/md0",
+        ),
+    ] {
+        assert_eq!(chosen(&devices, node), expected);
+    }
+    let mut skipping = node(json!({"properties": {"skip_block_devices": [{"name": "/dev/sdc"}]}}));
+    let left = [sda(), sdb(), md("/dev/md0", Some(false)), spare()];
+    let details = chosen(&left, &skipping);
+    assert!(
+        details.contains("/dev/sdb: /dev/md0 was made as a volume that is not the root"),
+        "{details}"
+    );
+    // An array that must be left alone is no root volume either.
+    skipping.0["properties"]["skip_block_devices"] = json!([{"name": "/dev/md0"}]);
+    assert_eq!(
+        chosen(&[md("/dev/md0", Some(true)), spare()], &skipping),
+        "/dev/sdc"
+    );
+}
+
 #[test]
 fn foreign_bytes() {
     let disks = disks();
