@@ -21,7 +21,7 @@ use crate::conductor::lookup::{LookupError, Lookups};
 use crate::conductor::token::Memory;
 use crate::conductor::{Conductor, Farewell, Question, call_deadline, inspection};
 use crate::config::{self, Config, Endpoint, Loaded, Program};
-use crate::hardware::{Registry, external, vlan};
+use crate::hardware::{Registry, bring_up, external, vlan};
 use crate::image::Installed;
 use crate::system::System;
 use crate::{inspect, logs, machine, rpc};
@@ -111,6 +111,7 @@ async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCod
     let stop = CancellationToken::new();
     set_clock(&system, &told).await?;
     tokio::time::sleep(told.hardware_initialization_delay).await;
+    bring_up::bring_up(&system).await;
     let external = external::start(&told, &rpc::manager_client::dial()).await;
     let registry = Arc::new(Registry::with(external, &system, &told)?);
     vlan::bring_up(&system, &told).await;

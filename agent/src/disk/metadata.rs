@@ -18,12 +18,20 @@ pub const EDGE: u64 = 1 << 20;
 /// What the disk said.
 pub fn zero_ends(disk: &mut dyn Disk) -> Result<(), DiskError> {
     let size = disk.geometry().size;
+    zero_ends_of(disk, 0, size)?;
+    disk.sync()
+}
+
+/// Zeros both ends of `size` bytes of a disk from `offset` on, without a flush.
+///
+/// # Errors
+/// What the disk said.
+pub fn zero_ends_of(disk: &mut dyn Disk, offset: u64, size: u64) -> Result<(), DiskError> {
     let edge = EDGE.min(size);
     // The backup first: when the power goes in between, the disk boots what it held, instead of
     // holding a backup that somebody may restore later.
-    disk.zero(size - edge, edge)?;
-    disk.zero(0, edge)?;
-    disk.sync()
+    disk.zero(offset + size - edge, edge)?;
+    disk.zero(offset, edge)
 }
 
 /// Destroys the metadata of one disk or partition: all signatures, and both ends. In a

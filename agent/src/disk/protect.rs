@@ -23,6 +23,9 @@ pub enum Scope {
     /// Partitions, too, each by itself, and content of arrays that share disks with an array
     /// that is kept is left alone.
     Everything,
+    /// Disks and arrays, as [`Scope::Disks`], for what takes only some of them: a read-only one
+    /// is left alone.
+    Some,
 }
 
 /// The devices that may be erased, and why others may not.
@@ -82,13 +85,13 @@ fn decide(system: &System, node: &Node, guarded: bool, scope: Scope) -> Result<S
     let relations = Relations::new(&all, &allowed);
     let volumes = Volumes::new(node, &array::probe(system, &all));
     let in_use = in_use(system, &all);
-    let skip_read_only = scope == Scope::Everything || node.erase_options().skip_read_only;
+    let skip_read_only = scope != Scope::Disks || node.erase_options().skip_read_only;
 
     let mut selection = Selection::default();
     let (mut busy, mut read_only) = (Vec::new(), Vec::new());
     for device in &all {
         let name = &device.name;
-        if scope == Scope::Disks && device.kind == Kind::Partition {
+        if scope != Scope::Everything && device.kind == Kind::Partition {
             continue;
         }
         let reason = if let Some(reason) = relations.skipped(device) {

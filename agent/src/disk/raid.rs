@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::gpt::Guid;
 use super::keep::{self, Fate};
+use super::metadata;
 use super::plan_raid::{self, Layout, Part, Planned};
 use super::protect::{self, Scope};
 use super::table::{Entry, Table};
@@ -17,7 +18,7 @@ use crate::machine::array::{self, Array};
 use crate::machine::block::{self, BlockDevice, Kind};
 use crate::machine::node::{DiskLabel, Node};
 use crate::machine::{boot, hints, root_volume};
-use crate::system::{Cmd, RunError, System};
+use crate::system::{Cmd, Disk, DiskError, RunError, System};
 use crate::task::Task;
 
 /// Type of the partitions of Linux RAID: A19D880F-05FC-4D3B-A006-743F0F84911E.
@@ -86,7 +87,7 @@ pub async fn plan_creation(
     let Some(volumes) = read(node, config)? else {
         return Ok(nothing);
     };
-    let selection = protect::select(system, node, guard, Scope::Disks).await?;
+    let selection = protect::select(system, node, guard, Scope::Some).await?;
     let skipping = !keep::volumes(node).is_empty();
     let facts = {
         let (system, node) = (system.clone(), node.clone());
@@ -301,17 +302,28 @@ async fn open_and_write(system: &System, layout: &Layout) -> Result<(), Failure>
                 .open(&PathBuf::from(name))
                 .map_err(|error| failed(&error))?;
             let table = table(layout.label, disk.geometry(), parts).map_err(|e| failed(&e))?;
-            tables.push((name, disk, table));
+            tables.push((name, disk, table, parts));
         }
-        for (name, disk, table) in &mut tables {
-            let done = table.write(disk.as_mut());
-            let done = done.and_then(|()| disk.sync());
-            done.and_then(|()| disk.reread_table())
+        for (name, disk, table, parts) in &mut tables {
+            write_table(disk.as_mut(), table, parts)
                 .map_err(|error| format!("Failed to create partitions on {name}: {error}"))?;
         }
         Ok(())
     });
     written.await.map_err(failed)?.map_err(failed)
+}
+
+/// What an earlier life left at the ends of the disk or of a partition goes before the kernel
+/// sees the partition: somebody might assemble an old array of it.
+fn write_table(disk: &mut dyn Disk, table: &Table, parts: &[Part]) -> Result<(), DiskError> {
+    let size = disk.geometry().size;
+    metadata::zero_ends_of(disk, 0, size)?;
+    for part in parts {
+        metadata::zero_ends_of(disk, part.offset, part.size)?;
+    }
+    table.write(disk)?;
+    disk.sync()?;
+    disk.reread_table()
 }
 
 fn table(
@@ -433,7 +445,7 @@ pub async fn plan_deletion(
     guard: bool,
 ) -> Result<Vec<(Array, Fate)>, Failure> {
     // What is mounted or shared is found before anything is touched.
-    let selection = protect::select(system, node, guard, Scope::Disks).await?;
+    let selection = protect::select(system, node, guard, Scope::Some).await?;
     let (system, node) = (system.clone(), node.clone());
     let read = tokio::task::spawn_blocking(move || Facts::read(&system, &node, selection.devices));
     let facts = read.await.map_err(failed)??;
@@ -523,8 +535,23 @@ async fn delete_once(
     }
     for disk in holders.into_keys().filter(|disk| !protected.contains(disk)) {
         ignore(system, Cmd::new("wipefs").args(["-af", disk.as_str()])).await;
+        if let Err(error) = clear_disk(system, disk).await {
+            tracing::warn!(%disk, %error, "its partition table may still be there");
+        }
     }
     Ok(())
+}
+
+/// The partition table goes, also from the kernel's memory.
+async fn clear_disk(system: &System, disk: &str) -> Result<(), String> {
+    let (disks, path) = (Arc::clone(&system.disks), PathBuf::from(disk));
+    let cleared = tokio::task::spawn_blocking(move || {
+        let mut disk = disks.open(&path)?;
+        metadata::zero_ends(disk.as_mut())?;
+        disk.reread_table()
+    });
+    let cleared = cleared.await.map_err(|error| error.to_string())?;
+    cleared.map_err(|error: DiskError| error.to_string())
 }
 
 /// Removes the superblock of a device that has one.

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::system::System;
 
+pub mod bring_up;
 pub mod container;
 pub mod external;
 pub mod generic;

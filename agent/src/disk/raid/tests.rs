@@ -61,6 +61,14 @@ async fn tables_are_written_and_arrays_made_of_their_partitions() {
             .collect();
         format!("{device}:\n   Name : box:/dev/sdx\n   Events : 1\n{rows}")
     };
+    // Superblocks of arrays that were there once: of the disk, and where a partition will be.
+    let old = [0, SIZE - MIB, MIB + 4096, MIB + (2 << 30) - 65536];
+    {
+        let mut disk = machine.system().disks.open("/dev/sda".as_ref()).unwrap();
+        for offset in old {
+            disk.write_at(offset, &[0xaa; 4096]).unwrap();
+        }
+    }
     let script = Script::new()
         .expect(
             "mdadm --create /dev/md0 --force --run --metadata=1 --level 1 --name md0 \
@@ -100,6 +108,11 @@ async fn tables_are_written_and_arrays_made_of_their_partitions() {
         let second = (2, MIB + (2 << 30), SIZE - MIB - (2 << 30));
         assert_eq!(parts, [first, second]);
         assert!(matches!(table, Table::Mbr(_)));
+        for offset in &old[1..] {
+            let mut bytes = [1; 4096];
+            disk.read_at(*offset, &mut bytes).unwrap();
+            assert!(bytes.iter().all(|byte| *byte == 0), "{offset}");
+        }
     }
 }
 
@@ -331,7 +344,15 @@ async fn deleted(
 #[tokio::test]
 async fn arrays_superblocks_and_tables_go() {
     let pair: &[&str] = &["sda", "sdb"];
-    let machine = with_arrays(&[("md0", "root", pair), ("md1", "data", pair)]);
+    let mut machine = with_arrays(&[("md0", "root", pair), ("md1", "data", pair)]);
+    {
+        let mut disk = machine.system().disks.open("/dev/sdb".as_ref()).unwrap();
+        disk.write_at(0, &[0xaa; 512]).unwrap();
+    }
+    // A card with its write protection on is nobody's concern here.
+    let sdc = machine.sata_disk("sdc", SIZE, 3);
+    machine.file(&format!("{sdc}/ro"), "1");
+    sparse(&machine, "sdc", SIZE);
     let (result, ran) = deleted(&machine, &Node::default(), false).await;
     assert_eq!(result, Ok(()));
     let mut expected = vec!["mdadm --assemble --scan".to_owned()];
@@ -360,6 +381,11 @@ async fn arrays_superblocks_and_tables_go() {
     expected.extend(["wipefs -af /dev/sda", "wipefs -af /dev/sdb"].map(str::to_owned));
     expected.push("mdadm --assemble --scan".to_owned());
     assert_eq!(ran, expected);
+
+    let mut first = [1; 512];
+    let mut disk = machine.system().disks.open("/dev/sdb".as_ref()).unwrap();
+    disk.read_at(0, &mut first).unwrap();
+    assert_eq!(first, [0; 512]);
 
     let machine = with_arrays(&[("md0", "root", pair)]);
     let (result, _) = deleted(&machine, &Node::default(), true).await;

@@ -1,0 +1,169 @@
+//! Disks that are not there by themselves: those that firmware boots from over iSCSI, software
+//! RAID and the maps of multipath. Brought up once, at start, before anybody looks for disks.
+//! Each program may be missing; a machine that has no such disks needs none of them.
+
+use crate::system::{Cmd, RunError, System};
+
+/// The program that Red Hat's systems set multipath up with, and what it writes.
+const MPATHCONF: &str = "/usr/sbin/mpathconf";
+const MULTIPATH_CONF: &str = "/etc/multipath.conf";
+
+/// Brings up what there is, and the drivers of the BMC where the ramdisk has not. Nothing of
+/// it is fatal: whoever needs a disk that did not come up says so.
+pub async fn bring_up(system: &System) {
+    if system.simulation.is_some() {
+        return;
+    }
+    start_iscsi(system).await;
+    assemble(system).await;
+    load_bmc_drivers(system).await;
+    start_multipath(system).await;
+}
+
+/// Disks that the firmware's table names.
+async fn start_iscsi(system: &System) {
+    // It fails when firmware has left no table.
+    if run(system, "iscsistart", &["-f"]).await.is_ok()
+        && let Err(error) = run(system, "iscsistart", &["-b"]).await
+    {
+        tracing::warn!(%error, "the iSCSI disks of the firmware's table were not attached");
+    }
+}
+
+/// Arrays keep the number that their name tells: whoever made them is not asked for.
+async fn assemble(system: &System) {
+    let arguments = ["--assemble", "--scan", "--homehost=any", "--verbose"];
+    match run(system, "mdadm", &arguments).await {
+        Ok(()) => {}
+        Err(error @ RunError::Missing { .. }) => {
+            tracing::warn!(%error, "software RAID is not assembled");
+        }
+        // There are none.
+        Err(error) => tracing::info!(%error, "no software RAID was assembled"),
+    }
+}
+
+async fn load_bmc_drivers(system: &System) {
+    let devices = ["/dev/ipmi0", "/dev/ipmi/0", "/dev/ipmidev/0"];
+    if devices.iter().any(|path| system.root.exists(path)) {
+        return;
+    }
+    for driver in ["ipmi_msghandler", "ipmi_devintf", "ipmi_si"] {
+        attempt(system, "modprobe", &[driver]).await;
+    }
+}
+
+/// The maps appear as disks, and hide the paths that they are made of.
+async fn start_multipath(system: &System) {
+    if system.root.exists(MPATHCONF) && !system.root.exists(MULTIPATH_CONF) {
+        let arguments = [
+            "--enable",
+            "--find_multipaths",
+            "yes",
+            "--with_module",
+            "y",
+            "--with_multipathd",
+            "y",
+        ];
+        attempt(system, MPATHCONF, &arguments).await;
+    } else {
+        for driver in ["dm_multipath", "multipath"] {
+            attempt(system, "modprobe", &[driver]).await;
+        }
+    }
+    // It fails when it is running already.
+    attempt(system, "multipathd", &[]).await;
+    if let Err(error) = run(system, "multipath", &["-ll"]).await {
+        tracing::info!(%error, "no multipath");
+    }
+}
+
+async fn run(system: &System, program: &str, arguments: &[&str]) -> Result<(), RunError> {
+    let command = Cmd::new(program).args(arguments.iter().copied());
+    system.run.run(command).await.map(|_| ())
+}
+
+async fn attempt(system: &System, program: &str, arguments: &[&str]) {
+    if let Err(error) = run(system, program, arguments).await {
+        tracing::debug!(%error, "tried");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::machine::testing::FakeMachine;
+    use crate::system::process::{Output, Script};
+
+    fn missing(program: &str) -> Result<Output, RunError> {
+        Err(RunError::Missing {
+            program: program.to_owned(),
+        })
+    }
+
+    fn failed(program: &str) -> Result<Output, RunError> {
+        Err(RunError::Failed {
+            program: program.to_owned(),
+            command: program.to_owned(),
+            status: 1,
+            stderr: String::new(),
+        })
+    }
+
+    async fn runs(machine: &FakeMachine, script: Script) {
+        let script = Arc::new(script);
+        bring_up(&machine.system_with(script.clone())).await;
+        script.assert_done();
+    }
+
+    #[tokio::test]
+    async fn everything_that_may_hold_disks_is_brought_up() {
+        let machine = FakeMachine::new();
+        let script = Script::new()
+            .expect("iscsistart -f", "")
+            .expect_result("iscsistart -b", failed("iscsistart"))
+            .expect("mdadm --assemble --scan --homehost=any --verbose", "")
+            .expect("modprobe ipmi_msghandler", "")
+            .expect("modprobe ipmi_devintf", "")
+            .expect_result("modprobe ipmi_si", failed("modprobe"))
+            .expect("modprobe dm_multipath", "")
+            .expect_result("modprobe multipath", failed("modprobe"))
+            .expect_result("multipathd", failed("multipathd"))
+            .expect("multipath -ll", "");
+        runs(&machine, script).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_not_installed_is_not_needed() {
+        let mut machine = FakeMachine::new();
+        machine.file("dev/ipmi0", "").file("usr/sbin/mpathconf", "");
+        let configure = "/usr/sbin/mpathconf --enable --find_multipaths yes --with_module y \
+                         --with_multipathd y";
+        let without_programs = || {
+            Script::new()
+                .expect_result("iscsistart -f", missing("iscsistart"))
+                .expect_result(
+                    "mdadm --assemble --scan --homehost=any --verbose",
+                    missing("mdadm"),
+                )
+        };
+        let multipath = |script: Script| {
+            script
+                .expect_result("multipathd", missing("multipathd"))
+                .expect_result("multipath -ll", missing("multipath"))
+        };
+        let script = without_programs().expect(configure, "");
+        runs(&machine, multipath(script)).await;
+        // An operator's own configuration stays.
+        machine.file("etc/multipath.conf", "defaults {}");
+        let script = without_programs()
+            .expect("modprobe dm_multipath", "")
+            .expect("modprobe multipath", "");
+        runs(&machine, multipath(script)).await;
+        // Files play the disks.
+        let simulated = System::simulated(machine.path());
+        bring_up(&simulated).await;
+    }
+}
