@@ -4,6 +4,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::time::Duration;
 
 use super::layout::Layout;
+use crate::machine::mapped;
 use crate::system::{Cmd, System};
 use crate::task::Task;
 
@@ -24,10 +25,21 @@ pub fn of(system: &System, disk: &str, number: u32) -> String {
             .read_optional(format!("{block}/{entry}/partition"))
             .is_some_and(|text| text == wanted)
     });
+    let known = known.or_else(|| of_map(system, &block, number));
     known.map_or_else(
         || by_rule(disk, number),
         |entry| format!("{folder}/{entry}"),
     )
+}
+
+/// The partition of a map is a map, too.
+fn of_map(system: &System, block: &str, number: u32) -> Option<String> {
+    let holders = system.root.names(format!("{block}/holders"));
+    holders.into_iter().find(|name| {
+        let identity = format!("/sys/class/block/{name}/dm/uuid");
+        let identity = system.root.read_optional(identity);
+        identity.and_then(|identity| mapped::partition_number(&identity)) == Some(number)
+    })
 }
 
 fn by_rule(disk: &str, number: u32) -> String {

@@ -359,7 +359,12 @@ fn in_use(system: &System, devices: &[BlockDevice]) -> HashMap<String, String> {
         let holders = system
             .root
             .names(format!("/sys/class/block/{kernel_name}/holders"));
-        let holder = holders.into_iter().find(|name| name.starts_with("dm-"))?;
+        let is_listed = |name: &String| {
+            let path = format!("/dev/{name}");
+            devices.iter().any(|known| known.name == path)
+        };
+        let mut strangers = holders.into_iter().filter(|name| !is_listed(name));
+        let holder = strangers.find(|name| name.starts_with("dm-"))?;
         Some((device.name.clone(), holder))
     });
     mounts

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::array;
+use super::mapped::{self, Map};
 use super::root_volume;
 use super::scsi::{self, AtaIdentity, WorldWideName};
 use super::topology::Chain;
@@ -132,15 +133,16 @@ pub fn probe_with_partitions(system: &System) -> Vec<BlockDevice> {
         .filter(|(_, device)| device.kind != Kind::Partition)
         .map(|(_, device)| device.name.clone())
         .collect();
+    let paths = mapped::paths(&system.root);
+    let is_known = |device: &BlockDevice| {
+        let disk = device.parent.as_ref();
+        disk.is_none_or(|disk| disks.contains(disk) && !paths.contains(disk))
+            && !paths.contains(&device.name)
+    };
     let mut devices: Vec<BlockDevice> = devices
         .into_iter()
         .map(|(_, device)| device)
-        .filter(|device| {
-            device
-                .parent
-                .as_ref()
-                .is_none_or(|disk| disks.contains(disk))
-        })
+        .filter(is_known)
         .collect();
     add_what_arrays_are(system, &mut devices);
     devices
@@ -166,14 +168,13 @@ fn add_what_arrays_are(system: &System, devices: &mut [BlockDevice]) {
     }
 }
 
-/// Loop devices, memory, floppies, optical drives and device-mapper are no disks to install
-/// to.
+/// Loop devices, memory, floppies and optical drives are no disks to install to.
 fn is_no_disk(name: &str) -> bool {
     let numbered = |prefix: &str| {
         name.strip_prefix(prefix)
             .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
     };
-    ["loop", "ram", "zram", "fd", "sr", "dm-", "nbd"]
+    ["loop", "ram", "zram", "fd", "sr", "nbd"]
         .into_iter()
         .any(numbered)
 }
@@ -220,16 +221,18 @@ fn read(
         return None;
     }
     let kind = kind(&chain, kernel_name)?;
+    let map = Map::read(&chain);
     let parent = (kind == Kind::Partition)
-        .then(|| {
-            chain
-                .path()
-                .parent()?
-                .file_name()?
-                .to_str()
-                .map(device_path)
-        })
+        .then(|| parent(root, &chain, kernel_name, map))
         .flatten();
+    // What a map is called is what its first path is called.
+    let first_path = match map {
+        Some(Map::Multipath) => mapped::below(root, kernel_name)
+            .first()
+            .and_then(|path| Chain::resolve(root, format!("/sys/class/block/{path}"))),
+        _ => None,
+    };
+    let hardware = first_path.as_ref().unwrap_or(&chain);
     // A partition has no queue of its own.
     let queue = |name: &str| {
         let path = if kind == Kind::Partition {
@@ -240,13 +243,15 @@ fn read(
         chain.attribute(&format!("{path}/{name}"))
     };
     let properties = Properties::of_block(root, &number);
-    let names = Names::read(root, &chain, &properties);
+    let names = match &first_path {
+        Some(path) => Names::of_map(root, path, &properties),
+        None => Names::read(root, &chain, &properties),
+    };
     let name = device_path(kernel_name);
     let mut paths = links.get(&name).cloned().unwrap_or_default();
     if paths.is_empty() && kind == Kind::Disk {
         paths = computed_paths(&chain, kernel_name);
     }
-    let path = format!("{}/slaves", chain.path().display());
     let device = BlockDevice {
         kind,
         size,
@@ -254,21 +259,24 @@ fn read(
         logical_sectors: queue("logical_block_size").and_then(|text| text.parse().ok()),
         physical_sectors: queue("physical_block_size").and_then(|text| text.parse().ok()),
         vendor: (kind == Kind::Disk)
-            .then(|| chain.attribute("device/vendor"))
+            .then(|| hardware.attribute("device/vendor"))
             .flatten(),
         hctl: root
             .names(format!("{}/device/scsi_device", chain.path().display()))
             .into_iter()
             .next(),
         tran: (kind == Kind::Disk)
-            .then(|| chain.transport().map(str::to_owned))
+            .then(|| hardware.transport().map(str::to_owned))
             .flatten(),
         read_only: chain.attribute("ro").as_deref() == Some("1"),
-        members: root
-            .names(path)
-            .iter()
-            .map(|name| device_path(name))
-            .collect(),
+        members: match map {
+            // Its paths are no devices of their own, and a partition has a parent.
+            Some(Map::Multipath | Map::Partition) => Vec::new(),
+            Some(Map::Raid) | None => {
+                let members = mapped::below(root, kernel_name);
+                members.iter().map(|name| device_path(name)).collect()
+            }
+        },
         by_path: paths.first().cloned(),
         other_paths: paths.into_iter().skip(1).collect(),
         parent,
@@ -284,8 +292,25 @@ fn read(
     Some((sort_key, device))
 }
 
-/// `None`: an array that is not assembled, or joins disks without being RAID.
+/// The disk that a partition is on.
+fn parent(root: &Root, chain: &Chain<'_>, kernel_name: &str, map: Option<Map>) -> Option<String> {
+    if map.is_some() {
+        return mapped::below(root, kernel_name)
+            .first()
+            .map(|name| device_path(name));
+    }
+    let folder = chain.path().parent()?.file_name()?;
+    folder.to_str().map(device_path)
+}
+
+/// `None`: an array that is not assembled or joins disks without being RAID, a volume of LVM.
 fn kind(chain: &Chain<'_>, kernel_name: &str) -> Option<Kind> {
+    if kernel_name.starts_with("dm-") {
+        return Some(match Map::read(chain)? {
+            Map::Partition => Kind::Partition,
+            Map::Multipath | Map::Raid => Kind::Disk,
+        });
+    }
     if chain.attribute("partition").is_some() {
         return Some(Kind::Partition);
     }
@@ -322,6 +347,22 @@ struct Names {
 }
 
 impl Names {
+    /// Those of a multipath map: udev's for it, then those of the disk behind a path.
+    fn of_map(root: &Root, path: &Chain<'_>, properties: &Properties) -> Self {
+        let number = path.attribute("dev").unwrap_or_default();
+        let mut names = Self::read(root, path, &Properties::of_block(root, &number));
+        let told = |key: &str| properties.first(&[key]).map(str::to_owned);
+        let before = |keys: [&str; 2], known: &mut Vec<String>| {
+            known.splice(0..0, keys.into_iter().filter_map(told));
+            deduplicate(known);
+        };
+        before(["DM_SERIAL_SHORT", "DM_SERIAL"], &mut names.serials);
+        before(["DM_WWN_WITH_EXTENSION", "DM_WWN"], &mut names.wwns);
+        names.with_extension = told("DM_WWN_WITH_EXTENSION").or(names.with_extension);
+        names.vendor_extension = told("DM_WWN_VENDOR_EXTENSION").or(names.vendor_extension);
+        names
+    }
+
     /// udev's word first, as `lsblk` does; the order of the properties is `lsblk`'s, too.
     fn read(root: &Root, chain: &Chain<'_>, properties: &Properties) -> Self {
         let page = |name: &str| {

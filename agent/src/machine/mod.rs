@@ -14,6 +14,7 @@ pub mod cpu;
 pub mod dmi;
 pub mod hints;
 pub mod lldp;
+pub mod mapped;
 pub mod memory;
 pub mod net;
 pub mod node;

@@ -286,6 +286,19 @@ impl FakeMachine {
         self.block("virtual", name, number, size)
     }
 
+    /// A map of the device mapper over block devices that were added before (their `/sys` paths).
+    pub(crate) fn map(&mut self, name: &str, size: u64, identity: &str, below: &[&str]) -> String {
+        let minor = name.trim_start_matches("dm-");
+        let path = self.block("virtual", name, &format!("253:{minor}"), size);
+        self.file(&format!("{path}/dm/uuid"), identity);
+        for lower in below {
+            let kname = lower.rsplit('/').next().unwrap();
+            self.link(&format!("{path}/slaves/{kname}"), lower)
+                .link(&format!("{lower}/holders/{name}"), &path);
+        }
+        path
+    }
+
     /// The udev database's properties of a block device.
     pub(crate) fn udev(&mut self, number: &str, properties: &[(&str, &str)]) {
         let lines: String = properties

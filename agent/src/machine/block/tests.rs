@@ -34,6 +34,7 @@ fn lists_disks_in_the_order_of_their_numbers_and_nothing_else() {
         ("fd0", "2:0"),
         ("sr0", "11:0"),
         ("dm-0", "253:0"),
+        ("nbd0", "43:0"),
     ] {
         machine.virtual_block(name, number, GIB);
     }
@@ -217,6 +218,55 @@ fn reads_sas_usb_and_raid_controllers() {
         (raid.vendor.as_deref(), raid.model.as_str()),
         (Some("SEAGATE"), "ST4000NM0023")
     );
+}
+
+#[test]
+fn a_disk_with_several_paths_is_one_disk() {
+    let mut machine = FakeMachine::new();
+    let hba = "pci0000:00/0000:05:00.0";
+    machine.bus_device(hba, "pci");
+    let mut paths = Vec::new();
+    for (host, name) in [(1, "sda"), (2, "sdb")] {
+        let between = format!("/rport-{host}:0-0");
+        paths.push(machine.scsi_disk(hba, host, &between, name, 8 * GIB));
+    }
+    for (path, name, number) in [(0, "sda1", "8:1"), (1, "sdb1", "8:17")] {
+        machine.partition(&paths[path], name, number, GIB);
+    }
+    machine.sata_disk("sdc", GIB, 3);
+    let map = machine.map("dm-0", 8 * GIB, "mpath-3600a0b", &[&paths[0], &paths[1]]);
+    machine.map("dm-1", GIB, "part1-mpath-3600a0b", &[&map]);
+    machine.map("dm-2", GIB, "LVM-abc", &[&format!("{}/sda1", paths[0])]);
+    machine.udev(
+        "253:0",
+        &[
+            ("DM_SERIAL", "serial3"),
+            ("DM_WWN", "wwn3"),
+            ("DM_NAME", "mpatha"),
+        ],
+    );
+    machine.udev(
+        "8:0",
+        &[("ID_SERIAL_SHORT", "short"), ("ID_WWN", "0x600a0b")],
+    );
+
+    let all = probe_with_partitions(&machine.system());
+    assert_eq!(names(&all), ["/dev/sdc", "/dev/dm-0", "/dev/dm-1"]);
+    let disk = find(&all, "/dev/dm-0");
+    assert_eq!((disk.kind, disk.size), (Kind::Disk, 8 * GIB));
+    assert_eq!(disk.tran.as_deref(), Some("fc"));
+    assert_eq!(disk.model, "ST4000NM0023");
+    assert_eq!(
+        (disk.hctl.as_deref(), disk.by_path.as_deref()),
+        (None, None)
+    );
+    assert_eq!(disk.serial.as_deref(), Some("serial3"));
+    assert_eq!(disk.other_serials, ["short"]);
+    assert_eq!(disk.wwn.as_deref(), Some("wwn3"));
+    assert_eq!(disk.other_wwns, ["0x600a0b"]);
+    let partition = find(&all, "/dev/dm-1");
+    assert_eq!(partition.kind, Kind::Partition);
+    assert_eq!(partition.parent.as_deref(), Some("/dev/dm-0"));
 }
 
 #[test]
