@@ -27,8 +27,8 @@ pub mod wait;
 
 pub use registry::Registry;
 pub use step::{
-    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Program, Step, StepContext,
-    StepError,
+    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Planning, Program, Running,
+    Step, StepContext, StepError,
 };
 pub use wait::wait_for_disks;
 

@@ -70,6 +70,19 @@ pub struct Description {
     pub arguments: Cow<'static, [Argument]>,
 }
 
+impl Description {
+    /// A step that takes nothing and wants no reboot.
+    #[must_use]
+    pub const fn without_arguments(name: &'static str, interface: &'static str) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            interface: Cow::Borrowed(interface),
+            reboot_requested: false,
+            arguments: Cow::Borrowed(&[]),
+        }
+    }
+}
+
 /// One argument of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Argument {
@@ -225,6 +238,12 @@ impl From<io::Error> for StepError {
     }
 }
 
+/// The plan of a step in the making: what it would do, in order.
+pub type Planning<'a> = BoxFuture<'a, Result<Vec<Action>, StepError>>;
+
+/// A step at work: its result, which Ironic gets.
+pub type Running<'a> = BoxFuture<'a, Result<Value, StepError>>;
+
 /// One thing that a hardware manager can do to the machine.
 pub trait Step: fmt::Debug + Send + Sync {
     /// How it is known and what it takes.
@@ -234,16 +253,8 @@ pub trait Step: fmt::Debug + Send + Sync {
     fn offer(&self, phase: Phase, config: &Config) -> Option<Offer>;
 
     /// What it would do, found out without changing anything. The arguments are checked.
-    fn plan<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>>;
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a>;
 
     /// Does it. The arguments are checked.
-    fn run<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>>;
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a>;
 }

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::FutureExt as _;
 
 use super::*;
 use crate::config::Config;
 use crate::hardware::{
-    Argument, ArgumentKind, Description, HardwareManager, Identity, Offer, Program, Support,
+    Argument, ArgumentKind, Description, HardwareManager, Identity, Offer, Planning, Program,
+    Running, Support,
 };
 use crate::image::Installed;
 use crate::machine::node::Node;
@@ -65,11 +66,7 @@ impl Step for FakeStep {
         found.map(|(_, offer)| *offer)
     }
 
-    fn plan<'a>(
-        &'a self,
-        _ctx: StepContext<'a>,
-        _arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+    fn plan<'a>(&'a self, _ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
         let action = Action {
             description: format!("run {}", self.description.name),
             ..Action::default()
@@ -77,11 +74,7 @@ impl Step for FakeStep {
         std::future::ready(Ok(vec![action])).boxed()
     }
 
-    fn run<'a>(
-        &'a self,
-        _ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>> {
+    fn run<'a>(&'a self, _ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
         self.runs.fetch_add(1, Ordering::Relaxed);
         let outcome = match &self.outcome {
             Ok(Value::String(word)) if word == "arguments" => Ok(Value::Object(arguments.clone())),

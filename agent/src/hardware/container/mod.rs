@@ -8,12 +8,11 @@
 use std::borrow::Cow;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::{
     Action, Argument, ArgumentKind, Description, HardwareManager, Identity, Object, Offer, Phase,
-    Step, StepContext, StepError, Support,
+    Planning, Running, Step, StepContext, Support,
 };
 use crate::config::Config;
 use crate::failure::{Failure, FailureKind};
@@ -283,11 +282,7 @@ impl Step for ContainerStep {
         })
     }
 
-    fn plan<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
         async move {
             let order = self.order(ctx.config, arguments)?;
             let runner = ctx.config.container.runner.word();
@@ -300,11 +295,7 @@ impl Step for ContainerStep {
         .boxed()
     }
 
-    fn run<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
         async move {
             let order = self.order(ctx.config, arguments)?;
             let runner = ctx.config.container.runner.word();

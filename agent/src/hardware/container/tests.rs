@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
+use crate::hardware::StepError;
 use crate::image::Installed;
 use crate::machine::node::Node;
 use crate::machine::testing::FakeMachine;

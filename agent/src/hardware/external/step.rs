@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
-use serde_json::Value;
 
 use super::peer::{Answer, Event, Lost, Order, StepDescribed};
 use super::program::Program;
 use crate::config::Config;
 use crate::failure::{Failure, FailureKind};
-use crate::hardware::{Action, Description, Object, Offer, Phase, Step, StepContext, StepError};
+use crate::hardware::{
+    Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext, StepError,
+};
 
 /// How long a program may think about what a step would do.
 const PLAN_PATIENCE: Duration = Duration::from_secs(30);
@@ -87,11 +87,7 @@ impl Step for ExternalStep {
         found.map(|(_, offer)| *offer)
     }
 
-    fn plan<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
         async move {
             self.check_up()?;
             let call = self.program.peer().plan(self.order(ctx, arguments));
@@ -117,11 +113,7 @@ impl Step for ExternalStep {
         .boxed()
     }
 
-    fn run<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
         async move {
             self.check_up()?;
             let mut heard = |event| match event {

@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::{create_configuration, delete_configuration};
 use crate::config::Config;
 use crate::disk::raid;
 use crate::hardware::{
-    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Step, StepContext, StepError,
+    Argument, ArgumentKind, Description, Object, Offer, Phase, Planning, Running, Step, StepContext,
 };
 
 /// The step.
@@ -50,11 +49,7 @@ impl Step for ApplyConfiguration {
         (phase != Phase::Clean).then(|| Offer::at(0))
     }
 
-    fn plan<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
         async move {
             let (config, deletes) = read(arguments);
             let mut actions = Vec::new();
@@ -73,11 +68,7 @@ impl Step for ApplyConfiguration {
         .boxed()
     }
 
-    fn run<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
         async move {
             let (config, deletes) = read(arguments);
             raid::validate(ctx.node, config)?;

@@ -8,13 +8,14 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::config::Config;
 use crate::disk::protect::{self, Scope, Selection};
 use crate::failure::{Failure, FailureKind};
-use crate::hardware::{Action, Description, Object, Offer, Phase, Step, StepContext, StepError};
+use crate::hardware::{
+    Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext,
+};
 use crate::machine::node::Node;
 use crate::system::{Cmd, Output, RunError};
 
@@ -77,11 +78,7 @@ impl Step for BurnIn {
         }
     }
 
-    fn plan<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        _arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
         async move {
             let only = |command: &Cmd| Action {
                 description: format!("Run {command}"),
@@ -110,11 +107,7 @@ impl Step for BurnIn {
         .boxed()
     }
 
-    fn run<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        _arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Running<'a> {
         async move {
             match self.kind {
                 Kind::Cpu => said(&execute(ctx, cpu(ctx.node)).await?.stderr),

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
@@ -11,7 +10,8 @@ use crate::config::Config;
 use crate::disk::boot_entry::{self, BootEntry};
 use crate::failure::{Failure, FailureKind};
 use crate::hardware::{
-    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Step, StepContext, StepError,
+    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Planning, Running, Step,
+    StepContext, StepError,
 };
 use crate::system::{Cmd, System};
 
@@ -52,11 +52,7 @@ impl Step for CleanUefiNvram {
         }
     }
 
-    fn plan<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
         async move {
             let entries = find(ctx.system, arguments).await?;
             let actions = entries.into_iter().map(|entry| Action {
@@ -69,11 +65,7 @@ impl Step for CleanUefiNvram {
         .boxed()
     }
 
-    fn run<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
         async move {
             for entry in find(ctx.system, arguments).await? {
                 ctx.task.check()?;

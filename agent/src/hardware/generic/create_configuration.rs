@@ -1,26 +1,20 @@
 //! Step `create_configuration`: the software RAID that the node is to have.
 
-use std::borrow::Cow;
-
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::disk::plan_raid::Layout;
 use crate::disk::raid;
-use crate::hardware::{Action, Description, Object, Offer, Phase, Step, StepContext, StepError};
+use crate::hardware::{
+    Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext, StepError,
+};
 
 /// The step.
 #[derive(Debug)]
 pub(super) struct CreateConfiguration;
 
-static DESCRIPTION: Description = Description {
-    name: Cow::Borrowed("create_configuration"),
-    interface: Cow::Borrowed("raid"),
-    reboot_requested: false,
-    arguments: Cow::Borrowed(&[]),
-};
+static DESCRIPTION: Description = Description::without_arguments("create_configuration", "raid");
 
 impl Step for CreateConfiguration {
     fn description(&self) -> &Description {
@@ -31,11 +25,7 @@ impl Step for CreateConfiguration {
         (phase != Phase::Deploy).then(|| Offer::abortable_at(0))
     }
 
-    fn plan<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        _arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
         async move {
             let creation = plan(ctx, &target(ctx), false).await?;
             Ok(creation.layout.iter().flat_map(actions).collect())
@@ -43,11 +33,7 @@ impl Step for CreateConfiguration {
         .boxed()
     }
 
-    fn run<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        _arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Running<'a> {
         async move { create(ctx, &target(ctx)).await }.boxed()
     }
 }

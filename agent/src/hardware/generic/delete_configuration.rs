@@ -1,27 +1,21 @@
 //! Step `delete_configuration`: the machine's software RAID goes, but for what the node's skip
 //! list keeps.
 
-use std::borrow::Cow;
-
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::config::Config;
 use crate::disk::keep::Fate;
 use crate::disk::raid;
-use crate::hardware::{Action, Description, Object, Offer, Phase, Step, StepContext, StepError};
+use crate::hardware::{
+    Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext, StepError,
+};
 
 /// The step.
 #[derive(Debug)]
 pub(super) struct DeleteConfiguration;
 
-static DESCRIPTION: Description = Description {
-    name: Cow::Borrowed("delete_configuration"),
-    interface: Cow::Borrowed("raid"),
-    reboot_requested: false,
-    arguments: Cow::Borrowed(&[]),
-};
+static DESCRIPTION: Description = Description::without_arguments("delete_configuration", "raid");
 
 impl Step for DeleteConfiguration {
     fn description(&self) -> &Description {
@@ -32,19 +26,11 @@ impl Step for DeleteConfiguration {
         (phase != Phase::Deploy).then(|| Offer::abortable_at(0))
     }
 
-    fn plan<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        _arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
         async move { actions(ctx).await }.boxed()
     }
 
-    fn run<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        _arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Running<'a> {
         async move {
             delete(ctx).await?;
             Ok(Value::Null)

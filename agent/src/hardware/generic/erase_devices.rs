@@ -1,27 +1,21 @@
 //! Step `erase_devices`: the data of every disk goes, by the drive itself where it can.
 
-use std::borrow::Cow;
-
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::config::Config;
 use crate::disk::erase::{self, Planned};
 use crate::disk::protect::{self, Scope, Selection};
 use crate::failure::{Failure, FailureKind};
-use crate::hardware::{Action, Description, Object, Offer, Phase, Step, StepContext, StepError};
+use crate::hardware::{
+    Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext, StepError,
+};
 
 /// The step.
 #[derive(Debug)]
 pub(super) struct EraseDevices;
 
-static DESCRIPTION: Description = Description {
-    name: Cow::Borrowed("erase_devices"),
-    interface: Cow::Borrowed("deploy"),
-    reboot_requested: false,
-    arguments: Cow::Borrowed(&[]),
-};
+static DESCRIPTION: Description = Description::without_arguments("erase_devices", "deploy");
 
 impl Step for EraseDevices {
     fn description(&self) -> &Description {
@@ -32,11 +26,7 @@ impl Step for EraseDevices {
         (phase == Phase::Clean).then(|| Offer::abortable_at(10))
     }
 
-    fn plan<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        _arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
         async move {
             let selection = select(ctx, Scope::Disks).await?;
             let planned = erase::plan(ctx.system, ctx.node, &selection).await?;
@@ -47,11 +37,7 @@ impl Step for EraseDevices {
         .boxed()
     }
 
-    fn run<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        _arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Running<'a> {
         async move {
             let selection = select(ctx, Scope::Disks).await?;
             for (name, reason) in &selection.left_alone {

@@ -1,10 +1,7 @@
 //! Step `erase_devices_express`: quick and thorough where the hardware is: NVMe drives are
 //! formatted, of other disks the metadata goes.
 
-use std::borrow::Cow;
-
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::erase_devices::{action, left_alone, select};
@@ -13,18 +10,15 @@ use crate::disk::erase::{self, Means, Planned, nvme};
 use crate::disk::metadata;
 use crate::disk::protect::{Scope, Selection};
 use crate::failure::{Failure, FailureKind};
-use crate::hardware::{Action, Description, Object, Offer, Phase, Step, StepContext, StepError};
+use crate::hardware::{
+    Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext, StepError,
+};
 
 /// The step.
 #[derive(Debug)]
 pub(super) struct EraseDevicesExpress;
 
-static DESCRIPTION: Description = Description {
-    name: Cow::Borrowed("erase_devices_express"),
-    interface: Cow::Borrowed("deploy"),
-    reboot_requested: false,
-    arguments: Cow::Borrowed(&[]),
-};
+static DESCRIPTION: Description = Description::without_arguments("erase_devices_express", "deploy");
 
 impl Step for EraseDevicesExpress {
     fn description(&self) -> &Description {
@@ -35,11 +29,7 @@ impl Step for EraseDevicesExpress {
         (phase == Phase::Clean).then(|| Offer::abortable_at(0))
     }
 
-    fn plan<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        _arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
         async move {
             let selection = select(ctx, Scope::Everything).await?;
             let (drives, others) = split(ctx, &selection).await?;
@@ -55,11 +45,7 @@ impl Step for EraseDevicesExpress {
         .boxed()
     }
 
-    fn run<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        _arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Running<'a> {
         async move {
             let selection = select(ctx, Scope::Everything).await?;
             for (name, reason) in &selection.left_alone {

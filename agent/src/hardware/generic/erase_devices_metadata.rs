@@ -1,10 +1,7 @@
 //! Step `erase_devices_metadata`: every disk becomes blank to whoever looks at it. Quick; the
 //! data itself stays.
 
-use std::borrow::Cow;
-
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::erase_devices::select;
@@ -12,19 +9,17 @@ use crate::config::Config;
 use crate::disk::metadata;
 use crate::disk::protect::{Scope, Selection};
 use crate::failure::{Failure, FailureKind};
-use crate::hardware::{Action, Description, Object, Offer, Phase, Step, StepContext, StepError};
+use crate::hardware::{
+    Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext,
+};
 use crate::task::Progress;
 
 /// The step.
 #[derive(Debug)]
 pub(super) struct EraseDevicesMetadata;
 
-static DESCRIPTION: Description = Description {
-    name: Cow::Borrowed("erase_devices_metadata"),
-    interface: Cow::Borrowed("deploy"),
-    reboot_requested: false,
-    arguments: Cow::Borrowed(&[]),
-};
+static DESCRIPTION: Description =
+    Description::without_arguments("erase_devices_metadata", "deploy");
 
 impl Step for EraseDevicesMetadata {
     fn description(&self) -> &Description {
@@ -39,11 +34,7 @@ impl Step for EraseDevicesMetadata {
         }
     }
 
-    fn plan<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        _arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
         async move {
             let selection = select(ctx, Scope::Everything).await?;
             let actions = selection.erasable.iter().map(|erasable| {
@@ -59,11 +50,7 @@ impl Step for EraseDevicesMetadata {
         .boxed()
     }
 
-    fn run<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        _arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Running<'a> {
         async move {
             let selection = select(ctx, Scope::Everything).await?;
             erase(ctx, &selection).await?;

@@ -1,28 +1,23 @@
 //! Step `erase_pstore`: the crash records that the last system left in the firmware's storage
 //! go.
 
-use std::borrow::Cow;
 use std::fs;
 use std::path::PathBuf;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::hardware::{Action, Description, Object, Offer, Phase, Step, StepContext, StepError};
+use crate::hardware::{
+    Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext, StepError,
+};
 use crate::system::System;
 
 /// The step.
 #[derive(Debug)]
 pub(super) struct ErasePstore;
 
-static DESCRIPTION: Description = Description {
-    name: Cow::Borrowed("erase_pstore"),
-    interface: Cow::Borrowed("deploy"),
-    reboot_requested: false,
-    arguments: Cow::Borrowed(&[]),
-};
+static DESCRIPTION: Description = Description::without_arguments("erase_pstore", "deploy");
 
 impl Step for ErasePstore {
     fn description(&self) -> &Description {
@@ -33,11 +28,7 @@ impl Step for ErasePstore {
         (phase == Phase::Clean).then(|| Offer::abortable_at(0))
     }
 
-    fn plan<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        _arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
         let actions = records(ctx.system).into_iter().map(|path| Action {
             description: format!("Remove the crash record {}", path.display()),
             destructive: true,
@@ -46,11 +37,7 @@ impl Step for ErasePstore {
         std::future::ready(Ok(actions.collect())).boxed()
     }
 
-    fn run<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        _arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Running<'a> {
         let removed = records(ctx.system).into_iter().try_for_each(|path| {
             tracing::info!(path = %path.display(), "removing a crash record");
             if path.is_dir() && !path.is_symlink() {

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::config::{Config, Secret};
 use crate::hardware::wait::probe;
 use crate::hardware::{
-    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Step, StepContext, StepError,
+    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Planning, Running, Step,
+    StepContext,
 };
 use crate::image::bootc::{self, Install};
 use crate::machine::hints;
@@ -60,11 +60,7 @@ impl Step for ExecuteBootcInstall {
         }
     }
 
-    fn plan<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
         async move {
             bootc::permitted(ctx.config)?;
             let device = hints::root_device(&probe(ctx.system).await, ctx.node)?.name;
@@ -80,11 +76,7 @@ impl Step for ExecuteBootcInstall {
         .boxed()
     }
 
-    fn run<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
         async move {
             bootc::permitted(ctx.config)?;
             let device = hints::root_device(&probe(ctx.system).await, ctx.node)?;

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::config::Config;
@@ -16,7 +15,8 @@ use crate::disk::inject::{self, Change, File, Place};
 use crate::failure::Failure;
 use crate::hardware::wait::probe;
 use crate::hardware::{
-    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Step, StepContext, StepError,
+    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Planning, Running, Step,
+    StepContext, StepError,
 };
 use crate::image::document::{self, Trust};
 use crate::machine::hints;
@@ -75,11 +75,7 @@ impl Step for InjectFiles {
         }
     }
 
-    fn plan<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
         async move {
             let wanted = request::read(ctx.node, arguments)?;
             if wanted.is_empty() {
@@ -91,11 +87,7 @@ impl Step for InjectFiles {
         .boxed()
     }
 
-    fn run<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
         async move {
             let wanted = request::read(ctx.node, arguments)?;
             if wanted.is_empty() {
@@ -199,6 +191,7 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
+    use futures_util::future::BoxFuture;
     use futures_util::stream;
     use serde_json::json;
 

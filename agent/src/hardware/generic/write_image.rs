@@ -4,13 +4,13 @@
 use std::borrow::Cow;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::hardware::wait::probe;
 use crate::hardware::{
-    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Step, StepContext, StepError,
+    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Planning, Running, Step,
+    StepContext, StepError,
 };
 use crate::image::{self, Deployment};
 use crate::machine::block::BlockDevice;
@@ -55,11 +55,7 @@ impl Step for WriteImage {
         }
     }
 
-    fn plan<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
         async move {
             let order = Order::check(ctx, arguments).await?;
             let lines = image::plan(order.deployment(ctx)).await?;
@@ -73,11 +69,7 @@ impl Step for WriteImage {
         .boxed()
     }
 
-    fn run<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
         async move {
             let order = Order::check(ctx, arguments).await?;
             let sentence = image::prepare(order.deployment(ctx)).await?;

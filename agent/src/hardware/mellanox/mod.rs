@@ -4,12 +4,11 @@
 use std::borrow::Cow;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::{
     Action, Argument, ArgumentKind, Description, HardwareManager, Identity, Object, Offer, Phase,
-    Step, StepContext, StepError, Support,
+    Planning, Running, Step, StepContext, StepError, Support,
 };
 use crate::config::Config;
 use crate::system::System;
@@ -118,11 +117,7 @@ impl Step for Firmware {
         })
     }
 
-    fn plan<'a>(
-        &'a self,
-        _ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Vec<Action>, StepError>> {
+    fn plan<'a>(&'a self, _ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
         async move {
             let lines = match self.kind {
                 Kind::Images => image::parse(&arguments["images"])?
@@ -147,11 +142,7 @@ impl Step for Firmware {
         .boxed()
     }
 
-    fn run<'a>(
-        &'a self,
-        ctx: StepContext<'a>,
-        arguments: &'a Object,
-    ) -> BoxFuture<'a, Result<Value, StepError>> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
         async move {
             match self.kind {
                 Kind::Images => {

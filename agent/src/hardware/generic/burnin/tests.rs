@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::super::testing::Bench;
 use super::*;
+use crate::hardware::StepError;
 use crate::machine::testing::FakeMachine;
 use crate::system::process::Script;
 

@@ -1,5 +1,6 @@
 //! The step up to the last argument of the last program.
 
+use futures_util::future::BoxFuture;
 use serde_json::json;
 
 use super::*;

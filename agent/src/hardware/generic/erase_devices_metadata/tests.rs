@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use serde_json::json;
 
 use super::*;
+use crate::hardware::StepError;
 use crate::image::Installed;
 use crate::machine::content::tests::msdos;
 use crate::machine::node::Node;
