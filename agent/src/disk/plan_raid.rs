@@ -573,6 +573,25 @@ mod tests {
     }
 
     #[test]
+    fn parts_have_their_own_numbers_on_every_disk() {
+        let four = disks(&[100 * GIB; 4]);
+        let named = |names: [&str; 2]| names.map(|name| json!({"name": format!("/dev/{name}")}));
+        let members = |second: [&str; 2]| {
+            let given = json!([
+                {"size_gb": 10, "physical_disks": named(["sda", "sdb"])},
+                {"size_gb": "MAX", "raid_level": "0", "physical_disks": named(second)}]);
+            let layout = laid_out(given, &four, BootMode::Bios, DiskLabel::Gpt).unwrap();
+            let second = layout.arrays[1].members.clone();
+            second
+                .into_iter()
+                .map(|(disk, number)| format!("{disk}:{number}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(members(["sdc", "sdd"]), ["/dev/sdc:1", "/dev/sdd:1"]);
+        assert_eq!(members(["sdb", "sdd"]), ["/dev/sdb:2", "/dev/sdd:1"]);
+    }
+
+    #[test]
     fn numbers_of_other_arrays_are_not_used() {
         let pair = disks(&[100 * GIB, 100 * GIB]);
         let volumes = read(

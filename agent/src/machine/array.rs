@@ -103,6 +103,9 @@ pub(crate) mod tests {
         // Assembled, not running: it has no size and no level.
         let md6 = machine.array("md6", "", 0, &[&sdb1]);
         std::fs::remove_file(machine.path().join(format!("{md6}/md/level"))).unwrap();
+        // A partition of an array is none.
+        let md127 = "sys/devices/virtual/block/md127";
+        machine.partition(md127, "md127p1", "259:9", MIB);
         // Stopped: it has no members.
         machine.array("md7", "raid1", 0, &[]);
         for (name, text) in [
@@ -135,6 +138,8 @@ pub(crate) mod tests {
                 ),
             ]
         );
+        let partition = devices.iter().find(|device| device.name == "/dev/md127p1");
+        assert_eq!(partition.unwrap().parent.as_deref(), Some("/dev/md127"));
         let names: Vec<_> = devices
             .iter()
             .filter_map(|device| device.volume_name.as_deref())

@@ -286,7 +286,20 @@ async fn arrays_that_are_kept_are_never_relabelled() {
         ["/dev/sdc", "/dev/sdd"]
     );
     assert_eq!(layout.arrays[0].device, "/dev/md1");
+    // None is there: all are made, with their names.
+    let none = machine(&["sda", "sdb"]);
+    let layout = planned(&none, &skipping(&["large"]), &volumes(&["small", "large"])).await;
+    let arrays = layout.unwrap().layout.unwrap().arrays;
+    let made: Vec<_> = arrays
+        .iter()
+        .map(|array| (&*array.device, &*array.name))
+        .collect();
+    assert_eq!(made, [("/dev/md0", "small"), ("/dev/md1", "large")]);
     // All that is asked for is there.
+    let kept = with_arrays(&[("md0", "root", pair), ("md1", "data", pair)]);
+    let wanted = volumes(&["root", "data"]);
+    let creation = planned(&kept, &skipping(&["root", "data"]), &wanted).await;
+    assert_eq!(creation.unwrap().layout, None);
     let both = with_arrays(&[("md0", "root", pair), ("md1", "data", pair)]);
     let creation = planned(&both, &skipping(&["data"]), &volumes(&["root", "data"]))
         .await
@@ -391,6 +404,114 @@ async fn arrays_superblocks_and_tables_go() {
     let (result, _) = deleted(&machine, &Node::default(), true).await;
     let text = "Unable to clean all softraid correctly. Remaining ['/dev/md0']";
     assert!(result.unwrap_err().details.ends_with(text));
+}
+
+/// Kept arrays, those beside them and those apart: what may be run at all.
+#[tokio::test]
+async fn only_what_is_apart_from_kept_arrays_is_taken_apart() {
+    let pair: &[&str] = &["sda", "sdb"];
+    let mut machine = with_arrays(&[("md0", "other", pair), ("md1", "small", pair)]);
+    machine.sata_disk("sdc", SIZE, 3);
+    sparse(&machine, "sdc", SIZE);
+    let (result, ran) = deleted(&machine, &skipping(&["small"]), false).await;
+    assert_eq!(result, Ok(()));
+    assert_eq!(
+        ran,
+        [
+            "mdadm --assemble --scan",
+            "wipefs -af /dev/md0",
+            "mdadm --examine /dev/sdc",
+            "mdadm --zero-superblock /dev/sdc",
+            "mdadm --assemble --scan",
+        ]
+    );
+
+    let apart: &[&str] = &["sdc", "sdd"];
+    let machine = with_arrays(&[
+        ("md0", "data", pair),
+        ("md1", "root", apart),
+        ("md2", "esp", apart),
+    ]);
+    let (result, ran) = deleted(&machine, &skipping(&["data"]), false).await;
+    assert_eq!(result, Ok(()));
+    let mut expected = vec!["mdadm --assemble --scan".to_owned()];
+    let clear = |name: &str| {
+        let clears = ["examine", "zero-superblock"];
+        clears.map(|verb| format!("mdadm --{verb} {name}"))
+    };
+    for (array, members) in [
+        ("/dev/md1", ["/dev/sdc1", "/dev/sdd1"]),
+        ("/dev/md2", ["/dev/sdc2", "/dev/sdd2"]),
+    ] {
+        expected.push(format!("wipefs -af {array}"));
+        expected.push(format!("mdadm --stop {array}"));
+        expected.extend(members.iter().flat_map(|name| clear(name)));
+    }
+    let rest = [
+        "/dev/sdd2",
+        "/dev/sdd1",
+        "/dev/sdc2",
+        "/dev/sdc1",
+        "/dev/sdd",
+        "/dev/sdc",
+    ];
+    expected.extend(rest.iter().flat_map(|name| clear(name)));
+    expected.extend(["wipefs -af /dev/sdc", "wipefs -af /dev/sdd"].map(str::to_owned));
+    expected.push("mdadm --assemble --scan".to_owned());
+    assert_eq!(ran, expected);
+}
+
+/// Nothing is half done where a disk does not take its table.
+#[tokio::test]
+async fn a_disk_that_cannot_be_written_is_named() {
+    let machine = machine(&["sda", "sdb"]);
+    let creation = planned(&machine, &Node::default(), &ten_and_rest()).await;
+    let layout = creation.unwrap().layout.unwrap();
+    std::fs::remove_file(machine.path().join("dev/sdb")).unwrap();
+    let failure = create(&machine.system(), &layout, &Task::detached()).await;
+    let failure = failure.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::SoftwareRaid);
+    let text = "Failed to create partitions on /dev/sdb";
+    assert!(failure.details.contains(text), "{}", failure.details);
+    let mut disk = machine.system().disks.open("/dev/sda".as_ref()).unwrap();
+    assert!(Table::read(disk.as_mut()).unwrap().is_none());
+}
+
+/// A member that never comes back.
+#[tokio::test]
+async fn a_missing_member_is_added_three_times_at_most() {
+    let machine = machine(&["sda", "sdb"]);
+    let config = json!({"logical_disks": [
+        {"size_gb": "MAX", "raid_level": "1", "controller": "software"}]});
+    let layout = planned(&machine, &Node::default(), &config)
+        .await
+        .unwrap()
+        .layout;
+    let add = "mdadm --add /dev/md0 /dev/sdb1";
+    let script = Script::new()
+        .expect(
+            "mdadm --create /dev/md0 --force --run --metadata=1 --level 1 --name md0 \
+             --raid-devices 2 /dev/sda1 /dev/sdb1",
+            "",
+        )
+        .expect(
+            "mdadm --detail /dev/md0",
+            "/dev/md0:\n 0 8 1 0 active sync /dev/sda1",
+        )
+        .expect_result(add, refused("busy"))
+        .expect_result(add, refused("busy"))
+        .expect_result(add, refused("busy"));
+    let script = Arc::new(script);
+    let system = machine.system_with(script.clone());
+    let failure = create(&system, &layout.unwrap(), &Task::detached()).await;
+    let failure = failure.unwrap_err();
+    assert!(
+        failure
+            .details
+            .contains("Failed re-add /dev/sdb1 to /dev/md0")
+    );
+    assert_eq!(failure.program.as_deref(), Some("mdadm"));
+    script.assert_done();
 }
 
 #[tokio::test]

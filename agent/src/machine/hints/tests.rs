@@ -135,6 +135,88 @@ fn hints_choose() {
     }
 }
 
+/// The three disks of Ironic's own tests of hints.
+#[test]
+fn hints_mean_what_ironic_means() {
+    const GIB: u64 = 1 << 30;
+    let make = |name: &str, size, rotational, model: &str| BlockDevice {
+        rotational,
+        model: model.into(),
+        vendor: Some("fake vendor".into()),
+        serial: Some(format!("serial {name}")),
+        wwn: Some(format!("wwn {name}")),
+        wwn_with_extension: Some(format!("wwn {name} ext")),
+        wwn_vendor_extension: Some("ext".into()),
+        tran: Some(
+            if name == "/dev/nvme0n1" {
+                "nvme"
+            } else {
+                "sas"
+            }
+            .into(),
+        ),
+        ..disk(name, size)
+    };
+    let disks = [
+        make("/dev/sda", 60 * GIB, true, "big model"),
+        make("/dev/sdb", 120 * GIB, true, "model 5"),
+        make("/dev/nvme0n1", 10 * GIB, false, "small model"),
+    ];
+    let (first, second, third) = ("/dev/sda", "/dev/sdb", "/dev/nvme0n1");
+    for (hints, expected) in [
+        (json!({"size": ">= 70"}), second),
+        (json!({"size": "120"}), second),
+        (json!({"size": 120}), second),
+        (json!({"size": "<or> 10 <or> 11"}), third),
+        (json!({"size": "<range-in> ( 60 120 ]"}), second),
+        (json!({"rotational": false}), third),
+        (
+            json!({"model": "<or> foo <or> small model <or>", "rotational": "f"}),
+            third,
+        ),
+        (
+            json!({"wwn": "WWN /dev/sdb", "vendor": "FAKE vendor"}),
+            second,
+        ),
+        (json!({"wwn_with_extension": "wwn /dev/sda ext"}), first),
+        (
+            json!({"wwn_vendor_extension": "ext", "model": "s> model"}),
+            second,
+        ),
+        (json!({"tran": "nvme"}), third),
+        (json!({"tran": "sas"}), first),
+    ] {
+        assert_eq!(
+            chosen(&disks, &with_hints(hints.clone())),
+            expected,
+            "{hints}"
+        );
+    }
+    for word in ["1", "t", "true", "on", "y", "yes", "TRUE", "Yes"] {
+        assert_eq!(
+            chosen(&disks[1..], &with_hints(json!({"rotational": word}))),
+            second
+        );
+    }
+    for word in ["0", "f", "false", "off", "n", "no", "False"] {
+        assert_eq!(
+            chosen(&disks, &with_hints(json!({"rotational": word}))),
+            third
+        );
+    }
+    for hints in [
+        json!({"size": -123}),
+        json!({"size": 0}),
+        json!({"size": "<or> 123 <or> non-int <or> 789"}),
+        json!({"rotational": "not-bool"}),
+        json!({"model": 123}),
+    ] {
+        let details = chosen(&disks, &with_hints(hints.clone()));
+        assert!(details.contains("failed to validate"), "{hints}: {details}");
+    }
+    assert!(chosen(&disks, &with_hints(json!({"size": 11}))).starts_with("No suitable device"));
+}
+
 #[test]
 fn every_name_of_a_disk_counts() {
     let device = BlockDevice {
@@ -234,6 +316,19 @@ fn the_skip_list_hides_disks() {
     );
     assert_eq!(remaining(json!([{"volume_name": "large"}])).len(), 3);
     assert_eq!(remaining(json!([{}])).len(), 3);
+    assert!(
+        remaining(json!([{"name": "<or> /dev/sda <or> /dev/sdb"}, {"wwn": "wwn2"}])).is_empty()
+    );
+    // Any of a disk's names is enough.
+    let mut names = disks()[1].clone();
+    names.other_wwns = vec!["wwn9".into()];
+    let by_other = skip(json!([{"wwn": "wwn9"}]));
+    assert!(
+        without_skipped(&[names.clone()], &by_other)
+            .unwrap()
+            .is_empty()
+    );
+    assert!(chosen(&[names], &by_other).contains("skip_block_devices names it"));
     assert_eq!(remaining(json!([])).len(), 3);
 
     assert_eq!(
