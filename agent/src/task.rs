@@ -3,6 +3,7 @@
 //! Every room that works long takes a `&Task`. Progress is latest-wins and may be reported
 //! as often as the worker likes; milestones are kept and numbered by whoever listens.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +16,7 @@ use crate::failure::Failure;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
     /// What is being done, one word: `fetch`, `write_image`, `erase`.
-    pub phase: &'static str,
+    pub phase: Cow<'static, str>,
     /// Units done; bytes unless `unit` says otherwise.
     pub done: u64,
     /// Units in all, when known.
@@ -25,7 +26,7 @@ pub struct Progress {
     /// Time left at this rate, when known.
     pub remaining: Option<Duration>,
     /// What is counted; empty means bytes.
-    pub unit: &'static str,
+    pub unit: Cow<'static, str>,
     /// What is worked on, for example `/dev/sda`.
     pub subject: String,
 }

@@ -224,7 +224,7 @@ mod tests {
                 for step in 1..=1000 {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                     task.progress(Progress {
-                        phase: "write_image",
+                        phase: "write_image".into(),
                         done: step * 4096,
                         total: Some(4_096_000),
                         rate: 409_600,
@@ -233,9 +233,9 @@ mod tests {
                 }
                 task.phase("image written");
                 task.progress(Progress {
-                    phase: "erase",
+                    phase: "erase".into(),
                     done: 1,
-                    unit: "devices",
+                    unit: "devices".into(),
                     ..Progress::default()
                 });
                 tokio::time::sleep(Duration::from_secs(2)).await;

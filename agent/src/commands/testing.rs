@@ -97,7 +97,7 @@ async fn play(task: &Task, script: Object) -> Result<Value, Failure> {
                     () = tokio::time::sleep(Duration::from_secs(1)) => {}
                 }
                 task.progress(Progress {
-                    phase: "work",
+                    phase: "work".into(),
                     done: phase,
                     total: Some(phases),
                     ..Progress::default()

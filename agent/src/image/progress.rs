@@ -58,12 +58,12 @@ impl Meter {
             .and_then(|total| total.saturating_sub(done).checked_div(rate))
             .map(Duration::from_secs);
         Progress {
-            phase: self.phase,
+            phase: self.phase.into(),
             done,
             total: self.total,
             rate,
             remaining,
-            unit: "",
+            unit: "".into(),
             subject: self.subject.clone(),
         }
     }

@@ -230,23 +230,28 @@ fn failed<T>(message: v1::Failure) -> Answer<T> {
     })
 }
 
-/// Progress of a stranger: its word for the phase stands with what it works on, and what it
-/// counts is bytes or not.
+/// Progress of a stranger: its words are kept, as far as they are words.
 fn progress(message: v1::Progress) -> Progress {
-    let subject = [message.phase, message.subject]
-        .into_iter()
-        .filter(|text| !text.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
+    let phase = word(&message.phase);
     Progress {
-        phase: "manager",
+        phase: if phase.is_empty() {
+            "manager".into()
+        } else {
+            phase.into()
+        },
         done: message.done,
         total: message.total,
         rate: message.rate,
         remaining: message.remaining.and_then(|time| time.try_into().ok()),
-        unit: if message.unit.is_empty() { "" } else { "units" },
-        subject,
+        unit: word(&message.unit).into(),
+        subject: word(&message.subject),
     }
+}
+
+/// What fits into one line of the log and says one thing.
+fn word(text: &str) -> String {
+    let printable = text.chars().filter(|letter| !letter.is_control());
+    printable.take(LONGEST_NAME).collect()
 }
 
 fn described(message: v1::DescribeResponse) -> Result<Described, String> {

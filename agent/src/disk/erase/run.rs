@@ -49,7 +49,7 @@ impl<'a> Board<'a> {
             .map(|(name, (_, done))| format!("{name} {} %", done / 10))
             .collect();
         self.task.progress(Progress {
-            phase: "erase",
+            phase: "erase".into(),
             done: disks.values().map(share).sum(),
             total: Some(disks.values().map(|(size, _)| size).sum()),
             subject: if subject.is_empty() {
@@ -322,7 +322,7 @@ mod tests {
         let (result, ()) = tokio::join!(running, moving);
         result.unwrap();
         let progress = heard.progress.borrow_and_update().clone().unwrap();
-        assert_eq!((progress.phase, progress.done), ("erase", 1 << 28));
+        assert_eq!((&*progress.phase, progress.done), ("erase", 1 << 28));
         assert_eq!(progress.total, Some(1 << 30));
         assert_eq!(progress.subject, "/dev/sda 25 %");
         let warning = heard.notes.try_recv().unwrap();

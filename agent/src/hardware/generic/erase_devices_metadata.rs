@@ -75,10 +75,10 @@ async fn erase(ctx: StepContext<'_>, selection: &Selection) -> Result<(), Failur
     for (done, device) in (0..).zip(&devices) {
         ctx.task.check()?;
         ctx.task.progress(Progress {
-            phase: "erase_metadata",
+            phase: "erase_metadata".into(),
             done,
             total,
-            unit: "devices",
+            unit: "devices".into(),
             subject: device.name.clone(),
             ..Progress::default()
         });

@@ -213,7 +213,7 @@ async fn an_image_arrives_byte_for_byte_with_progress() {
     let total = Some(image.len() as u64);
     let last = heard.progress.borrow().clone().unwrap();
     assert!(
-        matches!(&last, Progress { phase: "write_image", done, total: all, .. } if Some(*done) == total && *all == total),
+        matches!(&last, Progress { phase, done, total: all, .. } if phase == "write_image" && Some(*done) == total && *all == total),
         "{last:?}"
     );
 }

@@ -84,13 +84,13 @@ pub fn line(line: &Line) -> v1::LogLine {
 #[must_use]
 pub fn progress(progress: &Progress) -> v1::Progress {
     v1::Progress {
-        phase: progress.phase.to_owned(),
+        phase: progress.phase.clone().into_owned(),
         done: progress.done,
         total: progress.total,
         rate: progress.rate,
         // Longer than a Duration holds is as good as unknown.
         remaining: progress.remaining.and_then(|time| time.try_into().ok()),
-        unit: progress.unit.to_owned(),
+        unit: progress.unit.clone().into_owned(),
         subject: progress.subject.clone(),
     }
 }

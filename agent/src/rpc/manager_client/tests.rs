@@ -115,3 +115,29 @@ fn failures_keep_their_class_if_ironic_knows_it() {
         Answer::Incompatible("in short".to_owned())
     );
 }
+
+#[test]
+fn progress_keeps_its_words() {
+    let told = |phase: &str, unit: &str| {
+        progress(v1::Progress {
+            phase: phase.to_owned(),
+            done: 3,
+            total: Some(4),
+            unit: unit.to_owned(),
+            subject: "card 0".to_owned(),
+            ..Default::default()
+        })
+    };
+    let expected = |phase: &'static str, unit: &'static str| Progress {
+        phase: phase.into(),
+        done: 3,
+        total: Some(4),
+        unit: unit.into(),
+        subject: "card 0".to_owned(),
+        ..Progress::default()
+    };
+    assert_eq!(told("flash", "blocks"), expected("flash", "blocks"));
+    assert_eq!(told("", ""), expected("manager", ""));
+    assert_eq!(told("a\nb\u{1b}[2J", ""), expected("ab[2J", ""));
+    assert_eq!(told(&"x".repeat(999), "").phase.len(), LONGEST_NAME);
+}
