@@ -262,10 +262,10 @@ async fn set_clock(system: &System, config: &Config, task: &Task) -> Result<(), 
     }
 }
 
-/// Sets the system's clock with chrony, or else ntpdate.
+/// Sets the system's clock with chrony, or else ntpdate, or else without any program.
 ///
 /// # Errors
-/// The server is none, neither program is there, or it failed.
+/// The server is none or tells no time, or the program failed.
 pub async fn ask_the_time(system: &System, server: &str) -> Result<(), Failure> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".:_-".contains(&byte);
     if server.is_empty() || server.len() > 253 || !server.bytes().all(is_name) {
@@ -273,7 +273,7 @@ pub async fn ask_the_time(system: &System, server: &str) -> Result<(), Failure> 
             "Invalid NTP server address: {server}"
         )));
     }
-    let failed = |error: &RunError| {
+    let failed = |error: &dyn std::error::Error| {
         Failure::execution(format!(
             "Failed to sync time with ntp server: {server}: {error}"
         ))
@@ -291,9 +291,10 @@ pub async fn ask_the_time(system: &System, server: &str) -> Result<(), Failure> 
     } else if is_there(Cmd::new("ntpdate").arg("-v").accept([0, 1])).await {
         Cmd::new("ntpdate").arg(server)
     } else {
-        return Err(Failure::execution(
-            "Failed to sync time: neither chrony nor ntpdate is installed",
-        ));
+        let set = system.clock.set_by(server).await;
+        let correction = set.map_err(|error| failed(&error))?;
+        tracing::info!(server, %correction, "the clock was set");
+        return Ok(());
     };
     system
         .run
@@ -310,6 +311,7 @@ mod tests {
     use super::super::testing;
     use super::*;
     use crate::system::Root;
+    use crate::system::clock::{Clock, ClockError, Correction};
     use crate::system::power::MachinePower;
     use crate::system::process::{Output, Script};
 
@@ -456,6 +458,48 @@ mod tests {
             let machine = machine(Config::default(), script);
             assert_eq!(ask_the_time(&machine.place.system, server).await, Ok(()));
         }
+    }
+
+    /// Remembers whom it was asked to believe.
+    #[derive(Debug, Default)]
+    struct AskedClock(std::sync::Mutex<Vec<String>>);
+
+    impl Clock for AskedClock {
+        fn set_by<'a>(
+            &'a self,
+            server: &'a str,
+        ) -> futures_util::future::BoxFuture<'a, Result<Correction, ClockError>> {
+            self.0.lock().unwrap().push(server.to_owned());
+            let set = if server == "broken.example" {
+                Err(ClockError::LeftAlone)
+            } else {
+                Ok(Correction(1))
+            };
+            Box::pin(std::future::ready(set))
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_time_program_the_agent_asks_the_server_itself() {
+        let clock = Arc::new(AskedClock::default());
+        for (server, set) in [("192.168.1.1", true), ("broken.example", false)] {
+            let script = Script::new()
+                .expect_result("chronyd -h", missing("chronyd"))
+                .expect_result("ntpdate -v", missing("ntpdate"));
+            let mut machine = machine(Config::default(), script);
+            machine.place.system.clock = clock.clone();
+            let asked = ask_the_time(&machine.place.system, server).await;
+            machine.script.assert_done();
+            assert_eq!(asked.is_ok(), set, "{asked:?}");
+            if let Err(failure) = asked {
+                let expected = "Failed to sync time with ntp server: broken.example: ";
+                assert!(failure.details.starts_with(expected), "{failure}");
+            }
+        }
+        assert_eq!(
+            *clock.0.lock().unwrap(),
+            ["192.168.1.1", "broken.example"]
+        );
     }
 
     #[tokio::test]

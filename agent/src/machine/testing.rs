@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::system::clock::ForeignClock;
 use crate::system::ethernet::Frames;
 use crate::system::ipmi::KernelController;
 use crate::system::network::{Link, Network};
@@ -84,6 +85,7 @@ impl FakeMachine {
             disks: Arc::new(FakeDisks(Root::new(self.path()))),
             network: Arc::new(FakeNetwork(Arc::clone(&self.links))),
             controller: Arc::new(KernelController::new(Root::new(self.path()))),
+            clock: Arc::new(ForeignClock),
             ..System::linux()
         }
     }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+pub mod clock;
 pub mod daemon;
 pub mod disk;
 pub mod ethernet;
@@ -19,6 +20,7 @@ pub mod root;
 pub mod simulation;
 pub mod tree;
 
+pub use clock::Clock;
 pub use daemon::Daemon;
 pub use disk::{Disk, DiskError, Disks};
 pub use fetch::Fetch;
@@ -43,6 +45,8 @@ pub struct System {
     pub network: Arc<dyn Network>,
     /// Asks the management controller.
     pub controller: Arc<dyn ipmi::Controller>,
+    /// Sets the clock.
+    pub clock: Arc<dyn Clock>,
     /// Reboots and powers off.
     pub power: Arc<dyn Power>,
     /// Set when this machine is only simulated: where its disks are.
@@ -64,6 +68,7 @@ impl System {
             }),
             network: Arc::new(network::KernelNetwork),
             controller: Arc::new(ipmi::KernelController::new(root.clone())),
+            clock: Arc::new(clock::KernelClock),
             simulation: None,
             run,
             root,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::clock::ForeignClock;
 use super::disk::{Disk, DiskError, Disks, LinuxDisks};
 use super::power::{Power, PowerAction, PowerError};
 use super::process::{Cmd, Output, Programs, Run, RunError};
@@ -123,6 +124,7 @@ impl super::System {
             run: Arc::new(SimulatedPrograms),
             disks: Arc::new(SimulatedDisks(simulation.clone())),
             power: Arc::new(SimulatedPower),
+            clock: Arc::new(ForeignClock),
             simulation: Some(simulation),
             ..Self::linux()
         }
