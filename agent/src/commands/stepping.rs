@@ -25,7 +25,8 @@ pub async fn get_steps(
     let config = place.config.current();
     let node = remember(place, &config, node).await?;
     let context = context(place, &config, &node, ports, task);
-    steps::list(phase, &place.registry, context).await
+    let registry = place.registry.under(&place.system, &config);
+    steps::list(phase, &registry, context).await
 }
 
 /// Runs one step.
@@ -46,7 +47,8 @@ pub async fn execute_step(
         version: order.version.as_ref(),
         arguments: &order.arguments,
     };
-    steps::execute(order, &place.registry, context).await
+    let registry = place.registry.under(&place.system, &config);
+    steps::execute(order, &registry, context).await
 }
 
 /// What a step would do. The node is used and not remembered.
@@ -64,7 +66,8 @@ pub async fn plan_step(place: &Workplace, order: &ExecuteStep) -> Result<Plan, F
         version: order.version.as_ref(),
         arguments: &order.arguments,
     };
-    let actions = steps::plan(order, &place.registry, context).await?;
+    let registry = place.registry.under(&place.system, &config);
+    let actions = steps::plan(order, &registry, context).await?;
     Ok(Plan {
         actions: actions.into_iter().map(PlannedAction::from).collect(),
     })

@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -69,6 +70,12 @@ pub trait HardwareManager: fmt::Debug + Send + Sync {
 
     /// Prepares the hardware. Called once, at start, on managers that support this machine.
     fn initialize(&self, _system: &System, _config: &Config) {}
+
+    /// The manager under another configuration, as a lookup may have left it; `None` when it
+    /// is the same one. Asked before steps are listed or run.
+    fn under(&self, _system: &System, _config: &Config) -> Option<Arc<dyn HardwareManager>> {
+        None
+    }
 
     /// Whether it is set up rightly. Asked whenever steps are listed.
     ///

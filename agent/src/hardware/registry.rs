@@ -91,17 +91,32 @@ impl Registry {
         let external = external.into_iter();
         all.extend(external.map(|manager| Arc::new(manager) as Arc<dyn HardwareManager>));
         // A container must not take the place of anybody's step.
-        let reserved: Vec<String> = all
+        let reserved: Arc<[String]> = all
             .iter()
             .flat_map(|manager| manager.steps())
             .map(|step| step.description().name.to_string())
             .collect();
-        all.push(Arc::new(ContainerManager::new(system, config, &reserved)));
+        all.push(Arc::new(ContainerManager::new(system, config, reserved)));
         let registry = Self::new(all, system)?;
         for ranked in &registry.managers {
             ranked.manager.initialize(system, config);
         }
         Ok(registry)
+    }
+
+    /// The same managers under the configuration in force.
+    #[must_use]
+    pub fn under(&self, system: &System, config: &Config) -> Self {
+        let managers = self.managers.iter().map(|ranked| Ranked {
+            support: ranked.support,
+            manager: ranked
+                .manager
+                .under(system, config)
+                .unwrap_or_else(|| Arc::clone(&ranked.manager)),
+        });
+        Self {
+            managers: managers.collect(),
+        }
     }
 
     /// The managers, best first.

@@ -6,6 +6,8 @@
 //! undo any list. Steps of the file were written by whoever built the ramdisk and are trusted.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use serde_json::Value;
@@ -32,6 +34,9 @@ const LONGEST: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 360
 /// What machines with a container runtime can do more.
 #[derive(Debug)]
 pub struct ContainerManager {
+    /// The file that the steps were read from.
+    file: PathBuf,
+    reserved: Arc<[String]>,
     steps: Vec<ContainerStep>,
     problem: Option<Failure>,
 }
@@ -46,7 +51,7 @@ impl ContainerManager {
     /// Reads the file of steps. `reserved` are the names of other managers' steps, which must
     /// not be taken: a container would run in place of an erase.
     #[must_use]
-    pub fn new(system: &System, config: &Config, reserved: &[String]) -> Self {
+    pub fn new(system: &System, config: &Config, reserved: Arc<[String]>) -> Self {
         let path = &config.container.container_steps_file;
         let named = |name| ContainerStep::new(name, Work::Asked);
         let mut steps = vec![
@@ -69,7 +74,12 @@ impl ContainerManager {
         if let Some(problem) = &problem {
             tracing::error!(%problem, "steps in containers");
         }
-        Self { steps, problem }
+        Self {
+            file: path.clone(),
+            reserved,
+            steps,
+            problem,
+        }
     }
 }
 
@@ -92,6 +102,14 @@ impl HardwareManager for ContainerManager {
 
     fn steps(&self) -> Vec<&dyn Step> {
         self.steps.iter().map(|step| step as &dyn Step).collect()
+    }
+
+    fn under(&self, system: &System, config: &Config) -> Option<Arc<dyn HardwareManager>> {
+        let same = config.container.container_steps_file == self.file;
+        (!same).then(|| {
+            let reserved = Arc::clone(&self.reserved);
+            Arc::new(Self::new(system, config, reserved)) as Arc<dyn HardwareManager>
+        })
     }
 
     fn check(&self) -> Result<(), Failure> {

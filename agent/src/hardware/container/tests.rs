@@ -34,7 +34,7 @@ async fn run(
     let script = Arc::new(script);
     let machine = machine();
     let system = machine.system_with(script.clone());
-    let manager = ContainerManager::new(&system, config, &[]);
+    let manager = ContainerManager::new(&system, config, Arc::default());
     let (task, node, installed) = (Task::detached(), Node::default(), Installed::default());
     let ctx = StepContext {
         system: &system,
@@ -67,11 +67,11 @@ fn kind(result: Result<Value, StepError>) -> FailureKind {
 fn a_runtime_makes_the_manager_and_the_file_its_steps() {
     let config = Config::default();
     let bare = FakeMachine::new().system();
-    let manager = ContainerManager::new(&bare, &config, &[]);
+    let manager = ContainerManager::new(&bare, &config, Arc::default());
     assert_eq!(manager.support(&bare), Support::None);
     let machine = machine();
     let system = machine.system();
-    let manager = ContainerManager::new(&system, &config, &[]);
+    let manager = ContainerManager::new(&system, &config, Arc::default());
     assert_eq!(manager.support(&system), Support::Mainline);
     assert_eq!(manager.check(), Ok(()));
     let steps = manager.steps();
@@ -86,10 +86,31 @@ fn a_runtime_makes_the_manager_and_the_file_its_steps() {
         [20, 0, 0]
     );
 
-    let taken = ContainerManager::new(&system, &config, &["ours".to_owned()]);
+    let taken = ContainerManager::new(&system, &config, ["ours".to_owned()].into());
     let problem = taken.check().unwrap_err();
     assert_eq!(problem.kind, FailureKind::HardwareManagerConfiguration);
     assert_eq!(taken.steps().len(), 2);
+}
+
+#[test]
+fn a_lookup_may_name_another_file_of_steps() {
+    let mut machine = machine();
+    machine.file("etc/others.yaml", &FILE.replace("ours", "theirs"));
+    let system = machine.system();
+    let reserved: Arc<[String]> = ["erase_devices".to_owned()].into();
+    let manager = ContainerManager::new(&system, &Config::default(), reserved);
+    assert!(manager.under(&system, &Config::default()).is_none());
+    let named = |file: &str| {
+        let config = config(|container| container.container_steps_file = file.into());
+        manager.under(&system, &config).unwrap()
+    };
+    let other = named("/etc/others.yaml");
+    assert_eq!(other.steps()[2].description().name, "theirs");
+    // None is there: no steps and no problem. What is reserved stays so.
+    let none = named("/etc/none.yaml");
+    assert_eq!((none.steps().len(), none.check()), (2, Ok(())));
+    machine.file("etc/bad.yaml", &FILE.replace("ours", "erase_devices"));
+    assert!(named("/etc/bad.yaml").check().is_err());
 }
 
 #[tokio::test]
