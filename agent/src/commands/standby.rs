@@ -496,10 +496,7 @@ mod tests {
                 assert!(failure.details.starts_with(expected), "{failure}");
             }
         }
-        assert_eq!(
-            *clock.0.lock().unwrap(),
-            ["192.168.1.1", "broken.example"]
-        );
+        assert_eq!(*clock.0.lock().unwrap(), ["192.168.1.1", "broken.example"]);
     }
 
     #[tokio::test]

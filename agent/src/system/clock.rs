@@ -251,7 +251,13 @@ mod tests {
     fn what_a_time_server_says_is_read_in_both_eras() {
         let cookie = *b"question";
         let asked = question(cookie);
-        for seconds in [1, 1_790_000_000, 2_085_978_495, 2_085_978_496, 4_000_000_000] {
+        for seconds in [
+            1,
+            1_790_000_000,
+            2_085_978_495,
+            2_085_978_496,
+            4_000_000_000,
+        ] {
             let came = seconds * NANOS + 500_000_000;
             let told = answer(&reply(&asked, came, came + NANOS), cookie).unwrap();
             assert_eq!(told.left - told.came, NANOS);
@@ -270,7 +276,10 @@ mod tests {
         };
         let cases: [(&dyn Fn(&mut Vec<u8>), &str); 7] = [
             (&|m| m.truncate(47), "an answer of 47 bytes"),
-            (&|m| m[0] = 0b00_100_011, "the answer is to another question"),
+            (
+                &|m| m[0] = 0b00_100_011,
+                "the answer is to another question",
+            ),
             (&|m| m[24] ^= 1, "the answer is to another question"),
             (
                 &|m| {
