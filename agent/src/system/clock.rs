@@ -223,7 +223,7 @@ fn moment(bytes: &[u8]) -> Option<i128> {
     if number == 0 {
         return None;
     }
-    let (seconds, part) = (i128::from(number >> 32), i128::from(number as u32));
+    let (seconds, part) = (i128::from(number >> 32), i128::from(number & 0xffff_ffff));
     let era = if seconds >> 31 == 0 { ERA } else { 0 };
     Some((seconds + era - EPOCH) * NANOS + ((part * NANOS) >> 32))
 }
@@ -237,7 +237,9 @@ mod tests {
         let stamp = |nanos: i128| {
             let seconds = nanos.div_euclid(NANOS) + EPOCH;
             let part = (nanos.rem_euclid(NANOS) << 32) / NANOS;
-            ((((seconds % ERA) << 32) | part) as u64).to_be_bytes()
+            u64::try_from(((seconds % ERA) << 32) | part)
+                .unwrap()
+                .to_be_bytes()
         };
         let mut message = vec![0; 48];
         (message[0], message[1]) = (0b00_100_100, 2);
@@ -265,34 +267,30 @@ mod tests {
         }
     }
 
+    type Change = fn(&mut Vec<u8>);
+
     #[test]
     fn what_is_no_time_is_refused() {
         let cookie = *b"question";
         let good = reply(&question(cookie), NANOS, NANOS);
-        let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let changed = |change: Change| {
             let mut message = good.clone();
             change(&mut message);
             answer(&message, cookie).unwrap_err()
         };
-        let cases: [(&dyn Fn(&mut Vec<u8>), &str); 7] = [
-            (&|m| m.truncate(47), "an answer of 47 bytes"),
+        let refused: [(Change, &str); 7] = [
+            (|m| m.truncate(47), "an answer of 47 bytes"),
+            (|m| m[0] = 0b00_100_011, "the answer is to another question"),
+            (|m| m[24] ^= 1, "the answer is to another question"),
             (
-                &|m| m[0] = 0b00_100_011,
-                "the answer is to another question",
-            ),
-            (&|m| m[24] ^= 1, "the answer is to another question"),
-            (
-                &|m| {
-                    m[1] = 0;
-                    m[12..16].copy_from_slice(b"RATE");
-                },
+                |m| m[..16].copy_from_slice(b"\x24\0..........RATE"),
                 "it refuses (RATE)",
             ),
-            (&|m| m[0] |= 0b11 << 6, "its own clock is not set"),
-            (&|m| m[1] = 16, "its own clock is not set"),
-            (&|m| m[40..48].fill(0), "its answer has no time"),
+            (|m| m[0] |= 0b11 << 6, "its own clock is not set"),
+            (|m| m[1] = 16, "its own clock is not set"),
+            (|m| m[40..48].fill(0), "its answer has no time"),
         ];
-        for (change, expected) in cases {
+        for (change, expected) in refused {
             assert_eq!(changed(change), expected);
         }
     }
