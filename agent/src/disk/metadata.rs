@@ -93,22 +93,8 @@ async fn wipe_signatures(system: &System, name: &str, task: &Task) -> Result<(),
             Ok(())
         }
         Err(error) => {
-            let mut failure = Failure::new(
-                FailureKind::BlockDeviceErase,
-                format!("Destroying metadata failed on device {name}. Error: {error}"),
-            );
-            if let RunError::Failed {
-                program,
-                status,
-                stderr,
-                ..
-            } = error
-            {
-                failure.program = Some(program);
-                failure.exit_status = Some(status);
-                failure.stderr_tail = stderr;
-            }
-            Err(failure)
+            let what = format!("Destroying metadata failed on device {name}. Error");
+            Err(error.failure(FailureKind::BlockDeviceErase, what))
         }
     }
 }

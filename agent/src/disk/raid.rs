@@ -35,10 +35,15 @@ const ADD_TRIES: u32 = 3;
 const PASSES: u32 = 2;
 
 fn failed(text: impl std::fmt::Display) -> Failure {
-    Failure::new(
-        FailureKind::SoftwareRaid,
-        format!("Software RAID caused unknown error: {text}"),
-    )
+    Failure::new(FailureKind::SoftwareRaid, unknown(text))
+}
+
+fn program_failed(text: impl std::fmt::Display, error: RunError) -> Failure {
+    error.failure(FailureKind::SoftwareRaid, unknown(text))
+}
+
+fn unknown(text: impl std::fmt::Display) -> String {
+    format!("Software RAID caused unknown error: {text}")
 }
 
 /// What creating a configuration does.
@@ -380,11 +385,12 @@ async fn create_array(system: &System, array: &Planned) -> Result<(), Failure> {
         .args(["--raid-devices", count.as_str()])
         .args(members.iter().map(String::as_str));
     let created = system.run.run(create).await;
-    created.map_err(|error| with_program(format!("Failed to create md device {device}"), error))?;
+    created
+        .map_err(|error| program_failed(format!("Failed to create md device {device}"), error))?;
     let detail = Cmd::new("mdadm").args(["--detail", device.as_str()]);
     let detail = system.run.run(detail).await;
     let detail =
-        detail.map_err(|error| with_program(format!("Failed to look at {device}"), error))?;
+        detail.map_err(|error| program_failed(format!("Failed to look at {device}"), error))?;
     let there = members_of(&detail.text());
     for member in members.iter().filter(|member| !there.contains(*member)) {
         tracing::warn!(array = %device, %member, "is missing and is added");
@@ -396,7 +402,7 @@ async fn create_array(system: &System, array: &Planned) -> Result<(), Failure> {
                 Err(_) if tries < ADD_TRIES => tries += 1,
                 Err(error) => {
                     let text = format!("Failed re-add {member} to {device}");
-                    return Err(with_program(text, error));
+                    return Err(program_failed(text, error));
                 }
             }
         }
@@ -415,22 +421,6 @@ fn members_of(detail: &str) -> BTreeSet<String> {
         .filter(|word| word.starts_with("/dev/"))
         .map(str::to_owned)
         .collect()
-}
-
-fn with_program(text: String, error: RunError) -> Failure {
-    let mut failure = failed(format!("{text}: {error}"));
-    if let RunError::Failed {
-        program,
-        status,
-        stderr,
-        ..
-    } = error
-    {
-        failure.program = Some(program);
-        failure.exit_status = Some(status);
-        failure.stderr_tail = stderr;
-    }
-    failure
 }
 
 /// What becomes of each array when the configuration is removed. Reads only, after arrays
@@ -569,7 +559,7 @@ async fn clear_member(system: &System, member: &str) -> Result<(), Failure> {
         Err(RunError::Failed { stderr, .. }) if stderr.contains("No md superblock detected") => {
             Ok(())
         }
-        Err(error) => Err(with_program(
+        Err(error) => Err(program_failed(
             format!("Failed to examine device {member}"),
             error,
         )),

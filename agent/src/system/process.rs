@@ -8,6 +8,8 @@ use futures_util::future::BoxFuture;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 
+use crate::failure::{Failure, FailureKind};
+
 /// How much of standard error an error carries.
 const STDERR_TAIL: usize = 1024;
 /// A program that is not done by then is killed.
@@ -150,6 +152,30 @@ pub enum RunError {
         /// The limit.
         timeout: Duration,
     },
+}
+
+impl RunError {
+    /// A command's failure because of this program: `<what>: <error>`, and what the program
+    /// itself said.
+    #[must_use]
+    pub fn failure(self, kind: FailureKind, what: impl fmt::Display) -> Failure {
+        let mut failure = Failure::new(kind, format!("{what}: {self}"));
+        match self {
+            Self::Failed {
+                program,
+                status,
+                stderr,
+                ..
+            } => {
+                failure.program = Some(program);
+                failure.exit_status = Some(status);
+                failure.stderr_tail = stderr;
+            }
+            Self::Missing { program } => failure.program = Some(program),
+            Self::Broken { .. } | Self::TimedOut { .. } => {}
+        }
+        failure
+    }
 }
 
 /// Runs programs. The widest-used seam of the agent has one method.

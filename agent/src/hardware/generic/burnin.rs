@@ -172,25 +172,14 @@ async fn execute(ctx: StepContext<'_>, command: Cmd) -> Result<Output, Failure> 
 }
 
 fn failed(line: &str, error: RunError) -> Failure {
-    let mut failure = Failure::execution(format!("Burn-in failed: {error}"));
-    match error {
-        RunError::Failed {
-            program,
-            status,
-            stderr,
-            ..
-        } => {
-            failure.program = Some(program);
-            failure.exit_status = Some(status);
-            failure.stderr_tail = stderr;
-        }
-        RunError::Missing { program } => {
-            failure.details = format!("Burn-in failed: {program} is not in this ramdisk ({line})");
-            failure.program = Some(program);
-        }
-        RunError::Broken { .. } | RunError::TimedOut { .. } => {}
+    if let RunError::Missing { program } = error {
+        let details = format!("Burn-in failed: {program} is not in this ramdisk ({line})");
+        return Failure {
+            program: Some(program),
+            ..Failure::execution(details)
+        };
     }
-    failure
+    error.failure(FailureKind::CommandExecution, "Burn-in failed")
 }
 
 /// Results are for the log, where whoever burns machines in collects them.

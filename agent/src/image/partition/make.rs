@@ -256,7 +256,10 @@ impl Parts {
                     .timeout(MKFS_TIMEOUT),
             )
             .await;
-        made.map_err(|error| program_failed(&device.name, error))?;
+        made.map_err(|error| {
+            let what = format!("Writing image to device {} failed", device.name);
+            error.failure(FailureKind::ImageWrite, what)
+        })?;
         task.phase(format!("ephemeral file system on {node} made"));
         Ok(())
     }
@@ -306,23 +309,4 @@ async fn on_disk<E: std::error::Error + Send + 'static>(
     done.await
         .map_err(|error| Failure::execution(format!("shaping {name} failed: {error}")))?
         .map_err(|error| partitioning_failed(name, &error))
-}
-
-fn program_failed(name: &str, error: RunError) -> Failure {
-    let mut failure = Failure::new(
-        FailureKind::ImageWrite,
-        format!("Writing image to device {name} failed: {error}"),
-    );
-    if let RunError::Failed {
-        program,
-        status,
-        stderr,
-        ..
-    } = error
-    {
-        failure.program = Some(program);
-        failure.exit_status = Some(status);
-        failure.stderr_tail = stderr;
-    }
-    failure
 }
