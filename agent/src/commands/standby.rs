@@ -473,7 +473,7 @@ mod tests {
             let set = if server == "broken.example" {
                 Err(ClockError::LeftAlone)
             } else {
-                Ok(Correction(1))
+                Ok(Correction(1.0))
             };
             Box::pin(std::future::ready(set))
         }
