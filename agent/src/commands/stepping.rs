@@ -118,5 +118,6 @@ fn context<'a>(
         ports,
         task,
         installed: &place.installed,
+        managers: place.registry.managers(),
     }
 }

@@ -68,6 +68,13 @@ pub trait HardwareManager: fmt::Debug + Send + Sync {
     /// Its steps of all phases, in the order in which they are listed.
     fn steps(&self) -> Vec<&dyn Step>;
 
+    /// The step by which it erases its own kind of disk: part of `erase_devices`, never offered.
+    /// It takes the disk as argument `device`, with the keys of the inventory, and answers
+    /// `IncompatibleHardwareMethod` for a disk that is not its own.
+    fn eraser(&self) -> Option<&dyn Step> {
+        None
+    }
+
     /// Prepares the hardware. Called once, at start, on managers that support this machine.
     fn initialize(&self, _system: &System, _config: &Config) {}
 

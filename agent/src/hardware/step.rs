@@ -7,6 +7,7 @@ use std::io;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
+use super::registry::Ranked;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::image::Installed;
@@ -55,6 +56,8 @@ pub struct StepContext<'a> {
     pub task: &'a Task,
     /// What the last image write left behind.
     pub installed: &'a Installed,
+    /// Who else can act on this machine, best first.
+    pub managers: &'a [Ranked],
 }
 
 /// How a step is known. Values, not code: a plug-in may bring its own.

@@ -21,7 +21,9 @@ use tonic::{Code, Status};
 use super::convert::{to_struct, value};
 use crate::config::version;
 use crate::failure::{Failure, FailureKind};
-use crate::hardware::external::{Answer, Described, Dial, Event, Lost, Order, Peer, StepDescribed};
+use crate::hardware::external::{
+    Answer, Described, Dial, ERASER, Event, Lost, Order, Peer, StepDescribed,
+};
 use crate::hardware::{
     Action, Argument, ArgumentKind, Description, Identity, Offer, Phase, Support,
 };
@@ -308,6 +310,12 @@ fn step(message: v1::StepDescription) -> Result<StepDescribed, String> {
         if offers.iter().any(|(other, _)| *other == phase) {
             let phase = phase.word();
             return Err(format!("step {name}: two offers for phase {phase}"));
+        }
+        if name == ERASER {
+            return Err(format!(
+                "step {name} is asked for disk by disk, as part of erase_devices: it must have no \
+                 offers"
+            ));
         }
         offers.push((
             phase,

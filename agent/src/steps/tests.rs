@@ -162,6 +162,7 @@ impl Case {
             ports: &[],
             task: &task,
             installed: &installed,
+            managers: &[],
         };
         let (step, arguments) = (object(self.step), object(self.arguments));
         let order = Order {
@@ -185,6 +186,7 @@ async fn listed(phase: Phase, registry: &Registry) -> Value {
         ports: &[],
         task: &task,
         installed: &installed,
+        managers: &[],
     };
     list(phase, registry, ctx).await.unwrap()
 }

@@ -45,34 +45,34 @@ pub struct Failed {
     pub reason: String,
 }
 
-/// Asks each drive what it can do and plans how to erase it. Changes nothing.
+/// Whether the operator's wishes can be understood.
+///
+/// # Errors
+/// They cannot.
+pub fn check(node: &Node) -> Result<(), Failure> {
+    wish(node).map(|_| ())
+}
+
+fn wish(node: &Node) -> Result<Wish, Failure> {
+    Wish::of(node).map_err(|error| {
+        Failure::new(
+            FailureKind::BlockDeviceErase,
+            format!("Nothing was erased, because {error}"),
+        )
+    })
+}
+
+/// Asks each drive that is wanted what it can do and plans how to erase it. Changes nothing.
 ///
 /// # Errors
 /// The operator's wishes cannot be understood.
-pub async fn plan<'a>(
-    system: &System,
-    node: &Node,
-    selection: &'a Selection,
-) -> Result<Vec<Planned<'a>>, Failure> {
-    plan_some(system, node, selection, |_| true).await
-}
-
-/// [`plan`] for some of the disks.
-///
-/// # Errors
-/// As [`plan`].
 pub async fn plan_some<'a>(
     system: &System,
     node: &Node,
     selection: &'a Selection,
     is_wanted: impl Fn(&BlockDevice) -> bool,
 ) -> Result<Vec<Planned<'a>>, Failure> {
-    let wish = Wish::of(node).map_err(|error| {
-        Failure::new(
-            FailureKind::BlockDeviceErase,
-            format!("Nothing was erased, because {error}"),
-        )
-    })?;
+    let wish = wish(node)?;
     let options = node.erase_options();
     let mut planned = Vec::new();
     let wanted = selection.erasable.iter();

@@ -43,6 +43,7 @@ async fn run(
         ports: &[],
         task: &task,
         installed: &installed,
+        managers: &[],
     };
     let arguments = arguments.as_object().unwrap();
     let result = manager.steps()[step].run(ctx, arguments).await;

@@ -55,8 +55,21 @@ impl HardwareManager for ExternalManager {
     }
 
     fn steps(&self) -> Vec<&dyn Step> {
-        self.steps.iter().map(|step| step as &dyn Step).collect()
+        let steps = self.steps.iter().map(|step| step as &dyn Step);
+        steps.filter(|step| !is_eraser(*step)).collect()
     }
+
+    fn eraser(&self) -> Option<&dyn Step> {
+        let mut steps = self.steps.iter().map(|step| step as &dyn Step);
+        steps.find(|step| is_eraser(*step))
+    }
+}
+
+/// The name of the step by which a manager erases its own kind of disk.
+pub const ERASER: &str = "erase_block_device";
+
+fn is_eraser(step: &dyn Step) -> bool {
+    step.description().name == ERASER
 }
 
 /// Starts the programs in `hardware_managers_dir`, all at once, and answers the managers of

@@ -124,6 +124,7 @@ async fn run(manager: &ExternalManager, task: &Task) -> Result<Value, StepError>
         ports: &[],
         task,
         installed: &installed,
+        managers: &[],
     };
     manager.steps()[0].run(ctx, &Object::new()).await
 }

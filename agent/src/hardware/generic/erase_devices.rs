@@ -3,6 +3,7 @@
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
+use super::foreign::{self, Foreign};
 use crate::config::Config;
 use crate::disk::erase::{self, Planned};
 use crate::disk::protect::{self, Scope, Selection};
@@ -10,6 +11,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::hardware::{
     Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext, StepError,
 };
+use crate::machine::block::BlockDevice;
 
 /// The step.
 #[derive(Debug)]
@@ -29,8 +31,11 @@ impl Step for EraseDevices {
     fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
         async move {
             let selection = select(ctx, Scope::Disks).await?;
-            let planned = erase::plan(ctx.system, ctx.node, &selection).await?;
-            let mut actions: Vec<_> = planned.iter().map(action).collect();
+            let others = foreign::find(ctx, &selection).await;
+            let is_ours = |device: &BlockDevice| others.iter().all(|o| o.name() != device.name);
+            let planned = erase::plan_some(ctx.system, ctx.node, &selection, is_ours).await?;
+            let mut actions: Vec<_> = others.iter().flat_map(Foreign::actions).collect();
+            actions.extend(planned.iter().map(action));
             actions.extend(left_alone(&selection));
             Ok(actions)
         }
@@ -43,11 +48,21 @@ impl Step for EraseDevices {
             for (name, reason) in &selection.left_alone {
                 ctx.task.warn(format!("{name} is left alone: {reason}"));
             }
-            let planned = erase::plan(ctx.system, ctx.node, &selection).await?;
             let concurrency = ctx.node.erase_options().concurrency;
+            // What is wrong with the operator's wishes is found before a disk is touched.
+            erase::check(ctx.node)?;
+            let others = foreign::find(ctx, &selection).await;
+            let outcome = foreign::erase(ctx, &others, concurrency).await;
+            let is_ours = |device: &BlockDevice| {
+                outcome.declined.contains(&device.name)
+                    || others.iter().all(|other| other.name() != device.name)
+            };
+            ctx.task.check()?;
+            let planned = erase::plan_some(ctx.system, ctx.node, &selection, is_ours).await?;
             let erased = erase::erase(ctx.system, &planned, concurrency, ctx.task).await;
-            if let Err(failed) = erased {
-                ctx.task.check()?;
+            ctx.task.check()?;
+            let failed = [outcome.failed, erased.err().unwrap_or_default()].concat();
+            if !failed.is_empty() {
                 let list: Vec<_> = failed
                     .iter()
                     .map(|failed| format!("\"{}\": {}", failed.device, failed.reason))
@@ -57,11 +72,12 @@ impl Step for EraseDevices {
                     format!("Failed to erase the device(s): {}", list.join("; ")),
                 )));
             }
-            ctx.task.check()?;
             let names = planned
                 .iter()
                 .map(|planned| (planned.disk.device().name.clone(), Value::Null));
-            Ok(Value::Object(names.collect()))
+            Ok(Value::Object(
+                outcome.erased.into_iter().chain(names).collect(),
+            ))
         }
         .boxed()
     }

@@ -248,6 +248,7 @@ mod tests {
             ports: &ports,
             task: &task,
             installed: &installed,
+            managers: &[],
         };
         let done = InjectFiles.run(ctx, arguments.as_object().unwrap()).await;
         script.assert_done();

@@ -15,6 +15,7 @@ mod erase_devices_express;
 mod erase_devices_metadata;
 mod erase_pstore;
 mod execute_bootc_install;
+mod foreign;
 mod inject_files;
 #[cfg(test)]
 mod testing;

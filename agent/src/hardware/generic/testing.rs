@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::hardware::registry::Ranked;
 use crate::hardware::{Action, Object, Step, StepContext, StepError};
 use crate::image::Installed;
 use crate::machine::node::Node;
@@ -19,6 +20,7 @@ pub(crate) struct Bench {
     pub(crate) machine: FakeMachine,
     pub(crate) config: Config,
     pub(crate) node: Node,
+    pub(crate) managers: Vec<Ranked>,
     arguments: Object,
 }
 
@@ -28,6 +30,7 @@ impl Bench {
             machine,
             config: Config::default(),
             node: Node::default(),
+            managers: Vec::new(),
             arguments: Object::new(),
         }
     }
@@ -102,6 +105,7 @@ impl Bench {
             ports: &[],
             task,
             installed,
+            managers: &self.managers,
         }
     }
 }

@@ -51,6 +51,7 @@ async fn run(step: &Firmware, arguments: Value, script: Script) -> Result<Value,
         ports: &[],
         task: &task,
         installed: &installed,
+        managers: &[],
     };
     let result = step.run(ctx, arguments.as_object().unwrap()).await;
     script.assert_done();

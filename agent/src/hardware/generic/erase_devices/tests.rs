@@ -574,7 +574,9 @@ async fn as_many_disks_at_once_as_configured() {
         let selected = select_on(&bench, &system).await;
         tokio::time::pause();
         let start = tokio::time::Instant::now();
-        let planned = erase::plan(&system, &bench.node, &selected).await.unwrap();
+        let planned = erase::plan_some(&system, &bench.node, &selected, |_| true)
+            .await
+            .unwrap();
         let concurrency = bench.node.erase_options().concurrency;
         let task = Task::detached();
         erase::erase(&system, &planned, concurrency, &task)

@@ -68,6 +68,7 @@ impl Bench {
             ports: &[],
             task: &task,
             installed: &installed,
+            managers: &[],
         };
         let arguments = Object::new();
         let result = EraseDevicesMetadata.run(ctx, &arguments).await;
@@ -363,6 +364,7 @@ async fn a_cancelled_step_says_so() {
         ports: &[],
         task: &task,
         installed: &installed,
+        managers: &[],
     };
     let arguments = Object::new();
     let failure = failure(EraseDevicesMetadata.run(ctx, &arguments).await);
@@ -382,6 +384,7 @@ async fn the_plan_names_every_device_and_touches_none() {
         ports: &[],
         task: &task,
         installed: &installed,
+        managers: &[],
     };
     let arguments = Object::new();
     let actions = EraseDevicesMetadata.plan(ctx, &arguments).await.unwrap();

@@ -27,6 +27,7 @@ async fn through(
         ports: &[],
         task: &task,
         installed: &installed,
+        managers: &[],
     };
     let registry = Registry::compiled_in(&system).unwrap();
     let step = json!({"interface": "deploy", "step": "write_image", "args": args});
