@@ -2,7 +2,8 @@
 //!
 //! It offers two steps and touches nothing: `example_check_memory` looks whether the machine
 //! has as much memory as it should, `example_update_firmware` pretends to flash a card block
-//! by block and tells where it stands. docs/hardware-managers.md explains the rules;
+//! by block and tells where it stands. A disk that is called `example-disk` it erases itself,
+//! or says so. docs/hardware-managers.md explains the rules;
 //! `manager.py` beside this file is the same in Python.
 
 use std::pin::Pin;
@@ -80,12 +81,17 @@ impl HardwareManagerService for ExampleManager {
                 nanos: 0,
             }),
         };
+        // Part of the agent's erase_devices: Ironic does not hear of it.
+        let erase = v1::StepDescription {
+            name: "erase_block_device".to_owned(),
+            ..Default::default()
+        };
         Ok(Response::new(v1::DescribeResponse {
             class_name: "ExampleHardwareManager".to_owned(),
             name: "example_hardware_manager".to_owned(),
             version: "1.0".to_owned(),
             support: 3,
-            steps: vec![check, update],
+            steps: vec![check, update, erase],
         }))
     }
 
@@ -99,6 +105,17 @@ impl HardwareManagerService for ExampleManager {
             "example_update_firmware" => {
                 let version = text(&order, "version").unwrap_or_default();
                 format!("Install firmware {version} on the example card")
+            }
+            "erase_block_device" if is_own(&order) => "Forget the key".to_owned(),
+            "erase_block_device" => {
+                return Ok(Response::new(v1::PlanStepResponse {
+                    plan: None,
+                    failure: Some(v1::Failure {
+                        kind: "IncompatibleHardwareMethodError".to_owned(),
+                        details: "another vendor's disk".to_owned(),
+                        ..Default::default()
+                    }),
+                }));
             }
             other => return Err(Status::not_found(format!("there is no step {other}"))),
         };
@@ -124,6 +141,10 @@ impl HardwareManagerService for ExampleManager {
             let last = match order.name.as_str() {
                 "example_check_memory" => check_memory(&order),
                 "example_update_firmware" => update_firmware(&order, &events).await,
+                "erase_block_device" if is_own(&order) => {
+                    Event::Result(Kind::StringValue("the key is forgotten".to_owned()).into())
+                }
+                "erase_block_device" => Event::Incompatible("another vendor's disk".to_owned()),
                 other => failed("", &format!("there is no step {other}")),
             };
             // When the agent has cancelled the call there is nobody to tell.
@@ -199,6 +220,15 @@ fn failed(kind: &str, details: &str) -> Event {
         details: details.to_owned(),
         ..Default::default()
     })
+}
+
+/// Whether the disk is one of ours, by what the agent tells of it.
+fn is_own(order: &v1::StepOrder) -> bool {
+    let Some(Kind::StructValue(disk)) = argument(order, "device") else {
+        return false;
+    };
+    let name = disk.fields.get("name").and_then(|name| name.kind.as_ref());
+    matches!(name, Some(Kind::StringValue(name)) if name.ends_with("/example-disk"))
 }
 
 fn argument<'a>(order: &'a v1::StepOrder, name: &str) -> Option<&'a Kind> {

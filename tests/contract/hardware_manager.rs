@@ -41,6 +41,14 @@ fn rust_example() -> &'static Path {
 
 /// An agent whose directory of managers holds scripts that become these programs.
 async fn agent(managers: &[(&str, &str)]) -> (Agent, Front, tempfile::TempDir) {
+    agent_with(managers, &[("sda", 64 << 20)]).await
+}
+
+/// The same with these disks.
+async fn agent_with(
+    managers: &[(&str, &str)],
+    disks: &[(&str, u64)],
+) -> (Agent, Front, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     for (name, script) in managers {
         let path = directory.path().join(name);
@@ -49,7 +57,7 @@ async fn agent(managers: &[(&str, &str)]) -> (Agent, Front, tempfile::TempDir) {
     }
     let dir = directory.path().to_owned();
     let change = |config: &mut Config| config.hardware_managers_dir = dir;
-    let agent = Agent::simulated(&[("sda", 64 << 20)], change).await;
+    let agent = Agent::simulated(disks, change).await;
     let front = Front::before(&agent.endpoint).await;
     (agent, front, directory)
 }
@@ -140,6 +148,31 @@ async fn its_steps_are_offered_and_run_like_ours() {
     // One of a class that Ironic knows keeps it.
     let wrong = clean(&front, "example_check_memory", json!({"minimum_mib": "x"})).await;
     assert_eq!(wrong["command_error"]["type"], "InvalidCommandParamsError");
+}
+
+#[tokio::test]
+async fn it_erases_its_own_kind_of_disk() {
+    let script = format!("exec {} \"$@\"", rust_example().display());
+    let disks = [("example-disk", 1 << 20), ("sda", 1 << 20)];
+    let (_agent, front, _directory) = agent_with(&[("example", &script)], &disks).await;
+    let done = clean(&front, "erase_devices", json!({})).await;
+    assert_eq!(done["command_status"], "SUCCEEDED", "{done}");
+    let erased = done["command_result"]["clean_result"].as_object().unwrap();
+    let told: Vec<_> = erased
+        .iter()
+        .map(|(disk, told)| (disk.rsplit('/').next().unwrap(), told.clone()))
+        .collect();
+    let expected = [
+        ("example-disk", json!("the key is forgotten")),
+        ("sda", json!(null)),
+    ];
+    assert_eq!(told, expected);
+    // Nobody else may ask for it.
+    let refused = clean(&front, "erase_block_device", json!({})).await;
+    assert_eq!(
+        refused["command_error"]["type"],
+        "HardwareManagerMethodNotFound"
+    );
 }
 
 #[tokio::test]

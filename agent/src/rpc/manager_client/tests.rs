@@ -76,6 +76,10 @@ fn nonsense_is_refused_by_name() {
         (description(vec![at_no_time]), "'deadline' must be longer"),
         (description(vec![in_no_phase]), "an offer without a phase"),
         (
+            description(vec![step_named("erase_block_device")]),
+            "it must have no offers",
+        ),
+        (
             description(vec![nameless]),
             "'steps.arguments.name' must be",
         ),
