@@ -3,6 +3,7 @@
 //! The order of a day: configuration, log, machine, engine, gRPC door, and then what the
 //! agent says unasked: inspection, lookup, heartbeats. It ends in reverse.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,9 +24,11 @@ use crate::conductor::{Conductor, Farewell, Question, call_deadline, inspection}
 use crate::config::{self, Config, Endpoint, Loaded, Program};
 use crate::hardware::{Registry, bring_up, external, vlan};
 use crate::image::Installed;
+use crate::machine::net;
 use crate::system::System;
-use crate::{inspect, logs, machine, rpc};
+use crate::{inspect, logs, rpc};
 
+mod introspection;
 mod progress_report;
 mod write_image;
 
@@ -42,11 +45,16 @@ const FAREWELL_PATIENCE: Duration = Duration::from_secs(2);
 /// Runs the program: the agent, or the tool that its first argument names.
 #[must_use]
 pub fn main() -> ExitCode {
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|word| word == write_image::NAME)
-    {
+    let word = std::env::args_os().nth(1).unwrap_or_default();
+    if word == write_image::NAME {
         return write_image::main(std::env::args_os());
+    }
+    if word == introspection::NAME {
+        let arguments = std::env::args_os();
+        // The options are the agent's.
+        let arguments = arguments.enumerate().filter(|(at, _)| *at != 1);
+        let arguments = arguments.map(|(_, argument)| argument);
+        return start_with(Program::Agent, arguments, introspection::run);
     }
     start(Program::Agent, run)
 }
@@ -56,7 +64,18 @@ pub fn start<F>(program: Program, run: impl FnOnce(Loaded) -> F) -> ExitCode
 where
     F: Future<Output = anyhow::Result<ExitCode>>,
 {
-    let loaded = match Config::load(program, std::env::args_os(), Path::new("/")) {
+    start_with(program, std::env::args_os(), run)
+}
+
+fn start_with<F>(
+    program: Program,
+    arguments: impl Iterator<Item = OsString>,
+    run: impl FnOnce(Loaded) -> F,
+) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<ExitCode>>,
+{
+    let loaded = match Config::load(program, arguments, Path::new("/")) {
         Ok(loaded) => loaded,
         Err(error) => return error.print(),
     };
@@ -94,15 +113,19 @@ async fn until_signalled(
 async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let config = config::Shared::new(loaded.config);
     let told = config.current();
-    let system = match &told.simulate {
-        Some(directory) => System::simulated(directory),
-        None => System::linux(),
-    };
+    let system = machine(&told);
     if told.simulate.is_none() && rescue::was_rescued(&system) {
         warn!("the machine was rescued: the agent stays silent");
         return std::future::pending().await;
     }
     serve(config, system).await
+}
+
+fn machine(told: &Config) -> System {
+    match &told.simulate {
+        Some(directory) => System::simulated(directory),
+        None => System::linux(),
+    }
 }
 
 /// Serves commands, and speaks to the conductor where there is one.
@@ -281,7 +304,7 @@ async fn speak(
 async fn await_interfaces(system: &System) -> Vec<String> {
     let deadline = tokio::time::Instant::now() + NETWORK_PATIENCE;
     loop {
-        let found: Vec<String> = machine::net::probe(system)
+        let found: Vec<String> = net::probe(system)
             .into_iter()
             .map(|interface| interface.mac_address)
             .collect();

@@ -1,11 +1,13 @@
 //! Handing the inspection report over: five rounds, then the process ends and is started
-//! again.
+//! again. And how often the daemon does that.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use super::jitter::Jitter;
 use super::{Conductor, Submission};
 use crate::config::Config;
 
@@ -17,12 +19,27 @@ pub const WAITS: [Duration; 4] = [
     Duration::from_secs(12),
 ];
 
+/// How the daemon's waits grow with each failure, and up to how many times the interval.
+const FAILURE_FACTOR: f64 = 2.7;
+const FAILURE_LIMIT: u32 = 4;
+
 /// No round delivered the report.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the inspection report was not taken in {} rounds; the last answer was: {reason}", WAITS.len() + 1)]
 pub struct Undelivered {
     /// What happened last.
     pub reason: String,
+}
+
+/// What became of a report that was delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivered {
+    /// Ironic has it, and may have told the node's UUID.
+    Taken(Option<String>),
+    /// Ironic does not want it, whenever it comes.
+    Refused,
+    /// No address takes reports.
+    NoAddress,
 }
 
 /// Whether a report is asked for. Whether an address takes it, the conductor knows: it may
@@ -41,21 +58,35 @@ pub async fn submit(
     conductor: &dyn Conductor,
     report: &Map<String, Value>,
 ) -> Result<Option<String>, Undelivered> {
+    Ok(match deliver(conductor, report).await? {
+        Delivered::Taken(node_uuid) => node_uuid,
+        Delivered::Refused | Delivered::NoAddress => None,
+    })
+}
+
+/// Hands a report over.
+///
+/// # Errors
+/// Every round failed.
+pub async fn deliver(
+    conductor: &dyn Conductor,
+    report: &Map<String, Value>,
+) -> Result<Delivered, Undelivered> {
     let mut waits = WAITS.into_iter();
     loop {
         let reason = match conductor.submit_inspection(report.clone()).await {
             Submission::Accepted { node_uuid } => {
                 let node = node_uuid.as_deref().unwrap_or("unknown");
                 tracing::info!(event = %"inspection_accepted", %node, "milestone");
-                return Ok(node_uuid);
+                return Ok(Delivered::Taken(node_uuid));
             }
             Submission::Refused { reason } => {
-                tracing::error!(%reason, "the inspection report was refused; the lookup follows");
-                return Ok(None);
+                tracing::error!(%reason, "the inspection report was refused");
+                return Ok(Delivered::Refused);
             }
             Submission::Disabled => {
                 tracing::info!("no address takes inspection reports");
-                return Ok(None);
+                return Ok(Delivered::NoAddress);
             }
             Submission::Retry { reason } => reason,
         };
@@ -67,9 +98,30 @@ pub async fn submit(
     }
 }
 
+/// Inspects again and again: `base` apart after a success, further and further after failures,
+/// up to four times that. The jitter is that of each wait: it does not add up.
+pub async fn repeat(
+    base: Duration,
+    jitter: &mut dyn Jitter,
+    mut was_well: bool,
+    mut inspect: impl AsyncFnMut() -> bool,
+) -> Infallible {
+    let mut interval = base;
+    loop {
+        interval = if was_well {
+            base
+        } else {
+            interval.mul_f64(FAILURE_FACTOR).min(base * FAILURE_LIMIT)
+        };
+        tokio::time::sleep(interval.mul_f64(jitter.between(0.7, 1.2))).await;
+        was_well = inspect().await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fake::FakeConductor;
+    use super::super::jitter::Scripted;
     use super::*;
 
     fn retry() -> Submission {
@@ -114,6 +166,34 @@ mod tests {
         for (submissions, result, times) in cases {
             assert_eq!(submitted(submissions).await, (result, times));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_daemon_waits_longer_after_failures_and_never_drifts() {
+        let begun = tokio::time::Instant::now();
+        let mut times = Vec::new();
+        let mut jitter = Scripted::new([1.0, 0.7, 1.0, 1.0, 1.2, 1.0]);
+        let mut outcomes = [false, false, false, true, true].into_iter();
+        let inspecting = repeat(
+            Duration::from_secs(100),
+            &mut jitter,
+            true,
+            async || match outcomes.next() {
+                Some(outcome) => {
+                    times.push(begun.elapsed().as_secs());
+                    outcome
+                }
+                None => std::future::pending().await,
+            },
+        );
+        let hour = Duration::from_secs(3600);
+        assert!(tokio::time::timeout(hour, inspecting).await.is_err());
+        let waits = [100, 189, 400, 400, 120];
+        let expected = waits.iter().scan(0, |at, wait| {
+            *at += wait;
+            Some(*at)
+        });
+        assert_eq!(times, expected.collect::<Vec<u64>>());
     }
 
     #[test]

@@ -179,6 +179,10 @@ pub struct Config {
     pub inspection_dhcp_wait_timeout: Duration,
     /// Waits for all interfaces instead of the one that booted.
     pub inspection_dhcp_all_interfaces: bool,
+    /// Whether `collect-introspection-data` goes on after its first report.
+    pub introspection_daemon: bool,
+    /// Pause between two of its reports.
+    pub introspection_daemon_post_interval: Duration,
     /// How long LLDP packets are waited for.
     pub lldp_timeout: Duration,
     /// LLDP on every listing of interfaces.
@@ -434,6 +438,8 @@ impl Default for Config {
             inspection_collectors: None,
             inspection_dhcp_wait_timeout: seconds(60),
             inspection_dhcp_all_interfaces: false,
+            introspection_daemon: false,
+            introspection_daemon_post_interval: Duration::from_secs(300),
             lldp_timeout: seconds(30),
             collect_lldp: false,
             enable_vlan_interfaces: Vec::new(),

@@ -11,7 +11,6 @@ const HOST: &str = "an address or a host name of at most 253 letters, digits and
 const LOGGING: &str = "the log goes to standard error, one line each";
 const METRICS: &str = "there is no statsd client: the backend is always noop";
 const NO_CONVERT: &str = "images are converted while they are written, in bounded memory";
-const NO_DAEMON: &str = "there is no separate inspection program";
 
 /// Every option by the heading in `--help`, in its order.
 #[rustfmt::skip]
@@ -72,8 +71,8 @@ pub(super) const SECTIONS: &[(&str, &[Opt])] = &[
         opt!(inspection_dhcp_all_interfaces => Agent, "inspection_dhcp_all_interfaces", "Wait for all interfaces, not only for the one that booted.").kernel("ipa-inspection-dhcp-all-interfaces"),
         opt!(lldp_timeout => Agent, "lldp_timeout", "How long LLDP packets are waited for.").kernel("ipa-lldp-timeout"),
         opt!(collect_lldp => Agent, "collect_lldp", "LLDP on every listing of interfaces.").kernel("ipa-collect-lldp"),
-        no_switch("", "introspection_daemon", NO_DAEMON),
-        not_offered("", "introspection_daemon_post_interval", NO_DAEMON),
+        opt!(introspection_daemon => Agent, "introspection_daemon", "collect-introspection-data reports again and again."),
+        opt!(introspection_daemon_post_interval => Agent, "introspection_daemon_post_interval", "Pause between two of these reports."),
     ]),
     ("Machine", &[
         opt!(hardware_initialization_delay => Agent, "hardware_initialization_delay", "Pause before hardware is looked at.").kernel("ipa-hardware-initialization-delay"),

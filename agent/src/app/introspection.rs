@@ -1,0 +1,52 @@
+//! `ironic-agent collect-introspection-data`: reports what the machine is without being the
+//! agent of it, once or, with `introspection_daemon`, again and again. For systems that were
+//! deployed and whose data in Ironic is to stay right; it speaks through a shim beside it.
+
+use std::process::ExitCode;
+
+use rand::rngs::StdRng;
+use tracing::{error, info, warn};
+
+use crate::conductor::inspection::{self, Delivered};
+use crate::config::Loaded;
+use crate::hardware::Registry;
+use crate::inspect;
+use crate::rpc::conductor_client::ConductorClient;
+
+/// The word that chooses this tool; the Python agent has a program of that name.
+pub(super) const NAME: &str = "collect-introspection-data";
+
+/// Runs the tool. The status is that of the only report; the daemon does not end.
+pub(super) async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let told = loaded.config;
+    if !inspection::is_wanted(&told) {
+        warn!("neither inspection_callback_url nor inspection_collectors is set here");
+    }
+    let system = super::machine(&told);
+    // Hardware managers that are programs belong to the agent: here nobody runs their steps.
+    let registry = Registry::with(Vec::new(), &system, &told)?;
+    let conductor = ConductorClient::new(&told)?;
+    let once = async || {
+        let report = inspect::collect(&system, &told, &registry).await;
+        match inspection::deliver(&conductor, &report.data).await {
+            Ok(Delivered::Taken(_)) => report.failures.is_empty(),
+            Ok(Delivered::Refused | Delivered::NoAddress) => false,
+            Err(undelivered) => {
+                error!(%undelivered, "inspection");
+                false
+            }
+        }
+    };
+    let well = once().await;
+    if !told.introspection_daemon {
+        return Ok(if well {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        });
+    }
+    let interval = told.introspection_daemon_post_interval;
+    info!(?interval, "reporting again and again");
+    let mut jitter: StdRng = rand::make_rng();
+    match inspection::repeat(interval, &mut jitter, well, once).await {}
+}
