@@ -30,14 +30,25 @@ const ONE_FILE: u64 = 8 << 20;
 const ALL_FILES: u64 = 64 << 20;
 
 /// Programs by the names of their members. What fails is left out.
-const PROGRAMS: [(&str, &[&str]); 6] = [
+const PROGRAMS: [(&str, &[&str]); 11] = [
     ("df", &["df", "-a"]),
     ("dmesg", &["dmesg"]),
     ("efibootmgr", &["efibootmgr", "-v"]),
     ("iptables", &["iptables", "-L"]),
     ("ip_addr", &["ip", "addr"]),
+    ("lsblk", &["lsblk", "--all", LSBLK_COLUMNS]),
+    (
+        "lsblk-full",
+        &["lsblk", "--all", "--bytes", "--output-all", "--pairs"],
+    ),
+    ("multipath", &["multipath", "-ll"]),
+    ("parted", &["parted", "-l"]),
     ("ps", &["ps", "au"]),
+    // The slowest comes last.
+    ("lshw", &["lshw", "-quiet", "-json"]),
 ];
+const LSBLK_COLUMNS: &str =
+    "-oKNAME,MODEL,SIZE,ROTA,TYPE,UUID,PARTUUID,SERIAL,WWN,LOG-SEC,PHY-SEC,TRAN";
 
 /// Files of the kernel by the names of their members.
 const KERNEL_FILES: [(&str, &str); 5] = [
@@ -329,13 +340,18 @@ mod tests {
                 }),
             )
             .expect("ip addr", "lo")
-            .expect("ps au", "init");
+            .expect(&format!("lsblk --all {LSBLK_COLUMNS}"), "blocks")
+            .expect_result("lsblk --all --bytes --output-all --pairs", missing("lsblk"))
+            .expect_result("multipath -ll", missing("multipath"))
+            .expect_result("parted -l", missing("parted"))
+            .expect("ps au", "init")
+            .expect_result("lshw -quiet -json", missing("lshw"));
         let members = collected(&machine, script).await;
         let names: Vec<_> = members.keys().map(String::as_str).collect();
         assert_eq!(
             names,
             [
-                "df", "disks", "dmesg", "ip_addr", "journal", "mdstat", "ps", "udev/vda"
+                "df", "disks", "dmesg", "ip_addr", "journal", "lsblk", "mdstat", "ps", "udev/vda"
             ]
         );
         assert_eq!(members["journal"], [0xff, b'\n']);
@@ -362,18 +378,9 @@ mod tests {
             "var/log/large",
             &[vec![b'a'; 5], vec![b'b'; size - 5]].concat(),
         );
-        let script = [
-            "df -a",
-            "dmesg",
-            "efibootmgr -v",
-            "iptables -L",
-            "ip addr",
-            "ps au",
-        ]
-        .into_iter()
-        .fold(
+        let script = PROGRAMS.iter().map(|(_, argv)| argv.join(" ")).fold(
             Script::new().expect(JOURNALCTL, "-- No entries --\n"),
-            |script, cmd| script.expect_result(cmd, missing(cmd)),
+            |script, cmd| script.expect_result(&cmd, missing(&cmd)),
         );
         let members = collected(&machine, script).await;
         let names: Vec<_> = members.keys().map(String::as_str).collect();
