@@ -176,6 +176,7 @@ mod tests {
 
         let nothing = probe(&FakeMachine::new().system());
         assert_eq!((nothing.model_name.as_str(), nothing.count), ("", 0));
+        assert!(nothing.flags.is_empty());
     }
 
     #[test]

@@ -146,6 +146,7 @@ mod tests {
     #[test]
     fn one_that_cannot_be_listened_to_takes_nothing_from_the_others() {
         let mut machine = FakeMachine::new();
+        assert!(collect(&machine.system(), Duration::ZERO).is_empty());
         for (name, index) in [("eth0", 2), ("deaf", 3), ("silent", 4), ("lo", 1)] {
             let link = Link {
                 index,

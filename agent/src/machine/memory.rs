@@ -192,6 +192,11 @@ mod tests {
 
         machine.bytes("sys/firmware/dmi/tables/DMI", &module(1, 4096, 0));
         assert_eq!(probe(&machine.system()).physical_mb, Some(4096));
+
+        let mut machine = FakeMachine::new();
+        machine.bytes("sys/firmware/dmi/tables/DMI", &module(1, 4096, 0));
+        let memory = probe(&machine.system());
+        assert_eq!((memory.total, memory.physical_mb), (None, Some(4096)));
     }
 
     proptest! {

@@ -151,6 +151,33 @@ mod tests {
     }
 
     #[test]
+    fn what_switches_say_is_listed_when_it_is_asked_for() {
+        let mut machine = FakeMachine::new();
+        for (name, index) in [("eth0", 2), ("deaf", 3), ("silent", 4)] {
+            let link = Link {
+                index,
+                name: name.into(),
+                address: vec![2, 0, 0, 0, 0, u8::try_from(index).unwrap()],
+                ..Link::default()
+            };
+            machine.interface(link, Some(&format!("0000:02:00.{index}")));
+        }
+        for (asked, expected) in [
+            (true, json!([[[1, "02"]], null, []])),
+            (false, json!([null, null, null])),
+        ] {
+            let config = Config {
+                collect_lldp: asked,
+                ..Config::default()
+            };
+            let inventory = inventory(&machine.system(), &config);
+            let interfaces = inventory["interfaces"].as_array().unwrap();
+            let heard: Vec<_> = interfaces.iter().map(|i| i["lldp"].clone()).collect();
+            assert_eq!(json!(heard), expected);
+        }
+    }
+
+    #[test]
     fn this_machine_is_read_in_time() {
         let system = System::linux();
         let start = Instant::now();

@@ -240,6 +240,18 @@ mod tests {
     }
 
     #[test]
+    fn a_virtio_interface_has_the_name_of_its_bus_for_an_address() {
+        let mut machine = FakeMachine::new();
+        machine.interface(link("eth0", 2, &[]), Some("virtio2"));
+        machine.file("sys/devices/pci0000:00/virtio2/vendor", "0x1af4");
+        let found = probe(&machine.system()).remove(0).to_json();
+        assert_eq!(
+            [&found["pci_address"], &found["vendor"]],
+            ["virtio2", "0x1af4"]
+        );
+    }
+
+    #[test]
     fn the_permanent_address_wins_unless_it_is_none() {
         let cases = [
             (vec![0x52, 0x54, 0, 0xAB, 0, 1], Some("52:54:00:ab:00:01")),

@@ -523,6 +523,29 @@ async fn an_incompatible_manager_leaves_the_step_to_the_next() {
     );
 }
 
+#[tokio::test]
+async fn the_best_managers_answer_counts_even_if_it_is_nothing() {
+    let registry = registry([
+        manager(
+            "Generic",
+            Support::Generic,
+            vec![FakeStep::new("wipe", 1), FakeStep::new("only", 1)],
+        ),
+        manager(
+            "Vendor",
+            Support::ServiceProvider(3),
+            vec![FakeStep::new("wipe", 1).outcome(Ok(Value::Null))],
+        ),
+    ]);
+    let answer = Case::default().run(&registry).await.unwrap();
+    assert_eq!(answer["clean_result"], Value::Null);
+    let only = Case {
+        step: json!({"step": "only"}),
+        ..Case::default()
+    };
+    assert_eq!(only.run(&registry).await.unwrap()["clean_result"], "done");
+}
+
 #[test]
 fn without_any_manager_there_is_no_registry() {
     let none = [manager("Manager", Support::None, vec![])];

@@ -121,6 +121,44 @@ async fn disks_that_may_be_erased_and_no_others() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn drives_test_themselves_or_the_step_says_why_not() {
+    let fio =
+        format!("{FIO} --loops 4 --runtime 0 --time_based --name /dev/nvme0n1 --name /dev/vda");
+    let run = async |script: Script| {
+        let options = json!({"agent_burnin_fio_disk_smart_test": true});
+        bench(options).run(&DISK, script).await.0
+    };
+    let start = "smartctl -t long /dev/nvme0n1";
+    let script = Script::new()
+        .expect(&fio, "")
+        .expect_result(start, Err(missing("smartctl")));
+    let Err(StepError::Failure(failure)) = run(script).await else {
+        panic!("a drive that does not begin passed")
+    };
+    assert_eq!(failure.kind, FailureKind::Cleaning);
+    assert!(
+        failure.details.contains("/dev/nvme0n1 did not start"),
+        "{failure}"
+    );
+
+    let began = Instant::now();
+    let ata = |text| json!({"ata_smart_data": {"self_test": {"status": {"string": text}}}});
+    let script = Script::new()
+        .expect(&fio, "")
+        .expect(start, "")
+        .expect("smartctl -t long /dev/vda", "")
+        .expect("smartctl -ja /dev/nvme0n1", &ata("in progress").to_string())
+        .expect(
+            "smartctl -ja /dev/nvme0n1",
+            &ata("completed without error").to_string(),
+        )
+        // One that does not tell is no failure.
+        .expect("smartctl -ja /dev/vda", "{}");
+    assert_eq!(run(script).await, Ok(Value::Null));
+    assert_eq!(began.elapsed().as_secs(), 30);
+}
+
 /// What `fio` ends with while nobody listens at the other end.
 const NO_PARTNER: i32 = 16;
 
