@@ -56,7 +56,7 @@ ironic: ramdisk ## A real Ironic deploys virtual machines
 	tests/ironic/run
 
 .PHONY: demo
-demo: ramdisk ## The main job on real input, with a live timeline; IMAGE=roomy-zlib.qcow2 deploys another one
+demo: ramdisk ## The main job on real input, with a live timeline; IMAGE=roomy.raw.zst deploys another one
 	tests/ironic/demo $(if $(IMAGE),--image $(IMAGE))
 
 .PHONY: bench
