@@ -30,9 +30,10 @@ async fn start_iscsi(system: &System) {
     }
 }
 
-/// Arrays keep the number that their name tells: whoever made them is not asked for.
+/// Arrays keep the number that their name tells: which host made them is ignored (with `any` as
+/// the host, an array that another one made gets a number from 127 down).
 async fn assemble(system: &System) {
-    let arguments = ["--assemble", "--scan", "--homehost=any", "--verbose"];
+    let arguments = ["--assemble", "--scan", "--homehost=<ignore>", "--verbose"];
     match run(system, "mdadm", &arguments).await {
         Ok(()) => {}
         Err(error @ RunError::Missing { .. }) => {
@@ -124,7 +125,7 @@ mod tests {
         let script = Script::new()
             .expect("iscsistart -f", "")
             .expect_result("iscsistart -b", failed("iscsistart"))
-            .expect("mdadm --assemble --scan --homehost=any --verbose", "")
+            .expect("mdadm --assemble --scan --homehost=<ignore> --verbose", "")
             .expect("modprobe ipmi_msghandler", "")
             .expect("modprobe ipmi_devintf", "")
             .expect_result("modprobe ipmi_si", failed("modprobe"))
@@ -145,7 +146,7 @@ mod tests {
             Script::new()
                 .expect_result("iscsistart -f", missing("iscsistart"))
                 .expect_result(
-                    "mdadm --assemble --scan --homehost=any --verbose",
+                    "mdadm --assemble --scan --homehost=<ignore> --verbose",
                     missing("mdadm"),
                 )
         };
