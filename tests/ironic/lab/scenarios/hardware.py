@@ -53,13 +53,13 @@ class Raid(Scenario):
     def run(self):
         self.ready("manageable")
         members = [self.machine.disk(bus) for bus in self.MEMBERS]
-        with self.step("clean: the agent deletes old arrays and makes the new one"):
+        with self.step("clean: the agent deletes old arrays, erases the disks and makes the new array"):
             call("PUT", f"{self.node.path}/states/raid", {"logical_disks": [{
                 "size_gb": "MAX", "raid_level": "1", "controller": "software", "is_root_volume": True,
                 "physical_disks": [{"serial": disk.serial} for disk in members],
             }]})
             self.operation("raid", "clean", **clean_steps(
-                "raid.delete_configuration", "deploy.erase_devices_metadata", "raid.create_configuration"))
+                "raid.delete_configuration", "deploy.erase_devices", "raid.create_configuration"))
         with self.step("clean: both members carry the array's superblock, the other disks nothing"):
             for disk in self.machine.disks:
                 arrays = [disks.md_array(disk.path, partition) for partition in self.partitions(disk.path)] if disk in members else []
