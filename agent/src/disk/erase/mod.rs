@@ -225,6 +225,7 @@ async fn erase_one(
         let start = Instant::now();
         match carry_out(system, name, means, &watch).await {
             Ok(()) => {
+                forget_partitions(system, name).await;
                 board.finish(name);
                 let seconds = start.elapsed().as_secs();
                 task.phase(format!("{name} erased by {way} in {seconds} s"));
@@ -237,6 +238,22 @@ async fn erase_one(
         }
     }
     Err(reasons.join("; "))
+}
+
+/// The kernel still knows the partitions that were erased; whoever looks for a free disk next would
+/// find them. It is asked to look again. Not to be able to is no reason to call the erasure failed.
+async fn forget_partitions(system: &System, name: &str) {
+    let (disks, path) = (std::sync::Arc::clone(&system.disks), name.to_owned());
+    let looked = tokio::task::spawn_blocking(move || {
+        disks.open(std::path::Path::new(&path))?.reread_table()
+    });
+    match looked.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(device = %name, %error, "the kernel still knows the erased partitions");
+        }
+        Err(error) => tracing::error!(device = %name, %error, "the disk was not looked at again"),
+    }
 }
 
 async fn carry_out(

@@ -648,3 +648,38 @@ async fn a_simulation_zeroes_its_files() {
     assert_eq!(result, Ok(json!({path.to_str().unwrap(): null})));
     assert_eq!(std::fs::read(&path).unwrap(), vec![0; 4 * MIB]);
 }
+
+/// Notes which disks are opened.
+#[derive(Debug)]
+struct Opened {
+    disks: std::sync::Arc<dyn crate::system::Disks>,
+    names: std::sync::Mutex<Vec<String>>,
+}
+
+impl crate::system::Disks for Opened {
+    fn open(
+        &self,
+        name: &std::path::Path,
+    ) -> Result<Box<dyn crate::system::Disk>, crate::system::DiskError> {
+        self.names.lock().unwrap().push(name.display().to_string());
+        self.disks.open(name)
+    }
+}
+
+/// Else the partitions that were erased would still be seen by the step that follows.
+#[tokio::test]
+async fn the_kernel_looks_again_at_a_disk_that_was_erased() {
+    let bench = Bench::new(machine(&["sda"])).node(json!({"uuid": "u",
+        "driver_internal_info": {"agent_enable_ata_secure_erase": false}}));
+    let script = Script::new().expect(SHRED, "");
+    let mut system = bench.machine.system_with(std::sync::Arc::new(script));
+    let opened = std::sync::Arc::new(Opened {
+        disks: system.disks.clone(),
+        names: std::sync::Mutex::default(),
+    });
+    system.disks = opened.clone();
+    let (result, _) = bench.run_on(&EraseDevices, &system).await;
+    result.unwrap();
+    // Once to see what it holds, and once when that is gone.
+    assert_eq!(*opened.names.lock().unwrap(), ["/dev/sda", "/dev/sda"]);
+}
