@@ -1,3 +1,4 @@
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 
@@ -77,6 +78,7 @@ struct Machine {
     config: Config,
     instance_info: Value,
     secret: Option<Secret>,
+    configdrive: Option<String>,
     source: &'static str,
 }
 
@@ -119,6 +121,7 @@ impl Machine {
             config: Config::default(),
             instance_info: json!({}),
             secret: None,
+            configdrive: None,
             source: "oci://registry.example/os/image:1?x#y",
             dir,
         }
@@ -140,7 +143,7 @@ impl Machine {
             image_source: self.source,
             instance_info,
             pull_secret: self.secret.as_ref(),
-            configdrive: None,
+            configdrive: self.configdrive.as_deref(),
             device: &self.device,
             task: &Task::detached(),
             installed: &Installed::default(),
@@ -215,6 +218,26 @@ async fn the_credential_is_gone_before_the_tenants_code_runs() {
     assert!(run.ends_with(&format!(" {disk}")), "{run}");
     assert!(!run.contains("authfile"), "{run}");
     assert_eq!(keys, "  ssh-ed25519 AAAA root");
+}
+
+#[tokio::test]
+async fn a_config_drive_stands_behind_what_the_container_made() {
+    let mut drive = vec![0; 40_000];
+    drive[32769..32774].copy_from_slice(b"CD001");
+    drive[39_999] = 9;
+    let mut machine = Machine::new();
+    machine.configdrive = Some(STANDARD.encode(&drive));
+    let disk = machine.device.name.clone();
+    let (done, _, _dir) = machine.install().await;
+    done.unwrap();
+    let mut file = fs::File::open(&disk).unwrap();
+    let table = gptman::GPT::find_from(&mut file).unwrap();
+    assert!(table[1].is_used() && table[2].is_used());
+    file.seek(SeekFrom::Start(table[2].starting_lba * 512))
+        .unwrap();
+    let mut written = vec![0; drive.len()];
+    file.read_exact(&mut written).unwrap();
+    assert!(written == drive);
 }
 
 #[tokio::test]
