@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use ironic_agent::commands::Verb;
+use ironic_agent::config::Config;
+use ironic_agent::hardware::generic::GenericManager;
+use ironic_agent::hardware::{HardwareManager, Phase};
 
 #[test]
 fn the_status_table_names_every_command_and_its_state() {
@@ -28,4 +31,29 @@ fn the_status_table_names_every_command_and_its_state() {
         Verb::ALL.len(),
         "the table names something that does not exist"
     );
+}
+
+#[test]
+fn every_step_is_named_with_its_phases() {
+    let readme = include_str!("../../README.md");
+    let (_, list) = readme.split_once("\nSteps, with the phases").unwrap();
+    let manager = GenericManager;
+    for (phase, title) in [
+        (Phase::Clean, "\n* clean: "),
+        (Phase::Deploy, "\n* deploy: "),
+        (Phase::Service, "\n* service: "),
+    ] {
+        let (_, told) = list.split_once(title).unwrap();
+        let told = told.split_once("\n* ").unwrap().0;
+        let told: Vec<&str> = told.split('`').skip(1).step_by(2).collect();
+        let config = Config::default();
+        let steps = manager.steps();
+        let offered: Vec<String> = steps
+            .iter()
+            .filter(|step| step.offer(phase, &config).is_some())
+            .map(|step| step.description())
+            .map(|step| format!("{}.{}", step.interface, step.name))
+            .collect();
+        assert_eq!(told, offered, "{phase:?}");
+    }
 }
