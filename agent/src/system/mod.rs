@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 pub mod clock;
+pub mod coordination;
 pub mod daemon;
 pub mod disk;
 pub mod ethernet;
@@ -19,6 +20,7 @@ pub mod process;
 pub mod root;
 pub mod simulation;
 pub mod tree;
+pub mod zookeeper;
 
 pub use clock::Clock;
 pub use daemon::Daemon;
@@ -45,6 +47,8 @@ pub struct System {
     pub network: Arc<dyn Network>,
     /// Asks the management controller.
     pub controller: Arc<dyn ipmi::Controller>,
+    /// Meets other machines.
+    pub coordination: Arc<dyn coordination::Coordination>,
     /// Sets the clock.
     pub clock: Arc<dyn Clock>,
     /// Reboots and powers off.
@@ -68,6 +72,7 @@ impl System {
             }),
             network: Arc::new(network::KernelNetwork),
             controller: Arc::new(ipmi::KernelController::new(root.clone())),
+            coordination: Arc::new(zookeeper::ZooKeeper),
             clock: Arc::new(clock::KernelClock),
             simulation: None,
             run,
