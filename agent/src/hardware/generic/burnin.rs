@@ -21,6 +21,7 @@ use crate::system::{Cmd, Output, RunError};
 
 mod disk;
 mod network;
+mod pairing;
 
 /// One of the steps.
 #[derive(Debug)]
@@ -88,9 +89,12 @@ impl Step for BurnIn {
                 Kind::Cpu => vec![only(&cpu(ctx.node))],
                 Kind::Memory => vec![only(&memory(ctx.node))],
                 Kind::Gpu => vec![only(&gpu(ctx.node).1)],
-                Kind::Network => network::commands(ctx.node)?
-                    .iter()
-                    .map(|(_, command)| only(command))
+                Kind::Network => network::plan(ctx.node)?
+                    .into_iter()
+                    .map(|description| Action {
+                        description,
+                        ..Action::default()
+                    })
                     .collect(),
                 Kind::Disk => {
                     let selection = select(ctx).await?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::pairing::Pairing;
 use super::{cleaning, failed, option, option_or, said};
 use crate::failure::Failure;
 use crate::hardware::StepContext;
@@ -22,14 +23,14 @@ pub(super) enum Role {
 }
 
 impl Role {
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Writer => "writer",
             Self::Reader => "reader",
         }
     }
 
-    fn other(self) -> Self {
+    pub(super) fn other(self) -> Self {
         match self {
             Self::Writer => Self::Reader,
             Self::Reader => Self::Writer,
@@ -37,14 +38,35 @@ impl Role {
     }
 }
 
-/// The runs in their order: the node's own role, then the other one.
-pub(super) fn commands(node: &Node) -> Result<[(Role, Cmd); 2], Failure> {
-    let (role, partner) = roles(node)?;
-    Ok([role, role.other()].map(|role| (role, command(node, role, &partner))))
+/// With whom the network is burnt in.
+#[derive(Debug, PartialEq, Eq)]
+enum Partner {
+    /// As the operator wrote it.
+    Told(Role, String),
+    /// As it comes.
+    Met(Pairing),
 }
 
-/// The node's role and its partner, as its operator wrote them.
-fn roles(node: &Node) -> Result<(Role, String), Failure> {
+/// One line for each run, the node's own role first.
+pub(super) fn plan(node: &Node) -> Result<Vec<String>, Failure> {
+    Ok(match partner(node)? {
+        Partner::Told(role, partner) => commands(node, role, &partner)
+            .map(|(_, command)| format!("Run {command}"))
+            .into(),
+        Partner::Met(pairing) => vec![
+            pairing.description(),
+            "Run fio as writer and as reader with that partner".to_owned(),
+        ],
+    })
+}
+
+/// The runs in their order: the node's own role, then the other one.
+fn commands(node: &Node, role: Role, partner: &str) -> [(Role, Cmd); 2] {
+    [role, role.other()].map(|role| (role, command(node, role, partner)))
+}
+
+/// The node's role and its partner, or where to find one. What the operator wrote wins.
+fn partner(node: &Node) -> Result<Partner, Failure> {
     const OPTION: &str = "agent_burnin_fio_network_config";
     let config = match node.value("driver_info", OPTION) {
         // Options that were set on a command line are texts.
@@ -53,16 +75,12 @@ fn roles(node: &Node) -> Result<(Role, String), Failure> {
         None => Value::Null,
     };
     if config.is_null() {
-        let paired = option(node, "fio_network_pairing_backend_url").is_some();
-        let but = if paired {
-            "; pairs are not found through agent_burnin_fio_network_pairing_backend_url by this \
-             agent"
-        } else {
-            ""
-        };
-        return Err(cleaning(format!(
-            "{OPTION} must be an object with role and partner{but}"
-        )));
+        return Pairing::of(node)?.map(Partner::Met).ok_or_else(|| {
+            cleaning(format!(
+                "{OPTION} must be an object with role and partner, or \
+                 agent_burnin_fio_network_pairing_backend_url must be set"
+            ))
+        });
     }
     let text = |key: &str| config[key].as_str().unwrap_or_default();
     let role = match text("role") {
@@ -78,7 +96,7 @@ fn roles(node: &Node) -> Result<(Role, String), Failure> {
         "" => Err(cleaning(format!(
             "{OPTION}: partner must be the other machine's name or address"
         ))),
-        partner => Ok((role, partner.to_owned())),
+        partner => Ok(Partner::Told(role, partner.to_owned())),
     }
 }
 
@@ -109,7 +127,11 @@ fn command(node: &Node, role: Role, partner: &str) -> Cmd {
 }
 
 pub(super) async fn run(ctx: StepContext<'_>) -> Result<(), Failure> {
-    for (role, command) in commands(ctx.node)? {
+    let (role, partner) = match partner(ctx.node)? {
+        Partner::Told(role, partner) => (role, partner),
+        Partner::Met(pairing) => pairing.find(ctx).await?,
+    };
+    for (role, command) in commands(ctx.node, role, &partner) {
         let line = command.to_string();
         loop {
             let running = ctx.system.run.run(command.clone().timeout(super::LONGEST));

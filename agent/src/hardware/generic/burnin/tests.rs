@@ -207,7 +207,7 @@ async fn a_network_without_roles_is_refused() {
         ),
         (
             json!({"agent_burnin_fio_network_pairing_backend_url": "etcd3://x"}),
-            "pairs are not found",
+            "over ZooKeeper only",
         ),
     ] {
         let (result, _) = bench(options).run(&NETWORK, Script::new()).await;
