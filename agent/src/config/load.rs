@@ -79,14 +79,6 @@ pub enum Warning {
         /// Where it was set.
         origin: Origin,
     },
-    /// An option whose reader is not built yet.
-    #[error("{option} has no effect yet: this version does not act on it ({origin})")]
-    NotBuilt {
-        /// The option.
-        option: String,
-        /// Where it was set.
-        origin: Origin,
-    },
     /// A certificate without its key, or the other way round.
     #[error("{present} is set and {missing} is not: both are needed, neither is used")]
     HalfPair {
@@ -282,10 +274,6 @@ impl Layers {
                     given: (!option.slot.secret).then(|| text.to_owned()),
                 });
             }
-            Standing::NotBuilt => self.warnings.push(Warning::NotBuilt {
-                option: title,
-                origin,
-            }),
             Standing::Agent | Standing::Shim | Standing::Both => {}
         }
         Ok(())
@@ -624,9 +612,9 @@ mod tests {
         let config = machine.config(&[
             "--noinsecure",
             "--insecure",
-            "--disk_utils-partprobe_attempts=2",
+            "--disk_utils-bios_boot_partition_size=2",
         ]);
-        assert!(config.insecure && config.disk_utils.partprobe_attempts == 2);
+        assert!(config.insecure && config.disk_utils.bios_boot_partition_size == 2);
     }
 
     #[test]

@@ -205,8 +205,6 @@ pub struct Config {
     pub inject_files_priority: u32,
     /// File systems that belong to clusters are not erased.
     pub guard_special_filesystems: bool,
-    /// Discard counts as erasing.
-    pub enable_discard_erase: bool,
     /// A boot loader that cannot be installed is no failure; `None` when not said.
     pub ignore_bootloader_failure: Option<bool>,
     /// Boot loaders are installed for BIOS machines, too.
@@ -241,8 +239,6 @@ pub struct Config {
     // --- groups ---
     /// `[disk_utils]`
     pub disk_utils: DiskUtils,
-    /// `[disk_partitioner]`
-    pub disk_partitioner: DiskPartitioner,
     /// `[container]`
     pub container: Container,
     /// `[mdns]`
@@ -262,17 +258,6 @@ pub struct DiskUtils {
     pub bios_boot_partition_size: u32,
     /// How often a new partition is looked for.
     pub partition_detection_attempts: u32,
-    /// How often the kernel is asked to read a partition table.
-    pub partprobe_attempts: u32,
-}
-
-/// `[disk_partitioner]`: waiting for a busy disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DiskPartitioner {
-    /// Pause between two looks.
-    pub check_device_interval: Duration,
-    /// How often it is looked at.
-    pub check_device_max_retries: u32,
 }
 
 /// `[container]`: steps that run in containers.
@@ -451,7 +436,6 @@ impl Default for Config {
             fail_if_clock_not_set: false,
             inject_files_priority: 0,
             guard_special_filesystems: true,
-            enable_discard_erase: false,
             ignore_bootloader_failure: None,
             enable_bios_bootloader_install: false,
 
@@ -469,7 +453,6 @@ impl Default for Config {
             disable_bootc_deploy: false,
 
             disk_utils: DiskUtils::default(),
-            disk_partitioner: DiskPartitioner::default(),
             container: Container::default(),
             mdns: Mdns::default(),
 
@@ -484,16 +467,6 @@ impl Default for DiskUtils {
             efi_system_partition_size: 550,
             bios_boot_partition_size: 1,
             partition_detection_attempts: 3,
-            partprobe_attempts: 10,
-        }
-    }
-}
-
-impl Default for DiskPartitioner {
-    fn default() -> Self {
-        Self {
-            check_device_interval: Duration::from_secs(1),
-            check_device_max_retries: 20,
         }
     }
 }

@@ -32,8 +32,6 @@ pub(super) enum Standing {
     Shim,
     /// Both programs read it.
     Both,
-    /// Accepted and kept, but the part of the agent that would read it is not built yet.
-    NotBuilt,
     /// An option of ironic-python-agent that we deliberately do not have, and why.
     NotOffered(&'static str),
 }
@@ -67,7 +65,7 @@ impl Opt {
             Standing::Agent => program == Program::Agent,
             Standing::Shim => program == Program::Shim,
             Standing::Both => true,
-            Standing::NotBuilt | Standing::NotOffered(_) => false,
+            Standing::NotOffered(_) => false,
         }
     }
 

@@ -2,7 +2,7 @@
 //! and the report of options that we do not have are all read from it; the defaults stand in
 //! `Config::default`, and whatever an option needs to hold stands in its row.
 
-use super::options::Standing::{Agent, Both, NotBuilt, Shim};
+use super::options::Standing::{Agent, Both, Shim};
 use super::options::{Opt, kind, no_switch, not_offered, opt, read, slot};
 
 const URLS: &str = "addresses beginning with http:// or https://, separated by commas, or mdns";
@@ -10,6 +10,7 @@ const HOST: &str = "an address or a host name of at most 253 letters, digits and
 
 const LOGGING: &str = "the log goes to standard error, one line each";
 const METRICS: &str = "there is no statsd client: the backend is always noop";
+const EXCLUSIVE: &str = "the kernel says whether a disk is in use; it is asked for two seconds";
 const NO_CONVERT: &str = "images are converted while they are written, in bounded memory";
 
 /// Every option by the heading in `--help`, in its order.
@@ -83,7 +84,7 @@ pub(super) const SECTIONS: &[(&str, &[Opt])] = &[
         opt!(enable_vlan_interfaces => Agent, "enable_vlan_interfaces", "VLAN interfaces to bring up.").kernel("ipa-enable-vlan-interfaces"),
         opt!(inject_files_priority if |priority| *priority <= 99 => Agent, "inject_files_priority", "Priority of the inject_files step, 0 is off.").kernel("ipa-inject-files-priority").expecting("a whole number from 0 to 99"),
         opt!(guard_special_filesystems => Agent, "guard-special-filesystems", "Do not erase file systems that belong to clusters.").kernel("ipa-guard-special-filesystems"),
-        opt!(enable_discard_erase => NotBuilt, "enable-discard-erase", "Discard counts as erasing.").kernel("ipa-enable-discard-erase"),
+        no_switch("", "enable-discard-erase", "a drive may ignore a discard, so it is not erasing"),
         opt!(ignore_bootloader_failure => Agent, "ignore_bootloader_failure", "A boot loader that cannot be installed is no failure.").kernel("ipa-ignore-bootloader-failure"),
         opt!(enable_bios_bootloader_install => Agent, "enable_bios_bootloader_install", "Run the GRUB of partition images. A lookup may switch it on.").kernel("ipa-enable-bios-bootloader-install"),
     ]),
@@ -105,12 +106,12 @@ pub(super) const SECTIONS: &[(&str, &[Opt])] = &[
         opt!(disk_utils.efi_system_partition_size => Agent, "efi_system_partition_size", "Size of an EFI system partition in MiB.").group("disk_utils"),
         opt!(disk_utils.bios_boot_partition_size => Agent, "bios_boot_partition_size", "Size of a BIOS boot partition in MiB.").group("disk_utils"),
         opt!(disk_utils.partition_detection_attempts => Agent, "partition_detection_attempts", "How often a new partition is looked for.").group("disk_utils"),
-        opt!(disk_utils.partprobe_attempts => NotBuilt, "partprobe_attempts", "How often the kernel is asked to read a partition table.").group("disk_utils"),
+        not_offered("disk_utils", "partprobe_attempts", "the kernel is told of partitions directly, for two seconds while a disk is busy"),
         not_offered("disk_utils", "dd_block_size", "images are written without dd"),
         not_offered("disk_utils", "image_convert_memory_limit", NO_CONVERT),
         not_offered("disk_utils", "image_convert_attempts", NO_CONVERT),
-        opt!(disk_partitioner.check_device_interval => NotBuilt, "check_device_interval", "Pause between two looks at a busy disk.").group("disk_partitioner"),
-        opt!(disk_partitioner.check_device_max_retries => NotBuilt, "check_device_max_retries", "How often a busy disk is looked at.").group("disk_partitioner"),
+        not_offered("disk_partitioner", "check_device_interval", EXCLUSIVE),
+        not_offered("disk_partitioner", "check_device_max_retries", EXCLUSIVE),
     ]),
     ("Containers", &[
         opt!(container.allow_arbitrary_containers => Agent, "allow_arbitrary_containers", "Any image may run.").group("container"),
@@ -267,12 +268,7 @@ mod tests {
             let offered = !matches!(option.standing, Standing::NotOffered(_));
             assert_eq!(offered, option.help.ends_with('.'), "{}", option.title());
             let read = option.is_for(Program::Agent) || option.is_for(Program::Shim);
-            assert_eq!(
-                read,
-                offered && option.standing != NotBuilt,
-                "{}",
-                option.title()
-            );
+            assert_eq!(read, offered, "{}", option.title());
         }
     }
 
@@ -311,8 +307,8 @@ mod tests {
             ("", "guard-special-filesystems", "guard-special-filesystems"),
             (
                 "disk_utils",
-                "partprobe_attempts",
-                "[disk_utils] partprobe_attempts",
+                "bios_boot_partition_size",
+                "[disk_utils] bios_boot_partition_size",
             ),
         ] {
             assert_eq!(
@@ -320,6 +316,6 @@ mod tests {
                 Some(title)
             );
         }
-        assert!(Opt::in_file("", "partprobe_attempts").is_none());
+        assert!(Opt::in_file("", "bios_boot_partition_size").is_none());
     }
 }
