@@ -21,7 +21,8 @@ use crate::conductor::heartbeat::{self, Control, Schedule};
 use crate::conductor::lookup::{LookupError, Lookups};
 use crate::conductor::token::Memory;
 use crate::conductor::{Conductor, Farewell, Question, call_deadline, inspection};
-use crate::config::{self, Config, Endpoint, Loaded, Program};
+use crate::config::{self, Config, Endpoint, Loaded, Parameters, Program};
+use crate::disk::medium::{self, MediumError};
 use crate::hardware::{Registry, bring_up, external, vlan};
 use crate::image::Installed;
 use crate::machine::net;
@@ -75,6 +76,10 @@ fn start_with<F>(
 where
     F: Future<Output = anyhow::Result<ExitCode>>,
 {
+    if let Err(error) = take_virtual_media(program) {
+        eprintln!("{}: {error:#}", program.name());
+        return ExitCode::FAILURE;
+    }
     let loaded = match Config::load(program, arguments, Path::new("/")) {
         Ok(loaded) => loaded,
         Err(error) => return error.print(),
@@ -86,6 +91,19 @@ where
         error!(error = %format!("{error:#}"), "{} ends", program.name());
         ExitCode::FAILURE
     })
+}
+
+/// Reads what Ironic put on virtual media, before the configuration is read.
+fn take_virtual_media(program: Program) -> anyhow::Result<()> {
+    if !Parameters::of_kernel(Path::new("/")).boots_from_virtual_media() {
+        return Ok(());
+    }
+    match runtime()?.block_on(medium::take(&System::linux(), program.name())) {
+        // The machine may do without; if not, this program ends later and tries again.
+        Err(error @ MediumError::Mount { .. }) => eprintln!("{}: {error}", program.name()),
+        other => other?,
+    }
+    Ok(())
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

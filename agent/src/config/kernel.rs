@@ -3,6 +3,11 @@
 use std::fmt;
 use std::path::Path;
 
+/// Where what virtual media brought is kept.
+pub const VIRTUAL_MEDIA: &str = "/run/ironic-virtual-media";
+/// The file of parameters on virtual media, and there.
+pub const MEDIUM_PARAMETERS: &str = "parameters.txt";
+
 /// `key=value` parameters: words between white space, cut at the first `=`, no quoting.
 /// Of several with one key the last counts; words without `=` are no parameters.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -42,8 +47,20 @@ impl Parameters {
     /// The parameters on a mounted virtual medium; empty when it has none.
     #[must_use]
     pub fn of_virtual_media(mounted: &Path) -> Self {
-        let text = std::fs::read_to_string(mounted.join("parameters.txt"));
+        let text = std::fs::read_to_string(mounted.join(MEDIUM_PARAMETERS));
         Self::parse(&text.unwrap_or_default())
+    }
+
+    /// The parameters that this machine was booted with: those of the kernel, and of virtual
+    /// media where it was booted from them.
+    #[must_use]
+    pub fn of_machine(root: &Path) -> Self {
+        let kernel = Self::of_kernel(root);
+        if !kernel.boots_from_virtual_media() {
+            return kernel;
+        }
+        let place = VIRTUAL_MEDIA.trim_start_matches('/');
+        kernel.followed_by(Self::of_virtual_media(&root.join(place)))
     }
 
     /// The value that counts.
@@ -101,6 +118,17 @@ mod tests {
         let keys: Vec<_> = parameters.agent_keys().collect();
         assert_eq!(keys, ["ipa-api-url", "ipa-debug", "ipa-x"]);
         assert!(!parameters.boots_from_virtual_media());
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("run/ironic-virtual-media/parameters.txt", "a=2");
+        for (told, value) in [("a=1", "1"), ("boot_method=vmedia a=1", "2")] {
+            write("proc/cmdline", told);
+            assert_eq!(Parameters::of_machine(root.path()).get("a"), Some(value));
+        }
         assert!(Parameters::parse("boot_method=vmedia").boots_from_virtual_media());
     }
 }

@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::command_line::{self, Given};
 use super::ini::{self, Fault};
 use super::options::{Opt, Standing, all};
-use super::{Config, Parameters, Program};
+use super::{Config, Parameters, Program, VIRTUAL_MEDIA};
 
 /// Read without `--config-file`, when it exists.
 const DEFAULT_FILE: &str = "etc/ironic-python-agent.conf";
@@ -187,7 +187,8 @@ impl Config {
         args: impl Iterator<Item = OsString>,
         root: &Path,
     ) -> Result<Loaded, ConfigError> {
-        Self::load_with(program, args, root, None)
+        let medium = root.join(VIRTUAL_MEDIA.trim_start_matches('/'));
+        Self::load_with(program, args, root, Some(&medium))
     }
 
     /// Like [`Config::load`], with a mounted virtual medium. Its `parameters.txt` is read when

@@ -20,7 +20,7 @@ mod value;
 
 pub use address::{Endpoint, InvalidAddress, Listen};
 pub use ini::Fault;
-pub use kernel::Parameters;
+pub use kernel::{MEDIUM_PARAMETERS, Parameters, VIRTUAL_MEDIA};
 pub use load::{ConfigError, Loaded, Origin, Warning};
 pub use secret::Secret;
 pub use shared::{Ignored, SessionOverrides, Shared};

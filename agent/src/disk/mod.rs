@@ -16,6 +16,7 @@ pub mod keep;
 pub mod label;
 pub mod layout;
 pub mod mbr;
+pub mod medium;
 pub mod metadata;
 pub mod mount;
 pub mod node;

@@ -44,10 +44,8 @@ impl Collector for ExtraHardware {
 }
 
 fn benchmarks(system: &System) -> Vec<String> {
-    let told = system.root.read_optional("/proc/cmdline");
-    let told = told.unwrap_or_default();
-    let named = Parameters::parse(&told);
-    let named = named.get("ipa-inspection-benchmarks").unwrap_or_default();
+    let told = Parameters::of_machine(&system.root.path("/"));
+    let named = told.get("ipa-inspection-benchmarks").unwrap_or_default();
     let words = named.split(',').map(str::trim);
     words
         .filter(|word| !word.is_empty())

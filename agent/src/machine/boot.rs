@@ -37,8 +37,7 @@ pub fn mode(system: &System) -> BootMode {
 /// the type of the hardware and its address, `01-52-54-00-5e-09-ff`.
 #[must_use]
 pub fn interface(system: &System) -> Option<String> {
-    let command_line = system.root.read_optional("/proc/cmdline")?;
-    Parameters::parse(&command_line)
+    Parameters::of_machine(&system.root.path("/"))
         .get("BOOTIF")
         .map(str::to_owned)
 }
