@@ -176,6 +176,7 @@ async fn run_grub(
         root: root.node,
         esp: None,
         targets: vec![device.name.clone()],
+        is_array,
     };
     if current == BootMode::Uefi {
         let esp = efi_system(&layout, arguments.efi_system_part_uuid.as_deref())?;

@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::boot_arguments::name_arrays;
 use super::boot_image::{ROOT, enter_fstab, fstab_line};
 use super::boot_place::Place;
 use super::mount::{mount, unmount};
@@ -35,6 +36,8 @@ pub struct Order {
     /// The disks or partitions that get GRUB's first stage where there is no EFI system
     /// partition.
     pub targets: Vec<String>,
+    /// Whether the root file system is on software RAID.
+    pub is_array: bool,
 }
 
 /// Runs the image's GRUB. Whatever happens, nothing stays mounted.
@@ -109,6 +112,11 @@ async fn inside(
                     .map_err(text)?;
             }
         }
+    }
+    if order.is_array
+        && let Err(error) = name_arrays(system, &tree).await
+    {
+        task.warn(format!("the kernel is not told of the arrays: {error}"));
     }
     let (maker, menu) = (format!("{grub}-mkconfig"), format!("/boot/{grub}/grub.cfg"));
     run(&[maker.as_str(), "-o", menu.as_str()], &QUIET)
@@ -220,6 +228,7 @@ mod tests {
                     root: "/dev/sda2".into(),
                     esp: None,
                     targets: vec!["/dev/sda".into()],
+                    is_array: false,
                 },
                 root,
                 dir,
@@ -290,6 +299,26 @@ mod tests {
                 .expect(&machine.mkconfig(grub), "");
             machine.install(machine.unmounts(script)).await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn the_menu_of_a_system_on_an_array_names_the_arrays() {
+        let mut machine = Machine::new("grub2");
+        machine.order.is_array = true;
+        write(machine.root.join("usr/sbin/dracut"), "").unwrap();
+        create_dir_all(machine.root.join("etc/default")).unwrap();
+        let settings = machine.root.join("etc/default/grub");
+        write(&settings, "GRUB_CMDLINE_LINUX=\"ro\"\n").unwrap();
+        let script = machine
+            .mounts()
+            .expect(&machine.inside("", "grub2-install /dev/sda"), "")
+            .expect("mdadm --examine --scan", "ARRAY /dev/md0 UUID=1:2:3:4")
+            .expect(&machine.mkconfig("grub2"), "");
+        machine.install(machine.unmounts(script)).await.unwrap();
+        assert_eq!(
+            read_to_string(settings).unwrap(),
+            "GRUB_CMDLINE_LINUX=\"ro rd.md.uuid=1:2:3:4\"\n"
+        );
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! Shaping disks: tables, metadata, boot entries.
 
+mod boot_arguments;
 pub mod boot_efi;
 pub mod boot_entry;
 pub mod boot_grub;
