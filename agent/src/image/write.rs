@@ -14,7 +14,8 @@
 //!
 //! Images come in one of two ways: in order and of unknown length ([`Writer::append`],
 //! [`Writer::append_bytes`]), or in any order and of a length that is declared first
-//! ([`Writer::declare`], then [`Writer::write_at`], [`Writer::place`], [`Writer::zero`]).
+//! ([`Writer::declare`], then [`Writer::clear`], [`Writer::write_at`], [`Writer::place`],
+//! [`Writer::zero`]).
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -29,6 +30,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::system::disk::{AlignedBuffer, Disk, DiskError, Geometry};
 
 mod behind;
+mod hands;
 mod held;
 mod part;
 
@@ -201,10 +203,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes the length of an image that comes in any order, and lets the device make its
-    /// whole range zeros. Answers whether the device could. If not, the range holds what was
-    /// there before, and the gaps of the image must be filled with [`Writer::zero`].
-    pub(super) fn declare(&mut self, virtual_size: u64) -> Result<bool, WriteError> {
+    /// Takes the length of an image that comes in any order. Its range holds what was there
+    /// before, and the gaps of the image must be filled with [`Writer::zero`], or all of it
+    /// with [`Writer::clear`].
+    pub(super) fn declare(&mut self, virtual_size: u64) -> Result<(), WriteError> {
         check_size(Some(virtual_size), self.available())?;
         self.is_declared = true;
         self.end = virtual_size;
@@ -213,7 +215,14 @@ impl Writer {
         // At most a block, so it fits into memory.
         let length = usize::try_from(virtual_size.saturating_sub(start)).unwrap_or(BLOCK);
         self.last = (start, AlignedBuffer::new(length));
-        self.is_zeroed = self.disk.punch(first, start - first)?;
+        Ok(())
+    }
+
+    /// Lets the device make the whole range of a declared image zeros, before anything is
+    /// written to it. Answers whether the device could.
+    pub(super) fn clear(&mut self) -> Result<bool, WriteError> {
+        let first = self.first.len() as u64;
+        self.is_zeroed = self.disk.punch(first, self.last.0.saturating_sub(first))?;
         Ok(self.is_zeroed)
     }
 
@@ -535,7 +544,8 @@ mod tests {
                 .chunks(77_777)
                 .try_for_each(|bytes| writer.append_bytes(bytes)),
             Way::Scattered(length, seed) => {
-                let is_zeroed = writer.declare(image.len() as u64)?;
+                writer.declare(image.len() as u64)?;
+                let is_zeroed = seed % 2 == 1 && writer.clear()?;
                 let mut pieces: Vec<_> = image.chunks(length).enumerate().collect();
                 pieces.sort_by_key(|(index, _)| {
                     (*index as u64 + 1).wrapping_mul(seed.wrapping_mul(2) | 1) % 1009
@@ -634,6 +644,7 @@ mod tests {
             Way::Bytes,
             Way::Scattered(MIB, 7),
             Way::Scattered(300_032, 3),
+            Way::Scattered(300_032, 4),
         ] {
             for punches in [true, false] {
                 cut_power_at_every_moment(way, punches, &image, 8 * MIB);
@@ -694,7 +705,8 @@ mod tests {
     fn nothing_is_written_outside_a_declared_image() {
         let (file, disk) = disk(4 * MIB);
         let mut writer = begin(disk).unwrap();
-        assert!(writer.declare(2 * MIB as u64).unwrap());
+        writer.declare(2 * MIB as u64).unwrap();
+        assert!(writer.clear().unwrap());
         let block = &blocks(&[1; MIB])[0];
         for offset in [MIB as u64 + 1, 2 * MIB as u64, u64::MAX] {
             for outcome in [

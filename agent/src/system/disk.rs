@@ -79,6 +79,13 @@ pub trait Disk: fmt::Debug + Send {
     /// # Errors
     /// A partition that is in use keeps the old table alive.
     fn reread_table(&mut self) -> Result<(), DiskError>;
+
+    /// The same disk for another thread, so that two accesses may be under way at once. Only
+    /// accesses of whole sectors may be; [`Disk::sync`] of one covers what both have written.
+    /// `None`: it can do only one thing at a time.
+    fn twin(&self) -> Option<Box<dyn Disk>> {
+        None
+    }
 }
 
 /// Size and sectors of a disk.

@@ -1,7 +1,7 @@
 //! The disk's own thread: whoever decodes goes on while the disk works.
 //!
-//! Orders are carried out in their order, one at a time. Dropping [`Behind`] abandons what
-//! has not begun and waits for what has.
+//! Orders are carried out in their order; only writes of whole sectors may be two at a time
+//! ([`Hands`]). Dropping [`Behind`] abandons what has not begun and waits for what has.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
+use super::hands::Hands;
 use super::{BLOCK, Block, LONGEST_RUN, WriteError};
 use crate::system::disk::{AlignedBuffer, Disk, DiskError};
 
@@ -79,7 +80,7 @@ impl Behind {
         let told = Arc::clone(&abandoned);
         let thread = std::thread::Builder::new()
             .name("disk".to_owned())
-            .spawn(move || work(disk, &queue, &home, &told))
+            .spawn(move || work(Hands::new(disk, home, told), &queue))
             .map_err(|error| WriteError::Stopped(error.to_string()))?;
         Ok(Self {
             orders: Some(orders),
@@ -172,33 +173,21 @@ impl Drop for Behind {
     }
 }
 
-fn work(
-    mut disk: Box<dyn Disk>,
-    queue: &Receiver<Order>,
-    home: &Sender<AlignedBuffer>,
-    abandoned: &AtomicBool,
-) -> Result<Box<dyn Disk>, DiskError> {
-    let is_wanted = || !abandoned.load(Ordering::Acquire);
+fn work(mut hands: Hands, queue: &Receiver<Order>) -> Result<Box<dyn Disk>, DiskError> {
     while let Ok(order) = queue.recv() {
         match order {
-            Order::Write(offset, data) => {
-                if is_wanted() {
-                    disk.write_at(offset, &data)?;
-                }
-                if let Data::Owned(buffer, _) = data {
-                    // Nobody needs the memory once the writer is gone.
-                    let _ = home.send(buffer);
-                }
-            }
+            Order::Write(offset, data) => hands.write(offset, data)?,
             Order::Zero(offset, length) => {
-                for (offset, length) in runs(offset, length).take_while(|_| is_wanted()) {
-                    disk.zero(offset, length)?;
+                for (offset, length) in runs(offset, length) {
+                    if hands.is_wanted() {
+                        hands.disk()?.zero(offset, length)?;
+                    }
                 }
             }
             Order::Punch(offset, length, answer) => {
                 let mut can = true;
                 for (offset, length) in runs(offset, length) {
-                    can = is_wanted() && disk.punch(offset, length)?;
+                    can = hands.is_wanted() && hands.disk()?.punch(offset, length)?;
                     if !can {
                         break;
                     }
@@ -208,7 +197,7 @@ fn work(
             }
         }
     }
-    Ok(disk)
+    hands.end()
 }
 
 /// Long work in pieces, so that a dropped writer stops soon.

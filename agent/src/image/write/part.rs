@@ -83,6 +83,11 @@ impl Disk for Part {
         self.disk.sync()
     }
 
+    fn twin(&self) -> Option<Box<dyn Disk>> {
+        let (disk, extent) = (self.disk.twin()?, self.extent);
+        Some(Box::new(Self { disk, extent }))
+    }
+
     fn reread_table(&mut self) -> Result<(), DiskError> {
         // A partition has no table of its own, and that of the disk did not change.
         Ok(())

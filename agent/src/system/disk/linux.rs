@@ -250,6 +250,16 @@ impl Disk for LinuxDisk {
         self.file.sync_all().map_err(self.failed("flush", 0))
     }
 
+    fn twin(&self) -> Option<Box<dyn Disk>> {
+        // Writes to a file wait for each other in the kernel.
+        let file = self.is_device.then(|| self.file.try_clone())?;
+        Some(Box::new(Self {
+            file: file.ok()?,
+            path: self.path.clone(),
+            ..*self
+        }))
+    }
+
     fn reread_table(&mut self) -> Result<(), DiskError> {
         if !self.is_device {
             return Ok(());

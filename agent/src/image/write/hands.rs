@@ -1,0 +1,333 @@
+//! The two hands of the disk's thread: a device that has the next write before the last one is
+//! done never waits for us.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
+
+use super::behind::Data;
+use crate::system::disk::{AlignedBuffer, Disk, DiskError};
+
+/// A disk that is written from here and, where it has a twin, by one more thread.
+pub(super) struct Hands {
+    disk: Box<dyn Disk>,
+    other: Option<Other>,
+    work: Work,
+}
+
+impl Hands {
+    /// Buffers that are free again go `home`.
+    pub(super) fn new(
+        disk: Box<dyn Disk>,
+        home: Sender<AlignedBuffer>,
+        abandoned: Arc<AtomicBool>,
+    ) -> Self {
+        let work = Work { home, abandoned };
+        let twin = disk.twin();
+        Self {
+            disk,
+            other: twin.and_then(|twin| Other::new(twin, work.clone())),
+            work,
+        }
+    }
+
+    /// Whether anything may still be written.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.work.is_wanted()
+    }
+
+    /// Writes, perhaps after the return; the error may be that of an earlier write.
+    pub(super) fn write(&mut self, offset: u64, data: Data) -> Result<(), DiskError> {
+        // What is no whole sectors is read and changed first: its neighbours must be there.
+        let sector = u64::from(self.disk.geometry().sector_size);
+        let is_whole = offset.is_multiple_of(sector) && (data.len() as u64).is_multiple_of(sector);
+        if !is_whole || !AlignedBuffer::is_aligned(&data) {
+            self.rest()?;
+        } else if let Some(other) = &mut self.other
+            && other.is_idle()?
+        {
+            return other.begin(offset, data);
+        }
+        self.work.write(self.disk.as_mut(), offset, data)
+    }
+
+    /// The disk, with all that was written before.
+    pub(super) fn disk(&mut self) -> Result<&mut dyn Disk, DiskError> {
+        self.rest()?;
+        Ok(self.disk.as_mut())
+    }
+
+    /// Gives the disk back, with all that was written.
+    pub(super) fn end(mut self) -> Result<Box<dyn Disk>, DiskError> {
+        self.rest()?;
+        Ok(self.disk)
+    }
+
+    fn rest(&mut self) -> Result<(), DiskError> {
+        self.other.as_mut().map_or(Ok(()), Other::rest)
+    }
+}
+
+/// What a hand does.
+#[derive(Clone)]
+struct Work {
+    home: Sender<AlignedBuffer>,
+    abandoned: Arc<AtomicBool>,
+}
+
+impl Work {
+    fn is_wanted(&self) -> bool {
+        !self.abandoned.load(Ordering::Acquire)
+    }
+
+    fn write(&self, disk: &mut dyn Disk, offset: u64, data: Data) -> Result<(), DiskError> {
+        if self.is_wanted() {
+            disk.write_at(offset, &data)?;
+        }
+        if let Data::Owned(buffer, _) = data {
+            // Nobody needs the memory once the writer is gone.
+            let _ = self.home.send(buffer);
+        }
+        Ok(())
+    }
+}
+
+/// The other hand. Dropping it waits for what it has begun.
+struct Other {
+    writes: Option<SyncSender<(u64, Data)>>,
+    done: Receiver<Result<(), DiskError>>,
+    is_busy: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Other {
+    /// `None`: there is no thread for it, and one hand does it all.
+    fn new(mut twin: Box<dyn Disk>, work: Work) -> Option<Self> {
+        let (writes, queue) = sync_channel::<(u64, Data)>(1);
+        let (report, done) = channel();
+        let thread = std::thread::Builder::new().name("disk".to_owned());
+        let thread = thread.spawn(move || {
+            while let Ok((offset, data)) = queue.recv() {
+                let written = work.write(twin.as_mut(), offset, data);
+                if report.send(written).is_err() {
+                    return;
+                }
+            }
+        });
+        Some(Self {
+            writes: Some(writes),
+            done,
+            is_busy: false,
+            thread: Some(thread.ok()?),
+        })
+    }
+
+    /// Whether it can take a write.
+    fn is_idle(&mut self) -> Result<bool, DiskError> {
+        if self.is_busy
+            && let Ok(written) = self.done.try_recv()
+        {
+            self.is_busy = false;
+            written?;
+        }
+        Ok(!self.is_busy)
+    }
+
+    fn begin(&mut self, offset: u64, data: Data) -> Result<(), DiskError> {
+        if let Some(writes) = &self.writes {
+            self.is_busy = writes.send((offset, data)).is_ok();
+        }
+        Ok(())
+    }
+
+    /// Waits until it is idle.
+    fn rest(&mut self) -> Result<(), DiskError> {
+        if std::mem::take(&mut self.is_busy)
+            && let Ok(written) = self.done.recv()
+        {
+            written?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        self.writes = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a thread that writes to the disk panicked");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Condvar, Mutex, PoisonError};
+
+    use super::*;
+    use crate::system::disk::Geometry;
+
+    const SECTOR: usize = 512;
+
+    /// What both hands see of a disk in memory.
+    #[derive(Debug, Default)]
+    struct Shared {
+        state: Mutex<State>,
+        opened: Condvar,
+    }
+
+    #[derive(Debug, Default)]
+    struct State {
+        bytes: Vec<u8>,
+        /// The other hand's writes end once this is set.
+        is_open: bool,
+        is_twin_busy: bool,
+    }
+
+    #[derive(Debug)]
+    struct Paper {
+        shared: Arc<Shared>,
+        is_twin: bool,
+        is_broken: bool,
+    }
+
+    impl Disk for Paper {
+        fn geometry(&self) -> Geometry {
+            Geometry {
+                size: 1 << 20,
+                sector_size: 512,
+            }
+        }
+        fn read_at(&mut self, _: u64, _: &mut [u8]) -> Result<(), DiskError> {
+            unreachable!("nothing is read")
+        }
+        fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
+            let mut state = self.shared.state.lock().unwrap();
+            if self.is_twin {
+                state.is_twin_busy = true;
+                let is_closed = |state: &mut State| !state.is_open;
+                state = self.shared.opened.wait_while(state, is_closed).unwrap();
+                state.is_twin_busy = false;
+                if self.is_broken {
+                    return Err(DiskError::Busy {
+                        path: "/dev/broken".into(),
+                    });
+                }
+            } else if !data.len().is_multiple_of(SECTOR) {
+                assert!(!state.is_twin_busy, "a neighbour may be missing");
+            }
+            let start = usize::try_from(offset).unwrap();
+            state.bytes[start..start + data.len()].copy_from_slice(data);
+            Ok(())
+        }
+        fn zero(&mut self, _: u64, _: u64) -> Result<(), DiskError> {
+            unreachable!("nothing is made zeros")
+        }
+        fn punch(&mut self, _: u64, _: u64) -> Result<bool, DiskError> {
+            Ok(false)
+        }
+        fn sync(&mut self) -> Result<(), DiskError> {
+            Ok(())
+        }
+        fn reread_table(&mut self) -> Result<(), DiskError> {
+            Ok(())
+        }
+        fn twin(&self) -> Option<Box<dyn Disk>> {
+            Some(Box::new(Self {
+                shared: Arc::clone(&self.shared),
+                is_twin: true,
+                is_broken: self.is_broken,
+            }))
+        }
+    }
+
+    fn hands(is_broken: bool) -> (Arc<Shared>, Hands, Receiver<AlignedBuffer>) {
+        let shared = Arc::<Shared>::default();
+        shared.state.lock().unwrap().bytes = vec![0; 1 << 20];
+        let disk = Paper {
+            shared: Arc::clone(&shared),
+            is_twin: false,
+            is_broken,
+        };
+        let (home, free) = channel();
+        (
+            shared,
+            Hands::new(Box::new(disk), home, Arc::default()),
+            free,
+        )
+    }
+
+    fn sectors(byte: u8, length: usize) -> Data {
+        let mut buffer = AlignedBuffer::new(4096);
+        buffer.fill(byte);
+        Data::Owned(buffer, 0..length)
+    }
+
+    fn bytes_at(shared: &Shared, offsets: &[usize]) -> Vec<u8> {
+        let state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        offsets.iter().map(|offset| state.bytes[*offset]).collect()
+    }
+
+    /// Lets the other hand end, soon.
+    fn open(shared: &Arc<Shared>) -> JoinHandle<()> {
+        let shared = Arc::clone(shared);
+        std::thread::spawn(move || {
+            while !shared.state.lock().unwrap().is_twin_busy {
+                std::thread::yield_now();
+            }
+            shared.state.lock().unwrap().is_open = true;
+            shared.opened.notify_all();
+        })
+    }
+
+    #[test]
+    fn a_write_need_not_wait_for_the_one_before() {
+        let (shared, mut hands, free) = hands(false);
+        hands.write(0, sectors(1, 4096)).unwrap();
+        hands.write(4096, sectors(2, 4096)).unwrap();
+        hands.write(8192, sectors(3, 4096)).unwrap();
+        assert_eq!(bytes_at(&shared, &[0, 4096, 8192]), [0, 2, 3]);
+        let opener = open(&shared);
+        hands.disk().unwrap();
+        assert_eq!(bytes_at(&shared, &[0, 4096, 8192]), [1, 2, 3]);
+        opener.join().unwrap();
+        hands.end().unwrap();
+        assert_eq!(free.iter().count(), 3, "all memory came back");
+    }
+
+    #[test]
+    fn what_is_no_whole_sectors_waits_for_its_neighbours() {
+        let (shared, mut hands, _free) = hands(false);
+        hands.write(0, sectors(1, SECTOR)).unwrap();
+        let opener = open(&shared);
+        hands.write(SECTOR as u64, sectors(2, 100)).unwrap();
+        assert_eq!(bytes_at(&shared, &[0, SECTOR]), [1, 2]);
+        opener.join().unwrap();
+    }
+
+    #[test]
+    fn an_error_of_the_other_hand_is_told() {
+        let (shared, mut hands, _free) = hands(true);
+        hands.write(0, sectors(1, 4096)).unwrap();
+        let opener = open(&shared);
+        assert!(matches!(hands.disk(), Err(DiskError::Busy { .. })));
+        opener.join().unwrap();
+        // It is told once, and the other hand goes on.
+        hands.write(0, sectors(1, 4096)).unwrap();
+        assert!(matches!(hands.end(), Err(DiskError::Busy { .. })));
+    }
+
+    #[test]
+    fn what_was_abandoned_is_not_written() {
+        let (shared, mut hands, _free) = hands(false);
+        hands.work.abandoned.store(true, Ordering::Release);
+        for offset in [0, 4096] {
+            hands.write(offset, sectors(1, 4096)).unwrap();
+        }
+        hands.end().unwrap();
+        assert_eq!(bytes_at(&shared, &[0, 4096]), [0, 0]);
+    }
+}
