@@ -154,8 +154,12 @@ fn failed() -> WriteError {
 }
 
 impl Target for Writer {
-    fn declare(&mut self, size: u64) -> Result<bool, WriteError> {
+    fn declare(&mut self, size: u64) -> Result<(), WriteError> {
         Writer::declare(self, size)
+    }
+
+    fn clear(&mut self) -> Result<bool, WriteError> {
+        Writer::clear(self)
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), WriteError> {

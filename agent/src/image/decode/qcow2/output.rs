@@ -15,8 +15,11 @@ static ZEROS: [u8; PIECE] = [0; PIECE];
 
 /// A disk that is written in any order. All of it is given to the image at first.
 pub(super) trait Target {
-    /// Announces the disk's size. Answers whether all of it is zeros now.
-    fn declare(&mut self, size: u64) -> Result<bool, WriteError>;
+    /// Announces the disk's size.
+    fn declare(&mut self, size: u64) -> Result<(), WriteError>;
+    /// Makes all of it zeros, before anything is written, if the device can do that itself.
+    /// Answers whether it could.
+    fn clear(&mut self) -> Result<bool, WriteError>;
     /// Puts bytes at a place. No place is written twice.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), WriteError>;
     /// The same for a part of a block of the download.
@@ -41,11 +44,18 @@ pub(super) struct Output {
 impl Output {
     /// Announces the image.
     pub(super) fn begin(header: &Header, target: &mut impl Target) -> Result<Self, WriteError> {
+        target.declare(header.virtual_size)?;
         Ok(Self {
             header: header.clone(),
-            is_zeroed: target.declare(header.virtual_size)?,
+            is_zeroed: false,
             workers: None,
         })
+    }
+
+    /// Makes all of the disk zeros. `false`: the device cannot do that itself.
+    pub(super) fn clear(&mut self, target: &mut impl Target) -> Result<bool, WriteError> {
+        self.is_zeroed = target.clear()?;
+        Ok(self.is_zeroed)
     }
 
     /// Plain bytes, from a block of the download.

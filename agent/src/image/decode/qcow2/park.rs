@@ -65,8 +65,8 @@ impl Parker {
         needs_tables: Arc<AtomicBool>,
         target: &mut impl Target,
     ) -> Result<Self, WriteError> {
-        let output = Output::begin(&header, target)?;
-        if !output.is_zeroed {
+        let mut output = Output::begin(&header, target)?;
+        if !output.clear(target)? {
             // What is not written will only be known at the end.
             target.zero(0, header.virtual_size)?;
         }

@@ -1,6 +1,7 @@
 //! The pass over an image whose tables are known: each part of the stream goes where the
 //! map says, and the tables are compared as they come by.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -12,6 +13,9 @@ use super::flaw::{Flaw, Refusal};
 use super::header::Header;
 use super::map::{Extent, Map};
 use super::output::{Output, Target};
+
+/// Of an image with more gaps than one in so many bytes, all is made zeros first.
+const LEAST_PER_GAP: u64 = 1 << 20;
 
 /// Where in the pass we are.
 pub(super) struct Placer {
@@ -36,8 +40,15 @@ impl Placer {
         mut map: Map,
         target: &mut impl Target,
     ) -> Result<Self, WriteError> {
-        let output = Output::begin(&header, target)?;
-        if !output.is_zeroed {
+        let mut output = Output::begin(&header, target)?;
+        let mut gaps = 0;
+        let Ok(()) = map.gaps::<Infallible>(&header, |_, _| {
+            gaps += 1;
+            Ok(())
+        });
+        // What is written anyway need not be made zeros before, unless the device would be
+        // asked too often.
+        if gaps <= header.virtual_size / LEAST_PER_GAP || !output.clear(target)? {
             map.gaps(&header, |start, length| target.zero(start, length))?;
         }
         Ok(Self {

@@ -56,12 +56,20 @@ impl Paper {
 }
 
 impl Target for Paper {
-    fn declare(&mut self, size: u64) -> Result<bool, WriteError> {
+    fn declare(&mut self, size: u64) -> Result<(), WriteError> {
         assert_eq!(self.declared.replace(size), None);
-        let fill = if self.punches { 0 } else { 0xff };
         let size = usize::try_from(size).unwrap();
-        self.bytes = vec![fill; size];
+        self.bytes = vec![0xff; size];
         self.is_written = vec![false; size];
+        Ok(())
+    }
+
+    fn clear(&mut self) -> Result<bool, WriteError> {
+        assert!(!self.is_written.contains(&true));
+        if self.punches {
+            self.bytes.fill(0);
+            self.is_all_zeros = true;
+        }
         Ok(self.punches)
     }
 
