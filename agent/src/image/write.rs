@@ -33,6 +33,7 @@ mod behind;
 mod hands;
 mod held;
 mod part;
+mod stage;
 
 pub(super) use held::Held;
 pub(super) use part::Extent;
@@ -126,6 +127,8 @@ pub(super) struct Writer {
     is_zeroed: bool,
     /// Zeros to be made: start and end.
     zeros: (u64, u64),
+    /// The part behind a declared image that holds what has no place yet.
+    staged: Range<u64>,
 }
 
 impl Writer {
@@ -152,6 +155,7 @@ impl Writer {
             is_declared: false,
             is_zeroed: false,
             zeros: (0, 0),
+            staged: 0..0,
         })
     }
 
@@ -279,6 +283,7 @@ impl Writer {
             self.put_outside_of_first(offset, data)?;
         }
         self.make_zeros()?;
+        self.forget_staged()?;
         let mut held = Held {
             disk: self.disk.end()?,
             first: self.first,

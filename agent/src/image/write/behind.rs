@@ -56,6 +56,8 @@ enum Order {
     Zero(u64, u64),
     /// Answers whether the device could.
     Punch(u64, u64, Sender<bool>),
+    /// Answers so many bytes.
+    Read(u64, usize, Sender<Vec<u8>>),
 }
 
 /// A disk that is written by another thread.
@@ -134,6 +136,13 @@ impl Behind {
         answered.recv().map_err(|_| self.reason())
     }
 
+    /// What is on the disk after all orders before.
+    pub(super) fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, WriteError> {
+        let (answer, answered) = channel();
+        self.order(Order::Read(offset, length, answer))?;
+        answered.recv().map_err(|_| self.reason())
+    }
+
     fn order(&mut self, order: Order) -> Result<(), WriteError> {
         let sent = self
             .orders
@@ -183,6 +192,12 @@ fn work(mut hands: Hands, queue: &Receiver<Order>) -> Result<Box<dyn Disk>, Disk
                         hands.disk()?.zero(offset, length)?;
                     }
                 }
+            }
+            Order::Read(offset, length, answer) => {
+                let mut bytes = AlignedBuffer::new(length);
+                hands.disk()?.read_at(offset, &mut bytes)?;
+                // Whoever asked may be gone.
+                let _ = answer.send(bytes.to_vec());
             }
             Order::Punch(offset, length, answer) => {
                 let mut can = true;

@@ -82,11 +82,11 @@ pub(super) enum Flaw {
     #[error("the compressed cluster unpacks to {found} bytes, clusters have {needed}")]
     CompressedLength { found: usize, needed: usize },
     #[error(
-        "data comes before the tables that tell where it belongs, {parked} bytes of it, more than \
-         {limit} can be kept: serve the image from a server that answers range requests, or \
-         rewrite it (qemu-img convert)"
+        "data comes before the tables that tell where it belongs, {parked} bytes of it, for which \
+         there is room neither in memory nor on the disk behind the image: serve the image from a \
+         server that answers range requests, rewrite it (qemu-img convert), or choose a larger disk"
     )]
-    Unplaceable { parked: u64, limit: u64 },
+    Unplaceable { parked: u64 },
 }
 
 /// A part of an image, for messages.

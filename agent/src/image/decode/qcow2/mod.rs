@@ -10,8 +10,9 @@
 //! Clusters come in any order, and the tables that say where they belong may come last. So
 //! the tables are asked for first; the server's answer is a hint that the download must
 //! repeat, and so the checksum of the download covers it ([`place`]). From a server that
-//! sends whole files only, what comes before it is known is parked ([`park`]), and if that is
-//! too much, the file is read before the pass that counts ([`Reread`]).
+//! sends whole files only, what comes before it is known is parked ([`park`]), a little of it in
+//! memory and the rest behind the image on the disk. If there is no room, the file is read before
+//! the pass that counts ([`Reread`]).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ use header::Header;
 use hint::{Unlearnt, learn};
 use map::Map;
 use output::Target;
-use park::Parker;
+use park::{PARKED, Parker};
 use place::Placer;
 
 pub(in crate::image) use hint::Parts;
@@ -122,7 +123,8 @@ impl Qcow2 {
                     needs_tables,
                     ..
                 } = plan;
-                State::Parking(Parker::begin(header, MEMORY, needs_tables, writer)?)
+                let begun = Parker::begin(header, MEMORY, PARKED, needs_tables, writer);
+                State::Parking(begun?)
             }
             begun => begun,
         };
@@ -177,6 +179,14 @@ impl Target for Writer {
 
     fn zero(&mut self, offset: u64, length: u64) -> Result<(), WriteError> {
         Writer::zero(self, offset, length)
+    }
+
+    fn stage(&mut self, bytes: &[u8]) -> Result<Option<u64>, WriteError> {
+        Writer::stage(self, bytes)
+    }
+
+    fn staged(&mut self, at: u64, length: usize) -> Result<Vec<u8>, WriteError> {
+        Writer::staged(self, at, length)
     }
 }
 

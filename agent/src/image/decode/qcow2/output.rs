@@ -31,6 +31,11 @@ pub(super) trait Target {
     ) -> Result<(), WriteError>;
     /// Makes a range zeros, if nothing was written to it yet.
     fn zero(&mut self, offset: u64, length: u64) -> Result<(), WriteError>;
+    /// Keeps up to a mebibyte behind the image until the end of the pass. Answers where, or
+    /// `None` where there is no room.
+    fn stage(&mut self, bytes: &[u8]) -> Result<Option<u64>, WriteError>;
+    /// What is kept there from `at` on.
+    fn staged(&mut self, at: u64, length: usize) -> Result<Vec<u8>, WriteError>;
 }
 
 /// The way to the disk.

@@ -1,5 +1,6 @@
 //! The pass over an image whose tables are not known before: what they say counts from where
-//! they come, and what came before it was known is parked.
+//! they come, and what came before it was known is parked: in memory, then behind the image
+//! on the disk ([`Parked`]).
 //!
 //! ```text
 //! position ──▶ a table?       read it; what it names is in the store, or still to come
@@ -26,7 +27,7 @@ use super::tables::{level_one, level_two};
 
 const SECTOR: u64 = 512;
 /// Parked bytes in memory.
-const PARKED: usize = 16 << 20;
+pub(super) const PARKED: usize = 16 << 20;
 /// In such pieces parked clusters go to their places.
 const PIECE: u64 = 1 << 20;
 
@@ -58,10 +59,12 @@ pub(super) struct Parker {
 }
 
 impl Parker {
-    /// Announces the image. The map and what is parked may have `limit` bytes of memory.
+    /// Announces the image. The map and what is parked may have `limit` bytes of memory,
+    /// `parked` of them what is parked.
     pub(super) fn begin(
         header: Header,
         limit: usize,
+        parked: usize,
         needs_tables: Arc<AtomicBool>,
         target: &mut impl Target,
     ) -> Result<Self, WriteError> {
@@ -70,7 +73,7 @@ impl Parker {
             // What is not written will only be known at the end.
             target.zero(0, header.virtual_size)?;
         }
-        let limit = limit.saturating_sub(PARKED);
+        let limit = limit.saturating_sub(parked);
         Ok(Self {
             output,
             position: 0,
@@ -81,7 +84,7 @@ impl Parker {
             current: None,
             last: None,
             cut: Vec::new(),
-            parked: Parked::new(PARKED),
+            parked: Parked::new(parked),
             batch: Vec::new(),
             limit,
             needs_tables,
@@ -137,7 +140,7 @@ impl Parker {
         until: u64,
         target: &mut impl Target,
     ) -> Result<(), WriteError> {
-        while let Some(extent) = self.next_extent(block, start, until)? {
+        while let Some(extent) = self.next_extent(block, start, until, target)? {
             let to = extent.end().min(until);
             let from = extent.host().max(start);
             let range = within(from, start)..within(to, start);
@@ -166,7 +169,7 @@ impl Parker {
                 break;
             }
         }
-        Ok(self.park(block, start, until)?)
+        self.park(block, start, until, target)
     }
 
     /// The extent that goes on, or the next one; what comes before it is parked.
@@ -175,7 +178,8 @@ impl Parker {
         block: &Block,
         start: u64,
         until: u64,
-    ) -> Result<Option<Extent>, Refusal> {
+        target: &mut impl Target,
+    ) -> Result<Option<Extent>, WriteError> {
         if let Some(extent) = self.current.take() {
             return Ok(Some(extent));
         }
@@ -188,9 +192,9 @@ impl Parker {
         }
         self.extents.pop();
         let second = extent.part();
-        let overlaps = |first| Err(Flaw::Overlap { first, second }.at(extent.host()));
+        let overlaps = |first| Err(Flaw::Overlap { first, second }.at(extent.host()).into());
         if extent.host() >= self.position {
-            self.park(block, start, extent.host())?;
+            self.park(block, start, extent.host(), target)?;
         } else {
             // Only a compressed cluster may begin where another one's last sector ends.
             match self.last {
@@ -207,7 +211,13 @@ impl Parker {
     }
 
     /// Keeps the file up to `until`, of which nothing is known.
-    fn park(&mut self, block: &Block, start: u64, until: u64) -> Result<(), Refusal> {
+    fn park(
+        &mut self,
+        block: &Block,
+        start: u64,
+        until: u64,
+        target: &mut impl Target,
+    ) -> Result<(), WriteError> {
         let mut from = self.position;
         self.position = from.max(until);
         if self.tables.is_empty() || from >= until {
@@ -230,11 +240,10 @@ impl Parker {
                 continue;
             }
             let bytes = &block[within(from, start)..within(until, start)];
-            if self.parked.put(from, bytes).is_err() {
+            if !self.parked.put(from, bytes, target)? {
                 self.needs_tables.store(true, Ordering::Release);
-                let parked = self.parked.len() + until - from;
-                let limit = PARKED as u64;
-                return Err(Flaw::Unplaceable { parked, limit }.at(from));
+                let parked = self.parked.total();
+                return Err(Flaw::Unplaceable { parked }.at(from).into());
             }
         }
         Ok(())
@@ -298,7 +307,8 @@ impl Parker {
             }
         }
         for table in named.tables.iter().filter(|table| table.host < host) {
-            let bytes = self.parked.take(table.host, table.length, table.length);
+            let (at, length) = (table.host, table.length);
+            let bytes = self.parked.take(at, length, length, target)?;
             let Some(bytes) = bytes else {
                 return Err(Flaw::Overlap { first, second }.at(table.host).into());
             };
@@ -343,7 +353,7 @@ impl Parker {
                 let mut at = 0;
                 while at < length {
                     let count = PIECE.min(length - at);
-                    let bytes = self.parked.take(host + at, count, count);
+                    let bytes = self.parked.take(host + at, count, count, target)?;
                     let bytes = bytes.ok_or_else(|| self.missing(extent))?;
                     self.output.bytes(guest + at, &bytes, target)?;
                     at += count;
@@ -356,7 +366,7 @@ impl Parker {
             } => {
                 // Of the last sector only the beginning is surely its own.
                 let last = extent.last_sector().max(host);
-                let bytes = self.parked.take(host, last - host + 1, length);
+                let bytes = self.parked.take(host, last - host + 1, length, target)?;
                 let bytes = bytes.ok_or_else(|| self.missing(extent))?;
                 // Others may share its first and its last sector.
                 let first = within(host.next_multiple_of(SECTOR).min(last), host);

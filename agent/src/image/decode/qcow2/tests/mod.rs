@@ -31,6 +31,9 @@ struct Paper {
     is_all_zeros: bool,
     /// The device can make zeros without writing them.
     punches: bool,
+    /// What is kept behind the image, and how much may be.
+    staged: Vec<u8>,
+    room: usize,
 }
 
 impl Paper {
@@ -41,6 +44,8 @@ impl Paper {
             declared: None,
             is_all_zeros: false,
             punches,
+            staged: Vec::new(),
+            room: 0,
         }
     }
 
@@ -100,6 +105,23 @@ impl Target for Paper {
         };
         self.bytes[range].fill(0);
         Ok(())
+    }
+
+    fn stage(&mut self, bytes: &[u8]) -> Result<Option<u64>, WriteError> {
+        assert!(bytes.len() <= 1 << 20);
+        let at = self.staged.len();
+        if at + bytes.len() > self.room {
+            return Ok(None);
+        }
+        self.staged.extend_from_slice(bytes);
+        self.staged
+            .resize(self.staged.len().next_multiple_of(512), 0xee);
+        Ok(Some(at as u64))
+    }
+
+    fn staged(&mut self, at: u64, length: usize) -> Result<Vec<u8>, WriteError> {
+        let at = usize::try_from(at).unwrap();
+        Ok(self.staged[at..at + length].to_vec())
     }
 }
 
@@ -202,6 +224,17 @@ fn stream(
 
 /// The whole way of a file from a server that sends no parts.
 fn decode_unknown(file: &[u8], available: u64, paper: &mut Paper, dice: &mut Dice) -> (Fate, bool) {
+    decode_parked(file, available, super::park::PARKED, paper, dice)
+}
+
+/// The same with so much memory for what has no place yet.
+fn decode_parked(
+    file: &[u8],
+    available: u64,
+    parked: usize,
+    paper: &mut Paper,
+    dice: &mut Dice,
+) -> (Fate, bool) {
     let needs_tables = Arc::new(AtomicBool::new(false));
     let head = &file[..file.len().min(1 << 12)];
     let header = match Header::parse(head, None, available) {
@@ -209,7 +242,7 @@ fn decode_unknown(file: &[u8], available: u64, paper: &mut Paper, dice: &mut Dic
         Err(refusal) => return (Fate::Refused(refusal), false),
     };
     let written = (|| {
-        let mut parker = Parker::begin(header, MEMORY, Arc::clone(&needs_tables), paper)?;
+        let mut parker = Parker::begin(header, MEMORY, parked, Arc::clone(&needs_tables), paper)?;
         for block in blocks(file, dice) {
             parker.push(&block, paper)?;
         }

@@ -63,6 +63,54 @@ fn the_largest_clusters_arrive_whole() {
 }
 
 #[test]
+fn what_memory_cannot_keep_waits_behind_the_image() {
+    let (mut staged, mut enough, mut refused) = (0, 0, 0);
+    for seed in 0..200 {
+        let style = Style {
+            tables: [Tables::Last, Tables::LevelTwoLate][usize::from(seed % 3 == 0)],
+            ..Style::any(&mut Dice::new(seed + 3000), 512 << 10)
+        };
+        let picture = Picture::new(style, seed);
+        let length = picture.file.len();
+        for (room, is_plenty) in [(4 * length + (1 << 20), true), (0, false)] {
+            let mut dice = Dice::new(seed + 4);
+            let mut paper = Paper::new(dice.is_one_in(2));
+            paper.room = room;
+            // The blocks of these tests are of up to 150 KiB.
+            let memory = (160 << 10) + usize::try_from(dice.below(64 << 10)).unwrap();
+            let size = style.virtual_size;
+            let (fate, needs_tables) =
+                decode_parked(&picture.file, size, memory, &mut paper, &mut dice);
+            staged += usize::from(!paper.staged.is_empty());
+            if fate == Fate::Written {
+                assert!(
+                    !needs_tables && paper.bytes == picture.disk,
+                    "{seed}: {style:?}"
+                );
+                enough += usize::from(is_plenty);
+                continue;
+            }
+            // Nothing is lost: the tables are asked for and the file is read once more.
+            assert!(needs_tables, "{seed}: {style:?}: {fate:?}");
+            refused += usize::from(!is_plenty);
+            assert!(
+                !is_plenty || style.compressed > 0,
+                "{seed}: {style:?}: {fate:?}"
+            );
+        }
+    }
+    // Else this test would show nothing.
+    assert!(
+        staged > 40 && refused > 40,
+        "{staged} staged, {refused} refused"
+    );
+    assert!(
+        enough > 190,
+        "for {enough} of 200 images one pass was enough"
+    );
+}
+
+#[test]
 fn neighbours_are_one_extent() {
     let style = Style {
         virtual_size: 64 << 20,
