@@ -127,14 +127,17 @@ async fn targets(
     let layout = Layout::read(system, &device.name).await?;
     let source = layout.numbered(partition.number);
     let array = boot_raid::prepare_uefi(system, device, source.as_ref(), task).await?;
-    let targets = (0..)
-        .zip(array.members)
-        .map(|(index, (disk, number)): (u32, _)| Target {
-            disk,
-            number,
-            suffix: format!(" (RAID, part{index})"),
-        });
-    Ok(targets.collect())
+    Ok(on_members(array.members).collect())
+}
+
+/// An array has an entry for each of its disks.
+fn on_members(members: Vec<(String, u32)>) -> impl Iterator<Item = Target> {
+    let numbered = (0..).zip(members);
+    numbered.map(|(index, (disk, number)): (u32, _)| Target {
+        disk,
+        number,
+        suffix: format!(" (RAID, part{index})"),
+    })
 }
 
 async fn find_partition(
@@ -518,6 +521,80 @@ mod tests {
         let uuid = "11111111-1111-1111-1111-111111111111";
         let named = run(&dir, &device, Some(uuid), mounted(&dir, &device)).await;
         assert_eq!(named, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn only_the_type_makes_an_efi_system_partition() {
+        // Partition 1 of a master boot record, which firmware may boot from.
+        let boots = |kind: u8| {
+            let (dir, device) = machine(EFI_SYSTEM);
+            let mut disk = vec![0; 8 * MIB];
+            disk[446..462].copy_from_slice(&[0x80, 0, 0, 0, kind, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0]);
+            disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+            fs::write(&device.name, disk).unwrap();
+            (dir, device)
+        };
+        let (dir, device) = boots(0x83);
+        let version = Script::new().expect("efibootmgr --version", "");
+        let failure = run(&dir, &device, None, version).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::DeviceNotFound);
+        let (dir, device) = boots(0xef);
+        let place = dir.path().join("run/ironic-agent/esp");
+        let (disk, place) = (&device.name, place.display());
+        let script = Script::new()
+            .expect("efibootmgr --version", "")
+            .expect(&format!("mount -t vfat -o ro {disk}1 {place}"), "")
+            .expect(&format!("umount {place}"), "");
+        assert_eq!(run(&dir, &device, None, script).await, Ok(false));
+    }
+
+    #[test]
+    fn windows_has_a_loader_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "WINDOWS/system32/winload.efi", b"MZ");
+        write(dir.path(), "WINDOWS/system32/winresume.efi", b"MZ");
+        let loader = Loader {
+            path: "\\WINDOWS\\system32\\winload.efi".into(),
+            label: "ironic1".into(),
+        };
+        assert_eq!(search(dir.path()), [loader]);
+    }
+
+    #[tokio::test]
+    async fn entries_on_an_array_name_each_member() {
+        let loaders = [Loader {
+            path: "\\EFI\\BOOT\\BOOTX64.EFI".into(),
+            label: "ironic1".into(),
+        }];
+        let mut script = Script::new();
+        let targets: Vec<_> = on_members(vec![("/dev/sda".into(), 2), ("/dev/sdb".into(), 3)])
+            .inspect(|target| assert!(target.suffix.starts_with(" (RAID")))
+            .collect();
+        for (disk, number, index) in [("sda", 2, 0), ("sdb", 3, 1)] {
+            let label = format!("ironic1 (RAID, part{index})");
+            script = script
+                .expect("efibootmgr -v", &format!("Boot000{index}* {label}\tHD(1)"))
+                .expect(&format!("efibootmgr -b 000{index} -B"), "")
+                .expect(
+                    &format!(
+                        "efibootmgr -v -c -d /dev/{disk} -p {number} -w -L {label} -l \
+                         \\EFI\\BOOT\\BOOTX64.EFI"
+                    ),
+                    &format!("Boot000{index}* {label}\tHD(1)"),
+                );
+        }
+        let script = Arc::new(script);
+        let dir = tempfile::tempdir().unwrap();
+        let system = System {
+            run: script.clone(),
+            root: crate::system::Root::new(dir.path()),
+            ..System::linux()
+        };
+        for target in &targets {
+            let entered = enter(&system, "/dev/md0", target, &loaders, &Task::detached()).await;
+            entered.unwrap();
+        }
+        script.assert_done();
     }
 
     #[tokio::test]

@@ -302,6 +302,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_bios_array_gets_grub_on_every_disk() {
+        let mut machine = Machine::new("grub2");
+        machine.order.targets = vec!["/dev/sda".into(), "/dev/sdb".into()];
+        let script = machine
+            .mounts()
+            .expect(&machine.inside("", "grub2-install /dev/sda"), "")
+            .expect(&machine.inside("", "grub2-install /dev/sdb"), "")
+            .expect(&machine.mkconfig("grub2"), "");
+        machine.install(machine.unmounts(script)).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn the_menu_of_a_system_on_an_array_names_the_arrays() {
         let mut machine = Machine::new("grub2");
         machine.order.is_array = true;

@@ -464,6 +464,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_ambiguous_is_refused_in_all_pairs() {
+        type Mark = (usize, &'static [u8]);
+        let marks: [(&str, &[Mark]); 3] = [
+            ("qcow2", &[(0, b"QFI\xfb")]),
+            ("gpt", &[(450, &[0x83]), (510, &[0x55, 0xaa])]),
+            ("iso", &[(32769, b"CD001")]),
+        ];
+        let permitted = ["raw", "gpt", "iso", "qcow2"].map(str::to_owned);
+        for (index, (one, first)) in marks.iter().enumerate() {
+            for (other, second) in &marks[index + 1..] {
+                let image = head(&[*first, *second].concat());
+                for declared in [None, Some(*one), Some(*other)] {
+                    // What is declared as a plain disk may be a hybrid CD.
+                    if declared == Some("gpt") {
+                        continue;
+                    }
+                    let failure = decide(declared, &image, &permitted, true).unwrap_err();
+                    let said = failure.details;
+                    assert!(said.contains("multiple potential formats"), "{said}");
+                    assert!(said.contains(one) && said.contains(other), "{said}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_cannot_be_decoded_yet_says_so() {
         let error = verdict(Some("vmdk"), &head(&[]), false).unwrap_err();
         assert!(error.contains("not supported yet"), "{error}");

@@ -336,6 +336,35 @@ async fn a_partition_made_for_the_config_drive_is_used() {
 }
 
 #[tokio::test]
+async fn two_partitions_for_the_config_drive_are_refused() {
+    let mut image = mbr_image(6 * MIB);
+    image[458..462].copy_from_slice(&2048_u32.to_le_bytes());
+    // Partitions 2 and 3: empty FAT file systems with that label.
+    for (entry, at) in [(462, 4), (478, 5)] {
+        let start = u32::try_from(at * 2048).unwrap().to_le_bytes();
+        image[entry..entry + 8].copy_from_slice(&[0, 0, 0, 0, 0x0c, 0, 0, 0]);
+        image[entry + 8..entry + 12].copy_from_slice(&start);
+        image[entry + 12..entry + 16].copy_from_slice(&2048_u32.to_le_bytes());
+        image[at * MIB..(at + 1) * MIB].fill(0);
+        image[at * MIB + 43..at * MIB + 62].copy_from_slice(b"CONFIG-2   FAT16   ");
+        image[at * MIB + 510..at * MIB + 512].copy_from_slice(&[0x55, 0xaa]);
+    }
+    let mut drive = vec![3; 40_000];
+    drive[32769..32774].copy_from_slice(b"CD001");
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    let bench = Bench::new(8 * MIB);
+    let image_info = info(&server.url("/i"), &image);
+    let refused = bench.deploy(image_info, Some(&gzip_base64(&drive))).await;
+    let said = refused.unwrap_err().details;
+    assert!(
+        said.contains("More than one partition with label config-2"),
+        "{said}"
+    );
+    assert!(said.contains("numbers 2 and 3"), "{said}");
+    bench.assert_unbootable();
+}
+
+#[tokio::test]
 async fn a_bad_config_drive_is_refused_before_the_disk_is_touched() {
     let image = mbr_image(3 * MIB);
     let server = Server::start([("/i", Page::new(image.clone()))]).await;
@@ -402,7 +431,7 @@ async fn an_image_larger_than_the_disk_is_refused() {
 #[tokio::test]
 async fn what_does_not_exist_leaves_the_disk_alone() {
     let bench = Bench::new(4 * MIB);
-    let server = Server::start([]).await;
+    let server = Server::start(std::iter::empty::<(&str, Page)>()).await;
     let failure = bench
         .deploy(info(&server.url("/gone"), b""), None)
         .await
@@ -592,6 +621,46 @@ async fn a_checksum_file_is_fetched_and_read() {
 }
 
 #[tokio::test]
+async fn a_checksum_that_cannot_be_had_names_its_url() {
+    let image = mbr_image(3 * MIB);
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    let bench = Bench::new(8 * MIB);
+    let mut image_info = info(&server.url("/i"), &image);
+    image_info["os_hash_value"] = json!(server.url("/no-sums"));
+    let failure = bench.deploy(image_info, None).await.unwrap_err();
+    let text = failure.to_string();
+    assert!(
+        text.contains(&server.url("/no-sums")) && text.contains("404"),
+        "{text}"
+    );
+    bench.assert_untouched();
+    assert!(server.seen().iter().all(|(path, _)| path == "/no-sums"));
+}
+
+#[tokio::test]
+async fn what_nobody_declares_is_written_as_what_it_is() {
+    let image = mbr_image(3 * MIB);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, &image).unwrap();
+    let packed = packed.finish().unwrap();
+    for file in [&image, &packed] {
+        let server = Server::start([("/i", Page::new(file.clone()))]).await;
+        for (disk_format, streamed) in [
+            (Value::Null, json!(true)),
+            (json!("unknown"), json!(false)),
+            (json!("raw"), Value::Null),
+        ] {
+            let bench = Bench::new(8 * MIB);
+            let mut image_info = info(&server.url("/i"), file);
+            image_info["disk_format"] = disk_format;
+            image_info["stream_raw_images"] = streamed;
+            bench.deploy(image_info, None).await.unwrap();
+            assert!(bench.disk()[..image.len()] == image);
+        }
+    }
+}
+
+#[tokio::test]
 async fn credentials_go_to_the_image_server() {
     let image = mbr_image(3 * MIB);
     let server = Server::start([("/i", Page::new(image.clone()))]).await;
@@ -616,6 +685,76 @@ async fn credentials_go_to_the_image_server() {
             &format!("Basic {}", STANDARD.encode("me:word"))
         ]
     );
+}
+
+/// A registry with one image, whose blob lies on another server. All its documents are behind
+/// the same door.
+async fn registry(image: &[u8], door: Option<(String, String)>) -> (Server, Server) {
+    let digest = |bytes: &[u8]| format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
+    let blobs = Server::start([("/store", Page::new(image))]).await;
+    let layer = json!({"mediaType": "application/octet-stream", "digest": digest(image),
+                       "size": image.len()});
+    let manifest = json!({"schemaVersion": 2, "layers": [layer]}).to_string();
+    let entry = json!({"digest": digest(manifest.as_bytes()), "annotations": {"disktype": "raw"}});
+    let index = json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
+    let behind = |page: Page| Page {
+        door: door.clone(),
+        ..page
+    };
+    let elsewhere = Page {
+        status: 307,
+        location: Some(blobs.url("/store")),
+        ..Page::new("")
+    };
+    let base = "/v2/os/image";
+    let by_digest = format!("{base}/manifests/{}", digest(manifest.as_bytes()));
+    let registry = Server::start([
+        (format!("{base}/manifests/1.0"), behind(Page::new(index))),
+        (by_digest, behind(Page::new(manifest))),
+        (format!("{base}/blobs/{}", digest(image)), behind(elsewhere)),
+    ])
+    .await;
+    (registry, blobs)
+}
+
+#[tokio::test]
+async fn an_image_comes_from_a_registry() {
+    let image = mbr_image(3 * MIB);
+    let token = Page::new(json!({"token": "t1", "expires_in": 60}).to_string());
+    let tokens = Server::start([("/token?scope=repository:os/image:pull", token)]).await;
+    let basic = format!("Basic {}", STANDARD.encode("me:word"));
+    let bearer = format!("Bearer realm=\"{}\"", tokens.url("/token"));
+    for (door, password) in [
+        (None, false),
+        (Some((basic, "Basic realm=\"r\"".to_owned())), true),
+        (Some(("Bearer t1".to_owned(), bearer)), false),
+    ] {
+        let (registry, blobs) = registry(&image, door).await;
+        let host = registry.url("");
+        let host = host.strip_prefix("http://").unwrap();
+        let mut bench = Bench::new(8 * MIB);
+        // A registry of this machine need not have a certificate.
+        bench.config.insecure = true;
+        let url = format!("oci://{host}/os/image:1.0");
+        let mut image_info = json!({"id": "img", "urls": [url], "disk_format": "raw"});
+        if password {
+            image_info["image_server_auth_strategy"] = json!("http_basic");
+            image_info["image_server_user"] = json!("me");
+            image_info["image_server_password"] = json!("word");
+        }
+        // Nobody said a checksum: the digest of the blob is one.
+        bench.deploy(image_info, None).await.unwrap();
+        assert!(bench.disk()[..image.len()] == image);
+        // What the registry is shown is not for the server behind it.
+        let asked = blobs.seen();
+        assert!(
+            asked
+                .iter()
+                .all(|(_, headers)| !headers.contains_key("authorization"))
+        );
+        assert_eq!(asked.len(), 1);
+    }
+    assert_eq!(tokens.seen().len(), 1);
 }
 
 #[tokio::test]

@@ -21,6 +21,10 @@ pub(super) struct Page {
     pub(super) only_once: bool,
     /// Whether ranges are served.
     pub(super) ranges: bool,
+    /// The only `Authorization` that is let in, and the challenge to all others.
+    pub(super) door: Option<(String, String)>,
+    /// Where to go instead.
+    pub(super) location: Option<String>,
 }
 
 impl Page {
@@ -46,13 +50,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) async fn start(pages: impl IntoIterator<Item = (&'static str, Page)>) -> Self {
+    pub(super) async fn start(pages: impl IntoIterator<Item = (impl Into<String>, Page)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let pages: Arc<HashMap<String, Page>> = Arc::new(
             pages
                 .into_iter()
-                .map(|(path, page)| (path.to_owned(), page))
+                .map(|(path, page)| (path.into(), page))
                 .collect(),
         );
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
@@ -106,6 +110,16 @@ async fn serve(
         status: 404,
         ..Page::new("no such page")
     });
+    let page = match page.door {
+        Some((proof, challenge)) if headers.get("authorization") != Some(&proof) => {
+            let answer = format!(
+                "HTTP/1.1 401 Who\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\n\r\n"
+            );
+            write.write_all(answer.as_bytes()).await.ok()?;
+            return Some(());
+        }
+        _ => page,
+    };
     let from: Option<usize> = headers
         .get("range")
         .filter(|_| page.ranges)
@@ -126,6 +140,9 @@ async fn serve(
         ),
         None => format!("HTTP/1.1 {} Whatever\r\nETag: \"v1\"\r\n", page.status),
     };
+    if let Some(location) = &page.location {
+        head += &format!("Location: {location}\r\n");
+    }
     head += &format!("Content-Length: {length}\r\nConnection: close\r\n\r\n");
     write.write_all(head.as_bytes()).await.ok()?;
     let stop = page

@@ -43,6 +43,17 @@ fn stopped_of(mut picture: Picture, change: impl FnOnce(&mut Picture)) -> String
 }
 
 #[test]
+fn an_image_that_was_not_closed_is_taken() {
+    let mut picture = plain();
+    // The first incompatible feature: what counts the references may be wrong.
+    set64(&mut picture.file, 72, 1);
+    let mut paper = Paper::new(true);
+    let fate = decode(&picture.file, SIZE, &mut paper, &mut Dice::new(1));
+    assert_eq!(fate, Fate::Written);
+    assert!(paper.bytes == picture.disk);
+}
+
+#[test]
 fn headers_that_cannot_be_deployed_are_refused() {
     let set =
         |offset: usize, value: u64| refused(move |picture| set64(&mut picture.file, offset, value));
