@@ -2,6 +2,9 @@
 //! RAID and the maps of multipath. Brought up once, at start, before anybody looks for disks.
 //! Each program may be missing; a machine that has no such disks needs none of them.
 
+use crate::machine::array::{self, Array};
+use crate::machine::block::{self, BlockDevice};
+use crate::machine::content;
 use crate::system::{Cmd, RunError, System};
 
 /// The program that Red Hat's systems set multipath up with, and what it writes.
@@ -42,6 +45,34 @@ async fn assemble(system: &System) {
         // There are none.
         Err(error) => tracing::info!(%error, "no software RAID was assembled"),
     }
+}
+
+/// Assembles arrays whose disks came up after the start: whoever looks for the root disk would
+/// take a member for it. Asks for nothing where every member is in use.
+pub(super) async fn assemble_late(system: &System) {
+    if system.simulation.is_some() {
+        return;
+    }
+    let probed = system.clone();
+    let is_needed = tokio::task::spawn_blocking(move || has_idle_members(&probed));
+    if is_needed.await.unwrap_or_default() {
+        assemble(system).await;
+    }
+}
+
+/// Whether there is a disk or a partition that belongs to an array which is not there.
+fn has_idle_members(system: &System) -> bool {
+    let devices = block::probe_with_partitions(system);
+    let arrays = array::probe(system, &devices);
+    let is_idle = |device: &&BlockDevice| {
+        let holds_others = |other: &BlockDevice| other.parent.as_ref() == Some(&device.name);
+        let is_member = |array: &Array| array.members.contains(&device.name);
+        !arrays.iter().any(is_member) && !devices.iter().any(holds_others)
+    };
+    devices.iter().filter(is_idle).any(|device| {
+        let content = content::probe(system, device);
+        content.is_ok_and(|content| content.raid_member)
+    })
 }
 
 async fn load_bmc_drivers(system: &System) {
@@ -166,5 +197,29 @@ mod tests {
         // Files play the disks.
         let simulated = System::simulated(machine.path());
         bring_up(&simulated).await;
+    }
+
+    #[tokio::test]
+    async fn arrays_whose_disks_came_late_are_assembled_then() {
+        const MIB: u64 = 1 << 20;
+        let mut machine = FakeMachine::new();
+        let sda = machine.sata_disk("sda", 8 * MIB, 1);
+        machine.partition(&sda, "sda1", "8:1", MIB);
+        machine.bytes("dev/sda", &[0; 8 << 20]);
+        machine.bytes("dev/sda1", &[0; 1 << 20]);
+        // Nothing belongs to an array: no program is needed.
+        assemble_late(&machine.system()).await;
+        let mut member = vec![0; 1 << 20];
+        member[4096..4100].copy_from_slice(&0xa92b_4efc_u32.to_le_bytes());
+        machine.bytes("dev/sda1", &member);
+        let script =
+            Script::new().expect("mdadm --assemble --scan --homehost=<ignore> --verbose", "");
+        let script = Arc::new(script);
+        assemble_late(&machine.system_with(script.clone())).await;
+        script.assert_done();
+        // It is there now.
+        machine.array("md0", "raid1", MIB, &[&format!("{sda}/sda1")]);
+        machine.bytes("dev/md0", &[0; 1 << 20]);
+        assemble_late(&machine.system()).await;
     }
 }

@@ -1,5 +1,6 @@
 //! Disks may appear late: waiting until there is one to deploy to.
 
+use super::bring_up::assemble_late;
 use crate::config::Config;
 use crate::machine::block::{self, BlockDevice};
 use crate::machine::hints;
@@ -16,6 +17,7 @@ pub async fn wait_for_disks(system: &System, config: &Config, node: &Node) {
         config.disk_wait_attempts
     };
     for attempt in 1..=attempts {
+        assemble_late(system).await;
         let devices = probe(system).await;
         match hints::root_device_quietly(&devices, node) {
             Ok(device) => {

@@ -242,7 +242,7 @@ async fn erase_one(
 
 /// The kernel still knows the partitions that were erased; whoever looks for a free disk next would
 /// find them. It is asked to look again. Not to be able to is no reason to call the erasure failed.
-async fn forget_partitions(system: &System, name: &str) {
+pub async fn forget_partitions(system: &System, name: &str) {
     let (disks, path) = (std::sync::Arc::clone(&system.disks), name.to_owned());
     let looked = tokio::task::spawn_blocking(move || {
         disks.open(std::path::Path::new(&path))?.reread_table()

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use serde_json::Value;
 
-use crate::disk::erase::Failed;
+use crate::disk::erase::{Failed, forget_partitions};
 use crate::disk::protect::{Erasable, Selection};
 use crate::failure::FailureKind;
 use crate::hardware::{Action, Object, Step, StepContext, StepError, Support};
@@ -95,7 +95,10 @@ impl Foreign<'_> {
             self.name()
         ));
         match self.eraser.run(ctx, &arguments(self.disk)).await {
-            Ok(result) => Ok(Some(result)),
+            Ok(result) => {
+                forget_partitions(ctx.system, self.name()).await;
+                Ok(Some(result))
+            }
             Err(error) if is_declined(&error) => Ok(None),
             Err(error) => Err(format!("{}: {}", self.manager, in_words(error))),
         }
