@@ -80,7 +80,7 @@ def rack():
     machines = (
         Machine("main", 0, UEFI, Disk("virtio", 4 * GIB), Disk("nvme", 5 * GIB)),
         Machine("bios", 1, BIOS, Disk("sata", 3 * GIB), Disk("virtio", 4 * GIB)),
-        Machine("mixed", 2, UEFI, Disk("virtio", 1536 * MIB), Disk("nvme", 4 * GIB), Disk("sata", GIB),
+        Machine("mixed", 2, UEFI, Disk("virtio", 1792 * MIB), Disk("nvme", 4 * GIB), Disk("sata", GIB),
                 Disk("scsi", 512 * MIB)),
     )
     return {machine.name: machine for machine in machines}

@@ -8,9 +8,9 @@ from .life import Damaged, Life, ShimDies, WrongChecksum
 # Ironic keeps the token that it puts onto the medium over reboots, and gives no other one to an
 # agent that is then booted from the network.
 SCENARIOS = [
-    Life, WrongChecksum, ShimDies, Qcow2, Zstd,
-    BiosDisk, Rescue, Service, Plugin, Damaged,
-    FastTrack, Erase, MediaInspection,
+    Life, WrongChecksum, ShimDies, Qcow2, Zstd, Partitions,
+    BiosDisk, BiosPartitions, Rescue, Service, Plugin, Damaged,
+    FastTrack, Erase, Raid, MediaInspection,
 ]
-# By name only: other forms of what the ring has, and what waits for the agent.
-MORE = [PlainQcow2, ZstdQcow2, Gzip, Partitions, BiosPartitions, Raid]
+# By name only: other forms of what the ring has.
+MORE = [PlainQcow2, ZstdQcow2, Gzip]
