@@ -32,6 +32,8 @@ MIB = 1 << 20
 TOKEN = "t" * 43
 SETTINGS = f"[DEFAULT]\nstandalone = true\nagent_token = {TOKEN}\n"
 # What the Python agent calls when it looks for disks and erases them, beyond what our ramdisk has.
+# Parts of the C library that are empty today; what PyPI has built for older systems is linked with them.
+FORMER_LIBRARIES = ("libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1")
 PROGRAMS = {"util-linux": ["/bin/lsblk"], "udev": ["/bin/udevadm"], "smartmontools": ["/usr/sbin/smartctl"]}
 PATIENCE = 900
 
@@ -71,6 +73,8 @@ class Machine:
         def said():
             self.service.check()
             text = self.console.read_text(errors="replace") if self.console.exists() else ""
+            if "Traceback" in text:
+                raise LabError("the Python agent failed", self.console)
             return text if phrase in text else None
 
         return wait_for(f"`{phrase}` on the console", said, PATIENCE, self.console)
@@ -143,6 +147,8 @@ def add_python(tree, version):
     library = f"usr/lib/python{version}"
     modules = [f"/{path.relative_to(sysroot.root)}" for path in sorted((sysroot.root / library / "lib-dynload").glob("*.so"))]
     sysroot.install(tree, [f"/usr/bin/python{version}", *modules, *(file for files in PROGRAMS.values() for file in files)])
+    for name in FORMER_LIBRARIES:
+        shutil.copy(sysroot.find(f"/lib/x86_64-linux-gnu/{name}").resolve(), tree / "lib/x86_64-linux-gnu" / name)
     # The ramdisk's own files have to stay as its manifest says, and the C library is one of them.
     unwanted = shutil.ignore_patterns("test", "tests", "pip", "setuptools", "babel", "lib-dynload")
     shutil.copytree(sysroot.root / library, tree / library, dirs_exist_ok=True, ignore=unwanted)

@@ -212,7 +212,7 @@ class Plugin(Scenario):
     machine = "bios"
     NAME = "example-manager"
     # Kills the program once, as soon as it reports progress of the long step.
-    HOOK = f"""until grep -q 'phase=manager ' /var/log/agent.log; do usleep 100000; done
+    HOOK = f"""until grep -q 'phase=flash ' /var/log/agent.log; do usleep 100000; done
 kill -9 $(pidof {NAME})
 """
 
