@@ -453,59 +453,9 @@ mod tests {
     use super::*;
     use crate::system::Disks;
     use crate::system::disk::LinuxDisks;
+    use crate::system::disk::testing::PowerCut;
 
     const MIB: usize = 1 << 20;
-
-    /// A disk that loses power: after so many changes nothing arrives any more.
-    #[derive(Debug)]
-    struct Failing {
-        disk: Box<dyn Disk>,
-        changes_left: usize,
-        punches: bool,
-    }
-
-    impl Failing {
-        fn spend(&mut self) -> Result<(), DiskError> {
-            self.changes_left =
-                self.changes_left
-                    .checked_sub(1)
-                    .ok_or_else(|| DiskError::Busy {
-                        path: "/dev/power-cut".into(),
-                    })?;
-            Ok(())
-        }
-    }
-
-    impl Disk for Failing {
-        fn geometry(&self) -> Geometry {
-            self.disk.geometry()
-        }
-        fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
-            self.disk.read_at(offset, buffer)
-        }
-        fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
-            self.spend()?;
-            self.disk.write_at(offset, data)
-        }
-        fn zero(&mut self, offset: u64, length: u64) -> Result<(), DiskError> {
-            self.spend()?;
-            self.disk.zero(offset, length)
-        }
-        fn punch(&mut self, offset: u64, length: u64) -> Result<bool, DiskError> {
-            if !self.punches {
-                return Ok(false);
-            }
-            self.spend()?;
-            self.disk.punch(offset, length)
-        }
-        fn sync(&mut self) -> Result<(), DiskError> {
-            self.spend()?;
-            self.disk.sync()
-        }
-        fn reread_table(&mut self) -> Result<(), DiskError> {
-            self.disk.reread_table()
-        }
-    }
 
     fn disk(size: usize) -> (tempfile::NamedTempFile, Box<dyn Disk>) {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -610,12 +560,8 @@ mod tests {
             // What the disk was before: it boots.
             let before = [0x55, 0xaa].repeat(size / 2);
             std::fs::write(file.path(), &before).unwrap();
-            let failing = Failing {
-                disk,
-                changes_left: changes,
-                punches,
-            };
-            let written = begin(Box::new(failing)).and_then(|mut writer| {
+            let disk = PowerCut::after(changes, punches).feed(disk);
+            let written = begin(disk).and_then(|mut writer| {
                 send(&mut writer, way, image)?;
                 writer.finish(verified())?.release()
             });
@@ -694,8 +640,8 @@ mod tests {
                 image
             };
             let (file, disk) = disk(size);
-            let failing = Failing { disk, changes_left: usize::MAX, punches };
-            let mut writer = begin(Box::new(failing)).unwrap();
+            let disk = PowerCut::after(usize::MAX, punches).feed(disk);
+            let mut writer = begin(disk).unwrap();
             send(&mut writer, Way::Scattered(piece * 512, seed), &image).unwrap();
             let unverified = std::fs::read(file.path()).unwrap();
             prop_assert!(unverified[..MIB].iter().all(|byte| *byte == 0));

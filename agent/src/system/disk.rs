@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 mod linux;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use linux::LinuxDisks;
 

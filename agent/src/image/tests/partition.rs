@@ -1,12 +1,10 @@
 //! Partition images: what is around them, and what is left when something fails.
 
-use std::sync::Mutex;
-
 use super::*;
 use crate::disk::{identity, label};
 use crate::machine::testing::FakeMachine;
 use crate::system::Disks;
-use crate::system::disk::Geometry;
+use crate::system::disk::testing::{FedDisks, PowerCut};
 use crate::system::process::Script;
 use crate::system::{RunError, disk::LinuxDisks};
 
@@ -246,63 +244,6 @@ async fn a_wrong_checksum_leaves_a_disk_without_partitions() {
     }
 }
 
-/// A disk that loses power after so many changes.
-#[derive(Debug)]
-struct Cut {
-    disk: Box<dyn Disk>,
-    left: Arc<Mutex<usize>>,
-}
-
-impl Cut {
-    fn spend(&self) -> Result<(), DiskError> {
-        let mut left = self.left.lock().unwrap();
-        let path = PathBuf::from("power-cut");
-        *left = left.checked_sub(1).ok_or(DiskError::Busy { path })?;
-        Ok(())
-    }
-}
-
-impl Disk for Cut {
-    fn geometry(&self) -> Geometry {
-        self.disk.geometry()
-    }
-    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
-        self.disk.read_at(offset, buffer)
-    }
-    fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
-        self.spend()?;
-        self.disk.write_at(offset, data)
-    }
-    fn zero(&mut self, offset: u64, length: u64) -> Result<(), DiskError> {
-        self.spend()?;
-        self.disk.zero(offset, length)
-    }
-    fn punch(&mut self, offset: u64, length: u64) -> Result<bool, DiskError> {
-        self.spend()?;
-        self.disk.punch(offset, length)
-    }
-    fn sync(&mut self) -> Result<(), DiskError> {
-        self.disk.sync()
-    }
-    fn reread_table(&mut self) -> Result<(), DiskError> {
-        self.disk.reread_table()
-    }
-}
-
-#[derive(Debug)]
-struct CutDisks {
-    disks: Arc<dyn Disks>,
-    left: Arc<Mutex<usize>>,
-}
-
-impl Disks for CutDisks {
-    fn open(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
-        let disk = self.disks.open(name)?;
-        let left = Arc::clone(&self.left);
-        Ok(Box::new(Cut { disk, left }))
-    }
-}
-
 /// Deploys with an ephemeral partition of 3 MiB and fills that.
 async fn with_precious_data(image: &[u8], url: &str, document: &str) -> Bench {
     let mut bench = bench(16 * MIB, document);
@@ -386,9 +327,9 @@ async fn what_is_preserved_survives_a_power_cut_at_any_moment() {
             std::fs::write(&bench.device.name, &saved).unwrap();
             let cut = Bench {
                 system: System {
-                    disks: Arc::new(CutDisks {
+                    disks: Arc::new(FedDisks {
                         disks: Arc::clone(&bench.system.disks),
-                        left: Arc::new(Mutex::new(changes)),
+                        power: PowerCut::after(changes, true),
                     }),
                     ..bench.system.clone()
                 },
