@@ -295,7 +295,7 @@ def measure(arguments, server, loop, digests):
          {"Python agent": 3, "qemu-img of a local file": 3.2}),
         ("qcow2 lived-in", "lived.qcow2", "qcow2",
          {"Python agent": 3, "qemu-img of a local file": 1.3}),
-        ("qcow2 zlib, 20 GiB", "large.qcow2", "qcow2", {}),
+        ("qcow2 zlib 20 GiB", "large.qcow2", "qcow2", {}),
     ]
     bounds = []
     print("| image | tool | s | CPU s | peak MiB | ours is faster | goal |")
