@@ -251,35 +251,32 @@ impl Map {
         Ok(())
     }
 
-    /// The parts of a disk of `size` bytes that no extent fills, in the disk's order. `cluster`
-    /// is what a compressed extent fills. The map is in the file's order again afterwards.
-    pub(super) fn gaps<E>(
-        &mut self,
-        header: &Header,
-        mut each: impl FnMut(u64, u64) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// Looks at the map in the disk's order. It is in the file's order again afterwards.
+    pub(super) fn in_disk_order<T>(&mut self, look: impl FnOnce(&Self) -> T) -> T {
         let guest = |packed: &Packed| Extent::from(*packed).guest();
         self.extents.sort_unstable_by_key(guest);
-        let mut filled = 0;
-        let mut outcome = Ok(());
-        for extent in self.iter() {
-            if extent.guest() > filled {
-                outcome = each(filled, extent.guest() - filled);
-            }
-            if outcome.is_err() {
-                break;
-            }
-            filled = match extent {
-                Extent::Run { guest, length, .. } => guest + length,
-                Extent::Compressed { guest, .. } => guest + header.cluster(),
-            };
-        }
+        let seen = look(self);
         self.extents.sort_unstable();
-        outcome?;
-        if filled < header.virtual_size {
-            each(filled, header.virtual_size - filled)?;
-        }
-        Ok(())
+        seen
+    }
+
+    /// The parts of the disk that no extent fills, with their lengths, of a map that is
+    /// [in the disk's order](Map::in_disk_order).
+    pub(super) fn gaps(&self, header: &Header) -> impl Iterator<Item = (u64, u64)> {
+        let (size, cluster) = (header.virtual_size, header.cluster());
+        let filled = self.iter().map(move |extent| match extent {
+            Extent::Run { guest, length, .. } => (guest, guest + length),
+            Extent::Compressed { guest, .. } => (guest, guest + cluster),
+        });
+        let mut before = 0;
+        filled
+            .chain([(size, size)])
+            .map(move |(start, end)| {
+                let gap = (before, start.saturating_sub(before));
+                before = end;
+                gap
+            })
+            .filter(|(_, length)| *length > 0)
     }
 }
 

@@ -1,7 +1,6 @@
 //! The pass over an image whose tables are known: each part of the stream goes where the
 //! map says, and the tables are compared as they come by.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -41,16 +40,16 @@ impl Placer {
         target: &mut impl Target,
     ) -> Result<Self, WriteError> {
         let mut output = Output::begin(&header, target)?;
-        let mut gaps = 0;
-        let Ok(()) = map.gaps::<Infallible>(&header, |_, _| {
-            gaps += 1;
-            Ok(())
-        });
         // What is written anyway need not be made zeros before, unless the device would be
         // asked too often.
-        if gaps <= header.virtual_size / LEAST_PER_GAP || !output.clear(target)? {
-            map.gaps(&header, |start, length| target.zero(start, length))?;
-        }
+        map.in_disk_order(|map| {
+            let gaps = map.gaps(&header).count() as u64;
+            if gaps > header.virtual_size / LEAST_PER_GAP && output.clear(target)? {
+                return Ok(());
+            }
+            map.gaps(&header)
+                .try_for_each(|(start, length)| target.zero(start, length))
+        })?;
         Ok(Self {
             header,
             map,
