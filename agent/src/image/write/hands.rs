@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use super::behind::Data;
@@ -47,7 +47,8 @@ impl Hands {
         } else if let Some(other) = &mut self.other
             && other.is_idle()?
         {
-            return other.begin(offset, data);
+            other.begin(offset, data);
+            return Ok(());
         }
         self.work.write(self.disk.as_mut(), offset, data)
     }
@@ -97,7 +98,8 @@ impl Work {
 struct Other {
     writes: Option<SyncSender<(u64, Data)>>,
     done: Receiver<Result<(), DiskError>>,
-    is_busy: bool,
+    /// Where it writes.
+    busy_at: Option<u64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -118,37 +120,50 @@ impl Other {
         Some(Self {
             writes: Some(writes),
             done,
-            is_busy: false,
+            busy_at: None,
             thread: Some(thread.ok()?),
         })
     }
 
     /// Whether it can take a write.
     fn is_idle(&mut self) -> Result<bool, DiskError> {
-        if self.is_busy
-            && let Ok(written) = self.done.try_recv()
-        {
-            self.is_busy = false;
-            written?;
+        match self.done.try_recv() {
+            Ok(written) => {
+                self.busy_at = None;
+                written?;
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return Err(self.lost()),
         }
-        Ok(!self.is_busy)
+        Ok(self.busy_at.is_none())
     }
 
-    fn begin(&mut self, offset: u64, data: Data) -> Result<(), DiskError> {
+    fn begin(&mut self, offset: u64, data: Data) {
+        self.busy_at = Some(offset);
         if let Some(writes) = &self.writes {
-            self.is_busy = writes.send((offset, data)).is_ok();
+            // If the thread has ended, whoever asks next is told: the write is not done.
+            let _ = writes.send((offset, data));
         }
-        Ok(())
     }
 
     /// Waits until it is idle.
     fn rest(&mut self) -> Result<(), DiskError> {
-        if std::mem::take(&mut self.is_busy)
-            && let Ok(written) = self.done.recv()
-        {
+        if self.busy_at.is_some() {
+            let written = self.done.recv().map_err(|_| self.lost())?;
+            self.busy_at = None;
             written?;
         }
         Ok(())
+    }
+
+    /// Its thread has ended with a panic, so nobody knows what of its write was done.
+    fn lost(&self) -> DiskError {
+        DiskError::Io {
+            action: "write",
+            path: "the disk".into(),
+            offset: self.busy_at.unwrap_or_default(),
+            source: std::io::Error::other("the thread that writes has ended"),
+        }
     }
 }
 
@@ -318,6 +333,27 @@ mod tests {
         // It is told once, and the other hand goes on.
         hands.write(0, sectors(1, 4096)).unwrap();
         assert!(matches!(hands.end(), Err(DiskError::Busy { .. })));
+    }
+
+    #[test]
+    fn a_write_of_a_hand_that_ended_is_not_taken_for_done() {
+        for is_last in [true, false] {
+            let (shared, mut hands, _free) = hands(false);
+            // The lock is poisoned, so that the other hand panics.
+            let poisoner = Arc::clone(&shared);
+            let poisoned = std::thread::spawn(move || {
+                let _held = poisoner.state.lock().unwrap();
+                panic!("on purpose");
+            });
+            assert!(poisoned.join().is_err());
+            hands.write(0, sectors(1, 4096)).unwrap();
+            let told = if is_last {
+                hands.end().map(drop)
+            } else {
+                hands.disk().map(drop)
+            };
+            assert!(matches!(told, Err(DiskError::Io { offset: 0, .. })));
+        }
     }
 
     #[test]
