@@ -67,11 +67,15 @@ fn with_arguments(settings: &str, arguments: &[String]) -> String {
             .is_some_and(|r| r.starts_with('='))
     };
     // Of several assignments a shell takes the last.
-    let at = settings.lines().rfind(assigns);
+    let mut lines: Vec<&str> = settings.lines().collect();
+    let at = lines.iter().rposition(assigns);
     let (value, quote) = match at {
         None => ("", '"'),
-        Some(line) => {
-            let value = line.split_once('=').map_or("", |(_, value)| value).trim();
+        Some(at) => {
+            let value = lines[at]
+                .split_once('=')
+                .map_or("", |(_, value)| value)
+                .trim();
             match value.chars().next() {
                 Some(quote @ ('"' | '\'')) => (quoted(&value[1..], quote), quote),
                 _ => (value, '"'),
@@ -85,9 +89,8 @@ fn with_arguments(settings: &str, arguments: &[String]) -> String {
         }
     }
     let line = format!("{KEY}={quote}{}{quote}", words.join(" "));
-    let mut lines: Vec<&str> = settings.lines().collect();
-    match lines.iter().rposition(assigns) {
-        Some(index) => lines[index] = &line,
+    match at {
+        Some(at) => lines[at] = &line,
         None => lines.push(&line),
     }
     lines.join("\n") + "\n"
