@@ -103,7 +103,9 @@ async fn make_bootable(
         return Ok(());
     }
     let uuids = place.installed.partition_uuids();
-    let is_whole_disk = uuids.get("root uuid").and_then(Value::as_str) == Some(root)
+    // On an array even those need help: firmware does not start what is written there.
+    let is_whole_disk = device.kind != Kind::Raid
+        && uuids.get("root uuid").and_then(Value::as_str) == Some(root)
         && !uuids.contains_key("partitions");
     if current == BootMode::Bios && is_whole_disk {
         return Ok(());
@@ -168,8 +170,12 @@ async fn run_grub(
     task: &Task,
 ) -> Result<(), Failure> {
     let layout = Layout::read(system, &device.name).await?;
-    let root = layout.find(&arguments.root_uuid)?;
     let is_array = device.kind == Kind::Raid;
+    let root = if is_array {
+        layout.root_of_array(&arguments.root_uuid)?
+    } else {
+        layout.find(&arguments.root_uuid)?
+    };
     let prep = arguments.prep_boot_part_uuid.as_deref();
     let mut order = Order {
         disk: device.name.clone(),

@@ -80,12 +80,23 @@ impl Layout {
     /// # Errors
     /// `DeviceNotFound`; two partitions that both have it.
     pub fn find(&self, uuid: &str) -> Result<Place, Failure> {
-        let not_found = |why: &str| {
-            Failure::new(
-                FailureKind::DeviceNotFound,
-                format!("{why} with UUID {uuid} found on device {}", self.disk),
-            )
-        };
+        self.look_for(uuid)?
+            .ok_or_else(|| self.not_found("No partition", uuid))
+    }
+
+    /// The root file system of an image on an array: the partition of this identity, else the
+    /// first one, because an Ironic without an image service does not know the identity
+    /// (software RAID in Ironic's administrator guide).
+    ///
+    /// # Errors
+    /// `DeviceNotFound`; two partitions that both have it.
+    pub fn root_of_array(&self, uuid: &str) -> Result<Place, Failure> {
+        self.look_for(uuid)?
+            .or_else(|| self.numbered(1))
+            .ok_or_else(|| self.not_found("No partition", uuid))
+    }
+
+    fn look_for(&self, uuid: &str) -> Result<Option<Place>, Failure> {
         let same = |other: &str| !uuid.is_empty() && other.eq_ignore_ascii_case(uuid);
         for is_partition_uuid in [false, true] {
             let mut found = self.partitions.iter().filter(|known| {
@@ -99,11 +110,18 @@ impl Layout {
                 continue;
             };
             if found.next().is_some() {
-                return Err(not_found("More than one partition"));
+                return Err(self.not_found("More than one partition", uuid));
             }
-            return Ok(known.place(is_partition_uuid));
+            return Ok(Some(known.place(is_partition_uuid)));
         }
-        Err(not_found("No partition"))
+        Ok(None)
+    }
+
+    fn not_found(&self, why: &str, uuid: &str) -> Failure {
+        Failure::new(
+            FailureKind::DeviceNotFound,
+            format!("{why} with UUID {uuid} found on device {}", self.disk),
+        )
     }
 
     /// The EFI system partition, if one is marked.
@@ -115,9 +133,7 @@ impl Layout {
             .find(|known| known.partition.is_efi_system)?;
         Some(known.place(known.file_system.is_none()))
     }
-}
 
-impl Layout {
     /// Whether the partition with this number is marked as an EFI system partition.
     #[must_use]
     pub fn is_efi_system(&self, number: u32) -> bool {
@@ -241,5 +257,18 @@ mod tests {
             assert_eq!(failure.kind, FailureKind::DeviceNotFound);
             assert!(failure.details.contains(text), "{failure}");
         }
+    }
+
+    #[test]
+    fn the_root_of_an_array_is_its_first_partition_where_nobody_knows_better() {
+        for (uuid, number) in [("root", 2), ("0x0000abcd", 1)] {
+            assert_eq!(layout().root_of_array(uuid).unwrap().number, number);
+        }
+        let failure = layout().root_of_array("twin").unwrap_err();
+        assert!(failure.details.contains("More than one"), "{failure}");
+        let mut empty = layout();
+        empty.partitions.clear();
+        let failure = empty.root_of_array("none").unwrap_err();
+        assert_eq!(failure.kind, FailureKind::DeviceNotFound);
     }
 }

@@ -9,7 +9,7 @@ CONTROL = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
 PAIR = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|(\S+))')
 
 
-NOTABLE = ("BdsDxe: starting", "THIS DEPLOY RAMDISK", "ENDED WITH STATUS", "Kernel panic")
+NOTABLE = ("BdsDxe: starting", "THIS DEPLOY RAMDISK", "ENDED WITH STATUS", "HOOK GAVE UP", "Kernel panic")
 
 
 @dataclass

@@ -38,7 +38,7 @@ menuentry deployed {
 """
 # What an image must hold so that GRUB can be installed from within it.
 GRUB_PROGRAMS = ["/usr/sbin/grub-install", "/usr/sbin/grub-probe", "/usr/bin/grub-mkimage",
-                 "/usr/bin/grub-editenv", "/usr/bin/grub-mkrelpath"]
+                 "/usr/bin/grub-editenv", "/usr/bin/grub-mkrelpath", "/sbin/mdadm"]
 
 
 class Content:

@@ -59,6 +59,12 @@ def md_array(disk, partition):
     return None
 
 
+def boot_code(path):
+    """What a BIOS runs."""
+    with open(path, "rb") as disk:
+        return disk.read(440)
+
+
 def tables(path):
     """Which signatures of partition tables a disk still has."""
     with open(path, "rb") as disk:

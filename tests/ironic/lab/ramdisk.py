@@ -28,6 +28,18 @@ def with_files(name, files):
     return put(name, original() + extra)
 
 
+def after_line(pattern, command, seconds=400):
+    """A hook: runs a command once, when the agent's log has a line with the pattern; says so when none comes."""
+    return f"""rounds={seconds * 10}
+until grep -q '{pattern}' /var/log/agent.log; do
+    rounds=$((rounds - 1))
+    [ $rounds -gt 0 ] || {{ echo "HOOK GAVE UP: no line with '{pattern}' in {seconds} s" >/dev/console; exit 1; }}
+    usleep 100000
+done
+{command}
+"""
+
+
 def cut_off():
     """As a transfer leaves it that ended early."""
     return put("cut-off", original()[: len(original()) * 2 // 3])

@@ -19,6 +19,7 @@ struct Machine {
     config: Config,
     arguments: InstallBootloader,
     wrote: Value,
+    node: Node,
 }
 
 impl Machine {
@@ -63,7 +64,29 @@ impl Machine {
                 ignore_bootloader_failure: None,
             },
             wrote: json!({}),
+            node: Node::default(),
         }
+    }
+
+    /// Two disks without a GPT whose first partitions are `md0`, on which the image is.
+    fn with_array() -> Self {
+        let mut machine = Self::new(false);
+        let image = machine.fake.path().join("dev/sda");
+        std::fs::rename(image, machine.fake.path().join("dev/md0")).unwrap();
+        let mut members = Vec::new();
+        for (index, name) in (0..).zip(["sdb", "sdc"]) {
+            let disk = machine.fake.sata_disk(name, 8 * GIB, index + 2);
+            let member = format!("{name}1");
+            let numbers = format!("8:{}", 16 * (index + 1) + 1);
+            machine.fake.partition(&disk, &member, &numbers, 7 * GIB);
+            members.push(format!("{disk}/{member}"));
+            machine.fake.file(&format!("dev/{name}"), &" ".repeat(512));
+        }
+        let members: Vec<_> = members.iter().map(String::as_str).collect();
+        machine.fake.array("md0", "raid1", 7 * GIB, &members);
+        let properties = json!({"root_device": {"name": "/dev/md0"}});
+        machine.node.0.insert("properties".into(), properties);
+        machine
     }
 
     fn inside(&self, place: &str) -> String {
@@ -79,11 +102,38 @@ impl Machine {
             .expect(&format!("umount {esp}"), "")
     }
 
+    /// What happens when the image's GRUB is installed on disks.
+    fn grub(&self, node: &str, disks: &[&str]) -> Script {
+        let root = self.inside("run/ironic-agent/root");
+        let mut script = Script::new().expect(&format!("mount {node} {root}"), "");
+        for place in ["/dev", "/proc", "/run"] {
+            script = script.expect(&format!("mount -o bind {place} {root}{place}"), "");
+        }
+        script = script.expect(&format!("mount -t sysfs none {root}/sys"), "");
+        let chroot = format!(
+            "unshare -m -u -i -p -n -f chroot {root} env PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+        );
+        for disk in disks {
+            script = script.expect(&format!("{chroot} grub-install {disk}"), "");
+        }
+        script = script.expect(
+            &format!(
+                "{chroot} GRUB_DISABLE_OS_PROBER=true GRUB_SAVEDEFAULT=true grub-mkconfig -o \
+                 /boot/grub/grub.cfg"
+            ),
+            "",
+        );
+        for place in ["/sys", "/run", "/proc", "/dev", ""] {
+            script = script.expect(&format!("umount {root}{place}"), "");
+        }
+        script
+    }
+
     async fn install(&self, script: Script) -> Result<Value, Failure> {
         let script = Arc::new(script);
         let mut place = testing::place(self.config.clone());
         place.system = self.fake.system_with(script.clone());
-        place.node.remember(Node::default());
+        place.node.remember(self.node.clone());
         if let Value::Object(uuids) = &self.wrote {
             place.installed.remember(uuids.clone());
         }
@@ -140,26 +190,20 @@ async fn whole_disks_bring_their_own() {
 async fn an_allowed_grub_runs_in_the_image_on_a_bios_machine() {
     let mut machine = Machine::new(false);
     machine.config.enable_bios_bootloader_install = true;
-    let root = machine.inside("run/ironic-agent/root");
-    let mut script = Script::new().expect(&format!("mount /dev/sda2 {root}"), "");
-    for place in ["/dev", "/proc", "/run"] {
-        script = script.expect(&format!("mount -o bind {place} {root}{place}"), "");
-    }
-    let chroot =
-        format!("unshare -m -u -i -p -n -f chroot {root} env PATH=/usr/sbin:/usr/bin:/sbin:/bin");
-    script = script
-        .expect(&format!("mount -t sysfs none {root}/sys"), "")
-        .expect(&format!("{chroot} grub-install /dev/sda"), "")
-        .expect(
-            &format!(
-                "{chroot} GRUB_DISABLE_OS_PROBER=true GRUB_SAVEDEFAULT=true grub-mkconfig -o \
-                 /boot/grub/grub.cfg"
-            ),
-            "",
-        );
-    for place in ["/sys", "/run", "/proc", "/dev", ""] {
-        script = script.expect(&format!("umount {root}{place}"), "");
-    }
+    let script = machine.grub("/dev/sda2", &["/dev/sda"]);
+    assert_eq!(machine.install(script).await, Ok(Value::Null));
+}
+
+/// Firmware starts what is on the disks, and Ironic may know no more than the identifier of
+/// the image's table.
+#[tokio::test]
+async fn a_whole_disk_on_an_array_gets_grub_on_each_disk() {
+    let mut machine = Machine::with_array();
+    machine.arguments.root_uuid = "0x4c414221".into();
+    machine.wrote = json!({"root uuid": "0x4c414221"});
+    is_disabled(machine.install(Script::new()).await);
+    machine.config.enable_bios_bootloader_install = true;
+    let script = machine.grub("/dev/md0p1", &["/dev/sdb", "/dev/sdc"]);
     assert_eq!(machine.install(script).await, Ok(Value::Null));
 }
 

@@ -1,7 +1,7 @@
 """What is done with the machines, and what must be true afterwards."""
 
 from .forms import BiosDisk, BiosPartitions, Gzip, Partitions, PlainQcow2, Qcow2, Zstd, ZstdQcow2
-from .hardware import Erase, FastTrack, MediaInspection, Plugin, Raid, Rescue, Service
+from .hardware import BiosRaid, Erase, FastTrack, MediaInspection, Plugin, Raid, Rescue, Service
 from .life import Damaged, Life, ShimDies, WrongChecksum
 
 # The ring, in the order of each machine. Inspection over virtual media comes last on its machine:
@@ -9,7 +9,7 @@ from .life import Damaged, Life, ShimDies, WrongChecksum
 # agent that is then booted from the network.
 SCENARIOS = [
     Life, WrongChecksum, ShimDies, Qcow2, Zstd, Partitions,
-    BiosDisk, BiosPartitions, Rescue, Service, Plugin, Damaged,
+    BiosDisk, BiosPartitions, Rescue, Service, Plugin, BiosRaid, Damaged,
     FastTrack, Erase, Raid, MediaInspection,
 ]
 # By name only: other forms of what the ring has.

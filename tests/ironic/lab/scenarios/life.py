@@ -89,9 +89,7 @@ class ShimDies(Scenario):
     title = "a shim that is killed in the middle of a deployment costs nothing"
     images = ("whole-disk.raw",)
     # Runs in the ramdisk, beside the agent.
-    HOOK = """until grep -q 'phase=write_image bytes=[1-9]' /var/log/agent.log; do usleep 100000; done
-kill -9 $(pidof ironic-shim)
-"""
+    HOOK = ramdisk.after_line("phase=write_image bytes=[1-9]", "kill -9 $(pidof ironic-shim)")
 
     def run(self):
         step = self.step
