@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn zstd(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn zstd(bytes: &[u8]) -> Vec<u8> {
     ::zstd::bulk::compress(bytes, 1).unwrap()
 }
 

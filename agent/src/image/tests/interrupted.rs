@@ -20,6 +20,8 @@ struct Asked {
     number: usize,
     /// The first byte wanted, if not all.
     first: Option<usize>,
+    /// The last byte wanted, if not all: a look at something ahead of the download.
+    last: Option<usize>,
     if_range: Option<String>,
     /// Bytes of the body that were sent.
     sent: usize,
@@ -97,11 +99,14 @@ async fn serve(
     };
     let asked = {
         let mut seen = record.lock().unwrap();
-        let first = header("range: bytes=").map(|range| range.trim_end_matches('-').parse());
+        let range = header("range: bytes=");
+        let (first, last) = range.as_deref().unwrap_or("-").split_once('-').unwrap();
+        let byte = |text: &str| (!text.is_empty()).then(|| text.parse().unwrap());
         let number = seen.len();
         seen.push(Asked {
             number,
-            first: first.map(Result::unwrap),
+            first: byte(first),
+            last: byte(last),
             if_range: header("if-range:"),
             sent: 0,
         });
@@ -145,6 +150,21 @@ fn whole_or_rest(body: &[u8], tag: &str, first: Option<usize>, stop: usize, end:
     }
 }
 
+/// The bytes from `first` to `end`, and no more.
+fn part(body: &[u8], tag: &str, first: usize, end: usize) -> Answer {
+    Answer {
+        head: format!(
+            "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {first}-{}/{}\r\nETag: {tag}\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n",
+            end - 1,
+            body.len(),
+            end - first
+        ),
+        body: body[first..end].to_vec(),
+        end: End::Close,
+    }
+}
+
 /// Different numbers below `limit` in their order, the same every time.
 fn points(count: usize, limit: usize) -> Vec<usize> {
     let random = noise(8 * count);
@@ -179,35 +199,83 @@ async fn through(
     (deployed, server.seen())
 }
 
+/// A qcow2 image whose data is in the opposite order and in front of the tables.
+fn qcow2(image: &[u8]) -> Vec<u8> {
+    const CLUSTER: usize = 64 << 10;
+    const COPIED: u64 = 1 << 63;
+    let clusters = image.len().div_ceil(CLUSTER);
+    let [level_one, level_two, counts] = [1, 2, 3].map(|number| (clusters + number) * CLUSTER);
+    let mut file = vec![0; counts + CLUSTER];
+    let mut put = |offset: usize, bytes: &[u8]| {
+        file[offset..offset + bytes.len()].copy_from_slice(bytes);
+    };
+    put(0, b"QFI\xfb\0\0\0\x02");
+    put(20, &16_u32.to_be_bytes());
+    put(24, &(image.len() as u64).to_be_bytes());
+    put(36, &1_u32.to_be_bytes());
+    put(40, &(level_one as u64).to_be_bytes());
+    put(48, &(counts as u64).to_be_bytes());
+    put(56, &1_u32.to_be_bytes());
+    put(level_one, &(level_two as u64 | COPIED).to_be_bytes());
+    for (number, cluster) in image.chunks(CLUSTER).enumerate() {
+        let place = (clusters - number) * CLUSTER;
+        put(place, cluster);
+        let entry = (place as u64 | COPIED).to_be_bytes();
+        put(level_two + 8 * number, &entry);
+    }
+    file
+}
+
 #[tokio::test]
 async fn a_connection_that_drops_at_twenty_points_costs_no_byte() {
-    let image = Arc::new(mbr_image(12 * MIB + 4567));
-    let points = points(20, image.len());
-    let bench = stubborn(16 * MIB);
-    let (body, stops) = (Arc::clone(&image), points.clone());
-    let (deployed, seen) = through(&bench, &image, move |asked| {
-        let stop = stops.get(asked.number).copied().unwrap_or(body.len());
-        whole_or_rest(&body, "\"v1\"", asked.first, stop, End::Close)
-    })
-    .await;
-    deployed.unwrap();
-    assert!(bench.disk()[..image.len()] == image[..]);
-    // Each connection begins where the one before it broke, and asks for the same version.
-    let began: Vec<_> = seen
-        .iter()
-        .skip(1)
-        .map(|asked| asked.first.unwrap())
-        .collect();
-    assert_eq!(began, points);
-    assert!(
-        seen[1..]
+    let image = mbr_image(12 * MIB + 4096);
+    for (format, file) in [
+        ("raw", image.clone()),
+        ("raw", compressed::zstd(&image)),
+        ("qcow2", qcow2(&image)),
+    ] {
+        let points = points(20, file.len());
+        let bench = stubborn(16 * MIB);
+        let mut wanted = info("", &file);
+        let (file, stops) = (Arc::new(file), points.clone());
+        let body = Arc::clone(&file);
+        let server = Scripted::start(move |asked| {
+            if let (Some(first), Some(last)) = (asked.first, asked.last) {
+                let end = (last + 1).min(body.len());
+                return part(&body, "\"v1\"", first, end);
+            }
+            let first = asked.first.unwrap_or(0);
+            let stop = stops.iter().find(|stop| **stop > first);
+            let stop = stop.copied().unwrap_or(body.len());
+            whole_or_rest(&body, "\"v1\"", asked.first, stop, End::Close)
+        })
+        .await;
+        wanted["urls"] = json!([server.url()]);
+        wanted["disk_format"] = json!(format);
+        bench.deploy(wanted, None).await.unwrap();
+        assert!(bench.disk()[..image.len()] == image[..], "{format}");
+        // Looking ahead at tables is not the download.
+        let seen = server.seen();
+        let (ahead, seen): (Vec<_>, Vec<_>) = seen.iter().partition(|asked| asked.last.is_some());
+        assert_eq!(ahead.is_empty(), format == "raw");
+        // Each connection begins where the one before it broke, and asks for the same version.
+        let began: Vec<_> = seen
             .iter()
-            .all(|asked| asked.if_range.as_deref() == Some("\"v1\""))
-    );
-    assert_eq!(
-        seen.iter().map(|asked| asked.sent).sum::<usize>(),
-        image.len()
-    );
+            .skip(1)
+            .map(|asked| asked.first.unwrap())
+            .collect();
+        assert_eq!(began, points, "{format}");
+        assert!(
+            seen[1..]
+                .iter()
+                .all(|asked| asked.if_range.as_deref() == Some("\"v1\""))
+        );
+        assert_eq!(
+            seen.iter().map(|asked| asked.sent).sum::<usize>(),
+            file.len(),
+            "{format}"
+        );
+    }
 }
 
 #[tokio::test]
