@@ -44,7 +44,7 @@ class Ironic:
         self.service.check()
         try:
             answer = call("GET", "/v1/conductors")
-        except (OSError, LabError):
+        except LabError:
             return False
         return any(conductor["alive"] for conductor in answer["conductors"])
 
@@ -75,6 +75,9 @@ def call(method, path, body=None):
                 time.sleep(0.5)
                 continue
             raise LabError(f"{method} {path} answered {error.code}: {text}", places.RUN / "ironic.log") from error
+        except OSError as error:
+            raise LabError(f"{method} {path}: Ironic does not answer ({error}); has it ended?",
+                           places.RUN / "ironic.out", places.RUN / "ironic.log") from error
     raise LabError(f"{method} {path}: the node stayed locked", places.RUN / "ironic.log")
 
 

@@ -43,7 +43,7 @@ def work(view, scenarios, images):
         drive(lab, report, queues)
     figures = write_figures(view)
     view.table()
-    for boot in figures["power_on_to_seconds"]:
+    for boot in filter(None, figures["power_on_to_seconds"]):
         view.line("power-on to " + ", ".join(f"{name.replace('_', ' ')} {seconds} s" for name, seconds in boot.items()))
     for failure in report.failures:
         view.line(f"FAILED {failure.splitlines()[0]}")
@@ -66,11 +66,16 @@ def drive(lab, report, queues):
     threads = [threading.Thread(target=go_through, args=each, daemon=True) for each in queues.items()]
     for thread in threads:
         thread.start()
-    # The main thread stays where signals can interrupt it.
-    while any(thread.is_alive() for thread in threads) and not broken:
-        time.sleep(0.2)
-    if broken:
-        raise broken[0]
+    try:
+        # The main thread stays where signals can interrupt it.
+        while any(thread.is_alive() for thread in threads) and not broken:
+            time.sleep(0.2)
+        if broken:
+            raise broken[0]
+    except BaseException:
+        # What now fails does so because everything is being stopped.
+        report.is_over = True
+        raise
 
 
 def write_figures(view):

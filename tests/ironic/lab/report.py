@@ -25,6 +25,7 @@ class Report:
     def __init__(self, view):
         self.view, self.lock = view, threading.Lock()
         self.passed, self.failed, self.skipped, self.failures = 0, 0, 0, []
+        self.is_over = False
 
     def closing_line(self):
         skipped = f", {self.skipped} skipped" if self.skipped else ""
@@ -54,6 +55,8 @@ class Lane:
             self.view.step_skipped(title, reason)
             raise StepFailed(title) from reason
         except (LabError, OSError, LookupError, ValueError) as error:
+            if self.report.is_over:
+                raise StepFailed(title) from error
             if not isinstance(error, LabError):
                 error = LabError(f"{type(error).__name__}: {error}")
             self.report.count(failed=1)
