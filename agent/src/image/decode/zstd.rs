@@ -1,4 +1,7 @@
 //! Zstandard (RFC 8878): frames, each with or without a check sum, and skippable ones.
+//!
+//! The check sum is not computed, which would take a fifth of the time: nothing is released
+//! before the digest of the whole file is right, and that covers every frame.
 
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 use zstd::zstd_safe::get_frame_content_size;
@@ -15,9 +18,12 @@ impl Member for Zstd {
     fn begin() -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("the decoder cannot start: {error}");
         let mut decoder = Decoder::new().map_err(failed)?;
-        decoder
-            .set_parameter(DParameter::WindowLogMax(WINDOW_LOG))
-            .map_err(failed)?;
+        for parameter in [
+            DParameter::WindowLogMax(WINDOW_LOG),
+            DParameter::ForceIgnoreChecksum(true),
+        ] {
+            decoder.set_parameter(parameter).map_err(failed)?;
+        }
         Ok(Self(decoder))
     }
 
