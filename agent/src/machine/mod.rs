@@ -20,6 +20,7 @@ pub mod net;
 pub mod node;
 pub mod numa;
 pub mod pci;
+mod port_label;
 pub mod root_volume;
 mod scsi;
 mod topology;

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::lldp;
 use super::topology::Chain;
+use super::{lldp, port_label};
 use crate::system::network::Link;
 use crate::system::{Root, System};
 
@@ -27,6 +27,8 @@ pub struct Interface {
     pub product: Option<String>,
     /// What an InfiniBand interface calls itself to DHCP servers.
     pub client_id: Option<String>,
+    /// The port of the machine's case, `em1` or `p3p2`, where firmware tells.
+    pub bios_device_name: Option<String>,
     /// LLDP elements that its switch sent; `None` when nobody listened.
     pub lldp: Option<Vec<lldp::Element>>,
     /// The highest speed in Mbit/s that it could have, or else the present one; `None` on
@@ -71,8 +73,7 @@ impl Interface {
             "vendor": self.vendor,
             "product": self.product,
             "client_id": self.client_id,
-            // A program's guess at the label on the case; the program is no part of ramdisks.
-            "biosdevname": null,
+            "biosdevname": self.bios_device_name,
             "speed_mbps": self.speed_mbps,
             "pci_address": self.pci_address,
             "driver": self.driver,
@@ -91,7 +92,7 @@ pub fn probe(system: &System) -> Vec<Interface> {
     let mut names = system.root.names("/sys/class/net");
     let place = |name: &str| links.iter().position(|link| link.name == name);
     names.sort_by_key(|name| place(name).unwrap_or(usize::MAX));
-    names
+    let mut interfaces: Vec<Interface> = names
         .iter()
         .filter(|name| is_listed(&system.root, name))
         .filter_map(|name| {
@@ -101,7 +102,9 @@ pub fn probe(system: &System) -> Vec<Interface> {
             interface.speed_mbps = highest.or(interface.speed_mbps);
             Some(interface)
         })
-        .collect()
+        .collect();
+    port_label::name(&system.root, &mut interfaces);
+    interfaces
 }
 
 fn is_listed(root: &Root, name: &str) -> bool {
@@ -144,6 +147,7 @@ fn read(root: &Root, name: &str, link: Option<&Link>) -> Option<Interface> {
         has_carrier: chain.attribute("carrier").as_deref() == Some("1"),
         vendor,
         client_id,
+        bios_device_name: None,
         lldp: None,
         product: chain.attribute("device/device"),
         // -1 when unknown, and an error without a link.
