@@ -35,6 +35,24 @@ async fn a_compressed_raw_image_is_unpacked_and_its_file_is_what_is_verified() {
 }
 
 #[tokio::test]
+async fn a_byte_that_changed_on_its_way_leaves_an_unbootable_disk() {
+    let image = mbr_image(3 * MIB);
+    for file in [gzip(&image), zstd(&image)] {
+        for at in [20, file.len() / 3, file.len() / 2, file.len() - 5] {
+            let mut changed = file.clone();
+            changed[at] ^= 0x10;
+            let bench = Bench::new(8 * MIB);
+            let server = Server::start([("/i", Page::new(changed))]).await;
+            let failure = bench.deploy(info(&server.url("/i"), &file), None).await;
+            failure.unwrap_err();
+            if bench.disk()[..MIB].iter().any(|byte| *byte != 0xAA) {
+                bench.assert_unbootable();
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_inspection_raw_means_the_bytes_of_the_file() {
     let mut bench = Bench::new(8 * MIB);
     bench.config.disable_deep_image_inspection = true;
