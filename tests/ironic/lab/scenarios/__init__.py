@@ -9,8 +9,8 @@ from .life import Damaged, Life, ShimDies, WrongChecksum
 # agent that is then booted from the network.
 SCENARIOS = [
     Life, WrongChecksum, ShimDies, Qcow2, Zstd, Partitions,
-    BiosDisk, BiosPartitions, Rescue, Service, Plugin, BiosRaid, Damaged,
-    FastTrack, Erase, Raid, MediaInspection,
+    BiosDisk, BiosPartitions, Rescue, Service, Plugin, BiosRaid,
+    FastTrack, Erase, Raid, Damaged, MediaInspection,
 ]
 # By name only: other forms of what the ring has.
 MORE = [PlainQcow2, ZstdQcow2, Gzip]
