@@ -83,12 +83,12 @@ pub fn mirrors(
     found.map(|device| device.name.clone()).collect()
 }
 
-/// The first name of an array that no device has.
+/// The first name of an array that is not taken.
 #[must_use]
-pub fn free_name(devices: &[BlockDevice]) -> Option<String> {
+pub fn free_name(is_taken: impl Fn(&str) -> bool) -> Option<String> {
     (0..ARRAYS)
         .map(|number| format!("/dev/md{number}"))
-        .find(|name| devices.iter().all(|device| device.name != *name))
+        .find(|name| !is_taken(name))
 }
 
 /// Where `size` bytes are free between and behind partitions: the first such place.
@@ -153,7 +153,12 @@ pub async fn prepare_uefi(
             members,
         });
     }
-    let name = free_name(&devices).ok_or_else(|| failed("all array names are taken"))?;
+    // Those that do not run have one, too.
+    let is_taken = |name: &str| {
+        let directory = name.replace("/dev/", "/sys/block/");
+        system.root.exists(directory) || devices.iter().any(|device| device.name == name)
+    };
+    let name = free_name(is_taken).ok_or_else(|| failed("all array names are taken"))?;
     let disks = holders(&devices, root);
     let members = add_partitions(system, &disks, EFI_SYSTEM, ESP_SIZE).await?;
     let mut nodes = Vec::new();

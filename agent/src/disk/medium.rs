@@ -16,6 +16,7 @@ use super::iso::is_iso;
 use super::label;
 use super::mount::{mount, unmount};
 use crate::config::{MEDIUM_PARAMETERS, VIRTUAL_MEDIA};
+use crate::machine::block::LARGEST_VIRTUAL_MEDIUM;
 use crate::system::{RunError, System};
 
 const PARAMETERS_LABEL: &str = "ir-vfd-dev";
@@ -23,8 +24,6 @@ const FILES_LABELS: [&str; 2] = ["config-2", "vmedia_boot_iso"];
 const MODEL: &str = "virtual media";
 /// Directories whose files are copied to the same places here.
 const DIRECTORIES: [&str; 2] = ["etc/ironic-python-agent", "etc/ironic-python-agent.d"];
-/// A disk that a BMC plays is smaller.
-const SMALL: u64 = 4 << 30;
 /// The label is within this.
 const HEAD: u64 = 40 << 10;
 /// The kind of SCSI device that CDs are.
@@ -176,7 +175,7 @@ fn probe(system: &System) -> Vec<Medium> {
             let mut parts = path.components();
             parts.any(|part| part.as_os_str().to_string_lossy().starts_with("usb"))
         });
-        if size == 0 || !(is_cd || on_usb && size < SMALL) {
+        if size == 0 || !(is_cd || on_usb && size < LARGEST_VIRTUAL_MEDIUM) {
             return None;
         }
         let device = format!("/dev/{name}");
@@ -321,7 +320,7 @@ mod tests {
             "sdb",
             "usb1/1-1",
             "0",
-            SMALL / 512,
+            LARGEST_VIRTUAL_MEDIUM / 512,
             &parameters,
         );
         drive(&mut machine, "sr0", "ata2", CD, 0, &parameters);

@@ -14,6 +14,9 @@ use crate::machine::hints;
 use crate::machine::node::Node;
 use crate::system::{DiskError, System};
 
+/// Why virtual media are left alone.
+const VIRTUAL_MEDIA: &str = "it is virtual media of Ironic";
+
 /// What is to be erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
@@ -38,6 +41,15 @@ pub struct Selection {
     pub left_alone: Vec<(String, String)>,
     /// All devices of the machine, partitions included.
     pub devices: Vec<BlockDevice>,
+}
+
+impl Selection {
+    /// Whether a device is left alone because Ironic put it into the machine for a while.
+    #[must_use]
+    pub fn is_virtual_media(&self, name: &str) -> bool {
+        let mut left = self.left_alone.iter();
+        left.any(|(device, reason)| device == name && reason == VIRTUAL_MEDIA)
+    }
 }
 
 /// A device that passed every check: nobody but this module makes one.
@@ -66,8 +78,46 @@ pub async fn select(
 ) -> Result<Selection, Failure> {
     let guarded = guard && !node.may_wipe_special_filesystems();
     let (system, node) = (system.clone(), node.clone());
-    let decided = tokio::task::spawn_blocking(move || decide(&system, &node, guarded, scope)).await;
-    decided.unwrap_or_else(|error| {
+    examine(move || decide(&system, &node, guarded, scope)).await
+}
+
+/// Makes sure that disks may be wiped whole although they are members of arrays, which
+/// [`select`] leaves alone: nothing else on them is shared with other machines or in use.
+/// What lies on the arrays is not looked at.
+///
+/// # Errors
+/// As those of [`select`].
+pub async fn check_disks(
+    system: &System,
+    node: &Node,
+    guard: bool,
+    disks: HashSet<String>,
+) -> Result<(), Failure> {
+    let guarded = guard && !node.may_wipe_special_filesystems();
+    let system = system.clone();
+    examine(move || {
+        let all = block::probe_with_partitions(&system);
+        let relations = Relations::new(&all, &all);
+        let in_use = in_use(&system, &all);
+        let mut busy = Vec::new();
+        for device in all.iter().filter(|device| disks.contains(&device.name)) {
+            if guarded && let Ok(content) = content::probe(&system, device) {
+                check_shared(device, &content)?;
+            }
+            let users = relations.on(device).into_iter();
+            busy.extend(users.filter_map(|user| Some(format!("{user} ({})", in_use.get(user)?))));
+        }
+        refuse_busy(busy)
+    })
+    .await
+}
+
+/// Looks at disks, which blocks.
+async fn examine<T: Send + 'static>(
+    look: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let looked = tokio::task::spawn_blocking(look).await;
+    looked.unwrap_or_else(|error| {
         Err(Failure::execution(format!(
             "The disks could not be examined: {error}"
         )))
@@ -100,8 +150,10 @@ fn decide(system: &System, node: &Node, guarded: bool, scope: Scope) -> Result<S
             Some(reason)
         } else if relations.is_member(device) || contents.of(device)?.raid_member {
             Some("it is a member of a RAID array".to_owned())
-        } else if contents.of(device)?.virtual_media || relations.is_virtual_media(system, name) {
-            Some("it is virtual media of Ironic".to_owned())
+        } else if device.may_be_virtual_media()
+            && (contents.of(device)?.virtual_media || is_labelled_virtual_media(system, name))
+        {
+            Some(VIRTUAL_MEDIA.to_owned())
         } else if device.read_only && skip_read_only {
             Some("it is read-only".to_owned())
         } else {
@@ -132,20 +184,25 @@ fn decide(system: &System, node: &Node, guarded: bool, scope: Scope) -> Result<S
     if busy.is_empty() {
         busy = claimed(system, &selection.erasable);
     }
-    busy.sort();
-    busy.dedup();
-    if !busy.is_empty() {
-        return Err(failed(format!(
-            "Nothing was erased, because these devices are in use: {}. Unmount them, or name \
-             them in properties/skip_block_devices of the node.",
-            busy.join(", ")
-        )));
-    }
+    refuse_busy(busy)?;
     selection
         .erasable
         .sort_by(|left, right| right.0.name.cmp(&left.0.name));
     selection.devices = all;
     Ok(selection)
+}
+
+fn refuse_busy(mut busy: Vec<String>) -> Result<(), Failure> {
+    if busy.is_empty() {
+        return Ok(());
+    }
+    busy.sort();
+    busy.dedup();
+    Err(failed(format!(
+        "Nothing was erased, because these devices are in use: {}. Unmount them, or name them in \
+         properties/skip_block_devices of the node.",
+        busy.join(", ")
+    )))
 }
 
 fn failed(details: String) -> Failure {
@@ -300,12 +357,12 @@ impl<'a> Relations<'a> {
                     .is_some_and(|member| member.parent.as_deref() == Some(&device.name))
         })
     }
+}
 
-    /// Whether udev calls it the medium with the ramdisk's configuration.
-    fn is_virtual_media(&self, system: &System, name: &str) -> bool {
-        let link = std::fs::read_link(system.root.path("/dev/disk/by-label/ir-vfd-dev"));
-        link.is_ok_and(|target| target.file_name() == std::path::Path::new(name).file_name())
-    }
+/// Whether udev calls it the medium with the ramdisk's configuration.
+fn is_labelled_virtual_media(system: &System, name: &str) -> bool {
+    let link = std::fs::read_link(system.root.path("/dev/disk/by-label/ir-vfd-dev"));
+    link.is_ok_and(|target| target.file_name() == Path::new(name).file_name())
 }
 
 /// The arrays that the node's skip list keeps, by the names of their volumes.

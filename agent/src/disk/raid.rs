@@ -17,7 +17,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::machine::array::{self, Array};
 use crate::machine::block::{self, BlockDevice, Kind};
 use crate::machine::node::{DiskLabel, Node};
-use crate::machine::{boot, hints, root_volume};
+use crate::machine::{boot, content, hints, root_volume};
 use crate::system::{Cmd, Disk, DiskError, RunError, System};
 use crate::task::Task;
 
@@ -123,6 +123,7 @@ pub async fn plan_creation(
         .devices
         .iter()
         .filter(|device| device.kind == Kind::Disk && !device.read_only)
+        .filter(|device| !selection.is_virtual_media(&device.name))
         .filter(|device| !kept.contains(&device.name) && !facts.skipped.contains(&device.name))
         .cloned()
         .collect();
@@ -171,7 +172,9 @@ impl Facts {
             .flatten()
             .collect();
         let arrays = array::probe(system, &devices);
-        let mut fates = keep::classify(&arrays, &keep::volumes(node));
+        let volumes = keep::volumes(node);
+        refuse_idle(system, &devices, &arrays, &volumes)?;
+        let mut fates = keep::classify(&arrays, &volumes);
         for (array, fate) in arrays.iter().zip(&mut fates) {
             let below = array
                 .disks
@@ -189,6 +192,37 @@ impl Facts {
             skipped,
         })
     }
+}
+
+/// What is kept must be running: nobody knows which disks an array has that is not, and its
+/// neighbours on them would be taken for free.
+fn refuse_idle(
+    system: &System,
+    devices: &[BlockDevice],
+    arrays: &[Array],
+    kept: &HashSet<String>,
+) -> Result<(), Failure> {
+    let is_running = |volume: &String| {
+        let mut names = arrays.iter().map(|array| array.volume_name.as_ref());
+        names.any(|name| name == Some(volume))
+    };
+    let idle: HashSet<&String> = kept.iter().filter(|volume| !is_running(volume)).collect();
+    if idle.is_empty() {
+        return Ok(());
+    }
+    for device in devices.iter().filter(|device| device.kind != Kind::Raid) {
+        // A disk that cannot be read is named by whoever is to write it.
+        let content = content::probe(system, device).unwrap_or_default();
+        if let Some(volume) = content.volume_name.filter(|name| idle.contains(name)) {
+            return Err(failed(format!(
+                "skip_block_devices keeps volume '{volume}', of which a member is on {}, but its \
+                 array is not running: start it (mdadm --assemble), or take the volume off \
+                 properties/skip_block_devices of the node",
+                device.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The volumes that are not there yet.
@@ -423,23 +457,38 @@ fn members_of(detail: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// What the removal of the configuration does.
+#[derive(Debug)]
+pub struct Deletion {
+    /// What becomes of each array.
+    pub arrays: Vec<(Array, Fate)>,
+    /// Disks that the node's skip list describes.
+    skipped: HashSet<String>,
+}
+
 /// What becomes of each array when the configuration is removed. Reads only, after arrays
 /// that are not running were started.
 ///
 /// # Errors
 /// `SoftwareRaid`: the skip list cannot be understood. `ProtectedDevice`, `BlockDeviceErase`:
 /// an array that must not be removed.
-pub async fn plan_deletion(
-    system: &System,
-    node: &Node,
-    guard: bool,
-) -> Result<Vec<(Array, Fate)>, Failure> {
-    // What is mounted or shared is found before anything is touched.
+pub async fn plan_deletion(system: &System, node: &Node, guard: bool) -> Result<Deletion, Failure> {
+    // What is mounted or shared is found before anything is touched: the arrays themselves,
+    // and what else is on their disks.
     let selection = protect::select(system, node, guard, Scope::Some).await?;
-    let (system, node) = (system.clone(), node.clone());
-    let read = tokio::task::spawn_blocking(move || Facts::read(&system, &node, selection.devices));
-    let facts = read.await.map_err(failed)??;
-    Ok(facts.arrays.into_iter().zip(facts.fates).collect())
+    let facts = {
+        let (system, node) = (system.clone(), node.clone());
+        let read = move || Facts::read(&system, &node, selection.devices);
+        tokio::task::spawn_blocking(read).await.map_err(failed)??
+    };
+    let arrays: Vec<_> = facts.arrays.into_iter().zip(facts.fates).collect();
+    let going = arrays.iter().filter(|(_, fate)| *fate == Fate::Delete);
+    let disks = going.flat_map(|(array, _)| array.disks.iter().cloned());
+    protect::check_disks(system, node, guard, disks.collect()).await?;
+    Ok(Deletion {
+        arrays,
+        skipped: facts.skipped,
+    })
 }
 
 /// Removes arrays, their members' superblocks and their disks' partitions, but those that the
@@ -451,7 +500,8 @@ pub async fn delete(system: &System, node: &Node, guard: bool, task: &Task) -> R
     for pass in 0..=PASSES {
         task.check()?;
         ignore(system, Cmd::new("mdadm").args(["--assemble", "--scan"])).await;
-        let arrays = plan_deletion(system, node, guard).await?;
+        let deletion = plan_deletion(system, node, guard).await?;
+        let arrays = &deletion.arrays;
         let remaining: Vec<_> = arrays
             .iter()
             .filter(|(_, fate)| *fate == Fate::Delete)
@@ -469,19 +519,15 @@ pub async fn delete(system: &System, node: &Node, guard: bool, task: &Task) -> R
                 remaining.join(", ")
             )));
         }
-        delete_once(system, &arrays, task).await?;
+        delete_once(system, &deletion, task).await?;
     }
     Ok(())
 }
 
-async fn delete_once(
-    system: &System,
-    arrays: &[(Array, Fate)],
-    task: &Task,
-) -> Result<(), Failure> {
-    let mut protected: BTreeSet<&String> = BTreeSet::new();
+async fn delete_once(system: &System, deletion: &Deletion, task: &Task) -> Result<(), Failure> {
+    let mut protected: BTreeSet<&String> = deletion.skipped.iter().collect();
     let mut holders: BTreeMap<&String, ()> = BTreeMap::new();
-    for (array, fate) in arrays {
+    for (array, fate) in &deletion.arrays {
         let name = array.name.as_str();
         match fate {
             Fate::Keep => protected.extend(&array.disks),

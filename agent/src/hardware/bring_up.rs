@@ -126,6 +126,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::machine::array::tests::member;
     use crate::machine::testing::FakeMachine;
     use crate::system::process::{Output, Script};
 
@@ -209,9 +210,7 @@ mod tests {
         machine.bytes("dev/sda1", &[0; 1 << 20]);
         // Nothing belongs to an array: no program is needed.
         assemble_late(&machine.system()).await;
-        let mut member = vec![0; 1 << 20];
-        member[4096..4100].copy_from_slice(&0xa92b_4efc_u32.to_le_bytes());
-        machine.bytes("dev/sda1", &member);
+        machine.bytes("dev/sda1", &member(1 << 20, "box:data"));
         let script =
             Script::new().expect("mdadm --assemble --scan --homehost=<ignore> --verbose", "");
         let script = Arc::new(script);

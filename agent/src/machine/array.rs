@@ -75,15 +75,13 @@ pub(super) fn disks_of(members: &[String], devices: &[BlockDevice]) -> BTreeSet<
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::machine::content::tests::superblock;
     use crate::machine::testing::FakeMachine;
 
     /// Bytes of a member, with a superblock of version 1.2.
     pub(crate) fn member(size: usize, name: &str) -> Vec<u8> {
         let mut bytes = vec![0xaa; size];
-        bytes[4096..4100].copy_from_slice(&0xa92b_4efc_u32.to_le_bytes());
-        bytes[4100..4104].copy_from_slice(&1_u32.to_le_bytes());
-        bytes[4128..4160].fill(0);
-        bytes[4128..4128 + name.len()].copy_from_slice(name.as_bytes());
+        superblock(&mut bytes, 4096, name);
         bytes
     }
 

@@ -80,7 +80,19 @@ pub enum Kind {
     File,
 }
 
+/// Bytes below which a disk may be one that a BMC plays.
+pub const LARGEST_VIRTUAL_MEDIUM: u64 = 4 << 30;
+
 impl BlockDevice {
+    /// Whether a BMC could play it as a drive: a small disk on USB. What is written on a disk
+    /// of the machine, a label for example, makes no virtual media of it.
+    #[must_use]
+    pub fn may_be_virtual_media(&self) -> bool {
+        self.kind == Kind::Disk
+            && self.tran.as_deref() == Some("usb")
+            && self.size < LARGEST_VIRTUAL_MEDIUM
+    }
+
     /// The disk with the keys, and in the order, of Ironic's inventory.
     #[must_use]
     pub fn to_json(&self) -> Value {

@@ -22,7 +22,8 @@ pub struct Content {
     pub raid_member: bool,
     /// The name of that array as its creator gave it, without the host's.
     pub volume_name: Option<String>,
-    /// It is a medium that Ironic inserted to configure this ramdisk.
+    /// It is labelled as a medium that Ironic inserted to configure this ramdisk. Whoever wrote
+    /// it may have done so, too: see [`BlockDevice::may_be_virtual_media`].
     pub virtual_media: bool,
 }
 
@@ -169,19 +170,20 @@ impl<S: Source> Medium<'_, S> {
             }
         }
         for offset in raid_superblocks(size) {
-            const MAGIC: [u8; 4] = 0xa92b_4efc_u32.to_le_bytes();
-            let Some(block) = self.bytes::<64>(start.saturating_add(offset), end)? else {
+            let Some(block) = self.bytes::<152>(start.saturating_add(offset), end)? else {
                 continue;
             };
-            if block.starts_with(&MAGIC) {
-                content.raid_member = true;
-                let newer = u32::from_le_bytes([block[4], block[5], block[6], block[7]]) == 1;
-                if newer && content.volume_name.is_none() {
-                    content.volume_name = volume_name(&block[32..64]);
-                }
+            match raid_version(&block, offset) {
+                None => continue,
+                Some(0) => {}
+                Some(_) if content.volume_name.is_some() => {}
+                Some(_) => content.volume_name = volume_name(&block[32..64]),
             }
+            content.raid_member = true;
         }
-        content.virtual_media |= self.label_is(start, end, VIRTUAL_MEDIA_LABEL)?;
+        if partition.is_none() {
+            content.virtual_media = self.label_is(start, end, VIRTUAL_MEDIA_LABEL)?;
+        }
         Ok(())
     }
 
@@ -335,6 +337,19 @@ fn raid_superblocks(size: u64) -> impl Iterator<Item = u64> {
         .flatten()
 }
 
+/// The major version of the superblock of a Linux RAID array, if it is one: the magic number
+/// alone may be anybody's data. Newer ones know their own place, in sectors.
+fn raid_version(block: &[u8; 152], offset: u64) -> Option<u32> {
+    const MAGIC: u32 = 0xa92b_4efc;
+    let version = u32_at(block, 4);
+    let is_at_home = match version {
+        0 => true,
+        1 => u64_at(block, 144) == offset / 512,
+        _ => false,
+    };
+    (u32_at(block, 0) == MAGIC && is_at_home).then_some(version)
+}
+
 /// `host:name`, or a name alone.
 fn volume_name(field: &[u8]) -> Option<String> {
     let end = field
@@ -372,6 +387,17 @@ pub(crate) mod tests {
 
     fn put(disk: &mut [u8], offset: usize, bytes: &[u8]) {
         disk[offset..offset + bytes.len()].copy_from_slice(bytes);
+    }
+
+    const RAID_MAGIC: [u8; 4] = 0xa92b_4efc_u32.to_le_bytes();
+
+    /// Makes it a member of an array: a superblock of version 1 at this place.
+    pub(crate) fn superblock(disk: &mut [u8], offset: usize, name: &str) {
+        disk[offset..offset + 256].fill(0);
+        put(disk, offset, &RAID_MAGIC);
+        put(disk, offset + 4, &1_u32.to_le_bytes());
+        put(disk, offset + 32, name.as_bytes());
+        put(disk, offset + 144, &(offset as u64 / 512).to_le_bytes());
     }
 
     fn examined(disk: &Vec<u8>, sector: u64) -> Content {
@@ -503,24 +529,37 @@ pub(crate) mod tests {
     #[test]
     fn members_of_arrays_are_found_in_all_versions() {
         let size = 2 * MIB + 4096;
-        let block = |name: &str| {
-            let mut block = vec![0; 64];
-            put(&mut block, 0, &0xa92b_4efc_u32.to_le_bytes());
-            block[4] = 1;
-            put(&mut block, 32, name.as_bytes());
-            block
-        };
-        for offset in [0, 4096, size - 8192, (size & !0xffff) - 0x1_0000] {
+        for offset in [0, 4096, size - 8192] {
             let mut disk = vec![0; size];
-            put(&mut disk, offset, &block("box:large"));
+            superblock(&mut disk, offset, "box:large");
             let content = examined(&disk, 512);
             assert!(content.raid_member, "{offset}");
             assert_eq!(content.volume_name.as_deref(), Some("large"), "{offset}");
         }
+        let mut disk = vec![0; size];
+        put(&mut disk, (size & !0xffff) - 0x1_0000, &RAID_MAGIC);
+        let content = examined(&disk, 512);
+        assert!(content.raid_member && content.volume_name.is_none());
+
         let mut disk = vec![0; 4 * MIB];
         guid(&mut disk, 512, 2, 512, &[(LINUX, 2048, 4096)]);
-        put(&mut disk, MIB + 4096, &block("alone"));
+        let mut partition = vec![0; 8192];
+        superblock(&mut partition, 4096, "alone");
+        put(&mut disk, MIB, &partition);
         assert_eq!(examined(&disk, 512).volume_name.as_deref(), Some("alone"));
+    }
+
+    #[test]
+    fn a_magic_number_alone_makes_no_member() {
+        let mut whole = vec![0; 2 * MIB];
+        superblock(&mut whole, 4096, "box:large");
+        assert!(examined(&whole, 512).raid_member);
+        // Another version, another place, another magic number.
+        for (at, byte) in [(4100, 2), (4096 + 144, 9), (4096, 0)] {
+            let mut disk = whole.clone();
+            disk[at] = byte;
+            assert!(!examined(&disk, 512).raid_member, "{at}");
+        }
     }
 
     #[test]
@@ -539,6 +578,11 @@ pub(crate) mod tests {
         }
         put(&mut iso, 32808, b"ir-vfd-dev2");
         assert!(!examined(&iso, 512).virtual_media);
+        // A partition is none.
+        let mut disk = vec![0; 4 * MIB];
+        guid(&mut disk, 512, 2, 512, &[(LINUX, 2048, 4096)]);
+        put(&mut disk, MIB, &fat32);
+        assert!(!examined(&disk, 512).virtual_media);
     }
 
     proptest! {

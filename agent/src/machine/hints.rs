@@ -192,8 +192,16 @@ fn split_skipped<'a>(devices: &'a [BlockDevice], node: &Node) -> Result<Split<'a
         None => Vec::new(),
         Some(Value::Array(entries)) => entries
             .iter()
-            .filter(|entry| entry.get("volume_name").is_none())
-            .map(|entry| Ok((entry, Hints::parse(entry)?)))
+            .filter_map(|entry| match entry.get("volume_name") {
+                None => Some(Hints::parse(entry).map(|hints| (entry, hints))),
+                // Those are about arrays.
+                Some(Value::String(_)) => None,
+                Some(other) => Some(Err(InvalidHint::WrongValue {
+                    name: "volume_name",
+                    expected: "a text",
+                    found: other.to_string(),
+                })),
+            })
             .collect::<Result<Vec<_>, InvalidHint>>()?,
         Some(other) => {
             return Err(InvalidHint::WrongValue {

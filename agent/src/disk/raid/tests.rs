@@ -535,6 +535,48 @@ async fn what_is_kept_is_not_touched() {
         .collect();
     assert_eq!(on_kept, ["wipefs -af /dev/md2"]);
 
+    // So do disks that are named themselves, whatever array they once were in.
+    let mut machine = with_arrays(&[("md0", "root", &["sda", "sdb"])]);
+    machine.sata_disk("sdc", SIZE, 3);
+    machine.bytes("dev/sdc", &member(1 << 20, "box:old"));
+    let skip = node(json!({"uuid": "u",
+        "properties": {"skip_block_devices": [{"name": "/dev/sdc"}]}}));
+    let (result, ran) = deleted(&machine, &skip, false).await;
+    assert_eq!(result, Ok(()));
+    assert!(!ran.iter().any(|line| line.contains("sdc")), "{ran:?}");
+
+    // Of an array that does not run nobody knows the disks.
+    let mut machine = with_arrays(&[("md0", "root", &["sda", "sdb"])]);
+    let sdc = machine.sata_disk("sdc", SIZE, 3);
+    machine.partition(&sdc, "sdc1", "8:33", MIB);
+    sparse(&machine, "sdc", SIZE);
+    machine.bytes("dev/sdc1", &member(1 << 20, "box:data"));
+    let (result, ran) = deleted(&machine, &skipping(&["data"]), false).await;
+    let details = result.unwrap_err().details;
+    assert!(details.contains("a member is on /dev/sdc1"), "{details}");
+    assert_eq!(ran, ["mdadm --assemble --scan"]);
+
+    // What else is on the disks of an array keeps it, too.
+    let mut machine = with_arrays(&[("md0", "root", &["sda", "sdb"])]);
+    let sda = "sys/devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block/sda";
+    machine.partition(sda, "sda9", "8:9", MIB);
+    machine.file("proc/self/mounts", "/dev/sda9 /mnt ext4 rw 0 0");
+    let (result, ran) = deleted(&machine, &Node::default(), false).await;
+    let details = result.unwrap_err().details;
+    assert!(details.contains("in use: /dev/sda9 (/mnt)"), "{details}");
+    assert_eq!(ran, ["mdadm --assemble --scan"]);
+    let machine = with_arrays(&[("md0", "root", &["sda", "sdb"])]);
+    {
+        let mut disk = machine.system().disks.open("/dev/sdb".as_ref()).unwrap();
+        let gfs = [0x01, 0x16, 0x19, 0x70, 0, 0, 0, 1];
+        disk.write_at(65536, &[&gfs[..], &[0; 504]].concat())
+            .unwrap();
+    }
+    let (result, ran) = deleted(&machine, &Node::default(), false).await;
+    let failure = result.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::ProtectedDevice, "{failure}");
+    assert_eq!(ran, ["mdadm --assemble --scan"]);
+
     // A mounted array keeps everything from being removed.
     let mut machine = with_arrays(&[("md0", "root", &["sda", "sdb"])]);
     machine.file("proc/self/mounts", "/dev/md0 /mnt ext4 rw 0 0");

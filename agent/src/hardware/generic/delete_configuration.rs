@@ -46,8 +46,8 @@ pub(super) async fn delete(ctx: StepContext<'_>) -> Result<(), StepError> {
 
 pub(super) async fn actions(ctx: StepContext<'_>) -> Result<Vec<Action>, StepError> {
     let guard = ctx.config.guard_special_filesystems;
-    let arrays = raid::plan_deletion(ctx.system, ctx.node, guard).await?;
-    let actions = arrays.into_iter().map(|(array, fate)| {
+    let deletion = raid::plan_deletion(ctx.system, ctx.node, guard).await?;
+    let actions = deletion.arrays.into_iter().map(|(array, fate)| {
         let name = &array.name;
         let description = match &fate {
             Fate::Keep => format!("Leave array {name} alone"),

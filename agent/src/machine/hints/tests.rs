@@ -345,6 +345,8 @@ fn the_skip_list_hides_disks() {
         json!([{"nme": "/dev/sdb"}]),
         json!({"name": "/dev/sdb"}),
         json!(["/dev/sdb"]),
+        json!([{"volume_name": 5}]),
+        json!([{"volume_name": null}]),
     ] {
         assert!(
             without_skipped(&disks(), &skip(wrong.clone())).is_err(),

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::hardware::generic::testing::{Bench, failure};
 use crate::image::Installed;
+use crate::machine::array::tests::member;
 use crate::machine::content::tests::msdos;
 use crate::machine::testing::FakeMachine;
 use crate::system::process::{Output, Script};
@@ -501,11 +502,11 @@ async fn nothing_is_touched_while_one_disk_may_not_be() {
 
 #[tokio::test]
 async fn what_is_left_alone_is_said_and_no_disk_is_no_failure() {
-    let mut machine = machine(&["sda", "sdb"]);
+    let mut machine = machine(&["sdb"]);
+    machine.usb_disk("sda", 4 * MIB as u64, "stick");
     machine.link("dev/disk/by-label/ir-vfd-dev", "dev/sda");
-    let mut member = vec![0; 4 * MIB];
-    member[4096..4100].copy_from_slice(&0xa92b_4efc_u32.to_le_bytes());
-    machine.bytes("dev/sdb", &member);
+    machine.bytes("dev/sda", &vec![0; 4 * MIB]);
+    machine.bytes("dev/sdb", &member(4 * MIB, "box:old"));
     let (result, notes) = Bench::new(machine).run(&EraseDevices, Script::new()).await;
     assert_eq!(result, Ok(json!({})));
     assert_eq!(
@@ -519,6 +520,27 @@ async fn what_is_left_alone_is_said_and_no_disk_is_no_failure() {
     assert_eq!(
         empty.run(&EraseDevices, Script::new()).await.0,
         Ok(json!({}))
+    );
+}
+
+/// What a tenant writes on a disk does not keep it from being erased.
+#[tokio::test]
+async fn a_label_on_a_disk_of_the_machine_makes_no_virtual_media_of_it() {
+    let mut machine = machine(&["sda"]);
+    let mut labelled = vec![0; 4 * MIB];
+    labelled[82..90].copy_from_slice(b"FAT32   ");
+    labelled[71..82].copy_from_slice(b"ir-vfd-dev ");
+    machine.bytes("dev/sda", &labelled);
+    machine.link("dev/disk/by-label/ir-vfd-dev", "dev/sda");
+    let bench = Bench::new(machine).node(json!({"uuid": "u",
+        "driver_internal_info": {"agent_enable_ata_secure_erase": false}}));
+    let (result, notes) = bench
+        .run(&EraseDevices, Script::new().expect(SHRED, ""))
+        .await;
+    assert_eq!(result, Ok(json!({"/dev/sda": null})));
+    assert!(
+        !notes.iter().any(|note| note.contains("left alone")),
+        "{notes:?}"
     );
 }
 
@@ -597,7 +619,9 @@ async fn select_on(bench: &Bench, system: &System) -> Selection {
 
 #[tokio::test]
 async fn a_dry_run_shows_the_plan_of_every_disk() {
-    let mut machine = machine(&["sda", "sdb", "nvme0n1"]);
+    let mut machine = machine(&["sda", "nvme0n1"]);
+    machine.usb_disk("sdb", 4 * MIB as u64, "stick");
+    machine.bytes("dev/sdb", &vec![0; 4 * MIB]);
     machine.link("dev/disk/by-label/ir-vfd-dev", "dev/sdb");
     let script = Script::new()
         .expect(INSPECT, &security("supported !enabled !locked frozen"))

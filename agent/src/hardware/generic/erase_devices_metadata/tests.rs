@@ -9,6 +9,7 @@ use super::*;
 use crate::hardware::StepError;
 use crate::image::Installed;
 use crate::machine::content::tests::msdos;
+use crate::machine::content::tests::superblock;
 use crate::machine::node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::system::process::{Output, Script};
@@ -148,7 +149,7 @@ async fn what_must_stay_is_left_alone_with_a_reason() {
     dirty(&mut machine, "md0", MIB);
     // A member of an array that is not running.
     let mut member = dirty(&mut machine, "sdf", 4 * MIB);
-    member[4096..4100].copy_from_slice(&0xa92b_4efc_u32.to_le_bytes());
+    superblock(&mut member, 4096, "box:old");
     machine.bytes("dev/sdf", &member);
 
     let bench = Bench::new(machine).node(json!({
@@ -194,10 +195,7 @@ async fn a_named_volume_stays_and_so_do_its_neighbours() {
     dirty(&mut machine, "sdc", 4 * MIB);
     for (partition, name) in [("sdc1", "box:large"), ("sdc2", "box:small")] {
         let mut member = vec![DIRTY; MIB];
-        member[4096..4100].copy_from_slice(&0xa92b_4efc_u32.to_le_bytes());
-        member[4100..4104].copy_from_slice(&1_u32.to_le_bytes());
-        member[4128..4160].fill(0);
-        member[4128..4128 + name.len()].copy_from_slice(name.as_bytes());
+        superblock(&mut member, 4096, name);
         machine.bytes(&format!("dev/{partition}"), &member);
     }
     for array in ["md0", "md1"] {
