@@ -3,6 +3,7 @@
 //! Ironic waits a minute for it, and it is made in the memory of a ramdisk: programs have
 //! seconds, files a share, and every member is compressed and dropped before the next is read.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -63,7 +64,8 @@ const KERNEL_FILES: [(&str, &str); 5] = [
 /// mounts, addresses, boot entries, RAID and the disks. What cannot be read is left out.
 /// `journal_lines` limits the journal to its last lines.
 ///
-/// The kernel's command line stays out: it may hold the agent's token.
+/// The agent's token, which may be on the kernel's command line and so among its messages,
+/// stays out.
 ///
 /// # Errors
 /// The archive cannot be made.
@@ -210,6 +212,7 @@ impl Archive {
     }
 
     fn add(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let bytes = &*without_token(bytes);
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
@@ -254,6 +257,24 @@ impl Archive {
     fn finish(self) -> io::Result<Vec<u8>> {
         self.tar.into_inner()?.finish()
     }
+}
+
+/// The bytes with stars in the place of the agent's token.
+fn without_token(bytes: &[u8]) -> Cow<'_, [u8]> {
+    const OPTION: &[u8] = b"ipa-agent-token=";
+    let mut bytes = Cow::Borrowed(bytes);
+    let mut from = 0;
+    while let Some(found) = bytes[from..]
+        .windows(OPTION.len())
+        .position(|window| window == OPTION)
+    {
+        from += found + OPTION.len();
+        let is_end = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'"';
+        let length = bytes[from..].iter().position(is_end);
+        let end = length.map_or(bytes.len(), |length| from + length);
+        bytes.to_mut()[from..end].fill(b'*');
+    }
+    bytes
 }
 
 /// At most `limit` bytes, from the end.
@@ -323,12 +344,12 @@ mod tests {
                 JOURNALCTL,
                 Ok(Output {
                     // Not UTF-8.
-                    stdout: vec![0xff, b'\n'],
+                    stdout: b"\xff line: ipa-agent-token=secret quiet\n".to_vec(),
                     ..Output::default()
                 }),
             )
             .expect("df -a", "space")
-            .expect("dmesg", "kernel")
+            .expect("dmesg", "ipa-agent-token=1234")
             .expect_result("efibootmgr -v", missing("efibootmgr"))
             .expect_result(
                 "iptables -L",
@@ -354,8 +375,9 @@ mod tests {
                 "df", "disks", "dmesg", "ip_addr", "journal", "lsblk", "mdstat", "ps", "udev/vda"
             ]
         );
-        assert_eq!(members["journal"], [0xff, b'\n']);
-        assert_eq!(members["dmesg"], b"kernel");
+        let expected = b"\xff line: ipa-agent-token=****** quiet\n";
+        assert_eq!(members["journal"], expected);
+        assert_eq!(members["dmesg"], b"ipa-agent-token=****");
         let disks: Value = serde_json::from_slice(&members["disks"]).unwrap();
         assert_eq!(disks[1]["parent"], "/dev/vda");
         let udev: Value = serde_json::from_slice(&members["udev/vda"]).unwrap();

@@ -90,11 +90,15 @@ pub async fn plan(
     ctx: StepContext<'_>,
 ) -> Result<Vec<Action>, Failure> {
     let prepared = prepare(order, registry, ctx)?;
-    let Some(step) = prepared.steps.first() else {
-        return Err(not_found(&prepared.name));
-    };
-    let planned = step.plan(ctx, &prepared.arguments).await;
-    planned.map_err(|error| order.failure(&prepared.name, error))
+    for step in prepared.steps {
+        match step.plan(ctx, &prepared.arguments).await {
+            Ok(actions) => return Ok(actions),
+            Err(StepError::Failure(failure))
+                if failure.kind == FailureKind::IncompatibleHardwareMethod => {}
+            Err(error) => return Err(order.failure(&prepared.name, error)),
+        }
+    }
+    Err(not_found(&prepared.name))
 }
 
 /// A step that may run.

@@ -67,11 +67,14 @@ impl Step for FakeStep {
     }
 
     fn plan<'a>(&'a self, _ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
-        let action = Action {
-            description: format!("run {}", self.description.name),
-            ..Action::default()
+        let planned = match &self.outcome {
+            Err(error) => Err(error.clone()),
+            Ok(_) => Ok(vec![Action {
+                description: format!("run {}", self.description.name),
+                ..Action::default()
+            }]),
         };
-        std::future::ready(Ok(vec![action])).boxed()
+        std::future::ready(planned).boxed()
     }
 
     fn run<'a>(&'a self, _ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
@@ -152,6 +155,16 @@ impl Default for Case {
 
 impl Case {
     async fn run(self, registry: &Registry) -> Result<Value, Failure> {
+        self.ask(async |order, ctx| execute(order, registry, ctx).await)
+            .await
+    }
+
+    async fn plan(self, registry: &Registry) -> Result<Vec<Action>, Failure> {
+        self.ask(async |order, ctx| plan(order, registry, ctx).await)
+            .await
+    }
+
+    async fn ask<T>(self, question: impl AsyncFnOnce(Order<'_>, StepContext<'_>) -> T) -> T {
         let machine = FakeMachine::new();
         let (system, config, node) = (machine.system(), Config::default(), Node::default());
         let (task, installed) = (Task::detached(), Installed::default());
@@ -171,7 +184,7 @@ impl Case {
             version: Some(&self.version),
             arguments: &arguments,
         };
-        execute(order, registry, ctx).await
+        question(order, ctx).await
     }
 }
 
@@ -499,11 +512,16 @@ async fn an_incompatible_manager_leaves_the_step_to_the_next() {
         .run(&registry_of(FakeStep::new("wipe", 1)))
         .await;
     assert_eq!(answer.unwrap()["clean_result"], "done");
-    let failure = Case::default()
-        .run(&registry_of(first()))
-        .await
-        .unwrap_err();
-    assert_eq!(failure.details, "Could not find method: wipe");
+    let planned = Case::default()
+        .plan(&registry_of(FakeStep::new("wipe", 1)))
+        .await;
+    assert_eq!(planned.unwrap()[0].description, "run wipe");
+    for failure in [
+        Case::default().run(&registry_of(first())).await.err(),
+        Case::default().plan(&registry_of(first())).await.err(),
+    ] {
+        assert_eq!(failure.unwrap().details, "Could not find method: wipe");
+    }
     // Any other error is final.
     let broken = registry([
         manager("Generic", Support::Generic, vec![FakeStep::new("wipe", 1)]),

@@ -10,11 +10,12 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin};
 
 use super::RunError;
+use super::group::Group;
 
 /// How much of one line of its output is kept.
 const LONGEST_LINE: u64 = 4096;
@@ -23,7 +24,7 @@ const LONGEST_LINE: u64 = 4096;
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
-    group: Option<Pid>,
+    group: Group,
     _stdin: Option<ChildStdin>,
 }
 
@@ -69,12 +70,13 @@ impl Daemon {
             clippy::disallowed_methods,
             reason = "this and its neighbour `process` are where programs are started"
         )]
-        let spawned = tokio::process::Command::new(program)
+        let mut command = tokio::process::Command::new(program);
+        Group::lead(&mut command);
+        let spawned = command
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
             .kill_on_drop(true)
             .spawn();
         let mut child = spawned.map_err(|error| match error.kind() {
@@ -92,14 +94,10 @@ impl Daemon {
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(relay(name.to_owned(), stderr));
         }
-        let group = child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw);
         Ok(Self {
             _stdin: child.stdin.take(),
+            group: Group::of(&child),
             child,
-            group,
         })
     }
 
@@ -113,28 +111,14 @@ impl Daemon {
 
     /// Asks it to end, and kills it and what it started when it has not after `patience`.
     pub async fn stop(mut self, patience: Duration) -> Ended {
-        self.signal(Signal::TERM);
+        self.group.signal(Signal::TERM);
         match tokio::time::timeout(patience, self.ended()).await {
             Ok(ended) => ended,
             Err(_) => {
-                self.signal(Signal::KILL);
+                self.group.signal(Signal::KILL);
                 self.ended().await
             }
         }
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.group {
-            // A group that is gone needs no signal.
-            let _ = kill_process_group(group, signal);
-        }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // Also what it left behind; the group's number is taken while any of it lives.
-        self.signal(Signal::KILL);
     }
 }
 

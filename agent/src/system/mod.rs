@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod disk;
 pub mod ethernet;
 pub mod fetch;
+mod group;
 pub mod ipmi;
 pub mod memory;
 pub mod network;

@@ -1,13 +1,15 @@
 //! Running programs: by argument vector, never a shell, always with a timeout.
 
 use std::fmt;
+use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use thiserror::Error;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt};
 
+use super::group::Group;
 use crate::failure::{Failure, FailureKind};
 
 /// How much of standard error an error carries.
@@ -30,6 +32,8 @@ pub struct Cmd {
     pub timeout: Duration,
     /// Where it runs; where the agent does when absent.
     pub directory: Option<String>,
+    /// Bytes of each of its outputs that are kept, the last ones; all when absent.
+    pub tail: Option<usize>,
 }
 
 impl Cmd {
@@ -42,6 +46,7 @@ impl Cmd {
             accepted: vec![0],
             timeout: DEFAULT_TIMEOUT,
             directory: None,
+            tail: None,
         }
     }
 
@@ -80,7 +85,14 @@ impl Cmd {
         self
     }
 
-    /// Kills the program after this time.
+    /// Keeps only the last bytes of each output: for what may talk for days.
+    #[must_use]
+    pub fn tail(mut self, bytes: usize) -> Self {
+        self.tail = Some(bytes);
+        self
+    }
+
+    /// Kills the program, and what it started, after this time.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -207,6 +219,7 @@ async fn run(cmd: Cmd) -> Result<Output, RunError> {
     if let Some(directory) = &cmd.directory {
         command.current_dir(directory);
     }
+    Group::lead(&mut command);
     let spawned = command
         .args(&cmd.args)
         .env("LC_ALL", "C")
@@ -225,17 +238,23 @@ async fn run(cmd: Cmd) -> Result<Output, RunError> {
         Err(error) => return Err(broken(error)),
     };
 
-    let stdin = child.stdin.take();
+    // Dropping it, because somebody cancelled or it takes too long, kills all of it: fio and
+    // others start programs of their own.
+    let group = Group::of(&child);
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let feed = async {
         if let Some(mut stdin) = stdin {
             // A program that does not read its input says so by its exit status.
             let _ = stdin.write_all(&cmd.stdin).await;
         }
     };
-    // Dropping the future kills the program: kill_on_drop.
-    let work = async { tokio::join!(feed, child.wait_with_output()).1 };
-    let output = match tokio::time::timeout(cmd.timeout, work).await {
-        Ok(output) => output.map_err(broken)?,
+    let work = async {
+        let (stdout, stderr) = (read(stdout, cmd.tail), read(stderr, cmd.tail));
+        let ((), stdout, stderr, ended) = tokio::join!(feed, stdout, stderr, child.wait());
+        Ok((ended?, stdout?, stderr?))
+    };
+    let (ended, stdout, stderr) = match tokio::time::timeout(cmd.timeout, work).await {
+        Ok(done) => done.map_err(broken)?,
         Err(_) => {
             return Err(RunError::TimedOut {
                 command: cmd.to_string(),
@@ -243,27 +262,46 @@ async fn run(cmd: Cmd) -> Result<Output, RunError> {
             });
         }
     };
+    group.let_go();
 
     use std::os::unix::process::ExitStatusExt;
-    let status = output
-        .status
+    let status = ended
         .code()
-        .unwrap_or_else(|| 128 + output.status.signal().unwrap_or_default());
+        .unwrap_or_else(|| 128 + ended.signal().unwrap_or_default());
     tracing::debug!(command = %cmd, status, "program ended");
     if cmd.accepted.contains(&status) {
         Ok(Output {
             status,
-            stdout: output.stdout,
-            stderr: output.stderr,
+            stdout,
+            stderr,
         })
     } else {
         Err(RunError::Failed {
             command: cmd.to_string(),
             program: cmd.program,
             status,
-            stderr: tail(&output.stderr),
+            stderr: tail(&stderr),
         })
     }
+}
+
+/// All that comes, or the last bytes of it.
+async fn read(from: Option<impl AsyncRead + Unpin>, tail: Option<usize>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let Some(mut from) = from else {
+        return Ok(bytes);
+    };
+    while from.read_buf(&mut bytes).await? > 0 {
+        // Not at every read: that would move the rest each time.
+        if let Some(tail) = tail
+            && bytes.len() > 2 * tail
+        {
+            bytes.drain(..bytes.len() - tail);
+        }
+    }
+    let start = bytes.len().saturating_sub(tail.unwrap_or(bytes.len()));
+    bytes.drain(..start);
+    Ok(bytes)
 }
 
 fn tail(stderr: &[u8]) -> String {
@@ -399,5 +437,47 @@ mod tests {
             Programs.run(cmd).await,
             Err(RunError::TimedOut { .. })
         ));
+    }
+
+    /// Those that fio starts would go on writing to disks.
+    #[tokio::test]
+    async fn what_a_killed_program_started_is_killed_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("child");
+        let script = format!("sleep 600 & echo $! >{}; wait", file.display());
+        let running = Programs.run(Cmd::new("sh").args(["-c", &script]));
+        let child = async {
+            loop {
+                let text = std::fs::read_to_string(&file).unwrap_or_default();
+                if text.ends_with('\n') {
+                    break text.trim().to_owned();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let child = tokio::select! {
+            ended = running => panic!("{ended:?}"),
+            child = child => child,
+        };
+        let is_gone = || {
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat"));
+            stat.is_err() || stat.unwrap().contains(") Z ")
+        };
+        let gone = async {
+            while !is_gone() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let gone = tokio::time::timeout(Duration::from_secs(20), gone).await;
+        gone.expect("it is killed");
+    }
+
+    #[tokio::test]
+    async fn of_what_talks_long_the_end_is_kept() {
+        let script = "i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done; echo end >&2";
+        let cmd = Cmd::new("sh").args(["-c", script]).tail(20);
+        let output = Programs.run(cmd).await.unwrap();
+        assert_eq!(output.text(), "line 4998\nline 4999\n");
+        assert_eq!(output.stderr, b"end\n");
     }
 }

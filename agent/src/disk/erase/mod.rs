@@ -6,10 +6,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
+use tokio::time::Instant;
 
 pub mod ata;
 pub mod nvme;
@@ -208,21 +208,31 @@ async fn erase_one(
     if plan.means.is_empty() {
         reasons.clone_from(&plan.notes);
     }
+    let begin = Instant::now();
     for means in &plan.means {
         if task.is_cancelled() {
             reasons.push("the command was cancelled".to_owned());
             break;
         }
+        let start = Instant::now();
+        if plan
+            .deadline
+            .is_some_and(|deadline| begin.elapsed() >= deadline)
+        {
+            reasons.push("no time is left for another way".to_owned());
+            break;
+        }
         let watch = Watch {
             board,
             device,
+            // What the operator allows is for the disk, what is usual for each way.
+            began: plan.deadline.map_or(start, |_| begin),
             deadline: plan.limit(means, device.size),
             stall: plan.stall,
         };
         let way = means.describe();
         tracing::info!(device = %name, means = %way, "erasing");
         board.report(name, 0);
-        let start = Instant::now();
         match carry_out(system, name, means, &watch).await {
             Ok(()) => {
                 forget_partitions(system, name).await;

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::run::Watch;
+use super::run::{Stand, Watch};
 use crate::machine::block::BlockDevice;
 use crate::system::{Cmd, RunError, System};
 
@@ -202,22 +202,32 @@ pub(super) async fn sanitize(
     action: Sanitize,
     watch: &Watch<'_>,
 ) -> Result<(), String> {
-    let command = Cmd::new("nvme").args(["sanitize", device, "-a", action.action()]);
+    // It is about the drive, and so is the log.
+    let controller = controller_of(device).unwrap_or(device);
+    let mut command = Cmd::new("nvme").args(["sanitize", controller, "-a", action.action()]);
+    if action == Sanitize::Overwrite {
+        // Not to say how often means sixteen times.
+        command = command.args(["-n", "1"]);
+    }
     watch.run(system, command, None).await?;
-    watch.poll(|| look(system, device).boxed()).await
+    watch.poll(|| look(system, controller).boxed()).await
 }
 
-/// How far a sanitize is, in thousandths; `None` when it has ended well.
-async fn look(system: &System, device: &str) -> Result<Option<u64>, String> {
-    let log = Cmd::new("nvme").args(["sanitize-log", device, "-b"]);
-    let output = system.run.run(log).await;
-    let output = output.map_err(|error| error.to_string())?;
+/// Where a sanitize stands.
+async fn look(system: &System, controller: &str) -> Result<Stand, String> {
+    let log = Cmd::new("nvme").args(["sanitize-log", controller, "-b"]);
+    let output = match system.run.run(log).await {
+        Ok(output) => output,
+        Err(error) => return Ok(Stand::Unknown(error.to_string())),
+    };
     match parse_log(&output.stdout) {
-        Some(Status::Running(done)) => Ok(Some(done)),
-        Some(Status::Done) => Ok(None),
+        Some(Status::Running(done)) => Ok(Stand::At(done)),
+        Some(Status::Done) => Ok(Stand::Done),
         Some(Status::Failed) => Err("the drive failed to sanitize itself".to_owned()),
         Some(Status::Never) => Err("the drive did not start to sanitize itself".to_owned()),
-        None => Err("the drive's sanitize log makes no sense".to_owned()),
+        None => Ok(Stand::Unknown(
+            "the drive's sanitize log makes no sense".to_owned(),
+        )),
     }
 }
 

@@ -23,7 +23,7 @@ const STALL: Duration = Duration::from_secs(30 * 60);
 pub struct Wish {
     /// Drives that can sanitize themselves do so.
     pub sanitize: bool,
-    /// A disk is given up after this time, whatever it does.
+    /// A disk is given up after this time, whatever was tried in it.
     pub deadline: Option<Duration>,
     /// The alarm comes when a disk has not moved for so long.
     pub stall: Option<Duration>,
@@ -207,6 +207,11 @@ impl Plan {
                 ));
             }
             plan.notes.push(reason);
+        }
+        let sanitizes =
+            |means: &Means| matches!(means, Means::SanitizeNvme(_) | Means::SanitizeScsi(_));
+        if wish.sanitize && facts.nvme.is_none() && !plan.means.iter().any(sanitizes) {
+            plan.notes.push("no way is known to sanitize it".to_owned());
         }
         if plan.means.is_empty() || options.continue_if_secure_erase_failed {
             plan.means.push(overwrite);

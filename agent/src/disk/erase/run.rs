@@ -16,6 +16,10 @@ use crate::task::{Progress, Task};
 const TICK: Duration = Duration::from_secs(5);
 /// Thousandths: how far a disk is.
 const WHOLE: u64 = 1000;
+/// How often in succession a drive may not tell where it stands: a minute.
+const PATIENCE: u32 = 12;
+/// What the alarm says of what tells its progress.
+const NO_MOVE: &str = "has not moved for";
 
 /// The progress of several disks as that of one command.
 #[derive(Debug)]
@@ -71,6 +75,8 @@ impl<'a> Board<'a> {
 pub(super) struct Watch<'a> {
     pub(super) board: &'a Board<'a>,
     pub(super) device: &'a BlockDevice,
+    /// When the time began that it has.
+    pub(super) began: Instant,
     /// It is given up after this time.
     pub(super) deadline: Duration,
     /// When nothing has moved for so long, somebody is told.
@@ -85,6 +91,17 @@ enum Gauge {
     Time(Duration),
     /// By the sectors that the kernel has written to the disk: from, in all.
     Sectors { from: u64, total: u64 },
+}
+
+/// Where a drive stands that erases itself in the background.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stand {
+    /// Thousandths done.
+    At(u64),
+    /// It could not be asked, which may pass: the reason.
+    Unknown(String),
+    /// It has ended well.
+    Done,
 }
 
 impl<'a> Watch<'a> {
@@ -128,7 +145,8 @@ impl<'a> Watch<'a> {
         gauge: Gauge,
         may_stop: bool,
     ) -> Result<Output, String> {
-        let running = system.run.run(command.timeout(self.deadline));
+        let left = self.deadline.saturating_sub(self.began.elapsed());
+        let running = system.run.run(command.timeout(left));
         tokio::pin!(running);
         let mut alarm = Alarm::new(self);
         let start = Instant::now();
@@ -141,11 +159,18 @@ impl<'a> Watch<'a> {
                 }
                 () = tokio::time::sleep(TICK) => {
                     let done = match gauge {
-                        Gauge::None => continue,
-                        Gauge::Time(all) => ratio(start.elapsed().as_secs(), all.as_secs()),
+                        Gauge::None => {
+                            alarm.look(0, "has given no sign for");
+                            continue;
+                        }
+                        Gauge::Time(all) => {
+                            let done = ratio(start.elapsed().as_secs(), all.as_secs());
+                            alarm.look(done.min(WHOLE), "is later than the drive said by");
+                            done
+                        }
                         Gauge::Sectors { from, total } => {
                             let now = sectors_written(system, self.name()).unwrap_or(from);
-                            alarm.look(now);
+                            alarm.look(now, NO_MOVE);
                             ratio(now.saturating_sub(from), total)
                         }
                     };
@@ -156,18 +181,30 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Asks a drive that erases itself in the background until it is done. `look` answers the
-    /// thousandths done, `None` when it has ended well.
+    /// Asks a drive that erases itself in the background until it is done. `look` answers
+    /// where it stands, or why it has failed.
     pub(super) async fn poll<'b>(
         &self,
-        look: impl Fn() -> BoxFuture<'b, Result<Option<u64>, String>> + Send,
+        look: impl Fn() -> BoxFuture<'b, Result<Stand, String>> + Send,
     ) -> Result<(), String> {
-        let start = Instant::now();
         let mut alarm = Alarm::new(self);
-        while let Some(done) = look().await? {
-            alarm.look(done);
+        let (mut done, mut unknown) = (0, 0);
+        loop {
+            match look().await? {
+                Stand::Done => return Ok(()),
+                Stand::At(now) => (done, unknown) = (now, 0),
+                // A bus that was reset, for example: the drive goes on.
+                Stand::Unknown(reason) => {
+                    unknown += 1;
+                    if unknown > PATIENCE {
+                        return Err(format!("where it stands is not known any more: {reason}"));
+                    }
+                    tracing::info!(device = self.name(), %reason, "is asked again");
+                }
+            }
+            alarm.look(done, NO_MOVE);
             self.board.report(self.name(), done.min(WHOLE - 1));
-            if start.elapsed() >= self.deadline {
+            if self.began.elapsed() >= self.deadline {
                 return Err(format!(
                     "it is at {} % after {} and was given up; it goes on by itself",
                     done / 10,
@@ -176,7 +213,6 @@ impl<'a> Watch<'a> {
             }
             tokio::time::sleep(TICK).await;
         }
-        Ok(())
     }
 
     fn reason(&self, error: &RunError) -> String {
@@ -208,7 +244,7 @@ impl<'a> Alarm<'a> {
         }
     }
 
-    fn look(&mut self, now: u64) {
+    fn look(&mut self, now: u64, what: &str) {
         if self.last != Some(now) {
             self.last = Some(now);
             self.since = Instant::now();
@@ -216,8 +252,8 @@ impl<'a> Alarm<'a> {
         } else if !self.is_raised && self.since.elapsed() >= self.watch.stall {
             self.is_raised = true;
             let (name, time) = (self.watch.name(), in_words(self.watch.stall));
-            tracing::warn!(device = %name, "the erase does not move");
-            let text = format!("the erase of {name} has not moved for {time}");
+            let text = format!("the erase of {name} {what} {time}");
+            tracing::warn!(device = %name, "{text}");
             self.watch.board.task.warn(text);
         }
     }
@@ -293,6 +329,7 @@ mod tests {
         Watch {
             board,
             device,
+            began: Instant::now(),
             deadline: Duration::from_secs(60 * minutes),
             stall: Duration::from_secs(300),
         }
@@ -347,13 +384,62 @@ mod tests {
             reason.starts_with("it was given up after 5 min"),
             "{reason}"
         );
+        // What follows has no time of its own.
         let start = Instant::now();
         let polled = watch
-            .poll(|| std::future::ready(Ok(Some(421))).boxed())
+            .poll(|| std::future::ready(Ok(Stand::At(421))).boxed())
             .await
             .unwrap_err();
         assert!(polled.starts_with("it is at 42 % after 5 min"), "{polled}");
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        let again = super::tests::watch(&board, &device, 5);
+        let polled = again.poll(|| std::future::ready(Ok(Stand::At(421))).boxed());
+        assert!(polled.await.is_err());
         assert_eq!(start.elapsed(), Duration::from_secs(300));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drive_that_does_not_answer_is_asked_again_for_a_while() {
+        let (task, _heard) = Task::new();
+        let device = disk();
+        let board = Board::new(&task, std::iter::once(&device));
+        let watch = watch(&board, &device, 60);
+        let asked = std::sync::atomic::AtomicU32::new(0);
+        let answers = |silent: u32| {
+            let number = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let stand = match number {
+                0 => Stand::At(100),
+                number if number <= silent => Stand::Unknown("unit attention".into()),
+                _ => Stand::Done,
+            };
+            std::future::ready(Ok(stand)).boxed()
+        };
+        assert_eq!(watch.poll(|| answers(PATIENCE)).await, Ok(()));
+        asked.store(0, std::sync::atomic::Ordering::Relaxed);
+        let lost = watch.poll(|| answers(PATIENCE + 1)).await.unwrap_err();
+        assert!(lost.ends_with("unit attention"), "{lost}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drive_that_tells_nothing_raises_the_alarm_when_it_is_late() {
+        let machine = FakeMachine::new();
+        let system = machine.system_with(std::sync::Arc::new(Slow));
+        for (estimate, text) in [
+            (None, "has given no sign for 5 min"),
+            (Some(120), "is later than the drive said by 5 min"),
+        ] {
+            let (task, mut heard) = Task::new();
+            let device = disk();
+            let board = Board::new(&task, std::iter::once(&device));
+            let watch = watch(&board, &device, 60);
+            let estimate = estimate.map(Duration::from_secs);
+            let ran = watch.run(&system, Cmd::new("hdparm"), estimate).await;
+            ran.unwrap();
+            let warning = heard.notes.try_recv().unwrap();
+            let text = format!("the erase of /dev/sda {text}");
+            assert_eq!(warning, Note::Warning(text));
+            assert!(heard.notes.try_recv().is_err(), "one alarm is enough");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,11 +4,15 @@
 use futures_util::FutureExt as _;
 
 use super::nvme::Sanitize;
-use super::run::{Watch, text_of};
+use super::run::{Stand, Watch, text_of};
 use crate::system::{Cmd, RunError, System};
 
 /// `sg_turs` ends with this status when the drive is not ready.
 const NOT_READY: i32 = 2;
+/// And with these after the bus was reset and when a command was aborted: nothing is wrong.
+const ASK_AGAIN: [i32; 2] = [6, 11];
+/// With this one when its medium is damaged.
+const MEDIUM_ERROR: i32 = 3;
 
 /// Kinds with the service action by which a drive says that it has them, best first.
 const KINDS: [(Sanitize, u8, &str); 3] = [
@@ -59,15 +63,30 @@ pub(super) async fn sanitize(
     watch.poll(|| look(system, device).boxed()).await
 }
 
-/// How far a sanitize is, in thousandths; `None` when the drive is ready again.
-async fn look(system: &System, device: &str) -> Result<Option<u64>, String> {
-    let command = Cmd::new("sg_turs")
-        .args(["--progress", device])
-        .accept([0, NOT_READY]);
-    let output = system.run.run(command).await;
-    let output = output.map_err(|error| format!("it failed to sanitize itself: {error}"))?;
-    let done = progress(&text_of(&output));
-    Ok(done.or_else(|| (output.status == NOT_READY).then_some(0)))
+/// Where a sanitize stands: a drive that is ready again is done.
+async fn look(system: &System, device: &str) -> Result<Stand, String> {
+    let command = Cmd::new("sg_turs").args(["--progress", device]).accept([
+        0,
+        NOT_READY,
+        ASK_AGAIN[0],
+        ASK_AGAIN[1],
+    ]);
+    let output = match system.run.run(command).await {
+        Ok(output) => output,
+        Err(
+            error @ RunError::Failed {
+                status: MEDIUM_ERROR,
+                ..
+            },
+        ) => return Err(format!("it failed to sanitize itself: {error}")),
+        Err(error) => return Ok(Stand::Unknown(error.to_string())),
+    };
+    Ok(match (progress(&text_of(&output)), output.status) {
+        (Some(done), _) => Stand::At(done),
+        (None, 0) => Stand::Done,
+        (None, NOT_READY) => Stand::At(0),
+        (None, _) => Stand::Unknown(text_of(&output)),
+    })
 }
 
 /// `Progress indication: 45.21% done` in thousandths.

@@ -30,6 +30,8 @@ const RUNNERS: [&str; 2] = ["podman", "docker"];
 const PLACES: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
 /// What runs in a container may take long, but not for ever.
 const LONGEST: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
+/// Bytes of what it says that are kept.
+const OUTPUT: usize = 1 << 20;
 
 /// What machines with a container runtime can do more.
 #[derive(Debug)]
@@ -350,6 +352,7 @@ impl Order {
                 .args(options.iter().cloned())
                 .arg(&self.image)
                 .timeout(LONGEST)
+                .tail(OUTPUT)
         })
     }
 }

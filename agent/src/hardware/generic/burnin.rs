@@ -64,6 +64,8 @@ pub(super) static NETWORK: BurnIn = step("burnin_network", Kind::Network);
 
 /// The programs end by themselves; this is for those that do not.
 const LONGEST: Duration = Duration::from_secs(60 * 24 * 3600);
+/// Bytes of what they say that are kept.
+const OUTPUT: usize = 1 << 20;
 
 impl Step for BurnIn {
     fn description(&self) -> &Description {
@@ -168,7 +170,7 @@ async fn execute(ctx: StepContext<'_>, command: Cmd) -> Result<Output, Failure> 
     let line = command.to_string();
     tracing::info!(command = %line, "burn-in");
     tokio::select! {
-        output = ctx.system.run.run(command.timeout(LONGEST)) => {
+        output = ctx.system.run.run(command.timeout(LONGEST).tail(OUTPUT)) => {
             output.map_err(|error| failed(&line, error))
         }
         () = ctx.task.cancelled() => Err(ctx.task.cancellation()),

@@ -52,13 +52,12 @@ impl Step for EraseDevices {
             // What is wrong with the operator's wishes is found before a disk is touched.
             erase::check(ctx.node)?;
             let others = foreign::find(ctx, &selection).await;
+            let is_ours = |device: &BlockDevice| others.iter().all(|o| o.name() != device.name);
+            let mut planned = erase::plan_some(ctx.system, ctx.node, &selection, is_ours).await?;
             let outcome = foreign::erase(ctx, &others, concurrency).await;
-            let is_ours = |device: &BlockDevice| {
-                outcome.declined.contains(&device.name)
-                    || others.iter().all(|other| other.name() != device.name)
-            };
             ctx.task.check()?;
-            let planned = erase::plan_some(ctx.system, ctx.node, &selection, is_ours).await?;
+            let is_declined = |device: &BlockDevice| outcome.declined.contains(&device.name);
+            planned.extend(erase::plan_some(ctx.system, ctx.node, &selection, is_declined).await?);
             let erased = erase::erase(ctx.system, &planned, concurrency, ctx.task).await;
             ctx.task.check()?;
             let failed = [outcome.failed, erased.err().unwrap_or_default()].concat();

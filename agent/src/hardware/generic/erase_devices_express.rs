@@ -4,7 +4,7 @@
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
-use super::erase_devices::{action, left_alone, select};
+use super::erase_devices::{left_alone, select};
 use crate::config::Config;
 use crate::disk::erase::{self, Means, Planned, nvme};
 use crate::disk::metadata;
@@ -33,12 +33,21 @@ impl Step for EraseDevicesExpress {
         async move {
             let selection = select(ctx, Scope::Everything).await?;
             let (drives, others) = split(ctx, &selection).await?;
-            let mut actions: Vec<_> = drives.iter().map(action).collect();
-            actions.extend(others.into_iter().map(|name| Action {
-                description: format!("Destroy the metadata of {name}"),
-                device: name,
-                destructive: true,
-            }));
+            let drives = drives.iter().map(|drive| {
+                let device = drive.disk.device();
+                (device.name.clone(), way(drive))
+            });
+            let others = others
+                .into_iter()
+                .map(|name| (name.clone(), format!("Destroy the metadata of {name}")));
+            let mut actions: Vec<_> = drives
+                .chain(others)
+                .map(|(device, description)| Action {
+                    description,
+                    device,
+                    destructive: true,
+                })
+                .collect();
             actions.extend(left_alone(&selection));
             Ok(actions)
         }
@@ -89,6 +98,20 @@ impl Step for EraseDevicesExpress {
             )))
         }
         .boxed()
+    }
+}
+
+/// What happens to a drive, for a dry run.
+fn way(drive: &Planned<'_>) -> String {
+    let device = drive.disk.device();
+    let name = &device.name;
+    match &drive.plan {
+        Ok(plan) if !plan.means.is_empty() => format!(
+            "Erase {name} {}; if that fails, destroy its metadata",
+            plan.describe(device.size)
+        ),
+        Ok(plan) => format!("Destroy the metadata of {name}: {}", plan.notes.join("; ")),
+        Err(reason) => format!("Destroy the metadata of {name}: {reason}"),
     }
 }
 

@@ -4,7 +4,7 @@
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
-use super::erase_devices::select;
+use super::erase_devices::{left_alone, select};
 use crate::config::Config;
 use crate::disk::metadata;
 use crate::disk::protect::{Scope, Selection};
@@ -37,7 +37,7 @@ impl Step for EraseDevicesMetadata {
     fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
         async move {
             let selection = select(ctx, Scope::Everything).await?;
-            let actions = selection.erasable.iter().map(|erasable| {
+            let destroyed = selection.erasable.iter().map(|erasable| {
                 let name = &erasable.device().name;
                 Action {
                     description: format!("Destroy the metadata of {name}"),
@@ -45,7 +45,7 @@ impl Step for EraseDevicesMetadata {
                     destructive: true,
                 }
             });
-            Ok(actions.collect())
+            Ok(destroyed.chain(left_alone(&selection)).collect())
         }
         .boxed()
     }

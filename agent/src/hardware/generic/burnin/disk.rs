@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{cleaning, execute, option, option_or, said};
 use crate::failure::Failure;
@@ -12,6 +13,8 @@ use crate::system::Cmd;
 
 /// How often a drive is asked whether its self-test has ended.
 const TEST_PERIOD: Duration = Duration::from_secs(30);
+/// The largest drives take two days.
+const LONGEST_TEST: Duration = Duration::from_secs(4 * 24 * 3600);
 
 /// One run for all disks at once.
 pub(super) fn command(node: &Node, disks: &[String]) -> Cmd {
@@ -70,6 +73,7 @@ async fn self_test(ctx: StepContext<'_>, disks: &[String]) -> Result<(), Failure
         })?;
     }
     let mut failed = Vec::new();
+    let begin = Instant::now();
     for disk in disks {
         loop {
             // The exit status is a set of bits about the drive's past, not about this call.
@@ -78,6 +82,10 @@ async fn self_test(ctx: StepContext<'_>, disks: &[String]) -> Result<(), Failure
                 .accept((0..=255).collect::<Vec<_>>());
             let told = execute(ctx, ask).await?;
             match verdict(&told.stdout) {
+                Verdict::Running if begin.elapsed() > LONGEST_TEST => {
+                    failed.push(format!("{disk}: still at it after four days"));
+                    break;
+                }
                 Verdict::Running => {
                     tokio::select! {
                         () = tokio::time::sleep(TEST_PERIOD) => {}

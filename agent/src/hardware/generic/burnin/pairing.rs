@@ -129,7 +129,12 @@ async fn meet(
         }
     }
     let lock = lock(session).await?;
-    let before = session.children(&group).await?;
+    let mut before = session.children(&group).await?;
+    // Of a session of ours that died a moment ago: the server lets it go by itself.
+    while before.iter().any(|name| name == own) {
+        tokio::time::sleep(PERIOD).await;
+        before = session.children(&group).await?;
+    }
     session.create(&member, Life::OfSession).await?;
     let found = match before.as_slice() {
         [] => {

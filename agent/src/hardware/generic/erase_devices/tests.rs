@@ -49,6 +49,8 @@ fn security(words: &str) -> String {
     format!("ATA device\nSecurity: \n{lines}Checksum: correct\n")
 }
 
+/// With our password.
+const ENABLED: &str = "supported enabled !locked !frozen supported:_enhanced_erase";
 const READY: &str = "supported !enabled !locked !frozen supported:_enhanced_erase";
 
 fn fails(program: &str) -> Result<Output, RunError> {
@@ -111,6 +113,7 @@ async fn an_ata_drive_erases_itself() {
             (INSPECT, Says(&ready)),
             (SMART, Says("ATA Security is: Disabled, NOT FROZEN [SEC1]")),
             (SET, Says("")),
+            (INSPECT, Says(&security(ENABLED))),
             (ERASE, Says("")),
             (INSPECT, Says(&ready)),
         ],
@@ -118,6 +121,7 @@ async fn an_ata_drive_erases_itself() {
             (INSPECT, Says(&ready)),
             (SMART, Missing),
             (SET, Says("")),
+            (INSPECT, Says(&security(ENABLED))),
             (ERASE, Says("")),
             (INSPECT, Says(&ready)),
         ],
@@ -125,6 +129,7 @@ async fn an_ata_drive_erases_itself() {
             (INSPECT, Says(&plain)),
             (SMART, Missing),
             (SET, Says("")),
+            (INSPECT, Says(&security(ENABLED))),
             (PLAIN, Says("")),
             (INSPECT, Says(&plain)),
         ],
@@ -135,6 +140,7 @@ async fn an_ata_drive_erases_itself() {
             (UNLOCK, Says("")),
             (INSPECT, Says(&ready)),
             (SET, Says("")),
+            (INSPECT, Says(&security(ENABLED))),
             (ERASE, Says("")),
             (INSPECT, Says(&ready)),
         ],
@@ -262,6 +268,7 @@ async fn a_drive_that_fails_is_overwritten_only_if_that_is_allowed() {
                 (INSPECT, Says(&ready)),
                 (SMART, Missing),
                 (SET, Says("")),
+                (INSPECT, Says(&security(ENABLED))),
                 (ERASE, Fails),
                 (INSPECT, Says(&locked)),
                 (UNLOCK, Says("")),
@@ -275,6 +282,7 @@ async fn a_drive_that_fails_is_overwritten_only_if_that_is_allowed() {
                 (INSPECT, Says(&ready)),
                 (SMART, Missing),
                 (SET, Says("")),
+                (INSPECT, Says(&security(ENABLED))),
                 (ERASE, Says("")),
                 (INSPECT, Says(&ours)),
                 (INSPECT, Says(&ours)),
@@ -332,17 +340,17 @@ async fn an_nvme_drive_is_formatted_or_sanitized() {
     tokio::time::pause();
     let script = Script::new()
         .expect(IDENTIFY, crypto)
-        .expect("nvme sanitize /dev/nvme0n1 -a 4", "")
-        .expect_result("nvme sanitize-log /dev/nvme0n1 -b", log([0, 0x40, 2, 0]))
-        .expect_result("nvme sanitize-log /dev/nvme0n1 -b", log([0xff, 0xff, 1, 1]));
+        .expect("nvme sanitize /dev/nvme0 -a 4", "")
+        .expect_result("nvme sanitize-log /dev/nvme0 -b", log([0, 0x40, 2, 0]))
+        .expect_result("nvme sanitize-log /dev/nvme0 -b", log([0xff, 0xff, 1, 1]));
     let (result, notes) = sanitizing().run(&EraseDevices, script).await;
     assert_eq!(result, done);
     let note = "/dev/nvme0n1 erased by NVMe sanitize (cryptographic erase) in ";
     assert!(notes[0].starts_with(note), "{notes:?}");
     let script = Script::new()
         .expect(IDENTIFY, crypto)
-        .expect("nvme sanitize /dev/nvme0n1 -a 4", "")
-        .expect_result("nvme sanitize-log /dev/nvme0n1 -b", log([0, 0, 3, 0]));
+        .expect("nvme sanitize /dev/nvme0 -a 4", "")
+        .expect_result("nvme sanitize-log /dev/nvme0 -b", log([0, 0, 3, 0]));
     let failed = failure(sanitizing().run(&EraseDevices, script).await.0);
     assert!(failed.details.contains("failed to sanitize itself"));
 
