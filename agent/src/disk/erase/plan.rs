@@ -434,6 +434,20 @@ mod tests {
     }
 
     #[test]
+    fn a_wish_that_cannot_be_met_is_said() {
+        let sanitizing = Wish {
+            sanitize: true,
+            ..Wish::default()
+        };
+        let text = "no way is known to sanitize it";
+        for facts in [Facts::default(), ata(&READY)] {
+            let notes = |wish: &Wish| Plan::new(&facts, &options(), wish).unwrap().notes;
+            assert_eq!(notes(&sanitizing), [text]);
+            assert!(notes(&Wish::default()).is_empty());
+        }
+    }
+
+    #[test]
     fn wishes_are_checked() {
         let wish = Wish::of(&node(
             json!({"sanitize": "yes", "deadline_minutes": 90, "stall_minutes": 5}),

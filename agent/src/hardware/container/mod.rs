@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     Action, Argument, ArgumentKind, Description, HardwareManager, Identity, Object, Offer, Phase,
-    Planning, Running, Step, StepContext, Support,
+    Planning, Running, Step, StepContext, StepError, Support,
 };
 use crate::config::Config;
 use crate::failure::{Failure, FailureKind};
@@ -30,6 +30,8 @@ const RUNNERS: [&str; 2] = ["podman", "docker"];
 const PLACES: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
 /// What runs in a container may take long, but not for ever.
 const LONGEST: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
+/// Where the runner writes which container it started.
+const ID_FILE: &str = "/run/ironic-agent/container-id";
 /// Bytes of what it says that are kept.
 const OUTPUT: usize = 1 << 20;
 
@@ -329,13 +331,16 @@ impl Step for ContainerStep {
                     ),
                 )
             })?;
+            forget_container(ctx.system)?;
             for command in order.commands(runner) {
-                tokio::select! {
-                    result = ctx.system.run.run(command) => {
-                        result?;
-                    }
-                    () = ctx.task.cancelled() => return Err(ctx.task.cancellation().into()),
+                let ended = tokio::select! {
+                    result = ctx.system.run.run(command) => result.map_err(StepError::from),
+                    () = ctx.task.cancelled() => Err(ctx.task.cancellation().into()),
+                };
+                if ended.is_err() {
+                    remove_container(ctx.system, runner).await;
                 }
+                ended?;
             }
             tracing::info!(image = %order.image, "the container ended");
             Ok(Value::Null)
@@ -344,11 +349,41 @@ impl Step for ContainerStep {
     }
 }
 
+/// The runner does not start a container while the file of the last one is there.
+fn forget_container(system: &System) -> Result<(), Failure> {
+    let file = system.root.path(ID_FILE);
+    let failed = |error: std::io::Error| Failure::execution(format!("{ID_FILE}: {error}"));
+    if let Some(directory) = file.parent() {
+        std::fs::create_dir_all(directory).map_err(failed)?;
+    }
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The container does not end with the program that started it.
+async fn remove_container(system: &System, runner: &str) {
+    let Some(id) = system.root.read_optional(ID_FILE) else {
+        return;
+    };
+    let command = Cmd::new(runner).args(["rm", "--force", id.as_str()]);
+    if let Err(error) = system.run.run(command).await {
+        tracing::warn!(container = %id, %error, "may be there still");
+    }
+}
+
 impl Order {
     fn commands(&self, runner: &str) -> [Cmd; 2] {
-        [("pull", &self.pull), ("run", &self.run)].map(|(verb, options)| {
+        let id_file = ["--cidfile", ID_FILE];
+        [
+            ("pull", &[][..], &self.pull),
+            ("run", &id_file[..], &self.run),
+        ]
+        .map(|(verb, ours, options)| {
             Cmd::new(runner)
                 .arg(verb)
+                .args(ours.iter().copied())
                 .args(options.iter().cloned())
                 .arg(&self.image)
                 .timeout(LONGEST)

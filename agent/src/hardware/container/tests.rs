@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
-use crate::hardware::StepError;
 use crate::image::Installed;
 use crate::machine::node::Node;
 use crate::machine::testing::FakeMachine;
@@ -137,7 +136,7 @@ async fn an_allowed_image_runs_with_the_configured_options_only() {
             "",
         )
         .expect(
-            "podman run --rm --network=host oci://example.com/tool:1",
+            "podman run --cidfile /run/ironic-agent/container-id --rm --network=host oci://example.com/tool:1",
             "",
         );
     assert_eq!(run(&config, 1, asked, script).await, Ok(Value::Null));
@@ -159,7 +158,7 @@ async fn the_ramdisks_steps_and_arbitrary_images_bring_their_own_options() {
     let script = Script::new()
         .expect("podman --version", "")
         .expect("podman pull oci://example.com/ours", "")
-        .expect("podman run --privileged oci://example.com/ours", "");
+        .expect("podman run --cidfile /run/ironic-agent/container-id --privileged oci://example.com/ours", "");
     let result = run(&Config::default(), 2, json!({}), script).await;
     assert_eq!(result, Ok(Value::Null));
 
@@ -168,8 +167,70 @@ async fn the_ramdisks_steps_and_arbitrary_images_bring_their_own_options() {
     let script = Script::new()
         .expect("podman --version", "")
         .expect("podman pull x/y", "")
-        .expect("podman run --rm -it x/y", "");
+        .expect(
+            "podman run --cidfile /run/ironic-agent/container-id --rm -it x/y",
+            "",
+        );
     assert_eq!(run(&config, 0, asked, script).await, Ok(Value::Null));
+}
+
+/// A runner whose containers do not end by themselves.
+#[derive(Debug)]
+struct Endless {
+    root: std::path::PathBuf,
+    removed: std::sync::Mutex<Vec<String>>,
+}
+
+impl crate::system::Run for Endless {
+    fn run(
+        &self,
+        cmd: Cmd,
+    ) -> futures_util::future::BoxFuture<'_, Result<crate::system::Output, RunError>> {
+        async move {
+            match cmd.args[0].as_str() {
+                "run" => {
+                    std::fs::write(self.root.join(&ID_FILE[1..]), "f00d\n").unwrap();
+                    std::future::pending().await
+                }
+                "rm" => self.removed.lock().unwrap().push(cmd.to_string()),
+                _ => {}
+            }
+            Ok(crate::system::Output::default())
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_ends_with_its_step() {
+    let machine = machine();
+    let endless = Arc::new(Endless {
+        root: machine.path().to_owned(),
+        removed: std::sync::Mutex::default(),
+    });
+    let system = machine.system_with(endless.clone());
+    let config = Config::default();
+    let manager = ContainerManager::new(&system, &config, Arc::default());
+    let (task, node, installed) = (Task::detached(), Node::default(), Installed::default());
+    let ctx = StepContext {
+        system: &system,
+        config: &config,
+        node: &node,
+        ports: &[],
+        task: &task,
+        installed: &installed,
+        managers: &[],
+    };
+    let cancelling = async {
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        task.cancel("enough");
+    };
+    let arguments = Object::default();
+    let steps = manager.steps();
+    let (ended, ()) = tokio::join!(steps[2].run(ctx, &arguments), cancelling);
+    assert!(ended.is_err());
+    let removed = endless.removed.lock().unwrap().clone();
+    assert_eq!(removed, ["podman rm --force f00d"]);
 }
 
 #[tokio::test]

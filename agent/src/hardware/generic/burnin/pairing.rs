@@ -340,6 +340,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_a_dead_session_left_is_waited_out() {
+        let nodes = Nodes::default();
+        let left = "/tooz/ironic.network-burnin/10.0.0.1".to_owned();
+        nodes.lock().unwrap().insert(left.clone(), Some(9));
+        let task = Task::detached();
+        let expiring = async {
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            nodes.lock().unwrap().remove(&left);
+        };
+        let (one, two, ()) = tokio::join!(find(&nodes, 1, &task), find(&nodes, 2, &task), expiring);
+        assert_eq!(one.unwrap().1, "10.0.0.2");
+        assert_eq!(two.unwrap().1, "10.0.0.1");
+        assert!(is_clean(&nodes), "{nodes:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn one_that_stays_alone_leaves_nothing_behind() {
         let nodes = Nodes::default();
         let begun = Instant::now();

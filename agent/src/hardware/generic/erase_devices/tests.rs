@@ -232,7 +232,7 @@ async fn a_drive_that_fails_is_overwritten_only_if_that_is_allowed() {
     let frozen = security("supported !enabled !locked frozen");
     let locked = security("supported enabled locked !frozen");
     let ours = security("supported enabled !locked !frozen supported:_enhanced_erase");
-    let cases: [(&str, &[(&str, End<'_>)]); 7] = [
+    let cases: [(&str, &[(&str, End<'_>)]); 8] = [
         (
             "its firmware froze",
             &[(INSPECT, Says(&frozen)), (SMART, Missing)],
@@ -260,6 +260,16 @@ async fn a_drive_that_fails_is_overwritten_only_if_that_is_allowed() {
         (
             "no password could be set",
             &[(INSPECT, Says(&ready)), (SMART, Missing), (SET, Fails)],
+        ),
+        // Something between us and the drive drops its commands.
+        (
+            "its security commands do not reach it",
+            &[
+                (INSPECT, Says(&ready)),
+                (SMART, Missing),
+                (SET, Says("")),
+                (INSPECT, Says(&ready)),
+            ],
         ),
         // The drive must not keep our password.
         (

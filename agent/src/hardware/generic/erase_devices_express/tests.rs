@@ -58,6 +58,25 @@ async fn nvme_drives_are_formatted_and_others_lose_their_metadata() {
         devices,
         ["/dev/nvme0n1", "/dev/sda", "/dev/md0", "/dev/sdb"]
     );
+    let text = "Erase /dev/nvme0n1 by NVMe format (cryptographic erase), given up after 60 min; \
+                if that fails, destroy its metadata";
+    assert_eq!(plan[0].description, text);
+
+    // What a dry run says of a drive that cannot be formatted is what happens to it.
+    for continuing in [false, true] {
+        let bench = Bench::new(machine()).node(json!({"uuid": "u",
+            "driver_internal_info": {"agent_continue_if_secure_erase_failed": continuing}}));
+        let script = Script::new().expect(IDENTIFY, r#"{"oacs":0,"fna":4}"#);
+        let plan = bench.plan(&EraseDevicesExpress, script).await.unwrap();
+        let text = "Destroy the metadata of /dev/nvme0n1: its controller does not support the \
+                    format command";
+        assert!(plan[0].destructive);
+        assert!(
+            plan[0].description.starts_with(text),
+            "{}",
+            plan[0].description
+        );
+    }
 
     let off = bench.node(json!({"uuid": "u",
         "driver_internal_info": {"agent_enable_nvme_secure_erase": false}}));
