@@ -101,6 +101,7 @@ pub async fn check_disks(
         let in_use = in_use(&system, &all);
         let mut busy = Vec::new();
         for device in all.iter().filter(|device| disks.contains(&device.name)) {
+            // A disk that cannot be read is wiped as far as it can be written.
             if guarded && let Ok(content) = content::probe(&system, device) {
                 check_shared(device, &content)?;
             }
@@ -148,8 +149,15 @@ fn decide(system: &System, node: &Node, guarded: bool, scope: Scope) -> Result<S
             Some(reason)
         } else if let Some(reason) = volumes.reason(device, &relations, scope) {
             Some(reason)
-        } else if relations.is_member(device) || contents.of(device)?.raid_member {
+        } else if relations.is_member(device) {
             Some("it is a member of a RAID array".to_owned())
+        } else if contents.of(device)?.raid_member {
+            // With a success, as in the Python agent; but nobody shall believe it is erased.
+            Some(
+                "it is a member of a RAID array that is not running; raid.delete_configuration \
+                 removes it"
+                    .to_owned(),
+            )
         } else if device.may_be_virtual_media()
             && (contents.of(device)?.virtual_media || is_labelled_virtual_media(system, name))
         {

@@ -29,6 +29,7 @@ pub mod bootc;
 mod checksum;
 mod configdrive;
 mod decode;
+mod digest;
 pub mod document;
 mod format;
 mod installed;
@@ -40,12 +41,12 @@ mod request;
 mod source;
 mod write;
 
-use checksum::{Expected, Selected};
+use checksum::Expected;
 use configdrive::ConfigDrive;
 use decode::qcow2;
 use format::Format;
 use oci::Registries;
-use request::{Checksums, ImageRequest};
+use request::ImageRequest;
 use source::{Patience, Source};
 use write::WriteError;
 
@@ -55,8 +56,6 @@ pub use request::validate;
 /// A JSON object.
 type Object = Map<String, Value>;
 
-/// The largest checksum file.
-const CHECKSUM_FILE: usize = 1 << 20;
 /// Fresh downloads after one whose checksum was wrong although nothing was joined.
 const SECOND_CHANCES: usize = 1;
 
@@ -136,7 +135,7 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
     let drive = config_drive(deployment, &request).await?;
     let patience = patience(config);
     let registries = Registries::new(deployment.system.fetch.as_ref());
-    let expected = expected(deployment, &request, &registries, &template, patience).await?;
+    let expected = digest::expected(deployment, &request, &registries, &template, patience).await?;
 
     let drive = Arc::new(drive);
     let mut chances = request.urls.len() - 1 + SECOND_CHANCES;
@@ -509,99 +508,6 @@ async fn config_drive(
     )
     .await
     .map(Some)
-}
-
-/// The digest that the image must have: from the request, from a checksum file, from the
-/// registry. What a registry says is checked in any case.
-async fn expected(
-    deployment: Deployment<'_>,
-    request: &ImageRequest,
-    registries: &Registries<'_>,
-    template: &Request,
-    patience: Patience,
-) -> Result<Expected, Failure> {
-    let named = named_by_registry(deployment, request, registries, template, patience).await?;
-    match named {
-        Some(named) if request.checksums == Checksums::default() => Ok(named),
-        Some(named) => stated(deployment, request, template, patience)
-            .await?
-            .and(named),
-        None => stated(deployment, request, template, patience).await,
-    }
-}
-
-/// The digest of the first image in a registry among the URLs, if there is one.
-async fn named_by_registry(
-    deployment: Deployment<'_>,
-    request: &ImageRequest,
-    registries: &Registries<'_>,
-    template: &Request,
-    patience: Patience,
-) -> Result<Option<Expected>, Failure> {
-    let references = || request.urls.iter().filter(|url| oci::is_reference(url));
-    if references().next().is_none() {
-        return Ok(None);
-    }
-    let mut retries = patience.retries;
-    loop {
-        let mut failures = Vec::new();
-        let mut is_hopeless = true;
-        for url in references() {
-            let wanted = Request {
-                url: url.clone(),
-                ..template.clone()
-            };
-            let asked = registries.digest(&wanted);
-            match source::patiently(deployment.task, patience, &request.id, asked).await? {
-                Ok(digest) => return Expected::of_blob(&digest).map(Some),
-                Err(error) => {
-                    is_hopeless &= !error.is_temporary();
-                    failures.push(error.to_string());
-                }
-            }
-        }
-        if is_hopeless || retries == 0 {
-            return Err(download_failed(&request.id, &failures.join("; ")));
-        }
-        retries -= 1;
-        let pause = tokio::time::sleep(patience.interval);
-        source::patiently(deployment.task, patience, &request.id, pause).await?;
-    }
-}
-
-/// The digest that the request states, or that stands in the checksum file it names.
-async fn stated(
-    deployment: Deployment<'_>,
-    request: &ImageRequest,
-    template: &Request,
-    patience: Patience,
-) -> Result<Expected, Failure> {
-    let md5_enabled = deployment.config.md5_enabled;
-    let (url, algorithm) = match checksum::select(&request.checksums, &request.id, md5_enabled)? {
-        Selected::Known(expected) => return Ok(expected),
-        Selected::Listed { url, algorithm } => (url, algorithm),
-    };
-    let source = Source::open(
-        deployment.system.fetch.as_ref(),
-        deployment.task,
-        &url,
-        std::slice::from_ref(&url),
-        template.clone(),
-        patience,
-    )
-    .await?;
-    let list = source.bytes(CHECKSUM_FILE).await?;
-    let list = String::from_utf8_lossy(&list);
-    let names: Vec<&str> = request.urls.iter().map(|url| file_name(url)).collect();
-    let digest = checksum::find_in_list(&list, &names, algorithm, md5_enabled)
-        .map_err(|reason| download_failed(&url, &reason))?;
-    checksum::listed(&digest, algorithm, md5_enabled)
-}
-
-/// The last part of a URL's path.
-fn file_name(url: &str) -> &str {
-    let path = url.split(['?', '#']).next().unwrap_or(url);
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// A request with the agent's own settings and nothing of the node's.

@@ -195,10 +195,10 @@ fn split_skipped<'a>(devices: &'a [BlockDevice], node: &Node) -> Result<Split<'a
             .filter_map(|entry| match entry.get("volume_name") {
                 None => Some(Hints::parse(entry).map(|hints| (entry, hints))),
                 // Those are about arrays.
-                Some(Value::String(_)) => None,
+                Some(Value::String(name)) if !name.is_empty() => None,
                 Some(other) => Some(Err(InvalidHint::WrongValue {
                     name: "volume_name",
-                    expected: "a text",
+                    expected: "the name of an array",
                     found: other.to_string(),
                 })),
             })

@@ -156,14 +156,17 @@ pub(super) async fn erase(
         security_command(system, device, &["--security-set-pass", PASSWORDS[0]])
             .await
             .map_err(|error| format!("no password could be set: {error}"))?;
-        let after = state(system, device)
-            .await
-            .map_err(|error| format!("its security state is unknown: {error}"))?;
         // What is between us and the drive may drop commands, and then the erase, too.
-        if !after.is_enabled() {
-            return Err(
+        let reason = match state(system, device).await {
+            Ok(after) if after.is_enabled() => None,
+            Ok(_) => Some(
                 "it took a password and has none: its security commands do not reach it".to_owned(),
-            );
+            ),
+            Err(error) => Some(format!("its security state is unknown: {error}")),
+        };
+        if let Some(reason) = reason {
+            clean_up(system, device).await;
+            return Err(reason);
         }
     }
     let option = if security.is_enhanced() {

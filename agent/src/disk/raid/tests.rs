@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use futures_util::FutureExt as _;
@@ -5,6 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::machine::array::tests::member;
+use crate::machine::block;
 use crate::machine::testing::FakeMachine;
 use crate::system::Run;
 use crate::system::process::{Output, Script};

@@ -347,6 +347,7 @@ fn the_skip_list_hides_disks() {
         json!(["/dev/sdb"]),
         json!([{"volume_name": 5}]),
         json!([{"volume_name": null}]),
+        json!([{"volume_name": ""}]),
     ] {
         assert!(
             without_skipped(&disks(), &skip(wrong.clone())).is_err(),

@@ -232,7 +232,7 @@ async fn a_drive_that_fails_is_overwritten_only_if_that_is_allowed() {
     let frozen = security("supported !enabled !locked frozen");
     let locked = security("supported enabled locked !frozen");
     let ours = security("supported enabled !locked !frozen supported:_enhanced_erase");
-    let cases: [(&str, &[(&str, End<'_>)]); 8] = [
+    let cases: [(&str, &[(&str, End<'_>)]); 9] = [
         (
             "its firmware froze",
             &[(INSPECT, Says(&frozen)), (SMART, Missing)],
@@ -269,9 +269,21 @@ async fn a_drive_that_fails_is_overwritten_only_if_that_is_allowed() {
                 (SMART, Missing),
                 (SET, Says("")),
                 (INSPECT, Says(&ready)),
+                (INSPECT, Says(&ready)),
             ],
         ),
         // The drive must not keep our password.
+        (
+            "its security state is unknown",
+            &[
+                (INSPECT, Says(&ready)),
+                (SMART, Missing),
+                (SET, Says("")),
+                (INSPECT, Fails),
+                (INSPECT, Says(&ours)),
+                (DISABLE, Says("")),
+            ],
+        ),
         (
             "the drive did not erase itself",
             &[
@@ -531,7 +543,8 @@ async fn what_is_left_alone_is_said_and_no_disk_is_no_failure() {
         notes,
         [
             "/dev/sda is left alone: it is virtual media of Ironic",
-            "/dev/sdb is left alone: it is a member of a RAID array"
+            "/dev/sdb is left alone: it is a member of a RAID array that is not running; \
+             raid.delete_configuration removes it"
         ]
     );
     let empty = Bench::new(FakeMachine::new());

@@ -166,7 +166,8 @@ async fn what_must_stay_is_left_alone_with_a_reason() {
             "/dev/sdd is left alone: it is a member of a RAID array",
             "/dev/sdd1 is left alone: it is a member of a RAID array",
             "/dev/sde is left alone: it is virtual media of Ironic",
-            "/dev/sdf is left alone: it is a member of a RAID array",
+            "/dev/sdf is left alone: it is a member of a RAID array that is not running; \
+             raid.delete_configuration removes it",
         ]
     );
     for (name, erased) in [
