@@ -177,6 +177,24 @@ async fn which_array_is_the_root_is_remembered() {
     );
 }
 
+/// What Ironic lent to the machine is gone when it boots the next time.
+#[tokio::test]
+async fn virtual_media_are_no_members() {
+    let mut machine = machine(&["sda", "sdb"]);
+    machine.usb_disk("sdc", 64 * MIB, "medium");
+    machine.link("dev/disk/by-label/ir-vfd-dev", "dev/sdc");
+    sparse(&machine, "sdc", 64 * MIB);
+    let creation = planned(&machine, &Node::default(), &ten_and_rest()).await;
+    let disks: Vec<_> = creation
+        .unwrap()
+        .layout
+        .unwrap()
+        .disks
+        .into_keys()
+        .collect();
+    assert_eq!(disks, ["/dev/sda", "/dev/sdb"]);
+}
+
 #[tokio::test]
 async fn what_is_not_free_is_not_written() {
     let config = ten_and_rest();
