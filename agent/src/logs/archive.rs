@@ -269,8 +269,7 @@ fn without_token(bytes: &[u8]) -> Cow<'_, [u8]> {
         .position(|window| window == OPTION)
     {
         from += found + OPTION.len();
-        let is_end = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'"';
-        let length = bytes[from..].iter().position(is_end);
+        let length = bytes[from..].iter().position(u8::is_ascii_whitespace);
         let end = length.map_or(bytes.len(), |length| from + length);
         bytes.to_mut()[from..end].fill(b'*');
     }

@@ -6,14 +6,18 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use rustix::process::Signal;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt};
+use tokio::process::Child;
 
 use super::group::Group;
 use crate::failure::{Failure, FailureKind};
 
 /// How much of standard error an error carries.
 const STDERR_TAIL: usize = 1024;
+/// What a program may take to end when it is asked to.
+const GRACE: Duration = Duration::from_secs(5);
 /// A program that is not done by then is killed.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -238,19 +242,24 @@ async fn run(cmd: Cmd) -> Result<Output, RunError> {
         Err(error) => return Err(broken(error)),
     };
 
-    // Dropping it, because somebody cancelled or it takes too long, kills all of it: fio and
-    // others start programs of their own.
-    let group = Group::of(&child);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let group = Group::of(&child);
+    let mut running = Running(Some((child, group)));
     let feed = async {
         if let Some(mut stdin) = stdin {
             // A program that does not read its input says so by its exit status.
             let _ = stdin.write_all(&cmd.stdin).await;
         }
     };
+    let ended = async {
+        match &mut running.0 {
+            Some((child, _)) => child.wait().await,
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    };
     let work = async {
         let (stdout, stderr) = (read(stdout, cmd.tail), read(stderr, cmd.tail));
-        let ((), stdout, stderr, ended) = tokio::join!(feed, stdout, stderr, child.wait());
+        let ((), stdout, stderr, ended) = tokio::join!(feed, stdout, stderr, ended);
         Ok((ended?, stdout?, stderr?))
     };
     let (ended, stdout, stderr) = match tokio::time::timeout(cmd.timeout, work).await {
@@ -262,7 +271,7 @@ async fn run(cmd: Cmd) -> Result<Output, RunError> {
             });
         }
     };
-    group.let_go();
+    running.has_ended();
 
     use std::os::unix::process::ExitStatusExt;
     let status = ended
@@ -282,6 +291,35 @@ async fn run(cmd: Cmd) -> Result<Output, RunError> {
             status,
             stderr: tail(&stderr),
         })
+    }
+}
+
+/// A program that runs. Dropping it, because somebody cancelled or it takes too long, ends it
+/// and what it started. It is asked first: fio's jobs leave its group, and only fio ends them.
+struct Running(Option<(Child, Group)>);
+
+impl Running {
+    /// What the program left behind on purpose stays.
+    fn has_ended(mut self) {
+        if let Some((_, group)) = self.0.take() {
+            group.let_go();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some((mut child, group)) = self.0.take() else {
+            return;
+        };
+        group.signal(Signal::TERM);
+        // Without a runtime, at the agent's end, they are killed at once.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let _ = tokio::time::timeout(GRACE, child.wait()).await;
+                drop((child, group));
+            });
+        }
     }
 }
 
@@ -442,9 +480,21 @@ mod tests {
     /// Those that fio starts would go on writing to disks.
     #[tokio::test]
     async fn what_a_killed_program_started_is_killed_too() {
+        for script in [
+            "sleep 600 & echo $! >FILE; wait",
+            // As fio does: jobs outside of the group, ended by who started them.
+            "trap 'kill $job' TERM; setsid sleep 600 & job=$!; echo $job >FILE; wait",
+            // One that does not listen.
+            "trap '' TERM; sleep 600 & echo $! >FILE; wait",
+        ] {
+            assert_ends_with_its_parent(script).await;
+        }
+    }
+
+    async fn assert_ends_with_its_parent(script: &str) {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("child");
-        let script = format!("sleep 600 & echo $! >{}; wait", file.display());
+        let script = script.replace("FILE", file.to_str().unwrap());
         let running = Programs.run(Cmd::new("sh").args(["-c", &script]));
         let child = async {
             loop {

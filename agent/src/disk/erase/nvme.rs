@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::run::{Stand, Watch};
+use super::run::{LOOK, Stand, Watch};
 use crate::machine::block::BlockDevice;
 use crate::system::{Cmd, RunError, System};
 
@@ -215,7 +215,9 @@ pub(super) async fn sanitize(
 
 /// Where a sanitize stands.
 async fn look(system: &System, controller: &str) -> Result<Stand, String> {
-    let log = Cmd::new("nvme").args(["sanitize-log", controller, "-b"]);
+    let log = Cmd::new("nvme")
+        .args(["sanitize-log", controller, "-b"])
+        .timeout(LOOK);
     let output = match system.run.run(log).await {
         Ok(output) => output,
         Err(error) => return Ok(Stand::Unknown(error.to_string())),

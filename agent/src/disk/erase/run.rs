@@ -16,8 +16,10 @@ use crate::task::{Progress, Task};
 const TICK: Duration = Duration::from_secs(5);
 /// Thousandths: how far a disk is.
 const WHOLE: u64 = 1000;
-/// How often in succession a drive may not tell where it stands: a minute.
+/// How often in succession a drive may not tell where it stands.
 const PATIENCE: u32 = 12;
+/// What a drive may take to tell where it stands.
+pub(super) const LOOK: Duration = Duration::from_secs(20);
 /// What the alarm says of what tells its progress.
 const NO_MOVE: &str = "has not moved for";
 

@@ -4,7 +4,7 @@
 use futures_util::FutureExt as _;
 
 use super::nvme::Sanitize;
-use super::run::{Stand, Watch, text_of};
+use super::run::{LOOK, Stand, Watch, text_of};
 use crate::system::{Cmd, RunError, System};
 
 /// `sg_turs` ends with this status when the drive is not ready.
@@ -65,12 +65,10 @@ pub(super) async fn sanitize(
 
 /// Where a sanitize stands: a drive that is ready again is done.
 async fn look(system: &System, device: &str) -> Result<Stand, String> {
-    let command = Cmd::new("sg_turs").args(["--progress", device]).accept([
-        0,
-        NOT_READY,
-        ASK_AGAIN[0],
-        ASK_AGAIN[1],
-    ]);
+    let command = Cmd::new("sg_turs")
+        .args(["--progress", device])
+        .accept([0, NOT_READY, ASK_AGAIN[0], ASK_AGAIN[1]])
+        .timeout(LOOK);
     let output = match system.run.run(command).await {
         Ok(output) => output,
         Err(

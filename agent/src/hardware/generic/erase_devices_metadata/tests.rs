@@ -373,7 +373,11 @@ async fn a_cancelled_step_says_so() {
 
 #[tokio::test]
 async fn the_plan_names_every_device_and_touches_none() {
-    let bench = Bench::new(machine());
+    let mut machine = machine();
+    let sdc = machine.sata_disk("sdc", 4 * MIB as u64, 3);
+    machine.file(&format!("{sdc}/ro"), "1");
+    dirty(&mut machine, "sdc", 4 * MIB);
+    let bench = Bench::new(machine);
     let system = bench.machine.system();
     let (task, installed) = (Task::detached(), Installed::default());
     let ctx = StepContext {
@@ -391,7 +395,12 @@ async fn the_plan_names_every_device_and_touches_none() {
         .iter()
         .map(|action| action.device.as_str())
         .collect();
-    assert_eq!(devices, ["/dev/sdb", "/dev/sda1", "/dev/sda"]);
-    assert!(actions.iter().all(|action| action.destructive));
+    assert_eq!(devices, ["/dev/sdb", "/dev/sda1", "/dev/sda", "/dev/sdc"]);
+    let destructive: Vec<_> = actions.iter().map(|action| action.destructive).collect();
+    assert_eq!(destructive, [true, true, true, false]);
+    assert_eq!(
+        actions[3].description,
+        "Leave /dev/sdc alone: it is read-only"
+    );
     assert!(!bench.is_erased("sda"));
 }
