@@ -110,14 +110,21 @@ async fn make_bootable(
     if current == BootMode::Bios && is_whole_disk {
         return Ok(());
     }
-    if current == BootMode::Uefi
-        && device.kind != Kind::Raid
-        && copy_assets(system, &device, root, esp, task).await
-        && boot_efi::install(system, &device, esp, task).await?
-    {
-        return Ok(());
+    let may_run_grub = place.config.current().enable_bios_bootloader_install;
+    if current == BootMode::Uefi && device.kind != Kind::Raid {
+        let copied = match copy_assets(system, &device, root, esp, task).await {
+            // The image's GRUB may do better.
+            Err(failure) if may_run_grub => {
+                task.warn(failure.to_string());
+                false
+            }
+            copied => copied?,
+        };
+        if copied && boot_efi::install(system, &device, esp, task).await? {
+            return Ok(());
+        }
     }
-    if !place.config.current().enable_bios_bootloader_install {
+    if !may_run_grub {
         return Err(Failure::new(
             FailureKind::InvalidImage,
             "Install of legacy BIOS bootloaders disabled by CONF.enable_bios_bootloader_install \
@@ -128,28 +135,19 @@ async fn make_bootable(
 }
 
 /// Copies the image's own EFI files, which runs nothing of the image. `false`: there are
-/// none, or they could not be copied.
+/// none.
 async fn copy_assets(
     system: &System,
     device: &BlockDevice,
     root: &str,
     esp: Option<&str>,
     task: &Task,
-) -> bool {
-    let copied = async {
-        let layout = Layout::read(system, &device.name).await?;
-        let root = layout.find(root)?;
-        match efi_system(&layout, esp)? {
-            Some(esp) => boot_image::copy_assets(system, &root.node, &esp, task).await,
-            None => Ok(false),
-        }
-    };
-    match copied.await {
-        Ok(copied) => copied,
-        Err(failure) => {
-            task.warn(failure.to_string());
-            false
-        }
+) -> Result<bool, Failure> {
+    let layout = Layout::read(system, &device.name).await?;
+    let root = layout.find(root)?;
+    match efi_system(&layout, esp)? {
+        Some(esp) => boot_image::copy_assets(system, &root.node, &esp, task).await,
+        None => Ok(false),
     }
 }
 

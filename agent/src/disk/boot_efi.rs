@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::boot_entry::{self, decode_utf16};
 use super::boot_place::Layout;
-use super::boot_raid;
 use super::node;
 use super::table::{Partition, Table};
+use super::{boot_raid, identity};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::{BlockDevice, Kind};
 use crate::system::{Cmd, Disk, RunError, System};
@@ -146,18 +146,31 @@ async fn find_partition(
     uuid: Option<&str>,
 ) -> Result<Partition, Failure> {
     let disks = Arc::clone(&system.disks);
-    let path = PathBuf::from(name);
+    let (path, uuid) = (PathBuf::from(name), uuid.map(str::to_owned));
     let read = tokio::task::spawn_blocking(move || -> Result<_, String> {
         let mut disk = disks.open(&path).map_err(|error| error.to_string())?;
         // The partition's node must be there when it is mounted.
         disk.reread_table().map_err(|error| error.to_string())?;
-        partitions(disk.as_mut())
+        let partitions = partitions(disk.as_mut())?;
+        let chosen = choose(&partitions, uuid.as_deref());
+        // Ironic names it by its file system, where we made it.
+        let named = || {
+            let mut known = partitions.iter().copied();
+            known.find(|partition| {
+                let found = identity::read(disk.as_mut(), partition.offset, partition.size);
+                let found = found.ok().flatten();
+                found
+                    .zip(uuid.as_ref())
+                    .is_some_and(|(found, uuid)| found.eq_ignore_ascii_case(uuid))
+            })
+        };
+        Ok(chosen.or_else(named))
     });
-    let partitions = read
+    let chosen = read
         .await
         .map_err(|error| failed(name, error))?
         .map_err(|error| failed(name, error))?;
-    choose(&partitions, uuid).ok_or_else(|| {
+    chosen.ok_or_else(|| {
         Failure::new(
             FailureKind::DeviceNotFound,
             format!(

@@ -155,6 +155,13 @@ impl Mbr {
             .filter(|partition| partition.kind != 0)
     }
 
+    /// Whether it has partitions, and none of them stands for a GPT.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        let mut kinds = self.partitions().map(|partition| partition.kind).peekable();
+        kinds.peek().is_some() && kinds.all(|kind| kind != PROTECTIVE)
+    }
+
     /// Stretches the entry that protects a GPT over the whole disk. A hybrid record, with
     /// other partitions, stays as it is.
     pub fn protect(&mut self) {

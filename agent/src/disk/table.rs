@@ -163,7 +163,11 @@ impl Table {
     /// # Errors
     /// It has one that is of no use.
     pub fn read(disk: &mut dyn Disk) -> Result<Option<Self>, TableError> {
-        let record = Mbr::read(disk)?;
+        let mut record = Mbr::read(disk)?;
+        // What is left of an older table counts for nobody: neither for firmware nor for Linux.
+        if let Some(record) = record.take_if(|record| record.is_alone()) {
+            return Ok(Some(Self::Mbr(record)));
+        }
         if let Some(table) = Gpt::read(disk)? {
             return Ok(Some(Self::Gpt(table, record)));
         }

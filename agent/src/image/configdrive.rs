@@ -12,7 +12,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use flate2::read::MultiGzDecoder;
 
 use super::request::is_url;
-use super::source::{Patience, Source};
+use super::source::{self, Patience, Source};
 use crate::disk::gpt::Guid;
 use crate::disk::mbr::MbrError;
 use crate::disk::table::{Partition, Table, TableError};
@@ -81,7 +81,7 @@ impl ConfigDrive {
             if task.is_cancelled() {
                 return failure;
             }
-            let shown = value.split(['?', '#']).next().unwrap_or(value);
+            let shown = source::shown(value);
             failed(format!(
                 "Can't download the configdrive content for node {node} from '{shown}'. {}",
                 failure.details

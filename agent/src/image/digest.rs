@@ -81,10 +81,11 @@ async fn stated(
         Selected::Known(expected) => return Ok(expected),
         Selected::Listed { url, algorithm } => (url, algorithm),
     };
+    let shown = source::shown(&url);
     let source = Source::open(
         deployment.system.fetch.as_ref(),
         deployment.task,
-        &url,
+        &shown,
         std::slice::from_ref(&url),
         template.clone(),
         patience,
@@ -94,7 +95,7 @@ async fn stated(
     let list = String::from_utf8_lossy(&list);
     let names: Vec<&str> = request.urls.iter().map(|url| file_name(url)).collect();
     let digest = checksum::find_in_list(&list, &names, algorithm, md5_enabled)
-        .map_err(|reason| download_failed(&url, &reason))?;
+        .map_err(|reason| download_failed(&shown, &reason))?;
     checksum::listed(&digest, algorithm, md5_enabled)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::source::Source;
+use super::source::{self, Source};
 use super::{patience, plain_request};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -41,10 +41,10 @@ pub async fn download(
             request.tls.ca_file = Some(file.clone());
         }
     }
-    let shown = url.split(['?', '#']).next().unwrap_or(url);
+    let shown = source::shown(url);
     let urls = [url.to_owned()];
     let fetch = system.fetch.as_ref();
-    Source::open(fetch, task, shown, &urls, request, patience(config))
+    Source::open(fetch, task, &shown, &urls, request, patience(config))
         .await?
         .bytes(limit)
         .await

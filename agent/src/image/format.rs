@@ -115,8 +115,30 @@ pub(super) fn sniff(head: &[u8]) -> Vec<Format> {
             .iter()
             .any(|next| head.get(4..).is_some_and(|rest| rest.starts_with(next)));
     seen.retain(|format| *format != Format::Bzip2 || is_bzip2);
+    if begins_with_skippable_frame(head) {
+        seen.push(Format::Zstd);
+    }
     seen.dedup();
     seen
+}
+
+/// A zstd file may begin with frames for somebody else, as those of `pzstd` do. Other formats
+/// have such frames, too: one of zstd must follow.
+fn begins_with_skippable_frame(head: &[u8]) -> bool {
+    let mut rest = head;
+    let mut skipped = false;
+    while let Some((frame, after)) = rest.split_first_chunk::<8>() {
+        let [a, b, c, d, length @ ..] = *frame;
+        if !(0x184d_2a50..=0x184d_2a5f).contains(&u32::from_le_bytes([a, b, c, d])) {
+            break;
+        }
+        let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+        let Some(next) = after.get(length..) else {
+            return false;
+        };
+        (rest, skipped) = (next, true);
+    }
+    skipped && rest.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
 }
 
 /// Decides how to read an image.

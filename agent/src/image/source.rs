@@ -59,6 +59,8 @@ pub(super) struct Source<'a> {
     /// Index of the server that is tried next.
     next: usize,
     retries_left: u32,
+    /// Answers in succession that broke before they brought something.
+    fruitless: usize,
     /// Never locked: the bytes have one reader, and asking for parts beside it must know that.
     answer: Mutex<Option<Response>>,
     /// Bytes of the answer that are here already.
@@ -105,6 +107,7 @@ impl<'a> Source<'a> {
             servers: urls.iter().map(server).collect(),
             next: 0,
             retries_left: patience.retries,
+            fruitless: 0,
             answer: Mutex::new(None),
             skip: 0,
             received: 0,
@@ -337,9 +340,13 @@ impl<'a> Source<'a> {
     async fn reconnect(&mut self) -> Result<(), Failure> {
         let progress = self.received - self.connected_at >= PROGRESS;
         if progress {
-            self.retries_left = self.patience.retries;
+            (self.retries_left, self.fruitless) = (self.patience.retries, 0);
+        } else {
+            self.fruitless += 1;
         }
-        if self.retries_left == 0 {
+        // What does not help is left for the next server; when all were tried, that was a try.
+        let is_round = self.fruitless.is_multiple_of(self.servers.len());
+        if is_round && self.retries_left == 0 {
             return Err(self.given_up());
         }
         if let Some((problem, _)) = &self.servers[self.next].failure {
@@ -350,8 +357,11 @@ impl<'a> Source<'a> {
             ));
         }
         if !progress {
-            self.retries_left -= 1;
-            patiently(self.task, self.patience, &self.id, self.pause()).await?;
+            self.next = (self.next + 1) % self.servers.len();
+            if is_round {
+                self.retries_left -= 1;
+                patiently(self.task, self.patience, &self.id, self.pause()).await?;
+            }
         }
         self.connect().await
     }
@@ -374,7 +384,7 @@ impl<'a> Source<'a> {
                     Err(reason) => {
                         let url = self.current().url.clone();
                         tracing::warn!(image = %self.id, reason, "no image from this server");
-                        tracing::debug!(url);
+                        tracing::debug!(url = shown(&url));
                         self.current().failure = Some((reason, started.elapsed()));
                     }
                 }
@@ -460,7 +470,7 @@ impl<'a> Source<'a> {
                 let (reason, time) = server.failure.as_ref()?;
                 Some(format!(
                     "URL: {}; time: {} seconds. Error: {reason}",
-                    without_query(&server.url),
+                    shown(&server.url),
                     time.as_secs()
                 ))
             })
@@ -482,7 +492,7 @@ async fn refusal(mut answer: Response, url: &str) -> String {
     format!(
         "Received status code {} from {}, expected 200. Response body: {} Response headers: {}",
         answer.status,
-        without_query(url),
+        shown(url),
         String::from_utf8_lossy(&page).trim(),
         answer.headers
     )
@@ -519,9 +529,16 @@ pub(super) async fn patiently<T>(
     }
 }
 
-/// A URL without its query, which may hold a signature.
-fn without_query(url: &str) -> &str {
-    url.split(['?', '#']).next().unwrap_or(url)
+/// A URL as it may be shown: without its query, which may hold a signature, and without the
+/// name and the password in front of the host.
+pub(super) fn shown(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or(url);
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
 }
 
 #[cfg(test)]
@@ -641,6 +658,37 @@ mod tests {
             bytes.extend_from_slice(&piece);
         }
         Ok(bytes)
+    }
+
+    #[test]
+    fn urls_are_shown_without_secrets() {
+        for (url, expected) in [
+            ("https://h/a?sig=s#f", "https://h/a"),
+            ("https://user:pass@h:8080/a@b?x", "https://h:8080/a@b"),
+            ("http://token@h", "http://h"),
+            ("img", "img"),
+        ] {
+            assert_eq!(shown(url), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_whose_answers_break_is_left_for_the_next() {
+        let cut = || Answer {
+            body: vec![Ok(Bytes::from_static(b"imag")), Err(broken())],
+            ..whole(b"image")
+        };
+        let rest = Answer {
+            status: 206,
+            part: Some((4, Some(5))),
+            ..whole(b"e")
+        };
+        // Without a single try to spare.
+        let fetch = Scripted::new([Ok(cut()), Ok(rest)]);
+        let image = download(&fetch, &["a", "b"], patience(0)).await.unwrap();
+        assert_eq!(image, b"image");
+        let asked: Vec<_> = fetch.asked().into_iter().map(|(url, _)| url).collect();
+        assert_eq!(asked, ["a", "b"]);
     }
 
     #[tokio::test(start_paused = true)]

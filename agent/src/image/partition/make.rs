@@ -186,9 +186,10 @@ impl Parts {
                         disk.write_at(offset, &page)?;
                     }
                 }
-                Role::EfiSystem => self.fill_fat(disk, planned, EFI_LABEL)?,
+                Role::EfiSystem => self.fill_fat(disk, planned, EFI_LABEL, self.serial)?,
                 Role::Ephemeral if self.mkfs().is_none() => {
-                    self.fill_fat(disk, planned, EPHEMERAL_LABEL)?;
+                    // Not that of the EFI system partition, which is mounted by it.
+                    self.fill_fat(disk, planned, EPHEMERAL_LABEL, !self.serial)?;
                 }
                 Role::Ephemeral => zero_ends(disk, offset, size)?,
             }
@@ -201,9 +202,10 @@ impl Parts {
         disk: &mut dyn Disk,
         planned: &Planned,
         label: &str,
+        serial: u32,
     ) -> Result<(), PartError> {
         let Planned { offset, size, .. } = *planned;
-        let volume = fat::format(size, self.geometry.sector_size, label, self.serial)
+        let volume = fat::format(size, self.geometry.sector_size, label, serial)
             .map_err(PartError::Format)?;
         zero_ends(disk, offset, size)?;
         disk.zero(offset, fat::tables(size).min(size))?;

@@ -19,6 +19,16 @@ async fn a_compressed_raw_image_is_unpacked_and_its_file_is_what_is_verified() {
         (gzip(&image), json!("raw")),
         (zstd(&image), json!("raw")),
         (zstd(&image), Value::Null),
+        // As pzstd makes it, in several frames.
+        (
+            [
+                &[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 9, 9, 9, 9],
+                &zstd(&image[..MIB])[..],
+                &zstd(&image[MIB..]),
+            ]
+            .concat(),
+            json!("raw"),
+        ),
     ] {
         let bench = Bench::new(8 * MIB);
         let server = Server::start([("/i", Page::new(file.clone()))]).await;

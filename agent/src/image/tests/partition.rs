@@ -70,6 +70,16 @@ async fn everything_around_the_image_is_made_on_a_gpt() {
         .unwrap();
 
     let table = read_gpt(&bench.device.name);
+    let serials = [1, 2].map(|number| {
+        let start = usize::try_from(table[number].starting_lba * 512).unwrap();
+        let boot = bench.disk()[start..start + 512].to_vec();
+        if boot[82..87] == *b"FAT32" {
+            boot[67..71].to_vec()
+        } else {
+            boot[39..43].to_vec()
+        }
+    });
+    assert_ne!(serials[0], serials[1], "two file systems with one identity");
     let kinds: Vec<_> = (1..=5).map(|n| table[n].partition_type_guid).collect();
     let data = table[5].partition_type_guid;
     assert_eq!(kinds[0], crate::disk::gpt::EFI_SYSTEM.0);

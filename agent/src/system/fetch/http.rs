@@ -109,7 +109,9 @@ async fn open(
         .map_err(|error| failed_to_open(&error, &url))?;
 
     let head = answer.headers();
-    if let Some(encoding) = head.get(CONTENT_ENCODING)
+    // An error page may be packed.
+    if answer.status().is_success()
+        && let Some(encoding) = head.get(CONTENT_ENCODING)
         && encoding != "identity"
     {
         return Err(invalid(format!(
