@@ -56,7 +56,7 @@ pub use request::validate;
 /// A JSON object.
 type Object = Map<String, Value>;
 
-/// Fresh downloads after one whose checksum was wrong although nothing was joined.
+/// Fresh downloads after one whose bytes were wrong although every server was asked.
 const SECOND_CHANCES: usize = 1;
 
 /// Everything that writing an image needs to know.
@@ -166,7 +166,7 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
             // Another server, or one answer instead of a joined one, may have better bytes.
             // One server's only answer does not change by asking again.
             Err(failure)
-                if failure.kind == FailureKind::ImageChecksum
+                if is_about_bytes(&failure)
                     && chances > 0
                     && (joined || urls.len() > 1) =>
             {
@@ -189,6 +189,15 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
         outcome.root_uuid,
         efi_system.unwrap_or_default()
     ))
+}
+
+/// Whether the bytes that came are at fault, rather than the disk or the network: they are not
+/// those of the checksum, or not of the format, as an error page is not.
+fn is_about_bytes(failure: &Failure) -> bool {
+    matches!(
+        failure.kind,
+        FailureKind::ImageChecksum | FailureKind::InvalidImage
+    )
 }
 
 /// How the tables of a qcow2 image are learnt from a server that sends whole files only.

@@ -530,6 +530,47 @@ async fn another_server_is_tried_when_the_first_has_nothing_or_rubbish() {
     }
 }
 
+/// Not only a digest tells bytes that are wrong: a decoder does, too, and sooner.
+#[tokio::test]
+async fn another_server_is_tried_when_the_first_sends_what_cannot_be_decoded() {
+    let image = mbr_image(3 * MIB);
+    let page = "<html><body>The storage is being serviced.</body></html>";
+    for (file, disk_format) in [
+        (compressed::zstd(&image), "raw"),
+        (interrupted::qcow2(&image), "qcow2"),
+    ] {
+        let mut damaged = file.clone();
+        let middle = damaged.len() / 2;
+        // In zstd the middle; in qcow2 the tables, which lie at the end.
+        damaged[middle..].reverse();
+        let server = Server::start([
+            ("/damaged", Page::new(damaged)),
+            ("/page", Page::new(page)),
+            ("/good", Page::new(file.clone())),
+        ])
+        .await;
+        for first in ["/damaged", "/page"] {
+            let bench = Bench::new(8 * MIB);
+            let mut info = info("", &file);
+            info["disk_format"] = json!(disk_format);
+            info["urls"] = json!([server.url(first), server.url("/good")]);
+            let (task, mut heard) = Task::new();
+            bench.deploy_with(info.clone(), None, &task).await.unwrap();
+            assert!(bench.disk()[..image.len()] == image, "{disk_format} {first}");
+            let mut warned = false;
+            while let Ok(note) = heard.notes.try_recv() {
+                warned |= format!("{note:?}").contains("Downloading once more");
+            }
+            assert!(warned, "{disk_format} {first}");
+            // One server's only answer does not change by asking again.
+            info["urls"] = json!([server.url(first)]);
+            let before = server.seen().len();
+            bench.deploy(info, None).await.unwrap_err();
+            assert!(disk_format == "qcow2" || server.seen().len() == before + 1);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_missing_disk_is_named() {
     let mut bench = Bench::new(MIB);
