@@ -57,6 +57,31 @@ fn gpt_disk(length: usize, seed: u64) -> Vec<u8> {
     cursor.into_inner()
 }
 
+/// A qcow2 image whose tables are in front of its data, as `qemu-img convert` puts them.
+fn qcow2(image: &[u8]) -> Vec<u8> {
+    const CLUSTER: usize = 64 << 10;
+    const COPIED: u64 = 1 << 63;
+    let [level_one, level_two, counts, data] = [1, 2, 3, 4].map(|number| number * CLUSTER);
+    let mut file = vec![0; data];
+    let mut put = |offset: usize, bytes: &[u8]| {
+        file[offset..offset + bytes.len()].copy_from_slice(bytes);
+    };
+    put(0, b"QFI\xfb\0\0\0\x02");
+    put(20, &16_u32.to_be_bytes());
+    put(24, &(image.len() as u64).to_be_bytes());
+    put(36, &1_u32.to_be_bytes());
+    put(40, &(level_one as u64).to_be_bytes());
+    put(48, &(counts as u64).to_be_bytes());
+    put(56, &1_u32.to_be_bytes());
+    put(level_one, &(level_two as u64 | COPIED).to_be_bytes());
+    for number in 0..image.len().div_ceil(CLUSTER) {
+        let entry = (data + number * CLUSTER) as u64 | COPIED;
+        put(level_two + 8 * number, &entry.to_be_bytes());
+    }
+    file.extend_from_slice(image);
+    file
+}
+
 /// Sends `limit` bytes of the body to whoever asks, and counts.
 fn serve(body: Vec<u8>, limit: Arc<AtomicUsize>, sent: Arc<AtomicUsize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -82,12 +107,12 @@ fn serve(body: Vec<u8>, limit: Arc<AtomicUsize>, sent: Arc<AtomicUsize>) -> Stri
             let _ = stream.read(&mut [0; 1]);
         }
     });
-    format!("http://{address}/disk.raw")
+    format!("http://{address}/disk")
 }
 
-fn start(url: &str, digest: &str, device: &Path) -> Child {
+fn start(format: &str, url: &str, digest: &str, device: &Path) -> Child {
     Command::new(env!("CARGO_BIN_EXE_ironic-agent"))
-        .args(["write-image", "--disk-format", "raw", "--url", url])
+        .args(["write-image", "--disk-format", format, "--url", url])
         .args(["--sha256", digest, "--device"])
         .arg(device)
         .env_remove("http_proxy")
@@ -121,14 +146,30 @@ fn shows_old_record(path: &Path) -> bool {
 }
 
 #[test]
-fn a_disk_shows_a_partition_table_only_with_all_of_its_image() {
+fn a_disk_shows_a_partition_table_only_with_all_of_its_raw_image() {
+    kill_at_fifty_points("raw", |image| image.to_vec());
+}
+
+#[test]
+fn a_disk_shows_a_partition_table_only_with_all_of_its_compressed_image() {
+    kill_at_fifty_points("raw", |image| zstd::bulk::compress(image, 1).unwrap());
+}
+
+#[test]
+fn a_disk_shows_a_partition_table_only_with_all_of_its_qcow2_image() {
+    kill_at_fifty_points("qcow2", qcow2);
+}
+
+fn kill_at_fifty_points(format: &str, pack: impl FnOnce(&[u8]) -> Vec<u8>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("disk");
     let (old, image) = (gpt_disk(DISK, 1), gpt_disk(IMAGE, 2));
-    let digest = hex::encode(Sha256::digest(&image));
+    let file = pack(&image);
+    let length = file.len();
+    let digest = hex::encode(Sha256::digest(&file));
     let limit = Arc::new(AtomicUsize::new(0));
     let sent = Arc::new(AtomicUsize::new(0));
-    let url = serve(image.clone(), Arc::clone(&limit), Arc::clone(&sent));
+    let url = serve(file, Arc::clone(&limit), Arc::clone(&sent));
     let random = noise(50 * 8, 3);
     // What was found after a kill: the old disk, none, the whole image.
     let mut found = [0; 3];
@@ -139,13 +180,13 @@ fn a_disk_shows_a_partition_table_only_with_all_of_its_image() {
         let is_early = number % 10 == 0;
         let stop = match number % 2 {
             0 if is_early => usize::try_from(random % MIB as u64).unwrap(),
-            0 => MIB + usize::try_from(random % (IMAGE - MIB) as u64).unwrap(),
-            _ => IMAGE,
+            0 => MIB + usize::try_from(random % (length - MIB) as u64).unwrap(),
+            _ => length,
         };
         limit.store(stop, Ordering::SeqCst);
         sent.store(0, Ordering::SeqCst);
         std::fs::write(&path, &old).unwrap();
-        let mut child = start(&url, &digest, &path);
+        let mut child = start(format, &url, &digest, &path);
         while sent.load(Ordering::SeqCst) < stop && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
