@@ -29,6 +29,8 @@ pub struct Progress {
     pub unit: Cow<'static, str>,
     /// What is worked on, for example `/dev/sda`.
     pub subject: String,
+    /// Bytes of the target that hold their new content, where `done` counts what is read.
+    pub written: Option<u64>,
 }
 
 /// Something that happened once, for a person.

@@ -75,6 +75,9 @@ fn figures(progress: &Progress) -> String {
     if let Some(total) = progress.total {
         text += &format!(" of {}", bytes(total));
     }
+    if let Some(written) = progress.written {
+        text += &format!(" read, {} written", bytes(written));
+    }
     text += &format!(", {}/s", bytes(progress.rate));
     match progress.remaining {
         Some(left) if progress.total != Some(progress.done) => {
@@ -104,6 +107,7 @@ mod tests {
             done,
             total,
             rate: 1_250_000_000,
+            written: total.map(|_| done / 2),
             remaining: total.map(|_| Duration::from_secs(2)),
             ..Progress::default()
         }
@@ -116,11 +120,13 @@ mod tests {
         assert_eq!(report.end(), "");
         assert_eq!(
             report.progress(&progress(1_000_000_000, Some(4_000_000_000)), now),
-            "\r\x1b[K[#######.......................]  25 % 1.00 GB of 4.00 GB, 1.25 GB/s, 2 s left"
+            "\r\x1b[K[#######.......................]  25 % 1.00 GB of 4.00 GB read, 500 MB \
+             written, 1.25 GB/s, 2 s left"
         );
         assert_eq!(
             report.progress(&progress(4_000_000_000, Some(4_000_000_000)), now),
-            "\r\x1b[K[##############################] 100 % 4.00 GB of 4.00 GB, 1.25 GB/s"
+            "\r\x1b[K[##############################] 100 % 4.00 GB of 4.00 GB read, 2.00 GB \
+             written, 1.25 GB/s"
         );
         assert_eq!(
             report.progress(&progress(7_000_000, None), now),
@@ -144,7 +150,7 @@ mod tests {
         }
         assert_eq!(lines.lines().count(), 3, "{lines}");
         assert!(
-            lines.ends_with("1.00 GB of 1.00 GB, 1.25 GB/s\n"),
+            lines.ends_with("1.00 GB of 1.00 GB read, 500 MB written, 1.25 GB/s\n"),
             "{lines}"
         );
         assert_eq!(report.end(), "");

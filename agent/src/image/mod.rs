@@ -4,7 +4,7 @@
 //! partition table and an error that says why. [`pipeline`] draws the way of the bytes.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -46,6 +46,7 @@ use configdrive::ConfigDrive;
 use decode::qcow2;
 use format::Format;
 use oci::Registries;
+use progress::Meter;
 use request::ImageRequest;
 use source::{Patience, Source};
 use write::WriteError;
@@ -222,10 +223,18 @@ impl Tables {
         head: &[u8],
         source: &Source<'_>,
         available: u64,
+        task: &Task,
+        device: &str,
     ) -> Result<qcow2::Plan, Failure> {
         let (length, needed) = (source.length(), Arc::clone(&self.are_needed));
         if self.are_read_first {
-            let parts = qcow2::Reread::new(source);
+            let meter = Mutex::new(Meter::new("read_tables", device, length, Instant::now()));
+            let parts = qcow2::Reread::new(source, |read| {
+                let mut meter = meter.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(progress) = meter.tick(Instant::now(), read) {
+                    task.progress(progress);
+                }
+            });
             qcow2::plan(head, &parts, length, available, needed).await
         } else {
             qcow2::plan(head, source, length, available, needed).await
@@ -294,7 +303,9 @@ async fn write(
         let available = disk.geometry().size;
         let (plan, size) = match format {
             Format::Qcow2 => {
-                let plan = tables.learn(&head, reader.source(), available).await?;
+                let plan = tables
+                    .learn(&head, reader.source(), available, task, &device.name)
+                    .await?;
                 let size = plan.virtual_size();
                 (decode::Plan::Qcow2(plan), Some(size))
             }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::block::{Block, Pool};
 use super::checksum::{Expected, Hasher, Verified};
 use super::decode::{Plan, decoder};
-use super::progress::Meter;
+use super::progress::{Meter, Written};
 use super::source::Source;
 use super::write::{Extent, WriteError, Writer};
 use crate::failure::{Failure, FailureKind};
@@ -31,6 +31,7 @@ pub(super) struct Reader<'a> {
     task: &'a Task,
     pool: Pool,
     meter: Meter,
+    written: Written,
     rest: Bytes,
     done: u64,
 }
@@ -38,11 +39,13 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(super) fn new(source: Source<'a>, task: &'a Task, device: &str) -> Self {
         let meter = Meter::new("write_image", device, source.length(), Instant::now());
+        let written = Written::default();
         Self {
             source,
             task,
             pool: Pool::new(),
-            meter,
+            meter: meter.with(written.clone()),
+            written,
             rest: Bytes::new(),
             done: 0,
         }
@@ -66,7 +69,8 @@ impl<'a> Reader<'a> {
             if block.is_full() {
                 return Ok(Some(block));
             }
-            match self.source.next().await? {
+            let next = self.source.next();
+            match self.meter.during(self.task, self.done, next).await? {
                 Some(piece) => self.rest = piece,
                 None => return Ok(Some(block).filter(|block| !block.is_empty())),
             }
@@ -77,6 +81,11 @@ impl<'a> Reader<'a> {
     fn report(&mut self) {
         let progress = self.meter.report(Instant::now(), self.done);
         self.task.progress(progress);
+    }
+
+    /// Waits for a thread, reporting what it writes.
+    async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        self.meter.during(self.task, self.done, work).await
     }
 }
 
@@ -120,11 +129,12 @@ where
     let (to_disk, disk_queue) = mpsc::channel(QUEUE);
     let hasher = Hasher::new(expected);
     let hashing = tokio::task::spawn_blocking(move || hash(hasher, hash_queue));
-    let writing = tokio::task::spawn_blocking(move || write(target, disk_queue));
+    let written = reader.written.clone();
+    let writing = tokio::task::spawn_blocking(move || write(target, written, disk_queue));
 
     let fed = feed(reader, head, &to_hash, &to_disk).await;
     drop(to_hash);
-    let hasher = hashing.await;
+    let hasher = reader.during(hashing).await;
     let verdict = match (fed, hasher) {
         (Ok(()), Ok(hasher)) => hasher
             .verify(expected)
@@ -144,7 +154,6 @@ where
     };
     let verdict = match verdict {
         Ok(verified) => {
-            reader.report();
             // A writer that is gone tells its reason below.
             let _ = to_disk.send(Order::Release(verified)).await;
             None
@@ -152,10 +161,14 @@ where
         Err(failure) => failure,
     };
     drop(to_disk);
-    let written = writing
+    let outcome = reader
+        .during(writing)
         .await
         .map_err(|error| Failure::execution(format!("writing failed: {error}")))?;
-    match (verdict, written) {
+    if outcome.is_ok() {
+        reader.report();
+    }
+    match (verdict, outcome) {
         (Some(failure), _) | (None, Err(Some(failure))) => Err(failure),
         (None, Ok(outcome)) => Ok(outcome),
         (None, Err(None)) => Err(Failure::execution("the writer stopped without a reason")),
@@ -187,7 +200,11 @@ fn hash(mut hasher: Hasher, mut queue: mpsc::Receiver<Arc<Block>>) -> Hasher {
 }
 
 /// `Err(None)`: the queue ended without a release, the disk stays unbootable.
-fn write<T, F>(target: Target<F>, mut queue: mpsc::Receiver<Order>) -> Result<T, Option<Failure>>
+fn write<T, F>(
+    target: Target<F>,
+    written: Written,
+    mut queue: mpsc::Receiver<Order>,
+) -> Result<T, Option<Failure>>
 where
     F: FnOnce(&mut dyn Disk) -> Result<T, Failure>,
 {
@@ -195,7 +212,7 @@ where
     let extent = target
         .extent
         .unwrap_or_else(|| Extent::whole(target.disk.as_ref()));
-    let mut writer = Writer::begin(target.disk, extent).map_err(failed)?;
+    let mut writer = Writer::begin(target.disk, extent, written).map_err(failed)?;
     let mut decoder = decoder(target.plan);
     while let Some(order) = queue.blocking_recv() {
         match order {

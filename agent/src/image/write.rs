@@ -25,6 +25,7 @@ use thiserror::Error;
 
 use super::block::{BLOCK, Block};
 use super::checksum::Verified;
+use super::progress::Written;
 use crate::disk::metadata::zero_ends;
 use crate::failure::{Failure, FailureKind};
 use crate::system::disk::{AlignedBuffer, Disk, DiskError, Geometry};
@@ -133,7 +134,12 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Makes the extent of the disk unbootable: from here on its old contents are lost.
-    pub(super) fn begin(disk: Box<dyn Disk>, extent: Extent) -> Result<Self, WriteError> {
+    /// What reaches the disk from now on is added to `written`.
+    pub(super) fn begin(
+        disk: Box<dyn Disk>,
+        extent: Extent,
+        written: Written,
+    ) -> Result<Self, WriteError> {
         let mut disk = extent.of(disk);
         zero_ends(disk.as_mut())?;
         // The nodes of the old partitions go. It may fail only where the old table is
@@ -145,7 +151,7 @@ impl Writer {
         // A disk smaller than a block fits into memory.
         let held = usize::try_from(geometry.size).unwrap_or(BLOCK).min(BLOCK);
         Ok(Self {
-            disk: Behind::new(disk)?,
+            disk: Behind::new(disk, written)?,
             geometry,
             first: AlignedBuffer::new(held),
             last: (u64::MAX, AlignedBuffer::new(0)),
@@ -470,7 +476,7 @@ mod tests {
 
     fn begin(disk: Box<dyn Disk>) -> Result<Writer, WriteError> {
         let extent = Extent::whole(disk.as_ref());
-        Writer::begin(disk, extent)
+        Writer::begin(disk, extent, Written::default())
     }
 
     fn write(disk: Box<dyn Disk>, blocks: &[Arc<Block>]) -> Result<(), WriteError> {
@@ -682,7 +688,7 @@ mod tests {
                 length: 6 * MIB as u64,
             };
             let image = image(6 * MIB);
-            let mut writer = Writer::begin(disk, extent).unwrap();
+            let mut writer = Writer::begin(disk, extent, Written::default()).unwrap();
             send(&mut writer, way, &image).unwrap();
             let unverified = std::fs::read(file.path()).unwrap();
             assert!(unverified[2 * MIB..3 * MIB].iter().all(|byte| *byte == 0));
@@ -696,7 +702,7 @@ mod tests {
                     .all(|byte| *byte == 0xAA)
             );
             let (_file, disk) = self::disk(9 * MIB);
-            let mut writer = Writer::begin(disk, extent).unwrap();
+            let mut writer = Writer::begin(disk, extent, Written::default()).unwrap();
             let refused = send(&mut writer, way, &vec![1; 6 * MIB + 512]).unwrap_err();
             assert!(
                 matches!(refused, WriteError::TooLarge { available, .. } if available == extent.length)

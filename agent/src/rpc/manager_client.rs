@@ -247,6 +247,7 @@ fn progress(message: v1::Progress) -> Progress {
         remaining: message.remaining.and_then(|time| time.try_into().ok()),
         unit: word(&message.unit).into(),
         subject: word(&message.subject),
+        written: message.written,
     }
 }
 

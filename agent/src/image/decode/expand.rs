@@ -262,6 +262,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::image::progress::Written;
     use crate::image::checksum::verified;
     use crate::image::write::Extent;
     use crate::system::Disks;
@@ -317,7 +318,7 @@ mod tests {
     fn expand(format: Format, file: &[u8], disk: &Path) -> Result<(), WriteError> {
         let disk = LinuxDisks.open(disk).unwrap();
         let extent = Extent::whole(disk.as_ref());
-        let mut writer = Writer::begin(disk, extent)?;
+        let mut writer = Writer::begin(disk, extent, Written::default())?;
         let mut expander = Expander::new(format).unwrap();
         for bytes in file.chunks(BLOCK) {
             expander.push(Block::of(bytes), &mut writer)?;
@@ -512,7 +513,7 @@ mod tests {
             for format in FORMATS {
                 let disk = LinuxDisks.open(disk.path()).unwrap();
                 let extent = Extent::whole(disk.as_ref());
-                let mut writer = Writer::begin(disk, extent).unwrap();
+                let mut writer = Writer::begin(disk, extent, Written::default()).unwrap();
                 let mut expander = Expander::new(format).unwrap();
                 let pushed = expander.push(Block::of(bytes), &mut writer);
                 let _ = pushed.and_then(|()| expander.finish(&mut writer));

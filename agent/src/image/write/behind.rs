@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use super::hands::Hands;
-use super::{BLOCK, Block, LONGEST_RUN, WriteError};
+use super::{BLOCK, Block, LONGEST_RUN, WriteError, Written};
 use crate::system::disk::{AlignedBuffer, Disk, DiskError};
 
 /// Orders that may wait.
@@ -75,14 +75,14 @@ pub(super) struct Behind {
 }
 
 impl Behind {
-    pub(super) fn new(disk: Box<dyn Disk>) -> Result<Self, WriteError> {
+    pub(super) fn new(disk: Box<dyn Disk>, written: Written) -> Result<Self, WriteError> {
         let (orders, queue) = sync_channel(QUEUE);
         let (home, spare) = channel();
         let abandoned = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&abandoned);
         let thread = std::thread::Builder::new()
             .name("disk".to_owned())
-            .spawn(move || work(Hands::new(disk, home, told), &queue))
+            .spawn(move || work(Hands::new(disk, home, told, written), &queue))
             .map_err(|error| WriteError::Stopped(error.to_string()))?;
         Ok(Self {
             orders: Some(orders),
@@ -190,6 +190,7 @@ fn work(mut hands: Hands, queue: &Receiver<Order>) -> Result<Box<dyn Disk>, Disk
                 for (offset, length) in runs(offset, length) {
                     if hands.is_wanted() {
                         hands.disk()?.zero(offset, length)?;
+                        hands.count(length);
                     }
                 }
             }
@@ -206,6 +207,7 @@ fn work(mut hands: Hands, queue: &Receiver<Order>) -> Result<Box<dyn Disk>, Disk
                     if !can {
                         break;
                     }
+                    hands.count(length);
                 }
                 // Whoever asked may be gone.
                 let _ = answer.send(can);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::JoinHandle;
 
+use super::Written;
 use super::behind::Data;
 use crate::system::disk::{AlignedBuffer, Disk, DiskError};
 
@@ -22,8 +23,13 @@ impl Hands {
         disk: Box<dyn Disk>,
         home: Sender<AlignedBuffer>,
         abandoned: Arc<AtomicBool>,
+        written: Written,
     ) -> Self {
-        let work = Work { home, abandoned };
+        let work = Work {
+            home,
+            abandoned,
+            written,
+        };
         let twin = disk.twin();
         Self {
             disk,
@@ -35,6 +41,11 @@ impl Hands {
     /// Whether anything may still be written.
     pub(super) fn is_wanted(&self) -> bool {
         self.work.is_wanted()
+    }
+
+    /// Counts bytes that were made zeros.
+    pub(super) fn count(&self, bytes: u64) {
+        self.work.written.add(bytes);
     }
 
     /// Writes, perhaps after the return; the error may be that of an earlier write.
@@ -75,6 +86,7 @@ impl Hands {
 struct Work {
     home: Sender<AlignedBuffer>,
     abandoned: Arc<AtomicBool>,
+    written: Written,
 }
 
 impl Work {
@@ -85,6 +97,7 @@ impl Work {
     fn write(&self, disk: &mut dyn Disk, offset: u64, data: Data) -> Result<(), DiskError> {
         if self.is_wanted() {
             disk.write_at(offset, &data)?;
+            self.written.add(data.len() as u64);
         }
         if let Data::Owned(buffer, _) = data {
             // Nobody needs the memory once the writer is gone.
@@ -270,7 +283,7 @@ mod tests {
         let (home, free) = channel();
         (
             shared,
-            Hands::new(Box::new(disk), home, Arc::default()),
+            Hands::new(Box::new(disk), home, Arc::default(), Written::default()),
             free,
         )
     }

@@ -53,6 +53,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::image::progress::Written;
     use crate::image::checksum::verified;
     use crate::image::write::Extent;
     use crate::system::Disks;
@@ -65,7 +66,7 @@ mod tests {
         std::fs::write(path, vec![0xaa; 8 * MIB]).unwrap();
         let disk = LinuxDisks.open(path).unwrap();
         let extent = Extent::whole(disk.as_ref());
-        let mut writer = Writer::begin(disk, extent).unwrap();
+        let mut writer = Writer::begin(disk, extent, Written::default()).unwrap();
         writer.declare(5 * MIB as u64 / 2).unwrap();
         writer
     }

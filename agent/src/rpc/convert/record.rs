@@ -92,6 +92,7 @@ pub fn progress(progress: &Progress) -> v1::Progress {
         remaining: progress.remaining.and_then(|time| time.try_into().ok()),
         unit: progress.unit.clone().into_owned(),
         subject: progress.subject.clone(),
+        written: progress.written,
     }
 }
 

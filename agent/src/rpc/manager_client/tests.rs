@@ -129,6 +129,7 @@ fn progress_keeps_its_words() {
             total: Some(4),
             unit: unit.to_owned(),
             subject: "card 0".to_owned(),
+            written: Some(2),
             ..Default::default()
         })
     };
@@ -138,6 +139,7 @@ fn progress_keeps_its_words() {
         total: Some(4),
         unit: unit.into(),
         subject: "card 0".to_owned(),
+        written: Some(2),
         ..Progress::default()
     };
     assert_eq!(told("flash", "blocks"), expected("flash", "blocks"));

@@ -9,8 +9,10 @@ use super::hint::Parts;
 use crate::failure::Failure;
 
 /// The file, read in its order as often as needed.
-pub(in crate::image) struct Reread<'a, S> {
+pub(in crate::image) struct Reread<'a, S, H> {
     file: &'a S,
+    /// Is told how far the file is read.
+    heard: H,
     reading: Mutex<Option<Reading<S>>>,
 }
 
@@ -40,16 +42,18 @@ struct Reading<S> {
     piece: Bytes,
 }
 
-impl<'a, S> Reread<'a, S> {
-    pub(in crate::image) fn new(file: &'a S) -> Self {
+impl<'a, S, H: Fn(u64)> Reread<'a, S, H> {
+    /// `heard` is told the bytes of the file that are read.
+    pub(in crate::image) fn new(file: &'a S, heard: H) -> Self {
         Self {
             file,
+            heard,
             reading: Mutex::new(None),
         }
     }
 }
 
-impl<S: Stream + Send + Sync> Parts for Reread<'_, S> {
+impl<S: Stream + Send + Sync, H: Fn(u64) + Send + Sync> Parts for Reread<'_, S, H> {
     const AT_ONCE: usize = 1;
 
     async fn part(&self, first: u64, length: u64) -> Result<Bytes, Unranged> {
@@ -73,6 +77,7 @@ impl<S: Stream + Send + Sync> Parts for Reread<'_, S> {
                 .piece
                 .split_to(usize::try_from(skip).unwrap_or(usize::MAX));
             current.position += skip;
+            (self.heard)(current.position);
             let missing = length - part.len() as u64;
             if current.position == first + part.len() as u64 {
                 let count = usize::try_from(missing).unwrap_or(usize::MAX);
