@@ -93,9 +93,12 @@ pub(super) async fn learn<P: Parts>(
     let level_one = learn_level_one(header, &file, &mut map).await?;
     // In the order of the file, and each once.
     map.sort()?;
-    let tables: Vec<Table> = map.tables.clone();
-    let asked = groups(&tables).map(|group| {
-        let (first, end) = (tables[group.start].host, tables[group.end - 1].end());
+    let places = |group: Range<usize>| {
+        let (first, end) = (map.tables[group.start].host, map.tables[group.end - 1].end());
+        (group, first, end)
+    };
+    let groups: Vec<_> = groups(&map.tables).map(places).collect();
+    let asked = groups.into_iter().map(|(group, first, end)| {
         let file = &file;
         async move { (group, first, file.part(first, end - first).await) }
     });

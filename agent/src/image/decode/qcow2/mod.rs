@@ -45,8 +45,9 @@ use place::Placer;
 pub(in crate::image) use hint::Parts;
 pub(in crate::image) use reread::Reread;
 
-/// Memory for the map of an image: 160 GiB of scattered clusters of 64 KiB.
-const MEMORY: usize = 40 << 20;
+/// Memory for the map of an image: 112 GiB of scattered or compressed clusters of 64 KiB. With
+/// the blocks of the download, those of the writer and the decoder it stays within 64 MiB.
+const MEMORY: usize = 28 << 20;
 
 /// What was learnt about an image before the pass over it.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ mod picture;
 
 use picture::Dice;
 
-const MEMORY: usize = 40 << 20;
+const MEMORY: usize = 28 << 20;
 
 /// A disk in memory. It refuses what the real one must never be asked for.
 struct Paper {
