@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use crate::commands::{Ending, Engine, NodeMemory, Verbs, Workplace, lockdown, rescue, standby};
 use crate::conductor::backoff::Backoff;
 use crate::conductor::heartbeat::{self, Control, Schedule};
-use crate::conductor::lookup::{LookupError, Lookups};
+use crate::conductor::lookup::{Again, LookupError, Lookups};
 use crate::conductor::token::Memory;
 use crate::conductor::{Conductor, Farewell, Question, call_deadline, inspection};
 use crate::config::{self, Config, Endpoint, Loaded, Parameters, Program};
@@ -290,6 +290,9 @@ async fn speak(
         Err(error) => return Err(error.into()),
     };
     engine.place().node.remember(session.node().clone());
+    question.node_uuid = Some(session.node().uuid().to_owned());
+    let again = Again { lookups, question };
+    engine.place().node.learn_from(Arc::new(again));
 
     let finished = engine.finished();
     let forcing = async {

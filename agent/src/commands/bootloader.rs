@@ -183,20 +183,19 @@ async fn run_grub(
         is_array,
     };
     if current == BootMode::Uefi {
-        let esp = efi_system(&layout, arguments.efi_system_part_uuid.as_deref())?;
-        order.esp = match (is_array, esp) {
-            (false, esp) => esp,
-            (true, esp) => {
-                let array = boot_raid::prepare_uefi(system, device, esp.as_ref(), task).await?;
-                // The array took over the identity of the file system.
-                let uuid = esp.map(|esp| esp.uuid).unwrap_or_default();
-                Some(Place {
-                    node: array.node,
-                    number: 0,
-                    uuid,
-                    is_partition_uuid: false,
-                })
-            }
+        let esp = efi_system(&layout, arguments.efi_system_part_uuid.as_deref());
+        order.esp = if is_array {
+            // One that was moved to the disks before has left its identity there.
+            let esp = esp.ok().flatten();
+            let array = boot_raid::prepare_uefi(system, device, esp.as_ref(), task).await?;
+            Some(Place {
+                node: array.node,
+                number: 0,
+                uuid: array.uuid,
+                is_partition_uuid: false,
+            })
+        } else {
+            esp?
         };
     } else if let Some(prep) = prep {
         order.targets = vec![layout.find(prep)?.node];

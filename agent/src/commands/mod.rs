@@ -40,7 +40,7 @@ pub use record::{CommandId, Milestone, MilestoneKind, Outcome, Record, State};
 pub use runner::Perform;
 pub use verb::Verb;
 pub use verbs::Verbs;
-pub use workplace::{NodeMemory, Workplace};
+pub use workplace::{NodeMemory, NodeSource, Workplace};
 
 /// A JSON object.
 pub type Object = Map<String, Value>;

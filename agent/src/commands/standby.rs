@@ -1,5 +1,7 @@
 //! Extension `standby`: images, power, the end of a deploy.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::{BootcInstall, Object, Plan, PlannedAction, Workplace};
@@ -9,6 +11,7 @@ use crate::image::bootc::{self, Install};
 use crate::image::{self, Deployment};
 use crate::machine::block::{self, BlockDevice};
 use crate::machine::hints;
+use crate::machine::node::Node;
 use crate::system::{Cmd, PowerAction, RunError, System};
 use crate::task::Task;
 
@@ -31,7 +34,7 @@ pub async fn prepare_image(
     configdrive: Option<&str>,
 ) -> Result<Value, Failure> {
     let config = place.config.current();
-    let node = place.node.current();
+    let node = refreshed(place, task).await?;
     let device = install_device(place).await?;
     image::prepare(Deployment {
         system: &place.system,
@@ -93,6 +96,7 @@ pub async fn execute_bootc_install(
     let config = place.config.current();
     // Before anything is looked for: a site that does not want this has no right disk either.
     bootc::permitted(&config)?;
+    refreshed(place, task).await?;
     let device = install_device(place).await?;
     bootc::install(Install {
         system: &place.system,
@@ -160,6 +164,14 @@ pub fn get_partition_uuids(place: &Workplace) -> Value {
         tracing::warn!("no image was written since the agent started");
     }
     Value::Object(uuids)
+}
+
+/// The node that an image is for: what overwrites a disk must know its hints.
+async fn refreshed(place: &Workplace, task: &Task) -> Result<Arc<Node>, Failure> {
+    tokio::select! {
+        node = place.node.with_hints() => Ok(node),
+        () = task.cancelled() => Err(task.cancellation()),
+    }
 }
 
 /// The disk that the node's hints choose.
@@ -306,8 +318,6 @@ pub async fn ask_the_time(system: &System, server: &str) -> Result<(), Failure> 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::testing;
     use super::*;
     use crate::system::Root;

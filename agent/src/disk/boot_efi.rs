@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::boot_entry::{self, decode_utf16};
 use super::boot_place::Layout;
-use super::node;
+use super::boot_raid::{self, EspArray};
 use super::table::{Partition, Table};
-use super::{boot_raid, identity};
+use super::{identity, node};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::{BlockDevice, Kind};
 use crate::system::{Cmd, Disk, RunError, System};
@@ -75,8 +75,13 @@ pub async fn install(
         }
         Err(error) => return Err(failed(name, error)),
     }
-    let partition = find_partition(system, name, efi_system_part_uuid).await?;
-    let node = node::of(system, name, partition.number);
+    let partition = find_partition(system, name, efi_system_part_uuid).await;
+    let number = partition.as_ref().ok().map(|partition| partition.number);
+    let moved = moved_before(system, device, number).await?;
+    let node = match &moved {
+        Some(array) => array.node.clone(),
+        None => node::of(system, name, partition?.number),
+    };
     let loaders = find_loaders(system, name, &node).await?;
     if loaders.is_empty() {
         task.warn(format!(
@@ -84,7 +89,10 @@ pub async fn install(
         ));
         return Ok(false);
     }
-    let targets = targets(system, device, &partition, task).await?;
+    let targets = match moved {
+        Some(array) => on_members(array.members).collect(),
+        None => targets(system, device, number.unwrap_or_default(), task).await?,
+    };
     let mut entered = Ok(());
     for target in &targets {
         entered = enter(system, name, target, &loaders, task).await;
@@ -114,20 +122,38 @@ struct Target {
 async fn targets(
     system: &System,
     device: &BlockDevice,
-    partition: &Partition,
+    number: u32,
     task: &Task,
 ) -> Result<Vec<Target>, Failure> {
     if device.kind != Kind::Raid {
         return Ok(vec![Target {
             disk: device.name.clone(),
-            number: partition.number,
+            number,
             suffix: String::new(),
         }]);
     }
     let layout = Layout::read(system, &device.name).await?;
-    let source = layout.numbered(partition.number);
+    let source = layout.numbered(number);
     let array = boot_raid::prepare_uefi(system, device, source.as_ref(), task).await?;
     Ok(on_members(array.members).collect())
+}
+
+/// Where the EFI system partition of an array went when it was made bootable before: the
+/// image's own, of this number, holds no file system any more.
+async fn moved_before(
+    system: &System,
+    device: &BlockDevice,
+    number: Option<u32>,
+) -> Result<Option<EspArray>, Failure> {
+    if device.kind != Kind::Raid {
+        return Ok(None);
+    }
+    let layout = Layout::read(system, &device.name).await?;
+    let own = number.and_then(|number| layout.numbered(number));
+    match own {
+        Some(place) if !place.is_partition_uuid => Ok(None),
+        _ => boot_raid::existing(system, device).await,
+    }
 }
 
 /// An array has an entry for each of its disks.

@@ -12,7 +12,7 @@ use super::gpt::{EFI_SYSTEM, GptPartition, Guid};
 use super::layout::Role;
 use super::mount::{mount, unmount};
 use super::table::{Partition, Table};
-use super::{fat, node};
+use super::{fat, identity, node};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::{self, BlockDevice, Kind};
 use crate::system::tree::Tree;
@@ -43,6 +43,8 @@ pub struct EspArray {
     pub node: String,
     /// The disks and the numbers of the partitions that it is made of, in their order.
     pub members: Vec<(String, u32)>,
+    /// The identity of its file system; empty if it has none yet.
+    pub uuid: String,
 }
 
 /// The disks on which an array lies, in the order of its members.
@@ -132,26 +134,15 @@ pub async fn prepare_uefi(
     task: &Task,
 ) -> Result<EspArray, Failure> {
     let devices = probe(system).await?;
-    let is_mirror = |name: &str| {
-        let name = name.trim_start_matches("/dev/");
-        let level = format!("/sys/class/block/{name}/md/level");
-        system.root.read_optional(level).as_deref() == Some("raid1")
-    };
     // A file system that was moved to an array before is no longer there.
     let source = source.filter(|place| !place.is_partition_uuid);
-    for name in mirrors(&devices, root, is_mirror) {
-        let members = members(&devices, &name);
-        // The tenant's data may be a small mirror, too.
-        if !are_efi_system(system, &members).await? {
-            continue;
+    if let Some(array) = existing_among(system, &devices, root).await? {
+        if source.is_none() {
+            return Ok(array);
         }
-        if source.is_some() {
-            fill(system, &name, source).await?;
-        }
-        return Ok(EspArray {
-            node: name,
-            members,
-        });
+        fill(system, &array.node, source).await?;
+        let uuid = identity_of(system, &array.node).await;
+        return Ok(EspArray { uuid, ..array });
     }
     // Those that do not run have one, too.
     let is_taken = |name: &str| {
@@ -171,9 +162,55 @@ pub async fn prepare_uefi(
         "EFI system partitions of {disks:?} joined to {name}"
     ));
     Ok(EspArray {
+        uuid: identity_of(system, &name).await,
         node: name,
         members,
     })
+}
+
+/// The EFI system partition that the array `root` was given before.
+///
+/// # Errors
+/// `SoftwareRAIDError`: a disk cannot be read.
+pub async fn existing(system: &System, root: &BlockDevice) -> Result<Option<EspArray>, Failure> {
+    existing_among(system, &probe(system).await?, root).await
+}
+
+async fn existing_among(
+    system: &System,
+    devices: &[BlockDevice],
+    root: &BlockDevice,
+) -> Result<Option<EspArray>, Failure> {
+    let is_mirror = |name: &str| {
+        let name = name.trim_start_matches("/dev/");
+        let level = format!("/sys/class/block/{name}/md/level");
+        system.root.read_optional(level).as_deref() == Some("raid1")
+    };
+    for node in mirrors(devices, root, is_mirror) {
+        let members = members(devices, &node);
+        // The tenant's data may be a small mirror, too.
+        if are_efi_system(system, &members).await? {
+            let uuid = identity_of(system, &node).await;
+            return Ok(Some(EspArray {
+                node,
+                members,
+                uuid,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// The identity of the file system that an array is; empty if it has none.
+async fn identity_of(system: &System, node: &str) -> String {
+    let opener = Arc::clone(&system.disks);
+    let path = PathBuf::from(node);
+    let read = tokio::task::spawn_blocking(move || {
+        let mut disk = opener.open_shared(&path).ok()?;
+        let size = disk.geometry().size;
+        identity::read(disk.as_mut(), 0, size).ok().flatten()
+    });
+    read.await.ok().flatten().unwrap_or_default()
 }
 
 /// Gives each disk of the array `root` that has a GPT a partition for GRUB's second stage.

@@ -16,7 +16,7 @@ struct Place {
 }
 
 /// ext2 to 4, XFS, btrfs, F2FS, swap of 4 KiB pages, and SquashFS has none.
-const PLACES: [Place; 5] = [
+const PLACES: [Place; 7] = [
     Place {
         magic: (1024 + 0x38, &[0x53, 0xef]),
         uuid: 1024 + 0x68,
@@ -35,6 +35,15 @@ const PLACES: [Place; 5] = [
     },
     Place {
         magic: (4086, b"SWAPSPACE2"),
+        uuid: 1024 + 12,
+    },
+    // Of kernels with pages of 16 and 64 KiB.
+    Place {
+        magic: (16_374, b"SWAPSPACE2"),
+        uuid: 1024 + 12,
+    },
+    Place {
+        magic: (65_526, b"SWAPSPACE2"),
         uuid: 1024 + 12,
     },
 ];

@@ -3,27 +3,33 @@
 
 use super::gpt::Guid;
 
-/// The page of every architecture but those that chose a larger one when their kernel was
-/// built; the ramdisk's is what `mkswap` would take, too.
-const PAGE: u64 = 4096;
+/// The smallest page of any architecture; the fields of the header lie within it.
+const SMALLEST_PAGE: usize = 4096;
+/// Pages of the least swap space: `mkswap` makes none with less, either.
+const LEAST: u64 = 10;
+/// What tells a swap space, at the end of its first page.
+const MAGIC: &[u8] = b"SWAPSPACE2";
 /// The kernel's own limit is lower only on machines with 32 bits.
 const LABEL: usize = 16;
 
-/// The first page of a swap space of `size` bytes. `None`: it is too small to be one.
+/// The first page of a swap space of `size` bytes for a kernel whose pages have `page` bytes.
+/// `None`: it is too small to be one.
 #[must_use]
-pub fn header(size: u64, label: &str, uuid: Guid) -> Option<Vec<u8>> {
-    // mkswap refuses less than ten pages.
-    let last = u32::try_from(size / PAGE - u64::from(size >= PAGE)).unwrap_or(u32::MAX);
-    if size < 10 * PAGE {
+pub fn header(size: u64, label: &str, uuid: Guid, page: usize) -> Option<Vec<u8>> {
+    let page = page.max(SMALLEST_PAGE);
+    let pages = size / page as u64;
+    if pages < LEAST {
         return None;
     }
-    let mut page = vec![0; 4096];
+    let last = u32::try_from(pages - 1).unwrap_or(u32::MAX);
+    let mut page = vec![0; page];
     page[1024..1028].copy_from_slice(&1_u32.to_le_bytes());
     page[1028..1032].copy_from_slice(&last.to_le_bytes());
     page[1036..1052].copy_from_slice(&uuid.0);
     let label = &label.as_bytes()[..label.len().min(LABEL)];
     page[1052..1052 + label.len()].copy_from_slice(label);
-    page[4086..].copy_from_slice(b"SWAPSPACE2");
+    let magic = page.len() - MAGIC.len();
+    page[magic..].copy_from_slice(MAGIC);
     Some(page)
 }
 
@@ -36,22 +42,30 @@ mod tests {
     #[tokio::test]
     async fn it_is_what_the_program_writes() {
         let uuid = uuid::Uuid::try_parse("3e6be9de-8fc1-4c6d-8b2a-102030405060").unwrap();
-        for size in [10 * PAGE, 8 << 20, (8 << 20) + 4095] {
-            let page = header(size, "swap1", Guid(*uuid.as_bytes())).unwrap();
-            let file = tempfile::NamedTempFile::new().unwrap();
-            file.as_file().set_len(size).unwrap();
-            let (text, path) = (uuid.to_string(), file.path().to_str().unwrap());
-            let make = Cmd::new("mkswap").args(["-L", "swap1", "-p", "4096", "-U", &text, path]);
-            match Programs.run(make).await {
-                Err(RunError::Missing { program }) => eprintln!("not compared: {program}"),
-                said => {
-                    said.unwrap();
-                    let made = std::fs::read(file.path()).unwrap();
-                    assert!(made[..4096] == page, "{size}");
+        for size in [40 << 10, 8 << 20, (8 << 20) + 4095] {
+            // Kernels for arm64 and ppc64 may have pages of 64 KiB.
+            for pages in [4096, 65536] {
+                let written = header(size, "swap1", Guid(*uuid.as_bytes()), pages);
+                if size < 10 * pages as u64 {
+                    assert_eq!(written, None);
+                    continue;
+                }
+                let file = tempfile::NamedTempFile::new().unwrap();
+                file.as_file().set_len(size).unwrap();
+                let (text, path) = (uuid.to_string(), file.path().to_str().unwrap());
+                let bytes = pages.to_string();
+                let make = Cmd::new("mkswap").args(["-L", "swap1", "-p", &bytes, "-U", &text, path]);
+                match Programs.run(make).await {
+                    Err(RunError::Missing { program }) => eprintln!("not compared: {program}"),
+                    said => {
+                        said.unwrap();
+                        let made = std::fs::read(file.path()).unwrap();
+                        assert!(made[..pages] == written.unwrap(), "{size} {pages}");
+                    }
                 }
             }
         }
-        assert_eq!(header(10 * PAGE - 1, "swap1", Guid([1; 16])), None);
-        assert_eq!(header(0, "swap1", Guid([1; 16])), None);
+        assert_eq!(header(40 * 1024 - 1, "swap1", Guid([1; 16]), 4096), None);
+        assert_eq!(header(0, "swap1", Guid([1; 16]), 4096), None);
     }
 }

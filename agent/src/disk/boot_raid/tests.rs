@@ -246,8 +246,56 @@ async fn a_mirror_that_is_there_is_used() {
         EspArray {
             node: "/dev/md127".into(),
             members: vec![("/dev/sda".into(), 2), ("/dev/sdb".into(), 2)],
+            uuid: String::new(),
         }
     );
+}
+
+/// The image's own partition is empty since then; its files and its identity are on the mirror.
+#[tokio::test]
+async fn an_array_is_made_bootable_twice() {
+    let (mut machine, array) = machine(true);
+    add_mirror(&mut machine, EFI_SYSTEM);
+    let mut disk = std::io::Cursor::new(vec![0; 8 * MIB as usize]);
+    let mut table = gptman::GPT::new_from(&mut disk, 512, [7; 16]).unwrap();
+    table[1] = gptman::GPTPartitionEntry {
+        partition_type_guid: EFI_SYSTEM.0,
+        unique_partition_guid: [2; 16],
+        starting_lba: 2048,
+        ending_lba: 4095,
+        attribute_bits: 0,
+        partition_name: "".into(),
+    };
+    table.write_into(&mut disk).unwrap();
+    machine.bytes("dev/md0", &disk.into_inner());
+    let mut mirror = boot_sector("esp");
+    mirror[67..71].copy_from_slice(&0x0b8c_37b6_u32.to_le_bytes());
+    mirror[510..512].copy_from_slice(&[0x55, 0xaa]);
+    machine.bytes("dev/md127", &mirror);
+    machine.bytes("run/ironic-agent/esp/EFI/BOOT/BOOTX64.EFI", b"MZ");
+    let place = machine.path().join("run/ironic-agent/esp");
+    // Ironic may name the partition by the identity that went to the mirror.
+    for named in [None, Some("0B8C-37B6")] {
+        let mut script = Script::new()
+            .expect("efibootmgr --version", "version 18")
+            .expect(&format!("mount -t vfat -o ro /dev/md127 {}", place.display()), "")
+            .expect(&format!("umount {}", place.display()), "");
+        for (index, name) in ["sda", "sdb"].iter().enumerate() {
+            let make = format!(
+                "efibootmgr -v -c -d /dev/{name} -p 2 -w -L ironic1 (RAID, part{index}) -l \
+                 \\EFI\\BOOT\\BOOTX64.EFI"
+            );
+            script = script.expect("efibootmgr -v", "").expect(&make, "");
+        }
+        let script = Arc::new(script.expect("sync", ""));
+        let system = machine.system_with(script.clone());
+        let task = Task::detached();
+        let done = super::super::boot_efi::install(&system, &array, named, &task).await;
+        assert_eq!(done, Ok(true), "{named:?}");
+        script.assert_done();
+        let esp = existing(&system, &array).await.unwrap().unwrap();
+        assert_eq!(esp.uuid, "0B8C-37B6");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{MIB, Parts, partitioning_failed, refused};
 use crate::disk::layout::{Planned, Role};
 use crate::disk::table::Table;
+use crate::disk::volume::Volume;
 use crate::disk::{fat, identity, metadata, node, swap};
 use crate::failure::{Failure, FailureKind};
 use crate::image::configdrive::{ConfigDrive, PutError};
@@ -45,7 +46,23 @@ impl Parts {
                 root / MIB
             )));
         }
+        for planned in self.made() {
+            self.volume(planned).map_err(|error| {
+                partitioning_failed(&deployment.device.name, &PartError::Format(error))
+            })?;
+        }
         self.check_programs(deployment).await
+    }
+
+    /// The FAT file system of a partition that gets one. Its size may be impossible.
+    fn volume(&self, planned: &Planned) -> std::io::Result<Option<Volume>> {
+        let (label, serial) = match planned.role {
+            Role::EfiSystem => (EFI_LABEL, self.serial),
+            // Not that of the EFI system partition, which is mounted by it.
+            Role::Ephemeral if self.mkfs().is_none() => (EPHEMERAL_LABEL, !self.serial),
+            _ => return Ok(None),
+        };
+        fat::format(planned.size, self.geometry.sector_size, label, serial).map(Some)
     }
 
     /// Refuses what would fail at the end for want of a program or of a partition's node.
@@ -182,34 +199,22 @@ impl Parts {
                 Role::BiosBoot | Role::Prep => disk.zero(offset, size)?,
                 Role::Swap => {
                     zero_ends(disk, offset, size)?;
-                    if let Some(page) = swap::header(size, SWAP_LABEL, self.swap_uuid) {
+                    // As mkswap does: the deployed system is of this machine's kind.
+                    let page = rustix::param::page_size();
+                    if let Some(page) = swap::header(size, SWAP_LABEL, self.swap_uuid, page) {
                         disk.write_at(offset, &page)?;
                     }
                 }
-                Role::EfiSystem => self.fill_fat(disk, planned, EFI_LABEL, self.serial)?,
-                Role::Ephemeral if self.mkfs().is_none() => {
-                    // Not that of the EFI system partition, which is mounted by it.
-                    self.fill_fat(disk, planned, EPHEMERAL_LABEL, !self.serial)?;
+                Role::EfiSystem | Role::Ephemeral => {
+                    zero_ends(disk, offset, size)?;
+                    if let Some(volume) = self.volume(planned).map_err(PartError::Format)? {
+                        disk.zero(offset, fat::tables(size))?;
+                        volume.write_to(disk, offset)?;
+                    }
                 }
-                Role::Ephemeral => zero_ends(disk, offset, size)?,
             }
         }
         Ok(())
-    }
-
-    fn fill_fat(
-        &self,
-        disk: &mut dyn Disk,
-        planned: &Planned,
-        label: &str,
-        serial: u32,
-    ) -> Result<(), PartError> {
-        let Planned { offset, size, .. } = *planned;
-        let volume = fat::format(size, self.geometry.sector_size, label, serial)
-            .map_err(PartError::Format)?;
-        zero_ends(disk, offset, size)?;
-        disk.zero(offset, fat::tables(size).min(size))?;
-        Ok(volume.write_to(disk, offset)?)
     }
 
     /// Reads the table back.

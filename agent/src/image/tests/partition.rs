@@ -228,6 +228,19 @@ async fn what_cannot_work_is_refused_before_the_disk_is_touched() {
         assert!(failure.details.contains(text), "{asked}: {failure}");
         bench.assert_untouched();
     }
+    // There is no FAT of three terabytes.
+    let mut huge = bench(32 * MIB, UEFI);
+    huge.device.size = 4 << 40;
+    let file = std::fs::File::options().write(true).open(&huge.device.name);
+    file.unwrap().set_len(huge.device.size).unwrap();
+    let asked = json!({"root_mb": 4, "ephemeral_mb": 3 << 20, "ephemeral_format": "vfat"});
+    let info = partition_info(&server.url("/i"), &image, asked);
+    let failure = huge.deploy(info, None).await.unwrap_err();
+    assert!(failure.details.contains("no FAT file system"), "{failure}");
+    let mut head = vec![0; 32 * MIB];
+    let mut disk = std::fs::File::open(&huge.device.name).unwrap();
+    std::io::Read::read_exact(&mut disk, &mut head).unwrap();
+    assert!(head.iter().all(|byte| *byte == 0xAA));
     // A file has no partition that a program could work on.
     let mut bench = bench(32 * MIB, UEFI);
     bench.system.simulation = None;
