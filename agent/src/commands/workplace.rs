@@ -113,7 +113,11 @@ mod tests {
         let hints = |name: &str| json!({"properties": {"root_device": {"name": name}}});
         for (known, now, expected) in [
             (json!({}), Some(hints("/dev/sdb")), hints("/dev/sdb")),
-            (hints("/dev/sda"), Some(hints("/dev/sdb")), hints("/dev/sda")),
+            (
+                hints("/dev/sda"),
+                Some(hints("/dev/sdb")),
+                hints("/dev/sda"),
+            ),
             (json!({"uuid": "a"}), None, json!({"uuid": "a"})),
         ] {
             let memory = NodeMemory::default();

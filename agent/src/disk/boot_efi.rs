@@ -75,6 +75,7 @@ pub async fn install(
         }
         Err(error) => return Err(failed(name, error)),
     }
+    node::announce(system, name).await;
     let partition = find_partition(system, name, efi_system_part_uuid).await;
     let number = partition.as_ref().ok().map(|partition| partition.number);
     let moved = moved_before(system, device, number).await?;
@@ -174,7 +175,10 @@ async fn find_partition(
     let disks = Arc::clone(&system.disks);
     let (path, uuid) = (PathBuf::from(name), uuid.map(str::to_owned));
     let read = tokio::task::spawn_blocking(move || -> Result<_, String> {
-        let mut disk = disks.open(&path).map_err(|error| error.to_string())?;
+        // Not alone: the partitions of a map claim it.
+        let mut disk = disks
+            .open_shared(&path)
+            .map_err(|error| error.to_string())?;
         // The partition's node must be there when it is mounted.
         disk.reread_table().map_err(|error| error.to_string())?;
         let partitions = partitions(disk.as_mut())?;
@@ -560,6 +564,17 @@ mod tests {
         let uuid = "11111111-1111-1111-1111-111111111111";
         let named = run(&dir, &device, Some(uuid), mounted(&dir, &device)).await;
         assert_eq!(named, Ok(false));
+        // So does that of its file system, by which Ironic knows what was made here.
+        let mut disk = fs::read(&device.name).unwrap();
+        disk[MIB + 67..MIB + 71].copy_from_slice(&0x0b8c_37b6_u32.to_le_bytes());
+        disk[MIB + 82..MIB + 90].copy_from_slice(b"FAT32   ");
+        disk[MIB + 510..MIB + 512].copy_from_slice(&[0x55, 0xaa]);
+        fs::write(&device.name, disk).unwrap();
+        let named = run(&dir, &device, Some("0b8c-37b6"), mounted(&dir, &device)).await;
+        assert_eq!(named, Ok(false));
+        run(&dir, &device, Some("0b8c-37b7"), version())
+            .await
+            .unwrap_err();
     }
 
     #[tokio::test]

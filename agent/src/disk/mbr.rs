@@ -10,6 +10,10 @@ const FAT_LBA: u8 = 0x0c;
 const PROTECTIVE: u8 = 0xee;
 /// Marks the partition that BIOS starts.
 const ACTIVE: u8 = 0x80;
+/// Types of the entry that holds logical partitions.
+const EXTENDED: [u8; 3] = [0x05, 0x0f, 0x85];
+/// As many logical partitions as Linux has numbers for.
+const LOGICAL: usize = 251;
 /// Sectors that a record can name.
 const REACH: u64 = u32::MAX as u64;
 
@@ -120,6 +124,53 @@ impl Mbr {
         entry[8..12].copy_from_slice(&start.to_le_bytes());
         entry[12..16].copy_from_slice(&length.to_le_bytes());
         Ok(())
+    }
+
+    /// The partitions within an extended one, from number 5 on, as far as their chain makes
+    /// sense: each link names one partition and the next link.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub fn logical(&self, disk: &mut dyn Disk) -> Result<Vec<MbrPartition>, DiskError> {
+        let mut found = Vec::new();
+        let mut extended = self.partitions();
+        let Some(extended) = extended.find(|entry| EXTENDED.contains(&entry.kind)) else {
+            return Ok(found);
+        };
+        let (first, end) = (extended.first, extended.first + extended.sectors);
+        let size = u64::from(self.geometry.sector_size);
+        let mut at = first;
+        while found.len() < LOGICAL && at < end && (at + 1) * size <= self.geometry.size {
+            let mut link = Self {
+                geometry: self.geometry,
+                sector: [0; 512],
+            };
+            disk.read_at(at * size, &mut link.sector)?;
+            if link.sector[510..] != [0x55, 0xaa] {
+                break;
+            }
+            let mut next = None;
+            for entry in link.partitions() {
+                if EXTENDED.contains(&entry.kind) {
+                    // Counted from the first link.
+                    next = Some(first + entry.first);
+                } else if let Ok(index) = u32::try_from(found.len()) {
+                    found.push(MbrPartition {
+                        number: 5 + index,
+                        first: at + entry.first,
+                        ..entry
+                    });
+                }
+            }
+            match next {
+                // A chain that goes back has no end.
+                Some(next) if next > at => at = next,
+                _ => break,
+            }
+        }
+        let end = end.min(self.geometry.size / size);
+        found.retain(|partition| partition.first + partition.sectors <= end);
+        Ok(found)
     }
 
     /// Reads the record. `None`: the disk has none, or a file system's boot sector.
@@ -235,6 +286,8 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::Disks;
+    use crate::system::disk::LinuxDisks;
 
     const MIB: u64 = 1 << 20;
 
@@ -277,6 +330,73 @@ mod tests {
             (FAT_LBA, first)
         );
         assert_eq!(other[3].starting_lba, 6144);
+    }
+
+    /// A disk with an extended partition of sectors 100 to 1000 and these links: where they
+    /// are, their partition, the next link; both counted as the links do.
+    fn chain(links: &[(u64, [u32; 2], u32)]) -> (tempfile::NamedTempFile, Box<dyn Disk>) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(MIB).unwrap();
+        let mut disk = LinuxDisks.open(file.path()).unwrap();
+        let first = record(MIB, &[(0x83, 10, 50), (0x05, 100, 900)]);
+        disk.write_at(0, first.bytes()).unwrap();
+        for (at, [first, sectors], next) in links {
+            let kind = if *next == 0 { 0 } else { 0x05 };
+            let link = record(MIB, &[(0x83, *first, *sectors), (kind, *next, 300)]);
+            disk.write_at(at * 512, link.bytes()).unwrap();
+        }
+        (file, disk)
+    }
+
+    #[test]
+    fn logical_partitions_are_found_as_another_library_finds_them() {
+        let links = [
+            (100, [8, 90], 200),
+            (300, [8, 50], 400),
+            (500, [16, 300], 0),
+        ];
+        let (mut file, mut disk) = chain(&links);
+        let record = Mbr::read(disk.as_mut()).unwrap().unwrap();
+        let found = record.logical(disk.as_mut()).unwrap();
+        let seen: Vec<_> = found
+            .iter()
+            .map(|found| (found.number, found.first, found.sectors))
+            .collect();
+        assert_eq!(seen, [(5, 108, 90), (6, 308, 50), (7, 516, 300)]);
+        let other = mbrman::MBR::read_from(file.as_file_mut(), 512).unwrap();
+        let other: Vec<_> = other
+            .iter()
+            .filter(|(number, _)| *number > 4)
+            .map(|(number, entry)| {
+                let number = u32::try_from(number).unwrap();
+                (number, entry.starting_lba.into(), entry.sectors.into())
+            })
+            .collect();
+        assert_eq!(seen, other);
+    }
+
+    #[test]
+    fn a_chain_of_logical_partitions_that_makes_no_sense_ends() {
+        for (links, count) in [
+            // In a circle, to itself, into nothing, out of the extended partition.
+            (
+                &[(100, [8, 50], 200), (300, [8, 50], 0), (300, [8, 50], 100)][..],
+                2,
+            ),
+            (&[(100, [8, 50], 200), (300, [8, 50], 200)], 2),
+            (&[(100, [8, 50], 600)], 1),
+            (&[(100, [8, 50], 4_000_000_000)], 1),
+            (&[(100, [8, 900], 0)], 0),
+            (&[], 0),
+        ] {
+            let (_file, mut disk) = chain(links);
+            let record = Mbr::read(disk.as_mut()).unwrap().unwrap();
+            assert_eq!(
+                record.logical(disk.as_mut()).unwrap().len(),
+                count,
+                "{links:?}"
+            );
+        }
     }
 
     #[test]

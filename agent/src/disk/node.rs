@@ -16,8 +16,8 @@ const ISCSI: &str = "iqn.2008-10.org.openstack:";
 /// The device node of a partition: what the kernel says, else by the kernel's rule.
 #[must_use]
 pub fn of(system: &System, disk: &str, number: u32) -> String {
-    let (folder, disk_name) = disk.rsplit_once('/').unwrap_or(("/dev", disk));
-    let block = format!("/sys/class/block/{disk_name}");
+    let folder = disk.rsplit_once('/').map_or("/dev", |(folder, _)| folder);
+    let block = block_of(disk);
     let wanted = number.to_string();
     let known = system.root.names(&block).into_iter().find(|entry| {
         system
@@ -34,12 +34,36 @@ pub fn of(system: &System, disk: &str, number: u32) -> String {
 
 /// The partition of a map is a map, too.
 fn of_map(system: &System, block: &str, number: u32) -> Option<String> {
+    let mut known = partition_maps(system, block);
+    known.find_map(|(name, known)| (known == number).then_some(name))
+}
+
+/// The maps that are partitions of a map, with their numbers.
+fn partition_maps(system: &System, block: &str) -> impl Iterator<Item = (String, u32)> {
     let holders = system.root.names(format!("{block}/holders"));
-    holders.into_iter().find(|name| {
+    holders.into_iter().filter_map(|name| {
         let identity = format!("/sys/class/block/{name}/dm/uuid");
-        let identity = system.root.read_optional(identity);
-        identity.and_then(|identity| mapped::partition_number(&identity)) == Some(number)
+        let identity = system.root.read_optional(identity)?;
+        let number = mapped::partition_number(&identity)?;
+        Some((name, number))
     })
+}
+
+fn block_of(disk: &str) -> String {
+    let name = disk.rsplit('/').next().unwrap_or(disk);
+    format!("/sys/class/block/{name}")
+}
+
+/// Removes the partitions of a map, for example of a disk that is reached by several paths:
+/// other than a disk's own they claim it, so nobody could write to it. A disk without such is
+/// left alone. That they stay is only a warning: what opens the disk will say so.
+pub async fn release(system: &System, disk: &str) {
+    if partition_maps(system, &block_of(disk)).next().is_none() {
+        return;
+    }
+    if let Err(error) = system.run.run(Cmd::new("kpartx").args(["-d", disk])).await {
+        tracing::warn!(%disk, %error, "the partitions of the old table stay");
+    }
 }
 
 fn by_rule(disk: &str, number: u32) -> String {
@@ -99,9 +123,24 @@ pub async fn wait(
     Ok(nodes)
 }
 
+/// Lets the partitions of a map appear that was written before; those of a disk do by
+/// themselves.
+pub async fn announce(system: &System, disk: &str) {
+    let block = block_of(disk);
+    let is_map = system.root.exists(format!("{block}/dm"));
+    if is_map && partition_maps(system, &block).next().is_none() {
+        tell(system, disk).await;
+    }
+}
+
 /// Adds the partitions of the table to the kernel's. What it knows already is no failure.
 async fn tell(system: &System, disk: &str) {
-    let add = Cmd::new("partx").args(["-av", disk]).accept([0, 1]);
+    // The kernel reads no table of a map.
+    let add = if system.root.exists(format!("{}/dm", block_of(disk))) {
+        Cmd::new("kpartx").args(["-a", "-s", disk])
+    } else {
+        Cmd::new("partx").args(["-av", disk]).accept([0, 1])
+    };
     if let Err(error) = system.run.run(add).await {
         tracing::warn!(%disk, %error, "the kernel was not told of new partitions");
     }
@@ -140,6 +179,33 @@ mod tests {
         }
         assert!(are_made(&system, "/dev/sda"));
         assert!(!are_made(&system, "/tmp/disk.img"));
+    }
+
+    #[tokio::test]
+    async fn the_partitions_of_a_map_come_and_go_by_their_own_program() {
+        let mut machine = FakeMachine::new();
+        machine
+            .directory("sys/class/block/dm-0/holders/dm-1")
+            .directory("sys/class/block/dm-0/dm")
+            .file("sys/class/block/dm-1/dm/uuid", "part1-mpath-3600")
+            .directory("sys/class/block/dm-2/holders/dm-3")
+            .file("sys/class/block/dm-3/dm/uuid", "LVM-abc")
+            .directory("sys/class/block/sda/sda1");
+        let script = Script::new()
+            .expect("kpartx -d /dev/dm-0", "")
+            .expect("kpartx -a -s /dev/dm-0", "")
+            .expect("partx -av /dev/sda", "");
+        let script = std::sync::Arc::new(script);
+        let system = machine.system_with(script.clone());
+        assert_eq!(of(&system, "/dev/dm-0", 1), "/dev/dm-1");
+        // What is no partition of it is not taken away.
+        for disk in ["/dev/dm-0", "/dev/dm-2", "/dev/sda"] {
+            release(&system, disk).await;
+        }
+        for disk in ["/dev/dm-0", "/dev/sda"] {
+            tell(&system, disk).await;
+        }
+        script.assert_done();
     }
 
     #[tokio::test(start_paused = true)]

@@ -54,7 +54,8 @@ mod tests {
                 file.as_file().set_len(size).unwrap();
                 let (text, path) = (uuid.to_string(), file.path().to_str().unwrap());
                 let bytes = pages.to_string();
-                let make = Cmd::new("mkswap").args(["-L", "swap1", "-p", &bytes, "-U", &text, path]);
+                let make =
+                    Cmd::new("mkswap").args(["-L", "swap1", "-p", &bytes, "-U", &text, path]);
                 match Programs.run(make).await {
                     Err(RunError::Missing { program }) => eprintln!("not compared: {program}"),
                     said => {

@@ -174,7 +174,27 @@ impl Table {
         Ok(record.map(Self::Mbr))
     }
 
-    /// The partitions in the order of their numbers. Logical partitions are not looked for.
+    /// The logical partitions of a master boot record, from number 5 on; a GPT has none.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub fn logical(&self, disk: &mut dyn Disk) -> Result<Vec<Partition>, DiskError> {
+        let Self::Mbr(record) = self else {
+            return Ok(Vec::new());
+        };
+        let sector = u64::from(disk.geometry().sector_size);
+        let found = record.logical(disk)?;
+        let partition = |found: MbrPartition| Partition {
+            number: found.number,
+            offset: found.first * sector,
+            size: found.sectors * sector,
+            is_efi_system: found.kind == MBR_EFI_SYSTEM,
+            guid: None,
+        };
+        Ok(found.into_iter().map(partition).collect())
+    }
+
+    /// The partitions in the order of their numbers, without those of [`Table::logical`].
     #[must_use]
     pub fn partitions(&self, sector_size: u32) -> Vec<Partition> {
         let sector = u64::from(sector_size);
@@ -393,6 +413,25 @@ mod tests {
         }
     }
 
+    /// Images made by `dd` over an older disk are like that: firmware and Linux go by the record.
+    #[test]
+    fn what_is_left_of_an_older_gpt_does_not_count() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(8 << 20).unwrap();
+        let mut cursor = std::io::Cursor::new(vec![0; 8 << 20]);
+        let mut old = gptman::GPT::new_from(&mut cursor, 512, [7; 16]).unwrap();
+        gptman::GPT::write_protective_mbr_into(&mut cursor, 512).unwrap();
+        old.write_into(&mut cursor).unwrap();
+        let mut bytes = cursor.into_inner();
+        for (kind, is_gpt) in [(0xee, true), (0x83, false)] {
+            bytes[450] = kind;
+            std::fs::write(file.path(), &bytes).unwrap();
+            let mut disk = LinuxDisks.open(file.path()).unwrap();
+            let table = Table::read(disk.as_mut()).unwrap().unwrap();
+            assert_eq!(matches!(table, Table::Gpt(..)), is_gpt, "{kind:x}");
+        }
+    }
+
     #[test]
     fn foreign_bytes() {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -407,6 +446,11 @@ mod tests {
                 };
                 for partition in table.partitions(512) {
                     let _ = table.partuuid(partition);
+                }
+                for partition in table.logical(disk.as_mut()).unwrap() {
+                    let (offset, size) = (partition.offset, partition.size);
+                    assert!(offset.checked_add(size).is_some());
+                    let _ = crate::disk::label::read(disk.as_mut(), offset, size);
                 }
                 let _ = table.fit();
                 let _ = table.add_last(512, 4096, 512, Guid([5; 16]));

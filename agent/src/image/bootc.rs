@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::configdrive::ConfigDrive;
+use super::configdrive::{ConfigDrive, Purpose};
 use super::{Installed, Object, finish, patience, plain_request};
 use crate::config::{Config, Secret};
 use crate::disk::gpt::Guid;
@@ -99,9 +99,12 @@ pub async fn install(order: Install<'_>) -> Result<String, Failure> {
         Some(value) => {
             let request = plain_request(config);
             let fetch = system.fetch.as_ref();
-            let rebuild = config.config_drive_rebuild;
+            let purpose = Purpose {
+                is_to_measure: false,
+                is_fat_wanted: config.config_drive_rebuild,
+            };
             let patience = patience(config);
-            Some(ConfigDrive::load(value, NODE, fetch, request, patience, task, rebuild).await?)
+            Some(ConfigDrive::load(value, NODE, fetch, request, patience, task, purpose).await?)
         }
     };
     let settings = system.root.path(SETTINGS);

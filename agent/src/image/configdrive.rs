@@ -23,8 +23,12 @@ use crate::system::disk::Disk;
 use crate::system::fetch::{Fetch, Request};
 use crate::task::Task;
 
-/// The largest config drive, and the size of the partition that is made for one.
+/// The largest config drive behind a whole-disk image, and the size of the partition that is
+/// made for one.
 const LARGEST: u64 = 64 << 20;
+/// The largest beside a partition image, whose partition is made to its measure. Ironic has no
+/// limit there; this one keeps a few bytes from unpacking to a full disk.
+const LARGEST_TO_MEASURE: u64 = 512 << 20;
 /// The largest answer to a URL: base64 of something that does not compress.
 const LARGEST_ANSWER: usize = 96 << 20;
 /// What file systems of config drives are called, in any case.
@@ -50,6 +54,25 @@ pub(super) struct ConfigDrive {
     is_fat_wanted: bool,
 }
 
+/// What a config drive is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Purpose {
+    /// Whether it gets a partition of just its size, beside a partition image.
+    pub(super) is_to_measure: bool,
+    /// Whether the operator wants FAT whatever came.
+    pub(super) is_fat_wanted: bool,
+}
+
+impl Purpose {
+    fn largest(self) -> u64 {
+        if self.is_to_measure {
+            LARGEST_TO_MEASURE
+        } else {
+            LARGEST
+        }
+    }
+}
+
 impl ConfigDrive {
     /// Takes what Ironic sent: a URL, base64 of gzip, or base64 of a file system.
     pub(super) async fn load(
@@ -59,15 +82,9 @@ impl ConfigDrive {
         template: Request,
         patience: Patience,
         task: &Task,
-        is_fat_wanted: bool,
+        purpose: Purpose,
     ) -> Result<Self, Failure> {
-        let new = |bytes, is_trusted| {
-            let drive = Self::new(bytes, node, is_trusted)?;
-            Ok(Self {
-                is_fat_wanted,
-                ..drive
-            })
-        };
+        let new = |bytes, is_trusted| Self::new(bytes, node, is_trusted, purpose);
         if !is_url(value) {
             let bytes = decode_base64(value.as_bytes()).ok_or_else(|| {
                 failed(format!(
@@ -99,7 +116,13 @@ impl ConfigDrive {
         }
     }
 
-    fn new(bytes: Vec<u8>, node: &str, is_trusted: bool) -> Result<Self, Failure> {
+    fn new(
+        bytes: Vec<u8>,
+        node: &str,
+        is_trusted: bool,
+        purpose: Purpose,
+    ) -> Result<Self, Failure> {
+        let largest = purpose.largest();
         let is_packed = bytes.starts_with(&[0x1f, 0x8b]);
         let unpack_failed = |reason: &str| {
             failed(format!(
@@ -112,21 +135,22 @@ impl ConfigDrive {
             is_packed,
             size: 0,
             node: node.to_owned(),
-            is_fat_wanted: false,
+            is_fat_wanted: purpose.is_fat_wanted,
         };
         if !is_packed && !is_trusted && !label::is_file_system(&drive.bytes) {
             return Err(unpack_failed("it is neither gzip data nor a file system"));
         }
         // One byte more than allowed, to see that there is more.
         let counted = std::io::copy(
-            &mut drive.unpacked().take(LARGEST + 1),
+            &mut drive.unpacked().take(largest + 1),
             &mut std::io::sink(),
         );
         drive.size = counted.map_err(|error| unpack_failed(&error.to_string()))?;
-        if drive.size > LARGEST {
+        if drive.size > largest {
             return Err(failed(format!(
-                "Config drive size exceeds maximum limit of 64MiB. Size of the given config drive \
-                 is more than {LARGEST} bytes for node {node}."
+                "Config drive size exceeds maximum limit of {}MiB. Size of the given config drive \
+                 is more than {largest} bytes for node {node}.",
+                largest >> 20
             )));
         }
         Ok(drive)
@@ -305,7 +329,13 @@ fn existing(
     device: &str,
 ) -> Result<Option<Partition>, Failure> {
     let mut found: Option<Partition> = None;
-    for partition in table.partitions(disk.geometry().sector_size) {
+    let logical = table.logical(disk).map_err(|error| {
+        failed(format!(
+            "Failed to read the logical partitions of disk {device}. Error: {error}"
+        ))
+    })?;
+    let primary = table.partitions(disk.geometry().sector_size);
+    for partition in primary.into_iter().chain(logical) {
         let label = label::read(disk, partition.offset, partition.size).map_err(|error| {
             failed(format!(
                 "Failed to retrieve partition labels on disk {device}. Error: {error}"

@@ -418,7 +418,11 @@ mod tests {
         }
         // Two bytes by chance make no partition table; with a table it may be either.
         let by_chance = head(&[(0, b"\x1f\x8b\x08"), (446, &[7; 64]), (510, &[0x55, 0xaa])]);
-        let both = [(0, &b"\x1f\x8b\x08"[..]), (450, &[0x83]), (510, &[0x55, 0xaa])];
+        let both = [
+            (0, &b"\x1f\x8b\x08"[..]),
+            (450, &[0x83]),
+            (510, &[0x55, 0xaa]),
+        ];
         for declared in [Some("raw"), None] {
             assert_eq!(verdict(declared, &by_chance, true), Ok(Format::Gzip));
             let error = verdict(declared, &head(&both), true).unwrap_err();
@@ -531,7 +535,10 @@ mod tests {
     #[test]
     fn what_is_never_decoded_says_so_and_what_is() {
         let error = verdict(Some("vmdk"), &head(&[]), false).unwrap_err();
-        assert!(error.contains("vmdk are not written to disks; raw, qcow2"), "{error}");
+        assert!(
+            error.contains("vmdk are not written to disks; raw, qcow2"),
+            "{error}"
+        );
         let qcow2 = head(&[(0, b"QFI\xfb")]);
         for (declared, is_inspected) in [(Some("qcow2"), true), (None, true), (None, false)] {
             assert_eq!(verdict(declared, &qcow2, is_inspected), Ok(Format::Qcow2));
@@ -572,12 +579,7 @@ mod tests {
         let few = ["raw"].map(str::to_owned);
         for (declared, image, permitted, said) in [
             // Permitted, but not a disk that is written from.
-            (
-                Some("vmdk"),
-                &vmdk,
-                &all[..],
-                "format vmdk are not written",
-            ),
+            (Some("vmdk"), &vmdk, &all[..], "format vmdk are not written"),
             (None, &vdi, &all, "format vdi are not written"),
             (None, &qed, &all, "format qed are not written"),
             // Not permitted, whatever is declared.

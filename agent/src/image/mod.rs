@@ -4,8 +4,8 @@
 //! partition table and an error that says why. [`pipeline`] draws the way of the bytes.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -15,6 +15,7 @@ use crate::config::{Config, TlsVersion};
 use crate::disk::gpt::Guid;
 use crate::disk::label;
 use crate::disk::mbr::disk_identifier;
+use crate::disk::node;
 use crate::disk::table::Table;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::BlockDevice;
@@ -138,6 +139,7 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
     let registries = Registries::new(deployment.system.fetch.as_ref());
     let expected = digest::expected(deployment, &request, &registries, &template, patience).await?;
 
+    node::release(deployment.system, &device.name).await;
     let drive = Arc::new(drive);
     let mut chances = request.urls.len() - 1 + SECOND_CHANCES;
     let mut urls = request.urls.clone();
@@ -167,9 +169,7 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
             // Another server, or one answer instead of a joined one, may have better bytes.
             // One server's only answer does not change by asking again.
             Err(failure)
-                if is_about_bytes(&failure)
-                    && chances > 0
-                    && (joined || urls.len() > 1) =>
+                if is_about_bytes(&failure) && chances > 0 && (joined || urls.len() > 1) =>
             {
                 chances -= 1;
                 task.warn(format!("{failure}. Downloading once more."));
@@ -524,7 +524,10 @@ async fn config_drive(
         plain_request(config),
         patience(config),
         deployment.task,
-        config.config_drive_rebuild,
+        configdrive::Purpose {
+            is_to_measure: request.is_partition,
+            is_fat_wanted: config.config_drive_rebuild,
+        },
     )
     .await
     .map(Some)

@@ -256,7 +256,7 @@ async fn a_mirror_that_is_there_is_used() {
 async fn an_array_is_made_bootable_twice() {
     let (mut machine, array) = machine(true);
     add_mirror(&mut machine, EFI_SYSTEM);
-    let mut disk = std::io::Cursor::new(vec![0; 8 * MIB as usize]);
+    let mut disk = std::io::Cursor::new(vec![0; 8 << 20]);
     let mut table = gptman::GPT::new_from(&mut disk, 512, [7; 16]).unwrap();
     table[1] = gptman::GPTPartitionEntry {
         partition_type_guid: EFI_SYSTEM.0,
@@ -278,7 +278,10 @@ async fn an_array_is_made_bootable_twice() {
     for named in [None, Some("0B8C-37B6")] {
         let mut script = Script::new()
             .expect("efibootmgr --version", "version 18")
-            .expect(&format!("mount -t vfat -o ro /dev/md127 {}", place.display()), "")
+            .expect(
+                &format!("mount -t vfat -o ro /dev/md127 {}", place.display()),
+                "",
+            )
             .expect(&format!("umount {}", place.display()), "");
         for (index, name) in ["sda", "sdb"].iter().enumerate() {
             let make = format!(

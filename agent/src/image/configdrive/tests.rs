@@ -51,11 +51,18 @@ fn disk(size: u64, sector_size: u32) -> (tempfile::NamedTempFile, Box<dyn Disk>)
     (file, disk)
 }
 
+/// Behind a whole-disk image, as it came.
+const BEHIND: Purpose = Purpose {
+    is_to_measure: false,
+    is_fat_wanted: false,
+};
+
 fn drive(bytes: &[u8], is_fat_wanted: bool) -> ConfigDrive {
-    ConfigDrive {
+    let purpose = Purpose {
         is_fat_wanted,
-        ..ConfigDrive::new(bytes.to_vec(), "node", false).unwrap()
-    }
+        ..BEHIND
+    };
+    ConfigDrive::new(bytes.to_vec(), "node", false, purpose).unwrap()
 }
 
 fn unpacked(drive: &ConfigDrive) -> Vec<u8> {
@@ -169,11 +176,51 @@ fn a_drive_that_unpacks_to_too_much_is_refused() {
     for _ in 0..65 {
         encoder.write_all(&vec![0; 1 << 20]).unwrap();
     }
-    let refused = ConfigDrive::new(encoder.finish().unwrap(), "node", false).unwrap_err();
+    let large = encoder.finish().unwrap();
+    let refused = ConfigDrive::new(large.clone(), "node", false, BEHIND).unwrap_err();
     assert!(
         refused.details.contains("maximum limit of 64MiB"),
         "{refused}"
     );
+    // A partition that is made to its measure is not bound to that.
+    let beside = Purpose {
+        is_to_measure: true,
+        ..BEHIND
+    };
+    let taken = ConfigDrive::new(large, "node", false, beside).unwrap();
+    assert_eq!(taken.size_on(512).unwrap(), 65 * MIB);
+}
+
+#[test]
+fn a_logical_partition_of_the_image_is_found_by_its_label() {
+    let (file, mut disk) = disk(8 * MIB, 512);
+    disk.zero(0, 8 * MIB).unwrap();
+    let mut sector = [0; 512];
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    let mut link = sector;
+    // An extended partition from MiB 1 to 7; in it one partition from MiB 2 to 4.
+    sector[450] = 0x05;
+    sector[454..462].copy_from_slice(&[0, 8, 0, 0, 0, 48, 0, 0]);
+    disk.write_at(0, &sector).unwrap();
+    link[450] = 0x0c;
+    link[454..462].copy_from_slice(&[0, 8, 0, 0, 0, 16, 0, 0]);
+    disk.write_at(MIB, &link).unwrap();
+    let mut label = vec![0; 512];
+    label[54..62].copy_from_slice(b"FAT16   ");
+    label[43..54].copy_from_slice(b"config-2   ");
+    label[510..].copy_from_slice(&[0x55, 0xaa]);
+    disk.write_at(2 * MIB, &label).unwrap();
+    let mut table = Table::read(disk.as_mut()).unwrap().unwrap();
+    let before = std::fs::read(file.path()).unwrap();
+    let drive = drive(DRIVE, false);
+    drive
+        .place(disk.as_mut(), &mut table, Guid([1; 16]), "/dev/sda")
+        .unwrap();
+    let after = std::fs::read(file.path()).unwrap();
+    let start = usize::try_from(2 * MIB).unwrap();
+    let content = unpacked(&drive);
+    assert_eq!(after[start..start + content.len()], content);
+    assert_eq!(after[..start], before[..start], "no partition was added");
 }
 
 proptest! {
@@ -188,7 +235,7 @@ fn foreign_bytes() {
     crate::fuzz::run("drive", |bytes| {
         let _ = decode_base64(bytes);
         for is_trusted in [false, true] {
-            let Ok(drive) = ConfigDrive::new(bytes.to_vec(), "n", is_trusted) else {
+            let Ok(drive) = ConfigDrive::new(bytes.to_vec(), "n", is_trusted, BEHIND) else {
                 continue;
             };
             let mut unpacked = Vec::new();
@@ -211,7 +258,7 @@ fn foreign_bytes_of_a_file_system() {
     let fat = std::fs::read(file.path()).unwrap();
     crate::fuzz::run_on("a config drive's file system", &[iso, fat], |bytes| {
         // As FAT it goes to another disk, file by file.
-        if let Ok(drive) = ConfigDrive::new(bytes.to_vec(), "n", false) {
+        if let Ok(drive) = ConfigDrive::new(bytes.to_vec(), "n", false, BEHIND) {
             let wanted = ConfigDrive {
                 is_fat_wanted: true,
                 ..drive

@@ -262,8 +262,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::image::progress::Written;
     use crate::image::checksum::verified;
+    use crate::image::progress::Written;
     use crate::image::write::Extent;
     use crate::system::Disks;
     use crate::system::disk::LinuxDisks;

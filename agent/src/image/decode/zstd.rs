@@ -56,7 +56,9 @@ impl Member for Zstd {
     }
 }
 
-/// The length of the first frame's content, if its header tells.
+/// The length of the first frame's content, if its header tells. A frame that is to be skipped,
+/// as `pzstd` begins its files, has none.
 pub(super) fn content_size(head: &[u8]) -> Option<u64> {
-    get_frame_content_size(head).ok().flatten()
+    let size = get_frame_content_size(head).ok().flatten();
+    size.filter(|size| *size > 0)
 }

@@ -218,7 +218,10 @@ async fn an_image_arrives_byte_for_byte_with_progress() {
     );
     // The table in the first block comes last, and is not counted.
     let written = usize::try_from(last.written.unwrap()).unwrap();
-    assert!((image.len() - 2 * MIB..=sector_end).contains(&written), "{last:?}");
+    assert!(
+        (image.len() - 2 * MIB..=sector_end).contains(&written),
+        "{last:?}"
+    );
 }
 
 #[tokio::test]
@@ -559,7 +562,10 @@ async fn another_server_is_tried_when_the_first_sends_what_cannot_be_decoded() {
             info["urls"] = json!([server.url(first), server.url("/good")]);
             let (task, mut heard) = Task::new();
             bench.deploy_with(info.clone(), None, &task).await.unwrap();
-            assert!(bench.disk()[..image.len()] == image, "{disk_format} {first}");
+            assert!(
+                bench.disk()[..image.len()] == image,
+                "{disk_format} {first}"
+            );
             let mut warned = false;
             while let Ok(note) = heard.notes.try_recv() {
                 warned |= format!("{note:?}").contains("Downloading once more");

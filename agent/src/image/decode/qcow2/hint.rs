@@ -94,7 +94,10 @@ pub(super) async fn learn<P: Parts>(
     // In the order of the file, and each once.
     map.sort()?;
     let places = |group: Range<usize>| {
-        let (first, end) = (map.tables[group.start].host, map.tables[group.end - 1].end());
+        let (first, end) = (
+            map.tables[group.start].host,
+            map.tables[group.end - 1].end(),
+        );
         (group, first, end)
     };
     let groups: Vec<_> = groups(&map.tables).map(places).collect();
