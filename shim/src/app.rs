@@ -142,13 +142,13 @@ fn settings(config: &Config) -> Settings {
         .map(|url| url.trim_end_matches('/').to_owned())
         .collect();
     let inspection_urls = if config.inspection_callback_url.is_empty() {
-        match &config.inspection_collectors {
-            Some(_) => api_urls
-                .iter()
-                .map(|url| format!("{url}/v1/continue_inspection"))
-                .collect(),
-            None => Vec::new(),
-        }
+        // Also for the tool that reports a deployed system and finds Ironic by multicast DNS.
+        // An agent that was not asked for a report makes none.
+        let is_known = config.inspection_collectors.is_some() || config.mdns.use_mdns;
+        let urls = api_urls
+            .iter()
+            .map(|url| format!("{url}/v1/continue_inspection"));
+        urls.filter(|_| is_known).collect()
     } else {
         config.inspection_callback_url.clone()
     };

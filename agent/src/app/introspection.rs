@@ -19,7 +19,8 @@ pub(super) const NAME: &str = "collect-introspection-data";
 /// Runs the tool. The status is that of the only report; the daemon does not end.
 pub(super) async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let told = loaded.config;
-    if !inspection::is_wanted(&told) {
+    // The shim asks multicast DNS, if it may.
+    if !inspection::is_wanted(&told) && !told.mdns.use_mdns {
         warn!("neither inspection_callback_url nor inspection_collectors is set here");
     }
     let system = super::machine(&told);

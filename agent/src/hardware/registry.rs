@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::container::ContainerManager;
+use super::container::{self, ContainerManager};
 use super::external::ExternalManager;
 use super::generic::GenericManager;
 use super::intel_cna::IntelCnaManager;
 use super::mellanox::MellanoxManager;
-use super::{HardwareManager, Object, Support};
+use super::{HardwareManager, Identity, Object, Support};
 use crate::config::Config;
 use crate::failure::{Failure, FailureKind};
 use crate::system::System;
@@ -88,8 +88,15 @@ impl Registry {
             Arc::new(MellanoxManager),
             Arc::new(IntelCnaManager),
         ];
-        let external = external.into_iter();
-        all.extend(external.map(|manager| Arc::new(manager) as Arc<dyn HardwareManager>));
+        for manager in external {
+            // Ironic could not tell the steps of the two apart.
+            if let Some(taken) = namesake(&all, manager.identity()) {
+                tracing::error!(manager = %taken,
+                    "a hardware manager says that it is this one of the agent's own: left out");
+                continue;
+            }
+            all.push(Arc::new(manager));
+        }
         // A container must not take the place of anybody's step.
         let reserved: Arc<[String]> = all
             .iter()
@@ -159,4 +166,12 @@ impl Registry {
             })
             .collect()
     }
+}
+
+/// The class of the agent's own manager that has the class or the name of `other`.
+fn namesake(own: &[Arc<dyn HardwareManager>], other: &Identity) -> Option<String> {
+    let all = own.iter().map(|manager| manager.identity());
+    all.chain([&container::IDENTITY])
+        .find(|known| known.class == other.class || known.name == other.name)
+        .map(|known| known.class.to_string())
 }

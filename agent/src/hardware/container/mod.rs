@@ -45,7 +45,7 @@ pub struct ContainerManager {
     problem: Option<Failure>,
 }
 
-static IDENTITY: Identity = Identity {
+pub(super) static IDENTITY: Identity = Identity {
     class: Cow::Borrowed("ContainerHardwareManager"),
     name: Cow::Borrowed("ContainerHardwareManager"),
     version: Cow::Borrowed("2"),

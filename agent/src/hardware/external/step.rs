@@ -134,14 +134,16 @@ impl Step for ExternalStep {
                     "the step did not end within its {} s", deadline.as_secs()
                 ))),
             };
-            match ended {
-                Err(lost) => Err(self.lost(lost).await),
-                // Nothing of the step may go on once its record says that it has ended.
-                Ok(error) => {
-                    self.program.restart().await;
-                    Err(error)
-                }
+            let error = match ended {
+                Err(lost) => self.lost(lost).await,
+                Ok(error) => error,
+            };
+            // Nothing of the step may go on once its record says that it has ended, also if
+            // only the connection was lost.
+            if self.program.down().is_none() {
+                self.program.restart().await;
             }
+            Err(error)
         }
         .boxed()
     }

@@ -148,6 +148,27 @@ async fn only_programs_that_are_safe_to_start_are_started() {
     );
 }
 
+/// Of the agent's own managers, by class, and of one that is not on this machine.
+#[tokio::test]
+async fn no_program_takes_the_place_of_a_manager_of_the_agent() {
+    let place = Place::new()
+        .program("GenericHardwareManager", PATIENT, 0o755)
+        .program("MellanoxDeviceHardwareManager", PATIENT, 0o755)
+        .program("ContainerHardwareManager", PATIENT, 0o755)
+        .program("good", PATIENT, 0o755);
+    let managers = place.start(&dial(Duration::from_secs(9), None)).await;
+    assert_eq!(managers.len(), 4);
+    let machine = FakeMachine::new();
+    let system = machine.system();
+    let registry = crate::hardware::Registry::with(managers, &system, &Config::default()).unwrap();
+    let classes: Vec<_> = registry
+        .managers()
+        .iter()
+        .map(|ranked| ranked.manager.identity().class.to_string())
+        .collect();
+    assert_eq!(classes, ["good", "GenericHardwareManager"]);
+}
+
 #[tokio::test]
 async fn answers_become_those_of_a_step() {
     let lost = Lost {
@@ -186,10 +207,18 @@ async fn answers_become_those_of_a_step() {
 
 #[tokio::test]
 async fn nothing_of_a_step_goes_on_after_its_end() {
-    for cancelled in [true, false] {
+    let lost = Lost {
+        reason: "the connection was reset".to_owned(),
+        unreachable: false,
+    };
+    for (milliseconds, cancelled, answer, said) in [
+        (60_000, true, None, ""),
+        (20, false, None, "did not end within"),
+        (60_000, false, Some(Err(lost)), "the connection was reset"),
+    ] {
         let place = Place::new().program("good", PATIENT, 0o755);
-        let deadline = Duration::from_millis(if cancelled { 60_000 } else { 20 });
-        let managers = place.start(&dial(deadline, None)).await;
+        let deadline = Duration::from_millis(milliseconds);
+        let managers = place.start(&dial(deadline, answer)).await;
         let task = Task::detached();
         if cancelled {
             task.cancel("operator");
@@ -198,7 +227,7 @@ async fn nothing_of_a_step_goes_on_after_its_end() {
         match error {
             StepError::Failure(failure) => assert!(cancelled, "{failure}"),
             StepError::Unexpected { text, .. } => {
-                assert!(!cancelled && text.contains("did not end within"), "{text}");
+                assert!(!cancelled && text.contains(said), "{text}");
             }
         }
         // The program has gone with the step, and the next step hears of that at once.

@@ -38,6 +38,12 @@ impl Step for ErasePstore {
     }
 
     fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Running<'a> {
+        if ctx.system.simulation.is_none() && mount_point(ctx.system).is_none() {
+            ctx.task.warn(
+                "no pstore is mounted, so the firmware's crash records were not looked for: let \
+                 the ramdisk mount it at /sys/fs/pstore",
+            );
+        }
         let removed = records(ctx.system).into_iter().try_for_each(|path| {
             tracing::info!(path = %path.display(), "removing a crash record");
             if path.is_dir() && !path.is_symlink() {
@@ -50,22 +56,21 @@ impl Step for ErasePstore {
     }
 }
 
-/// What is in the storage; nothing where it is not mounted or in a simulation.
-fn records(system: &System) -> Vec<PathBuf> {
-    if system.simulation.is_some() {
-        return Vec::new();
-    }
-    let mounts = system
-        .root
-        .read_optional("/proc/mounts")
-        .unwrap_or_default();
-    let place = mounts.lines().find_map(|line| {
+/// Where the storage is mounted.
+fn mount_point(system: &System) -> Option<String> {
+    let mounts = system.root.read_optional("/proc/mounts")?;
+    mounts.lines().find_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
-            ["pstore", place, "pstore", ..] => Some((*place).to_owned()),
+            [_, place, "pstore", ..] => Some((*place).to_owned()),
             _ => None,
         }
-    });
+    })
+}
+
+/// What is in the storage; nothing where it is not mounted or in a simulation.
+fn records(system: &System) -> Vec<PathBuf> {
+    let place = mount_point(system).filter(|_| system.simulation.is_none());
     let Some(place) = place else {
         return Vec::new();
     };
@@ -104,9 +109,8 @@ mod tests {
         assert!(system.root.exists("/sys/fs/other"));
 
         let nothing = Bench::new(FakeMachine::new());
-        assert_eq!(
-            nothing.run(&ErasePstore, Script::new()).await.0,
-            Ok(Value::Null)
-        );
+        let (result, said) = nothing.run(&ErasePstore, Script::new()).await;
+        assert_eq!(result, Ok(Value::Null));
+        assert!(format!("{said:?}").contains("no pstore is mounted"), "{said:?}");
     }
 }

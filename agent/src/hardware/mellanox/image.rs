@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt as _;
+use md5::Md5;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -29,18 +30,23 @@ pub(super) struct Image {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Algorithm {
+    Md5,
     Sha256,
     Sha512,
 }
 
-pub(super) fn parse(images: &Value) -> Result<Vec<Image>, StepError> {
+/// `md5_enabled` is the operator's word on images, and firmware is one.
+pub(super) fn parse(images: &Value, md5_enabled: bool) -> Result<Vec<Image>, StepError> {
     let Value::Array(items) = images else {
         return Err(error(CONFIG, "'images' must be a list"));
     };
-    items.iter().map(parse_one).collect()
+    items
+        .iter()
+        .map(|item| parse_one(item, md5_enabled))
+        .collect()
 }
 
-fn parse_one(item: &Value) -> Result<Image, StepError> {
+fn parse_one(item: &Value, md5_enabled: bool) -> Result<Image, StepError> {
     let text = |key: &str| match item.get(key) {
         Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
         _ => Err(error(CONFIG, format!("each image needs the text '{key}'"))),
@@ -48,10 +54,16 @@ fn parse_one(item: &Value) -> Result<Image, StepError> {
     let algorithm = match text("checksumType")?.to_ascii_lowercase().as_str() {
         "sha256" => Algorithm::Sha256,
         "sha512" => Algorithm::Sha512,
+        "md5" if md5_enabled => Algorithm::Md5,
         other => {
+            let hint = if other == "md5" {
+                " (md5_enabled allows it)"
+            } else {
+                ""
+            };
             return Err(error(
                 "InvalidChecksumAlgorithm",
-                format!("checksumType must be sha256 or sha512, not {other}"),
+                format!("checksumType must be sha256 or sha512, not {other}{hint}"),
             ));
         }
     };
@@ -189,6 +201,7 @@ async fn check(ctx: StepContext<'_>, image: &Image, path: &Path) -> Result<(), S
     }
     let bytes = std::fs::read(path)?;
     let found = match image.algorithm {
+        Algorithm::Md5 => hex::encode(Md5::digest(&bytes)),
         Algorithm::Sha256 => hex::encode(Sha256::digest(&bytes)),
         Algorithm::Sha512 => hex::encode(Sha512::digest(&bytes)),
     };

@@ -93,8 +93,8 @@ static IMAGES: Firmware = firmware!(
     Images,
     "update_nvidia_nic_firmware_image",
     "images",
-    "A list of images, each with url (file, http, https), checksum, checksumType (sha256 or \
-     sha512), componentFlavor (the card's PSID) and version."
+    "A list of images, each with url (file, http, https), checksum, checksumType (sha256, \
+     sha512, or md5 where md5_enabled allows it), componentFlavor (the card's PSID) and version."
 );
 
 static SETTINGS: Firmware = firmware!(
@@ -117,10 +117,10 @@ impl Step for Firmware {
         })
     }
 
-    fn plan<'a>(&'a self, _ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
         async move {
             let lines = match self.kind {
-                Kind::Images => image::parse(&arguments["images"])?
+                Kind::Images => image::parse(&arguments["images"], ctx.config.md5_enabled)?
                     .iter()
                     .map(|image| {
                         format!("Bring cards {} to firmware {}", image.psid, image.version)
@@ -146,7 +146,7 @@ impl Step for Firmware {
         async move {
             match self.kind {
                 Kind::Images => {
-                    let images = image::parse(&arguments["images"])?;
+                    let images = image::parse(&arguments["images"], ctx.config.md5_enabled)?;
                     let cards = card::discover(ctx.system).await?;
                     image::apply(ctx, &cards, &images).await?;
                 }

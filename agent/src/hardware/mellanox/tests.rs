@@ -36,12 +36,26 @@ fn discovered(version: &str, running: Option<&str>) -> Script {
 }
 
 async fn run(step: &Firmware, arguments: Value, script: Script) -> Result<Value, String> {
+    run_with(step, arguments, script, Config::default()).await
+}
+
+async fn run_with(
+    step: &Firmware,
+    arguments: Value,
+    script: Script,
+    config: Config,
+) -> Result<Value, String> {
     let machine = FakeMachine::new();
     let script = Arc::new(script);
     let system = machine.system_with(script.clone());
+    let is_default = config.state_dir == Config::default().state_dir;
     let config = Config {
-        state_dir: machine.path().to_owned(),
-        ..Config::default()
+        state_dir: if is_default {
+            machine.path().to_owned()
+        } else {
+            config.state_dir
+        },
+        ..config
     };
     let (task, node, installed) = (Task::detached(), Node::default(), Installed::default());
     let ctx = StepContext {
@@ -146,13 +160,133 @@ async fn an_image_that_is_another_touches_no_card() {
         let error = run(&IMAGES, images, script).await.unwrap_err();
         assert!(error.starts_with(class), "{error}");
     }
+    // For the cards that are here by what is declared, and for others by what is in it.
+    let (_file, path, images) = images(|_| {});
+    let other = query("20.35.1012", None).replace("MT_0000000228", "MT_2");
+    let script =
+        discovered("20.34.1002", None).expect(&format!("mstflint -i {path} query"), &other);
+    let error = run(&IMAGES, images.clone(), script).await.unwrap_err();
+    assert!(error.starts_with("MismatchComponentFlavor"), "{error}");
+    let twice = json!({"images": [images["images"][1], images["images"][1]]});
+    let script = discovered("20.34.1002", None).expect(
+        &format!("mstflint -i {path} query"),
+        &query("20.35.1012", None),
+    );
+    let error = run(&IMAGES, twice, script).await.unwrap_err();
+    assert!(error.starts_with("DuplicateComponentFlavor"), "{error}");
+    let of_type = |kind: &str| {
+        let mut image = images["images"][1].clone();
+        image["checksumType"] = json!(kind);
+        json!([image])
+    };
     for (images, class) in [
         (json!({}), "InvalidFirmwareImageConfig"),
         (json!([{"url": "x"}]), "InvalidFirmwareImageConfig"),
+        (of_type("crc32"), "InvalidChecksumAlgorithm"),
+        (of_type("md5"), "InvalidChecksumAlgorithm"),
     ] {
         let asked = json!({"images": images});
         let error = run(&IMAGES, asked, Script::new()).await.unwrap_err();
         assert!(error.starts_with(class), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_card_that_cannot_be_reset_is_not_flashed() {
+    let (_file, path, images) = images(|_| {});
+    let refused = crate::system::RunError::Failed {
+        program: "mstfwreset".into(),
+        command: "mstfwreset".into(),
+        status: 1,
+        stderr: "no".into(),
+    };
+    let script = discovered("20.34.1002", Some("20.33.1000"))
+        .expect(
+            &format!("mstflint -i {path} query"),
+            &query("20.35.1012", None),
+        )
+        .expect_result("mstfwreset -d 0000:06:00.0 -y --sync 1 reset", Err(refused));
+    let error = run(&IMAGES, images, script).await.unwrap_err();
+    assert!(error.contains("mstfwreset"), "{error}");
+}
+
+#[tokio::test]
+async fn md5_counts_where_the_operator_allows_it() {
+    use md5::{Digest as _, Md5};
+    let (_file, path, images) = images(|image| {
+        image["checksumType"] = json!("MD5");
+        image["checksum"] = json!(hex::encode(Md5::digest("firmware")));
+    });
+    let images = json!({"images": [images["images"][1]]});
+    let script = discovered("20.34.1002", None)
+        .expect(
+            &format!("mstflint -i {path} query"),
+            &query("20.35.1012", None),
+        )
+        .expect(&format!("mstflint -d 0000:06:00.0 -i {path} -y burn"), "");
+    let config = Config {
+        md5_enabled: true,
+        ..Config::default()
+    };
+    assert_eq!(
+        run_with(&IMAGES, images, script, config).await,
+        Ok(Value::Null)
+    );
+}
+
+/// Serves one answer to one request.
+async fn serve_once(status: &'static str, body: &'static str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/firmware.bin", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    });
+    url
+}
+
+#[tokio::test]
+async fn firmware_is_fetched_and_what_is_not_there_is_told() {
+    for (status, is_there) in [("200 OK", true), ("404 Not Found", false)] {
+        let url = serve_once(status, "firmware").await;
+        let (_file, _path, images) = images(|image| image["url"] = json!(url));
+        let state = tempfile::tempdir().unwrap();
+        let fetched = state.path().join("firmware/image-0.bin");
+        let shown = fetched.display();
+        let mut script = discovered("20.34.1002", None);
+        if is_there {
+            script = script
+                .expect(
+                    &format!("mstflint -i {shown} query"),
+                    &query("20.35.1012", None),
+                )
+                .expect(&format!("mstflint -d 0000:06:00.0 -i {shown} -y burn"), "");
+        }
+        let config = Config {
+            state_dir: state.path().to_owned(),
+            ..Config::default()
+        };
+        let done = run_with(&IMAGES, images, script, config).await;
+        if is_there {
+            assert_eq!(done, Ok(Value::Null));
+            // It lay in memory.
+            assert!(!fetched.exists());
+        } else {
+            let error = done.unwrap_err();
+            assert!(
+                error.starts_with("FirmwareDownloadError") && error.contains("404"),
+                "{error}"
+            );
+        }
     }
 }
 
@@ -185,6 +319,35 @@ async fn only_what_is_another_is_set() {
         "",
     );
     assert_eq!(run(&SETTINGS, settings, script).await, Ok(Value::Null));
+}
+
+/// Settings of the second function go to it alone. A card with firmware that waits is reset
+/// before; that it cannot be is no reason to leave its settings.
+#[tokio::test]
+async fn each_function_has_settings_of_its_own() {
+    let settings = json!({"settings": [
+        {"deviceID": "1017", "function1Config": {"NUM_OF_VFS": 4}},
+    ]});
+    for is_reset in [true, false] {
+        let refused = crate::system::RunError::Missing {
+            program: "mstfwreset".into(),
+        };
+        let reset = if is_reset {
+            Ok(crate::system::process::Output::default())
+        } else {
+            Err(refused)
+        };
+        let mut script = discovered("20.35.1012", Some("20.34.1002"))
+            .expect_result("mstfwreset -d 0000:06:00.0 -y --sync 1 reset", reset);
+        for (command, answer) in asked("0000:06:00.1") {
+            script = script.expect(&command, answer);
+        }
+        let script = script.expect("mstconfig -d 0000:06:00.1 -y set NUM_OF_VFS=4", "");
+        assert_eq!(
+            run(&SETTINGS, settings.clone(), script).await,
+            Ok(Value::Null)
+        );
+    }
 }
 
 #[tokio::test]
