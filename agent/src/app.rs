@@ -26,7 +26,7 @@ use crate::disk::medium::{self, MediumError};
 use crate::hardware::{Registry, bring_up, external, vlan};
 use crate::image::Installed;
 use crate::machine::net;
-use crate::system::System;
+use crate::system::{System, confined};
 use crate::{inspect, logs, rpc};
 
 mod introspection;
@@ -47,6 +47,9 @@ const FAREWELL_PATIENCE: Duration = Duration::from_secs(2);
 #[must_use]
 pub fn main() -> ExitCode {
     let word = std::env::args_os().nth(1).unwrap_or_default();
+    if word == confined::NAME {
+        return confined::main(std::env::args_os());
+    }
     if word == write_image::NAME {
         return write_image::main(std::env::args_os());
     }

@@ -1,7 +1,8 @@
 //! GRUB for partition images: the image brings its own, and it is run inside the image. That
-//! is the tenant's code as root of the ramdisk (CVE-2026-43003), so an operator has to allow
-//! it, and it gets no network and namespaces of its own.
+//! is the tenant's code as root (CVE-2026-43003), so an operator has to allow it, and it is
+//! [confined]: it sees the disks that it is for, and nothing else of the machine.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -12,17 +13,13 @@ use super::boot_place::Place;
 use super::mount::{mount, unmount};
 use crate::failure::Failure;
 use crate::system::tree::Tree;
-use crate::system::{Cmd, System};
+use crate::system::{Root, System, confined};
 use crate::task::Task;
 
-/// What GRUB looks at, besides the image itself.
-const BOUND: [&str; 3] = ["/dev", "/proc", "/run"];
-/// Where programs are in the image.
-const PATH: &str = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+/// What is mounted over for it, on directories of the image.
+const COVERED: [&str; 4] = ["/dev", "/proc", "/sys", "/run"];
 /// Neither other systems nor the last choice are for a menu that is made here.
 const QUIET: [&str; 2] = ["GRUB_DISABLE_OS_PROBER=true", "GRUB_SAVEDEFAULT=true"];
-/// Mount points, hostname, System V IPC, processes and network of its own.
-const APART: [&str; 6] = ["-m", "-u", "-i", "-p", "-n", "-f"];
 
 /// What is installed where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +35,16 @@ pub struct Order {
     pub targets: Vec<String>,
     /// Whether the root file system is on software RAID.
     pub is_array: bool,
+}
+
+impl Order {
+    /// The devices that GRUB must see.
+    fn nodes(&self, root: &Root) -> BTreeSet<String> {
+        let mut devices = vec![self.disk.as_str(), self.root.as_str()];
+        devices.extend(self.esp.iter().map(|esp| esp.node.as_str()));
+        devices.extend(self.targets.iter().map(String::as_str));
+        confined::nodes_of(root, &devices)
+    }
 }
 
 /// Runs the image's GRUB. Whatever happens, nothing stays mounted.
@@ -59,7 +66,7 @@ pub async fn install(system: &System, order: &Order, task: &Task) -> Result<(), 
         inside(system, order, task, &mut mounted).await
     };
     let done = work.await;
-    let cleaned = clean(system, &mounted, task).await;
+    let cleaned = clean(system, &mounted).await;
     done.map_err(|error| failed(&error))?;
     cleaned.map_err(|error| failed(&error))?;
     task.phase(format!("GRUB installed on {}", order.disk));
@@ -73,12 +80,9 @@ async fn inside(
     mounted: &mut Vec<String>,
 ) -> Result<(), String> {
     let root = system.root.path(ROOT);
-    for place in BOUND {
+    for place in COVERED {
         make_mount_point(&root, place)?;
-        bind(system, &["-o", "bind"], place, place, mounted).await?;
     }
-    make_mount_point(&root, "/sys")?;
-    bind(system, &["-t", "sysfs"], "none", "/sys", mounted).await?;
     let tree = Tree::open(&root).map_err(text)?;
     let grub = if exists(&root, "usr/sbin/grub2-install") {
         "grub2"
@@ -86,30 +90,38 @@ async fn inside(
         "grub"
     };
     let program = format!("{grub}-install");
+    let nodes = order.nodes(&system.root);
     let run = async |args: &[&str], environment: &[&str]| {
-        let cmd = apart(&root, environment, args);
+        let cmd = confined::command(&root, &nodes, environment, args).map_err(text)?;
         task.say(format!("running {}", args.join(" ")));
-        system.run.run(cmd).await
+        system.run.run(cmd).await.map_err(text)
     };
     match &order.esp {
         Some(esp) => {
             make_mount_point(&root, "/boot/efi")?;
-            bind(system, &["-t", "vfat"], &esp.node, "/boot/efi", mounted).await?;
+            let place = "/boot/efi";
+            mount(
+                system,
+                &["-t", "vfat"],
+                &esp.node,
+                &format!("{ROOT}{place}"),
+            )
+            .await
+            .map_err(text)?;
+            mounted.push(place.to_owned());
             for args in [
                 vec![program.as_str()],
                 vec![program.as_str(), "--removable"],
             ] {
                 // One of the two works: which depends on the machine's firmware.
                 if let Err(error) = run(&args, &[]).await {
-                    task.warn(error.to_string());
+                    task.warn(error);
                 }
             }
         }
         None => {
             for target in &order.targets {
-                run(&[program.as_str(), target.as_str()], &[])
-                    .await
-                    .map_err(text)?;
+                run(&[program.as_str(), target.as_str()], &[]).await?;
             }
         }
     }
@@ -119,39 +131,13 @@ async fn inside(
         task.warn(format!("the kernel is not told of the arrays: {error}"));
     }
     let (maker, menu) = (format!("{grub}-mkconfig"), format!("/boot/{grub}/grub.cfg"));
-    run(&[maker.as_str(), "-o", menu.as_str()], &QUIET)
-        .await
-        .map_err(text)?;
+    run(&[maker.as_str(), "-o", menu.as_str()], &QUIET).await?;
     if let Some(esp) = &order.esp
         && !esp.uuid.is_empty()
         && let Err(error) = enter_fstab(&tree, &fstab_line(esp))
     {
         tracing::warn!(%error, "/etc/fstab was not changed");
     }
-    Ok(())
-}
-
-/// A program of the image, run in it and apart from the ramdisk. No shell.
-fn apart(root: &Path, environment: &[&str], args: &[&str]) -> Cmd {
-    Cmd::new("unshare")
-        .args(APART)
-        .args(["chroot", &root.display().to_string(), "env", PATH])
-        .args(environment.iter().copied())
-        .args(args.iter().copied())
-}
-
-/// Mounts something within the image and remembers that.
-async fn bind(
-    system: &System,
-    options: &[&str],
-    source: &str,
-    place: &str,
-    mounted: &mut Vec<String>,
-) -> Result<(), String> {
-    mount(system, options, source, &format!("{ROOT}{place}"))
-        .await
-        .map_err(text)?;
-    mounted.push(place.to_owned());
     Ok(())
 }
 
@@ -172,18 +158,13 @@ fn make_mount_point(root: &Path, place: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Unmounts in the opposite order. Only what the deployed system could miss is an error: its
-/// own file systems.
-async fn clean(system: &System, mounted: &[String], task: &Task) -> Result<(), String> {
+/// Unmounts in the opposite order; the first error counts. The deployed system could miss what
+/// is not unmounted.
+async fn clean(system: &System, mounted: &[String]) -> Result<(), String> {
     let mut first = Ok(());
     for place in mounted.iter().rev() {
         let done = unmount(system, &format!("{ROOT}{place}")).await;
-        let matters = place.is_empty() || place == "/boot/efi";
-        match done {
-            Err(error) if matters && first.is_ok() => first = Err(error.to_string()),
-            Err(error) => task.warn(error.to_string()),
-            Ok(()) => {}
-        }
+        first = first.and(done.map_err(text));
     }
     first
 }
@@ -237,18 +218,18 @@ mod tests {
 
         fn mounts(&self) -> Script {
             let root = self.root.display();
-            let mut script = Script::new().expect(&format!("mount /dev/sda2 {root}"), "");
-            for place in ["/dev", "/proc", "/run"] {
-                script = script.expect(&format!("mount -o bind {place} {root}{place}"), "");
-            }
-            script.expect(&format!("mount -t sysfs none {root}/sys"), "")
+            Script::new().expect(&format!("mount /dev/sda2 {root}"), "")
         }
 
         fn inside(&self, environment: &str, program: &str) -> String {
+            let nodes = self.order.nodes(&Root::new(self.dir.path()));
+            let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
             format!(
-                "unshare -m -u -i -p -n -f chroot {} env \
-                 PATH=/usr/sbin:/usr/bin:/sbin:/bin {environment}{program}",
-                self.root.display()
+                "unshare -m -u -i -p -n -f {} run-in-image {} {} -- \
+                 {environment}{program}",
+                std::env::current_exe().unwrap().display(),
+                self.root.display(),
+                nodes.join(" "),
             )
         }
 
@@ -260,11 +241,7 @@ mod tests {
         }
 
         fn unmounts(&self, script: Script) -> Script {
-            ["/sys", "/run", "/proc", "/dev", ""]
-                .iter()
-                .fold(script, |script, place| {
-                    script.expect(&format!("umount {}{place}", self.root.display()), "")
-                })
+            script.expect(&format!("umount {}", self.root.display()), "")
         }
 
         async fn install(&self, script: Script) -> Result<(), Failure> {
@@ -385,8 +362,6 @@ mod tests {
         let root = machine.root.display();
         let script = Script::new()
             .expect(&format!("mount /dev/sda2 {root}"), "")
-            .expect(&format!("mount -o bind /dev {root}/dev"), "")
-            .expect(&format!("umount {root}/dev"), "")
             .expect(&format!("umount {root}"), "");
         let failure = machine.install(script).await.unwrap_err();
         assert!(
@@ -398,24 +373,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_stays_mounted_fails_the_command_only_if_it_matters() {
-        for (stuck, is_fatal) in [("/sys", false), ("", true)] {
-            let machine = Machine::new("grub");
-            let mut script = machine
-                .mounts()
-                .expect(&machine.inside("", "grub-install /dev/sda"), "")
-                .expect(&machine.mkconfig("grub"), "");
-            for place in ["/sys", "/run", "/proc", "/dev", ""] {
-                let command = format!("umount {}{place}", machine.root.display());
-                if place == stuck {
-                    for _ in 0..3 {
-                        script = script.expect_result(&command, Err(refused("umount")));
-                    }
-                } else {
-                    script = script.expect(&command, "");
-                }
-            }
-            assert_eq!(machine.install(script).await.is_err(), is_fatal, "{stuck}");
+    async fn what_stays_mounted_fails_the_command() {
+        let machine = Machine::new("grub");
+        let mut script = machine
+            .mounts()
+            .expect(&machine.inside("", "grub-install /dev/sda"), "")
+            .expect(&machine.mkconfig("grub"), "");
+        for _ in 0..3 {
+            let command = format!("umount {}", machine.root.display());
+            script = script.expect_result(&command, Err(refused("umount")));
         }
+        machine.install(script).await.unwrap_err();
     }
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 pub mod clock;
+pub mod confined;
 pub mod coordination;
 pub mod daemon;
 pub mod disk;

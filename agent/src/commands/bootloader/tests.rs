@@ -103,15 +103,13 @@ impl Machine {
     }
 
     /// What happens when the image's GRUB is installed on disks.
-    fn grub(&self, node: &str, disks: &[&str]) -> Script {
+    fn grub(&self, node: &str, disks: &[&str], seen: &str) -> Script {
         let root = self.inside("run/ironic-agent/root");
         let mut script = Script::new().expect(&format!("mount {node} {root}"), "");
-        for place in ["/dev", "/proc", "/run"] {
-            script = script.expect(&format!("mount -o bind {place} {root}{place}"), "");
-        }
-        script = script.expect(&format!("mount -t sysfs none {root}/sys"), "");
+        // It sees what it is for, and no other disk.
         let chroot = format!(
-            "unshare -m -u -i -p -n -f chroot {root} env PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+            "unshare -m -u -i -p -n -f {} run-in-image {root} {seen} --",
+            std::env::current_exe().unwrap().display()
         );
         for disk in disks {
             script = script.expect(&format!("{chroot} grub-install {disk}"), "");
@@ -123,10 +121,7 @@ impl Machine {
             ),
             "",
         );
-        for place in ["/sys", "/run", "/proc", "/dev", ""] {
-            script = script.expect(&format!("umount {root}{place}"), "");
-        }
-        script
+        script.expect(&format!("umount {root}"), "")
     }
 
     async fn install(&self, script: Script) -> Result<Value, Failure> {
@@ -190,7 +185,7 @@ async fn whole_disks_bring_their_own() {
 async fn an_allowed_grub_runs_in_the_image_on_a_bios_machine() {
     let mut machine = Machine::new(false);
     machine.config.enable_bios_bootloader_install = true;
-    let script = machine.grub("/dev/sda2", &["/dev/sda"]);
+    let script = machine.grub("/dev/sda2", &["/dev/sda"], "/dev/sda /dev/sda2");
     assert_eq!(machine.install(script).await, Ok(Value::Null));
 }
 
@@ -203,7 +198,11 @@ async fn a_whole_disk_on_an_array_gets_grub_on_each_disk() {
     machine.wrote = json!({"root uuid": "0x4c414221"});
     is_disabled(machine.install(Script::new()).await);
     machine.config.enable_bios_bootloader_install = true;
-    let script = machine.grub("/dev/md0p1", &["/dev/sdb", "/dev/sdc"]);
+    let script = machine.grub(
+        "/dev/md0p1",
+        &["/dev/sdb", "/dev/sdc"],
+        "/dev/md0 /dev/md0p1 /dev/sdb /dev/sdb1 /dev/sdc /dev/sdc1",
+    );
     assert_eq!(machine.install(script).await, Ok(Value::Null));
 }
 

@@ -111,6 +111,9 @@ mod tests {
         let nothing = Bench::new(FakeMachine::new());
         let (result, said) = nothing.run(&ErasePstore, Script::new()).await;
         assert_eq!(result, Ok(Value::Null));
-        assert!(format!("{said:?}").contains("no pstore is mounted"), "{said:?}");
+        assert!(
+            format!("{said:?}").contains("no pstore is mounted"),
+            "{said:?}"
+        );
     }
 }
