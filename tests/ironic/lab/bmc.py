@@ -79,8 +79,13 @@ class Machine:
             f"-device virtio-rng-pci "
             f"-netdev user,id=net0,net={s['network']}.0/24,dhcpstart={s['network']}.15"
             f"{''.join(f',hostfwd=tcp:{outside}-:{inside}' for outside, inside in s['forwards'])} "
-            f"-device virtio-net-pci,netdev=net0,mac={s['mac']},romfile="
+            f"-device virtio-net-pci,netdev={'nic' if self.is_plugged_in else 'net0'},mac={s['mac']},romfile="
         ).split()
+        if self.is_plugged_in:
+            # A hub between the machine, its network and a switch that only speaks.
+            words += ["-netdev", "hubport,id=nic,hubid=0", "-netdev", "hubport,id=network,hubid=0,netdev=net0"]
+            words += ["-netdev", f"socket,id=switch,udp=127.0.0.1:{s['cable'] + 100},localaddr=127.0.0.1:{s['cable']}"]
+            words += ["-netdev", "hubport,id=cable,hubid=0,netdev=switch"]
         if self.boot_mode == "UEFI":
             words += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}/OVMF_CODE_4M.fd"]
             words += ["-drive", f"if=pflash,format=raw,unit=1,file={self.variables}"]
@@ -94,12 +99,19 @@ class Machine:
             words += ["-kernel", kernel, "-initrd", ramdisk, "-append", line]
         return words
 
+    @property
+    def is_plugged_in(self):
+        return (self.directory / "cable").exists()
+
     def disks(self):
         words, first = [], 0 if self.boot_device == "Hdd" else 5
-        if any(disk["bus"] == "scsi" for disk in self.settings["disks"]):
+        absent = self.directory / "absent-disks"
+        absent = absent.read_text().split() if absent.exists() else []
+        disks = [disk for disk in self.settings["disks"] if disk["bus"] not in absent]
+        if any(disk["bus"] == "scsi" for disk in disks):
             words += ["-device", "virtio-scsi-pci"]
         sata = 0
-        for number, disk in enumerate(self.settings["disks"]):
+        for number, disk in enumerate(disks):
             words += ["-drive", f"if=none,id=disk{number},file={disk['path']},format=raw,cache=unsafe,"
                                 "discard=unmap,detect-zeroes=unmap"]
             place = ""

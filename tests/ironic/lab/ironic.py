@@ -14,6 +14,7 @@ from .process import Service, run, wait_for
 # All that there are; the first four are Ironic's default.
 HOOKS = ("ramdisk-error,validate-interfaces,ports,architecture,accelerators,boot-mode,cpu-capabilities,cpus,extra-hardware,"
          "local-link-connection,memory,parse-lldp,pci-devices,physical-network,raid-device,root-device")
+ACCELERATOR = "virtio source of random numbers"
 # An emulated timer that a busy host delays is not a broken one (no_timer_check).
 KERNEL_PARAMETERS = "console=ttyS0 quiet no_timer_check ramdisk.figures=1"
 
@@ -30,6 +31,11 @@ class Ironic:
         for directory in ("images", "master_images", "tftp/master", "certificates", "locks"):
             (places.RUN / "state" / directory).mkdir(parents=True)
         (places.RUN / "agent-logs").mkdir()
+        # JSON is YAML. The machines' source of random numbers stands for something that accelerates.
+        (places.RUN / "accelerators.yaml").write_text(json.dumps({"pci_devices": [
+            {"vendor_id": "1af4", "device_id": number, "type": "RNG", "device_info": ACCELERATOR}
+            for number in ("1005", "1044")
+        ]}))
         template = (Path(__file__).parent / "ironic.conf.in").read_text()
         for name in ("GATEWAY", "RUN", "RAMDISK", "IRONIC_PORT", "IRONIC_URL", "IMAGES_URL"):
             template = template.replace(f"@{name}@", str(getattr(places, name)))

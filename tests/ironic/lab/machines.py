@@ -33,6 +33,7 @@ class Machine:
         self.uuid = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"lab-machine-{name}"))
         self.network = f"10.0.{2 + number}"
         self.address = f"{self.network}.15"
+        self.cable = 17100 + number  # UDP port of the other end, see switch.py
         for disk in disks:
             disk.serial = f"LAB-{disk.bus.upper()}"
             disk.path = self.directory / f"{disk.bus}.disk"
@@ -45,7 +46,7 @@ class Machine:
         return {
             "uuid": self.uuid, "name": f"lab-{self.name}", "mac": self.mac, "directory": str(self.directory),
             "memory": self.MEMORY_MIB, "processors": self.PROCESSORS, "firmware": self.firmware,
-            "network": self.network,
+            "network": self.network, "cable": self.cable,
             "forwards": [[f"{self.address}:{port}", port] for port in (places.AGENT_PORT, places.SSH_PORT)],
             "disks": [{"path": str(disk.path), "bus": disk.bus, "serial": disk.serial} for disk in self.disks],
         }

@@ -1,11 +1,12 @@
 """Cleaning, software RAID, inspection, rescue, service: what is done to machines beside deploying."""
 
+import json
 import re
 from base64 import b64encode
 
-from .. import disks, places, ramdisk, ssh
+from .. import disks, places, ramdisk, ssh, switch
 from ..errors import LabError
-from ..ironic import HOOKS, call
+from ..ironic import ACCELERATOR, HOOKS, call
 from ..report import Skip
 from .base import CONFIG_DRIVE, Scenario, expect
 
@@ -118,27 +119,47 @@ class BiosRaid(Raid):
 
 
 class MediaInspection(Scenario):
-    """Inspection over virtual media, with every hook that Ironic has."""
+    """Inspection over virtual media, with every hook that Ironic has, before and after a disk is added."""
 
-    title = "inspection over virtual media passes all sixteen hooks"
+    title = "inspection over virtual media: sixteen hooks, and what each makes of it"
     machine = "mixed"
     images = ("media-loader.raw",)
-    COLLECTORS = "default,pci-devices,usb-devices,dmi-decode,numa-topology,lldp,logs"
+    COLLECTORS = "default,pci-devices,usb-devices,dmi-decode,numa-topology,lldp,extra-hardware,logs"
+    NEW = "scsi"
+    # What the program of that name prints on a real machine, much shortened.
+    DETECTED = [["system", "product", "name", "Laboratory"], ["cpu", "logical", "number", "2"]]
 
     def run(self):
         self.ready("manageable")
         with self.step("inspect: the machine boots the ISO that Ironic made"):
-            self.node.set(boot_interface="redfish-virtual-media", driver_info__kernel_append_params=
-                          f"%default% ipa-inspection-collectors={self.COLLECTORS}")
-            self.operation("inspect", "inspect")
-        with self.step("inspect: what the hooks made of it"):
+            detect = f"#!/bin/sh\necho '{json.dumps(self.DETECTED)}'\n"
+            made = ramdisk.with_files("with-hardware-detect", {"usr/bin/hardware-detect": detect.encode()})
+            self.node.remove("properties__root_device")
+            self.node.set(boot_interface="redfish-virtual-media", driver_info__deploy_ramdisk=f"file://{made}",
+                          driver_info__kernel_append_params=f"%default% ipa-inspection-collectors={self.COLLECTORS}")
+            self.inspect(without=self.NEW)
+        with self.step("inspect: the hooks ran, and the node has what they learnt"):
             self.check_node()
+        with self.step("inspect: the port knows its switch and its network"):
+            self.check_port()
         with self.step("inspect: what the agent collected"):
-            data = call("GET", f"{self.node.path}/inventory")["plugin_data"]
-            for key in ("root_disk", "pci_devices", "usb_devices", "dmi", "numa_topology", "lldp_raw"):
-                expect(data.get(key) not in (None, ""), f"{key} is missing among {sorted(data)}")
-            expect(any(device["vendor_id"] == "1af4" for device in data["pci_devices"]), "no virtio device on the PCI bus")
-            expect(len(data["numa_topology"]["cpus"]) >= 1, f"NUMA: {data['numa_topology']}")
+            self.check_collected()
+        with self.step("inspect: a disk that is new becomes the root device"):
+            self.inspect()
+            found = self.node.get()["properties"].get("root_device")
+            expect(found == {"serial": self.machine.disk(self.NEW).serial}, f"root_device: {found}", *self.node.logs)
+            root = self.collected()["root_disk"]
+            expect(root["serial"] == found["serial"], f"root_disk: {root}", *self.node.logs)
+
+    def inspect(self, without=""):
+        (self.machine.directory / "absent-disks").write_text(without)
+        with switch.Switch(self.machine):
+            mark = self.operation("inspect", "inspect")
+        boots = [event.line for event in self.console.events[mark:] if event.kind == "power_on"]
+        expect(len(boots) == 1 and boots[0].endswith("Cd"), f"the machine was started {boots}", self.console_log)
+
+    def collected(self):
+        return call("GET", f"{self.node.path}/inventory")["plugin_data"]
 
     def check_node(self):
         node = self.node.get()
@@ -149,14 +170,38 @@ class MediaInspection(Scenario):
         expect(str(properties.get("cpus")) == str(self.machine.PROCESSORS), f"properties: {properties}")
         expect(str(properties.get("memory_mb")) == str(self.machine.MEMORY_MIB), f"properties: {properties}")
         expect(properties.get("cpu_arch") == "x86_64", f"properties: {properties}")
-        expect("boot_mode:uefi" in properties.get("capabilities", ""), f"properties: {properties}")
+        capabilities = dict(pair.split(":", 1) for pair in properties.get("capabilities", "").split(","))
+        for name, value in (("boot_mode", "uefi"), ("cpu_hugepages", "true"), ("cpu_aes", "true"), ("lab-disk", "1")):
+            expect(capabilities.get(name) == value, f"{name} is not {value}: {capabilities}", *self.node.logs)
+        accelerators = [each["device_info"] for each in properties.get("accelerators", [])]
+        expect(accelerators == [ACCELERATOR], f"accelerators: {properties}", *self.node.logs)
+        expect("root_device" not in properties, f"a root device from one inspection: {properties}")
         expect(not node["last_error"], f"last error: {node['last_error']}")
+
+    def check_port(self):
         ports = self.node.ports()
         expect([port["address"] for port in ports] == [self.machine.mac], f"ports: {ports}")
+        link = ports[0]["local_link_connection"]
+        expect(link == {"switch_id": switch.ADDRESS, "port_id": switch.PORT, "switch_info": switch.NAME}, f"the link: {link}",
+               *self.node.logs)
+        expect(ports[0]["physical_network"] == "lab-network", f"the network: {ports[0]}", *self.node.logs)
+
+    def check_collected(self):
+        data = self.collected()
+        for key in ("root_disk", "pci_devices", "usb_devices", "dmi", "numa_topology", "lldp_raw"):
+            expect(data.get(key) not in (None, ""), f"{key} is missing among {sorted(data)}")
+        expect(any(device["vendor_id"] == "1af4" for device in data["pci_devices"]), "no virtio device on the PCI bus")
+        expect(len(data["numa_topology"]["cpus"]) >= 1, f"NUMA: {data['numa_topology']}")
+        expect(data.get("extra") == {"system": {"product": {"name": "Laboratory"}}, "cpu": {"logical": {"number": 2}}},
+               f"extra hardware: {data.get('extra')}", *self.node.logs)
+        heard = [each.get("switch_system_name") for each in data.get("parsed_lldp", {}).values()]
+        expect(heard == [switch.NAME], f"LLDP: {data.get('parsed_lldp')} of {data.get('lldp_raw')}", *self.node.logs)
 
     def tidy(self):
-        self.node.set(boot_interface="ipxe")
-        self.node.remove("driver_info__kernel_append_params")
+        (self.machine.directory / "absent-disks").unlink(missing_ok=True)
+        self.node.set(boot_interface="ipxe", driver_info__deploy_ramdisk=f"file://{places.RAMDISK / 'initramfs'}")
+        for name in ("driver_info__kernel_append_params", "properties__root_device"):
+            self.node.remove(name)
         # Without BOOTIF on the command line no port was known to be the one to boot from.
         for port in self.node.ports():
             call("PATCH", f"/v1/ports/{port['uuid']}", [{"op": "add", "path": "/pxe_enabled", "value": True}])
@@ -205,8 +250,10 @@ class Rescue(Scenario):
         with self.step("rescue: the ramdisk boots and takes the password"):
             self.operation("rescue", "rescue", rescue_password=self.PASSWORD)
         with self.step("rescue: the operator can log in with it, and with no other"):
-            said = ssh.run_in_guest(self.machine.address, "rescue", self.PASSWORD, "cat /etc/.rescued; id -u; cat /proc/partitions")
-            expect("sda1" in said, f"no disk to rescue: {said}", self.console_log)
+            said = ssh.run_in_guest(self.machine.address, "rescue", self.PASSWORD, "test -e /etc/.rescued && id -u; cat /proc/partitions")
+            words = said.split()
+            expect(words[:1] == ["0"], f"the operator is not root, or the agent left no marker: {said}", self.console_log)
+            expect("sda1" in words, f"no disk to rescue: {said}", self.console_log)
             expect(ssh.run_in_guest(self.machine.address, "rescue", "wrong", "id", may_fail=True) is None, "any password lets one in")
         with self.step("rescue: the agent serves nobody any more"):
             expect(not ssh.is_open(self.machine.address, places.AGENT_PORT), "its port is open", self.console_log)
@@ -254,7 +301,8 @@ class Plugin(Scenario):
                 f"usr/lib/ironic-agent/hardware-managers/{self.NAME}": places.HARDWARE_MANAGER.read_bytes(),
                 "etc/ramdisk.d/kill.sh": self.HOOK.encode(),
             })
-            self.node.set(driver_info__deploy_ramdisk=f"file://{made}")
+            # All in one boot of the ramdisk.
+            self.node.set(driver_info__deploy_ramdisk=f"file://{made}", driver_info__fast_track=True)
         with self.step("clean: a step of the program is listed and done"):
             self.operation("third party", "clean", **clean_steps(("deploy.example_check_memory", {"minimum_mib": 64})))
         with self.step("clean: the program is killed, the step fails and says why"):
@@ -266,9 +314,13 @@ class Plugin(Scenario):
                 expect("clean failed" in str(error) and "signal" in str(error).lower(), f"unexpected: {error}", *error.logs)
             else:
                 raise LabError(f"the step succeeded: its program is killed when the log has `{self.PHASE}`, which it never had", self.console_log)
-        with self.step("clean: the agent was not hurt"):
+        with self.step("clean: the same agent does the next step, with the program started again"):
             self.check_no_restart(mark)
             self.recover()
+            self.operation("third party", "clean", **clean_steps(("deploy.example_check_memory", {"minimum_mib": 64})))
+            boots = [event.line for event in self.console.events[mark:] if event.kind == "power_on"]
+            expect(not boots, f"the machine was started again: {boots}", self.console_log)
 
     def tidy(self):
+        self.node.remove("driver_info__fast_track")
         self.node.set(driver_info__deploy_ramdisk=f"file://{places.RAMDISK / 'initramfs'}")
