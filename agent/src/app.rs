@@ -10,15 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::future::BoxFuture;
 use rand::rngs::StdRng;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::commands::{Ending, Engine, NodeMemory, Verbs, Workplace, lockdown, rescue, standby};
+use crate::commands::{
+    Ending, Engine, NodeMemory, NodeSource, Verbs, Workplace, lockdown, rescue, standby,
+};
 use crate::conductor::backoff::Backoff;
 use crate::conductor::heartbeat::{self, Control, Schedule};
-use crate::conductor::lookup::{Again, LookupError, Lookups};
+use crate::conductor::lookup::{LookupError, Lookups};
 use crate::conductor::token::Memory;
 use crate::conductor::{Conductor, Farewell, Question, call_deadline, inspection};
 use crate::config::{self, Config, Endpoint, Loaded, Parameters, Program};
@@ -26,6 +29,7 @@ use crate::disk::medium::{self, MediumError};
 use crate::hardware::{Registry, bring_up, external, vlan};
 use crate::image::Installed;
 use crate::machine::net;
+use crate::machine::node::Node;
 use crate::system::{System, confined};
 use crate::{inspect, logs, rpc};
 
@@ -321,6 +325,24 @@ async fn speak(
         () = forcing => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks for one node again, whenever a command needs it as it is now.
+#[derive(Debug)]
+struct Again {
+    /// The client of the lookup that found the node.
+    lookups: Lookups,
+    /// What was asked then, and who was found.
+    question: Question,
+}
+
+impl NodeSource for Again {
+    fn node(&self) -> BoxFuture<'_, Option<Node>> {
+        Box::pin(async {
+            let mut jitter: StdRng = rand::make_rng();
+            self.lookups.refresh(&self.question, &mut jitter).await
+        })
+    }
 }
 
 /// The MAC addresses of the machine, once it has any. A machine that shows none in time is

@@ -45,9 +45,27 @@ class PythonExampleManager(pb_grpc.HardwareManagerServiceServicer):
             offers=[pb.StepOffer(phase=command_pb2.STEP_PHASE_CLEAN, priority=15,
                                  abortable=False)])
         update.deadline.FromSeconds(600)
+        # Part of the agent's erase_devices: Ironic does not hear of it.
+        erase = pb.StepDescription(name="erase_block_device")
         return pb.DescribeResponse(
             class_name="PythonExampleManager", version="2.1", support=3,
-            steps=[check, update])
+            steps=[check, update, erase])
+
+    def PlanStep(self, request, context):
+        order = request.order
+        response = pb.PlanStepResponse()
+        if order.name == "erase_block_device" and not is_own(order):
+            response.failure.kind = "IncompatibleHardwareMethodError"
+            response.failure.details = "another vendor's disk"
+            return response
+        arguments = json_format.MessageToDict(order.arguments)
+        response.plan.actions.add(description={
+            "python_check_memory": "Compare the machine's memory with the minimum",
+            "python_update_firmware":
+                f"Install firmware {arguments.get('version')} on the example card",
+            "erase_block_device": "Forget the key",
+        }[order.name])
+        return response
 
     def ExecuteStep(self, request, context):
         arguments = json_format.MessageToDict(request.order.arguments)
@@ -55,10 +73,20 @@ class PythonExampleManager(pb_grpc.HardwareManagerServiceServicer):
             yield from check_memory(arguments)
         elif request.order.name == "python_update_firmware":
             yield from update_firmware(arguments, context)
+        elif request.order.name == "erase_block_device":
+            response = pb.ExecuteStepResponse()
+            if is_own(request.order):
+                response.result.string_value = "the key is forgotten"
+            else:
+                response.incompatible = "another vendor's disk"
+            yield response
         else:
             yield failure("", f"there is no step {request.order.name}")
 
-    # PlanStep is left out: the agent then says that this manager does not tell.
+
+def is_own(order):
+    """Whether the disk is one of ours, by what the agent tells of it."""
+    return json_format.MessageToDict(order.arguments)["device"]["name"].endswith("/python-disk")
 
 
 def check_memory(arguments):

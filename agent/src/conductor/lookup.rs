@@ -12,8 +12,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use rand::rngs::StdRng;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -21,7 +19,6 @@ use super::heartbeat::Timeout;
 use super::jitter::Jitter;
 use super::token::{Decision, Memory, decide};
 use super::{Answer, Conductor, Found, Hello, Question};
-use crate::commands::NodeSource;
 use crate::config::{self, SessionOverrides};
 use crate::machine::node::Node;
 
@@ -248,24 +245,6 @@ impl Lookups {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         conflicts.pause()
-    }
-}
-
-/// Asks for one node again, whenever a command needs it as it is now.
-#[derive(Debug)]
-pub struct Again {
-    /// The client of the lookup that found the node.
-    pub lookups: Lookups,
-    /// What was asked then, and who was found.
-    pub question: Question,
-}
-
-impl NodeSource for Again {
-    fn node(&self) -> BoxFuture<'_, Option<Node>> {
-        Box::pin(async {
-            let mut jitter: StdRng = rand::make_rng();
-            self.lookups.refresh(&self.question, &mut jitter).await
-        })
     }
 }
 

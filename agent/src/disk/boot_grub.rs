@@ -164,7 +164,9 @@ async fn clean(system: &System, mounted: &[String]) -> Result<(), String> {
     let mut first = Ok(());
     for place in mounted.iter().rev() {
         let done = unmount(system, &format!("{ROOT}{place}")).await;
-        first = first.and(done.map_err(text));
+        if first.is_ok() {
+            first = done.map_err(text);
+        }
     }
     first
 }

@@ -1,4 +1,10 @@
-//! Hints to the processor.
+//! What programs must know of memory: its pages, and hints to the processor.
+
+/// Bytes of this kernel's pages.
+#[must_use]
+pub fn page_size() -> usize {
+    rustix::param::page_size()
+}
 
 /// Distance between two bytes that one hint fetches.
 #[cfg(target_arch = "x86_64")]

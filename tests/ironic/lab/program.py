@@ -1,6 +1,7 @@
 """What `run` and `demo` have in common: preparation outside the namespaces, work inside, and
 an end that leaves nothing behind whatever happens."""
 
+import os
 import threading
 import time
 
@@ -48,7 +49,9 @@ def work(view, scenarios, images):
     for failure in report.failures:
         view.line(f"FAILED {failure.splitlines()[0]}")
     view.line(f"\nafter {time.monotonic() - view.began:.0f} s:\n{report.closing_line()}")
-    return 1 if report.failed or not report.passed else 0
+    # Where everything is installed by the run itself, nothing may be left out.
+    is_short = report.skipped and os.environ.get("CI")
+    return 1 if report.failed or not report.passed or is_short else 0
 
 
 def drive(lab, report, queues):

@@ -13,7 +13,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::image::configdrive::{ConfigDrive, PutError};
 use crate::image::{Deployment, Outcome};
 use crate::system::disk::Disk;
-use crate::system::{Cmd, DiskError, RunError};
+use crate::system::{Cmd, DiskError, RunError, memory};
 
 /// What the file systems are called.
 const EFI_LABEL: &str = "efi-part";
@@ -200,7 +200,7 @@ impl Parts {
                 Role::Swap => {
                     zero_ends(disk, offset, size)?;
                     // As mkswap does: the deployed system is of this machine's kind.
-                    let page = rustix::param::page_size();
+                    let page = memory::page_size();
                     if let Some(page) = swap::header(size, SWAP_LABEL, self.swap_uuid, page) {
                         disk.write_at(offset, &page)?;
                     }
