@@ -149,3 +149,20 @@ fn an_interrupted_tool_leaves_no_partition_table() {
             .all(|byte| *byte == 0)
     );
 }
+
+/// What is read and what is written may be files: no server is needed to restore an image.
+#[test]
+fn an_image_may_be_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, file) = (dir.path().join("disk"), dir.path().join("disk.raw"));
+    let image = image();
+    std::fs::write(&file, &image).unwrap();
+    std::fs::write(&disk, vec![0x55; 4 * MIB]).unwrap();
+    let digest = hex::encode(Sha256::digest(&image));
+    let output = tool(&format!("file://{}", file.display()), &digest, &disk)
+        .output()
+        .unwrap();
+    let (out, err) = texts(&output);
+    assert_eq!((output.status.code(), err.as_str()), (Some(0), ""), "{out}");
+    assert!(std::fs::read(&disk).unwrap()[..image.len()] == image);
+}

@@ -12,6 +12,18 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ::bzip2::write::BzEncoder::new(Vec::new(), ::bzip2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 #[tokio::test]
 async fn a_compressed_raw_image_is_unpacked_and_its_file_is_what_is_verified() {
     let image = mbr_image(3 * MIB);
@@ -19,6 +31,23 @@ async fn a_compressed_raw_image_is_unpacked_and_its_file_is_what_is_verified() {
         (gzip(&image), json!("raw")),
         (zstd(&image), json!("raw")),
         (zstd(&image), Value::Null),
+        (xz(&image), json!("raw")),
+        (xz(&image), json!("xz")),
+        (bzip2(&image), json!("raw")),
+        (bzip2(&image), Value::Null),
+        // As pigz, pixz and pbzip2 make them, in several members.
+        (
+            [gzip(&image[..MIB]), gzip(&image[MIB..])].concat(),
+            json!("raw"),
+        ),
+        (
+            [xz(&image[..MIB]), vec![0; 8], xz(&image[MIB..])].concat(),
+            json!("raw"),
+        ),
+        (
+            [bzip2(&image[..MIB]), bzip2(&image[MIB..])].concat(),
+            json!("raw"),
+        ),
         // As pzstd makes it, in several frames.
         (
             [
@@ -47,7 +76,7 @@ async fn a_compressed_raw_image_is_unpacked_and_its_file_is_what_is_verified() {
 #[tokio::test]
 async fn a_byte_that_changed_on_its_way_leaves_an_unbootable_disk() {
     let image = mbr_image(3 * MIB);
-    for file in [gzip(&image), zstd(&image)] {
+    for file in [gzip(&image), zstd(&image), xz(&image), bzip2(&image)] {
         for at in [20, file.len() / 3, file.len() / 2, file.len() - 5] {
             let mut changed = file.clone();
             changed[at] ^= 0x10;

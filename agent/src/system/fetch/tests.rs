@@ -268,6 +268,15 @@ async fn proxies_are_used_except_where_they_are_not_to_be() {
 
 /// A server with a certificate of its own, and the file that makes it trusted.
 async fn secure(directory: &std::path::Path) -> (Server, PathBuf) {
+    secure_of(directory, &rustls::version::TLS12, None).await
+}
+
+/// The same of one version, which lets in whom `clients` vouches for, if anybody.
+async fn secure_of(
+    directory: &std::path::Path,
+    version: &'static rustls::SupportedProtocolVersion,
+    clients: Option<rustls_pki_types::CertificateDer<'static>>,
+) -> (Server, PathBuf) {
     let names = vec!["127.0.0.1".to_owned()];
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(names).unwrap();
@@ -275,10 +284,22 @@ async fn secure(directory: &std::path::Path) -> (Server, PathBuf) {
     std::fs::write(&ca_file, cert.pem()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS12])
-        .unwrap()
-        .with_no_client_auth()
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[version])
+        .unwrap();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(authority).unwrap();
+            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+                Arc::new(roots),
+                provider,
+            );
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        }
+    };
+    let config = builder
         .with_single_cert(vec![cert.der().clone()], key)
         .unwrap();
     let tls = tokio_rustls::TlsAcceptor::from(Arc::new(config));
@@ -326,4 +347,117 @@ async fn https_trusts_whom_it_is_told_to() {
         };
         assert_eq!(get(wanted(tls)).await.is_ok(), is_common, "{suite}");
     }
+}
+
+#[tokio::test]
+async fn a_server_of_the_newest_version_is_reached_when_only_that_may_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, ca_file) = secure_of(directory.path(), &rustls::version::TLS13, None).await;
+    let tls = Tls {
+        ca_file: Some(ca_file),
+        only_1_3: true,
+        ..Tls::default()
+    };
+    let wanted = Request {
+        tls,
+        ..request(format!("https://{}/image", server.address))
+    };
+    assert_eq!(get(wanted).await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn our_certificate_opens_the_door_of_those_who_ask_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let vouching = authority.self_signed(&authority_key).unwrap();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let own = rcgen::CertificateParams::new(vec!["node".to_owned()]).unwrap();
+    let own = own.signed_by(&key, &issuer).unwrap();
+    let (cert_file, key_file) = (
+        directory.path().join("own.pem"),
+        directory.path().join("own.key"),
+    );
+    std::fs::write(&cert_file, own.pem()).unwrap();
+    std::fs::write(&key_file, key.serialize_pem()).unwrap();
+
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let clients = Some(vouching.der().clone());
+        let (server, ca_file) = secure_of(directory.path(), version, clients).await;
+        let wanted = |identity| Request {
+            tls: Tls {
+                ca_file: Some(ca_file.clone()),
+                identity,
+                ..Tls::default()
+            },
+            ..request(format!("https://{}/image", server.address))
+        };
+        let identity = Some((cert_file.clone(), key_file.clone()));
+        assert_eq!(get(wanted(identity)).await.unwrap(), "hello");
+        get(wanted(None)).await.unwrap_err();
+        assert_eq!(server.heads().len(), 1);
+    }
+}
+
+/// A proxy that lets in whoever has the password, and connects to wherever it is told.
+async fn tunnel(heads: Heads) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut stream = BufReader::new(stream);
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                assert!(stream.read_line(&mut head).await.unwrap() > 0);
+            }
+            heads.lock().unwrap().push(head.clone());
+            // "image:secret"
+            if !head.to_lowercase().contains("proxy-authorization: basic") {
+                let refusal = "HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n";
+                stream.write_all(refusal.as_bytes()).await.unwrap();
+                continue;
+            }
+            let target = head.split(' ').nth(1).unwrap().to_owned();
+            let mut there = tokio::net::TcpStream::connect(target).await.unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 Connected\r\n\r\n")
+                .await
+                .unwrap();
+            // Either side may end it.
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut there).await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn https_goes_through_a_proxy_that_wants_a_password_and_sees_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, ca_file) = secure(directory.path()).await;
+    let heads = Heads::default();
+    let proxy = tunnel(Arc::clone(&heads)).await;
+    let mut wanted = request(format!("https://{}/image?sig=1", server.address));
+    wanted.tls.ca_file = Some(ca_file);
+    wanted.proxies.https = Some(format!("http://image:secret@{proxy}"));
+    assert_eq!(get(wanted.clone()).await.unwrap(), "hello");
+    let seen = heads.lock().unwrap().remove(0);
+    assert!(
+        seen.starts_with(&format!("CONNECT {} ", server.address)),
+        "{seen}"
+    );
+    // "image:secret"
+    assert!(seen.contains("Basic aW1hZ2U6c2VjcmV0"), "{seen}");
+    assert!(!seen.contains("sig=1"), "{seen}");
+    // And the server does not learn the proxy's password.
+    assert!(
+        !server.heads()[0].to_lowercase().contains("authorization"),
+        "{:?}",
+        server.heads()
+    );
+    wanted.proxies.https = Some(format!("http://{proxy}"));
+    let error = get(wanted).await.unwrap_err();
+    assert!(!error.to_string().contains("secret"), "{error}");
+    assert_eq!(server.heads().len(), 1);
 }
