@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::progress_report::Report;
-use crate::config::Config;
+use crate::config::{Config, ImageServerAuth, Secret, TlsVersion};
 use crate::failure::Failure;
 use crate::image::{Deployment, Installed, prepare};
 use crate::machine::block::BlockDevice;
@@ -132,6 +132,25 @@ fn command() -> Command {
                 .help("Accept every certificate of the server.")
                 .action(ArgAction::SetTrue),
         )
+        .arg(
+            option(
+                "tls-min-version",
+                "VERSION",
+                "The oldest TLS that the server may speak: 1.2 or 1.3.",
+            )
+            .value_parser(["1.2", "1.3"]),
+        )
+        .arg(option(
+            "tls-cipher-suites",
+            "NAMES",
+            "The suites of TLS 1.2 that may be used, by their IANA or OpenSSL names, with colons.",
+        ))
+        .arg(
+            option("user", "NAME", "Who we are to the server, by HTTP Basic.")
+                .requires("password-file")
+                .conflicts_with("authorization-file"),
+        )
+        .arg(file("password-file", "Its first line is the password of --user.").requires("user"))
         .arg(file(
             "authorization-file",
             "Its first line is sent as Authorization header, for example \"Bearer ...\".",
@@ -153,6 +172,14 @@ fn command() -> Command {
                 .long("allow-md5")
                 .help("Accept a checksum that is an MD5 digest.")
                 .action(ArgAction::SetTrue),
+        )
+        .arg(
+            option(
+                "permit-format",
+                "FORMAT",
+                "A format that the content may have; repeated. Without it: raw, gpt and qcow2.",
+            )
+            .action(ArgAction::Append),
         )
         .arg(
             Arg::new("no-inspection")
@@ -182,6 +209,23 @@ impl Job {
             disable_deep_image_inspection: matches.get_flag("no-inspection"),
             ..defaults
         };
+        if matches
+            .get_one::<String>("tls-min-version")
+            .map(String::as_str)
+            == Some("1.3")
+        {
+            config.tls_min_version = TlsVersion::V1_3;
+        }
+        config.tls_cipher_suites = text("tls-cipher-suites");
+        if let Some(formats) = matches.get_many::<String>("permit-format") {
+            config.permitted_image_formats = formats.cloned().collect();
+        }
+        if let Some(path) = path("password-file") {
+            config.image_server_auth_strategy = ImageServerAuth::HttpBasic;
+            config.image_server_user = text("user");
+            let password = first_line("--password-file", &path)?;
+            config.image_server_password = Some(Secret::new(password));
+        }
         if let Some(retries) = matches.get_one("retries") {
             config.image_download_connection_retries = *retries;
         }
@@ -189,7 +233,10 @@ impl Job {
             config.image_download_connection_timeout = Duration::from_secs(*seconds);
         }
         let urls: Vec<&String> = matches.get_many("url").unwrap_or_default().collect();
-        let is_named = urls.iter().any(|url| url.starts_with("oci://"));
+        let is_named = urls.iter().any(|url| {
+            url.get(..6)
+                .is_some_and(|scheme| scheme.eq_ignore_ascii_case("oci://"))
+        });
         anyhow::ensure!(
             matches.contains_id("digest") || is_named,
             "one of --sha256, --sha512 and --checksum is required: only an image in a registry \
@@ -212,9 +259,7 @@ impl Job {
             image_info.insert("disk_format".into(), json!(format));
         }
         if let Some(path) = path("authorization-file") {
-            let lines = std::fs::read_to_string(&path)
-                .with_context(|| format!("--authorization-file {}", path.display()))?;
-            let header = lines.lines().next().unwrap_or_default().trim();
+            let header = first_line("--authorization-file", &path)?;
             image_info.insert(
                 "image_request_authorization".into(),
                 json!(STANDARD.encode(header)),
@@ -230,6 +275,13 @@ impl Job {
             is_debugged: matches.get_flag(DEBUG),
         })
     }
+}
+
+/// A secret that is not to be seen in the list of processes.
+fn first_line(option: &str, path: &Path) -> anyhow::Result<String> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("{option} {}", path.display()))?;
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 /// The last part of a URL's path, which names the image in messages.
@@ -404,7 +456,49 @@ mod tests {
     }
 
     #[test]
+    fn what_protects_a_transfer_can_be_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        std::fs::write(&path, "correct horse\nsecond line\n").unwrap();
+        let password = path.to_str().unwrap();
+        let image = ["--url", "https://a/b", "--sha256", DIGEST, "--device", "/d"];
+        let job = job(&[
+            &image[..],
+            &["--tls-min-version", "1.3", "--tls-cipher-suites", "A:B"],
+            &["--user", "node", "--password-file", password],
+            &["--permit-format", "raw", "--permit-format", "iso"],
+        ]
+        .concat())
+        .unwrap();
+        let config = job.config;
+        assert_eq!(config.tls_min_version, TlsVersion::V1_3);
+        assert_eq!(config.tls_cipher_suites.as_deref(), Some("A:B"));
+        assert_eq!(config.permitted_image_formats, ["raw", "iso"]);
+        assert_eq!(
+            config.image_server_auth_strategy,
+            ImageServerAuth::HttpBasic
+        );
+        assert_eq!(config.image_server_user.as_deref(), Some("node"));
+        assert_eq!(
+            config.image_server_password,
+            Some(Secret::new("correct horse"))
+        );
+        for (more, text) in [
+            (&["--tls-min-version", "1.0"][..], "1.0"),
+            (&["--user", "node"], "--password-file"),
+            (
+                &["--user", "n", "--password-file", "/no/such/file"],
+                "/no/such/file",
+            ),
+        ] {
+            let refused = super::tests::job(&[&image[..], more].concat()).unwrap_err();
+            assert!(refused.contains(text), "{refused}");
+        }
+    }
+
+    #[test]
     fn an_image_in_a_registry_brings_its_digest() {
+        job(&["--url", "OCI://r/a:1", "--device", "/d"]).unwrap();
         let job = job(&["--url", "oci://r/a:1", "--device", "/d"]).unwrap();
         assert_eq!(
             Value::Object(job.image_info),
