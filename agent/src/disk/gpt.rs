@@ -1,5 +1,5 @@
 //! GUID partition tables (UEFI specification, chapter 5): reading, fitting one to a larger
-//! disk, adding a partition. Values in, values out; [`Gpt::pieces`] says what to write.
+//! disk, adding a partition. Values in, values out; [`Gpt::copies`] says what to write.
 //!
 //! The tables come out of images that strangers made, so nothing here trusts a number.
 
@@ -352,19 +352,21 @@ impl Gpt {
         Ok(partition)
     }
 
-    /// What to write where, the backup first: it is of no use without its primary.
+    /// What to write where, the backup first: it is of no use without its primary. Each copy
+    /// must be on the medium before the other is touched.
     #[must_use]
-    pub fn pieces(&self) -> Vec<(u64, Vec<u8>)> {
+    pub fn copies(&self) -> [[(u64, Vec<u8>); 2]; 2] {
         let sector = u64::from(self.geometry.sector_size);
+        let copy = |own: u64, other: u64, entries_at: u64| {
+            [
+                (entries_at * sector, self.entries.clone()),
+                (own * sector, self.header(own, other, entries_at)),
+            ]
+        };
         let backup_entries = self.backup - self.entry_sectors();
-        vec![
-            (backup_entries * sector, self.entries.clone()),
-            (
-                self.backup * sector,
-                self.header(self.backup, 1, backup_entries),
-            ),
-            (self.entries_at * sector, self.entries.clone()),
-            (sector, self.header(1, self.backup, self.entries_at)),
+        [
+            copy(self.backup, 1, backup_entries),
+            copy(1, self.backup, self.entries_at),
         ]
     }
 
@@ -467,7 +469,7 @@ mod tests {
     }
 
     fn write(disk: &mut dyn Disk, table: &Gpt) {
-        for (offset, bytes) in table.pieces() {
+        for (offset, bytes) in table.copies().into_iter().flatten() {
             disk.write_at(offset, &bytes).unwrap();
         }
     }

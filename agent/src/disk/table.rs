@@ -271,8 +271,12 @@ impl Table {
     pub fn write(&self, disk: &mut dyn Disk) -> Result<(), DiskError> {
         match self {
             Self::Gpt(table, record) => {
-                for (offset, bytes) in table.pieces() {
-                    disk.write_at(offset, &bytes)?;
+                for copy in table.copies() {
+                    for (offset, bytes) in copy {
+                        disk.write_at(offset, &bytes)?;
+                    }
+                    // One copy is whole at any time, also if the power goes.
+                    disk.sync()?;
                 }
                 record
                     .as_ref()

@@ -459,7 +459,7 @@ mod tests {
     use super::*;
     use crate::system::Disks;
     use crate::system::disk::LinuxDisks;
-    use crate::system::disk::testing::PowerCut;
+    use crate::system::disk::testing::{Loss, PowerCut};
 
     const MIB: usize = 1 << 20;
 
@@ -559,14 +559,14 @@ mod tests {
     }
 
     /// Writes with a power cut after every number of changes until it succeeds.
-    fn cut_power_at_every_moment(way: Way, punches: bool, image: &[u8], size: usize) {
+    fn cut_power_at_every_moment(way: Way, punches: bool, loss: Loss, image: &[u8], size: usize) {
         let mut was_cut = 0;
         for changes in 0.. {
             let (file, disk) = disk(size);
             // What the disk was before: it boots.
             let before = [0x55, 0xaa].repeat(size / 2);
             std::fs::write(file.path(), &before).unwrap();
-            let disk = PowerCut::after(changes, punches).feed(disk);
+            let disk = PowerCut::after(changes, punches).losing(loss).feed(disk);
             let written = begin(disk).and_then(|mut writer| {
                 send(&mut writer, way, image)?;
                 writer.finish(verified())?.release()
@@ -585,7 +585,7 @@ mod tests {
                     // Everything but the beginning may be there.
                     assert!(
                         bytes[..MIB].iter().all(|byte| *byte == 0) || is_whole,
-                        "{way:?} after {changes} changes"
+                        "{way:?} after {changes} changes, losing {loss:?}"
                     );
                 }
             }
@@ -604,7 +604,9 @@ mod tests {
             Way::Scattered(300_032, 4),
         ] {
             for punches in [true, false] {
-                cut_power_at_every_moment(way, punches, &image, 8 * MIB);
+                for loss in Loss::KINDS {
+                    cut_power_at_every_moment(way, punches, loss, &image, 8 * MIB);
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::disk::{identity, label};
 use crate::machine::testing::FakeMachine;
 use crate::system::Disks;
-use crate::system::disk::testing::{FedDisks, PowerCut};
+use crate::system::disk::testing::{FedDisks, Loss, PowerCut};
 use crate::system::process::Script;
 use crate::system::{RunError, disk::LinuxDisks};
 
@@ -336,6 +336,72 @@ async fn what_is_ephemeral_can_be_preserved() {
     }
 }
 
+/// The same machine, whose disk loses power after so many changes.
+fn cut(bench: &Bench, changes: usize, loss: Loss) -> Bench {
+    Bench {
+        system: System {
+            disks: Arc::new(FedDisks {
+                disks: Arc::clone(&bench.system.disks),
+                power: PowerCut::after(changes, true).losing(loss),
+            }),
+            ..bench.system.clone()
+        },
+        device: bench.device.clone(),
+        config: bench.config.clone(),
+        installed: Installed::default(),
+        node: bench.node.clone(),
+        _dir: tempfile::tempdir().unwrap(),
+    }
+}
+
+/// After 0, 1, 2, ... changes, with each kind of loss.
+fn moments_and_losses() -> impl Iterator<Item = (usize, Loss)> {
+    (0..).flat_map(|changes| Loss::KINDS.map(|loss| (changes, loss)))
+}
+
+/// The old disk, a disk without a table, or one with all that was asked for: nothing else.
+#[tokio::test]
+async fn a_partition_image_survives_a_power_cut_at_any_moment() {
+    let image = root_image(2 * MIB);
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    for document in [UEFI, BIOS] {
+        let bench = bench(24 * MIB, document);
+        let saved = gpt_image(24 * MIB);
+        let mut moments = 0;
+        for (changes, loss) in moments_and_losses() {
+            std::fs::write(&bench.device.name, &saved).unwrap();
+            let cut = cut(&bench, changes, loss);
+            let asked = json!({"root_mb": 8, "swap_mb": 1});
+            let info = partition_info(&server.url("/i"), &image, asked);
+            let deployed = cut.deploy(info, None).await;
+            let disk = bench.disk();
+            let what = format!("{document}: after {changes} changes, losing {loss:?}");
+            // Between the places of tables.
+            let is_old = disk[MIB..23 * MIB] == saved[MIB..23 * MIB];
+            let mut seen = LinuxDisks.open(Path::new(&bench.device.name)).unwrap();
+            // A record that protects a GPT which is not there yet is no table.
+            let table = Table::read(seen.as_mut()).ok().flatten();
+            let table = table.filter(|table| match table {
+                Table::Gpt(..) => true,
+                Table::Mbr(record) => record.is_alone(),
+            });
+            if let Some(table) = table
+                && !is_old
+            {
+                let root = *table.partitions(512).last().unwrap();
+                let count = if document == UEFI { 3 } else { 2 };
+                assert_eq!(table.partitions(512).len(), count, "{what}");
+                assert!(*at(&disk, root.offset, image.len()) == image[..], "{what}");
+            }
+            if deployed.is_ok() {
+                break;
+            }
+            moments += 1;
+        }
+        assert!(moments >= 32, "only {moments} moments were tried");
+    }
+}
+
 #[tokio::test]
 async fn what_is_preserved_survives_a_power_cut_at_any_moment() {
     let image = root_image(2 * MIB);
@@ -346,26 +412,16 @@ async fn what_is_preserved_survives_a_power_cut_at_any_moment() {
         let before = ephemeral(&bench);
         let saved = bench.disk();
         let mut moments = 0;
-        for changes in 0.. {
+        for (changes, loss) in moments_and_losses() {
             std::fs::write(&bench.device.name, &saved).unwrap();
-            let cut = Bench {
-                system: System {
-                    disks: Arc::new(FedDisks {
-                        disks: Arc::clone(&bench.system.disks),
-                        power: PowerCut::after(changes, true),
-                    }),
-                    ..bench.system.clone()
-                },
-                device: bench.device.clone(),
-                config: bench.config.clone(),
-                installed: Installed::default(),
-                node: bench.node.clone(),
-                _dir: tempfile::tempdir().unwrap(),
-            };
+            let cut = cut(&bench, changes, loss);
             let asked = json!({"root_mb": 8, "swap_mb": 1, "ephemeral_mb": 3,
                 "preserve_ephemeral": true});
             let deployed = cut.deploy(partition_info(&url, &image, asked), None).await;
-            assert!(is_precious(&bench, before), "after {changes} changes");
+            assert!(
+                is_precious(&bench, before),
+                "after {changes} changes, losing {loss:?}"
+            );
             // The table tells where it is, or its backup does.
             if document == UEFI {
                 let table = read_gpt(&bench.device.name);

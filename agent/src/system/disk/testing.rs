@@ -1,17 +1,49 @@
 //! Disks that lose power, for tests.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::{Disk, DiskError, Disks, Geometry};
 
-/// The power of one or more disks: after so many changes nothing arrives any more.
+/// What a disk's cache loses of the changes since it was last told to keep them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    Nothing,
+    Everything,
+    /// Some, chosen by this number: a cache keeps no order.
+    Some(u64),
+}
+
+impl Loss {
+    pub(crate) const KINDS: [Self; 4] = [
+        Self::Nothing,
+        Self::Everything,
+        Self::Some(1),
+        Self::Some(2),
+    ];
+
+    fn takes(self, index: usize) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Everything => true,
+            Self::Some(seed) => {
+                let mixed = (index as u64 + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                mixed >> 63 == 0
+            }
+        }
+    }
+}
+
+/// The power of a disk: after so many changes nothing arrives any more.
 #[derive(Debug, Clone)]
 pub(crate) struct PowerCut {
     changes_left: Arc<AtomicUsize>,
     /// Whether the device can make zeros without being sent them.
     punches: bool,
+    loss: Loss,
+    /// What was there before each change that is only in the disk's cache.
+    cached: Arc<Mutex<Vec<(u64, Vec<u8>)>>>,
 }
 
 impl PowerCut {
@@ -19,7 +51,13 @@ impl PowerCut {
         Self {
             changes_left: Arc::new(AtomicUsize::new(changes)),
             punches,
+            loss: Loss::Nothing,
+            cached: Arc::default(),
         }
+    }
+
+    pub(crate) fn losing(self, loss: Loss) -> Self {
+        Self { loss, ..self }
     }
 
     /// A disk that has this power.
@@ -28,12 +66,27 @@ impl PowerCut {
         Box::new(Fed { disk, power })
     }
 
-    fn spend(&self) -> Result<(), DiskError> {
+    /// Before a change of these bytes.
+    fn spend(&self, disk: &mut dyn Disk, offset: u64, length: u64) -> Result<(), DiskError> {
         let less = |left: usize| left.checked_sub(1);
         let spent = self
             .changes_left
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
-        spent.map(drop).map_err(|_| DiskError::Busy {
+        let mut cached = self.cached.lock().unwrap();
+        if spent.is_ok() {
+            if self.loss != Loss::Nothing && length > 0 {
+                let mut before = vec![0; usize::try_from(length).unwrap()];
+                disk.read_at(offset, &mut before)?;
+                cached.push((offset, before));
+            }
+            return Ok(());
+        }
+        for (index, (offset, before)) in cached.drain(..).enumerate().rev() {
+            if self.loss.takes(index) {
+                disk.write_at(offset, &before)?;
+            }
+        }
+        Err(DiskError::Busy {
             path: "/dev/power-cut".into(),
         })
     }
@@ -53,22 +106,24 @@ impl Disk for Fed {
         self.disk.read_at(offset, buffer)
     }
     fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
-        self.power.spend()?;
+        self.power
+            .spend(self.disk.as_mut(), offset, data.len() as u64)?;
         self.disk.write_at(offset, data)
     }
     fn zero(&mut self, offset: u64, length: u64) -> Result<(), DiskError> {
-        self.power.spend()?;
+        self.power.spend(self.disk.as_mut(), offset, length)?;
         self.disk.zero(offset, length)
     }
     fn punch(&mut self, offset: u64, length: u64) -> Result<bool, DiskError> {
         if !self.power.punches {
             return Ok(false);
         }
-        self.power.spend()?;
+        self.power.spend(self.disk.as_mut(), offset, length)?;
         self.disk.punch(offset, length)
     }
     fn sync(&mut self) -> Result<(), DiskError> {
-        self.power.spend()?;
+        self.power.spend(self.disk.as_mut(), 0, 0)?;
+        self.power.cached.lock().unwrap().clear();
         self.disk.sync()
     }
     fn reread_table(&mut self) -> Result<(), DiskError> {
