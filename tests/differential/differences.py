@@ -98,6 +98,34 @@ TABLE = [
         "GET /v1/status included; ours answers", "busy", "twelve wait", "status|text",
         "no answer in time|None", r'200|\{"started_at": .*'),
 
+    # Flows.
+    Difference(
+        "a flow is read first", "what is wrong with a flow is refused before its first command runs, and "
+        "leaves no record; the Python agent finds it on the way, on a machine that is half changed",
+        "flow", "an unknown extension|wrong parameters", "status|text",
+        "200|.*FAILED.*(RequestedObjectNotFoundError|InvalidCommandParamsError).*",
+        "400|.*Invalid command parameters: (Extension with id nope not found|Image is missing).*"),
+    Difference(
+        "one command in an object", "documents lose the order of their keys on the wire, and in a flow it "
+        "would matter", "flow", "two commands in one object", "status|text", "200|.*SUCCEEDED.*",
+        r"400|.*'flow\[0\]' holds several commands.*"),
+    Difference(
+        "a flow says why", "a flow that ends tells the reason of the command that failed", "flow",
+        "a command that fails", "text", ".*clean.execute_clean_step was failed\".*",
+        ".*clean.execute_clean_step was failed: .*Malformed clean_step.*"),
+    Difference(
+        "a mismatch ends a flow", "the Python agent goes on after a step that did not run for another "
+        "version's sake", "flow", "another version", "text", ".*SUCCEEDED.*",
+        ".*clean.execute_clean_step was failed: .*version mismatch.*"),
+    Difference(
+        "a flow is a list of objects", "what is no flow is refused by what it should be; the Python agent "
+        "takes letters for commands, or fails on its own error", "flow", "null|a text|a list of texts",
+        "status|text", "500|.*not JSON serializable.*|.*must be of the form.*",
+        r"200|.*missing 1 required positional argument.*|.*'flow(\[0\])?' must be.*"),
+    Difference(
+        "null for no parameters", "the wire knows no difference between null and no parameters", "flow",
+        "null for parameters", "text", ".*must be a mapping, not NoneType.*", ".*SUCCEEDED.*"),
+
     # HTTP below it.
     Difference(
         "keep-alive in lower case", "header values of this kind are case-insensitive, and the hint "
