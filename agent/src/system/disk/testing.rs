@@ -35,6 +35,9 @@ impl Loss {
     }
 }
 
+/// Where something was changed, and what was there.
+type Before = (u64, Vec<u8>);
+
 /// The power of a disk: after so many changes nothing arrives any more.
 #[derive(Debug, Clone)]
 pub(crate) struct PowerCut {
@@ -43,7 +46,7 @@ pub(crate) struct PowerCut {
     punches: bool,
     loss: Loss,
     /// What was there before each change that is only in the disk's cache.
-    cached: Arc<Mutex<Vec<(u64, Vec<u8>)>>>,
+    cached: Arc<Mutex<Vec<Before>>>,
 }
 
 impl PowerCut {
