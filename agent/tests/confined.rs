@@ -55,7 +55,7 @@ fn a_program_sees_its_devices_its_processes_and_no_environment() {
             "fd full null random stdin tty urandom zero",
         ),
         ("echo $$", "1"),
-        ("ls -d /proc/[0-9]* | wc -l", "2"),
+        ("set -- /proc/[0-9]*; echo $#", "1"),
         ("echo $WORD$SECRET", "a b"),
         ("ls /run | wc -l", "0"),
         ("cat /proc/net/dev | grep -c :", "1"),

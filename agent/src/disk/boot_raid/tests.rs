@@ -251,6 +251,21 @@ async fn a_mirror_that_is_there_is_used() {
     );
 }
 
+/// The kernel knows it, and it has neither members nor a size.
+#[tokio::test]
+async fn an_array_that_does_not_run_keeps_its_name() {
+    let (mut machine, array) = machine(true);
+    machine.directory("sys/block/md1");
+    let free = File::create(machine.path().join("dev/md2")).unwrap();
+    free.set_len(549 * MIB).unwrap();
+    let script = Script::new()
+        .expect(ADD[0], "")
+        .expect(ADD[1], "")
+        .expect(&CREATE.replace("md1", "md2"), "");
+    let esp = prepare(&machine, &array, None, script).await.unwrap();
+    assert_eq!(esp.node, "/dev/md2");
+}
+
 /// The image's own partition is empty since then; its files and its identity are on the mirror.
 #[tokio::test]
 async fn an_array_is_made_bootable_twice() {
