@@ -18,6 +18,8 @@ use crate::task::Task;
 
 /// What is mounted over for it, on directories of the image.
 const COVERED: [&str; 4] = ["/dev", "/proc", "/sys", "/run"];
+/// A device node of the image would lead to a disk that is not for it.
+const NO_NODES: [&str; 2] = ["-o", "nodev,nosuid"];
 /// Neither other systems nor the last choice are for a menu that is made here.
 const QUIET: [&str; 2] = ["GRUB_DISABLE_OS_PROBER=true", "GRUB_SAVEDEFAULT=true"];
 
@@ -61,7 +63,9 @@ pub async fn install(system: &System, order: &Order, task: &Task) -> Result<(), 
     task.check()?;
     let mut mounted = Vec::new();
     let work = async {
-        mount(system, &[], &order.root, ROOT).await.map_err(text)?;
+        mount(system, &NO_NODES, &order.root, ROOT)
+            .await
+            .map_err(text)?;
         mounted.push(String::new());
         inside(system, order, task, &mut mounted).await
     };
@@ -220,7 +224,7 @@ mod tests {
 
         fn mounts(&self) -> Script {
             let root = self.root.display();
-            Script::new().expect(&format!("mount /dev/sda2 {root}"), "")
+            Script::new().expect(&format!("mount -o nodev,nosuid /dev/sda2 {root}"), "")
         }
 
         fn inside(&self, environment: &str, program: &str) -> String {
@@ -352,7 +356,7 @@ mod tests {
                 .starts_with("Installing GRUB2 boot loader to device /dev/sda failed with "),
             "{failure}"
         );
-        let root = format!("mount /dev/sda2 {}", machine.root.display());
+        let root = format!("mount -o nodev,nosuid /dev/sda2 {}", machine.root.display());
         let script = Script::new().expect_result(&root, Err(refused("mount")));
         machine.install(script).await.unwrap_err();
     }
@@ -363,7 +367,7 @@ mod tests {
         symlink("/etc", machine.root.join("proc")).unwrap();
         let root = machine.root.display();
         let script = Script::new()
-            .expect(&format!("mount /dev/sda2 {root}"), "")
+            .expect(&format!("mount -o nodev,nosuid /dev/sda2 {root}"), "")
             .expect(&format!("umount {root}"), "");
         let failure = machine.install(script).await.unwrap_err();
         assert!(

@@ -105,7 +105,7 @@ impl Machine {
     /// What happens when the image's GRUB is installed on disks.
     fn grub(&self, node: &str, disks: &[&str], seen: &str) -> Script {
         let root = self.inside("run/ironic-agent/root");
-        let mut script = Script::new().expect(&format!("mount {node} {root}"), "");
+        let mut script = Script::new().expect(&format!("mount -o nodev,nosuid {node} {root}"), "");
         // It sees what it is for, and no other disk.
         let chroot = format!(
             "unshare -m -u -i -p -n -f {} run-in-image {root} {seen} --",
