@@ -464,8 +464,12 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     fn disk(size: usize) -> (tempfile::NamedTempFile, Box<dyn Disk>) {
+        disk_with(&vec![0xAA; size])
+    }
+
+    fn disk_with(content: &[u8]) -> (tempfile::NamedTempFile, Box<dyn Disk>) {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), vec![0xAA; size]).unwrap();
+        std::fs::write(file.path(), content).unwrap();
         let disk = LinuxDisks.open(file.path()).unwrap();
         (file, disk)
     }
@@ -494,6 +498,8 @@ mod tests {
         Bytes,
         /// Pieces of this length in an order of this seed.
         Scattered(usize, u64),
+        /// Everything waits behind the image before it gets to its place.
+        Staged,
     }
 
     fn send(writer: &mut Writer, way: Way, image: &[u8]) -> Result<(), WriteError> {
@@ -524,6 +530,21 @@ mod tests {
                     } else if !is_zeroed {
                         writer.zero(offset, bytes.len() as u64)?;
                     }
+                }
+                Ok(())
+            }
+            Way::Staged => {
+                writer.declare(image.len() as u64)?;
+                let mut waiting = Vec::new();
+                for (bytes, offset) in image.chunks(MIB).zip((0..).step_by(MIB)) {
+                    let Some(at) = writer.stage(bytes)? else {
+                        panic!("no room behind the image");
+                    };
+                    waiting.push((offset, at, bytes.len()));
+                }
+                for (offset, at, length) in waiting {
+                    let bytes = writer.staged(at, length)?;
+                    writer.write_at(offset, &bytes)?;
                 }
                 Ok(())
             }
@@ -561,11 +582,10 @@ mod tests {
     /// Writes with a power cut after every number of changes until it succeeds.
     fn cut_power_at_every_moment(way: Way, punches: bool, loss: Loss, image: &[u8], size: usize) {
         let mut was_cut = 0;
+        // What the disk was before: it boots.
+        let before = [0x55, 0xaa].repeat(size / 2);
         for changes in 0.. {
-            let (file, disk) = disk(size);
-            // What the disk was before: it boots.
-            let before = [0x55, 0xaa].repeat(size / 2);
-            std::fs::write(file.path(), &before).unwrap();
+            let (file, disk) = disk_with(&before);
             let disk = PowerCut::after(changes, punches).losing(loss).feed(disk);
             let written = begin(disk).and_then(|mut writer| {
                 send(&mut writer, way, image)?;
@@ -576,6 +596,7 @@ mod tests {
             match written {
                 Ok(()) => {
                     assert!(is_whole, "{way:?}");
+                    assert!(!bytes[image.len()..].contains(&0x11), "{way:?}");
                     break;
                 }
                 // The old contents are still whole, but for the backup of their table.
@@ -587,6 +608,8 @@ mod tests {
                         bytes[..MIB].iter().all(|byte| *byte == 0) || is_whole,
                         "{way:?} after {changes} changes, losing {loss:?}"
                     );
+                    // Nothing of it waits where a backup table would be.
+                    assert!(!bytes[image.len().max(size - MIB)..].contains(&0x11));
                 }
             }
         }
@@ -596,16 +619,17 @@ mod tests {
     #[test]
     fn a_power_cut_at_any_moment_leaves_no_table_or_the_whole_image() {
         let image = image(8 * MIB);
-        for way in [
-            Way::Blocks,
-            Way::Bytes,
-            Way::Scattered(MIB, 7),
-            Way::Scattered(300_032, 3),
-            Way::Scattered(300_032, 4),
+        for (way, size) in [
+            (Way::Blocks, 8 * MIB),
+            (Way::Bytes, 8 * MIB),
+            (Way::Scattered(MIB, 7), 8 * MIB),
+            (Way::Scattered(300_032, 3), 8 * MIB),
+            (Way::Scattered(300_032, 4), 8 * MIB),
+            (Way::Staged, 17 * MIB),
         ] {
             for punches in [true, false] {
                 for loss in Loss::KINDS {
-                    cut_power_at_every_moment(way, punches, loss, &image, 8 * MIB);
+                    cut_power_at_every_moment(way, punches, loss, &image, size);
                 }
             }
         }
