@@ -4,8 +4,8 @@
 //! partition table and an error that says why. [`pipeline`] draws the way of the bytes.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -227,17 +227,19 @@ impl Tables {
         device: &str,
     ) -> Result<qcow2::Plan, Failure> {
         let (length, needed) = (source.length(), Arc::clone(&self.are_needed));
+        // How much is to be read is known only of the whole file.
+        let total = length.filter(|_| self.are_read_first);
+        let mut meter = Meter::new("read_tables", device, total, Instant::now());
+        let read = AtomicU64::new(0);
+        let so_far = || read.load(Ordering::Relaxed);
         if self.are_read_first {
-            let meter = Mutex::new(Meter::new("read_tables", device, length, Instant::now()));
-            let parts = qcow2::Reread::new(source, |read| {
-                let mut meter = meter.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(progress) = meter.tick(Instant::now(), read) {
-                    task.progress(progress);
-                }
-            });
-            qcow2::plan(head, &parts, length, available, needed).await
+            let parts = qcow2::Reread::new(source, &read);
+            let plan = qcow2::plan(head, &parts, length, available, needed);
+            meter.during(task, so_far, plan).await
         } else {
-            qcow2::plan(head, source, length, available, needed).await
+            let parts = qcow2::Ranged::new(source, &read);
+            let plan = qcow2::plan(head, &parts, length, available, needed);
+            meter.during(task, so_far, plan).await
         }
     }
 }

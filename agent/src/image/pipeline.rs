@@ -69,8 +69,8 @@ impl<'a> Reader<'a> {
             if block.is_full() {
                 return Ok(Some(block));
             }
-            let next = self.source.next();
-            match self.meter.during(self.task, self.done, next).await? {
+            let (next, done) = (self.source.next(), self.done);
+            match self.meter.during(self.task, || done, next).await? {
                 Some(piece) => self.rest = piece,
                 None => return Ok(Some(block).filter(|block| !block.is_empty())),
             }
@@ -85,7 +85,8 @@ impl<'a> Reader<'a> {
 
     /// Waits for a thread, reporting what it writes.
     async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
-        self.meter.during(self.task, self.done, work).await
+        let done = self.done;
+        self.meter.during(self.task, || done, work).await
     }
 }
 

@@ -63,11 +63,11 @@ impl Meter {
         }
     }
 
-    /// Waits for `work` and reports that `done` is still all, whenever it is time.
+    /// Waits for `work` and reports what is `done` meanwhile, whenever it is time.
     pub(super) async fn during<T>(
         &mut self,
         task: &Task,
-        done: u64,
+        done: impl Fn() -> u64,
         work: impl Future<Output = T>,
     ) -> T {
         let mut work = std::pin::pin!(work);
@@ -75,7 +75,7 @@ impl Meter {
             if let Ok(result) = tokio::time::timeout(REPORT, &mut work).await {
                 return result;
             }
-            task.progress(self.report(Instant::now(), done));
+            task.progress(self.report(Instant::now(), done()));
         }
     }
 
@@ -146,7 +146,7 @@ mod tests {
             tokio::time::sleep(3 * REPORT).await;
             "ended"
         };
-        assert_eq!(meter.during(&task, 10, work).await, "ended");
+        assert_eq!(meter.during(&task, || 10, work).await, "ended");
         let last = heard.progress.borrow().clone().unwrap();
         assert_eq!((last.done, last.written), (10, Some(7)));
     }

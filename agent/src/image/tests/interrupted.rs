@@ -279,6 +279,47 @@ async fn a_connection_that_drops_at_twenty_points_costs_no_byte() {
 }
 
 #[tokio::test]
+async fn reading_the_tables_first_is_told() {
+    let image = mbr_image(6 * MIB);
+    let bench = Bench::new(8 * MIB);
+    let file = qcow2(&image);
+    let mut wanted = info("", &file);
+    let server = Scripted::start(move |asked| match (asked.first, asked.last) {
+        (Some(first), Some(last)) => Answer {
+            // The L1 table comes, and nothing of the L2 table.
+            end: if last - first < 8 {
+                End::Close
+            } else {
+                End::Stall
+            },
+            body: if last - first < 8 {
+                file[first..=last].to_vec()
+            } else {
+                Vec::new()
+            },
+            ..part(&file, "\"v1\"", first, last + 1)
+        },
+        _ => whole_or_rest(&file, "\"v1\"", asked.first, file.len(), End::Close),
+    })
+    .await;
+    wanted["urls"] = json!([server.url()]);
+    wanted["disk_format"] = json!("qcow2");
+    let (task, mut heard) = Task::new();
+    let told = heard.progress.wait_for(|progress| {
+        progress
+            .as_ref()
+            .is_some_and(|progress| progress.phase == "read_tables")
+    });
+    let told = tokio::select! {
+        deployed = bench.deploy_with(wanted, None, &task) => panic!("{deployed:?}"),
+        told = told => told.unwrap().clone().unwrap(),
+    };
+    assert_eq!((told.done, told.total), (8, None));
+    assert_eq!(told.subject, bench.device.name);
+    bench.assert_untouched();
+}
+
+#[tokio::test]
 async fn a_connection_that_is_reset_costs_no_more_than_the_buffers() {
     const PASSED: usize = 20 * MIB;
     let image = mbr_image(3 * PASSED - MIB);

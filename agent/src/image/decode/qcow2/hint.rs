@@ -4,6 +4,7 @@
 //! download, which the checksum judges, must repeat them ([`super::place`]).
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -30,12 +31,28 @@ pub(in crate::image) trait Parts {
     -> impl Future<Output = Result<Bytes, Unranged>> + Send;
 }
 
-impl Parts for Source<'_> {
+/// The file at a server, which may send parts of it.
+pub(in crate::image) struct Ranged<'a> {
+    source: &'a Source<'a>,
+    /// Bytes of all parts that have come.
+    read: &'a AtomicU64,
+}
+
+impl<'a> Ranged<'a> {
+    /// The bytes of each part that has come are added to `read`.
+    pub(in crate::image) fn new(source: &'a Source<'a>, read: &'a AtomicU64) -> Self {
+        Self { source, read }
+    }
+}
+
+impl Parts for Ranged<'_> {
     /// What a server does not mind from one client.
     const AT_ONCE: usize = 4;
 
     async fn part(&self, first: u64, length: u64) -> Result<Bytes, Unranged> {
-        Source::part(self, first, length).await
+        let bytes = self.source.part(first, length).await?;
+        self.read.fetch_add(length, Ordering::Relaxed);
+        Ok(bytes)
     }
 }
 

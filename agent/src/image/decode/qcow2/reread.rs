@@ -1,6 +1,8 @@
 //! Parts of a file from a server that sends whole files only: the file is read up to them,
 //! and once more from its beginning for what lies before.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
@@ -9,10 +11,10 @@ use super::hint::Parts;
 use crate::failure::Failure;
 
 /// The file, read in its order as often as needed.
-pub(in crate::image) struct Reread<'a, S, H> {
+pub(in crate::image) struct Reread<'a, S> {
     file: &'a S,
-    /// Is told how far the file is read.
-    heard: H,
+    /// How far the file is read.
+    read: &'a AtomicU64,
     reading: Mutex<Option<Reading<S>>>,
 }
 
@@ -42,18 +44,18 @@ struct Reading<S> {
     piece: Bytes,
 }
 
-impl<'a, S, H: Fn(u64)> Reread<'a, S, H> {
-    /// `heard` is told the bytes of the file that are read.
-    pub(in crate::image) fn new(file: &'a S, heard: H) -> Self {
+impl<'a, S> Reread<'a, S> {
+    /// `read` is kept at the place in the file that reading has come to.
+    pub(in crate::image) fn new(file: &'a S, read: &'a AtomicU64) -> Self {
         Self {
             file,
-            heard,
+            read,
             reading: Mutex::new(None),
         }
     }
 }
 
-impl<S: Stream + Send + Sync, H: Fn(u64) + Send + Sync> Parts for Reread<'_, S, H> {
+impl<S: Stream + Send + Sync> Parts for Reread<'_, S> {
     const AT_ONCE: usize = 1;
 
     async fn part(&self, first: u64, length: u64) -> Result<Bytes, Unranged> {
@@ -77,7 +79,6 @@ impl<S: Stream + Send + Sync, H: Fn(u64) + Send + Sync> Parts for Reread<'_, S, 
                 .piece
                 .split_to(usize::try_from(skip).unwrap_or(usize::MAX));
             current.position += skip;
-            (self.heard)(current.position);
             let missing = length - part.len() as u64;
             if current.position == first + part.len() as u64 {
                 let count = usize::try_from(missing).unwrap_or(usize::MAX);
@@ -85,6 +86,7 @@ impl<S: Stream + Send + Sync, H: Fn(u64) + Send + Sync> Parts for Reread<'_, S, 
                 part.extend_from_slice(&current.piece.split_to(count));
                 current.position += count as u64;
             }
+            self.read.store(current.position, Ordering::Relaxed);
             if part.len() as u64 == length {
                 return Ok(part.into());
             }

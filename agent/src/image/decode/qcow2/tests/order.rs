@@ -197,11 +197,13 @@ fn a_file_is_read_again_for_what_lies_before() {
         whole: &file,
         readings: &readings,
     };
-    let parts = super::super::Reread::new(&stream, |_| {});
+    let read = AtomicU64::new(0);
+    let parts = super::super::Reread::new(&stream, &read);
     let part = |first: u64, length: u64| now(parts.part(first, length));
     assert_eq!(part(10, 5).unwrap(), file[10..15]);
     assert_eq!(part(15, 1).unwrap(), file[15..16]);
     assert_eq!(part(40, 60).unwrap(), file[40..]);
+    assert_eq!(read.load(Ordering::Relaxed), 100);
     assert_eq!(readings.load(Ordering::Relaxed), 1);
     assert_eq!(part(0, 4).unwrap(), file[..4]);
     assert_eq!(readings.load(Ordering::Relaxed), 2);
