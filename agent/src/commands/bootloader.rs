@@ -131,7 +131,17 @@ async fn make_bootable(
              as part of CVE-2026-43003 mitigation.",
         ));
     }
-    run_grub(system, &device, current, arguments, task).await
+    run_grub(system, &device, current, arguments, task).await?;
+    if current == BootMode::Uefi {
+        // GRUB does not see the firmware's variables, and put its loader where firmware looks
+        // first.
+        match boot_efi::install(system, &device, esp, task).await {
+            Ok(_) => {}
+            Err(failure) if task.is_cancelled() => return Err(failure),
+            Err(failure) => task.warn(failure.to_string()),
+        }
+    }
+    Ok(())
 }
 
 /// Copies the image's own EFI files, which runs nothing of the image. `false`: there are
@@ -181,22 +191,33 @@ async fn run_grub(
         esp: None,
         targets: vec![device.name.clone()],
         is_array,
+        names: layout.names().collect(),
     };
     if current == BootMode::Uefi {
-        let esp = efi_system(&layout, arguments.efi_system_part_uuid.as_deref());
+        let named = arguments.efi_system_part_uuid.as_deref();
+        let esp = efi_system(&layout, named);
         order.esp = if is_array {
-            // One that was moved to the disks before has left its identity there.
-            let esp = esp.ok().flatten();
-            let array = boot_raid::prepare_uefi(system, device, esp.as_ref(), task).await?;
+            let array = match (esp, named) {
+                (Ok(esp), _) => boot_raid::prepare_uefi(system, device, esp.as_ref(), task).await?,
+                // One that was moved to the disks before has left its identity there.
+                (Err(failure), Some(named)) => boot_raid::moved(system, device, named)
+                    .await?
+                    .ok_or(failure)?,
+                (Err(failure), None) => return Err(failure),
+            };
             Some(Place {
-                node: array.node,
                 number: 0,
-                uuid: array.uuid,
+                uuid: boot_raid::identity_of(system, &array.node).await,
+                node: array.node,
                 is_partition_uuid: false,
             })
         } else {
             esp?
         };
+        let esp = order.esp.iter().filter(|esp| !esp.uuid.is_empty());
+        order
+            .names
+            .extend(esp.map(|esp| (esp.name(), esp.node.clone())));
     } else if let Some(prep) = prep {
         order.targets = vec![layout.find(prep)?.node];
     } else if is_array {

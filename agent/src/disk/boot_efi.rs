@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::boot_entry::{self, decode_utf16};
 use super::boot_place::Layout;
 use super::boot_raid::{self, EspArray};
+use super::mount::{mount, unmount};
 use super::table::{Partition, Table};
 use super::{identity, node};
 use crate::failure::{Failure, FailureKind};
@@ -76,12 +77,10 @@ pub async fn install(
         Err(error) => return Err(failed(name, error)),
     }
     node::announce(system, name).await;
-    let partition = find_partition(system, name, efi_system_part_uuid).await;
-    let number = partition.as_ref().ok().map(|partition| partition.number);
-    let moved = moved_before(system, device, number).await?;
-    let node = match &moved {
-        Some(array) => array.node.clone(),
-        None => node::of(system, name, partition?.number),
+    let esp = find_esp(system, device, efi_system_part_uuid).await?;
+    let node = match &esp {
+        Esp::Own(number) => node::of(system, name, *number),
+        Esp::Moved(array) => array.node.clone(),
     };
     let loaders = find_loaders(system, name, &node).await?;
     if loaders.is_empty() {
@@ -90,9 +89,9 @@ pub async fn install(
         ));
         return Ok(false);
     }
-    let targets = match moved {
-        Some(array) => on_members(array.members).collect(),
-        None => targets(system, device, number.unwrap_or_default(), task).await?,
+    let targets = match esp {
+        Esp::Own(number) => targets(system, device, number, task).await?,
+        Esp::Moved(array) => on_members(array.members).collect(),
     };
     let mut entered = Ok(());
     for target in &targets {
@@ -139,22 +138,41 @@ async fn targets(
     Ok(on_members(array.members).collect())
 }
 
-/// Where the EFI system partition of an array went when it was made bootable before: the
-/// image's own, of this number, holds no file system any more.
-async fn moved_before(
+/// Where the EFI system partition is.
+enum Esp {
+    /// The partition of this number.
+    Own(u32),
+    /// Where it went when the array was made bootable before.
+    Moved(EspArray),
+}
+
+/// Finds the EFI system partition. One on the array's disks counts only if it is this image's:
+/// the image's own has lost its file system, or the one there has the identity that is asked
+/// for. An earlier deployment may have left another.
+async fn find_esp(
     system: &System,
     device: &BlockDevice,
-    number: Option<u32>,
-) -> Result<Option<EspArray>, Failure> {
-    if device.kind != Kind::Raid {
-        return Ok(None);
+    uuid: Option<&str>,
+) -> Result<Esp, Failure> {
+    let is_array = device.kind == Kind::Raid;
+    let number = match (find_partition(system, &device.name, uuid).await, uuid) {
+        (Ok(partition), _) => partition.number,
+        (Err(failure), Some(uuid)) if is_array && failure.kind == FailureKind::DeviceNotFound => {
+            let moved = boot_raid::moved(system, device, uuid).await?;
+            return moved.map(Esp::Moved).ok_or(failure);
+        }
+        (Err(failure), _) => return Err(failure),
+    };
+    if is_array {
+        let layout = Layout::read(system, &device.name).await?;
+        let own = layout.numbered(number);
+        if own.is_none_or(|place| place.is_partition_uuid)
+            && let Some(array) = boot_raid::existing(system, device).await?
+        {
+            return Ok(Esp::Moved(array));
+        }
     }
-    let layout = Layout::read(system, &device.name).await?;
-    let own = number.and_then(|number| layout.numbered(number));
-    match own {
-        Some(place) if !place.is_partition_uuid => Ok(None),
-        _ => boot_raid::existing(system, device).await,
-    }
+    Ok(Esp::Own(number))
 }
 
 /// An array has an entry for each of its disks.
@@ -237,38 +255,13 @@ fn choose(partitions: &[Partition], uuid: Option<&str>) -> Option<Partition> {
 
 /// Mounts the partition read-only, looks, and unmounts it again.
 async fn find_loaders(system: &System, name: &str, node: &str) -> Result<Vec<Loader>, Failure> {
-    let mount_point = system.root.path(MOUNT_POINT);
-    fs::create_dir_all(&mount_point).map_err(|error| failed(name, error))?;
-    let place = mount_point.display().to_string();
-    let mount = Cmd::new("mount").args(["-t", "vfat", "-o", "ro", node, &place]);
-    system
-        .run
-        .run(mount)
-        .await
-        .map_err(|error| failed(name, error))?;
-    let searched = mount_point.clone();
-    let found = tokio::task::spawn_blocking(move || search(&searched)).await;
-    let unmounted = unmount(system, &place).await;
+    let mounted = mount(system, &["-t", "vfat", "-o", "ro"], node, MOUNT_POINT).await;
+    let mounted = mounted.map_err(|error| failed(name, error))?;
+    let found = tokio::task::spawn_blocking(move || search(&mounted)).await;
+    let unmounted = unmount(system, MOUNT_POINT).await;
     let found = found.map_err(|error| failed(name, error))?;
     unmounted.map_err(|error| failed(name, error))?;
     Ok(found)
-}
-
-/// A partition may stay busy for a moment.
-async fn unmount(system: &System, place: &str) -> Result<(), RunError> {
-    let mut result = Ok(());
-    for _ in 0..3 {
-        result = system
-            .run
-            .run(Cmd::new("umount").arg(place))
-            .await
-            .map(drop);
-        if result.is_ok() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    }
-    result
 }
 
 /// The entries to make for what lies below `root`, in the order in which they are made: those

@@ -2,7 +2,7 @@
 //! is the tenant's code as root (CVE-2026-43003), so an operator has to allow it, and it is
 //! [confined]: it sees the disks that it is for, and nothing else of the machine.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -12,8 +12,10 @@ use super::boot_image::{ROOT, enter_fstab, fstab_line};
 use super::boot_place::Place;
 use super::mount::{mount, unmount};
 use crate::failure::Failure;
+use crate::machine::connected_nodes;
+use crate::system::confined::{self, View};
 use crate::system::tree::Tree;
-use crate::system::{Root, System, confined};
+use crate::system::{Root, System};
 use crate::task::Task;
 
 /// What is mounted over for it, on directories of the image.
@@ -37,15 +39,22 @@ pub struct Order {
     pub targets: Vec<String>,
     /// Whether the root file system is on software RAID.
     pub is_array: bool,
+    /// Names by which GRUB looks for partitions, with their nodes. Only what is found by its
+    /// name is found again after the machine has other disks: GRUB's menu says `root=UUID=`.
+    pub names: BTreeMap<String, String>,
 }
 
 impl Order {
-    /// The devices that GRUB must see.
-    fn nodes(&self, root: &Root) -> BTreeSet<String> {
+    /// What GRUB must see.
+    fn view(&self, root: &Root) -> View {
         let mut devices = vec![self.disk.as_str(), self.root.as_str()];
         devices.extend(self.esp.iter().map(|esp| esp.node.as_str()));
         devices.extend(self.targets.iter().map(String::as_str));
-        confined::nodes_of(root, &devices)
+        View {
+            nodes: connected_nodes(root, &devices),
+            names: self.names.clone(),
+            efi_system: self.esp.as_ref().map(|esp| esp.node.clone()),
+        }
     }
 }
 
@@ -61,28 +70,20 @@ pub async fn install(system: &System, order: &Order, task: &Task) -> Result<(), 
         ))
     };
     task.check()?;
-    let mut mounted = Vec::new();
-    let work = async {
-        mount(system, &NO_NODES, &order.root, ROOT)
-            .await
-            .map_err(text)?;
-        mounted.push(String::new());
-        inside(system, order, task, &mut mounted).await
-    };
-    let done = work.await;
-    let cleaned = clean(system, &mounted).await;
+    mount(system, &NO_NODES, &order.root, ROOT)
+        .await
+        .map_err(|error| failed(&error))?;
+    let done = inside(system, order, task).await;
+    // The deployed system could miss what is not unmounted.
+    let unmounted = unmount(system, ROOT).await;
+    task.check()?;
     done.map_err(|error| failed(&error))?;
-    cleaned.map_err(|error| failed(&error))?;
+    unmounted.map_err(|error| failed(&error))?;
     task.phase(format!("GRUB installed on {}", order.disk));
     Ok(())
 }
 
-async fn inside(
-    system: &System,
-    order: &Order,
-    task: &Task,
-    mounted: &mut Vec<String>,
-) -> Result<(), String> {
+async fn inside(system: &System, order: &Order, task: &Task) -> Result<(), String> {
     let root = system.root.path(ROOT);
     for place in COVERED {
         make_mount_point(&root, place)?;
@@ -94,25 +95,18 @@ async fn inside(
         "grub"
     };
     let program = format!("{grub}-install");
-    let nodes = order.nodes(&system.root);
+    let view = order.view(&system.root);
     let run = async |args: &[&str], environment: &[&str]| {
-        let cmd = confined::command(&root, &nodes, environment, args).map_err(text)?;
+        let cmd = confined::command(&root, &view, environment, args).map_err(text)?;
         task.say(format!("running {}", args.join(" ")));
-        system.run.run(cmd).await.map_err(text)
+        tokio::select! {
+            done = system.run.run(cmd) => done.map_err(text),
+            () = task.cancelled() => Err(text(task.cancellation())),
+        }
     };
     match &order.esp {
-        Some(esp) => {
-            make_mount_point(&root, "/boot/efi")?;
-            let place = "/boot/efi";
-            mount(
-                system,
-                &["-t", "vfat"],
-                &esp.node,
-                &format!("{ROOT}{place}"),
-            )
-            .await
-            .map_err(text)?;
-            mounted.push(place.to_owned());
+        Some(_) => {
+            make_mount_point(&root, confined::EFI_SYSTEM_PLACE)?;
             for args in [
                 vec![program.as_str()],
                 vec![program.as_str(), "--removable"],
@@ -162,19 +156,6 @@ fn make_mount_point(root: &Path, place: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Unmounts in the opposite order; the first error counts. The deployed system could miss what
-/// is not unmounted.
-async fn clean(system: &System, mounted: &[String]) -> Result<(), String> {
-    let mut first = Ok(());
-    for place in mounted.iter().rev() {
-        let done = unmount(system, &format!("{ROOT}{place}")).await;
-        if first.is_ok() {
-            first = done.map_err(text);
-        }
-    }
-    first
-}
-
 fn exists(root: &Path, name: &str) -> bool {
     fs::symlink_metadata(root.join(name)).is_ok()
 }
@@ -198,6 +179,8 @@ mod tests {
         dir: tempfile::TempDir,
         root: PathBuf,
         order: Order,
+        /// What GRUB sees of the machine.
+        seen: &'static str,
     }
 
     impl Machine {
@@ -216,7 +199,9 @@ mod tests {
                     esp: None,
                     targets: vec!["/dev/sda".into()],
                     is_array: false,
+                    names: BTreeMap::new(),
                 },
+                seen: "/dev/sda /dev/sda2",
                 root,
                 dir,
             }
@@ -228,14 +213,11 @@ mod tests {
         }
 
         fn inside(&self, environment: &str, program: &str) -> String {
-            let nodes = self.order.nodes(&Root::new(self.dir.path()));
-            let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
             format!(
-                "unshare -m -u -i -p -n -f {} run-in-image {} {} -- \
-                 {environment}{program}",
+                "unshare -m -u -i -p -n -f {} run-in-image {} {} -- {environment}{program}",
                 std::env::current_exe().unwrap().display(),
                 self.root.display(),
-                nodes.join(" "),
+                self.seen,
             )
         }
 
@@ -288,6 +270,7 @@ mod tests {
     async fn a_bios_array_gets_grub_on_every_disk() {
         let mut machine = Machine::new("grub2");
         machine.order.targets = vec!["/dev/sda".into(), "/dev/sdb".into()];
+        machine.seen = "/dev/sda /dev/sda2 /dev/sdb";
         let script = machine
             .mounts()
             .expect(&machine.inside("", "grub2-install /dev/sda"), "")
@@ -325,16 +308,17 @@ mod tests {
             uuid: "p".into(),
             is_partition_uuid: true,
         });
-        let root = machine.root.display().to_string();
+        let name = ("/dev/disk/by-partuuid/p".into(), "/dev/sda1".into());
+        machine.order.names.extend([name]);
+        machine.seen = "/dev/sda /dev/sda1 /dev/sda2 /dev/disk/by-partuuid/p=/dev/sda1 \
+            --efi-system=/dev/sda1";
         let first = machine.inside("", "grub-install");
         let second = machine.inside("", "grub-install --removable");
         let script = machine
             .mounts()
-            .expect(&format!("mount -t vfat /dev/sda1 {root}/boot/efi"), "")
             .expect_result(&first, Err(refused("grub-install")))
             .expect_result(&second, Err(refused("grub-install")))
-            .expect(&machine.mkconfig("grub"), "")
-            .expect(&format!("umount {root}/boot/efi"), "");
+            .expect(&machine.mkconfig("grub"), "");
         machine.install(machine.unmounts(script)).await.unwrap();
         assert_eq!(
             read_to_string(machine.root.join("etc/fstab")).unwrap(),

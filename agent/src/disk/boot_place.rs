@@ -39,6 +39,23 @@ struct Known {
     file_system: Option<String>,
 }
 
+impl Place {
+    /// The name by which programs look for it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        name(self.is_partition_uuid, &self.uuid)
+    }
+}
+
+fn name(is_partition_uuid: bool, uuid: &str) -> String {
+    let kind = if is_partition_uuid {
+        "partuuid"
+    } else {
+        "uuid"
+    };
+    format!("/dev/disk/by-{kind}/{uuid}")
+}
+
 impl Layout {
     /// Reads a disk.
     ///
@@ -122,6 +139,16 @@ impl Layout {
             FailureKind::DeviceNotFound,
             format!("{why} with UUID {uuid} found on device {}", self.disk),
         )
+    }
+
+    /// The names by which programs look for the partitions, with their nodes.
+    pub fn names(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        self.partitions.iter().flat_map(|known| {
+            let own = std::iter::once(name(true, &known.partition_uuid));
+            let file_system = known.file_system.iter().map(|uuid| name(false, uuid));
+            let node = &known.node;
+            own.chain(file_system).map(move |name| (name, node.clone()))
+        })
     }
 
     /// The EFI system partition, if one is marked.
@@ -241,6 +268,20 @@ mod tests {
             );
         }
         assert_eq!(layout().efi_system().unwrap().uuid, "1234-ABCD");
+        let names: Vec<_> = layout().names().collect();
+        for (name, node) in [
+            ("/dev/disk/by-uuid/root", "/dev/sda2"),
+            ("/dev/disk/by-partuuid/bbbb", "/dev/sda2"),
+        ] {
+            assert!(
+                names.contains(&(name.to_owned(), node.to_owned())),
+                "{name}"
+            );
+        }
+        assert_eq!(
+            layout().efi_system().unwrap().name(),
+            "/dev/disk/by-uuid/1234-ABCD"
+        );
     }
 
     #[test]

@@ -43,8 +43,6 @@ pub struct EspArray {
     pub node: String,
     /// The disks and the numbers of the partitions that it is made of, in their order.
     pub members: Vec<(String, u32)>,
-    /// The identity of its file system; empty if it has none yet.
-    pub uuid: String,
 }
 
 /// The disks on which an array lies, in the order of its members.
@@ -123,7 +121,9 @@ pub fn create(name: &str, members: &[String]) -> Cmd {
 }
 
 /// Gives the array `root` an EFI system partition on each of its disks, with the content of
-/// `source`, the image's own within the array, where firmware does not find it.
+/// `source`, the image's own within the array, where firmware does not find it. One without a
+/// file system was moved there before, and what is there stays. Without any, it gets an empty
+/// file system: what an earlier deployment left is not booted.
 ///
 /// # Errors
 /// `SoftwareRAIDError`. Nothing is changed when a disk has no GPT or no place.
@@ -134,15 +134,13 @@ pub async fn prepare_uefi(
     task: &Task,
 ) -> Result<EspArray, Failure> {
     let devices = probe(system).await?;
-    // A file system that was moved to an array before is no longer there.
+    let is_moved = source.is_some_and(|place| place.is_partition_uuid);
     let source = source.filter(|place| !place.is_partition_uuid);
     if let Some(array) = existing_among(system, &devices, root).await? {
-        if source.is_none() {
-            return Ok(array);
+        if !is_moved {
+            fill(system, &array.node, source).await?;
         }
-        fill(system, &array.node, source).await?;
-        let uuid = identity_of(system, &array.node).await;
-        return Ok(EspArray { uuid, ..array });
+        return Ok(array);
     }
     // Those that do not run have one, too.
     let is_taken = |name: &str| {
@@ -162,7 +160,6 @@ pub async fn prepare_uefi(
         "EFI system partitions of {disks:?} joined to {name}"
     ));
     Ok(EspArray {
-        uuid: identity_of(system, &name).await,
         node: name,
         members,
     })
@@ -174,6 +171,22 @@ pub async fn prepare_uefi(
 /// `SoftwareRAIDError`: a disk cannot be read.
 pub async fn existing(system: &System, root: &BlockDevice) -> Result<Option<EspArray>, Failure> {
     existing_among(system, &probe(system).await?, root).await
+}
+
+/// The same, if its file system has this identity: it was moved there.
+///
+/// # Errors
+/// `SoftwareRAIDError`: a disk cannot be read.
+pub async fn moved(
+    system: &System,
+    root: &BlockDevice,
+    uuid: &str,
+) -> Result<Option<EspArray>, Failure> {
+    let Some(array) = existing(system, root).await? else {
+        return Ok(None);
+    };
+    let found = identity_of(system, &array.node).await;
+    Ok(Some(array).filter(|_| found.eq_ignore_ascii_case(uuid)))
 }
 
 async fn existing_among(
@@ -190,19 +203,14 @@ async fn existing_among(
         let members = members(devices, &node);
         // The tenant's data may be a small mirror, too.
         if are_efi_system(system, &members).await? {
-            let uuid = identity_of(system, &node).await;
-            return Ok(Some(EspArray {
-                node,
-                members,
-                uuid,
-            }));
+            return Ok(Some(EspArray { node, members }));
         }
     }
     Ok(None)
 }
 
 /// The identity of the file system that an array is; empty if it has none.
-async fn identity_of(system: &System, node: &str) -> String {
+pub async fn identity_of(system: &System, node: &str) -> String {
     let opener = Arc::clone(&system.disks);
     let path = PathBuf::from(node);
     let read = tokio::task::spawn_blocking(move || {

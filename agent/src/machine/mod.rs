@@ -31,6 +31,7 @@ pub mod usb;
 pub(crate) mod testing;
 
 pub use boot::{BootMode, mode as boot_mode};
+pub use topology::connected_nodes;
 
 /// What the machine is, as Ironic's inspection and lookup take it: the keys, and their order,
 /// of the Python agent's inventory. Reads the kernel only and takes milliseconds, or as long as

@@ -1,9 +1,38 @@
 //! Where a device hangs: the chain of its parents below `/sys/devices`, and what follows
 //! from it — the transport of a disk and its name by path.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::system::Root;
+
+/// The nodes of devices, of the disks that they are partitions of, of what they lie on, and of
+/// all their partitions.
+#[must_use]
+pub fn connected_nodes(root: &Root, devices: &[&str]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut waiting: Vec<String> = devices.iter().map(|device| (*device).to_owned()).collect();
+    let disks = root.names("/sys/class/block");
+    while let Some(device) = waiting.pop() {
+        let name = device.rsplit('/').next().unwrap_or(&device);
+        let block = format!("/sys/class/block/{name}");
+        let is_partition_of = |disk: &str, name: &str| {
+            root.exists(format!("/sys/class/block/{disk}/{name}/partition"))
+        };
+        let disk = disks.iter().filter(|disk| is_partition_of(disk, name));
+        let partitions = root.names(&block).into_iter();
+        let partitions = partitions.filter(|entry| is_partition_of(name, entry));
+        let below = root.names(format!("{block}/slaves"));
+        let related = disk.cloned().chain(partitions).chain(below);
+        waiting.extend(
+            related
+                .map(|name| format!("/dev/{name}"))
+                .filter(|node| !found.contains(node)),
+        );
+        found.insert(device);
+    }
+    found
+}
 
 /// A device and its parents.
 #[derive(Debug, Clone)]
@@ -216,4 +245,37 @@ fn number_after(name: &str, prefix: &str) -> Option<u32> {
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(rest.len());
     rest[..end].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::testing::FakeMachine;
+
+    #[test]
+    fn a_device_has_its_disk_its_partitions_and_what_it_lies_on() {
+        const SIZE: u64 = 1 << 30;
+        let mut machine = FakeMachine::new();
+        let mut members = Vec::new();
+        for (index, name) in (0..).zip(["sda", "sdb", "sdc", "sdd"]) {
+            let disk = machine.sata_disk(name, SIZE, index + 1);
+            let partition = format!("{name}1");
+            machine.partition(&disk, &partition, &format!("8:{}", 16 * index + 1), SIZE);
+            members.push(format!("{disk}/{partition}"));
+        }
+        let array = machine.array("md0", "raid1", SIZE, &[&members[1], &members[2]]);
+        machine.partition(&array, "md0p1", "259:0", SIZE);
+        let root = &machine.system().root;
+        for (devices, expected) in [
+            (vec!["/dev/sda"], "/dev/sda /dev/sda1"),
+            (vec!["/dev/sda1", "/dev/sda"], "/dev/sda /dev/sda1"),
+            (
+                vec!["/dev/md0p1"],
+                "/dev/md0 /dev/md0p1 /dev/sdb /dev/sdb1 /dev/sdc /dev/sdc1",
+            ),
+        ] {
+            let nodes: Vec<_> = connected_nodes(root, &devices).into_iter().collect();
+            assert_eq!(nodes.join(" "), expected);
+        }
+    }
 }

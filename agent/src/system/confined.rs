@@ -5,37 +5,47 @@
 //! * [`command`] makes processes, mounts, names, IPC and network of their own by `unshare`, and
 //!   in them starts this very program again, which is
 //! * [`main`]: it makes the image the root directory, gives it the few device nodes that are
-//!   named, `/proc` and `/sys` to read, an empty `/run`, and takes away every capability by
-//!   which root gets out of there: to mount, to make nodes, to change the root, to load modules,
-//!   to trace. Then it becomes the program.
+//!   named, `/proc` and `/sys` to read, an empty `/run`, and starts the program without every
+//!   capability by which root gets out of there: to mount, to make nodes, to change the root, to
+//!   load modules, to trace.
 //!
-//! Everything that is mounted goes with the process.
+//! It stays the first of these processes, which the program can neither stop nor trace, and ends
+//! with the program, with the processes that the agent ends, or when nobody reads any more what
+//! the program says. With it go all others, whatever group they are in, and all mounts.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CStr, OsString};
 use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, symlink};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::mpsc::channel;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, FileType, Mode};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
+use rustix::process::DumpableBehavior;
 use rustix::thread::CapabilitySet;
 
-use super::{Cmd, Root};
+use super::Cmd;
 
 /// The word that makes this program [`main`].
 pub const NAME: &str = "run-in-image";
 /// Mount points, hostname, System V IPC, processes and network of its own.
 const APART: [&str; 6] = ["-m", "-u", "-i", "-p", "-n", "-f"];
-/// What stands between the device nodes and the program.
+/// Before the node of the EFI system partition.
+const EFI_SYSTEM: &str = "--efi-system=";
+/// What stands between what the program gets to see and the program.
 const END: &str = "--";
 /// Where programs are in the image.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where the EFI system partition is in the image.
+pub const EFI_SYSTEM_PLACE: &str = "/boot/efi";
 /// Nodes that every program may expect.
 const NODES: [&str; 6] = [
     "/dev/null",
@@ -44,18 +54,6 @@ const NODES: [&str; 6] = [
     "/dev/random",
     "/dev/urandom",
     "/dev/tty",
-];
-/// Where devices have other names.
-const NAMES: [&str; 9] = [
-    "/dev/disk/by-uuid",
-    "/dev/disk/by-partuuid",
-    "/dev/disk/by-label",
-    "/dev/disk/by-partlabel",
-    "/dev/disk/by-id",
-    "/dev/disk/by-path",
-    "/dev/disk/by-diskseq",
-    "/dev/mapper",
-    "/dev/md",
 ];
 /// What root keeps: to read and write the files of the image, whoever owns them, and to become
 /// somebody else.
@@ -66,17 +64,58 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::SETGID)
     .union(CapabilitySet::SETUID);
+/// Bytes of each of its outputs that are kept: it may say anything for minutes.
+const TAIL: usize = 64 << 10;
 /// The status of a shell that could not start a program.
 const NOT_STARTED: u8 = 126;
 
-/// A program of the image that is mounted at `image`. It sees the devices `nodes`, and of the
+/// What a program of an image gets to see of the machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// Device nodes: `/dev/sda`.
+    pub nodes: BTreeSet<String>,
+    /// Other names, `/dev/disk/by-uuid/…`, of these nodes.
+    pub names: BTreeMap<String, String>,
+    /// The node of a FAT file system that is mounted at [`EFI_SYSTEM_PLACE`].
+    pub efi_system: Option<String>,
+}
+
+impl View {
+    fn words(&self) -> impl Iterator<Item = String> {
+        let names = self
+            .names
+            .iter()
+            .map(|(name, node)| format!("{name}={node}"));
+        let efi_system = self
+            .efi_system
+            .iter()
+            .map(|node| format!("{EFI_SYSTEM}{node}"));
+        self.nodes.iter().cloned().chain(names).chain(efi_system)
+    }
+
+    fn of(words: &[String]) -> Self {
+        let mut view = Self::default();
+        for word in words {
+            if let Some(node) = word.strip_prefix(EFI_SYSTEM) {
+                view.efi_system = Some(node.to_owned());
+            } else if let Some((name, node)) = word.split_once('=') {
+                view.names.insert(name.to_owned(), node.to_owned());
+            } else {
+                view.nodes.insert(word.clone());
+            }
+        }
+        view
+    }
+}
+
+/// A program of the image that is mounted at `image`. Of the machine it sees `view`, and of the
 /// environment what `environment` says, as `NAME=value`.
 ///
 /// # Errors
 /// This program does not know where it is.
 pub fn command(
     image: &Path,
-    nodes: &BTreeSet<String>,
+    view: &View,
     environment: &[&str],
     program: &[&str],
 ) -> io::Result<Cmd> {
@@ -85,112 +124,135 @@ pub fn command(
         .args(APART)
         .args([own.display().to_string(), NAME.to_owned()])
         .arg(image.display().to_string())
-        .args(nodes.iter().map(String::as_str))
+        .args(view.words())
         .arg(END)
         .args(environment.iter().copied())
-        .args(program.iter().copied()))
+        .args(program.iter().copied())
+        .tail(TAIL))
 }
 
-/// The nodes of a device, of what it lies on, and of all their partitions.
-#[must_use]
-pub fn nodes_of(root: &Root, devices: &[&str]) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let mut waiting: Vec<String> = devices.iter().map(|device| (*device).to_owned()).collect();
-    while let Some(device) = waiting.pop() {
-        let name = device.rsplit('/').next().unwrap_or(&device);
-        let block = format!("/sys/class/block/{name}");
-        let is_partition = |entry: &String| root.exists(format!("{block}/{entry}/partition"));
-        let partitions = root.names(&block).into_iter().filter(is_partition);
-        let below = root.names(format!("{block}/slaves"));
-        waiting.extend(
-            partitions
-                .chain(below)
-                .map(|name| format!("/dev/{name}"))
-                .filter(|node| !found.contains(node)),
-        );
-        found.insert(device);
-    }
-    found
-}
-
-/// Becomes the program. `arguments` are this program's: its name, [`NAME`], the image, nodes,
+/// Runs the program. `arguments` are this program's: its name, [`NAME`], the image, a [`View`],
 /// `--`, the environment, the program and its arguments. Must run as `unshare` leaves it: as
-/// the first process of its own, with mounts of its own.
+/// the first process of its own, with mounts of its own. Ends with the status of the program.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Result<Vec<String>, _> = arguments.skip(2).map(OsString::into_string).collect();
-    let failed = match arguments {
-        Ok(arguments) => become_program(&arguments),
-        Err(_) => "the arguments are no text".to_owned(),
+    let ended = match arguments {
+        Ok(arguments) => run(&arguments),
+        Err(_) => Err("the arguments are no text".to_owned()),
     };
-    eprintln!("ironic-agent {NAME}: {failed}");
-    ExitCode::from(NOT_STARTED)
+    ended.unwrap_or_else(|reason| {
+        eprintln!("ironic-agent {NAME}: {reason}");
+        ExitCode::from(NOT_STARTED)
+    })
 }
 
-/// Comes back only with what went wrong.
 #[expect(
     clippy::disallowed_methods,
-    reason = "this becomes the program; whoever starts this has the timeout"
+    reason = "whoever starts this has the timeout"
 )]
-fn become_program(arguments: &[String]) -> String {
+fn run(arguments: &[String]) -> Result<ExitCode, String> {
     let mut parts = arguments.splitn(2, |argument| argument == END);
-    let (Some([image, nodes @ ..]), Some(program)) = (parts.next(), parts.next()) else {
-        return format!(
-            "usage: {NAME} IMAGE [NODE]... {END} [NAME=VALUE]... PROGRAM [ARGUMENT]..."
-        );
+    let (Some([image, view @ ..]), Some(program)) = (parts.next(), parts.next()) else {
+        return Err(format!(
+            "usage: {NAME} IMAGE [NODE]... [NAME=NODE]... [{EFI_SYSTEM}NODE] {END} \
+             [NAME=VALUE]... PROGRAM [ARGUMENT]..."
+        ));
     };
     // Nobody else runs this: it would take the capabilities from whoever does, and mount over
     // the directories of the machine.
     if std::process::id() != 1 {
-        return "this is for the agent, which runs it in namespaces of its own".to_owned();
+        return Err("this is for the agent, which runs it in namespaces of its own".to_owned());
     }
     let is_variable = |argument: &&String| argument.contains('=');
     let environment = program.iter().take_while(is_variable);
     let Some((name, arguments)) = program[environment.clone().count()..].split_first() else {
-        return "no program is named".to_owned();
+        return Err("no program is named".to_owned());
     };
-    if let Err(reason) = confine(Path::new(image), nodes) {
-        return reason;
-    }
+    confine(Path::new(image), &View::of(view))?;
     let mut program = Command::new(name);
     program.args(arguments).env_clear().env("PATH", PATH);
     for (variable, value) in environment.filter_map(|argument| argument.split_once('=')) {
         program.env(variable, value);
     }
-    format!("{name}: {}", program.exec())
+    let mut child = program
+        .spawn()
+        .map_err(|error| format!("{name}: {error}"))?;
+    // Whichever is first; with this process the other goes, too.
+    let (tell, told) = channel();
+    let unheard = tell.clone();
+    std::thread::spawn(move || tell.send(Some(child.wait())));
+    std::thread::spawn(move || {
+        until_unheard();
+        unheard.send(None)
+    });
+    match told.recv() {
+        Ok(Some(Ok(status))) => {
+            let code = status
+                .code()
+                .or_else(|| status.signal().map(|signal| 128 + signal));
+            let code = code.and_then(|code| u8::try_from(code).ok());
+            Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+        }
+        Ok(Some(Err(error))) => Err(format!("{name}: {error}")),
+        Ok(None) | Err(_) => Err("nobody waits for the program any more".to_owned()),
+    }
 }
 
-fn confine(image: &Path, nodes: &[String]) -> Result<(), String> {
+/// Waits until nobody reads this process's output: the agent has given it up, or is gone itself.
+fn until_unheard() {
+    let output = io::stdout();
+    let mut heard = [PollFd::new(&output, PollFlags::empty())];
+    // Interrupted by a signal, it is asked again.
+    while heard[0].revents().is_empty() {
+        if let Err(error) = poll(&mut heard, None)
+            && error != Errno::INTR
+        {
+            return;
+        }
+    }
+}
+
+fn confine(image: &Path, view: &View) -> Result<(), String> {
     // As long as the machine's own /dev is to be seen.
-    let named: BTreeSet<&str> = nodes.iter().map(String::as_str).chain(NODES).collect();
+    let nodes = view.nodes.iter().chain(&view.efi_system);
+    let named: BTreeSet<&str> = nodes.map(String::as_str).chain(NODES).collect();
     let devices: Vec<Device> = named.into_iter().filter_map(Device::find).collect();
-    let links = links_to(&devices);
     std::env::set_current_dir(image).map_err(|error| told(image, &error))?;
     rustix::process::chroot(".").map_err(|error| told(image, &error))?;
     std::env::set_current_dir("/").map_err(|error| told(image, &error))?;
     // From here on every path is one of the image, also if that has links.
     let plain = MountFlags::NOSUID | MountFlags::NOEXEC;
-    let read_only = plain | MountFlags::NODEV | MountFlags::RDONLY;
-    for (kind, place, flags) in [
-        ("tmpfs", "/dev", plain),
-        ("proc", "/proc", read_only),
-        ("sysfs", "/sys", read_only),
-        ("tmpfs", "/run", plain | MountFlags::NODEV),
-    ] {
-        mount(kind, place, kind, flags, c"").map_err(|error| told(Path::new(place), &error))?;
-    }
+    let without_nodes = plain | MountFlags::NODEV;
+    let read_only = without_nodes | MountFlags::RDONLY;
+    let put = |kind: &str, from: &str, place: &str, flags: MountFlags, size: &CStr| {
+        let mounted = mount(from, place, kind, flags, size);
+        mounted.map_err(|error| told(Path::new(place), &error))
+    };
+    put("tmpfs", "dev", "/dev", plain, c"mode=755,size=1m")?;
+    put("proc", "proc", "/proc", read_only, c"")?;
+    put("sysfs", "sysfs", "/sys", read_only, c"")?;
+    put("tmpfs", "run", "/run", without_nodes, c"mode=755,size=16m")?;
     for device in &devices {
         device.make().map_err(|error| told(&device.path, &error))?;
     }
-    for (path, target) in &links {
-        link(path, target).map_err(|error| told(path, &error))?;
-    }
-    for (path, target) in [
+    let standard = [
         ("/dev/fd", "/proc/self/fd"),
         ("/dev/stdin", "/proc/self/fd/0"),
-    ] {
+    ];
+    let names = view
+        .names
+        .iter()
+        .map(|(name, node)| (name.as_str(), node.as_str()));
+    for (path, target) in names.chain(standard) {
         link(Path::new(path), Path::new(target)).map_err(|error| told(Path::new(path), &error))?;
     }
-    rustix::thread::set_no_new_privs(true).map_err(|error| format!("privileges: {error}"))?;
+    if let Some(node) = &view.efi_system {
+        put("vfat", node, EFI_SYSTEM_PLACE, without_nodes, c"")?;
+    }
+    // What the program may not do, it may not do to this process either.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .and_then(|()| rustix::thread::set_no_new_privs(true))
+        .map_err(|error| format!("privileges: {error}"))?;
     give_up_capabilities().map_err(|error| format!("capabilities: {error}"))
 }
 
@@ -233,18 +295,6 @@ impl Device {
     }
 }
 
-/// The other names of these devices, with the path that each is to lead to.
-fn links_to(devices: &[Device]) -> Vec<(PathBuf, PathBuf)> {
-    let entries = NAMES.iter().filter_map(|place| fs::read_dir(place).ok());
-    let links = entries.flatten().filter_map(|entry| {
-        let path = entry.ok()?.path();
-        let target = fs::canonicalize(&path).ok()?;
-        let device = devices.iter().find(|device| device.path == target)?;
-        (path != target).then(|| (path, device.path.clone()))
-    });
-    links.collect()
-}
-
 fn link(path: &Path, target: &Path) -> io::Result<()> {
     make_parent(path)?;
     symlink(target, path)
@@ -254,7 +304,8 @@ fn make_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), fs::create_dir_all)
 }
 
-/// What is not in the bounding set, no program that is started can get, root or not.
+/// What is not in the bounding set, no program that is started can get, root or not. This
+/// process keeps what it has, so that the program cannot trace it.
 fn give_up_capabilities() -> rustix::io::Result<()> {
     for number in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
@@ -263,7 +314,7 @@ fn give_up_capabilities() -> rustix::io::Result<()> {
         }
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             // Behind the last one that this kernel knows.
-            Err(rustix::io::Errno::INVAL) => break,
+            Err(Errno::INVAL) => break,
             other => other?,
         }
     }
@@ -278,49 +329,25 @@ fn told(path: &Path, error: &dyn Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::testing::FakeMachine;
 
     #[test]
-    fn a_device_has_its_partitions_and_what_it_lies_on() {
-        let mut machine = FakeMachine::new();
-        for file in [
-            "sys/class/block/md0/md0p1/partition",
-            "sys/class/block/sda/sda1/partition",
-            "sys/class/block/sdb/sdb1/partition",
-            "sys/class/block/sdc/sdc1/partition",
-            "sys/class/block/sda/sda1/size",
-        ] {
-            machine.file(file, "1");
-        }
-        machine
-            .directory("sys/class/block/md0/slaves/sda1")
-            .directory("sys/class/block/md0/slaves/sdb1");
-        let nodes = nodes_of(
-            &machine.system().root,
-            &["/dev/md0p1", "/dev/md0", "/dev/sda"],
-        );
-        let expected = [
-            "/dev/md0",
-            "/dev/md0p1",
-            "/dev/sda",
-            "/dev/sda1",
-            "/dev/sdb1",
-        ];
-        assert_eq!(
-            nodes.iter().map(String::as_str).collect::<Vec<_>>(),
-            expected
-        );
+    fn what_a_program_sees_arrives_as_it_was_said() {
+        let node = "/dev/sda2".to_owned();
+        let view = View {
+            nodes: ["/dev/sda".to_owned(), node.clone()].into(),
+            names: [("/dev/disk/by-uuid/1-2".to_owned(), node)].into(),
+            efi_system: Some("/dev/sda1".to_owned()),
+        };
+        let words: Vec<String> = view.words().collect();
+        assert_eq!(words.len(), 4);
+        assert_eq!(View::of(&words), view);
     }
 
     #[test]
     fn what_is_wrong_is_told_and_nothing_is_changed() {
         let run = |words: &[&str]| {
-            become_program(
-                &words
-                    .iter()
-                    .map(|word| (*word).to_owned())
-                    .collect::<Vec<_>>(),
-            )
+            let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+            run(&words).unwrap_err()
         };
         assert!(run(&[]).starts_with("usage:"));
         assert!(run(&["/image", "/dev/sda"]).starts_with("usage:"));

@@ -265,6 +265,7 @@ async fn run(cmd: Cmd) -> Result<Output, RunError> {
     let (ended, stdout, stderr) = match tokio::time::timeout(cmd.timeout, work).await {
         Ok(done) => done.map_err(broken)?,
         Err(_) => {
+            running.end().await;
             return Err(RunError::TimedOut {
                 command: cmd.to_string(),
                 timeout: cmd.timeout,
@@ -305,21 +306,33 @@ impl Running {
             group.let_go();
         }
     }
+
+    /// Waits until it has ended.
+    async fn end(mut self) {
+        if let Some((child, group)) = self.0.take() {
+            end(child, group).await;
+        }
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let Some((mut child, group)) = self.0.take() else {
+        let Some((child, group)) = self.0.take() else {
             return;
         };
-        group.signal(Signal::TERM);
         // Without a runtime, at the agent's end, they are killed at once.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let _ = tokio::time::timeout(GRACE, child.wait()).await;
-                drop((child, group));
-            });
+            runtime.spawn(end(child, group));
         }
+    }
+}
+
+async fn end(mut child: Child, group: Group) {
+    group.signal(Signal::TERM);
+    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+        group.signal(Signal::KILL);
+        // One that waits for a device in the kernel cannot be killed.
+        let _ = tokio::time::timeout(GRACE, child.wait()).await;
     }
 }
 

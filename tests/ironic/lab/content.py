@@ -36,6 +36,14 @@ menuentry deployed {
     initrd /boot/initrd.gz
 }
 """
+# How Debian's maker of menus names the root: by its file system, if that name leads somewhere.
+MKCONFIG = """#!/bin/sh
+set -e
+root=$(grub-probe --target=device /)
+uuid=$(grub-probe --target=fs_uuid /)
+[ ! -e "/dev/disk/by-uuid/$uuid" ] || root=UUID=$uuid
+sed "s|lab.loader=grub|root=$root &|" /etc/default/menu >"$2"
+"""
 # What an image must hold so that GRUB can be installed from within it.
 GRUB_PROGRAMS = ["/usr/sbin/grub-install", "/usr/sbin/grub-probe", "/usr/bin/grub-mkimage",
                  "/usr/bin/grub-editenv", "/usr/bin/grub-mkrelpath", "/sbin/mdadm"]
@@ -93,8 +101,8 @@ class Content:
         tree = self.tree(f"data-{filling}", filling)
         return self.file_system(tree, filling + 16)
 
-    def root(self, filling):
-        """A root file system with kernel, ramdisk, and GRUB for both kinds of firmware."""
+    def root(self, filling, has_loader=True):
+        """A root file system with kernel, ramdisk and GRUB's installer, and a loader for UEFI."""
         tree = self.tree(f"root-{filling}", filling)
         for directory in ("boot/grub", "boot/efi/EFI/BOOT", "etc/default", "etc/grub.d", "dev", "proc", "sys", "run", "tmp"):
             (tree / directory).mkdir(parents=True, exist_ok=True)
@@ -104,20 +112,22 @@ class Content:
         (tree / "boot/grub/grub.cfg").write_text(MENU)
         (tree / "etc/fstab").write_text("# made by the laboratory\n")
         (tree / "etc/os-release").write_text('ID=laboratory\nNAME="System of the laboratory"\n')
-        self.grub("x86_64-efi", tree / "boot/efi/EFI/BOOT/BOOTX64.EFI")
-        (tree / "boot/efi/EFI/BOOT/BOOTX64.EFI").chmod(0o755)
+        if has_loader:
+            self.grub("x86_64-efi", tree / "boot/efi/EFI/BOOT/BOOTX64.EFI")
+            (tree / "boot/efi/EFI/BOOT/BOOTX64.EFI").chmod(0o755)
         self.add_grub(tree)
-        return self.file_system(tree, filling + 48)
+        return self.file_system(tree, filling + 64)
 
     def add_grub(self, tree):
-        """GRUB's own installer for BIOS machines, and the little that it needs to run."""
+        """GRUB's own installer for both kinds of firmware, and the little that it needs to run."""
         self.sysroot.install(tree, ["/bin/busybox", *GRUB_PROGRAMS])
         for name in ("sh", "cat", "cp", "rm", "mkdir", "mv", "ls", "mount", "umount", "which", "chmod", "uname", "sed"):
             (tree / "bin" / name).symlink_to("busybox")
         (tree / "usr/lib/grub").mkdir(parents=True, exist_ok=True)
-        shutil.copytree(self.sysroot.find("/usr/lib/grub/i386-pc"), tree / "usr/lib/grub/i386-pc")
+        for platform in ("i386-pc", "x86_64-efi"):
+            shutil.copytree(self.sysroot.find(f"/usr/lib/grub/{platform}"), tree / "usr/lib/grub" / platform)
         mkconfig = tree / "usr/sbin/grub-mkconfig"
-        mkconfig.write_text('#!/bin/sh\n# The menu of this image does not depend on the machine.\ncat /etc/default/menu >"$2"\n')
+        mkconfig.write_text(MKCONFIG)
         mkconfig.chmod(0o755)
         (tree / "etc/default/menu").write_text(MENU)
         (tree / "etc/default/grub").write_text('GRUB_CMDLINE_LINUX=""\n')

@@ -65,6 +65,11 @@ def partition(made, path):
     shutil.copy(made.root(8), path)
 
 
+def installer(made, path):
+    """The same without a loader: it has to be run on the machine to get one."""
+    shutil.copy(made.root(4, has_loader=False), path)
+
+
 def media_loader(made, path):
     """What Ironic puts into the ISOs that it makes, so that a UEFI firmware can boot them."""
     shutil.copy(made.media_loader, path)
@@ -94,7 +99,7 @@ def packed(*command):
 
 
 # Raw files by name, and how they are made.
-RAW = {"whole-disk.raw": whole_disk, "roomy.raw": roomy, "bios-disk.raw": bios_disk, "partition.raw": partition,
+RAW = {"whole-disk.raw": whole_disk, "roomy.raw": roomy, "bios-disk.raw": bios_disk, "partition.raw": partition, "installer.raw": installer,
        "media-loader.raw": media_loader}
 # Other forms by name: of which raw file, what is declared, and how they are made from it.
 FORMS = {

@@ -106,10 +106,18 @@ impl Machine {
     fn grub(&self, node: &str, disks: &[&str], seen: &str) -> Script {
         let root = self.inside("run/ironic-agent/root");
         let mut script = Script::new().expect(&format!("mount -o nodev,nosuid {node} {root}"), "");
-        // It sees what it is for, and no other disk.
+        // It sees what it is for, by the names that it knows, and no other disk.
+        let partitions = node.trim_end_matches(|digit: char| digit.is_ascii_digit());
+        let names = [("1", 2), ("2", 1)].map(|(digit, number)| {
+            let uuid = [8, 4, 4, 4, 12]
+                .map(|length| digit.repeat(length))
+                .join("-");
+            format!("/dev/disk/by-partuuid/{uuid}={partitions}{number}")
+        });
         let chroot = format!(
-            "unshare -m -u -i -p -n -f {} run-in-image {root} {seen} --",
-            std::env::current_exe().unwrap().display()
+            "unshare -m -u -i -p -n -f {} run-in-image {root} {seen} {} --",
+            std::env::current_exe().unwrap().display(),
+            names.join(" "),
         );
         for disk in disks {
             script = script.expect(&format!("{chroot} grub-install {disk}"), "");

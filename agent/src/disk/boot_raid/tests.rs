@@ -235,20 +235,33 @@ async fn a_small_mirror_of_something_else_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_mirror_that_is_there_is_used() {
+async fn a_mirror_that_is_there_is_used_and_loses_what_an_earlier_deployment_left() {
     let (mut machine, array) = machine(true);
     add_mirror(&mut machine, EFI_SYSTEM);
-    let esp = prepare(&machine, &array, None, Script::new())
-        .await
-        .unwrap();
-    assert_eq!(
-        esp,
-        EspArray {
+    let path = machine.path().join("dev/md127");
+    let left = boot_sector("EARLIER");
+    // This image's own partition went there, or this image has none.
+    let moved = Place {
+        is_partition_uuid: true,
+        ..source()
+    };
+    for (source, label) in [(Some(&moved), "EARLIER"), (None, "efi-part")] {
+        fs::write(&path, &left).unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_len(549 * MIB))
+            .unwrap();
+        let esp = prepare(&machine, &array, source, Script::new()).await;
+        let expected = EspArray {
             node: "/dev/md127".into(),
             members: vec![("/dev/sda".into(), 2), ("/dev/sdb".into(), 2)],
-            uuid: String::new(),
-        }
-    );
+        };
+        assert_eq!(esp, Ok(expected));
+        let head = fs::read(&path).unwrap();
+        let head: &[u8; 512] = head[..512].try_into().unwrap();
+        assert_eq!(fat_label(head).as_deref(), Some(label));
+    }
 }
 
 /// The kernel knows it, and it has neither members nor a size.
@@ -266,15 +279,13 @@ async fn an_array_that_does_not_run_keeps_its_name() {
     assert_eq!(esp.node, "/dev/md2");
 }
 
-/// The image's own partition is empty since then; its files and its identity are on the mirror.
-#[tokio::test]
-async fn an_array_is_made_bootable_twice() {
-    let (mut machine, array) = machine(true);
-    add_mirror(&mut machine, EFI_SYSTEM);
+/// What is on the array, with a first partition of this kind, and on the mirror on its disks.
+fn add_image_and_mirror(machine: &mut FakeMachine, kind: Guid) {
+    add_mirror(machine, EFI_SYSTEM);
     let mut disk = std::io::Cursor::new(vec![0; 8 << 20]);
     let mut table = gptman::GPT::new_from(&mut disk, 512, [7; 16]).unwrap();
     table[1] = gptman::GPTPartitionEntry {
-        partition_type_guid: EFI_SYSTEM.0,
+        partition_type_guid: kind.0,
         unique_partition_guid: [2; 16],
         starting_lba: 2048,
         ending_lba: 4095,
@@ -288,9 +299,21 @@ async fn an_array_is_made_bootable_twice() {
     mirror[510..512].copy_from_slice(&[0x55, 0xaa]);
     machine.bytes("dev/md127", &mirror);
     machine.bytes("run/ironic-agent/esp/EFI/BOOT/BOOTX64.EFI", b"MZ");
-    let place = machine.path().join("run/ironic-agent/esp");
-    // Ironic may name the partition by the identity that went to the mirror.
-    for named in [None, Some("0B8C-37B6")] {
+}
+
+/// The image's own partition is empty since then, or not even marked; its files and its identity
+/// are on the mirror.
+#[tokio::test]
+async fn an_array_is_made_bootable_twice() {
+    let identity = Some("0B8C-37B6");
+    for (kind, named) in [
+        (EFI_SYSTEM, None),
+        (EFI_SYSTEM, identity),
+        (Guid([9; 16]), identity),
+    ] {
+        let (mut machine, array) = machine(true);
+        add_image_and_mirror(&mut machine, kind);
+        let place = machine.path().join("run/ironic-agent/esp");
         let mut script = Script::new()
             .expect("efibootmgr --version", "version 18")
             .expect(
@@ -311,8 +334,21 @@ async fn an_array_is_made_bootable_twice() {
         let done = super::super::boot_efi::install(&system, &array, named, &task).await;
         assert_eq!(done, Ok(true), "{named:?}");
         script.assert_done();
-        let esp = existing(&system, &array).await.unwrap().unwrap();
-        assert_eq!(esp.uuid, "0B8C-37B6");
+    }
+}
+
+/// The mirror on the disks is of an earlier deployment.
+#[tokio::test]
+async fn an_image_without_loaders_does_not_boot_those_of_the_last() {
+    for named in [None, Some("4C65-6674")] {
+        let (mut machine, array) = machine(true);
+        add_image_and_mirror(&mut machine, Guid([9; 16]));
+        let script = Arc::new(Script::new().expect("efibootmgr --version", "version 18"));
+        let system = machine.system_with(script.clone());
+        let task = Task::detached();
+        let done = super::super::boot_efi::install(&system, &array, named, &task).await;
+        assert_eq!(done.unwrap_err().kind, FailureKind::DeviceNotFound);
+        script.assert_done();
     }
 }
 

@@ -1,6 +1,6 @@
 """What is done with the machines, and what must be true afterwards."""
 
-from .forms import BiosDisk, BiosPartitions, Gzip, Partitions, PlainQcow2, Qcow2, Zstd, ZstdQcow2
+from .forms import BiosDisk, BiosPartitions, Gzip, Installer, Partitions, PlainQcow2, Qcow2, Zstd, ZstdQcow2
 from .hardware import BiosRaid, Erase, FastTrack, MediaInspection, Plugin, Raid, Rescue, Service
 from .life import Damaged, Life, ShimDies, WrongChecksum
 
@@ -8,7 +8,7 @@ from .life import Damaged, Life, ShimDies, WrongChecksum
 # Ironic keeps the token that it puts onto the medium over reboots, and gives no other one to an
 # agent that is then booted from the network.
 SCENARIOS = [
-    Life, WrongChecksum, ShimDies, Qcow2, Zstd, Partitions,
+    Life, WrongChecksum, ShimDies, Qcow2, Zstd, Partitions, Installer,
     BiosDisk, BiosPartitions, Rescue, Service, Plugin, BiosRaid,
     FastTrack, Erase, Raid, Damaged, MediaInspection,
 ]

@@ -116,6 +116,11 @@ class Partitions(Scenario):
     def expected(self):
         return [("vfat", "efi-part"), ("ext4", "ephemeral0"), ("swap", "swap1"), ("iso9660", "config-2"), ("ext4", "root")]
 
+    def check_menu(self, disk):
+        """The names of devices change from boot to boot."""
+        menu = disks.file_of_partition(disk.path, self.find(disk, "ext4", "root"), "/boot/grub/grub.cfg")
+        expect("root=UUID=" in menu, f"GRUB's menu is {menu!r}", self.console_log)
+
     def check_disk(self, disk):
         """Kinds, labels and order; the layout as (start, size)."""
         partitions = sorted(self.layout(disk), key=lambda part: part.start)
@@ -127,6 +132,27 @@ class Partitions(Scenario):
         marker = disks.file_of_partition(disk.path, partitions[-1], "/marker").strip()
         expect(marker == self.image.marker, f"the root file system's marker is {marker!r}")
         return [(partition.start, partition.size) for partition in partitions]
+
+
+class Installer(Partitions):
+    """The image has no loader and brings GRUB's installer: the operator allows to run it."""
+
+    title = "a partition image on a UEFI machine, with the GRUB of the image"
+    images = ("installer.raw",)
+
+    def ready(self, goal="available"):
+        super().ready(goal)
+        self.kernel_parameters("ipa-enable-bios-bootloader-install=1")
+
+    def run(self):
+        self.ready()
+        disk = self.machine.target
+        with self.step(f"active: the agent writes {self.image.name} and runs its GRUB"):
+            mark = self.deploy(self.image, disk, image_type="partition", root_gb=1)
+        with self.step("active: the deployed system boots"):
+            self.check_boots(mark, loader="grub")
+        with self.step("active: GRUB names the root by its file system"):
+            self.check_menu(disk)
 
 
 class BiosPartitions(Partitions):
@@ -145,3 +171,7 @@ class BiosPartitions(Partitions):
 
     def expected(self):
         return super().expected()[1:]
+
+    def check_disk(self, disk):
+        self.check_menu(disk)
+        return super().check_disk(disk)
