@@ -190,8 +190,8 @@ fn kill_at_fifty_points(format: &str, pack: impl FnOnce(&[u8]) -> Vec<u8>) {
         while sent.load(Ordering::SeqCst) < stop && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
-        while !is_early && shows_old_record(&path) {
-            assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        // The new record looks like the old one, where this thread missed what was between.
+        while !is_early && shows_old_record(&path) && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
         // From nothing to somewhat longer than the rest takes.

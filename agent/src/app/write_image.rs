@@ -281,7 +281,7 @@ impl Job {
 fn first_line(option: &str, path: &Path) -> anyhow::Result<String> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("{option} {}", path.display()))?;
-    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 /// The last part of a URL's path, which names the image in messages.

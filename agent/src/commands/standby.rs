@@ -61,7 +61,8 @@ pub async fn plan_prepare_image(
 ) -> Result<Plan, Failure> {
     validate_image(place, image_info)?;
     let config = place.config.current();
-    let node = place.node.current();
+    // What it says must be what will be done.
+    let node = place.node.with_hints().await;
     let device = install_device(place).await?;
     let lines = image::plan(Deployment {
         system: &place.system,
@@ -122,6 +123,7 @@ pub async fn plan_bootc_install(
     arguments: &BootcInstall,
 ) -> Result<Plan, Failure> {
     bootc::permitted(&place.config.current())?;
+    place.node.with_hints().await;
     let device = install_device(place).await?.name;
     Ok(Plan {
         actions: vec![PlannedAction {

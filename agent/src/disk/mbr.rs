@@ -1,5 +1,7 @@
 //! Master boot records: the four primary partitions, and the disk's identifier.
 
+use std::collections::BTreeSet;
+
 use thiserror::Error;
 
 use crate::system::disk::{Disk, DiskError, Geometry};
@@ -14,6 +16,8 @@ const ACTIVE: u8 = 0x80;
 const EXTENDED: [u8; 3] = [0x05, 0x0f, 0x85];
 /// As many logical partitions as Linux has numbers for.
 const LOGICAL: usize = 251;
+/// Some links have no partition.
+const LINKS: usize = 2 * LOGICAL;
 /// Sectors that a record can name.
 const REACH: u64 = u32::MAX as u64;
 
@@ -140,7 +144,14 @@ impl Mbr {
         let (first, end) = (extended.first, extended.first + extended.sectors);
         let size = u64::from(self.geometry.sector_size);
         let mut at = first;
-        while found.len() < LOGICAL && at < end && (at + 1) * size <= self.geometry.size {
+        // In any order. A chain that comes back has no end.
+        let mut seen = BTreeSet::new();
+        while found.len() < LOGICAL
+            && seen.len() < LINKS
+            && seen.insert(at)
+            && at < end
+            && (at + 1) * size <= self.geometry.size
+        {
             let mut link = Self {
                 geometry: self.geometry,
                 sector: [0; 512],
@@ -163,9 +174,8 @@ impl Mbr {
                 }
             }
             match next {
-                // A chain that goes back has no end.
-                Some(next) if next > at => at = next,
-                _ => break,
+                Some(next) => at = next,
+                None => break,
             }
         }
         let end = end.min(self.geometry.size / size);
@@ -387,6 +397,15 @@ mod tests {
             (&[(100, [8, 50], 600)], 1),
             (&[(100, [8, 50], 4_000_000_000)], 1),
             (&[(100, [8, 900], 0)], 0),
+            // Further behind and back again, as Linux follows it.
+            (
+                &[
+                    (100, [8, 50], 700),
+                    (800, [8, 60], 400),
+                    (500, [16, 200], 0),
+                ],
+                3,
+            ),
             (&[], 0),
         ] {
             let (_file, mut disk) = chain(links);

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 /// More files than any config drive has.
 const MOST_FILES: usize = 10_000;
-/// The bytes of all files: no file system that is read is larger.
+/// The bytes of all files: no file system whose files are moved is larger.
 const MOST_BYTES: u64 = 64 << 20;
 
 /// A file, or a directory if it has no content. Paths are relative, with `/`.

@@ -18,6 +18,7 @@ use super::configdrive::{ConfigDrive, Purpose};
 use super::{Installed, Object, finish, patience, plain_request};
 use crate::config::{Config, Secret};
 use crate::disk::gpt::Guid;
+use crate::disk::node;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::BlockDevice;
 use crate::system::{Cmd, Output, RunError, System};
@@ -136,6 +137,7 @@ pub async fn install(order: Install<'_>) -> Result<String, Failure> {
         needs_tpm: options.tpm2_luks,
         has_selinux,
     };
+    node::release(system, &device.name).await;
     // Not interrupted by a cancellation: podman would die and leave the container at work.
     let done = system.run.run(plan.cmd().timeout(INSTALL_LIMIT)).await;
     drop(keys);

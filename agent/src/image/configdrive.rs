@@ -195,6 +195,10 @@ impl ConfigDrive {
         &self,
         work: impl FnOnce(&Tree<'_>) -> Result<T, PutError>,
     ) -> Result<T, PutError> {
+        // It is in memory for that, and the ramdisk is, too.
+        if self.size > LARGEST {
+            return Err(PutError::TooLarge { size: self.size });
+        }
         let mut bytes = Vec::new();
         self.unpacked().read_to_end(&mut bytes)?;
         if iso::is_iso(&bytes) {
@@ -315,6 +319,11 @@ pub(super) enum PutError {
          system itself: send one of these, or switch config_drive_rebuild off"
     )]
     Unknown,
+    #[error(
+        "its files must move to a FAT file system, which can be done up to {LARGEST} bytes, and it \
+         has {size}: send a smaller one, or one that can be written as it is"
+    )]
+    TooLarge { size: u64 },
     #[error(
         "its blocks have {block} bytes and the disk's sectors {sector_size}: send a CD or FAT \
          file system, which can be rebuilt"

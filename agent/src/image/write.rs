@@ -229,10 +229,16 @@ impl Writer {
     }
 
     /// Lets the device make the whole range of a declared image zeros, before anything is
-    /// written to it. Answers whether the device could.
-    pub(super) fn clear(&mut self) -> Result<bool, WriteError> {
+    /// written to it. If the device cannot, they are written to it `if_need_be`. Answers
+    /// whether all are zeros now.
+    pub(super) fn clear(&mut self, if_need_be: bool) -> Result<bool, WriteError> {
         let first = self.first.len() as u64;
-        self.is_zeroed = self.disk.punch(first, self.last.0.saturating_sub(first))?;
+        let length = self.last.0.saturating_sub(first);
+        self.is_zeroed = self.disk.punch(first, length)?;
+        if !self.is_zeroed && if_need_be {
+            self.disk.clear(first, length)?;
+            self.is_zeroed = true;
+        }
         Ok(self.is_zeroed)
     }
 
@@ -512,7 +518,7 @@ mod tests {
                 .try_for_each(|bytes| writer.append_bytes(bytes)),
             Way::Scattered(length, seed) => {
                 writer.declare(image.len() as u64)?;
-                let is_zeroed = seed % 2 == 1 && writer.clear()?;
+                let is_zeroed = seed % 2 == 1 && writer.clear(seed % 4 == 1)?;
                 let mut pieces: Vec<_> = image.chunks(length).enumerate().collect();
                 pieces.sort_by_key(|(index, _)| {
                     (*index as u64 + 1).wrapping_mul(seed.wrapping_mul(2) | 1) % 1009
@@ -689,7 +695,7 @@ mod tests {
         let (file, disk) = disk(4 * MIB);
         let mut writer = begin(disk).unwrap();
         writer.declare(2 * MIB as u64).unwrap();
-        assert!(writer.clear().unwrap());
+        assert!(writer.clear(false).unwrap());
         let block = &blocks(&[1; MIB])[0];
         for offset in [MIB as u64 + 1, 2 * MIB as u64, u64::MAX] {
             for outcome in [

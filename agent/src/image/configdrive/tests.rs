@@ -189,6 +189,19 @@ fn a_drive_that_unpacks_to_too_much_is_refused() {
     };
     let taken = ConfigDrive::new(large, "node", false, beside).unwrap();
     assert_eq!(taken.size_on(512).unwrap(), 65 * MIB);
+    // Its files would have to be in memory.
+    let rebuilt = Purpose {
+        is_fat_wanted: true,
+        ..beside
+    };
+    let rebuilt = ConfigDrive::new(taken.bytes, "node", false, rebuilt).unwrap();
+    let refused = rebuilt.size_on(512).unwrap_err();
+    assert!(
+        refused
+            .details
+            .contains("up to 67108864 bytes, and it has 68157440"),
+        "{refused}"
+    );
 }
 
 #[test]

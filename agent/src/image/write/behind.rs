@@ -26,6 +26,8 @@ pub(super) enum Data {
     Shared(Arc<Block>, Range<usize>),
     /// Part of a buffer of [`Behind::buffer`].
     Owned(AlignedBuffer, Range<usize>),
+    /// The same, for a place where it does not stay.
+    Staged(AlignedBuffer, Range<usize>),
 }
 
 impl Data {
@@ -35,6 +37,7 @@ impl Data {
         match self {
             Self::Shared(block, range) => Self::Shared(block, within(range)),
             Self::Owned(buffer, range) => Self::Owned(buffer, within(range)),
+            Self::Staged(buffer, range) => Self::Staged(buffer, within(range)),
         }
     }
 }
@@ -45,7 +48,7 @@ impl std::ops::Deref for Data {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Shared(block, range) => &block[range.clone()],
-            Self::Owned(buffer, range) => &buffer[range.clone()],
+            Self::Owned(buffer, range) | Self::Staged(buffer, range) => &buffer[range.clone()],
         }
     }
 }
@@ -54,6 +57,8 @@ impl std::ops::Deref for Data {
 enum Order {
     Write(u64, Data),
     Zero(u64, u64),
+    /// Zeros that are not the image's.
+    Clear(u64, u64),
     /// Answers whether the device could.
     Punch(u64, u64, Sender<bool>),
     /// Answers so many bytes.
@@ -128,6 +133,11 @@ impl Behind {
         self.order(Order::Zero(offset, length))
     }
 
+    /// Zeros that the image does not ask for: before it, or where something was staged.
+    pub(super) fn clear(&mut self, offset: u64, length: u64) -> Result<(), WriteError> {
+        self.order(Order::Clear(offset, length))
+    }
+
     /// Whether the device makes the range zeros without being sent them. `false`: it does
     /// not, and some of the range may be as it was.
     pub(super) fn punch(&mut self, offset: u64, length: u64) -> Result<bool, WriteError> {
@@ -194,6 +204,13 @@ fn work(mut hands: Hands, queue: &Receiver<Order>) -> Result<Box<dyn Disk>, Disk
                     }
                 }
             }
+            Order::Clear(offset, length) => {
+                for (offset, length) in runs(offset, length) {
+                    if hands.is_wanted() {
+                        hands.disk()?.zero(offset, length)?;
+                    }
+                }
+            }
             Order::Read(offset, length, answer) => {
                 let mut bytes = AlignedBuffer::new(length);
                 hands.disk()?.read_at(offset, &mut bytes)?;
@@ -207,7 +224,6 @@ fn work(mut hands: Hands, queue: &Receiver<Order>) -> Result<Box<dyn Disk>, Disk
                     if !can {
                         break;
                     }
-                    hands.count(length);
                 }
                 // Whoever asked may be gone.
                 let _ = answer.send(can);

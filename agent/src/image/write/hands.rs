@@ -97,9 +97,11 @@ impl Work {
     fn write(&self, disk: &mut dyn Disk, offset: u64, data: Data) -> Result<(), DiskError> {
         if self.is_wanted() {
             disk.write_at(offset, &data)?;
-            self.written.add(data.len() as u64);
+            if !matches!(data, Data::Staged(..)) {
+                self.written.add(data.len() as u64);
+            }
         }
-        if let Data::Owned(buffer, _) = data {
+        if let Data::Owned(buffer, _) | Data::Staged(buffer, _) = data {
             // Nobody needs the memory once the writer is gone.
             let _ = self.home.send(buffer);
         }

@@ -24,7 +24,7 @@ impl Writer {
         let mut buffer = self.disk.buffer()?;
         buffer[..bytes.len()].copy_from_slice(bytes);
         let length = bytes.len().next_multiple_of(4096);
-        self.disk.write(at, Data::Owned(buffer, 0..length))?;
+        self.disk.write(at, Data::Staged(buffer, 0..length))?;
         self.staged.end = end;
         Ok(Some(at))
     }
@@ -42,7 +42,7 @@ impl Writer {
     pub(super) fn forget_staged(&mut self) -> Result<(), WriteError> {
         let staged = std::mem::take(&mut self.staged);
         if !staged.is_empty() {
-            self.disk.zero(staged.start, staged.end - staged.start)?;
+            self.disk.clear(staged.start, staged.end - staged.start)?;
         }
         Ok(())
     }

@@ -161,8 +161,8 @@ impl Target for Writer {
         Writer::declare(self, size)
     }
 
-    fn clear(&mut self) -> Result<bool, WriteError> {
-        Writer::clear(self)
+    fn clear(&mut self, if_need_be: bool) -> Result<bool, WriteError> {
+        Writer::clear(self, if_need_be)
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), WriteError> {

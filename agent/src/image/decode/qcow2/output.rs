@@ -17,9 +17,9 @@ static ZEROS: [u8; PIECE] = [0; PIECE];
 pub(super) trait Target {
     /// Announces the disk's size.
     fn declare(&mut self, size: u64) -> Result<(), WriteError>;
-    /// Makes all of it zeros, before anything is written, if the device can do that itself.
-    /// Answers whether it could.
-    fn clear(&mut self) -> Result<bool, WriteError>;
+    /// Makes all of it zeros, before anything is written, if the device can do that itself;
+    /// otherwise only `if_need_be`. Answers whether all are zeros now.
+    fn clear(&mut self, if_need_be: bool) -> Result<bool, WriteError>;
     /// Puts bytes at a place. No place is written twice.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), WriteError>;
     /// The same for a part of a block of the download.
@@ -57,9 +57,13 @@ impl Output {
         })
     }
 
-    /// Makes all of the disk zeros. `false`: the device cannot do that itself.
-    pub(super) fn clear(&mut self, target: &mut impl Target) -> Result<bool, WriteError> {
-        self.is_zeroed = target.clear()?;
+    /// Makes all of the disk zeros, see [`Target::clear`].
+    pub(super) fn clear(
+        &mut self,
+        if_need_be: bool,
+        target: &mut impl Target,
+    ) -> Result<bool, WriteError> {
+        self.is_zeroed = target.clear(if_need_be)?;
         Ok(self.is_zeroed)
     }
 

@@ -69,10 +69,8 @@ impl Parker {
         target: &mut impl Target,
     ) -> Result<Self, WriteError> {
         let mut output = Output::begin(&header, target)?;
-        if !output.clear(target)? {
-            // What is not written will only be known at the end.
-            target.zero(0, header.virtual_size)?;
-        }
+        // What is not written will only be known at the end.
+        output.clear(true, target)?;
         let limit = limit.saturating_sub(parked);
         Ok(Self {
             output,
@@ -267,7 +265,8 @@ impl Parker {
         match index {
             None => {
                 let first = (self.position - host) / 8;
-                level_one(&self.header, bytes, first, &mut self.level_one)?;
+                level_one(&self.header, bytes, first, &mut self.level_one)
+                    .map_err(|refusal| self.crowded(refusal))?;
             }
             Some(_) => self.level_two.extend_from_slice(bytes),
         }
@@ -296,7 +295,7 @@ impl Parker {
         target: &mut impl Target,
     ) -> Result<(), WriteError> {
         let mut named = std::mem::replace(&mut self.level_one, Map::new(0));
-        named.sort()?;
+        named.sort().map_err(|refusal| self.crowded(refusal))?;
         let (first, second) = (Part::LevelOne, Part::LevelTwo);
         for table in &named.tables {
             if table.host < end && host < table.end() {
@@ -326,8 +325,9 @@ impl Parker {
     ) -> Result<(), WriteError> {
         let used = self.extents.len() * size_of::<Packed>();
         let mut named = Map::new(self.limit.saturating_sub(used));
-        level_two(&self.header, bytes, host, index, &mut named)?;
-        named.sort()?;
+        level_two(&self.header, bytes, host, index, &mut named)
+            .and_then(|()| named.sort())
+            .map_err(|refusal| self.crowded(refusal))?;
         for extent in named.iter() {
             if extent.host() >= self.position {
                 self.extents.push(Reverse(extent.into()));
@@ -381,6 +381,14 @@ impl Parker {
             self.send_batch(target)?;
         }
         Ok(())
+    }
+
+    /// A map that has no room beside what is parked has it all where nothing is.
+    fn crowded(&self, refusal: Refusal) -> Refusal {
+        if matches!(refusal.flaw, Flaw::MapTooLarge { .. }) {
+            self.needs_tables.store(true, Ordering::Release);
+        }
+        refusal
     }
 
     /// What an extent names was something else, or a compressed cluster's sector is shared in a

@@ -44,7 +44,7 @@ impl Placer {
         // asked too often.
         map.in_disk_order(|map| {
             let gaps = map.gaps(&header).count() as u64;
-            if gaps > header.virtual_size / LEAST_PER_GAP && output.clear(target)? {
+            if gaps > header.virtual_size / LEAST_PER_GAP && output.clear(false, target)? {
                 return Ok(());
             }
             map.gaps(&header)

@@ -69,13 +69,13 @@ impl Target for Paper {
         Ok(())
     }
 
-    fn clear(&mut self) -> Result<bool, WriteError> {
+    fn clear(&mut self, if_need_be: bool) -> Result<bool, WriteError> {
         assert!(!self.is_written.contains(&true));
-        if self.punches {
+        if self.punches || if_need_be {
             self.bytes.fill(0);
             self.is_all_zeros = true;
         }
-        Ok(self.punches)
+        Ok(self.is_all_zeros)
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), WriteError> {

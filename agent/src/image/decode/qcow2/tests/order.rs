@@ -168,6 +168,12 @@ fn the_map_stays_within_its_bound() {
     };
     let limit = needed / 2;
     assert_eq!(refusal.flaw, Flaw::MapTooLarge { limit });
+    // Beside what is parked there is less room for it, and then the tables are read first.
+    let (parked, mut paper) = (MEMORY - limit, Paper::new(true));
+    let dice = &mut Dice::new(12);
+    let (fate, needs_tables) = decode_parked(&picture.file, 1 << 20, parked, &mut paper, dice);
+    assert!(matches!(&fate, Fate::Stopped(reason) if reason.contains("the map of the image")));
+    assert!(needs_tables);
 }
 
 #[test]
