@@ -91,8 +91,9 @@ impl Registry {
         for manager in external {
             // Ironic could not tell the steps of the two apart.
             if let Some(taken) = namesake(&all, manager.identity()) {
-                tracing::error!(manager = %taken,
-                    "a hardware manager says that it is this one of the agent's own: left out");
+                let identity = manager.identity();
+                tracing::error!(class = %identity.class, name = %identity.name, %taken,
+                    "a hardware manager is left out: another one is that already");
                 continue;
             }
             all.push(Arc::new(manager));
@@ -168,9 +169,9 @@ impl Registry {
     }
 }
 
-/// The class of the agent's own manager that has the class or the name of `other`.
-fn namesake(own: &[Arc<dyn HardwareManager>], other: &Identity) -> Option<String> {
-    let all = own.iter().map(|manager| manager.identity());
+/// The class of the manager that has the class or the name of `other`.
+fn namesake(known: &[Arc<dyn HardwareManager>], other: &Identity) -> Option<String> {
+    let all = known.iter().map(|manager| manager.identity());
     all.chain([&container::IDENTITY])
         .find(|known| known.class == other.class || known.name == other.name)
         .map(|known| known.class.to_string())

@@ -99,25 +99,9 @@ pub async fn start(config: &Config, dial: &Dial) -> Vec<ExternalManager> {
         }
     });
     let started = futures_util::future::join_all(starting).await;
-    distinct(started.into_iter().flatten())
-}
-
-/// Of programs that claim one class or name, the first.
-fn distinct(started: impl Iterator<Item = (Arc<Program>, Described)>) -> Vec<ExternalManager> {
-    let mut managers: Vec<ExternalManager> = Vec::new();
-    for (program, described) in started {
-        let same = |other: &&ExternalManager| {
-            let (a, b) = (&other.identity, &described.identity);
-            a.class == b.class || a.name == b.name
-        };
-        if let Some(first) = managers.iter().find(same) {
-            tracing::error!(program = program.name(), manager = %first.identity.class,
-                "the hardware manager is left out: another program is already that manager");
-            continue;
-        }
-        managers.push(ExternalManager::new(program, &described));
-    }
-    managers
+    let managers = started.into_iter().flatten();
+    let new = |(program, described)| ExternalManager::new(program, &described);
+    managers.map(new).collect()
 }
 
 /// The programs in a directory, by name.

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::failure::Failure;
-use crate::hardware::{Action, Description, Object, Offer, Phase, StepContext, StepError};
+use crate::hardware::{
+    Action, Description, Object, Offer, Phase, Registry, StepContext, StepError,
+};
 use crate::image::Installed;
 use crate::machine::node::Node;
 use crate::machine::testing::FakeMachine;
@@ -139,7 +141,16 @@ async fn only_programs_that_are_safe_to_start_are_started() {
         .program("quick", "#!/bin/sh\nexit 3\n", 0o755)
         .program("better", PATIENT, 0o500);
     let managers = place.start(&dial(Duration::from_secs(9), None)).await;
-    assert_eq!(classes(&managers), ["better", "good"]);
+    assert_eq!(classes(&managers), ["better", "good", "good"]);
+    // Of those that claim to be the same, the first.
+    let machine = FakeMachine::new();
+    let registry = Registry::with(managers, &machine.system(), &Config::default()).unwrap();
+    let ranked = registry.managers().iter();
+    let external: Vec<_> = ranked
+        .map(|ranked| ranked.manager.identity().class.as_ref())
+        .filter(|class| ["better", "good"].contains(class))
+        .collect();
+    assert_eq!(external, ["better", "good"]);
     let sockets = fs::metadata(place.directory.path().join("managers")).unwrap();
     assert_eq!(sockets.permissions().mode() & 0o777, 0o700);
     assert_eq!(
