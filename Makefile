@@ -31,7 +31,8 @@ lint: tools ## Format, clippy, protocol lint, licences and sources
 
 .PHONY: unit
 unit: ## Unit, property and contract tests
-	GRPC_PYTHON="$$(tests/contract/grpc-python)" cargo test --workspace --locked
+	export GRPC_PYTHON TEST_PROGRAMS && GRPC_PYTHON="$$(tests/contract/grpc-python)" && \
+	    TEST_PROGRAMS="$$(tests/programs)" && cargo test --workspace --locked
 
 .PHONY: fuzz
 fuzz: ## Damaged input for every parser, FUZZ_SECONDS (60) each, FUZZ_SEED for other damage

@@ -1,0 +1,185 @@
+"""Unpacked packages, each set in a directory of its own that is never changed once it is there."""
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import programs
+from .apt import HOST_ETC, Apt, Damaged, Download, Problem
+from .sysroot import Sysroot
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target").absolute()
+# The distributions' names of their usual kernel: Debian's, Ubuntu's.
+KERNELS = ("linux-image-amd64", "linux-image-generic")
+# What only the installation of packages needs. Nothing is installed here.
+UNUSED = frozenset(
+    "adduser apt base-files base-passwd debconf debconf-2.0 dpkg init-system-helpers install-info passwd sensible-utils "
+    "ucf systemd systemd-sysv cdebconf debianutils".split())
+KEPT_UNUSED = 7 * 24 * 3600  # seconds after which a tree of older packages is removed
+
+
+@dataclass
+class Kernel:
+    """An unpacked kernel."""
+
+    version: str
+    root: Path
+
+    @property
+    def image(self) -> Path:
+        return self.root / "boot" / f"vmlinuz-{self.version}"
+
+    @property
+    def modules(self) -> Path:
+        return self.root / "lib/modules" / self.version
+
+
+class Packages:
+    """Packages of the host's sources, below a directory (default: `target/packages`).
+
+    Several processes may use one directory; whatever is killed half way is done again by the next run.
+    """
+
+    def __init__(self, directory: Path | None = None, say=None, etc: Path | None = None):
+        self.directory = Path(directory or TARGET / "packages").absolute()
+        self.say = say or (lambda text: print(f"packages: {text}", flush=True))
+        if ":" in str(self.directory) or ";" in str(self.directory):
+            raise Problem(f"the loader of programs cannot search in {self.directory}: it has a colon or semicolon")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.apt = Apt(self.directory, self.say, etc or Path(os.environ.get("APT_ETC") or HOST_ETC))
+        self.unpacked = self.directory / "unpacked"
+        self.unpacked.mkdir(exist_ok=True)
+
+    def kernel(self) -> Kernel:
+        """The distribution's current kernel, with its modules."""
+        with self.locked():
+            self.apt.refresh()
+            for name in KERNELS:
+                images = self.apt.depends(name, r"linux-image-\S+")
+                if images:
+                    break
+            else:
+                raise Problem(f"the sources of packages know none of {', '.join(KERNELS)}")
+            version = images[0].removeprefix("linux-image-")
+            more = self.apt.depends(images[0], rf"linux-modules-\S*{version}")
+            more += self.apt.depends(name, rf"linux-modules-extra-\S*{version}")
+            root = self.tree("kernel", lambda: self.apt.exact([images[0], *more]))
+        return Kernel(version, root / "root")
+
+    def sysroot(self, names: list[str]) -> Sysroot:
+        """The named packages and all that they depend on, unpacked into one tree."""
+        names = [*names, "libc6", "ca-certificates", "kmod"]
+        with self.locked():
+            self.apt.refresh()
+            return Sysroot(self.tree(names[0], lambda: self.needed(names)) / "root")
+
+    def programs(self, label: str, names: list[str]) -> Path:
+        """A directory with `bin/`, whose executables start the programs of the named packages with their own
+        libraries from anywhere, and `root/`, the unpacked packages."""
+        with self.locked():
+            self.apt.refresh()
+            return self.tree(label, lambda: self.needed([*names, "libc6"]), programs.write, names)
+
+    def needed(self, names: list[str]) -> list[Download]:
+        return [download for download in self.apt.closure(names)
+                if download.package not in UNUSED or download.package in names]
+
+    def tree(self, label: str, choose, finish=None, names=()) -> Path:
+        """The directory with the packages that `choose()` lists; fetched and unpacked if it is not there, and then
+        finished with the paths that the packages of these names hold."""
+        wanted = choose()
+        tree = self.place(label, wanted)
+        if tree.is_dir():
+            os.utime(tree)
+            return tree
+        try:
+            self.apt.fetch(wanted)
+        except Problem:
+            # The archive may have newer versions by now, and the old ones no more.
+            self.apt.refresh(force=True)
+            wanted = choose()
+            self.apt.fetch(wanted)
+        tree = self.place(label, wanted)
+        draft = tree.with_name(tree.name + ".new")
+        remove(draft)
+        (draft / "root").mkdir(parents=True)
+        self.say(f"unpacking {len(wanted)} packages for {label}")
+        try:
+            files = [self.apt.verify(download) for download in wanted]
+        except Damaged:
+            self.apt.fetch(wanted)
+            files = [self.apt.verify(download) for download in wanted]
+        unpack(files, draft / "root")
+        if finish:
+            named = [path for download, path in zip(wanted, files, strict=True) if download.package in names]
+            finish(draft / "root", draft / "bin", tree, contents(named))
+        draft.rename(tree)
+        self.remove_older(label, tree)
+        return tree
+
+    def place(self, label: str, wanted: list[Download]) -> Path:
+        # The path is part of it, because what starts a program names its libraries in full.
+        known = [str(self.unpacked), *(f"{download.file} {download.sha256}" for download in wanted)]
+        sources = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+        digest = hashlib.sha256("\n".join(known).encode() + b"".join(sources))
+        return self.unpacked / f"{label}-{digest.hexdigest()[:16]}"
+
+    def remove_older(self, label: str, tree: Path) -> None:
+        """Removes trees of the same label that have not been used for days."""
+        for other in self.unpacked.glob(f"{label}-????????????????"):
+            if other != tree and time.time() - other.stat().st_mtime > KEPT_UNUSED:
+                remove(other)
+
+    @contextlib.contextmanager
+    def locked(self):
+        """One process at a time; the lock ends with the process, however that ends."""
+        with open(self.directory / "lock", "a", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.say(f"waiting for another process that uses {self.directory}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def unpack(files: list[Path], root: Path) -> None:
+    """Unpacks package files into one tree, which has the usual links at its top afterwards."""
+
+    def one(path: Path) -> None:
+        done = subprocess.run(["dpkg-deb", "-x", str(path), str(root)], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise Problem(f"{path.name} cannot be unpacked: {done.stderr.strip()}")
+
+    # A package whose directories are links is first, if there is one; then order does not matter.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(one, files))
+    for name in ("bin", "sbin", "lib", "lib64"):
+        if not (root / name).exists() and (root / "usr" / name).is_dir():
+            (root / name).symlink_to(f"usr/{name}")
+
+
+def contents(files: list[Path]) -> set[str]:
+    """The paths in package files, without a slash before them."""
+    found = set()
+    for path in files:
+        archive = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(path)], stdout=subprocess.PIPE, check=True).stdout
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            found.update(name.removeprefix("./") for name in tar.getnames())
+    return found
+
+
+def remove(tree: Path) -> None:
+    """Removes a tree, directories without write permission included."""
+    for directory, _, _ in os.walk(tree):
+        os.chmod(directory, 0o755)
+    shutil.rmtree(tree, ignore_errors=True)
