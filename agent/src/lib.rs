@@ -17,6 +17,7 @@ mod fuzz;
 pub mod hardware;
 pub mod image;
 pub mod inspect;
+pub mod listener;
 pub mod logs;
 pub mod machine;
 pub mod rpc;

@@ -18,9 +18,11 @@ const AGENT: &[(&str, &[&str])] = &[
             "steps",
             "hardware",
             "machine",
+            "listener",
             "logs",
         ],
     ),
+    ("listener", &["system"]),
     ("conductor", &["inspect", "hardware", "machine", "system"]),
     (
         "commands",

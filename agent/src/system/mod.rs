@@ -21,6 +21,7 @@ pub mod power;
 pub mod process;
 pub mod root;
 pub mod simulation;
+pub mod socket;
 pub mod tree;
 pub mod zookeeper;
 

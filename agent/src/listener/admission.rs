@@ -1,0 +1,593 @@
+//! Who may hold a connection: the table of slots, from data and the time alone.
+//!
+//! ```text
+//!            admit                    authenticated
+//! (new) ───────────▶ unauthenticated ──────────────▶ authenticated ──▶ (gone)
+//!                     │ full, or too slow              │ stalls, or too many
+//!                     ▼                                ▼
+//!                   evicted                          evicted
+//! ```
+//!
+//! When there is no room for a new connection, one that is unauthenticated makes way: of the
+//! peer that holds the most of them, one that waits for its peer before one that is being
+//! served, and of these the one that began the earliest. A peer is an IPv4 address or an IPv6
+//! network of 64 bits, which is what one machine can choose its addresses from.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::system::socket;
+
+/// Descriptors that a process keeps for its work: images, disks, programs, its own calls.
+const RESERVED_DESCRIPTORS: usize = 256;
+
+/// Connections that were closed and are not gone yet, beyond which nothing is accepted.
+const DYING: usize = 128;
+
+/// How many connections, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections that have shown a token.
+    pub authenticated: usize,
+    /// Connections that have not.
+    pub unauthenticated: usize,
+    /// Of these, those of one peer.
+    pub per_peer: usize,
+    /// How long an unauthenticated connection may make its server wait: for a handshake, a
+    /// request, the reading of an answer. Counted from the last [`Slot::waiting`].
+    pub wait: Duration,
+    /// How long any peer may take no byte of what is sent to it.
+    pub stall: Duration,
+}
+
+impl Limits {
+    /// The same limits, or smaller ones that leave enough of the descriptors of this process
+    /// for its work. `listeners` is how many of them share what is left.
+    #[must_use]
+    pub fn within_descriptors(self, listeners: usize) -> Self {
+        self.within(socket::descriptor_limit(), listeners)
+    }
+
+    fn within(self, descriptors: usize, listeners: usize) -> Self {
+        // A process with few descriptors keeps half of them.
+        let reserved = RESERVED_DESCRIPTORS.min(descriptors / 2);
+        let available = (descriptors - reserved) / listeners.max(1);
+        let available = available.saturating_sub(DYING.min(available / 4));
+        let wanted = self.authenticated + self.unauthenticated;
+        if wanted <= available {
+            return self;
+        }
+        let unauthenticated = self.unauthenticated.min(available / 2).max(1);
+        Self {
+            authenticated: self.authenticated.min(available / 2).max(1),
+            unauthenticated,
+            per_peer: self.per_peer.min(unauthenticated.div_ceil(2)),
+            ..self
+        }
+    }
+}
+
+/// What counts as one client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// A program on this machine, over a socket in the file system.
+    Local,
+    /// An IPv4 address.
+    V4(Ipv4Addr),
+    /// The first 64 bits of an IPv6 address.
+    V6(u64),
+}
+
+impl Peer {
+    /// The client at an address.
+    #[must_use]
+    pub fn of(address: Option<SocketAddr>) -> Self {
+        match address.map(|address| address.ip().to_canonical()) {
+            None => Self::Local,
+            Some(IpAddr::V4(address)) => Self::V4(address),
+            Some(IpAddr::V6(address)) => {
+                let network = address.to_bits() >> 64;
+                Self::V6(u64::try_from(network).unwrap_or(u64::MAX))
+            }
+        }
+    }
+}
+
+/// The table of slots.
+#[derive(Debug)]
+pub struct Admission {
+    name: &'static str,
+    limits: Limits,
+    table: Mutex<Table>,
+    /// A connection is gone.
+    gone: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    /// Those that were not evicted.
+    held: HashMap<u64, Held>,
+    /// Unauthenticated ones by peer.
+    peers: HashMap<Peer, usize>,
+    unauthenticated: usize,
+    /// Those that were evicted and are not gone.
+    dying: usize,
+}
+
+#[derive(Debug)]
+struct Held {
+    peer: Peer,
+    authenticated: bool,
+    /// Whether it is the server's turn.
+    served: bool,
+    /// Since when it waits or is served.
+    since: Instant,
+    /// Since when its peer takes nothing.
+    blocked: Option<Instant>,
+    evict: CancellationToken,
+}
+
+impl Table {
+    /// The unauthenticated connection that makes way for another one.
+    fn victim(&self, of: impl Fn(&Held) -> bool) -> Option<u64> {
+        let candidates = self.held.iter();
+        let candidates = candidates.filter(|(_, held)| !held.authenticated && of(held));
+        candidates
+            .min_by_key(|(id, held)| {
+                let share = self.peers.get(&held.peer).copied().unwrap_or_default();
+                (usize::MAX - share, held.served, held.since, **id)
+            })
+            .map(|(id, _)| *id)
+    }
+
+    fn evict(&mut self, id: u64) {
+        if let Some(held) = self.forget(id) {
+            self.dying += 1;
+            held.evict.cancel();
+        }
+    }
+
+    fn forget(&mut self, id: u64) -> Option<Held> {
+        let held = self.held.remove(&id)?;
+        if !held.authenticated {
+            self.discount(held.peer);
+        }
+        Some(held)
+    }
+
+    fn discount(&mut self, peer: Peer) {
+        self.unauthenticated -= 1;
+        if let Some(share) = self.peers.get_mut(&peer) {
+            *share -= 1;
+            if *share == 0 {
+                self.peers.remove(&peer);
+            }
+        }
+    }
+
+    fn authenticated(&self) -> usize {
+        self.held.len() - self.unauthenticated
+    }
+}
+
+impl Admission {
+    /// An empty table.
+    #[must_use]
+    pub fn new(name: &'static str, limits: Limits) -> Self {
+        Self {
+            name,
+            limits,
+            table: Mutex::default(),
+            gone: Notify::new(),
+        }
+    }
+
+    /// What the log calls the listener.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The limits.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// A slot for a new connection, and how many were evicted for it.
+    pub fn admit(self: &Arc<Self>, peer: Peer, now: Instant) -> (Slot, u8) {
+        let mut table = self.table();
+        let mut evicted = 0;
+        let share = table.peers.get(&peer).copied().unwrap_or_default();
+        let victim = if share >= self.limits.per_peer {
+            table.victim(|held| held.peer == peer)
+        } else if table.unauthenticated >= self.limits.unauthenticated {
+            table.victim(|_| true)
+        } else {
+            None
+        };
+        if let Some(victim) = victim {
+            table.evict(victim);
+            evicted = 1;
+        }
+        let id = table.next;
+        table.next += 1;
+        let evict = CancellationToken::new();
+        table.held.insert(
+            id,
+            Held {
+                peer,
+                authenticated: false,
+                served: false,
+                since: now,
+                blocked: None,
+                evict: evict.clone(),
+            },
+        );
+        *table.peers.entry(peer).or_default() += 1;
+        table.unauthenticated += 1;
+        drop(table);
+        let entry = Arc::new(Entry {
+            admission: Arc::clone(self),
+            id,
+            evict,
+            authenticated: AtomicBool::new(false),
+        });
+        (Slot(entry), evicted)
+    }
+
+    /// Evicts those whose time is up.
+    pub fn sweep(&self, now: Instant) {
+        let Limits { wait, stall, .. } = self.limits;
+        let mut table = self.table();
+        let slow = table.held.iter().filter(|(_, held)| {
+            let waits = !held.authenticated && !held.served;
+            let is_stalled = |since| now.saturating_duration_since(since) >= stall;
+            waits && now.saturating_duration_since(held.since) >= wait
+                || held.blocked.is_some_and(is_stalled)
+        });
+        let slow: Vec<u64> = slow.map(|(id, _)| *id).collect();
+        for id in slow {
+            table.evict(id);
+        }
+    }
+
+    /// Evicts an unauthenticated connection, if there is one, for the sake of its descriptor.
+    pub fn evict_for_descriptor(&self) -> bool {
+        let mut table = self.table();
+        let victim = table.victim(|_| true);
+        if let Some(victim) = victim {
+            table.evict(victim);
+        }
+        victim.is_some()
+    }
+
+    /// Completes when not too many evicted connections are still being taken down.
+    pub async fn room(&self) {
+        loop {
+            let gone = self.gone.notified();
+            if self.table().dying < DYING {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    /// How many connections are held: authenticated ones and others.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        let table = self.table();
+        (table.authenticated(), table.unauthenticated)
+    }
+
+    // Every change leaves the table whole.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right of one connection to exist. Clones stand for the same connection; it is free
+/// when all are dropped.
+#[derive(Debug, Clone)]
+pub struct Slot(Arc<Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    admission: Arc<Admission>,
+    id: u64,
+    evict: CancellationToken,
+    authenticated: AtomicBool,
+}
+
+impl Slot {
+    /// A slot in a table of its own, for connections that nobody competes with.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        let limits = Limits {
+            authenticated: 1,
+            unauthenticated: 1,
+            per_peer: 1,
+            wait: Duration::MAX,
+            stall: Duration::MAX,
+        };
+        let admission = Arc::new(Admission::new("unlimited", limits));
+        admission.admit(Peer::Local, Instant::now()).0
+    }
+
+    /// The peer has shown a token that is right: the connection counts among those that make
+    /// way for nobody. Should there be too many of them, the one that is idle for longest
+    /// ends; if all are being served, this one stays unauthenticated.
+    pub fn authenticated(&self) {
+        if self.is_authenticated() {
+            return;
+        }
+        let mut table = self.0.admission.table();
+        let Some(held) = table.held.get(&self.0.id) else {
+            return;
+        };
+        let peer = held.peer;
+        if table.authenticated() >= self.0.admission.limits.authenticated {
+            let idle = table.held.iter();
+            let idle = idle.filter(|(_, held)| held.authenticated && !held.served);
+            let Some(oldest) = idle.min_by_key(|(_, held)| held.since).map(|(id, _)| *id) else {
+                return;
+            };
+            table.evict(oldest);
+        }
+        table.discount(peer);
+        if let Some(held) = table.held.get_mut(&self.0.id) {
+            held.authenticated = true;
+        }
+        self.0.authenticated.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it counts among those.
+    #[must_use]
+    pub fn is_authenticated(&self) -> bool {
+        self.0.authenticated.load(Ordering::Relaxed)
+    }
+
+    /// It is the server's turn from now on: the deadline stops.
+    pub fn serving(&self) {
+        self.turn(true);
+    }
+
+    /// It is the peer's turn from now on: to send something, or to read an answer. The
+    /// deadline starts anew.
+    pub fn waiting(&self) {
+        self.turn(false);
+    }
+
+    /// Whether the peer takes no more bytes.
+    pub(super) fn blocked(&self, blocked: bool) {
+        let mut table = self.0.admission.table();
+        if let Some(held) = table.held.get_mut(&self.0.id) {
+            held.blocked = blocked.then(Instant::now);
+        }
+    }
+
+    /// Completes when the slot is taken away.
+    pub fn evicted(&self) -> WaitForCancellationFutureOwned {
+        self.0.evict.clone().cancelled_owned()
+    }
+
+    /// Whether it was taken away.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
+        self.0.evict.is_cancelled()
+    }
+
+    fn turn(&self, served: bool) {
+        let mut table = self.0.admission.table();
+        if let Some(held) = table.held.get_mut(&self.0.id) {
+            held.served = served;
+            held.since = Instant::now();
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut table = self.admission.table();
+        if table.forget(self.id).is_none() {
+            table.dying -= 1;
+        }
+        drop(table);
+        self.admission.gone.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        authenticated: 4,
+        unauthenticated: 8,
+        per_peer: 4,
+        wait: Duration::from_secs(15),
+        stall: Duration::from_secs(10),
+    };
+
+    fn peer(number: u8) -> Peer {
+        Peer::V4(Ipv4Addr::new(192, 0, 2, number))
+    }
+
+    fn table() -> Arc<Admission> {
+        Arc::new(Admission::new("test", LIMITS))
+    }
+
+    fn evicted(slots: &[Slot]) -> Vec<usize> {
+        let slots = slots.iter().enumerate();
+        let evicted = slots.filter(|(_, slot)| slot.is_evicted());
+        evicted.map(|(index, _)| index).collect()
+    }
+
+    #[test]
+    fn the_peer_with_the_most_makes_way() {
+        let (table, start) = (table(), Instant::now());
+        let mut slots = Vec::new();
+        for (at, number) in [1, 2, 2, 3, 3, 3, 4, 5].into_iter().enumerate() {
+            let now = start + Duration::from_millis(u64::try_from(at).unwrap());
+            slots.push(table.admit(peer(number), now).0);
+        }
+        assert_eq!(table.held(), (0, 8));
+        let (_new, count) = table.admit(peer(6), start + Duration::from_secs(1));
+        assert_eq!(
+            (count, evicted(&slots)),
+            (1, vec![3]),
+            "the oldest of peer 3"
+        );
+        assert_eq!(table.held(), (0, 8));
+    }
+
+    #[test]
+    fn no_peer_has_more_than_its_share() {
+        let (table, now) = (table(), Instant::now());
+        let slots: Vec<_> = (0..5).map(|_| table.admit(peer(1), now).0).collect();
+        assert_eq!(evicted(&slots), [0]);
+        assert_eq!(table.held(), (0, 4), "there would be room for eight");
+    }
+
+    #[test]
+    fn who_is_being_served_makes_way_last() {
+        let (table, now) = (table(), Instant::now());
+        let slots: Vec<_> = (0..4).map(|_| table.admit(peer(1), now).0).collect();
+        slots[0].serving();
+        slots[1].serving();
+        // Who waits anew waits the shortest.
+        slots[2].waiting();
+        let next: Vec<_> = (0..3)
+            .map(|_| table.admit(peer(1), Instant::now()).0)
+            .collect();
+        assert_eq!(evicted(&slots), [2, 3]);
+        assert_eq!(evicted(&next), [0]);
+    }
+
+    #[test]
+    fn a_token_frees_the_share_and_makes_way_for_nobody() {
+        let (table, now) = (table(), Instant::now());
+        let slots: Vec<_> = (0..4).map(|_| table.admit(peer(1), now).0).collect();
+        for slot in &slots {
+            slot.authenticated();
+            slot.authenticated();
+        }
+        assert_eq!(table.held(), (4, 0));
+        let _strangers: Vec<_> = (0..64).map(|_| table.admit(peer(1), now).0).collect();
+        assert!(evicted(&slots).is_empty());
+        assert_eq!(table.held(), (4, 4));
+    }
+
+    #[test]
+    fn of_those_with_a_token_the_one_that_is_idle_for_longest_ends() {
+        let (table, now) = (table(), Instant::now());
+        let slots: Vec<_> = (0..6).map(|_| table.admit(peer(1), now).0).collect();
+        let (slots, last) = (&slots[2..5], &slots[5]);
+        let extra = table.admit(peer(2), now).0;
+        for slot in slots.iter().chain([&extra]) {
+            slot.authenticated();
+            slot.serving();
+        }
+        last.authenticated();
+        assert!(!last.is_authenticated(), "everybody is busy");
+        slots[1].waiting();
+        slots[0].waiting();
+        last.authenticated();
+        assert!(last.is_authenticated());
+        assert_eq!(evicted(slots), [1]);
+    }
+
+    #[test]
+    fn slow_peers_are_given_up_in_time() {
+        let (table, start) = (table(), Instant::now());
+        let slots: Vec<_> = (0..4).map(|_| table.admit(peer(1), start).0).collect();
+        slots[1].serving();
+        slots[2].authenticated();
+        slots[3].authenticated();
+        slots[3].blocked(true);
+        table.sweep(start + LIMITS.stall - Duration::from_millis(1));
+        assert!(evicted(&slots).is_empty());
+        table.sweep(Instant::now() + LIMITS.stall);
+        assert_eq!(evicted(&slots), [3]);
+        table.sweep(start + LIMITS.wait);
+        assert_eq!(evicted(&slots), [0, 3]);
+        table.sweep(start + LIMITS.wait * 100);
+        assert_eq!(
+            evicted(&slots),
+            [0, 3],
+            "the server works, or the token is right"
+        );
+    }
+
+    #[test]
+    fn a_network_of_64_bits_is_one_peer() {
+        let of = |text: &str| Peer::of(Some(SocketAddr::new(text.parse().unwrap(), 1)));
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1:2:3"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
+
+    #[test]
+    fn descriptors_are_kept_back() {
+        let wanted = Limits {
+            authenticated: 512,
+            unauthenticated: 512,
+            per_peer: 256,
+            ..LIMITS
+        };
+        assert_eq!(wanted.within(65536, 1), wanted);
+        for descriptors in [0, 16, 64, 256, 1024, 2048] {
+            for listeners in [1, 2] {
+                let limits = wanted.within(descriptors, listeners);
+                let all = (limits.authenticated + limits.unauthenticated) * listeners;
+                let kept = RESERVED_DESCRIPTORS.min(descriptors / 2);
+                assert!(
+                    all + kept <= descriptors.max(2 * listeners),
+                    "{descriptors} {limits:?}"
+                );
+                assert!(limits.per_peer >= 1 && limits.unauthenticated >= 1);
+            }
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever happens, the counts are those of the slots, and no limit is exceeded.
+        #[test]
+        fn the_counts_are_those_of_the_slots(
+            events in proptest::collection::vec((0..6_u8, 0..4_u8, 0..32_usize), 1..200)
+        ) {
+            let (table, now) = (table(), Instant::now());
+            let mut slots: Vec<Slot> = Vec::new();
+            for (event, number, index) in events {
+                let index = index.checked_rem(slots.len()).unwrap_or_default();
+                match event {
+                    0 | 1 => slots.push(table.admit(peer(number), now).0),
+                    2 => { slots.get(index).inspect(|slot| slot.authenticated()); }
+                    3 => { slots.get(index).inspect(|slot| slot.serving()); }
+                    4 => { slots.get(index).inspect(|slot| slot.waiting()); }
+                    _ if slots.is_empty() => {}
+                    _ => { slots.swap_remove(index); }
+                }
+                let living = || slots.iter().filter(|slot| !slot.is_evicted());
+                let authenticated = living().filter(|slot| slot.is_authenticated()).count();
+                let held = (authenticated, living().count() - authenticated);
+                proptest::prop_assert_eq!(table.held(), held);
+                proptest::prop_assert!(held.0 <= LIMITS.authenticated);
+                proptest::prop_assert!(held.1 <= LIMITS.unauthenticated);
+                let inner = table.table();
+                proptest::prop_assert!(inner.peers.values().all(|share| *share <= LIMITS.per_peer));
+                proptest::prop_assert_eq!(inner.peers.values().sum::<usize>(), held.1);
+                proptest::prop_assert_eq!(inner.dying, slots.len() - held.0 - held.1);
+            }
+        }
+    }
+}
