@@ -6,7 +6,15 @@
 //!
 //! The crate lies below all others of the workspace and imports none of them.
 
+mod checksum;
+pub mod filesystem;
+pub mod raid;
 pub mod read;
+pub mod signature;
 pub mod size;
+mod text;
+mod volume;
+mod window;
 
 pub use read::Source;
+pub use text::serial_number;

@@ -1,0 +1,22 @@
+//! LUKS: an identity in text, and in version 2 a label.
+
+use crate::read::{be_u16, be_u64};
+use crate::signature::Identity;
+use crate::text;
+use crate::window::Window;
+
+pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
+    let header = window.bytes(0, 512)?;
+    let version = be_u16(&header, 6)?;
+    // The second version knows its own place.
+    if version == 2 && be_u64(&header, 256)? != 0 {
+        return None;
+    }
+    let is_known = matches!(version, 1 | 2);
+    Some(Identity {
+        uuid: is_known.then(|| text::label(&header[168..208])).flatten(),
+        label: (version == 2)
+            .then(|| text::label(&header[24..72]))
+            .flatten(),
+    })
+}
