@@ -111,16 +111,18 @@ fn command(node: &Node, role: Role, partner: &str) -> Cmd {
     let common = Cmd::new("fio")
         .args(["--ioengine", "net", "--port", "9000", "--fill_device", "1"])
         .args(["--group_reporting", "--gtod_reduce", "1", "--numjobs", "16"]);
-    let runtime = option_or(node, "fio_network_runtime", "21600");
-    let timed = ["--runtime".to_owned(), runtime, "--time_based".to_owned()];
     match role {
+        // Only the writer watches the clock. A reader that stopped by itself would close
+        // connections to which the writer still writes, and fio dies of SIGPIPE.
         Role::Writer => common
             .args(["--name", "writer", "--rw", "write"])
-            .args(timed)
-            .arg("--listen"),
+            .args([
+                "--runtime".to_owned(),
+                option_or(node, "fio_network_runtime", "21600"),
+            ])
+            .args(["--time_based", "--listen"]),
         Role::Reader => common
             .args(["--name", "reader", "--rw", "read"])
-            .args(timed)
             .args(["--hostname", partner]),
     }
     .args(output)

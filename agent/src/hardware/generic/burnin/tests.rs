@@ -176,8 +176,7 @@ async fn both_directions_of_the_network() {
          --output-format json --output /o.writer"
     );
     let reader = format!(
-        "{NET} --name reader --rw read --runtime 21600 --time_based --hostname other \
-         --output-format json --output /o.reader"
+        "{NET} --name reader --rw read --hostname other --output-format json --output /o.reader"
     );
     let script = || Script::new().expect(&writer, "");
     let begin = Instant::now();
