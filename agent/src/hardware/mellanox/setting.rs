@@ -141,10 +141,7 @@ async fn changed(
                 return Err(unsupported(format!("it has elements {first} to {last}")));
             }
         }
-        let text = match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
+        let text = text(value);
         if parameter.range.is_some() || !is_set(value, now) {
             words.push(format!("{name}={text}"));
         }
@@ -190,13 +187,125 @@ fn parse_present(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Whether a value is there already: numbers by value, texts as a part, `True` in `True(1)`.
+/// A value as `mstconfig` prints it: `16`, `True(1)`, `ETH(2)`.
+struct Present<'a> {
+    /// The word before the parentheses, or the whole text.
+    word: &'a str,
+    /// The number in the parentheses, or the whole text where it is a number.
+    number: Option<i128>,
+}
+
+impl<'a> Present<'a> {
+    fn parse(text: &'a str) -> Self {
+        let named = text
+            .strip_suffix(')')
+            .and_then(|text| text.rsplit_once('('))
+            .and_then(|(word, inner)| Some((word, number(inner)?)));
+        match named {
+            Some((word, value)) => Self {
+                word,
+                number: Some(value),
+            },
+            None => Self {
+                word: text,
+                number: number(text),
+            },
+        }
+    }
+}
+
+/// A whole number, decimal or hexadecimal.
+fn number(text: &str) -> Option<i128> {
+    let text = text.trim();
+    let lower = text.to_ascii_lowercase();
+    match lower.strip_prefix("0x") {
+        Some(digits) => i128::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+/// A value as `mstconfig` reads it.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        // Where all numbers are doubles, 16 may arrive as 16.0.
+        Value::Number(number) => match number.as_f64() {
+            Some(value) if number.is_f64() && value.fract() == 0.0 => format!("{value:.0}"),
+            _ => number.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// Whether the firmware has a value already. Numbers are compared as numbers, whatever their
+/// JSON type, and words as whole words: `"1"` is not a part of `16`.
 fn is_set(wanted: &Value, now: &str) -> bool {
-    match wanted {
-        Value::Number(number) => now.parse::<f64>().ok() == number.as_f64(),
-        Value::String(text) => now
-            .to_ascii_lowercase()
-            .contains(&text.to_ascii_lowercase()),
-        other => now.to_ascii_lowercase().contains(&other.to_string()),
+    let wanted = text(wanted);
+    let wanted = wanted.trim();
+    let present = Present::parse(now);
+    match number(wanted) {
+        Some(wanted) => present.number == Some(wanted),
+        None => wanted.eq_ignore_ascii_case(present.word) || wanted.eq_ignore_ascii_case(now),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_are_compared_as_what_they_are() {
+        for (wanted, now, expected) in [
+            (json!("1"), "16", false),
+            (json!(1), "16", false),
+            (json!("16"), "16", true),
+            (json!(16), "16", true),
+            (json!(16.0), "16", true),
+            (json!("0x10"), "16", true),
+            (json!(16), "0x10", true),
+            (json!("-1"), "1", false),
+            (json!("2"), "ETH(2)", true),
+            (json!(2), "ETH(2)", true),
+            (json!("2"), "ETH(12)", false),
+            (json!("eth"), "ETH(2)", true),
+            (json!("ETH(2)"), "ETH(2)", true),
+            (json!("E"), "ETH(2)", false),
+            (json!("IB"), "ETH_IB(3)", false),
+            (json!("true"), "True(1)", true),
+            (json!(true), "True(1)", true),
+            (json!(true), "False(0)", false),
+            (json!(1), "True(1)", true),
+            (json!(0), "True(10)", false),
+            (json!("rue"), "True(1)", false),
+            (json!(""), "True(1)", false),
+        ] {
+            assert_eq!(is_set(&wanted, now), expected, "{wanted} over {now}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_written_without_a_fraction() {
+        for (value, written) in [
+            (json!(16.0), "16"),
+            (json!(16), "16"),
+            (json!("ETH"), "ETH"),
+            (json!(true), "true"),
+        ] {
+            assert_eq!(text(&value), written);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_is_set_only_over_itself(
+            wanted in 0_u32..300, now in 0_u32..300, word in "[A-Z]{0,4}", as_text: bool,
+        ) {
+            let value = if as_text { json!(wanted.to_string()) } else { json!(wanted) };
+            prop_assert_eq!(is_set(&value, &now.to_string()), wanted == now);
+            prop_assert_eq!(is_set(&value, &format!("{word}({now})")), wanted == now);
+        }
     }
 }
