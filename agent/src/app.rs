@@ -161,7 +161,7 @@ async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCod
     tokio::time::sleep(told.hardware_initialization_delay).await;
     bring_up::bring_up(&system).await;
     let external = external::start(&told, &rpc::manager_client::dial()).await;
-    let registry = Arc::new(Registry::with(external, &system, &told)?);
+    let registry = Arc::new(Registry::with(external, &system, &told).await?);
     vlan::bring_up(&system, &told).await;
     let boot = system.root.read_optional("/proc/sys/kernel/random/boot_id");
     let place = Workplace {

@@ -25,7 +25,7 @@ pub(super) async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
     }
     let system = super::machine(&told);
     // Hardware managers that are programs belong to the agent: here nobody runs their steps.
-    let registry = Registry::with(Vec::new(), &system, &told)?;
+    let registry = Registry::with(Vec::new(), &system, &told).await?;
     let conductor = ConductorClient::new(&told)?;
     let once = async || {
         let report = inspect::collect(&system, &told, &registry).await;

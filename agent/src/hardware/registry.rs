@@ -71,17 +71,27 @@ impl Registry {
     /// # Errors
     /// As [`Registry::new`]; the generic manager supports every machine.
     pub fn compiled_in(system: &System) -> Result<Self, Failure> {
-        Self::with(Vec::new(), system, &Config::default())
+        Self::assemble(Vec::new(), system, &Config::default(), false)
     }
 
     /// The managers of this source tree and those that are programs of their own.
     ///
     /// # Errors
     /// As [`Registry::compiled_in`].
-    pub fn with(
+    pub async fn with(
         external: Vec<ExternalManager>,
         system: &System,
         config: &Config,
+    ) -> Result<Self, Failure> {
+        let has_runtime = container::has_runtime(system).await;
+        Self::assemble(external, system, config, has_runtime)
+    }
+
+    fn assemble(
+        external: Vec<ExternalManager>,
+        system: &System,
+        config: &Config,
+        has_runtime: bool,
     ) -> Result<Self, Failure> {
         let mut all: Vec<Arc<dyn HardwareManager>> = vec![
             Arc::new(GenericManager),
@@ -104,7 +114,12 @@ impl Registry {
             .flat_map(|manager| manager.steps())
             .map(|step| step.description().name.to_string())
             .collect();
-        all.push(Arc::new(ContainerManager::new(system, config, reserved)));
+        all.push(Arc::new(ContainerManager::new(
+            system,
+            config,
+            reserved,
+            has_runtime,
+        )));
         let registry = Self::new(all, system)?;
         for ranked in &registry.managers {
             ranked.manager.initialize(system, config);

@@ -66,7 +66,7 @@ impl Agent {
             ..config
         };
         let external = external::start(&config, &rpc::manager_client::dial()).await;
-        let registry = Registry::with(external, &system, &config).unwrap();
+        let registry = Registry::with(external, &system, &config).await.unwrap();
         let place = Workplace {
             system,
             config: Shared::new(config.clone()),

@@ -79,10 +79,11 @@ fn step(step: &Value) -> Result<FileStep, String> {
         value.as_bool().ok_or_else(|| wrong(key, "true or false"))
     };
     let name = text("name")?;
-    let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.starts_with('_') || !name.chars().all(letters) {
+    // Ironic takes any text. Names of the Python agent's own methods are not looked for here.
+    if name.starts_with('_') || name.chars().any(char::is_control) || name.trim() != name {
         return Err(format!(
-            "step {name}: a name is letters, digits and underscores, and begins with none of these"
+            "step {name:?}: 'name' must not begin with an underscore, nor begin or end with a \
+             blank, nor hold control characters"
         ));
     }
     let priority = step.get("priority").ok_or_else(|| missing("priority"))?;
@@ -323,6 +324,26 @@ mod tests {
         assert_eq!(left, json!({"a": [1, {"x": 2, "y": 3}], "b": 4}));
     }
 
+    /// Ironic and the Python agent take any text, and one refused name would cost all steps.
+    #[test]
+    fn a_name_may_be_what_operators_write() {
+        let file = |name: &str| FILE.replace("name: other", &format!("name: {name}"));
+        for name in [
+            "burn-in",
+            "vendor.check",
+            "update bios",
+            "étape",
+            "\"1-a\"",
+            "9lives",
+        ] {
+            let steps = parse(&file(name), &[]).unwrap();
+            assert_eq!(steps[1].name, name.trim_matches('"'));
+        }
+        for bad in ["_private", "\" blank\"", "\"\""] {
+            assert!(parse(&file(bad), &[]).is_err(), "{bad}");
+        }
+    }
+
     #[test]
     fn what_is_wrong_is_named() {
         let with = |more: &str| format!("steps:\n- name: a\n  image: b\n{more}");
@@ -346,7 +367,7 @@ mod tests {
             ),
             (
                 with(&format!("{rest}  priority: 1\n")).replace("name: a", "name: _x"),
-                "step _x: a name is",
+                "step \"_x\": 'name' must not begin with an underscore",
             ),
             (with("  image: c\n"), "line 4: 'image' stands twice"),
             (

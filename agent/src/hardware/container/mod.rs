@@ -27,7 +27,14 @@ use file::FileStep;
 /// Programs that can run containers.
 const RUNNERS: [&str; 2] = ["podman", "docker"];
 /// Where they may be.
-const PLACES: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
+const PLACES: [&str; 6] = [
+    "/usr/bin",
+    "/bin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/sbin",
+    "/usr/local/sbin",
+];
 /// What runs in a container may take long, but not for ever.
 const LONGEST: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
 /// Where the runner writes which container it started.
@@ -41,8 +48,32 @@ pub struct ContainerManager {
     /// The file that the steps were read from.
     file: PathBuf,
     reserved: Arc<[String]>,
+    has_runtime: bool,
     steps: Vec<ContainerStep>,
     problem: Option<Failure>,
+}
+
+/// Whether any container runtime runs in this ramdisk. Being there is not enough: it is asked
+/// for its version, which a program without its libraries or for another processor cannot say.
+pub(super) async fn has_runtime(system: &System) -> bool {
+    // A simulation runs no programs.
+    if system.simulation.is_some() {
+        return false;
+    }
+    for runner in RUNNERS {
+        let is_there = |place| system.root.exists(format!("{place}/{runner}"));
+        if PLACES.iter().any(is_there) {
+            match system.run.run(version(runner)).await {
+                Ok(_) => return true,
+                Err(error) => tracing::warn!(%runner, %error, "no steps in containers by this one"),
+            }
+        }
+    }
+    false
+}
+
+fn version(runner: &str) -> Cmd {
+    Cmd::new(runner).arg("--version")
 }
 
 pub(super) static IDENTITY: Identity = Identity {
@@ -53,9 +84,15 @@ pub(super) static IDENTITY: Identity = Identity {
 
 impl ContainerManager {
     /// Reads the file of steps. `reserved` are the names of other managers' steps, which must
-    /// not be taken: a container would run in place of an erase.
+    /// not be taken: a container would run in place of an erase. `has_runtime`: whether any
+    /// container runtime runs here.
     #[must_use]
-    pub fn new(system: &System, config: &Config, reserved: Arc<[String]>) -> Self {
+    pub fn new(
+        system: &System,
+        config: &Config,
+        reserved: Arc<[String]>,
+        has_runtime: bool,
+    ) -> Self {
         let path = &config.container.container_steps_file;
         let named = |name| ContainerStep::new(name, Work::Asked);
         let mut steps = vec![
@@ -81,6 +118,7 @@ impl ContainerManager {
         Self {
             file: path.clone(),
             reserved,
+            has_runtime,
             steps,
             problem,
         }
@@ -92,12 +130,8 @@ impl HardwareManager for ContainerManager {
         &IDENTITY
     }
 
-    fn support(&self, system: &System) -> Support {
-        let mut paths = PLACES
-            .iter()
-            .flat_map(|place| RUNNERS.map(|runner| format!("{place}/{runner}")));
-        // A simulation runs no programs.
-        if system.simulation.is_none() && paths.any(|path| system.root.exists(path)) {
+    fn support(&self, _system: &System) -> Support {
+        if self.has_runtime {
             Support::Mainline
         } else {
             Support::None
@@ -112,7 +146,8 @@ impl HardwareManager for ContainerManager {
         let same = config.container.container_steps_file == self.file;
         (!same).then(|| {
             let reserved = Arc::clone(&self.reserved);
-            Arc::new(Self::new(system, config, reserved)) as Arc<dyn HardwareManager>
+            Arc::new(Self::new(system, config, reserved, self.has_runtime))
+                as Arc<dyn HardwareManager>
         })
     }
 
@@ -257,6 +292,16 @@ fn reference(image: &str) -> &str {
     stripped.unwrap_or(image)
 }
 
+/// An image's name as a runner reads it. `oci://` is Ironic's word for a registry, podman's for
+/// a directory; docker knows registries only and no words for them.
+fn argument(image: &str, runner: &str) -> String {
+    match (runner, image.strip_prefix("oci://")) {
+        ("podman", Some(name)) => format!("docker://{name}"),
+        ("podman", None) => image.to_owned(),
+        _ => reference(image).to_owned(),
+    }
+}
+
 fn own_or(own: &[String], configured: &[String]) -> Vec<String> {
     let own = split(own);
     if own.is_empty() {
@@ -321,8 +366,8 @@ impl Step for ContainerStep {
         async move {
             let order = self.order(ctx.config, arguments)?;
             let runner = ctx.config.container.runner.word();
-            let usable = ctx.system.run.run(Cmd::new(runner).arg("--version"));
-            usable.await.map_err(|error| {
+            let usable = ctx.system.run.run(version(runner)).await;
+            usable.map_err(|error| {
                 Failure::new(
                     FailureKind::HardwareManagerConfiguration,
                     format!(
@@ -385,7 +430,7 @@ impl Order {
                 .arg(verb)
                 .args(ours.iter().copied())
                 .args(options.iter().cloned())
-                .arg(&self.image)
+                .arg(argument(&self.image, runner))
                 .timeout(LONGEST)
                 .tail(OUTPUT)
         })

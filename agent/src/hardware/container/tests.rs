@@ -33,7 +33,7 @@ async fn run(
     let script = Arc::new(script);
     let machine = machine();
     let system = machine.system_with(script.clone());
-    let manager = ContainerManager::new(&system, config, Arc::default());
+    let manager = ContainerManager::new(&system, config, Arc::default(), true);
     let (task, node, installed) = (Task::detached(), Node::default(), Installed::default());
     let ctx = StepContext {
         system: &system,
@@ -67,11 +67,11 @@ fn kind(result: Result<Value, StepError>) -> FailureKind {
 fn a_runtime_makes_the_manager_and_the_file_its_steps() {
     let config = Config::default();
     let bare = FakeMachine::new().system();
-    let manager = ContainerManager::new(&bare, &config, Arc::default());
+    let manager = ContainerManager::new(&bare, &config, Arc::default(), false);
     assert_eq!(manager.support(&bare), Support::None);
     let machine = machine();
     let system = machine.system();
-    let manager = ContainerManager::new(&system, &config, Arc::default());
+    let manager = ContainerManager::new(&system, &config, Arc::default(), true);
     assert_eq!(manager.support(&system), Support::Mainline);
     assert_eq!(manager.check(), Ok(()));
     let steps = manager.steps();
@@ -86,10 +86,43 @@ fn a_runtime_makes_the_manager_and_the_file_its_steps() {
         [20, 0, 0]
     );
 
-    let taken = ContainerManager::new(&system, &config, ["ours".to_owned()].into());
+    let taken = ContainerManager::new(&system, &config, ["ours".to_owned()].into(), true);
     let problem = taken.check().unwrap_err();
     assert_eq!(problem.kind, FailureKind::HardwareManagerConfiguration);
     assert_eq!(taken.steps().len(), 2);
+}
+
+/// The file alone is not enough: the program may lack its libraries, or be for another
+/// processor.
+#[tokio::test]
+async fn a_runtime_that_cannot_run_does_not_count() {
+    let broken = || RunError::Broken {
+        command: "podman --version".to_owned(),
+        reason: "Exec format error".to_owned(),
+    };
+    let mut machine = machine();
+    machine.file("usr/bin/docker", "");
+    let asked = |podman, docker| {
+        Script::new()
+            .expect_result("podman --version", podman)
+            .expect_result("docker --version", docker)
+    };
+    let ran = || Ok(crate::system::Output::default());
+    for (script, expected) in [
+        (asked(Err(broken()), Err(broken())), false),
+        (asked(Err(broken()), ran()), true),
+        (
+            Script::new().expect("podman --version", "podman version 5"),
+            true,
+        ),
+    ] {
+        let script = Arc::new(script);
+        let system = machine.system_with(script.clone());
+        assert_eq!(has_runtime(&system).await, expected);
+        script.assert_done();
+    }
+    // Where there is none, nothing is run.
+    assert!(!has_runtime(&FakeMachine::new().system()).await);
 }
 
 #[test]
@@ -98,7 +131,7 @@ fn a_lookup_may_name_another_file_of_steps() {
     machine.file("etc/others.yaml", &FILE.replace("ours", "theirs"));
     let system = machine.system();
     let reserved: Arc<[String]> = ["erase_devices".to_owned()].into();
-    let manager = ContainerManager::new(&system, &Config::default(), reserved);
+    let manager = ContainerManager::new(&system, &Config::default(), reserved, true);
     assert!(manager.under(&system, &Config::default()).is_none());
     let named = |file: &str| {
         let config = config(|container| container.container_steps_file = file.into());
@@ -132,11 +165,11 @@ async fn an_allowed_image_runs_with_the_configured_options_only() {
     let script = Script::new()
         .expect("podman --version", "")
         .expect(
-            "podman pull --quiet --tls-verify=true oci://example.com/tool:1",
+            "podman pull --quiet --tls-verify=true docker://example.com/tool:1",
             "",
         )
         .expect(
-            "podman run --cidfile /run/ironic-agent/container-id --rm --network=host oci://example.com/tool:1",
+            "podman run --cidfile /run/ironic-agent/container-id --rm --network=host docker://example.com/tool:1",
             "",
         );
     assert_eq!(run(&config, 1, asked, script).await, Ok(Value::Null));
@@ -157,8 +190,8 @@ async fn an_allowed_image_runs_with_the_configured_options_only() {
 async fn the_ramdisks_steps_and_arbitrary_images_bring_their_own_options() {
     let script = Script::new()
         .expect("podman --version", "")
-        .expect("podman pull oci://example.com/ours", "")
-        .expect("podman run --cidfile /run/ironic-agent/container-id --privileged oci://example.com/ours", "");
+        .expect("podman pull docker://example.com/ours", "")
+        .expect("podman run --cidfile /run/ironic-agent/container-id --privileged docker://example.com/ours", "");
     let result = run(&Config::default(), 2, json!({}), script).await;
     assert_eq!(result, Ok(Value::Null));
 
@@ -174,6 +207,28 @@ async fn the_ramdisks_steps_and_arbitrary_images_bring_their_own_options() {
     assert_eq!(run(&config, 0, asked, script).await, Ok(Value::Null));
 }
 
+/// To podman `oci://example.com/tool` is a directory, and docker knows no such words at all.
+#[test]
+fn a_runner_gets_the_name_of_an_image_in_its_own_words() {
+    for (image, podman, docker) in [
+        ("oci://h/x:1", "docker://h/x:1", "h/x:1"),
+        (
+            "docker://h/x@sha256:0",
+            "docker://h/x@sha256:0",
+            "h/x@sha256:0",
+        ),
+        ("h/x", "h/x", "h/x"),
+        (
+            "containers-storage:h/x",
+            "containers-storage:h/x",
+            "containers-storage:h/x",
+        ),
+    ] {
+        assert_eq!(argument(image, "podman"), podman);
+        assert_eq!(argument(image, "docker"), docker);
+    }
+}
+
 /// A runner whose containers do not end by themselves.
 #[derive(Debug)]
 struct Endless {
@@ -186,6 +241,7 @@ impl crate::system::Run for Endless {
         &self,
         cmd: Cmd,
     ) -> futures_util::future::BoxFuture<'_, Result<crate::system::Output, RunError>> {
+        crate::system::recording::record(&cmd);
         async move {
             match cmd.args[0].as_str() {
                 "run" => {
@@ -210,7 +266,7 @@ async fn a_container_ends_with_its_step() {
     });
     let system = machine.system_with(endless.clone());
     let config = Config::default();
-    let manager = ContainerManager::new(&system, &config, Arc::default());
+    let manager = ContainerManager::new(&system, &config, Arc::default(), true);
     let (task, node, installed) = (Task::detached(), Node::default(), Installed::default());
     let ctx = StepContext {
         system: &system,

@@ -144,7 +144,9 @@ async fn only_programs_that_are_safe_to_start_are_started() {
     assert_eq!(classes(&managers), ["better", "good", "good"]);
     // Of those that claim to be the same, the first.
     let machine = FakeMachine::new();
-    let registry = Registry::with(managers, &machine.system(), &Config::default()).unwrap();
+    let registry = Registry::with(managers, &machine.system(), &Config::default())
+        .await
+        .unwrap();
     let ranked = registry.managers().iter();
     let external: Vec<_> = ranked
         .map(|ranked| ranked.manager.identity().class.as_ref())
@@ -171,7 +173,9 @@ async fn no_program_takes_the_place_of_a_manager_of_the_agent() {
     assert_eq!(managers.len(), 4);
     let machine = FakeMachine::new();
     let system = machine.system();
-    let registry = crate::hardware::Registry::with(managers, &system, &Config::default()).unwrap();
+    let registry = crate::hardware::Registry::with(managers, &system, &Config::default())
+        .await
+        .unwrap();
     let classes: Vec<_> = registry
         .managers()
         .iter()
