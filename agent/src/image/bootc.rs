@@ -34,6 +34,8 @@ const PRIVATE: &str = "/run/ironic-agent/bootc";
 const SHARED: &str = "/tmp";
 /// Left free behind the root file system, for the loader and a config drive. MiB.
 const RESERVED: u64 = 768;
+/// What podman says of an option that it does not have.
+const UNKNOWN_OPTION: &str = "unknown flag: --retry-delay";
 /// Images are large and registries slow, but not slower than this.
 const PULL_LIMIT: Duration = Duration::from_secs(2 * 3600);
 /// Writing a whole system takes its time.
@@ -241,16 +243,27 @@ async fn pull(order: Install<'_>, reference: &Reference) -> Result<(), Failure> 
         })
         .transpose()
         .map_err(|error| failed(&error))?;
-    let mut cmd = Cmd::new("podman").arg("pull");
-    if let Some(credential) = &credential {
-        cmd = cmd.arg(format!("--authfile={}", credential.path().display()));
-    }
-    let cmd = cmd
-        .args(["--retry-delay=5s", &reference.image])
-        .timeout(PULL_LIMIT);
-    let pulled = tokio::select! {
-        () = order.task.cancelled() => return Err(order.task.cancellation()),
-        pulled = order.system.run.run(cmd) => pulled,
+    let authfile = credential
+        .as_ref()
+        .map(|credential| format!("--authfile={}", credential.path().display()));
+    let pull = async |options: &[&str]| {
+        let cmd = Cmd::new("podman")
+            .arg("pull")
+            .args(authfile.as_deref())
+            .args(options.iter().copied())
+            .arg(&reference.image)
+            .timeout(PULL_LIMIT);
+        tokio::select! {
+            () = order.task.cancelled() => Err(order.task.cancellation()),
+            pulled = order.system.run.run(cmd) => Ok(pulled),
+        }
+    };
+    let pulled = match pull(&["--retry-delay=5s"]).await? {
+        // Podman 4 tries again at its own pace.
+        Err(RunError::Failed { stderr, .. }) if stderr.contains(UNKNOWN_OPTION) => {
+            pull(&[]).await?
+        }
+        pulled => pulled,
     };
     if let Some(credential) = credential {
         // The tenant's code can read every file of the ramdisk.

@@ -15,6 +15,8 @@ struct Podman {
     root: PathBuf,
     selinux: Option<&'static str>,
     pulled: Result<Output, RunError>,
+    /// It does not have the option by which pulls are spaced.
+    is_old: bool,
     ran: Result<Output, RunError>,
     seen: Mutex<Vec<String>>,
 }
@@ -37,6 +39,7 @@ impl Podman {
 
 impl Run for Podman {
     fn run(&self, cmd: Cmd) -> BoxFuture<'_, Result<Output, RunError>> {
+        crate::system::recording::record(&cmd);
         let mut seen = self.seen.lock().unwrap();
         seen.push(cmd.to_string());
         seen.extend(self.private().into_iter().map(|text| format!("  {text}")));
@@ -47,6 +50,9 @@ impl Run for Podman {
                     program: cmd.program,
                 }),
             },
+            _ if self.is_old && cmd.args.contains(&"--retry-delay=5s".to_owned()) => {
+                failed("Error: unknown flag: --retry-delay\nSee 'podman pull --help'\n")
+            }
             _ if cmd.args[0] == "pull" => self.pulled.clone(),
             _ => self.ran.clone(),
         };
@@ -110,6 +116,7 @@ impl Machine {
                 root: dir.path().to_owned(),
                 selinux: None,
                 pulled: Ok(Output::default()),
+                is_old: false,
                 ran: Ok(Output::default()),
                 seen: Mutex::default(),
             },
@@ -183,6 +190,22 @@ async fn a_plain_image_is_pulled_and_installs_itself() {
         .path()
         .join("etc/containers/containers.conf.d/01-ipa.conf");
     assert_eq!(fs::read_to_string(setting).unwrap(), SETTING);
+}
+
+/// Podman 4, which Debian 12 has, knows fewer options for pulling than podman 5.
+#[tokio::test]
+async fn an_older_podman_pulls_without_the_option_that_it_does_not_have() {
+    let mut machine = Machine::new();
+    machine.secret = Some(Secret::new(STANDARD.encode("dXNlcjpwYXNz")));
+    machine.podman.is_old = true;
+    let (done, seen, _dir) = machine.install().await;
+    done.unwrap();
+    let pulls: Vec<_> = seen.iter().filter(|line| line.contains(" pull ")).collect();
+    let [first, second] = pulls[..] else {
+        panic!("{seen:?}")
+    };
+    assert_eq!(first.replace(" --retry-delay=5s", ""), *second);
+    assert!(second.contains("--authfile="), "{second}");
 }
 
 #[tokio::test]
