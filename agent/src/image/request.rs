@@ -132,10 +132,9 @@ pub(super) fn credentials(info: &Object, config: &Config) -> Result<Option<Crede
         return Ok(Some(Credentials::Header(header)));
     }
     let basic = ImageServerAuth::HttpBasic.word();
-    let (user, password) = if let Some(strategy) = text(info, "image_server_auth_strategy") {
-        if strategy != basic {
-            return Ok(None);
-        }
+    let strategy = text(info, "image_server_auth_strategy");
+    // Another strategy of the node brings no credentials, so the agent's own are used.
+    let (user, password) = if strategy.as_deref() == Some(basic) {
         (
             text(info, "image_server_user"),
             text(info, "image_server_password"),
@@ -335,6 +334,15 @@ mod tests {
                          "image_server_user": "u", "image_server_password": "p"});
         assert_eq!(found(own, &configured), basic("u", "p"));
         // The strategy is the node's, the credentials only the agent's: not mixed.
+        for strategy in ["noauth", "", "bearer"] {
+            let alone = json!({"image_server_auth_strategy": strategy});
+            assert_eq!(found(alone.clone(), &configured), basic("agent", "word"));
+            assert_eq!(found(alone, &Config::default()), Ok(None));
+        }
+        // Credentials without a strategy are the node's word about nothing.
+        let silent = json!({"image_server_user": "u", "image_server_password": "p"});
+        assert_eq!(found(silent.clone(), &configured), basic("agent", "word"));
+        assert_eq!(found(silent, &Config::default()), Ok(None));
         let mixed = json!({"image_server_auth_strategy": "http_basic", "image_server_user": ""});
         assert_eq!(
             found(mixed, &configured),
