@@ -69,7 +69,7 @@ impl Layout {
         let path = PathBuf::from(disk);
         let read = tokio::task::spawn_blocking(move || {
             let mut disk = disks
-                .open_shared(&path)
+                .open_to_read(&path)
                 .map_err(|error| error.to_string())?;
             look(disk.as_mut())
         });

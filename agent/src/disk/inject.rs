@@ -131,7 +131,9 @@ async fn numbers(system: &System, disk: &str) -> Result<Vec<u32>, String> {
     let disks = Arc::clone(&system.disks);
     let path = PathBuf::from(disk);
     let read = tokio::task::spawn_blocking(move || {
-        let mut disk = disks.open(&path).map_err(|error| error.to_string())?;
+        let mut disk = disks
+            .open_to_read(&path)
+            .map_err(|error| error.to_string())?;
         partitions(disk.as_mut())
     });
     let found = read.await.map_err(|error| error.to_string())??;
@@ -147,8 +149,23 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::system::disk::LinuxDisks;
     use crate::system::process::Script;
-    use crate::system::{Root, RunError};
+    use crate::system::{Disk, DiskError, Disks, Root, RunError};
+
+    /// Disks that somebody else has claimed.
+    #[derive(Debug)]
+    struct Claimed;
+
+    impl Disks for Claimed {
+        fn open(&self, name: &std::path::Path) -> Result<Box<dyn Disk>, DiskError> {
+            Err(DiskError::Busy { path: name.into() })
+        }
+
+        fn open_to_read(&self, name: &std::path::Path) -> Result<Box<dyn Disk>, DiskError> {
+            LinuxDisks.open_to_read(name)
+        }
+    }
 
     /// A machine with a disk of two partitions. What is in the directory at the mount point is
     /// in every file system.
@@ -204,6 +221,8 @@ mod tests {
             let system = System {
                 run: script.clone(),
                 root: Root::new(self.dir.path()),
+                // Volume groups, arrays and mounts claim their disks.
+                disks: Arc::new(Claimed),
                 ..System::linux()
             };
             let done = inject(&system, &self.device, file).await;
@@ -229,6 +248,20 @@ mod tests {
             status: 32,
             stderr: "unknown filesystem type 'LVM2_member'".into(),
         }
+    }
+
+    /// Looking at the table of a disk that LVM uses is no claim to it, and no writing.
+    #[tokio::test]
+    async fn a_disk_in_use_is_looked_at_without_a_claim() {
+        let machine = Machine::new();
+        let disk = machine.device.name.clone();
+        let claimed = Claimed.open(disk.as_ref());
+        assert!(matches!(claimed, Err(DiskError::Busy { .. })));
+        let script = Script::new()
+            .expect(&machine.mount(&format!("{disk}1")), "")
+            .expect(&machine.unmount(), "");
+        let file = write("/etc/motd", Place::Found);
+        machine.inject(&file, script).await.unwrap();
     }
 
     #[tokio::test]

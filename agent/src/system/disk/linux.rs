@@ -23,11 +23,15 @@ pub struct LinuxDisks;
 
 impl Disks for LinuxDisks {
     fn open(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
-        Ok(Box::new(LinuxDisk::open(name, OFlags::EXCL)?))
+        Ok(Box::new(LinuxDisk::open(name, OFlags::EXCL, true)?))
     }
 
     fn open_shared(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
-        Ok(Box::new(LinuxDisk::open(name, OFlags::empty())?))
+        Ok(Box::new(LinuxDisk::open(name, OFlags::empty(), true)?))
+    }
+
+    fn open_to_read(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
+        Ok(Box::new(LinuxDisk::open(name, OFlags::empty(), false)?))
     }
 }
 
@@ -43,7 +47,7 @@ struct LinuxDisk {
 }
 
 impl LinuxDisk {
-    fn open(path: &Path, claim: OFlags) -> Result<Self, DiskError> {
+    fn open(path: &Path, claim: OFlags, is_writable: bool) -> Result<Self, DiskError> {
         let not_a_disk = |reason: String| DiskError::NotADisk {
             path: path.to_owned(),
             reason,
@@ -58,7 +62,7 @@ impl LinuxDisk {
             ));
         }
         let mut options = OpenOptions::new();
-        options.read(true).write(true);
+        options.read(true).write(is_writable);
         if is_device {
             // On a block device O_EXCL without O_CREAT means: nobody else has claimed it,
             // neither a mount nor another owner, also of its partitions.
@@ -359,6 +363,18 @@ mod tests {
         let mut around = [1; 4];
         disk.read_at(98, &mut around).unwrap();
         assert_eq!(around, [0xAA, 0xAA, 0, 0]);
+    }
+
+    #[test]
+    fn what_is_opened_to_be_read_cannot_be_written() {
+        let (_dir, mut disk, path) = disk(4096);
+        disk.write_at(0, &[7; 4096]).unwrap();
+        let mut reader = LinuxDisks.open_to_read(&path).unwrap();
+        let mut found = [0; 4096];
+        reader.read_at(0, &mut found).unwrap();
+        assert_eq!(found, [7; 4096]);
+        assert!(reader.write_at(0, &[1; 512]).is_err());
+        assert_eq!(std::fs::read(path).unwrap(), [7; 4096]);
     }
 
     #[test]

@@ -114,7 +114,8 @@ fn one(file: &Object, place: &str, problems: &mut Vec<String>) -> Option<Wanted>
     if path.split('/').any(|name| name == "..") || path.contains('\0') {
         wrong("'path' must not hold '..'".to_owned());
     }
-    let target = match given("partition") {
+    let named = given("partition").filter(|partition| *partition != "");
+    let target = match named {
         None => {
             let names = path.split('/').filter(|name| !name.is_empty()).count();
             if names == 1 && !path.ends_with('/') {
@@ -124,13 +125,8 @@ fn one(file: &Object, place: &str, problems: &mut Vec<String>) -> Option<Wanted>
             }
             Place::Found
         }
-        Some(Value::String(name)) if !name.is_empty() && !name.starts_with('-') => {
-            Place::Named(name.clone())
-        }
-        Some(number) => match number
-            .as_u64()
-            .and_then(|number| u32::try_from(number).ok())
-        {
+        Some(Value::String(name)) if is_device(name) => Place::Named(name.clone()),
+        Some(number) => match partition_number(number) {
             Some(number) if number > 0 => Place::Partition(number),
             _ => {
                 wrong("'partition' must be a number from 1 or a device".to_owned());
@@ -185,6 +181,19 @@ fn one(file: &Object, place: &str, problems: &mut Vec<String>) -> Option<Wanted>
         },
     };
     (problems.len() == before).then_some(wanted)
+}
+
+/// Whether a text names a device rather than a partition's number.
+fn is_device(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('-') && partition_number(&name.into()).is_none()
+}
+
+/// A partition's number, which may come as text: options that were set on a command line do.
+fn partition_number(value: &Value) -> Option<u32> {
+    match value {
+        Value::String(digits) => digits.trim().parse().ok(),
+        number => u32::try_from(number.as_u64()?).ok(),
+    }
 }
 
 #[cfg(test)]
@@ -247,6 +256,28 @@ mod tests {
         );
         assert_eq!(files[2].directory_mode, Some(0o703));
         assert_eq!(read_files(Value::Null, Value::Null), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_partition_may_be_a_number_in_a_text() {
+        let place = |partition: Value| {
+            let files = json!([{"path": "/etc/a", "partition": partition}]);
+            read_files(files, Value::Null).map(|files| files[0].place.clone())
+        };
+        for (partition, expected) in [
+            (json!(2), Place::Partition(2)),
+            (json!("2"), Place::Partition(2)),
+            (json!(" 12 "), Place::Partition(12)),
+            (json!("/dev/sda2"), Place::Named("/dev/sda2".into())),
+            (json!("2x"), Place::Named("2x".into())),
+            (json!(""), Place::Found),
+            (json!(null), Place::Found),
+        ] {
+            assert_eq!(place(partition.clone()), Ok(expected), "{partition}");
+        }
+        for bad in [json!("0"), json!(0), json!(-1), json!(1.5), json!(true)] {
+            assert!(place(bad.clone()).is_err(), "{bad}");
+        }
     }
 
     #[test]
