@@ -21,10 +21,12 @@ const ASSETS: &str = "boot/efi/EFI";
 const GRUB_FILES: [&str; 2] = ["grub.cfg", "grubenv"];
 /// Where it is in the image.
 const GRUB: [&str; 2] = ["boot/grub2", "boot/grub"];
-/// Deeper than any boot loader.
-const DEEPEST: usize = 8;
-/// Larger than any file of a boot loader.
-const LARGEST: u64 = 64 << 20;
+/// Directories within directories, at most: a damaged FAT may have a directory within itself.
+const DEEPEST: usize = 32;
+/// Files and directories, at most: an EFI system partition has some hundred.
+const MOST_ENTRIES: usize = 100_000;
+/// The largest text that is read into memory: `fstab`, GRUB's menu.
+const LARGEST_TEXT: u64 = 16 << 20;
 /// Nothing of the tenant's file system is to be run or talked to as a device.
 const OPTIONS: [&str; 2] = ["-o", "nodev,nosuid,noexec"];
 
@@ -73,7 +75,7 @@ async fn copy_to(system: &System, esp: &Place) -> Result<usize, String> {
     let (source, entry) = (system.root.path(ROOT), fstab_line(esp));
     let copied = tokio::task::spawn_blocking(move || {
         let source = Tree::open(&source)?;
-        let files = copy(&source, ASSETS, &Tree::open(&target)?, "EFI", DEEPEST)?;
+        let files = copy(&source, ASSETS, &Tree::open(&target)?, "EFI")?;
         copy_grub(&source, &Tree::open(&target)?)?;
         if let Err(error) = enter_fstab(&source, &entry) {
             // The system boots without it.
@@ -90,30 +92,87 @@ async fn copy_to(system: &System, esp: &Place) -> Result<usize, String> {
     Ok(files)
 }
 
-/// Copies a directory. Answers how many files it has.
-pub(super) fn copy(
-    source: &Tree,
-    from: &str,
-    target: &Tree,
-    to: &str,
-    depth: usize,
-) -> io::Result<usize> {
-    let mut files = 0;
-    for (name, kind) in source.entries(from)? {
-        let (from, to) = (format!("{from}/{name}"), format!("{to}/{name}"));
-        match kind {
-            Kind::Directory if depth > 0 => {
-                files += copy(source, &from, target, &to, depth - 1)?;
+/// Copies a directory with all that is in it. Files may have any size that the target has room
+/// for: kernels and initial ramdisks lie on EFI system partitions, too. Answers how many files
+/// it has.
+///
+/// # Errors
+/// Those of the file systems; what cannot be copied whole is not passed over.
+pub(super) fn copy(source: &Tree, from: &str, target: &Tree, to: &str) -> io::Result<usize> {
+    let (mut files, mut entries) = (0, 0);
+    let mut directories = vec![(from.to_owned(), to.to_owned(), 0)];
+    while let Some((from, to, depth)) = directories.pop() {
+        if depth > DEEPEST {
+            return Err(io::Error::other(format!(
+                "{from}: directories are nested more than {DEEPEST} times"
+            )));
+        }
+        for (name, kind) in source.entries(&from)? {
+            let (from, to) = (format!("{from}/{name}"), format!("{to}/{name}"));
+            entries += 1;
+            if entries > MOST_ENTRIES {
+                return Err(io::Error::other(format!("more than {MOST_ENTRIES} files")));
             }
-            Kind::File => {
-                target.make_parent(&to, None)?;
-                target.write(&to, &source.read(&from, LARGEST)?)?;
-                files += 1;
+            match kind {
+                Kind::Directory => directories.push((from, to, depth + 1)),
+                Kind::File => {
+                    target.make_parent(&to, None)?;
+                    target.copy_from(source, &from, &to)?;
+                    files += 1;
+                }
+                Kind::Other => {}
             }
-            Kind::Directory | Kind::Other => {}
         }
     }
     Ok(files)
+}
+
+/// Whether an EFI system partition has a loader where firmware looks without an entry:
+/// `\EFI\BOOT\BOOTX64.EFI` and its like. FAT does not know capitals from small letters.
+///
+/// # Errors
+/// It cannot be mounted.
+pub async fn has_fallback_loader(system: &System, esp: &Place) -> Result<bool, Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::execution(format!(
+            "Looking for a boot loader on {}: {error}",
+            esp.node
+        ))
+    };
+    let mounted = mount(system, &["-t", "vfat", "-o", "ro"], &esp.node, ESP)
+        .await
+        .map_err(|error| failed(&error))?;
+    let found = tokio::task::spawn_blocking(move || {
+        let tree = Tree::open(&mounted)?;
+        let mut directories = vec![String::new()];
+        for wanted in ["efi", "boot"] {
+            let mut next = Vec::new();
+            for directory in directories {
+                for (name, kind) in tree.entries(&directory)? {
+                    if kind == Kind::Directory && name.eq_ignore_ascii_case(wanted) {
+                        next.push(format!("{directory}/{name}"));
+                    }
+                }
+            }
+            directories = next;
+        }
+        for directory in directories {
+            for (name, kind) in tree.entries(&directory)? {
+                let name = name.to_ascii_lowercase();
+                if kind == Kind::File && name.starts_with("boot") && name.ends_with(".efi") {
+                    return Ok(true);
+                }
+            }
+        }
+        io::Result::Ok(false)
+    })
+    .await;
+    let unmounted = unmount(system, ESP).await;
+    let found = found
+        .map_err(|error| failed(&error))?
+        .map_err(|error| failed(&error))?;
+    unmounted.map_err(|error| failed(&error))?;
+    Ok(found)
 }
 
 /// Puts GRUB's configuration beside each vendor's loader that has none.
@@ -121,7 +180,7 @@ fn copy_grub(source: &Tree, esp: &Tree) -> io::Result<()> {
     for file in GRUB_FILES {
         let found = GRUB
             .iter()
-            .find_map(|place| source.read(&format!("{place}/{file}"), LARGEST).ok());
+            .find_map(|place| source.read(&format!("{place}/{file}"), LARGEST_TEXT).ok());
         let Some(content) = found else {
             continue;
         };
@@ -156,7 +215,7 @@ pub(super) fn fstab_line(esp: &Place) -> String {
 /// that place already.
 pub(super) fn enter_fstab(root: &Tree, entry: &str) -> io::Result<()> {
     const FSTAB: &str = "etc/fstab";
-    let text = match root.read(FSTAB, LARGEST) {
+    let text = match root.read(FSTAB, LARGEST_TEXT) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
@@ -196,6 +255,65 @@ mod tests {
     use super::*;
     use crate::system::process::Script;
     use crate::system::{Root, RunError};
+
+    /// Copies between two directories.
+    fn copied(source: &std::path::Path, target: &std::path::Path) -> io::Result<usize> {
+        let (source, target) = (Tree::open(source)?, Tree::open(target)?);
+        copy(&source, "EFI", &target, "EFI")
+    }
+
+    /// Unified kernel images, and kernels with their initial ramdisks, have hundreds of MiB.
+    #[test]
+    fn files_of_any_size_are_copied() {
+        let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let deep = (1..=DEEPEST - 1).map(|level| format!("d{level}"));
+        let deep = deep.collect::<Vec<_>>().join("/");
+        for (path, size) in [
+            ("EFI/Linux/small.efi".to_owned(), 0),
+            ("EFI/Linux/at-the-old-limit.efi".to_owned(), 64 << 20),
+            ("EFI/Linux/beyond-it.efi".to_owned(), (64 << 20) + 1),
+            ("EFI/Linux/unified.efi".to_owned(), 200 << 20),
+            (format!("EFI/{deep}/kernel"), 3),
+        ] {
+            let path = source.path().join(path);
+            create_dir_all(path.parent().unwrap()).unwrap();
+            let file = std::fs::File::create(&path).unwrap();
+            file.set_len(size).unwrap();
+            std::os::unix::fs::FileExt::write_at(&file, b"MZ", size.saturating_sub(2)).unwrap();
+        }
+        assert_eq!(copied(source.path(), target.path()).unwrap(), 5);
+        let large = target.path().join("EFI/Linux/unified.efi");
+        let mut end = [0; 2];
+        let file = std::fs::File::open(&large).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 200 << 20);
+        std::os::unix::fs::FileExt::read_at(&file, &mut end, (200 << 20) - 2).unwrap();
+        assert_eq!(&end, b"MZ");
+        assert!(target.path().join(format!("EFI/{deep}/kernel")).exists());
+    }
+
+    /// What does not fit, or has no end, is an error and never left out.
+    #[test]
+    fn what_cannot_be_copied_whole_is_refused() {
+        let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let levels = (0..=DEEPEST + 1).map(|level| format!("d{level}"));
+        let too_deep = source
+            .path()
+            .join("EFI")
+            .join(levels.collect::<Vec<_>>().join("/"));
+        create_dir_all(&too_deep).unwrap();
+        let error = copied(source.path(), target.path()).unwrap_err();
+        assert!(error.to_string().contains("nested more than"), "{error}");
+
+        let source = tempfile::tempdir().unwrap();
+        create_dir_all(source.path().join("EFI")).unwrap();
+        let file = std::fs::File::create(source.path().join("EFI/endless")).unwrap();
+        // A hole costs the image nothing.
+        file.set_len(1 << 43).unwrap();
+        let error = copied(source.path(), target.path()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+        let left = std::fs::metadata(target.path().join("EFI/endless")).unwrap();
+        assert_eq!(left.len(), 0);
+    }
 
     struct Machine(tempfile::TempDir);
 

@@ -23,6 +23,10 @@ use crate::task::Task;
 const ESP_SIZE: u64 = 550 << 20;
 /// Bytes of a partition for GRUB's second stage.
 const BIOS_SIZE: u64 = 2 << 20;
+/// Names of the partitions, which deployed systems and operators find below
+/// `/dev/disk/by-partlabel`; the disk's number among the array's follows.
+const ESP_NAME: &str = "uefi-holder-";
+const BIOS_NAME: &str = "bios-boot-part-";
 /// No array for booting is larger.
 const LARGEST_ESP: u64 = 4 << 30;
 /// Partitions start at multiples of this.
@@ -33,8 +37,6 @@ const ARRAYS: u32 = 128;
 const SOURCE: &str = "/run/ironic-agent/esp-source";
 /// Where the new one is.
 const TARGET: &str = "/run/ironic-agent/esp-array";
-/// Deeper than any boot loader.
-const DEEPEST: usize = 8;
 
 /// The EFI system partition of an array.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +151,12 @@ pub async fn prepare_uefi(
     };
     let name = free_name(is_taken).ok_or_else(|| failed("all array names are taken"))?;
     let disks = holders(&devices, root);
-    let members = add_partitions(system, &disks, EFI_SYSTEM, ESP_SIZE).await?;
+    let wanted = numbered(&disks, |number| NewPartition {
+        name: format!("{ESP_NAME}{number}"),
+        kind: EFI_SYSTEM,
+        size: ESP_SIZE,
+    });
+    let members = add_partitions(system, wanted).await?;
     let mut nodes = Vec::new();
     for (disk, number) in &members {
         nodes.push(appeared(system, node::of(system, disk, *number)).await?);
@@ -214,7 +221,7 @@ pub async fn identity_of(system: &System, node: &str) -> String {
     let opener = Arc::clone(&system.disks);
     let path = PathBuf::from(node);
     let read = tokio::task::spawn_blocking(move || {
-        let mut disk = opener.open_shared(&path).ok()?;
+        let mut disk = opener.open_to_read(&path).ok()?;
         let size = disk.geometry().size;
         identity::read(disk.as_mut(), 0, size).ok().flatten()
     });
@@ -229,13 +236,37 @@ pub async fn identity_of(system: &System, node: &str) -> String {
 pub async fn prepare_bios(system: &System, root: &BlockDevice) -> Result<Vec<String>, Failure> {
     let disks = holders(&probe(system).await?, root);
     let mut without = Vec::new();
-    for disk in &disks {
-        if needs_bios_boot(system, disk).await? {
-            without.push(disk.clone());
+    let wanted = numbered(&disks, |number| NewPartition {
+        name: format!("{BIOS_NAME}{number}"),
+        kind: Role::BiosBoot.gpt_kind(),
+        size: BIOS_SIZE,
+    });
+    for (disk, partition) in wanted {
+        if needs_bios_boot(system, &disk).await? {
+            without.push((disk, partition));
         }
     }
-    add_partitions(system, &without, Role::BiosBoot.gpt_kind(), BIOS_SIZE).await?;
+    add_partitions(system, without).await?;
     Ok(disks)
+}
+
+/// A partition for a disk of an array.
+#[derive(Debug)]
+struct NewPartition {
+    name: String,
+    kind: Guid,
+    size: u64,
+}
+
+/// Each disk with its partition, by the disk's number among the array's.
+fn numbered(
+    disks: &[String],
+    partition: impl Fn(usize) -> NewPartition,
+) -> Vec<(String, NewPartition)> {
+    let numbered = disks.iter().enumerate();
+    numbered
+        .map(|(number, disk)| (disk.clone(), partition(number)))
+        .collect()
 }
 
 fn members(devices: &[BlockDevice], array: &str) -> Vec<(String, u32)> {
@@ -277,22 +308,19 @@ async fn are_efi_system(system: &System, members: &[(String, u32)]) -> Result<bo
 /// The array uses the disks' other partitions all the while.
 async fn add_partitions(
     system: &System,
-    disks: &[String],
-    kind: Guid,
-    size: u64,
+    wanted: Vec<(String, NewPartition)>,
 ) -> Result<Vec<(String, u32)>, Failure> {
     let opener = Arc::clone(&system.disks);
-    let disks = disks.to_vec();
     let work = tokio::task::spawn_blocking(move || {
         let mut planned = Vec::new();
-        for name in disks {
+        for (name, partition) in wanted {
             let wrong = |error: &dyn std::fmt::Display| failed(&format!("{name}: {error}"));
             let mut disk = opener
                 .open_shared(&PathBuf::from(&name))
                 .map_err(|error| wrong(&error))?;
             let guid = Guid(uuid::Uuid::new_v4().to_bytes_le());
             let (table, number) =
-                with_partition(disk.as_mut(), kind, size, guid).map_err(|error| wrong(&error))?;
+                with_partition(disk.as_mut(), &partition, guid).map_err(|error| wrong(&error))?;
             planned.push((name, disk, table, number));
         }
         let mut added = Vec::new();
@@ -319,11 +347,10 @@ async fn add_partitions(
 /// The disk's table with one more partition, and that one's number.
 fn with_partition(
     disk: &mut dyn Disk,
-    kind: Guid,
-    size: u64,
+    wanted: &NewPartition,
     guid: Guid,
 ) -> Result<(Table, u32), String> {
-    let geometry = disk.geometry();
+    let (geometry, size) = (disk.geometry(), wanted.size);
     let sector = u64::from(geometry.sector_size);
     let table = Table::read(disk).map_err(|error| error.to_string())?;
     let Some(Table::Gpt(mut gpt, record)) = table else {
@@ -339,12 +366,13 @@ fn with_partition(
         .unwrap_or(1);
     gpt.insert(GptPartition {
         number,
-        kind,
+        kind: wanted.kind,
         guid,
         first: start / sector,
         last: (start + size) / sector - 1,
     })
     .map_err(|error| error.to_string())?;
+    gpt.set_name(number, &wanted.name);
     Ok((Table::Gpt(gpt, record), number))
 }
 
@@ -353,7 +381,7 @@ async fn needs_bios_boot(system: &System, disk: &str) -> Result<bool, Failure> {
     let path = PathBuf::from(disk);
     let work = tokio::task::spawn_blocking(move || {
         let mut disk = opener
-            .open_shared(&path)
+            .open_to_read(&path)
             .map_err(|error| error.to_string())?;
         let table = Table::read(disk.as_mut()).map_err(|error| error.to_string())?;
         Ok(match table {
@@ -394,7 +422,7 @@ async fn fill(system: &System, array: &str, source: Option<&Place>) -> Result<()
             .await
             .map_err(|error| error.to_string())?;
         let copied = tokio::task::spawn_blocking(move || {
-            copy(&Tree::open(&from)?, "", &Tree::open(&to)?, "", DEEPEST)
+            copy(&Tree::open(&from)?, "", &Tree::open(&to)?, "")
         })
         .await;
         let unmounted = unmount(system, TARGET).await;
@@ -440,7 +468,7 @@ async fn label(system: &System, node: &str) -> String {
     let opener = Arc::clone(&system.disks);
     let path = PathBuf::from(node);
     let read = tokio::task::spawn_blocking(move || {
-        let mut disk = opener.open(&path).ok()?;
+        let mut disk = opener.open_to_read(&path).ok()?;
         let mut head = [0; 512];
         disk.read_at(0, &mut head).ok()?;
         fat_label(&head)

@@ -26,6 +26,9 @@ const ENTRIES: u32 = 128;
 const ENTRY: u32 = 128;
 /// More entries than anybody has: 16 times the usual number.
 const MOST_ENTRIES: u32 = 2048;
+/// Where an entry has its name, and how many bytes that has: 36 UTF-16 units.
+const NAME_AT: usize = 56;
+const NAME_SIZE: usize = 72;
 /// The specification allows 128 times a power of two.
 const ENTRY_SIZES: [u32; 3] = [128, 256, 512];
 
@@ -172,6 +175,20 @@ impl Gpt {
             });
         }
         self.put(partition)
+    }
+
+    /// Gives a partition a name, the first 36 UTF-16 units of it; [`Gpt::insert`] takes an
+    /// earlier one away.
+    pub fn set_name(&mut self, number: u32, name: &str) {
+        let size = self.entry_size as usize;
+        let index = number.checked_sub(1).unwrap_or(u32::MAX) as usize;
+        if let Some(entry) = self.entries.chunks_exact_mut(size).nth(index) {
+            let place = &mut entry[NAME_AT..NAME_AT + NAME_SIZE];
+            place.fill(0);
+            for (unit, place) in name.encode_utf16().zip(place.chunks_exact_mut(2)) {
+                place.copy_from_slice(&unit.to_le_bytes());
+            }
+        }
     }
 
     fn put(&mut self, partition: GptPartition) -> Result<(), GptError> {

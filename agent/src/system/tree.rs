@@ -102,6 +102,29 @@ impl Tree {
         file.sync_all()
     }
 
+    /// Writes a file, whose directory exists, with the content of a regular file of another
+    /// tree, of any size, and puts it on the disk.
+    ///
+    /// # Errors
+    /// Those of the file systems; a path that is no regular file; a file that would not fit,
+    /// before anything is written.
+    pub fn copy_from(&self, source: &Self, from: &str, to: &str) -> io::Result<()> {
+        let mut content = source.regular(from, OFlags::RDONLY)?;
+        let mut file = self.regular(to, OFlags::WRONLY | OFlags::CREATE)?;
+        file.set_len(0)?;
+        let length = content.metadata()?.len();
+        let room = fs::fstatvfs(&file)?;
+        if length > room.f_bavail.saturating_mul(room.f_frsize) {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                format!("{from} has {length} bytes, which do not fit"),
+            ));
+        }
+        // Not to the end: a file that grows would never end.
+        io::copy(&mut (&mut content).take(length), &mut file)?;
+        file.sync_all()
+    }
+
     /// Changes what an existing file or directory is.
     ///
     /// # Errors

@@ -90,6 +90,37 @@ fn partitions_of(machine: &FakeMachine, name: &str) -> Vec<(u32, u64, u64, bool)
         .collect()
 }
 
+/// The names of a disk's partitions, as another library reads them.
+fn names_of(machine: &FakeMachine, name: &str) -> Vec<String> {
+    let mut file = File::open(machine.path().join("dev").join(name)).unwrap();
+    let table = gptman::GPT::read_from(&mut file, 512).unwrap();
+    let used = table.iter().filter(|(_, entry)| entry.is_used());
+    used.map(|(_, entry)| entry.partition_name.as_str().to_owned())
+        .collect()
+}
+
+/// Deployed systems and operators find them below `/dev/disk/by-partlabel`.
+#[tokio::test]
+async fn boot_partitions_have_the_names_that_the_python_agent_gives() {
+    let (uefi, array) = machine(true);
+    let script = Script::new()
+        .expect(ADD[0], "")
+        .expect(ADD[1], "")
+        .expect(CREATE, "");
+    prepare(&uefi, &array, None, script).await.unwrap();
+    let (bios, array) = machine(true);
+    let script = Script::new().expect(ADD[0], "").expect(ADD[1], "");
+    prepare_bios(&bios.system_with(Arc::new(script)), &array)
+        .await
+        .unwrap();
+    for (number, disk) in ["sda", "sdb"].into_iter().enumerate() {
+        let ours = format!("uefi-holder-{number}");
+        assert_eq!(names_of(&uefi, disk)[1], ours);
+        let ours = format!("bios-boot-part-{number}");
+        assert_eq!(names_of(&bios, disk)[1], ours);
+    }
+}
+
 /// Label and identity of the file system in the new array.
 fn made(machine: &FakeMachine) -> (String, Option<String>) {
     let mut head = vec![0; 68 << 10];
