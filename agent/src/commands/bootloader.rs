@@ -13,6 +13,12 @@ use crate::machine::{self, BootMode};
 use crate::system::System;
 use crate::task::Task;
 
+/// GRUB's word for this processor with UEFI.
+const UEFI_PLATFORM: &str = if cfg!(target_arch = "aarch64") {
+    "arm64-efi"
+} else {
+    "x86_64-efi"
+};
 /// The identifier of a disk that has none.
 const NO_IDENTIFIER: &str = "0x00000000";
 
@@ -77,6 +83,7 @@ async fn make_bootable(
         task.warn("a simulation has no firmware, so nothing was told to it");
         return Ok(());
     };
+    let target = target_mode(arguments, current);
     if !arguments
         .target_boot_mode
         .eq_ignore_ascii_case(current.word())
@@ -111,7 +118,7 @@ async fn make_bootable(
         return Ok(());
     }
     let may_run_grub = place.config.current().enable_bios_bootloader_install;
-    if current == BootMode::Uefi && device.kind != Kind::Raid {
+    if target == BootMode::Uefi && device.kind != Kind::Raid {
         let copied = match copy_assets(system, &device, root, esp, task).await {
             // The image's GRUB may do better.
             Err(failure) if may_run_grub => {
@@ -120,7 +127,15 @@ async fn make_bootable(
             }
             copied => copied?,
         };
-        if copied && boot_efi::install(system, &device, esp, task).await? {
+        if copied && current == BootMode::Uefi {
+            if boot_efi::install(system, &device, esp, task).await? {
+                return Ok(());
+            }
+        } else if copied && boots_without_entry(system, &device, esp).await? {
+            task.warn(
+                "this ramdisk was not booted by UEFI: the firmware gets no boot entry and starts \
+                 \\EFI\\BOOT",
+            );
             return Ok(());
         }
     }
@@ -131,7 +146,7 @@ async fn make_bootable(
              as part of CVE-2026-43003 mitigation.",
         ));
     }
-    run_grub(system, &device, current, arguments, task).await?;
+    run_grub(system, &device, (current, target), arguments, task).await?;
     if current == BootMode::Uefi {
         // GRUB does not see the firmware's variables, and put its loader where firmware looks
         // first.
@@ -161,6 +176,31 @@ async fn copy_assets(
     }
 }
 
+/// The firmware that the machine is to boot by: what this ramdisk found, or UEFI if Ironic
+/// says so. A UEFI that is there is always told what it can boot: many who mean it leave the
+/// mode out, which stands for a BIOS.
+fn target_mode(arguments: &InstallBootloader, current: BootMode) -> BootMode {
+    let uefi = BootMode::Uefi.word();
+    if arguments.target_boot_mode.eq_ignore_ascii_case(uefi) {
+        BootMode::Uefi
+    } else {
+        current
+    }
+}
+
+/// Whether firmware finds a loader on the EFI system partition by itself.
+async fn boots_without_entry(
+    system: &System,
+    device: &BlockDevice,
+    esp: Option<&str>,
+) -> Result<bool, Failure> {
+    let layout = Layout::read(system, &device.name).await?;
+    match efi_system(&layout, esp)? {
+        Some(esp) => boot_image::has_fallback_loader(system, &esp).await,
+        None => Ok(false),
+    }
+}
+
 /// The partition that is marked, else the one that was named.
 fn efi_system(layout: &Layout, uuid: Option<&str>) -> Result<Option<Place>, Failure> {
     match (layout.efi_system(), uuid) {
@@ -173,7 +213,7 @@ fn efi_system(layout: &Layout, uuid: Option<&str>) -> Result<Option<Place>, Fail
 async fn run_grub(
     system: &System,
     device: &BlockDevice,
-    current: BootMode,
+    (current, target): (BootMode, BootMode),
     arguments: &InstallBootloader,
     task: &Task,
 ) -> Result<(), Failure> {
@@ -191,9 +231,10 @@ async fn run_grub(
         esp: None,
         targets: vec![device.name.clone()],
         is_array,
+        platform: (current != target).then_some(UEFI_PLATFORM),
         names: layout.names().collect(),
     };
-    if current == BootMode::Uefi {
+    if target == BootMode::Uefi {
         let named = arguments.efi_system_part_uuid.as_deref();
         let esp = efi_system(&layout, named);
         order.esp = if is_array {

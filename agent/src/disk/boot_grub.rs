@@ -39,6 +39,9 @@ pub struct Order {
     pub targets: Vec<String>,
     /// Whether the root file system is on software RAID.
     pub is_array: bool,
+    /// The kind of firmware that GRUB is made for, in GRUB's words, where it is not the kind
+    /// that this ramdisk was booted by: GRUB takes that otherwise.
+    pub platform: Option<&'static str>,
     /// Names by which GRUB looks for partitions, with their nodes. Only what is found by its
     /// name is found again after the machine has other disks: GRUB's menu says `root=UUID=`.
     pub names: BTreeMap<String, String>,
@@ -107,10 +110,15 @@ async fn inside(system: &System, order: &Order, task: &Task) -> Result<(), Strin
     match &order.esp {
         Some(_) => {
             make_mount_point(&root, confined::EFI_SYSTEM_PLACE)?;
-            for args in [
-                vec![program.as_str()],
-                vec![program.as_str(), "--removable"],
-            ] {
+            let platform = order.platform.map(|name| format!("--target={name}"));
+            // This ramdisk's firmware has no entries for another kind.
+            let entries = platform.is_some().then_some("--no-nvram");
+            for place in [None, Some("--removable")] {
+                let options = [platform.as_deref(), entries, place];
+                let args: Vec<&str> = [program.as_str()]
+                    .into_iter()
+                    .chain(options.into_iter().flatten())
+                    .collect();
                 // One of the two works: which depends on the machine's firmware.
                 if let Err(error) = run(&args, &[]).await {
                     task.warn(error);
@@ -199,6 +207,7 @@ mod tests {
                     esp: None,
                     targets: vec!["/dev/sda".into()],
                     is_array: false,
+                    platform: None,
                     names: BTreeMap::new(),
                 },
                 seen: "/dev/sda /dev/sda2",

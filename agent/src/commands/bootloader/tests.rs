@@ -257,6 +257,94 @@ async fn a_partition_image_boots_by_uefi_from_the_files_that_it_brought() {
     assert_eq!(machine.install(script).await, Ok(Value::Null));
 }
 
+/// A ramdisk that was booted by a BIOS, or by network boot without UEFI, serves machines that
+/// boot by UEFI afterwards: Ironic names the mode.
+fn for_uefi_from_bios() -> Machine {
+    let mut machine = Machine::new(false);
+    machine.arguments.target_boot_mode = "UEFI".into();
+    machine
+}
+
+#[tokio::test]
+async fn a_ramdisk_booted_by_bios_installs_for_the_mode_that_ironic_names() {
+    let look = |machine: &Machine| {
+        let root = machine.inside("run/ironic-agent/root");
+        Script::new()
+            .expect(
+                &format!("mount -o nodev,nosuid,noexec /dev/sda2 {root}"),
+                "",
+            )
+            .expect(&format!("umount {root}"), "")
+    };
+    // Without permission its GRUB is not run for this mode either.
+    let machine = for_uefi_from_bios();
+    is_disabled(machine.install(look(&machine)).await);
+
+    let mut machine = for_uefi_from_bios();
+    machine.config.enable_bios_bootloader_install = true;
+    let root = machine.inside("run/ironic-agent/root");
+    let (one, two) = (
+        "11111111-1111-1111-1111-111111111111",
+        "22222222-2222-2222-2222-222222222222",
+    );
+    let chroot = format!(
+        "unshare -m -u -i -p -n -f {} run-in-image {root} /dev/sda /dev/sda1 /dev/sda2 \
+         /dev/disk/by-partuuid/{one}=/dev/sda2 /dev/disk/by-partuuid/{two}=/dev/sda1 \
+         --efi-system=/dev/sda1 --",
+        std::env::current_exe().unwrap().display(),
+    );
+    let install = format!("{chroot} grub-install --target={UEFI_PLATFORM} --no-nvram");
+    let script = look(&machine)
+        .expect(&format!("mount -o nodev,nosuid /dev/sda2 {root}"), "")
+        .expect(&install, "")
+        .expect(&format!("{install} --removable"), "")
+        .expect(
+            &format!(
+                "{chroot} GRUB_DISABLE_OS_PROBER=true GRUB_SAVEDEFAULT=true grub-mkconfig -o \
+                 /boot/grub/grub.cfg"
+            ),
+            "",
+        )
+        .expect(&format!("umount {root}"), "");
+    assert_eq!(machine.install(script).await, Ok(Value::Null));
+
+    // A BIOS stays a BIOS.
+    for mode in ["bios", "BIOS", ""] {
+        let mut machine = Machine::new(false);
+        machine.arguments.target_boot_mode = mode.into();
+        is_disabled(machine.install(Script::new()).await);
+    }
+}
+
+/// Firmware without an entry starts what is at one place.
+#[tokio::test]
+async fn without_firmware_entries_the_files_of_an_image_must_have_the_fallback_loader() {
+    for (file, boots) in [("BOOT/BOOTX64.EFI", true), ("debian/shimx64.efi", false)] {
+        let mut machine = for_uefi_from_bios();
+        let root = machine.inside("run/ironic-agent/root");
+        let esp = machine.inside("run/ironic-agent/esp-copy");
+        let assets = format!("run/ironic-agent/root/boot/efi/EFI/{file}");
+        machine.fake.bytes(&assets, b"MZ");
+        machine.fake.directory("run/ironic-agent/esp-copy");
+        let script = Script::new()
+            .expect(
+                &format!("mount -o nodev,nosuid,noexec /dev/sda2 {root}"),
+                "",
+            )
+            .expect(&format!("mount -t vfat /dev/sda1 {esp}"), "")
+            .expect(&format!("umount {esp}"), "")
+            .expect(&format!("umount {root}"), "")
+            .expect(&format!("mount -t vfat -o ro /dev/sda1 {esp}"), "")
+            .expect(&format!("umount {esp}"), "");
+        let done = machine.install(script).await;
+        if boots {
+            assert_eq!(done, Ok(Value::Null));
+        } else {
+            is_disabled(done);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_partition_image_without_such_files_needs_grub() {
     let machine = Machine::new(true);
