@@ -19,6 +19,8 @@ pub mod memory;
 pub mod network;
 pub mod power;
 pub mod process;
+#[cfg(any(test, feature = "fake"))]
+pub mod recording;
 pub mod root;
 pub mod simulation;
 pub mod socket;

@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt};
 use tokio::process::Child;
 
 use super::group::Group;
+#[cfg(any(test, feature = "fake"))]
+use super::recording::{Origin, record};
 use crate::failure::{Failure, FailureKind};
 
 /// How much of standard error an error carries.
@@ -38,10 +40,14 @@ pub struct Cmd {
     pub directory: Option<String>,
     /// Bytes of each of its outputs that are kept, the last ones; all when absent.
     pub tail: Option<usize>,
+    /// Where in the source it was put together.
+    #[cfg(any(test, feature = "fake"))]
+    pub origin: Origin,
 }
 
 impl Cmd {
     /// A program without arguments, exit status 0, five minutes at most.
+    #[cfg_attr(any(test, feature = "fake"), track_caller)]
     pub fn new(program: impl Into<String>) -> Self {
         Self {
             program: program.into(),
@@ -51,6 +57,8 @@ impl Cmd {
             timeout: DEFAULT_TIMEOUT,
             directory: None,
             tail: None,
+            #[cfg(any(test, feature = "fake"))]
+            origin: Origin::here(),
         }
     }
 
@@ -244,7 +252,7 @@ async fn run(cmd: Cmd) -> Result<Output, RunError> {
 
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let group = Group::of(&child);
-    let mut running = Running(Some((child, group)));
+    let mut running = Running(Some(Started { group, child }));
     let feed = async {
         if let Some(mut stdin) = stdin {
             // A program that does not read its input says so by its exit status.
@@ -253,7 +261,7 @@ async fn run(cmd: Cmd) -> Result<Output, RunError> {
     };
     let ended = async {
         match &mut running.0 {
-            Some((child, _)) => child.wait().await,
+            Some(started) => started.child.wait().await,
             None => Err(io::ErrorKind::NotFound.into()),
         }
     };
@@ -295,44 +303,60 @@ async fn run(cmd: Cmd) -> Result<Output, RunError> {
     }
 }
 
+/// A program and what it started, in the order in which they must be dropped: while the
+/// program is there, its children are known as its own.
+struct Started {
+    group: Group,
+    child: Child,
+}
+
+impl Started {
+    /// Asks it to end, and kills what does not.
+    async fn end(mut self) {
+        let descendants = self.group.descendants();
+        self.group.signal(Signal::TERM);
+        let ended = tokio::time::timeout(GRACE, self.child.wait()).await;
+        if ended.is_err() {
+            self.group.kill();
+            // One that waits for a device in the kernel cannot be killed.
+            let _ = tokio::time::timeout(GRACE, self.child.wait()).await;
+        }
+        // It may not have ended those that are outside of its group.
+        descendants.kill();
+    }
+}
+
 /// A program that runs. Dropping it, because somebody cancelled or it takes too long, ends it
-/// and what it started. It is asked first: fio's jobs leave its group, and only fio ends them.
-struct Running(Option<(Child, Group)>);
+/// and what it started. It is asked first: fio's jobs leave its group, and fio writes its report.
+struct Running(Option<Started>);
 
 impl Running {
     /// What the program left behind on purpose stays.
     fn has_ended(mut self) {
-        if let Some((_, group)) = self.0.take() {
+        if let Some(Started { group, child }) = self.0.take() {
             group.let_go();
+            drop(child);
         }
     }
 
     /// Waits until it has ended.
     async fn end(mut self) {
-        if let Some((child, group)) = self.0.take() {
-            end(child, group).await;
+        if let Some(started) = self.0.take() {
+            started.end().await;
         }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let Some((child, group)) = self.0.take() else {
+        let Some(started) = self.0.take() else {
             return;
         };
-        // Without a runtime, at the agent's end, they are killed at once.
+        // Without a runtime, or where it ends together with the agent, they are killed at once:
+        // what is not run to its end is dropped.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(end(child, group));
+            runtime.spawn(started.end());
         }
-    }
-}
-
-async fn end(mut child: Child, group: Group) {
-    group.signal(Signal::TERM);
-    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
-        group.signal(Signal::KILL);
-        // One that waits for a device in the kernel cannot be killed.
-        let _ = tokio::time::timeout(GRACE, child.wait()).await;
     }
 }
 
@@ -421,6 +445,7 @@ impl Script {
 )]
 impl Run for Script {
     fn run(&self, cmd: Cmd) -> BoxFuture<'_, Result<Output, RunError>> {
+        record(&cmd);
         let next = self
             .expected
             .lock()
@@ -499,6 +524,12 @@ mod tests {
             "trap 'kill $job' TERM; setsid sleep 600 & job=$!; echo $job >FILE; wait",
             // One that does not listen.
             "trap '' TERM; sleep 600 & echo $! >FILE; wait",
+            // Neither does this one, and its job is outside of the group.
+            "trap '' TERM; setsid sleep 600 & echo $! >FILE; wait",
+            // One that listens and forgets its job.
+            "trap 'exit 0' TERM; setsid sleep 600 & echo $! >FILE; wait",
+            // A job of a job.
+            "trap '' TERM; setsid sh -c 'setsid sleep 600 & echo $! >FILE; wait' & wait",
         ] {
             assert_ends_with_its_parent(script).await;
         }
@@ -509,30 +540,60 @@ mod tests {
         let file = dir.path().join("child");
         let script = script.replace("FILE", file.to_str().unwrap());
         let running = Programs.run(Cmd::new("sh").args(["-c", &script]));
-        let child = async {
-            loop {
-                let text = std::fs::read_to_string(&file).unwrap_or_default();
-                if text.ends_with('\n') {
-                    break text.trim().to_owned();
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
         let child = tokio::select! {
             ended = running => panic!("{ended:?}"),
-            child = child => child,
-        };
-        let is_gone = || {
-            let stat = std::fs::read_to_string(format!("/proc/{child}/stat"));
-            stat.is_err() || stat.unwrap().contains(") Z ")
+            child = written(&file) => child,
         };
         let gone = async {
-            while !is_gone() {
+            while !is_gone(&child) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         let gone = tokio::time::timeout(Duration::from_secs(20), gone).await;
-        gone.expect("it is killed");
+        gone.unwrap_or_else(|_| panic!("it is not killed: {script}"));
+    }
+
+    /// The process number that a script writes into a file.
+    async fn written(file: &std::path::Path) -> String {
+        loop {
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            if text.ends_with('\n') {
+                break text.trim().to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn is_gone(process: &str) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+    }
+
+    /// The agent stops by dropping its runtime, with nobody left to wait for programs.
+    #[test]
+    fn what_runs_when_the_runtime_ends_is_killed_with_what_it_started() {
+        for script in [
+            "setsid sleep 600 & echo $! >FILE; wait",
+            "trap '' TERM; setsid sh -c 'setsid sleep 600 & echo $! >FILE; wait' & wait",
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("child");
+            let script = script.replace("FILE", file.to_str().unwrap());
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.spawn(Programs.run(Cmd::new("sh").args(["-c", &script])));
+            let child = runtime.block_on(written(&file));
+            assert!(!is_gone(&child));
+            drop(runtime);
+            let until = std::time::Instant::now() + Duration::from_secs(20);
+            while !is_gone(&child) {
+                assert!(std::time::Instant::now() < until, "it goes on: {script}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
     }
 
     #[tokio::test]

@@ -1,0 +1,352 @@
+//! Burn-in with the real programs, ordered from the real agent: the words that it gives them
+//! are right, and nothing of them is left when a command is cancelled or the agent stops.
+//!
+//! `fio` and `stress-ng` come from `TEST_PROGRAMS`, as `make unit` sets it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and this one runs the program"
+)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hyper_util::rt::TokioIo;
+use ironic_agent_protocol::v1::command_service_client::CommandServiceClient;
+use ironic_agent_protocol::v1::{self, CommandState};
+use prost_types::value::Kind;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+/// Longer than anything takes on a busy machine; nothing waits for all of it.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// The programs whose processes are looked for.
+const PROGRAMS: [&str; 2] = ["fio", "stress-ng"];
+
+/// Where the programs are. `None`: they are not here, and this is not CI.
+fn programs() -> Option<PathBuf> {
+    let found = std::env::var_os("TEST_PROGRAMS").map(PathBuf::from);
+    assert!(
+        found.is_some() || std::env::var_os("CI").is_none(),
+        "CI has TEST_PROGRAMS"
+    );
+    if found.is_none() {
+        eprintln!("SKIPPED burn-in with real programs: needs TEST_PROGRAMS; run `make unit`");
+    }
+    found
+}
+
+/// An agent with a network of its own, which finds the two programs and no others: it must not
+/// assemble arrays or load drivers here.
+struct Agent {
+    child: Child,
+    directory: tempfile::TempDir,
+    /// Its network, once it has one of its own.
+    network: Option<PathBuf>,
+}
+
+impl Agent {
+    /// `partner`: an agent whose network it shares.
+    fn start(programs: &Path, partner: Option<&Self>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let bin = directory.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        for program in PROGRAMS {
+            symlink(programs.join(program), bin.join(program)).unwrap();
+        }
+        // The starters of the programs are scripts.
+        for shell in ["sh", "env", "bash"] {
+            let place = ["/bin", "/usr/bin"].map(|place| Path::new(place).join(shell));
+            if let Some(found) = place.iter().find(|path| path.exists()) {
+                symlink(found, bin.join(shell)).unwrap();
+            }
+        }
+        let unshare = "/usr/bin/unshare";
+        let mut command = match partner {
+            None => {
+                let mut command = Command::new(unshare);
+                command.args(["--user", "--map-root-user", "--net", "--"]);
+                command
+            }
+            Some(partner) => {
+                let target = partner.agent().to_string();
+                let mut command = Command::new("/usr/bin/nsenter");
+                command.args(["--user", "--net", "--preserve-credentials"]);
+                command.args(["--target", &target, "--"]);
+                command
+            }
+        };
+        // Loopback is down in a new network, and up only by somebody with rights in it.
+        let script = "ip link set lo up; PATH=$1; export PATH; shift; exec \"$@\"";
+        let child = command
+            .args(["/bin/sh", "-c", script, "sh"])
+            .arg(&bin)
+            .arg(env!("CARGO_BIN_EXE_ironic-agent"))
+            .args(["--standalone", "--grpc_listen"])
+            .arg(format!(
+                "unix:{}",
+                directory.path().join("socket").display()
+            ))
+            .arg("--state_dir")
+            .arg(directory.path().join("state"))
+            .args(["--disk_wait_attempts", "1"])
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::null())
+            .stdout(fs::File::create(directory.path().join("log")).unwrap())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            directory,
+            network: None,
+        }
+    }
+
+    /// The number of the agent's own process: everything before it is replaced by it.
+    fn agent(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Connects to it, once it serves.
+    async fn client(&mut self) -> CommandServiceClient<Channel> {
+        let socket = self.directory.path().join("socket");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let socket = socket.clone();
+            let connect = tower::service_fn(move |_| {
+                let socket = socket.clone();
+                async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+            });
+            let endpoint = Endpoint::from_static("http://agent");
+            match endpoint.connect_with_connector(connect).await {
+                Ok(channel) => {
+                    let network = fs::read_link(format!("/proc/{}/ns/net", self.agent()));
+                    let network = network.unwrap();
+                    assert_ne!(network, fs::read_link("/proc/self/ns/net").unwrap());
+                    self.network = Some(network);
+                    return CommandServiceClient::new(channel);
+                }
+                Err(error) => {
+                    assert!(Instant::now() < until, "{error}: {}", self.log());
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Orders a step of cleaning. Answers the identifier of the command.
+    async fn order(
+        &self,
+        client: &mut CommandServiceClient<Channel>,
+        step: &str,
+        options: &[(&str, Kind)],
+    ) -> Result<String, Status> {
+        let options = options
+            .iter()
+            .map(|(name, value)| (format!("agent_burnin_{name}"), value.clone()));
+        let node = object([("driver_info".to_owned(), Kind::StructValue(object(options)))]);
+        let step = object([
+            ("interface".to_owned(), text("deploy")),
+            ("step".to_owned(), text(step)),
+        ]);
+        let command = v1::Command {
+            verb: Some(v1::command::Verb::ExecuteStep(v1::ExecuteStepCommand {
+                phase: v1::StepPhase::Clean.into(),
+                step: Some(step),
+                node: Some(node),
+                ..Default::default()
+            })),
+            ..Default::default()
+        };
+        let request = v1::ExecuteCommandRequest {
+            command: Some(command),
+            ..Default::default()
+        };
+        let answer = client.execute_command(Request::new(request)).await?;
+        Ok(answer.into_inner().record.unwrap().id)
+    }
+
+    /// How a command ended.
+    async fn ended(
+        &self,
+        client: &mut CommandServiceClient<Channel>,
+        id: &str,
+    ) -> v1::CommandRecord {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let request = v1::GetCommandRequest { id: id.to_owned() };
+            let answer = client.get_command(request).await.unwrap().into_inner();
+            let record = answer.record.unwrap();
+            if record.state() != CommandState::Running {
+                return record;
+            }
+            assert!(Instant::now() < until, "it does not end: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// What is in this agent's network besides agents: their numbers. Whatever a process calls
+    /// itself and whoever its parent is by now, it stays in there.
+    fn started(&self) -> Vec<i32> {
+        let network = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+        let Some(ours) = self.network.clone() else {
+            return Vec::new();
+        };
+        let listed = fs::read_dir("/proc").unwrap().flatten();
+        let numbers = listed.filter_map(|entry| entry.file_name().into_string().ok());
+        numbers
+            .filter(|number| network(number).as_ref() == Some(&ours))
+            .filter(|number| {
+                let words = fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+                !String::from_utf8_lossy(&words).contains("--standalone")
+            })
+            .filter_map(|number| number.parse().ok())
+            .collect()
+    }
+
+    /// Waits until it has started so many of them, or none is left.
+    fn wait_for(&self, what: &str, is_it: impl Fn(&[i32]) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let started = self.started();
+            if is_it(&started) {
+                return;
+            }
+            assert!(
+                Instant::now() < until,
+                "{what}: {started:?}\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for process in self.started() {
+            let _ = kill_process(Pid::from_raw(process).unwrap(), Signal::KILL);
+        }
+    }
+}
+
+fn object(fields: impl IntoIterator<Item = (String, Kind)>) -> prost_types::Struct {
+    let fields = fields.into_iter();
+    prost_types::Struct {
+        fields: fields
+            .map(|(name, kind)| (name, prost_types::Value { kind: Some(kind) }))
+            .collect(),
+    }
+}
+
+fn text(text: &str) -> Kind {
+    Kind::StringValue(text.to_owned())
+}
+
+/// The options of one of a pair on one machine.
+fn pair(role: &str, seconds: &str) -> [(&'static str, Kind); 2] {
+    let fields = [("role", text(role)), ("partner", text("127.0.0.1"))];
+    let fields = fields.map(|(name, kind)| (name.to_owned(), kind));
+    [
+        ("fio_network_config", Kind::StructValue(object(fields))),
+        ("fio_network_runtime", text(seconds)),
+    ]
+}
+
+const READ_AND_WRITTEN: usize = 16;
+
+/// Two agents burn the line between them in, first one way, then the other, and both succeed:
+/// a reader that watched the clock would end the writer by SIGPIPE.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_of_agents_burns_its_network_in() {
+    let Some(programs) = programs() else {
+        return;
+    };
+    let mut writer = Agent::start(&programs, None);
+    let mut writing = writer.client().await;
+    let mut reader = Agent::start(&programs, Some(&writer));
+    let mut reading = reader.client().await;
+    let first = writer
+        .order(&mut writing, "burnin_network", &pair("writer", "3"))
+        .await
+        .unwrap();
+    // A reader asks again after half a minute only.
+    writer.wait_for("the writer listens", |all| all.len() > READ_AND_WRITTEN);
+    let second = reader
+        .order(&mut reading, "burnin_network", &pair("reader", "3"))
+        .await
+        .unwrap();
+    for (agent, client, id) in [
+        (&writer, &mut writing, &first),
+        (&reader, &mut reading, &second),
+    ] {
+        let record = agent.ended(client, id).await;
+        assert_eq!(
+            record.state(),
+            CommandState::Succeeded,
+            "{:?}\n{}",
+            record.failure,
+            agent.log()
+        );
+    }
+}
+
+/// Burn-in writes to disks and fills lines for days: whatever ends the command ends it, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_burn_in_and_an_agent_that_stops_leave_nothing_behind() {
+    let Some(programs) = programs() else {
+        return;
+    };
+    let day = text("86400");
+    let cases = [
+        ("burnin_network", pair("writer", "86400").to_vec(), 16),
+        (
+            "burnin_cpu",
+            vec![("cpu_cpu", text("2")), ("cpu_timeout", day.clone())],
+            2,
+        ),
+        (
+            "burnin_memory",
+            vec![
+                ("vm_vm", text("1")),
+                ("vm_vm-bytes", text("16M")),
+                ("vm_timeout", day),
+            ],
+            1,
+        ),
+    ];
+    for (step, options, workers) in &cases {
+        let mut agent = Agent::start(&programs, None);
+        let mut client = agent.client().await;
+        let id = agent.order(&mut client, step, options).await.unwrap();
+        agent.wait_for("it works", |all| all.len() > *workers);
+        let request = v1::CancelCommandRequest {
+            id: id.clone(),
+            reason: "enough".to_owned(),
+        };
+        client.cancel_command(request).await.unwrap();
+        let record = agent.ended(&mut client, &id).await;
+        assert_eq!(record.state(), CommandState::Cancelled, "{record:?}");
+        agent.wait_for("it goes on after it was cancelled", <[i32]>::is_empty);
+
+        agent.order(&mut client, step, options).await.unwrap();
+        agent.wait_for("it works again", |all| all.len() > *workers);
+        let number = Pid::from_raw(i32::try_from(agent.agent()).unwrap()).unwrap();
+        kill_process(number, Signal::TERM).unwrap();
+        agent.wait_for("it goes on after the agent has ended", <[i32]>::is_empty);
+    }
+}
