@@ -175,7 +175,7 @@ impl Agent {
             ..Default::default()
         };
         let answer = client.execute_command(Request::new(request)).await?;
-        Ok(answer.into_inner().record.unwrap().id)
+        Ok(answer.into_inner().command.unwrap().id)
     }
 
     /// How a command ended.
@@ -186,9 +186,12 @@ impl Agent {
     ) -> v1::CommandRecord {
         let until = Instant::now() + PATIENCE;
         loop {
-            let request = v1::GetCommandRequest { id: id.to_owned() };
+            let request = v1::GetCommandRequest {
+                id: id.to_owned(),
+                ..Default::default()
+            };
             let answer = client.get_command(request).await.unwrap().into_inner();
-            let record = answer.record.unwrap();
+            let record = answer.command.unwrap();
             if record.state() != CommandState::Running {
                 return record;
             }

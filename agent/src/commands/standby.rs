@@ -526,6 +526,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn buffers_of_every_disk_are_flushed_and_one_that_fails_is_passed_over() {
+        let mut disks = crate::machine::testing::FakeMachine::new();
+        disks.sata_disk("sda", 8 << 30, 1);
+        disks.nvme_disk("nvme0n1", 8 << 30, "S", "eui.1");
+        let script = Script::new()
+            .expect("sync", "")
+            .expect_result("blockdev --flushbufs /dev/sda", failed("blockdev"))
+            .expect("blockdev --flushbufs /dev/nvme0n1", "");
+        let mut machine = machine(Config::default(), script);
+        machine.place.system.root = disks.system().root;
+        assert_eq!(
+            sync(&machine.place, &Task::detached()).await,
+            Ok(Value::Null)
+        );
+        machine.script.assert_done();
+    }
+
+    #[tokio::test]
     async fn a_simulation_stays_on() {
         let place = testing::place(Config::default());
         assert_eq!(power_off(&place, &Task::detached()).await, Ok(Value::Null));

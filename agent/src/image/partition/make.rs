@@ -253,13 +253,16 @@ impl Parts {
             return Ok(());
         }
         task.check()?;
-        let is_forced = FORCED_FORMATS.contains(&self.wanted.ephemeral_format.as_str());
+        let format = self.wanted.ephemeral_format.as_str();
+        let is_forced = FORCED_FORMATS.contains(&format);
+        // Only one of them has another letter for it.
+        let label = if format == "f2fs" { "-l" } else { "-L" };
         let made = system
             .run
             .run(
                 Cmd::new(program)
                     .args(is_forced.then_some("-F"))
-                    .args(["-L", EPHEMERAL_LABEL, node])
+                    .args([label, EPHEMERAL_LABEL, node])
                     .timeout(MKFS_TIMEOUT),
             )
             .await;

@@ -471,7 +471,11 @@ async fn the_ephemeral_file_system_is_made_by_its_program_on_its_node() {
     let server = Server::start([("/i", Page::new(image.clone()))]).await;
     for (format, command) in [
         ("ext4", "mkfs.ext4 -F -L ephemeral0 /dev/sda2"),
+        ("ext2", "mkfs.ext2 -F -L ephemeral0 /dev/sda2"),
+        ("ext3", "mkfs.ext3 -F -L ephemeral0 /dev/sda2"),
         ("xfs", "mkfs.xfs -L ephemeral0 /dev/sda2"),
+        ("btrfs", "mkfs.btrfs -L ephemeral0 /dev/sda2"),
+        ("f2fs", "mkfs.f2fs -l ephemeral0 /dev/sda2"),
     ] {
         let script = Script::new()
             .expect(&format!("mkfs.{format} -V"), "")
