@@ -16,7 +16,7 @@ build: ## Build both static binaries
 	cargo build --release --locked
 
 .PHONY: test
-test: lint unit qcow2 differential ironic ## Everything, from the fastest ring to the slowest
+test: lint unit arguments qcow2 differential ironic ## Everything, from the fastest ring to the slowest
 
 .PHONY: tools
 tools:
@@ -33,6 +33,10 @@ lint: tools ## Format, clippy, protocol lint, licences and sources
 unit: ## Unit, property and contract tests
 	export GRPC_PYTHON TEST_PROGRAMS && GRPC_PYTHON="$$(tests/contract/grpc-python)" && \
 	    TEST_PROGRAMS="$$(tests/programs)" && cargo test --workspace --locked
+
+.PHONY: arguments
+arguments: ## What the agent gives to programs, tried with the programs
+	tests/arguments/run
 
 .PHONY: fuzz
 fuzz: ## Damaged input for every parser, FUZZ_SECONDS (60) each, FUZZ_SEED for other damage

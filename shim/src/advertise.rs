@@ -183,6 +183,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_interface_without_an_address_is_a_failure_that_names_it() {
+        let config = Config {
+            network_interface: Some("no-such-interface".into()),
+            ..config(1)
+        };
+        let error = host(&config, &[]).await.unwrap_err();
+        assert!(error.to_string().contains("no-such-interface"), "{error}");
+    }
+
+    #[tokio::test]
     async fn any_http_answer_makes_a_url_reachable() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

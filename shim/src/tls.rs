@@ -323,6 +323,22 @@ mod tests {
     }
 
     #[test]
+    fn the_key_has_the_configured_curve() {
+        // An uncompressed point: one byte and two coordinates. P-384 stands in for P-521.
+        for (curve, bytes) in [(Curve::P256, 65), (Curve::P384, 97), (Curve::P521, 97)] {
+            let subject = Subject {
+                curve,
+                ..subject("10.0.0.7")
+            };
+            let pair = generate(&subject, now()).unwrap();
+            let der = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
+            let (_, certificate) = X509Certificate::from_der(&der).unwrap();
+            let key = &certificate.public_key().subject_public_key;
+            assert_eq!(key.data.len(), bytes);
+        }
+    }
+
+    #[test]
     fn a_restart_keeps_the_certificate_until_it_does_not_fit() {
         let state = tempfile::tempdir().unwrap();
         let first = load_or_generate(state.path(), &subject("10.0.0.7"), now()).unwrap();

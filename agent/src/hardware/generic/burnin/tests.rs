@@ -230,3 +230,38 @@ async fn graphics_cards_are_counted_first() {
     let (result, _) = bench(options).run(&GPU, both).await;
     assert_eq!(result, Ok(Value::Null));
 }
+
+#[tokio::test]
+async fn without_its_program_a_burn_in_fails_by_name() {
+    let network = json!({
+        "agent_burnin_fio_network_config": {"role": "reader", "partner": "other"},
+        "agent_burnin_gpu_install_dir": "/opt/elsewhere", "agent_burnin_gpu_timeout": 3,
+        "agent_burnin_gpu_memory": "10%",
+    });
+    let disks =
+        format!("{FIO} --loops 4 --runtime 0 --time_based --name /dev/nvme0n1 --name /dev/vda");
+    let reader = format!("{NET} --name reader --rw read --hostname other");
+    for (step, program, command) in [
+        (
+            &CPU,
+            "stress-ng",
+            "stress-ng --cpu 0 --timeout 86400 --metrics-brief",
+        ),
+        (
+            &MEMORY,
+            "stress-ng",
+            "stress-ng --vm 0 --timeout 86400 --vm-bytes 98% --metrics-brief",
+        ),
+        (&DISK, "fio", disks.as_str()),
+        (&NETWORK, "fio", reader.as_str()),
+        (&GPU, "./gpu_burn", "./gpu_burn -m 10% 3"),
+    ] {
+        let script = Script::new().expect_result(command, Err(missing(program)));
+        let (result, _) = bench(network.clone()).run(step, script).await;
+        let Err(StepError::Failure(failure)) = result else {
+            panic!("{result:?}")
+        };
+        assert_eq!(failure.kind, FailureKind::CommandExecution);
+        assert!(failure.details.contains(program), "{failure}");
+    }
+}
