@@ -44,6 +44,8 @@ const NETWORK_PATIENCE: Duration = Duration::from_secs(60);
 const NETWORK_PERIOD: Duration = Duration::from_secs(1);
 /// How long the answer to the command that ends the service may take to leave.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(200);
+/// How long work that cannot be interrupted may delay the exit of the program.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the conductor may take to hear our farewell.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -93,7 +95,11 @@ where
     };
     logs::start(loaded.config.debug);
     loaded.report();
-    let ended = runtime().and_then(|runtime| runtime.block_on(until_signalled(run(loaded))));
+    let ended = runtime().and_then(|runtime| {
+        let ended = runtime.block_on(until_signalled(run(loaded)));
+        end(runtime);
+        ended
+    });
     ended.unwrap_or_else(|error| {
         error!(error = %format!("{error:#}"), "{} ends", program.name());
         ExitCode::FAILURE
@@ -111,6 +117,12 @@ fn take_virtual_media(program: Program) -> anyhow::Result<()> {
         other => other?,
     }
     Ok(())
+}
+
+/// Ends the tasks, and with them the programs that they run. A thread that waits in the kernel
+/// for a device or a file is left behind: dropping the runtime would wait for it.
+fn end(runtime: tokio::runtime::Runtime) {
+    runtime.shutdown_timeout(EXIT_TIMEOUT);
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

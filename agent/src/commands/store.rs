@@ -11,7 +11,8 @@
 //! what steps were given, credentials included: only their owner may read them.
 //!
 //! `boot` holds the kernel's boot identifier. Ironic takes an empty list for a fresh boot,
-//! so records of an earlier boot are not shown, should the directory outlive one.
+//! so records of an earlier boot are not shown, should the directory outlive one. For the same
+//! reason a directory that cannot be written (full, read-only) costs nothing that can be read.
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -33,6 +34,9 @@ mod page;
 /// What a command that was running is told to have ended with.
 const INTERRUPTED: &str = "The agent was restarted while this command was running. How far it \
     came is not known: do not rely on what it was to change, and run it again";
+
+/// The file of the boot identifier.
+const BOOT: &str = "boot";
 
 /// Why a record is not on disk.
 #[derive(Debug, Error)]
@@ -59,12 +63,15 @@ pub struct Store {
     offset: usize,
     /// The file of the immediate command that runs.
     running: Option<PathBuf>,
+    /// The boot identifier that could not be written yet.
+    unwritten_boot: Option<String>,
 }
 
 impl Store {
     /// Opens or makes the directory and reads what an earlier life left there: all commands
     /// ended, those that were running as failed. Records of another boot than `boot` are
-    /// removed. Damage is logged and leaves a failed record where it can.
+    /// removed. Damage is logged and leaves a failed record where it can; so does a directory
+    /// that cannot be written, which changes nothing in the list.
     ///
     /// # Errors
     /// The directory cannot be made or listed.
@@ -79,20 +86,40 @@ impl Store {
             directory,
             offset: 0,
             running: None,
+            unwritten_boot: None,
         };
         let mut names = store.names()?;
         if let Some(boot) = boot {
-            let stamp = store.directory.join("boot");
-            let earlier = fs::read_to_string(&stamp).ok();
-            if earlier.as_deref() != Some(boot) {
-                for name in names.drain(..) {
-                    remove(&store.directory.join(name.file));
+            match fs::read_to_string(store.directory.join(BOOT)) {
+                Ok(earlier) if earlier == boot => {}
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    // Of which boot the records are is not known. To Ironic an empty list would
+                    // be a fresh boot in the middle of a deployment.
+                    warn!(%error, "the boot identifier of the records of commands is unreadable");
                 }
-                store.write(&stamp, boot.as_bytes())?;
+                Ok(_) | Err(_) => {
+                    for name in names.drain(..) {
+                        remove(&store.directory.join(name.file));
+                    }
+                    store.unwritten_boot = Some(boot.to_owned());
+                    if let Err(error) = store.write_boot() {
+                        warn_unwritten(&error);
+                    }
+                }
             }
         }
-        let records = store.load(names, now)?;
+        let records = store.load(names, now);
         Ok((store, records))
+    }
+
+    /// Writes the boot identifier if that is still to be done. Without it the records would
+    /// be those of another boot after a restart.
+    fn write_boot(&mut self) -> Result<(), StoreError> {
+        if let Some(boot) = &self.unwritten_boot {
+            self.write(&self.directory.join(BOOT), boot.as_bytes())?;
+            self.unwritten_boot = None;
+        }
+        Ok(())
     }
 
     /// Keeps a record: at its place in the list, or as the immediate command that runs.
@@ -100,6 +127,7 @@ impl Store {
     /// # Errors
     /// Those of writing. The record of an earlier call is then still there.
     pub fn keep(&mut self, place: Option<usize>, record: &Record) -> Result<(), StoreError> {
+        self.write_boot()?;
         let page = match &record.state {
             State::Ended {
                 outcome: Outcome::Succeeded(result),
@@ -135,7 +163,7 @@ impl Store {
         }
     }
 
-    fn load(&mut self, mut names: Vec<Name>, now: SystemTime) -> Result<Vec<Record>, StoreError> {
+    fn load(&mut self, mut names: Vec<Name>, now: SystemTime) -> Vec<Record> {
         // Numbered ones in their order, then the one that was running.
         names.sort_by_key(|name| (name.number.is_none(), name.number));
         // One that had just got its place keeps only that one.
@@ -173,16 +201,22 @@ impl Store {
             });
             // A damaged file is left for a person to look at, unless it has no place yet.
             if readable || name.number.is_none() {
-                let file = numbered_file(number, &record.name, record.id);
-                self.write(&self.directory.join(file), &page::write(&record)?)?;
-            }
-            if name.number.is_none() {
-                remove(&path);
+                match self.write_numbered(number, &record) {
+                    // The one that was running is found at the next start, too.
+                    Err(error) => warn_unwritten(&error),
+                    Ok(()) if name.number.is_none() => remove(&path),
+                    Ok(()) => {}
+                }
             }
             records.push(record);
         }
         self.offset = next - records.len().min(next);
-        Ok(records)
+        records
+    }
+
+    fn write_numbered(&self, number: usize, record: &Record) -> Result<(), StoreError> {
+        let file = numbered_file(number, &record.name, record.id);
+        self.write(&self.directory.join(file), &page::write(record)?)
     }
 
     fn names(&self) -> Result<Vec<Name>, StoreError> {
@@ -192,9 +226,18 @@ impl Store {
         };
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.directory).map_err(fail)? {
-            let file = entry.map_err(fail)?.file_name();
+            let file = match entry {
+                Ok(entry) => entry.file_name(),
+                // Those that were listed are better than none.
+                Err(error) if !names.is_empty() => {
+                    warn!(%error, directory = %self.directory.display(),
+                        "the list of the records of commands is incomplete");
+                    break;
+                }
+                Err(error) => return Err(fail(error)),
+            };
             let Some(file) = file.to_str() else { continue };
-            if file == "boot" {
+            if file == BOOT {
                 continue;
             }
             match Name::parse(file) {
@@ -306,6 +349,13 @@ fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
         remove(&part);
     }
     result
+}
+
+fn warn_unwritten(error: &StoreError) {
+    warn!(
+        error = error as &dyn std::error::Error,
+        "the directory of the records of commands cannot be written: what is read there is kept"
+    );
 }
 
 fn remove(path: &Path) {

@@ -250,3 +250,83 @@ fn a_directory_that_cannot_be_made_is_named() {
     let error = Store::open(&file, None, at(0)).unwrap_err();
     assert!(error.to_string().contains("file/commands"), "{error}");
 }
+
+/// Makes writing these files fail, as on a full or read-only file system: what is written
+/// beside the place finds a directory there.
+fn block(state: &tempfile::TempDir, files: &[String]) {
+    for file in files {
+        let part = state.path().join(format!("commands/{file}.part"));
+        fs::create_dir_all(part.join("full")).unwrap();
+    }
+}
+
+fn unblock(state: &tempfile::TempDir, files: &[String]) {
+    for file in files {
+        let part = state.path().join(format!("commands/{file}.part"));
+        fs::remove_dir_all(part).unwrap();
+    }
+}
+
+#[test]
+fn what_can_be_read_is_kept_when_nothing_can_be_written() {
+    let state = directory();
+    let (mut store, _) = open(&state);
+    let kept = [succeeded(1, json!({"a": 1})), failed(2)];
+    for (place, record) in kept.iter().enumerate() {
+        store.keep(Some(place), record).unwrap();
+    }
+    store.keep(Some(2), &record(3)).unwrap();
+    let mut immediate = record(4);
+    immediate.name = "standby.sync".to_owned();
+    immediate.background = false;
+    store.keep(None, &immediate).unwrap();
+    let running = files(&state).last().unwrap().clone();
+    assert!(running.starts_with("running."), "{running}");
+    let mut blocked = files(&state);
+    blocked.push(numbered_file(3, &immediate.name, immediate.id));
+    block(&state, &blocked);
+
+    // However often the agent is started meanwhile.
+    for _ in 0..2 {
+        let (mut store, records) = open(&state);
+        assert_eq!(records[..2], kept);
+        let ids: Vec<_> = records.iter().map(|record| record.id).collect();
+        assert_eq!(ids, [1, 2, 3, 4].map(id));
+        assert_eq!(reason(&records[2]), INTERRUPTED);
+        assert_eq!(reason(&records[3]), INTERRUPTED);
+        assert!(store.keep(Some(0), &kept[0]).is_err());
+        assert!(files(&state).contains(&running), "it has no other place yet");
+    }
+
+    unblock(&state, &blocked);
+    let (_, records) = open(&state);
+    assert_eq!(records[..2], kept);
+    assert_eq!(records.len(), 4);
+    assert!(!files(&state).contains(&running));
+    assert_eq!(open(&state).1, records);
+}
+
+#[test]
+fn records_that_were_kept_once_there_was_room_are_of_this_boot() {
+    let state = directory();
+    let boot = ["boot".to_owned()];
+    block(&state, &boot);
+    let (mut store, records) = open(&state);
+    assert_eq!(records, []);
+    assert!(store.keep(Some(0), &failed(1)).is_err(), "still full");
+    unblock(&state, &boot);
+    store.keep(Some(0), &failed(1)).unwrap();
+    assert_eq!(open(&state).1, [failed(1)]);
+}
+
+#[test]
+fn records_whose_boot_cannot_be_read_are_kept() {
+    let state = directory();
+    let (mut store, _) = open(&state);
+    store.keep(Some(0), &failed(1)).unwrap();
+    let stamp = state.path().join("commands/boot");
+    fs::remove_file(&stamp).unwrap();
+    // Not a text: what a damaged file system makes of it.
+    fs::write(&stamp, [0xff, 0xfe]).unwrap();
+    assert_eq!(open(&state).1, [failed(1)]);
+}

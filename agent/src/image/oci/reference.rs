@@ -4,6 +4,9 @@
 const DOCKER: (&str, &str) = ("docker.io", "registry-1.docker.io");
 const LATEST: &str = "latest";
 const LONGEST_TAG: usize = 128;
+/// Of a label and of a whole host name (RFC 1035).
+const LONGEST_LABEL: usize = 63;
+const LONGEST_NAME: usize = 253;
 /// Digests a registry may use: name and number of hexadecimal digits.
 const DIGESTS: [(&str, usize); 2] = [("sha256", 64), ("sha512", 128)];
 
@@ -43,8 +46,11 @@ impl Reference {
         let Some((registry, path)) = rest.split_once('/') else {
             return invalid("it has no repository");
         };
-        if registry.is_empty() || registry.contains(['@', '?', '#', '\\', ' ']) {
-            return invalid("the registry must be host or host:port");
+        if !is_authority(registry) {
+            return invalid(
+                "the registry must be HOST or HOST:PORT, and HOST a name, an IPv4 address or \
+                 an IPv6 address in brackets",
+            );
         }
         let (path, digest) = match path.split_once('@') {
             Some((path, digest)) => (path, Some(digest)),
@@ -101,6 +107,50 @@ impl Reference {
         };
         format!("{scheme}://{}/v2/{}/", self.registry, self.repository)
     }
+}
+
+/// Whether this is a host with an optional port, and nothing else that a URL may hold there.
+fn is_authority(text: &str) -> bool {
+    let (is_host, port) = match text.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((address, port)) => (address.parse::<std::net::Ipv6Addr>().is_ok(), port),
+            None => (false, ""),
+        },
+        None => {
+            let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            (is_host_name(host), port)
+        }
+    };
+    let is_port = match port.strip_prefix(':') {
+        Some(digits) => {
+            digits.bytes().all(|byte| byte.is_ascii_digit())
+                && digits.parse::<u16>().is_ok_and(|port| port > 0)
+        }
+        None => port.is_empty(),
+    };
+    is_host && is_port
+}
+
+/// A DNS name or an IPv4 address: labels of letters, digits, `-` and `_`, with one dot between
+/// two of them. A last label of digits alone makes it an address (WHATWG URL, 3.5).
+fn is_host_name(host: &str) -> bool {
+    let is_label = |label: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        (1..=LONGEST_LABEL).contains(&label.len())
+            && label.bytes().all(allowed)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    // `1.2.3`, `127.0x1` and `127.0.0.01` are addresses to some clients and names to others.
+    let is_number = |label: &str| {
+        let digits = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
+        label.bytes().all(|byte| byte.is_ascii_digit())
+            || digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    let ends_in_number = host.rsplit('.').next().is_some_and(is_number);
+    host.len() <= LONGEST_NAME
+        && host.split('.').all(is_label)
+        && (!ends_in_number || host.parse::<std::net::Ipv4Addr>().is_ok())
 }
 
 /// Whether host and port are of this machine.
@@ -193,6 +243,22 @@ mod tests {
             ("oci://r", "no repository"),
             ("oci:///a", "the registry must be"),
             ("oci://user:word@r/a", "the registry must be"),
+            ("oci://r..example/a", "the registry must be"),
+            ("oci://.r/a", "the registry must be"),
+            ("oci://r./a", "the registry must be"),
+            ("oci://-r/a", "the registry must be"),
+            ("oci://r%2f..%2f/a", "the registry must be"),
+            ("oci://r:/a", "the registry must be"),
+            ("oci://r:0/a", "the registry must be"),
+            ("oci://r:+1/a", "the registry must be"),
+            ("oci://r:65536/a", "the registry must be"),
+            ("oci://r:1:2/a", "the registry must be"),
+            ("oci://127.1/a", "the registry must be"),
+            ("oci://127.0.0.256/a", "the registry must be"),
+            ("oci://[::1/a", "the registry must be"),
+            ("oci://[::1]x/a", "the registry must be"),
+            ("oci://[127.0.0.1]/a", "the registry must be"),
+            ("oci://\u{2024}/a", "the registry must be"),
             ("oci://r/../../etc", "a repository has"),
             ("oci://r/A", "a repository has"),
             ("oci://r/a//b", "a repository has"),

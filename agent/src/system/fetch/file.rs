@@ -8,7 +8,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use reqwest::Url;
-use tokio::fs::File;
+use rustix::fs::OFlags;
+use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::{FetchError, Request, Response};
@@ -26,7 +27,12 @@ pub(super) async fn open(request: Request) -> Result<Response, FetchError> {
         .ok()
         .and_then(|url| url.to_file_path().ok())
         .ok_or_else(|| invalid("a local file is named file:///path".to_owned()))?;
-    let mut file = File::open(&path)
+    // A pipe that nobody writes to must not hold a thread until somebody does.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(&path)
         .await
         .map_err(|error| invalid(error.to_string()))?;
     let metadata = file
@@ -164,6 +170,20 @@ mod tests {
             assert!(error.to_string().contains(why), "{error}");
             assert!(!error.is_temporary());
         }
+    }
+
+    #[tokio::test]
+    async fn a_pipe_without_a_writer_is_refused_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        let request = Request {
+            url: Url::from_file_path(&path).unwrap().to_string(),
+            ..Request::default()
+        };
+        let opened = tokio::time::timeout(std::time::Duration::from_secs(10), open(request));
+        let error = opened.await.expect("it does not wait").unwrap_err();
+        assert!(error.to_string().contains("not a regular file"), "{error}");
     }
 
     #[tokio::test]
