@@ -85,11 +85,15 @@ fn start_with<F>(
 where
     F: Future<Output = anyhow::Result<ExitCode>>,
 {
-    if let Err(error) = take_virtual_media(program) {
+    let arguments: Vec<OsString> = arguments.collect();
+    let load = || Config::load(program, arguments.iter().cloned(), Path::new("/"));
+    // Nothing is mounted for a simulation.
+    let simulates = load().is_ok_and(|loaded| loaded.config.simulate.is_some());
+    if !simulates && let Err(error) = take_virtual_media(program) {
         eprintln!("{}: {error:#}", program.name());
         return ExitCode::FAILURE;
     }
-    let loaded = match Config::load(program, arguments, Path::new("/")) {
+    let loaded = match load() {
         Ok(loaded) => loaded,
         Err(error) => return error.print(),
     };

@@ -260,6 +260,66 @@ fn crates_stay_in_their_rooms() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// Who may change files of the machine, besides `system`, and where. Everything that is not in
+/// a directory of the agent's own is reached by `Root::writable`, which a simulation refuses.
+const WRITERS: &[(&str, &str)] = &[
+    ("src/commands/rescue.rs", "Root::writable"),
+    ("src/commands/standby.rs", "Root::writable"),
+    ("src/commands/store.rs", "the state directory"),
+    ("src/conductor/token.rs", "the state directory"),
+    ("src/disk/boot_grub.rs", "a mounted image"),
+    (
+        "src/disk/medium.rs",
+        "the start from virtual media, not in a simulation",
+    ),
+    ("src/disk/mount.rs", "Root::writable"),
+    ("src/hardware/container/mod.rs", "Root::writable"),
+    ("src/hardware/external/mod.rs", "the state directory"),
+    ("src/hardware/external/program.rs", "the state directory"),
+    ("src/hardware/generic/erase_pstore.rs", "Root::writable"),
+    ("src/hardware/intel_cna.rs", "Root::writable"),
+    ("src/hardware/mellanox/image.rs", "the state directory"),
+    ("src/image/bootc.rs", "Root::writable"),
+    ("src/image/installed.rs", "the state directory"),
+    ("src/machine/root_volume.rs", "Root::writable"),
+    ("src/rpc/listen.rs", "the socket that is configured"),
+    ("src/rpc/mod.rs", "the socket that is configured"),
+];
+
+#[test]
+fn files_of_the_machine_are_changed_where_a_simulation_refuses_it() {
+    let changes = [
+        "fs::write(",
+        "fs::copy(",
+        "fs::rename(",
+        "fs::create_dir",
+        "fs::remove_",
+        "fs::set_permissions(",
+        "fs::hard_link(",
+        "symlink(",
+        "File::create",
+        "OpenOptions",
+        "DirBuilder",
+    ];
+    let mut wrong = Vec::new();
+    for (path, code) in sources("agent") {
+        if path.starts_with("src/system/") || path == "src/fuzz.rs" || path.contains("testing") {
+            continue;
+        }
+        let does = changes.iter().find(|change| code.contains(**change));
+        let listed = WRITERS.iter().find(|(known, _)| *known == path);
+        match (does, listed) {
+            (Some(change), None) => wrong.push(format!("agent/{path}: `{change}` is not listed")),
+            (None, Some(_)) => wrong.push(format!("agent/{path} changes no files: unlist it")),
+            (Some(_), Some((_, "Root::writable"))) if !code.contains(".writable(") => {
+                wrong.push(format!("agent/{path}: it does not ask `Root::writable`"));
+            }
+            _ => {}
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn shared_crates_lie_below_both_programs() {
     for (name, allowed) in SHARED {

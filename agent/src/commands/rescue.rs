@@ -95,8 +95,9 @@ fn hand_over(system: &System, task: &Task, password: &Secret, hashed: bool) -> i
         crypt::sha256_crypt(password.reveal(), &salt())
     };
     // The directory belongs to the rescue service: without it nobody would read the file.
-    write(&system.root.path(PASSWORD_FILE), secret.as_bytes())?;
-    if let Err(error) = write(&system.root.path(MARKER), b"") {
+    write(&system.root.writable(PASSWORD_FILE)?, secret.as_bytes())?;
+    let marker = system.root.writable(MARKER);
+    if let Err(error) = marker.and_then(|marker| write(&marker, b"")) {
         task.warn(format!(
             "{MARKER} was not written, so a restart of the agent would serve again: {error}"
         ));

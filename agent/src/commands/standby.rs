@@ -229,7 +229,8 @@ async fn flush(system: &System, task: &Task) -> Result<(), Failure> {
     system.run.run(Cmd::new("sync")).await.map_err(|error| {
         Failure::execution(format!("Flushing file system buffers failed: {error}"))
     })?;
-    if let Err(error) = std::fs::write(system.root.path("/proc/sys/vm/drop_caches"), "3") {
+    let caches = system.root.writable("/proc/sys/vm/drop_caches");
+    if let Err(error) = caches.and_then(|caches| std::fs::write(caches, "3")) {
         tracing::warn!(%error, "caches are not dropped");
     }
     let probed = system.clone();

@@ -52,7 +52,8 @@ pub async fn mount(
         .args(kind.into_iter().flat_map(|kind| ["-t", kind]))
         .args(options.iter().copied())
         .args([source, &shown]);
-    fs::create_dir_all(&path).map_err(|error| RunError::Broken {
+    let made = system.root.writable(place).and_then(fs::create_dir_all);
+    made.map_err(|error| RunError::Broken {
         command: cmd.to_string(),
         reason: error.to_string(),
     })?;

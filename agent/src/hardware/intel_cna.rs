@@ -65,8 +65,10 @@ fn stop_firmware(root: &Root) {
     let failed: Vec<String> = adapters
         .into_iter()
         .filter_map(|adapter| {
-            let command = root.path(format!("{DEBUG}/{adapter}/command"));
-            let error = std::fs::write(command, "lldp stop").err()?;
+            let command = root.writable(format!("{DEBUG}/{adapter}/command"));
+            let error = command
+                .and_then(|command| std::fs::write(command, "lldp stop"))
+                .err()?;
             Some(format!("{adapter}: {error}"))
         })
         .collect();

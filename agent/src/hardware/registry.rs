@@ -74,6 +74,16 @@ impl Registry {
         Self::assemble(Vec::new(), system, &Config::default(), false)
     }
 
+    /// The managers that need no setting, whether or not they support this machine.
+    #[must_use]
+    pub fn of_this_source_tree() -> Vec<Arc<dyn HardwareManager>> {
+        vec![
+            Arc::new(GenericManager),
+            Arc::new(MellanoxManager),
+            Arc::new(IntelCnaManager),
+        ]
+    }
+
     /// The managers of this source tree and those that are programs of their own.
     ///
     /// # Errors
@@ -93,11 +103,7 @@ impl Registry {
         config: &Config,
         has_runtime: bool,
     ) -> Result<Self, Failure> {
-        let mut all: Vec<Arc<dyn HardwareManager>> = vec![
-            Arc::new(GenericManager),
-            Arc::new(MellanoxManager),
-            Arc::new(IntelCnaManager),
-        ];
+        let mut all = Self::of_this_source_tree();
         for manager in external {
             // Ironic could not tell the steps of the two apart.
             if let Some(taken) = namesake(&all, manager.identity()) {

@@ -110,9 +110,12 @@ pub async fn install(order: Install<'_>) -> Result<String, Failure> {
             Some(ConfigDrive::load(value, NODE, fetch, request, patience, task, purpose).await?)
         }
     };
-    let settings = system.root.path(SETTINGS);
-    fs::create_dir_all(&settings)
-        .and_then(|()| fs::write(settings.join("01-ipa.conf"), SETTING))
+    let settings = system.root.writable(SETTINGS);
+    settings
+        .and_then(|settings| {
+            fs::create_dir_all(&settings)?;
+            fs::write(settings.join("01-ipa.conf"), SETTING)
+        })
         .map_err(|error| {
             Failure::execution(format!("Failed to write the settings of podman: {error}"))
         })?;
@@ -126,7 +129,10 @@ pub async fn install(order: Install<'_>) -> Result<String, Failure> {
     // A name of its own: the container sees the whole directory.
     let keys = options
         .keys
-        .map(|keys| PrivateFile::new(&system.root.path(SHARED), "ironic-agent-keys-", keys))
+        .map(|keys| {
+            let directory = system.root.writable(SHARED)?;
+            PrivateFile::new(&directory, "ironic-agent-keys-", keys)
+        })
         .transpose()
         .map_err(|error| {
             Failure::execution(format!("Failed to write the authorized keys: {error}"))
@@ -237,8 +243,9 @@ async fn pull(order: Install<'_>, reference: &Reference) -> Result<(), Failure> 
         .filter(|secret| !secret.reveal().is_empty())
         .map(|secret| {
             let text = credential(&reference.registry, secret)?;
-            let directory = order.system.root.path(PRIVATE);
-            PrivateFile::new(&directory, "ipa-container-auth-", &text)
+            let directory = order.system.root.writable(PRIVATE);
+            directory
+                .and_then(|directory| PrivateFile::new(&directory, "ipa-container-auth-", &text))
                 .map_err(|error| format!("the credential cannot be kept: {error}"))
         })
         .transpose()

@@ -84,6 +84,15 @@ enum Failed {
     Malformed(&'static str),
 }
 
+/// The names of all collectors.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    COLLECTORS
+        .iter()
+        .map(|collector| collector.name())
+        .collect()
+}
+
 /// Runs the configured collectors in their order.
 pub async fn collect(system: &System, config: &Config, registry: &Registry) -> Report {
     let names: Vec<&str> = match &config.inspection_collectors {

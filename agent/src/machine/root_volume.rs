@@ -45,6 +45,7 @@ pub fn remember<'a>(
     if text.is_empty() && !path.exists() {
         return Ok(());
     }
+    let path = root.writable(FILE)?;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }

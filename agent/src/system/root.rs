@@ -5,19 +5,49 @@ use std::path::{Path, PathBuf};
 
 /// The directory that stands for `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Root(PathBuf);
+pub struct Root {
+    directory: PathBuf,
+    is_writable: bool,
+}
 
 impl Root {
     /// Uses `directory` as `/`.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self(directory.into())
+        Self {
+            directory: directory.into(),
+            is_writable: true,
+        }
+    }
+
+    /// The same directory, of which nothing may be changed.
+    #[must_use]
+    pub(super) fn read_only(self) -> Self {
+        Self {
+            is_writable: false,
+            ..self
+        }
+    }
+
+    /// `path` (absolute) below this root, to be made, changed or removed. The only way to a
+    /// path that is written: [`Root::path`] is for reading.
+    ///
+    /// # Errors
+    /// `ReadOnlyFilesystem` in a simulation.
+    pub fn writable(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
+        if self.is_writable {
+            return Ok(self.path(path));
+        }
+        Err(io::Error::new(
+            io::ErrorKind::ReadOnlyFilesystem,
+            "a simulation changes nothing of the machine",
+        ))
     }
 
     /// `path` (absolute) below this root.
     #[must_use]
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
-        self.0.join(path.strip_prefix("/").unwrap_or(path))
+        self.directory.join(path.strip_prefix("/").unwrap_or(path))
     }
 
     /// The text of a file, without the white space at its end.
@@ -72,5 +102,16 @@ mod tests {
             Path::new("/tmp/machine/proc/cmdline")
         );
         assert_eq!(Root::new("/").path("/proc"), Path::new("/proc"));
+    }
+
+    #[test]
+    fn only_a_writable_root_gives_paths_to_write() {
+        let root = Root::new("/tmp/machine");
+        assert_eq!(
+            root.writable("/run/x").unwrap(),
+            Path::new("/tmp/machine/run/x")
+        );
+        let error = root.read_only().writable("/run/x").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ReadOnlyFilesystem);
     }
 }

@@ -1,31 +1,28 @@
-//! A machine that can do no harm: files in a directory are its disks, programs that could
-//! change something are refused, and power is only logged.
+//! A machine that can do no harm: files in a directory are its disks, and nothing else of it
+//! can be changed.
+//!
+//! What [`System::simulated`](super::System::simulated) is made of has no way to start a
+//! program, to send a request to a device or to write a file of the machine. That every verb
+//! and every step keeps to it is proved by `agent/tests/simulated.rs`, which watches the
+//! system calls.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 
 use super::clock::ForeignClock;
+use super::coordination::{Coordination, CoordinationError, Session};
 use super::disk::{Disk, DiskError, Disks, LinuxDisks};
+use super::ethernet::Frames;
+use super::fetch::UrlFetch;
+use super::ipmi::Controller;
+use super::network::{KernelNetwork, Link, Network};
 use super::power::{Power, PowerAction, PowerError};
-use super::process::{Cmd, Output, Programs, Run, RunError};
-
-/// The programs that only look. Everything else is refused.
-const READERS: [&str; 12] = [
-    "cat",
-    "df",
-    "dmesg",
-    "dmidecode",
-    "ip",
-    "journalctl",
-    "lscpu",
-    "lspci",
-    "lsusb",
-    "ps",
-    "uname",
-    "uptime",
-];
+use super::process::{Cmd, Output, Run, RunError};
+use super::root::Root;
 
 /// The directory whose files are the disks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +59,7 @@ impl Simulation {
 
 /// Opens the files of the directory and nothing else.
 #[derive(Debug)]
-pub(super) struct SimulatedDisks(pub(super) Simulation);
+struct SimulatedDisks(Simulation);
 
 impl Disks for SimulatedDisks {
     fn open(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
@@ -85,48 +82,103 @@ impl Disks for SimulatedDisks {
     }
 }
 
-/// Runs programs that look, refuses those that change.
+/// Runs no program at all. Also one that only looks would be looked up in a `PATH`, by the
+/// user that the agent is.
 #[derive(Debug)]
-pub(super) struct SimulatedPrograms;
+struct NoPrograms;
 
-impl Run for SimulatedPrograms {
+impl Run for NoPrograms {
     fn run(&self, cmd: Cmd) -> BoxFuture<'_, Result<Output, RunError>> {
-        if READERS.contains(&cmd.program.as_str()) {
-            return Programs.run(cmd);
-        }
         tracing::info!(command = %cmd, "not run in a simulation");
         let refused = RunError::Broken {
             command: cmd.to_string(),
-            reason: "programs that could change the machine are not run in a simulation".into(),
+            reason: "a simulation runs no programs".into(),
         };
-        Box::pin(std::future::ready(Err(refused)))
+        Box::pin(ready(Err(refused)))
+    }
+}
+
+/// Tells which interfaces the machine has. Nothing is asked of them or heard on them: to
+/// listen for LLDP changes the mode of an interface.
+#[derive(Debug)]
+struct SilentNetwork;
+
+impl Network for SilentNetwork {
+    fn links(&self) -> io::Result<Vec<Link>> {
+        KernelNetwork.links()
+    }
+
+    fn highest_speed(&self, _name: &str) -> Option<u32> {
+        None
+    }
+
+    fn lldp_frames(&self, interfaces: &[Link], _patience: Duration) -> Frames {
+        let nothing = |link: &Link| (link.name.clone(), Ok(None));
+        interfaces.iter().map(nothing).collect()
+    }
+}
+
+/// There is no management controller.
+#[derive(Debug)]
+struct NoController;
+
+impl Controller for NoController {
+    fn exists(&self) -> bool {
+        false
+    }
+
+    fn ask(&self, _network_function: u8, _command: u8, _data: &[u8]) -> io::Result<Vec<u8>> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "a simulation has no management controller",
+        ))
+    }
+}
+
+/// Other machines must not meet one that is not there.
+#[derive(Debug)]
+struct NoCoordination;
+
+impl Coordination for NoCoordination {
+    fn open<'a>(
+        &'a self,
+        _servers: &'a str,
+    ) -> BoxFuture<'a, Result<Box<dyn Session>, CoordinationError>> {
+        let reason = "a simulation meets no other machines".to_owned();
+        Box::pin(ready(Err(CoordinationError::Unreachable(reason))))
     }
 }
 
 /// Says what would happen.
 #[derive(Debug)]
-pub(super) struct SimulatedPower;
+struct SimulatedPower;
 
 impl Power for SimulatedPower {
     fn shut_down(&self, action: PowerAction) -> BoxFuture<'_, Result<(), PowerError>> {
         tracing::info!(?action, "a simulation stays on");
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(ready(Ok(())))
     }
 }
 
 impl super::System {
-    /// A machine whose disks are the files in `directory`; it can neither run programs that
-    /// change something nor lose power. Facts that are only read are the real machine's.
+    /// A machine whose disks are the files in `directory`. It can run no programs, change no
+    /// other file and lose no power. Facts that are read from files are the real machine's.
+    ///
+    /// Every handle is named: a new one must be made harmless before this compiles.
     #[must_use]
     pub fn simulated(directory: impl Into<PathBuf>) -> Self {
         let simulation = Simulation::new(directory);
         Self {
-            run: Arc::new(SimulatedPrograms),
+            run: Arc::new(NoPrograms),
+            root: Root::new("/").read_only(),
             disks: Arc::new(SimulatedDisks(simulation.clone())),
-            power: Arc::new(SimulatedPower),
+            fetch: Arc::new(UrlFetch::default()),
+            network: Arc::new(SilentNetwork),
+            controller: Arc::new(NoController),
+            coordination: Arc::new(NoCoordination),
             clock: Arc::new(ForeignClock),
+            power: Arc::new(SimulatedPower),
             simulation: Some(simulation),
-            ..Self::linux()
         }
     }
 }
@@ -157,8 +209,12 @@ mod tests {
             assert!(system.disks.open(refused).is_err(), "{refused:?}");
         }
 
-        let wipe = Cmd::new("wipefs").args(["--force", "--all", "/dev/sda"]);
-        assert!(system.run.run(wipe).await.is_err());
+        for program in ["wipefs", "ip", "true", "/bin/true"] {
+            let ran = system.run.run(Cmd::new(program)).await;
+            assert!(matches!(ran, Err(RunError::Broken { .. })), "{program}");
+        }
+        assert!(system.root.writable("/run/x").is_err());
+        assert!(!system.controller.exists());
         system.power.shut_down(PowerAction::PowerOff).await.unwrap();
     }
 }

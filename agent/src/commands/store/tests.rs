@@ -295,7 +295,10 @@ fn what_can_be_read_is_kept_when_nothing_can_be_written() {
         assert_eq!(reason(&records[2]), INTERRUPTED);
         assert_eq!(reason(&records[3]), INTERRUPTED);
         assert!(store.keep(Some(0), &kept[0]).is_err());
-        assert!(files(&state).contains(&running), "it has no other place yet");
+        assert!(
+            files(&state).contains(&running),
+            "it has no other place yet"
+        );
     }
 
     unblock(&state, &blocked);

@@ -396,8 +396,8 @@ impl Step for ContainerStep {
 
 /// The runner does not start a container while the file of the last one is there.
 fn forget_container(system: &System) -> Result<(), Failure> {
-    let file = system.root.path(ID_FILE);
     let failed = |error: std::io::Error| Failure::execution(format!("{ID_FILE}: {error}"));
+    let file = system.root.writable(ID_FILE).map_err(failed)?;
     if let Some(directory) = file.parent() {
         std::fs::create_dir_all(directory).map_err(failed)?;
     }

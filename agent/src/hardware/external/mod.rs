@@ -76,6 +76,12 @@ fn is_eraser(step: &dyn Step) -> bool {
 /// those that told what they are, in the order of their file names. The others are left out
 /// with a line in the log: a broken one must not keep a machine from being provisioned.
 pub async fn start(config: &Config, dial: &Dial) -> Vec<ExternalManager> {
+    if config.simulate.is_some()
+        && config.hardware_managers_dir == Config::default().hardware_managers_dir
+    {
+        // They know nothing of a simulation. Only those that somebody wants to try are started.
+        return Vec::new();
+    }
     let programs = find(&config.hardware_managers_dir);
     if programs.is_empty() {
         return Vec::new();

@@ -46,6 +46,7 @@ impl Step for ErasePstore {
         }
         let removed = records(ctx.system).into_iter().try_for_each(|path| {
             tracing::info!(path = %path.display(), "removing a crash record");
+            let path = ctx.system.root.writable(&path)?;
             if path.is_dir() && !path.is_symlink() {
                 fs::remove_dir_all(path)
             } else {
@@ -77,7 +78,7 @@ fn records(system: &System) -> Vec<PathBuf> {
     let names = system.root.names(&place);
     names
         .iter()
-        .map(|name| system.root.path(format!("{place}/{name}")))
+        .map(|name| PathBuf::from(format!("{place}/{name}")))
         .collect()
 }
 

@@ -143,7 +143,9 @@ fn is_host_name(host: &str) -> bool {
     };
     // `1.2.3`, `127.0x1` and `127.0.0.01` are addresses to some clients and names to others.
     let is_number = |label: &str| {
-        let digits = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
+        let digits = label
+            .strip_prefix("0x")
+            .or_else(|| label.strip_prefix("0X"));
         label.bytes().all(|byte| byte.is_ascii_digit())
             || digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };

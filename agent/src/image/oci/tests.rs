@@ -388,13 +388,19 @@ fn assert_base_is_what_it_says(reference: &Reference) {
     let port = uri.port_u16().unwrap_or(443);
     assert_eq!(url.port_or_known_default(), Some(port), "{base}");
     assert_eq!((url.username(), url.password()), ("", None), "{base}");
-    assert_eq!((url.path(), url.query(), url.fragment()), (path, None, None), "{base}");
+    assert_eq!(
+        (url.path(), url.query(), url.fragment()),
+        (path, None, None),
+        "{base}"
+    );
 }
 
 /// Every place of every authority of up to five characters from these holds, or is refused.
 #[test]
 fn a_registry_is_a_host_and_a_port_or_refused() {
-    let letters = ["a", "A", "0", "1", ".", "-", "_", ":", "[", "]", "%", "@", "\\", "\u{e9}"];
+    let letters = [
+        "a", "A", "0", "1", ".", "-", "_", ":", "[", "]", "%", "@", "\\", "\u{e9}",
+    ];
     let mut texts = vec![String::new()];
     for _ in 0..4 {
         let longer = texts
