@@ -349,10 +349,10 @@ async fn no_verb_and_no_step_reaches_the_machine() {
     let (last, others): (Vec<_>, Vec<_>) = Verb::ALL.into_iter().partition(|verb| is_last(*verb));
     let mut names = BTreeSet::new();
     // Several lives: some verbs end the agent's service.
-    for lives in 0..last.len() {
+    for (lives, last) in last.iter().enumerate() {
         let mut agent = Agent::start(&place).await;
         let verbs: &[Verb] = if lives == 0 { &others } else { &[] };
-        for verb in verbs.iter().chain([&last[lives]]) {
+        for verb in verbs.iter().chain([last]) {
             for order in orders(&place, *verb) {
                 let shown = format!("{order:?}");
                 let record = match agent.run(order).await {

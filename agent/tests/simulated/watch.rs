@@ -37,6 +37,10 @@ pub(crate) struct Seen {
 /// Runs a program to its end. It may write below `directories`. `started` is told the process.
 ///
 /// Must be called on a thread that does nothing else: its children are its own.
+#[expect(
+    clippy::zombie_processes,
+    reason = "it is waited for together with its threads"
+)]
 pub(crate) fn watch(mut command: Command, directories: &[PathBuf], started: &Sender<u32>) -> Seen {
     command.stdin(Stdio::null()).stderr(Stdio::piped());
     #[expect(unsafe_code, reason = "the child asks to be traced before it starts")]
