@@ -1,6 +1,8 @@
 //! The proof that the bytes are the image: which digest is expected, computing it, and
 //! [`Verified`], which nothing else makes.
 
+use std::borrow::Cow;
+
 use md5::Md5;
 use sha1::Sha1;
 use sha2::digest::{Digest, DynDigest};
@@ -308,8 +310,9 @@ impl Hasher {
 }
 
 /// Finds the digest of one of `names` in a checksum file: either one bare digest, or lines as
-/// `sha256sum` (`<digest>  name`, `<digest> *name`) or BSD (`SHA256 (name) = <digest>`)
-/// print them. Mirrors may name the image differently: the first name that is listed counts.
+/// `sha256sum` (`<digest>  name`, `<digest> *name`), BSD (`SHA256 (name) = <digest>`) or
+/// `openssl dgst` (`SHA2-256(name)= <digest>`) print them. Mirrors may name the image
+/// differently: the first name that is listed counts.
 ///
 /// Of several digests of one image the first is taken that `algorithm` makes, or when none
 /// is named, the first that may be used.
@@ -337,27 +340,21 @@ pub(super) fn find_in_list(
         }
         _ => {}
     }
+    let entries: Vec<Entry> = lines
+        .iter()
+        .filter_map(|line| Entry::parse(line, algorithm))
+        .collect();
     let listed = |name: &&str| {
-        let digests: Vec<&str> = lines
-            .iter()
-            .filter(|line| !line.starts_with('#') && is_about(line, name))
-            .filter_map(|line| {
-                let mut words = line.split_whitespace();
-                let (first, last) = (words.next()?, words.next_back()?);
-                [first, last]
-                    .into_iter()
-                    .find(|word| is_digest(word, algorithm))
-            })
-            .collect();
-        let is_usable = |digest: &&&str| {
-            let made_by = Algorithm::from_digits(digest.len());
+        let about = || entries.iter().filter(|entry| entry.name == *name);
+        let is_usable = |entry: &&Entry| {
+            let made_by = Algorithm::from_digits(entry.digest.len());
             match algorithm {
-                Some(algorithm) => algorithm.row().2 == digest.len(),
+                Some(algorithm) => algorithm.row().2 == entry.digest.len(),
                 None => md5_enabled || made_by != Some(Algorithm::Md5),
             }
         };
-        let digest = digests.iter().find(is_usable).or_else(|| digests.first())?;
-        Some((*digest).to_owned())
+        let entry = about().find(is_usable).or_else(|| about().next())?;
+        Some(entry.digest.to_owned())
     };
     names.iter().find_map(listed).ok_or_else(|| {
         let mut names = names.to_vec();
@@ -366,20 +363,84 @@ pub(super) fn find_in_list(
     })
 }
 
-/// Whether a line of a checksum file is about `name`.
-fn is_about(line: &str, name: &str) -> bool {
-    let at_end = line.strip_suffix(name).is_some_and(|before| {
-        // As `sha256sum ./*` writes it.
-        let before = before.strip_suffix("./").unwrap_or(before);
-        let before = before.strip_suffix('*').unwrap_or(before);
-        before.ends_with(char::is_whitespace)
-    });
-    let in_parentheses = format!("({name})");
-    at_end
-        || line
-            .split_whitespace()
-            .skip(1)
-            .any(|word| word == in_parentheses)
+/// One line of a checksum file.
+struct Entry<'a> {
+    digest: &'a str,
+    /// Without `./`.
+    name: Cow<'a, str>,
+}
+
+impl<'a> Entry<'a> {
+    /// `None` for comments, and for digests that are of no use to `wanted`.
+    fn parse(line: &'a str, wanted: Option<Algorithm>) -> Option<Self> {
+        if line.starts_with('#') {
+            return None;
+        }
+        let (digest, name) = Self::tagged(line, wanted).or_else(|| Self::plain(line))?;
+        let name = match name {
+            Cow::Borrowed(name) => Cow::Borrowed(bare(name)),
+            Cow::Owned(name) => Cow::Owned(bare(&name).to_owned()),
+        };
+        is_digest(digest, wanted).then_some(Self { digest, name })
+    }
+
+    /// `SHA256 (name) = <digest>` of BSD and `sha256sum --tag`, `SHA2-256(name)= <digest>` of
+    /// OpenSSL. The name may hold blanks and parentheses.
+    fn tagged(line: &'a str, wanted: Option<Algorithm>) -> Option<(&'a str, Cow<'a, str>)> {
+        let (head, digest) = line.rsplit_once('=')?;
+        let (made_by, name) = head.trim_end().strip_suffix(')')?.split_once('(')?;
+        let (is_escaped, made_by) = escaped(made_by);
+        let made_by = Algorithm::from_name(made_by.trim_end())?;
+        // Another hash may have as many digits; without a name the digits tell the hash.
+        let is_meant = wanted.map_or_else(
+            || Algorithm::from_digits(made_by.row().2) == Some(made_by),
+            |wanted| wanted == made_by,
+        );
+        is_meant.then(|| (digest.trim_start(), unescape(name, is_escaped)))
+    }
+
+    /// `<digest>  name` and `<digest> *name`.
+    fn plain(line: &'a str) -> Option<(&'a str, Cow<'a, str>)> {
+        let (is_escaped, line) = escaped(line);
+        let (digest, name) = line.split_once(char::is_whitespace)?;
+        let name = name.trim_start();
+        let name = name.strip_prefix('*').unwrap_or(name);
+        Some((digest, unescape(name, is_escaped)))
+    }
+}
+
+/// The GNU tools begin a line with a backslash where the name in it is escaped.
+fn escaped(line: &str) -> (bool, &str) {
+    line.strip_prefix('\\')
+        .map_or((false, line), |line| (true, line))
+}
+
+/// A name as the GNU tools write one that holds a backslash or a line break.
+fn unescape(name: &str, is_escaped: bool) -> Cow<'_, str> {
+    if !is_escaped {
+        return Cow::Borrowed(name);
+    }
+    let mut plain = String::with_capacity(name.len());
+    let mut rest = name.chars();
+    while let Some(character) = rest.next() {
+        plain.push(match (character, rest.as_str().chars().next()) {
+            ('\\', Some(code @ ('n' | 'r' | '\\'))) => {
+                rest.next();
+                match code {
+                    'n' => '\n',
+                    'r' => '\r',
+                    _ => '\\',
+                }
+            }
+            _ => character,
+        });
+    }
+    Cow::Owned(plain)
+}
+
+/// A name as `sha256sum ./*` writes it, without what stands for this directory.
+fn bare(name: &str) -> &str {
+    name.trim_start_matches("./")
 }
 
 fn is_digest(word: &str, algorithm: Option<Algorithm>) -> bool {
@@ -630,6 +691,40 @@ mod tests {
         for (text, digest) in cases {
             let found = find_in_list(&text, &["image.img"], None, false);
             assert_eq!(found, digest, "{text}");
+        }
+        // Names as the tools write them; each line after one about another file.
+        let sha256 = "b".repeat(64);
+        for (line, name) in [
+            ("SHA256 (my image.raw) = D", "my image.raw"),
+            ("SHA256 (./image.raw) = D", "image.raw"),
+            ("SHA2-256(image.raw)= D", "image.raw"),
+            ("SHA256(my (1) image.raw)= D", "my (1) image.raw"),
+            ("D  my image.raw", "my image.raw"),
+            ("D *./my image.raw", "my image.raw"),
+            ("D image.raw", "image.raw"),
+            ("\\D  a\\\\b\\nc.raw", "a\\b\nc.raw"),
+            ("\\SHA256 (a\\\\b.raw) = D", "a\\b.raw"),
+        ] {
+            let digest = "a".repeat(64);
+            let text = format!(
+                "{digest}  x\n{digest}  xx{name}\n{}\n",
+                line.replace('D', &sha256)
+            );
+            let found = find_in_list(&text, &[name], None, false);
+            assert_eq!(found.as_ref(), Ok(&sha256), "{line}");
+        }
+        // A name's end is not a name, and another hash of 64 digits is not SHA-256.
+        for line in [
+            "D  my image.raw",
+            "SHA256 (my image.raw) = D",
+            "SHA256 (image.raw) (1) = D",
+            "SHA3-256 (image.raw) = D",
+            "BLAKE2s(image.raw)= D",
+            "SHA512/256 (image.raw) = D",
+        ] {
+            let text = format!("{}\n", line.replace('D', &sha256));
+            let found = find_in_list(&text, &["image.raw"], None, false);
+            assert!(found.is_err(), "{line}");
         }
         let (sha1, sha384) = ("d".repeat(40), "e".repeat(96));
         let list =

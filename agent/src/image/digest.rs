@@ -1,5 +1,7 @@
 //! Which digest an image must have: somebody always names one.
 
+use std::borrow::Cow;
+
 use super::checksum::{self, Expected, Selected};
 use super::oci::{self, Registries};
 use super::request::{Checksums, ImageRequest};
@@ -87,20 +89,27 @@ async fn stated(
         deployment.task,
         &shown,
         std::slice::from_ref(&url),
-        template.clone(),
+        Request {
+            is_verified: false,
+            ..template.clone()
+        },
         patience,
     )
     .await?;
     let list = source.bytes(CHECKSUM_FILE).await?;
     let list = String::from_utf8_lossy(&list);
-    let names: Vec<&str> = request.urls.iter().map(|url| file_name(url)).collect();
+    let names: Vec<_> = request.urls.iter().flat_map(|url| names(url)).collect();
+    let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
     let digest = checksum::find_in_list(&list, &names, algorithm, md5_enabled)
         .map_err(|reason| download_failed(&shown, &reason))?;
     checksum::listed(&digest, algorithm, md5_enabled)
 }
 
-/// The last part of a URL's path.
-fn file_name(url: &str) -> &str {
+/// The names that a checksum file may give to the last part of a URL's path: as it stands
+/// there, and with its percent-encoding undone.
+fn names(url: &str) -> [Cow<'_, str>; 2] {
     let path = url.split(['?', '#']).next().unwrap_or(url);
-    path.rsplit('/').next().unwrap_or(path)
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let decoded = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+    [Cow::Borrowed(name), decoded]
 }

@@ -89,6 +89,8 @@ struct Outcome {
     uuids: Object,
     root_uuid: String,
     efi_system_uuid: Option<String>,
+    /// What the image had that is not on the disk.
+    warning: Option<String>,
 }
 
 impl Outcome {
@@ -99,6 +101,7 @@ impl Outcome {
             uuids: Object::from_iter([("root uuid".to_owned(), uuid)]),
             root_uuid: identifier,
             efi_system_uuid: None,
+            warning: None,
         }
     }
 }
@@ -132,6 +135,7 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
     let template = Request {
         credentials,
         proxies: request.proxies.clone(),
+        is_verified: true,
         ..plain_request(config)
     };
     let drive = config_drive(deployment, &request).await?;
@@ -183,12 +187,18 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
     let efi_system = outcome.efi_system_uuid.filter(|_| is_uefi);
     let efi_system = efi_system.map(|uuid| format!(" efi_system_partition_uuid={uuid}"));
     installed.remember(outcome.uuids);
+    // Ironic reads the words with `=`; what is for people comes last.
+    let warning = outcome.warning.map(|warning| {
+        task.warn(format!("Image {}: {warning}.", request.id));
+        format!(" (warning: {warning})")
+    });
     Ok(format!(
-        "image ({}) written to device {} root_uuid={}{}",
+        "image ({}) written to device {} root_uuid={}{}{}",
         request.id,
         device.name,
         outcome.root_uuid,
-        efi_system.unwrap_or_default()
+        efi_system.unwrap_or_default(),
+        warning.unwrap_or_default()
     ))
 }
 
@@ -341,13 +351,28 @@ async fn write(
             plan,
             finish: finishing(deployment, drive, parts.is_some()),
         };
-        let root = pipeline::run(&mut reader, head, expected, &request.id, target).await?;
-        match parts {
-            Some(parts) => parts.complete(deployment, drive, root).await,
-            None => Ok(Outcome::whole(root.unwrap_or_default())),
-        }
+        let (root, trailer) =
+            pipeline::run(&mut reader, head, expected, &request.id, target).await?;
+        let mut outcome = match parts {
+            Some(parts) => parts.complete(deployment, drive, root).await?,
+            None => Outcome::whole(root.unwrap_or_default()),
+        };
+        outcome.warning = trailer.map(|trailer| trailer.to_string());
+        Ok(outcome)
     };
-    let written = written.await;
+    let written = written.await.map_err(|mut failure| {
+        if let Some(coding) = reader
+            .source()
+            .coding()
+            .filter(|_| is_about_bytes(&failure))
+        {
+            failure.details.push_str(&format!(
+                " The server sent it with Content-Encoding: {coding}; if that is not how the file \
+                 itself is packed, have the server send the file as it is."
+            ));
+        }
+        failure
+    });
     let joined = reader.source().connections() > 1;
     (written, joined)
 }

@@ -152,6 +152,7 @@ impl<'a> Registries<'a> {
             url: url.clone(),
             accept: Some(manifest::TYPES),
             part: None,
+            is_verified: false,
             ..request.clone()
         };
         let answer = self.get(base, wanted).await?;
@@ -238,6 +239,7 @@ impl<'a> Registries<'a> {
             credentials: given,
             accept: None,
             part: None,
+            is_verified: false,
             ..request.clone()
         };
         let answer = self.inner.open(wanted).await?;

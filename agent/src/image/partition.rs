@@ -241,6 +241,7 @@ impl Parts {
             uuids,
             root_uuid,
             efi_system_uuid,
+            warning: None,
         }
     }
 }

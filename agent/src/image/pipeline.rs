@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::block::{Block, Pool};
 use super::checksum::{Expected, Hasher, Verified};
-use super::decode::{Plan, decoder};
+use super::decode::{Plan, Trailer, decoder};
 use super::progress::{Meter, Written};
 use super::source::Source;
 use super::write::{Extent, WriteError, Writer};
@@ -111,6 +111,7 @@ pub(super) struct Target<F> {
 }
 
 /// Runs the pipeline to its end. `head` is the first block, which was looked at before.
+/// Answers what `Target::finish` did, and what of the file was ignored.
 ///
 /// # Errors
 /// The first thing that went wrong; nothing is written any more when it is returned.
@@ -120,7 +121,7 @@ pub(super) async fn run<T, F>(
     expected: &Expected,
     image_id: &str,
     target: Target<F>,
-) -> Result<T, Failure>
+) -> Result<(T, Option<Trailer>), Failure>
 where
     F: FnOnce(&mut dyn Disk) -> Result<T, Failure> + Send + 'static,
     T: Send + 'static,
@@ -205,7 +206,7 @@ fn write<T, F>(
     target: Target<F>,
     written: Written,
     mut queue: mpsc::Receiver<Order>,
-) -> Result<T, Option<Failure>>
+) -> Result<(T, Option<Trailer>), Option<Failure>>
 where
     F: FnOnce(&mut dyn Disk) -> Result<T, Failure>,
 {
@@ -219,11 +220,11 @@ where
         match order {
             Order::Write(block) => decoder.push(block, &mut writer).map_err(failed)?,
             Order::Release(verified) => {
-                decoder.finish(&mut writer).map_err(failed)?;
+                let trailer = decoder.finish(&mut writer).map_err(failed)?;
                 let mut held = writer.finish(verified).map_err(failed)?;
                 let outcome = (target.finish)(&mut held).map_err(Some)?;
                 held.release().map_err(failed)?;
-                return Ok(outcome);
+                return Ok((outcome, trailer));
             }
         }
     }

@@ -20,6 +20,8 @@ use crate::task::Task;
 const PROGRESS: u64 = 1 << 20;
 /// How much of an error page is shown.
 const ERROR_BODY: usize = 1024;
+/// The longest that a server's `Retry-After` is obeyed: the machine waits with its node.
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// Statuses below 500 that mean "later": timeout, too early, too many requests.
 const LATER: [u16; 3] = [408, 425, 429];
 
@@ -41,8 +43,8 @@ pub(super) struct Unranged(pub(super) String);
 
 /// Why one request brought no part.
 enum Refusal {
-    /// Asking again may help.
-    Later(String),
+    /// Asking again may help, after so long if the server says.
+    Later(String, Option<Duration>),
     Never(String),
 }
 
@@ -70,6 +72,8 @@ pub(super) struct Source<'a> {
     connected_at: u64,
     length: Option<u64>,
     validator: Option<(usize, String)>,
+    /// The content coding that a server named last.
+    coding: Option<String>,
     connections: u32,
     is_complete: bool,
 }
@@ -81,6 +85,8 @@ struct Server {
     hopeless: bool,
     /// The last failure, and how long it took.
     failure: Option<(String, Duration)>,
+    /// Until then the server wants to be left alone.
+    not_before: Option<Instant>,
 }
 
 impl<'a> Source<'a> {
@@ -97,6 +103,7 @@ impl<'a> Source<'a> {
             url: url.clone(),
             hopeless: false,
             failure: None,
+            not_before: None,
         };
         let mut source = Self {
             fetch,
@@ -114,6 +121,7 @@ impl<'a> Source<'a> {
             connected_at: 0,
             length: None,
             validator: None,
+            coding: None,
             connections: 0,
             is_complete: false,
         };
@@ -146,6 +154,11 @@ impl<'a> Source<'a> {
             self.patience,
         )
         .await
+    }
+
+    /// The content coding that a server named for what it sent, if any.
+    pub(super) fn coding(&self) -> Option<&str> {
+        self.coding.as_deref()
     }
 
     /// How many answers the bytes so far were joined from.
@@ -221,14 +234,18 @@ impl<'a> Source<'a> {
                 Ok(Err(refusal)) => refusal,
                 Err(failure) => return Err(Unranged(failure.details)),
             };
-            match refusal {
-                Refusal::Later(reason) if retries > 0 => {
+            let wish = match refusal {
+                Refusal::Later(reason, wish) if retries > 0 => {
                     tracing::warn!(image = %self.id, first, length, reason, "no part of the image");
                     retries -= 1;
+                    wish.unwrap_or_default().min(LONGEST_PAUSE)
                 }
-                Refusal::Later(reason) | Refusal::Never(reason) => return Err(Unranged(reason)),
-            }
-            patiently(self.task, self.patience, &self.id, self.pause())
+                Refusal::Later(reason, _) | Refusal::Never(reason) => {
+                    return Err(Unranged(reason));
+                }
+            };
+            let pause = tokio::time::sleep(wish.max(self.patience.interval));
+            patiently(self.task, self.patience, &self.id, pause)
                 .await
                 .map_err(|failure| Unranged(failure.details))?;
         }
@@ -247,12 +264,11 @@ impl<'a> Source<'a> {
             validator: validator.clone(),
         });
         let mut answer = self.fetch.open(request).await.map_err(|error| {
-            let refusal = if error.is_temporary() {
-                Refusal::Later
+            if error.is_temporary() {
+                Refusal::Later(error.to_string(), None)
             } else {
-                Refusal::Never
-            };
-            refusal(error.to_string())
+                Refusal::Never(error.to_string())
+            }
         })?;
         match (answer.status, answer.part) {
             (206, Some((from, whole))) if from == first => {
@@ -271,7 +287,10 @@ impl<'a> Source<'a> {
                 }
             }
             (status, _) if status >= 500 || LATER.contains(&status) => {
-                return Err(Refusal::Later(format!("the server answered {status}")));
+                return Err(Refusal::Later(
+                    format!("the server answered {status}"),
+                    answer.retry_after,
+                ));
             }
             (200, _) => {
                 return Err(Refusal::Never(
@@ -286,7 +305,9 @@ impl<'a> Source<'a> {
         }
         let mut bytes = BytesMut::new();
         while let Some(piece) = answer.body.next().await {
-            bytes.extend_from_slice(&piece.map_err(|error| Refusal::Later(error.to_string()))?);
+            bytes.extend_from_slice(
+                &piece.map_err(|error| Refusal::Later(error.to_string(), None))?,
+            );
             if bytes.len() as u64 > length {
                 return Err(Refusal::Never(
                     "the server sends more than it was asked for".to_owned(),
@@ -296,10 +317,10 @@ impl<'a> Source<'a> {
         if bytes.len() as u64 == length {
             Ok(bytes.freeze())
         } else {
-            Err(Refusal::Later(format!(
-                "{} of {length} bytes from {first} on came",
-                bytes.len()
-            )))
+            Err(Refusal::Later(
+                format!("{} of {length} bytes from {first} on came", bytes.len()),
+                None,
+            ))
         }
     }
 
@@ -428,13 +449,20 @@ impl<'a> Source<'a> {
                 self.accept(0, whole.or_else(|| Some(self.received + answer.length?)))
             }
             (status, _) => {
-                self.current().hopeless = status < 500 && !LATER.contains(&status);
+                let server = self.current();
+                server.hopeless = status < 500 && !LATER.contains(&status);
+                server.not_before = answer
+                    .retry_after
+                    .map(|wish| Instant::now() + wish.min(LONGEST_PAUSE));
                 let said = refusal(answer, &self.servers[self.next].url);
                 return patiently(self.task, self.patience, &self.id, said)
                     .await
                     .map(Err);
             }
         };
+        if accepted.is_ok() && answer.coding.is_some() {
+            self.coding.clone_from(&answer.coding);
+        }
         if accepted.is_ok()
             && let Some(validator) = &answer.validator
         {
@@ -458,8 +486,21 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
-    fn pause(&self) -> tokio::time::Sleep {
-        tokio::time::sleep(self.patience.interval)
+    /// Waits for the interval, and until one of the servers wants to be asked again.
+    async fn pause(&self) {
+        let interval = Instant::now() + self.patience.interval;
+        let wanted = self
+            .servers
+            .iter()
+            .filter(|server| !server.hopeless)
+            .map(|server| server.not_before.unwrap_or(interval))
+            .min();
+        let until = wanted.map_or(interval, |wanted| wanted.max(interval));
+        if until > interval {
+            let seconds = (until - Instant::now()).as_secs();
+            tracing::info!(image = %self.id, seconds, "the server asks to be left alone");
+        }
+        tokio::time::sleep_until(until).await;
     }
 
     fn given_up(&self) -> Failure {
@@ -563,6 +604,7 @@ mod tests {
         status: u16,
         length: Option<u64>,
         part: Option<(u64, Option<u64>)>,
+        retry_after: Option<Duration>,
         body: Vec<Result<Bytes, FetchError>>,
     }
 
@@ -599,6 +641,8 @@ mod tests {
                 validator: Some("\"1\"".into()),
                 part: answer.part,
                 challenge: None,
+                coding: None,
+                retry_after: answer.retry_after,
                 headers: "{}".into(),
                 body: stream::iter(answer.body).boxed(),
             });
@@ -611,6 +655,7 @@ mod tests {
             status: 200,
             length: Some(body.len() as u64),
             part: None,
+            retry_after: None,
             body: vec![Ok(Bytes::from_static(body))],
         }
     }
@@ -703,6 +748,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn retry_after_is_obeyed_up_to_a_limit() {
+        let busy = |seconds| Answer {
+            retry_after: Some(Duration::from_secs(seconds)),
+            ..status(503)
+        };
+        for (asked, waited) in [(0, 10), (3, 10), (75, 75), (3600, 300), (u64::MAX, 300)] {
+            let fetch = Scripted::new([Ok(busy(asked)), Ok(whole(b"image"))]);
+            let started = Instant::now();
+            download(&fetch, &["u"], patience(1)).await.unwrap();
+            assert_eq!(started.elapsed().as_secs(), waited, "Retry-After: {asked}");
+        }
+        // One server that is free sooner is enough.
+        let fetch = Scripted::new([Ok(busy(200)), Ok(busy(40)), Ok(busy(200)), Ok(whole(b"i"))]);
+        let started = Instant::now();
+        download(&fetch, &["a", "b"], patience(1)).await.unwrap();
+        assert_eq!(started.elapsed().as_secs(), 40);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_client_error_is_final_and_quotes_the_answer() {
         let fetch = Scripted::new([Ok(status(401))]);
         let started = Instant::now();
@@ -754,6 +818,7 @@ mod tests {
             length: Some(6),
             part: Some((4, Some(10))),
             body: vec![Ok(Bytes::from_static(b"456789"))],
+            ..whole(b"")
         };
         let fetch = Scripted::new([Ok(first.clone()), Ok(rest)]);
         assert_eq!(
@@ -778,6 +843,7 @@ mod tests {
             status: 206,
             length: Some(3),
             part: Some((4, Some(whole))),
+            retry_after: None,
             body,
         };
         let three = || vec![Ok(Bytes::from_static(b"4")), Ok(Bytes::from_static(b"56"))];
@@ -867,12 +933,14 @@ mod tests {
             status: if index == 0 { 200 } else { 206 },
             length: Some(total - (index << 20)),
             part: (index > 0).then_some((index << 20, Some(total))),
+            retry_after: None,
             body: vec![Ok(megabyte.clone()), Err(broken())],
         };
         let fetch = Scripted::new((0..20).map(|index| Ok(piece(index))).chain([Ok(Answer {
             status: 206,
             length: Some(0),
             part: Some((total, Some(total))),
+            retry_after: None,
             body: vec![],
         })]));
         assert_eq!(
@@ -895,6 +963,7 @@ mod tests {
             status: 206,
             length: Some(4),
             part: Some((5, Some(9))),
+            retry_after: None,
             body: vec![],
         };
         for (answers, text) in [

@@ -14,9 +14,11 @@ use thiserror::Error;
 
 mod file;
 mod http;
+mod insecure;
 mod pinned;
 mod proxy;
 mod trust;
+mod zone;
 
 pub use trust::{InvalidTls, client_config, crypto};
 
@@ -48,7 +50,8 @@ pub trait Fetch: fmt::Debug + Send + Sync {
 /// One GET.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// `http://`, `https://` or `file:///`.
+    /// `http://`, `https://` or `file:///`. A link-local IPv6 address may name its interface:
+    /// `http://[fe80::1%25eth0]/` or `http://[fe80::1%eth0]/`.
     pub url: String,
     /// The media types that the answer may have.
     pub accept: Option<&'static str>,
@@ -63,6 +66,9 @@ pub struct Request {
     pub patience: Duration,
     /// Ask for a part only.
     pub part: Option<Part>,
+    /// Take the body as it comes even if the server names a content coding: the caller knows
+    /// its digest, which tells whether these are the bytes that were meant.
+    pub is_verified: bool,
 }
 
 /// A part of a body: `Range`, and `If-Range` when there is something to compare.
@@ -136,6 +142,10 @@ pub struct Response {
     pub part: Option<(u64, Option<u64>)>,
     /// How a server wants to know who we are: `WWW-Authenticate`.
     pub challenge: Option<String>,
+    /// The content coding that the server named, which may change the bytes.
+    pub coding: Option<String>,
+    /// How long the server wants to be left alone: `Retry-After`.
+    pub retry_after: Option<Duration>,
     /// The headers as text, for error messages.
     pub headers: String,
     /// The body. A stall or a broken connection is an error item, and the last one.

@@ -90,6 +90,12 @@ impl Network for KernelNetwork {
     }
 }
 
+/// The name of the interface with this number.
+pub fn interface_by_index(index: u32) -> Option<String> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
+    rustix::net::netdevice::index_to_name(socket, index).ok()
+}
+
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const RTM_NEWLINK: u16 = 16;

@@ -217,6 +217,8 @@ mod tests {
                 validator: None,
                 part: None,
                 challenge: None,
+                coding: None,
+                retry_after: None,
                 headers: String::new(),
                 body: Box::pin(stream::iter([Ok(Bytes::from(text))])),
             };

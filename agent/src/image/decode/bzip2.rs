@@ -2,7 +2,7 @@
 
 use bzip2::{Decompress, Status};
 
-use super::expand::{Member, Step};
+use super::expand::{Following, Member, Step};
 
 pub(super) struct Bzip2(Decompress);
 
@@ -22,5 +22,18 @@ impl Member for Bzip2 {
             (self.0.total_in(), self.0.total_out()),
             status == Status::StreamEnd,
         ))
+    }
+
+    /// `bzip2` compares the bytes with the head of a stream one by one.
+    fn following(first: &[u8], next: u8) -> Following {
+        let is_head = match first.len() {
+            at @ 0..=2 => next == b"BZh"[at],
+            _ => next.is_ascii_digit() && next != b'0',
+        };
+        match (is_head, first.len()) {
+            (false, _) => Following::Trailer,
+            (true, 0..=2) => Following::Undecided,
+            (true, _) => Following::Member,
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! small file that unpacks to terabytes ends with an error. The beginning is unpacked before
 //! the disk is touched ([`beginning`]), because what is inside must not be another container.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::{Decode, bzip2, gzip, xz, zstd};
@@ -39,6 +40,35 @@ impl Step {
     }
 }
 
+/// What comes after the end of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Following {
+    /// Another member.
+    Member,
+    /// Bytes that are not compressed data; neither they nor anything after them counts.
+    Trailer,
+    /// More bytes are needed to tell.
+    Undecided,
+}
+
+/// Bytes after the compressed data that were ignored, as the format's own tool ignores them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::image) struct Trailer {
+    format: Format,
+    bytes: u64,
+}
+
+impl fmt::Display for Trailer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} bytes after the {} data were ignored",
+            self.bytes,
+            self.format.name()
+        )
+    }
+}
+
 /// One member of a compressed file: many tools write several and concatenate them.
 pub(super) trait Member: Send + Sized {
     /// Begins a member.
@@ -53,10 +83,19 @@ pub(super) trait Member: Send + Sized {
     /// or what to do about it.
     fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String>;
 
+    /// What stands after a member that ended, by the first bytes there and the one after
+    /// them: as the format's own tool decides.
+    fn following(_first: &[u8], _next: u8) -> Following {
+        Following::Member
+    }
+
     /// How many bytes at the beginning of `input` only fill the room between members.
     fn padding(_input: &[u8]) -> usize {
         0
     }
+
+    /// Zeros after the last member deserve no warning.
+    const ZEROS_ARE_PADDING: bool = false;
 
     /// Padding comes in units of so many bytes.
     const PADDING_UNIT: u64 = 1;
@@ -68,6 +107,9 @@ trait Expand: Send {
 
     /// Whether the file may end here, after at least one member.
     fn is_complete(&self) -> bool;
+
+    /// How many bytes after the last member were ignored.
+    fn ignored(&self) -> u64;
 }
 
 struct Members<M> {
@@ -75,6 +117,16 @@ struct Members<M> {
     /// The last member, which ended.
     ended: Option<M>,
     padding: u64,
+    /// The first bytes after the last member, until they tell what they are.
+    ahead: Vec<u8>,
+    trailer: Option<Ignored>,
+}
+
+/// The bytes of a trailer so far.
+#[derive(Debug, Clone, Copy)]
+struct Ignored {
+    bytes: u64,
+    is_zero: bool,
 }
 
 impl<M: Member> Members<M> {
@@ -83,11 +135,72 @@ impl<M: Member> Members<M> {
             current: None,
             ended: None,
             padding: 0,
+            ahead: Vec::new(),
+            trailer: None,
         }
     }
 
     fn is_padded(&self) -> bool {
         self.padding.is_multiple_of(M::PADDING_UNIT)
+    }
+
+    /// Consumes what stands between two members, and begins the next one if there is one.
+    /// Answers how many bytes were used.
+    fn advance(&mut self, input: &[u8]) -> Result<usize, String> {
+        let mut consumed = 0;
+        if self.ended.is_some() && self.ahead.is_empty() {
+            consumed = M::padding(input);
+            self.padding += consumed as u64;
+        }
+        while self.trailer.is_none() && self.current.is_none() && consumed < input.len() {
+            if !self.is_padded() {
+                return Err("padding of a wrong length".to_owned());
+            }
+            let following = match &self.ended {
+                None => Following::Member,
+                Some(_) => M::following(&self.ahead, input[consumed]),
+            };
+            match following {
+                Following::Member => {
+                    self.padding = 0;
+                    self.current = Some(match self.ended.take() {
+                        None => M::begin()?,
+                        Some(ended) => ended.follow()?,
+                    });
+                }
+                Following::Undecided => {
+                    self.ahead.push(input[consumed]);
+                    consumed += 1;
+                }
+                Following::Trailer => {
+                    let ahead = std::mem::take(&mut self.ahead);
+                    self.trailer = Some(Ignored::default().and(&ahead));
+                }
+            }
+        }
+        if let Some(trailer) = self.trailer {
+            self.trailer = Some(trailer.and(&input[consumed..]));
+            consumed = input.len();
+        }
+        Ok(consumed)
+    }
+}
+
+impl Default for Ignored {
+    fn default() -> Self {
+        Self {
+            bytes: 0,
+            is_zero: true,
+        }
+    }
+}
+
+impl Ignored {
+    fn and(self, more: &[u8]) -> Self {
+        Self {
+            bytes: self.bytes + more.len() as u64,
+            is_zero: self.is_zero && more.iter().all(|byte| *byte == 0),
+        }
     }
 }
 
@@ -95,29 +208,21 @@ impl<M: Member> Expand for Members<M> {
     fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String> {
         let mut consumed = 0;
         if self.current.is_none() {
-            if self.ended.is_some() {
-                consumed = M::padding(input);
-                self.padding += consumed as u64;
-            }
-            if consumed == input.len() {
-                return Ok(Step {
-                    consumed,
-                    produced: 0,
-                    is_end: false,
-                });
-            }
-            if !self.is_padded() {
-                return Err("padding of a wrong length".to_owned());
-            }
-            self.padding = 0;
+            consumed = self.advance(input)?;
         }
-        let member = match &mut self.current {
-            Some(member) => member,
-            slot => slot.insert(match self.ended.take() {
-                Some(member) => member.follow()?,
-                None => M::begin()?,
-            }),
+        let Some(member) = &mut self.current else {
+            return Ok(Step {
+                consumed,
+                produced: 0,
+                is_end: false,
+            });
         };
+        // The bytes that told that a member follows are its first.
+        let ahead = std::mem::take(&mut self.ahead);
+        let taken = member.step(&ahead, &mut [])?.consumed;
+        if taken != ahead.len() {
+            return Err("the decompressor stands still".to_owned());
+        }
         let mut step = member.step(&input[consumed..], output)?;
         step.consumed += consumed;
         if step.is_end {
@@ -127,7 +232,13 @@ impl<M: Member> Expand for Members<M> {
     }
 
     fn is_complete(&self) -> bool {
-        self.ended.is_some() && self.is_padded()
+        self.ended.is_some() && self.is_padded() && self.ahead.is_empty()
+    }
+
+    fn ignored(&self) -> u64 {
+        self.trailer
+            .filter(|trailer| !(trailer.is_zero && M::ZEROS_ARE_PADDING))
+            .map_or(0, |trailer| trailer.bytes)
     }
 }
 
@@ -206,8 +317,10 @@ impl Decode for Expander {
         }
     }
 
-    fn finish(&mut self, _: &mut Writer) -> Result<(), WriteError> {
-        self.check_complete()
+    fn finish(&mut self, _: &mut Writer) -> Result<Option<Trailer>, WriteError> {
+        self.check_complete()?;
+        let (format, bytes) = (self.format, self.expand.ignored());
+        Ok((bytes > 0).then_some(Trailer { format, bytes }))
     }
 }
 
@@ -323,7 +436,7 @@ mod tests {
         for bytes in file.chunks(BLOCK) {
             expander.push(Block::of(bytes), &mut writer)?;
         }
-        expander.finish(&mut writer)?;
+        let _ = expander.finish(&mut writer)?;
         writer.finish(verified())?.release()
     }
 
@@ -358,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_broken_or_followed_by_something_else_is_refused() {
+    fn what_is_cut_off_broken_or_followed_by_what_its_tool_refuses_is_refused() {
         let content = content(2 * MIB);
         for format in FORMATS {
             let disk = disk(4 * MIB);
@@ -367,9 +480,14 @@ mod tests {
             let mut files: Vec<Vec<u8>> = [0, 1, 7, length / 2, length - 9, length - 1]
                 .map(|cut| whole[..cut].to_vec())
                 .into();
-            files.push([&whole[..], b"rubbish, and more of it"].concat());
-            files.push([&whole[..], &[0]].concat());
+            // What `gzip` and `bzip2` refuse; they ignore other bytes.
             files.push([&whole[..], &whole[..20]].concat());
+            if matches!(format, Format::Xz | Format::Zstd) {
+                files.push([&whole[..], b"rubbish, and more of it"].concat());
+                files.push([&whole[..], &[0]].concat());
+            } else {
+                files.push([&whole[..], &whole[..1]].concat());
+            }
             // Of zstd the digest of the file finds it: its check sum is not computed.
             let changed: &[usize] = match format {
                 Format::Zstd => &[],
@@ -412,6 +530,46 @@ mod tests {
         expand(Format::Zstd, &file, disk.path()).unwrap();
         let bytes = std::fs::read(disk.path()).unwrap();
         assert!(bytes[..200_000] == [&content[..], &content].concat());
+    }
+
+    #[test]
+    fn ignored_bytes_are_counted_also_across_blocks() {
+        let content = content(100_000);
+        for (format, tail, ignored) in [
+            (Format::Gzip, vec![0; 3 * BLOCK], None),
+            (Format::Gzip, [&[0; 700][..], b"x"].concat(), Some(701)),
+            (Format::Gzip, b"FWx0 and metadata".to_vec(), Some(17)),
+            (Format::Gzip, vec![0x1F, 0x8C, 1], Some(3)),
+            (
+                Format::Bzip2,
+                vec![0; 2 * BLOCK + 1],
+                Some(2 * BLOCK as u64 + 1),
+            ),
+            (Format::Bzip2, b"BZh0".to_vec(), Some(4)),
+            (Format::Xz, vec![0; 512], None),
+        ] {
+            let file = [compress(format, &content), tail.clone()].concat();
+            for length in [BLOCK, 1, 2, 511] {
+                if file.len() / length > 200_000 {
+                    continue;
+                }
+                let disk = disk(MIB);
+                let disk = LinuxDisks.open(disk.path()).unwrap();
+                let extent = Extent::whole(disk.as_ref());
+                let mut writer = Writer::begin(disk, extent, Written::default()).unwrap();
+                let mut expander = Expander::new(format).unwrap();
+                for bytes in file.chunks(length) {
+                    expander.push(Block::of(bytes), &mut writer).unwrap();
+                }
+                let trailer = expander.finish(&mut writer).unwrap();
+                assert_eq!(
+                    trailer.map(|trailer| trailer.bytes),
+                    ignored,
+                    "{}",
+                    format.name()
+                );
+            }
+        }
     }
 
     #[test]
@@ -516,7 +674,7 @@ mod tests {
                 let mut writer = Writer::begin(disk, extent, Written::default()).unwrap();
                 let mut expander = Expander::new(format).unwrap();
                 let pushed = expander.push(Block::of(bytes), &mut writer);
-                let _ = pushed.and_then(|()| expander.finish(&mut writer));
+                let _ = pushed.and_then(|()| expander.finish(&mut writer).map(drop));
             }
         });
     }

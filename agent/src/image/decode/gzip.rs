@@ -2,7 +2,7 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::expand::{Member, Step};
+use super::expand::{Following, Member, Step};
 
 /// 32 KiB, the most that gzip allows.
 const WINDOW_BITS: u8 = 15;
@@ -26,4 +26,17 @@ impl Member for Gzip {
             status == Status::StreamEnd,
         ))
     }
+
+    /// `gzip` takes zeros without a word and other bytes with a warning, and wants two bytes
+    /// to tell. What begins as its older formats do it would unpack; such a file is refused.
+    fn following(first: &[u8], next: u8) -> Following {
+        match (first, next) {
+            ([], 0) => Following::Trailer,
+            ([], _) => Following::Undecided,
+            ([0x1F], 0x8B | 0x9D | 0x9E | 0x1E | 0xA0) => Following::Member,
+            _ => Following::Trailer,
+        }
+    }
+
+    const ZEROS_ARE_PADDING: bool = true;
 }

@@ -14,7 +14,7 @@ mod verbatim;
 mod xz;
 mod zstd;
 
-pub(super) use expand::{announced_length, beginning};
+pub(super) use expand::{Trailer, announced_length, beginning};
 
 use expand::Expander;
 
@@ -25,8 +25,9 @@ pub(super) trait Decode: Send {
     /// without gaps, and only the last is shorter than a full one.
     fn push(&mut self, block: Arc<Block>, writer: &mut Writer) -> Result<(), WriteError>;
 
-    /// The file is at its end: writes what is left and refuses what is unfinished.
-    fn finish(&mut self, writer: &mut Writer) -> Result<(), WriteError>;
+    /// The file is at its end: writes what is left and refuses what is unfinished. Answers
+    /// what of the file was ignored.
+    fn finish(&mut self, writer: &mut Writer) -> Result<Option<Trailer>, WriteError>;
 }
 
 /// How a file is decoded: the format, and what was learnt about the file beforehand.

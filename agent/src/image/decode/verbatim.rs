@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Decode;
+use super::{Decode, Trailer};
 use crate::image::block::Block;
 use crate::image::write::{WriteError, Writer};
 
@@ -14,7 +14,7 @@ impl Decode for Verbatim {
         writer.append(block)
     }
 
-    fn finish(&mut self, _: &mut Writer) -> Result<(), WriteError> {
-        Ok(())
+    fn finish(&mut self, _: &mut Writer) -> Result<Option<Trailer>, WriteError> {
+        Ok(None)
     }
 }

@@ -108,6 +108,8 @@ impl Fetch for Registry {
             validator: None,
             part: None,
             challenge,
+            coding: None,
+            retry_after: None,
             headers: "{}".into(),
             body: stream::iter([Ok(Bytes::from(body))]).boxed(),
         })))

@@ -70,6 +70,8 @@ pub(super) async fn open(request: Request) -> Result<Response, FetchError> {
         validator: Some(validator),
         part: (status == 206).then_some((first, Some(whole))),
         challenge: None,
+        coding: None,
+        retry_after: None,
         headers: "{}".to_owned(),
         body: body(file, url, length),
     })

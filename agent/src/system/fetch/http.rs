@@ -1,19 +1,20 @@
 //! [`Fetch`] over HTTP.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, DATE, ETAG, HeaderMap,
-    HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE, WWW_AUTHENTICATE,
+    HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use reqwest::{Url, redirect};
+use rustls::AlertDescription;
 
 use super::proxy::Route;
-use super::{Credentials, Fetch, FetchError, Proxies, Request, Response, Tls, trust};
+use super::{Credentials, Fetch, FetchError, Proxies, Request, Response, Tls, trust, zone};
 
 /// More redirects than this lead nowhere.
 const REDIRECTS: usize = 10;
@@ -33,28 +34,49 @@ pub struct HttpFetch {
 struct Kept {
     tls: Tls,
     proxies: Proxies,
+    interface: Option<String>,
     made: Instant,
     client: reqwest::Client,
 }
 
 impl Fetch for HttpFetch {
     fn open(&self, request: Request) -> BoxFuture<'_, Result<Response, FetchError>> {
-        Box::pin(async move { open(self.client(&request), request).await })
+        Box::pin(async move {
+            let (url, interface) = match zone::split(&request.url) {
+                Ok((url, interface)) => (url.into_owned(), interface),
+                Err(error) => {
+                    return Err(FetchError::Request {
+                        url: "the URL".to_owned(),
+                        reason: error.to_string(),
+                    });
+                }
+            };
+            let request = Request { url, ..request };
+            open(self.client(&request, interface), request).await
+        })
     }
 }
 
 impl HttpFetch {
-    fn client(&self, request: &Request) -> Result<reqwest::Client, String> {
+    fn client(
+        &self,
+        request: &Request,
+        interface: Option<String>,
+    ) -> Result<reqwest::Client, String> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = last.as_ref().filter(|kept| {
-            kept.made.elapsed() < KEPT && kept.tls == request.tls && kept.proxies == request.proxies
+            kept.made.elapsed() < KEPT
+                && kept.tls == request.tls
+                && kept.proxies == request.proxies
+                && kept.interface == interface
         }) {
             return Ok(kept.client.clone());
         }
-        let client = client(request)?;
+        let client = client(request, interface.as_deref())?;
         *last = Some(Kept {
             tls: request.tls.clone(),
             proxies: request.proxies.clone(),
+            interface,
             made: Instant::now(),
             client: client.clone(),
         });
@@ -62,7 +84,8 @@ impl HttpFetch {
     }
 }
 
-fn client(request: &Request) -> Result<reqwest::Client, String> {
+/// A client for requests like this one, over `interface` if one is named.
+fn client(request: &Request, interface: Option<&str>) -> Result<reqwest::Client, String> {
     let tls = trust::client_config(&request.tls).map_err(|error| error.to_string())?;
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
@@ -70,9 +93,16 @@ fn client(request: &Request) -> Result<reqwest::Client, String> {
         // The header Authorization does not follow to another host: reqwest drops it.
         .redirect(redirect::Policy::limited(REDIRECTS))
         .tcp_nodelay(true);
-    let route = Route::new(&request.proxies, |name| std::env::var(name).ok())?;
     // The route knows the environment; the library must not ask it again.
-    builder = builder.no_proxy().proxy(route.into_proxy());
+    builder = builder.no_proxy();
+    builder = match interface {
+        // A link-local address means nothing to a proxy.
+        Some(interface) => builder.interface(interface),
+        None => {
+            let route = Route::new(&request.proxies, |name| std::env::var(name).ok())?;
+            builder.proxy(route.into_proxy())
+        }
+    };
     builder.build().map_err(|error| chain(&error))
 }
 
@@ -109,13 +139,14 @@ async fn open(
         .map_err(|error| failed_to_open(&error, &url))?;
 
     let head = answer.headers();
+    let coding = coding(head);
     // An error page may be packed.
     if answer.status().is_success()
-        && let Some(encoding) = head.get(CONTENT_ENCODING)
-        && encoding != "identity"
+        && !request.is_verified
+        && let Some(coding) = &coding
     {
         return Err(invalid(format!(
-            "the server encodes the body ({encoding:?}) although it was asked not to"
+            "the server encodes the body (Content-Encoding: {coding}) although it was asked not to"
         )));
     }
     Ok(Response {
@@ -127,6 +158,8 @@ async fn open(
             .and_then(|value| value.to_str().ok())
             .and_then(part),
         challenge: challenge(head),
+        coding,
+        retry_after: retry_after(head),
         headers: format!("{head:?}"),
         body: body(answer, url, stalled, request.patience),
     })
@@ -190,6 +223,49 @@ fn validator(head: &HeaderMap) -> Option<String> {
         })
 }
 
+/// The content codings that change the bytes (IANA's registry). Servers also send what is no
+/// coding: how the object was uploaded (`aws-chunked`), a character set, nothing at all.
+const CODINGS: [&str; 12] = [
+    "aes128gcm",
+    "br",
+    "compress",
+    "dcb",
+    "dcz",
+    "deflate",
+    "exi",
+    "gzip",
+    "pack200-gzip",
+    "x-compress",
+    "x-gzip",
+    "zstd",
+];
+
+fn coding(head: &HeaderMap) -> Option<String> {
+    let named: Vec<String> = head
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|coding| coding.trim().to_ascii_lowercase())
+        .filter(|coding| CODINGS.contains(&coding.as_str()))
+        .collect();
+    (!named.is_empty()).then(|| named.join(", "))
+}
+
+/// `Retry-After` in seconds or as a date, which is compared with the server's own clock.
+fn retry_after(head: &HeaderMap) -> Option<Duration> {
+    let text = |name| head.get(name)?.to_str().ok();
+    let wish = text(RETRY_AFTER)?.trim();
+    if let Ok(seconds) = wish.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let later = httpdate::parse_http_date(wish).ok()?;
+    let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+    later
+        .duration_since(now.unwrap_or_else(SystemTime::now))
+        .ok()
+}
+
 /// All challenges as one list; a server may send several headers.
 fn challenge(head: &HeaderMap) -> Option<String> {
     let challenges: Vec<_> = head
@@ -235,8 +311,17 @@ async fn within<F: Future>(patience: std::time::Duration, work: F) -> Option<F::
 }
 
 fn failed_to_open(error: &reqwest::Error, url: &str) -> FetchError {
-    let (url, reason) = (url.to_owned(), chain(error));
-    if is_tls(error) {
+    let (url, mut reason) = (url.to_owned(), chain(error));
+    if let Some(error) = tls_error(error) {
+        if matches!(
+            error,
+            rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)
+        ) {
+            reason.push_str(
+                "; the server and this program have no TLS version, cipher suite or kind of \
+                 certificate key in common (not supported here: P-521, RSA below 2048 bits, DSA)",
+            );
+        }
         FetchError::Tls { url, reason }
     } else if error.is_builder() || error.is_redirect() {
         FetchError::Request { url, reason }
@@ -247,15 +332,16 @@ fn failed_to_open(error: &reqwest::Error, url: &str) -> FetchError {
     }
 }
 
-/// Whether TLS is at the bottom of an error. I/O errors hide what they wrap from the chain of
+/// The TLS error at the bottom of an error. I/O errors hide what they wrap from the chain of
 /// sources.
-fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     let hidden = error
         .downcast_ref::<std::io::Error>()
         .and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>()
-        || hidden.is_some_and(|inner| is_tls(inner))
-        || error.source().is_some_and(is_tls)
+    error
+        .downcast_ref()
+        .or_else(|| hidden.and_then(|inner| tls_error(inner)))
+        .or_else(|| error.source().and_then(tls_error))
 }
 
 /// A URL as it may be shown: without user, password, query and fragment.

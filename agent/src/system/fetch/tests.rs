@@ -183,14 +183,61 @@ async fn a_part_is_asked_for_by_its_first_and_last_byte() {
 }
 
 #[tokio::test]
-async fn an_encoded_body_is_refused() {
-    let server =
-        Server::plain("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n")
-            .await;
-    let error = get(request(format!("http://{}/", server.address)))
-        .await
-        .unwrap_err();
-    assert!(error.to_string().contains("encodes the body"), "{error}");
+async fn an_encoding_that_changes_the_bytes_is_refused_unless_they_are_verified() {
+    for (header, is_coding) in [
+        ("gzip", true),
+        ("X-GZip", true),
+        ("identity, br", true),
+        ("zstd", true),
+        ("aws-chunked", false),
+        ("aws-chunked,gzip", true),
+        ("", false),
+        ("binary", false),
+        ("utf-8", false),
+        ("Identity", false),
+        ("none", false),
+    ] {
+        let server = Server::plain(&format!(
+            "HTTP/1.1 200 OK\r\nContent-Encoding: {header}\r\nContent-Length: 5\r\n\r\nhello"
+        ))
+        .await;
+        let wanted = request(format!("http://{}/", server.address));
+        let answer = get(wanted.clone()).await;
+        if is_coding {
+            let error = answer.unwrap_err();
+            assert!(error.to_string().contains("encodes the body"), "{error}");
+        } else {
+            assert_eq!(answer.unwrap(), "hello", "{header}");
+        }
+        let verified = Request {
+            is_verified: true,
+            ..wanted
+        };
+        assert_eq!(get(verified).await.unwrap(), "hello", "{header}");
+    }
+}
+
+#[tokio::test]
+async fn retry_after_is_read_in_both_forms() {
+    for (headers, seconds) in [
+        ("Retry-After: 17", Some(17)),
+        (
+            "Date: Tue, 15 Nov 1994 08:12:31 GMT\r\nRetry-After: Tue, 15 Nov 1994 08:13:31 GMT",
+            Some(60),
+        ),
+        ("Retry-After: soon", None),
+        ("Retry-After: -1", None),
+        ("X: y", None),
+    ] {
+        let server = Server::plain(&format!(
+            "HTTP/1.1 503 Busy\r\n{headers}\r\nContent-Length: 0\r\n\r\n"
+        ))
+        .await;
+        let wanted = request(format!("http://{}/", server.address));
+        let answer = HttpFetch::default().open(wanted).await.unwrap();
+        let wish = answer.retry_after.map(|wish| wish.as_secs());
+        assert_eq!(wish, seconds, "{headers}");
+    }
 }
 
 #[tokio::test]

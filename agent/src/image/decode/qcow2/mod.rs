@@ -20,7 +20,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::super::block::Block;
 use super::super::write::{WriteError, Writer};
-use super::Decode;
+use super::{Decode, Trailer};
 use crate::failure::Failure;
 
 mod compressed;
@@ -143,12 +143,13 @@ impl Decode for Qcow2 {
         }
     }
 
-    fn finish(&mut self, writer: &mut Writer) -> Result<(), WriteError> {
+    fn finish(&mut self, writer: &mut Writer) -> Result<Option<Trailer>, WriteError> {
         match &mut self.0 {
             State::Placing(placer) => placer.finish(writer),
             State::Parking(parker) => parker.finish(writer),
             State::Planned(_) | State::Failed => Err(failed()),
         }
+        .map(|()| None)
     }
 }
 
