@@ -46,11 +46,11 @@ fn digest(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Runs `write-image` onto a plain file; the disk's bytes where it succeeded.
-fn write_image(disk: &Path, url: &str, sha256: &str, more: &[&str]) -> (Output, Vec<u8>) {
+/// Runs `write-image` onto a plain file. Answers also what the file holds then.
+fn write_image(disk: &Path, url: &str, digest: &str, more: &[&str]) -> (Output, Vec<u8>) {
     std::fs::write(disk, vec![0x55; 4 * MIB]).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_ironic-agent"))
-        .args(["write-image", "--url", url, "--sha256", sha256])
+        .args(["write-image", "--url", url, "--checksum", digest])
         .args(["--disk-format", "raw", "--retries", "0"])
         .args(more)
         .arg("--device")

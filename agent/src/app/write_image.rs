@@ -319,7 +319,7 @@ fn config_drive(value: String) -> anyhow::Result<String> {
 async fn run(job: Job) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let (task, listener) = Task::new();
+    let (task, mut listener) = Task::new();
     let begin = Instant::now();
     // A task of its own shares a thread with the connection's, as in the agent; this thread
     // would have to be woken for every piece of the image.
@@ -336,8 +336,12 @@ async fn run(job: Job) -> anyhow::Result<ExitCode> {
     let mut report = Report::new(std::io::stdout().is_terminal());
     let written = tokio::select! {
         written = written => written.context("the work was lost")?,
-        never = listen(listener, &mut report) => match never {},
+        never = listen(&mut listener, &mut report) => match never {},
     };
+    // What was noted last may wait still.
+    while let Ok(note) = listener.notes.try_recv() {
+        show_note(note, &mut report);
+    }
     show(&report.end());
     match written {
         Ok(sentence) => {
@@ -372,7 +376,7 @@ async fn write(job: Job, task: Task) -> Result<String, Failure> {
 }
 
 /// Shows progress and notes as they come.
-async fn listen(mut listener: TaskListener, report: &mut Report) -> std::convert::Infallible {
+async fn listen(listener: &mut TaskListener, report: &mut Report) -> std::convert::Infallible {
     loop {
         tokio::select! {
             Ok(()) = listener.progress.changed() => {
@@ -381,15 +385,17 @@ async fn listen(mut listener: TaskListener, report: &mut Report) -> std::convert
                     show(&report.progress(&progress, Instant::now()));
                 }
             }
-            Some(note) = listener.notes.recv() => match note {
-                Note::Phase(_) => {}
-                Note::Warning(text) => {
-                    show(&report.end());
-                    eprintln!("warning: {text}");
-                }
-            },
+            Some(note) = listener.notes.recv() => show_note(note, report),
             else => std::future::pending().await,
         }
+    }
+}
+
+/// Warnings go to a line of their own.
+fn show_note(note: Note, report: &mut Report) {
+    if let Note::Warning(text) = note {
+        show(&report.end());
+        eprintln!("warning: {text}");
     }
 }
 
