@@ -30,6 +30,7 @@ use crate::hardware::{Registry, bring_up, external, vlan};
 use crate::image::Installed;
 use crate::machine::net;
 use crate::machine::node::Node;
+use crate::system::process::OwnedPrograms;
 use crate::system::{System, confined};
 use crate::{inspect, logs, rpc};
 
@@ -165,7 +166,22 @@ async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
 fn machine(told: &Config) -> System {
     match &told.simulate {
         Some(directory) => System::simulated(directory),
-        None => System::linux(),
+        None => System {
+            run: Arc::new(OwnedPrograms::new(&told.state_dir)),
+            ..System::linux()
+        },
+    }
+}
+
+/// A burn-in or an erase of a process of this agent that was killed would go on writing to
+/// disks under whatever comes next.
+fn end_leftovers(told: &Config) {
+    let ended = OwnedPrograms::new(&told.state_dir).end_leftovers();
+    if ended > 0 {
+        warn!(
+            processes = ended,
+            "ended what an earlier agent had left running"
+        );
     }
 }
 
@@ -173,6 +189,9 @@ fn machine(told: &Config) -> System {
 async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCode> {
     let told = config.current();
     let stop = CancellationToken::new();
+    if told.simulate.is_none() {
+        end_leftovers(&told);
+    }
     set_clock(&system, &told).await?;
     tokio::time::sleep(told.hardware_initialization_delay).await;
     bring_up::bring_up(&system).await;

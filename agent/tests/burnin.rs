@@ -22,6 +22,8 @@ use ironic_agent_protocol::v1::{self, CommandState};
 use prost_types::value::Kind;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::UnixStream;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
@@ -42,6 +44,22 @@ fn programs() -> Option<PathBuf> {
     }
     found
 }
+
+/// Carries the agent's token.
+#[derive(Clone)]
+struct Token;
+
+impl Interceptor for Token {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let token = TOKEN.parse().unwrap();
+        request.metadata_mut().insert("agent-token", token);
+        Ok(request)
+    }
+}
+
+const TOKEN: &str = "of-this-test";
+
+type Client = CommandServiceClient<InterceptedService<Channel, Token>>;
 
 /// An agent with a network of its own, which finds the two programs and no others: it must not
 /// assemble arrays or load drivers here.
@@ -83,31 +101,23 @@ impl Agent {
                 command
             }
         };
-        // Loopback is down in a new network, and up only by somebody with rights in it.
-        let script = "ip link set lo up; PATH=$1; export PATH; shift; exec \"$@\"";
-        let child = command
-            .args(["/bin/sh", "-c", script, "sh"])
-            .arg(&bin)
-            .arg(env!("CARGO_BIN_EXE_ironic-agent"))
-            .args(["--standalone", "--grpc_listen"])
-            .arg(format!(
-                "unix:{}",
-                directory.path().join("socket").display()
-            ))
-            .arg("--state_dir")
-            .arg(directory.path().join("state"))
-            .args(["--disk_wait_attempts", "1"])
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .stdin(Stdio::null())
-            .stdout(fs::File::create(directory.path().join("log")).unwrap())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let child = spawn(command, &bin, directory.path());
         Self {
             child,
             directory,
             network: None,
         }
+    }
+
+    /// Kills the agent and starts it again in the same place, as the ramdisk's init does. Its
+    /// new network is not looked at: what the killed one started stays in the old one.
+    fn kill_and_start_again(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let bin = self.directory.path().join("bin");
+        let mut command = Command::new("/usr/bin/unshare");
+        command.args(["--user", "--map-root-user", "--net", "--"]);
+        self.child = spawn(command, &bin, self.directory.path());
     }
 
     /// The number of the agent's own process: everything before it is replaced by it.
@@ -116,7 +126,7 @@ impl Agent {
     }
 
     /// Connects to it, once it serves.
-    async fn client(&mut self) -> CommandServiceClient<Channel> {
+    async fn client(&mut self) -> Client {
         let socket = self.directory.path().join("socket");
         let until = Instant::now() + PATIENCE;
         loop {
@@ -132,7 +142,7 @@ impl Agent {
                     let network = network.unwrap();
                     assert_ne!(network, fs::read_link("/proc/self/ns/net").unwrap());
                     self.network = Some(network);
-                    return CommandServiceClient::new(channel);
+                    return CommandServiceClient::with_interceptor(channel, Token);
                 }
                 Err(error) => {
                     assert!(Instant::now() < until, "{error}: {}", self.log());
@@ -149,7 +159,7 @@ impl Agent {
     /// Orders a step of cleaning. Answers the identifier of the command.
     async fn order(
         &self,
-        client: &mut CommandServiceClient<Channel>,
+        client: &mut Client,
         step: &str,
         options: &[(&str, Kind)],
     ) -> Result<String, Status> {
@@ -179,11 +189,7 @@ impl Agent {
     }
 
     /// How a command ended.
-    async fn ended(
-        &self,
-        client: &mut CommandServiceClient<Channel>,
-        id: &str,
-    ) -> v1::CommandRecord {
+    async fn ended(&self, client: &mut Client, id: &str) -> v1::CommandRecord {
         let until = Instant::now() + PATIENCE;
         loop {
             let request = v1::GetCommandRequest {
@@ -235,6 +241,32 @@ impl Agent {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// Starts the agent by a command that gives it a network.
+fn spawn(mut command: Command, bin: &Path, directory: &Path) -> Child {
+    // Loopback is down in a new network, and up only by somebody with rights in it.
+    let script = "ip link set lo up; PATH=$1; export PATH; shift; exec \"$@\"";
+    let settings = format!(
+        "[DEFAULT]\nagent_token = {TOKEN}\ngrpc_listen = unix:{}\nstate_dir = {}\n\
+         disk_wait_attempts = 1\n",
+        directory.join("socket").display(),
+        directory.join("state").display()
+    );
+    let file = directory.join("agent.conf");
+    fs::write(&file, settings).unwrap();
+    command
+        .args(["/bin/sh", "-c", script, "sh"])
+        .arg(bin)
+        .arg(env!("CARGO_BIN_EXE_ironic-agent"))
+        .args(["--standalone", "--config-file"])
+        .arg(file)
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(directory.join("log")).unwrap())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 impl Drop for Agent {
@@ -351,5 +383,13 @@ async fn a_cancelled_burn_in_and_an_agent_that_stops_leave_nothing_behind() {
         let number = Pid::from_raw(i32::try_from(agent.agent()).unwrap()).unwrap();
         kill_process(number, Signal::TERM).unwrap();
         agent.wait_for("it goes on after the agent has ended", <[i32]>::is_empty);
+
+        // One that is killed can end nothing: the next one does.
+        let mut agent = Agent::start(&programs, None);
+        let mut client = agent.client().await;
+        agent.order(&mut client, step, options).await.unwrap();
+        agent.wait_for("it works", |all| all.len() > *workers);
+        agent.kill_and_start_again();
+        agent.wait_for("it goes on under the next agent", <[i32]>::is_empty);
     }
 }

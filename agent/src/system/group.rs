@@ -1,7 +1,9 @@
 //! Process groups: a program goes together with what it started.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
@@ -108,6 +110,23 @@ impl Descendants {
             }
         }
     }
+}
+
+/// Kills all processes that have this variable of this value in their environment. Answers how
+/// many there were.
+pub(super) fn kill_marked(name: &str, value: &OsStr) -> usize {
+    let mark = [name.as_bytes(), b"=", value.as_bytes()].concat();
+    let marked = Process::all().filter(|process| {
+        let environment = fs::read(format!("/proc/{}/environ", process.id)).unwrap_or_default();
+        environment
+            .split(|byte| *byte == 0)
+            .any(|word| word == mark)
+    });
+    let marked: Vec<_> = marked.collect();
+    for process in &marked {
+        process.signal(Signal::KILL);
+    }
+    marked.len()
 }
 
 /// A line of the kernel's list of processes.

@@ -1,7 +1,9 @@
 //! Running programs: by argument vector, never a shell, always with a timeout.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt};
 use tokio::process::Child;
 
-use super::group::Group;
+use super::group::{self, Group};
 #[cfg(any(test, feature = "fake"))]
 use super::recording::{Origin, record};
 use crate::failure::{Failure, FailureKind};
@@ -40,6 +42,8 @@ pub struct Cmd {
     pub directory: Option<String>,
     /// Bytes of each of its outputs that are kept, the last ones; all when absent.
     pub tail: Option<usize>,
+    /// It must not outlive the agent, also one that was killed.
+    pub ends_with_agent: bool,
     /// Where in the source it was put together.
     #[cfg(any(test, feature = "fake"))]
     pub origin: Origin,
@@ -57,6 +61,7 @@ impl Cmd {
             timeout: DEFAULT_TIMEOUT,
             directory: None,
             tail: None,
+            ends_with_agent: false,
             #[cfg(any(test, feature = "fake"))]
             origin: Origin::here(),
         }
@@ -101,6 +106,14 @@ impl Cmd {
     #[must_use]
     pub fn tail(mut self, bytes: usize) -> Self {
         self.tail = Some(bytes);
+        self
+    }
+
+    /// Ends it when the agent starts again after it was killed: for what may write to disks
+    /// for days.
+    #[must_use]
+    pub fn ends_with_agent(mut self) -> Self {
+        self.ends_with_agent = true;
         self
     }
 
@@ -214,11 +227,45 @@ pub struct Programs;
 
 impl Run for Programs {
     fn run(&self, cmd: Cmd) -> BoxFuture<'_, Result<Output, RunError>> {
-        Box::pin(run(cmd))
+        Box::pin(run(cmd, None))
     }
 }
 
-async fn run(cmd: Cmd) -> Result<Output, RunError> {
+/// The variable by which programs of an agent that was killed are known.
+const OWNER: &str = "IRONIC_AGENT_PROGRAM_OF";
+
+/// The programs of this machine, as the agent runs them whose state is in this directory.
+#[derive(Debug, Clone)]
+pub struct OwnedPrograms {
+    owner: OsString,
+}
+
+impl OwnedPrograms {
+    /// `state`: the directory that this agent has and no other.
+    #[must_use]
+    pub fn new(state: &Path) -> Self {
+        Self {
+            owner: state.as_os_str().to_owned(),
+        }
+    }
+
+    /// Kills what an earlier process of this agent has left behind of programs that
+    /// [must not outlive it](Cmd::ends_with_agent). Answers how many processes that were.
+    #[must_use]
+    pub fn end_leftovers(&self) -> usize {
+        group::kill_marked(OWNER, &self.owner)
+    }
+}
+
+impl Run for OwnedPrograms {
+    fn run(&self, cmd: Cmd) -> BoxFuture<'_, Result<Output, RunError>> {
+        let owner = cmd.ends_with_agent.then_some(self.owner.as_os_str());
+        Box::pin(run(cmd, owner))
+    }
+}
+
+/// Runs a program. What it starts inherits the mark of its `owner`.
+async fn run(cmd: Cmd, owner: Option<&OsStr>) -> Result<Output, RunError> {
     let broken = |error: std::io::Error| RunError::Broken {
         command: cmd.to_string(),
         reason: error.to_string(),
@@ -230,6 +277,9 @@ async fn run(cmd: Cmd) -> Result<Output, RunError> {
     let mut command = tokio::process::Command::new(&cmd.program);
     if let Some(directory) = &cmd.directory {
         command.current_dir(directory);
+    }
+    if let Some(owner) = owner {
+        command.env(OWNER, owner);
     }
     Group::lead(&mut command);
     let spawned = command
@@ -593,6 +643,37 @@ mod tests {
                 assert!(std::time::Instant::now() < until, "it goes on: {script}");
                 std::thread::sleep(Duration::from_millis(5));
             }
+        }
+    }
+
+    /// An agent that is killed ends nothing. The next one does, and leaves those of others alone.
+    #[tokio::test]
+    async fn what_a_killed_agent_left_behind_is_killed_at_the_next_start() {
+        let (ours, others) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut started = Vec::new();
+        for (owner, is_bound) in [(&ours, true), (&ours, false), (&others, true)] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let script = format!(
+                "setsid sh -c 'echo $$ >{}; exec sleep 600' & exit 0",
+                file.path().display()
+            );
+            let mut cmd = Cmd::new("sh").args(["-c", script.as_str()]);
+            // Who reads the output would wait for the job.
+            cmd.args[1] = script.replace("exec sleep", "exec >/dev/null 2>&1 sleep");
+            cmd.ends_with_agent = is_bound;
+            OwnedPrograms::new(owner.path()).run(cmd).await.unwrap();
+            started.push(written(file.path()).await);
+        }
+        let agent = OwnedPrograms::new(ours.path());
+        assert_eq!(agent.end_leftovers(), 1);
+        while !is_gone(&started[0]) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(!is_gone(&started[1]) && !is_gone(&started[2]));
+        assert_eq!(agent.end_leftovers(), 0);
+        for left in &started[1..] {
+            let left = rustix::process::Pid::from_raw(left.parse().unwrap()).unwrap();
+            rustix::process::kill_process(left, Signal::KILL).unwrap();
         }
     }
 

@@ -286,7 +286,8 @@ async fn carry_out(
                 .arg("--force")
                 .args(zero.iter().copied())
                 .args(["--verbose", "--iterations"])
-                .args([iterations.to_string().as_str(), name]);
+                .args([iterations.to_string().as_str(), name])
+                .ends_with_agent();
             let passes = u64::from(*iterations) + u64::from(*zeroize);
             watch.run_writer(system, command, passes).await.map(|_| ())
         }

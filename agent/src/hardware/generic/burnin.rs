@@ -170,7 +170,7 @@ async fn execute(ctx: StepContext<'_>, command: Cmd) -> Result<Output, Failure> 
     let line = command.to_string();
     tracing::info!(command = %line, "burn-in");
     tokio::select! {
-        output = ctx.system.run.run(command.timeout(LONGEST).tail(OUTPUT)) => {
+        output = ctx.system.run.run(command.timeout(LONGEST).tail(OUTPUT).ends_with_agent()) => {
             output.map_err(|error| failed(&line, error))
         }
         () = ctx.task.cancelled() => Err(ctx.task.cancellation()),

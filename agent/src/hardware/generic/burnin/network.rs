@@ -136,7 +136,8 @@ pub(super) async fn run(ctx: StepContext<'_>) -> Result<(), Failure> {
     for (role, command) in commands(ctx.node, role, &partner) {
         let line = command.to_string();
         loop {
-            let running = ctx.system.run.run(command.clone().timeout(super::LONGEST));
+            let command = command.clone().timeout(super::LONGEST);
+            let running = ctx.system.run.run(command.ends_with_agent());
             let result = tokio::select! {
                 result = running => result,
                 () = ctx.task.cancelled() => return Err(ctx.task.cancellation()),
