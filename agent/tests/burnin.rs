@@ -87,7 +87,7 @@ impl Agent {
             }
         }
         let unshare = "/usr/bin/unshare";
-        let mut command = match partner {
+        let command = match partner {
             None => {
                 let mut command = Command::new(unshare);
                 command.args(["--user", "--map-root-user", "--net", "--"]);

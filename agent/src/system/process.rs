@@ -555,6 +555,12 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn programs_speak_the_c_locale() {
+        let cmd = Cmd::new("sh").args(["-c", "echo $LC_ALL"]);
+        assert_eq!(Programs.run(cmd).await.unwrap().text(), "C\n");
+    }
+
+    #[tokio::test]
     async fn a_slow_program_is_killed() {
         let cmd = Cmd::new("sleep")
             .arg("60")
