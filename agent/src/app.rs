@@ -343,6 +343,12 @@ async fn speak(
             control.force();
         }
     };
+    let (line, status) = tokio::sync::watch::channel(String::new());
+    let narrating = async {
+        engine.narrate(&line, || control.force()).await;
+        // The engine is gone, and its end is somebody else's matter.
+        std::future::pending::<()>().await;
+    };
     let told = config.current();
     let hello = session.hello(config);
     let schedule = Schedule::new(session.timeout(), rand::make_rng::<StdRng>());
@@ -354,10 +360,12 @@ async fn speak(
         schedule,
         backoff,
         control,
+        &status,
     );
     tokio::select! {
         () = beating => {}
         () = forcing => {}
+        () = narrating => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -96,6 +96,48 @@ async fn with_a_certificate_the_keys_are_those_of_the_recording_in_every_beat() 
     assert!(pem.ends_with("-----END CERTIFICATE-----\n"), "{pem}");
 }
 
+/// `openstack baremetal node show` shows it in `driver_internal_info`.
+#[tokio::test]
+async fn what_the_agent_is_doing_is_told_to_an_ironic_that_takes_it() {
+    let long = "x".repeat(300);
+    // Ironic's version; what the agent says; the header; what Ironic hears.
+    let cases = [
+        (
+            "1.115",
+            "erase /dev/sda: 63 %",
+            "1.72",
+            Some("erase /dev/sda: 63 %"),
+        ),
+        ("1.72", "erase", "1.72", Some("erase")),
+        ("1.71", "erase", "1.71", None),
+        ("1.68", "erase", "1.68", None),
+        ("1.115", "", "1.68", None),
+        ("1.115", " \n", "1.68", None),
+        ("1.115", "a\u{1b}[2Jb\u{9b}\r\n", "1.72", Some("a[2Jb")),
+        ("1.115", &long, "1.72", Some(&long[..255])),
+    ];
+    for (version, said, asked, heard) in cases {
+        let state = tempfile::tempdir().unwrap();
+        let ironic = FakeIronic::start().await;
+        ironic.set_version(Some(version));
+        let mut shim = Shim::start(plain(config(&[&ironic.url], &state))).await;
+        let mut session = shim.session(hello()).await.unwrap();
+        let beat = v1::Beat {
+            sequence: 1,
+            status_message: said.into(),
+            ..v1::Beat::default()
+        };
+        session.say(Message::Beat(beat)).await;
+        let answer = session.hear().await.unwrap();
+        assert_eq!(answer.verdict(), HeartbeatVerdict::Accepted);
+        let seen = ironic.seen(HEARTBEAT).remove(0);
+        assert_eq!(seen.version(), Some(asked), "{version} {said:?}");
+        let body = seen.json();
+        let message = body.get("agent_status_message").and_then(Value::as_str);
+        assert_eq!(message, heard, "{version} {said:?}");
+    }
+}
+
 #[tokio::test]
 async fn the_body_holds_what_this_version_of_ironic_knows() {
     let all = ["callback_url", "agent_token", "agent_version"];

@@ -19,6 +19,7 @@ use super::record::{CommandId, Record};
 use super::runner::Perform;
 use crate::task::{Line, Progress};
 
+mod activity;
 mod work;
 
 pub use work::Work;

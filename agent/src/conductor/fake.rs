@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Answer, Conductor, Farewell, Hello, Lost, Pulse, Question, Submission, Verdict};
+use super::{Answer, Beat, Conductor, Farewell, Hello, Lost, Pulse, Question, Submission, Verdict};
 
 /// What happens to one beat.
 #[derive(Debug, Clone)]
@@ -51,6 +51,8 @@ struct State {
     /// Answers to inspection reports; the last one is repeated.
     submissions: VecDeque<Submission>,
     refuses: bool,
+    /// What the beats said.
+    status_messages: Vec<String>,
 }
 
 impl FakeConductor {
@@ -91,6 +93,10 @@ impl FakeConductor {
     /// What was seen, with the time since this conductor was made.
     pub(crate) fn events(&self) -> Vec<(Duration, Event)> {
         self.state().events.clone()
+    }
+
+    pub(crate) fn status_messages(&self) -> Vec<String> {
+        self.state().status_messages.clone()
     }
 
     pub(crate) fn drop_session(&self) {
@@ -149,8 +155,10 @@ impl Conductor for FakeConductor {
 struct FakePulse(FakeConductor);
 
 impl Pulse for FakePulse {
-    fn beat(&mut self, forced: bool) -> BoxFuture<'_, Result<Verdict, Lost>> {
+    fn beat(&mut self, beat: Beat) -> BoxFuture<'_, Result<Verdict, Lost>> {
+        let forced = beat.forced;
         self.0.saw(Event::Beat { forced });
+        self.0.state().status_messages.push(beat.status_message);
         let reply = self.0.state().replies.pop_front();
         Box::pin(async move {
             match reply.unwrap_or(Reply::Now(Verdict::Accepted)) {

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::jitter::Jitter;
-use super::{Conductor, Farewell, Hello, Lost, Pulse, Verdict};
+use super::{Beat, Conductor, Farewell, Hello, Lost, Pulse, Verdict};
 
 /// Between two beats of which the second is forced; also the base of error intervals.
 const SHORTEST: Duration = Duration::from_secs(5);
@@ -156,7 +156,8 @@ impl Default for Control {
 }
 
 impl Control {
-    /// A command has ended: tell the conductor soon. Wakes the loop at once.
+    /// A command has ended or entered a phase: the conductor hears of it soon. Wakes the loop
+    /// at once.
     pub fn force(&self) {
         self.0.forced.store(true, Ordering::Release);
         self.0.wake.notify_one();
@@ -190,7 +191,8 @@ impl Control {
 ///
 /// The first beat goes at once, so whatever answers the conductor's commands must be
 /// listening before. `deadline` is how long a verdict is waited for, opening the session
-/// included; after it the beat has failed and the session is opened anew.
+/// included; after it the beat has failed and the session is opened anew. `status` is what the
+/// beats say that the agent is doing.
 pub async fn run<J: Jitter, K: Jitter>(
     conductor: &dyn Conductor,
     hello: &Hello,
@@ -198,6 +200,7 @@ pub async fn run<J: Jitter, K: Jitter>(
     mut schedule: Schedule<J>,
     backoff: Backoff<K>,
     control: &Control,
+    status: &watch::Receiver<String>,
 ) {
     let start = Instant::now();
     let mut line = Line::new(conductor, hello, backoff);
@@ -220,10 +223,14 @@ pub async fn run<J: Jitter, K: Jitter>(
             schedule.force();
         }
         let forced = schedule.begin();
+        let beat = Beat {
+            forced,
+            status_message: status.borrow().clone(),
+        };
         let outcome = tokio::select! {
             biased;
             reason = control.stopped() => return line.farewell(reason).await,
-            outcome = tokio::time::timeout(deadline, line.beat(forced)) => outcome,
+            outcome = tokio::time::timeout(deadline, line.beat(beat)) => outcome,
         };
         let outcome = outcome.unwrap_or_else(|_| {
             let reason = format!("no verdict within {} s", deadline.as_secs_f64());
@@ -312,7 +319,7 @@ impl<'a, K: Jitter> Line<'a, K> {
     }
 
     /// One beat, over a session that is opened now if there is none.
-    async fn beat(&mut self, forced: bool) -> Result<Verdict, Lost> {
+    async fn beat(&mut self, beat: Beat) -> Result<Verdict, Lost> {
         if matches!(self.state, State::Closed { .. }) {
             self.dial();
         }
@@ -323,7 +330,7 @@ impl<'a, K: Jitter> Line<'a, K> {
         let State::Open { pulse, .. } = &mut self.state else {
             return Err(Lost::new("there is no session"));
         };
-        match pulse.beat(forced).await {
+        match pulse.beat(beat).await {
             Ok(verdict) => Ok(verdict),
             Err(lost) => Err(self.give_up(lost)),
         }
@@ -592,8 +599,11 @@ mod tests {
             overrides: Default::default(),
         };
         let deadline = Duration::from_secs(60);
+        let status = watch::channel("busy".to_owned()).1;
         tokio::join!(
-            run(conductor, &hello, deadline, schedule, backoff, &control),
+            run(
+                conductor, &hello, deadline, schedule, backoff, &control, &status
+            ),
             async {
                 script(&control).await;
                 control.stop(Farewell::Stopped);
@@ -633,6 +643,7 @@ mod tests {
                 Event::Farewell(Farewell::Stopped)
             ]
         );
+        assert_eq!(conductor.status_messages(), ["busy"]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -761,8 +772,11 @@ mod tests {
                 }
                 control.stop(Farewell::Stopped);
             };
+            let status = watch::channel(String::new()).1;
             tokio::join!(
-                run(&conductor, &hello, deadline, schedule, backoff, &control),
+                run(
+                    &conductor, &hello, deadline, schedule, backoff, &control, &status
+                ),
                 world
             );
             let beats = beats(&conductor);

@@ -41,7 +41,7 @@ pub trait Conductor: fmt::Debug + Send + Sync {
 /// An open heartbeat session.
 pub trait Pulse: fmt::Debug + Send {
     /// Sends one beat and waits, without limit, for what the conductor says about it.
-    fn beat(&mut self, forced: bool) -> BoxFuture<'_, Result<Verdict, Lost>>;
+    fn beat(&mut self, beat: Beat) -> BoxFuture<'_, Result<Verdict, Lost>>;
 
     /// Completes when the other end closes the session. May be dropped and asked again.
     fn lost(&mut self) -> BoxFuture<'_, Lost>;
@@ -96,6 +96,15 @@ pub struct Hello {
     pub agent_token: Option<Secret>,
     /// What the lookup changed in the configuration.
     pub overrides: SessionOverrides,
+}
+
+/// One sign of life.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// Whether it is sent early because something happened.
+    pub forced: bool,
+    /// What the agent is doing, in one line for a person. Empty says nothing.
+    pub status_message: String,
 }
 
 /// What the conductor said about one beat.

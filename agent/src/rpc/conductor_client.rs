@@ -24,7 +24,8 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tonic::{Status, Streaming};
 
 use crate::conductor::{
-    Answer, Conductor, Farewell, Hello, Lost, Pulse, Question, Submission, Verdict, call_deadline,
+    Answer, Beat, Conductor, Farewell, Hello, Lost, Pulse, Question, Submission, Verdict,
+    call_deadline,
 };
 use crate::config::{Config, Endpoint};
 
@@ -262,10 +263,14 @@ impl Session {
         })
     }
 
-    async fn beat(&mut self, forced: bool) -> Result<u64, Lost> {
+    async fn beat(&mut self, beat: Beat) -> Result<u64, Lost> {
         self.sequence += 1;
         let sequence = self.sequence;
-        let beat = v1::Beat { sequence, forced };
+        let beat = v1::Beat {
+            sequence,
+            forced: beat.forced,
+            status_message: beat.status_message,
+        };
         let beat = messages::heartbeat(v1::heartbeat_request::Message::Beat(beat));
         self.requests.send(beat).await.map_err(|_| ended())?;
         Ok(sequence)
@@ -286,9 +291,9 @@ impl fmt::Debug for GrpcPulse {
 }
 
 impl Pulse for GrpcPulse {
-    fn beat(&mut self, forced: bool) -> BoxFuture<'_, Result<Verdict, Lost>> {
+    fn beat(&mut self, beat: Beat) -> BoxFuture<'_, Result<Verdict, Lost>> {
         Box::pin(async move {
-            let sequence = self.session.beat(forced).await?;
+            let sequence = self.session.beat(beat).await?;
             loop {
                 let response = self.responses.message().await;
                 let response = response

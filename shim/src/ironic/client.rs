@@ -230,7 +230,7 @@ impl Ironic {
         let known = self.version_or_assumed().await;
         let body = beat_body(&beat, known);
         let path = format!("/v1/heartbeat/{}", encoded(beat.node_uuid));
-        let headers = self.versioned(known.min(ApiVersion::NEWEST_HEARTBEAT));
+        let headers = self.versioned(known.min(newest_for(&beat)));
         let answer = match self
             .exchange(Method::POST, &path, headers, Some(&body))
             .await
@@ -381,7 +381,20 @@ fn beat_body(beat: &Beat<'_>, version: ApiVersion) -> String {
     if version >= ApiVersion::AGENT_VERIFY_CA && beat.agent_verify_ca.is_some() {
         body.insert("agent_verify_ca".into(), text(beat.agent_verify_ca));
     }
+    if version >= ApiVersion::AGENT_STATUS && beat.agent_status_message.is_some() {
+        let message = text(beat.agent_status_message);
+        body.insert("agent_status_message".into(), message);
+    }
     Value::Object(body).to_string()
+}
+
+/// The version that a heartbeat needs: what it asks for decides what Ironic takes.
+fn newest_for(beat: &Beat<'_>) -> ApiVersion {
+    if beat.agent_status_message.is_some() {
+        ApiVersion::AGENT_STATUS
+    } else {
+        ApiVersion::NEWEST_HEARTBEAT
+    }
 }
 
 fn inspection_answer(answer: &Answer) -> InspectionAnswer {
@@ -432,6 +445,7 @@ mod tests {
         agent_token: Some("t"),
         agent_version: "0.1.0",
         agent_verify_ca: Some("PEM\n"),
+        agent_status_message: None,
     };
 
     #[test]

@@ -72,6 +72,8 @@ pub struct Beat<'a> {
     pub agent_version: &'a str,
     /// The PEM of the generated certificate.
     pub agent_verify_ca: Option<&'a str>,
+    /// What the agent is doing, for a person.
+    pub agent_status_message: Option<&'a str>,
 }
 
 impl fmt::Debug for Beat<'_> {

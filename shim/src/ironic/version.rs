@@ -17,7 +17,7 @@ impl ApiVersion {
     pub const ASSUMED: Self = Self::new(1, 31);
     /// The newest that lookups use, whatever Ironic offers.
     pub const NEWEST_LOOKUP: Self = Self::new(1, 62);
-    /// The newest that heartbeats use.
+    /// The newest that heartbeats use, unless they say what the agent is doing.
     pub const NEWEST_HEARTBEAT: Self = Self::new(1, 68);
     /// From here on heartbeats may carry `agent_version`.
     pub const AGENT_VERSION: Self = Self::new(1, 36);
@@ -25,6 +25,8 @@ impl ApiVersion {
     pub const AGENT_TOKEN: Self = Self::new(1, 62);
     /// From here on heartbeats may carry `agent_verify_ca`: automatic TLS is possible.
     pub const AGENT_VERIFY_CA: Self = Self::new(1, 68);
+    /// From here on heartbeats may carry `agent_status_message`.
+    pub const AGENT_STATUS: Self = Self::new(1, 72);
 
     /// A version.
     #[must_use]

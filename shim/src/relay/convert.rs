@@ -63,6 +63,15 @@ fn session(found: &Found) -> Result<v1::Session, String> {
     })
 }
 
+/// What an agent says that it is doing, as Ironic may show it: one line without control
+/// characters, and not long. `None`: it says nothing.
+pub(super) fn status_message(text: &str) -> Option<String> {
+    const LONGEST: usize = 255;
+    let plain = text.chars().filter(|letter| !letter.is_control());
+    let plain: String = plain.take(LONGEST).collect();
+    Some(plain).filter(|plain| !plain.trim().is_empty())
+}
+
 /// The verdict on a beat.
 pub(super) fn heartbeat_response(sequence: u64, answer: BeatAnswer) -> v1::HeartbeatResponse {
     use v1::HeartbeatVerdict::{Accepted, Conflict, Refused, Unreachable};

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
-use super::convert::{heartbeat_response, inspection_response, lookup_response};
+use super::convert::{heartbeat_response, inspection_response, lookup_response, status_message};
 use crate::doorway::{Advertised, Doorway, DoorwayError, Guest};
 use crate::ironic::{Beat, BeatAnswer, Ironic, LookupAnswer};
 use crate::rest::Ending;
@@ -126,7 +126,7 @@ impl Relay {
                     let turns = Arc::clone(&turns);
                     flight = Some(Box::pin(async move {
                         let _turn = turns.lock().await;
-                        let answer = relay.beat(hello, advertised).await;
+                        let answer = relay.beat(hello, advertised, &beat).await;
                         heartbeat_response(beat.sequence, answer)
                     }));
                 }
@@ -149,7 +149,13 @@ impl Relay {
         Ok(())
     }
 
-    async fn beat(&self, hello: &v1::Hello, advertised: &Advertised) -> BeatAnswer {
+    async fn beat(
+        &self,
+        hello: &v1::Hello,
+        advertised: &Advertised,
+        beat: &v1::Beat,
+    ) -> BeatAnswer {
+        let message = status_message(&beat.status_message);
         let answer = self
             .ironic
             .heartbeat(Beat {
@@ -158,6 +164,7 @@ impl Relay {
                 agent_token: Some(hello.agent_token.as_str()).filter(|token| !token.is_empty()),
                 agent_version: &hello.agent_version,
                 agent_verify_ca: advertised.verify_ca.as_deref(),
+                agent_status_message: message.as_deref(),
             })
             .await;
         match &answer {

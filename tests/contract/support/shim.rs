@@ -192,7 +192,7 @@ impl Session {
         self.sequence += 1;
         let beat = v1::Beat {
             sequence: self.sequence,
-            forced: false,
+            ..v1::Beat::default()
         };
         self.say(Message::Beat(beat)).await;
     }

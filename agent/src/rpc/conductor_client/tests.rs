@@ -209,6 +209,13 @@ fn hello() -> Hello {
     }
 }
 
+fn beat(forced: bool) -> Beat {
+    Beat {
+        forced,
+        status_message: "write_image /dev/sda: 63 %".into(),
+    }
+}
+
 fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
@@ -269,15 +276,15 @@ async fn a_session_says_hello_beats_and_says_farewell() {
     let served = serve(&fake);
     let client = client(&served);
     let mut pulse = client.open(hello()).await.unwrap();
-    assert_eq!(pulse.beat(false).await, Ok(Verdict::Accepted));
+    assert_eq!(pulse.beat(beat(false)).await, Ok(Verdict::Accepted));
     assert_eq!(
-        pulse.beat(true).await,
+        pulse.beat(beat(true)).await,
         Ok(Verdict::Conflict {
             reason: "why".into()
         })
     );
     assert!(matches!(
-        pulse.beat(false).await,
+        pulse.beat(beat(false)).await,
         Ok(Verdict::Refused { .. })
     ));
     pulse.farewell(Farewell::LockedDown).await;
@@ -303,12 +310,12 @@ async fn a_session_that_ends_is_lost_and_another_one_counts_from_one() {
     let served = serve(&fake);
     let client = client(&served);
     let mut pulse = client.open(hello()).await.unwrap();
-    let Lost { reason } = pulse.beat(false).await.unwrap_err();
+    let Lost { reason } = pulse.beat(beat(false)).await.unwrap_err();
     assert!(reason.contains("draining"), "{reason}");
     let mut pulse = client.open(hello()).await.unwrap();
-    assert!(pulse.beat(false).await.is_err());
+    assert!(pulse.beat(beat(false)).await.is_err());
     let mut pulse = client.open(hello()).await.unwrap();
-    assert_eq!(pulse.beat(false).await, Ok(Verdict::Accepted));
+    assert_eq!(pulse.beat(beat(false)).await, Ok(Verdict::Accepted));
     assert_eq!(
         fake.seen()
             .iter()
@@ -327,7 +334,7 @@ async fn a_conductor_that_dies_is_noticed_while_idle_and_found_again() {
         panic!("a socket")
     };
     let mut pulse = client.open(hello()).await.unwrap();
-    assert_eq!(pulse.beat(false).await, Ok(Verdict::Accepted));
+    assert_eq!(pulse.beat(beat(false)).await, Ok(Verdict::Accepted));
     let Served {
         _kill, _directory, ..
     } = served;
@@ -348,7 +355,7 @@ async fn a_conductor_that_dies_is_noticed_while_idle_and_found_again() {
             break pulse;
         }
     };
-    assert_eq!(pulse.beat(false).await, Ok(Verdict::Accepted));
+    assert_eq!(pulse.beat(beat(false)).await, Ok(Verdict::Accepted));
 }
 
 #[tokio::test]
@@ -393,7 +400,7 @@ async fn a_verdict_that_never_comes_leaves_the_caller_in_charge() {
     let fake = Fake::new([Act::Mute]);
     let served = serve(&fake);
     let mut pulse = client(&served).open(hello()).await.unwrap();
-    let beat = tokio::time::timeout(Duration::from_millis(100), pulse.beat(false)).await;
+    let beat = tokio::time::timeout(Duration::from_millis(100), pulse.beat(beat(false))).await;
     assert!(beat.is_err());
 }
 
@@ -412,7 +419,7 @@ async fn plain_tcp_works() {
     })
     .unwrap();
     let mut pulse = client.open(hello()).await.unwrap();
-    assert_eq!(pulse.beat(true).await, Ok(Verdict::Accepted));
+    assert_eq!(pulse.beat(beat(true)).await, Ok(Verdict::Accepted));
 }
 
 #[tokio::test]
@@ -490,7 +497,7 @@ async fn tls_is_mutual() {
         .open(hello())
         .await
         .unwrap();
-    assert_eq!(pulse.beat(false).await, Ok(Verdict::Accepted));
+    assert_eq!(pulse.beat(beat(false)).await, Ok(Verdict::Accepted));
 
     let anonymous = Config {
         grpc_tls_cert_file: None,
@@ -505,7 +512,7 @@ async fn tls_is_mutual() {
         let client = ConductorClient::new(&config).unwrap();
         let opened = client.open(hello()).await;
         let beaten = match opened {
-            Ok(mut pulse) => pulse.beat(false).await,
+            Ok(mut pulse) => pulse.beat(beat(false)).await,
             Err(lost) => Err(lost),
         };
         let Lost { reason } = beaten.unwrap_err();
