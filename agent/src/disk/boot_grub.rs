@@ -3,25 +3,35 @@
 //! [confined]: it sees the disks that it is for, and nothing else of the machine.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::boot_arguments::name_arrays;
-use super::boot_image::{ROOT, enter_fstab, fstab_line};
+use super::boot_image::{ROOT, SYSTEM, enter_fstab, fstab_line};
 use super::boot_place::Place;
-use super::mount::{mount, unmount};
+use super::mount::{mount_system, unmount};
 use crate::failure::Failure;
 use crate::machine::connected_nodes;
 use crate::system::confined::{self, View};
 use crate::system::tree::Tree;
 use crate::system::{Root, System};
-use crate::task::Task;
+use crate::task::{Progress, Task};
 
+/// What installing a boot loader is called where progress is shown.
+pub const PHASE: &str = "install_bootloader";
+/// Time between two reports of a program that runs.
+const TICK: Duration = Duration::from_secs(1);
+/// Reports between two lines of the command's log.
+const LINES: u64 = 10;
 /// What is mounted over for it, on directories of the image.
 const COVERED: [&str; 4] = ["/dev", "/proc", "/sys", "/run"];
 /// A device node of the image would lead to a disk that is not for it.
-const NO_NODES: [&str; 2] = ["-o", "nodev,nosuid"];
+const NO_NODES: &str = "nodev,nosuid";
 /// Neither other systems nor the last choice are for a menu that is made here.
 const QUIET: [&str; 2] = ["GRUB_DISABLE_OS_PROBER=true", "GRUB_SAVEDEFAULT=true"];
 
@@ -73,7 +83,7 @@ pub async fn install(system: &System, order: &Order, task: &Task) -> Result<(), 
         ))
     };
     task.check()?;
-    mount(system, &NO_NODES, &order.root, ROOT)
+    mount_system(system, NO_NODES, &order.root, ROOT, SYSTEM)
         .await
         .map_err(|error| failed(&error))?;
     let done = inside(system, order, task).await;
@@ -101,10 +111,13 @@ async fn inside(system: &System, order: &Order, task: &Task) -> Result<(), Strin
     let view = order.view(&system.root);
     let run = async |args: &[&str], environment: &[&str]| {
         let cmd = confined::command(&root, &view, environment, args).map_err(text)?;
-        task.say(format!("running {}", args.join(" ")));
+        let shown = args.join(" ");
+        task.say(format!("running {shown}"));
+        let done = system.run.run(cmd);
         tokio::select! {
-            done = system.run.run(cmd) => done.map_err(text),
+            done = done => done.map_err(text),
             () = task.cancelled() => Err(text(task.cancellation())),
+            never = tell_time(task, &order.disk, &shown) => match never {},
         }
     };
     match &order.esp {
@@ -145,6 +158,27 @@ async fn inside(system: &System, order: &Order, task: &Task) -> Result<(), Strin
         tracing::warn!(%error, "/etc/fstab was not changed");
     }
     Ok(())
+}
+
+/// Says how long a program runs that tells nothing of itself: on a large disk and a slow machine
+/// it takes minutes.
+async fn tell_time(task: &Task, disk: &str, program: &str) -> Infallible {
+    let began = Instant::now();
+    for tick in 0_u64.. {
+        let seconds = began.elapsed().as_secs();
+        task.progress(Progress {
+            phase: PHASE.into(),
+            done: seconds,
+            unit: "s".into(),
+            subject: format!("{disk} ({program})"),
+            ..Progress::default()
+        });
+        if tick > 0 && tick.is_multiple_of(LINES) {
+            task.say(format!("{program} has been running for {seconds} s"));
+        }
+        tokio::time::sleep(TICK).await;
+    }
+    std::future::pending().await
 }
 
 /// A directory of the image that something can be mounted on: made if it is missing, refused
@@ -352,6 +386,61 @@ mod tests {
         let root = format!("mount -o nodev,nosuid /dev/sda2 {}", machine.root.display());
         let script = Script::new().expect_result(&root, Err(refused("mount")));
         machine.install(script).await.unwrap_err();
+    }
+
+    /// A machine whose programs take their time.
+    #[derive(Debug)]
+    struct Slow(Script, Duration);
+
+    impl crate::system::Run for Slow {
+        fn run(
+            &self,
+            cmd: crate::system::Cmd,
+        ) -> futures_util::future::BoxFuture<'_, Result<crate::system::Output, RunError>> {
+            Box::pin(async {
+                if cmd.program == "unshare" {
+                    tokio::time::sleep(self.1).await;
+                }
+                self.0.run(cmd).await
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn programs_that_say_nothing_are_seen_to_run() {
+        let machine = Machine::new("grub");
+        let script = machine
+            .mounts()
+            .expect(&machine.inside("", "grub-install /dev/sda"), "")
+            .expect(&machine.mkconfig("grub"), "");
+        let slow = Slow(machine.unmounts(script), Duration::from_millis(25_500));
+        let system = System {
+            run: Arc::new(slow),
+            root: Root::new(machine.dir.path()),
+            ..System::linux()
+        };
+        let (task, listener) = Task::new();
+        let mut lines = task.lines();
+        install(&system, &machine.order, &task).await.unwrap();
+        let last = listener.progress.borrow().clone().unwrap();
+        assert_eq!((last.phase.as_ref(), last.done), (PHASE, 25));
+        let mkconfig = "grub-mkconfig -o /boot/grub/grub.cfg";
+        assert_eq!(last.subject, format!("/dev/sda ({mkconfig})"));
+        let mut said = Vec::new();
+        while let Ok(line) = lines.try_recv() {
+            said.push(line.text);
+        }
+        assert_eq!(
+            said[..6],
+            [
+                "running grub-install /dev/sda".to_owned(),
+                "grub-install /dev/sda has been running for 10 s".to_owned(),
+                "grub-install /dev/sda has been running for 20 s".to_owned(),
+                format!("running {mkconfig}"),
+                format!("{mkconfig} has been running for 10 s"),
+                format!("{mkconfig} has been running for 20 s"),
+            ]
+        );
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@
 use std::io;
 
 use super::boot_place::Place;
-use super::mount::{mount, unmount};
+use super::mount::{mount, mount_system, unmount};
 use crate::failure::Failure;
 use crate::system::System;
 use crate::system::tree::{Kind, Tree};
@@ -13,6 +13,8 @@ use crate::task::Task;
 
 /// Where the image's root file system is mounted.
 pub(super) const ROOT: &str = "/run/ironic-agent/root";
+/// A directory that every root file system has.
+pub(super) const SYSTEM: &str = "etc";
 /// Where the EFI system partition is mounted.
 pub(super) const ESP: &str = "/run/ironic-agent/esp-copy";
 /// Where an image keeps the files.
@@ -28,7 +30,7 @@ const MOST_ENTRIES: usize = 100_000;
 /// The largest text that is read into memory: `fstab`, GRUB's menu.
 const LARGEST_TEXT: u64 = 16 << 20;
 /// Nothing of the tenant's file system is to be run or talked to as a device.
-const OPTIONS: [&str; 2] = ["-o", "nodev,nosuid,noexec"];
+const OPTIONS: &str = "nodev,nosuid,noexec";
 
 /// Copies the image's EFI files to the EFI system partition and enters that into the image's
 /// `fstab`. `false`: the image has none, and nothing was changed.
@@ -47,7 +49,7 @@ pub async fn copy_assets(
             esp.node
         ))
     };
-    let source = mount(system, &OPTIONS, root, ROOT)
+    let source = mount_system(system, OPTIONS, root, ROOT, SYSTEM)
         .await
         .map_err(|error| failed(&error))?;
     let has_assets = Tree::open(&source).is_ok_and(|tree| tree.has_directory(ASSETS));

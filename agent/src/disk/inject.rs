@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::boot_efi::partitions;
-use super::mount::{mount, unmount};
+use super::mount::{mount_system, unmount};
 use super::node;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::BlockDevice;
-use crate::system::System;
 use crate::system::tree::{Attributes, Tree};
+use crate::system::{RunError, System};
 
 /// Where the partition is mounted.
 const MOUNT_POINT: &str = "/run/ironic-agent/inject";
 /// Nothing of the tenant's file system is to be run or talked to as a device.
-const OPTIONS: [&str; 2] = ["-o", "nodev,nosuid,noexec"];
+const OPTIONS: &str = "nodev,nosuid,noexec";
 
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,13 +62,14 @@ pub async fn inject(system: &System, device: &BlockDevice, file: &File) -> Resul
         Failure::execution(format!("Failed to process file {}. {error}", file.path))
     };
     let disk = &device.name;
+    let first = first_directory(&file.path);
     let named = match &file.place {
         Place::Partition(number) => Some(node::of(system, disk, *number)),
         Place::Named(name) => Some(name.clone()),
         Place::Found => None,
     };
     if let Some(source) = named {
-        mount(system, &OPTIONS, &source, MOUNT_POINT)
+        mount_system(system, OPTIONS, &source, MOUNT_POINT, first)
             .await
             .map_err(|error| failed(&error))?;
         return apply(system, file).await.map_err(|error| failed(&error));
@@ -80,12 +81,18 @@ pub async fn inject(system: &System, device: &BlockDevice, file: &File) -> Resul
         .into_iter()
         .map(|number| node::of(system, disk, number))
         .collect();
+    let mut unreadable = String::new();
     for source in &nodes {
-        // A swap area or a volume group cannot be mounted, and is not what is looked for.
-        let Ok(root) = mount(system, &OPTIONS, source, MOUNT_POINT).await else {
-            continue;
+        let root = match mount_system(system, OPTIONS, source, MOUNT_POINT, first).await {
+            Ok(root) => root,
+            // The file system is known, and may well be the one that is looked for.
+            Err(RunError::Broken { reason, .. }) => {
+                unreadable += &format!("; {reason}");
+                continue;
+            }
+            // A swap area or a volume group cannot be mounted, and is not what is looked for.
+            Err(_) => continue,
         };
-        let first = first_directory(&file.path);
         let is_it = Tree::open(&root).is_ok_and(|tree| tree.has_directory(first));
         if is_it {
             return apply(system, file).await.map_err(|error| failed(&error));
@@ -97,7 +104,7 @@ pub async fn inject(system: &System, device: &BlockDevice, file: &File) -> Resul
     Err(Failure::new(
         FailureKind::DeviceNotFound,
         format!(
-            "No partition found with path {}, scanned: {nodes:?}",
+            "No partition found with path {}, scanned: {nodes:?}{unreadable}",
             file.path
         ),
     ))

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::system::tree::Tree;
 use crate::system::{Cmd, RunError, System};
 
 /// How often a file system that is busy is asked to go.
@@ -14,6 +15,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 const HEAD: u64 = 68 << 10;
 /// File systems of deployed systems, by where they say what they are. ext2 and ext3 are
 /// mounted by ext4's driver.
+///
+/// This list decides which drivers a ramdisk needs: `ramdisk/modules.list` has the same, which
+/// a test compares.
 const KINDS: [(&str, usize, &[u8]); 6] = [
     ("ext4", 1024 + 0x38, &[0x53, 0xef]),
     ("xfs", 0, b"XFSB"),
@@ -22,6 +26,12 @@ const KINDS: [(&str, usize, &[u8]); 6] = [
     ("vfat", 82, b"FAT32"),
     ("vfat", 54, b"FAT1"),
 ];
+
+/// Where installers put a root file system that is a subvolume of btrfs, when it is not the
+/// default one: Ubuntu and Arch Linux, Debian, Fedora.
+const SUBVOLUMES: [&str; 3] = ["@", "@rootfs", "root"];
+/// What the kernel has drivers for, as far as they are loaded.
+const LOADED: &str = "/proc/filesystems";
 
 /// Mounts `source` at `place`, an absolute path that is made if need be. Answers where that
 /// is on this machine.
@@ -40,11 +50,8 @@ pub async fn mount(
     let path = system.root.path(place);
     let shown = path.display().to_string();
     let is_plain = !options.iter().any(|option| ["-t", "bind"].contains(option));
-    let device = system.root.path(source);
     let kind = if is_plain {
-        // Blocks for a moment at most.
-        let found = tokio::task::spawn_blocking(move || kind_of(&device)).await;
-        found.ok().flatten()
+        kind_of(system, source).await
     } else {
         None
     };
@@ -52,13 +59,65 @@ pub async fn mount(
         .args(kind.into_iter().flat_map(|kind| ["-t", kind]))
         .args(options.iter().copied())
         .args([source, &shown]);
+    let command = cmd.to_string();
     let made = system.root.writable(place).and_then(fs::create_dir_all);
     made.map_err(|error| RunError::Broken {
-        command: cmd.to_string(),
+        command: command.clone(),
         reason: error.to_string(),
     })?;
-    system.run.run(cmd).await?;
-    Ok(path)
+    match system.run.run(cmd).await {
+        Ok(_) => Ok(path),
+        // The kernel says "No such device" of the driver, which reads as if the disk were gone.
+        Err(RunError::Failed { .. }) if kind.is_some_and(|kind| lacks_driver(system, kind)) => {
+            let kind = kind.unwrap_or_default();
+            Err(RunError::Broken {
+                command,
+                reason: format!(
+                    "{source} holds a file system {kind}, and the kernel of this ramdisk has no \
+                     driver for it: add the module {kind} to the ramdisk"
+                ),
+            })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Mounts the file system of a deployed system that has the directory `wanted`. On btrfs that
+/// may be a subvolume: the default one, else one of those that installers make.
+///
+/// # Errors
+/// What the system or `mount` said.
+pub async fn mount_system(
+    system: &System,
+    options: &str,
+    source: &str,
+    place: &str,
+    wanted: &str,
+) -> Result<PathBuf, RunError> {
+    let path = mount(system, &["-o", options], source, place).await?;
+    if kind_of(system, source).await != Some("btrfs") {
+        return Ok(path);
+    }
+    let subvolume = Tree::open(&path).ok().and_then(|tree| {
+        let has = |above: &str| tree.has_directory(&format!("{above}/{wanted}"));
+        let mut known = SUBVOLUMES.into_iter().filter(|name| has(name));
+        known.next().filter(|_| !has(""))
+    });
+    let Some(subvolume) = subvolume else {
+        return Ok(path);
+    };
+    unmount(system, place).await?;
+    let options = format!("{options},subvol={subvolume}");
+    mount(system, &["-o", &options], source, place).await
+}
+
+/// Whether the kernel does not know a file system, after it was asked to mount one.
+fn lacks_driver(system: &System, kind: &str) -> bool {
+    let loaded = system.root.read_optional(LOADED);
+    loaded.is_some_and(|text| {
+        let mut names = text.lines().filter_map(|line| line.split('\t').nth(1));
+        !names.any(|name| name == kind)
+    })
 }
 
 /// Unmounts what is at `place`. It may stay busy for a moment.
@@ -78,7 +137,14 @@ pub async fn unmount(system: &System, place: &str) -> Result<(), RunError> {
     }
 }
 
-fn kind_of(device: &Path) -> Option<&'static str> {
+async fn kind_of(system: &System, source: &str) -> Option<&'static str> {
+    let device = system.root.path(source);
+    // Blocks for a moment at most.
+    let found = tokio::task::spawn_blocking(move || kind_in(&device)).await;
+    found.ok().flatten()
+}
+
+fn kind_in(device: &Path) -> Option<&'static str> {
     let mut head = Vec::new();
     File::open(device)
         .ok()?
@@ -133,8 +199,99 @@ mod tests {
         for content in [&b""[..], b"LVM2", &[0; 4096]] {
             let path = dir.path().join("device");
             fs::write(&path, content).unwrap();
-            assert_eq!(kind_of(&path), None);
+            assert_eq!(kind_in(&path), None);
         }
-        assert_eq!(kind_of(&dir.path().join("none")), None);
+        assert_eq!(kind_in(&dir.path().join("none")), None);
+    }
+
+    /// A machine whose `/dev/sda1` is btrfs, and what "mount" would show at `/mnt`.
+    fn btrfs(directories: &[&str]) -> (FakeMachine, String) {
+        let mut machine = FakeMachine::new();
+        let mut head = vec![0; 70 << 10];
+        head[0x1_0040..0x1_0048].copy_from_slice(b"_BHRfS_M");
+        machine.bytes("dev/sda1", &head);
+        for directory in directories {
+            machine.directory(&format!("mnt/{directory}"));
+        }
+        let place = machine.path().join("mnt").display().to_string();
+        (machine, place)
+    }
+
+    #[tokio::test]
+    async fn a_system_in_a_subvolume_is_found() {
+        // What the default subvolume has; what is mounted then.
+        let cases: [(&[&str], Option<&str>); 6] = [
+            (&["etc", "@/etc"], None),
+            (&["@/etc", "@home"], Some("@")),
+            (&["@rootfs/etc"], Some("@rootfs")),
+            (&["root/etc", "home"], Some("root")),
+            (&["@/usr", "snapshots/etc"], None),
+            (&[], None),
+        ];
+        for (directories, subvolume) in cases {
+            let (machine, place) = btrfs(directories);
+            let mut script =
+                Script::new().expect(&format!("mount -t btrfs -o nodev /dev/sda1 {place}"), "");
+            if let Some(name) = subvolume {
+                let mount = format!("mount -t btrfs -o nodev,subvol={name} /dev/sda1 {place}");
+                script = script
+                    .expect(&format!("umount {place}"), "")
+                    .expect(&mount, "");
+            }
+            let script = Arc::new(script);
+            let system = machine.system_with(script.clone());
+            let mounted = mount_system(&system, "nodev", "/dev/sda1", "/mnt", "etc").await;
+            mounted.unwrap();
+            script.assert_done();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_driver_is_named() {
+        let refused = || RunError::Failed {
+            program: "mount".into(),
+            command: "mount".into(),
+            status: 255,
+            stderr: "mount: mounting /dev/sda1 on /mnt failed: No such device".into(),
+        };
+        // What the kernel knows; what is said.
+        for (loaded, text) in [
+            (
+                "nodev\ttmpfs\n\text4\n",
+                "has no driver for it: add the module btrfs",
+            ),
+            ("nodev\ttmpfs\n\tbtrfs\n", "No such device"),
+        ] {
+            let (mut machine, place) = btrfs(&[]);
+            machine.file("proc/filesystems", loaded);
+            let mount_line = format!("mount -t btrfs -o ro /dev/sda1 {place}");
+            let script = Script::new().expect_result(&mount_line, Err(refused()));
+            let system = machine.system_with(Arc::new(script));
+            let error = mount(&system, &["-o", "ro"], "/dev/sda1", "/mnt").await;
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+        }
+    }
+
+    /// What is mounted here and what the ramdisk brings are one list.
+    #[test]
+    fn the_ramdisk_has_the_drivers_of_what_is_mounted() {
+        use std::collections::BTreeSet;
+        // Of installation media; of files in memory; of the firmware.
+        const OTHERS: [&str; 3] = ["isofs", "loop", "efivarfs"];
+        let ramdisk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ramdisk");
+        let list = fs::read_to_string(ramdisk.join("modules.list")).unwrap();
+        let (_, section) = list.split_once("# File systems").unwrap();
+        let lines = section.lines().skip(1).take_while(|line| !line.is_empty());
+        let modules: BTreeSet<_> = lines
+            .flat_map(str::split_whitespace)
+            .filter(|word| !OTHERS.contains(word) && !word.starts_with("nls_"))
+            .collect();
+        let kinds: BTreeSet<_> = KINDS.iter().map(|(kind, ..)| *kind).collect();
+        assert_eq!(modules, kinds);
+        // What `mount` goes through where the type is not known.
+        let tried = fs::read_to_string(ramdisk.join("root/etc/filesystems")).unwrap();
+        let tried: BTreeSet<_> = tried.lines().filter(|name| *name != "iso9660").collect();
+        assert_eq!(tried, kinds);
     }
 }

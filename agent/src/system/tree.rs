@@ -15,6 +15,8 @@ use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, 
 const DIRECTORY: u32 = 0o755;
 /// Files that are made, unless something else is asked for.
 const FILE: u32 = 0o644;
+/// More names than any directory that is read here; a damaged one may have no end.
+const MOST_NAMES: usize = 1 << 16;
 /// The kernel asks to try again when something was renamed at the same time.
 const ATTEMPTS: usize = 16;
 
@@ -177,6 +179,10 @@ impl Tree {
         let directory = self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut entries = Vec::new();
         for entry in fs::Dir::read_from(&directory)? {
+            if entries.len() == MOST_NAMES {
+                let text = format!("a directory has more than {MOST_NAMES} entries");
+                return Err(io::Error::other(text));
+            }
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else {
                 continue;
