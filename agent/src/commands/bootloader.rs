@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::standby::install_device;
 use super::{InstallBootloader, Plan, PlannedAction, Workplace};
+use crate::disk::boot_efi::Entries;
 use crate::disk::boot_grub::Order;
 use crate::disk::boot_place::{Layout, Place};
 use crate::disk::{boot_efi, boot_grub, boot_image, boot_raid};
@@ -11,7 +12,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::machine::block::{BlockDevice, Kind};
 use crate::machine::{self, BootMode};
 use crate::system::System;
-use crate::task::Task;
+use crate::task::{Progress, Task};
 
 /// GRUB's word for this processor with UEFI.
 const UEFI_PLATFORM: &str = if cfg!(target_arch = "aarch64") {
@@ -94,28 +95,34 @@ async fn make_bootable(
             arguments.target_boot_mode
         ));
     }
+    task.progress(Progress {
+        phase: boot_grub::PHASE.into(),
+        subject: device.name.clone(),
+        ..Progress::default()
+    });
     let esp = arguments.efi_system_part_uuid.as_deref();
+    let mut entries = None;
     if current == BootMode::Uefi {
         match boot_efi::install(system, &device, esp, task).await {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
+            Ok(Entries::Made) => return Ok(()),
+            Ok(other) => entries = Some(other),
             // The root file system may have what is missing here.
             Err(failure) if ignored && !task.is_cancelled() => task.warn(failure.to_string()),
             Err(failure) => return Err(failure),
         }
     }
     let root = arguments.root_uuid.as_str();
-    if !names_a_file_system(root) {
-        // Whole disks bring their boot loader with them.
-        return Ok(());
-    }
     let uuids = place.installed.partition_uuids();
     // On an array even those need help: firmware does not start what is written there.
     let is_whole_disk = device.kind != Kind::Raid
         && uuids.get("root uuid").and_then(Value::as_str) == Some(root)
         && !uuids.contains_key("partitions");
-    if current == BootMode::Bios && is_whole_disk {
-        return Ok(());
+    if is_whole_disk || !names_a_file_system(root) {
+        // Whole disks bring their boot loader with them, or nothing ever starts them.
+        return match entries {
+            Some(Entries::NoLoader) => Err(no_loader(&device)),
+            _ => Ok(()),
+        };
     }
     let may_run_grub = place.config.current().enable_bios_bootloader_install;
     if target == BootMode::Uefi && device.kind != Kind::Raid {
@@ -128,35 +135,67 @@ async fn make_bootable(
             copied => copied?,
         };
         if copied && current == BootMode::Uefi {
-            if boot_efi::install(system, &device, esp, task).await? {
+            let made = boot_efi::install(system, &device, esp, task).await?;
+            if made == Entries::Made {
                 return Ok(());
             }
+            entries = Some(made);
         } else if copied && boots_without_entry(system, &device, esp).await? {
             task.warn(
                 "this ramdisk was not booted by UEFI: the firmware gets no boot entry and starts \
-                 \\EFI\\BOOT",
+                 \EFI\BOOT",
             );
             return Ok(());
         }
     }
     if !may_run_grub {
-        return Err(Failure::new(
-            FailureKind::InvalidImage,
-            "Install of legacy BIOS bootloaders disabled by CONF.enable_bios_bootloader_install \
-             as part of CVE-2026-43003 mitigation.",
-        ));
+        return Err(grub_is_not_permitted(target, entries));
     }
     run_grub(system, &device, (current, target), arguments, task).await?;
     if current == BootMode::Uefi {
         // GRUB does not see the firmware's variables, and put its loader where firmware looks
         // first.
         match boot_efi::install(system, &device, esp, task).await {
-            Ok(_) => {}
+            Ok(Entries::NoLoader) => return Err(no_loader(&device)),
+            Ok(Entries::Made | Entries::NoProgram) => {}
             Err(failure) if task.is_cancelled() => return Err(failure),
             Err(failure) => task.warn(failure.to_string()),
         }
     }
     Ok(())
+}
+
+/// The machine would look for something to start and find nothing.
+fn no_loader(device: &BlockDevice) -> Failure {
+    Failure::new(
+        FailureKind::InvalidImage,
+        format!(
+            "The EFI system partition of {} holds no boot loader that this machine can start, so \
+             it would not boot. The image must bring one, for example \\EFI\\BOOT\\BOOTX64.EFI.",
+            device.name
+        ),
+    )
+}
+
+/// Only the image's own GRUB could help, and that is code of the tenant's.
+fn grub_is_not_permitted(target: BootMode, entries: Option<Entries>) -> Failure {
+    let details = match (target, entries) {
+        (BootMode::Bios, _) => {
+            "Install of legacy BIOS bootloaders disabled by CONF.enable_bios_bootloader_install as \
+             part of CVE-2026-43003 mitigation."
+        }
+        (BootMode::Uefi, Some(Entries::NoProgram)) => {
+            "The firmware cannot be given a boot entry, because efibootmgr is not installed in \
+             this ramdisk, and the image's own GRUB is not run unless the option \
+             enable_bios_bootloader_install permits it (off because of CVE-2026-43003)."
+        }
+        (BootMode::Uefi, _) => {
+            "The image brings no EFI boot loader: there is none below /boot/efi/EFI that this \
+             machine can start. Use an image that has one, or permit the image's own GRUB to be \
+             run by the option enable_bios_bootloader_install (off because of CVE-2026-43003)."
+        }
+    };
+    Failure::new(FailureKind::InvalidImage, details)
 }
 
 /// Copies the image's own EFI files, which runs nothing of the image. `false`: there are

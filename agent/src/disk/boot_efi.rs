@@ -1,11 +1,11 @@
 //! Making UEFI firmware boot what was written: the boot loaders on the EFI system partition
 //! become entries of the firmware's boot menu.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::boot_entry::{self, decode_utf16};
+use super::boot_entry;
+use super::boot_loader::{self, Found, Loader, Machine};
 use super::boot_place::Layout;
 use super::boot_raid::{self, EspArray};
 use super::mount::{mount, unmount};
@@ -16,41 +16,27 @@ use crate::machine::block::{BlockDevice, Kind};
 use crate::system::{Cmd, Disk, RunError, System};
 use crate::task::Task;
 
-/// A file that says which loader to start under which label, by architecture.
-const LISTS: [&str; 3] = ["bootx64.csv", "bootaa64.csv", "boot.csv"];
-/// Loaders that firmware can start.
-const LOADERS: [&str; 10] = [
-    "bootia32.efi",
-    "bootx64.efi",
-    "bootia64.efi",
-    "bootarm.efi",
-    "bootaa64.efi",
-    "bootriscv32.efi",
-    "bootriscv64.efi",
-    "bootriscv128.efi",
-    "grubaa64.efi",
-    "winload.efi",
-];
-/// Deeper than any boot loader.
-const DEEPEST: usize = 8;
-/// Larger than any list.
-const LARGEST_LIST: u64 = 64 << 10;
 /// Where the partition is mounted.
 const MOUNT_POINT: &str = "/run/ironic-agent/esp";
+/// Whether the firmware is one of 64 bits.
+const FIRMWARE_BITS: &str = "/sys/firmware/efi/fw_platform_size";
 /// Where the firmware's variables are.
 const VARIABLES: &str = "/sys/firmware/efi/efivars";
 
-/// An entry to make.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Loader {
-    /// Path on the partition, as firmware writes paths: `\EFI\BOOT\BOOTX64.EFI`.
-    path: String,
-    /// What the menu shows.
-    label: String,
+/// What became of making the firmware boot a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entries {
+    /// The firmware has entries for the loaders.
+    Made,
+    /// The EFI system partition holds no loader that this machine could start. Nothing was
+    /// changed.
+    NoLoader,
+    /// The program that speaks to the firmware is not installed. Nothing was looked at.
+    NoProgram,
 }
 
 /// Finds the boot loaders on the EFI system partition of `device` and enters them into the
-/// firmware's boot menu. `false`: there is none, and nothing was changed.
+/// firmware's boot menu.
 ///
 /// # Errors
 /// No EFI system partition, or the firmware's variables cannot be written.
@@ -59,7 +45,7 @@ pub async fn install(
     device: &BlockDevice,
     efi_system_part_uuid: Option<&str>,
     task: &Task,
-) -> Result<bool, Failure> {
+) -> Result<Entries, Failure> {
     let name = &device.name;
     task.check()?;
     match system
@@ -72,7 +58,7 @@ pub async fn install(
             task.warn(format!(
                 "{program} is not installed: the firmware learns nothing about {name}"
             ));
-            return Ok(false);
+            return Ok(Entries::NoProgram);
         }
         Err(error) => return Err(failed(name, error)),
     }
@@ -82,12 +68,15 @@ pub async fn install(
         Esp::Own(number) => node::of(system, name, *number),
         Esp::Moved(array) => array.node.clone(),
     };
-    let loaders = find_loaders(system, name, &node).await?;
+    let Found { loaders, left_out } = find_loaders(system, name, &node).await?;
+    for why in left_out {
+        task.warn(format!("the EFI system partition {node}: {why}"));
+    }
     if loaders.is_empty() {
         task.warn(format!(
-            "the EFI system partition {node} holds no boot loader"
+            "the EFI system partition {node} holds no boot loader that this machine can start"
         ));
-        return Ok(false);
+        return Ok(Entries::NoLoader);
     }
     let targets = match esp {
         Esp::Own(number) => targets(system, device, number, task).await?,
@@ -105,7 +94,7 @@ pub async fn install(
     entered?;
     synced.map_err(|error| failed(name, error))?;
     task.phase(format!("boot entries for {name} made"));
-    Ok(true)
+    Ok(Entries::Made)
 }
 
 /// What the firmware is told about: a disk, the partition on it, and what tells its entries
@@ -254,115 +243,16 @@ fn choose(partitions: &[Partition], uuid: Option<&str>) -> Option<Partition> {
 }
 
 /// Mounts the partition read-only, looks, and unmounts it again.
-async fn find_loaders(system: &System, name: &str, node: &str) -> Result<Vec<Loader>, Failure> {
+async fn find_loaders(system: &System, name: &str, node: &str) -> Result<Found, Failure> {
+    let bits = system.root.read_optional(FIRMWARE_BITS);
+    let firmware = Machine::of_firmware(std::env::consts::ARCH, bits.as_deref());
     let mounted = mount(system, &["-t", "vfat", "-o", "ro"], node, MOUNT_POINT).await;
     let mounted = mounted.map_err(|error| failed(name, error))?;
-    let found = tokio::task::spawn_blocking(move || search(&mounted)).await;
+    let found = tokio::task::spawn_blocking(move || boot_loader::search(&mounted, firmware)).await;
     let unmounted = unmount(system, MOUNT_POINT).await;
     let found = found.map_err(|error| failed(name, error))?;
     unmounted.map_err(|error| failed(name, error))?;
-    Ok(found)
-}
-
-/// The entries to make for what lies below `root`, in the order in which they are made: those
-/// of the first list that has any, else one for each loader.
-fn search(root: &Path) -> Vec<Loader> {
-    let mut files = Vec::new();
-    collect(root, &mut Vec::new(), &mut files);
-    let listed = files
-        .iter()
-        .filter(|path| is_one_of(path, &LISTS))
-        .filter_map(|path| {
-            let bytes = fs::read(root.join(path.join("/"))).ok()?;
-            Some(from_list(&path[..path.len() - 1], &bytes))
-        })
-        .find(|loaders| !loaders.is_empty());
-    if let Some(mut loaders) = listed {
-        // A new entry is the first that is booted, so the list's first is made last.
-        loaders.reverse();
-        return loaders;
-    }
-    files
-        .iter()
-        .filter(|path| is_one_of(path, &LOADERS))
-        .zip(1..)
-        .map(|(path, number)| Loader {
-            path: format!("\\{}", path.join("\\")),
-            label: format!("ironic{number}"),
-        })
-        .collect()
-}
-
-fn is_one_of(path: &[String], names: &[&str]) -> bool {
-    path.last()
-        .is_some_and(|name| names.contains(&name.to_ascii_lowercase().as_str()))
-}
-
-/// Gathers the boot files below a directory, in the order of their paths, as path components.
-fn collect(directory: &Path, path: &mut Vec<String>, files: &mut Vec<Vec<String>>) {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return;
-    };
-    let mut entries: Vec<_> = entries
-        .filter_map(|entry| {
-            let entry = entry.ok()?;
-            Some((entry.file_name().into_string().ok()?, entry))
-        })
-        .collect();
-    entries.sort_by(|left, right| left.0.cmp(&right.0));
-    for (name, entry) in entries {
-        path.push(name);
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() && path.len() < DEEPEST => {
-                collect(&entry.path(), path, files);
-            }
-            Ok(kind) if kind.is_file() => {
-                let is_small = entry
-                    .metadata()
-                    .is_ok_and(|meta| meta.len() <= LARGEST_LIST);
-                if is_one_of(path, &LOADERS) || (is_one_of(path, &LISTS) && is_small) {
-                    files.push(path.clone());
-                }
-            }
-            _ => {}
-        }
-        path.pop();
-    }
-}
-
-/// The records of a list: loader, label, and two more that nobody needs. Of two with one label
-/// the first counts.
-fn from_list(directory: &[String], bytes: &[u8]) -> Vec<Loader> {
-    let mut loaders: Vec<Loader> = Vec::new();
-    for line in decode(bytes).lines() {
-        let mut fields = line.splitn(4, ',').map(str::trim);
-        let (Some(loader), Some(label)) = (fields.next(), fields.next()) else {
-            continue;
-        };
-        let is_known = loaders.iter().any(|known| known.label == label);
-        if loader.is_empty() || label.is_empty() || is_known {
-            continue;
-        }
-        let mut path: Vec<&str> = directory.iter().map(String::as_str).collect();
-        path.push(loader);
-        loaders.push(Loader {
-            path: format!("\\{}", path.join("\\")),
-            label: label.to_owned(),
-        });
-    }
-    loaders
-}
-
-/// The text of a list: UTF-16 with or without a mark, as the loaders' makers write it, or
-/// UTF-8, as people do.
-fn decode(bytes: &[u8]) -> String {
-    let zeros = bytes.iter().filter(|byte| **byte == 0).count();
-    let is_wide = matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || zeros * 4 > bytes.len();
-    if is_wide {
-        return decode_utf16(bytes);
-    }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    String::from_utf8_lossy(bytes).into_owned()
+    found.map_err(|error| failed(name, format_args!("{node}: {error}")))
 }
 
 /// Replaces the entries of these labels. Deletions come first: some firmware takes back what
@@ -417,13 +307,15 @@ fn failed(name: &str, error: impl std::fmt::Display) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::disk::gpt::{EFI_SYSTEM, Guid};
     use crate::system::process::{Output, Script};
 
     const MIB: usize = 1 << 20;
 
-    fn write(root: &Path, path: &str, bytes: &[u8]) {
+    fn write(root: &std::path::Path, path: &str, bytes: &[u8]) {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
@@ -462,7 +354,7 @@ mod tests {
         device: &BlockDevice,
         uuid: Option<&str>,
         script: Script,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Entries, Failure> {
         let script = Arc::new(script);
         let system = System {
             run: script.clone(),
@@ -490,6 +382,7 @@ mod tests {
         let list = utf16("shimx64.efi,Vendor String,,Grub2MadeUSDoThis\n");
         write(&esp, "EFI/BOOT/BOOTX64.EFI", b"MZ");
         write(&esp, "EFI/vendor/BOOTX64.CSV", &list);
+        write(&esp, "EFI/vendor/shimx64.efi", b"MZ");
         let before = "BootCurrent: 0001\n\
             Boot0000* Red Hat\tHD(1,GPT,1)/File(\\x)\n\
             Boot0001* Vendor String\tHD(1,GPT,1)/File(\\x)\n\
@@ -506,7 +399,7 @@ mod tests {
                 "Boot0001* Vendor String\tHD(1,GPT,1)/File(\\x)",
             )
             .expect("sync", "");
-        assert_eq!(run(&dir, &device, None, script).await, Ok(true));
+        assert_eq!(run(&dir, &device, None, script).await, Ok(Entries::Made));
     }
 
     #[tokio::test]
@@ -526,7 +419,7 @@ mod tests {
             script = script.expect("efibootmgr -v", "").expect(&make, "");
         }
         let script = script.expect("sync", "");
-        assert_eq!(run(&dir, &device, None, script).await, Ok(true));
+        assert_eq!(run(&dir, &device, None, script).await, Ok(Entries::Made));
     }
 
     #[tokio::test]
@@ -534,13 +427,16 @@ mod tests {
         let (dir, device) = machine(EFI_SYSTEM);
         assert_eq!(
             run(&dir, &device, None, mounted(&dir, &device)).await,
-            Ok(false)
+            Ok(Entries::NoLoader)
         );
         let missing = Err(RunError::Missing {
             program: "efibootmgr".into(),
         });
         let script = Script::new().expect_result("efibootmgr --version", missing);
-        assert_eq!(run(&dir, &device, None, script).await, Ok(false));
+        assert_eq!(
+            run(&dir, &device, None, script).await,
+            Ok(Entries::NoProgram)
+        );
     }
 
     #[tokio::test]
@@ -556,7 +452,7 @@ mod tests {
         // Its UUID finds a partition that is not marked.
         let uuid = "11111111-1111-1111-1111-111111111111";
         let named = run(&dir, &device, Some(uuid), mounted(&dir, &device)).await;
-        assert_eq!(named, Ok(false));
+        assert_eq!(named, Ok(Entries::NoLoader));
         // So does that of its file system, by which Ironic knows what was made here.
         let mut disk = fs::read(&device.name).unwrap();
         disk[MIB + 67..MIB + 71].copy_from_slice(&0x0b8c_37b6_u32.to_le_bytes());
@@ -564,7 +460,7 @@ mod tests {
         disk[MIB + 510..MIB + 512].copy_from_slice(&[0x55, 0xaa]);
         fs::write(&device.name, disk).unwrap();
         let named = run(&dir, &device, Some("0b8c-37b6"), mounted(&dir, &device)).await;
-        assert_eq!(named, Ok(false));
+        assert_eq!(named, Ok(Entries::NoLoader));
         run(&dir, &device, Some("0b8c-37b7"), version())
             .await
             .unwrap_err();
@@ -592,19 +488,10 @@ mod tests {
             .expect("efibootmgr --version", "")
             .expect(&format!("mount -t vfat -o ro {disk}1 {place}"), "")
             .expect(&format!("umount {place}"), "");
-        assert_eq!(run(&dir, &device, None, script).await, Ok(false));
-    }
-
-    #[test]
-    fn windows_has_a_loader_of_its_own() {
-        let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), "WINDOWS/system32/winload.efi", b"MZ");
-        write(dir.path(), "WINDOWS/system32/winresume.efi", b"MZ");
-        let loader = Loader {
-            path: "\\WINDOWS\\system32\\winload.efi".into(),
-            label: "ironic1".into(),
-        };
-        assert_eq!(search(dir.path()), [loader]);
+        assert_eq!(
+            run(&dir, &device, None, script).await,
+            Ok(Entries::NoLoader)
+        );
     }
 
     #[tokio::test]
@@ -668,42 +555,13 @@ mod tests {
         assert!(failure.details.contains("not supported on this system"));
     }
 
-    #[test]
-    fn lists_that_say_nothing_are_passed_over() {
-        for text in ["", "shimx64.efi", ",Label", "shimx64.efi,"] {
-            assert_eq!(from_list(&[], &utf16(text)), [], "{text}");
-        }
-    }
-
-    #[test]
-    fn lists_of_every_encoding_are_read_in_their_order_without_doubles() {
-        let text = "shimx64.efi,Vendor,,x\r\n,no loader\nmm.efi,Keys\nother.efi,Vendor\n";
-        let marked: Vec<u8> = [0xff, 0xfe].into_iter().chain(utf16(text)).collect();
-        let big: Vec<u8> = [0xfe, 0xff]
-            .into_iter()
-            .chain(text.encode_utf16().flat_map(u16::to_be_bytes))
-            .collect();
-        let narrow = [&b"\xef\xbb\xbf"[..], text.as_bytes()].concat();
-        for bytes in [utf16(text), marked, big, text.as_bytes().to_vec(), narrow] {
-            let read: Vec<_> = from_list(&["EFI".to_owned()], &bytes)
-                .into_iter()
-                .map(|loader| (loader.path, loader.label))
-                .collect();
-            assert_eq!(
-                read,
-                [
-                    ("\\EFI\\shimx64.efi".to_owned(), "Vendor".to_owned()),
-                    ("\\EFI\\mm.efi".to_owned(), "Keys".to_owned()),
-                ]
-            );
-        }
-    }
-
     #[tokio::test]
     async fn the_first_of_a_list_is_made_last_and_so_booted_first() {
         let (dir, device) = machine(EFI_SYSTEM);
         let esp = dir.path().join("run/ironic-agent/esp");
         write(&esp, "EFI/v/BOOTX64.CSV", b"a.efi,First\nb.efi,Second\n");
+        write(&esp, "EFI/v/a.efi", b"MZ");
+        write(&esp, "EFI/v/b.efi", b"MZ");
         let disk = &device.name;
         let mut script = mounted(&dir, &device);
         for (label, path) in [("Second", "\\EFI\\v\\b.efi"), ("First", "\\EFI\\v\\a.efi")] {
@@ -711,6 +569,31 @@ mod tests {
             script = script.expect("efibootmgr -v", "").expect(&make, "");
         }
         let script = script.expect("sync", "");
-        assert_eq!(run(&dir, &device, None, script).await, Ok(true));
+        assert_eq!(run(&dir, &device, None, script).await, Ok(Entries::Made));
+    }
+
+    /// What `grub-install` and `grub-install --removable` of Debian leave behind together: the
+    /// list in EFI/BOOT names a loader that lies only beside the other one.
+    #[tokio::test]
+    async fn no_entry_is_made_for_what_a_removable_installation_lists() {
+        let (dir, device) = machine(EFI_SYSTEM);
+        let esp = dir.path().join("run/ironic-agent/esp");
+        let list = utf16("shimx64.efi,debian,,This is the boot entry for debian\n");
+        for file in ["BOOT/BOOTX64.EFI", "BOOT/grubx64.efi", "debian/SHIMX64.EFI"] {
+            write(&esp, &format!("EFI/{file}"), b"MZ");
+        }
+        write(&esp, "EFI/BOOT/BOOTX64.CSV", &list);
+        write(&esp, "EFI/debian/BOOTX64.CSV", &list);
+        let disk = &device.name;
+        let script = mounted(&dir, &device)
+            .expect("efibootmgr -v", "")
+            .expect(
+                &format!(
+                    "efibootmgr -v -c -d {disk} -p 3 -w -L debian -l \\EFI\\debian\\SHIMX64.EFI"
+                ),
+                "",
+            )
+            .expect("sync", "");
+        assert_eq!(run(&dir, &device, None, script).await, Ok(Entries::Made));
     }
 }

@@ -5,6 +5,7 @@ pub mod boot_efi;
 pub mod boot_entry;
 pub mod boot_grub;
 pub mod boot_image;
+mod boot_loader;
 pub mod boot_place;
 pub mod boot_raid;
 pub mod erase;

@@ -197,6 +197,77 @@ async fn an_allowed_grub_runs_in_the_image_on_a_bios_machine() {
     assert_eq!(machine.install(script).await, Ok(Value::Null));
 }
 
+/// Firmware would find nothing to start, whatever Ironic knows of the image.
+#[tokio::test]
+async fn a_whole_disk_without_a_loader_is_no_deployment() {
+    for (root, wrote) in [
+        ("", json!({})),
+        ("0x00000000", json!({})),
+        (ROOT_UUID, json!({"root uuid": ROOT_UUID})),
+    ] {
+        let mut machine = Machine::new(true);
+        machine.arguments.root_uuid = root.into();
+        machine.wrote = wrote;
+        let script = machine.looks(Script::new());
+        let failure = machine.install(script).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::InvalidImage);
+        assert!(
+            failure
+                .details
+                .contains("holds no boot loader that this machine can start"),
+            "{failure}"
+        );
+        machine.arguments.ignore_bootloader_failure = Some(true);
+        let script = machine.looks(Script::new());
+        assert_eq!(machine.install(script).await, Ok(Value::Null));
+    }
+}
+
+/// It ran, and its own words say that all is well.
+#[tokio::test]
+async fn a_grub_that_installed_nothing_is_no_deployment() {
+    let mut machine = Machine::new(true);
+    machine.config.enable_bios_bootloader_install = true;
+    let root = machine.inside("run/ironic-agent/root");
+    let script = machine
+        .looks(Script::new())
+        .expect(
+            &format!("mount -o nodev,nosuid,noexec /dev/sda2 {root}"),
+            "",
+        )
+        .expect(&format!("umount {root}"), "");
+    let names = [("1", 2), ("2", 1)].map(|(digit, number)| {
+        let uuid = [8, 4, 4, 4, 12]
+            .map(|length| digit.repeat(length))
+            .join("-");
+        format!("/dev/disk/by-partuuid/{uuid}=/dev/sda{number}")
+    });
+    let chroot = format!(
+        "unshare -m -u -i -p -n -f {} run-in-image {root} /dev/sda /dev/sda1 /dev/sda2 {} \
+         --efi-system=/dev/sda1 --",
+        std::env::current_exe().unwrap().display(),
+        names.join(" "),
+    );
+    let script = script
+        .expect(&format!("mount -o nodev,nosuid /dev/sda2 {root}"), "")
+        .expect(&format!("{chroot} grub-install"), "")
+        .expect(&format!("{chroot} grub-install --removable"), "")
+        .expect(
+            &format!(
+                "{chroot} GRUB_DISABLE_OS_PROBER=true GRUB_SAVEDEFAULT=true grub-mkconfig -o \
+                 /boot/grub/grub.cfg"
+            ),
+            "",
+        )
+        .expect(&format!("umount {root}"), "");
+    let script = machine.looks(script);
+    let failure = machine.install(script).await.unwrap_err();
+    assert!(
+        failure.details.contains("holds no boot loader"),
+        "{failure}"
+    );
+}
+
 /// Firmware starts what is on the disks, and Ironic may know no more than the identifier of
 /// the image's table.
 #[tokio::test]
@@ -356,7 +427,17 @@ async fn a_partition_image_without_such_files_needs_grub() {
             "",
         )
         .expect(&format!("umount {root}"), "");
-    is_disabled(machine.install(script).await);
+    let failure = machine.install(script).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::InvalidImage);
+    for text in [
+        "The image brings no EFI boot loader",
+        "/boot/efi/EFI",
+        "enable_bios_bootloader_install",
+        "CVE-2026-43003",
+    ] {
+        assert!(failure.details.contains(text), "{failure}");
+    }
+    assert!(!failure.details.contains("legacy"), "{failure}");
 }
 
 #[tokio::test]

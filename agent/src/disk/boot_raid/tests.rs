@@ -363,7 +363,7 @@ async fn an_array_is_made_bootable_twice() {
         let system = machine.system_with(script.clone());
         let task = Task::detached();
         let done = super::super::boot_efi::install(&system, &array, named, &task).await;
-        assert_eq!(done, Ok(true), "{named:?}");
+        assert_eq!(done, Ok(super::super::boot_efi::Entries::Made), "{named:?}");
         script.assert_done();
     }
 }
