@@ -57,9 +57,24 @@ pub fn is_iso(bytes: &[u8]) -> bool {
 /// It is damaged, or too much.
 pub fn read(bytes: &[u8]) -> Result<Tree<'_>, TreeError> {
     let (names, root) = choose(bytes)?;
-    let mut tree = Tree::default();
-    collect(bytes, names, root, "", 0, &mut tree)?;
-    Ok(tree)
+    let mut reader = Reader {
+        bytes,
+        names,
+        left: bytes.len(),
+        tree: Tree::default(),
+    };
+    reader.collect(root, "", 0)?;
+    Ok(reader.tree)
+}
+
+/// What is read, and what of it is left to read.
+struct Reader<'a> {
+    bytes: &'a [u8],
+    names: Names,
+    /// Bytes of directories that may still be read: no two have the same, so all of them have
+    /// no more than the whole. Those that lead back to themselves would never end.
+    left: usize,
+    tree: Tree<'a>,
 }
 
 /// The names to use, and the root directory that has them: Rock Ridge is nearest to what was
@@ -106,50 +121,55 @@ fn rock_ridge(bytes: &[u8], root: Record<'_>) -> Result<Option<usize>, TreeError
     Ok(Some(usize::from(*skip)).filter(|_| is_posix))
 }
 
-fn collect<'a>(
-    bytes: &'a [u8],
-    names: Names,
-    directory: Record<'a>,
-    above: &str,
-    depth: usize,
-    tree: &mut Tree<'a>,
-) -> Result<(), TreeError> {
-    if depth > DEEPEST {
-        return Err(TreeError::TooDeep(DEEPEST));
-    }
-    let entries = extent(bytes, directory)?;
-    let mut at = 0;
-    while at < entries.len() {
-        let Some((entry, length)) = record(&entries[at..]) else {
-            // The rest of a sector is empty, as no entry crosses its end.
-            at = (at / SECTOR + 1) * SECTOR;
-            continue;
-        };
-        at += length;
-        // The directory itself and the one above.
-        if matches!(entry.name, [0 | 1]) {
-            continue;
+impl<'a> Reader<'a> {
+    fn collect(
+        &mut self,
+        directory: Record<'a>,
+        above: &str,
+        depth: usize,
+    ) -> Result<(), TreeError> {
+        if depth > DEEPEST {
+            return Err(TreeError::TooDeep(DEEPEST));
         }
-        let (name, mode) = describe(bytes, names, entry)?;
+        let entries = extent(self.bytes, directory)?;
+        let left = self.left.checked_sub(entries.len());
+        self.left = left.ok_or_else(|| damaged("its directories lead back to themselves"))?;
+        let mut at = 0;
+        while at < entries.len() {
+            let Some((entry, length)) = record(&entries[at..]) else {
+                // The rest of a sector is empty, as no entry crosses its end.
+                at = (at / SECTOR + 1) * SECTOR;
+                continue;
+            };
+            at += length;
+            // The directory itself and the one above.
+            if !matches!(entry.name, [0 | 1]) {
+                self.add(entry, above, depth)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, entry: Record<'a>, above: &str, depth: usize) -> Result<(), TreeError> {
+        let (name, mode) = describe(self.bytes, self.names, entry)?;
         let path = format!("{above}{name}");
         if name.contains('/') {
             return Err(TreeError::Name(name));
         }
         match (entry.is_directory, mode.map(|mode| mode & MODE_TYPE)) {
             (true, None | Some(MODE_DIRECTORY)) => {
-                tree.directory(path.clone())?;
-                collect(bytes, names, entry, &format!("{path}/"), depth + 1, tree)?;
+                self.tree.directory(path.clone())?;
+                self.collect(entry, &format!("{path}/"), depth + 1)
             }
             (false, None | Some(MODE_FILE)) => {
                 if entry.is_continued {
                     return Err(damaged("a file is in several pieces"));
                 }
-                tree.file(path, extent(bytes, entry)?)?;
+                self.tree.file(path, extent(self.bytes, entry)?)
             }
-            _ => return Err(TreeError::Kind(path)),
+            _ => Err(TreeError::Kind(path)),
         }
     }
-    Ok(())
 }
 
 /// Name and POSIX mode of an entry.
@@ -219,7 +239,10 @@ fn fields(bytes: &[u8], extra: &[u8], mut show: impl FnMut(&[u8], &[u8])) {
 fn continuation<'a>(bytes: &'a [u8], data: &[u8]) -> Option<&'a [u8]> {
     let block = usize::try_from(u32_at(data, 0)?).ok()?;
     let offset = usize::try_from(u32_at(data, 8)?).ok()?;
-    let length = usize::try_from(u32_at(data, 16)?).ok()?;
+    // Rock Ridge keeps each within one sector. Longer ones would be read for every entry.
+    let length = usize::try_from(u32_at(data, 16)?)
+        .ok()
+        .filter(|length| *length <= SECTOR)?;
     let start = block.checked_mul(SECTOR)?.checked_add(offset)?;
     bytes.get(start..start.checked_add(length)?)
 }
