@@ -143,7 +143,7 @@ async fn make_bootable(
         } else if copied && boots_without_entry(system, &device, esp).await? {
             task.warn(
                 "this ramdisk was not booted by UEFI: the firmware gets no boot entry and starts \
-                 \EFI\BOOT",
+                 \\EFI\\BOOT",
             );
             return Ok(());
         }

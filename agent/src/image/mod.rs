@@ -337,6 +337,9 @@ async fn write(
                 write::check_size(size, available).map_err(|error| error.failure(&device.name))?
             }
         }
+        if let Some(wanted) = wanted.filter(|_| format == Format::Raw) {
+            wanted.check_loader(&head, reader.source()).await?;
+        }
         task.check()?;
         if let Some(parts) = &parts {
             // It opens the disk itself, and a disk has one owner.

@@ -9,9 +9,13 @@
 //! without partitions, as with whole disks. Only when the ephemeral partition is to survive
 //! is the table written first, because what survives must be found again after a power cut.
 
+use std::sync::atomic::AtomicU64;
+
 use serde_json::{Value, json};
 
 use super::configdrive::ConfigDrive;
+use super::decode::qcow2::Ranged;
+use super::source::Source;
 use super::write::Extent;
 use super::{Deployment, Object, Outcome};
 use crate::disk::gpt::Guid;
@@ -19,10 +23,11 @@ use crate::disk::identity;
 use crate::disk::layout::{Layout, LayoutError, Planned, Role, Wish};
 use crate::disk::table::{Partition, Table};
 use crate::failure::{Failure, FailureKind};
-use crate::machine::boot_mode;
 use crate::machine::node::{Node, as_flag};
+use crate::machine::{BootMode, boot_mode};
 use crate::system::disk::{Disk, Geometry};
 
+mod loader;
 mod make;
 
 pub(super) use make::root_uuid;
@@ -41,6 +46,8 @@ pub(super) struct Wanted {
     is_ephemeral_preserved: bool,
     /// Whether Ironic wants to hear of PReP partitions.
     is_powerpc: bool,
+    /// Whether only a loader that the image brings makes the machine boot.
+    needs_loader: bool,
 }
 
 /// The partitions of one disk, decided and possible.
@@ -97,6 +104,7 @@ impl Wanted {
         };
         let cpu = architecture(node);
         let boot_mode = node.boot_mode(boot_mode(system));
+        let needs_loader = check_boot(deployment, boot_mode)?;
         Ok(Self {
             wish: Wish {
                 boot_mode,
@@ -112,7 +120,34 @@ impl Wanted {
             ephemeral_format,
             is_ephemeral_preserved,
             is_powerpc: cpu.starts_with("ppc"),
+            needs_loader,
         })
+    }
+
+    /// Refuses an image that needs a boot loader of its own and has none, if that can be told
+    /// from its first bytes and a few parts of it. What it is declared to be does not matter.
+    ///
+    /// # Errors
+    /// `InvalidImage`.
+    pub(super) async fn check_loader(
+        &self,
+        head: &[u8],
+        source: &Source<'_>,
+    ) -> Result<(), Failure> {
+        if !self.needs_loader {
+            return Ok(());
+        }
+        let read = AtomicU64::new(0);
+        match loader::is_there(head, &Ranged::new(source, &read)).await {
+            Some(false) => Err(Failure::new(
+                FailureKind::InvalidImage,
+                "The image brings no EFI boot loader: there is nothing below /boot/efi/EFI. \
+                 Nothing was written: use an image that has one, or permit the image's own GRUB \
+                 to be run by the option enable_bios_bootloader_install (off because of \
+                 CVE-2026-43003).",
+            )),
+            Some(true) | None => Ok(()),
+        }
     }
 
     /// Lays the partitions out on a disk, which is only read. `guid` makes new identities.
@@ -242,6 +277,46 @@ impl Parts {
             root_uuid,
             efi_system_uuid,
             warning: None,
+        }
+    }
+}
+
+/// Refuses what could be written and never be booted: without a boot loader of its own, which
+/// for BIOS no partition image has, it needs its GRUB to be run, which an operator permits. For
+/// UEFI it may bring a loader; then the answer is whether it must.
+///
+/// # Errors
+/// `InvalidImage`, naming the option.
+fn check_boot(deployment: Deployment<'_>, boot_mode: BootMode) -> Result<bool, Failure> {
+    let Deployment {
+        system,
+        image_info: info,
+        config,
+        task,
+        ..
+    } = deployment;
+    if config.enable_bios_bootloader_install
+        || config.ignore_bootloader_failure == Some(true)
+        || system.simulation.is_some()
+        // Whoever boots the machine from the network, or does not say, needs no boot loader.
+        || info.get("boot_option").and_then(Value::as_str) != Some("local")
+    {
+        return Ok(false);
+    }
+    match boot_mode {
+        BootMode::Bios => Err(Failure::new(
+            FailureKind::InvalidImage,
+            "A partition image boots on a BIOS machine only by its own GRUB, which is not run \
+             unless the option enable_bios_bootloader_install permits it (off because of \
+             CVE-2026-43003). Nothing was written: permit it, or use a whole disk image.",
+        )),
+        BootMode::Uefi => {
+            task.warn(
+                "this partition image boots only if it brings an EFI boot loader below \
+                 /boot/efi/EFI: its own GRUB is not run unless the option \
+                 enable_bios_bootloader_install permits it",
+            );
+            Ok(true)
         }
     }
 }

@@ -252,6 +252,139 @@ async fn what_cannot_work_is_refused_before_the_disk_is_touched() {
     bench.assert_untouched();
 }
 
+/// Firmware would find nothing to start, and only the image's GRUB could help.
+#[tokio::test]
+async fn what_could_never_boot_is_refused_before_the_disk_is_touched() {
+    let image = root_image(3 * MIB);
+    let server = Server::start([("/i", Page::new(image.clone()))]).await;
+    let asked = |boot: &str| json!({"root_mb": 4, "boot_option": boot});
+    let bench = |document: &str| {
+        let mut bench = bench(32 * MIB, document);
+        bench.system.simulation = None;
+        bench
+    };
+    let info = |boot: &str| partition_info(&server.url("/i"), &image, asked(boot));
+    let told = bench(BIOS);
+    let failure = told.deploy(info("local"), None).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::InvalidImage);
+    let option = "enable_bios_bootloader_install";
+    assert!(failure.details.contains(option), "{failure}");
+    told.assert_untouched();
+    assert!(server.seen().is_empty(), "not even the image is asked for");
+    // Who boots from the network, may run GRUB, or has UEFI, is not refused.
+    let mut permitted = bench(BIOS);
+    permitted.config.enable_bios_bootloader_install = true;
+    let mut ignored = bench(BIOS);
+    ignored.config.ignore_bootloader_failure = Some(true);
+    for (bench, boot) in [
+        (permitted, "local"),
+        (ignored, "local"),
+        (bench(BIOS), "netboot"),
+        (bench(UEFI), "local"),
+    ] {
+        let before = server.seen().len();
+        if let Err(failure) = bench.deploy(info(boot), None).await {
+            assert!(!failure.details.contains(option), "{boot}: {failure}");
+        }
+        assert!(
+            server.seen().len() > before,
+            "{boot}: the image is asked for"
+        );
+    }
+}
+
+/// A file system with these files, made by its own program; `None` without the program.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "another program's file system is what is tested with"
+)]
+fn ext(options: &[&str], files: &[&str]) -> Option<Vec<u8>> {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    for file in files {
+        let path = tree.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if !file.ends_with('/') {
+            std::fs::write(path, "x").unwrap();
+        }
+    }
+    let image = dir.path().join("image");
+    std::fs::write(&image, vec![0; 12 * MIB]).unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = format!("{}:/usr/sbin:/sbin", path.to_string_lossy());
+    let made = std::process::Command::new("mke2fs")
+        .env("PATH", path)
+        .args(["-q", "-F"])
+        .args(options)
+        .arg("-d")
+        .args([&tree, &image])
+        .status();
+    match made {
+        Ok(status) => {
+            assert!(status.success(), "mke2fs {options:?}");
+            Some(std::fs::read(image).unwrap())
+        }
+        Err(error) if std::env::var_os("CI").is_none() => {
+            eprintln!("SKIPPED: mke2fs does not run: {error}");
+            None
+        }
+        Err(error) => panic!("mke2fs: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_needs_a_loader_and_has_none_is_refused_before_the_disk_is_touched() {
+    // Enough that the directories lie behind what is read anyway.
+    let mut many: Vec<_> = (0..3000).map(|number| format!("a/{number}")).collect();
+    many.extend(["boot/efi/EFI/BOOT/BOOTX64.EFI", "etc/fstab"].map(str::to_owned));
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    let none = &many[..3000];
+    let with = |more: &'static str| [none, &[more]].concat();
+    // Files; whether they are refused.
+    let trees = [
+        (many.clone(), false),
+        (none.to_vec(), true),
+        (with("boot/vmlinuz"), true),
+        (with("boot/efi/file"), true),
+        (with("boot/efi/EFI/"), true),
+        (with("boot/efi/EFI/debian/shimx64.efi"), false),
+    ];
+    let kinds: [&[&str]; 4] = [
+        &["-t", "ext4", "-N", "4096"],
+        &["-t", "ext4", "-N", "4096", "-b", "1024", "-O", "^64bit"],
+        &["-t", "ext3", "-N", "4096", "-b", "4096"],
+        &["-t", "ext2", "-N", "4096", "-b", "1024", "-I", "128"],
+    ];
+    for options in kinds {
+        for (files, is_refused) in &trees {
+            let Some(image) = ext(options, files) else {
+                return;
+            };
+            let page = Page {
+                ranges: true,
+                ..Page::new(image.clone())
+            };
+            let server = Server::start([("/i", page)]).await;
+            let mut bench = bench(64 * MIB, UEFI);
+            bench.system.simulation = None;
+            let asked = json!({"root_mb": 16, "boot_option": "local"});
+            let info = partition_info(&server.url("/i"), &image, asked);
+            let done = bench.deploy(info, None).await;
+            let what = format!("{options:?} {:?}: {done:?}", files.last());
+            if *is_refused {
+                let failure = done.unwrap_err();
+                assert_eq!(failure.kind, FailureKind::InvalidImage, "{what}");
+                assert!(failure.details.contains("no EFI boot loader"), "{what}");
+                bench.assert_untouched();
+            } else {
+                let details = done.err().map(|failure| failure.details);
+                let details = details.unwrap_or_default();
+                assert!(!details.contains("no EFI boot loader"), "{what}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_checksum_leaves_a_disk_without_partitions() {
     for document in [UEFI, BIOS] {

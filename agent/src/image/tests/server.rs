@@ -120,22 +120,27 @@ async fn serve(
         }
         _ => page,
     };
-    let from: Option<usize> = headers
+    // The first byte, and the one behind the last.
+    let range: Option<(usize, usize)> = headers
         .get("range")
         .filter(|_| page.ranges)
         .and_then(|range| {
-            range
-                .strip_prefix("bytes=")?
-                .strip_suffix('-')?
-                .parse()
-                .ok()
+            let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+            let all = page.body.len();
+            let end = if last.is_empty() {
+                all
+            } else {
+                all.min(last.parse::<usize>().ok()? + 1)
+            };
+            Some((first.parse().ok()?, end))
         });
-    let body = &page.body[from.unwrap_or(0)..];
+    let (from, to) = range.unwrap_or((0, page.body.len()));
+    let body = &page.body[from..to];
     let length = page.claimed.unwrap_or(body.len() as u64);
-    let mut head = match from {
-        Some(from) => format!(
+    let mut head = match range {
+        Some((from, to)) => format!(
             "HTTP/1.1 206 Partial\r\nContent-Range: bytes {from}-{}/{}\r\n",
-            page.body.len() - 1,
+            to - 1,
             page.body.len()
         ),
         None => format!("HTTP/1.1 {} Whatever\r\nETag: \"v1\"\r\n", page.status),
@@ -148,7 +153,7 @@ async fn serve(
     let stop = page
         .stop_at
         .filter(|_| !page.only_once || times == 1)
-        .map(|stop| stop.saturating_sub(from.unwrap_or(0)).min(body.len()));
+        .map(|stop| stop.saturating_sub(from).min(body.len()));
     write
         .write_all(&body[..stop.unwrap_or(body.len())])
         .await

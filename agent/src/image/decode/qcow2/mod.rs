@@ -36,13 +36,13 @@ mod reread;
 mod tables;
 
 use header::Header;
-use hint::{Parts, Unlearnt, learn};
+use hint::{Unlearnt, learn};
 use map::Map;
 use output::Target;
 use park::{PARKED, Parker};
 use place::Placer;
 
-pub(in crate::image) use hint::Ranged;
+pub(in crate::image) use hint::{Parts, Ranged};
 pub(in crate::image) use reread::Reread;
 
 /// Memory for the map of an image: 112 GiB of scattered or compressed clusters of 64 KiB. With
