@@ -37,6 +37,8 @@ class Erase(Scenario):
             disks.scatter(disk.path)
         with self.step("clean: the agent erases all disks"):
             self.operation("erase", "clean", **clean_steps("deploy.erase_devices"))
+        with self.step("clean: Ironic showed how far it was"):
+            self.check_said(r"erase /dev/.*: \d+ % \(.* of .*\)")
         with self.step("clean: no byte is left"):
             for disk in self.machine.disks:
                 place = disks.first_data(disk.path)
@@ -254,6 +256,9 @@ class Rescue(Scenario):
             words = said.split()
             expect(words[:1] == ["0"], f"the operator is not root, or the agent left no marker: {said}", self.console_log)
             expect("sda1" in words, f"no disk to rescue: {said}", self.console_log)
+            greeting = ssh.run_in_guest(self.machine.address, "rescue", self.PASSWORD, "cat /etc/motd")
+            expect("mdadm" in greeting and "btrfs" in greeting and "Not in it:" in greeting and "lsblk" in greeting,
+                   f"the greeting does not say what there is: {greeting}")
             expect(ssh.run_in_guest(self.machine.address, "rescue", "wrong", "id", may_fail=True) is None, "any password lets one in")
         with self.step("rescue: the agent serves nobody any more"):
             expect(not ssh.is_open(self.machine.address, places.AGENT_PORT), "its port is open", self.console_log)
