@@ -52,11 +52,11 @@ GRUB_PROGRAMS = ["/usr/sbin/grub-install", "/usr/sbin/grub-probe", "/usr/bin/gru
 class Content:
     """Pieces made once, in a scratch directory."""
 
-    def __init__(self, scratch):
-        self.scratch = scratch
-        packages = Packages((RAMDISK / "cache").resolve())
-        self.kernel = packages.kernel()
-        self.sysroot = packages.sysroot(PACKAGES)
+    def __init__(self, scratch, say):
+        self.scratch, self.say = scratch, say
+        self.packages = Packages((RAMDISK / "cache").resolve())
+        self.kernel = self.packages.kernel()
+        self.sysroot = self.packages.sysroot(PACKAGES)
 
     @property
     def version(self):
@@ -64,13 +64,19 @@ class Content:
 
     @cached_property
     def initrd(self):
-        tree = self.scratch / "initrd"
-        self.sysroot.install(tree, ["/bin/busybox", "/sbin/mdadm"])
+        return self.machine_of("initrd", ["/bin/busybox", "/sbin/mdadm"], SYSTEM / "modules.list", [SYSTEM / "init"])
+
+    def machine_of(self, name, programs, modules, files):
+        """A ramdisk of programs, kernel modules and executable files at its top; one of these is `init`."""
+        tree = self.scratch / name
+        self.sysroot.install(tree, programs)
+        (tree / "sbin").mkdir(exist_ok=True)
         (tree / "sbin/modprobe").symlink_to("/bin/busybox")
-        select_modules(SYSTEM / "modules.list", self.kernel, self.sysroot, tree)
-        shutil.copy(SYSTEM / "init", tree / "init")
-        (tree / "init").chmod(0o755)
-        path = self.scratch / "initrd.gz"
+        select_modules(modules, self.kernel, self.sysroot, tree)
+        for file in files:
+            shutil.copy(file, tree / file.name)
+            (tree / file.name).chmod(0o755)
+        path = self.scratch / f"{name}.gz"
         path.write_bytes(compress(Archive().pack(tree), "gzip"))
         return path
 

@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import content, gpt, mbr
+from . import content, debian, gpt, mbr
 from .content import ESP_SIZE, MARKER, MIB, Content
 from .places import IMAGE, REPOSITORY
 from .process import run
@@ -75,6 +75,16 @@ def media_loader(made, path):
     shutil.copy(made.media_loader, path)
 
 
+def debian_in(shape):
+    """A real Debian; it has its own cache, because making it takes minutes."""
+
+    def link(made, path):
+        path.unlink(missing_ok=True)
+        path.symlink_to(debian.build(made.say, f"debian-{shape}.raw", made))
+
+    return link
+
+
 def put(path, *parts):
     """Copies files to their places in an image."""
     with open(path, "r+b") as disk:
@@ -101,6 +111,7 @@ def packed(*command):
 # Raw files by name, and how they are made.
 RAW = {"whole-disk.raw": whole_disk, "roomy.raw": roomy, "bios-disk.raw": bios_disk, "partition.raw": partition, "installer.raw": installer,
        "media-loader.raw": media_loader}
+RAW |= {f"debian-{shape}.raw": debian_in(shape) for shape in debian.SHAPES}
 # Other forms by name: of which raw file, what is declared, and how they are made from it.
 FORMS = {
     "roomy.qcow2": ("roomy.raw", "qcow2", qcow2()),
@@ -110,6 +121,10 @@ FORMS = {
     "roomy.raw.gz": ("roomy.raw", "raw", packed("gzip", "-c", "-1")),
     "partition.qcow2": ("partition.raw", "qcow2", qcow2("-c")),
 }
+FORMS |= {
+    f"debian-{shape}.qcow2": (f"debian-{shape}.raw", "qcow2", qcow2("-c", "-o", "compression_type=zstd"))
+    for shape in debian.SHAPES
+}
 
 
 def build(say, names):
@@ -117,9 +132,9 @@ def build(say, names):
     names = sorted(names)
     IMAGE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=IMAGE.parent) as scratch:
-        made = Content(Path(scratch))
-        makers = [Path(module.__file__) for module in (content, gpt, mbr)]
-        makers += [Path(__file__), *sorted(content.SYSTEM.iterdir()), *sorted((REPOSITORY / "ramdisk").glob("*.py"))]
+        made = Content(Path(scratch), say)
+        makers = [Path(module.__file__) for module in (content, debian, gpt, mbr)]
+        makers += [Path(__file__), *sorted(path for path in content.SYSTEM.rglob("*") if path.is_file()), *sorted((REPOSITORY / "ramdisk").glob("*.py"))]
         key = hashlib.sha256(b"".join(path.read_bytes() for path in makers) + made.version.encode()).hexdigest()
         notes = IMAGE / "images.json"
         known = json.loads(notes.read_text()) if notes.is_file() else {}

@@ -97,6 +97,8 @@ class Node:
     def __init__(self, uuid, console_log, watch):
         """`watch(provision_state, power_state, step)` hears of every change."""
         self.uuid, self.path, self.watch, self.last = uuid, f"/v1/nodes/{uuid}", watch, None
+        # What the agent said that it was doing, as Ironic shows it, without repetitions.
+        self.said = []
         self.logs = (places.RUN / "ironic.log", console_log)
 
     @classmethod
@@ -156,6 +158,9 @@ class Node:
     def look(self):
         node = self.get()
         step = next((node[kind]["step"] for kind in ("clean_step", "deploy_step", "service_step") if node.get(kind)), None)
+        message = node["driver_internal_info"].get("agent_status_message")
+        if message and self.said[-1:] != [message]:
+            self.said.append(message)
         seen = (node["provision_state"], node["power_state"], step)
         if seen != self.last:
             self.last = seen

@@ -1,5 +1,6 @@
 """What is done with the machines, and what must be true afterwards."""
 
+from .debian import DEBIANS, DebianCloud
 from .forms import BiosDisk, BiosPartitions, Gzip, Installer, Partitions, PlainQcow2, Qcow2, Zstd, ZstdQcow2
 from .hardware import BiosRaid, Erase, FastTrack, MediaInspection, Plugin, Raid, Rescue, Service
 from .life import Damaged, Life, ShimDies, WrongChecksum
@@ -13,4 +14,4 @@ SCENARIOS = [
     FastTrack, Erase, Raid, Damaged, MediaInspection,
 ]
 # By name only: other forms of what the ring has.
-MORE = [PlainQcow2, ZstdQcow2, Gzip]
+MORE = [PlainQcow2, ZstdQcow2, Gzip, DebianCloud, *DEBIANS]

@@ -1,5 +1,7 @@
 """What scenarios have in common."""
 
+import re
+
 from .. import disks, gpt, mbr, places
 from ..errors import LabError
 from ..ironic import Node
@@ -118,15 +120,22 @@ class Scenario:
             },
         )
 
-    def deploy(self, image, disk, **instance_info):
+    def deploy(self, image, disk, config_drive=CONFIG_DRIVE, **instance_info):
         self.request(image, disk, **instance_info)
-        mark = self.operation("deploy", "active", configdrive=CONFIG_DRIVE)
+        mark = self.operation("deploy", "active", configdrive=config_drive)
         self.lab.deployed[self.machine.name] = image.name
         return mark
 
     def kernel_parameters(self, text):
         """Parameters for the ramdisk's kernel until the end of the scenario."""
         (self.machine.directory / "kernel-parameters").write_text(text + "\n")
+
+    def check_said(self, *patterns, since=0):
+        """What Ironic showed of the agent's work (`agent_status_message`) while it went on."""
+        said = self.node.said[since:]
+        for pattern in patterns:
+            expect(any(re.fullmatch(pattern, message) for message in said),
+                   f"Ironic never showed {pattern!r}, but {said}", places.RUN / "ironic.log", self.console_log)
 
     # The console ------------------------------------------------------------------------------
 

@@ -28,9 +28,11 @@ class Life(Scenario):
         with step("provide: partition tables and file systems are gone"):
             self.check_cleaned()
             self.check_no_restart(mark)
+            self.check_said(r"erase_devices_metadata.*succeeded; waiting for commands")
         with step("active: the agent writes the image and its boot entry"):
             mark = self.deploy(self.image, disk)
             self.check_no_restart(mark)
+            self.check_said(r"write_image /dev/nvme0n1: .*|write_image: succeeded; waiting for commands")
         with step("active: the deployed system boots from its own entry"):
             self.check_boots(mark)
         with step("active: image, partition table and config drive are on the disk"):
