@@ -121,19 +121,20 @@ async fn serve(
         _ => page,
     };
     // The first byte, and the one behind the last.
-    let range: Option<(usize, usize)> = headers
-        .get("range")
-        .filter(|_| page.ranges)
-        .and_then(|range| {
-            let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
-            let all = page.body.len();
-            let end = if last.is_empty() {
-                all
-            } else {
-                all.min(last.parse::<usize>().ok()? + 1)
-            };
-            Some((first.parse().ok()?, end))
-        });
+    let range: Option<(usize, usize)> =
+        headers
+            .get("range")
+            .filter(|_| page.ranges)
+            .and_then(|range| {
+                let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+                let all = page.body.len();
+                let end = if last.is_empty() {
+                    all
+                } else {
+                    all.min(last.parse::<usize>().ok()? + 1)
+                };
+                Some((first.parse().ok()?, end))
+            });
     let (from, to) = range.unwrap_or((0, page.body.len()));
     let body = &page.body[from..to];
     let length = page.claimed.unwrap_or(body.len() as u64);
