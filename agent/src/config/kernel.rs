@@ -40,15 +40,19 @@ impl Parameters {
     /// be read.
     #[must_use]
     pub fn of_kernel(root: &Path) -> Self {
-        let text = std::fs::read_to_string(root.join("proc/cmdline"));
-        Self::parse(&text.unwrap_or_default())
+        Self::read(&root.join("proc/cmdline"))
     }
 
     /// The parameters on a mounted virtual medium; empty when it has none.
     #[must_use]
     pub fn of_virtual_media(mounted: &Path) -> Self {
-        let text = std::fs::read_to_string(mounted.join(MEDIUM_PARAMETERS));
-        Self::parse(&text.unwrap_or_default())
+        Self::read(&mounted.join(MEDIUM_PARAMETERS))
+    }
+
+    /// One byte that is not UTF-8 damages its own parameter and no other.
+    fn read(path: &Path) -> Self {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        Self::parse(&String::from_utf8_lossy(&bytes))
     }
 
     /// The parameters that this machine was booted with: those of the kernel, and of virtual

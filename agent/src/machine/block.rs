@@ -8,10 +8,15 @@ use serde_json::{Value, json};
 use super::array;
 use super::mapped::{self, Map};
 use super::root_volume;
-use super::scsi::{self, AtaIdentity, WorldWideName};
 use super::topology::Chain;
-use super::udev::{self, Properties};
+use super::udev::Properties;
 use crate::system::{Root, Simulation, System};
+use identity::Identity;
+
+mod identity;
+mod path_id;
+mod scsi_address;
+mod transport;
 
 /// A disk, with the facts that Ironic's root device hints and inventory know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -256,13 +261,13 @@ fn read(
     };
     let properties = Properties::of_block(root, &number);
     let names = match &first_path {
-        Some(path) => Names::of_map(root, path, &properties),
-        None => Names::read(root, &chain, &properties),
+        Some(path) => Identity::of_map(root, path, &properties),
+        None => Identity::read(&chain, &properties),
     };
     let name = device_path(kernel_name);
     let mut paths = links.get(&name).cloned().unwrap_or_default();
     if paths.is_empty() && kind == Kind::Disk {
-        paths = computed_paths(&chain, kernel_name);
+        paths = path_id::links(&chain, kernel_name);
     }
     let device = BlockDevice {
         kind,
@@ -278,7 +283,7 @@ fn read(
             .into_iter()
             .next(),
         tran: (kind == Kind::Disk)
-            .then(|| hardware.transport().map(str::to_owned))
+            .then(|| transport::transport(hardware).map(str::to_owned))
             .flatten(),
         read_only: chain.attribute("ro").as_deref() == Some("1"),
         members: match map {
@@ -348,139 +353,6 @@ pub(super) fn device_path(kernel_name: &str) -> String {
     format!("/dev/{}", kernel_name.replace('!', "/"))
 }
 
-/// What a disk is called by itself and by udev.
-#[derive(Debug, Default)]
-struct Names {
-    model: Option<String>,
-    serials: Vec<String>,
-    wwns: Vec<String>,
-    with_extension: Option<String>,
-    vendor_extension: Option<String>,
-}
-
-impl Names {
-    /// Those of a multipath map: udev's for it, then those of the disk behind a path.
-    fn of_map(root: &Root, path: &Chain<'_>, properties: &Properties) -> Self {
-        let number = path.attribute("dev").unwrap_or_default();
-        let mut names = Self::read(root, path, &Properties::of_block(root, &number));
-        let told = |key: &str| properties.first(&[key]).map(str::to_owned);
-        let before = |keys: [&str; 2], known: &mut Vec<String>| {
-            known.splice(0..0, keys.into_iter().filter_map(told));
-            deduplicate(known);
-        };
-        before(["DM_SERIAL_SHORT", "DM_SERIAL"], &mut names.serials);
-        before(["DM_WWN_WITH_EXTENSION", "DM_WWN"], &mut names.wwns);
-        names.with_extension = told("DM_WWN_WITH_EXTENSION").or(names.with_extension);
-        names.vendor_extension = told("DM_WWN_VENDOR_EXTENSION").or(names.vendor_extension);
-        names
-    }
-
-    /// udev's word first, as `lsblk` does; the order of the properties is `lsblk`'s, too.
-    fn read(root: &Root, chain: &Chain<'_>, properties: &Properties) -> Self {
-        let page = |name: &str| {
-            let path = chain.path().join("device").join(name);
-            std::fs::read(root.path(path)).ok()
-        };
-        let udev = |keys: &[&str]| properties.first(keys).map(str::to_owned);
-        let ata = page("vpd_pg89")
-            .map(|page| scsi::parse_ata_page(&page))
-            .unwrap_or_default();
-        let wwid = chain
-            .attribute("wwid")
-            .or_else(|| chain.attribute("device/wwid"));
-        let wwn = wwid.as_deref().and_then(scsi::parse_wwid);
-        let mut names = Self {
-            model: properties
-                .first(&["ID_MODEL_ENC"])
-                .map(|text| udev::decode(text).trim().to_owned())
-                .or_else(|| udev(&["ID_MODEL"]))
-                .or_else(|| ata.model.clone())
-                .or_else(|| chain.attribute("device/model"))
-                .or_else(|| chain.attribute("device/name")),
-            serials: [
-                udev(&[
-                    "SCSI_IDENT_SERIAL",
-                    "ID_SCSI_SERIAL",
-                    "ID_SERIAL_SHORT",
-                    "ID_SERIAL",
-                ]),
-                udev(&["ID_SERIAL_SHORT"]),
-                udev(&["ID_SERIAL"]),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
-            wwns: [
-                udev(&["ID_WWN_WITH_EXTENSION", "ID_WWN"]),
-                udev(&["ID_WWN"]),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
-            with_extension: udev(&["ID_WWN_WITH_EXTENSION"]),
-            vendor_extension: udev(&["ID_WWN_VENDOR_EXTENSION"]),
-        };
-        names.add_native(chain, ata, page("vpd_pg80"), wwid, wwn);
-        names
-    }
-
-    /// What the kernel knows, after what udev knows.
-    fn add_native(
-        &mut self,
-        chain: &Chain<'_>,
-        ata: AtaIdentity,
-        serial_page: Option<Vec<u8>>,
-        wwid: Option<String>,
-        wwn: Option<WorldWideName>,
-    ) {
-        let native_serials = [
-            ata.serial,
-            // A USB bridge answers for its disk, and often nonsense; the stick's own number
-            // is what udev takes.
-            chain.nearest("usb", "serial"),
-            serial_page.as_deref().and_then(scsi::parse_serial_page),
-            chain.attribute("serial"),
-            chain.attribute("device/serial"),
-        ];
-        let native_wwns = match wwn {
-            Some(wwn) => {
-                self.with_extension
-                    .get_or_insert_with(|| wwn.with_extension.clone());
-                if let Some(extension) = wwn.vendor_extension {
-                    self.vendor_extension.get_or_insert(extension);
-                }
-                vec![wwn.with_extension, wwn.short]
-            }
-            // NVMe: `eui.`, `nvme.` and `uuid.` names are given as they are.
-            None if chain.attribute("wwid").is_some() => wwid.into_iter().collect(),
-            None => Vec::new(),
-        };
-        self.serials.extend(native_serials.into_iter().flatten());
-        self.wwns.extend(native_wwns);
-        deduplicate(&mut self.serials);
-        deduplicate(&mut self.wwns);
-    }
-
-    fn put_into(self, device: BlockDevice) -> BlockDevice {
-        let (mut serials, mut wwns) = (self.serials.into_iter(), self.wwns.into_iter());
-        BlockDevice {
-            model: self.model.unwrap_or_default(),
-            serial: serials.next(),
-            other_serials: serials.collect(),
-            wwn: wwns.next(),
-            other_wwns: wwns.collect(),
-            wwn_with_extension: self.with_extension,
-            wwn_vendor_extension: self.vendor_extension,
-            ..device
-        }
-    }
-}
-
-fn deduplicate(texts: &mut Vec<String>) {
-    let mut seen = std::collections::HashSet::new();
-    texts.retain(|text| seen.insert(text.clone()));
-}
-
 /// udev's links, by device. Of several the one that udev made first in history wins: the old
 /// name of virtio disks, the short name of ATA disks.
 fn by_path_links(root: &Root) -> BTreeMap<String, Vec<String>> {
@@ -504,19 +376,6 @@ fn by_path_links(root: &Root) -> BTreeMap<String, Vec<String>> {
         paths.sort_by_key(|path| (!path.contains("/virtio-"), path.len()));
     }
     links
-}
-
-/// The links that udev would make.
-fn computed_paths(chain: &Chain<'_>, kernel_name: &str) -> Vec<String> {
-    let Some(name) = chain.by_path() else {
-        return Vec::new();
-    };
-    let link = format!("/dev/disk/by-path/{name}");
-    if kernel_name.starts_with("vd") && name.starts_with("pci-") {
-        vec![format!("/dev/disk/by-path/virtio-{name}"), link]
-    } else {
-        vec![link]
-    }
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ fn read(root: &Root, name: &str, link: Option<&Link>) -> Option<Interface> {
     };
     // Interfaces to the BMC hang on USB and have addresses that are the same on every
     // machine (HPE: fa:...). Virtual machines use such addresses, too, but not on USB.
-    if mac_address.starts_with("fa:") && chain.transport() == Some("usb") {
+    if mac_address.starts_with("fa:") && chain.has_parent("usb") {
         tracing::info!(interface = name, %mac_address, "left out: it leads to the BMC");
         return None;
     }

@@ -1,8 +1,10 @@
 //! How SCSI and ATA disks name themselves, in the answers that the kernel keeps in
-//! `/sys/block/<disk>/device/{wwid,vpd_pg80,vpd_pg89}`.
+//! `/sys/block/<disk>/device/{wwid,vpd_pg80,vpd_pg83,vpd_pg89}`.
 //!
 //! Layouts: SCSI Primary Commands (pages 80h and 83h), SCSI/ATA Translation (page 89h, which
-//! carries the drive's whole IDENTIFY DEVICE answer).
+//! carries the drive's whole IDENTIFY DEVICE answer). Of several designators in a page 83h, and
+//! in the texts that are made of them, udev's `scsi_id` and `ata_id` are followed: operators
+//! copy serial numbers from what udev shows.
 
 /// A World Wide Name in udev's three forms.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,195 @@ pub(crate) fn parse_serial_page(page: &[u8]) -> Option<String> {
     printable(text.get(..length).unwrap_or(text))
 }
 
+/// The vendor and the model in a SCSI disk's standard answer to INQUIRY, as the kernel shows
+/// them: padded with blanks to 8 and 16 bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inquiry<'a> {
+    /// Vendor.
+    pub(crate) vendor: &'a [u8],
+    /// Model.
+    pub(crate) model: &'a [u8],
+}
+
+impl Inquiry<'_> {
+    /// Both, at their lengths on the wire.
+    fn padded(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(24);
+        for (text, length) in [(self.vendor, 8), (self.model, 16)] {
+            let text = text.strip_suffix(b"\n").unwrap_or(text);
+            let start = bytes.len();
+            bytes.extend(text.iter().take(length));
+            bytes.resize(start + length, b' ');
+        }
+        bytes
+    }
+}
+
+/// The name that `scsi_id` gives a disk that has a page 80h only.
+pub(crate) fn serial_with_inquiry(inquiry: Inquiry<'_>, serial: &str) -> String {
+    replaced(&[b"S", inquiry.padded().as_slice(), serial.as_bytes()].concat())
+}
+
+/// A name of a logical unit from its page 83h.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Designator {
+    /// The digit of its type.
+    kind: u8,
+    /// Its text: hexadecimal digits, or characters.
+    pub(crate) short: String,
+    /// The text after the digit of its type, by which names of different types differ.
+    pub(crate) long: String,
+}
+
+/// Types of designators, and of NAA ones the value of the first half byte, in `scsi_id`'s order
+/// of preference: NAA extended, NAA, any other NAA, EUI-64, T10 vendor, vendor specific.
+const PREFERENCE: [(u8, Option<u8>); 6] = [
+    (3, Some(6)),
+    (3, Some(5)),
+    (3, None),
+    (2, None),
+    (1, None),
+    (0, None),
+];
+
+impl Designator {
+    /// The bytes of a page that `scsi_id` asks for.
+    const LONGEST_PAGE: usize = 254;
+
+    /// The designator of the logical unit that `scsi_id` prefers.
+    pub(crate) fn of_page(page: &[u8], inquiry: Inquiry<'_>) -> Option<Self> {
+        let page = page.get(..Self::LONGEST_PAGE).unwrap_or(page);
+        let [_, 0x83, length @ ..] = page.get(..4)? else {
+            return None;
+        };
+        let length = usize::from(u16::from_be_bytes(*length.first_chunk()?));
+        let body = page.get(4..)?;
+        let body = body.get(..length).unwrap_or(body);
+        // Pages by older standards hold one bare NAA name; in later ones this byte is reserved.
+        if *body.get(2)? != 0 {
+            let digits = format!("3{}", hex::encode(body));
+            return Some(Self {
+                kind: b'3',
+                short: digits.clone(),
+                long: digits,
+            });
+        }
+        let designators: Vec<_> = descriptors(body).collect();
+        let binary_first = [1, 2];
+        PREFERENCE
+            .iter()
+            .flat_map(|preference| binary_first.map(|code_set| (preference, code_set)))
+            .find_map(|((kind, subtype), code_set)| {
+                let fits = |found: &&Descriptor<'_>| {
+                    let first = found.identifier.first().map(|byte| byte >> 4);
+                    found.kind == *kind
+                        && found.code_set == code_set
+                        && subtype.is_none_or(|subtype| first == Some(subtype))
+                };
+                designators
+                    .iter()
+                    .find(fits)
+                    .map(|found| Self::new(found, inquiry))
+            })
+    }
+
+    fn new(found: &Descriptor<'_>, inquiry: Inquiry<'_>) -> Self {
+        let text = if found.code_set == 2 {
+            found.identifier.to_vec()
+        } else {
+            hex::encode(found.identifier).into_bytes()
+        };
+        // What a vendor chose freely is unique among its own disks only.
+        let before = if found.kind == 0 {
+            inquiry.padded()
+        } else {
+            Vec::new()
+        };
+        let kind = b'0' + found.kind;
+        Self {
+            kind,
+            short: replaced(&text),
+            long: replaced(&[&[kind], before.as_slice(), &text].concat()),
+        }
+    }
+
+    /// The designator that the kernel prefers, by its text.
+    pub(crate) fn of_wwid(wwid: &str) -> Option<Self> {
+        let (kind, text) = wwid.split_once('.')?;
+        let kind = match kind {
+            "naa" => b'3',
+            "eui" => b'2',
+            "t10" => b'1',
+            _ => return None,
+        };
+        let long = [&[kind], text.as_bytes()].concat();
+        let designator = Self {
+            kind,
+            short: replaced(text.as_bytes()),
+            long: replaced(&long),
+        };
+        (!designator.short.is_empty()).then_some(designator)
+    }
+
+    /// The World Wide Name; `None` for designators of other types than NAA.
+    pub(crate) fn world_wide_name(&self) -> Option<WorldWideName> {
+        (self.kind == b'3').then(|| parse_wwid(&format!("naa.{}", self.short)))?
+    }
+}
+
+/// One designator in a page.
+struct Descriptor<'a> {
+    code_set: u8,
+    kind: u8,
+    identifier: &'a [u8],
+}
+
+/// The designators of the logical unit itself; others name its port or its target.
+fn descriptors(mut body: &[u8]) -> impl Iterator<Item = Descriptor<'_>> {
+    std::iter::from_fn(move || {
+        let [code_set, kind, _, length, rest @ ..] = body else {
+            return None;
+        };
+        let identifier = rest.get(..usize::from(*length))?;
+        body = &rest[identifier.len()..];
+        Some((
+            kind & 0x30,
+            Descriptor {
+                code_set: code_set & 0xf,
+                kind: kind & 0xf,
+                identifier,
+            },
+        ))
+    })
+    .filter(|(association, _)| *association == 0)
+    .map(|(_, descriptor)| descriptor)
+}
+
+/// A text as udev writes it into a name: white space at its ends removed, runs of white space
+/// made one `_`, and then every character that does not belong into the name of a file made
+/// `_`. A zero ends it.
+pub(crate) fn replaced(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0);
+    let bytes = &bytes[..end.unwrap_or(bytes.len())];
+    let words = bytes.split(|byte| byte.is_ascii_whitespace() || *byte == 0x0b);
+    let words: Vec<&[u8]> = words.filter(|word| !word.is_empty()).collect();
+    replaced_characters(&words.join(&b'_'))
+}
+
+/// The characters of a text as udev writes them into a name.
+pub(crate) fn replaced_characters(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.extend(chunk.valid().chars().map(|letter| {
+            let fits =
+                letter.is_ascii_alphanumeric() || "#+-.:=@_".contains(letter) || !letter.is_ascii();
+            if fits { letter } else { '_' }
+        }));
+        text.extend(chunk.invalid().iter().map(|_| '_'));
+    }
+    text
+}
+
 /// What an ATA drive says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AtaIdentity {
@@ -43,11 +234,24 @@ pub(crate) struct AtaIdentity {
     pub(crate) model: Option<String>,
     /// The serial number.
     pub(crate) serial: Option<String>,
+    /// The World Wide Name in the kernel's form, `naa.5000c500a1b2c3d4`.
+    pub(crate) world_wide_name: Option<String>,
+}
+
+impl AtaIdentity {
+    /// The name that `ata_id` makes of model and serial number.
+    pub(crate) fn name(&self) -> Option<String> {
+        let model = replaced(self.model.as_deref()?.as_bytes());
+        Some(match &self.serial {
+            Some(serial) => format!("{model}_{}", replaced(serial.as_bytes())),
+            None => model,
+        })
+    }
 }
 
 /// Reads an IDENTIFY DEVICE answer, which begins at byte 60 of a page 89h: words 10–19 are
 /// the serial number, words 27–46 the model, two characters to a word, the first in the
-/// upper byte.
+/// upper byte; words 108–111 the World Wide Name, the highest word first.
 pub(crate) fn parse_ata_page(page: &[u8]) -> AtaIdentity {
     const IDENTIFY: usize = 60;
     let words = |from: usize, to: usize| {
@@ -58,9 +262,17 @@ pub(crate) fn parse_ata_page(page: &[u8]) -> AtaIdentity {
             .collect();
         printable(&swapped)
     };
+    let name = page.get(IDENTIFY + 216..IDENTIFY + 224).map(|bytes| {
+        let words = bytes.chunks_exact(2).map(|pair| [pair[1], pair[0]]);
+        hex::encode(words.flatten().collect::<Vec<u8>>())
+    });
     AtaIdentity {
         model: words(27, 47),
         serial: words(10, 20),
+        // The standard knows no other kind.
+        world_wide_name: name
+            .filter(|name| name.starts_with('5'))
+            .map(|name| format!("naa.{name}")),
     }
 }
 

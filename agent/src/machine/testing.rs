@@ -121,19 +121,62 @@ impl FakeMachine {
     /// A directory below `/sys/devices` that belongs to a subsystem.
     pub(crate) fn bus_device(&mut self, path: &str, subsystem: &str) -> &mut Self {
         let full = format!("sys/devices/{path}");
+        let name = path.rsplit('/').next().unwrap();
+        let kind = match subsystem {
+            "scsi" if name.starts_with("host") => "DEVTYPE=scsi_host",
+            "scsi" if name.starts_with("target") => "DEVTYPE=scsi_target",
+            "scsi" => "DEVTYPE=scsi_device",
+            "usb" if name.contains(':') => "DEVTYPE=usb_interface",
+            "usb" => "DEVTYPE=usb_device",
+            _ => "",
+        };
         self.directory(&full)
-            .directory(&format!("sys/bus/{subsystem}"));
-        let link = format!("{full}/subsystem");
-        if !self.path().join(&link).is_symlink() {
-            self.link(&link, &format!("sys/bus/{subsystem}"));
+            .file(&format!("{full}/uevent"), kind)
+            .directory(&format!("sys/bus/{subsystem}"))
+            .link_once(
+                &format!("{full}/subsystem"),
+                &format!("sys/bus/{subsystem}"),
+            );
+        if subsystem == "scsi" {
+            self.link_once(&format!("sys/bus/scsi/devices/{name}"), &full);
+        }
+        // The bridge to the first bus is a device of no subsystem.
+        if let Some((bridge, _)) = path.split_once('/').filter(|_| path.starts_with("pci")) {
+            self.file(&format!("sys/devices/{bridge}/uevent"), "");
+        }
+        self
+    }
+
+    /// The object of a class that describes a device: its directory below the device, and its
+    /// link in `/sys/class`.
+    pub(crate) fn class_object(&mut self, device: &str, class: &str) -> String {
+        let name = device.rsplit('/').next().unwrap();
+        let object = format!("sys/devices/{device}/{class}/{name}");
+        let device_file = format!("sys/devices/{device}/uevent");
+        if !self.path().join(&device_file).exists() {
+            self.file(&device_file, "");
+        }
+        self.file(&format!("{object}/uevent"), "")
+            .link_once(&format!("sys/class/{class}/{name}"), &object)
+            .link_once(
+                &format!("{object}/subsystem"),
+                &format!("sys/class/{class}"),
+            );
+        object
+    }
+
+    fn link_once(&mut self, path: &str, target: &str) -> &mut Self {
+        if !self.path().join(path).is_symlink() {
+            self.link(path, target);
         }
         self
     }
 
     /// A block device whose bus device is `parent` (below `/sys/devices`).
-    fn block(&mut self, parent: &str, name: &str, number: &str, size: u64) -> String {
+    pub(crate) fn block(&mut self, parent: &str, name: &str, number: &str, size: u64) -> String {
         let path = format!("sys/devices/{parent}/block/{name}");
-        self.file(&format!("{path}/dev"), number)
+        self.block_object(&path, name, number)
+            .file(&format!("{path}/dev"), number)
             .file(&format!("{path}/size"), &(size / 512).to_string())
             .file(&format!("{path}/ro"), "0")
             .file(&format!("{path}/hidden"), "0")
@@ -148,6 +191,15 @@ impl FakeMachine {
             self.link(&format!("{path}/device"), &format!("sys/devices/{parent}"));
         }
         path
+    }
+
+    /// What makes a directory a whole disk to udev and `lsblk`.
+    fn block_object(&mut self, path: &str, name: &str, number: &str) -> &mut Self {
+        let (major, minor) = number.split_once(':').unwrap();
+        let uevent = format!("MAJOR={major}\nMINOR={minor}\nDEVNAME={name}\nDEVTYPE=disk");
+        self.file(&format!("{path}/uevent"), &uevent)
+            .link_once(&format!("sys/dev/block/{number}"), path)
+            .link_once(&format!("sys/block/{name}"), path)
     }
 
     /// A virtio disk at PCI function `0000:00:03.0`, as QEMU's and Firecracker's are.
@@ -168,22 +220,45 @@ impl FakeMachine {
         let controller = name.split('n').nth(1).unwrap();
         let pci = "pci0000:00/0000:00:04.0";
         let nvme = format!("{pci}/nvme/nvme{controller}");
-        self.bus_device(pci, "pci").bus_device(&nvme, "nvme");
+        self.bus_device(pci, "pci").nvme_controller(&nvme, serial);
+        self.nvme_namespace(&nvme, name, "259:0", size, wwid)
+    }
+
+    /// An NVMe controller, or a subsystem of controllers, at this path below `/sys/devices`.
+    pub(crate) fn nvme_controller(&mut self, path: &str, serial: &str) -> &mut Self {
+        let name = path.rsplit('/').next().unwrap();
+        let class = match name.starts_with("nvme-subsys") {
+            true => "nvme-subsystem",
+            false => "nvme",
+        };
+        let full = format!("sys/devices/{path}");
         // The kernel pads with blanks what the device pads with blanks.
-        self.file(
-            &format!("sys/devices/{nvme}/model"),
-            &format!("{:40}", "QEMU NVMe Ctrl"),
-        )
-        .file(
-            &format!("sys/devices/{nvme}/serial"),
-            &format!("{serial:20}"),
-        );
-        let path = format!("sys/devices/{nvme}/{name}");
-        self.file(&format!("{path}/dev"), "259:0")
+        self.file(&format!("{full}/uevent"), "")
+            .link_once(&format!("{full}/subsystem"), &format!("sys/class/{class}"))
+            .link_once(&format!("sys/class/{class}/{name}"), &full)
+            .file(
+                &format!("{full}/model"),
+                &format!("{:40}", "QEMU NVMe Ctrl"),
+            )
+            .file(&format!("{full}/serial"), &format!("{serial:20}"))
+    }
+
+    /// A namespace of a controller or a subsystem.
+    pub(crate) fn nvme_namespace(
+        &mut self,
+        controller: &str,
+        name: &str,
+        number: &str,
+        size: u64,
+        wwid: &str,
+    ) -> String {
+        let path = format!("sys/devices/{controller}/{name}");
+        self.block_object(&path, name, number)
+            .file(&format!("{path}/dev"), number)
             .file(&format!("{path}/size"), &(size / 512).to_string())
             .file(&format!("{path}/ro"), "0")
             .file(&format!("{path}/hidden"), "0")
-            .file(&format!("{path}/nsid"), "1")
+            .file(&format!("{path}/nsid"), name.rsplit('n').next().unwrap())
             .file(&format!("{path}/wwid"), wwid)
             .file(&format!("{path}/queue/rotational"), "0")
             .file(&format!("{path}/queue/logical_block_size"), "512")
@@ -191,7 +266,10 @@ impl FakeMachine {
             .directory(&format!("{path}/holders"))
             .directory(&format!("{path}/slaves"))
             .link(&format!("{path}/subsystem"), "sys/class/block")
-            .link(&format!("{path}/device"), &format!("sys/devices/{nvme}"))
+            .link(
+                &format!("{path}/device"),
+                &format!("sys/devices/{controller}"),
+            )
             .link(&format!("sys/class/block/{name}"), &path);
         path
     }
@@ -207,18 +285,54 @@ impl FakeMachine {
         size: u64,
     ) -> String {
         let host_path = format!("{hba}/host{host}");
-        let target = format!("{host_path}{between}/target{host}:0:0");
-        let device = format!("{target}/{host}:0:0:0");
-        self.bus_device(&host_path, "scsi")
-            .bus_device(&target, "scsi")
-            .bus_device(&device, "scsi");
-        self.file(&format!("sys/devices/{device}/type"), "0")
-            .file(&format!("sys/devices/{device}/vendor"), "SEAGATE ")
-            .file(&format!("sys/devices/{device}/model"), "ST4000NM0023    ")
-            .directory(&format!("sys/devices/{device}/scsi_device/{host}:0:0:0"))
-            .directory(&format!("sys/devices/{host_path}/scsi_host/host{host}"));
         let minor = u32::from(name.as_bytes()[2] - b'a') * 16;
-        let path = self.block(&device, name, &format!("8:{minor}"), size);
+        let number = format!("8:{minor}");
+        self.scsi_host(&host_path, between);
+        let target = format!("{host_path}{between}");
+        self.scsi_unit(&target, &format!("{host}:0:0:0"), name, &number, size)
+    }
+
+    /// The host adapter of SCSI disks, with the class of the transport that the path between
+    /// it and its targets tells.
+    pub(crate) fn scsi_host(&mut self, host: &str, between: &str) -> &mut Self {
+        self.bus_device(host, "scsi")
+            .class_object(host, "scsi_host");
+        let transports = [
+            ("end_device-", "sas_host"),
+            ("rport-", "fc_host"),
+            ("session", "iscsi_host"),
+        ];
+        for (_, class) in transports.iter().filter(|(part, _)| between.contains(part)) {
+            let object = self.class_object(host, class);
+            if *class == "fc_host" {
+                self.file(
+                    &format!("{object}/symbolic_name"),
+                    "QLE2692 FW:v9.08.02 DVR:v10.02",
+                );
+            }
+        }
+        self
+    }
+
+    /// A disk that is a logical unit of a target in the directory `parent`.
+    pub(crate) fn scsi_unit(
+        &mut self,
+        parent: &str,
+        address: &str,
+        name: &str,
+        number: &str,
+        size: u64,
+    ) -> String {
+        let (of_target, _) = address.rsplit_once(':').unwrap();
+        let target = format!("{parent}/target{of_target}");
+        let device = format!("{target}/{address}");
+        self.bus_device(&target, "scsi").bus_device(&device, "scsi");
+        self.file(&format!("sys/devices/{device}/type"), "0")
+            .file(&format!("sys/devices/{device}/rev"), "A1B2")
+            .file(&format!("sys/devices/{device}/vendor"), "SEAGATE ")
+            .file(&format!("sys/devices/{device}/model"), "ST4000NM0023    ");
+        self.class_object(&device, "scsi_device");
+        let path = self.block(&device, name, number, size);
         self.file(&format!("{path}/queue/rotational"), "1");
         path
     }
@@ -227,10 +341,9 @@ impl FakeMachine {
     pub(crate) fn sata_disk(&mut self, name: &str, size: u64, port: u32) -> String {
         let pci = "pci0000:00/0000:00:1f.2";
         let ata = format!("{pci}/ata{port}");
-        self.bus_device(pci, "pci").file(
-            &format!("sys/devices/{ata}/ata_port/ata{port}/port_no"),
-            &port.to_string(),
-        );
+        self.bus_device(pci, "pci");
+        let object = self.class_object(&ata, "ata_port");
+        self.file(&format!("{object}/port_no"), &port.to_string());
         let host = port - 1;
         let path = self.scsi_disk(&ata, host, "", name, size);
         let device = format!("sys/devices/{ata}/host{host}/target{host}:0:0/{host}:0:0:0");

@@ -1,5 +1,4 @@
-//! Where a device hangs: the chain of its parents below `/sys/devices`, and what follows
-//! from it — the transport of a disk and its name by path.
+//! Where a device hangs: the chain of its parents below `/sys/devices`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -62,166 +61,84 @@ impl<'a> Chain<'a> {
     }
 
     /// The device and its parents, the device first, down to `/sys/devices`.
-    fn members(&self) -> impl Iterator<Item = &Path> {
+    pub(super) fn members(&self) -> impl Iterator<Item = &Path> {
         self.path
             .ancestors()
             .take_while(|path| *path != Path::new("/sys/devices") && *path != Path::new("/"))
     }
 
-    /// The nearest member that belongs to a subsystem and has an attribute, with its value.
-    pub(crate) fn nearest(&self, subsystem: &str, name: &str) -> Option<String> {
-        self.members()
-            .filter(|path| self.subsystem(path).as_deref() == Some(subsystem))
-            .find_map(|path| attribute(self.root, path, name))
+    /// The nearest member that belongs to a subsystem and has a name of this form.
+    pub(super) fn nearest(&self, subsystem: &str, is_named: fn(&str) -> bool) -> Option<&Path> {
+        self.members().find(|path| {
+            is_named(name_of(path)) && self.subsystem(path).as_deref() == Some(subsystem)
+        })
     }
 
     /// Whether a parent's name begins with this and a digit follows.
-    fn has_parent(&self, prefix: &str) -> bool {
+    pub(super) fn has_parent(&self, prefix: &str) -> bool {
         self.members()
             .any(|path| number_after(name_of(path), prefix).is_some())
     }
 
-    fn subsystem(&self, path: &Path) -> Option<String> {
-        let link = std::fs::read_link(self.root.path(path).join("subsystem")).ok()?;
-        Some(link.file_name()?.to_str()?.to_owned())
+    /// The bus or class that a member belongs to.
+    pub(super) fn subsystem(&self, member: &Path) -> Option<String> {
+        self.link_name(&member.join("subsystem"))
     }
 
-    /// How the disk is attached, in the words of `lsblk`.
-    pub(crate) fn transport(&self) -> Option<&'static str> {
-        let name = name_of(&self.path);
-        if name.starts_with("nvme") {
-            return Some("nvme");
-        }
-        if name.starts_with("mmcblk") {
-            return Some("mmc");
-        }
-        let tests: [(&str, &'static str); 5] = [
-            ("end_device-", "sas"),
-            ("rport-", "fc"),
-            ("session", "iscsi"),
-            ("usb", "usb"),
-            ("virtio", "virtio"),
-        ];
-        for (prefix, transport) in tests {
-            // A virtio SCSI controller is a SCSI controller.
-            let scsi = transport == "virtio" && self.has_parent("host");
-            if self.has_parent(prefix) && !scsi {
-                return Some(transport);
-            }
-        }
-        let driver = self.members().find_map(|path| {
-            let host = name_of(path);
-            number_after(host, "host")?;
-            attribute(self.root, path, &format!("scsi_host/{host}/proc_name"))
-        })?;
-        match driver.as_str() {
-            driver if driver.starts_with("ahci") || driver.starts_with("sata") => Some("sata"),
-            driver if driver.contains("ata") => Some("ata"),
-            _ => None,
-        }
+    /// The last part of a link's target.
+    pub(super) fn link_name(&self, link: &Path) -> Option<String> {
+        let target = std::fs::read_link(self.root.path(link)).ok()?;
+        Some(target.file_name()?.to_str()?.to_owned())
     }
 
-    /// The name that udev gives in `/dev/disk/by-path`, for example
-    /// `pci-0000:00:1f.2-ata-1`; `None` when nothing but numbering tells the disk apart.
-    ///
-    /// The same walk from the disk upwards as udev's `path_id`: every kind of bus adds what
-    /// is fixed in it, and only the bus that is plugged into the machine ends it well.
-    pub(crate) fn by_path(&self) -> Option<String> {
-        let mut parts: Vec<String> = Vec::new();
-        let mut seen = Vec::new();
-        let mut plugged = false;
-        for path in self.members().skip(1) {
-            let Some(subsystem) = self.subsystem(path) else {
-                continue;
-            };
-            let name = name_of(path);
-            let part = match subsystem.as_str() {
-                // One controller in front of another is the same path.
-                bus @ ("pci" | "platform" | "acpi" | "vmbus") if !seen.contains(&subsystem) => {
-                    plugged = true;
-                    Some(format!("{bus}-{name}"))
-                }
-                "nvme" if !seen.contains(&subsystem) => {
-                    self.attribute("nsid").map(|nsid| format!("nvme-{nsid}"))
-                }
-                "usb" if !seen.contains(&subsystem) => {
-                    let (_, port) = name.split_once('-')?;
-                    Some(format!("usb-0:{port}"))
-                }
-                "scsi" if !seen.contains(&subsystem) => Some(self.scsi_part(path)?),
-                _ => None,
-            };
-            if let Some(part) = part {
-                parts.push(part);
-                seen.push(subsystem);
-            }
-        }
-        parts.reverse();
-        (plugged && !parts.is_empty()).then(|| parts.join("-"))
-    }
-
-    /// The part of a SCSI device, whose name is `host:channel:target:lun`.
-    fn scsi_part(&self, device: &Path) -> Option<String> {
-        let mut address = name_of(device).split(':');
-        let host = address.next()?;
-        let (channel, target, lun) = (address.next()?, address.next()?, address.next()?);
-        let parent = |prefix| {
-            self.members()
-                .find(|path| number_after(name_of(path), prefix).is_some())
+    /// The device that a member lies below. Directories in between that only group devices
+    /// (`nvme`, `block`) are no devices: they have no `uevent`. Root bridges of PCI belong to
+    /// no subsystem and end a row of PCI devices.
+    pub(super) fn parent_device(&self, member: &Path) -> Option<PathBuf> {
+        let is_device = |path: &&Path| {
+            let directory = self.root.path(path);
+            directory.join("uevent").exists()
+                || directory.join("subsystem").is_symlink()
+                || name_of(path).starts_with("pci")
         };
-        if let Some(end) = parent("end_device-") {
-            return self.sas_part(end, lun);
-        }
-        if parent("rport-").is_some() {
-            let remote = self.members().find_map(|path| {
-                let target = name_of(path);
-                number_after(target, "target")?;
-                attribute(self.root, path, &format!("fc_transport/{target}/port_name"))
-            })?;
-            return Some(format!("fc-{remote}-lun-{lun}"));
-        }
-        if parent("session").is_some() {
-            return None;
-        }
-        if let Some(ata) = parent("ata") {
-            let name = name_of(ata);
-            let port = attribute(self.root, ata, &format!("ata_port/{name}/port_no"))?;
-            return Some(format!("ata-{port}"));
-        }
-        // The host's number counts all controllers of the machine; what is fixed is its place
-        // among the hosts of its own controller.
-        let host_path = parent("host")?;
-        let number: u32 = host.parse().ok()?;
-        let first = self
-            .root
-            .names(host_path.parent()?)
-            .iter()
-            .filter_map(|name| number_after(name, "host"))
-            .min()?;
-        let place = number.checked_sub(first)?;
-        Some(format!("scsi-{place}:{channel}:{target}:{lun}"))
+        let parents = member.ancestors().skip(1);
+        parents
+            .take_while(|path| *path != Path::new("/sys/devices") && *path != Path::new("/"))
+            .find(is_device)
+            .map(Path::to_owned)
     }
 
-    /// The part of a SAS device behind `end`, a directory `end_device-<host>:<n>`.
-    fn sas_part(&self, end: &Path, lun: &str) -> Option<String> {
-        let of_device = |device: &Path, name: &str| {
-            let path = format!("sas_device/{}/{name}", name_of(device));
-            attribute(self.root, device, &path)
-        };
-        let port = end.parent()?;
-        let phys = format!("sas_port/{}/num_phys", name_of(port));
-        if attribute(self.root, port, &phys).as_deref() != Some("1") {
-            let address = of_device(end, "sas_address")?;
-            return Some(format!("sas-{address}-lun-{lun}"));
+    /// The last of the devices from `member` upwards that follow each other in a subsystem.
+    pub(super) fn last_in_subsystem(&self, member: &Path, subsystem: &str) -> PathBuf {
+        let mut last = member.to_owned();
+        while let Some(parent) = self.parent_device(&last) {
+            if self.subsystem(&parent).as_deref() != Some(subsystem) {
+                break;
+            }
+            last = parent;
         }
-        let phy = of_device(end, "phy_identifier")?;
-        let expander = port
-            .parent()
-            .and_then(|path| of_device(path, "sas_address"));
-        Some(match expander {
-            Some(address) => format!("sas-exp{address}-phy{phy}-lun-{lun}"),
-            None => format!("sas-phy{phy}-lun-{lun}"),
-        })
+        last
+    }
+
+    /// An attribute of a member.
+    pub(super) fn attribute_of(&self, member: &Path, name: &str) -> Option<String> {
+        attribute(self.root, member, name)
+    }
+
+    /// An attribute of the object of a class that describes a member: for SAS
+    /// `end_device-4:0/sas_device/end_device-4:0/phy_identifier`, which
+    /// `/sys/class/sas_device` links to.
+    pub(super) fn class_attribute(&self, member: &Path, class: &str, name: &str) -> Option<String> {
+        let own = name_of(member);
+        self.attribute_of(member, &format!("{class}/{own}/{name}"))
+            .or_else(|| {
+                self.attribute_of(Path::new("/sys/class"), &format!("{class}/{own}/{name}"))
+            })
+    }
+
+    /// The root that all paths are below.
+    pub(super) fn root(&self) -> &'a Root {
+        self.root
     }
 }
 
@@ -232,14 +149,14 @@ fn attribute(root: &Root, device: &Path, name: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn name_of(path: &Path) -> &str {
+pub(super) fn name_of(path: &Path) -> &str {
     path.file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default()
 }
 
 /// The number between a prefix and the end of a name or what is no digit: 3 of `host3`.
-fn number_after(name: &str, prefix: &str) -> Option<u32> {
+pub(super) fn number_after(name: &str, prefix: &str) -> Option<u32> {
     let rest = name.strip_prefix(prefix)?;
     let end = rest
         .find(|c: char| !c.is_ascii_digit())

@@ -50,12 +50,15 @@ impl Root {
         self.directory.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// The text of a file, without the white space at its end.
+    /// The text of a file, without the white space at its end. What firmware and devices say
+    /// of themselves may hold any bytes: those that are not UTF-8 become replacement
+    /// characters, and the rest is kept.
     ///
     /// # Errors
-    /// Those of reading; text that is not UTF-8 is an `InvalidData` error.
+    /// Those of reading.
     pub fn read(&self, path: impl AsRef<Path>) -> io::Result<String> {
-        let mut text = std::fs::read_to_string(self.path(path))?;
+        let bytes = std::fs::read(self.path(path))?;
+        let mut text = String::from_utf8_lossy(&bytes).into_owned();
         text.truncate(text.trim_end().len());
         Ok(text)
     }
@@ -113,5 +116,25 @@ mod tests {
         );
         let error = root.read_only().writable("/run/x").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ReadOnlyFilesystem);
+    }
+
+    #[test]
+    fn keeps_what_can_be_read_of_a_text_that_is_not_utf8() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::new(directory.path());
+        for (bytes, text) in [
+            (
+                &b"Herstellername \xfc GmbH\n"[..],
+                "Herstellername \u{fffd} GmbH",
+            ),
+            (b"\xff\xfe", "\u{fffd}\u{fffd}"),
+            ("Größe \n".as_bytes(), "Größe"),
+            (b"", ""),
+        ] {
+            std::fs::write(directory.path().join("text"), bytes).unwrap();
+            assert_eq!(root.read("/text").unwrap(), text);
+            assert_eq!(root.read_optional("/text").as_deref(), Some(text));
+        }
+        assert!(root.read("/missing").is_err());
     }
 }

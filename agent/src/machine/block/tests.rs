@@ -143,6 +143,12 @@ fn reads_a_sata_disk_without_udev() {
         logical_sectors: Some(512),
         physical_sectors: Some(512),
         tran: Some("sata".into()),
+        other_serials: vec![
+            "Samsung_SSD_860_EVO_1TB_S3Z9NB0K123456X".into(),
+            "5002538e40a1b2c3".into(),
+            "35002538e40a1b2c3".into(),
+        ],
+        other_paths: vec!["/dev/disk/by-path/pci-0000:00:1f.2-ata-3.0".into()],
         ..BlockDevice::default()
     };
     assert_eq!(devices, [expected]);
@@ -292,7 +298,15 @@ fn udev_has_the_first_word_and_the_kernel_the_second() {
     let disk = &devices[0];
     assert_eq!(disk.model, "Samsung SSD 860 EVO");
     assert_eq!(disk.serial.as_deref(), Some("S3Z-IDENT"));
-    assert_eq!(disk.other_serials, ["S3Z", "Samsung_SSD_S3Z"]);
+    assert_eq!(
+        disk.other_serials,
+        [
+            "S3Z",
+            "Samsung_SSD_S3Z",
+            "5002538e40a1b2c3",
+            "35002538e40a1b2c3"
+        ]
+    );
     assert_eq!(disk.wwn.as_deref(), Some("0x5002538e40ffffff0001"));
     assert_eq!(
         disk.other_wwns,

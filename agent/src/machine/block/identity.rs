@@ -1,0 +1,282 @@
+//! What a disk is called: model, serial numbers and World Wide Names. udev's database is asked
+//! first; without it the disk is given the names that udev's programs (`ata_id`, `scsi_id`,
+//! `usb_id`) and rules would give it, from the same answers of the disk, which the kernel keeps.
+
+use super::scsi_address::ScsiAddress;
+use crate::machine::block::BlockDevice;
+use crate::machine::scsi::{self, AtaIdentity, Designator};
+use crate::machine::topology::{Chain, name_of};
+use crate::machine::udev::{self, Properties};
+use crate::system::Root;
+
+/// The names of a disk, the first of each kind the one that `lsblk` shows.
+#[derive(Debug, Default)]
+pub(super) struct Identity {
+    model: Option<String>,
+    serials: Vec<String>,
+    wwns: Vec<String>,
+    with_extension: Option<String>,
+    vendor_extension: Option<String>,
+}
+
+impl Identity {
+    /// Those of a multipath map: udev's for it, then those of the disk behind a path.
+    pub(super) fn of_map(root: &Root, path: &Chain<'_>, properties: &Properties) -> Self {
+        let number = path.attribute("dev").unwrap_or_default();
+        let mut names = Self::read(path, &Properties::of_block(root, &number));
+        let property = |key: &str| properties.first(&[key]).map(str::to_owned);
+        let before = |keys: [&str; 2], known: &mut Vec<String>| {
+            known.splice(0..0, keys.into_iter().filter_map(property));
+            deduplicate(known);
+        };
+        before(["DM_SERIAL_SHORT", "DM_SERIAL"], &mut names.serials);
+        before(["DM_WWN_WITH_EXTENSION", "DM_WWN"], &mut names.wwns);
+        names.with_extension = property("DM_WWN_WITH_EXTENSION").or(names.with_extension);
+        names.vendor_extension = property("DM_WWN_VENDOR_EXTENSION").or(names.vendor_extension);
+        names
+    }
+
+    /// udev's names first, in the order in which `lsblk` prefers them, then those that are read
+    /// from the kernel.
+    pub(super) fn read(chain: &Chain<'_>, properties: &Properties) -> Self {
+        let property = |keys: &[&str]| properties.first(keys).map(str::to_owned);
+        let serials = [
+            &["SCSI_IDENT_SERIAL"][..],
+            &["ID_SCSI_SERIAL"],
+            &["ID_SERIAL_SHORT"],
+            &["ID_SERIAL"],
+        ];
+        let serials = serials.into_iter().filter_map(|keys| {
+            let serial = normalized(properties.first(keys)?);
+            (!serial.is_empty()).then_some(serial)
+        });
+        let mut names = Self {
+            model: properties
+                .first(&["ID_MODEL_ENC"])
+                .map(udev::decode)
+                .or_else(|| property(&["ID_MODEL"])),
+            serials: serials.collect(),
+            wwns: [property(&["ID_WWN_WITH_EXTENSION"]), property(&["ID_WWN"])]
+                .into_iter()
+                .flatten()
+                .collect(),
+            with_extension: property(&["ID_WWN_WITH_EXTENSION"]),
+            vendor_extension: property(&["ID_WWN_VENDOR_EXTENSION"]),
+        };
+        names.add(Native::read(chain));
+        names.model = names.model.map(|model| normalized(&model));
+        names
+    }
+
+    /// Puts the kernel's names after udev's.
+    fn add(&mut self, native: Native) {
+        if self.model.is_none() {
+            self.model = native.model;
+        }
+        self.serials.extend(native.serials);
+        self.wwns.extend(native.wwns);
+        if self.with_extension.is_none() {
+            self.with_extension = native.with_extension;
+            self.vendor_extension = self.vendor_extension.take().or(native.vendor_extension);
+        }
+        deduplicate(&mut self.serials);
+        deduplicate(&mut self.wwns);
+    }
+
+    pub(super) fn put_into(self, device: BlockDevice) -> BlockDevice {
+        let (mut serials, mut wwns) = (self.serials.into_iter(), self.wwns.into_iter());
+        BlockDevice {
+            model: self.model.unwrap_or_default(),
+            serial: serials.next(),
+            other_serials: serials.collect(),
+            wwn: wwns.next(),
+            other_wwns: wwns.collect(),
+            wwn_with_extension: self.with_extension,
+            wwn_vendor_extension: self.vendor_extension,
+            ..device
+        }
+    }
+}
+
+fn deduplicate(texts: &mut Vec<String>) {
+    let mut seen = std::collections::HashSet::new();
+    texts.retain(|text| seen.insert(text.clone()));
+}
+
+/// White space at both ends removed, and runs of it made one blank, as `lsblk` prints models
+/// and serial numbers.
+fn normalized(text: &str) -> String {
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    words.join(" ")
+}
+
+/// The names that the kernel can tell.
+#[derive(Debug, Default)]
+struct Native {
+    model: Option<String>,
+    serials: Vec<String>,
+    wwns: Vec<String>,
+    with_extension: Option<String>,
+    vendor_extension: Option<String>,
+}
+
+impl Native {
+    fn read(chain: &Chain<'_>) -> Self {
+        if name_of(chain.path()).starts_with("nvme") {
+            return Self::of_nvme(chain);
+        }
+        let scsi = chain
+            .link_name(&chain.path().join("device"))
+            .and_then(|name| ScsiAddress::parse(&name));
+        match scsi {
+            Some(address) => Self::of_scsi(chain, address),
+            // virtio and cards.
+            None => Self {
+                model: chain
+                    .attribute("device/model")
+                    .or_else(|| chain.attribute("device/name")),
+                serials: [chain.attribute("serial"), chain.attribute("device/serial")]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+                wwns: chain.attribute("wwid").into_iter().collect(),
+                ..Self::default()
+            },
+        }
+    }
+
+    /// The drive's number, and the names that udev makes of it, with and without the
+    /// namespace's.
+    fn of_nvme(chain: &Chain<'_>) -> Self {
+        let model = chain.attribute("device/model");
+        let serial = chain
+            .attribute("device/serial")
+            .or_else(|| chain.attribute("serial"));
+        let joined = model.as_ref().zip(serial.as_ref()).map(|(model, serial)| {
+            scsi::replaced_characters(format!("{model}_{serial}").as_bytes())
+        });
+        let of_namespace = joined.as_ref().and_then(|joined| {
+            let namespace = chain.attribute("nsid")?;
+            Some(format!("{joined}_{namespace}"))
+        });
+        Self {
+            model,
+            serials: [serial, of_namespace, joined]
+                .into_iter()
+                .flatten()
+                .collect(),
+            // `eui.`, `nvme.` and `uuid.` names are given as they are.
+            wwns: chain.attribute("wwid").into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// All names of a disk behind SCSI commands. udev asks ATA disks for their IDENTIFY, disks
+    /// on USB for what the bridge says, and others for pages 83h and 80h. A hint may have been
+    /// made from any of them, so all of them count; the order is that of udev.
+    fn of_scsi(chain: &Chain<'_>, address: ScsiAddress) -> Self {
+        let page = |name: &str| {
+            let path = chain.path().join("device").join(name);
+            std::fs::read(chain.root().path(path)).ok()
+        };
+        let text = |name: &str| page(name).unwrap_or_default();
+        let ata = page("vpd_pg89")
+            .map(|page| scsi::parse_ata_page(&page))
+            .unwrap_or_default();
+        let inquiry = scsi::Inquiry {
+            vendor: &text("vendor"),
+            model: &text("model"),
+        };
+        let wwid = chain
+            .attribute("device/wwid")
+            .or_else(|| chain.attribute("wwid"));
+        let designator = page("vpd_pg83")
+            .and_then(|page| Designator::of_page(&page, inquiry))
+            .or_else(|| wwid.as_deref().and_then(Designator::of_wwid));
+        let unit_serial = page("vpd_pg80").and_then(|page| scsi::parse_serial_page(&page));
+        let by_ata = ata.serial.clone().into_iter().chain(ata.name());
+        let by_scsi = unit_serial
+            .clone()
+            .into_iter()
+            .chain(designator.as_ref().map(|found| found.short.clone()))
+            .chain(designator.as_ref().map(|found| found.long.clone()))
+            .chain(unit_serial.as_ref().filter(|_| designator.is_none()).map(
+                // What `scsi_id` makes of a disk without page 83h.
+                |serial| scsi::serial_with_inquiry(inquiry, serial),
+            ));
+        let by_usb = usb_names(chain, inquiry, address);
+        let wwn = designator.as_ref().and_then(Designator::world_wide_name);
+        let wwn = wwn.or_else(|| wwid.as_deref().and_then(scsi::parse_wwid));
+        let wwn = wwn.or_else(|| ata.world_wide_name.as_deref().and_then(scsi::parse_wwid));
+        let other_serials = [chain.attribute("serial"), chain.attribute("device/serial")];
+        Self {
+            serials: by_ata
+                .chain(by_usb)
+                .chain(by_scsi)
+                .chain(other_serials.into_iter().flatten())
+                .collect(),
+            model: model(ata, chain),
+            wwns: wwn
+                .iter()
+                .flat_map(|wwn| [wwn.with_extension.clone(), wwn.short.clone()])
+                .collect(),
+            with_extension: wwn.as_ref().map(|wwn| wwn.with_extension.clone()),
+            vendor_extension: wwn.and_then(|wwn| wwn.vendor_extension),
+        }
+    }
+}
+
+/// SCSI shows 16 characters of the model of an ATA disk.
+fn model(ata: AtaIdentity, chain: &Chain<'_>) -> Option<String> {
+    ata.model.or_else(|| chain.attribute("device/model"))
+}
+
+/// The serial numbers of a disk on USB: the stick's or bridge's own number, and the name that
+/// `usb_id` makes of vendor, model, that number and the unit behind the bridge.
+fn usb_names(chain: &Chain<'_>, inquiry: scsi::Inquiry<'_>, address: ScsiAddress) -> Vec<String> {
+    let Some(device) = chain.nearest("usb", |name| name.contains('-') && !name.contains(':'))
+    else {
+        return Vec::new();
+    };
+    let attribute = |name: &str| chain.attribute_of(device, name);
+    let replaced = |text: String| scsi::replaced(text.as_bytes());
+    let is_storage = chain
+        .nearest("usb", |name| name.contains(':'))
+        .is_none_or(|interface| {
+            let class = chain.attribute_of(interface, "bInterfaceClass");
+            let subclass = chain.attribute_of(interface, "bInterfaceSubClass");
+            class.is_none_or(|class| class == "08")
+                && subclass.is_none_or(|subclass| ["02", "06"].contains(&subclass.as_str()))
+        });
+    let of_unit = |text: &[u8]| {
+        if is_storage {
+            scsi::replaced(text)
+        } else {
+            String::new()
+        }
+    };
+    let or_else = |text: String, names: [&str; 2]| {
+        if text.is_empty() {
+            names.into_iter().find_map(attribute).map(replaced)
+        } else {
+            Some(text)
+        }
+    };
+    let vendor = or_else(of_unit(inquiry.vendor), ["manufacturer", "idVendor"]);
+    let model = or_else(of_unit(inquiry.model), ["product", "idProduct"]);
+    let is_printable = |text: &String| {
+        text.bytes()
+            .all(|byte| (0x20..=0x7f).contains(&byte) && byte != b',')
+    };
+    let serial = attribute("serial").filter(is_printable).map(replaced);
+    let name = vendor.zip(model).map(|(vendor, model)| {
+        let serial = serial.iter().map(|serial| format!("_{serial}"));
+        let unit = is_storage.then(|| format!("-{}:{}", address.target, address.lun));
+        format!(
+            "{vendor}_{model}{}{}",
+            serial.collect::<String>(),
+            unit.unwrap_or_default()
+        )
+    });
+    serial.into_iter().chain(name).collect()
+}
