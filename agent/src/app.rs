@@ -160,6 +160,9 @@ async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
         warn!("the machine was rescued: the agent stays silent");
         return std::future::pending().await;
     }
+    if told.simulate.is_none() {
+        medium::release_config_drive(&system).await;
+    }
     serve(config, system).await
 }
 

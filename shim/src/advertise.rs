@@ -42,10 +42,8 @@ pub async fn host(config: &Config, api_urls: &[String]) -> Result<String, Advert
         return Ok(host.clone());
     }
     if let Some(interface) = &config.network_interface {
-        return machine::net::probe(&System::linux())
-            .iter()
-            .find(|found| found.name == *interface)
-            .and_then(machine::net::Interface::ipv4_address)
+        return machine::net::ipv4_address(&System::linux(), interface)
+            .map(|address| address.to_string())
             .ok_or_else(|| AdvertiseError::Interface(interface.clone()));
     }
     let reachable = reachable(api_urls, config.http_request_timeout).await?;

@@ -73,15 +73,23 @@ fn parse_line(line: &str) -> Option<BootEntry> {
     if label_on.len() == rest.len() {
         return None;
     }
+    let path_kind = |path: &str| PATHS.iter().find(|kind| path.starts_with(**kind)).copied();
     // The first blank before a path ends the label: labels may hold anything else.
-    let (at, kind) = label_on
+    let labelled = label_on
         .char_indices()
         .filter(|(_, letter)| letter.is_whitespace())
         .find_map(|(at, letter)| {
-            let path = &label_on[at + letter.len_utf8()..];
-            let kind = PATHS.iter().find(|kind| path.starts_with(**kind))?;
-            Some((at + letter.len_utf8(), *kind))
-        })?;
+            let start = at + letter.len_utf8();
+            Some((start, path_kind(&label_on[start..])?))
+        });
+    // An entry without a label has the blank before the label and the one after it.
+    let unlabelled = || {
+        rest.chars()
+            .nth(1)
+            .filter(|letter| letter.is_whitespace())?;
+        Some((0, path_kind(label_on)?))
+    };
+    let (at, kind) = labelled.or_else(unlabelled)?;
     let (label, path) = label_on.split_at(at);
     Some(BootEntry {
         number: number.to_owned(),
@@ -148,6 +156,29 @@ mod tests {
         assert_eq!(found(SAMPLE.as_bytes()), expected);
         let wide: Vec<u8> = SAMPLE.encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(found(&wide), expected);
+    }
+
+    #[test]
+    fn entries_without_a_label_are_entries() {
+        for (line, expected) in [
+            ("Boot0001* \tHD(1,GPT)/File(x)", Some(("", "HD"))),
+            ("Boot0001  \tVenHw(1)", Some(("", "VenHw"))),
+            ("Boot0001  HD(1)", Some(("", "HD"))),
+            // A label may look like a path.
+            (
+                "Boot0001  HD(1) old\tVenHw(1)",
+                Some(("HD(1) old", "VenHw")),
+            ),
+            // One blank is not two.
+            ("Boot0001* HD(1)", None),
+            ("Boot0001*", None),
+        ] {
+            let entry = parse(line.as_bytes()).pop();
+            let found = entry
+                .as_ref()
+                .map(|entry| (entry.label.as_str(), entry.kind));
+            assert_eq!(found, expected, "{line}");
+        }
     }
 
     #[test]

@@ -104,7 +104,21 @@ async fn visit(
     let device = &medium.device;
     let place = format!("{VIRTUAL_MEDIA}/{program}");
     let options = ["-t", medium.kind, "-o", "ro,nodev,nosuid,noexec"];
-    let mounted = mount(system, &options, device, &place).await;
+    // The kernel refuses to mount a drive read-only that other software left mounted for
+    // writing; what that software mounted is shown here, too.
+    let elsewhere = Mounted::read(system)
+        .into_iter()
+        .find(|mounted| mounted.source == *device);
+    let shown = match elsewhere {
+        Some(Mounted { place: other, .. }) => {
+            mount(system, &["-o", "bind"], &other, &place).await.ok()
+        }
+        None => None,
+    };
+    let mounted = match shown {
+        Some(mounted) => Ok(mounted),
+        None => mount(system, &options, device, &place).await,
+    };
     let mounted = mounted.map_err(|source| MediumError::Mount {
         device: device.clone(),
         source,
@@ -114,6 +128,59 @@ async fn visit(
         tracing::warn!(%device, %error, "virtual media stay mounted");
     }
     done
+}
+
+/// Where cloud-init, glean and the like mount a configuration drive.
+const CONFIG_DRIVE: &str = "/mnt/config";
+/// How many mounts on top of each other are undone.
+const LAYERS: usize = 16;
+
+/// Unmounts the configuration drive that other software of the ramdisk left mounted: a disk
+/// with a mounted file system can be neither erased nor written.
+pub async fn release_config_drive(system: &System) {
+    for _ in 0..LAYERS {
+        let mounted = Mounted::read(system);
+        let Some(Mounted { source, .. }) = mounted.iter().find(|found| found.place == CONFIG_DRIVE)
+        else {
+            return;
+        };
+        tracing::info!(device = %source, place = CONFIG_DRIVE, "unmounting the configuration drive");
+        if let Err(error) = unmount(system, CONFIG_DRIVE).await {
+            tracing::warn!(device = %source, %error, "the configuration drive stays mounted");
+            return;
+        }
+    }
+}
+
+/// A mounted file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mounted {
+    /// The device.
+    source: String,
+    /// The directory.
+    place: String,
+}
+
+impl Mounted {
+    /// All that are mounted, the latest first.
+    fn read(system: &System) -> Vec<Self> {
+        let text = system
+            .root
+            .read_optional("/proc/self/mounts")
+            .unwrap_or_default();
+        // Blanks within names are written as octal numbers.
+        let plain = |text: &str| text.replace("\\040", " ").replace("\\011", "\t");
+        let mut all: Vec<_> = text
+            .lines()
+            .filter_map(|line| {
+                let mut fields = line.split_whitespace();
+                let (source, place) = (plain(fields.next()?), plain(fields.next()?));
+                Some(Self { source, place })
+            })
+            .collect();
+        all.reverse();
+        all
+    }
 }
 
 fn copy_files(
@@ -346,6 +413,97 @@ mod tests {
             read(&machine, "run/ironic-virtual-media/parameters.txt"),
             None
         );
+    }
+
+    #[tokio::test]
+    async fn a_drive_that_is_mounted_already_is_used_where_it_is() {
+        let mut machine = FakeMachine::new();
+        drive(&mut machine, "sr0", "ata1", CD, SECTORS, &iso("config-2"));
+        machine
+            .file(
+                "proc/self/mounts",
+                "/dev/sda1 / ext4 rw 0 0\n/dev/sr0 /mnt/config iso9660 rw 0 0",
+            )
+            .file(
+                &format!("{INSIDE}/etc/ironic-python-agent.d/tls.conf"),
+                "[DEFAULT]",
+            );
+        let place = place(&machine);
+        let script = Arc::new(
+            Script::new()
+                .expect(&format!("mount -o bind /mnt/config {place}"), "")
+                .expect(&format!("umount {place}"), ""),
+        );
+        let system = machine.system_with(script.clone());
+        take(&system, "ironic-agent").await.unwrap();
+        script.assert_done();
+        assert_eq!(
+            system.root.names("/etc/ironic-python-agent.d"),
+            ["tls.conf"]
+        );
+    }
+
+    /// A machine whose `umount` takes the last line away from the list of mounts.
+    #[derive(Debug)]
+    struct Unmounts {
+        list: std::path::PathBuf,
+        refuses: bool,
+        calls: std::sync::Mutex<Vec<String>>,
+    }
+
+    impl crate::system::Run for Unmounts {
+        fn run(
+            &self,
+            cmd: crate::system::Cmd,
+        ) -> futures_util::future::BoxFuture<'_, Result<crate::system::Output, RunError>> {
+            self.calls.lock().unwrap().push(cmd.to_string());
+            let answer = if self.refuses {
+                Err(RunError::Failed {
+                    program: "umount".to_owned(),
+                    command: cmd.to_string(),
+                    status: 32,
+                    stderr: "target is busy".to_owned(),
+                })
+            } else {
+                let text = fs::read_to_string(&self.list).unwrap();
+                let mut lines: Vec<_> = text.lines().collect();
+                lines.pop();
+                fs::write(&self.list, lines.join("\n")).unwrap();
+                Ok(crate::system::Output::default())
+            };
+            Box::pin(async { answer })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_config_drive_that_others_left_mounted_is_unmounted() {
+        for (mounts, refuses, calls) in [
+            ("/dev/sda1 / ext4 rw 0 0", false, 0),
+            (
+                "/dev/sda1 / ext4 rw 0 0\n/dev/sdb1 /mnt/config iso9660 ro 0 0",
+                false,
+                1,
+            ),
+            (
+                "/dev/sdb1 /mnt/config iso9660 ro 0 0\n/dev/sdc /mnt/config vfat ro 0 0",
+                false,
+                2,
+            ),
+            ("/dev/sdb1 /mnt/config\\040b iso9660 ro 0 0", false, 0),
+            ("/dev/sdb1 /mnt/config iso9660 ro 0 0", true, 3),
+        ] {
+            let mut machine = FakeMachine::new();
+            machine.file("proc/self/mounts", mounts);
+            let run = Arc::new(Unmounts {
+                list: machine.path().join("proc/self/mounts"),
+                refuses,
+                calls: std::sync::Mutex::default(),
+            });
+            release_config_drive(&machine.system_with(run.clone())).await;
+            let place = machine.path().join("mnt/config").display().to_string();
+            let expected = vec![format!("umount {place}"); calls];
+            assert_eq!(*run.calls.lock().unwrap(), expected, "{mounts}");
+        }
     }
 
     #[tokio::test]

@@ -1,10 +1,15 @@
-//! The machine's processors.
+//! The machine's processors, as `lscpu` tells them: `/proc/cpuinfo` in the form of each
+//! architecture, and the topology that the kernel shows.
 
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::system::System;
+use crate::system::{Root, System};
+
+mod arm;
+
+const CPUS: &str = "/sys/devices/system/cpu";
 
 /// The processors, with the facts that Ironic's inventory knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,61 +46,148 @@ impl Cpu {
 /// Reads the processors. Blocks for milliseconds.
 #[must_use]
 pub fn probe(system: &System) -> Cpu {
-    const CPUS: &str = "/sys/devices/system/cpu";
     let root = &system.root;
-    let read = |path: &str| root.read_optional(format!("{CPUS}/{path}"));
-    let info = parse_cpuinfo(&root.read_optional("/proc/cpuinfo").unwrap_or_default());
-    let present: Vec<u32> = read("present")
+    let info = CpuInfo::parse(&root.read_optional("/proc/cpuinfo").unwrap_or_default());
+    let present: Vec<u32> = root
+        .read_optional(format!("{CPUS}/present"))
         .map(|text| parse_list(&text))
         .unwrap_or_default();
-    let packages: HashSet<String> = present
-        .iter()
-        .filter_map(|cpu| read(&format!("cpu{cpu}/topology/physical_package_id")))
-        .filter(|id| id != "-1")
-        .collect();
-    let maximum = read("cpu0/cpufreq/cpuinfo_max_freq").and_then(|text| in_mhz(&text));
     Cpu {
-        frequency: maximum.unwrap_or(info.frequency),
+        frequency: highest_frequency(root, &present)
+            .or(info.frequency)
+            .unwrap_or_default(),
         count: if present.is_empty() {
             info.count
         } else {
             present.len()
         },
         architecture: architecture(root.read_optional("/proc/sys/kernel/arch")),
-        socket_count: packages.len(),
-        ..Cpu {
-            model_name: info.model_name,
-            flags: info.flags,
-            ..Cpu::default()
-        }
+        socket_count: sockets(root, &present, info.is_arm),
+        model_name: info.model_name,
+        flags: info.flags,
     }
 }
 
-/// What `/proc/cpuinfo` tells: the first processor's description and the number of blocks.
-fn parse_cpuinfo(text: &str) -> Cpu {
-    let value = |names: &[&str]| {
-        text.lines()
-            .filter_map(|line| line.split_once(':'))
-            .find(|(key, value)| names.contains(&key.trim()) && !value.trim().is_empty())
-            .map(|(_, value)| value.trim().to_owned())
-            .unwrap_or_default()
-    };
-    let blocks = text
+/// The highest frequency that any of the processors may have: efficient and fast cores differ.
+fn highest_frequency(root: &Root, present: &[u32]) -> Option<String> {
+    let frequencies = present.iter().filter_map(|cpu| {
+        let path = format!("{CPUS}/cpu{cpu}/cpufreq/cpuinfo_max_freq");
+        root.read_optional(path)?.parse().ok()
+    });
+    frequencies.max().filter(|khz| *khz > 0).map(in_mhz)
+}
+
+/// kHz in the form of `lscpu`, `2400.0000`, with the digits that its `float` has.
+fn in_mhz(khz: u32) -> String {
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "lscpu rounds in the same way, and its text is what operators know"
+    )]
+    let mhz = khz as f32 / 1000.0;
+    format!("{mhz:.4}")
+}
+
+/// The sockets that hold processors.
+fn sockets(root: &Root, present: &[u32], is_arm: bool) -> usize {
+    // Where ACPI does not describe the topology, ARM's packages are clusters of cores.
+    if is_arm && !root.exists("/sys/firmware/acpi/tables/PPTT") {
+        return crate::machine::memory::processor_sockets(root);
+    }
+    let topology =
+        |cpu: &u32, name: &str| root.read_optional(format!("{CPUS}/cpu{cpu}/topology/{name}"));
+    // Processors that share a package know each other. A mask counts if none before it has a
+    // processor in common.
+    let mut packages: Vec<HashSet<u32>> = Vec::new();
+    for mask in present
+        .iter()
+        .filter_map(|cpu| topology(cpu, "core_siblings"))
+    {
+        let mask = parse_mask(&mask);
+        if !mask.is_empty() && packages.iter().all(|known| known.is_disjoint(&mask)) {
+            packages.push(mask);
+        }
+    }
+    if !packages.is_empty() {
+        return of_software(root, present).unwrap_or(packages.len());
+    }
+    let identifiers = present
+        .iter()
+        .filter_map(|cpu| topology(cpu, "physical_package_id"))
+        .filter(|identifier| identifier != "-1");
+    identifiers.collect::<HashSet<_>>().len()
+}
+
+/// The sockets that an IBM Z hypervisor tells of: the masks are those of virtual processors.
+fn of_software(root: &Root, present: &[u32]) -> Option<usize> {
+    let text = root.read_optional("/proc/sysinfo")?;
+    let line = text
         .lines()
-        .filter(|line| {
-            line.split_once(':')
-                .is_some_and(|(key, _)| key.trim() == "processor")
-        })
-        .count();
-    Cpu {
-        model_name: value(&["model name", "cpu"]),
-        frequency: value(&["cpu MHz"]),
-        count: blocks,
-        flags: value(&["flags", "Features", "features"])
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect(),
-        ..Cpu::default()
+        .find_map(|line| line.trim().strip_prefix("CPU Topology SW:"))?;
+    // Levels from the outside: two that are unused, drawers, books, sockets, cores.
+    let levels: Vec<usize> = line
+        .split_whitespace()
+        .map_while(|word| word.parse().ok())
+        .collect();
+    let [_, _, drawers, books, sockets, _] = levels.try_into().ok()?;
+    let has = |name: &str| {
+        present
+            .iter()
+            .any(|cpu| root.exists(format!("{CPUS}/cpu{cpu}/topology/{name}")))
+    };
+    let books = if has("book_siblings") {
+        books.max(1)
+    } else {
+        1
+    };
+    let drawers = if has("drawer_siblings") {
+        drawers.max(1)
+    } else {
+        1
+    };
+    Some(sockets * books * drawers).filter(|sockets| *sockets > 0)
+}
+
+/// What `/proc/cpuinfo` tells.
+#[derive(Debug, Default)]
+struct CpuInfo {
+    model_name: String,
+    frequency: Option<String>,
+    count: usize,
+    flags: Vec<String>,
+    is_arm: bool,
+}
+
+impl CpuInfo {
+    fn parse(text: &str) -> Self {
+        let lines = || {
+            text.lines().filter_map(|line| {
+                let (key, value) = line.split_once(':')?;
+                Some((key.trim(), value.trim())).filter(|(_, value)| !value.is_empty())
+            })
+        };
+        let first = |names: &[&str]| {
+            let mut found = lines().filter(|(key, _)| names.contains(key));
+            found.next().map(|(_, value)| value.to_owned())
+        };
+        // s390 numbers its processors in the key: `processor 0`.
+        let is_processor =
+            |key: &str| key.trim_end_matches(|c: char| c.is_ascii_digit()).trim() == "processor";
+        let arm = arm::model_name(lines());
+        let model = || first(&["model name", "Model Name", "cpu", "uarch"]);
+        Self {
+            is_arm: lines().any(|(key, _)| key == "CPU implementer"),
+            model_name: arm.or_else(model).unwrap_or_default(),
+            // What it runs at, for kernels that do not scale it: x86, LoongArch, s390, POWER.
+            frequency: first(&["cpu MHz", "CPU MHz", "cpu MHz static", "clock"])
+                .map(|text| text.trim_end_matches("MHz").to_owned()),
+            count: lines().filter(|(key, _)| is_processor(key)).count(),
+            // x86; ARM; s390; MIPS; SPARC.
+            flags: first(&["flags", "Features", "features", "ASEs implemented", "type"])
+                .unwrap_or_default()
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
+        }
     }
 }
 
@@ -111,10 +203,20 @@ fn parse_list(text: &str) -> Vec<u32> {
         .collect()
 }
 
-/// kHz in the form of `lscpu`: `2400.0000`.
-fn in_mhz(khz: &str) -> Option<String> {
-    let khz: u32 = khz.trim().parse().ok()?;
-    Some(format!("{}.{:03}0", khz / 1000, khz % 1000))
+/// The numbers of a kernel mask, hexadecimal with commas between groups of 32 bits:
+/// `00000000,0000000f`.
+fn parse_mask(text: &str) -> HashSet<u32> {
+    let digits = text.trim().bytes().rev().filter(|byte| *byte != b',');
+    let digits = digits.map(|byte| char::from(byte).to_digit(16).unwrap_or(0));
+    let bits = (0..)
+        .step_by(4)
+        .zip(digits)
+        .flat_map(|(place, digit): (u32, u32)| {
+            (0..4)
+                .filter(move |bit| digit >> bit & 1 == 1)
+                .map(move |bit| place + bit)
+        });
+    bits.collect()
 }
 
 /// Kernels before 6.1 do not tell; this program runs on one architecture only, whose name
@@ -131,67 +233,4 @@ fn architecture(told: Option<String>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::machine::testing::FakeMachine;
-
-    const CPUINFO: &str = "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC 7282 16-Core Processor\ncpu MHz\t\t: 2794.748\nflags\t\t: fpu vme constant_tsc\nbugs\t\t:\n\nprocessor\t: 1\nmodel name\t: other\n";
-
-    #[test]
-    fn reads_a_machine_with_frequencies_and_sockets() {
-        let mut machine = FakeMachine::new();
-        machine
-            .file("proc/cpuinfo", CPUINFO)
-            .file("proc/sys/kernel/arch", "x86_64");
-        let cpus = "sys/devices/system/cpu";
-        machine
-            .file(&format!("{cpus}/present"), "0-3")
-            .file(&format!("{cpus}/cpu0/cpufreq/cpuinfo_max_freq"), "2400000");
-        for (cpu, package) in [(0, "0"), (1, "0"), (2, "1"), (3, "1")] {
-            machine.file(
-                &format!("{cpus}/cpu{cpu}/topology/physical_package_id"),
-                package,
-            );
-        }
-        assert_eq!(
-            probe(&machine.system()).to_json(),
-            json!({
-                "model_name": "AMD EPYC 7282 16-Core Processor", "frequency": "2400.0000",
-                "count": 4, "architecture": "x86_64",
-                "flags": ["fpu", "vme", "constant_tsc"], "socket_count": 2,
-            })
-        );
-    }
-
-    #[test]
-    fn reads_what_is_left_without_sysfs() {
-        let mut machine = FakeMachine::new();
-        machine.file("proc/cpuinfo", CPUINFO);
-        let cpu = probe(&machine.system());
-        assert_eq!(
-            (cpu.frequency.as_str(), cpu.count, cpu.socket_count),
-            ("2794.748", 2, 0)
-        );
-        assert_eq!(cpu.architecture, std::env::consts::ARCH);
-
-        let nothing = probe(&FakeMachine::new().system());
-        assert_eq!((nothing.model_name.as_str(), nothing.count), ("", 0));
-        assert!(nothing.flags.is_empty());
-    }
-
-    #[test]
-    fn reads_an_arm_server() {
-        let cpu = parse_cpuinfo("processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd\n");
-        assert_eq!(
-            (cpu.model_name.as_str(), cpu.flags.join(" ").as_str()),
-            ("", "fp asimd")
-        );
-    }
-
-    #[test]
-    fn reads_lists() {
-        assert_eq!(parse_list("0-3,8\n"), [0, 1, 2, 3, 8]);
-        assert_eq!(parse_list("0"), [0]);
-        assert_eq!(parse_list("x,1-"), Vec::<u32>::new());
-    }
-}
+mod tests;

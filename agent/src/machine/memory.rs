@@ -72,6 +72,19 @@ fn parse_smbios(tables: &[u8]) -> Option<u64> {
     (total > 0).then_some(total)
 }
 
+/// The sockets that hold a processor, by the firmware's tables: structures of type 4 whose
+/// status says that the socket is populated.
+pub(super) fn processor_sockets(root: &Root) -> usize {
+    const PROCESSOR: u8 = 4;
+    const POPULATED: u8 = 1 << 6;
+    let tables = std::fs::read(root.path("/sys/firmware/dmi/tables/DMI")).unwrap_or_default();
+    let is_populated = |body: &&[u8]| {
+        let status = body.get(0x18).copied().unwrap_or_default();
+        body[0] == PROCESSOR && status & POPULATED != 0
+    };
+    structures(&tables).filter(is_populated).count()
+}
+
 /// The size of a memory device in MiB; `None` for an empty socket and an unknown size.
 fn module_mib(body: &[u8]) -> Option<u64> {
     const UNKNOWN: u16 = 0xffff;

@@ -1,6 +1,6 @@
 //! The machine's network interfaces.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Value, json};
 
@@ -107,6 +107,22 @@ pub fn probe(system: &System) -> Vec<Interface> {
     interfaces
 }
 
+/// The first IPv4 address of the interface with this name, of whatever kind it is: bridges,
+/// bonds, teams, VLANs and ends of virtual wires have addresses, too, though the inventory
+/// does not list them all.
+#[must_use]
+pub fn ipv4_address(system: &System, name: &str) -> Option<Ipv4Addr> {
+    let links = system.network.links().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the kernel does not tell the addresses of interfaces");
+        Vec::new()
+    });
+    let link = links.into_iter().find(|link| link.name == name)?;
+    link.ip_addresses.iter().find_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    })
+}
+
 fn is_listed(root: &Root, name: &str) -> bool {
     // `eth0.100`: all digits after the first dot.
     let vlan = name
@@ -187,7 +203,7 @@ fn is_zero(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::testing::FakeMachine;
+    use crate::machine::testing::{FakeMachine, Programs};
 
     fn link(name: &str, last: u8, addresses: &[&str]) -> Link {
         Link {
@@ -305,6 +321,78 @@ mod tests {
         let found = probe(&machine.system()).remove(0);
         assert_eq!(found.mac_address, "7c:fe:90:29:26:52");
         assert!(found.client_id.unwrap().starts_with("ff:00:00:00:00:00:02"));
+    }
+
+    #[test]
+    fn any_interface_may_be_asked_for_its_address() {
+        let mut machine = FakeMachine::new();
+        machine.interface(link("br0", 2, &["fe80::1", "192.0.2.7", "192.0.2.8"]), None);
+        machine.interface(link("veth0", 3, &["fe80::2"]), None);
+        let system = machine.system();
+        assert_eq!(probe(&system), []);
+        let first = "192.0.2.7".parse().ok();
+        assert_eq!(ipv4_address(&system, "br0"), first);
+        assert_eq!(ipv4_address(&system, "veth0"), None);
+        assert_eq!(ipv4_address(&system, "br1"), None);
+    }
+
+    /// The same with the kernel's own interfaces, in a network of the test's own.
+    #[test]
+    fn interfaces_of_every_kind_have_their_address() {
+        const NAME: &str = "interfaces_of_every_kind_have_their_address";
+        const WITHIN: &str = "IRONIC_TEST_IN_A_NETWORK_OF_ITS_OWN";
+        const KINDS: [(&str, &str); 6] = [
+            ("link0", "link0 type veth peer name link1"),
+            ("br0", "br0 type bridge"),
+            ("bond0", "bond0 type bond"),
+            ("team0", "team0 type team"),
+            ("link1.5", "link link1 name link1.5 type vlan id 5"),
+            ("dummy0", "dummy0 type dummy"),
+        ];
+        let Some(programs) = Programs::find(NAME) else {
+            return;
+        };
+        if std::env::var_os(WITHIN).is_none() {
+            let status = programs
+                .command("unshare")
+                .args(["--map-root-user", "--net"])
+                .arg(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    &format!("machine::net::tests::{NAME}"),
+                    "--nocapture",
+                ])
+                .env(WITHIN, "1")
+                .status()
+                .unwrap();
+            assert!(status.success());
+            return;
+        }
+        let ip = |arguments: String| {
+            let words: Vec<&str> = arguments.split_whitespace().collect();
+            programs
+                .command("ip")
+                .args(words)
+                .output()
+                .unwrap()
+                .status
+                .success()
+        };
+        let mut made = Vec::new();
+        for (index, (name, how)) in (1..).zip(KINDS) {
+            if !ip(format!("link add {how}")) {
+                eprintln!("this kernel has no {name}");
+                continue;
+            }
+            assert!(
+                ip(format!("address add 192.0.2.{index}/24 dev {name}")),
+                "{name}"
+            );
+            let expected = format!("192.0.2.{index}").parse().ok();
+            assert_eq!(ipv4_address(&System::linux(), name), expected, "{name}");
+            made.push(name);
+        }
+        assert!(made.contains(&"br0") && made.contains(&"link0"), "{made:?}");
     }
 
     #[test]

@@ -33,9 +33,14 @@ pub(crate) fn parse_wwid(wwid: &str) -> Option<WorldWideName> {
 
 /// Reads the serial number of a page 80h: four bytes of header, the length in the last two.
 pub(crate) fn parse_serial_page(page: &[u8]) -> Option<String> {
+    printable(serial_field(page)?)
+}
+
+/// The bytes of the serial number in a page 80h.
+pub(crate) fn serial_field(page: &[u8]) -> Option<&[u8]> {
     let length = usize::from(u16::from_be_bytes(*page.get(2..4)?.first_chunk()?));
     let text = page.get(4..)?;
-    printable(text.get(..length).unwrap_or(text))
+    Some(text.get(..length).unwrap_or(text))
 }
 
 /// The vendor and the model in a SCSI disk's standard answer to INQUIRY, as the kernel shows
@@ -63,8 +68,8 @@ impl Inquiry<'_> {
 }
 
 /// The name that `scsi_id` gives a disk that has a page 80h only.
-pub(crate) fn serial_with_inquiry(inquiry: Inquiry<'_>, serial: &str) -> String {
-    replaced(&[b"S", inquiry.padded().as_slice(), serial.as_bytes()].concat())
+pub(crate) fn serial_with_inquiry(inquiry: Inquiry<'_>, serial: &[u8]) -> String {
+    replaced(&[b"S", inquiry.padded().as_slice(), serial].concat())
 }
 
 /// A name of a logical unit from its page 83h.
@@ -106,7 +111,8 @@ impl Designator {
         if *body.get(2)? != 0 {
             let digits = format!("3{}", hex::encode(body));
             return Some(Self {
-                kind: b'3',
+                // `scsi_id` makes no World Wide Name of it.
+                kind: b'0',
                 short: digits.clone(),
                 long: digits,
             });
@@ -239,8 +245,12 @@ pub(crate) struct AtaIdentity {
 }
 
 impl AtaIdentity {
-    /// The name that `ata_id` makes of model and serial number.
-    pub(crate) fn name(&self) -> Option<String> {
+    /// The serial number, and the name that `ata_id` makes of model and serial number.
+    pub(crate) fn serials(&self) -> impl Iterator<Item = String> + use<> {
+        self.serial.clone().into_iter().chain(self.name())
+    }
+
+    fn name(&self) -> Option<String> {
         let model = replaced(self.model.as_deref()?.as_bytes());
         Some(match &self.serial {
             Some(serial) => format!("{model}_{}", replaced(serial.as_bytes())),
@@ -276,13 +286,14 @@ pub(crate) fn parse_ata_page(page: &[u8]) -> AtaIdentity {
     }
 }
 
-/// The text of a field padded with blanks or zeros; `None` when nothing is in it.
+/// The text of a field padded with blanks or zeros, as far as it can be read; `None` when
+/// nothing is in it.
 fn printable(bytes: &[u8]) -> Option<String> {
-    let text: String = bytes
-        .iter()
-        .filter(|byte| byte.is_ascii_graphic() || **byte == b' ')
-        .map(|byte| char::from(*byte))
-        .collect();
+    let end = bytes.iter().position(|byte| *byte == 0);
+    let text = String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]);
+    let is_readable =
+        |letter: &char| !letter.is_control() && *letter != char::REPLACEMENT_CHARACTER;
+    let text: String = text.chars().filter(is_readable).collect();
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
 }
@@ -304,6 +315,16 @@ pub(crate) mod tests {
         put(27, 40, model);
         put(10, 20, serial);
         page
+    }
+
+    /// A drive's answer to IDENTIFY with this model, serial number and World Wide Name.
+    pub(crate) fn identify(model: &str, serial: &str, name: u64) -> Vec<u8> {
+        let mut identify = ata_page(model, serial)[60..].to_vec();
+        for (place, pair) in name.to_be_bytes().chunks(2).enumerate() {
+            identify[216 + 2 * place] = pair[1];
+            identify[217 + 2 * place] = pair[0];
+        }
+        identify
     }
 
     #[test]

@@ -13,6 +13,10 @@ use crate::system::ipmi::KernelController;
 use crate::system::network::{Link, Network};
 use crate::system::{Disk, DiskError, Disks, Root, Run, System, disk, process};
 
+mod programs;
+
+pub(crate) use programs::Programs;
+
 /// Disks that are files below `/dev` of a machine made of files.
 #[derive(Debug)]
 struct FakeDisks(Root);

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use futures_util::FutureExt as _;
-use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use crate::config::Config;
@@ -14,6 +13,9 @@ use crate::hardware::{
     StepContext, StepError,
 };
 use crate::system::{Cmd, System};
+use pattern::{InvalidPattern, Pattern};
+
+mod pattern;
 
 /// The step.
 #[derive(Debug)]
@@ -85,38 +87,42 @@ impl Step for CleanUefiNvram {
 async fn find(system: &System, arguments: &Object) -> Result<Vec<BootEntry>, StepError> {
     let patterns = patterns(arguments)?;
     let listing = system.run.run(Cmd::new("efibootmgr").arg("-v")).await?;
-    let mut entries = boot_entry::parse(&listing.stdout);
-    entries.retain(|entry| patterns.iter().any(|pattern| pattern.is_match(&entry.path)));
-    Ok(entries)
+    let mut found = Vec::new();
+    for entry in boot_entry::parse(&listing.stdout) {
+        for pattern in &patterns {
+            if pattern.is_in(&entry.path).map_err(|error| wrong(&error))? {
+                found.push(entry);
+                break;
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Only null stands for the default: an empty list finds nothing.
-fn patterns(arguments: &Object) -> Result<Vec<Regex>, Failure> {
+fn patterns(arguments: &Object) -> Result<Vec<Pattern>, Failure> {
     let given = arguments
         .get("match_patterns")
         .filter(|value| !value.is_null());
-    let wrong = |reason: String| {
-        Failure::new(
-            FailureKind::InvalidCommandParams,
-            format!("The match_patterns must be a list of strings: {reason}"),
-        )
-    };
     let texts: Vec<&str> = match given {
         None => DEFAULT.to_vec(),
         Some(Value::Array(items)) => items
             .iter()
-            .map(|item| item.as_str().ok_or_else(|| wrong(item.to_string())))
+            .map(|item| item.as_str().ok_or_else(|| wrong(&item)))
             .collect::<Result<_, _>>()?,
-        Some(other) => return Err(wrong(other.to_string())),
+        Some(other) => return Err(wrong(&other)),
     };
-    let build = |text: &str| {
-        let mut builder = RegexBuilder::new(text);
-        builder.case_insensitive(true).build()
-    };
-    texts
-        .into_iter()
-        .map(|text| build(text).map_err(|error| wrong(error.to_string())))
-        .collect()
+    let built = texts.into_iter().map(Pattern::new);
+    let built: Result<_, InvalidPattern> = built.collect();
+    built.map_err(|error| wrong(&error))
+}
+
+/// The failure of patterns that cannot be used.
+fn wrong(reason: &dyn std::fmt::Display) -> Failure {
+    Failure::new(
+        FailureKind::InvalidCommandParams,
+        format!("The match_patterns must be a list of strings: {reason}"),
+    )
 }
 
 #[cfg(test)]
@@ -160,6 +166,11 @@ mod tests {
         for (patterns, removed) in [
             (json!(["usbclass"]), vec!["0002"]),
             (json!(["mac\\(.*HD", "^usb"]), vec!["0002", "0003"]),
+            // Look-around and references, as Python's expressions have them.
+            (
+                json!(["^HD\\((?!1,)", r"(?<=EFI\\)shim", r"(f)\1{3}"]),
+                vec!["0001", "0002"],
+            ),
             (json!([]), vec![]),
             (json!(null), vec!["0000", "0001"]),
         ] {

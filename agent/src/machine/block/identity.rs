@@ -73,7 +73,9 @@ impl Identity {
         if self.model.is_none() {
             self.model = native.model;
         }
-        self.serials.extend(native.serials);
+        let serials = native.serials.iter().map(|serial| normalized(serial));
+        self.serials
+            .extend(serials.filter(|serial| !serial.is_empty()));
         self.wwns.extend(native.wwns);
         if self.with_extension.is_none() {
             self.with_extension = native.with_extension;
@@ -180,12 +182,18 @@ impl Native {
             std::fs::read(chain.root().path(path)).ok()
         };
         let text = |name: &str| page(name).unwrap_or_default();
-        let ata = page("vpd_pg89")
-            .map(|page| scsi::parse_ata_page(&page))
-            .unwrap_or_default();
         let inquiry = scsi::Inquiry {
             vendor: &text("vendor"),
             model: &text("model"),
+        };
+        let ata = page("vpd_pg89").map(|page| scsi::parse_ata_page(&page));
+        let usb = UsbDisk::read(chain, inquiry, address);
+        let is_removable = chain.attribute("removable").as_deref() == Some("1");
+        let is_ata = chain.attribute("device/vendor").as_deref() == Some("ATA")
+            || usb.is_some() && !is_removable;
+        let (ata_first, ata_last) = match ata {
+            Some(ata) if is_ata => (ata, AtaIdentity::default()),
+            ata => (AtaIdentity::default(), ata.unwrap_or_default()),
         };
         let wwid = chain
             .attribute("device/wwid")
@@ -193,29 +201,40 @@ impl Native {
         let designator = page("vpd_pg83")
             .and_then(|page| Designator::of_page(&page, inquiry))
             .or_else(|| wwid.as_deref().and_then(Designator::of_wwid));
-        let unit_serial = page("vpd_pg80").and_then(|page| scsi::parse_serial_page(&page));
-        let by_ata = ata.serial.clone().into_iter().chain(ata.name());
-        let by_scsi = unit_serial
-            .clone()
-            .into_iter()
-            .chain(designator.as_ref().map(|found| found.short.clone()))
-            .chain(designator.as_ref().map(|found| found.long.clone()))
-            .chain(unit_serial.as_ref().filter(|_| designator.is_none()).map(
-                // What `scsi_id` makes of a disk without page 83h.
-                |serial| scsi::serial_with_inquiry(inquiry, serial),
-            ));
-        let by_usb = usb_names(chain, inquiry, address);
-        let wwn = designator.as_ref().and_then(Designator::world_wide_name);
-        let wwn = wwn.or_else(|| wwid.as_deref().and_then(scsi::parse_wwid));
-        let wwn = wwn.or_else(|| ata.world_wide_name.as_deref().and_then(scsi::parse_wwid));
-        let other_serials = [chain.attribute("serial"), chain.attribute("device/serial")];
+        let unit_page = page("vpd_pg80").unwrap_or_default();
+        let wwn = ata_first
+            .world_wide_name
+            .as_deref()
+            .and_then(scsi::parse_wwid)
+            .or_else(|| designator.as_ref()?.world_wide_name())
+            .or_else(|| scsi::parse_wwid(wwid.as_deref()?));
+        let of_unit = scsi::parse_serial_page(&unit_page);
+        // What `scsi_id` makes of a disk without page 83h.
+        let of_inquiry = scsi::serial_field(&unit_page)
+            .filter(|_| designator.is_none())
+            .map(|serial| {
+                let whole = scsi::serial_with_inquiry(inquiry, serial);
+                [scsi::replaced(serial), whole]
+            });
+        let mut serials: Vec<String> = ata_first.serials().collect();
+        serials.extend(usb.iter().flat_map(|usb| usb.serials.clone()));
+        serials.extend(of_unit);
+        serials.extend(
+            designator
+                .into_iter()
+                .flat_map(|found| [found.short, found.long]),
+        );
+        serials.extend(of_inquiry.into_iter().flatten());
+        serials.extend(ata_last.serials());
+        serials.extend(chain.attribute("serial"));
+        serials.extend(chain.attribute("device/serial"));
         Self {
-            serials: by_ata
-                .chain(by_usb)
-                .chain(by_scsi)
-                .chain(other_serials.into_iter().flatten())
-                .collect(),
-            model: model(ata, chain),
+            serials,
+            // SCSI shows 16 characters of the model of an ATA disk.
+            model: ata_first
+                .model
+                .or_else(|| usb?.product)
+                .or_else(|| chain.attribute("device/model")),
             wwns: wwn
                 .iter()
                 .flat_map(|wwn| [wwn.with_extension.clone(), wwn.short.clone()])
@@ -226,57 +245,50 @@ impl Native {
     }
 }
 
-/// SCSI shows 16 characters of the model of an ATA disk.
-fn model(ata: AtaIdentity, chain: &Chain<'_>) -> Option<String> {
-    ata.model.or_else(|| chain.attribute("device/model"))
+/// What a USB device says of the disk that it is, or that is behind it.
+#[derive(Debug)]
+struct UsbDisk {
+    /// The stick's or bridge's own number, and the name that `usb_id` makes of vendor, model,
+    /// that number and the unit behind the bridge.
+    serials: Vec<String>,
+    /// The product, where the device does not take SCSI commands as disks do.
+    product: Option<String>,
 }
 
-/// The serial numbers of a disk on USB: the stick's or bridge's own number, and the name that
-/// `usb_id` makes of vendor, model, that number and the unit behind the bridge.
-fn usb_names(chain: &Chain<'_>, inquiry: scsi::Inquiry<'_>, address: ScsiAddress) -> Vec<String> {
-    let Some(device) = chain.nearest("usb", |name| name.contains('-') && !name.contains(':'))
-    else {
-        return Vec::new();
-    };
-    let attribute = |name: &str| chain.attribute_of(device, name);
-    let replaced = |text: String| scsi::replaced(text.as_bytes());
-    let is_storage = chain
-        .nearest("usb", |name| name.contains(':'))
-        .is_none_or(|interface| {
-            let class = chain.attribute_of(interface, "bInterfaceClass");
-            let subclass = chain.attribute_of(interface, "bInterfaceSubClass");
-            class.is_none_or(|class| class == "08")
-                && subclass.is_none_or(|subclass| ["02", "06"].contains(&subclass.as_str()))
+impl UsbDisk {
+    fn read(chain: &Chain<'_>, inquiry: scsi::Inquiry<'_>, address: ScsiAddress) -> Option<Self> {
+        let device = chain.nearest("usb", |name| name.contains('-') && !name.contains(':'))?;
+        let attribute = |name: &str| chain.attribute_of(device, name);
+        let replaced = |text: String| scsi::replaced(text.as_bytes());
+        let interface = chain.nearest("usb", |name| name.contains(':'));
+        let of_interface = |name: &str| chain.attribute_of(interface?, name);
+        // Mass storage that is transparent for SCSI, or ATAPI.
+        let is_transparent = of_interface("bInterfaceClass").is_none_or(|class| class == "08")
+            && of_interface("bInterfaceSubClass")
+                .is_none_or(|subclass| ["02", "06"].contains(&subclass.as_str()));
+        let name = |of_unit: &[u8], names: [&str; 2]| {
+            let of_unit = scsi::replaced(of_unit);
+            let of_device = || names.into_iter().find_map(attribute).map(replaced);
+            Some(of_unit)
+                .filter(|text| is_transparent && !text.is_empty())
+                .or_else(of_device)
+        };
+        let is_printable = |text: &String| {
+            text.bytes()
+                .all(|byte| (0x20..=0x7f).contains(&byte) && byte != b',')
+        };
+        let serial = attribute("serial").filter(is_printable).map(replaced);
+        let vendor = name(inquiry.vendor, ["manufacturer", "idVendor"]);
+        let model = name(inquiry.model, ["product", "idProduct"]);
+        let whole = vendor.zip(model).map(|(vendor, model)| {
+            let serial = serial.as_ref().map(|serial| format!("_{serial}"));
+            let unit = is_transparent.then(|| format!("-{}:{}", address.target, address.lun));
+            let (serial, unit) = (serial.unwrap_or_default(), unit.unwrap_or_default());
+            format!("{vendor}_{model}{serial}{unit}")
         });
-    let of_unit = |text: &[u8]| {
-        if is_storage {
-            scsi::replaced(text)
-        } else {
-            String::new()
-        }
-    };
-    let or_else = |text: String, names: [&str; 2]| {
-        if text.is_empty() {
-            names.into_iter().find_map(attribute).map(replaced)
-        } else {
-            Some(text)
-        }
-    };
-    let vendor = or_else(of_unit(inquiry.vendor), ["manufacturer", "idVendor"]);
-    let model = or_else(of_unit(inquiry.model), ["product", "idProduct"]);
-    let is_printable = |text: &String| {
-        text.bytes()
-            .all(|byte| (0x20..=0x7f).contains(&byte) && byte != b',')
-    };
-    let serial = attribute("serial").filter(is_printable).map(replaced);
-    let name = vendor.zip(model).map(|(vendor, model)| {
-        let serial = serial.iter().map(|serial| format!("_{serial}"));
-        let unit = is_storage.then(|| format!("-{}:{}", address.target, address.lun));
-        format!(
-            "{vendor}_{model}{}{}",
-            serial.collect::<String>(),
-            unit.unwrap_or_default()
-        )
-    });
-    serial.into_iter().chain(name).collect()
+        Some(Self {
+            serials: serial.into_iter().chain(whole).collect(),
+            product: attribute("product").filter(|_| !is_transparent),
+        })
+    }
 }

@@ -33,7 +33,7 @@ pub(super) fn links(chain: &Chain<'_>, kernel_name: &str) -> Vec<String> {
     };
     let names = match &walk.variant {
         Some(Variant::Before(part)) => vec![walk.name(Some(part)), name],
-        Some(Variant::After(part)) => vec![name.clone(), walk.name(Some(part))],
+        Some(Variant::After(part)) => vec![name, walk.name(Some(part))],
         None if kernel_name.starts_with("vd") && name.starts_with("pci-") => {
             vec![format!("virtio-{name}"), name]
         }

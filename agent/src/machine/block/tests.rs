@@ -6,6 +6,8 @@ use super::*;
 use crate::machine::scsi::tests::ata_page;
 use crate::machine::testing::FakeMachine;
 
+mod against_udev;
+
 const GIB: u64 = 1 << 30;
 
 fn names(devices: &[BlockDevice]) -> Vec<&str> {

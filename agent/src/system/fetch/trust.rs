@@ -15,8 +15,33 @@ use super::Tls;
 use super::insecure::AnyCertificate;
 use super::pinned::Pinned;
 
-/// Where distributions keep their bundle; a ramdisk may have none.
-const SYSTEM_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Where distributions keep their bundle of authorities, the newest place of each first; a
+/// ramdisk may have none.
+const SYSTEM_BUNDLES: [&str; 7] = [
+    // Debian, Ubuntu, Arch, Gentoo, Alpine
+    "etc/ssl/certs/ca-certificates.crt",
+    // RHEL, CentOS, Fedora
+    "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "etc/pki/tls/certs/ca-bundle.crt",
+    // SUSE
+    "var/lib/ca-certificates/ca-bundle.pem",
+    "etc/ssl/ca-bundle.pem",
+    // Alpine without the package of authorities, and what links there
+    "etc/ssl/cert.pem",
+    "etc/pki/tls/cert.pem",
+];
+
+/// The machine's bundle of authorities; `None` when it has none. Links without a target and
+/// empty files do not count.
+fn system_bundle(root: &Path) -> Option<PathBuf> {
+    let is_bundle = |path: &PathBuf| {
+        std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0)
+    };
+    SYSTEM_BUNDLES
+        .iter()
+        .map(|path| root.join(path))
+        .find(is_bundle)
+}
 
 /// What is wrong with the TLS settings.
 #[derive(Debug, Error)]
@@ -161,19 +186,21 @@ fn is_named(suite: CipherSuite, name: &str) -> bool {
 }
 
 fn authorities(file: Option<&Path>) -> Result<RootCertStore, InvalidTls> {
-    let path = file.unwrap_or_else(|| Path::new(SYSTEM_BUNDLE));
-    if file.is_none() && !path.exists() {
+    let Some(path) = file
+        .map(Path::to_owned)
+        .or_else(|| system_bundle(Path::new("/")))
+    else {
         return Ok(RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
         });
-    }
+    };
     let invalid = |reason: String| InvalidTls::Authorities {
-        path: path.to_owned(),
+        path: path.clone(),
         reason,
     };
     let mut store = RootCertStore::empty();
     // Bundles hold a few certificates that no library accepts; those are left out.
-    let (added, _) = store.add_parsable_certificates(certificates(path).map_err(&invalid)?);
+    let (added, _) = store.add_parsable_certificates(certificates(&path).map_err(&invalid)?);
     if added == 0 {
         return Err(invalid("it holds no usable certificate".to_owned()));
     }
@@ -196,6 +223,24 @@ mod tests {
         assert!(is_named(suite, "ECDHE-RSA-AES128-GCM-SHA256"));
         assert!(is_named(suite, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"));
         assert!(!is_named(suite, "ECDHE-RSA-AES256-GCM-SHA384"));
+    }
+
+    #[test]
+    fn authorities_are_found_where_distributions_keep_them() {
+        for place in SYSTEM_BUNDLES {
+            let root = tempfile::tempdir().unwrap();
+            assert_eq!(system_bundle(root.path()), None);
+            let path = root.path().join(place);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            // A link whose target was not installed, and an empty file.
+            std::os::unix::fs::symlink("nowhere", &path).unwrap();
+            assert_eq!(system_bundle(root.path()), None);
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, "").unwrap();
+            assert_eq!(system_bundle(root.path()), None);
+            std::fs::write(&path, "PEM").unwrap();
+            assert_eq!(system_bundle(root.path()), Some(path));
+        }
     }
 
     #[test]
