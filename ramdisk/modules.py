@@ -3,10 +3,14 @@
 import lzma
 import os
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from debian import Problem
+
+# What distributions compress modules with, and what unpacks that.
+COMPRESSED = {".xz": None, ".zst": "/usr/bin/zstd", ".gz": "/bin/gzip"}
 
 
 def select_modules(chosen, kernel, sysroot, tree):
@@ -30,7 +34,7 @@ def select_modules(chosen, kernel, sysroot, tree):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(kernel.modules / path, target / path)
     needs = index_chosen(kernel, sysroot, tree, target)
-    pack(target, needs)
+    pack(target, needs, sysroot)
 
 
 def index_chosen(kernel, sysroot, tree, target):
@@ -45,24 +49,45 @@ def index_chosen(kernel, sysroot, tree, target):
     return read_dependencies(target / "modules.dep")
 
 
-def pack(target, needs):
+def pack(target, needs, sysroot):
     """Compresses every module by itself: a machine loads two dozen of them, and only those take
     memory and time to unpack."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda path: pack_one(target / path), needs))
-    lines = (f"{module}.xz:{''.join(f' {other}.xz' for other in others)}\n" for module, others in needs.items())
+        list(pool.map(lambda path: pack_one(target / path, sysroot), needs))
+    lines = (f"{packed(module)}:{''.join(f' {packed(other)}' for other in others)}\n"
+             for module, others in needs.items())
     (target / "modules.dep").write_text("".join(lines))
 
 
-def pack_one(path):
-    # busybox knows this checksum and no filter.
-    packed = lzma.compress(path.read_bytes(), check=lzma.CHECK_CRC32, preset=9 | lzma.PRESET_EXTREME)
-    path.with_name(path.name + ".xz").write_bytes(packed)
+def packed(name):
+    """The name of a module in the ramdisk, however the distribution compresses its modules."""
+    return name[:name.rindex(".ko")] + ".ko.xz"
+
+
+def pack_one(path, sysroot):
+    content = read_module(path, sysroot)
     path.unlink()
+    # busybox knows this checksum and no filter.
+    blob = lzma.compress(content, check=lzma.CHECK_CRC32, preset=9 | lzma.PRESET_EXTREME)
+    path.with_name(packed(path.name)).write_bytes(blob)
+
+
+def read_module(path, sysroot):
+    """A module as the kernel takes it."""
+    if path.suffix not in COMPRESSED:
+        return path.read_bytes()
+    if path.suffix == ".xz":
+        return lzma.decompress(path.read_bytes())
+    command = sysroot.command(COMPRESSED[path.suffix], "-dc", str(path))
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise Problem(f"{path.name} cannot be unpacked: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
 
 
 def index(sysroot, root, version):
-    if not (root / "lib/modules" / version / "modules.dep").is_file():
+    # The last that it writes: it may have been interrupted.
+    if not (root / "lib/modules" / version / "modules.devname").is_file():
         sysroot.run("/bin/kmod", "-b", str(root), version, name="depmod")
 
 

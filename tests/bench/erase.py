@@ -145,7 +145,7 @@ def appended(name, files, python_version=None):
 
 
 def add_python(tree, version):
-    sysroot = Packages(places.RAMDISK / "cache").sysroot(
+    sysroot = Packages().sysroot(
         [f"python{version}-minimal", f"libpython{version}-minimal", f"libpython{version}-stdlib", *PROGRAMS])
     library = f"usr/lib/python{version}"
     modules = [f"/{path.relative_to(sysroot.root)}" for path in sorted((sysroot.root / library / "lib-dynload").glob("*.so"))]

@@ -11,7 +11,7 @@ Needs Python's standard library, `apt-get` and `dpkg-deb`, and no root.
 """
 
 from .apt import Problem
-from .packages import Kernel, Packages
+from .packages import TARGET, Kernel, Packages
 from .sysroot import Sysroot
 
-__all__ = ["Kernel", "Packages", "Problem", "Sysroot"]
+__all__ = ["TARGET", "Kernel", "Packages", "Problem", "Sysroot"]

@@ -13,6 +13,8 @@ from urllib.parse import unquote
 
 ARCHITECTURE = "amd64"
 DAY = 24 * 3600
+# How long lists stay that came without those of some source.
+HOUR = 3600
 RETRY_PAUSES = (2, 6)  # seconds before the second and the third attempt
 HOST_ETC = Path("/etc/apt")
 # How the host reaches its archive is taken from its configuration (proxies, certificates, checks of dates).
@@ -56,6 +58,7 @@ class Apt:
         self.archives = directory / "archives"
         self.incoming = directory / "incoming"
         self.stamp = directory / "lists.json"
+        self.answers = directory / "answers.json"
 
     # The package lists ------------------------------------------------------------------------
 
@@ -64,37 +67,37 @@ class Apt:
         self.set_up()
         stamp = self.read_stamp()
         age = time.time() - stamp.get("renewed", 0)
-        is_fresh = 0 <= age < DAY and stamp.get("sources") == self.sources_digest() and self.has_lists()
+        is_current = 0 <= age and time.time() < stamp.get("until", 0)
+        is_fresh = is_current and stamp.get("sources") == self.sources_digest() and self.has_lists()
         if is_fresh and not force:
             return
         self.say("renewing the package lists")
         self.select_sources()
-        complaints: list[str] = []
-        for pause in (*RETRY_PAUSES, None):
-            done = self.run("apt-get", "update", "-q", check=False)
-            text = done.stdout + done.stderr
-            complaints = [line for line in text.splitlines() if re.match(r"(E|W): ", line)]
-            if not complaints or pause is None:
-                break
-            time.sleep(pause)
+        is_renewed, complaints = self.update()
+        if complaints:
+            time.sleep(RETRY_PAUSES[0])
+            is_renewed, complaints = self.update()
         if not self.has_lists():
-            raise Problem("no package list could be fetched:\n" + ("\n".join(complaints) or text.strip()))
-        if complaints and not self.is_renewed_since(stamp.get("renewed", 0)):
+            raise Problem("no package list could be fetched:\n" + "\n".join(complaints))
+        if not is_renewed:
             # Without network what was fetched before may do; the next run tries again.
-            self.say(f"the package lists could not be renewed and are {age / 3600:.0f} hours old: {complaints[0]}")
+            self.say(f"the package lists could not be renewed and are {age / HOUR:.0f} hours old: {complaints[0]}")
             return
         for line in complaints:
-            self.say(f"one source of packages is left out: {line}")
-        self.write_stamp()
+            self.say(f"left out: {line}")
+        self.write_stamp(HOUR if complaints else DAY)
+
+    def update(self) -> tuple[bool, list[str]]:
+        """Asks all sources for their lists: whether one of them answered, and what apt complains about."""
+        done = self.run("apt-get", "update", "-q", "-o", "Acquire::Retries=1", check=False)
+        lines = (done.stdout + done.stderr).splitlines()
+        complaints = [line for line in lines if re.match(r"(E|W): ", line)]
+        if done.returncode and not complaints:
+            complaints = [f"apt-get ended with status {done.returncode}"]
+        return any(re.match(r"(Hit|Get):", line) for line in lines), complaints
 
     def has_lists(self) -> bool:
         return any((self.directory / "lists").glob("*_Packages*"))
-
-    def is_renewed_since(self, moment: float) -> bool:
-        """Whether at least one list was asked for with success. apt touches `auxfiles` and `partial` in any case,
-        and gives a list the archive's time, but changes its inode's when it has looked at it."""
-        releases = [*(self.directory / "lists").glob("*Release")]
-        return any(path.stat().st_ctime > max(moment, time.time() - 600) for path in releases)
 
     def read_stamp(self) -> dict:
         try:
@@ -103,10 +106,9 @@ class Apt:
             return {}
         return stamp if isinstance(stamp, dict) else {}
 
-    def write_stamp(self) -> None:
-        draft = self.stamp.with_suffix(".new")
-        draft.write_text(json.dumps({"renewed": time.time(), "sources": self.sources_digest()}))
-        draft.replace(self.stamp)
+    def write_stamp(self, lifetime: int) -> None:
+        now = time.time()
+        write(self.stamp, json.dumps({"renewed": now, "until": now + lifetime, "sources": self.sources_digest()}))
 
     def sources_files(self) -> list[Path]:
         """The host's files of sources, the distribution's own first."""
@@ -128,7 +130,9 @@ class Apt:
         for path in self.sources_files():
             # A copy, because apt wants its own ending, and sources.list has another one in there.
             copy = chosen / (path.name if path.parent.name == "sources.list.d" else "sources-list.list")
-            shutil.copyfile(path, copy)
+            # A disc that is not in the drive ends everything.
+            lines = path.read_text(errors="surrogateescape").splitlines(keepends=True)
+            copy.write_text("".join(line for line in lines if "cdrom:" not in line), errors="surrogateescape")
             done = self.run("apt-get", "indextargets", check=False)
             if done.returncode != 0 and any(word in done.stderr for word in UNREADABLE_SOURCES):
                 self.say(f"{path} is left out: {done.stderr.strip().splitlines()[0]}")
@@ -209,6 +213,19 @@ class Apt:
 
     # Candidates -------------------------------------------------------------------------------
 
+    def remembered(self, argv: tuple[str, ...], ask):
+        """What `ask()` answers, or what it answered when the lists were the same: asking takes apt a second."""
+        renewed, key = self.read_stamp().get("renewed"), json.dumps(argv)
+        try:
+            known = json.loads(self.answers.read_text())
+            answers = known["answers"] if known["renewed"] == renewed else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            answers = {}
+        if key not in answers:
+            answers[key] = ask()
+            write(self.answers, json.dumps({"renewed": renewed, "answers": answers}))
+        return answers[key]
+
     def closure(self, names: list[str]) -> list[Download]:
         """The packages and all that they depend on, as apt would install them on an empty machine."""
         return self.listed("apt-get", "install", "--yes", "--print-uris", "-qq", *names)
@@ -219,7 +236,7 @@ class Apt:
 
     def listed(self, *argv: str) -> list[Download]:
         found = []
-        for line in self.run(*argv).stdout.splitlines():
+        for line in self.remembered(argv, lambda: self.run(*argv).stdout.splitlines()):
             place, file, size, checksum = line.rsplit(" ", 3)
             kind, _, value = checksum.partition(":")
             if kind != "SHA256":
@@ -229,8 +246,9 @@ class Apt:
 
     def depends(self, name: str, pattern: str) -> list[str]:
         """The names that a package depends on and that match; nothing if the package is not known."""
-        done = self.run("apt-cache", "depends", "--important", name, check=False)
-        return re.findall(rf"Depends: ({pattern})$", done.stdout, re.M)
+        argv = ("apt-cache", "depends", "--important", name)
+        listed = self.remembered(argv, lambda: self.run(*argv, check=False).stdout)
+        return re.findall(rf"Depends: ({pattern})$", listed, re.M)
 
     # Downloads --------------------------------------------------------------------------------
 
@@ -303,17 +321,20 @@ class Apt:
     def has(self, download: Download) -> bool:
         return size_of(self.archives / download.file) == download.size
 
-    def verify(self, download: Download) -> Path:
-        """The file, once more compared with its checksum; one that is damaged is removed."""
-        path = self.archives / download.file
-        if sha256(path) != download.sha256:
-            path.unlink()
-            raise Damaged(f"{path} was damaged")
-        return path
+    def verified(self, downloads: list[Download]) -> list[Path]:
+        """The files, once more compared with their checksums; fetched again if they were damaged since."""
+        for download in downloads:
+            if sha256(self.archives / download.file) != download.sha256:
+                (self.archives / download.file).unlink()
+        self.fetch(downloads)
+        return [self.archives / download.file for download in downloads]
 
 
-class Damaged(Problem):
-    """A file of an earlier run is not what was downloaded."""
+def write(path: Path, text: str) -> None:
+    """Writes a file so that it is never seen half written."""
+    draft = path.with_name(path.name + ".new")
+    draft.write_text(text)
+    draft.replace(path)
 
 
 def size_of(path: Path) -> int:

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import programs
-from .apt import HOST_ETC, Apt, Damaged, Download, Problem
+from .apt import HOST_ETC, Apt, Download, Problem
 from .sysroot import Sysroot
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -23,8 +24,8 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target").absol
 KERNELS = ("linux-image-amd64", "linux-image-generic")
 # What only the installation of packages needs. Nothing is installed here.
 UNUSED = frozenset(
-    "adduser apt base-files base-passwd debconf debconf-2.0 dpkg init-system-helpers install-info passwd sensible-utils "
-    "ucf systemd systemd-sysv cdebconf debianutils".split())
+    "adduser apt base-files base-passwd cdebconf debconf debconf-2.0 debianutils dpkg init-system-helpers install-info "
+    "passwd sensible-utils systemd systemd-sysv ucf".split())
 KEPT_UNUSED = 7 * 24 * 3600  # seconds after which a tree of older packages is removed
 
 
@@ -63,31 +64,32 @@ class Packages:
     def kernel(self) -> Kernel:
         """The distribution's current kernel, with its modules."""
         with self.locked():
-            self.apt.refresh()
-            for name in KERNELS:
-                images = self.apt.depends(name, r"linux-image-\S+")
-                if images:
-                    break
-            else:
-                raise Problem(f"the sources of packages know none of {', '.join(KERNELS)}")
-            version = images[0].removeprefix("linux-image-")
-            more = self.apt.depends(images[0], rf"linux-modules-\S*{version}")
-            more += self.apt.depends(name, rf"linux-modules-extra-\S*{version}")
-            root = self.tree("kernel", lambda: self.apt.exact([images[0], *more]))
-        return Kernel(version, root / "root")
+            tree = self.tree("kernel", self.kernel_packages)
+        image = next((tree / "root/boot").glob("vmlinuz-*"))
+        return Kernel(image.name.removeprefix("vmlinuz-"), tree / "root")
+
+    def kernel_packages(self) -> list[Download]:
+        for name in KERNELS:
+            images = self.apt.depends(name, r"linux-image-\S+")
+            if images:
+                break
+        else:
+            raise Problem(f"the sources of packages know none of {', '.join(KERNELS)}")
+        version = re.escape(images[0].removeprefix("linux-image-"))
+        more = self.apt.depends(images[0], rf"linux-modules-\S*{version}")
+        more += self.apt.depends(name, rf"linux-modules-extra-\S*{version}")
+        return self.apt.exact([images[0], *more])
 
     def sysroot(self, names: list[str]) -> Sysroot:
         """The named packages and all that they depend on, unpacked into one tree."""
-        names = [*names, "libc6", "ca-certificates", "kmod"]
+        names = [*names, "libc6", "ca-certificates", "kmod", "zstd"]
         with self.locked():
-            self.apt.refresh()
             return Sysroot(self.tree(names[0], lambda: self.needed(names)) / "root")
 
     def programs(self, label: str, names: list[str]) -> Path:
         """A directory with `bin/`, whose executables start the programs of the named packages with their own
         libraries from anywhere, and `root/`, the unpacked packages."""
         with self.locked():
-            self.apt.refresh()
             return self.tree(label, lambda: self.needed([*names, "libc6"]), programs.write, names)
 
     def needed(self, names: list[str]) -> list[Download]:
@@ -97,28 +99,25 @@ class Packages:
     def tree(self, label: str, choose, finish=None, names=()) -> Path:
         """The directory with the packages that `choose()` lists; fetched and unpacked if it is not there, and then
         finished with the paths that the packages of these names hold."""
-        wanted = choose()
+        began = time.time()
+        self.apt.refresh()
+        try:
+            wanted = self.fetched(label, choose)
+        except Problem:
+            if self.apt.read_stamp().get("renewed", 0) >= began:
+                raise
+            # The archive may have newer versions by now, and the old ones no more.
+            self.apt.refresh(force=True)
+            wanted = self.fetched(label, choose)
         tree = self.place(label, wanted)
         if tree.is_dir():
             os.utime(tree)
             return tree
-        try:
-            self.apt.fetch(wanted)
-        except Problem:
-            # The archive may have newer versions by now, and the old ones no more.
-            self.apt.refresh(force=True)
-            wanted = choose()
-            self.apt.fetch(wanted)
-        tree = self.place(label, wanted)
         draft = tree.with_name(tree.name + ".new")
         remove(draft)
         (draft / "root").mkdir(parents=True)
         self.say(f"unpacking {len(wanted)} packages for {label}")
-        try:
-            files = [self.apt.verify(download) for download in wanted]
-        except Damaged:
-            self.apt.fetch(wanted)
-            files = [self.apt.verify(download) for download in wanted]
+        files = self.apt.verified(wanted)
         unpack(files, draft / "root")
         if finish:
             named = [path for download, path in zip(wanted, files, strict=True) if download.package in names]
@@ -126,6 +125,13 @@ class Packages:
         draft.rename(tree)
         self.remove_older(label, tree)
         return tree
+
+    def fetched(self, label: str, choose) -> list[Download]:
+        """What `choose()` lists; downloaded unless its tree is there."""
+        wanted = choose()
+        if not self.place(label, wanted).is_dir():
+            self.apt.fetch(wanted)
+        return wanted
 
     def place(self, label: str, wanted: list[Download]) -> Path:
         # The path is part of it, because what starts a program names its libraries in full.

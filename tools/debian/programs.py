@@ -82,8 +82,8 @@ def interpreter(head: bytes, sysroot: Sysroot, moved) -> list[str]:
         words = words[1:]
     kind = words[0].rpartition("/")[2]
     if kind == "perl" and (sysroot.root / "usr/bin/perl").is_file():
-        places = [path for pattern in (f"usr/lib/{TRIPLE}/perl*/5*", f"usr/lib/{TRIPLE}/perl-base", f"usr/lib/{TRIPLE}/perl/5*",
-                                       "usr/share/perl/5*", "usr/share/perl5") for path in sysroot.root.glob(pattern)]
+        patterns = (f"usr/lib/{TRIPLE}/perl*/5*", f"usr/lib/{TRIPLE}/perl-base", "usr/share/perl/5*", "usr/share/perl5")
+        places = [path for pattern in patterns for path in sysroot.root.glob(pattern)]
         start = [moved(sysroot.loader), "--library-path", moved(sysroot.search), moved(sysroot.root / "usr/bin/perl")]
         return [*start, *(f"-I {moved(place)}" for place in dict.fromkeys(places)), *words[1:]]
     if kind.startswith("python3"):

@@ -30,7 +30,7 @@ class Sysroot:
         self.root = root
         self.name = root.parent.name
         private = sorted({path.parent for place in (f"usr/lib/{TRIPLE}", f"lib/{TRIPLE}")
-                          for path in (root / place).glob("*/lib*.so.*")})
+                          for path in (root / place).glob("*/lib*.so*")})
         places = [root / place for place in self.LIBRARIES if (root / place).is_dir()]
         self.search = ":".join(map(str, [*places, *private]))
 

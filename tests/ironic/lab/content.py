@@ -7,10 +7,10 @@ import sys
 from functools import cached_property
 from pathlib import Path
 
-from .places import RAMDISK, REPOSITORY
+from .places import REPOSITORY
 from .process import run
 
-sys.path.insert(0, str(REPOSITORY / "ramdisk"))
+sys.path[:0] = [str(REPOSITORY / "ramdisk"), str(REPOSITORY / "tools")]
 from archive import Archive, compress  # noqa: E402
 from debian import Packages  # noqa: E402
 from modules import select_modules  # noqa: E402
@@ -54,7 +54,7 @@ class Content:
 
     def __init__(self, scratch, say):
         self.scratch, self.say = scratch, say
-        self.packages = Packages((RAMDISK / "cache").resolve())
+        self.packages = Packages(say=say)
         self.kernel = self.packages.kernel()
         self.sysroot = self.packages.sysroot(PACKAGES)
 

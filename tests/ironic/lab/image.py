@@ -128,13 +128,16 @@ FORMS |= {
 
 
 def build(say, names):
-    """The named images, from an earlier run if nothing changed."""
+    """The named images, from an earlier run if nothing changed. Needs the network unless they are there."""
     names = sorted(names)
     IMAGE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=IMAGE.parent) as scratch:
+    for left in IMAGE.parent.glob("scratch-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="scratch-", dir=IMAGE.parent) as scratch:
         made = Content(Path(scratch), say)
         makers = [Path(module.__file__) for module in (content, debian, gpt, mbr)]
-        makers += [Path(__file__), *sorted(path for path in content.SYSTEM.rglob("*") if path.is_file()), *sorted((REPOSITORY / "ramdisk").glob("*.py"))]
+        makers += [Path(__file__), *sorted(path for path in content.SYSTEM.rglob("*") if path.is_file()),
+                   *sorted((REPOSITORY / "ramdisk").glob("*.py")), *sorted((REPOSITORY / "tools/debian").glob("*.py"))]
         key = hashlib.sha256(b"".join(path.read_bytes() for path in makers) + made.version.encode()).hexdigest()
         notes = IMAGE / "images.json"
         known = json.loads(notes.read_text()) if notes.is_file() else {}
@@ -146,8 +149,16 @@ def build(say, names):
             if name not in known or not os.path.isfile(known[name]["path"]):
                 say(f"building the image {name}")
                 known[name] = asdict(make(made, name))
-                notes.write_text(json.dumps(known, indent=1))
+                draft = notes.with_suffix(".new")
+                draft.write_text(json.dumps(known, indent=1))
+                draft.replace(notes)
     return {name: Image(**known[name]) for name in names}
+
+
+def load(names):
+    """The named images, which `build` has made."""
+    known = json.loads((IMAGE / "images.json").read_text())
+    return {name: Image(**known[name]) for name in sorted(names)}
 
 
 def make(made, name):
