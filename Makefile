@@ -3,43 +3,54 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-TRIPLE := x86_64-unknown-linux-gnu
-export AGENT ?= $(CURDIR)/target/$(TRIPLE)/release/ironic-agent
-export SHIM ?= $(CURDIR)/target/$(TRIPLE)/release/ironic-shim
+# What is built and where from: `release`, or `demo`, which builds in a third of the time.
+PROFILE ?= release
+BINARIES = $(CURDIR)/target/x86_64-unknown-linux-gnu/$(PROFILE)
+export AGENT ?= $(BINARIES)/ironic-agent
+export SHIM ?= $(BINARIES)/ironic-shim
+export RAMDISK ?= $(CURDIR)/target/$(if $(filter demo,$(PROFILE)),demo/)ramdisk
+
+# Without a home directory that can be written, cargo keeps its downloads here.
+ifeq ($(shell [ -n "$${CARGO_HOME:-}" ] || [ -w "$$HOME/.cargo" ] || { [ -n "$$HOME" ] && [ -w "$$HOME" ]; } && echo has-home),)
+export CARGO_HOME := $(CURDIR)/target/cargo
+endif
 
 .PHONY: help
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+.PHONY: preflight
+preflight: ## Name what this machine lacks, all of it at once
+	@tools/preflight
 
 .PHONY: build
-build: ## Build both static binaries
-	cargo build --release --locked
+build: preflight ## Build both static binaries
+	cargo build --profile $(PROFILE) --locked
 
 .PHONY: test
-test: lint unit arguments qcow2 differential ironic ## Everything, from the fastest ring to the slowest
-
-.PHONY: tools
-tools:
-	.ci/tools
+test: lint unit arguments qcow2 differential ironic ## Everything but `fresh`, from the fastest ring to the slowest
 
 .PHONY: lint
-lint: tools ## Format, clippy, protocol lint, licences and sources
+lint: preflight ## Format, clippy, protocol lint, Python lint, licences and sources
+	.ci/tools
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cd proto && ../target/tools/node_modules/.bin/buf lint
+	cd proto && ../target/tools/python/bin/buf lint
+	target/tools/python/bin/ruff check
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo deny --log-level error check licenses bans sources
 
 .PHONY: unit
-unit: ## Unit, property and contract tests
+unit: preflight ## Unit, property and contract tests
+	tests/packages/run
 	export GRPC_PYTHON TEST_PROGRAMS && GRPC_PYTHON="$$(tests/contract/grpc-python)" && \
 	    TEST_PROGRAMS="$$(tests/programs)" && cargo test --workspace --locked
 
 .PHONY: arguments
-arguments: ## What the agent gives to programs, tried with the programs
+arguments: preflight ## What the agent gives to programs, tried with the programs
 	tests/arguments/run
 
 .PHONY: fuzz
-fuzz: ## Damaged input for every parser, FUZZ_SECONDS (60) each, FUZZ_SEED for other damage
+fuzz: preflight ## Damaged input for every parser, FUZZ_SECONDS (60) each, FUZZ_SEED for other damage
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} \
 	    cargo test --locked -p ironic-agent --lib -- foreign_bytes --nocapture
 
@@ -61,8 +72,13 @@ ironic: ramdisk ## A real Ironic deploys virtual machines
 	tests/ironic/run
 
 .PHONY: demo
-demo: ramdisk ## The main job on real input, with a live timeline; IMAGE=roomy.raw.zst deploys another one
-	tests/ironic/demo $(if $(IMAGE),--image $(IMAGE))
+demo: PROFILE := demo
+demo: preflight ## The main job on real input, with a live timeline; IMAGE=roomy.raw.zst deploys another one
+	@tests/ironic/demo --build $(if $(IMAGE),--image $(IMAGE))
+
+.PHONY: fresh
+fresh: preflight ## Ramdisk and demo on a minimal system, by an ordinary user; SUITE=trixie for another one
+	tests/fresh/run $(SUITE)
 
 .PHONY: bench
 bench: build ## Ours beside the Python agent, in one run

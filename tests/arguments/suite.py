@@ -12,9 +12,7 @@ import os
 import pathlib
 import re
 import shlex
-import subprocess
 import sys
-import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent

@@ -12,9 +12,9 @@ import time
 # What finds libraries asks programs that the ramdisk does not have.
 ctypes.util.find_library = {"udev": "libudev.so.1", "c": "libc.so.6"}.get
 
-from oslo_config import cfg
+from oslo_config import cfg  # noqa: E402
 
-from ironic_python_agent import config, hardware
+from ironic_python_agent import config, hardware  # noqa: E402
 
 config.populate_config()
 cfg.CONF([], project="ironic-python-agent", default_config_files=[])

@@ -28,8 +28,13 @@ from sushy_tools.emulator import main as emulator
 from sushy_tools.emulator.resources.systems import base, fakedriver
 
 CONFIGURATION = json.loads(Path(sys.argv[1]).read_text())
-FIRMWARE = Path("/usr/share/OVMF")
+FIRMWARE = Path(CONFIGURATION["firmware"])
 DEVICES = {"virtio": "virtio-blk-pci", "nvme": "nvme", "sata": "ide-hd", "scsi": "scsi-hd"}
+
+
+def option(path):
+    """A path as part of an option of QEMU, which commas end."""
+    return str(path).replace(",", ",,")
 
 
 class Machine:
@@ -71,28 +76,28 @@ class Machine:
                 self.process.wait()
 
     def command(self):
-        s, d = self.settings, self.directory
+        s = self.settings
         words = (
             f"qemu-system-x86_64 -name {s['name']} -uuid {s['uuid']} -machine q35 -accel tcg,thread=multi -cpu max "
             f"-smp {s['processors']} -m {s['memory']} -display none -vga none -nodefaults -no-user-config "
-            f"-chardev file,id=console,path={d}/console.log,append=on -serial chardev:console "
-            f"-device virtio-rng-pci "
+            f"-serial chardev:console -device virtio-rng-pci "
             f"-netdev user,id=net0,net={s['network']}.0/24,dhcpstart={s['network']}.15"
             f"{''.join(f',hostfwd=tcp:{outside}-:{inside}' for outside, inside in s['forwards'])} "
             f"-device virtio-net-pci,netdev={'nic' if self.is_plugged_in else 'net0'},mac={s['mac']},romfile="
         ).split()
+        words += ["-chardev", f"file,id=console,path={option(self.directory / 'console.log')},append=on"]
         if self.is_plugged_in:
             # A hub between the machine, its network and a switch that only speaks.
             words += ["-netdev", "hubport,id=nic,hubid=0", "-netdev", "hubport,id=network,hubid=0,netdev=net0"]
             words += ["-netdev", f"socket,id=switch,udp=127.0.0.1:{s['cable'] + 100},localaddr=127.0.0.1:{s['cable']}"]
             words += ["-netdev", "hubport,id=cable,hubid=0,netdev=switch"]
         if self.boot_mode == "UEFI":
-            words += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}/OVMF_CODE_4M.fd"]
-            words += ["-drive", f"if=pflash,format=raw,unit=1,file={self.variables}"]
+            words += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={option(FIRMWARE)}/OVMF_CODE_4M.fd"]
+            words += ["-drive", f"if=pflash,format=raw,unit=1,file={option(self.variables)}"]
         words += self.disks()
         if self.media.get("Cd"):
             order = 0 if self.boot_device == "Cd" else 20
-            words += ["-drive", f"if=none,id=cd0,media=cdrom,readonly=on,format=raw,file={self.media['Cd']}"]
+            words += ["-drive", f"if=none,id=cd0,media=cdrom,readonly=on,format=raw,file={option(self.media['Cd'])}"]
             words += ["-device", f"ide-cd,bus=ide.5,drive=cd0,bootindex={order}"]
         if self.boot_device == "Pxe":
             kernel, ramdisk, line = self.network_boot()
@@ -112,7 +117,7 @@ class Machine:
             words += ["-device", "virtio-scsi-pci"]
         sata = 0
         for number, disk in enumerate(disks):
-            words += ["-drive", f"if=none,id=disk{number},file={disk['path']},format=raw,cache=unsafe,"
+            words += ["-drive", f"if=none,id=disk{number},file={option(disk['path'])},format=raw,cache=unsafe,"
                                 "discard=unmap,detect-zeroes=unmap"]
             place = ""
             if disk["bus"] == "sata":

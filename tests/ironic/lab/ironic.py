@@ -42,7 +42,7 @@ class Ironic:
         configuration.write_text(template.replace("@KERNEL_PARAMETERS@", KERNEL_PARAMETERS).replace("@HOOKS@", HOOKS))
         programs = places.VENV / "bin"
         run([programs / "ironic-dbsync", "--config-file", configuration, "create_schema"])
-        path = f"{programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        path = f"{programs}:{os.environ['PATH']}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         self.service.start([str(programs / "ironic"), "--config-file", str(configuration)], {"PATH": path})
         wait_for("Ironic's API and conductor", self.is_up, 120, self.service.log, self.log)
 

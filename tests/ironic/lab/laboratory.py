@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from . import disks, machines, places
+from . import disks, machines, places, setup
 from .console import Console
 from .ironic import Ironic
 from .process import Service, wait_for
@@ -57,6 +57,7 @@ class Laboratory:
     def start_bmc(self):
         settings = {
             "port": places.BMC_PORT,
+            "firmware": str(setup.firmware()),
             "http_root": str(places.RUN / "http"),
             "machines": [machine.settings() for machine in self.machines.values()],
         }

@@ -11,11 +11,13 @@ import os
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-RAMDISK = REPOSITORY / "target" / "ramdisk"
+RAMDISK = Path(os.environ.get("RAMDISK", REPOSITORY / "target" / "ramdisk")).absolute()
 LAB = REPOSITORY / "target" / "lab"
 VENV = LAB / "venv"
 IMAGE = LAB / "image"
 RUN = LAB / "run"
+# The variable with the directory of fetched programs, see setup.py.
+PROGRAMS = "LAB_PROGRAMS"
 # The example of a third party's program, as `make unit` builds it.
 HARDWARE_MANAGER = Path(os.environ.get(
     "HARDWARE_MANAGER", REPOSITORY / "target/x86_64-unknown-linux-gnu/debug/examples/hardware-manager"))

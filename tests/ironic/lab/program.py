@@ -12,17 +12,20 @@ from .report import Lane, Report
 from .view import View
 
 
-def main(scenarios, live=None):
-    """Runs the scenarios on one laboratory; the exit status."""
-    view = View(live=live)
+def main(scenarios, live=None, builds=False, figures="figures.json"):
+    """Runs the scenarios on one laboratory, after building what is to be shown if it `builds`; the exit status."""
+    view = View(live=live, began=namespace.began())
     wanted = {name for scenario in scenarios for name in scenario.images}
     try:
         if not namespace.is_inside():
-            setup.prepare(view.say)
-            image.build(view.say, wanted)
-            return namespace.run_inside()
+            view.say("preparing: everything that is needed comes into target/, nothing is installed")
+            namespace.check()
+            setup.prepare(view.say, view.status, builds)
+            image.build(lambda text: view.status("images", text), wanted)
+            view.status("images", None)
+            return namespace.run_inside(view.began)
         namespace.settle([machine.address for machine in machines.rack().values()])
-        return work(view, scenarios, image.build(view.say, wanted))
+        return work(view, scenarios, image.load(wanted), figures)
     except LabError as error:
         view.failure(error)
         view.line("\n0 passed, 1 failed")
@@ -32,17 +35,18 @@ def main(scenarios, live=None):
         return 130
 
 
-def work(view, scenarios, images):
+def work(view, scenarios, images, figures):
     report = Report(view)
     queues = {}
     for scenario in scenarios:
         queues.setdefault(scenario.machine, []).append(scenario)
     for name in queues:
         view.track(name)
-    view.say("starting Ironic, the BMC and the web server")
+    view.status("laboratory", "starting Ironic, the BMC and the web server")
     with Laboratory(view, images, queues) as lab:
+        view.status("laboratory", None)
         drive(lab, report, queues)
-    figures = write_figures(view)
+    figures = write_figures(view, places.LAB / figures)
     view.table()
     for boot in filter(None, figures["power_on_to_seconds"]):
         view.line("power-on to " + ", ".join(f"{name.replace('_', ' ')} {seconds} s" for name, seconds in boot.items()))
@@ -81,8 +85,8 @@ def drive(lab, report, queues):
         raise
 
 
-def write_figures(view):
+def write_figures(view, path):
     """Of the first machine, in whose boots nothing but they themselves is measured."""
     track = next(iter(view.tracks.values()))
     initramfs = (places.RAMDISK / "initramfs").stat().st_size
-    return track.figures.write(places.LAB / "figures.json", places.RUN / "ironic.log", initramfs_bytes=initramfs)
+    return track.figures.write(path, places.RUN / "ironic.log", initramfs_bytes=initramfs)

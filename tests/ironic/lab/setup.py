@@ -1,74 +1,43 @@
-"""What has to be there before anything starts; each piece is made once and kept."""
+"""What has to be there before anything starts; each piece is made once and kept below `target/`."""
 
-import hashlib
-import importlib.util
 import os
-import shutil
+import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+from . import places
 from .errors import LabError
 from .places import LAB, RAMDISK, REPOSITORY, VENV
 
-# Package, and the file by which its presence is seen.
-PACKAGES = {
-    "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
-    "ovmf": "/usr/share/OVMF/OVMF_CODE_4M.fd",
-    "qemu-utils": "/usr/bin/qemu-img",  # the conductor looks into images with it
-    "genisoimage": "/usr/bin/genisoimage",  # the conductor makes config drives with it
-    "mtools": "/usr/bin/mcopy",
-    "dosfstools": "/usr/sbin/mkfs.vfat",
-    "e2fsprogs": "/usr/sbin/mke2fs",
-    "zstd": "/usr/bin/zstd",
-    "openssh-client": "/usr/bin/ssh",
-    "iproute2": "/usr/bin/ip",
-}
+sys.path.insert(0, str(REPOSITORY / "tools"))
+import venvs  # noqa: E402
+from debian import Packages, Problem  # noqa: E402
+
+# Whose programs the laboratory runs. Those of the conductor: qemu-utils (looks into images), genisoimage (config
+# drives), mtools and dosfstools (virtual media).
+PACKAGES = ("qemu-system-x86", "ovmf", "qemu-utils", "genisoimage", "mtools", "dosfstools", "e2fsprogs", "zstd",
+            "openssh-client", "iproute2")
 
 
-def install_packages(say):
-    """Installs Debian packages that are missing, if we may."""
-    missing = [name for name, file in PACKAGES.items() if not found(file)]
-    if importlib.util.find_spec("ensurepip") is None:
-        missing.append("python3-venv")
-    if not missing:
-        return
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
-    if os.geteuid() != 0:
-        raise LabError(f"packages are missing; run this, then try again:\n  sudo {' '.join(command)}")
-    say(f"installing {', '.join(missing)}")
-    log = LAB / "packages.log"
-    with open(log, "ab") as output:
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for attempt in (["apt-get", "update"], command):
-            if subprocess.run(attempt, stdout=output, stderr=output, env=environment).returncode != 0:
-                raise LabError(f"`{' '.join(attempt)}` failed", log)
-
-
-def found(file):
-    """Whether a file is there, in /bin and /usr/bin and their like alike."""
-    return any(Path(place + file.removeprefix("/usr")).exists() for place in ("", "/usr"))
+def use_programs(say):
+    """Fetches the programs and puts them before the host's on PATH, for everything that is started from here."""
+    try:
+        programs = Packages(say=say).programs("lab", list(PACKAGES))
+    except Problem as problem:
+        raise LabError(str(problem)) from problem
+    os.environ[places.PROGRAMS] = str(programs)
+    os.environ["PATH"] = f"{programs}/bin:{os.environ.get('PATH', os.defpath)}"
 
 
 def install_ironic(say):
     """The virtual environment with Ironic and the Redfish emulator."""
-    wanted = (REPOSITORY / "tests/ironic/requirements.txt").read_bytes()
-    stamp = VENV / "requirements.sha256"
-    digest = hashlib.sha256(wanted + sys.version.encode()).hexdigest()
-    if stamp.is_file() and stamp.read_text() == digest:
-        return
-    say("installing Ironic and sushy-tools into a virtual environment")
-    shutil.rmtree(VENV, ignore_errors=True)
-    log = LAB / "venv.log"
-    with open(log, "wb") as output:
-        for command in (
-            [sys.executable, "-m", "venv", str(VENV)],
-            [str(VENV / "bin/pip"), "install", "--disable-pip-version-check", "--only-binary", ":all:",
-             "-r", str(REPOSITORY / "tests/ironic/requirements.txt")],
-        ):
-            if subprocess.run(command, stdout=output, stderr=output).returncode != 0:
-                raise LabError(f"`{' '.join(command)}` failed", log)
-    stamp.write_text(digest)
+    wanted = (REPOSITORY / "tests/ironic/requirements.txt").read_text().split()
+    try:
+        venvs.ensure(VENV, wanted, say, "--only-binary", ":all:")
+    except venvs.VenvError as error:
+        raise LabError(str(error), error.log) from error
 
 
 def find_ramdisk():
@@ -77,9 +46,80 @@ def find_ramdisk():
             raise LabError(f"there is no {RAMDISK / name}; run `make ramdisk` first")
 
 
-def prepare(say):
-    """Everything of the above. Must run outside the namespace: it needs the network."""
+def build(say):
+    """Both programs and the ramdisk, as `make demo` takes them: built fast rather than small."""
+    log = LAB / "build.log"
+    command = ["cargo", "build", "--profile", "demo", "--locked"]
+    environment = {**os.environ, "CARGO_TERM_PROGRESS_WHEN": "always", "CARGO_TERM_PROGRESS_WIDTH": "120",
+                   "CARGO_TERM_COLOR": "never"}
+    follow(command, log, environment, lambda line: cargo_says(line, say))
+    follow([sys.executable, str(REPOSITORY / "ramdisk/build")], log, dict(os.environ),
+           lambda line: say(line.removeprefix("ramdisk: ")))
+
+
+def cargo_says(line, say):
+    """`Building [==>  ] 120/345: tonic, hyper` is how far it is."""
+    if match := re.match(r"\s*(Building|Downloading) \[[=> ]*\] +(\d+)/(\d+)(?:: (.*))?", line):
+        what = "crates" if match[1] == "Building" else "downloads"
+        say(f"{match[2]} of {match[3]} {what}{f', {match[4].strip()}' if match[4] else ''}"[:70])
+    elif match := re.match(r"\s*(Updating|Downloading|Downloaded|Blocking|Locking)\b.*", line):
+        say(line.strip()[:70])
+
+
+def follow(command, log, environment, hear):
+    """Runs a program that has to succeed; `hear` gets its lines, also those that overwrite one another."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   cwd=REPOSITORY, env=environment)
+        rest = ""
+        while chunk := os.read(process.stdout.fileno(), 65536):
+            *lines, rest = re.split(r"[\r\n]", rest + chunk.decode(errors="replace"))
+            for line in filter(str.strip, lines):
+                hear(line)
+                if not re.match(r"\s*(Building|Downloading) \[", line):
+                    output.write(line.encode() + b"\n")
+                    output.flush()
+    if process.wait() != 0:
+        raise LabError(f"`{' '.join(map(str, command))}` failed", log)
+
+
+def prepare(say, status=None, builds=False):
+    """Everything of the above. Must run outside the namespace: it needs the network.
+
+    `status(name, text)` hears how far each of the parts is that go on at the same time; the text is None at its end.
+    """
     LAB.mkdir(parents=True, exist_ok=True)
-    find_ramdisk()
-    install_packages(say)
-    install_ironic(say)
+    if not builds:
+        find_ramdisk()
+    parts = {"programs": use_programs, "Ironic": install_ironic}
+    if builds:
+        parts = {"build": build, **parts}
+    in_parallel(parts, status or (lambda name, text: text and say(f"{name}: {text}")))
+
+
+def in_parallel(parts, status):
+    """Calls each of `parts` in a thread; raises the first error when all have ended."""
+    errors = []
+
+    def go(name, work):
+        status(name, "started")
+        try:
+            work(lambda text: status(name, text))
+        except Exception as error:  # raised again by the main thread
+            errors.append(error)
+        status(name, None)
+
+    threads = [threading.Thread(target=go, args=part, daemon=True) for part in parts.items()]
+    for thread in threads:
+        thread.start()
+    while not errors and any(thread.is_alive() for thread in threads):
+        for thread in threads:
+            thread.join(0.1)
+    if errors:
+        raise errors[0]
+
+
+def firmware():
+    """The directory of the UEFI firmware."""
+    return Path(os.environ[places.PROGRAMS]) / "root/usr/share/OVMF"

@@ -145,15 +145,46 @@ class Track:
         return "" if self.view.is_single else f"[{self.name}] "
 
 
+# Seconds between two lines about preparations, where there is no terminal.
+PAUSE = 10
+
+
 class View:
     """Hears of everything, from the threads of the machines and of their consoles."""
 
-    def __init__(self, out=sys.stdout, live=None):
+    def __init__(self, out=sys.stdout, live=None, began=None):
         self.out, self.live = out, out.isatty() if live is None else live
-        self.began, self.lock = time.monotonic(), threading.RLock()
+        self.began, self.lock = began or time.monotonic(), threading.RLock()
         self.tracks, self.drawn = {}, False
-        if self.live:
-            threading.Thread(target=self.refresh, daemon=True).start()
+        # Preparations that go on: how far each is, and since when.
+        self.statuses = {}
+        threading.Thread(target=self.refresh if self.live else self.repeat, daemon=True).start()
+
+    def status(self, name, text):
+        """How far a preparation is; None when it has ended."""
+        with self.lock:
+            known = self.statuses.pop(name, None)
+            since = known[1] if known else time.monotonic()
+            if text is not None:
+                self.statuses[name] = (text, since)
+                if not known:
+                    self.happening(f"{name}: {text}")
+            elif known:
+                self.happening(f"{name}: done in {time.monotonic() - since:.0f} s")
+
+    def repeat(self):
+        """Says now and then how far the preparations are."""
+        said = None
+        while True:
+            time.sleep(PAUSE)
+            with self.lock:
+                text = self.preparations(time.monotonic())
+            if text and text != said:
+                self.happening(text)
+                said = text
+
+    def preparations(self, now):
+        return " · ".join(f"{name}: {text}, {now - since:.0f} s" for name, (text, since) in sorted(self.statuses.items()))
 
     def track(self, name):
         with self.lock:
@@ -196,7 +227,8 @@ class View:
             with self.lock:
                 self.wipe()
                 now = time.monotonic()
-                busy = [track.summary(now) for track in self.tracks.values() if track.title is not None]
+                busy = [text] if (text := self.preparations(now)) else []
+                busy += [track.summary(now) for track in self.tracks.values() if track.title is not None]
                 if busy:
                     width = shutil.get_terminal_size((100, 24)).columns - 1
                     self.out.write(f"\x1b[1m{f'{now - self.began:7.1f}s » ' + ' · '.join(busy):.{width}}\x1b[0m")
