@@ -40,7 +40,7 @@ lint: preflight ## Format, clippy, protocol lint, Python lint, licences and sour
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo deny --log-level error check licenses bans sources
 
 .PHONY: unit
-unit: preflight ## Unit, property and contract tests
+unit: preflight ## Unit, property and contract tests; a few need root and say so where they are skipped
 	tests/packages/run
 	export GRPC_PYTHON TEST_PROGRAMS && GRPC_PYTHON="$$(tests/contract/grpc-python)" && \
 	    TEST_PROGRAMS="$$(tests/programs)" && cargo test --workspace --locked

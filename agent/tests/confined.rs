@@ -8,7 +8,7 @@
 )]
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -47,15 +47,16 @@ fn said(output: &Output) -> String {
     format!("{} {}", text(&output.stdout), text(&output.stderr))
 }
 
-/// Namespaces are root's. CI is root.
+/// Needs root: what is tested holds a program that is root of the whole machine. `.ci/run` sees to it that CI
+/// is root; for others a line names the test that was left out.
 fn may_not_run() -> bool {
     let is_root = rustix::process::geteuid().is_root();
-    assert!(
-        is_root || std::env::var_os("CI").is_none(),
-        "CI runs as root"
-    );
     if !is_root {
-        eprintln!("not run: only root has namespaces");
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("confined");
+        // Not by a macro, whose output the test harness keeps to itself.
+        let line = format!("SKIPPED {name}: needs root\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
     }
     !is_root
 }

@@ -84,7 +84,7 @@ class Apt:
             self.say(f"the package lists could not be renewed and are {age / HOUR:.0f} hours old: {complaints[0]}")
             return
         for line in complaints:
-            self.say(f"left out: {line}")
+            self.say(f"of one source: {line}")
         self.write_stamp(HOUR if complaints else DAY)
 
     def update(self) -> tuple[bool, list[str]]:

@@ -26,7 +26,7 @@ KERNELS = ("linux-image-amd64", "linux-image-generic")
 UNUSED = frozenset(
     "adduser apt base-files base-passwd cdebconf debconf debconf-2.0 debianutils dpkg init-system-helpers install-info "
     "passwd sensible-utils systemd systemd-sysv ucf".split())
-KEPT_UNUSED = 7 * 24 * 3600  # seconds after which a tree of older packages is removed
+KEPT_UNUSED = 24 * 3600  # seconds after which a tree of older packages is removed
 
 
 @dataclass
