@@ -33,7 +33,7 @@ fn files(folder: PathBuf, endings: &[&str]) -> Vec<PathBuf> {
 /// What `fn`, `def` and `class` define in the sources and tests.
 fn definitions() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for folder in ["agent", "shim", "tests", "examples"] {
+    for folder in ["agent", "shim", "crates", "tests", "examples"] {
         for path in files(workspace().join(folder), &["rs", "py"]) {
             let text = fs::read_to_string(&path).unwrap();
             for line in text.lines() {

@@ -57,7 +57,9 @@ pub(crate) fn look<T, S: Source>(
         error: None,
     };
     let mut head = vec![0; usize::try_from(size.min(HEAD)).unwrap_or_default()];
-    kept.fill(0, &mut head);
+    if !head.is_empty() {
+        kept.fill(0, &mut head);
+    }
     let mut window = Window {
         source: &mut kept,
         size,

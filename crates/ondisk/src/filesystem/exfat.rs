@@ -15,7 +15,9 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
     let sector = window.bytes(0, 512)?;
     let volume = Volume::parse(&sector)?;
     Some(Identity {
-        uuid: Some(text::serial_number(le_u32(&sector, 100)?)),
+        uuid: le_u32(&sector, 100)
+            .filter(|serial| *serial != 0)
+            .map(text::serial_number),
         label: volume.label(window),
     })
 }

@@ -129,7 +129,9 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
         let is_extended = matches!(sector[0x26], 0x28 | 0x29);
         (is_extended.then_some(0x27), label_in_root(window, &parsed))
     };
-    let serial = serial.and_then(|at| le_u32(&sector, at));
+    let serial = serial
+        .and_then(|at| le_u32(&sector, at))
+        .filter(|serial| *serial != 0);
     Some(Identity {
         uuid: serial.map(text::serial_number),
         label,

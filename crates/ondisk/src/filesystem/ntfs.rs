@@ -19,7 +19,9 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
     let place = table.checked_add(VOLUME_RECORD * record_size)?;
     let record = window.bytes(place, record_size)?;
     record.starts_with(b"FILE").then(|| Identity {
-        uuid: le_u64(&sector, 72).map(|serial| format!("{serial:016X}")),
+        uuid: le_u64(&sector, 72)
+            .filter(|serial| *serial != 0)
+            .map(|serial| format!("{serial:016X}")),
         label: name_in(&record),
     })
 }

@@ -1,9 +1,9 @@
 //! Superblocks of Linux RAID (md), versions 0.90, 1.0, 1.1 and 1.2.
 
-use crate::read::{be_u32, le_u32, le_u64};
+use crate::read::{Source, be_u32, le_u32, le_u64};
 use crate::signature::Identity;
 use crate::text;
-use crate::window::Window;
+use crate::window::{self, Window};
 
 const MAGIC: u32 = 0xa92b_4efc;
 /// What version 0.90 keeps for itself at the end, and aligns to.
@@ -14,18 +14,35 @@ const BEHIND_BOOT_SECTORS: u64 = 4096;
 /// The identity and the name of the array that it is a member of. A disk may have several
 /// superblocks: the one at the end counts first.
 pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
+    all(window).into_iter().next().map(|(_, identity)| identity)
+}
+
+/// Where superblocks begin.
+///
+/// # Errors
+/// What the source said.
+pub fn superblocks<S: Source>(source: S) -> Result<Vec<u64>, S::Error> {
+    window::look(source, 512, |window| {
+        all(window).into_iter().map(|(place, _)| place).collect()
+    })
+}
+
+fn all(window: &mut Window<'_>) -> Vec<(u64, Identity)> {
     let size = window.size();
     let oldest = (size > RESERVED).then(|| (size & !(RESERVED - 1)) - RESERVED);
     let near_end = (size > RESERVED).then(|| (size & !0xfff) - 0x2000);
-    version_0(window, oldest)
-        .or_else(|| version_1(window, near_end))
-        .or_else(|| version_1(window, Some(0)))
-        .or_else(|| version_1(window, Some(BEHIND_BOOT_SECTORS)))
+    let mut found = Vec::new();
+    if let Some(at) = oldest {
+        found.extend(version_0(window, at).map(|identity| (at, identity)));
+    }
+    for at in near_end.into_iter().chain([0, BEHIND_BOOT_SECTORS]) {
+        found.extend(version_1(window, at).map(|identity| (at, identity)));
+    }
+    found
 }
 
 /// In the order of bytes of the machine that made it.
-fn version_0(window: &mut Window<'_>, at: Option<u64>) -> Option<Identity> {
-    let at = at?;
+fn version_0(window: &mut Window<'_>, at: u64) -> Option<Identity> {
     let block = window.bytes(at, 64)?;
     let is_little = le_u32(&block, 0)? == MAGIC;
     if !is_little && be_u32(&block, 0)? != MAGIC {
@@ -58,8 +75,7 @@ fn version_0(window: &mut Window<'_>, at: Option<u64>) -> Option<Identity> {
 }
 
 /// It knows its own place: what was copied from elsewhere is none.
-fn version_1(window: &mut Window<'_>, at: Option<u64>) -> Option<Identity> {
-    let at = at?;
+fn version_1(window: &mut Window<'_>, at: u64) -> Option<Identity> {
     let block = window.bytes(at, 256)?;
     let is_possible =
         le_u32(&block, 0)? == MAGIC && le_u32(&block, 4)? == 1 && le_u64(&block, 144)? == at / 512;

@@ -54,7 +54,9 @@ pub(crate) fn drbd(window: &mut Window<'_>, _: u64) -> Option<Identity> {
         _ => return None,
     };
     Some(Identity {
-        uuid: be_u64(&block, at).map(|number| format!("{number:x}")),
+        uuid: be_u64(&block, at)
+            .filter(|number| *number != 0)
+            .map(|number| format!("{number:x}")),
         label: None,
     })
 }
@@ -63,7 +65,9 @@ pub(crate) fn drbd(window: &mut Window<'_>, _: u64) -> Option<Identity> {
 pub(crate) fn ubi(window: &mut Window<'_>, at: u64) -> Option<Identity> {
     let block = window.bytes(at, 64)?;
     Some(Identity {
-        uuid: be_u32(&block, 24).map(|number| number.to_string()),
+        uuid: be_u32(&block, 24)
+            .filter(|number| *number != 0)
+            .map(|number| number.to_string()),
         label: None,
     })
 }

@@ -20,7 +20,7 @@ pub(crate) fn file_system(window: &mut Window<'_>, at: u64) -> Option<Identity> 
         &[10, 11, 12, 13, 14, 15],
     ];
     Some(Identity {
-        uuid: Some(groups.map(digits).join("-")),
+        uuid: text::uuid(&block[9..]).map(|_| groups.map(digits).join("-")),
         label: text::label(&block[29..157]),
     })
 }
