@@ -455,9 +455,10 @@ mod tests {
         assert_eq!(named, Ok(Entries::NoLoader));
         // So does that of its file system, by which Ironic knows what was made here.
         let mut disk = fs::read(&device.name).unwrap();
-        disk[MIB + 67..MIB + 71].copy_from_slice(&0x0b8c_37b6_u32.to_le_bytes());
-        disk[MIB + 82..MIB + 90].copy_from_slice(b"FAT32   ");
-        disk[MIB + 510..MIB + 512].copy_from_slice(&[0x55, 0xaa]);
+        let fat = crate::machine::content::tests::fat(*b"NO NAME    ");
+        disk[MIB..2 * MIB].copy_from_slice(&fat);
+        disk[MIB + 38] = 0x29;
+        disk[MIB + 39..MIB + 43].copy_from_slice(&0x0b8c_37b6_u32.to_le_bytes());
         fs::write(&device.name, disk).unwrap();
         let named = run(&dir, &device, Some("0b8c-37b6"), mounted(&dir, &device)).await;
         assert_eq!(named, Ok(Entries::NoLoader));

@@ -392,8 +392,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::disk::identity;
-    use crate::disk::label as labels;
+    use ironic_ondisk::Source;
+    use ironic_ondisk::filesystem::fat::BootSector;
+    use ironic_ondisk::signature;
+
     use crate::system::disk::LinuxDisks;
     use crate::system::process::Programs;
     use crate::system::{Cmd, Disks, Run, RunError};
@@ -405,6 +407,22 @@ mod tests {
         volume.rewind().unwrap();
         volume.read_to_end(&mut bytes).unwrap();
         bytes
+    }
+
+    /// A volume of a size, to be looked at.
+    struct Made(Volume, u64);
+
+    impl Source for Made {
+        type Error = io::Error;
+
+        fn size(&self) -> u64 {
+            self.1
+        }
+
+        fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            self.0.seek(SeekFrom::Start(offset))?;
+            self.0.read_exact(buffer)
+        }
     }
 
     fn sample() -> Tree<'static> {
@@ -431,11 +449,14 @@ mod tests {
             (2 * MIB, 512),
         ] {
             let mut volume = format(size, sector_size, "efi-part", 0x1234_abcd).unwrap();
-            let mut head = vec![0; 40 << 10];
+            let mut head = [0; 512];
             volume.rewind().unwrap();
             volume.read_exact(&mut head).unwrap();
-            assert_eq!(labels::find(&head).as_deref(), Some("efi-part"));
-            assert_eq!(identity::find(&head).as_deref(), Some("1234-ABCD"));
+            assert_eq!(BootSector::parse(&head).unwrap().sector_size, sector_size);
+            let content = signature::identify(Made(volume, size), 512).unwrap();
+            let found = content.certain().unwrap().identity;
+            assert_eq!(found.label.as_deref(), Some("efi-part"));
+            assert_eq!(found.uuid.as_deref(), Some("1234-ABCD"));
         }
         assert!(format(1000, 512, "x", 1).is_err());
         assert!(format(MIB, 520, "x", 1).is_err());

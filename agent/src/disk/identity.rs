@@ -1,109 +1,90 @@
-//! The identity of a file system, as Linux calls it: `UUID`. Ironic is told the root's, and
-//! boot loaders look for it.
+//! What fills a disk or a partition: which format, its identity as Linux calls it (`UUID`) and
+//! its label. Ironic is told the root's identity, boot loaders look for it, and a place for a
+//! config drive is known by its label.
 //!
-//! Known are the file systems that systems boot from; of others a partition's own identity
-//! is told, which is what follows in the Python agent, too, when there is no UUID.
+//! The formats are those of [`ironic_ondisk::signature`], and so is the rule of what counts
+//! when several are there; of what is not certain a partition's own identity is told, which is
+//! what follows in the Python agent, too.
+
+use ironic_ondisk::read::Area;
+use ironic_ondisk::signature::{self, Found, Signature};
 
 use crate::system::disk::{Disk, DiskError};
 
-/// Enough to see every identity.
-const HEAD: u64 = 68 << 10;
-
-/// Where a file system says what it is, and where its sixteen bytes are.
-struct Place {
-    magic: (usize, &'static [u8]),
-    uuid: usize,
-}
-
-/// ext2 to 4, XFS, btrfs, F2FS, swap of 4 KiB pages, and SquashFS has none.
-const PLACES: [Place; 7] = [
-    Place {
-        magic: (1024 + 0x38, &[0x53, 0xef]),
-        uuid: 1024 + 0x68,
-    },
-    Place {
-        magic: (0, b"XFSB"),
-        uuid: 32,
-    },
-    Place {
-        magic: (0x1_0040, b"_BHRfS_M"),
-        uuid: 0x1_0020,
-    },
-    Place {
-        magic: (1024, &[0x10, 0x20, 0xf5, 0xf2]),
-        uuid: 1024 + 108,
-    },
-    Place {
-        magic: (4086, b"SWAPSPACE2"),
-        uuid: 1024 + 12,
-    },
-    // Of kernels with pages of 16 and 64 KiB.
-    Place {
-        magic: (16_374, b"SWAPSPACE2"),
-        uuid: 1024 + 12,
-    },
-    Place {
-        magic: (65_526, b"SWAPSPACE2"),
-        uuid: 1024 + 12,
-    },
-];
-
-/// The identity of the file system that starts at byte `offset` of a disk and has `size`
-/// bytes. `None`: it has none that is known.
+/// The identity of what starts at byte `offset` of a disk and has `size` bytes. `None`: it has
+/// none, or nobody can tell what it is.
 ///
 /// # Errors
 /// What the disk said.
 pub fn read(disk: &mut dyn Disk, offset: u64, size: u64) -> Result<Option<String>, DiskError> {
-    let room = disk.geometry().size.saturating_sub(offset);
-    // At most HEAD, which fits into memory.
-    let length = usize::try_from(size.min(room).min(HEAD)).unwrap_or_default();
-    let mut head = vec![0; length];
-    disk.read_at(offset, &mut head)?;
-    Ok(find(&head))
+    Ok(certain(disk, offset, size)?.and_then(|found| found.identity.uuid))
 }
 
-/// The identity in the first bytes of a file system; 68 KiB are enough.
+/// The label, likewise.
+///
+/// # Errors
+/// What the disk said.
+pub fn label(disk: &mut dyn Disk, offset: u64, size: u64) -> Result<Option<String>, DiskError> {
+    Ok(certain(disk, offset, size)?.and_then(|found| found.identity.label))
+}
+
+fn certain(disk: &mut dyn Disk, offset: u64, size: u64) -> Result<Option<Found>, DiskError> {
+    let sector = u64::from(disk.geometry().sector_size);
+    let area = Area::new(disk, offset, size);
+    Ok(signature::identify(area, sector)?.certain())
+}
+
+/// Whether a disk that has no partition table holds a file system that is a disk by itself:
+/// one that `parted` shows as its only partition, or a CD.
+///
+/// # Errors
+/// What the disk said.
+pub fn is_whole_disk(disk: &mut dyn Disk) -> Result<bool, DiskError> {
+    let sector = u64::from(disk.geometry().sector_size);
+    let found = signature::find(disk, sector)?;
+    Ok(found.iter().any(|found| found.signature.is_disk_image))
+}
+
+/// What bytes begin with, of which there may be more: `None` if nobody can tell. What is told
+/// at the end of a file system is not found in its beginning.
 #[must_use]
-pub fn find(head: &[u8]) -> Option<String> {
-    let known = PLACES.iter().find(|place| {
-        let (at, magic) = place.magic;
-        head.get(at..at + magic.len()) == Some(magic)
-    });
-    if let Some(place) = known {
-        let bytes = head.get(place.uuid..place.uuid + 16)?;
-        let uuid = uuid::Uuid::from_slice(bytes).ok()?;
-        return Some(uuid.to_string()).filter(|_| !uuid.is_nil());
-    }
-    luks(head).or_else(|| fat(head))
+pub fn find(head: &[u8]) -> Option<Found> {
+    // Reading what is not there is no answer, and so no error.
+    let content = signature::identify(head, 512).ok()?;
+    content.certain()
 }
 
-/// An encrypted root: forty characters of text.
-fn luks(head: &[u8]) -> Option<String> {
-    if !head.starts_with(b"LUKS\xba\xbe") {
-        return None;
-    }
-    let text = head.get(168..208)?.split(|byte| *byte == 0).next()?;
-    let text = std::str::from_utf8(text).ok()?;
-    Some(text.to_owned()).filter(|text| uuid::Uuid::try_parse(text).is_ok())
-}
-
-/// FAT has a serial number, written `1234-ABCD`.
-fn fat(head: &[u8]) -> Option<String> {
-    let is_signed = head.get(510..512) == Some(&[0x55, 0xaa]);
-    let is_named = |at: usize| head.get(at..at + 3) == Some(b"FAT");
-    let at = match (is_signed, is_named(82), is_named(54)) {
-        (true, true, _) => 67,
-        (true, false, true) => 39,
-        _ => return None,
-    };
-    let serial: [u8; 4] = head.get(at..at + 4)?.try_into().ok()?;
-    Some(self::serial(u32::from_le_bytes(serial)))
-}
-
-/// The serial number of a FAT file system as its identity is written.
+/// Whether bytes begin a file system of a kind that config drives have.
 #[must_use]
-pub fn serial(number: u32) -> String {
-    format!("{:04X}-{:04X}", number >> 16, number & 0xffff)
+pub fn is_config_drive(head: &[u8]) -> bool {
+    find(head).is_some_and(|found| {
+        is_named(
+            found.signature,
+            &["iso9660", "vfat", "ext2", "ext3", "ext4"],
+        )
+    })
+}
+
+/// Whether bytes begin a CD.
+#[must_use]
+pub fn is_iso(head: &[u8]) -> bool {
+    find(head).is_some_and(|found| is_named(found.signature, &["iso9660"]))
+}
+
+/// Whether bytes begin a FAT file system.
+#[must_use]
+pub fn is_fat(head: &[u8]) -> bool {
+    find(head).is_some_and(|found| is_named(found.signature, &["vfat"]))
+}
+
+/// Whether bytes begin a file system of ext2, ext3 or ext4.
+#[must_use]
+pub fn is_ext(head: &[u8]) -> bool {
+    find(head).is_some_and(|found| is_named(found.signature, &["ext2", "ext3", "ext4"]))
+}
+
+fn is_named(signature: &Signature, names: &[&str]) -> bool {
+    names.contains(&signature.name)
 }
 
 #[cfg(test)]
@@ -112,43 +93,57 @@ mod tests {
     use crate::system::process::Programs;
     use crate::system::{Cmd, Run, RunError};
 
-    fn head(marks: &[(usize, &[u8])]) -> Vec<u8> {
-        let mut head = vec![0; 68 << 10];
-        for (offset, bytes) in marks {
-            head[*offset..offset + bytes.len()].copy_from_slice(bytes);
-        }
-        head
+    #[test]
+    fn an_identity_lies_where_the_partition_lies() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut bytes = vec![0; 4 << 20];
+        let start = 1 << 20;
+        bytes[start + 1080..start + 1082].copy_from_slice(&[0x53, 0xef]);
+        bytes[start + 1128..start + 1144].copy_from_slice(b"0123456789abcdef");
+        bytes[start + 1144..start + 1148].copy_from_slice(b"root");
+        std::fs::write(file.path(), &bytes).unwrap();
+        let mut disk = crate::system::System::linux()
+            .disks
+            .open(file.path())
+            .unwrap();
+        let (start, size) = (start as u64, 1 << 20);
+        let text = Some("30313233-3435-3637-3839-616263646566".to_owned());
+        assert_eq!(read(disk.as_mut(), start, size).unwrap(), text);
+        let name = Some("root".to_owned());
+        assert_eq!(label(disk.as_mut(), start, size).unwrap(), name);
+        assert_eq!(read(disk.as_mut(), 0, size).unwrap(), None);
+        // It ends before its superblock does, and the disk before it does.
+        assert_eq!(read(disk.as_mut(), start, 2000).unwrap(), None);
+        assert_eq!(read(disk.as_mut(), start, u64::MAX).unwrap(), text);
+        assert!(!is_whole_disk(disk.as_mut()).unwrap());
     }
 
     #[test]
-    fn every_kind_has_its_place() {
-        let uuid: [u8; 16] = *b"\x3e\x6b\xe9\xde\x8f\xc1\x4c\x6d\x8b\x2a\x10\x20\x30\x40\x50\x60";
-        let text = Some("3e6be9de-8fc1-4c6d-8b2a-102030405060");
-        for place in PLACES {
-            let head = head(&[place.magic, (place.uuid, &uuid)]);
-            assert_eq!(find(&head).as_deref(), text);
-        }
-        let encrypted = head(&[
-            (0, b"LUKS\xba\xbe"),
-            (168, b"3e6be9de-8fc1-4c6d-8b2a-102030405060"),
-        ]);
-        assert_eq!(find(&encrypted).as_deref(), text);
-        let sign: (usize, &[u8]) = (510, &[0x55, 0xaa]);
-        let serial: [u8; 4] = [0xcd, 0xab, 0x34, 0x12];
-        for marks in [
-            [(82, &b"FAT32   "[..]), (67, &serial), sign],
-            [(54, &b"FAT16   "[..]), (39, &serial), sign],
+    fn kinds_of_config_drives_are_known_by_their_beginning() {
+        let fat = crate::machine::content::tests::fat(*b"config-2   ");
+        let mut iso = vec![0; 40 << 10];
+        iso[32768..32774].copy_from_slice(b"\x01CD001");
+        let mut ext = vec![0; 40 << 10];
+        ext[1080..1082].copy_from_slice(&[0x53, 0xef]);
+        for (head, kinds) in [
+            (&fat, [false, true, false]),
+            (&iso, [true, false, false]),
+            (&ext, [false, false, true]),
         ] {
-            assert_eq!(find(&head(&marks)).as_deref(), Some("1234-ABCD"));
+            assert_eq!([is_iso(head), is_fat(head), is_ext(head)], kinds);
+            assert!(is_config_drive(head));
         }
-        for nothing in [
-            head(&[]),
-            head(&[(1080, &[0x53, 0xef])]),
-            vec![0; 10],
-            vec![],
-        ] {
-            assert_eq!(find(&nothing), None);
-        }
+        let label = find(&fat).unwrap().identity.label;
+        assert_eq!(label.as_deref(), Some("config-2"));
+        assert!(!is_config_drive(&[]) && !is_config_drive(&[0; 4096]));
+    }
+
+    #[test]
+    fn foreign_bytes() {
+        crate::fuzz::run("label", |bytes| {
+            let is_known = is_iso(bytes) || is_fat(bytes) || is_ext(bytes);
+            assert_eq!(is_known, is_config_drive(bytes));
+        });
     }
 
     #[tokio::test]
@@ -167,7 +162,8 @@ mod tests {
                 said => {
                     said.unwrap();
                     let head = std::fs::read(file.path()).unwrap();
-                    assert_eq!(find(&head).as_deref(), Some(wanted), "{program}");
+                    let found = find(&head).unwrap().identity.uuid;
+                    assert_eq!(found.as_deref(), Some(wanted), "{program}");
                 }
             }
         }

@@ -45,12 +45,6 @@ struct Record<'a> {
     extra: &'a [u8],
 }
 
-/// Whether bytes start a CD file system.
-#[must_use]
-pub fn is_iso(bytes: &[u8]) -> bool {
-    bytes.get(FIRST_DESCRIPTOR * SECTOR + 1..FIRST_DESCRIPTOR * SECTOR + 6) == Some(b"CD001")
-}
-
 /// The files of a file system.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use ironic_ondisk::filesystem::fat::BootSector;
 use thiserror::Error;
 
 use crate::system::disk::{Disk, DiskError, Geometry};
@@ -197,7 +198,8 @@ impl Mbr {
         let record = Self { geometry, sector };
         let is_possible = (0..4).all(|index| matches!(record.entry(index)[0], 0 | 0x80));
         // A FAT file system's boot sector ends with the same two bytes.
-        let is_fat = record.sector[0x10] == 2 && record.sector[0x15] == 0xf8;
+        let has_entries = record.sector[446..510].iter().any(|byte| *byte != 0);
+        let is_fat = !has_entries && BootSector::parse(&record.sector).is_some();
         let is_signed = record.sector[510..] == [0x55, 0xaa];
         Ok(Some(record).filter(|_| is_signed && is_possible && !is_fat))
     }

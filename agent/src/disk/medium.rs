@@ -6,17 +6,18 @@
 //! disk of the machine, which the last tenant may have written, means nothing.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use ironic_ondisk::read::Area;
+use ironic_ondisk::signature;
 use thiserror::Error;
 
-use super::iso::is_iso;
-use super::label;
 use super::mount::{mount, unmount};
 use crate::config::{MEDIUM_PARAMETERS, VIRTUAL_MEDIA};
 use crate::machine::block::LARGEST_VIRTUAL_MEDIUM;
+use crate::machine::content::Device;
 use crate::system::{RunError, System};
 
 const PARAMETERS_LABEL: &str = "ir-vfd-dev";
@@ -24,8 +25,9 @@ const FILES_LABELS: [&str; 2] = ["config-2", "vmedia_boot_iso"];
 const MODEL: &str = "virtual media";
 /// Directories whose files are copied to the same places here.
 const DIRECTORIES: [&str; 2] = ["etc/ironic-python-agent", "etc/ironic-python-agent.d"];
-/// The label is within this.
-const HEAD: u64 = 40 << 10;
+/// The label is within this; a CD may not be readable to its end.
+const HEAD: u64 = 64 << 20;
+const CD_HEAD: u64 = 1 << 20;
 /// The kind of SCSI device that CDs are.
 const CD: &str = "5";
 
@@ -246,13 +248,18 @@ fn probe(system: &System) -> Vec<Medium> {
             return None;
         }
         let device = format!("/dev/{name}");
-        let mut head = Vec::new();
-        let file = fs::File::open(root.path(&device)).ok()?;
-        file.take(HEAD).read_to_end(&mut head).ok()?;
+        let medium = Device::open(&root.path(&device)).ok()?;
+        let head = Area::new(medium, 0, if is_cd { CD_HEAD } else { HEAD });
+        let found = signature::identify(head, 512).ok()?.certain();
         Some(Medium {
             device,
-            kind: if is_iso(&head) { "iso9660" } else { "vfat" },
-            label: label::find(&head).unwrap_or_default(),
+            kind: found
+                .as_ref()
+                .and_then(|found| found.signature.driver)
+                .unwrap_or("vfat"),
+            label: found
+                .and_then(|found| found.identity.label)
+                .unwrap_or_default(),
             model: told("device/model")
                 .unwrap_or_default()
                 .to_ascii_lowercase(),
@@ -276,18 +283,14 @@ mod tests {
 
     fn iso(label: &str) -> Vec<u8> {
         let mut head = vec![0; 40 << 10];
-        head[32769..32774].copy_from_slice(b"CD001");
+        head[32768..32774].copy_from_slice(b"\x01CD001");
         head[32808..32840].fill(b' ');
         head[32808..32808 + label.len()].copy_from_slice(label.as_bytes());
         head
     }
 
     fn fat(label: &[u8; 11]) -> Vec<u8> {
-        let mut head = vec![0; 4096];
-        head[43..54].copy_from_slice(label);
-        head[54..62].copy_from_slice(b"FAT16   ");
-        head[510..512].copy_from_slice(&[0x55, 0xaa]);
-        head
+        crate::machine::content::tests::fat(*label)
     }
 
     /// A drive of this kind at this place in the tree of devices.

@@ -454,7 +454,7 @@ mod tests {
                 for partition in table.logical(disk.as_mut()).unwrap() {
                     let (offset, size) = (partition.offset, partition.size);
                     assert!(offset.checked_add(size).is_some());
-                    let _ = crate::disk::label::read(disk.as_mut(), offset, size);
+                    let _ = crate::disk::identity::label(disk.as_mut(), offset, size);
                 }
                 let _ = table.fit();
                 let _ = table.add_last(512, 4096, 512, Guid([5; 16]));

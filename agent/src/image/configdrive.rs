@@ -17,7 +17,7 @@ use crate::disk::gpt::Guid;
 use crate::disk::mbr::MbrError;
 use crate::disk::table::{Partition, Table, TableError};
 use crate::disk::tree::{Tree, TreeError};
-use crate::disk::{fat, iso, label};
+use crate::disk::{fat, identity, iso};
 use crate::failure::{Failure, FailureKind};
 use crate::system::disk::Disk;
 use crate::system::fetch::{Fetch, Request};
@@ -137,7 +137,7 @@ impl ConfigDrive {
             node: node.to_owned(),
             is_fat_wanted: purpose.is_fat_wanted,
         };
-        if !is_packed && !is_trusted && !label::is_file_system(&drive.bytes) {
+        if !is_packed && !is_trusted && !identity::is_config_drive(&drive.bytes) {
             return Err(unpack_failed("it is neither gzip data nor a file system"));
         }
         // One byte more than allowed, to see that there is more.
@@ -201,9 +201,9 @@ impl ConfigDrive {
         }
         let mut bytes = Vec::new();
         self.unpacked().read_to_end(&mut bytes)?;
-        if iso::is_iso(&bytes) {
+        if identity::is_iso(&bytes) {
             work(&iso::read(&bytes)?)
-        } else if label::is_fat(&bytes) {
+        } else if identity::is_fat(&bytes) {
             work(&fat::read(&bytes)?)
         } else {
             Err(PutError::Unknown)
@@ -290,13 +290,13 @@ fn is_readable(head: &[u8], sector_size: u32) -> Result<bool, PutError> {
         let bytes = head.get(at..at + 2)?;
         Some(u32::from(u16::from_le_bytes([bytes[0], bytes[1]])))
     };
-    if iso::is_iso(head) {
+    if identity::is_iso(head) {
         return Ok(sector_size <= CD_SECTOR);
     }
-    if label::is_fat(head) {
+    if identity::is_fat(head) {
         return Ok(number(11).unwrap_or(512) >= sector_size);
     }
-    let block = label::is_ext(head).then(|| number(1024 + 24)).flatten();
+    let block = identity::is_ext(head).then(|| number(1024 + 24)).flatten();
     match block.map(|shift| 1024_u32 << shift.min(16)) {
         Some(block) if block < sector_size => Err(PutError::SmallBlocks { block, sector_size }),
         _ => Ok(true),
@@ -345,7 +345,7 @@ fn existing(
     })?;
     let primary = table.partitions(disk.geometry().sector_size);
     for partition in primary.into_iter().chain(logical) {
-        let label = label::read(disk, partition.offset, partition.size).map_err(|error| {
+        let label = identity::label(disk, partition.offset, partition.size).map_err(|error| {
             failed(format!(
                 "Failed to retrieve partition labels on disk {device}. Error: {error}"
             ))

@@ -1,6 +1,8 @@
 //! What an image is, judged by its first megabyte. The format is declared, never guessed:
 //! what is seen only confirms or refuses the declaration.
 
+use ironic_ondisk::filesystem::fat::BootSector;
+
 use crate::failure::{Failure, FailureKind};
 
 /// How the bytes of a file become the bytes of a disk.
@@ -106,7 +108,10 @@ pub(super) fn sniff(head: &[u8]) -> Vec<Format> {
         .map(|(format, ..)| *format)
         .collect();
     // A FAT file system ends its boot sector like a partition table does.
-    if head.get(0x10) == Some(&2) && head.get(0x15) == Some(&0xf8) {
+    let has_entries = head
+        .get(446..510)
+        .is_some_and(|table| table.iter().any(|byte| *byte != 0));
+    if !has_entries && BootSector::parse(head).is_some() {
         seen.retain(|format| *format != Format::Gpt);
     }
     // Three letters are too few: a first block or the end must follow the block size.
@@ -641,8 +646,20 @@ mod tests {
 
     #[test]
     fn a_fat_file_system_is_no_partition_table() {
-        let fat = head(&[(0x10, &[2]), (0x15, &[0xf8]), (510, &[0x55, 0xaa])]);
-        assert_eq!(sniff(&fat), []);
+        let fat = crate::machine::content::tests::fat(*b"NO NAME    ");
+        for medium in 0..=0xff {
+            let mut fat = fat.clone();
+            fat[0x15] = medium;
+            // A medium that is none is no FAT's.
+            let is_fat = matches!(medium, 0xf0 | 0xf8..);
+            assert_eq!(sniff(&fat).is_empty(), is_fat, "{medium:#x}");
+        }
+        let mut partitioned = fat;
+        partitioned[450] = 0x83;
+        assert_eq!(sniff(&partitioned), [Format::Gpt]);
+        // Boot code may have any bytes.
+        let code = head(&[(0x10, &[2]), (0x15, &[0xf8]), (510, &[0x55, 0xaa])]);
+        assert_eq!(sniff(&code), [Format::Gpt]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::config::{Config, TlsVersion};
 use crate::disk::gpt::Guid;
-use crate::disk::label;
+use crate::disk::identity;
 use crate::disk::mbr::disk_identifier;
 use crate::disk::node;
 use crate::disk::table::Table;
@@ -505,15 +505,7 @@ fn finish(
 
 /// A file system may fill a disk without a table, but leaves no place for a config drive.
 fn check_unpartitioned(disk: &mut dyn Disk, has_drive: bool, device: &str) -> Result<(), String> {
-    let mut head = vec![
-        0;
-        usize::try_from(disk.geometry().size)
-            .unwrap_or(BOOT)
-            .min(BOOT)
-    ];
-    disk.read_at(0, &mut head)
-        .map_err(|error| error.to_string())?;
-    if !label::is_file_system(&head) {
+    if !identity::is_whole_disk(disk).map_err(|error| error.to_string())? {
         return Err(format!("{device}: unrecognised disk label"));
     }
     if has_drive {
@@ -524,9 +516,6 @@ fn check_unpartitioned(disk: &mut dyn Disk, has_drive: bool, device: &str) -> Re
     }
     Ok(())
 }
-
-/// Enough of a disk to see what it starts with.
-const BOOT: usize = 40 << 10;
 
 async fn config_drive(
     deployment: Deployment<'_>,

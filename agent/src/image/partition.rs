@@ -11,6 +11,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use ironic_ondisk::serial_number;
 use serde_json::{Value, json};
 
 use super::configdrive::ConfigDrive;
@@ -19,7 +20,6 @@ use super::source::Source;
 use super::write::Extent;
 use super::{Deployment, Object, Outcome};
 use crate::disk::gpt::Guid;
-use crate::disk::identity;
 use crate::disk::layout::{Layout, LayoutError, Planned, Role, Wish};
 use crate::disk::table::{Partition, Table};
 use crate::failure::{Failure, FailureKind};
@@ -254,7 +254,7 @@ impl Parts {
             .or_else(|| partuuid(Role::Root))
             .unwrap_or_default();
         let has_esp = self.layout.find(Role::EfiSystem).is_some();
-        let efi_system_uuid = has_esp.then(|| identity::serial(self.serial));
+        let efi_system_uuid = has_esp.then(|| serial_number(self.serial));
         let mut uuids = Object::new();
         uuids.insert("root uuid".to_owned(), json!(root_uuid));
         uuids.insert(

@@ -2,13 +2,16 @@
 //! machines may be using, members of arrays, Ironic's virtual media. Reads only.
 //!
 //! A disk is examined whole: itself, and every partition in its table, whether or not the
-//! kernel made devices of them. Signatures: `libblkid` and the format descriptions of GFS2,
-//! OCFS2, VMFS and Linux RAID; table layouts: UEFI specification, chapter 5.
+//! kernel made devices of them. Signatures: [`ironic_ondisk::signature`]; table layouts: UEFI
+//! specification, chapter 5.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use ironic_ondisk::raid::linux;
+use ironic_ondisk::signature::{self, LINUX_RAID};
 
 use super::block::{BlockDevice, Kind};
 use crate::system::System;
@@ -18,7 +21,7 @@ use crate::system::System;
 pub struct Content {
     /// File systems that other machines may be using.
     pub shared: Vec<Shared>,
-    /// It, or a partition of it, is a member of a Linux RAID array.
+    /// It is a member of a Linux RAID array; what its partitions are is told by themselves.
     pub raid_member: bool,
     /// The name of that array as its creator gave it, without the host's.
     pub volume_name: Option<String>,
@@ -63,29 +66,12 @@ const VMFS_TYPE: u8 = 0xfb;
 /// Types of extended partitions.
 const EXTENDED: [u8; 3] = [0x05, 0x0f, 0x85];
 
-/// Magic bytes of file systems: their offset, themselves, their name.
-const SHARED_FILE_SYSTEMS: [(u64, &[u8], &str); 7] = [
-    // Magic number and the type "superblock".
-    (65536, &[0x01, 0x16, 0x19, 0x70, 0, 0, 0, 1], "GFS2"),
-    (0x10_0000, &[0x0d, 0xd0, 0x01, 0xc0], "VMFS"),
-    (0x20_0000, &[0x5e, 0xf1, 0xab, 0x2f], "VMFS"),
-    // The superblock is in block 2, whatever the size of blocks.
-    (1024, b"OCFSV2", "OCFS2"),
-    (2048, b"OCFSV2", "OCFS2"),
-    (4096, b"OCFSV2", "OCFS2"),
-    (8192, b"OCFSV2", "OCFS2"),
-];
-
 /// Examines a device. Blocks.
 ///
 /// # Errors
 /// The device cannot be read.
 pub fn probe(system: &System, device: &BlockDevice) -> io::Result<Content> {
-    let path = match device.kind {
-        Kind::File => PathBuf::from(&device.name),
-        _ => system.root.path(&device.name),
-    };
-    let file = File::open(path)?;
+    let file = File::open(path_of(system, device))?;
     let sector = u64::from(device.logical_sectors.unwrap_or(512));
     Medium {
         source: &file,
@@ -93,6 +79,52 @@ pub fn probe(system: &System, device: &BlockDevice) -> io::Result<Content> {
         sector,
     }
     .examine()
+}
+
+/// Where superblocks of Linux RAID begin on a device. Blocks.
+///
+/// # Errors
+/// The device cannot be read.
+pub fn superblocks(system: &System, device: &BlockDevice) -> io::Result<Vec<u64>> {
+    linux::superblocks(Device::open(&path_of(system, device))?)
+}
+
+fn path_of(system: &System, device: &BlockDevice) -> PathBuf {
+    match device.kind {
+        Kind::File => PathBuf::from(&device.name),
+        _ => system.root.path(&device.name),
+    }
+}
+
+/// A device, or a file that plays one, opened to be looked at.
+#[derive(Debug)]
+pub struct Device {
+    file: File,
+    size: u64,
+}
+
+impl Device {
+    /// Opens it. Its size is where its end is: a device has none in its entry.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let size = file.seek(SeekFrom::End(0))?;
+        Ok(Self { file, size })
+    }
+}
+
+impl ironic_ondisk::Source for Device {
+    type Error = io::Error;
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
 }
 
 /// Bytes at offsets.
@@ -110,6 +142,34 @@ struct Medium<'a, S> {
     source: &'a S,
     size: u64,
     sector: u64,
+}
+
+/// A part of a medium.
+struct Part<'a, S> {
+    medium: &'a Medium<'a, S>,
+    start: u64,
+    size: u64,
+}
+
+impl<S> Clone for Part<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Part<'_, S> {}
+
+impl<S: Source> ironic_ondisk::Source for Part<'_, S> {
+    type Error = io::Error;
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let source = self.medium.source;
+        source.read_at(buffer, self.start.saturating_add(offset))
+    }
 }
 
 /// A partition in a table. Offsets and sizes in bytes.
@@ -162,46 +222,32 @@ impl<S: Source> Medium<'_, S> {
         start: u64,
         size: u64,
     ) -> io::Result<()> {
-        let end = start.saturating_add(size);
-        for (offset, magic, what) in SHARED_FILE_SYSTEMS {
-            let found = self.bytes::<8>(start.saturating_add(offset), end)?;
-            if found.is_some_and(|bytes| bytes.starts_with(magic)) {
-                content.shared.push(Shared { what, partition });
-            }
-        }
-        for offset in raid_superblocks(size) {
-            let Some(block) = self.bytes::<152>(start.saturating_add(offset), end)? else {
-                continue;
-            };
-            match raid_version(&block, offset) {
-                None => continue,
-                Some(0) => {}
-                Some(_) if content.volume_name.is_some() => {}
-                Some(_) => content.volume_name = volume_name(&block[32..64]),
-            }
-            content.raid_member = true;
+        let part = Part {
+            medium: self,
+            start,
+            size: size.min(self.size.saturating_sub(start)),
+        };
+        let shared = signature::shared(part)?;
+        content
+            .shared
+            .extend(shared.into_iter().map(|what| Shared { what, partition }));
+        let found = signature::find(part, self.sector)?;
+        let members = found
+            .iter()
+            .filter(|found| found.signature.name == LINUX_RAID);
+        for member in members {
+            content.raid_member |= partition.is_none();
+            let label = member.identity.label.as_deref();
+            let name = label.and_then(linux::volume_name).map(str::to_owned);
+            content.volume_name = content.volume_name.take().or(name);
         }
         if partition.is_none() {
-            content.virtual_media = self.label_is(start, end, VIRTUAL_MEDIA_LABEL)?;
+            let is_media = |label: String| label.eq_ignore_ascii_case(VIRTUAL_MEDIA_LABEL);
+            let certain = signature::decide(found, part.size).certain();
+            let label = certain.and_then(|found| found.identity.label);
+            content.virtual_media = label.is_some_and(is_media);
         }
         Ok(())
-    }
-
-    /// Whether a FAT or ISO 9660 file system there has this label.
-    fn label_is(&self, start: u64, end: u64, label: &str) -> io::Result<bool> {
-        let is = |bytes: &[u8]| {
-            let text = String::from_utf8_lossy(bytes);
-            text.trim_matches(['\0', ' ']).eq_ignore_ascii_case(label)
-        };
-        if let Some(boot) = self.bytes::<512>(start, end)? {
-            let fat16 = boot[54..].starts_with(b"FAT") && is(&boot[43..54]);
-            let fat32 = boot[82..].starts_with(b"FAT32") && is(&boot[71..82]);
-            if fat16 || fat32 {
-                return Ok(true);
-            }
-        }
-        let volume = self.bytes::<72>(start.saturating_add(32768), end)?;
-        Ok(volume.is_some_and(|volume| volume[1..].starts_with(b"CD001") && is(&volume[40..72])))
     }
 
     /// The partitions of a GUID table, the second copy where the first is broken, or else of
@@ -326,41 +372,6 @@ impl MsdosEntry {
     }
 }
 
-/// Where the versions 1.1, 1.2, 1.0 and 0.90 of the superblock lie in an area of this size.
-fn raid_superblocks(size: u64) -> impl Iterator<Item = u64> {
-    let near_end = (size / 512)
-        .checked_sub(16)
-        .map(|sector| (sector & !7) * 512);
-    let oldest = (size & !0xffff).checked_sub(0x1_0000);
-    [Some(0), Some(4096), near_end, oldest]
-        .into_iter()
-        .flatten()
-}
-
-/// The major version of the superblock of a Linux RAID array, if it is one: the magic number
-/// alone may be anybody's data. Newer ones know their own place, in sectors.
-fn raid_version(block: &[u8; 152], offset: u64) -> Option<u32> {
-    const MAGIC: u32 = 0xa92b_4efc;
-    let version = u32_at(block, 4);
-    let is_at_home = match version {
-        0 => true,
-        1 => u64_at(block, 144) == offset / 512,
-        _ => false,
-    };
-    (u32_at(block, 0) == MAGIC && is_at_home).then_some(version)
-}
-
-/// `host:name`, or a name alone.
-fn volume_name(field: &[u8]) -> Option<String> {
-    let end = field
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(field.len());
-    let text = String::from_utf8_lossy(&field[..end]);
-    let name = text.split_once(':').map_or(&*text, |(_, name)| name);
-    (!name.is_empty()).then(|| name.to_owned())
-}
-
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let field = bytes.get(at..).and_then(|rest| rest.first_chunk());
     field.map_or(0, |field| u32::from_le_bytes(*field))
@@ -409,6 +420,20 @@ pub(crate) mod tests {
         }
         .examine()
         .unwrap()
+    }
+
+    /// A FAT16 file system of 1 MiB whose root directory has nothing but this label.
+    pub(crate) fn fat(label: [u8; 11]) -> Vec<u8> {
+        let mut disk = vec![0; MIB];
+        // Sectors of 512 bytes, clusters of one, one reserved, two tables of eight, sixteen
+        // entries in the root directory, 2,048 sectors, on a hard disk.
+        let parameters = [0, 2, 1, 1, 0, 2, 16, 0, 0, 8, 0xf8, 8, 0];
+        put(&mut disk, 11, &parameters);
+        put(&mut disk, 54, b"FAT16   ");
+        put(&mut disk, 510, &[0x55, 0xaa]);
+        put(&mut disk, 17 * 512, &label);
+        disk[17 * 512 + 11] = 0x08;
+        disk
     }
 
     /// Writes a table of MS-DOS with entries of type, start and length in sectors.
@@ -506,6 +531,7 @@ pub(crate) mod tests {
         assert_eq!(examined(&disk, 512), Content::default());
     }
 
+    /// Each mark of the table, on the disk and in a partition.
     #[test]
     fn file_systems_are_found_on_the_disk_and_in_partitions() {
         let cases: [(usize, &[u8], &str); 4] = [
@@ -541,12 +567,15 @@ pub(crate) mod tests {
         let content = examined(&disk, 512);
         assert!(content.raid_member && content.volume_name.is_none());
 
+        // A partition makes no member of its disk; but it has a name.
         let mut disk = vec![0; 4 * MIB];
         guid(&mut disk, 512, 2, 512, &[(LINUX, 2048, 4096)]);
         let mut partition = vec![0; 8192];
         superblock(&mut partition, 4096, "alone");
         put(&mut disk, MIB, &partition);
-        assert_eq!(examined(&disk, 512).volume_name.as_deref(), Some("alone"));
+        let content = examined(&disk, 512);
+        assert_eq!(content.volume_name.as_deref(), Some("alone"));
+        assert!(!content.raid_member);
     }
 
     #[test]
@@ -564,16 +593,11 @@ pub(crate) mod tests {
 
     #[test]
     fn virtual_media_are_known_by_their_label() {
-        let mut fat16 = vec![0; MIB];
-        put(&mut fat16, 54, b"FAT12   ");
-        put(&mut fat16, 43, b"IR-VFD-DEV ");
-        let mut fat32 = vec![0; MIB];
-        put(&mut fat32, 82, b"FAT32   ");
-        put(&mut fat32, 71, b"ir-vfd-dev ");
+        let fat16 = fat(*b"IR-VFD-DEV ");
         let mut iso = vec![0; MIB];
         put(&mut iso, 32768, b"\x01CD001");
         put(&mut iso, 32808, b"ir-vfd-dev                      ");
-        for disk in [&fat16, &fat32, &iso] {
+        for disk in [&fat16, &iso] {
             assert!(examined(disk, 512).virtual_media);
         }
         put(&mut iso, 32808, b"ir-vfd-dev2");
@@ -581,7 +605,7 @@ pub(crate) mod tests {
         // A partition is none.
         let mut disk = vec![0; 4 * MIB];
         guid(&mut disk, 512, 2, 512, &[(LINUX, 2048, 4096)]);
-        put(&mut disk, MIB, &fat32);
+        put(&mut disk, MIB, &fat16);
         assert!(!examined(&disk, 512).virtual_media);
     }
 

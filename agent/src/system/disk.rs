@@ -9,6 +9,7 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
+use ironic_ondisk::Source;
 use thiserror::Error;
 
 mod linux;
@@ -96,6 +97,18 @@ pub trait Disk: fmt::Debug + Send {
     /// `None`: it can do only one thing at a time.
     fn twin(&self) -> Option<Box<dyn Disk>> {
         None
+    }
+}
+
+impl Source for dyn Disk + '_ {
+    type Error = DiskError;
+
+    fn size(&self) -> u64 {
+        self.geometry().size
+    }
+
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
+        Disk::read_at(self, offset, buffer)
     }
 }
 

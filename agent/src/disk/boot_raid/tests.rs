@@ -128,7 +128,8 @@ fn made(machine: &FakeMachine) -> (String, Option<String>) {
     std::io::Read::read_exact(&mut file, &mut head).unwrap();
     let sector: [u8; 512] = head[..512].try_into().unwrap();
     let label = fat_label(&sector).unwrap_or_default();
-    (label, super::super::identity::find(&head))
+    let found = super::super::identity::find(&head);
+    (label, found.and_then(|found| found.identity.uuid))
 }
 
 fn source() -> Place {
@@ -325,9 +326,9 @@ fn add_image_and_mirror(machine: &mut FakeMachine, kind: Guid) {
     };
     table.write_into(&mut disk).unwrap();
     machine.bytes("dev/md0", &disk.into_inner());
-    let mut mirror = boot_sector("esp");
-    mirror[67..71].copy_from_slice(&0x0b8c_37b6_u32.to_le_bytes());
-    mirror[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let mut mirror = crate::machine::content::tests::fat(*b"esp        ");
+    mirror[38] = 0x29;
+    mirror[39..43].copy_from_slice(&0x0b8c_37b6_u32.to_le_bytes());
     machine.bytes("dev/md127", &mirror);
     machine.bytes("run/ironic-agent/esp/EFI/BOOT/BOOTX64.EFI", b"MZ");
 }

@@ -246,7 +246,7 @@ async fn the_credential_is_gone_before_the_tenants_code_runs() {
 #[tokio::test]
 async fn a_config_drive_stands_behind_what_the_container_made() {
     let mut drive = vec![0; 40_000];
-    drive[32769..32774].copy_from_slice(b"CD001");
+    drive[32768..32774].copy_from_slice(b"\x01CD001");
     drive[39_999] = 9;
     let mut machine = Machine::new();
     machine.configdrive = Some(STANDARD.encode(&drive));

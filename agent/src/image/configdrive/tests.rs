@@ -109,7 +109,9 @@ fn a_cd_is_rebuilt_where_it_could_not_be_read() {
         let bytes = std::fs::read(file.path()).unwrap();
         let placed = &bytes[start..start + usize::try_from(partition.size).unwrap()];
         assert_eq!(
-            label::find(placed).map(|label| label.to_ascii_lowercase()),
+            identity::find(placed)
+                .and_then(|found| found.identity.label)
+                .map(|label| label.to_ascii_lowercase()),
             Some(LABEL.to_owned())
         );
         let original = unpacked(&drive);
@@ -218,11 +220,8 @@ fn a_logical_partition_of_the_image_is_found_by_its_label() {
     link[450] = 0x0c;
     link[454..462].copy_from_slice(&[0, 8, 0, 0, 0, 16, 0, 0]);
     disk.write_at(MIB, &link).unwrap();
-    let mut label = vec![0; 512];
-    label[54..62].copy_from_slice(b"FAT16   ");
-    label[43..54].copy_from_slice(b"config-2   ");
-    label[510..].copy_from_slice(&[0x55, 0xaa]);
-    disk.write_at(2 * MIB, &label).unwrap();
+    let labelled = crate::machine::content::tests::fat(*b"config-2   ");
+    disk.write_at(2 * MIB, &labelled).unwrap();
     let mut table = Table::read(disk.as_mut()).unwrap().unwrap();
     let before = std::fs::read(file.path()).unwrap();
     let drive = drive(DRIVE, false);

@@ -229,7 +229,7 @@ async fn a_gpt_is_fitted_to_the_disk_and_gets_a_config_drive() {
     let bench = Bench::new(80 * MIB);
     let image = gpt_image(8 * MIB);
     let mut drive = vec![0; 100 * 1024];
-    drive[32769..32774].copy_from_slice(b"CD001");
+    drive[32768..32774].copy_from_slice(b"\x01CD001");
     drive[32808..32816].copy_from_slice(b"config-2");
     drive[99_000..].fill(0x42);
     let server = Server::start([("/i", Page::new(image.clone()))]).await;
@@ -272,7 +272,7 @@ async fn a_gpt_is_fitted_to_the_disk_and_gets_a_config_drive() {
 async fn config_drives_of_every_kind_find_their_place() {
     let image = mbr_image(3 * MIB);
     let mut drive = vec![0; 50_000];
-    drive[32769..32774].copy_from_slice(b"CD001");
+    drive[32768..32774].copy_from_slice(b"\x01CD001");
     drive[49_999] = 9;
     let server = Server::start([
         ("/i", Page::new(image.clone())),
@@ -312,11 +312,10 @@ async fn a_partition_made_for_the_config_drive_is_used() {
     // Partition 1 ends before partition 2, 4 MiB to 5 MiB, which holds an empty FAT file system with that label.
     image[458..462].copy_from_slice(&2048_u32.to_le_bytes());
     image[462..478].copy_from_slice(&[0, 0, 0, 0, 0x0c, 0, 0, 0, 0, 32, 0, 0, 0, 8, 0, 0]);
-    image[4 * MIB..5 * MIB].fill(0);
-    image[4 * MIB + 43..4 * MIB + 62].copy_from_slice(b"CONFIG-2   FAT16   ");
-    image[4 * MIB + 510..4 * MIB + 512].copy_from_slice(&[0x55, 0xaa]);
+    let labelled = crate::machine::content::tests::fat(*b"CONFIG-2   ");
+    image[4 * MIB..5 * MIB].copy_from_slice(&labelled);
     let mut drive = vec![3; 40_000];
-    drive[32769..32774].copy_from_slice(b"CD001");
+    drive[32768..32774].copy_from_slice(b"\x01CD001");
     let server = Server::start([("/i", Page::new(image.clone()))]).await;
     let bench = Bench::new(8 * MIB);
     bench
@@ -351,12 +350,11 @@ async fn two_partitions_for_the_config_drive_are_refused() {
         image[entry..entry + 8].copy_from_slice(&[0, 0, 0, 0, 0x0c, 0, 0, 0]);
         image[entry + 8..entry + 12].copy_from_slice(&start);
         image[entry + 12..entry + 16].copy_from_slice(&2048_u32.to_le_bytes());
-        image[at * MIB..(at + 1) * MIB].fill(0);
-        image[at * MIB + 43..at * MIB + 62].copy_from_slice(b"CONFIG-2   FAT16   ");
-        image[at * MIB + 510..at * MIB + 512].copy_from_slice(&[0x55, 0xaa]);
+        let labelled = crate::machine::content::tests::fat(*b"CONFIG-2   ");
+        image[at * MIB..(at + 1) * MIB].copy_from_slice(&labelled);
     }
     let mut drive = vec![3; 40_000];
-    drive[32769..32774].copy_from_slice(b"CD001");
+    drive[32768..32774].copy_from_slice(b"\x01CD001");
     let server = Server::start([("/i", Page::new(image.clone()))]).await;
     let bench = Bench::new(8 * MIB);
     let image_info = info(&server.url("/i"), &image);

@@ -1,7 +1,7 @@
 //! Partition images: what is around them, and what is left when something fails.
 
 use super::*;
-use crate::disk::{identity, label};
+use crate::disk::identity;
 use crate::machine::testing::FakeMachine;
 use crate::system::Disks;
 use crate::system::disk::testing::{FedDisks, Loss, PowerCut};
@@ -23,6 +23,7 @@ fn node(text: &str) -> Node {
 /// The content of a root partition: an ext4 file system, as far as anybody looks.
 fn root_image(length: usize) -> Vec<u8> {
     let mut image = noise(length);
+    image[1024..2048].fill(0);
     image[1080..1082].copy_from_slice(&[0x53, 0xef]);
     image[1128..1144].copy_from_slice(&[0x11; 16]);
     image
@@ -57,7 +58,7 @@ async fn everything_around_the_image_is_made_on_a_gpt() {
     let image = root_image(5 * MIB + 1234);
     let server = Server::start([("/i", Page::new(image.clone()))]).await;
     let mut drive = vec![0; 100 * 1024];
-    drive[32769..32774].copy_from_slice(b"CD001");
+    drive[32768..32774].copy_from_slice(b"\x01CD001");
     drive[32808..32816].copy_from_slice(b"config-2");
     let asked = json!({"root_mb": 16, "swap_mb": 2, "ephemeral_mb": 5,
         "ephemeral_format": "vfat", "deploy_boot_mode": "uefi"});
@@ -98,13 +99,14 @@ async fn everything_around_the_image_is_made_on_a_gpt() {
 
     let disk = bench.disk();
     let mut heads = [1, 2, 3, 4].map(|n| at(&disk, table[n].starting_lba * 512, 68 << 10));
-    assert_eq!(label::find(heads[0]).as_deref(), Some("efi-part"));
-    assert_eq!(label::find(heads[1]).as_deref(), Some("ephemeral0"));
+    let identities = [0, 1].map(|n| identity::find(heads[n]).unwrap().identity);
+    assert_eq!(identities[0].label.as_deref(), Some("efi-part"));
+    assert_eq!(identities[1].label.as_deref(), Some("ephemeral0"));
     assert_eq!(&heads[2][1052..1057], b"swap1");
     assert!(heads[3][..68 << 10] == drive[..68 << 10]);
     assert!(at(&disk, table[5].starting_lba * 512, image.len()) == image);
 
-    let efi = identity::find(heads[0]).unwrap();
+    let efi = identities[0].uuid.clone().unwrap();
     let name = &bench.device.name;
     assert_eq!(
         said,
@@ -442,7 +444,7 @@ async fn what_is_ephemeral_can_be_preserved() {
         let asked = json!({"root_mb": 8, "swap_mb": 1, "ephemeral_mb": 3,
             "preserve_ephemeral": true});
         let mut drive = vec![0; 40 << 10];
-        drive[32769..32774].copy_from_slice(b"CD001");
+        drive[32768..32774].copy_from_slice(b"\x01CD001");
         let info = partition_info(&url, &image, asked);
         bench
             .deploy(info, Some(&gzip_base64(&drive)))
