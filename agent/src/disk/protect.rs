@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
+use super::firmware::{Firmware, FirmwareArrays};
 use super::keep::{self, Fate};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::array::{self, Array};
@@ -14,6 +15,9 @@ use crate::machine::hints;
 use crate::machine::node::Node;
 use crate::system::{DiskError, System};
 
+/// Why what is left of an array is left alone.
+pub(super) const IDLE_MEMBER: &str =
+    "it is a member of a RAID array that is not running; raid.delete_configuration removes it";
 /// Why virtual media are left alone.
 const VIRTUAL_MEDIA: &str = "it is virtual media of Ironic";
 
@@ -39,6 +43,8 @@ pub struct Selection {
     pub erasable: Vec<Erasable>,
     /// Devices that are left alone, each with the reason.
     pub left_alone: Vec<(String, String)>,
+    /// Arrays whose disks may be erased, since their metadata is firmware's.
+    pub firmware: Firmware,
     /// All devices of the machine, partitions included.
     pub devices: Vec<BlockDevice>,
 }
@@ -113,6 +119,33 @@ pub async fn check_disks(
     .await
 }
 
+/// Makes sure that nothing on some devices is shared with other machines: only what is found
+/// there to be of no use is removed from them.
+///
+/// # Errors
+/// `ProtectedDevice`.
+pub async fn check_content(
+    system: &System,
+    node: &Node,
+    guard: bool,
+    devices: Vec<BlockDevice>,
+) -> Result<(), Failure> {
+    if !guard || node.may_wipe_special_filesystems() {
+        return Ok(());
+    }
+    let system = system.clone();
+    examine(move || {
+        for device in &devices {
+            // What cannot be read is written as far as it can be.
+            if let Ok(content) = content::probe(&system, device) {
+                check_shared(device, &content)?;
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// Looks at disks, which blocks.
 async fn examine<T: Send + 'static>(
     look: impl FnOnce() -> Result<T, Failure> + Send + 'static,
@@ -134,7 +167,10 @@ fn decide(system: &System, node: &Node, guarded: bool, scope: Scope) -> Result<S
     })?;
     let contents = Contents::read(system, &all);
     let relations = Relations::new(&all, &allowed);
-    let volumes = Volumes::new(node, &array::probe(system, &all));
+    let arrays = array::probe(system, &all);
+    let volumes = Volumes::new(node, &arrays);
+    // Who takes only some disks takes none of an array.
+    let firmware = FirmwareArrays::new(if scope == Scope::Some { &[] } else { &arrays });
     let in_use = in_use(system, &all);
     let skip_read_only = scope != Scope::Disks || node.erase_options().skip_read_only;
 
@@ -149,15 +185,11 @@ fn decide(system: &System, node: &Node, guarded: bool, scope: Scope) -> Result<S
             Some(reason)
         } else if let Some(reason) = volumes.reason(device, &relations, scope) {
             Some(reason)
-        } else if relations.is_member(device) {
+        } else if relations.is_member(device, &firmware) {
             Some("it is a member of a RAID array".to_owned())
-        } else if contents.of(device)?.raid_member {
-            // With a success, as in the Python agent; but nobody shall believe it is erased.
-            Some(
-                "it is a member of a RAID array that is not running; raid.delete_configuration \
-                 removes it"
-                    .to_owned(),
-            )
+        } else if contents.has_member(device, &all)? {
+            // With a success, as in the Python agent; but the result says it.
+            Some(IDLE_MEMBER.to_owned())
         } else if device.may_be_virtual_media()
             && (contents.of(device)?.virtual_media || is_labelled_virtual_media(system, name))
         {
@@ -179,8 +211,14 @@ fn decide(system: &System, node: &Node, guarded: bool, scope: Scope) -> Result<S
         }
         let users = relations.on(device).into_iter();
         busy.extend(users.filter_map(|user| Some(format!("{user} ({})", in_use.get(user)?))));
-        selection.erasable.push(Erasable(device.clone()));
+        let erasable = Erasable(device.clone());
+        if firmware.is_on(device) {
+            selection.firmware.arrays.push(erasable);
+        } else {
+            selection.erasable.push(erasable);
+        }
     }
+    stop_firmware(&mut selection, &firmware)?;
     if !read_only.is_empty() {
         return Err(failed(format!(
             "Nothing was erased, because these devices are read-only: {}. Lift their write \
@@ -190,7 +228,15 @@ fn decide(system: &System, node: &Node, guarded: bool, scope: Scope) -> Result<S
         )));
     }
     if busy.is_empty() {
-        busy = claimed(system, &selection.erasable);
+        let free = selection.erasable.iter().filter(|erasable| {
+            // Its array claims it, and goes.
+            let device = erasable.device();
+            let is_under = |member: &str| {
+                relations.is_or_holds(device, member) || device.parent.as_deref() == Some(member)
+            };
+            !firmware.members().into_iter().any(is_under)
+        });
+        busy = claimed(system, free);
     }
     refuse_busy(busy)?;
     selection
@@ -198,6 +244,22 @@ fn decide(system: &System, node: &Node, guarded: bool, scope: Scope) -> Result<S
         .sort_by(|left, right| right.0.name.cmp(&left.0.name));
     selection.devices = all;
     Ok(selection)
+}
+
+/// Of arrays whose disks are erased the disks are; others are erased themselves.
+fn stop_firmware(selection: &mut Selection, firmware: &FirmwareArrays<'_>) -> Result<(), Failure> {
+    let names = selection.erasable.iter().map(|erasable| erasable.device());
+    let names: HashSet<&str> = names.map(|device| device.name.as_str()).collect();
+    let to_stop = firmware.to_stop(&names).map_err(failed)?;
+    let goes = |device: &BlockDevice| {
+        let array = device.parent.as_ref().unwrap_or(&device.name);
+        to_stop.contains(array)
+    };
+    let arrays = std::mem::take(&mut selection.firmware.arrays);
+    let (arrays, others) = arrays.into_iter().partition(|array| goes(array.device()));
+    selection.erasable.extend::<Vec<_>>(others);
+    selection.firmware = Firmware { arrays, to_stop };
+    Ok(())
 }
 
 fn refuse_busy(mut busy: Vec<String>) -> Result<(), Failure> {
@@ -219,8 +281,8 @@ fn failed(details: String) -> Failure {
 
 /// The devices that the kernel does not let us have for ourselves: whoever uses them is not in
 /// the lists that we know, for example a mount of another name space.
-fn claimed(system: &System, devices: &[Erasable]) -> Vec<String> {
-    let claimed = devices.iter().filter_map(|Erasable(device)| {
+fn claimed<'a>(system: &System, devices: impl Iterator<Item = &'a Erasable>) -> Vec<String> {
+    let claimed = devices.filter_map(|Erasable(device)| {
         match system.disks.open(Path::new(&device.name)) {
             Err(DiskError::Busy { .. }) => Some(format!("{} (claimed)", device.name)),
             // Whatever else is wrong with it is found out by whoever erases it.
@@ -263,6 +325,15 @@ impl Contents {
         )
     }
 
+    /// Whether it, or a partition of it, has a superblock of Linux RAID.
+    fn has_member(&self, device: &BlockDevice, all: &[BlockDevice]) -> Result<bool, Failure> {
+        let name = Some(device.name.as_str());
+        let mut partitions = all.iter().filter(|other| other.parent.as_deref() == name);
+        // What cannot be read is said when it is its own turn.
+        let is_member = |device: &BlockDevice| self.of(device).is_ok_and(|found| found.raid_member);
+        Ok(self.of(device)?.raid_member || partitions.any(is_member))
+    }
+
     fn of(&self, device: &BlockDevice) -> Result<&Content, Failure> {
         let reason = match self.0.get(&device.name) {
             Some(Ok(content)) => return Ok(content),
@@ -285,7 +356,6 @@ struct Relations<'a> {
     all: &'a [BlockDevice],
     skipped: HashSet<&'a str>,
     by_name: HashMap<&'a str, &'a BlockDevice>,
-    members: HashSet<&'a str>,
 }
 
 impl<'a> Relations<'a> {
@@ -301,10 +371,6 @@ impl<'a> Relations<'a> {
             by_name: all
                 .iter()
                 .map(|device| (device.name.as_str(), device))
-                .collect(),
-            members: all
-                .iter()
-                .flat_map(|device| device.members.iter().map(String::as_str))
                 .collect(),
         }
     }
@@ -355,15 +421,18 @@ impl<'a> Relations<'a> {
         ))
     }
 
-    /// Whether it, or a partition of it, belongs to an array that is running.
-    fn is_member(&self, device: &BlockDevice) -> bool {
-        self.members.iter().any(|member| {
-            *member == device.name
-                || self
-                    .by_name
-                    .get(member)
-                    .is_some_and(|member| member.parent.as_deref() == Some(&device.name))
-        })
+    /// Whether it, or a partition of it, belongs to an array of Linux that is running.
+    fn is_member(&self, device: &BlockDevice, firmware: &FirmwareArrays<'_>) -> bool {
+        let members = self.all.iter().filter(|array| !firmware.is_on(array));
+        let mut members = members.flat_map(|array| &array.members);
+        members.any(|member| self.is_or_holds(device, member))
+    }
+
+    /// Whether a device is this one, or has it as a partition.
+    fn is_or_holds(&self, device: &BlockDevice, name: &str) -> bool {
+        let known = self.by_name.get(name);
+        name == device.name
+            || known.is_some_and(|member| member.parent.as_deref() == Some(&device.name))
     }
 }
 

@@ -11,7 +11,7 @@ use super::gpt::Guid;
 use super::keep::{self, Fate};
 use super::metadata;
 use super::plan_raid::{self, Layout, Part, Planned};
-use super::protect::{self, Scope};
+use super::protect::{self, IDLE_MEMBER, Scope};
 use super::table::{Entry, Table};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::array::{self, Array};
@@ -291,10 +291,11 @@ fn check_free(
             list.join(", ")
         )));
     }
-    match left_alone
-        .iter()
-        .find(|(name, _)| chosen.contains(name) && !goes.contains(name))
-    {
+    // What is left of an array that is not there is removed with the others.
+    let stays = |(name, reason): &&(String, String)| {
+        chosen.contains(name) && !goes.contains(name) && !(is_cleared && reason == IDLE_MEMBER)
+    };
+    match left_alone.iter().find(stays) {
         Some((name, reason)) => Err(failed(format!("{name} cannot be used: {reason}"))),
         None => Ok(()),
     }

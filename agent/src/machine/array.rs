@@ -18,6 +18,17 @@ pub struct Array {
     pub members: Vec<String>,
     /// The whole disks under it, sorted.
     pub disks: Vec<String>,
+    /// What it is to firmware whose metadata it has (IMSM, DDF).
+    pub firmware: Option<FirmwareArray>,
+}
+
+/// An array that firmware knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FirmwareArray {
+    /// Data.
+    Volume,
+    /// All that its disks hold: the volumes are in it.
+    Container,
 }
 
 /// All arrays that have members, by name. `devices` are those of
@@ -41,12 +52,24 @@ pub fn probe(system: &System, devices: &[BlockDevice]) -> Vec<Array> {
                 name: block::device_path(name),
                 volume_name: volume_name(system, &members, devices),
                 disks: disks_of(&members, devices).into_iter().collect(),
+                firmware: firmware(system, name),
                 members,
             })
         })
         .collect();
     found.sort_by_key(|array| (array.name.len(), array.name.clone()));
     found
+}
+
+/// Linux writes the metadata of its own arrays and leaves that of others to a program. A volume
+/// names its container: `external:/md127/0`, with `-` for `/` while nobody may change it.
+fn firmware(system: &System, name: &str) -> Option<FirmwareArray> {
+    let path = format!("/sys/class/block/{name}/md/metadata_version");
+    let version = system.root.read_optional(path)?;
+    Some(match version.strip_prefix("external:")?.chars().next() {
+        Some('/' | '-') => FirmwareArray::Volume,
+        _ => FirmwareArray::Container,
+    })
 }
 
 /// What the creator of an array called it: an array does not know, its members do.
@@ -122,6 +145,7 @@ pub(crate) mod tests {
             volume_name: Some(volume.into()),
             members: texts(members),
             disks: texts(disks),
+            firmware: None,
         };
         assert_eq!(
             probe(&system, &devices),
@@ -136,6 +160,15 @@ pub(crate) mod tests {
                 ),
             ]
         );
+        for (version, firmware) in [
+            ("external:/md127/0", Some(FirmwareArray::Volume)),
+            ("external:-md127/0", Some(FirmwareArray::Volume)),
+            ("external:imsm", Some(FirmwareArray::Container)),
+            ("1.2", None),
+        ] {
+            machine.file("sys/devices/virtual/block/md5/md/metadata_version", version);
+            assert_eq!(probe(&system, &devices)[0].firmware, firmware, "{version}");
+        }
         let partition = devices.iter().find(|device| device.name == "/dev/md127p1");
         assert_eq!(partition.unwrap().parent.as_deref(), Some("/dev/md127"));
         let names: Vec<_> = devices

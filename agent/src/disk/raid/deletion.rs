@@ -1,7 +1,7 @@
 //! Removing arrays, and what they left on disks.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::keep::Fate;
@@ -10,21 +10,64 @@ use super::super::protect::{self, Scope};
 use super::{Facts, failed, program_failed};
 use crate::failure::Failure;
 use crate::machine::array::Array;
-use crate::machine::block::{self, Kind};
+use crate::machine::block::{BlockDevice, Kind};
+use crate::machine::content;
 use crate::machine::node::Node;
 use crate::system::{Cmd, DiskError, RunError, System};
 use crate::task::Task;
 
 /// How often the disks are gone through.
 const PASSES: u32 = 2;
+/// How much of a superblock goes.
+const SUPERBLOCK: u64 = 4096;
 
 /// What the removal of the configuration does.
 #[derive(Debug)]
 pub struct Deletion {
     /// What becomes of each array.
     pub arrays: Vec<(Array, Fate)>,
+    /// Disks and partitions with a superblock of Linux RAID whose array is not running.
+    pub lone: Vec<String>,
     /// Disks that the node's skip list describes.
     skipped: HashSet<String>,
+    devices: Vec<BlockDevice>,
+}
+
+impl Deletion {
+    /// Disks of which nothing is touched.
+    fn protected(&self) -> BTreeSet<&String> {
+        let stay = self.arrays.iter().filter(|(_, fate)| *fate != Fate::Delete);
+        let disks = stay.flat_map(|(array, _)| &array.disks);
+        self.skipped.iter().chain(disks).collect()
+    }
+
+    /// Why a device that may have a superblock keeps it.
+    fn reason(&self, device: &BlockDevice) -> Option<&'static str> {
+        let disk = device.parent.as_ref().unwrap_or(&device.name);
+        let is_disk = |other: &BlockDevice| {
+            other.name == *disk && matches!(other.kind, Kind::Disk | Kind::File)
+        };
+        if self.skipped.contains(disk) {
+            Some("skip_block_devices names it, or the disk under it")
+        } else if self.protected().contains(disk) {
+            Some("an array on its disk is kept")
+        } else if device.read_only {
+            Some("it is read-only")
+        } else if !self.devices.iter().any(is_disk) {
+            Some("it lies on an array")
+        } else {
+            None
+        }
+    }
+
+    /// The devices that keep a superblock, with the reason.
+    #[must_use]
+    pub fn left_alone(&self) -> Vec<(String, String)> {
+        let devices = self.devices.iter();
+        let lone = devices.filter(|device| self.lone.contains(&device.name));
+        lone.filter_map(|device| Some((device.name.clone(), self.reason(device)?.to_owned())))
+            .collect()
+    }
 }
 
 /// What becomes of each array when the configuration is removed. Reads only, after arrays
@@ -46,18 +89,59 @@ pub async fn plan_deletion(system: &System, node: &Node, guard: bool) -> Result<
     let going = arrays.iter().filter(|(_, fate)| *fate == Fate::Delete);
     let disks = going.flat_map(|(array, _)| array.disks.iter().cloned());
     protect::check_disks(system, node, guard, disks.collect()).await?;
-    Ok(Deletion {
+    let running: HashSet<&String> = arrays
+        .iter()
+        .flat_map(|(array, _)| &array.members)
+        .collect();
+    let devices = facts.devices.iter();
+    let idle =
+        devices.filter(|device| device.kind != Kind::Raid && !running.contains(&device.name));
+    let lone = with_superblock(system, idle.cloned().collect()).await?;
+    let deletion = Deletion {
         arrays,
+        lone,
         skipped: facts.skipped,
-    })
+        devices: facts.devices,
+    };
+    let cleared = deletion
+        .devices
+        .iter()
+        .filter(|device| deletion.lone.contains(&device.name) && deletion.reason(device).is_none());
+    protect::check_content(system, node, guard, cleared.cloned().collect()).await?;
+    Ok(deletion)
+}
+
+/// Those of some devices that have a superblock of Linux RAID. One that cannot be read has none
+/// that anybody could remove.
+async fn with_superblock(
+    system: &System,
+    devices: Vec<BlockDevice>,
+) -> Result<Vec<String>, Failure> {
+    let system = system.clone();
+    let look = move || {
+        let is_member = |device: &&BlockDevice| {
+            content::probe(&system, device).is_ok_and(|content| content.raid_member)
+        };
+        let members = devices.iter().filter(is_member);
+        members.map(|device| device.name.clone()).collect()
+    };
+    tokio::task::spawn_blocking(look).await.map_err(failed)
 }
 
 /// Removes arrays, their members' superblocks and their disks' partitions, but those that the
-/// node's skip list keeps.
+/// node's skip list keeps. Every disk and partition is examined, whether or not an array runs:
+/// one that was moved here, or that lost the others of its array, has a superblock, too.
+/// Answers what is left alone, each with the reason.
 ///
 /// # Errors
 /// As [`plan_deletion`]; `SoftwareRaid`: something remains.
-pub async fn delete(system: &System, node: &Node, guard: bool, task: &Task) -> Result<(), Failure> {
+pub async fn delete(
+    system: &System,
+    node: &Node,
+    guard: bool,
+    task: &Task,
+) -> Result<Vec<(String, String)>, Failure> {
+    let mut unremovable = Vec::new();
     for pass in 0..=PASSES {
         task.check()?;
         ignore(system, Cmd::new("mdadm").args(["--assemble", "--scan"])).await;
@@ -68,39 +152,40 @@ pub async fn delete(system: &System, node: &Node, guard: bool, task: &Task) -> R
             .filter(|(_, fate)| *fate == Fate::Delete)
             .map(|(array, _)| format!("'{}'", array.name))
             .collect();
-        let is_wiping = arrays
-            .iter()
-            .any(|(_, fate)| matches!(fate, Fate::Wipe { .. }));
-        if remaining.is_empty() && (pass > 0 || !is_wiping) {
-            return Ok(());
+        if remaining.is_empty() && unremovable.is_empty() && pass > 0 {
+            return Ok(deletion.left_alone());
         }
         if pass == PASSES {
             return Err(failed(format!(
                 "Unable to clean all softraid correctly. Remaining [{}]",
-                remaining.join(", ")
+                [remaining, unremovable].concat().join(", ")
             )));
         }
-        delete_once(system, &deletion, task).await?;
+        unremovable = delete_once(system, &deletion, task).await?;
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
-async fn delete_once(system: &System, deletion: &Deletion, task: &Task) -> Result<(), Failure> {
-    let mut protected: BTreeSet<&String> = deletion.skipped.iter().collect();
-    let mut holders: BTreeMap<&String, ()> = BTreeMap::new();
+/// Answers which superblocks are still there, and why.
+async fn delete_once(
+    system: &System,
+    deletion: &Deletion,
+    task: &Task,
+) -> Result<Vec<String>, Failure> {
+    let protected = deletion.protected();
+    let mut holders: BTreeSet<&String> = BTreeSet::new();
     for (array, fate) in &deletion.arrays {
         let name = array.name.as_str();
         match fate {
-            Fate::Keep => protected.extend(&array.disks),
+            Fate::Keep => {}
             Fate::Wipe { because_of } => {
-                protected.extend(&array.disks);
                 ignore(system, Cmd::new("wipefs").args(["-af", name])).await;
                 task.phase(format!(
                     "{name} wiped; it stays, since it shares disks with {because_of}"
                 ));
             }
             Fate::Delete => {
-                holders.extend(array.disks.iter().map(|disk| (disk, ())));
+                holders.extend(&array.disks);
                 ignore(system, Cmd::new("wipefs").args(["-af", name])).await;
                 ignore(system, Cmd::new("mdadm").args(["--stop", name])).await;
                 for member in &array.members {
@@ -110,33 +195,59 @@ async fn delete_once(system: &System, deletion: &Deletion, task: &Task) -> Resul
             }
         }
     }
-    let probed = system.clone();
-    let devices = tokio::task::spawn_blocking(move || block::probe_with_partitions(&probed));
-    let devices = devices.await.map_err(failed)?;
-    let (partitions, disks): (Vec<_>, Vec<_>) = devices
+    let mut remaining = Vec::new();
+    // Partitions first: what a disk has in common with its last partition is the partition's.
+    let (partitions, disks): (Vec<_>, Vec<_>) = deletion
+        .devices
         .iter()
         .filter(|device| device.kind != Kind::Raid)
         .partition(|device| device.kind == Kind::Partition);
     for device in partitions.into_iter().rev().chain(disks.into_iter().rev()) {
-        let disk = device.parent.as_ref().unwrap_or(&device.name);
-        let on_array = !devices
-            .iter()
-            .any(|d| d.name == *disk && d.kind == Kind::Disk);
         // Superblocks on other disks are not ours to remove while arrays are kept there.
-        if protected.contains(disk) || on_array || device.read_only {
+        if deletion.reason(device).is_some() {
             continue;
         }
-        if let Err(error) = clear_member(system, &device.name).await {
-            tracing::warn!(device = %device.name, %error, "may keep a superblock");
+        let name = &device.name;
+        if let Err(error) = clear_member(system, name).await {
+            tracing::warn!(device = %name, %error, "may keep a superblock");
+        }
+        match clear_superblocks(system, device).await {
+            Ok(false) => {}
+            Ok(true) => task.phase(format!("superblock of {name} removed")),
+            Err(reason) => remaining.push(format!("'{name}' (its superblock: {reason})")),
         }
     }
-    for disk in holders.into_keys().filter(|disk| !protected.contains(disk)) {
+    for disk in holders.into_iter().filter(|disk| !protected.contains(disk)) {
         ignore(system, Cmd::new("wipefs").args(["-af", disk.as_str()])).await;
         if let Err(error) = clear_disk(system, disk).await {
             tracing::warn!(%disk, %error, "its partition table may still be there");
         }
     }
-    Ok(())
+    Ok(remaining)
+}
+
+/// Removes what `mdadm` left: it knows more formats, but it may not be installed. Answers
+/// whether there was anything.
+async fn clear_superblocks(system: &System, device: &BlockDevice) -> Result<bool, String> {
+    let (system, device) = (system.clone(), device.clone());
+    let cleared = tokio::task::spawn_blocking(move || -> Result<bool, String> {
+        // What cannot be read has none that anybody could remove.
+        let places = content::superblocks(&system, &device).unwrap_or_default();
+        if places.is_empty() {
+            return Ok(false);
+        }
+        // Alone: what is mounted or in an array stays as it is.
+        let opened = system.disks.open(Path::new(&device.name));
+        let mut disk = opened.map_err(|error| error.to_string())?;
+        for place in &places {
+            let length = SUPERBLOCK.min(device.size.saturating_sub(*place));
+            disk.zero(*place, length)
+                .map_err(|error| error.to_string())?;
+        }
+        disk.sync().map_err(|error| error.to_string())?;
+        Ok(true)
+    });
+    cleared.await.map_err(|error| error.to_string())?
 }
 
 /// The partition table goes, also from the kernel's memory.
@@ -153,6 +264,9 @@ async fn clear_disk(system: &System, disk: &str) -> Result<(), String> {
 
 /// Removes the superblock of a device that has one.
 async fn clear_member(system: &System, member: &str) -> Result<(), Failure> {
+    if system.simulation.is_some() {
+        return Ok(());
+    }
     match system
         .run
         .run(Cmd::new("mdadm").args(["--examine", member]))

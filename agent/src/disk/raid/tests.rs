@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use super::*;
 use crate::machine::array::tests::member;
 use crate::machine::block;
+use crate::machine::content::tests::superblock;
 use crate::machine::testing::FakeMachine;
 use crate::system::Run;
 use crate::system::process::{Output, Script};
@@ -363,7 +364,7 @@ async fn deleted(
     machine: &FakeMachine,
     node: &Node,
     stubborn: bool,
-) -> (Result<(), Failure>, Vec<String>) {
+) -> (Result<Vec<(String, String)>, Failure>, Vec<String>) {
     let run = Arc::new(Machine {
         root: machine.path().to_owned(),
         stubborn,
@@ -388,7 +389,7 @@ async fn arrays_superblocks_and_tables_go() {
     machine.file(&format!("{sdc}/ro"), "1");
     sparse(&machine, "sdc", SIZE);
     let (result, ran) = deleted(&machine, &Node::default(), false).await;
-    assert_eq!(result, Ok(()));
+    assert_eq!(result, Ok(Vec::new()));
     let mut expected = vec!["mdadm --assemble --scan".to_owned()];
     let clear = |expected: &mut Vec<String>, name: &str| {
         expected.push(format!("mdadm --examine {name}"));
@@ -435,7 +436,7 @@ async fn only_what_is_apart_from_kept_arrays_is_taken_apart() {
     machine.sata_disk("sdc", SIZE, 3);
     sparse(&machine, "sdc", SIZE);
     let (result, ran) = deleted(&machine, &skipping(&["small"]), false).await;
-    assert_eq!(result, Ok(()));
+    assert_eq!(result, Ok(Vec::new()));
     assert_eq!(
         ran,
         [
@@ -454,7 +455,7 @@ async fn only_what_is_apart_from_kept_arrays_is_taken_apart() {
         ("md2", "esp", apart),
     ]);
     let (result, ran) = deleted(&machine, &skipping(&["data"]), false).await;
-    assert_eq!(result, Ok(()));
+    assert_eq!(result, Ok(Vec::new()));
     let mut expected = vec!["mdadm --assemble --scan".to_owned()];
     let clear = |name: &str| {
         let clears = ["examine", "zero-superblock"];
@@ -543,7 +544,7 @@ async fn what_is_kept_is_not_touched() {
         ("md2", "other", &["sda", "sdb"]),
     ]);
     let (result, ran) = deleted(&machine, &skipping(&["data"]), false).await;
-    assert_eq!(result, Ok(()));
+    assert_eq!(result, Ok(Vec::new()));
     assert!(ran.contains(&"mdadm --stop /dev/md1".to_owned()));
     // It shares disks with the one that is kept: its content goes, it stays.
     let on_kept: Vec<_> = ran
@@ -560,10 +561,15 @@ async fn what_is_kept_is_not_touched() {
     let mut machine = with_arrays(&[("md0", "root", &["sda", "sdb"])]);
     machine.sata_disk("sdc", SIZE, 3);
     machine.bytes("dev/sdc", &member(1 << 20, "box:old"));
+    let sdc = std::fs::OpenOptions::new()
+        .write(true)
+        .open(machine.path().join("dev/sdc"));
+    sdc.unwrap().set_len(SIZE).unwrap();
     let skip = node(json!({"uuid": "u",
         "properties": {"skip_block_devices": [{"name": "/dev/sdc"}]}}));
     let (result, ran) = deleted(&machine, &skip, false).await;
-    assert_eq!(result, Ok(()));
+    let reason = "skip_block_devices names it, or the disk under it".to_owned();
+    assert_eq!(result, Ok(vec![("/dev/sdc".to_owned(), reason)]));
     assert!(!ran.iter().any(|line| line.contains("sdc")), "{ran:?}");
 
     // Of an array that does not run nobody knows the disks.
@@ -609,4 +615,117 @@ async fn what_is_kept_is_not_touched() {
             .contains("in use: /dev/md0 (/mnt)")
     );
     assert_eq!(ran, ["mdadm --assemble --scan"]);
+}
+
+/// One superblock of each version, on a disk or a partition that is alone: a disk that came
+/// from another machine, or that lost the other half.
+#[tokio::test]
+async fn a_superblock_without_its_array_goes_from_disks_and_partitions() {
+    let size = 8 << 20;
+    let oldest = (size & !0xffff) - 0x1_0000;
+    for place in [0, 4096, size - 8192, oldest] {
+        for is_partition in [false, true] {
+            let mut machine = FakeMachine::new();
+            let sda = machine.sata_disk("sda", size as u64, 1);
+            machine.bytes("dev/sda", &vec![0xaa; size]);
+            let name = if is_partition {
+                machine.partition(&sda, "sda1", "8:1", size as u64);
+                "sda1"
+            } else {
+                "sda"
+            };
+            let mut bytes = vec![0xaa; size];
+            superblock(&mut bytes, place, "box:root");
+            if place == oldest {
+                bytes[place + 4..place + 8].fill(0);
+                bytes[place + 32..place + 36].fill(0);
+            }
+            machine.bytes(&format!("dev/{name}"), &bytes);
+            // Its `mdadm` knows nothing of it, or is not there.
+            let (result, ran) = deleted(&machine, &Node::default(), false).await;
+            assert_eq!(result, Ok(Vec::new()), "{place} {is_partition}");
+            assert!(ran.contains(&format!("mdadm --examine /dev/{name}")));
+            let after = std::fs::read(machine.path().join("dev").join(name)).unwrap();
+            assert!(after[place..place + 4096].iter().all(|byte| *byte == 0));
+            let is_kept = |range: std::ops::Range<usize>| after[range].iter().all(|b| *b == 0xaa);
+            assert!(is_kept(0..place) && is_kept(place + 4096..size), "{place}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_superblock_that_cannot_be_removed_is_a_failure_and_one_that_must_stay_is_said() {
+    let mut machine = FakeMachine::new();
+    let sda = machine.sata_disk("sda", 8 * MIB, 1);
+    machine.bytes("dev/sda", &member(8 << 20, "box:old"));
+    machine.file(&format!("{sda}/ro"), "1");
+    let (result, ran) = deleted(&machine, &Node::default(), false).await;
+    let reason = "it is read-only".to_owned();
+    assert_eq!(result, Ok(vec![("/dev/sda".to_owned(), reason)]));
+    let assemble = "mdadm --assemble --scan";
+    assert_eq!(ran, [assemble, assemble]);
+
+    // It is there to be read, and cannot be opened to be written.
+    machine.file(&format!("{sda}/ro"), "0");
+    let system = System {
+        disks: Arc::new(Claimed),
+        ..machine.system_with(Arc::new(Machine {
+            root: machine.path().to_owned(),
+            stubborn: false,
+            ran: Mutex::default(),
+        }))
+    };
+    let result = delete(&system, &Node::default(), true, &Task::detached()).await;
+    let details = result.unwrap_err().details;
+    assert!(
+        details.contains("Remaining ['/dev/sda' (its superblock: /dev/sda is in use"),
+        "{details}"
+    );
+
+    // What lies there beside it may be in use elsewhere.
+    let mut shared = member(80 << 20, "box:old");
+    shared[65536..65544].copy_from_slice(&[0x01, 0x16, 0x19, 0x70, 0, 0, 0, 1]);
+    let mut machine = FakeMachine::new();
+    machine.sata_disk("sda", 80 * MIB, 1);
+    machine.bytes("dev/sda", &shared);
+    let (result, ran) = deleted(&machine, &Node::default(), false).await;
+    assert_eq!(result.unwrap_err().kind, FailureKind::ProtectedDevice);
+    assert_eq!(ran, ["mdadm --assemble --scan"]);
+}
+
+/// Disks that others have claimed.
+#[derive(Debug)]
+struct Claimed;
+
+impl crate::system::Disks for Claimed {
+    fn open(&self, name: &std::path::Path) -> Result<Box<dyn Disk>, DiskError> {
+        Err(DiskError::Busy { path: name.into() })
+    }
+}
+
+/// The superblocks that real programs see on files, also where we made them.
+#[test]
+fn mdadm_sees_the_superblocks_that_we_see() {
+    let Some(programs) = std::env::var_os("TEST_PROGRAMS") else {
+        assert!(std::env::var_os("CI").is_none(), "TEST_PROGRAMS is not set");
+        eprintln!("SKIPPED: needs TEST_PROGRAMS; run `make unit`");
+        return;
+    };
+    let size = 8 << 20;
+    for (place, version) in [(0, "1.1"), (4096, "1.2"), (size - 8192, "1.0")] {
+        let mut bytes = vec![0; size];
+        superblock(&mut bytes, place, "box:root");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        let mdadm = std::path::Path::new(&programs).join("mdadm");
+        let examine = std::process::Command::new(mdadm)
+            .arg("--examine")
+            .arg(file.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&examine.stdout);
+        let said = text.lines().find(|line| line.contains("Version : "));
+        assert!(said.is_some_and(|line| line.ends_with(version)), "{text}");
+        assert!(text.contains("Name : box:root"), "{text}");
+    }
 }

@@ -2,8 +2,8 @@
 //! list keeps.
 
 use futures_util::FutureExt as _;
-use serde_json::Value;
 
+use super::erase_devices::left_alone_result;
 use crate::config::Config;
 use crate::disk::keep::Fate;
 use crate::disk::raid;
@@ -32,21 +32,40 @@ impl Step for DeleteConfiguration {
 
     fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Running<'a> {
         async move {
-            delete(ctx).await?;
-            Ok(Value::Null)
+            let left_alone = delete(ctx).await?;
+            Ok(left_alone_result(&left_alone))
         }
         .boxed()
     }
 }
 
-pub(super) async fn delete(ctx: StepContext<'_>) -> Result<(), StepError> {
+/// Answers what is left alone, each with the reason.
+pub(super) async fn delete(ctx: StepContext<'_>) -> Result<Vec<(String, String)>, StepError> {
     let guard = ctx.config.guard_special_filesystems;
-    Ok(raid::delete(ctx.system, ctx.node, guard, ctx.task).await?)
+    let left_alone = raid::delete(ctx.system, ctx.node, guard, ctx.task).await?;
+    for (name, reason) in &left_alone {
+        ctx.task
+            .warn(format!("{name} keeps its superblock: {reason}"));
+    }
+    Ok(left_alone)
 }
 
 pub(super) async fn actions(ctx: StepContext<'_>) -> Result<Vec<Action>, StepError> {
     let guard = ctx.config.guard_special_filesystems;
     let deletion = raid::plan_deletion(ctx.system, ctx.node, guard).await?;
+    let left_alone = deletion.left_alone();
+    let lone = deletion.lone.iter().map(|name| {
+        let left = left_alone.iter().find(|(left, _)| left == name);
+        Action {
+            description: match left {
+                Some((_, reason)) => format!("Leave the superblock of {name} alone: {reason}"),
+                None => format!("Remove the superblock of {name}, whose array is not running"),
+            },
+            destructive: left.is_none(),
+            device: name.clone(),
+        }
+    });
+    let lone: Vec<_> = lone.collect();
     let actions = deletion.arrays.into_iter().map(|(array, fate)| {
         let name = &array.name;
         let description = match &fate {
@@ -65,5 +84,5 @@ pub(super) async fn actions(ctx: StepContext<'_>) -> Result<Vec<Action>, StepErr
             device: array.name,
         }
     });
-    Ok(actions.collect())
+    Ok(actions.chain(lone).collect())
 }

@@ -1,7 +1,7 @@
 //! Step `erase_devices`: the data of every disk goes, by the drive itself where it can.
 
 use futures_util::FutureExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::foreign::{self, Foreign};
 use crate::config::Config;
@@ -34,7 +34,8 @@ impl Step for EraseDevices {
             let others = foreign::find(ctx, &selection).await;
             let is_ours = |device: &BlockDevice| others.iter().all(|o| o.name() != device.name);
             let planned = erase::plan_some(ctx.system, ctx.node, &selection, is_ours).await?;
-            let mut actions: Vec<_> = others.iter().flat_map(Foreign::actions).collect();
+            let mut actions = stopped(&selection);
+            actions.extend(others.iter().flat_map(Foreign::actions));
             actions.extend(planned.iter().map(action));
             actions.extend(left_alone(&selection));
             Ok(actions)
@@ -54,6 +55,7 @@ impl Step for EraseDevices {
             let others = foreign::find(ctx, &selection).await;
             let is_ours = |device: &BlockDevice| others.iter().all(|o| o.name() != device.name);
             let mut planned = erase::plan_some(ctx.system, ctx.node, &selection, is_ours).await?;
+            selection.firmware.stop(ctx.system, ctx.task).await?;
             let outcome = foreign::erase(ctx, &others, concurrency).await;
             ctx.task.check()?;
             let is_declined = |device: &BlockDevice| outcome.declined.contains(&device.name);
@@ -71,11 +73,20 @@ impl Step for EraseDevices {
                     format!("Failed to erase the device(s): {}", list.join("; ")),
                 )));
             }
-            let names = planned
-                .iter()
-                .map(|planned| (planned.disk.device().name.clone(), Value::Null));
+            let arrays = selection.firmware.arrays.iter();
+            let disks = planned.iter().map(|planned| planned.disk);
+            let names = disks
+                .chain(arrays)
+                .map(|erased| erased.device().name.clone());
+            let names = names.map(|name| (name, Value::Null));
+            let left = left_alone_entries(&selection);
             Ok(Value::Object(
-                outcome.erased.into_iter().chain(names).collect(),
+                outcome
+                    .erased
+                    .into_iter()
+                    .chain(names)
+                    .chain(left)
+                    .collect(),
             ))
         }
         .boxed()
@@ -103,6 +114,37 @@ pub(super) fn action(planned: &Planned<'_>) -> Action {
             destructive: false,
         },
     }
+}
+
+/// The arrays of firmware that are stopped, for a dry run.
+pub(super) fn stopped(selection: &Selection) -> Vec<Action> {
+    let arrays = selection.firmware.to_stop.iter();
+    let action = |name: &String| Action {
+        description: format!("Stop array {name}, whose disks are erased"),
+        device: name.clone(),
+        destructive: true,
+    };
+    arrays.map(action).collect()
+}
+
+/// What is not touched and why, for the result: nobody shall believe that it is erased.
+fn left_alone_entries(selection: &Selection) -> impl Iterator<Item = (String, Value)> + '_ {
+    let left = selection.left_alone.iter();
+    left.map(|(name, reason)| (name.clone(), Value::from(format!("left alone: {reason}"))))
+}
+
+/// The result of a step that has none but this.
+pub(super) fn left_alone_result<'a>(
+    left_alone: impl IntoIterator<Item = &'a (String, String)>,
+) -> Value {
+    let entries: Object = left_alone
+        .into_iter()
+        .map(|(name, reason)| (name.clone(), Value::from(reason.clone())))
+        .collect();
+    if entries.is_empty() {
+        return Value::Null;
+    }
+    json!({ "left_alone": entries })
 }
 
 /// What is not touched and why, for a dry run.

@@ -2,9 +2,9 @@
 //! formatted, of other disks the metadata goes.
 
 use futures_util::FutureExt as _;
-use serde_json::Value;
 
-use super::erase_devices::{left_alone, select};
+use super::erase_devices::{left_alone, left_alone_result, select, stopped};
+use super::erase_devices_metadata::destroy_arrays;
 use crate::config::Config;
 use crate::disk::erase::{self, Means, Planned, nvme};
 use crate::disk::metadata;
@@ -48,6 +48,7 @@ impl Step for EraseDevicesExpress {
                     destructive: true,
                 })
                 .collect();
+            actions.extend(stopped(&selection));
             actions.extend(left_alone(&selection));
             Ok(actions)
         }
@@ -61,6 +62,7 @@ impl Step for EraseDevicesExpress {
                 ctx.task.warn(format!("{name} is left alone: {reason}"));
             }
             let (drives, mut names) = split(ctx, &selection).await?;
+            destroy_arrays(ctx, &selection).await?;
             let concurrency = ctx.node.erase_options().concurrency;
             let formatted = erase::erase(ctx.system, &drives, concurrency, ctx.task).await;
             let failed = formatted.err().unwrap_or_default();
@@ -87,7 +89,7 @@ impl Step for EraseDevicesExpress {
             }
             ctx.task.check()?;
             if list.is_empty() {
-                return Ok(Value::Null);
+                return Ok(left_alone_result(&selection.left_alone));
             }
             Err(StepError::Failure(Failure::new(
                 FailureKind::BlockDeviceErase,

@@ -2,9 +2,8 @@
 //! data itself stays.
 
 use futures_util::FutureExt as _;
-use serde_json::Value;
 
-use super::erase_devices::{left_alone, select};
+use super::erase_devices::{left_alone, left_alone_result, select, stopped};
 use crate::config::Config;
 use crate::disk::metadata;
 use crate::disk::protect::{Scope, Selection};
@@ -45,7 +44,9 @@ impl Step for EraseDevicesMetadata {
                     destructive: true,
                 }
             });
-            Ok(destroyed.chain(left_alone(&selection)).collect())
+            let mut actions = stopped(&selection);
+            actions.extend(destroyed.chain(left_alone(&selection)));
+            Ok(actions)
         }
         .boxed()
     }
@@ -54,10 +55,21 @@ impl Step for EraseDevicesMetadata {
         async move {
             let selection = select(ctx, Scope::Everything).await?;
             erase(ctx, &selection).await?;
-            Ok(Value::Null)
+            Ok(left_alone_result(&selection.left_alone))
         }
         .boxed()
     }
+}
+
+/// What is on arrays of firmware goes with the arrays: not all of it lies at the ends of disks.
+pub(super) async fn destroy_arrays(
+    ctx: StepContext<'_>,
+    selection: &Selection,
+) -> Result<(), Failure> {
+    for array in &selection.firmware.arrays {
+        metadata::destroy(ctx.system, array.device(), ctx.node.uuid(), ctx.task).await?;
+    }
+    selection.firmware.stop(ctx.system, ctx.task).await
 }
 
 /// Erases each device; one that fails does not keep the others from being erased.
@@ -70,6 +82,7 @@ async fn erase(ctx: StepContext<'_>, selection: &Selection) -> Result<(), Failur
         .iter()
         .map(|erasable| erasable.device())
         .collect();
+    destroy_arrays(ctx, selection).await?;
     let total = devices.len().try_into().ok();
     let mut failed = Vec::new();
     for (done, device) in (0..).zip(&devices) {

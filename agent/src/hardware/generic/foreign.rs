@@ -274,6 +274,8 @@ mod tests {
         })
     }
 
+    const LEFT: &str = "left alone: skip_block_devices names it, or the disk under it";
+
     fn shred(script: Script, name: &str) -> Script {
         let line = format!("shred --force --zero --verbose --iterations 1 {name}");
         script.expect(&line, "")
@@ -294,7 +296,7 @@ mod tests {
             let (result, notes) = bench.run(&EraseDevices, script).await;
             assert_eq!(
                 result,
-                Ok(json!({"/dev/sda": null, "/dev/sdb": "shaken"})),
+                Ok(json!({"/dev/sda": null, "/dev/sdb": "shaken", "/dev/sdc": LEFT})),
                 "{tells}"
             );
             let note = "VendorManager is asked to erase /dev/sdb";
@@ -336,7 +338,8 @@ mod tests {
         let bench = bench(known.clone(), Support::Generic);
         let script = shred(shred(Script::new(), "/dev/sdb"), "/dev/sda");
         let (result, _) = bench.run(&EraseDevices, script).await;
-        assert_eq!(result, Ok(json!({"/dev/sda": null, "/dev/sdb": null})));
+        let erased = json!({"/dev/sda": null, "/dev/sdb": null, "/dev/sdc": LEFT});
+        assert_eq!(result, Ok(erased));
         assert!(known.asked.lock().unwrap().is_empty());
     }
 }

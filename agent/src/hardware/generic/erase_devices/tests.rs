@@ -507,7 +507,10 @@ async fn nothing_is_touched_while_one_disk_may_not_be() {
     let (result, notes) = skipping
         .run(&EraseDevices, Script::new().expect(SHRED, ""))
         .await;
-    assert_eq!(result, Ok(json!({"/dev/sda": null})));
+    assert_eq!(
+        result,
+        Ok(json!({"/dev/sda": null, "/dev/sdb": "left alone: it is read-only"}))
+    );
     assert_eq!(notes[0], "/dev/sdb is left alone: it is read-only");
 
     // A partition of it is mounted: the disk is in use.
@@ -548,7 +551,14 @@ async fn what_is_left_alone_is_said_and_no_disk_is_no_failure() {
     machine.bytes("dev/sda", &vec![0; 4 * MIB]);
     machine.bytes("dev/sdb", &member(4 * MIB, "box:old"));
     let (result, notes) = Bench::new(machine).run(&EraseDevices, Script::new()).await;
-    assert_eq!(result, Ok(json!({})));
+    assert_eq!(
+        result,
+        Ok(json!({
+            "/dev/sda": "left alone: it is virtual media of Ironic",
+            "/dev/sdb": "left alone: it is a member of a RAID array that is not running; \
+                         raid.delete_configuration removes it",
+        }))
+    );
     assert_eq!(
         notes,
         [
@@ -568,9 +578,8 @@ async fn what_is_left_alone_is_said_and_no_disk_is_no_failure() {
 #[tokio::test]
 async fn a_label_on_a_disk_of_the_machine_makes_no_virtual_media_of_it() {
     let mut machine = machine(&["sda"]);
-    let mut labelled = vec![0; 4 * MIB];
-    labelled[82..90].copy_from_slice(b"FAT32   ");
-    labelled[71..82].copy_from_slice(b"ir-vfd-dev ");
+    let mut labelled = crate::machine::content::tests::fat(*b"ir-vfd-dev ");
+    labelled.resize(4 * MIB, 0);
     machine.bytes("dev/sda", &labelled);
     machine.link("dev/disk/by-label/ir-vfd-dev", "dev/sda");
     let bench = Bench::new(machine).node(json!({"uuid": "u",

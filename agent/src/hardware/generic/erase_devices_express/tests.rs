@@ -47,7 +47,10 @@ async fn nvme_drives_are_formatted_and_others_lose_their_metadata() {
     let script = Script::new().expect(IDENTIFY, CRYPTO).expect(FORMAT, "");
     let script = wipe(script, &["/dev/sda", "/dev/md0"]);
     let (result, _) = bench.run(&EraseDevicesExpress, script).await;
-    assert_eq!(result, Ok(Value::Null));
+    assert_eq!(
+        result,
+        Ok(json!({"left_alone": {"/dev/sdb": "it is a member of a RAID array"}}))
+    );
 
     let plan = bench
         .plan(&EraseDevicesExpress, Script::new().expect(IDENTIFY, CRYPTO))
@@ -84,7 +87,10 @@ async fn nvme_drives_are_formatted_and_others_lose_their_metadata() {
     let (result, _) = off
         .run(&EraseDevicesExpress, wipe(Script::new(), &all))
         .await;
-    assert_eq!(result, Ok(Value::Null));
+    assert_eq!(
+        result,
+        Ok(json!({"left_alone": {"/dev/sdb": "it is a member of a RAID array"}}))
+    );
 }
 
 #[tokio::test]
@@ -97,7 +103,10 @@ async fn a_drive_that_cannot_be_formatted_loses_its_metadata() {
             .expect_result(FORMAT, failed());
         let script = wipe(script, &["/dev/sda", "/dev/nvme0n1", "/dev/md0"]);
         let (result, _) = bench.run(&EraseDevicesExpress, script).await;
-        assert_eq!(result, Ok(Value::Null));
+        assert_eq!(
+            result,
+            Ok(json!({"left_alone": {"/dev/sdb": "it is a member of a RAID array"}}))
+        );
     }
     let script = Script::new()
         .expect(IDENTIFY, CRYPTO)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::hardware::StepError;
@@ -155,8 +155,15 @@ async fn what_must_stay_is_left_alone_with_a_reason() {
     let bench = Bench::new(machine).node(json!({
         "uuid": "u", "properties": {"skip_block_devices": [{"name": "/dev/sda"}]}}));
     let (result, mut warnings) = bench.run(&["/dev/sdb", "/dev/md0"]).await;
-    assert_eq!(result, Ok(Value::Null));
     warnings.sort();
+    // The result says the same.
+    let result = result.unwrap();
+    let said = result["left_alone"].as_object().unwrap().iter();
+    let said =
+        said.map(|(name, reason)| format!("{name} is left alone: {}", reason.as_str().unwrap()));
+    let mut said: Vec<_> = said.collect();
+    said.sort();
+    assert_eq!(said, warnings);
     assert_eq!(
         warnings,
         [
@@ -205,13 +212,14 @@ async fn a_named_volume_stays_and_so_do_its_neighbours() {
     let bench = Bench::new(machine).node(json!({
         "uuid": "u", "properties": {"skip_block_devices": [{"volume_name": "large"}]}}));
     let (result, _) = bench.run(&["/dev/sdb", "/dev/sda1", "/dev/sda"]).await;
-    assert_eq!(result, Ok(Value::Null));
+    assert!(result.unwrap()["left_alone"]["/dev/md0"].is_string());
     assert!(!bench.is_erased("md0") && !bench.is_erased("md1"));
 
     // Nobody names it: the arrays become blank, their members stay members.
     let bench = bench.node(json!({"uuid": "u"}));
     let wiped = ["/dev/sdb", "/dev/sda1", "/dev/sda", "/dev/md1", "/dev/md0"];
-    assert_eq!(bench.run(&wiped).await.0, Ok(Value::Null));
+    let left = bench.run(&wiped).await.0.unwrap();
+    assert_eq!(left["left_alone"].as_object().unwrap().len(), 3, "{left}");
     assert!(bench.is_erased("md0") && bench.is_erased("md1") && !bench.is_erased("sdc"));
 }
 
@@ -246,7 +254,8 @@ async fn a_shared_file_system_keeps_everything_from_being_erased() {
     assert_eq!(allowed.run(&all).await.0, Ok(Value::Null));
     let skipped = protected()
         .node(json!({"uuid": "u", "properties": {"skip_block_devices": [{"name": "/dev/sda"}]}}));
-    assert_eq!(skipped.run(&["/dev/sdb"]).await.0, Ok(Value::Null));
+    let left = skipped.run(&["/dev/sdb"]).await.0.unwrap();
+    assert!(left["left_alone"]["/dev/sda"].is_string());
 }
 
 #[tokio::test]
@@ -404,4 +413,69 @@ async fn the_plan_names_every_device_and_touches_none() {
         "Leave /dev/sdc alone: it is read-only"
     );
     assert!(!bench.is_erased("sda"));
+}
+
+/// Disks of an array whose metadata is Intel's: the Python agent erases them, too.
+#[tokio::test]
+async fn disks_of_firmware_raid_are_erased_after_their_array_was_stopped() {
+    let mut machine = FakeMachine::new();
+    let disks = [("sda", 1), ("sdb", 2)].map(|(name, port)| {
+        dirty(&mut machine, name, 4 * MIB);
+        machine.sata_disk(name, 4 * MIB as u64, port)
+    });
+    let members = [disks[0].as_str(), disks[1].as_str()];
+    for (array, size, version) in [
+        ("md126", 2 * MIB as u64, "external:/md127/0"),
+        ("md127", 0, "external:imsm"),
+    ] {
+        let path = machine.array(array, "raid1", size, &members);
+        machine.file(&format!("{path}/md/metadata_version"), version);
+    }
+    dirty(&mut machine, "md126", 2 * MIB);
+    let bench = Bench::new(machine);
+    let script = Script::new()
+        .expect("wipefs --force --all /dev/md126", "")
+        .expect("mdadm --stop /dev/md126", "")
+        .expect("mdadm --stop /dev/md127", "")
+        .expect("wipefs --force --all /dev/sdb", "")
+        .expect("wipefs --force --all /dev/sda", "");
+    let (result, warnings) = bench.run_with(script).await;
+    assert_eq!((result, warnings), (Ok(Value::Null), Vec::new()));
+    for name in ["sda", "sdb", "md126"] {
+        assert!(bench.is_erased(name), "{name}");
+    }
+
+    // One that goes on keeps its disks from being erased.
+    for name in ["sda", "sdb"] {
+        std::fs::write(
+            bench.machine.path().join("dev").join(name),
+            vec![DIRTY; 4 * MIB],
+        )
+        .unwrap();
+    }
+    let stop = Err(RunError::Failed {
+        program: "mdadm".into(),
+        command: "mdadm".into(),
+        status: 1,
+        stderr: "mdadm: Cannot get exclusive access".into(),
+    });
+    let script = Script::new()
+        .expect("wipefs --force --all /dev/md126", "")
+        .expect_result("mdadm --stop /dev/md126", stop);
+    let failure = failure(bench.run_with(script).await.0);
+    assert!(
+        failure.details.contains("could not be stopped"),
+        "{failure}"
+    );
+    assert!(!bench.is_erased("sda") && !bench.is_erased("sdb"));
+
+    // Half of an array cannot go.
+    let bench = bench.node(json!({"uuid": "u",
+        "properties": {"skip_block_devices": [{"name": "/dev/sda"}]}}));
+    let failure = self::failure(bench.run(&[]).await.0);
+    assert!(
+        failure.details.contains("is a member of array /dev/md126"),
+        "{failure}"
+    );
+    assert!(!bench.is_erased("sdb"));
 }
