@@ -718,6 +718,7 @@ fn mdadm_sees_the_superblocks_that_we_see() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &bytes).unwrap();
         let mdadm = std::path::Path::new(&programs).join("mdadm");
+        #[expect(clippy::disallowed_methods, reason = "no machine is asked")]
         let examine = std::process::Command::new(mdadm)
             .arg("--examine")
             .arg(file.path())
