@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ironic_ondisk::read::Area;
-use ironic_ondisk::signature;
+use ironic_ondisk::signature::{self, Found};
 use thiserror::Error;
 
 use super::mount::{mount, unmount};
@@ -250,15 +250,17 @@ fn probe(system: &System) -> Vec<Medium> {
         let device = format!("/dev/{name}");
         let medium = Device::open(&root.path(&device)).ok()?;
         let head = Area::new(medium, 0, if is_cd { CD_HEAD } else { HEAD });
-        let found = signature::identify(head, 512).ok()?.certain();
+        let found = signature::find(head, 512).ok()?;
+        let is_iso = |found: &&Found| found.signature.name == "iso9660";
+        // A CD may have both formats of CDs; that of the kernel is this one.
+        let found = found.iter().find(is_iso).or_else(|| found.first());
         Some(Medium {
             device,
             kind: found
-                .as_ref()
                 .and_then(|found| found.signature.driver)
                 .unwrap_or("vfat"),
             label: found
-                .and_then(|found| found.identity.label)
+                .and_then(|found| found.identity.label.clone())
                 .unwrap_or_default(),
             model: told("device/model")
                 .unwrap_or_default()
