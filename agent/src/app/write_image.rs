@@ -23,6 +23,7 @@ use crate::failure::Failure;
 use crate::image::{Deployment, Installed, prepare};
 use crate::machine::block::BlockDevice;
 use crate::machine::node::Node;
+use crate::printable::printable;
 use crate::system::System;
 use crate::task::{Note, Task, TaskListener};
 
@@ -61,7 +62,7 @@ pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     });
     ended.unwrap_or_else(|error| {
         let line = format!("{error:#}").replace(['\n', '\r'], " ");
-        eprintln!("ironic-agent {NAME}: {line}");
+        eprintln!("ironic-agent {NAME}: {}", printable(&line));
         ExitCode::FAILURE
     })
 }
@@ -346,11 +347,13 @@ async fn run(job: Job) -> anyhow::Result<ExitCode> {
     match written {
         Ok(sentence) => {
             let seconds = begin.elapsed().as_secs_f64();
+            let sentence = printable(&sentence);
             show(&format!("{sentence} in {seconds:.2} s\n"));
             Ok(ExitCode::SUCCESS)
         }
         Err(failure) if task.is_cancelled() => {
-            eprintln!("ironic-agent {NAME}: {failure}");
+            let line = failure.to_string();
+            eprintln!("ironic-agent {NAME}: {}", printable(&line));
             Ok(ExitCode::from(INTERRUPTED))
         }
         Err(failure) => Err(failure.into()),
@@ -395,7 +398,7 @@ async fn listen(listener: &mut TaskListener, report: &mut Report) -> std::conver
 fn show_note(note: Note, report: &mut Report) {
     if let Note::Warning(text) = note {
         show(&report.end());
-        eprintln!("warning: {text}");
+        eprintln!("warning: {}", printable(&text));
     }
 }
 

@@ -33,6 +33,7 @@ use rustix::process::DumpableBehavior;
 use rustix::thread::CapabilitySet;
 
 use super::Cmd;
+use crate::printable::printable;
 
 /// The word that makes this program [`main`].
 pub const NAME: &str = "run-in-image";
@@ -141,7 +142,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Err(_) => Err("the arguments are no text".to_owned()),
     };
     ended.unwrap_or_else(|reason| {
-        eprintln!("ironic-agent {NAME}: {reason}");
+        eprintln!("{}", printable(&format!("ironic-agent {NAME}: {reason}")));
         ExitCode::from(NOT_STARTED)
     })
 }
