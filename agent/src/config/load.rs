@@ -1,11 +1,17 @@
 //! From the sources to one [`Config`], least important source first:
 //!
 //! ```text
-//! default < kernel command line < virtual media < files < command line < ipa-debug
+//! default < kernel command line < virtual media < files < environment < command line
+//!         < ipa-debug
 //! ```
+//!
+//! The environment has one variable, for the token, which a command line shows to every user
+//! of the machine. An option that names a file with a secret is as good as the secret.
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,7 +20,11 @@ use thiserror::Error;
 use super::command_line::{self, Given};
 use super::ini::{self, Fault};
 use super::options::{Opt, Standing, all};
-use super::{Config, Parameters, Program, VIRTUAL_MEDIA};
+use super::{Config, Parameters, Program, Secret, TOKEN_VARIABLE, VIRTUAL_MEDIA};
+use crate::printable::{printable, printable_lines};
+
+/// The longest secret in a file.
+const LONGEST_SECRET: usize = 4096;
 
 /// Read without `--config-file`, when it exists.
 const DEFAULT_FILE: &str = "etc/ironic-python-agent.conf";
@@ -59,6 +69,11 @@ pub enum Origin {
         /// The line, from 1.
         line: usize,
     },
+    /// In the environment.
+    Environment {
+        /// The variable.
+        variable: &'static str,
+    },
     /// On the command line.
     CommandLine {
         /// The flag without dashes.
@@ -86,6 +101,22 @@ pub enum Warning {
         present: &'static str,
         /// The option that has to be set, too.
         missing: &'static str,
+    },
+    /// A secret where every user of the machine can read it.
+    #[error(
+        "{option} is on the command line, where every user of this machine can read it: put it into a file and name that by --{option}_file"
+    )]
+    SecretOnCommandLine {
+        /// The option.
+        option: String,
+    },
+    /// A secret's file that every user of the machine can read.
+    #[error("{} holds {option} and can be read by every user of this machine: take the permission away by chmod o-r", path.display())]
+    SecretForAll {
+        /// The option.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
     },
 }
 
@@ -120,6 +151,14 @@ pub enum ConfigError {
         /// What is wrong with it.
         fault: Fault,
     },
+    /// A file that shall hold a secret holds something else.
+    #[error("{}: expected {option}, on one line of at most {LONGEST_SECRET} bytes", path.display())]
+    NoSecret {
+        /// The option.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// A file or directory that was asked for cannot be read.
     #[error("{}: cannot be read", path.display())]
     Unreadable {
@@ -140,16 +179,17 @@ impl ConfigError {
                 print!("{text}");
                 ExitCode::SUCCESS
             }
+            // Of clap's, several lines with what was given.
             Self::CommandLine(text) => {
-                eprintln!("{text}");
+                eprintln!("{}", printable_lines(text));
                 ExitCode::FAILURE
             }
             Self::Unreadable { source, .. } => {
-                eprintln!("error: {self}: {source}");
+                eprintln!("{}", printable(&format!("error: {self}: {source}")));
                 ExitCode::FAILURE
             }
-            Self::Invalid { .. } | Self::Syntax { .. } => {
-                eprintln!("error: {self}");
+            Self::Invalid { .. } | Self::Syntax { .. } | Self::NoSecret { .. } => {
+                eprintln!("{}", printable(&format!("error: {self}")));
                 ExitCode::FAILURE
             }
         }
@@ -169,6 +209,7 @@ impl fmt::Display for Origin {
             Self::Kernel { key } => write!(f, "kernel parameter {key}"),
             Self::VirtualMedia { key } => write!(f, "virtual media parameter {key}"),
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Environment { variable } => write!(f, "environment variable {variable}"),
             Self::CommandLine { flag } => write!(f, "--{flag}"),
         }
     }
@@ -188,19 +229,19 @@ impl Config {
         root: &Path,
     ) -> Result<Loaded, ConfigError> {
         let medium = root.join(VIRTUAL_MEDIA.trim_start_matches('/'));
-        Self::load_with(program, args, root, Some(&medium))
+        let token = std::env::var_os(TOKEN_VARIABLE);
+        Self::load_from(program, args, root, Some(&medium), token)
     }
 
-    /// Like [`Config::load`], with a mounted virtual medium. Its `parameters.txt` is read when
-    /// the kernel command line says `boot_method=vmedia`.
-    ///
-    /// # Errors
-    /// As [`Config::load`].
-    pub fn load_with(
+    /// Like [`Config::load`], with a mounted virtual medium and the token of the environment.
+    /// The medium's `parameters.txt` is read when the kernel command line says
+    /// `boot_method=vmedia`.
+    fn load_from(
         program: Program,
         args: impl Iterator<Item = OsString>,
         root: &Path,
         virtual_media: Option<&Path>,
+        token: Option<OsString>,
     ) -> Result<Loaded, ConfigError> {
         let mut layers = Layers::new(program.defaults(root));
         let command_line =
@@ -217,8 +258,24 @@ impl Config {
         for file in files(&command_line.files, root)? {
             layers.file(&file)?;
         }
+        if let Some(option) = Opt::in_file("", "agent_token")
+            && let Some(token) = token
+        {
+            let variable = TOKEN_VARIABLE;
+            layers.set(
+                option,
+                &token.to_string_lossy(),
+                Origin::Environment { variable },
+            )?;
+        }
         for (option, text) in &command_line.settings {
             let flag = option.flag();
+            if option.slot.secret && option.is_for(program) {
+                let option = option.flag();
+                layers
+                    .warnings
+                    .push(Warning::SecretOnCommandLine { option });
+            }
             layers.set(option, text, Origin::CommandLine { flag })?;
         }
 
@@ -231,6 +288,7 @@ impl Config {
             let option = Opt::in_file("", "debug");
             option.map_or(Ok(()), |option| layers.set(option, debug, origin))?;
         }
+        layers.secrets()?;
         Ok(layers.finish(parameters))
     }
 }
@@ -276,6 +334,39 @@ impl Layers {
                 });
             }
             Standing::Agent | Standing::Shim | Standing::Both => {}
+        }
+        // Of a secret and the file that holds it, the more important source counts.
+        let config = &mut self.config;
+        match option.name {
+            "agent_token" => config.agent_token_file = None,
+            "image_server_password" => config.image_server_password_file = None,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Reads the files that hold secrets.
+    fn secrets(&mut self) -> Result<(), ConfigError> {
+        let config = &mut self.config;
+        let files = [
+            (
+                "agent_token",
+                &config.agent_token_file,
+                &mut config.agent_token,
+            ),
+            (
+                "image_server_password",
+                &config.image_server_password_file,
+                &mut config.image_server_password,
+            ),
+        ];
+        for (option, path, slot) in files {
+            let Some(path) = path else { continue };
+            let (secret, is_for_all) = secret(option, path)?;
+            *slot = Some(secret);
+            let path = path.clone();
+            let warning = is_for_all.then_some(Warning::SecretForAll { option, path });
+            self.warnings.extend(warning);
         }
         Ok(())
     }
@@ -346,6 +437,29 @@ impl Layers {
             parameters,
         }
     }
+}
+
+/// The secret in a file, and whether every user can read it.
+fn secret(option: &'static str, path: &Path) -> Result<(Secret, bool), ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+    let mut bytes = Vec::new();
+    let most = u64::try_from(LONGEST_SECRET).unwrap_or(u64::MAX);
+    let mut file = file.take(most + 2);
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    let text = text.trim_end();
+    if text.is_empty() || text.len() > LONGEST_SECRET || text.contains(char::is_control) {
+        return Err(ConfigError::NoSecret {
+            option,
+            path: path.to_owned(),
+        });
+    }
+    Ok((Secret::new(text), mode & 0o004 != 0))
 }
 
 /// The files to read, in order: the defaults of each kind that was not given, then what was.
@@ -439,11 +553,12 @@ mod tests {
         fn load_as(&self, program: Program, args: &[&str]) -> Result<Loaded, ConfigError> {
             let args = std::iter::once(program.name()).chain(args.iter().copied());
             let medium = self.0.path().join("medium");
-            Config::load_with(
+            Config::load_from(
                 program,
                 args.map(OsString::from),
                 self.0.path(),
                 Some(&medium),
+                None,
             )
         }
 
@@ -735,6 +850,67 @@ mod tests {
             !format!("{loaded:?}").contains("hunter2"),
             "the parameters hold the token"
         );
+    }
+
+    #[test]
+    fn a_secret_may_stand_in_a_file_or_in_the_environment() {
+        let machine = Machine::new("ipa-agent-token=K");
+        let token = |token: &str| Some(Secret::new(token));
+        let load = |args: &[&str], environment: Option<&str>| {
+            let args = std::iter::once("ironic-agent").chain(args.iter().copied());
+            let args = args.map(OsString::from);
+            let environment = environment.map(OsString::from);
+            Config::load_from(Program::Agent, args, machine.0.path(), None, environment)
+        };
+        let file = machine.file("token", "F\n");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let file = file.to_str().unwrap();
+        // The more important source counts, whichever of the two it gives.
+        let cases: [(&[&str], Option<&str>, &str); 5] = [
+            (&[], None, "K"),
+            (&[], Some("E"), "E"),
+            (&["--agent_token_file", file], Some("E"), "F"),
+            (&["--agent-token", "C"], Some("E"), "C"),
+            (&["--image_server_password_file", file], None, "K"),
+        ];
+        for (args, environment, expected) in cases {
+            let loaded = load(args, environment).unwrap();
+            assert_eq!(loaded.config.agent_token, token(expected), "{args:?}");
+            let warnings: Vec<_> = loaded.warnings.iter().map(Warning::to_string).collect();
+            let is_shown = args.contains(&"--agent-token");
+            assert_eq!(warnings.len(), usize::from(is_shown), "{warnings:?}");
+        }
+        let loaded = load(&["--image_server_password_file", file], None).unwrap();
+        assert_eq!(loaded.config.image_server_password, token("F"));
+        let conf = format!("[DEFAULT]\nagent_token_file = {file}\n");
+        machine.file("etc/ironic-python-agent.conf", &conf);
+        assert_eq!(load(&[], None).unwrap().config.agent_token, token("F"));
+        assert_eq!(load(&[], Some("E")).unwrap().config.agent_token, token("E"));
+
+        fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+        let warnings = load(&[], None).unwrap().warnings;
+        assert!(
+            matches!(&warnings[..], [Warning::SecretForAll { .. }]),
+            "{warnings:?}"
+        );
+    }
+
+    #[test]
+    fn a_file_without_a_secret_is_named_and_not_quoted() {
+        let machine = Machine::new("");
+        let large = "x".repeat(LONGEST_SECRET + 1);
+        for text in ["", "\n", "hunter2\nhunter3", "hunter2\u{1b}", &large] {
+            let file = machine.file("token", text);
+            let file = file.to_str().unwrap();
+            let error = machine.load(&["--agent_token_file", file]).unwrap_err();
+            let sentence =
+                format!("{file}: expected agent_token, on one line of at most 4096 bytes");
+            assert_eq!(error.to_string(), sentence);
+        }
+        let error = machine
+            .load(&["--agent_token_file", "/nonexistent"])
+            .unwrap_err();
+        assert!(matches!(error, ConfigError::Unreadable { .. }));
     }
 
     #[test]

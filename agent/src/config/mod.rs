@@ -79,6 +79,9 @@ impl Program {
     }
 }
 
+/// The environment variable of `agent_token`. No program that the agent starts inherits it.
+pub const TOKEN_VARIABLE: &str = "IRONIC_AGENT_TOKEN";
+
 /// Every option of both programs. Fields carry the option's name; what they mean for an
 /// operator is the help text in the option table.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,6 +121,8 @@ pub struct Config {
     pub ironic_api_version: Option<String>,
     /// The pre-shared token; replaced by the one that a lookup answers.
     pub agent_token: Option<Secret>,
+    /// The file from which it was read.
+    pub agent_token_file: Option<PathBuf>,
     /// Patience for the whole lookup; zero disables refresh lookups.
     pub lookup_timeout: Duration,
     /// Shortest wait between two lookups; zero disables refresh lookups.
@@ -215,6 +220,8 @@ pub struct Config {
     pub image_server_user: Option<String>,
     /// Password for image servers.
     pub image_server_password: Option<Secret>,
+    /// The file from which it was read.
+    pub image_server_password_file: Option<PathBuf>,
     /// How image servers are logged in to.
     pub image_server_auth_strategy: ImageServerAuth,
     /// Patience for connecting to an image server and for each read, at least 1 s.
@@ -393,6 +400,7 @@ impl Default for Config {
             global_request_id: None,
             ironic_api_version: None,
             agent_token: None,
+            agent_token_file: None,
             lookup_timeout: seconds(600),
             lookup_interval: seconds(1),
             http_request_timeout: seconds(30),
@@ -441,6 +449,7 @@ impl Default for Config {
 
             image_server_user: None,
             image_server_password: None,
+            image_server_password_file: None,
             image_server_auth_strategy: ImageServerAuth::Noauth,
             image_download_connection_timeout: seconds(60),
             image_download_connection_retries: 9,

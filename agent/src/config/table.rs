@@ -33,6 +33,7 @@ pub(super) const SECTIONS: &[(&str, &[Opt])] = &[
     ("Ironic", &[
         opt!(api_url if |urls| are_urls(urls) => Both, "api_url", "Addresses of the Ironic API, tried in this order; or mdns.").kernel("ipa-api-url").expecting(URLS).word("URLS"),
         opt!(agent_token => Both, "agent_token", "Token shared with the conductor, replaced by the one that a lookup answers.").kernel("ipa-agent-token").secret().word("TOKEN"),
+        opt!(agent_token_file => Both, "agent_token_file", "File that holds agent_token: a command line can be read by every user of the machine. The environment variable IRONIC_AGENT_TOKEN may hold it, too.").word("FILE"),
         opt!(global_request_id => Shim, "global_request_id", "Sent to Ironic as X-OpenStack-Request-ID.").kernel("ipa-global-request-id"),
         opt!(ironic_api_version => Shim, "ironic_api_version", "API version to use instead of asking Ironic for the newest.").kernel("ipa-ironic-api-version").word("VERSION"),
         opt!(http_request_timeout if |time| time.as_secs() >= 1 => Both, "http_request_timeout", "Patience for one exchange with Ironic.").kernel("ipa-http-request-timeout").expecting("a number of seconds, at least 1"),
@@ -91,6 +92,7 @@ pub(super) const SECTIONS: &[(&str, &[Opt])] = &[
     ("Images", &[
         opt!(image_server_user => Agent, "image_server_user", "User for image servers."),
         opt!(image_server_password => Agent, "image_server_password", "Password for image servers.").secret(),
+        opt!(image_server_password_file => Agent, "image_server_password_file", "File that holds image_server_password.").word("FILE"),
         opt!(image_server_auth_strategy => Agent, "image_server_auth_strategy", "How to log in to image servers."),
         opt!(image_download_connection_timeout if |time| time.as_secs() >= 1 => Agent, "image_download_connection_timeout", "Patience for connecting and for each read.").kernel("ipa-image-download-connection-timeout").expecting("a number of seconds, at least 1"),
         opt!(image_download_connection_retries => Agent, "image_download_connection_retries", "Further attempts after the first.").kernel("ipa-image-download-connection-retries"),

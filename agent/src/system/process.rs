@@ -282,6 +282,7 @@ async fn run(cmd: Cmd, owner: Option<&OsStr>) -> Result<Output, RunError> {
         command.env(OWNER, owner);
     }
     Group::lead(&mut command);
+    command.env_remove(crate::config::TOKEN_VARIABLE);
     let spawned = command
         .args(&cmd.args)
         .env("LC_ALL", "C")
