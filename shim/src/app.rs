@@ -114,7 +114,11 @@ async fn find_ironic(config: &mut Config) -> anyhow::Result<()> {
             Ok(found) => {
                 for (option, value) in found.overrides {
                     if option == "inspection_callback_url" {
-                        config.inspection_callback_url = vec![value];
+                        if value.starts_with("http://") || value.starts_with("https://") {
+                            config.inspection_callback_url = vec![value];
+                        } else {
+                            warn!(%value, "inspection_callback_url of the multicast DNS record is no address");
+                        }
                     } else {
                         // ntp_server is the agent's: it asks for itself.
                         warn!(%option, "the multicast DNS record changes an option of the agent");

@@ -1,7 +1,12 @@
 //! Finding Ironic by multicast DNS, only when it is asked for.
 //!
 //! OpenStack publishes `baremetal._openstack._tcp.local.` as both the type and the instance.
-//! What a record means is decided by [`service`], from data alone.
+//! What a record means is decided by [`Record`], from data alone.
+//!
+//! Any machine of the network may answer, and the first answer that makes sense counts: who
+//! cannot trust the network verifies Ironic's certificate (`cafile`) or gives its address.
+//! What makes none is passed over, so that a liar cannot keep the right answer from us, and no
+//! part of an answer reaches an address or an option but by its own grammar.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,12 +15,16 @@ use std::time::Duration;
 use ironic_agent::config::Config;
 use mdns_sd::{IfKind, ResolvedService, ServiceDaemon, ServiceEvent};
 use thiserror::Error;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// How long one attempt listens.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Pause after the first attempt; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest text of a record that is used: an address or an option's value.
+const LONGEST_TEXT: usize = 1024;
+/// Records that are looked at in one attempt.
+const MOST_RECORDS: usize = 64;
 
 /// The services that OpenStack publishes for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +63,9 @@ pub enum DiscoverError {
     #[error("no {0} answered by multicast DNS; set the option api_url to an address")]
     Silence(&'static str),
     /// Somebody answered nonsense.
-    #[error("the multicast DNS record of {name} cannot be used: {reason}")]
+    #[error(
+        "no multicast DNS record of {name} can be used, of the last one {reason}; set the option api_url to an address"
+    )]
     Record {
         /// The service.
         name: &'static str,
@@ -78,28 +89,11 @@ pub async fn find(service: Service, config: &Config) -> Result<Discovered, Disco
             daemon.enable_interface(kind)?;
         }
     }
-    let found = ask(&daemon, service, config.mdns.lookup_attempts.max(1)).await;
-    // The thread behind it ends by itself; a daemon that is gone already is no news.
+    let found = ask(&daemon, service, config).await;
+    // The thread behind it ends by itself, with all that it has heard; a daemon that is gone
+    // already is no news.
     let _ = daemon.shutdown();
-    let record = found?;
-    let addresses: Vec<IpAddr> = record.addresses.iter().map(|ip| ip.to_ip_addr()).collect();
-    let text = record
-        .txt_properties
-        .iter()
-        .map(|property| (property.key().to_owned(), property.val_str().to_owned()))
-        .collect();
-    let record = Record {
-        host: record.host,
-        port: record.port,
-        addresses,
-        text,
-    };
-    let discovered = record
-        .read(&config.mdns.allowed_overrides, has_route)
-        .map_err(|reason| DiscoverError::Record {
-            name: service.name(),
-            reason,
-        })?;
+    let discovered = found?;
     info!(url = %discovered.url, "found by multicast DNS");
     Ok(discovered)
 }
@@ -107,21 +101,34 @@ pub async fn find(service: Service, config: &Config) -> Result<Discovered, Disco
 async fn ask(
     daemon: &ServiceDaemon,
     service: Service,
-    attempts: u32,
-) -> Result<Box<ResolvedService>, DiscoverError> {
+    config: &Config,
+) -> Result<Discovered, DiscoverError> {
     let mut pause = FIRST_PAUSE;
-    for attempt in 1..=attempts {
+    let mut reason = None;
+    for attempt in 1..=config.mdns.lookup_attempts.max(1) {
         let events = daemon.browse(service.name())?;
         let answer = async {
+            let mut records = 0;
             while let Ok(event) = events.recv_async().await {
-                if let ServiceEvent::ServiceResolved(record) = event {
-                    return Some(record);
+                let ServiceEvent::ServiceResolved(record) = event else {
+                    continue;
+                };
+                match Record::from(&*record).read(&config.mdns.allowed_overrides, has_route) {
+                    Ok(discovered) => return Some(discovered),
+                    Err(wrong) => {
+                        warn!(host = %record.host, reason = wrong, "a multicast DNS record is passed over");
+                        reason = Some(wrong);
+                    }
+                }
+                records += 1;
+                if records == MOST_RECORDS {
+                    return None;
                 }
             }
             None
         };
-        if let Ok(Some(record)) = tokio::time::timeout(PATIENCE, answer).await {
-            return Ok(record);
+        if let Ok(Some(discovered)) = tokio::time::timeout(PATIENCE, answer).await {
+            return Ok(discovered);
         }
         // Asking again for the same name is what the next attempt does.
         let _ = daemon.stop_browse(service.name());
@@ -132,7 +139,10 @@ async fn ask(
         tokio::time::sleep(pause).await;
         pause *= 2;
     }
-    Err(DiscoverError::Silence(service.name()))
+    let name = service.name();
+    Err(reason.map_or(DiscoverError::Silence(name), |reason| {
+        DiscoverError::Record { name, reason }
+    }))
 }
 
 fn has_route(address: IpAddr) -> bool {
@@ -148,24 +158,77 @@ struct Record {
     text: BTreeMap<String, String>,
 }
 
+impl From<&ResolvedService> for Record {
+    fn from(record: &ResolvedService) -> Self {
+        let text = record.txt_properties.iter();
+        Self {
+            host: record.host.clone(),
+            port: record.port,
+            addresses: record.addresses.iter().map(|ip| ip.to_ip_addr()).collect(),
+            text: text
+                .map(|property| (property.key().to_owned(), property.val_str().to_owned()))
+                .collect(),
+        }
+    }
+}
+
+/// Whether an address can be one machine's of a network.
+fn is_host(address: IpAddr) -> bool {
+    let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    !address.is_loopback() && !address.is_unspecified() && !address.is_multicast() && !is_broadcast
+}
+
+/// Whether a text is a name of DNS, with or without the dot at its end.
+fn is_name(text: &str) -> bool {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// Whether a text is the path of a URL: nothing that ends it, escapes it or is invisible.
+fn is_path(text: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/-._~%:@!$&'()*+,;=".contains(&b);
+    text.len() <= LONGEST_TEXT
+        && (text.is_empty() || text.starts_with('/'))
+        && text.bytes().all(is_plain)
+}
+
 impl Record {
     fn read(
         mut self,
         allowed: &[String],
         has_route: impl Fn(IpAddr) -> bool,
     ) -> Result<Discovered, &'static str> {
-        self.addresses.retain(|address| !address.is_loopback());
+        self.addresses.retain(|address| is_host(*address));
         self.addresses.sort();
         let address = self.addresses.iter().find(|address| has_route(**address));
         let address = address
             .or_else(|| self.addresses.first())
-            .ok_or("it holds no address but loopback")?;
+            .ok_or("no address is one that a service can have")?;
+        if self.port == 0 {
+            return Err("the port is 0");
+        }
         let default = if self.port == 80 { "http" } else { "https" };
         let protocol = self
             .text
             .remove("protocol")
             .unwrap_or_else(|| default.to_owned());
+        if protocol != "http" && protocol != "https" {
+            return Err("the protocol is neither http nor https");
+        }
         let path = self.text.remove("path").unwrap_or_default();
+        if !is_path(&path) {
+            return Err("the path is not one of a URL");
+        }
+        if !is_name(&self.host) {
+            return Err("the host is not a name of DNS");
+        }
         let host = if self.host.ends_with(".local.") {
             crate::advertise::in_url(&address.to_string())
         } else {
@@ -175,9 +238,12 @@ impl Record {
         for (key, value) in self.text {
             match key.strip_prefix("ipa_") {
                 Some(option) if allowed.iter().any(|known| known == option) => {
+                    if value.len() > LONGEST_TEXT || value.contains(char::is_control) {
+                        return Err("the value of an option is no text of one line");
+                    }
                     overrides.push((option.to_owned(), value));
                 }
-                _ => warn!(%key, "a key of the multicast DNS record is ignored"),
+                _ => debug!(%key, "a key of the multicast DNS record is ignored"),
             }
         }
         let path = path.trim_end_matches('/');
@@ -274,8 +340,79 @@ mod tests {
     }
 
     #[test]
-    fn loopback_alone_is_no_service() {
-        let record = record("i.local.", 6385, &["127.0.0.1", "::1"], &[]);
-        assert!(record.read(&[], |_| true).is_err());
+    fn a_record_that_lies_is_no_service() {
+        let right = ("i.example.", 6385, ["192.0.2.1"], ("path", "/v1"));
+        let check = |host: &str, port, address: &str, text: (&str, &str)| {
+            let record = record(host, port, &[address], &[text]);
+            record.read(&["ntp_server".into()], |_| true)
+        };
+        let (host, port, [address], text) = right;
+        assert!(check(host, port, address, text).is_ok());
+        for address in [
+            "127.0.0.1",
+            "::1",
+            "0.0.0.0",
+            "::",
+            "224.0.0.251",
+            "ff02::fb",
+            "255.255.255.255",
+        ] {
+            assert!(check(host, port, address, text).is_err(), "{address}");
+        }
+        let long = "x".repeat(300);
+        for host in [
+            "", ".", "a b", "a/b", "u@h.", "h\u{1b}.", "h:1", "h?", "h#", "a..b", "-a", &long,
+            "[::1]",
+        ] {
+            assert!(check(host, port, address, text).is_err(), "{host:?}");
+        }
+        assert!(check(host, 0, address, text).is_err());
+        let path = format!("/{}", "x".repeat(LONGEST_TEXT));
+        for text in [
+            ("protocol", "file"),
+            ("protocol", "http://evil.example/?"),
+            ("protocol", ""),
+            ("path", "@evil.example"),
+            ("path", "v1"),
+            ("path", "/a b"),
+            ("path", "/\r\nX: y"),
+            ("path", "/?q"),
+            ("path", "/#f"),
+            ("path", "/\u{1b}[2J"),
+            ("path", &path),
+            ("ipa_ntp_server", "a\nb"),
+            ("ipa_ntp_server", "\u{9b}"),
+            ("ipa_ntp_server", &path),
+        ] {
+            assert!(check(host, port, address, text).is_err(), "{text:?}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever a record holds, what is read of it is the URL of one of its addresses or
+        /// of its name.
+        #[test]
+        fn a_url_leads_where_the_record_says(
+            host in ".{0,20}",
+            port: u16,
+            address: [u8; 4],
+            protocol in ".{0,8}|https?",
+            path in "(/.{0,20})?",
+        ) {
+            let address = IpAddr::from(address);
+            let read = record(&host, port, &[&address.to_string()], &[("protocol", &protocol), ("path", &path)])
+                .read(&[], |_| true);
+            if let Ok(read) = read {
+                let url = reqwest::Url::parse(&read.url).unwrap();
+                let named = url.host_str().unwrap();
+                proptest::prop_assert!(
+                    named == address.to_string() || host.to_ascii_lowercase().trim_end_matches('.') == named
+                        || named.parse::<std::net::Ipv4Addr>().is_ok(),
+                    "{} {}", read.url, named
+                );
+                proptest::prop_assert_eq!(url.port_or_known_default(), Some(port));
+                proptest::prop_assert!(url.username().is_empty() && url.query().is_none() && url.fragment().is_none());
+            }
+        }
     }
 }
