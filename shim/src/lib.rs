@@ -5,8 +5,8 @@
 //!
 //! [`doorway`] decides when and how the conductor's door opens, with the address that
 //! [`advertise`] finds and the certificate of [`tls`]; [`discover`] finds Ironic by multicast
-//! DNS where that is asked for. [`app`] wires the rooms. Which room may import which is a
-//! table in `tests/contract/house.rs`.
+//! DNS where that is asked for. [`weight`] bounds the memory of what strangers send. [`app`]
+//! wires the rooms. Which room may import which is a table in `tests/contract/house.rs`.
 
 pub mod advertise;
 pub mod agents;
@@ -17,3 +17,4 @@ pub mod ironic;
 pub mod relay;
 pub mod rest;
 pub mod tls;
+pub mod weight;

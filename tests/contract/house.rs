@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Rooms of the agent and the rooms that each may import. `config`, `failure` and `task` are
-/// plain data that every room may use.
+/// Rooms of the agent and the rooms that each may import. `config`, `failure`, `printable`
+/// and `task` are plain data that every room may use.
 const AGENT: &[(&str, &[&str])] = &[
     ("main", &["app"]),
     ("app", &["*"]),
@@ -41,9 +41,10 @@ const AGENT: &[(&str, &[&str])] = &[
     ("task", &[]),
     ("config", &[]),
     ("failure", &[]),
+    ("printable", &[]),
     ("fuzz", &[]),
 ];
-const AGENT_FREE: &[&str] = &["config", "failure", "task"];
+const AGENT_FREE: &[&str] = &["config", "failure", "printable", "task"];
 
 /// Rooms of the shim, likewise.
 const SHIM: &[(&str, &[&str])] = &[
@@ -51,12 +52,13 @@ const SHIM: &[(&str, &[&str])] = &[
     ("app", &["*"]),
     ("relay", &["doorway", "ironic", "rest"]),
     ("doorway", &["advertise", "agents", "ironic", "rest", "tls"]),
-    ("rest", &["agents"]),
+    ("rest", &["agents", "weight"]),
     ("agents", &[]),
-    ("ironic", &[]),
+    ("ironic", &["weight"]),
     ("advertise", &[]),
     ("discover", &["advertise"]),
     ("tls", &[]),
+    ("weight", &[]),
 ];
 
 /// A crate or path, and the places (path prefixes below a package) that may name it.
@@ -67,6 +69,21 @@ const CONFINED: &[(&str, &str, &[&str])] = &[
     ("agent", "rustix", &["src/system"]),
     ("agent", "reqwest", &["src/system"]),
     ("agent", "clap", &["src/config", "src/app"]),
+    // The wall clock may jump, which a deployment itself may cause: it says when something was,
+    // and no deadline follows it.
+    (
+        "agent",
+        "SystemTime",
+        &[
+            "src/commands",
+            "src/logs/archive",
+            "src/rpc/convert",
+            "src/system/clock",
+            "src/task",
+        ],
+    ),
+    ("shim", "SystemTime", &[]),
+    ("shim", "OffsetDateTime", &["src/doorway", "src/tls"]),
     ("shim", "tonic", &["src/relay", "src/agents", "src/app"]),
     (
         "shim",

@@ -45,16 +45,21 @@ pub enum Misfit {
     Depth,
 }
 
+/// How much of a key a path shows, in bytes.
+const LONGEST_KEY: usize = 64;
+
 impl Unfit {
     /// The same, seen from one level further out.
     #[must_use]
     pub fn below(mut self, outer: &str) -> Self {
+        let cut = outer.floor_char_boundary(LONGEST_KEY);
+        let (outer, more) = (&outer[..cut], if cut < outer.len() { "..." } else { "" });
         let glue = if self.path.is_empty() || self.path.starts_with('[') {
             ""
         } else {
             "."
         };
-        self.path = format!("{outer}{glue}{}", self.path);
+        self.path = format!("{outer}{more}{glue}{}", self.path);
         self
     }
 

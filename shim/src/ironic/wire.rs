@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::weight::weigh;
+
+/// The longest words of Ironic's that are passed on.
+const LONGEST_ERROR: usize = 1000;
+
 /// A node, and how its agent shall behave.
 #[derive(Clone)]
 pub struct Found {
@@ -63,12 +68,13 @@ impl std::fmt::Debug for LookupConfig {
 /// # Errors
 /// What is missing, for a log: such an answer is asked for again.
 pub(super) fn found(body: &[u8]) -> Result<Found, String> {
-    let document: Value = serde_json::from_slice(body)
-        .map_err(|error| format!("Ironic's answer to the lookup is not JSON: {error}"))?;
-    let node = document
-        .get("node")
-        .and_then(Value::as_object)
-        .ok_or("Ironic's answer to the lookup holds no object `node`")?;
+    let mut document =
+        document(body).map_err(|reason| format!("Ironic's answer to the lookup {reason}"))?;
+    // Taken out, not copied: it may be large.
+    let node = match document.get_mut("node").map(Value::take) {
+        Some(Value::Object(node)) => node,
+        _ => return Err("Ironic's answer to the lookup holds no object `node`".to_owned()),
+    };
     let node_uuid =
         text(node.get("uuid")).ok_or("Ironic's answer to the lookup holds no text `node.uuid`")?;
     for key in ["properties", "instance_info"] {
@@ -93,7 +99,7 @@ pub(super) fn found(body: &[u8]) -> Result<Found, String> {
     let config = config.unwrap_or(&empty);
     let flag = |key: &str| config.get(key).and_then(truth);
     Ok(Found {
-        node: node.clone(),
+        node,
         node_uuid,
         heartbeat_timeout,
         config: LookupConfig {
@@ -115,13 +121,13 @@ pub(super) fn found(body: &[u8]) -> Result<Found, String> {
 
 /// The major and minor version in the root document.
 pub(super) fn default_version(body: &[u8]) -> Option<String> {
-    let document: Value = serde_json::from_slice(body).ok()?;
+    let document = document(body).ok()?;
     text(document.get("default_version")?.get("version"))
 }
 
 /// The `uuid` in the answer to an inspection report.
 pub(super) fn inspected_uuid(body: &[u8]) -> Option<String> {
-    let document: Value = serde_json::from_slice(body).ok()?;
+    let document = document(body).ok()?;
     // From API 1.84 on the answer has the shape of a lookup's.
     text(document.get("uuid")).or_else(|| text(document.get("node")?.get("uuid")))
 }
@@ -130,13 +136,18 @@ pub(super) fn inspected_uuid(body: &[u8]) -> Option<String> {
 /// one, with `faultstring` or `title`; anything else is quoted as it is.
 #[must_use]
 pub fn error_text(body: &[u8]) -> String {
-    const LONGEST: usize = 1000;
+    let mut said = error_in(body);
+    said.truncate(said.floor_char_boundary(LONGEST_ERROR));
+    said
+}
+
+fn error_in(body: &[u8]) -> String {
     let raw = || {
-        String::from_utf8_lossy(&body[..body.len().min(LONGEST)])
+        String::from_utf8_lossy(&body[..body.len().min(LONGEST_ERROR)])
             .trim()
             .to_owned()
     };
-    let Ok(document) = serde_json::from_slice::<Value>(body) else {
+    let Ok(document) = document(body) else {
         return raw();
     };
     let Some(message) = document.get("error_message") else {
@@ -144,7 +155,7 @@ pub fn error_text(body: &[u8]) -> String {
     };
     let nested;
     let message = match message {
-        Value::String(inner) => match serde_json::from_str::<Value>(inner) {
+        Value::String(inner) => match self::document(inner.as_bytes()) {
             Ok(value) => {
                 nested = value;
                 &nested
@@ -157,6 +168,12 @@ pub fn error_text(body: &[u8]) -> String {
         .iter()
         .find_map(|key| text(message.get(key)))
         .unwrap_or_else(raw)
+}
+
+/// An answer as a document, if its memory is in proportion to its length.
+fn document(body: &[u8]) -> Result<Value, String> {
+    weigh(body).map_err(|heavy| heavy.to_string())?;
+    serde_json::from_slice(body).map_err(|error| format!("is not JSON: {error}"))
 }
 
 fn text(value: Option<&Value>) -> Option<String> {

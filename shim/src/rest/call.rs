@@ -4,7 +4,7 @@ use ironic_agent_protocol::v1;
 use serde_json::{Map, Value};
 
 use super::fault::Fault;
-use super::json::read;
+use super::json::read::{self, Malformed};
 use super::parameters::{self, NoOrder};
 use crate::agents::document::Unfit;
 
@@ -46,7 +46,10 @@ struct Named {
 }
 
 fn named(body: &[u8]) -> Result<Named, Fault> {
-    let read = read::body(body).map_err(Fault::malformed)?;
+    let read = read::body(body).map_err(|malformed| match malformed {
+        Malformed::Weight(heavy) => Fault::heavy(heavy),
+        malformed => Fault::malformed(malformed),
+    })?;
     let Value::Object(mut call) = read.value else {
         return Err(Fault::shapeless());
     };

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::json::write;
 use crate::agents::CallError;
+use crate::weight::TooHeavy;
 
 /// A refused request. The conductor needs `faultstring` to be a text in every answer from
 /// 400 on, or it breaks with a type error of its own.
@@ -97,6 +98,24 @@ impl Fault {
         Self::new(
             StatusCode::BAD_REQUEST,
             format!("400 Bad Request: Failed to decode JSON object: {error}"),
+        )
+    }
+
+    /// The body is no larger than allowed, but what it holds would be.
+    #[must_use]
+    pub fn heavy(error: TooHeavy) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("413 Request Entity Too Large: The request body {error}."),
+        )
+    }
+
+    /// Other requests hold the memory that bodies are given.
+    #[must_use]
+    pub fn crowded() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "503 Service Unavailable: too many large requests at once: try again.",
         )
     }
 

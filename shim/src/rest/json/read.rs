@@ -1,15 +1,17 @@
 //! Reads a request's body like Python's `json.loads`: what it takes, how it names an error
 //! and where.
 //!
-//! Two things differ, both on purpose. Values that no agent can be sent (huge integers, NaN,
-//! half surrogate pairs) are read and noted with their path, so that the refusal can name
-//! them. And nesting is bounded by a number instead of by the stack.
+//! Three things differ, all on purpose. Values that no agent can be sent (huge integers, NaN,
+//! half surrogate pairs) are read, and the first of them is noted with its path, so that the
+//! refusal can name it. Nesting is bounded by a number instead of by the stack. And a body
+//! whose values would take many times its length in memory is refused before it is read.
 
 use std::fmt;
 
 use serde_json::{Map, Number, Value};
 
 use crate::agents::document::{EXACT, Misfit, Unfit};
+use crate::weight::{self, TooHeavy};
 
 /// How deep a body may be nested. A command's documents are bounded more tightly.
 const DEEPEST: usize = 200;
@@ -20,7 +22,7 @@ const DEEPEST: usize = 200;
 pub struct Body {
     /// What was read.
     pub value: Value,
-    /// What could not be kept, with paths from the body's top.
+    /// What could not be kept, with paths from the body's top: the first under each key there.
     pub unfit: Vec<Unfit>,
 }
 
@@ -51,6 +53,8 @@ pub enum Malformed {
     },
     /// Beyond the nesting that is read.
     Depth,
+    /// Beyond the memory that it is given.
+    Weight(TooHeavy),
 }
 
 impl fmt::Display for Malformed {
@@ -82,6 +86,7 @@ impl fmt::Display for Malformed {
                 offset + length - 1
             ),
             Self::Depth => write!(f, "nested deeper than {DEEPEST} levels"),
+            Self::Weight(heavy) => write!(f, "it {heavy}"),
         }
     }
 }
@@ -95,11 +100,13 @@ impl std::error::Error for Malformed {}
 pub fn body(bytes: &[u8]) -> Result<Body, Malformed> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| encoding(bytes, error))?;
+    weight::weigh(bytes).map_err(Malformed::Weight)?;
     let mut reader = Reader {
         text,
         at: 0,
         depth: DEEPEST,
         unfit: Vec::new(),
+        settled: 0,
     };
     reader.whitespace();
     match reader.value().and_then(|value| {
@@ -157,9 +164,11 @@ struct Reader<'a> {
     at: usize,
     depth: usize,
     unfit: Vec<Unfit>,
+    /// How many of these belong to earlier keys of the top: one more may be noted.
+    settled: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -225,6 +234,9 @@ impl Reader<'_> {
         loop {
             if self.peek() != Some(b'"') {
                 return Err(Stop::At(NAME, self.at));
+            }
+            if self.depth + 1 == DEEPEST {
+                self.settled = self.unfit.len();
             }
             let noted = self.unfit.len();
             let key = self.string()?;
@@ -403,9 +415,10 @@ impl Reader<'_> {
                 self.at = fraction_end;
             }
         }
-        let text = &self.text[start..self.at];
+        let whole: &'a str = self.text;
+        let text = &whole[start..self.at];
         if self.at == integer_end {
-            return Ok(self.integer(text.to_owned()));
+            return Ok(self.integer(text));
         }
         let float = text.parse().ok().and_then(Number::from_f64);
         Ok(float.map_or_else(
@@ -417,14 +430,14 @@ impl Reader<'_> {
         ))
     }
 
-    fn integer(&mut self, text: String) -> Value {
+    fn integer(&mut self, text: &str) -> Value {
         match text.parse::<i64>() {
             Ok(integer) if integer.unsigned_abs() <= EXACT => integer.into(),
             _ => {
                 // The refusal quotes it: a line is enough.
                 let shown = match text.char_indices().nth(40) {
                     Some((cut, _)) => format!("{}...", &text[..cut]),
-                    None => text,
+                    None => text.to_owned(),
                 };
                 self.note(Misfit::Integer(shown));
                 Value::Null
@@ -432,16 +445,22 @@ impl Reader<'_> {
         }
     }
 
+    /// Notes what cannot be carried, unless something under the same key of the top was.
     fn note(&mut self, reason: Misfit) {
-        self.unfit.push(Unfit {
-            path: String::new(),
-            reason,
-        });
+        if self.unfit.len() == self.settled {
+            self.unfit.push(Unfit {
+                path: String::new(),
+                reason,
+            });
+        }
     }
 
     /// Puts what was noted since then one level further out.
-    fn place(&mut self, since: usize, outwards: impl Fn(Unfit) -> Unfit) {
-        for unfit in self.unfit.split_off(since) {
+    fn place(&mut self, since: usize, outwards: impl FnOnce(Unfit) -> Unfit) {
+        // One thing at most.
+        if self.unfit.len() > since
+            && let Some(unfit) = self.unfit.pop()
+        {
             self.unfit.push(outwards(unfit));
         }
     }

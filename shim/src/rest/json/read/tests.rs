@@ -69,6 +69,44 @@ fn what_cannot_be_carried_is_noted_with_its_path() {
 }
 
 #[test]
+fn the_first_of_them_under_each_key_is_noted() {
+    let text = r#"{"x": [NaN, Infinity], "params": {"a": [[0, {"b": NaN}], NaN], "c": NaN}}"#;
+    let read = body(text.as_bytes()).unwrap();
+    let paths: Vec<&str> = read.unfit.iter().map(|unfit| unfit.path.as_str()).collect();
+    assert_eq!(paths, ["x[0]", "params.a[0][1].b"]);
+}
+
+/// What took minutes: each of many values that cannot be carried, at each level that it is
+/// nested in. And the path of one, made of keys as long as the body.
+#[test]
+fn what_cannot_be_carried_takes_no_time_of_its_own() {
+    let nested = format!(
+        "{{\"params\": {}{}0{}}}",
+        "[".repeat(DEEPEST - 2),
+        "NaN,".repeat(100_000),
+        "]".repeat(DEEPEST - 2)
+    );
+    let read = body(nested.as_bytes()).unwrap();
+    assert_eq!(read.unfit.len(), 1);
+    let long = "k".repeat(100_000);
+    let (levels, end) = (DEEPEST - 1, "}".repeat(DEEPEST - 1));
+    let keys = format!("{}NaN{end}", format!("{{\"{long}\":").repeat(levels));
+    let read = body(keys.as_bytes()).unwrap();
+    assert!(
+        read.unfit[0].path.len() < 100 * levels,
+        "{}",
+        read.unfit[0].path.len()
+    );
+}
+
+#[test]
+fn what_would_take_too_much_memory_is_not_read() {
+    let text = format!("[{}0]", "[],".repeat(1_000_000));
+    let refusal = body(text.as_bytes()).unwrap_err();
+    assert!(matches!(refusal, Malformed::Weight(_)), "{refusal}");
+}
+
+#[test]
 fn nesting_is_bounded() {
     let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
     assert!(body(nested(DEEPEST).as_bytes()).is_ok());
