@@ -30,8 +30,9 @@ use crate::hardware::{Registry, bring_up, external, vlan};
 use crate::image::Installed;
 use crate::machine::net;
 use crate::machine::node::Node;
+use crate::printable::printable;
 use crate::system::process::OwnedPrograms;
-use crate::system::{System, confined};
+use crate::system::{System, confined, socket};
 use crate::{inspect, logs, rpc};
 
 mod introspection;
@@ -91,7 +92,7 @@ where
     // Nothing is mounted for a simulation.
     let simulates = load().is_ok_and(|loaded| loaded.config.simulate.is_some());
     if !simulates && let Err(error) = take_virtual_media(program) {
-        eprintln!("{}: {error:#}", program.name());
+        eprintln!("{}", printable(&format!("{}: {error:#}", program.name())));
         return ExitCode::FAILURE;
     }
     let loaded = match load() {
@@ -99,6 +100,9 @@ where
         Err(error) => return error.print(),
     };
     logs::start(loaded.config.debug);
+    if let Err(error) = socket::raise_descriptor_limit() {
+        warn!(%error, "the limit of open files stays as it is");
+    }
     loaded.report();
     let ended = runtime().and_then(|runtime| {
         let ended = runtime.block_on(until_signalled(run(loaded)));
@@ -118,7 +122,9 @@ fn take_virtual_media(program: Program) -> anyhow::Result<()> {
     }
     match runtime()?.block_on(medium::take(&System::linux(), program.name())) {
         // The machine may do without; if not, this program ends later and tries again.
-        Err(error @ MediumError::Mount { .. }) => eprintln!("{}: {error}", program.name()),
+        Err(error @ MediumError::Mount { .. }) => {
+            eprintln!("{}", printable(&format!("{}: {error}", program.name())));
+        }
         other => other?,
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::io::Read;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use super::support::agents::Agent;
+use super::support::agents::{Agent, TOKEN};
 use super::support::door::Front;
 
 const MIB: u64 = 1024 * 1024;
@@ -244,6 +244,55 @@ async fn a_node_is_given_only_to_a_standalone_agent() {
     let front = Front::before(&agent.endpoint).await;
     let answer = front.run("poll.set_node_info", node_info).await.json();
     assert_eq!(answer["command_status"], "SUCCEEDED", "{answer}");
+}
+
+/// The token that a node's document brings counts at once, at the listener too. One that the
+/// agent got behind the shim's back is learned from the agent, when a caller shows it.
+#[tokio::test]
+async fn a_new_token_of_the_agent_opens_the_listener() {
+    let agent = Agent::simulated(&[], |config| config.standalone = true).await;
+    let front = Front::before(&agent.endpoint).await;
+    let behind = Front::before(&agent.endpoint).await;
+    let (first, second) = (TOKEN, "a-second-token-of-thirty-two-bytes");
+    let info = json!({"node": node(), "config": {"agent_token": second}});
+    let answer = front
+        .run("poll.set_node_info", json!({"node_info": info}))
+        .await
+        .json();
+    assert_eq!(answer["command_status"], "SUCCEEDED", "{answer}");
+    // Twice: the first call may be the one that learns.
+    for front in [&front, &behind, &behind] {
+        for (token, status) in [
+            (second, 200),
+            (first, 401),
+            ("guess", 401),
+            ("", 401),
+            (second, 200),
+        ] {
+            let answer = front
+                .get(&format!("/v1/commands/?agent_token={token}"))
+                .await;
+            assert_eq!(answer.status, status, "{token}");
+        }
+    }
+}
+
+/// A document without a token, or with the asterisks for one, changes nothing.
+#[tokio::test]
+async fn a_masked_token_replaces_nothing_at_the_listener() {
+    let agent = Agent::simulated(&[], |config| config.standalone = true).await;
+    let front = Front::before(&agent.endpoint).await;
+    for config in [
+        json!({}),
+        json!({"agent_token": "******"}),
+        json!({"agent_token": null}),
+    ] {
+        let info = json!({"node": node(), "config": config});
+        let answer = front
+            .run("poll.set_node_info", json!({"node_info": info}))
+            .await;
+        assert_eq!(answer.json()["command_status"], "SUCCEEDED", "{config}");
+    }
 }
 
 /// Row 63.

@@ -40,6 +40,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How often a line says that connections were closed for want of room.
 const REPORT: Duration = Duration::from_secs(10);
 
+/// How many connections are accepted before others get to run: who was accepted must have its
+/// first bytes read before the next ones compete with it.
+const BATCH: u8 = 16;
+
 /// Kernel queues of an unauthenticated connection, in bytes.
 const SMALL_QUEUE: usize = 32 * 1024;
 
@@ -61,6 +65,14 @@ pub trait Accept {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<(Self::Stream, Option<SocketAddr>)>>;
 
+    /// Prepares the listener itself.
+    ///
+    /// # Errors
+    /// The kernel refuses an option.
+    fn prepare_listener(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Prepares a connection that was just accepted.
     ///
     /// # Errors
@@ -79,6 +91,10 @@ impl Accept for TcpListener {
     ) -> Poll<io::Result<(TcpStream, Option<SocketAddr>)>> {
         let accepted = Self::poll_accept(self, context);
         accepted.map_ok(|(stream, peer)| (stream, Some(peer)))
+    }
+
+    fn prepare_listener(&self) -> io::Result<()> {
+        socket::deepen_backlog(self)
     }
 
     fn prepare(stream: &TcpStream, unacknowledged: Duration) -> io::Result<()> {
@@ -106,6 +122,8 @@ pub struct Listener<L> {
     admission: Arc<Admission>,
     sweep_at: Instant,
     paused_until: Option<Instant>,
+    /// Accepted since others got to run.
+    batch: u8,
     report: Report,
 }
 
@@ -120,11 +138,15 @@ impl<L: Accept> Listener<L> {
     /// Bounds what `inner` accepts. `name` is what the log calls the listener.
     #[must_use]
     pub fn new(inner: L, name: &'static str, limits: Limits) -> Self {
+        if let Err(error) = inner.prepare_listener() {
+            debug!(%error, "options of a listener");
+        }
         Self {
             inner,
             admission: Arc::new(Admission::new(name, limits)),
             sweep_at: Instant::now() + SWEEP,
             paused_until: None,
+            batch: 0,
             report: Report::default(),
         }
     }
@@ -135,6 +157,10 @@ impl<L: Accept> Listener<L> {
     ///
     /// Cancel safe. It must be polled for the deadlines of connections to hold.
     pub async fn accept(&mut self) -> Connection<L::Stream> {
+        if self.batch >= BATCH {
+            self.batch = 0;
+            tokio::task::yield_now().await;
+        }
         // Goal: one connection. Exit: it is there and has a slot.
         loop {
             let now = Instant::now();
@@ -187,6 +213,7 @@ impl<L: Accept> Listener<L> {
         if let Err(error) = L::prepare(&stream, self.admission.limits().stall) {
             debug!(%error, "options of a connection");
         }
+        self.batch += 1;
         let now = Instant::now();
         let (slot, evicted) = self.admission.admit(Peer::of(peer), now);
         self.report.evicted += u64::from(evicted);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::sockopt;
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Bounds what the kernel holds for a connection: `send` and `receive` are bytes of each
 /// queue (the kernel doubles them for its own bookkeeping), `unacknowledged` is how long sent
@@ -28,6 +28,16 @@ pub fn bound(
     Ok(())
 }
 
+/// Lets as many connections wait for a listener as the system allows: those that find no
+/// place are tried again a second later, which is long for an honest client.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn deepen_backlog(listener: &impl AsFd) -> io::Result<()> {
+    // A second call changes the length of the queue; the system cuts it down to its own limit.
+    Ok(rustix::net::listen(listener, 4096)?)
+}
+
 /// Has the close of a connection drop what was not sent yet, instead of keeping it in the
 /// kernel until the peer takes it.
 ///
@@ -35,6 +45,26 @@ pub fn bound(
 /// The kernel refuses the option.
 pub fn abort_on_close(socket: &impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_socket_linger(socket, Some(Duration::ZERO))?)
+}
+
+/// Descriptors that a server wants: connections of two listeners, and its work.
+const WANTED_DESCRIPTORS: u64 = 4096;
+
+/// Lets this process open more descriptors, as far as the system allows it.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    // `None` is no limit.
+    let wanted = maximum.map_or(WANTED_DESCRIPTORS, |maximum| {
+        maximum.min(WANTED_DESCRIPTORS)
+    });
+    if current.is_none_or(|current| current >= wanted) {
+        return Ok(());
+    }
+    let current = Some(wanted);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current, maximum })?)
 }
 
 /// How many descriptors this process may have open.

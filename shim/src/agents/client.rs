@@ -134,6 +134,21 @@ impl Client {
         Ok(Record::try_from(answer.into_inner().command)?)
     }
 
+    /// Whether the agent takes a token, by a question that costs it nothing. `None` when it
+    /// does not answer.
+    pub async fn takes(&self, token: &Secret) -> Option<bool> {
+        let Ok(mut request) = with_token(token, record_request(&Uuid::nil().to_string(), false))
+        else {
+            return Some(false);
+        };
+        request.set_timeout(STATUS_PATIENCE);
+        match self.fetch(request).await {
+            Ok(_) | Err(CallError::NotFound { .. }) => Some(true),
+            Err(CallError::Unauthenticated) => Some(false),
+            Err(_) => None,
+        }
+    }
+
     /// One record as it is.
     ///
     /// # Errors

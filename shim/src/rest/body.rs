@@ -1,10 +1,12 @@
 //! Bodies of requests: read within a limit, or drained so that the connection stays usable.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Body;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::fault::Fault;
@@ -20,11 +22,36 @@ pub struct Limits {
     pub whole: Duration,
 }
 
+/// A share of [`Memory`].
+const SHARE: usize = 1024 * 1024;
+
+/// The memory that all bodies have together.
+#[derive(Debug, Clone)]
+pub struct Memory(Arc<Semaphore>);
+
+impl Memory {
+    /// So many bytes, rounded up to MiB.
+    #[must_use]
+    pub fn of(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes.div_ceil(SHARE))))
+    }
+}
+
+/// A body in memory, which it gives back when it is dropped.
+#[derive(Debug)]
+pub struct Held {
+    /// The body.
+    pub bytes: Vec<u8>,
+    /// The shares that hold it.
+    _memory: Option<OwnedSemaphorePermit>,
+}
+
 /// Reads a body.
 ///
 /// # Errors
-/// It is too large, too slow or broken. Then what is left of it was not read.
-pub async fn read<B>(body: B, limits: Limits) -> Result<Vec<u8>, Fault>
+/// It is too large, too slow or broken, or others have the memory. Then what is left of it
+/// was not read.
+pub async fn read<B>(body: B, limits: Limits, memory: &Memory) -> Result<Held, Fault>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -35,13 +62,30 @@ where
     // Address space only: pages that nothing arrives for are never touched.
     let mut bytes = Vec::with_capacity(announced);
     let mut flow = Flow::new(body, limits);
+    let mut held: Option<OwnedSemaphorePermit> = None;
+    let mut shares = 0;
     while let Some(chunk) = flow.next().await? {
-        if bytes.len() + chunk.len() > limits.size {
+        let length = bytes.len() + chunk.len();
+        if length > limits.size {
             return Err(Fault::too_large(limits.size));
+        }
+        // By what has arrived, not by what was announced: announcing is free. Small bodies
+        // need no share.
+        while shares < length / SHARE {
+            let memory = Arc::clone(&memory.0);
+            let share = memory.try_acquire_owned().map_err(|_| Fault::crowded())?;
+            shares += 1;
+            match &mut held {
+                Some(held) => held.merge(share),
+                None => held = Some(share),
+            }
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes)
+    Ok(Held {
+        bytes,
+        _memory: held,
+    })
 }
 
 /// Reads what nobody wants. Whether that was all of it.
@@ -157,25 +201,48 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_limit_is_the_last_size_that_passes() {
-        assert_eq!(read(text(10), LIMITS).await.unwrap().len(), 10);
-        assert_eq!(read(text(11), LIMITS).await, Err(Fault::too_large(10)));
+        let memory = Memory::of(1);
+        let held = read(text(10), LIMITS, &memory).await.unwrap();
+        assert_eq!(held.bytes.len(), 10);
+        let refused = read(text(11), LIMITS, &memory).await.unwrap_err();
+        assert_eq!(refused, Fault::too_large(10));
         // Without an announced length the bytes are counted.
         let drip = Drip::new(Duration::from_millis(1), 11);
-        assert_eq!(read(drip, LIMITS).await, Err(Fault::too_large(10)));
+        let refused = read(drip, LIMITS, &memory).await.unwrap_err();
+        assert_eq!(refused, Fault::too_large(10));
         assert!(drain(text(10), LIMITS).await);
         assert!(!drain(text(11), LIMITS).await);
+    }
+
+    #[tokio::test]
+    async fn bodies_share_their_memory() {
+        let limits = Limits {
+            size: 4 * SHARE,
+            ..LIMITS
+        };
+        let memory = Memory::of(4 * SHARE);
+        let first = read(text(3 * SHARE), limits, &memory).await.unwrap();
+        let refused = read(text(2 * SHARE), limits, &memory).await.unwrap_err();
+        assert_eq!(refused, Fault::crowded());
+        let small = read(text(SHARE - 1), limits, &memory).await;
+        assert!(small.is_ok(), "small ones need no share");
+        drop(first);
+        assert!(read(text(4 * SHARE), limits, &memory).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_sender_is_given_up() {
         let start = Instant::now();
         let mute = Drip::new(Duration::from_secs(1), 3);
-        assert_eq!(read(mute, LIMITS).await, Err(Fault::slow(10)));
+        let memory = Memory::of(1);
+        let refused = read(mute, LIMITS, &memory).await.unwrap_err();
+        assert_eq!(refused, Fault::slow(10));
         assert_eq!(start.elapsed().as_secs(), 12);
 
         let start = Instant::now();
         let dripping = Drip::new(Duration::from_secs(9), usize::MAX);
-        assert_eq!(read(dripping, LIMITS).await, Err(Fault::slow(10)));
+        let refused = read(dripping, LIMITS, &memory).await.unwrap_err();
+        assert_eq!(refused, Fault::slow(10));
         assert_eq!(start.elapsed().as_secs(), 60);
     }
 }

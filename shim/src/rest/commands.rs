@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use ironic_agent::config::Secret;
+use tokio::sync::Semaphore;
 use tracing::error;
 use uuid::Uuid;
 
 use super::answer;
+use super::body::Held;
 use super::call::{self, Call};
 use super::fault::Fault;
+use super::parameters;
 use crate::agents::{CallError, Client, Record, State};
 
 /// Bodies from this size on are parsed off the reactor.
@@ -29,22 +32,31 @@ pub enum Farewell {
     LockedDown,
 }
 
-/// Has a command run. `ended` is called with the farewell if that was the last one, whether
-/// or not the caller is still there.
+/// Large bodies that are parsed at the same time. Others wait for their turn, which takes as
+/// long as a look at every byte.
+static PARSERS: Semaphore = Semaphore::const_new(2);
+
+/// Has a command run. `ended` is called with its record and with the token that it gave the
+/// agent, whether or not the caller is still there.
 ///
 /// # Errors
 /// The refusal.
 pub async fn run(
     client: &Arc<Client>,
     token: Secret,
-    body: Vec<u8>,
+    body: Held,
     wait: bool,
-    ended: impl FnOnce(Farewell) + Send + 'static,
+    ended: impl FnOnce(&Record, Option<Secret>) + Send + 'static,
 ) -> Result<Vec<u8>, Fault> {
-    let call = if body.len() < LARGE_BODY {
-        call::parse(&body)
+    let call = if body.bytes.len() < LARGE_BODY {
+        call::parse(&body.bytes)
     } else {
-        apart(tokio::task::spawn_blocking(move || call::parse(&body))).await?
+        let turn = PARSERS.acquire().await;
+        let parsing = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            call::parse(&body.bytes)
+        });
+        apart(parsing).await?
     };
     let (command, order) = match call {
         Call::Order { command, order } => (command, order),
@@ -56,11 +68,10 @@ pub async fn run(
     let task = tokio::spawn({
         let (client, token) = (Arc::clone(client), token.clone());
         async move {
+            let given = parameters::given_token(&order).map(Secret::new);
             let record = client.execute(&token, *order).await;
-            if let Ok(record) = &record
-                && let Some(farewell) = farewell(record)
-            {
-                ended(farewell);
+            if let Ok(record) = &record {
+                ended(record, given.filter(|_| record.state == State::Succeeded));
             }
             record
         }
@@ -119,7 +130,9 @@ async fn unless_busy(client: &Client, fault: Fault) -> Fault {
     }
 }
 
-fn farewell(record: &Record) -> Option<Farewell> {
+/// The farewell that a record stands for, if its command was the last one.
+#[must_use]
+pub fn farewell(record: &Record) -> Option<Farewell> {
     let (_, farewell) = LAST_WORDS.iter().find(|(name, _)| *name == record.name)?;
     (record.state == State::Succeeded).then_some(*farewell)
 }

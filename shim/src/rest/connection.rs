@@ -9,6 +9,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ironic_agent::listener::Connection;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -19,12 +20,12 @@ use tracing::debug;
 use super::service::{Line, Service, Shut};
 
 /// Request line and headers together. A token and the conductor's usual headers take 500
-/// bytes.
-const LARGEST_HEAD: usize = 64 * 1024;
+/// bytes, and a stranger's connection may cost this much.
+const LARGEST_HEAD: usize = 32 * 1024;
 
 /// After an answer to a request that was not read to its end: how long what still comes is
 /// thrown away. Closing at once would reset the connection, and the answer with it.
-const LINGER: Duration = Duration::from_secs(10);
+const LINGER: Duration = Duration::from_secs(5);
 
 /// What a client that never asked anything is told.
 const TOO_SLOW: &[u8] =
@@ -46,16 +47,12 @@ pub struct Patience {
 /// answered.
 pub async fn serve_tcp(
     service: Arc<Service>,
-    stream: TcpStream,
+    stream: Connection<TcpStream>,
     line: Line,
     tls: Option<TlsAcceptor>,
     patience: Patience,
     stop: CancellationToken,
 ) {
-    // Small answers: waiting for more to send would only delay them.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, "TCP_NODELAY");
-    }
     let Some(tls) = tls else {
         return serve(service, stream, line, patience, stop).await;
     };
@@ -68,8 +65,8 @@ pub async fn serve_tcp(
 
 async fn handshake(
     tls: &TlsAcceptor,
-    stream: TcpStream,
-) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
+    mut stream: Connection<TcpStream>,
+) -> io::Result<tokio_rustls::server::TlsStream<Connection<TcpStream>>> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
         // Plain HTTP. To close with its request unread resets the connection, which is what
@@ -93,6 +90,7 @@ pub async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let peer = line.peer;
+    let slot = line.slot.clone();
     let asked = Arc::new(AtomicBool::new(false));
     let unread = Arc::new(AtomicBool::new(false));
     let answering = service_fn({
@@ -100,8 +98,10 @@ pub async fn serve<S>(
         move |request| {
             asked.store(true, Ordering::Relaxed);
             let (service, line, unread) = (Arc::clone(&service), line.clone(), Arc::clone(&unread));
+            line.slot.serving();
             async move {
                 let answer = service.answer(request, &line).await?;
+                line.slot.waiting();
                 if !answer.whole {
                     unread.store(true, Ordering::Relaxed);
                 }
@@ -116,12 +116,18 @@ pub async fn serve<S>(
         .max_buf_size(LARGEST_HEAD)
         .serve_connection(TokioIo::new(stream), answering);
     // Goal: answer until the client has no more requests. Exit: the connection is done, or
-    // was stopped and has answered what it was asked.
+    // was stopped and has answered what it was asked, or has to make way for another one.
+    let evicted = slot.evicted();
+    tokio::pin!(evicted);
     let mut stopping = false;
     let outcome = loop {
         let polled = std::future::poll_fn(|context| Pin::new(&mut connection).poll(context));
         tokio::select! {
             outcome = polled => break outcome,
+            () = &mut evicted => {
+                debug!(%peer, "closed: too slow, or to make room");
+                return;
+            }
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
                 Pin::new(&mut connection).graceful_shutdown();
@@ -130,6 +136,7 @@ pub async fn serve<S>(
     };
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner();
+    slot.waiting();
     match outcome {
         Ok(()) if unread.load(Ordering::Relaxed) => linger(&mut stream).await,
         Ok(()) => {}
@@ -166,13 +173,15 @@ async fn linger(stream: &mut (impl AsyncRead + Unpin)) {
 
 #[cfg(test)]
 mod tests {
+    use ironic_agent::listener::Slot;
     use tokio::io::DuplexStream;
     use tokio::sync::watch;
     use tokio::time::Instant;
 
     use super::*;
     use crate::agents::Roster;
-    use crate::rest::body::Limits;
+    use crate::rest::body::{Limits, Memory};
+    use crate::rest::renewal::Renewal;
 
     const PATIENCE: Patience = Patience {
         head: Duration::from_secs(10),
@@ -181,13 +190,17 @@ mod tests {
 
     /// A client of a door behind which nobody is.
     fn client(stop: &CancellationToken) -> DuplexStream {
+        let limits = Limits {
+            size: 100,
+            stall: Duration::from_secs(10),
+            whole: Duration::from_secs(60),
+        };
         let service = Service {
             roster: Roster::default(),
-            limits: Limits {
-                size: 100,
-                stall: Duration::from_secs(10),
-                whole: Duration::from_secs(60),
-            },
+            limits,
+            refused: limits,
+            memory: Memory::of(limits.size),
+            renewal: Renewal::default(),
             closing: watch::Sender::new(None),
         };
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
@@ -195,6 +208,7 @@ mod tests {
             peer: ([127, 0, 0, 1], 1).into(),
             port: 9999,
             secure: false,
+            slot: Slot::unlimited(),
         };
         let serving = serve(Arc::new(service), theirs, line, PATIENCE, stop.clone());
         tokio::spawn(serving);

@@ -15,23 +15,26 @@ pub mod json;
 pub mod page;
 pub mod parameters;
 pub mod query;
+pub mod renewal;
 pub mod route;
 pub mod service;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use ironic_agent::listener;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::agents::Roster;
-use body::Limits;
+use body::{Limits, Memory};
 pub use commands::Farewell;
 use connection::Patience;
+use renewal::Renewal;
 use service::{Line, Service};
 
 /// How the door behaves. The defaults are those of the Python agent where it has any.
@@ -44,12 +47,17 @@ pub struct Settings {
     pub body_stall: Duration,
     /// How long a body may take.
     pub body_whole: Duration,
+    /// How long a body may take that nobody wants: of a request that was refused, so that its
+    /// sender gets to read why.
+    pub refused_whole: Duration,
+    /// What the bodies of all requests may take together.
+    pub bodies: usize,
     /// How long a connection may take for a request's head, or be idle.
     pub head: Duration,
     /// How long a TLS handshake may take.
     pub handshake: Duration,
-    /// Connections at once. More wait until others end.
-    pub connections: usize,
+    /// Connections at once.
+    pub connections: listener::Limits,
     /// After the last command was answered, the time until the door closes.
     pub farewell: Duration,
     /// How long requests may go on when the door closes.
@@ -62,9 +70,18 @@ impl Default for Settings {
             body_limit: 160 * 1024 * 1024,
             body_stall: Duration::from_secs(10),
             body_whole: Duration::from_secs(600),
+            refused_whole: Duration::from_secs(10),
+            bodies: 320 * 1024 * 1024,
             head: Duration::from_secs(10),
             handshake: Duration::from_secs(10),
-            connections: 1024,
+            connections: listener::Limits {
+                authenticated: 512,
+                unauthenticated: 512,
+                per_peer: 256,
+                // Longer than a head may take, whose end is an answer.
+                wait: Duration::from_secs(15),
+                stall: Duration::from_secs(15),
+            },
             farewell: Duration::from_millis(100),
             closing: Duration::from_secs(5),
         }
@@ -107,9 +124,16 @@ impl Door {
             stall: settings.body_stall,
             whole: settings.body_whole,
         };
+        let refused = Limits {
+            whole: settings.refused_whole,
+            ..limits
+        };
         let service = Service {
             roster,
             limits,
+            refused,
+            memory: Memory::of(settings.bodies),
+            renewal: Renewal::default(),
             closing: watch::channel(None).0,
         };
         Self {
@@ -133,43 +157,32 @@ impl Door {
             handshake: self.settings.handshake,
         };
         let secure = tls.is_some();
-        let slots = Arc::new(Semaphore::new(self.settings.connections));
+        // The agents' listener may need as many descriptors.
+        let limits = self.settings.connections.within_descriptors(2);
+        let mut listener = listener::Listener::new(listener, "REST", limits);
         let closed = CancellationToken::new();
         let mut connections = JoinSet::new();
         let ending = self.ending(stop);
         tokio::pin!(ending);
         // Goal: a task per connection. Exit: the door is told to close.
         let ending = loop {
-            let accepting = async {
-                let slot = Arc::clone(&slots).acquire_owned().await;
-                (slot, listener.accept().await)
-            };
             tokio::select! {
                 biased;
                 ending = &mut ending => break ending,
                 Some(ended) = connections.join_next() => report(ended),
-                (slot, accepted) = accepting => match accepted {
-                    Ok((stream, peer)) => {
-                        let line = Line { peer, port, secure };
-                        let serving = connection::serve_tcp(
-                            Arc::clone(&self.service),
-                            stream,
-                            line,
-                            tls.clone(),
-                            patience,
-                            closed.clone(),
-                        );
-                        connections.spawn(async move {
-                            let _slot = slot;
-                            serving.await;
-                        });
-                    }
-                    Err(error) => {
-                        // Out of file descriptors, most likely: let some connections end.
-                        warn!(%error, "cannot accept a connection");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                },
+                connection = listener.accept() => {
+                    let Some(peer) = connection.peer() else { continue };
+                    let slot = connection.slot().clone();
+                    let line = Line { peer, port, secure, slot };
+                    connections.spawn(connection::serve_tcp(
+                        Arc::clone(&self.service),
+                        connection,
+                        line,
+                        tls.clone(),
+                        patience,
+                        closed.clone(),
+                    ));
+                }
             }
         };
         drop(listener);

@@ -18,16 +18,18 @@ use http_body_util::Full;
 use hyper::body::Body;
 use hyper::ext::ReasonPhrase;
 use ironic_agent::config::Secret;
+use ironic_agent::listener::Slot;
 use thiserror::Error;
 use tracing::{info, warn};
 
-use super::body::{self, Limits};
+use super::body::{self, Limits, Memory};
 use super::commands::{self, Farewell};
 use super::fault::Fault;
 use super::page;
 use super::query::Query;
+use super::renewal::Renewal;
 use super::route::{self, Outcome, Route};
-use crate::agents::{Agent, Generation, Place, Roster};
+use crate::agents::{Agent, Generation, Place, Record, Roster};
 
 /// The name of the server that the Python agent gives.
 const NAME: &str = "ironic-python-agent";
@@ -54,6 +56,8 @@ pub struct Line {
     pub port: u16,
     /// Whether it is TLS.
     pub secure: bool,
+    /// Its place among all of them.
+    pub slot: Slot,
 }
 
 /// What answers requests.
@@ -63,6 +67,12 @@ pub struct Service {
     pub roster: Roster,
     /// What bodies may cost.
     pub limits: Limits,
+    /// What bodies may cost that nobody wants.
+    pub refused: Limits,
+    /// What all bodies may cost together.
+    pub memory: Memory,
+    /// How a token that the agent got from others is learned.
+    pub renewal: Renewal,
     /// Who is told that the door of the root closes.
     pub closing: tokio::sync::watch::Sender<Option<Farewell>>,
 }
@@ -174,7 +184,7 @@ impl Service {
         let path = route::decoded(parts.uri.path());
         let to = match self.addressed(&path) {
             Ok(to) => to,
-            Err(fault) => return Ok(self.unread(fault.into(), parts, body).await),
+            Err(fault) => return Ok(self.unread(fault.into(), parts, body, line).await),
         };
         if to.agent.closed {
             return Err(Shut);
@@ -187,25 +197,27 @@ impl Service {
                     .query()
                     .map_or_else(String::new, |q| format!("?{q}"));
                 let location = format!("{}{path}{query}", base(parts, line, &to.place));
-                return Ok(self.unread(Reply::redirect(&location), parts, body).await);
+                return Ok(self
+                    .unread(Reply::redirect(&location), parts, body, line)
+                    .await);
             }
             Outcome::WrongMethod(allowed) => {
                 let mut reply = Reply::from(Fault::wrong_method());
                 reply.allow = Some(allowed);
-                return Ok(self.unread(reply, parts, body).await);
+                return Ok(self.unread(reply, parts, body, line).await);
             }
             Outcome::NotFound => {
                 let reply = Fault::not_found().into();
-                return Ok(self.unread(reply, parts, body).await);
+                return Ok(self.unread(reply, parts, body, line).await);
             }
         };
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         if let Route::Run = route {
-            return Ok(self.run(to, query, parts, body).await);
+            return Ok(self.run(to, query, parts, body, line).await);
         }
         let document = self.read(route, &to, query, parts, line).await;
         let reply = document.map_or_else(Reply::from, Reply::document);
-        Ok(self.unread(reply, parts, body).await)
+        Ok(self.unread(reply, parts, body, line).await)
     }
 
     /// The agent that a path is addressed to.
@@ -243,10 +255,10 @@ impl Service {
                 Ok(status) => Ok(page::status(&status)),
                 Err(error) => Err(Fault::call(&error)),
             },
-            Route::List => commands::list(client, admit(&to.agent, &query)?).await,
+            Route::List => commands::list(client, &self.admit(to, &query, line).await?).await,
             Route::Get(id) => {
-                let token = admit(&to.agent, &query)?;
-                commands::get(client, token, &id, query.wait).await
+                let token = self.admit(to, &query, line).await?;
+                commands::get(client, &token, &id, query.wait).await
             }
             Route::Run => Err(Fault::internal()),
         }
@@ -259,15 +271,16 @@ impl Service {
         query: Query,
         parts: &Parts,
         body: B,
+        line: &Line,
     ) -> Reply
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let token = match admit(&to.agent, &query) {
-            Ok(token) => token.clone(),
-            Err(fault) => return self.unread(fault.into(), parts, body).await,
+        let token = match self.admit(&to, &query, line).await {
+            Ok(token) => token,
+            Err(fault) => return self.unread(fault.into(), parts, body, line).await,
         };
-        let body = match body::read(body, self.limits).await {
+        let body = match body::read(body, self.limits, &self.memory).await {
             Ok(body) => body,
             Err(fault) => {
                 return Reply {
@@ -278,7 +291,14 @@ impl Service {
         };
         let service = Arc::clone(self);
         let (place, generation) = (to.place, to.generation);
-        let ended = move |farewell| service.close(&place, generation, farewell);
+        let ended = move |record: &Record, token: Option<Secret>| {
+            if let Some(farewell) = commands::farewell(record) {
+                service.close(&place, generation, farewell);
+            }
+            if let Some(token) = token {
+                service.roster.set_token(&place, generation, token);
+            }
+        };
         commands::run(&to.agent.client, token, body, query.wait, ended)
             .await
             .map_or_else(Reply::from, Reply::document)
@@ -298,22 +318,40 @@ impl Service {
     }
 
     /// A reply to a request whose body nobody wants.
-    async fn unread<B>(&self, reply: Reply, parts: &Parts, body: B) -> Reply
+    async fn unread<B>(&self, reply: Reply, parts: &Parts, body: B, line: &Line) -> Reply
     where
         B: Body<Data = Bytes> + Unpin,
     {
         // Who asks before sending need not send.
         let asks = parts.headers.contains_key(EXPECT) && !body.is_end_stream();
-        let whole = !asks && body::drain(body, self.limits).await;
+        if !body.is_end_stream() {
+            line.slot.waiting();
+        }
+        let whole = !asks && body::drain(body, self.refused).await;
         Reply { whole, ..reply }
     }
-}
 
-/// The token of a caller who may pass.
-fn admit<'a>(agent: &'a Agent, query: &Query) -> Result<&'a Secret, Fault> {
-    let shown = query.token.as_deref().unwrap_or_default();
-    let held = agent.token.as_ref().filter(|held| held.matches(shown));
-    held.ok_or_else(Fault::token)
+    /// The token of a caller who may pass.
+    async fn admit(&self, to: &Addressed<'_>, query: &Query, line: &Line) -> Result<Secret, Fault> {
+        let shown = query.token.as_deref().unwrap_or_default();
+        let held = to.agent.token.as_ref().ok_or_else(Fault::token)?;
+        if !held.matches(shown) {
+            // The agent may have another one by now, of which nobody told us.
+            let candidate = Secret::new(shown);
+            let client = &to.agent.client;
+            let renewal = self.renewal.accepts(&to.place, client, held, &candidate);
+            if shown.is_empty() || !renewal.await {
+                return Err(Fault::token());
+            }
+            info!(place = %to.place, peer = %line.peer, "the agent has a new token");
+            self.roster
+                .set_token(&to.place, to.generation, candidate.clone());
+            line.slot.authenticated();
+            return Ok(candidate);
+        }
+        line.slot.authenticated();
+        Ok(held.clone())
+    }
 }
 
 /// What is wrong with a request line that is HTTP all the same.

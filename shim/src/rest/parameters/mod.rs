@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 pub use arguments::{Arguments, Shape, WrongArgument};
+pub use poll::given_token;
 
 use v1::StepPhase;
 use v1::command::Verb;
