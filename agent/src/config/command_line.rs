@@ -88,7 +88,8 @@ fn command(program: Program, defaults: &Config) -> Command {
         .args_override_self(true)
         .after_help(
             "An option comes from the command line, else from the configuration files, else from \
-             virtual media, else from the kernel command line. --listen_host and --listen-host are \
+             virtual media, else from the kernel command line; the token may also come from the \
+             environment variable IRONIC_AGENT_TOKEN, which counts before the files. --listen_host and --listen-host are \
              the same. A switch is turned off by --no before its name, for example \
              --noenable_auto_tls.\n\n\
              Without --config-file, /etc/ironic-python-agent.conf is read; without --config-dir, the \

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! When there is no room for a new connection, one that is unauthenticated makes way: of the
-//! peer that holds the most of them, one that waits for its peer before one that is being
+//! peer that holds the most of them (a handful makes no difference), one that waits for its peer before one that is being
 //! served, and of these the one that began the earliest. A peer is an IPv4 address or an IPv6
 //! network of 64 bits, which is what one machine can choose its addresses from.
 
@@ -27,6 +27,10 @@ use crate::system::socket;
 
 /// Descriptors that a process keeps for its work: images, disks, programs, its own calls.
 const RESERVED_DESCRIPTORS: usize = 256;
+
+/// So many connections make no difference between peers: a conductor that opens a few at once
+/// is no attacker beside hundreds of addresses with one each.
+const HANDFUL: usize = 8;
 
 /// Connections that were closed and are not gone yet, beyond which nothing is accepted.
 const DYING: usize = 128;
@@ -143,7 +147,7 @@ impl Table {
         candidates
             .min_by_key(|(id, held)| {
                 let share = self.peers.get(&held.peer).copied().unwrap_or_default();
-                (usize::MAX - share, held.served, held.since, **id)
+                (usize::MAX - share / HANDFUL, held.served, held.since, **id)
             })
             .map(|(id, _)| *id)
     }
@@ -433,20 +437,32 @@ mod tests {
 
     #[test]
     fn the_peer_with_the_most_makes_way() {
-        let (table, start) = (table(), Instant::now());
+        let limits = Limits {
+            unauthenticated: 20,
+            per_peer: 16,
+            ..LIMITS
+        };
+        let (table, start) = (Arc::new(Admission::new("test", limits)), Instant::now());
         let mut slots = Vec::new();
-        for (at, number) in [1, 2, 2, 3, 3, 3, 4, 5].into_iter().enumerate() {
+        for (at, number) in [1, 1, 1, 2].into_iter().chain([3; 16]).enumerate() {
             let now = start + Duration::from_millis(u64::try_from(at).unwrap());
             slots.push(table.admit(peer(number), now).0);
         }
-        assert_eq!(table.held(), (0, 8));
-        let (_new, count) = table.admit(peer(6), start + Duration::from_secs(1));
+        assert_eq!(table.held(), (0, 20));
+        let now = start + Duration::from_secs(1);
+        let (_new, count) = table.admit(peer(4), now);
         assert_eq!(
             (count, evicted(&slots)),
-            (1, vec![3]),
+            (1, vec![4]),
             "the oldest of peer 3"
         );
-        assert_eq!(table.held(), (0, 8));
+        assert_eq!(table.held(), (0, 20));
+        // A handful is as good as one: now the oldest of all makes way.
+        slots.truncate(4 + HANDFUL - 1);
+        let others = (10..20).map(|number| table.admit(peer(number), now));
+        let _others: Vec<_> = others.collect();
+        assert_eq!(table.held(), (0, 20));
+        assert_eq!(evicted(&slots), [0, 4]);
     }
 
     #[test]

@@ -105,6 +105,7 @@ impl<S: AsyncRead + Unpin + AsFd> AsyncRead for Connection<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check(context)?;
+        self.grow();
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -149,6 +150,11 @@ impl<S: AsyncWrite + Unpin + AsFd> AsyncWrite for Connection<S> {
 impl<S: AsFd> Connection<S> {
     fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
         self.note(written.is_pending());
+        self.grow();
+    }
+
+    /// Gives a peer that has shown a token the queues that large bodies and answers need.
+    fn grow(&mut self) {
         if !self.large && self.slot.is_authenticated() {
             self.large = true;
             if let Err(error) = socket::grow(&self.stream, LARGE_QUEUE) {
