@@ -98,7 +98,9 @@ class World:
             if path.startswith("/tmp/") and not path.startswith("/tmp/place"):
                 # A file that the program makes.
                 continue
-            if is_file:
+            if path.endswith(".json"):
+                words.append(f"mkdir -p $(dirname {quoted}); echo '{{}}' > {quoted}")
+            elif is_file:
                 words.append(f"mkdir -p $(dirname {quoted}); test -e {quoted} || truncate -s {DISK} {quoted}")
             else:
                 words.append(f"mkdir -p {quoted}")
