@@ -310,8 +310,9 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::disk::gpt::{EFI_SYSTEM, Guid};
     use crate::system::process::{Output, Script};
+    use ironic_ondisk::partition_table::gpt::EFI_SYSTEM;
+    use ironic_ondisk::partition_table::guid::Guid;
 
     const MIB: usize = 1 << 20;
 
@@ -340,6 +341,7 @@ mod tests {
             attribute_bits: 0,
             partition_name: "".into(),
         };
+        gptman::GPT::write_protective_mbr_into(&mut cursor, 512).unwrap();
         table.write_into(&mut cursor).unwrap();
         fs::write(&path, cursor.into_inner()).unwrap();
         let device = BlockDevice {

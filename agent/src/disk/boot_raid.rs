@@ -3,12 +3,13 @@
 //! whose superblock is at its end: firmware sees a plain FAT file system, the deployed system
 //! keeps all of them alike. For a BIOS it is a partition for GRUB's second stage.
 
+use ironic_ondisk::partition_table::gpt::{EFI_SYSTEM, GptPartition};
+use ironic_ondisk::partition_table::guid::Guid;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::boot_image::copy;
 use super::boot_place::{Layout, Place};
-use super::gpt::{EFI_SYSTEM, GptPartition, Guid};
 use super::layout::Role;
 use super::mount::{mount, unmount};
 use super::table::{Partition, Table};

@@ -197,6 +197,7 @@ mod tests {
                     partition_name: "".into(),
                 };
             }
+            gptman::GPT::write_protective_mbr_into(&mut cursor, 512).unwrap();
             table.write_into(&mut cursor).unwrap();
             fs::write(&path, cursor.into_inner()).unwrap();
             fs::create_dir_all(dir.path().join("run/ironic-agent/inject/etc")).unwrap();

@@ -5,9 +5,9 @@
 //! last, so that it can grow. All sizes are whole MiB and all partitions touch, as parted
 //! makes them.
 
+use ironic_ondisk::partition_table::guid::Guid;
 use thiserror::Error;
 
-use super::gpt::Guid;
 use super::table::{Partition, Table};
 use crate::machine::BootMode;
 use crate::machine::node::DiskLabel;
@@ -437,7 +437,10 @@ mod tests {
 
     #[test]
     fn kinds_are_those_that_systems_look_for() {
-        assert_eq!(EfiSystem.gpt_kind(), super::super::gpt::EFI_SYSTEM);
+        assert_eq!(
+            EfiSystem.gpt_kind(),
+            ironic_ondisk::partition_table::gpt::EFI_SYSTEM
+        );
         for role in [
             EfiSystem,
             BiosBoot,

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ironic_ondisk::partition_table::guid::Guid;
 use serde_json::{Value, json};
 
-use super::gpt::Guid;
 use super::keep::{self, Fate};
 use super::metadata;
 use super::plan_raid::{self, Layout, Part, Planned};

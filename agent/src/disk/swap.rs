@@ -1,7 +1,7 @@
 //! Swap space: one page that says so. What `mkswap` writes, in the layout of the kernel's
 //! `union swap_header`.
 
-use super::gpt::Guid;
+use ironic_ondisk::partition_table::guid::Guid;
 
 /// The smallest page of any architecture; the fields of the header lie within it.
 const SMALLEST_PAGE: usize = 4096;

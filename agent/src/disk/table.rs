@@ -1,10 +1,15 @@
-//! A disk's partition table, of either kind.
+//! A disk's partition table, of either kind. Which of several counts is decided in
+//! [`ironic_ondisk::partition_table::decide`].
 
+use ironic_ondisk::Source;
+use ironic_ondisk::partition_table::decide::{Absence, Decision, Flaw, decide};
+use ironic_ondisk::partition_table::gpt::{EFI_SYSTEM, Gpt, GptError, GptPartition};
+use ironic_ondisk::partition_table::guid::Guid;
+use ironic_ondisk::partition_table::logical::{ChainError, Logical};
+use ironic_ondisk::partition_table::mbr::{Mbr, MbrError, MbrPartition};
 use thiserror::Error;
 
-use super::gpt::{EFI_SYSTEM, Gpt, GptError, GptPartition, Guid};
 use super::layout::Layout;
-use super::mbr::{Mbr, MbrError, MbrPartition};
 use crate::machine::node::DiskLabel;
 use crate::system::disk::{Disk, DiskError, Geometry};
 
@@ -14,8 +19,8 @@ const MBR_EFI_SYSTEM: u8 = 0xef;
 /// A partition table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Table {
-    /// A GUID partition table, with the record that protects it.
-    Gpt(Gpt, Option<Mbr>),
+    /// A GUID partition table, with the record that announces it.
+    Gpt(Gpt, Mbr),
     /// A master boot record.
     Mbr(Mbr),
 }
@@ -63,6 +68,15 @@ pub enum TableError {
     /// A master boot record.
     #[error(transparent)]
     Mbr(#[from] MbrError),
+    /// The logical partitions of a master boot record.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// Something says that there is a table, and there is none.
+    #[error(transparent)]
+    Absent(Absence),
+    /// No table for Linux.
+    #[error("there is a GUID partition table that does not count: {0}")]
+    DoesNotCount(Flaw),
     /// The disk itself.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -115,7 +129,7 @@ impl Table {
         Ok(match label {
             DiskLabel::Gpt => {
                 let record = Mbr::protective(geometry);
-                Self::Gpt(Gpt::new(geometry, identity)?, Some(record))
+                Self::Gpt(Gpt::new(geometry, identity)?, record)
             }
             DiskLabel::Msdos => Self::Mbr(Mbr::new(geometry, identity.identifier())),
         })
@@ -158,23 +172,25 @@ impl Table {
         }
     }
 
-    /// Reads the table of a disk. `None`: it has none.
+    /// Reads the table of a disk: the one that counts for Linux. `None`: it has none.
     ///
     /// # Errors
-    /// It has one that is of no use.
+    /// What says that there is one and what is there contradict each other.
     pub fn read(disk: &mut dyn Disk) -> Result<Option<Self>, TableError> {
-        let mut record = Mbr::read(disk)?;
-        // What is left of an older table counts for nobody: neither for firmware nor for Linux.
-        if let Some(record) = record.take_if(|record| record.is_alone()) {
-            return Ok(Some(Self::Mbr(record)));
+        let geometry = disk.geometry();
+        match decide(disk, geometry)? {
+            Decision::Gpt { table, record, .. } => Ok(Some(Self::Gpt(table, record))),
+            Decision::Mbr(record) => Ok(Some(Self::Mbr(record))),
+            Decision::Repairable { flaw, .. } => Err(TableError::DoesNotCount(flaw)),
+            Decision::Nothing(absence) if absence.is_contradiction() => {
+                Err(TableError::Absent(absence))
+            }
+            Decision::Nothing(_) => Ok(None),
         }
-        if let Some(table) = Gpt::read(disk)? {
-            return Ok(Some(Self::Gpt(table, record)));
-        }
-        Ok(record.map(Self::Mbr))
     }
 
-    /// The logical partitions of a master boot record, from number 5 on; a GPT has none.
+    /// The logical partitions of a master boot record, from number 5 on; a GPT has none. They
+    /// end where the disk ends.
     ///
     /// # Errors
     /// What the disk said.
@@ -182,16 +198,44 @@ impl Table {
         let Self::Mbr(record) = self else {
             return Ok(Vec::new());
         };
-        let sector = u64::from(disk.geometry().sector_size);
-        let found = record.logical(disk)?;
-        let partition = |found: MbrPartition| Partition {
-            number: found.number,
-            offset: found.first * sector,
-            size: found.sectors * sector,
-            is_efi_system: found.kind == MBR_EFI_SYSTEM,
-            guid: None,
+        let geometry = disk.geometry();
+        let found = Logical::read(disk, record)?.partitions.into_iter();
+        let inside = found.filter(|found| found.first < geometry.sectors());
+        let clipped = inside.map(|found| {
+            let end = found.end().min(geometry.sectors());
+            let sectors = end - found.first;
+            partition_of(&MbrPartition { sectors, ..found }, geometry.sector())
+        });
+        Ok(clipped.collect())
+    }
+
+    /// Refuses a table whose partitions contradict the disk or each other.
+    ///
+    /// # Errors
+    /// The first contradiction within, or what the source said.
+    pub fn check<S: Source + ?Sized>(
+        &self,
+        source: &mut S,
+        geometry: Geometry,
+    ) -> Result<Result<(), TableError>, S::Error> {
+        let record = match self {
+            Self::Gpt(table, _) => return Ok(table.check_fit().map_err(TableError::from)),
+            Self::Mbr(record) => record,
         };
-        Ok(found.into_iter().map(partition).collect())
+        if let Err(error) = record.check() {
+            return Ok(Err(error.into()));
+        }
+        let logical = Logical::read(source, record)?;
+        Ok(logical.check(geometry).map_err(TableError::from))
+    }
+
+    /// Whether there are partitions that partitioning tools show.
+    #[must_use]
+    pub fn has_partitions(&self) -> bool {
+        match self {
+            Self::Gpt(table, _) => table.partitions().next().is_some(),
+            Self::Mbr(record) => record.partitions().any(|entry| entry.has_type()),
+        }
     }
 
     /// The partitions in the order of their numbers, without those of [`Table::logical`].
@@ -213,13 +257,7 @@ impl Table {
                 .collect(),
             Self::Mbr(record) => record
                 .partitions()
-                .map(|partition| Partition {
-                    number: partition.number,
-                    offset: partition.first * sector,
-                    size: partition.sectors * sector,
-                    is_efi_system: partition.kind == MBR_EFI_SYSTEM,
-                    guid: None,
-                })
+                .map(|partition| partition_of(&partition, sector))
                 .collect(),
         }
     }
@@ -233,7 +271,7 @@ impl Table {
         match self {
             Self::Gpt(table, record) => {
                 let is_changed = table.fit()?;
-                if is_changed && let Some(record) = record {
+                if is_changed {
                     record.protect();
                 }
                 Ok(is_changed)
@@ -278,12 +316,21 @@ impl Table {
                     // One copy is whole at any time, also if the power goes.
                     disk.sync()?;
                 }
-                record
-                    .as_ref()
-                    .map_or(Ok(()), |record| disk.write_at(0, record.bytes()))
+                disk.write_at(0, record.bytes())
             }
             Self::Mbr(record) => disk.write_at(0, record.bytes()),
         }
+    }
+}
+
+/// A partition of a master boot record, in bytes.
+fn partition_of(partition: &MbrPartition, sector: u64) -> Partition {
+    Partition {
+        number: partition.number,
+        offset: partition.first.saturating_mul(sector),
+        size: partition.sectors.saturating_mul(sector),
+        is_efi_system: partition.kind == MBR_EFI_SYSTEM,
+        guid: None,
     }
 }
 

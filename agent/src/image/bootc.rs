@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ironic_ondisk::partition_table::guid::Guid;
 use serde_json::{Value, json};
 
 use super::configdrive::{ConfigDrive, Purpose};
-use super::{Installed, Object, finish, patience, plain_request};
+use super::table::finish;
+use super::{Installed, Object, patience, plain_request};
 use crate::config::{Config, Secret};
-use crate::disk::gpt::Guid;
 use crate::disk::node;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::BlockDevice;

@@ -10,11 +10,11 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use flate2::read::MultiGzDecoder;
+use ironic_ondisk::partition_table::guid::Guid;
+use ironic_ondisk::partition_table::mbr::MbrError;
 
 use super::request::is_url;
 use super::source::{self, Patience, Source};
-use crate::disk::gpt::Guid;
-use crate::disk::mbr::MbrError;
 use crate::disk::table::{Partition, Table, TableError};
 use crate::disk::tree::{Tree, TreeError};
 use crate::disk::{fat, identity, iso};

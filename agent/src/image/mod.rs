@@ -3,20 +3,18 @@
 //! In comes Ironic's `image_info`, out comes a disk that boots, or a disk that has no
 //! partition table and an error that says why. [`pipeline`] draws the way of the bytes.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use ironic_ondisk::partition_table::guid::Guid;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::config::{Config, TlsVersion};
-use crate::disk::gpt::Guid;
-use crate::disk::identity;
-use crate::disk::mbr::disk_identifier;
 use crate::disk::node;
-use crate::disk::table::Table;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::BlockDevice;
 use crate::machine::node::Node;
@@ -40,6 +38,7 @@ mod pipeline;
 mod progress;
 mod request;
 mod source;
+mod table;
 mod write;
 
 use checksum::Expected;
@@ -313,28 +312,32 @@ async fn write(
             !config.disable_deep_image_inspection,
         )?;
         let available = disk.geometry().size;
-        let (plan, size) = match format {
+        let (plan, size, beginning) = match format {
             Format::Qcow2 => {
                 let plan = tables
                     .learn(&head, reader.source(), available, task, &device.name)
                     .await?;
                 let size = plan.virtual_size();
-                (decode::Plan::Qcow2(plan), Some(size))
+                let beginning = Cow::Owned(plan.beginning(&head));
+                (decode::Plan::Qcow2(plan), Some(size), beginning)
             }
             _ => {
                 let plan = decode::Plan::of(format).ok_or_else(|| format.unsupported())?;
-                let size = if format.is_compression() {
-                    check_compressed(deployment, request, format, &head, length)?
+                if format.is_compression() {
+                    let (size, inside) =
+                        check_compressed(deployment, request, format, &head, length)?;
+                    (plan, size, Cow::Owned(inside))
                 } else {
-                    length
-                };
-                (plan, size)
+                    (plan, length, Cow::Borrowed(&*head))
+                }
             }
         };
         match &parts {
             Some(parts) => parts.check(deployment, size).await?,
             None => {
-                write::check_size(size, available).map_err(|error| error.failure(&device.name))?
+                write::check_size(size, available).map_err(|error| error.failure(&device.name))?;
+                let (geometry, has_drive) = (disk.geometry(), drive.is_some());
+                table::check_beginning(&beginning, size, geometry, has_drive, &device.name)?;
             }
         }
         if let Some(wanted) = wanted.filter(|_| format == Format::Raw) {
@@ -381,29 +384,28 @@ async fn write(
 }
 
 /// Looks into a compressed image as far as its first block goes, before anything is changed.
-/// Answers how much it says that it unpacks to.
+/// Answers how much it says that it unpacks to, and what it begins with.
 fn check_compressed(
     deployment: Deployment<'_>,
     request: &ImageRequest,
     format: Format,
     head: &[u8],
     length: Option<u64>,
-) -> Result<Option<u64>, Failure> {
+) -> Result<(Option<u64>, Vec<u8>), Failure> {
     let Deployment { config, device, .. } = deployment;
     let failed = |error: WriteError| error.failure(&device.name);
     let announced = decode::announced_length(format, head);
     let is_all = length == Some(head.len() as u64) || head.len() < block::BLOCK;
     let inside = decode::beginning(format, head, is_all).map_err(failed)?;
-    if config.disable_deep_image_inspection {
-        return Ok(announced);
+    if !config.disable_deep_image_inspection {
+        format::check_inside(
+            format,
+            request.disk_format.as_deref(),
+            &inside,
+            &config.permitted_image_formats,
+        )?;
     }
-    format::check_inside(
-        format,
-        request.disk_format.as_deref(),
-        &inside,
-        &config.permitted_image_formats,
-    )
-    .map(|()| announced)
+    Ok((announced, inside))
 }
 
 /// Opens the disk, before anything is changed.
@@ -459,62 +461,7 @@ fn finishing(
     if is_partition {
         return Box::new(move |disk| partition::root_uuid(disk, &name));
     }
-    Box::new(move |disk| finish(disk, drive.as_ref().as_ref(), new_guid(), &name).map(Some))
-}
-
-/// What follows the image itself, before the disk may boot: the table is fitted to the disk,
-/// the config drive placed. Answers the disk's identifier.
-fn finish(
-    disk: &mut dyn Disk,
-    drive: Option<&ConfigDrive>,
-    guid: Guid,
-    device: &str,
-) -> Result<String, Failure> {
-    let useless = |error: &dyn std::fmt::Display| {
-        Failure::new(
-            FailureKind::Deployment,
-            format!(
-                "Unable to find a valid partition table on the disk after writing the image. The \
-                 image may be corrupted or it uses a different sector size than the device. \
-                 Error: {error}"
-            ),
-        )
-    };
-    let sector_size = disk.geometry().sector_size;
-    match Table::read(disk).map_err(|error| useless(&error))? {
-        Some(mut table) => {
-            if table.partitions(sector_size).is_empty() {
-                return Err(Failure::new(
-                    FailureKind::Deployment,
-                    format!("No partitions found on the device {device} after writing the image."),
-                ));
-            }
-            if table.fit().map_err(|error| useless(&error))? {
-                table.write(disk).map_err(|error| useless(&error))?;
-            }
-            if let Some(drive) = drive {
-                drive.place(disk, &mut table, guid, device)?;
-            }
-        }
-        None => {
-            check_unpartitioned(disk, drive.is_some(), device).map_err(|error| useless(&error))?
-        }
-    }
-    disk_identifier(disk).map_err(|error| useless(&error))
-}
-
-/// A file system may fill a disk without a table, but leaves no place for a config drive.
-fn check_unpartitioned(disk: &mut dyn Disk, has_drive: bool, device: &str) -> Result<(), String> {
-    if !identity::is_whole_disk(disk).map_err(|error| error.to_string())? {
-        return Err(format!("{device}: unrecognised disk label"));
-    }
-    if has_drive {
-        return Err(format!(
-            "{device} holds one file system and no partition table, so there is no place for a \
-             config drive"
-        ));
-    }
-    Ok(())
+    Box::new(move |disk| table::finish(disk, drive.as_ref().as_ref(), new_guid(), &name).map(Some))
 }
 
 async fn config_drive(

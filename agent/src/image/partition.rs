@@ -11,6 +11,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use ironic_ondisk::partition_table::guid::Guid;
 use ironic_ondisk::serial_number;
 use serde_json::{Value, json};
 
@@ -19,7 +20,6 @@ use super::decode::qcow2::Ranged;
 use super::source::Source;
 use super::write::Extent;
 use super::{Deployment, Object, Outcome};
-use crate::disk::gpt::Guid;
 use crate::disk::layout::{Layout, LayoutError, Planned, Role, Wish};
 use crate::disk::table::{Partition, Table};
 use crate::failure::{Failure, FailureKind};

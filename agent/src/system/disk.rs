@@ -10,6 +10,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use ironic_ondisk::Source;
+pub use ironic_ondisk::size::Geometry;
 use thiserror::Error;
 
 mod linux;
@@ -110,15 +111,6 @@ impl Source for dyn Disk + '_ {
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
         Disk::read_at(self, offset, buffer)
     }
-}
-
-/// Size and sectors of a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Geometry {
-    /// Size in bytes.
-    pub size: u64,
-    /// Logical sector size in bytes: the unit of partition tables.
-    pub sector_size: u32,
 }
 
 /// Why a disk did not do as told.

@@ -8,6 +8,7 @@
 
 mod checksum;
 pub mod filesystem;
+pub mod partition_table;
 pub mod raid;
 pub mod read;
 pub mod signature;

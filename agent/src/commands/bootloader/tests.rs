@@ -40,7 +40,7 @@ impl Machine {
             .unwrap();
         file.set_len(GIB).unwrap();
         let mut table = gptman::GPT::new_from(&mut file, 512, [7; 16]).unwrap();
-        let kinds = [crate::disk::gpt::EFI_SYSTEM.0, [9; 16]];
+        let kinds = [ironic_ondisk::partition_table::gpt::EFI_SYSTEM.0, [9; 16]];
         for (number, kind) in (1..).zip(kinds) {
             table[number] = gptman::GPTPartitionEntry {
                 partition_type_guid: kind,
@@ -51,6 +51,7 @@ impl Machine {
                 partition_name: "".into(),
             };
         }
+        gptman::GPT::write_protective_mbr_into(&mut file, 512).unwrap();
         table.write_into(&mut file).unwrap();
         gptman::GPT::write_protective_mbr_into(&mut file, 512).unwrap();
         Self {

@@ -38,6 +38,7 @@ fn machine(has_table: bool) -> (FakeMachine, BlockDevice) {
                 attribute_bits: 0,
                 partition_name: "".into(),
             };
+            gptman::GPT::write_protective_mbr_into(&mut file, 512).unwrap();
             table.write_into(&mut file).unwrap();
             gptman::GPT::write_protective_mbr_into(&mut file, 512).unwrap();
         }
@@ -243,6 +244,7 @@ fn add_mirror(machine: &mut FakeMachine, kind: Guid) {
             attribute_bits: 0,
             partition_name: "".into(),
         };
+        gptman::GPT::write_protective_mbr_into(&mut file, 512).unwrap();
         table.write_into(&mut file).unwrap();
         machine.partition(&disk, &format!("{name}2"), number, 550 * MIB);
         members.push(format!("{disk}/{name}2"));
@@ -324,6 +326,7 @@ fn add_image_and_mirror(machine: &mut FakeMachine, kind: Guid) {
         attribute_bits: 0,
         partition_name: "".into(),
     };
+    gptman::GPT::write_protective_mbr_into(&mut disk, 512).unwrap();
     table.write_into(&mut disk).unwrap();
     machine.bytes("dev/md0", &disk.into_inner());
     let mut mirror = crate::machine::content::tests::fat(*b"esp        ");

@@ -109,6 +109,7 @@ impl Machine {
             attribute_bits: 0,
             partition_name: "".into(),
         };
+        gptman::GPT::write_protective_mbr_into(&mut file, 512).unwrap();
         table.write_into(&mut file).unwrap();
         gptman::GPT::write_protective_mbr_into(&mut file, 512).unwrap();
         Self {

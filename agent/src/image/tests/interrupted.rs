@@ -208,11 +208,23 @@ async fn through(
 
 /// A qcow2 image whose data is in the opposite order and in front of the tables.
 pub(super) fn qcow2(image: &[u8]) -> Vec<u8> {
-    const CLUSTER: usize = 64 << 10;
+    let clusters = image.len().div_ceil(CLUSTER);
+    placed_qcow2(image, clusters + 1, |number| clusters - number)
+}
+
+/// One whose data is in order and behind the tables, as `qemu-img` makes it.
+pub(super) fn qcow2_in_order(image: &[u8]) -> Vec<u8> {
+    placed_qcow2(image, 1, |number| number + 4)
+}
+
+const CLUSTER: usize = 64 << 10;
+
+/// One with these places, in clusters, of its tables and of the clusters of its data.
+fn placed_qcow2(image: &[u8], tables: usize, place: impl Fn(usize) -> usize) -> Vec<u8> {
     const COPIED: u64 = 1 << 63;
     let clusters = image.len().div_ceil(CLUSTER);
-    let [level_one, level_two, counts] = [1, 2, 3].map(|number| (clusters + number) * CLUSTER);
-    let mut file = vec![0; counts + CLUSTER];
+    let [level_one, level_two, counts] = [0, 1, 2].map(|number| (tables + number) * CLUSTER);
+    let mut file = vec![0; (clusters + 4) * CLUSTER];
     let mut put = |offset: usize, bytes: &[u8]| {
         file[offset..offset + bytes.len()].copy_from_slice(bytes);
     };
@@ -225,7 +237,7 @@ pub(super) fn qcow2(image: &[u8]) -> Vec<u8> {
     put(56, &1_u32.to_be_bytes());
     put(level_one, &(level_two as u64 | COPIED).to_be_bytes());
     for (number, cluster) in image.chunks(CLUSTER).enumerate() {
-        let place = (clusters - number) * CLUSTER;
+        let place = place(number) * CLUSTER;
         put(place, cluster);
         let entry = (place as u64 | COPIED).to_be_bytes();
         put(level_two + 8 * number, &entry);

@@ -16,6 +16,7 @@ mod compressed;
 mod interrupted;
 mod partition;
 mod server;
+mod table;
 
 use server::{Page, Server};
 
@@ -162,7 +163,7 @@ fn gpt_image(length: usize) -> Vec<u8> {
     let mut cursor = std::io::Cursor::new(image);
     let mut table = gptman::GPT::new_from(&mut cursor, 512, [7; 16]).unwrap();
     table[1] = gptman::GPTPartitionEntry {
-        partition_type_guid: crate::disk::gpt::EFI_SYSTEM.0,
+        partition_type_guid: ironic_ondisk::partition_table::gpt::EFI_SYSTEM.0,
         unique_partition_guid: [1; 16],
         starting_lba: 2048,
         ending_lba: 4095,
@@ -614,13 +615,13 @@ async fn images_that_are_no_raw_disks_are_refused_before_the_disk_is_touched() {
 }
 
 #[tokio::test]
-async fn an_image_without_a_partition_table_leaves_an_unbootable_disk() {
+async fn an_image_without_a_partition_table_is_refused_before_the_disk_is_touched() {
     let bench = Bench::new(8 * MIB);
     let mut empty = vec![0; 2 * MIB];
     empty[510..512].copy_from_slice(&[0x55, 0xaa]);
     for (image, text) in [
         (noise(2 * MIB), "unrecognised disk label"),
-        (empty, "No partitions found on the device"),
+        (empty, "the partition table has no partition"),
     ] {
         let server = Server::start([("/i", Page::new(image.clone()))]).await;
         let failure = bench
@@ -629,7 +630,7 @@ async fn an_image_without_a_partition_table_leaves_an_unbootable_disk() {
             .unwrap_err();
         assert_eq!(failure.kind, FailureKind::Deployment);
         assert!(failure.details.contains(text), "{failure}");
-        bench.assert_unbootable();
+        bench.assert_untouched();
     }
     bench.assert_next_works().await;
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::disk::identity;
+use crate::disk::table::Table;
 use crate::machine::testing::FakeMachine;
 use crate::system::Disks;
 use crate::system::disk::testing::{FedDisks, Loss, PowerCut};
@@ -83,7 +84,7 @@ async fn everything_around_the_image_is_made_on_a_gpt() {
     assert_ne!(serials[0], serials[1], "two file systems with one identity");
     let kinds: Vec<_> = (1..=5).map(|n| table[n].partition_type_guid).collect();
     let data = table[5].partition_type_guid;
-    assert_eq!(kinds[0], crate::disk::gpt::EFI_SYSTEM.0);
+    assert_eq!(kinds[0], ironic_ondisk::partition_table::gpt::EFI_SYSTEM.0);
     assert_eq!((kinds[1], kinds[3]), (data, data));
     assert!(table[6].is_unused());
     let mib = |n: u32| {
@@ -514,12 +515,9 @@ async fn a_partition_image_survives_a_power_cut_at_any_moment() {
             // Between the places of tables.
             let is_old = disk[MIB..23 * MIB] == saved[MIB..23 * MIB];
             let mut seen = LinuxDisks.open(Path::new(&bench.device.name)).unwrap();
-            // A record that protects a GPT which is not there yet is no table.
+            // A record that protects a GPT which is not there yet is not a table.
             let table = Table::read(seen.as_mut()).ok().flatten();
-            let table = table.filter(|table| match table {
-                Table::Gpt(..) => true,
-                Table::Mbr(record) => record.is_alone(),
-            });
+            let table = table.filter(Table::has_partitions);
             if let Some(table) = table
                 && !is_old
             {

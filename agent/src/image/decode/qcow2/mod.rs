@@ -37,7 +37,7 @@ mod tables;
 
 use header::Header;
 use hint::{Unlearnt, learn};
-use map::Map;
+use map::{Extent, Map};
 use output::Target;
 use park::{PARKED, Parker};
 use place::Placer;
@@ -64,6 +64,44 @@ impl Plan {
     /// Bytes of the disk that the image holds.
     pub(in crate::image) fn virtual_size(&self) -> u64 {
         self.header.virtual_size
+    }
+
+    /// As much of the beginning of the disk as lies in `head`, the beginning of the file.
+    pub(in crate::image) fn beginning(&self, head: &[u8]) -> Vec<u8> {
+        const MOST: u64 = 1 << 20;
+        let Some(map) = &self.map else {
+            return Vec::new();
+        };
+        let wanted = MOST.min(self.header.virtual_size);
+        let mut extents: Vec<Extent> = map.iter().filter(|one| one.guest() < wanted).collect();
+        extents.sort_unstable_by_key(|extent| extent.guest());
+        // Both are bounded by MOST.
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or_default();
+        let mut found = Vec::new();
+        for extent in extents {
+            // What no extent fills is zeros.
+            found.resize(size(extent.guest()), 0);
+            let Extent::Run {
+                host,
+                guest,
+                length,
+            } = extent
+            else {
+                return found;
+            };
+            let length = length.min(wanted - guest);
+            let start = usize::try_from(host).unwrap_or(usize::MAX);
+            let Some(there) = head.get(start..) else {
+                return found;
+            };
+            let bytes = &there[..there.len().min(size(length))];
+            found.extend_from_slice(bytes);
+            if bytes.len() < size(length) {
+                return found;
+            }
+        }
+        found.resize(size(wanted), 0);
+        found
     }
 }
 

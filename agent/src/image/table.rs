@@ -1,0 +1,254 @@
+//! The partition table of an image: whether it can be one, and what it becomes on the disk.
+//!
+//! What an image brings is judged twice: by its first bytes, before anything is written, and
+//! on the disk, before that may boot. A table that contradicts itself or the disk is refused.
+//! One that is whole but for a copy or the record that announces it is written anew, as
+//! `sgdisk` does.
+
+use ironic_ondisk::Source;
+use ironic_ondisk::partition_table::decide::{Decision, Flaw, decide};
+use ironic_ondisk::partition_table::gpt::{Gpt, PRIMARY};
+use ironic_ondisk::partition_table::guid::Guid;
+use ironic_ondisk::partition_table::mbr::{Mbr, disk_identifier};
+use ironic_ondisk::read;
+use thiserror::Error;
+
+use super::configdrive::ConfigDrive;
+use crate::disk::label;
+use crate::disk::metadata::EDGE;
+use crate::disk::table::{Table, TableError};
+use crate::failure::{Failure, FailureKind};
+use crate::system::disk::{Disk, Geometry};
+
+/// Enough of a disk to see what it starts with.
+const BOOT: u64 = 40 << 10;
+
+/// Why an image does not become a disk that boots.
+#[derive(Debug, Error)]
+enum Unusable {
+    /// The table contradicts itself or the disk.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// It is empty.
+    #[error("the partition table has no partition")]
+    NoPartitions,
+    /// Neither a table nor a file system.
+    #[error("unrecognised disk label")]
+    Unrecognised,
+}
+
+/// What an image is.
+#[derive(Debug)]
+enum Content {
+    /// A table, with what is to be repaired.
+    Table(Box<Table>, Option<Flaw>),
+    /// One file system.
+    FileSystem,
+}
+
+/// What follows the image itself, before the disk may boot: the table is checked and fitted to
+/// the disk, the config drive placed. Returns the disk's identifier.
+///
+/// # Errors
+/// `Deployment`: no table, or one that cannot be.
+pub(super) fn finish(
+    disk: &mut dyn Disk,
+    drive: Option<&ConfigDrive>,
+    guid: Guid,
+    device: &str,
+) -> Result<String, Failure> {
+    let geometry = disk.geometry();
+    let judged = judge(disk, geometry).map_err(|error| unusable(device, &error))?;
+    match judged {
+        Ok(Content::Table(mut table, repair)) => {
+            if let Some(flaw) = repair {
+                tracing::warn!(%device, %flaw, "the GUID partition table is repaired");
+            }
+            let is_fitted = table.fit().map_err(|error| unusable(device, &error))?;
+            if is_fitted || repair.is_some() {
+                table
+                    .write(disk)
+                    .map_err(|error| unusable(device, &error))?;
+            }
+            if let Some(drive) = drive {
+                drive.place(disk, &mut table, guid, device)?;
+            }
+        }
+        Ok(Content::FileSystem) if drive.is_some() => {
+            return Err(unusable(device, &NO_PLACE));
+        }
+        Ok(Content::FileSystem) => {}
+        Err(Unusable::NoPartitions) => {
+            return Err(Failure::new(
+                FailureKind::Deployment,
+                format!("No partitions found on the device {device} after writing the image."),
+            ));
+        }
+        Err(error) => return Err(unusable(device, &error)),
+    }
+    disk_identifier(disk).map_err(|error| unusable(device, &error))
+}
+
+/// Why a config drive cannot be placed.
+const NO_PLACE: &str = "it holds one file system and no partition table, so there is no place for \
+                        a config drive";
+
+/// Refuses, before anything is written, an image that [`finish`] would refuse for certain.
+/// `beginning` is what is known of its first bytes, `size` how many it has, if that is known.
+///
+/// # Errors
+/// `Deployment`, naming what contradicts what.
+pub(super) fn check_beginning(
+    beginning: &[u8],
+    size: Option<u64>,
+    geometry: Geometry,
+    has_drive: bool,
+    device: &str,
+) -> Result<(), Failure> {
+    let mut image = Beginning {
+        bytes: beginning,
+        size,
+        disk: geometry.size,
+    };
+    let refused = |error: &dyn std::fmt::Display| {
+        Err(Failure::new(
+            FailureKind::Deployment,
+            format!(
+                "Unable to find a valid partition table in the image, and nothing was written to \
+                 {device}. The image may be corrupted or it uses a different sector size than the \
+                 device. Error: {error}"
+            ),
+        ))
+    };
+    match judge(&mut image, geometry) {
+        Ok(Ok(Content::FileSystem)) if has_drive => refused(&NO_PLACE),
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => refused(&error),
+        // The primary counts whatever the rest of the image is.
+        Err(NotKnownYet) => match primary(&mut image, geometry) {
+            Ok(Some(table)) => table.check_fit().or_else(|error| refused(&error)),
+            Ok(None) | Err(NotKnownYet) => Ok(()),
+        },
+    }
+}
+
+/// The primary copy of an announced GPT.
+fn primary(image: &mut Beginning<'_>, geometry: Geometry) -> Result<Option<Gpt>, NotKnownYet> {
+    let record = Mbr::read(image, geometry)?;
+    if record.is_some_and(|record| record.announces_gpt()) {
+        return Ok(Gpt::read(image, geometry, PRIMARY)?.ok());
+    }
+    Ok(None)
+}
+
+/// What the rest of an image decides.
+#[derive(Debug)]
+struct NotKnownYet;
+
+/// The disk as it will be, as far as the first bytes of the image tell.
+#[derive(Debug)]
+struct Beginning<'a> {
+    bytes: &'a [u8],
+    size: Option<u64>,
+    disk: u64,
+}
+
+impl Source for Beginning<'_> {
+    type Error = NotKnownYet;
+
+    fn size(&self) -> u64 {
+        self.disk
+    }
+
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), NotKnownYet> {
+        let mut known = self.bytes;
+        if known.read_at(offset, buffer).is_ok() {
+            return Ok(());
+        }
+        // Both ends of the disk are zeros, except for what the image brings.
+        let is_behind = self.size.is_some_and(|size| offset >= size);
+        let is_edge = offset < EDGE || offset >= self.disk.saturating_sub(EDGE);
+        if is_behind && is_edge {
+            buffer.fill(0);
+            return Ok(());
+        }
+        Err(NotKnownYet)
+    }
+}
+
+/// Judges what a disk holds, or will hold.
+fn judge<S: Source + ?Sized>(
+    source: &mut S,
+    geometry: Geometry,
+) -> Result<Result<Content, Unusable>, S::Error> {
+    let (table, repair) = match decide(source, geometry)? {
+        Decision::Gpt {
+            table,
+            record,
+            repair,
+        } => (Table::Gpt(table, record), repair),
+        Decision::Mbr(record) => (Table::Mbr(record), None),
+        // What a file system left of an older table is not the image's.
+        Decision::Repairable {
+            flaw: Flaw::Unannounced,
+            ..
+        } if begins_file_system(source)? => return Ok(Ok(Content::FileSystem)),
+        Decision::Repairable {
+            table,
+            record,
+            flaw,
+        } => (Table::Gpt(table, record), Some(flaw)),
+        Decision::Nothing(_) if begins_file_system(source)? => {
+            return Ok(Ok(Content::FileSystem));
+        }
+        Decision::Nothing(absence) if absence.is_contradiction() => {
+            return Ok(Err(TableError::Absent(absence).into()));
+        }
+        Decision::Nothing(_) => return Ok(Err(Unusable::Unrecognised)),
+    };
+    if !table.has_partitions() {
+        return Ok(Err(Unusable::NoPartitions));
+    }
+    let checked = table.check(source, geometry)?;
+    Ok(checked
+        .map(|()| Content::Table(Box::new(table), repair))
+        .map_err(Unusable::from))
+}
+
+fn begins_file_system<S: Source + ?Sized>(source: &mut S) -> Result<bool, S::Error> {
+    // At most BOOT, which fits into memory.
+    let length = usize::try_from(source.size().min(BOOT)).unwrap_or_default();
+    let head = read::bytes(source, 0, length)?.unwrap_or_default();
+    Ok(label::is_file_system(&head))
+}
+
+fn unusable(device: &str, error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(
+        FailureKind::Deployment,
+        format!(
+            "Unable to find a valid partition table on the disk after writing the image. The \
+             image may be corrupted or it uses a different sector size than the device. Error: \
+             {device}: {error}"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_bytes() {
+        for corpus in ["table", "format"] {
+            crate::fuzz::run(corpus, |bytes| {
+                for (size, sector_size) in [(Some(bytes.len() as u64), 512), (None, 4096)] {
+                    let geometry = Geometry {
+                        size: (bytes.len() as u64).next_multiple_of(4096) + (4 << 20),
+                        sector_size,
+                    };
+                    let _ = check_beginning(bytes, size, geometry, false, "/dev/sda");
+                }
+            });
+        }
+    }
+}
