@@ -21,6 +21,12 @@ pub(super) const IDLE_MEMBER: &str =
 /// Why virtual media are left alone.
 const VIRTUAL_MEDIA: &str = "it is virtual media of Ironic";
 
+/// What to do about a device that is guarded.
+const OVERRIDES: &str = "Detach the volume or name it in properties/skip_block_devices; only if \
+                         it may be destroyed, set wipe_special_filesystems to true in the node's \
+                         driver_info or guard_special_filesystems to false in the ramdisk's \
+                         configuration.";
+
 /// What is to be erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
@@ -108,8 +114,11 @@ pub async fn check_disks(
         let mut busy = Vec::new();
         for device in all.iter().filter(|device| disks.contains(&device.name)) {
             // A disk that cannot be read is wiped as far as it can be written.
-            if guarded && let Ok(content) = content::probe(&system, device) {
-                check_shared(device, &content)?;
+            let partitions = all.iter().filter(|other| is_partition_of(other, device));
+            for examined in partitions.chain([device]).filter(|_| guarded) {
+                if let Ok(content) = content::probe(&system, examined) {
+                    check_shared(examined, &content)?;
+                }
             }
             let users = relations.on(device).into_iter();
             busy.extend(users.filter_map(|user| Some(format!("{user} ({})", in_use.get(user)?))));
@@ -205,6 +214,10 @@ fn decide(system: &System, node: &Node, guarded: bool, scope: Scope) -> Result<S
         }
         if guarded {
             check_shared(device, contents.of(device)?)?;
+            // What the kernel made partitions of, by whatever table.
+            for partition in all.iter().filter(|other| is_partition_of(other, device)) {
+                check_shared(partition, contents.of(partition)?)?;
+            }
         }
         if device.read_only {
             read_only.push(name.clone());
@@ -292,21 +305,34 @@ fn claimed<'a>(system: &System, devices: impl Iterator<Item = &'a Erasable>) -> 
     claimed.collect()
 }
 
+fn is_partition_of(partition: &BlockDevice, device: &BlockDevice) -> bool {
+    partition.kind == Kind::Partition && partition.parent.as_deref() == Some(&device.name)
+}
+
 fn check_shared(device: &BlockDevice, content: &Content) -> Result<(), Failure> {
     let Some(shared) = content.shared.first() else {
+        if content.is_cut {
+            return Err(Failure::new(
+                FailureKind::ProtectedDevice,
+                format!(
+                    "Nothing was erased: the partition tables on {} name more partitions than \
+                     can be examined, and one of them may hold a file system that other machines \
+                     use. {OVERRIDES}",
+                    device.name
+                ),
+            ));
+        }
         return Ok(());
     };
-    let place = match shared.partition {
-        Some(number) => format!("partition {number} of {}", device.name),
+    let place = match &shared.partition {
+        Some(partition) => format!("{partition} of {}", device.name),
         None => device.name.clone(),
     };
     Err(Failure::new(
         FailureKind::ProtectedDevice,
         format!(
             "Nothing was erased: protected {} found on {place}. Other machines may be using it. \
-             Detach the volume or name it in properties/skip_block_devices; only if it may be \
-             destroyed, set wipe_special_filesystems to true in the node's driver_info or \
-             guard_special_filesystems to false in the ramdisk's configuration.",
+             {OVERRIDES}",
             shared.what
         ),
     ))

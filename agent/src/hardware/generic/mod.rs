@@ -16,6 +16,8 @@ mod erase_devices_metadata;
 mod erase_pstore;
 mod execute_bootc_install;
 mod foreign;
+#[cfg(test)]
+mod guarded_disks;
 mod inject_files;
 #[cfg(test)]
 mod testing;
