@@ -160,10 +160,10 @@ fn without_tests(text: &str) -> String {
         .match_indices("\n#[cfg(test)]\n")
         .map(|(at, _)| at)
         .find(|at| {
-            text[*at..]
-                .lines()
-                .skip(2)
-                .any(|line| line.starts_with("mod tests"))
+            text[*at..].lines().skip(2).any(|line| {
+                line.trim_start_matches("pub(crate) ")
+                    .starts_with("mod tests")
+            })
         })
         .unwrap_or(text.len());
     let code = text[..foot]

@@ -6,6 +6,7 @@
 //! when several are there; of what is not certain a partition's own identity is told, which is
 //! what follows in the Python agent, too.
 
+use ironic_ondisk::Source;
 use ironic_ondisk::read::Area;
 use ironic_ondisk::signature::{self, Found, Signature};
 
@@ -38,10 +39,9 @@ fn certain(disk: &mut dyn Disk, offset: u64, size: u64) -> Result<Option<Found>,
 /// one that `parted` shows as its only partition, or a CD.
 ///
 /// # Errors
-/// What the disk said.
-pub fn is_whole_disk(disk: &mut dyn Disk) -> Result<bool, DiskError> {
-    let sector = u64::from(disk.geometry().sector_size);
-    let found = signature::find(disk, sector)?;
+/// What the source said.
+pub fn is_whole_disk<S: Source + ?Sized>(source: &mut S, sector: u64) -> Result<bool, S::Error> {
+    let found = signature::find(source, sector)?;
     Ok(found.iter().any(|found| found.signature.is_disk_image))
 }
 
@@ -112,7 +112,7 @@ mod tests {
         // It ends before its superblock does, and the disk before it does.
         assert_eq!(read(disk.as_mut(), start, 2000).unwrap(), None);
         assert_eq!(read(disk.as_mut(), start, u64::MAX).unwrap(), text);
-        assert!(!is_whole_disk(disk.as_mut()).unwrap());
+        assert!(!is_whole_disk(disk.as_mut(), 512).unwrap());
     }
 
     #[test]

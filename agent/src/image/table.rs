@@ -14,14 +14,11 @@ use ironic_ondisk::read;
 use thiserror::Error;
 
 use super::configdrive::ConfigDrive;
-use crate::disk::label;
+use crate::disk::identity;
 use crate::disk::metadata::EDGE;
 use crate::disk::table::{Table, TableError};
 use crate::failure::{Failure, FailureKind};
-use crate::system::disk::{Disk, Geometry};
-
-/// Enough of a disk to see what it starts with.
-const BOOT: u64 = 40 << 10;
+use crate::system::disk::{Disk, DiskError, Geometry};
 
 /// Why an image does not become a disk that boots.
 #[derive(Debug, Error)]
@@ -153,6 +150,34 @@ struct Beginning<'a> {
     disk: u64,
 }
 
+/// What is judged.
+trait Judged: Source {
+    /// Whether it begins as a file system that fills a disk.
+    fn is_file_system(&mut self, geometry: Geometry) -> Result<bool, Self::Error>;
+}
+
+impl Judged for dyn Disk + '_ {
+    fn is_file_system(&mut self, geometry: Geometry) -> Result<bool, DiskError> {
+        identity::is_whole_disk(self, geometry.sector())
+    }
+}
+
+impl Judged for Beginning<'_> {
+    /// All of these show it in their first MiB, but for what [`Mbr::boot_sector`] knows.
+    fn is_file_system(&mut self, geometry: Geometry) -> Result<bool, NotKnownYet> {
+        let known = self.bytes.len() as u64;
+        if known < EDGE && self.size != Some(known) {
+            return Err(NotKnownYet);
+        }
+        let mut bytes = self.bytes;
+        let found = identity::is_whole_disk(&mut bytes, geometry.sector());
+        let sector = read::array::<512, _>(&mut bytes, 0).ok().flatten();
+        let boot = sector.map(|sector| Mbr::of_sector(geometry, sector));
+        let is_boot_sector = boot.is_some_and(|boot| boot.boot_sector().is_some());
+        Ok(is_boot_sector || found.unwrap_or(true))
+    }
+}
+
 impl Source for Beginning<'_> {
     type Error = NotKnownYet;
 
@@ -177,7 +202,7 @@ impl Source for Beginning<'_> {
 }
 
 /// Judges what a disk holds, or will hold.
-fn judge<S: Source + ?Sized>(
+fn judge<S: Judged + ?Sized>(
     source: &mut S,
     geometry: Geometry,
 ) -> Result<Result<Content, Unusable>, S::Error> {
@@ -192,13 +217,13 @@ fn judge<S: Source + ?Sized>(
         Decision::Repairable {
             flaw: Flaw::Unannounced,
             ..
-        } if begins_file_system(source)? => return Ok(Ok(Content::FileSystem)),
+        } if source.is_file_system(geometry)? => return Ok(Ok(Content::FileSystem)),
         Decision::Repairable {
             table,
             record,
             flaw,
         } => (Table::Gpt(table, record), Some(flaw)),
-        Decision::Nothing(_) if begins_file_system(source)? => {
+        Decision::Nothing(_) if source.is_file_system(geometry)? => {
             return Ok(Ok(Content::FileSystem));
         }
         Decision::Nothing(absence) if absence.is_contradiction() => {
@@ -213,13 +238,6 @@ fn judge<S: Source + ?Sized>(
     Ok(checked
         .map(|()| Content::Table(Box::new(table), repair))
         .map_err(Unusable::from))
-}
-
-fn begins_file_system<S: Source + ?Sized>(source: &mut S) -> Result<bool, S::Error> {
-    // At most BOOT, which fits into memory.
-    let length = usize::try_from(source.size().min(BOOT)).unwrap_or_default();
-    let head = read::bytes(source, 0, length)?.unwrap_or_default();
-    Ok(label::is_file_system(&head))
 }
 
 fn unusable(device: &str, error: &dyn std::fmt::Display) -> Failure {

@@ -160,7 +160,9 @@ fn shared_type(claim: &Claim) -> Option<&'static str> {
     match claim.kind {
         PartitionType::Gpt(kind) => {
             let mut types = SHARED_TYPES.iter();
-            types.find(|(guid, _)| *guid == kind.0).map(|(_, what)| *what)
+            types
+                .find(|(guid, _)| *guid == kind.0)
+                .map(|(_, what)| *what)
         }
         PartitionType::Mbr(kind) => (kind == VMFS_TYPE).then_some("VMFS"),
     }
@@ -173,10 +175,7 @@ fn examine_area<E>(
     content: &mut Content,
     claim: Option<&Claim>,
 ) -> Result<(), E> {
-    let (start, size) = claim.map_or_else(
-        || (0, source.size()),
-        |claim| (claim.start, claim.size),
-    );
+    let (start, size) = claim.map_or_else(|| (0, source.size()), |claim| (claim.start, claim.size));
     // Where it ends, tables may disagree: a file system is where it begins.
     let shared = signature::shared(Area::new(&mut *source, start, u64::MAX))?;
     content.shared.extend(shared.into_iter().map(|what| Shared {
@@ -307,7 +306,9 @@ pub(crate) mod tests {
             let mut disk = vec![0; 4 * MIB];
             let entries = [(LINUX, 40, 50), (SHARED_TYPES[1].0, 51, 60)];
             guid(&mut disk, sector, 2, sector, &entries);
-            assert_eq!(first_shared(&disk, told), Some(("GPFS", Some(2))),
+            assert_eq!(
+                first_shared(&disk, told),
+                Some(("GPFS", Some(2))),
                 "{sector}"
             );
 
@@ -320,7 +321,9 @@ pub(crate) mod tests {
                 sector,
                 &[(SHARED_TYPES[0].0, 40, 50)],
             );
-            assert_eq!(first_shared(&disk, told), Some(("VMFS", Some(1))),
+            assert_eq!(
+                first_shared(&disk, told),
+                Some(("VMFS", Some(1))),
                 "{sector}"
             );
         }

@@ -243,26 +243,28 @@ fn generate(number: u64) -> (Vec<u8>, String, u32, Option<&'static str>) {
     (making.bytes, making.what, disk_sector, Some(what))
 }
 
-/// Pages with something in them.
-fn pages(bytes: &[u8]) -> BTreeMap<u64, &[u8]> {
+/// Pages with something in them, by their offsets.
+type Pages<'a> = BTreeMap<u64, &'a [u8]>;
+
+fn pages(bytes: &[u8]) -> Pages<'_> {
     let pages = (0..).zip(bytes.chunks(PAGE));
     pages
-        .filter(|(_, page)| page.iter().any(|byte| *byte != 0))
+        .filter(|(_, page)| *page != [0; PAGE])
         .map(|(index, page)| (index * PAGE as u64, page))
         .collect()
 }
 
-fn write(file: &File, bytes: &[u8]) {
+fn write(file: &File, pages: &Pages<'_>) {
     file.set_len(0).unwrap();
     file.set_len(SIZE).unwrap();
-    for (offset, page) in pages(bytes) {
-        file.write_all_at(page, offset).unwrap();
+    for (offset, page) in pages {
+        file.write_all_at(page, *offset).unwrap();
     }
 }
 
-fn is_as_written(file: &File, bytes: &[u8]) -> bool {
+fn is_as_written(file: &File, pages: &Pages<'_>) -> bool {
     let mut found = vec![0; PAGE];
-    pages(bytes).iter().all(|(offset, page)| {
+    pages.iter().all(|(offset, page)| {
         file.read_exact_at(&mut found, *offset).unwrap();
         found == **page
     })
@@ -307,16 +309,15 @@ async fn no_guarded_file_system_is_erased_on_two_thousand_disks() {
         let bench = &benches[&sector];
         let path = bench.machine.path().join("dev/sda");
         let file = File::options().read(true).write(true).open(path).unwrap();
+        let pages = pages(&bytes);
         for (name, step) in steps {
-            write(&file, &bytes);
+            write(&file, &pages);
             let Some(mark) = mark else {
                 let (result, _) = bench.run(step, programs(name)).await;
                 assert!(result.is_ok(), "{name}, {what}: {result:?}");
                 // `shred` is not run here.
                 assert!(
-                    name == "erase_devices"
-                        || pages(&bytes).is_empty()
-                        || !is_as_written(&file, &bytes),
+                    name == "erase_devices" || pages.is_empty() || !is_as_written(&file, &pages),
                     "{name} left {what}"
                 );
                 erased += 1;
@@ -328,7 +329,7 @@ async fn no_guarded_file_system_is_erased_on_two_thousand_disks() {
             assert_eq!(failure.kind, FailureKind::ProtectedDevice, "{name}, {what}");
             assert!(failure.details.contains(mark), "{name}, {what}: {failure}");
             assert!(failure.details.contains("/dev/sda"), "{failure}");
-            assert!(is_as_written(&file, &bytes), "{name} changed {what}");
+            assert!(is_as_written(&file, &pages), "{name} changed {what}");
             guarded += 1;
         }
     }
