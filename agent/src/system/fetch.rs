@@ -17,6 +17,7 @@ mod http;
 mod insecure;
 mod pinned;
 mod proxy;
+pub mod redirect;
 mod trust;
 mod zone;
 

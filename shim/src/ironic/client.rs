@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use ironic_agent::system::fetch::redirect::{self, Bodies};
 use reqwest::{Client, Url};
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -71,6 +72,8 @@ pub struct UnknownVersion(String);
 /// one has learned: the version, and which address answers.
 pub struct Ironic {
     client: Client,
+    /// For requests with a body, which may hold the node's token.
+    posting: Client,
     base: HeaderMap,
     /// The address that answered last stands first.
     api_urls: Mutex<Vec<String>>,
@@ -111,17 +114,21 @@ impl Ironic {
             cipher_suites: settings.cipher_suites,
         })
         .map_err(|error| IronicError::Tls(Box::new(error)))?;
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .http1_only()
-            .tcp_nodelay(true)
-            .connect_timeout(settings.patience)
-            .read_timeout(settings.patience)
-            // Heartbeats are minutes apart; a server that closed an idle connection in the
-            // meantime must not cost one.
-            .pool_idle_timeout(IDLE)
-            .user_agent(concat!("ironic-shim/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let client = |bodies| {
+            Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .http1_only()
+                .tcp_nodelay(true)
+                .connect_timeout(settings.patience)
+                .read_timeout(settings.patience)
+                .redirect(redirect::policy(bodies))
+                // Heartbeats are minutes apart; a server that closed an idle connection in the
+                // meantime must not cost one.
+                .pool_idle_timeout(IDLE)
+                .user_agent(concat!("ironic-shim/", env!("CARGO_PKG_VERSION")))
+                .build()
+        };
+        let (reading, posting) = (client(Bodies::None)?, client(Bodies::Secret)?);
         let mut base = HeaderMap::new();
         let json = HeaderValue::from_static("application/json");
         base.insert(header::ACCEPT, json.clone());
@@ -131,7 +138,8 @@ impl Ironic {
             base.insert(REQUEST_ID_HEADER, value);
         }
         Ok(Self {
-            client,
+            client: reading,
+            posting,
             base,
             api_urls: Mutex::new(settings.api_urls),
             inspection_urls: settings.inspection_urls,
@@ -322,7 +330,12 @@ impl Ironic {
         body: Option<&str>,
     ) -> Result<Answer, String> {
         let url = Url::parse(url).map_err(|error| format!("{url} is no URL: {error}"))?;
-        let mut request = self.client.request(method, url).headers(headers);
+        let client = if body.is_some() {
+            &self.posting
+        } else {
+            &self.client
+        };
+        let mut request = client.request(method, url).headers(headers);
         if let Some(body) = body {
             request = request.body(body.to_owned());
         }

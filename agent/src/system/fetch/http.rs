@@ -6,18 +6,16 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
+use reqwest::Url;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, DATE, ETAG, HeaderMap,
     HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use reqwest::{Url, redirect};
 use rustls::AlertDescription;
 
 use super::proxy::Route;
+use super::redirect::{self, Bodies};
 use super::{Credentials, Fetch, FetchError, Proxies, Request, Response, Tls, trust, zone};
-
-/// More redirects than this lead nowhere.
-const REDIRECTS: usize = 10;
 
 /// How long settings that were read once stay good: certificates on disk are replaced.
 const KEPT: Duration = Duration::from_mins(1);
@@ -91,7 +89,7 @@ fn client(request: &Request, interface: Option<&str>) -> Result<reqwest::Client,
         .tls_backend_preconfigured(tls)
         .http1_only()
         // The header Authorization does not follow to another host: reqwest drops it.
-        .redirect(redirect::Policy::limited(REDIRECTS))
+        .redirect(redirect::policy(Bodies::None))
         .tcp_nodelay(true);
     // The route knows the environment; the library must not ask it again.
     builder = builder.no_proxy();

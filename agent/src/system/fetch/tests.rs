@@ -275,6 +275,24 @@ async fn credentials_do_not_follow_a_redirect_to_another_server() {
 }
 
 #[tokio::test]
+async fn a_redirect_out_of_tls_is_not_followed() {
+    let target = Server::plain(HELLO).await;
+    let redirect = format!(
+        "HTTP/1.1 302 Found\r\nLocation: http://{}/elsewhere\r\nContent-Length: 0\r\n\r\n",
+        target.address
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let (tls, ca_file) = tls_of(directory.path(), &rustls::version::TLS13, None);
+    let first = Server::start(redirect, Some(tls)).await;
+    let mut wanted = request(format!("https://{}/image", first.address));
+    wanted.tls.ca_file = Some(ca_file);
+    let error = get(wanted).await.unwrap_err();
+    assert!(error.to_string().contains("not https"), "{error}");
+    assert!(!error.is_temporary());
+    assert_eq!((first.heads().len(), target.heads().len()), (1, 0));
+}
+
+#[tokio::test]
 async fn a_circle_of_redirects_ends() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -324,6 +342,16 @@ async fn secure_of(
     version: &'static rustls::SupportedProtocolVersion,
     clients: Option<rustls_pki_types::CertificateDer<'static>>,
 ) -> (Server, PathBuf) {
+    let (tls, ca_file) = tls_of(directory, version, clients);
+    (Server::start(HELLO.to_owned(), Some(tls)).await, ca_file)
+}
+
+/// TLS of a server on this machine, and the file of its certificate.
+fn tls_of(
+    directory: &std::path::Path,
+    version: &'static rustls::SupportedProtocolVersion,
+    clients: Option<rustls_pki_types::CertificateDer<'static>>,
+) -> (tokio_rustls::TlsAcceptor, PathBuf) {
     let names = vec!["127.0.0.1".to_owned()];
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(names).unwrap();
@@ -350,7 +378,7 @@ async fn secure_of(
         .with_single_cert(vec![cert.der().clone()], key)
         .unwrap();
     let tls = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    (Server::start(HELLO.to_owned(), Some(tls)).await, ca_file)
+    (tls, ca_file)
 }
 
 #[tokio::test]
