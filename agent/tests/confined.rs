@@ -187,6 +187,46 @@ fn nothing_of_a_program_outlives_whoever_wanted_it() {
     assert!(!child.wait().unwrap().success());
 }
 
+/// Each of these would take a machine with it that does not stop them. They end soon, and what
+/// they took is free.
+#[test]
+fn a_program_that_takes_too_much_is_ended() {
+    if may_not_run() {
+        return;
+    }
+    let begin = std::time::Instant::now();
+    // Processes that do nothing but start two more. Should nothing stop it, a file does.
+    let directory = tempfile::tempdir().unwrap();
+    let stop = directory.path().join("stop");
+    let forks = format!(
+        "bomb() {{ [ -e {stop} ] || {{ bomb & bomb & sleep 20; }}; }}; bomb; wait",
+        stop = stop.display()
+    );
+    // One process that takes ever more, and many of which none takes much.
+    let grows = "x=0123456789abcdef; while :; do x=$x$x; done";
+    let many = "for i in $(seq 200); do (x=0123456789abcdef; \
+                for j in $(seq 19); do x=$x$x; done; sleep 60) & done; wait";
+    for (script, said_to) in [
+        (forks.as_str(), &["processes", "fork"][..]),
+        (grows, &["memory"]),
+        (many, &["memory"]),
+    ] {
+        let output = run(script);
+        // The kernel may be first, and then it is the shell that says so, or nobody.
+        let said = said(&output).to_lowercase();
+        let is_killed = matches!(output.status.code(), Some(137) | None);
+        let is_said = said_to.iter().any(|word| said.contains(word));
+        let shown = &said[said.floor_char_boundary(said.len().saturating_sub(200))..];
+        assert!(
+            is_killed || is_said,
+            "{script}: {:?} {shown}",
+            output.status
+        );
+    }
+    std::fs::write(stop, "").unwrap();
+    assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
+}
+
 #[test]
 fn what_cannot_be_started_is_named() {
     if may_not_run() {

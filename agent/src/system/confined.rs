@@ -11,7 +11,8 @@
 //!
 //! It stays the first of these processes, which the program can neither stop nor trace, and ends
 //! with the program, with the processes that the agent ends, or when nobody reads any more what
-//! the program says. With it go all others, whatever group they are in, and all mounts.
+//! the program says. With it go all others, whatever group they are in, and all mounts. The
+//! program, with all that it starts, has a share of memory and of processes: `limits`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, OsString};
@@ -34,6 +35,10 @@ use rustix::thread::CapabilitySet;
 
 use super::Cmd;
 use crate::printable::printable;
+
+mod limits;
+
+use limits::{Limits, Watch};
 
 /// The word that makes this program [`main`].
 pub const NAME: &str = "run-in-image";
@@ -169,7 +174,7 @@ fn run(arguments: &[String]) -> Result<ExitCode, String> {
     let Some((name, arguments)) = program[environment.clone().count()..].split_first() else {
         return Err("no program is named".to_owned());
     };
-    confine(Path::new(image), &View::of(view))?;
+    let watch = confine(Path::new(image), &View::of(view))?;
     let mut program = Command::new(name);
     program.args(arguments).env_clear().env("PATH", PATH);
     for (variable, value) in environment.filter_map(|argument| argument.split_once('=')) {
@@ -178,25 +183,40 @@ fn run(arguments: &[String]) -> Result<ExitCode, String> {
     let mut child = program
         .spawn()
         .map_err(|error| format!("{name}: {error}"))?;
-    // Whichever is first; with this process the other goes, too.
-    let (tell, told) = channel();
-    let unheard = tell.clone();
-    std::thread::spawn(move || tell.send(Some(child.wait())));
+    // Whichever is first; with this process the others go, too.
+    let (tell, ends) = channel();
+    let (unheard, exceeded) = (tell.clone(), tell.clone());
+    std::thread::spawn(move || tell.send(End::Program(child.wait())));
     std::thread::spawn(move || {
         until_unheard();
-        unheard.send(None)
+        unheard.send(End::Unheard)
     });
-    match told.recv() {
-        Ok(Some(Ok(status))) => {
+    std::thread::spawn(move || {
+        let reason = watch.until_exceeded();
+        reason.map(|reason| exceeded.send(End::Exceeded(reason)))
+    });
+    match ends.recv() {
+        Ok(End::Program(Ok(status))) => {
             let code = status
                 .code()
                 .or_else(|| status.signal().map(|signal| 128 + signal));
             let code = code.and_then(|code| u8::try_from(code).ok());
             Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
         }
-        Ok(Some(Err(error))) => Err(format!("{name}: {error}")),
-        Ok(None) | Err(_) => Err("nobody waits for the program any more".to_owned()),
+        Ok(End::Program(Err(error))) => Err(format!("{name}: {error}")),
+        Ok(End::Exceeded(reason)) => Err(format!("{name} was ended: {reason}")),
+        Ok(End::Unheard) | Err(_) => Err("nobody waits for the program any more".to_owned()),
     }
+}
+
+/// Why the first process ends.
+enum End {
+    /// The program has.
+    Program(io::Result<std::process::ExitStatus>),
+    /// It takes too much.
+    Exceeded(String),
+    /// Nobody reads what it says.
+    Unheard,
 }
 
 /// Waits until nobody reads this process's output: the agent has given it up, or is gone itself.
@@ -213,7 +233,8 @@ fn until_unheard() {
     }
 }
 
-fn confine(image: &Path, view: &View) -> Result<(), String> {
+fn confine(image: &Path, view: &View) -> Result<Watch, String> {
+    let watch = Limits::of_machine().apply();
     // As long as the machine's own /dev is to be seen.
     let nodes = view.nodes.iter().chain(&view.efi_system);
     let named: BTreeSet<&str> = nodes.map(String::as_str).chain(NODES).collect();
@@ -254,7 +275,8 @@ fn confine(image: &Path, view: &View) -> Result<(), String> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .and_then(|()| rustix::thread::set_no_new_privs(true))
         .map_err(|error| format!("privileges: {error}"))?;
-    give_up_capabilities().map_err(|error| format!("capabilities: {error}"))
+    give_up_capabilities().map_err(|error| format!("capabilities: {error}"))?;
+    Ok(watch)
 }
 
 /// A device node as it is on the machine.

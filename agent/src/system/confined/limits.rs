@@ -1,0 +1,260 @@
+//! How much of the machine a confined program may take: memory and processes.
+//!
+//! Where the kernel has cgroup v2 with both controllers, it holds the program to the limits
+//! ([`Group`]). Elsewhere each process gets a limit of its own (`RLIMIT_AS`), and the first
+//! process adds up what all of them have ([`Watch`]): when that is too much, it ends, and all
+//! others with it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::statfs;
+use rustix::mount::{MountFlags, mount};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+/// Processes and threads, also those that have ended and are not reaped. GRUB's scripts have
+/// a dozen at a time.
+const TASKS: u64 = 512;
+/// Memory in bytes: half of the machine's, within these bounds. GRUB's tools take some 50 MiB.
+const LEAST_MEMORY: u64 = 256 << 20;
+const MOST_MEMORY: u64 = 1 << 30;
+/// `CGROUP2_SUPER_MAGIC` of `linux/magic.h`.
+const CGROUP2: u64 = 0x6367_7270;
+/// Where cgroup v2 is mounted, or can be.
+const PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+/// Before the number of the process that made it.
+const NAME: &str = "ironic-agent-image-";
+/// How often the first process looks, where the kernel does not.
+const PERIOD: Duration = Duration::from_millis(50);
+
+/// The limits of one program with all that it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Bytes.
+    memory: u64,
+    /// Processes and threads.
+    tasks: u64,
+}
+
+impl Limits {
+    /// Those for this machine.
+    pub(super) fn of_machine() -> Self {
+        let info = rustix::system::sysinfo();
+        #[expect(
+            clippy::useless_conversion,
+            reason = "the type depends on the architecture"
+        )]
+        let total = u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit));
+        Self::of_memory(total)
+    }
+
+    fn of_memory(total: u64) -> Self {
+        Self {
+            memory: (total / 2).clamp(LEAST_MEMORY, MOST_MEMORY),
+            tasks: TASKS,
+        }
+    }
+
+    /// Holds this process, and what it starts, to the limits. Must be called while the
+    /// machine's own `/sys` is to be seen. What is left to do is the answer's.
+    pub(super) fn apply(self) -> Watch {
+        match Group::make(self) {
+            Ok(()) => Watch(None),
+            // Not said: the output is the program's.
+            Err(_) => {
+                let memory = self.memory.max(MOST_MEMORY);
+                let limit = Rlimit {
+                    current: Some(memory),
+                    maximum: Some(memory),
+                };
+                // Without it the watch is there still.
+                let _ = setrlimit(Resource::As, limit);
+                Watch(Some(self))
+            }
+        }
+    }
+}
+
+/// A cgroup of our own.
+struct Group;
+
+impl Group {
+    /// Makes a group with these limits and enters it.
+    fn make(limits: Limits) -> io::Result<()> {
+        let root = Self::root().ok_or(io::ErrorKind::Unsupported)?;
+        Self::sweep(&root);
+        // Another one may have done it.
+        let _ = fs::write(root.join("cgroup.subtree_control"), "+memory +pids");
+        let group = root.join(format!("{NAME}{}", unique()));
+        fs::create_dir(&group)?;
+        let entered =
+            Self::set(&group, limits).and_then(|()| fs::write(group.join("cgroup.procs"), "0"));
+        if entered.is_err() {
+            let _ = fs::remove_dir(&group);
+        }
+        entered
+    }
+
+    fn set(group: &Path, limits: Limits) -> io::Result<()> {
+        fs::write(group.join("memory.max"), limits.memory.to_string())?;
+        fs::write(group.join("pids.max"), limits.tasks.to_string())?;
+        // Not everywhere; where the kernel kills, it kills all.
+        for (file, value) in [("memory.swap.max", "0"), ("memory.oom.group", "1")] {
+            if group.join(file).exists() {
+                fs::write(group.join(file), value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where cgroup v2 has its root. A ramdisk may not have mounted it; then it is mounted for
+    /// this process alone, whose mounts are its own.
+    fn root() -> Option<PathBuf> {
+        let is_mounted = |place: &str| {
+            // The kernel's number has 32 bits, whatever type it comes in.
+            statfs(place).is_ok_and(|found| u64::try_from(found.f_type) == Ok(CGROUP2))
+        };
+        if let Some(place) = PLACES.into_iter().find(|place| is_mounted(place)) {
+            return Some(PathBuf::from(place));
+        }
+        // A place with something else in it is another version's.
+        let is_empty = fs::read_dir(PLACES[0]).is_ok_and(|mut names| names.next().is_none());
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        (is_empty && mount("cgroup2", PLACES[0], "cgroup2", flags, c"").is_ok())
+            .then(|| PathBuf::from(PLACES[0]))
+    }
+
+    /// Removes groups of programs that have ended: nobody could while they were in there.
+    fn sweep(root: &Path) {
+        for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+            if entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(NAME.as_bytes())
+            {
+                // One that is in use cannot be removed.
+                let _ = fs::remove_dir(entry.path());
+            }
+        }
+    }
+}
+
+/// A number that no other group has: this process is always the first one of its own.
+fn unique() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+/// What the first process has to look after itself; nothing where the kernel does.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Watch(Option<Limits>);
+
+impl Watch {
+    /// Comes back when the processes take too much, with the reason. Must be called when
+    /// `/proc` shows them and nobody else.
+    pub(super) fn until_exceeded(self) -> Option<String> {
+        let limits = self.0?;
+        loop {
+            std::thread::sleep(PERIOD);
+            let taken = Taken::now(Path::new("/proc"));
+            if let Some(reason) = taken.exceeds(limits) {
+                return Some(reason);
+            }
+        }
+    }
+}
+
+/// What all processes take together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Taken {
+    memory: u64,
+    tasks: u64,
+}
+
+impl Taken {
+    fn now(proc: &Path) -> Self {
+        let mut taken = Self::default();
+        for entry in fs::read_dir(proc).into_iter().flatten().flatten() {
+            let is_process = entry
+                .file_name()
+                .as_encoded_bytes()
+                .iter()
+                .all(u8::is_ascii_digit);
+            // One that has ended meanwhile takes nothing.
+            if is_process && let Ok(status) = fs::read_to_string(entry.path().join("status")) {
+                taken.add(&status);
+            }
+        }
+        taken
+    }
+
+    /// Adds a process by its `/proc/PID/status`. Shared memory counts for each that has it.
+    fn add(&mut self, status: &str) {
+        let number = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+            line.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        let kibibytes = [number("RssAnon:"), number("RssShmem:"), number("VmSwap:")];
+        self.memory += kibibytes.into_iter().flatten().sum::<u64>() * 1024;
+        self.tasks += number("Threads:").unwrap_or(1);
+    }
+
+    fn exceeds(self, limits: Limits) -> Option<String> {
+        if self.tasks > limits.tasks {
+            return Some(format!("it has more than {} processes", limits.tasks));
+        }
+        (self.memory > limits.memory)
+            .then(|| format!("it takes more than {} MiB of memory", limits.memory >> 20))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_gets_half_of_the_memory_within_bounds() {
+        for (machine, memory) in [(0, 256), (400, 256), (1024, 512), (65536, 1024)] {
+            let limits = Limits::of_memory(machine << 20);
+            assert_eq!(limits.memory >> 20, memory, "{machine}");
+        }
+        assert!(Limits::of_machine().memory >= LEAST_MEMORY);
+    }
+
+    #[test]
+    fn processes_are_added_up() {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, status) in [
+            (
+                "1",
+                "Name:\tagent\nRssAnon:\t 100 kB\nRssFile:\t 900 kB\nThreads:\t3\n",
+            ),
+            (
+                "27",
+                "RssAnon:\t 1000 kB\nRssShmem:\t 24 kB\nVmSwap:\t 900 kB\nThreads:\t1\n",
+            ),
+            // A kernel thread or a zombie has no memory.
+            ("30", "State:\tZ (zombie)\nThreads:\t1\n"),
+            ("self", "RssAnon:\t 100 kB\nThreads:\t3\n"),
+        ] {
+            fs::create_dir(directory.path().join(name)).unwrap();
+            fs::write(directory.path().join(name).join("status"), status).unwrap();
+        }
+        let taken = Taken::now(directory.path());
+        let expected = Taken {
+            memory: 2024 << 10,
+            tasks: 5,
+        };
+        assert_eq!(taken, expected);
+        let limits = |memory, tasks| Limits { memory, tasks };
+        assert_eq!(taken.exceeds(limits(2024 << 10, 5)), None);
+        assert!(
+            taken
+                .exceeds(limits(2024 << 10, 4))
+                .unwrap()
+                .contains("4 processes")
+        );
+        assert!(taken.exceeds(limits(1 << 20, 5)).unwrap().contains("1 MiB"));
+    }
+}
