@@ -416,3 +416,25 @@ async fn await_interfaces(system: &System) -> Vec<String> {
         tokio::time::sleep(NETWORK_PERIOD).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As one that waits in the kernel for a disk or a file.
+    #[test]
+    fn a_thread_that_does_not_come_back_does_not_hold_the_exit() {
+        let runtime = runtime().unwrap();
+        let (release, gate) = std::sync::mpsc::channel::<()>();
+        let (tell, begun) = std::sync::mpsc::channel();
+        runtime.spawn_blocking(move || {
+            tell.send(()).unwrap();
+            let _ = gate.recv();
+        });
+        begun.recv().unwrap();
+        let start = std::time::Instant::now();
+        end(runtime);
+        assert!(start.elapsed() < EXIT_TIMEOUT + Duration::from_secs(30));
+        drop(release);
+    }
+}

@@ -7,6 +7,7 @@ use http::{Request, Response};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use super::bounds::Caller;
 use super::status;
 use crate::config;
 
@@ -31,7 +32,7 @@ impl Access {
         Self { config }
     }
 
-    fn allows<B>(&self, request: &Request<B>) -> bool {
+    fn allows<B>(&self, request: &Request<B>) -> Allowed {
         let path = request.uri().path();
         let open = OPEN
             .iter()
@@ -40,11 +41,22 @@ impl Access {
             .headers()
             .get(TOKEN)
             .and_then(|value| value.to_str().ok());
-        open || match (&self.config.current().agent_token, candidate) {
-            (Some(token), Some(candidate)) => token.matches(candidate),
-            _ => false,
+        match (&self.config.current().agent_token, candidate) {
+            (Some(token), Some(candidate)) if token.matches(candidate) => Allowed::ByToken,
+            _ if open => Allowed::Openly,
+            _ => Allowed::No,
         }
     }
+}
+
+/// Whether a call may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Allowed {
+    /// It carries the token in force.
+    ByToken,
+    /// Anybody may call it.
+    Openly,
+    No,
 }
 
 impl<S> Layer<S> for Access {
@@ -78,7 +90,13 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if self.access.allows(&request) {
+        let allowed = self.access.allows(&request);
+        if allowed == Allowed::ByToken
+            && let Some(caller) = Caller::of(&request)
+        {
+            caller.authenticated();
+        }
+        if allowed != Allowed::No {
             Either::Left(self.inner.call(request))
         } else {
             Either::Right(ready(Ok(status::token_invalid().into_http())))
@@ -107,7 +125,7 @@ mod tests {
         let access = Access::new(config.clone());
         // Without a token nobody is let in, not even without one.
         for token in [None, Some(""), Some("T")] {
-            assert!(!access.allows(&request(LIST, token)));
+            assert_eq!(access.allows(&request(LIST, token)), Allowed::No);
         }
         config.adopt_token(Secret::new("T"));
         for (token, allowed) in [
@@ -117,10 +135,11 @@ mod tests {
             (Some("TT"), false),
             (Some("T"), true),
         ] {
-            assert_eq!(access.allows(&request(LIST, token)), allowed, "{token:?}");
+            let passes = access.allows(&request(LIST, token)) == Allowed::ByToken;
+            assert_eq!(passes, allowed, "{token:?}");
         }
         config.adopt_token(Secret::new("other"));
-        assert!(!access.allows(&request(LIST, Some("T"))));
+        assert_eq!(access.allows(&request(LIST, Some("T"))), Allowed::No);
     }
 
     #[test]
@@ -139,7 +158,8 @@ mod tests {
             ),
             ("/", false),
         ] {
-            assert_eq!(access.allows(&request(path, None)), allowed, "{path}");
+            let passes = access.allows(&request(path, None)) == Allowed::Openly;
+            assert_eq!(passes, allowed, "{path}");
         }
     }
 }

@@ -7,16 +7,17 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use http::{Request, Response};
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
-use tokio_stream::wrappers::UnixListenerStream;
 use tonic::body::Body;
 use tonic::service::Routes;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::Router;
 use tower::{Layer, Service};
 
 use crate::config::Listen;
+use crate::listener::{Limits, Listener};
 
 /// Why there is nothing to listen at.
 #[derive(Debug, Error)]
@@ -38,13 +39,24 @@ pub enum ListenError {
     NoSocket(PathBuf),
 }
 
+/// How many connections there may be, and for how long they may keep us waiting. A shim or an
+/// orchestrator has one.
+const LIMITS: Limits = Limits {
+    authenticated: 256,
+    unauthenticated: 128,
+    per_peer: 32,
+    // TLS, the HTTP/2 preface and the first call together; also the pause between two calls.
+    wait: Duration::from_secs(30),
+    stall: Duration::from_secs(20),
+};
+
 /// An open listener.
 #[derive(Debug)]
 pub enum Bound {
     /// At an address and port.
-    Tcp(TcpIncoming),
+    Tcp(Listener<TcpListener>),
     /// At a socket.
-    Unix(UnixListenerStream),
+    Unix(Listener<UnixListener>),
 }
 
 impl Bound {
@@ -65,18 +77,30 @@ impl Bound {
             Into<Box<dyn std::error::Error + Send + Sync>> + Send,
     {
         match self {
-            Self::Tcp(incoming) => router.serve_with_incoming_shutdown(incoming, stop).await,
-            Self::Unix(incoming) => router.serve_with_incoming_shutdown(incoming, stop).await,
+            Self::Tcp(listener) => {
+                let incoming = listener.into_stream().boxed();
+                router.serve_with_incoming_shutdown(incoming, stop).await
+            }
+            Self::Unix(listener) => {
+                let incoming = listener.into_stream().boxed();
+                router.serve_with_incoming_shutdown(incoming, stop).await
+            }
         }
     }
 }
 
-/// Opens the listener. The answer also says where it listens, with the port that the system
-/// chose for port 0.
+/// Opens the listener, which the log calls `name`. `listeners` is how many share the
+/// descriptors of this process. The answer also says where it listens, with the port that the
+/// system chose for port 0.
 ///
 /// # Errors
 /// The address is taken, or not ours.
-pub async fn bind(listen: &Listen) -> Result<(Bound, Listen), ListenError> {
+pub async fn bind(
+    listen: &Listen,
+    name: &'static str,
+    listeners: usize,
+) -> Result<(Bound, Listen), ListenError> {
+    let limits = LIMITS.within_descriptors(listeners);
     let unusable = |source| ListenError::Unusable {
         listen: listen.clone(),
         source,
@@ -85,20 +109,14 @@ pub async fn bind(listen: &Listen) -> Result<(Bound, Listen), ListenError> {
         Listen::Tcp(address) => {
             let listener = TcpListener::bind(address).await.map_err(unusable)?;
             let address = listener.local_addr().map_err(unusable)?;
-            // TCP's own probes find a peer that vanished even while no HTTP/2 ping is due.
-            const KEEPALIVE: Duration = Duration::from_secs(30);
-            let incoming = TcpIncoming::from(listener)
-                .with_nodelay(Some(true))
-                .with_keepalive(Some(KEEPALIVE));
-            Ok((Bound::Tcp(incoming), Listen::Tcp(address)))
+            let listener = Listener::new(listener, name, limits);
+            Ok((Bound::Tcp(listener), Listen::Tcp(address)))
         }
         Listen::Unix(path) => {
             clear(path)?;
             let listener = bind_socket(path).map_err(unusable)?;
-            Ok((
-                Bound::Unix(UnixListenerStream::new(listener)),
-                listen.clone(),
-            ))
+            let listener = Listener::new(listener, name, limits);
+            Ok((Bound::Unix(listener), listen.clone()))
         }
     }
 }
@@ -157,16 +175,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("deep/agent.sock");
         let listen = Listen::Unix(path.clone());
-        let (first, _) = bind(&listen).await.unwrap();
+        let (first, _) = bind(&listen, "test", 1).await.unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(matches!(
-            bind(&listen).await.unwrap_err(),
+            bind(&listen, "test", 1).await.unwrap_err(),
             ListenError::InUse(_)
         ));
         drop(first);
         assert!(path.exists(), "the socket is stale now");
-        bind(&listen).await.unwrap();
+        bind(&listen, "test", 1).await.unwrap();
         let entries = fs::read_dir(path.parent().unwrap()).unwrap().count();
         assert_eq!(entries, 1, "no hidden name is left");
     }
@@ -176,16 +194,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("agent.sock");
         fs::write(&path, "precious").unwrap();
-        let error = bind(&Listen::Unix(path.clone())).await.unwrap_err();
+        let error = bind(&Listen::Unix(path.clone()), "test", 1)
+            .await
+            .unwrap_err();
         assert!(matches!(error, ListenError::NoSocket(_)));
         assert_eq!(fs::read_to_string(path).unwrap(), "precious");
     }
 
     #[tokio::test]
     async fn port_0_is_told() {
-        let (_bound, listen) = bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let (_bound, listen) = bind(&"127.0.0.1:0".parse().unwrap(), "test", 1)
+            .await
+            .unwrap();
         assert!(matches!(listen, Listen::Tcp(address) if address.port() != 0));
-        let error = bind(&listen).await.unwrap_err();
+        let error = bind(&listen, "test", 1).await.unwrap_err();
         assert!(matches!(error, ListenError::Unusable { .. }));
     }
 }

@@ -14,10 +14,13 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
+use bounds::{Bounds, Rule};
+
 use crate::commands::Engine;
 use crate::config::{Config, Listen};
 
 pub mod access;
+pub mod bounds;
 pub mod command_service;
 pub mod conductor_client;
 pub mod convert;
@@ -45,6 +48,38 @@ const STREAMS: u32 = 256;
 
 /// Metadata is a token and a few names; error details stay below half of this.
 const HEADERS: u32 = 16 * 1024;
+
+/// What a stranger may ask for. The message is a name, or nothing.
+const OPEN_CALLS: [Rule; 4] = [
+    Rule {
+        prefix: "/ironic.agent.v1.CommandService/GetStatus",
+        largest: SMALL_REQUEST,
+        at_once: 128,
+        deadline: Some(STRANGERS_TIMEOUT),
+    },
+    Rule {
+        prefix: "/grpc.health.v1.Health/Check",
+        largest: SMALL_REQUEST,
+        at_once: 128,
+        deadline: Some(STRANGERS_TIMEOUT),
+    },
+    // A watch is one request and lives as long as its caller.
+    Rule {
+        prefix: "/grpc.health.v1.Health/",
+        largest: SMALL_REQUEST,
+        at_once: 64,
+        deadline: None,
+    },
+    Rule {
+        prefix: "/grpc.reflection.v1.ServerReflection/",
+        largest: 1024 * 1024,
+        at_once: 64,
+        deadline: Some(STRANGERS_TIMEOUT),
+    },
+];
+const SMALL_REQUEST: usize = 64 * 1024;
+/// How long a stranger may take for a request.
+const STRANGERS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A peer that does not answer a ping for this long is gone.
 const PING_PERIOD: Duration = Duration::from_secs(30);
@@ -109,7 +144,7 @@ pub async fn bind(
     stop: CancellationToken,
 ) -> Result<Server, ServeError> {
     let tls = server_tls(config)?;
-    let (bound, listen) = listen::bind(&config.grpc_listen).await?;
+    let (bound, listen) = listen::bind(&config.grpc_listen, "gRPC", 1).await?;
     Ok(Server {
         engine,
         bound,
@@ -160,6 +195,7 @@ impl Server {
         }
         let router = server
             .layer(access)
+            .layer(Bounds::new(&OPEN_CALLS))
             .add_service(health_service)
             .add_service(reflection)
             .add_service(commands);
