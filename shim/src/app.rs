@@ -49,7 +49,8 @@ impl Shim {
         let ironic = Arc::new(Ironic::new(settings(&config))?);
         let doorway = Doorway::new(Arc::clone(&config), Arc::clone(&ironic), stop.clone());
         // The machines' door first: an agent that starts at the same time must find it.
-        let machines = relay::bind(Relay::new(ironic, doorway.clone()), &config).await;
+        let relay = Relay::new(ironic, doorway.clone(), &config.state_dir);
+        let machines = relay::bind(relay, &config).await;
         let machines = match machines {
             // Without Ironic no agent has anything to report: its door is not needed, and
             // whoever tries the shim by hand may not be allowed to open it.
@@ -74,6 +75,7 @@ impl Shim {
                 .open(&guest)
                 .await
                 .context("the REST door cannot be opened")?;
+            doorway.believe(&guest);
         }
         Ok(Self { machines, stop })
     }

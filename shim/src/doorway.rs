@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ironic_agent::config::{Config, Protocol, Secret, TlsVersion};
 use thiserror::Error;
@@ -14,12 +15,16 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::advertise::{self, AdvertiseError};
-use crate::agents::{Identity, InvalidEndpoint, Place, Registration, Roster};
+use crate::agents::{CallError, Client, Identity, InvalidEndpoint, Place, Registration, Roster};
 use crate::ironic::{ApiVersion, Ironic, UnknownVersion};
 use crate::rest::{Door, Ending, Settings};
 use crate::tls::{self, Subject, TlsError};
+
+/// How long the agent may take to say whether a token is its own.
+const AGENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the door stays closed.
 #[derive(Debug, Error)]
@@ -113,9 +118,9 @@ impl Doorway {
         }))
     }
 
-    /// Knows the agent from now on, opens the door unless it is open, and answers what to
-    /// tell Ironic. The answer is the same for the door's whole life: Ironic refuses a node
-    /// that changes its callback URL or its certificate.
+    /// Opens the door unless it is open, and answers what to tell Ironic. The answer is the
+    /// same for the door's whole life: Ironic refuses a node that changes its callback URL or
+    /// its certificate. Until a guest is [believed](Self::believe), no token passes.
     ///
     /// # Errors
     /// Why the door cannot be opened; asking again may help.
@@ -125,20 +130,22 @@ impl Doorway {
             return Err(DoorwayError::Closed(ending));
         }
         let config = &inner.config;
-        inner.roster.register(
-            Place::Root,
-            Registration {
-                endpoint: config.agent.clone(),
-                identity: Identity {
-                    ca: config.grpc_tls_ca_file.clone(),
-                    cert: config.grpc_tls_cert_file.clone(),
-                    key: config.grpc_tls_key_file.clone(),
-                },
-                token: guest.token.clone(),
-                version: guest.version.clone(),
-            },
-        )?;
         let mut advertised = inner.advertised.lock().await;
+        if inner.roster.find(&Place::Root).is_none() {
+            inner.roster.register(
+                Place::Root,
+                Registration {
+                    endpoint: config.agent.clone(),
+                    identity: Identity {
+                        ca: config.grpc_tls_ca_file.clone(),
+                        cert: config.grpc_tls_cert_file.clone(),
+                        key: config.grpc_tls_key_file.clone(),
+                    },
+                    token: None,
+                    version: String::new(),
+                },
+            )?;
+        }
         if let Some(advertised) = &*advertised {
             return Ok(advertised.clone());
         }
@@ -146,6 +153,36 @@ impl Doorway {
         info!(event = %"rest_door_open", url = %told.callback_url, "milestone");
         *advertised = Some(told.clone());
         Ok(told)
+    }
+
+    /// Whether the agent, at the address where the shim finds it, takes the guest's token and no
+    /// other one. What the agent holds is what Ironic gave it.
+    pub async fn is_agents(&self, guest: &Guest) -> bool {
+        let (Some(token), Some((agent, _))) = (&guest.token, self.0.roster.find(&Place::Root))
+        else {
+            return false;
+        };
+        let asking = async {
+            let other = Secret::new(Uuid::new_v4().simple().to_string());
+            takes(&agent.client, token).await && !takes(&agent.client, &other).await
+        };
+        // An agent that does not answer has no say.
+        tokio::time::timeout(AGENT_TIMEOUT, asking)
+            .await
+            .unwrap_or(false)
+    }
+
+    /// From now on the guest's token passes, and no other one: Ironic has accepted it, or the
+    /// operator has configured it.
+    pub fn believe(&self, guest: &Guest) {
+        let roster = &self.0.roster;
+        let Some((_, generation)) = roster.find(&Place::Root) else {
+            return;
+        };
+        if let Some(token) = &guest.token {
+            roster.set_token(&Place::Root, generation, token.clone());
+        }
+        roster.seen(&Place::Root, generation, &guest.version);
     }
 
     /// Closes the door for good.
@@ -270,6 +307,12 @@ impl Doorway {
             }
         });
     }
+}
+
+/// Whether the agent takes a token, by a question for a command that does not exist.
+async fn takes(client: &Client, token: &Secret) -> bool {
+    let asked = client.get(token, &Uuid::nil().to_string()).await;
+    matches!(asked, Ok(_) | Err(CallError::NotFound { .. }))
 }
 
 /// Listens, also where IPv6 is switched off and the default `::` cannot be used.

@@ -14,6 +14,7 @@ mod rest_agent;
 mod rest_commands;
 mod rest_traces;
 mod rest_transport;
+mod strangers;
 mod support;
 mod tls;
 mod wire;

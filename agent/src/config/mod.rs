@@ -95,6 +95,8 @@ pub struct Config {
     pub agent: Endpoint,
     /// Where the shim serves `ConductorService`.
     pub conductor_listen: Listen,
+    /// `conductor_listen` may be open to other machines without client certificates.
+    pub insecure_conductor_listen: bool,
     /// The program's own directory for what must survive a restart of the process.
     pub state_dir: PathBuf,
     /// The directory of hardware managers that are programs of their own.
@@ -387,6 +389,7 @@ impl Default for Config {
             conductor: Endpoint::Unix(conductor_socket.clone()),
             agent: Endpoint::Unix(agent_socket),
             conductor_listen: Listen::Unix(conductor_socket),
+            insecure_conductor_listen: false,
             state_dir: PathBuf::from("/run/ironic-agent"),
             hardware_managers_dir: PathBuf::from("/usr/lib/ironic-agent/hardware-managers"),
             standalone: false,

@@ -21,6 +21,7 @@ pub(super) const SECTIONS: &[(&str, &[Opt])] = &[
         opt!(conductor => Agent, "conductor", "Where the agent finds its ConductorService, the shim's or an orchestrator's: http://, https:// or unix:PATH."),
         opt!(agent => Shim, "agent", "Where the shim finds its agent: http://, https:// or unix:PATH."),
         opt!(conductor_listen => Shim, "conductor_listen", "Where the shim serves ConductorService: ADDRESS:PORT or unix:PATH."),
+        opt!(insecure_conductor_listen => Shim, "insecure_conductor_listen", "Let conductor_listen be an address that other machines reach without client certificates: everybody there may look nodes up."),
         opt!(state_dir => Both, "state_dir", "Directory for what must survive a restart of the program but not of the machine."),
         opt!(hardware_managers_dir => Agent, "hardware_managers_dir", "Directory of hardware managers that are programs of their own.").word("DIR"),
         opt!(standalone => Agent, "standalone", "No lookup and no heartbeat: somebody else gives the orders."),

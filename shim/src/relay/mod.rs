@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use ironic_agent::config::{Config, Listen};
+use ironic_agent::rpc::bounds::{Bounds, Rule};
 use ironic_agent::rpc::listen::{self, ListenError};
 use ironic_agent::rpc::{ServeError, server_tls};
 use ironic_agent_protocol::v1::conductor_service_server::ConductorServiceServer;
@@ -15,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::ServerTlsConfig;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tracing::warn;
 
+mod accepted;
 mod convert;
 mod service;
 
@@ -31,6 +34,37 @@ const STREAMS: u32 = 16;
 const PING_PERIOD: Duration = Duration::from_secs(30);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
 
+/// What callers may cost that nobody knows: on a loopback address, before their session is
+/// proved.
+const STRANGERS_CALLS: [Rule; 4] = [
+    Rule {
+        prefix: "/ironic.agent.v1.ConductorService/Lookup",
+        largest: 64 * 1024,
+        at_once: 32,
+        deadline: Some(Duration::from_secs(60)),
+    },
+    // A beat has some twenty bytes: this is enough for weeks, and then the session is opened
+    // anew.
+    Rule {
+        prefix: "/ironic.agent.v1.ConductorService/Heartbeat",
+        largest: 1024 * 1024,
+        at_once: 32,
+        deadline: None,
+    },
+    Rule {
+        prefix: "/ironic.agent.v1.ConductorService/",
+        largest: LARGEST_REQUEST,
+        at_once: 2,
+        deadline: Some(Duration::from_secs(120)),
+    },
+    Rule {
+        prefix: "/grpc.health.v1.Health/",
+        largest: 64 * 1024,
+        at_once: 64,
+        deadline: None,
+    },
+];
+
 /// The service name under which `grpc.health.v1` tells whether Ironic answered the last
 /// request: the machines' door itself serves all the same.
 pub const IRONIC: &str = "ironic";
@@ -41,6 +75,14 @@ pub enum RelayError {
     /// The address cannot be used.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Strangers could call.
+    #[error(
+        "option conductor_listen = {0} can be reached from other machines, and callers need no \
+         certificate: any of them would be given the agent's token by a lookup. Listen at a \
+         unix: socket or a loopback address, demand client certificates by grpc_tls_cert_file, \
+         grpc_tls_key_file and grpc_tls_ca_file, or accept it by --insecure_conductor_listen"
+    )]
+    Open(Listen),
     /// The TLS options are no use.
     #[error(transparent)]
     Tls(#[from] ServeError),
@@ -74,13 +116,31 @@ async fn watch_ironic(mut reachable: watch::Receiver<Option<bool>>, health: Heal
     }
 }
 
+/// Whether other machines can reach an address.
+fn is_open(listen: &Listen) -> bool {
+    match listen {
+        Listen::Tcp(address) => !address.ip().to_canonical().is_loopback(),
+        Listen::Unix(_) => false,
+    }
+}
+
 /// Opens the machines' door that `config` names.
 ///
 /// # Errors
 /// The address is taken or not ours, or a certificate is missing.
 pub async fn bind(relay: Relay, config: &Config) -> Result<Server, RelayError> {
     let tls = server_tls(config)?;
-    let (bound, listen) = listen::bind(&config.conductor_listen).await?;
+    let demands_certificates = tls.is_some() && config.grpc_tls_ca_file.is_some();
+    if is_open(&config.conductor_listen) && !demands_certificates {
+        if !config.insecure_conductor_listen {
+            return Err(RelayError::Open(config.conductor_listen.clone()));
+        }
+        warn!(
+            listen = %config.conductor_listen,
+            "any machine that reaches this address may look nodes up: insecure_conductor_listen"
+        );
+    }
+    let (bound, listen) = listen::bind(&config.conductor_listen, "ConductorService", 2).await?;
     Ok(Server {
         relay,
         bound,
@@ -112,8 +172,34 @@ impl Server {
         if let Some(tls) = self.tls {
             server = server.tls_config(tls)?;
         }
-        let router = server.add_service(health_service).add_service(service);
+        let router = server
+            .layer(Bounds::new(&STRANGERS_CALLS))
+            .add_service(health_service)
+            .add_service(service);
         self.bound.serve(router, stop.cancelled_owned()).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_and_sockets_are_closed_to_other_machines() {
+        for (listen, open) in [
+            ("unix:/run/x", false),
+            ("127.0.0.1:1", false),
+            ("127.9.9.9:1", false),
+            ("[::1]:1", false),
+            ("[::ffff:127.0.0.1]:1", false),
+            ("0.0.0.0:1", true),
+            ("[::]:1", true),
+            ("192.0.2.1:1", true),
+            ("[::ffff:192.0.2.1]:1", true),
+            ("[fe80::1]:1", true),
+        ] {
+            assert_eq!(is_open(&listen.parse().unwrap()), open, "{listen}");
+        }
     }
 }

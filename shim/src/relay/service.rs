@@ -1,11 +1,13 @@
 //! `ConductorService`, answered with what Ironic says.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::Stream;
 use ironic_agent::config::Secret;
+use ironic_agent::rpc::bounds::Caller;
 use ironic_agent::rpc::convert;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_server::ConductorService;
@@ -15,9 +17,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
+use super::accepted::{Accepted, Standing, digest};
 use super::convert::{heartbeat_response, inspection_response, lookup_response, status_message};
 use crate::doorway::{Advertised, Doorway, DoorwayError, Guest};
-use crate::ironic::{Beat, BeatAnswer, Ironic, LookupAnswer};
+use crate::ironic::{Beat, BeatAnswer, Found, Ironic, LookupAnswer};
 use crate::rest::Ending;
 
 /// The service. Cheap to clone.
@@ -26,7 +29,14 @@ pub struct Relay {
     ironic: Arc<Ironic>,
     doorway: Doorway,
     turns: Turns,
+    accepted: Arc<Accepted>,
+    handed: Arc<Mutex<HashMap<String, String>>>,
 }
+
+/// What Ironic answers instead of a token that it has handed out before.
+const HANDED_OUT: &str = "******";
+/// Nodes whose tokens are remembered as handed out. A shim beside its agent has one.
+const MOST_NODES: usize = 1024;
 
 /// One heartbeat of a node at a time: sessions of the same node, of which all but one are
 /// forgotten connections, wait for each other.
@@ -62,11 +72,33 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Relay {
     /// Answers for `ironic`; the first session opens `doorway`.
     #[must_use]
-    pub fn new(ironic: Arc<Ironic>, doorway: Doorway) -> Self {
+    pub fn new(ironic: Arc<Ironic>, doorway: Doorway, state: &Path) -> Self {
         Self {
             ironic,
             doorway,
             turns: Turns::default(),
+            accepted: Arc::new(Accepted::new(state)),
+            handed: Arc::default(),
+        }
+    }
+
+    /// Hands a token out once, as Ironic does: who asks later is not who was given it.
+    fn mask(&self, found: &mut Found) {
+        let Some(token) = &mut found.config.agent_token else {
+            return;
+        };
+        let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        let digest = digest(token);
+        if handed.get(&found.node_uuid) == Some(&digest) {
+            warn!(node = %found.node_uuid, "the token was handed out before: it is not told again");
+            HANDED_OUT.clone_into(token);
+            return;
+        }
+        if handed.len() >= MOST_NODES {
+            handed.clear();
+        }
+        if token != HANDED_OUT {
+            handed.insert(found.node_uuid.clone(), digest);
         }
     }
 
@@ -79,6 +111,7 @@ impl Relay {
     async fn session(
         self,
         mut messages: Streaming<v1::HeartbeatRequest>,
+        caller: Option<Caller>,
         answers: &mpsc::Sender<Result<v1::HeartbeatResponse, Status>>,
     ) -> Result<(), Status> {
         let hello = match messages
@@ -93,7 +126,28 @@ impl Relay {
             let text = "Hello.node_uuid is empty: look up the node first";
             return Err(Status::invalid_argument(text));
         }
-        let advertised = self.doorway.open(&guest(&hello)).await.map_err(closed)?;
+        let standing = || self.accepted.standing(&hello.node_uuid, &hello.agent_token);
+        if standing() == Standing::OtherNode {
+            return Err(Status::permission_denied(
+                "this shim is another node's, whose token Ironic has accepted: restart the shim, \
+                 without its state directory, if the node has changed",
+            ));
+        }
+        let guest = guest(&hello);
+        let advertised = self.doorway.open(&guest).await.map_err(closed)?;
+        let believe = || {
+            self.doorway.believe(&guest);
+            // Its connection makes way for nobody from now on.
+            if let Some(caller) = &caller {
+                caller.authenticated();
+            }
+        };
+        if standing() == Standing::Unproved && self.doorway.is_agents(&guest).await {
+            self.accepted.accept(&hello.node_uuid, &hello.agent_token);
+        }
+        if standing() == Standing::Proved {
+            believe();
+        }
         info!(node = %hello.node_uuid, url = %advertised.callback_url, "heartbeat session");
         let turns = self.turns.of(&hello.node_uuid);
 
@@ -123,12 +177,22 @@ impl Relay {
                 }
                 Some(Some(Message::Beat(beat))) => {
                     let (relay, hello, advertised) = (&self, &hello, &advertised);
-                    let turns = Arc::clone(&turns);
+                    let (believe, turns) = (&believe, Arc::clone(&turns));
                     flight = Some(Box::pin(async move {
                         let _turn = turns.lock().await;
                         let answer = relay.beat(hello, advertised, &beat).await;
+                        if answer == BeatAnswer::Accepted {
+                            relay.accepted.accept(&hello.node_uuid, &hello.agent_token);
+                            believe();
+                        }
                         heartbeat_response(beat.sequence, answer)
                     }));
+                }
+                Some(Some(Message::Farewell(_))) if standing() != Standing::Proved => {
+                    warn!(node = %hello.node_uuid, "a farewell from a stranger is ignored");
+                    return Err(Status::permission_denied(
+                        "Ironic has accepted no heartbeat with this token: the farewell is ignored",
+                    ));
                 }
                 Some(Some(Message::Farewell(farewell))) => {
                     if let Some(ending) = ending(farewell.reason()) {
@@ -221,7 +285,10 @@ impl ConductorService for Relay {
     ) -> Result<Response<v1::LookupResponse>, Status> {
         let request = request.into_inner();
         let uuid = Some(request.node_uuid.as_str()).filter(|uuid| !uuid.is_empty());
-        let answer = self.ironic.lookup(&request.addresses, uuid).await;
+        let mut answer = self.ironic.lookup(&request.addresses, uuid).await;
+        if let LookupAnswer::Found(found) = &mut answer {
+            self.mask(found);
+        }
         match &answer {
             LookupAnswer::Found(found) => info!(node = %found.node_uuid, "Ironic knows the node"),
             LookupAnswer::Retry { reason, .. } => info!(%reason, "the lookup has no answer yet"),
@@ -235,10 +302,12 @@ impl ConductorService for Relay {
         &self,
         request: Request<Streaming<v1::HeartbeatRequest>>,
     ) -> Result<Response<Self::HeartbeatStream>, Status> {
+        let caller = Caller::in_extensions(request.extensions());
         let (answers, verdicts) = mpsc::channel(4);
         let relay = self.clone();
         tokio::spawn(async move {
-            if let Err(status) = relay.session(request.into_inner(), &answers).await {
+            let session = relay.session(request.into_inner(), caller, &answers);
+            if let Err(status) = session.await {
                 // An agent that hung up does not hear why.
                 let _ = answers.send(Err(status)).await;
             }

@@ -1,0 +1,194 @@
+//! Strangers who reach the shim's `ConductorService`: they get no token, take nobody's place
+//! and close nothing.
+
+use std::time::Duration;
+
+use ironic_agent::config::{Config, Listen};
+use ironic_agent_protocol::v1;
+use ironic_agent_protocol::v1::heartbeat_request::Message;
+use ironic_agent_protocol::v1::{FarewellReason, HeartbeatVerdict};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+use crate::support::ironic::{FakeIronic, TOKEN};
+use crate::support::shim::{Shim, config, found, hello};
+
+const STRANGE: &str = "strange-strange-strange-strange-strange";
+
+fn plain(config: Config) -> Config {
+    Config {
+        enable_auto_tls: false,
+        ..config
+    }
+}
+
+fn stranger() -> v1::Hello {
+    v1::Hello {
+        agent_token: STRANGE.into(),
+        ..hello()
+    }
+}
+
+fn farewell() -> Message {
+    Message::Farewell(v1::Farewell {
+        reason: FarewellReason::LockedDown.into(),
+    })
+}
+
+/// The status of a request for the list of commands.
+async fn list(shim: &Shim, token: &str) -> String {
+    let mut stream = TcpStream::connect(shim.door).await.unwrap();
+    let request = format!(
+        "GET /v1/commands/?agent_token={token} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+/// No agent is there, so who passes hears that.
+async fn passes(shim: &Shim, token: &str) -> bool {
+    let status = list(shim, token).await;
+    assert!(
+        status.contains(" 401 ") || status.contains(" 503 "),
+        "{status}"
+    );
+    status.contains(" 503 ")
+}
+
+async fn refused(shim: &mut Shim, hello: v1::Hello, then: Option<Message>) -> tonic::Status {
+    let mut session = shim.session(hello).await.unwrap();
+    if let Some(message) = then {
+        session.say(message).await;
+    }
+    session.hear().await.unwrap_err()
+}
+
+#[tokio::test]
+async fn an_address_for_everybody_must_be_wanted() {
+    let state = tempfile::tempdir().unwrap();
+    let ironic = FakeIronic::start().await;
+    let open = |insecure| Config {
+        conductor_listen: Listen::Tcp("0.0.0.0:0".parse().unwrap()),
+        insecure_conductor_listen: insecure,
+        ..plain(config(&[&ironic.url], &state))
+    };
+    let stop = CancellationToken::new();
+    let started = ironic_shim::app::Shim::start(open(false), stop.clone()).await;
+    let error = format!("{:#}", started.unwrap_err());
+    assert!(error.contains("--insecure_conductor_listen"), "{error}");
+    assert!(error.contains("0.0.0.0:0"), "{error}");
+    let started = ironic_shim::app::Shim::start(open(true), stop.clone()).await;
+    started.unwrap();
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_token_is_handed_out_once() {
+    let state = tempfile::tempdir().unwrap();
+    let ironic = FakeIronic::start().await;
+    let mut shim = Shim::start(plain(config(&[&ironic.url], &state))).await;
+    let token = |session: v1::Session| session.config.unwrap().agent_token;
+    assert_eq!(token(found(shim.lookup().await)), TOKEN);
+    for _ in 0..3 {
+        assert_eq!(token(found(shim.lookup().await)), "******");
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_takes_nobodys_place_and_closes_nothing() {
+    // Before the agent has come, and after.
+    for agent_is_first in [false, true] {
+        let state = tempfile::tempdir().unwrap();
+        let ironic = FakeIronic::start().await;
+        let mut shim = Shim::start(plain(config(&[&ironic.url], &state))).await;
+        let mut agent = None;
+        if agent_is_first {
+            let mut session = shim.session(hello()).await.unwrap();
+            let answer = session.beat().await.unwrap();
+            assert_eq!(answer.verdict(), HeartbeatVerdict::Accepted);
+            assert!(passes(&shim, TOKEN).await);
+            agent = Some(session);
+        }
+
+        let mut session = shim.session(stranger()).await.unwrap();
+        let answer = session.beat().await.unwrap();
+        assert_eq!(answer.verdict(), HeartbeatVerdict::Refused, "{answer:?}");
+        assert!(!passes(&shim, STRANGE).await);
+        session.say(farewell()).await;
+        let status = session.hear().await.unwrap_err();
+        assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
+        for (hello, message) in [
+            (stranger(), farewell()),
+            (
+                v1::Hello {
+                    agent_token: String::new(),
+                    ..hello()
+                },
+                farewell(),
+            ),
+        ] {
+            let status = refused(&mut shim, hello, Some(message)).await;
+            assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
+        }
+
+        // The agent is served as if nothing had been.
+        let mut session = match agent {
+            Some(session) => session,
+            None => shim.session(hello()).await.unwrap(),
+        };
+        let answer = session.beat().await.unwrap();
+        assert_eq!(answer.verdict(), HeartbeatVerdict::Accepted);
+        assert!(passes(&shim, TOKEN).await);
+        assert!(!passes(&shim, STRANGE).await);
+
+        // Somebody else's node, with a token that is right for it.
+        let other = v1::Hello {
+            node_uuid: "11111111-2222-4333-8444-555555555555".into(),
+            ..hello()
+        };
+        let status = refused(&mut shim, other, None).await;
+        assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
+        assert!(passes(&shim, TOKEN).await);
+
+        // Its own farewell counts.
+        session.say(farewell()).await;
+        wait_until_closed(&shim).await;
+    }
+}
+
+#[tokio::test]
+async fn after_a_restart_the_agent_is_known_by_its_token() {
+    let state = tempfile::tempdir().unwrap();
+    let ironic = FakeIronic::start().await;
+    let mut shim = Shim::start(plain(config(&[&ironic.url], &state))).await;
+    shim.session(hello()).await.unwrap().beat().await.unwrap();
+    let config = shim.die().await;
+    let mut shim = Shim::start(config).await;
+    let beats = ironic.seen("/v1/heartbeat/").len();
+
+    let status = refused(&mut shim, stranger(), Some(farewell())).await;
+    assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
+    assert!(!passes(&shim, STRANGE).await);
+    let mut session = shim.session(hello()).await.unwrap();
+    let begin = tokio::time::Instant::now();
+    while !passes(&shim, TOKEN).await {
+        assert!(begin.elapsed() < Duration::from_secs(30));
+    }
+    session.say(farewell()).await;
+    wait_until_closed(&shim).await;
+    assert_eq!(ironic.seen("/v1/heartbeat/").len(), beats);
+}
+
+async fn wait_until_closed(shim: &Shim) {
+    let closed = async {
+        while TcpStream::connect(shim.door).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let closed = tokio::time::timeout(Duration::from_secs(30), closed).await;
+    closed.expect("the REST listener closes");
+}
