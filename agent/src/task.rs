@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{broadcast, mpsc, watch};
@@ -78,12 +79,18 @@ impl Level {
 
 /// Lines that wait for a follower; of a slower one the oldest are dropped.
 const LINES: usize = 256;
+/// Notes of one command that are kept, far more than any step of ours has. Each is written to
+/// disk with the command's record and goes to whoever watches it.
+const MOST_NOTES: usize = 1000;
+/// Bytes of a note that are kept.
+const LONGEST_NOTE: usize = 4096;
 
 /// The worker's end of a running command. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Task {
     progress: watch::Sender<Option<Progress>>,
     notes: mpsc::UnboundedSender<Note>,
+    noted: Arc<AtomicUsize>,
     lines: broadcast::Sender<Line>,
     cancel: CancellationToken,
     reason: Arc<std::sync::Mutex<Option<String>>>,
@@ -107,6 +114,7 @@ impl Task {
         let task = Self {
             progress,
             notes,
+            noted: Arc::default(),
             lines: broadcast::channel(LINES).0,
             cancel: CancellationToken::new(),
             reason: Arc::default(),
@@ -135,15 +143,26 @@ impl Task {
     pub fn phase(&self, text: impl Into<String>) {
         let text = text.into();
         self.line(Level::Info, &text);
-        // A listener that is gone has nothing to learn.
-        let _ = self.notes.send(Note::Phase(text));
+        self.note(Note::Phase(shortened(text)));
     }
 
     /// Notes something to know that is no failure.
     pub fn warn(&self, text: impl Into<String>) {
         let text = text.into();
         self.line(Level::Warn, &text);
-        let _ = self.notes.send(Note::Warning(text));
+        self.note(Note::Warning(shortened(text)));
+    }
+
+    fn note(&self, note: Note) {
+        let note = match self.noted.fetch_add(1, Ordering::Relaxed) {
+            ..MOST_NOTES => note,
+            MOST_NOTES => Note::Warning(format!(
+                "This command has said more than {MOST_NOTES} things: the others are left out."
+            )),
+            _ => return,
+        };
+        // A listener that is gone has nothing to learn.
+        let _ = self.notes.send(note);
     }
 
     /// Says what happens to those who follow the command now. It is not kept with the
@@ -217,9 +236,41 @@ impl Task {
     }
 }
 
+/// The beginning of a text that is too long to be kept.
+fn shortened(mut text: String) -> String {
+    if text.len() > LONGEST_NOTE {
+        text.truncate(text.floor_char_boundary(LONGEST_NOTE));
+        text.push_str("...");
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flood_of_notes_is_cut() {
+        let (task, mut heard) = Task::new();
+        for number in 0..MOST_NOTES * 3 {
+            let clone = task.clone();
+            clone.warn(format!("{number} {}", "\u{e9}".repeat(LONGEST_NOTE)));
+            clone.phase("x");
+        }
+        let mut notes = Vec::new();
+        while let Ok(note) = heard.notes.try_recv() {
+            notes.push(note);
+        }
+        assert_eq!(notes.len(), MOST_NOTES + 1);
+        for note in &notes {
+            let (Note::Phase(text) | Note::Warning(text)) = note;
+            assert!(text.len() <= LONGEST_NOTE + 3);
+        }
+        let Some(Note::Warning(last)) = notes.last() else {
+            panic!("{:?}", notes.last())
+        };
+        assert!(last.contains("left out"), "{last}");
+    }
 
     #[test]
     fn the_first_reason_of_a_cancellation_stands() {

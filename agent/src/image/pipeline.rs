@@ -7,6 +7,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -90,6 +91,11 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// How long a cancelled command waits for its disk: for writes of a MiB each, and for the flush
+/// of all caches when the image is verified and about to be released.
+const HANGING: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
+const HANGING_FLUSH: Duration = Duration::from_secs(600);
+
 /// What goes to the writer's thread.
 enum Order {
     Write(Arc<Block>),
@@ -134,7 +140,12 @@ where
     let written = reader.written.clone();
     let writing = tokio::task::spawn_blocking(move || write(target, written, disk_queue));
 
-    let fed = feed(reader, head, &to_hash, &to_disk).await;
+    let task = reader.task;
+    let fed = tokio::select! {
+        fed = feed(reader, head, &to_hash, &to_disk) => fed,
+        // Also while the disk does not take what is waiting for it.
+        () = task.cancelled() => Err(Some(task.cancellation())),
+    };
     drop(to_hash);
     let hasher = reader.during(hashing).await;
     let verdict = match (fed, hasher) {
@@ -163,10 +174,20 @@ where
         Err(failure) => failure,
     };
     drop(to_disk);
-    let outcome = reader
-        .during(writing)
-        .await
-        .map_err(|error| Failure::execution(format!("writing failed: {error}")))?;
+    let is_given_up = verdict.is_some();
+    let outcome = tokio::select! {
+        outcome = reader.during(writing) => outcome,
+        // The thread ends with what it is doing, and does nothing more.
+        () = silence(task, is_given_up) => {
+            let mut failure = task.cancellation();
+            failure.details.push_str(
+                ". The disk does not answer: what the kernel has for it may still be written",
+            );
+            return Err(failure);
+        }
+    };
+    let outcome =
+        outcome.map_err(|error| Failure::execution(format!("writing failed: {error}")))?;
     if outcome.is_ok() {
         reader.report();
     }
@@ -175,6 +196,13 @@ where
         (None, Ok(outcome)) => Ok(outcome),
         (None, Err(None)) => Err(Failure::execution("the writer stopped without a reason")),
     }
+}
+
+/// Completes when a disk has not answered for too long after the command was cancelled.
+async fn silence(task: &Task, is_given_up: bool) {
+    task.cancelled().await;
+    let patience = if is_given_up { HANGING } else { HANGING_FLUSH };
+    tokio::time::sleep(patience).await;
 }
 
 /// Hands every block to both threads. `Err(None)`: a thread stopped and tells why itself.

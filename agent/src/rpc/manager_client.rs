@@ -15,6 +15,7 @@ use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::hardware_manager_service_client::HardwareManagerServiceClient;
 use serde_json::Value;
 use tokio::net::UnixStream;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -36,6 +37,13 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(3600);
 /// Steps of one manager, and letters of a name: far beyond what anybody has.
 const MOST_STEPS: usize = 1000;
 const LONGEST_NAME: usize = 255;
+
+/// Letters of a text that goes to Ironic or into a command's record.
+const LONGEST_TEXT: usize = 16 * 1024;
+/// Events of a step that are read in a second. A program that says more has to wait, as anyone
+/// who writes into a full pipe.
+const EVENTS: u32 = 100;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Makes clients.
 #[must_use]
@@ -114,9 +122,9 @@ impl Peer for ManagerClient {
                 return Ok(failed(message));
             }
             let actions = response.plan.unwrap_or_default().actions;
-            let actions = actions.into_iter().map(|action| Action {
-                description: action.description,
-                device: action.device,
+            let actions = actions.into_iter().take(MOST_STEPS).map(|action| Action {
+                description: beginning(action.description),
+                device: word(&action.device),
                 destructive: action.destructive,
             });
             Ok(Answer::Done(Some(actions.collect())))
@@ -135,11 +143,13 @@ impl Peer for ManagerClient {
             let status = |status: Status| lost("ExecuteStep", &status);
             let response = self.client()?.execute_step(request).await;
             let mut events = response.map_err(status)?.into_inner();
+            let mut pace = Pace::default();
             while let Some(message) = events.message().await.map_err(status)? {
+                pace.keep().await;
                 match message.event {
                     Some(Message::Progress(message)) => heard(Event::Progress(progress(message))),
-                    Some(Message::PhaseEnded(text)) => heard(Event::Phase(text)),
-                    Some(Message::Warning(text)) => heard(Event::Warning(text)),
+                    Some(Message::PhaseEnded(text)) => heard(Event::Phase(word(&text))),
+                    Some(Message::Warning(text)) => heard(Event::Warning(word(&text))),
                     Some(Message::Result(result)) => {
                         let result = value(result, "result");
                         return result
@@ -148,7 +158,7 @@ impl Peer for ManagerClient {
                     }
                     Some(Message::Failure(message)) => return Ok(failed(message)),
                     Some(Message::Incompatible(reason)) => {
-                        return Ok(Answer::Incompatible(reason));
+                        return Ok(Answer::Incompatible(beginning(reason)));
                     }
                     // What a newer protocol has is no end.
                     None => {}
@@ -159,6 +169,36 @@ impl Peer for ManagerClient {
             ))
         })
     }
+}
+
+/// How fast the events of a step are read.
+#[derive(Debug, Default)]
+struct Pace {
+    since: Option<Instant>,
+    events: u32,
+}
+
+impl Pace {
+    /// Waits before an event if there were too many in the last second.
+    async fn keep(&mut self) {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.events += 1;
+        if self.events > EVENTS {
+            tokio::time::sleep_until(since + SECOND).await;
+        }
+        if since.elapsed() >= SECOND {
+            *self = Self {
+                since: Some(Instant::now()),
+                events: 1,
+            };
+        }
+    }
+}
+
+/// The beginning of a text that may be as long as a message.
+fn beginning(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+    text
 }
 
 fn lost(call: &str, status: &Status) -> Lost {
@@ -214,9 +254,10 @@ fn failed<T>(message: v1::Failure) -> Answer<T> {
     } else {
         message.details
     };
+    let text = beginning(text);
     let Some(kind) = FailureKind::from_name(&message.kind) else {
         return Answer::Unexpected {
-            class: message.kind,
+            class: word(&message.kind),
             text,
         };
     };
@@ -226,9 +267,9 @@ fn failed<T>(message: v1::Failure) -> Answer<T> {
     Answer::Failed(Failure {
         kind,
         details: text,
-        program: (!message.program.is_empty()).then_some(message.program),
+        program: (!message.program.is_empty()).then_some(word(&message.program)),
         exit_status: message.exit_status,
-        stderr_tail: message.stderr_tail,
+        stderr_tail: beginning(message.stderr_tail),
     })
 }
 
@@ -265,7 +306,7 @@ fn described(message: v1::DescribeResponse) -> Result<Described, String> {
     };
     let version = match message.version.as_str() {
         "" => "1.0".to_owned(),
-        version => version.to_owned(),
+        version => word(version),
     };
     let support = match message.support {
         0 => Support::None,
@@ -348,7 +389,7 @@ fn step(message: v1::StepDescription) -> Result<StepDescribed, String> {
                 v1::ArgumentKind::List => ArgumentKind::List,
                 v1::ArgumentKind::Object => ArgumentKind::Object,
             },
-            description: argument.description.into(),
+            description: beginning(argument.description).into(),
             advertised: true,
         })
     });

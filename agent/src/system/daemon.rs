@@ -13,12 +13,16 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin};
+use tokio::time::Instant;
 
 use super::RunError;
 use super::group::Group;
 
 /// How much of one line of its output is kept.
 const LONGEST_LINE: u64 = 4096;
+/// So many lines of one of its outputs are logged in this time.
+const LINES: u32 = 200;
+const REFILL: Duration = Duration::from_secs(10);
 
 /// A program beside the agent. Dropping it kills it and its process group.
 #[derive(Debug)]
@@ -123,9 +127,44 @@ impl Daemon {
     }
 }
 
-/// Puts what a program writes into the log, line by line.
+/// How many lines of a program the log takes.
+#[derive(Debug)]
+struct Budget {
+    /// When the budget was last refilled.
+    at: Instant,
+    lines: u32,
+    left_out: u64,
+}
+
+impl Budget {
+    fn new(now: Instant) -> Self {
+        Self {
+            at: now,
+            lines: LINES,
+            left_out: 0,
+        }
+    }
+
+    /// Whether one more line is taken, and how many were left out before it.
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        if now.duration_since(self.at) >= REFILL {
+            self.at = now;
+            self.lines = LINES;
+        }
+        let Some(left) = self.lines.checked_sub(1) else {
+            self.left_out += 1;
+            return None;
+        };
+        self.lines = left;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+/// Puts what a program writes into the log, line by line. What is too much is read and left
+/// out: a program that waits for its log would not do its work.
 async fn relay(name: String, output: impl AsyncRead + Unpin) {
     let mut output = BufReader::new(output);
+    let mut budget = Budget::new(Instant::now());
     loop {
         let mut line = Vec::new();
         match (&mut output)
@@ -135,6 +174,12 @@ async fn relay(name: String, output: impl AsyncRead + Unpin) {
         {
             Ok(0) | Err(_) => return,
             Ok(_) => {
+                let Some(left_out) = budget.take(Instant::now()) else {
+                    continue;
+                };
+                if left_out > 0 {
+                    tracing::warn!(program = %name, lines = left_out, "it says too much");
+                }
                 let text = String::from_utf8_lossy(&line);
                 tracing::info!(program = %name, "{}", text.trim_end());
             }
@@ -149,6 +194,16 @@ mod tests {
     fn shell(script: &str) -> Daemon {
         let args = ["-c".to_owned(), script.to_owned()];
         Daemon::start("shell", Path::new("/bin/sh"), &args).unwrap()
+    }
+
+    #[test]
+    fn a_flood_of_lines_is_cut_and_counted() {
+        let begin = Instant::now();
+        let mut budget = Budget::new(begin);
+        let taken = (0..1000).filter(|_| budget.take(begin).is_some()).count();
+        assert_eq!(taken, 200);
+        assert_eq!(budget.take(begin + REFILL), Some(800));
+        assert_eq!(budget.take(begin + REFILL), Some(0));
     }
 
     #[tokio::test]

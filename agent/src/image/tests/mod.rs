@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,6 +11,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::system::disk::testing::HangingDisks;
 use crate::task::Progress;
 
 mod compressed;
@@ -829,4 +831,35 @@ async fn a_cancelled_deployment_leaves_an_unbootable_disk() {
     assert_eq!(deployed.unwrap_err(), task.cancellation());
     bench.assert_unbootable();
     bench.assert_next_works().await;
+}
+
+/// The controller is lost in the middle of an image: the command can be cancelled, and when
+/// the disk comes back nothing more of the image is written.
+#[tokio::test]
+async fn a_command_whose_disk_hangs_can_be_cancelled() {
+    let mut bench = Bench::new(16 * MIB);
+    let disks = Arc::new(HangingDisks::new());
+    bench.system.disks = disks.clone();
+    let image = mbr_image(12 * MIB);
+    let server = Server::start([("/image", Page::new(image.clone()))]).await;
+    let task = Task::detached();
+    let cancelling = async {
+        while !disks.hangs() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // Others are served meanwhile: this runs on the same thread.
+        task.cancel("operator");
+    };
+    let image_info = info(&server.url("/image"), &image);
+    let deploying = bench.deploy_with(image_info, None, &task);
+    let both = async { tokio::join!(deploying, cancelling).0 };
+    let ended = tokio::time::timeout(Duration::from_secs(60), both).await;
+    let failure = ended.expect("it does not wait for the disk").unwrap_err();
+    assert!(failure.details.contains("operator"), "{failure}");
+    assert!(failure.details.contains("does not answer"), "{failure}");
+    disks.let_go();
+    while Arc::strong_count(&disks) > 2 || disks.hangs() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_ne!(bench.disk()[..image.len()], image);
 }

@@ -35,6 +35,97 @@ impl Loss {
     }
 }
 
+/// Disks of which every write hangs, as on a controller that is lost, until they are let go.
+#[derive(Debug)]
+pub(crate) struct HangingDisks {
+    inner: super::LinuxDisks,
+    gate: Arc<(Mutex<Gate>, std::sync::Condvar)>,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    /// Writes that wait.
+    waiting: usize,
+    is_open: bool,
+}
+
+impl HangingDisks {
+    pub(crate) fn new() -> Self {
+        Self {
+            inner: super::LinuxDisks,
+            gate: Arc::default(),
+        }
+    }
+
+    /// Whether a write hangs.
+    pub(crate) fn hangs(&self) -> bool {
+        self.gate.0.lock().unwrap().waiting > 0
+    }
+
+    /// Lets all writes go on.
+    pub(crate) fn let_go(&self) {
+        self.gate.0.lock().unwrap().is_open = true;
+        self.gate.1.notify_all();
+    }
+}
+
+impl Disks for HangingDisks {
+    fn open(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
+        let (disk, gate) = (self.inner.open(name)?, Arc::clone(&self.gate));
+        Ok(Box::new(Hanging { disk, gate }))
+    }
+}
+
+#[derive(Debug)]
+struct Hanging {
+    disk: Box<dyn Disk>,
+    gate: Arc<(Mutex<Gate>, std::sync::Condvar)>,
+}
+
+impl Hanging {
+    fn hang(&self) {
+        let mut gate = self.gate.0.lock().unwrap();
+        gate.waiting += 1;
+        while !gate.is_open {
+            gate = self.gate.1.wait(gate).unwrap();
+        }
+        gate.waiting -= 1;
+    }
+}
+
+impl Disk for Hanging {
+    fn geometry(&self) -> Geometry {
+        self.disk.geometry()
+    }
+
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
+        self.disk.read_at(offset, buffer)
+    }
+
+    fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
+        self.hang();
+        self.disk.write_at(offset, data)
+    }
+
+    fn zero(&mut self, offset: u64, length: u64) -> Result<(), DiskError> {
+        self.hang();
+        self.disk.zero(offset, length)
+    }
+
+    fn punch(&mut self, offset: u64, length: u64) -> Result<bool, DiskError> {
+        self.hang();
+        self.disk.punch(offset, length)
+    }
+
+    fn sync(&mut self) -> Result<(), DiskError> {
+        self.disk.sync()
+    }
+
+    fn reread_table(&mut self) -> Result<(), DiskError> {
+        self.disk.reread_table()
+    }
+}
+
 /// Where something was changed, and what was there.
 type Before = (u64, Vec<u8>);
 
