@@ -308,7 +308,7 @@ fn ext(options: &[&str], files: &[&str]) -> Option<Vec<u8>> {
         let path = tree.join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         if !file.ends_with('/') {
-            std::fs::write(path, "x").unwrap();
+            std::fs::write(path, "").unwrap();
         }
     }
     let image = dir.path().join("image");
