@@ -328,11 +328,12 @@ impl Memory {
 
     /// The checks that need no database, in Ironic's order.
     fn heartbeat(&mut self, body: &Value) -> Reply {
-        const KNOWN: [&str; 4] = [
+        const KNOWN: [&str; 5] = [
             "callback_url",
             "agent_token",
             "agent_version",
             "agent_verify_ca",
+            "agent_status_message",
         ];
         let body = body.as_object().unwrap();
         if let Some(unknown) = body.keys().find(|key| !KNOWN.contains(&key.as_str())) {

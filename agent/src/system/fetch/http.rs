@@ -1,7 +1,7 @@
 //! [`Fetch`] over HTTP.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -250,18 +250,16 @@ fn coding(head: &HeaderMap) -> Option<String> {
     (!named.is_empty()).then(|| named.join(", "))
 }
 
-/// `Retry-After` in seconds or as a date, which is compared with the server's own clock.
+/// `Retry-After` in seconds, or as a date, which is compared with the server's own clock: ours
+/// may not be set yet.
 fn retry_after(head: &HeaderMap) -> Option<Duration> {
     let text = |name| head.get(name)?.to_str().ok();
     let wish = text(RETRY_AFTER)?.trim();
     if let Ok(seconds) = wish.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let later = httpdate::parse_http_date(wish).ok()?;
-    let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
-    later
-        .duration_since(now.unwrap_or_else(SystemTime::now))
-        .ok()
+    let date = |text| httpdate::parse_http_date(text).ok();
+    date(wish)?.duration_since(date(text(DATE)?)?).ok()
 }
 
 /// All challenges as one list; a server may send several headers.
