@@ -239,7 +239,11 @@ async fn an_agent_without_a_token_refuses_every_token() {
             let answer = front
                 .get(&format!("/v1/commands/?agent_token={token}"))
                 .await;
-            assert_eq!(answer.fault().0, 401, "{held:?} {token}");
+            // A token of an earlier life makes way for the one that the agent takes, which the
+            // shim asks it: the first of these.
+            let is_learned = token == TOKEN && held.is_some_and(|held| !held.is_empty());
+            let status = if is_learned { 200 } else { 401 };
+            assert_eq!(answer.status, status, "{held:?} {token}");
         }
         assert_eq!(front.get("/v1/status").await.status, 200);
     }

@@ -334,7 +334,9 @@ impl Service {
     /// The token of a caller who may pass.
     async fn admit(&self, to: &Addressed<'_>, query: &Query, line: &Line) -> Result<Secret, Fault> {
         let shown = query.token.as_deref().unwrap_or_default();
-        let held = to.agent.token.as_ref().ok_or_else(Fault::token)?;
+        let held = to.agent.token.as_ref();
+        let held = held.filter(|held| !held.reveal().is_empty());
+        let held = held.ok_or_else(Fault::token)?;
         if !held.matches(shown) {
             // The agent may have another one by now, of which nobody told us.
             let candidate = Secret::new(shown);
