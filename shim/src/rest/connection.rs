@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -26,6 +26,11 @@ const LARGEST_HEAD: usize = 32 * 1024;
 /// After an answer to a request that was not read to its end: how long what still comes is
 /// thrown away. Closing at once would reset the connection, and the answer with it.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// After so many answers, a connection that has shown no token gets one in a period: who asks
+/// without end, and perhaps reads nothing, must not take the time of the others.
+const FREE_ANSWERS: u32 = 64;
+const PACE: Duration = Duration::from_millis(250);
 
 /// What a client that never asked anything is told.
 const TOO_SLOW: &[u8] =
@@ -93,15 +98,24 @@ pub async fn serve<S>(
     let slot = line.slot.clone();
     let asked = Arc::new(AtomicBool::new(false));
     let unread = Arc::new(AtomicBool::new(false));
+    let answers = Arc::new(AtomicU32::new(0));
     let answering = service_fn({
         let (asked, unread) = (Arc::clone(&asked), Arc::clone(&unread));
         move |request| {
             asked.store(true, Ordering::Relaxed);
             let (service, line, unread) = (Arc::clone(&service), line.clone(), Arc::clone(&unread));
+            let answers = Arc::clone(&answers);
             line.slot.serving();
             async move {
                 let answer = service.answer(request, &line).await?;
                 line.slot.waiting();
+                if !line.slot.is_authenticated() {
+                    // Requests that were sent ahead are answered in turns with the others'.
+                    tokio::task::yield_now().await;
+                    if answers.fetch_add(1, Ordering::Relaxed) >= FREE_ANSWERS {
+                        tokio::time::sleep(PACE).await;
+                    }
+                }
                 if !answer.whole {
                     unread.store(true, Ordering::Relaxed);
                 }
