@@ -45,6 +45,10 @@ unit: preflight ## Unit, property and contract tests; a few need root and say so
 	export GRPC_PYTHON TEST_PROGRAMS && GRPC_PYTHON="$$(tests/contract/grpc-python)" && \
 	    TEST_PROGRAMS="$$(tests/programs)" && cargo test --workspace --locked
 
+.PHONY: attacks
+attacks: preflight ## The REST listener under attack, with its answers timed: wants an idle machine
+	cargo test --locked -p ironic-shim --test attacks -- --ignored --nocapture --skip for_long
+
 .PHONY: arguments
 arguments: preflight ## What the agent gives to programs, tried with the programs
 	tests/arguments/run

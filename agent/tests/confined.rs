@@ -195,6 +195,13 @@ fn a_program_that_takes_too_much_is_ended() {
         return;
     }
     let begin = std::time::Instant::now();
+    // Without the kernel's help this would take the whole machine: the agent's own watch is
+    // slower than processes multiply.
+    let counts_processes = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
+        .is_ok_and(|controllers| controllers.split_whitespace().any(|name| name == "pids"));
+    if !counts_processes {
+        eprintln!("SKIPPED the fork bomb: needs cgroup v2 with the controller `pids`");
+    }
     // Processes that do nothing but start two more. Should nothing stop it, a file does.
     let directory = tempfile::tempdir().unwrap();
     let stop = directory.path().join("stop");
@@ -211,6 +218,9 @@ fn a_program_that_takes_too_much_is_ended() {
         (grows, &["memory"]),
         (many, &["memory"]),
     ] {
+        if script == forks && !counts_processes {
+            continue;
+        }
         let output = run(script);
         // The kernel may be first, and then it is the shell that says so, or nobody.
         let said = said(&output).to_lowercase();

@@ -158,11 +158,11 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
         )
         .await?;
         let wanted = wanted.as_ref();
-        let (written, joined) = write(
+        let pass = write(
             deployment, &request, &expected, source, &tables, &drive, wanted,
         )
         .await;
-        match written {
+        match pass.written {
             Err(failure) if tables.are_read_first_now() => {
                 task.warn(format!(
                     "{failure}. The server sends whole files only: reading the file for its \
@@ -172,7 +172,7 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
             // Another server, or one answer instead of a joined one, may have better bytes.
             // One server's only answer does not change by asking again.
             Err(failure)
-                if is_about_bytes(&failure) && chances > 0 && (joined || urls.len() > 1) =>
+                if pass.are_bytes_at_fault && chances > 0 && (pass.is_joined || urls.len() > 1) =>
             {
                 chances -= 1;
                 task.warn(format!("{failure}. Downloading once more."));
@@ -279,8 +279,16 @@ pub async fn plan(deployment: Deployment<'_>) -> Result<Vec<String>, Failure> {
     Ok(lines)
 }
 
-/// One pass from a server to the disk. Answers also whether the bytes were joined from
-/// several answers.
+/// What one download came to.
+struct Pass {
+    written: Result<Outcome, Failure>,
+    /// The bytes were joined from several answers.
+    is_joined: bool,
+    /// The bytes that came were refused, rather than something of the disk or the network.
+    are_bytes_at_fault: bool,
+}
+
+/// One pass from a server to the disk.
 async fn write(
     deployment: Deployment<'_>,
     request: &ImageRequest,
@@ -289,7 +297,7 @@ async fn write(
     tables: &Tables,
     drive: &Arc<Option<ConfigDrive>>,
     wanted: Option<&partition::Wanted>,
-) -> (Result<Outcome, Failure>, bool) {
+) -> Pass {
     let Deployment {
         config,
         device,
@@ -298,6 +306,7 @@ async fn write(
     } = deployment;
     let length = source.length();
     let mut reader = pipeline::Reader::new(source, task, &device.name);
+    let mut is_beginning_refused = false;
     let written = async {
         let mut disk = open(deployment).await?;
         let parts = fit(deployment, disk.as_mut(), drive, wanted)?;
@@ -337,7 +346,8 @@ async fn write(
             None => {
                 write::check_size(size, available).map_err(|error| error.failure(&device.name))?;
                 let (geometry, has_drive) = (disk.geometry(), drive.is_some());
-                table::check_beginning(&beginning, size, geometry, has_drive, &device.name)?;
+                table::check_beginning(&beginning, size, geometry, has_drive, &device.name)
+                    .inspect_err(|_| is_beginning_refused = true)?;
             }
         }
         if let Some(wanted) = wanted.filter(|_| format == Format::Raw) {
@@ -366,21 +376,22 @@ async fn write(
         outcome.warning = trailer.map(|trailer| trailer.to_string());
         Ok(outcome)
     };
-    let written = written.await.map_err(|mut failure| {
-        if let Some(coding) = reader
-            .source()
-            .coding()
-            .filter(|_| is_about_bytes(&failure))
-        {
-            failure.details.push_str(&format!(
-                " The server sent it with Content-Encoding: {coding}; if that is not how the file \
-                 itself is packed, have the server send the file as it is."
-            ));
-        }
-        failure
-    });
-    let joined = reader.source().connections() > 1;
-    (written, joined)
+    let mut written = written.await;
+    let are_bytes_at_fault =
+        is_beginning_refused || written.as_ref().err().is_some_and(is_about_bytes);
+    if let (Err(failure), Some(coding), true) =
+        (&mut written, reader.source().coding(), are_bytes_at_fault)
+    {
+        failure.details.push_str(&format!(
+            " The server sent it with Content-Encoding: {coding}; if that is not how the file \
+             itself is packed, have the server send the file as it is."
+        ));
+    }
+    Pass {
+        written,
+        is_joined: reader.source().connections() > 1,
+        are_bytes_at_fault,
+    }
 }
 
 /// Looks into a compressed image as far as its first block goes, before anything is changed.

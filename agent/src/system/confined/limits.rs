@@ -1,9 +1,10 @@
 //! How much of the machine a confined program may take: memory and processes.
 //!
-//! Where the kernel has cgroup v2 with both controllers, it holds the program to the limits
-//! ([`Group`]). Elsewhere each process gets a limit of its own (`RLIMIT_AS`), and the first
-//! process adds up what all of them have ([`Watch`]): when that is too much, it ends, and all
-//! others with it.
+//! Where the kernel has cgroup v2 with both controllers, as in the ramdisk, it holds the
+//! program to the limits ([`Group`]). Elsewhere each process gets a limit of its own
+//! (`RLIMIT_AS`), and the first process adds up what all of them have ([`Watch`]): when that is
+//! too much, it ends, and all others with it. A watch holds memory, but processes can multiply
+//! faster than it looks.
 
 use std::fs;
 use std::io;
