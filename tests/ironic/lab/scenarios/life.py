@@ -28,7 +28,7 @@ class Life(Scenario):
         with step("provide: partition tables and file systems are gone"):
             self.check_cleaned()
             self.check_no_restart(mark)
-            self.check_said(r"erase_devices_metadata.*succeeded; waiting for commands")
+            self.check_said(r"erase_metadata: succeeded; waiting for commands")
         with step("active: the agent writes the image and its boot entry"):
             mark = self.deploy(self.image, disk)
             self.check_no_restart(mark)
