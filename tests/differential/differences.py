@@ -54,6 +54,11 @@ TABLE = [
         "wrong types|malformed", ".*", "status|text", "500|.*Server.*",
         "400|.*Missing or invalid name or params.*"),
     Difference(
+        "long heads", "the line and the headers of a request have 32 KiB: they are held for peers that have shown no "
+        "token, and Ironic sends a few hundred bytes", "targets", "60000 bytes of query",
+        "status|text|content-type|server|connection", r"200|application/json|ironic-python-agent|None|\{.*",
+        "431|close|None|"),
+    Difference(
         "only UTF-8", "a body is UTF-8, and named as such if it is not; the Python agent guesses "
         "UTF-16", "malformed", ".*", "text", ".*Expecting value.*|.*Missing or invalid.*",
         ".*utf-8.*codec.*|.*Expecting (property name|value).*"),
