@@ -28,7 +28,7 @@ build: preflight ## Build both static binaries
 	cargo build --profile $(PROFILE) --locked
 
 .PHONY: test
-test: lint unit arguments qcow2 differential ironic ## Everything but `fresh`, from the fastest ring to the slowest
+test: lint unit qcow2 differential ironic ## Everything but `arguments`, `attacks` and `fresh`, from the fastest ring to the slowest
 
 .PHONY: lint
 lint: preflight ## Format, clippy, protocol lint, Python lint, licences and sources
@@ -51,7 +51,7 @@ attacks: preflight ## The REST listener under attack, with its answers timed: wa
 
 .PHONY: arguments
 arguments: preflight ## What the agent gives to programs, tried with the programs
-	tests/arguments/run
+	export TEST_PROGRAMS && TEST_PROGRAMS="$$(tests/programs)" && tests/arguments/run
 
 .PHONY: fuzz
 fuzz: preflight ## Damaged input for every parser, FUZZ_SECONDS (60) each, FUZZ_SEED for other damage
