@@ -218,10 +218,11 @@ impl<M: Member> Expand for Members<M> {
             });
         };
         // The bytes that told that a member follows are its first.
-        let ahead = std::mem::take(&mut self.ahead);
-        let taken = member.step(&ahead, &mut [])?.consumed;
-        if taken != ahead.len() {
-            return Err("the decompressor stands still".to_owned());
+        if !self.ahead.is_empty() {
+            let ahead = std::mem::take(&mut self.ahead);
+            if member.step(&ahead, &mut [])?.consumed != ahead.len() {
+                return Err("the decompressor stands still".to_owned());
+            }
         }
         let mut step = member.step(&input[consumed..], output)?;
         step.consumed += consumed;
