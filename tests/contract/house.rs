@@ -282,9 +282,9 @@ fn crates_stay_in_their_rooms() {
 /// Who may change files of the machine, besides `system`, and where. Everything that is not in
 /// a directory of the agent's own is reached by `Root::writable`, which a simulation refuses.
 const WRITERS: &[(&str, &str)] = &[
-    ("src/commands/rescue.rs", "Root::writable"),
+    ("src/commands/rescue/mod.rs", "Root::writable"),
     ("src/commands/standby.rs", "Root::writable"),
-    ("src/commands/store.rs", "the state directory"),
+    ("src/commands/store/mod.rs", "the state directory"),
     ("src/conductor/token.rs", "the state directory"),
     ("src/disk/boot_grub.rs", "a mounted image"),
     (

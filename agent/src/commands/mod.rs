@@ -11,7 +11,9 @@ use crate::config::Secret;
 use crate::steps::Phase;
 
 pub mod bootloader;
+pub mod context;
 pub mod engine;
+pub mod failure;
 pub mod flow;
 pub mod lockdown;
 pub mod log;
@@ -27,11 +29,11 @@ pub mod stepping;
 pub mod store;
 pub mod verb;
 pub mod verbs;
-pub mod workplace;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use context::{NodeMemory, NodeSource, Workplace};
 pub use engine::{Ending, Engine, Status, Watching, Work};
 pub use order::Order;
 pub use plan::{Plan, PlannedAction};
@@ -40,7 +42,6 @@ pub use record::{CommandId, Milestone, MilestoneKind, Outcome, Record, State};
 pub use runner::Perform;
 pub use verb::Verb;
 pub use verbs::Verbs;
-pub use workplace::{NodeMemory, NodeSource, Workplace};
 
 /// A JSON object.
 pub type Object = Map<String, Value>;

@@ -9,7 +9,7 @@ use hyper::body::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::fault::Fault;
+use super::error::RestError;
 
 /// What a body may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +51,13 @@ pub struct Held {
 /// # Errors
 /// It is too large, too slow or broken, or others have the memory. Then what is left of it
 /// was not read.
-pub async fn read<B>(body: B, limits: Limits, memory: &Memory) -> Result<Held, Fault>
+pub async fn read<B>(body: B, limits: Limits, memory: &Memory) -> Result<Held, RestError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limits.size {
-        return Err(Fault::too_large(limits.size));
+        return Err(RestError::too_large(limits.size));
     }
     // Address space only: pages that nothing arrives for are never touched.
     let mut bytes = Vec::with_capacity(announced);
@@ -67,13 +67,15 @@ where
     while let Some(chunk) = flow.next().await? {
         let length = bytes.len() + chunk.len();
         if length > limits.size {
-            return Err(Fault::too_large(limits.size));
+            return Err(RestError::too_large(limits.size));
         }
         // By what has arrived, not by what was announced: announcing is free. Small bodies
         // need no share.
         while shares < length / SHARE {
             let memory = Arc::clone(&memory.0);
-            let share = memory.try_acquire_owned().map_err(|_| Fault::crowded())?;
+            let share = memory
+                .try_acquire_owned()
+                .map_err(|_| RestError::crowded())?;
             shares += 1;
             match &mut held {
                 Some(held) => held.merge(share),
@@ -123,7 +125,7 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
         }
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+    async fn next(&mut self) -> Result<Option<Bytes>, RestError> {
         loop {
             let frame = timeout_at(self.end, timeout(self.stall, self.body.frame())).await;
             match frame {
@@ -134,8 +136,8 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
                         return Ok(Some(data));
                     }
                 }
-                Ok(Ok(Some(Err(_)))) => return Err(Fault::broken_body()),
-                Ok(Err(_)) | Err(_) => return Err(Fault::slow(self.stall.as_secs())),
+                Ok(Ok(Some(Err(_)))) => return Err(RestError::broken_body()),
+                Ok(Err(_)) | Err(_) => return Err(RestError::slow(self.stall.as_secs())),
             }
         }
     }
@@ -205,11 +207,11 @@ mod tests {
         let held = read(text(10), LIMITS, &memory).await.unwrap();
         assert_eq!(held.bytes.len(), 10);
         let refused = read(text(11), LIMITS, &memory).await.unwrap_err();
-        assert_eq!(refused, Fault::too_large(10));
+        assert_eq!(refused, RestError::too_large(10));
         // Without an announced length the bytes are counted.
         let drip = Drip::new(Duration::from_millis(1), 11);
         let refused = read(drip, LIMITS, &memory).await.unwrap_err();
-        assert_eq!(refused, Fault::too_large(10));
+        assert_eq!(refused, RestError::too_large(10));
         assert!(drain(text(10), LIMITS).await);
         assert!(!drain(text(11), LIMITS).await);
     }
@@ -223,7 +225,7 @@ mod tests {
         let memory = Memory::of(4 * SHARE);
         let first = read(text(3 * SHARE), limits, &memory).await.unwrap();
         let refused = read(text(2 * SHARE), limits, &memory).await.unwrap_err();
-        assert_eq!(refused, Fault::crowded());
+        assert_eq!(refused, RestError::crowded());
         let small = read(text(SHARE - 1), limits, &memory).await;
         assert!(small.is_ok(), "small ones need no share");
         drop(first);
@@ -236,13 +238,13 @@ mod tests {
         let mute = Drip::new(Duration::from_secs(1), 3);
         let memory = Memory::of(1);
         let refused = read(mute, LIMITS, &memory).await.unwrap_err();
-        assert_eq!(refused, Fault::slow(10));
+        assert_eq!(refused, RestError::slow(10));
         assert_eq!(start.elapsed().as_secs(), 12);
 
         let start = Instant::now();
         let dripping = Drip::new(Duration::from_secs(9), usize::MAX);
         let refused = read(dripping, LIMITS, &memory).await.unwrap_err();
-        assert_eq!(refused, Fault::slow(10));
+        assert_eq!(refused, RestError::slow(10));
         assert_eq!(start.elapsed().as_secs(), 60);
     }
 }

@@ -3,7 +3,7 @@
 use ironic_agent_protocol::v1;
 use serde_json::{Map, Value};
 
-use super::fault::Fault;
+use super::error::RestError;
 use super::json::read::{self, Malformed};
 use super::parameters::{self, NoOrder};
 use crate::agents::document::Unfit;
@@ -22,9 +22,9 @@ pub enum Call {
         order: Box<v1::Command>,
     },
     /// Wrong whatever the agent does.
-    Wrong(Fault),
+    Wrong(RestError),
     /// Wrong, but a busy agent says first that it is busy.
-    WrongUnlessBusy(Fault),
+    WrongUnlessBusy(RestError),
 }
 
 /// Reads a body.
@@ -45,23 +45,23 @@ struct Named {
     unfit: Option<Unfit>,
 }
 
-fn named(body: &[u8]) -> Result<Named, Fault> {
+fn named(body: &[u8]) -> Result<Named, RestError> {
     let read = read::body(body).map_err(|malformed| match malformed {
-        Malformed::Weight(heavy) => Fault::heavy(heavy),
-        malformed => Fault::malformed(malformed),
+        Malformed::Weight(heavy) => RestError::heavy(heavy),
+        malformed => RestError::malformed(malformed),
     })?;
     let Value::Object(mut call) = read.value else {
-        return Err(Fault::shapeless());
+        return Err(RestError::shapeless());
     };
     let (Some(Value::String(name)), Some(Value::Object(parameters))) =
         (call.remove("name"), call.remove("params"))
     else {
-        return Err(Fault::shapeless());
+        return Err(RestError::shapeless());
     };
     if RESERVED.iter().any(|name| parameters.contains_key(*name)) {
-        return Err(Fault::shapeless());
+        return Err(RestError::shapeless());
     }
-    let (extension, command) = name.split_once('.').ok_or_else(Fault::nameless)?;
+    let (extension, command) = name.split_once('.').ok_or_else(RestError::nameless)?;
     // Other keys of the call are ignored, whatever they hold.
     let unfit = read.unfit.into_iter().find_map(|unfit| {
         let path = unfit.path.strip_prefix("params.")?.to_owned();
@@ -79,10 +79,10 @@ impl Named {
     fn order(self) -> Call {
         let order = parameters::order(&self.extension, &self.command, self.parameters);
         let fault = match (order, self.unfit) {
-            (Err(NoOrder::Extension), _) => Fault::no_extension(&self.extension),
-            (Err(NoOrder::Command), _) => Fault::unknown_command(&self.command),
-            (_, Some(unfit)) => Fault::parameters(unfit),
-            (Err(NoOrder::Argument(error)), None) => Fault::parameters(error),
+            (Err(NoOrder::Extension), _) => RestError::no_extension(&self.extension),
+            (Err(NoOrder::Command), _) => RestError::unknown_command(&self.command),
+            (_, Some(unfit)) => RestError::parameters(unfit),
+            (Err(NoOrder::Argument(error)), None) => RestError::parameters(error),
             (Ok(order), None) => {
                 return Call::Order {
                     command: self.command,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::answer;
 use super::body::Held;
 use super::call::{self, Call};
-use super::fault::Fault;
+use super::error::RestError;
 use super::parameters;
 use crate::agents::{CallError, Client, Record, State};
 
@@ -47,7 +47,7 @@ pub async fn run(
     body: Held,
     wait: bool,
     ended: impl FnOnce(&Record, Option<Secret>) + Send + 'static,
-) -> Result<Vec<u8>, Fault> {
+) -> Result<Vec<u8>, RestError> {
     let call = if body.bytes.len() < LARGE_BODY {
         call::parse(&body.bytes)
     } else {
@@ -77,14 +77,14 @@ pub async fn run(
         }
     });
     let record = apart(task).await?.map_err(|error| match error {
-        CallError::NotBuilt { .. } => Fault::unknown_command(&command),
-        error => Fault::call(&error),
+        CallError::NotBuilt { .. } => RestError::unknown_command(&command),
+        error => RestError::call(&error),
     })?;
     if wait && !record.has_ended() {
         let record = client.wait(&token, &record.id).await;
         return record
             .map(|record| answer::one(&record))
-            .map_err(|error| Fault::call(&error));
+            .map_err(|error| RestError::call(&error));
     }
     Ok(answer::one(&record))
 }
@@ -93,11 +93,16 @@ pub async fn run(
 ///
 /// # Errors
 /// The refusal.
-pub async fn get(client: &Client, token: &Secret, id: &str, wait: bool) -> Result<Vec<u8>, Fault> {
+pub async fn get(
+    client: &Client,
+    token: &Secret,
+    id: &str,
+    wait: bool,
+) -> Result<Vec<u8>, RestError> {
     // Identifiers are compared letter by letter: only the form that we print is one.
     let known_form = Uuid::try_parse(id).is_ok_and(|uuid| uuid.hyphenated().to_string() == id);
     if !known_form {
-        return Err(Fault::no_command(id));
+        return Err(RestError::no_command(id));
     }
     let record = if wait {
         client.wait(token, id).await
@@ -106,8 +111,8 @@ pub async fn get(client: &Client, token: &Secret, id: &str, wait: bool) -> Resul
     };
     match record {
         Ok(record) if answer::is_listed(&record) => Ok(answer::one(&record)),
-        Ok(_) | Err(CallError::NotFound { .. }) => Err(Fault::no_command(id)),
-        Err(error) => Err(Fault::call(&error)),
+        Ok(_) | Err(CallError::NotFound { .. }) => Err(RestError::no_command(id)),
+        Err(error) => Err(RestError::call(&error)),
     }
 }
 
@@ -115,17 +120,17 @@ pub async fn get(client: &Client, token: &Secret, id: &str, wait: bool) -> Resul
 ///
 /// # Errors
 /// The refusal.
-pub async fn list(client: &Client, token: &Secret) -> Result<Vec<u8>, Fault> {
+pub async fn list(client: &Client, token: &Secret) -> Result<Vec<u8>, RestError> {
     match client.list(token).await {
         Ok(records) => Ok(answer::all(&records)),
-        Err(error) => Err(Fault::call(&error)),
+        Err(error) => Err(RestError::call(&error)),
     }
 }
 
 /// `fault`, unless the agent is busy, which is said first.
-async fn unless_busy(client: &Client, fault: Fault) -> Fault {
+async fn unless_busy(client: &Client, fault: RestError) -> RestError {
     match client.status_now().await {
-        Ok(status) => status.busy.map_or(fault, |busy| Fault::busy(&busy)),
+        Ok(status) => status.busy.map_or(fault, |busy| RestError::busy(&busy)),
         Err(_) => fault,
     }
 }
@@ -137,9 +142,9 @@ pub fn farewell(record: &Record) -> Option<Farewell> {
     (record.state == State::Succeeded).then_some(*farewell)
 }
 
-async fn apart<T>(task: tokio::task::JoinHandle<T>) -> Result<T, Fault> {
+async fn apart<T>(task: tokio::task::JoinHandle<T>) -> Result<T, RestError> {
     task.await.map_err(|cause| {
         error!(%cause, "a request's task ended early");
-        Fault::internal()
+        RestError::internal()
     })
 }

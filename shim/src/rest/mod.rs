@@ -2,7 +2,7 @@
 //!
 //! A [`Door`] accepts connections, [`connection`] speaks HTTP over them and [`service`]
 //! answers requests: [`route`] and [`query`] say what is asked, [`call`] and [`parameters`]
-//! read commands, [`commands`] passes them to the agent, [`answer`], [`page`] and [`fault`]
+//! read commands, [`commands`] passes them to the agent, [`answer`], [`html`] and [`error`]
 //! write the answers. Bytes of bodies are those of the Python agent.
 
 pub mod answer;
@@ -10,9 +10,9 @@ pub mod body;
 pub mod call;
 pub mod commands;
 pub mod connection;
-pub mod fault;
+pub mod error;
+pub mod html;
 pub mod json;
-pub mod page;
 pub mod parameters;
 pub mod query;
 pub mod renewal;

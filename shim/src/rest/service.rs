@@ -24,8 +24,8 @@ use tracing::{info, warn};
 
 use super::body::{self, Limits, Memory};
 use super::commands::{self, Farewell};
-use super::fault::Fault;
-use super::page;
+use super::error::RestError;
+use super::html;
 use super::query::Query;
 use super::renewal::Renewal;
 use super::route::{self, Outcome, Route};
@@ -113,7 +113,7 @@ impl Reply {
             status: StatusCode::PERMANENT_REDIRECT,
             kind: HTML,
             location: HeaderValue::from_str(location).ok(),
-            ..Self::document(page::redirect(location))
+            ..Self::document(html::redirect(location))
         }
     }
 
@@ -127,8 +127,8 @@ impl Reply {
     }
 }
 
-impl From<Fault> for Reply {
-    fn from(fault: Fault) -> Self {
+impl From<RestError> for Reply {
+    fn from(fault: RestError) -> Self {
         Self {
             status: fault.status,
             ..Self::document(fault.body())
@@ -202,12 +202,12 @@ impl Service {
                     .await);
             }
             Outcome::WrongMethod(allowed) => {
-                let mut reply = Reply::from(Fault::wrong_method());
+                let mut reply = Reply::from(RestError::wrong_method());
                 reply.allow = Some(allowed);
                 return Ok(self.unread(reply, parts, body, line).await);
             }
             Outcome::NotFound => {
-                let reply = Fault::not_found().into();
+                let reply = RestError::not_found().into();
                 return Ok(self.unread(reply, parts, body, line).await);
             }
         };
@@ -221,7 +221,7 @@ impl Service {
     }
 
     /// The agent that a path is addressed to.
-    fn addressed<'a>(&self, path: &'a str) -> Result<Addressed<'a>, Fault> {
+    fn addressed<'a>(&self, path: &'a str) -> Result<Addressed<'a>, RestError> {
         let (place, path) = match route::node(path) {
             Some((uuid, below)) => (Place::Node(uuid.to_ascii_lowercase()), below),
             None => (Place::Root, path),
@@ -233,8 +233,8 @@ impl Service {
                 place,
                 path,
             }),
-            (None, Place::Node(uuid)) => Err(Fault::no_node(&uuid)),
-            (None, Place::Root) => Err(Fault::not_found()),
+            (None, Place::Node(uuid)) => Err(RestError::no_node(&uuid)),
+            (None, Place::Root) => Err(RestError::not_found()),
         }
     }
 
@@ -246,21 +246,21 @@ impl Service {
         query: Query,
         parts: &Parts,
         line: &Line,
-    ) -> Result<Vec<u8>, Fault> {
+    ) -> Result<Vec<u8>, RestError> {
         let client = &to.agent.client;
         match route {
-            Route::Root => Ok(page::root(&base(parts, line, &to.place))),
-            Route::Version => Ok(page::version_one(&base(parts, line, &to.place))),
+            Route::Root => Ok(html::root(&base(parts, line, &to.place))),
+            Route::Version => Ok(html::version_one(&base(parts, line, &to.place))),
             Route::Status => match client.status().await {
-                Ok(status) => Ok(page::status(&status)),
-                Err(error) => Err(Fault::call(&error)),
+                Ok(status) => Ok(html::status(&status)),
+                Err(error) => Err(RestError::call(&error)),
             },
             Route::List => commands::list(client, &self.admit(to, &query, line).await?).await,
             Route::Get(id) => {
                 let token = self.admit(to, &query, line).await?;
                 commands::get(client, &token, &id, query.wait).await
             }
-            Route::Run => Err(Fault::internal()),
+            Route::Run => Err(RestError::internal()),
         }
     }
 
@@ -332,18 +332,23 @@ impl Service {
     }
 
     /// The token of a caller who may pass.
-    async fn admit(&self, to: &Addressed<'_>, query: &Query, line: &Line) -> Result<Secret, Fault> {
+    async fn admit(
+        &self,
+        to: &Addressed<'_>,
+        query: &Query,
+        line: &Line,
+    ) -> Result<Secret, RestError> {
         let shown = query.token.as_deref().unwrap_or_default();
         let held = to.agent.token.as_ref();
         let held = held.filter(|held| !held.reveal().is_empty());
-        let held = held.ok_or_else(Fault::token)?;
+        let held = held.ok_or_else(RestError::token)?;
         if !held.matches(shown) {
             // The agent may have another one by now, of which nobody told us.
             let candidate = Secret::new(shown);
             let client = &to.agent.client;
             let renewal = self.renewal.accepts(&to.place, client, held, &candidate);
             if shown.is_empty() || !renewal.await {
-                return Err(Fault::token());
+                return Err(RestError::token());
             }
             info!(place = %to.place, peer = %line.peer, "the agent has a new token");
             self.roster

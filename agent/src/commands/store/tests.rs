@@ -124,7 +124,7 @@ fn an_immediate_command_is_kept_aside_until_it_ends() {
 
     // Killed just before its first file was removed.
     let running = state.path().join("commands").join(running_file(&immediate));
-    fs::write(&running, page::write(&immediate).unwrap()).unwrap();
+    fs::write(&running, record_file::write(&immediate).unwrap()).unwrap();
     assert_eq!(open(&state).1, [ended]);
     assert!(!running.exists());
 

@@ -29,7 +29,7 @@ use super::order::Fingerprint;
 use super::record::{CommandId, LARGE_RESULT, Outcome, Record, State, shortened, size};
 use crate::failure::Failure;
 
-mod page;
+mod record_file;
 
 /// What a command that was running is told to have ended with.
 const INTERRUPTED: &str = "The agent was restarted while this command was running. How far it \
@@ -138,9 +138,9 @@ impl Store {
                     outcome: Outcome::Succeeded(Arc::new(shortened(result))),
                     at: *at,
                 };
-                page::write(&short)?
+                record_file::write(&short)?
             }
-            _ => page::write(record)?,
+            _ => record_file::write(record)?,
         };
         let Some(place) = place else {
             let path = self.directory.join(running_file(record));
@@ -216,7 +216,7 @@ impl Store {
 
     fn write_numbered(&self, number: usize, record: &Record) -> Result<(), StoreError> {
         let file = numbered_file(number, &record.name, record.id);
-        self.write(&self.directory.join(file), &page::write(record)?)
+        self.write(&self.directory.join(file), &record_file::write(record)?)
     }
 
     fn names(&self) -> Result<Vec<Name>, StoreError> {
@@ -317,7 +317,7 @@ fn damaged(name: &Name, reason: &str, now: SystemTime) -> Record {
 
 fn read(path: &Path) -> Result<Record, String> {
     let text = fs::read(path).map_err(|error| error.to_string())?;
-    page::read(&text).map_err(|error| error.to_string())
+    record_file::read(&text).map_err(|error| error.to_string())
 }
 
 fn make_directory(path: &Path) -> Result<(), StoreError> {

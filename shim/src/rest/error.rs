@@ -10,7 +10,7 @@ use crate::weight::TooHeavy;
 /// A refused request. The conductor needs `faultstring` to be a text in every answer from
 /// 400 on, or it breaks with a type error of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct RestError {
     /// The status.
     pub status: StatusCode,
     /// The sentence.
@@ -23,7 +23,7 @@ struct Body<'a> {
     faultstring: &'a str,
 }
 
-impl Fault {
+impl RestError {
     fn new(status: StatusCode, text: impl Into<String>) -> Self {
         Self {
             status,
@@ -236,19 +236,22 @@ mod tests {
     #[test]
     fn bodies_are_the_python_agents() {
         assert_eq!(
-            Fault::token().body(),
+            RestError::token().body(),
             br#"{"faultcode": "Client", "faultstring": "401 Unauthorized: Token invalid."}"#
         );
         // The contract counts the bytes.
-        assert_eq!(Fault::token().body().len(), 74);
+        assert_eq!(RestError::token().body().len(), 74);
         let gone = CallError::Unreachable {
             endpoint: "unix:/run/ironic-agent/agent.sock".into(),
             cause: "No such file or directory (os error 2)".into(),
         };
         assert_eq!(
-            String::from_utf8(Fault::call(&gone).body()).unwrap(),
+            String::from_utf8(RestError::call(&gone).body()).unwrap(),
             r#"{"faultcode": "Server", "faultstring": "503 Service Unavailable: the agent does not answer at unix:/run/ironic-agent/agent.sock: No such file or directory (os error 2)."}"#
         );
-        assert_eq!(Fault::call(&CallError::Busy("x".into())), Fault::busy("x"));
+        assert_eq!(
+            RestError::call(&CallError::Busy("x".into())),
+            RestError::busy("x")
+        );
     }
 }

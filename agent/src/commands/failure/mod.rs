@@ -1,0 +1,6 @@
+//! Why a command failed, in the classes that Ironic knows, and the one table that turns the
+//! errors of the rooms below into them.
+
+mod table;
+
+pub use crate::failure::{Failure, FailureKind};
