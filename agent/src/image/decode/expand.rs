@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use super::{Decode, bzip2, gzip, xz, zstd};
 use crate::image::block::{BLOCK, Block};
-use crate::image::format::Format;
+use crate::image::decode::format::Format;
 use crate::image::write::{WriteError, Writer};
 
 /// At least so much of a larger image must be seen before the disk is touched: every format
-/// of [`crate::image::format`] shows itself in it.
+/// of [`crate::image::decode::format`] shows itself in it.
 const ENOUGH: usize = 64 << 10;
 
 /// What one call of a decompressor did.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::block::Block;
-use super::format::Format;
 use super::write::{WriteError, Writer};
+use format::Format;
 
 mod bzip2;
 mod expand;
+pub(super) mod format;
 mod gzip;
 pub(super) mod qcow2;
 mod verbatim;

@@ -7,12 +7,17 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::config::Config;
+use crate::failure::{Failure, FailureKind};
+use crate::machine::block::BlockDevice;
+use crate::machine::node::Node;
+use crate::system::System;
 use crate::system::disk::testing::HangingDisks;
-use crate::task::Progress;
+use crate::task::{Progress, Task};
 
 mod compressed;
 mod interrupted;

@@ -1,5 +1,7 @@
 //! Partition images: what is around them, and what is left when something fails.
 
+use ironic_ondisk::partition_table::guid::Guid;
+
 use super::*;
 use crate::disk::identity;
 use crate::disk::table::Table;

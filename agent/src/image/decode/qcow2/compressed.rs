@@ -18,7 +18,7 @@ use libdeflater::{DecompressionError, Decompressor};
 use zstd::zstd_safe;
 
 use super::super::super::block::{BLOCK, Block};
-use super::flaw::{Flaw, Refusal};
+use super::error::{Flaw, Refusal};
 use super::header::{Compression, Header};
 use crate::system::disk::AlignedBuffer;
 

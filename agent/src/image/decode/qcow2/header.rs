@@ -4,7 +4,7 @@
 //! bounds, before any memory depends on them. Snapshots and reference counts are not looked
 //! at: reading the active disk needs neither, so lies in them have no effect.
 
-use super::flaw::{Flaw, Part, Refusal};
+use super::error::{Flaw, Part, Refusal};
 
 const MAGIC: u32 = 0x5146_49fb;
 /// Length of the header of version 2, and of the fields that both versions have.

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use sha2::{Digest, Sha256};
 
 use super::super::super::source::{Source, Unranged};
-use super::flaw::{Flaw, Part, Refusal};
+use super::error::{Flaw, Part, Refusal};
 use super::header::Header;
 use super::map::{Map, Table};
 use super::tables::{level_one, level_two};

@@ -3,7 +3,7 @@
 //! Clusters that follow each other in the file and on the disk are one [`Extent`], so an
 //! image as `qemu-img convert` makes it has a handful. An extent has 16 bytes.
 
-use super::flaw::{Flaw, Part, Refusal};
+use super::error::{Flaw, Part, Refusal};
 use super::header::Header;
 
 const SECTOR: u64 = 512;

@@ -9,8 +9,8 @@
 //!
 //! Clusters come in any order, and the tables that say where they belong may come last. So
 //! the tables are asked for first; the server's answer is a hint that the download must
-//! repeat, and so the checksum of the download covers it ([`place`]). From a server that
-//! sends whole files only, what comes before it is known is parked ([`park`]), a little of it in
+//! repeat, and so the checksum of the download covers it ([`placement`]). From a server that
+//! sends whole files only, what comes before it is known is parked ([`defer`]), a little of it in
 //! memory and the rest behind the image on the disk. If there is no room, the file is read before
 //! the pass that counts ([`Reread`]).
 
@@ -24,23 +24,23 @@ use super::{Decode, Trailer};
 use crate::failure::Failure;
 
 mod compressed;
-mod flaw;
+mod defer;
+mod deferred;
+mod error;
 mod header;
 mod hint;
 mod map;
 mod output;
-mod park;
-mod parked;
-mod place;
+mod placement;
 mod reread;
 mod tables;
 
+use defer::{PARKED, Parker};
 use header::Header;
 use hint::{Unlearnt, learn};
 use map::{Extent, Map};
 use output::Target;
-use park::{PARKED, Parker};
-use place::Placer;
+use placement::Placer;
 
 pub(in crate::image) use hint::{Parts, Ranged};
 pub(in crate::image) use reread::Reread;

@@ -3,7 +3,7 @@
 //! Clusters that are not allocated, or allocated and marked as zeros, leave no extent: the
 //! whole disk is made zeros before anything is written.
 
-use super::flaw::{Flaw, Part, Refusal};
+use super::error::{Flaw, Part, Refusal};
 use super::header::{Header, LARGEST};
 use super::map::{Extent, Map, Table};
 

@@ -1,6 +1,6 @@
 //! One file per refusal, and files that chance has changed.
 
-use super::super::flaw::Part;
+use super::super::error::Part;
 use super::picture::{Picture, Style, Tables, get64, pack, set32, set64};
 use super::*;
 

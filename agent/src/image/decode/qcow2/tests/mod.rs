@@ -7,13 +7,13 @@ use bytes::Bytes;
 use super::super::super::block::{Block, Pool};
 use super::super::super::source::Unranged;
 use super::super::super::write::WriteError;
-use super::flaw::{Flaw, Refusal};
+use super::defer::Parker;
+use super::error::{Flaw, Refusal};
 use super::header::Header;
 use super::hint::{Parts, Unlearnt, learn};
 use super::map::Map;
 use super::output::Target;
-use super::park::Parker;
-use super::place::Placer;
+use super::placement::Placer;
 
 mod hostile;
 mod order;
@@ -224,7 +224,7 @@ fn stream(
 
 /// The whole way of a file from a server that sends no parts.
 fn decode_unknown(file: &[u8], available: u64, paper: &mut Paper, dice: &mut Dice) -> (Fate, bool) {
-    decode_parked(file, available, super::park::PARKED, paper, dice)
+    decode_parked(file, available, super::defer::PARKED, paper, dice)
 }
 
 /// The same with so much memory for what has no place yet.

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::checksum::{self, Expected, Selected};
-use super::oci::{self, Registries};
-use super::request::{Checksums, ImageRequest};
-use super::source::{self, Patience, Source};
-use super::{Deployment, download_failed};
+use super::{Expected, Selected, find_in_list, listed, select};
 use crate::failure::Failure;
+use crate::image::deployment::Deployment;
+use crate::image::oci::{self, Registries};
+use crate::image::request::{Checksums, ImageRequest};
+use crate::image::source::{self, Patience, Source, download_failed};
 use crate::system::fetch::Request;
 
 /// The largest checksum file.
@@ -15,7 +15,7 @@ const CHECKSUM_FILE: usize = 1 << 20;
 
 /// The digest that the image must have: from the request, from a checksum file, from the
 /// registry. What a registry says is checked in any case.
-pub(super) async fn expected(
+pub(in crate::image) async fn expected(
     deployment: Deployment<'_>,
     request: &ImageRequest,
     registries: &Registries<'_>,
@@ -79,7 +79,7 @@ async fn stated(
     patience: Patience,
 ) -> Result<Expected, Failure> {
     let md5_enabled = deployment.config.md5_enabled;
-    let (url, algorithm) = match checksum::select(&request.checksums, &request.id, md5_enabled)? {
+    let (url, algorithm) = match select(&request.checksums, &request.id, md5_enabled)? {
         Selected::Known(expected) => return Ok(expected),
         Selected::Listed { url, algorithm } => (url, algorithm),
     };
@@ -100,9 +100,9 @@ async fn stated(
     let list = String::from_utf8_lossy(&list);
     let names: Vec<_> = request.urls.iter().flat_map(|url| names(url)).collect();
     let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
-    let digest = checksum::find_in_list(&list, &names, algorithm, md5_enabled)
+    let digest = find_in_list(&list, &names, algorithm, md5_enabled)
         .map_err(|reason| download_failed(&shown, &reason))?;
-    checksum::listed(&digest, algorithm, md5_enabled)
+    listed(&digest, algorithm, md5_enabled)
 }
 
 /// The names that a checksum file may give to the last part of a URL's path: as it stands

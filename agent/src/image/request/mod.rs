@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::{Object, oci};
+use super::deployment::Object;
+use super::oci;
 use crate::config::{Config, ImageServerAuth};
 use crate::failure::{Failure, FailureKind};
 use crate::system::fetch::{Credentials, Proxies};

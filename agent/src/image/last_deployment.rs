@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::Object;
+use super::deployment::Object;
 
 /// The memory of the last image write; empty until there was one.
 #[derive(Debug, Default)]

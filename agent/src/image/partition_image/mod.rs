@@ -15,11 +15,11 @@ use ironic_ondisk::partition_table::guid::Guid;
 use ironic_ondisk::serial_number;
 use serde_json::{Value, json};
 
-use super::configdrive::ConfigDrive;
+use super::config_drive::ConfigDrive;
 use super::decode::qcow2::Ranged;
+use super::deployment::{Deployment, Object, Outcome};
 use super::source::Source;
 use super::write::Extent;
-use super::{Deployment, Object, Outcome};
 use crate::disk::layout::{Layout, LayoutError, Planned, Role, Wish};
 use crate::disk::table::{Partition, Table};
 use crate::failure::{Failure, FailureKind};

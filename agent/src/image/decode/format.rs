@@ -7,7 +7,7 @@ use crate::failure::{Failure, FailureKind};
 
 /// How the bytes of a file become the bytes of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(in crate::image) enum Format {
     /// They are the same.
     Raw,
     /// The same, and a partition table was seen.
@@ -50,7 +50,7 @@ const SIGNATURES: [(Format, usize, &[u8]); 16] = [
 
 impl Format {
     /// The name in `disk_format` and in `permitted_image_formats`.
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::image) fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
             Self::Gpt => "gpt",
@@ -70,7 +70,7 @@ impl Format {
     }
 
     /// Whether the bytes of the file are those of the disk.
-    pub(super) fn is_verbatim(self) -> bool {
+    pub(in crate::image) fn is_verbatim(self) -> bool {
         matches!(self, Self::Raw | Self::Gpt | Self::Iso | Self::Luks)
     }
 
@@ -80,7 +80,7 @@ impl Format {
     }
 
     /// The refusal of a format that is known and not decoded.
-    pub(super) fn unsupported(self) -> Failure {
+    pub(in crate::image) fn unsupported(self) -> Failure {
         refused(format!(
             "Images in format {} are not written to disks; raw, qcow2, and raw compressed by gzip, \
              zstd, xz or bzip2 are: convert the image (qemu-img convert -O raw) or let Ironic do \
@@ -91,14 +91,14 @@ impl Format {
 
     /// Whether it is compressed bytes of another file. The agents of the past took it for
     /// plain bytes.
-    pub(super) fn is_compression(self) -> bool {
+    pub(in crate::image) fn is_compression(self) -> bool {
         matches!(self, Self::Gzip | Self::Xz | Self::Zstd | Self::Bzip2)
     }
 }
 
 /// Everything that the beginning of an image looks like, in the order of the table; empty
 /// means plain bytes.
-pub(super) fn sniff(head: &[u8]) -> Vec<Format> {
+pub(in crate::image) fn sniff(head: &[u8]) -> Vec<Format> {
     let mut seen: Vec<Format> = SIGNATURES
         .iter()
         .filter(|(_, offset, bytes)| {
@@ -157,7 +157,7 @@ fn begins_with_skippable_frame(head: &[u8]) -> bool {
 ///
 /// # Errors
 /// `InvalidImage`, naming what was declared and what was seen.
-pub(super) fn decide(
+pub(in crate::image) fn decide(
     declared: Option<&str>,
     head: &[u8],
     permitted: &[String],
@@ -200,7 +200,7 @@ pub(super) fn decide(
 ///
 /// # Errors
 /// `InvalidImage`, naming what was seen.
-pub(super) fn check_inside(
+pub(in crate::image) fn check_inside(
     outside: Format,
     declared: Option<&str>,
     head: &[u8],

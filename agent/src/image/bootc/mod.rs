@@ -15,9 +15,11 @@ use base64::engine::general_purpose::STANDARD;
 use ironic_ondisk::partition_table::guid::Guid;
 use serde_json::{Value, json};
 
-use super::configdrive::{ConfigDrive, Purpose};
-use super::table::finish;
-use super::{Installed, Object, patience, plain_request};
+use super::config_drive::{ConfigDrive, Purpose};
+use super::deployment::Object;
+use super::last_deployment::Installed;
+use super::partition_table::finish;
+use super::source::{patience, plain_request};
 use crate::config::{Config, Secret};
 use crate::disk::node;
 use crate::failure::{Failure, FailureKind};

@@ -30,16 +30,16 @@ use crate::disk::metadata::zero_ends;
 use crate::failure::{Failure, FailureKind};
 use crate::system::disk::{AlignedBuffer, Disk, DiskError, Geometry};
 
-mod behind;
-mod hands;
-mod held;
-mod part;
-mod stage;
+mod partition_view;
+mod staging;
+mod withheld;
+mod write_behind;
+mod writer_pair;
 
-pub(super) use held::Held;
-pub(super) use part::Extent;
+pub(super) use partition_view::Extent;
+pub(super) use withheld::Held;
 
-use behind::{Behind, Data};
+use write_behind::{Behind, Data};
 
 /// Blocks held back at the end of an image of unknown length; two hold a megabyte whatever
 /// the length of the last is.

@@ -3,7 +3,7 @@
 //! It is on the disk only until the image is whole: [`Writer::finish`] makes it zeros. The last
 //! block of the disk is never used, so that nothing there can be taken for a backup table.
 
-use super::behind::Data;
+use super::write_behind::Data;
 use super::{BLOCK, WriteError, Writer};
 
 impl Writer {

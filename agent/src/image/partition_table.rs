@@ -13,7 +13,7 @@ use ironic_ondisk::partition_table::mbr::{Mbr, disk_identifier};
 use ironic_ondisk::read;
 use thiserror::Error;
 
-use super::configdrive::ConfigDrive;
+use super::config_drive::ConfigDrive;
 use crate::disk::identity;
 use crate::disk::metadata::EDGE;
 use crate::disk::table::{Table, TableError};

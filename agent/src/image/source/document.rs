@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::source::{self, Source};
-use super::{patience, plain_request};
+use super::{Source, patience, plain_request, shown};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::system::System;
@@ -41,7 +40,7 @@ pub async fn download(
             request.tls.ca_file = Some(file.clone());
         }
     }
-    let shown = source::shown(url);
+    let shown = shown(url);
     let urls = [url.to_owned()];
     let fetch = system.fetch.as_ref();
     Source::open(fetch, task, &shown, &urls, request, patience(config))

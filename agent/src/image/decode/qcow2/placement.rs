@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::super::super::block::Block;
 use super::super::super::write::WriteError;
 use super::compressed::{Input, Job};
-use super::flaw::{Flaw, Refusal};
+use super::error::{Flaw, Refusal};
 use super::header::Header;
 use super::map::{Extent, Map};
 use super::output::{Output, Target};

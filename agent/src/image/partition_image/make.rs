@@ -10,8 +10,8 @@ use crate::disk::table::Table;
 use crate::disk::volume::Volume;
 use crate::disk::{fat, identity, metadata, node, swap};
 use crate::failure::{Failure, FailureKind};
-use crate::image::configdrive::{ConfigDrive, PutError};
-use crate::image::{Deployment, Outcome};
+use crate::image::config_drive::{ConfigDrive, PutError};
+use crate::image::deployment::{Deployment, Outcome};
 use crate::system::disk::Disk;
 use crate::system::{Cmd, DiskError, RunError, memory};
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
-use super::hands::Hands;
+use super::writer_pair::Hands;
 use super::{BLOCK, Block, LONGEST_RUN, WriteError, Written};
 use crate::system::disk::{AlignedBuffer, Disk, DiskError};
 

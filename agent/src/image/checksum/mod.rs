@@ -9,6 +9,10 @@ use sha2::digest::{Digest, DynDigest};
 use sha2::{Sha224, Sha256, Sha384, Sha512, Sha512_224, Sha512_256};
 use thiserror::Error;
 
+mod expected;
+
+pub(super) use expected::expected;
+
 use super::request::{Checksums, is_url};
 use crate::failure::{Failure, FailureKind};
 use crate::system::memory::prefetch;
@@ -102,7 +106,7 @@ impl Expected {
     pub(super) fn of_blob(digest: &str) -> Result<Self, Failure> {
         let (name, digits) = digest.split_once(':').unwrap_or((digest, ""));
         match Algorithm::from_name(name) {
-            Some(algorithm) => expected(algorithm, digits),
+            Some(algorithm) => digest_of(algorithm, digits),
             None => Err(Failure::new(
                 FailureKind::ImageChecksum,
                 format!("the registry names the image by a hash ({name}) that is not known here"),
@@ -179,7 +183,7 @@ pub(super) fn select(
                 algorithm: Some(algorithm),
             })
         } else {
-            expected(algorithm, value).map(Selected::Known)
+            digest_of(algorithm, value).map(Selected::Known)
         };
     }
     let Some(checksum) = &checksums.checksum else {
@@ -222,7 +226,7 @@ pub(super) fn listed(
     md5_enabled: bool,
 ) -> Result<Expected, Failure> {
     match algorithm {
-        Some(algorithm) => expected(algorithm, digest),
+        Some(algorithm) => digest_of(algorithm, digest),
         None => {
             by_length(digest, md5_enabled).map_err(|reason| Failure::new(FailureKind::Rest, reason))
         }
@@ -232,7 +236,7 @@ pub(super) fn listed(
 fn by_length(digest: &str, md5_enabled: bool) -> Result<Expected, String> {
     match Algorithm::from_digits(digest.len()) {
         Some(Algorithm::Md5) if !md5_enabled => Err(MD5_DISABLED.to_owned()),
-        Some(algorithm) => expected(algorithm, digest).map_err(|failure| failure.details),
+        Some(algorithm) => digest_of(algorithm, digest).map_err(|failure| failure.details),
         None => Err(format!(
             "a checksum of {} characters is neither MD5 (32), SHA-256 (64) nor SHA-512 (128)",
             digest.len()
@@ -240,7 +244,7 @@ fn by_length(digest: &str, md5_enabled: bool) -> Result<Expected, String> {
     }
 }
 
-fn expected(algorithm: Algorithm, digest: &str) -> Result<Expected, Failure> {
+fn digest_of(algorithm: Algorithm, digest: &str) -> Result<Expected, Failure> {
     let (_, name, digits) = algorithm.row();
     if digest.len() != digits || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         // It could never match, so nothing is downloaded for it.
@@ -504,7 +508,7 @@ mod tests {
         ] {
             let algorithm = Algorithm::from_name(name).unwrap();
             // Upper case is accepted, too.
-            let expected = expected(algorithm, &digest.to_uppercase()).unwrap();
+            let expected = digest_of(algorithm, &digest.to_uppercase()).unwrap();
             let mut hasher = Hasher::new(&expected);
             hasher.update(b"a");
             hasher.update(b"bc");

@@ -12,9 +12,12 @@ use futures_util::StreamExt;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use crate::config::{Config, TlsVersion};
 use crate::failure::{Failure, FailureKind};
-use crate::system::fetch::{Fetch, Part, Request, Response};
+use crate::system::fetch::{Fetch, Part, Request, Response, Tls};
 use crate::task::Task;
+
+pub mod document;
 
 /// Less than this is no progress: a server that always breaks off early is given up.
 const PROGRESS: u64 = 1 << 20;
@@ -518,6 +521,45 @@ impl<'a> Source<'a> {
             .collect();
         self.failed(&failures.join("; "))
     }
+}
+
+/// A request with the agent's own settings and nothing of the node's.
+pub(super) fn plain_request(config: &Config) -> Request {
+    Request {
+        tls: Tls {
+            insecure: config.insecure,
+            ca_file: config.cafile.clone(),
+            identity: config.certfile.clone().zip(config.keyfile.clone()),
+            only_1_3: config.tls_min_version == TlsVersion::V1_3,
+            cipher_suites: config
+                .tls_cipher_suites
+                .as_deref()
+                .unwrap_or_default()
+                .split([':', ','])
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        },
+        patience: config.image_download_connection_timeout,
+        ..Request::default()
+    }
+}
+
+pub(super) fn patience(config: &Config) -> Patience {
+    let limit = config.image_download_max_duration;
+    Patience {
+        retries: config.image_download_connection_retries,
+        interval: config.image_download_connection_retry_interval,
+        deadline: (limit > Duration::ZERO).then(|| (Instant::now() + limit, limit)),
+    }
+}
+
+pub(super) fn download_failed(id: &str, reason: &str) -> Failure {
+    Failure::new(
+        FailureKind::ImageDownload,
+        format!("Download of image {id} failed: {reason}"),
+    )
 }
 
 /// What an answer says that holds no image.

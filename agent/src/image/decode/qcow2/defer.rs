@@ -18,11 +18,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::super::super::block::Block;
 use super::super::super::write::WriteError;
 use super::compressed::{Input, Job};
-use super::flaw::{Flaw, Part, Refusal};
+use super::deferred::Parked;
+use super::error::{Flaw, Part, Refusal};
 use super::header::Header;
 use super::map::{Extent, Map, Packed};
 use super::output::{Output, Target};
-use super::parked::Parked;
 use super::tables::{level_one, level_two};
 
 const SECTOR: u64 = 512;

@@ -1,0 +1,58 @@
+//! What writing one image needs to know, and what it leaves behind.
+
+use serde_json::{Map, Value};
+
+use super::last_deployment::Installed;
+use crate::config::Config;
+use crate::machine::block::BlockDevice;
+use crate::machine::node::Node;
+use crate::system::System;
+use crate::task::Task;
+
+/// A JSON object.
+pub(super) type Object = Map<String, Value>;
+
+/// Everything that writing an image needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Deployment<'a> {
+    /// The machine.
+    pub system: &'a System,
+    /// The configuration in force.
+    pub config: &'a Config,
+    /// The node that this machine is.
+    pub node: &'a Node,
+    /// Ironic's `image_info`.
+    pub image_info: &'a Object,
+    /// URL or inline config drive; wins over the one in `image_info`.
+    pub configdrive: Option<&'a str>,
+    /// The disk to overwrite.
+    pub device: &'a BlockDevice,
+    /// Progress and cancellation.
+    pub task: &'a Task,
+    /// Where the outcome is remembered.
+    pub installed: &'a Installed,
+}
+
+/// What an image write leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// What `get_partition_uuids` answers.
+    pub(super) uuids: Object,
+    pub(super) root_uuid: String,
+    pub(super) efi_system_uuid: Option<String>,
+    /// What the image had that is not on the disk.
+    pub(super) warning: Option<String>,
+}
+
+impl Outcome {
+    /// Of a whole disk only the identifier is told.
+    pub(super) fn whole(identifier: String) -> Self {
+        let uuid = Value::String(identifier.clone());
+        Self {
+            uuids: Object::from_iter([("root uuid".to_owned(), uuid)]),
+            root_uuid: identifier,
+            efi_system_uuid: None,
+            warning: None,
+        }
+    }
+}
