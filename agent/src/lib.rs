@@ -20,7 +20,6 @@ pub mod inspect;
 pub mod listener;
 pub mod logs;
 pub mod machine;
-pub mod printable;
 pub mod rpc;
 pub mod steps;
 pub mod system;

@@ -23,7 +23,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::printable::printable;
+use ironic_text::printable;
 use limit::{Limiter, Rates};
 
 pub mod archive;

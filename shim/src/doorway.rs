@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ironic_agent::config::{Config, Protocol, Secret, TlsVersion};
+use ironic_agent::config::{Config, Protocol, TlsVersion};
+use ironic_text::Secret;
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Rooms of the agent and the rooms that each may import. `config`, `failure`, `printable`
+/// Rooms of the agent and the rooms that each may import. `config`, `failure`
 /// and `task` are plain data that every room may use.
 const AGENT: &[(&str, &[&str])] = &[
     ("main", &["app"]),
@@ -41,10 +41,9 @@ const AGENT: &[(&str, &[&str])] = &[
     ("task", &[]),
     ("config", &[]),
     ("failure", &[]),
-    ("printable", &[]),
     ("fuzz", &[]),
 ];
-const AGENT_FREE: &[&str] = &["config", "failure", "printable", "task"];
+const AGENT_FREE: &[&str] = &["config", "failure", "task"];
 
 /// Rooms of the shim, likewise.
 const SHIM: &[(&str, &[&str])] = &[
@@ -99,7 +98,11 @@ const CONFINED: &[(&str, &str, &[&str])] = &[
 
 /// Crates that both programs may build on. None of them imports a program, nor another of
 /// these unless it is named here.
-const SHARED: &[(&str, &[&str])] = &[("crates/ondisk", &[])];
+const SHARED: &[(&str, &[&str])] = &[
+    ("crates/ondisk", &[]),
+    ("crates/text", &[]),
+    ("crates/document", &[]),
+];
 
 /// Paths that reach beyond memory. [`PURE`] crates take bytes and return values.
 const OUTSIDE: &[&str] = &[
@@ -151,7 +154,7 @@ fn sources(name: &str) -> Vec<(String, String)> {
         }
     }
     found.sort();
-    assert!(found.len() > 2, "the sources of {name} were not found");
+    assert!(!found.is_empty(), "the sources of {name} were not found");
     found
 }
 
@@ -344,7 +347,7 @@ fn files_of_the_machine_are_changed_where_a_simulation_refuses_it() {
 fn shared_crates_lie_below_both_programs() {
     for (name, allowed) in SHARED {
         let manifest = fs::read_to_string(package(name).join("Cargo.toml")).unwrap();
-        let dependencies = manifest.split("[dependencies]").nth(1).unwrap();
+        let dependencies = manifest.split("[dependencies]").nth(1).unwrap_or_default();
         let ours = dependencies
             .lines()
             .take_while(|line| !line.starts_with('['))

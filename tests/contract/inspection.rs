@@ -2,7 +2,6 @@
 //! schedule of rounds is the agent's and is tested there.
 
 use ironic_agent::config::Config;
-use ironic_agent::rpc::convert;
 use ironic_agent_protocol::v1::{
     InspectionVerdict, SubmitInspectionRequest, SubmitInspectionResponse,
 };
@@ -14,7 +13,7 @@ use crate::support::shim::{Shim, config};
 const PATH: &str = "/v1/continue_inspection";
 
 async fn submit(shim: &mut Shim, report: &Value) -> SubmitInspectionResponse {
-    let report = convert::to_struct(report.as_object().unwrap(), "report").unwrap();
+    let report = ironic_document::to_struct(report.as_object().unwrap().clone(), "report").unwrap();
     let request = SubmitInspectionRequest {
         report: Some(report),
     };

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use ironic_agent::config::Config;
-use ironic_agent::rpc::convert;
 use ironic_agent_protocol::v1::LookupRefusal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -50,7 +49,7 @@ async fn the_answer_arrives_whole() {
     let session = found(shim(&ironic, &state).await.lookup().await);
 
     let answer = &recorded("lookup")["response"];
-    let node = convert::object(session.node.unwrap(), "node").unwrap();
+    let node = ironic_document::object(session.node.unwrap(), "node").unwrap();
     assert_eq!(Value::Object(node), answer["node"]);
     assert_eq!(session.heartbeat_timeout.unwrap().seconds, 60);
     let config = session.config.unwrap();
@@ -65,7 +64,8 @@ async fn the_answer_arrives_whole() {
     );
     assert_eq!(config.tls_min_version, "1.3");
     assert_eq!(config.tls_cipher_suites, "");
-    let containers = convert::object(config.agent_containers.unwrap(), "containers").unwrap();
+    let containers =
+        ironic_document::object(config.agent_containers.unwrap(), "containers").unwrap();
     assert_eq!(
         Value::Object(containers),
         answer["config"]["agent_containers"]
@@ -356,7 +356,8 @@ async fn settings_pass_as_ironic_wrote_them_and_null_changes_nothing() {
     );
     assert_eq!(config.tls_min_version, "");
     assert_eq!(config.tls_cipher_suites, "ECDHE-RSA-AES128-GCM-SHA256");
-    let containers = convert::object(config.agent_containers.unwrap(), "containers").unwrap();
+    let containers =
+        ironic_document::object(config.agent_containers.unwrap(), "containers").unwrap();
     assert_eq!(
         Value::Object(containers),
         json!({"no_such_option": "x", "runner": "docker"})

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use ironic_agent::config::Secret;
 use ironic_shim::agents::{Client, Identity, Place};
 use ironic_shim::rest::{Ending, Settings};
+use ironic_text::Secret;
 use serde_json::json;
 
 use super::support::agents::{Act, Agent, Script, TOKEN};

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::BoxFuture;
+use ironic_text::printable;
 use rand::rngs::StdRng;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +31,6 @@ use crate::hardware::{Registry, bring_up, external, vlan};
 use crate::image::Installed;
 use crate::machine::net;
 use crate::machine::node::Node;
-use crate::printable::printable;
 use crate::system::process::OwnedPrograms;
 use crate::system::{System, confined, socket};
 use crate::{inspect, logs, rpc};

@@ -14,16 +14,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
+use ironic_text::Secret;
+use ironic_text::printable;
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::progress_report::Report;
-use crate::config::{Config, ImageServerAuth, Secret, TlsVersion};
+use crate::config::{Config, ImageServerAuth, TlsVersion};
 use crate::failure::Failure;
 use crate::image::{Deployment, Installed, prepare};
 use crate::machine::block::BlockDevice;
 use crate::machine::node::Node;
-use crate::printable::printable;
 use crate::system::System;
 use crate::task::{Note, Task, TaskListener};
 

@@ -138,7 +138,7 @@ impl Parameters {
             Verb::ExecuteBootcInstall => Command::ExecuteBootcInstall(super::BootcInstall {
                 image_source: self.needed("image_source", Self::text)?,
                 instance_info: self.object("instance_info")?.unwrap_or_default(),
-                pull_secret: self.text("pull_secret")?.map(crate::config::Secret::new),
+                pull_secret: self.text("pull_secret")?.map(ironic_text::Secret::new),
                 configdrive: self.text("configdrive")?,
             }),
             Verb::InstallBootloader => Command::InstallBootloader(InstallBootloader {

@@ -5,9 +5,9 @@
 //! One file per extension of Ironic holds the verbs themselves; each is an
 //! `async fn(&Workplace, &Task, arguments) -> Result<Value, Failure>`.
 
+use ironic_text::Secret;
 use serde_json::{Map, Value};
 
-use crate::config::Secret;
 use crate::steps::Phase;
 
 pub mod bootloader;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use ironic_text::Secret;
 use sha2::{Digest, Sha256};
 
 use super::record::CommandId;
 use super::verb::{Misuse, Verb};
 use super::{BootcInstall, Command, ExecuteStep, InstallBootloader, Object};
-use crate::config::Secret;
 
 /// One order, checked for shape. A verb that is called wrongly is still an order: Ironic
 /// expects a record that says so.

@@ -1,9 +1,10 @@
 //! Extension `poll`: what an orchestrator without a conductor asks and tells.
 
+use ironic_text::Secret;
 use serde_json::Value;
 
 use super::{Object, Workplace};
-use crate::config::{Secret, SessionOverrides};
+use crate::config::SessionOverrides;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::{self, node::Node};
 

@@ -250,13 +250,14 @@ impl Lookups {
 
 #[cfg(test)]
 mod tests {
+    use ironic_text::Secret;
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
     use serde_json::json;
 
     use super::super::fake::{Event, FakeConductor};
     use super::*;
-    use crate::config::{Config, Secret};
+    use crate::config::Config;
     use crate::system::Root;
 
     const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789a";

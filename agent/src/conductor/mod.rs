@@ -8,10 +8,11 @@ use std::fmt;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use ironic_text::Secret;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::config::{Secret, SessionOverrides};
+use crate::config::SessionOverrides;
 use crate::machine::node::Node;
 
 pub mod backoff;

@@ -11,9 +11,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use ironic_text::Secret;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Secret;
 use crate::system::Root;
 
 /// Shorter texts are no tokens.

@@ -15,13 +15,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use ironic_text::Secret;
+use ironic_text::{printable, printable_lines};
 use thiserror::Error;
 
 use super::command_line::{self, Given};
 use super::ini::{self, Fault};
 use super::options::{Opt, Standing, all};
-use super::{Config, Parameters, Program, Secret, TOKEN_VARIABLE, VIRTUAL_MEDIA};
-use crate::printable::{printable, printable_lines};
+use super::{Config, Parameters, Program, TOKEN_VARIABLE, VIRTUAL_MEDIA};
 
 /// The longest secret in a file.
 const LONGEST_SECRET: usize = 4096;
@@ -526,7 +527,9 @@ impl Loaded {
 mod tests {
     use std::fs;
 
-    use super::super::{Endpoint, Secret, TlsVersion};
+    use ironic_text::Secret;
+
+    use super::super::{Endpoint, TlsVersion};
     use super::*;
 
     /// A root with a kernel command line, a default file and a virtual medium.

@@ -7,13 +7,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ironic_text::Secret;
+
 mod address;
 mod command_line;
 mod ini;
 mod kernel;
 mod load;
 mod options;
-mod secret;
 mod shared;
 mod table;
 mod value;
@@ -22,7 +23,6 @@ pub use address::{Endpoint, InvalidAddress, Listen};
 pub use ini::Fault;
 pub use kernel::{MEDIUM_PARAMETERS, Parameters, VIRTUAL_MEDIA};
 pub use load::{ConfigError, Loaded, Origin, Warning};
-pub use secret::Secret;
 pub use shared::{Ignored, SessionOverrides, Shared};
 
 /// The version that Ironic is told, for example `0.1.0`.

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use ironic_text::Secret;
 use serde_json::{Map, Value};
 
 use super::options::Opt;
-use super::{Config, ContainerRunner, Secret, TlsVersion};
+use super::{Config, ContainerRunner, TlsVersion};
 
 /// A handle to the configuration in force. Cheap to clone; all clones see a change.
 #[derive(Debug, Clone, Default)]

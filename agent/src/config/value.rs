@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{
-    ContainerRunner, Curve, Endpoint, ImageServerAuth, Listen, Protocol, Secret, TlsVersion,
-};
+use ironic_text::Secret;
+
+use super::{ContainerRunner, Curve, Endpoint, ImageServerAuth, Listen, Protocol, TlsVersion};
 
 /// Longer times than this (136 years) are a typing error and would overflow clocks.
 const LONGEST: f64 = 4_294_967_295.0;

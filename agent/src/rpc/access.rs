@@ -106,8 +106,10 @@ where
 
 #[cfg(test)]
 mod tests {
+    use ironic_text::Secret;
+
     use super::*;
-    use crate::config::{Config, Secret, Shared};
+    use crate::config::{Config, Shared};
 
     fn request(path: &str, token: Option<&str>) -> Request<()> {
         let mut request = Request::builder().uri(format!("http://agent{path}"));

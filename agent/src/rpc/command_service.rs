@@ -155,7 +155,7 @@ impl CommandService for Service {
         let inventory = poll::inventory(self.engine.place())
             .await
             .map_err(|failure| status::failure(&failure))?;
-        let inventory = convert::to_struct(&inventory, "inventory")
+        let inventory = ironic_document::to_struct(inventory, "inventory")
             .map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(v1::GetInventoryResponse {
             inventory: Some(inventory),

@@ -7,6 +7,7 @@ use hyper_util::rt::TokioIo;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::command_service_client::CommandServiceClient;
 use ironic_agent_protocol::v1::watch_command_response::Event;
+use ironic_text::Secret;
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
@@ -19,7 +20,6 @@ use tonic_types::StatusExt;
 
 use super::*;
 use crate::commands::testing::{Script, id, place};
-use crate::config::Secret;
 
 /// Puts the token on every call.
 #[derive(Clone)]
@@ -118,7 +118,7 @@ impl Agent {
 }
 
 fn document(json: Value) -> prost_types::Struct {
-    convert::to_struct(json.as_object().unwrap(), "x").unwrap()
+    ironic_document::to_struct(json.as_object().unwrap().clone(), "x").unwrap()
 }
 
 fn background(script: Value) -> v1::ExecuteCommandRequest {
@@ -169,7 +169,7 @@ async fn wait(client: &mut Client, id: &str) -> v1::CommandRecord {
 }
 
 fn result(record: &v1::CommandRecord) -> Value {
-    convert::value(record.result.clone().unwrap(), "result").unwrap()
+    ironic_document::value(record.result.clone().unwrap(), "result").unwrap()
 }
 
 fn reason(status: &Status) -> (Code, String) {
@@ -362,7 +362,7 @@ async fn what_makes_no_sense_is_refused_by_name() {
         (
             too_large,
             "InvalidCommandParamsError",
-            "node.size: the integer 1152921504606847000 does not fit",
+            "node.size is 1152921504606847000: an integer beyond 2^53",
         ),
     ] {
         let status = execute(&mut client, request).await.unwrap_err();

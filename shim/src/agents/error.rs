@@ -1,5 +1,6 @@
 //! Why a call to an agent failed, read from its status and the `google.rpc.ErrorInfo` in it.
 
+use ironic_text::with_causes;
 use thiserror::Error;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -132,26 +133,12 @@ impl CallError {
     fn unreachable(status: &Status, endpoint: &str) -> Self {
         Self::Unreachable {
             endpoint: endpoint.to_owned(),
-            cause: chain(status),
+            cause: with_causes(
+                status.message().to_owned(),
+                std::error::Error::source(status),
+            ),
         }
     }
-}
-
-/// An error's causes from the outside in, those that say the same only once.
-fn chain(status: &Status) -> String {
-    let mut text = status.message().to_owned();
-    let mut cause = std::error::Error::source(status);
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

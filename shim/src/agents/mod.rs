@@ -2,11 +2,10 @@
 //!
 //! [`registry`] is the pure table of them, [`Roster`] the handle to it that the other rooms
 //! share. [`Client`] calls one agent's gRPC `CommandService`; [`connect`] opens its
-//! connection, [`error`] reads what it refused, [`record`] and [`document`] what it answered.
+//! connection, [`error`] reads what it refused, [`record`] what it answered.
 
 pub mod client;
 pub mod connect;
-pub mod document;
 pub mod error;
 pub mod record;
 pub mod registry;

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use ironic_agent::config::Secret;
+use ironic_text::Secret;
 
 /// Where an agent's REST interface stands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -3,7 +3,8 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
-use ironic_agent::config::{Endpoint, Secret};
+use ironic_agent::config::Endpoint;
+use ironic_text::Secret;
 
 use super::client::Client;
 use super::connect::{Identity, InvalidEndpoint};

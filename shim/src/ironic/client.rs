@@ -1,6 +1,5 @@
 //! One exchange with Ironic at a time, over all its addresses.
 
-use std::error::Error as _;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -8,6 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use ironic_agent::system::fetch::redirect::{self, Bodies};
+use ironic_text::error_chain;
 use reqwest::{Client, Url};
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -339,10 +339,14 @@ impl Ironic {
         if let Some(body) = body {
             request = request.body(body.to_owned());
         }
-        let mut response = request.send().await.map_err(|error| chain(&error))?;
+        let mut response = request.send().await.map_err(|error| error_chain(&error))?;
         let status = response.status();
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| chain(&error))? {
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| error_chain(&error))?
+        {
             if body.len() + chunk.len() > LARGEST_ANSWER {
                 return Err(format!("the answer is larger than {LARGEST_ANSWER} bytes"));
             }
@@ -436,16 +440,6 @@ fn encoded(text: &str) -> String {
             other => format!("%{other:02X}"),
         })
         .collect()
-}
-
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Between Ironic's answers and the messages of `ConductorService`.
 
-use ironic_agent::rpc::convert::to_struct;
 use ironic_agent_protocol::v1;
+use ironic_document::to_struct;
+use serde_json::{Map, Value};
 
 use crate::ironic::{BeatAnswer, Found, InspectionAnswer, LookupAnswer};
 
@@ -35,7 +36,9 @@ pub(super) fn lookup_response(answer: LookupAnswer) -> v1::LookupResponse {
 }
 
 fn session(found: &Found) -> Result<v1::Session, String> {
-    let document = |map, name| to_struct(map, name).map_err(|error| error.to_string());
+    let document = |map: &Map<String, Value>, name| {
+        to_struct(map.clone(), name).map_err(|error| error.to_string())
+    };
     let config = found.config.clone();
     let containers = config.agent_containers;
     let containers = containers

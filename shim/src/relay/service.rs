@@ -6,12 +6,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::Stream;
-use ironic_agent::config::Secret;
 use ironic_agent::rpc::bounds::Caller;
-use ironic_agent::rpc::convert;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_server::ConductorService;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
+use ironic_text::{Secret, error_chain};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -264,12 +263,7 @@ fn ending(reason: v1::FarewellReason) -> Option<Ending> {
 }
 
 fn closed(error: DoorwayError) -> Status {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
+    let text = error_chain(&error);
     warn!(error = %text, "the REST door stays closed");
     match error {
         DoorwayError::Advertise(_) | DoorwayError::Version(_) => Status::unavailable(text),
@@ -323,7 +317,7 @@ impl ConductorService for Relay {
             .into_inner()
             .report
             .ok_or_else(|| Status::invalid_argument("SubmitInspectionRequest.report is missing"))?;
-        let report = convert::object(report, "report")
+        let report = ironic_document::object(report, "report")
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let answer = self.ironic.submit_inspection(&report.into()).await;
         info!(?answer, "inspection report");

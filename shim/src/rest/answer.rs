@@ -1,9 +1,9 @@
 //! Command records as the result objects of the REST interface.
 
+use ironic_document::AsJson;
 use serde::Serialize;
 
 use super::json::write;
-use crate::agents::document::AsJson;
 use crate::agents::{Failure, Record, State};
 
 #[derive(Serialize)]
@@ -92,7 +92,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::agents::document;
 
     fn record(state: State, background: bool) -> Record {
         Record {
@@ -100,7 +99,9 @@ mod tests {
             name: "clean.execute_clean_step".into(),
             state,
             background,
-            result: Some(document::to_value(json!({"clean_result": null, "a": 1})).unwrap()),
+            result: Some(
+                ironic_document::to_value(json!({"clean_result": null, "a": 1}), "").unwrap(),
+            ),
         }
     }
 

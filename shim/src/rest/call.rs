@@ -1,12 +1,12 @@
 //! What the body of POST `/v1/commands/` asks for. Pure.
 
 use ironic_agent_protocol::v1;
+use ironic_document::DocumentError;
 use serde_json::{Map, Value};
 
 use super::error::RestError;
 use super::json::read::{self, Malformed};
 use super::parameters::{self, NoOrder};
-use crate::agents::document::Unfit;
 
 /// Parameters that the Python agent's dispatcher takes for itself.
 const RESERVED: [&str; 2] = ["self", "command_name"];
@@ -42,7 +42,7 @@ struct Named {
     command: String,
     parameters: Map<String, Value>,
     /// What in `parameters` cannot be carried.
-    unfit: Option<Unfit>,
+    unfit: Option<DocumentError>,
 }
 
 fn named(body: &[u8]) -> Result<Named, RestError> {
@@ -65,7 +65,7 @@ fn named(body: &[u8]) -> Result<Named, RestError> {
     // Other keys of the call are ignored, whatever they hold.
     let unfit = read.unfit.into_iter().find_map(|unfit| {
         let path = unfit.path.strip_prefix("params.")?.to_owned();
-        Some(Unfit { path, ..unfit })
+        Some(DocumentError { path, ..unfit })
     });
     Ok(Named {
         extension: extension.to_owned(),

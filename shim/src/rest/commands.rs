@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ironic_agent::config::Secret;
+use ironic_text::Secret;
 use tokio::sync::Semaphore;
 use tracing::error;
 use uuid::Uuid;

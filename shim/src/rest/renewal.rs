@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use ironic_agent::config::Secret;
+use ironic_text::Secret;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 

@@ -6,12 +6,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use ironic_agent::commands::{Command, Engine, NodeMemory, Perform, Verb, Verbs, Workplace};
-use ironic_agent::config::{Config, Endpoint, Listen, Secret, Shared};
+use ironic_agent::config::{Config, Endpoint, Listen, Shared};
 use ironic_agent::failure::{Failure, FailureKind};
 use ironic_agent::hardware::{Registry, external};
 use ironic_agent::rpc;
 use ironic_agent::system::{Root, System};
 use ironic_agent::task::Task;
+use ironic_text::Secret;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};

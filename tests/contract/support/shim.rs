@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ironic_agent::config::{Config, Endpoint, Listen, Secret};
+use ironic_agent::config::{Config, Endpoint, Listen};
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
+use ironic_text::Secret;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;

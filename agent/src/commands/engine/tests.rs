@@ -238,7 +238,7 @@ async fn a_flow_is_refused_before_it_starts_and_after_being_busy() {
 async fn the_end_of_service_is_announced_after_the_answer() {
     let rescue = |password: &str| {
         Order::new(Command::FinalizeRescue {
-            password: crate::config::Secret::new(password),
+            password: ironic_text::Secret::new(password),
             hashed: true,
         })
     };

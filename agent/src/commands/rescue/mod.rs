@@ -8,11 +8,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use ironic_text::Secret;
 use rand::RngExt;
 use serde_json::Value;
 
 use super::Workplace;
-use crate::config::Secret;
 use crate::failure::{Failure, FailureKind};
 use crate::system::System;
 use crate::task::Task;

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use futures_util::FutureExt as _;
+use ironic_text::Secret;
 use serde_json::{Value, json};
 
-use crate::config::{Config, Secret};
+use crate::config::Config;
 use crate::hardware::wait::probe;
 use crate::hardware::{
     Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Planning, Running, Step,

@@ -13,6 +13,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ironic_ondisk::partition_table::guid::Guid;
+use ironic_text::Secret;
 use serde_json::{Value, json};
 
 use super::config_drive::{ConfigDrive, Purpose};
@@ -20,7 +21,7 @@ use super::deployment::Object;
 use super::last_deployment::Installed;
 use super::partition_table::finish;
 use super::source::{patience, plain_request};
-use crate::config::{Config, Secret};
+use crate::config::Config;
 use crate::disk::node;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::BlockDevice;

@@ -219,10 +219,10 @@ fn refused(details: impl Into<String>) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use ironic_text::Secret;
     use serde_json::json;
 
     use super::*;
-    use crate::config::Secret;
 
     fn object(value: Value) -> Object {
         let Value::Object(object) = value else {

@@ -2,13 +2,14 @@
 //! makes no sense is an answer: the schedule tries again, nothing fails.
 
 use ironic_agent_protocol::v1;
+use ironic_document::{DocumentError, object, to_struct};
+use ironic_text::Secret;
 use thiserror::Error;
 
 use crate::conductor::heartbeat::{InvalidTimeout, Timeout};
 use crate::conductor::{Answer, Farewell, Found, Hello, Question, Submission, Verdict};
-use crate::config::{Secret, SessionOverrides, VERSION};
+use crate::config::{SessionOverrides, VERSION};
 use crate::machine::node::Node;
-use crate::rpc::convert::{InvalidDocument, object, to_struct};
 
 /// Why a `LookupResponse` is no answer.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -24,7 +25,7 @@ enum InvalidLookup {
     #[error(transparent)]
     Timeout(#[from] InvalidTimeout),
     #[error(transparent)]
-    Document(#[from] InvalidDocument),
+    Document(#[from] DocumentError),
 }
 
 pub(super) fn lookup_request(question: Question) -> v1::LookupRequest {
@@ -78,7 +79,7 @@ fn seconds(duration: prost_types::Duration) -> f64 {
     duration.seconds as f64 + f64::from(duration.nanos) / 1e9
 }
 
-fn overrides(config: v1::SessionConfig) -> Result<SessionOverrides, InvalidDocument> {
+fn overrides(config: v1::SessionConfig) -> Result<SessionOverrides, DocumentError> {
     let containers = config.agent_containers.unwrap_or_default();
     Ok(SessionOverrides {
         agent_md5_checksum_enable: config.agent_md5_checksum_enable,
@@ -93,10 +94,10 @@ fn overrides(config: v1::SessionConfig) -> Result<SessionOverrides, InvalidDocum
 }
 
 /// The lookup's answer again, without the token, which has a field of its own.
-fn session_config(overrides: SessionOverrides) -> Result<v1::SessionConfig, InvalidDocument> {
+fn session_config(overrides: SessionOverrides) -> Result<v1::SessionConfig, DocumentError> {
     let containers = &overrides.agent_containers;
     let agent_containers = (!containers.is_empty())
-        .then(|| to_struct(containers, "agent_containers"))
+        .then(|| to_struct(containers.clone(), "agent_containers"))
         .transpose()?;
     Ok(v1::SessionConfig {
         agent_token: String::new(),
@@ -113,7 +114,7 @@ fn session_config(overrides: SessionOverrides) -> Result<v1::SessionConfig, Inva
     })
 }
 
-pub(super) fn hello(hello: Hello) -> Result<v1::Hello, InvalidDocument> {
+pub(super) fn hello(hello: Hello) -> Result<v1::Hello, DocumentError> {
     let token = hello.agent_token.as_ref().map(Secret::reveal);
     Ok(v1::Hello {
         node_uuid: hello.node_uuid,
@@ -158,8 +159,8 @@ pub(super) fn verdict(response: v1::HeartbeatResponse) -> Verdict {
 
 pub(super) fn inspection_request(
     report: &serde_json::Map<String, serde_json::Value>,
-) -> Result<v1::SubmitInspectionRequest, InvalidDocument> {
-    let report = Some(to_struct(report, "report")?);
+) -> Result<v1::SubmitInspectionRequest, DocumentError> {
+    let report = Some(to_struct(report.clone(), "report")?);
     Ok(v1::SubmitInspectionRequest { report })
 }
 
@@ -190,7 +191,7 @@ mod tests {
     fn session() -> v1::Session {
         let node = json!({"uuid": "U", "properties": {"cpus": 4}});
         v1::Session {
-            node: Some(to_struct(node.as_object().unwrap(), "node").unwrap()),
+            node: Some(to_struct(node.as_object().unwrap().clone(), "node").unwrap()),
             heartbeat_timeout: Some(prost_types::Duration {
                 seconds: 300,
                 nanos: 500_000_000,
@@ -203,7 +204,11 @@ mod tests {
                 }),
                 tls_min_version: "1.3".into(),
                 agent_containers: Some(
-                    to_struct(json!({"runner": "docker"}).as_object().unwrap(), "c").unwrap(),
+                    to_struct(
+                        json!({"runner": "docker"}).as_object().unwrap().clone(),
+                        "c",
+                    )
+                    .unwrap(),
                 ),
                 ..v1::SessionConfig::default()
             }),
@@ -244,8 +249,9 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_tried_again() {
-        let node =
-            |node: serde_json::Value| Some(to_struct(node.as_object().unwrap(), "node").unwrap());
+        let node = |node: serde_json::Value| {
+            Some(to_struct(node.as_object().unwrap().clone(), "node").unwrap())
+        };
         let duration = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
         let cases = [
             (

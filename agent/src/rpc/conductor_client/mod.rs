@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
+use ironic_text::{error_chain, with_causes};
 use prost::Message;
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -135,7 +136,11 @@ impl ConductorClient {
         let channel = match dialled {
             Ok(Ok(channel)) => channel,
             Ok(Err(error)) => {
-                return Err(Lost::new(format!("{}: {}", self.conductor, chain(&error))));
+                return Err(Lost::new(format!(
+                    "{}: {}",
+                    self.conductor,
+                    error_chain(&error)
+                )));
             }
             Err(_) => {
                 let patience = DIAL_PATIENCE.as_secs();
@@ -390,24 +395,6 @@ fn lost(status: &Status) -> Lost {
     Lost {
         reason: with_causes(text, std::error::Error::source(status)),
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    with_causes(error.to_string(), error.source())
-}
-
-fn with_causes(mut text: String, mut next: Option<&(dyn std::error::Error + 'static)>) -> String {
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        // Some libraries print their cause themselves.
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex as StdMutex};
 use ironic_agent_protocol::v1::conductor_service_server::{
     ConductorService, ConductorServiceServer,
 };
+use ironic_text::Secret;
 use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::Stream;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response};
 
 use super::*;
-use crate::config::{Secret, SessionOverrides};
+use crate::config::SessionOverrides;
 
 /// What the conductor does with one beat.
 #[derive(Debug, Clone)]

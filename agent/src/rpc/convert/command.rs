@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::command::Verb as Message;
+use ironic_document::{DocumentError, object, value};
+use ironic_text::Secret;
 use thiserror::Error;
 
-use super::document::{InvalidDocument, object, value};
 use crate::commands::{
     BootcInstall, Command, CommandId, ExecuteStep, InstallBootloader, Object, Order, Verb,
 };
-use crate::config::Secret;
 use crate::steps::Phase;
 
 /// What a [`v1::ExecuteCommandRequest`] may have wrong.
@@ -41,7 +41,7 @@ pub enum InvalidCommand {
     Phase,
     /// A document that cannot be read.
     #[error(transparent)]
-    Document(#[from] InvalidDocument),
+    Document(#[from] DocumentError),
 }
 
 /// The order in a request, and whether it is only to be checked.
@@ -159,7 +159,7 @@ fn bootc_install(
 fn list(
     values: prost_types::ListValue,
     name: &str,
-) -> Result<Vec<serde_json::Value>, InvalidDocument> {
+) -> Result<Vec<serde_json::Value>, DocumentError> {
     values
         .values
         .into_iter()
@@ -215,14 +215,11 @@ fn phase(number: i32) -> Result<Phase, InvalidCommand> {
 fn optional_object(
     document: Option<prost_types::Struct>,
     name: &str,
-) -> Result<Option<Object>, InvalidDocument> {
+) -> Result<Option<Object>, DocumentError> {
     document.map(|document| object(document, name)).transpose()
 }
 
-fn objects(
-    documents: Vec<prost_types::Struct>,
-    name: &str,
-) -> Result<Vec<Object>, InvalidDocument> {
+fn objects(documents: Vec<prost_types::Struct>, name: &str) -> Result<Vec<Object>, DocumentError> {
     documents
         .into_iter()
         .enumerate()
@@ -232,13 +229,13 @@ fn objects(
 
 #[cfg(test)]
 mod tests {
+    use ironic_document::{to_struct, to_value};
     use serde_json::json;
 
-    use super::super::document::{to_struct, to_value};
     use super::*;
 
     fn document(json: serde_json::Value) -> Option<prost_types::Struct> {
-        Some(to_struct(json.as_object().unwrap(), "x").unwrap())
+        Some(to_struct(json.as_object().unwrap().clone(), "x").unwrap())
     }
 
     fn order(verb: Message) -> Result<Order, InvalidCommand> {
@@ -255,7 +252,7 @@ mod tests {
             step: document(json!({"step": "write_image", "interface": "deploy"})),
             node: document(json!({"uuid": "u", "properties": {"memory_mb": 4096}})),
             ports: vec![document(json!({"address": "52:54:00:00:00:01"})).unwrap()],
-            version: Some(to_value(&json!({"generic": "1.2"}), "x").unwrap()),
+            version: Some(to_value(json!({"generic": "1.2"}), "x").unwrap()),
             arguments: document(json!({"extra": 1.5})),
         }))
         .unwrap();
@@ -330,7 +327,7 @@ mod tests {
             phase: v1::StepPhase::Clean.into(),
             step: document(json!({})),
             node: document(json!({})),
-            version: Some(to_value(&json!(null), "x").unwrap()),
+            version: Some(to_value(json!(null), "x").unwrap()),
             ..Default::default()
         });
         let Ok(Command::ExecuteStep(step)) = order(null).unwrap().arguments else {

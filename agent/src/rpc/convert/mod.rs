@@ -2,9 +2,7 @@
 //! back. Nothing behind the door sees a message; nothing before it decides anything.
 
 mod command;
-mod document;
 mod record;
 
 pub use command::{InvalidCommand, InvalidExecuteRequest, execute_request};
-pub use document::{InvalidDocument, object, to_struct, to_value, value};
 pub use record::{line, milestone, plan, progress, record, timestamp};

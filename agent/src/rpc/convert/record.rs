@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use ironic_agent_protocol::v1;
+use ironic_document::to_value;
 
-use super::document::to_value;
 use crate::commands::{Milestone, MilestoneKind, Outcome, Plan, Record, State};
 use crate::failure::Failure;
 use crate::task::{Line, Progress};
@@ -20,14 +20,17 @@ pub fn record(record: &Record, latest: Option<&Progress>) -> v1::CommandRecord {
         State::Running => (S::Running, None, None, None),
         State::Ended { outcome, at } => {
             let (state, failure, result) = match outcome {
-                Outcome::Succeeded(result) => match to_value(result, "result") {
-                    Ok(result) => (S::Succeeded, None, Some(result)),
-                    Err(error) => {
-                        let details = format!("The command succeeded, but not its answer: {error}");
-                        let failure = self::failure(&Failure::execution(details));
-                        (S::Failed, Some(failure), None)
+                Outcome::Succeeded(result) => {
+                    match to_value(serde_json::Value::clone(result), "result") {
+                        Ok(result) => (S::Succeeded, None, Some(result)),
+                        Err(error) => {
+                            let details =
+                                format!("The command succeeded, but not its answer: {error}");
+                            let failure = self::failure(&Failure::execution(details));
+                            (S::Failed, Some(failure), None)
+                        }
                     }
-                },
+                }
                 Outcome::Failed(failure) => (S::Failed, Some(self::failure(failure)), None),
                 Outcome::VersionMismatch(failure) => {
                     (S::VersionMismatch, Some(self::failure(failure)), None)

@@ -13,13 +13,14 @@ use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::hardware_manager_service_client::HardwareManagerServiceClient;
-use serde_json::Value;
+use ironic_document::{to_struct, value};
+use ironic_text::with_causes;
+use serde_json::{Map, Value};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use super::convert::{to_struct, value};
 use crate::config::version;
 use crate::failure::{Failure, FailureKind};
 use crate::hardware::external::{
@@ -202,26 +203,20 @@ fn beginning(mut text: String) -> String {
 }
 
 fn lost(call: &str, status: &Status) -> Lost {
-    let mut reason = format!("{call}: {:?}: {}", status.code(), status.message());
-    let mut unreachable = false;
-    let mut next = std::error::Error::source(status);
-    while let Some(cause) = next {
-        if let Some(error) = cause.downcast_ref::<std::io::Error>() {
-            unreachable |= matches!(
-                error.kind(),
-                std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound
-            );
-        }
-        let said = cause.to_string();
-        if !reason.contains(&said) {
-            reason = format!("{reason}: {said}");
-        }
-        next = cause.source();
-    }
+    let text = format!("{call}: {:?}: {}", status.code(), status.message());
+    let cause = std::error::Error::source(status);
+    let mut causes = std::iter::successors(cause, |error| error.source());
     Lost {
-        reason,
-        unreachable,
+        reason: with_causes(text, cause),
+        unreachable: causes.any(nobody_listens),
     }
+}
+
+/// Whether no process is behind the socket.
+fn nobody_listens(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, NotFound};
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| matches!(error.kind(), ConnectionRefused | NotFound))
 }
 
 fn misunderstood(reason: String) -> Lost {
@@ -232,8 +227,8 @@ fn misunderstood(reason: String) -> Lost {
 }
 
 fn step_order(order: &Order) -> Result<v1::StepOrder, Lost> {
-    let document = |document, name: &str| {
-        to_struct(document, name).map_err(|error| misunderstood(error.to_string()))
+    let document = |document: &Map<String, Value>, name: &str| {
+        to_struct(document.clone(), name).map_err(|error| misunderstood(error.to_string()))
     };
     Ok(v1::StepOrder {
         name: order.name.clone(),

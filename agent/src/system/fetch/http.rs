@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
+use ironic_text::with_causes;
 use reqwest::Url;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, DATE, ETAG, HeaderMap,
@@ -354,21 +355,9 @@ fn shown(url: &Url) -> String {
 /// An error with its causes; reqwest's own text stops at the first. The URL stays out: it
 /// may hold secrets and is named beside this text.
 fn chain(error: &reqwest::Error) -> String {
-    let mut text = String::new();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let part = cause.to_string();
-        // Wrappers repeat the words of what they wrap.
-        if !text.ends_with(&part) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&part);
-        }
-        source = cause.source();
-    }
+    let text = with_causes(String::new(), std::error::Error::source(error));
     if text.is_empty() {
-        text = "the request failed".to_owned();
+        return "the request failed".to_owned();
     }
     text
 }

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
+use ironic_document::{DocumentError, to_list, to_struct, to_value};
 use prost_types::{ListValue, Struct};
 use serde_json::{Map, Value};
 use thiserror::Error;
-
-use crate::agents::document::{self, Unfit};
 
 /// The arguments that were not taken yet.
 #[derive(Debug)]
@@ -54,7 +53,7 @@ pub enum WrongArgument {
     },
     /// A value within it cannot be carried.
     #[error(transparent)]
-    Unfit(#[from] Unfit),
+    Document(#[from] DocumentError),
 }
 
 type Taken<T> = Result<T, WrongArgument>;
@@ -114,23 +113,20 @@ impl Arguments {
     pub(super) fn list(&mut self, name: &str) -> Taken<Option<ListValue>> {
         match self.take(name) {
             None => Ok(None),
-            Some(Value::Array(items)) => {
-                let list = document::to_list(items).map_err(|unfit| unfit.below(name))?;
-                Ok(Some(list))
-            }
+            Some(Value::Array(items)) => Ok(Some(to_list(items, name)?)),
             Some(other) => Err(wrong(name, Shape::List, &other)),
         }
     }
 
     /// Anything; null is as good as absent.
     pub(super) fn value(&mut self, name: &str) -> Taken<Option<prost_types::Value>> {
-        let value = self.take(name).map(document::to_value).transpose();
-        Ok(value.map_err(|unfit| unfit.below(name))?)
+        let value = self.take(name).map(|value| to_value(value, name));
+        Ok(value.transpose()?)
     }
 
     /// All that were not taken, with their values; afterwards none are left.
     pub(super) fn rest(&mut self) -> Taken<Struct> {
-        Ok(document::to_struct(std::mem::take(&mut self.0))?)
+        Ok(to_struct(std::mem::take(&mut self.0), "")?)
     }
 
     /// The names of those that were not taken, in the order in which they came.
@@ -146,7 +142,7 @@ impl Arguments {
 }
 
 fn structure(name: &str, object: Map<String, Value>) -> Taken<Struct> {
-    Ok(document::to_struct(object).map_err(|unfit| unfit.below(name))?)
+    Ok(to_struct(object, name)?)
 }
 
 fn wrong(name: &str, expected: Shape, found: &Value) -> WrongArgument {

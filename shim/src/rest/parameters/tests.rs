@@ -1,8 +1,8 @@
+use ironic_document as document;
 use prost_types::Struct;
 use serde_json::json;
 
 use super::*;
-use crate::agents::document;
 
 fn parsed(name: &str, parameters: Value) -> Result<v1::Command, NoOrder> {
     let Value::Object(parameters) = parameters else {
@@ -14,7 +14,7 @@ fn parsed(name: &str, parameters: Value) -> Result<v1::Command, NoOrder> {
 
 fn object(value: Value) -> Struct {
     match value {
-        Value::Object(object) => document::to_struct(object).unwrap(),
+        Value::Object(object) => document::to_struct(object, "").unwrap(),
         _ => unreachable!("the table holds objects"),
     }
 }
@@ -36,7 +36,7 @@ fn every_verb_is_read_from_what_the_conductor_sends() {
             step: Some(object(json!({"step": "s", "interface": "deploy"}))),
             node: Some(object(node())),
             ports: Vec::new(),
-            version: Some(document::to_value(json!({"m": "1.2"})).unwrap()),
+            version: Some(document::to_value(json!({"m": "1.2"}), "").unwrap()),
             arguments: Some(object(json!({"extra": 1}))),
         })
     };
@@ -142,7 +142,7 @@ fn every_verb_is_read_from_what_the_conductor_sends() {
             "flow.start_flow",
             json!({"flow": [{"standby.sync": {}}]}),
             Verb::StartFlow(v1::StartFlowCommand {
-                flow: Some(document::to_list(vec![json!({"standby.sync": {}})]).unwrap()),
+                flow: Some(document::to_list(vec![json!({"standby.sync": {}})], "").unwrap()),
             }),
         ),
     ];

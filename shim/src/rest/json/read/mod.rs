@@ -8,9 +8,9 @@
 
 use std::fmt;
 
+use ironic_document::{DocumentError, EXACT, UnsupportedValue};
 use serde_json::{Map, Number, Value};
 
-use crate::agents::document::{EXACT, Misfit, Unfit};
 use crate::weight::{self, TooHeavy};
 
 /// How deep a body may be nested. A command's documents are bounded more tightly.
@@ -23,7 +23,7 @@ pub struct Body {
     /// What was read.
     pub value: Value,
     /// What could not be kept, with paths from the body's top: the first under each key there.
-    pub unfit: Vec<Unfit>,
+    pub unfit: Vec<DocumentError>,
 }
 
 /// Why a text is no JSON, in Python's words.
@@ -163,7 +163,7 @@ struct Reader<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
-    unfit: Vec<Unfit>,
+    unfit: Vec<DocumentError>,
     /// How many of these belong to earlier keys of the top: one more may be noted.
     settled: usize,
 }
@@ -200,7 +200,7 @@ impl<'a> Reader<'a> {
         }
         for word in ["NaN", "Infinity", "-Infinity"] {
             if self.word(word) {
-                self.note(Misfit::NotFinite(word));
+                self.note(UnsupportedValue::NotFinite(word));
                 return Ok(Value::Null);
             }
         }
@@ -352,7 +352,7 @@ impl<'a> Reader<'a> {
         }
         match String::from_utf16(&units) {
             Ok(character) => string.push_str(&character),
-            Err(_) => self.note(Misfit::Surrogate),
+            Err(_) => self.note(UnsupportedValue::Surrogate),
         }
         Ok(())
     }
@@ -423,7 +423,7 @@ impl<'a> Reader<'a> {
         let float = text.parse().ok().and_then(Number::from_f64);
         Ok(float.map_or_else(
             || {
-                self.note(Misfit::NotFinite("Infinity"));
+                self.note(UnsupportedValue::NotFinite("Infinity"));
                 Value::Null
             },
             Value::Number,
@@ -439,16 +439,16 @@ impl<'a> Reader<'a> {
                     Some((cut, _)) => format!("{}...", &text[..cut]),
                     None => text.to_owned(),
                 };
-                self.note(Misfit::Integer(shown));
+                self.note(UnsupportedValue::Integer(shown));
                 Value::Null
             }
         }
     }
 
     /// Notes what cannot be carried, unless something under the same key of the top was.
-    fn note(&mut self, reason: Misfit) {
+    fn note(&mut self, reason: UnsupportedValue) {
         if self.unfit.len() == self.settled {
-            self.unfit.push(Unfit {
+            self.unfit.push(DocumentError {
                 path: String::new(),
                 reason,
             });
@@ -456,7 +456,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Puts what was noted since then one level further out.
-    fn place(&mut self, since: usize, outwards: impl FnOnce(Unfit) -> Unfit) {
+    fn place(&mut self, since: usize, outwards: impl FnOnce(DocumentError) -> DocumentError) {
         // One thing at most.
         if self.unfit.len() > since
             && let Some(unfit) = self.unfit.pop()

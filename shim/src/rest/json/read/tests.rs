@@ -38,27 +38,39 @@ fn what_cannot_be_carried_is_noted_with_its_path() {
         (
             r#"{"params": {"node": {"extra": {"n": [0, 9007199254740993]}}}}"#,
             "params.node.extra.n[1]",
-            Misfit::Integer("9007199254740993".into()),
+            UnsupportedValue::Integer("9007199254740993".into()),
         ),
         (
             r#"[{"a": -9007199254740993}]"#,
             "[0].a",
-            Misfit::Integer("-9007199254740993".into()),
+            UnsupportedValue::Integer("-9007199254740993".into()),
         ),
         (
             r#"{"a": 123456789012345678901234567890123456789012345}"#,
             "a",
-            Misfit::Integer("1234567890123456789012345678901234567890...".into()),
+            UnsupportedValue::Integer("1234567890123456789012345678901234567890...".into()),
         ),
-        (r#"{"a": NaN}"#, "a", Misfit::NotFinite("NaN")),
-        (r#"{"a": -Infinity}"#, "a", Misfit::NotFinite("-Infinity")),
-        (r#"{"a": 1e999}"#, "a", Misfit::NotFinite("Infinity")),
-        (r#"{"a": "\ud800"}"#, "a", Misfit::Surrogate),
-        (r#"{"a": {"b\udfff": 1}}"#, "a.b", Misfit::Surrogate),
+        (r#"{"a": NaN}"#, "a", UnsupportedValue::NotFinite("NaN")),
+        (
+            r#"{"a": -Infinity}"#,
+            "a",
+            UnsupportedValue::NotFinite("-Infinity"),
+        ),
+        (
+            r#"{"a": 1e999}"#,
+            "a",
+            UnsupportedValue::NotFinite("Infinity"),
+        ),
+        (r#"{"a": "\ud800"}"#, "a", UnsupportedValue::Surrogate),
+        (
+            r#"{"a": {"b\udfff": 1}}"#,
+            "a.b",
+            UnsupportedValue::Surrogate,
+        ),
     ];
     for (text, path, reason) in cases {
         let read = body(text.as_bytes()).unwrap();
-        let expected = Unfit {
+        let expected = DocumentError {
             path: path.into(),
             reason,
         };
