@@ -283,10 +283,10 @@ fn crates_stay_in_their_rooms() {
 }
 
 /// Who may change files of the machine, besides `system`, and where. Everything that is not in
-/// a directory of the agent's own is reached by `Root::writable`, which a simulation refuses.
+/// a directory of the agent's own is reached by `PathPrefix::writable`, which a simulation refuses.
 const WRITERS: &[(&str, &str)] = &[
-    ("src/commands/rescue/mod.rs", "Root::writable"),
-    ("src/commands/standby.rs", "Root::writable"),
+    ("src/commands/rescue/mod.rs", "PathPrefix::writable"),
+    ("src/commands/standby.rs", "PathPrefix::writable"),
     ("src/commands/store/mod.rs", "the state directory"),
     ("src/conductor/token.rs", "the state directory"),
     ("src/disk/boot_grub.rs", "a mounted image"),
@@ -294,16 +294,16 @@ const WRITERS: &[(&str, &str)] = &[
         "src/disk/medium.rs",
         "the start from virtual media, not in a simulation",
     ),
-    ("src/disk/mount.rs", "Root::writable"),
-    ("src/hardware/container/mod.rs", "Root::writable"),
+    ("src/disk/mount.rs", "PathPrefix::writable"),
+    ("src/hardware/container/mod.rs", "PathPrefix::writable"),
     ("src/hardware/external/mod.rs", "the state directory"),
     ("src/hardware/external/program.rs", "the state directory"),
-    ("src/hardware/generic/erase_pstore.rs", "Root::writable"),
-    ("src/hardware/intel_cna.rs", "Root::writable"),
-    ("src/hardware/mellanox/image.rs", "the state directory"),
-    ("src/image/bootc/mod.rs", "Root::writable"),
+    ("src/hardware/generic/erase_pstore.rs", "PathPrefix::writable"),
+    ("src/hardware/vendor/intel_cna.rs", "PathPrefix::writable"),
+    ("src/hardware/vendor/mellanox/image.rs", "the state directory"),
+    ("src/image/bootc/mod.rs", "PathPrefix::writable"),
     ("src/image/last_deployment.rs", "the state directory"),
-    ("src/machine/root_volume.rs", "Root::writable"),
+    ("src/machine/root_volume.rs", "PathPrefix::writable"),
     ("src/rpc/listen.rs", "the socket that is configured"),
     ("src/rpc/mod.rs", "the socket that is configured"),
 ];
@@ -334,8 +334,8 @@ fn files_of_the_machine_are_changed_where_a_simulation_refuses_it() {
         match (does, listed) {
             (Some(change), None) => wrong.push(format!("agent/{path}: `{change}` is not listed")),
             (None, Some(_)) => wrong.push(format!("agent/{path} changes no files: unlist it")),
-            (Some(_), Some((_, "Root::writable"))) if !code.contains(".writable(") => {
-                wrong.push(format!("agent/{path}: it does not ask `Root::writable`"));
+            (Some(_), Some((_, "PathPrefix::writable"))) if !code.contains(".writable(") => {
+                wrong.push(format!("agent/{path}: it does not ask `PathPrefix::writable`"));
             }
             _ => {}
         }

@@ -32,7 +32,7 @@ use crate::image::Installed;
 use crate::machine::net;
 use crate::machine::node::Node;
 use crate::system::process::OwnedPrograms;
-use crate::system::{System, confined, socket};
+use crate::system::{System, sandbox, socket};
 use crate::{inspect, logs, rpc};
 
 mod introspection;
@@ -55,8 +55,8 @@ const FAREWELL_PATIENCE: Duration = Duration::from_secs(2);
 #[must_use]
 pub fn main() -> ExitCode {
     let word = std::env::args_os().nth(1).unwrap_or_default();
-    if word == confined::NAME {
-        return confined::main(std::env::args_os());
+    if word == sandbox::NAME {
+        return sandbox::main(std::env::args_os());
     }
     if word == write_image::NAME {
         return write_image::main(std::env::args_os());

@@ -1,7 +1,7 @@
 //! Extension `system`: the machine leaves the network for good, because its power cannot be
 //! cut. The verb only announces it; [`isolate`] is called when nobody is served any more.
 
-use crate::system::{Cmd, Root, System};
+use crate::system::{Cmd, PathPrefix, System};
 
 /// Takes every interface down that reaches outside: hardware, VLANs and bonds. What fails is
 /// logged and does not keep the others up.
@@ -20,7 +20,7 @@ pub async fn isolate(system: &System) {
 }
 
 /// VLANs and bonds before the hardware below them.
-fn outward(root: &Root) -> Vec<String> {
+fn outward(root: &PathPrefix) -> Vec<String> {
     let names = root.names("/sys/class/net");
     let file = |name: &str, file: &str| format!("/sys/class/net/{name}/{file}");
     let (hardware, rest): (Vec<String>, Vec<String>) = names
@@ -72,7 +72,7 @@ mod tests {
         );
         let system = System {
             run: script.clone(),
-            root: Root::new(directory.path()),
+            root: PathPrefix::new(directory.path()),
             simulation: None,
             ..System::simulated(directory.path())
         };

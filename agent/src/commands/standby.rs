@@ -323,7 +323,7 @@ pub async fn ask_the_time(system: &System, server: &str) -> Result<(), Failure> 
 mod tests {
     use super::super::testing;
     use super::*;
-    use crate::system::Root;
+    use crate::system::PathPrefix;
     use crate::system::clock::{Clock, ClockError, Correction};
     use crate::system::power::MachinePower;
     use crate::system::process::{Output, Script};
@@ -343,7 +343,7 @@ mod tests {
             std::fs::write(path, "").unwrap();
         }
         let script = Arc::new(script);
-        let root = Root::new(dir.path());
+        let root = PathPrefix::new(dir.path());
         let mut place = testing::place(config);
         place.system = System {
             run: script.clone(),

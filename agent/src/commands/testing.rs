@@ -13,14 +13,14 @@ use crate::config::{self, Config};
 use crate::failure::{Failure, FailureKind};
 use crate::hardware::Registry;
 use crate::steps::Phase;
-use crate::system::{Root, System};
+use crate::system::{PathPrefix, System};
 use crate::task::{Progress, Task};
 
 /// A workplace whose machine has no files and runs no programs.
 pub(crate) fn place(config: Config) -> Workplace {
     let directory = std::env::temp_dir().join("ironic-agent-tests-no-such-directory");
     let mut system = System::simulated(&directory);
-    system.root = Root::new(directory);
+    system.root = PathPrefix::new(directory);
     let registry = Registry::compiled_in(&system).expect("the generic manager takes any machine");
     Workplace {
         system,

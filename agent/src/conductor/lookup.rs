@@ -258,7 +258,7 @@ mod tests {
     use super::super::fake::{Event, FakeConductor};
     use super::*;
     use crate::config::Config;
-    use crate::system::Root;
+    use crate::system::PathPrefix;
 
     const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789a";
 
@@ -300,7 +300,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let conductor = FakeConductor::answering(answers);
         let config = config::Shared::new(config);
-        let memory = Memory::new(state.path(), &Root::new(state.path()));
+        let memory = Memory::new(state.path(), &PathPrefix::new(state.path()));
         let lookups = Lookups::new(Arc::new(conductor.clone()), config.clone(), memory);
         Bench {
             conductor,
@@ -438,7 +438,7 @@ mod tests {
         first.run().await.unwrap();
 
         let second = bench(Config::default(), [found("******")]);
-        let memory = Memory::new(first.state.path(), &Root::new(first.state.path()));
+        let memory = Memory::new(first.state.path(), &PathPrefix::new(first.state.path()));
         let lookups = Lookups {
             memory,
             ..second.lookups.clone()

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use ironic_text::Secret;
 use serde::{Deserialize, Serialize};
 
-use crate::system::Root;
+use crate::system::PathPrefix;
 
 /// Shorter texts are no tokens.
 const SHORTEST: usize = 32;
@@ -68,7 +68,7 @@ struct Remembered {
 impl Memory {
     /// The memory in a state directory, for the boot that `root` is in.
     #[must_use]
-    pub fn new(state_dir: &Path, root: &Root) -> Self {
+    pub fn new(state_dir: &Path, root: &PathPrefix) -> Self {
         Self {
             file: state_dir.join("agent-token.json"),
             boot: root
@@ -161,12 +161,12 @@ mod tests {
         }
     }
 
-    fn machine(boot_id: &str) -> (tempfile::TempDir, Root) {
+    fn machine(boot_id: &str) -> (tempfile::TempDir, PathPrefix) {
         let directory = tempfile::tempdir().unwrap();
         let random = directory.path().join("proc/sys/kernel/random");
         fs::create_dir_all(&random).unwrap();
         fs::write(random.join("boot_id"), boot_id).unwrap();
-        let root = Root::new(directory.path());
+        let root = PathPrefix::new(directory.path());
         (directory, root)
     }
 

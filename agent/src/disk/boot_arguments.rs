@@ -3,7 +3,7 @@
 
 use std::io;
 
-use crate::system::tree::Tree;
+use crate::system::foreign_root::ForeignRoot;
 use crate::system::{Cmd, System};
 
 /// Where GRUB's menu is told its arguments, within the image.
@@ -24,7 +24,7 @@ const DRACUT: [(&str, &str); 3] = [
 ///
 /// # Errors
 /// The settings cannot be read or written, or the arrays cannot be told.
-pub(super) async fn name_arrays(system: &System, image: &Tree) -> Result<(), String> {
+pub(super) async fn name_arrays(system: &System, image: &ForeignRoot) -> Result<(), String> {
     let has = |(folder, name): &(&str, &str)| {
         let entries = image.entries(folder).unwrap_or_default();
         entries.iter().any(|(entry, _)| entry == name)
@@ -177,7 +177,7 @@ mod tests {
             run: script.clone(),
             ..System::linux()
         };
-        let tree = Tree::open(directory.path()).unwrap();
+        let tree = ForeignRoot::open(directory.path()).unwrap();
         name_arrays(&system, &tree).await.unwrap();
         script.assert_done();
         std::fs::read_to_string(directory.path().join(DEFAULTS)).unwrap()

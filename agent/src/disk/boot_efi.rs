@@ -360,7 +360,7 @@ mod tests {
         let script = Arc::new(script);
         let system = System {
             run: script.clone(),
-            root: crate::system::Root::new(dir.path()),
+            root: crate::system::PathPrefix::new(dir.path()),
             ..System::linux()
         };
         let result = install(&system, device, uuid, &Task::detached()).await;
@@ -524,7 +524,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let system = System {
             run: script.clone(),
-            root: crate::system::Root::new(dir.path()),
+            root: crate::system::PathPrefix::new(dir.path()),
             ..System::linux()
         };
         for target in &targets {

@@ -1,6 +1,6 @@
 //! GRUB for partition images: the image brings its own, and it is run inside the image. That
 //! is the tenant's code as root (CVE-2026-43003), so an operator has to allow it, and it is
-//! [confined]: it sees the disks that it is for, and nothing else of the machine.
+//! [sandbox]: it sees the disks that it is for, and nothing else of the machine.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -17,9 +17,9 @@ use super::boot_place::Place;
 use super::mount::{mount_system, unmount};
 use crate::failure::Failure;
 use crate::machine::connected_nodes;
-use crate::system::confined::{self, View};
-use crate::system::tree::Tree;
-use crate::system::{Root, System};
+use crate::system::foreign_root::ForeignRoot;
+use crate::system::sandbox::{self, View};
+use crate::system::{PathPrefix, System};
 use crate::task::{Progress, Task};
 
 /// What installing a boot loader is called where progress is shown.
@@ -59,7 +59,7 @@ pub struct Order {
 
 impl Order {
     /// What GRUB must see.
-    fn view(&self, root: &Root) -> View {
+    fn view(&self, root: &PathPrefix) -> View {
         let mut devices = vec![self.disk.as_str(), self.root.as_str()];
         devices.extend(self.esp.iter().map(|esp| esp.node.as_str()));
         devices.extend(self.targets.iter().map(String::as_str));
@@ -101,7 +101,7 @@ async fn inside(system: &System, order: &Order, task: &Task) -> Result<(), Strin
     for place in COVERED {
         make_mount_point(&root, place)?;
     }
-    let tree = Tree::open(&root).map_err(text)?;
+    let tree = ForeignRoot::open(&root).map_err(text)?;
     let grub = if exists(&root, "usr/sbin/grub2-install") {
         "grub2"
     } else {
@@ -110,7 +110,7 @@ async fn inside(system: &System, order: &Order, task: &Task) -> Result<(), Strin
     let program = format!("{grub}-install");
     let view = order.view(&system.root);
     let run = async |args: &[&str], environment: &[&str]| {
-        let cmd = confined::command(&root, &view, environment, args).map_err(text)?;
+        let cmd = sandbox::command(&root, &view, environment, args).map_err(text)?;
         let shown = args.join(" ");
         task.say(format!("running {shown}"));
         let done = system.run.run(cmd);
@@ -122,7 +122,7 @@ async fn inside(system: &System, order: &Order, task: &Task) -> Result<(), Strin
     };
     match &order.esp {
         Some(_) => {
-            make_mount_point(&root, confined::EFI_SYSTEM_PLACE)?;
+            make_mount_point(&root, sandbox::EFI_SYSTEM_PLACE)?;
             let platform = order.platform.map(|name| format!("--target={name}"));
             // This ramdisk's firmware has no entries for another kind.
             let entries = platform.is_some().then_some("--no-nvram");
@@ -215,7 +215,7 @@ mod tests {
 
     use super::*;
     use crate::system::process::Script;
-    use crate::system::{Root, RunError};
+    use crate::system::{PathPrefix, RunError};
 
     struct Machine {
         dir: tempfile::TempDir,
@@ -279,7 +279,7 @@ mod tests {
             let script = Arc::new(script);
             let system = System {
                 run: script.clone(),
-                root: Root::new(self.dir.path()),
+                root: PathPrefix::new(self.dir.path()),
                 ..System::linux()
             };
             let done = install(&system, &self.order, &Task::detached()).await;
@@ -416,7 +416,7 @@ mod tests {
         let slow = Slow(machine.unmounts(script), Duration::from_millis(25_500));
         let system = System {
             run: Arc::new(slow),
-            root: Root::new(machine.dir.path()),
+            root: PathPrefix::new(machine.dir.path()),
             ..System::linux()
         };
         let (task, listener) = Task::new();

@@ -8,7 +8,7 @@ use super::boot_place::Place;
 use super::mount::{mount, mount_system, unmount};
 use crate::failure::Failure;
 use crate::system::System;
-use crate::system::tree::{Kind, Tree};
+use crate::system::foreign_root::{EntryKind, ForeignRoot};
 use crate::task::Task;
 
 /// Where the image's root file system is mounted.
@@ -52,7 +52,7 @@ pub async fn copy_assets(
     let source = mount_system(system, OPTIONS, root, ROOT, SYSTEM)
         .await
         .map_err(|error| failed(&error))?;
-    let has_assets = Tree::open(&source).is_ok_and(|tree| tree.has_directory(ASSETS));
+    let has_assets = ForeignRoot::open(&source).is_ok_and(|tree| tree.has_directory(ASSETS));
     let copied = if has_assets {
         copy_to(system, esp).await
     } else {
@@ -76,9 +76,9 @@ async fn copy_to(system: &System, esp: &Place) -> Result<usize, String> {
         .map_err(|error| error.to_string())?;
     let (source, entry) = (system.root.path(ROOT), fstab_line(esp));
     let copied = tokio::task::spawn_blocking(move || {
-        let source = Tree::open(&source)?;
-        let files = copy(&source, ASSETS, &Tree::open(&target)?, "EFI")?;
-        copy_grub(&source, &Tree::open(&target)?)?;
+        let source = ForeignRoot::open(&source)?;
+        let files = copy(&source, ASSETS, &ForeignRoot::open(&target)?, "EFI")?;
+        copy_grub(&source, &ForeignRoot::open(&target)?)?;
         if let Err(error) = enter_fstab(&source, &entry) {
             // The system boots without it.
             tracing::warn!(%error, "/etc/fstab was not changed");
@@ -100,7 +100,12 @@ async fn copy_to(system: &System, esp: &Place) -> Result<usize, String> {
 ///
 /// # Errors
 /// Those of the file systems; what cannot be copied whole is not passed over.
-pub(super) fn copy(source: &Tree, from: &str, target: &Tree, to: &str) -> io::Result<usize> {
+pub(super) fn copy(
+    source: &ForeignRoot,
+    from: &str,
+    target: &ForeignRoot,
+    to: &str,
+) -> io::Result<usize> {
     let (mut files, mut entries) = (0, 0);
     let mut directories = vec![(from.to_owned(), to.to_owned(), 0)];
     while let Some((from, to, depth)) = directories.pop() {
@@ -116,13 +121,13 @@ pub(super) fn copy(source: &Tree, from: &str, target: &Tree, to: &str) -> io::Re
                 return Err(io::Error::other(format!("more than {MOST_ENTRIES} files")));
             }
             match kind {
-                Kind::Directory => directories.push((from, to, depth + 1)),
-                Kind::File => {
+                EntryKind::Directory => directories.push((from, to, depth + 1)),
+                EntryKind::File => {
                     target.make_parent(&to, None)?;
                     target.copy_from(source, &from, &to)?;
                     files += 1;
                 }
-                Kind::Other => {}
+                EntryKind::Other => {}
             }
         }
     }
@@ -145,13 +150,13 @@ pub async fn has_fallback_loader(system: &System, esp: &Place) -> Result<bool, F
         .await
         .map_err(|error| failed(&error))?;
     let found = tokio::task::spawn_blocking(move || {
-        let tree = Tree::open(&mounted)?;
+        let tree = ForeignRoot::open(&mounted)?;
         let mut directories = vec![String::new()];
         for wanted in ["efi", "boot"] {
             let mut next = Vec::new();
             for directory in directories {
                 for (name, kind) in tree.entries(&directory)? {
-                    if kind == Kind::Directory && name.eq_ignore_ascii_case(wanted) {
+                    if kind == EntryKind::Directory && name.eq_ignore_ascii_case(wanted) {
                         next.push(format!("{directory}/{name}"));
                     }
                 }
@@ -161,7 +166,7 @@ pub async fn has_fallback_loader(system: &System, esp: &Place) -> Result<bool, F
         for directory in directories {
             for (name, kind) in tree.entries(&directory)? {
                 let name = name.to_ascii_lowercase();
-                if kind == Kind::File && name.starts_with("boot") && name.ends_with(".efi") {
+                if kind == EntryKind::File && name.starts_with("boot") && name.ends_with(".efi") {
                     return Ok(true);
                 }
             }
@@ -178,7 +183,7 @@ pub async fn has_fallback_loader(system: &System, esp: &Place) -> Result<bool, F
 }
 
 /// Puts GRUB's configuration beside each vendor's loader that has none.
-fn copy_grub(source: &Tree, esp: &Tree) -> io::Result<()> {
+fn copy_grub(source: &ForeignRoot, esp: &ForeignRoot) -> io::Result<()> {
     for file in GRUB_FILES {
         let found = GRUB
             .iter()
@@ -188,7 +193,7 @@ fn copy_grub(source: &Tree, esp: &Tree) -> io::Result<()> {
         };
         for (vendor, kind) in esp.entries("EFI")? {
             let names: Vec<String> = match kind {
-                Kind::Directory => esp
+                EntryKind::Directory => esp
                     .entries(&format!("EFI/{vendor}"))?
                     .into_iter()
                     .map(|(name, _)| name.to_ascii_lowercase())
@@ -215,7 +220,7 @@ pub(super) fn fstab_line(esp: &Place) -> String {
 
 /// Adds a line to the image's `fstab`, unless there is no such file or it mounts something at
 /// that place already.
-pub(super) fn enter_fstab(root: &Tree, entry: &str) -> io::Result<()> {
+pub(super) fn enter_fstab(root: &ForeignRoot, entry: &str) -> io::Result<()> {
     const FSTAB: &str = "etc/fstab";
     let text = match root.read(FSTAB, LARGEST_TEXT) {
         Ok(text) => text,
@@ -256,11 +261,11 @@ mod tests {
 
     use super::*;
     use crate::system::process::Script;
-    use crate::system::{Root, RunError};
+    use crate::system::{PathPrefix, RunError};
 
     /// Copies between two directories.
     fn copied(source: &std::path::Path, target: &std::path::Path) -> io::Result<usize> {
-        let (source, target) = (Tree::open(source)?, Tree::open(target)?);
+        let (source, target) = (ForeignRoot::open(source)?, ForeignRoot::open(target)?);
         copy(&source, "EFI", &target, "EFI")
     }
 
@@ -346,7 +351,7 @@ mod tests {
             let script = Arc::new(script);
             let system = System {
                 run: script.clone(),
-                root: Root::new(self.0.path()),
+                root: PathPrefix::new(self.0.path()),
                 ..System::linux()
             };
             let esp = Place {

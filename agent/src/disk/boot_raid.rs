@@ -16,7 +16,7 @@ use super::table::{Partition, Table};
 use super::{fat, identity, node};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::{self, BlockDevice, Kind};
-use crate::system::tree::Tree;
+use crate::system::foreign_root::ForeignRoot;
 use crate::system::{Cmd, Disk, System};
 use crate::task::Task;
 
@@ -423,7 +423,7 @@ async fn fill(system: &System, array: &str, source: Option<&Place>) -> Result<()
             .await
             .map_err(|error| error.to_string())?;
         let copied = tokio::task::spawn_blocking(move || {
-            copy(&Tree::open(&from)?, "", &Tree::open(&to)?, "")
+            copy(&ForeignRoot::open(&from)?, "", &ForeignRoot::open(&to)?, "")
         })
         .await;
         let unmounted = unmount(system, TARGET).await;

@@ -8,7 +8,7 @@ use super::mount::{mount_system, unmount};
 use super::node;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::BlockDevice;
-use crate::system::tree::{Attributes, Tree};
+use crate::system::foreign_root::{Attributes, ForeignRoot};
 use crate::system::{RunError, System};
 
 /// Where the partition is mounted.
@@ -93,7 +93,7 @@ pub async fn inject(system: &System, device: &BlockDevice, file: &File) -> Resul
             // A swap area or a volume group cannot be mounted, and is not what is looked for.
             Err(_) => continue,
         };
-        let is_it = Tree::open(&root).is_ok_and(|tree| tree.has_directory(first));
+        let is_it = ForeignRoot::open(&root).is_ok_and(|tree| tree.has_directory(first));
         if is_it {
             return apply(system, file).await.map_err(|error| failed(&error));
         }
@@ -115,7 +115,7 @@ async fn apply(system: &System, file: &File) -> Result<(), String> {
     let root = system.root.path(MOUNT_POINT);
     let changed = file.clone();
     let done = tokio::task::spawn_blocking(move || {
-        let tree = Tree::open(&root)?;
+        let tree = ForeignRoot::open(&root)?;
         let path = changed.path.as_str();
         match &changed.change {
             Change::Remove => return tree.remove(path).map(drop),
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
     use crate::system::disk::LinuxDisks;
     use crate::system::process::Script;
-    use crate::system::{Disk, DiskError, Disks, Root, RunError};
+    use crate::system::{Disk, DiskError, Disks, PathPrefix, RunError};
 
     /// Disks that somebody else has claimed.
     #[derive(Debug)]
@@ -228,7 +228,7 @@ mod tests {
             let script = Arc::new(script);
             let system = System {
                 run: script.clone(),
-                root: Root::new(self.dir.path()),
+                root: PathPrefix::new(self.dir.path()),
                 // Volume groups, arrays and mounts claim their disks.
                 disks: Arc::new(Claimed),
                 ..System::linux()

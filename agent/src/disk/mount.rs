@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::system::tree::Tree;
+use crate::system::foreign_root::ForeignRoot;
 use crate::system::{Cmd, RunError, System};
 
 /// How often a file system that is busy is asked to go.
@@ -98,7 +98,7 @@ pub async fn mount_system(
     if kind_of(system, source).await != Some("btrfs") {
         return Ok(path);
     }
-    let subvolume = Tree::open(&path).ok().and_then(|tree| {
+    let subvolume = ForeignRoot::open(&path).ok().and_then(|tree| {
         let has = |above: &str| tree.has_directory(&format!("{above}/{wanted}"));
         let mut known = SUBVOLUMES.into_iter().filter(|name| has(name));
         known.next().filter(|_| !has(""))

@@ -19,10 +19,9 @@ pub mod bring_up;
 pub mod container;
 pub mod external;
 pub mod generic;
-pub mod intel_cna;
-pub mod mellanox;
 pub mod registry;
 pub mod step;
+pub mod vendor;
 pub mod vlan;
 pub mod wait;
 

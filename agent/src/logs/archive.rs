@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::machine::block::{self, BlockDevice, Kind};
 use crate::machine::udev::Properties;
-use crate::system::{Cmd, Root, RunError, System};
+use crate::system::{Cmd, PathPrefix, RunError, System};
 
 /// How long all programs together may take. Ironic gives up after 60 s.
 const ALL_PROGRAMS: Duration = Duration::from_secs(30);
@@ -222,7 +222,7 @@ impl Archive {
 
     /// Adds the ends of the regular files below a folder, under their own paths. Links could
     /// lead anywhere and are left out.
-    fn add_folder(&mut self, root: &Root, folder: &str) -> io::Result<()> {
+    fn add_folder(&mut self, root: &PathPrefix, folder: &str) -> io::Result<()> {
         let mut folders = vec![PathBuf::from(folder)];
         while let Some(folder) = folders.pop() {
             for name in root.names(&folder) {
@@ -240,7 +240,7 @@ impl Archive {
         Ok(())
     }
 
-    fn add_file(&mut self, root: &Root, path: &Path) -> io::Result<()> {
+    fn add_file(&mut self, root: &PathPrefix, path: &Path) -> io::Result<()> {
         let share = ONE_FILE.min(self.budget);
         let bytes = match end_of_file(&root.path(path), share) {
             Ok(bytes) => bytes,

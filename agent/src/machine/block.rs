@@ -10,7 +10,7 @@ use super::mapped::{self, Map};
 use super::root_volume;
 use super::topology::Chain;
 use super::udev::Properties;
-use crate::system::{Root, Simulation, System};
+use crate::system::{PathPrefix, Simulation, System};
 use identity::Identity;
 
 mod identity;
@@ -220,7 +220,7 @@ type Number = (u32, u32);
 
 /// A block device from its directory; `None` for what is empty, hidden or no disk.
 fn read(
-    root: &Root,
+    root: &PathPrefix,
     kernel_name: &str,
     links: &BTreeMap<String, Vec<String>>,
 ) -> Option<(Number, BlockDevice)> {
@@ -310,7 +310,12 @@ fn read(
 }
 
 /// The disk that a partition is on.
-fn parent(root: &Root, chain: &Chain<'_>, kernel_name: &str, map: Option<Map>) -> Option<String> {
+fn parent(
+    root: &PathPrefix,
+    chain: &Chain<'_>,
+    kernel_name: &str,
+    map: Option<Map>,
+) -> Option<String> {
     if map.is_some() {
         return mapped::below(root, kernel_name)
             .first()
@@ -355,7 +360,7 @@ pub(super) fn device_path(kernel_name: &str) -> String {
 
 /// udev's links, by device. Of several the one that udev made first in history wins: the old
 /// name of virtio disks, the short name of ATA disks.
-fn by_path_links(root: &Root) -> BTreeMap<String, Vec<String>> {
+fn by_path_links(root: &PathPrefix) -> BTreeMap<String, Vec<String>> {
     const FOLDER: &str = "/dev/disk/by-path";
     let mut links: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for name in root.names(FOLDER) {

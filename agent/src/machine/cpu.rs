@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::system::{Root, System};
+use crate::system::{PathPrefix, System};
 
 mod arm;
 
@@ -69,7 +69,7 @@ pub fn probe(system: &System) -> Cpu {
 }
 
 /// The highest frequency that any of the processors may have: efficient and fast cores differ.
-fn highest_frequency(root: &Root, present: &[u32]) -> Option<String> {
+fn highest_frequency(root: &PathPrefix, present: &[u32]) -> Option<String> {
     let frequencies = present.iter().filter_map(|cpu| {
         let path = format!("{CPUS}/cpu{cpu}/cpufreq/cpuinfo_max_freq");
         root.read_optional(path)?.parse().ok()
@@ -88,7 +88,7 @@ fn in_mhz(khz: u32) -> String {
 }
 
 /// The sockets that hold processors.
-fn sockets(root: &Root, present: &[u32], is_arm: bool) -> usize {
+fn sockets(root: &PathPrefix, present: &[u32], is_arm: bool) -> usize {
     // Where ACPI does not describe the topology, ARM's packages are clusters of cores.
     if is_arm && !root.exists("/sys/firmware/acpi/tables/PPTT") {
         return crate::machine::memory::processor_sockets(root);
@@ -118,7 +118,7 @@ fn sockets(root: &Root, present: &[u32], is_arm: bool) -> usize {
 }
 
 /// The sockets that an IBM Z hypervisor tells of: the masks are those of virtual processors.
-fn of_software(root: &Root, present: &[u32]) -> Option<usize> {
+fn of_software(root: &PathPrefix, present: &[u32]) -> Option<usize> {
     let text = root.read_optional("/proc/sysinfo")?;
     let line = text
         .lines()

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::system::{Root, System};
+use crate::system::{PathPrefix, System};
 
 /// The machine's maker. Empty texts are unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,7 +73,7 @@ fn stripped(text: &str) -> String {
 }
 
 /// What firmware without SMBIOS tells: that of POWER, and of many ARM machines.
-struct DeviceTree<'a>(&'a Root);
+struct DeviceTree<'a>(&'a PathPrefix);
 
 impl DeviceTree<'_> {
     /// A property's text; `None` when there is no such property.

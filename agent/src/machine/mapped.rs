@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::block::device_path;
 use super::topology::Chain;
-use crate::system::Root;
+use crate::system::PathPrefix;
 
 /// What a map is, where it is anything that systems are put on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +49,13 @@ fn is_number(text: &str) -> bool {
 }
 
 /// The kernel's names of what a map lies on.
-pub(super) fn below(root: &Root, kernel_name: &str) -> Vec<String> {
+pub(super) fn below(root: &PathPrefix, kernel_name: &str) -> Vec<String> {
     root.names(format!("/sys/class/block/{kernel_name}/slaves"))
 }
 
 /// Device paths of all paths of multipath maps. They are no disks of their own: what is
 /// written to one is written to the map, and a path that stands by answers with errors.
-pub(super) fn paths(root: &Root) -> BTreeSet<String> {
+pub(super) fn paths(root: &PathPrefix) -> BTreeSet<String> {
     let names = root.names("/sys/class/block");
     let maps = names.iter().filter(|name| name.starts_with("dm-"));
     maps.filter(|name| {

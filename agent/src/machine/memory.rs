@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::system::{Root, System};
+use crate::system::{PathPrefix, System};
 
 const MIB: u64 = 1 << 20;
 
@@ -74,7 +74,7 @@ fn parse_smbios(tables: &[u8]) -> Option<u64> {
 
 /// The sockets that hold a processor, by the firmware's tables: structures of type 4 whose
 /// status says that the socket is populated.
-pub(super) fn processor_sockets(root: &Root) -> usize {
+pub(super) fn processor_sockets(root: &PathPrefix) -> usize {
     const PROCESSOR: u8 = 4;
     const POPULATED: u8 = 1 << 6;
     let tables = std::fs::read(root.path("/sys/firmware/dmi/tables/DMI")).unwrap_or_default();
@@ -116,7 +116,7 @@ fn structures(mut tables: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// MiB of the memory blocks that the kernel has online.
-fn memory_blocks(root: &Root) -> Option<u64> {
+fn memory_blocks(root: &PathPrefix) -> Option<u64> {
     const BLOCKS: &str = "/sys/devices/system/memory";
     let size = root.read_optional(format!("{BLOCKS}/block_size_bytes"))?;
     let size = u64::from_str_radix(&size, 16).ok()?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::topology::Chain;
 use super::{lldp, port_label};
 use crate::system::network::Link;
-use crate::system::{Root, System};
+use crate::system::{PathPrefix, System};
 
 /// A network interface, with the facts that Ironic's inventory knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -123,7 +123,7 @@ pub fn ipv4_address(system: &System, name: &str) -> Option<Ipv4Addr> {
     })
 }
 
-fn is_listed(root: &Root, name: &str) -> bool {
+fn is_listed(root: &PathPrefix, name: &str) -> bool {
     // `eth0.100`: all digits after the first dot.
     let vlan = name
         .split_once('.')
@@ -132,7 +132,7 @@ fn is_listed(root: &Root, name: &str) -> bool {
     vlan || has("device") || has("bonding")
 }
 
-fn read(root: &Root, name: &str, link: Option<&Link>) -> Option<Interface> {
+fn read(root: &PathPrefix, name: &str, link: Option<&Link>) -> Option<Interface> {
     let chain = Chain::resolve(root, format!("/sys/class/net/{name}"))?;
     let vendor = chain.attribute("device/vendor");
     let hardware_address = link

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::system::{Root, System};
+use crate::system::{PathPrefix, System};
 
 const NODES: &str = "/sys/devices/system/node";
 
@@ -110,7 +110,7 @@ pub fn probe(system: &System) -> Result<Topology, Unusable> {
 }
 
 /// The numbers of entries that are called this and a number.
-fn numbered(root: &Root, directory: &str, prefix: &str) -> Vec<u32> {
+fn numbered(root: &PathPrefix, directory: &str, prefix: &str) -> Vec<u32> {
     let names = root.names(directory);
     let numbers = names
         .iter()
@@ -118,7 +118,7 @@ fn numbered(root: &Root, directory: &str, prefix: &str) -> Vec<u32> {
     numbers.collect()
 }
 
-fn memory(root: &Root, path: &str) -> Result<u64, Unusable> {
+fn memory(root: &PathPrefix, path: &str) -> Result<u64, Unusable> {
     let text = root.read_optional(path);
     let text = text.ok_or_else(|| unusable(path, "it cannot be read"))?;
     parse_memory(&text).ok_or_else(|| unusable(path, "it does not tell MemTotal in kB, MB or GB"))
@@ -144,7 +144,7 @@ fn parse_memory(text: &str) -> Option<u64> {
 
 /// Threads that share a core have its number in common; other sockets use the numbers again,
 /// but on other nodes.
-fn cores(root: &Root, path: &str, node: u32) -> Result<Vec<Core>, Unusable> {
+fn cores(root: &PathPrefix, path: &str, node: u32) -> Result<Vec<Core>, Unusable> {
     let mut threads = numbered(root, path, "cpu");
     threads.sort_unstable();
     let mut cores: BTreeMap<u32, Vec<u32>> = BTreeMap::new();

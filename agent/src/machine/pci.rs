@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::system::{Root, System};
+use crate::system::{PathPrefix, System};
 
 const DEVICES: &str = "/sys/bus/pci/devices";
 
@@ -58,7 +58,7 @@ pub fn probe(system: &System) -> std::io::Result<Vec<PciDevice>> {
         .collect())
 }
 
-fn read(root: &Root, bus: &str) -> Option<PciDevice> {
+fn read(root: &PathPrefix, bus: &str) -> Option<PciDevice> {
     let attribute = |name: &str| root.read_optional(format!("{DEVICES}/{bus}/{name}"));
     let number = |name: &str| {
         let text = attribute(name)?;

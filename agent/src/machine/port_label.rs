@@ -5,7 +5,7 @@ use std::path::Component;
 
 use super::net::Interface;
 use super::topology::Chain;
-use crate::system::Root;
+use crate::system::PathPrefix;
 
 /// Where an interface is on the case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +19,7 @@ enum Port {
 /// Gives interfaces their names: `em1` is the first one on the main board, `p3p2` the second
 /// one of the card in slot 3. Ports of virtual machines, functions that a port lends to a
 /// virtual machine, VLANs and what firmware does not tell have none.
-pub(super) fn name(root: &Root, interfaces: &mut [Interface]) {
+pub(super) fn name(root: &PathPrefix, interfaces: &mut [Interface]) {
     if is_virtual(root) {
         return;
     }
@@ -50,12 +50,12 @@ pub(super) fn name(root: &Root, interfaces: &mut [Interface]) {
 }
 
 /// The kernel shows programs in a virtual machine that they are in one.
-fn is_virtual(root: &Root) -> bool {
+fn is_virtual(root: &PathPrefix) -> bool {
     root.read_optional("/proc/cpuinfo")
         .is_some_and(|text| text.split_whitespace().any(|word| word == "hypervisor"))
 }
 
-fn port(root: &Root, slots: &[(String, String)], interface: &str) -> Option<Port> {
+fn port(root: &PathPrefix, slots: &[(String, String)], interface: &str) -> Option<Port> {
     let device = Chain::resolve(root, format!("/sys/class/net/{interface}/device"))?;
     if root.exists(device.path().join("physfn")) {
         return None;

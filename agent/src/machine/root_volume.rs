@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use crate::system::Root;
+use crate::system::PathPrefix;
 
 const FILE: &str = "/run/ironic-agent/root-volumes";
 
 /// What was said of each array, by its device path: `false` is an array that is not to be
 /// the root. Empty when nothing was said.
 #[must_use]
-pub fn read(root: &Root) -> BTreeMap<String, bool> {
+pub fn read(root: &PathPrefix) -> BTreeMap<String, bool> {
     let text = root.read_optional(FILE).unwrap_or_default();
     let lines = text.lines().filter_map(|line| {
         let (name, word) = line.split_once(' ')?;
@@ -27,7 +27,7 @@ pub fn read(root: &Root) -> BTreeMap<String, bool> {
 /// # Errors
 /// Those of writing the file.
 pub fn remember<'a>(
-    root: &Root,
+    root: &PathPrefix,
     arrays: impl IntoIterator<Item = (&'a str, Option<bool>)>,
 ) -> io::Result<()> {
     let mut known = read(root);
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn what_was_said_is_remembered_until_it_is_unsaid() {
         let directory = tempfile::tempdir().unwrap();
-        let root = Root::new(directory.path());
+        let root = PathPrefix::new(directory.path());
         remember(&root, [("/dev/md0", None)]).unwrap();
         assert!(!root.exists(FILE));
         remember(&root, [("/dev/md0", Some(true)), ("/dev/md1", Some(false))]).unwrap();

@@ -11,7 +11,7 @@ use crate::system::clock::ForeignClock;
 use crate::system::ethernet::Frames;
 use crate::system::ipmi::KernelController;
 use crate::system::network::{Link, Network};
-use crate::system::{Disk, DiskError, Disks, Root, Run, System, disk, process};
+use crate::system::{Disk, DiskError, Disks, PathPrefix, Run, System, disk, process};
 
 mod programs;
 
@@ -19,7 +19,7 @@ pub(crate) use programs::Programs;
 
 /// Disks that are files below `/dev` of a machine made of files.
 #[derive(Debug)]
-struct FakeDisks(Root);
+struct FakeDisks(PathPrefix);
 
 impl Disks for FakeDisks {
     fn open(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
@@ -85,10 +85,10 @@ impl FakeMachine {
     pub(crate) fn system_with(&self, run: Arc<dyn Run>) -> System {
         System {
             run,
-            root: Root::new(self.path()),
-            disks: Arc::new(FakeDisks(Root::new(self.path()))),
+            root: PathPrefix::new(self.path()),
+            disks: Arc::new(FakeDisks(PathPrefix::new(self.path()))),
             network: Arc::new(FakeNetwork(Arc::clone(&self.links))),
-            controller: Arc::new(KernelController::new(Root::new(self.path()))),
+            controller: Arc::new(KernelController::new(PathPrefix::new(self.path()))),
             clock: Arc::new(ForeignClock),
             ..System::linux()
         }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::system::Root;
+use crate::system::PathPrefix;
 
 /// The nodes of devices, of the disks that they are partitions of, of what they lie on, and of
 /// all their partitions.
 #[must_use]
-pub fn connected_nodes(root: &Root, devices: &[&str]) -> BTreeSet<String> {
+pub fn connected_nodes(root: &PathPrefix, devices: &[&str]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut waiting: Vec<String> = devices.iter().map(|device| (*device).to_owned()).collect();
     let disks = root.names("/sys/class/block");
@@ -36,14 +36,14 @@ pub fn connected_nodes(root: &Root, devices: &[&str]) -> BTreeSet<String> {
 /// A device and its parents.
 #[derive(Debug, Clone)]
 pub(crate) struct Chain<'a> {
-    root: &'a Root,
+    root: &'a PathPrefix,
     /// Absolute path below the root, links resolved.
     path: PathBuf,
 }
 
 impl<'a> Chain<'a> {
     /// Resolves a path below `/sys`.
-    pub(crate) fn resolve(root: &'a Root, path: impl AsRef<Path>) -> Option<Self> {
+    pub(crate) fn resolve(root: &'a PathPrefix, path: impl AsRef<Path>) -> Option<Self> {
         let top = std::fs::canonicalize(root.path("/")).ok()?;
         let real = std::fs::canonicalize(root.path(path)).ok()?;
         let path = Path::new("/").join(real.strip_prefix(top).ok()?);
@@ -137,12 +137,12 @@ impl<'a> Chain<'a> {
     }
 
     /// The root that all paths are below.
-    pub(super) fn root(&self) -> &'a Root {
+    pub(super) fn root(&self) -> &'a PathPrefix {
         self.root
     }
 }
 
-fn attribute(root: &Root, device: &Path, name: &str) -> Option<String> {
+fn attribute(root: &PathPrefix, device: &Path, name: &str) -> Option<String> {
     let bytes = std::fs::read(root.path(device).join(name)).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');

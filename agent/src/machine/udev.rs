@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::system::Root;
+use crate::system::PathPrefix;
 
 /// The properties of one device; empty when there is no udev.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Properties(HashMap<String, String>);
 impl Properties {
     /// Reads the properties of the block device with this number (`8:0`).
     #[must_use]
-    pub fn of_block(root: &Root, number: &str) -> Self {
+    pub fn of_block(root: &PathPrefix, number: &str) -> Self {
         let path = root.path(format!("/run/udev/data/b{number}"));
         // Properties are what devices say of themselves: any bytes.
         let text = std::fs::read(path).unwrap_or_default();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::ioctl::{Opcode, Setter, Updater, ioctl, opcode};
 
-use super::Root;
+use super::PathPrefix;
 
 /// The names that the driver's device has had.
 const DEVICES: [&str; 3] = ["/dev/ipmi0", "/dev/ipmi/0", "/dev/ipmidev/0"];
@@ -44,7 +44,7 @@ pub trait Controller: fmt::Debug + Send + Sync {
 /// The controller behind the kernel's driver.
 #[derive(Debug)]
 pub struct KernelController {
-    root: Root,
+    root: PathPrefix,
     /// The open device and the number of the last message. One question at a time.
     open: Mutex<Option<(File, i64)>>,
 }
@@ -93,7 +93,7 @@ const ADDRESS_LENGTH: u32 = {
 impl KernelController {
     /// The controller of the machine whose files are below this root.
     #[must_use]
-    pub fn new(root: Root) -> Self {
+    pub fn new(root: PathPrefix) -> Self {
         Self {
             root,
             open: Mutex::new(None),
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_machine_without_a_device_has_no_controller() {
         let root = tempfile::tempdir().unwrap();
-        let controller = KernelController::new(Root::new(root.path()));
+        let controller = KernelController::new(PathPrefix::new(root.path()));
         assert!(!controller.exists());
         let error = controller.ask(6, 1, &[]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);

@@ -7,24 +7,22 @@
 use std::sync::Arc;
 
 pub mod clock;
-pub mod confined;
 pub mod coordination;
 pub mod daemon;
 pub mod disk;
 pub mod ethernet;
 pub mod fetch;
+pub mod foreign_root;
 mod group;
 pub mod ipmi;
 pub mod memory;
 pub mod network;
+pub mod path_prefix;
 pub mod power;
 pub mod process;
-#[cfg(any(test, feature = "fake"))]
-pub mod recording;
-pub mod root;
+pub mod sandbox;
 pub mod simulation;
 pub mod socket;
-pub mod tree;
 pub mod zookeeper;
 
 pub use clock::Clock;
@@ -32,9 +30,9 @@ pub use daemon::Daemon;
 pub use disk::{Disk, DiskError, Disks};
 pub use fetch::Fetch;
 pub use network::Network;
+pub use path_prefix::PathPrefix;
 pub use power::{Power, PowerAction};
 pub use process::{Cmd, Output, Run, RunError};
-pub use root::Root;
 pub use simulation::Simulation;
 
 /// The handles through which the agent touches the machine. Cheap to clone.
@@ -43,7 +41,7 @@ pub struct System {
     /// Runs programs.
     pub run: Arc<dyn Run>,
     /// Where `/proc`, `/sys`, `/etc` and `/run` are found.
-    pub root: Root,
+    pub root: PathPrefix,
     /// Opens disks for writing.
     pub disks: Arc<dyn Disks>,
     /// Gets URLs.
@@ -67,7 +65,7 @@ impl System {
     #[must_use]
     pub fn linux() -> Self {
         let run: Arc<dyn Run> = Arc::new(process::Programs);
-        let root = Root::new("/");
+        let root = PathPrefix::new("/");
         Self {
             disks: Arc::new(disk::LinuxDisks),
             fetch: Arc::new(fetch::UrlFetch::default()),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 
+use super::path_prefix::PathPrefix;
 use super::process::{Cmd, Run, RunError};
-use super::root::Root;
 
 /// How the machine is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub struct MachinePower {
     /// Runs `reboot` and `poweroff`.
     pub run: Arc<dyn Run>,
     /// Holds `/proc/sysrq-trigger`.
-    pub root: Root,
+    pub root: PathPrefix,
 }
 
 impl Power for MachinePower {
@@ -117,7 +117,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("proc")).unwrap();
         let power = MachinePower {
             run: Arc::new(script),
-            root: Root::new(dir.path()),
+            root: PathPrefix::new(dir.path()),
         };
         (dir, power)
     }

@@ -20,9 +20,9 @@ use super::ethernet::Frames;
 use super::fetch::UrlFetch;
 use super::ipmi::Controller;
 use super::network::{KernelNetwork, Link, Network};
+use super::path_prefix::PathPrefix;
 use super::power::{Power, PowerAction, PowerError};
 use super::process::{Cmd, Output, Run, RunError};
-use super::root::Root;
 
 /// The directory whose files are the disks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,7 +170,7 @@ impl super::System {
         let simulation = Simulation::new(directory);
         Self {
             run: Arc::new(NoPrograms),
-            root: Root::new("/").read_only(),
+            root: PathPrefix::new("/").read_only(),
             disks: Arc::new(SimulatedDisks(simulation.clone())),
             fetch: Arc::new(UrlFetch::default()),
             network: Arc::new(SilentNetwork),

@@ -139,13 +139,13 @@ mod tests {
     use super::*;
     use crate::commands::testing;
     use crate::config::Config;
-    use crate::system::Root;
+    use crate::system::PathPrefix;
 
     /// A machine with a rescue service, whose `/etc` is in the directory.
     fn machine(directory: &tempfile::TempDir) -> Workplace {
         fs::create_dir_all(directory.path().join("etc/ipa-rescue-config")).unwrap();
         let mut place = testing::place(Config::default());
-        place.system.root = Root::new(directory.path());
+        place.system.root = PathPrefix::new(directory.path());
         place.system.simulation = None;
         place
     }

@@ -348,7 +348,7 @@ struct Machine {
 
 impl Run for Machine {
     fn run(&self, cmd: Cmd) -> BoxFuture<'_, Result<Output, RunError>> {
-        crate::system::recording::record(&cmd);
+        crate::system::process::recording::record(&cmd);
         let line = cmd.to_string();
         if let Some(name) = line.strip_prefix("mdadm --stop /dev/")
             && !self.stubborn

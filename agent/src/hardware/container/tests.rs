@@ -241,7 +241,7 @@ impl crate::system::Run for Endless {
         &self,
         cmd: Cmd,
     ) -> futures_util::future::BoxFuture<'_, Result<crate::system::Output, RunError>> {
-        crate::system::recording::record(&cmd);
+        crate::system::process::recording::record(&cmd);
         async move {
             match cmd.args[0].as_str() {
                 "run" => {

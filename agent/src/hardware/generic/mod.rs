@@ -15,12 +15,12 @@ mod erase_devices_express;
 mod erase_devices_metadata;
 mod erase_pstore;
 mod execute_bootc_install;
-mod foreign;
 #[cfg(test)]
 mod guarded_disks;
 mod inject_files;
 #[cfg(test)]
 mod testing;
+mod vendor_erase;
 mod write_image;
 
 /// What any machine can do.

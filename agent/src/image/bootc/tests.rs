@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use futures_util::future::BoxFuture;
 
 use super::*;
-use crate::system::{Root, Run};
+use crate::system::{PathPrefix, Run};
 
 const GIB: u64 = 1 << 30;
 
@@ -39,7 +39,7 @@ impl Podman {
 
 impl Run for Podman {
     fn run(&self, cmd: Cmd) -> BoxFuture<'_, Result<Output, RunError>> {
-        crate::system::recording::record(&cmd);
+        crate::system::process::recording::record(&cmd);
         let mut seen = self.seen.lock().unwrap();
         seen.push(cmd.to_string());
         seen.extend(self.private().into_iter().map(|text| format!("  {text}")));
@@ -139,7 +139,7 @@ impl Machine {
         let podman = Arc::new(self.podman);
         let system = System {
             run: podman.clone(),
-            root: Root::new(self.dir.path()),
+            root: PathPrefix::new(self.dir.path()),
             ..System::simulated(self.dir.path())
         };
         let Value::Object(instance_info) = &self.instance_info else {

@@ -7,7 +7,7 @@ use crate::machine::block::BlockDevice;
 use crate::machine::scsi::{self, AtaIdentity, Designator};
 use crate::machine::topology::{Chain, name_of};
 use crate::machine::udev::{self, Properties};
-use crate::system::Root;
+use crate::system::PathPrefix;
 
 /// The names of a disk, the first of each kind the one that `lsblk` shows.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(super) struct Identity {
 
 impl Identity {
     /// Those of a multipath map: udev's for it, then those of the disk behind a path.
-    pub(super) fn of_map(root: &Root, path: &Chain<'_>, properties: &Properties) -> Self {
+    pub(super) fn of_map(root: &PathPrefix, path: &Chain<'_>, properties: &Properties) -> Self {
         let number = path.attribute("dev").unwrap_or_default();
         let mut names = Self::read(path, &Properties::of_block(root, &number));
         let property = |key: &str| properties.first(&[key]).map(str::to_owned);

@@ -349,7 +349,7 @@ struct Cancelling(Task);
 
 impl Run for Cancelling {
     fn run(&self, cmd: crate::system::Cmd) -> BoxFuture<'_, Result<Output, RunError>> {
-        crate::system::recording::record(&cmd);
+        crate::system::process::recording::record(&cmd);
         self.0.cancel("enough");
         let missing = RunError::Missing {
             program: cmd.program,

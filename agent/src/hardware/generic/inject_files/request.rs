@@ -6,7 +6,7 @@ use crate::disk::inject::Place;
 use crate::failure::{Failure, FailureKind};
 use crate::hardware::Object;
 use crate::machine::node::Node;
-use crate::system::tree::Attributes;
+use crate::system::foreign_root::Attributes;
 
 /// All that a file may say about itself.
 const KEYS: [&str; 8] = [

@@ -12,7 +12,7 @@ use std::panic::Location;
 
 use serde_json::json;
 
-use super::process::Cmd;
+use super::command::Cmd;
 
 /// The variable that names the file.
 const VARIABLE: &str = "IRONIC_AGENT_RECORD";

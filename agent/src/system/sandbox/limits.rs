@@ -1,4 +1,4 @@
-//! How much of the machine a confined program may take: memory and processes.
+//! How much of the machine a sandboxed program may take: memory and processes.
 //!
 //! Where the kernel has cgroup v2 with both controllers, as in the ramdisk, it holds the
 //! program to the limits ([`Group`]). Elsewhere each process gets a limit of its own

@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
-use super::{HardwareManager, Identity, Step, Support};
 use crate::config::Config;
-use crate::system::{Root, System};
+use crate::hardware::{HardwareManager, Identity, Step, Support};
+use crate::system::{PathPrefix, System};
 
 const DRIVER: &str = "i40e";
 const DEBUG: &str = "/sys/kernel/debug/i40e";
@@ -48,7 +48,7 @@ impl HardwareManager for IntelCnaManager {
     }
 }
 
-fn is_adapter(root: &Root, name: &str) -> bool {
+fn is_adapter(root: &PathPrefix, name: &str) -> bool {
     let module = root.path(format!("/sys/class/net/{name}/device/driver/module"));
     let module = std::fs::read_link(module);
     module.is_ok_and(|target| target.file_name().is_some_and(|last| last == DRIVER))
@@ -56,7 +56,7 @@ fn is_adapter(root: &Root, name: &str) -> bool {
 
 /// Tells each adapter to let LLDP frames pass. Needs the kernel's debug file system; without
 /// it switches of these adapters stay unknown.
-fn stop_firmware(root: &Root) {
+fn stop_firmware(root: &PathPrefix) {
     let adapters = root.names(DEBUG);
     if adapters.is_empty() {
         tracing::warn!("{DEBUG} is not there: LLDP frames do not pass Intel adapters");

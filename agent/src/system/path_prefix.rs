@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 /// The directory that stands for `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Root {
+pub struct PathPrefix {
     directory: PathBuf,
     is_writable: bool,
 }
 
-impl Root {
+impl PathPrefix {
     /// Uses `directory` as `/`.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
@@ -29,7 +29,7 @@ impl Root {
     }
 
     /// `path` (absolute) below this root, to be made, changed or removed. The only way to a
-    /// path that is written: [`Root::path`] is for reading.
+    /// path that is written: [`PathPrefix::path`] is for reading.
     ///
     /// # Errors
     /// `ReadOnlyFilesystem` in a simulation.
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn puts_the_prefix_before_absolute_and_relative_paths() {
-        let root = Root::new("/tmp/machine");
+        let root = PathPrefix::new("/tmp/machine");
         assert_eq!(
             root.path("/proc/cmdline"),
             Path::new("/tmp/machine/proc/cmdline")
@@ -104,12 +104,12 @@ mod tests {
             root.path("proc/cmdline"),
             Path::new("/tmp/machine/proc/cmdline")
         );
-        assert_eq!(Root::new("/").path("/proc"), Path::new("/proc"));
+        assert_eq!(PathPrefix::new("/").path("/proc"), Path::new("/proc"));
     }
 
     #[test]
     fn only_a_writable_root_gives_paths_to_write() {
-        let root = Root::new("/tmp/machine");
+        let root = PathPrefix::new("/tmp/machine");
         assert_eq!(
             root.writable("/run/x").unwrap(),
             Path::new("/tmp/machine/run/x")
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn keeps_what_can_be_read_of_a_text_that_is_not_utf8() {
         let directory = tempfile::tempdir().unwrap();
-        let root = Root::new(directory.path());
+        let root = PathPrefix::new(directory.path());
         for (bytes, text) in [
             (
                 &b"Herstellername \xfc GmbH\n"[..],

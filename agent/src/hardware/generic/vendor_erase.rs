@@ -12,7 +12,7 @@ use crate::failure::FailureKind;
 use crate::hardware::{Action, Object, Step, StepContext, StepError, Support};
 
 /// A disk and who erases it.
-pub(super) struct Foreign<'a> {
+pub(super) struct VendorErase<'a> {
     pub(super) disk: &'a Erasable,
     eraser: &'a dyn Step,
     manager: Cow<'static, str>,
@@ -32,7 +32,10 @@ pub(super) struct Outcome {
 
 /// The disks that others erase. A manager that does not tell what it would do is believed to
 /// know the disk until it is asked to erase it.
-pub(super) async fn find<'a>(ctx: StepContext<'a>, selection: &'a Selection) -> Vec<Foreign<'a>> {
+pub(super) async fn find<'a>(
+    ctx: StepContext<'a>,
+    selection: &'a Selection,
+) -> Vec<VendorErase<'a>> {
     let better = |ranked: &&crate::hardware::registry::Ranked| ranked.support > Support::Generic;
     let managers = ctx.managers.iter().filter(better);
     let erasers: Vec<_> = managers
@@ -48,7 +51,7 @@ pub(super) async fn find<'a>(ctx: StepContext<'a>, selection: &'a Selection) -> 
                 Err(error) if is_declined(&error) => continue,
                 planned => planned.map_err(in_words),
             };
-            found.push(Foreign {
+            found.push(VendorErase {
                 disk,
                 eraser: *eraser,
                 manager: manager.clone(),
@@ -60,7 +63,7 @@ pub(super) async fn find<'a>(ctx: StepContext<'a>, selection: &'a Selection) -> 
     found
 }
 
-impl Foreign<'_> {
+impl VendorErase<'_> {
     pub(super) fn name(&self) -> &str {
         &self.disk.device().name
     }
@@ -109,7 +112,7 @@ impl Foreign<'_> {
 /// this returns. What a manager fails to erase is not tried by other means: it knew the disk.
 pub(super) async fn erase(
     ctx: StepContext<'_>,
-    disks: &[Foreign<'_>],
+    disks: &[VendorErase<'_>],
     concurrency: u32,
 ) -> Outcome {
     let at_once = usize::try_from(concurrency).unwrap_or(usize::MAX).max(1);

@@ -22,7 +22,7 @@ const ATTEMPTS: usize = 16;
 
 /// The root of a mounted file system.
 #[derive(Debug)]
-pub struct Tree(OwnedFd);
+pub struct ForeignRoot(OwnedFd);
 
 /// Whose a file is and what may be done with it. What is absent stays as it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Attributes {
 
 /// What a name in a directory stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum EntryKind {
     /// A directory.
     Directory,
     /// A regular file.
@@ -46,7 +46,7 @@ pub enum Kind {
     Other,
 }
 
-impl Tree {
+impl ForeignRoot {
     /// The tree whose root is this directory.
     ///
     /// # Errors
@@ -175,7 +175,7 @@ impl Tree {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn entries(&self, path: &str) -> io::Result<Vec<(String, Kind)>> {
+    pub fn entries(&self, path: &str) -> io::Result<Vec<(String, EntryKind)>> {
         let directory = self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut entries = Vec::new();
         for entry in fs::Dir::read_from(&directory)? {
@@ -192,9 +192,9 @@ impl Tree {
             }
             let found = fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
             let kind = match FileType::from_raw_mode(found.st_mode) {
-                FileType::Directory => Kind::Directory,
-                FileType::RegularFile => Kind::File,
-                _ => Kind::Other,
+                FileType::Directory => EntryKind::Directory,
+                FileType::RegularFile => EntryKind::File,
+                _ => EntryKind::Other,
             };
             entries.push((name.to_owned(), kind));
         }
@@ -270,12 +270,12 @@ mod tests {
     use super::*;
 
     /// A tree in `in`, and beside it what must not be touched.
-    fn tree() -> (tempfile::TempDir, Tree) {
+    fn tree() -> (tempfile::TempDir, ForeignRoot) {
         let dir = tempfile::tempdir().unwrap();
         create_dir(dir.path().join("in")).unwrap();
         create_dir(dir.path().join("etc")).unwrap();
         write(dir.path().join("etc/passwd"), "ours").unwrap();
-        let tree = Tree::open(&dir.path().join("in")).unwrap();
+        let tree = ForeignRoot::open(&dir.path().join("in")).unwrap();
         (dir, tree)
     }
 
@@ -372,14 +372,14 @@ mod tests {
         assert_eq!(
             tree.entries("/d").unwrap(),
             [
-                ("file".to_owned(), Kind::File),
-                ("link".to_owned(), Kind::Other),
-                ("sub".to_owned(), Kind::Directory),
+                ("file".to_owned(), EntryKind::File),
+                ("link".to_owned(), EntryKind::Other),
+                ("sub".to_owned(), EntryKind::Directory),
             ]
         );
         assert_eq!(
             tree.entries("").unwrap(),
-            [("d".to_owned(), Kind::Directory)]
+            [("d".to_owned(), EntryKind::Directory)]
         );
         assert_eq!(tree.read("d/file", 4).unwrap(), b"text");
         assert!(tree.read("d/file", 3).is_err());

@@ -3,7 +3,7 @@
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
-use super::foreign::{self, Foreign};
+use super::vendor_erase::{self, VendorErase};
 use crate::config::Config;
 use crate::disk::erase::{self, Planned};
 use crate::disk::protect::{self, Scope, Selection};
@@ -31,11 +31,11 @@ impl Step for EraseDevices {
     fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
         async move {
             let selection = select(ctx, Scope::Disks).await?;
-            let others = foreign::find(ctx, &selection).await;
+            let others = vendor_erase::find(ctx, &selection).await;
             let is_ours = |device: &BlockDevice| others.iter().all(|o| o.name() != device.name);
             let planned = erase::plan_some(ctx.system, ctx.node, &selection, is_ours).await?;
             let mut actions = stopped(&selection);
-            actions.extend(others.iter().flat_map(Foreign::actions));
+            actions.extend(others.iter().flat_map(VendorErase::actions));
             actions.extend(planned.iter().map(action));
             actions.extend(left_alone(&selection));
             Ok(actions)
@@ -52,11 +52,11 @@ impl Step for EraseDevices {
             let concurrency = ctx.node.erase_options().concurrency;
             // What is wrong with the operator's wishes is found before a disk is touched.
             erase::check(ctx.node)?;
-            let others = foreign::find(ctx, &selection).await;
+            let others = vendor_erase::find(ctx, &selection).await;
             let is_ours = |device: &BlockDevice| others.iter().all(|o| o.name() != device.name);
             let mut planned = erase::plan_some(ctx.system, ctx.node, &selection, is_ours).await?;
             selection.firmware.stop(ctx.system, ctx.task).await?;
-            let outcome = foreign::erase(ctx, &others, concurrency).await;
+            let outcome = vendor_erase::erase(ctx, &others, concurrency).await;
             ctx.task.check()?;
             let is_declined = |device: &BlockDevice| outcome.declined.contains(&device.name);
             planned.extend(erase::plan_some(ctx.system, ctx.node, &selection, is_declined).await?);

@@ -6,11 +6,11 @@ use std::borrow::Cow;
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
-use super::{
+use crate::config::Config;
+use crate::hardware::{
     Action, Argument, ArgumentKind, Description, HardwareManager, Identity, Object, Offer, Phase,
     Planning, Running, Step, StepContext, StepError, Support,
 };
-use crate::config::Config;
 use crate::system::System;
 
 mod card;
