@@ -298,9 +298,15 @@ const WRITERS: &[(&str, &str)] = &[
     ("src/hardware/container/mod.rs", "PathPrefix::writable"),
     ("src/hardware/external/mod.rs", "the state directory"),
     ("src/hardware/external/program.rs", "the state directory"),
-    ("src/hardware/generic/erase_pstore.rs", "PathPrefix::writable"),
+    (
+        "src/hardware/generic/erase_pstore.rs",
+        "PathPrefix::writable",
+    ),
     ("src/hardware/vendor/intel_cna.rs", "PathPrefix::writable"),
-    ("src/hardware/vendor/mellanox/image.rs", "the state directory"),
+    (
+        "src/hardware/vendor/mellanox/image.rs",
+        "the state directory",
+    ),
     ("src/image/bootc/mod.rs", "PathPrefix::writable"),
     ("src/image/last_deployment.rs", "the state directory"),
     ("src/machine/root_volume.rs", "PathPrefix::writable"),
@@ -335,7 +341,9 @@ fn files_of_the_machine_are_changed_where_a_simulation_refuses_it() {
             (Some(change), None) => wrong.push(format!("agent/{path}: `{change}` is not listed")),
             (None, Some(_)) => wrong.push(format!("agent/{path} changes no files: unlist it")),
             (Some(_), Some((_, "PathPrefix::writable"))) if !code.contains(".writable(") => {
-                wrong.push(format!("agent/{path}: it does not ask `PathPrefix::writable`"));
+                wrong.push(format!(
+                    "agent/{path}: it does not ask `PathPrefix::writable`"
+                ));
             }
             _ => {}
         }

@@ -10,7 +10,7 @@ use ironic_agent::config::{Config, Endpoint, Listen, Shared};
 use ironic_agent::failure::{Failure, FailureKind};
 use ironic_agent::hardware::{Registry, external};
 use ironic_agent::rpc;
-use ironic_agent::system::{Root, System};
+use ironic_agent::system::{PathPrefix, System};
 use ironic_agent::task::Task;
 use ironic_text::Secret;
 use serde_json::Value;
@@ -35,7 +35,7 @@ impl Agent {
         let directory = tempfile::tempdir().unwrap();
         // A machine without any files: nothing real is looked at.
         let mut system = System::simulated(directory.path());
-        system.root = Root::new(directory.path().join("root"));
+        system.root = PathPrefix::new(directory.path().join("root"));
         Self::start(directory, system, Arc::new(script.clone()), config()).await
     }
 
