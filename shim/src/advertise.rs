@@ -42,7 +42,7 @@ pub async fn host(config: &Config, api_urls: &[String]) -> Result<String, Advert
         return Ok(host.clone());
     }
     if let Some(interface) = &config.network_interface {
-        return machine::net::ipv4_address(&System::linux(), interface)
+        return machine::network::interface::ipv4_address(&System::linux(), interface)
             .map(|address| address.to_string())
             .ok_or_else(|| AdvertiseError::Interface(interface.clone()));
     }

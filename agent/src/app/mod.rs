@@ -26,11 +26,11 @@ use crate::conductor::lookup::{LookupError, Lookups};
 use crate::conductor::token::Memory;
 use crate::conductor::{Conductor, Farewell, Question, call_deadline, inspection};
 use crate::config::{self, Config, Endpoint, Loaded, Parameters, Program};
-use crate::disk::medium::{self, MediumError};
+use crate::disk::virtual_media::{self, MediumError};
 use crate::hardware::{Registry, bring_up, external, vlan};
 use crate::image::Installed;
-use crate::machine::net;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
+use crate::machine::network::interface;
 use crate::system::process::OwnedPrograms;
 use crate::system::{System, sandbox, socket};
 use crate::{inspect, logs, rpc};
@@ -120,7 +120,7 @@ fn take_virtual_media(program: Program) -> anyhow::Result<()> {
     if !Parameters::of_kernel(Path::new("/")).boots_from_virtual_media() {
         return Ok(());
     }
-    match runtime()?.block_on(medium::take(&System::linux(), program.name())) {
+    match runtime()?.block_on(virtual_media::take(&System::linux(), program.name())) {
         // The machine may do without; if not, this program ends later and tries again.
         Err(error @ MediumError::Mount { .. }) => {
             eprintln!("{}", printable(&format!("{}: {error}", program.name())));
@@ -167,7 +167,7 @@ async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
         return std::future::pending().await;
     }
     if told.simulate.is_none() {
-        medium::release_config_drive(&system).await;
+        virtual_media::release_config_drive(&system).await;
     }
     serve(config, system).await
 }
@@ -402,7 +402,7 @@ impl NodeSource for Again {
 async fn await_interfaces(system: &System) -> Vec<String> {
     let deadline = tokio::time::Instant::now() + NETWORK_PATIENCE;
     loop {
-        let found: Vec<String> = net::probe(system)
+        let found: Vec<String> = interface::probe(system)
             .into_iter()
             .map(|interface| interface.mac_address)
             .collect();

@@ -24,7 +24,7 @@ use crate::config::{Config, ImageServerAuth, TlsVersion};
 use crate::failure::Failure;
 use crate::image::{Deployment, Installed, prepare};
 use crate::machine::block::BlockDevice;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::system::System;
 use crate::task::{Note, Task, TaskListener};
 

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use crate::config;
 use crate::hardware::Registry;
 use crate::image::Installed;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::system::System;
 
 /// Everything a verb may touch. Cheap to clone.

@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::{Object, Workplace};
 use crate::config::SessionOverrides;
 use crate::failure::{Failure, FailureKind};
-use crate::machine::{self, node::Node};
+use crate::machine;
+use crate::machine::ironic_node::Node;
 
 /// The inventory, read now.
 ///

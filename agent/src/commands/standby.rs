@@ -9,9 +9,9 @@ use crate::config::Config;
 use crate::failure::{Failure, FailureKind};
 use crate::image::bootc::{self, Install};
 use crate::image::{self, Deployment};
+use crate::machine::block::hints;
 use crate::machine::block::{self, BlockDevice};
-use crate::machine::hints;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::system::{Cmd, PowerAction, RunError, System};
 use crate::task::Task;
 

@@ -7,7 +7,7 @@ use super::{ExecuteStep, Object, Plan, PlannedAction, Workplace};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::hardware::{self, StepContext};
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::steps::{self, Phase};
 use crate::task::Task;
 

@@ -20,7 +20,7 @@ use super::jitter::Jitter;
 use super::token::{Decision, Memory, decide};
 use super::{Answer, Conductor, Found, Hello, Question};
 use crate::config::{self, SessionOverrides};
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 
 /// No wait is longer, unless the configured interval is.
 const LONGEST: Duration = Duration::from_secs(60);

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::config::SessionOverrides;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 
 pub mod backoff;
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::boot_efi::partitions;
-use super::mount::{mount_system, unmount};
-use super::node;
+use crate::disk::boot::efi::partitions;
+use crate::disk::filesystem::mount::{mount_system, unmount};
+use crate::disk::partition::device;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::BlockDevice;
 use crate::system::foreign_root::{Attributes, ForeignRoot};
@@ -64,7 +64,7 @@ pub async fn inject(system: &System, device: &BlockDevice, file: &File) -> Resul
     let disk = &device.name;
     let first = first_directory(&file.path);
     let named = match &file.place {
-        Place::Partition(number) => Some(node::of(system, disk, *number)),
+        Place::Partition(number) => Some(device::of(system, disk, *number)),
         Place::Named(name) => Some(name.clone()),
         Place::Found => None,
     };
@@ -79,7 +79,7 @@ pub async fn inject(system: &System, device: &BlockDevice, file: &File) -> Resul
         .map_err(|error| failed(&error))?;
     let nodes: Vec<_> = numbers
         .into_iter()
-        .map(|number| node::of(system, disk, number))
+        .map(|number| device::of(system, disk, number))
         .collect();
     let mut unreadable = String::new();
     for source in &nodes {

@@ -1,29 +1,13 @@
-//! Shaping disks: tables, metadata, boot entries.
+//! Shaping disks: what is on them, what may be erased, how they become bootable.
+//!
+//! The rooms build on each other in this order: [`partition`] (tables and their devices) and
+//! [`filesystem`]; [`erase`] with the guard that decides what may be erased; [`raid`]; and
+//! [`boot`].
 
-mod boot_arguments;
-pub mod boot_efi;
-pub mod boot_entry;
-pub mod boot_grub;
-pub mod boot_image;
-mod boot_loader;
-pub mod boot_place;
-pub mod boot_raid;
+pub mod boot;
 pub mod erase;
-pub mod fat;
-pub mod firmware;
-pub mod identity;
+pub mod filesystem;
 pub mod inject;
-pub mod iso;
-pub mod keep;
-pub mod layout;
-pub mod medium;
-pub mod metadata;
-pub mod mount;
-pub mod node;
-pub mod plan_raid;
-pub mod protect;
+pub mod partition;
 pub mod raid;
-pub mod swap;
-pub mod table;
-pub mod tree;
-pub mod volume;
+pub mod virtual_media;

@@ -2,9 +2,9 @@
 //! RAID and the maps of multipath. Brought up once, at start, before anybody looks for disks.
 //! Each program may be missing; a machine that has no such disks needs none of them.
 
-use crate::machine::array::{self, Array};
+use crate::machine::block::guarded_filesystem;
 use crate::machine::block::{self, BlockDevice};
-use crate::machine::content;
+use crate::machine::raid::{self, Array};
 use crate::system::{Cmd, RunError, System};
 
 /// The program that Red Hat's systems set multipath up with, and what it writes.
@@ -63,14 +63,14 @@ pub(super) async fn assemble_late(system: &System) {
 /// Whether there is a disk or a partition that belongs to an array which is not there.
 fn has_idle_members(system: &System) -> bool {
     let devices = block::probe_with_partitions(system);
-    let arrays = array::probe(system, &devices);
+    let arrays = raid::probe(system, &devices);
     let is_idle = |device: &&BlockDevice| {
         let holds_others = |other: &BlockDevice| other.parent.as_ref() == Some(&device.name);
         let is_member = |array: &Array| array.members.contains(&device.name);
         !arrays.iter().any(is_member) && !devices.iter().any(holds_others)
     };
     devices.iter().filter(is_idle).any(|device| {
-        let content = content::probe(system, device);
+        let content = guarded_filesystem::probe(system, device);
         content.is_ok_and(|content| content.raid_member)
     })
 }
@@ -126,7 +126,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::machine::array::tests::member;
+    use crate::machine::raid::tests::member;
     use crate::machine::testing::FakeMachine;
     use crate::system::process::{Output, Script};
 

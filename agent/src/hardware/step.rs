@@ -11,7 +11,7 @@ use super::registry::Ranked;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::image::Installed;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::system::{RunError, System};
 use crate::task::Task;
 

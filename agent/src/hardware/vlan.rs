@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::config::Config;
-use crate::machine::lldp::{self, Element};
-use crate::machine::net::{self, Interface};
+use crate::machine::network::interface::{self, Interface};
+use crate::machine::network::lldp::{self, Element};
 use crate::system::{Cmd, RunError, System};
 
 /// The largest VLAN number.
@@ -56,7 +56,7 @@ async fn look(
         .any(|item| !item.contains('.'));
     tokio::task::spawn_blocking(move || {
         let heard = (listens && asks).then(|| lldp::collect(&system, patience));
-        (net::probe(&system), heard)
+        (interface::probe(&system), heard)
     })
     .await
 }

@@ -2,9 +2,9 @@
 
 use super::bring_up::assemble_late;
 use crate::config::Config;
+use crate::machine::block::hints;
 use crate::machine::block::{self, BlockDevice};
-use crate::machine::hints;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::system::System;
 
 /// Waits until a root device can be chosen, `disk_wait_attempts` looks at most and

@@ -20,7 +20,7 @@ use super::request::{self, ImageRequest};
 use super::source::{Source, download_failed, patience, plain_request};
 use super::write::{self, WriteError};
 use super::{block, partition_image, partition_table, pipeline};
-use crate::disk::node;
+use crate::disk::partition::device;
 use crate::failure::{Failure, FailureKind};
 use crate::system::disk::{Disk, DiskError};
 use crate::system::fetch::Request;
@@ -67,7 +67,7 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, Failure> {
     let expected =
         checksum::expected(deployment, &request, &registries, &template, patience).await?;
 
-    node::release(deployment.system, &device.name).await;
+    device::release(deployment.system, &device.name).await;
     let drive = Arc::new(drive);
     let mut chances = request.urls.len() - 1 + SECOND_CHANCES;
     let mut urls = request.urls.clone();

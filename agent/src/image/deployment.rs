@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::last_deployment::Installed;
 use crate::config::Config;
 use crate::machine::block::BlockDevice;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::system::System;
 use crate::task::Task;
 

@@ -14,9 +14,9 @@ use ironic_ondisk::read;
 use thiserror::Error;
 
 use super::config_drive::ConfigDrive;
-use crate::disk::identity;
-use crate::disk::metadata::EDGE;
-use crate::disk::table::{Table, TableError};
+use crate::disk::erase::metadata::EDGE;
+use crate::disk::filesystem::identity;
+use crate::disk::partition::table::{Table, TableError};
 use crate::failure::{Failure, FailureKind};
 use crate::system::disk::{Disk, DiskError, Geometry};
 

@@ -6,8 +6,11 @@ use serde_json::{Map, Value, json};
 
 use super::{Collector, Failed, Inspection, dhcp};
 use crate::hardware;
-use crate::machine::node::Node;
-use crate::machine::{self, block, boot, hints};
+use crate::machine;
+use crate::machine::block;
+use crate::machine::block::hints;
+use crate::machine::firmware::boot;
+use crate::machine::ironic_node::Node;
 
 /// Waits for addresses and disks and answers the inventory.
 #[derive(Debug)]

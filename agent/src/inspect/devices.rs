@@ -7,7 +7,10 @@ use serde_json::{Map, Value};
 
 use super::{Collector, Failed, Inspection};
 use crate::config::Config;
-use crate::machine::{lldp, numa, pci, usb};
+use crate::machine::network::lldp;
+use crate::machine::pci;
+use crate::machine::processor::numa;
+use crate::machine::usb;
 use crate::system::System;
 
 /// A collector that reads one key on a thread that may block.

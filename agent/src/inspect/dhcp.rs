@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::machine::boot;
-use crate::machine::net::{self, Interface};
+use crate::machine::firmware::boot;
+use crate::machine::network::interface::{self, Interface};
 use crate::system::System;
 
 /// The pause between two looks at the interfaces.
@@ -45,7 +45,7 @@ pub(super) async fn wait(system: &System, config: &Config) {
 
 async fn interfaces(system: &System) -> Vec<Interface> {
     let system = system.clone();
-    let probed = tokio::task::spawn_blocking(move || net::probe(&system)).await;
+    let probed = tokio::task::spawn_blocking(move || interface::probe(&system)).await;
     probed.unwrap_or_default()
 }
 

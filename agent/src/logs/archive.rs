@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::machine::block::udev::Properties;
 use crate::machine::block::{self, BlockDevice, Kind};
-use crate::machine::udev::Properties;
 use crate::system::{Cmd, PathPrefix, RunError, System};
 
 /// How long all programs together may take. Ironic gives up after 60 s.

@@ -5,32 +5,21 @@ use serde_json::{Map, Value, json};
 use crate::config::Config;
 use crate::system::System;
 
-pub mod array;
 pub mod block;
-pub mod bmc;
-pub mod boot;
-pub mod content;
-pub mod cpu;
-pub mod dmi;
-pub mod hints;
-pub mod lldp;
-pub mod mapped;
+pub mod firmware;
+pub mod ironic_node;
 pub mod memory;
-pub mod net;
-pub mod node;
-pub mod numa;
+pub mod network;
 pub mod pci;
-mod port_label;
-pub mod root_volume;
-mod scsi;
+pub mod processor;
+pub mod raid;
 mod topology;
-pub mod udev;
 pub mod usb;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use boot::{BootMode, mode as boot_mode};
+pub use firmware::boot::{BootMode, mode as boot_mode};
 pub use topology::connected_nodes;
 
 /// What the machine is, as Ironic's inspection and lookup take it: the keys, and their order,
@@ -39,21 +28,26 @@ pub use topology::connected_nodes;
 #[must_use]
 pub fn inventory(system: &System, config: &Config) -> Map<String, Value> {
     let list = |items: Vec<Value>| Value::Array(items);
-    let mut interfaces = net::probe(system);
+    let mut interfaces = network::interface::probe(system);
     if config.collect_lldp {
-        let mut heard = lldp::collect(system, config.lldp_timeout);
+        let mut heard = network::lldp::collect(system, config.lldp_timeout);
         for interface in &mut interfaces {
             interface.lldp = heard.remove(&interface.name);
         }
     }
     let disks = block::probe(system);
-    let bmc = bmc::probe(system, config.agent_skip_bmc_detect);
+    let bmc = firmware::bmc::probe(system, config.agent_skip_bmc_detect);
     let entries = [
         (
             "interfaces",
-            list(interfaces.iter().map(net::Interface::to_json).collect()),
+            list(
+                interfaces
+                    .iter()
+                    .map(network::interface::Interface::to_json)
+                    .collect(),
+            ),
         ),
-        ("cpu", cpu::probe(system).to_json()),
+        ("cpu", processor::cpu::probe(system).to_json()),
         (
             "disks",
             list(disks.iter().map(block::BlockDevice::to_json).collect()),
@@ -61,12 +55,12 @@ pub fn inventory(system: &System, config: &Config) -> Map<String, Value> {
         ("memory", memory::probe(system).to_json()),
         ("bmc_address", json!(bmc.address)),
         ("bmc_v6address", json!(bmc.v6address)),
-        ("system_vendor", dmi::probe(system).to_json()),
+        ("system_vendor", firmware::dmi::probe(system).to_json()),
         (
             "boot",
             json!({
                 "current_boot_mode": boot_mode(system).word(),
-                "pxe_interface": boot::interface(system),
+                "pxe_interface": firmware::boot::interface(system),
             }),
         ),
         ("hostname", json!(hostname(system))),

@@ -13,7 +13,7 @@ use crate::hardware::{
     Running, Support,
 };
 use crate::image::Installed;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::system::{RunError, System};
 use crate::task::Task;

@@ -23,7 +23,7 @@ use ironic_agent::config::Config;
 use ironic_agent::hardware::{HardwareManager, Object, Phase, Registry, StepContext, Support};
 use ironic_agent::image::Installed;
 use ironic_agent::inspect;
-use ironic_agent::machine::node::Node;
+use ironic_agent::machine::ironic_node::Node;
 use ironic_agent::system::System;
 use ironic_agent::task::Task;
 use ironic_agent_protocol::v1;

@@ -4,13 +4,17 @@ use serde_json::Value;
 
 use super::standby::install_device;
 use super::{InstallBootloader, Plan, PlannedAction, Workplace};
-use crate::disk::boot_efi::Entries;
-use crate::disk::boot_grub::Order;
-use crate::disk::boot_place::{Layout, Place};
-use crate::disk::{boot_efi, boot_grub, boot_image, boot_raid};
+use crate::disk::boot::efi;
+use crate::disk::boot::efi::Entries;
+use crate::disk::boot::grub;
+use crate::disk::boot::grub::Order;
+use crate::disk::boot::image;
+use crate::disk::boot::place::{Layout, Place};
+use crate::disk::boot::raid;
 use crate::failure::{Failure, FailureKind};
+use crate::machine;
+use crate::machine::BootMode;
 use crate::machine::block::{BlockDevice, Kind};
-use crate::machine::{self, BootMode};
 use crate::system::System;
 use crate::task::{Progress, Task};
 
@@ -96,14 +100,14 @@ async fn make_bootable(
         ));
     }
     task.progress(Progress {
-        phase: boot_grub::PHASE.into(),
+        phase: grub::PHASE.into(),
         subject: device.name.clone(),
         ..Progress::default()
     });
     let esp = arguments.efi_system_part_uuid.as_deref();
     let mut entries = None;
     if current == BootMode::Uefi {
-        match boot_efi::install(system, &device, esp, task).await {
+        match efi::install(system, &device, esp, task).await {
             Ok(Entries::Made) => return Ok(()),
             Ok(other) => entries = Some(other),
             // The root file system may have what is missing here.
@@ -135,7 +139,7 @@ async fn make_bootable(
             copied => copied?,
         };
         if copied && current == BootMode::Uefi {
-            let made = boot_efi::install(system, &device, esp, task).await?;
+            let made = efi::install(system, &device, esp, task).await?;
             if made == Entries::Made {
                 return Ok(());
             }
@@ -155,7 +159,7 @@ async fn make_bootable(
     if current == BootMode::Uefi {
         // GRUB does not see the firmware's variables, and put its loader where firmware looks
         // first.
-        match boot_efi::install(system, &device, esp, task).await {
+        match efi::install(system, &device, esp, task).await {
             Ok(Entries::NoLoader) => return Err(no_loader(&device)),
             Ok(Entries::Made | Entries::NoProgram) => {}
             Err(failure) if task.is_cancelled() => return Err(failure),
@@ -210,7 +214,7 @@ async fn copy_assets(
     let layout = Layout::read(system, &device.name).await?;
     let root = layout.find(root)?;
     match efi_system(&layout, esp)? {
-        Some(esp) => boot_image::copy_assets(system, &root.node, &esp, task).await,
+        Some(esp) => image::copy_assets(system, &root.node, &esp, task).await,
         None => Ok(false),
     }
 }
@@ -235,7 +239,7 @@ async fn boots_without_entry(
 ) -> Result<bool, Failure> {
     let layout = Layout::read(system, &device.name).await?;
     match efi_system(&layout, esp)? {
-        Some(esp) => boot_image::has_fallback_loader(system, &esp).await,
+        Some(esp) => image::has_fallback_loader(system, &esp).await,
         None => Ok(false),
     }
 }
@@ -278,16 +282,16 @@ async fn run_grub(
         let esp = efi_system(&layout, named);
         order.esp = if is_array {
             let array = match (esp, named) {
-                (Ok(esp), _) => boot_raid::prepare_uefi(system, device, esp.as_ref(), task).await?,
+                (Ok(esp), _) => raid::prepare_uefi(system, device, esp.as_ref(), task).await?,
                 // One that was moved to the disks before has left its identity there.
-                (Err(failure), Some(named)) => boot_raid::moved(system, device, named)
-                    .await?
-                    .ok_or(failure)?,
+                (Err(failure), Some(named)) => {
+                    raid::moved(system, device, named).await?.ok_or(failure)?
+                }
                 (Err(failure), None) => return Err(failure),
             };
             Some(Place {
                 number: 0,
-                uuid: boot_raid::identity_of(system, &array.node).await,
+                uuid: raid::identity_of(system, &array.node).await,
                 node: array.node,
                 is_partition_uuid: false,
             })
@@ -301,12 +305,12 @@ async fn run_grub(
     } else if let Some(prep) = prep {
         order.targets = vec![layout.find(prep)?.node];
     } else if is_array {
-        order.targets = boot_raid::prepare_bios(system, device).await?;
+        order.targets = raid::prepare_bios(system, device).await?;
     } else if layout.has_boot_code {
         task.phase(format!("{} has a boot loader of its own", device.name));
         return Ok(());
     }
-    boot_grub::install(system, &order, task).await
+    grub::install(system, &order, task).await
 }
 
 fn names_a_file_system(root_uuid: &str) -> bool {

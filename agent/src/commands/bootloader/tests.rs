@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::testing;
 use super::*;
 use crate::config::Config;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::system::RunError;
 use crate::system::process::Script;

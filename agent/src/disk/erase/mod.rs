@@ -12,6 +12,8 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::time::Instant;
 
 pub mod ata;
+pub mod guard;
+pub mod metadata;
 pub mod nvme;
 pub mod plan;
 mod run;
@@ -20,10 +22,10 @@ mod scsi;
 pub use plan::{Facts, Means, Plan, Wish};
 use run::{Board, Watch};
 
-use super::protect::{Erasable, Selection};
+use crate::disk::erase::guard::{Erasable, Selection};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::{BlockDevice, Kind};
-use crate::machine::node::{EraseOptions, Node};
+use crate::machine::ironic_node::{EraseOptions, Node};
 use crate::system::{Cmd, System};
 use crate::task::Task;
 

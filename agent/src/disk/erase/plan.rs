@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::ata::Security;
 use super::nvme::{Controller, Format, Sanitize};
 use super::run::in_words;
-use crate::machine::node::{EraseOptions, Node, as_flag};
+use crate::machine::ironic_node::{EraseOptions, Node, as_flag};
 
 /// The key of the operator's wishes in the node's `driver_info`.
 const WISH: &str = "agent_erase_plan";

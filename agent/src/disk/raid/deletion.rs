@@ -4,15 +4,15 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::keep::Fate;
-use super::super::metadata;
-use super::super::protect::{self, Scope};
 use super::{Facts, failed, program_failed};
+use crate::disk::erase::guard::keep_by_name::Fate;
+use crate::disk::erase::guard::{self, Scope};
+use crate::disk::erase::metadata;
 use crate::failure::Failure;
-use crate::machine::array::Array;
+use crate::machine::block::guarded_filesystem;
 use crate::machine::block::{BlockDevice, Kind};
-use crate::machine::content;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
+use crate::machine::raid::Array;
 use crate::system::{Cmd, DiskError, RunError, System};
 use crate::task::Task;
 
@@ -79,7 +79,7 @@ impl Deletion {
 pub async fn plan_deletion(system: &System, node: &Node, guard: bool) -> Result<Deletion, Failure> {
     // What is mounted or shared is found before anything is touched: the arrays themselves,
     // and what else is on their disks.
-    let selection = protect::select(system, node, guard, Scope::Some).await?;
+    let selection = guard::select(system, node, guard, Scope::Some).await?;
     let facts = {
         let (system, node) = (system.clone(), node.clone());
         let read = move || Facts::read(&system, &node, selection.devices);
@@ -88,7 +88,7 @@ pub async fn plan_deletion(system: &System, node: &Node, guard: bool) -> Result<
     let arrays: Vec<_> = facts.arrays.into_iter().zip(facts.fates).collect();
     let going = arrays.iter().filter(|(_, fate)| *fate == Fate::Delete);
     let disks = going.flat_map(|(array, _)| array.disks.iter().cloned());
-    protect::check_disks(system, node, guard, disks.collect()).await?;
+    guard::check_disks(system, node, guard, disks.collect()).await?;
     let running: HashSet<&String> = arrays
         .iter()
         .flat_map(|(array, _)| &array.members)
@@ -107,7 +107,7 @@ pub async fn plan_deletion(system: &System, node: &Node, guard: bool) -> Result<
         .devices
         .iter()
         .filter(|device| deletion.lone.contains(&device.name) && deletion.reason(device).is_none());
-    protect::check_content(system, node, guard, cleared.cloned().collect()).await?;
+    guard::check_content(system, node, guard, cleared.cloned().collect()).await?;
     Ok(deletion)
 }
 
@@ -120,7 +120,7 @@ async fn with_superblock(
     let system = system.clone();
     let look = move || {
         let is_member = |device: &&BlockDevice| {
-            content::probe(&system, device).is_ok_and(|content| content.raid_member)
+            guarded_filesystem::probe(&system, device).is_ok_and(|content| content.raid_member)
         };
         let members = devices.iter().filter(is_member);
         members.map(|device| device.name.clone()).collect()
@@ -232,7 +232,7 @@ async fn clear_superblocks(system: &System, device: &BlockDevice) -> Result<bool
     let (system, device) = (system.clone(), device.clone());
     let cleared = tokio::task::spawn_blocking(move || -> Result<bool, String> {
         // What cannot be read has none that anybody could remove.
-        let places = content::superblocks(&system, &device).unwrap_or_default();
+        let places = guarded_filesystem::superblocks(&system, &device).unwrap_or_default();
         if places.is_empty() {
             return Ok(false);
         }

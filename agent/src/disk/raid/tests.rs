@@ -5,9 +5,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::*;
-use crate::machine::array::tests::member;
 use crate::machine::block;
-use crate::machine::content::tests::superblock;
+use crate::machine::block::guarded_filesystem::tests::superblock;
+use crate::machine::raid::tests::member;
 use crate::machine::testing::FakeMachine;
 use crate::system::Run;
 use crate::system::process::{Output, Script};

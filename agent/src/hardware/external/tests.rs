@@ -15,7 +15,7 @@ use crate::hardware::{
     Action, Description, Object, Offer, Phase, Registry, StepContext, StepError,
 };
 use crate::image::Installed;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::task::Task;
 

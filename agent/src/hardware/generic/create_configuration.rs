@@ -4,8 +4,8 @@ use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::disk::plan_raid::Layout;
 use crate::disk::raid;
+use crate::disk::raid::plan::Layout;
 use crate::hardware::{
     Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext, StepError,
 };

@@ -5,7 +5,7 @@ use futures_util::FutureExt as _;
 
 use super::erase_devices::left_alone_result;
 use crate::config::Config;
-use crate::disk::keep::Fate;
+use crate::disk::erase::guard::keep_by_name::Fate;
 use crate::disk::raid;
 use crate::hardware::{
     Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext, StepError,

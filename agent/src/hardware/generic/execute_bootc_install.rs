@@ -13,7 +13,7 @@ use crate::hardware::{
     StepContext,
 };
 use crate::image::bootc::{self, Install};
-use crate::machine::hints;
+use crate::machine::block::hints;
 
 /// The step.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::hardware::registry::Ranked;
 use crate::hardware::{Action, Object, Step, StepContext, StepError};
 use crate::image::Installed;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::system::System;
 use crate::system::process::Script;

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use serde_json::Value;
 
+use crate::disk::erase::guard::{Erasable, Selection};
 use crate::disk::erase::{Failed, forget_partitions};
-use crate::disk::protect::{Erasable, Selection};
 use crate::failure::FailureKind;
 use crate::hardware::{Action, Object, Step, StepContext, StepError, Support};
 

@@ -22,7 +22,7 @@ use super::last_deployment::Installed;
 use super::partition_table::finish;
 use super::source::{patience, plain_request};
 use crate::config::Config;
-use crate::disk::node;
+use crate::disk::partition::device;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::BlockDevice;
 use crate::system::{Cmd, Output, RunError, System};
@@ -149,7 +149,7 @@ pub async fn install(order: Install<'_>) -> Result<String, Failure> {
         needs_tpm: options.tpm2_luks,
         has_selinux,
     };
-    node::release(system, &device.name).await;
+    device::release(system, &device.name).await;
     // Not interrupted by a cancellation: podman would die and leave the container at work.
     let done = system.run.run(plan.cmd().timeout(INSTALL_LIMIT)).await;
     drop(keys);

@@ -15,9 +15,11 @@ use ironic_ondisk::partition_table::mbr::MbrError;
 
 use super::request::is_url;
 use super::source::{self, Patience, Source};
-use crate::disk::table::{Partition, Table, TableError};
-use crate::disk::tree::{Tree, TreeError};
-use crate::disk::{fat, identity, iso};
+use crate::disk::filesystem::copy_tree::{Tree, TreeError};
+use crate::disk::filesystem::fat;
+use crate::disk::filesystem::identity;
+use crate::disk::filesystem::iso9660;
+use crate::disk::partition::table::{Partition, Table, TableError};
 use crate::failure::{Failure, FailureKind};
 use crate::system::disk::Disk;
 use crate::system::fetch::{Fetch, Request};
@@ -202,7 +204,7 @@ impl ConfigDrive {
         let mut bytes = Vec::new();
         self.unpacked().read_to_end(&mut bytes)?;
         if identity::is_iso(&bytes) {
-            work(&iso::read(&bytes)?)
+            work(&iso9660::read(&bytes)?)
         } else if identity::is_fat(&bytes) {
             work(&fat::read(&bytes)?)
         } else {

@@ -73,9 +73,9 @@ fn unpacked(drive: &ConfigDrive) -> Vec<u8> {
 
 /// The table of a new disk, with one small partition.
 fn table(disk: &dyn Disk) -> Table {
-    let layout = crate::disk::layout::Wish {
+    let layout = crate::disk::partition::layout::Wish {
         boot_mode: crate::machine::BootMode::Uefi,
-        label: crate::machine::node::DiskLabel::Gpt,
+        label: crate::machine::ironic_node::DiskLabel::Gpt,
         is_power: false,
         efi_system: 2,
         bios_boot: 0,
@@ -127,7 +127,10 @@ fn a_cd_is_rebuilt_where_it_could_not_be_read() {
                 .map(|file| (file.path, file.content.map(std::borrow::Cow::into_owned)))
                 .collect::<Vec<_>>()
         };
-        let (moved, original) = (fat::read(placed).unwrap(), iso::read(&original).unwrap());
+        let (moved, original) = (
+            fat::read(placed).unwrap(),
+            iso9660::read(&original).unwrap(),
+        );
         assert_eq!(sort(moved), sort(original));
         let in_sectors = u32::from(u16::from_le_bytes([placed[11], placed[12]]));
         assert_eq!(in_sectors, sector_size);
@@ -220,7 +223,7 @@ fn a_logical_partition_of_the_image_is_found_by_its_label() {
     link[450] = 0x0c;
     link[454..462].copy_from_slice(&[0, 8, 0, 0, 0, 16, 0, 0]);
     disk.write_at(MIB, &link).unwrap();
-    let labelled = crate::machine::content::tests::fat(*b"config-2   ");
+    let labelled = crate::machine::block::guarded_filesystem::tests::fat(*b"config-2   ");
     disk.write_at(2 * MIB, &labelled).unwrap();
     let mut table = Table::read(disk.as_mut()).unwrap().unwrap();
     let before = std::fs::read(file.path()).unwrap();

@@ -646,7 +646,7 @@ mod tests {
 
     #[test]
     fn a_fat_file_system_is_no_partition_table() {
-        let fat = crate::machine::content::tests::fat(*b"NO NAME    ");
+        let fat = crate::machine::block::guarded_filesystem::tests::fat(*b"NO NAME    ");
         for medium in 0..=0xff {
             let mut fat = fat.clone();
             fat[0x15] = medium;

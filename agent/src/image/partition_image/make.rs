@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{MIB, Parts, partitioning_failed, refused};
-use crate::disk::layout::{Planned, Role};
-use crate::disk::table::Table;
-use crate::disk::volume::Volume;
-use crate::disk::{fat, identity, metadata, node, swap};
+use crate::disk::erase::metadata;
+use crate::disk::filesystem::fat;
+use crate::disk::filesystem::identity;
+use crate::disk::filesystem::image_in_memory::Volume;
+use crate::disk::filesystem::swap;
+use crate::disk::partition::device;
+use crate::disk::partition::layout::{Planned, Role};
+use crate::disk::partition::table::Table;
 use crate::failure::{Failure, FailureKind};
 use crate::image::config_drive::{ConfigDrive, PutError};
 use crate::image::deployment::{Deployment, Outcome};
@@ -80,7 +84,7 @@ impl Parts {
                 ),
             )
         };
-        if !node::are_made(system, &deployment.device.name) {
+        if !device::are_made(system, &deployment.device.name) {
             return Err(missing(&format!(
                 " {} is a file, and only FAT can be made in a part of one.",
                 deployment.device.name
@@ -163,9 +167,9 @@ impl Parts {
         .await?;
         let count = self.layout.partitions.len();
         task.phase(format!("{count} partitions of {name} made"));
-        let nodes = if node::are_made(system, name) {
+        let nodes = if device::are_made(system, name) {
             let attempts = config.disk_utils.partition_detection_attempts.max(1);
-            node::wait(system, name, &self.layout, ATTEMPT * attempts, task)
+            device::wait(system, name, &self.layout, ATTEMPT * attempts, task)
                 .await
                 .map_err(|missing| {
                     task.check().err().unwrap_or_else(|| {
@@ -178,7 +182,7 @@ impl Parts {
         } else {
             let numbers = self.layout.partitions.iter();
             numbers
-                .map(|planned| node::of(system, name, planned.number))
+                .map(|planned| device::of(system, name, planned.number))
                 .collect()
         };
         self.make_ephemeral(deployment, &nodes).await?;

@@ -20,10 +20,10 @@ use super::decode::qcow2::Ranged;
 use super::deployment::{Deployment, Object, Outcome};
 use super::source::Source;
 use super::write::Extent;
-use crate::disk::layout::{Layout, LayoutError, Planned, Role, Wish};
-use crate::disk::table::{Partition, Table};
+use crate::disk::partition::layout::{Layout, LayoutError, Planned, Role, Wish};
+use crate::disk::partition::table::{Partition, Table};
 use crate::failure::{Failure, FailureKind};
-use crate::machine::node::{Node, as_flag};
+use crate::machine::ironic_node::{Node, as_flag};
 use crate::machine::{BootMode, boot_mode};
 use crate::system::disk::{Disk, Geometry};
 

@@ -14,7 +14,7 @@ use super::*;
 use crate::config::Config;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::BlockDevice;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::system::System;
 use crate::system::disk::testing::HangingDisks;
 use crate::task::{Progress, Task};
@@ -320,7 +320,7 @@ async fn a_partition_made_for_the_config_drive_is_used() {
     // Partition 1 ends before partition 2, 4 MiB to 5 MiB, which holds an empty FAT file system with that label.
     image[458..462].copy_from_slice(&2048_u32.to_le_bytes());
     image[462..478].copy_from_slice(&[0, 0, 0, 0, 0x0c, 0, 0, 0, 0, 32, 0, 0, 0, 8, 0, 0]);
-    let labelled = crate::machine::content::tests::fat(*b"CONFIG-2   ");
+    let labelled = crate::machine::block::guarded_filesystem::tests::fat(*b"CONFIG-2   ");
     image[4 * MIB..5 * MIB].copy_from_slice(&labelled);
     let mut drive = vec![3; 40_000];
     drive[32768..32774].copy_from_slice(b"\x01CD001");
@@ -358,7 +358,7 @@ async fn two_partitions_for_the_config_drive_are_refused() {
         image[entry..entry + 8].copy_from_slice(&[0, 0, 0, 0, 0x0c, 0, 0, 0]);
         image[entry + 8..entry + 12].copy_from_slice(&start);
         image[entry + 12..entry + 16].copy_from_slice(&2048_u32.to_le_bytes());
-        let labelled = crate::machine::content::tests::fat(*b"CONFIG-2   ");
+        let labelled = crate::machine::block::guarded_filesystem::tests::fat(*b"CONFIG-2   ");
         image[at * MIB..(at + 1) * MIB].copy_from_slice(&labelled);
     }
     let mut drive = vec![3; 40_000];

@@ -3,8 +3,8 @@
 use ironic_ondisk::partition_table::guid::Guid;
 
 use super::*;
-use crate::disk::identity;
-use crate::disk::table::Table;
+use crate::disk::filesystem::identity;
+use crate::disk::partition::table::Table;
 use crate::machine::testing::FakeMachine;
 use crate::system::Disks;
 use crate::system::disk::testing::{FedDisks, Loss, PowerCut};
@@ -422,7 +422,7 @@ async fn with_precious_data(image: &[u8], url: &str, document: &str) -> Bench {
     bench
 }
 
-fn ephemeral(bench: &Bench) -> crate::disk::table::Partition {
+fn ephemeral(bench: &Bench) -> crate::disk::partition::table::Partition {
     let mut disk = LinuxDisks.open(Path::new(&bench.device.name)).unwrap();
     let table = Table::read(disk.as_mut()).unwrap().unwrap();
     let partitions = table.partitions(512);
@@ -430,7 +430,7 @@ fn ephemeral(bench: &Bench) -> crate::disk::table::Partition {
     partitions.find(|it| it.size == 3 * MIB as u64).unwrap()
 }
 
-fn is_precious(bench: &Bench, ephemeral: crate::disk::table::Partition) -> bool {
+fn is_precious(bench: &Bench, ephemeral: crate::disk::partition::table::Partition) -> bool {
     let disk = bench.disk();
     *at(&disk, ephemeral.offset, 3 * MIB) == vec![PRECIOUS; 3 * MIB][..]
 }

@@ -26,7 +26,7 @@ use thiserror::Error;
 use super::block::{BLOCK, Block};
 use super::checksum::Verified;
 use super::progress::Written;
-use crate::disk::metadata::zero_ends;
+use crate::disk::erase::metadata::zero_ends;
 use crate::failure::{Failure, FailureKind};
 use crate::system::disk::{AlignedBuffer, Disk, DiskError, Geometry};
 

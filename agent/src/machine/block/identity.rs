@@ -4,9 +4,9 @@
 
 use super::scsi_address::ScsiAddress;
 use crate::machine::block::BlockDevice;
-use crate::machine::scsi::{self, AtaIdentity, Designator};
+use crate::machine::block::scsi::{self, AtaIdentity, Designator};
+use crate::machine::block::udev::{self, Properties};
 use crate::machine::topology::{Chain, name_of};
-use crate::machine::udev::{self, Properties};
 use crate::system::PathPrefix;
 
 /// The names of a disk, the first of each kind the one that `lsblk` shows.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::machine::scsi::tests::ata_page;
+use crate::machine::block::scsi::tests::ata_page;
 use crate::machine::testing::FakeMachine;
 
 mod against_udev;

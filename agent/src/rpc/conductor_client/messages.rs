@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::conductor::heartbeat::{InvalidTimeout, Timeout};
 use crate::conductor::{Answer, Farewell, Found, Hello, Question, Submission, Verdict};
 use crate::config::{SessionOverrides, VERSION};
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 
 /// Why a `LookupResponse` is no answer.
 #[derive(Debug, Clone, PartialEq, Error)]

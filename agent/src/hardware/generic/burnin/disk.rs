@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{cleaning, execute, option, option_or, said};
 use crate::failure::Failure;
 use crate::hardware::StepContext;
-use crate::machine::node::{Node, as_flag};
+use crate::machine::ironic_node::{Node, as_flag};
 use crate::system::Cmd;
 
 /// How often a drive is asked whether its self-test has ended.

@@ -11,12 +11,12 @@ use futures_util::FutureExt as _;
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::disk::protect::{self, Scope, Selection};
+use crate::disk::erase::guard::{self, Scope, Selection};
 use crate::failure::{Failure, FailureKind};
 use crate::hardware::{
     Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext,
 };
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::system::{Cmd, Output, RunError};
 
 mod disk;
@@ -137,7 +137,7 @@ impl Step for BurnIn {
 /// Disks whose content may be lost: the same rules as for erasing them.
 async fn select(ctx: StepContext<'_>) -> Result<Selection, Failure> {
     let guard = ctx.config.guard_special_filesystems;
-    protect::select(ctx.system, ctx.node, guard, Scope::Disks).await
+    guard::select(ctx.system, ctx.node, guard, Scope::Disks).await
 }
 
 fn names(selection: &Selection) -> Vec<String> {

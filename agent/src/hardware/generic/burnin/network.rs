@@ -9,7 +9,7 @@ use super::pairing::Pairing;
 use super::{cleaning, failed, option, option_or, said};
 use crate::failure::Failure;
 use crate::hardware::StepContext;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::system::{Cmd, RunError};
 
 /// The status of `fio` when its partner is not there (yet).

@@ -15,7 +15,7 @@ use super::{cleaning, option, option_or};
 use crate::failure::Failure;
 use crate::hardware::StepContext;
 use crate::machine::hostname;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::system::coordination::{CoordinationError, Life, Session};
 
 const OPTION: &str = "agent_burnin_fio_network_pairing";

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::disk::boot_entry::{self, BootEntry};
+use crate::disk::boot::entry::{self, BootEntry};
 use crate::failure::{Failure, FailureKind};
 use crate::hardware::{
     Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Planning, Running, Step,
@@ -88,7 +88,7 @@ async fn find(system: &System, arguments: &Object) -> Result<Vec<BootEntry>, Ste
     let patterns = patterns(arguments)?;
     let listing = system.run.run(Cmd::new("efibootmgr").arg("-v")).await?;
     let mut found = Vec::new();
-    for entry in boot_entry::parse(&listing.stdout) {
+    for entry in entry::parse(&listing.stdout) {
         for pattern in &patterns {
             if pattern.is_in(&entry.path).map_err(|error| wrong(&error))? {
                 found.push(entry);

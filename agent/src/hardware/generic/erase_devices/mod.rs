@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::vendor_erase::{self, VendorErase};
 use crate::config::Config;
+use crate::disk::erase::guard::{self, Scope, Selection};
 use crate::disk::erase::{self, Planned};
-use crate::disk::protect::{self, Scope, Selection};
 use crate::failure::{Failure, FailureKind};
 use crate::hardware::{
     Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext, StepError,
@@ -95,7 +95,7 @@ impl Step for EraseDevices {
 
 pub(super) async fn select(ctx: StepContext<'_>, scope: Scope) -> Result<Selection, Failure> {
     let guard = ctx.config.guard_special_filesystems;
-    protect::select(ctx.system, ctx.node, guard, scope).await
+    guard::select(ctx.system, ctx.node, guard, scope).await
 }
 
 /// What a plan does, for a dry run.

@@ -6,8 +6,8 @@ use serde_json::json;
 use super::*;
 use crate::hardware::generic::testing::{Bench, failure};
 use crate::image::Installed;
-use crate::machine::array::tests::member;
-use crate::machine::content::tests::msdos;
+use crate::machine::block::guarded_filesystem::tests::msdos;
+use crate::machine::raid::tests::member;
 use crate::machine::testing::FakeMachine;
 use crate::system::process::{Output, Script};
 use crate::system::{RunError, System};
@@ -578,7 +578,7 @@ async fn what_is_left_alone_is_said_and_no_disk_is_no_failure() {
 #[tokio::test]
 async fn a_label_on_a_disk_of_the_machine_makes_no_virtual_media_of_it() {
     let mut machine = machine(&["sda"]);
-    let mut labelled = crate::machine::content::tests::fat(*b"ir-vfd-dev ");
+    let mut labelled = crate::machine::block::guarded_filesystem::tests::fat(*b"ir-vfd-dev ");
     labelled.resize(4 * MIB, 0);
     machine.bytes("dev/sda", &labelled);
     machine.link("dev/disk/by-label/ir-vfd-dev", "dev/sda");

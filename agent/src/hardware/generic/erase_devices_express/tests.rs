@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::hardware::generic::testing::{Bench, failure};
-use crate::machine::content::tests::msdos;
+use crate::machine::block::guarded_filesystem::tests::msdos;
 use crate::machine::testing::FakeMachine;
 use crate::system::RunError;
 use crate::system::process::Script;

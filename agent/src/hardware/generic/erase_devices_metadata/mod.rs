@@ -5,8 +5,8 @@ use futures_util::FutureExt as _;
 
 use super::erase_devices::{left_alone, left_alone_result, select, stopped};
 use crate::config::Config;
-use crate::disk::metadata;
-use crate::disk::protect::{Scope, Selection};
+use crate::disk::erase::guard::{Scope, Selection};
+use crate::disk::erase::metadata;
 use crate::failure::{Failure, FailureKind};
 use crate::hardware::{
     Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext,

@@ -19,7 +19,7 @@ use crate::hardware::{
     StepContext, StepError,
 };
 use crate::image::document::{self, Trust};
-use crate::machine::hints;
+use crate::machine::block::hints;
 
 mod request;
 mod template;
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
     use crate::failure::FailureKind;
     use crate::image::Installed;
-    use crate::machine::node::Node;
+    use crate::machine::ironic_node::Node;
     use crate::machine::testing::FakeMachine;
     use crate::system::fetch::{Fetch, FetchError, Request, Response};
     use crate::system::process::Script;

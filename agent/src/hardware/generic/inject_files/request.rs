@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::disk::inject::Place;
 use crate::failure::{Failure, FailureKind};
 use crate::hardware::Object;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::system::foreign_root::Attributes;
 
 /// All that a file may say about itself.

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::hardware::Object;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 
 /// Parts of a node that hold credentials, its own or those of its BMC. They go to no server.
 const PRIVATE: [&str; 3] = ["driver_info", "driver_internal_info", "configdrive"];

@@ -14,7 +14,7 @@ use crate::hardware::{
 };
 use crate::image::{self, Deployment};
 use crate::machine::block::BlockDevice;
-use crate::machine::hints;
+use crate::machine::block::hints;
 
 /// The step.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use super::*;
 use crate::failure::FailureKind;
 use crate::hardware::Registry;
 use crate::image::Installed;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::steps;
 use crate::task::Task;

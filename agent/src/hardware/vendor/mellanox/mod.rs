@@ -1,5 +1,5 @@
 //! NVIDIA (Mellanox) network cards: firmware images and firmware settings, by the vendor's
-//! tools. How their InfiniBand ports are addressed is known to `machine::net`.
+//! tools. How their InfiniBand ports are addressed is known to `machine::network::interface`.
 
 use std::borrow::Cow;
 

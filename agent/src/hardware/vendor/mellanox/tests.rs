@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::image::Installed;
-use crate::machine::node::Node;
+use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::system::process::Script;
 use crate::task::Task;

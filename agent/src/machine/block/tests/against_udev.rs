@@ -13,7 +13,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::*;
-use crate::machine::scsi::tests::identify;
+use crate::machine::block::scsi::tests::identify;
 use crate::machine::testing::{FakeMachine, Programs};
 
 const SIZE: u64 = 8 * GIB;

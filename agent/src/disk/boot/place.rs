@@ -1,0 +1,316 @@
+//! Where on a disk something is that booting needs: partitions by the identities that Ironic
+//! remembers, those of file systems and those of partitions.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::disk::filesystem::identity;
+use crate::disk::partition::device;
+use crate::disk::partition::table::{Partition, Table};
+use crate::failure::{Failure, FailureKind};
+use crate::system::{Disk, System};
+
+/// A partition and how it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its device node.
+    pub node: String,
+    /// Its number.
+    pub number: u32,
+    /// The identity by which it was found.
+    pub uuid: String,
+    /// Whether that is the partition's own, and not its file system's.
+    pub is_partition_uuid: bool,
+}
+
+/// What a disk looks like to whoever makes it boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    disk: String,
+    partitions: Vec<Known>,
+    /// Whether the first sector holds code for a BIOS.
+    pub has_boot_code: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    partition: Partition,
+    node: String,
+    partition_uuid: String,
+    file_system: Option<String>,
+}
+
+impl Place {
+    /// The name by which programs look for it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        name(self.is_partition_uuid, &self.uuid)
+    }
+}
+
+fn name(is_partition_uuid: bool, uuid: &str) -> String {
+    let kind = if is_partition_uuid {
+        "partuuid"
+    } else {
+        "uuid"
+    };
+    format!("/dev/disk/by-{kind}/{uuid}")
+}
+
+impl Layout {
+    /// Reads a disk.
+    ///
+    /// # Errors
+    /// The disk cannot be read, or its table makes no sense.
+    pub async fn read(system: &System, disk: &str) -> Result<Self, Failure> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Failure::execution(format!("Reading the partitions of {disk} failed: {error}"))
+        };
+        let disks = Arc::clone(&system.disks);
+        let path = PathBuf::from(disk);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut disk = disks
+                .open_to_read(&path)
+                .map_err(|error| error.to_string())?;
+            look(disk.as_mut())
+        });
+        let (found, has_boot_code) = read
+            .await
+            .map_err(|error| failed(&error))?
+            .map_err(|error| failed(&error))?;
+        let partitions = found
+            .into_iter()
+            .map(|(partition, partition_uuid, file_system)| Known {
+                node: device::of(system, disk, partition.number),
+                partition,
+                partition_uuid,
+                file_system,
+            });
+        Ok(Self {
+            disk: disk.to_owned(),
+            partitions: partitions.collect(),
+            has_boot_code,
+        })
+    }
+
+    /// The partition of this identity, a file system's or its own.
+    ///
+    /// # Errors
+    /// `DeviceNotFound`; two partitions that both have it.
+    pub fn find(&self, uuid: &str) -> Result<Place, Failure> {
+        self.look_for(uuid)?
+            .ok_or_else(|| self.not_found("No partition", uuid))
+    }
+
+    /// The root file system of an image on an array: the partition of this identity, else the
+    /// first one, because an Ironic without an image service does not know the identity
+    /// (software RAID in Ironic's administrator guide).
+    ///
+    /// # Errors
+    /// `DeviceNotFound`; two partitions that both have it.
+    pub fn root_of_array(&self, uuid: &str) -> Result<Place, Failure> {
+        self.look_for(uuid)?
+            .or_else(|| self.numbered(1))
+            .ok_or_else(|| self.not_found("No partition", uuid))
+    }
+
+    fn look_for(&self, uuid: &str) -> Result<Option<Place>, Failure> {
+        let same = |other: &str| !uuid.is_empty() && other.eq_ignore_ascii_case(uuid);
+        for is_partition_uuid in [false, true] {
+            let mut found = self.partitions.iter().filter(|known| {
+                if is_partition_uuid {
+                    same(&known.partition_uuid)
+                } else {
+                    known.file_system.as_deref().is_some_and(same)
+                }
+            });
+            let Some(known) = found.next() else {
+                continue;
+            };
+            if found.next().is_some() {
+                return Err(self.not_found("More than one partition", uuid));
+            }
+            return Ok(Some(known.place(is_partition_uuid)));
+        }
+        Ok(None)
+    }
+
+    fn not_found(&self, why: &str, uuid: &str) -> Failure {
+        Failure::new(
+            FailureKind::DeviceNotFound,
+            format!("{why} with UUID {uuid} found on device {}", self.disk),
+        )
+    }
+
+    /// The names by which programs look for the partitions, with their nodes.
+    pub fn names(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        self.partitions.iter().flat_map(|known| {
+            let own = std::iter::once(name(true, &known.partition_uuid));
+            let file_system = known.file_system.iter().map(|uuid| name(false, uuid));
+            let node = &known.node;
+            own.chain(file_system).map(move |name| (name, node.clone()))
+        })
+    }
+
+    /// The EFI system partition, if one is marked.
+    #[must_use]
+    pub fn efi_system(&self) -> Option<Place> {
+        let known = self
+            .partitions
+            .iter()
+            .find(|known| known.partition.is_efi_system)?;
+        Some(known.place(known.file_system.is_none()))
+    }
+
+    /// Whether the partition with this number is marked as an EFI system partition.
+    #[must_use]
+    pub fn is_efi_system(&self, number: u32) -> bool {
+        self.partitions
+            .iter()
+            .any(|known| known.partition.number == number && known.partition.is_efi_system)
+    }
+
+    /// The partition with this number.
+    #[must_use]
+    pub fn numbered(&self, number: u32) -> Option<Place> {
+        let known = self
+            .partitions
+            .iter()
+            .find(|known| known.partition.number == number)?;
+        Some(known.place(known.file_system.is_none()))
+    }
+}
+
+impl Known {
+    fn place(&self, is_partition_uuid: bool) -> Place {
+        let uuid = match &self.file_system {
+            Some(uuid) if !is_partition_uuid => uuid,
+            _ => &self.partition_uuid,
+        };
+        Place {
+            node: self.node.clone(),
+            number: self.partition.number,
+            uuid: uuid.clone(),
+            is_partition_uuid,
+        }
+    }
+}
+
+type Found = Vec<(Partition, String, Option<String>)>;
+
+fn look(disk: &mut dyn Disk) -> Result<(Found, bool), String> {
+    // The code of a master boot record ends here.
+    const CODE: usize = 440;
+    let sector_size = disk.geometry().sector_size;
+    let mut head = [0; 512];
+    disk.read_at(0, &mut head)
+        .map_err(|error| error.to_string())?;
+    let has_boot_code = head[..CODE].iter().any(|byte| *byte != 0);
+    let table = Table::read(disk).map_err(|error| error.to_string())?;
+    let Some(table) = table else {
+        return Ok((Vec::new(), has_boot_code));
+    };
+    let mut found = Vec::new();
+    for partition in table.partitions(sector_size) {
+        // A partition that cannot be read has no file system that anybody needs.
+        let file_system = identity::read(disk, partition.offset, partition.size)
+            .ok()
+            .flatten();
+        found.push((partition, table.partuuid(partition), file_system));
+    }
+    Ok((found, has_boot_code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(number: u32, partition_uuid: &str, file_system: Option<&str>) -> Known {
+        Known {
+            partition: Partition {
+                number,
+                offset: 0,
+                size: 0,
+                is_efi_system: number == 1,
+                guid: None,
+            },
+            node: format!("/dev/sda{number}"),
+            partition_uuid: partition_uuid.to_owned(),
+            file_system: file_system.map(str::to_owned),
+        }
+    }
+
+    fn layout() -> Layout {
+        Layout {
+            disk: "/dev/sda".to_owned(),
+            partitions: vec![
+                known(1, "aaaa", Some("1234-ABCD")),
+                known(2, "bbbb", Some("root")),
+                known(3, "cccc", Some("twin")),
+                known(4, "dddd", Some("twin")),
+                known(5, "eeee", None),
+            ],
+            has_boot_code: false,
+        }
+    }
+
+    #[test]
+    fn partitions_are_found_by_either_identity() {
+        for (uuid, node, is_partition_uuid) in [
+            ("1234-abcd", "/dev/sda1", false),
+            ("ROOT", "/dev/sda2", false),
+            ("BBBB", "/dev/sda2", true),
+            ("eeee", "/dev/sda5", true),
+        ] {
+            let place = layout().find(uuid).unwrap();
+            assert_eq!(
+                (place.node.as_str(), place.is_partition_uuid),
+                (node, is_partition_uuid)
+            );
+        }
+        assert_eq!(layout().efi_system().unwrap().uuid, "1234-ABCD");
+        let names: Vec<_> = layout().names().collect();
+        for (name, node) in [
+            ("/dev/disk/by-uuid/root", "/dev/sda2"),
+            ("/dev/disk/by-partuuid/bbbb", "/dev/sda2"),
+        ] {
+            assert!(
+                names.contains(&(name.to_owned(), node.to_owned())),
+                "{name}"
+            );
+        }
+        assert_eq!(
+            layout().efi_system().unwrap().name(),
+            "/dev/disk/by-uuid/1234-ABCD"
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_or_not_clear_is_not_guessed() {
+        for (uuid, text) in [
+            (
+                "none",
+                "No partition with UUID none found on device /dev/sda",
+            ),
+            ("", "No partition"),
+            ("twin", "More than one partition with UUID twin"),
+        ] {
+            let failure = layout().find(uuid).unwrap_err();
+            assert_eq!(failure.kind, FailureKind::DeviceNotFound);
+            assert!(failure.details.contains(text), "{failure}");
+        }
+    }
+
+    #[test]
+    fn the_root_of_an_array_is_its_first_partition_where_nobody_knows_better() {
+        for (uuid, number) in [("root", 2), ("0x0000abcd", 1)] {
+            assert_eq!(layout().root_of_array(uuid).unwrap().number, number);
+        }
+        let failure = layout().root_of_array("twin").unwrap_err();
+        assert!(failure.details.contains("More than one"), "{failure}");
+        let mut empty = layout();
+        empty.partitions.clear();
+        let failure = empty.root_of_array("none").unwrap_err();
+        assert_eq!(failure.kind, FailureKind::DeviceNotFound);
+    }
+}

@@ -1,0 +1,9 @@
+//! File systems: which one is there, reading and making those that need no kernel, mounting.
+
+pub mod copy_tree;
+pub mod fat;
+pub mod identity;
+pub mod image_in_memory;
+pub mod iso9660;
+pub mod mount;
+pub mod swap;

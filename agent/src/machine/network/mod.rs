@@ -1,0 +1,5 @@
+//! The machine's network interfaces, their names on the case, and what switches say of them.
+
+pub mod interface;
+pub mod lldp;
+mod port_name;
