@@ -21,6 +21,7 @@ pub mod listener;
 pub mod logs;
 pub mod machine;
 pub mod rpc;
+pub mod shutdown;
 pub mod steps;
 pub mod system;
 pub mod task;

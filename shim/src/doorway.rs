@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::advertise::{self, AdvertiseError};
 use crate::agents::{CallError, Client, Identity, InvalidEndpoint, Place, Registration, Roster};
 use crate::ironic::{ApiVersion, Ironic, UnknownVersion};
-use crate::rest::{Door, Ending, Settings};
+use crate::rest::{Door, Settings, ShutdownReason};
 use crate::tls::{self, Subject, TlsError};
 
 /// How long the agent may take to say whether a token is its own.
@@ -66,7 +66,7 @@ pub enum DoorwayError {
     Agent(#[from] InvalidEndpoint),
     /// The machine was rescued or locked down.
     #[error("the REST door was closed for good: {0:?}")]
-    Closed(Ending),
+    Closed(ShutdownReason),
 }
 
 /// What an agent brings when it opens a heartbeat session.
@@ -101,7 +101,7 @@ struct Inner {
     ironic: Arc<Ironic>,
     roster: Roster,
     advertised: Mutex<Option<Advertised>>,
-    ended: watch::Sender<Option<Ending>>,
+    ended: watch::Sender<Option<ShutdownReason>>,
     stop: CancellationToken,
 }
 
@@ -187,12 +187,12 @@ impl Doorway {
     }
 
     /// Closes the door for good.
-    pub fn close(&self, ending: Ending) {
+    pub fn close(&self, ending: ShutdownReason) {
         self.0.ended.send_replace(Some(ending));
     }
 
     /// How the door ended, when it has.
-    pub fn ended(&self) -> watch::Receiver<Option<Ending>> {
+    pub fn ended(&self) -> watch::Receiver<Option<ShutdownReason>> {
         self.0.ended.subscribe()
     }
 
@@ -300,7 +300,7 @@ impl Doorway {
         });
         tokio::spawn(async move {
             match door.serve(listener, tls, stop).await {
-                Ending::Stopped => {}
+                ShutdownReason::Stopped => {}
                 ending => {
                     info!(event = %"rest_door_closed", ?ending, "milestone");
                     ended.send_replace(Some(ending));

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Rooms of the agent and the rooms that each may import. `config`, `failure`
-/// and `task` are plain data that every room may use.
+/// Rooms of the agent and the rooms that each may import. `config`, `failure`,
+/// `shutdown` and `task` are plain data that every room may use.
 const AGENT: &[(&str, &[&str])] = &[
     ("main", &["app"]),
     ("app", &["*"]),
@@ -41,9 +41,10 @@ const AGENT: &[(&str, &[&str])] = &[
     ("task", &[]),
     ("config", &[]),
     ("failure", &[]),
+    ("shutdown", &[]),
     ("fuzz", &[]),
 ];
-const AGENT_FREE: &[&str] = &["config", "failure", "task"];
+const AGENT_FREE: &[&str] = &["config", "failure", "shutdown", "task"];
 
 /// Rooms of the shim, likewise.
 const SHIM: &[(&str, &[&str])] = &[
@@ -64,7 +65,12 @@ const SHIM: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &str, &[&str])] = &[
     ("agent", "tonic", &["src/rpc", "src/app"]),
     ("agent", "prost", &["src/rpc", "src/app"]),
-    ("agent", "ironic_agent_protocol", &["src/rpc", "src/app"]),
+    (
+        "agent",
+        "ironic_agent_protocol",
+        // The table of the verbs is plain data.
+        &["src/rpc", "src/app", "src/commands/descriptor"],
+    ),
     ("agent", "rustix", &["src/system"]),
     ("agent", "reqwest", &["src/system"]),
     ("agent", "clap", &["src/config", "src/app"]),
@@ -124,13 +130,13 @@ fn package(name: &str) -> PathBuf {
 }
 
 /// Every package of the workspace with code of its own.
-fn packages() -> Vec<&'static str> {
+pub(super) fn packages() -> Vec<&'static str> {
     let shared = SHARED.iter().map(|(name, _)| *name);
     ["agent", "shim"].into_iter().chain(shared).collect()
 }
 
 /// Every source file below a folder: path relative to the package, and its code without tests.
-fn sources(name: &str) -> Vec<(String, String)> {
+pub(super) fn sources(name: &str) -> Vec<(String, String)> {
     let root = package(name);
     let mut found = Vec::new();
     let mut folders = vec![root.join("src")];
@@ -285,8 +291,11 @@ fn crates_stay_in_their_rooms() {
 /// Who may change files of the machine, besides `system`, and where. Everything that is not in
 /// a directory of the agent's own is reached by `PathPrefix::writable`, which a simulation refuses.
 const WRITERS: &[(&str, &str)] = &[
-    ("src/commands/rescue/mod.rs", "PathPrefix::writable"),
-    ("src/commands/standby.rs", "PathPrefix::writable"),
+    (
+        "src/commands/verbs/finalize_rescue/mod.rs",
+        "PathPrefix::writable",
+    ),
+    ("src/commands/power/mod.rs", "PathPrefix::writable"),
     ("src/commands/store/mod.rs", "the state directory"),
     ("src/conductor/token.rs", "the state directory"),
     ("src/disk/boot/grub.rs", "a mounted image"),

@@ -17,4 +17,5 @@ mod rest_transport;
 mod strangers;
 mod support;
 mod tls;
+mod verbs;
 mod wire;

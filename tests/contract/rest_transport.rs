@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use ironic_shim::agents::{Client, Identity, Place};
-use ironic_shim::rest::{Ending, Settings};
+use ironic_shim::rest::{Settings, ShutdownReason};
 use ironic_text::Secret;
 use serde_json::json;
 
@@ -271,9 +271,9 @@ async fn the_door_closes_after_the_last_words() {
         (
             "rescue.finalize_rescue",
             json!({"rescue_password": "$5$salt$hash", "hashed": true}),
-            Ending::Rescued,
+            ShutdownReason::Rescued,
         ),
-        ("system.lockdown", json!({}), Ending::LockedDown),
+        ("system.lockdown", json!({}), ShutdownReason::LockedDown),
     ] {
         let (script, _agent, front) = scripted().await;
         // A failure leaves the door open.

@@ -17,20 +17,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::commands::{
-    Ending, Engine, NodeMemory, NodeSource, Verbs, Workplace, lockdown, rescue, standby,
-};
+use crate::commands::power::clock;
+use crate::commands::verbs::{finalize_rescue, lockdown};
+use crate::commands::{CommandContext, Engine, NodeMemory, NodeSource, OwnVerbs};
 use crate::conductor::backoff::Backoff;
 use crate::conductor::heartbeat::{self, Control, Schedule};
 use crate::conductor::lookup::{LookupError, Lookups};
 use crate::conductor::token::Memory;
-use crate::conductor::{Conductor, Farewell, Question, call_deadline, inspection};
+use crate::conductor::{Conductor, Question, call_deadline, inspection};
 use crate::config::{self, Config, Endpoint, Loaded, Parameters, Program};
 use crate::disk::virtual_media::{self, MediumError};
 use crate::hardware::{Registry, bring_up, external, vlan};
 use crate::image::Installed;
 use crate::machine::ironic_node::Node;
 use crate::machine::network::interface;
+use crate::shutdown::ShutdownReason;
 use crate::system::process::OwnedPrograms;
 use crate::system::{System, sandbox, socket};
 use crate::{inspect, logs, rpc};
@@ -162,7 +163,7 @@ async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let config = config::Shared::new(loaded.config);
     let told = config.current();
     let system = machine(&told);
-    if told.simulate.is_none() && rescue::was_rescued(&system) {
+    if told.simulate.is_none() && finalize_rescue::was_rescued(&system) {
         warn!("the machine was rescued: the agent stays silent");
         return std::future::pending().await;
     }
@@ -208,15 +209,15 @@ async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCod
     let registry = Arc::new(Registry::with(external, &system, &told).await?);
     vlan::bring_up(&system, &told).await;
     let boot = system.root.read_optional("/proc/sys/kernel/random/boot_id");
-    let place = Workplace {
+    let context = CommandContext {
         system: system.clone(),
         config: config.clone(),
         registry: Arc::clone(&registry),
         installed: Arc::new(Installed::kept(&told.state_dir, boot.as_deref())),
         node: NodeMemory::default(),
     };
-    let (engine, work) = Engine::new(place, Arc::new(Verbs), &told.state_dir);
-    tokio::spawn(work.run());
+    let (engine, task) = Engine::new(context, Arc::new(OwnVerbs), &told.state_dir);
+    tokio::spawn(task.run());
 
     let server = rpc::bind(engine.clone(), &told, stop.clone()).await?;
     info!(version = %config::version(), listen = %server.listen(), "ironic-agent");
@@ -231,24 +232,20 @@ async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCod
         speak(&engine, &config, &system, &registry, &control).await
     };
     tokio::pin!(speaking);
-    let mut ending = engine.ending();
-    let ending = tokio::select! {
+    let mut shutdown = engine.shutdown();
+    let reason = tokio::select! {
         ended = &mut serving => {
             ended.context("the gRPC server was lost")??;
             return Ok(ExitCode::SUCCESS);
         }
         ended = &mut speaking => return ended,
-        Ok(ending) = ending.wait_for(Option::is_some) => *ending,
+        Ok(reason) = shutdown.wait_for(Option::is_some) => *reason,
     };
+    let reason = reason.unwrap_or(ShutdownReason::Stopped);
 
     // The answer to the command that ended us goes out first.
     tokio::time::sleep(ANSWER_PATIENCE).await;
-    let locked_down = ending == Some(Ending::LockedDown);
-    control.stop(if locked_down {
-        Farewell::LockedDown
-    } else {
-        Farewell::Rescued
-    });
+    control.stop(reason);
     if tokio::time::timeout(FAREWELL_PATIENCE, speaking)
         .await
         .is_err()
@@ -256,7 +253,7 @@ async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCod
         info!("the conductor hears no farewell");
     }
     stop.cancel();
-    if locked_down {
+    if reason == ShutdownReason::LockedDown {
         lockdown::isolate(&system).await;
         warn!("the machine is off the network: the agent idles until the power is cut");
         return std::future::pending().await;
@@ -276,7 +273,7 @@ async fn set_clock(system: &System, told: &Config) -> anyhow::Result<()> {
     if told.simulate.is_some() {
         return Ok(());
     }
-    match standby::ask_the_time(system, server).await {
+    match clock::ask_the_time(system, server).await {
         Ok(()) => info!(server, "the clock is set"),
         Err(failure) if told.fail_if_clock_not_set => return Err(failure.into()),
         Err(failure) => warn!(%failure, "the clock is not set"),
@@ -340,10 +337,10 @@ async fn speak(
         }
         Err(error) => return Err(error.into()),
     };
-    engine.place().node.remember(session.node().clone());
+    engine.context().node.remember(session.node().clone());
     question.node_uuid = Some(session.node().uuid().to_owned());
     let again = Again { lookups, question };
-    engine.place().node.learn_from(Arc::new(again));
+    engine.context().node.learn_from(Arc::new(again));
 
     let finished = engine.finished();
     let forcing = async {

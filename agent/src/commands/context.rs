@@ -14,7 +14,7 @@ use crate::system::System;
 
 /// Everything a verb may touch. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Workplace {
+pub struct CommandContext {
     /// The machine.
     pub system: System,
     /// The configuration, as the last lookup left it.

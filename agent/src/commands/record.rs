@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::order::Fingerprint;
+use super::request::Fingerprint;
 use crate::failure::Failure;
 
 /// Identifier of a command: a UUID, lower case with hyphens.
@@ -158,7 +158,7 @@ impl Record {
     /// The name without its extension.
     #[must_use]
     pub fn bare_name(&self) -> &str {
-        super::verb::bare(&self.name)
+        super::descriptor::bare(&self.name)
     }
 
     /// Adds a milestone and numbers it. A phase or warning beyond [`MOST_MILESTONES`] is

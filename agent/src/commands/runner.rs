@@ -2,7 +2,6 @@
 //! verb says and passes its milestones on. Whatever happens to the verb, an end is reported.
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,28 +11,46 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, info, info_span};
 
+use super::context::CommandContext;
+use super::descriptor::{VerbDescriptor, wrap};
+use super::failure::Failure;
+use super::misuse::Misuse;
 use super::queue::End;
 use super::record::{MilestoneKind, Outcome, Record};
-use super::verb::{Misuse, Verb, wrap};
-use super::{Command, Workplace};
-use crate::failure::Failure;
+use super::verbs::{Command, VerbFuture};
 use crate::task::{Note, Progress, Task, TaskListener};
 
-/// A verb at work.
-pub type Work<'a> = Pin<Box<dyn Future<Output = Result<Value, Failure>> + Send + 'a>>;
-
-/// Who carries commands out. The agent's own verbs are [`Verbs`](super::Verbs); tests put a
-/// script in their place.
+/// Who carries commands out: [`OwnVerbs`]; tests put a script in their place.
 pub trait Perform: fmt::Debug + Send + Sync {
     /// Carries out one command. Texts in the answer are wrapped by the runner.
-    fn perform<'a>(&'a self, place: &'a Workplace, task: &'a Task, command: Command) -> Work<'a>;
+    fn perform<'a>(
+        &'a self,
+        context: &'a CommandContext,
+        task: &'a Task,
+        command: Command,
+    ) -> VerbFuture<'a, Value>;
+}
+
+/// Carries out the commands that this agent has.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OwnVerbs;
+
+impl Perform for OwnVerbs {
+    fn perform<'a>(
+        &'a self,
+        context: &'a CommandContext,
+        task: &'a Task,
+        command: Command,
+    ) -> VerbFuture<'a, Value> {
+        command.run(context, task)
+    }
 }
 
 /// A command to run.
 #[derive(Debug)]
 pub(super) struct Job {
     pub record: Arc<Record>,
-    pub verb: Verb,
+    pub verb: &'static VerbDescriptor,
     pub command: Result<Command, Misuse>,
     pub task: Task,
     pub listener: TaskListener,
@@ -50,7 +67,7 @@ pub(super) enum Report {
 pub(super) async fn run(
     job: Job,
     performer: Arc<dyn Perform>,
-    place: Workplace,
+    context: CommandContext,
     reports: mpsc::Sender<Report>,
 ) {
     let Job {
@@ -65,7 +82,7 @@ pub(super) async fn run(
         let task = task.clone();
         let work = async move {
             match command {
-                Ok(command) => performer.perform(&place, &task, command).await,
+                Ok(command) => performer.perform(&context, &task, command).await,
                 Err(misuse) => Err(misuse.failure(verb)),
             }
         };
@@ -130,7 +147,11 @@ async fn listen(
 }
 
 /// How a verb's result ends the command, and a failure that would otherwise be lost.
-fn judge(verb: Verb, task: &Task, result: Result<Value, Failure>) -> (End, Option<String>) {
+fn judge(
+    verb: &VerbDescriptor,
+    task: &Task,
+    result: Result<Value, Failure>,
+) -> (End, Option<String>) {
     use crate::failure::FailureKind::VersionMismatch;
     let outcome = match result {
         Ok(answer) => Outcome::Succeeded(Arc::new(wrap(verb, answer))),
@@ -139,10 +160,10 @@ fn judge(verb: Verb, task: &Task, result: Result<Value, Failure>) -> (End, Optio
             let other = (failure != cancellation).then(|| failure.to_string());
             return (End::Ran(Outcome::Cancelled(cancellation)), other);
         }
-        Err(failure) if failure.kind.is_refusal() && !verb.background() => {
+        Err(failure) if failure.kind.is_refusal() && !verb.background => {
             return (End::Refused(failure), None);
         }
-        Err(failure) if failure.kind == VersionMismatch && verb.background() => {
+        Err(failure) if failure.kind == VersionMismatch && verb.background => {
             Outcome::VersionMismatch(failure)
         }
         Err(failure) => Outcome::Failed(failure),
@@ -219,7 +240,12 @@ mod tests {
     struct Talkative;
 
     impl Perform for Talkative {
-        fn perform<'a>(&'a self, _: &'a Workplace, task: &'a Task, _: Command) -> Work<'a> {
+        fn perform<'a>(
+            &'a self,
+            _: &'a CommandContext,
+            task: &'a Task,
+            _: Command,
+        ) -> VerbFuture<'a, Value> {
             Box::pin(async move {
                 for step in 1..=1000 {
                     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -267,16 +293,17 @@ mod tests {
             .with_writer(move || writer.clone());
         let _log = tracing::subscriber::set_default(tracing_subscriber::registry().with(log));
         let (task, listener) = Task::new();
+        let request = testing::request("standby.power_off", serde_json::json!({}));
         let job = Job {
             record: Arc::new(testing::record(1)),
-            verb: Verb::PowerOff,
-            command: Ok(Command::PowerOff),
+            verb: request.verb,
+            command: request.command,
             task,
             listener,
         };
         let (reports, mut heard) = mpsc::channel(8);
-        let place = testing::place(Config::default());
-        tokio::spawn(run(job, Arc::new(Talkative), place, reports));
+        let context = testing::context(Config::default());
+        tokio::spawn(run(job, Arc::new(Talkative), context, reports));
         let mut notes = 0;
         while let Some(Report::Note(..)) = heard.recv().await {
             notes += 1;

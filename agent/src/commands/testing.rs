@@ -1,33 +1,36 @@
-//! What the tests of this room share: a workplace in which nothing is real.
+//! What the tests of this room share: a context in which nothing is real.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::order::{Fingerprint, Order};
+use super::Object;
+use super::arguments::GivenArguments;
+use super::context::{CommandContext, NodeMemory};
+use super::descriptor::VerbDescriptor;
+use super::failure::{Failure, FailureKind};
 use super::record::{CommandId, MilestoneKind, Record, State};
-use super::runner::{Perform, Work};
-use super::{Command, ExecuteStep, Object, Workplace};
+use super::request::{CommandRequest, Fingerprint};
+use super::runner::Perform;
+use super::verbs::{Command, VerbCall, VerbFuture};
 use crate::config::{self, Config};
-use crate::failure::{Failure, FailureKind};
 use crate::hardware::Registry;
-use crate::steps::Phase;
 use crate::system::{PathPrefix, System};
 use crate::task::{Progress, Task};
 
-/// A workplace whose machine has no files and runs no programs.
-pub(crate) fn place(config: Config) -> Workplace {
+/// A context whose machine has no files and runs no programs.
+pub(crate) fn context(config: Config) -> CommandContext {
     let directory = std::env::temp_dir().join("ironic-agent-tests-no-such-directory");
     let mut system = System::simulated(&directory);
     system.root = PathPrefix::new(directory);
     let registry = Registry::compiled_in(&system).expect("the generic manager takes any machine");
-    Workplace {
+    CommandContext {
         system,
         registry: Arc::new(registry),
         config: config::Shared::new(config),
         installed: Arc::default(),
-        node: super::NodeMemory::default(),
+        node: NodeMemory::default(),
     }
 }
 
@@ -64,10 +67,15 @@ pub(crate) fn record(number: u8) -> Record {
 pub(crate) struct Script;
 
 impl Perform for Script {
-    fn perform<'a>(&'a self, _place: &'a Workplace, task: &'a Task, command: Command) -> Work<'a> {
-        let script = match command {
-            Command::ExecuteStep(order) => order.step,
-            Command::GetSteps { node, .. } => node,
+    fn perform<'a>(
+        &'a self,
+        _context: &'a CommandContext,
+        task: &'a Task,
+        command: Command,
+    ) -> VerbFuture<'a, Value> {
+        let script = match command.call {
+            VerbCall::ExecuteStep(verb) => verb.step,
+            VerbCall::GetSteps(verb) => verb.node,
             _ => Object::new(),
         };
         Box::pin(play(task, script))
@@ -118,30 +126,30 @@ async fn play(task: &Task, script: Object) -> Result<Value, Failure> {
     }
 }
 
-/// A background order that follows a script.
-pub(crate) fn background(script: Value) -> Order {
-    Order::new(Command::ExecuteStep(Box::new(ExecuteStep {
-        phase: Phase::Clean,
-        step: object(script),
-        node: Object::new(),
-        ports: Vec::new(),
-        version: None,
-        arguments: Object::new(),
-    })))
+/// A request for the command of this name.
+pub(crate) fn request(name: &str, arguments: Value) -> CommandRequest {
+    let verb = VerbDescriptor::by_name(name).expect("the protocol has it");
+    let Value::Object(arguments) = arguments else {
+        panic!("arguments are an object: {arguments}");
+    };
+    let given = GivenArguments::from_object(verb, arguments);
+    CommandRequest::new(verb, given).expect("the agent has it")
 }
 
-/// An immediate order that follows a script.
-pub(crate) fn immediate(script: Value) -> Order {
-    Order::new(Command::GetSteps {
-        phase: Phase::Clean,
-        node: object(script),
-        ports: Vec::new(),
-    })
+/// Carries out the command of this name.
+pub(crate) async fn run(name: &str, context: &CommandContext) -> Result<Value, Failure> {
+    let command = request(name, json!({})).command;
+    let command = command.expect("it needs no arguments");
+    command.run(context, &Task::detached()).await
 }
 
-fn object(value: Value) -> Object {
-    match value {
-        Value::Object(object) => object,
-        other => panic!("a script is an object: {other}"),
-    }
+/// A background request that follows a script.
+pub(crate) fn background(script: Value) -> CommandRequest {
+    let arguments = json!({"step": script, "node": {}});
+    request("clean.execute_clean_step", arguments)
+}
+
+/// An immediate request that follows a script.
+pub(crate) fn immediate(script: Value) -> CommandRequest {
+    request("clean.get_clean_steps", json!({"node": script}))
 }

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Answer, Beat, Conductor, Farewell, Hello, Lost, Pulse, Question, Submission, Verdict};
+use super::{Answer, Beat, Conductor, Hello, Lost, Pulse, Question, Submission, Verdict};
+use crate::shutdown::ShutdownReason;
 
 /// What happens to one beat.
 #[derive(Debug, Clone)]
@@ -27,7 +28,7 @@ pub(crate) enum Event {
     Submission,
     Open(String),
     Beat { forced: bool },
-    Farewell(Farewell),
+    Farewell(ShutdownReason),
 }
 
 #[derive(Debug, Clone)]
@@ -180,7 +181,7 @@ impl Pulse for FakePulse {
         })
     }
 
-    fn farewell(self: Box<Self>, reason: Farewell) -> BoxFuture<'static, ()> {
+    fn farewell(self: Box<Self>, reason: ShutdownReason) -> BoxFuture<'static, ()> {
         self.0.saw(Event::Farewell(reason));
         Box::pin(std::future::ready(()))
     }

@@ -22,7 +22,8 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::jitter::Jitter;
-use super::{Beat, Conductor, Farewell, Hello, Lost, Pulse, Verdict};
+use super::{Beat, Conductor, Hello, Lost, Pulse, Verdict};
+use crate::shutdown::ShutdownReason;
 
 /// Between two beats of which the second is forced; also the base of error intervals.
 const SHORTEST: Duration = Duration::from_secs(5);
@@ -144,7 +145,7 @@ pub struct Control(Arc<Inner>);
 struct Inner {
     forced: AtomicBool,
     wake: Notify,
-    stop: watch::Sender<Option<Farewell>>,
+    stop: watch::Sender<Option<ShutdownReason>>,
 }
 
 impl Default for Control {
@@ -166,7 +167,7 @@ impl Control {
     }
 
     /// Ends the loop. No last beat is sent; the session ends with this reason.
-    pub fn stop(&self, reason: Farewell) {
+    pub fn stop(&self, reason: ShutdownReason) {
         self.0.stop.send_if_modified(|slot| {
             let first = slot.is_none();
             slot.get_or_insert(reason);
@@ -178,14 +179,14 @@ impl Control {
         self.0.forced.swap(false, Ordering::AcqRel)
     }
 
-    async fn stopped(&self) -> Farewell {
+    async fn stopped(&self) -> ShutdownReason {
         let mut stop = self.0.stop.subscribe();
         // The sender lives as long as we do, so waiting cannot fail.
         let reason = stop.wait_for(Option::is_some).await;
         reason
             .ok()
             .and_then(|reason| *reason)
-            .unwrap_or(Farewell::Stopped)
+            .unwrap_or(ShutdownReason::Stopped)
     }
 }
 
@@ -362,7 +363,7 @@ impl<'a, K: Jitter> Line<'a, K> {
         lost
     }
 
-    async fn farewell(self, reason: Farewell) {
+    async fn farewell(self, reason: ShutdownReason) {
         if let State::Open { pulse, .. } = self.state {
             pulse.farewell(reason).await;
         }
@@ -602,7 +603,7 @@ mod tests {
             ),
             async {
                 script(&control).await;
-                control.stop(Farewell::Stopped);
+                control.stop(ShutdownReason::Stopped);
             }
         );
     }
@@ -636,7 +637,7 @@ mod tests {
             [
                 Event::Open("U".into()),
                 Event::Beat { forced: false },
-                Event::Farewell(Farewell::Stopped)
+                Event::Farewell(ShutdownReason::Stopped)
             ]
         );
         assert_eq!(conductor.status_messages(), ["busy"]);
@@ -766,7 +767,7 @@ mod tests {
                     tokio::time::sleep(seconds(world.random_range(0.0..20.0))).await;
                     conductor.drop_session();
                 }
-                control.stop(Farewell::Stopped);
+                control.stop(ShutdownReason::Stopped);
             };
             let status = watch::channel(String::new()).1;
             tokio::join!(
@@ -850,13 +851,13 @@ mod tests {
         let start = Instant::now();
         beating(&conductor, 300.0, async |control| {
             at(start, 2.0).await;
-            control.stop(Farewell::LockedDown);
+            control.stop(ShutdownReason::LockedDown);
         })
         .await;
         assert_eq!(start.elapsed(), seconds(2.0));
         assert_eq!(
             conductor.events().last().unwrap().1,
-            Event::Farewell(Farewell::LockedDown),
+            Event::Farewell(ShutdownReason::LockedDown),
             "the first reason stands"
         );
     }

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use crate::config::SessionOverrides;
 use crate::machine::ironic_node::Node;
+use crate::shutdown::ShutdownReason;
 
 pub mod backoff;
 #[cfg(test)]
@@ -48,7 +49,7 @@ pub trait Pulse: fmt::Debug + Send {
     fn lost(&mut self) -> BoxFuture<'_, Lost>;
 
     /// Ends the session on purpose; best effort.
-    fn farewell(self: Box<Self>, reason: Farewell) -> BoxFuture<'static, ()>;
+    fn farewell(self: Box<Self>, reason: ShutdownReason) -> BoxFuture<'static, ()>;
 }
 
 /// What identifies this machine before anybody knows it.
@@ -130,17 +131,6 @@ pub enum Verdict {
         /// For the log.
         reason: String,
     },
-}
-
-/// Why a session ends on purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Farewell {
-    /// The agent stops.
-    Stopped,
-    /// The machine is handed over to a rescuer.
-    Rescued,
-    /// The machine leaves the network.
-    LockedDown,
 }
 
 /// What became of an inspection report.

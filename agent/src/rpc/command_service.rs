@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{convert, status, watch};
-use crate::commands::{CommandId, Engine, Record, Refusal, log, poll};
+use crate::commands::verbs::{collect_system_logs, get_hardware_info};
+use crate::commands::{CommandId, Engine, Record, Refusal};
 
 /// The agent's side of `CommandService`.
 #[derive(Debug, Clone)]
@@ -37,7 +38,7 @@ impl Service {
     }
 
     /// Waits for an answer of the engine as long as the agent serves. Dropping the call does
-    /// not take an order back.
+    /// not take a request back.
     async fn until_stopped<T>(
         &self,
         answer: impl Future<Output = Result<T, Refusal>>,
@@ -83,13 +84,13 @@ impl CommandService for Service {
         &self,
         request: Request<v1::ExecuteCommandRequest>,
     ) -> Result<Response<v1::ExecuteCommandResponse>, Status> {
-        let (order, validate_only) = convert::execute_request(request.into_inner())
+        let (request, validate_only) = convert::execute_request(request.into_inner())
             .map_err(|error| status::invalid(&error))?;
         let (command, plan) = if validate_only {
-            let plan = self.until_stopped(self.engine.plan(&order)).await?;
+            let plan = self.until_stopped(self.engine.plan(&request)).await?;
             (None, Some(convert::plan(plan)))
         } else {
-            let record = self.until_stopped(self.engine.execute(order)).await?;
+            let record = self.until_stopped(self.engine.execute(request)).await?;
             (Some(self.record(&record)), None)
         };
         Ok(Response::new(v1::ExecuteCommandResponse { command, plan }))
@@ -152,7 +153,7 @@ impl CommandService for Service {
         &self,
         _: Request<v1::GetInventoryRequest>,
     ) -> Result<Response<v1::GetInventoryResponse>, Status> {
-        let inventory = poll::inventory(self.engine.place())
+        let inventory = get_hardware_info::inventory(self.engine.context())
             .await
             .map_err(|failure| status::failure(&failure))?;
         let inventory = ironic_document::to_struct(inventory, "inventory")
@@ -167,7 +168,7 @@ impl CommandService for Service {
         _: Request<v1::CollectLogsRequest>,
     ) -> Result<Response<Self::CollectLogsStream>, Status> {
         const CHUNK: usize = 64 * 1024;
-        let archive = log::archive(self.engine.place())
+        let archive = collect_system_logs::archive(self.engine.context())
             .await
             .map_err(|failure| status::failure(&failure))?;
         let archive = bytes::Bytes::from(archive);

@@ -180,7 +180,7 @@ impl Server {
             .build_v1()?;
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<CommandServiceServer<Service>>().await;
-        let access = access::Access::new(engine.place().config.clone());
+        let access = access::Access::new(engine.context().config.clone());
         let commands = CommandServiceServer::new(Service::new(engine, stop.clone()))
             .max_decoding_message_size(LARGEST_REQUEST);
         let mut server = tonic::transport::Server::builder()

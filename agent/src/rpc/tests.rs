@@ -19,7 +19,7 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use super::*;
-use crate::commands::testing::{Script, id, place};
+use crate::commands::testing::{Script, context, id};
 
 /// Puts the token on every call.
 #[derive(Clone)]
@@ -82,7 +82,8 @@ impl Agent {
             agent_token: Some(Secret::new("T")),
             ..config
         };
-        let (engine, work) = Engine::new(place(config.clone()), Arc::new(Script), directory.path());
+        let (engine, work) =
+            Engine::new(context(config.clone()), Arc::new(Script), directory.path());
         tokio::spawn(work.run());
         let stop = CancellationToken::new();
         let server = bind(engine, &config, stop.clone()).await.unwrap();

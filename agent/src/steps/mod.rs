@@ -14,9 +14,9 @@ mod arguments;
 mod collect;
 mod python;
 
-/// An order to run one step.
+/// A request to run one step.
 #[derive(Debug, Clone, Copy)]
-pub struct Order<'a> {
+pub struct StepRequest<'a> {
     /// Which step machine.
     pub phase: Phase,
     /// The step as Ironic sent it.
@@ -53,12 +53,12 @@ pub async fn list(
 /// `VersionMismatch`; `CommandExecution` when the step has no name;
 /// `HardwareManagerMethodNotFound`; the step's own class, or the phase's.
 pub async fn execute(
-    order: Order<'_>,
+    request: StepRequest<'_>,
     registry: &Registry,
     ctx: StepContext<'_>,
 ) -> Result<Value, Failure> {
-    let word = order.phase.word();
-    let prepared = prepare(order, registry, ctx)?;
+    let word = request.phase.word();
+    let prepared = prepare(request, registry, ctx)?;
     for step in &prepared.steps {
         tracing::info!(step = %prepared.name, phase = word, "step started");
         match step.run(ctx, &prepared.arguments).await {
@@ -66,7 +66,7 @@ pub async fn execute(
                 tracing::info!(step = %prepared.name, phase = word, "step finished");
                 return Ok(json!({
                     format!("{word}_result"): result,
-                    format!("{word}_step"): order.step,
+                    format!("{word}_step"): request.step,
                 }));
             }
             Err(StepError::Failure(failure))
@@ -74,7 +74,7 @@ pub async fn execute(
             {
                 tracing::info!(step = %prepared.name, reason = %failure.details, "not compatible");
             }
-            Err(error) => return Err(order.failure(&prepared.name, error)),
+            Err(error) => return Err(request.failure(&prepared.name, error)),
         }
     }
     Err(not_found(&prepared.name))
@@ -85,17 +85,17 @@ pub async fn execute(
 /// # Errors
 /// What would keep the step from starting.
 pub async fn plan(
-    order: Order<'_>,
+    request: StepRequest<'_>,
     registry: &Registry,
     ctx: StepContext<'_>,
 ) -> Result<Vec<Action>, Failure> {
-    let prepared = prepare(order, registry, ctx)?;
+    let prepared = prepare(request, registry, ctx)?;
     for step in prepared.steps {
         match step.plan(ctx, &prepared.arguments).await {
             Ok(actions) => return Ok(actions),
             Err(StepError::Failure(failure))
                 if failure.kind == FailureKind::IncompatibleHardwareMethod => {}
-            Err(error) => return Err(order.failure(&prepared.name, error)),
+            Err(error) => return Err(request.failure(&prepared.name, error)),
         }
     }
     Err(not_found(&prepared.name))
@@ -111,14 +111,14 @@ struct Prepared<'a> {
 
 /// Everything that is checked before anything is touched.
 fn prepare<'a>(
-    order: Order<'_>,
+    request: StepRequest<'_>,
     registry: &'a Registry,
     ctx: StepContext<'_>,
 ) -> Result<Prepared<'a>, Failure> {
-    check_versions(registry, order.version)?;
-    let name = order.name()?;
+    check_versions(registry, request.version)?;
+    let name = request.name()?;
     let offered = |step: &&'a dyn Step| {
-        step.description().name == name && step.offer(order.phase, ctx.config).is_some()
+        step.description().name == name && step.offer(request.phase, ctx.config).is_some()
     };
     let steps: Vec<_> = registry
         .managers()
@@ -128,9 +128,9 @@ fn prepare<'a>(
     let Some(step) = steps.first() else {
         return Err(not_found(&name));
     };
-    let arguments = arguments::overlay(order.arguments, order.step)
+    let arguments = arguments::overlay(request.arguments, request.step)
         .and_then(|merged| arguments::check(step.description(), &merged).map(|()| merged))
-        .map_err(|error| order.failure(&name, error))?;
+        .map_err(|error| request.failure(&name, error))?;
     Ok(Prepared {
         name,
         steps,
@@ -162,7 +162,7 @@ fn not_found(name: &str) -> Failure {
     )
 }
 
-impl Order<'_> {
+impl StepRequest<'_> {
     /// The step's name.
     fn name(&self) -> Result<String, Failure> {
         match self.step.get("step") {

@@ -164,7 +164,7 @@ impl Case {
             .await
     }
 
-    async fn ask<T>(self, question: impl AsyncFnOnce(Order<'_>, StepContext<'_>) -> T) -> T {
+    async fn ask<T>(self, question: impl AsyncFnOnce(StepRequest<'_>, StepContext<'_>) -> T) -> T {
         let machine = FakeMachine::new();
         let (system, config, node) = (machine.system(), Config::default(), Node::default());
         let (task, installed) = (Task::detached(), Installed::default());
@@ -178,7 +178,7 @@ impl Case {
             managers: &[],
         };
         let (step, arguments) = (object(self.step), object(self.arguments));
-        let order = Order {
+        let order = StepRequest {
             phase: self.phase,
             step: &step,
             version: Some(&self.version),

@@ -18,7 +18,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
-use ironic_agent::commands::Verb;
 use ironic_agent::config::Config;
 use ironic_agent::hardware::{HardwareManager, Object, Phase, Registry, StepContext, Support};
 use ironic_agent::image::Installed;
@@ -29,6 +28,7 @@ use ironic_agent::task::Task;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::command::Verb as Message;
 use ironic_agent_protocol::v1::command_service_client::CommandServiceClient;
+use ironic_agent_protocol::verbs::{VERBS, VerbDescriptor};
 use prost_types::value::Kind;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -160,22 +160,16 @@ fn arguments(place: &Place, step: &str) -> Value {
 }
 
 /// The orders of one verb. A new verb does not compile before it is here.
-fn orders(place: &Place, verb: Verb) -> Vec<Message> {
-    let phase = |phase| match phase {
-        Phase::Clean => v1::StepPhase::Clean.into(),
-        Phase::Deploy => v1::StepPhase::Deploy.into(),
-        Phase::Service => v1::StepPhase::Service.into(),
-    };
+fn orders(place: &Place, verb: &VerbDescriptor) -> Vec<Message> {
     let own = node();
     let node = Some(document(&own));
-    vec![match verb {
-        Verb::GetSteps(of) => Message::GetSteps(v1::GetStepsCommand {
-            phase: phase(of),
-            node,
-            ports: Vec::new(),
-        }),
-        Verb::ExecuteStep(of) => {
+    vec![match verb.message(Vec::new()) {
+        Message::GetSteps(empty) => Message::GetSteps(v1::GetStepsCommand { node, ..empty }),
+        Message::ExecuteStep(empty) => {
             let config = Config::default();
+            let phases = [Phase::Clean, Phase::Deploy, Phase::Service];
+            let of = |phase: &Phase| phase.word() == verb.extension();
+            let phase = phases.into_iter().find(of).unwrap();
             let system = System::simulated(place.path("disks"));
             let managers = Registry::of_this_source_tree();
             let here = managers
@@ -183,53 +177,57 @@ fn orders(place: &Place, verb: Verb) -> Vec<Message> {
                 .filter(|manager| manager.support(&system) > Support::None);
             let managers: Vec<_> = here.collect();
             let steps = managers.iter().flat_map(|manager| manager.steps());
-            let offered = steps.filter(|step| step.offer(of, &config).is_some());
+            let offered = steps.filter(|step| step.offer(phase, &config).is_some());
             let orders = offered.map(|step| {
                 let name = step.description().name.as_ref();
                 let interface = step.description().interface.as_ref();
                 let arguments = arguments(place, name);
                 let step = json!({"step": name, "interface": interface, "args": arguments});
                 Message::ExecuteStep(v1::ExecuteStepCommand {
-                    phase: phase(of),
                     step: Some(document(&step)),
                     node: node.clone(),
-                    ports: Vec::new(),
-                    version: None,
                     arguments: None,
+                    ..empty.clone()
                 })
             });
             return orders.collect();
         }
-        Verb::PrepareImage => Message::PrepareImage(v1::PrepareImageCommand {
+        Message::PrepareImage(_) => Message::PrepareImage(v1::PrepareImageCommand {
             image_info: Some(document(&place.image_info())),
             configdrive: None,
         }),
-        Verb::ExecuteBootcInstall => Message::ExecuteBootcInstall(v1::ExecuteBootcInstallCommand {
-            image_source: "oci://127.0.0.1:1/image".to_owned(),
-            instance_info: Some(document(&json!({}))),
-            pull_secret: Some("c2VjcmV0".to_owned()),
-            configdrive: None,
-        }),
-        Verb::RunImage => Message::RunImage(v1::RunImageCommand {}),
-        Verb::PowerOff => Message::PowerOff(v1::PowerOffCommand {}),
-        Verb::Sync => Message::Sync(v1::SyncCommand {}),
-        Verb::GetPartitionUuids => Message::GetPartitionUuids(v1::GetPartitionUuidsCommand {}),
-        Verb::InstallBootloader => Message::InstallBootloader(v1::InstallBootloaderCommand {
+        Message::ExecuteBootcInstall(_) => {
+            Message::ExecuteBootcInstall(v1::ExecuteBootcInstallCommand {
+                image_source: "oci://127.0.0.1:1/image".to_owned(),
+                instance_info: Some(document(&json!({}))),
+                pull_secret: Some("c2VjcmV0".to_owned()),
+                configdrive: None,
+            })
+        }
+        Message::RunImage(_) => Message::RunImage(v1::RunImageCommand {}),
+        Message::PowerOff(_) => Message::PowerOff(v1::PowerOffCommand {}),
+        Message::Sync(_) => Message::Sync(v1::SyncCommand {}),
+        Message::GetPartitionUuids(_) => {
+            Message::GetPartitionUuids(v1::GetPartitionUuidsCommand {})
+        }
+        Message::InstallBootloader(_) => Message::InstallBootloader(v1::InstallBootloaderCommand {
             root_uuid: Some("0b6f3c7e-0000-4000-8000-000000000001".to_owned()),
             target_boot_mode: Some("uefi".to_owned()),
             ..v1::InstallBootloaderCommand::default()
         }),
-        Verb::CollectSystemLogs => Message::CollectSystemLogs(v1::CollectSystemLogsCommand {}),
-        Verb::FinalizeRescue => Message::FinalizeRescue(v1::FinalizeRescueCommand {
+        Message::CollectSystemLogs(_) => {
+            Message::CollectSystemLogs(v1::CollectSystemLogsCommand {})
+        }
+        Message::FinalizeRescue(_) => Message::FinalizeRescue(v1::FinalizeRescueCommand {
             rescue_password: "password".to_owned(),
             hashed: false,
         }),
-        Verb::Lockdown => Message::Lockdown(v1::LockdownCommand {}),
-        Verb::GetHardwareInfo => Message::GetHardwareInfo(v1::GetHardwareInfoCommand {}),
-        Verb::SetNodeInfo => Message::SetNodeInfo(v1::SetNodeInfoCommand {
+        Message::Lockdown(_) => Message::Lockdown(v1::LockdownCommand {}),
+        Message::GetHardwareInfo(_) => Message::GetHardwareInfo(v1::GetHardwareInfoCommand {}),
+        Message::SetNodeInfo(_) => Message::SetNodeInfo(v1::SetNodeInfoCommand {
             node_info: Some(document(&json!({"node": own, "config": {}}))),
         }),
-        Verb::StartFlow => {
+        Message::StartFlow(_) => {
             let flow = json!([{"standby.sync": {}}, {"standby.power_off": {}}]);
             let Some(Kind::ListValue(flow)) = value(&flow).kind else {
                 panic!("it is a list");
@@ -240,8 +238,8 @@ fn orders(place: &Place, verb: Verb) -> Vec<Message> {
 }
 
 /// Whether the agent serves no more after this one.
-fn is_last(verb: Verb) -> bool {
-    matches!(verb, Verb::FinalizeRescue | Verb::Lockdown)
+fn is_last(verb: &VerbDescriptor) -> bool {
+    verb.ends_service.is_some()
 }
 
 /// A watched agent that serves at a socket.
@@ -346,18 +344,18 @@ impl Agent {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_verb_and_no_step_reaches_the_machine() {
     let place = Place::new();
-    let (last, others): (Vec<_>, Vec<_>) = Verb::ALL.into_iter().partition(|verb| is_last(*verb));
+    let (last, others): (Vec<_>, Vec<_>) = VERBS.iter().partition(|verb| is_last(verb));
     let mut names = BTreeSet::new();
     // Several lives: some verbs end the agent's service.
     for (lives, last) in last.iter().enumerate() {
         let mut agent = Agent::start(&place).await;
-        let verbs: &[Verb] = if lives == 0 { &others } else { &[] };
+        let verbs: &[&VerbDescriptor] = if lives == 0 { &others } else { &[] };
         for verb in verbs.iter().chain([last]) {
-            for order in orders(&place, *verb) {
+            for order in orders(&place, verb) {
                 let shown = format!("{order:?}");
                 let record = match agent.run(order).await {
                     Ok(record) => record,
-                    Err(status) => panic!("{}: {status}", verb.name()),
+                    Err(status) => panic!("{}: {status}", verb.name),
                 };
                 let details = record.failure.as_ref().map_or("", |it| &it.details);
                 println!("{}: {:?} {details}", record.name, record.state());
@@ -376,8 +374,8 @@ async fn no_verb_and_no_step_reaches_the_machine() {
             assert!(seen.written.contains(&disk), "{:?}", seen.written);
         }
     }
-    for verb in Verb::ALL {
-        assert!(names.contains(verb.name()), "{} did not run", verb.name());
+    for verb in &VERBS {
+        assert!(names.contains(verb.name), "{} did not run", verb.name);
     }
 }
 

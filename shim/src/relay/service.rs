@@ -20,7 +20,7 @@ use super::accepted::{Accepted, Standing, digest};
 use super::convert::{heartbeat_response, inspection_response, lookup_response, status_message};
 use crate::doorway::{Advertised, Doorway, DoorwayError, Guest};
 use crate::ironic::{Beat, BeatAnswer, Found, Ironic, LookupAnswer};
-use crate::rest::Ending;
+use crate::rest::ShutdownReason;
 
 /// The service. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -254,10 +254,10 @@ fn guest(hello: &v1::Hello) -> Guest {
     }
 }
 
-fn ending(reason: v1::FarewellReason) -> Option<Ending> {
+fn ending(reason: v1::FarewellReason) -> Option<ShutdownReason> {
     match reason {
-        v1::FarewellReason::Rescued => Some(Ending::Rescued),
-        v1::FarewellReason::LockedDown => Some(Ending::LockedDown),
+        v1::FarewellReason::Rescued => Some(ShutdownReason::Rescued),
+        v1::FarewellReason::LockedDown => Some(ShutdownReason::LockedDown),
         v1::FarewellReason::Unspecified => None,
     }
 }

@@ -6,20 +6,20 @@ use serde_json::{Map, Value};
 
 use super::error::RestError;
 use super::json::read::{self, Malformed};
-use super::parameters::{self, NoOrder};
+use super::parameters::{self, InvalidCall};
 
 /// Parameters that the Python agent's dispatcher takes for itself.
 const RESERVED: [&str; 2] = ["self", "command_name"];
 
-/// A body as an order, or what is wrong with it.
+/// A body as a command, or what is wrong with it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Call {
-    /// An order for the agent.
-    Order {
+pub enum ParsedCall {
+    /// A command for the agent.
+    Command {
         /// The command's name without its extension.
         command: String,
-        /// The order.
-        order: Box<v1::Command>,
+        /// The command as the agent hears it.
+        message: Box<v1::Command>,
     },
     /// Wrong whatever the agent does.
     Wrong(RestError),
@@ -29,10 +29,10 @@ pub enum Call {
 
 /// Reads a body.
 #[must_use]
-pub fn parse(body: &[u8]) -> Call {
+pub fn parse(body: &[u8]) -> ParsedCall {
     match named(body) {
-        Err(fault) => Call::Wrong(fault),
-        Ok(named) => named.order(),
+        Err(fault) => ParsedCall::Wrong(fault),
+        Ok(named) => named.parsed(),
     }
 }
 
@@ -76,21 +76,21 @@ fn named(body: &[u8]) -> Result<Named, RestError> {
 }
 
 impl Named {
-    fn order(self) -> Call {
-        let order = parameters::order(&self.extension, &self.command, self.parameters);
-        let fault = match (order, self.unfit) {
-            (Err(NoOrder::Extension), _) => RestError::no_extension(&self.extension),
-            (Err(NoOrder::Command), _) => RestError::unknown_command(&self.command),
+    fn parsed(self) -> ParsedCall {
+        let read = parameters::command(&self.extension, &self.command, self.parameters);
+        let fault = match (read, self.unfit) {
+            (Err(InvalidCall::Extension), _) => RestError::no_extension(&self.extension),
+            (Err(InvalidCall::Command), _) => RestError::unknown_command(&self.command),
             (_, Some(unfit)) => RestError::parameters(unfit),
-            (Err(NoOrder::Argument(error)), None) => RestError::parameters(error),
-            (Ok(order), None) => {
-                return Call::Order {
+            (Err(InvalidCall::Argument(error)), None) => RestError::parameters(error),
+            (Ok(message), None) => {
+                return ParsedCall::Command {
                     command: self.command,
-                    order: Box::new(order),
+                    message: Box::new(message),
                 };
             }
         };
-        Call::WrongUnlessBusy(fault)
+        ParsedCall::WrongUnlessBusy(fault)
     }
 }
 
@@ -138,7 +138,7 @@ mod tests {
         ];
         for (body, sentence) in cases {
             match parse(body.as_bytes()) {
-                Call::Wrong(fault) => {
+                ParsedCall::Wrong(fault) => {
                     assert_eq!(
                         (fault.status.as_u16(), fault.text.as_str()),
                         (400, sentence)
@@ -185,7 +185,7 @@ mod tests {
         ];
         for (body, status, sentence) in cases {
             match parse(body.as_bytes()) {
-                Call::WrongUnlessBusy(fault) => {
+                ParsedCall::WrongUnlessBusy(fault) => {
                     assert_eq!(
                         (fault.status.as_u16(), fault.text.as_str()),
                         (status, sentence)
@@ -201,7 +201,7 @@ mod tests {
         let body =
             r#"{"x": NaN, "name": "standby.sync", "params": {}, "y": [18446744073709551616]}"#;
         match parse(body.as_bytes()) {
-            Call::Order { command, .. } => assert_eq!(command, "sync"),
+            ParsedCall::Command { command, .. } => assert_eq!(command, "sync"),
             other => panic!("{other:?}"),
         }
     }

@@ -2,35 +2,22 @@
 
 use std::sync::Arc;
 
+use ironic_agent_protocol::verbs::{ServiceEnd, VerbDescriptor};
 use ironic_text::Secret;
 use tokio::sync::Semaphore;
 use tracing::error;
 use uuid::Uuid;
 
+use super::ShutdownReason;
 use super::answer;
 use super::body::Held;
-use super::call::{self, Call};
+use super::call::{self, ParsedCall};
 use super::error::RestError;
-use super::parameters;
+use super::given_token::given_token;
 use crate::agents::{CallError, Client, Record, State};
 
 /// Bodies from this size on are parsed off the reactor.
 const LARGE_BODY: usize = 64 * 1024;
-
-/// Commands after which the door closes.
-const LAST_WORDS: [(&str, Farewell); 2] = [
-    ("rescue.finalize_rescue", Farewell::Rescued),
-    ("system.lockdown", Farewell::LockedDown),
-];
-
-/// Why the door closes for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Farewell {
-    /// The machine belongs to a rescuer now.
-    Rescued,
-    /// The machine leaves the network.
-    LockedDown,
-}
 
 /// Large bodies that are parsed at the same time. Others wait for their turn, which takes as
 /// long as a look at every byte.
@@ -56,27 +43,27 @@ pub async fn run(
             let _turn = turn;
             call::parse(&body.bytes)
         });
-        apart(parsing).await?
+        join(parsing).await?
     };
-    let (command, order) = match call {
-        Call::Order { command, order } => (command, order),
-        Call::Wrong(fault) => return Err(fault),
-        Call::WrongUnlessBusy(fault) => return Err(unless_busy(client, fault).await),
+    let (command, message) = match call {
+        ParsedCall::Command { command, message } => (command, message),
+        ParsedCall::Wrong(fault) => return Err(fault),
+        ParsedCall::WrongUnlessBusy(fault) => return Err(unless_busy(client, fault).await),
     };
     // A caller who hangs up must not take back what the agent may have begun: the task goes
     // on without it.
     let task = tokio::spawn({
         let (client, token) = (Arc::clone(client), token.clone());
         async move {
-            let given = parameters::given_token(&order).map(Secret::new);
-            let record = client.execute(&token, *order).await;
+            let given = given_token(&message).map(Secret::new);
+            let record = client.execute(&token, *message).await;
             if let Ok(record) = &record {
                 ended(record, given.filter(|_| record.state == State::Succeeded));
             }
             record
         }
     });
-    let record = apart(task).await?.map_err(|error| match error {
+    let record = join(task).await?.map_err(|error| match error {
         CallError::NotBuilt { .. } => RestError::unknown_command(&command),
         error => RestError::call(&error),
     })?;
@@ -135,14 +122,20 @@ async fn unless_busy(client: &Client, fault: RestError) -> RestError {
     }
 }
 
-/// The farewell that a record stands for, if its command was the last one.
+/// Why the service ends with this record, if its command was the last one.
 #[must_use]
-pub fn farewell(record: &Record) -> Option<Farewell> {
-    let (_, farewell) = LAST_WORDS.iter().find(|(name, _)| *name == record.name)?;
-    (record.state == State::Succeeded).then_some(*farewell)
+pub fn shutdown_reason(record: &Record) -> Option<ShutdownReason> {
+    if record.state != State::Succeeded {
+        return None;
+    }
+    let reason = match VerbDescriptor::by_name(&record.name)?.ends_service? {
+        ServiceEnd::Rescued => ShutdownReason::Rescued,
+        ServiceEnd::LockedDown => ShutdownReason::LockedDown,
+    };
+    Some(reason)
 }
 
-async fn apart<T>(task: tokio::task::JoinHandle<T>) -> Result<T, RestError> {
+async fn join<T>(task: tokio::task::JoinHandle<T>) -> Result<T, RestError> {
     task.await.map_err(|cause| {
         error!(%cause, "a request's task ended early");
         RestError::internal()

@@ -11,6 +11,7 @@ pub mod call;
 pub mod commands;
 pub mod connection;
 pub mod error;
+pub mod given_token;
 pub mod html;
 pub mod json;
 pub mod parameters;
@@ -32,7 +33,6 @@ use tracing::error;
 
 use crate::agents::Roster;
 use body::{Limits, Memory};
-pub use commands::Farewell;
 use connection::Patience;
 use renewal::Renewal;
 use service::{Line, Service};
@@ -88,24 +88,15 @@ impl Default for Settings {
     }
 }
 
-/// Why the door was closed.
+/// Why the service of an agent ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// It was told to.
+pub enum ShutdownReason {
+    /// The shim or the agent stops.
     Stopped,
     /// The machine was handed over to a rescuer.
     Rescued,
     /// The machine leaves the network.
     LockedDown,
-}
-
-impl From<Farewell> for Ending {
-    fn from(farewell: Farewell) -> Self {
-        match farewell {
-            Farewell::Rescued => Self::Rescued,
-            Farewell::LockedDown => Self::LockedDown,
-        }
-    }
 }
 
 /// The REST door of one or many agents.
@@ -150,7 +141,7 @@ impl Door {
         listener: TcpListener,
         tls: Option<TlsAcceptor>,
         stop: CancellationToken,
-    ) -> Ending {
+    ) -> ShutdownReason {
         let port = listener.local_addr().map_or(0, |address| address.port());
         let patience = Patience {
             head: self.settings.head,
@@ -198,21 +189,21 @@ impl Door {
     }
 
     /// When and why to close.
-    async fn ending(&self, stop: CancellationToken) -> Ending {
+    async fn ending(&self, stop: CancellationToken) -> ShutdownReason {
         let mut closing = self.service.closing.subscribe();
-        let farewell = async {
+        let last_command = async {
             match closing.wait_for(Option::is_some).await.map(|said| *said) {
-                Ok(Some(farewell)) => {
+                Ok(Some(reason)) => {
                     tokio::time::sleep(self.settings.farewell).await;
-                    farewell.into()
+                    reason
                 }
-                // The service outlives this, so somebody can always say farewell.
+                // The service outlives this, so the last command can still come.
                 Ok(None) | Err(_) => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = stop.cancelled() => Ending::Stopped,
-            ending = farewell => ending,
+            () = stop.cancelled() => ShutdownReason::Stopped,
+            reason = last_command => reason,
         }
     }
 }

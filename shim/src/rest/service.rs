@@ -22,8 +22,9 @@ use ironic_text::Secret;
 use thiserror::Error;
 use tracing::{info, warn};
 
+use super::ShutdownReason;
 use super::body::{self, Limits, Memory};
-use super::commands::{self, Farewell};
+use super::commands;
 use super::error::RestError;
 use super::html;
 use super::query::Query;
@@ -74,7 +75,7 @@ pub struct Service {
     /// How a token that the agent got from others is learned.
     pub renewal: Renewal,
     /// Who is told that the door of the root closes.
-    pub closing: tokio::sync::watch::Sender<Option<Farewell>>,
+    pub closing: tokio::sync::watch::Sender<Option<ShutdownReason>>,
 }
 
 /// An answer, and whether the request was read to its end.
@@ -292,8 +293,8 @@ impl Service {
         let service = Arc::clone(self);
         let (place, generation) = (to.place, to.generation);
         let ended = move |record: &Record, token: Option<Secret>| {
-            if let Some(farewell) = commands::farewell(record) {
-                service.close(&place, generation, farewell);
+            if let Some(reason) = commands::shutdown_reason(record) {
+                service.close(&place, generation, reason);
             }
             if let Some(token) = token {
                 service.roster.set_token(&place, generation, token);
@@ -305,11 +306,11 @@ impl Service {
     }
 
     /// Shuts the door of one agent.
-    fn close(&self, place: &Place, generation: Generation, farewell: Farewell) {
-        warn!(%place, ?farewell, "the door of this agent closes");
+    fn close(&self, place: &Place, generation: Generation, reason: ShutdownReason) {
+        warn!(%place, farewell = ?reason, "the door of this agent closes");
         match place {
             Place::Root => {
-                self.closing.send_replace(Some(farewell));
+                self.closing.send_replace(Some(reason));
             }
             Place::Node(_) => {
                 self.roster.close(place, generation);

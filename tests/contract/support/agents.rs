@@ -5,13 +5,16 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use ironic_agent::commands::{Command, Engine, NodeMemory, Perform, Verb, Verbs, Workplace};
+use ironic_agent::commands::{
+    Command, CommandContext, Engine, NodeMemory, OwnVerbs, Perform, VerbFuture,
+};
 use ironic_agent::config::{Config, Endpoint, Listen, Shared};
 use ironic_agent::failure::{Failure, FailureKind};
 use ironic_agent::hardware::{Registry, external};
 use ironic_agent::rpc;
 use ironic_agent::system::{PathPrefix, System};
 use ironic_agent::task::Task;
+use ironic_agent_protocol::verbs::VerbDescriptor;
 use ironic_text::Secret;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -51,7 +54,7 @@ impl Agent {
         let mut config = config();
         change(&mut config);
         let system = System::simulated(&folder);
-        Self::start(directory, system, Arc::new(Verbs), config).await
+        Self::start(directory, system, Arc::new(OwnVerbs), config).await
     }
 
     async fn start(
@@ -68,15 +71,15 @@ impl Agent {
         };
         let external = external::start(&config, &rpc::manager_client::dial()).await;
         let registry = Registry::with(external, &system, &config).await.unwrap();
-        let place = Workplace {
+        let context = CommandContext {
             system,
             config: Shared::new(config.clone()),
             registry: Arc::new(registry),
             installed: Arc::default(),
             node: NodeMemory::default(),
         };
-        let (engine, work) = Engine::new(place, performer, directory.path());
-        tokio::spawn(work.run());
+        let (engine, task) = Engine::new(context, performer, directory.path());
+        tokio::spawn(task.run());
         let stop = CancellationToken::new();
         let server = rpc::bind(engine, &config, stop.clone()).await.unwrap();
         tokio::spawn(server.run());
@@ -154,8 +157,8 @@ impl Gate {
 impl Script {
     /// Writes down what a verb does from now on; the name is Ironic's full one.
     pub fn act(&self, name: &str, act: Act) {
-        let verb = Verb::by_name(name).unwrap();
-        self.0.lock().unwrap().insert(verb.name(), act);
+        let verb = VerbDescriptor::by_name(name).unwrap();
+        self.0.lock().unwrap().insert(verb.name, act);
     }
 
     /// Makes a verb wait at a gate.
@@ -175,11 +178,11 @@ impl std::fmt::Debug for Script {
 impl Perform for Script {
     fn perform<'a>(
         &'a self,
-        _place: &'a Workplace,
+        _context: &'a CommandContext,
         _task: &'a Task,
         command: Command,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Value, Failure>> + Send + 'a>> {
-        let act = self.0.lock().unwrap().get(command.verb().name()).cloned();
+    ) -> VerbFuture<'a, Value> {
+        let act = self.0.lock().unwrap().get(command.verb.name).cloned();
         Box::pin(async move {
             match act {
                 None => Ok(Value::Null),

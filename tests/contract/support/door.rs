@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ironic_agent::config::Endpoint;
 use ironic_shim::agents::{Identity, Place, Registration, Roster};
-use ironic_shim::rest::{Door, Ending, Settings};
+use ironic_shim::rest::{Door, Settings, ShutdownReason};
 use ironic_text::Secret;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -22,7 +22,7 @@ pub struct Front {
     /// The agents behind it.
     pub roster: Roster,
     /// How it ends.
-    pub ending: JoinHandle<Ending>,
+    pub ending: JoinHandle<ShutdownReason>,
     _stop: DropGuard,
 }
 

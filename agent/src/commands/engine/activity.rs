@@ -10,7 +10,7 @@ use super::{Engine, Running};
 use crate::commands::record::{CommandId, Record, State};
 use crate::task::Progress;
 
-/// Longer lines are cut off: whoever shows them has one column.
+/// Longer lines are cut off: who shows them has one column.
 const LONGEST: usize = 255;
 /// Phases of one command that are announced. A hardware manager's program names its own, and
 /// each costs the conductor a heartbeat.
@@ -254,9 +254,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_line_follows_a_command_to_its_end_and_stays() {
         let state = tempfile::tempdir().unwrap();
-        let place = testing::place(Config::default());
-        let (engine, work) = Engine::new(place, Arc::new(testing::Script), state.path());
-        tokio::spawn(work.run());
+        let context = testing::context(Config::default());
+        let (engine, task) = Engine::new(context, Arc::new(testing::Script), state.path());
+        tokio::spawn(task.run());
         let (sender, line) = watch::channel(String::new());
         let announced = Arc::new(AtomicUsize::new(0));
         let (narrated, count) = (engine.clone(), Arc::clone(&announced));

@@ -1,7 +1,7 @@
 //! The command engine: a task that owns the queue and the store, and the handle through
 //! which everybody else talks to it.
 //!
-//! Orders, questions and the runner's reports arrive at that one task, so every answer is
+//! Requests, questions and the runner's reports arrive at that one task, so every answer is
 //! given in the order of what happened, and a record is on disk before anybody hears of it.
 //! A caller that goes away changes nothing: what was admitted runs.
 
@@ -11,28 +11,29 @@ use std::time::SystemTime;
 
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
-use super::Workplace;
-use super::order::{Fingerprint, Order};
+use super::context::CommandContext;
 use super::plan::Plan;
 use super::queue::{Answer, Refusal};
 use super::record::{CommandId, Record};
+use super::request::CommandRequest;
 use super::runner::Perform;
+use crate::shutdown::ShutdownReason;
 use crate::task::{Line, Progress};
 
 mod activity;
-mod work;
+mod engine_task;
 
-pub use work::Work;
-use work::{Ends, objection};
+pub use engine_task::EngineTask;
+use engine_task::{EngineChannels, objection};
 
 /// The handle. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine {
     messages: mpsc::Sender<Message>,
-    place: Workplace,
+    context: CommandContext,
     running: watch::Receiver<Option<Running>>,
     finished: Arc<Notify>,
-    ending: watch::Receiver<Option<Ending>>,
+    shutdown: watch::Receiver<Option<ShutdownReason>>,
     started_at: SystemTime,
 }
 
@@ -54,15 +55,6 @@ pub struct Status {
     pub node_uuid: String,
 }
 
-/// How the agent's service ends by command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// The machine was handed over to a rescuer.
-    Rescued,
-    /// The machine has to leave the network.
-    LockedDown,
-}
-
 /// A command being followed.
 #[derive(Debug)]
 pub struct Watching {
@@ -79,7 +71,7 @@ type Caller = oneshot::Sender<Answer>;
 
 #[derive(Debug)]
 enum Message {
-    Submit(Box<Order>, Fingerprint, Caller),
+    Submit(Box<CommandRequest>, Caller),
     Get(CommandId, Caller),
     Wait(CommandId, Caller),
     List(oneshot::Sender<Vec<Arc<Record>>>),
@@ -90,63 +82,62 @@ enum Message {
 }
 
 impl Engine {
-    /// The handle and the task behind it, which has to be [run](Work::run). Records of an
+    /// The handle and the task behind it, which has to be [run](EngineTask::run). Records of an
     /// earlier life are taken from the state directory; without one that can be written, the
     /// engine works from memory and says so.
     #[must_use]
-    pub fn new(place: Workplace, performer: Arc<dyn Perform>, state: &Path) -> (Self, Work) {
-        // Orders are few; a short queue only decouples the callers.
+    pub fn new(
+        context: CommandContext,
+        performer: Arc<dyn Perform>,
+        state: &Path,
+    ) -> (Self, EngineTask) {
+        // Requests are few; a short queue only decouples the callers.
         const MESSAGES: usize = 32;
         let started_at = SystemTime::now();
         let (messages, inbox) = mpsc::channel(MESSAGES);
         let (publish, running) = watch::channel(None);
-        let (announce, ending) = watch::channel(None);
+        let (announce, shutdown) = watch::channel(None);
         let finished = Arc::new(Notify::new());
-        let ends = Ends {
+        let channels = EngineChannels {
             inbox,
             messages: messages.downgrade(),
             running: publish,
-            ending: announce,
+            shutdown: announce,
             finished: Arc::clone(&finished),
         };
-        let work = Work::new(place.clone(), performer, state, started_at, ends);
+        let task = EngineTask::new(context.clone(), performer, state, started_at, channels);
         let engine = Self {
             messages,
-            place,
+            context,
             running,
             finished,
-            ending,
+            shutdown,
             started_at,
         };
-        (engine, work)
+        (engine, task)
     }
 
-    /// Admits an order. A background command is answered with its running record, the others
+    /// Admits a request. A background command is answered with its running record, the others
     /// when they have ended.
     ///
     /// # Errors
     /// Why nothing was started or recorded.
-    pub async fn execute(&self, order: Order) -> Result<Arc<Record>, Refusal> {
-        // Here and not in the engine: an inline config drive takes its time.
-        let fingerprint = order.fingerprint();
-        self.answer(|caller| Message::Submit(Box::new(order), fingerprint, caller))
+    pub async fn execute(&self, request: CommandRequest) -> Result<Arc<Record>, Refusal> {
+        self.answer(|caller| Message::Submit(Box::new(request), caller))
             .await
     }
 
-    /// What an order would do. Nothing is changed or recorded, and being busy is no obstacle.
+    /// What a request would do. Nothing is changed or recorded, and being busy is no obstacle.
     ///
     /// # Errors
-    /// What would keep the order from starting.
-    pub async fn plan(&self, order: &Order) -> Result<Plan, Refusal> {
-        if let Some(refusal) = objection(&self.place, order) {
+    /// What would keep the command from starting.
+    pub async fn plan(&self, request: &CommandRequest) -> Result<Plan, Refusal> {
+        if let Some(refusal) = objection(&self.context, request) {
             return Err(refusal);
         }
-        if let Some(misuse) = order.misuse() {
-            return Err(Refusal::Failure(misuse.failure(order.verb)));
-        }
-        match &order.arguments {
-            Ok(command) => Ok(super::plan::plan(&self.place, command).await?),
-            Err(_) => Ok(Plan::default()),
+        match &request.command {
+            Ok(command) => Ok(command.plan(&self.context).await?),
+            Err(misuse) => Err(Refusal::Failure(misuse.failure(request.verb))),
         }
     }
 
@@ -207,7 +198,7 @@ impl Engine {
                 .borrow()
                 .as_ref()
                 .map(|running| Arc::clone(&running.record)),
-            node_uuid: self.place.node.current().uuid().to_owned(),
+            node_uuid: self.context.node.current().uuid().to_owned(),
         }
     }
 
@@ -229,14 +220,14 @@ impl Engine {
     /// Changes when a command ended the agent's service. The answer to that command may
     /// still be on its way to the caller.
     #[must_use]
-    pub fn ending(&self) -> watch::Receiver<Option<Ending>> {
-        self.ending.clone()
+    pub fn shutdown(&self) -> watch::Receiver<Option<ShutdownReason>> {
+        self.shutdown.clone()
     }
 
     /// What the verbs work with.
     #[must_use]
-    pub fn place(&self) -> &Workplace {
-        &self.place
+    pub fn context(&self) -> &CommandContext {
+        &self.context
     }
 
     async fn answer(

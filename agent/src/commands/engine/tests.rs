@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::*;
 use crate::commands::record::Outcome;
 use crate::commands::record::State;
-use crate::commands::testing::{Script, background, id, immediate, place};
-use crate::commands::{Command, runner};
+use crate::commands::testing::{Script, background, context, id, immediate, request};
+use crate::commands::verbs::{Command, VerbFuture};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::failure::FailureKind;
@@ -20,8 +20,8 @@ fn engine() -> (Engine, tempfile::TempDir) {
 }
 
 fn engine_in(state: &Path) -> Engine {
-    let (engine, work) = Engine::new(place(Config::default()), Arc::new(Script), state);
-    tokio::spawn(work.run());
+    let (engine, task) = Engine::new(context(Config::default()), Arc::new(Script), state);
+    tokio::spawn(task.run());
     engine
 }
 
@@ -44,14 +44,14 @@ fn details(record: &Record) -> (&'static str, FailureKind, &str) {
     (outcome(record).word(), failure.kind, &failure.details)
 }
 
-fn with_id(number: u8, order: Order) -> Order {
-    Order {
+fn with_id(number: u8, order: CommandRequest) -> CommandRequest {
+    CommandRequest {
         id: Some(id(number)),
         ..order
     }
 }
 
-async fn run(engine: &Engine, order: Order) -> Arc<Record> {
+async fn run(engine: &Engine, order: CommandRequest) -> Arc<Record> {
     let record = engine.execute(order).await.unwrap();
     engine.wait(record.id).await.unwrap()
 }
@@ -176,14 +176,8 @@ async fn failures_end_where_ironic_expects_them() {
 #[tokio::test(start_paused = true)]
 async fn wrong_calls_are_recorded() {
     let (engine, _state) = engine();
-    let missing = Order {
-        arguments: Err(vec!["step"]),
-        ..background(json!({}))
-    };
-    let unexpected = Order {
-        unexpected: Some("x".to_owned()),
-        ..immediate(json!({}))
-    };
+    let missing = request("clean.execute_clean_step", json!({"node": {}}));
+    let unexpected = request("clean.get_clean_steps", json!({"node": {}, "x": 1}));
     let records = [run(&engine, missing).await, run(&engine, unexpected).await];
     assert_eq!(
         records.each_ref().map(|record| details(record).2),
@@ -209,12 +203,11 @@ async fn a_defect_of_a_verb_ends_one_command() {
 async fn a_flow_is_refused_before_it_starts_and_after_being_busy() {
     let (engine, _state) = engine();
     let wrong = || {
-        Order::new(Command::StartFlow {
-            flow: vec![
-                json!({"standby.sync": {}}),
-                json!({"standby.prepare_image": {"image_info": {}}}),
-            ],
-        })
+        let flow = json!([
+            {"standby.sync": {}},
+            {"standby.prepare_image": {"image_info": {}}},
+        ]);
+        request("flow.start_flow", json!({ "flow": flow }))
     };
     for refusal in [
         engine.execute(wrong()).await.unwrap_err(),
@@ -237,26 +230,27 @@ async fn a_flow_is_refused_before_it_starts_and_after_being_busy() {
 #[tokio::test(start_paused = true)]
 async fn the_end_of_service_is_announced_after_the_answer() {
     let rescue = |password: &str| {
-        Order::new(Command::FinalizeRescue {
-            password: ironic_text::Secret::new(password),
-            hashed: true,
-        })
+        let arguments = json!({"rescue_password": password, "hashed": true});
+        request("rescue.finalize_rescue", arguments)
     };
     for (order, expected) in [
-        (rescue("$5$x"), Ending::Rescued),
-        (Order::new(Command::Lockdown), Ending::LockedDown),
+        (rescue("$5$x"), ShutdownReason::Rescued),
+        (
+            request("system.lockdown", json!({})),
+            ShutdownReason::LockedDown,
+        ),
     ] {
         let (engine, _state) = engine();
-        let mut ending = engine.ending();
+        let mut shutdown = engine.shutdown();
         run(&engine, immediate(json!({}))).await;
         run(&engine, background(json!({}))).await;
-        assert_eq!(*ending.borrow(), None);
+        assert_eq!(*shutdown.borrow(), None);
         let record = engine.execute(order).await.unwrap();
         assert_eq!(*answer(&record), Value::Null);
-        ending.changed().await.unwrap();
-        assert_eq!(*ending.borrow(), Some(expected));
+        shutdown.changed().await.unwrap();
+        assert_eq!(*shutdown.borrow(), Some(expected));
     }
-    assert_ne!(rescue("a").fingerprint(), rescue("b").fingerprint());
+    assert_ne!(rescue("a").fingerprint, rescue("b").fingerprint);
     assert!(!format!("{:?}", rescue("hunter2")).contains("hunter2"));
 }
 
@@ -321,7 +315,7 @@ async fn a_verb_that_ends_well_in_spite_of_a_cancellation_has_ended_well() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_cancels_what_runs_and_what_waits() {
     let (engine, _state) = engine();
-    let limited = |order: Order, seconds| Order {
+    let limited = |order: CommandRequest, seconds| CommandRequest {
         deadline: Some(Duration::from_secs(seconds)),
         ..order
     };
@@ -506,7 +500,12 @@ async fn what_a_verb_said_before_it_was_cancelled_is_not_lost() {
     #[derive(Debug)]
     struct Stubborn;
     impl Perform for Stubborn {
-        fn perform<'a>(&'a self, _: &'a Workplace, task: &'a Task, _: Command) -> runner::Work<'a> {
+        fn perform<'a>(
+            &'a self,
+            _: &'a CommandContext,
+            task: &'a Task,
+            _: Command,
+        ) -> VerbFuture<'a, Value> {
             Box::pin(async move {
                 task.cancelled().await;
                 task.warn("the disk has no partition table now");
@@ -518,8 +517,8 @@ async fn what_a_verb_said_before_it_was_cancelled_is_not_lost() {
         }
     }
     let state = tempfile::tempdir().unwrap();
-    let (engine, work) = Engine::new(place(Config::default()), Arc::new(Stubborn), state.path());
-    tokio::spawn(work.run());
+    let (engine, task) = Engine::new(context(Config::default()), Arc::new(Stubborn), state.path());
+    tokio::spawn(task.run());
     let record = engine.execute(background(json!({}))).await.unwrap();
     engine
         .cancel(record.id, "operator".to_owned())

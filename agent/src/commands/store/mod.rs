@@ -25,8 +25,9 @@ use std::time::SystemTime;
 use thiserror::Error;
 use tracing::warn;
 
-use super::order::Fingerprint;
+use super::descriptor::VerbDescriptor;
 use super::record::{CommandId, LARGE_RESULT, Outcome, Record, State, shortened, size};
+use super::request::Fingerprint;
 use crate::failure::Failure;
 
 mod record_file;
@@ -298,8 +299,7 @@ fn damaged(name: &Name, reason: &str, now: SystemTime) -> Record {
     let mut record = Record {
         id: name.id,
         name: name.command.clone(),
-        background: super::verb::Verb::by_name(&name.command)
-            .is_some_and(super::verb::Verb::background),
+        background: VerbDescriptor::by_name(&name.command).is_some_and(|verb| verb.background),
         fingerprint: Fingerprint::LOST,
         started_at: now,
         deadline: None,

@@ -7,9 +7,10 @@ use ironic_text::Secret;
 use thiserror::Error;
 
 use crate::conductor::heartbeat::{InvalidTimeout, Timeout};
-use crate::conductor::{Answer, Farewell, Found, Hello, Question, Submission, Verdict};
+use crate::conductor::{Answer, Found, Hello, Question, Submission, Verdict};
 use crate::config::{SessionOverrides, VERSION};
 use crate::machine::ironic_node::Node;
+use crate::shutdown::ShutdownReason;
 
 /// Why a `LookupResponse` is no answer.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -131,11 +132,11 @@ pub(super) fn heartbeat(message: v1::heartbeat_request::Message) -> v1::Heartbea
     }
 }
 
-pub(super) fn farewell(reason: Farewell) -> v1::HeartbeatRequest {
+pub(super) fn farewell(reason: ShutdownReason) -> v1::HeartbeatRequest {
     let reason = match reason {
-        Farewell::Stopped => v1::FarewellReason::Unspecified,
-        Farewell::Rescued => v1::FarewellReason::Rescued,
-        Farewell::LockedDown => v1::FarewellReason::LockedDown,
+        ShutdownReason::Stopped => v1::FarewellReason::Unspecified,
+        ShutdownReason::Rescued => v1::FarewellReason::Rescued,
+        ShutdownReason::LockedDown => v1::FarewellReason::LockedDown,
     };
     heartbeat(v1::heartbeat_request::Message::Farewell(v1::Farewell {
         reason: reason.into(),

@@ -25,10 +25,10 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tonic::{Status, Streaming};
 
 use crate::conductor::{
-    Answer, Beat, Conductor, Farewell, Hello, Lost, Pulse, Question, Submission, Verdict,
-    call_deadline,
+    Answer, Beat, Conductor, Hello, Lost, Pulse, Question, Submission, Verdict, call_deadline,
 };
 use crate::config::{Config, Endpoint};
+use crate::shutdown::ShutdownReason;
 
 mod messages;
 
@@ -329,7 +329,7 @@ impl Pulse for GrpcPulse {
         })
     }
 
-    fn farewell(self: Box<Self>, reason: Farewell) -> BoxFuture<'static, ()> {
+    fn farewell(self: Box<Self>, reason: ShutdownReason) -> BoxFuture<'static, ()> {
         let Self {
             session,
             mut responses,

@@ -288,7 +288,7 @@ async fn a_session_says_hello_beats_and_says_farewell() {
         pulse.beat(beat(false)).await,
         Ok(Verdict::Refused { .. })
     ));
-    pulse.farewell(Farewell::LockedDown).await;
+    pulse.farewell(ShutdownReason::LockedDown).await;
     assert_eq!(
         fake.seen(),
         [

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ironic_agent_protocol::verbs::{Argument, ArgumentDescriptor, ArgumentKind};
 use ironic_document::{DocumentError, to_list, to_struct, to_value};
 use prost_types::{ListValue, Struct};
 use serde_json::{Map, Value};
@@ -65,9 +66,26 @@ impl Arguments {
         Self(parameters)
     }
 
+    /// The argument that a row describes; null is as good as absent.
+    ///
+    /// # Errors
+    /// It has a shape that this argument never has, or cannot be carried.
+    pub fn take(&mut self, argument: &ArgumentDescriptor) -> Taken<Option<Argument>> {
+        let name = argument.name;
+        Ok(match argument.kind {
+            ArgumentKind::Text => self.text(name)?.map(Argument::Text),
+            ArgumentKind::Flag => self.flag(name)?.map(Argument::Flag),
+            ArgumentKind::Object => self.object(name)?.map(Argument::Object),
+            ArgumentKind::Objects => Some(Argument::Objects(self.objects(name)?)),
+            ArgumentKind::List => self.list(name)?.map(Argument::List),
+            ArgumentKind::Any => self.value(name)?.map(Argument::Any),
+            ArgumentKind::Further => Some(Argument::Object(self.rest()?)),
+        })
+    }
+
     /// A string; null is as good as absent.
-    pub(super) fn text(&mut self, name: &str) -> Taken<Option<String>> {
-        match self.take(name) {
+    fn text(&mut self, name: &str) -> Taken<Option<String>> {
+        match self.remove(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(wrong(name, Shape::Text, &other)),
@@ -75,8 +93,8 @@ impl Arguments {
     }
 
     /// A boolean; null is as good as absent.
-    pub(super) fn flag(&mut self, name: &str) -> Taken<Option<bool>> {
-        match self.take(name) {
+    fn flag(&mut self, name: &str) -> Taken<Option<bool>> {
+        match self.remove(name) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(flag)),
             Some(other) => Err(wrong(name, Shape::Flag, &other)),
@@ -84,8 +102,8 @@ impl Arguments {
     }
 
     /// An object; null is as good as absent.
-    pub(super) fn object(&mut self, name: &str) -> Taken<Option<Struct>> {
-        match self.take(name) {
+    fn object(&mut self, name: &str) -> Taken<Option<Struct>> {
+        match self.remove(name) {
             None => Ok(None),
             Some(Value::Object(object)) => Ok(Some(structure(name, object)?)),
             Some(other) => Err(wrong(name, Shape::Object, &other)),
@@ -93,8 +111,8 @@ impl Arguments {
     }
 
     /// A list of objects; null and absent are as good as empty.
-    pub(super) fn objects(&mut self, name: &str) -> Taken<Vec<Struct>> {
-        let items = match self.take(name) {
+    fn objects(&mut self, name: &str) -> Taken<Vec<Struct>> {
+        let items = match self.remove(name) {
             None => return Ok(Vec::new()),
             Some(Value::Array(items)) => items,
             Some(other) => return Err(wrong(name, Shape::Objects, &other)),
@@ -110,8 +128,8 @@ impl Arguments {
     }
 
     /// A list; null is as good as absent.
-    pub(super) fn list(&mut self, name: &str) -> Taken<Option<ListValue>> {
-        match self.take(name) {
+    fn list(&mut self, name: &str) -> Taken<Option<ListValue>> {
+        match self.remove(name) {
             None => Ok(None),
             Some(Value::Array(items)) => Ok(Some(to_list(items, name)?)),
             Some(other) => Err(wrong(name, Shape::List, &other)),
@@ -119,13 +137,13 @@ impl Arguments {
     }
 
     /// Anything; null is as good as absent.
-    pub(super) fn value(&mut self, name: &str) -> Taken<Option<prost_types::Value>> {
-        let value = self.take(name).map(|value| to_value(value, name));
+    fn value(&mut self, name: &str) -> Taken<Option<prost_types::Value>> {
+        let value = self.remove(name).map(|value| to_value(value, name));
         Ok(value.transpose()?)
     }
 
     /// All that were not taken, with their values; afterwards none are left.
-    pub(super) fn rest(&mut self) -> Taken<Struct> {
+    fn rest(&mut self) -> Taken<Struct> {
         Ok(to_struct(std::mem::take(&mut self.0), "")?)
     }
 
@@ -135,7 +153,7 @@ impl Arguments {
         self.0.into_iter().map(|(name, _)| name).collect()
     }
 
-    fn take(&mut self, name: &str) -> Option<Value> {
+    fn remove(&mut self, name: &str) -> Option<Value> {
         // The plain removal would change the order of the others.
         self.0.shift_remove(name).filter(|value| !value.is_null())
     }

@@ -1,32 +1,21 @@
-//! Ironic's commands as orders of the protocol: one file per extension.
+//! Ironic's commands as commands of the protocol, by the table of the verbs.
 //!
 //! Names of parameters that a command does not have go along by name, and what is missing
 //! stays absent: the agent answers both like a wrong call in Python. A value of a shape
 //! that a parameter never has is refused here.
 
 mod arguments;
-mod flow;
-mod image;
-mod log;
-mod poll;
-mod rescue;
-mod standby;
-mod steps;
-mod system;
 
 use ironic_agent_protocol::v1;
+use ironic_agent_protocol::verbs::{VERBS, VerbDescriptor};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 pub use arguments::{Arguments, Shape, WrongArgument};
-pub use poll::given_token;
 
-use v1::StepPhase;
-use v1::command::Verb;
-
-/// Why there is no order for a command.
+/// Why a call is no command.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum NoOrder {
+pub enum InvalidCall {
     /// No such extension.
     #[error("no such extension")]
     Extension,
@@ -38,37 +27,34 @@ pub enum NoOrder {
     Argument(#[from] WrongArgument),
 }
 
-/// The order for `<extension>.<command>`.
+/// The command `<extension>.<command>` with its parameters.
 ///
 /// # Errors
 /// There is no such command, or a parameter has the wrong shape.
-pub fn order(
+pub fn command(
     extension: &str,
     command: &str,
     parameters: Map<String, Value>,
-) -> Result<v1::Command, NoOrder> {
-    let mut arguments = Arguments::new(parameters);
-    let verb = match extension {
-        "clean" => steps::verb(StepPhase::Clean, command, &mut arguments),
-        "deploy" => steps::verb(StepPhase::Deploy, command, &mut arguments),
-        "service" => steps::verb(StepPhase::Service, command, &mut arguments),
-        "standby" => standby::verb(command, &mut arguments),
-        "image" => image::verb(command, &mut arguments),
-        "flow" => flow::verb(command, &mut arguments),
-        "log" => log::verb(command),
-        "poll" => poll::verb(command, &mut arguments),
-        "rescue" => rescue::verb(command, &mut arguments),
-        "system" => system::verb(command),
-        _ => return Err(NoOrder::Extension),
+) -> Result<v1::Command, InvalidCall> {
+    let Some(verb) = VerbDescriptor::by_name(&format!("{extension}.{command}")) else {
+        let known = VERBS.iter().any(|verb| verb.extension() == extension);
+        return Err(if known {
+            InvalidCall::Command
+        } else {
+            InvalidCall::Extension
+        });
     };
+    let mut arguments = Arguments::new(parameters);
+    let given = verb
+        .arguments
+        .iter()
+        .map(|argument| arguments.take(argument))
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(v1::Command {
-        verb: Some(verb.ok_or(NoOrder::Command)??),
+        verb: Some(verb.message(given)),
         unexpected_arguments: arguments.into_names(),
     })
 }
-
-/// What an extension makes of a command: nothing if it has none of that name.
-type Parsed = Option<Result<Verb, WrongArgument>>;
 
 #[cfg(test)]
 mod tests;

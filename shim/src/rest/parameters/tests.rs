@@ -2,14 +2,17 @@ use ironic_document as document;
 use prost_types::Struct;
 use serde_json::json;
 
+use v1::StepPhase;
+use v1::command::Verb;
+
 use super::*;
 
-fn parsed(name: &str, parameters: Value) -> Result<v1::Command, NoOrder> {
+fn parsed(name: &str, parameters: Value) -> Result<v1::Command, InvalidCall> {
     let Value::Object(parameters) = parameters else {
         unreachable!("parameters are objects")
     };
     let (extension, command) = name.split_once('.').unwrap();
-    order(extension, command, parameters)
+    super::command(extension, command, parameters)
 }
 
 fn object(value: Value) -> Struct {
@@ -243,7 +246,7 @@ fn a_value_of_the_wrong_shape_is_refused_by_name() {
     ];
     for (name, parameters, sentence) in cases {
         let error = parsed(name, parameters).unwrap_err();
-        assert!(matches!(error, NoOrder::Argument(_)), "{error:?}");
+        assert!(matches!(error, InvalidCall::Argument(_)), "{error:?}");
         assert_eq!(error.to_string(), sentence);
     }
 }
@@ -252,7 +255,7 @@ fn a_value_of_the_wrong_shape_is_refused_by_name() {
 fn what_does_not_exist_is_told_apart() {
     let unknown = |name| parsed(name, json!({})).unwrap_err();
     for name in ["nope.cmd", ".", "Clean.get_clean_steps", "raid.x"] {
-        assert_eq!(unknown(name), NoOrder::Extension, "{name}");
+        assert_eq!(unknown(name), InvalidCall::Extension, "{name}");
     }
     for name in [
         "clean.get_deploy_steps",
@@ -266,6 +269,6 @@ fn what_does_not_exist_is_told_apart() {
         "rescue.x",
         "system.x",
     ] {
-        assert_eq!(unknown(name), NoOrder::Command, "{name}");
+        assert_eq!(unknown(name), InvalidCall::Command, "{name}");
     }
 }

@@ -32,7 +32,7 @@ async fn through(
     let registry = Registry::compiled_in(&system).unwrap();
     let step = json!({"interface": "deploy", "step": "write_image", "args": args});
     let step = step.as_object().unwrap().clone();
-    let order = steps::Order {
+    let order = steps::StepRequest {
         phase: Phase::Deploy,
         step: &step,
         version: None,

@@ -1,0 +1,137 @@
+//! What a caller asks for: a verb, its arguments as far as they fit, and conditions.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::arguments::{Arguments, GivenArguments};
+use super::descriptor::VerbDescriptor;
+use super::misuse::Misuse;
+use super::record::CommandId;
+use super::verbs::Command;
+
+/// One request, checked for shape. A verb that is called wrongly is still a request: Ironic
+/// expects a record that says so.
+#[derive(Debug, Clone)]
+pub struct CommandRequest {
+    /// The identifier to use; `None` lets the agent choose.
+    pub id: Option<CommandId>,
+    /// What is called.
+    pub verb: &'static VerbDescriptor,
+    /// The command, or why the verb cannot be called like this.
+    pub command: Result<Command, Misuse>,
+    /// What tells this request from another one.
+    pub fingerprint: Fingerprint,
+    /// Cancel the command after this time, waiting for its turn included.
+    pub deadline: Option<Duration>,
+}
+
+impl CommandRequest {
+    /// A request without conditions; `None` for a verb that this agent does not have.
+    #[must_use]
+    pub fn new(verb: &'static VerbDescriptor, given: GivenArguments) -> Option<Self> {
+        // Here and not in the engine: an inline config drive takes its time.
+        let fingerprint = Fingerprint::of(verb, &given);
+        let command = match Arguments::check(verb, given) {
+            Ok(arguments) => Ok(Command::read(arguments)?),
+            Err(misuse) => Err(misuse),
+        };
+        Some(Self {
+            id: None,
+            verb,
+            command,
+            fingerprint,
+            deadline: None,
+        })
+    }
+}
+
+/// What tells two requests apart without keeping either: a digest of verb and arguments.
+///
+/// The requests themselves are not kept: they hold credentials and config drives of many MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint of a request that is no longer known: no request has it.
+    pub const LOST: Self = Self([0; 32]);
+
+    fn of(verb: &VerbDescriptor, given: &GivenArguments) -> Self {
+        let mut digest = Sha256::new();
+        feed(&mut digest, &verb.name);
+        feed(&mut digest, &given.unexpected);
+        feed(&mut digest, &given.named);
+        feed(&mut digest, &given.further);
+        Self(digest.finalize().into())
+    }
+}
+
+/// Each item is followed by a byte that JSON text cannot hold, so two different lists of
+/// items never read the same.
+fn feed(digest: &mut Sha256, item: &impl Serialize) {
+    // A digest takes every byte, and no item has a key that is not a string.
+    let _ = serde_json::to_writer(DigestWriter(digest), item);
+    digest.update([0]);
+}
+
+struct DigestWriter<'a>(&'a mut Sha256);
+
+impl std::io::Write for DigestWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::testing::request;
+
+    #[test]
+    fn requests_that_differ_anywhere_have_different_fingerprints() {
+        let step = |arguments| request("clean.execute_clean_step", arguments);
+        let prepare = |arguments| request("standby.prepare_image", arguments);
+        let bootc = |arguments| request("standby.execute_bootc_install", arguments);
+        let requests = [
+            prepare(json!({})),
+            prepare(json!({"image_info": {}})),
+            prepare(json!({"image_info": {"id": "a"}})),
+            prepare(json!({"image_info": {"id": "a"}, "configdrive": ""})),
+            prepare(json!({"image_info": {"id": "a"}, "configdrive": "drive"})),
+            prepare(json!({"image_info": {"id": "a"}, "other": "drive"})),
+            step(json!({"step": {}, "node": {}})),
+            step(json!({"step": {"step": "a"}, "node": {}})),
+            step(json!({"step": {}, "node": {"step": "a"}})),
+            step(json!({"step": {}, "node": {}, "further": {}})),
+            step(json!({"step": {}, "node": {}, "clean_version": {"m": "1"}})),
+            step(json!({"step": {}})),
+            request("flow.start_flow", json!({"flow": []})),
+            request("flow.start_flow", json!({"flow": [{"standby.sync": {}}]})),
+            bootc(json!({"image_source": "oci://a"})),
+            bootc(json!({"image_source": "oci://b"})),
+            bootc(json!({"image_source": "oci://b", "pull_secret": "s"})),
+            request("standby.sync", json!({})),
+            request("standby.power_off", json!({})),
+        ];
+        let prints: std::collections::HashSet<Fingerprint> =
+            requests.iter().map(|request| request.fingerprint).collect();
+        assert_eq!(prints.len(), requests.len());
+        assert_eq!(
+            request("standby.sync", json!({})).fingerprint,
+            request("standby.sync", json!({})).fingerprint
+        );
+        // Null means the same to a verb as nothing at all.
+        assert_eq!(
+            step(json!({"step": {}, "node": {}})).fingerprint,
+            step(json!({"step": {}, "node": {}, "clean_version": null})).fingerprint
+        );
+    }
+}

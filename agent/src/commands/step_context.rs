@@ -1,0 +1,64 @@
+//! What the commands of the step machines share: the node that comes with them, and what a
+//! step may touch.
+
+use super::Object;
+use super::context::CommandContext;
+use super::descriptor::VerbDescriptor;
+use super::failure::Failure;
+use crate::config::Config;
+use crate::hardware::{self, StepContext};
+use crate::machine::ironic_node::Node;
+use crate::steps::Phase;
+use crate::task::Task;
+
+/// The step machine of a command: its extension.
+pub(super) fn phase(verb: &VerbDescriptor) -> Option<Phase> {
+    [Phase::Clean, Phase::Deploy, Phase::Service]
+        .into_iter()
+        .find(|phase| phase.word() == verb.extension())
+}
+
+/// Commands after this one act for this node. The disks of a machine that just started may
+/// still be coming up.
+pub(super) async fn remember(
+    context: &CommandContext,
+    config: &Config,
+    node: Object,
+) -> Result<Node, Failure> {
+    let node = identified(node)?;
+    context.node.remember(node.clone());
+    if context.node.is_first_to_need_disks(node.uuid()) {
+        hardware::wait_for_disks(&context.system, config, &node).await;
+    }
+    Ok(node)
+}
+
+/// The node of a command; one without a UUID is refused.
+pub(super) fn identified(node: Object) -> Result<Node, Failure> {
+    let node = Node(node);
+    if node.uuid().is_empty() {
+        return Err(Failure::execution(
+            "The node that came with the command has no \"uuid\"",
+        ));
+    }
+    Ok(node)
+}
+
+/// What a step may touch.
+pub(super) fn step_context<'a>(
+    context: &'a CommandContext,
+    config: &'a Config,
+    node: &'a Node,
+    ports: &'a [Object],
+    task: &'a Task,
+) -> StepContext<'a> {
+    StepContext {
+        system: &context.system,
+        config,
+        node,
+        ports,
+        task,
+        installed: &context.installed,
+        managers: context.registry.managers(),
+    }
+}

@@ -1,0 +1,78 @@
+//! Runs one step.
+
+use serde_json::Value;
+
+use super::Verb;
+use crate::commands::Object;
+use crate::commands::arguments::Arguments;
+use crate::commands::context::CommandContext;
+use crate::commands::failure::Failure;
+use crate::commands::plan::Plan;
+use crate::commands::step_context::{identified, phase, remember, step_context};
+use crate::steps::{self, Phase, StepRequest};
+use crate::task::Task;
+
+/// The verb with its arguments.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecuteStep {
+    /// Which step machine.
+    pub phase: Phase,
+    /// The step as Ironic sent it.
+    pub step: Object,
+    /// The node as Ironic stores it.
+    pub node: Object,
+    /// Its ports.
+    pub ports: Vec<Object>,
+    /// The versions that Ironic planned with; `None` skips the check.
+    pub version: Option<Value>,
+    /// Further named arguments; the step's own `args` win.
+    pub arguments: Object,
+}
+
+impl ExecuteStep {
+    fn request(&self) -> StepRequest<'_> {
+        StepRequest {
+            phase: self.phase,
+            step: &self.step,
+            version: self.version.as_ref(),
+            arguments: &self.arguments,
+        }
+    }
+}
+
+impl Verb for ExecuteStep {
+    fn read(mut arguments: Arguments) -> Option<Self> {
+        let phase = phase(arguments.verb())?;
+        Some(Self {
+            phase,
+            step: arguments.object("step"),
+            node: arguments.object("node"),
+            ports: arguments.objects("ports"),
+            version: arguments.any(&format!("{}_version", phase.word())),
+            arguments: arguments.further(),
+        })
+    }
+
+    /// The node is used and not remembered.
+    async fn plan(&self, context: &CommandContext) -> Result<Plan, Failure> {
+        let config = context.config.current();
+        let node = identified(self.node.clone())?;
+        let task = Task::detached();
+        let step_context = step_context(context, &config, &node, &self.ports, &task);
+        let registry = context.registry.under(&context.system, &config);
+        let actions = steps::plan(self.request(), &registry, step_context).await?;
+        Ok(Plan { actions })
+    }
+
+    /// Answers what the step answered.
+    ///
+    /// # Errors
+    /// The node has no UUID, the versions differ, there is no such step, or the step failed.
+    async fn run(mut self, context: &CommandContext, task: &Task) -> Result<Value, Failure> {
+        let config = context.config.current();
+        let node = remember(context, &config, std::mem::take(&mut self.node)).await?;
+        let step_context = step_context(context, &config, &node, &self.ports, task);
+        let registry = context.registry.under(&context.system, &config);
+        steps::execute(self.request(), &registry, step_context).await
+    }
+}

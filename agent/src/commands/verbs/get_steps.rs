@@ -1,0 +1,51 @@
+//! Lists the steps that this machine offers for a phase.
+
+use serde_json::Value;
+
+use super::Verb;
+use crate::commands::Object;
+use crate::commands::arguments::Arguments;
+use crate::commands::context::CommandContext;
+use crate::commands::failure::Failure;
+use crate::commands::plan::Plan;
+use crate::commands::step_context::{phase, remember, step_context};
+use crate::steps::{self, Phase};
+use crate::task::Task;
+
+/// The verb with its arguments.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GetSteps {
+    /// Which step machine.
+    pub phase: Phase,
+    /// The node as Ironic stores it.
+    pub node: Object,
+    /// Its ports.
+    pub ports: Vec<Object>,
+}
+
+impl Verb for GetSteps {
+    fn read(mut arguments: Arguments) -> Option<Self> {
+        Some(Self {
+            phase: phase(arguments.verb())?,
+            node: arguments.object("node"),
+            ports: arguments.objects("ports"),
+        })
+    }
+
+    async fn plan(&self, _context: &CommandContext) -> Result<Plan, Failure> {
+        let phase = self.phase.word();
+        Ok(Plan::of(format!("List the {phase} steps of this machine.")))
+    }
+
+    /// Answers the steps and the versions of the hardware managers.
+    ///
+    /// # Errors
+    /// The node has no UUID, or a hardware manager failed.
+    async fn run(self, context: &CommandContext, task: &Task) -> Result<Value, Failure> {
+        let config = context.config.current();
+        let node = remember(context, &config, self.node).await?;
+        let step_context = step_context(context, &config, &node, &self.ports, task);
+        let registry = context.registry.under(&context.system, &config);
+        steps::list(self.phase, &registry, step_context).await
+    }
+}

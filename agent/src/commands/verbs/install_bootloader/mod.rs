@@ -1,0 +1,339 @@
+//! Makes the machine boot what was written.
+
+use serde_json::Value;
+
+use super::Verb;
+use crate::commands::arguments::Arguments;
+use crate::commands::context::CommandContext;
+use crate::commands::failure::{Failure, FailureKind};
+use crate::commands::plan::Plan;
+use crate::commands::root_device::root_device;
+use crate::disk::boot::efi::Entries;
+use crate::disk::boot::grub::Order;
+use crate::disk::boot::place::{Layout, Place};
+use crate::disk::boot::{efi, grub, image, raid};
+use crate::machine::{self, BootMode};
+use crate::machine::block::{BlockDevice, Kind};
+use crate::system::System;
+use crate::task::{Progress, Task};
+
+/// GRUB's word for this processor with UEFI.
+const UEFI_PLATFORM: &str = if cfg!(target_arch = "aarch64") {
+    "arm64-efi"
+} else {
+    "x86_64-efi"
+};
+/// The identifier of a disk that has none.
+const NO_IDENTIFIER: &str = "0x00000000";
+
+/// The verb with its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallBootloader {
+    /// UUID of the root file system, or the disk identifier; may be empty.
+    pub root_uuid: String,
+    /// UUID of the EFI system partition.
+    pub efi_system_part_uuid: Option<String>,
+    /// UUID of the PReP partition.
+    pub prep_boot_part_uuid: Option<String>,
+    /// `uefi` or `bios`.
+    pub target_boot_mode: String,
+    /// Overrides the configuration.
+    pub ignore_bootloader_failure: Option<bool>,
+}
+
+impl Verb for InstallBootloader {
+    fn read(mut arguments: Arguments) -> Option<Self> {
+        let mode = arguments.text("target_boot_mode");
+        Some(Self {
+            root_uuid: arguments.text("root_uuid").unwrap_or_default(),
+            efi_system_part_uuid: arguments.text("efi_system_part_uuid"),
+            prep_boot_part_uuid: arguments.text("prep_boot_part_uuid"),
+            target_boot_mode: mode.unwrap_or_else(|| "bios".to_owned()),
+            ignore_bootloader_failure: arguments.flag("ignore_bootloader_failure"),
+        })
+    }
+
+    async fn plan(&self, context: &CommandContext) -> Result<Plan, Failure> {
+        let device = root_device(context).await?;
+        let may_run_grub = context.config.current().enable_bios_bootloader_install;
+        let description = match boot_mode(&context.system) {
+            Some(BootMode::Uefi) => format!("Make firmware boot entries for {}", device.name),
+            Some(BootMode::Bios) if may_run_grub && names_a_file_system(&self.root_uuid) => {
+                format!("Run the image's GRUB for {}", device.name)
+            }
+            Some(BootMode::Bios) | None => format!("Leave {} as it is", device.name),
+        };
+        Ok(Plan::of(description))
+    }
+
+    /// Answers null.
+    ///
+    /// # Errors
+    /// Whatever keeps the machine from booting, unless failures are to be ignored.
+    async fn run(self, context: &CommandContext, task: &Task) -> Result<Value, Failure> {
+        let ignored = self
+            .ignore_bootloader_failure
+            .or(context.config.current().ignore_bootloader_failure)
+            .unwrap_or(false);
+        match make_bootable(context, task, &self, ignored).await {
+            Err(failure) if ignored && !task.is_cancelled() => {
+                tracing::warn!(error = %failure, "the boot loader failed, which is to be ignored");
+                task.warn(failure.to_string());
+                Ok(Value::Null)
+            }
+            result => result.map(|()| Value::Null),
+        }
+    }
+}
+
+async fn make_bootable(
+    context: &CommandContext,
+    task: &Task,
+    arguments: &InstallBootloader,
+    ignored: bool,
+) -> Result<(), Failure> {
+    let system = &context.system;
+    let device = root_device(context).await?;
+    let Some(current) = boot_mode(system) else {
+        task.warn("a simulation has no firmware, so nothing was told to it");
+        return Ok(());
+    };
+    let target = target_mode(arguments, current);
+    if !arguments
+        .target_boot_mode
+        .eq_ignore_ascii_case(current.word())
+    {
+        task.warn(format!(
+            "the machine booted in mode {} and is to boot in mode {}",
+            current.word(),
+            arguments.target_boot_mode
+        ));
+    }
+    task.progress(Progress {
+        phase: grub::PHASE.into(),
+        subject: device.name.clone(),
+        ..Progress::default()
+    });
+    let esp = arguments.efi_system_part_uuid.as_deref();
+    let mut entries = None;
+    if current == BootMode::Uefi {
+        match efi::install(system, &device, esp, task).await {
+            Ok(Entries::Made) => return Ok(()),
+            Ok(other) => entries = Some(other),
+            // The root file system may have what is missing here.
+            Err(failure) if ignored && !task.is_cancelled() => task.warn(failure.to_string()),
+            Err(failure) => return Err(failure),
+        }
+    }
+    let root = arguments.root_uuid.as_str();
+    let uuids = context.installed.partition_uuids();
+    // On an array even those need help: firmware does not start what is written there.
+    let is_whole_disk = device.kind != Kind::Raid
+        && uuids.get("root uuid").and_then(Value::as_str) == Some(root)
+        && !uuids.contains_key("partitions");
+    if is_whole_disk || !names_a_file_system(root) {
+        // Whole disks bring their boot loader with them, or nothing ever starts them.
+        return match entries {
+            Some(Entries::NoLoader) => Err(no_loader(&device)),
+            _ => Ok(()),
+        };
+    }
+    let may_run_grub = context.config.current().enable_bios_bootloader_install;
+    if target == BootMode::Uefi && device.kind != Kind::Raid {
+        let copied = match copy_assets(system, &device, root, esp, task).await {
+            // The image's GRUB may do better.
+            Err(failure) if may_run_grub => {
+                task.warn(failure.to_string());
+                false
+            }
+            copied => copied?,
+        };
+        if copied && current == BootMode::Uefi {
+            let made = efi::install(system, &device, esp, task).await?;
+            if made == Entries::Made {
+                return Ok(());
+            }
+            entries = Some(made);
+        } else if copied && boots_without_entry(system, &device, esp).await? {
+            task.warn(
+                "this ramdisk was not booted by UEFI: the firmware gets no boot entry and starts \
+                 \\EFI\\BOOT",
+            );
+            return Ok(());
+        }
+    }
+    if !may_run_grub {
+        return Err(grub_is_not_permitted(target, entries));
+    }
+    run_grub(system, &device, (current, target), arguments, task).await?;
+    if current == BootMode::Uefi {
+        // GRUB does not see the firmware's variables, and put its loader where firmware looks
+        // first.
+        match efi::install(system, &device, esp, task).await {
+            Ok(Entries::NoLoader) => return Err(no_loader(&device)),
+            Ok(Entries::Made | Entries::NoProgram) => {}
+            Err(failure) if task.is_cancelled() => return Err(failure),
+            Err(failure) => task.warn(failure.to_string()),
+        }
+    }
+    Ok(())
+}
+
+/// The machine would look for something to start and find nothing.
+fn no_loader(device: &BlockDevice) -> Failure {
+    Failure::new(
+        FailureKind::InvalidImage,
+        format!(
+            "The EFI system partition of {} holds no boot loader that this machine can start, so \
+             it would not boot. The image must bring one, for example \\EFI\\BOOT\\BOOTX64.EFI.",
+            device.name
+        ),
+    )
+}
+
+/// Only the image's own GRUB could help, and that is code of the tenant's.
+fn grub_is_not_permitted(target: BootMode, entries: Option<Entries>) -> Failure {
+    let details = match (target, entries) {
+        (BootMode::Bios, _) => {
+            "Install of legacy BIOS bootloaders disabled by CONF.enable_bios_bootloader_install as \
+             part of CVE-2026-43003 mitigation."
+        }
+        (BootMode::Uefi, Some(Entries::NoProgram)) => {
+            "The firmware cannot be given a boot entry, because efibootmgr is not installed in \
+             this ramdisk, and the image's own GRUB is not run unless the option \
+             enable_bios_bootloader_install permits it (off because of CVE-2026-43003)."
+        }
+        (BootMode::Uefi, _) => {
+            "The image brings no EFI boot loader: there is none below /boot/efi/EFI that this \
+             machine can start. Use an image that has one, or permit the image's own GRUB to be \
+             run by the option enable_bios_bootloader_install (off because of CVE-2026-43003)."
+        }
+    };
+    Failure::new(FailureKind::InvalidImage, details)
+}
+
+/// Copies the image's own EFI files, which runs nothing of the image. `false`: there are
+/// none.
+async fn copy_assets(
+    system: &System,
+    device: &BlockDevice,
+    root: &str,
+    esp: Option<&str>,
+    task: &Task,
+) -> Result<bool, Failure> {
+    let layout = Layout::read(system, &device.name).await?;
+    let root = layout.find(root)?;
+    match efi_system(&layout, esp)? {
+        Some(esp) => image::copy_assets(system, &root.node, &esp, task).await,
+        None => Ok(false),
+    }
+}
+
+/// The firmware that the machine is to boot by: what this ramdisk found, or UEFI if Ironic
+/// says so. A UEFI that is there is always told what it can boot: many who mean it leave the
+/// mode out, which stands for a BIOS.
+fn target_mode(arguments: &InstallBootloader, current: BootMode) -> BootMode {
+    let uefi = BootMode::Uefi.word();
+    if arguments.target_boot_mode.eq_ignore_ascii_case(uefi) {
+        BootMode::Uefi
+    } else {
+        current
+    }
+}
+
+/// Whether firmware finds a loader on the EFI system partition by itself.
+async fn boots_without_entry(
+    system: &System,
+    device: &BlockDevice,
+    esp: Option<&str>,
+) -> Result<bool, Failure> {
+    let layout = Layout::read(system, &device.name).await?;
+    match efi_system(&layout, esp)? {
+        Some(esp) => image::has_fallback_loader(system, &esp).await,
+        None => Ok(false),
+    }
+}
+
+/// The partition that is marked, else the one that was named.
+fn efi_system(layout: &Layout, uuid: Option<&str>) -> Result<Option<Place>, Failure> {
+    match (layout.efi_system(), uuid) {
+        (Some(place), _) => Ok(Some(place)),
+        (None, Some(uuid)) => layout.find(uuid).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+async fn run_grub(
+    system: &System,
+    device: &BlockDevice,
+    (current, target): (BootMode, BootMode),
+    arguments: &InstallBootloader,
+    task: &Task,
+) -> Result<(), Failure> {
+    let layout = Layout::read(system, &device.name).await?;
+    let is_array = device.kind == Kind::Raid;
+    let root = if is_array {
+        layout.root_of_array(&arguments.root_uuid)?
+    } else {
+        layout.find(&arguments.root_uuid)?
+    };
+    let prep = arguments.prep_boot_part_uuid.as_deref();
+    let mut order = Order {
+        disk: device.name.clone(),
+        root: root.node,
+        esp: None,
+        targets: vec![device.name.clone()],
+        is_array,
+        platform: (current != target).then_some(UEFI_PLATFORM),
+        names: layout.names().collect(),
+    };
+    if target == BootMode::Uefi {
+        let named = arguments.efi_system_part_uuid.as_deref();
+        let esp = efi_system(&layout, named);
+        order.esp = if is_array {
+            let array = match (esp, named) {
+                (Ok(esp), _) => raid::prepare_uefi(system, device, esp.as_ref(), task).await?,
+                // One that was moved to the disks before has left its identity there.
+                (Err(failure), Some(named)) => {
+                    raid::moved(system, device, named).await?.ok_or(failure)?
+                }
+                (Err(failure), None) => return Err(failure),
+            };
+            Some(Place {
+                number: 0,
+                uuid: raid::identity_of(system, &array.node).await,
+                node: array.node,
+                is_partition_uuid: false,
+            })
+        } else {
+            esp?
+        };
+        let esp = order.esp.iter().filter(|esp| !esp.uuid.is_empty());
+        order
+            .names
+            .extend(esp.map(|esp| (esp.name(), esp.node.clone())));
+    } else if let Some(prep) = prep {
+        order.targets = vec![layout.find(prep)?.node];
+    } else if is_array {
+        order.targets = raid::prepare_bios(system, device).await?;
+    } else if layout.has_boot_code {
+        task.phase(format!("{} has a boot loader of its own", device.name));
+        return Ok(());
+    }
+    grub::install(system, &order, task).await
+}
+
+fn names_a_file_system(root_uuid: &str) -> bool {
+    !root_uuid.is_empty() && root_uuid != NO_IDENTIFIER
+}
+
+/// How the machine boots; `None` in a simulation.
+fn boot_mode(system: &System) -> Option<BootMode> {
+    system
+        .simulation
+        .is_none()
+        .then(|| machine::boot_mode(system))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! Writes an image to the root device.
+
+use serde_json::Value;
+
+use super::Verb;
+use crate::commands::Object;
+use crate::commands::arguments::Arguments;
+use crate::commands::context::CommandContext;
+use crate::commands::failure::Failure;
+use crate::commands::plan::{Plan, PlannedAction};
+use crate::commands::root_device::{refreshed_node, root_device};
+use crate::image::{self, Deployment};
+use crate::task::Task;
+
+/// The verb with its arguments.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PrepareImage {
+    /// Ironic's `image_info`; empty when it was not sent.
+    pub image_info: Object,
+    /// URL or inline config drive.
+    pub configdrive: Option<String>,
+}
+
+impl Verb for PrepareImage {
+    fn read(mut arguments: Arguments) -> Option<Self> {
+        Some(Self {
+            image_info: arguments.object("image_info"),
+            configdrive: arguments.text("configdrive"),
+        })
+    }
+
+    fn check(&self, context: &CommandContext) -> Result<(), Failure> {
+        image::validate(&self.image_info, &context.config.current())
+    }
+
+    async fn plan(&self, context: &CommandContext) -> Result<Plan, Failure> {
+        self.check(context)?;
+        let config = context.config.current();
+        // What it says must be what will be done.
+        let node = context.node.with_hints().await;
+        let device = root_device(context).await?;
+        let lines = image::plan(Deployment {
+            system: &context.system,
+            config: &config,
+            node: &node,
+            image_info: &self.image_info,
+            configdrive: self.configdrive.as_deref(),
+            device: &device,
+            task: &Task::detached(),
+            installed: &context.installed,
+        })
+        .await?;
+        let actions = lines.into_iter().map(|description| PlannedAction {
+            description,
+            device: device.name.clone(),
+            destructive: true,
+        });
+        Ok(Plan {
+            actions: actions.collect(),
+        })
+    }
+
+    /// Answers a sentence.
+    ///
+    /// # Errors
+    /// Whatever keeps the image from being on the disk.
+    async fn run(self, context: &CommandContext, task: &Task) -> Result<Value, Failure> {
+        let config = context.config.current();
+        let node = refreshed_node(context, task).await?;
+        let device = root_device(context).await?;
+        image::prepare(Deployment {
+            system: &context.system,
+            config: &config,
+            node: &node,
+            image_info: &self.image_info,
+            configdrive: self.configdrive.as_deref(),
+            device: &device,
+            task,
+            installed: &context.installed,
+        })
+        .await
+        .map(Value::String)
+    }
+}

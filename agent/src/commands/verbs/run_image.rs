@@ -1,0 +1,34 @@
+//! Reboots into the deployed system.
+
+use serde_json::Value;
+
+use super::Verb;
+use crate::commands::arguments::Arguments;
+use crate::commands::context::CommandContext;
+use crate::commands::failure::Failure;
+use crate::commands::plan::Plan;
+use crate::commands::power;
+use crate::system::PowerAction;
+use crate::task::Task;
+
+/// The verb, which takes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunImage;
+
+impl Verb for RunImage {
+    fn read(_arguments: Arguments) -> Option<Self> {
+        Some(Self)
+    }
+
+    async fn plan(&self, _context: &CommandContext) -> Result<Plan, Failure> {
+        Ok(Plan::of("Flush all caches and reboot the machine."))
+    }
+
+    /// Answers null.
+    ///
+    /// # Errors
+    /// `SystemReboot`.
+    async fn run(self, context: &CommandContext, task: &Task) -> Result<Value, Failure> {
+        power::shut_down(context, task, PowerAction::Reboot).await
+    }
+}
