@@ -17,7 +17,6 @@ mod fuzz;
 pub mod hardware;
 pub mod image;
 pub mod inspect;
-pub mod listener;
 pub mod logs;
 pub mod machine;
 pub mod rpc;

@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use ironic_agent::config::Config;
-use ironic_agent::machine;
-use ironic_agent::system::System;
+use ironic_transport::tls::{TlsSettings, client_config};
 use reqwest::{Client, Url};
 use thiserror::Error;
 use tracing::{info, warn};
+
+use crate::config::Config;
 
 /// Why no address can be told.
 #[derive(Debug, Error)]
@@ -20,7 +20,16 @@ pub enum AdvertiseError {
     /// `network_interface` has no IPv4 address.
     #[error("the interface {0}, named by option network_interface, has no IPv4 address")]
     Interface(String),
-    /// Nobody there to be reached.
+    /// The kernel does not list the interfaces.
+    #[error("the addresses of the interface {interface} cannot be read")]
+    Interfaces {
+        /// The option's value.
+        interface: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No address answers.
     #[error("no address of Ironic can be reached: {0}; check the option api_url and the network")]
     Unreachable(String),
     /// No route has a usable source address.
@@ -42,11 +51,11 @@ pub async fn host(config: &Config, api_urls: &[String]) -> Result<String, Advert
         return Ok(host.clone());
     }
     if let Some(interface) = &config.network_interface {
-        return machine::network::interface::ipv4_address(&System::linux(), interface)
+        return ipv4_address(interface)?
             .map(|address| address.to_string())
             .ok_or_else(|| AdvertiseError::Interface(interface.clone()));
     }
-    let reachable = reachable(api_urls, config.http_request_timeout).await?;
+    let reachable = reachable(api_urls, config.common.http_request_timeout).await?;
     let addresses = resolved(&reachable).await;
     for round in 1..=config.ip_lookup_attempts {
         if let Some(address) = first_usable(addresses.iter().filter_map(|to| source_address(*to))) {
@@ -57,6 +66,19 @@ pub async fn host(config: &Config, api_urls: &[String]) -> Result<String, Advert
         tokio::time::sleep(config.ip_lookup_sleep).await;
     }
     Err(AdvertiseError::NoRoute(reachable.join(", ")))
+}
+
+/// The first IPv4 address of an interface.
+fn ipv4_address(interface: &str) -> Result<Option<Ipv4Addr>, AdvertiseError> {
+    let addresses = if_addrs::get_if_addrs().map_err(|source| AdvertiseError::Interfaces {
+        interface: interface.to_owned(),
+        source,
+    })?;
+    let mut own = addresses.iter().filter(|address| address.name == interface);
+    Ok(own.find_map(|address| match address.ip() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }))
 }
 
 /// `host` as it stands in a URL: an IPv6 address goes in brackets.
@@ -72,9 +94,9 @@ pub fn in_url(host: &str) -> String {
 /// The URLs behind which anything answers HTTP. Nobody's certificate is verified here: no
 /// secret is sent, and the question is only whether there is a way.
 async fn reachable(urls: &[String], patience: Duration) -> Result<Vec<String>, AdvertiseError> {
-    let tls = ironic_agent::system::fetch::client_config(&ironic_agent::system::fetch::Tls {
+    let tls = client_config(&TlsSettings {
         insecure: true,
-        ..Default::default()
+        ..TlsSettings::default()
     });
     let mut builder = Client::builder()
         .connect_timeout(patience)

@@ -1,32 +1,61 @@
 //! How the shim is wired, started and stopped: the only place that knows every room.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use ironic_agent::config::{Config, Listen, Loaded, Program, TlsVersion};
+use ironic_options::{Loaded, Parameters, virtual_media};
+use ironic_program::start;
+use ironic_transport::Listen;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::config::Config;
 use crate::discover::{self, Service};
 use crate::doorway::{Doorway, Guest};
 use crate::ironic::{ApiVersion, Ironic, Settings};
 use crate::relay::{self, Relay};
 
+/// How long the agent of this machine may take to read virtual media, and how often the shim
+/// looks whether it has.
+const MEDIA_TIMEOUT: Duration = Duration::from_secs(60);
+const MEDIA_PERIOD: Duration = Duration::from_millis(100);
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    ironic_agent::app::start(Program::Shim, run)
+    let prepare = |_: &Config| await_virtual_media(Path::new("/"), MEDIA_TIMEOUT);
+    start(std::env::args_os(), prepare, run)
 }
 
-async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
-    let mut config = loaded.config;
+/// Waits until the agent of this machine has read virtual media, where Ironic booted the
+/// machine from them: files of the configuration and parameters are among what it reads.
+fn await_virtual_media(root: &Path, limit: Duration) -> anyhow::Result<()> {
+    if !Parameters::of_kernel(root).boots_from_virtual_media() {
+        return Ok(());
+    }
+    let deadline = Instant::now() + limit;
+    while !virtual_media::were_read(root) {
+        if Instant::now() >= deadline {
+            let limit = limit.as_secs();
+            anyhow::bail!("ironic-agent has not read virtual media within {limit} s");
+        }
+        thread::sleep(MEDIA_PERIOD);
+    }
+    Ok(())
+}
+
+async fn run(loaded: Loaded<Config>) -> anyhow::Result<ExitCode> {
+    let mut config = loaded.settings;
     find_ironic(&mut config).await?;
     let shim = Shim::start(config, CancellationToken::new()).await?;
     let listen = shim
         .listen()
         .map_or_else(|| "nowhere".to_owned(), ToString::to_string);
-    info!(version = %ironic_agent::config::version(), %listen, "ironic-shim");
+    info!(version = %ironic_program::version(), %listen, "ironic-shim");
     shim.run().await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -63,10 +92,10 @@ impl Shim {
             }
             bound => Some(bound?),
         };
-        if config.api_url.is_empty() {
+        if config.common.api_url.is_empty() {
             // Nobody will look the node up: the operator's token counts, from the beginning.
             let guest = Guest {
-                token: config.agent_token.clone(),
+                token: config.common.agent_token.clone(),
                 version: String::new(),
                 tls_min_version: String::new(),
                 tls_cipher_suites: String::new(),
@@ -103,92 +132,95 @@ impl Shim {
 /// Whether the shim can do without agents that call it: there is nobody to relay to, and
 /// nobody has asked for the door.
 fn is_optional(config: &Config) -> bool {
-    config.api_url.is_empty()
-        && config.inspection_callback_url.is_empty()
+    config.common.api_url.is_empty()
+        && config.common.inspection_callback_url.is_empty()
         && config.conductor_listen == Config::default().conductor_listen
 }
 
 /// Asks multicast DNS where it is configured, and only there.
 async fn find_ironic(config: &mut Config) -> anyhow::Result<()> {
-    let explicit = config.api_url == ["mdns"];
-    if explicit || (config.api_url.is_empty() && config.mdns.use_mdns) {
+    let is_demanded = config.common.api_url == ["mdns"];
+    if is_demanded || (config.common.api_url.is_empty() && config.common.use_mdns) {
         match discover::find(Service::Baremetal, config).await {
             Ok(found) => {
-                for (option, value) in found.overrides {
-                    if option == "inspection_callback_url" {
-                        if value.starts_with("http://") || value.starts_with("https://") {
-                            config.inspection_callback_url = vec![value];
-                        } else {
-                            warn!(%value, "inspection_callback_url of the multicast DNS record is no address");
-                        }
-                    } else {
-                        // ntp_server is the agent's: it asks for itself.
-                        warn!(%option, "the multicast DNS record changes an option of the agent");
-                    }
-                }
-                config.api_url = vec![found.url];
+                config.apply_discovered(&found.overrides);
+                config.common.api_url = vec![found.url];
             }
-            Err(error) if explicit => return Err(error).context("option api_url is mdns"),
+            Err(error) if is_demanded => return Err(error).context("option api_url is mdns"),
             Err(error) => warn!(%error, "Ironic was not found: there will be no heartbeats"),
         }
     }
-    if config.inspection_callback_url == ["mdns"] {
+    if config.common.inspection_callback_url == ["mdns"] {
         let found = discover::find(Service::Introspection, config)
             .await
             .context("option inspection_callback_url is mdns")?;
-        config.inspection_callback_url = vec![format!("{}/v1/continue", found.url)];
+        config.common.inspection_callback_url = vec![format!("{}/v1/continue", found.url)];
     }
     Ok(())
 }
 
 fn settings(config: &Config) -> Settings {
-    let api_urls: Vec<String> = config
-        .api_url
-        .iter()
+    let common = &config.common;
+    let urls = common.api_url.iter();
+    let api_urls: Vec<String> = urls
         .map(|url| url.trim_end_matches('/').to_owned())
         .collect();
-    let inspection_urls = if config.inspection_callback_url.is_empty() {
-        // Also for the tool that reports a deployed system and finds Ironic by multicast DNS.
-        // An agent that was not asked for a report makes none.
-        let is_known = config.inspection_collectors.is_some() || config.mdns.use_mdns;
-        let urls = api_urls
-            .iter()
-            .map(|url| format!("{url}/v1/continue_inspection"));
-        urls.filter(|_| is_known).collect()
-    } else {
-        config.inspection_callback_url.clone()
-    };
-    // Text that is no version means discovery, as in the Python agent.
+    // Text that is not a version means discovery, as in the Python agent.
     let api_version = config.ironic_api_version.as_deref().and_then(|text| {
         text.parse::<ApiVersion>()
             .inspect_err(|error| warn!(%error, "option ironic_api_version is ignored"))
             .ok()
     });
-    let identity = match (&config.certfile, &config.keyfile) {
-        (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
-        (None, None) => None,
-        _ => {
-            warn!("only one of the options certfile and keyfile is set: neither is used");
-            None
-        }
-    };
     Settings {
+        inspection_urls: inspection_urls(config, &api_urls),
         api_urls,
-        inspection_urls,
         api_version,
         global_request_id: config.global_request_id.clone(),
-        patience: config.http_request_timeout,
-        insecure: config.insecure,
-        ca_file: config.cafile.clone(),
-        identity,
-        only_tls_1_3: config.tls_min_version == TlsVersion::V1_3,
-        cipher_suites: config
-            .tls_cipher_suites
-            .as_deref()
-            .unwrap_or_default()
-            .split(':')
-            .filter(|name| !name.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        timeout: common.http_request_timeout,
+        tls: common.client_tls(),
+    }
+}
+
+/// Where inspection reports go: as configured, else to the Ironic API if reports are wanted.
+fn inspection_urls(config: &Config, api_urls: &[String]) -> Vec<String> {
+    let common = &config.common;
+    if !common.inspection_callback_url.is_empty() {
+        return common.inspection_callback_url.clone();
+    }
+    // Also for the tool that reports a deployed system and finds Ironic by multicast DNS. An
+    // agent that was not asked for a report makes none.
+    if common.inspection_collectors.is_none() && !common.use_mdns {
+        return Vec::new();
+    }
+    let urls = api_urls.iter();
+    urls.map(|url| format!("{url}/v1/continue_inspection"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn virtual_media_are_awaited_where_the_machine_was_booted_from_them() {
+        let root = tempfile::tempdir().unwrap();
+        let await_media = || await_virtual_media(root.path(), Duration::ZERO);
+        std::fs::create_dir(root.path().join("proc")).unwrap();
+        std::fs::write(root.path().join("proc/cmdline"), "quiet").unwrap();
+        await_media().unwrap();
+        std::fs::write(root.path().join("proc/cmdline"), "boot_method=vmedia").unwrap();
+        let error = await_media().unwrap_err().to_string();
+        assert!(error.contains("virtual media"), "{error}");
+        virtual_media::announce(root.path()).unwrap();
+        await_media().unwrap();
+    }
+
+    #[test]
+    fn the_cipher_suites_of_ironics_client_may_be_separated_by_commas() {
+        let mut config = Config::default();
+        config.common.tls_cipher_suites =
+            Some("ECDHE-RSA-AES128-GCM-SHA256,ECDHE-RSA-AES256-GCM-SHA384".to_owned());
+        assert_eq!(settings(&config).tls.cipher_suites.len(), 2);
+        Ironic::new(settings(&config)).unwrap();
     }
 }

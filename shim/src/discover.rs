@@ -12,10 +12,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ironic_agent::config::Config;
 use mdns_sd::{IfKind, ResolvedService, ServiceDaemon, ServiceEvent};
 use thiserror::Error;
 use tracing::{debug, info, warn};
+
+use crate::config::Config;
 
 /// How long one attempt listens.
 const PATIENCE: Duration = Duration::from_secs(3);

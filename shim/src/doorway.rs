@@ -8,8 +8,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ironic_agent::config::{Config, Protocol, TlsVersion};
 use ironic_text::Secret;
+use ironic_transport::tls::TlsVersion;
+
+use crate::config::{Config, Protocol};
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
@@ -138,9 +140,9 @@ impl Doorway {
                 Registration {
                     endpoint: config.agent.clone(),
                     identity: Identity {
-                        ca: config.grpc_tls_ca_file.clone(),
-                        cert: config.grpc_tls_cert_file.clone(),
-                        key: config.grpc_tls_key_file.clone(),
+                        ca: config.common.grpc_tls_ca_file.clone(),
+                        cert: config.common.grpc_tls_cert_file.clone(),
+                        key: config.common.grpc_tls_key_file.clone(),
                     },
                     token: None,
                     version: String::new(),
@@ -277,13 +279,13 @@ impl Doorway {
     fn policy(&self, guest: &Guest) -> Result<(TlsVersion, Option<String>), DoorwayError> {
         let config = &self.0.config;
         let oldest = match guest.tls_min_version.as_str() {
-            "" => config.tls_min_version,
+            "" => config.common.tls_min_version,
             word => TlsVersion::from_word(word)
                 .ok_or_else(|| DoorwayError::TlsVersion(word.to_owned()))?,
         };
         let suites = Some(guest.tls_cipher_suites.clone())
             .filter(|suites| !suites.is_empty())
-            .or_else(|| config.tls_cipher_suites.clone());
+            .or_else(|| config.common.tls_cipher_suites.clone());
         Ok((oldest, suites))
     }
 

@@ -5,12 +5,13 @@
 //!
 //! [`doorway`] decides when and how the conductor's door opens, with the address that
 //! [`advertise`] finds and the certificate of [`tls`]; [`discover`] finds Ironic by multicast
-//! DNS where that is asked for. [`weight`] bounds the memory of what strangers send. [`app`]
+//! DNS where that is asked for. [`config`] holds the options, [`weight`] bounds the memory of what strangers send. [`app`]
 //! wires the rooms. Which room may import which is a table in `tests/contract/house.rs`.
 
 pub mod advertise;
 pub mod agents;
 pub mod app;
+pub mod config;
 pub mod discover;
 pub mod doorway;
 pub mod ironic;

@@ -14,8 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ironic_agent::config::{Curve, TlsVersion};
-use ironic_agent::system::fetch::{InvalidTls, crypto};
+use ironic_transport::tls::{self, TlsSettingsError, TlsVersion};
 use rcgen::{
     CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
     PKCS_ECDSA_P384_SHA384,
@@ -27,6 +26,8 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use tracing::{info, warn};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
+
+use crate::config::Curve;
 
 const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Object identifier of the extension subjectAltName.
@@ -59,7 +60,7 @@ pub enum TlsError {
     Generate(#[from] rcgen::Error),
     /// The option is no use.
     #[error(transparent)]
-    Settings(#[from] InvalidTls),
+    Settings(#[from] TlsSettingsError),
     /// Certificate, key and settings do not fit together.
     #[error("the REST door's TLS cannot be set up")]
     Library(#[from] rustls::Error),
@@ -258,22 +259,17 @@ pub fn server_config(
     let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes())
         .map_err(|error| unusable("private key", error.to_string()))?;
     let only_1_3 = oldest == TlsVersion::V1_3;
-    let suites: Vec<String> = cipher_suites
-        .unwrap_or_default()
-        .split([':', ','])
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let suites = tls::cipher_suites(cipher_suites.unwrap_or_default());
     let versions: &[_] = if only_1_3 {
         &[&rustls::version::TLS13]
     } else {
         &[&rustls::version::TLS13, &rustls::version::TLS12]
     };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(crypto(&suites, only_1_3)?))
-        .with_protocol_versions(versions)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let mut config =
+        ServerConfig::builder_with_provider(Arc::new(tls::provider(&suites, only_1_3)?))
+            .with_protocol_versions(versions)?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

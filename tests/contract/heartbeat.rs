@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ironic_agent::config::Config;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
 use ironic_agent_protocol::v1::{self, FarewellReason, HeartbeatVerdict};
+use ironic_program::CommonSettings;
+use ironic_shim::config::Config;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -277,7 +278,10 @@ async fn only_202_is_a_success() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
     let config = Config {
-        http_request_timeout: Duration::from_millis(300),
+        common: CommonSettings {
+            http_request_timeout: Duration::from_millis(300),
+            ..plain(config(&[&ironic.url], &state)).common
+        },
         ..plain(config(&[&ironic.url], &state))
     };
     let mut shim = Shim::start(config).await;

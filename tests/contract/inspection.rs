@@ -1,10 +1,11 @@
 //! Inspection reports through the shim: where they go, and what becomes of every answer. The
 //! schedule of rounds is the agent's and is tested there.
 
-use ironic_agent::config::Config;
 use ironic_agent_protocol::v1::{
     InspectionVerdict, SubmitInspectionRequest, SubmitInspectionResponse,
 };
+use ironic_program::CommonSettings;
+use ironic_shim::config::Config;
 use serde_json::{Value, json};
 
 use crate::support::ironic::{FakeIronic, NODE, Reply, recorded};
@@ -28,7 +29,10 @@ async fn submit(shim: &mut Shim, report: &Value) -> SubmitInspectionResponse {
 
 fn collectors(config: Config) -> Config {
     Config {
-        inspection_collectors: Some(vec!["default".into(), "logs".into()]),
+        common: CommonSettings {
+            inspection_collectors: Some(vec!["default".into(), "logs".into()]),
+            ..config.common.clone()
+        },
         ..config
     }
 }
@@ -66,7 +70,10 @@ async fn callback_urls_are_used_as_they_are_and_come_before_the_api() {
     let (api, inspector) = (FakeIronic::start().await, FakeIronic::start().await);
     inspector.script("/v1/continue", [Reply::Json(202, json!({"uuid": "a"}))]);
     let config = Config {
-        inspection_callback_url: vec![format!("{}/v1/continue", inspector.url)],
+        common: CommonSettings {
+            inspection_callback_url: vec![format!("{}/v1/continue", inspector.url)],
+            ..collectors(config(&[&api.url], &state)).common
+        },
         ..collectors(config(&[&api.url], &state))
     };
     let answer = submit(

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use ironic_agent::config::Config;
 use ironic_agent_protocol::v1::LookupRefusal;
+use ironic_program::CommonSettings;
+use ironic_shim::config::Config;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -400,7 +401,10 @@ async fn an_ironic_that_says_nothing_is_given_up() {
     let (mute, ironic) = (FakeIronic::start().await, FakeIronic::start().await);
     mute.script("/", [Reply::Stall, Reply::Stall]);
     let config = Config {
-        http_request_timeout: Duration::from_millis(200),
+        common: CommonSettings {
+            http_request_timeout: Duration::from_millis(200),
+            ..config(&[&mute.url, &ironic.url], &state).common
+        },
         ..config(&[&mute.url, &ironic.url], &state)
     };
     found(Shim::start(config).await.lookup().await);
@@ -431,7 +435,10 @@ async fn a_server_is_verified_unless_the_operator_says_otherwise() {
     assert_eq!(ironic.seen("/").len(), 0);
     found(
         Shim::start(Config {
-            cafile: Some(cafile),
+            common: CommonSettings {
+                cafile: Some(cafile),
+                ..plain().common
+            },
             ..plain()
         })
         .await
@@ -440,7 +447,10 @@ async fn a_server_is_verified_unless_the_operator_says_otherwise() {
     );
     found(
         Shim::start(Config {
-            insecure: true,
+            common: CommonSettings {
+                insecure: true,
+                ..plain().common
+            },
             ..plain()
         })
         .await
@@ -458,7 +468,10 @@ async fn an_ironic_may_be_its_own_authority() {
     let cafile = state.path().join("ironic.crt");
     std::fs::write(&cafile, &own.pem).unwrap();
     let config = Config {
-        cafile: Some(cafile),
+        common: CommonSettings {
+            cafile: Some(cafile),
+            ..config(&[&ironic.url], &state).common
+        },
         ..config(&[&ironic.url], &state)
     };
     found(Shim::start(config).await.lookup().await);

@@ -1,6 +1,7 @@
 //! Contract tests: both programs, their wire, and the house they live in.
 
 mod behaviour;
+mod dependencies;
 mod dhcp;
 mod hardware_manager;
 mod heartbeat;

@@ -1,9 +1,9 @@
 //! The REST door: routes, tokens, documents, and requests that are refused. Contract rows 1
 //! to 27.
 
-use ironic_agent::config::Endpoint;
 use ironic_shim::agents::Place;
 use ironic_shim::rest::Settings;
+use ironic_transport::Endpoint;
 use serde_json::json;
 
 use super::support::agents::{Agent, Script, TOKEN};

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use ironic_agent::config::{Config, Listen};
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
 use ironic_agent_protocol::v1::{FarewellReason, HeartbeatVerdict};
+use ironic_shim::config::Config;
+use ironic_transport::Listen;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;

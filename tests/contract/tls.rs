@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ironic_agent::config::{Config, Protocol};
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
+use ironic_program::CommonSettings;
+use ironic_shim::config::{Config, Protocol};
 use rustls::pki_types::UnixTime;
 use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
@@ -318,9 +319,12 @@ async fn agents_and_shim_know_each_other_by_certificates() {
         Some(path)
     };
     let config = Config {
-        grpc_tls_ca_file: file("ca.pem", &authority.pem),
-        grpc_tls_cert_file: file("own.pem", &own.pem),
-        grpc_tls_key_file: file("own.key", &own.key),
+        common: CommonSettings {
+            grpc_tls_ca_file: file("ca.pem", &authority.pem),
+            grpc_tls_cert_file: file("own.pem", &own.pem),
+            grpc_tls_key_file: file("own.key", &own.key),
+            ..config(&[], &state).common
+        },
         ..config(&[], &state)
     };
     let shim = Shim::start(config).await;
@@ -354,7 +358,10 @@ async fn agents_and_shim_know_each_other_by_certificates() {
 async fn without_an_ironic_the_door_is_open_at_once_and_plain() {
     let state = tempfile::tempdir().unwrap();
     let config = Config {
-        agent_token: secret("T"),
+        common: CommonSettings {
+            agent_token: secret("T"),
+            ..config(&[], &state).common
+        },
         ..config(&[], &state)
     };
     let shim = Shim::start(config).await;

@@ -4,11 +4,12 @@
 
 use std::process::ExitCode;
 
+use ironic_options::Loaded;
 use rand::rngs::StdRng;
 use tracing::{error, info, warn};
 
 use crate::conductor::inspection::{self, Delivered};
-use crate::config::Loaded;
+use crate::config::Config;
 use crate::hardware::Registry;
 use crate::inspect;
 use crate::rpc::conductor_client::ConductorClient;
@@ -17,18 +18,18 @@ use crate::rpc::conductor_client::ConductorClient;
 pub(super) const NAME: &str = "collect-introspection-data";
 
 /// Runs the tool. The status is that of the only report; the daemon does not end.
-pub(super) async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
-    let told = loaded.config;
+pub(super) async fn run(loaded: Loaded<Config>) -> anyhow::Result<ExitCode> {
+    let config = loaded.settings;
     // The shim asks multicast DNS, if it may.
-    if !inspection::is_wanted(&told) && !told.mdns.use_mdns {
+    if !inspection::is_wanted(&config) && !config.common.use_mdns {
         warn!("neither inspection_callback_url nor inspection_collectors is set here");
     }
-    let system = super::machine(&told);
+    let system = super::machine(&config);
     // Hardware managers that are programs belong to the agent: here nobody runs their steps.
-    let registry = Registry::with(Vec::new(), &system, &told).await?;
-    let conductor = ConductorClient::new(&told)?;
+    let registry = Registry::with(Vec::new(), &system, &config).await?;
+    let conductor = ConductorClient::new(&config)?;
     let once = async || {
-        let report = inspect::collect(&system, &told, &registry).await;
+        let report = inspect::collect(&system, &config, &registry).await;
         match inspection::deliver(&conductor, &report.data).await {
             Ok(Delivered::Taken(_)) => report.failures.is_empty(),
             Ok(Delivered::Refused | Delivered::NoAddress) => false,
@@ -39,14 +40,14 @@ pub(super) async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
         }
     };
     let well = once().await;
-    if !told.introspection_daemon {
+    if !config.introspection_daemon {
         return Ok(if well {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
         });
     }
-    let interval = told.introspection_daemon_post_interval;
+    let interval = config.introspection_daemon_post_interval;
     info!(?interval, "reporting again and again");
     let mut jitter: StdRng = rand::make_rng();
     match inspection::repeat(interval, &mut jitter, well, once).await {}

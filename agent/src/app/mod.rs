@@ -3,7 +3,6 @@
 //! The order of a day: configuration, log, machine, engine, gRPC door, and then what the
 //! agent says unasked: inspection, lookup, heartbeats. It ends in reverse.
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,9 +10,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::BoxFuture;
+use ironic_options::{Loaded, Parameters, Settings};
+use ironic_program::{runtime, start};
 use ironic_text::printable;
+use ironic_transport::Endpoint;
 use rand::rngs::StdRng;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -25,7 +26,7 @@ use crate::conductor::heartbeat::{self, Control, Schedule};
 use crate::conductor::lookup::{LookupError, Lookups};
 use crate::conductor::token::Memory;
 use crate::conductor::{Conductor, Question, call_deadline, inspection};
-use crate::config::{self, Config, Endpoint, Loaded, Parameters, Program};
+use crate::config::{self, Config};
 use crate::disk::virtual_media::{self, MediumError};
 use crate::hardware::{Registry, bring_up, external, vlan};
 use crate::image::Installed;
@@ -33,22 +34,18 @@ use crate::machine::ironic_node::Node;
 use crate::machine::network::interface;
 use crate::shutdown::ShutdownReason;
 use crate::system::process::OwnedPrograms;
-use crate::system::{System, sandbox, socket};
-use crate::{inspect, logs, rpc};
+use crate::system::{System, sandbox};
+use crate::{inspect, rpc};
 
 mod introspection;
 mod progress_report;
 mod write_image;
 
-/// What `kill` without a name sends; the status that shells and supervisors expect for it.
-const TERMINATED: u8 = 143;
 /// How long the network may take to show an interface, and how often it is looked at.
 const NETWORK_PATIENCE: Duration = Duration::from_secs(60);
 const NETWORK_PERIOD: Duration = Duration::from_secs(1);
 /// How long the answer to the command that ends the service may take to leave.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(200);
-/// How long work that cannot be interrupted may delay the exit of the program.
-const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the conductor may take to hear our farewell.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -67,100 +64,33 @@ pub fn main() -> ExitCode {
         // The options are the agent's.
         let arguments = arguments.enumerate().filter(|(at, _)| *at != 1);
         let arguments = arguments.map(|(_, argument)| argument);
-        return start_with(Program::Agent, arguments, introspection::run);
+        return start(arguments, take_virtual_media, introspection::run);
     }
-    start(Program::Agent, run)
+    start(std::env::args_os(), take_virtual_media, run)
 }
 
-/// What both programs do around their work: configuration, log, runtime, signals, exit code.
-pub fn start<F>(program: Program, run: impl FnOnce(Loaded) -> F) -> ExitCode
-where
-    F: Future<Output = anyhow::Result<ExitCode>>,
-{
-    start_with(program, std::env::args_os(), run)
-}
-
-fn start_with<F>(
-    program: Program,
-    arguments: impl Iterator<Item = OsString>,
-    run: impl FnOnce(Loaded) -> F,
-) -> ExitCode
-where
-    F: Future<Output = anyhow::Result<ExitCode>>,
-{
-    let arguments: Vec<OsString> = arguments.collect();
-    let load = || Config::load(program, arguments.iter().cloned(), Path::new("/"));
+/// Reads what Ironic put on virtual media, before the configuration is read. The shim beside
+/// this agent waits for it.
+fn take_virtual_media(config: &Config) -> anyhow::Result<()> {
+    let root = Path::new("/");
     // Nothing is mounted for a simulation.
-    let simulates = load().is_ok_and(|loaded| loaded.config.simulate.is_some());
-    if !simulates && let Err(error) = take_virtual_media(program) {
-        eprintln!("{}", printable(&format!("{}: {error:#}", program.name())));
-        return ExitCode::FAILURE;
-    }
-    let loaded = match load() {
-        Ok(loaded) => loaded,
-        Err(error) => return error.print(),
-    };
-    logs::start(loaded.config.debug);
-    if let Err(error) = socket::raise_descriptor_limit() {
-        warn!(%error, "the limit of open files stays as it is");
-    }
-    loaded.report();
-    let ended = runtime().and_then(|runtime| {
-        let ended = runtime.block_on(until_signalled(run(loaded)));
-        end(runtime);
-        ended
-    });
-    ended.unwrap_or_else(|error| {
-        error!(error = %format!("{error:#}"), "{} ends", program.name());
-        ExitCode::FAILURE
-    })
-}
-
-/// Reads what Ironic put on virtual media, before the configuration is read.
-fn take_virtual_media(program: Program) -> anyhow::Result<()> {
-    if !Parameters::of_kernel(Path::new("/")).boots_from_virtual_media() {
+    if config.simulate.is_some() || !Parameters::of_kernel(root).boots_from_virtual_media() {
         return Ok(());
     }
-    match runtime()?.block_on(virtual_media::take(&System::linux(), program.name())) {
+    let name = Config::PROGRAM.name;
+    match runtime()?.block_on(virtual_media::take(&System::linux(), name)) {
         // The machine may do without; if not, this program ends later and tries again.
         Err(error @ MediumError::Mount { .. }) => {
-            eprintln!("{}", printable(&format!("{}: {error}", program.name())));
+            eprintln!("{}", printable(&format!("{name}: {error}")));
         }
         other => other?,
     }
-    Ok(())
+    ironic_options::virtual_media::announce(root)
+        .context("the end of reading virtual media cannot be announced")
 }
 
-/// Ends the tasks, and with them the programs that they run. A thread that waits in the kernel
-/// for a device or a file is left behind: dropping the runtime would wait for it.
-fn end(runtime: tokio::runtime::Runtime) {
-    runtime.shutdown_timeout(EXIT_TIMEOUT);
-}
-
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("the runtime cannot be started")
-}
-
-/// Works until the work ends or a signal does: SIGTERM with the status that supervisors
-/// expect, an interrupt as a normal end. Signals are heard before the work begins.
-async fn until_signalled(
-    work: impl Future<Output = anyhow::Result<ExitCode>>,
-) -> anyhow::Result<ExitCode> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        ended = work => ended,
-        _ = terminate.recv() => Ok(ExitCode::from(TERMINATED)),
-        _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
-    }
-}
-
-async fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
-    let config = config::Shared::new(loaded.config);
+async fn run(loaded: Loaded<Config>) -> anyhow::Result<ExitCode> {
+    let config = config::Shared::new(loaded.settings);
     let told = config.current();
     let system = machine(&told);
     if told.simulate.is_none() && finalize_rescue::was_rescued(&system) {
@@ -220,7 +150,7 @@ async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCod
     tokio::spawn(task.run());
 
     let server = rpc::bind(engine.clone(), &told, stop.clone()).await?;
-    info!(version = %config::version(), listen = %server.listen(), "ironic-agent");
+    info!(version = %ironic_program::version(), listen = %server.listen(), "ironic-agent");
     let mut serving = tokio::spawn(server.run());
 
     let control = Control::default();
@@ -292,8 +222,8 @@ fn has_conductor(config: &Config) -> bool {
 /// Inspection alone needs no lookup: Ironic then sends no `ipa-api-url`.
 fn wants_lookup(config: &Config) -> bool {
     !matches!(config.conductor, Endpoint::Unix(_))
-        || !config.api_url.is_empty()
-        || config.mdns.use_mdns
+        || !config.common.api_url.is_empty()
+        || config.common.use_mdns
 }
 
 /// Inspection, lookup, heartbeats. Ends only when it cannot go on.
@@ -411,27 +341,5 @@ async fn await_interfaces(system: &System) -> Vec<String> {
             return found;
         }
         tokio::time::sleep(NETWORK_PERIOD).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// As one that waits in the kernel for a disk or a file.
-    #[test]
-    fn a_thread_that_does_not_come_back_does_not_hold_the_exit() {
-        let runtime = runtime().unwrap();
-        let (release, gate) = std::sync::mpsc::channel::<()>();
-        let (tell, begun) = std::sync::mpsc::channel();
-        runtime.spawn_blocking(move || {
-            tell.send(()).unwrap();
-            let _ = gate.recv();
-        });
-        begun.recv().unwrap();
-        let start = std::time::Instant::now();
-        end(runtime);
-        assert!(start.elapsed() < EXIT_TIMEOUT + Duration::from_secs(30));
-        drop(release);
     }
 }

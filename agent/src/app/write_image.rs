@@ -14,13 +14,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
+use ironic_program::CommonSettings;
 use ironic_text::Secret;
 use ironic_text::printable;
+use ironic_transport::tls::TlsVersion;
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::progress_report::Report;
-use crate::config::{Config, ImageServerAuth, TlsVersion};
+use crate::config::{Config, ImageServerAuth};
 use crate::failure::Failure;
 use crate::image::{Deployment, Installed, prepare};
 use crate::machine::block::BlockDevice;
@@ -57,7 +59,7 @@ pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let ended = Job::new(&matches).and_then(|job| {
         if job.is_debugged {
-            crate::logs::start(true);
+            ironic_program::log::start(true);
         }
         super::runtime()?.block_on(run(job))
     });
@@ -203,10 +205,13 @@ impl Job {
         let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
         let defaults = Config::default();
         let mut config = Config {
-            insecure: matches.get_flag("insecure"),
-            cafile: path("ca-file"),
-            certfile: path("cert-file"),
-            keyfile: path("key-file"),
+            common: CommonSettings {
+                insecure: matches.get_flag("insecure"),
+                cafile: path("ca-file"),
+                certfile: path("cert-file"),
+                keyfile: path("key-file"),
+                ..CommonSettings::default()
+            },
             md5_enabled: matches.get_flag("allow-md5"),
             disable_deep_image_inspection: matches.get_flag("no-inspection"),
             ..defaults
@@ -216,9 +221,9 @@ impl Job {
             .map(String::as_str)
             == Some("1.3")
         {
-            config.tls_min_version = TlsVersion::V1_3;
+            config.common.tls_min_version = TlsVersion::V1_3;
         }
-        config.tls_cipher_suites = text("tls-cipher-suites");
+        config.common.tls_cipher_suites = text("tls-cipher-suites");
         if let Some(formats) = matches.get_many::<String>("permit-format") {
             config.permitted_image_formats = formats.cloned().collect();
         }
@@ -456,8 +461,8 @@ mod tests {
         );
         assert_eq!(job.configdrive.as_deref(), Some("http://c/drive"));
         assert_eq!(job.device, PathBuf::from("/nonexistent/disk"));
-        assert!(job.config.insecure && !job.config.md5_enabled);
-        assert_eq!(job.config.cafile, Some("/ca.pem".into()));
+        assert!(job.config.common.insecure && !job.config.md5_enabled);
+        assert_eq!(job.config.common.cafile, Some("/ca.pem".into()));
         assert_eq!(job.config.image_download_connection_retries, 3);
         assert_eq!(
             job.config.image_download_connection_timeout,
@@ -481,8 +486,8 @@ mod tests {
         .concat())
         .unwrap();
         let config = job.config;
-        assert_eq!(config.tls_min_version, TlsVersion::V1_3);
-        assert_eq!(config.tls_cipher_suites.as_deref(), Some("A:B"));
+        assert_eq!(config.common.tls_min_version, TlsVersion::V1_3);
+        assert_eq!(config.common.tls_cipher_suites.as_deref(), Some("A:B"));
         assert_eq!(config.permitted_image_formats, ["raw", "iso"]);
         assert_eq!(
             config.image_server_auth_strategy,

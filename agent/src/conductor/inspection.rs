@@ -46,7 +46,8 @@ pub enum Delivered {
 /// still answer [`Submission::Disabled`].
 #[must_use]
 pub fn is_wanted(config: &Config) -> bool {
-    !config.inspection_callback_url.is_empty() || config.inspection_collectors.is_some()
+    !config.common.inspection_callback_url.is_empty()
+        || config.common.inspection_collectors.is_some()
 }
 
 /// Hands a report over. Answers the node's UUID if the conductor told it: the lookup asks for
@@ -122,6 +123,8 @@ pub async fn repeat(
 mod tests {
     use super::super::fake::FakeConductor;
     use super::super::jitter::Scripted;
+    use ironic_program::CommonSettings;
+
     use super::*;
 
     fn retry() -> Submission {
@@ -200,11 +203,17 @@ mod tests {
     fn is_wanted_when_an_address_or_collectors_are_named() {
         let default = Config::default();
         let with_address = Config {
-            inspection_callback_url: vec!["http://h".into()],
+            common: CommonSettings {
+                inspection_callback_url: vec!["http://h".into()],
+                ..CommonSettings::default()
+            },
             ..Config::default()
         };
         let with_collectors = Config {
-            inspection_collectors: Some(Vec::new()),
+            common: CommonSettings {
+                inspection_collectors: Some(Vec::new()),
+                ..CommonSettings::default()
+            },
             ..Config::default()
         };
         let wanted = [&default, &with_address, &with_collectors].map(is_wanted);

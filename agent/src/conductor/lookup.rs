@@ -101,7 +101,7 @@ impl Session {
     pub fn hello(&self, config: &config::Shared) -> Hello {
         Hello {
             node_uuid: self.node.uuid().to_owned(),
-            agent_token: config.current().agent_token.clone(),
+            agent_token: config.current().common.agent_token.clone(),
             overrides: self.overrides.clone(),
         }
     }
@@ -167,7 +167,7 @@ impl Lookups {
     ) -> Result<Session, LookupError> {
         let found = self.find(question, jitter).await?;
         let node_uuid = found.node.uuid().to_owned();
-        let held = self.config.current().agent_token.clone();
+        let held = self.config.current().common.agent_token.clone();
         match decide(
             &found.agent_token,
             held.as_ref(),
@@ -250,6 +250,7 @@ impl Lookups {
 
 #[cfg(test)]
 mod tests {
+    use ironic_program::CommonSettings;
     use ironic_text::Secret;
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
@@ -423,7 +424,7 @@ mod tests {
         let bench = bench(Config::default(), [found(TOKEN)]);
         let session = bench.run().await.unwrap();
         let config = bench.config.current();
-        assert_eq!(config.agent_token, Some(Secret::new(TOKEN)));
+        assert_eq!(config.common.agent_token, Some(Secret::new(TOKEN)));
         assert!(config.md5_enabled);
         let hello = session.hello(&bench.config);
         assert_eq!(
@@ -448,7 +449,7 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(
-            second.config.current().agent_token,
+            second.config.current().common.agent_token,
             Some(Secret::new(TOKEN))
         );
 
@@ -465,12 +466,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_configured_token_survives_the_stars() {
         let config = Config {
-            agent_token: Some(Secret::new("K")),
+            common: CommonSettings {
+                agent_token: Some(Secret::new("K")),
+                ..CommonSettings::default()
+            },
             ..Config::default()
         };
         let bench = bench(config, [found("******")]);
         bench.run().await.unwrap();
-        assert_eq!(bench.config.current().agent_token, Some(Secret::new("K")));
+        assert_eq!(
+            bench.config.current().common.agent_token,
+            Some(Secret::new("K"))
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -179,8 +179,8 @@ impl Lost {
 pub fn call_deadline(config: &crate::config::Config) -> Duration {
     const AT_LEAST: Duration = Duration::from_secs(60);
     const MOMENT: Duration = Duration::from_secs(5);
-    let addresses = u32::try_from(config.api_url.len()).unwrap_or(u32::MAX);
-    let patience = config.http_request_timeout.saturating_mul(2);
+    let addresses = u32::try_from(config.common.api_url.len()).unwrap_or(u32::MAX);
+    let patience = config.common.http_request_timeout.saturating_mul(2);
     patience
         .saturating_mul(addresses)
         .saturating_add(MOMENT)

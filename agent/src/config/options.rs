@@ -1,223 +1,114 @@
-//! What an option is. The options themselves are rows of [`super::table`].
+//! The options of the agent, a row for each. The command line, the files, the kernel command
+//! line, `--help` and the reference page are made from the rows; the defaults stand in
+//! `Config::default`, and what a value must fulfil stands in its row.
 
-use super::table::SECTIONS;
-use super::value::Value;
-use super::{Config, Program};
+use std::path::Path;
 
-/// One option.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Opt {
-    /// Its group in files; empty for `[DEFAULT]`.
-    pub(super) group: &'static str,
-    /// Its name in files and on the command line.
-    pub(super) name: &'static str,
-    /// Further groups and names in files, from before the option got its present name.
-    pub(super) old: &'static [(&'static str, &'static str)],
-    /// Its key on the kernel command line and on virtual media.
-    pub(super) kernel: Option<&'static str>,
-    /// Whom it is for.
-    pub(super) standing: Standing,
-    /// What it means, one or more sentences.
-    pub(super) help: &'static str,
-    /// Where its value is kept.
-    pub(super) slot: Slot,
-}
+use ironic_options::{Opt, Program, Settings, opt, section};
+use ironic_program::CommonSettings;
 
-/// Whom an option is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Only the agent reads it.
-    Agent,
-    /// Only the shim reads it.
-    Shim,
-    /// Both programs read it.
-    Both,
-    /// An option of ironic-python-agent that we deliberately do not have, and why.
-    NotOffered(&'static str),
-}
+use super::Config;
 
-/// Where and how a value is kept.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Slot {
-    /// Sets the value; `false` when the text is none.
-    pub(super) set: fn(&mut Config, &str) -> bool,
-    /// The value as text.
-    pub(super) show: fn(&Config) -> String,
-    /// What a text should have been.
-    pub(super) expected: &'static str,
-    /// The word for the value in `--help`.
-    pub(super) word: &'static str,
-    /// Whether the text may be shown in an error.
-    pub(super) secret: bool,
-}
+const HOST: &str = "an address or a host name of at most 253 letters, digits and .:_-";
+const EXCLUSIVE: &str = "the kernel says whether a disk is in use; it is asked for two seconds";
+const NO_CONVERT: &str = "images are converted while they are written, in bounded memory";
 
-impl Slot {
-    /// Whether the option is a switch on the command line.
-    pub(super) fn is_switch(&self) -> bool {
-        self.word == bool::WORD
-    }
-}
+/// Tools that are part of the program.
+const TOOLS: &str = "Tools:\n  write-image  Write an image to a disk without any conductor; \
+                     see ironic-agent write-image --help";
 
-impl Opt {
-    /// Whether `program` acts on it.
-    pub(super) fn is_for(&self, program: Program) -> bool {
-        match self.standing {
-            Standing::Agent => program == Program::Agent,
-            Standing::Shim => program == Program::Shim,
-            Standing::Both => true,
-            Standing::NotOffered(_) => false,
-        }
-    }
-
-    /// The name on the command line without its dashes: `group-name` as oslo has it.
-    pub(super) fn flag(&self) -> String {
-        match self.group {
-            "" => self.name.to_owned(),
-            group => format!("{group}-{}", self.name),
-        }
-    }
-
-    /// The option as a person names it: `name` or `[group] name`.
-    pub(super) fn title(&self) -> String {
-        match self.group {
-            "" => self.name.to_owned(),
-            group => format!("[{group}] {}", self.name),
-        }
-    }
-
-    /// The options of a file's assignment.
-    pub(super) fn in_file(group: &str, key: &str) -> Option<&'static Self> {
-        let same = |name: &str| {
-            let names = name.bytes().zip(key.bytes());
-            name.len() == key.len() && names.map(|(n, k)| (dash(n), dash(k))).all(|(n, k)| n == k)
-        };
-        all().find(|option| {
-            let names =
-                std::iter::once((option.group, option.name)).chain(option.old.iter().copied());
-            names.into_iter().any(|(g, name)| g == group && same(name))
-        })
-    }
-
-    pub(super) const fn kernel(mut self, key: &'static str) -> Self {
-        self.kernel = Some(key);
-        self
-    }
-
-    pub(super) const fn group(mut self, group: &'static str) -> Self {
-        self.group = group;
-        self
-    }
-
-    pub(super) const fn old(mut self, old: &'static [(&'static str, &'static str)]) -> Self {
-        self.old = old;
-        self
-    }
-
-    pub(super) const fn expecting(mut self, expected: &'static str) -> Self {
-        self.slot.expected = expected;
-        self
-    }
-
-    pub(super) const fn word(mut self, word: &'static str) -> Self {
-        self.slot.word = word;
-        self
-    }
-
-    pub(super) const fn secret(mut self) -> Self {
-        self.slot.secret = true;
-        self
-    }
-}
-
-/// Every option.
-pub(super) fn all() -> impl Iterator<Item = &'static Opt> {
-    SECTIONS.iter().flat_map(|(_, options)| *options)
-}
-
-/// `-` and `_` are the same in a name.
-fn dash(byte: u8) -> u8 {
-    if byte == b'-' { b'_' } else { byte }
-}
-
-/// `field => Standing, "name", "help"`; with `if |value| condition`, values for which it does
-/// not hold are refused.
-macro_rules! opt {
-    ($($path:ident).+ => $standing:expr, $name:literal, $help:expr) => {
-        opt!($($path).+ if |_value| true => $standing, $name, $help)
+impl Settings for Config {
+    const PROGRAM: Program = Program {
+        name: "ironic-agent",
+        about: "Provisions the machine it runs on; commands come over gRPC.",
+        tools: Some(TOOLS),
+        sources: ironic_program::SOURCES,
+        version: ironic_program::version(),
+        file: ironic_program::DEFAULT_FILE,
+        directories: ironic_program::DEFAULT_DIRECTORIES,
     };
-    ($($path:ident).+ if |$value:ident| $holds:expr => $standing:expr, $name:literal, $help:expr) => {
-        Opt {
-            group: "",
-            name: $name,
-            old: &[],
-            kernel: None,
-            standing: $standing,
-            help: $help,
-            slot: slot(
-                |config, text| {
-                    let Some(value) = read(&config.$($path).+, text) else { return false };
-                    let $value = &value;
-                    let holds = $holds;
-                    if holds {
-                        config.$($path).+ = value;
-                    }
-                    holds
-                },
-                |config| $crate::config::value::Value::show(&config.$($path).+),
-                kind(|config: &$crate::config::Config| &config.$($path).+),
-            ),
-        }
-    };
-}
 
-pub(super) use opt;
+    fn defaults(_: &Path) -> Self {
+        Self::default()
+    }
 
-/// Reads a value of the type of `_like`.
-pub(super) fn read<V: Value>(_like: &V, text: &str) -> Option<V> {
-    V::read(text)
-}
-
-/// What is expected and the word for it, by the type of a field.
-pub(super) const fn kind<V: Value>(_field: fn(&Config) -> &V) -> (&'static str, &'static str) {
-    (V::EXPECTED, V::WORD)
-}
-
-pub(super) const fn slot(
-    set: fn(&mut Config, &str) -> bool,
-    show: fn(&Config) -> String,
-    (expected, word): (&'static str, &'static str),
-) -> Slot {
-    Slot {
-        set,
-        show,
-        expected,
-        word,
-        secret: false,
+    #[rustfmt::skip]
+    fn options() -> Vec<Opt<Self>> {
+        CommonSettings::options().into_iter().map(Opt::within)
+        .chain(section("This program", [
+            opt!(state_dir, "Directory for what must survive a restart of the program but not of the machine."),
+            opt!(grpc_listen, "Where the agent serves gRPC: ADDRESS:PORT or unix:PATH."),
+            opt!(conductor, "Where the agent finds its ConductorService, the shim's or an orchestrator's: http://, https:// or unix:PATH."),
+            opt!(hardware_managers_dir, "Directory of hardware managers that are programs of their own.").word("DIR"),
+            opt!(standalone, "No lookup and no heartbeat: commands come from elsewhere."),
+            opt!(simulate, "Use the files of this directory as the machine's disks.").word("DIR"),
+        ]))
+        .chain(section("Ironic", [
+            opt!(lookup_timeout, "Time limit for the whole lookup; then the agent exits with status 1.").kernel("ipa-lookup-timeout"),
+            opt!(lookup_interval, "Shortest wait between two lookups; waits grow from there.").kernel("ipa-lookup-interval"),
+        ]))
+        .chain(section("Inspection", [
+            opt!(inspection_dhcp_wait_timeout, "How long the report waits for addresses; 0 does not wait.").kernel("ipa-inspection-dhcp-wait-timeout"),
+            opt!(inspection_dhcp_all_interfaces, "Wait for all interfaces, not only for the one that booted.").kernel("ipa-inspection-dhcp-all-interfaces"),
+            opt!(lldp_timeout, "How long LLDP packets are waited for.").kernel("ipa-lldp-timeout"),
+            opt!(collect_lldp, "LLDP on every listing of interfaces.").kernel("ipa-collect-lldp"),
+            opt!(introspection_daemon, "collect-introspection-data reports again and again."),
+            opt!(introspection_daemon_post_interval, "Pause between two of these reports."),
+        ]))
+        .chain(section("Machine", [
+            opt!(hardware_initialization_delay, "Pause before hardware is looked at.").kernel("ipa-hardware-initialization-delay"),
+            opt!(disk_wait_attempts, "How often a suitable disk is looked for.").kernel("ipa-disk-wait-attempts"),
+            opt!(disk_wait_delay, "Pause between two of these looks.").kernel("ipa-disk-wait-delay"),
+            opt!(ntp_server if |server| server.as_deref().is_none_or(is_host), "Server to set the clock by.").kernel("ipa-ntp-server").expecting(HOST).word("HOST"),
+            opt!(fail_if_clock_not_set, "A clock that cannot be set is a failure."),
+            opt!(enable_vlan_interfaces, "VLAN interfaces to bring up.").kernel("ipa-enable-vlan-interfaces"),
+            opt!(inject_files_priority if |priority| *priority <= 99, "Priority of the inject_files step, 0 is off.").kernel("ipa-inject-files-priority").expecting("a whole number from 0 to 99"),
+            opt!(guard_special_filesystems, "Do not erase file systems that belong to clusters.").kernel("ipa-guard-special-filesystems").called("guard-special-filesystems"),
+            Opt::switch_not_offered("", "enable-discard-erase", "a drive may ignore a discard, so it is not erasing"),
+            opt!(ignore_bootloader_failure, "A boot loader that cannot be installed is no failure.").kernel("ipa-ignore-bootloader-failure"),
+            opt!(enable_bios_bootloader_install, "Run the GRUB of partition images. A lookup may switch it on.").kernel("ipa-enable-bios-bootloader-install"),
+        ]))
+        .chain(section("Images", [
+            opt!(image_server_user, "User for image servers."),
+            opt!(image_server_password, "Password for image servers.").secret(),
+            Opt::file_of("image_server_password", "image_server_password_file", "File that holds image_server_password."),
+            opt!(image_server_auth_strategy, "How to log in to image servers."),
+            opt!(image_download_connection_timeout if |time| time.as_secs() >= 1, "Time limit for connecting and for each read.").kernel("ipa-image-download-connection-timeout").expecting("a number of seconds, at least 1"),
+            opt!(image_download_connection_retries, "Further attempts after the first.").kernel("ipa-image-download-connection-retries"),
+            opt!(image_download_connection_retry_interval, "Pause between two attempts.").kernel("ipa-image-download-connection-retry-interval"),
+            opt!(image_download_max_duration, "Limit for a whole download, 0 is none.").kernel("ipa-image-download-max-duration"),
+            opt!(md5_enabled, "MD5 is good enough as a checksum. A lookup decides."),
+            opt!(disable_deep_image_inspection, "Do not compare image content with the declared format. A lookup decides."),
+            opt!(permitted_image_formats, "Formats that may be written. A lookup decides."),
+            opt!(config_drive_rebuild, "Rewrite the config drive as a FAT file system."),
+            opt!(disable_bootc_deploy, "Do not deploy bootable containers."),
+        ]))
+        .chain(section("Disks", [
+            opt!(disk_utils.efi_system_partition_size, "Size of an EFI system partition in MiB.").group("disk_utils"),
+            opt!(disk_utils.bios_boot_partition_size, "Size of a BIOS boot partition in MiB.").group("disk_utils"),
+            opt!(disk_utils.partition_detection_attempts, "How often a new partition is looked for.").group("disk_utils"),
+            Opt::not_offered("disk_utils", "partprobe_attempts", "the kernel is told of partitions directly, for two seconds while a disk is busy"),
+            Opt::not_offered("disk_utils", "dd_block_size", "images are written without dd"),
+            Opt::not_offered("disk_utils", "image_convert_memory_limit", NO_CONVERT),
+            Opt::not_offered("disk_utils", "image_convert_attempts", NO_CONVERT),
+            Opt::not_offered("disk_partitioner", "check_device_interval", EXCLUSIVE),
+            Opt::not_offered("disk_partitioner", "check_device_max_retries", EXCLUSIVE),
+        ]))
+        .chain(section("Containers", [
+            opt!(container.allow_arbitrary_containers, "Any image may run.").group("container"),
+            opt!(container.allowed_containers, "Images that may run.").group("container"),
+            opt!(container.container_steps_file, "File that describes steps in containers.").group("container"),
+            opt!(container.runner, "Program that runs containers.").group("container"),
+            opt!(container.pull_options, "Arguments for pulling.").group("container"),
+            opt!(container.run_options, "Arguments for running.").group("container"),
+        ]))
+        .chain(ironic_program::not_offered())
+        .collect()
     }
 }
 
-/// An option of ironic-python-agent that we do not have.
-pub(super) const fn not_offered(
-    group: &'static str,
-    name: &'static str,
-    reason: &'static str,
-) -> Opt {
-    Opt {
-        group,
-        name,
-        old: &[],
-        kernel: None,
-        standing: Standing::NotOffered(reason),
-        help: "",
-        slot: slot(|_, _| true, |_| String::new(), ("", "TEXT")),
-    }
-}
-
-/// Like [`not_offered`], a switch on the command line.
-pub(super) const fn no_switch(
-    group: &'static str,
-    name: &'static str,
-    reason: &'static str,
-) -> Opt {
-    not_offered(group, name, reason).word(bool::WORD)
+/// Whether a text can be handed to a clock program: an address or a host name.
+fn is_host(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".:_-".contains(c);
+    text.len() <= 253 && !text.starts_with('-') && text.chars().all(plain)
 }

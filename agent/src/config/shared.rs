@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ironic_text::Secret;
+use ironic_transport::tls::TlsVersion;
 use serde_json::{Map, Value};
 
-use super::options::Opt;
-use super::{Config, ContainerRunner, TlsVersion};
+use super::{Config, ContainerRunner};
 
 /// A handle to the configuration in force. Cheap to clone; all clones see a change.
 #[derive(Debug, Clone, Default)]
@@ -67,25 +67,7 @@ impl Shared {
 
     /// Replaces the agent token.
     pub fn adopt_token(&self, token: Secret) {
-        self.change(|config| config.agent_token = Some(token));
-    }
-
-    /// Applies what a service said about itself when it was found by multicast DNS: texts
-    /// `ipa_<option>`, of which `[mdns] allowed_overrides` names those that may be changed.
-    pub fn apply_discovered<'a>(
-        &self,
-        texts: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Vec<Ignored> {
-        let mut ignored = Vec::new();
-        self.change(|config| {
-            for (key, value) in texts {
-                if let Err(reason) = discovered(config, key, value) {
-                    let key = key.to_owned();
-                    ignored.push(Ignored { key, reason });
-                }
-            }
-        });
-        ignored
+        self.change(|config| config.common.agent_token = Some(token));
     }
 
     fn change(&self, edit: impl FnOnce(&mut Config)) {
@@ -115,14 +97,14 @@ impl SessionOverrides {
             TlsVersion::from_word(&self.tls_min_version),
         ) {
             ("", _) => {}
-            (_, Some(version)) => config.tls_min_version = version,
+            (_, Some(version)) => config.common.tls_min_version = version,
             (_, None) => ignored.push(Ignored {
                 key: "tls_min_version".to_owned(),
                 reason: "expected 1.2 or 1.3",
             }),
         }
         if !self.tls_cipher_suites.is_empty() {
-            config.tls_cipher_suites = Some(self.tls_cipher_suites.clone());
+            config.common.tls_cipher_suites = Some(self.tls_cipher_suites.clone());
         }
         for (key, value) in &self.agent_containers {
             if let Err(reason) = container(config, key, value) {
@@ -131,17 +113,6 @@ impl SessionOverrides {
             }
         }
     }
-}
-
-fn discovered(config: &mut Config, key: &str, value: &str) -> Result<(), &'static str> {
-    let name = key.strip_prefix("ipa_").ok_or("no option of the agent")?;
-    let allowed = &config.mdns.allowed_overrides;
-    if !allowed.iter().any(|option| option == name) {
-        return Err("not in [mdns] allowed_overrides");
-    }
-    let option = Opt::in_file("", name).ok_or("no such option")?;
-    let set = (option.slot.set)(config, value.trim());
-    set.then_some(()).ok_or(option.slot.expected)
 }
 
 fn container(config: &mut Config, key: &str, value: &Value) -> Result<(), &'static str> {
@@ -237,13 +208,13 @@ mod tests {
             "only truthy values are applied"
         );
         assert_eq!(config.permitted_image_formats, ["raw"]);
-        assert_eq!(config.tls_min_version, TlsVersion::V1_3);
+        assert_eq!(config.common.tls_min_version, TlsVersion::V1_3);
         assert_eq!(
-            config.tls_cipher_suites.as_deref(),
+            config.common.tls_cipher_suites.as_deref(),
             Some("ECDHE-RSA-AES256-GCM-SHA384")
         );
         clone.adopt_token(Secret::new("T"));
-        assert_eq!(shared.current().agent_token, Some(Secret::new("T")));
+        assert_eq!(shared.current().common.agent_token, Some(Secret::new("T")));
     }
 
     #[test]
@@ -279,25 +250,6 @@ mod tests {
             ..SessionOverrides::default()
         });
         assert_eq!(ignored.len(), 1);
-        assert_eq!(shared.current().tls_min_version, TlsVersion::V1_2);
-    }
-
-    #[test]
-    fn a_discovered_service_changes_only_what_it_may() {
-        let shared = Shared::default();
-        let ignored = shared.apply_discovered([
-            ("ipa_ntp_server", "10.0.0.1"),
-            ("ipa_inspection_callback_url", "ftp://x"),
-            ("ipa_insecure", "true"),
-            ("path", "/v1"),
-        ]);
-        let keys: Vec<_> = ignored.iter().map(|entry| entry.key.as_str()).collect();
-        assert_eq!(
-            keys,
-            ["ipa_inspection_callback_url", "ipa_insecure", "path"]
-        );
-        let config = shared.current();
-        assert_eq!(config.ntp_server.as_deref(), Some("10.0.0.1"));
-        assert!(!config.insecure && config.inspection_callback_url.is_empty());
+        assert_eq!(shared.current().common.tls_min_version, TlsVersion::V1_2);
     }
 }

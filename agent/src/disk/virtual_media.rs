@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use ironic_ondisk::read::Area;
 use ironic_ondisk::signature::{self, Found};
+use ironic_options::virtual_media::{DIRECTORY, PARAMETERS};
 use thiserror::Error;
 
-use crate::config::{MEDIUM_PARAMETERS, VIRTUAL_MEDIA};
 use crate::disk::filesystem::mount::{mount, unmount};
 use crate::machine::block::LARGEST_VIRTUAL_MEDIUM;
 use crate::machine::block::guarded_filesystem::Device;
@@ -75,11 +75,11 @@ pub async fn take(system: &System, program: &str) -> Result<(), MediumError> {
     let named = || media.iter().find(|medium| medium.model.contains(MODEL));
     if let Some(medium) = labelled(PARAMETERS_LABEL).or_else(named) {
         visit(system, medium, program, |mounted| {
-            let from = mounted.join(MEDIUM_PARAMETERS);
-            let place = system.root.path(VIRTUAL_MEDIA);
+            let from = mounted.join(PARAMETERS);
+            let place = system.root.path(DIRECTORY);
             // The token may be among them.
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&place);
-            match made.and_then(|()| copy(&from, &place.join(MEDIUM_PARAMETERS), program)) {
+            match made.and_then(|()| copy(&from, &place.join(PARAMETERS), program)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 other => other.map_err(|source| MediumError::Copy { path: from, source }),
             }
@@ -104,7 +104,7 @@ async fn visit(
     work: impl FnOnce(&Path) -> Result<(), MediumError>,
 ) -> Result<(), MediumError> {
     let device = &medium.device;
-    let place = format!("{VIRTUAL_MEDIA}/{program}");
+    let place = format!("{DIRECTORY}/{program}");
     let options = ["-t", medium.kind, "-o", "ro,nodev,nosuid,noexec"];
     // The kernel refuses to mount a drive read-only that other software left mounted for
     // writing; what that software mounted is shown here, too.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use ironic_options::Parameters;
 use serde_json::{Map, Value};
 
 use super::{Collector, Failed, Inspection};
-use crate::config::Parameters;
 use crate::system::{Cmd, System};
 
 /// Benchmarks of disks take their time.

@@ -95,7 +95,7 @@ pub fn names() -> Vec<&'static str> {
 
 /// Runs the configured collectors in their order.
 pub async fn collect(system: &System, config: &Config, registry: &Registry) -> Report {
-    let names: Vec<&str> = match &config.inspection_collectors {
+    let names: Vec<&str> = match &config.common.inspection_collectors {
         Some(names) => names.iter().map(String::as_str).collect(),
         None => USUAL.into(),
     };

@@ -4,10 +4,10 @@ use std::task::{Context, Poll};
 
 use futures_util::future::{Either, Ready, ready};
 use http::{Request, Response};
+use ironic_transport::grpc::bounds::Caller;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::bounds::Caller;
 use super::status;
 use crate::config;
 
@@ -41,7 +41,7 @@ impl Access {
             .headers()
             .get(TOKEN)
             .and_then(|value| value.to_str().ok());
-        match (&self.config.current().agent_token, candidate) {
+        match (&self.config.current().common.agent_token, candidate) {
             (Some(token), Some(candidate)) if token.matches(candidate) => Allowed::ByToken,
             _ if open => Allowed::Openly,
             _ => Allowed::No,

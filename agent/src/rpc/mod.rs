@@ -6,31 +6,29 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use ironic_agent_protocol::v1::command_service_server::CommandServiceServer;
+use ironic_transport::Listen;
+use ironic_transport::grpc::bounds::{Bounds, Rule};
+use ironic_transport::grpc::{self, BindError, ServerTlsError};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Certificate, Identity, ServerTlsConfig};
-
-use bounds::{Bounds, Rule};
+use tonic::transport::ServerTlsConfig;
 
 use crate::commands::Engine;
-use crate::config::{Config, Listen};
+use crate::config::Config;
 
 pub mod access;
-pub mod bounds;
 pub mod command_service;
 pub mod conductor_client;
 pub mod convert;
-pub mod listen;
 pub mod manager_client;
 pub mod status;
 mod watch;
 
 pub use command_service::Service;
-pub use listen::ListenError;
 
 /// The largest request: an `ExecuteCommand` with a config drive of 64 MiB base64, which is
 /// what Ironic lets an operator give, beside the node and its ports. The token is checked
@@ -85,8 +83,6 @@ const STRANGERS_TIMEOUT: Duration = Duration::from_secs(60);
 const PING_PERIOD: Duration = Duration::from_secs(30);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
 
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
-
 /// How long calls may go on after the server was told to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -95,26 +91,10 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 pub enum ServeError {
     /// The address cannot be used.
     #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// A file with a certificate or key cannot be read.
-    #[error("cannot read {path}, named by option {option}")]
-    File {
-        /// The option.
-        option: &'static str,
-        /// Its value.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// One half of certificate and key is configured.
-    #[error("option {given} needs option {missing} beside it")]
-    HalfTls {
-        /// What is there.
-        given: &'static str,
-        /// What is not.
-        missing: &'static str,
-    },
+    Listen(#[from] BindError),
+    /// The files for TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] ServerTlsError),
     /// The descriptors do not decode.
     #[error("cannot offer reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -127,7 +107,7 @@ pub enum ServeError {
 #[derive(Debug)]
 pub struct Server {
     engine: Engine,
-    bound: listen::Bound,
+    bound: grpc::Bound,
     listen: Listen,
     tls: Option<ServerTlsConfig>,
     stop: CancellationToken,
@@ -143,8 +123,8 @@ pub async fn bind(
     config: &Config,
     stop: CancellationToken,
 ) -> Result<Server, ServeError> {
-    let tls = server_tls(config)?;
-    let (bound, listen) = listen::bind(&config.grpc_listen, "gRPC", 1).await?;
+    let tls = grpc::server_tls(&config.common.grpc_tls())?;
+    let (bound, listen) = grpc::bind(&config.grpc_listen, "gRPC", 1).await?;
     Ok(Server {
         engine,
         bound,
@@ -223,42 +203,6 @@ impl Server {
         }
         result
     }
-}
-
-/// The TLS that is configured for gRPC servers; none without a certificate. The shim uses it
-/// for its own.
-///
-/// # Errors
-/// A file cannot be read, or half of a pair is missing.
-pub fn server_tls(config: &Config) -> Result<Option<ServerTlsConfig>, ServeError> {
-    const CERT: &str = "grpc_tls_cert_file";
-    const KEY: &str = "grpc_tls_key_file";
-    const CA: &str = "grpc_tls_ca_file";
-    let missing = |given, missing| Err(ServeError::HalfTls { given, missing });
-    let (cert, key) = match (&config.grpc_tls_cert_file, &config.grpc_tls_key_file) {
-        (Some(cert), Some(key)) => (cert, key),
-        (Some(_), None) => return missing(CERT, KEY),
-        (None, Some(_)) => return missing(KEY, CERT),
-        // A CA alone is how the agent as a client trusts its conductor.
-        (None, None) => return Ok(None),
-    };
-    let identity = Identity::from_pem(read(CERT, cert)?, read(KEY, key)?);
-    let mut tls = ServerTlsConfig::new()
-        .identity(identity)
-        .timeout(HANDSHAKE_PATIENCE);
-    if let Some(ca) = &config.grpc_tls_ca_file {
-        // With a CA the other end needs a certificate from it: mutual TLS.
-        tls = tls.client_ca_root(Certificate::from_pem(read(CA, ca)?));
-    }
-    Ok(Some(tls))
-}
-
-fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, ServeError> {
-    fs::read(path).map_err(|source| ServeError::File {
-        option,
-        path: path.to_owned(),
-        source,
-    })
 }
 
 fn remove_socket(path: &Path) {

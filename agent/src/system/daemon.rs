@@ -76,7 +76,7 @@ impl Daemon {
         )]
         let mut command = tokio::process::Command::new(program);
         Group::lead(&mut command);
-        command.env_remove(crate::config::TOKEN_VARIABLE);
+        command.env_remove(ironic_program::TOKEN_VARIABLE);
         let spawned = command
             .args(args)
             .stdin(Stdio::piped())

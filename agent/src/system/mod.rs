@@ -22,7 +22,6 @@ pub mod power;
 pub mod process;
 pub mod sandbox;
 pub mod simulation;
-pub mod socket;
 pub mod zookeeper;
 
 pub use clock::Clock;

@@ -439,7 +439,8 @@ async fn the_managers_and_collectors_themselves() {
         simulate: Some(directory.join("disks")),
         ..Config::default()
     };
-    config.inspection_collectors = Some(inspect::names().into_iter().map(str::to_owned).collect());
+    config.common.inspection_collectors =
+        Some(inspect::names().into_iter().map(str::to_owned).collect());
     let registry = Registry::compiled_in(&system).unwrap();
     for manager in Registry::of_this_source_tree() {
         let _ = manager.support(&system);

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use ironic_agent::config::Endpoint;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::command_service_client::CommandServiceClient;
 use ironic_text::Secret;
+use ironic_transport::Endpoint;
 use tokio::sync::Semaphore;
 use tonic::Request;
 use tonic::metadata::AsciiMetadataValue;

@@ -3,8 +3,8 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
-use ironic_agent::config::Endpoint;
 use ironic_text::Secret;
+use ironic_transport::Endpoint;
 
 use super::client::Client;
 use super::connect::{Identity, InvalidEndpoint};

@@ -1,13 +1,14 @@
 //! One exchange with Ironic at a time, over all its addresses.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use ironic_agent::system::fetch::redirect::{self, Bodies};
 use ironic_text::error_chain;
+use ironic_transport::redirect::{self, Bodies};
+use ironic_transport::tls::{TlsSettings, TlsSettingsError, client_config};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use reqwest::{Client, Url};
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -36,25 +37,17 @@ pub struct Settings {
     /// Sent as `X-OpenStack-Request-ID`.
     pub global_request_id: Option<String>,
     /// How long connecting and each read may take.
-    pub patience: Duration,
-    /// Servers are not verified.
-    pub insecure: bool,
-    /// PEM authorities; the system's when absent.
-    pub ca_file: Option<PathBuf>,
-    /// PEM client certificate and its key.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// Nothing below TLS 1.3.
-    pub only_tls_1_3: bool,
-    /// OpenSSL names of the TLS 1.2 suites; empty means the default.
-    pub cipher_suites: Vec<String>,
+    pub timeout: Duration,
+    /// Whom to trust.
+    pub tls: TlsSettings,
 }
 
 /// Why no client can be made.
 #[derive(Debug, Error)]
 pub enum IronicError {
-    /// The TLS settings are no use.
+    /// The TLS settings are unusable.
     #[error("the TLS settings for Ironic cannot be used")]
-    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Tls(#[from] TlsSettingsError),
     /// A header cannot carry the value.
     #[error("option global_request_id holds characters that no header can carry")]
     RequestId,
@@ -106,21 +99,14 @@ impl Ironic {
     /// # Errors
     /// A setting that cannot work, by name.
     pub fn new(settings: Settings) -> Result<Self, IronicError> {
-        let tls = ironic_agent::system::fetch::client_config(&ironic_agent::system::fetch::Tls {
-            insecure: settings.insecure,
-            ca_file: settings.ca_file,
-            identity: settings.identity,
-            only_1_3: settings.only_tls_1_3,
-            cipher_suites: settings.cipher_suites,
-        })
-        .map_err(|error| IronicError::Tls(Box::new(error)))?;
+        let tls = client_config(&settings.tls)?;
         let client = |bodies| {
             Client::builder()
                 .tls_backend_preconfigured(tls.clone())
                 .http1_only()
                 .tcp_nodelay(true)
-                .connect_timeout(settings.patience)
-                .read_timeout(settings.patience)
+                .connect_timeout(settings.timeout)
+                .read_timeout(settings.timeout)
                 .redirect(redirect::policy(bodies))
                 // Heartbeats are minutes apart; a server that closed an idle connection in the
                 // meantime must not cost one.
@@ -210,7 +196,7 @@ impl Ironic {
         let mut path = format!("/v1/lookup?addresses={}", encoded(&addresses.join(",")));
         if let Some(uuid) = node_uuid {
             path.push_str("&node_uuid=");
-            path.push_str(&encoded(uuid));
+            path.extend(encoded(uuid));
         }
         let retry = |conflict, reason| LookupAnswer::Retry { conflict, reason };
         match self
@@ -429,17 +415,16 @@ fn inspection_answer(answer: &Answer) -> InspectionAnswer {
     }
 }
 
-/// Percent-encodes everything but the characters that are always safe, as Python's client
-/// does: colons and commas become `%3A` and `%2C`.
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect()
+/// Everything but the characters that are always safe, as Python's client has it: colons and
+/// commas become `%3A` and `%2C`.
+const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+fn encoded(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, UNSAFE)
 }
 
 #[cfg(test)]
@@ -488,7 +473,7 @@ mod tests {
 
     #[test]
     fn addresses_are_encoded_as_python_does() {
-        assert_eq!(encoded("02:fc:00,a"), "02%3Afc%3A00%2Ca");
+        assert_eq!(encoded("02:fc:00,a").to_string(), "02%3Afc%3A00%2Ca");
     }
 
     #[test]

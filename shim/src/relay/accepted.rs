@@ -97,7 +97,8 @@ impl Accepted {
 
 /// Hexadecimal SHA-256.
 pub(super) fn digest(token: &str) -> String {
-    hex::encode(Sha256::digest(token.as_bytes()))
+    let digest = Sha256::digest(token.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn write(path: &Path, proof: &Proof) -> io::Result<()> {

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use ironic_agent::config::{Config, Listen};
-use ironic_agent::rpc::bounds::{Bounds, Rule};
-use ironic_agent::rpc::listen::{self, ListenError};
-use ironic_agent::rpc::{ServeError, server_tls};
+use ironic_transport::Listen;
+use ironic_transport::grpc::bounds::{Bounds, Rule};
+use ironic_transport::grpc::{self, BindError, ServerTlsError};
+
+use crate::config::Config;
 use ironic_agent_protocol::v1::conductor_service_server::ConductorServiceServer;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -74,7 +75,7 @@ pub const IRONIC: &str = "ironic";
 pub enum RelayError {
     /// The address cannot be used.
     #[error(transparent)]
-    Listen(#[from] ListenError),
+    Listen(#[from] BindError),
     /// Strangers could call.
     #[error(
         "option conductor_listen = {0} can be reached from other machines, and callers need no \
@@ -85,7 +86,7 @@ pub enum RelayError {
     Open(Listen),
     /// The TLS options are no use.
     #[error(transparent)]
-    Tls(#[from] ServeError),
+    Tls(#[from] ServerTlsError),
     /// The transport failed, or certificate and key are no use.
     #[error("cannot serve gRPC: check grpc_tls_cert_file, grpc_tls_key_file, grpc_tls_ca_file")]
     Transport(#[from] tonic::transport::Error),
@@ -95,7 +96,7 @@ pub enum RelayError {
 #[derive(Debug)]
 pub struct Server {
     relay: Relay,
-    bound: listen::Bound,
+    bound: grpc::Bound,
     /// Where it listens; the port is the real one.
     pub listen: Listen,
     tls: Option<ServerTlsConfig>,
@@ -129,8 +130,8 @@ fn is_open(listen: &Listen) -> bool {
 /// # Errors
 /// The address is taken or not ours, or a certificate is missing.
 pub async fn bind(relay: Relay, config: &Config) -> Result<Server, RelayError> {
-    let tls = server_tls(config)?;
-    let demands_certificates = tls.is_some() && config.grpc_tls_ca_file.is_some();
+    let tls = grpc::server_tls(&config.common.grpc_tls())?;
+    let demands_certificates = tls.is_some() && config.common.grpc_tls_ca_file.is_some();
     if is_open(&config.conductor_listen) && !demands_certificates {
         if !config.insecure_conductor_listen {
             return Err(RelayError::Open(config.conductor_listen.clone()));
@@ -140,7 +141,7 @@ pub async fn bind(relay: Relay, config: &Config) -> Result<Server, RelayError> {
             "any machine that reaches this address may look nodes up: insecure_conductor_listen"
         );
     }
-    let (bound, listen) = listen::bind(&config.conductor_listen, "ConductorService", 2).await?;
+    let (bound, listen) = grpc::bind(&config.conductor_listen, "ConductorService", 2).await?;
     Ok(Server {
         relay,
         bound,

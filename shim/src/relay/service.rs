@@ -6,11 +6,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::Stream;
-use ironic_agent::rpc::bounds::Caller;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_server::ConductorService;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
 use ironic_text::{Secret, error_chain};
+use ironic_transport::grpc::bounds::Caller;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use ironic_agent::listener::Connection;
+use ironic_transport::listener::Connection;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -187,7 +187,7 @@ async fn linger(stream: &mut (impl AsyncRead + Unpin)) {
 
 #[cfg(test)]
 mod tests {
-    use ironic_agent::listener::Slot;
+    use ironic_transport::listener::Slot;
     use tokio::io::DuplexStream;
     use tokio::sync::watch;
     use tokio::time::Instant;

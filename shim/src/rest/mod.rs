@@ -23,7 +23,7 @@ pub mod service;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ironic_agent::listener;
+use ironic_transport::listener;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;

@@ -1,6 +1,6 @@
 //! The two parameters of a query. Pure.
 
-use super::route::for_each_byte;
+use percent_encoding::percent_decode_str;
 
 /// What a query says. Of repeated parameters the first counts; others mean nothing.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -43,15 +43,8 @@ impl std::fmt::Debug for Query {
 }
 
 fn decoded(text: &str) -> String {
-    if !text.contains(['%', '+']) {
-        return text.to_owned();
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    for_each_byte(text, |byte, escaped| match byte {
-        b'+' if !escaped => bytes.push(b' '),
-        _ => bytes.push(byte),
-    });
-    String::from_utf8_lossy(&bytes).into_owned()
+    let text = text.replace('+', " ");
+    percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

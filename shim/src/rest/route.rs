@@ -4,9 +4,8 @@
 //! slash at the end of a collection and repeated slashes are redirected if the method is
 //! right, and a wrong method on a known path is 405.
 
-use std::fmt::Write as _;
-
 use http::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// What answers a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,51 +129,37 @@ pub fn node(path: &str) -> Option<(&str, &str)> {
 }
 
 /// A path as it was meant: percent escapes decoded, except that an escaped slash separates
-/// nothing and stays `%2F`. Bytes that are no UTF-8 become U+FFFD.
+/// nothing and stays `%2F`. Bytes that are not UTF-8 become U+FFFD.
 #[must_use]
 pub fn decoded(path: &str) -> String {
-    if !path.contains('%') {
-        return path.to_owned();
-    }
-    let mut bytes = Vec::with_capacity(path.len());
-    for_each_byte(path, |byte, escaped| match byte {
-        b'/' if escaped => bytes.extend_from_slice(b"%2F"),
-        _ => bytes.push(byte),
-    });
-    String::from_utf8_lossy(&bytes).into_owned()
+    let kept = path.replace("%2F", "%252F").replace("%2f", "%252F");
+    percent_decode_str(&kept).decode_utf8_lossy().into_owned()
 }
 
-/// Calls `take` with each byte of a percent-encoded text, and whether it was escaped. A `%`
-/// without two hexadecimal digits stands for itself.
-pub(super) fn for_each_byte(text: &str, mut take: impl FnMut(u8, bool)) {
-    let hex = |digit: u8| char::from(digit).to_digit(16);
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        if let (b'%', [high, low, tail @ ..]) = (byte, after)
-            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
-            && let Ok(escaped) = u8::try_from(high << 4 | low)
-        {
-            take(escaped, true);
-            rest = tail;
-        } else {
-            take(byte, false);
-            rest = after;
-        }
-    }
-}
+/// What is quoted in a path.
+const UNSAFE_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b'@');
 
 /// A decoded path, quoted for a URL.
 fn quoted(path: &str) -> String {
-    let mut quoted = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,/:;=@".contains(&byte) {
-            quoted.push(char::from(byte));
-        } else {
-            // A String takes every character.
-            let _ = write!(quoted, "%{byte:02X}");
-        }
-    }
-    quoted
+    utf8_percent_encode(path, UNSAFE_IN_PATH).to_string()
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Body;
 use hyper::ext::ReasonPhrase;
-use ironic_agent::listener::Slot;
 use ironic_text::Secret;
+use ironic_transport::listener::Slot;
 use thiserror::Error;
 use tracing::{info, warn};
 

@@ -8,14 +8,16 @@ use std::sync::{Arc, Mutex};
 use ironic_agent::commands::{
     Command, CommandContext, Engine, NodeMemory, OwnVerbs, Perform, VerbFuture,
 };
-use ironic_agent::config::{Config, Endpoint, Listen, Shared};
+use ironic_agent::config::{Config, Shared};
 use ironic_agent::failure::{Failure, FailureKind};
 use ironic_agent::hardware::{Registry, external};
 use ironic_agent::rpc;
 use ironic_agent::system::{PathPrefix, System};
 use ironic_agent::task::Task;
 use ironic_agent_protocol::verbs::VerbDescriptor;
+use ironic_program::CommonSettings;
 use ironic_text::Secret;
+use ironic_transport::{Endpoint, Listen};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -98,7 +100,10 @@ impl Agent {
 
 fn config() -> Config {
     Config {
-        agent_token: Some(Secret::new(TOKEN)),
+        common: CommonSettings {
+            agent_token: Some(Secret::new(TOKEN)),
+            ..CommonSettings::default()
+        },
         standalone: false,
         ..Config::default()
     }

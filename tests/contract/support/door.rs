@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use ironic_agent::config::Endpoint;
 use ironic_shim::agents::{Identity, Place, Registration, Roster};
 use ironic_shim::rest::{Door, Settings, ShutdownReason};
 use ironic_text::Secret;
+use ironic_transport::Endpoint;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;

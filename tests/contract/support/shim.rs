@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ironic_agent::config::{Config, Endpoint, Listen};
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
+use ironic_program::CommonSettings;
+use ironic_shim::config::Config;
 use ironic_text::Secret;
+use ironic_transport::{Endpoint, Listen};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -42,7 +44,10 @@ impl Drop for Shim {
 pub(crate) fn config(urls: &[&str], state: &TempDir) -> Config {
     let port = free_port();
     Config {
-        api_url: urls.iter().map(|url| (*url).to_owned()).collect(),
+        common: CommonSettings {
+            api_url: urls.iter().map(|url| (*url).to_owned()).collect(),
+            ..CommonSettings::default()
+        },
         state_dir: state.path().to_owned(),
         conductor_listen: Listen::Tcp("127.0.0.1:0".parse().unwrap()),
         // Nobody is there; no test here gives commands.

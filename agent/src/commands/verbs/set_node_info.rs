@@ -149,6 +149,7 @@ fn invalid(details: impl Into<String>) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use ironic_program::CommonSettings;
     use serde_json::json;
 
     use super::*;
@@ -161,8 +162,11 @@ mod tests {
 
     fn context(standalone: bool) -> CommandContext {
         testing::context(Config {
+            common: CommonSettings {
+                agent_token: Some(Secret::new("first")),
+                ..CommonSettings::default()
+            },
             standalone,
-            agent_token: Some(Secret::new("first")),
             ..Config::default()
         })
     }
@@ -197,7 +201,7 @@ mod tests {
         let config = context.config.current();
         assert!(config.md5_enabled);
         assert_eq!(config.permitted_image_formats, ["raw", "gpt"]);
-        assert_eq!(config.agent_token, Some(Secret::new(token)));
+        assert_eq!(config.common.agent_token, Some(Secret::new(token)));
         assert_eq!(context.node.current().uuid(), "u");
     }
 
@@ -208,7 +212,7 @@ mod tests {
             let document = json!({"node": node(), "config": {"agent_token": token}});
             set_node_info(&context, &info(document)).unwrap();
             assert_eq!(
-                context.config.current().agent_token,
+                context.config.current().common.agent_token,
                 Some(Secret::new("first"))
             );
         }

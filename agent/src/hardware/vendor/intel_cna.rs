@@ -41,7 +41,12 @@ impl HardwareManager for IntelCnaManager {
 
     fn initialize(&self, system: &System, config: &Config) {
         let collector = |name: &String| name == "lldp";
-        let inspected = config.inspection_collectors.iter().flatten().any(collector);
+        let inspected = config
+            .common
+            .inspection_collectors
+            .iter()
+            .flatten()
+            .any(collector);
         if config.collect_lldp || inspected {
             stop_firmware(&system.root);
         }
@@ -80,6 +85,8 @@ fn stop_firmware(root: &PathPrefix) {
 
 #[cfg(test)]
 mod tests {
+    use ironic_program::CommonSettings;
+
     use super::*;
     use crate::machine::testing::FakeMachine;
 
@@ -121,7 +128,10 @@ mod tests {
         };
         assert_eq!(told(&listed), "lldp stop");
         let inspected = Config {
-            inspection_collectors: Some(vec!["default".to_owned(), "lldp".to_owned()]),
+            common: CommonSettings {
+                inspection_collectors: Some(vec!["default".to_owned(), "lldp".to_owned()]),
+                ..CommonSettings::default()
+            },
             ..Config::default()
         };
         assert_eq!(told(&inspected), "lldp stop");

@@ -4,11 +4,12 @@ use std::sync::Mutex;
 
 use bytes::Bytes;
 use futures_util::stream;
+use ironic_transport::tls::TlsSettings;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::system::fetch::{Part, Tls};
+use crate::system::fetch::Part;
 
 const HOST: &str = "https://r.example/v2/os/image/";
 const REALM: &str = "https://auth.example/token";
@@ -301,9 +302,9 @@ async fn a_password_goes_to_no_token_service_without_https() {
     let registries = Registries::new(&registry);
     let ask = async |realm: &str, insecure: bool| {
         let request = Request {
-            tls: Tls {
+            tls: TlsSettings {
                 insecure,
-                ..Tls::default()
+                ..TlsSettings::default()
             },
             ..Request::default()
         };

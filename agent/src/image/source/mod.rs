@@ -12,9 +12,9 @@ use futures_util::StreamExt;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::config::{Config, TlsVersion};
+use crate::config::Config;
 use crate::failure::{Failure, FailureKind};
-use crate::system::fetch::{Fetch, Part, Request, Response, Tls};
+use crate::system::fetch::{Fetch, Part, Request, Response};
 use crate::task::Task;
 
 pub mod document;
@@ -526,21 +526,7 @@ impl<'a> Source<'a> {
 /// A request with the agent's own settings and nothing of the node's.
 pub(super) fn plain_request(config: &Config) -> Request {
     Request {
-        tls: Tls {
-            insecure: config.insecure,
-            ca_file: config.cafile.clone(),
-            identity: config.certfile.clone().zip(config.keyfile.clone()),
-            only_1_3: config.tls_min_version == TlsVersion::V1_3,
-            cipher_suites: config
-                .tls_cipher_suites
-                .as_deref()
-                .unwrap_or_default()
-                .split([':', ','])
-                .map(str::trim)
-                .filter(|name| !name.is_empty())
-                .map(str::to_owned)
-                .collect(),
-        },
+        tls: config.common.client_tls(),
         patience: config.image_download_connection_timeout,
         ..Request::default()
     }

@@ -790,7 +790,7 @@ async fn an_image_comes_from_a_registry() {
         let host = host.strip_prefix("http://").unwrap();
         let mut bench = Bench::new(8 * MIB);
         // A registry of this machine need not have a certificate.
-        bench.config.insecure = true;
+        bench.config.common.insecure = true;
         let url = format!("oci://{host}/os/image:1.0");
         let mut image_info = json!({"id": "img", "urls": [url], "disk_format": "raw"});
         if password {

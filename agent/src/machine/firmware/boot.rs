@@ -1,6 +1,7 @@
 //! How this machine was started.
 
-use crate::config::Parameters;
+use ironic_options::Parameters;
+
 use crate::system::System;
 
 /// The firmware's way of booting.

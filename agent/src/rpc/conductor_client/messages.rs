@@ -3,12 +3,13 @@
 
 use ironic_agent_protocol::v1;
 use ironic_document::{DocumentError, object, to_struct};
+use ironic_program::VERSION;
 use ironic_text::Secret;
 use thiserror::Error;
 
 use crate::conductor::heartbeat::{InvalidTimeout, Timeout};
 use crate::conductor::{Answer, Found, Hello, Question, Submission, Verdict};
-use crate::config::{SessionOverrides, VERSION};
+use crate::config::SessionOverrides;
 use crate::machine::ironic_node::Node;
 use crate::shutdown::ShutdownReason;
 

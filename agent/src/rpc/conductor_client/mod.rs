@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
 use ironic_text::{error_chain, with_causes};
+use ironic_transport::Endpoint;
 use prost::Message;
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -27,7 +28,7 @@ use tonic::{Status, Streaming};
 use crate::conductor::{
     Answer, Beat, Conductor, Hello, Lost, Pulse, Question, Submission, Verdict, call_deadline,
 };
-use crate::config::{Config, Endpoint};
+use crate::config::Config;
 use crate::shutdown::ShutdownReason;
 
 mod messages;
@@ -363,13 +364,17 @@ fn endpoint(url: &str) -> Result<tonic::transport::Endpoint, tonic::transport::E
 /// TLS towards the conductor, mutual when the agent has a certificate.
 fn tls(config: &Config) -> Result<ClientTlsConfig, ClientError> {
     let ca = config
+        .common
         .grpc_tls_ca_file
         .as_ref()
         .ok_or(ClientError::NoAuthority)?;
     let mut tls = ClientTlsConfig::new()
         .timeout(DIAL_PATIENCE)
         .ca_certificate(Certificate::from_pem(read("grpc_tls_ca_file", ca)?));
-    if let (Some(cert), Some(key)) = (&config.grpc_tls_cert_file, &config.grpc_tls_key_file) {
+    if let (Some(cert), Some(key)) = (
+        &config.common.grpc_tls_cert_file,
+        &config.common.grpc_tls_key_file,
+    ) {
         let cert = read("grpc_tls_cert_file", cert)?;
         let key = read("grpc_tls_key_file", key)?;
         tls = tls.identity(Identity::from_pem(cert, key));

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex as StdMutex};
 use ironic_agent_protocol::v1::conductor_service_server::{
     ConductorService, ConductorServiceServer,
 };
+use ironic_program::CommonSettings;
 use ironic_text::Secret;
 use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
@@ -435,7 +436,10 @@ async fn wrong_tls_options_are_named() {
         Err(ClientError::NoAuthority)
     ));
     let config = Config {
-        grpc_tls_ca_file: Some("/nowhere".into()),
+        common: CommonSettings {
+            grpc_tls_ca_file: Some("/nowhere".into()),
+            ..config.common.clone()
+        },
         ..config
     };
     let error = ConductorClient::new(&config).unwrap_err();
@@ -487,10 +491,13 @@ async fn tls_is_mutual() {
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
 
     let good = Config {
+        common: CommonSettings {
+            grpc_tls_ca_file: Some(ca_file),
+            grpc_tls_cert_file: Some(client_cert),
+            grpc_tls_key_file: Some(client_key),
+            ..CommonSettings::default()
+        },
         conductor,
-        grpc_tls_ca_file: Some(ca_file),
-        grpc_tls_cert_file: Some(client_cert),
-        grpc_tls_key_file: Some(client_key),
         ..Config::default()
     };
     let mut pulse = ConductorClient::new(&good)
@@ -501,12 +508,18 @@ async fn tls_is_mutual() {
     assert_eq!(pulse.beat(beat(false)).await, Ok(Verdict::Accepted));
 
     let anonymous = Config {
-        grpc_tls_cert_file: None,
-        grpc_tls_key_file: None,
+        common: CommonSettings {
+            grpc_tls_cert_file: None,
+            grpc_tls_key_file: None,
+            ..good.common.clone()
+        },
         ..good.clone()
     };
     let misled = Config {
-        grpc_tls_ca_file: Some(other_ca_file),
+        common: CommonSettings {
+            grpc_tls_ca_file: Some(other_ca_file),
+            ..good.common.clone()
+        },
         ..good
     };
     for config in [anonymous, misled] {

@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::hardware_manager_service_client::HardwareManagerServiceClient;
 use ironic_document::{to_struct, value};
+use ironic_program::version;
 use ironic_text::with_causes;
 use serde_json::{Map, Value};
 use tokio::net::UnixStream;
@@ -21,7 +22,6 @@ use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::config::version;
 use crate::failure::{Failure, FailureKind};
 use crate::hardware::external::{
     Answer, Described, Dial, ERASER, Event, Lost, Order, Peer, StepDescribed,

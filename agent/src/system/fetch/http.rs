@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
-use ironic_text::with_causes;
+use ironic_text::{error_chain, with_causes};
+use ironic_transport::redirect::{self, Bodies};
+use ironic_transport::tls::{TlsSettings, client_config};
 use reqwest::Url;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, DATE, ETAG, HeaderMap,
@@ -15,8 +17,7 @@ use reqwest::header::{
 use rustls::AlertDescription;
 
 use super::proxy::Route;
-use super::redirect::{self, Bodies};
-use super::{Credentials, Fetch, FetchError, Proxies, Request, Response, Tls, trust, zone};
+use super::{Credentials, Fetch, FetchError, Proxies, Request, Response, zone};
 
 /// How long settings that were read once stay good: certificates on disk are replaced.
 const KEPT: Duration = Duration::from_mins(1);
@@ -31,7 +32,7 @@ pub struct HttpFetch {
 /// A client and what it was made from.
 #[derive(Debug)]
 struct Kept {
-    tls: Tls,
+    tls: TlsSettings,
     proxies: Proxies,
     interface: Option<String>,
     made: Instant,
@@ -85,7 +86,7 @@ impl HttpFetch {
 
 /// A client for requests like this one, over `interface` if one is named.
 fn client(request: &Request, interface: Option<&str>) -> Result<reqwest::Client, String> {
-    let tls = trust::client_config(&request.tls).map_err(|error| error.to_string())?;
+    let tls = client_config(&request.tls).map_err(|error| error_chain(&error))?;
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .http1_only()

@@ -385,27 +385,27 @@ fn tls_of(
 async fn https_trusts_whom_it_is_told_to() {
     let directory = tempfile::tempdir().unwrap();
     let (server, ca_file) = secure(directory.path()).await;
-    let wanted = |tls: Tls| Request {
+    let wanted = |tls: TlsSettings| Request {
         tls,
         ..request(format!("https://{}/image", server.address))
     };
-    let trusting = Tls {
+    let trusting = TlsSettings {
         ca_file: Some(ca_file),
-        ..Tls::default()
+        ..TlsSettings::default()
     };
-    let careless = Tls {
+    let careless = TlsSettings {
         insecure: true,
-        ..Tls::default()
+        ..TlsSettings::default()
     };
     for tls in [trusting.clone(), careless] {
         assert_eq!(get(wanted(tls)).await.unwrap(), "hello");
     }
     // A stranger's certificate, and a server that is too old.
-    let strict = Tls {
+    let strict = TlsSettings {
         only_1_3: true,
         ..trusting.clone()
     };
-    for tls in [Tls::default(), strict] {
+    for tls in [TlsSettings::default(), strict] {
         let error = get(wanted(tls)).await.unwrap_err();
         assert!(matches!(error, FetchError::Tls { .. }), "{error:?}");
         assert!(!error.is_temporary());
@@ -416,7 +416,7 @@ async fn https_trusts_whom_it_is_told_to() {
         ("ECDHE-ECDSA-AES128-GCM-SHA256", true),
         ("ECDHE-RSA-AES128-GCM-SHA256", false),
     ] {
-        let tls = Tls {
+        let tls = TlsSettings {
             cipher_suites: vec![suite.into()],
             ..trusting.clone()
         };
@@ -428,10 +428,10 @@ async fn https_trusts_whom_it_is_told_to() {
 async fn a_server_of_the_newest_version_is_reached_when_only_that_may_be() {
     let directory = tempfile::tempdir().unwrap();
     let (server, ca_file) = secure_of(directory.path(), &rustls::version::TLS13, None).await;
-    let tls = Tls {
+    let tls = TlsSettings {
         ca_file: Some(ca_file),
         only_1_3: true,
-        ..Tls::default()
+        ..TlsSettings::default()
     };
     let wanted = Request {
         tls,
@@ -462,10 +462,10 @@ async fn our_certificate_opens_the_door_of_those_who_ask_for_it() {
         let clients = Some(vouching.der().clone());
         let (server, ca_file) = secure_of(directory.path(), version, clients).await;
         let wanted = |identity| Request {
-            tls: Tls {
+            tls: TlsSettings {
                 ca_file: Some(ca_file.clone()),
                 identity,
-                ..Tls::default()
+                ..TlsSettings::default()
             },
             ..request(format!("https://{}/image", server.address))
         };

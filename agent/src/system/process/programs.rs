@@ -80,7 +80,7 @@ async fn run(cmd: Cmd, owner: Option<&OsStr>) -> Result<Output, RunError> {
         command.env(OWNER, owner);
     }
     Group::lead(&mut command);
-    command.env_remove(crate::config::TOKEN_VARIABLE);
+    command.env_remove(ironic_program::TOKEN_VARIABLE);
     let spawned = command
         .args(&cmd.args)
         .env("LC_ALL", "C")

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt as _;
+use ironic_transport::tls::TlsSettings;
 use md5::Md5;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256, Sha512};
@@ -11,7 +12,7 @@ use super::card::{Card, parse_query};
 use super::error;
 use crate::hardware::{StepContext, StepError};
 use crate::system::Cmd;
-use crate::system::fetch::{Request, Tls};
+use crate::system::fetch::Request;
 
 /// Firmware of network cards has some 30 MB.
 const LARGEST: usize = 512 * 1024 * 1024;
@@ -149,10 +150,10 @@ async fn obtain(ctx: StepContext<'_>, image: &Image, place: &Path) -> Result<Pat
     let config = ctx.config;
     let request = Request {
         url: image.url.clone(),
-        tls: Tls {
-            insecure: config.insecure,
-            ca_file: config.cafile.clone(),
-            ..Tls::default()
+        tls: TlsSettings {
+            insecure: config.common.insecure,
+            ca_file: config.common.cafile.clone(),
+            ..TlsSettings::default()
         },
         patience: config.image_download_connection_timeout,
         ..Request::default()

@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use ironic_text::Secret;
 
-use super::{ContainerRunner, Curve, Endpoint, ImageServerAuth, Listen, Protocol, TlsVersion};
-
 /// Longer times than this (136 years) are a typing error and would overflow clocks.
-const LONGEST: f64 = 4_294_967_295.0;
+const LONGEST_TIME: f64 = 4_294_967_295.0;
 
 /// Something an option can hold.
-pub(super) trait Value: Sized {
+pub trait Value: Sized {
     /// What the text should have been, for an error: `expected <this>`.
     const EXPECTED: &'static str;
     /// The word that stands for the value in `--help`.
@@ -73,8 +71,8 @@ impl Value for Duration {
 
     fn read(text: &str) -> Option<Self> {
         let seconds: f64 = text.parse().ok()?;
-        // Not a number is in no range.
-        (0.0..=LONGEST)
+        // NaN is in no range.
+        (0.0..=LONGEST_TIME)
             .contains(&seconds)
             .then(|| Self::from_secs_f64(seconds))
     }
@@ -159,12 +157,13 @@ impl<V: Value> Value for Option<V> {
     }
 }
 
-/// Values with their own `FromStr` and `Display`.
-macro_rules! addresses {
-    ($($type:ty: $expected:literal),+ $(,)?) => {
-        $(impl Value for $type {
+/// Makes a type with `FromStr` and `Display` a [`Value`].
+#[macro_export]
+macro_rules! parsed_value {
+    ($type:ty, $word:literal, $expected:literal) => {
+        impl $crate::Value for $type {
             const EXPECTED: &'static str = $expected;
-            const WORD: &'static str = "ADDRESS";
+            const WORD: &'static str = $word;
 
             fn read(text: &str) -> Option<Self> {
                 text.parse().ok()
@@ -173,19 +172,35 @@ macro_rules! addresses {
             fn show(&self) -> String {
                 self.to_string()
             }
-        })+
+        }
     };
 }
 
-addresses! {
-    Listen: "ADDRESS:PORT, for example 127.0.0.1:9998 or [::]:9998, or unix:/PATH",
-    Endpoint: "http://HOST:PORT, https://HOST:PORT or unix:/PATH",
-}
+/// Makes an enum a [`Value`]: a choice among words, which are listed to a person in this order.
+#[macro_export]
+macro_rules! choice {
+    ($type:ident, $word:literal, $expected:literal, { $($variant:ident = $text:literal),+ $(,)? }) => {
+        impl $type {
+            /// Every value with its word in configuration.
+            pub const ALL: &[(Self, &'static str)] = &[$((Self::$variant, $text)),+];
 
-/// Choices among words.
-macro_rules! choices {
-    ($($type:ty: $expected:literal, $word:literal),+ $(,)?) => {
-        $(impl Value for $type {
+            /// The word in configuration.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text),+
+                }
+            }
+
+            /// The value of a word, in any case.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                let known = |entry: &&(Self, &'static str)| entry.1.eq_ignore_ascii_case(word);
+                Self::ALL.iter().find(known).map(|(value, _)| *value)
+            }
+        }
+
+        impl $crate::Value for $type {
             const EXPECTED: &'static str = $expected;
             const WORD: &'static str = $word;
 
@@ -196,16 +211,8 @@ macro_rules! choices {
             fn show(&self) -> String {
                 self.word().to_owned()
             }
-        })+
+        }
     };
-}
-
-choices! {
-    TlsVersion: "1.2 or 1.3", "1.2|1.3",
-    Curve: "p256, p384 or p521", "p256|p384|p521",
-    Protocol: "http or https", "http|https",
-    ImageServerAuth: "noauth or http_basic", "noauth|http_basic",
-    ContainerRunner: "podman or docker", "podman|docker",
 }
 
 #[cfg(test)]
@@ -237,24 +244,25 @@ mod tests {
         );
         assert_eq!(Option::<String>::read(""), Some(None));
         assert_eq!(Option::<bool>::read("x"), None);
-        assert_eq!(TlsVersion::read("1.1"), None);
+    }
+
+    #[expect(unreachable_pub, reason = "the macro is made for public types")]
+    mod colour {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Colour {
+            Red,
+            Green,
+        }
+
+        choice!(Colour, "red|green", "red or green", { Red = "red", Green = "green" });
     }
 
     #[test]
-    fn choices_name_all_their_words() {
-        fn check<V: Value>(all: &[(V, &str)]) {
-            for (_, word) in all {
-                assert!(
-                    V::EXPECTED.contains(word) && V::WORD.contains(word),
-                    "{word}"
-                );
-            }
-            assert_eq!(V::WORD.split('|').count(), all.len());
-        }
-        check(TlsVersion::ALL);
-        check(Curve::ALL);
-        check(Protocol::ALL);
-        check(ImageServerAuth::ALL);
-        check(ContainerRunner::ALL);
+    fn a_choice_is_read_in_any_case() {
+        use colour::Colour;
+        assert_eq!(Colour::read("GREEN"), Some(Colour::Green));
+        assert_eq!(Colour::read("blue"), None);
+        assert_eq!(Colour::Red.show(), "red");
+        assert_eq!(Colour::ALL.len(), 2);
     }
 }

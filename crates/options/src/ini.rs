@@ -8,20 +8,20 @@ use thiserror::Error;
 
 /// One `key = value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Assignment {
+pub(crate) struct Assignment {
     /// The group in lower case; empty for `[DEFAULT]`.
-    pub(super) group: String,
+    pub(crate) group: String,
     /// The key as written.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// The value; lines of a continued value are joined by line breaks.
-    pub(super) value: String,
+    pub(crate) value: String,
     /// The line of the key, from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
 }
 
-/// Why a file makes no sense.
+/// What is wrong with a line of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Fault {
+pub enum SyntaxError {
     /// `[group` without an end, or without a name.
     #[error("a group is written as [name]")]
     Group,
@@ -39,8 +39,8 @@ pub enum Fault {
 /// Reads a file's text.
 ///
 /// # Errors
-/// The first faulty line, from 1, and what is wrong with it.
-pub(super) fn parse(text: &str) -> Result<Vec<Assignment>, (usize, Fault)> {
+/// The first line that is wrong, from 1, and what is wrong with it.
+pub(crate) fn parse(text: &str) -> Result<Vec<Assignment>, (usize, SyntaxError)> {
     let mut assignments: Vec<Assignment> = Vec::new();
     let mut group: Option<String> = None;
     // Whether the last assignment may still be continued.
@@ -48,10 +48,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<Assignment>, (usize, Fault)> {
 
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim_end();
-        let fault = |fault| (number, fault);
+        let wrong = |error| (number, error);
         if line.starts_with([' ', '\t']) {
             let last = assignments.last_mut().filter(|_| open);
-            let last = last.ok_or_else(|| fault(Fault::Continuation))?;
+            let last = last.ok_or_else(|| wrong(SyntaxError::Continuation))?;
             last.value.push('\n');
             last.value.push_str(line.trim_start());
             continue;
@@ -62,15 +62,15 @@ pub(super) fn parse(text: &str) -> Result<Vec<Assignment>, (usize, Fault)> {
         }
         if let Some(rest) = line.strip_prefix('[') {
             let name = rest.strip_suffix(']').filter(|name| !name.is_empty());
-            group = Some(normal_group(name.ok_or_else(|| fault(Fault::Group))?));
+            group = Some(normal_group(name.ok_or_else(|| wrong(SyntaxError::Group))?));
             continue;
         }
         let (key, value) = line
             .split_once(['=', ':'])
             .filter(|(key, _)| !key.trim().is_empty())
-            .ok_or_else(|| fault(Fault::NoAssignment))?;
+            .ok_or_else(|| wrong(SyntaxError::NoAssignment))?;
         assignments.push(Assignment {
-            group: group.clone().ok_or_else(|| fault(Fault::NoGroup))?,
+            group: group.clone().ok_or_else(|| wrong(SyntaxError::NoGroup))?,
             key: key.trim().to_owned(),
             value: unquote(value.trim()).to_owned(),
             line: number,
@@ -142,18 +142,18 @@ mod tests {
     }
 
     #[test]
-    fn names_the_faulty_line() {
+    fn names_the_line_that_is_wrong() {
         let cases = [
-            ("a = 1\n", (1, Fault::NoGroup)),
-            ("[DEFAULT]\n\nnonsense\n", (3, Fault::NoAssignment)),
-            ("[DEFAULT]\n= 1\n", (2, Fault::NoAssignment)),
-            ("[DEFAULT\n", (1, Fault::Group)),
-            ("[]\n", (1, Fault::Group)),
-            ("[DEFAULT]\n  a = 1\n", (2, Fault::Continuation)),
-            ("[DEFAULT]\na = 1\n\n  b\n", (4, Fault::Continuation)),
+            ("a = 1\n", (1, SyntaxError::NoGroup)),
+            ("[DEFAULT]\n\nnonsense\n", (3, SyntaxError::NoAssignment)),
+            ("[DEFAULT]\n= 1\n", (2, SyntaxError::NoAssignment)),
+            ("[DEFAULT\n", (1, SyntaxError::Group)),
+            ("[]\n", (1, SyntaxError::Group)),
+            ("[DEFAULT]\n  a = 1\n", (2, SyntaxError::Continuation)),
+            ("[DEFAULT]\na = 1\n\n  b\n", (4, SyntaxError::Continuation)),
         ];
-        for (text, fault) in cases {
-            assert_eq!(parse(text), Err(fault), "{text:?}");
+        for (text, error) in cases {
+            assert_eq!(parse(text), Err(error), "{text:?}");
         }
     }
 }

@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::system::socket;
+use crate::socket;
 
 /// Descriptors that a process keeps for its work: images, disks, programs, its own calls.
 const RESERVED_DESCRIPTORS: usize = 256;

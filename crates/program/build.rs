@@ -17,7 +17,7 @@ fn main() {
 fn commit() -> Option<String> {
     // Asked at run time: a target directory that several work trees share holds one script.
     let package = std::env::var_os("CARGO_MANIFEST_DIR")?;
-    let workspace = Path::new(&package).parent()?;
+    let workspace = Path::new(&package).parent()?.parent()?;
     let top = git(&["rev-parse", "--show-toplevel"])?;
     if Path::new(&top).canonicalize().ok()? != workspace.canonicalize().ok()? {
         return None;

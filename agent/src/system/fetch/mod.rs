@@ -4,24 +4,18 @@
 //! [`FetchError::is_temporary`] to tell.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use ironic_transport::tls::TlsSettings;
 use thiserror::Error;
 
 mod file;
 mod http;
-mod insecure;
-mod pinned;
 mod proxy;
-pub mod redirect;
-mod trust;
 mod zone;
-
-pub use trust::{InvalidTls, client_config, crypto};
 
 pub use http::HttpFetch;
 
@@ -61,7 +55,7 @@ pub struct Request {
     /// Ways around and through a firewall.
     pub proxies: Proxies,
     /// Whom to trust.
-    pub tls: Tls,
+    pub tls: TlsSettings,
     /// How long connecting, the head of the answer and each piece of the body may take.
     /// Zero means no limit.
     pub patience: Duration,
@@ -113,21 +107,6 @@ pub struct Proxies {
     /// Comma-separated hosts, domains, addresses and networks (`192.0.2.0/24`) that are
     /// reached directly.
     pub except: Option<String>,
-}
-
-/// Whom to trust and how to prove who we are.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// Accept every certificate.
-    pub insecure: bool,
-    /// PEM file of trusted authorities; else the system's bundle, else Mozilla's.
-    pub ca_file: Option<PathBuf>,
-    /// PEM files of our certificate and its key.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// Refuse everything below TLS 1.3.
-    pub only_1_3: bool,
-    /// IANA or OpenSSL names of the accepted TLS 1.2 cipher suites; empty means the default.
-    pub cipher_suites: Vec<String>,
 }
 
 /// The head of an answer, and its body to come.

@@ -1,4 +1,4 @@
-//! Where a gRPC server listens: the agent's, and the shim's, which uses this too.
+//! Where a gRPC server listens.
 
 use std::fs;
 use std::io;
@@ -16,12 +16,12 @@ use tonic::service::Routes;
 use tonic::transport::server::Router;
 use tower::{Layer, Service};
 
-use crate::config::Listen;
+use crate::address::Listen;
 use crate::listener::{Limits, Listener};
 
 /// Why there is nothing to listen at.
 #[derive(Debug, Error)]
-pub enum ListenError {
+pub enum BindError {
     /// The address or path cannot be used.
     #[error("cannot listen at {listen}")]
     Unusable {
@@ -99,9 +99,9 @@ pub async fn bind(
     listen: &Listen,
     name: &'static str,
     listeners: usize,
-) -> Result<(Bound, Listen), ListenError> {
+) -> Result<(Bound, Listen), BindError> {
     let limits = LIMITS.within_descriptors(listeners);
-    let unusable = |source| ListenError::Unusable {
+    let unusable = |source| BindError::Unusable {
         listen: listen.clone(),
         source,
     };
@@ -122,8 +122,8 @@ pub async fn bind(
 }
 
 /// Removes a socket that an earlier life left behind.
-fn clear(path: &Path) -> Result<(), ListenError> {
-    let unusable = |source| ListenError::Unusable {
+fn clear(path: &Path) -> Result<(), BindError> {
+    let unusable = |source| BindError::Unusable {
         listen: Listen::Unix(path.to_owned()),
         source,
     };
@@ -131,12 +131,12 @@ fn clear(path: &Path) -> Result<(), ListenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(unusable(error)),
         Ok(found) if !found.file_type().is_socket() => {
-            return Err(ListenError::NoSocket(path.to_owned()));
+            return Err(BindError::NoSocket(path.to_owned()));
         }
         Ok(_) => {}
     }
     if UnixStream::connect(path).is_ok() {
-        return Err(ListenError::InUse(path.to_owned()));
+        return Err(BindError::InUse(path.to_owned()));
     }
     fs::remove_file(path).map_err(unusable)
 }
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         assert!(matches!(
             bind(&listen, "test", 1).await.unwrap_err(),
-            ListenError::InUse(_)
+            BindError::InUse(_)
         ));
         drop(first);
         assert!(path.exists(), "the socket is stale now");
@@ -197,7 +197,7 @@ mod tests {
         let error = bind(&Listen::Unix(path.clone()), "test", 1)
             .await
             .unwrap_err();
-        assert!(matches!(error, ListenError::NoSocket(_)));
+        assert!(matches!(error, BindError::NoSocket(_)));
         assert_eq!(fs::read_to_string(path).unwrap(), "precious");
     }
 
@@ -208,6 +208,6 @@ mod tests {
             .unwrap();
         assert!(matches!(listen, Listen::Tcp(address) if address.port() != 0));
         let error = bind(&listen, "test", 1).await.unwrap_err();
-        assert!(matches!(error, ListenError::Unusable { .. }));
+        assert!(matches!(error, BindError::Unusable { .. }));
     }
 }

@@ -3,13 +3,10 @@
 use std::fmt;
 use std::path::Path;
 
-/// Where what virtual media brought is kept.
-pub const VIRTUAL_MEDIA: &str = "/run/ironic-virtual-media";
-/// The file of parameters on virtual media, and there.
-pub const MEDIUM_PARAMETERS: &str = "parameters.txt";
+use crate::virtual_media::{DIRECTORY, PARAMETERS};
 
 /// `key=value` parameters: words between white space, cut at the first `=`, no quoting.
-/// Of several with one key the last counts; words without `=` are no parameters.
+/// Of several with one key the last counts; words without `=` are skipped.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Parameters(Vec<(String, String)>);
 
@@ -46,7 +43,7 @@ impl Parameters {
     /// The parameters on a mounted virtual medium; empty when it has none.
     #[must_use]
     pub fn of_virtual_media(mounted: &Path) -> Self {
-        Self::read(&mounted.join(MEDIUM_PARAMETERS))
+        Self::read(&mounted.join(PARAMETERS))
     }
 
     /// One byte that is not UTF-8 damages its own parameter and no other.
@@ -63,8 +60,8 @@ impl Parameters {
         if !kernel.boots_from_virtual_media() {
             return kernel;
         }
-        let place = VIRTUAL_MEDIA.trim_start_matches('/');
-        kernel.followed_by(Self::of_virtual_media(&root.join(place)))
+        let directory = DIRECTORY.trim_start_matches('/');
+        kernel.followed_by(Self::of_virtual_media(&root.join(directory)))
     }
 
     /// The value that counts.
@@ -84,13 +81,13 @@ impl Parameters {
 
     /// These parameters and after them, so that they win, `others`.
     #[must_use]
-    pub(super) fn followed_by(mut self, others: Self) -> Self {
+    pub(crate) fn followed_by(mut self, others: Self) -> Self {
         self.0.extend(others.0);
         self
     }
 
     /// The keys that address the agent, each once.
-    pub(super) fn agent_keys(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn agent_keys(&self) -> impl Iterator<Item = &str> {
         let keys = self.0.iter().map(|(key, _)| key.as_str());
         let later = |index: usize, key: &str| self.0[index + 1..].iter().any(|(k, _)| k == key);
         keys.enumerate()
@@ -129,8 +126,8 @@ mod tests {
             std::fs::write(path, text).unwrap();
         };
         write("run/ironic-virtual-media/parameters.txt", "a=2");
-        for (told, value) in [("a=1", "1"), ("boot_method=vmedia a=1", "2")] {
-            write("proc/cmdline", told);
+        for (cmdline, value) in [("a=1", "1"), ("boot_method=vmedia a=1", "2")] {
+            write("proc/cmdline", cmdline);
             assert_eq!(Parameters::of_machine(root.path()).get("a"), Some(value));
         }
         assert!(Parameters::parse("boot_method=vmedia").boots_from_virtual_media());

@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::LARGE_QUEUE;
 use super::admission::Slot;
-use crate::system::socket;
+use crate::socket;
 
 /// A connection with its slot. Reading and writing fail once the slot was taken away, and
 /// dropping it then drops what the peer never read.

@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::system::socket;
+use crate::socket;
 use admission::{Admission, Peer};
 pub use admission::{Limits, Slot};
 pub use connection::Connection;

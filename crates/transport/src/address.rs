@@ -28,7 +28,7 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
-/// Why a text is no address.
+/// Why a text is not an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidAddress {
     /// Not a place to listen at.
@@ -97,6 +97,17 @@ impl fmt::Display for Endpoint {
         }
     }
 }
+
+ironic_options::parsed_value!(
+    Listen,
+    "ADDRESS",
+    "ADDRESS:PORT, for example 127.0.0.1:9998 or [::]:9998, or unix:/PATH"
+);
+ironic_options::parsed_value!(
+    Endpoint,
+    "ADDRESS",
+    "http://HOST:PORT, https://HOST:PORT or unix:/PATH"
+);
 
 #[cfg(test)]
 mod tests {

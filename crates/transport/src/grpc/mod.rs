@@ -1,0 +1,115 @@
+//! gRPC servers on bounded listeners.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+
+mod bind;
+pub mod bounds;
+
+pub use bind::{BindError, Bound, bind};
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The files for TLS between agent and shim.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM certificate of this program: option `grpc_tls_cert_file`.
+    pub certificate: Option<PathBuf>,
+    /// PEM key of the certificate: option `grpc_tls_key_file`.
+    pub key: Option<PathBuf>,
+    /// PEM certificates that the other end's must chain to: option `grpc_tls_ca_file`.
+    pub authorities: Option<PathBuf>,
+}
+
+/// Why a server has no TLS.
+#[derive(Debug, Error)]
+pub enum ServerTlsError {
+    /// A file with a certificate or key cannot be read.
+    #[error("cannot read {path}, named by option {option}")]
+    File {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// One half of certificate and key is configured.
+    #[error("option {given} needs option {missing} beside it")]
+    Half {
+        /// What is there.
+        given: &'static str,
+        /// What is not.
+        missing: &'static str,
+    },
+}
+
+/// The TLS of a gRPC server; none without a certificate.
+///
+/// # Errors
+/// A file cannot be read, or half of a pair is missing.
+pub fn server_tls(files: &TlsFiles) -> Result<Option<ServerTlsConfig>, ServerTlsError> {
+    const CERT: &str = "grpc_tls_cert_file";
+    const KEY: &str = "grpc_tls_key_file";
+    const CA: &str = "grpc_tls_ca_file";
+    let half = |given, missing| Err(ServerTlsError::Half { given, missing });
+    let (certificate, key) = match (&files.certificate, &files.key) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (Some(_), None) => return half(CERT, KEY),
+        (None, Some(_)) => return half(KEY, CERT),
+        // Authorities alone are how a client trusts its server.
+        (None, None) => return Ok(None),
+    };
+    let identity = Identity::from_pem(read(CERT, certificate)?, read(KEY, key)?);
+    let mut tls = ServerTlsConfig::new()
+        .identity(identity)
+        .timeout(HANDSHAKE_TIMEOUT);
+    if let Some(authorities) = &files.authorities {
+        // With authorities the other end needs a certificate from them: mutual TLS.
+        tls = tls.client_ca_root(Certificate::from_pem(read(CA, authorities)?));
+    }
+    Ok(Some(tls))
+}
+
+fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, ServerTlsError> {
+    fs::read(path).map_err(|source| ServerTlsError::File {
+        option,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_certificate_is_refused_by_name() {
+        let missing = PathBuf::from("/nonexistent/cert.pem");
+        let half = TlsFiles {
+            certificate: Some(missing.clone()),
+            ..TlsFiles::default()
+        };
+        let error = server_tls(&half).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "option grpc_tls_cert_file needs option grpc_tls_key_file beside it"
+        );
+        let unreadable = TlsFiles {
+            key: Some(missing),
+            ..half
+        };
+        let error = server_tls(&unreadable).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "cannot read /nonexistent/cert.pem, named by option grpc_tls_cert_file"
+        );
+        assert!(server_tls(&TlsFiles::default()).unwrap().is_none());
+    }
+}

@@ -1,0 +1,15 @@
+//! How both programs listen, connect and trust.
+//!
+//! [`listener`] bounds what strangers can hold of a server, [`grpc`] puts gRPC on top of it,
+//! [`tls`] decides whom a client trusts and with which versions and cipher suites, [`redirect`]
+//! which redirects of HTTP are followed. [`address`] is where a program listens or connects
+//! to, [`socket`] the kernel's options of all that.
+
+pub mod address;
+pub mod grpc;
+pub mod listener;
+pub mod redirect;
+pub mod socket;
+pub mod tls;
+
+pub use address::{Endpoint, Listen};

@@ -1,0 +1,195 @@
+//! The settings of the shim: its options under the names that ironic-python-agent gave them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ironic_options::{Settings, Target, find};
+use ironic_program::CommonSettings;
+use ironic_transport::{Endpoint, Listen};
+use tracing::warn;
+
+mod options;
+
+/// The settings of the shim. A field carries the name of its option, whose help is what it
+/// means for an operator.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// What the agent has, too.
+    pub common: CommonSettings,
+
+    /// Where the shim finds its agent.
+    pub agent: Endpoint,
+    /// Where the shim serves `ConductorService`.
+    pub conductor_listen: Listen,
+    /// `conductor_listen` may be open to other machines without client certificates.
+    pub insecure_conductor_listen: bool,
+    /// The program's own directory for what must survive a restart of the process.
+    pub state_dir: PathBuf,
+    /// Sent as `X-OpenStack-Request-ID`.
+    pub global_request_id: Option<String>,
+    /// Skips version discovery.
+    pub ironic_api_version: Option<String>,
+    /// Address of the REST server.
+    pub listen_host: String,
+    /// Port of the REST server.
+    pub listen_port: u16,
+    /// The operator brings the certificate; no automatic TLS.
+    pub listen_tls: bool,
+    /// PEM certificate of the REST server.
+    pub tls_cert_file: Option<PathBuf>,
+    /// PEM key of the REST server.
+    pub tls_key_file: Option<PathBuf>,
+    /// Whether a certificate is generated when Ironic can be given it.
+    pub enable_auto_tls: bool,
+    /// How far the generated certificate is backdated.
+    pub auto_tls_allowed_clock_skew: Duration,
+    /// Curve of the generated key.
+    pub tls_certificate_curve: Curve,
+    /// The host of the URL that Ironic is given; skips the search for an address.
+    pub advertise_host: Option<String>,
+    /// The port of that URL.
+    pub advertise_port: u16,
+    /// The scheme of that URL.
+    pub advertise_protocol: Protocol,
+    /// Rounds of the search for an address, at least 1.
+    pub ip_lookup_attempts: u32,
+    /// Pause after each unsuccessful round.
+    pub ip_lookup_sleep: Duration,
+    /// The interface whose IPv4 address Ironic is given.
+    pub network_interface: Option<String>,
+    /// `[mdns]`
+    pub mdns: Mdns,
+}
+
+impl AsRef<CommonSettings> for Config {
+    fn as_ref(&self) -> &CommonSettings {
+        &self.common
+    }
+}
+
+impl AsMut<CommonSettings> for Config {
+    fn as_mut(&mut self) -> &mut CommonSettings {
+        &mut self.common
+    }
+}
+
+/// `[mdns]`: finding Ironic by multicast DNS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mdns {
+    /// Options that an mDNS answer may change.
+    pub allowed_overrides: Vec<String>,
+    /// How often it is asked, at least 1.
+    pub lookup_attempts: u32,
+    /// Addresses or names of the interfaces that are used; all when empty.
+    pub interfaces: Vec<String>,
+}
+
+/// The elliptic curve of a generated key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Curve {
+    /// NIST P-256
+    P256,
+    /// NIST P-384
+    P384,
+    /// NIST P-521
+    P521,
+}
+
+/// The scheme of a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// `http`
+    Http,
+    /// `https`
+    Https,
+}
+
+ironic_options::choice!(Curve, "p256|p384|p521", "p256, p384 or p521", {
+    P256 = "p256",
+    P384 = "p384",
+    P521 = "p521",
+});
+ironic_options::choice!(Protocol, "http|https", "http or https", { Http = "http", Https = "https" });
+
+impl Default for Config {
+    /// Those of ironic-python-agent 13.0, and for our own the paths of the *beside* placement.
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            common: CommonSettings::default(),
+            agent: Endpoint::Unix(PathBuf::from("/run/ironic-agent/agent.sock")),
+            conductor_listen: Listen::Unix(PathBuf::from("/run/ironic-shim/conductor.sock")),
+            insecure_conductor_listen: false,
+            state_dir: PathBuf::from("/run/ironic-shim"),
+            global_request_id: None,
+            ironic_api_version: None,
+            listen_host: "::".to_owned(),
+            listen_port: 9999,
+            listen_tls: false,
+            tls_cert_file: None,
+            tls_key_file: None,
+            enable_auto_tls: true,
+            auto_tls_allowed_clock_skew: seconds(3600),
+            tls_certificate_curve: Curve::P384,
+            advertise_host: None,
+            advertise_port: 9999,
+            advertise_protocol: Protocol::Http,
+            ip_lookup_attempts: 6,
+            ip_lookup_sleep: seconds(10),
+            network_interface: None,
+            mdns: Mdns::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The defaults on the machine at `root`: a kernel without IPv6 cannot listen at `::`.
+    fn on_machine(root: &Path) -> Self {
+        let disabled = root.join("proc/sys/net/ipv6/conf/default/disable_ipv6");
+        let has_ipv6 = std::fs::read_to_string(disabled).is_ok_and(|text| text.trim() == "0");
+        let listen_host = if has_ipv6 { "::" } else { "0.0.0.0" };
+        Self {
+            listen_host: listen_host.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Config {
+    /// Applies what a service says about itself in multicast DNS: options by name, of which
+    /// `[mdns] allowed_overrides` has let these pass. The table of options decides what an
+    /// option takes; one that the shim does not have is the agent's (`ntp_server`), which does
+    /// not ask multicast DNS.
+    pub fn apply_discovered(&mut self, overrides: &[(String, String)]) {
+        let options = Self::options();
+        for (name, value) in overrides {
+            let target = Target {
+                group: "",
+                key: name,
+            };
+            let Some(option) = find(&options, target).filter(|option| option.is_offered()) else {
+                warn!(option = %name, "the multicast DNS record changes an option of the agent");
+                continue;
+            };
+            if !(option.slot.set)(self, value.trim()) {
+                let expected = option.slot.expected;
+                warn!(option = %name, %value, expected, "the multicast DNS record is not applied");
+            }
+        }
+    }
+}
+
+impl Default for Mdns {
+    fn default() -> Self {
+        Self {
+            allowed_overrides: ["inspection_callback_url", "ntp_server"]
+                .map(str::to_owned)
+                .into(),
+            lookup_attempts: 3,
+            interfaces: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! The options of the shim, a row for each. The command line, the files, the kernel command
+//! line, `--help` and the reference page are made from the rows; the defaults stand in
+//! `Config::default`, and what a value must fulfil stands in its row.
+
+use std::path::Path;
+
+use ironic_options::{Opt, Program, Settings, opt, section};
+use ironic_program::CommonSettings;
+
+use super::Config;
+
+impl Settings for Config {
+    const PROGRAM: Program = Program {
+        name: "ironic-shim",
+        about: "Stands between an unmodified Ironic and ironic-agent.",
+        tools: None,
+        sources: ironic_program::SOURCES,
+        version: ironic_program::version(),
+        file: ironic_program::DEFAULT_FILE,
+        directories: ironic_program::DEFAULT_DIRECTORIES,
+    };
+
+    fn defaults(root: &Path) -> Self {
+        Self::on_machine(root)
+    }
+
+    #[rustfmt::skip]
+    fn options() -> Vec<Opt<Self>> {
+        CommonSettings::options().into_iter().map(Opt::within)
+        .chain(section("This program", [
+            opt!(state_dir, "Directory for what must survive a restart of the program but not of the machine."),
+            opt!(agent, "Where the shim finds its agent: http://, https:// or unix:PATH."),
+            opt!(conductor_listen, "Where the shim serves ConductorService: ADDRESS:PORT or unix:PATH."),
+            opt!(insecure_conductor_listen, "Let conductor_listen be an address that other machines reach without client certificates: unauthenticated machines may look nodes up."),
+        ]))
+        .chain(section("Ironic", [
+            opt!(global_request_id, "Sent to Ironic as X-OpenStack-Request-ID.").kernel("ipa-global-request-id"),
+            opt!(ironic_api_version, "API version to use instead of asking Ironic for the newest.").kernel("ipa-ironic-api-version").word("VERSION"),
+        ]))
+        .chain(section("REST server", [
+            opt!(listen_host, "Address to listen at; :: takes IPv4, too.").kernel("ipa-listen-host").word("ADDRESS"),
+            opt!(listen_port, "Port to listen at.").kernel("ipa-listen-port"),
+            opt!(listen_tls, "The certificate is given by tls_cert_file and tls_key_file; none is generated."),
+            opt!(tls_cert_file, "PEM certificate.").old(&[("ssl", "cert_file")]).pair("tls_key_file"),
+            opt!(tls_key_file, "PEM key of tls_cert_file.").old(&[("ssl", "key_file")]),
+            opt!(enable_auto_tls, "Generate a certificate and give it to Ironic."),
+            opt!(auto_tls_allowed_clock_skew, "How far the generated certificate is backdated."),
+            opt!(tls_certificate_curve, "Elliptic curve of the generated key.").kernel("ipa-tls-certificate-curve"),
+            opt!(advertise_host, "Host of the URL that Ironic is given, instead of the address of the route to Ironic.").kernel("ipa-advertise-host"),
+            opt!(advertise_port, "Port of the URL that Ironic is given.").kernel("ipa-advertise-port"),
+            opt!(advertise_protocol, "Scheme of the URL that Ironic is given, when no certificate is generated.").kernel("ipa-advertise-protocol"),
+            opt!(ip_lookup_attempts if |n| *n >= 1, "Rounds of the search for the address that Ironic is given.").kernel("ipa-ip-lookup-attempts").expecting("a whole number, at least 1"),
+            opt!(ip_lookup_sleep, "Pause after a round without result.").kernel("ipa-ip-lookup-timeout"),
+            opt!(network_interface, "Interface whose IPv4 address Ironic is given.").kernel("ipa-network-interface"),
+            Opt::not_offered("ssl", "ca_file", "the REST server takes no client certificates"),
+            Opt::switch_not_offered("", "agent_token_required", "a token is always required"),
+        ]))
+        .chain(section("Multicast DNS", [
+            opt!(mdns.allowed_overrides, "Options that an answer may change.").group("mdns"),
+            opt!(mdns.lookup_attempts if |n| *n >= 1, "How often it is asked.").group("mdns").expecting("a whole number, at least 1"),
+            opt!(mdns.interfaces, "Addresses of the interfaces to ask at; all when not given.").group("mdns"),
+            Opt::not_offered("mdns", "params", "no service is registered here"),
+        ]))
+        .chain(ironic_program::not_offered())
+        .collect()
+    }
+}

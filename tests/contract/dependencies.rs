@@ -1,0 +1,60 @@
+//! What the shim is linked with: it is a proxy, and nothing of the agent's.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+/// More dependencies than this are a sign that something of the agent's came along.
+const MOST: usize = 180;
+
+/// Crates that only the agent needs.
+const FOREIGN: [&str; 12] = [
+    "ironic-agent",
+    "ironic-ondisk",
+    "zstd",
+    "liblzma",
+    "bzip2",
+    "fatfs",
+    "libdeflater",
+    "flate2",
+    "tar",
+    "rsntp",
+    "md-5",
+    "sha1",
+];
+
+#[test]
+fn the_shim_does_not_depend_on_the_agent() {
+    let arguments = "tree --package ironic-shim --prefix none --edges normal --offline --locked";
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the agent does not run this program"
+    )]
+    let mut cargo = Command::new(env!("CARGO"));
+    let output = cargo
+        .args(arguments.split(' '))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let names: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert!(
+        names.contains("ironic-shim"),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let wrong: Vec<_> = FOREIGN
+        .iter()
+        .filter(|name| names.contains(*name))
+        .collect();
+    assert!(wrong.is_empty(), "the shim is linked with {wrong:?}");
+    assert!(
+        names.len() <= MOST,
+        "{} dependencies: {names:?}",
+        names.len()
+    );
+}
