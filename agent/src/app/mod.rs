@@ -22,10 +22,10 @@ use crate::commands::power::clock;
 use crate::commands::verbs::{finalize_rescue, lockdown};
 use crate::commands::{CommandContext, Engine, NodeMemory, NodeSource, OwnVerbs};
 use crate::conductor::backoff::Backoff;
-use crate::conductor::heartbeat::{self, Control, Schedule};
+use crate::conductor::heartbeat::{Control, Heartbeats, Schedule};
 use crate::conductor::lookup::{LookupError, Lookups};
-use crate::conductor::token::Memory;
-use crate::conductor::{Conductor, Question, call_deadline, inspection};
+use crate::conductor::token::TokenMemory;
+use crate::conductor::{Conductor, LookupRequest, call_deadline, inspection};
 use crate::config::{self, Config};
 use crate::disk::virtual_media::{self, MediumError};
 use crate::hardware::{Registry, bring_up, external, vlan};
@@ -153,7 +153,8 @@ async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCod
     info!(version = %ironic_program::version(), listen = %server.listen(), "ironic-agent");
     let mut serving = tokio::spawn(server.run());
 
-    let control = Control::default();
+    // A command that has ended is a reason to report early.
+    let control = Control::new(engine.finished());
     let speaking = async {
         if told.standalone || !has_conductor(&told) {
             info!("there is no conductor to report to: commands are awaited");
@@ -239,14 +240,14 @@ async fn speak(
         Arc::new(rpc::conductor_client::ConductorClient::new(&told)?);
     // Each process has its own randomness: a fleet that is powered on together must part.
     let mut jitter: StdRng = rand::make_rng();
-    let mut question = Question {
+    let mut request = LookupRequest {
         addresses: await_interfaces(system).await,
         node_uuid: None,
     };
 
     if inspection::is_wanted(&told) {
         let report = inspect::collect(system, &told, registry).await;
-        question.node_uuid = inspection::submit(conductor.as_ref(), &report.data)
+        request.node_uuid = inspection::submit(conductor.as_ref(), &report.data)
             .await
             .context("the inspection report could not be delivered")?;
     }
@@ -255,9 +256,9 @@ async fn speak(
         return std::future::pending().await;
     }
 
-    let memory = Memory::new(&told.state_dir, &system.root);
+    let memory = TokenMemory::new(&told.state_dir, &system.root);
     let lookups = Lookups::new(Arc::clone(&conductor), config.clone(), memory);
-    let session = match lookups.run(&question, &mut jitter).await {
+    let session = match lookups.run(&request, &mut jitter).await {
         Ok(session) => session,
         Err(taken @ LookupError::TokenTaken { .. }) => {
             // Ironic is waiting for the other agent: no commands, no heartbeats, and a
@@ -268,17 +269,10 @@ async fn speak(
         Err(error) => return Err(error.into()),
     };
     engine.context().node.remember(session.node().clone());
-    question.node_uuid = Some(session.node().uuid().to_owned());
-    let again = Again { lookups, question };
-    engine.context().node.learn_from(Arc::new(again));
+    request.node_uuid = Some(session.node().uuid().to_owned());
+    let refresher = NodeRefresher { lookups, request };
+    engine.context().node.learn_from(Arc::new(refresher));
 
-    let finished = engine.finished();
-    let forcing = async {
-        loop {
-            finished.notified().await;
-            control.force();
-        }
-    };
     let (line, status) = tokio::sync::watch::channel(String::new());
     let narrating = async {
         engine.narrate(&line, || control.force()).await;
@@ -289,18 +283,15 @@ async fn speak(
     let hello = session.hello(config);
     let schedule = Schedule::new(session.timeout(), rand::make_rng::<StdRng>());
     let backoff = Backoff::new(jitter);
-    let beating = heartbeat::run(
-        conductor.as_ref(),
-        &hello,
-        call_deadline(&told),
+    let heartbeats = Heartbeats {
+        hello: &hello,
+        deadline: call_deadline(&told),
         schedule,
         backoff,
-        control,
-        &status,
-    );
+        status: &status,
+    };
     tokio::select! {
-        () = beating => {}
-        () = forcing => {}
+        () = heartbeats.run(conductor.as_ref(), control) => {}
         () = narrating => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -308,18 +299,18 @@ async fn speak(
 
 /// Asks for one node again, whenever a command needs it as it is now.
 #[derive(Debug)]
-struct Again {
+struct NodeRefresher {
     /// The client of the lookup that found the node.
     lookups: Lookups,
     /// What was asked then, and who was found.
-    question: Question,
+    request: LookupRequest,
 }
 
-impl NodeSource for Again {
+impl NodeSource for NodeRefresher {
     fn node(&self) -> BoxFuture<'_, Option<Node>> {
         Box::pin(async {
             let mut jitter: StdRng = rand::make_rng();
-            self.lookups.refresh(&self.question, &mut jitter).await
+            self.lookups.refresh(&self.request, &mut jitter).await
         })
     }
 }

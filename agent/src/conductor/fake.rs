@@ -9,7 +9,10 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Answer, Beat, Conductor, Hello, Lost, Pulse, Question, Submission, Verdict};
+use super::{
+    Beat, Conductor, ConnectionError, HeartbeatSession, Hello, InspectionOutcome, LookupOutcome,
+    LookupRequest, SessionLost, Verdict,
+};
 use crate::shutdown::ShutdownReason;
 
 /// What happens to one beat.
@@ -24,7 +27,7 @@ pub(crate) enum Reply {
 /// What the conductor saw.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Event {
-    Lookup(Question),
+    Lookup(LookupRequest),
     Submission,
     Open(String),
     Beat { forced: bool },
@@ -37,7 +40,7 @@ pub(crate) struct FakeConductor(Arc<Desk>);
 #[derive(Debug)]
 struct Desk {
     start: Instant,
-    /// Dropping a session is told to the one that is open.
+    /// Dropping a session is heard by the one that is open.
     drop: Notify,
     state: Mutex<State>,
 }
@@ -48,9 +51,9 @@ struct State {
     /// Replies to beats; afterwards every beat is accepted.
     replies: VecDeque<Reply>,
     /// Answers to lookups; the last one is repeated.
-    answers: VecDeque<Answer>,
+    answers: VecDeque<LookupOutcome>,
     /// Answers to inspection reports; the last one is repeated.
-    submissions: VecDeque<Submission>,
+    submissions: VecDeque<InspectionOutcome>,
     refuses: bool,
     /// What the beats said.
     status_messages: Vec<String>,
@@ -69,14 +72,14 @@ impl FakeConductor {
         Self::new([])
     }
 
-    pub(crate) fn answering(answers: impl IntoIterator<Item = Answer>) -> Self {
+    pub(crate) fn answering(answers: impl IntoIterator<Item = LookupOutcome>) -> Self {
         Self::with(State {
             answers: answers.into_iter().collect(),
             ..State::default()
         })
     }
 
-    pub(crate) fn taking(submissions: impl IntoIterator<Item = Submission>) -> Self {
+    pub(crate) fn taking(submissions: impl IntoIterator<Item = InspectionOutcome>) -> Self {
         Self::with(State {
             submissions: submissions.into_iter().collect(),
             ..State::default()
@@ -128,22 +131,22 @@ fn next<T: Clone>(script: &mut VecDeque<T>) -> T {
 }
 
 impl Conductor for FakeConductor {
-    fn lookup(&self, question: Question) -> BoxFuture<'_, Answer> {
+    fn lookup(&self, question: LookupRequest) -> BoxFuture<'_, LookupOutcome> {
         self.saw(Event::Lookup(question));
         let answer = next(&mut self.state().answers);
         Box::pin(std::future::ready(answer))
     }
 
-    fn submit_inspection(&self, _report: Map<String, Value>) -> BoxFuture<'_, Submission> {
+    fn submit_inspection(&self, _report: Map<String, Value>) -> BoxFuture<'_, InspectionOutcome> {
         self.saw(Event::Submission);
         let submission = next(&mut self.state().submissions);
         Box::pin(std::future::ready(submission))
     }
 
-    fn open(&self, hello: Hello) -> BoxFuture<'_, Result<Box<dyn Pulse>, Lost>> {
+    fn open(&self, hello: Hello) -> BoxFuture<'_, Result<Box<dyn HeartbeatSession>, SessionLost>> {
         let refuses = self.state().refuses;
-        let result: Result<Box<dyn Pulse>, Lost> = if refuses {
-            Err(Lost::new("refused"))
+        let result: Result<Box<dyn HeartbeatSession>, SessionLost> = if refuses {
+            Err(lost("refused"))
         } else {
             self.saw(Event::Open(hello.node_uuid));
             Ok(Box::new(FakePulse(self.clone())))
@@ -155,8 +158,8 @@ impl Conductor for FakeConductor {
 #[derive(Debug)]
 struct FakePulse(FakeConductor);
 
-impl Pulse for FakePulse {
-    fn beat(&mut self, beat: Beat) -> BoxFuture<'_, Result<Verdict, Lost>> {
+impl HeartbeatSession for FakePulse {
+    fn beat(&mut self, beat: Beat) -> BoxFuture<'_, Result<Verdict, SessionLost>> {
         let forced = beat.forced;
         self.0.saw(Event::Beat { forced });
         self.0.state().status_messages.push(beat.status_message);
@@ -169,15 +172,15 @@ impl Pulse for FakePulse {
                     Ok(verdict)
                 }
                 Reply::Never => std::future::pending().await,
-                Reply::Lost => Err(Lost::new("dropped")),
+                Reply::Lost => Err(lost("dropped")),
             }
         })
     }
 
-    fn lost(&mut self) -> BoxFuture<'_, Lost> {
+    fn lost(&mut self) -> BoxFuture<'_, SessionLost> {
         Box::pin(async {
             self.0.0.drop.notified().await;
-            Lost::new("dropped")
+            lost("dropped")
         })
     }
 
@@ -185,4 +188,8 @@ impl Pulse for FakePulse {
         self.0.saw(Event::Farewell(reason));
         Box::pin(std::future::ready(()))
     }
+}
+
+fn lost(why: &'static str) -> SessionLost {
+    ConnectionError::new(std::io::Error::other(why)).into()
 }

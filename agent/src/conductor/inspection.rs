@@ -4,11 +4,12 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use ironic_text::error_chain;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::jitter::Jitter;
-use super::{Conductor, Submission};
+use super::{Conductor, ConductorError, InspectionOutcome};
 use crate::config::Config;
 
 /// The waits between rounds: the posts go at 0, 5, 10, 16 and 28 s when each fails at once.
@@ -25,16 +26,17 @@ const FAILURE_LIMIT: u32 = 4;
 
 /// No round delivered the report.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the inspection report was not taken in {} rounds; the last answer was: {reason}", WAITS.len() + 1)]
+#[error("the inspection report was not taken in {} rounds; the last answer was", WAITS.len() + 1)]
 pub struct Undelivered {
     /// What happened last.
-    pub reason: String,
+    #[source]
+    pub last: ConductorError,
 }
 
 /// What became of a report that was delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivered {
-    /// Ironic has it, and may have told the node's UUID.
+    /// Ironic has it, and may have answered the node's UUID.
     Taken(Option<String>),
     /// Ironic does not want it, whenever it comes.
     Refused,
@@ -43,14 +45,14 @@ pub enum Delivered {
 }
 
 /// Whether a report is asked for. Whether an address takes it, the conductor knows: it may
-/// still answer [`Submission::Disabled`].
+/// still answer [`InspectionOutcome::Disabled`].
 #[must_use]
 pub fn is_wanted(config: &Config) -> bool {
     !config.common.inspection_callback_url.is_empty()
         || config.common.inspection_collectors.is_some()
 }
 
-/// Hands a report over. Answers the node's UUID if the conductor told it: the lookup asks for
+/// Hands a report over. Answers the node's UUID if the conductor answered it: the lookup asks for
 /// that node then.
 ///
 /// # Errors
@@ -75,26 +77,26 @@ pub async fn deliver(
 ) -> Result<Delivered, Undelivered> {
     let mut waits = WAITS.into_iter();
     loop {
-        let reason = match conductor.submit_inspection(report.clone()).await {
-            Submission::Accepted { node_uuid } => {
+        let error = match conductor.submit_inspection(report.clone()).await {
+            InspectionOutcome::Accepted { node_uuid } => {
                 let node = node_uuid.as_deref().unwrap_or("unknown");
                 tracing::info!(event = %"inspection_accepted", %node, "milestone");
                 return Ok(Delivered::Taken(node_uuid));
             }
-            Submission::Refused { reason } => {
-                tracing::error!(%reason, "the inspection report was refused");
+            InspectionOutcome::Refused(error) => {
+                tracing::error!(reason = %error_chain(&error), "the inspection report was refused");
                 return Ok(Delivered::Refused);
             }
-            Submission::Disabled => {
+            InspectionOutcome::Disabled => {
                 tracing::info!("no address takes inspection reports");
                 return Ok(Delivered::NoAddress);
             }
-            Submission::Retry { reason } => reason,
+            InspectionOutcome::Retry(error) => error,
         };
         let Some(wait) = waits.next() else {
-            return Err(Undelivered { reason });
+            return Err(Undelivered { last: error });
         };
-        tracing::warn!(%reason, again = ?wait, "the inspection report was not taken");
+        tracing::warn!(reason = %error_chain(&error), again = ?wait, "the inspection report was not taken");
         tokio::time::sleep(wait).await;
     }
 }
@@ -127,20 +129,18 @@ mod tests {
 
     use super::*;
 
-    fn retry() -> Submission {
-        Submission::Retry {
-            reason: "503".into(),
-        }
+    fn retry() -> InspectionOutcome {
+        InspectionOutcome::Retry(ConductorError::Said("503".into()))
     }
 
-    fn accepted(node_uuid: Option<&str>) -> Submission {
-        Submission::Accepted {
+    fn accepted(node_uuid: Option<&str>) -> InspectionOutcome {
+        InspectionOutcome::Accepted {
             node_uuid: node_uuid.map(str::to_owned),
         }
     }
 
     async fn submitted(
-        submissions: impl IntoIterator<Item = Submission>,
+        submissions: impl IntoIterator<Item = InspectionOutcome>,
     ) -> (Result<Option<String>, Undelivered>, Vec<u64>) {
         let conductor = FakeConductor::taking(submissions);
         let result = submit(&conductor, &Map::new()).await;
@@ -152,18 +152,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn rounds_and_verdicts() {
         let uuid = || Ok(Some("U".to_owned()));
-        let refused = Submission::Refused {
-            reason: "404".into(),
-        };
+        let refused = InspectionOutcome::Refused(ConductorError::Said("404".into()));
         let gave_up = Err(Undelivered {
-            reason: "503".into(),
+            last: ConductorError::Said("503".into()),
         });
         let cases = [
             (vec![accepted(Some("U"))], uuid(), vec![0]),
             (vec![accepted(None)], Ok(None), vec![0]),
             (vec![retry(), accepted(Some("U"))], uuid(), vec![0, 5]),
             (vec![refused], Ok(None), vec![0]),
-            (vec![Submission::Disabled], Ok(None), vec![0]),
+            (vec![InspectionOutcome::Disabled], Ok(None), vec![0]),
             (vec![retry()], gave_up, vec![0, 5, 10, 16, 28]),
         ];
         for (submissions, result, times) in cases {

@@ -1,14 +1,16 @@
-//! What we say unasked: inspection, lookup, heartbeat.
+//! What the agent says unasked: inspection, lookup, heartbeat.
 //!
 //! The other end is a [`Conductor`]: the shim, or an orchestrator. When to speak is decided
-//! here and purely ([`heartbeat::Schedule`], [`lookup::Schedule`], [`inspection::WAITS`]);
+//! here and purely ([`heartbeat::Schedule`], [`lookup::LookupSchedule`], [`inspection::WAITS`]);
 //! the wire is `rpc::conductor_client`.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use ironic_text::Secret;
+use ironic_text::error_chain;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -23,7 +25,6 @@ pub mod heartbeat;
 pub mod inspection;
 pub mod jitter;
 pub mod lookup;
-pub mod storm;
 pub mod token;
 
 pub use lookup::Session;
@@ -31,22 +32,22 @@ pub use lookup::Session;
 /// The conductor as the agent sees it. Each call is one attempt: schedules are ours.
 pub trait Conductor: fmt::Debug + Send + Sync {
     /// Asks who this machine is.
-    fn lookup(&self, question: Question) -> BoxFuture<'_, Answer>;
+    fn lookup(&self, question: LookupRequest) -> BoxFuture<'_, LookupOutcome>;
 
     /// Hands over an inspection report.
-    fn submit_inspection(&self, report: Map<String, Value>) -> BoxFuture<'_, Submission>;
+    fn submit_inspection(&self, report: Map<String, Value>) -> BoxFuture<'_, InspectionOutcome>;
 
     /// Opens a heartbeat session by saying hello.
-    fn open(&self, hello: Hello) -> BoxFuture<'_, Result<Box<dyn Pulse>, Lost>>;
+    fn open(&self, hello: Hello) -> BoxFuture<'_, Result<Box<dyn HeartbeatSession>, SessionLost>>;
 }
 
 /// An open heartbeat session.
-pub trait Pulse: fmt::Debug + Send {
+pub trait HeartbeatSession: fmt::Debug + Send {
     /// Sends one beat and waits, without limit, for what the conductor says about it.
-    fn beat(&mut self, beat: Beat) -> BoxFuture<'_, Result<Verdict, Lost>>;
+    fn beat(&mut self, beat: Beat) -> BoxFuture<'_, Result<Verdict, SessionLost>>;
 
     /// Completes when the other end closes the session. May be dropped and asked again.
-    fn lost(&mut self) -> BoxFuture<'_, Lost>;
+    fn lost(&mut self) -> BoxFuture<'_, SessionLost>;
 
     /// Ends the session on purpose; best effort.
     fn farewell(self: Box<Self>, reason: ShutdownReason) -> BoxFuture<'static, ()>;
@@ -54,30 +55,30 @@ pub trait Pulse: fmt::Debug + Send {
 
 /// What identifies this machine before anybody knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Question {
+pub struct LookupRequest {
     /// MAC addresses in the order of the inventory.
     pub addresses: Vec<String>,
-    /// The node's UUID when an inspection or an earlier lookup told it.
+    /// The node's UUID when an inspection or an earlier lookup answered it.
     pub node_uuid: Option<String>,
 }
 
 /// What became of one lookup.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
+pub enum LookupOutcome {
     /// The node was found.
-    Found(Box<Found>),
+    Found(Box<FoundNode>),
     /// Try again later.
     Retry {
-        /// The node is locked (HTTP 409): more patience is asked for.
+        /// The node is locked (HTTP 409): a longer wait is asked for.
         conflict: bool,
-        /// What happened, for the log.
-        reason: String,
+        /// What happened.
+        error: ConductorError,
     },
 }
 
 /// A node that was found, already checked: it has a UUID, and the timeout is one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Found {
+pub struct FoundNode {
     /// The node.
     pub node: Node,
     /// The longest time between two heartbeats.
@@ -135,54 +136,76 @@ pub enum Verdict {
 
 /// What became of an inspection report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Submission {
+pub enum InspectionOutcome {
     /// Taken; with the node's UUID when it was answered.
     Accepted {
         /// The node's UUID.
         node_uuid: Option<String>,
     },
     /// Refused for good.
-    Refused {
-        /// For the log.
-        reason: String,
-    },
+    Refused(ConductorError),
     /// Unreachable, busy or broken: try again.
-    Retry {
-        /// For the log.
-        reason: String,
-    },
+    Retry(ConductorError),
     /// No address takes reports.
     Disabled,
 }
 
-/// The connection to the conductor is gone, or never came to be.
+/// Why there is no session with the conductor, or none any more.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{reason}")]
-pub struct Lost {
-    /// What happened, for the log.
-    pub reason: String,
+pub enum SessionLost {
+    /// A beat was not answered in time.
+    #[error("no verdict within {} s", .0.as_secs_f64())]
+    NoVerdict(Duration),
+    /// No session was open.
+    #[error("there is no session")]
+    Closed,
+    /// The connection failed.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
 }
 
-impl Lost {
-    /// Gone for this reason.
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-        }
+/// Why the conductor could not be asked. What it was is the matter of the wire.
+#[derive(Debug, Clone, Error)]
+#[error(transparent)]
+pub struct ConnectionError(Arc<dyn std::error::Error + Send + Sync>);
+
+/// Two that read the same are the same.
+impl PartialEq for ConnectionError {
+    fn eq(&self, other: &Self) -> bool {
+        error_chain(self) == error_chain(other)
     }
 }
 
+impl Eq for ConnectionError {}
+
+impl ConnectionError {
+    /// A failure of the wire.
+    pub fn new(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+/// Why the conductor did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConductorError {
+    /// What it said.
+    #[error("{0}")]
+    Said(String),
+    /// It was not reached, or its answer makes no sense.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+}
+
 /// How long one call may take before it counts as failed: the other end tries every address
-/// of Ironic, each with its patience for connecting and for reading, and needs a moment
+/// of Ironic, each with its timeouts for connecting and for reading, and needs a moment
 /// itself.
 #[must_use]
 pub fn call_deadline(config: &crate::config::Config) -> Duration {
     const AT_LEAST: Duration = Duration::from_secs(60);
     const MOMENT: Duration = Duration::from_secs(5);
     let addresses = u32::try_from(config.common.api_url.len()).unwrap_or(u32::MAX);
-    let patience = config.common.http_request_timeout.saturating_mul(2);
-    patience
-        .saturating_mul(addresses)
+    let both = config.common.http_request_timeout.saturating_mul(2);
+    both.saturating_mul(addresses)
         .saturating_add(MOMENT)
         .max(AT_LEAST)
 }

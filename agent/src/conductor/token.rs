@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::system::PathPrefix;
 
-/// Shorter texts are no tokens.
+/// A shorter text is not a token.
 const SHORTEST: usize = 32;
 /// What Ironic answers instead of a token that it has handed out before.
 const HANDED_OUT: &str = "******";
@@ -53,7 +53,7 @@ pub fn decide(answered: &Secret, held: Option<&Secret>, remembered: Option<Secre
 
 /// The memory of the token: one file that only root can read.
 #[derive(Debug, Clone)]
-pub struct Memory {
+pub struct TokenMemory {
     file: PathBuf,
     boot: String,
 }
@@ -65,7 +65,7 @@ struct Remembered {
     agent_token: String,
 }
 
-impl Memory {
+impl TokenMemory {
     /// The memory in a state directory, for the boot that `root` is in.
     #[must_use]
     pub fn new(state_dir: &Path, root: &PathPrefix) -> Self {
@@ -175,16 +175,16 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let state = state.path().join("made/on/demand");
         let (_first, first) = machine("boot-1\n");
-        let memory = Memory::new(&state, &first);
+        let memory = TokenMemory::new(&state, &first);
         assert_eq!(memory.recall("node"), None);
         memory.keep("node", &secret("old")).unwrap();
         memory.keep("node", &secret("new")).unwrap();
 
-        let again = Memory::new(&state, &first);
+        let again = TokenMemory::new(&state, &first);
         assert_eq!(again.recall("node"), Some(secret("new")));
         assert_eq!(again.recall("other"), None);
         let (_second, second) = machine("boot-2\n");
-        assert_eq!(Memory::new(&state, &second).recall("node"), None);
+        assert_eq!(TokenMemory::new(&state, &second).recall("node"), None);
 
         let mode = fs::metadata(&memory.file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

@@ -211,7 +211,7 @@ impl Engine {
     }
 
     /// Is notified whenever a background command has ended: the time for an early heartbeat.
-    /// A notification that nobody awaits is kept.
+    /// A notification that nobody awaits is kept. The loop of heartbeats awaits this one.
     #[must_use]
     pub fn finished(&self) -> Arc<Notify> {
         Arc::clone(&self.finished)

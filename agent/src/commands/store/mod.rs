@@ -32,7 +32,7 @@ use crate::failure::Failure;
 
 mod record_file;
 
-/// What a command that was running is told to have ended with.
+/// What a command that was running has ended with.
 const INTERRUPTED: &str = "The agent was restarted while this command was running. How far it \
     came is not known: do not rely on what it was to change, and run it again";
 
@@ -188,7 +188,7 @@ impl Store {
             let (mut record, readable) = match read(&path) {
                 Ok(record) if record.id == name.id && record.name == name.command => (record, true),
                 Ok(_) => (damaged(&name, "it holds another command", now), false),
-                Err(error) => (damaged(&name, &error, now), false),
+                Err(error) => (damaged(&name, &error.to_string(), now), false),
             };
             if !readable {
                 warn!(file = %path.display(), "the record of a command is damaged");
@@ -294,7 +294,7 @@ fn running_file(record: &Record) -> String {
     format!("running.{}.{}.json", record.name, record.id)
 }
 
-/// What remains of a record whose file is no use.
+/// What remains of a record whose file cannot be read.
 fn damaged(name: &Name, reason: &str, now: SystemTime) -> Record {
     let mut record = Record {
         id: name.id,
@@ -315,9 +315,17 @@ fn damaged(name: &Name, reason: &str, now: SystemTime) -> Record {
     record
 }
 
-fn read(path: &Path) -> Result<Record, String> {
-    let text = fs::read(path).map_err(|error| error.to_string())?;
-    record_file::read(&text).map_err(|error| error.to_string())
+/// Why a record cannot be read back.
+#[derive(Debug, Error)]
+enum ReadError {
+    #[error(transparent)]
+    File(#[from] io::Error),
+    #[error(transparent)]
+    Content(#[from] record_file::InvalidRecordFile),
+}
+
+fn read(path: &Path) -> Result<Record, ReadError> {
+    Ok(record_file::read(&fs::read(path)?)?)
 }
 
 fn make_directory(path: &Path) -> Result<(), StoreError> {

@@ -13,7 +13,7 @@ use crate::failure::{Failure, FailureKind};
 
 /// Why a document is no record.
 #[derive(Debug, Error)]
-pub(super) enum InvalidPage {
+pub(super) enum InvalidRecordFile {
     #[error("{0}")]
     Json(#[from] serde_json::Error),
     #[error("\"{field}\" holds {value:?}")]
@@ -23,7 +23,7 @@ pub(super) enum InvalidPage {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Page {
+struct RecordFile {
     id: String,
     name: String,
     background: bool,
@@ -37,12 +37,12 @@ struct Page {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     result: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    failure: Option<FailurePage>,
-    milestones: Vec<MilestonePage>,
+    failure: Option<FailureEntry>,
+    milestones: Vec<MilestoneEntry>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct FailurePage {
+struct FailureEntry {
     kind: String,
     details: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,7 +54,7 @@ struct FailurePage {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct MilestonePage {
+struct MilestoneEntry {
     sequence: u64,
     at_us: u64,
     kind: String,
@@ -78,10 +78,10 @@ pub(super) fn write(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
                 Outcome::Succeeded(result) => Some(Value::clone(result)),
                 _ => None,
             },
-            outcome.failure().map(failure_page),
+            outcome.failure().map(failure_entry),
         ),
     };
-    serde_json::to_vec(&Page {
+    serde_json::to_vec(&RecordFile {
         id: record.id.to_string(),
         name: record.name.clone(),
         background: record.background,
@@ -95,7 +95,7 @@ pub(super) fn write(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
         milestones: record
             .milestones
             .iter()
-            .map(|milestone| MilestonePage {
+            .map(|milestone| MilestoneEntry {
                 sequence: milestone.sequence,
                 at_us: micros(milestone.at),
                 kind: KINDS
@@ -109,31 +109,35 @@ pub(super) fn write(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
     })
 }
 
-pub(super) fn read(text: &[u8]) -> Result<Record, InvalidPage> {
-    let page: Page = serde_json::from_slice(text)?;
+pub(super) fn read(text: &[u8]) -> Result<Record, InvalidRecordFile> {
+    let file: RecordFile = serde_json::from_slice(text)?;
     let mut fingerprint = [0; 32];
-    hex::decode_to_slice(&page.fingerprint, &mut fingerprint)
-        .map_err(|_| invalid("fingerprint", &page.fingerprint))?;
-    let failure =
-        |page: Option<FailurePage>| read_failure(page.ok_or(InvalidPage::Missing("failure"))?);
-    let outcome = match page.state.as_str() {
+    hex::decode_to_slice(&file.fingerprint, &mut fingerprint)
+        .map_err(|_| invalid("fingerprint", &file.fingerprint))?;
+    let failure = |file: Option<FailureEntry>| {
+        read_failure(file.ok_or(InvalidRecordFile::Missing("failure"))?)
+    };
+    let outcome = match file.state.as_str() {
         "RUNNING" => None,
         "SUCCEEDED" => Some(Outcome::Succeeded(Arc::new(
-            page.result.unwrap_or_default(),
+            file.result.unwrap_or_default(),
         ))),
-        "FAILED" => Some(Outcome::Failed(failure(page.failure)?)),
-        "VERSION_MISMATCH" => Some(Outcome::VersionMismatch(failure(page.failure)?)),
-        "CANCELLED" => Some(Outcome::Cancelled(failure(page.failure)?)),
+        "FAILED" => Some(Outcome::Failed(failure(file.failure)?)),
+        "VERSION_MISMATCH" => Some(Outcome::VersionMismatch(failure(file.failure)?)),
+        "CANCELLED" => Some(Outcome::Cancelled(failure(file.failure)?)),
         other => return Err(invalid("state", other)),
     };
     let state = match outcome {
         None => State::Running,
         Some(outcome) => State::Ended {
             outcome,
-            at: time(page.ended_us.ok_or(InvalidPage::Missing("ended_us"))?),
+            at: time(
+                file.ended_us
+                    .ok_or(InvalidRecordFile::Missing("ended_us"))?,
+            ),
         },
     };
-    let milestones = page.milestones.into_iter().map(|milestone| {
+    let milestones = file.milestones.into_iter().map(|milestone| {
         Ok(Milestone {
             sequence: milestone.sequence,
             at: time(milestone.at_us),
@@ -146,19 +150,19 @@ pub(super) fn read(text: &[u8]) -> Result<Record, InvalidPage> {
         })
     });
     Ok(Record {
-        id: CommandId::parse(&page.id).ok_or_else(|| invalid("id", &page.id))?,
-        name: page.name,
-        background: page.background,
+        id: CommandId::parse(&file.id).ok_or_else(|| invalid("id", &file.id))?,
+        name: file.name,
+        background: file.background,
         fingerprint: Fingerprint(fingerprint),
-        started_at: time(page.started_us),
-        deadline: page.deadline_us.map(time),
+        started_at: time(file.started_us),
+        deadline: file.deadline_us.map(time),
         state,
-        milestones: milestones.collect::<Result<_, InvalidPage>>()?,
+        milestones: milestones.collect::<Result<_, InvalidRecordFile>>()?,
     })
 }
 
-fn failure_page(failure: &Failure) -> FailurePage {
-    FailurePage {
+fn failure_entry(failure: &Failure) -> FailureEntry {
+    FailureEntry {
         kind: failure.kind.name().to_owned(),
         details: failure.details.clone(),
         program: failure.program.clone(),
@@ -167,19 +171,19 @@ fn failure_page(failure: &Failure) -> FailurePage {
     }
 }
 
-fn read_failure(page: FailurePage) -> Result<Failure, InvalidPage> {
+fn read_failure(file: FailureEntry) -> Result<Failure, InvalidRecordFile> {
     Ok(Failure {
-        kind: FailureKind::from_name(&page.kind)
-            .ok_or_else(|| invalid("failure.kind", &page.kind))?,
-        details: page.details,
-        program: page.program,
-        exit_status: page.exit_status,
-        stderr_tail: page.stderr_tail,
+        kind: FailureKind::from_name(&file.kind)
+            .ok_or_else(|| invalid("failure.kind", &file.kind))?,
+        details: file.details,
+        program: file.program,
+        exit_status: file.exit_status,
+        stderr_tail: file.stderr_tail,
     })
 }
 
-fn invalid(field: &'static str, value: &str) -> InvalidPage {
-    InvalidPage::Field {
+fn invalid(field: &'static str, value: &str) -> InvalidRecordFile {
+    InvalidRecordFile::Field {
         field,
         value: value.to_owned(),
     }

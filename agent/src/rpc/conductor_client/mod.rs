@@ -2,7 +2,7 @@
 //!
 //! One HTTP/2 connection carries everything; a call that fails condemns it. Every call has a
 //! limit that includes connecting, because the transport's own covers TCP only: a server
-//! that accepts and stays mute would hold the agent for ever.
+//! that accepts and stays mute would hold the agent forever.
 
 use std::fmt;
 use std::fs;
@@ -14,7 +14,6 @@ use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
-use ironic_text::{error_chain, with_causes};
 use ironic_transport::Endpoint;
 use prost::Message;
 use serde_json::{Map, Value};
@@ -26,26 +25,30 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tonic::{Status, Streaming};
 
 use crate::conductor::{
-    Answer, Beat, Conductor, Hello, Lost, Pulse, Question, Submission, Verdict, call_deadline,
+    Beat, Conductor, HeartbeatSession, Hello, InspectionOutcome, LookupOutcome, LookupRequest,
+    SessionLost, Verdict, call_deadline,
 };
 use crate::config::Config;
 use crate::shutdown::ShutdownReason;
 
+mod error;
 mod messages;
+
+use error::CallError;
 
 /// The largest message: an inspection report carries the machine's logs.
 const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;
 
-/// Patience for TCP, TLS and HTTP/2 together. Long, because a shim that ten thousand agents
+/// The timeout for TCP, TLS and HTTP/2 together. Long, because a shim that ten thousand agents
 /// dial at once is slow, and every handshake that is given up costs it another one.
-const DIAL_PATIENCE: Duration = Duration::from_secs(30);
+const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the other end may take to close a session after our farewell.
-const FAREWELL_PATIENCE: Duration = Duration::from_secs(1);
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Not more often than every 20 s: proxies answer faster pings with GOAWAY.
 const PING_PERIOD: Duration = Duration::from_secs(25);
-const PING_PATIENCE: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A stream that is not read must not stop the others on the connection.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -68,7 +71,7 @@ pub enum ClientError {
     /// TLS without anything to check the other end against.
     #[error("conductor is https: option grpc_tls_ca_file must name what its certificate chains to")]
     NoAuthority,
-    /// The address or the certificates are no use.
+    /// The address or the certificates are unusable.
     #[error("conductor {conductor} cannot be used: check it and the grpc_tls_* options")]
     Unusable {
         /// The address.
@@ -102,7 +105,7 @@ impl ConductorClient {
     /// Prepares a client; reads certificates.
     ///
     /// # Errors
-    /// The configuration is no use.
+    /// The configuration is unusable.
     pub fn new(config: &Config) -> Result<Self, ClientError> {
         let conductor = config.conductor.clone();
         let unusable = |source| ClientError::Unusable {
@@ -127,30 +130,21 @@ impl ConductorClient {
         })
     }
 
-    /// The connection, made now if there is none.
-    async fn client(&self) -> Result<Client, Lost> {
+    /// The connection, made now if it is not open.
+    async fn client(&self) -> Result<Client, CallError> {
         let mut connection = self.connection.lock().await;
         if let Some(client) = &*connection {
             return Ok(client.clone());
         }
-        let dialled = tokio::time::timeout(DIAL_PATIENCE, self.dial()).await;
-        let channel = match dialled {
-            Ok(Ok(channel)) => channel,
-            Ok(Err(error)) => {
-                return Err(Lost::new(format!(
-                    "{}: {}",
-                    self.conductor,
-                    error_chain(&error)
-                )));
-            }
-            Err(_) => {
-                let patience = DIAL_PATIENCE.as_secs();
-                return Err(Lost::new(format!(
-                    "{}: no connection within {patience} s",
-                    self.conductor
-                )));
-            }
-        };
+        let dialled = tokio::time::timeout(DIAL_TIMEOUT, self.dial()).await;
+        let dialled = dialled.map_err(|_| CallError::DialTimeout {
+            conductor: self.conductor.clone(),
+            timeout: DIAL_TIMEOUT,
+        })?;
+        let channel = dialled.map_err(|source| CallError::Dial {
+            conductor: self.conductor.clone(),
+            source,
+        })?;
         let client = ConductorServiceClient::new(channel)
             .max_decoding_message_size(LARGEST_MESSAGE)
             .max_encoding_message_size(LARGEST_MESSAGE);
@@ -177,18 +171,17 @@ impl ConductorClient {
     async fn call<T>(
         &self,
         call: impl AsyncFnOnce(Client) -> Result<tonic::Response<T>, Status>,
-    ) -> Result<T, Lost> {
+    ) -> Result<T, CallError> {
         let whole = async {
             let client = self.client().await?;
-            call(client).await.map_err(|status| lost(&status))
+            Ok(call(client).await?)
         };
         let result = tokio::time::timeout(self.deadline, whole).await;
         let result = result.unwrap_or_else(|_| {
-            let seconds = self.deadline.as_secs_f64();
-            Err(Lost::new(format!(
-                "{}: no answer within {seconds} s",
-                self.conductor
-            )))
+            Err(CallError::NoAnswer {
+                conductor: self.conductor.clone(),
+                timeout: self.deadline,
+            })
         });
         if result.is_err() {
             *self.connection.lock().await = None;
@@ -198,78 +191,76 @@ impl ConductorClient {
 }
 
 impl Conductor for ConductorClient {
-    fn lookup(&self, question: Question) -> BoxFuture<'_, Answer> {
+    fn lookup(&self, request: LookupRequest) -> BoxFuture<'_, LookupOutcome> {
         Box::pin(async move {
-            let request = messages::lookup_request(question);
+            let request = messages::lookup_request(request);
             let response = self
                 .call(async |mut client| client.lookup(request).await)
                 .await;
             match response {
                 Ok(response) => messages::answer(response),
-                Err(Lost { reason }) => Answer::Retry {
+                Err(error) => LookupOutcome::Retry {
                     conflict: false,
-                    reason,
+                    error: error.into(),
                 },
             }
         })
     }
 
-    fn submit_inspection(&self, report: Map<String, Value>) -> BoxFuture<'_, Submission> {
+    fn submit_inspection(&self, report: Map<String, Value>) -> BoxFuture<'_, InspectionOutcome> {
         Box::pin(async move {
             let request = match messages::inspection_request(&report) {
                 Ok(request) => request,
-                Err(error) => {
-                    let reason = error.to_string();
-                    return Submission::Refused { reason };
-                }
+                Err(error) => return InspectionOutcome::Refused(CallError::from(error).into()),
             };
-            let size = request.encoded_len();
-            if size > LARGEST_MESSAGE {
-                let reason =
-                    format!("the report has {size} bytes, {LARGEST_MESSAGE} are the limit");
-                return Submission::Refused { reason };
+            let (size, limit) = (request.encoded_len(), LARGEST_MESSAGE);
+            if size > limit {
+                return InspectionOutcome::Refused(CallError::TooLarge { size, limit }.into());
             }
             let call = async |mut client: Client| client.submit_inspection(request).await;
             match self.call(call).await {
                 Ok(response) => messages::submission(response),
-                Err(Lost { reason }) => Submission::Retry { reason },
+                Err(error) => InspectionOutcome::Retry(error.into()),
             }
         })
     }
 
-    fn open(&self, hello: Hello) -> BoxFuture<'_, Result<Box<dyn Pulse>, Lost>> {
+    fn open(&self, hello: Hello) -> BoxFuture<'_, Result<Box<dyn HeartbeatSession>, SessionLost>> {
         Box::pin(async move {
             // One beat is in flight at most; the hello and a farewell need no more.
             let (requests, outgoing) = mpsc::channel(2);
-            let hello = messages::hello(hello).map_err(|error| Lost::new(error.to_string()))?;
-            let session = Session::new(requests, hello)?;
+            let hello = messages::hello(hello).map_err(CallError::from)?;
+            let sender = SessionSender::new(requests, hello)?;
             let outgoing = ReceiverStream::new(outgoing);
             let call = async |mut client: Client| client.heartbeat(outgoing).await;
             let responses = self.call(call).await?;
-            let pulse: Box<dyn Pulse> = Box::new(GrpcPulse { session, responses });
-            Ok(pulse)
+            let session: Box<dyn HeartbeatSession> = Box::new(GrpcSession { sender, responses });
+            Ok(session)
         })
     }
 }
 
 /// The sending half of a heartbeat session.
 #[derive(Debug)]
-struct Session {
+struct SessionSender {
     requests: mpsc::Sender<v1::HeartbeatRequest>,
     sequence: u64,
 }
 
-impl Session {
-    fn new(requests: mpsc::Sender<v1::HeartbeatRequest>, hello: v1::Hello) -> Result<Self, Lost> {
+impl SessionSender {
+    fn new(
+        requests: mpsc::Sender<v1::HeartbeatRequest>,
+        hello: v1::Hello,
+    ) -> Result<Self, CallError> {
         let hello = messages::heartbeat(v1::heartbeat_request::Message::Hello(hello));
-        requests.try_send(hello).map_err(|_| ended())?;
+        requests.try_send(hello).map_err(|_| CallError::Ended)?;
         Ok(Self {
             requests,
             sequence: 0,
         })
     }
 
-    async fn beat(&mut self, beat: Beat) -> Result<u64, Lost> {
+    async fn beat(&mut self, beat: Beat) -> Result<u64, CallError> {
         self.sequence += 1;
         let sequence = self.sequence;
         let beat = v1::Beat {
@@ -278,33 +269,34 @@ impl Session {
             status_message: beat.status_message,
         };
         let beat = messages::heartbeat(v1::heartbeat_request::Message::Beat(beat));
-        self.requests.send(beat).await.map_err(|_| ended())?;
+        self.requests
+            .send(beat)
+            .await
+            .map_err(|_| CallError::Ended)?;
         Ok(sequence)
     }
 }
 
-struct GrpcPulse {
-    session: Session,
+struct GrpcSession {
+    sender: SessionSender,
     responses: Streaming<v1::HeartbeatResponse>,
 }
 
-impl fmt::Debug for GrpcPulse {
+impl fmt::Debug for GrpcSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GrpcPulse")
-            .field("session", &self.session)
+        f.debug_struct("GrpcSession")
+            .field("sender", &self.sender)
             .finish_non_exhaustive()
     }
 }
 
-impl Pulse for GrpcPulse {
-    fn beat(&mut self, beat: Beat) -> BoxFuture<'_, Result<Verdict, Lost>> {
+impl HeartbeatSession for GrpcSession {
+    fn beat(&mut self, beat: Beat) -> BoxFuture<'_, Result<Verdict, SessionLost>> {
         Box::pin(async move {
-            let sequence = self.session.beat(beat).await?;
+            let sequence = self.sender.beat(beat).await?;
             loop {
                 let response = self.responses.message().await;
-                let response = response
-                    .map_err(|status| lost(&status))?
-                    .ok_or_else(ended)?;
+                let response = response.map_err(CallError::from)?.ok_or(CallError::Ended)?;
                 // A verdict on an earlier beat says nothing about this one.
                 if response.sequence == sequence {
                     return Ok(messages::verdict(response));
@@ -318,13 +310,13 @@ impl Pulse for GrpcPulse {
         })
     }
 
-    fn lost(&mut self) -> BoxFuture<'_, Lost> {
+    fn lost(&mut self) -> BoxFuture<'_, SessionLost> {
         Box::pin(async move {
             loop {
                 match self.responses.message().await {
                     Ok(Some(_)) => tracing::debug!("a verdict that nobody asked for is ignored"),
-                    Ok(None) => return ended(),
-                    Err(status) => return lost(&status),
+                    Ok(None) => return CallError::Ended.into(),
+                    Err(status) => return CallError::from(status).into(),
                 }
             }
         })
@@ -332,18 +324,18 @@ impl Pulse for GrpcPulse {
 
     fn farewell(self: Box<Self>, reason: ShutdownReason) -> BoxFuture<'static, ()> {
         let Self {
-            session,
+            sender,
             mut responses,
         } = *self;
         Box::pin(async move {
             let farewell = messages::farewell(reason);
-            if session.requests.send(farewell).await.is_err() {
+            if sender.requests.send(farewell).await.is_err() {
                 return;
             }
-            drop(session);
+            drop(sender);
             // Leaving at once would cut the connection before the farewell has left.
             let closing = async { while let Ok(Some(_)) = responses.message().await {} };
-            let _ = tokio::time::timeout(FAREWELL_PATIENCE, closing).await;
+            let _ = tokio::time::timeout(FAREWELL_TIMEOUT, closing).await;
         })
     }
 }
@@ -351,11 +343,11 @@ impl Pulse for GrpcPulse {
 fn endpoint(url: &str) -> Result<tonic::transport::Endpoint, tonic::transport::Error> {
     let endpoint = tonic::transport::Endpoint::from_shared(url.to_owned())?;
     Ok(endpoint
-        .connect_timeout(DIAL_PATIENCE)
+        .connect_timeout(DIAL_TIMEOUT)
         .tcp_nodelay(true)
         .tcp_keepalive(Some(PING_PERIOD))
         .http2_keep_alive_interval(PING_PERIOD)
-        .keep_alive_timeout(PING_PATIENCE)
+        .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW))
@@ -369,7 +361,7 @@ fn tls(config: &Config) -> Result<ClientTlsConfig, ClientError> {
         .as_ref()
         .ok_or(ClientError::NoAuthority)?;
     let mut tls = ClientTlsConfig::new()
-        .timeout(DIAL_PATIENCE)
+        .timeout(DIAL_TIMEOUT)
         .ca_certificate(Certificate::from_pem(read("grpc_tls_ca_file", ca)?));
     if let (Some(cert), Some(key)) = (
         &config.common.grpc_tls_cert_file,
@@ -388,18 +380,6 @@ fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, ClientError> {
         path: path.to_owned(),
         source,
     })
-}
-
-fn ended() -> Lost {
-    Lost::new("the conductor closed the session")
-}
-
-/// What a status says, with what the transport says under it.
-fn lost(status: &Status) -> Lost {
-    let text = format!("{:?}: {}", status.code(), status.message());
-    Lost {
-        reason: with_causes(text, std::error::Error::source(status)),
-    }
 }
 
 #[cfg(test)]

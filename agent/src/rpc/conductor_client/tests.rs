@@ -16,7 +16,10 @@ use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response};
 
+use ironic_text::error_chain;
+
 use super::*;
+use crate::conductor::ConductorError;
 use crate::config::SessionOverrides;
 
 /// What the conductor does with one beat.
@@ -227,16 +230,16 @@ async fn unary_calls_pass() {
     let fake = Fake::default();
     let served = serve(&fake);
     let client = client(&served);
-    let question = Question {
+    let question = LookupRequest {
         addresses: vec!["aa:bb".into(), "cc:dd".into()],
         node_uuid: Some("U".into()),
     };
     let answer = client.lookup(question).await;
     assert_eq!(
         answer,
-        Answer::Retry {
+        LookupOutcome::Retry {
             conflict: true,
-            reason: "locked".into()
+            error: ConductorError::Said("locked".into())
         }
     );
     let submission = client
@@ -244,7 +247,7 @@ async fn unary_calls_pass() {
         .await;
     assert_eq!(
         submission,
-        Submission::Accepted {
+        InspectionOutcome::Accepted {
             node_uuid: Some("U".into())
         }
     );
@@ -263,9 +266,10 @@ async fn a_report_that_cannot_be_sent_is_refused_with_the_reason() {
     let too_large = object(json!({"logs": "x".repeat(LARGEST_MESSAGE)}));
     for (report, reason_part) in [(too_exact, "report.inventory.size"), (too_large, "limit")] {
         let submission = client.submit_inspection(report).await;
-        let Submission::Refused { reason } = &submission else {
+        let InspectionOutcome::Refused(error) = &submission else {
             panic!("{submission:?}")
         };
+        let reason = error_chain(error);
         assert!(reason.contains(reason_part), "{reason}");
     }
     assert!(fake.seen().is_empty());
@@ -312,7 +316,7 @@ async fn a_session_that_ends_is_lost_and_another_one_counts_from_one() {
     let served = serve(&fake);
     let client = client(&served);
     let mut pulse = client.open(hello()).await.unwrap();
-    let Lost { reason } = pulse.beat(beat(false)).await.unwrap_err();
+    let reason = error_chain(&pulse.beat(beat(false)).await.unwrap_err());
     assert!(reason.contains("draining"), "{reason}");
     let mut pulse = client.open(hello()).await.unwrap();
     assert!(pulse.beat(beat(false)).await.is_err());
@@ -343,9 +347,10 @@ async fn a_conductor_that_dies_is_noticed_while_idle_and_found_again() {
     drop(_kill);
     pulse.lost().await;
     // Until the server is back, every attempt fails at once and says where.
-    let Err(Lost { reason }) = client.open(hello()).await else {
+    let Err(lost) = client.open(hello()).await else {
         panic!("nobody is there")
     };
+    let reason = error_chain(&lost);
     assert!(
         reason.contains(path.to_str().unwrap()) || reason.contains("Unavailable"),
         "{reason}"
@@ -371,13 +376,14 @@ async fn a_mute_conductor_is_given_up_in_time() {
         deadline: Duration::from_millis(200),
         ..client(&served)
     };
-    let Answer::Retry {
+    let LookupOutcome::Retry {
         conflict: false,
-        reason,
-    } = client.lookup(Question::default()).await
+        error,
+    } = client.lookup(LookupRequest::default()).await
     else {
         panic!("answered")
     };
+    let reason = error_chain(&error);
     assert!(reason.ends_with("no answer within 0.2 s"), "{reason}");
 
     // One that accepts the connection and says nothing at all.
@@ -391,9 +397,10 @@ async fn a_mute_conductor_is_given_up_in_time() {
         deadline: Duration::from_millis(200),
         ..ConductorClient::new(&config).unwrap()
     };
-    let Err(Lost { reason }) = client.open(hello()).await else {
+    let Err(lost) = client.open(hello()).await else {
         panic!("opened")
     };
+    let reason = error_chain(&lost);
     assert!(reason.ends_with("no answer within 0.2 s"), "{reason}");
 }
 
@@ -529,7 +536,7 @@ async fn tls_is_mutual() {
             Ok(mut pulse) => pulse.beat(beat(false)).await,
             Err(lost) => Err(lost),
         };
-        let Lost { reason } = beaten.unwrap_err();
+        let reason = error_chain(&beaten.unwrap_err());
         assert!(!reason.contains(" T"), "no token in a reason: {reason}");
     }
     assert_eq!(fake.seen(), ["hello U T", "beat 1 false"]);

@@ -15,7 +15,7 @@ use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::hardware_manager_service_client::HardwareManagerServiceClient;
 use ironic_document::{to_struct, value};
 use ironic_program::version;
-use ironic_text::with_causes;
+use ironic_text::{error_chain, with_causes};
 use serde_json::{Map, Value};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
@@ -23,18 +23,14 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::failure::{Failure, FailureKind};
-use crate::hardware::external::{
-    Answer, Described, Dial, ERASER, Event, Lost, Order, Peer, StepDescribed,
-};
-use crate::hardware::{
-    Action, Argument, ArgumentKind, Description, Identity, Offer, Phase, Support,
-};
+use crate::hardware::Action;
+use crate::hardware::external::{Answer, Described, Dial, Event, Lost, Order, Peer};
 use crate::task::Progress;
+
+mod description;
 
 /// The largest answer: a step's result goes into the node's record in Ironic.
 const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
-/// What a step may take when its manager does not say.
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(3600);
 /// Steps of one manager, and letters of a name: far beyond what anybody has.
 const MOST_STEPS: usize = 1000;
 const LONGEST_NAME: usize = 255;
@@ -55,7 +51,7 @@ pub fn dial() -> Dial {
 /// A client of one program.
 struct ManagerClient {
     socket: PathBuf,
-    client: Result<HardwareManagerServiceClient<Channel>, String>,
+    client: Result<HardwareManagerServiceClient<Channel>, Arc<tonic::transport::Error>>,
 }
 
 impl fmt::Debug for ManagerClient {
@@ -81,7 +77,7 @@ impl ManagerClient {
                     .max_decoding_message_size(LARGEST_MESSAGE)
                     .max_encoding_message_size(LARGEST_MESSAGE)
             })
-            .map_err(|error| error.to_string());
+            .map_err(Arc::new);
         Self {
             socket: socket.to_owned(),
             client,
@@ -89,10 +85,7 @@ impl ManagerClient {
     }
 
     fn client(&self) -> Result<HardwareManagerServiceClient<Channel>, Lost> {
-        self.client.clone().map_err(|reason| Lost {
-            reason,
-            unreachable: false,
-        })
+        self.client.clone().map_err(|error| misunderstood(&error))
     }
 }
 
@@ -104,7 +97,7 @@ impl Peer for ManagerClient {
             };
             let response = self.client()?.describe(request).await;
             let response = response.map_err(|status| lost("Describe", &status))?;
-            described(response.into_inner()).map_err(misunderstood)
+            description::described(response.into_inner()).map_err(|error| misunderstood(&error))
         })
     }
 
@@ -155,7 +148,7 @@ impl Peer for ManagerClient {
                         let result = value(result, "result");
                         return result
                             .map(Answer::Done)
-                            .map_err(|error| misunderstood(error.to_string()));
+                            .map_err(|error| misunderstood(&error));
                     }
                     Some(Message::Failure(message)) => return Ok(failed(message)),
                     Some(Message::Incompatible(reason)) => {
@@ -165,9 +158,7 @@ impl Peer for ManagerClient {
                     None => {}
                 }
             }
-            Err(misunderstood(
-                "ExecuteStep ended without a result, a failure or 'incompatible'".to_owned(),
-            ))
+            Err(misunderstood(&NoOutcome))
         })
     }
 }
@@ -219,16 +210,21 @@ fn nobody_listens(error: &(dyn std::error::Error + 'static)) -> bool {
     error.is_some_and(|error| matches!(error.kind(), ConnectionRefused | NotFound))
 }
 
-fn misunderstood(reason: String) -> Lost {
+/// A step's stream ended too early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("ExecuteStep ended without a result, a failure or 'incompatible'")]
+struct NoOutcome;
+
+fn misunderstood(error: &dyn std::error::Error) -> Lost {
     Lost {
-        reason,
+        reason: error_chain(error),
         unreachable: false,
     }
 }
 
 fn step_order(order: &Order) -> Result<v1::StepOrder, Lost> {
     let document = |document: &Map<String, Value>, name: &str| {
-        to_struct(document.clone(), name).map_err(|error| misunderstood(error.to_string()))
+        to_struct(document.clone(), name).map_err(|error| misunderstood(&error))
     };
     Ok(v1::StepOrder {
         name: order.name.clone(),
@@ -291,133 +287,6 @@ fn progress(message: v1::Progress) -> Progress {
 fn word(text: &str) -> String {
     let printable = text.chars().filter(|letter| !letter.is_control());
     printable.take(LONGEST_NAME).collect()
-}
-
-fn described(message: v1::DescribeResponse) -> Result<Described, String> {
-    let class = identifier("class_name", &message.class_name)?;
-    let name = match message.name.as_str() {
-        "" => class.clone(),
-        name => identifier("name", name)?,
-    };
-    let version = match message.version.as_str() {
-        "" => "1.0".to_owned(),
-        version => word(version),
-    };
-    let support = match message.support {
-        0 => Support::None,
-        1 => Support::Generic,
-        2 => Support::Mainline,
-        higher => Support::ServiceProvider(higher),
-    };
-    if message.steps.len() > MOST_STEPS {
-        return Err(format!("it has more than {MOST_STEPS} steps"));
-    }
-    let mut steps: Vec<StepDescribed> = Vec::new();
-    for message in message.steps {
-        let step = step(message)?;
-        let name = &step.description.name;
-        if steps.iter().any(|other| other.description.name == *name) {
-            return Err(format!("it has two steps of the name {name}"));
-        }
-        steps.push(step);
-    }
-    Ok(Described {
-        identity: Identity {
-            class: class.into(),
-            name: name.into(),
-            version: version.into(),
-        },
-        support,
-        steps,
-    })
-}
-
-fn step(message: v1::StepDescription) -> Result<StepDescribed, String> {
-    let name = identifier("steps.name", &message.name)?;
-    let mut offers: Vec<(Phase, Offer)> = Vec::new();
-    for offer in &message.offers {
-        let phase = match offer.phase() {
-            v1::StepPhase::Clean => Phase::Clean,
-            v1::StepPhase::Deploy => Phase::Deploy,
-            v1::StepPhase::Service => Phase::Service,
-            v1::StepPhase::Unspecified => {
-                return Err(format!("step {name}: an offer without a phase"));
-            }
-        };
-        if offers.iter().any(|(other, _)| *other == phase) {
-            let phase = phase.word();
-            return Err(format!("step {name}: two offers for phase {phase}"));
-        }
-        if name == ERASER {
-            return Err(format!(
-                "step {name} is asked for disk by disk, as part of erase_devices: it must have no \
-                 offers"
-            ));
-        }
-        offers.push((
-            phase,
-            Offer {
-                priority: offer.priority,
-                abortable: offer.abortable,
-            },
-        ));
-    }
-    let deadline = match message.deadline {
-        None => DEFAULT_DEADLINE,
-        Some(deadline) => match Duration::try_from(deadline) {
-            Ok(deadline) if !deadline.is_zero() => deadline,
-            _ => {
-                return Err(format!(
-                    "step {name}: 'deadline' must be longer than nothing"
-                ));
-            }
-        },
-    };
-    let arguments = message.arguments.into_iter().map(|argument| {
-        Ok(Argument {
-            name: identifier("steps.arguments.name", &argument.name)?.into(),
-            required: argument.required,
-            kind: match argument.kind() {
-                v1::ArgumentKind::Unspecified => ArgumentKind::Any,
-                v1::ArgumentKind::Text => ArgumentKind::Text,
-                v1::ArgumentKind::Flag => ArgumentKind::Flag,
-                v1::ArgumentKind::List => ArgumentKind::List,
-                v1::ArgumentKind::Object => ArgumentKind::Object,
-            },
-            description: beginning(argument.description).into(),
-            advertised: true,
-        })
-    });
-    let interface = match message.interface.as_str() {
-        "" => "deploy".to_owned(),
-        interface => identifier("steps.interface", interface)?,
-    };
-    Ok(StepDescribed {
-        description: Description {
-            arguments: arguments.collect::<Result<Vec<_>, String>>()?.into(),
-            name: name.into(),
-            interface: interface.into(),
-            reboot_requested: message.reboot_requested,
-        },
-        offers,
-        deadline,
-    })
-}
-
-/// A name as Python allows it: Ironic and its operators use them as such.
-fn identifier(field: &str, text: &str) -> Result<String, String> {
-    let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let fine = !text.is_empty()
-        && text.len() <= LONGEST_NAME
-        && text.chars().all(letters)
-        && !text.starts_with(|c: char| c.is_ascii_digit());
-    if fine {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "'{field}' must be letters, digits and underscores, not {text:?}"
-        ))
-    }
 }
 
 #[cfg(test)]

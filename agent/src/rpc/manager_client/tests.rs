@@ -1,6 +1,8 @@
 //! What a stranger's description and failures become.
 
+use super::description::{DEFAULT_DEADLINE, described};
 use super::*;
+use crate::hardware::{Identity, Offer, Phase, Support};
 
 fn offer(phase: v1::StepPhase) -> v1::StepOffer {
     v1::StepOffer {
@@ -85,7 +87,7 @@ fn nonsense_is_refused_by_name() {
         ),
     ];
     for (message, expected) in cases {
-        let reason = described(message).unwrap_err();
+        let reason = described(message).unwrap_err().to_string();
         assert!(reason.contains(expected), "{reason}");
     }
 }

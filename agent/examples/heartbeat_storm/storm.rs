@@ -1,5 +1,5 @@
 //! Ten thousand agents lose Ironic in the same instant and get it back: a simulation in
-//! virtual time, for a test and for `cargo run --example heartbeat_storm`.
+//! virtual time, for its tests and for the table that this example prints.
 //!
 //! The schedules are the real ones; the network is a fact table: a beat sent before Ironic is
 //! back fails, every other one is accepted, both without delay. What is counted is arrivals
@@ -16,11 +16,11 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use super::heartbeat::{Schedule, Timeout};
+use ironic_agent::conductor::heartbeat::{Schedule, Timeout};
 
 /// Which rule the agents follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
+pub(crate) enum Rule {
     /// Ours.
     Jittered,
     /// Exactly five seconds after an error, which is what the Python agent did before 9.9
@@ -30,7 +30,7 @@ pub enum Rule {
 
 /// How the agents notice that Ironic is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
+pub(crate) enum Loss {
     /// All in the same instant: an Ironic that hung and then died fails all that wait for
     /// it. The worst case.
     AtOnce,
@@ -40,43 +40,43 @@ pub enum Loss {
 
 /// What happens.
 #[derive(Debug, Clone, Copy)]
-pub struct Scenario {
+pub(crate) struct Scenario {
     /// How many agents.
-    pub agents: u32,
+    pub(crate) agents: u32,
     /// Their heartbeat timeout.
-    pub timeout: Timeout,
+    pub(crate) timeout: Timeout,
     /// How they notice.
-    pub loss: Loss,
+    pub(crate) loss: Loss,
     /// How long Ironic is gone.
-    pub outage: Duration,
+    pub(crate) outage: Duration,
     /// Their rule.
-    pub rule: Rule,
+    pub(crate) rule: Rule,
     /// Where randomness begins.
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// What arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrivals {
+pub(crate) struct Arrivals {
     /// Beats per second since the loss.
-    pub per_second: Vec<u32>,
+    pub(crate) per_second: Vec<u32>,
     /// When the last agent had its first accepted beat after the loss, in seconds, rounded up.
-    pub recovered: usize,
+    pub(crate) recovered: usize,
 }
 
 /// Arrivals per second in some window.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rate {
+pub(crate) struct Rate {
     /// The busiest second.
-    pub peak: u32,
+    pub(crate) peak: u32,
     /// The mean second.
-    pub mean: f64,
+    pub(crate) mean: f64,
 }
 
 impl Rate {
     /// How much busier the busiest second was than the mean one.
     #[must_use]
-    pub fn ratio(self) -> f64 {
+    pub(crate) fn ratio(self) -> f64 {
         f64::from(self.peak) / self.mean
     }
 }
@@ -88,13 +88,13 @@ const FIRST: usize = 10;
 impl Arrivals {
     /// From ten seconds after the loss until every agent is back: the storm.
     #[must_use]
-    pub fn storm(&self) -> Rate {
+    pub(crate) fn storm(&self) -> Rate {
         self.window(FIRST, self.recovered.max(FIRST + 1))
     }
 
     /// The ten seconds from Ironic's return: what it has to bear to have everybody back.
     #[must_use]
-    pub fn landing(&self, outage: Duration) -> Rate {
+    pub(crate) fn landing(&self, outage: Duration) -> Rate {
         let start = seconds(outage);
         self.window(start, start + FIRST)
     }
@@ -102,7 +102,7 @@ impl Arrivals {
     /// The regular beats of all agents in the time after that: the echo of the storm. The
     /// mean is what this many agents send anyhow.
     #[must_use]
-    pub fn echo(&self, scenario: &Scenario) -> Rate {
+    pub(crate) fn echo(&self, scenario: &Scenario) -> Rate {
         let all = self.window(self.recovered, self.per_second.len());
         let regular = scenario.timeout.get().as_secs_f64() * 0.45;
         Rate {
@@ -124,7 +124,7 @@ impl Arrivals {
 
 /// Plays a scenario until every agent has had four timeouts of regular life after it.
 #[must_use]
-pub fn simulate(scenario: &Scenario) -> Arrivals {
+pub(crate) fn simulate(scenario: &Scenario) -> Arrivals {
     let timeout = scenario.timeout.get();
     let end = scenario.outage + 4 * timeout;
     let mut world = SmallRng::seed_from_u64(scenario.seed);

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use ironic_agent::conductor::heartbeat::{InvalidTimeout, Timeout};
-use ironic_agent::conductor::storm::{Loss, Rate, Rule, Scenario, simulate};
+mod storm;
+
+use storm::{Loss, Rate, Rule, Scenario, simulate};
 
 fn main() -> Result<(), InvalidTimeout> {
     let timeout = Timeout::from_secs(300.0)?;

@@ -1,0 +1,82 @@
+//! Why a call to the conductor failed.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use ironic_document::DocumentError;
+use ironic_transport::Endpoint;
+use thiserror::Error as ThisError;
+use tonic::Status;
+
+use crate::conductor::{ConductorError, ConnectionError, SessionLost};
+
+/// Why a call got no answer.
+#[derive(Debug, ThisError)]
+pub(super) enum CallError {
+    /// The connection was refused or failed.
+    #[error("{conductor}")]
+    Dial {
+        conductor: Endpoint,
+        #[source]
+        source: tonic::transport::Error,
+    },
+    /// TCP, TLS and HTTP/2 together took too long.
+    #[error("{conductor}: no connection within {} s", timeout.as_secs())]
+    DialTimeout {
+        conductor: Endpoint,
+        timeout: Duration,
+    },
+    /// The call took too long.
+    #[error("{conductor}: no answer within {} s", timeout.as_secs_f64())]
+    NoAnswer {
+        conductor: Endpoint,
+        timeout: Duration,
+    },
+    /// It was answered by a status.
+    #[error(transparent)]
+    Status(#[from] CallStatus),
+    /// The session was ended by the other side.
+    #[error("the conductor closed the session")]
+    Ended,
+    /// The document does not fit the protocol.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The document is too large.
+    #[error("the report has {size} bytes, {limit} are the limit")]
+    TooLarge { size: usize, limit: usize },
+}
+
+/// A status, printed without its metadata; what the transport says under it is its cause.
+#[derive(Debug)]
+pub(super) struct CallStatus(pub Status);
+
+impl fmt::Display for CallStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.0.code(), self.0.message())
+    }
+}
+
+impl Error for CallStatus {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl From<Status> for CallError {
+    fn from(status: Status) -> Self {
+        Self::Status(CallStatus(status))
+    }
+}
+
+impl From<CallError> for SessionLost {
+    fn from(error: CallError) -> Self {
+        ConnectionError::new(error).into()
+    }
+}
+
+impl From<CallError> for ConductorError {
+    fn from(error: CallError) -> Self {
+        ConnectionError::new(error).into()
+    }
+}
