@@ -190,7 +190,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from 0 to `limit` - 1; 0 when there is none.
+    /// A number from 0 to `limit` - 1; 0 when `limit` is 0.
     fn below(&mut self, limit: usize) -> usize {
         (self.next() % (limit.max(1) as u64)) as usize
     }

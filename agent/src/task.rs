@@ -4,14 +4,13 @@
 //! as often as the worker likes; milestones are kept and numbered by whoever listens.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-
-use crate::failure::Failure;
 
 /// Where a long command stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -84,6 +83,11 @@ const LINES: usize = 256;
 const MOST_NOTES: usize = 1000;
 /// Bytes of a note that are kept.
 const LONGEST_NOTE: usize = 4096;
+
+/// A worker stopped because it was asked to, for this reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("The command was cancelled: {0}")]
+pub struct Cancelled(String);
 
 /// The worker's end of a running command. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -173,7 +177,7 @@ impl Task {
     }
 
     /// Says why the command fails.
-    pub fn say_failure(&self, failure: &Failure) {
+    pub fn say_failure(&self, failure: &dyn Error) {
         self.line(Level::Error, &failure.to_string());
     }
 
@@ -213,21 +217,18 @@ impl Task {
         self.cancel.is_cancelled()
     }
 
-    /// The failure of a worker that stopped because it was asked to.
+    /// The error of a worker that stopped because it was asked to.
     #[must_use]
-    pub fn cancellation(&self) -> Failure {
+    pub fn cancellation(&self) -> Cancelled {
         let reason = self.reason.lock().ok().and_then(|slot| slot.clone());
-        Failure::execution(format!(
-            "The command was cancelled: {}",
-            reason.as_deref().unwrap_or("no reason was given")
-        ))
+        Cancelled(reason.unwrap_or_else(|| "no reason was given".to_owned()))
     }
 
     /// `Err` with [`Task::cancellation`] once the worker is asked to stop.
     ///
     /// # Errors
-    /// The cancellation as a failure.
-    pub fn check(&self) -> Result<(), Failure> {
+    /// The cancellation.
+    pub fn check(&self) -> Result<(), Cancelled> {
         if self.is_cancelled() {
             Err(self.cancellation())
         } else {
@@ -278,7 +279,7 @@ mod tests {
         assert_eq!(task.check(), Ok(()));
         task.cancel("deadline");
         task.cancel("operator");
-        let failure = task.check().unwrap_err();
-        assert_eq!(failure.details, "The command was cancelled: deadline");
+        let cancelled = task.check().unwrap_err();
+        assert_eq!(cancelled.to_string(), "The command was cancelled: deadline");
     }
 }

@@ -310,7 +310,7 @@ const WRITERS: &[(&str, &str)] = &[
         "the start from virtual media, not in a simulation",
     ),
     ("src/disk/filesystem/mount.rs", "PathPrefix::writable"),
-    ("src/hardware/container/mod.rs", "PathPrefix::writable"),
+    ("src/hardware/container/runtime.rs", "PathPrefix::writable"),
     ("src/hardware/external/mod.rs", "the state directory"),
     ("src/hardware/external/program.rs", "the state directory"),
     (

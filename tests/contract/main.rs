@@ -7,6 +7,7 @@ mod hardware_manager;
 mod heartbeat;
 mod house;
 mod inspection;
+mod log_events;
 mod lookup;
 mod options;
 mod readme;

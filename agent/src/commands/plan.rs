@@ -1,6 +1,6 @@
 //! What a command would do.
 
-pub use crate::hardware::Action as PlannedAction;
+pub use crate::hardware::PlannedAction;
 
 /// The answer to a request that is only to be checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -16,7 +16,7 @@ pub(super) async fn refreshed_node(
 ) -> Result<Arc<Node>, Failure> {
     tokio::select! {
         node = context.node.with_hints() => Ok(node),
-        () = task.cancelled() => Err(task.cancellation()),
+        () = task.cancelled() => Err(task.cancellation().into()),
     }
 }
 

@@ -156,7 +156,7 @@ fn judge(
     let outcome = match result {
         Ok(answer) => Outcome::Succeeded(Arc::new(wrap(verb, answer))),
         Err(failure) if task.is_cancelled() => {
-            let cancellation = task.cancellation();
+            let cancellation = Failure::from(task.cancellation());
             let other = (failure != cancellation).then(|| failure.to_string());
             return (End::Ran(Outcome::Cancelled(cancellation)), other);
         }

@@ -59,6 +59,6 @@ pub(super) fn step_context<'a>(
         ports,
         task,
         installed: &context.installed,
-        managers: context.registry.managers(),
+        erasers: &[],
     }
 }

@@ -101,7 +101,7 @@ async fn play(task: &Task, script: Object) -> Result<Value, Failure> {
             let phases = number("phases");
             for phase in 1..=phases {
                 tokio::select! {
-                    () = task.cancelled() => return Err(task.cancellation()),
+                    () = task.cancelled() => return Err(task.cancellation().into()),
                     () = tokio::time::sleep(Duration::from_secs(1)) => {}
                 }
                 task.progress(Progress {

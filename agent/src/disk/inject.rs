@@ -86,8 +86,8 @@ pub async fn inject(system: &System, device: &BlockDevice, file: &File) -> Resul
         let root = match mount_system(system, OPTIONS, source, MOUNT_POINT, first).await {
             Ok(root) => root,
             // The file system is known, and may well be the one that is looked for.
-            Err(RunError::Broken { reason, .. }) => {
-                unreadable += &format!("; {reason}");
+            Err(RunError::Broken { source, .. }) => {
+                unreadable += &format!("; {source}");
                 continue;
             }
             // A swap area or a volume group cannot be mounted, and is not what is looked for.

@@ -12,7 +12,7 @@ const MPATHCONF: &str = "/usr/sbin/mpathconf";
 const MULTIPATH_CONF: &str = "/etc/multipath.conf";
 
 /// Brings up what there is, and the drivers of the BMC where the ramdisk has not. Nothing of
-/// it is fatal: whoever needs a disk that did not come up says so.
+/// it is fatal: a step that needs a disk that did not come up reports it.
 pub async fn bring_up(system: &System) {
     if system.simulation.is_some() {
         return;
@@ -42,13 +42,13 @@ async fn assemble(system: &System) {
         Err(error @ RunError::Missing { .. }) => {
             tracing::warn!(%error, "software RAID is not assembled");
         }
-        // There are none.
+        // There is none to assemble.
         Err(error) => tracing::info!(%error, "no software RAID was assembled"),
     }
 }
 
-/// Assembles arrays whose disks came up after the start: whoever looks for the root disk would
-/// take a member for it. Asks for nothing where every member is in use.
+/// Assembles arrays whose disks came up after the start: a search for the root disk would take a
+/// member for it. Asks for nothing where every member is in use.
 pub(super) async fn assemble_late(system: &System) {
     if system.simulation.is_some() {
         return;

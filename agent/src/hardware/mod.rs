@@ -5,89 +5,27 @@
 //! name that Ironic sends is looked up in these lists and never becomes anything else.
 //!
 //! A new step is one file with a [`Step`] and one line in its manager's list; a new manager is
-//! one folder and one line in [`Registry::compiled_in`].
+//! one folder and one line in [`Registry::of_this_source_tree`].
 
-use std::borrow::Cow;
-use std::fmt;
-use std::sync::Arc;
-
-use crate::config::Config;
-use crate::failure::Failure;
-use crate::system::System;
-
+pub mod argument;
 pub mod bring_up;
 pub mod container;
 pub mod external;
 pub mod generic;
+pub mod manager;
 pub mod registry;
 pub mod step;
+pub mod step_error;
 pub mod vendor;
 pub mod vlan;
 pub mod wait;
 
-pub use registry::Registry;
+pub use argument::{Argument, ArgumentError, ArgumentKind};
+pub use manager::{HardwareManager, ManagerError, ManagerIdentity, Support};
+pub use registry::{NoHardwareManager, Registry};
 pub use step::{
-    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Planning, Program, Running,
-    Step, StepContext, StepError,
+    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
+    VendorEraser,
 };
+pub use step_error::StepError;
 pub use wait::wait_for_disks;
-
-/// How well a manager knows this machine. The order is the order in which managers are asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Support {
-    /// Not at all: the manager is left out.
-    None,
-    /// As any machine.
-    Generic,
-    /// A vendor's hardware, from this source tree.
-    Mainline,
-    /// What an operator brought for their own machines; higher levels win.
-    ServiceProvider(u32),
-}
-
-/// How Ironic and operators know a manager.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The class name under which Ironic groups steps: `GenericHardwareManager`.
-    pub class: Cow<'static, str>,
-    /// The name in version maps: `generic_hardware_manager`.
-    pub name: Cow<'static, str>,
-    /// Changes whenever the steps change: Ironic then starts cleaning again.
-    pub version: Cow<'static, str>,
-}
-
-/// Knows one kind of hardware.
-pub trait HardwareManager: fmt::Debug + Send + Sync {
-    /// How it is known.
-    fn identity(&self) -> &Identity;
-
-    /// How well it knows this machine. Asked once, at start.
-    fn support(&self, system: &System) -> Support;
-
-    /// Its steps of all phases, in the order in which they are listed.
-    fn steps(&self) -> Vec<&dyn Step>;
-
-    /// The step by which it erases its own kind of disk: part of `erase_devices`, never offered.
-    /// It takes the disk as argument `device`, with the keys of the inventory, and answers
-    /// `IncompatibleHardwareMethod` for a disk that is not its own.
-    fn eraser(&self) -> Option<&dyn Step> {
-        None
-    }
-
-    /// Prepares the hardware. Called once, at start, on managers that support this machine.
-    fn initialize(&self, _system: &System, _config: &Config) {}
-
-    /// The manager under another configuration, as a lookup may have left it; `None` when it
-    /// is the same one. Asked before steps are listed or run.
-    fn under(&self, _system: &System, _config: &Config) -> Option<Arc<dyn HardwareManager>> {
-        None
-    }
-
-    /// Whether it is set up rightly. Asked whenever steps are listed.
-    ///
-    /// # Errors
-    /// `HardwareManagerConfiguration`, for the operator.
-    fn check(&self) -> Result<(), Failure> {
-        Ok(())
-    }
-}

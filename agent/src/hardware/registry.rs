@@ -3,26 +3,32 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use thiserror::Error;
 
 use super::container::{self, ContainerManager};
 use super::external::ExternalManager;
 use super::generic::GenericManager;
+use super::manager::{HardwareManager, ManagerIdentity, Support};
+use super::step::{Object, VendorEraser};
 use super::vendor::intel_cna::IntelCnaManager;
 use super::vendor::mellanox::MellanoxManager;
-use super::{HardwareManager, Identity, Object, Support};
 use crate::config::Config;
-use crate::failure::{Failure, FailureKind};
 use crate::system::System;
 
 /// The managers that support this machine, best first. Cheap to share.
 #[derive(Debug, Clone)]
 pub struct Registry {
-    managers: Vec<Ranked>,
+    managers: Vec<RankedManager>,
 }
+
+/// No manager supports this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("No hardware manager supports this machine")]
+pub struct NoHardwareManager;
 
 /// A manager and how well it knows this machine.
 #[derive(Debug, Clone)]
-pub struct Ranked {
+pub struct RankedManager {
     /// The manager.
     pub manager: Arc<dyn HardwareManager>,
     /// Its support of this machine, never [`Support::None`].
@@ -34,24 +40,21 @@ impl Registry {
     /// keep their order.
     ///
     /// # Errors
-    /// `HardwareManagerNotFound`: none does.
+    /// None does.
     pub fn new(
         managers: impl IntoIterator<Item = Arc<dyn HardwareManager>>,
         system: &System,
-    ) -> Result<Self, Failure> {
-        let mut managers: Vec<Ranked> = managers
+    ) -> Result<Self, NoHardwareManager> {
+        let mut managers: Vec<RankedManager> = managers
             .into_iter()
-            .map(|manager| Ranked {
+            .map(|manager| RankedManager {
                 support: manager.support(system),
                 manager,
             })
             .filter(|ranked| ranked.support > Support::None)
             .collect();
         if managers.is_empty() {
-            return Err(Failure::new(
-                FailureKind::HardwareManagerNotFound,
-                "No hardware manager supports this machine",
-            ));
+            return Err(NoHardwareManager);
         }
         managers.sort_by_key(|ranked| std::cmp::Reverse(ranked.support));
         for ranked in &managers {
@@ -66,11 +69,12 @@ impl Registry {
         Ok(Self { managers })
     }
 
-    /// The managers of this source tree.
+    /// The managers of this source tree, for tests.
     ///
     /// # Errors
     /// As [`Registry::new`]; the generic manager supports every machine.
-    pub fn compiled_in(system: &System) -> Result<Self, Failure> {
+    #[cfg(any(test, feature = "fake"))]
+    pub fn compiled_in(system: &System) -> Result<Self, NoHardwareManager> {
         Self::assemble(Vec::new(), system, &Config::default(), false)
     }
 
@@ -87,12 +91,12 @@ impl Registry {
     /// The managers of this source tree and those that are programs of their own.
     ///
     /// # Errors
-    /// As [`Registry::compiled_in`].
+    /// As [`Registry::new`]; the generic manager supports every machine.
     pub async fn with(
         external: Vec<ExternalManager>,
         system: &System,
         config: &Config,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, NoHardwareManager> {
         let has_runtime = container::has_runtime(system).await;
         Self::assemble(external, system, config, has_runtime)
     }
@@ -102,7 +106,7 @@ impl Registry {
         system: &System,
         config: &Config,
         has_runtime: bool,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, NoHardwareManager> {
         let mut all = Self::of_this_source_tree();
         for manager in external {
             // Ironic could not tell the steps of the two apart.
@@ -136,7 +140,7 @@ impl Registry {
     /// The same managers under the configuration in force.
     #[must_use]
     pub fn under(&self, system: &System, config: &Config) -> Self {
-        let managers = self.managers.iter().map(|ranked| Ranked {
+        let managers = self.managers.iter().map(|ranked| RankedManager {
             support: ranked.support,
             manager: ranked
                 .manager
@@ -150,8 +154,23 @@ impl Registry {
 
     /// The managers, best first.
     #[must_use]
-    pub fn managers(&self) -> &[Ranked] {
+    pub fn managers(&self) -> &[RankedManager] {
         &self.managers
+    }
+
+    /// The steps by which vendors' managers erase disks of their own kind, best manager first.
+    #[must_use]
+    pub fn erasers(&self) -> Vec<VendorEraser<'_>> {
+        self.managers
+            .iter()
+            .filter(|ranked| ranked.support > Support::Generic)
+            .filter_map(|ranked| {
+                Some(VendorEraser {
+                    manager: &ranked.manager.identity().class,
+                    step: ranked.manager.eraser()?,
+                })
+            })
+            .collect()
     }
 
     /// The best manager's answer: the first that is not `None`.
@@ -191,7 +210,7 @@ impl Registry {
 }
 
 /// The class of the manager that has the class or the name of `other`.
-fn namesake(known: &[Arc<dyn HardwareManager>], other: &Identity) -> Option<String> {
+fn namesake(known: &[Arc<dyn HardwareManager>], other: &ManagerIdentity) -> Option<String> {
     let all = known.iter().map(|manager| manager.identity());
     all.chain([&container::IDENTITY])
         .find(|known| known.class == other.class || known.name == other.name)

@@ -2,17 +2,16 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io;
 
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
-use super::registry::Ranked;
+use super::argument::Argument;
+use super::step_error::StepError;
 use crate::config::Config;
-use crate::failure::Failure;
 use crate::image::Installed;
 use crate::machine::ironic_node::Node;
-use crate::system::{RunError, System};
+use crate::system::System;
 use crate::task::Task;
 
 /// A JSON object.
@@ -56,8 +55,17 @@ pub struct StepContext<'a> {
     pub task: &'a Task,
     /// What the last image write left behind.
     pub installed: &'a Installed,
-    /// Who else can act on this machine, best first.
-    pub managers: &'a [Ranked],
+    /// Who erases disks of their own kind, best manager first.
+    pub erasers: &'a [VendorEraser<'a>],
+}
+
+/// A step by which a vendor's manager erases its own kind of disk.
+#[derive(Debug, Clone, Copy)]
+pub struct VendorEraser<'a> {
+    /// The class name of its manager.
+    pub manager: &'a str,
+    /// The step, which takes the disk as argument `device`.
+    pub step: &'a dyn Step,
 }
 
 /// How a step is known. Values, not code: a plug-in may bring its own.
@@ -84,37 +92,6 @@ impl Description {
             arguments: Cow::Borrowed(&[]),
         }
     }
-}
-
-/// One argument of a step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Argument {
-    /// Its name.
-    pub name: Cow<'static, str>,
-    /// One sentence for operators.
-    pub description: Cow<'static, str>,
-    /// Whether the step cannot do without it.
-    pub required: bool,
-    /// What it must be.
-    pub kind: ArgumentKind,
-    /// Whether operators may give it: whether Ironic hears of it in `argsinfo`. Ironic
-    /// itself sends the others.
-    pub advertised: bool,
-}
-
-/// What an argument must be. An optional one may also be null, which means its default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ArgumentKind {
-    /// Anything.
-    Any,
-    /// Text.
-    Text,
-    /// `true` or `false`.
-    Flag,
-    /// A list.
-    List,
-    /// An object.
-    Object,
 }
 
 /// How a step is offered in one phase.
@@ -148,7 +125,7 @@ impl Offer {
 
 /// One thing that a step would do, for a plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Action {
+pub struct PlannedAction {
     /// One line for a person.
     pub description: String,
     /// The device that it changes, for example `/dev/sda`; empty when it changes none.
@@ -157,95 +134,11 @@ pub struct Action {
     pub destructive: bool,
 }
 
-/// Why a step failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StepError {
-    /// One of the classes that Ironic knows. It passes as it is.
-    Failure(Failure),
-    /// Anything else. It becomes the phase's own class: `CleaningError` and its siblings.
-    Unexpected {
-        /// A class name in the manner of the Python agent: `ProcessExecutionError`.
-        class: &'static str,
-        /// What happened.
-        text: String,
-        /// The external program that failed, if one did.
-        program: Option<Program>,
-    },
-}
-
-/// An external program that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
-    /// Its name.
-    pub name: String,
-    /// Its exit status, unless it has none.
-    pub status: Option<i32>,
-    /// The end of its standard error.
-    pub stderr: String,
-}
-
-impl StepError {
-    /// An argument that is not what the step takes.
-    #[must_use]
-    pub fn argument(text: impl Into<String>) -> Self {
-        Self::Unexpected {
-            class: "TypeError",
-            text: text.into(),
-            program: None,
-        }
-    }
-}
-
-impl From<Failure> for StepError {
-    fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
-    }
-}
-
-impl From<RunError> for StepError {
-    fn from(error: RunError) -> Self {
-        let text = error.to_string();
-        let program = match error {
-            RunError::Failed {
-                program,
-                status,
-                stderr,
-                ..
-            } => Some(Program {
-                name: program,
-                status: Some(status),
-                stderr,
-            }),
-            RunError::Missing { program } => Some(Program {
-                name: program,
-                status: None,
-                stderr: String::new(),
-            }),
-            RunError::Broken { .. } | RunError::TimedOut { .. } => None,
-        };
-        Self::Unexpected {
-            class: "ProcessExecutionError",
-            text,
-            program,
-        }
-    }
-}
-
-impl From<io::Error> for StepError {
-    fn from(error: io::Error) -> Self {
-        Self::Unexpected {
-            class: "OSError",
-            text: error.to_string(),
-            program: None,
-        }
-    }
-}
-
 /// The plan of a step in the making: what it would do, in order.
-pub type Planning<'a> = BoxFuture<'a, Result<Vec<Action>, StepError>>;
+pub type PlanFuture<'a> = BoxFuture<'a, Result<Vec<PlannedAction>, StepError>>;
 
 /// A step at work: its result, which Ironic gets.
-pub type Running<'a> = BoxFuture<'a, Result<Value, StepError>>;
+pub type RunFuture<'a> = BoxFuture<'a, Result<Value, StepError>>;
 
 /// One thing that a hardware manager can do to the machine.
 pub trait Step: fmt::Debug + Send + Sync {
@@ -256,8 +149,8 @@ pub trait Step: fmt::Debug + Send + Sync {
     fn offer(&self, phase: Phase, config: &Config) -> Option<Offer>;
 
     /// What it would do, found out without changing anything. The arguments are checked.
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a>;
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a>;
 
     /// Does it. The arguments are checked.
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a>;
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a>;
 }

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use thiserror::Error;
+
 use crate::config::Config;
 use crate::machine::network::interface::{self, Interface};
 use crate::machine::network::lldp::{self, Element};
@@ -48,14 +50,14 @@ async fn look(
     config: &Config,
 ) -> Result<(Vec<Interface>, Option<Heard>), tokio::task::JoinError> {
     let (system, listens) = (system.clone(), config.collect_lldp);
-    let patience = config.lldp_timeout;
+    let timeout = config.lldp_timeout;
     // An item without a number needs what the switch says.
     let asks = config
         .enable_vlan_interfaces
         .iter()
         .any(|item| !item.contains('.'));
     tokio::task::spawn_blocking(move || {
-        let heard = (listens && asks).then(|| lldp::collect(&system, patience));
+        let heard = (listens && asks).then(|| lldp::collect(&system, timeout));
         (interface::probe(&system), heard)
     })
     .await
@@ -80,14 +82,44 @@ struct Vlan {
     number: u16,
 }
 
+/// An item of `enable_vlan_interfaces` that names no VLAN.
+#[derive(Debug, PartialEq, Eq, Error)]
+#[error("{item}: {problem}")]
+struct VlanError {
+    item: String,
+    problem: VlanProblem,
+}
+
+impl VlanError {
+    fn new(item: &str, problem: VlanProblem) -> Self {
+        Self {
+            item: item.to_owned(),
+            problem,
+        }
+    }
+}
+
+/// Why an item names no VLAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+enum VlanProblem {
+    #[error("a VLAN has a number from 1 to {LARGEST}")]
+    Number,
+    #[error("there is no such interface")]
+    NoInterface,
+    #[error("collect_lldp must be set for VLANs without numbers")]
+    NoLldp,
+    #[error("its switch names no VLANs")]
+    NoneNamed,
+}
+
 /// What each item asks for: `eth0.100` or `52:54:00:00:00:01.100` one VLAN, `eth0` those that
 /// the switch names there, `all` those of all interfaces.
 fn plan(
     items: &[String],
     interfaces: &[Interface],
     heard: Option<&Heard>,
-) -> Vec<Result<Vlan, String>> {
-    let mut planned: Vec<Result<Vlan, String>> = Vec::new();
+) -> Vec<Result<Vlan, VlanError>> {
+    let mut planned: Vec<Result<Vlan, VlanError>> = Vec::new();
     for item in items
         .iter()
         .map(|item| item.trim())
@@ -110,17 +142,22 @@ fn plan(
     planned
 }
 
-fn one(item: &str, parent: &str, number: &str, interfaces: &[Interface]) -> Result<Vlan, String> {
+fn one(
+    item: &str,
+    parent: &str,
+    number: &str,
+    interfaces: &[Interface],
+) -> Result<Vlan, VlanError> {
     let number: u16 = number
         .parse()
         .ok()
         .filter(|number| (1..=LARGEST).contains(number))
-        .ok_or_else(|| format!("{item}: a VLAN has a number from 1 to {LARGEST}"))?;
+        .ok_or_else(|| VlanError::new(item, VlanProblem::Number))?;
     let is_parent = |interface: &&Interface| {
         interface.name == parent || interface.mac_address.eq_ignore_ascii_case(parent)
     };
     let parent = interfaces.iter().find(is_parent);
-    let parent = parent.ok_or_else(|| format!("{item}: there is no such interface"))?;
+    let parent = parent.ok_or_else(|| VlanError::new(item, VlanProblem::NoInterface))?;
     Ok(Vlan {
         parent: parent.name.clone(),
         number,
@@ -131,24 +168,25 @@ fn named_by_switches(
     item: &str,
     interfaces: &[Interface],
     heard: Option<&Heard>,
-) -> Vec<Result<Vlan, String>> {
+) -> Vec<Result<Vlan, VlanError>> {
     let Some(heard) = heard else {
-        let problem = format!("{item}: collect_lldp must be set for VLANs without numbers");
-        return vec![Err(problem)];
+        return vec![Err(VlanError::new(item, VlanProblem::NoLldp))];
     };
     let asked: Vec<&Interface> = interfaces
         .iter()
         .filter(|interface| item == "all" || interface.name == item)
         .collect();
     if asked.is_empty() {
-        return vec![Err(format!("{item}: there is no such interface"))];
+        return vec![Err(VlanError::new(item, VlanProblem::NoInterface))];
     }
     let mut found = Vec::new();
     for interface in asked {
-        let numbers = heard.get(&interface.name).map(|told| lldp::vlans(told));
+        let numbers = heard
+            .get(&interface.name)
+            .map(|elements| lldp::vlans(elements));
         let numbers = numbers.unwrap_or_default();
         if numbers.is_empty() && item != "all" {
-            found.push(Err(format!("{item}: its switch names no VLANs")));
+            found.push(Err(VlanError::new(item, VlanProblem::NoneNamed)));
         }
         found.extend(numbers.into_iter().map(|number| {
             Ok(Vlan {
@@ -195,7 +233,7 @@ mod tests {
             .into_iter()
             .map(|vlan| match vlan {
                 Ok(Vlan { parent, number }) => format!("{parent}.{number}"),
-                Err(problem) => problem,
+                Err(error) => error.to_string(),
             })
             .collect()
     }

@@ -8,7 +8,7 @@ use crate::machine::ironic_node::Node;
 use crate::system::System;
 
 /// Waits until a root device can be chosen, `disk_wait_attempts` looks at most and
-/// `disk_wait_delay` apart. That none appears is only a warning: what needs one will say so.
+/// `disk_wait_delay` apart. That none appears is only a warning: a step that needs one reports it.
 pub async fn wait_for_disks(system: &System, config: &Config, node: &Node) {
     // Files do not come up late.
     let attempts = if system.simulation.is_some() {

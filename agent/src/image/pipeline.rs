@@ -144,7 +144,7 @@ where
     let fed = tokio::select! {
         fed = feed(reader, head, &to_hash, &to_disk) => fed,
         // Also while the disk does not take what is waiting for it.
-        () = task.cancelled() => Err(Some(task.cancellation())),
+        () = task.cancelled() => Err(Some(task.cancellation().into())),
     };
     drop(to_hash);
     let hasher = reader.during(hashing).await;
@@ -161,7 +161,13 @@ where
                     ),
                 ))
             })
-            .and_then(|verified| reader.task.check().map(|()| verified).map_err(Some)),
+            .and_then(|verified| {
+                reader
+                    .task
+                    .check()
+                    .map(|()| verified)
+                    .map_err(|c| Some(c.into()))
+            }),
         (Err(failure), _) => Err(failure),
         (_, Err(error)) => Err(Some(Failure::execution(format!("hashing failed: {error}")))),
     };
@@ -179,7 +185,7 @@ where
         outcome = reader.during(writing) => outcome,
         // The thread ends with what it is doing, and does nothing more.
         () = silence(task, is_given_up) => {
-            let mut failure = task.cancellation();
+            let mut failure = Failure::from(task.cancellation());
             failure.details.push_str(
                 ". The disk does not answer: what the kernel has for it may still be written",
             );

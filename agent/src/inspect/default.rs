@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
-use super::{Collector, Failed, Inspection, dhcp};
+use super::{Collector, CollectorError, Inspection, dhcp};
 use crate::hardware;
 use crate::machine;
 use crate::machine::block;
@@ -24,12 +24,13 @@ impl Collector for Default {
     fn collect<'a>(
         &'a self,
         inspection: Inspection<'a>,
-    ) -> BoxFuture<'a, Result<Map<String, Value>, Failed>> {
+    ) -> BoxFuture<'a, Result<Map<String, Value>, CollectorError>> {
         async move {
-            let (seen, told, unknown) = (inspection.system, inspection.config, Node::default());
+            let (system, config) = (inspection.system, inspection.config);
+            let unknown = Node::default();
             tokio::join!(
-                dhcp::wait(seen, told),
-                hardware::wait_for_disks(seen, told, &unknown)
+                dhcp::wait(system, config),
+                hardware::wait_for_disks(system, config, &unknown)
             );
             let (system, config) = (inspection.system.clone(), inspection.config.clone());
             let read = tokio::task::spawn_blocking(move || {
@@ -40,9 +41,7 @@ impl Collector for Default {
                     boot::interface(&system),
                 )
             });
-            let (inventory, root_disk, boot_interface) = read
-                .await
-                .map_err(|error| Failed::Interrupted(error.to_string()))?;
+            let (inventory, root_disk, boot_interface) = read.await?;
             let mut found = Map::new();
             found.insert("inventory".to_owned(), inventory.into());
             if let Some(root_disk) = root_disk {

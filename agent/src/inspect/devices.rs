@@ -5,7 +5,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
-use super::{Collector, Failed, Inspection};
+use super::{Collector, CollectorError, Inspection};
 use crate::config::Config;
 use crate::machine::network::lldp;
 use crate::machine::pci;
@@ -18,8 +18,8 @@ use crate::system::System;
 pub(super) struct Devices {
     name: &'static str,
     key: &'static str,
-    /// What is found; nothing leaves the key out, which is no failure.
-    read: fn(&System, &Config) -> Result<Option<Value>, Failed>,
+    /// What is found; nothing leaves the key out, which is not a failure.
+    read: fn(&System, &Config) -> Result<Option<Value>, CollectorError>,
 }
 
 /// PCI functions.
@@ -27,8 +27,7 @@ pub(super) const PCI: Devices = Devices {
     name: "pci-devices",
     key: "pci_devices",
     read: |system, _| {
-        let devices = pci::probe(system);
-        let devices = devices.map_err(|error| Failed::Unreadable(error.to_string()))?;
+        let devices = pci::probe(system)?;
         Ok(Some(devices.iter().map(pci::PciDevice::to_json).collect()))
     },
 };
@@ -77,12 +76,11 @@ impl Collector for Devices {
     fn collect<'a>(
         &'a self,
         inspection: Inspection<'a>,
-    ) -> BoxFuture<'a, Result<Map<String, Value>, Failed>> {
+    ) -> BoxFuture<'a, Result<Map<String, Value>, CollectorError>> {
         async move {
             let (system, config) = (inspection.system.clone(), inspection.config.clone());
             let read = self.read;
-            let found = tokio::task::spawn_blocking(move || read(&system, &config)).await;
-            let found = found.map_err(|error| Failed::Interrupted(error.to_string()))??;
+            let found = tokio::task::spawn_blocking(move || read(&system, &config)).await??;
             let entry = found.map(|value| (self.key.to_owned(), value));
             Ok(entry.into_iter().collect())
         }

@@ -5,7 +5,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
-use super::{Collector, Failed, Inspection};
+use super::{Collector, CollectorError, Inspection};
 use crate::system::Cmd;
 
 /// Runs `dmidecode` and sorts what it prints.
@@ -20,7 +20,7 @@ impl Collector for DmiDecode {
     fn collect<'a>(
         &'a self,
         inspection: Inspection<'a>,
-    ) -> BoxFuture<'a, Result<Map<String, Value>, Failed>> {
+    ) -> BoxFuture<'a, Result<Map<String, Value>, CollectorError>> {
         async move {
             let args = ["-t", "bios", "-t", "processor", "-t", "memory"];
             let output = inspection.system.run.run(Cmd::new("dmidecode").args(args));
@@ -38,7 +38,7 @@ const MEMORY_DEVICE: u32 = 17;
 const DEVICES: &str = "Number Of Devices";
 
 /// `{"bios": {...}, "cpu": [...], "memory": {..., "devices": [...]}}`.
-fn parse(text: &str) -> Result<Value, Failed> {
+fn parse(text: &str) -> Result<Value, CollectorError> {
     let mut bios = Map::new();
     let mut cpus: Vec<Value> = Vec::new();
     let mut memory: Option<Map<String, Value>> = None;
@@ -53,10 +53,13 @@ fn parse(text: &str) -> Result<Value, Failed> {
             BIOS => bios = facts,
             PROCESSOR => cpus.push(facts.into()),
             MEMORY_ARRAY => {
-                let told = facts.get(DEVICES).and_then(Value::as_str);
-                let told = told.ok_or(Failed::Malformed("a memory array without its devices"))?;
-                let Ok(number) = told.parse::<u64>() else {
-                    tracing::warn!(number = told, "dmidecode tells no number of memory devices");
+                let devices = facts.get(DEVICES).and_then(Value::as_str);
+                let devices = devices.ok_or(CollectorError::NoMemoryDevices)?;
+                let Ok(number) = devices.parse::<u64>() else {
+                    tracing::warn!(
+                        number = devices,
+                        "dmidecode tells no number of memory devices"
+                    );
                     return Ok(json!({}));
                 };
                 slots += number;
@@ -75,7 +78,7 @@ fn parse(text: &str) -> Result<Value, Failed> {
     Ok(json!({"bios": bios, "cpu": cpus, "memory": memory}))
 }
 
-/// The type in `Handle 0x0011, DMI type 17, 84 bytes`; none for what is no structure.
+/// The type in `Handle 0x0011, DMI type 17, 84 bytes`; `None` for other text.
 fn kind(block: &str) -> Option<u32> {
     let line = block.lines().next()?;
     if !line.starts_with("Handle 0x") {

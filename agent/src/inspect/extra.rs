@@ -7,11 +7,11 @@ use futures_util::future::BoxFuture;
 use ironic_options::Parameters;
 use serde_json::{Map, Value};
 
-use super::{Collector, Failed, Inspection};
+use super::{Collector, CollectorError, Inspection};
 use crate::system::{Cmd, System};
 
 /// Benchmarks of disks take their time.
-const PATIENCE: Duration = Duration::from_secs(3600);
+const TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Runs `hardware-detect`, with the benchmarks that the kernel parameter
 /// `ipa-inspection-benchmarks` names.
@@ -26,17 +26,16 @@ impl Collector for ExtraHardware {
     fn collect<'a>(
         &'a self,
         inspection: Inspection<'a>,
-    ) -> BoxFuture<'a, Result<Map<String, Value>, Failed>> {
+    ) -> BoxFuture<'a, Result<Map<String, Value>, CollectorError>> {
         async move {
             let system = inspection.system;
-            let mut command = Cmd::new("hardware-detect").timeout(PATIENCE);
+            let mut command = Cmd::new("hardware-detect").timeout(TIMEOUT);
             let benchmarks = benchmarks(system);
             if !benchmarks.is_empty() {
                 command = command.arg("--benchmark").args(benchmarks);
             }
             let output = system.run.run(command).await?;
-            let data: Value = serde_json::from_slice(&output.stdout)
-                .map_err(|_| Failed::Malformed("hardware-detect did not print JSON"))?;
+            let data: Value = serde_json::from_slice(&output.stdout)?;
             Ok(Map::from_iter([("data".to_owned(), data)]))
         }
         .boxed()
@@ -44,8 +43,10 @@ impl Collector for ExtraHardware {
 }
 
 fn benchmarks(system: &System) -> Vec<String> {
-    let told = Parameters::of_machine(&system.root.path("/"));
-    let named = told.get("ipa-inspection-benchmarks").unwrap_or_default();
+    let parameters = Parameters::of_machine(&system.root.path("/"));
+    let named = parameters
+        .get("ipa-inspection-benchmarks")
+        .unwrap_or_default();
     let words = named.split(',').map(str::trim);
     words
         .filter(|word| !word.is_empty())

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
-use super::{Collector, Failed, Inspection};
+use super::{Collector, CollectorError, Inspection};
 use crate::logs::archive;
 
 /// The journal's lines in an inspection report.
@@ -24,13 +24,13 @@ impl Collector for Logs {
     fn collect<'a>(
         &'a self,
         inspection: Inspection<'a>,
-    ) -> BoxFuture<'a, Result<Map<String, Value>, Failed>> {
+    ) -> BoxFuture<'a, Result<Map<String, Value>, CollectorError>> {
         async move {
-            let made = archive::collect(inspection.system, inspection.config, Some(JOURNAL_LINES));
+            let made = archive::collect(inspection.system, Some(JOURNAL_LINES));
             Ok(match made.await {
                 Ok(bytes) => Map::from_iter([("logs".to_owned(), STANDARD.encode(bytes).into())]),
-                Err(failure) => {
-                    tracing::warn!(error = %failure, "the report goes without logs");
+                Err(error) => {
+                    tracing::warn!(%error, "the report goes without logs");
                     Map::new()
                 }
             })

@@ -5,9 +5,12 @@
 //! went wrong.
 
 use std::fmt;
+use std::io;
 
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
+use thiserror::Error;
+use tokio::task::JoinError;
 
 use crate::config::Config;
 use crate::hardware::Registry;
@@ -37,7 +40,7 @@ const USUAL: [&str; 2] = ["default", "logs"];
 
 /// What an inspection found.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Report {
+pub struct InspectionReport {
     /// The document that Ironic takes: a key or more per collector, `error` last. It is
     /// posted also when something failed.
     pub data: Map<String, Value>,
@@ -64,24 +67,27 @@ trait Collector: fmt::Debug + Send + Sync {
     fn collect<'a>(
         &'a self,
         inspection: Inspection<'a>,
-    ) -> BoxFuture<'a, Result<Map<String, Value>, Failed>>;
+    ) -> BoxFuture<'a, Result<Map<String, Value>, CollectorError>>;
 }
 
 /// Why a collector found nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum Failed {
+#[derive(Debug, Error)]
+enum CollectorError {
     /// The collector's thread ended early.
     #[error("it was interrupted: {0}")]
-    Interrupted(String),
+    Interrupted(#[from] JoinError),
     /// The kernel does not show it.
     #[error("it cannot be read: {0}")]
-    Unreadable(String),
+    Unreadable(#[from] io::Error),
     /// A program failed or is missing.
     #[error(transparent)]
     Program(#[from] RunError),
-    /// What a program printed cannot be made sense of.
-    #[error("{0}")]
-    Malformed(&'static str),
+    /// `hardware-detect` printed something else.
+    #[error("hardware-detect did not print JSON")]
+    NotJson(#[from] serde_json::Error),
+    /// `dmidecode` printed something else.
+    #[error("a memory array without its devices")]
+    NoMemoryDevices,
 }
 
 /// The names of all collectors.
@@ -94,7 +100,7 @@ pub fn names() -> Vec<&'static str> {
 }
 
 /// Runs the configured collectors in their order.
-pub async fn collect(system: &System, config: &Config, registry: &Registry) -> Report {
+pub async fn collect(system: &System, config: &Config, registry: &Registry) -> InspectionReport {
     let names: Vec<&str> = match &config.common.inspection_collectors {
         Some(names) => names.iter().map(String::as_str).collect(),
         None => USUAL.into(),
@@ -108,8 +114,8 @@ pub async fn collect(system: &System, config: &Config, registry: &Registry) -> R
     run(COLLECTORS, inspection).await
 }
 
-async fn run(collectors: &[&dyn Collector], inspection: Inspection<'_>) -> Report {
-    let mut report = Report::default();
+async fn run(collectors: &[&dyn Collector], inspection: Inspection<'_>) -> InspectionReport {
+    let mut report = InspectionReport::default();
     for name in inspection.collectors {
         let Some(collector) = collectors.iter().find(|known| known.name() == *name) else {
             report.failures.push(unknown(collectors, name));
@@ -163,10 +169,10 @@ mod tests {
         fn collect<'a>(
             &'a self,
             _: Inspection<'a>,
-        ) -> BoxFuture<'a, Result<Map<String, Value>, Failed>> {
+        ) -> BoxFuture<'a, Result<Map<String, Value>, CollectorError>> {
             let result = match self.1 {
                 Ok(key) => Ok(Map::from_iter([(key.to_owned(), Value::Null)])),
-                Err(text) => Err(Failed::Interrupted(text.to_owned())),
+                Err(text) => Err(CollectorError::Unreadable(io::Error::other(text))),
             };
             std::future::ready(result).boxed()
         }
@@ -198,7 +204,7 @@ mod tests {
         assert_eq!(
             report.data["error"],
             "The following errors were encountered:\n\
-             * collector a failed: it was interrupted: broken\n\
+             * collector a failed: it cannot be read: broken\n\
              * collector typo does not exist; inspection_collectors can name: a, b, c"
         );
         assert_eq!(report.failures.len(), 2);

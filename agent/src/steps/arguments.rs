@@ -3,13 +3,13 @@
 
 use serde_json::Value;
 
-use crate::hardware::{ArgumentKind, Description, Object, StepError};
+use crate::hardware::{ArgumentError, ArgumentKind, Description, Object};
 
 /// The command's further arguments, overlaid with those of the step itself, which may be null.
 ///
 /// # Errors
-/// The step's `args` are no object.
-pub(super) fn overlay(further: &Object, step: &Object) -> Result<Object, StepError> {
+/// The step's `args` are not an object.
+pub(super) fn overlay(further: &Object, step: &Object) -> Result<Object, ArgumentError> {
     let mut arguments = further.clone();
     match step.get("args") {
         None | Some(Value::Null) => {}
@@ -17,10 +17,9 @@ pub(super) fn overlay(further: &Object, step: &Object) -> Result<Object, StepErr
             arguments.extend(own.iter().map(|(key, value)| (key.clone(), value.clone())));
         }
         Some(other) => {
-            return Err(StepError::argument(format!(
-                "the step's 'args' must be an object, not {}",
-                kind_of(other)
-            )));
+            return Err(ArgumentError::NotAnObject {
+                found: kind_of(other),
+            });
         }
     }
     Ok(arguments)
@@ -30,7 +29,7 @@ pub(super) fn overlay(further: &Object, step: &Object) -> Result<Object, StepErr
 ///
 /// # Errors
 /// The first argument that is unknown, missing or of the wrong type.
-pub(super) fn check(description: &Description, arguments: &Object) -> Result<(), StepError> {
+pub(super) fn check(description: &Description, arguments: &Object) -> Result<(), ArgumentError> {
     let step = &description.name;
     for name in arguments.keys() {
         if !description
@@ -38,28 +37,22 @@ pub(super) fn check(description: &Description, arguments: &Object) -> Result<(),
             .iter()
             .any(|known| known.name == *name)
         {
-            let known: Vec<_> = description
-                .arguments
-                .iter()
-                .map(|argument| format!("'{}'", argument.name))
-                .collect();
-            let takes = if known.is_empty() {
-                "none".to_owned()
-            } else {
-                known.join(", ")
-            };
-            return Err(StepError::argument(format!(
-                "{step}() got an unexpected keyword argument '{name}'; it takes {takes}"
-            )));
+            let known = description.arguments.iter();
+            return Err(ArgumentError::Unknown {
+                step: step.to_string(),
+                name: name.clone(),
+                known: known.map(|argument| argument.name.to_string()).collect(),
+            });
         }
     }
     for argument in description.arguments.iter() {
         let name = &argument.name;
         let value = match arguments.get(name.as_ref()) {
             None | Some(Value::Null) if argument.required => {
-                return Err(StepError::argument(format!(
-                    "{step}() missing 1 required positional argument: '{name}'"
-                )));
+                return Err(ArgumentError::Missing {
+                    step: step.to_string(),
+                    name: name.to_string(),
+                });
             }
             None | Some(Value::Null) => continue,
             Some(value) => value,
@@ -72,10 +65,12 @@ pub(super) fn check(description: &Description, arguments: &Object) -> Result<(),
             ArgumentKind::Object => (value.is_object(), "an object"),
         };
         if !fits {
-            return Err(StepError::argument(format!(
-                "{step}() argument '{name}' must be {expected}, not {}",
-                kind_of(value)
-            )));
+            return Err(ArgumentError::WrongType {
+                step: step.to_string(),
+                name: name.to_string(),
+                expected,
+                found: kind_of(value),
+            });
         }
     }
     Ok(())

@@ -5,14 +5,16 @@
 
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, FailureKind};
-use crate::hardware::{Action, Object, Registry, Step, StepContext, StepError};
+use crate::hardware::{Object, PlannedAction, Registry, Step, StepContext, StepError};
 
 pub use crate::hardware::Phase;
 
 mod arguments;
 mod collect;
+mod error;
 mod python;
+
+pub use error::{StepFailed, StepsError};
 
 /// A request to run one step.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +38,7 @@ pub async fn list(
     phase: Phase,
     registry: &Registry,
     ctx: StepContext<'_>,
-) -> Result<Value, Failure> {
+) -> Result<Value, StepsError> {
     for ranked in registry.managers() {
         ranked.manager.check()?;
     }
@@ -50,13 +52,12 @@ pub async fn list(
 /// Runs one step and answers `{"clean_result": ..., "clean_step": <as received>}`.
 ///
 /// # Errors
-/// `VersionMismatch`; `CommandExecution` when the step has no name;
-/// `HardwareManagerMethodNotFound`; the step's own class, or the phase's.
+/// Other versions, no such step, or the step failed.
 pub async fn execute(
     request: StepRequest<'_>,
     registry: &Registry,
     ctx: StepContext<'_>,
-) -> Result<Value, Failure> {
+) -> Result<Value, StepsError> {
     let word = request.phase.word();
     let prepared = prepare(request, registry, ctx)?;
     for step in &prepared.steps {
@@ -69,15 +70,15 @@ pub async fn execute(
                     format!("{word}_step"): request.step,
                 }));
             }
-            Err(StepError::Failure(failure))
-                if failure.kind == FailureKind::IncompatibleHardwareMethod =>
-            {
-                tracing::info!(step = %prepared.name, reason = %failure.details, "not compatible");
+            Err(StepError::Incompatible(reason)) => {
+                tracing::info!(step = %prepared.name, %reason, "not compatible");
             }
-            Err(error) => return Err(request.failure(&prepared.name, error)),
+            Err(error) => return Err(request.failed(prepared.name, error)),
         }
     }
-    Err(not_found(&prepared.name))
+    Err(StepsError::Unknown {
+        name: prepared.name,
+    })
 }
 
 /// What [`execute`] would do, found out without changing anything.
@@ -88,17 +89,18 @@ pub async fn plan(
     request: StepRequest<'_>,
     registry: &Registry,
     ctx: StepContext<'_>,
-) -> Result<Vec<Action>, Failure> {
+) -> Result<Vec<PlannedAction>, StepsError> {
     let prepared = prepare(request, registry, ctx)?;
     for step in prepared.steps {
         match step.plan(ctx, &prepared.arguments).await {
             Ok(actions) => return Ok(actions),
-            Err(StepError::Failure(failure))
-                if failure.kind == FailureKind::IncompatibleHardwareMethod => {}
-            Err(error) => return Err(request.failure(&prepared.name, error)),
+            Err(StepError::Incompatible(_)) => {}
+            Err(error) => return Err(request.failed(prepared.name, error)),
         }
     }
-    Err(not_found(&prepared.name))
+    Err(StepsError::Unknown {
+        name: prepared.name,
+    })
 }
 
 /// A step that may run.
@@ -114,7 +116,7 @@ fn prepare<'a>(
     request: StepRequest<'_>,
     registry: &'a Registry,
     ctx: StepContext<'_>,
-) -> Result<Prepared<'a>, Failure> {
+) -> Result<Prepared<'a>, StepsError> {
     check_versions(registry, request.version)?;
     let name = request.name()?;
     let offered = |step: &&'a dyn Step| {
@@ -126,11 +128,14 @@ fn prepare<'a>(
         .filter_map(|ranked| ranked.manager.steps().into_iter().find(offered))
         .collect();
     let Some(step) = steps.first() else {
-        return Err(not_found(&name));
+        return Err(StepsError::Unknown { name });
     };
     let arguments = arguments::overlay(request.arguments, request.step)
-        .and_then(|merged| arguments::check(step.description(), &merged).map(|()| merged))
-        .map_err(|error| request.failure(&name, error))?;
+        .and_then(|merged| arguments::check(step.description(), &merged).map(|()| merged));
+    let arguments = match arguments {
+        Ok(arguments) => arguments,
+        Err(error) => return Err(request.failed(name, error.into())),
+    };
     Ok(Prepared {
         name,
         steps,
@@ -139,69 +144,37 @@ fn prepare<'a>(
 }
 
 /// Steps planned with other versions may have changed since.
-fn check_versions(registry: &Registry, planned: Option<&Value>) -> Result<(), Failure> {
+fn check_versions(registry: &Registry, planned: Option<&Value>) -> Result<(), StepsError> {
     let current = Value::Object(registry.versions());
     match planned {
         None | Some(Value::Null) => Ok(()),
         Some(planned) if *planned == current => Ok(()),
-        Some(planned) => Err(Failure::new(
-            FailureKind::VersionMismatch,
-            format!(
-                "Current versions: {}, versions used by ironic: {}",
-                python::repr(&current),
-                python::repr(planned)
-            ),
-        )),
+        Some(planned) => Err(StepsError::VersionMismatch {
+            current: Box::new(current),
+            planned: Box::new(planned.clone()),
+        }),
     }
-}
-
-fn not_found(name: &str) -> Failure {
-    Failure::new(
-        FailureKind::HardwareManagerMethodNotFound,
-        format!("Could not find method: {name}"),
-    )
 }
 
 impl StepRequest<'_> {
     /// The step's name.
-    fn name(&self) -> Result<String, Failure> {
+    fn name(&self) -> Result<String, StepsError> {
         match self.step.get("step") {
             Some(Value::String(name)) => Ok(name.clone()),
             Some(other) => Ok(python::repr(other)),
-            None => Err(Failure::execution(format!(
-                "Malformed {}_step, no \"step\" key: {}",
-                self.phase.word(),
-                python::repr(&Value::Object(self.step.clone()))
-            ))),
+            None => Err(StepsError::NoName {
+                phase: self.phase,
+                step: Value::Object(self.step.clone()),
+            }),
         }
     }
 
-    /// The failure of a command for the failure of its step.
-    fn failure(&self, name: &str, error: StepError) -> Failure {
-        let (class, text, program) = match error {
-            StepError::Failure(failure) => return failure,
-            StepError::Unexpected {
-                class,
-                text,
-                program,
-            } => (class, text, program),
-        };
-        let kind = match self.phase {
-            Phase::Clean => FailureKind::Cleaning,
-            Phase::Deploy => FailureKind::Deployment,
-            Phase::Service => FailureKind::Servicing,
-        };
-        let details = format!(
-            "Unexpected exception performing {} step {name}. {class}: {text}",
-            self.phase.word()
-        );
-        let mut failure = Failure::new(kind, details);
-        if let Some(program) = program {
-            failure.program = Some(program.name);
-            failure.exit_status = program.status;
-            failure.stderr_tail = program.stderr;
-        }
-        failure
+    fn failed(&self, name: String, source: StepError) -> StepsError {
+        StepsError::Step(Box::new(StepFailed {
+            phase: self.phase,
+            name,
+            source,
+        }))
     }
 }
 

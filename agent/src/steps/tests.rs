@@ -1,6 +1,7 @@
 //! The machinery with managers that do nothing but count.
 
 use std::borrow::Cow;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,9 +9,10 @@ use futures_util::FutureExt as _;
 
 use super::*;
 use crate::config::Config;
+use crate::failure::{Failure, FailureKind};
 use crate::hardware::{
-    Argument, ArgumentKind, Description, HardwareManager, Identity, Offer, Planning, Program,
-    Running, Support,
+    Argument, ArgumentKind, Description, HardwareManager, ManagerIdentity, NoHardwareManager,
+    Offer, PlanFuture, RunFuture, Support,
 };
 use crate::image::Installed;
 use crate::machine::ironic_node::Node;
@@ -18,11 +20,14 @@ use crate::machine::testing::FakeMachine;
 use crate::system::{RunError, System};
 use crate::task::Task;
 
+/// Makes what a step ends with.
+type FakeOutcome = fn() -> Result<Value, StepError>;
+
 #[derive(Debug)]
 struct FakeStep {
     description: Description,
     offers: Vec<(Phase, Offer)>,
-    outcome: Result<Value, StepError>,
+    outcome: FakeOutcome,
     runs: AtomicU32,
 }
 
@@ -36,12 +41,12 @@ impl FakeStep {
                 arguments: Cow::Borrowed(&[]),
             },
             offers: vec![(Phase::Clean, Offer::abortable_at(priority))],
-            outcome: Ok(json!("done")),
+            outcome: || Ok(json!("done")),
             runs: AtomicU32::new(0),
         }
     }
 
-    fn outcome(self, outcome: Result<Value, StepError>) -> Self {
+    fn outcome(self, outcome: FakeOutcome) -> Self {
         Self { outcome, ..self }
     }
 
@@ -66,22 +71,22 @@ impl Step for FakeStep {
         found.map(|(_, offer)| *offer)
     }
 
-    fn plan<'a>(&'a self, _ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
-        let planned = match &self.outcome {
-            Err(error) => Err(error.clone()),
-            Ok(_) => Ok(vec![Action {
+    fn plan<'a>(&'a self, _ctx: StepContext<'a>, _arguments: &'a Object) -> PlanFuture<'a> {
+        let planned = match (self.outcome)() {
+            Err(error) => Err(error),
+            Ok(_) => Ok(vec![PlannedAction {
                 description: format!("run {}", self.description.name),
-                ..Action::default()
+                ..PlannedAction::default()
             }]),
         };
         std::future::ready(planned).boxed()
     }
 
-    fn run<'a>(&'a self, _ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
+    fn run<'a>(&'a self, _ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
         self.runs.fetch_add(1, Ordering::Relaxed);
-        let outcome = match &self.outcome {
+        let outcome = match (self.outcome)() {
             Ok(Value::String(word)) if word == "arguments" => Ok(Value::Object(arguments.clone())),
-            outcome => outcome.clone(),
+            outcome => outcome,
         };
         std::future::ready(outcome).boxed()
     }
@@ -89,13 +94,13 @@ impl Step for FakeStep {
 
 #[derive(Debug)]
 struct FakeManager {
-    identity: Identity,
+    identity: ManagerIdentity,
     support: Support,
     steps: Vec<&'static dyn Step>,
 }
 
 impl HardwareManager for FakeManager {
-    fn identity(&self) -> &Identity {
+    fn identity(&self) -> &ManagerIdentity {
         &self.identity
     }
 
@@ -116,7 +121,7 @@ fn manager(
     // Tests end soon; leaking gives the steps the lifetime of compiled-in ones.
     let leak = |step| Box::leak(Box::new(step)) as &'static dyn Step;
     Arc::new(FakeManager {
-        identity: Identity {
+        identity: ManagerIdentity {
             class: class.into(),
             name: class.into(),
             version: "1".into(),
@@ -154,14 +159,19 @@ impl Default for Case {
 }
 
 impl Case {
+    /// Answers what Ironic sees.
     async fn run(self, registry: &Registry) -> Result<Value, Failure> {
-        self.ask(async |order, ctx| execute(order, registry, ctx).await)
-            .await
+        let ran = self
+            .ask(async |order, ctx| execute(order, registry, ctx).await)
+            .await;
+        ran.map_err(Failure::from)
     }
 
-    async fn plan(self, registry: &Registry) -> Result<Vec<Action>, Failure> {
-        self.ask(async |order, ctx| plan(order, registry, ctx).await)
-            .await
+    async fn plan(self, registry: &Registry) -> Result<Vec<PlannedAction>, Failure> {
+        let planned = self
+            .ask(async |order, ctx| plan(order, registry, ctx).await)
+            .await;
+        planned.map_err(Failure::from)
     }
 
     async fn ask<T>(self, question: impl AsyncFnOnce(StepRequest<'_>, StepContext<'_>) -> T) -> T {
@@ -175,7 +185,7 @@ impl Case {
             ports: &[],
             task: &task,
             installed: &installed,
-            managers: &[],
+            erasers: &[],
         };
         let (step, arguments) = (object(self.step), object(self.arguments));
         let order = StepRequest {
@@ -199,7 +209,7 @@ async fn listed(phase: Phase, registry: &Registry) -> Value {
         ports: &[],
         task: &task,
         installed: &installed,
-        managers: &[],
+        erasers: &[],
     };
     list(phase, registry, ctx).await.unwrap()
 }
@@ -393,7 +403,7 @@ async fn arguments_are_overlaid_and_checked_before_anything_runs() {
         advertised: true,
     };
     let step = FakeStep::new("wipe", 1)
-        .outcome(Ok(json!("arguments")))
+        .outcome(|| Ok(json!("arguments")))
         .arguments(vec![
             argument("needed", true, ArgumentKind::Object),
             argument("wanted", false, ArgumentKind::Text),
@@ -462,26 +472,29 @@ async fn arguments_are_overlaid_and_checked_before_anything_runs() {
 
 #[tokio::test]
 async fn what_is_known_passes_and_what_is_not_gets_the_phases_class() {
-    let known = Failure::new(FailureKind::BlockDeviceErase, "sda");
+    let known = || Failure::new(FailureKind::BlockDeviceErase, "sda");
     let registry = registry([manager(
         "Manager",
         Support::Generic,
         vec![
-            FakeStep::new("known", 1).outcome(Err(known.clone().into())),
-            FakeStep::new("program", 1).outcome(Err(RunError::Failed {
-                program: "hdparm".into(),
-                command: "hdparm -I /dev/sda".into(),
-                status: 5,
-                stderr: "no".into(),
-            }
-            .into())),
+            FakeStep::new("known", 1)
+                .outcome(|| Err(Failure::new(FailureKind::BlockDeviceErase, "sda").into())),
+            FakeStep::new("program", 1).outcome(|| {
+                Err(RunError::Failed {
+                    program: "hdparm".into(),
+                    command: "hdparm -I /dev/sda".into(),
+                    status: 5,
+                    stderr: "no".into(),
+                }
+                .into())
+            }),
         ],
     )]);
     let run = |name| Case {
         step: json!({"step": name}),
         ..Case::default()
     };
-    assert_eq!(run("known").run(&registry).await.unwrap_err(), known);
+    assert_eq!(run("known").run(&registry).await.unwrap_err(), known());
     let failure = run("program").run(&registry).await.unwrap_err();
     assert_eq!(
         failure,
@@ -499,9 +512,8 @@ async fn what_is_known_passes_and_what_is_not_gets_the_phases_class() {
 
 #[tokio::test]
 async fn an_incompatible_manager_leaves_the_step_to_the_next() {
-    let incompatible: StepError =
-        Failure::new(FailureKind::IncompatibleHardwareMethod, "not mine").into();
-    let first = || FakeStep::new("wipe", 1).outcome(Err(incompatible.clone()));
+    let incompatible: FakeOutcome = || Err(StepError::Incompatible("not mine".to_owned()));
+    let first = || FakeStep::new("wipe", 1).outcome(incompatible);
     let registry_of = |second: FakeStep| {
         registry([
             manager("Generic", Support::Generic, vec![second]),
@@ -528,11 +540,7 @@ async fn an_incompatible_manager_leaves_the_step_to_the_next() {
         manager(
             "Vendor",
             Support::Mainline,
-            vec![FakeStep::new("wipe", 1).outcome(Err(StepError::Unexpected {
-                class: "OSError",
-                text: "broken".into(),
-                program: None::<Program>,
-            }))],
+            vec![FakeStep::new("wipe", 1).outcome(|| Err(io::Error::other("broken").into()))],
         ),
     ]);
     assert_eq!(
@@ -552,7 +560,7 @@ async fn the_best_managers_answer_counts_even_if_it_is_nothing() {
         manager(
             "Vendor",
             Support::ServiceProvider(3),
-            vec![FakeStep::new("wipe", 1).outcome(Ok(Value::Null))],
+            vec![FakeStep::new("wipe", 1).outcome(|| Ok(Value::Null))],
         ),
     ]);
     let answer = Case::default().run(&registry).await.unwrap();
@@ -567,6 +575,6 @@ async fn the_best_managers_answer_counts_even_if_it_is_nothing() {
 #[test]
 fn without_any_manager_there_is_no_registry() {
     let none = [manager("Manager", Support::None, vec![])];
-    let failure = Registry::new(none, &System::linux()).unwrap_err();
-    assert_eq!(failure.kind, FailureKind::HardwareManagerNotFound);
+    let error = Registry::new(none, &System::linux()).unwrap_err();
+    assert_eq!(error, NoHardwareManager);
 }

@@ -38,20 +38,20 @@ impl fmt::Display for Correction {
 #[derive(Debug, Error)]
 pub enum ClockError {
     /// The server's name has no address.
-    #[error("the time server {server} has no address: {reason}")]
+    #[error("the time server {server} has no address: {source}")]
     Unknown {
-        /// As it was told.
+        /// As it is configured.
         server: String,
         /// What the resolver said.
-        reason: String,
+        source: io::Error,
     },
     /// No address of the server gave a time that can be used.
-    #[error("the time server {server} does not tell the time: {reason}")]
+    #[error("the time server {server} does not tell the time: {source}")]
     Silent {
-        /// As it was told.
+        /// As it is configured.
         server: String,
         /// What happened last.
-        reason: String,
+        source: NoTimeError,
     },
     /// The kernel did not set the clock.
     #[error("the clock cannot be set: {0}")]
@@ -59,6 +59,22 @@ pub enum ClockError {
     /// This is not the machine's own clock.
     #[error("the clock of this machine is left alone")]
     LeftAlone,
+}
+
+/// Why a server gave no time that can be used.
+#[derive(Debug, Error)]
+pub enum NoTimeError {
+    /// Its name has no address.
+    #[error("it has no address")]
+    NoAddress,
+    /// An address does not answer rightly.
+    #[error("{address}: {source}")]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// What is wrong.
+        source: rsntp::SynchronizationError,
+    },
 }
 
 /// The clock of this machine.
@@ -113,11 +129,11 @@ fn set(correction: Correction) -> io::Result<()> {
 async fn measure(server: &str, port: u16) -> Result<Correction, ClockError> {
     let addresses = tokio::net::lookup_host((server, port))
         .await
-        .map_err(|error| ClockError::Unknown {
+        .map_err(|source| ClockError::Unknown {
             server: server.to_owned(),
-            reason: error.to_string(),
+            source,
         })?;
-    let mut reason = "it has no address".to_owned();
+    let mut last = NoTimeError::NoAddress;
     for address in addresses {
         let mut best: Option<Sample> = None;
         for _ in 0..QUESTIONS {
@@ -126,8 +142,8 @@ async fn measure(server: &str, port: u16) -> Result<Correction, ClockError> {
                     best = Some(sample);
                 }
                 Ok(_) => {}
-                Err(why) => {
-                    reason = format!("{address}: {why}");
+                Err(source) => {
+                    last = NoTimeError::Address { address, source };
                     break;
                 }
             }
@@ -138,7 +154,7 @@ async fn measure(server: &str, port: u16) -> Result<Correction, ClockError> {
     }
     Err(ClockError::Silent {
         server: server.to_owned(),
-        reason,
+        source: last,
     })
 }
 

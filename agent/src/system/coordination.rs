@@ -1,7 +1,8 @@
 //! A tree of small nodes that several machines share, as a coordination service keeps it:
-//! some nodes live as long as the session of who made them.
+//! some nodes live as long as the session that made them.
 
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 
 use futures_util::future::BoxFuture;
@@ -14,11 +15,11 @@ pub trait Coordination: fmt::Debug + Send + Sync {
     fn open<'a>(
         &'a self,
         servers: &'a str,
-    ) -> BoxFuture<'a, Result<Box<dyn Session>, CoordinationError>>;
+    ) -> BoxFuture<'a, Result<Box<dyn CoordinationSession>, CoordinationError>>;
 }
 
 /// A session. It lasts while something is asked at least every few seconds.
-pub trait Session: fmt::Debug + Send {
+pub trait CoordinationSession: fmt::Debug + Send {
     /// The address by which the server is reached, and by which others may reach us.
     fn own_address(&self) -> IpAddr;
 
@@ -26,7 +27,7 @@ pub trait Session: fmt::Debug + Send {
     fn create<'a>(
         &'a mut self,
         path: &'a str,
-        life: Life,
+        life: NodeLifetime,
     ) -> BoxFuture<'a, Result<String, CoordinationError>>;
 
     /// Removes a node.
@@ -44,7 +45,7 @@ pub trait Session: fmt::Debug + Send {
 
 /// How long a node lives, and how it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Life {
+pub enum NodeLifetime {
     /// Until it is removed.
     Lasting,
     /// Until the session ends.
@@ -54,7 +55,7 @@ pub enum Life {
 }
 
 /// Why the service did not do what it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Error)]
 pub enum CoordinationError {
     /// The node is there already.
     #[error("{0} exists already")]
@@ -71,9 +72,50 @@ pub enum CoordinationError {
         code: i32,
     },
     /// No server can be reached.
-    #[error("no coordination server answers: {0}")]
-    Unreachable(String),
-    /// The connection was lost or makes no sense.
+    #[error("no coordination server answers: {}", list(.0))]
+    Unreachable(Vec<UnreachableServer>),
+    /// No server is asked.
+    #[error("no coordination server answers: a simulation meets no other machines")]
+    Simulated,
+    /// The connection was lost, or the server does not speak the protocol.
     #[error("the coordination service was lost: {0}")]
-    Lost(String),
+    Lost(#[from] ConnectionError),
+}
+
+/// A server that gave no session.
+#[derive(Debug, Error)]
+#[error("{server}: {source}")]
+pub struct UnreachableServer {
+    /// As it is configured.
+    pub server: String,
+    /// Why not.
+    pub source: ConnectionError,
+}
+
+fn list(servers: &[UnreachableServer]) -> String {
+    let lines: Vec<_> = servers.iter().map(UnreachableServer::to_string).collect();
+    lines.join("; ")
+}
+
+/// Why a server gave no answer that can be used.
+#[derive(Debug, Error)]
+pub enum ConnectionError {
+    /// The network failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The server is silent.
+    #[error("no answer")]
+    NoAnswer,
+    /// The server opens no session.
+    #[error("it gives no session")]
+    NoSession,
+    /// The answer is longer than any that is expected.
+    #[error("an answer of {0} bytes")]
+    TooLong(usize),
+    /// The answer ends too early.
+    #[error("an answer that is cut off")]
+    CutOff,
+    /// A name is not UTF-8.
+    #[error("a name that is no text")]
+    NotText(#[from] std::string::FromUtf8Error),
 }

@@ -1,11 +1,12 @@
 //! Programs that run beside the agent until it ends or ends them.
 //!
 //! Such a program leads a process group of its own, so that it goes together with what it
-//! started. Its standard input stays open and silent as long as the agent lives: whoever
-//! reads it learns that the agent is gone, however that came. What it writes becomes lines of
-//! the agent's log.
+//! started. Its standard input stays open and silent as long as the agent lives: a
+//! program that reads it learns that the agent is gone, whatever the cause. What it writes
+//! becomes lines of the agent's log.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -33,33 +34,33 @@ pub struct Daemon {
 }
 
 /// How a program ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
+#[derive(Debug)]
+pub enum ProgramEnd {
     /// With this exit status.
     Status(i32),
     /// By this signal.
     Signal(i32),
-    /// Nobody knows.
-    Unknown(String),
+    /// The kernel does not say.
+    Unknown(io::Error),
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for ProgramEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "ended with status {status}"),
             Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
-            Self::Unknown(reason) => write!(f, "ended: {reason}"),
+            Self::Unknown(error) => write!(f, "ended: {error}"),
         }
     }
 }
 
-impl From<ExitStatus> for Ended {
+impl From<ExitStatus> for ProgramEnd {
     fn from(status: ExitStatus) -> Self {
         use std::os::unix::process::ExitStatusExt;
         match (status.code(), status.signal()) {
             (Some(status), _) => Self::Status(status),
             (None, Some(signal)) => Self::Signal(signal),
-            (None, None) => Self::Unknown(status.to_string()),
+            (None, None) => Self::Unknown(io::Error::other(status.to_string())),
         }
     }
 }
@@ -85,12 +86,12 @@ impl Daemon {
             .kill_on_drop(true)
             .spawn();
         let mut child = spawned.map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => RunError::Missing {
+            io::ErrorKind::NotFound => RunError::Missing {
                 program: program.display().to_string(),
             },
             _ => RunError::Broken {
                 command: program.display().to_string(),
-                reason: error.to_string(),
+                source: error,
             },
         })?;
         if let Some(stdout) = child.stdout.take() {
@@ -107,17 +108,17 @@ impl Daemon {
     }
 
     /// Waits for its end. May be dropped and called again.
-    pub async fn ended(&mut self) -> Ended {
+    pub async fn ended(&mut self) -> ProgramEnd {
         match self.child.wait().await {
             Ok(status) => status.into(),
-            Err(error) => Ended::Unknown(error.to_string()),
+            Err(error) => ProgramEnd::Unknown(error),
         }
     }
 
-    /// Asks it to end, and kills it and what it started when it has not after `patience`.
-    pub async fn stop(mut self, patience: Duration) -> Ended {
+    /// Asks it to end, and kills it and what it started when it has not after `timeout`.
+    pub async fn stop(mut self, timeout: Duration) -> ProgramEnd {
         self.group.signal(Signal::TERM);
-        match tokio::time::timeout(patience, self.ended()).await {
+        match tokio::time::timeout(timeout, self.ended()).await {
             Ok(ended) => ended,
             Err(_) => {
                 self.group.signal(Signal::KILL);
@@ -129,14 +130,14 @@ impl Daemon {
 
 /// How many lines of a program the log takes.
 #[derive(Debug)]
-struct Budget {
+struct LineBudget {
     /// When the budget was last refilled.
     at: Instant,
     lines: u32,
     left_out: u64,
 }
 
-impl Budget {
+impl LineBudget {
     fn new(now: Instant) -> Self {
         Self {
             at: now,
@@ -164,7 +165,7 @@ impl Budget {
 /// out: a program that waits for its log would not do its work.
 async fn relay(name: String, output: impl AsyncRead + Unpin) {
     let mut output = BufReader::new(output);
-    let mut budget = Budget::new(Instant::now());
+    let mut budget = LineBudget::new(Instant::now());
     loop {
         let mut line = Vec::new();
         match (&mut output)
@@ -199,7 +200,7 @@ mod tests {
     #[test]
     fn a_flood_of_lines_is_cut_and_counted() {
         let begin = Instant::now();
-        let mut budget = Budget::new(begin);
+        let mut budget = LineBudget::new(begin);
         let taken = (0..1000).filter(|_| budget.take(begin).is_some()).count();
         assert_eq!(taken, 200);
         assert_eq!(budget.take(begin + REFILL), Some(800));
@@ -208,8 +209,14 @@ mod tests {
 
     #[tokio::test]
     async fn tells_how_it_ended() {
-        assert_eq!(shell("exit 3").ended().await, Ended::Status(3));
-        assert_eq!(shell("kill -9 $$").ended().await, Ended::Signal(9));
+        assert!(matches!(
+            shell("exit 3").ended().await,
+            ProgramEnd::Status(3)
+        ));
+        assert!(matches!(
+            shell("kill -9 $$").ended().await,
+            ProgramEnd::Signal(9)
+        ));
         let missing = Daemon::start("none", Path::new("/no/such/program"), &[]);
         assert!(matches!(missing, Err(RunError::Missing { .. })));
     }
@@ -221,7 +228,7 @@ mod tests {
         let waiting = tokio::time::timeout(Duration::from_millis(50), daemon.ended()).await;
         assert!(waiting.is_err());
         daemon._stdin = None;
-        assert_eq!(daemon.ended().await, Ended::Status(7));
+        assert!(matches!(daemon.ended().await, ProgramEnd::Status(7)));
     }
 
     #[tokio::test]
@@ -229,13 +236,13 @@ mod tests {
         let daemon = shell("trap '' TERM; echo ready; while :; do sleep 1; done");
         let ended = daemon.stop(Duration::from_millis(100)).await;
         assert!(
-            matches!(ended, Ended::Signal(9 | 15)),
+            matches!(ended, ProgramEnd::Signal(9 | 15)),
             "the trap may come late: {ended:?}"
         );
         let daemon = shell("trap 'exit 4' TERM; read nothing");
         let ended = daemon.stop(Duration::from_secs(10)).await;
         assert!(
-            matches!(ended, Ended::Signal(15) | Ended::Status(4)),
+            matches!(ended, ProgramEnd::Signal(15) | ProgramEnd::Status(4)),
             "{ended:?}"
         );
     }

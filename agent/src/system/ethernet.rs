@@ -157,8 +157,8 @@ fn link_settings(socket: &OwnedFd, name: &str, words: i8) -> Option<LinkSettings
         },
     };
     // SAFETY: this request takes an `ifreq` whose pointer is to an `ethtool_link_settings`.
-    // The kernel writes as many words of modes as it was told, three times; they fit: it is
-    // told none, or what it said itself, at most `MODE_WORDS`.
+    // The kernel writes as many words of modes as it is asked for, three times. They fit: it is
+    // asked for none, or for as many as it said itself, at most `MODE_WORDS`.
     unsafe { ioctl(socket, Updater::<SIOCETHTOOL, _>::new(&mut request)) }.ok()?;
     Some(settings)
 }
@@ -221,8 +221,8 @@ pub type Frames = BTreeMap<String, io::Result<Option<Vec<u8>>>>;
 /// Listens on interfaces, given by name and number, until each has heard one LLDP frame of
 /// somebody else or the time is over. Blocks as long.
 #[must_use]
-pub fn listen(interfaces: &[(String, u32)], ours: &[Vec<u8>], patience: Duration) -> Frames {
-    let deadline = Instant::now() + patience;
+pub fn listen(interfaces: &[(String, u32)], ours: &[Vec<u8>], timeout: Duration) -> Frames {
+    let deadline = Instant::now() + timeout;
     let mut frames = Frames::new();
     let mut ears: Vec<Ear> = Vec::new();
     for (name, index) in interfaces {

@@ -66,7 +66,7 @@ impl ForeignRoot {
     /// if it has to be made.
     ///
     /// # Errors
-    /// Those of the file system; something on the way that is no directory.
+    /// Those of the file system; something on the way that is not a directory.
     pub fn make_parent(&self, path: &str, mode: Option<u32>) -> io::Result<()> {
         let names = names(path);
         let parents = names.split_last().map_or(&[][..], |(_, parents)| parents);
@@ -94,7 +94,7 @@ impl ForeignRoot {
     /// Writes a file, whose directory exists, and puts it on the disk.
     ///
     /// # Errors
-    /// Those of the file system; a path that is no regular file.
+    /// Those of the file system; a path that is not a regular file.
     pub fn write(&self, path: &str, content: &[u8]) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE;
         // Nothing is cut off before it is known to be a file.
@@ -108,7 +108,7 @@ impl ForeignRoot {
     /// tree, of any size, and puts it on the disk.
     ///
     /// # Errors
-    /// Those of the file systems; a path that is no regular file; a file that would not fit,
+    /// Those of the file systems; a path that is not a regular file; a file that would not fit,
     /// before anything is written.
     pub fn copy_from(&self, source: &Self, from: &str, to: &str) -> io::Result<()> {
         let mut content = source.regular(from, OFlags::RDONLY)?;
@@ -171,7 +171,7 @@ impl ForeignRoot {
         }
     }
 
-    /// What is in a directory, in the order of the names. Names that are no text are left out.
+    /// What is in a directory, in the order of the names. Names that are not UTF-8 are left out.
     ///
     /// # Errors
     /// Those of the file system.
@@ -205,7 +205,7 @@ impl ForeignRoot {
     /// The content of a regular file of at most `limit` bytes.
     ///
     /// # Errors
-    /// Those of the file system; a path that is no regular file, or a larger one.
+    /// Those of the file system; a path that is not a regular file, or a larger one.
     pub fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
         let file = self.regular(path, OFlags::RDONLY)?;
         let mut content = Vec::new();

@@ -59,7 +59,7 @@ struct Address {
 
 /// `struct ipmi_msg`.
 #[repr(C)]
-struct Message {
+struct IpmiMessage {
     network_function: u8,
     command: u8,
     length: u16,
@@ -72,7 +72,7 @@ struct Request {
     address: *mut Address,
     address_length: u32,
     number: i64,
-    message: Message,
+    message: IpmiMessage,
 }
 
 /// `struct ipmi_recv`.
@@ -82,7 +82,7 @@ struct Received {
     address: *mut Address,
     address_length: u32,
     number: i64,
-    message: Message,
+    message: IpmiMessage,
 }
 
 const ADDRESS_LENGTH: u32 = {
@@ -149,7 +149,7 @@ fn send(
         address: &raw mut address,
         address_length: ADDRESS_LENGTH,
         number,
-        message: Message {
+        message: IpmiMessage {
             network_function,
             command,
             length: u16::try_from(data.len()).map_err(io::Error::other)?,
@@ -182,7 +182,7 @@ fn receive(device: &File, number: i64) -> io::Result<Vec<u8>> {
             address: &raw mut address,
             address_length: ADDRESS_LENGTH,
             number: 0,
-            message: Message {
+            message: IpmiMessage {
                 network_function: 0,
                 command: 0,
                 length: u16::try_from(LONGEST_ANSWER).map_err(io::Error::other)?,
@@ -220,7 +220,7 @@ mod tests {
         assert!(!controller.exists());
         let error = controller.ask(6, 1, &[]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
-        // A file is no driver.
+        // A file is not a driver.
         std::fs::create_dir(root.path().join("dev")).unwrap();
         std::fs::write(root.path().join("dev/ipmi0"), "").unwrap();
         assert!(controller.exists());

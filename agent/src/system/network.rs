@@ -43,8 +43,8 @@ pub trait Network: fmt::Debug + Send + Sync {
     fn highest_speed(&self, name: &str) -> Option<u32>;
 
     /// The first LLDP frame that somebody else sends to each of these interfaces. Blocks until
-    /// all have one, or `patience` is over.
-    fn lldp_frames(&self, interfaces: &[Link], patience: Duration) -> Frames;
+    /// all have one, or `timeout` is over.
+    fn lldp_frames(&self, interfaces: &[Link], timeout: Duration) -> Frames;
 }
 
 /// The network interfaces of this machine.
@@ -74,7 +74,7 @@ impl Network for KernelNetwork {
         ethernet::highest_speed(name)
     }
 
-    fn lldp_frames(&self, interfaces: &[Link], patience: Duration) -> Frames {
+    fn lldp_frames(&self, interfaces: &[Link], timeout: Duration) -> Frames {
         let ours: Vec<_> = self
             .links()
             .unwrap_or_default()
@@ -86,7 +86,7 @@ impl Network for KernelNetwork {
             .iter()
             .map(|link| (link.name.clone(), link.index))
             .collect();
-        ethernet::listen(&numbered, &ours, patience)
+        ethernet::listen(&numbered, &ours, timeout)
     }
 }
 

@@ -46,16 +46,43 @@ pub trait Power: fmt::Debug + Send + Sync {
 
 /// Neither the program nor the kernel obeyed.
 #[derive(Debug, Error)]
-#[error("{program} failed ({reason}) and so did the kernel's request: {source}")]
+#[error("{program} failed ({cause}) and so did the kernel's request: {source}")]
 pub struct PowerError {
     /// The program that was tried first.
     pub program: &'static str,
     /// Why it did not do.
-    pub reason: String,
-    /// Its exit status, if it had one.
-    pub status: Option<i32>,
+    pub cause: PowerProgramError,
     /// Why `/proc/sysrq-trigger` did not do either.
     pub source: std::io::Error,
+}
+
+/// Why the program did not end the machine's day.
+#[derive(Debug, Error)]
+pub enum PowerProgramError {
+    /// It failed.
+    #[error(transparent)]
+    Run(RunError),
+    /// It succeeded and says that it did nothing, as systemd's programs do in a chroot.
+    #[error("{said}")]
+    Ignored {
+        /// Its standard error.
+        said: String,
+        /// Its exit status.
+        status: i32,
+    },
+}
+
+impl PowerProgramError {
+    /// The program's exit status, if it had one.
+    #[must_use]
+    pub fn status(&self) -> Option<i32> {
+        match self {
+            Self::Run(RunError::Failed { status, .. }) | Self::Ignored { status, .. } => {
+                Some(*status)
+            }
+            Self::Run(_) => None,
+        }
+    }
 }
 
 /// The power of this machine: the init's programs first, the kernel's request where there is
@@ -72,24 +99,20 @@ impl Power for MachinePower {
     fn shut_down(&self, action: PowerAction) -> BoxFuture<'_, Result<(), PowerError>> {
         Box::pin(async move {
             let program = action.program();
-            let (reason, status) = match self.run.run(Cmd::new(program)).await {
+            let cause = match self.run.run(Cmd::new(program)).await {
                 Ok(output) => {
                     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-                    // systemd's programs succeed in a chroot, and do nothing.
                     if !said.contains("ignoring request") {
                         return Ok(());
                     }
-                    (said, Some(output.status))
+                    PowerProgramError::Ignored {
+                        said,
+                        status: output.status,
+                    }
                 }
-                Err(error) => {
-                    let status = match &error {
-                        RunError::Failed { status, .. } => Some(*status),
-                        _ => None,
-                    };
-                    (error.to_string(), status)
-                }
+                Err(error) => PowerProgramError::Run(error),
             };
-            tracing::warn!(program, %reason, "asking the kernel instead");
+            tracing::warn!(program, reason = %cause, "asking the kernel instead");
             // Opened without creating: a file of that name elsewhere would hide the failure.
             std::fs::OpenOptions::new()
                 .write(true)
@@ -99,8 +122,7 @@ impl Power for MachinePower {
                 })
                 .map_err(|source| PowerError {
                     program,
-                    reason,
-                    status,
+                    cause,
                     source,
                 })
         })
@@ -157,7 +179,7 @@ mod tests {
         let script = Script::new().expect_result("poweroff", failed("poweroff"));
         let (_dir, power) = machine(script);
         let error = power.shut_down(PowerAction::PowerOff).await.unwrap_err();
-        assert_eq!(error.status, Some(1));
+        assert_eq!(error.cause.status(), Some(1));
         assert!(error.to_string().contains("no init"), "{error}");
     }
 }

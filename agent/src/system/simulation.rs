@@ -14,8 +14,8 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, ready};
 
 use super::clock::ForeignClock;
-use super::coordination::{Coordination, CoordinationError, Session};
-use super::disk::{Disk, DiskError, Disks, LinuxDisks};
+use super::coordination::{Coordination, CoordinationError, CoordinationSession};
+use super::disk::{Disk, DiskError, Disks, LinuxDisks, NotADiskReason};
 use super::ethernet::Frames;
 use super::fetch::UrlFetch;
 use super::ipmi::Controller;
@@ -38,7 +38,7 @@ impl Simulation {
         }
     }
 
-    /// The paths of the disks with their sizes in bytes, by name; hidden files are no disks.
+    /// The paths of the disks with their sizes in bytes, by name; hidden files are not disks.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -63,21 +63,17 @@ struct SimulatedDisks(Simulation);
 
 impl Disks for SimulatedDisks {
     fn open(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
-        let not_a_disk = |reason: String| DiskError::NotADisk {
+        let not_a_disk = |reason: NotADiskReason| DiskError::NotADisk {
             path: name.to_owned(),
             reason,
         };
-        let disks = self
-            .0
-            .disks()
-            .map_err(|error| not_a_disk(error.to_string()))?;
+        let disks = self.0.disks().map_err(|error| not_a_disk(error.into()))?;
         if disks.iter().any(|(path, _)| path == name) {
             LinuxDisks.open(name)
         } else {
-            Err(not_a_disk(format!(
-                "the disks of this simulation are the files in {}",
-                self.0.directory.display()
-            )))
+            Err(not_a_disk(NotADiskReason::NotSimulated {
+                directory: self.0.directory.clone(),
+            }))
         }
     }
 }
@@ -92,7 +88,7 @@ impl Run for NoPrograms {
         tracing::info!(command = %cmd, "not run in a simulation");
         let refused = RunError::Broken {
             command: cmd.to_string(),
-            reason: "a simulation runs no programs".into(),
+            source: io::Error::other("a simulation runs no programs"),
         };
         Box::pin(ready(Err(refused)))
     }
@@ -112,7 +108,7 @@ impl Network for SilentNetwork {
         None
     }
 
-    fn lldp_frames(&self, interfaces: &[Link], _patience: Duration) -> Frames {
+    fn lldp_frames(&self, interfaces: &[Link], _timeout: Duration) -> Frames {
         let nothing = |link: &Link| (link.name.clone(), Ok(None));
         interfaces.iter().map(nothing).collect()
     }
@@ -143,9 +139,8 @@ impl Coordination for NoCoordination {
     fn open<'a>(
         &'a self,
         _servers: &'a str,
-    ) -> BoxFuture<'a, Result<Box<dyn Session>, CoordinationError>> {
-        let reason = "a simulation meets no other machines".to_owned();
-        Box::pin(ready(Err(CoordinationError::Unreachable(reason))))
+    ) -> BoxFuture<'a, Result<Box<dyn CoordinationSession>, CoordinationError>> {
+        Box::pin(ready(Err(CoordinationError::Simulated)))
     }
 }
 

@@ -12,11 +12,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::coordination::{Coordination, CoordinationError, Life, Session};
+use super::coordination::{
+    ConnectionError, Coordination, CoordinationError, CoordinationSession, NodeLifetime,
+    UnreachableServer,
+};
 
 const PORT: u16 = 2181;
 /// How long a server may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A session whose client is silent for so long is ended by the server.
 const SESSION_MILLIS: i32 = 10_000;
 /// The largest answer: some thousand names.
@@ -38,31 +41,34 @@ impl Coordination for ZooKeeper {
     fn open<'a>(
         &'a self,
         servers: &'a str,
-    ) -> BoxFuture<'a, Result<Box<dyn Session>, CoordinationError>> {
+    ) -> BoxFuture<'a, Result<Box<dyn CoordinationSession>, CoordinationError>> {
         Box::pin(async move {
-            let mut reasons = Vec::new();
+            let mut unreachable = Vec::new();
             for server in servers.split(',').filter(|server| !server.is_empty()) {
-                match timeout(PATIENCE, Connection::open(server)).await {
-                    Ok(Ok(connection)) => return Ok(Box::new(connection) as Box<dyn Session>),
-                    Ok(Err(reason)) => reasons.push(format!("{server}: {reason}")),
-                    Err(_) => reasons.push(format!("{server}: no answer")),
+                let opened = timeout(ANSWER_TIMEOUT, ZooKeeperSession::open(server)).await;
+                match opened.unwrap_or(Err(ConnectionError::NoAnswer)) {
+                    Ok(session) => return Ok(Box::new(session) as Box<dyn CoordinationSession>),
+                    Err(source) => unreachable.push(UnreachableServer {
+                        server: server.to_owned(),
+                        source,
+                    }),
                 }
             }
-            Err(CoordinationError::Unreachable(reasons.join("; ")))
+            Err(CoordinationError::Unreachable(unreachable))
         })
     }
 }
 
 #[derive(Debug)]
-struct Connection {
+struct ZooKeeperSession {
     stream: TcpStream,
     own_address: IpAddr,
     /// The number of the last question.
     number: i32,
 }
 
-impl Connection {
-    async fn open(server: &str) -> Result<Self, String> {
+impl ZooKeeperSession {
+    async fn open(server: &str) -> Result<Self, ConnectionError> {
         // The brackets of an IPv6 address are those before its port.
         let has_port = server
             .rsplit_once(':')
@@ -71,15 +77,14 @@ impl Connection {
             true => server.to_owned(),
             false => format!("{server}:{PORT}"),
         };
-        let text = |error: std::io::Error| error.to_string();
-        let mut stream = TcpStream::connect(address).await.map_err(text)?;
-        let own_address = stream.local_addr().map_err(text)?.ip().to_canonical();
-        stream.write_all(&greeting()).await.map_err(text)?;
+        let mut stream = TcpStream::connect(address).await?;
+        let own_address = stream.local_addr()?.ip().to_canonical();
+        stream.write_all(&greeting()).await?;
         let answer = frame(&mut stream).await?;
-        let mut answer = Reader(&answer);
+        let mut answer = JuteReader(&answer);
         let (_version, _timeout) = (answer.int()?, answer.int()?);
         if answer.long()? == 0 {
-            return Err("it gives no session".to_owned());
+            return Err(ConnectionError::NoSession);
         }
         Ok(Self {
             stream,
@@ -94,10 +99,8 @@ impl Connection {
         path: &str,
         body: &[u8],
     ) -> Result<Vec<u8>, CoordinationError> {
-        let answered = timeout(PATIENCE, self.exchange(kind, body)).await;
-        let (code, answer) = answered
-            .map_err(|_| CoordinationError::Lost("no answer".to_owned()))?
-            .map_err(CoordinationError::Lost)?;
+        let answered = timeout(ANSWER_TIMEOUT, self.exchange(kind, body)).await;
+        let (code, answer) = answered.unwrap_or(Err(ConnectionError::NoAnswer))?;
         match code {
             0 => Ok(answer),
             NO_NODE => Err(CoordinationError::Missing(path.to_owned())),
@@ -109,17 +112,20 @@ impl Connection {
         }
     }
 
-    /// The server's verdict and what follows it.
-    async fn exchange(&mut self, kind: i32, body: &[u8]) -> Result<(i32, Vec<u8>), String> {
+    /// The server's error code and what follows it.
+    async fn exchange(
+        &mut self,
+        kind: i32,
+        body: &[u8],
+    ) -> Result<(i32, Vec<u8>), ConnectionError> {
         self.number += 1;
-        let mut question = Writer::default();
+        let mut question = JuteWriter::default();
         question.int(self.number).int(kind).raw(body);
         let question = question.framed();
-        let sent = self.stream.write_all(&question).await;
-        sent.map_err(|error| error.to_string())?;
+        self.stream.write_all(&question).await?;
         loop {
             let answer = frame(&mut self.stream).await?;
-            let mut answer = Reader(&answer);
+            let mut answer = JuteReader(&answer);
             let (number, _change, code) = (answer.int()?, answer.long()?, answer.int()?);
             // Others are answers to nothing that was asked here.
             if number == self.number {
@@ -133,7 +139,7 @@ fn is_bare_v6(host: &str) -> bool {
     host.contains(':') && !host.ends_with(']')
 }
 
-impl Session for Connection {
+impl CoordinationSession for ZooKeeperSession {
     fn own_address(&self) -> IpAddr {
         self.own_address
     }
@@ -141,18 +147,18 @@ impl Session for Connection {
     fn create<'a>(
         &'a mut self,
         path: &'a str,
-        life: Life,
+        life: NodeLifetime,
     ) -> BoxFuture<'a, Result<String, CoordinationError>> {
         Box::pin(async move {
             let answer = self.ask(CREATE, path, &creation(path, life)).await?;
-            Reader(&answer).text().map_err(CoordinationError::Lost)
+            Ok(JuteReader(&answer).text()?)
         })
     }
 
     fn delete<'a>(&'a mut self, path: &'a str) -> BoxFuture<'a, Result<(), CoordinationError>> {
         Box::pin(async move {
             const ANY_VERSION: i32 = -1;
-            let mut body = Writer::default();
+            let mut body = JuteWriter::default();
             body.text(path).int(ANY_VERSION);
             self.ask(DELETE, path, &body.0).await.map(drop)
         })
@@ -164,15 +170,13 @@ impl Session for Connection {
     ) -> BoxFuture<'a, Result<Vec<String>, CoordinationError>> {
         Box::pin(async move {
             const UNWATCHED: u8 = 0;
-            let mut body = Writer::default();
+            let mut body = JuteWriter::default();
             body.text(path).raw(&[UNWATCHED]);
             let answer = self.ask(CHILDREN, path, &body.0).await?;
-            let mut answer = Reader(&answer);
-            let read = answer.int().and_then(|count| {
-                let names = (0..count.max(0)).map(|_| answer.text());
-                names.collect()
-            });
-            read.map_err(CoordinationError::Lost)
+            let mut answer = JuteReader(&answer);
+            let count = answer.int()?;
+            let names = (0..count.max(0)).map(|_| answer.text());
+            Ok(names.collect::<Result<_, ConnectionError>>()?)
         })
     }
 
@@ -187,21 +191,21 @@ impl Session for Connection {
 
 fn greeting() -> Vec<u8> {
     const NO_PASSWORD: [u8; 16] = [0; 16];
-    let mut greeting = Writer::default();
+    let mut greeting = JuteWriter::default();
     // Version, the last change seen, the session: all are new.
     greeting.int(0).long(0).int(SESSION_MILLIS).long(0);
     greeting.buffer(&NO_PASSWORD).raw(&[0]);
     greeting.framed()
 }
 
-fn creation(path: &str, life: Life) -> Vec<u8> {
+fn creation(path: &str, life: NodeLifetime) -> Vec<u8> {
     const ALL_RIGHTS: i32 = 31;
     let flags = match life {
-        Life::Lasting => 0,
-        Life::OfSession => 1,
-        Life::OfSessionNumbered => 3,
+        NodeLifetime::Lasting => 0,
+        NodeLifetime::OfSession => 1,
+        NodeLifetime::OfSessionNumbered => 3,
     };
-    let mut body = Writer::default();
+    let mut body = JuteWriter::default();
     body.text(path).buffer(&[]);
     // One entry: anyone may do anything, as everything else there is open, too.
     body.int(1).int(ALL_RIGHTS).text("world").text("anyone");
@@ -209,25 +213,24 @@ fn creation(path: &str, life: Life) -> Vec<u8> {
     body.0
 }
 
-async fn frame(stream: &mut TcpStream) -> Result<Vec<u8>, String> {
-    let text = |error: std::io::Error| error.to_string();
+async fn frame(stream: &mut TcpStream) -> Result<Vec<u8>, ConnectionError> {
     let mut length = [0; 4];
-    stream.read_exact(&mut length).await.map_err(text)?;
+    stream.read_exact(&mut length).await?;
     let length = u32::from_be_bytes(length);
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     if length > LARGEST {
-        return Err(format!("an answer of {length} bytes"));
+        return Err(ConnectionError::TooLong(length));
     }
     let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.map_err(text)?;
+    stream.read_exact(&mut body).await?;
     Ok(body)
 }
 
 /// Puts values behind each other.
 #[derive(Debug, Default)]
-struct Writer(Vec<u8>);
+struct JuteWriter(Vec<u8>);
 
-impl Writer {
+impl JuteWriter {
     fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.extend_from_slice(bytes);
         self
@@ -259,34 +262,34 @@ impl Writer {
 
 /// Takes values from the front.
 #[derive(Debug)]
-struct Reader<'a>(&'a [u8]);
+struct JuteReader<'a>(&'a [u8]);
 
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], String> {
+impl JuteReader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], ConnectionError> {
         let (first, rest) = self
             .0
             .split_first_chunk::<N>()
-            .ok_or("an answer that is cut off")?;
+            .ok_or(ConnectionError::CutOff)?;
         self.0 = rest;
         Ok(*first)
     }
 
-    fn int(&mut self) -> Result<i32, String> {
+    fn int(&mut self) -> Result<i32, ConnectionError> {
         self.take().map(i32::from_be_bytes)
     }
 
-    fn long(&mut self) -> Result<i64, String> {
+    fn long(&mut self) -> Result<i64, ConnectionError> {
         self.take().map(i64::from_be_bytes)
     }
 
-    fn text(&mut self) -> Result<String, String> {
+    fn text(&mut self) -> Result<String, ConnectionError> {
         let length = usize::try_from(self.int()?).unwrap_or(0);
         let (text, rest) = self
             .0
             .split_at_checked(length)
-            .ok_or("an answer that is cut off")?;
+            .ok_or(ConnectionError::CutOff)?;
         self.0 = rest;
-        String::from_utf8(text.to_vec()).map_err(|_| "a name that is no text".to_owned())
+        Ok(String::from_utf8(text.to_vec())?)
     }
 }
 
@@ -313,13 +316,13 @@ mod tests {
     }
 
     fn welcome(session: i64) -> Vec<u8> {
-        let mut answer = Writer::default();
+        let mut answer = JuteWriter::default();
         answer.int(0).int(10_000).long(session).buffer(&[7; 16]);
         answer.framed()
     }
 
-    fn answer(number: i32, code: i32, fill: impl FnOnce(&mut Writer)) -> Vec<u8> {
-        let mut answer = Writer::default();
+    fn answer(number: i32, code: i32, fill: impl FnOnce(&mut JuteWriter)) -> Vec<u8> {
+        let mut answer = JuteWriter::default();
         answer.int(number).long(99).int(code);
         fill(&mut answer);
         answer.framed()
@@ -350,13 +353,14 @@ mod tests {
         let servers = format!("127.0.0.1:1,{address}");
         let mut session = ZooKeeper.open(&servers).await.unwrap();
         assert_eq!(session.own_address().to_string(), "127.0.0.1");
-        let made = session.create(path, Life::OfSessionNumbered).await;
-        assert_eq!(made, Ok(numbered));
+        let made = session.create(path, NodeLifetime::OfSessionNumbered).await;
+        assert_eq!(made.unwrap(), numbered);
         assert_eq!(session.children("/g").await.unwrap(), ["a", "b"]);
-        let missing = CoordinationError::Missing("/g".to_owned());
-        assert_eq!(session.delete("/g").await, Err(missing));
-        let exists = CoordinationError::Exists("/g".to_owned());
-        assert_eq!(session.create("/g", Life::Lasting).await, Err(exists));
+        let missing = session.delete("/g").await.unwrap_err();
+        assert!(matches!(missing, CoordinationError::Missing(path) if path == "/g"));
+        let made = session.create("/g", NodeLifetime::Lasting).await;
+        let exists = made.unwrap_err();
+        assert!(matches!(exists, CoordinationError::Exists(path) if path == "/g"));
         let refused = session.children("/g").await.unwrap_err();
         assert!(refused.to_string().ends_with("error -4"), "{refused}");
         session.close().await;
@@ -364,7 +368,10 @@ mod tests {
         let heard = serving.await.unwrap();
         assert_eq!(heard[0].len(), 45);
         assert_eq!(heard[1][..8], [0, 0, 0, 1, 0, 0, 0, 1]);
-        assert_eq!(heard[1][8..], creation(path, Life::OfSessionNumbered));
+        assert_eq!(
+            heard[1][8..],
+            creation(path, NodeLifetime::OfSessionNumbered)
+        );
         assert_eq!(
             heard[2],
             [&[0, 0, 0, 2, 0, 0, 0, 8, 0, 0, 0, 2][..], b"/g\0"].concat()

@@ -441,7 +441,7 @@ async fn the_managers_and_collectors_themselves() {
     };
     config.common.inspection_collectors =
         Some(inspect::names().into_iter().map(str::to_owned).collect());
-    let registry = Registry::compiled_in(&system).unwrap();
+    let registry = Registry::new(Registry::of_this_source_tree(), &system).unwrap();
     for manager in Registry::of_this_source_tree() {
         let _ = manager.support(&system);
         manager.initialize(&system, &config);
@@ -471,7 +471,7 @@ async fn run_steps(
         ports: &[],
         task: &task,
         installed: &installed,
-        managers: &[],
+        erasers: &[],
     };
     let eraser = manager.eraser();
     for step in manager.steps().into_iter().chain(eraser) {

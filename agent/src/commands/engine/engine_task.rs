@@ -221,7 +221,7 @@ impl EngineTask {
         let failure = || {
             let task = Task::detached();
             task.cancel(reason.clone());
-            task.cancellation()
+            Failure::from(task.cancellation())
         };
         let (cancelled, turn) = self.queue.cancel(id, failure, SystemTime::now());
         self.follow(turn).await;

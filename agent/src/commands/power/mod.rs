@@ -36,14 +36,15 @@ pub(super) async fn shut_down(
                 format!(
                     "Reboot script failed with exit code {}. stdout: . stderr: {}. {}",
                     error
-                        .status
+                        .cause
+                        .status()
                         .map_or_else(|| "unknown".to_owned(), |status| status.to_string()),
-                    error.reason,
+                    error.cause,
                     error.source
                 ),
             );
             failure.program = Some(error.program.to_owned());
-            failure.exit_status = error.status;
+            failure.exit_status = error.cause.status();
             failure
         })?;
     Ok(Value::Null)

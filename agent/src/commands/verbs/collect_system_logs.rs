@@ -40,6 +40,5 @@ impl Verb for CollectSystemLogs {
 /// # Errors
 /// The archive cannot be made.
 pub async fn archive(context: &CommandContext) -> Result<Vec<u8>, Failure> {
-    let config = context.config.current();
-    logs::archive::collect(&context.system, &config, None).await
+    Ok(logs::archive::collect(&context.system, None).await?)
 }

@@ -9,6 +9,7 @@ use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
 use crate::commands::plan::Plan;
 use crate::commands::step_context::{identified, phase, remember, step_context};
+use crate::hardware::StepContext;
 use crate::steps::{self, Phase, StepRequest};
 use crate::task::Task;
 
@@ -58,7 +59,11 @@ impl Verb for ExecuteStep {
         let config = context.config.current();
         let node = identified(self.node.clone())?;
         let task = Task::detached();
-        let step_context = step_context(context, &config, &node, &self.ports, &task);
+        let erasers = context.registry.erasers();
+        let step_context = StepContext {
+            erasers: &erasers,
+            ..step_context(context, &config, &node, &self.ports, &task)
+        };
         let registry = context.registry.under(&context.system, &config);
         let actions = steps::plan(self.request(), &registry, step_context).await?;
         Ok(Plan { actions })
@@ -71,8 +76,12 @@ impl Verb for ExecuteStep {
     async fn run(mut self, context: &CommandContext, task: &Task) -> Result<Value, Failure> {
         let config = context.config.current();
         let node = remember(context, &config, std::mem::take(&mut self.node)).await?;
-        let step_context = step_context(context, &config, &node, &self.ports, task);
+        let erasers = context.registry.erasers();
+        let step_context = StepContext {
+            erasers: &erasers,
+            ..step_context(context, &config, &node, &self.ports, task)
+        };
         let registry = context.registry.under(&context.system, &config);
-        steps::execute(self.request(), &registry, step_context).await
+        Ok(steps::execute(self.request(), &registry, step_context).await?)
     }
 }

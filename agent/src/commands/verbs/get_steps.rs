@@ -46,6 +46,6 @@ impl Verb for GetSteps {
         let node = remember(context, &config, self.node).await?;
         let step_context = step_context(context, &config, &node, &self.ports, task);
         let registry = context.registry.under(&context.system, &config);
-        steps::list(self.phase, &registry, step_context).await
+        Ok(steps::list(self.phase, &registry, step_context).await?)
     }
 }

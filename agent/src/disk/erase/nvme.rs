@@ -22,7 +22,7 @@ pub struct Controller {
 }
 
 /// Why a controller is not known.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Error)]
 pub enum Unknown {
     /// What it printed is no document.
     #[error("'nvme id-ctrl' printed no JSON document")]
@@ -260,12 +260,15 @@ mod tests {
             let controller = parse(&format!(r#"{{"oacs":0,"fna":0,"sanicap":{sanicap}}}"#));
             assert_eq!(controller.sanitize(), Some(best));
         }
-        assert_eq!(Controller::parse(""), Err(Unknown::NoDocument));
-        assert_eq!(Controller::parse("[1]"), Err(Unknown::Missing("oacs")));
-        assert_eq!(
+        assert!(matches!(Controller::parse(""), Err(Unknown::NoDocument)));
+        assert!(matches!(
+            Controller::parse("[1]"),
+            Err(Unknown::Missing("oacs"))
+        ));
+        assert!(matches!(
             Controller::parse(r#"{"oacs":1}"#),
             Err(Unknown::Missing("fna"))
-        );
+        ));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! File systems of the deployed system, mounted for a moment.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,9 +61,9 @@ pub async fn mount(
         .args([source, &shown]);
     let command = cmd.to_string();
     let made = system.root.writable(place).and_then(fs::create_dir_all);
-    made.map_err(|error| RunError::Broken {
+    made.map_err(|source| RunError::Broken {
         command: command.clone(),
-        reason: error.to_string(),
+        source,
     })?;
     match system.run.run(cmd).await {
         Ok(_) => Ok(path),
@@ -72,10 +72,10 @@ pub async fn mount(
             let kind = kind.unwrap_or_default();
             Err(RunError::Broken {
                 command,
-                reason: format!(
+                source: io::Error::other(format!(
                     "{source} holds a file system {kind}, and the kernel of this ramdisk has no \
                      driver for it: add the module {kind} to the ramdisk"
-                ),
+                )),
             })
         }
         Err(error) => Err(error),

@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use futures_util::FutureExt as _;
+use serde_json::{Value, json};
 
+use super::error::{ContainerStepError, InvalidSteps};
+use super::run::argument;
+use super::runtime::ID_FILE;
 use super::*;
+use crate::hardware::{Object, Phase, StepContext, StepError};
 use crate::image::Installed;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
-use crate::system::RunError;
 use crate::system::process::Script;
+use crate::system::{Cmd, RunError};
 use crate::task::Task;
 
 const FILE: &str = "steps:\n- name: ours\n  image: oci://example.com/ours\n  interface: raid\n  \
@@ -42,7 +47,7 @@ async fn run(
         ports: &[],
         task: &task,
         installed: &installed,
-        managers: &[],
+        erasers: &[],
     };
     let arguments = arguments.as_object().unwrap();
     let result = manager.steps()[step].run(ctx, arguments).await;
@@ -56,9 +61,9 @@ fn config(change: impl FnOnce(&mut crate::config::Container)) -> Config {
     config
 }
 
-fn kind(result: Result<Value, StepError>) -> FailureKind {
+fn container_error(result: Result<Value, StepError>) -> ContainerStepError {
     match result {
-        Err(StepError::Failure(failure)) => failure.kind,
+        Err(StepError::Container(error)) => error,
         other => panic!("{other:?}"),
     }
 }
@@ -73,7 +78,7 @@ fn a_runtime_makes_the_manager_and_the_file_its_steps() {
     let system = machine.system();
     let manager = ContainerManager::new(&system, &config, Arc::default(), true);
     assert_eq!(manager.support(&system), Support::Mainline);
-    assert_eq!(manager.check(), Ok(()));
+    assert!(manager.check().is_ok());
     let steps = manager.steps();
     let names: Vec<_> = steps.iter().map(|step| &*step.description().name).collect();
     assert_eq!(
@@ -88,7 +93,11 @@ fn a_runtime_makes_the_manager_and_the_file_its_steps() {
 
     let taken = ContainerManager::new(&system, &config, ["ours".to_owned()].into(), true);
     let problem = taken.check().unwrap_err();
-    assert_eq!(problem.kind, FailureKind::HardwareManagerConfiguration);
+    let ManagerError::StepsFile(problem) = problem;
+    assert!(
+        matches!(problem.source, InvalidSteps::NameTaken(_)),
+        "{problem}"
+    );
     assert_eq!(taken.steps().len(), 2);
 }
 
@@ -98,7 +107,7 @@ fn a_runtime_makes_the_manager_and_the_file_its_steps() {
 async fn a_runtime_that_cannot_run_does_not_count() {
     let broken = || RunError::Broken {
         command: "podman --version".to_owned(),
-        reason: "Exec format error".to_owned(),
+        source: std::io::Error::other("Exec format error"),
     };
     let mut machine = machine();
     machine.file("usr/bin/docker", "");
@@ -141,7 +150,7 @@ fn a_lookup_may_name_another_file_of_steps() {
     assert_eq!(other.steps()[2].description().name, "theirs");
     // None is there: no steps and no problem. What is reserved stays so.
     let none = named("/etc/none.yaml");
-    assert_eq!((none.steps().len(), none.check()), (2, Ok(())));
+    assert_eq!((none.steps().len(), none.check().is_ok()), (2, true));
     machine.file("etc/bad.yaml", &FILE.replace("ours", "erase_devices"));
     assert!(named("/etc/bad.yaml").check().is_err());
 }
@@ -150,7 +159,10 @@ fn a_lookup_may_name_another_file_of_steps() {
 async fn by_default_nothing_runs() {
     let asked = json!({"container_url": "docker://example.com/tool:1"});
     let refused = run(&Config::default(), 0, asked, Script::new()).await;
-    assert_eq!(kind(refused), FailureKind::ContainerNotPermitted);
+    assert!(matches!(
+        container_error(refused),
+        ContainerStepError::NotPermitted { .. }
+    ));
 }
 
 #[tokio::test]
@@ -172,17 +184,23 @@ async fn an_allowed_image_runs_with_the_configured_options_only() {
             "podman run --cidfile /run/ironic-agent/container-id --rm --network=host docker://example.com/tool:1",
             "",
         );
-    assert_eq!(run(&config, 1, asked, script).await, Ok(Value::Null));
+    assert_eq!(run(&config, 1, asked, script).await.unwrap(), Value::Null);
     for other in [
         json!("containers-storage:example.com/tool:1"),
         json!("example.com/tool:2"),
     ] {
         let refused = run(&config, 0, json!({"container_url": other}), Script::new()).await;
-        assert_eq!(kind(refused), FailureKind::ContainerNotPermitted);
+        assert!(matches!(
+            container_error(refused),
+            ContainerStepError::NotPermitted { .. }
+        ));
     }
     for wrong in [json!(3), json!(""), json!("--privileged")] {
         let refused = run(&config, 0, json!({"container_url": wrong}), Script::new()).await;
-        assert_eq!(kind(refused), FailureKind::InvalidCommandParams);
+        assert!(matches!(
+            container_error(refused),
+            ContainerStepError::NoUrl | ContainerStepError::UrlIsOption
+        ));
     }
 }
 
@@ -193,7 +211,7 @@ async fn the_ramdisks_steps_and_arbitrary_images_bring_their_own_options() {
         .expect("podman pull docker://example.com/ours", "")
         .expect("podman run --cidfile /run/ironic-agent/container-id --privileged docker://example.com/ours", "");
     let result = run(&Config::default(), 2, json!({}), script).await;
-    assert_eq!(result, Ok(Value::Null));
+    assert_eq!(result.unwrap(), Value::Null);
 
     let config = config(|container| container.allow_arbitrary_containers = true);
     let asked = json!({"container_url": "x/y", "run_options": ["--rm -it"], "pull_options": null});
@@ -204,7 +222,7 @@ async fn the_ramdisks_steps_and_arbitrary_images_bring_their_own_options() {
             "podman run --cidfile /run/ironic-agent/container-id --rm -it x/y",
             "",
         );
-    assert_eq!(run(&config, 0, asked, script).await, Ok(Value::Null));
+    assert_eq!(run(&config, 0, asked, script).await.unwrap(), Value::Null);
 }
 
 /// To podman `oci://example.com/tool` is a directory, and docker knows no such words at all.
@@ -275,7 +293,7 @@ async fn a_container_ends_with_its_step() {
         ports: &[],
         task: &task,
         installed: &installed,
-        managers: &[],
+        erasers: &[],
     };
     let cancelling = async {
         tokio::time::sleep(std::time::Duration::from_secs(5)).await;
@@ -297,5 +315,8 @@ async fn a_runner_that_is_not_there_is_a_matter_of_configuration() {
     };
     let script = Script::new().expect_result("podman --version", Err(missing));
     let refused = run(&config, 0, json!({"container_url": "x/y"}), script).await;
-    assert_eq!(kind(refused), FailureKind::HardwareManagerConfiguration);
+    assert!(matches!(
+        container_error(refused),
+        ContainerStepError::Runner { .. }
+    ));
 }

@@ -10,28 +10,36 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{HardwareManager, Identity, Step, Support};
+use error::UnsafeProgram;
+
+use super::manager::{HardwareManager, ManagerIdentity, Support};
+use super::step::Step;
 use crate::config::Config;
 use crate::system::System;
 
+pub mod error;
 pub mod peer;
 pub mod program;
 mod step;
 
-pub use peer::{Answer, Described, Dial, Event, Lost, Order, Peer, StepDescribed};
-use program::Program;
+pub use error::{PeerError, ReportedFailure};
+pub use peer::{
+    Dial, ExternalStepDescription, ExternalStepRequest, ManagerDescription, ManagerPeer,
+    StepAnswer, StepEvent,
+};
+use program::ManagerProgram;
 use step::ExternalStep;
 
 /// A manager that is a program of its own.
 #[derive(Debug)]
 pub struct ExternalManager {
-    identity: Identity,
+    identity: ManagerIdentity,
     support: Support,
     steps: Vec<ExternalStep>,
 }
 
 impl ExternalManager {
-    fn new(program: Arc<Program>, described: &Described) -> Self {
+    fn new(program: Arc<ManagerProgram>, described: &ManagerDescription) -> Self {
         let steps = described
             .steps
             .iter()
@@ -46,7 +54,7 @@ impl ExternalManager {
 }
 
 impl HardwareManager for ExternalManager {
-    fn identity(&self) -> &Identity {
+    fn identity(&self) -> &ManagerIdentity {
         &self.identity
     }
 
@@ -73,7 +81,7 @@ fn is_eraser(step: &dyn Step) -> bool {
 }
 
 /// Starts the programs in `hardware_managers_dir`, all at once, and answers the managers of
-/// those that told what they are, in the order of their file names. The others are left out
+/// those that say what they are, in the order of their file names. The others are left out
 /// with a line in the log: a broken one must not keep a machine from being provisioned.
 pub async fn start(config: &Config, dial: &Dial) -> Vec<ExternalManager> {
     if config.simulate.is_some()
@@ -95,7 +103,7 @@ pub async fn start(config: &Config, dial: &Dial) -> Vec<ExternalManager> {
     let starting = programs.into_iter().map(|path| {
         let sockets = &sockets;
         async move {
-            let started = Program::start(path.clone(), sockets, dial).await;
+            let started = ManagerProgram::start(path.clone(), sockets, dial).await;
             started
                 .inspect_err(|reason| {
                     tracing::error!(program = %path.display(), %reason,
@@ -117,10 +125,10 @@ fn find(directory: &Path) -> Vec<PathBuf> {
     };
     let mut paths: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| match refuse(path) {
-            None => true,
-            Some(reason) => {
-                tracing::warn!(path = %path.display(), reason, "this is no hardware manager");
+        .filter(|path| match check(path) {
+            Ok(()) => true,
+            Err(reason) => {
+                tracing::warn!(path = %path.display(), %reason, "this is no hardware manager");
                 false
             }
         })
@@ -129,20 +137,18 @@ fn find(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Why a file is not started. It would run as the agent does.
-fn refuse(path: &Path) -> Option<&'static str> {
-    let Ok(metadata) = std::fs::metadata(path) else {
-        return Some("it cannot be read");
-    };
+/// Whether a file may be started. It would run as the agent does.
+fn check(path: &Path) -> Result<(), UnsafeProgram> {
+    let metadata = std::fs::metadata(path)?;
     let mode = metadata.permissions().mode();
     if !metadata.is_file() {
-        Some("it is no file")
+        Err(UnsafeProgram::NotAFile)
     } else if mode & 0o111 == 0 {
-        Some("it is not executable")
+        Err(UnsafeProgram::NotExecutable)
     } else if mode & 0o022 != 0 {
-        Some("others than its owner may change it: chmod go-w")
+        Err(UnsafeProgram::WritableByOthers)
     } else {
-        None
+        Ok(())
     }
 }
 

@@ -9,15 +9,16 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::peer::{Described, Dial, Lost, Peer};
+use super::error::{PeerError, ProgramDown, StartError};
+use super::peer::{Dial, ManagerDescription, ManagerPeer};
 use crate::system::Daemon;
 
 /// How long a program may take from its start to telling what it is.
-const START_PATIENCE: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a socket is looked for that is not there yet.
 const SOCKET_PERIOD: Duration = Duration::from_millis(50);
 /// How long a program may take to end when it is asked to.
-const END_PATIENCE: Duration = Duration::from_secs(10);
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause before a program is started again: doubled up to the longest, and the first
 /// again once it has run for that long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -27,32 +28,32 @@ const LONGEST_SOCKET_PATH: usize = 107;
 
 /// A watched program and its peer.
 #[derive(Debug)]
-pub struct Program {
+pub struct ManagerProgram {
     name: String,
-    peer: Arc<dyn Peer>,
-    state: watch::Receiver<State>,
+    peer: Arc<dyn ManagerPeer>,
+    state: watch::Receiver<ProgramState>,
     stop: mpsc::Sender<()>,
 }
 
 /// How the program is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
-    /// It told what it is and is to be called.
+#[derive(Debug, Clone)]
+enum ProgramState {
+    /// It can be called.
     Up,
-    /// It is not, and why.
-    Down(String),
+    /// It cannot.
+    Down(ProgramDown),
 }
 
-impl Program {
+impl ManagerProgram {
     /// Starts a program and hears what it is. It lives as long as this value.
     ///
     /// # Errors
-    /// Why it is no manager, for an operator. It is ended then.
+    /// Why it is not a manager, for an operator. It is ended then.
     pub async fn start(
         path: PathBuf,
         sockets: &Path,
         dial: &Dial,
-    ) -> Result<(Arc<Self>, Described), String> {
+    ) -> Result<(Arc<Self>, ManagerDescription), StartError> {
         let name = path
             .file_name()
             .unwrap_or_else(|| OsStr::new("manager"))
@@ -60,11 +61,10 @@ impl Program {
             .into_owned();
         let socket = sockets.join(format!("{name}.sock"));
         if socket.as_os_str().len() > LONGEST_SOCKET_PATH {
-            return Err(format!(
-                "the path of its socket, {}, is longer than {LONGEST_SOCKET_PATH} bytes: \
-                 give the program a shorter name",
-                socket.display()
-            ));
+            return Err(StartError::SocketPath {
+                path: socket,
+                longest: LONGEST_SOCKET_PATH,
+            });
         }
         let peer = dial(&socket);
         let launch = Launch {
@@ -74,7 +74,7 @@ impl Program {
             peer: Arc::clone(&peer),
         };
         let (daemon, described) = launch.run().await?;
-        let (report, state) = watch::channel(State::Up);
+        let (report, state) = watch::channel(ProgramState::Up);
         let (stop, stopped) = mpsc::channel(1);
         let watched = Watched {
             launch,
@@ -100,32 +100,30 @@ impl Program {
 
     /// The other end of its socket.
     #[must_use]
-    pub fn peer(&self) -> &dyn Peer {
+    pub fn peer(&self) -> &dyn ManagerPeer {
         self.peer.as_ref()
     }
 
     /// Why it cannot be called now; `None` when it can.
     #[must_use]
-    pub fn down(&self) -> Option<String> {
+    pub fn down(&self) -> Option<ProgramDown> {
         match &*self.state.borrow() {
-            State::Up => None,
-            State::Down(reason) => Some(reason.clone()),
+            ProgramState::Up => None,
+            ProgramState::Down(reason) => Some(reason.clone()),
         }
     }
 
     /// Completes with the reason when it is no longer up.
-    pub async fn ended(&self) -> String {
+    pub async fn ended(&self) -> ProgramDown {
         let mut state = self.state.clone();
-        match state.wait_for(|state| *state != State::Up).await {
-            Ok(state) => match &*state {
-                State::Down(reason) => reason.clone(),
-                State::Up => String::new(),
-            },
-            Err(_) => "it is no longer watched".to_owned(),
+        let is_down = |state: &ProgramState| matches!(state, ProgramState::Down(_));
+        match state.wait_for(is_down).await.as_deref() {
+            Ok(ProgramState::Down(reason)) => reason.clone(),
+            Ok(ProgramState::Up) | Err(_) => ProgramDown::Unwatched,
         }
     }
 
-    /// Ends it, with whatever it is doing, and waits until it has ended. It is started again.
+    /// Ends it, with all that it is doing, and waits until it has ended. It is started again.
     pub async fn restart(&self) {
         // A full channel holds such a wish already.
         let _ = self.stop.try_send(());
@@ -138,36 +136,33 @@ struct Launch {
     name: String,
     path: PathBuf,
     socket: PathBuf,
-    peer: Arc<dyn Peer>,
+    peer: Arc<dyn ManagerPeer>,
 }
 
 impl Launch {
     /// Starts it and asks what it is.
-    async fn run(&self) -> Result<(Daemon, Described), String> {
+    async fn run(&self) -> Result<(Daemon, ManagerDescription), StartError> {
         // A socket of an earlier run would take calls that nobody answers.
         let _ = std::fs::remove_file(&self.socket);
         let args = ["--socket".to_owned(), self.socket.display().to_string()];
-        let mut daemon =
-            Daemon::start(&self.name, &self.path, &args).map_err(|error| error.to_string())?;
+        let mut daemon = Daemon::start(&self.name, &self.path, &args)?;
         let asked = tokio::select! {
-            ended = daemon.ended() => Err(format!("the program {ended} before it told what it is")),
-            asked = tokio::time::timeout(START_PATIENCE, self.ask()) => match asked {
-                Ok(described) => described.map_err(|lost| format!("it does not tell what it is: {lost}")),
-                Err(_) => Err(format!(
-                    "it did not tell what it is within {} s", START_PATIENCE.as_secs()
-                )),
+            end = daemon.ended() => Err(StartError::Ended(end)),
+            asked = tokio::time::timeout(START_TIMEOUT, self.ask()) => match asked {
+                Ok(described) => described.map_err(StartError::Describe),
+                Err(_) => Err(StartError::Silent { seconds: START_TIMEOUT.as_secs() }),
             },
         };
         match asked {
             Ok(described) => Ok((daemon, described)),
-            Err(reason) => {
-                daemon.stop(END_PATIENCE).await;
-                Err(reason)
+            Err(error) => {
+                daemon.stop(END_TIMEOUT).await;
+                Err(error)
             }
         }
     }
 
-    async fn ask(&self) -> Result<Described, Lost> {
+    async fn ask(&self) -> Result<ManagerDescription, PeerError> {
         loop {
             if self.socket.exists() {
                 match self.peer.describe().await {
@@ -184,8 +179,8 @@ impl Launch {
 /// The loop around a program that runs.
 struct Watched {
     launch: Launch,
-    described: Described,
-    report: watch::Sender<State>,
+    described: ManagerDescription,
+    report: watch::Sender<ProgramState>,
     stopped: mpsc::Receiver<()>,
 }
 
@@ -215,37 +210,34 @@ impl Watched {
             match self.launch.run().await {
                 Ok((running, described)) if described == self.described => {
                     tracing::info!(program = %self.launch.name, "the hardware manager is back");
-                    self.report.send_replace(State::Up);
+                    self.report.send_replace(ProgramState::Up);
                     daemon = Some(running);
                 }
                 Ok((running, _)) => {
-                    running.stop(END_PATIENCE).await;
-                    self.down(
-                        "the program was started again and now says that it is something else"
-                            .to_owned(),
-                    );
+                    running.stop(END_TIMEOUT).await;
+                    self.down(ProgramDown::Changed);
                 }
-                Err(reason) => self.down(reason),
+                Err(error) => self.down(ProgramDown::NotStarted(Arc::new(error))),
             }
         }
     }
 
     /// Waits for the end of the program and answers why; `None` when nobody needs it.
-    async fn watch(&mut self, mut daemon: Daemon) -> Option<String> {
+    async fn watch(&mut self, mut daemon: Daemon) -> Option<ProgramDown> {
         let ended = tokio::select! {
             ended = daemon.ended() => ended,
-            _ = self.stopped.recv() => daemon.stop(END_PATIENCE).await,
+            _ = self.stopped.recv() => daemon.stop(END_TIMEOUT).await,
             () = self.report.closed() => {
-                daemon.stop(END_PATIENCE).await;
+                daemon.stop(END_TIMEOUT).await;
                 return None;
             }
         };
-        Some(format!("the program {ended}"))
+        Some(ProgramDown::Ended(Arc::new(ended)))
     }
 
-    fn down(&self, reason: String) {
+    fn down(&self, reason: ProgramDown) {
         tracing::error!(program = %self.launch.name, %reason, "the hardware manager is down");
-        self.report.send_replace(State::Down(reason));
+        self.report.send_replace(ProgramState::Down(reason));
     }
 }
 

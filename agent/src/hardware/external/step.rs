@@ -5,33 +5,36 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use super::peer::{Answer, Event, Lost, Order, StepDescribed};
-use super::program::Program;
+use super::error::{
+    ExternalStepCause, ExternalStepError, ManagerFailure, PeerError, ReportedFailure,
+};
+use super::peer::{ExternalStepDescription, ExternalStepRequest, StepAnswer, StepEvent};
+use super::program::ManagerProgram;
 use crate::config::Config;
-use crate::failure::{Failure, FailureKind};
 use crate::hardware::{
-    Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext, StepError,
+    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
+    StepError,
 };
 
 /// How long a program may think about what a step would do.
-const PLAN_PATIENCE: Duration = Duration::from_secs(30);
+const PLAN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the news of a program's end may take longer than that of its connection's.
-const NEWS_PATIENCE: Duration = Duration::from_secs(1);
+const NEWS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The step.
 #[derive(Debug)]
 pub(super) struct ExternalStep {
-    program: Arc<Program>,
-    described: StepDescribed,
+    program: Arc<ManagerProgram>,
+    described: ExternalStepDescription,
 }
 
 impl ExternalStep {
-    pub(super) fn new(program: Arc<Program>, described: StepDescribed) -> Self {
+    pub(super) fn new(program: Arc<ManagerProgram>, described: ExternalStepDescription) -> Self {
         Self { program, described }
     }
 
-    fn order(&self, ctx: StepContext<'_>, arguments: &Object) -> Order {
-        Order {
+    fn request(&self, ctx: StepContext<'_>, arguments: &Object) -> ExternalStepRequest {
+        ExternalStepRequest {
             name: self.described.description.name.clone().into_owned(),
             node: ctx.node.0.clone(),
             ports: ctx.ports.to_vec(),
@@ -39,40 +42,41 @@ impl ExternalStep {
         }
     }
 
-    /// A failure of the machinery around the step.
-    fn broken(&self, what: &str) -> StepError {
-        StepError::Unexpected {
-            class: "HardwareManagerError",
-            text: format!("hardware manager {}: {what}", self.program.name()),
-            program: None,
-        }
+    /// The error of what went wrong around the step.
+    fn broken(&self, source: ExternalStepCause) -> StepError {
+        let manager = self.program.name().to_owned();
+        ExternalStepError { manager, source }.into()
     }
 
     fn check_up(&self) -> Result<(), StepError> {
         match self.program.down() {
             None => Ok(()),
-            Some(reason) => Err(self.broken(&format!("it is not running: {reason}"))),
+            Some(down) => Err(self.broken(ExternalStepCause::NotRunning(down))),
         }
     }
 
     /// Why a call got no answer. A program that died is a better reason than its connection.
-    async fn lost(&self, lost: Lost) -> StepError {
-        match tokio::time::timeout(NEWS_PATIENCE, self.program.ended()).await {
-            Ok(reason) => self.broken(&format!("{reason} while the step ran")),
-            Err(_) => self.broken(&lost.reason),
+    async fn lost(&self, error: PeerError) -> StepError {
+        let ended = tokio::time::timeout(NEWS_TIMEOUT, self.program.ended()).await;
+        self.broken(match ended {
+            Ok(down) => ExternalStepCause::Ended(down),
+            Err(_) => error.into(),
+        })
+    }
+
+    fn result<T>(&self, answer: StepAnswer<T>) -> Result<T, StepError> {
+        match answer {
+            StepAnswer::Done(result) => Ok(result),
+            StepAnswer::Failed(failure) => Err(self.reported(failure)),
+            StepAnswer::Incompatible(reason) => Err(StepError::Incompatible(reason)),
         }
     }
 
-    fn judge<T>(&self, answer: Answer<T>) -> Result<T, StepError> {
-        match answer {
-            Answer::Done(result) => Ok(result),
-            Answer::Failed(failure) => Err(failure.into()),
-            Answer::Unexpected { class, text } if class.is_empty() => Err(self.broken(&text)),
-            Answer::Unexpected { class, text } => Err(self.broken(&format!("{class}: {text}"))),
-            Answer::Incompatible(reason) => {
-                Err(Failure::new(FailureKind::IncompatibleHardwareMethod, reason).into())
-            }
-        }
+    fn reported(&self, failure: ReportedFailure) -> StepError {
+        StepError::Reported(Box::new(ManagerFailure {
+            manager: self.program.name().to_owned(),
+            failure,
+        }))
     }
 }
 
@@ -87,55 +91,55 @@ impl Step for ExternalStep {
         found.map(|(_, offer)| *offer)
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
         async move {
             self.check_up()?;
-            let call = self.program.peer().plan(self.order(ctx, arguments));
-            let answer = match tokio::time::timeout(PLAN_PATIENCE, call).await {
+            let call = self.program.peer().plan(self.request(ctx, arguments));
+            let answer = match tokio::time::timeout(PLAN_TIMEOUT, call).await {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(lost)) => return Err(self.lost(lost).await),
+                Ok(Err(error)) => return Err(self.lost(error).await),
                 Err(_) => {
-                    let seconds = PLAN_PATIENCE.as_secs();
-                    return Err(self.broken(&format!("no plan within {seconds} s")));
+                    let seconds = PLAN_TIMEOUT.as_secs();
+                    return Err(self.broken(ExternalStepCause::NoPlan { seconds }));
                 }
             };
             let name = &self.described.description.name;
-            Ok(self.judge(answer)?.unwrap_or_else(|| {
-                vec![Action {
+            Ok(self.result(answer)?.unwrap_or_else(|| {
+                vec![PlannedAction {
                     description: format!(
                         "Run step {name} of hardware manager {}, which does not tell what it would do",
                         self.program.name()
                     ),
-                    ..Action::default()
+                    ..PlannedAction::default()
                 }]
             }))
         }
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
         async move {
             self.check_up()?;
             let mut heard = |event| match event {
-                Event::Progress(progress) => ctx.task.progress(progress),
-                Event::Phase(text) => ctx.task.phase(text),
-                Event::Warning(text) => ctx.task.warn(text),
+                StepEvent::Progress(progress) => ctx.task.progress(progress),
+                StepEvent::Phase(text) => ctx.task.phase(text),
+                StepEvent::Warning(text) => ctx.task.warn(text),
             };
             let deadline = self.described.deadline;
             let ended = tokio::select! {
-                answer = self.program.peer().execute(self.order(ctx, arguments), &mut heard) => {
+                answer = self.program.peer().execute(self.request(ctx, arguments), &mut heard) => {
                     match answer {
-                        Ok(answer) => return self.judge(answer),
-                        Err(lost) => Err(lost),
+                        Ok(answer) => return self.result(answer),
+                        Err(error) => Err(error),
                     }
                 }
                 () = ctx.task.cancelled() => Ok(StepError::from(ctx.task.cancellation())),
-                () = tokio::time::sleep(deadline) => Ok(self.broken(&format!(
-                    "the step did not end within its {} s", deadline.as_secs()
-                ))),
+                () = tokio::time::sleep(deadline) => Ok(self.broken(ExternalStepCause::Deadline {
+                    seconds: deadline.as_secs(),
+                })),
             };
             let error = match ended {
-                Err(lost) => self.lost(lost).await,
+                Err(error) => self.lost(error).await,
                 Ok(error) => error,
             };
             // Nothing of the step may go on once its record says that it has ended, also if

@@ -10,9 +10,8 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::failure::Failure;
 use crate::hardware::{
-    Action, Description, Object, Offer, Phase, Registry, StepContext, StepError,
+    Description, Object, Offer, Phase, PlannedAction, Registry, StepContext, StepError,
 };
 use crate::image::Installed;
 use crate::machine::ironic_node::Node;
@@ -22,24 +21,27 @@ use crate::task::Task;
 /// A program that makes something at its socket's place and lives on.
 const PATIENT: &str = "#!/bin/sh\n: > \"$2\"; exec sleep 1000\n";
 
-/// Answers as it is told; `None` never.
+/// Makes an answer.
+type FakeAnswer = fn() -> Result<StepAnswer<Value>, PeerError>;
+
+/// Answers as it is configured; `None` never.
 #[derive(Debug)]
 struct FakePeer {
     class: String,
     deadline: Duration,
-    answer: Option<Result<Answer<Value>, Lost>>,
+    answer: Option<FakeAnswer>,
 }
 
-impl Peer for FakePeer {
-    fn describe(&self) -> BoxFuture<'_, Result<Described, Lost>> {
-        let described = Described {
-            identity: Identity {
+impl ManagerPeer for FakePeer {
+    fn describe(&self) -> BoxFuture<'_, Result<ManagerDescription, PeerError>> {
+        let described = ManagerDescription {
+            identity: ManagerIdentity {
                 class: self.class.clone().into(),
                 name: self.class.clone().into(),
                 version: "1".into(),
             },
             support: Support::ServiceProvider(3),
-            steps: vec![StepDescribed {
+            steps: vec![ExternalStepDescription {
                 description: Description {
                     name: "work".into(),
                     interface: "deploy".into(),
@@ -53,33 +55,36 @@ impl Peer for FakePeer {
         std::future::ready(Ok(described)).boxed()
     }
 
-    fn plan(&self, _order: Order) -> BoxFuture<'_, Result<Answer<Option<Vec<Action>>>, Lost>> {
-        std::future::ready(Ok(Answer::Done(None))).boxed()
+    fn plan(
+        &self,
+        _order: ExternalStepRequest,
+    ) -> BoxFuture<'_, Result<StepAnswer<Option<Vec<PlannedAction>>>, PeerError>> {
+        std::future::ready(Ok(StepAnswer::Done(None))).boxed()
     }
 
     fn execute<'a>(
         &'a self,
-        order: Order,
-        heard: &'a mut (dyn FnMut(Event) + Send),
-    ) -> BoxFuture<'a, Result<Answer<Value>, Lost>> {
+        order: ExternalStepRequest,
+        heard: &'a mut (dyn FnMut(StepEvent) + Send),
+    ) -> BoxFuture<'a, Result<StepAnswer<Value>, PeerError>> {
         assert_eq!(order.name, "work");
-        heard(Event::Warning("started".to_owned()));
+        heard(StepEvent::Warning("started".to_owned()));
         match &self.answer {
-            Some(answer) => std::future::ready(answer.clone()).boxed(),
+            Some(answer) => std::future::ready(answer()).boxed(),
             None => std::future::pending().boxed(),
         }
     }
 }
 
-fn dial(deadline: Duration, answer: Option<Result<Answer<Value>, Lost>>) -> Dial {
+fn dial(deadline: Duration, answer: Option<FakeAnswer>) -> Dial {
     Arc::new(move |socket: &Path| {
         let class = socket.file_stem().unwrap().to_str().unwrap();
         Arc::new(FakePeer {
             // What follows a dash tells programs of one class apart.
             class: class.split('-').next().unwrap().to_owned(),
             deadline,
-            answer: answer.clone(),
-        }) as Arc<dyn Peer>
+            answer,
+        }) as Arc<dyn ManagerPeer>
     })
 }
 
@@ -126,7 +131,7 @@ async fn run(manager: &ExternalManager, task: &Task) -> Result<Value, StepError>
         ports: &[],
         task,
         installed: &installed,
-        managers: &[],
+        erasers: &[],
     };
     manager.steps()[0].run(ctx, &Object::new()).await
 }
@@ -184,52 +189,65 @@ async fn no_program_takes_the_place_of_a_manager_of_the_agent() {
     assert_eq!(classes, ["good", "GenericHardwareManager"]);
 }
 
+fn reported(kind: &str) -> ReportedFailure {
+    ReportedFailure {
+        kind: kind.to_owned(),
+        details: "smoke".to_owned(),
+        program: None,
+        exit_status: None,
+        stderr_tail: String::new(),
+    }
+}
+
+fn peer_error(text: &str) -> PeerError {
+    PeerError {
+        source: text.into(),
+        unreachable: false,
+    }
+}
+
+async fn answered(answer: FakeAnswer) -> Result<Value, StepError> {
+    let place = Place::new().program("good", PATIENT, 0o755);
+    let dial = dial(Duration::from_secs(9), Some(answer));
+    let managers = place.start(&dial).await;
+    run(&managers[0], &Task::detached()).await
+}
+
 #[tokio::test]
 async fn answers_become_those_of_a_step() {
-    let lost = Lost {
-        reason: "no end".to_owned(),
-        unreachable: false,
-    };
-    let unexpected = |class: &str| Answer::Unexpected {
-        class: class.to_owned(),
-        text: "smoke".to_owned(),
-    };
-    let failure = Failure::execution("no power");
-    let error = |text: &str| {
-        Err(StepError::Unexpected {
-            class: "HardwareManagerError",
-            text: format!("hardware manager good: {text}"),
-            program: None,
-        })
-    };
-    let cases = [
-        (Ok(Answer::Done(json!(7))), Ok(json!(7))),
-        (
-            Ok(Answer::Failed(failure.clone())),
-            Err(StepError::Failure(failure)),
-        ),
-        (Ok(unexpected("CardError")), error("CardError: smoke")),
-        (Ok(unexpected("")), error("smoke")),
-        (Err(lost), error("no end")),
+    let done = answered(|| Ok(StepAnswer::Done(json!(7)))).await;
+    assert_eq!(done.unwrap(), json!(7));
+    let failures: [FakeAnswer; 3] = [
+        || Ok(StepAnswer::Failed(reported("CommandExecutionError"))),
+        || Ok(StepAnswer::Failed(reported("CardError"))),
+        || Ok(StepAnswer::Failed(reported(""))),
     ];
-    for (answer, expected) in cases {
-        let place = Place::new().program("good", PATIENT, 0o755);
-        let dial = dial(Duration::from_secs(9), Some(answer));
-        let managers = place.start(&dial).await;
-        assert_eq!(run(&managers[0], &Task::detached()).await, expected);
+    for (answer, kind) in failures
+        .into_iter()
+        .zip(["CommandExecutionError", "CardError", ""])
+    {
+        let Err(StepError::Reported(error)) = answered(answer).await else {
+            panic!("{kind}: it did not fail")
+        };
+        assert_eq!(
+            (error.manager.as_str(), error.failure),
+            ("good", reported(kind))
+        );
     }
+    let lost = answered(|| Err(peer_error("no end"))).await.unwrap_err();
+    assert!(matches!(lost, StepError::External(_)), "{lost:?}");
+    assert_eq!(lost.to_string(), "hardware manager good: no end");
+    let other = answered(|| Ok(StepAnswer::Incompatible("no card".to_owned()))).await;
+    assert!(matches!(other, Err(StepError::Incompatible(reason)) if reason == "no card"));
 }
 
 #[tokio::test]
 async fn nothing_of_a_step_goes_on_after_its_end() {
-    let lost = Lost {
-        reason: "the connection was reset".to_owned(),
-        unreachable: false,
-    };
+    let lost: FakeAnswer = || Err(peer_error("the connection was reset"));
     for (milliseconds, cancelled, answer, said) in [
         (60_000, true, None, ""),
         (20, false, None, "did not end within"),
-        (60_000, false, Some(Err(lost)), "the connection was reset"),
+        (60_000, false, Some(lost), "the connection was reset"),
     ] {
         let place = Place::new().program("good", PATIENT, 0o755);
         let deadline = Duration::from_millis(milliseconds);
@@ -240,16 +258,16 @@ async fn nothing_of_a_step_goes_on_after_its_end() {
         }
         let error = run(&managers[0], &task).await.unwrap_err();
         match error {
-            StepError::Failure(failure) => assert!(cancelled, "{failure}"),
-            StepError::Unexpected { text, .. } => {
-                assert!(!cancelled && text.contains(said), "{text}");
+            StepError::Cancelled(error) => assert!(cancelled, "{error}"),
+            StepError::External(error) => {
+                assert!(!cancelled && error.to_string().contains(said), "{error}");
             }
+            other => panic!("{other:?}"),
         }
         // The program has gone with the step, and the next step hears of that at once.
         let next = run(&managers[0], &Task::detached()).await.unwrap_err();
-        let StepError::Unexpected { text, .. } = next else {
-            panic!("{next:?}")
-        };
+        assert!(matches!(next, StepError::External(_)), "{next:?}");
+        let text = next.to_string();
         assert!(
             text.contains("it is not running: the program was ended by signal 15"),
             "{text}"

@@ -9,7 +9,8 @@ use super::{create_configuration, delete_configuration};
 use crate::config::Config;
 use crate::disk::raid;
 use crate::hardware::{
-    Argument, ArgumentKind, Description, Object, Offer, Phase, Planning, Running, Step, StepContext,
+    Argument, ArgumentKind, Description, Object, Offer, Phase, PlanFuture, RunFuture, Step,
+    StepContext,
 };
 
 /// The step.
@@ -49,7 +50,7 @@ impl Step for ApplyConfiguration {
         (phase != Phase::Clean).then(|| Offer::at(0))
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
         async move {
             let (config, deletes) = read(arguments);
             let mut actions = Vec::new();
@@ -68,7 +69,7 @@ impl Step for ApplyConfiguration {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
         async move {
             let (config, deletes) = read(arguments);
             raid::validate(ctx.node, config)?;

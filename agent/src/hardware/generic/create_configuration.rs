@@ -7,7 +7,8 @@ use crate::config::Config;
 use crate::disk::raid;
 use crate::disk::raid::plan::Layout;
 use crate::hardware::{
-    Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext, StepError,
+    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
+    StepError,
 };
 
 /// The step.
@@ -25,7 +26,7 @@ impl Step for CreateConfiguration {
         (phase != Phase::Deploy).then(|| Offer::abortable_at(0))
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> PlanFuture<'a> {
         async move {
             let creation = plan(ctx, &target(ctx), false).await?;
             Ok(creation.layout.iter().flat_map(actions).collect())
@@ -33,7 +34,7 @@ impl Step for CreateConfiguration {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Running<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> RunFuture<'a> {
         async move { create(ctx, &target(ctx)).await }.boxed()
     }
 }
@@ -66,8 +67,8 @@ pub(super) async fn create(ctx: StepContext<'_>, config: &Value) -> Result<Value
 }
 
 /// What a layout changes, for a dry run.
-pub(super) fn actions(layout: &Layout) -> Vec<Action> {
-    let disks = layout.disks.iter().map(|(disk, parts)| Action {
+pub(super) fn actions(layout: &Layout) -> Vec<PlannedAction> {
+    let disks = layout.disks.iter().map(|(disk, parts)| PlannedAction {
         description: format!("Make {} partitions for RAID on {disk}", parts.len()),
         device: disk.clone(),
         destructive: true,
@@ -78,7 +79,7 @@ pub(super) fn actions(layout: &Layout) -> Vec<Action> {
             .iter()
             .map(|(disk, _)| disk.as_str())
             .collect();
-        Action {
+        PlannedAction {
             description: format!(
                 "Make array {} ({}, level {}) on {}",
                 array.device,

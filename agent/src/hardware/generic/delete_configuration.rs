@@ -3,12 +3,13 @@
 
 use futures_util::FutureExt as _;
 
-use super::erase_devices::left_alone_result;
+use super::selection::left_alone_result;
 use crate::config::Config;
 use crate::disk::erase::guard::keep_by_name::Fate;
 use crate::disk::raid;
 use crate::hardware::{
-    Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext, StepError,
+    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
+    StepError,
 };
 
 /// The step.
@@ -26,11 +27,11 @@ impl Step for DeleteConfiguration {
         (phase != Phase::Deploy).then(|| Offer::abortable_at(0))
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> PlanFuture<'a> {
         async move { actions(ctx).await }.boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Running<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> RunFuture<'a> {
         async move {
             let left_alone = delete(ctx).await?;
             Ok(left_alone_result(&left_alone))
@@ -50,13 +51,13 @@ pub(super) async fn delete(ctx: StepContext<'_>) -> Result<Vec<(String, String)>
     Ok(left_alone)
 }
 
-pub(super) async fn actions(ctx: StepContext<'_>) -> Result<Vec<Action>, StepError> {
+pub(super) async fn actions(ctx: StepContext<'_>) -> Result<Vec<PlannedAction>, StepError> {
     let guard = ctx.config.guard_special_filesystems;
     let deletion = raid::plan_deletion(ctx.system, ctx.node, guard).await?;
     let left_alone = deletion.left_alone();
     let lone = deletion.lone.iter().map(|name| {
         let left = left_alone.iter().find(|(left, _)| left == name);
-        Action {
+        PlannedAction {
             description: match left {
                 Some((_, reason)) => format!("Leave the superblock of {name} alone: {reason}"),
                 None => format!("Remove the superblock of {name}, whose array is not running"),
@@ -78,7 +79,7 @@ pub(super) async fn actions(ctx: StepContext<'_>) -> Result<Vec<Action>, StepErr
                 array.disks.join(", ")
             ),
         };
-        Action {
+        PlannedAction {
             description,
             destructive: fate != Fate::Keep,
             device: array.name,

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::hardware::{
-    Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext, StepError,
+    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
+    StepError,
 };
 use crate::system::System;
 
@@ -28,16 +29,16 @@ impl Step for ErasePstore {
         (phase == Phase::Clean).then(|| Offer::abortable_at(0))
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
-        let actions = records(ctx.system).into_iter().map(|path| Action {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> PlanFuture<'a> {
+        let actions = records(ctx.system).into_iter().map(|path| PlannedAction {
             description: format!("Remove the crash record {}", path.display()),
             destructive: true,
-            ..Action::default()
+            ..PlannedAction::default()
         });
         std::future::ready(Ok(actions.collect())).boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Running<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> RunFuture<'a> {
         if ctx.system.simulation.is_none() && mount_point(ctx.system).is_none() {
             ctx.task.warn(
                 "no pstore is mounted, so the firmware's crash records were not looked for: let \
@@ -104,14 +105,14 @@ mod tests {
         let plan = bench.plan(&ErasePstore, Script::new()).await.unwrap();
         assert_eq!(plan.len(), 2);
         let (result, _) = bench.run(&ErasePstore, Script::new()).await;
-        assert_eq!(result, Ok(Value::Null));
+        assert_eq!(result.unwrap(), Value::Null);
         let system = bench.machine.system();
         assert!(system.root.names("/sys/fs/pstore").is_empty());
         assert!(system.root.exists("/sys/fs/other"));
 
         let nothing = Bench::new(FakeMachine::new());
         let (result, said) = nothing.run(&ErasePstore, Script::new()).await;
-        assert_eq!(result, Ok(Value::Null));
+        assert_eq!(result.unwrap(), Value::Null);
         assert!(
             format!("{said:?}").contains("no pstore is mounted"),
             "{said:?}"

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use crate::hardware::wait::probe;
 use crate::hardware::{
-    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Planning, Running, Step,
-    StepContext,
+    Argument, ArgumentKind, Description, Object, Offer, Phase, PlanFuture, PlannedAction,
+    RunFuture, Step, StepContext,
 };
 use crate::image::bootc::{self, Install};
 use crate::machine::block::hints;
@@ -19,7 +19,7 @@ use crate::machine::block::hints;
 #[derive(Debug)]
 pub(super) struct ExecuteBootcInstall;
 
-/// The conductor makes the arguments, operators cannot give them: Ironic is told none.
+/// The conductor makes the arguments, operators cannot: they are not advertised.
 static DESCRIPTION: Description = Description {
     name: Cow::Borrowed("execute_bootc_install"),
     interface: Cow::Borrowed("deploy"),
@@ -61,11 +61,11 @@ impl Step for ExecuteBootcInstall {
         }
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
         async move {
             bootc::permitted(ctx.config)?;
             let device = hints::root_device(&probe(ctx.system).await, ctx.node)?.name;
-            Ok(vec![Action {
+            Ok(vec![PlannedAction {
                 description: format!(
                     "Install container {} on {device}",
                     text(arguments, "image_source").unwrap_or_default()
@@ -77,7 +77,7 @@ impl Step for ExecuteBootcInstall {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
         async move {
             bootc::permitted(ctx.config)?;
             let device = hints::root_device(&probe(ctx.system).await, ctx.node)?;

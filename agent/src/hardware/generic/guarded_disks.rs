@@ -215,7 +215,7 @@ impl Making {
     }
 }
 
-/// A disk, what is on it in words, the size of its sectors, and what is guarded there.
+/// A disk, a description of what is on it, the size of its sectors, and what is guarded there.
 fn generate(number: u64) -> (Vec<u8>, String, u32, Option<&'static str>) {
     let mut random = Random(number);
     let disk_sector = random.one_of(&[512, 512, 4096]);

@@ -2,22 +2,24 @@
 
 use std::borrow::Cow;
 
-use super::{HardwareManager, Identity, Step, Support};
+use super::{HardwareManager, ManagerIdentity, Step, Support};
 use crate::system::System;
 
 mod apply_configuration;
-mod burnin;
-mod clean_uefi_nvram;
+pub mod burnin;
+pub mod clean_uefi_nvram;
 mod create_configuration;
 mod delete_configuration;
 mod erase_devices;
 mod erase_devices_express;
 mod erase_devices_metadata;
 mod erase_pstore;
+pub mod error;
 mod execute_bootc_install;
 #[cfg(test)]
 mod guarded_disks;
-mod inject_files;
+pub mod inject_files;
+mod selection;
 #[cfg(test)]
 mod testing;
 mod vendor_erase;
@@ -27,7 +29,7 @@ mod write_image;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct GenericManager;
 
-static IDENTITY: Identity = Identity {
+static IDENTITY: ManagerIdentity = ManagerIdentity {
     class: Cow::Borrowed("GenericHardwareManager"),
     name: Cow::Borrowed("generic_hardware_manager"),
     version: Cow::Borrowed("1.2"),
@@ -54,7 +56,7 @@ const STEPS: &[&dyn Step] = &[
 ];
 
 impl HardwareManager for GenericManager {
-    fn identity(&self) -> &Identity {
+    fn identity(&self) -> &ManagerIdentity {
         &IDENTITY
     }
 
@@ -158,7 +160,7 @@ mod tests {
             let at = KNOWN
                 .iter()
                 .position(|(known, ..)| *known == name)
-                .unwrap_or_else(|| panic!("{name} is no step of the Python agent"));
+                .unwrap_or_else(|| panic!("{name} is not a step of the Python agent"));
             assert!(at >= last, "{name} is listed too late");
             last = at;
             let (_, interface, offers) = KNOWN[at];

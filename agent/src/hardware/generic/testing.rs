@@ -1,13 +1,15 @@
-//! Running one step on a machine made of files.
+//! RunFuture one step on a machine made of files.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::error::EraseDevicesError;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::hardware::registry::Ranked;
-use crate::hardware::{Action, Object, Step, StepContext, StepError};
+use crate::hardware::{
+    Object, PlannedAction, Registry, Step, StepContext, StepError, VendorEraser,
+};
 use crate::image::Installed;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
@@ -20,7 +22,8 @@ pub(crate) struct Bench {
     pub(crate) machine: FakeMachine,
     pub(crate) config: Config,
     pub(crate) node: Node,
-    pub(crate) managers: Vec<Ranked>,
+    /// Who else may be asked to erase disks.
+    pub(crate) registry: Option<Registry>,
     arguments: Object,
 }
 
@@ -30,7 +33,7 @@ impl Bench {
             machine,
             config: Config::default(),
             node: Node::default(),
-            managers: Vec::new(),
+            registry: None,
             arguments: Object::new(),
         }
     }
@@ -65,9 +68,12 @@ impl Bench {
     ) -> (Result<Value, StepError>, Vec<String>) {
         let (task, mut heard) = Task::new();
         let installed = Installed::default();
-        let result = step
-            .run(self.context(system, &task, &installed), &self.arguments)
-            .await;
+        let erasers = self.erasers();
+        let context = StepContext {
+            erasers: &erasers,
+            ..self.context(system, &task, &installed)
+        };
+        let result = step.run(context, &self.arguments).await;
         let mut notes = Vec::new();
         while let Ok(note) = heard.notes.try_recv() {
             let (Note::Warning(text) | Note::Phase(text)) = note;
@@ -81,13 +87,16 @@ impl Bench {
         &self,
         step: &dyn Step,
         script: Script,
-    ) -> Result<Vec<Action>, StepError> {
+    ) -> Result<Vec<PlannedAction>, StepError> {
         let script = Arc::new(script);
         let system = self.machine.system_with(script.clone());
         let (task, installed) = (Task::detached(), Installed::default());
-        let planned = step
-            .plan(self.context(&system, &task, &installed), &self.arguments)
-            .await;
+        let erasers = self.erasers();
+        let context = StepContext {
+            erasers: &erasers,
+            ..self.context(&system, &task, &installed)
+        };
+        let planned = step.plan(context, &self.arguments).await;
         script.assert_done();
         planned
     }
@@ -105,15 +114,28 @@ impl Bench {
             ports: &[],
             task,
             installed,
-            managers: &self.managers,
+            erasers: &[],
         }
+    }
+
+    fn erasers(&self) -> Vec<VendorEraser<'_>> {
+        let registry = self.registry.as_ref();
+        registry.map(Registry::erasers).unwrap_or_default()
     }
 }
 
-/// The failure of a step that failed in a class that Ironic knows.
+/// The failure of a step that failed in a room below.
 pub(crate) fn failure(result: Result<Value, StepError>) -> Failure {
     match result.unwrap_err() {
         StepError::Failure(failure) => failure,
-        other @ StepError::Unexpected { .. } => panic!("{other:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The error of a step that did not erase some devices.
+pub(crate) fn erase_error(result: Result<Value, StepError>) -> EraseDevicesError {
+    match result.unwrap_err() {
+        StepError::Erase(error) => error,
+        other => panic!("{other:?}"),
     }
 }

@@ -1,10 +1,10 @@
 //! Intel converged network adapters (700 series, driver `i40e`): their firmware takes LLDP
-//! frames for itself unless it is told to let them pass.
+//! frames for itself unless a command makes it let them pass.
 
 use std::borrow::Cow;
 
 use crate::config::Config;
-use crate::hardware::{HardwareManager, Identity, Step, Support};
+use crate::hardware::{HardwareManager, ManagerIdentity, Step, Support};
 use crate::system::{PathPrefix, System};
 
 const DRIVER: &str = "i40e";
@@ -14,14 +14,14 @@ const DEBUG: &str = "/sys/kernel/debug/i40e";
 #[derive(Debug, Clone, Copy, Default)]
 pub struct IntelCnaManager;
 
-static IDENTITY: Identity = Identity {
+static IDENTITY: ManagerIdentity = ManagerIdentity {
     class: Cow::Borrowed("IntelCnaHardwareManager"),
     name: Cow::Borrowed("IntelCnaHardwareManager"),
     version: Cow::Borrowed("1.0"),
 };
 
 impl HardwareManager for IntelCnaManager {
-    fn identity(&self) -> &Identity {
+    fn identity(&self) -> &ManagerIdentity {
         &IDENTITY
     }
 
@@ -59,7 +59,7 @@ fn is_adapter(root: &PathPrefix, name: &str) -> bool {
     module.is_ok_and(|target| target.file_name().is_some_and(|last| last == DRIVER))
 }
 
-/// Tells each adapter to let LLDP frames pass. Needs the kernel's debug file system; without
+/// Makes each adapter let LLDP frames pass. Needs the kernel's debug file system; without
 /// it switches of these adapters stay unknown.
 fn stop_firmware(root: &PathPrefix) {
     let adapters = root.names(DEBUG);

@@ -14,10 +14,10 @@ const GIB: u64 = 1 << 30;
 struct Podman {
     root: PathBuf,
     selinux: Option<&'static str>,
-    pulled: Result<Output, RunError>,
+    pulled: fn() -> Result<Output, RunError>,
     /// It does not have the option by which pulls are spaced.
     is_old: bool,
-    ran: Result<Output, RunError>,
+    ran: fn() -> Result<Output, RunError>,
     seen: Mutex<Vec<String>>,
 }
 
@@ -53,8 +53,8 @@ impl Run for Podman {
             _ if self.is_old && cmd.args.contains(&"--retry-delay=5s".to_owned()) => {
                 failed("Error: unknown flag: --retry-delay\nSee 'podman pull --help'\n")
             }
-            _ if cmd.args[0] == "pull" => self.pulled.clone(),
-            _ => self.ran.clone(),
+            _ if cmd.args[0] == "pull" => (self.pulled)(),
+            _ => (self.ran)(),
         };
         Box::pin(std::future::ready(result))
     }
@@ -116,9 +116,9 @@ impl Machine {
             podman: Podman {
                 root: dir.path().to_owned(),
                 selinux: None,
-                pulled: Ok(Output::default()),
+                pulled: || Ok(Output::default()),
                 is_old: false,
-                ran: Ok(Output::default()),
+                ran: || Ok(Output::default()),
                 seen: Mutex::default(),
             },
             device: BlockDevice {
@@ -299,25 +299,25 @@ async fn each_way_to_fail_has_its_class() {
             0,
         ),
         (
-            |m| m.podman.pulled = failed("no such image"),
+            |m| m.podman.pulled = || failed("no such image"),
             FailureKind::ImageDownload,
             "Failed to pull container image: ",
             1,
         ),
         (
-            |m| m.podman.ran = failed("disk full"),
+            |m| m.podman.ran = || failed("disk full"),
             FailureKind::ImageWrite,
             "disk full",
             3,
         ),
         (
-            |m| m.podman.ran = failed("Error: executable file `bootc` not found in $PATH"),
+            |m| m.podman.ran = || failed("Error: executable file `bootc` not found in $PATH"),
             FailureKind::ImageDownload,
             "does not contain bootc",
             3,
         ),
         (
-            |m| m.podman.ran = Ok(output("", "executable file `bootc` not found")),
+            |m| m.podman.ran = || Ok(output("", "executable file `bootc` not found")),
             FailureKind::ImageDownload,
             "does not contain bootc",
             3,

@@ -172,7 +172,7 @@ impl Parts {
             device::wait(system, name, &self.layout, ATTEMPT * attempts, task)
                 .await
                 .map_err(|missing| {
-                    task.check().err().unwrap_or_else(|| {
+                    task.check().err().map(Failure::from).unwrap_or_else(|| {
                         Failure::new(
                             FailureKind::Deployment,
                             format!("Unable to stat device {missing} after creating partitions."),

@@ -583,7 +583,7 @@ pub(super) async fn patiently<T>(
     // Ends with the first of the three; a cancelled task must not go on for one more piece.
     tokio::select! {
         biased;
-        () = task.cancelled() => Err(task.cancellation()),
+        () = task.cancelled() => Err(task.cancellation().into()),
         () = too_late => {
             let limit = patience.deadline.map(|(_, limit)| limit).unwrap_or_default();
             Err(Failure::new(
@@ -1026,7 +1026,7 @@ mod tests {
         let urls = ["u".to_owned()];
         let opened =
             Source::open(&fetch, &task, "img", &urls, Request::default(), patience(0)).await;
-        assert_eq!(opened.err(), Some(task.cancellation()));
+        assert_eq!(opened.err(), Some(task.cancellation().into()));
     }
 
     #[tokio::test]

@@ -833,7 +833,7 @@ async fn a_cancelled_deployment_leaves_an_unbootable_disk() {
         task.cancel("deadline");
     };
     let (deployed, ()) = tokio::join!(bench.deploy_with(image_info, None, &task), cancel);
-    assert_eq!(deployed.unwrap_err(), task.cancellation());
+    assert_eq!(deployed.unwrap_err(), task.cancellation().into());
     bench.assert_unbootable();
     bench.assert_next_works().await;
 }

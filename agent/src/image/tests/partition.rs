@@ -7,7 +7,7 @@ use crate::disk::filesystem::identity;
 use crate::disk::partition::table::Table;
 use crate::machine::testing::FakeMachine;
 use crate::system::Disks;
-use crate::system::disk::testing::{FedDisks, Loss, PowerCut};
+use crate::system::disk::testing::{CacheLoss, FedDisks, PowerCut};
 use crate::system::process::Script;
 use crate::system::{RunError, disk::LinuxDisks};
 
@@ -475,7 +475,7 @@ async fn what_is_ephemeral_can_be_preserved() {
 }
 
 /// The same machine, whose disk loses power after so many changes.
-fn cut(bench: &Bench, changes: usize, loss: Loss) -> Bench {
+fn cut(bench: &Bench, changes: usize, loss: CacheLoss) -> Bench {
     Bench {
         system: System {
             disks: Arc::new(FedDisks {
@@ -493,8 +493,8 @@ fn cut(bench: &Bench, changes: usize, loss: Loss) -> Bench {
 }
 
 /// After 0, 1, 2, ... changes, with each kind of loss.
-fn moments_and_losses() -> impl Iterator<Item = (usize, Loss)> {
-    (0..).flat_map(|changes| Loss::KINDS.map(|loss| (changes, loss)))
+fn moments_and_losses() -> impl Iterator<Item = (usize, CacheLoss)> {
+    (0..).flat_map(|changes| CacheLoss::KINDS.map(|loss| (changes, loss)))
 }
 
 /// The old disk, a disk without a table, or one with all that was asked for: nothing else.

@@ -465,7 +465,7 @@ mod tests {
     use super::*;
     use crate::system::Disks;
     use crate::system::disk::LinuxDisks;
-    use crate::system::disk::testing::{Loss, PowerCut};
+    use crate::system::disk::testing::{CacheLoss, PowerCut};
 
     const MIB: usize = 1 << 20;
 
@@ -586,7 +586,13 @@ mod tests {
     }
 
     /// Writes with a power cut after every number of changes until it succeeds.
-    fn cut_power_at_every_moment(way: Way, punches: bool, loss: Loss, image: &[u8], size: usize) {
+    fn cut_power_at_every_moment(
+        way: Way,
+        punches: bool,
+        loss: CacheLoss,
+        image: &[u8],
+        size: usize,
+    ) {
         let mut was_cut = 0;
         // What the disk was before: it boots.
         let before = [0x55, 0xaa].repeat(size / 2);
@@ -634,7 +640,7 @@ mod tests {
             (Way::Staged, 17 * MIB),
         ] {
             for punches in [true, false] {
-                for loss in Loss::KINDS {
+                for loss in CacheLoss::KINDS {
                     cut_power_at_every_moment(way, punches, loss, &image, size);
                 }
             }

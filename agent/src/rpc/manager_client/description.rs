@@ -6,8 +6,10 @@ use ironic_agent_protocol::v1;
 use thiserror::Error;
 
 use super::{LONGEST_NAME, MOST_STEPS, beginning, word};
-use crate::hardware::external::{Described, ERASER, StepDescribed};
-use crate::hardware::{Argument, ArgumentKind, Description, Identity, Offer, Phase, Support};
+use crate::hardware::external::{ERASER, ExternalStepDescription, ManagerDescription};
+use crate::hardware::{
+    Argument, ArgumentKind, Description, ManagerIdentity, Offer, Phase, Support,
+};
 
 /// What a step may take when its manager does not say.
 pub(super) const DEFAULT_DEADLINE: Duration = Duration::from_secs(3600);
@@ -33,7 +35,9 @@ pub(super) enum InvalidDescription {
 }
 
 /// Reads a description.
-pub(super) fn described(message: v1::DescribeResponse) -> Result<Described, InvalidDescription> {
+pub(super) fn described(
+    message: v1::DescribeResponse,
+) -> Result<ManagerDescription, InvalidDescription> {
     let class = identifier("class_name", &message.class_name)?;
     let name = match message.name.as_str() {
         "" => class.clone(),
@@ -52,7 +56,7 @@ pub(super) fn described(message: v1::DescribeResponse) -> Result<Described, Inva
     if message.steps.len() > MOST_STEPS {
         return Err(InvalidDescription::TooManySteps);
     }
-    let mut steps: Vec<StepDescribed> = Vec::new();
+    let mut steps: Vec<ExternalStepDescription> = Vec::new();
     for message in message.steps {
         let step = step(message)?;
         let name = &step.description.name;
@@ -61,8 +65,8 @@ pub(super) fn described(message: v1::DescribeResponse) -> Result<Described, Inva
         }
         steps.push(step);
     }
-    Ok(Described {
-        identity: Identity {
+    Ok(ManagerDescription {
+        identity: ManagerIdentity {
             class: class.into(),
             name: name.into(),
             version: version.into(),
@@ -72,7 +76,7 @@ pub(super) fn described(message: v1::DescribeResponse) -> Result<Described, Inva
     })
 }
 
-fn step(message: v1::StepDescription) -> Result<StepDescribed, InvalidDescription> {
+fn step(message: v1::StepDescription) -> Result<ExternalStepDescription, InvalidDescription> {
     let name = identifier("steps.name", &message.name)?;
     let offers = offers(&name, &message.offers)?;
     let deadline = match message.deadline.map(Duration::try_from) {
@@ -85,7 +89,7 @@ fn step(message: v1::StepDescription) -> Result<StepDescribed, InvalidDescriptio
         interface => identifier("steps.interface", interface)?,
     };
     let arguments = message.arguments.into_iter().map(argument);
-    Ok(StepDescribed {
+    Ok(ExternalStepDescription {
         description: Description {
             arguments: arguments.collect::<Result<Vec<_>, _>>()?.into(),
             name: name.into(),

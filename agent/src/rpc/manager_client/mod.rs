@@ -22,9 +22,12 @@ use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::failure::{Failure, FailureKind};
-use crate::hardware::Action;
-use crate::hardware::external::{Answer, Described, Dial, Event, Lost, Order, Peer};
+use crate::failure::FailureKind;
+use crate::hardware::PlannedAction;
+use crate::hardware::external::{
+    Dial, ExternalStepRequest, ManagerDescription, ManagerPeer, PeerError, ReportedFailure,
+    StepAnswer, StepEvent,
+};
 use crate::task::Progress;
 
 mod description;
@@ -45,7 +48,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Makes clients.
 #[must_use]
 pub fn dial() -> Dial {
-    Arc::new(|socket: &Path| Arc::new(ManagerClient::new(socket)) as Arc<dyn Peer>)
+    Arc::new(|socket: &Path| Arc::new(ManagerClient::new(socket)) as Arc<dyn ManagerPeer>)
 }
 
 /// A client of one program.
@@ -84,13 +87,13 @@ impl ManagerClient {
         }
     }
 
-    fn client(&self) -> Result<HardwareManagerServiceClient<Channel>, Lost> {
+    fn client(&self) -> Result<HardwareManagerServiceClient<Channel>, PeerError> {
         self.client.clone().map_err(|error| misunderstood(&error))
     }
 }
 
-impl Peer for ManagerClient {
-    fn describe(&self) -> BoxFuture<'_, Result<Described, Lost>> {
+impl ManagerPeer for ManagerClient {
+    fn describe(&self) -> BoxFuture<'_, Result<ManagerDescription, PeerError>> {
         Box::pin(async move {
             let request = v1::DescribeRequest {
                 agent_version: version().to_owned(),
@@ -101,14 +104,17 @@ impl Peer for ManagerClient {
         })
     }
 
-    fn plan(&self, order: Order) -> BoxFuture<'_, Result<Answer<Option<Vec<Action>>>, Lost>> {
+    fn plan(
+        &self,
+        order: ExternalStepRequest,
+    ) -> BoxFuture<'_, Result<StepAnswer<Option<Vec<PlannedAction>>>, PeerError>> {
         Box::pin(async move {
             let order = Some(step_order(&order)?);
             let request = v1::PlanStepRequest { order };
             let response = match self.client()?.plan_step(request).await {
                 Ok(response) => response.into_inner(),
                 Err(status) if status.code() == Code::Unimplemented => {
-                    return Ok(Answer::Done(None));
+                    return Ok(StepAnswer::Done(None));
                 }
                 Err(status) => return Err(lost("PlanStep", &status)),
             };
@@ -116,20 +122,23 @@ impl Peer for ManagerClient {
                 return Ok(failed(message));
             }
             let actions = response.plan.unwrap_or_default().actions;
-            let actions = actions.into_iter().take(MOST_STEPS).map(|action| Action {
-                description: beginning(action.description),
-                device: word(&action.device),
-                destructive: action.destructive,
-            });
-            Ok(Answer::Done(Some(actions.collect())))
+            let actions = actions
+                .into_iter()
+                .take(MOST_STEPS)
+                .map(|action| PlannedAction {
+                    description: beginning(action.description),
+                    device: word(&action.device),
+                    destructive: action.destructive,
+                });
+            Ok(StepAnswer::Done(Some(actions.collect())))
         })
     }
 
     fn execute<'a>(
         &'a self,
-        order: Order,
-        heard: &'a mut (dyn FnMut(Event) + Send),
-    ) -> BoxFuture<'a, Result<Answer<Value>, Lost>> {
+        order: ExternalStepRequest,
+        heard: &'a mut (dyn FnMut(StepEvent) + Send),
+    ) -> BoxFuture<'a, Result<StepAnswer<Value>, PeerError>> {
         Box::pin(async move {
             use v1::execute_step_response::Event as Message;
             let order = Some(step_order(&order)?);
@@ -141,18 +150,20 @@ impl Peer for ManagerClient {
             while let Some(message) = events.message().await.map_err(status)? {
                 pace.keep().await;
                 match message.event {
-                    Some(Message::Progress(message)) => heard(Event::Progress(progress(message))),
-                    Some(Message::PhaseEnded(text)) => heard(Event::Phase(word(&text))),
-                    Some(Message::Warning(text)) => heard(Event::Warning(word(&text))),
+                    Some(Message::Progress(message)) => {
+                        heard(StepEvent::Progress(progress(message)))
+                    }
+                    Some(Message::PhaseEnded(text)) => heard(StepEvent::Phase(word(&text))),
+                    Some(Message::Warning(text)) => heard(StepEvent::Warning(word(&text))),
                     Some(Message::Result(result)) => {
                         let result = value(result, "result");
                         return result
-                            .map(Answer::Done)
+                            .map(StepAnswer::Done)
                             .map_err(|error| misunderstood(&error));
                     }
                     Some(Message::Failure(message)) => return Ok(failed(message)),
                     Some(Message::Incompatible(reason)) => {
-                        return Ok(Answer::Incompatible(beginning(reason)));
+                        return Ok(StepAnswer::Incompatible(beginning(reason)));
                     }
                     // What a newer protocol has is no end.
                     None => {}
@@ -193,12 +204,12 @@ fn beginning(mut text: String) -> String {
     text
 }
 
-fn lost(call: &str, status: &Status) -> Lost {
+fn lost(call: &str, status: &Status) -> PeerError {
     let text = format!("{call}: {:?}: {}", status.code(), status.message());
     let cause = std::error::Error::source(status);
     let mut causes = std::iter::successors(cause, |error| error.source());
-    Lost {
-        reason: with_causes(text, cause),
+    PeerError {
+        source: with_causes(text, cause).into(),
         unreachable: causes.any(nobody_listens),
     }
 }
@@ -215,14 +226,14 @@ fn nobody_listens(error: &(dyn std::error::Error + 'static)) -> bool {
 #[error("ExecuteStep ended without a result, a failure or 'incompatible'")]
 struct NoOutcome;
 
-fn misunderstood(error: &dyn std::error::Error) -> Lost {
-    Lost {
-        reason: error_chain(error),
+fn misunderstood(error: &dyn std::error::Error) -> PeerError {
+    PeerError {
+        source: error_chain(error).into(),
         unreachable: false,
     }
 }
 
-fn step_order(order: &Order) -> Result<v1::StepOrder, Lost> {
+fn step_order(order: &ExternalStepRequest) -> Result<v1::StepOrder, PeerError> {
     let document = |document: &Map<String, Value>, name: &str| {
         to_struct(document.clone(), name).map_err(|error| misunderstood(&error))
     };
@@ -239,24 +250,18 @@ fn step_order(order: &Order) -> Result<v1::StepOrder, Lost> {
 }
 
 /// A failure: of a class that Ironic knows, or of the manager's own.
-fn failed<T>(message: v1::Failure) -> Answer<T> {
+fn failed<T>(message: v1::Failure) -> StepAnswer<T> {
     let text = if message.details.is_empty() {
         message.message
     } else {
         message.details
     };
     let text = beginning(text);
-    let Some(kind) = FailureKind::from_name(&message.kind) else {
-        return Answer::Unexpected {
-            class: word(&message.kind),
-            text,
-        };
-    };
-    if kind == FailureKind::IncompatibleHardwareMethod {
-        return Answer::Incompatible(text);
+    if FailureKind::from_name(&message.kind) == Some(FailureKind::IncompatibleHardwareMethod) {
+        return StepAnswer::Incompatible(text);
     }
-    Answer::Failed(Failure {
-        kind,
+    StepAnswer::Failed(ReportedFailure {
+        kind: word(&message.kind),
         details: text,
         program: (!message.program.is_empty()).then_some(word(&message.program)),
         exit_status: message.exit_status,

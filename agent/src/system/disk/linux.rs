@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
-use super::{AlignedBuffer, Disk, DiskError, Disks, Geometry};
+use super::{AlignedBuffer, Disk, DiskError, Disks, Geometry, NotADiskReason};
 
 /// udev opens a disk for a moment whenever its table changes; so often we try again.
 const BUSY_TRIES: u32 = 20;
@@ -48,18 +48,16 @@ struct LinuxDisk {
 
 impl LinuxDisk {
     fn open(path: &Path, claim: OFlags, is_writable: bool) -> Result<Self, DiskError> {
-        let not_a_disk = |reason: String| DiskError::NotADisk {
+        let not_a_disk = |reason: NotADiskReason| DiskError::NotADisk {
             path: path.to_owned(),
             reason,
         };
         let kind = std::fs::metadata(path)
-            .map_err(|error| not_a_disk(error.to_string()))?
+            .map_err(|error| not_a_disk(error.into()))?
             .file_type();
         let is_device = kind.is_block_device();
         if !is_device && !kind.is_file() {
-            return Err(not_a_disk(
-                "it is neither a block device nor a file".to_owned(),
-            ));
+            return Err(not_a_disk(NotADiskReason::OtherFile));
         }
         let mut options = OpenOptions::new();
         options.read(true).write(is_writable);
@@ -75,14 +73,15 @@ impl LinuxDisk {
                     path: path.to_owned(),
                 }
             } else {
-                not_a_disk(error.to_string())
+                not_a_disk(error.into())
             }
         })?;
         let size = file
             .seek(SeekFrom::End(0))
-            .map_err(|error| not_a_disk(error.to_string()))?;
+            .map_err(|error| not_a_disk(error.into()))?;
         let sector_size = if is_device {
-            rustix::fs::ioctl_blksszget(&file).map_err(|error| not_a_disk(error.to_string()))?
+            rustix::fs::ioctl_blksszget(&file)
+                .map_err(|errno| not_a_disk(io::Error::from(errno).into()))?
         } else {
             512
         };
@@ -134,7 +133,7 @@ impl LinuxDisk {
     }
 
     /// Zeros the whole sectors of a range by `make` and writes what is left at its ends.
-    /// `false`: there are none, or `make` says that it cannot.
+    /// `false`: the range has no whole sector, or `make` says that it cannot.
     fn zero_sectors(
         &mut self,
         offset: u64,

@@ -113,16 +113,16 @@ impl Source for dyn Disk + '_ {
     }
 }
 
-/// Why a disk did not do as told.
+/// Why a disk did not do what it was asked for.
 #[derive(Debug, Error)]
 pub enum DiskError {
-    /// There is no such disk, or it is no disk.
+    /// There is no such disk, or it is not a disk.
     #[error("{path} is not a disk: {reason}", path = path.display())]
     NotADisk {
         /// The name.
         path: PathBuf,
         /// Why not.
-        reason: String,
+        reason: NotADiskReason,
     },
     /// Someone else uses it: a mounted file system, RAID, LVM, multipath.
     #[error("{path} is in use (mounted, or part of RAID, LVM or multipath)", path = path.display())]
@@ -151,6 +151,23 @@ pub enum DiskError {
         offset: u64,
         /// What the kernel said.
         source: io::Error,
+    },
+}
+
+/// Why a name is not that of a disk.
+#[derive(Debug, Error)]
+pub enum NotADiskReason {
+    /// The kernel refuses to look at it or to open it.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is a directory, a terminal, ...
+    #[error("it is neither a block device nor a file")]
+    OtherFile,
+    /// It is a disk, but not one of the simulation.
+    #[error("the disks of this simulation are the files in {}", directory.display())]
+    NotSimulated {
+        /// Where the disks of the simulation are.
+        directory: PathBuf,
     },
 }
 

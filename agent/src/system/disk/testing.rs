@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex};
 
 use super::{Disk, DiskError, Disks, Geometry};
 
-/// What a disk's cache loses of the changes since it was last told to keep them.
+/// What a disk's cache loses of the changes since it was last flushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loss {
+pub(crate) enum CacheLoss {
     Nothing,
     Everything,
     /// Some, chosen by this number: a cache keeps no order.
     Some(u64),
 }
 
-impl Loss {
+impl CacheLoss {
     pub(crate) const KINDS: [Self; 4] = [
         Self::Nothing,
         Self::Everything,
@@ -135,7 +135,7 @@ pub(crate) struct PowerCut {
     changes_left: Arc<AtomicUsize>,
     /// Whether the device can make zeros without being sent them.
     punches: bool,
-    loss: Loss,
+    loss: CacheLoss,
     /// What was there before each change that is only in the disk's cache.
     cached: Arc<Mutex<Vec<Before>>>,
 }
@@ -145,12 +145,12 @@ impl PowerCut {
         Self {
             changes_left: Arc::new(AtomicUsize::new(changes)),
             punches,
-            loss: Loss::Nothing,
+            loss: CacheLoss::Nothing,
             cached: Arc::default(),
         }
     }
 
-    pub(crate) fn losing(self, loss: Loss) -> Self {
+    pub(crate) fn losing(self, loss: CacheLoss) -> Self {
         Self { loss, ..self }
     }
 
@@ -168,7 +168,7 @@ impl PowerCut {
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
         let mut cached = self.cached.lock().unwrap();
         if spent.is_ok() {
-            if self.loss != Loss::Nothing && length > 0 {
+            if self.loss != CacheLoss::Nothing && length > 0 {
                 let mut before = vec![0; usize::try_from(length).unwrap()];
                 disk.read_at(offset, &mut before)?;
                 cached.push((offset, before));

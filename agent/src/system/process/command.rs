@@ -1,13 +1,14 @@
 //! A program to run, what it answered, and why it did not.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 
 #[cfg(any(test, feature = "fake"))]
-use super::recording::Origin;
+use super::recording::CommandOrigin;
 use crate::failure::{Failure, FailureKind};
 
 /// A program that is not done by then is killed.
@@ -22,7 +23,7 @@ pub struct Cmd {
     pub args: Vec<String>,
     /// What it reads from standard input.
     pub stdin: Vec<u8>,
-    /// Exit statuses that are no failure.
+    /// Exit statuses that mean success.
     pub accepted: Vec<i32>,
     /// When it is killed.
     pub timeout: Duration,
@@ -34,7 +35,7 @@ pub struct Cmd {
     pub ends_with_agent: bool,
     /// Where in the source it was put together.
     #[cfg(any(test, feature = "fake"))]
-    pub origin: Origin,
+    pub origin: CommandOrigin,
 }
 
 impl Cmd {
@@ -51,7 +52,7 @@ impl Cmd {
             tail: None,
             ends_with_agent: false,
             #[cfg(any(test, feature = "fake"))]
-            origin: Origin::here(),
+            origin: CommandOrigin::here(),
         }
     }
 
@@ -133,7 +134,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Standard output as text; bytes that are no UTF-8 become replacement characters.
+    /// Standard output as text; bytes that are not UTF-8 become replacement characters.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
@@ -141,7 +142,7 @@ impl Output {
 }
 
 /// Why a program gave no result.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Error)]
 pub enum RunError {
     /// There is no such program on this machine.
     #[error("{program} is not installed")]
@@ -150,12 +151,12 @@ pub enum RunError {
         program: String,
     },
     /// It could not be started or spoken to.
-    #[error("{command}: {reason}")]
+    #[error("{command}: {source}")]
     Broken {
         /// The command line.
         command: String,
         /// What the kernel said.
-        reason: String,
+        source: io::Error,
     },
     /// It ended with a status that is a failure.
     #[error("{command} ended with status {status}: {stderr}")]
@@ -184,7 +185,13 @@ impl RunError {
     /// itself said.
     #[must_use]
     pub fn failure(self, kind: FailureKind, what: impl fmt::Display) -> Failure {
-        let mut failure = Failure::new(kind, format!("{what}: {self}"));
+        let failure = Failure::new(kind, format!("{what}: {self}"));
+        self.fill(failure)
+    }
+
+    /// The failure, with what the program itself said.
+    #[must_use]
+    pub fn fill(self, mut failure: Failure) -> Failure {
         match self {
             Self::Failed {
                 program,

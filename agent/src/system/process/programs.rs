@@ -2,8 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -64,77 +65,42 @@ impl Run for OwnedPrograms {
 
 /// Runs a program. What it starts inherits the mark of its `owner`.
 async fn run(cmd: Cmd, owner: Option<&OsStr>) -> Result<Output, RunError> {
-    let broken = |error: std::io::Error| RunError::Broken {
-        command: cmd.to_string(),
-        reason: error.to_string(),
-    };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that runs programs"
-    )]
-    let mut command = tokio::process::Command::new(&cmd.program);
-    if let Some(directory) = &cmd.directory {
-        command.current_dir(directory);
-    }
-    if let Some(owner) = owner {
-        command.env(OWNER, owner);
-    }
-    Group::lead(&mut command);
-    command.env_remove(ironic_program::TOKEN_VARIABLE);
-    let spawned = command
-        .args(&cmd.args)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn();
-    let mut child = match spawned {
-        Ok(child) => child,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(RunError::Missing {
-                program: cmd.program,
-            });
-        }
-        Err(error) => return Err(broken(error)),
-    };
-
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let group = Group::of(&child);
-    let mut running = Running(Some(Started { group, child }));
-    let feed = async {
-        if let Some(mut stdin) = stdin {
-            // A program that does not read its input says so by its exit status.
-            let _ = stdin.write_all(&cmd.stdin).await;
-        }
-    };
-    let ended = async {
-        match &mut running.0 {
-            Some(started) => started.child.wait().await,
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
-    };
-    let work = async {
-        let (stdout, stderr) = (read(stdout, cmd.tail), read(stderr, cmd.tail));
-        let ((), stdout, stderr, ended) = tokio::join!(feed, stdout, stderr, ended);
-        Ok((ended?, stdout?, stderr?))
-    };
-    let (ended, stdout, stderr) = match tokio::time::timeout(cmd.timeout, work).await {
-        Ok(done) => done.map_err(broken)?,
+    let mut program = RunningProgram::start(&cmd, owner)?;
+    let work = program.finish(&cmd.stdin, cmd.tail);
+    let finished = match tokio::time::timeout(cmd.timeout, work).await {
+        Ok(done) => done.map_err(|source| RunError::Broken {
+            command: cmd.to_string(),
+            source,
+        })?,
         Err(_) => {
-            running.end().await;
+            program.end().await;
             return Err(RunError::TimedOut {
                 command: cmd.to_string(),
                 timeout: cmd.timeout,
             });
         }
     };
-    running.has_ended();
+    program.has_ended();
+    judge(cmd, finished)
+}
 
-    use std::os::unix::process::ExitStatusExt;
-    let status = ended
+/// What a program that has ended leaves: its exit status and its outputs.
+struct Finished {
+    status: ExitStatus,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+/// The output of a program that ended as expected, or why it did not.
+fn judge(cmd: Cmd, finished: Finished) -> Result<Output, RunError> {
+    let Finished {
+        status,
+        stdout,
+        stderr,
+    } = finished;
+    let status = status
         .code()
-        .unwrap_or_else(|| 128 + ended.signal().unwrap_or_default());
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     tracing::debug!(command = %cmd, status, "program ended");
     if cmd.accepted.contains(&status) {
         Ok(Output {
@@ -177,9 +143,67 @@ impl Started {
 
 /// A program that runs. Dropping it, because somebody cancelled or it takes too long, ends it
 /// and what it started. It is asked first: fio's jobs leave its group, and fio writes its report.
-struct Running(Option<Started>);
+struct RunningProgram(Option<Started>);
 
-impl Running {
+impl RunningProgram {
+    /// Starts it at the head of a process group of its own.
+    fn start(cmd: &Cmd, owner: Option<&OsStr>) -> Result<Self, RunError> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the one place that runs programs"
+        )]
+        let mut command = tokio::process::Command::new(&cmd.program);
+        if let Some(directory) = &cmd.directory {
+            command.current_dir(directory);
+        }
+        if let Some(owner) = owner {
+            command.env(OWNER, owner);
+        }
+        Group::lead(&mut command);
+        command.env_remove(ironic_program::TOKEN_VARIABLE);
+        let spawned = command
+            .args(&cmd.args)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn();
+        let child = spawned.map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => RunError::Missing {
+                program: cmd.program.clone(),
+            },
+            _ => RunError::Broken {
+                command: cmd.to_string(),
+                source,
+            },
+        })?;
+        let group = Group::of(&child);
+        Ok(Self(Some(Started { group, child })))
+    }
+
+    /// Feeds its input, reads its outputs and waits for its end.
+    async fn finish(&mut self, input: &[u8], tail: Option<usize>) -> io::Result<Finished> {
+        let Some(Started { child, .. }) = &mut self.0 else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let feed = async {
+            if let Some(mut stdin) = stdin {
+                // A program that does not read its input says so by its exit status.
+                let _ = stdin.write_all(input).await;
+            }
+        };
+        let (stdout, stderr) = (read(stdout, tail), read(stderr, tail));
+        let ((), stdout, stderr, status) = tokio::join!(feed, stdout, stderr, child.wait());
+        Ok(Finished {
+            status: status?,
+            stdout: stdout?,
+            stderr: stderr?,
+        })
+    }
+
     /// What the program left behind on purpose stays.
     fn has_ended(mut self) {
         if let Some(Started { group, child }) = self.0.take() {
@@ -196,7 +220,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningProgram {
     fn drop(&mut self) {
         let Some(started) = self.0.take() else {
             return;

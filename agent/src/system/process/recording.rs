@@ -19,9 +19,9 @@ const VARIABLE: &str = "IRONIC_AGENT_RECORD";
 
 /// A place in the source. All are equal: where a command comes from does not make it another.
 #[derive(Debug, Clone, Copy)]
-pub struct Origin(&'static Location<'static>);
+pub struct CommandOrigin(&'static Location<'static>);
 
-impl Origin {
+impl CommandOrigin {
     /// The caller.
     #[track_caller]
     #[must_use]
@@ -30,13 +30,13 @@ impl Origin {
     }
 }
 
-impl PartialEq for Origin {
+impl PartialEq for CommandOrigin {
     fn eq(&self, _other: &Self) -> bool {
         true
     }
 }
 
-impl Eq for Origin {}
+impl Eq for CommandOrigin {}
 
 /// Adds a command to the file, as one line of JSON.
 ///

@@ -1,8 +1,8 @@
 //! How much of the machine a sandboxed program may take: memory and processes.
 //!
 //! Where the kernel has cgroup v2 with both controllers, as in the ramdisk, it holds the
-//! program to the limits ([`Group`]). Elsewhere each process gets a limit of its own
-//! (`RLIMIT_AS`), and the first process adds up what all of them have ([`Watch`]): when that is
+//! program to the limits ([`LimitedCgroup`]). Elsewhere each process gets a limit of its own
+//! (`RLIMIT_AS`), and the first process adds up what all of them have ([`UsageWatch`]): when that is
 //! too much, it ends, and all others with it. A watch holds memory, but processes can multiply
 //! faster than it looks.
 
@@ -14,6 +14,7 @@ use std::time::Duration;
 use rustix::fs::statfs;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Resource, Rlimit, setrlimit};
+use thiserror::Error;
 
 /// Processes and threads, also those that have ended and are not reaped. GRUB's scripts have
 /// a dozen at a time.
@@ -32,14 +33,14 @@ const PERIOD: Duration = Duration::from_millis(50);
 
 /// The limits of one program with all that it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Limits {
+pub(super) struct ResourceLimits {
     /// Bytes.
     memory: u64,
     /// Processes and threads.
     tasks: u64,
 }
 
-impl Limits {
+impl ResourceLimits {
     /// Those for this machine.
     pub(super) fn of_machine() -> Self {
         let info = rustix::system::sysinfo();
@@ -60,9 +61,9 @@ impl Limits {
 
     /// Holds this process, and what it starts, to the limits. Must be called while the
     /// machine's own `/sys` is to be seen. What is left to do is the answer's.
-    pub(super) fn apply(self) -> Watch {
-        match Group::make(self) {
-            Ok(()) => Watch(None),
+    pub(super) fn apply(self) -> UsageWatch {
+        match LimitedCgroup::make(self) {
+            Ok(()) => UsageWatch(None),
             // Not said: the output is the program's.
             Err(_) => {
                 let memory = self.memory.max(MOST_MEMORY);
@@ -72,18 +73,18 @@ impl Limits {
                 };
                 // Without it the watch is there still.
                 let _ = setrlimit(Resource::As, limit);
-                Watch(Some(self))
+                UsageWatch(Some(self))
             }
         }
     }
 }
 
 /// A cgroup of our own.
-struct Group;
+struct LimitedCgroup;
 
-impl Group {
+impl LimitedCgroup {
     /// Makes a group with these limits and enters it.
-    fn make(limits: Limits) -> io::Result<()> {
+    fn make(limits: ResourceLimits) -> io::Result<()> {
         let root = Self::root().ok_or(io::ErrorKind::Unsupported)?;
         Self::sweep(&root);
         // Another one may have done it.
@@ -98,7 +99,7 @@ impl Group {
         entered
     }
 
-    fn set(group: &Path, limits: Limits) -> io::Result<()> {
+    fn set(group: &Path, limits: ResourceLimits) -> io::Result<()> {
         fs::write(group.join("memory.max"), limits.memory.to_string())?;
         fs::write(group.join("pids.max"), limits.tasks.to_string())?;
         // Not everywhere; where the kernel kills, it kills all.
@@ -149,31 +150,42 @@ fn unique() -> String {
 
 /// What the first process has to look after itself; nothing where the kernel does.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Watch(Option<Limits>);
+pub(super) struct UsageWatch(Option<ResourceLimits>);
 
-impl Watch {
-    /// Comes back when the processes take too much, with the reason. Must be called when
+impl UsageWatch {
+    /// Comes back when the processes take too much, with what it is. Must be called when
     /// `/proc` shows them and nobody else.
-    pub(super) fn until_exceeded(self) -> Option<String> {
+    pub(super) fn until_exceeded(self) -> Option<LimitExceeded> {
         let limits = self.0?;
         loop {
             std::thread::sleep(PERIOD);
-            let taken = Taken::now(Path::new("/proc"));
-            if let Some(reason) = taken.exceeds(limits) {
-                return Some(reason);
+            let taken = ResourceUsage::now(Path::new("/proc"));
+            if let Some(excess) = taken.exceeds(limits) {
+                return Some(excess);
             }
         }
     }
 }
 
+/// Which limit a program has exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(super) enum LimitExceeded {
+    /// Processes and threads.
+    #[error("it has more than {0} processes")]
+    Tasks(u64),
+    /// MiB of memory.
+    #[error("it takes more than {0} MiB of memory")]
+    Memory(u64),
+}
+
 /// What all processes take together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Taken {
+struct ResourceUsage {
     memory: u64,
     tasks: u64,
 }
 
-impl Taken {
+impl ResourceUsage {
     fn now(proc: &Path) -> Self {
         let mut taken = Self::default();
         for entry in fs::read_dir(proc).into_iter().flatten().flatten() {
@@ -201,12 +213,11 @@ impl Taken {
         self.tasks += number("Threads:").unwrap_or(1);
     }
 
-    fn exceeds(self, limits: Limits) -> Option<String> {
+    fn exceeds(self, limits: ResourceLimits) -> Option<LimitExceeded> {
         if self.tasks > limits.tasks {
-            return Some(format!("it has more than {} processes", limits.tasks));
+            return Some(LimitExceeded::Tasks(limits.tasks));
         }
-        (self.memory > limits.memory)
-            .then(|| format!("it takes more than {} MiB of memory", limits.memory >> 20))
+        (self.memory > limits.memory).then_some(LimitExceeded::Memory(limits.memory >> 20))
     }
 }
 
@@ -217,10 +228,10 @@ mod tests {
     #[test]
     fn a_program_gets_half_of_the_memory_within_bounds() {
         for (machine, memory) in [(0, 256), (400, 256), (1024, 512), (65536, 1024)] {
-            let limits = Limits::of_memory(machine << 20);
+            let limits = ResourceLimits::of_memory(machine << 20);
             assert_eq!(limits.memory >> 20, memory, "{machine}");
         }
-        assert!(Limits::of_machine().memory >= LEAST_MEMORY);
+        assert!(ResourceLimits::of_machine().memory >= LEAST_MEMORY);
     }
 
     #[test]
@@ -242,20 +253,17 @@ mod tests {
             fs::create_dir(directory.path().join(name)).unwrap();
             fs::write(directory.path().join(name).join("status"), status).unwrap();
         }
-        let taken = Taken::now(directory.path());
-        let expected = Taken {
+        let taken = ResourceUsage::now(directory.path());
+        let expected = ResourceUsage {
             memory: 2024 << 10,
             tasks: 5,
         };
         assert_eq!(taken, expected);
-        let limits = |memory, tasks| Limits { memory, tasks };
+        let limits = |memory, tasks| ResourceLimits { memory, tasks };
         assert_eq!(taken.exceeds(limits(2024 << 10, 5)), None);
-        assert!(
-            taken
-                .exceeds(limits(2024 << 10, 4))
-                .unwrap()
-                .contains("4 processes")
-        );
-        assert!(taken.exceeds(limits(1 << 20, 5)).unwrap().contains("1 MiB"));
+        let tasks = taken.exceeds(limits(2024 << 10, 4)).unwrap();
+        assert!(tasks.to_string().contains("4 processes"), "{tasks}");
+        let memory = taken.exceeds(limits(1 << 20, 5)).unwrap();
+        assert!(memory.to_string().contains("1 MiB"), "{memory}");
     }
 }

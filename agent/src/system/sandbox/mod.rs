@@ -1,6 +1,6 @@
 //! Programs of somebody else's image, run within it and apart from this machine.
 //!
-//! A directory of one's own is no wall for whoever is root, so there are several:
+//! A directory of its own does not confine a program that is root, so there are several:
 //!
 //! * [`command`] makes processes, mounts, names, IPC and network of their own by `unshare`, and
 //!   in them starts this very program again, which is
@@ -16,10 +16,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, OsString};
-use std::fmt::Display;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, symlink};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -36,9 +34,11 @@ use rustix::thread::CapabilitySet;
 
 use super::Cmd;
 
+mod error;
 mod limits;
 
-use limits::{Limits, Watch};
+use error::SandboxError;
+use limits::{LimitExceeded, ResourceLimits, UsageWatch};
 
 /// The word that makes this program [`main`].
 pub const NAME: &str = "run-in-image";
@@ -61,8 +61,8 @@ const NODES: [&str; 6] = [
     "/dev/urandom",
     "/dev/tty",
 ];
-/// What root keeps: to read and write the files of the image, whoever owns them, and to become
-/// somebody else.
+/// What root keeps: to read and write the files of the image, of any owner, and to become
+/// another user.
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
@@ -78,7 +78,7 @@ const NOT_STARTED: u8 = 126;
 /// What a program of an image gets to see of the machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
-    /// Device nodes: `/dev/sda`.
+    /// DeviceNode nodes: `/dev/sda`.
     pub nodes: BTreeSet<String>,
     /// Other names, `/dev/disk/by-uuid/…`, of these nodes.
     pub names: BTreeMap<String, String>,
@@ -144,35 +144,32 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Result<Vec<String>, _> = arguments.skip(2).map(OsString::into_string).collect();
     let ended = match arguments {
         Ok(arguments) => run(&arguments),
-        Err(_) => Err("the arguments are no text".to_owned()),
+        Err(_) => Err(SandboxError::NotText),
     };
-    ended.unwrap_or_else(|reason| {
-        eprintln!("{}", printable(&format!("ironic-agent {NAME}: {reason}")));
+    ended.unwrap_or_else(|error| {
+        eprintln!("{}", printable(&format!("ironic-agent {NAME}: {error}")));
         ExitCode::from(NOT_STARTED)
     })
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "whoever starts this has the timeout"
+    reason = "the caller of this program has the timeout"
 )]
-fn run(arguments: &[String]) -> Result<ExitCode, String> {
+fn run(arguments: &[String]) -> Result<ExitCode, SandboxError> {
     let mut parts = arguments.splitn(2, |argument| argument == END);
     let (Some([image, view @ ..]), Some(program)) = (parts.next(), parts.next()) else {
-        return Err(format!(
-            "usage: {NAME} IMAGE [NODE]... [NAME=NODE]... [{EFI_SYSTEM}NODE] {END} \
-             [NAME=VALUE]... PROGRAM [ARGUMENT]..."
-        ));
+        return Err(SandboxError::Usage);
     };
-    // Nobody else runs this: it would take the capabilities from whoever does, and mount over
+    // Nobody else may run this: it would take the capabilities from its caller, and mount over
     // the directories of the machine.
     if std::process::id() != 1 {
-        return Err("this is for the agent, which runs it in namespaces of its own".to_owned());
+        return Err(SandboxError::NotFirstProcess);
     }
     let is_variable = |argument: &&String| argument.contains('=');
     let environment = program.iter().take_while(is_variable);
     let Some((name, arguments)) = program[environment.clone().count()..].split_first() else {
-        return Err("no program is named".to_owned());
+        return Err(SandboxError::NoProgram);
     };
     let watch = confine(Path::new(image), &View::of(view))?;
     let mut program = Command::new(name);
@@ -180,41 +177,46 @@ fn run(arguments: &[String]) -> Result<ExitCode, String> {
     for (variable, value) in environment.filter_map(|argument| argument.split_once('=')) {
         program.env(variable, value);
     }
-    let mut child = program
-        .spawn()
-        .map_err(|error| format!("{name}: {error}"))?;
+    let of_program = |source| SandboxError::Program {
+        name: name.clone(),
+        source,
+    };
+    let mut child = program.spawn().map_err(of_program)?;
     // Whichever is first; with this process the others go, too.
     let (tell, ends) = channel();
     let (unheard, exceeded) = (tell.clone(), tell.clone());
-    std::thread::spawn(move || tell.send(End::Program(child.wait())));
+    std::thread::spawn(move || tell.send(SandboxEnd::Program(child.wait())));
     std::thread::spawn(move || {
         until_unheard();
-        unheard.send(End::Unheard)
+        unheard.send(SandboxEnd::Unheard)
     });
     std::thread::spawn(move || {
-        let reason = watch.until_exceeded();
-        reason.map(|reason| exceeded.send(End::Exceeded(reason)))
+        let excess = watch.until_exceeded();
+        excess.map(|excess| exceeded.send(SandboxEnd::Exceeded(excess)))
     });
     match ends.recv() {
-        Ok(End::Program(Ok(status))) => {
+        Ok(SandboxEnd::Program(Ok(status))) => {
             let code = status
                 .code()
                 .or_else(|| status.signal().map(|signal| 128 + signal));
             let code = code.and_then(|code| u8::try_from(code).ok());
             Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
         }
-        Ok(End::Program(Err(error))) => Err(format!("{name}: {error}")),
-        Ok(End::Exceeded(reason)) => Err(format!("{name} was ended: {reason}")),
-        Ok(End::Unheard) | Err(_) => Err("nobody waits for the program any more".to_owned()),
+        Ok(SandboxEnd::Program(Err(error))) => Err(of_program(error)),
+        Ok(SandboxEnd::Exceeded(excess)) => Err(SandboxError::Exceeded {
+            name: name.clone(),
+            excess,
+        }),
+        Ok(SandboxEnd::Unheard) | Err(_) => Err(SandboxError::Unheard),
     }
 }
 
 /// Why the first process ends.
-enum End {
+enum SandboxEnd {
     /// The program has.
     Program(io::Result<std::process::ExitStatus>),
     /// It takes too much.
-    Exceeded(String),
+    Exceeded(LimitExceeded),
     /// Nobody reads what it says.
     Unheard,
 }
@@ -233,29 +235,30 @@ fn until_unheard() {
     }
 }
 
-fn confine(image: &Path, view: &View) -> Result<Watch, String> {
-    let watch = Limits::of_machine().apply();
+/// Leaves the machine for the image, with only what the program is to see.
+fn confine(image: &Path, view: &View) -> Result<UsageWatch, SandboxError> {
+    let watch = ResourceLimits::of_machine().apply();
     // As long as the machine's own /dev is to be seen.
     let nodes = view.nodes.iter().chain(&view.efi_system);
     let named: BTreeSet<&str> = nodes.map(String::as_str).chain(NODES).collect();
-    let devices: Vec<Device> = named.into_iter().filter_map(Device::find).collect();
-    std::env::set_current_dir(image).map_err(|error| told(image, &error))?;
-    rustix::process::chroot(".").map_err(|error| told(image, &error))?;
-    std::env::set_current_dir("/").map_err(|error| told(image, &error))?;
+    let devices: Vec<DeviceNode> = named.into_iter().filter_map(DeviceNode::find).collect();
+    std::env::set_current_dir(image).map_err(at(image))?;
+    rustix::process::chroot(".").map_err(at(image))?;
+    std::env::set_current_dir("/").map_err(at(image))?;
     // From here on every path is one of the image, also if that has links.
     let plain = MountFlags::NOSUID | MountFlags::NOEXEC;
     let without_nodes = plain | MountFlags::NODEV;
     let read_only = without_nodes | MountFlags::RDONLY;
     let put = |kind: &str, from: &str, place: &str, flags: MountFlags, size: &CStr| {
         let mounted = mount(from, place, kind, flags, size);
-        mounted.map_err(|error| told(Path::new(place), &error))
+        mounted.map_err(at(Path::new(place)))
     };
     put("tmpfs", "dev", "/dev", plain, c"mode=755,size=1m")?;
     put("proc", "proc", "/proc", read_only, c"")?;
     put("sysfs", "sysfs", "/sys", read_only, c"")?;
     put("tmpfs", "run", "/run", without_nodes, c"mode=755,size=16m")?;
     for device in &devices {
-        device.make().map_err(|error| told(&device.path, &error))?;
+        device.make().map_err(at(&device.path))?;
     }
     let standard = [
         ("/dev/fd", "/proc/self/fd"),
@@ -266,7 +269,7 @@ fn confine(image: &Path, view: &View) -> Result<Watch, String> {
         .iter()
         .map(|(name, node)| (name.as_str(), node.as_str()));
     for (path, target) in names.chain(standard) {
-        link(Path::new(path), Path::new(target)).map_err(|error| told(Path::new(path), &error))?;
+        link(Path::new(path), Path::new(target)).map_err(at(Path::new(path)))?;
     }
     if let Some(node) = &view.efi_system {
         put("vfat", node, EFI_SYSTEM_PLACE, without_nodes, c"")?;
@@ -274,21 +277,21 @@ fn confine(image: &Path, view: &View) -> Result<Watch, String> {
     // What the program may not do, it may not do to this process either.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .and_then(|()| rustix::thread::set_no_new_privs(true))
-        .map_err(|error| format!("privileges: {error}"))?;
-    give_up_capabilities().map_err(|error| format!("capabilities: {error}"))?;
+        .map_err(SandboxError::Privileges)?;
+    give_up_capabilities().map_err(SandboxError::Capabilities)?;
     Ok(watch)
 }
 
 /// A device node as it is on the machine.
 #[derive(Debug, PartialEq, Eq)]
-struct Device {
+struct DeviceNode {
     path: PathBuf,
     kind: FileType,
     number: u64,
 }
 
-impl Device {
-    /// `None`: there is no such device; whoever needs it will say so.
+impl DeviceNode {
+    /// `None`: there is no such device; the program that needs it reports that.
     fn find(path: &str) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         let kind = metadata.file_type();
@@ -344,9 +347,12 @@ fn give_up_capabilities() -> rustix::io::Result<()> {
     Ok(())
 }
 
-fn told(path: &Path, error: &dyn Display) -> String {
-    let path = String::from_utf8_lossy(path.as_os_str().as_bytes());
-    format!("{path}: {error}")
+/// The error of what is tried with a path.
+fn at<E: Into<io::Error>>(path: &Path) -> impl FnOnce(E) -> SandboxError {
+    move |error| SandboxError::Path {
+        path: path.to_owned(),
+        source: error.into(),
+    }
 }
 
 #[cfg(test)]
@@ -370,7 +376,7 @@ mod tests {
     fn what_is_wrong_is_told_and_nothing_is_changed() {
         let run = |words: &[&str]| {
             let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
-            run(&words).unwrap_err()
+            run(&words).unwrap_err().to_string()
         };
         assert!(run(&[]).starts_with("usage:"));
         assert!(run(&["/image", "/dev/sda"]).starts_with("usage:"));

@@ -171,5 +171,5 @@ async fn a_cancelled_flow_goes_no_further() {
     task.cancel("enough");
     let commands = flow(json!([{"standby.power_off": {}}]));
     let failure = commands.run(&context, &task).await.unwrap_err();
-    assert_eq!(failure, task.cancellation());
+    assert_eq!(failure, task.cancellation().into());
 }

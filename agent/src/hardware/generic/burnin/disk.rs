@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{cleaning, execute, option, option_or, said};
-use crate::failure::Failure;
+use super::error::{BurnInError, FailedSelfTest};
+use super::options::{option, option_or};
+use super::program::{execute, log_output};
 use crate::hardware::StepContext;
 use crate::machine::ironic_node::{Node, as_flag};
 use crate::system::Cmd;
@@ -44,11 +45,11 @@ pub(super) fn command(node: &Node, disks: &[String]) -> Cmd {
         )
 }
 
-pub(super) async fn run(ctx: StepContext<'_>, disks: &[String]) -> Result<(), Failure> {
+pub(super) async fn run(ctx: StepContext<'_>, disks: &[String]) -> Result<(), BurnInError> {
     if disks.is_empty() {
-        return Err(cleaning("There is no disk that may be burnt in"));
+        return Err(BurnInError::NoDisk);
     }
-    said(&execute(ctx, command(ctx.node, disks)).await?.stdout);
+    log_output(&execute(ctx, command(ctx.node, disks)).await?.stdout);
     let tested = ctx
         .node
         .value("driver_info", "agent_burnin_fio_disk_smart_test")
@@ -61,15 +62,13 @@ pub(super) async fn run(ctx: StepContext<'_>, disks: &[String]) -> Result<(), Fa
 }
 
 /// Lets every drive test itself, all at the same time.
-async fn self_test(ctx: StepContext<'_>, disks: &[String]) -> Result<(), Failure> {
+async fn self_test(ctx: StepContext<'_>, disks: &[String]) -> Result<(), BurnInError> {
     for disk in disks {
         let start = Cmd::new("smartctl").args(["-t", "long", disk.as_str()]);
         let started = execute(ctx, start).await;
-        started.map_err(|failure| {
-            cleaning(format!(
-                "The self-test of {disk} did not start: {}",
-                failure.details
-            ))
+        started.map_err(|source| BurnInError::SelfTestNotStarted {
+            disk: disk.clone(),
+            source: Box::new(source),
         })?;
     }
     let mut failed = Vec::new();
@@ -80,24 +79,30 @@ async fn self_test(ctx: StepContext<'_>, disks: &[String]) -> Result<(), Failure
             let ask = Cmd::new("smartctl")
                 .args(["-ja", disk.as_str()])
                 .accept((0..=255).collect::<Vec<_>>());
-            let told = execute(ctx, ask).await?;
-            match verdict(&told.stdout) {
-                Verdict::Running if begin.elapsed() > LONGEST_TEST => {
-                    failed.push(format!("{disk}: still at it after four days"));
+            let answer = execute(ctx, ask).await?;
+            match self_test_result(&answer.stdout) {
+                SelfTestResult::Running if begin.elapsed() > LONGEST_TEST => {
+                    failed.push(FailedSelfTest {
+                        disk: disk.clone(),
+                        result: None,
+                    });
                     break;
                 }
-                Verdict::Running => {
+                SelfTestResult::Running => {
                     tokio::select! {
                         () = tokio::time::sleep(TEST_PERIOD) => {}
-                        () = ctx.task.cancelled() => return Err(ctx.task.cancellation()),
+                        () = ctx.task.cancelled() => return Err(ctx.task.cancellation().into()),
                     }
                 }
-                Verdict::Passed => break,
-                Verdict::Failed(reason) => {
-                    failed.push(format!("{disk}: {reason}"));
+                SelfTestResult::Passed => break,
+                SelfTestResult::Failed(result) => {
+                    failed.push(FailedSelfTest {
+                        disk: disk.clone(),
+                        result: Some(result),
+                    });
                     break;
                 }
-                Verdict::Unknown => {
+                SelfTestResult::Unknown => {
                     ctx.task
                         .warn(format!("{disk} does not tell how its self-test went"));
                     break;
@@ -108,59 +113,57 @@ async fn self_test(ctx: StepContext<'_>, disks: &[String]) -> Result<(), Failure
     if failed.is_empty() {
         return Ok(());
     }
-    Err(cleaning(format!(
-        "Self-tests failed: {}",
-        failed.join("; ")
-    )))
+    Err(BurnInError::SelfTests(failed))
 }
 
+/// How a drive's test of itself went.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum SelfTestResult {
     Running,
     Passed,
     Failed(String),
     Unknown,
 }
 
-/// What `smartctl -ja` tells: ATA drives in words, NVMe and SCSI drives by numbers.
-fn verdict(printed: &[u8]) -> Verdict {
-    let Ok(told) = serde_json::from_slice::<Value>(printed) else {
-        return Verdict::Unknown;
+/// What `smartctl -ja` says: ATA drives in words, NVMe and SCSI drives by numbers.
+fn self_test_result(printed: &[u8]) -> SelfTestResult {
+    let Ok(report) = serde_json::from_slice::<Value>(printed) else {
+        return SelfTestResult::Unknown;
     };
-    let ata = &told["ata_smart_data"]["self_test"]["status"]["string"];
+    let ata = &report["ata_smart_data"]["self_test"]["status"]["string"];
     if let Some(text) = ata.as_str() {
-        return in_words(text);
+        return of_text(text);
     }
-    let nvme = &told["nvme_self_test_log"];
+    let nvme = &report["nvme_self_test_log"];
     if nvme["current_self_test_operation"]["value"]
         .as_u64()
         .is_some_and(|value| value != 0)
     {
-        return Verdict::Running;
+        return SelfTestResult::Running;
     }
     let newest = &nvme["table"][0]["self_test_result"];
     match (newest["value"].as_u64(), newest["string"].as_str()) {
-        (Some(0), _) => return Verdict::Passed,
+        (Some(0), _) => return SelfTestResult::Passed,
         (Some(value), text) => {
-            return Verdict::Failed(text.map_or_else(|| value.to_string(), str::to_owned));
+            return SelfTestResult::Failed(text.map_or_else(|| value.to_string(), str::to_owned));
         }
         (None, _) => {}
     }
-    match told["scsi_self_test_0"]["result"]["string"].as_str() {
-        Some(text) if text.eq_ignore_ascii_case("completed") => Verdict::Passed,
-        Some(text) => in_words(text),
-        None => Verdict::Unknown,
+    match report["scsi_self_test_0"]["result"]["string"].as_str() {
+        Some(text) if text.eq_ignore_ascii_case("completed") => SelfTestResult::Passed,
+        Some(text) => of_text(text),
+        None => SelfTestResult::Unknown,
     }
 }
 
-fn in_words(text: &str) -> Verdict {
+fn of_text(text: &str) -> SelfTestResult {
     let lower = text.to_ascii_lowercase();
     if lower.contains("in progress") {
-        Verdict::Running
+        SelfTestResult::Running
     } else if lower.contains("completed without error") {
-        Verdict::Passed
+        SelfTestResult::Passed
     } else {
-        Verdict::Failed(text.to_owned())
+        SelfTestResult::Failed(text.to_owned())
     }
 }
 
@@ -181,25 +184,29 @@ mod tests {
             }})
         };
         let scsi = |text: &str| json!({"scsi_self_test_0": {"result": {"string": text}}});
-        let failed = |text: &str| Verdict::Failed(text.to_owned());
+        let failed = |text: &str| SelfTestResult::Failed(text.to_owned());
         let cases = [
-            (ata("in progress, 90% remaining"), Verdict::Running),
-            (ata("completed without error"), Verdict::Passed),
+            (ata("in progress, 90% remaining"), SelfTestResult::Running),
+            (ata("completed without error"), SelfTestResult::Passed),
             (
                 ata("completed: read failure"),
                 failed("completed: read failure"),
             ),
-            (nvme(2, 0), Verdict::Running),
-            (nvme(0, 0), Verdict::Passed),
+            (nvme(2, 0), SelfTestResult::Running),
+            (nvme(0, 0), SelfTestResult::Passed),
             (nvme(0, 6), failed("Fatal error")),
-            (scsi("Completed"), Verdict::Passed),
-            (scsi("Self test in progress ..."), Verdict::Running),
+            (scsi("Completed"), SelfTestResult::Passed),
+            (scsi("Self test in progress ..."), SelfTestResult::Running),
             (scsi("Failed in segment"), failed("Failed in segment")),
-            (json!({}), Verdict::Unknown),
+            (json!({}), SelfTestResult::Unknown),
         ];
         for (told, expected) in cases {
-            assert_eq!(verdict(told.to_string().as_bytes()), expected, "{told}");
+            assert_eq!(
+                self_test_result(told.to_string().as_bytes()),
+                expected,
+                "{told}"
+            );
         }
-        assert_eq!(verdict(b"not JSON"), Verdict::Unknown);
+        assert_eq!(self_test_result(b"not JSON"), SelfTestResult::Unknown);
     }
 }

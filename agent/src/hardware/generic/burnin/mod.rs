@@ -5,33 +5,38 @@
 //! are.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
+use error::BurnInError;
+use program::{execute, log_output};
+
 use crate::config::Config;
 use crate::disk::erase::guard::{self, Scope, Selection};
-use crate::failure::{Failure, FailureKind};
 use crate::hardware::{
-    Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext,
+    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
 };
-use crate::machine::ironic_node::Node;
-use crate::system::{Cmd, Output, RunError};
+use crate::system::Cmd;
 
 mod disk;
+pub mod error;
+mod load;
 mod network;
+mod options;
 mod pairing;
+mod program;
+mod role;
 
 /// One of the steps.
 #[derive(Debug)]
 pub(super) struct BurnIn {
     description: Description,
-    kind: Kind,
+    target: BurnInTarget,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum BurnInTarget {
     Cpu,
     Gpu,
     Disk,
@@ -39,7 +44,7 @@ enum Kind {
     Network,
 }
 
-const fn step(name: &'static str, kind: Kind) -> BurnIn {
+const fn step(name: &'static str, target: BurnInTarget) -> BurnIn {
     BurnIn {
         description: Description {
             name: Cow::Borrowed(name),
@@ -47,25 +52,20 @@ const fn step(name: &'static str, kind: Kind) -> BurnIn {
             reboot_requested: false,
             arguments: Cow::Borrowed(&[]),
         },
-        kind,
+        target,
     }
 }
 
 /// Processors.
-pub(super) static CPU: BurnIn = step("burnin_cpu", Kind::Cpu);
+pub(super) static CPU: BurnIn = step("burnin_cpu", BurnInTarget::Cpu);
 /// Graphics cards.
-pub(super) static GPU: BurnIn = step("burnin_gpu", Kind::Gpu);
+pub(super) static GPU: BurnIn = step("burnin_gpu", BurnInTarget::Gpu);
 /// Disks: what is on them is lost.
-pub(super) static DISK: BurnIn = step("burnin_disk", Kind::Disk);
+pub(super) static DISK: BurnIn = step("burnin_disk", BurnInTarget::Disk);
 /// Memory.
-pub(super) static MEMORY: BurnIn = step("burnin_memory", Kind::Memory);
+pub(super) static MEMORY: BurnIn = step("burnin_memory", BurnInTarget::Memory);
 /// The network, with a partner.
-pub(super) static NETWORK: BurnIn = step("burnin_network", Kind::Network);
-
-/// The programs end by themselves; this is for those that do not.
-const LONGEST: Duration = Duration::from_secs(60 * 24 * 3600);
-/// Bytes of what they say that are kept.
-const OUTPUT: usize = 1 << 20;
+pub(super) static NETWORK: BurnIn = step("burnin_network", BurnInTarget::Network);
 
 impl Step for BurnIn {
     fn description(&self) -> &Description {
@@ -77,31 +77,31 @@ impl Step for BurnIn {
             Phase::Clean => Some(Offer::abortable_at(0)),
             Phase::Deploy => None,
             // A node in service holds data.
-            Phase::Service => (self.kind != Kind::Disk).then(|| Offer::abortable_at(0)),
+            Phase::Service => (self.target != BurnInTarget::Disk).then(|| Offer::abortable_at(0)),
         }
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> PlanFuture<'a> {
         async move {
-            let only = |command: &Cmd| Action {
+            let only = |command: &Cmd| PlannedAction {
                 description: format!("Run {command}"),
-                ..Action::default()
+                ..PlannedAction::default()
             };
-            Ok(match self.kind {
-                Kind::Cpu => vec![only(&cpu(ctx.node))],
-                Kind::Memory => vec![only(&memory(ctx.node))],
-                Kind::Gpu => vec![only(&gpu(ctx.node).1)],
-                Kind::Network => network::plan(ctx.node)?
+            Ok(match self.target {
+                BurnInTarget::Cpu => vec![only(&load::cpu(ctx.node))],
+                BurnInTarget::Memory => vec![only(&load::memory(ctx.node))],
+                BurnInTarget::Gpu => vec![only(&load::gpu(ctx.node).1)],
+                BurnInTarget::Network => network::plan(ctx.node)?
                     .into_iter()
-                    .map(|description| Action {
+                    .map(|description| PlannedAction {
                         description,
-                        ..Action::default()
+                        ..PlannedAction::default()
                     })
                     .collect(),
-                Kind::Disk => {
+                BurnInTarget::Disk => {
                     let selection = select(ctx).await?;
                     let mut actions = vec![only(&disk::command(ctx.node, &names(&selection)))];
-                    actions.extend(names(&selection).into_iter().map(|name| Action {
+                    actions.extend(names(&selection).into_iter().map(|name| PlannedAction {
                         description: format!("Overwrite {name} with test patterns"),
                         device: name,
                         destructive: true,
@@ -113,14 +113,18 @@ impl Step for BurnIn {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Running<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> RunFuture<'a> {
         async move {
-            match self.kind {
-                Kind::Cpu => said(&execute(ctx, cpu(ctx.node)).await?.stderr),
-                Kind::Memory => said(&execute(ctx, memory(ctx.node)).await?.stderr),
-                Kind::Gpu => burn_gpus(ctx).await?,
-                Kind::Network => network::run(ctx).await?,
-                Kind::Disk => {
+            match self.target {
+                BurnInTarget::Cpu => {
+                    log_output(&execute(ctx, load::cpu(ctx.node)).await?.stderr);
+                }
+                BurnInTarget::Memory => {
+                    log_output(&execute(ctx, load::memory(ctx.node)).await?.stderr);
+                }
+                BurnInTarget::Gpu => load::burn_gpus(ctx).await?,
+                BurnInTarget::Network => network::run(ctx).await?,
+                BurnInTarget::Disk => {
                     let selection = select(ctx).await?;
                     for (name, reason) in &selection.left_alone {
                         ctx.task.warn(format!("{name} is left alone: {reason}"));
@@ -135,9 +139,9 @@ impl Step for BurnIn {
 }
 
 /// Disks whose content may be lost: the same rules as for erasing them.
-async fn select(ctx: StepContext<'_>) -> Result<Selection, Failure> {
+async fn select(ctx: StepContext<'_>) -> Result<Selection, BurnInError> {
     let guard = ctx.config.guard_special_filesystems;
-    guard::select(ctx.system, ctx.node, guard, Scope::Disks).await
+    Ok(guard::select(ctx.system, ctx.node, guard, Scope::Disks).await?)
 }
 
 fn names(selection: &Selection) -> Vec<String> {
@@ -148,120 +152,6 @@ fn names(selection: &Selection) -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-/// An option of the node as text; `None` when it is absent, null or empty.
-fn option(node: &Node, name: &str) -> Option<String> {
-    let value = node.value("driver_info", &format!("agent_burnin_{name}"))?;
-    let text = match value {
-        Value::Null => return None,
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    (!text.is_empty()).then_some(text)
-}
-
-fn option_or(node: &Node, name: &str, default: &str) -> String {
-    option(node, name).unwrap_or_else(|| default.to_owned())
-}
-
-/// Runs a program until it ends or the step is cancelled, which kills it.
-async fn execute(ctx: StepContext<'_>, command: Cmd) -> Result<Output, Failure> {
-    let line = command.to_string();
-    tracing::info!(command = %line, "burn-in");
-    tokio::select! {
-        output = ctx.system.run.run(command.timeout(LONGEST).tail(OUTPUT).ends_with_agent()) => {
-            output.map_err(|error| failed(&line, error))
-        }
-        () = ctx.task.cancelled() => Err(ctx.task.cancellation()),
-    }
-}
-
-fn failed(line: &str, error: RunError) -> Failure {
-    if let RunError::Missing { program } = error {
-        let details = format!("Burn-in failed: {program} is not in this ramdisk ({line})");
-        return Failure {
-            program: Some(program),
-            ..Failure::execution(details)
-        };
-    }
-    error.failure(FailureKind::CommandExecution, "Burn-in failed")
-}
-
-/// Results are for the log, where whoever burns machines in collects them.
-fn said(output: &[u8]) {
-    for line in String::from_utf8_lossy(output).lines() {
-        tracing::info!("burn-in: {line}");
-    }
-}
-
-fn cpu(node: &Node) -> Cmd {
-    let log = option(node, "cpu_outputfile");
-    Cmd::new("stress-ng")
-        .args(["--cpu".to_owned(), option_or(node, "cpu_cpu", "0")])
-        .args([
-            "--timeout".to_owned(),
-            option_or(node, "cpu_timeout", "86400"),
-        ])
-        .arg("--metrics-brief")
-        .args(
-            log.into_iter()
-                .flat_map(|file| ["--log-file".to_owned(), file]),
-        )
-}
-
-fn memory(node: &Node) -> Cmd {
-    let log = option(node, "vm_outputfile");
-    Cmd::new("stress-ng")
-        .args(["--vm".to_owned(), option_or(node, "vm_vm", "0")])
-        .args([
-            "--timeout".to_owned(),
-            option_or(node, "vm_timeout", "86400"),
-        ])
-        .args([
-            "--vm-bytes".to_owned(),
-            option_or(node, "vm_vm-bytes", "98%"),
-        ])
-        .arg("--metrics-brief")
-        .args(
-            log.into_iter()
-                .flat_map(|file| ["--log-file".to_owned(), file]),
-        )
-}
-
-/// How the cards are listed, and how they are burnt in.
-fn gpu(node: &Node) -> (Cmd, Cmd) {
-    let directory = option_or(node, "gpu_install_dir", "/opt/gpu-burn");
-    let program = || Cmd::new("./gpu_burn").directory(&directory);
-    let burn = program()
-        .args(["-m".to_owned(), option_or(node, "gpu_memory", "95%")])
-        .arg(option_or(node, "gpu_timeout", "86400"));
-    (program().arg("-l"), burn)
-}
-
-async fn burn_gpus(ctx: StepContext<'_>) -> Result<(), Failure> {
-    let (list, burn) = gpu(ctx.node);
-    let told = option_or(ctx.node, "gpu_count", "0");
-    let expected: usize = told.parse().map_err(|_| {
-        cleaning(format!(
-            "agent_burnin_gpu_count must be a whole number, not '{told}'"
-        ))
-    })?;
-    if expected > 0 {
-        let listed = execute(ctx, list).await?.text();
-        let found = listed.lines().filter(|line| line.starts_with("ID")).count();
-        if found != expected {
-            return Err(cleaning(format!(
-                "gpu_burn found {found} graphics cards, agent_burnin_gpu_count is {expected}"
-            )));
-        }
-    }
-    said(&execute(ctx, burn).await?.stdout);
-    Ok(())
-}
-
-fn cleaning(details: impl Into<String>) -> Failure {
-    Failure::new(FailureKind::Cleaning, details)
 }
 
 #[cfg(test)]

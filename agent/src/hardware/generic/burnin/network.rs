@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::error::{BurnInError, NetworkConfigError};
+use super::options::{option, option_or};
 use super::pairing::Pairing;
-use super::{cleaning, failed, option, option_or, said};
-use crate::failure::Failure;
+use super::program::{LONGEST, log_output};
+use super::role::FioRole;
 use crate::hardware::StepContext;
 use crate::machine::ironic_node::Node;
 use crate::system::{Cmd, RunError};
@@ -16,41 +18,19 @@ use crate::system::{Cmd, RunError};
 const NO_PARTNER: i32 = 16;
 const PARTNER_PERIOD: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    Writer,
-    Reader,
-}
-
-impl Role {
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Writer => "writer",
-            Self::Reader => "reader",
-        }
-    }
-
-    pub(super) fn other(self) -> Self {
-        match self {
-            Self::Writer => Self::Reader,
-            Self::Reader => Self::Writer,
-        }
-    }
-}
-
 /// With whom the network is burnt in.
 #[derive(Debug, PartialEq, Eq)]
 enum Partner {
     /// As the operator wrote it.
-    Told(Role, String),
+    Configured(FioRole, String),
     /// As it comes.
     Met(Pairing),
 }
 
 /// One line for each run, the node's own role first.
-pub(super) fn plan(node: &Node) -> Result<Vec<String>, Failure> {
+pub(super) fn plan(node: &Node) -> Result<Vec<String>, BurnInError> {
     Ok(match partner(node)? {
-        Partner::Told(role, partner) => commands(node, role, &partner)
+        Partner::Configured(role, partner) => commands(node, role, &partner)
             .map(|(_, command)| format!("Run {command}"))
             .into(),
         Partner::Met(pairing) => vec![
@@ -61,46 +41,38 @@ pub(super) fn plan(node: &Node) -> Result<Vec<String>, Failure> {
 }
 
 /// The runs in their order: the node's own role, then the other one.
-fn commands(node: &Node, role: Role, partner: &str) -> [(Role, Cmd); 2] {
+fn commands(node: &Node, role: FioRole, partner: &str) -> [(FioRole, Cmd); 2] {
     [role, role.other()].map(|role| (role, command(node, role, partner)))
 }
 
 /// The node's role and its partner, or where to find one. What the operator wrote wins.
-fn partner(node: &Node) -> Result<Partner, Failure> {
-    const OPTION: &str = "agent_burnin_fio_network_config";
-    let config = match node.value("driver_info", OPTION) {
+fn partner(node: &Node) -> Result<Partner, BurnInError> {
+    let config = match node.value("driver_info", "agent_burnin_fio_network_config") {
         // Options that were set on a command line are texts.
         Some(Value::String(text)) => serde_json::from_str(text).unwrap_or(Value::Null),
         Some(value) => value.clone(),
         None => Value::Null,
     };
     if config.is_null() {
-        return Pairing::of(node)?.map(Partner::Met).ok_or_else(|| {
-            cleaning(format!(
-                "{OPTION} must be an object with role and partner, or \
-                 agent_burnin_fio_network_pairing_backend_url must be set"
-            ))
-        });
+        let pairing = Pairing::of(node)?.map(Partner::Met);
+        return pairing.ok_or_else(|| NetworkConfigError::Missing.into());
     }
     let text = |key: &str| config[key].as_str().unwrap_or_default();
     let role = match text("role") {
-        "writer" => Role::Writer,
-        "reader" => Role::Reader,
+        "writer" => FioRole::Writer,
+        "reader" => FioRole::Reader,
         other => {
-            return Err(cleaning(format!(
-                "{OPTION}: role must be writer or reader, not '{other}'"
-            )));
+            let role = other.to_owned();
+            return Err(NetworkConfigError::Role { role }.into());
         }
     };
     match text("partner") {
-        "" => Err(cleaning(format!(
-            "{OPTION}: partner must be the other machine's name or address"
-        ))),
-        partner => Ok(Partner::Told(role, partner.to_owned())),
+        "" => Err(NetworkConfigError::Partner.into()),
+        partner => Ok(Partner::Configured(role, partner.to_owned())),
     }
 }
 
-fn command(node: &Node, role: Role, partner: &str) -> Cmd {
+fn command(node: &Node, role: FioRole, partner: &str) -> Cmd {
     let file = option(node, "fio_network_outputfile");
     let output = file.into_iter().flat_map(|file| {
         ["--output-format", "json", "--output"]
@@ -114,49 +86,49 @@ fn command(node: &Node, role: Role, partner: &str) -> Cmd {
     match role {
         // Only the writer watches the clock. A reader that stopped by itself would close
         // connections to which the writer still writes, and fio dies of SIGPIPE.
-        Role::Writer => common
+        FioRole::Writer => common
             .args(["--name", "writer", "--rw", "write"])
             .args([
                 "--runtime".to_owned(),
                 option_or(node, "fio_network_runtime", "21600"),
             ])
             .args(["--time_based", "--listen"]),
-        Role::Reader => common
+        FioRole::Reader => common
             .args(["--name", "reader", "--rw", "read"])
             .args(["--hostname", partner]),
     }
     .args(output)
 }
 
-pub(super) async fn run(ctx: StepContext<'_>) -> Result<(), Failure> {
+pub(super) async fn run(ctx: StepContext<'_>) -> Result<(), BurnInError> {
     let (role, partner) = match partner(ctx.node)? {
-        Partner::Told(role, partner) => (role, partner),
+        Partner::Configured(role, partner) => (role, partner),
         Partner::Met(pairing) => pairing.find(ctx).await?,
     };
     for (role, command) in commands(ctx.node, role, &partner) {
         let line = command.to_string();
         loop {
-            let command = command.clone().timeout(super::LONGEST);
+            let command = command.clone().timeout(LONGEST);
             let running = ctx.system.run.run(command.ends_with_agent());
             let result = tokio::select! {
                 result = running => result,
-                () = ctx.task.cancelled() => return Err(ctx.task.cancellation()),
+                () = ctx.task.cancelled() => return Err(ctx.task.cancellation().into()),
             };
             match result {
                 Ok(output) => {
-                    said(&output.stdout);
+                    log_output(&output.stdout);
                     break;
                 }
                 Err(RunError::Failed { status, .. })
-                    if role == Role::Reader && status == NO_PARTNER =>
+                    if role == FioRole::Reader && status == NO_PARTNER =>
                 {
                     tracing::info!(command = %line, "the partner does not write yet");
                     tokio::select! {
                         () = tokio::time::sleep(PARTNER_PERIOD) => {}
-                        () = ctx.task.cancelled() => return Err(ctx.task.cancellation()),
+                        () = ctx.task.cancelled() => return Err(ctx.task.cancellation().into()),
                     }
                 }
-                Err(error) => return Err(failed(&line, error)),
+                Err(error) => return Err(BurnInError::of_program(line, error)),
             }
         }
         ctx.task

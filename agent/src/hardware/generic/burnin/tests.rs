@@ -3,10 +3,12 @@
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::super::testing::Bench;
+use super::error::BurnInProgramError;
 use super::*;
 use crate::hardware::StepError;
+use crate::hardware::generic::testing::Bench;
 use crate::machine::testing::FakeMachine;
+use crate::system::RunError;
 use crate::system::process::Script;
 
 fn bench(driver_info: Value) -> Bench {
@@ -18,6 +20,13 @@ fn bench(driver_info: Value) -> Bench {
         machine.bytes(&format!("dev/{name}"), &vec![0; 4 << 20]);
     }
     Bench::new(machine).node(json!({"driver_info": driver_info}))
+}
+
+fn burn_in_error(result: Result<Value, StepError>) -> BurnInError {
+    match result.unwrap_err() {
+        StepError::BurnIn(error) => error,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn missing(program: &str) -> RunError {
@@ -69,17 +78,17 @@ async fn processors_and_memory() {
         let (result, _) = bench(options)
             .run(step, Script::new().expect(command, ""))
             .await;
-        assert_eq!(result, Ok(Value::Null));
+        assert_eq!(result.unwrap(), Value::Null);
     }
     let script = Script::new().expect_result(
         "stress-ng --cpu 0 --timeout 86400 --metrics-brief",
         Err(missing("stress-ng")),
     );
     let (result, _) = bench(json!({})).run(&CPU, script).await;
-    let Err(StepError::Failure(failure)) = result else {
-        panic!("{result:?}")
-    };
-    assert_eq!(failure.kind, FailureKind::CommandExecution);
+    assert!(matches!(
+        burn_in_error(result),
+        BurnInError::Program(BurnInProgramError::Missing { .. })
+    ));
 }
 
 const FIO: &str = "fio --rw readwrite --bs 4k --direct 1 --ioengine libaio --iodepth 32 \
@@ -92,7 +101,7 @@ async fn disks_that_may_be_erased_and_no_others() {
     let (result, _) = bench(json!({}))
         .run(&DISK, Script::new().expect(&command, ""))
         .await;
-    assert_eq!(result, Ok(Value::Null));
+    assert_eq!(result.unwrap(), Value::Null);
 
     let skipping = || {
         let mut bench = bench(json!({
@@ -110,11 +119,11 @@ async fn disks_that_may_be_erased_and_no_others() {
     );
     let failed = json!({"nvme_self_test_log": {"table": [{"self_test_result": {"value": 6}}]}});
     let passed = json!({"nvme_self_test_log": {"table": [{"self_test_result": {"value": 0}}]}});
-    for (told, fine) in [(passed, true), (failed, false)] {
+    for (report, fine) in [(passed, true), (failed, false)] {
         let script = Script::new()
             .expect(&command, "")
             .expect("smartctl -t long /dev/nvme0n1", "")
-            .expect("smartctl -ja /dev/nvme0n1", &told.to_string());
+            .expect("smartctl -ja /dev/nvme0n1", &report.to_string());
         let (result, notes) = skipping().run(&DISK, script).await;
         assert_eq!(result.is_ok(), fine, "{result:?}");
         assert!(notes[0].starts_with("/dev/vda is left alone"), "{notes:?}");
@@ -133,14 +142,13 @@ async fn drives_test_themselves_or_the_step_says_why_not() {
     let script = Script::new()
         .expect(&fio, "")
         .expect_result(start, Err(missing("smartctl")));
-    let Err(StepError::Failure(failure)) = run(script).await else {
-        panic!("a drive that does not begin passed")
-    };
-    assert_eq!(failure.kind, FailureKind::Cleaning);
+    let failure = burn_in_error(run(script).await);
     assert!(
-        failure.details.contains("/dev/nvme0n1 did not start"),
-        "{failure}"
+        matches!(&failure, BurnInError::SelfTestNotStarted { disk, .. } if disk == "/dev/nvme0n1"),
+        "{failure:?}"
     );
+    let text = failure.to_string();
+    assert!(text.contains("/dev/nvme0n1 did not start"), "{text}");
 
     let began = Instant::now();
     let ata = |text| json!({"ata_smart_data": {"self_test": {"status": {"string": text}}}});
@@ -153,9 +161,9 @@ async fn drives_test_themselves_or_the_step_says_why_not() {
             "smartctl -ja /dev/nvme0n1",
             &ata("completed without error").to_string(),
         )
-        // One that does not tell is no failure.
+        // A drive that does not say is not a failure.
         .expect("smartctl -ja /dev/vda", "{}");
-    assert_eq!(run(script).await, Ok(Value::Null));
+    assert_eq!(run(script).await.unwrap(), Value::Null);
     assert_eq!(began.elapsed().as_secs(), 30);
 }
 
@@ -184,7 +192,7 @@ async fn both_directions_of_the_network() {
         .expect_result(&reader, Err(status(NO_PARTNER)))
         .expect(&reader, "");
     let (result, _) = bench(options.clone()).run(&NETWORK, patient).await;
-    assert_eq!(result, Ok(Value::Null));
+    assert_eq!(result.unwrap(), Value::Null);
     assert_eq!(begin.elapsed().as_secs(), 30);
 
     let broken = script().expect_result(&reader, Err(status(1)));
@@ -210,11 +218,12 @@ async fn a_network_without_roles_is_refused() {
         ),
     ] {
         let (result, _) = bench(options).run(&NETWORK, Script::new()).await;
-        let Err(StepError::Failure(failure)) = result else {
-            panic!("{result:?}")
-        };
-        assert_eq!(failure.kind, FailureKind::Cleaning);
-        assert!(failure.details.contains(named), "{failure}");
+        let failure = burn_in_error(result);
+        assert!(
+            matches!(failure, BurnInError::Network(_) | BurnInError::Pairing(_)),
+            "{failure:?}"
+        );
+        assert!(failure.to_string().contains(named), "{failure}");
     }
 }
 
@@ -225,10 +234,17 @@ async fn graphics_cards_are_counted_first() {
     let (result, _) = bench(options.clone())
         .run(&GPU, listed("ID 0: card\n"))
         .await;
-    assert!(matches!(result, Err(StepError::Failure(f)) if f.kind == FailureKind::Cleaning));
+    let failure = burn_in_error(result);
+    assert!(matches!(
+        failure,
+        BurnInError::GpusMissing {
+            found: 1,
+            expected: 2
+        }
+    ));
     let both = listed("ID 0: card\nID 1: card\n").expect("./gpu_burn -m 95% 86400", "");
     let (result, _) = bench(options).run(&GPU, both).await;
-    assert_eq!(result, Ok(Value::Null));
+    assert_eq!(result.unwrap(), Value::Null);
 }
 
 #[tokio::test]
@@ -258,10 +274,8 @@ async fn without_its_program_a_burn_in_fails_by_name() {
     ] {
         let script = Script::new().expect_result(command, Err(missing(program)));
         let (result, _) = bench(network.clone()).run(step, script).await;
-        let Err(StepError::Failure(failure)) = result else {
-            panic!("{result:?}")
-        };
-        assert_eq!(failure.kind, FailureKind::CommandExecution);
-        assert!(failure.details.contains(program), "{failure}");
+        let failure = burn_in_error(result);
+        assert!(matches!(failure, BurnInError::Program(_)), "{failure:?}");
+        assert!(failure.to_string().contains(program), "{failure}");
     }
 }

@@ -5,17 +5,17 @@ use std::borrow::Cow;
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
+use super::error::InvalidMatchPatterns;
 use crate::config::Config;
 use crate::disk::boot::entry::{self, BootEntry};
-use crate::failure::{Failure, FailureKind};
 use crate::hardware::{
-    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Planning, Running, Step,
-    StepContext, StepError,
+    Argument, ArgumentKind, Description, Object, Offer, Phase, PlanFuture, PlannedAction,
+    RunFuture, Step, StepContext, StepError,
 };
 use crate::system::{Cmd, System};
-use pattern::{InvalidPattern, Pattern};
+use pattern::Pattern;
 
-mod pattern;
+pub mod pattern;
 
 /// The step.
 #[derive(Debug)]
@@ -54,20 +54,20 @@ impl Step for CleanUefiNvram {
         }
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
         async move {
             let entries = find(ctx.system, arguments).await?;
-            let actions = entries.into_iter().map(|entry| Action {
+            let actions = entries.into_iter().map(|entry| PlannedAction {
                 description: format!("Remove boot entry {} ({})", entry.number, entry.label),
                 destructive: true,
-                ..Action::default()
+                ..PlannedAction::default()
             });
             Ok(actions.collect())
         }
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
         async move {
             for entry in find(ctx.system, arguments).await? {
                 ctx.task.check()?;
@@ -90,7 +90,10 @@ async fn find(system: &System, arguments: &Object) -> Result<Vec<BootEntry>, Ste
     let mut found = Vec::new();
     for entry in entry::parse(&listing.stdout) {
         for pattern in &patterns {
-            if pattern.is_in(&entry.path).map_err(|error| wrong(&error))? {
+            if pattern
+                .is_in(&entry.path)
+                .map_err(InvalidMatchPatterns::from)?
+            {
                 found.push(entry);
                 break;
             }
@@ -100,7 +103,7 @@ async fn find(system: &System, arguments: &Object) -> Result<Vec<BootEntry>, Ste
 }
 
 /// Only null stands for the default: an empty list finds nothing.
-fn patterns(arguments: &Object) -> Result<Vec<Pattern>, Failure> {
+fn patterns(arguments: &Object) -> Result<Vec<Pattern>, InvalidMatchPatterns> {
     let given = arguments
         .get("match_patterns")
         .filter(|value| !value.is_null());
@@ -108,21 +111,16 @@ fn patterns(arguments: &Object) -> Result<Vec<Pattern>, Failure> {
         None => DEFAULT.to_vec(),
         Some(Value::Array(items)) => items
             .iter()
-            .map(|item| item.as_str().ok_or_else(|| wrong(&item)))
+            .map(|item| item.as_str().ok_or_else(|| not_strings(item)))
             .collect::<Result<_, _>>()?,
-        Some(other) => return Err(wrong(&other)),
+        Some(other) => return Err(not_strings(other)),
     };
-    let built = texts.into_iter().map(Pattern::new);
-    let built: Result<_, InvalidPattern> = built.collect();
-    built.map_err(|error| wrong(&error))
+    let built = texts.into_iter().map(|text| Ok(Pattern::new(text)?));
+    built.collect()
 }
 
-/// The failure of patterns that cannot be used.
-fn wrong(reason: &dyn std::fmt::Display) -> Failure {
-    Failure::new(
-        FailureKind::InvalidCommandParams,
-        format!("The match_patterns must be a list of strings: {reason}"),
-    )
+fn not_strings(found: &Value) -> InvalidMatchPatterns {
+    InvalidMatchPatterns::NotStrings(found.clone())
 }
 
 #[cfg(test)]
@@ -130,7 +128,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::hardware::generic::testing::{Bench, failure};
+    use crate::hardware::generic::testing::Bench;
     use crate::machine::testing::FakeMachine;
     use crate::system::process::Script;
 
@@ -158,7 +156,7 @@ mod tests {
             .expect("efibootmgr -b 0000 -B", "")
             .expect("efibootmgr -b 0001 -B", "");
         let (result, _) = bench.run(&CleanUefiNvram, script).await;
-        assert_eq!(result, Ok(Value::Null));
+        assert_eq!(result.unwrap(), Value::Null);
     }
 
     #[tokio::test]
@@ -180,7 +178,8 @@ mod tests {
             );
             let bench = Bench::new(FakeMachine::new());
             let bench = bench.arguments(json!({"match_patterns": patterns}));
-            assert_eq!(bench.run(&CleanUefiNvram, script).await.0, Ok(Value::Null));
+            let (result, _) = bench.run(&CleanUefiNvram, script).await;
+            assert_eq!(result.unwrap(), Value::Null);
         }
     }
 
@@ -189,10 +188,11 @@ mod tests {
         for patterns in [json!("VenHw"), json!([true]), json!([")oo("]), json!({})] {
             let bench = Bench::new(FakeMachine::new());
             let bench = bench.arguments(json!({"match_patterns": patterns}));
-            let failure = failure(bench.run(&CleanUefiNvram, Script::new()).await.0);
-            assert_eq!(failure.kind, FailureKind::InvalidCommandParams);
+            let (result, _) = bench.run(&CleanUefiNvram, Script::new()).await;
+            let error = result.unwrap_err();
+            assert!(matches!(error, StepError::MatchPatterns(_)), "{error:?}");
             let start = "The match_patterns must be a list of strings: ";
-            assert!(failure.details.starts_with(start), "{}", failure.details);
+            assert!(error.to_string().starts_with(start), "{error}");
         }
     }
 }

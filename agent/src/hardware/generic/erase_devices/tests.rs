@@ -4,7 +4,10 @@ use futures_util::future::BoxFuture;
 use serde_json::json;
 
 use super::*;
-use crate::hardware::generic::testing::{Bench, failure};
+use crate::disk::erase::guard::Selection;
+use crate::failure::FailureKind;
+use crate::hardware::StepError;
+use crate::hardware::generic::testing::{Bench, erase_error, failure};
 use crate::image::Installed;
 use crate::machine::block::guarded_filesystem::tests::msdos;
 use crate::machine::raid::tests::member;
@@ -94,11 +97,10 @@ async fn erase(internal: Value, lines: &[(&str, End<'_>)]) -> Result<Value, Step
 }
 
 fn reason(result: Result<Value, StepError>) -> String {
-    let failure = failure(result);
-    assert_eq!(failure.kind, FailureKind::BlockDeviceErase);
+    let text = erase_error(result).to_string();
     let start = "Failed to erase the device(s): \"/dev/sda\": ";
-    let reason = failure.details.strip_prefix(start);
-    reason.unwrap_or_else(|| panic!("{failure:?}")).to_owned()
+    let reason = text.strip_prefix(start);
+    reason.unwrap_or_else(|| panic!("{text}")).to_owned()
 }
 
 #[tokio::test]
@@ -164,7 +166,7 @@ async fn an_ata_drive_erases_itself() {
         ],
     ];
     for lines in cases {
-        assert_eq!(erase(json!({}), lines).await, Ok(done.clone()));
+        assert_eq!(erase(json!({}), lines).await.unwrap(), done.clone());
     }
 }
 
@@ -222,7 +224,7 @@ async fn what_cannot_erase_itself_is_overwritten() {
     ];
     for (internal, lines) in cases {
         let erased = erase(internal.clone(), lines).await;
-        assert_eq!(erased, Ok(json!({"/dev/sda": null})), "{internal}");
+        assert_eq!(erased.unwrap(), json!({"/dev/sda": null}), "{internal}");
     }
 }
 
@@ -332,7 +334,7 @@ async fn a_drive_that_fails_is_overwritten_only_if_that_is_allowed() {
             let bench = Bench::new(machine(&["sda"]))
                 .node(json!({"uuid": "u", "driver_internal_info": {key: true}}));
             let (result, notes) = bench.run(&EraseDevices, script).await;
-            assert_eq!(result, Ok(json!({"/dev/sda": null})));
+            assert_eq!(result.unwrap(), json!({"/dev/sda": null}));
             assert!(notes.iter().any(|note| note.contains(text)), "{notes:?}");
         }
     }
@@ -349,12 +351,12 @@ async fn an_nvme_drive_is_formatted_or_sanitized() {
         })
     };
     let bench = || Bench::new(machine(&["nvme0n1"]));
-    let done = Ok(json!({"/dev/nvme0n1": null}));
+    let done = json!({"/dev/nvme0n1": null});
     for (fna, mode) in [(4, 2), (0, 1)] {
         let script = Script::new()
             .expect(IDENTIFY, &format!(r#"{{"oacs":23,"fna":{fna}}}"#))
             .expect(&format!("nvme format /dev/nvme0n1 -s {mode} -f"), "");
-        assert_eq!(bench().run(&EraseDevices, script).await.0, done);
+        assert_eq!(bench().run(&EraseDevices, script).await.0.unwrap(), done);
     }
     let sanitizing = || {
         bench().node(json!({"uuid": "u", "driver_info": {"agent_erase_plan": {"sanitize": true}}}))
@@ -366,7 +368,7 @@ async fn an_nvme_drive_is_formatted_or_sanitized() {
         .expect_result("nvme sanitize-log /dev/nvme0 -b", log([0, 0x40, 2, 0]))
         .expect_result("nvme sanitize-log /dev/nvme0 -b", log([0xff, 0xff, 1, 1]));
     let (result, notes) = sanitizing().run(&EraseDevices, script).await;
-    assert_eq!(result, done);
+    assert_eq!(result.unwrap(), done);
     let note = "/dev/nvme0n1 erased by NVMe sanitize (cryptographic erase) in ";
     assert!(notes[0].starts_with(note), "{notes:?}");
     let script = Script::new()
@@ -374,13 +376,16 @@ async fn an_nvme_drive_is_formatted_or_sanitized() {
         .expect("nvme sanitize /dev/nvme0 -a 3 -n 1", "")
         .expect_result("nvme sanitize-log /dev/nvme0 -b", fails("nvme"))
         .expect_result("nvme sanitize-log /dev/nvme0 -b", log([0xff, 0xff, 1, 1]));
-    assert_eq!(sanitizing().run(&EraseDevices, script).await.0, done);
+    assert_eq!(
+        sanitizing().run(&EraseDevices, script).await.0.unwrap(),
+        done
+    );
     let script = Script::new()
         .expect(IDENTIFY, crypto)
         .expect("nvme sanitize /dev/nvme0 -a 4", "")
         .expect_result("nvme sanitize-log /dev/nvme0 -b", log([0, 0, 3, 0]));
-    let failed = failure(sanitizing().run(&EraseDevices, script).await.0);
-    assert!(failed.details.contains("failed to sanitize itself"));
+    let failed = erase_error(sanitizing().run(&EraseDevices, script).await.0);
+    assert!(failed.to_string().contains("failed to sanitize itself"));
 
     let refusals: [(&[(&str, End<'_>)], &str); 5] = [
         (
@@ -399,14 +404,13 @@ async fn an_nvme_drive_is_formatted_or_sanitized() {
         ),
     ];
     for (lines, text) in refusals {
-        let failed = failure(bench().run(&EraseDevices, programs(lines)).await.0);
-        assert_eq!(failed.kind, FailureKind::BlockDeviceErase);
-        assert!(failed.details.contains(text), "{}", failed.details);
+        let failed = erase_error(bench().run(&EraseDevices, programs(lines)).await.0);
+        assert!(failed.to_string().contains(text), "{failed}");
         let allowed = bench().node(json!({"uuid": "u",
             "driver_internal_info": {"agent_continue_if_secure_erase_failed": true}}));
         let shred = "shred --force --zero --verbose --iterations 1 /dev/nvme0n1";
         let script = programs(lines).expect(shred, "");
-        assert_eq!(allowed.run(&EraseDevices, script).await.0, done);
+        assert_eq!(allowed.run(&EraseDevices, script).await.0.unwrap(), done);
     }
     let off = bench().node(json!({"uuid": "u",
         "driver_internal_info": {"agent_enable_nvme_secure_erase": false}}));
@@ -414,7 +418,8 @@ async fn an_nvme_drive_is_formatted_or_sanitized() {
     assert_eq!(
         off.run(&EraseDevices, Script::new().expect(shred, ""))
             .await
-            .0,
+            .0
+            .unwrap(),
         done
     );
 }
@@ -425,8 +430,12 @@ async fn name_spaces_that_must_stay_keep_their_drive_from_being_formatted() {
         "properties": {"skip_block_devices": [{"name": "/dev/nvme0n2"}]}}));
     let all_at_once = r#"{"oacs":2,"fna":2}"#;
     let script = Script::new().expect("nvme id-ctrl /dev/nvme0n1 -o json", all_at_once);
-    let failure = failure(bench.run(&EraseDevices, script).await.0);
-    assert!(failure.details.contains("/dev/nvme0n2 must not be erased"));
+    let failed = erase_error(bench.run(&EraseDevices, script).await.0);
+    assert!(
+        failed
+            .to_string()
+            .contains("/dev/nvme0n2 must not be erased")
+    );
 }
 
 #[tokio::test]
@@ -474,7 +483,7 @@ async fn a_scsi_drive_sanitizes_itself_when_the_operator_wishes() {
         .expect_result(turs, missing("sg_turs"))
         .expect_result(turs, at(0, ""));
     let (result, notes) = bench.run(&EraseDevices, script).await;
-    assert_eq!(result, Ok(json!({"/dev/sda": null})));
+    assert_eq!(result.unwrap(), json!({"/dev/sda": null}));
     assert!(
         notes[0].starts_with("/dev/sda erased by SCSI sanitize (overwrite)"),
         "{notes:?}"
@@ -508,8 +517,8 @@ async fn nothing_is_touched_while_one_disk_may_not_be() {
         .run(&EraseDevices, Script::new().expect(SHRED, ""))
         .await;
     assert_eq!(
-        result,
-        Ok(json!({"/dev/sda": null, "/dev/sdb": "left alone: it is read-only"}))
+        result.unwrap(),
+        json!({"/dev/sda": null, "/dev/sdb": "left alone: it is read-only"})
     );
     assert_eq!(notes[0], "/dev/sdb is left alone: it is read-only");
 
@@ -552,12 +561,12 @@ async fn what_is_left_alone_is_said_and_no_disk_is_no_failure() {
     machine.bytes("dev/sdb", &member(4 * MIB, "box:old"));
     let (result, notes) = Bench::new(machine).run(&EraseDevices, Script::new()).await;
     assert_eq!(
-        result,
-        Ok(json!({
+        result.unwrap(),
+        json!({
             "/dev/sda": "left alone: it is virtual media of Ironic",
             "/dev/sdb": "left alone: it is a member of a RAID array that is not running; \
                          raid.delete_configuration removes it",
-        }))
+        })
     );
     assert_eq!(
         notes,
@@ -569,8 +578,8 @@ async fn what_is_left_alone_is_said_and_no_disk_is_no_failure() {
     );
     let empty = Bench::new(FakeMachine::new());
     assert_eq!(
-        empty.run(&EraseDevices, Script::new()).await.0,
-        Ok(json!({}))
+        empty.run(&EraseDevices, Script::new()).await.0.unwrap(),
+        json!({})
     );
 }
 
@@ -587,7 +596,7 @@ async fn a_label_on_a_disk_of_the_machine_makes_no_virtual_media_of_it() {
     let (result, notes) = bench
         .run(&EraseDevices, Script::new().expect(SHRED, ""))
         .await;
-    assert_eq!(result, Ok(json!({"/dev/sda": null})));
+    assert_eq!(result.unwrap(), json!({"/dev/sda": null}));
     assert!(
         !notes.iter().any(|note| note.contains("left alone")),
         "{notes:?}"
@@ -603,7 +612,7 @@ async fn a_disk_that_fails_does_not_keep_the_others() {
         .expect_result(&shred("/dev/sdc"), fails("shred"))
         .expect(&shred("/dev/sdb"), "")
         .expect_result(&shred("/dev/sda"), fails("shred"));
-    let details = failure(bench.run(&EraseDevices, script).await.0).details;
+    let details = erase_error(bench.run(&EraseDevices, script).await.0).to_string();
     let (start, rest) = details.split_once("; \"/dev/sda\": ").unwrap();
     assert!(start.starts_with("Failed to erase the device(s): \"/dev/sdc\": overwriting"));
     assert!(
@@ -719,7 +728,7 @@ async fn a_simulation_zeroes_its_files() {
     let bench = Bench::new(FakeMachine::new());
     let system = System::simulated(directory.path());
     let (result, _) = bench.run_on(&EraseDevices, &system).await;
-    assert_eq!(result, Ok(json!({path.to_str().unwrap(): null})));
+    assert_eq!(result.unwrap(), json!({path.to_str().unwrap(): null}));
     assert_eq!(std::fs::read(&path).unwrap(), vec![0; 4 * MIB]);
 }
 

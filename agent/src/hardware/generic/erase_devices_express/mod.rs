@@ -3,15 +3,16 @@
 
 use futures_util::FutureExt as _;
 
-use super::erase_devices::{left_alone, left_alone_result, select, stopped};
 use super::erase_devices_metadata::destroy_arrays;
+use super::error::{EraseAttemptError, EraseDevicesError, UnerasedDevice};
+use super::selection::{left_alone, left_alone_result, select, stopped};
 use crate::config::Config;
 use crate::disk::erase::guard::{Scope, Selection};
 use crate::disk::erase::metadata;
 use crate::disk::erase::{self, Means, Planned, nvme};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::hardware::{
-    Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext, StepError,
+    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
 };
 
 /// The step.
@@ -29,7 +30,7 @@ impl Step for EraseDevicesExpress {
         (phase == Phase::Clean).then(|| Offer::abortable_at(0))
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> PlanFuture<'a> {
         async move {
             let selection = select(ctx, Scope::Everything).await?;
             let (drives, others) = split(ctx, &selection).await?;
@@ -42,7 +43,7 @@ impl Step for EraseDevicesExpress {
                 .map(|name| (name.clone(), format!("Destroy the metadata of {name}")));
             let mut actions: Vec<_> = drives
                 .chain(others)
-                .map(|(device, description)| Action {
+                .map(|(device, description)| PlannedAction {
                     description,
                     device,
                     destructive: true,
@@ -55,7 +56,7 @@ impl Step for EraseDevicesExpress {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Running<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> RunFuture<'a> {
         async move {
             let selection = select(ctx, Scope::Everything).await?;
             for (name, reason) in &selection.left_alone {
@@ -65,10 +66,10 @@ impl Step for EraseDevicesExpress {
             destroy_arrays(ctx, &selection).await?;
             let concurrency = ctx.node.erase_options().concurrency;
             let formatted = erase::erase(ctx.system, &drives, concurrency, ctx.task).await;
-            let failed = formatted.err().unwrap_or_default();
+            let mut unformatted = formatted.err().unwrap_or_default();
             // What could not be formatted gets what other disks get.
-            names.extend(failed.iter().map(|failed| failed.device.clone()));
-            let mut list = Vec::new();
+            names.extend(unformatted.iter().map(|failed| failed.device.clone()));
+            let mut failed = Vec::new();
             for device in selection.erasable.iter().map(|erasable| erasable.device()) {
                 if !names.contains(&device.name) {
                     continue;
@@ -77,27 +78,19 @@ impl Step for EraseDevicesExpress {
                 let destroyed =
                     metadata::destroy(ctx.system, device, ctx.node.uuid(), ctx.task).await;
                 if let Err(failure) = destroyed {
-                    let first = failed.iter().find(|failed| failed.device == device.name);
-                    let first = first.map(|failed| format!("{}; then ", failed.reason));
-                    list.push(format!(
-                        "\"{}\": {}{}",
-                        device.name,
-                        first.unwrap_or_default(),
-                        failure.details
-                    ));
+                    let first = unformatted.extract_if(.., |failed| failed.device == device.name);
+                    let first = first.map(EraseAttemptError::Disk);
+                    failed.push(UnerasedDevice {
+                        device: device.name.clone(),
+                        attempts: first.chain([failure.into()]).collect(),
+                    });
                 }
             }
             ctx.task.check()?;
-            if list.is_empty() {
+            if failed.is_empty() {
                 return Ok(left_alone_result(&selection.left_alone));
             }
-            Err(StepError::Failure(Failure::new(
-                FailureKind::BlockDeviceErase,
-                format!(
-                    "Failed to conduct an express erase on the device(s): {}",
-                    list.join("\n")
-                ),
-            )))
+            Err(EraseDevicesError::Express(failed).into())
         }
         .boxed()
     }

@@ -1,7 +1,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::hardware::generic::testing::{Bench, failure};
+use crate::failure::FailureKind;
+use crate::hardware::generic::testing::{Bench, erase_error, failure};
 use crate::machine::block::guarded_filesystem::tests::msdos;
 use crate::machine::testing::FakeMachine;
 use crate::system::RunError;
@@ -48,8 +49,8 @@ async fn nvme_drives_are_formatted_and_others_lose_their_metadata() {
     let script = wipe(script, &["/dev/sda", "/dev/md0"]);
     let (result, _) = bench.run(&EraseDevicesExpress, script).await;
     assert_eq!(
-        result,
-        Ok(json!({"left_alone": {"/dev/sdb": "it is a member of a RAID array"}}))
+        result.unwrap(),
+        json!({"left_alone": {"/dev/sdb": "it is a member of a RAID array"}})
     );
 
     let plan = bench
@@ -88,8 +89,8 @@ async fn nvme_drives_are_formatted_and_others_lose_their_metadata() {
         .run(&EraseDevicesExpress, wipe(Script::new(), &all))
         .await;
     assert_eq!(
-        result,
-        Ok(json!({"left_alone": {"/dev/sdb": "it is a member of a RAID array"}}))
+        result.unwrap(),
+        json!({"left_alone": {"/dev/sdb": "it is a member of a RAID array"}})
     );
 }
 
@@ -104,8 +105,8 @@ async fn a_drive_that_cannot_be_formatted_loses_its_metadata() {
         let script = wipe(script, &["/dev/sda", "/dev/nvme0n1", "/dev/md0"]);
         let (result, _) = bench.run(&EraseDevicesExpress, script).await;
         assert_eq!(
-            result,
-            Ok(json!({"left_alone": {"/dev/sdb": "it is a member of a RAID array"}}))
+            result.unwrap(),
+            json!({"left_alone": {"/dev/sdb": "it is a member of a RAID array"}})
         );
     }
     let script = Script::new()
@@ -114,13 +115,13 @@ async fn a_drive_that_cannot_be_formatted_loses_its_metadata() {
         .expect("wipefs --force --all /dev/sda", "")
         .expect_result("wipefs --force --all /dev/nvme0n1", failed())
         .expect("wipefs --force --all /dev/md0", "");
-    let details = failure(
+    let details = erase_error(
         Bench::new(machine())
             .run(&EraseDevicesExpress, script)
             .await
             .0,
     )
-    .details;
+    .to_string();
     let start =
         "Failed to conduct an express erase on the device(s): \"/dev/nvme0n1\": NVMe format";
     assert!(details.starts_with(start), "{details}");

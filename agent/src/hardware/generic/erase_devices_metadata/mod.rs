@@ -1,15 +1,17 @@
-//! Step `erase_devices_metadata`: every disk becomes blank to whoever looks at it. Quick; the
-//! data itself stays.
+//! Step `erase_devices_metadata`: every disk looks blank afterwards. Quick; the data itself
+//! stays.
 
 use futures_util::FutureExt as _;
 
-use super::erase_devices::{left_alone, left_alone_result, select, stopped};
+use super::error::{EraseDevicesError, UnerasedDevice};
+use super::selection::{left_alone, left_alone_result, select, stopped};
 use crate::config::Config;
 use crate::disk::erase::guard::{Scope, Selection};
 use crate::disk::erase::metadata;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::hardware::{
-    Action, Description, Object, Offer, Phase, Planning, Running, Step, StepContext,
+    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
+    StepError,
 };
 use crate::task::Progress;
 
@@ -33,12 +35,12 @@ impl Step for EraseDevicesMetadata {
         }
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Planning<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> PlanFuture<'a> {
         async move {
             let selection = select(ctx, Scope::Everything).await?;
             let destroyed = selection.erasable.iter().map(|erasable| {
                 let name = &erasable.device().name;
-                Action {
+                PlannedAction {
                     description: format!("Destroy the metadata of {name}"),
                     device: name.clone(),
                     destructive: true,
@@ -51,7 +53,7 @@ impl Step for EraseDevicesMetadata {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> Running<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> RunFuture<'a> {
         async move {
             let selection = select(ctx, Scope::Everything).await?;
             erase(ctx, &selection).await?;
@@ -73,7 +75,7 @@ pub(super) async fn destroy_arrays(
 }
 
 /// Erases each device; one that fails does not keep the others from being erased.
-async fn erase(ctx: StepContext<'_>, selection: &Selection) -> Result<(), Failure> {
+async fn erase(ctx: StepContext<'_>, selection: &Selection) -> Result<(), StepError> {
     for (name, reason) in &selection.left_alone {
         ctx.task.warn(format!("{name} is left alone: {reason}"));
     }
@@ -99,24 +101,16 @@ async fn erase(ctx: StepContext<'_>, selection: &Selection) -> Result<(), Failur
         if let Err(failure) = destroyed {
             ctx.task.check()?;
             tracing::error!(device = %device.name, error = %failure, "could not be erased");
-            failed.push((device, failure));
+            failed.push(UnerasedDevice {
+                device: device.name.clone(),
+                attempts: vec![failure.into()],
+            });
         }
     }
-    let Some((_, first)) = failed.first() else {
+    if failed.is_empty() {
         return Ok(());
-    };
-    let list: Vec<_> = failed
-        .iter()
-        .map(|(device, failure)| format!("\"{}\": {}", device.name, failure.details))
-        .collect();
-    Err(Failure {
-        kind: FailureKind::BlockDeviceErase,
-        details: format!(
-            "Failed to erase the metadata on the device(s): {}",
-            list.join("; ")
-        ),
-        ..first.clone()
-    })
+    }
+    Err(EraseDevicesError::Metadata(failed).into())
 }
 
 #[cfg(test)]

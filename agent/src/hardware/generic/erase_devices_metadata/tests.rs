@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::failure::{Failure, FailureKind};
 use crate::hardware::StepError;
 use crate::image::Installed;
 use crate::machine::block::guarded_filesystem::tests::msdos;
@@ -69,7 +70,7 @@ impl Bench {
             ports: &[],
             task: &task,
             installed: &installed,
-            managers: &[],
+            erasers: &[],
         };
         let arguments = Object::new();
         let result = EraseDevicesMetadata.run(ctx, &arguments).await;
@@ -98,11 +99,11 @@ impl Bench {
 fn failure(result: Result<Value, StepError>) -> Failure {
     match result.unwrap_err() {
         StepError::Failure(failure) => failure,
-        other @ StepError::Unexpected { .. } => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
-/// Full of what is no zero, and of no signature either.
+/// Full of bytes that are neither zeros nor a signature.
 fn dirty(machine: &mut FakeMachine, name: &str, size: usize) -> Vec<u8> {
     let bytes = vec![DIRTY; size];
     machine.bytes(&format!("dev/{name}"), &bytes);
@@ -125,7 +126,7 @@ fn machine() -> FakeMachine {
 async fn partitions_go_before_their_disk_and_names_backwards() {
     let bench = Bench::new(machine());
     let (result, warnings) = bench.run(&["/dev/sdb", "/dev/sda1", "/dev/sda"]).await;
-    assert_eq!(result, Ok(Value::Null));
+    assert_eq!(result.unwrap(), Value::Null);
     assert_eq!(warnings, [""; 0]);
     for name in ["sda", "sda1", "sdb"] {
         assert!(bench.is_erased(name), "{name}");
@@ -248,10 +249,10 @@ async fn a_shared_file_system_keeps_everything_from_being_erased() {
     let all = ["/dev/sdb", "/dev/sda1", "/dev/sda"];
     let mut off = protected();
     off.config.guard_special_filesystems = false;
-    assert_eq!(off.run(&all).await.0, Ok(Value::Null));
+    assert_eq!(off.run(&all).await.0.unwrap(), Value::Null);
     let allowed =
         protected().node(json!({"uuid": "u", "driver_info": {"wipe_special_filesystems": true}}));
-    assert_eq!(allowed.run(&all).await.0, Ok(Value::Null));
+    assert_eq!(allowed.run(&all).await.0.unwrap(), Value::Null);
     let skipped = protected()
         .node(json!({"uuid": "u", "properties": {"skip_block_devices": [{"name": "/dev/sda"}]}}));
     let left = skipped.run(&["/dev/sdb"]).await.0.unwrap();
@@ -307,15 +308,13 @@ async fn one_that_fails_does_not_keep_the_others() {
         .expect_result("wipefs --force --all /dev/sdb", Err(fails("/dev/sdb")))
         .expect_result("wipefs --force --all /dev/sda1", Ok(Output::default()))
         .expect_result("wipefs --force --all /dev/sda", Err(fails("/dev/sda")));
-    let failure = failure(bench.run_with(script).await.0);
-    assert_eq!(failure.kind, FailureKind::BlockDeviceErase);
+    let error = bench.run_with(script).await.0.unwrap_err();
+    assert!(matches!(error, StepError::Erase(_)), "{error:?}");
+    let text = error.to_string();
     let start = "Failed to erase the metadata on the device(s): \"/dev/sdb\": ";
-    assert!(failure.details.starts_with(start), "{}", failure.details);
-    assert!(
-        failure.details.contains("; \"/dev/sda\": "),
-        "{}",
-        failure.details
-    );
+    assert!(text.starts_with(start), "{text}");
+    assert!(text.contains("; \"/dev/sda\": "), "{text}");
+    let failure = Failure::from(error);
     assert_eq!(
         (failure.program.as_deref(), failure.exit_status),
         (Some("wipefs"), Some(1))
@@ -332,7 +331,7 @@ async fn files_of_a_simulation_are_erased_and_nothing_else() {
     let bench = Bench::new(machine());
     let system = System::simulated(directory.path());
     let (result, warnings) = bench.run_on(&system).await;
-    assert_eq!((result, warnings), (Ok(Value::Null), Vec::new()));
+    assert_eq!((result.unwrap(), warnings), (Value::Null, Vec::new()));
     for name in ["disk0", "disk1"] {
         let bytes = std::fs::read(directory.path().join(name)).unwrap();
         assert_eq!(
@@ -373,11 +372,11 @@ async fn a_cancelled_step_says_so() {
         ports: &[],
         task: &task,
         installed: &installed,
-        managers: &[],
+        erasers: &[],
     };
     let arguments = Object::new();
-    let failure = failure(EraseDevicesMetadata.run(ctx, &arguments).await);
-    assert_eq!(failure.details, "The command was cancelled: enough");
+    let error = EraseDevicesMetadata.run(ctx, &arguments).await.unwrap_err();
+    assert_eq!(error.to_string(), "The command was cancelled: enough");
     assert!(!bench.is_erased("sda"));
 }
 
@@ -397,7 +396,7 @@ async fn the_plan_names_every_device_and_touches_none() {
         ports: &[],
         task: &task,
         installed: &installed,
-        managers: &[],
+        erasers: &[],
     };
     let arguments = Object::new();
     let actions = EraseDevicesMetadata.plan(ctx, &arguments).await.unwrap();
@@ -440,7 +439,7 @@ async fn disks_of_firmware_raid_are_erased_after_their_array_was_stopped() {
         .expect("wipefs --force --all /dev/sdb", "")
         .expect("wipefs --force --all /dev/sda", "");
     let (result, warnings) = bench.run_with(script).await;
-    assert_eq!((result, warnings), (Ok(Value::Null), Vec::new()));
+    assert_eq!((result.unwrap(), warnings), (Value::Null, Vec::new()));
     for name in ["sda", "sdb", "md126"] {
         assert!(bench.is_erased(name), "{name}");
     }

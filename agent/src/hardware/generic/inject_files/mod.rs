@@ -12,19 +12,20 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::disk::inject::{self, Change, File, Place};
-use crate::failure::Failure;
 use crate::hardware::wait::probe;
 use crate::hardware::{
-    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Planning, Running, Step,
-    StepContext, StepError,
+    Argument, ArgumentError, ArgumentKind, Description, Object, Offer, Phase, PlanFuture,
+    PlannedAction, RunFuture, Step, StepContext, StepError,
 };
 use crate::image::document::{self, Trust};
 use crate::machine::block::hints;
 
+pub mod error;
 mod request;
 mod template;
 
-use request::{Source, Wanted};
+use error::{FileContentError, InjectFilesError};
+use request::{FileRequest, FileSource};
 
 /// What all contents together may have. They are in memory at the same time.
 const LARGEST: usize = 64 << 20;
@@ -47,7 +48,7 @@ static DESCRIPTION: Description = Description {
                  Merged with the values from node.properties[inject_files].",
             ),
             required: false,
-            // Looked at with the node's own files, so that all problems are told at once.
+            // Looked at with the node's own files, so that all problems are reported at once.
             kind: ArgumentKind::Any,
             advertised: true,
         },
@@ -75,7 +76,7 @@ impl Step for InjectFiles {
         }
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
         async move {
             let wanted = request::read(ctx.node, arguments)?;
             if wanted.is_empty() {
@@ -87,7 +88,7 @@ impl Step for InjectFiles {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
         async move {
             let wanted = request::read(ctx.node, arguments)?;
             if wanted.is_empty() {
@@ -115,18 +116,18 @@ impl Step for InjectFiles {
     }
 }
 
-fn action(file: &Wanted, disk: &str) -> Action {
+fn action(file: &FileRequest, disk: &str) -> PlannedAction {
     let place = match &file.place {
         Place::Found => format!("the partition of {disk} that has its directory"),
         Place::Partition(number) => format!("partition {number} of {disk}"),
         Place::Named(name) => name.clone(),
     };
     let verb = match file.source {
-        Source::Removed => "Remove",
-        Source::Kept => "Change the mode and owner of",
-        Source::Inline(_) | Source::Template(_) => "Write",
+        FileSource::Removed => "Remove",
+        FileSource::Kept => "Change the mode and owner of",
+        FileSource::Inline(_) | FileSource::Template(_) => "Write",
     };
-    Action {
+    PlannedAction {
         description: format!("{verb} {} on {place}", file.path),
         device: disk.to_owned(),
         destructive: false,
@@ -139,50 +140,55 @@ fn trust(verify: Option<&Value>) -> Result<Trust, StepError> {
         None | Some(Value::Null | Value::Bool(true)) => Ok(Trust::Configured),
         Some(Value::Bool(false)) => Ok(Trust::Anybody),
         Some(Value::String(path)) => Ok(Trust::Authorities(path.into())),
-        Some(_) => Err(StepError::argument(
-            "inject_files() argument 'verify_ca' must be true, false or the path of a file",
-        )),
+        Some(_) => Err(ArgumentError::VerifyCa.into()),
     }
 }
 
 async fn load(
     ctx: StepContext<'_>,
-    wanted: Wanted,
+    request: FileRequest,
     trust: &Trust,
     limit: usize,
-) -> Result<File, Failure> {
-    let failed = |reason: &str| {
-        Failure::execution(format!("Failed to process file {}. {reason}", wanted.path))
-    };
-    let change = match &wanted.source {
-        Source::Removed => Change::Remove,
-        Source::Kept => Change::Keep,
-        Source::Inline(text) => {
+) -> Result<File, InjectFilesError> {
+    match change(ctx, &request.source, trust, limit).await {
+        Ok(change) => Ok(File {
+            path: request.path,
+            place: request.place,
+            change,
+            attributes: request.attributes,
+            directory_mode: request.directory_mode,
+        }),
+        Err(source) => Err(InjectFilesError::Content {
+            path: request.path,
+            source,
+        }),
+    }
+}
+
+/// What becomes of a file, with its content in memory.
+async fn change(
+    ctx: StepContext<'_>,
+    source: &FileSource,
+    trust: &Trust,
+    limit: usize,
+) -> Result<Change, FileContentError> {
+    Ok(match source {
+        FileSource::Removed => Change::Remove,
+        FileSource::Kept => Change::Keep,
+        FileSource::Inline(text) => {
             let text: String = text.split_ascii_whitespace().collect();
-            let content = STANDARD
-                .decode(text)
-                .map_err(|error| failed(&format!("'content' is not base64: {error}")))?;
+            let content = STANDARD.decode(text)?;
             if content.len() > limit {
-                return Err(failed(&format!(
-                    "The files have more than {LARGEST} bytes together"
-                )));
+                return Err(FileContentError::TooLarge);
             }
             Change::Write(content)
         }
-        Source::Template(template) => {
-            let url = template::fill(template, ctx.node, ctx.ports)
-                .map_err(|reason| failed(&format!("The URL cannot be completed: {reason}")))?;
+        FileSource::Template(template) => {
+            let url = template::fill(template, ctx.node, ctx.ports)?;
             let content =
                 document::download(ctx.system, ctx.config, &url, trust, limit, ctx.task).await;
-            Change::Write(content.map_err(|failure| failed(&failure.details))?)
+            Change::Write(content.map_err(FileContentError::Download)?)
         }
-    };
-    Ok(File {
-        path: wanted.path,
-        place: wanted.place,
-        change,
-        attributes: wanted.attributes,
-        directory_mode: wanted.directory_mode,
     })
 }
 
@@ -196,7 +202,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::failure::FailureKind;
     use crate::image::Installed;
     use crate::machine::ironic_node::Node;
     use crate::machine::testing::FakeMachine;
@@ -250,7 +255,7 @@ mod tests {
             ports: &ports,
             task: &task,
             installed: &installed,
-            managers: &[],
+            erasers: &[],
         };
         let done = InjectFiles.run(ctx, arguments.as_object().unwrap()).await;
         script.assert_done();
@@ -279,7 +284,7 @@ mod tests {
             "verify_ca": false,
         });
         let done = run(&mut machine, script, arguments).await;
-        assert_eq!(done, Ok(Value::Null));
+        assert_eq!(done.unwrap(), Value::Null);
         let read = |name: &str| std::fs::read_to_string(inside.join(name)).unwrap();
         assert_eq!(read("url"), "https://h/u/00:11 insecure=true");
         assert_eq!(read("inline"), "text");
@@ -288,31 +293,28 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_mounted_while_a_content_is_missing() {
         let good = json!({"path": "/a/b", "content": "eA=="});
-        for (second, kind, text) in [
+        for (second, is_content, text) in [
             (
                 json!({"path": "/a/c", "content": "%"}),
-                FailureKind::CommandExecution,
+                true,
                 "Failed to process file /a/c. 'content' is not base64",
             ),
             (
                 json!({"path": "/a/c", "content": "http://h/{node[driver_info][x]}"}),
-                FailureKind::CommandExecution,
+                true,
                 "holds credentials",
             ),
-            (
-                json!({"path": "/a/"}),
-                FailureKind::InvalidCommandParams,
-                "must not end with a slash",
-            ),
+            (json!({"path": "/a/"}), false, "must not end with a slash"),
         ] {
             let mut machine = FakeMachine::new();
             let arguments = json!({"files": [good.clone(), second]});
             let done = run(&mut machine, Script::new(), arguments).await;
-            let Err(StepError::Failure(failure)) = done else {
+            let Err(StepError::InjectFiles(error)) = done else {
                 panic!("{done:?}")
             };
-            assert_eq!(failure.kind, kind);
-            assert!(failure.details.contains(text), "{failure}");
+            let found = matches!(error, InjectFilesError::Content { .. });
+            assert_eq!(found, is_content, "{error:?}");
+            assert!(error.to_string().contains(text), "{error}");
         }
     }
 
@@ -320,6 +322,6 @@ mod tests {
     async fn no_files_are_no_work() {
         let mut machine = FakeMachine::new();
         let done = run(&mut machine, Script::new(), json!({"files": null})).await;
-        assert_eq!(done, Ok(Value::Null));
+        assert_eq!(done.unwrap(), Value::Null);
     }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::error::{FileKeyProblem, InjectFilesError, InvalidFile};
 use crate::disk::inject::Place;
-use crate::failure::{Failure, FailureKind};
 use crate::hardware::Object;
 use crate::machine::ironic_node::Node;
 use crate::system::foreign_root::Attributes;
@@ -24,17 +24,17 @@ const MODES: u32 = 0o7777;
 
 /// One file as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct FileRequest {
     pub path: String,
     pub place: Place,
-    pub source: Source,
+    pub source: FileSource,
     pub attributes: Attributes,
     pub directory_mode: Option<u32>,
 }
 
 /// Where the content is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum FileSource {
     /// Nowhere: the file is to be gone.
     Removed,
     /// In the file itself.
@@ -48,10 +48,10 @@ pub(super) enum Source {
 /// The files of the node's properties, then those of the step.
 ///
 /// # Errors
-/// `InvalidCommandParams` with everything that is wrong.
-pub(super) fn read(node: &Node, arguments: &Object) -> Result<Vec<Wanted>, Failure> {
+/// Everything that is wrong.
+pub(super) fn read(node: &Node, arguments: &Object) -> Result<Vec<FileRequest>, InjectFilesError> {
     let mut problems = Vec::new();
-    let mut wanted = Vec::new();
+    let mut requests = Vec::new();
     let sources = [
         (
             "properties.inject_files",
@@ -59,128 +59,175 @@ pub(super) fn read(node: &Node, arguments: &Object) -> Result<Vec<Wanted>, Failu
         ),
         ("files", arguments.get("files")),
     ];
-    for (name, files) in sources {
+    for (field, files) in sources {
         let files = match files {
             None | Some(Value::Null) => continue,
             Some(Value::Array(files)) => files,
             Some(_) => {
-                problems.push(format!("{name} must be a list"));
+                problems.push(InvalidFile::NotAList { field });
                 continue;
             }
         };
         for (index, file) in files.iter().enumerate() {
-            let place = format!("{name}[{index}]");
+            let name = format!("{field}[{index}]");
             match file {
-                Value::Object(file) => wanted.extend(one(file, &place, &mut problems)),
-                _ => problems.push(format!("{place} must be an object")),
+                Value::Object(file) => match FileReader::new(file).read() {
+                    Ok(request) => requests.push(request),
+                    Err(wrong) => problems.extend(wrong.into_iter().map(|problem| {
+                        let file = name.clone();
+                        InvalidFile::Key { file, problem }
+                    })),
+                },
+                _ => problems.push(InvalidFile::NotAnObject { file: name }),
             }
         }
     }
     if problems.is_empty() {
-        return Ok(wanted);
+        Ok(requests)
+    } else {
+        Err(InjectFilesError::Invalid(problems))
     }
-    Err(Failure::new(
-        FailureKind::InvalidCommandParams,
-        format!("Validation of files failed: {}", problems.join("; ")),
-    ))
 }
 
-fn one(file: &Object, place: &str, problems: &mut Vec<String>) -> Option<Wanted> {
-    let before = problems.len();
-    let mut wrong = |text: String| problems.push(format!("{place}: {text}"));
-    for key in file.keys() {
-        if !KEYS.contains(&key.as_str()) {
-            wrong(format!(
-                "unexpected key '{key}'; known are {}",
-                KEYS.join(", ")
-            ));
+/// Reads one file and gathers what is wrong with it.
+struct FileReader<'a> {
+    file: &'a Object,
+    problems: Vec<FileKeyProblem>,
+}
+
+impl<'a> FileReader<'a> {
+    fn new(file: &'a Object) -> Self {
+        Self {
+            file,
+            problems: Vec::new(),
         }
     }
-    let given = |key: &str| file.get(key).filter(|value| !value.is_null());
-    let path = match given("path") {
-        Some(Value::String(path)) => path.as_str(),
-        Some(_) => {
-            wrong("'path' must be a text".to_owned());
-            ""
+
+    fn read(mut self) -> Result<FileRequest, Vec<FileKeyProblem>> {
+        self.check_keys();
+        let path = self.path();
+        let request = FileRequest {
+            place: self.place(&path),
+            source: self.source(),
+            directory_mode: self.number("dirmode", MODES),
+            attributes: Attributes {
+                mode: self.number("mode", MODES),
+                owner: self.owner("owner"),
+                group: self.owner("group"),
+            },
+            path,
+        };
+        if self.problems.is_empty() {
+            Ok(request)
+        } else {
+            Err(self.problems)
         }
-        None => {
-            wrong("'path' is required".to_owned());
-            ""
+    }
+
+    fn check_keys(&mut self) {
+        let unknown = |key: &&String| !KEYS.contains(&key.as_str());
+        for key in self.file.keys().filter(unknown) {
+            self.problems.push(FileKeyProblem::Unexpected {
+                key: key.clone(),
+                known: &KEYS,
+            });
         }
-    };
-    if path.ends_with('/') {
-        wrong("'path' must not end with a slash".to_owned());
     }
-    if path.split('/').any(|name| name == "..") || path.contains('\0') {
-        wrong("'path' must not hold '..'".to_owned());
+
+    fn given(&self, key: &str) -> Option<&'a Value> {
+        self.file.get(key).filter(|value| !value.is_null())
     }
-    let named = given("partition").filter(|partition| *partition != "");
-    let target = match named {
-        None => {
-            let names = path.split('/').filter(|name| !name.is_empty()).count();
-            if names == 1 && !path.ends_with('/') {
-                wrong(format!(
-                    "a file directly in / needs a 'partition' number: {path}"
-                ));
+
+    fn path(&mut self) -> String {
+        let path = match self.given("path") {
+            Some(Value::String(path)) => path.clone(),
+            Some(_) => {
+                self.problems.push(FileKeyProblem::NotText { key: "path" });
+                String::new()
             }
-            Place::Found
+            None => {
+                self.problems.push(FileKeyProblem::PathMissing);
+                String::new()
+            }
+        };
+        if path.ends_with('/') {
+            self.problems.push(FileKeyProblem::Directory);
         }
-        Some(Value::String(name)) if is_device(name) => Place::Named(name.clone()),
-        Some(number) => match partition_number(number) {
-            Some(number) if number > 0 => Place::Partition(number),
-            _ => {
-                wrong("'partition' must be a number from 1 or a device".to_owned());
+        if path.split('/').any(|name| name == "..") || path.contains('\0') {
+            self.problems.push(FileKeyProblem::Outside);
+        }
+        path
+    }
+
+    /// The partition that is named, or the one that has the file's first directory.
+    fn place(&mut self, path: &str) -> Place {
+        let named = self.given("partition").filter(|partition| *partition != "");
+        match named {
+            None => {
+                let names = path.split('/').filter(|name| !name.is_empty()).count();
+                if names == 1 && !path.ends_with('/') {
+                    let path = path.to_owned();
+                    self.problems
+                        .push(FileKeyProblem::PartitionMissing { path });
+                }
                 Place::Found
             }
-        },
-    };
-    let is_deleted = match given("deleted") {
-        None => false,
-        Some(Value::Bool(flag)) => *flag,
-        Some(_) => {
-            wrong("'deleted' must be true or false".to_owned());
-            false
+            Some(Value::String(name)) if is_device(name) => Place::Named(name.clone()),
+            Some(number) => match partition_number(number) {
+                Some(number) if number > 0 => Place::Partition(number),
+                _ => {
+                    self.problems.push(FileKeyProblem::Partition);
+                    Place::Found
+                }
+            },
         }
-    };
-    let source = match given("content") {
-        Some(_) if is_deleted => {
-            wrong("'content' and 'deleted' exclude each other".to_owned());
-            Source::Removed
-        }
-        _ if is_deleted => Source::Removed,
-        None => Source::Kept,
-        Some(Value::String(text)) if text.contains("://") => Source::Template(text.clone()),
-        Some(Value::String(text)) => Source::Inline(text.clone()),
-        Some(_) => {
-            wrong("'content' must be a text".to_owned());
-            Source::Kept
-        }
-    };
-    let mut number = |key: &str, largest: u32, may_be_negative: bool| match given(key) {
-        None => None,
-        // What Python's chown takes for "as it is".
-        Some(value) if may_be_negative && value.as_i64() == Some(-1) => None,
-        Some(value) => {
-            let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
-            let fits = number.filter(|number| *number <= largest);
-            if fits.is_none() {
-                wrong(format!("'{key}' must be an integer from 0 to {largest}"));
+    }
+
+    fn source(&mut self) -> FileSource {
+        let is_deleted = match self.given("deleted") {
+            None => false,
+            Some(Value::Bool(flag)) => *flag,
+            Some(_) => {
+                self.problems.push(FileKeyProblem::Deleted);
+                false
             }
-            fits
+        };
+        match self.given("content") {
+            Some(_) if is_deleted => {
+                self.problems.push(FileKeyProblem::ContentOfDeleted);
+                FileSource::Removed
+            }
+            _ if is_deleted => FileSource::Removed,
+            None => FileSource::Kept,
+            Some(Value::String(text)) if text.contains("://") => FileSource::Template(text.clone()),
+            Some(Value::String(text)) => FileSource::Inline(text.clone()),
+            Some(_) => {
+                self.problems
+                    .push(FileKeyProblem::NotText { key: "content" });
+                FileSource::Kept
+            }
         }
-    };
-    let wanted = Wanted {
-        path: path.to_owned(),
-        place: target,
-        source,
-        directory_mode: number("dirmode", MODES, false),
-        attributes: Attributes {
-            mode: number("mode", MODES, false),
-            owner: number("owner", u32::MAX - 1, true),
-            group: number("group", u32::MAX - 1, true),
-        },
-    };
-    (problems.len() == before).then_some(wanted)
+    }
+
+    fn number(&mut self, key: &'static str, largest: u32) -> Option<u32> {
+        let value = self.given(key)?;
+        let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+        let fits = number.filter(|number| *number <= largest);
+        if fits.is_none() {
+            self.problems.push(FileKeyProblem::Number { key, largest });
+        }
+        fits
+    }
+
+    /// The number of a user or group; -1 is what Python's chown takes for "as it is".
+    fn owner(&mut self, key: &'static str) -> Option<u32> {
+        let is_unchanged = self.given(key).and_then(Value::as_i64) == Some(-1);
+        if is_unchanged {
+            None
+        } else {
+            self.number(key, u32::MAX - 1)
+        }
+    }
 }
 
 /// Whether a text names a device rather than a partition's number.
@@ -209,11 +256,11 @@ mod tests {
         }
     }
 
-    fn read_files(property: Value, argument: Value) -> Result<Vec<Wanted>, String> {
+    fn read_files(property: Value, argument: Value) -> Result<Vec<FileRequest>, String> {
         let node = Node(object(json!({"properties": {"inject_files": property}})));
-        read(&node, &object(json!({"files": argument}))).map_err(|failure| {
-            assert_eq!(failure.kind, FailureKind::InvalidCommandParams);
-            failure.details
+        read(&node, &object(json!({"files": argument}))).map_err(|error| {
+            assert!(matches!(error, InjectFilesError::Invalid(_)), "{error:?}");
+            error.to_string()
         })
     }
 
@@ -236,14 +283,14 @@ mod tests {
         assert_eq!(
             shown,
             [
-                ("/etc/a", Place::Found, Source::Inline("eA==".into())),
-                ("b", Place::Partition(2), Source::Removed),
+                ("/etc/a", Place::Found, FileSource::Inline("eA==".into())),
+                ("b", Place::Partition(2), FileSource::Removed),
                 (
                     "/c/d",
                     Place::Named("LABEL=x".into()),
-                    Source::Template("http://h/{node[uuid]}".into())
+                    FileSource::Template("http://h/{node[uuid]}".into())
                 ),
-                ("/e/f", Place::Found, Source::Kept),
+                ("/e/f", Place::Found, FileSource::Kept),
             ]
         );
         assert_eq!(
@@ -255,7 +302,7 @@ mod tests {
             }
         );
         assert_eq!(files[2].directory_mode, Some(0o703));
-        assert_eq!(read_files(Value::Null, Value::Null), Ok(Vec::new()));
+        assert_eq!(read_files(Value::Null, Value::Null).unwrap(), Vec::new());
     }
 
     #[test]
@@ -273,7 +320,7 @@ mod tests {
             (json!(""), Place::Found),
             (json!(null), Place::Found),
         ] {
-            assert_eq!(place(partition.clone()), Ok(expected), "{partition}");
+            assert_eq!(place(partition.clone()).unwrap(), expected, "{partition}");
         }
         for bad in [json!("0"), json!(0), json!(-1), json!(1.5), json!(true)] {
             assert!(place(bad.clone()).is_err(), "{bad}");

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::error::{TemplateError, TemplateProblem};
 use crate::hardware::Object;
 use crate::machine::ironic_node::Node;
 
@@ -13,7 +14,7 @@ const PRIVATE: [&str; 3] = ["driver_info", "driver_internal_info", "configdrive"
 ///
 /// # Errors
 /// A place that cannot be filled.
-pub(super) fn fill(template: &str, node: &Node, ports: &[Object]) -> Result<String, String> {
+pub(super) fn fill(template: &str, node: &Node, ports: &[Object]) -> Result<String, TemplateError> {
     let mut filled = String::with_capacity(template.len());
     let mut rest = template;
     while let Some(at) = rest.find(['{', '}']) {
@@ -26,35 +27,39 @@ pub(super) fn fill(template: &str, node: &Node, ports: &[Object]) -> Result<Stri
             continue;
         }
         let end = rest.find('}').filter(|_| brace == "{");
-        let end = end.ok_or_else(|| format!("'{brace}' without its other half in {template:?}"))?;
-        filled.push_str(&place(&rest[..end], node, ports)?);
+        let end = end.ok_or_else(|| TemplateError::Brace {
+            brace: brace.to_owned(),
+            template: template.to_owned(),
+        })?;
+        let place = &rest[..end];
+        let value = value_of(place, node, ports).map_err(|problem| TemplateError::Place {
+            place: place.to_owned(),
+            problem,
+        })?;
+        filled.push_str(&value);
         rest = &rest[end + 1..];
     }
     filled.push_str(rest);
     Ok(filled)
 }
 
-fn place(text: &str, node: &Node, ports: &[Object]) -> Result<String, String> {
-    let unknown = |why: &str| format!("{{{text}}} {why}");
+/// The value that a place stands for.
+fn value_of(text: &str, node: &Node, ports: &[Object]) -> Result<String, TemplateProblem> {
     let (name, mut keys) = match text.split_once('[') {
         Some((name, keys)) => (name, Some(keys)),
         None => (text, None),
     };
     let mut path = Vec::new();
     while let Some(open) = keys {
-        let (key, after) = open
-            .split_once(']')
-            .ok_or_else(|| unknown("has no closing bracket"))?;
+        let (key, after) = open.split_once(']').ok_or(TemplateProblem::OpenBracket)?;
         path.push(key);
         keys = match after {
             "" => None,
-            after => Some(after.strip_prefix('[').ok_or_else(|| {
-                unknown("is not a list of keys in brackets such as {node[uuid]}")
-            })?),
+            after => Some(after.strip_prefix('[').ok_or(TemplateProblem::NotKeys)?),
         };
     }
     if path.iter().any(|key| PRIVATE.contains(key)) {
-        return Err(unknown("holds credentials, which are told to no server"));
+        return Err(TemplateProblem::Private);
     }
     let mut path = path.into_iter();
     let mut value = match name {
@@ -64,7 +69,7 @@ fn place(text: &str, node: &Node, ports: &[Object]) -> Result<String, String> {
             let port = port.and_then(|index: usize| ports.get(index));
             port.zip(path.next()).and_then(|(port, key)| port.get(key))
         }
-        _ => return Err(unknown("is unknown; known are node and ports")),
+        _ => return Err(TemplateProblem::Unknown),
     };
     for key in path {
         value = value.and_then(|value| match value {
@@ -78,8 +83,8 @@ fn place(text: &str, node: &Node, ports: &[Object]) -> Result<String, String> {
         Some(Value::Bool(true)) => Ok("True".to_owned()),
         Some(Value::Bool(false)) => Ok("False".to_owned()),
         Some(Value::Null) => Ok("None".to_owned()),
-        Some(_) => Err(unknown("is neither a text nor a number")),
-        None => Err(unknown("does not exist")),
+        Some(_) => Err(TemplateProblem::NotScalar),
+        None => Err(TemplateProblem::Missing),
     }
 }
 
@@ -89,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    fn filled(template: &str) -> Result<String, String> {
+    fn filled(template: &str) -> Result<String, TemplateError> {
         let object = |value: Value| value.as_object().cloned().unwrap();
         let node = Node(object(json!({
             "uuid": "u-1",
@@ -116,7 +121,7 @@ mod tests {
             ("http://h/{{x}}", "http://h/{x}"),
             ("http://h/{node[name]}", "http://h/None"),
         ] {
-            assert_eq!(filled(template).as_deref(), Ok(url));
+            assert_eq!(filled(template).unwrap(), url);
         }
     }
 
@@ -151,7 +156,7 @@ mod tests {
                 "holds credentials",
             ),
         ] {
-            let error = filled(template).unwrap_err();
+            let error = filled(template).unwrap_err().to_string();
             assert!(error.contains(why), "{template}: {error}");
         }
     }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use crate::hardware::wait::probe;
 use crate::hardware::{
-    Action, Argument, ArgumentKind, Description, Object, Offer, Phase, Planning, Running, Step,
-    StepContext, StepError,
+    Argument, ArgumentError, ArgumentKind, Description, Object, Offer, Phase, PlanFuture,
+    PlannedAction, RunFuture, Step, StepContext, StepError,
 };
 use crate::image::{self, Deployment};
 use crate::machine::block::BlockDevice;
@@ -20,7 +20,7 @@ use crate::machine::block::hints;
 #[derive(Debug)]
 pub(super) struct WriteImage;
 
-/// The conductor makes the arguments, operators cannot give them: Ironic is told none.
+/// The conductor makes the arguments, operators cannot: they are not advertised.
 static DESCRIPTION: Description = Description {
     name: Cow::Borrowed("write_image"),
     interface: Cow::Borrowed("deploy"),
@@ -55,13 +55,13 @@ impl Step for WriteImage {
         }
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
         async move {
-            let order = Order::check(ctx, arguments).await?;
-            let lines = image::plan(order.deployment(ctx)).await?;
-            let actions = lines.into_iter().map(|description| Action {
+            let request = WriteRequest::check(ctx, arguments).await?;
+            let lines = image::plan(request.deployment(ctx)).await?;
+            let actions = lines.into_iter().map(|description| PlannedAction {
                 description,
-                device: order.device.name.clone(),
+                device: request.device.name.clone(),
                 destructive: true,
             });
             Ok(actions.collect())
@@ -69,10 +69,10 @@ impl Step for WriteImage {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
         async move {
-            let order = Order::check(ctx, arguments).await?;
-            let sentence = image::prepare(order.deployment(ctx)).await?;
+            let request = WriteRequest::check(ctx, arguments).await?;
+            let sentence = image::prepare(request.deployment(ctx)).await?;
             // The Python agent runs a command within the step and answers that one's result.
             Ok(json!({"result": format!("prepare_image: {sentence}")}))
         }
@@ -81,13 +81,13 @@ impl Step for WriteImage {
 }
 
 /// What is to be written, and where.
-struct Order<'a> {
+struct WriteRequest<'a> {
     image_info: &'a Object,
     configdrive: Option<&'a str>,
     device: BlockDevice,
 }
 
-impl<'a> Order<'a> {
+impl<'a> WriteRequest<'a> {
     fn deployment<'b>(&'b self, ctx: StepContext<'b>) -> Deployment<'b> {
         Deployment {
             system: ctx.system,
@@ -105,7 +105,7 @@ impl<'a> Order<'a> {
         let image_info = arguments
             .get("image_info")
             .and_then(Value::as_object)
-            .ok_or_else(|| StepError::argument("write_image() needs the object 'image_info'"))?;
+            .ok_or(ArgumentError::ImageInfo)?;
         image::validate(image_info, ctx.config)?;
         let device = hints::root_device(&probe(ctx.system).await, ctx.node)?;
         Ok(Self {

@@ -27,7 +27,7 @@ async fn through(
         ports: &[],
         task: &task,
         installed: &installed,
-        managers: &[],
+        erasers: &[],
     };
     let registry = Registry::compiled_in(&system).unwrap();
     let step = json!({"interface": "deploy", "step": "write_image", "args": args});
@@ -43,7 +43,7 @@ async fn through(
         let lines = actions.iter().map(|action| action.description.clone());
         return Ok(lines.collect::<Vec<_>>().into());
     }
-    steps::execute(order, &registry, ctx).await
+    Ok(steps::execute(order, &registry, ctx).await?)
 }
 
 fn image_info() -> Value {

@@ -6,7 +6,7 @@ use crate::hardware::StepError;
 use crate::system::{Cmd, RunError, System};
 
 /// Flashing takes minutes.
-const FLASH_PATIENCE: Duration = Duration::from_secs(1800);
+const FLASH_TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// One function of a card.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,17 +16,17 @@ pub(super) struct Card {
     /// Device number: `1017`.
     pub(super) id: String,
     /// What its firmware says.
-    pub(super) firmware: Firmware,
+    pub(super) firmware: CardFirmware,
 }
 
-/// What `mstflint` tells of a card or a file.
+/// What `mstflint` says about a card or a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Firmware {
+pub(super) struct CardFirmware {
     /// Which images fit.
     pub(super) psid: String,
     /// The version in flash.
     pub(super) version: String,
-    /// The version that runs, told only when it is another.
+    /// The version that runs; only given when it is another one.
     pub(super) running: Option<String>,
 }
 
@@ -41,14 +41,14 @@ impl Card {
     pub(super) async fn reset(&self, system: &System) -> Result<(), RunError> {
         let reset = Cmd::new("mstfwreset")
             .args(["-d", &self.pci, "-y", "--sync", "1", "reset"])
-            .timeout(FLASH_PATIENCE);
+            .timeout(FLASH_TIMEOUT);
         system.run.run(reset).await.map(drop)
     }
 
     pub(super) async fn burn(&self, system: &System, path: &str) -> Result<(), RunError> {
         let burn = Cmd::new("mstflint")
             .args(["-d", &self.pci, "-i", path, "-y", "burn"])
-            .timeout(FLASH_PATIENCE);
+            .timeout(FLASH_TIMEOUT);
         system.run.run(burn).await.map(drop)
     }
 }
@@ -68,11 +68,11 @@ pub(super) async fn discover(system: &System) -> Result<Vec<Card>, StepError> {
     let mut cards = Vec::new();
     for (pci, id) in listed.lines().filter_map(network_card) {
         let query = Cmd::new("mstflint").args(["-d", pci, "-qq", "query"]);
-        let told = system.run.run(query).await?.text();
+        let answer = system.run.run(query).await?.text();
         cards.push(Card {
             pci: pci.to_owned(),
             id: id.to_owned(),
-            firmware: parse_query(&told),
+            firmware: parse_query(&answer),
         });
     }
     Ok(cards)
@@ -88,14 +88,14 @@ fn network_card(line: &str) -> Option<(&str, &str)> {
     (network.len() == 4 && network.starts_with("02")).then_some((pci, id))
 }
 
-pub(super) fn parse_query(text: &str) -> Firmware {
+pub(super) fn parse_query(text: &str) -> CardFirmware {
     let word = |key: &str| {
         let line = text
             .lines()
             .find_map(|line| line.trim().strip_prefix(key))?;
         Some(line.split_whitespace().next()?.to_owned())
     };
-    Firmware {
+    CardFirmware {
         psid: word("PSID:").unwrap_or_default(),
         version: word("FW Version:").unwrap_or_default(),
         running: word("FW Version(Running):"),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256, Sha512};
 
 use super::card::{Card, parse_query};
-use super::error;
+use super::error::{FirmwareDownloadError, ImageProperty, InvalidField, NicFirmwareError};
 use crate::hardware::{StepContext, StepError};
 use crate::system::Cmd;
 use crate::system::fetch::Request;
@@ -17,29 +17,31 @@ use crate::system::fetch::Request;
 /// Firmware of network cards has some 30 MB.
 const LARGEST: usize = 512 * 1024 * 1024;
 
-const CONFIG: &str = "InvalidFirmwareImageConfig";
-
 /// An image that an operator wants on all cards of a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Image {
+pub(super) struct FirmwareImage {
     pub(super) url: String,
     pub(super) checksum: String,
-    pub(super) algorithm: Algorithm,
+    pub(super) algorithm: FirmwareDigest,
     pub(super) psid: String,
     pub(super) version: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Algorithm {
+pub(super) enum FirmwareDigest {
     Md5,
     Sha256,
     Sha512,
 }
 
 /// `md5_enabled` is the operator's word on images, and firmware is one.
-pub(super) fn parse(images: &Value, md5_enabled: bool) -> Result<Vec<Image>, StepError> {
+pub(super) fn parse(
+    images: &Value,
+    md5_enabled: bool,
+) -> Result<Vec<FirmwareImage>, NicFirmwareError> {
     let Value::Array(items) = images else {
-        return Err(error(CONFIG, "'images' must be a list"));
+        let field = InvalidField::NotAList("images");
+        return Err(NicFirmwareError::ImageConfig(field));
     };
     items
         .iter()
@@ -47,28 +49,23 @@ pub(super) fn parse(images: &Value, md5_enabled: bool) -> Result<Vec<Image>, Ste
         .collect()
 }
 
-fn parse_one(item: &Value, md5_enabled: bool) -> Result<Image, StepError> {
+fn parse_one(item: &Value, md5_enabled: bool) -> Result<FirmwareImage, NicFirmwareError> {
     let text = |key: &str| match item.get(key) {
         Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
-        _ => Err(error(CONFIG, format!("each image needs the text '{key}'"))),
+        _ => Err(NicFirmwareError::ImageConfig(InvalidField::ImageText(
+            key.to_owned(),
+        ))),
     };
     let algorithm = match text("checksumType")?.to_ascii_lowercase().as_str() {
-        "sha256" => Algorithm::Sha256,
-        "sha512" => Algorithm::Sha512,
-        "md5" if md5_enabled => Algorithm::Md5,
+        "sha256" => FirmwareDigest::Sha256,
+        "sha512" => FirmwareDigest::Sha512,
+        "md5" if md5_enabled => FirmwareDigest::Md5,
         other => {
-            let hint = if other == "md5" {
-                " (md5_enabled allows it)"
-            } else {
-                ""
-            };
-            return Err(error(
-                "InvalidChecksumAlgorithm",
-                format!("checksumType must be sha256 or sha512, not {other}{hint}"),
-            ));
+            let algorithm = other.to_owned();
+            return Err(NicFirmwareError::ChecksumAlgorithm { algorithm });
         }
     };
-    Ok(Image {
+    Ok(FirmwareImage {
         url: text("url")?,
         checksum: text("checksum")?.to_ascii_lowercase(),
         algorithm,
@@ -82,9 +79,9 @@ fn parse_one(item: &Value, md5_enabled: bool) -> Result<Image, StepError> {
 pub(super) async fn apply(
     ctx: StepContext<'_>,
     cards: &[Card],
-    images: &[Image],
+    images: &[FirmwareImage],
 ) -> Result<(), StepError> {
-    let mut wanted: Vec<(&Image, PathBuf)> = Vec::new();
+    let mut wanted: Vec<(&FirmwareImage, PathBuf)> = Vec::new();
     let folder = ctx.config.state_dir.join("firmware");
     std::fs::create_dir_all(&folder)?;
     for image in images {
@@ -93,8 +90,8 @@ pub(super) async fn apply(
             continue;
         }
         if wanted.iter().any(|(other, _)| other.psid == image.psid) {
-            let text = format!("two images for cards with PSID {}", image.psid);
-            return Err(error("DuplicateComponentFlavor", text));
+            let psid = image.psid.clone();
+            return Err(NicFirmwareError::DuplicateImage { psid }.into());
         }
         let number = wanted.len();
         let path = obtain(ctx, image, &folder.join(format!("image-{number}.bin"))).await?;
@@ -133,23 +130,28 @@ pub(super) async fn apply(
 }
 
 /// The image as a file: the one that is named, or one that is fetched.
-async fn obtain(ctx: StepContext<'_>, image: &Image, place: &Path) -> Result<PathBuf, StepError> {
+async fn obtain(
+    ctx: StepContext<'_>,
+    image: &FirmwareImage,
+    place: &Path,
+) -> Result<PathBuf, StepError> {
     if let Some(path) = image.url.strip_prefix("file://") {
         return Ok(PathBuf::from(path));
     }
     if !image.url.starts_with("http://") && !image.url.starts_with("https://") {
-        return Err(error(
-            "InvalidURLScheme",
-            format!(
-                "{} does not begin with file://, http:// or https://",
-                image.url
-            ),
-        ));
+        let url = image.url.clone();
+        return Err(NicFirmwareError::UrlScheme { url }.into());
     }
-    let download = |text: String| error("FirmwareDownloadError", text);
+    let bytes = download(ctx, &image.url).await?;
+    std::fs::write(place, bytes)?;
+    Ok(place.to_owned())
+}
+
+async fn download(ctx: StepContext<'_>, url: &str) -> Result<Vec<u8>, StepError> {
+    let failed = |error| StepError::from(NicFirmwareError::Download(error));
     let config = ctx.config;
     let request = Request {
-        url: image.url.clone(),
+        url: url.to_owned(),
         tls: TlsSettings {
             insecure: config.common.insecure,
             ca_file: config.common.cafile.clone(),
@@ -159,61 +161,51 @@ async fn obtain(ctx: StepContext<'_>, image: &Image, place: &Path) -> Result<Pat
         ..Request::default()
     };
     let response = ctx.system.fetch.open(request).await;
-    let mut response = response.map_err(|failed| download(failed.to_string()))?;
+    let mut response = response.map_err(|error| failed(error.into()))?;
     if response.status != 200 {
-        let status = response.status;
-        return Err(download(format!("{} answers {status}", image.url)));
+        return Err(failed(FirmwareDownloadError::Status {
+            url: url.to_owned(),
+            status: response.status,
+        }));
     }
     let mut bytes = Vec::new();
     while let Some(piece) = response.body.next().await {
         ctx.task.check()?;
-        bytes.extend_from_slice(&piece.map_err(|failed| download(failed.to_string()))?);
+        bytes.extend_from_slice(&piece.map_err(|error| failed(error.into()))?);
         if bytes.len() > LARGEST {
-            return Err(download(format!(
-                "{} is larger than {LARGEST} bytes",
-                image.url
-            )));
+            return Err(failed(FirmwareDownloadError::TooLarge {
+                url: url.to_owned(),
+                largest: LARGEST,
+            }));
         }
     }
-    std::fs::write(place, bytes)?;
-    Ok(place.to_owned())
+    Ok(bytes)
 }
 
 /// Whether a file is what the operator means: for these cards, of this version, unaltered.
-async fn check(ctx: StepContext<'_>, image: &Image, path: &Path) -> Result<(), StepError> {
+async fn check(ctx: StepContext<'_>, image: &FirmwareImage, path: &Path) -> Result<(), StepError> {
     let shown = path.display().to_string();
     let query = Cmd::new("mstflint").args(["-i", &shown, "query"]);
-    let told = parse_query(&ctx.system.run.run(query).await?.text());
-    let differs = |class, what: &str, wanted: &str, found: &str| {
-        let text = format!("{}: {what} is {found}, not {wanted}", image.url);
-        error(class, text)
+    let firmware = parse_query(&ctx.system.run.run(query).await?.text());
+    let compare = |property, wanted: &str, found: &str| {
+        if wanted == found {
+            return Ok(());
+        }
+        Err(NicFirmwareError::Mismatch {
+            url: image.url.clone(),
+            property,
+            wanted: wanted.to_owned(),
+            found: found.to_owned(),
+        })
     };
-    if told.psid != image.psid {
-        return Err(differs(
-            "MismatchComponentFlavor",
-            "the PSID",
-            &image.psid,
-            &told.psid,
-        ));
-    }
-    if told.version != image.version {
-        let (wanted, found) = (&image.version, &told.version);
-        return Err(differs("MismatchFWVersion", "the version", wanted, found));
-    }
+    compare(ImageProperty::Psid, &image.psid, &firmware.psid)?;
+    compare(ImageProperty::Version, &image.version, &firmware.version)?;
     let bytes = std::fs::read(path)?;
     let found = match image.algorithm {
-        Algorithm::Md5 => hex::encode(Md5::digest(&bytes)),
-        Algorithm::Sha256 => hex::encode(Sha256::digest(&bytes)),
-        Algorithm::Sha512 => hex::encode(Sha512::digest(&bytes)),
+        FirmwareDigest::Md5 => hex::encode(Md5::digest(&bytes)),
+        FirmwareDigest::Sha256 => hex::encode(Sha256::digest(&bytes)),
+        FirmwareDigest::Sha512 => hex::encode(Sha512::digest(&bytes)),
     };
-    if found != image.checksum {
-        let wanted = &image.checksum;
-        return Err(differs(
-            "MismatchChecksumError",
-            "the checksum",
-            wanted,
-            &found,
-        ));
-    }
+    compare(ImageProperty::Checksum, &image.checksum, &found)?;
     Ok(())
 }

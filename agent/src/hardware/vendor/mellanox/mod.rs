@@ -8,12 +8,13 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::hardware::{
-    Action, Argument, ArgumentKind, Description, HardwareManager, Identity, Object, Offer, Phase,
-    Planning, Running, Step, StepContext, StepError, Support,
+    Argument, ArgumentKind, Description, HardwareManager, ManagerIdentity, Object, Offer, Phase,
+    PlanFuture, PlannedAction, RunFuture, Step, StepContext, Support,
 };
 use crate::system::System;
 
 mod card;
+pub mod error;
 mod image;
 mod setting;
 
@@ -24,7 +25,7 @@ const VENDOR: &str = "0x15b3";
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MellanoxManager;
 
-static IDENTITY: Identity = Identity {
+static IDENTITY: ManagerIdentity = ManagerIdentity {
     class: Cow::Borrowed("MellanoxDeviceHardwareManager"),
     name: Cow::Borrowed("MellanoxDeviceHardwareManager"),
     version: Cow::Borrowed("1"),
@@ -33,7 +34,7 @@ static IDENTITY: Identity = Identity {
 const STEPS: &[&dyn Step] = &[&IMAGES, &SETTINGS];
 
 impl HardwareManager for MellanoxManager {
-    fn identity(&self) -> &Identity {
+    fn identity(&self) -> &ManagerIdentity {
         &IDENTITY
     }
 
@@ -57,21 +58,21 @@ impl HardwareManager for MellanoxManager {
 
 /// One of the steps.
 #[derive(Debug)]
-struct Firmware {
+struct FirmwareStep {
     description: Description,
-    kind: Kind,
+    task: FirmwareTask,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+enum FirmwareTask {
     Images,
     Settings,
 }
 
 /// The step with its one argument.
 macro_rules! firmware {
-    ($kind:ident, $name:literal, $argument:literal, $sentence:literal) => {
-        Firmware {
+    ($task:ident, $name:literal, $argument:literal, $sentence:literal) => {
+        FirmwareStep {
             description: Description {
                 name: Cow::Borrowed($name),
                 interface: Cow::Borrowed("deploy"),
@@ -84,12 +85,12 @@ macro_rules! firmware {
                     advertised: true,
                 }]),
             },
-            kind: Kind::$kind,
+            task: FirmwareTask::$task,
         }
     };
 }
 
-static IMAGES: Firmware = firmware!(
+static IMAGES: FirmwareStep = firmware!(
     Images,
     "update_nvidia_nic_firmware_image",
     "images",
@@ -97,7 +98,7 @@ static IMAGES: Firmware = firmware!(
      sha512, or md5 where md5_enabled allows it), componentFlavor (the card's PSID) and version."
 );
 
-static SETTINGS: Firmware = firmware!(
+static SETTINGS: FirmwareStep = firmware!(
     Settings,
     "update_nvidia_nic_firmware_settings",
     "settings",
@@ -105,7 +106,7 @@ static SETTINGS: Firmware = firmware!(
      function1Config: parameters and their values."
 );
 
-impl Step for Firmware {
+impl Step for FirmwareStep {
     fn description(&self) -> &Description {
         &self.description
     }
@@ -117,40 +118,40 @@ impl Step for Firmware {
         })
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Planning<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
         async move {
-            let lines = match self.kind {
-                Kind::Images => image::parse(&arguments["images"], ctx.config.md5_enabled)?
+            let lines = match self.task {
+                FirmwareTask::Images => image::parse(&arguments["images"], ctx.config.md5_enabled)?
                     .iter()
                     .map(|image| {
                         format!("Bring cards {} to firmware {}", image.psid, image.version)
                     })
                     .collect::<Vec<_>>(),
-                Kind::Settings => setting::parse(&arguments["settings"])?
+                FirmwareTask::Settings => setting::parse(&arguments["settings"])?
                     .iter()
                     .map(|setting| format!("Check and set the parameters of cards {}", setting.id))
                     .collect(),
             };
             Ok(lines
                 .into_iter()
-                .map(|description| Action {
+                .map(|description| PlannedAction {
                     description,
-                    ..Action::default()
+                    ..PlannedAction::default()
                 })
                 .collect())
         }
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> Running<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
         async move {
-            match self.kind {
-                Kind::Images => {
+            match self.task {
+                FirmwareTask::Images => {
                     let images = image::parse(&arguments["images"], ctx.config.md5_enabled)?;
                     let cards = card::discover(ctx.system).await?;
                     image::apply(ctx, &cards, &images).await?;
                 }
-                Kind::Settings => {
+                FirmwareTask::Settings => {
                     let settings = setting::parse(&arguments["settings"])?;
                     let cards = card::discover(ctx.system).await?;
                     setting::apply(ctx.system, &cards, &settings).await?;
@@ -159,15 +160,6 @@ impl Step for Firmware {
             Ok(Value::Null)
         }
         .boxed()
-    }
-}
-
-/// An error of a class of this manager.
-fn error(class: &'static str, text: impl Into<String>) -> StepError {
-    StepError::Unexpected {
-        class,
-        text: text.into(),
-        program: None,
     }
 }
 

@@ -3,11 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::card::Card;
-use super::error;
+use super::error::{InvalidField, NicFirmwareError, UnsupportedParameter};
 use crate::hardware::StepError;
 use crate::system::{Cmd, System};
-
-const CONFIG: &str = "InvalidFirmwareSettingsConfig";
 
 /// What an operator wants of all cards of a device number.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,24 +16,23 @@ pub(super) struct Setting {
     functions: [Map<String, Value>; 2],
 }
 
-pub(super) fn parse(settings: &Value) -> Result<Vec<Setting>, StepError> {
+pub(super) fn parse(settings: &Value) -> Result<Vec<Setting>, NicFirmwareError> {
     let Value::Array(items) = settings else {
-        return Err(error(CONFIG, "'settings' must be a list"));
+        let field = InvalidField::NotAList("settings");
+        return Err(NicFirmwareError::SettingConfig(field));
     };
-    items.iter().map(parse_one).collect()
+    let parsed: Result<_, InvalidField> = items.iter().map(parse_one).collect();
+    parsed.map_err(NicFirmwareError::SettingConfig)
 }
 
-fn parse_one(item: &Value) -> Result<Setting, StepError> {
+fn parse_one(item: &Value) -> Result<Setting, InvalidField> {
     let Some(id) = item.get("deviceID").and_then(Value::as_str) else {
-        return Err(error(
-            CONFIG,
-            "each item of settings needs the text 'deviceID'",
-        ));
+        return Err(InvalidField::DeviceId);
     };
     let parameters = |key: &str| match item.get(key) {
         None | Some(Value::Null) => Ok(Map::new()),
         Some(Value::Object(parameters)) => Ok(parameters.clone()),
-        Some(_) => Err(error(CONFIG, format!("'{key}' must be an object"))),
+        Some(_) => Err(InvalidField::NotAnObject(key.to_owned())),
     };
     Ok(Setting {
         id: id.to_owned(),
@@ -58,8 +55,8 @@ pub(super) async fn apply(
         if !cards.iter().any(|card| card.id == setting.id) {
             tracing::info!(device = %setting.id, "no such card: its settings are left out");
         } else if used.contains(&setting.id.as_str()) {
-            let text = format!("two settings for device {}", setting.id);
-            return Err(error("DuplicateDeviceID", text));
+            let id = setting.id.clone();
+            return Err(NicFirmwareError::DuplicateSetting { id }.into());
         } else {
             used.push(&setting.id);
         }
@@ -114,31 +111,28 @@ async fn changed(
     let mut words = Vec::new();
     for (name, value) in wanted {
         let parameter = Parameter::parse(name);
-        let unsupported = |reason: String| {
-            error(
-                "UnSupportedConfigByFW",
-                format!("{}: parameter {name}: {reason}", card.pci),
-            )
+        let unsupported = |source: UnsupportedParameter| NicFirmwareError::UnsupportedParameter {
+            card: card.pci.clone(),
+            parameter: name.clone(),
+            source,
         };
         let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if !known
             .split(|c| !letters(c))
             .any(|word| word == parameter.name)
         {
-            return Err(error(
-                "UnSupportedConfigByMstflintPackage",
-                format!("{}: mstconfig does not know {name}", card.pci),
-            ));
+            let (card, parameter) = (card.pci.clone(), name.clone());
+            return Err(NicFirmwareError::UnknownParameter { card, parameter }.into());
         }
         let now = present.iter().find(|(known, _)| *known == parameter.name);
         let Some((_, now)) = now else {
-            return Err(unsupported("the firmware does not have it".to_owned()));
+            return Err(unsupported(UnsupportedParameter::Missing).into());
         };
         if let Some((from, to)) = parameter.range {
             let (first, last) =
-                array(now).ok_or_else(|| unsupported("it is no array".to_owned()))?;
+                array(now).ok_or_else(|| unsupported(UnsupportedParameter::NotAnArray))?;
             if from < first || to > last || from > to {
-                return Err(unsupported(format!("it has elements {first} to {last}")));
+                return Err(unsupported(UnsupportedParameter::Elements { first, last }).into());
             }
         }
         let text = text(value);

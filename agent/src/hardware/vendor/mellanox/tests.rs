@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
+use crate::commands::failure::StepFailure;
 use crate::image::Installed;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
@@ -35,12 +36,12 @@ fn discovered(version: &str, running: Option<&str>) -> Script {
         .expect("mstflint -d 0000:06:00.1 -qq query", &told)
 }
 
-async fn run(step: &Firmware, arguments: Value, script: Script) -> Result<Value, String> {
+async fn run(step: &FirmwareStep, arguments: Value, script: Script) -> Result<Value, String> {
     run_with(step, arguments, script, Config::default()).await
 }
 
 async fn run_with(
-    step: &Firmware,
+    step: &FirmwareStep,
     arguments: Value,
     script: Script,
     config: Config,
@@ -65,13 +66,13 @@ async fn run_with(
         ports: &[],
         task: &task,
         installed: &installed,
-        managers: &[],
+        erasers: &[],
     };
     let result = step.run(ctx, arguments.as_object().unwrap()).await;
     script.assert_done();
-    result.map_err(|error| match error {
-        StepError::Failure(failure) => failure.to_string(),
-        StepError::Unexpected { class, text, .. } => format!("{class}: {text}"),
+    result.map_err(|error| match StepFailure::from(error) {
+        StepFailure::Known(failure) => failure.to_string(),
+        StepFailure::Unexpected(unexpected) => format!("{}: {}", unexpected.class, unexpected.text),
     })
 }
 
@@ -129,7 +130,7 @@ async fn a_card_is_flashed_once_and_reset_before_if_something_waits() {
             script = script.expect("mstfwreset -d 0000:06:00.0 -y --sync 1 reset", "");
         }
         let script = script.expect(&format!("mstflint -d 0000:06:00.0 -i {path} -y burn"), "");
-        assert_eq!(run(&IMAGES, images, script).await, Ok(Value::Null));
+        assert_eq!(run(&IMAGES, images, script).await.unwrap(), Value::Null);
         // The operator's file is still there.
         assert!(file.path().exists());
     }
@@ -138,7 +139,7 @@ async fn a_card_is_flashed_once_and_reset_before_if_something_waits() {
         &format!("mstflint -i {path} query"),
         &query("20.35.1012", None),
     );
-    assert_eq!(run(&IMAGES, images, same).await, Ok(Value::Null));
+    assert_eq!(run(&IMAGES, images, same).await.unwrap(), Value::Null);
 }
 
 #[tokio::test]
@@ -229,8 +230,8 @@ async fn md5_counts_where_the_operator_allows_it() {
         ..Config::default()
     };
     assert_eq!(
-        run_with(&IMAGES, images, script, config).await,
-        Ok(Value::Null)
+        run_with(&IMAGES, images, script, config).await.unwrap(),
+        Value::Null
     );
 }
 
@@ -277,7 +278,7 @@ async fn firmware_is_fetched_and_what_is_not_there_is_told() {
         };
         let done = run_with(&IMAGES, images, script, config).await;
         if is_there {
-            assert_eq!(done, Ok(Value::Null));
+            assert_eq!(done.unwrap(), Value::Null);
             // It lay in memory.
             assert!(!fetched.exists());
         } else {
@@ -318,7 +319,7 @@ async fn only_what_is_another_is_set() {
         "mstconfig -d 0000:06:00.0 -y set NUM_OF_VFS=16 HOST_CHAINING[7]=1",
         "",
     );
-    assert_eq!(run(&SETTINGS, settings, script).await, Ok(Value::Null));
+    assert_eq!(run(&SETTINGS, settings, script).await.unwrap(), Value::Null);
 }
 
 /// Settings of the second function go to it alone. A card with firmware that waits is reset
@@ -344,8 +345,8 @@ async fn each_function_has_settings_of_its_own() {
         }
         let script = script.expect("mstconfig -d 0000:06:00.1 -y set NUM_OF_VFS=4", "");
         assert_eq!(
-            run(&SETTINGS, settings.clone(), script).await,
-            Ok(Value::Null)
+            run(&SETTINGS, settings.clone(), script).await.unwrap(),
+            Value::Null
         );
     }
 }

@@ -11,10 +11,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
+use thiserror::Error;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use crate::config::Config;
-use crate::failure::Failure;
 use crate::machine::block::udev::Properties;
 use crate::machine::block::{self, BlockDevice, Kind};
 use crate::system::{Cmd, PathPrefix, RunError, System};
@@ -69,11 +69,7 @@ const KERNEL_FILES: [(&str, &str); 5] = [
 ///
 /// # Errors
 /// The archive cannot be made.
-pub async fn collect(
-    system: &System,
-    _config: &Config,
-    journal_lines: Option<u32>,
-) -> Result<Vec<u8>, Failure> {
+pub async fn collect(system: &System, journal_lines: Option<u32>) -> Result<Vec<u8>, ArchiveError> {
     let deadline = Instant::now() + ALL_PROGRAMS;
     let lines = journal_lines.unwrap_or(JOURNAL_LINES).to_string();
     let journalctl = Cmd::new("journalctl").args(["--full", "--no-pager", "-b", "-n", &lines]);
@@ -109,11 +105,18 @@ pub async fn collect(
         })
         .await?
         .finish()
-        .map_err(|error| cannot_be_packed(error.to_string()))
+        .map_err(ArchiveError::Io)
 }
 
-fn cannot_be_packed(reason: String) -> Failure {
-    Failure::execution(format!("The logs cannot be packed: {reason}"))
+/// The archive could not be made.
+#[derive(Debug, Error)]
+pub enum ArchiveError {
+    /// It could not be packed.
+    #[error("The logs cannot be packed: {0}")]
+    Io(#[source] io::Error),
+    /// The packing thread ended early.
+    #[error("The logs cannot be packed: {0}")]
+    Thread(#[source] JoinError),
 }
 
 async fn output(system: &System, cmd: Cmd, deadline: Instant) -> Option<Vec<u8>> {
@@ -173,11 +176,11 @@ impl Archive {
     async fn with(
         mut self,
         pack: impl FnOnce(&mut Self) -> io::Result<()> + Send + 'static,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, ArchiveError> {
         let packed = tokio::task::spawn_blocking(move || pack(&mut self).map(|()| self)).await;
         packed
-            .map_err(|error| cannot_be_packed(error.to_string()))?
-            .map_err(|error| cannot_be_packed(error.to_string()))
+            .map_err(ArchiveError::Thread)?
+            .map_err(ArchiveError::Io)
     }
 
     /// What the kernel and udev tell without programs.
@@ -288,158 +291,4 @@ fn end_of_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
-
-    use flate2::read::GzDecoder;
-
-    use super::*;
-    use crate::machine::testing::FakeMachine;
-    use crate::system::process::{Output, Script};
-
-    const JOURNALCTL: &str = "journalctl --full --no-pager -b -n 10000";
-
-    fn unpacked(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
-        let mut tar = tar::Archive::new(GzDecoder::new(archive));
-        tar.entries()
-            .unwrap()
-            .map(|entry| {
-                let mut entry = entry.unwrap();
-                let mut bytes = Vec::new();
-                entry.read_to_end(&mut bytes).unwrap();
-                (entry.path().unwrap().to_str().unwrap().to_owned(), bytes)
-            })
-            .collect()
-    }
-
-    fn missing(program: &str) -> Result<Output, RunError> {
-        Err(RunError::Missing {
-            program: program.into(),
-        })
-    }
-
-    async fn collected(machine: &FakeMachine, script: Script) -> BTreeMap<String, Vec<u8>> {
-        let script = Arc::new(script);
-        let system = machine.system_with(script.clone());
-        let archive = collect(&system, &Config::default(), Some(10_000))
-            .await
-            .unwrap();
-        script.assert_done();
-        unpacked(&archive)
-    }
-
-    #[tokio::test]
-    async fn holds_what_programs_and_the_kernel_say() {
-        let mut machine = FakeMachine::new();
-        let vda = machine.virtio_disk("vda", 1 << 32, "x");
-        machine.partition(&vda, "vda1", "254:1", 1 << 20);
-        machine.udev("254:0", &[("ID_SERIAL", "x")]);
-        machine.file("proc/mdstat", "Personalities :");
-        machine.file("proc/cmdline", "ipa-agent-token=secret");
-        machine.file("var/log/messages", "not taken: there is a journal");
-        let script = Script::new()
-            .expect_result(
-                JOURNALCTL,
-                Ok(Output {
-                    // Not UTF-8.
-                    stdout: b"\xff line: ipa-agent-token=secret quiet\n".to_vec(),
-                    ..Output::default()
-                }),
-            )
-            .expect("df -a", "space")
-            .expect("dmesg", "ipa-agent-token=1234")
-            .expect_result("efibootmgr -v", missing("efibootmgr"))
-            .expect_result(
-                "iptables -L",
-                Err(RunError::Failed {
-                    program: "iptables".into(),
-                    command: "iptables -L".into(),
-                    status: 1,
-                    stderr: "no".into(),
-                }),
-            )
-            .expect("ip addr", "lo")
-            .expect(&format!("lsblk --all {LSBLK_COLUMNS}"), "blocks")
-            .expect_result("lsblk --all --bytes --output-all --pairs", missing("lsblk"))
-            .expect_result("multipath -ll", missing("multipath"))
-            .expect_result("parted -l", missing("parted"))
-            .expect("ps au", "init")
-            .expect_result("lshw -quiet -json", missing("lshw"));
-        let members = collected(&machine, script).await;
-        let names: Vec<_> = members.keys().map(String::as_str).collect();
-        assert_eq!(
-            names,
-            [
-                "df", "disks", "dmesg", "ip_addr", "journal", "lsblk", "mdstat", "ps", "udev/vda"
-            ]
-        );
-        let expected = b"\xff line: ipa-agent-token=****** quiet\n";
-        assert_eq!(members["journal"], expected);
-        assert_eq!(members["dmesg"], b"ipa-agent-token=****");
-        let disks: Value = serde_json::from_slice(&members["disks"]).unwrap();
-        assert_eq!(disks[1]["parent"], "/dev/vda");
-        let udev: Value = serde_json::from_slice(&members["udev/vda"]).unwrap();
-        assert_eq!(udev, json!({"ID_SERIAL": "x"}));
-        for (name, bytes) in &members {
-            assert!(!String::from_utf8_lossy(bytes).contains("secret"), "{name}");
-        }
-    }
-
-    #[tokio::test]
-    async fn without_a_journal_the_ends_of_files_are_taken() {
-        let mut machine = FakeMachine::new();
-        machine
-            .file("var/log/messages", "one")
-            .file("var/log/deep/er/file", "two")
-            .file("etc/secret", "three")
-            .link("var/log/link", "etc/secret");
-        let size = usize::try_from(ONE_FILE).unwrap() + 5;
-        machine.bytes(
-            "var/log/large",
-            &[vec![b'a'; 5], vec![b'b'; size - 5]].concat(),
-        );
-        let script = PROGRAMS.iter().map(|(_, argv)| argv.join(" ")).fold(
-            Script::new().expect(JOURNALCTL, "-- No entries --\n"),
-            |script, cmd| script.expect_result(&cmd, missing(&cmd)),
-        );
-        let members = collected(&machine, script).await;
-        let names: Vec<_> = members.keys().map(String::as_str).collect();
-        assert_eq!(
-            names,
-            [
-                "disks",
-                "journal",
-                "var/log/deep/er/file",
-                "var/log/large",
-                "var/log/messages"
-            ]
-        );
-        assert_eq!(members["var/log/messages"], b"one\n");
-        assert_eq!(members["var/log/large"], vec![b'b'; size - 5]);
-    }
-
-    #[derive(Debug)]
-    struct Slow;
-
-    impl crate::system::Run for Slow {
-        fn run(&self, cmd: Cmd) -> futures_util::future::BoxFuture<'_, Result<Output, RunError>> {
-            Box::pin(async move {
-                tokio::time::sleep(cmd.timeout).await;
-                Err(RunError::TimedOut {
-                    command: cmd.to_string(),
-                    timeout: cmd.timeout,
-                })
-            })
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn programs_that_hang_cost_half_a_minute_in_all() {
-        let machine = FakeMachine::new();
-        let system = machine.system_with(Arc::new(Slow));
-        let start = Instant::now();
-        collect(&system, &Config::default(), None).await.unwrap();
-        assert_eq!(start.elapsed(), ALL_PROGRAMS);
-    }
-}
+mod tests;
