@@ -10,6 +10,9 @@ export AGENT ?= $(BINARIES)/ironic-agent
 export SHIM ?= $(BINARIES)/ironic-shim
 export RAMDISK ?= $(CURDIR)/target/$(if $(filter demo,$(PROFILE)),demo/)ramdisk
 
+# Command lines that the unit tests have seen; `make arguments` tries them.
+RECORD = $(CURDIR)/target/arguments/recorded.jsonl
+
 # Without a home directory that can be written, cargo keeps its downloads here.
 ifeq ($(shell [ -n "$${CARGO_HOME:-}" ] || [ -w "$$HOME/.cargo" ] || { [ -n "$$HOME" ] && [ -w "$$HOME" ]; } && echo has-home),)
 export CARGO_HOME := $(CURDIR)/target/cargo
@@ -28,7 +31,7 @@ build: preflight ## Build both static binaries
 	cargo build --profile $(PROFILE) --locked
 
 .PHONY: test
-test: lint unit qcow2 differential ironic ## Everything but `arguments`, `attacks` and `fresh`, from the fastest ring to the slowest
+test: lint unit arguments qcow2 differential ironic ## Everything but `attacks` and `fresh`, from the fastest ring to the slowest
 
 .PHONY: lint
 lint: preflight ## Format, clippy, protocol lint, Python lint, licences and sources
@@ -42,15 +45,17 @@ lint: preflight ## Format, clippy, protocol lint, Python lint, licences and sour
 .PHONY: unit
 unit: preflight ## Unit, property and contract tests; a few need root and say so where they are skipped
 	tests/packages/run
-	export GRPC_PYTHON TEST_PROGRAMS && GRPC_PYTHON="$$(tests/contract/grpc-python)" && \
+	@mkdir -p target/arguments && rm -f "$(RECORD)" "$(RECORD).new"
+	export GRPC_PYTHON TEST_PROGRAMS IRONIC_AGENT_RECORD="$(RECORD).new" && GRPC_PYTHON="$$(tests/contract/grpc-python)" && \
 	    TEST_PROGRAMS="$$(tests/programs)" && cargo test --workspace --locked
+	@mv "$(RECORD).new" "$(RECORD)"
 
 .PHONY: attacks
 attacks: preflight ## The REST listener under attack, with its answers timed: wants an idle machine
 	cargo test --locked -p ironic-shim --test attacks -- --ignored --nocapture --skip for_long
 
 .PHONY: arguments
-arguments: preflight ## What the agent gives to programs, tried with the programs
+arguments: preflight ## What the unit tests saw given to programs, tried with the programs
 	export TEST_PROGRAMS && TEST_PROGRAMS="$$(tests/programs)" && tests/arguments/run
 
 .PHONY: fuzz

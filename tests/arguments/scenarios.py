@@ -6,9 +6,14 @@ import re
 import subprocess
 import tempfile
 
+# Until each of the writer's processes listens: a reader that finds some of them only takes these from the next one.
+await_writer = (
+    "for i in $(seq 600); do"
+    " [ $(grep -cE ':23(2[89A-F]|3[0-7]) [0-9A-F:]+ 0A' $root/proc/net/tcp) -lt 16 ] || break; sleep 0.1; done; "
+)
 # Reads what a writer writes, as its partner does.
 network_reader = (
-    "(for i in $(seq 50); do sleep 0.2; env -i PATH=$path chroot $root fio --ioengine net --port 9000 --numjobs 16"
+    "(" + await_writer + "for i in $(seq 50); do sleep 0.2; env -i PATH=$path chroot $root fio --ioengine net --port 9000 --numjobs 16"
     " --name reader --rw read --hostname 127.0.0.1 --fill_device 1 > /dev/null 2>&1 && break; done) &"
 )
 
@@ -32,7 +37,7 @@ def network_pair(world, commands):
     problems = []
     for attempt in range(3):
         beside = (
-            "(for i in $(seq 50); do sleep 0.2; env -i PATH=$path chroot $root " + " ".join(reader)
+            "(" + await_writer + "for i in $(seq 50); do sleep 0.2; env -i PATH=$path chroot $root " + " ".join(reader)
             + " > $PLACE/reader 2>&1; status=$?; [ $status = 16 ] || break; done; echo $status > $PLACE/status) &"
         )
         result = world.run(writer, beside=beside, behind="wait")

@@ -8,7 +8,6 @@ it is not tried.
 """
 
 import argparse
-import os
 import pathlib
 import re
 import shlex
@@ -24,7 +23,7 @@ import scenarios  # noqa: E402
 import sources  # noqa: E402
 from world import World  # noqa: E402
 
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE.parents[1] / "target")) / "arguments"
+TARGET = HERE.parents[1] / "target/arguments"
 # Beside those of the programs: what the world itself needs, and scenarios.
 PACKAGES = ("busybox-static", "dash", "bash", "coreutils", "util-linux", "python3-minimal", "gdisk")
 
@@ -39,8 +38,7 @@ def main():
     TARGET.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
 
-    recorded = sources.read(arguments.recorded) if arguments.recorded else sources.record(TARGET)
-    commands, reached = recorded
+    commands, reached = sources.read(arguments.recorded) if arguments.recorded else sources.recorded(TARGET)
     world = World(arguments.root or fetch())
     problems = complete(commands, reached)
     trials = [trial for command in commands for trial in trials_of(command)]
@@ -55,7 +53,7 @@ def main():
     if not arguments.only:
         for scenario in scenarios.ALL:
             found = scenario(world, commands)
-            print(f"{'FAILED' if found else 'ok'}  {scenario.__name__}: {scenario.__doc__.splitlines()[0]}", flush=True)
+            print(f"{'FAILED' if found else 'ok'}  {scenario.__name__}: {(scenario.__doc__ or '').splitlines()[0]}", flush=True)
             problems += [f"{scenario.__name__}: {problem}" for problem in found]
     tried = {trial.command.program for trial in trials}
     print(
@@ -78,9 +76,7 @@ def complete(commands, reached):
     """What the suite does not know."""
     problems = []
     for (file, line), text in sources.sites().items():
-        if (file, line) not in reached and not any(
-            file == known and text_of in text for known, text_of in sources.UNREACHED
-        ):
+        if (file, line) not in reached and not any(known in text for known in sources.UNREACHED):
             problems.append(f"{file}:{line}: no unit test sees what is run here: {text}")
     known = {program.name for program in programs.PROGRAMS}
     seen = {command.program for command in commands}
@@ -101,7 +97,7 @@ def trials_of(command):
     rule = next((rule for rule in program.tries if rule.fits(line)), None)
     if rule is None:
         return [Unknown(command)]
-    kinds = [None]
+    kinds: list[str | None] = [None]
     if program.name in busybox_of_the_ramdisk():
         kinds.append("busybox")
     return [Trial(command, rule, kind) for kind in kinds]
@@ -145,7 +141,7 @@ class Trial:
     def run(self, world):
         beside = getattr(scenarios, self.rule.beside) if self.rule.beside else ""
         self.result = world.run(self.words(), prepare=self.rule.prepare, beside=beside)
-        problems = []
+        problems: list[str] = []
         if self.rule.older and re.search(self.rule.older, self.result.output):
             return problems
         if misread := programs.USAGE.search(self.result.output):

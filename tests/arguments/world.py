@@ -8,13 +8,12 @@ import os
 import pathlib
 import re
 import shlex
-import shutil
 import subprocess
 import tempfile
 
 # Sparse, and in memory. XFS takes no less than 300 MB.
 DISK = 320 << 20
-PATIENCE = 60
+PATIENCE = 180
 # Where programs write, and what they expect to find there.
 WRITTEN = ("var/log", "var/lib", "var/tmp")
 USERS = ("root:x:0:0::/tmp:/bin/sh", "_chrony:x:0:0::/var/lib/chrony:/bin/false", "nobody:x:65534:65534::/:/bin/false")
@@ -39,8 +38,7 @@ class World:
         self.root = root
         for directory in ("dev", "proc", "sys", "run", "tmp", "mnt", *WRITTEN):
             (root / directory).mkdir(parents=True, exist_ok=True)
-        unshare = shutil.which("unshare")
-        trial = subprocess.run([unshare, *UNSHARE, "true"], capture_output=True, text=True)
+        trial = subprocess.run(["unshare", *UNSHARE, "true"], capture_output=True, text=True)
         if trial.returncode != 0:
             raise SystemExit(
                 f"arguments: no namespaces of our own: {trial.stderr.strip()}; allow unprivileged user "
@@ -59,7 +57,7 @@ class World:
             # Some programs must find that their root is a mount point.
             "mount --rbind $root $root; cd $root",
             f"for place in dev sys run tmp mnt {' '.join(WRITTEN)}; do mount -t tmpfs none $root/$place; done",
-            "cp -a $root/etc $PLACE/etc; mount --bind $PLACE/etc $root/etc",
+            "cp -dR --preserve=mode $root/etc $PLACE/etc; mount --bind $PLACE/etc $root/etc",
             *(f"echo {shlex.quote(line)} >> $root/etc/passwd" for line in USERS),
             *(f"echo {shlex.quote(line)} >> $root/etc/group" for line in GROUPS),
             "mount -t proc proc $root/proc",
@@ -83,7 +81,8 @@ class World:
                     env={**os.environ, "PATH": f"{PATH}:{os.environ.get('PATH', '')}", "PLACE": place},
                 )
             except subprocess.TimeoutExpired as late:
-                return Result(None, f"not done after {PATIENCE} s: {late.stdout}", {})
+                said = (late.stdout or b"").decode(errors="replace")
+                return Result(None, f"not done after {PATIENCE} s: {said}", {})
             files = {path.name: path.read_bytes() for path in pathlib.Path(place).iterdir() if path.is_file()}
         return Result(done.returncode, done.stdout + done.stderr, files)
 
