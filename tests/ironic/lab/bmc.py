@@ -71,7 +71,7 @@ class Machine:
 
     def power_off(self):
         with self.lock:
-            if self.is_on:
+            if self.process and self.is_on:
                 self.process.kill()
                 self.process.wait()
 
@@ -110,8 +110,8 @@ class Machine:
 
     def disks(self):
         words, first = [], 0 if self.boot_device == "Hdd" else 5
-        absent = self.directory / "absent-disks"
-        absent = absent.read_text().split() if absent.exists() else []
+        listed = self.directory / "absent-disks"
+        absent = listed.read_text().split() if listed.exists() else []
         disks = [disk for disk in self.settings["disks"] if disk["bus"] not in absent]
         if any(disk["bus"] == "scsi" for disk in disks):
             words += ["-device", "virtio-scsi-pci"]
@@ -134,8 +134,10 @@ class Machine:
         section = script[script.index(f":{label[1]}\n"):] if label else script
 
         def words_of(verb):
-            line = re.search(rf"^{verb}\s+(.*?)(?: \|\| .*)?$", section, re.M)[1]
-            return [word for word in line.split() if not word.startswith("--")]
+            line = re.search(rf"^{verb}\s+(.*?)(?: \|\| .*)?$", section, re.M)
+            if not line:
+                raise ValueError(f"the script has no line `{verb}`: {script}")
+            return [word for word in line[1].split() if not word.startswith("--")]
 
         def file_of(url):
             return str(root / re.sub(r"^https?://[^/]+/", "", url))

@@ -12,6 +12,9 @@ PAIR = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|(\S+))')
 NOTABLE = ("BdsDxe: starting", "THIS DEPLOY RAMDISK", "ENDED WITH STATUS", "HOOK GAVE UP", "Kernel panic")
 
 
+now = time.time
+
+
 @dataclass
 class Event:
     """A line of the console that means something."""
@@ -20,7 +23,7 @@ class Event:
     time: float  # of this machine, monotonic, when the line was seen
     line: str
     values: dict = field(default_factory=dict)
-    clock: float = field(default_factory=time.time)  # the same moment, since the epoch
+    clock: float = field(default_factory=now)  # the same moment, since the epoch
 
 
 class Console:

@@ -124,17 +124,24 @@ def build_base(say, content):
 
 def mode():
     """How mmdebstrap becomes the root of its tree."""
+    if why := obstacle():
+        raise LabError(why)
+    return "root" if os.geteuid() == 0 else "unshare"
+
+
+def obstacle():
+    """Why this user cannot make a Debian; empty if he can."""
     if os.geteuid() == 0:
-        return "root"
+        return ""
     name = run(["id", "-un"]).strip()
     ranges = [line for file in ("/etc/subuid", "/etc/subgid") if Path(file).is_file()
               for line in Path(file).read_text().splitlines() if line.partition(":")[0] == name]
     if len(ranges) < 2 or not shutil.which("newuidmap"):
-        raise LabError(
+        return (
             "a Debian has files of many users: as an ordinary user this needs the package uidmap and ranges of numbers "
             f"in /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}); "
             "or run it as root")
-    return "unshare"
+    return ""
 
 
 def program(name):

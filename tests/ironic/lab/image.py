@@ -135,7 +135,7 @@ def build(say, names):
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="scratch-", dir=IMAGE.parent) as scratch:
         made = Content(Path(scratch), say)
-        makers = [Path(module.__file__) for module in (content, debian, gpt, mbr)]
+        makers = [Path(str(module.__file__)) for module in (content, debian, gpt, mbr)]
         makers += [Path(__file__), *sorted(path for path in content.SYSTEM.rglob("*") if path.is_file()),
                    *sorted((REPOSITORY / "ramdisk").glob("*.py")), *sorted((REPOSITORY / "tools/debian").glob("*.py"))]
         key = hashlib.sha256(b"".join(path.read_bytes() for path in makers) + made.version.encode()).hexdigest()
@@ -156,9 +156,9 @@ def build(say, names):
 
 
 def load(names):
-    """The named images, which `build` has made."""
+    """Those of the named images that `build` has made."""
     known = json.loads((IMAGE / "images.json").read_text())
-    return {name: Image(**known[name]) for name in sorted(names)}
+    return {name: Image(**known[name]) for name in sorted(names) if name in known}
 
 
 def make(made, name):

@@ -15,11 +15,14 @@ from .view import View
 def main(scenarios, live=None, builds=False, figures="figures.json"):
     """Runs the scenarios on one laboratory, after building what is to be shown if it `builds`; the exit status."""
     view = View(live=live, began=namespace.began())
-    wanted = {name for scenario in scenarios for name in scenario.images}
+    wanted = {name for scenario in scenarios if not scenario.obstacle() for name in scenario.images}
     try:
         if not namespace.is_inside():
             view.say("preparing: everything that is needed comes into target/, nothing is installed")
             namespace.check()
+            for scenario in scenarios:
+                if why := scenario.obstacle():
+                    view.line(f"will be skipped: {scenario.title}: {why}")
             setup.prepare(view.say, view.status, builds)
             image.build(lambda text: view.status("images", text), wanted)
             view.status("images", None)
@@ -37,9 +40,9 @@ def main(scenarios, live=None, builds=False, figures="figures.json"):
 
 def work(view, scenarios, images, figures):
     report = Report(view)
-    queues = {}
+    queues: dict[str, list] = {}
     for scenario in scenarios:
-        queues.setdefault(scenario.machine, []).append(scenario)
+        queues.setdefault(scenario.MACHINE, []).append(scenario)
     for name in queues:
         view.track(name)
     view.status("laboratory", "starting Ironic, the BMC and the web server")

@@ -71,6 +71,7 @@ class Lane:
         """Runs one scenario to its end or its first failing step."""
         self.view.scenario(scenario.title)
         try:
+            scenario.check_images()
             scenario.run()
         except StepFailed:
             pass

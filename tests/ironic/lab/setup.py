@@ -72,6 +72,7 @@ def follow(command, log, environment, hear):
     with open(log, "ab") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                    cwd=REPOSITORY, env=environment)
+        assert process.stdout
         rest = ""
         while chunk := os.read(process.stdout.fileno(), 65536):
             *lines, rest = re.split(r"[\r\n]", rest + chunk.decode(errors="replace"))

@@ -63,7 +63,7 @@ class Phases:
 
     def table(self):
         """(label, seconds, how often), in the order of first appearance."""
-        sums = {}
+        sums: dict[str, tuple[float, int]] = {}
         for label, start, end in self.rows:
             seconds, count = sums.get(label, (0.0, 0))
             sums[label] = (seconds + (end or time.monotonic()) - start, count + 1)

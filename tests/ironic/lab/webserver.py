@@ -46,7 +46,7 @@ class WebServer:
         first, last = 0, size - 1
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
         partial = wanted is not None and int(wanted[1]) < size
-        if partial:
+        if wanted and partial:
             first = int(wanted[1])
             last = min(int(wanted[2]), last) if wanted[2] else last
         request.send_response(206 if partial else 200)

@@ -7,6 +7,7 @@ from ..errors import LabError
 from ..ironic import Node
 from ..machines import UEFI
 from ..process import wait_for
+from ..report import Skip
 
 MIB = 1 << 20
 # Emulated and on a busy machine everything takes its time; what hangs is found all the same.
@@ -29,14 +30,25 @@ class Scenario:
     """
 
     title = ""
-    machine = "main"
-    images = ()  # names of the images that it needs
+    MACHINE = "main"
+    images: tuple[str, ...] = ()  # names of the images that it needs
 
     def __init__(self, lab, lane):
         self.lab, self.lane, self.view = lab, lane, lane.view
-        self.machine = lab.machines[type(self).machine]
+        self.machine = lab.machines[self.MACHINE]
         self.console = lab.consoles[self.machine.name]
         self.console_log = self.machine.console_log
+
+    @classmethod
+    def obstacle(cls):
+        """Why this user cannot make its images; empty if he can."""
+        return ""
+
+    def check_images(self):
+        """Ends the scenario where an image could not be made; `program` has said why."""
+        if absent := set(self.images) - set(self.lab.images):
+            with self.step("its image is there"):
+                raise Skip(f"{', '.join(sorted(absent))} could not be made by this user")
 
     @property
     def step(self):

@@ -6,10 +6,12 @@ What cloud-init was told by the config drive is read back over SSH.
 import json
 import re
 
-from .. import ssh
+from .. import debian, ssh
+from ..ironic import call
 from ..machines import UEFI
 from ..process import wait_for
 from .base import META_DATA, Scenario, expect
+from .hardware import clean_steps
 
 PASSWORD = "a password of the laboratory"
 HOSTNAME = "debian-of-the-lab"
@@ -36,7 +38,7 @@ class DebianCloud(Scenario):
     # How the firmware starts it, and what its root file system is.
     ENTRY = r'"debian" from .*\\EFI\\debian\\shimx64\.efi'
     ROOT = ("ext4", "/")
-    INSTANCE = {}
+    INSTANCE: dict[str, object] = {}
 
     def config_drive(self):
         """As nova would make it."""
@@ -48,12 +50,19 @@ class DebianCloud(Scenario):
                              "networks": [{"id": "net", "type": "ipv4_dhcp", "link": "nic", "network_id": "lab"}]},
         }
 
+    @classmethod
+    def obstacle(cls):
+        return debian.obstacle()
+
     @property
     def target(self):
         return self.machine.target
 
     def run(self):
         self.ready()
+        self.check_deployment()
+
+    def check_deployment(self):
         with self.step(f"active: the agent writes {self.image.name} and makes it boot"):
             before = len(self.node.said)
             mark = self.deploy(self.image, self.target, config_drive=self.config_drive(), **self.INSTANCE)
@@ -103,7 +112,7 @@ class DebianMbr(DebianCloud):
     """An MBR with Debian's GRUB for BIOS. The cloud kernel has no driver for SATA: it goes to the other disk."""
 
     title = "a real Debian with an MBR on a BIOS machine"
-    machine = "bios"
+    MACHINE = "bios"
     images = ("debian-mbr.qcow2",)
 
     @property
@@ -119,6 +128,36 @@ class DebianMbrUefi(DebianCloud):
 class DebianBios(DebianMbr):
     title = "a real Debian in the layout of cloud images on a BIOS machine"
     images = ("debian-cloud.qcow2",)
+
+
+class DebianRaid(DebianCloud):
+    """On an array that the agent makes of both disks: Debian's initramfs assembles it, each disk has the loaders."""
+
+    title = "a real Debian on a RAID 1 of two disks"
+    ENTRY = "RAID"
+
+    def run(self):
+        self.ready("manageable")
+        with self.step("clean: the agent makes the array"):
+            call("PUT", f"{self.node.path}/states/raid", {"logical_disks": [{
+                "size_gb": "MAX", "raid_level": "1", "controller": "software", "is_root_volume": True,
+                "physical_disks": [{"serial": disk.serial} for disk in self.machine.disks],
+            }]})
+            self.operation("raid", "clean", **clean_steps(
+                "raid.delete_configuration", "deploy.erase_devices_metadata", "raid.create_configuration"))
+            self.node.do("provide", 60)
+        self.check_deployment()
+        with self.step("clean: the agent deletes the array"):
+            self.node.do("deleted", 120)
+            self.node.do("manage", 60)
+            self.operation("raid", "clean", **clean_steps("raid.delete_configuration"))
+
+    def request(self, image, disk, sha512=None, **instance_info):
+        super().request(image, disk, sha512, **instance_info)
+        self.node.set(properties__root_device={"name": "/dev/md0"})
+
+    def tidy(self):
+        self.node.remove("properties__root_device")
 
 
 class DebianXfs(DebianCloud):
@@ -163,7 +202,7 @@ class DebianGrub(DebianPartition):
 
     title = "a real Debian as a partition image, with its own grub-install"
     images = ("debian-partition.qcow2",)
-    machine = "bios"
+    MACHINE = "bios"
 
     def ready(self, goal="available"):
         super().ready(goal)
@@ -174,5 +213,5 @@ class DebianGrub(DebianPartition):
         return self.machine.disk("virtio")
 
 
-DEBIANS = [DebianBios, DebianMbr, DebianMbrUefi, DebianXfs, DebianLvm, DebianBtrfs,
+DEBIANS = [DebianBios, DebianMbr, DebianMbrUefi, DebianRaid, DebianXfs, DebianLvm, DebianBtrfs,
            DebianPartition, DebianPartitionXfs, DebianPartitionBtrfs, DebianGrub]

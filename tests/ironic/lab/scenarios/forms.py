@@ -46,7 +46,7 @@ class BiosDisk(Scenario):
     """A machine with a BIOS, and an image with an MBR and its own boot loader."""
 
     title = "a BIOS machine gets an MBR image"
-    machine = "bios"
+    MACHINE = "bios"
     images = ("bios-disk.raw",)
 
     def run(self):
@@ -159,7 +159,7 @@ class BiosPartitions(Partitions):
     """The same on a machine with a BIOS, booted by the GRUB of the image: the operator allows that."""
 
     title = "a partition image on a BIOS machine, with the GRUB of the image"
-    machine = "bios"
+    MACHINE = "bios"
     images = ("partition.qcow2",)
 
     def ready(self, goal="available"):

@@ -4,11 +4,11 @@ import json
 import re
 from base64 import b64encode
 
-from .. import agent, disks, places, ramdisk, ssh, switch
+from .. import agent, disks, mbr, places, ramdisk, ssh, superblocks, switch
 from ..errors import LabError
 from ..ironic import ACCELERATOR, HOOKS, call
 from ..report import Skip
-from .base import CONFIG_DRIVE, Scenario, expect
+from .base import CONFIG_DRIVE, MIB, Scenario, expect
 
 
 def clean_steps(*names):
@@ -29,7 +29,7 @@ class Erase(Scenario):
     """Manual cleaning of disks of four kinds: everything that was on them is gone."""
 
     title = "all data of a virtio, an NVMe, a SATA and a SCSI disk are erased"
-    machine = "mixed"
+    MACHINE = "mixed"
 
     def run(self):
         self.ready("manageable")
@@ -46,10 +46,11 @@ class Erase(Scenario):
 
 
 class Raid(Scenario):
-    """An array over virtio and NVMe is made, gets a system, which boots, and is deleted."""
+    """An array over virtio and NVMe is made, gets a system, which boots, and is deleted; so are the superblocks of
+    arrays whose other members are elsewhere."""
 
     title = "a RAID 1 over a virtio and an NVMe disk"
-    machine = "mixed"
+    MACHINE = "mixed"
     images = ("roomy-zstd.qcow2",)
     MEMBERS = ("virtio", "nvme")
     ERASE = "deploy.erase_devices"
@@ -82,10 +83,27 @@ class Raid(Scenario):
         with self.step("clean: the agent deletes the array"):
             self.node.do("deleted", 120)
             self.node.do("manage", 60)
+            others = self.put_superblocks_of_others()
             self.operation("raid", "clean", **clean_steps("raid.delete_configuration"))
         with self.step("clean: no superblock is left"):
             for disk in members:
                 expect(not disks.tables(disk.path), f"{disk.path.name} has {disks.tables(disk.path)}", self.console_log)
+            for place in others:
+                left = superblocks.left(*place)
+                expect(not left, f"{place[0].name} at byte {place[1]} has the superblock of {left}", self.console_log)
+
+    def put_superblocks_of_others(self):
+        """Makes members of arrays that cannot run of the disks that are in none; where they are (disk, start, size)."""
+        moved, former = self.machine.disk("sata"), self.machine.disk("scsi")
+        start = length = 64 * MIB
+        mbr.write(former.path, former.size, [(mbr.LINUX, start, length, False)])
+        superblocks.linux_0_90(former.path, start, length)
+        superblocks.imsm(former.path, former.serial)
+        superblocks.linux_1_2(moved.path)
+        found = [(moved.path, 0, moved.size), (former.path, start, length), (former.path, 0, former.size)]
+        names = [superblocks.left(*place) for place in found]
+        expect(names == [["1.2"], ["0.90"], ["IMSM"]], f"the disks have {names}")
+        return found
 
     def layout(self, disk):
         return self.partitions(disk.path)
@@ -102,7 +120,7 @@ class BiosRaid(Raid):
     Ironic has no image service here and knows no root file system: it is that of the first partition."""
 
     title = "a RAID 1 on a BIOS machine, with the GRUB of the image"
-    machine = "bios"
+    MACHINE = "bios"
     images = ("bios-disk.raw",)
     MEMBERS = ("sata", "virtio")
     ERASE = "deploy.erase_devices_metadata"
@@ -110,6 +128,9 @@ class BiosRaid(Raid):
     def ready(self, goal="available"):
         super().ready(goal)
         self.kernel_parameters("ipa-enable-bios-bootloader-install=1")
+
+    def put_superblocks_of_others(self):
+        return []  # both disks are in the array
 
     def layout(self, disk):
         return self.mbr_partitions(disk.path)
@@ -124,7 +145,7 @@ class MediaInspection(Scenario):
     """Inspection over virtual media, with every hook that Ironic has, before and after a disk is added."""
 
     title = "inspection over virtual media: sixteen hooks, and what each makes of it"
-    machine = "mixed"
+    MACHINE = "mixed"
     images = ("media-loader.raw",)
     COLLECTORS = "default,pci-devices,usb-devices,dmi-decode,numa-topology,lldp,extra-hardware,logs"
     NEW = "scsi"
@@ -213,7 +234,7 @@ class FastTrack(Scenario):
     """After cleaning the agent stays up, and the deployment needs no boot of the ramdisk."""
 
     title = "fast track: cleaning and deployment in one boot, to the disk that the hints name among four"
-    machine = "mixed"
+    MACHINE = "mixed"
     images = ("whole-disk.raw",)
 
     def run(self):
@@ -243,7 +264,7 @@ class Rescue(Scenario):
     """An operator gets into the ramdisk beside a deployed system, and the system comes back afterwards."""
 
     title = "rescue and unrescue"
-    machine = "bios"
+    MACHINE = "bios"
     images = ("bios-disk.raw",)
     PASSWORD = "correct horse 7 battery"
 
@@ -270,7 +291,7 @@ class Service(Scenario):
     """A step on a machine in use: a file is put into its root file system."""
 
     title = "a service step changes a file of a deployed system"
-    machine = "bios"
+    MACHINE = "bios"
     images = ("bios-disk.raw",)
     TEXT = "put here by a service step\n"
 
@@ -291,7 +312,7 @@ class Plugin(Scenario):
     """Steps of a third party's program in the ramdisk; and it dies in the middle of one."""
 
     title = "a hardware manager of a third party: its steps work, its death is a failed step"
-    machine = "bios"
+    MACHINE = "bios"
     NAME = "example-manager"
     PHASE = "phase=flash "
     # Kills the program once, as soon as it reports progress of the long step.

@@ -116,7 +116,7 @@ class Damaged(Scenario):
     """A ramdisk that was cut off or changed on its way must not half work."""
 
     title = "a damaged ramdisk says so and starts nothing"
-    machine = "mixed"  # which has the least to do
+    MACHINE = "mixed"  # which has the least to do
 
     def run(self):
         for name, damage in ramdisk.DAMAGES.items():
