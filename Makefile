@@ -34,12 +34,14 @@ build: preflight ## Build both static binaries
 test: lint unit arguments qcow2 differential ironic ## Everything but `attacks` and `fresh`, from the fastest ring to the slowest
 
 .PHONY: lint
-lint: preflight ## Format, clippy, protocol lint, Python lint, licences and sources
+lint: preflight ## Format, clippy, protocol lint, Python lint and types, shellcheck, licences and sources
 	.ci/tools
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cd proto && ../target/tools/python/bin/buf lint
 	target/tools/python/bin/ruff check
+	.ci/types
+	.ci/scripts
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo deny --log-level error check licenses bans sources
 
 .PHONY: unit

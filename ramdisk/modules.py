@@ -102,7 +102,7 @@ def read_dependencies(path):
 def soft_wishes(directory, names):
     """What modules ask for by another name when they run, such as a checksum that the kernel
     then finds by its alias: for every wish, the modules that answer to it."""
-    answers = {}
+    answers: dict[str, list[str]] = {}
     for line in (directory / "modules.alias").read_text().splitlines():
         if line.startswith("alias crypto-"):
             _, alias, module = line.split()

@@ -62,6 +62,7 @@ def run(argv: list[str], output, log: Path, say) -> None:
     """One step, its output in the log; what pip has found so far is said."""
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                text=True, errors="replace")
+    assert process.stdout
     found = 0
     for line in process.stdout:
         output.write(line)

@@ -83,7 +83,7 @@ def stop(processes):
 
 def resident(pid):
     text = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024
+    return int(re.findall(r"VmRSS:\s+(\d+)", text)[0]) / 1024
 
 
 def cpu_seconds(pid):
@@ -123,7 +123,7 @@ def throughput(peer):
     stop(processes)
     if "Non-2xx" in output or "Socket errors" in output:
         sys.exit(f"not every request was answered with 200:\n{output}")
-    requests = int(re.search(r"(\d+) requests in", output)[1])
+    requests = int(re.findall(r"(\d+) requests in", output)[0])
     return requests / SECONDS, requests / used
 
 

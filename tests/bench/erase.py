@@ -115,7 +115,7 @@ def ours(machine, rounds, port):
 
 def python(machine, rounds, port):
     """The same of the Python agent."""
-    version = re.search(r"^version = (\d+\.\d+)", (VENV / "pyvenv.cfg").read_text(), re.M)[1]
+    version = re.findall(r"^version = (\d+\.\d+)", (VENV / "pyvenv.cfg").read_text(), re.M)[0]
     script = f"PYTHONPATH=/opt/agent /usr/bin/python{version} /opt/erase_peer.py {' '.join(map(str, rounds))} >/dev/console 2>&1\n"
     files = {"etc/ironic-python-agent.d/bench.conf": SETTINGS, "etc/ramdisk.d/erase.sh": script,
              "opt/erase_peer.py": (HERE / "erase_peer.py").read_text()}

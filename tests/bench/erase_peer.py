@@ -10,7 +10,7 @@ import sys
 import time
 
 # What finds libraries asks programs that the ramdisk does not have.
-ctypes.util.find_library = {"udev": "libudev.so.1", "c": "libc.so.6"}.get
+ctypes.util.find_library = {"udev": "libudev.so.1", "c": "libc.so.6"}.get  # type: ignore[assignment]
 
 from oslo_config import cfg  # noqa: E402
 

@@ -245,6 +245,7 @@ def run(argv, staged):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+        assert process.stdout
         status, seconds, cpu, resident = map(float, process.stdout.read().split())
     output = log.read_text(errors="replace")
     if status:
@@ -291,7 +292,7 @@ def tools(arguments, server, loop, digests, name, disk_format):
     url, digest, device = server.url(name), digests[name], loop.path
     local = ROOM / name
     direct = f"dd of={device} bs=1M iflag=fullblock oflag=direct conv=fsync status=none"
-    ways = [("ours", [arguments.agent, "write-image", "--url", url, "--sha256", digest,
+    ways: list[tuple[str, list, pathlib.Path | None]] = [("ours", [arguments.agent, "write-image", "--url", url, "--sha256", digest,
                       "--disk-format", disk_format, "--device", device], None)]
 
     def shell(label, command):
@@ -380,7 +381,7 @@ def measure(arguments, server, loop, digests):
                 continue
             seconds, cpu, memory = (statistics.median(column) for column in zip(*runs))
             ratio = "–" if ours is None else f"{seconds / ours[0]:.1f}× (CPU {cpu / ours[1]:.1f}×)"
-            goal = f"{goals[tool]}×" if tool in (goals or {}) else "–"
+            goal = f"{goals[tool]}×" if goals and tool in goals else "–"
             print(f"| {label} | {tool} | {seconds:.2f} | {cpu:.2f} | "
                   f"{memory:.0f} | {ratio} | {goal} |", flush=True)
             if tool == "ours":

@@ -188,14 +188,15 @@ def main():
         return python_agent(room, python, token)
 
     def make_ours(room, token):
-        return our_agent(room, *ours, token) if ours else make_theirs(room, token)
+        return our_agent(room, ours[0], ours[1], token) if ours else make_theirs(room, token)
 
     lists = [("", list(without_token())), (TOKEN, list(corpus.all_cases()))]
     cases = [case for _, part in lists for case in part]
     twice = [key for key, count in Counter(case.key for case in cases).items() if count > 1]
     if twice:
         raise Failed(f"two cases of one name: {twice}")
-    theirs, our = {}, {}
+    theirs: dict = {}
+    our: dict = {}
     for token, part in lists:
         seen = run(make_theirs, make_ours, token, part)
         theirs |= seen[0]
@@ -207,7 +208,10 @@ def main():
 
 
 def report(cases, theirs, ours, alone):
-    used, good, bad, blind, mutations = Counter(), Counter(), Counter(), 0, 0
+    used: Counter[str] = Counter()
+    good: Counter[str] = Counter()
+    bad: Counter[str] = Counter()
+    blind = mutations = 0
     for case in cases:
         found, needed = judge(case, theirs[case.key], ours[case.key])
         used.update(needed)

@@ -37,7 +37,8 @@ class Archive:
     """An archive of packages in a directory, served by HTTP."""
 
     def __init__(self, directory: Path, port: int = 0):
-        self.directory, self.slow, self.refused, self.asked = directory, 0.0, 0, []
+        self.directory, self.slow, self.refused = directory, 0.0, 0
+        self.asked: list[str] = []
         directory.mkdir(parents=True)
         owner = self
 
@@ -63,7 +64,7 @@ class Archive:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.server.daemon_threads = True
         # A client that was killed is no error of the server.
-        self.server.handle_error = lambda *_: None
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]
         self.url = f"http://127.0.0.1:{self.server.server_port}/"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -123,8 +124,10 @@ class Case(unittest.TestCase):
         configuration.write_text('Dir::Etc::parts "/dev/null/"; Dir::Etc::main "/dev/null";')
         for name, value in {"APT_CONFIG": configuration, "APT_ETC": self.etc, "no_proxy": "127.0.0.1"}.items():
             before = os.environ.get(name)
-            self.addCleanup(lambda name=name, before=before: os.environ.pop(name) if before is None
-                            else os.environ.__setitem__(name, before))
+            if before is None:
+                self.addCleanup(os.environ.pop, name, None)
+            else:
+                self.addCleanup(os.environ.__setitem__, name, before)
             os.environ[name] = str(value)
         self.said: list[str] = []
 

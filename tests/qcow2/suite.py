@@ -33,6 +33,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_):
@@ -85,7 +86,8 @@ class Image:
         self.dice = random.Random(number)
         self.path = directory / f"{number}.qcow2"
         self.directory = directory
-        self.story = []
+        self.story: list[str] = []
+        self.compared, self.is_sound = 0, False
         dice = self.dice
         self.extended = dice.random() < 0.25
         smallest = 14 if self.extended else 9
@@ -224,7 +226,6 @@ def is_sound(path):
 def check(agent, number, server, directory):
     """Answers the image and what is wrong, or nothing."""
     image = Image(number, directory)
-    image.compared = 0
     image.is_sound = is_sound(image.path)
     expected = directory / "expected.raw"
     run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", image.path, expected)
@@ -265,7 +266,7 @@ def main():
     arguments = parser.parse_args()
     numbers = [arguments.only] if arguments.only is not None else range(arguments.count)
     failed = spoilt = 0
-    compared = collections.Counter()
+    compared: collections.Counter[str] = collections.Counter()
     with tempfile.TemporaryDirectory(prefix="qcow2-") as name:
         directory = pathlib.Path(name)
         server = Server(directory)

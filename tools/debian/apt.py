@@ -15,7 +15,7 @@ ARCHITECTURE = "amd64"
 DAY = 24 * 3600
 # How long lists stay that came without those of some source.
 HOUR = 3600
-RETRY_PAUSES = (2, 6)  # seconds before the second and the third attempt
+RETRY_PAUSES: tuple[float, ...] = (2, 6)  # seconds before the second and the third attempt
 HOST_ETC = Path("/etc/apt")
 # How the host reaches its archive is taken from its configuration (proxies, certificates, checks of dates).
 # Of that, not what decides which lists there are and how they are kept.
@@ -302,7 +302,7 @@ class Apt:
         self.take_in(downloads)
         offered = os.environ.get("PACKAGE_DOWNLOADS")
         for download in downloads if offered else ():
-            source = Path(offered) / download.file
+            source = Path(offered or "") / download.file
             if not self.has(download) and size_of(source) == download.size and sha256(source) == download.sha256:
                 draft = self.archives / f"{download.file}.new"
                 shutil.copyfile(source, draft)

@@ -176,7 +176,7 @@ def unpack(files: list[Path], root: Path) -> None:
 
 def contents(files: list[Path]) -> set[str]:
     """The paths in package files, without a slash before them."""
-    found = set()
+    found: set[str] = set()
     for path in files:
         archive = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(path)], stdout=subprocess.PIPE, check=True).stdout
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:

@@ -72,7 +72,8 @@ class Sysroot:
     def install(self, tree: Path, paths: list[str]) -> None:
         """Copies programs with the libraries that they are linked with. Programs with several names
         get links."""
-        libraries, known = set(), {}
+        libraries: set[Path] = set()
+        known: dict[bytes, str] = {}
         for path in paths:
             source = self.find(path)
             place = tree / path.lstrip("/")

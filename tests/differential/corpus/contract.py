@@ -33,10 +33,10 @@ def cases():
     yield one(G, "bare empty list", "GET", "/commands/?agent_token={TOK}")
     yield one(G, "no such command record", "GET", "/v1/commands/abc?agent_token={TOK}")
     yield one(G, "record with slash", "GET", "/v1/commands/abc/?agent_token={TOK}")
-    for body in ("garbage", ""):
-        yield one(G, f"body {body!r}", "POST", COMMANDS, body)
-    for body in ({}, {"name": "x"}, {"params": {}}, {"name": "a.b", "params": []},
-                 {"name": "a.b", "params": None}, []):
+    for text in ("garbage", ""):
+        yield one(G, f"body {text!r}", "POST", COMMANDS, text)
+    bodies: tuple = ({}, {"name": "x"}, {"params": {}}, {"name": "a.b", "params": []}, {"name": "a.b", "params": None}, [])
+    for body in bodies:
         yield one(G, f"body {json.dumps(body)}", "POST", COMMANDS, body)
     for verb in ("noext", "", "nope.cmd", ".", "standby.nope", "standby.a.b", "clean.", ".sync"):
         yield command(G, f"verb {verb!r}", verb, {})

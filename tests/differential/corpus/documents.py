@@ -40,8 +40,8 @@ def cases():
     for depth in (10, 50, 90, 400):
         yield echo(f"lists {depth} deep", "[" * depth + "]" * depth)
     rng = random.Random(11)
-    for number in range(40):
-        yield echo(f"document #{number}", json.dumps(document(rng, 4)))
+    for index in range(40):
+        yield echo(f"document #{index}", json.dumps(document(rng, 4)))
     yield command(G, "many ports", "clean.get_clean_steps",
                   {"node": NODE, "ports": [{"address": f"02:00:00:00:00:{n:02x}", "n": n}
                                            for n in range(200)]})

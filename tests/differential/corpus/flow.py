@@ -4,7 +4,7 @@ from .case import NODE, STEP, command
 
 G = "flow"
 CLEAN = {"step": STEP, "node": NODE, "ports": []}
-SYNC = {"standby.sync": {}}
+SYNC: dict[str, dict] = {"standby.sync": {}}
 
 
 def flow(name, value):

@@ -6,7 +6,7 @@ from .case import COMMANDS, NODE, STEP, command, one
 
 G = "sequence"
 RUN = {"step": STEP, "node": NODE, "ports": []}
-POOL = (
+POOL: tuple[tuple[str, dict], ...] = (
     ("standby.get_partition_uuids", {}),
     ("standby.sync", {}),
     ("clean.get_clean_steps", {"node": NODE, "ports": []}),

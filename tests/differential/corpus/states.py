@@ -18,7 +18,8 @@ def download(images):
 
 
 def start(name):
-    return command(G, name, *download("{IMAGES}"), wait=False)
+    verb, params = download("{IMAGES}")
+    return command(G, name, verb, params, wait=False)
 
 
 def hold(side):
