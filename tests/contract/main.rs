@@ -19,5 +19,6 @@ mod rest_transport;
 mod strangers;
 mod support;
 mod tls;
+mod troubleshooting;
 mod verbs;
 mod wire;
