@@ -15,7 +15,9 @@ import tempfile
 DISK = 320 << 20
 PATIENCE = 180
 # Where programs write, and what they expect to find there.
-WRITTEN = ("var/log", "var/lib", "var/tmp")
+WRITTEN = ("var/log", "var/lib", "var/tmp", "var/cache")
+# Directories without anything of the packages.
+EMPTY = ("dev", "proc", "sys", "run", "tmp", "mnt")
 USERS = ("root:x:0:0::/tmp:/bin/sh", "_chrony:x:0:0::/var/lib/chrony:/bin/false", "nobody:x:65534:65534::/:/bin/false")
 GROUPS = ("root:x:0:", "_chrony:x:0:", "nogroup:x:65534:")
 NODES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -36,7 +38,7 @@ class Result:
 class World:
     def __init__(self, root):
         self.root = root
-        for directory in ("dev", "proc", "sys", "run", "tmp", "mnt", *WRITTEN):
+        for directory in (*EMPTY, *WRITTEN):
             (root / directory).mkdir(parents=True, exist_ok=True)
         trial = subprocess.run(["unshare", *UNSHARE, "true"], capture_output=True, text=True)
         if trial.returncode != 0:
@@ -53,11 +55,15 @@ class World:
         script = "\n".join([
             "set -e",
             "ip link set lo up",
-            f"root={shlex.quote(str(self.root))} path={PATH}",
-            # Some programs must find that their root is a mount point.
-            "mount --rbind $root $root; cd $root",
-            f"for place in dev sys run tmp mnt {' '.join(WRITTEN)}; do mount -t tmpfs none $root/$place; done",
-            "cp -dR --preserve=mode $root/etc $PLACE/etc; mount --bind $PLACE/etc $root/etc",
+            f"tree={shlex.quote(str(self.root))} root=$PLACE/root path={PATH}",
+            # A root that can be written, and is a mount point, which some programs want: what the packages have is
+            # seen through it, and belongs to whoever unpacked it.
+            "mkdir $root; mount -t tmpfs none $root; cd $root",
+            "for entry in $tree/*; do"
+            " name=${entry##*/}; [ ! -L $entry ] || { cp -d $entry .; continue; }; mkdir $name;"
+            f" case $name in {'|'.join(EMPTY)}|etc) ;; *) mount --bind $entry $name ;; esac; done",
+            f"for place in {' '.join((*EMPTY, *WRITTEN))}; do mount -t tmpfs none $root/$place; done",
+            "cp -dR --preserve=mode $tree/etc .",
             *(f"echo {shlex.quote(line)} >> $root/etc/passwd" for line in USERS),
             *(f"echo {shlex.quote(line)} >> $root/etc/group" for line in GROUPS),
             "mount -t proc proc $root/proc",

@@ -9,9 +9,9 @@ from .life import Damaged, Life, ShimDies, WrongChecksum
 # Ironic keeps the token that it puts onto the medium over reboots, and gives no other one to an
 # agent that is then booted from the network.
 SCENARIOS = [
-    Life, WrongChecksum, ShimDies, Qcow2, Zstd, Partitions, Installer,
+    Life, WrongChecksum, ShimDies, DebianCloud, Qcow2, Zstd, Partitions, Installer,
     BiosDisk, BiosPartitions, Rescue, Service, Plugin, BiosRaid,
     FastTrack, Erase, Raid, Damaged, MediaInspection,
 ]
 # By name only: other forms of what the ring has.
-MORE = [PlainQcow2, ZstdQcow2, Gzip, DebianCloud, *DEBIANS]
+MORE = [PlainQcow2, ZstdQcow2, Gzip, *DEBIANS]

@@ -92,7 +92,7 @@ class DebianCloud(Scenario):
             "result": "cat /run/cloud-init/result.json",
             "drive": "lsblk --noheadings --output LABEL | grep --line-regexp config-2",
         }
-        command = "; ".join(f"echo '=== {name}'; {line}" for name, line in asked.items())
+        command = "; ".join(f"echo; echo '=== {name}'; {line}" for name, line in asked.items())
         said = ssh.run_in_guest(self.machine.address, "debian", PASSWORD, command)
         parts = re.split(r"^=== (\w+)$", said, flags=re.M)
         found = {name: text.strip() for name, text in zip(parts[1::2], parts[2::2])}
