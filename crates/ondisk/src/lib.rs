@@ -8,6 +8,7 @@
 
 mod checksum;
 pub mod filesystem;
+pub mod image_file;
 pub mod partition_table;
 pub mod raid;
 pub mod read;

@@ -4,6 +4,9 @@ use crate::signature::Identity;
 use crate::text;
 use crate::window::Window;
 
+/// What a descriptor of the standard begins with, behind its kind.
+pub(crate) const STANDARD: &[u8] = b"CD001";
+
 /// Where the descriptors begin, their size, and how many are looked at.
 const FIRST: u64 = 32 << 10;
 const DESCRIPTOR: u64 = 2 << 10;

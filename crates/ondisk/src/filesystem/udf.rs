@@ -5,6 +5,10 @@ use crate::signature::Identity;
 use crate::text;
 use crate::window::Window;
 
+/// What the descriptor of a version of the standard begins with, behind its kind.
+pub(crate) const SECOND: &[u8] = b"NSR02";
+pub(crate) const THIRD: &[u8] = b"NSR03";
+
 /// Where the volume recognition sequence begins, and how many descriptors it has at most.
 const RECOGNITION: u64 = 32 << 10;
 const MOST_RECOGNITION: u64 = 64;
@@ -81,7 +85,7 @@ fn is_recognized(window: &mut Window<'_>, length: u64) -> Option<bool> {
     for index in 0..MOST_RECOGNITION {
         let descriptor = window.bytes(RECOGNITION + index * length, 7)?;
         match &descriptor[1..6] {
-            b"NSR02" | b"NSR03" => return Some(true),
+            SECOND | THIRD => return Some(true),
             other if OTHERS.contains(&other) => {}
             _ => break,
         }

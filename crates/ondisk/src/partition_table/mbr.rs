@@ -19,7 +19,7 @@ const EXTENDED: [u8; 3] = [0x05, 0x0f, 0x85];
 const ENTRIES_AT: usize = 446;
 const ENTRY: usize = 16;
 /// What the record ends with, and a file system's boot sector, too.
-const SIGNATURE: [u8; 2] = [0x55, 0xaa];
+pub const SIGNATURE: [u8; 2] = [0x55, 0xaa];
 /// Sectors that a record can name.
 const REACH: u64 = u32::MAX as u64;
 
@@ -222,6 +222,11 @@ impl Mbr {
     pub fn has_possible_flags(&self) -> bool {
         let mut entries = self.sector[ENTRIES_AT..510].chunks_exact(ENTRY);
         entries.all(|entry| matches!(entry.first(), Some(&(0 | ACTIVE))))
+    }
+
+    /// Where the first entry begins, in cylinder, head and sector.
+    pub(super) fn first_start(&self) -> [u8; 3] {
+        field(&self.sector, ENTRIES_AT + 1).unwrap_or_default()
     }
 
     /// The file system whose boot sector this is. Its entries, where it has any, may still be

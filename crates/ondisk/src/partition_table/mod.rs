@@ -3,6 +3,7 @@
 //!
 //! * [`gpt`] and [`mbr`] each know one kind: reading, fitting to a disk, adding a partition.
 //! * [`logical`] follows the chain of logical partitions of an MBR.
+//! * [`strict`] says whether the beginning of an image can be a table at all.
 //! * [`decide`] says which table Linux makes partitions by.
 //! * [`survey`] lists every partition that any table on a disk claims, also those of tables
 //!   that do not count: what is to be kept may lie there.
@@ -12,6 +13,7 @@ pub mod gpt;
 pub mod guid;
 pub mod logical;
 pub mod mbr;
+pub mod strict;
 pub mod survey;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
