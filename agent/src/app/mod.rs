@@ -29,7 +29,7 @@ use crate::conductor::{Conductor, LookupRequest, call_deadline, inspection};
 use crate::config::{self, Config};
 use crate::disk::virtual_media::{self, MediumError};
 use crate::hardware::{Registry, bring_up, external, vlan};
-use crate::image::Installed;
+use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::machine::network::interface;
 use crate::shutdown::ShutdownReason;
@@ -143,7 +143,7 @@ async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCod
         system: system.clone(),
         config: config.clone(),
         registry: Arc::clone(&registry),
-        installed: Arc::new(Installed::kept(&told.state_dir, boot.as_deref())),
+        installed: Arc::new(LastDeployment::kept(&told.state_dir, boot.as_deref())),
         node: NodeMemory::default(),
     };
     let (engine, task) = Engine::new(context, Arc::new(OwnVerbs), &told.state_dir);

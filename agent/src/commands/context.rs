@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use crate::config;
 use crate::hardware::Registry;
-use crate::image::Installed;
+use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::system::System;
 
@@ -22,7 +22,7 @@ pub struct CommandContext {
     /// Who can act on this machine.
     pub registry: Arc<Registry>,
     /// What the last image write left behind.
-    pub installed: Arc<Installed>,
+    pub installed: Arc<LastDeployment>,
     /// The node that this machine is, as the last lookup or command told it.
     pub node: NodeMemory,
 }

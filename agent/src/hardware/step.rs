@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::argument::Argument;
 use super::step_error::StepError;
 use crate::config::Config;
-use crate::image::Installed;
+use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::system::System;
 use crate::task::Task;
@@ -54,7 +54,7 @@ pub struct StepContext<'a> {
     /// Progress and cancellation.
     pub task: &'a Task,
     /// What the last image write left behind.
-    pub installed: &'a Installed,
+    pub installed: &'a LastDeployment,
     /// Who erases disks of their own kind, best manager first.
     pub erasers: &'a [VendorEraser<'a>],
 }

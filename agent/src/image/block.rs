@@ -9,7 +9,7 @@ use crate::system::disk::AlignedBuffer;
 
 /// Bytes in a full block.
 pub(super) const BLOCK: usize = 1 << 20;
-/// Blocks in the pool: some in each queue, some held back, one in each hand.
+/// Blocks in the pool: some in each queue, some withheld, one with each writer.
 const BLOCKS: usize = 16;
 
 /// The free blocks.

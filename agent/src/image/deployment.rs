@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::last_deployment::Installed;
+use super::last_deployment::LastDeployment;
+use super::request::ImageRequest;
 use crate::config::Config;
 use crate::machine::block::BlockDevice;
 use crate::machine::ironic_node::Node;
@@ -21,21 +22,21 @@ pub struct Deployment<'a> {
     pub config: &'a Config,
     /// The node that this machine is.
     pub node: &'a Node,
-    /// Ironic's `image_info`.
-    pub image_info: &'a Object,
-    /// URL or inline config drive; wins over the one in `image_info`.
+    /// Which image.
+    pub request: &'a ImageRequest,
+    /// URL or inline config drive; wins over the one in the request.
     pub configdrive: Option<&'a str>,
     /// The disk to overwrite.
     pub device: &'a BlockDevice,
     /// Progress and cancellation.
     pub task: &'a Task,
     /// Where the outcome is remembered.
-    pub installed: &'a Installed,
+    pub installed: &'a LastDeployment,
 }
 
 /// What an image write leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub(super) struct WrittenImage {
     /// What `get_partition_uuids` answers.
     pub(super) uuids: Object,
     pub(super) root_uuid: String,
@@ -44,8 +45,8 @@ pub(super) struct Outcome {
     pub(super) warning: Option<String>,
 }
 
-impl Outcome {
-    /// Of a whole disk only the identifier is told.
+impl WrittenImage {
+    /// Of a whole disk only the identifier is reported.
     pub(super) fn whole(identifier: String) -> Self {
         let uuid = Value::String(identifier.clone());
         Self {

@@ -12,7 +12,7 @@ use super::deployment::Object;
 
 /// The memory of the last image write; empty until there was one.
 #[derive(Debug, Default)]
-pub struct Installed {
+pub struct LastDeployment {
     uuids: Mutex<Object>,
     keeper: Option<Keeper>,
 }
@@ -24,7 +24,7 @@ struct Keeper {
     boot: String,
 }
 
-impl Installed {
+impl LastDeployment {
     /// A memory that is kept in the state directory. What an earlier boot left there is not
     /// believed; a kernel that does not tell its boots apart has none.
     #[must_use]
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn remembers_the_last_write_only() {
-        let installed = Installed::default();
+        let installed = LastDeployment::default();
         assert!(installed.partition_uuids().is_empty());
         installed.remember(uuids());
         assert_eq!(installed.partition_uuids(), uuids());
@@ -110,18 +110,18 @@ mod tests {
     #[test]
     fn a_restart_within_one_boot_forgets_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        Installed::kept(dir.path(), Some("one")).remember(uuids());
-        let later = Installed::kept(dir.path(), Some("one"));
+        LastDeployment::kept(dir.path(), Some("one")).remember(uuids());
+        let later = LastDeployment::kept(dir.path(), Some("one"));
         assert_eq!(later.partition_uuids(), uuids());
         for boot in [Some("two"), None] {
-            let later = Installed::kept(dir.path(), boot);
+            let later = LastDeployment::kept(dir.path(), boot);
             assert!(later.partition_uuids().is_empty());
         }
         later.forget();
-        let later = Installed::kept(dir.path(), Some("one"));
+        let later = LastDeployment::kept(dir.path(), Some("one"));
         assert!(later.partition_uuids().is_empty());
         fs::write(dir.path().join("installed.json"), "{").unwrap();
-        let later = Installed::kept(dir.path(), Some("one"));
+        let later = LastDeployment::kept(dir.path(), Some("one"));
         assert!(later.partition_uuids().is_empty());
     }
 }

@@ -13,16 +13,52 @@ use ironic_ondisk::partition_table::mbr::{Mbr, disk_identifier};
 use ironic_ondisk::read;
 use thiserror::Error;
 
-use super::config_drive::ConfigDrive;
+use super::config_drive::{ConfigDrive, ConfigDriveError};
 use crate::disk::erase::metadata::EDGE;
 use crate::disk::filesystem::identity;
 use crate::disk::partition::table::{Table, TableError};
-use crate::failure::{Failure, FailureKind};
 use crate::system::disk::{Disk, DiskError, Geometry};
 
 /// Why an image does not become a disk that boots.
 #[derive(Debug, Error)]
-enum Unusable {
+pub enum ImageTableError {
+    /// What is on the disk now.
+    #[error(
+        "Unable to find a valid partition table on the disk after writing the image. The image may \
+         be corrupted or it uses a different sector size than the device. Error: {device}: {source}"
+    )]
+    Written {
+        /// The disk.
+        device: String,
+        /// What is wrong with it.
+        source: UnusableTable,
+    },
+    /// The same of an empty table.
+    #[error("No partitions found on the device {device} after writing the image.")]
+    NoPartitions {
+        /// The disk.
+        device: String,
+    },
+    /// What the first bytes of the image show, before anything is written.
+    #[error(
+        "Unable to find a valid partition table in the image, and nothing was written to {device}. \
+         The image may be corrupted or it uses a different sector size than the device. Error: \
+         {source}"
+    )]
+    Beginning {
+        /// The disk.
+        device: String,
+        /// What is wrong with it.
+        source: UnusableTable,
+    },
+    /// The config drive has no place.
+    #[error(transparent)]
+    ConfigDrive(#[from] ConfigDriveError),
+}
+
+/// Why a disk cannot boot with the table of an image.
+#[derive(Debug, Error)]
+pub enum UnusableTable {
     /// The table contradicts itself or the disk.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -32,11 +68,19 @@ enum Unusable {
     /// Neither a table nor a file system.
     #[error("unrecognised disk label")]
     Unrecognised,
+    /// A config drive needs a table.
+    #[error(
+        "it holds one file system and no partition table, so there is no place for a config drive"
+    )]
+    NoPlace,
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
 }
 
 /// What an image is.
 #[derive(Debug)]
-enum Content {
+enum ImageContent {
     /// A table, with what is to be repaired.
     Table(Box<Table>, Option<Flaw>),
     /// One file system.
@@ -47,83 +91,75 @@ enum Content {
 /// the disk, the config drive placed. Returns the disk's identifier.
 ///
 /// # Errors
-/// `Deployment`: no table, or one that cannot be.
+/// No table, or one that cannot be.
 pub(super) fn finish(
     disk: &mut dyn Disk,
     drive: Option<&ConfigDrive>,
     guid: Guid,
     device: &str,
-) -> Result<String, Failure> {
+) -> Result<String, ImageTableError> {
+    let written = |source: UnusableTable| ImageTableError::Written {
+        device: device.to_owned(),
+        source,
+    };
     let geometry = disk.geometry();
-    let judged = judge(disk, geometry).map_err(|error| unusable(device, &error))?;
+    let judged = judge(disk, geometry).map_err(|error| written(error.into()))?;
     match judged {
-        Ok(Content::Table(mut table, repair)) => {
+        Ok(ImageContent::Table(mut table, repair)) => {
             if let Some(flaw) = repair {
                 tracing::warn!(%device, %flaw, "the GUID partition table is repaired");
             }
-            let is_fitted = table.fit().map_err(|error| unusable(device, &error))?;
+            let is_fitted = table.fit().map_err(|error| written(error.into()))?;
             if is_fitted || repair.is_some() {
-                table
-                    .write(disk)
-                    .map_err(|error| unusable(device, &error))?;
+                table.write(disk).map_err(|error| written(error.into()))?;
             }
             if let Some(drive) = drive {
                 drive.place(disk, &mut table, guid, device)?;
             }
         }
-        Ok(Content::FileSystem) if drive.is_some() => {
-            return Err(unusable(device, &NO_PLACE));
+        Ok(ImageContent::FileSystem) if drive.is_some() => {
+            return Err(written(UnusableTable::NoPlace));
         }
-        Ok(Content::FileSystem) => {}
-        Err(Unusable::NoPartitions) => {
-            return Err(Failure::new(
-                FailureKind::Deployment,
-                format!("No partitions found on the device {device} after writing the image."),
-            ));
+        Ok(ImageContent::FileSystem) => {}
+        Err(UnusableTable::NoPartitions) => {
+            let device = device.to_owned();
+            return Err(ImageTableError::NoPartitions { device });
         }
-        Err(error) => return Err(unusable(device, &error)),
+        Err(error) => return Err(written(error)),
     }
-    disk_identifier(disk).map_err(|error| unusable(device, &error))
+    disk_identifier(disk).map_err(|error| written(error.into()))
 }
-
-/// Why a config drive cannot be placed.
-const NO_PLACE: &str = "it holds one file system and no partition table, so there is no place for \
-                        a config drive";
 
 /// Refuses, before anything is written, an image that [`finish`] would refuse for certain.
 /// `beginning` is what is known of its first bytes, `size` how many it has, if that is known.
 ///
 /// # Errors
-/// `Deployment`, naming what contradicts what.
+/// What contradicts what.
 pub(super) fn check_beginning(
     beginning: &[u8],
     size: Option<u64>,
     geometry: Geometry,
     has_drive: bool,
     device: &str,
-) -> Result<(), Failure> {
+) -> Result<(), ImageTableError> {
     let mut image = Beginning {
         bytes: beginning,
         size,
         disk: geometry.size,
     };
-    let refused = |error: &dyn std::fmt::Display| {
-        Err(Failure::new(
-            FailureKind::Deployment,
-            format!(
-                "Unable to find a valid partition table in the image, and nothing was written to \
-                 {device}. The image may be corrupted or it uses a different sector size than the \
-                 device. Error: {error}"
-            ),
-        ))
+    let refused = |source: UnusableTable| {
+        let device = device.to_owned();
+        Err(ImageTableError::Beginning { device, source })
     };
     match judge(&mut image, geometry) {
-        Ok(Ok(Content::FileSystem)) if has_drive => refused(&NO_PLACE),
+        Ok(Ok(ImageContent::FileSystem)) if has_drive => refused(UnusableTable::NoPlace),
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => refused(&error),
+        Ok(Err(error)) => refused(error),
         // The primary counts whatever the rest of the image is.
         Err(NotKnownYet) => match primary(&mut image, geometry) {
-            Ok(Some(table)) => table.check_fit().or_else(|error| refused(&error)),
+            Ok(Some(table)) => table
+                .check_fit()
+                .or_else(|error| refused(TableError::from(error).into())),
             Ok(None) | Err(NotKnownYet) => Ok(()),
         },
     }
@@ -205,7 +241,7 @@ impl Source for Beginning<'_> {
 fn judge<S: Judged + ?Sized>(
     source: &mut S,
     geometry: Geometry,
-) -> Result<Result<Content, Unusable>, S::Error> {
+) -> Result<Result<ImageContent, UnusableTable>, S::Error> {
     let (table, repair) = match decide(source, geometry)? {
         Decision::Gpt {
             table,
@@ -217,38 +253,27 @@ fn judge<S: Judged + ?Sized>(
         Decision::Repairable {
             flaw: Flaw::Unannounced,
             ..
-        } if source.is_file_system(geometry)? => return Ok(Ok(Content::FileSystem)),
+        } if source.is_file_system(geometry)? => return Ok(Ok(ImageContent::FileSystem)),
         Decision::Repairable {
             table,
             record,
             flaw,
         } => (Table::Gpt(table, record), Some(flaw)),
         Decision::Nothing(_) if source.is_file_system(geometry)? => {
-            return Ok(Ok(Content::FileSystem));
+            return Ok(Ok(ImageContent::FileSystem));
         }
         Decision::Nothing(absence) if absence.is_contradiction() => {
             return Ok(Err(TableError::Absent(absence).into()));
         }
-        Decision::Nothing(_) => return Ok(Err(Unusable::Unrecognised)),
+        Decision::Nothing(_) => return Ok(Err(UnusableTable::Unrecognised)),
     };
     if !table.has_partitions() {
-        return Ok(Err(Unusable::NoPartitions));
+        return Ok(Err(UnusableTable::NoPartitions));
     }
     let checked = table.check(source, geometry)?;
     Ok(checked
-        .map(|()| Content::Table(Box::new(table), repair))
-        .map_err(Unusable::from))
-}
-
-fn unusable(device: &str, error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(
-        FailureKind::Deployment,
-        format!(
-            "Unable to find a valid partition table on the disk after writing the image. The \
-             image may be corrupted or it uses a different sector size than the device. Error: \
-             {device}: {error}"
-        ),
-    )
+        .map(|()| ImageContent::Table(Box::new(table), repair))
+        .map_err(UnusableTable::from))
 }
 
 #[cfg(test)]

@@ -11,15 +11,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::block::{Block, Pool};
-use super::checksum::{Expected, Hasher, Verified};
-use super::decode::{Plan, Trailer, decoder};
+use super::checksum::{ChecksumError, Expected, Hasher, Verified};
+use super::decode::{DecodeError, DecodePlan, Trailer, decoder};
+use super::error::ImageError;
 use super::progress::{Meter, Written};
-use super::source::Source;
-use super::write::{Extent, WriteError, Writer};
-use crate::failure::{Failure, FailureKind};
+use super::source::{Source, SourceError};
+use super::write::{DiskExtent, WriteError, Writer};
 use crate::system::disk::Disk;
 use crate::task::Task;
 
@@ -58,7 +59,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next block. Only the last is shorter than a full one, and none is empty.
-    pub(super) async fn block(&mut self) -> Result<Option<Block>, Failure> {
+    pub(super) async fn block(&mut self) -> Result<Option<Block>, SourceError> {
         let mut block = self.pool.take().await;
         loop {
             let taken = block.fill(&self.rest);
@@ -97,41 +98,44 @@ const HANGING: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 const HANGING_FLUSH: Duration = Duration::from_secs(600);
 
 /// What goes to the writer's thread.
-enum Order {
+enum WriterMessage {
     Write(Arc<Block>),
     Release(Verified),
 }
 
+/// What belongs to the image before the disk may boot. Answers the identity of what was
+/// written: the disk's, or that of a partition image's file system.
+pub(super) type Finish =
+    Box<dyn FnOnce(&mut dyn Disk) -> Result<Option<String>, ImageError> + Send>;
+
+/// What [`Finish`] answered, and what of the file was ignored.
+type Finished = (Option<String>, Option<Trailer>);
+
 /// What the writer's thread needs.
-pub(super) struct Target<F> {
+pub(super) struct WriteTarget {
     /// The disk, not changed yet.
     pub(super) disk: Box<dyn Disk>,
     /// Its name, for messages.
     pub(super) device: String,
     /// Which part of the disk the image gets; `None` means all of it.
-    pub(super) extent: Option<Extent>,
+    pub(super) extent: Option<DiskExtent>,
     /// What the stream is.
-    pub(super) plan: Plan,
+    pub(super) plan: DecodePlan,
     /// Changes that belong to the image before the disk may boot.
-    pub(super) finish: F,
+    pub(super) finish: Finish,
 }
 
 /// Runs the pipeline to its end. `head` is the first block, which was looked at before.
-/// Answers what `Target::finish` did, and what of the file was ignored.
 ///
 /// # Errors
 /// The first thing that went wrong; nothing is written any more when it is returned.
-pub(super) async fn run<T, F>(
+pub(super) async fn run(
     reader: &mut Reader<'_>,
     head: Block,
     expected: &Expected,
     image_id: &str,
-    target: Target<F>,
-) -> Result<(T, Option<Trailer>), Failure>
-where
-    F: FnOnce(&mut dyn Disk) -> Result<T, Failure> + Send + 'static,
-    T: Send + 'static,
-{
+    target: WriteTarget,
+) -> Result<Finished, ImageError> {
     let device = target.device.clone();
     let (to_hash, hash_queue) = mpsc::channel(QUEUE);
     let (to_disk, disk_queue) = mpsc::channel(QUEUE);
@@ -147,83 +151,80 @@ where
         () = task.cancelled() => Err(Some(task.cancellation().into())),
     };
     drop(to_hash);
-    let hasher = reader.during(hashing).await;
-    let verdict = match (fed, hasher) {
-        (Ok(()), Ok(hasher)) => hasher
-            .verify(expected)
-            .map_err(|mismatch| {
-                Some(Failure::new(
-                    FailureKind::ImageChecksum,
-                    format!(
-                        "Image failed to verify against checksum. location: {device}; image ID: \
-                         {image_id}; image checksum: {}; verification checksum: {}",
-                        mismatch.expected, mismatch.found
-                    ),
-                ))
-            })
-            .and_then(|verified| {
-                reader
-                    .task
-                    .check()
-                    .map(|()| verified)
-                    .map_err(|c| Some(c.into()))
-            }),
-        (Err(failure), _) => Err(failure),
-        (_, Err(error)) => Err(Some(Failure::execution(format!("hashing failed: {error}")))),
+    let hashed = reader.during(hashing).await;
+    let verified = match (fed, hashed) {
+        (Ok(()), Ok(hasher)) => verify(hasher, expected, &device, image_id)
+            .and_then(|verified| Ok(task.check().map(|()| verified)?))
+            .map_err(Some),
+        (Err(stopped), _) => Err(stopped),
+        (_, Err(source)) => Err(Some(lost("hashing", source))),
     };
-    let verdict = match verdict {
+    let stopped = match verified {
         Ok(verified) => {
-            // A writer that is gone tells its reason below.
-            let _ = to_disk.send(Order::Release(verified)).await;
+            // A writer that is gone reports its reason below.
+            let _ = to_disk.send(WriterMessage::Release(verified)).await;
             None
         }
-        Err(failure) => failure,
+        Err(stopped) => stopped,
     };
     drop(to_disk);
-    let is_given_up = verdict.is_some();
-    let outcome = tokio::select! {
-        outcome = reader.during(writing) => outcome,
+    let finished = tokio::select! {
+        finished = reader.during(writing) => finished,
         // The thread ends with what it is doing, and does nothing more.
-        () = silence(task, is_given_up) => {
-            let mut failure = Failure::from(task.cancellation());
-            failure.details.push_str(
-                ". The disk does not answer: what the kernel has for it may still be written",
-            );
-            return Err(failure);
+        () = silence(task, stopped.is_some()) => {
+            return Err(ImageError::Silent(task.cancellation()));
         }
     };
-    let outcome =
-        outcome.map_err(|error| Failure::execution(format!("writing failed: {error}")))?;
-    if outcome.is_ok() {
+    let finished = finished.map_err(|source| lost("writing", source))?;
+    if finished.is_ok() {
         reader.report();
     }
-    match (verdict, outcome) {
-        (Some(failure), _) | (None, Err(Some(failure))) => Err(failure),
-        (None, Ok(outcome)) => Ok(outcome),
-        (None, Err(None)) => Err(Failure::execution("the writer stopped without a reason")),
+    match (stopped, finished) {
+        (Some(error), _) | (None, Err(Some(error))) => Err(error),
+        (None, Ok(finished)) => Ok(finished),
+        (None, Err(None)) => Err(ImageError::NoReason),
     }
+}
+
+fn lost(work: &str, source: JoinError) -> ImageError {
+    let work = work.to_owned();
+    ImageError::Thread { work, source }
+}
+
+fn verify(
+    hasher: Hasher,
+    expected: &Expected,
+    device: &str,
+    image_id: &str,
+) -> Result<Verified, ImageError> {
+    let verified = hasher.verify(expected);
+    verified.map_err(|source| {
+        let (device, id) = (device.to_owned(), image_id.to_owned());
+        ChecksumError::Mismatch { device, id, source }.into()
+    })
 }
 
 /// Completes when a disk has not answered for too long after the command was cancelled.
 async fn silence(task: &Task, is_given_up: bool) {
     task.cancelled().await;
-    let patience = if is_given_up { HANGING } else { HANGING_FLUSH };
-    tokio::time::sleep(patience).await;
+    let timeout = if is_given_up { HANGING } else { HANGING_FLUSH };
+    tokio::time::sleep(timeout).await;
 }
 
-/// Hands every block to both threads. `Err(None)`: a thread stopped and tells why itself.
+/// Hands every block to both threads. `Err(None)`: a thread stopped and reports why itself.
 async fn feed(
     reader: &mut Reader<'_>,
     head: Block,
     to_hash: &mpsc::Sender<Arc<Block>>,
-    to_disk: &mpsc::Sender<Order>,
-) -> Result<(), Option<Failure>> {
+    to_disk: &mpsc::Sender<WriterMessage>,
+) -> Result<(), Option<ImageError>> {
     let mut next = Some(head);
     while let Some(block) = next {
         let block = Arc::new(block);
         to_hash.send(Arc::clone(&block)).await.map_err(|_| None)?;
-        to_disk.send(Order::Write(block)).await.map_err(|_| None)?;
-        next = reader.block().await.map_err(Some)?;
+        let message = WriterMessage::Write(block);
+        to_disk.send(message).await.map_err(|_| None)?;
+        next = reader.block().await.map_err(|error| Some(error.into()))?;
     }
     Ok(())
 }
@@ -236,29 +237,30 @@ fn hash(mut hasher: Hasher, mut queue: mpsc::Receiver<Arc<Block>>) -> Hasher {
 }
 
 /// `Err(None)`: the queue ended without a release, the disk stays unbootable.
-fn write<T, F>(
-    target: Target<F>,
+fn write(
+    target: WriteTarget,
     written: Written,
-    mut queue: mpsc::Receiver<Order>,
-) -> Result<(T, Option<Trailer>), Option<Failure>>
-where
-    F: FnOnce(&mut dyn Disk) -> Result<T, Failure>,
-{
-    let failed = |error: WriteError| Some(error.failure(&target.device));
+    mut queue: mpsc::Receiver<WriterMessage>,
+) -> Result<Finished, Option<ImageError>> {
+    let device = target.device;
+    let failed = |error: WriteError| Some(ImageError::of_decoding(&device, error));
+    let undecodable = |error: DecodeError| Some(ImageError::of_decoding(&device, error));
     let extent = target
         .extent
-        .unwrap_or_else(|| Extent::whole(target.disk.as_ref()));
+        .unwrap_or_else(|| DiskExtent::whole(target.disk.as_ref()));
     let mut writer = Writer::begin(target.disk, extent, written).map_err(failed)?;
     let mut decoder = decoder(target.plan);
-    while let Some(order) = queue.blocking_recv() {
-        match order {
-            Order::Write(block) => decoder.push(block, &mut writer).map_err(failed)?,
-            Order::Release(verified) => {
-                let trailer = decoder.finish(&mut writer).map_err(failed)?;
-                let mut held = writer.finish(verified).map_err(failed)?;
-                let outcome = (target.finish)(&mut held).map_err(Some)?;
-                held.release().map_err(failed)?;
-                return Ok((outcome, trailer));
+    while let Some(message) = queue.blocking_recv() {
+        match message {
+            WriterMessage::Write(block) => {
+                decoder.push(block, &mut writer).map_err(undecodable)?;
+            }
+            WriterMessage::Release(verified) => {
+                let trailer = decoder.finish(&mut writer).map_err(undecodable)?;
+                let mut withheld = writer.finish(verified).map_err(failed)?;
+                let identity = (target.finish)(&mut withheld).map_err(Some)?;
+                withheld.release().map_err(failed)?;
+                return Ok((identity, trailer));
             }
         }
     }

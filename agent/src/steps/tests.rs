@@ -14,7 +14,7 @@ use crate::hardware::{
     Argument, ArgumentKind, Description, HardwareManager, ManagerIdentity, NoHardwareManager,
     Offer, PlanFuture, RunFuture, Support,
 };
-use crate::image::Installed;
+use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::system::{RunError, System};
@@ -177,7 +177,7 @@ impl Case {
     async fn ask<T>(self, question: impl AsyncFnOnce(StepRequest<'_>, StepContext<'_>) -> T) -> T {
         let machine = FakeMachine::new();
         let (system, config, node) = (machine.system(), Config::default(), Node::default());
-        let (task, installed) = (Task::detached(), Installed::default());
+        let (task, installed) = (Task::detached(), LastDeployment::default());
         let ctx = StepContext {
             system: &system,
             config: &config,
@@ -201,7 +201,7 @@ impl Case {
 async fn listed(phase: Phase, registry: &Registry) -> Value {
     let machine = FakeMachine::new();
     let (system, config, node) = (machine.system(), Config::default(), Node::default());
-    let (task, installed) = (Task::detached(), Installed::default());
+    let (task, installed) = (Task::detached(), LastDeployment::default());
     let ctx = StepContext {
         system: &system,
         config: &config,

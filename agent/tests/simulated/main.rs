@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use hyper_util::rt::TokioIo;
 use ironic_agent::config::Config;
 use ironic_agent::hardware::{HardwareManager, Object, Phase, Registry, StepContext, Support};
-use ironic_agent::image::Installed;
+use ironic_agent::image::LastDeployment;
 use ironic_agent::inspect;
 use ironic_agent::machine::ironic_node::Node;
 use ironic_agent::system::System;
@@ -463,7 +463,7 @@ async fn run_steps(
     };
     std::fs::copy(directory.join("image"), place.path("image")).unwrap();
     let node = Node(node().as_object().unwrap().clone());
-    let (task, installed) = (Task::detached(), Installed::default());
+    let (task, installed) = (Task::detached(), LastDeployment::default());
     let ctx = StepContext {
         system,
         config,

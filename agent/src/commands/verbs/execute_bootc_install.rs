@@ -59,7 +59,7 @@ impl Verb for ExecuteBootcInstall {
         bootc::permitted(&config)?;
         refreshed_node(context, task).await?;
         let device = root_device(context).await?;
-        bootc::install(Install {
+        let installed = bootc::install(Install {
             system: &context.system,
             config: &config,
             image_source: &self.image_source,
@@ -69,8 +69,7 @@ impl Verb for ExecuteBootcInstall {
             device: &device,
             task,
             installed: &context.installed,
-        })
-        .await
-        .map(Value::String)
+        });
+        Ok(Value::String(installed.await?))
     }
 }

@@ -9,7 +9,7 @@ use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
 use crate::commands::plan::{Plan, PlannedAction};
 use crate::commands::root_device::{refreshed_node, root_device};
-use crate::image::{self, Deployment};
+use crate::image::{self, Deployment, ImageRequest};
 use crate::task::Task;
 
 /// The verb with its arguments.
@@ -30,11 +30,11 @@ impl Verb for PrepareImage {
     }
 
     fn check(&self, context: &CommandContext) -> Result<(), Failure> {
-        image::validate(&self.image_info, &context.config.current())
+        self.request(context).map(drop)
     }
 
     async fn plan(&self, context: &CommandContext) -> Result<Plan, Failure> {
-        self.check(context)?;
+        let request = self.request(context)?;
         let config = context.config.current();
         // What it says must be what will be done.
         let node = context.node.with_hints().await;
@@ -43,7 +43,7 @@ impl Verb for PrepareImage {
             system: &context.system,
             config: &config,
             node: &node,
-            image_info: &self.image_info,
+            request: &request,
             configdrive: self.configdrive.as_deref(),
             device: &device,
             task: &Task::detached(),
@@ -65,20 +65,28 @@ impl Verb for PrepareImage {
     /// # Errors
     /// Whatever keeps the image from being on the disk.
     async fn run(self, context: &CommandContext, task: &Task) -> Result<Value, Failure> {
+        let request = self.request(context)?;
         let config = context.config.current();
         let node = refreshed_node(context, task).await?;
         let device = root_device(context).await?;
-        image::prepare(Deployment {
+        let written = image::prepare(Deployment {
             system: &context.system,
             config: &config,
             node: &node,
-            image_info: &self.image_info,
+            request: &request,
             configdrive: self.configdrive.as_deref(),
             device: &device,
             task,
             installed: &context.installed,
-        })
-        .await
-        .map(Value::String)
+        });
+        Ok(Value::String(written.await?))
+    }
+}
+
+impl PrepareImage {
+    /// What `image_info` asks for.
+    fn request(&self, context: &CommandContext) -> Result<ImageRequest, Failure> {
+        let md5_enabled = context.config.current().md5_enabled;
+        Ok(ImageRequest::from_document(&self.image_info, md5_enabled)?)
     }
 }

@@ -10,7 +10,7 @@ use super::run::argument;
 use super::runtime::ID_FILE;
 use super::*;
 use crate::hardware::{Object, Phase, StepContext, StepError};
-use crate::image::Installed;
+use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::system::process::Script;
@@ -39,7 +39,7 @@ async fn run(
     let machine = machine();
     let system = machine.system_with(script.clone());
     let manager = ContainerManager::new(&system, config, Arc::default(), true);
-    let (task, node, installed) = (Task::detached(), Node::default(), Installed::default());
+    let (task, node, installed) = (Task::detached(), Node::default(), LastDeployment::default());
     let ctx = StepContext {
         system: &system,
         config,
@@ -285,7 +285,7 @@ async fn a_container_ends_with_its_step() {
     let system = machine.system_with(endless.clone());
     let config = Config::default();
     let manager = ContainerManager::new(&system, &config, Arc::default(), true);
-    let (task, node, installed) = (Task::detached(), Node::default(), Installed::default());
+    let (task, node, installed) = (Task::detached(), Node::default(), LastDeployment::default());
     let ctx = StepContext {
         system: &system,
         config: &config,

@@ -13,7 +13,7 @@ use super::*;
 use crate::hardware::{
     Description, Object, Offer, Phase, PlannedAction, Registry, StepContext, StepError,
 };
-use crate::image::Installed;
+use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::task::Task;
@@ -123,7 +123,11 @@ fn classes(managers: &[ExternalManager]) -> Vec<&str> {
 
 async fn run(manager: &ExternalManager, task: &Task) -> Result<Value, StepError> {
     let system = FakeMachine::new().system();
-    let (config, node, installed) = (Config::default(), Node::default(), Installed::default());
+    let (config, node, installed) = (
+        Config::default(),
+        Node::default(),
+        LastDeployment::default(),
+    );
     let ctx = StepContext {
         system: &system,
         config: &config,

@@ -7,6 +7,7 @@ use ironic_text::Secret;
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::hardware::wait::probe;
 use crate::hardware::{
     Argument, ArgumentKind, Description, Object, Offer, Phase, PlanFuture, PlannedAction,
@@ -63,7 +64,7 @@ impl Step for ExecuteBootcInstall {
 
     fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
         async move {
-            bootc::permitted(ctx.config)?;
+            bootc::permitted(ctx.config).map_err(Failure::from)?;
             let device = hints::root_device(&probe(ctx.system).await, ctx.node)?.name;
             Ok(vec![PlannedAction {
                 description: format!(
@@ -79,7 +80,7 @@ impl Step for ExecuteBootcInstall {
 
     fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
         async move {
-            bootc::permitted(ctx.config)?;
+            bootc::permitted(ctx.config).map_err(Failure::from)?;
             let device = hints::root_device(&probe(ctx.system).await, ctx.node)?;
             let none = Object::new();
             let info = ctx.node.0.get("instance_info").and_then(Value::as_object);
@@ -95,7 +96,8 @@ impl Step for ExecuteBootcInstall {
                 task: ctx.task,
                 installed: ctx.installed,
             })
-            .await?;
+            .await
+            .map_err(Failure::from)?;
             // The Python agent runs a command within the step and answers that one's result.
             Ok(json!({"result": format!("execute_bootc_install: {sentence}")}))
         }

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::hardware::{
     Object, PlannedAction, Registry, Step, StepContext, StepError, VendorEraser,
 };
-use crate::image::Installed;
+use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::system::System;
@@ -67,7 +67,7 @@ impl Bench {
         system: &System,
     ) -> (Result<Value, StepError>, Vec<String>) {
         let (task, mut heard) = Task::new();
-        let installed = Installed::default();
+        let installed = LastDeployment::default();
         let erasers = self.erasers();
         let context = StepContext {
             erasers: &erasers,
@@ -90,7 +90,7 @@ impl Bench {
     ) -> Result<Vec<PlannedAction>, StepError> {
         let script = Arc::new(script);
         let system = self.machine.system_with(script.clone());
-        let (task, installed) = (Task::detached(), Installed::default());
+        let (task, installed) = (Task::detached(), LastDeployment::default());
         let erasers = self.erasers();
         let context = StepContext {
             erasers: &erasers,
@@ -105,7 +105,7 @@ impl Bench {
         &'a self,
         system: &'a System,
         task: &'a Task,
-        installed: &'a Installed,
+        installed: &'a LastDeployment,
     ) -> StepContext<'a> {
         StepContext {
             system,

@@ -1,11 +1,17 @@
+use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
+use serde_json::json;
 
+use super::podman::PRIVATE;
 use super::*;
-use crate::system::{PathPrefix, Run};
+use crate::failure::{Failure, FailureKind};
+use crate::system::{Output, PathPrefix, Run, RunError};
 
 const GIB: u64 = 1 << 30;
 
@@ -154,13 +160,13 @@ impl Machine {
             configdrive: self.configdrive.as_deref(),
             device: &self.device,
             task: &Task::detached(),
-            installed: &Installed::default(),
+            installed: &LastDeployment::default(),
         })
         .await;
         let left = podman.private();
         assert!(left.is_empty(), "left behind: {left:?}");
         let seen = podman.seen.lock().unwrap().clone();
-        (done, seen, self.dir)
+        (done.map_err(Failure::from), seen, self.dir)
     }
 }
 
@@ -353,13 +359,13 @@ fn references_are_what_podman_wants() {
         ),
         ("q.io/a", "q.io", "q.io/a"),
     ] {
-        let reference = Reference::new(source).unwrap();
+        let reference = ContainerReference::new(source).unwrap();
         assert_eq!(
             (reference.registry.as_str(), reference.image.as_str()),
             (registry, image)
         );
     }
     for source in ["", "oci://", "oci://-v", "oci://a b", "oci://a\nb"] {
-        assert!(Reference::new(source).is_err(), "{source:?}");
+        assert!(ContainerReference::new(source).is_err(), "{source:?}");
     }
 }

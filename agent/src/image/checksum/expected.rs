@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::{Expected, Selected, find_in_list, listed, select};
-use crate::failure::Failure;
-use crate::image::deployment::Deployment;
+use super::list::find;
+use super::select::{Selected, listed, select};
+use super::{ChecksumError, Expected};
 use crate::image::oci::{self, Registries};
 use crate::image::request::{Checksums, ImageRequest};
-use crate::image::source::{self, Patience, Source, download_failed};
+use crate::image::source::{Download, SourceError, shown};
 use crate::system::fetch::Request;
 
 /// The largest checksum file.
@@ -16,92 +16,79 @@ const CHECKSUM_FILE: usize = 1 << 20;
 /// The digest that the image must have: from the request, from a checksum file, from the
 /// registry. What a registry says is checked in any case.
 pub(in crate::image) async fn expected(
-    deployment: Deployment<'_>,
     request: &ImageRequest,
     registries: &Registries<'_>,
-    template: &Request,
-    patience: Patience,
-) -> Result<Expected, Failure> {
-    let named = named_by_registry(deployment, request, registries, template, patience).await?;
+    download: &Download<'_>,
+    md5_enabled: bool,
+) -> Result<Expected, ChecksumError> {
+    let named = named_by_registry(request, registries, download).await?;
     match named {
         Some(named) if request.checksums == Checksums::default() => Ok(named),
-        Some(named) => stated(deployment, request, template, patience)
-            .await?
-            .and(named),
-        None => stated(deployment, request, template, patience).await,
+        Some(named) => stated(request, download, md5_enabled).await?.and(named),
+        None => stated(request, download, md5_enabled).await,
     }
 }
 
 /// The digest of the first image in a registry among the URLs, if there is one.
 async fn named_by_registry(
-    deployment: Deployment<'_>,
     request: &ImageRequest,
     registries: &Registries<'_>,
-    template: &Request,
-    patience: Patience,
-) -> Result<Option<Expected>, Failure> {
+    download: &Download<'_>,
+) -> Result<Option<Expected>, ChecksumError> {
     let references = || request.urls.iter().filter(|url| oci::is_reference(url));
     if references().next().is_none() {
         return Ok(None);
     }
-    let mut retries = patience.retries;
+    let id = &request.id;
+    let mut retries = download.retry.retries;
     loop {
         let mut failures = Vec::new();
         let mut is_hopeless = true;
         for url in references() {
             let wanted = Request {
                 url: url.clone(),
-                ..template.clone()
+                ..download.template.clone()
             };
             let asked = registries.digest(&wanted);
-            match source::patiently(deployment.task, patience, &request.id, asked).await? {
+            match download.within(id, asked).await? {
                 Ok(digest) => return Expected::of_blob(&digest).map(Some),
                 Err(error) => {
                     is_hopeless &= !error.is_temporary();
-                    failures.push(error.to_string());
+                    failures.push(error);
                 }
             }
         }
         if is_hopeless || retries == 0 {
-            return Err(download_failed(&request.id, &failures.join("; ")));
+            let id = id.clone();
+            return Err(SourceError::Registry { id, failures }.into());
         }
         retries -= 1;
-        let pause = tokio::time::sleep(patience.interval);
-        source::patiently(deployment.task, patience, &request.id, pause).await?;
+        let pause = tokio::time::sleep(download.retry.interval);
+        download.within(id, pause).await?;
     }
 }
 
 /// The digest that the request states, or that stands in the checksum file it names.
 async fn stated(
-    deployment: Deployment<'_>,
     request: &ImageRequest,
-    template: &Request,
-    patience: Patience,
-) -> Result<Expected, Failure> {
-    let md5_enabled = deployment.config.md5_enabled;
+    download: &Download<'_>,
+    md5_enabled: bool,
+) -> Result<Expected, ChecksumError> {
     let (url, algorithm) = match select(&request.checksums, &request.id, md5_enabled)? {
         Selected::Known(expected) => return Ok(expected),
         Selected::Listed { url, algorithm } => (url, algorithm),
     };
-    let shown = source::shown(&url);
-    let source = Source::open(
-        deployment.system.fetch.as_ref(),
-        deployment.task,
-        &shown,
-        std::slice::from_ref(&url),
-        Request {
-            is_verified: false,
-            ..template.clone()
-        },
-        patience,
-    )
-    .await?;
-    let list = source.bytes(CHECKSUM_FILE).await?;
+    let file = shown(&url);
+    // A checksum file is small, and nothing else verifies it.
+    let mut download = download.clone();
+    download.template.is_verified = false;
+    let list = download.open(&file, &[url]).await?;
+    let list = list.bytes(CHECKSUM_FILE).await?;
     let list = String::from_utf8_lossy(&list);
     let names: Vec<_> = request.urls.iter().flat_map(|url| names(url)).collect();
     let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
-    let digest = find_in_list(&list, &names, algorithm, md5_enabled)
-        .map_err(|reason| download_failed(&shown, &reason))?;
+    let digest = find(&list, &names, algorithm, md5_enabled)
+        .map_err(|source| ChecksumError::File { file, source })?;
     listed(&digest, algorithm, md5_enabled)
 }
 

@@ -2,12 +2,16 @@ use std::io::{Seek as _, Write as _};
 
 use proptest::prelude::*;
 
+use ironic_ondisk::partition_table::guid::Guid;
+
 use super::*;
+use crate::disk::partition::table::Table;
 use crate::system::Disks;
+use crate::system::disk::Disk;
 use crate::system::disk::{DiskError, Geometry, LinuxDisks};
 
 const MIB: u64 = 1 << 20;
-/// A config drive as Ironic makes them, see the tests of [`iso`].
+/// A config drive as Ironic makes them, see the tests of [`iso9660`].
 const DRIVE: &[u8] = include_bytes!("../../../samples/iso/rock-ridge.iso.gz");
 
 /// A file that claims to be a disk with large sectors.
@@ -142,18 +146,17 @@ fn what_cannot_be_read_or_moved_is_refused_before_anything_is_written() {
     let mut ext = vec![0; 64 << 10];
     ext[1080..1082].copy_from_slice(&[0x53, 0xef]);
     let small = drive(&ext, false);
-    let refused = small.size_on(4096).unwrap_err().details;
+    let refused = small.size_on(4096).unwrap_err().to_string();
     assert!(refused.contains("its blocks have 1024 bytes"), "{refused}");
     assert_eq!(small.size_on(512).unwrap(), 64 << 10);
     ext[1048] = 2;
     assert_eq!(drive(&ext, false).size_on(4096).unwrap(), 64 << 10);
-    let refused = drive(&ext, true).size_on(512).unwrap_err().details;
+    let refused = drive(&ext, true).size_on(512).unwrap_err().to_string();
     assert!(refused.contains("config_drive_rebuild"), "{refused}");
     // A CD that is only a beginning.
     let mut cut = unpacked(&drive(DRIVE, false));
     cut.truncate(40_000);
-    let refused = drive(&cut, true).size_on(512).unwrap_err();
-    assert_eq!(refused.kind, FailureKind::Deployment);
+    assert!(drive(&cut, true).size_on(512).is_err());
 }
 
 #[test]
@@ -184,7 +187,7 @@ fn a_drive_that_unpacks_to_too_much_is_refused() {
     let large = encoder.finish().unwrap();
     let refused = ConfigDrive::new(large.clone(), "node", false, BEHIND).unwrap_err();
     assert!(
-        refused.details.contains("maximum limit of 64MiB"),
+        refused.to_string().contains("maximum limit of 64MiB"),
         "{refused}"
     );
     // A partition that is made to its measure is not bound to that.
@@ -203,7 +206,7 @@ fn a_drive_that_unpacks_to_too_much_is_refused() {
     let refused = rebuilt.size_on(512).unwrap_err();
     assert!(
         refused
-            .details
+            .to_string()
             .contains("up to 67108864 bytes, and it has 68157440"),
         "{refused}"
     );
@@ -241,7 +244,7 @@ fn a_logical_partition_of_the_image_is_found_by_its_label() {
 proptest! {
     #[test]
     fn any_head_is_judged(head in proptest::collection::vec(any::<u8>(), 0..3000), large in any::<bool>()) {
-        let _ = is_readable(&head, if large { 4096 } else { 512 });
+        let _ = place::is_readable(&head, if large { 4096 } else { 512 });
     }
 }
 

@@ -2,21 +2,22 @@
 
 use bzip2::{Decompress, Status};
 
+use super::ExpandError;
 use super::expand::{Following, Member, Step};
 
 pub(super) struct Bzip2(Decompress);
 
 impl Member for Bzip2 {
-    fn begin() -> Result<Self, String> {
+    fn begin() -> Result<Self, ExpandError> {
         Ok(Self(Decompress::new(false)))
     }
 
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String> {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, ExpandError> {
         let before = (self.0.total_in(), self.0.total_out());
         let status = self
             .0
             .decompress(input, output)
-            .map_err(|error| format!("broken data: {error}"))?;
+            .map_err(ExpandError::Bzip2)?;
         Ok(Step::since(
             before,
             (self.0.total_in(), self.0.total_out()),

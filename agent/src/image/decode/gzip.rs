@@ -2,6 +2,7 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
+use super::ExpandError;
 use super::expand::{Following, Member, Step};
 
 /// 32 KiB, the most that gzip allows.
@@ -10,16 +11,16 @@ const WINDOW_BITS: u8 = 15;
 pub(super) struct Gzip(Decompress);
 
 impl Member for Gzip {
-    fn begin() -> Result<Self, String> {
+    fn begin() -> Result<Self, ExpandError> {
         Ok(Self(Decompress::new_gzip(WINDOW_BITS)))
     }
 
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String> {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, ExpandError> {
         let before = (self.0.total_in(), self.0.total_out());
         let status = self
             .0
             .decompress(input, output, FlushDecompress::None)
-            .map_err(|error| format!("broken data: {error}"))?;
+            .map_err(ExpandError::Gzip)?;
         Ok(Step::since(
             before,
             (self.0.total_in(), self.0.total_out()),

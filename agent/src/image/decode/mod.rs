@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::block::Block;
-use super::write::{WriteError, Writer};
+use super::write::Writer;
 use format::Format;
 
 mod bzip2;
+mod error;
 mod expand;
 pub(super) mod format;
 mod gzip;
@@ -15,6 +16,8 @@ mod verbatim;
 mod xz;
 mod zstd;
 
+pub use error::DecodeError;
+use error::ExpandError;
 pub(super) use expand::{Trailer, announced_length, beginning};
 
 use expand::Expander;
@@ -24,25 +27,25 @@ use expand::Expander;
 pub(super) trait Decode: Send {
     /// Takes the next bytes of the file and writes what they stand for. The blocks join
     /// without gaps, and only the last is shorter than a full one.
-    fn push(&mut self, block: Arc<Block>, writer: &mut Writer) -> Result<(), WriteError>;
+    fn push(&mut self, block: Arc<Block>, writer: &mut Writer) -> Result<(), DecodeError>;
 
     /// The file is at its end: writes what is left and refuses what is unfinished. Answers
     /// what of the file was ignored.
-    fn finish(&mut self, writer: &mut Writer) -> Result<Option<Trailer>, WriteError>;
+    fn finish(&mut self, writer: &mut Writer) -> Result<Option<Trailer>, DecodeError>;
 }
 
 /// How a file is decoded: the format, and what was learnt about the file beforehand.
 #[derive(Debug)]
-pub(super) enum Plan {
+pub(super) enum DecodePlan {
     /// The file is the disk.
     Verbatim,
     /// The file is a compressed disk.
     Compressed(Format),
     /// The file holds the disk in clusters.
-    Qcow2(qcow2::Plan),
+    Qcow2(qcow2::Qcow2Plan),
 }
 
-impl Plan {
+impl DecodePlan {
     /// The plan for a format about which there is nothing to learn; `None` for one that is
     /// not decoded.
     pub(super) fn of(format: Format) -> Option<Self> {
@@ -55,13 +58,13 @@ impl Plan {
 }
 
 /// The stage that follows a plan.
-pub(super) fn decoder(plan: Plan) -> Box<dyn Decode> {
+pub(super) fn decoder(plan: DecodePlan) -> Box<dyn Decode> {
     match plan {
-        Plan::Verbatim => Box::new(verbatim::Verbatim),
-        Plan::Compressed(format) => match Expander::new(format) {
+        DecodePlan::Verbatim => Box::new(verbatim::Verbatim),
+        DecodePlan::Compressed(format) => match Expander::new(format) {
             Some(expander) => Box::new(expander),
             None => Box::new(verbatim::Verbatim),
         },
-        Plan::Qcow2(plan) => Box::new(qcow2::Qcow2::new(plan)),
+        DecodePlan::Qcow2(plan) => Box::new(qcow2::Qcow2::new(plan)),
     }
 }

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use super::{Decode, Trailer};
+use super::{Decode, DecodeError, Trailer};
 use crate::image::block::Block;
-use crate::image::write::{WriteError, Writer};
+use crate::image::write::Writer;
 
 /// Passes everything on.
 pub(super) struct Verbatim;
 
 impl Decode for Verbatim {
-    fn push(&mut self, block: Arc<Block>, writer: &mut Writer) -> Result<(), WriteError> {
-        writer.append(block)
+    fn push(&mut self, block: Arc<Block>, writer: &mut Writer) -> Result<(), DecodeError> {
+        Ok(writer.append(block)?)
     }
 
-    fn finish(&mut self, _: &mut Writer) -> Result<Option<Trailer>, WriteError> {
+    fn finish(&mut self, _: &mut Writer) -> Result<Option<Trailer>, DecodeError> {
         Ok(None)
     }
 }

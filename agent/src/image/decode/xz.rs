@@ -2,6 +2,7 @@
 
 use liblzma::stream::{Action, Error, Status, Stream, TELL_UNSUPPORTED_CHECK};
 
+use super::ExpandError;
 use super::expand::{Member, Step};
 
 /// What a decoder may allocate: the 64 MiB dictionary of `xz -9`, and its own state. It is
@@ -11,29 +12,22 @@ const MEMORY: u64 = (64 << 20) + (2 << 20);
 pub(super) struct Xz(Stream);
 
 impl Member for Xz {
-    fn begin() -> Result<Self, String> {
+    fn begin() -> Result<Self, ExpandError> {
         Stream::new_stream_decoder(MEMORY, TELL_UNSUPPORTED_CHECK)
             .map(Self)
-            .map_err(|error| format!("the decoder cannot start: {error}"))
+            .map_err(ExpandError::StartXz)
     }
 
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String> {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, ExpandError> {
         let before = (self.0.total_in(), self.0.total_out());
         let status = match self.0.process(input, output, Action::Run) {
             Ok(status) => status,
             Err(Error::MemLimit) => {
-                return Err(format!(
-                    "it needs more than {} MiB of memory to unpack: compress it with xz -9 or \
-                     less, or with zstd",
-                    MEMORY >> 20
-                ));
+                let mib = MEMORY >> 20;
+                return Err(ExpandError::Memory { mib });
             }
-            Err(Error::UnsupportedCheck) => {
-                return Err(
-                    "its kind of check is not known: compress it with xz --check=crc64".to_owned(),
-                );
-            }
-            Err(error) => return Err(format!("broken data: {error}")),
+            Err(Error::UnsupportedCheck) => return Err(ExpandError::UnknownCheck),
+            Err(error) => return Err(ExpandError::Xz(error)),
         };
         Ok(Step::since(
             before,

@@ -6,6 +6,7 @@
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 use zstd::zstd_safe::get_frame_content_size;
 
+use super::ExpandError;
 use super::expand::{Member, Step};
 
 /// The largest window, as a power of two: 32 MiB. The levels up to 19 need 8 MiB; what needs
@@ -15,36 +16,34 @@ const WINDOW_LOG: u32 = 25;
 pub(super) struct Zstd(Decoder<'static>);
 
 impl Member for Zstd {
-    fn begin() -> Result<Self, String> {
-        let failed = |error: std::io::Error| format!("the decoder cannot start: {error}");
-        let mut decoder = Decoder::new().map_err(failed)?;
+    fn begin() -> Result<Self, ExpandError> {
+        let mut decoder = Decoder::new().map_err(ExpandError::StartZstd)?;
         for parameter in [
             DParameter::WindowLogMax(WINDOW_LOG),
             DParameter::ForceIgnoreChecksum(true),
         ] {
-            decoder.set_parameter(parameter).map_err(failed)?;
+            decoder
+                .set_parameter(parameter)
+                .map_err(ExpandError::StartZstd)?;
         }
         Ok(Self(decoder))
     }
 
     /// A decoder is ready for the next frame and keeps its memory.
-    fn follow(self) -> Result<Self, String> {
+    fn follow(self) -> Result<Self, ExpandError> {
         Ok(self)
     }
 
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String> {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, ExpandError> {
         let mut source = InBuffer::around(input);
         let mut target = OutBuffer::around(output);
         let wanted = self.0.run(&mut source, &mut target).map_err(|error| {
-            let reason = error.to_string();
-            if reason.contains("too much memory") {
-                format!(
-                    "its window is larger than {} MiB: compress it without --long and --ultra \
-                     (zstd -19 or less)",
-                    (1_u32 << WINDOW_LOG) >> 20
-                )
+            // The library's code for it is lost on the way here.
+            if error.to_string().contains("too much memory") {
+                let mib = (1 << WINDOW_LOG) >> 20;
+                ExpandError::Window { mib }
             } else {
-                format!("broken data: {reason}")
+                ExpandError::Zstd(error)
             }
         })?;
         Ok(Step {

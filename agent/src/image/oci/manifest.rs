@@ -6,6 +6,7 @@
 //! and an index whose entries name no `disktype` but of which one is for this machine.
 
 use serde_json::Value;
+use thiserror::Error;
 
 use super::reference::split_digest;
 
@@ -19,7 +20,7 @@ const DISK_TYPES: [&str; 4] = ["raw", "applehv", "qcow2", "qemu"];
 
 /// What a document leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum ManifestContent {
     /// The manifests to look at, by digest, best first.
     Manifests(Vec<String>),
     /// The disk image.
@@ -34,39 +35,59 @@ pub(super) struct Layer {
     pub(super) size: Option<u64>,
 }
 
+/// Why a document does not lead to a disk image.
+#[derive(Debug, Error)]
+pub(super) enum ManifestError {
+    #[error("the registry's answer is no manifest: {0}")]
+    NoJson(#[from] serde_json::Error),
+    #[error("the registry's answer is neither an index nor a manifest")]
+    Neither,
+    #[error("the manifest has {0} layers, a disk image has one: this is a container")]
+    Layers(usize),
+    #[error("the manifest's layer is a container's file system ({0}), not a disk image")]
+    Container(String),
+    #[error(
+        "the index has {0} manifests that may be meant: annotate one with disktype raw or qcow2, \
+         or name its digest"
+    )]
+    Ambiguous(usize),
+    #[error("the index has no disk image (disktype {types}) for {0}", types = DISK_TYPES.join(", "))]
+    NoImage(String),
+    #[error("the manifest names a digest that is none")]
+    Digest,
+    #[error("the index is empty")]
+    EmptyIndex,
+    #[error("an index points to another")]
+    NestedIndex,
+}
+
 /// Reads an index or a manifest for a machine of this architecture (as `uname -m` has it).
 ///
 /// # Errors
 /// Why it does not lead to a disk image.
-pub(super) fn read(document: &[u8], architecture: &str) -> Result<Found, String> {
-    let document: Value = serde_json::from_slice(document)
-        .map_err(|error| format!("the registry's answer is no manifest: {error}"))?;
+pub(super) fn read(document: &[u8], architecture: &str) -> Result<ManifestContent, ManifestError> {
+    let document: Value = serde_json::from_slice(document)?;
     if let Some(manifests) = document.get("manifests").and_then(Value::as_array) {
-        return choose(manifests, architecture).map(Found::Manifests);
+        return choose(manifests, architecture).map(ManifestContent::Manifests);
     }
     let Some(layers) = document.get("layers").and_then(Value::as_array) else {
-        return Err("the registry's answer is neither an index nor a manifest".to_owned());
+        return Err(ManifestError::Neither);
     };
     let [layer] = layers.as_slice() else {
-        return Err(format!(
-            "the manifest has {} layers, a disk image has one: this is a container",
-            layers.len()
-        ));
+        return Err(ManifestError::Layers(layers.len()));
     };
     let media_type = text(layer, "mediaType").unwrap_or_default();
     if media_type.contains("rootfs") || media_type.contains(".tar") || media_type.ends_with("+tar")
     {
-        return Err(format!(
-            "the manifest's layer is a container's file system ({media_type}), not a disk image"
-        ));
+        return Err(ManifestError::Container(media_type.to_owned()));
     }
-    Ok(Found::Image(Layer {
+    Ok(ManifestContent::Image(Layer {
         digest: digest(layer)?,
         size: layer.get("size").and_then(Value::as_u64),
     }))
 }
 
-fn choose(manifests: &[Value], architecture: &str) -> Result<Vec<String>, String> {
+fn choose(manifests: &[Value], architecture: &str) -> Result<Vec<String>, ManifestError> {
     let fits = |manifest: &&Value| {
         let platform = manifest.get("platform");
         let theirs = platform.and_then(|platform| text(platform, "architecture"));
@@ -93,21 +114,14 @@ fn choose(manifests: &[Value], architecture: &str) -> Result<Vec<String>, String
             .copied()
             .collect();
         if unnamed.len() > 1 {
-            return Err(format!(
-                "the index has {} manifests that may be meant: annotate one with disktype raw \
-                 or qcow2, or name its digest",
-                unnamed.len()
-            ));
+            return Err(ManifestError::Ambiguous(unnamed.len()));
         }
         unnamed
     } else {
         ranked.into_iter().map(|(_, manifest)| manifest).collect()
     };
     if chosen.is_empty() {
-        return Err(format!(
-            "the index has no disk image (disktype {}) for {architecture}",
-            DISK_TYPES.join(", ")
-        ));
+        return Err(ManifestError::NoImage(architecture.to_owned()));
     }
     chosen.into_iter().map(digest).collect()
 }
@@ -122,11 +136,11 @@ fn is_same(theirs: &str, ours: &str) -> bool {
     plain(theirs) == plain(ours)
 }
 
-fn digest(descriptor: &Value) -> Result<String, String> {
+fn digest(descriptor: &Value) -> Result<String, ManifestError> {
     text(descriptor, "digest")
         .filter(|digest| split_digest(digest).is_some())
         .map(str::to_owned)
-        .ok_or_else(|| "the manifest names a digest that is none".to_owned())
+        .ok_or(ManifestError::Digest)
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
@@ -143,8 +157,8 @@ mod tests {
         format!("sha256:{}", letter.repeat(64))
     }
 
-    fn found(document: &Value) -> Result<Found, String> {
-        read(document.to_string().as_bytes(), "x86_64")
+    fn found(document: &Value) -> Result<ManifestContent, String> {
+        read(document.to_string().as_bytes(), "x86_64").map_err(|error| error.to_string())
     }
 
     #[test]
@@ -152,7 +166,7 @@ mod tests {
         let layer = json!({"mediaType": "application/zstd", "digest": sha("a"), "size": 7});
         assert_eq!(
             found(&json!({"layers": [layer]})),
-            Ok(Found::Image(Layer {
+            Ok(ManifestContent::Image(Layer {
                 digest: sha("a"),
                 size: Some(7)
             }))
@@ -214,7 +228,7 @@ mod tests {
             match (found(&json!({"manifests": entries})), chosen) {
                 (Ok(found), Ok(chosen)) => {
                     let digests = chosen.into_iter().map(sha).collect();
-                    assert_eq!(found, Found::Manifests(digests));
+                    assert_eq!(found, ManifestContent::Manifests(digests));
                 }
                 (Err(error), Err(why)) => assert!(error.contains(why), "{error}"),
                 (found, chosen) => panic!("{found:?} instead of {chosen:?}"),

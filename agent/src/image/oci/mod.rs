@@ -9,17 +9,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
 
 use super::checksum::is_digest_of;
 use crate::system::fetch::{Credentials, Fetch, FetchError, Request, Response};
 
+mod error;
 mod manifest;
 mod reference;
+mod token;
 
-use manifest::{Found, Layer};
-use reference::{Reference, Version, is_local};
+use error::RegistryError;
+use manifest::{Layer, ManifestContent, ManifestError};
+use reference::{ImageVersion, Reference};
 
 /// The largest manifest or token.
 const DOCUMENT: usize = 4 << 20;
@@ -65,12 +66,8 @@ impl Fetch for Registries<'_> {
                 (answer.status, answer.length, image.layer.size)
                 && length != size
             {
-                return Err(FetchError::Request {
-                    url: image.base,
-                    reason: format!(
-                        "the registry sends {length} bytes for an image of {size} bytes"
-                    ),
-                });
+                let sent = length;
+                return Err(RegistryError::Length { sent, size }.at(&image.base));
             }
             Ok(answer)
         })
@@ -99,22 +96,21 @@ impl<'a> Registries<'a> {
         if let Some(known) = lock(&self.images).get(&request.url) {
             return Ok(known.clone());
         }
-        let invalid = |reason: String| FetchError::Request {
-            url: request.url.clone(),
-            reason,
-        };
-        let reference = Reference::parse(&request.url).map_err(invalid)?;
+        let reference = Reference::parse(&request.url);
+        let reference = reference.map_err(|error| RegistryError::from(error).at(&request.url))?;
         let base = reference.base(request.tls.insecure);
         let name = match &reference.version {
-            Version::Tag(name) | Version::Digest(name) => name,
+            ImageVersion::Tag(name) | ImageVersion::Digest(name) => name,
         };
         let document = self.manifest(&base, name, request).await?;
-        let layer = match manifest::read(&document, self.architecture).map_err(invalid)? {
-            Found::Image(layer) => layer,
-            Found::Manifests(digests) => self
+        let no_image = |error: ManifestError| RegistryError::from(error).at(&request.url);
+        let content = manifest::read(&document, self.architecture).map_err(no_image)?;
+        let layer = match content {
+            ManifestContent::Image(layer) => layer,
+            ManifestContent::Manifests(digests) => self
                 .first_image(&base, &digests, request)
                 .await?
-                .map_err(invalid)?,
+                .map_err(no_image)?,
         };
         let image = Image { base, layer };
         lock(&self.images).insert(request.url.clone(), image.clone());
@@ -127,14 +123,14 @@ impl<'a> Registries<'a> {
         base: &str,
         digests: &[String],
         request: &Request,
-    ) -> Result<Result<Layer, String>, FetchError> {
-        let mut reason = "the index is empty".to_owned();
+    ) -> Result<Result<Layer, ManifestError>, FetchError> {
+        let mut reason = ManifestError::EmptyIndex;
         for digest in digests {
             let document = self.manifest(base, digest, request).await?;
             match manifest::read(&document, self.architecture) {
-                Ok(Found::Image(layer)) => return Ok(Ok(layer)),
+                Ok(ManifestContent::Image(layer)) => return Ok(Ok(layer)),
                 // An index of indexes may be a circle.
-                Ok(Found::Manifests(_)) => "an index points to another".clone_into(&mut reason),
+                Ok(ManifestContent::Manifests(_)) => reason = ManifestError::NestedIndex,
                 Err(error) => reason = error,
             }
         }
@@ -159,11 +155,7 @@ impl<'a> Registries<'a> {
         let answer = self.get(base, wanted).await?;
         let document = document(answer, &url).await?;
         if name.contains(':') && !is_digest_of(name, &document) {
-            let reason = "the registry's answer does not have the digest it was asked for";
-            return Err(FetchError::Request {
-                url,
-                reason: reason.to_owned(),
-            });
+            return Err(RegistryError::Digest.at(&url));
         }
         Ok(document)
     }
@@ -184,74 +176,10 @@ impl<'a> Registries<'a> {
             // Whoever made the header must make a new one.
             return Ok(answer);
         }
-        let proof = self.authenticate(base, challenge, given, &request).await?;
+        let proof = self.authenticate(challenge, given, base, &request).await?;
         lock(&self.proofs).insert(base.to_owned(), proof.clone());
         request.credentials = Some(proof);
         self.inner.open(request).await
-    }
-
-    /// Answers a challenge (RFC 7235, and the token service of registries).
-    async fn authenticate(
-        &self,
-        base: &str,
-        challenge: &str,
-        given: Option<Credentials>,
-        request: &Request,
-    ) -> Result<Credentials, FetchError> {
-        let invalid = |reason: &str| FetchError::Request {
-            url: base.to_owned(),
-            reason: reason.to_owned(),
-        };
-        let (scheme, parameters) = challenge.split_once(' ').unwrap_or((challenge, ""));
-        if scheme.eq_ignore_ascii_case("basic") {
-            return given.ok_or_else(|| {
-                invalid("the registry wants a user and a password (image_server_user)")
-            });
-        }
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(invalid("the registry wants a proof that is not known here"));
-        }
-        let realm = parameter(parameters, "realm")
-            .ok_or_else(|| invalid("the registry does not say where tokens are to be had"))?;
-        let host = realm.split('/').nth(2).unwrap_or_default();
-        let is_safe = realm.starts_with("https://")
-            || (realm.starts_with("http://") && request.tls.insecure && is_local(host));
-        if !is_safe {
-            return Err(invalid("the registry's token service does not use https"));
-        }
-        let scope = parameter(parameters, "scope").unwrap_or_else(|| {
-            let repository = base.splitn(5, '/').nth(4).unwrap_or_default();
-            format!("repository:{}:pull", repository.trim_end_matches('/'))
-        });
-        let mut url = realm.clone();
-        for (name, value) in [
-            ("service", parameter(parameters, "service")),
-            ("scope", Some(scope)),
-        ] {
-            if let Some(value) = value {
-                url.push(if url.contains('?') { '&' } else { '?' });
-                url.push_str(name);
-                url.push('=');
-                url.push_str(&encoded(&value));
-            }
-        }
-        let wanted = Request {
-            url,
-            credentials: given,
-            accept: None,
-            part: None,
-            is_verified: false,
-            ..request.clone()
-        };
-        let answer = self.inner.open(wanted).await?;
-        let token: Value = serde_json::from_slice(&document(answer, &realm).await?)
-            .map_err(|_| invalid("the token service's answer is no JSON"))?;
-        ["token", "access_token"]
-            .iter()
-            .find_map(|key| token.get(*key)?.as_str())
-            .filter(|token| !token.is_empty())
-            .map(|token| Credentials::Header(format!("Bearer {token}")))
-            .ok_or_else(|| invalid("the token service's answer holds no token"))
     }
 }
 
@@ -267,16 +195,12 @@ async fn document(mut answer: Response, url: &str) -> Result<Vec<u8>, FetchError
     } else {
         ERROR_BODY
     };
-    let invalid = |reason: String| FetchError::Request {
-        url: url.to_owned(),
-        reason,
-    };
     let mut bytes = Vec::new();
     while let Some(piece) = answer.body.next().await {
         bytes.extend_from_slice(&piece?);
         if bytes.len() > limit {
             if answer.status == 200 {
-                return Err(invalid(format!("it is larger than {limit} bytes")));
+                return Err(RegistryError::TooLarge { limit }.at(url));
             }
             bytes.truncate(limit);
             break;
@@ -285,48 +209,10 @@ async fn document(mut answer: Response, url: &str) -> Result<Vec<u8>, FetchError
     match answer.status {
         200 => Ok(bytes),
         status => {
-            let said = String::from_utf8_lossy(&bytes);
-            let reason = format!("the registry answered {status}: {}", said.trim());
-            Err(if status >= 500 || status == 429 {
-                FetchError::Broken {
-                    url: url.to_owned(),
-                    reason,
-                }
-            } else {
-                invalid(reason)
-            })
+            let body = String::from_utf8_lossy(&bytes).trim().to_owned();
+            Err(RegistryError::Status { status, body }.at(url))
         }
     }
-}
-
-/// One `name="value"` of a challenge.
-fn parameter(parameters: &str, name: &str) -> Option<String> {
-    let mut rest = parameters;
-    while let Some((key, after)) = rest.split_once('=') {
-        let key = key.trim_start_matches([',', ' ']).trim();
-        let (value, after) = match after.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"')?,
-            None => after.split_once(',').unwrap_or((after, "")),
-        };
-        if key.eq_ignore_ascii_case(name) {
-            return Some(value.to_owned());
-        }
-        rest = after;
-    }
-    None
-}
-
-/// What may mean something in a query.
-const MEANINGFUL: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b':')
-    .remove(b'/');
-
-fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, MEANINGFUL).to_string()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! `oci://registry/repository:tag@digest`: names of images in registries.
 
+use thiserror::Error;
+
 /// Docker's registry is not where its name says.
 const DOCKER: (&str, &str) = ("docker.io", "registry-1.docker.io");
 const LATEST: &str = "latest";
@@ -17,73 +19,81 @@ pub(super) struct Reference {
     pub(super) registry: String,
     pub(super) repository: String,
     /// Which of the images.
-    pub(super) version: Version,
+    pub(super) version: ImageVersion,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Version {
+pub(super) enum ImageVersion {
     Tag(String),
     /// `sha256:<digits>`; the tag beside it, if any, is decoration.
     Digest(String),
 }
 
+/// Why a URL names no image in a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{url} is no image reference like oci://registry/repository:tag: {problem}")]
+pub(super) struct ReferenceError {
+    pub(super) url: String,
+    #[source]
+    pub(super) problem: ReferenceProblem,
+}
+
+/// What is wrong with a reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(super) enum ReferenceProblem {
+    #[error("it does not begin with oci://")]
+    Scheme,
+    #[error("it has no repository")]
+    NoRepository,
+    #[error(
+        "the registry must be HOST or HOST:PORT, and HOST a name, an IPv4 address or an IPv6 \
+         address in brackets"
+    )]
+    Registry,
+    #[error("a repository has lower-case letters, digits, '.', '_', '-' and '/'")]
+    Repository,
+    #[error("a tag has at most 128 letters, digits, '.', '_' and '-'")]
+    Tag,
+    #[error("a digest is sha256: and 64, or sha512: and 128 digits")]
+    Digest,
+}
+
 impl Reference {
+    /// Parses `oci://registry/repository:tag@digest`.
+    ///
     /// # Errors
     /// What is wrong with the reference.
-    pub(super) fn parse(url: &str) -> Result<Self, String> {
-        let invalid = |what: &str| {
-            Err(format!(
-                "{url} is no image reference like oci://registry/repository:tag: {what}"
-            ))
-        };
-        let Some(rest) = url
+    pub(super) fn parse(url: &str) -> Result<Self, ReferenceError> {
+        Self::of_url(url).map_err(|problem| ReferenceError {
+            url: url.to_owned(),
+            problem,
+        })
+    }
+
+    fn of_url(url: &str) -> Result<Self, ReferenceProblem> {
+        let rest = url
             .split_once("://")
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("oci"))
             .map(|(_, rest)| rest)
-        else {
-            return invalid("it does not begin with oci://");
-        };
-        let Some((registry, path)) = rest.split_once('/') else {
-            return invalid("it has no repository");
-        };
+            .ok_or(ReferenceProblem::Scheme)?;
+        let (registry, path) = rest.split_once('/').ok_or(ReferenceProblem::NoRepository)?;
         if !is_authority(registry) {
-            return invalid(
-                "the registry must be HOST or HOST:PORT, and HOST a name, an IPv4 address or \
-                 an IPv6 address in brackets",
-            );
+            return Err(ReferenceProblem::Registry);
         }
-        let (path, digest) = match path.split_once('@') {
-            Some((path, digest)) => (path, Some(digest)),
-            None => (path, None),
-        };
-        let (repository, tag) = match path.split_once(':') {
-            Some((repository, tag)) => (repository, Some(tag)),
-            None => (path, None),
-        };
-        let is_part = |part: &str| {
-            let allowed = |byte: u8| {
-                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte)
-            };
-            !part.starts_with('.') && !part.is_empty() && part.bytes().all(allowed)
-        };
-        if !repository.split('/').all(is_part) {
-            return invalid("a repository has lower-case letters, digits, '.', '_', '-' and '/'");
+        let (path, digest) = split_at(path, '@');
+        let (repository, tag) = split_at(path, ':');
+        if !repository.split('/').all(is_repository_part) {
+            return Err(ReferenceProblem::Repository);
         }
-        let is_tag = |tag: &str| {
-            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-            (1..=LONGEST_TAG).contains(&tag.len())
-                && tag.bytes().all(allowed)
-                && !tag.starts_with(['.', '-'])
-        };
         if tag.is_some_and(|tag| !is_tag(tag)) {
-            return invalid("a tag has at most 128 letters, digits, '.', '_' and '-'");
+            return Err(ReferenceProblem::Tag);
         }
         let version = match digest {
             Some(digest) if split_digest(digest).is_none() => {
-                return invalid("a digest is sha256: and 64, or sha512: and 128 digits");
+                return Err(ReferenceProblem::Digest);
             }
-            Some(digest) => Version::Digest(digest.to_owned()),
-            None => Version::Tag(tag.unwrap_or(LATEST).to_owned()),
+            Some(digest) => ImageVersion::Digest(digest.to_owned()),
+            None => ImageVersion::Tag(tag.unwrap_or(LATEST).to_owned()),
         };
         let registry = if registry == DOCKER.0 {
             DOCKER.1
@@ -107,6 +117,27 @@ impl Reference {
         };
         format!("{scheme}://{}/v2/{}/", self.registry, self.repository)
     }
+}
+
+/// The text before the first separator, and the text after it.
+fn split_at(text: &str, separator: char) -> (&str, Option<&str>) {
+    match text.split_once(separator) {
+        Some((before, after)) => (before, Some(after)),
+        None => (text, None),
+    }
+}
+
+fn is_repository_part(part: &str) -> bool {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    !part.starts_with('.') && !part.is_empty() && part.bytes().all(allowed)
+}
+
+fn is_tag(tag: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=LONGEST_TAG).contains(&tag.len())
+        && tag.bytes().all(allowed)
+        && !tag.starts_with(['.', '-'])
 }
 
 /// Whether this is a host with an optional port, and nothing else that a URL may hold there.
@@ -191,37 +222,37 @@ mod tests {
                 "oci://r.example/a/b:1.0",
                 "r.example",
                 "a/b",
-                Version::Tag("1.0".into()),
+                ImageVersion::Tag("1.0".into()),
             ),
             (
                 "OCI://r.example:5000/a",
                 "r.example:5000",
                 "a",
-                Version::Tag("latest".into()),
+                ImageVersion::Tag("latest".into()),
             ),
             (
                 "oci://[::1]:5000/a:B_c",
                 "[::1]:5000",
                 "a",
-                Version::Tag("B_c".into()),
+                ImageVersion::Tag("B_c".into()),
             ),
             (
                 "oci://docker.io/library/x",
                 "registry-1.docker.io",
                 "library/x",
-                Version::Tag("latest".into()),
+                ImageVersion::Tag("latest".into()),
             ),
             (
                 &format!("oci://r/a@{digest}"),
                 "r",
                 "a",
-                Version::Digest(digest.clone()),
+                ImageVersion::Digest(digest.clone()),
             ),
             (
                 &format!("oci://r/a:tag@{digest}"),
                 "r",
                 "a",
-                Version::Digest(digest),
+                ImageVersion::Digest(digest),
             ),
         ] {
             let reference = Reference::parse(url).unwrap();
@@ -272,7 +303,7 @@ mod tests {
             (&upper, "a digest is"),
         ] {
             let error = Reference::parse(url).unwrap_err();
-            assert!(error.contains(why), "{error}");
+            assert!(error.to_string().contains(why), "{error}");
         }
     }
 

@@ -4,7 +4,9 @@
 //!
 //! The layout is that of the kernel's documentation (`Documentation/filesystems/ext4`).
 
-use crate::image::decode::qcow2::Parts;
+use ironic_ondisk::read::{le_u16, le_u32};
+
+use crate::image::decode::qcow2::ReadRanges;
 
 /// Where images keep the files that go onto an EFI system partition.
 const PLACE: [&str; 3] = ["boot", "efi", "EFI"];
@@ -28,8 +30,8 @@ const TYPE: u16 = 0xf000;
 
 /// Whether the image whose first bytes are `head` has anything below `/boot/efi/EFI`. `None`:
 /// that cannot be told.
-pub(in crate::image) async fn is_there<P: Parts>(head: &[u8], parts: &P) -> Option<bool> {
-    let volume = Volume::new(head, parts)?;
+pub(in crate::image) async fn is_there<P: ReadRanges>(head: &[u8], parts: &P) -> Option<bool> {
+    let volume = Ext4Image::new(head, parts)?;
     let mut inode = volume.inode(ROOT).await?;
     for name in PLACE {
         let entries = volume.entries(&inode).await?;
@@ -51,7 +53,7 @@ pub(in crate::image) async fn is_there<P: Parts>(head: &[u8], parts: &P) -> Opti
 }
 
 /// A file system, as far as it is needed.
-struct Volume<'a, P> {
+struct Ext4Image<'a, P> {
     head: &'a [u8],
     parts: &'a P,
     block: u64,
@@ -63,7 +65,7 @@ struct Volume<'a, P> {
     descriptor: u64,
 }
 
-struct Inode {
+struct Ext4Inode {
     kind: u16,
     size: u64,
     has_extents: bool,
@@ -71,25 +73,25 @@ struct Inode {
     map: Vec<u8>,
 }
 
-impl<'a, P: Parts> Volume<'a, P> {
+impl<'a, P: ReadRanges> Ext4Image<'a, P> {
     fn new(head: &'a [u8], parts: &'a P) -> Option<Self> {
         let superblock = head.get(SUPERBLOCK..SUPERBLOCK + 1024)?;
-        if u16_at(superblock, 0x38)? != MAGIC {
+        if le_u16(superblock, 0x38)? != MAGIC {
             return None;
         }
-        let features = u32_at(superblock, 0x60)?;
+        let features = le_u32(superblock, 0x60)?;
         if features & !UNDERSTOOD != 0 {
             return None;
         }
-        let block = 1024_u64.checked_shl(u32_at(superblock, 0x18)?)?;
-        let is_old = u32_at(superblock, 0x4c)? == 0;
+        let block = 1024_u64.checked_shl(le_u32(superblock, 0x18)?)?;
+        let is_old = le_u32(superblock, 0x4c)? == 0;
         let inode_size = if is_old {
             128
         } else {
-            u16_at(superblock, 0x58)?.into()
+            le_u16(superblock, 0x58)?.into()
         };
         let descriptor = if features & 0x80 != 0 {
-            u16_at(superblock, 0xfe)?.into()
+            le_u16(superblock, 0xfe)?.into()
         } else {
             32
         };
@@ -97,9 +99,9 @@ impl<'a, P: Parts> Volume<'a, P> {
             head,
             parts,
             block,
-            first_block: u32_at(superblock, 0x14)?.into(),
-            inodes: u32_at(superblock, 0)?,
-            inodes_per_group: u32_at(superblock, 0x28)?,
+            first_block: le_u32(superblock, 0x14)?.into(),
+            inodes: le_u32(superblock, 0)?,
+            inodes_per_group: le_u32(superblock, 0x28)?,
             inode_size,
             descriptor,
         };
@@ -124,22 +126,22 @@ impl<'a, P: Parts> Volume<'a, P> {
         self.read(number.checked_mul(self.block)?, self.block).await
     }
 
-    async fn inode(&self, number: u32) -> Option<Inode> {
+    async fn inode(&self, number: u32) -> Option<Ext4Inode> {
         let index = number.checked_sub(1).filter(|_| number <= self.inodes)?;
         let (group, index) = (index / self.inodes_per_group, index % self.inodes_per_group);
         let table = (self.first_block + 1).checked_mul(self.block)?;
         let place = table.checked_add(u64::from(group) * self.descriptor)?;
         let descriptor = self.read(place, self.descriptor).await?;
-        let high = u32_at(&descriptor, 0x28).unwrap_or(0);
-        let inodes = u64::from(high) << 32 | u64::from(u32_at(&descriptor, 8)?);
+        let high = le_u32(&descriptor, 0x28).unwrap_or(0);
+        let inodes = u64::from(high) << 32 | u64::from(le_u32(&descriptor, 8)?);
         let place = inodes.checked_mul(self.block)?;
         let place = place.checked_add(u64::from(index) * self.inode_size)?;
         let inode = self.read(place, self.inode_size).await?;
-        let flags = u32_at(&inode, 0x20)?;
+        let flags = le_u32(&inode, 0x20)?;
         (flags & IS_SPECIAL == 0).then_some(())?;
-        Some(Inode {
-            kind: u16_at(&inode, 0)? & TYPE,
-            size: u32_at(&inode, 4)?.into(),
+        Some(Ext4Inode {
+            kind: le_u16(&inode, 0)? & TYPE,
+            size: le_u32(&inode, 4)?.into(),
             has_extents: flags & HAS_EXTENTS != 0,
             map: inode.get(0x28..0x28 + 60)?.to_vec(),
         })
@@ -147,7 +149,7 @@ impl<'a, P: Parts> Volume<'a, P> {
 
     /// Names and inodes of a directory. One with an index looks like one without to those who
     /// read all of it.
-    async fn entries(&self, inode: &Inode) -> Option<Vec<(Vec<u8>, u32)>> {
+    async fn entries(&self, inode: &Ext4Inode) -> Option<Vec<(Vec<u8>, u32)>> {
         let count = usize::try_from(inode.size.div_ceil(self.block)).ok()?;
         let blocks = if count > MOST_BLOCKS {
             return None;
@@ -158,7 +160,7 @@ impl<'a, P: Parts> Volume<'a, P> {
             let direct = inode
                 .map
                 .get(..count.checked_mul(4).filter(|end| *end <= 48)?)?;
-            let numbers = direct.chunks_exact(4).map(|chunk| u32_at(chunk, 0));
+            let numbers = direct.chunks_exact(4).map(|chunk| le_u32(chunk, 0));
             numbers
                 .map(|number| number.map(u64::from))
                 .collect::<Option<_>>()?
@@ -168,13 +170,13 @@ impl<'a, P: Parts> Volume<'a, P> {
             let block = self.block(number).await?;
             let mut at = 0;
             while at + 8 <= block.len() {
-                let length = usize::from(u16_at(&block, at + 4)?);
+                let length = usize::from(le_u16(&block, at + 4)?);
                 let name = usize::from(*block.get(at + 6)?);
                 // Of a block of 64 KiB the length may be written as 0.
                 if length < 8 || !length.is_multiple_of(4) {
                     return None;
                 }
-                let inode = u32_at(&block, at)?;
+                let inode = le_u32(&block, at)?;
                 if inode != 0 {
                     entries.push((block.get(at + 8..at + 8 + name)?.to_vec(), inode));
                 }
@@ -190,7 +192,7 @@ impl<'a, P: Parts> Volume<'a, P> {
         let mut left = MOST_BLOCKS;
         let mut nodes = vec![(root.to_vec(), DEEPEST)];
         while let Some((node, limit)) = nodes.pop() {
-            let (magic, used, depth) = (u16_at(&node, 0)?, u16_at(&node, 2)?, u16_at(&node, 6)?);
+            let (magic, used, depth) = (le_u16(&node, 0)?, le_u16(&node, 2)?, le_u16(&node, 6)?);
             if magic != 0xf30a || depth > limit {
                 return None;
             }
@@ -198,13 +200,13 @@ impl<'a, P: Parts> Volume<'a, P> {
                 let entry = node.get(12 + 12 * number..24 + 12 * number)?;
                 if depth > 0 {
                     left = left.checked_sub(1)?;
-                    let high = u64::from(u16_at(entry, 8)?) << 32;
-                    let child = self.block(high | u64::from(u32_at(entry, 4)?)).await?;
+                    let high = u64::from(le_u16(entry, 8)?) << 32;
+                    let child = self.block(high | u64::from(le_u32(entry, 4)?)).await?;
                     nodes.push((child, depth - 1));
                     continue;
                 }
-                let length = u64::from(u16_at(entry, 4)?);
-                let first = u64::from(u16_at(entry, 6)?) << 32 | u64::from(u32_at(entry, 8)?);
+                let length = u64::from(le_u16(entry, 4)?);
+                let first = u64::from(le_u16(entry, 6)?) << 32 | u64::from(le_u32(entry, 8)?);
                 // More are not written yet, which no directory's are.
                 if length > 32_768 || blocks.len() as u64 + length > MOST_BLOCKS as u64 {
                     return None;
@@ -216,16 +218,6 @@ impl<'a, P: Parts> Volume<'a, P> {
     }
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    let bytes = bytes.get(at..at.checked_add(2)?)?;
-    Some(u16::from_le_bytes(bytes.try_into().ok()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..at.checked_add(4)?)?;
-    Some(u32::from_le_bytes(bytes.try_into().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -235,22 +227,22 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use super::*;
-    use crate::image::source::Unranged;
+    use crate::image::source::PartError;
 
     /// An image in memory that counts how often it is asked.
     struct Memory(Vec<u8>, AtomicUsize);
 
-    impl Parts for Memory {
+    impl ReadRanges for Memory {
         const AT_ONCE: usize = 1;
 
-        async fn part(&self, first: u64, length: u64) -> Result<Bytes, Unranged> {
+        async fn part(&self, first: u64, length: u64) -> Result<Bytes, PartError> {
             self.1.fetch_add(1, Ordering::Relaxed);
             let part = usize::try_from(first)
                 .ok()
                 .zip(usize::try_from(first + length).ok())
                 .and_then(|(start, end)| self.0.get(start..end));
             part.map(Bytes::copy_from_slice)
-                .ok_or_else(|| Unranged("behind the end".into()))
+                .ok_or(PartError::Ended(first))
         }
     }
 

@@ -4,18 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{MIB, Parts, partitioning_failed, refused};
+use ironic_ondisk::size::MIB;
+
+use super::{
+    NoFileSystem, PartitionImageError, PartitionPlan, PartitioningError, partitioning_failed,
+};
 use crate::disk::erase::metadata;
-use crate::disk::filesystem::fat;
-use crate::disk::filesystem::identity;
 use crate::disk::filesystem::image_in_memory::Volume;
-use crate::disk::filesystem::swap;
+use crate::disk::filesystem::{fat, identity, swap};
 use crate::disk::partition::device;
 use crate::disk::partition::layout::{Planned, Role};
 use crate::disk::partition::table::Table;
-use crate::failure::{Failure, FailureKind};
-use crate::image::config_drive::{ConfigDrive, PutError};
-use crate::image::deployment::{Deployment, Outcome};
+use crate::image::config_drive::ConfigDrive;
+use crate::image::deployment::{Deployment, WrittenImage};
 use crate::system::disk::Disk;
 use crate::system::{Cmd, DiskError, RunError, memory};
 
@@ -30,29 +31,28 @@ const MKFS_TIMEOUT: Duration = Duration::from_secs(3600);
 /// How long a node may be missing, for each attempt of the option.
 const ATTEMPT: Duration = Duration::from_secs(1);
 
-impl Parts {
+impl PartitionPlan {
     /// Refuses what would fail later: an image that is larger than its partition (`None`: its
     /// size is not known), or a file system that cannot be made.
     ///
     /// # Errors
-    /// `InvalidCommandParams`, `FileSystemNotSupported`.
+    /// Which of the two.
     pub(in crate::image) async fn check(
         &self,
         deployment: Deployment<'_>,
         image: Option<u64>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), PartitionImageError> {
         let root = self.root().length;
         if let Some(image) = image.filter(|image| *image > root) {
-            return Err(refused(format!(
-                "Root partition is too small for requested image. Image virtual size: {} MB, \
-                 Root size: {} MB",
-                image.div_ceil(MIB),
-                root / MIB
-            )));
+            return Err(PartitionImageError::TooLarge {
+                image: image.div_ceil(MIB),
+                root: root / MIB,
+            });
         }
         for planned in self.made() {
             self.volume(planned).map_err(|error| {
-                partitioning_failed(&deployment.device.name, &PartError::Format(error))
+                let error = PartitioningError::Format(error);
+                partitioning_failed(&deployment.device.name, error)
             })?;
         }
         self.check_programs(deployment).await
@@ -70,29 +70,22 @@ impl Parts {
     }
 
     /// Refuses what would fail at the end for want of a program or of a partition's node.
-    async fn check_programs(&self, deployment: Deployment<'_>) -> Result<(), Failure> {
+    async fn check_programs(&self, deployment: Deployment<'_>) -> Result<(), PartitionImageError> {
         let system = deployment.system;
         let Some(program) = self.mkfs().filter(|_| system.simulation.is_none()) else {
             return Ok(());
         };
-        let missing = |why: &str| {
-            Failure::new(
-                FailureKind::FileSystemNotSupported,
-                format!(
-                    "Failed to create a file system. File system {} is not supported.{why}",
-                    self.wanted.ephemeral_format
-                ),
-            )
+        let unsupported = |reason| PartitionImageError::FileSystem {
+            format: self.setup.ephemeral_format.clone(),
+            reason,
         };
         if !device::are_made(system, &deployment.device.name) {
-            return Err(missing(&format!(
-                " {} is a file, and only FAT can be made in a part of one.",
-                deployment.device.name
-            )));
+            let device = deployment.device.name.clone();
+            return Err(unsupported(NoFileSystem::File { device }));
         }
         match system.run.run(Cmd::new(program).arg("-V")).await {
             Err(RunError::Missing { program }) => {
-                Err(missing(&format!(" {program} is not installed.")))
+                Err(unsupported(NoFileSystem::NoProgram { program }))
             }
             // It is there; not every one knows the option.
             _ => Ok(()),
@@ -103,7 +96,10 @@ impl Parts {
     ///
     /// # Errors
     /// The disk is in use, or failed.
-    pub(in crate::image) async fn clear(&self, deployment: Deployment<'_>) -> Result<(), Failure> {
+    pub(in crate::image) async fn clear(
+        &self,
+        deployment: Deployment<'_>,
+    ) -> Result<(), PartitionImageError> {
         let Deployment {
             system,
             device,
@@ -113,10 +109,7 @@ impl Parts {
         } = deployment;
         if !self.is_kept {
             let destroyed = metadata::destroy(system, device, node.uuid(), task).await;
-            return destroyed.map_err(|failure| Failure {
-                kind: FailureKind::ImageWrite,
-                ..failure
-            });
+            return destroyed.map_err(PartitionImageError::Clear);
         }
         let parts = self.clone();
         on_disk(deployment, move |disk| {
@@ -127,7 +120,7 @@ impl Parts {
             disk.sync()?;
             parts.table.write(disk)?;
             disk.sync()?;
-            disk.reread_table()
+            Ok(disk.reread_table()?)
         })
         .await
     }
@@ -140,9 +133,9 @@ impl Parts {
     pub(in crate::image) async fn complete(
         self,
         deployment: Deployment<'_>,
-        drive: &Arc<Option<ConfigDrive>>,
+        drive: Arc<Option<ConfigDrive>>,
         root_uuid: Option<String>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<WrittenImage, PartitionImageError> {
         let Deployment {
             system,
             config,
@@ -152,7 +145,7 @@ impl Parts {
         } = deployment;
         let name = &device.name;
         task.check()?;
-        let (parts, drive) = (self.clone(), Arc::clone(drive));
+        let parts = self.clone();
         on_disk(deployment, move |disk| {
             parts.fill(disk, drive.as_ref().as_ref())?;
             disk.sync()?;
@@ -171,13 +164,9 @@ impl Parts {
             let attempts = config.disk_utils.partition_detection_attempts.max(1);
             device::wait(system, name, &self.layout, ATTEMPT * attempts, task)
                 .await
-                .map_err(|missing| {
-                    task.check().err().map(Failure::from).unwrap_or_else(|| {
-                        Failure::new(
-                            FailureKind::Deployment,
-                            format!("Unable to stat device {missing} after creating partitions."),
-                        )
-                    })
+                .map_err(|node| match task.check() {
+                    Ok(()) => PartitionImageError::Missing { node },
+                    Err(cancelled) => cancelled.into(),
                 })?
         } else {
             let numbers = self.layout.partitions.iter();
@@ -190,7 +179,11 @@ impl Parts {
     }
 
     /// Makes what needs no program.
-    fn fill(&self, disk: &mut dyn Disk, drive: Option<&ConfigDrive>) -> Result<(), PartError> {
+    fn fill(
+        &self,
+        disk: &mut dyn Disk,
+        drive: Option<&ConfigDrive>,
+    ) -> Result<(), PartitioningError> {
         for planned in self.made() {
             let Planned { offset, size, .. } = *planned;
             match planned.role {
@@ -211,7 +204,7 @@ impl Parts {
                 }
                 Role::EfiSystem | Role::Ephemeral => {
                     zero_ends(disk, offset, size)?;
-                    if let Some(volume) = self.volume(planned).map_err(PartError::Format)? {
+                    if let Some(volume) = self.volume(planned).map_err(PartitioningError::Format)? {
                         disk.zero(offset, fat::tables(size))?;
                         volume.write_to(disk, offset)?;
                     }
@@ -222,23 +215,21 @@ impl Parts {
     }
 
     /// Reads the table back.
-    fn verify(&self, disk: &mut dyn Disk) -> Result<(), PartError> {
+    fn verify(&self, disk: &mut dyn Disk) -> Result<(), PartitioningError> {
         let sector_size = self.geometry.sector_size;
-        let found = Table::read(disk).map_err(|error| PartError::Unread(error.to_string()))?;
+        let found = Table::read(disk)?;
         let found = found.map(|table| table.partitions(sector_size));
         if found.as_ref() == Some(&self.table.partitions(sector_size)) {
             return Ok(());
         }
-        Err(PartError::Unread(
-            "the disk does not have the partitions that were written".to_owned(),
-        ))
+        Err(PartitioningError::Different)
     }
 
     async fn make_ephemeral(
         &self,
         deployment: Deployment<'_>,
         nodes: &[String],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), PartitionImageError> {
         let Deployment {
             system,
             device,
@@ -257,7 +248,7 @@ impl Parts {
             return Ok(());
         }
         task.check()?;
-        let format = self.wanted.ephemeral_format.as_str();
+        let format = self.setup.ephemeral_format.as_str();
         let is_forced = FORCED_FORMATS.contains(&format);
         // Only one of them has another letter for it.
         let label = if format == "f2fs" { "-l" } else { "-L" };
@@ -270,35 +261,22 @@ impl Parts {
                     .timeout(MKFS_TIMEOUT),
             )
             .await;
-        made.map_err(|error| {
-            let what = format!("Writing image to device {} failed", device.name);
-            error.failure(FailureKind::ImageWrite, what)
+        made.map_err(|source| PartitionImageError::Mkfs {
+            device: device.name.clone(),
+            source,
         })?;
         task.phase(format!("ephemeral file system on {node} made"));
         Ok(())
     }
 }
 
-/// Why the partitions around the image are not there.
-#[derive(Debug, thiserror::Error)]
-enum PartError {
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    #[error("no FAT file system can be made: {0}")]
-    Format(std::io::Error),
-    #[error(transparent)]
-    Drive(#[from] PutError),
-    #[error("{0}")]
-    Unread(String),
-}
-
 /// The identity of the file system that came as an image.
 pub(in crate::image) fn root_uuid(
     root: &mut dyn Disk,
     device: &str,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<String>, PartitionImageError> {
     let size = root.geometry().size;
-    identity::read(root, 0, size).map_err(|error| partitioning_failed(device, &error))
+    identity::read(root, 0, size).map_err(|error| partitioning_failed(device, error))
 }
 
 /// Old signatures at both ends of a partition must not outlive what was there.
@@ -309,18 +287,21 @@ fn zero_ends(disk: &mut dyn Disk, offset: u64, size: u64) -> Result<(), DiskErro
 }
 
 /// Does something with the open disk on a thread that may block.
-async fn on_disk<E: std::error::Error + Send + 'static>(
+async fn on_disk(
     deployment: Deployment<'_>,
-    work: impl FnOnce(&mut dyn Disk) -> Result<(), E> + Send + 'static,
-) -> Result<(), Failure> {
+    work: impl FnOnce(&mut dyn Disk) -> Result<(), PartitioningError> + Send + 'static,
+) -> Result<(), PartitionImageError> {
     let name = &deployment.device.name;
     let disks = Arc::clone(&deployment.system.disks);
     let path = PathBuf::from(name);
     let done = tokio::task::spawn_blocking(move || {
-        let mut disk = disks.open(&path).map_err(|error| error.to_string())?;
-        work(disk.as_mut()).map_err(|error| error.to_string())
+        let mut disk = disks.open(&path)?;
+        work(disk.as_mut())
     });
     done.await
-        .map_err(|error| Failure::execution(format!("shaping {name} failed: {error}")))?
-        .map_err(|error| partitioning_failed(name, &error))
+        .map_err(|source| PartitionImageError::Thread {
+            device: name.clone(),
+            source,
+        })?
+        .map_err(|error| partitioning_failed(name, error))
 }

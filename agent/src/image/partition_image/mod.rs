@@ -1,8 +1,8 @@
 //! Partition images: the image is one file system, and everything around it is made here.
 //!
 //! ```text
-//! Wanted ──plan──▶ Parts ──clear──▶ no table ──pipeline into the root──▶ complete ──▶ Outcome
-//!                                   (or: the table, with what is preserved, and nothing bootable)
+//! PartitionSetup ──plan──▶ PartitionPlan ──clear──▶ no table ──pipeline into the root──▶ complete
+//!             (or: the table, with what is preserved, and nothing bootable)
 //! ```
 //!
 //! The image goes to its place before there is a table: a deployment that fails leaves a disk
@@ -13,34 +13,36 @@ use std::sync::atomic::AtomicU64;
 
 use ironic_ondisk::partition_table::guid::Guid;
 use ironic_ondisk::serial_number;
+use ironic_ondisk::size::MIB;
 use serde_json::{Value, json};
 
 use super::config_drive::ConfigDrive;
-use super::decode::qcow2::Ranged;
-use super::deployment::{Deployment, Object, Outcome};
+use super::decode::qcow2::RangedSource;
+use super::deployment::{Deployment, Object, WrittenImage};
+use super::request::PartitionRequest;
 use super::source::Source;
-use super::write::Extent;
-use crate::disk::partition::layout::{Layout, LayoutError, Planned, Role, Wish};
+use super::write::DiskExtent;
+use crate::disk::partition::layout::{Layout, Planned, Role, Wish};
 use crate::disk::partition::table::{Partition, Table};
-use crate::failure::{Failure, FailureKind};
-use crate::machine::ironic_node::{Node, as_flag};
+use crate::machine::ironic_node::Node;
 use crate::machine::{BootMode, boot_mode};
 use crate::system::disk::{Disk, Geometry};
 
+mod error;
 mod loader;
 mod make;
 
+pub use error::PartitionImageError;
+use error::{NoFileSystem, PartitioningError};
 pub(super) use make::root_uuid;
 
-const MIB: u64 = 1 << 20;
-/// What Ironic means when it does not say.
-const EPHEMERAL_FORMAT: &str = "ext4";
 /// FAT file systems are made without a program.
 const FAT_FORMATS: [&str; 3] = ["vfat", "msdos", "fat"];
 
-/// What Ironic asks for around the image.
+/// What is needed around an image on this machine: the request, and what node, machine and
+/// configuration add to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct PartitionSetup {
     wish: Wish,
     ephemeral_format: String,
     is_ephemeral_preserved: bool,
@@ -52,8 +54,8 @@ pub(super) struct Wanted {
 
 /// The partitions of one disk, decided and possible.
 #[derive(Debug, Clone)]
-pub(super) struct Parts {
-    wanted: Wanted,
+pub(super) struct PartitionPlan {
+    setup: PartitionSetup,
     layout: Layout,
     table: Table,
     geometry: Geometry,
@@ -64,47 +66,24 @@ pub(super) struct Parts {
     serial: u32,
 }
 
-impl Wanted {
-    /// Reads `image_info` and the node.
+impl PartitionSetup {
+    /// Adds to a request what the deployment says.
     ///
     /// # Errors
-    /// `InvalidCommandParams`, naming the field.
-    pub(super) fn new(deployment: Deployment<'_>) -> Result<Self, Failure> {
+    /// The machine could never boot it.
+    pub(super) fn new(
+        request: &PartitionRequest,
+        deployment: Deployment<'_>,
+    ) -> Result<Self, PartitionImageError> {
         let Deployment {
             system,
-            image_info: info,
             config,
             node,
             ..
         } = deployment;
-        let root = size(info, "root_mb")?;
-        if root == 0 {
-            return Err(refused(
-                "Partition images need image_info.root_mb, the size of the root partition in MiB.",
-            ));
-        }
-        let format = info.get("ephemeral_format").and_then(Value::as_str);
-        let format = format.filter(|text| !text.is_empty());
-        let ephemeral_format = format.unwrap_or(EPHEMERAL_FORMAT).to_owned();
-        // It becomes part of a program's name.
-        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        if ephemeral_format.len() > 16 || !ephemeral_format.bytes().all(is_name) {
-            return Err(refused(format!(
-                "image_info.ephemeral_format must be the name of a file system, not \
-                 {ephemeral_format:?}."
-            )));
-        }
-        let is_ephemeral_preserved = match info.get("preserve_ephemeral") {
-            None | Some(Value::Null) => false,
-            Some(value) => as_flag(value).ok_or_else(|| {
-                refused(format!(
-                    "image_info.preserve_ephemeral must be true or false, not {value}."
-                ))
-            })?,
-        };
         let cpu = architecture(node);
         let boot_mode = node.boot_mode(boot_mode(system));
-        let needs_loader = check_boot(deployment, boot_mode)?;
+        let needs_loader = request.is_booted_locally && check_boot(deployment, boot_mode)?;
         Ok(Self {
             wish: Wish {
                 boot_mode,
@@ -112,13 +91,13 @@ impl Wanted {
                 is_power: cpu.starts_with("ppc64"),
                 efi_system: config.disk_utils.efi_system_partition_size.into(),
                 bios_boot: config.disk_utils.bios_boot_partition_size.into(),
-                ephemeral: size(info, "ephemeral_mb")?,
-                swap: size(info, "swap_mb")?,
+                ephemeral: request.ephemeral_mib,
+                swap: request.swap_mib,
                 config_drive: 0,
-                root,
+                root: request.root_mib,
             },
-            ephemeral_format,
-            is_ephemeral_preserved,
+            ephemeral_format: request.ephemeral_format.clone(),
+            is_ephemeral_preserved: request.is_ephemeral_preserved,
             is_powerpc: cpu.starts_with("ppc"),
             needs_loader,
         })
@@ -128,24 +107,18 @@ impl Wanted {
     /// from its first bytes and a few parts of it. What it is declared to be does not matter.
     ///
     /// # Errors
-    /// `InvalidImage`.
+    /// There is none.
     pub(super) async fn check_loader(
         &self,
         head: &[u8],
         source: &Source<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), PartitionImageError> {
         if !self.needs_loader {
             return Ok(());
         }
         let read = AtomicU64::new(0);
-        match loader::is_there(head, &Ranged::new(source, &read)).await {
-            Some(false) => Err(Failure::new(
-                FailureKind::InvalidImage,
-                "The image brings no EFI boot loader: there is nothing below /boot/efi/EFI. \
-                 Nothing was written: use an image that has one, or permit the image's own GRUB \
-                 to be run by the option enable_bios_bootloader_install (off because of \
-                 CVE-2026-43003).",
-            )),
+        match loader::is_there(head, &RangedSource::new(source, &read)).await {
+            Some(false) => Err(PartitionImageError::EfiLoader),
             Some(true) | None => Ok(()),
         }
     }
@@ -160,35 +133,43 @@ impl Wanted {
         name: &str,
         drive: Option<&ConfigDrive>,
         guid: &mut dyn FnMut() -> Guid,
-    ) -> Result<Parts, Failure> {
-        let impossible = |error: LayoutError| partitioning_failed(name, &error);
+    ) -> Result<PartitionPlan, PartitionImageError> {
         let geometry = disk.geometry();
         let mut wish = self.wish;
         if let Some(drive) = drive {
             let size = drive.size_on(geometry.sector_size)?;
             wish.config_drive = size.div_ceil(MIB).max(1);
         }
-        let mut layout = wish.layout(geometry).map_err(impossible)?;
         let existing = if self.is_ephemeral_preserved {
             // A damaged table is no table to keep anything in.
             Table::read(disk).unwrap_or_default()
         } else {
             None
         };
+        let planned = self.lay_out(wish, existing.as_ref(), geometry, guid);
+        planned.map_err(|error| partitioning_failed(name, error))
+    }
+
+    /// The partitions on a disk that has the table `existing`, if it is to be looked at.
+    fn lay_out(
+        &self,
+        wish: Wish,
+        existing: Option<&Table>,
+        geometry: Geometry,
+        guid: &mut dyn FnMut() -> Guid,
+    ) -> Result<PartitionPlan, PartitioningError> {
+        let mut layout = wish.layout(geometry)?;
         let kept = if self.is_ephemeral_preserved {
-            layout
-                .kept(existing.as_ref(), geometry.sector_size)
-                .map_err(impossible)?
+            layout.kept(existing, geometry.sector_size)?
         } else {
             None
         };
-        if let Some(existing) = existing.as_ref().filter(|_| kept.is_some()) {
+        if let Some(existing) = existing.filter(|_| kept.is_some()) {
             layout = layout.grown(existing, geometry.sector_size);
         }
-        let table = Table::new(&layout, geometry, existing.as_ref().zip(kept), guid)
-            .map_err(|error| partitioning_failed(name, &error))?;
-        Ok(Parts {
-            wanted: self.clone(),
+        let table = Table::new(&layout, geometry, existing.zip(kept), guid)?;
+        Ok(PartitionPlan {
+            setup: self.clone(),
             layout,
             table,
             geometry,
@@ -199,11 +180,11 @@ impl Wanted {
     }
 }
 
-impl Parts {
+impl PartitionPlan {
     /// Where the image goes.
-    pub(super) fn root(&self) -> Extent {
+    pub(super) fn root(&self) -> DiskExtent {
         let root = self.layout.find(Role::Root);
-        Extent {
+        DiskExtent {
             start: root.map_or(0, |root| root.offset),
             length: root.map_or(0, |root| root.size),
         }
@@ -238,11 +219,11 @@ impl Parts {
     /// The program that makes the ephemeral file system, if one is needed.
     fn mkfs(&self) -> Option<String> {
         let is_made = self.made().any(|planned| planned.role == Role::Ephemeral);
-        let format = &self.wanted.ephemeral_format;
+        let format = &self.setup.ephemeral_format;
         (is_made && !FAT_FORMATS.contains(&format.as_str())).then(|| format!("mkfs.{format}"))
     }
 
-    fn outcome(&self, nodes: &[String], root_uuid: Option<String>) -> Outcome {
+    fn outcome(&self, nodes: &[String], root_uuid: Option<String>) -> WrittenImage {
         let partitions = self.table.partitions(self.geometry.sector_size);
         let partuuid = |role| {
             let planned = self.layout.find(role)?;
@@ -261,7 +242,7 @@ impl Parts {
             format!("{} uuid", Role::EfiSystem.name()),
             json!(efi_system_uuid),
         );
-        if self.wanted.is_powerpc {
+        if self.setup.is_powerpc {
             uuids.insert(
                 format!("{} uuid", Role::Prep.name()),
                 json!(partuuid(Role::Prep)),
@@ -272,7 +253,7 @@ impl Parts {
             .map(|(planned, node)| (planned.role.name().to_owned(), json!(node)))
             .collect();
         uuids.insert("partitions".to_owned(), Value::Object(named));
-        Outcome {
+        WrittenImage {
             uuids,
             root_uuid,
             efi_system_uuid,
@@ -281,16 +262,15 @@ impl Parts {
     }
 }
 
-/// Refuses what could be written and never be booted: without a boot loader of its own, which
-/// for BIOS no partition image has, it needs its GRUB to be run, which an operator permits. For
-/// UEFI it may bring a loader; then the answer is whether it must.
-///
-/// # Errors
-/// `InvalidImage`, naming the option.
-fn check_boot(deployment: Deployment<'_>, boot_mode: BootMode) -> Result<bool, Failure> {
+/// Refuses what could be written and never be booted from its own disk: without a boot loader of
+/// its own, which for BIOS no partition image has, it needs its GRUB to be run, which an operator
+/// permits. For UEFI it may bring a loader; then the answer is whether it must.
+fn check_boot(
+    deployment: Deployment<'_>,
+    boot_mode: BootMode,
+) -> Result<bool, PartitionImageError> {
     let Deployment {
         system,
-        image_info: info,
         config,
         task,
         ..
@@ -298,18 +278,11 @@ fn check_boot(deployment: Deployment<'_>, boot_mode: BootMode) -> Result<bool, F
     if config.enable_bios_bootloader_install
         || config.ignore_bootloader_failure == Some(true)
         || system.simulation.is_some()
-        // Whoever boots the machine from the network, or does not say, needs no boot loader.
-        || info.get("boot_option").and_then(Value::as_str) != Some("local")
     {
         return Ok(false);
     }
     match boot_mode {
-        BootMode::Bios => Err(Failure::new(
-            FailureKind::InvalidImage,
-            "A partition image boots on a BIOS machine only by its own GRUB, which is not run \
-             unless the option enable_bios_bootloader_install permits it (off because of \
-             CVE-2026-43003). Nothing was written: permit it, or use a whole disk image.",
-        )),
+        BootMode::Bios => Err(PartitionImageError::BiosLoader),
         BootMode::Uefi => {
             task.warn(
                 "this partition image boots only if it brings an EFI boot loader below \
@@ -321,37 +294,15 @@ fn check_boot(deployment: Deployment<'_>, boot_mode: BootMode) -> Result<bool, F
     }
 }
 
-/// The size of a partition in MiB; absent means none.
-fn size(info: &Object, field: &str) -> Result<u64, Failure> {
-    match info.get(field) {
-        None | Some(Value::Null) => Ok(0),
-        Some(value) => {
-            let text = value.as_str().map(str::trim);
-            let number = value
-                .as_u64()
-                .or_else(|| text.and_then(|text| text.parse().ok()));
-            number.ok_or_else(|| {
-                refused(format!(
-                    "image_info.{field} must be a whole number of MiB, not {value}."
-                ))
-            })
-        }
-    }
-}
-
 /// The processor that Ironic knows the node by.
 fn architecture(node: &Node) -> &str {
     let known = node.value("properties", "cpu_arch");
     known.and_then(Value::as_str).unwrap_or_default()
 }
 
-fn partitioning_failed(name: &str, error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(
-        FailureKind::Deployment,
-        format!("Disk partitioning failed on device {name}. Error: {error}"),
-    )
-}
-
-fn refused(details: impl Into<String>) -> Failure {
-    Failure::new(FailureKind::InvalidCommandParams, details)
+fn partitioning_failed(name: &str, source: impl Into<PartitioningError>) -> PartitionImageError {
+    PartitionImageError::Partitioning {
+        device: name.to_owned(),
+        source: source.into(),
+    }
 }

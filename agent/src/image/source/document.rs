@@ -1,10 +1,9 @@
-//! Small documents that are no images.
+//! Small documents from the web, such as files to inject, got as images are.
 
 use std::path::PathBuf;
 
-use super::{Source, patience, plain_request, shown};
+use super::{Download, SourceError, shown};
 use crate::config::Config;
-use crate::failure::Failure;
 use crate::system::System;
 use crate::task::Task;
 
@@ -19,32 +18,39 @@ pub enum Trust {
     Authorities(PathBuf),
 }
 
-/// Gets a document of at most `limit` bytes, with the patience that images get.
+/// A document that is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Document<'a> {
+    /// Where it is.
+    pub url: &'a str,
+    /// Who may vouch for the server.
+    pub trust: &'a Trust,
+    /// The most bytes that it may have.
+    pub limit: usize,
+}
+
+/// Gets a document, with the retries that images get.
 ///
 /// # Errors
 /// The server does not give it, or it is larger.
 pub async fn download(
     system: &System,
     config: &Config,
-    url: &str,
-    trust: &Trust,
-    limit: usize,
+    document: Document<'_>,
     task: &Task,
-) -> Result<Vec<u8>, Failure> {
-    let mut request = plain_request(config);
-    match trust {
+) -> Result<Vec<u8>, SourceError> {
+    let mut download = Download::new(system.fetch.as_ref(), config, task);
+    let tls = &mut download.template.tls;
+    match document.trust {
         Trust::Configured => {}
-        Trust::Anybody => request.tls.insecure = true,
+        Trust::Anybody => tls.insecure = true,
         Trust::Authorities(file) => {
-            request.tls.insecure = false;
-            request.tls.ca_file = Some(file.clone());
+            tls.insecure = false;
+            tls.ca_file = Some(file.clone());
         }
     }
-    let shown = shown(url);
-    let urls = [url.to_owned()];
-    let fetch = system.fetch.as_ref();
-    Source::open(fetch, task, &shown, &urls, request, patience(config))
-        .await?
-        .bytes(limit)
-        .await
+    let source = download
+        .open(&shown(document.url), &[document.url.to_owned()])
+        .await?;
+    source.bytes(document.limit).await
 }

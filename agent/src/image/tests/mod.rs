@@ -29,13 +29,24 @@ use server::{Page, Server};
 
 const MIB: usize = 1 << 20;
 
+/// What Ironic's document asks for.
+fn request(image_info: Value, config: &Config) -> Result<ImageRequest, Failure> {
+    let Value::Object(image_info) = image_info else {
+        panic!("{image_info}")
+    };
+    Ok(ImageRequest::from_document(
+        &image_info,
+        config.md5_enabled,
+    )?)
+}
+
 /// A simulated machine with one disk, full of what was there before.
 struct Bench {
     _dir: tempfile::TempDir,
     system: System,
     device: BlockDevice,
     config: Config,
-    installed: Installed,
+    installed: LastDeployment,
     node: Node,
 }
 
@@ -57,7 +68,7 @@ impl Bench {
                 image_download_connection_timeout: Duration::from_secs(30),
                 ..Config::default()
             },
-            installed: Installed::default(),
+            installed: LastDeployment::default(),
             node: Node::default(),
             _dir: dir,
         }
@@ -78,20 +89,18 @@ impl Bench {
         configdrive: Option<&str>,
         task: &Task,
     ) -> Result<String, Failure> {
-        let Value::Object(image_info) = image_info else {
-            panic!("{image_info}")
-        };
-        prepare(Deployment {
+        let request = request(image_info, &self.config)?;
+        let written = prepare(Deployment {
             system: &self.system,
             config: &self.config,
             node: &self.node,
-            image_info: &image_info,
+            request: &request,
             configdrive,
             device: &self.device,
             task,
             installed: &self.installed,
-        })
-        .await
+        });
+        Ok(written.await?)
     }
 
     fn disk(&self) -> Vec<u8> {

@@ -486,7 +486,7 @@ fn cut(bench: &Bench, changes: usize, loss: CacheLoss) -> Bench {
         },
         device: bench.device.clone(),
         config: bench.config.clone(),
-        installed: Installed::default(),
+        installed: LastDeployment::default(),
         node: bench.node.clone(),
         _dir: tempfile::tempdir().unwrap(),
     }
@@ -679,14 +679,13 @@ async fn what_programs_and_the_kernel_refuse_is_told() {
 async fn a_plan_tells_every_change_and_makes_none() {
     let bench = bench(32 * MIB, UEFI);
     let asked = json!({"root_mb": 8, "swap_mb": 1});
-    let Value::Object(info) = partition_info("http://nowhere.invalid/i", b"", asked) else {
-        panic!("an object")
-    };
+    let info = partition_info("http://nowhere.invalid/i", b"", asked);
+    let request = request(info, &bench.config).unwrap();
     let deployment = Deployment {
         system: &bench.system,
         config: &bench.config,
         node: &bench.node,
-        image_info: &info,
+        request: &request,
         configdrive: None,
         device: &bench.device,
         task: &Task::detached(),

@@ -6,12 +6,12 @@ use crate::system::disk::{Disk, DiskError, Geometry};
 
 /// Where an image goes on a disk, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::image) struct Extent {
+pub(in crate::image) struct DiskExtent {
     pub(in crate::image) start: u64,
     pub(in crate::image) length: u64,
 }
 
-impl Extent {
+impl DiskExtent {
     /// All of a disk.
     pub(in crate::image) fn whole(disk: &dyn Disk) -> Self {
         Self {
@@ -25,18 +25,18 @@ impl Extent {
         if self == Self::whole(disk.as_ref()) {
             disk
         } else {
-            Box::new(Part { disk, extent: self })
+            Box::new(PartitionView { disk, extent: self })
         }
     }
 }
 
 #[derive(Debug)]
-struct Part {
+struct PartitionView {
     disk: Box<dyn Disk>,
-    extent: Extent,
+    extent: DiskExtent,
 }
 
-impl Part {
+impl PartitionView {
     /// Where an access begins on the whole disk.
     fn locate(&self, offset: u64, length: u64) -> Result<u64, DiskError> {
         let end = offset.saturating_add(length);
@@ -51,7 +51,7 @@ impl Part {
     }
 }
 
-impl Disk for Part {
+impl Disk for PartitionView {
     fn geometry(&self) -> Geometry {
         Geometry {
             size: self.extent.length,

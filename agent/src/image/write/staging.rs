@@ -3,7 +3,7 @@
 //! It is on the disk only until the image is whole: [`Writer::finish`] makes it zeros. The last
 //! block of the disk is never used, so that nothing there can be taken for a backup table.
 
-use super::write_behind::Data;
+use super::write_behind::DataRef;
 use super::{BLOCK, WriteError, Writer};
 
 impl Writer {
@@ -24,7 +24,7 @@ impl Writer {
         let mut buffer = self.disk.buffer()?;
         buffer[..bytes.len()].copy_from_slice(bytes);
         let length = bytes.len().next_multiple_of(4096);
-        self.disk.write(at, Data::Staged(buffer, 0..length))?;
+        self.disk.write(at, DataRef::Staged(buffer, 0..length))?;
         self.staged.end = end;
         Ok(Some(at))
     }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::image::checksum::verified;
     use crate::image::progress::Written;
-    use crate::image::write::Extent;
+    use crate::image::write::DiskExtent;
     use crate::system::Disks;
     use crate::system::disk::LinuxDisks;
 
@@ -65,7 +65,7 @@ mod tests {
     fn begin(path: &Path) -> Writer {
         std::fs::write(path, vec![0xaa; 8 * MIB]).unwrap();
         let disk = LinuxDisks.open(path).unwrap();
-        let extent = Extent::whole(disk.as_ref());
+        let extent = DiskExtent::whole(disk.as_ref());
         let mut writer = Writer::begin(disk, extent, Written::default()).unwrap();
         writer.declare(5 * MIB as u64 / 2).unwrap();
         writer

@@ -4,14 +4,14 @@ use super::WriteError;
 use crate::system::disk::{AlignedBuffer, Disk, DiskError, Geometry};
 
 /// A disk whose beginning is still in memory. Reading sees it, writing changes it, and only
-/// [`Held::release`] puts it on the medium, after everything else.
+/// [`Withheld::release`] puts it on the medium, after everything else.
 #[derive(Debug)]
-pub(in crate::image) struct Held {
+pub(in crate::image) struct Withheld {
     pub(super) disk: Box<dyn Disk>,
     pub(super) first: AlignedBuffer,
 }
 
-impl Held {
+impl Withheld {
     /// Lets the disk boot: everything else is on the medium before the beginning is written.
     pub(in crate::image) fn release(mut self) -> Result<(), WriteError> {
         self.disk.sync()?;
@@ -32,7 +32,7 @@ impl Held {
     }
 }
 
-impl Disk for Held {
+impl Disk for Withheld {
     fn geometry(&self) -> Geometry {
         self.disk.geometry()
     }

@@ -1,7 +1,7 @@
-//! The disk's own thread: whoever decodes goes on while the disk works.
+//! The disk's own thread: decoding goes on while the disk works.
 //!
-//! Orders are carried out in their order; only writes of whole sectors may be two at a time
-//! ([`Hands`]). Dropping [`Behind`] abandons what has not begun and waits for what has.
+//! Requests are carried out in their order; only writes of whole sectors may be two at a time
+//! ([`WriterPair`]). Dropping [`WriteBehind`] abandons what has not begun and waits for what has.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,28 +9,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
-use super::writer_pair::Hands;
+use super::writer_pair::WriterPair;
 use super::{BLOCK, Block, LONGEST_RUN, WriteError, Written};
 use crate::system::disk::{AlignedBuffer, Disk, DiskError};
 
-/// Orders that may wait.
+/// Requests that may wait.
 const QUEUE: usize = 4;
-/// Buffers for bytes that are not in a block of the download: in the queue, in both hands and
-/// held back.
+/// Buffers for bytes that are not in a block of the download: in the queue, with both writers and
+/// withheld.
 const BUFFERS: usize = QUEUE + 4;
 
 /// Bytes on their way to the disk, without copying them.
 #[derive(Debug)]
-pub(super) enum Data {
-    /// Part of a block of the download.
+pub(super) enum DataRef {
+    /// PartitionView of a block of the download.
     Shared(Arc<Block>, Range<usize>),
-    /// Part of a buffer of [`Behind::buffer`].
+    /// PartitionView of a buffer of [`WriteBehind::buffer`].
     Owned(AlignedBuffer, Range<usize>),
     /// The same, for a place where it does not stay.
     Staged(AlignedBuffer, Range<usize>),
 }
 
-impl Data {
+impl DataRef {
     /// Only these of the bytes.
     pub(super) fn part(self, part: Range<usize>) -> Self {
         let within = |range: Range<usize>| range.start + part.start..range.start + part.end;
@@ -42,7 +42,7 @@ impl Data {
     }
 }
 
-impl std::ops::Deref for Data {
+impl std::ops::Deref for DataRef {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -54,8 +54,8 @@ impl std::ops::Deref for Data {
 }
 
 #[derive(Debug)]
-enum Order {
-    Write(u64, Data),
+enum DiskRequest {
+    Write(u64, DataRef),
     Zero(u64, u64),
     /// Zeros that are not the image's.
     Clear(u64, u64),
@@ -67,9 +67,9 @@ enum Order {
 
 /// A disk that is written by another thread.
 #[derive(Debug)]
-pub(super) struct Behind {
-    /// `None` once the thread was told to end.
-    orders: Option<SyncSender<Order>>,
+pub(super) struct WriteBehind {
+    /// `None` once the thread is to end.
+    requests: Option<SyncSender<DiskRequest>>,
     thread: Option<JoinHandle<Result<Box<dyn Disk>, DiskError>>>,
     abandoned: Arc<AtomicBool>,
     spare: Receiver<AlignedBuffer>,
@@ -79,18 +79,18 @@ pub(super) struct Behind {
     unborn: usize,
 }
 
-impl Behind {
+impl WriteBehind {
     pub(super) fn new(disk: Box<dyn Disk>, written: Written) -> Result<Self, WriteError> {
-        let (orders, queue) = sync_channel(QUEUE);
-        let (home, spare) = channel();
+        let (requests, queue) = sync_channel(QUEUE);
+        let (free, spare) = channel();
         let abandoned = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&abandoned);
+        let stop = Arc::clone(&abandoned);
         let thread = std::thread::Builder::new()
             .name("disk".to_owned())
-            .spawn(move || work(Hands::new(disk, home, told, written), &queue))
-            .map_err(|error| WriteError::Stopped(error.to_string()))?;
+            .spawn(move || serve(WriterPair::new(disk, free, stop, written), &queue))
+            .map_err(WriteError::Thread)?;
         Ok(Self {
-            orders: Some(orders),
+            requests: Some(requests),
             thread: Some(thread),
             abandoned,
             spare,
@@ -99,7 +99,7 @@ impl Behind {
         })
     }
 
-    /// Memory of [`BLOCK`] bytes for [`Data::Owned`], as soon as some is free. It may hold
+    /// Memory of [`BLOCK`] bytes for [`DataRef::Owned`], as soon as some is free. It may hold
     /// old bytes.
     pub(super) fn buffer(&mut self) -> Result<AlignedBuffer, WriteError> {
         if let Some(buffer) = self.unused.pop() {
@@ -119,45 +119,45 @@ impl Behind {
     }
 
     /// Takes bytes back that need not be written.
-    pub(super) fn recycle(&mut self, data: Data) {
-        if let Data::Owned(buffer, _) = data {
+    pub(super) fn recycle(&mut self, data: DataRef) {
+        if let DataRef::Owned(buffer, _) = data {
             self.unused.push(buffer);
         }
     }
 
-    pub(super) fn write(&mut self, offset: u64, data: Data) -> Result<(), WriteError> {
-        self.order(Order::Write(offset, data))
+    pub(super) fn write(&mut self, offset: u64, data: DataRef) -> Result<(), WriteError> {
+        self.request(DiskRequest::Write(offset, data))
     }
 
     pub(super) fn zero(&mut self, offset: u64, length: u64) -> Result<(), WriteError> {
-        self.order(Order::Zero(offset, length))
+        self.request(DiskRequest::Zero(offset, length))
     }
 
     /// Zeros that the image does not ask for: before it, or where something was staged.
     pub(super) fn clear(&mut self, offset: u64, length: u64) -> Result<(), WriteError> {
-        self.order(Order::Clear(offset, length))
+        self.request(DiskRequest::Clear(offset, length))
     }
 
     /// Whether the device makes the range zeros without being sent them. `false`: it does
     /// not, and some of the range may be as it was.
     pub(super) fn punch(&mut self, offset: u64, length: u64) -> Result<bool, WriteError> {
         let (answer, answered) = channel();
-        self.order(Order::Punch(offset, length, answer))?;
+        self.request(DiskRequest::Punch(offset, length, answer))?;
         answered.recv().map_err(|_| self.reason())
     }
 
-    /// What is on the disk after all orders before.
+    /// What is on the disk after all requests before.
     pub(super) fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, WriteError> {
         let (answer, answered) = channel();
-        self.order(Order::Read(offset, length, answer))?;
+        self.request(DiskRequest::Read(offset, length, answer))?;
         answered.recv().map_err(|_| self.reason())
     }
 
-    fn order(&mut self, order: Order) -> Result<(), WriteError> {
+    fn request(&mut self, request: DiskRequest) -> Result<(), WriteError> {
         let sent = self
-            .orders
+            .requests
             .as_ref()
-            .is_some_and(|orders| orders.send(order).is_ok());
+            .is_some_and(|requests| requests.send(request).is_ok());
         if sent { Ok(()) } else { Err(self.reason()) }
     }
 
@@ -170,21 +170,21 @@ impl Behind {
     fn reason(&mut self) -> WriteError {
         match self.join() {
             Err(error) => error,
-            Ok(_) => WriteError::Stopped("the disk's thread ended early".to_owned()),
+            Ok(_) => WriteError::Stopped("the disk's thread ended early"),
         }
     }
 
     fn join(&mut self) -> Result<Box<dyn Disk>, WriteError> {
-        self.orders = None;
+        self.requests = None;
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(ended)) => Ok(ended?),
-            Some(Err(_)) => Err(WriteError::Stopped("the disk's thread failed".to_owned())),
-            None => Err(WriteError::Stopped("the disk failed before".to_owned())),
+            Some(Err(_)) => Err(WriteError::Stopped("the disk's thread failed")),
+            None => Err(WriteError::Stopped("the disk failed before")),
         }
     }
 }
 
-impl Drop for Behind {
+impl Drop for WriteBehind {
     fn drop(&mut self) {
         self.abandoned.store(true, Ordering::Release);
         // Only the end counts: nothing is written any more.
@@ -192,45 +192,45 @@ impl Drop for Behind {
     }
 }
 
-fn work(mut hands: Hands, queue: &Receiver<Order>) -> Result<Box<dyn Disk>, DiskError> {
-    while let Ok(order) = queue.recv() {
-        match order {
-            Order::Write(offset, data) => hands.write(offset, data)?,
-            Order::Zero(offset, length) => {
+fn serve(mut pair: WriterPair, queue: &Receiver<DiskRequest>) -> Result<Box<dyn Disk>, DiskError> {
+    while let Ok(request) = queue.recv() {
+        match request {
+            DiskRequest::Write(offset, data) => pair.write(offset, data)?,
+            DiskRequest::Zero(offset, length) => {
                 for (offset, length) in runs(offset, length) {
-                    if hands.is_wanted() {
-                        hands.disk()?.zero(offset, length)?;
-                        hands.count(length);
+                    if pair.is_wanted() {
+                        pair.disk()?.zero(offset, length)?;
+                        pair.count(length);
                     }
                 }
             }
-            Order::Clear(offset, length) => {
+            DiskRequest::Clear(offset, length) => {
                 for (offset, length) in runs(offset, length) {
-                    if hands.is_wanted() {
-                        hands.disk()?.zero(offset, length)?;
+                    if pair.is_wanted() {
+                        pair.disk()?.zero(offset, length)?;
                     }
                 }
             }
-            Order::Read(offset, length, answer) => {
+            DiskRequest::Read(offset, length, answer) => {
                 let mut bytes = AlignedBuffer::new(length);
-                hands.disk()?.read_at(offset, &mut bytes)?;
-                // Whoever asked may be gone.
+                pair.disk()?.read_at(offset, &mut bytes)?;
+                // The one who asked may be gone.
                 let _ = answer.send(bytes.to_vec());
             }
-            Order::Punch(offset, length, answer) => {
+            DiskRequest::Punch(offset, length, answer) => {
                 let mut can = true;
                 for (offset, length) in runs(offset, length) {
-                    can = hands.is_wanted() && hands.disk()?.punch(offset, length)?;
+                    can = pair.is_wanted() && pair.disk()?.punch(offset, length)?;
                     if !can {
                         break;
                     }
                 }
-                // Whoever asked may be gone.
+                // The one who asked may be gone.
                 let _ = answer.send(can);
             }
         }
     }
-    hands.end()
+    pair.end()
 }
 
 /// Long work in pieces, so that a dropped writer stops soon.

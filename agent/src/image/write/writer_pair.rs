@@ -1,5 +1,5 @@
-//! The two hands of the disk's thread: a device that has the next write before the last one is
-//! done never waits for us.
+//! The two writers of one disk: a device that has the next write before the last one is done
+//! never waits for us.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,61 +7,61 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_
 use std::thread::JoinHandle;
 
 use super::Written;
-use super::write_behind::Data;
+use super::write_behind::DataRef;
 use crate::system::disk::{AlignedBuffer, Disk, DiskError};
 
 /// A disk that is written from here and, where it has a twin, by one more thread.
-pub(super) struct Hands {
+pub(super) struct WriterPair {
     disk: Box<dyn Disk>,
-    other: Option<Other>,
-    work: Work,
+    second: Option<SecondWriter>,
+    context: WriterContext,
 }
 
-impl Hands {
-    /// Buffers that are free again go `home`.
+impl WriterPair {
+    /// Buffers that are free again go to `free`.
     pub(super) fn new(
         disk: Box<dyn Disk>,
-        home: Sender<AlignedBuffer>,
+        free: Sender<AlignedBuffer>,
         abandoned: Arc<AtomicBool>,
         written: Written,
     ) -> Self {
-        let work = Work {
-            home,
+        let context = WriterContext {
+            free,
             abandoned,
             written,
         };
         let twin = disk.twin();
         Self {
             disk,
-            other: twin.and_then(|twin| Other::new(twin, work.clone())),
-            work,
+            second: twin.and_then(|twin| SecondWriter::new(twin, context.clone())),
+            context,
         }
     }
 
     /// Whether anything may still be written.
     pub(super) fn is_wanted(&self) -> bool {
-        self.work.is_wanted()
+        self.context.is_wanted()
     }
 
     /// Counts bytes that were made zeros.
     pub(super) fn count(&self, bytes: u64) {
-        self.work.written.add(bytes);
+        self.context.written.add(bytes);
     }
 
     /// Writes, perhaps after the return; the error may be that of an earlier write.
-    pub(super) fn write(&mut self, offset: u64, data: Data) -> Result<(), DiskError> {
-        // What is no whole sectors is read and changed first: its neighbours must be there.
+    pub(super) fn write(&mut self, offset: u64, data: DataRef) -> Result<(), DiskError> {
+        // A write of less than whole sectors reads and changes them: its neighbours must be there.
         let sector = u64::from(self.disk.geometry().sector_size);
         let is_whole = offset.is_multiple_of(sector) && (data.len() as u64).is_multiple_of(sector);
         if !is_whole || !AlignedBuffer::is_aligned(&data) {
             self.rest()?;
-        } else if let Some(other) = &mut self.other
-            && other.is_idle()?
+        } else if let Some(second) = &mut self.second
+            && second.is_idle()?
         {
-            other.begin(offset, data);
+            second.begin(offset, data);
             return Ok(());
         }
-        self.work.write(self.disk.as_mut(), offset, data)
+        self.context.write(self.disk.as_mut(), offset, data)
     }
 
     /// The disk, with all that was written before.
@@ -77,56 +77,56 @@ impl Hands {
     }
 
     fn rest(&mut self) -> Result<(), DiskError> {
-        self.other.as_mut().map_or(Ok(()), Other::rest)
+        self.second.as_mut().map_or(Ok(()), SecondWriter::rest)
     }
 }
 
-/// What a hand does.
+/// What both writers share.
 #[derive(Clone)]
-struct Work {
-    home: Sender<AlignedBuffer>,
+struct WriterContext {
+    free: Sender<AlignedBuffer>,
     abandoned: Arc<AtomicBool>,
     written: Written,
 }
 
-impl Work {
+impl WriterContext {
     fn is_wanted(&self) -> bool {
         !self.abandoned.load(Ordering::Acquire)
     }
 
-    fn write(&self, disk: &mut dyn Disk, offset: u64, data: Data) -> Result<(), DiskError> {
+    fn write(&self, disk: &mut dyn Disk, offset: u64, data: DataRef) -> Result<(), DiskError> {
         if self.is_wanted() {
             disk.write_at(offset, &data)?;
-            if !matches!(data, Data::Staged(..)) {
+            if !matches!(data, DataRef::Staged(..)) {
                 self.written.add(data.len() as u64);
             }
         }
-        if let Data::Owned(buffer, _) | Data::Staged(buffer, _) = data {
+        if let DataRef::Owned(buffer, _) | DataRef::Staged(buffer, _) = data {
             // Nobody needs the memory once the writer is gone.
-            let _ = self.home.send(buffer);
+            let _ = self.free.send(buffer);
         }
         Ok(())
     }
 }
 
-/// The other hand. Dropping it waits for what it has begun.
-struct Other {
-    writes: Option<SyncSender<(u64, Data)>>,
+/// The second writer, on its own thread. Dropping it waits for what it has begun.
+struct SecondWriter {
+    writes: Option<SyncSender<(u64, DataRef)>>,
     done: Receiver<Result<(), DiskError>>,
     /// Where it writes.
     busy_at: Option<u64>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Other {
-    /// `None`: there is no thread for it, and one hand does it all.
-    fn new(mut twin: Box<dyn Disk>, work: Work) -> Option<Self> {
-        let (writes, queue) = sync_channel::<(u64, Data)>(1);
+impl SecondWriter {
+    /// `None`: there is no thread for it, and one writer does it all.
+    fn new(mut twin: Box<dyn Disk>, context: WriterContext) -> Option<Self> {
+        let (writes, queue) = sync_channel::<(u64, DataRef)>(1);
         let (report, done) = channel();
         let thread = std::thread::Builder::new().name("disk".to_owned());
         let thread = thread.spawn(move || {
             while let Ok((offset, data)) = queue.recv() {
-                let written = work.write(twin.as_mut(), offset, data);
+                let written = context.write(twin.as_mut(), offset, data);
                 if report.send(written).is_err() {
                     return;
                 }
@@ -153,10 +153,10 @@ impl Other {
         Ok(self.busy_at.is_none())
     }
 
-    fn begin(&mut self, offset: u64, data: Data) {
+    fn begin(&mut self, offset: u64, data: DataRef) {
         self.busy_at = Some(offset);
         if let Some(writes) = &self.writes {
-            // If the thread has ended, whoever asks next is told: the write is not done.
+            // If the thread has ended, the next question answers it: the write is not done.
             let _ = writes.send((offset, data));
         }
     }
@@ -182,7 +182,7 @@ impl Other {
     }
 }
 
-impl Drop for Other {
+impl Drop for SecondWriter {
     fn drop(&mut self) {
         self.writes = None;
         if let Some(thread) = self.thread.take()
@@ -202,7 +202,7 @@ mod tests {
 
     const SECTOR: usize = 512;
 
-    /// What both hands see of a disk in memory.
+    /// What both writers see of a disk in memory.
     #[derive(Debug, Default)]
     struct Shared {
         state: Mutex<State>,
@@ -212,7 +212,7 @@ mod tests {
     #[derive(Debug, Default)]
     struct State {
         bytes: Vec<u8>,
-        /// The other hand's writes end once this is set.
+        /// The second writer's writes end once this is set.
         is_open: bool,
         is_twin_busy: bool,
     }
@@ -274,7 +274,7 @@ mod tests {
         }
     }
 
-    fn hands(is_broken: bool) -> (Arc<Shared>, Hands, Receiver<AlignedBuffer>) {
+    fn pair(is_broken: bool) -> (Arc<Shared>, WriterPair, Receiver<AlignedBuffer>) {
         let shared = Arc::<Shared>::default();
         shared.state.lock().unwrap().bytes = vec![0; 1 << 20];
         let disk = Paper {
@@ -282,18 +282,18 @@ mod tests {
             is_twin: false,
             is_broken,
         };
-        let (home, free) = channel();
+        let (sender, free) = channel();
         (
             shared,
-            Hands::new(Box::new(disk), home, Arc::default(), Written::default()),
+            WriterPair::new(Box::new(disk), sender, Arc::default(), Written::default()),
             free,
         )
     }
 
-    fn sectors(byte: u8, length: usize) -> Data {
+    fn sectors(byte: u8, length: usize) -> DataRef {
         let mut buffer = AlignedBuffer::new(4096);
         buffer.fill(byte);
-        Data::Owned(buffer, 0..length)
+        DataRef::Owned(buffer, 0..length)
     }
 
     fn bytes_at(shared: &Shared, offsets: &[usize]) -> Vec<u8> {
@@ -301,7 +301,7 @@ mod tests {
         offsets.iter().map(|offset| state.bytes[*offset]).collect()
     }
 
-    /// Lets the other hand end, soon.
+    /// Lets the second writer end, soon.
     fn open(shared: &Arc<Shared>) -> JoinHandle<()> {
         let shared = Arc::clone(shared);
         std::thread::spawn(move || {
@@ -315,70 +315,70 @@ mod tests {
 
     #[test]
     fn a_write_need_not_wait_for_the_one_before() {
-        let (shared, mut hands, free) = hands(false);
-        hands.write(0, sectors(1, 4096)).unwrap();
-        hands.write(4096, sectors(2, 4096)).unwrap();
-        hands.write(8192, sectors(3, 4096)).unwrap();
+        let (shared, mut pair, free) = pair(false);
+        pair.write(0, sectors(1, 4096)).unwrap();
+        pair.write(4096, sectors(2, 4096)).unwrap();
+        pair.write(8192, sectors(3, 4096)).unwrap();
         assert_eq!(bytes_at(&shared, &[0, 4096, 8192]), [0, 2, 3]);
         let opener = open(&shared);
-        hands.disk().unwrap();
+        pair.disk().unwrap();
         assert_eq!(bytes_at(&shared, &[0, 4096, 8192]), [1, 2, 3]);
         opener.join().unwrap();
-        hands.end().unwrap();
+        pair.end().unwrap();
         assert_eq!(free.iter().count(), 3, "all memory came back");
     }
 
     #[test]
-    fn what_is_no_whole_sectors_waits_for_its_neighbours() {
-        let (shared, mut hands, _free) = hands(false);
-        hands.write(0, sectors(1, SECTOR)).unwrap();
+    fn a_write_of_less_than_whole_sectors_waits_for_its_neighbours() {
+        let (shared, mut pair, _free) = pair(false);
+        pair.write(0, sectors(1, SECTOR)).unwrap();
         let opener = open(&shared);
-        hands.write(SECTOR as u64, sectors(2, 100)).unwrap();
+        pair.write(SECTOR as u64, sectors(2, 100)).unwrap();
         assert_eq!(bytes_at(&shared, &[0, SECTOR]), [1, 2]);
         opener.join().unwrap();
     }
 
     #[test]
-    fn an_error_of_the_other_hand_is_told() {
-        let (shared, mut hands, _free) = hands(true);
-        hands.write(0, sectors(1, 4096)).unwrap();
+    fn an_error_of_the_second_writer_is_returned() {
+        let (shared, mut pair, _free) = pair(true);
+        pair.write(0, sectors(1, 4096)).unwrap();
         let opener = open(&shared);
-        assert!(matches!(hands.disk(), Err(DiskError::Busy { .. })));
+        assert!(matches!(pair.disk(), Err(DiskError::Busy { .. })));
         opener.join().unwrap();
-        // It is told once, and the other hand goes on.
-        hands.write(0, sectors(1, 4096)).unwrap();
-        assert!(matches!(hands.end(), Err(DiskError::Busy { .. })));
+        // It is returned once, and the second writer goes on.
+        pair.write(0, sectors(1, 4096)).unwrap();
+        assert!(matches!(pair.end(), Err(DiskError::Busy { .. })));
     }
 
     #[test]
-    fn a_write_of_a_hand_that_ended_is_not_taken_for_done() {
+    fn a_write_of_a_writer_that_ended_is_not_taken_for_done() {
         for is_last in [true, false] {
-            let (shared, mut hands, _free) = hands(false);
-            // The lock is poisoned, so that the other hand panics.
+            let (shared, mut pair, _free) = pair(false);
+            // The lock is poisoned, so that the second writer panics.
             let poisoner = Arc::clone(&shared);
             let poisoned = std::thread::spawn(move || {
-                let _held = poisoner.state.lock().unwrap();
+                let _guard = poisoner.state.lock().unwrap();
                 panic!("on purpose");
             });
             assert!(poisoned.join().is_err());
-            hands.write(0, sectors(1, 4096)).unwrap();
-            let told = if is_last {
-                hands.end().map(drop)
+            pair.write(0, sectors(1, 4096)).unwrap();
+            let ended = if is_last {
+                pair.end().map(drop)
             } else {
-                hands.disk().map(drop)
+                pair.disk().map(drop)
             };
-            assert!(matches!(told, Err(DiskError::Io { offset: 0, .. })));
+            assert!(matches!(ended, Err(DiskError::Io { offset: 0, .. })));
         }
     }
 
     #[test]
     fn what_was_abandoned_is_not_written() {
-        let (shared, mut hands, _free) = hands(false);
-        hands.work.abandoned.store(true, Ordering::Release);
+        let (shared, mut pair, _free) = pair(false);
+        pair.context.abandoned.store(true, Ordering::Release);
         for offset in [0, 4096] {
-            hands.write(offset, sectors(1, 4096)).unwrap();
+            pair.write(offset, sectors(1, 4096)).unwrap();
         }
-        hands.end().unwrap();
+        pair.end().unwrap();
         assert_eq!(bytes_at(&shared, &[0, 4096]), [0, 0]);
     }
 }

@@ -8,7 +8,7 @@ use crate::disk::erase::guard::Selection;
 use crate::failure::FailureKind;
 use crate::hardware::StepError;
 use crate::hardware::generic::testing::{Bench, erase_error, failure};
-use crate::image::Installed;
+use crate::image::LastDeployment;
 use crate::machine::block::guarded_filesystem::tests::msdos;
 use crate::machine::raid::tests::member;
 use crate::machine::testing::FakeMachine;
@@ -670,7 +670,7 @@ async fn as_many_disks_at_once_as_configured() {
 }
 
 async fn select_on(bench: &Bench, system: &System) -> Selection {
-    let (task, installed) = (Task::detached(), Installed::default());
+    let (task, installed) = (Task::detached(), LastDeployment::default());
     select(bench.context(system, &task, &installed), Scope::Disks)
         .await
         .unwrap()

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::failure::{Failure, FailureKind};
 use crate::hardware::StepError;
-use crate::image::Installed;
+use crate::image::LastDeployment;
 use crate::machine::block::guarded_filesystem::tests::msdos;
 use crate::machine::block::guarded_filesystem::tests::superblock;
 use crate::machine::ironic_node::Node;
@@ -62,7 +62,7 @@ impl Bench {
 
     async fn run_on(&self, system: &System) -> (Result<Value, StepError>, Vec<String>) {
         let (task, mut heard) = Task::new();
-        let installed = Installed::default();
+        let installed = LastDeployment::default();
         let ctx = StepContext {
             system,
             config: &self.config,
@@ -364,7 +364,7 @@ async fn a_cancelled_step_says_so() {
     let system = bench
         .machine
         .system_with(Arc::new(Cancelling(task.clone())));
-    let installed = Installed::default();
+    let installed = LastDeployment::default();
     let ctx = StepContext {
         system: &system,
         config: &bench.config,
@@ -388,7 +388,7 @@ async fn the_plan_names_every_device_and_touches_none() {
     dirty(&mut machine, "sdc", 4 * MIB);
     let bench = Bench::new(machine);
     let system = bench.machine.system();
-    let (task, installed) = (Task::detached(), Installed::default());
+    let (task, installed) = (Task::detached(), LastDeployment::default());
     let ctx = StepContext {
         system: &system,
         config: &bench.config,

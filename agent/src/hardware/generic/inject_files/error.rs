@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::LARGEST;
-use crate::failure::Failure;
+use crate::image::SourceError;
 
 /// Why files were not injected.
 #[derive(Debug, Error)]
@@ -115,8 +115,8 @@ pub enum FileContentError {
     #[error("The URL cannot be completed: {0}")]
     Url(#[from] TemplateError),
     /// It was not downloaded.
-    #[error("{}", .0.details)]
-    Download(Failure),
+    #[error(transparent)]
+    Download(#[from] SourceError),
 }
 
 /// Why a template of a URL cannot be filled.

@@ -17,7 +17,7 @@ use crate::hardware::{
     Argument, ArgumentError, ArgumentKind, Description, Object, Offer, Phase, PlanFuture,
     PlannedAction, RunFuture, Step, StepContext, StepError,
 };
-use crate::image::document::{self, Trust};
+use crate::image::document::{self, Document, Trust};
 use crate::machine::block::hints;
 
 pub mod error;
@@ -185,9 +185,12 @@ async fn change(
         }
         FileSource::Template(template) => {
             let url = template::fill(template, ctx.node, ctx.ports)?;
-            let content =
-                document::download(ctx.system, ctx.config, &url, trust, limit, ctx.task).await;
-            Change::Write(content.map_err(FileContentError::Download)?)
+            let wanted = Document {
+                url: &url,
+                trust,
+                limit,
+            };
+            Change::Write(document::download(ctx.system, ctx.config, wanted, ctx.task).await?)
         }
     })
 }
@@ -202,7 +205,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::image::Installed;
+    use crate::image::LastDeployment;
     use crate::machine::ironic_node::Node;
     use crate::machine::testing::FakeMachine;
     use crate::system::fetch::{Fetch, FetchError, Request, Response};
@@ -246,7 +249,7 @@ mod tests {
         let node = json!({"uuid": "u", "properties": {}});
         let node = Node(node.as_object().cloned().unwrap());
         let ports = [json!({"address": "00:11"}).as_object().cloned().unwrap()];
-        let (config, installed) = (Config::default(), Installed::default());
+        let (config, installed) = (Config::default(), LastDeployment::default());
         let task = Task::detached();
         let ctx = StepContext {
             system: &system,

@@ -7,12 +7,13 @@ use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::hardware::wait::probe;
 use crate::hardware::{
     Argument, ArgumentError, ArgumentKind, Description, Object, Offer, Phase, PlanFuture,
     PlannedAction, RunFuture, Step, StepContext, StepError,
 };
-use crate::image::{self, Deployment};
+use crate::image::{self, Deployment, ImageRequest};
 use crate::machine::block::BlockDevice;
 use crate::machine::block::hints;
 
@@ -58,7 +59,8 @@ impl Step for WriteImage {
     fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
         async move {
             let request = WriteRequest::check(ctx, arguments).await?;
-            let lines = image::plan(request.deployment(ctx)).await?;
+            let lines = image::plan(request.deployment(ctx)).await;
+            let lines = lines.map_err(Failure::from)?;
             let actions = lines.into_iter().map(|description| PlannedAction {
                 description,
                 device: request.device.name.clone(),
@@ -72,7 +74,8 @@ impl Step for WriteImage {
     fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
         async move {
             let request = WriteRequest::check(ctx, arguments).await?;
-            let sentence = image::prepare(request.deployment(ctx)).await?;
+            let sentence = image::prepare(request.deployment(ctx)).await;
+            let sentence = sentence.map_err(Failure::from)?;
             // The Python agent runs a command within the step and answers that one's result.
             Ok(json!({"result": format!("prepare_image: {sentence}")}))
         }
@@ -82,7 +85,7 @@ impl Step for WriteImage {
 
 /// What is to be written, and where.
 struct WriteRequest<'a> {
-    image_info: &'a Object,
+    request: ImageRequest,
     configdrive: Option<&'a str>,
     device: BlockDevice,
 }
@@ -93,7 +96,7 @@ impl<'a> WriteRequest<'a> {
             system: ctx.system,
             config: ctx.config,
             node: ctx.node,
-            image_info: self.image_info,
+            request: &self.request,
             configdrive: self.configdrive,
             device: &self.device,
             task: ctx.task,
@@ -106,10 +109,11 @@ impl<'a> WriteRequest<'a> {
             .get("image_info")
             .and_then(Value::as_object)
             .ok_or(ArgumentError::ImageInfo)?;
-        image::validate(image_info, ctx.config)?;
+        let request = ImageRequest::from_document(image_info, ctx.config.md5_enabled)
+            .map_err(Failure::from)?;
         let device = hints::root_device(&probe(ctx.system).await, ctx.node)?;
         Ok(Self {
-            image_info,
+            request,
             configdrive: arguments.get("configdrive").and_then(Value::as_str),
             device,
         })

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::failure::FailureKind;
 use crate::hardware::Registry;
-use crate::image::Installed;
+use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::steps;
@@ -18,7 +18,7 @@ async fn through(
     only_plan: bool,
 ) -> Result<Value, crate::failure::Failure> {
     let (system, config) = (machine.system(), Config::default());
-    let (task, installed) = (Task::detached(), Installed::default());
+    let (task, installed) = (Task::detached(), LastDeployment::default());
     let node = Node(Object::from_iter([("uuid".to_owned(), json!("u"))]));
     let ctx = StepContext {
         system: &system,

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::commands::failure::StepFailure;
-use crate::image::Installed;
+use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::system::process::Script;
@@ -58,7 +58,7 @@ async fn run_with(
         },
         ..config
     };
-    let (task, node, installed) = (Task::detached(), Node::default(), Installed::default());
+    let (task, node, installed) = (Task::detached(), Node::default(), LastDeployment::default());
     let ctx = StepContext {
         system: &system,
         config: &config,

@@ -17,9 +17,9 @@ use std::thread::JoinHandle;
 use libdeflater::{DecompressionError, Decompressor};
 use zstd::zstd_safe;
 
-use super::super::super::block::{BLOCK, Block};
-use super::error::{Flaw, Refusal};
+use super::error::{Defect, Qcow2Error};
 use super::header::{Compression, Header};
+use crate::image::block::{BLOCK, Block};
 use crate::system::disk::AlignedBuffer;
 
 /// More would wait for the network.
@@ -27,14 +27,14 @@ const MOST_WORKERS: usize = 4;
 
 /// The bytes of a compressed cluster, and perhaps of the next one: to the end of a sector.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(super) enum CompressedInput {
     /// Within a block of the download.
     Shared(Arc<Block>, Range<usize>),
     /// Joined from several.
     Joined(Vec<u8>),
 }
 
-impl Input {
+impl CompressedInput {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Shared(block, range) => &block[range.clone()],
@@ -45,8 +45,8 @@ impl Input {
 
 /// A cluster to unpack.
 #[derive(Debug)]
-pub(super) struct Job {
-    pub(super) input: Input,
+pub(super) struct ClusterJob {
+    pub(super) input: CompressedInput,
     /// Where it is in the file.
     pub(super) host: u64,
     /// Where it belongs on the disk.
@@ -60,29 +60,29 @@ pub(super) struct Chunk {
     pub(super) buffer: AlignedBuffer,
 }
 
-enum Done {
+enum WorkerReport {
     Chunk(Chunk),
     Batch,
-    Failed(Refusal),
+    Failed(Qcow2Error),
 }
 
 /// The threads. Dropping them lets them end.
-pub(super) struct Workers {
-    jobs: Option<Sender<Vec<Job>>>,
-    done: Receiver<Done>,
+pub(super) struct UnpackWorkers {
+    jobs: Option<Sender<Vec<ClusterJob>>>,
+    done: Receiver<WorkerReport>,
     spare: Sender<AlignedBuffer>,
     threads: Vec<JoinHandle<()>>,
     in_flight: usize,
 }
 
 /// What came back.
-pub(super) enum Outcome {
+pub(super) enum Unpacked {
     Chunk(Chunk),
     /// Nothing for now.
     Nothing,
 }
 
-impl Workers {
+impl UnpackWorkers {
     pub(super) fn new(header: &Header) -> Self {
         let count = std::thread::available_parallelism().map_or(1, usize::from);
         let count = count.min(MOST_WORKERS);
@@ -97,7 +97,7 @@ impl Workers {
         }
         let threads = (0..count)
             .map(|_| {
-                let worker = Worker {
+                let worker = UnpackWorker {
                     cluster: header.cluster_in_memory(),
                     codec: Codec::new(header.compression),
                     queue: Arc::clone(&queue),
@@ -117,7 +117,7 @@ impl Workers {
     }
 
     /// Hands over a batch.
-    pub(super) fn submit(&mut self, batch: Vec<Job>) {
+    pub(super) fn submit(&mut self, batch: Vec<ClusterJob>) {
         if let Some(jobs) = &self.jobs {
             // It cannot be closed while there are workers; without them `next` says so.
             let _ = jobs.send(batch);
@@ -126,21 +126,21 @@ impl Workers {
     }
 
     /// What has been unpacked. Waits only while more than `in_flight` batches are.
-    pub(super) fn next(&mut self, in_flight: usize) -> Result<Outcome, Refusal> {
+    pub(super) fn next(&mut self, in_flight: usize) -> Result<Unpacked, Qcow2Error> {
         loop {
             let done = if self.in_flight > in_flight {
                 self.done.recv().map_err(|_| ())
             } else {
                 match self.done.try_recv() {
                     Ok(done) => Ok(done),
-                    Err(_) => return Ok(Outcome::Nothing),
+                    Err(_) => return Ok(Unpacked::Nothing),
                 }
             };
             match done {
-                Ok(Done::Chunk(chunk)) => return Ok(Outcome::Chunk(chunk)),
-                Ok(Done::Batch) => self.in_flight -= 1,
-                Ok(Done::Failed(refusal)) => return Err(refusal),
-                Err(()) => return Err(Flaw::Compressed("the threads that unpack ended").at(0)),
+                Ok(WorkerReport::Chunk(chunk)) => return Ok(Unpacked::Chunk(chunk)),
+                Ok(WorkerReport::Batch) => self.in_flight -= 1,
+                Ok(WorkerReport::Failed(refusal)) => return Err(refusal),
+                Err(()) => return Err(Defect::Compressed("the threads that unpack ended").at(0)),
             }
         }
     }
@@ -152,14 +152,14 @@ impl Workers {
 
     /// Takes the memory of a chunk back.
     pub(super) fn recycle(&self, chunk: Chunk) {
-        // Workers that have ended need none.
+        // UnpackWorkers that have ended need none.
         let _ = self.spare.send(chunk.buffer);
     }
 }
 
-impl Drop for Workers {
+impl Drop for UnpackWorkers {
     fn drop(&mut self) {
-        // Workers wait for work or for memory; both queues close, and they end.
+        // UnpackWorkers wait for work or for memory; both queues close, and they end.
         self.jobs = None;
         let (closed, _) = channel();
         self.spare = closed;
@@ -171,24 +171,24 @@ impl Drop for Workers {
     }
 }
 
-struct Worker {
+struct UnpackWorker {
     cluster: usize,
     codec: Codec,
-    queue: Arc<Mutex<Receiver<Vec<Job>>>>,
+    queue: Arc<Mutex<Receiver<Vec<ClusterJob>>>>,
     spares: Arc<Mutex<Receiver<AlignedBuffer>>>,
-    done: Sender<Done>,
+    done: Sender<WorkerReport>,
 }
 
 /// The other side has gone.
-struct Closed;
+struct QueueClosed;
 
-impl Worker {
+impl UnpackWorker {
     fn run(mut self) {
         while let Some(batch) = take(&self.queue) {
             let answer = match self.unpack(batch) {
-                Ok(()) => Done::Batch,
-                Err(Ok(refusal)) => Done::Failed(refusal),
-                Err(Err(Closed)) => return,
+                Ok(()) => WorkerReport::Batch,
+                Err(Ok(refusal)) => WorkerReport::Failed(refusal),
+                Err(Err(QueueClosed)) => return,
             };
             if self.done.send(answer).is_err() {
                 return;
@@ -197,7 +197,7 @@ impl Worker {
     }
 
     /// Neighbours on the disk leave as one chunk.
-    fn unpack(&mut self, batch: Vec<Job>) -> Result<(), Result<Refusal, Closed>> {
+    fn unpack(&mut self, batch: Vec<ClusterJob>) -> Result<(), Result<Qcow2Error, QueueClosed>> {
         let mut open: Option<Chunk> = None;
         for job in batch {
             if let Some(chunk) = open.take_if(|chunk| {
@@ -211,13 +211,13 @@ impl Worker {
                 None => Chunk {
                     guest: job.guest,
                     length: 0,
-                    buffer: take(&self.spares).ok_or(Err(Closed))?,
+                    buffer: take(&self.spares).ok_or(Err(QueueClosed))?,
                 },
             };
             let output = &mut chunk.buffer[chunk.length..chunk.length + self.cluster];
             self.codec
                 .unpack(job.input.bytes(), output)
-                .map_err(|flaw| Ok(flaw.at(job.host)))?;
+                .map_err(|defect| Ok(defect.at(job.host)))?;
             chunk.length += self.cluster;
             open = Some(chunk);
         }
@@ -227,8 +227,10 @@ impl Worker {
         }
     }
 
-    fn send(&self, chunk: Chunk) -> Result<(), Result<Refusal, Closed>> {
-        self.done.send(Done::Chunk(chunk)).map_err(|_| Err(Closed))
+    fn send(&self, chunk: Chunk) -> Result<(), Result<Qcow2Error, QueueClosed>> {
+        self.done
+            .send(WorkerReport::Chunk(chunk))
+            .map_err(|_| Err(QueueClosed))
     }
 }
 
@@ -254,7 +256,7 @@ impl Codec {
 
     /// Fills `output`, which is one cluster, exactly. Bytes behind the compressed ones are
     /// the next cluster's.
-    fn unpack(&mut self, input: &[u8], output: &mut [u8]) -> Result<(), Flaw> {
+    fn unpack(&mut self, input: &[u8], output: &mut [u8]) -> Result<(), Defect> {
         let needed = output.len();
         let found = match self {
             Self::Deflate(inflate) => {
@@ -262,27 +264,27 @@ impl Codec {
                     .deflate_decompress(input, output)
                     .map_err(|error| match error {
                         DecompressionError::BadData => {
-                            Flaw::Compressed("its deflate stream is damaged or cut off")
+                            Defect::Compressed("its deflate stream is damaged or cut off")
                         }
                         DecompressionError::InsufficientSpace => {
-                            Flaw::Compressed("it is longer than a cluster")
+                            Defect::Compressed("it is longer than a cluster")
                         }
                     })?
             }
             Self::Zstd(context) => {
                 let length = zstd_safe::find_frame_compressed_size(input)
-                    .map_err(|_| Flaw::Compressed("it is no whole zstd frame"))?;
+                    .map_err(|_| Defect::Compressed("it is no whole zstd frame"))?;
                 context
                     .decompress(output, &input[..length.min(input.len())])
                     .map_err(|_| {
-                        Flaw::Compressed("its zstd frame is damaged or longer than a cluster")
+                        Defect::Compressed("its zstd frame is damaged or longer than a cluster")
                     })?
             }
         };
         if found == needed {
             Ok(())
         } else {
-            Err(Flaw::CompressedLength { found, needed })
+            Err(Defect::CompressedLength { found, needed })
         }
     }
 }

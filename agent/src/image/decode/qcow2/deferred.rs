@@ -1,10 +1,11 @@
-//! Parts of the file that have come before it is known what they are: in memory, and when
-//! that is full, behind the image on the disk ([`Target::stage`]).
+//! ReadRanges of the file that have come before it is known what they are: in memory, and when
+//! that is full, behind the image on the disk ([`ImageTarget::stage`]).
 
 use std::collections::BTreeMap;
 
-use super::super::super::write::WriteError;
-use super::output::Target;
+use super::output::ImageTarget;
+use crate::image::decode::DecodeError;
+use crate::image::write::WriteError;
 
 /// What a segment costs besides its bytes.
 const OVERHEAD: usize = 96;
@@ -17,7 +18,7 @@ const WINDOW: u64 = 128 << 10;
 const ALIGNMENT: u64 = 4096;
 
 /// The store.
-pub(super) struct Parked {
+pub(super) struct DeferredBytes {
     /// By their place in the file. They do not overlap.
     segments: BTreeMap<u64, Segment>,
     memory: usize,
@@ -79,7 +80,7 @@ impl Segment {
     }
 }
 
-impl Parked {
+impl DeferredBytes {
     /// A store of at most `limit` bytes of memory.
     pub(super) fn new(limit: usize) -> Self {
         Self {
@@ -110,11 +111,11 @@ impl Parked {
         &mut self,
         host: u64,
         bytes: &[u8],
-        target: &mut impl Target,
-    ) -> Result<bool, WriteError> {
+        target: &mut impl ImageTarget,
+    ) -> Result<bool, DecodeError> {
         self.total += bytes.len() as u64;
         let needed = bytes.len() + OVERHEAD;
-        let has_room = |parked: &Self| parked.memory + needed <= parked.limit;
+        let has_room = |deferred: &Self| deferred.memory + needed <= deferred.limit;
         let fits = has_room(self) || (self.stage(target)? && has_room(self));
         if !fits {
             return Ok(false);
@@ -137,8 +138,8 @@ impl Parked {
         host: u64,
         least: u64,
         length: u64,
-        target: &mut impl Target,
-    ) -> Result<Option<Vec<u8>>, WriteError> {
+        target: &mut impl ImageTarget,
+    ) -> Result<Option<Vec<u8>>, DecodeError> {
         let end = host + length;
         let mut taken = Vec::new();
         let mut at = host;
@@ -175,7 +176,7 @@ impl Parked {
     }
 
     /// Puts all that is in memory behind the image. `false`: there is no room.
-    fn stage(&mut self, target: &mut impl Target) -> Result<bool, WriteError> {
+    fn stage(&mut self, target: &mut impl ImageTarget) -> Result<bool, DecodeError> {
         let segments = std::mem::take(&mut self.segments);
         self.memory = 0;
         let mut gathered = Vec::new();
@@ -209,8 +210,8 @@ impl Parked {
         &mut self,
         bytes: &[u8],
         parts: &[(u64, u64, u64)],
-        target: &mut impl Target,
-    ) -> Result<bool, WriteError> {
+        target: &mut impl ImageTarget,
+    ) -> Result<bool, DecodeError> {
         let Some(place) = target.stage(bytes)? else {
             return Ok(false);
         };
@@ -239,8 +240,8 @@ impl Parked {
         at: u64,
         length: u64,
         into: &mut Vec<u8>,
-        target: &mut impl Target,
-    ) -> Result<(), WriteError> {
+        target: &mut impl ImageTarget,
+    ) -> Result<(), DecodeError> {
         let (mut at, end) = (at, at + length);
         while at < end {
             let (start, bytes) = &self.window;
@@ -254,9 +255,8 @@ impl Parked {
             let from = within(at, *start);
             let count = bytes.len().saturating_sub(from).min(within(end, at));
             if count == 0 {
-                return Err(WriteError::Stopped(
-                    "less came back from the disk than was kept there".to_owned(),
-                ));
+                let reason = "less came back from the disk than was kept there";
+                return Err(WriteError::Stopped(reason).into());
             }
             into.extend_from_slice(&bytes[from..from + count]);
             at += count as u64;

@@ -2,20 +2,19 @@
 
 use thiserror::Error;
 
-use super::super::super::write::WriteError;
-use crate::failure::{Failure, FailureKind};
-
-/// What is wrong, and at which byte of the file.
+/// Why a qcow2 image is refused, and at which byte of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{flaw} (byte {at} of the qcow2 image)")]
-pub(super) struct Refusal {
-    pub(super) flaw: Flaw,
-    pub(super) at: u64,
+#[error("{defect} (byte {at} of the qcow2 image)")]
+pub struct Qcow2Error {
+    /// What is wrong.
+    pub defect: Defect,
+    /// Offset in the file.
+    pub at: u64,
 }
 
-/// What is wrong with an image.
+/// What is wrong with a qcow2 image.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(super) enum Flaw {
+pub enum Defect {
     #[error("the header has {found} bytes, {needed} are needed")]
     ShortHeader { found: usize, needed: usize },
     #[error("there is no qcow2 header")]
@@ -55,18 +54,18 @@ pub(super) enum Flaw {
     #[error("the L1 table has {found} entries, {needed} are needed and {limit} allowed")]
     LevelOneSize { found: u64, needed: u64, limit: u64 },
     #[error("{what} is at byte {offset}, which is not a multiple of the cluster size")]
-    Unaligned { what: Part, offset: u64 },
+    Unaligned { what: Structure, offset: u64 },
     #[error("{what} lies at bytes {start} to {end}, and the file ends at {length}")]
     Outside {
-        what: Part,
+        what: Structure,
         start: u64,
         end: u64,
         length: u64,
     },
     #[error("the entry {entry:#018x} in {table} has reserved bits")]
-    Reserved { table: Part, entry: u64 },
+    Reserved { table: Structure, entry: u64 },
     #[error("{second} overlaps {first}: an image must use each part of the file once")]
-    Overlap { first: Part, second: Part },
+    Overlap { first: Structure, second: Structure },
     #[error("a zero cluster in version 2 of the format")]
     ZeroInVersion2,
     #[error("subclusters {0:#018x} are both data and zeros, or data that is nowhere")]
@@ -74,7 +73,7 @@ pub(super) enum Flaw {
     #[error("the map of the image needs more than {limit} bytes of memory: use larger clusters")]
     MapTooLarge { limit: usize },
     #[error("{0} is not what the server sent when it was asked for it before")]
-    Changed(Part),
+    Changed(Structure),
     #[error("the file ended at byte {0}, before all of its clusters had come")]
     EndsEarly(u64),
     #[error("the compressed cluster is damaged: {0}")]
@@ -82,16 +81,16 @@ pub(super) enum Flaw {
     #[error("the compressed cluster unpacks to {found} bytes, clusters have {needed}")]
     CompressedLength { found: usize, needed: usize },
     #[error(
-        "data comes before the tables that tell where it belongs, {parked} bytes of it, for which \
+        "data comes before the tables that tell where it belongs, {deferred} bytes of it, for which \
          there is room neither in memory nor on the disk behind the image: serve the image from a \
          server that answers range requests, rewrite it (qemu-img convert), or choose a larger disk"
     )]
-    Unplaceable { parked: u64 },
+    Unplaceable { deferred: u64 },
 }
 
-/// A part of an image, for messages.
+/// A part of a qcow2 image, for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub enum Structure {
     Header,
     LevelOne,
     LevelTwo,
@@ -99,7 +98,7 @@ pub(super) enum Part {
     Compressed,
 }
 
-impl std::fmt::Display for Part {
+impl std::fmt::Display for Structure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Header => "the header",
@@ -111,28 +110,9 @@ impl std::fmt::Display for Part {
     }
 }
 
-impl Flaw {
+impl Defect {
     /// Says where it is.
-    pub(super) fn at(self, at: u64) -> Refusal {
-        Refusal { flaw: self, at }
-    }
-}
-
-impl From<Refusal> for WriteError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Malformed {
-            format: "qcow2",
-            what: refusal.flaw.to_string(),
-            offset: refusal.at,
-        }
-    }
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Failure::new(
-            FailureKind::InvalidImage,
-            format!("Security: Image failed safety check: {refusal}"),
-        )
+    pub fn at(self, at: u64) -> Qcow2Error {
+        Qcow2Error { defect: self, at }
     }
 }

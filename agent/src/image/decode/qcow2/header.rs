@@ -4,7 +4,7 @@
 //! bounds, before any memory depends on them. Snapshots and reference counts are not looked
 //! at: reading the active disk needs neither, so lies in them have no effect.
 
-use super::error::{Flaw, Part, Refusal};
+use super::error::{Defect, Qcow2Error, Structure};
 
 const MAGIC: u32 = 0x5146_49fb;
 /// Length of the header of version 2, and of the fields that both versions have.
@@ -58,25 +58,25 @@ pub(super) struct Header {
 }
 
 /// The big-endian numbers of a header.
-struct Fields<'a>(&'a [u8]);
+struct HeaderFields<'a>(&'a [u8]);
 
-impl Fields<'_> {
-    fn u32(&self, offset: usize) -> Result<u32, Refusal> {
+impl HeaderFields<'_> {
+    fn u32(&self, offset: usize) -> Result<u32, Qcow2Error> {
         self.bytes(offset).map(u32::from_be_bytes)
     }
 
-    fn u64(&self, offset: usize) -> Result<u64, Refusal> {
+    fn u64(&self, offset: usize) -> Result<u64, Qcow2Error> {
         self.bytes(offset).map(u64::from_be_bytes)
     }
 
-    fn bytes<const N: usize>(&self, offset: usize) -> Result<[u8; N], Refusal> {
+    fn bytes<const N: usize>(&self, offset: usize) -> Result<[u8; N], Qcow2Error> {
         let needed = offset + N;
         self.0
             .get(offset..needed)
             .and_then(|bytes| bytes.try_into().ok())
             .ok_or_else(|| {
                 let found = self.0.len();
-                Flaw::ShortHeader { found, needed }.at(0)
+                Defect::ShortHeader { found, needed }.at(0)
             })
     }
 }
@@ -88,55 +88,55 @@ impl Header {
         head: &[u8],
         file_length: Option<u64>,
         available: u64,
-    ) -> Result<Self, Refusal> {
-        let fields = Fields(head);
+    ) -> Result<Self, Qcow2Error> {
+        let fields = HeaderFields(head);
         if fields.u32(0)? != MAGIC {
-            return Err(Flaw::NotQcow2.at(0));
+            return Err(Defect::NotQcow2.at(0));
         }
         let version = fields.u32(4)?;
         if !(2..=3).contains(&version) {
-            return Err(Flaw::Version(version).at(4));
+            return Err(Defect::Version(version).at(4));
         }
         if head.len() < LENGTH_2 {
             let found = head.len();
             let needed = LENGTH_2;
-            return Err(Flaw::ShortHeader { found, needed }.at(0));
+            return Err(Defect::ShortHeader { found, needed }.at(0));
         }
         if fields.u64(8)? != 0 {
-            return Err(Flaw::BackingFile.at(8));
+            return Err(Defect::BackingFile.at(8));
         }
         let method = fields.u32(32)?;
         if method != 0 {
-            return Err(Flaw::Encrypted(method).at(32));
+            return Err(Defect::Encrypted(method).at(32));
         }
         let features = Features::parse(&fields, version)?;
         let cluster_bits = fields.u32(20)?;
         let smallest = if features.has_subclusters { 14 } else { 9 };
         if !(smallest..=21).contains(&cluster_bits) {
-            return Err(Flaw::ClusterSize(cluster_bits).at(20));
+            return Err(Defect::ClusterSize(cluster_bits).at(20));
         }
         let cluster = 1_u64 << cluster_bits;
         if u64::from(features.header_length) > cluster {
-            return Err(Flaw::HeaderLength(features.header_length).at(100));
+            return Err(Defect::HeaderLength(features.header_length).at(100));
         }
         check_extensions(&fields, features.header_length, cluster)?;
 
         // Like QEMU: what does not fill a sector is not there.
         let virtual_size = fields.u64(24)? / SECTOR * SECTOR;
         if virtual_size == 0 {
-            return Err(Flaw::Empty.at(24));
+            return Err(Defect::Empty.at(24));
         }
         let size = virtual_size;
         if size > LARGEST {
             let limit = LARGEST;
-            return Err(Flaw::BeyondReason { size, limit }.at(24));
+            return Err(Defect::BeyondReason { size, limit }.at(24));
         }
         if size > available {
-            return Err(Flaw::TooLarge { size, available }.at(24));
+            return Err(Defect::TooLarge { size, available }.at(24));
         }
         if let Some(length) = file_length.filter(|length| *length > LARGEST) {
             let (size, limit) = (length, LARGEST);
-            return Err(Flaw::BeyondReason { size, limit }.at(0));
+            return Err(Defect::BeyondReason { size, limit }.at(0));
         }
 
         let mut header = Self {
@@ -154,7 +154,7 @@ impl Header {
         let found = u64::from(fields.u32(36)?);
         let limit = LEVEL_ONE_LIMIT;
         if found < needed || found > limit {
-            return Err(Flaw::LevelOneSize {
+            return Err(Defect::LevelOneSize {
                 found,
                 needed,
                 limit,
@@ -162,7 +162,7 @@ impl Header {
             .at(36));
         }
         header.level_one_entries = needed;
-        header.check_table(Part::LevelOne, header.level_one_offset, needed * 8, 40)?;
+        header.check_table(Structure::LevelOne, header.level_one_offset, needed * 8, 40)?;
 
         let refcounts = u64::from(fields.u32(56)?).saturating_mul(cluster);
         let start = fields.u64(48)?;
@@ -192,17 +192,17 @@ impl Header {
     /// header. `at` is where it is named.
     pub(super) fn check_table(
         &self,
-        what: Part,
+        what: Structure,
         offset: u64,
         length: u64,
         at: u64,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Qcow2Error> {
         if !offset.is_multiple_of(self.cluster()) {
-            return Err(Flaw::Unaligned { what, offset }.at(at));
+            return Err(Defect::Unaligned { what, offset }.at(at));
         }
         if offset < self.cluster() {
-            let first = Part::Header;
-            return Err(Flaw::Overlap {
+            let first = Structure::Header;
+            return Err(Defect::Overlap {
                 first,
                 second: what,
             }
@@ -214,14 +214,14 @@ impl Header {
     /// Refuses what is not within the file.
     pub(super) fn check_inside(
         &self,
-        what: Part,
+        what: Structure,
         start: u64,
         end: u64,
         at: u64,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Qcow2Error> {
         let length = self.file_length.unwrap_or(LARGEST);
         if end > length {
-            return Err(Flaw::Outside {
+            return Err(Defect::Outside {
                 what,
                 start,
                 end,
@@ -241,7 +241,7 @@ struct Features {
 }
 
 impl Features {
-    fn parse(fields: &Fields<'_>, version: u32) -> Result<Self, Refusal> {
+    fn parse(fields: &HeaderFields<'_>, version: u32) -> Result<Self, Qcow2Error> {
         if version == 2 {
             return Ok(Self {
                 header_length: 72,
@@ -252,21 +252,21 @@ impl Features {
         let bits = fields.u64(72)?;
         // The order of the checks: what says most about the image comes first.
         if bits & EXTERNAL_DATA != 0 {
-            return Err(Flaw::ExternalData.at(72));
+            return Err(Defect::ExternalData.at(72));
         }
         if bits & CORRUPT != 0 {
-            return Err(Flaw::Corrupt.at(72));
+            return Err(Defect::Corrupt.at(72));
         }
         if bits & !KNOWN != 0 {
-            return Err(Flaw::UnknownFeatures(bits & !KNOWN).at(72));
+            return Err(Defect::UnknownFeatures(bits & !KNOWN).at(72));
         }
         let order = fields.u32(96)?;
         if order > 6 {
-            return Err(Flaw::RefcountOrder(order).at(96));
+            return Err(Defect::RefcountOrder(order).at(96));
         }
         let header_length = fields.u32(100)?;
         if header_length < LENGTH_3 || !header_length.is_multiple_of(8) {
-            return Err(Flaw::HeaderLength(header_length).at(100));
+            return Err(Defect::HeaderLength(header_length).at(100));
         }
         let kind = if header_length > LENGTH_3 {
             fields.bytes::<1>(COMPRESSION_TYPE)?[0]
@@ -278,9 +278,9 @@ impl Features {
             (1, true) => Compression::Zstd,
             (0 | 1, bit) => {
                 let bit = u8::from(bit);
-                return Err(Flaw::CompressionBit { kind, bit }.at(104));
+                return Err(Defect::CompressionBit { kind, bit }.at(104));
             }
-            (other, _) => return Err(Flaw::CompressionType(other).at(104)),
+            (other, _) => return Err(Defect::CompressionType(other).at(104)),
         };
         Ok(Self {
             header_length,
@@ -291,7 +291,7 @@ impl Features {
 }
 
 /// Walks over the extensions, which end with one of type 0 or with the cluster.
-fn check_extensions(fields: &Fields<'_>, start: u32, cluster: u64) -> Result<(), Refusal> {
+fn check_extensions(fields: &HeaderFields<'_>, start: u32, cluster: u64) -> Result<(), Qcow2Error> {
     let mut at = u64::from(start);
     // What a cluster of 2 MiB might hold behind the first megabyte is nothing that matters:
     // the two kinds that do have their feature bit or field as well.
@@ -303,12 +303,12 @@ fn check_extensions(fields: &Fields<'_>, start: u32, cluster: u64) -> Result<(),
         let length = fields.u32(offset + 4)?;
         match kind {
             EXTENSION_END => return Ok(()),
-            EXTENSION_ENCRYPTION => return Err(Flaw::Encrypted(2).at(at)),
-            EXTENSION_DATA_FILE => return Err(Flaw::ExternalData.at(at)),
+            EXTENSION_ENCRYPTION => return Err(Defect::Encrypted(2).at(at)),
+            EXTENSION_DATA_FILE => return Err(Defect::ExternalData.at(at)),
             _ => {}
         }
         if u64::from(length) > cluster - (at + 8) {
-            return Err(Flaw::Extension { kind, length }.at(at));
+            return Err(Defect::Extension { kind, length }.at(at));
         }
         at = (at + 8 + u64::from(length)).next_multiple_of(8);
     }

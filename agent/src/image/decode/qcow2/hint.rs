@@ -1,7 +1,7 @@
 //! Asking for the tables before the download begins.
 //!
 //! What is learnt here is a hint and no more: the digests of all tables are kept, and the
-//! download, which the checksum judges, must repeat them ([`super::place`]).
+//! download, which the checksum judges, must repeat them ([`super::mapped_pass`]).
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +10,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use sha2::{Digest, Sha256};
 
-use super::super::super::source::{Source, Unranged};
-use super::error::{Flaw, Part, Refusal};
+use super::error::{Defect, Qcow2Error, Structure};
 use super::header::Header;
-use super::map::{Map, Table};
+use super::map::{ClusterMap, TableExtent};
 use super::tables::{level_one, level_two};
+use crate::image::source::{PartError, Source};
 
 /// The L1 table is asked for in pieces of this, and L2 tables are asked for together up to it.
 const PIECE: u64 = 1 << 20;
@@ -22,34 +22,37 @@ const PIECE: u64 = 1 << 20;
 const NEAR: u64 = 128 << 10;
 
 /// The file, where it can be read at any place.
-pub(in crate::image) trait Parts {
+pub(in crate::image) trait ReadRanges {
     /// How many parts may be asked for at once.
     const AT_ONCE: usize;
 
     /// Exactly `length` bytes from `first` on, or why the server sends no parts.
-    fn part(&self, first: u64, length: u64)
-    -> impl Future<Output = Result<Bytes, Unranged>> + Send;
+    fn part(
+        &self,
+        first: u64,
+        length: u64,
+    ) -> impl Future<Output = Result<Bytes, PartError>> + Send;
 }
 
 /// The file at a server, which may send parts of it.
-pub(in crate::image) struct Ranged<'a> {
+pub(in crate::image) struct RangedSource<'a> {
     source: &'a Source<'a>,
     /// Bytes of all parts that have come.
     read: &'a AtomicU64,
 }
 
-impl<'a> Ranged<'a> {
+impl<'a> RangedSource<'a> {
     /// The bytes of each part that has come are added to `read`.
     pub(in crate::image) fn new(source: &'a Source<'a>, read: &'a AtomicU64) -> Self {
         Self { source, read }
     }
 }
 
-impl Parts for Ranged<'_> {
+impl ReadRanges for RangedSource<'_> {
     /// What a server does not mind from one client.
     const AT_ONCE: usize = 4;
 
-    async fn part(&self, first: u64, length: u64) -> Result<Bytes, Unranged> {
+    async fn part(&self, first: u64, length: u64) -> Result<Bytes, PartError> {
         let bytes = self.source.part(first, length).await?;
         self.read.fetch_add(length, Ordering::Relaxed);
         Ok(bytes)
@@ -58,31 +61,31 @@ impl Parts for Ranged<'_> {
 
 /// Why the tables are not known.
 #[derive(Debug)]
-pub(super) enum Unlearnt {
-    Unranged(String),
-    Refused(Refusal),
+pub(super) enum LearnError {
+    Unranged(PartError),
+    Refused(Qcow2Error),
 }
 
-impl From<Unranged> for Unlearnt {
-    fn from(Unranged(reason): Unranged) -> Self {
-        Self::Unranged(reason)
+impl From<PartError> for LearnError {
+    fn from(error: PartError) -> Self {
+        Self::Unranged(error)
     }
 }
 
-impl From<Refusal> for Unlearnt {
-    fn from(refusal: Refusal) -> Self {
+impl From<Qcow2Error> for LearnError {
+    fn from(refusal: Qcow2Error) -> Self {
         Self::Refused(refusal)
     }
 }
 
 /// The file with its beginning, which is here already.
-struct File<'a, P> {
+struct FileWithHead<'a, P> {
     head: &'a [u8],
     parts: &'a P,
 }
 
-impl<P: Parts> File<'_, P> {
-    async fn part(&self, first: u64, length: u64) -> Result<Bytes, Unlearnt> {
+impl<P: ReadRanges> FileWithHead<'_, P> {
+    async fn part(&self, first: u64, length: u64) -> Result<Bytes, LearnError> {
         let range = usize::try_from(first)
             .ok()
             .zip(usize::try_from(first + length).ok());
@@ -93,20 +96,22 @@ impl<P: Parts> File<'_, P> {
         if bytes.len() as u64 == length {
             Ok(bytes)
         } else {
-            Err(Flaw::EndsEarly(first + bytes.len() as u64).at(first).into())
+            Err(Defect::EndsEarly(first + bytes.len() as u64)
+                .at(first)
+                .into())
         }
     }
 }
 
 /// Reads all tables and makes the map of the image, of at most `limit` bytes.
-pub(super) async fn learn<P: Parts>(
+pub(super) async fn learn<P: ReadRanges>(
     header: &Header,
     head: &[u8],
     parts: &P,
     limit: usize,
-) -> Result<Map, Unlearnt> {
-    let file = File { head, parts };
-    let mut map = Map::new(limit);
+) -> Result<ClusterMap, LearnError> {
+    let file = FileWithHead { head, parts };
+    let mut map = ClusterMap::new(limit);
     let level_one = learn_level_one(header, &file, &mut map).await?;
     // In the order of the file, and each once.
     map.sort()?;
@@ -141,11 +146,11 @@ pub(super) async fn learn<P: Parts>(
     Ok(map)
 }
 
-async fn learn_level_one<P: Parts>(
+async fn learn_level_one<P: ReadRanges>(
     header: &Header,
-    file: &File<'_, P>,
-    map: &mut Map,
-) -> Result<Table, Unlearnt> {
+    file: &FileWithHead<'_, P>,
+    map: &mut ClusterMap,
+) -> Result<TableExtent, LearnError> {
     let length = header.level_one_entries * 8;
     let mut hasher = Sha256::new();
     let mut done = 0;
@@ -156,8 +161,8 @@ async fn learn_level_one<P: Parts>(
         level_one(header, &bytes, done / 8, map)?;
         done += count;
     }
-    Ok(Table {
-        part: Part::LevelOne,
+    Ok(TableExtent {
+        part: Structure::LevelOne,
         host: header.level_one_offset,
         length,
         index: 0,
@@ -166,7 +171,7 @@ async fn learn_level_one<P: Parts>(
 }
 
 /// The tables that are worth one request each time.
-fn groups(tables: &[Table]) -> impl Iterator<Item = Range<usize>> {
+fn groups(tables: &[TableExtent]) -> impl Iterator<Item = Range<usize>> {
     let mut next = 0;
     std::iter::from_fn(move || {
         let start = next;

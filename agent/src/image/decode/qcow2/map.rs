@@ -3,7 +3,7 @@
 //! Clusters that follow each other in the file and on the disk are one [`Extent`], so an
 //! image as `qemu-img convert` makes it has a handful. An extent has 16 bytes.
 
-use super::error::{Flaw, Part, Refusal};
+use super::error::{Defect, Qcow2Error, Structure};
 use super::header::Header;
 
 const SECTOR: u64 = 512;
@@ -63,10 +63,10 @@ impl Extent {
         }
     }
 
-    pub(super) fn part(self) -> Part {
+    pub(super) fn part(self) -> Structure {
         match self {
-            Self::Run { .. } => Part::Cluster,
-            Self::Compressed { .. } => Part::Compressed,
+            Self::Run { .. } => Structure::Cluster,
+            Self::Compressed { .. } => Structure::Compressed,
         }
     }
 }
@@ -74,9 +74,9 @@ impl Extent {
 /// An extent in 128 bits, ordered by its place in the file:
 /// `host` (50 bits), `is compressed` (1), `guest` in sectors (41), length in sectors (36).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Packed(u128);
+pub(super) struct PackedExtent(u128);
 
-impl From<Extent> for Packed {
+impl From<Extent> for PackedExtent {
     fn from(extent: Extent) -> Self {
         let (host, is_compressed, guest, length) = match extent {
             Extent::Run {
@@ -100,8 +100,8 @@ impl From<Extent> for Packed {
     }
 }
 
-impl From<Packed> for Extent {
-    fn from(Packed(bits): Packed) -> Self {
+impl From<PackedExtent> for Extent {
+    fn from(PackedExtent(bits): PackedExtent) -> Self {
         // Each mask leaves less than 64 bits.
         let field = |shift: u32, width: u32| {
             u64::try_from(bits >> shift & ((1 << width) - 1)).unwrap_or_default()
@@ -126,8 +126,8 @@ impl From<Packed> for Extent {
 
 /// A table that the stream must repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Table {
-    pub(super) part: Part,
+pub(super) struct TableExtent {
+    pub(super) part: Structure,
     pub(super) host: u64,
     pub(super) length: u64,
     /// Which part of the disk an L2 table describes.
@@ -136,7 +136,7 @@ pub(super) struct Table {
     pub(super) digest: [u8; 32],
 }
 
-impl Table {
+impl TableExtent {
     pub(super) fn end(&self) -> u64 {
         self.host + self.length
     }
@@ -144,13 +144,13 @@ impl Table {
 
 /// All that an image says about itself.
 #[derive(Debug)]
-pub(super) struct Map {
-    extents: Vec<Packed>,
-    pub(super) tables: Vec<Table>,
+pub(super) struct ClusterMap {
+    extents: Vec<PackedExtent>,
+    pub(super) tables: Vec<TableExtent>,
     limit: usize,
 }
 
-impl Map {
+impl ClusterMap {
     /// An empty map that refuses to have more than `limit` bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self {
@@ -162,7 +162,8 @@ impl Map {
 
     /// Bytes in use.
     pub(super) fn memory(&self) -> usize {
-        size_of::<Packed>() * self.extents.len() + size_of::<Table>() * self.tables.len()
+        size_of::<PackedExtent>() * self.extents.len()
+            + size_of::<TableExtent>() * self.tables.len()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -178,13 +179,13 @@ impl Map {
     }
 
     /// Adds a table. `at` is where it is named.
-    pub(super) fn push_table(&mut self, table: Table, at: u64) -> Result<(), Refusal> {
+    pub(super) fn push_table(&mut self, table: TableExtent, at: u64) -> Result<(), Qcow2Error> {
         self.tables.push(table);
         self.check_memory(at)
     }
 
     /// Adds an extent, joined with the last if it continues it. `at` is where it is named.
-    pub(super) fn push(&mut self, extent: Extent, at: u64) -> Result<(), Refusal> {
+    pub(super) fn push(&mut self, extent: Extent, at: u64) -> Result<(), Qcow2Error> {
         if let Some(last) = self.extents.last_mut()
             && let Some(joined) = join(Extent::from(*last), extent)
         {
@@ -195,16 +196,16 @@ impl Map {
         self.check_memory(at)
     }
 
-    fn check_memory(&self, at: u64) -> Result<(), Refusal> {
+    fn check_memory(&self, at: u64) -> Result<(), Qcow2Error> {
         if self.memory() > self.limit {
             let limit = self.limit;
-            return Err(Flaw::MapTooLarge { limit }.at(at));
+            return Err(Defect::MapTooLarge { limit }.at(at));
         }
         Ok(())
     }
 
     /// Puts everything into the order of the file and refuses what uses a part of it twice.
-    pub(super) fn sort(&mut self) -> Result<(), Refusal> {
+    pub(super) fn sort(&mut self) -> Result<(), Qcow2Error> {
         self.extents.sort_unstable();
         let mut joined: usize = 0;
         for index in 1..self.extents.len() {
@@ -222,11 +223,11 @@ impl Map {
         self.check_overlaps()
     }
 
-    fn check_overlaps(&self) -> Result<(), Refusal> {
+    fn check_overlaps(&self) -> Result<(), Qcow2Error> {
         for pair in self.tables.windows(2) {
             if pair[1].host < pair[0].end() {
                 let (first, second) = (pair[0].part, pair[1].part);
-                return Err(Flaw::Overlap { first, second }.at(pair[1].host));
+                return Err(Defect::Overlap { first, second }.at(pair[1].host));
             }
         }
         let mut tables = self.tables.iter().peekable();
@@ -236,7 +237,7 @@ impl Map {
                 && before.overlaps(extent)
             {
                 let (first, second) = (before.part(), extent.part());
-                return Err(Flaw::Overlap { first, second }.at(extent.host()));
+                return Err(Defect::Overlap { first, second }.at(extent.host()));
             }
             last = Some(extent);
             while tables
@@ -245,7 +246,7 @@ impl Map {
             {}
             if let Some(table) = tables.peek().filter(|table| table.host < extent.end()) {
                 let (first, second) = (table.part, extent.part());
-                return Err(Flaw::Overlap { first, second }.at(extent.host()));
+                return Err(Defect::Overlap { first, second }.at(extent.host()));
             }
         }
         Ok(())
@@ -253,7 +254,7 @@ impl Map {
 
     /// Looks at the map in the disk's order. It is in the file's order again afterwards.
     pub(super) fn in_disk_order<T>(&mut self, look: impl FnOnce(&Self) -> T) -> T {
-        let guest = |packed: &Packed| Extent::from(*packed).guest();
+        let guest = |packed: &PackedExtent| Extent::from(*packed).guest();
         self.extents.sort_unstable_by_key(guest);
         let seen = look(self);
         self.extents.sort_unstable();
@@ -261,7 +262,7 @@ impl Map {
     }
 
     /// The parts of the disk that no extent fills, with their lengths, of a map that is
-    /// [in the disk's order](Map::in_disk_order).
+    /// [in the disk's order](ClusterMap::in_disk_order).
     pub(super) fn gaps(&self, header: &Header) -> impl Iterator<Item = (u64, u64)> {
         let (size, cluster) = (header.virtual_size, header.cluster());
         let filled = self.iter().map(move |extent| match extent {

@@ -1,49 +1,51 @@
 //! qcow2, in one pass over a file that is never in memory as a whole.
 //!
 //! ```text
-//! head ──▶ Header ──▶ tables, asked for by Range ──▶ Map (in the order of the file)
+//! head ──▶ Header ──▶ tables, asked for by Range ──▶ ClusterMap (in the order of the file)
 //!                                                    │
 //! download ──▶ checksum                              ▼
-//!          └─▶ tables: as in the Map?   clusters: to their places   compressed ones: by threads
+//!          └─▶ tables: as in the ClusterMap?   clusters: to their places   compressed ones: by threads
 //! ```
 //!
 //! Clusters come in any order, and the tables that say where they belong may come last. So
 //! the tables are asked for first; the server's answer is a hint that the download must
-//! repeat, and so the checksum of the download covers it ([`placement`]). From a server that
-//! sends whole files only, what comes before it is known is parked ([`defer`]), a little of it in
+//! repeat, and so the checksum of the download covers it ([`mapped_pass`]). From a server that
+//! sends whole files only, what comes before it is known is deferred ([`unmapped_pass`]), a little of it in
 //! memory and the rest behind the image on the disk. If there is no room, the file is read before
-//! the pass that counts ([`Reread`]).
+//! the pass that counts ([`RereadSource`]).
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::super::block::Block;
-use super::super::write::{WriteError, Writer};
-use super::{Decode, Trailer};
-use crate::failure::Failure;
+use super::{Decode, DecodeError, Trailer};
+use crate::image::block::Block;
+use crate::image::write::{WriteError, Writer};
 
 mod compressed;
-mod defer;
+
 mod deferred;
 mod error;
 mod header;
 mod hint;
 mod map;
+mod mapped_pass;
 mod output;
-mod placement;
+
 mod reread;
 mod tables;
+mod unmapped_pass;
 
-use defer::{PARKED, Parker};
 use header::Header;
-use hint::{Unlearnt, learn};
-use map::{Extent, Map};
-use output::Target;
-use placement::Placer;
+use hint::{LearnError, learn};
+use map::{ClusterMap, Extent};
+use mapped_pass::MappedPass;
+use output::ImageTarget;
+use unmapped_pass::{DEFERRED_IN_MEMORY, UnmappedPass};
 
-pub(in crate::image) use hint::{Parts, Ranged};
-pub(in crate::image) use reread::Reread;
+pub(in crate::image) use error::Qcow2Error;
+pub(in crate::image) use hint::{RangedSource, ReadRanges};
+pub(in crate::image) use reread::RereadSource;
 
 /// Memory for the map of an image: 112 GiB of scattered or compressed clusters of 64 KiB. With
 /// the blocks of the download, those of the writer and the decoder it stays within 64 MiB.
@@ -51,16 +53,16 @@ const MEMORY: usize = 28 << 20;
 
 /// What was learnt about an image before the pass over it.
 #[derive(Debug)]
-pub(in crate::image) struct Plan {
+pub(in crate::image) struct Qcow2Plan {
     header: Header,
     /// `None`: the server sends whole files only.
-    map: Option<Map>,
+    map: Option<ClusterMap>,
     /// Becomes true when the image could not be written because its tables come too late in
     /// the file.
     needs_tables: Arc<AtomicBool>,
 }
 
-impl Plan {
+impl Qcow2Plan {
     /// Bytes of the disk that the image holds.
     pub(in crate::image) fn virtual_size(&self) -> u64 {
         self.header.virtual_size
@@ -113,21 +115,21 @@ impl Plan {
 /// What is wrong with the image.
 pub(in crate::image) async fn plan(
     head: &[u8],
-    parts: &impl Parts,
+    parts: &impl ReadRanges,
     length: Option<u64>,
     available: u64,
     needs_tables: Arc<AtomicBool>,
-) -> Result<Plan, Failure> {
+) -> Result<Qcow2Plan, Qcow2Error> {
     let header = Header::parse(head, length, available)?;
     let map = match learn(&header, head, parts, MEMORY).await {
         Ok(map) => Some(map),
-        Err(Unlearnt::Refused(refusal)) => return Err(refusal.into()),
-        Err(Unlearnt::Unranged(reason)) => {
-            tracing::info!(reason, "the tables of the image are not known beforehand");
+        Err(LearnError::Refused(error)) => return Err(error),
+        Err(LearnError::Unranged(reason)) => {
+            tracing::info!(%reason, "the tables of the image are not known beforehand");
             None
         }
     };
-    Ok(Plan {
+    Ok(Qcow2Plan {
         header,
         map,
         needs_tables,
@@ -135,35 +137,36 @@ pub(in crate::image) async fn plan(
 }
 
 /// The stage that follows a plan.
-pub(super) struct Qcow2(State);
+pub(super) struct Qcow2(DecoderState);
 
-enum State {
-    Planned(Plan),
-    Placing(Placer),
-    Parking(Parker),
+enum DecoderState {
+    Planned(Qcow2Plan),
+    Mapped(MappedPass),
+    Unmapped(UnmappedPass),
     Failed,
 }
 
 impl Qcow2 {
-    pub(super) fn new(plan: Plan) -> Self {
-        Self(State::Planned(plan))
+    pub(super) fn new(plan: Qcow2Plan) -> Self {
+        Self(DecoderState::Planned(plan))
     }
 
-    fn begin(&mut self, writer: &mut Writer) -> Result<(), WriteError> {
-        self.0 = match std::mem::replace(&mut self.0, State::Failed) {
-            State::Planned(Plan {
+    fn begin(&mut self, writer: &mut Writer) -> Result<(), DecodeError> {
+        self.0 = match std::mem::replace(&mut self.0, DecoderState::Failed) {
+            DecoderState::Planned(Qcow2Plan {
                 header,
                 map: Some(map),
                 ..
-            }) => State::Placing(Placer::begin(header, map, writer)?),
-            State::Planned(plan) => {
-                let Plan {
+            }) => DecoderState::Mapped(MappedPass::begin(header, map, writer)?),
+            DecoderState::Planned(plan) => {
+                let Qcow2Plan {
                     header,
                     needs_tables,
                     ..
                 } = plan;
-                let begun = Parker::begin(header, MEMORY, PARKED, needs_tables, writer);
-                State::Parking(begun?)
+                let begun =
+                    UnmappedPass::begin(header, MEMORY, DEFERRED_IN_MEMORY, needs_tables, writer);
+                DecoderState::Unmapped(begun?)
             }
             begun => begun,
         };
@@ -172,30 +175,30 @@ impl Qcow2 {
 }
 
 impl Decode for Qcow2 {
-    fn push(&mut self, block: Arc<Block>, writer: &mut Writer) -> Result<(), WriteError> {
+    fn push(&mut self, block: Arc<Block>, writer: &mut Writer) -> Result<(), DecodeError> {
         self.begin(writer)?;
         match &mut self.0 {
-            State::Placing(placer) => placer.push(&block, writer),
-            State::Parking(parker) => parker.push(&block, writer),
-            State::Planned(_) | State::Failed => Err(failed()),
+            DecoderState::Mapped(pass) => pass.push(&block, writer),
+            DecoderState::Unmapped(pass) => pass.push(&block, writer),
+            DecoderState::Planned(_) | DecoderState::Failed => Err(failed()),
         }
     }
 
-    fn finish(&mut self, writer: &mut Writer) -> Result<Option<Trailer>, WriteError> {
+    fn finish(&mut self, writer: &mut Writer) -> Result<Option<Trailer>, DecodeError> {
         match &mut self.0 {
-            State::Placing(placer) => placer.finish(writer),
-            State::Parking(parker) => parker.finish(writer),
-            State::Planned(_) | State::Failed => Err(failed()),
+            DecoderState::Mapped(pass) => pass.finish(writer),
+            DecoderState::Unmapped(pass) => pass.finish(writer),
+            DecoderState::Planned(_) | DecoderState::Failed => Err(failed()),
         }
         .map(|()| None)
     }
 }
 
-fn failed() -> WriteError {
-    WriteError::Stopped("the image could not be begun".to_owned())
+fn failed() -> DecodeError {
+    WriteError::Stopped("the image could not be begun").into()
 }
 
-impl Target for Writer {
+impl ImageTarget for Writer {
     fn declare(&mut self, size: u64) -> Result<(), WriteError> {
         Writer::declare(self, size)
     }

@@ -4,17 +4,18 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::super::block::Block;
-use super::super::super::write::WriteError;
-use super::compressed::{Chunk, Job, Outcome, Workers};
+use super::compressed::{Chunk, ClusterJob, UnpackWorkers, Unpacked};
 use super::header::Header;
+use crate::image::block::Block;
+use crate::image::decode::DecodeError;
+use crate::image::write::WriteError;
 
 /// Zeros are looked for in pieces of this size.
 const PIECE: usize = 64 << 10;
 static ZEROS: [u8; PIECE] = [0; PIECE];
 
 /// A disk that is written in any order. All of it is given to the image at first.
-pub(super) trait Target {
+pub(super) trait ImageTarget {
     /// Announces the disk's size.
     fn declare(&mut self, size: u64) -> Result<(), WriteError>;
     /// Makes all of it zeros, before anything is written, if the device can do that itself;
@@ -39,16 +40,19 @@ pub(super) trait Target {
 }
 
 /// The way to the disk.
-pub(super) struct Output {
+pub(super) struct ImageOutput {
     header: Header,
     /// What is not written reads as zeros.
     pub(super) is_zeroed: bool,
-    workers: Option<Workers>,
+    workers: Option<UnpackWorkers>,
 }
 
-impl Output {
+impl ImageOutput {
     /// Announces the image.
-    pub(super) fn begin(header: &Header, target: &mut impl Target) -> Result<Self, WriteError> {
+    pub(super) fn begin(
+        header: &Header,
+        target: &mut impl ImageTarget,
+    ) -> Result<Self, WriteError> {
         target.declare(header.virtual_size)?;
         Ok(Self {
             header: header.clone(),
@@ -57,11 +61,11 @@ impl Output {
         })
     }
 
-    /// Makes all of the disk zeros, see [`Target::clear`].
+    /// Makes all of the disk zeros, see [`ImageTarget::clear`].
     pub(super) fn clear(
         &mut self,
         if_need_be: bool,
-        target: &mut impl Target,
+        target: &mut impl ImageTarget,
     ) -> Result<bool, WriteError> {
         self.is_zeroed = target.clear(if_need_be)?;
         Ok(self.is_zeroed)
@@ -73,10 +77,10 @@ impl Output {
         guest: u64,
         block: &Arc<Block>,
         range: Range<usize>,
-        target: &mut impl Target,
-    ) -> Result<(), WriteError> {
+        target: &mut impl ImageTarget,
+    ) -> Result<(), DecodeError> {
         if !self.is_zeroed {
-            return target.place(guest, block, range);
+            return Ok(target.place(guest, block, range)?);
         }
         let start = range.start;
         for data in data(&block[range]) {
@@ -91,14 +95,14 @@ impl Output {
         &self,
         guest: u64,
         bytes: &[u8],
-        target: &mut impl Target,
-    ) -> Result<(), WriteError> {
+        target: &mut impl ImageTarget,
+    ) -> Result<(), DecodeError> {
         // A cluster may be longer than the rest of the disk.
         let rest = self.header.virtual_size.saturating_sub(guest);
         let length = bytes.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
         let bytes = &bytes[..length];
         if !self.is_zeroed {
-            return target.write_at(guest, bytes);
+            return Ok(target.write_at(guest, bytes)?);
         }
         for data in data(bytes) {
             target.write_at(guest + data.start as u64, &bytes[data])?;
@@ -109,22 +113,22 @@ impl Output {
     /// Clusters to unpack. Some that were given before are written meanwhile.
     pub(super) fn compressed(
         &mut self,
-        batch: Vec<Job>,
-        target: &mut impl Target,
-    ) -> Result<(), WriteError> {
+        batch: Vec<ClusterJob>,
+        target: &mut impl ImageTarget,
+    ) -> Result<(), DecodeError> {
         if batch.is_empty() {
             return self.write_unpacked(usize::MAX, target);
         }
         let workers = self
             .workers
-            .get_or_insert_with(|| Workers::new(&self.header));
+            .get_or_insert_with(|| UnpackWorkers::new(&self.header));
         workers.submit(batch);
         let capacity = workers.capacity();
         self.write_unpacked(capacity, target)
     }
 
     /// Waits for all that is being unpacked.
-    pub(super) fn finish(&mut self, target: &mut impl Target) -> Result<(), WriteError> {
+    pub(super) fn finish(&mut self, target: &mut impl ImageTarget) -> Result<(), DecodeError> {
         self.write_unpacked(0, target)?;
         self.workers = None;
         Ok(())
@@ -133,12 +137,12 @@ impl Output {
     fn write_unpacked(
         &mut self,
         in_flight: usize,
-        target: &mut impl Target,
-    ) -> Result<(), WriteError> {
+        target: &mut impl ImageTarget,
+    ) -> Result<(), DecodeError> {
         let Some(mut workers) = self.workers.take() else {
             return Ok(());
         };
-        while let Outcome::Chunk(chunk) = workers.next(in_flight)? {
+        while let Unpacked::Chunk(chunk) = workers.next(in_flight)? {
             let Chunk { guest, length, .. } = chunk;
             self.bytes(guest, &chunk.buffer[..length], target)?;
             workers.recycle(chunk);

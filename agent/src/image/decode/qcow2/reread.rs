@@ -1,4 +1,4 @@
-//! Parts of a file from a server that sends whole files only: the file is read up to them,
+//! ReadRanges of a file from a server that sends whole files only: the file is read up to them,
 //! and once more from its beginning for what lies before.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,45 +6,44 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
-use super::super::super::source::{Source, Unranged};
-use super::hint::Parts;
-use crate::failure::Failure;
+use super::hint::ReadRanges;
+use crate::image::source::{PartError, Source, SourceError};
 
 /// The file, read in its order as often as needed.
-pub(in crate::image) struct Reread<'a, S> {
+pub(in crate::image) struct RereadSource<'a, S> {
     file: &'a S,
     /// How far the file is read.
     read: &'a AtomicU64,
-    reading: Mutex<Option<Reading<S>>>,
+    reading: Mutex<Option<RestartedRead<S>>>,
 }
 
 /// A file that comes in pieces.
-pub(in crate::image) trait Stream: Sized {
+pub(in crate::image) trait RestartableStream: Sized {
     /// The next piece; `None` at the end.
-    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, Failure>> + Send;
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, SourceError>> + Send;
 
     /// The same file from its beginning.
-    fn again(&self) -> impl Future<Output = Result<Self, Failure>> + Send;
+    fn again(&self) -> impl Future<Output = Result<Self, SourceError>> + Send;
 }
 
-impl Stream for Source<'_> {
-    async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+impl RestartableStream for Source<'_> {
+    async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         Source::next(self).await
     }
 
-    async fn again(&self) -> Result<Self, Failure> {
+    async fn again(&self) -> Result<Self, SourceError> {
         Source::again(self).await
     }
 }
 
-struct Reading<S> {
+struct RestartedRead<S> {
     stream: S,
     /// Where `piece` begins.
     position: u64,
     piece: Bytes,
 }
 
-impl<'a, S> Reread<'a, S> {
+impl<'a, S> RereadSource<'a, S> {
     /// `read` is kept at the place in the file that reading has come to.
     pub(in crate::image) fn new(file: &'a S, read: &'a AtomicU64) -> Self {
         Self {
@@ -55,16 +54,15 @@ impl<'a, S> Reread<'a, S> {
     }
 }
 
-impl<S: Stream + Send + Sync> Parts for Reread<'_, S> {
+impl<S: RestartableStream + Send + Sync> ReadRanges for RereadSource<'_, S> {
     const AT_ONCE: usize = 1;
 
-    async fn part(&self, first: u64, length: u64) -> Result<Bytes, Unranged> {
-        let failed = |failure: Failure| Unranged(failure.details);
+    async fn part(&self, first: u64, length: u64) -> Result<Bytes, PartError> {
         let mut reading = self.reading.lock().await;
         let current = match reading.take().filter(|current| current.position <= first) {
             Some(current) => current,
-            None => Reading {
-                stream: self.file.again().await.map_err(failed)?,
+            None => RestartedRead {
+                stream: self.file.again().await?,
                 position: 0,
                 piece: Bytes::new(),
             },
@@ -90,12 +88,12 @@ impl<S: Stream + Send + Sync> Parts for Reread<'_, S> {
             if part.len() as u64 == length {
                 return Ok(part.into());
             }
-            match current.stream.next().await.map_err(failed)? {
+            match current.stream.next().await? {
                 Some(piece) => current.piece = piece,
                 None => {
                     let position = current.position;
                     *reading = None;
-                    return Err(Unranged(format!("the file ended at byte {position}")));
+                    return Err(PartError::Ended(position));
                 }
             }
         }

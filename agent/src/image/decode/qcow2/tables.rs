@@ -3,9 +3,9 @@
 //! Clusters that are not allocated, or allocated and marked as zeros, leave no extent: the
 //! whole disk is made zeros before anything is written.
 
-use super::error::{Flaw, Part, Refusal};
+use super::error::{Defect, Qcow2Error, Structure};
 use super::header::{Header, LARGEST};
-use super::map::{Extent, Map, Table};
+use super::map::{ClusterMap, Extent, TableExtent};
 
 /// Offsets in table entries: bits 9 to 55.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
@@ -23,21 +23,21 @@ pub(super) fn level_one(
     header: &Header,
     bytes: &[u8],
     first: u64,
-    map: &mut Map,
-) -> Result<(), Refusal> {
+    map: &mut ClusterMap,
+) -> Result<(), Qcow2Error> {
     for (index, entry) in (first..).zip(numbers(bytes)) {
         let at = header.level_one_offset + index * 8;
         if entry & RESERVED_1 != 0 {
-            let table = Part::LevelOne;
-            return Err(Flaw::Reserved { table, entry }.at(at));
+            let table = Structure::LevelOne;
+            return Err(Defect::Reserved { table, entry }.at(at));
         }
         let offset = entry & OFFSET;
         if offset == 0 {
             continue;
         }
-        header.check_table(Part::LevelTwo, offset, header.cluster(), at)?;
-        let table = Table {
-            part: Part::LevelTwo,
+        header.check_table(Structure::LevelTwo, offset, header.cluster(), at)?;
+        let table = TableExtent {
+            part: Structure::LevelTwo,
             host: offset,
             length: header.cluster(),
             // QEMU's limit of entries is far below.
@@ -55,8 +55,8 @@ pub(super) fn level_two(
     bytes: &[u8],
     host: u64,
     index: u32,
-    map: &mut Map,
-) -> Result<(), Refusal> {
+    map: &mut ClusterMap,
+) -> Result<(), Qcow2Error> {
     let cluster = header.cluster();
     let width = if header.has_subclusters { 16 } else { 8 };
     let base = u64::from(index) * header.level_two_entries() * cluster;
@@ -73,7 +73,7 @@ pub(super) fn level_two(
         if guest >= header.virtual_size {
             break;
         }
-        let cluster_at = Place { header, at, guest };
+        let cluster_at = TableEntry { header, at, guest };
         if entry & COMPRESSED == 0 {
             cluster_at.plain(entry, subclusters, map)?;
         } else {
@@ -94,7 +94,7 @@ fn numbers(bytes: &[u8]) -> impl Iterator<Item = u64> {
 }
 
 /// An entry of an L2 table.
-struct Place<'a> {
+struct TableEntry<'a> {
     header: &'a Header,
     /// Where the entry is in the file.
     at: u64,
@@ -102,23 +102,28 @@ struct Place<'a> {
     guest: u64,
 }
 
-impl Place<'_> {
-    fn plain(&self, entry: u64, subclusters: Option<u64>, map: &mut Map) -> Result<(), Refusal> {
+impl TableEntry<'_> {
+    fn plain(
+        &self,
+        entry: u64,
+        subclusters: Option<u64>,
+        map: &mut ClusterMap,
+    ) -> Result<(), Qcow2Error> {
         let reserved = match subclusters {
             Some(_) => RESERVED_2 | ZEROS,
             None => RESERVED_2,
         };
         if entry & reserved != 0 {
-            let table = Part::LevelTwo;
-            return Err(Flaw::Reserved { table, entry }.at(self.at));
+            let table = Structure::LevelTwo;
+            return Err(Defect::Reserved { table, entry }.at(self.at));
         }
         if entry & ZEROS != 0 && self.header.version == 2 {
-            return Err(Flaw::ZeroInVersion2.at(self.at));
+            return Err(Defect::ZeroInVersion2.at(self.at));
         }
         let host = entry & OFFSET;
         if !host.is_multiple_of(self.header.cluster()) {
-            let what = Part::Cluster;
-            return Err(Flaw::Unaligned { what, offset: host }.at(self.at));
+            let what = Structure::Cluster;
+            return Err(Defect::Unaligned { what, offset: host }.at(self.at));
         }
         match subclusters {
             Some(bits) => self.subclusters(host, bits, map),
@@ -128,10 +133,10 @@ impl Place<'_> {
     }
 
     /// The lower half of `bits` marks data, the upper half zeros.
-    fn subclusters(&self, host: u64, bits: u64, map: &mut Map) -> Result<(), Refusal> {
+    fn subclusters(&self, host: u64, bits: u64, map: &mut ClusterMap) -> Result<(), Qcow2Error> {
         let (data, zeros) = (bits & 0xffff_ffff, bits >> 32);
         if data & zeros != 0 || (host == 0 && data != 0) {
-            return Err(Flaw::Subclusters(bits).at(self.at + 8));
+            return Err(Defect::Subclusters(bits).at(self.at + 8));
         }
         let size = self.header.cluster() / 32;
         let mut index = 0;
@@ -149,11 +154,17 @@ impl Place<'_> {
     }
 
     /// Data in `length` bytes from `skip` on of the cluster at `host`.
-    fn run(&self, host: u64, skip: u64, length: u64, map: &mut Map) -> Result<(), Refusal> {
-        let (header, what) = (self.header, Part::Cluster);
+    fn run(
+        &self,
+        host: u64,
+        skip: u64,
+        length: u64,
+        map: &mut ClusterMap,
+    ) -> Result<(), Qcow2Error> {
+        let (header, what) = (self.header, Structure::Cluster);
         if host < header.cluster() {
-            let first = Part::Header;
-            return Err(Flaw::Overlap {
+            let first = Structure::Header;
+            return Err(Defect::Overlap {
                 first,
                 second: what,
             }
@@ -163,7 +174,7 @@ impl Place<'_> {
         header.check_inside(what, host, host.saturating_add(1), self.at)?;
         if host >= LARGEST {
             let limit = LARGEST;
-            return Err(Flaw::BeyondReason { size: host, limit }.at(self.at));
+            return Err(Defect::BeyondReason { size: host, limit }.at(self.at));
         }
         let guest = self.guest + skip;
         let length = length.min(header.virtual_size.saturating_sub(guest));
@@ -183,18 +194,18 @@ impl Place<'_> {
         &self,
         entry: u64,
         subclusters: Option<u64>,
-        map: &mut Map,
-    ) -> Result<(), Refusal> {
-        let (header, what) = (self.header, Part::Compressed);
+        map: &mut ClusterMap,
+    ) -> Result<(), Qcow2Error> {
+        let (header, what) = (self.header, Structure::Compressed);
         let offset_bits = 62 - (header.cluster_bits - 8);
         let host = entry & ((1 << offset_bits) - 1);
         let sectors = ((entry & (COMPRESSED - 1)) >> offset_bits) + 1;
         if let Some(bits) = subclusters.filter(|bits| *bits != 0) {
-            return Err(Flaw::Subclusters(bits).at(self.at + 8));
+            return Err(Defect::Subclusters(bits).at(self.at + 8));
         }
         if host < header.cluster() {
-            let first = Part::Header;
-            return Err(Flaw::Overlap {
+            let first = Structure::Header;
+            return Err(Defect::Overlap {
                 first,
                 second: what,
             }

@@ -112,7 +112,7 @@ async fn find(nodes: &Nodes, number: u8, task: &Task) -> Result<(FioRole, String
     };
     let node = node(json!({}));
     let pairing = Pairing::of(&node).unwrap().unwrap();
-    let installed = crate::image::Installed::default();
+    let installed = crate::image::LastDeployment::default();
     let ctx = StepContext {
         system: &system,
         config: &bench.config,

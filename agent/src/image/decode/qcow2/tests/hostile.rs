@@ -1,6 +1,6 @@
 //! One file per refusal, and files that chance has changed.
 
-use super::super::error::Part;
+use super::super::error::Structure;
 use super::picture::{Picture, Style, Tables, get64, pack, set32, set64};
 use super::*;
 
@@ -17,17 +17,17 @@ fn plain() -> Picture {
     )
 }
 
-fn refused(change: impl FnOnce(&mut Picture)) -> Flaw {
+fn refused(change: impl FnOnce(&mut Picture)) -> Defect {
     refused_of(plain(), change)
 }
 
-fn refused_of(mut picture: Picture, change: impl FnOnce(&mut Picture)) -> Flaw {
+fn refused_of(mut picture: Picture, change: impl FnOnce(&mut Picture)) -> Defect {
     change(&mut picture);
     let mut paper = Paper::new(true);
     match decode(&picture.file, SIZE, &mut paper, &mut Dice::new(1)) {
         Fate::Refused(refusal) => {
             assert_eq!(paper.declared, None);
-            refusal.flaw
+            refusal.defect
         }
         fate => panic!("{fate:?}"),
     }
@@ -61,75 +61,75 @@ fn headers_that_cannot_be_deployed_are_refused() {
         |offset: usize, value: u32| refused(move |picture| set32(&mut picture.file, offset, value));
     let cut = |length: usize| refused(move |picture| picture.file.truncate(length));
 
-    assert_eq!(set_short(0, 0x5146_49fa), Flaw::NotQcow2);
+    assert_eq!(set_short(0, 0x5146_49fa), Defect::NotQcow2);
     assert_eq!(
         cut(2),
-        Flaw::ShortHeader {
+        Defect::ShortHeader {
             found: 2,
             needed: 4
         }
     );
     assert_eq!(
         cut(40),
-        Flaw::ShortHeader {
+        Defect::ShortHeader {
             found: 40,
             needed: 72
         }
     );
     assert_eq!(
         cut(100),
-        Flaw::ShortHeader {
+        Defect::ShortHeader {
             found: 100,
             needed: 104
         }
     );
-    assert_eq!(set_short(4, 1), Flaw::Version(1));
-    assert_eq!(set_short(4, 4), Flaw::Version(4));
-    assert_eq!(set(8, 0x200), Flaw::BackingFile);
-    assert_eq!(set_short(32, 1), Flaw::Encrypted(1));
-    assert_eq!(set_short(32, 2), Flaw::Encrypted(2));
-    assert_eq!(set(72, 1 << 2), Flaw::ExternalData);
+    assert_eq!(set_short(4, 1), Defect::Version(1));
+    assert_eq!(set_short(4, 4), Defect::Version(4));
+    assert_eq!(set(8, 0x200), Defect::BackingFile);
+    assert_eq!(set_short(32, 1), Defect::Encrypted(1));
+    assert_eq!(set_short(32, 2), Defect::Encrypted(2));
+    assert_eq!(set(72, 1 << 2), Defect::ExternalData);
     // What says most about the image is told first.
-    assert_eq!(set(72, 1 << 1 | 1 << 2 | 1 << 40), Flaw::ExternalData);
-    assert_eq!(set(72, 1 << 1), Flaw::Corrupt);
-    assert_eq!(set(72, 1 << 5 | 1), Flaw::UnknownFeatures(1 << 5));
-    assert_eq!(set(72, 1 << 63), Flaw::UnknownFeatures(1 << 63));
-    assert_eq!(set(72, 1 << 3), Flaw::CompressionBit { kind: 0, bit: 1 });
+    assert_eq!(set(72, 1 << 1 | 1 << 2 | 1 << 40), Defect::ExternalData);
+    assert_eq!(set(72, 1 << 1), Defect::Corrupt);
+    assert_eq!(set(72, 1 << 5 | 1), Defect::UnknownFeatures(1 << 5));
+    assert_eq!(set(72, 1 << 63), Defect::UnknownFeatures(1 << 63));
+    assert_eq!(set(72, 1 << 3), Defect::CompressionBit { kind: 0, bit: 1 });
     let kind = |kind: u8| refused(move |picture| picture.file[104] = kind);
-    assert_eq!(kind(1), Flaw::CompressionBit { kind: 1, bit: 0 });
-    assert_eq!(kind(2), Flaw::CompressionType(2));
-    assert_eq!(set_short(20, 8), Flaw::ClusterSize(8));
-    assert_eq!(set_short(20, 22), Flaw::ClusterSize(22));
+    assert_eq!(kind(1), Defect::CompressionBit { kind: 1, bit: 0 });
+    assert_eq!(kind(2), Defect::CompressionType(2));
+    assert_eq!(set_short(20, 8), Defect::ClusterSize(8));
+    assert_eq!(set_short(20, 22), Defect::ClusterSize(22));
     let small_subclusters = refused(|picture| {
         set64(&mut picture.file, 72, 1 << 4);
         set32(&mut picture.file, 20, 13);
     });
-    assert_eq!(small_subclusters, Flaw::ClusterSize(13));
-    assert_eq!(set_short(96, 7), Flaw::RefcountOrder(7));
-    assert_eq!(set_short(100, 96), Flaw::HeaderLength(96));
-    assert_eq!(set_short(100, 107), Flaw::HeaderLength(107));
-    assert_eq!(set_short(100, 1 << 20), Flaw::HeaderLength(1 << 20));
-    assert_eq!(set(24, 511), Flaw::Empty);
+    assert_eq!(small_subclusters, Defect::ClusterSize(13));
+    assert_eq!(set_short(96, 7), Defect::RefcountOrder(7));
+    assert_eq!(set_short(100, 96), Defect::HeaderLength(96));
+    assert_eq!(set_short(100, 107), Defect::HeaderLength(107));
+    assert_eq!(set_short(100, 1 << 20), Defect::HeaderLength(1 << 20));
+    assert_eq!(set(24, 511), Defect::Empty);
     let limit = 1 << 50;
     let size = u64::MAX / 512 * 512;
-    assert_eq!(set(24, u64::MAX), Flaw::BeyondReason { size, limit });
+    assert_eq!(set(24, u64::MAX), Defect::BeyondReason { size, limit });
     let (size, available) = (SIZE + 512, SIZE);
-    assert_eq!(set(24, size), Flaw::TooLarge { size, available });
+    assert_eq!(set(24, size), Defect::TooLarge { size, available });
     let (needed, limit) = (1, 4 << 20);
     let found = 0;
-    let flaw = Flaw::LevelOneSize {
+    let defect = Defect::LevelOneSize {
         found,
         needed,
         limit,
     };
-    assert_eq!(set_short(36, 0), flaw);
+    assert_eq!(set_short(36, 0), defect);
     let found = 0xffff_ffff;
-    let flaw = Flaw::LevelOneSize {
+    let defect = Defect::LevelOneSize {
         found,
         needed,
         limit,
     };
-    assert_eq!(set_short(36, 0xffff_ffff), flaw);
+    assert_eq!(set_short(36, 0xffff_ffff), defect);
 }
 
 #[test]
@@ -140,30 +140,30 @@ fn extensions_are_looked_through() {
             set32(&mut picture.file, 116, length);
         })
     };
-    assert_eq!(extension(0x0537_be77, 16), Flaw::Encrypted(2));
-    assert_eq!(extension(0x4441_5441, 16), Flaw::ExternalData);
+    assert_eq!(extension(0x0537_be77, 16), Defect::Encrypted(2));
+    assert_eq!(extension(0x4441_5441, 16), Defect::ExternalData);
     let (kind, length) = (0x6803_f857, 1 << 16);
-    assert_eq!(extension(kind, length), Flaw::Extension { kind, length });
+    assert_eq!(extension(kind, length), Defect::Extension { kind, length });
     let (kind, length) = (1, u32::MAX);
-    assert_eq!(extension(kind, length), Flaw::Extension { kind, length });
+    assert_eq!(extension(kind, length), Defect::Extension { kind, length });
     // Behind another one.
     let second = refused(|picture| {
         set32(&mut picture.file, 128, 0x4441_5441);
     });
-    assert_eq!(second, Flaw::ExternalData);
+    assert_eq!(second, Defect::ExternalData);
 }
 
 #[test]
 fn tables_must_be_where_tables_can_be() {
     let level_one = |offset: u64| refused(move |picture| set64(&mut picture.file, 40, offset));
-    let (first, second) = (Part::Header, Part::LevelOne);
-    assert_eq!(level_one(0), Flaw::Overlap { first, second });
+    let (first, second) = (Structure::Header, Structure::LevelOne);
+    assert_eq!(level_one(0), Defect::Overlap { first, second });
     let (what, offset) = (second, 0x10200);
-    assert_eq!(level_one(offset), Flaw::Unaligned { what, offset });
+    assert_eq!(level_one(offset), Defect::Unaligned { what, offset });
     let length = plain().file.len() as u64;
     let outside = |what, start: u64, size: u64| {
         let end = start + size;
-        Flaw::Outside {
+        Defect::Outside {
             what,
             start,
             end,
@@ -178,22 +178,22 @@ fn tables_must_be_where_tables_can_be() {
             set64(&mut picture.file, at, entry);
         })
     };
-    let table = Part::LevelOne;
+    let table = Structure::LevelOne;
     for reserved in [1, 1 << 8, 1 << 56, 1 << 62] {
         let found = 0x20000 | reserved;
         assert_eq!(
             entry(found),
-            Flaw::Reserved {
+            Defect::Reserved {
                 table,
                 entry: found
             }
         );
     }
-    let (what, offset) = (Part::LevelTwo, 0x10200);
-    assert_eq!(entry(offset), Flaw::Unaligned { what, offset });
+    let (what, offset) = (Structure::LevelTwo, 0x10200);
+    assert_eq!(entry(offset), Defect::Unaligned { what, offset });
     assert_eq!(entry(1 << 40), outside(what, 1 << 40, 1 << 16));
     let on_itself = entry(plain().level_one as u64);
-    assert!(matches!(on_itself, Flaw::Overlap { .. }), "{on_itself}");
+    assert!(matches!(on_itself, Defect::Overlap { .. }), "{on_itself}");
 }
 
 #[test]
@@ -206,13 +206,13 @@ fn a_table_is_not_used_twice() {
     };
     let picture = Picture::new(style, 4);
     assert_eq!(picture.level_two.len(), 2);
-    let flaw = refused_of(picture, |picture| {
+    let defect = refused_of(picture, |picture| {
         let table = get64(&picture.file, picture.level_one);
         let at = picture.level_one + 8;
         set64(&mut picture.file, at, table);
     });
-    let (first, second) = (Part::LevelTwo, Part::LevelTwo);
-    assert_eq!(flaw, Flaw::Overlap { first, second });
+    let (first, second) = (Structure::LevelTwo, Structure::LevelTwo);
+    assert_eq!(defect, Defect::Overlap { first, second });
 }
 
 #[test]
@@ -223,46 +223,52 @@ fn clusters_must_be_where_clusters_can_be() {
             set64(&mut picture.file, at, entry);
         })
     };
-    let table = Part::LevelTwo;
+    let table = Structure::LevelTwo;
     for reserved in [2, 1 << 8, 1 << 56, 1 << 61] {
         let found = 0x40000 | reserved;
         assert_eq!(
             entry(found),
-            Flaw::Reserved {
+            Defect::Reserved {
                 table,
                 entry: found
             }
         );
     }
-    let (what, offset) = (Part::Cluster, 0x40200);
-    assert_eq!(entry(offset), Flaw::Unaligned { what, offset });
+    let (what, offset) = (Structure::Cluster, 0x40200);
+    assert_eq!(entry(offset), Defect::Unaligned { what, offset });
     let (start, end) = (1 << 30, (1 << 30) + 1);
     let length = plain().file.len() as u64;
-    let outside = Flaw::Outside {
+    let outside = Defect::Outside {
         what,
         start,
         end,
         length,
     };
     assert_eq!(entry(start), outside);
-    let second = Part::Cluster;
-    let overlaps = |first| Flaw::Overlap { first, second };
-    assert_eq!(entry(plain().level_one as u64), overlaps(Part::LevelOne));
-    assert_eq!(entry(plain().level_two[0] as u64), overlaps(Part::LevelTwo));
+    let second = Structure::Cluster;
+    let overlaps = |first| Defect::Overlap { first, second };
+    assert_eq!(
+        entry(plain().level_one as u64),
+        overlaps(Structure::LevelOne)
+    );
+    assert_eq!(
+        entry(plain().level_two[0] as u64),
+        overlaps(Structure::LevelTwo)
+    );
     let twice = get64(&plain().file, plain().plain[1]);
-    assert_eq!(entry(twice), overlaps(Part::Cluster));
+    assert_eq!(entry(twice), overlaps(Structure::Cluster));
 
     let old = Style {
         version: 2,
         virtual_size: SIZE,
         ..Style::default()
     };
-    let flaw = refused_of(Picture::new(old, 3), |picture| {
+    let defect = refused_of(Picture::new(old, 3), |picture| {
         let at = picture.plain[0];
         let entry = get64(&picture.file, at);
         set64(&mut picture.file, at, entry | 1);
     });
-    assert_eq!(flaw, Flaw::ZeroInVersion2);
+    assert_eq!(defect, Defect::ZeroInVersion2);
 }
 
 fn subclusters() -> Picture {
@@ -283,19 +289,19 @@ fn subclusters_are_data_or_zeros() {
         })
     };
     let both = 1 << 35 | 1 << 3;
-    assert_eq!(bits(both), Flaw::Subclusters(both));
+    assert_eq!(bits(both), Defect::Subclusters(both));
     let nowhere = refused_of(subclusters(), |picture| {
         let at = picture.plain[0];
         set64(&mut picture.file, at, 0);
         set64(&mut picture.file, at + 8, 1);
     });
-    assert_eq!(nowhere, Flaw::Subclusters(1));
-    let flaw = refused_of(subclusters(), |picture| {
+    assert_eq!(nowhere, Defect::Subclusters(1));
+    let defect = refused_of(subclusters(), |picture| {
         let at = picture.plain[0];
         let entry = get64(&picture.file, at);
         set64(&mut picture.file, at, entry | 1);
     });
-    assert!(matches!(flaw, Flaw::Reserved { .. }), "{flaw}");
+    assert!(matches!(defect, Defect::Reserved { .. }), "{defect}");
 }
 
 fn compressed(is_zstd: bool) -> Picture {
@@ -319,24 +325,24 @@ fn compressed_clusters_must_be_where_they_can_be() {
             set64(&mut picture.file, at, entry);
         })
     };
-    let second = Part::Compressed;
-    let flaw = set(|_| 1 << 62 | 9);
-    let first = Part::Header;
-    assert_eq!(flaw, Flaw::Overlap { first, second });
-    let flaw = set(|entry| entry + (1 << 40));
-    assert!(matches!(flaw, Flaw::Outside { .. }), "{flaw}");
+    let second = Structure::Compressed;
+    let defect = set(|_| 1 << 62 | 9);
+    let first = Structure::Header;
+    assert_eq!(defect, Defect::Overlap { first, second });
+    let defect = set(|entry| entry + (1 << 40));
+    assert!(matches!(defect, Defect::Outside { .. }), "{defect}");
     // At the same byte as another, and long before its end.
-    let first = Part::Compressed;
-    let flaw = refused_of(compressed(false), |picture| {
+    let first = Structure::Compressed;
+    let defect = refused_of(compressed(false), |picture| {
         let entry = get64(&picture.file, picture.compressed[0]);
         let at = picture.compressed[1];
         set64(&mut picture.file, at, entry);
     });
-    assert_eq!(flaw, Flaw::Overlap { first, second });
-    let flaw = set(|entry| entry | 0xff << 54);
+    assert_eq!(defect, Defect::Overlap { first, second });
+    let defect = set(|entry| entry | 0xff << 54);
     assert!(
-        matches!(flaw, Flaw::Overlap { .. } | Flaw::Outside { .. }),
-        "{flaw}"
+        matches!(defect, Defect::Overlap { .. } | Defect::Outside { .. }),
+        "{defect}"
     );
 }
 
@@ -370,13 +376,13 @@ fn a_compressed_cluster_is_exactly_one_cluster() {
 
 #[test]
 fn the_download_must_repeat_the_tables() {
-    for what in [Part::LevelOne, Part::LevelTwo] {
+    for what in [Structure::LevelOne, Structure::LevelTwo] {
         let picture = plain();
         let (header, map) = prepare(&picture.file, SIZE).unwrap();
         let mut file = picture.file.clone();
         // A place that nobody uses, in an entry that says nothing.
         let at = match what {
-            Part::LevelOne => picture.level_one,
+            Structure::LevelOne => picture.level_one,
             _ => picture.level_two[0] + CLUSTER - 8,
         };
         file[at] ^= 0x80;

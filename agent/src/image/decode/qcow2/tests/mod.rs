@@ -4,16 +4,17 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::super::super::block::{Block, Pool};
-use super::super::super::source::Unranged;
-use super::super::super::write::WriteError;
-use super::defer::Parker;
-use super::error::{Flaw, Refusal};
+use super::error::{Defect, Qcow2Error};
 use super::header::Header;
-use super::hint::{Parts, Unlearnt, learn};
-use super::map::Map;
-use super::output::Target;
-use super::placement::Placer;
+use super::hint::{LearnError, ReadRanges, learn};
+use super::map::ClusterMap;
+use super::mapped_pass::MappedPass;
+use super::output::ImageTarget;
+use super::unmapped_pass::UnmappedPass;
+use crate::image::block::{Block, Pool};
+use crate::image::decode::DecodeError;
+use crate::image::source::PartError;
+use crate::image::write::WriteError;
 
 mod hostile;
 mod order;
@@ -60,7 +61,7 @@ impl Paper {
     }
 }
 
-impl Target for Paper {
+impl ImageTarget for Paper {
     fn declare(&mut self, size: u64) -> Result<(), WriteError> {
         assert_eq!(self.declared.replace(size), None);
         let size = usize::try_from(size).unwrap();
@@ -140,10 +141,10 @@ impl<'a> Whole<'a> {
     }
 }
 
-impl Parts for Whole<'_> {
+impl ReadRanges for Whole<'_> {
     const AT_ONCE: usize = 3;
 
-    async fn part(&self, first: u64, length: u64) -> Result<Bytes, Unranged> {
+    async fn part(&self, first: u64, length: u64) -> Result<Bytes, PartError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let end = usize::try_from(first + length).unwrap();
         let bytes = &self.file[usize::try_from(first).unwrap()..end.min(self.file.len())];
@@ -166,19 +167,19 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
     Written,
-    Refused(Refusal),
+    Refused(Qcow2Error),
     /// By the part that writes.
     Stopped(String),
 }
 
-fn prepare(file: &[u8], available: u64) -> Result<(Header, Map), Refusal> {
+fn prepare(file: &[u8], available: u64) -> Result<(Header, ClusterMap), Qcow2Error> {
     // Little is known from the head, so that the rest is asked for.
     let head = &file[..file.len().min(1 << 12)];
     let header = Header::parse(head, Some(file.len() as u64), available)?;
     match now(learn(&header, head, &Whole::new(file), MEMORY)) {
         Ok(map) => Ok((header, map)),
-        Err(Unlearnt::Refused(refusal)) => Err(refusal),
-        Err(Unlearnt::Unranged(reason)) => panic!("{reason}"),
+        Err(LearnError::Refused(refusal)) => Err(refusal),
+        Err(LearnError::Unranged(reason)) => panic!("{reason}"),
     }
 }
 
@@ -195,7 +196,7 @@ fn blocks<'a>(file: &'a [u8], dice: &'a mut Dice) -> impl Iterator<Item = Arc<Bl
     })
 }
 
-fn stopped(error: &WriteError) -> Fate {
+fn stopped(error: &DecodeError) -> Fate {
     Fate::Stopped(error.to_string())
 }
 
@@ -211,27 +212,33 @@ fn decode(file: &[u8], available: u64, paper: &mut Paper, dice: &mut Dice) -> Fa
 fn stream(
     file: &[u8],
     header: Header,
-    map: Map,
+    map: ClusterMap,
     paper: &mut Paper,
     dice: &mut Dice,
-) -> Result<(), WriteError> {
-    let mut placer = Placer::begin(header, map, paper)?;
+) -> Result<(), DecodeError> {
+    let mut pass = MappedPass::begin(header, map, paper)?;
     for block in blocks(file, dice) {
-        placer.push(&block, paper)?;
+        pass.push(&block, paper)?;
     }
-    placer.finish(paper)
+    pass.finish(paper)
 }
 
 /// The whole way of a file from a server that sends no parts.
 fn decode_unknown(file: &[u8], available: u64, paper: &mut Paper, dice: &mut Dice) -> (Fate, bool) {
-    decode_parked(file, available, super::defer::PARKED, paper, dice)
+    decode_deferred(
+        file,
+        available,
+        super::unmapped_pass::DEFERRED_IN_MEMORY,
+        paper,
+        dice,
+    )
 }
 
 /// The same with so much memory for what has no place yet.
-fn decode_parked(
+fn decode_deferred(
     file: &[u8],
     available: u64,
-    parked: usize,
+    deferred: usize,
     paper: &mut Paper,
     dice: &mut Dice,
 ) -> (Fate, bool) {
@@ -241,12 +248,13 @@ fn decode_parked(
         Ok(header) => header,
         Err(refusal) => return (Fate::Refused(refusal), false),
     };
-    let written = (|| {
-        let mut parker = Parker::begin(header, MEMORY, parked, Arc::clone(&needs_tables), paper)?;
+    let written: Result<(), DecodeError> = (|| {
+        let mut pass =
+            UnmappedPass::begin(header, MEMORY, deferred, Arc::clone(&needs_tables), paper)?;
         for block in blocks(file, dice) {
-            parker.push(&block, paper)?;
+            pass.push(&block, paper)?;
         }
-        parker.finish(paper)
+        pass.finish(paper)
     })();
     let fate = written.map_or_else(|error| stopped(&error), |()| Fate::Written);
     (fate, needs_tables.load(Ordering::Acquire))

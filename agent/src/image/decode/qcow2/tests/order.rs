@@ -80,7 +80,7 @@ fn what_memory_cannot_keep_waits_behind_the_image() {
             let memory = (160 << 10) + usize::try_from(dice.below(64 << 10)).unwrap();
             let size = style.virtual_size;
             let (fate, needs_tables) =
-                decode_parked(&picture.file, size, memory, &mut paper, &mut dice);
+                decode_deferred(&picture.file, size, memory, &mut paper, &mut dice);
             staged += usize::from(!paper.staged.is_empty());
             if fate == Fate::Written {
                 assert!(
@@ -163,15 +163,15 @@ fn the_map_stays_within_its_bound() {
     };
     let needed = whole(MEMORY).unwrap().memory();
     assert!(needed < 30 << 10, "{needed}");
-    let Err(Unlearnt::Refused(refusal)) = whole(needed / 2) else {
+    let Err(LearnError::Refused(refusal)) = whole(needed / 2) else {
         panic!("too large a map");
     };
     let limit = needed / 2;
-    assert_eq!(refusal.flaw, Flaw::MapTooLarge { limit });
-    // Beside what is parked there is less room for it, and then the tables are read first.
-    let (parked, mut paper) = (MEMORY - limit, Paper::new(true));
+    assert_eq!(refusal.defect, Defect::MapTooLarge { limit });
+    // Beside what is deferred there is less room for it, and then the tables are read first.
+    let (deferred, mut paper) = (MEMORY - limit, Paper::new(true));
     let dice = &mut Dice::new(12);
-    let (fate, needs_tables) = decode_parked(&picture.file, 1 << 20, parked, &mut paper, dice);
+    let (fate, needs_tables) = decode_deferred(&picture.file, 1 << 20, deferred, &mut paper, dice);
     assert!(matches!(&fate, Fate::Stopped(reason) if reason.contains("the map of the image")));
     assert!(needs_tables);
 }
@@ -183,14 +183,14 @@ fn a_file_is_read_again_for_what_lies_before() {
         whole: &'a [u8],
         readings: &'a AtomicUsize,
     }
-    impl super::super::reread::Stream for Pieces<'_> {
-        async fn next(&mut self) -> Result<Option<Bytes>, crate::failure::Failure> {
+    impl super::super::reread::RestartableStream for Pieces<'_> {
+        async fn next(&mut self) -> Result<Option<Bytes>, crate::image::source::SourceError> {
             let (piece, rest) = self.rest.split_at(self.rest.len().min(3));
             self.rest = rest;
             Ok(Some(Bytes::copy_from_slice(piece)).filter(|piece| !piece.is_empty()))
         }
 
-        async fn again(&self) -> Result<Self, crate::failure::Failure> {
+        async fn again(&self) -> Result<Self, crate::image::source::SourceError> {
             self.readings.fetch_add(1, Ordering::Relaxed);
             let rest = self.whole;
             Ok(Self { rest, ..*self })
@@ -204,7 +204,7 @@ fn a_file_is_read_again_for_what_lies_before() {
         readings: &readings,
     };
     let read = AtomicU64::new(0);
-    let parts = super::super::Reread::new(&stream, &read);
+    let parts = super::super::RereadSource::new(&stream, &read);
     let part = |first: u64, length: u64| now(parts.part(first, length));
     assert_eq!(part(10, 5).unwrap(), file[10..15]);
     assert_eq!(part(15, 1).unwrap(), file[15..16]);
@@ -213,6 +213,6 @@ fn a_file_is_read_again_for_what_lies_before() {
     assert_eq!(readings.load(Ordering::Relaxed), 1);
     assert_eq!(part(0, 4).unwrap(), file[..4]);
     assert_eq!(readings.load(Ordering::Relaxed), 2);
-    let Unranged(reason) = part(99, 2).unwrap_err();
-    assert_eq!(reason, "the file ended at byte 100");
+    let error = part(99, 2).unwrap_err();
+    assert_eq!(error.to_string(), "the file ended at byte 100");
 }

@@ -5,22 +5,22 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::super::super::block::Block;
-use super::super::super::write::WriteError;
-use super::compressed::{Input, Job};
-use super::error::{Flaw, Refusal};
+use super::compressed::{ClusterJob, CompressedInput};
+use super::error::{Defect, Qcow2Error};
 use super::header::Header;
-use super::map::{Extent, Map};
-use super::output::{Output, Target};
+use super::map::{ClusterMap, Extent};
+use super::output::{ImageOutput, ImageTarget};
+use crate::image::block::Block;
+use crate::image::decode::DecodeError;
 
 /// Of an image with more gaps than one in so many bytes, all is made zeros first.
 const LEAST_PER_GAP: u64 = 1 << 20;
 
 /// Where in the pass we are.
-pub(super) struct Placer {
+pub(super) struct MappedPass {
     header: Header,
-    map: Map,
-    output: Output,
+    map: ClusterMap,
+    output: ImageOutput,
     /// How much of the file has come.
     position: u64,
     /// The first extent that has not come as a whole.
@@ -32,23 +32,23 @@ pub(super) struct Placer {
     cut: Vec<u8>,
 }
 
-impl Placer {
+impl MappedPass {
     /// Announces the image and fills what it does not hold.
     pub(super) fn begin(
         header: Header,
-        mut map: Map,
-        target: &mut impl Target,
-    ) -> Result<Self, WriteError> {
-        let mut output = Output::begin(&header, target)?;
+        mut map: ClusterMap,
+        target: &mut impl ImageTarget,
+    ) -> Result<Self, DecodeError> {
+        let mut output = ImageOutput::begin(&header, target)?;
         // What is written anyway need not be made zeros before, unless the device would be
         // asked too often.
-        map.in_disk_order(|map| {
+        map.in_disk_order(|map| -> Result<(), DecodeError> {
             let gaps = map.gaps(&header).count() as u64;
             if gaps > header.virtual_size / LEAST_PER_GAP && output.clear(false, target)? {
                 return Ok(());
             }
             map.gaps(&header)
-                .try_for_each(|(start, length)| target.zero(start, length))
+                .try_for_each(|(start, length)| Ok(target.zero(start, length)?))
         })?;
         Ok(Self {
             header,
@@ -66,8 +66,8 @@ impl Placer {
     pub(super) fn push(
         &mut self,
         block: &Arc<Block>,
-        target: &mut impl Target,
-    ) -> Result<(), WriteError> {
+        target: &mut impl ImageTarget,
+    ) -> Result<(), DecodeError> {
         let start = self.position;
         let end = start + block.len() as u64;
         self.compare(block, start, end)?;
@@ -85,12 +85,12 @@ impl Placer {
                 }
                 Extent::Compressed { host, guest, .. } if extent.is_whole(end) => {
                     let input = if host >= start {
-                        Input::Shared(Arc::clone(block), range)
+                        CompressedInput::Shared(Arc::clone(block), range)
                     } else {
                         self.cut.extend_from_slice(&block[range]);
-                        Input::Joined(std::mem::take(&mut self.cut))
+                        CompressedInput::Joined(std::mem::take(&mut self.cut))
                     };
-                    batch.push(Job { input, host, guest });
+                    batch.push(ClusterJob { input, host, guest });
                 }
                 Extent::Compressed { .. } => self.cut.extend_from_slice(&block[range]),
             }
@@ -104,14 +104,14 @@ impl Placer {
     }
 
     /// The file is at its end.
-    pub(super) fn finish(&mut self, target: &mut impl Target) -> Result<(), WriteError> {
+    pub(super) fn finish(&mut self, target: &mut impl ImageTarget) -> Result<(), DecodeError> {
         let position = self.position;
         if let Some(table) = self.map.tables.get(self.table) {
-            return Err(Flaw::EndsEarly(position).at(table.host).into());
+            return Err(Defect::EndsEarly(position).at(table.host).into());
         }
         if let Some(extent) = self.map.get(self.extent) {
             if extent.host() >= position || self.extent + 1 < self.map.len() {
-                return Err(Flaw::EndsEarly(position).at(extent.host()).into());
+                return Err(Defect::EndsEarly(position).at(extent.host()).into());
             }
             self.finish_cut(extent, target)?;
         }
@@ -119,7 +119,7 @@ impl Placer {
     }
 
     /// The last extent, which the end of the file cuts.
-    fn finish_cut(&self, extent: Extent, target: &mut impl Target) -> Result<(), WriteError> {
+    fn finish_cut(&self, extent: Extent, target: &mut impl ImageTarget) -> Result<(), DecodeError> {
         let missing = extent.end() - self.position;
         match extent {
             // Nobody wrote the end of the last cluster, so it is zeros.
@@ -129,12 +129,12 @@ impl Placer {
                 }
                 Ok(())
             }
-            _ => Err(Flaw::EndsEarly(self.position).at(extent.host()).into()),
+            _ => Err(Defect::EndsEarly(self.position).at(extent.host()).into()),
         }
     }
 
     /// Compares the tables with what the map was made of.
-    fn compare(&mut self, block: &Block, start: u64, end: u64) -> Result<(), Refusal> {
+    fn compare(&mut self, block: &Block, start: u64, end: u64) -> Result<(), Qcow2Error> {
         while let Some(table) = self.map.tables.get(self.table)
             && table.host < end
         {
@@ -145,7 +145,7 @@ impl Placer {
                 break;
             }
             if self.hasher.finalize_reset()[..] != table.digest {
-                return Err(Flaw::Changed(table.part).at(table.host));
+                return Err(Defect::Changed(table.part).at(table.host));
             }
             self.table += 1;
         }

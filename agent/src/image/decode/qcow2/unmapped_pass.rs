@@ -1,6 +1,6 @@
 //! The pass over an image whose tables are not known before: what they say counts from where
-//! they come, and what came before it was known is parked: in memory, then behind the image
-//! on the disk ([`Parked`]).
+//! they come, and what came before it was known is deferred: kept in memory, then behind the image
+//! on the disk ([`DeferredBytes`]).
 //!
 //! ```text
 //! position ──▶ a table?       read it; what it names is in the store, or still to come
@@ -8,81 +8,81 @@
 //!          ──▶ else           into the store, until all tables are known
 //! ```
 //!
-//! Images as `qemu-img convert` makes them park next to nothing.
+//! Images as `qemu-img convert` makes them defer next to nothing.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::super::super::block::Block;
-use super::super::super::write::WriteError;
-use super::compressed::{Input, Job};
-use super::deferred::Parked;
-use super::error::{Flaw, Part, Refusal};
+use super::compressed::{ClusterJob, CompressedInput};
+use super::deferred::DeferredBytes;
+use super::error::{Defect, Qcow2Error, Structure};
 use super::header::Header;
-use super::map::{Extent, Map, Packed};
-use super::output::{Output, Target};
+use super::map::{ClusterMap, Extent, PackedExtent};
+use super::output::{ImageOutput, ImageTarget};
 use super::tables::{level_one, level_two};
+use crate::image::block::Block;
+use crate::image::decode::DecodeError;
 
 const SECTOR: u64 = 512;
-/// Parked bytes in memory.
-pub(super) const PARKED: usize = 16 << 20;
-/// In such pieces parked clusters go to their places.
+/// DeferredBytes bytes in memory.
+pub(super) const DEFERRED_IN_MEMORY: usize = 16 << 20;
+/// In such pieces deferred clusters go to their places.
 const PIECE: u64 = 1 << 20;
 
 /// Where in the pass we are.
-pub(super) struct Parker {
+pub(super) struct UnmappedPass {
     header: Header,
-    output: Output,
+    output: ImageOutput,
     /// What has come of the file.
     position: u64,
     /// Tables to come, by their place: the L1 table, or the part of the disk that an L2 table
     /// describes.
     tables: BTreeMap<u64, Option<u32>>,
     /// What the L1 table has told as far as it has come.
-    level_one: Map,
+    level_one: ClusterMap,
     /// The L2 table at the position, as far as it has come.
     level_two: Vec<u8>,
     /// Data to come.
-    extents: BinaryHeap<Reverse<Packed>>,
+    extents: BinaryHeap<Reverse<PackedExtent>>,
     /// The extent at the position, the last one before, and the beginning of a compressed
     /// cluster that the last block cut.
     current: Option<Extent>,
     last: Option<Extent>,
     cut: Vec<u8>,
-    parked: Parked,
-    batch: Vec<Job>,
+    deferred: DeferredBytes,
+    batch: Vec<ClusterJob>,
     limit: usize,
     /// Tells who waits for the outcome that the tables must be learnt first.
     needs_tables: Arc<AtomicBool>,
 }
 
-impl Parker {
-    /// Announces the image. The map and what is parked may have `limit` bytes of memory,
-    /// `parked` of them what is parked.
+impl UnmappedPass {
+    /// Announces the image. The map and what is deferred may have `limit` bytes of memory,
+    /// `deferred` of them what is deferred.
     pub(super) fn begin(
         header: Header,
         limit: usize,
-        parked: usize,
+        deferred: usize,
         needs_tables: Arc<AtomicBool>,
-        target: &mut impl Target,
-    ) -> Result<Self, WriteError> {
-        let mut output = Output::begin(&header, target)?;
+        target: &mut impl ImageTarget,
+    ) -> Result<Self, DecodeError> {
+        let mut output = ImageOutput::begin(&header, target)?;
         // What is not written will only be known at the end.
         output.clear(true, target)?;
-        let limit = limit.saturating_sub(parked);
+        let limit = limit.saturating_sub(deferred);
         Ok(Self {
             output,
             position: 0,
             tables: BTreeMap::from([(header.level_one_offset, None)]),
-            level_one: Map::new(limit),
+            level_one: ClusterMap::new(limit),
             level_two: Vec::new(),
             extents: BinaryHeap::new(),
             current: None,
             last: None,
             cut: Vec::new(),
-            parked: Parked::new(parked),
+            deferred: DeferredBytes::new(deferred),
             batch: Vec::new(),
             limit,
             needs_tables,
@@ -94,8 +94,8 @@ impl Parker {
     pub(super) fn push(
         &mut self,
         block: &Arc<Block>,
-        target: &mut impl Target,
-    ) -> Result<(), WriteError> {
+        target: &mut impl ImageTarget,
+    ) -> Result<(), DecodeError> {
         let start = self.position;
         let end = start + block.len() as u64;
         while self.position < end {
@@ -111,20 +111,20 @@ impl Parker {
     }
 
     /// The file is at its end.
-    pub(super) fn finish(&mut self, target: &mut impl Target) -> Result<(), WriteError> {
+    pub(super) fn finish(&mut self, target: &mut impl ImageTarget) -> Result<(), DecodeError> {
         let position = self.position;
         let next = self.extents.peek().map(|Reverse(packed)| (*packed).into());
         if let Some(host) = next.map(Extent::host).or_else(|| {
             let (host, _) = self.tables.first_key_value()?;
             Some(*host)
         }) {
-            return Err(Flaw::EndsEarly(position).at(host).into());
+            return Err(Defect::EndsEarly(position).at(host).into());
         }
         match self.current {
             // Nobody wrote the end of the last cluster, so it is zeros, as the disk is there.
             Some(extent @ Extent::Run { .. })
                 if extent.end() - position < self.header.cluster() => {}
-            Some(extent) => return Err(Flaw::EndsEarly(position).at(extent.host()).into()),
+            Some(extent) => return Err(Defect::EndsEarly(position).at(extent.host()).into()),
             None => {}
         }
         self.output.finish(target)
@@ -136,8 +136,8 @@ impl Parker {
         block: &Arc<Block>,
         start: u64,
         until: u64,
-        target: &mut impl Target,
-    ) -> Result<(), WriteError> {
+        target: &mut impl ImageTarget,
+    ) -> Result<(), DecodeError> {
         while let Some(extent) = self.next_extent(block, start, until, target)? {
             let to = extent.end().min(until);
             let from = extent.host().max(start);
@@ -150,12 +150,12 @@ impl Parker {
                 }
                 Extent::Compressed { host, guest, .. } if is_whole => {
                     let input = if host >= start {
-                        Input::Shared(Arc::clone(block), range)
+                        CompressedInput::Shared(Arc::clone(block), range)
                     } else {
                         self.cut.extend_from_slice(&block[range]);
-                        Input::Joined(std::mem::take(&mut self.cut))
+                        CompressedInput::Joined(std::mem::take(&mut self.cut))
                     };
-                    self.batch.push(Job { input, host, guest });
+                    self.batch.push(ClusterJob { input, host, guest });
                 }
                 Extent::Compressed { .. } => self.cut.extend_from_slice(&block[range]),
             }
@@ -167,17 +167,17 @@ impl Parker {
                 break;
             }
         }
-        self.park(block, start, until, target)
+        self.defer(block, start, until, target)
     }
 
-    /// The extent that goes on, or the next one; what comes before it is parked.
+    /// The extent that goes on, or the next one; what comes before it is deferred.
     fn next_extent(
         &mut self,
         block: &Block,
         start: u64,
         until: u64,
-        target: &mut impl Target,
-    ) -> Result<Option<Extent>, WriteError> {
+        target: &mut impl ImageTarget,
+    ) -> Result<Option<Extent>, DecodeError> {
         if let Some(extent) = self.current.take() {
             return Ok(Some(extent));
         }
@@ -190,32 +190,32 @@ impl Parker {
         }
         self.extents.pop();
         let second = extent.part();
-        let overlaps = |first| Err(Flaw::Overlap { first, second }.at(extent.host()).into());
+        let overlaps = |first| Err(Defect::Overlap { first, second }.at(extent.host()).into());
         if extent.host() >= self.position {
-            self.park(block, start, extent.host(), target)?;
+            self.defer(block, start, extent.host(), target)?;
         } else {
             // Only a compressed cluster may begin where another one's last sector ends.
             match self.last {
                 Some(last) if !last.overlaps(extent) => {}
-                last => return overlaps(last.map_or(Part::LevelTwo, Extent::part)),
+                last => return overlaps(last.map_or(Structure::LevelTwo, Extent::part)),
             }
         }
         if let Some((&host, &index)) = self.tables.first_key_value()
             && host < extent.end()
         {
-            return overlaps(index.map_or(Part::LevelOne, |_| Part::LevelTwo));
+            return overlaps(index.map_or(Structure::LevelOne, |_| Structure::LevelTwo));
         }
         Ok(Some(extent))
     }
 
     /// Keeps the file up to `until`, of which nothing is known.
-    fn park(
+    fn defer(
         &mut self,
         block: &Block,
         start: u64,
         until: u64,
-        target: &mut impl Target,
-    ) -> Result<(), WriteError> {
+        target: &mut impl ImageTarget,
+    ) -> Result<(), DecodeError> {
         let mut from = self.position;
         self.position = from.max(until);
         if self.tables.is_empty() || from >= until {
@@ -238,10 +238,10 @@ impl Parker {
                 continue;
             }
             let bytes = &block[within(from, start)..within(until, start)];
-            if !self.parked.put(from, bytes, target)? {
+            if !self.deferred.put(from, bytes, target)? {
                 self.needs_tables.store(true, Ordering::Release);
-                let parked = self.parked.total();
-                return Err(Flaw::Unplaceable { parked }.at(from).into());
+                let deferred = self.deferred.total();
+                return Err(Defect::Unplaceable { deferred }.at(from).into());
             }
         }
         Ok(())
@@ -254,8 +254,8 @@ impl Parker {
         index: Option<u32>,
         block: &Block,
         start: u64,
-        target: &mut impl Target,
-    ) -> Result<(), WriteError> {
+        target: &mut impl ImageTarget,
+    ) -> Result<(), DecodeError> {
         let length = match index {
             None => self.header.level_one_entries * 8,
             Some(_) => self.header.cluster(),
@@ -283,7 +283,7 @@ impl Parker {
             }
         }
         if self.tables.is_empty() {
-            self.parked.clear();
+            self.deferred.clear();
         }
         Ok(())
     }
@@ -292,14 +292,14 @@ impl Parker {
         &mut self,
         host: u64,
         end: u64,
-        target: &mut impl Target,
-    ) -> Result<(), WriteError> {
-        let mut named = std::mem::replace(&mut self.level_one, Map::new(0));
+        target: &mut impl ImageTarget,
+    ) -> Result<(), DecodeError> {
+        let mut named = std::mem::replace(&mut self.level_one, ClusterMap::new(0));
         named.sort().map_err(|refusal| self.crowded(refusal))?;
-        let (first, second) = (Part::LevelOne, Part::LevelTwo);
+        let (first, second) = (Structure::LevelOne, Structure::LevelTwo);
         for table in &named.tables {
             if table.host < end && host < table.end() {
-                return Err(Flaw::Overlap { first, second }.at(table.host).into());
+                return Err(Defect::Overlap { first, second }.at(table.host).into());
             }
             if table.host >= end {
                 self.tables.insert(table.host, Some(table.index));
@@ -307,9 +307,9 @@ impl Parker {
         }
         for table in named.tables.iter().filter(|table| table.host < host) {
             let (at, length) = (table.host, table.length);
-            let bytes = self.parked.take(at, length, length, target)?;
+            let bytes = self.deferred.take(at, length, length, target)?;
             let Some(bytes) = bytes else {
-                return Err(Flaw::Overlap { first, second }.at(table.host).into());
+                return Err(Defect::Overlap { first, second }.at(table.host).into());
             };
             self.level_two_is_here(table.host, table.index, &bytes, target)?;
         }
@@ -321,10 +321,10 @@ impl Parker {
         host: u64,
         index: u32,
         bytes: &[u8],
-        target: &mut impl Target,
-    ) -> Result<(), WriteError> {
-        let used = self.extents.len() * size_of::<Packed>();
-        let mut named = Map::new(self.limit.saturating_sub(used));
+        target: &mut impl ImageTarget,
+    ) -> Result<(), DecodeError> {
+        let used = self.extents.len() * size_of::<PackedExtent>();
+        let mut named = ClusterMap::new(self.limit.saturating_sub(used));
         level_two(&self.header, bytes, host, index, &mut named)
             .and_then(|()| named.sort())
             .map_err(|refusal| self.crowded(refusal))?;
@@ -342,8 +342,8 @@ impl Parker {
     fn parked_extent(
         &mut self,
         extent: Extent,
-        target: &mut impl Target,
-    ) -> Result<(), WriteError> {
+        target: &mut impl ImageTarget,
+    ) -> Result<(), DecodeError> {
         match extent {
             Extent::Run {
                 host,
@@ -353,7 +353,7 @@ impl Parker {
                 let mut at = 0;
                 while at < length {
                     let count = PIECE.min(length - at);
-                    let bytes = self.parked.take(host + at, count, count, target)?;
+                    let bytes = self.deferred.take(host + at, count, count, target)?;
                     let bytes = bytes.ok_or_else(|| self.missing(extent))?;
                     self.output.bytes(guest + at, &bytes, target)?;
                     at += count;
@@ -366,15 +366,15 @@ impl Parker {
             } => {
                 // Of the last sector only the beginning is surely its own.
                 let last = extent.last_sector().max(host);
-                let bytes = self.parked.take(host, last - host + 1, length, target)?;
+                let bytes = self.deferred.take(host, last - host + 1, length, target)?;
                 let bytes = bytes.ok_or_else(|| self.missing(extent))?;
                 // Others may share its first and its last sector.
                 let first = within(host.next_multiple_of(SECTOR).min(last), host);
                 let last = within(last, host);
-                self.parked.give_back(host, &bytes[..first]);
-                self.parked.give_back(host + last as u64, &bytes[last..]);
-                let input = Input::Joined(bytes);
-                self.batch.push(Job { input, host, guest });
+                self.deferred.give_back(host, &bytes[..first]);
+                self.deferred.give_back(host + last as u64, &bytes[last..]);
+                let input = CompressedInput::Joined(bytes);
+                self.batch.push(ClusterJob { input, host, guest });
             }
         }
         if self.batch.len() as u64 * self.header.cluster() >= PIECE {
@@ -383,9 +383,9 @@ impl Parker {
         Ok(())
     }
 
-    /// A map that has no room beside what is parked has it all where nothing is.
-    fn crowded(&self, refusal: Refusal) -> Refusal {
-        if matches!(refusal.flaw, Flaw::MapTooLarge { .. }) {
+    /// A map that has no room beside what is deferred has it all where nothing is.
+    fn crowded(&self, refusal: Qcow2Error) -> Qcow2Error {
+        if matches!(refusal.defect, Defect::MapTooLarge { .. }) {
             self.needs_tables.store(true, Ordering::Release);
         }
         refusal
@@ -393,13 +393,13 @@ impl Parker {
 
     /// What an extent names was something else, or a compressed cluster's sector is shared in a
     /// way that only the whole map can tell.
-    fn missing(&self, extent: Extent) -> Refusal {
+    fn missing(&self, extent: Extent) -> Qcow2Error {
         self.needs_tables.store(true, Ordering::Release);
-        let (first, second) = (Part::LevelTwo, extent.part());
-        Flaw::Overlap { first, second }.at(extent.host())
+        let (first, second) = (Structure::LevelTwo, extent.part());
+        Defect::Overlap { first, second }.at(extent.host())
     }
 
-    fn send_batch(&mut self, target: &mut impl Target) -> Result<(), WriteError> {
+    fn send_batch(&mut self, target: &mut impl ImageTarget) -> Result<(), DecodeError> {
         let batch = std::mem::take(&mut self.batch);
         self.output.compressed(batch, target)
     }
