@@ -213,7 +213,7 @@ async fn set_clock(system: &System, told: &Config) -> anyhow::Result<()> {
 }
 
 /// Whether anybody is there to look the node up or to take an inspection: an orchestrator at
-/// an address of its own, or a shim that was told where Ironic is.
+/// an address of its own, or a shim that knows where Ironic is.
 fn has_conductor(config: &Config) -> bool {
     config.conductor != Config::default().conductor
         || wants_lookup(config)
@@ -262,7 +262,7 @@ async fn speak(
         Ok(session) => session,
         Err(taken @ LookupError::TokenTaken { .. }) => {
             // Ironic is waiting for the other agent: no commands, no heartbeats, and a
-            // network that whoever looks after the machine can use.
+            // network that the operator can use.
             error!(error = %taken, "the agent idles");
             return std::future::pending().await;
         }

@@ -13,14 +13,14 @@ const AGAIN: &str = "\r\x1b[K";
 
 /// Turns progress into text. Time is an argument.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct ProgressReport {
     is_terminal: bool,
     /// A bar stands in the last line.
     is_open: bool,
     last_line: Option<Instant>,
 }
 
-impl Report {
+impl ProgressReport {
     pub(super) fn new(is_terminal: bool) -> Self {
         Self {
             is_terminal,
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_terminal_shows_one_line_that_changes() {
-        let mut report = Report::new(true);
+        let mut report = ProgressReport::new(true);
         let now = Instant::now();
         assert_eq!(report.end(), "");
         assert_eq!(
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn elsewhere_there_are_few_lines_and_always_the_last() {
-        let mut report = Report::new(false);
+        let mut report = ProgressReport::new(false);
         let start = Instant::now();
         let mut lines = String::new();
         for half_second in 0..=20 {

@@ -14,7 +14,7 @@ const BLOCKS: usize = 16;
 
 /// The free blocks.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(super) struct BlockPool {
     free: mpsc::UnboundedReceiver<AlignedBuffer>,
     home: mpsc::UnboundedSender<AlignedBuffer>,
     /// Memory is taken only when it is needed: most documents are small.
@@ -29,7 +29,7 @@ pub(super) struct Block {
     home: mpsc::UnboundedSender<AlignedBuffer>,
 }
 
-impl Pool {
+impl BlockPool {
     pub(super) fn new() -> Self {
         let (home, free) = mpsc::unbounded_channel();
         Self {
@@ -116,7 +116,7 @@ mod tests {
 
     #[tokio::test]
     async fn memory_is_bounded_and_comes_back() {
-        let mut pool = Pool::new();
+        let mut pool = BlockPool::new();
         let mut blocks = Vec::new();
         for _ in 0..BLOCKS {
             blocks.push(pool.take().await);

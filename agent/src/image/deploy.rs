@@ -12,7 +12,7 @@ use super::deployment::{Deployment, WrittenImage};
 use super::error::ImageError;
 use super::oci::Registries;
 use super::partition_image::{self, PartitionPlan, PartitionSetup};
-use super::pipeline::{self, Finish, Reader, WriteTarget};
+use super::pipeline::{self, BlockReader, Finish, WriteTarget};
 use super::recognize::{RecognizedImage, TableStrategy, recognize};
 use super::source::{Download, SourceError};
 use super::{partition_table, write};
@@ -142,7 +142,7 @@ impl Pass<'_> {
         let mut tables = TableStrategy::default();
         loop {
             let source = download.clone().open(&request.id, &urls).await?;
-            let mut reader = Reader::new(source, task, &device.name);
+            let mut reader = BlockReader::new(source, task, &device.name);
             let error = match self.write(&mut reader, &tables).await {
                 Ok(written) => return Ok(written),
                 Err(error) => error.with_coding(reader.source().coding()),
@@ -169,7 +169,7 @@ impl Pass<'_> {
     /// One pass from a server to the disk.
     async fn write(
         &self,
-        reader: &mut Reader<'_>,
+        reader: &mut BlockReader<'_>,
         tables: &TableStrategy,
     ) -> Result<WrittenImage, ImageError> {
         let deployment = self.deployment;

@@ -1,9 +1,9 @@
 //! One pass: the network is read once, the disk written once, memory stays bounded.
 //!
 //! ```text
-//! Source ──▶ Reader (aligned blocks of a pool) ──▶ hash (its own thread)
-//!                                             └──▶ decode ▶ Writer (its own thread)
-//! end of stream ──▶ digest ──▶ Verified ──▶ Writer::finish ──▶ finishing touches ──▶ release
+//! ImageStream ──▶ BlockReader (aligned blocks of a pool) ──▶ hash (its own thread)
+//!                                             └──▶ decode ▶ ImageWriter (its own thread)
+//! end of stream ──▶ digest ──▶ Verified ──▶ ImageWriter::finish ──▶ finishing touches ──▶ release
 //! ```
 
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use super::block::{Block, Pool};
+use super::block::{Block, BlockPool};
 use super::checksum::{ChecksumError, Expected, Hasher, Verified};
 use super::decode::{DecodeError, DecodePlan, Trailer, decoder};
 use super::error::ImageError;
 use super::progress::{Meter, Written};
-use super::source::{Source, SourceError};
-use super::write::{DiskExtent, WriteError, Writer};
+use super::source::{ImageStream, SourceError};
+use super::write::{DiskExtent, ImageWriter, WriteError};
 use crate::system::disk::Disk;
 use crate::task::Task;
 
@@ -28,24 +28,24 @@ use crate::task::Task;
 const QUEUE: usize = 16;
 
 /// The download as blocks, with its progress.
-pub(super) struct Reader<'a> {
-    source: Source<'a>,
+pub(super) struct BlockReader<'a> {
+    source: ImageStream<'a>,
     task: &'a Task,
-    pool: Pool,
+    pool: BlockPool,
     meter: Meter,
     written: Written,
     rest: Bytes,
     done: u64,
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(source: Source<'a>, task: &'a Task, device: &str) -> Self {
+impl<'a> BlockReader<'a> {
+    pub(super) fn new(source: ImageStream<'a>, task: &'a Task, device: &str) -> Self {
         let meter = Meter::new("write_image", device, source.length(), Instant::now());
         let written = Written::default();
         Self {
             source,
             task,
-            pool: Pool::new(),
+            pool: BlockPool::new(),
             meter: meter.with(written.clone()),
             written,
             rest: Bytes::new(),
@@ -54,7 +54,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What the blocks come from.
-    pub(super) fn source(&self) -> &Source<'a> {
+    pub(super) fn source(&self) -> &ImageStream<'a> {
         &self.source
     }
 
@@ -130,7 +130,7 @@ pub(super) struct WriteTarget {
 /// # Errors
 /// The first thing that went wrong; nothing is written any more when it is returned.
 pub(super) async fn run(
-    reader: &mut Reader<'_>,
+    reader: &mut BlockReader<'_>,
     head: Block,
     expected: &Expected,
     image_id: &str,
@@ -213,7 +213,7 @@ async fn silence(task: &Task, is_given_up: bool) {
 
 /// Hands every block to both threads. `Err(None)`: a thread stopped and reports why itself.
 async fn feed(
-    reader: &mut Reader<'_>,
+    reader: &mut BlockReader<'_>,
     head: Block,
     to_hash: &mpsc::Sender<Arc<Block>>,
     to_disk: &mpsc::Sender<WriterMessage>,
@@ -248,7 +248,7 @@ fn write(
     let extent = target
         .extent
         .unwrap_or_else(|| DiskExtent::whole(target.disk.as_ref()));
-    let mut writer = Writer::begin(target.disk, extent, written).map_err(failed)?;
+    let mut writer = ImageWriter::begin(target.disk, extent, written).map_err(failed)?;
     let mut decoder = decoder(target.plan);
     while let Some(message) = queue.blocking_recv() {
         match message {

@@ -13,7 +13,7 @@ use super::decode::{self, DecodePlan, qcow2};
 use super::deployment::Deployment;
 use super::error::ImageError;
 use super::progress::Meter;
-use super::source::Source;
+use super::source::ImageStream;
 
 /// An image about which is known what its first block tells.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(super) struct RecognizedImage<'a> {
 pub(super) async fn recognize<'a>(
     deployment: Deployment<'_>,
     head: &'a [u8],
-    source: &Source<'_>,
+    source: &ImageStream<'_>,
     available: u64,
     tables: &TableStrategy,
 ) -> Result<RecognizedImage<'a>, ImageError> {
@@ -123,7 +123,7 @@ impl TableStrategy {
         &self,
         deployment: Deployment<'_>,
         head: &[u8],
-        source: &Source<'_>,
+        source: &ImageStream<'_>,
         available: u64,
     ) -> Result<qcow2::Qcow2Plan, ImageError> {
         let Deployment { device, task, .. } = deployment;

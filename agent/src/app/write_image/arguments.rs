@@ -22,7 +22,7 @@ use crate::image::{Checksums, ImageRequest, ServerCredentials};
 #[derive(Debug, Parser)]
 #[command(name = NAME, bin_name = "ironic-agent write-image", max_term_width = 100)]
 #[command(group(ArgGroup::new("digest").args(["sha256", "sha512", "checksum"])))]
-pub(super) struct Arguments {
+pub(super) struct WriteImageArguments {
     /// Where the image is; repeated: tried in this order
     #[arg(long, value_name = "URL", required = true)]
     url: Vec<String>,
@@ -98,7 +98,7 @@ pub(super) struct Arguments {
 
 /// What the arguments ask for.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct WriteImageJob {
     pub(super) config: Config,
     pub(super) request: ImageRequest,
     pub(super) configdrive: Option<String>,
@@ -107,8 +107,8 @@ pub(super) struct Job {
     pub(super) is_debugging: bool,
 }
 
-impl Job {
-    pub(super) fn new(arguments: Arguments) -> anyhow::Result<Self> {
+impl WriteImageJob {
+    pub(super) fn new(arguments: WriteImageArguments) -> anyhow::Result<Self> {
         let device = arguments.device.clone();
         Ok(Self {
             config: arguments.config(),
@@ -121,7 +121,7 @@ impl Job {
     }
 }
 
-impl Arguments {
+impl WriteImageArguments {
     /// The settings of the agent that belong to one image.
     fn config(&self) -> Config {
         let defaults = Config::default();

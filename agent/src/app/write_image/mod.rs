@@ -10,7 +10,7 @@ use clap::Parser as _;
 use ironic_text::printable;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::progress_report::Report;
+use super::progress_report::ProgressReport;
 use crate::failure::Failure;
 use crate::image::{Deployment, ImageError, LastDeployment, prepare};
 use crate::machine::block::BlockDevice;
@@ -20,7 +20,7 @@ use crate::task::{Note, Task, TaskListener};
 
 mod arguments;
 
-use arguments::{Arguments, Job};
+use arguments::{WriteImageArguments, WriteImageJob};
 
 /// The word that chooses this tool.
 pub(super) const NAME: &str = "write-image";
@@ -28,7 +28,7 @@ pub(super) const NAME: &str = "write-image";
 const INTERRUPTED: u8 = 130;
 /// Runs the tool. `arguments` begin with the name of the program and [`NAME`].
 pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments.skip(1)) {
+    let arguments = match WriteImageArguments::try_parse_from(arguments.skip(1)) {
         Ok(arguments) => arguments,
         Err(error) => {
             // A closed pipe is nobody's fault.
@@ -36,7 +36,7 @@ pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let ended = Job::new(arguments).and_then(|job| {
+    let ended = WriteImageJob::new(arguments).and_then(|job| {
         if job.is_debugging {
             ironic_program::log::start(true);
         }
@@ -49,7 +49,7 @@ pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     })
 }
 
-async fn run(job: Job) -> anyhow::Result<ExitCode> {
+async fn run(job: WriteImageJob) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (task, mut listener) = Task::new();
@@ -66,7 +66,7 @@ async fn run(job: Job) -> anyhow::Result<ExitCode> {
             }
         }
     };
-    let mut report = Report::new(std::io::stdout().is_terminal());
+    let mut report = ProgressReport::new(std::io::stdout().is_terminal());
     let written = tokio::select! {
         written = written => written.context("the work was lost")?,
         never = listen(&mut listener, &mut report) => match never {},
@@ -93,7 +93,7 @@ async fn run(job: Job) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn write(job: Job, task: Task) -> Result<String, ImageError> {
+async fn write(job: WriteImageJob, task: Task) -> Result<String, ImageError> {
     let device = BlockDevice {
         name: job.device.to_string_lossy().into_owned(),
         ..BlockDevice::default()
@@ -112,7 +112,10 @@ async fn write(job: Job, task: Task) -> Result<String, ImageError> {
 }
 
 /// Shows progress and notes as they come.
-async fn listen(listener: &mut TaskListener, report: &mut Report) -> std::convert::Infallible {
+async fn listen(
+    listener: &mut TaskListener,
+    report: &mut ProgressReport,
+) -> std::convert::Infallible {
     loop {
         tokio::select! {
             Ok(()) = listener.progress.changed() => {
@@ -128,7 +131,7 @@ async fn listen(listener: &mut TaskListener, report: &mut Report) -> std::conver
 }
 
 /// Warnings go to a line of their own.
-fn show_note(note: Note, report: &mut Report) {
+fn show_note(note: Note, report: &mut ProgressReport) {
     if let Note::Warning(text) = note {
         show(&report.end());
         eprintln!("warning: {}", printable(&text));

@@ -11,10 +11,10 @@ use super::arguments::config_drive;
 use super::*;
 use crate::image::{Checksums, ServerCredentials};
 
-fn job(arguments: &[&str]) -> Result<Job, String> {
-    let arguments = Arguments::try_parse_from([&[NAME], arguments].concat())
+fn job(arguments: &[&str]) -> Result<WriteImageJob, String> {
+    let arguments = WriteImageArguments::try_parse_from([&[NAME], arguments].concat())
         .map_err(|error| error.to_string())?;
-    Job::new(arguments).map_err(|error| format!("{error:#}"))
+    WriteImageJob::new(arguments).map_err(|error| format!("{error:#}"))
 }
 
 const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

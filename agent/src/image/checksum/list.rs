@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Algorithm, ListError};
+use super::{HashAlgorithm, ListError};
 
 /// Finds the digest of one of `names` in a checksum file: either one bare digest, or lines as
 /// `sha256sum` (`<digest>  name`, `<digest> *name`), BSD (`SHA256 (name) = <digest>`) or
@@ -14,7 +14,7 @@ use super::{Algorithm, ListError};
 pub(super) fn find(
     text: &str,
     names: &[&str],
-    algorithm: Option<Algorithm>,
+    algorithm: Option<HashAlgorithm>,
     md5_enabled: bool,
 ) -> Result<String, ListError> {
     let lines: Vec<&str> = text
@@ -40,10 +40,10 @@ pub(super) fn find(
     let listed = |name: &&str| {
         let about = || entries.iter().filter(|entry| entry.name == *name);
         let is_usable = |entry: &&ListEntry| {
-            let made_by = Algorithm::from_digits(entry.digest.len());
+            let made_by = HashAlgorithm::from_digits(entry.digest.len());
             match algorithm {
                 Some(algorithm) => algorithm.row().2 == entry.digest.len(),
-                None => md5_enabled || made_by != Some(Algorithm::Md5),
+                None => md5_enabled || made_by != Some(HashAlgorithm::Md5),
             }
         };
         let entry = about().find(is_usable).or_else(|| about().next())?;
@@ -65,7 +65,7 @@ struct ListEntry<'a> {
 
 impl<'a> ListEntry<'a> {
     /// `None` for comments, and for digests that `wanted` does not make.
-    fn parse(line: &'a str, wanted: Option<Algorithm>) -> Option<Self> {
+    fn parse(line: &'a str, wanted: Option<HashAlgorithm>) -> Option<Self> {
         if line.starts_with('#') {
             return None;
         }
@@ -79,14 +79,14 @@ impl<'a> ListEntry<'a> {
 
     /// `SHA256 (name) = <digest>` of BSD and `sha256sum --tag`, `SHA2-256(name)= <digest>` of
     /// OpenSSL. The name may hold blanks and parentheses.
-    fn tagged(line: &'a str, wanted: Option<Algorithm>) -> Option<(&'a str, Cow<'a, str>)> {
+    fn tagged(line: &'a str, wanted: Option<HashAlgorithm>) -> Option<(&'a str, Cow<'a, str>)> {
         let (head, digest) = line.rsplit_once('=')?;
         let (made_by, name) = head.trim_end().strip_suffix(')')?.split_once('(')?;
         let (is_escaped, made_by) = escaped(made_by);
-        let made_by = Algorithm::from_name(made_by.trim_end())?;
+        let made_by = HashAlgorithm::from_name(made_by.trim_end())?;
         // Another hash may have as many digits; without a name the digits tell the hash.
         let is_meant = wanted.map_or_else(
-            || Algorithm::from_digits(made_by.row().2) == Some(made_by),
+            || HashAlgorithm::from_digits(made_by.row().2) == Some(made_by),
             |wanted| wanted == made_by,
         );
         is_meant.then(|| (digest.trim_start(), unescape(name, is_escaped)))
@@ -136,8 +136,8 @@ fn bare(name: &str) -> &str {
     name.trim_start_matches("./")
 }
 
-pub(super) fn is_digest(word: &str, algorithm: Option<Algorithm>) -> bool {
+pub(super) fn is_digest(word: &str, algorithm: Option<HashAlgorithm>) -> bool {
     let is_named = algorithm.is_some_and(|algorithm| algorithm.row().2 == word.len());
-    (is_named || Algorithm::from_digits(word.len()).is_some())
+    (is_named || HashAlgorithm::from_digits(word.len()).is_some())
         && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

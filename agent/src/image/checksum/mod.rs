@@ -27,7 +27,7 @@ pub(super) struct Verified(());
 
 /// A hash that image services use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Algorithm {
+pub(super) enum HashAlgorithm {
     Md5,
     Sha1,
     Sha224,
@@ -38,7 +38,7 @@ pub(super) enum Algorithm {
     Sha512Over256,
 }
 
-impl Algorithm {
+impl HashAlgorithm {
     /// The algorithm, its name without punctuation, and the digest's hexadecimal digits.
     const ALL: [(Self, &'static str, usize); 8] = [
         (Self::Md5, "md5", 32),
@@ -91,7 +91,7 @@ impl Algorithm {
 /// What the digest must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Expected {
-    algorithm: Algorithm,
+    algorithm: HashAlgorithm,
     /// Lower-case hexadecimal digits, as many as the algorithm has.
     digest: String,
     /// Another digest that it must have, too.
@@ -100,7 +100,7 @@ pub(super) struct Expected {
 
 impl Expected {
     /// A digest that was given.
-    fn new(algorithm: Algorithm, digest: &str) -> Result<Self, DigestError> {
+    fn new(algorithm: HashAlgorithm, digest: &str) -> Result<Self, DigestError> {
         let (_, name, digits) = algorithm.row();
         if digest.len() != digits || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             let digest = digest.to_owned();
@@ -120,7 +120,7 @@ impl Expected {
     /// The digest by which a registry names a blob, `sha256:<digits>`.
     fn of_blob(digest: &str) -> Result<Self, ChecksumError> {
         let (name, digits) = digest.split_once(':').unwrap_or((digest, ""));
-        match Algorithm::from_name(name) {
+        match HashAlgorithm::from_name(name) {
             Some(algorithm) => Ok(Self::new(algorithm, digits)?),
             None => Err(ChecksumError::UnknownHash(name.to_owned())),
         }

@@ -1,7 +1,7 @@
 //! Which of the checksums of a request counts, and which digest that is.
 
 use super::error::{ChecksumError, DigestError};
-use super::{Algorithm, Expected};
+use super::{Expected, HashAlgorithm};
 use crate::image::request::{Checksums, is_url};
 
 /// Where the expected digest is to be had.
@@ -12,7 +12,7 @@ pub(super) enum Selected {
     /// It stands in a checksum file; the algorithm is that of its length unless named.
     Listed {
         url: String,
-        algorithm: Option<Algorithm>,
+        algorithm: Option<HashAlgorithm>,
     },
 }
 
@@ -24,8 +24,8 @@ pub(super) fn select(
     md5_enabled: bool,
 ) -> Result<Selected, ChecksumError> {
     let name = checksums.os_hash_algo.as_deref().unwrap_or_default();
-    let named = Algorithm::from_name(name);
-    let is_refused = named == Some(Algorithm::Md5) && !md5_enabled;
+    let named = HashAlgorithm::from_name(name);
+    let is_refused = named == Some(HashAlgorithm::Md5) && !md5_enabled;
     if let (Some(algorithm), Some(value)) = (named, &checksums.os_hash_value)
         && !is_refused
     {
@@ -63,7 +63,7 @@ pub(super) fn select(
 /// The expected digest of a checksum file's entry.
 pub(super) fn listed(
     digest: &str,
-    algorithm: Option<Algorithm>,
+    algorithm: Option<HashAlgorithm>,
     md5_enabled: bool,
 ) -> Result<Expected, ChecksumError> {
     match algorithm {
@@ -73,8 +73,8 @@ pub(super) fn listed(
 }
 
 fn by_length(digest: &str, md5_enabled: bool) -> Result<Expected, DigestError> {
-    match Algorithm::from_digits(digest.len()) {
-        Some(Algorithm::Md5) if !md5_enabled => Err(DigestError::Md5Disabled),
+    match HashAlgorithm::from_digits(digest.len()) {
+        Some(HashAlgorithm::Md5) if !md5_enabled => Err(DigestError::Md5Disabled),
         Some(algorithm) => Expected::new(algorithm, digest),
         None => Err(DigestError::Length(digest.len())),
     }

@@ -11,7 +11,7 @@ fn checksums(algorithm: Option<&str>, value: Option<&str>, checksum: Option<&str
     }
 }
 
-fn known(algorithm: Algorithm, digest: &str) -> Selected {
+fn known(algorithm: HashAlgorithm, digest: &str) -> Selected {
     Selected::Known(Expected {
         algorithm,
         digest: digest.to_owned(),
@@ -42,7 +42,7 @@ fn digests_are_those_of_the_standards() {
             "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
         ),
     ] {
-        let algorithm = Algorithm::from_name(name).unwrap();
+        let algorithm = HashAlgorithm::from_name(name).unwrap();
         // Upper case is accepted, too.
         let expected = Expected::new(algorithm, &digest.to_uppercase()).unwrap();
         let mut hasher = Hasher::new(&expected);
@@ -63,25 +63,25 @@ fn the_named_pair_wins_then_the_checksum_by_its_length() {
     let cases = [
         (
             checksums(Some("sha256"), Some(&sha256), Some(&sha512)),
-            Some(known(Algorithm::Sha256, &sha256)),
+            Some(known(HashAlgorithm::Sha256, &sha256)),
         ),
         (
             checksums(None, None, Some(&sha512)),
-            Some(known(Algorithm::Sha512, &sha512)),
+            Some(known(HashAlgorithm::Sha512, &sha512)),
         ),
         (
             checksums(Some("whirlpool"), Some("x"), Some(&sha256)),
-            Some(known(Algorithm::Sha256, &sha256)),
+            Some(known(HashAlgorithm::Sha256, &sha256)),
         ),
         // The switch rules the pair, too; what is better is taken.
         (checksums(Some("md5"), Some(&md5), None), None),
         (
             checksums(Some("md5"), Some(&md5), Some(&sha256)),
-            Some(known(Algorithm::Sha256, &sha256)),
+            Some(known(HashAlgorithm::Sha256, &sha256)),
         ),
         (
             checksums(Some("SHA-512/256"), Some(&sha256), None),
-            Some(known(Algorithm::Sha512Over256, &sha256)),
+            Some(known(HashAlgorithm::Sha512Over256, &sha256)),
         ),
         (checksums(None, None, Some(&md5)), None),
         (checksums(Some("whirlpool"), Some("x"), None), None),
@@ -90,7 +90,7 @@ fn the_named_pair_wins_then_the_checksum_by_its_length() {
             checksums(Some("sha256"), Some("http://h/sums"), None),
             Some(Selected::Listed {
                 url: "http://h/sums".into(),
-                algorithm: Some(Algorithm::Sha256),
+                algorithm: Some(HashAlgorithm::Sha256),
             }),
         ),
         (
@@ -113,7 +113,7 @@ fn the_named_pair_wins_then_the_checksum_by_its_length() {
         checksums(Some("md5"), Some(&md5), None),
     ] {
         let selected = select(&allowed, "id", true);
-        assert_eq!(selected.unwrap(), known(Algorithm::Md5, &md5));
+        assert_eq!(selected.unwrap(), known(HashAlgorithm::Md5, &md5));
     }
 }
 
@@ -134,22 +134,22 @@ fn refusals_say_what_to_change() {
 #[test]
 fn a_hash_has_many_names() {
     for (name, algorithm) in [
-        ("sha256", Some(Algorithm::Sha256)),
-        ("SHA256", Some(Algorithm::Sha256)),
-        ("SHA-256", Some(Algorithm::Sha256)),
-        ("SHA2-256", Some(Algorithm::Sha256)),
-        ("SHA2-512/256", Some(Algorithm::Sha512Over256)),
-        ("sha512_224", Some(Algorithm::Sha512Over224)),
-        ("md5", Some(Algorithm::Md5)),
-        ("sha1", Some(Algorithm::Sha1)),
+        ("sha256", Some(HashAlgorithm::Sha256)),
+        ("SHA256", Some(HashAlgorithm::Sha256)),
+        ("SHA-256", Some(HashAlgorithm::Sha256)),
+        ("SHA2-256", Some(HashAlgorithm::Sha256)),
+        ("SHA2-512/256", Some(HashAlgorithm::Sha512Over256)),
+        ("sha512_224", Some(HashAlgorithm::Sha512Over224)),
+        ("md5", Some(HashAlgorithm::Md5)),
+        ("sha1", Some(HashAlgorithm::Sha1)),
         ("sha3_256", None),
         ("blake2b", None),
         ("shake_128", None),
         ("", None),
     ] {
-        assert_eq!(Algorithm::from_name(name), algorithm, "{name}");
+        assert_eq!(HashAlgorithm::from_name(name), algorithm, "{name}");
     }
-    for (algorithm, _, digits) in Algorithm::ALL {
+    for (algorithm, _, digits) in HashAlgorithm::ALL {
         assert_eq!(algorithm.hash().output_size() * 2, digits);
         assert_eq!(algorithm.row().0, algorithm);
     }
@@ -265,8 +265,8 @@ fn checksum_files_of_all_layouts_are_read() {
     let (sha1, sha384) = ("d".repeat(40), "e".repeat(96));
     let list = format!("SHA1 (b.img) = {sha1}\nMD5 (b.img) = {md5}\nSHA384 (b.img) = {sha384}\n");
     for (algorithm, digest) in [
-        (Some(Algorithm::Sha1), &sha1),
-        (Some(Algorithm::Sha384), &sha384),
+        (Some(HashAlgorithm::Sha1), &sha1),
+        (Some(HashAlgorithm::Sha384), &sha384),
         (None, &md5),
     ] {
         let found = find(&list, &["a.img", "b.img"], algorithm, true);
@@ -278,7 +278,7 @@ fn checksum_files_of_all_layouts_are_read() {
 fn foreign_bytes() {
     crate::fuzz::run("checksum", |bytes| {
         let text = String::from_utf8_lossy(bytes);
-        for algorithm in [None, Some(Algorithm::Sha384)] {
+        for algorithm in [None, Some(HashAlgorithm::Sha384)] {
             if let Ok(digest) = find(&text, &["image.img"], algorithm, false) {
                 assert!(is_digest(&digest, algorithm), "{digest}");
             }

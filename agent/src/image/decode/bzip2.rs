@@ -3,7 +3,7 @@
 use bzip2::{Decompress, Status};
 
 use super::ExpandError;
-use super::expand::{Following, Member, Step};
+use super::expand::{ExpandStep, Following, Member};
 
 pub(super) struct Bzip2(Decompress);
 
@@ -12,13 +12,13 @@ impl Member for Bzip2 {
         Ok(Self(Decompress::new(false)))
     }
 
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, ExpandError> {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<ExpandStep, ExpandError> {
         let before = (self.0.total_in(), self.0.total_out());
         let status = self
             .0
             .decompress(input, output)
             .map_err(ExpandError::Bzip2)?;
-        Ok(Step::since(
+        Ok(ExpandStep::since(
             before,
             (self.0.total_in(), self.0.total_out()),
             status == Status::StreamEnd,

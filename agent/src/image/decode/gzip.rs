@@ -3,7 +3,7 @@
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::ExpandError;
-use super::expand::{Following, Member, Step};
+use super::expand::{ExpandStep, Following, Member};
 
 /// 32 KiB, the most that gzip allows.
 const WINDOW_BITS: u8 = 15;
@@ -15,13 +15,13 @@ impl Member for Gzip {
         Ok(Self(Decompress::new_gzip(WINDOW_BITS)))
     }
 
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, ExpandError> {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<ExpandStep, ExpandError> {
         let before = (self.0.total_in(), self.0.total_out());
         let status = self
             .0
             .decompress(input, output, FlushDecompress::None)
             .map_err(ExpandError::Gzip)?;
-        Ok(Step::since(
+        Ok(ExpandStep::since(
             before,
             (self.0.total_in(), self.0.total_out()),
             status == Status::StreamEnd,

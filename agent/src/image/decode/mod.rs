@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::block::Block;
-use super::write::Writer;
+use super::write::ImageWriter;
 use format::Format;
 
 mod bzip2;
@@ -27,11 +27,11 @@ use expand::Expander;
 pub(super) trait Decode: Send {
     /// Takes the next bytes of the file and writes what they stand for. The blocks join
     /// without gaps, and only the last is shorter than a full one.
-    fn push(&mut self, block: Arc<Block>, writer: &mut Writer) -> Result<(), DecodeError>;
+    fn push(&mut self, block: Arc<Block>, writer: &mut ImageWriter) -> Result<(), DecodeError>;
 
     /// The file is at its end: writes what is left and refuses what is unfinished. Answers
     /// what of the file was ignored.
-    fn finish(&mut self, writer: &mut Writer) -> Result<Option<Trailer>, DecodeError>;
+    fn finish(&mut self, writer: &mut ImageWriter) -> Result<Option<Trailer>, DecodeError>;
 }
 
 /// How a file is decoded: the format, and what was learnt about the file beforehand.

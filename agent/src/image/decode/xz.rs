@@ -3,7 +3,7 @@
 use liblzma::stream::{Action, Error, Status, Stream, TELL_UNSUPPORTED_CHECK};
 
 use super::ExpandError;
-use super::expand::{Member, Step};
+use super::expand::{ExpandStep, Member};
 
 /// What a decoder may allocate: the 64 MiB dictionary of `xz -9`, and its own state. It is
 /// the one thing that may take the agent above its bound, because such files are common.
@@ -18,7 +18,7 @@ impl Member for Xz {
             .map_err(ExpandError::StartXz)
     }
 
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, ExpandError> {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<ExpandStep, ExpandError> {
         let before = (self.0.total_in(), self.0.total_out());
         let status = match self.0.process(input, output, Action::Run) {
             Ok(status) => status,
@@ -29,7 +29,7 @@ impl Member for Xz {
             Err(Error::UnsupportedCheck) => return Err(ExpandError::UnknownCheck),
             Err(error) => return Err(ExpandError::Xz(error)),
         };
-        Ok(Step::since(
+        Ok(ExpandStep::since(
             before,
             (self.0.total_in(), self.0.total_out()),
             status == Status::StreamEnd,

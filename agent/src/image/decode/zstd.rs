@@ -7,7 +7,7 @@ use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 use zstd::zstd_safe::get_frame_content_size;
 
 use super::ExpandError;
-use super::expand::{Member, Step};
+use super::expand::{ExpandStep, Member};
 
 /// The largest window, as a power of two: 32 MiB. The levels up to 19 need 8 MiB; what needs
 /// more was made with `--long` or `--ultra`.
@@ -34,7 +34,7 @@ impl Member for Zstd {
         Ok(self)
     }
 
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, ExpandError> {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<ExpandStep, ExpandError> {
         let mut source = InBuffer::around(input);
         let mut target = OutBuffer::around(output);
         let wanted = self.0.run(&mut source, &mut target).map_err(|error| {
@@ -46,7 +46,7 @@ impl Member for Zstd {
                 ExpandError::Zstd(error)
             }
         })?;
-        Ok(Step {
+        Ok(ExpandStep {
             consumed: source.pos(),
             produced: target.pos(),
             // A frame is decoded and all of it is out.

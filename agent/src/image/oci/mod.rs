@@ -42,12 +42,12 @@ pub(super) struct Registries<'a> {
     /// Proofs that a registry gave us, by repository.
     proofs: Mutex<HashMap<String, Credentials>>,
     /// What references mean, once they were looked up.
-    images: Mutex<HashMap<String, Image>>,
+    images: Mutex<HashMap<String, RegistryImage>>,
 }
 
 /// A disk image in a registry.
 #[derive(Debug, Clone)]
-struct Image {
+struct RegistryImage {
     /// The repository in the registry's API, with a slash at the end.
     base: String,
     layer: Layer,
@@ -92,7 +92,7 @@ impl<'a> Registries<'a> {
         self.image(request).await.map(|image| image.layer.digest)
     }
 
-    async fn image(&self, request: &Request) -> Result<Image, FetchError> {
+    async fn image(&self, request: &Request) -> Result<RegistryImage, FetchError> {
         if let Some(known) = lock(&self.images).get(&request.url) {
             return Ok(known.clone());
         }
@@ -112,7 +112,7 @@ impl<'a> Registries<'a> {
                 .await?
                 .map_err(no_image)?,
         };
-        let image = Image { base, layer };
+        let image = RegistryImage { base, layer };
         lock(&self.images).insert(request.url.clone(), image.clone());
         Ok(image)
     }

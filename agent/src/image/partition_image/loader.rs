@@ -29,7 +29,7 @@ const DIRECTORY: u16 = 0x4000;
 const TYPE: u16 = 0xf000;
 
 /// Whether the image whose first bytes are `head` has anything below `/boot/efi/EFI`. `None`:
-/// that cannot be told.
+/// that cannot be decided.
 pub(in crate::image) async fn is_there<P: ReadRanges>(head: &[u8], parts: &P) -> Option<bool> {
     let volume = Ext4Image::new(head, parts)?;
     let mut inode = volume.inode(ROOT).await?;

@@ -20,7 +20,7 @@ use super::config_drive::ConfigDrive;
 use super::decode::qcow2::RangedSource;
 use super::deployment::{Deployment, Object, WrittenImage};
 use super::request::PartitionRequest;
-use super::source::Source;
+use super::source::ImageStream;
 use super::write::DiskExtent;
 use crate::disk::partition::layout::{Layout, Planned, Role, Wish};
 use crate::disk::partition::table::{Partition, Table};
@@ -103,15 +103,15 @@ impl PartitionSetup {
         })
     }
 
-    /// Refuses an image that needs a boot loader of its own and has none, if that can be told
+    /// Refuses an image that needs a boot loader of its own and has none, if that shows
     /// from its first bytes and a few parts of it. What it is declared to be does not matter.
     ///
     /// # Errors
-    /// There is none.
+    /// It has no loader.
     pub(super) async fn check_loader(
         &self,
         head: &[u8],
-        source: &Source<'_>,
+        source: &ImageStream<'_>,
     ) -> Result<(), PartitionImageError> {
         if !self.needs_loader {
             return Ok(());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Source, SourceError};
+use super::{ImageStream, SourceError};
 use crate::config::Config;
 use crate::system::fetch::{Fetch, Request};
 use crate::task::Task;
@@ -65,8 +65,8 @@ impl<'a> Download<'a> {
         self,
         id: &str,
         urls: &[String],
-    ) -> Result<Source<'a>, SourceError> {
-        Source::open(self, id, urls).await
+    ) -> Result<ImageStream<'a>, SourceError> {
+        ImageStream::open(self, id, urls).await
     }
 
     /// Does something unless the task is cancelled or the download takes too long.

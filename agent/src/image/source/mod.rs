@@ -33,11 +33,11 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 const LATER: [u16; 3] = [408, 425, 429];
 
 /// A download.
-pub(super) struct Source<'a> {
+pub(super) struct ImageStream<'a> {
     download: Download<'a>,
     /// For messages.
     id: String,
-    servers: Vec<Server>,
+    servers: Vec<ImageServer>,
     /// Index of the server that is tried next.
     next: usize,
     retries_left: u32,
@@ -59,7 +59,7 @@ pub(super) struct Source<'a> {
 }
 
 #[derive(Debug)]
-struct Server {
+struct ImageServer {
     url: String,
     /// It will not help to ask again.
     hopeless: bool,
@@ -69,10 +69,10 @@ struct Server {
     not_before: Option<Instant>,
 }
 
-impl<'a> Source<'a> {
+impl<'a> ImageStream<'a> {
     /// Connects to the first of `urls` that answers.
     async fn open(download: Download<'a>, id: &str, urls: &[String]) -> Result<Self, SourceError> {
-        let server = |url: &String| Server {
+        let server = |url: &String| ImageServer {
             url: url.clone(),
             hopeless: false,
             failure: None,
@@ -205,7 +205,7 @@ impl<'a> Source<'a> {
     }
 
     /// The server of the current answer.
-    fn current(&mut self) -> &mut Server {
+    fn current(&mut self) -> &mut ImageServer {
         let index = self.next;
         &mut self.servers[index]
     }
@@ -356,7 +356,7 @@ impl<'a> Source<'a> {
 
     /// Ends the download with what each server did last.
     fn give_up(&mut self) -> SourceError {
-        let attempt = |server: &mut Server| {
+        let attempt = |server: &mut ImageServer| {
             let (error, took) = server.failure.take()?;
             let url = shown(&server.url);
             Some(FailedAttempt { url, took, error })

@@ -3,10 +3,10 @@
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
-use super::{LATER, LONGEST_PAUSE, PartError, Source};
+use super::{ImageStream, LATER, LONGEST_PAUSE, PartError};
 use crate::system::fetch::{Part, Response};
 
-impl Source<'_> {
+impl ImageStream<'_> {
     /// `length` bytes from `first` on, whatever the stream has reached: by a request of its own
     /// to the server of the stream, for the same version of the document where that has a
     /// name. These bytes go past the checksum, so they are a hint and nothing more.

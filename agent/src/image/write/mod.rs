@@ -12,10 +12,10 @@
 //! error or a cancelled command leaves a disk without a partition table. The idea to hold
 //! back the first megabyte is coreos-installer's.
 //!
-//! Images come in one of two ways: in order and of unknown length ([`Writer::append`],
-//! [`Writer::append_bytes`]), or in any order and of a length that is declared first
-//! ([`Writer::declare`], then [`Writer::clear`], [`Writer::write_at`], [`Writer::place`],
-//! [`Writer::zero`]).
+//! Images come in one of two ways: in order and of unknown length ([`ImageWriter::append`],
+//! [`ImageWriter::append_bytes`]), or in any order and of a length that is declared first
+//! ([`ImageWriter::declare`], then [`ImageWriter::clear`], [`ImageWriter::write_at`], [`ImageWriter::place`],
+//! [`ImageWriter::zero`]).
 
 use std::collections::VecDeque;
 use std::io;
@@ -97,7 +97,7 @@ pub(super) fn check_size(length: Option<u64>, available: u64) -> Result<(), Writ
 
 /// Writes an image to a disk. All offsets are those of the image.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct ImageWriter {
     disk: WriteBehind,
     geometry: Geometry,
     /// The beginning of the disk.
@@ -119,7 +119,7 @@ pub(super) struct Writer {
     staged: Range<u64>,
 }
 
-impl Writer {
+impl ImageWriter {
     /// Makes the extent of the disk unbootable: from here on its old contents are lost.
     /// What reaches the disk from now on is added to `written`.
     pub(super) fn begin(
@@ -178,7 +178,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Memory for the next bytes at the end, never none; [`Writer::fill`] adds them.
+    /// Memory for the next bytes at the end, never none; [`ImageWriter::fill`] adds them.
     pub(super) fn room(&mut self) -> Result<&mut [u8], WriteError> {
         let gathered = match self.gathered.take() {
             Some(gathered) => gathered,
@@ -188,7 +188,7 @@ impl Writer {
         Ok(&mut buffer[*length..])
     }
 
-    /// Adds as many bytes at the end as were put into [`Writer::room`].
+    /// Adds as many bytes at the end as were put into [`ImageWriter::room`].
     pub(super) fn fill(&mut self, count: usize) -> Result<(), WriteError> {
         let Some((_, buffer, length)) = &mut self.gathered else {
             return Ok(());
@@ -201,8 +201,8 @@ impl Writer {
     }
 
     /// Takes the length of an image that comes in any order. Its range holds what was there
-    /// before, and the gaps of the image must be filled with [`Writer::zero`], or all of it
-    /// with [`Writer::clear`].
+    /// before, and the gaps of the image must be filled with [`ImageWriter::zero`], or all of it
+    /// with [`ImageWriter::clear`].
     pub(super) fn declare(&mut self, virtual_size: u64) -> Result<(), WriteError> {
         check_size(Some(virtual_size), self.available())?;
         self.is_declared = true;

@@ -1,12 +1,12 @@
 //! Room behind a declared image for what has come before its place is known.
 //!
-//! It is on the disk only until the image is whole: [`Writer::finish`] makes it zeros. The last
+//! It is on the disk only until the image is whole: [`ImageWriter::finish`] makes it zeros. The last
 //! block of the disk is never used, so that nothing there can be taken for a backup table.
 
 use super::write_behind::DataRef;
-use super::{BLOCK, WriteError, Writer};
+use super::{BLOCK, ImageWriter, WriteError};
 
-impl Writer {
+impl ImageWriter {
     /// Keeps at most a block of bytes behind the image. Answers where, or `None` where the disk
     /// ends before.
     pub(in crate::image) fn stage(&mut self, bytes: &[u8]) -> Result<Option<u64>, WriteError> {
@@ -62,11 +62,11 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     /// A disk of eight mebibytes that is to get an image of two and a half.
-    fn begin(path: &Path) -> Writer {
+    fn begin(path: &Path) -> ImageWriter {
         std::fs::write(path, vec![0xaa; 8 * MIB]).unwrap();
         let disk = LinuxDisks.open(path).unwrap();
         let extent = DiskExtent::whole(disk.as_ref());
-        let mut writer = Writer::begin(disk, extent, Written::default()).unwrap();
+        let mut writer = ImageWriter::begin(disk, extent, Written::default()).unwrap();
         writer.declare(5 * MIB as u64 / 2).unwrap();
         writer
     }

@@ -25,9 +25,9 @@ fn blocks(image: &[u8]) -> Vec<Arc<Block>> {
     image.chunks(MIB).map(Block::of).collect()
 }
 
-fn begin(disk: Box<dyn Disk>) -> Result<Writer, WriteError> {
+fn begin(disk: Box<dyn Disk>) -> Result<ImageWriter, WriteError> {
     let extent = DiskExtent::whole(disk.as_ref());
-    Writer::begin(disk, extent, Written::default())
+    ImageWriter::begin(disk, extent, Written::default())
 }
 
 fn write(disk: Box<dyn Disk>, blocks: &[Arc<Block>]) -> Result<(), WriteError> {
@@ -49,7 +49,7 @@ enum Way {
     Staged,
 }
 
-fn send(writer: &mut Writer, way: Way, image: &[u8]) -> Result<(), WriteError> {
+fn send(writer: &mut ImageWriter, way: Way, image: &[u8]) -> Result<(), WriteError> {
     match way {
         Way::Blocks => blocks(image)
             .into_iter()
@@ -261,7 +261,7 @@ fn a_part_of_a_disk_is_written_and_nothing_around_it() {
             length: 6 * MIB as u64,
         };
         let image = image(6 * MIB);
-        let mut writer = Writer::begin(disk, extent, Written::default()).unwrap();
+        let mut writer = ImageWriter::begin(disk, extent, Written::default()).unwrap();
         send(&mut writer, way, &image).unwrap();
         let unverified = std::fs::read(file.path()).unwrap();
         assert!(unverified[2 * MIB..3 * MIB].iter().all(|byte| *byte == 0));
@@ -275,7 +275,7 @@ fn a_part_of_a_disk_is_written_and_nothing_around_it() {
                 .all(|byte| *byte == 0xAA)
         );
         let (_file, disk) = self::disk(9 * MIB);
-        let mut writer = Writer::begin(disk, extent, Written::default()).unwrap();
+        let mut writer = ImageWriter::begin(disk, extent, Written::default()).unwrap();
         let refused = send(&mut writer, way, &vec![1; 6 * MIB + 512]).unwrap_err();
         assert!(
             matches!(refused, WriteError::TooLarge { available, .. } if available == extent.length)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::format::Format;
 use super::{Decode, DecodeError, ExpandError, bzip2, gzip, xz, zstd};
 use crate::image::block::{BLOCK, Block};
-use crate::image::write::Writer;
+use crate::image::write::ImageWriter;
 
 /// At least so much of a larger image must be seen before the disk is touched: every format
 /// of [`crate::image::decode::format`] shows itself in it.
@@ -18,7 +18,7 @@ const ENOUGH: usize = 64 << 10;
 
 /// What one call of a decompressor did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct ExpandStep {
     /// Bytes of the input that were used.
     pub(super) consumed: usize,
     /// Bytes of the output that were filled.
@@ -27,7 +27,7 @@ pub(super) struct Step {
     pub(super) is_end: bool,
 }
 
-impl Step {
+impl ExpandStep {
     /// The step between two readings of the totals of input and output.
     pub(super) fn since(before: (u64, u64), now: (u64, u64), is_end: bool) -> Self {
         // No more than the slices in memory that the step was given.
@@ -81,7 +81,7 @@ pub(super) trait Member: Send + Sized {
 
     /// Takes some input and fills some output. The error says what is wrong with the file,
     /// or what to do about it.
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, ExpandError>;
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<ExpandStep, ExpandError>;
 
     /// What stands after a member that ended, by the first bytes there and the one after
     /// them: as the format's own tool decides.
@@ -103,7 +103,7 @@ pub(super) trait Member: Send + Sized {
 
 /// A compressed file, step by step.
 trait Expand: Send {
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, ExpandError>;
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<ExpandStep, ExpandError>;
 
     /// Whether the file may end here, after at least one member.
     fn is_complete(&self) -> bool;
@@ -119,12 +119,12 @@ struct Members<M> {
     padding: u64,
     /// The first bytes after the last member, until they tell what they are.
     ahead: Vec<u8>,
-    trailer: Option<Ignored>,
+    trailer: Option<IgnoredBytes>,
 }
 
 /// The bytes of a trailer so far.
 #[derive(Debug, Clone, Copy)]
-struct Ignored {
+struct IgnoredBytes {
     bytes: u64,
     is_zero: bool,
 }
@@ -174,7 +174,7 @@ impl<M: Member> Members<M> {
                 }
                 Following::Trailer => {
                     let ahead = std::mem::take(&mut self.ahead);
-                    self.trailer = Some(Ignored::default().and(&ahead));
+                    self.trailer = Some(IgnoredBytes::default().and(&ahead));
                 }
             }
         }
@@ -186,7 +186,7 @@ impl<M: Member> Members<M> {
     }
 }
 
-impl Default for Ignored {
+impl Default for IgnoredBytes {
     fn default() -> Self {
         Self {
             bytes: 0,
@@ -195,7 +195,7 @@ impl Default for Ignored {
     }
 }
 
-impl Ignored {
+impl IgnoredBytes {
     fn and(self, more: &[u8]) -> Self {
         Self {
             bytes: self.bytes + more.len() as u64,
@@ -205,19 +205,19 @@ impl Ignored {
 }
 
 impl<M: Member> Expand for Members<M> {
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, ExpandError> {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<ExpandStep, ExpandError> {
         let mut consumed = 0;
         if self.current.is_none() {
             consumed = self.advance(input)?;
         }
         let Some(member) = &mut self.current else {
-            return Ok(Step {
+            return Ok(ExpandStep {
                 consumed,
                 produced: 0,
                 is_end: false,
             });
         };
-        // The bytes that told that a member follows are its first.
+        // The bytes that announced a member are its first.
         if !self.ahead.is_empty() {
             let ahead = std::mem::take(&mut self.ahead);
             if member.step(&ahead, &mut [])?.consumed != ahead.len() {
@@ -307,7 +307,7 @@ impl Expander {
 }
 
 impl Decode for Expander {
-    fn push(&mut self, block: Arc<Block>, writer: &mut Writer) -> Result<(), DecodeError> {
+    fn push(&mut self, block: Arc<Block>, writer: &mut ImageWriter) -> Result<(), DecodeError> {
         let mut input = &block[..];
         loop {
             let (goes_on, produced) = self.step(&mut input, writer.room()?)?;
@@ -318,7 +318,7 @@ impl Decode for Expander {
         }
     }
 
-    fn finish(&mut self, _: &mut Writer) -> Result<Option<Trailer>, DecodeError> {
+    fn finish(&mut self, _: &mut ImageWriter) -> Result<Option<Trailer>, DecodeError> {
         self.check_complete()?;
         let (format, bytes) = (self.format, self.expand.ignored());
         Ok((bytes > 0).then_some(Trailer { format, bytes }))

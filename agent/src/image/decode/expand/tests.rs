@@ -61,7 +61,7 @@ fn content(length: usize) -> Vec<u8> {
 fn expand(format: Format, file: &[u8], disk: &Path) -> Result<(), DecodeError> {
     let disk = LinuxDisks.open(disk).unwrap();
     let extent = DiskExtent::whole(disk.as_ref());
-    let mut writer = Writer::begin(disk, extent, Written::default())?;
+    let mut writer = ImageWriter::begin(disk, extent, Written::default())?;
     let mut expander = Expander::new(format).unwrap();
     for bytes in file.chunks(BLOCK) {
         expander.push(Block::of(bytes), &mut writer)?;
@@ -186,7 +186,7 @@ fn ignored_bytes_are_counted_also_across_blocks() {
             let disk = disk(MIB);
             let disk = LinuxDisks.open(disk.path()).unwrap();
             let extent = DiskExtent::whole(disk.as_ref());
-            let mut writer = Writer::begin(disk, extent, Written::default()).unwrap();
+            let mut writer = ImageWriter::begin(disk, extent, Written::default()).unwrap();
             let mut expander = Expander::new(format).unwrap();
             for bytes in file.chunks(length) {
                 expander.push(Block::of(bytes), &mut writer).unwrap();
@@ -302,7 +302,7 @@ fn foreign_bytes() {
         for format in FORMATS {
             let disk = LinuxDisks.open(disk.path()).unwrap();
             let extent = DiskExtent::whole(disk.as_ref());
-            let mut writer = Writer::begin(disk, extent, Written::default()).unwrap();
+            let mut writer = ImageWriter::begin(disk, extent, Written::default()).unwrap();
             let mut expander = Expander::new(format).unwrap();
             let pushed = expander.push(Block::of(bytes), &mut writer);
             let _ = pushed.and_then(|()| expander.finish(&mut writer).map(drop));

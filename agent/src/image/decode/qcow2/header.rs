@@ -53,7 +53,7 @@ pub(super) struct Header {
     pub(super) has_subclusters: bool,
     /// Where QEMU keeps its reference counts: a table that nobody reads here.
     pub(super) refcount_table: (u64, u64),
-    /// Bytes of the file, if the server told.
+    /// Bytes of the file, if the server said.
     pub(super) file_length: Option<u64>,
 }
 

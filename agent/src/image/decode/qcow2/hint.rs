@@ -14,7 +14,7 @@ use super::error::{Defect, Qcow2Error, Structure};
 use super::header::Header;
 use super::map::{ClusterMap, TableExtent};
 use super::tables::{level_one, level_two};
-use crate::image::source::{PartError, Source};
+use crate::image::source::{ImageStream, PartError};
 
 /// The L1 table is asked for in pieces of this, and L2 tables are asked for together up to it.
 const PIECE: u64 = 1 << 20;
@@ -36,14 +36,14 @@ pub(in crate::image) trait ReadRanges {
 
 /// The file at a server, which may send parts of it.
 pub(in crate::image) struct RangedSource<'a> {
-    source: &'a Source<'a>,
+    source: &'a ImageStream<'a>,
     /// Bytes of all parts that have come.
     read: &'a AtomicU64,
 }
 
 impl<'a> RangedSource<'a> {
     /// The bytes of each part that has come are added to `read`.
-    pub(in crate::image) fn new(source: &'a Source<'a>, read: &'a AtomicU64) -> Self {
+    pub(in crate::image) fn new(source: &'a ImageStream<'a>, read: &'a AtomicU64) -> Self {
         Self { source, read }
     }
 }

@@ -20,7 +20,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::{Decode, DecodeError, Trailer};
 use crate::image::block::Block;
-use crate::image::write::{WriteError, Writer};
+use crate::image::write::{ImageWriter, WriteError};
 
 mod compressed;
 
@@ -151,7 +151,7 @@ impl Qcow2 {
         Self(DecoderState::Planned(plan))
     }
 
-    fn begin(&mut self, writer: &mut Writer) -> Result<(), DecodeError> {
+    fn begin(&mut self, writer: &mut ImageWriter) -> Result<(), DecodeError> {
         self.0 = match std::mem::replace(&mut self.0, DecoderState::Failed) {
             DecoderState::Planned(Qcow2Plan {
                 header,
@@ -175,7 +175,7 @@ impl Qcow2 {
 }
 
 impl Decode for Qcow2 {
-    fn push(&mut self, block: Arc<Block>, writer: &mut Writer) -> Result<(), DecodeError> {
+    fn push(&mut self, block: Arc<Block>, writer: &mut ImageWriter) -> Result<(), DecodeError> {
         self.begin(writer)?;
         match &mut self.0 {
             DecoderState::Mapped(pass) => pass.push(&block, writer),
@@ -184,7 +184,7 @@ impl Decode for Qcow2 {
         }
     }
 
-    fn finish(&mut self, writer: &mut Writer) -> Result<Option<Trailer>, DecodeError> {
+    fn finish(&mut self, writer: &mut ImageWriter) -> Result<Option<Trailer>, DecodeError> {
         match &mut self.0 {
             DecoderState::Mapped(pass) => pass.finish(writer),
             DecoderState::Unmapped(pass) => pass.finish(writer),
@@ -198,17 +198,17 @@ fn failed() -> DecodeError {
     WriteError::Stopped("the image could not be begun").into()
 }
 
-impl ImageTarget for Writer {
+impl ImageTarget for ImageWriter {
     fn declare(&mut self, size: u64) -> Result<(), WriteError> {
-        Writer::declare(self, size)
+        ImageWriter::declare(self, size)
     }
 
     fn clear(&mut self, if_need_be: bool) -> Result<bool, WriteError> {
-        Writer::clear(self, if_need_be)
+        ImageWriter::clear(self, if_need_be)
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), WriteError> {
-        Writer::write_at(self, offset, bytes)
+        ImageWriter::write_at(self, offset, bytes)
     }
 
     fn place(
@@ -217,19 +217,19 @@ impl ImageTarget for Writer {
         block: &Arc<Block>,
         range: Range<usize>,
     ) -> Result<(), WriteError> {
-        Writer::place(self, offset, block, range)
+        ImageWriter::place(self, offset, block, range)
     }
 
     fn zero(&mut self, offset: u64, length: u64) -> Result<(), WriteError> {
-        Writer::zero(self, offset, length)
+        ImageWriter::zero(self, offset, length)
     }
 
     fn stage(&mut self, bytes: &[u8]) -> Result<Option<u64>, WriteError> {
-        Writer::stage(self, bytes)
+        ImageWriter::stage(self, bytes)
     }
 
     fn staged(&mut self, at: u64, length: usize) -> Result<Vec<u8>, WriteError> {
-        Writer::staged(self, at, length)
+        ImageWriter::staged(self, at, length)
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use super::hint::ReadRanges;
-use crate::image::source::{PartError, Source, SourceError};
+use crate::image::source::{ImageStream, PartError, SourceError};
 
 /// The file, read in its order as often as needed.
 pub(in crate::image) struct RereadSource<'a, S> {
@@ -26,13 +26,13 @@ pub(in crate::image) trait RestartableStream: Sized {
     fn again(&self) -> impl Future<Output = Result<Self, SourceError>> + Send;
 }
 
-impl RestartableStream for Source<'_> {
+impl RestartableStream for ImageStream<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
-        Source::next(self).await
+        ImageStream::next(self).await
     }
 
     async fn again(&self) -> Result<Self, SourceError> {
-        Source::again(self).await
+        ImageStream::again(self).await
     }
 }
 

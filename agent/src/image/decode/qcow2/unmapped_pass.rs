@@ -40,7 +40,7 @@ pub(super) struct UnmappedPass {
     /// Tables to come, by their place: the L1 table, or the part of the disk that an L2 table
     /// describes.
     tables: BTreeMap<u64, Option<u32>>,
-    /// What the L1 table has told as far as it has come.
+    /// What is known of the L1 table as far as it has come.
     level_one: ClusterMap,
     /// The L2 table at the position, as far as it has come.
     level_two: Vec<u8>,

@@ -11,7 +11,7 @@ use super::map::ClusterMap;
 use super::mapped_pass::MappedPass;
 use super::output::ImageTarget;
 use super::unmapped_pass::UnmappedPass;
-use crate::image::block::{Block, Pool};
+use crate::image::block::{Block, BlockPool};
 use crate::image::decode::DecodeError;
 use crate::image::source::PartError;
 use crate::image::write::WriteError;
@@ -190,7 +190,7 @@ fn blocks<'a>(file: &'a [u8], dice: &'a mut Dice) -> impl Iterator<Item = Arc<Bl
         let length = 512 * (1 + usize::try_from(dice.below(300)).unwrap());
         let (bytes, after) = rest.split_at(length.min(rest.len()));
         rest = after;
-        let mut block = now(Pool::new().take());
+        let mut block = now(BlockPool::new().take());
         block.fill(bytes);
         (!bytes.is_empty()).then(|| Arc::new(block))
     })
