@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use ironic_options::{Opt, Program, Settings, opt, section};
+use ironic_options::{Opt, Program, Settings, Tool, opt, section};
 use ironic_program::CommonSettings;
 
 use super::Config;
@@ -14,14 +14,23 @@ const EXCLUSIVE: &str = "the kernel says whether a disk is in use; it is asked f
 const NO_CONVERT: &str = "images are converted while they are written, in bounded memory";
 
 /// Tools that are part of the program.
-const TOOLS: &str = "Tools:\n  write-image  Write an image to a disk without any conductor; \
-                     see ironic-agent write-image --help";
+const TOOLS: &[Tool] = &[
+    Tool {
+        name: "write-image",
+        about: "Writes an image to a disk without any conductor; see write-image --help.",
+    },
+    Tool {
+        name: "collect-introspection-data",
+        about: "Reports what the machine is to Ironic, once or again and again; it takes the \
+                options of the agent.",
+    },
+];
 
 impl Settings for Config {
     const PROGRAM: Program = Program {
         name: "ironic-agent",
         about: "Provisions the machine it runs on; commands come over gRPC.",
-        tools: Some(TOOLS),
+        tools: TOOLS,
         sources: ironic_program::SOURCES,
         version: ironic_program::version(),
         file: ironic_program::DEFAULT_FILE,

@@ -44,6 +44,10 @@ impl<S: Settings> CommandLine<S> {
         let matches = command(S::PROGRAM, &options, &S::defaults(root))
             .try_get_matches_from(args)
             .map_err(from_clap)?;
+        if let Some((tool, _)) = matches.subcommand() {
+            let text = format!("error: {tool} must be the first argument");
+            return Err(ConfigError::CommandLine(text));
+        }
         let numbered = options.iter().enumerate();
         let assignments = numbered
             .filter_map(|(index, option)| Some((index, text_of(&matches, option)?)))
@@ -116,8 +120,12 @@ fn command<S: Settings>(program: Program, options: &[Opt<S>], defaults: &S) -> C
             "DIR",
             "Read the *.conf files of this directory, in the order of their names; may be repeated.",
         ));
-    if let Some(tools) = program.tools {
-        command = command.before_help(tools);
+    for tool in program.tools {
+        command = command
+            .disable_help_subcommand(true)
+            .subcommand_help_heading("Tools")
+            .subcommand_value_name("TOOL")
+            .subcommand(Command::new(tool.name).about(tool.about));
     }
     for option in options {
         command = command.arg(argument(option, defaults));

@@ -34,8 +34,8 @@ pub struct Program {
     pub name: &'static str,
     /// What it does, in one sentence.
     pub about: &'static str,
-    /// What stands before the options in `--help`: tools that are part of the program.
-    pub tools: Option<&'static str>,
+    /// Tools that are part of the program.
+    pub tools: &'static [Tool],
     /// What stands after the options in `--help`: where values come from.
     pub sources: &'static str,
     /// The version for a person.
@@ -44,6 +44,16 @@ pub struct Program {
     pub file: &'static str,
     /// The directories that are read without `--config-dir`, if they exist; likewise.
     pub directories: &'static [&'static str],
+}
+
+/// A tool that is part of a program: a subcommand with arguments of its own, which comes before
+/// everything else on the command line.
+#[derive(Debug, Clone, Copy)]
+pub struct Tool {
+    /// The word that chooses it.
+    pub name: &'static str,
+    /// What it does, in one sentence.
+    pub about: &'static str,
 }
 
 /// What the options of a program become.

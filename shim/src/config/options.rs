@@ -13,7 +13,7 @@ impl Settings for Config {
     const PROGRAM: Program = Program {
         name: "ironic-shim",
         about: "Stands between an unmodified Ironic and ironic-agent.",
-        tools: None,
+        tools: &[],
         sources: ironic_program::SOURCES,
         version: ironic_program::version(),
         file: ironic_program::DEFAULT_FILE,

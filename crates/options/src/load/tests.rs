@@ -37,7 +37,7 @@ impl Settings for Sample {
     const PROGRAM: Program = Program {
         name: "sample",
         about: "Is a program in a test.",
-        tools: Some("Tools: none"),
+        tools: &[],
         sources: "From wherever.",
         version: "1.2.3 (commit abc)",
         file: "etc/ironic-python-agent.conf",
