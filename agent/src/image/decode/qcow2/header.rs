@@ -69,6 +69,73 @@ impl HeaderFields<'_> {
         self.bytes(offset).map(u64::from_be_bytes)
     }
 
+    /// The version of the format, if it is one that is known.
+    fn version(&self) -> Result<u32, Qcow2Error> {
+        if self.u32(0)? != MAGIC {
+            return Err(Defect::NotQcow2.at(0));
+        }
+        let version = self.u32(4)?;
+        if !(2..=3).contains(&version) {
+            return Err(Defect::Version(version).at(4));
+        }
+        if self.0.len() < LENGTH_2 {
+            let (found, needed) = (self.0.len(), LENGTH_2);
+            return Err(Defect::ShortHeader { found, needed }.at(0));
+        }
+        Ok(version)
+    }
+
+    /// Refuses an image that is not all there is, or is encrypted.
+    fn check_whole(&self) -> Result<(), Qcow2Error> {
+        if self.u64(8)? != 0 {
+            return Err(Defect::BackingFile.at(8));
+        }
+        match self.u32(32)? {
+            0 => Ok(()),
+            method => Err(Defect::Encrypted(method).at(32)),
+        }
+    }
+
+    /// The size of a cluster as a power of two.
+    fn cluster_bits(&self, features: &Features) -> Result<u32, Qcow2Error> {
+        let bits = self.u32(20)?;
+        let smallest = if features.has_subclusters { 14 } else { 9 };
+        if (smallest..=21).contains(&bits) {
+            Ok(bits)
+        } else {
+            Err(Defect::ClusterSize(bits).at(20))
+        }
+    }
+
+    /// Bytes of the disk, for which there must be room.
+    fn virtual_size(&self, available: u64) -> Result<u64, Qcow2Error> {
+        // Like QEMU: what does not fill a sector is not there.
+        let size = self.u64(24)? / SECTOR * SECTOR;
+        if size == 0 {
+            return Err(Defect::Empty.at(24));
+        }
+        if size > LARGEST {
+            let limit = LARGEST;
+            return Err(Defect::BeyondReason { size, limit }.at(24));
+        }
+        if size > available {
+            return Err(Defect::TooLarge { size, available }.at(24));
+        }
+        Ok(size)
+    }
+
+    /// Where the table of reference counts begins and ends.
+    fn refcount_table(&self, cluster: u64) -> Result<(u64, u64), Qcow2Error> {
+        let length = u64::from(self.u32(56)?).saturating_mul(cluster);
+        let start = self.u64(48)?;
+        // Only to know what need not be kept; nonsense there costs nothing.
+        if start.is_multiple_of(cluster) && start >= cluster && start < LARGEST {
+            Ok((start, start.saturating_add(length)))
+        } else {
+            Ok((0, 0))
+        }
+    }
+
     fn bytes<const N: usize>(&self, offset: usize) -> Result<[u8; N], Qcow2Error> {
         let needed = offset + N;
         self.0
@@ -90,55 +157,20 @@ impl Header {
         available: u64,
     ) -> Result<Self, Qcow2Error> {
         let fields = HeaderFields(head);
-        if fields.u32(0)? != MAGIC {
-            return Err(Defect::NotQcow2.at(0));
-        }
-        let version = fields.u32(4)?;
-        if !(2..=3).contains(&version) {
-            return Err(Defect::Version(version).at(4));
-        }
-        if head.len() < LENGTH_2 {
-            let found = head.len();
-            let needed = LENGTH_2;
-            return Err(Defect::ShortHeader { found, needed }.at(0));
-        }
-        if fields.u64(8)? != 0 {
-            return Err(Defect::BackingFile.at(8));
-        }
-        let method = fields.u32(32)?;
-        if method != 0 {
-            return Err(Defect::Encrypted(method).at(32));
-        }
+        let version = fields.version()?;
+        fields.check_whole()?;
         let features = Features::parse(&fields, version)?;
-        let cluster_bits = fields.u32(20)?;
-        let smallest = if features.has_subclusters { 14 } else { 9 };
-        if !(smallest..=21).contains(&cluster_bits) {
-            return Err(Defect::ClusterSize(cluster_bits).at(20));
-        }
+        let cluster_bits = fields.cluster_bits(&features)?;
         let cluster = 1_u64 << cluster_bits;
         if u64::from(features.header_length) > cluster {
             return Err(Defect::HeaderLength(features.header_length).at(100));
         }
         check_extensions(&fields, features.header_length, cluster)?;
-
-        // Like QEMU: what does not fill a sector is not there.
-        let virtual_size = fields.u64(24)? / SECTOR * SECTOR;
-        if virtual_size == 0 {
-            return Err(Defect::Empty.at(24));
-        }
-        let size = virtual_size;
-        if size > LARGEST {
+        let virtual_size = fields.virtual_size(available)?;
+        if let Some(size) = file_length.filter(|length| *length > LARGEST) {
             let limit = LARGEST;
-            return Err(Defect::BeyondReason { size, limit }.at(24));
-        }
-        if size > available {
-            return Err(Defect::TooLarge { size, available }.at(24));
-        }
-        if let Some(length) = file_length.filter(|length| *length > LARGEST) {
-            let (size, limit) = (length, LARGEST);
             return Err(Defect::BeyondReason { size, limit }.at(0));
         }
-
         let mut header = Self {
             version,
             cluster_bits,
@@ -147,7 +179,7 @@ impl Header {
             level_one_entries: 0,
             compression: features.compression,
             has_subclusters: features.has_subclusters,
-            refcount_table: (0, 0),
+            refcount_table: fields.refcount_table(cluster)?,
             file_length,
         };
         let needed = virtual_size.div_ceil(header.level_two_entries() << cluster_bits);
@@ -163,13 +195,6 @@ impl Header {
         }
         header.level_one_entries = needed;
         header.check_table(Structure::LevelOne, header.level_one_offset, needed * 8, 40)?;
-
-        let refcounts = u64::from(fields.u32(56)?).saturating_mul(cluster);
-        let start = fields.u64(48)?;
-        // Only to know what need not be kept; nonsense there costs nothing.
-        if start.is_multiple_of(cluster) && start >= cluster && start < LARGEST {
-            header.refcount_table = (start, start.saturating_add(refcounts));
-        }
         Ok(header)
     }
 

@@ -58,6 +58,15 @@ pub(super) struct UnmappedPass {
     needs_tables: Arc<AtomicBool>,
 }
 
+/// A table at the position.
+#[derive(Debug, Clone, Copy)]
+struct PendingTable {
+    /// Where it begins in the file.
+    host: u64,
+    /// Which part of the disk an L2 table describes; `None` for the L1 table.
+    index: Option<u32>,
+}
+
 impl UnmappedPass {
     /// Announces the image. The map and what is deferred may have `limit` bytes of memory,
     /// `deferred` of them what is deferred.
@@ -101,7 +110,7 @@ impl UnmappedPass {
         while self.position < end {
             match self.tables.first_key_value() {
                 Some((&host, &index)) if host <= self.position => {
-                    self.table(host, index, block, start, target)?;
+                    self.table(PendingTable { host, index }, block, start, target)?;
                 }
                 Some((&host, _)) => self.data(block, start, end.min(host), target)?,
                 None => self.data(block, start, end, target)?,
@@ -250,8 +259,7 @@ impl UnmappedPass {
     /// The table at the position.
     fn table(
         &mut self,
-        host: u64,
-        index: Option<u32>,
+        PendingTable { host, index }: PendingTable,
         block: &Block,
         start: u64,
         target: &mut impl ImageTarget,
