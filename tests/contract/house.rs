@@ -323,6 +323,7 @@ const WRITERS: &[(&str, &str)] = &[
         "the state directory",
     ),
     ("src/image/bootc/mod.rs", "PathPrefix::writable"),
+    ("src/image/bootc/private_file.rs", "PathPrefix::writable"),
     ("src/image/last_deployment.rs", "the state directory"),
     ("src/machine/raid/root_volume.rs", "PathPrefix::writable"),
     ("src/rpc/mod.rs", "the socket that is configured"),
