@@ -108,10 +108,9 @@ pub async fn install(install: Install<'_>) -> Result<String, BootcError> {
 
     install.installed.forget();
     // A name of its own: the container sees the whole directory.
-    let keys = options.keys.map(|keys| {
-        let directory = system.root.writable(SHARED)?;
-        PrivateFile::new(&directory, "ironic-agent-keys-", keys)
-    });
+    let keys = options
+        .keys
+        .map(|keys| PrivateFile::new(&system.root, SHARED, "ironic-agent-keys-", keys));
     let keys = keys.transpose().map_err(BootcError::Keys)?;
     let command = InstallCommand {
         image: &reference.image,

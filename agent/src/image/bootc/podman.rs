@@ -61,10 +61,7 @@ pub(super) async fn pull(
 /// Keeps a credential where only podman reads it.
 fn keep(system: &System, registry: &str, secret: &Secret) -> Result<PrivateFile, PullError> {
     let text = credential(registry, secret)?;
-    let directory = system.root.writable(PRIVATE);
-    directory
-        .and_then(|directory| PrivateFile::new(&directory, "ipa-container-auth-", &text))
-        .map_err(PullError::Keep)
+    PrivateFile::new(&system.root, PRIVATE, "ipa-container-auth-", &text).map_err(PullError::Keep)
 }
 
 /// The file that podman reads a registry's credential from.

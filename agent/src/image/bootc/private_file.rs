@@ -5,16 +5,25 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::system::PathPrefix;
+
 /// A file that only root may read and that does not outlive its owner.
 #[derive(Debug)]
 pub(super) struct PrivateFile(Option<PathBuf>);
 
 impl PrivateFile {
-    pub(super) fn new(directory: &Path, prefix: &str, text: &str) -> io::Result<Self> {
+    /// A file in `directory` of the machine at `root`, which is made if it is missing.
+    pub(super) fn new(
+        root: &PathPrefix,
+        directory: &str,
+        prefix: &str,
+        text: &str,
+    ) -> io::Result<Self> {
+        let directory = root.writable(directory)?;
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(directory)?;
+            .create(&directory)?;
         let path = directory.join(format!("{prefix}{}.json", uuid::Uuid::new_v4()));
         let mut file = OpenOptions::new()
             .write(true)
