@@ -14,10 +14,9 @@ use std::path::{Path, PathBuf};
 use ironic_text::Secret;
 use serde::{Deserialize, Serialize};
 
+use crate::config::is_token;
 use crate::system::PathPrefix;
 
-/// A shorter text is not a token.
-const SHORTEST: usize = 32;
 /// What Ironic answers instead of a token that it has handed out before.
 const HANDED_OUT: &str = "******";
 
@@ -45,7 +44,7 @@ pub fn decide(answered: &Secret, held: Option<&Secret>, remembered: Option<Secre
             (None, None) => Decision::Taken,
         };
     }
-    if text.chars().count() >= SHORTEST {
+    if is_token(text) {
         return Decision::Adopt(answered.clone());
     }
     Decision::Keep

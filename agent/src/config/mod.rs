@@ -13,7 +13,7 @@ use ironic_transport::{Endpoint, Listen};
 mod options;
 mod shared;
 
-pub use shared::{Ignored, SessionOverrides, Shared};
+pub use shared::{Ignored, SessionOverrides, Shared, is_token};
 
 /// The settings of the agent. A field carries the name of its option, whose help is what it
 /// means for an operator.

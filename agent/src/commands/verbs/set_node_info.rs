@@ -9,7 +9,7 @@ use crate::commands::arguments::Arguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::{Failure, FailureKind};
 use crate::commands::plan::Plan;
-use crate::config::SessionOverrides;
+use crate::config::{self, SessionOverrides};
 use crate::machine::ironic_node::Node;
 use crate::task::Task;
 
@@ -71,9 +71,7 @@ fn set_node_info(context: &CommandContext, node_info: &Object) -> Result<(), Fai
     for ignored in context.config.apply(&overrides) {
         tracing::warn!(key = %ignored.key, reason = %ignored.reason, "not applied");
     }
-    // Shorter ones, and the asterisks that stand for a token handed out before, are not tokens.
-    const SHORTEST_TOKEN: usize = 32;
-    if token.len() >= SHORTEST_TOKEN {
+    if config::is_token(token) {
         context.config.adopt_token(Secret::new(token));
     }
     context.node.remember(Node(node.clone()));
