@@ -15,9 +15,9 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::discover::{self, Service};
-use crate::doorway::{Doorway, Guest};
 use crate::ironic::{ApiVersion, Ironic, Settings};
 use crate::relay::{self, Relay};
+use crate::rest_server::{AgentSession, RestServer};
 
 /// How long the agent of this machine may take to read virtual media, and how often the shim
 /// looks whether it has.
@@ -76,13 +76,13 @@ impl Shim {
     pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let ironic = Arc::new(Ironic::new(settings(&config))?);
-        let doorway = Doorway::new(Arc::clone(&config), Arc::clone(&ironic), stop.clone());
+        let server = RestServer::new(Arc::clone(&config), Arc::clone(&ironic), stop.clone());
         // The machines' door first: an agent that starts at the same time must find it.
-        let relay = Relay::new(ironic, doorway.clone(), &config.state_dir);
+        let relay = Relay::new(ironic, server.clone(), &config.state_dir);
         let machines = relay::bind(relay, &config).await;
         let machines = match machines {
-            // Without Ironic no agent has anything to report: its door is not needed, and
-            // whoever tries the shim by hand may not be allowed to open it.
+            // Without Ironic no agent has anything to report: its server is not needed, and a
+            // person who tries the shim may not be allowed to open its socket.
             Err(error) if is_optional(&config) => {
                 warn!(
                     error = &error as &dyn std::error::Error,
@@ -94,17 +94,17 @@ impl Shim {
         };
         if config.common.api_url.is_empty() {
             // Nobody will look the node up: the operator's token counts, from the beginning.
-            let guest = Guest {
+            let session = AgentSession {
                 token: config.common.agent_token.clone(),
                 version: String::new(),
                 tls_min_version: String::new(),
                 tls_cipher_suites: String::new(),
             };
-            doorway
-                .open(&guest)
+            server
+                .start(&session)
                 .await
                 .context("the REST door cannot be opened")?;
-            doorway.believe(&guest);
+            server.trust(&session);
         }
         Ok(Self { machines, stop })
     }

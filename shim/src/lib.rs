@@ -3,7 +3,7 @@
 //! them, [`relay`] serves the agent's gRPC `ConductorService` and [`agents`] knows the
 //! agents and how to reach them.
 //!
-//! [`doorway`] decides when and how the conductor's door opens, with the address that
+//! [`rest_server`] decides when and how the REST server starts, with the address that
 //! [`advertise`] finds and the certificate of [`tls`]; [`discover`] finds Ironic by multicast
 //! DNS where that is asked for. [`config`] holds the options, [`weight`] bounds the memory of what strangers send. [`app`]
 //! wires the rooms. Which room may import which is a table in `tests/contract/house.rs`.
@@ -13,9 +13,9 @@ pub mod agents;
 pub mod app;
 pub mod config;
 pub mod discover;
-pub mod doorway;
 pub mod ironic;
 pub mod relay;
 pub mod rest;
+pub mod rest_server;
 pub mod tls;
 pub mod weight;

@@ -1,4 +1,4 @@
-//! TLS of the REST door: a certificate that is generated and told to Ironic, or the
+//! TLS of the REST server: a certificate that is generated and given to Ironic, or the
 //! operator's.
 //!
 //! The generated one is what the Python agent makes: self-signed, CN the host name, one
@@ -20,7 +20,7 @@ use rcgen::{
     PKCS_ECDSA_P384_SHA384,
 };
 use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -33,7 +33,7 @@ const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Object identifier of the extension subjectAltName.
 const SUBJECT_ALT_NAME: &[u64] = &[2, 5, 29, 17];
 
-/// Why the REST door has no TLS.
+/// Why the REST server has no TLS.
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file cannot be read or written.
@@ -45,24 +45,23 @@ pub enum TlsError {
         #[source]
         source: io::Error,
     },
-    /// A file holds no PEM of the right kind.
-    #[error("{path} holds no usable {what}: {reason}")]
+    /// The pair holds no PEM of the right kind.
+    #[error("the pair holds no usable {what}")]
     Pem {
-        /// The file, or `the generated pair`.
-        path: PathBuf,
         /// `certificate` or `private key`.
         what: &'static str,
         /// Why.
-        reason: String,
+        #[source]
+        source: pem::Error,
     },
     /// The certificate cannot be generated.
     #[error("cannot generate a certificate")]
     Generate(#[from] rcgen::Error),
-    /// The option is no use.
+    /// The options are unusable.
     #[error(transparent)]
     Settings(#[from] TlsSettingsError),
     /// Certificate, key and settings do not fit together.
-    #[error("the REST door's TLS cannot be set up")]
+    #[error("the REST server's TLS cannot be set up")]
     Library(#[from] rustls::Error),
 }
 
@@ -239,25 +238,21 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
     })
 }
 
-/// What the REST door needs to speak TLS.
+/// The TLS settings of the REST server.
 ///
 /// # Errors
-/// The pair or the cipher suites are no use.
+/// The pair or the cipher suites are unusable.
 pub fn server_config(
     pair: &Pair,
     oldest: TlsVersion,
     cipher_suites: Option<&str>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let unusable = |what, reason: String| TlsError::Pem {
-        path: "the pair".into(),
-        what,
-        reason,
-    };
+    let unusable = |what| move |source| TlsError::Pem { what, source };
     let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes())
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| unusable("certificate", error.to_string()))?;
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes())
-        .map_err(|error| unusable("private key", error.to_string()))?;
+        .map_err(unusable("certificate"))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(unusable("private key"))?;
     let only_1_3 = oldest == TlsVersion::V1_3;
     let suites = tls::cipher_suites(cipher_suites.unwrap_or_default());
     let versions: &[_] = if only_1_3 {

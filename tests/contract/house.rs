@@ -48,8 +48,11 @@ const AGENT_FREE: &[&str] = &["config", "failure", "shutdown", "task"];
 const SHIM: &[(&str, &[&str])] = &[
     ("main", &["app"]),
     ("app", &["*"]),
-    ("relay", &["doorway", "ironic", "rest"]),
-    ("doorway", &["advertise", "agents", "ironic", "rest", "tls"]),
+    ("relay", &["rest_server", "ironic", "rest"]),
+    (
+        "rest_server",
+        &["advertise", "agents", "ironic", "rest", "tls"],
+    ),
     ("rest", &["agents", "weight"]),
     ("agents", &[]),
     ("ironic", &["weight"]),
@@ -91,7 +94,7 @@ const CONFINED: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("shim", "SystemTime", &[]),
-    ("shim", "OffsetDateTime", &["src/doorway", "src/tls"]),
+    ("shim", "OffsetDateTime", &["src/rest_server", "src/tls"]),
     ("shim", "tonic", &["src/relay", "src/agents", "src/app"]),
     (
         "shim",

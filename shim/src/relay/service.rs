@@ -18,15 +18,15 @@ use tracing::{info, warn};
 
 use super::accepted::{Accepted, Standing, digest};
 use super::convert::{heartbeat_response, inspection_response, lookup_response, status_message};
-use crate::doorway::{Advertised, Doorway, DoorwayError, Guest};
 use crate::ironic::{Beat, BeatAnswer, Found, Ironic, LookupAnswer};
 use crate::rest::ShutdownReason;
+use crate::rest_server::{Advertised, AgentSession, RestServer, RestServerError};
 
 /// The service. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Relay {
     ironic: Arc<Ironic>,
-    doorway: Doorway,
+    server: RestServer,
     turns: Turns,
     accepted: Arc<Accepted>,
     handed: Arc<Mutex<HashMap<String, String>>>,
@@ -69,12 +69,12 @@ async fn landing(flight: &mut Flight<'_>) -> v1::HeartbeatResponse {
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Relay {
-    /// Answers for `ironic`; the first session opens `doorway`.
+    /// Answers for `ironic`; the first session opens `server`.
     #[must_use]
-    pub fn new(ironic: Arc<Ironic>, doorway: Doorway, state: &Path) -> Self {
+    pub fn new(ironic: Arc<Ironic>, server: RestServer, state: &Path) -> Self {
         Self {
             ironic,
-            doorway,
+            server,
             turns: Turns::default(),
             accepted: Arc::new(Accepted::new(state)),
             handed: Arc::default(),
@@ -132,16 +132,16 @@ impl Relay {
                  without its state directory, if the node has changed",
             ));
         }
-        let guest = guest(&hello);
-        let advertised = self.doorway.open(&guest).await.map_err(closed)?;
+        let session = agent_session(&hello);
+        let advertised = self.server.start(&session).await.map_err(closed)?;
         let believe = || {
-            self.doorway.believe(&guest);
+            self.server.trust(&session);
             // Its connection makes way for nobody from now on.
             if let Some(caller) = &caller {
                 caller.authenticated();
             }
         };
-        if standing() == Standing::Unproved && self.doorway.is_agents(&guest).await {
+        if standing() == Standing::Unproved && self.server.is_agents(&session).await {
             self.accepted.accept(&hello.node_uuid, &hello.agent_token);
         }
         if standing() == Standing::Proved {
@@ -195,7 +195,7 @@ impl Relay {
                 }
                 Some(Some(Message::Farewell(farewell))) => {
                     if let Some(ending) = ending(farewell.reason()) {
-                        self.doorway.close(ending);
+                        self.server.close(ending);
                     }
                     return Ok(());
                 }
@@ -242,9 +242,9 @@ impl Relay {
     }
 }
 
-fn guest(hello: &v1::Hello) -> Guest {
+fn agent_session(hello: &v1::Hello) -> AgentSession {
     let config = hello.config.clone().unwrap_or_default();
-    Guest {
+    AgentSession {
         token: Some(hello.agent_token.as_str())
             .filter(|token| !token.is_empty())
             .map(Secret::new),
@@ -262,11 +262,11 @@ fn ending(reason: v1::FarewellReason) -> Option<ShutdownReason> {
     }
 }
 
-fn closed(error: DoorwayError) -> Status {
+fn closed(error: RestServerError) -> Status {
     let text = error_chain(&error);
     warn!(error = %text, "the REST door stays closed");
     match error {
-        DoorwayError::Advertise(_) | DoorwayError::Version(_) => Status::unavailable(text),
+        RestServerError::Advertise(_) | RestServerError::Version(_) => Status::unavailable(text),
         _ => Status::failed_precondition(text),
     }
 }

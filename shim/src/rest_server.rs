@@ -1,8 +1,8 @@
-//! When and how the REST door opens: address, certificate, listener.
+//! When and how the REST server starts: address, certificate, listener.
 //!
-//! Without an Ironic to report to it opens at once. Otherwise the first `Hello` of an agent
-//! opens it, because only then the conductor's TLS settings are known; the first heartbeat
-//! follows when the door is open. It closes for good after a rescue or a lockdown.
+//! Without an Ironic to report to it starts at once. Otherwise the first `Hello` of an agent
+//! starts it, because only then the conductor's TLS settings are known; the first heartbeat
+//! follows when it listens. It stops for good after a rescue or a lockdown.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,21 +24,21 @@ use crate::advertise::{self, AdvertiseError};
 use crate::agents::{CallError, Client, Identity, InvalidEndpoint, Place, Registration, Roster};
 use crate::ironic::{ApiVersion, Ironic, UnknownVersion};
 use crate::rest::{Door, Settings, ShutdownReason};
-use crate::tls::{self, Subject, TlsError};
+use crate::tls::{self, Pair, Subject, TlsError};
 
 /// How long the agent may take to say whether a token is its own.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why the door stays closed.
+/// Why the REST server does not start.
 #[derive(Debug, Error)]
-pub enum DoorwayError {
-    /// There is no address to tell Ironic.
+pub enum RestServerError {
+    /// There is no address to give to Ironic.
     #[error(transparent)]
     Advertise(#[from] AdvertiseError),
-    /// Whether Ironic can be told a certificate is not known.
+    /// Whether Ironic can be given a certificate is not known.
     #[error("whether Ironic takes a certificate is not known yet")]
     Version(#[from] UnknownVersion),
-    /// A certificate is made for an address, and this is none.
+    /// A certificate is made for an IP address, and this is a name.
     #[error(
         "advertise_host = {0} is no IP address, which the generated certificate needs: give an address, or a certificate by listen_tls, tls_cert_file and tls_key_file"
     )]
@@ -63,7 +63,7 @@ pub enum DoorwayError {
         #[source]
         source: std::io::Error,
     },
-    /// The agent's address is no use.
+    /// The agent's address is unusable.
     #[error(transparent)]
     Agent(#[from] InvalidEndpoint),
     /// The machine was rescued or locked down.
@@ -71,9 +71,9 @@ pub enum DoorwayError {
     Closed(ShutdownReason),
 }
 
-/// What an agent brings when it opens a heartbeat session.
+/// What an agent says when it opens a heartbeat session.
 #[derive(Debug, Clone)]
-pub struct Guest {
+pub struct AgentSession {
     /// The token in force.
     pub token: Option<Secret>,
     /// Its version.
@@ -84,7 +84,7 @@ pub struct Guest {
     pub tls_cipher_suites: String,
 }
 
-/// What Ironic is told about an open door.
+/// What Ironic is given about a server that listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advertised {
     /// `https://192.0.2.7:9999`, without a slash at its end.
@@ -93,9 +93,9 @@ pub struct Advertised {
     pub verify_ca: Option<String>,
 }
 
-/// The place where the door is. Cheap to clone.
+/// The REST server, which is started on demand. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Doorway(Arc<Inner>);
+pub struct RestServer(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -107,8 +107,8 @@ struct Inner {
     stop: CancellationToken,
 }
 
-impl Doorway {
-    /// A closed door. It stops with `stop`.
+impl RestServer {
+    /// A server that is not started. It stops with `stop`.
     #[must_use]
     pub fn new(config: Arc<Config>, ironic: Arc<Ironic>, stop: CancellationToken) -> Self {
         Self(Arc::new(Inner {
@@ -121,16 +121,16 @@ impl Doorway {
         }))
     }
 
-    /// Opens the door unless it is open, and answers what to tell Ironic. The answer is the
-    /// same for the door's whole life: Ironic refuses a node that changes its callback URL or
-    /// its certificate. Until a guest is [believed](Self::believe), no token passes.
+    /// Starts the server unless it listens, and answers what to give to Ironic. The answer is
+    /// the same for the server's whole life: Ironic refuses a node that changes its callback
+    /// URL or its certificate. Until a session is [trusted](Self::trust), no token passes.
     ///
     /// # Errors
-    /// Why the door cannot be opened; asking again may help.
-    pub async fn open(&self, guest: &Guest) -> Result<Advertised, DoorwayError> {
+    /// Why the server does not start; asking again may help.
+    pub async fn start(&self, session: &AgentSession) -> Result<Advertised, RestServerError> {
         let inner = &self.0;
         if let Some(ending) = *inner.ended.borrow() {
-            return Err(DoorwayError::Closed(ending));
+            return Err(RestServerError::Closed(ending));
         }
         let config = &inner.config;
         let mut advertised = inner.advertised.lock().await;
@@ -152,16 +152,16 @@ impl Doorway {
         if let Some(advertised) = &*advertised {
             return Ok(advertised.clone());
         }
-        let told = self.unlock(guest).await?;
-        info!(event = %"rest_door_open", url = %told.callback_url, "milestone");
-        *advertised = Some(told.clone());
-        Ok(told)
+        let started = self.listen_and_serve(session).await?;
+        info!(event = %"rest_door_open", url = %started.callback_url, "milestone");
+        *advertised = Some(started.clone());
+        Ok(started)
     }
 
-    /// Whether the agent, at the address where the shim finds it, takes the guest's token and no
-    /// other one. What the agent holds is what Ironic gave it.
-    pub async fn is_agents(&self, guest: &Guest) -> bool {
-        let (Some(token), Some((agent, _))) = (&guest.token, self.0.roster.find(&Place::Root))
+    /// Whether the agent, at the address where the shim finds it, takes the session's token and
+    /// no other one. What the agent holds is what Ironic gave it.
+    pub async fn is_agents(&self, session: &AgentSession) -> bool {
+        let (Some(token), Some((agent, _))) = (&session.token, self.0.roster.find(&Place::Root))
         else {
             return false;
         };
@@ -175,115 +175,125 @@ impl Doorway {
             .unwrap_or(false)
     }
 
-    /// From now on the guest's token passes, and no other one: Ironic has accepted it, or the
-    /// operator has configured it.
-    pub fn believe(&self, guest: &Guest) {
+    /// From now on the session's token passes, and no other one: Ironic has accepted it, or
+    /// the operator has configured it.
+    pub fn trust(&self, session: &AgentSession) {
         let roster = &self.0.roster;
         let Some((_, generation)) = roster.find(&Place::Root) else {
             return;
         };
-        if let Some(token) = &guest.token {
+        if let Some(token) = &session.token {
             roster.set_token(&Place::Root, generation, token.clone());
         }
-        roster.seen(&Place::Root, generation, &guest.version);
+        roster.seen(&Place::Root, generation, &session.version);
     }
 
-    /// Closes the door for good.
+    /// Stops the server for good.
     pub fn close(&self, ending: ShutdownReason) {
         self.0.ended.send_replace(Some(ending));
     }
 
-    /// How the door ended, when it has.
+    /// How the server ended, when it has.
     pub fn ended(&self) -> watch::Receiver<Option<ShutdownReason>> {
         self.0.ended.subscribe()
     }
 
-    async fn unlock(&self, guest: &Guest) -> Result<Advertised, DoorwayError> {
+    /// Finds the address, gets the certificate, listens and serves.
+    async fn listen_and_serve(
+        &self,
+        session: &AgentSession,
+    ) -> Result<Advertised, RestServerError> {
         let inner = &self.0;
         let config = &inner.config;
         let urls = inner.ironic.api_urls();
-        let generated = !config.listen_tls
-            && config.enable_auto_tls
-            && !urls.is_empty()
-            // A guess would open the door without TLS, and a node cannot change that later.
-            && inner.ironic.version().await? >= ApiVersion::AGENT_VERIFY_CA;
-        // Without Ironic nobody is told an address, and none is searched for.
+        let is_generated = self.generates_certificate(&urls).await?;
+        // Without Ironic nobody is given an address, and none is searched for.
         let host = if urls.is_empty() {
             config.listen_host.clone()
         } else {
             advertise::host(config, &urls).await?
         };
-        let pair = if generated {
-            let address: IpAddr = host
-                .parse()
-                .map_err(|_| DoorwayError::NoAddress(host.clone()))?;
-            let subject = Subject {
-                host_name: host_name(),
-                address,
-                curve: config.tls_certificate_curve,
-                clock_skew: config.auto_tls_allowed_clock_skew,
-            };
-            Some(tls::load_or_generate(
-                &config.state_dir,
-                &subject,
-                OffsetDateTime::now_utc(),
-            )?)
+        let pair = if is_generated {
+            Some(self.generated_pair(&host)?)
         } else {
-            // A pair that is configured counts even when listen_tls was forgotten.
-            match (&config.tls_cert_file, &config.tls_key_file) {
-                (Some(certificate), Some(key)) => Some(tls::load(certificate, key)?),
-                _ if config.listen_tls => return Err(DoorwayError::HalfTls),
-                _ => None,
-            }
+            self.configured_pair()?
         };
         let acceptor = match &pair {
             Some(pair) => {
-                let (oldest, suites) = self.policy(guest)?;
+                let (oldest, suites) = self.tls_policy(session)?;
                 let server = tls::server_config(pair, oldest, suites.as_deref())?;
                 Some(tokio_rustls::TlsAcceptor::from(server))
             }
             None => None,
         };
         let listener = listen(&config.listen_host, config.listen_port).await?;
-        let protocol = if generated {
-            Protocol::Https
-        } else {
-            config.advertise_protocol
-        };
-        let door = Door::new(inner.roster.clone(), Settings::default());
-        // Nobody is told the address without an Ironic; a person wants the real one.
         let callback_url = match listener.local_addr() {
+            // Without Ironic nobody is given the address: a person wants the real one.
             Ok(address) if urls.is_empty() => {
-                let protocol = if acceptor.is_some() {
-                    Protocol::Https
-                } else {
-                    Protocol::Http
-                };
+                let protocol = protocol(acceptor.is_some(), Protocol::Http);
                 format!("{}://{address}", protocol.word())
             }
-            _ => format!(
-                "{}://{}:{}",
-                protocol.word(),
-                advertise::in_url(&host),
-                config.advertise_port
-            ),
+            _ => {
+                let protocol = protocol(is_generated, config.advertise_protocol).word();
+                let host = advertise::in_url(&host);
+                format!("{protocol}://{host}:{}", config.advertise_port)
+            }
         };
+        let door = Door::new(inner.roster.clone(), Settings::default());
         self.serve(door, listener, acceptor);
         Ok(Advertised {
             callback_url,
-            verify_ca: pair.filter(|_| generated).map(|pair| pair.certificate),
+            verify_ca: pair.filter(|_| is_generated).map(|pair| pair.certificate),
         })
     }
 
-    /// The TLS version and suites: the conductor's word, else the configuration's.
-    fn policy(&self, guest: &Guest) -> Result<(TlsVersion, Option<String>), DoorwayError> {
+    /// Whether the certificate is generated: nobody gave one, and Ironic can be given it.
+    async fn generates_certificate(&self, urls: &[String]) -> Result<bool, UnknownVersion> {
         let config = &self.0.config;
-        let oldest = match guest.tls_min_version.as_str() {
+        if config.listen_tls || !config.enable_auto_tls || urls.is_empty() {
+            return Ok(false);
+        }
+        // A guess would serve without TLS, and a node cannot change that later.
+        Ok(self.0.ironic.version().await? >= ApiVersion::AGENT_VERIFY_CA)
+    }
+
+    fn generated_pair(&self, host: &str) -> Result<Pair, RestServerError> {
+        let config = &self.0.config;
+        let address: IpAddr = host
+            .parse()
+            .map_err(|_| RestServerError::NoAddress(host.to_owned()))?;
+        let subject = Subject {
+            host_name: host_name(),
+            address,
+            curve: config.tls_certificate_curve,
+            clock_skew: config.auto_tls_allowed_clock_skew,
+        };
+        let now = OffsetDateTime::now_utc();
+        Ok(tls::load_or_generate(&config.state_dir, &subject, now)?)
+    }
+
+    /// The operator's pair, which counts even when `listen_tls` was forgotten.
+    fn configured_pair(&self) -> Result<Option<Pair>, RestServerError> {
+        let config = &self.0.config;
+        match (&config.tls_cert_file, &config.tls_key_file) {
+            (Some(certificate), Some(key)) => Ok(Some(tls::load(certificate, key)?)),
+            _ if config.listen_tls => Err(RestServerError::HalfTls),
+            _ => Ok(None),
+        }
+    }
+
+    /// The TLS version and suites: the conductor's, else the configuration's.
+    fn tls_policy(
+        &self,
+        session: &AgentSession,
+    ) -> Result<(TlsVersion, Option<String>), RestServerError> {
+        let config = &self.0.config;
+        let oldest = match session.tls_min_version.as_str() {
             "" => config.common.tls_min_version,
             word => TlsVersion::from_word(word)
-                .ok_or_else(|| DoorwayError::TlsVersion(word.to_owned()))?,
+                .ok_or_else(|| RestServerError::TlsVersion(word.to_owned()))?,
         };
-        let suites = Some(guest.tls_cipher_suites.clone())
+        let suites = Some(session.tls_cipher_suites.clone())
             .filter(|suites| !suites.is_empty())
             .or_else(|| config.common.tls_cipher_suites.clone());
         Ok((oldest, suites))
@@ -312,6 +322,10 @@ impl Doorway {
     }
 }
 
+fn protocol(is_https: bool, otherwise: Protocol) -> Protocol {
+    if is_https { Protocol::Https } else { otherwise }
+}
+
 /// Whether the agent takes a token, by a question for a command that does not exist.
 async fn takes(client: &Client, token: &Secret) -> bool {
     let asked = client.get(token, &Uuid::nil().to_string()).await;
@@ -319,7 +333,7 @@ async fn takes(client: &Client, token: &Secret) -> bool {
 }
 
 /// Listens, also where IPv6 is switched off and the default `::` cannot be used.
-async fn listen(host: &str, port: u16) -> Result<TcpListener, DoorwayError> {
+async fn listen(host: &str, port: u16) -> Result<TcpListener, RestServerError> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let bound = match TcpListener::bind((bare, port)).await {
         Err(error) if bare == "::" && error.kind() != std::io::ErrorKind::AddrInUse => {
@@ -328,7 +342,7 @@ async fn listen(host: &str, port: u16) -> Result<TcpListener, DoorwayError> {
         }
         bound => bound,
     };
-    bound.map_err(|source| DoorwayError::Listen {
+    bound.map_err(|source| RestServerError::Listen {
         host: host.to_owned(),
         port,
         source,
