@@ -1,7 +1,7 @@
 //! How the agent is wired, started and stopped: the only place that knows every room.
 //!
-//! The order of a day: configuration, log, machine, engine, gRPC door, and then what the
-//! agent says unasked: inspection, lookup, heartbeats. It ends in reverse.
+//! The order of a day: configuration, log, machine, engine, gRPC server, and then what the
+//! agent says unasked ([`conductor`]): inspection, lookup, heartbeats. It ends in reverse.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,45 +9,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use futures_util::future::BoxFuture;
 use ironic_options::{Loaded, Parameters, Settings};
 use ironic_program::{runtime, start};
 use ironic_text::printable;
-use ironic_transport::Endpoint;
-use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::commands::power::clock;
 use crate::commands::verbs::{finalize_rescue, lockdown};
-use crate::commands::{CommandContext, Engine, NodeMemory, NodeSource, OwnVerbs};
-use crate::conductor::backoff::Backoff;
-use crate::conductor::heartbeat::{Control, Heartbeats, Schedule};
-use crate::conductor::lookup::{LookupError, Lookups};
-use crate::conductor::token::TokenMemory;
-use crate::conductor::{Conductor, LookupRequest, call_deadline, inspection};
+use crate::commands::{CommandContext, Engine, NodeMemory, OwnVerbs};
+use crate::conductor::heartbeat::Control;
 use crate::config::{self, Config};
 use crate::disk::virtual_media::{self, MediumError};
 use crate::hardware::{Registry, bring_up, external, vlan};
 use crate::image::LastDeployment;
-use crate::machine::ironic_node::Node;
-use crate::machine::network::interface;
+use crate::rpc;
 use crate::shutdown::ShutdownReason;
 use crate::system::process::OwnedPrograms;
 use crate::system::{System, sandbox};
-use crate::{inspect, rpc};
 
+mod conductor;
 mod introspection;
 mod progress_report;
 mod write_image;
 
-/// How long the network may take to show an interface, and how often it is looked at.
-const NETWORK_PATIENCE: Duration = Duration::from_secs(60);
-const NETWORK_PERIOD: Duration = Duration::from_secs(1);
 /// How long the answer to the command that ends the service may take to leave.
-const ANSWER_PATIENCE: Duration = Duration::from_millis(200);
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long the conductor may take to hear our farewell.
-const FAREWELL_PATIENCE: Duration = Duration::from_secs(2);
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs the program: the agent, or the tool that its first argument names.
 #[must_use]
@@ -91,32 +80,32 @@ fn take_virtual_media(config: &Config) -> anyhow::Result<()> {
 
 async fn run(loaded: Loaded<Config>) -> anyhow::Result<ExitCode> {
     let config = config::Shared::new(loaded.settings);
-    let told = config.current();
-    let system = machine(&told);
-    if told.simulate.is_none() && finalize_rescue::was_rescued(&system) {
+    let current = config.current();
+    let system = machine(&current);
+    if current.simulate.is_none() && finalize_rescue::was_rescued(&system) {
         warn!("the machine was rescued: the agent stays silent");
         return std::future::pending().await;
     }
-    if told.simulate.is_none() {
+    if current.simulate.is_none() {
         virtual_media::release_config_drive(&system).await;
     }
     serve(config, system).await
 }
 
-fn machine(told: &Config) -> System {
-    match &told.simulate {
+fn machine(config: &Config) -> System {
+    match &config.simulate {
         Some(directory) => System::simulated(directory),
         None => System {
-            run: Arc::new(OwnedPrograms::new(&told.state_dir)),
+            run: Arc::new(OwnedPrograms::new(&config.state_dir)),
             ..System::linux()
         },
     }
 }
 
 /// A burn-in or an erase of a process of this agent that was killed would go on writing to
-/// disks under whatever comes next.
-fn end_leftovers(told: &Config) {
-    let ended = OwnedPrograms::new(&told.state_dir).end_leftovers();
+/// disks that the next command works on.
+fn end_leftovers(config: &Config) {
+    let ended = OwnedPrograms::new(&config.state_dir).end_leftovers();
     if ended > 0 {
         warn!(
             processes = ended,
@@ -125,67 +114,78 @@ fn end_leftovers(told: &Config) {
     }
 }
 
-/// Serves commands, and speaks to the conductor where there is one.
+/// Serves commands, and reports to the conductor where there is one.
 async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCode> {
-    let told = config.current();
+    let current = config.current();
     let stop = CancellationToken::new();
-    if told.simulate.is_none() {
-        end_leftovers(&told);
-    }
-    set_clock(&system, &told).await?;
-    tokio::time::sleep(told.hardware_initialization_delay).await;
-    bring_up::bring_up(&system).await;
-    let external = external::start(&told, &rpc::manager_client::dial()).await;
-    let registry = Arc::new(Registry::with(external, &system, &told).await?);
-    vlan::bring_up(&system, &told).await;
-    let boot = system.root.read_optional("/proc/sys/kernel/random/boot_id");
-    let context = CommandContext {
-        system: system.clone(),
-        config: config.clone(),
-        registry: Arc::clone(&registry),
-        installed: Arc::new(LastDeployment::kept(&told.state_dir, boot.as_deref())),
-        node: NodeMemory::default(),
-    };
-    let (engine, task) = Engine::new(context, Arc::new(OwnVerbs), &told.state_dir);
-    tokio::spawn(task.run());
-
-    let server = rpc::bind(engine.clone(), &told, stop.clone()).await?;
+    let engine = start_engine(&config, &system).await?;
+    let server = rpc::bind(engine.clone(), &current, stop.clone()).await?;
     info!(version = %ironic_program::version(), listen = %server.listen(), "ironic-agent");
     let mut serving = tokio::spawn(server.run());
 
     // A command that has ended is a reason to report early.
     let control = Control::new(engine.finished());
-    let speaking = async {
-        if told.standalone || !has_conductor(&told) {
+    let reporting = async {
+        if current.standalone || !conductor::has_conductor(&current) {
             info!("there is no conductor to report to: commands are awaited");
             return std::future::pending().await;
         }
-        speak(&engine, &config, &system, &registry, &control).await
+        conductor::report(&engine, &config, &control).await
     };
-    tokio::pin!(speaking);
+    tokio::pin!(reporting);
     let mut shutdown = engine.shutdown();
     let reason = tokio::select! {
         ended = &mut serving => {
             ended.context("the gRPC server was lost")??;
             return Ok(ExitCode::SUCCESS);
         }
-        ended = &mut speaking => return ended,
+        ended = &mut reporting => return ended,
         Ok(reason) = shutdown.wait_for(Option::is_some) => *reason,
     };
     let reason = reason.unwrap_or(ShutdownReason::Stopped);
 
     // The answer to the command that ended us goes out first.
-    tokio::time::sleep(ANSWER_PATIENCE).await;
+    tokio::time::sleep(ANSWER_TIMEOUT).await;
     control.stop(reason);
-    if tokio::time::timeout(FAREWELL_PATIENCE, speaking)
+    if tokio::time::timeout(FAREWELL_TIMEOUT, reporting)
         .await
         .is_err()
     {
         info!("the conductor hears no farewell");
     }
     stop.cancel();
+    shut_down(reason, &system).await
+}
+
+/// Readies the machine, and starts what runs commands on it.
+async fn start_engine(config: &config::Shared, system: &System) -> anyhow::Result<Engine> {
+    let current = config.current();
+    if current.simulate.is_none() {
+        end_leftovers(&current);
+    }
+    set_clock(system, &current).await?;
+    tokio::time::sleep(current.hardware_initialization_delay).await;
+    bring_up::bring_up(system).await;
+    let external = external::start(&current, &rpc::manager_client::dial()).await;
+    let registry = Arc::new(Registry::with(external, system, &current).await?);
+    vlan::bring_up(system, &current).await;
+    let boot = system.root.read_optional("/proc/sys/kernel/random/boot_id");
+    let context = CommandContext {
+        system: system.clone(),
+        config: config.clone(),
+        registry,
+        installed: Arc::new(LastDeployment::kept(&current.state_dir, boot.as_deref())),
+        node: NodeMemory::default(),
+    };
+    let (engine, task) = Engine::new(context, Arc::new(OwnVerbs), &current.state_dir);
+    tokio::spawn(task.run());
+    Ok(engine)
+}
+
+/// What is left to do once nothing is served any more.
+async fn shut_down(reason: ShutdownReason, system: &System) -> anyhow::Result<ExitCode> {
     if reason == ShutdownReason::LockedDown {
-        lockdown::isolate(&system).await;
+        lockdown::isolate(system).await;
         warn!("the machine is off the network: the agent idles until the power is cut");
         return std::future::pending().await;
     }
@@ -197,140 +197,17 @@ async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCod
 ///
 /// # Errors
 /// It cannot be set, and the operator insists on a right clock.
-async fn set_clock(system: &System, told: &Config) -> anyhow::Result<()> {
-    let Some(server) = told.ntp_server.as_deref() else {
+async fn set_clock(system: &System, config: &Config) -> anyhow::Result<()> {
+    let Some(server) = config.ntp_server.as_deref() else {
         return Ok(());
     };
-    if told.simulate.is_some() {
+    if config.simulate.is_some() {
         return Ok(());
     }
     match clock::ask_the_time(system, server).await {
         Ok(()) => info!(server, "the clock is set"),
-        Err(failure) if told.fail_if_clock_not_set => return Err(failure.into()),
+        Err(failure) if config.fail_if_clock_not_set => return Err(failure.into()),
         Err(failure) => warn!(%failure, "the clock is not set"),
     }
     Ok(())
-}
-
-/// Whether anybody is there to look the node up or to take an inspection: an orchestrator at
-/// an address of its own, or a shim that knows where Ironic is.
-fn has_conductor(config: &Config) -> bool {
-    config.conductor != Config::default().conductor
-        || wants_lookup(config)
-        || inspection::is_wanted(config)
-}
-
-/// Inspection alone needs no lookup: Ironic then sends no `ipa-api-url`.
-fn wants_lookup(config: &Config) -> bool {
-    !matches!(config.conductor, Endpoint::Unix(_))
-        || !config.common.api_url.is_empty()
-        || config.common.use_mdns
-}
-
-/// Inspection, lookup, heartbeats. Ends only when it cannot go on.
-async fn speak(
-    engine: &Engine,
-    config: &config::Shared,
-    system: &System,
-    registry: &Registry,
-    control: &Control,
-) -> anyhow::Result<ExitCode> {
-    let told = config.current();
-    let conductor: Arc<dyn Conductor> =
-        Arc::new(rpc::conductor_client::ConductorClient::new(&told)?);
-    // Each process has its own randomness: a fleet that is powered on together must part.
-    let mut jitter: StdRng = rand::make_rng();
-    let mut request = LookupRequest {
-        addresses: await_interfaces(system).await,
-        node_uuid: None,
-    };
-
-    if inspection::is_wanted(&told) {
-        let report = inspect::collect(system, &told, registry).await;
-        request.node_uuid = inspection::submit(conductor.as_ref(), &report.data)
-            .await
-            .context("the inspection report could not be delivered")?;
-    }
-    if !wants_lookup(&told) {
-        info!("no Ironic to look the node up at: commands are awaited");
-        return std::future::pending().await;
-    }
-
-    let memory = TokenMemory::new(&told.state_dir, &system.root);
-    let lookups = Lookups::new(Arc::clone(&conductor), config.clone(), memory);
-    let session = match lookups.run(&request, &mut jitter).await {
-        Ok(session) => session,
-        Err(taken @ LookupError::TokenTaken { .. }) => {
-            // Ironic is waiting for the other agent: no commands, no heartbeats, and a
-            // network that the operator can use.
-            error!(error = %taken, "the agent idles");
-            return std::future::pending().await;
-        }
-        Err(error) => return Err(error.into()),
-    };
-    engine.context().node.remember(session.node().clone());
-    request.node_uuid = Some(session.node().uuid().to_owned());
-    let refresher = NodeRefresher { lookups, request };
-    engine.context().node.learn_from(Arc::new(refresher));
-
-    let (line, status) = tokio::sync::watch::channel(String::new());
-    let narrating = async {
-        engine.narrate(&line, || control.force()).await;
-        // The engine is gone, and its end is somebody else's matter.
-        std::future::pending::<()>().await;
-    };
-    let told = config.current();
-    let hello = session.hello(config);
-    let schedule = Schedule::new(session.timeout(), rand::make_rng::<StdRng>());
-    let backoff = Backoff::new(jitter);
-    let heartbeats = Heartbeats {
-        hello: &hello,
-        deadline: call_deadline(&told),
-        schedule,
-        backoff,
-        status: &status,
-    };
-    tokio::select! {
-        () = heartbeats.run(conductor.as_ref(), control) => {}
-        () = narrating => {}
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Asks for one node again, whenever a command needs it as it is now.
-#[derive(Debug)]
-struct NodeRefresher {
-    /// The client of the lookup that found the node.
-    lookups: Lookups,
-    /// What was asked then, and who was found.
-    request: LookupRequest,
-}
-
-impl NodeSource for NodeRefresher {
-    fn node(&self) -> BoxFuture<'_, Option<Node>> {
-        Box::pin(async {
-            let mut jitter: StdRng = rand::make_rng();
-            self.lookups.refresh(&self.request, &mut jitter).await
-        })
-    }
-}
-
-/// The MAC addresses of the machine, once it has any. A machine that shows none in time is
-/// looked up without: Ironic may know its UUID from the inspection.
-async fn await_interfaces(system: &System) -> Vec<String> {
-    let deadline = tokio::time::Instant::now() + NETWORK_PATIENCE;
-    loop {
-        let found: Vec<String> = interface::probe(system)
-            .into_iter()
-            .map(|interface| interface.mac_address)
-            .collect();
-        if !found.is_empty() {
-            return found;
-        }
-        if tokio::time::Instant::now() >= deadline {
-            warn!("no network interface has a MAC address");
-            return found;
-        }
-        tokio::time::sleep(NETWORK_PERIOD).await;
-    }
 }

@@ -1,0 +1,158 @@
+//! What the agent says unasked, to the conductor that it has: inspection, lookup, heartbeats.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::future::BoxFuture;
+use ironic_transport::Endpoint;
+use rand::rngs::StdRng;
+use tracing::{error, info, warn};
+
+use crate::commands::{Engine, NodeSource};
+use crate::conductor::backoff::Backoff;
+use crate::conductor::heartbeat::{Control, Heartbeats, Schedule};
+use crate::conductor::lookup::{LookupError, Lookups, Session};
+use crate::conductor::token::TokenMemory;
+use crate::conductor::{Conductor, LookupRequest, call_deadline, inspection};
+use crate::config::{self, Config};
+use crate::inspect;
+use crate::machine::ironic_node::Node;
+use crate::machine::network::interface;
+use crate::rpc::conductor_client::ConductorClient;
+use crate::system::System;
+
+/// How long the network may take to show an interface, and how often it is looked at.
+const NETWORK_TIMEOUT: Duration = Duration::from_secs(60);
+const NETWORK_PERIOD: Duration = Duration::from_secs(1);
+
+/// Whether there is a conductor to look the node up or to take an inspection: an orchestrator
+/// at an address of its own, or a shim that knows where Ironic is.
+pub(super) fn has_conductor(config: &Config) -> bool {
+    config.conductor != Config::default().conductor
+        || wants_lookup(config)
+        || inspection::is_wanted(config)
+}
+
+/// Inspection alone needs no lookup: Ironic then sends no `ipa-api-url`.
+fn wants_lookup(config: &Config) -> bool {
+    !matches!(config.conductor, Endpoint::Unix(_))
+        || !config.common.api_url.is_empty()
+        || config.common.use_mdns
+}
+
+/// Reports to the conductor; ends only when it cannot go on.
+pub(super) async fn report(
+    engine: &Engine,
+    config: &config::Shared,
+    control: &Control,
+) -> anyhow::Result<ExitCode> {
+    let system = &engine.context().system;
+    let current = config.current();
+    let conductor: Arc<dyn Conductor> = Arc::new(ConductorClient::new(&current)?);
+    let mut request = LookupRequest {
+        addresses: await_interfaces(system).await,
+        node_uuid: None,
+    };
+    if inspection::is_wanted(&current) {
+        let report = inspect::collect(system, &current, &engine.context().registry).await;
+        request.node_uuid = inspection::submit(conductor.as_ref(), &report.data)
+            .await
+            .context("the inspection report could not be delivered")?;
+    }
+    if !wants_lookup(&current) {
+        info!("no Ironic to look the node up at: commands are awaited");
+        return std::future::pending().await;
+    }
+    let memory = TokenMemory::new(&current.state_dir, &system.root);
+    let lookups = Lookups::new(Arc::clone(&conductor), config.clone(), memory);
+    let session = match lookups
+        .run(&request, &mut rand::make_rng::<StdRng>())
+        .await
+    {
+        Ok(session) => session,
+        Err(taken @ LookupError::TokenTaken { .. }) => {
+            // Ironic is waiting for the other agent: no commands, no heartbeats, and a
+            // network that a person who looks after the machine can use.
+            error!(error = %taken, "the agent idles");
+            return std::future::pending().await;
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let node = &engine.context().node;
+    node.remember(session.node().clone());
+    request.node_uuid = Some(session.node().uuid().to_owned());
+    node.learn_from(Arc::new(NodeRefresher { lookups, request }));
+    send_heartbeats(engine, config, conductor.as_ref(), session, control).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sends heartbeats, and at once whenever a command has ended or says something else.
+async fn send_heartbeats(
+    engine: &Engine,
+    config: &config::Shared,
+    conductor: &dyn Conductor,
+    session: Session,
+    control: &Control,
+) {
+    let (line, status) = tokio::sync::watch::channel(String::new());
+    let narrating = async {
+        engine.narrate(&line, || control.force()).await;
+        // The engine is gone; that is handled where it is served.
+        std::future::pending::<()>().await;
+    };
+    let deadline = call_deadline(&config.current());
+    let schedule = Schedule::new(session.timeout(), rand::make_rng::<StdRng>());
+    let backoff = Backoff::new(rand::make_rng::<StdRng>());
+    let hello = session.hello(config);
+    let heartbeats = Heartbeats {
+        hello: &hello,
+        deadline,
+        schedule,
+        backoff,
+        status: &status,
+    };
+    tokio::select! {
+        () = heartbeats.run(conductor, control) => {}
+        () = narrating => {}
+    }
+}
+
+/// Asks for one node again, whenever a command needs it as it is now.
+#[derive(Debug)]
+struct NodeRefresher {
+    /// The client of the lookup that found the node.
+    lookups: Lookups,
+    /// What was asked then, and who was found.
+    request: LookupRequest,
+}
+
+impl NodeSource for NodeRefresher {
+    fn node(&self) -> BoxFuture<'_, Option<Node>> {
+        Box::pin(async {
+            let mut jitter: StdRng = rand::make_rng();
+            self.lookups.refresh(&self.request, &mut jitter).await
+        })
+    }
+}
+
+/// The MAC addresses of the machine, once it has any. A machine that shows none in time is
+/// looked up without: Ironic may know its UUID from the inspection.
+async fn await_interfaces(system: &System) -> Vec<String> {
+    let deadline = tokio::time::Instant::now() + NETWORK_TIMEOUT;
+    loop {
+        let found: Vec<String> = interface::probe(system)
+            .into_iter()
+            .map(|interface| interface.mac_address)
+            .collect();
+        if !found.is_empty() {
+            return found;
+        }
+        if tokio::time::Instant::now() >= deadline {
+            warn!("no network interface has a MAC address");
+            return found;
+        }
+        tokio::time::sleep(NETWORK_PERIOD).await;
+    }
+}
