@@ -1,5 +1,5 @@
 //! `ironic-agent` runs on the machine that is being provisioned. It reads like its day: it
-//! learns what it was told ([`config`]), what it is ([`machine`]), finds its conductor
+//! reads its configuration ([`config`]), what it is ([`machine`]), finds its conductor
 //! ([`conductor`]), hears a command ([`rpc`] → [`commands`]), asks who on this hardware
 //! should act ([`steps`], [`hardware`]), acts on disks ([`image`], [`disk`]), and touches
 //! the world only through [`system`]. [`app`] wires the rooms; nothing else knows them all.

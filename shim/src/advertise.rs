@@ -1,4 +1,4 @@
-//! Which address Ironic shall be told: the one from which this machine reaches Ironic.
+//! Which address Ironic is given: the one from which this machine reaches Ironic.
 //!
 //! Unlike the Python agent, which asks `ip route get`, the kernel is asked directly: a UDP
 //! socket that is connected (nothing is sent) tells which source address the route has.
@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 
-/// Why no address can be told.
+/// Why there is no address to give.
 #[derive(Debug, Error)]
 pub enum AdvertiseError {
     /// `network_interface` has no IPv4 address.

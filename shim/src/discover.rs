@@ -45,7 +45,7 @@ impl Service {
     }
 }
 
-/// What a record told.
+/// What a record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discovered {
     /// `protocol://host:port` and path.
@@ -78,7 +78,7 @@ pub enum DiscoverError {
 /// Asks the network for a service.
 ///
 /// # Errors
-/// Nobody answers within `mdns.lookup_attempts` attempts, or what answers is no use.
+/// Nobody answers within `mdns.lookup_attempts` attempts, or no answer can be used.
 pub async fn find(service: Service, config: &Config) -> Result<Discovered, DiscoverError> {
     let daemon = ServiceDaemon::new()?;
     if !config.mdns.interfaces.is_empty() {

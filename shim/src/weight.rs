@@ -1,4 +1,4 @@
-//! How much memory a JSON text takes once it is read, told from the text before anything of
+//! How much memory a JSON text takes once it is read, estimated from the text before anything of
 //! it is kept.
 //!
 //! A list of two bytes becomes a value of a hundred: a body of 40 MB could take gigabytes.

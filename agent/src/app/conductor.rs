@@ -67,10 +67,7 @@ pub(super) async fn report(
     }
     let memory = TokenMemory::new(&current.state_dir, &system.root);
     let lookups = Lookups::new(Arc::clone(&conductor), config.clone(), memory);
-    let session = match lookups
-        .run(&request, &mut rand::make_rng::<StdRng>())
-        .await
-    {
+    let session = match lookups.run(&request, &mut rand::make_rng::<StdRng>()).await {
         Ok(session) => session,
         Err(taken @ LookupError::TokenTaken { .. }) => {
             // Ironic is waiting for the other agent: no commands, no heartbeats, and a

@@ -41,30 +41,54 @@ impl Settings for Config {
         Self::default()
     }
 
-    #[rustfmt::skip]
     fn options() -> Vec<Opt<Self>> {
-        CommonSettings::options().into_iter().map(Opt::within)
-        .chain(section("This program", [
+        let common = CommonSettings::options().into_iter().map(Opt::within);
+        common
+            .chain(section("This program", Self::program_options()))
+            .chain(section("Ironic", Self::ironic_options()))
+            .chain(section("Inspection", Self::inspection_options()))
+            .chain(section("Machine", Self::machine_options()))
+            .chain(section("Images", Self::image_options()))
+            .chain(section("Disks", Self::disk_options()))
+            .chain(section("Containers", Self::container_options()))
+            .chain(ironic_program::not_offered())
+            .collect()
+    }
+}
+
+#[rustfmt::skip]
+impl Config {
+    fn program_options() -> Vec<Opt<Self>> {
+        vec![
             opt!(state_dir, "Directory for what must survive a restart of the program but not of the machine."),
             opt!(grpc_listen, "Where the agent serves gRPC: ADDRESS:PORT or unix:PATH."),
             opt!(conductor, "Where the agent finds its ConductorService, the shim's or an orchestrator's: http://, https:// or unix:PATH."),
             opt!(hardware_managers_dir, "Directory of hardware managers that are programs of their own.").word("DIR"),
             opt!(standalone, "No lookup and no heartbeat: commands come from elsewhere."),
             opt!(simulate, "Use the files of this directory as the machine's disks.").word("DIR"),
-        ]))
-        .chain(section("Ironic", [
+        ]
+    }
+
+    fn ironic_options() -> Vec<Opt<Self>> {
+        vec![
             opt!(lookup_timeout, "Time limit for the whole lookup; then the agent exits with status 1.").kernel("ipa-lookup-timeout"),
             opt!(lookup_interval, "Shortest wait between two lookups; waits grow from there.").kernel("ipa-lookup-interval"),
-        ]))
-        .chain(section("Inspection", [
+        ]
+    }
+
+    fn inspection_options() -> Vec<Opt<Self>> {
+        vec![
             opt!(inspection_dhcp_wait_timeout, "How long the report waits for addresses; 0 does not wait.").kernel("ipa-inspection-dhcp-wait-timeout"),
             opt!(inspection_dhcp_all_interfaces, "Wait for all interfaces, not only for the one that booted.").kernel("ipa-inspection-dhcp-all-interfaces"),
             opt!(lldp_timeout, "How long LLDP packets are waited for.").kernel("ipa-lldp-timeout"),
             opt!(collect_lldp, "LLDP on every listing of interfaces.").kernel("ipa-collect-lldp"),
             opt!(introspection_daemon, "collect-introspection-data reports again and again."),
             opt!(introspection_daemon_post_interval, "Pause between two of these reports."),
-        ]))
-        .chain(section("Machine", [
+        ]
+    }
+
+    fn machine_options() -> Vec<Opt<Self>> {
+        vec![
             opt!(hardware_initialization_delay, "Pause before hardware is looked at.").kernel("ipa-hardware-initialization-delay"),
             opt!(disk_wait_attempts, "How often a suitable disk is looked for.").kernel("ipa-disk-wait-attempts"),
             opt!(disk_wait_delay, "Pause between two of these looks.").kernel("ipa-disk-wait-delay"),
@@ -76,8 +100,11 @@ impl Settings for Config {
             Opt::switch_not_offered("", "enable-discard-erase", "a drive may ignore a discard, so it is not erasing"),
             opt!(ignore_bootloader_failure, "A boot loader that cannot be installed is no failure.").kernel("ipa-ignore-bootloader-failure"),
             opt!(enable_bios_bootloader_install, "Run the GRUB of partition images. A lookup may switch it on.").kernel("ipa-enable-bios-bootloader-install"),
-        ]))
-        .chain(section("Images", [
+        ]
+    }
+
+    fn image_options() -> Vec<Opt<Self>> {
+        vec![
             opt!(image_server_user, "User for image servers."),
             opt!(image_server_password, "Password for image servers.").secret(),
             Opt::file_of("image_server_password", "image_server_password_file", "File that holds image_server_password."),
@@ -85,14 +112,17 @@ impl Settings for Config {
             opt!(image_download_connection_timeout if |time| time.as_secs() >= 1, "Time limit for connecting and for each read.").kernel("ipa-image-download-connection-timeout").expecting("a number of seconds, at least 1"),
             opt!(image_download_connection_retries, "Further attempts after the first.").kernel("ipa-image-download-connection-retries"),
             opt!(image_download_connection_retry_interval, "Pause between two attempts.").kernel("ipa-image-download-connection-retry-interval"),
-            opt!(image_download_max_duration, "Limit for a whole download, 0 is none.").kernel("ipa-image-download-max-duration"),
+            opt!(image_download_max_duration, "Limit for a whole download, 0 means no limit.").kernel("ipa-image-download-max-duration"),
             opt!(md5_enabled, "MD5 is good enough as a checksum. A lookup decides."),
             opt!(disable_deep_image_inspection, "Do not compare image content with the declared format. A lookup decides."),
             opt!(permitted_image_formats, "Formats that may be written. A lookup decides."),
             opt!(config_drive_rebuild, "Rewrite the config drive as a FAT file system."),
             opt!(disable_bootc_deploy, "Do not deploy bootable containers."),
-        ]))
-        .chain(section("Disks", [
+        ]
+    }
+
+    fn disk_options() -> Vec<Opt<Self>> {
+        vec![
             opt!(disk_utils.efi_system_partition_size, "Size of an EFI system partition in MiB.").group("disk_utils"),
             opt!(disk_utils.bios_boot_partition_size, "Size of a BIOS boot partition in MiB.").group("disk_utils"),
             opt!(disk_utils.partition_detection_attempts, "How often a new partition is looked for.").group("disk_utils"),
@@ -102,17 +132,18 @@ impl Settings for Config {
             Opt::not_offered("disk_utils", "image_convert_attempts", NO_CONVERT),
             Opt::not_offered("disk_partitioner", "check_device_interval", EXCLUSIVE),
             Opt::not_offered("disk_partitioner", "check_device_max_retries", EXCLUSIVE),
-        ]))
-        .chain(section("Containers", [
+        ]
+    }
+
+    fn container_options() -> Vec<Opt<Self>> {
+        vec![
             opt!(container.allow_arbitrary_containers, "Any image may run.").group("container"),
             opt!(container.allowed_containers, "Images that may run.").group("container"),
             opt!(container.container_steps_file, "File that describes steps in containers.").group("container"),
             opt!(container.runner, "Program that runs containers.").group("container"),
             opt!(container.pull_options, "Arguments for pulling.").group("container"),
             opt!(container.run_options, "Arguments for running.").group("container"),
-        ]))
-        .chain(ironic_program::not_offered())
-        .collect()
+        ]
     }
 }
 

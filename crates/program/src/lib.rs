@@ -8,7 +8,7 @@ mod start;
 pub use settings::{CommonSettings, is_url_list, not_offered};
 pub use start::{EXIT_TIMEOUT, runtime, shut_down, start};
 
-/// The version that Ironic is told, for example `0.1.0`.
+/// The version that Ironic is given, for example `0.1.0`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The version for a person: with the commit, or `unknown` outside a repository.

@@ -24,20 +24,38 @@ impl Settings for Config {
         Self::on_machine(root)
     }
 
-    #[rustfmt::skip]
     fn options() -> Vec<Opt<Self>> {
-        CommonSettings::options().into_iter().map(Opt::within)
-        .chain(section("This program", [
+        let common = CommonSettings::options().into_iter().map(Opt::within);
+        common
+            .chain(section("This program", Self::program_options()))
+            .chain(section("Ironic", Self::ironic_options()))
+            .chain(section("REST server", Self::rest_server_options()))
+            .chain(section("Multicast DNS", Self::multicast_dns_options()))
+            .chain(ironic_program::not_offered())
+            .collect()
+    }
+}
+
+#[rustfmt::skip]
+impl Config {
+    fn program_options() -> Vec<Opt<Self>> {
+        vec![
             opt!(state_dir, "Directory for what must survive a restart of the program but not of the machine."),
             opt!(agent, "Where the shim finds its agent: http://, https:// or unix:PATH."),
             opt!(conductor_listen, "Where the shim serves ConductorService: ADDRESS:PORT or unix:PATH."),
             opt!(insecure_conductor_listen, "Let conductor_listen be an address that other machines reach without client certificates: unauthenticated machines may look nodes up."),
-        ]))
-        .chain(section("Ironic", [
+        ]
+    }
+
+    fn ironic_options() -> Vec<Opt<Self>> {
+        vec![
             opt!(global_request_id, "Sent to Ironic as X-OpenStack-Request-ID.").kernel("ipa-global-request-id"),
             opt!(ironic_api_version, "API version to use instead of asking Ironic for the newest.").kernel("ipa-ironic-api-version").word("VERSION"),
-        ]))
-        .chain(section("REST server", [
+        ]
+    }
+
+    fn rest_server_options() -> Vec<Opt<Self>> {
+        vec![
             opt!(listen_host, "Address to listen at; :: takes IPv4, too.").kernel("ipa-listen-host").word("ADDRESS"),
             opt!(listen_port, "Port to listen at.").kernel("ipa-listen-port"),
             opt!(listen_tls, "The certificate is given by tls_cert_file and tls_key_file; none is generated."),
@@ -54,14 +72,15 @@ impl Settings for Config {
             opt!(network_interface, "Interface whose IPv4 address Ironic is given.").kernel("ipa-network-interface"),
             Opt::not_offered("ssl", "ca_file", "the REST server takes no client certificates"),
             Opt::switch_not_offered("", "agent_token_required", "a token is always required"),
-        ]))
-        .chain(section("Multicast DNS", [
+        ]
+    }
+
+    fn multicast_dns_options() -> Vec<Opt<Self>> {
+        vec![
             opt!(mdns.allowed_overrides, "Options that an answer may change.").group("mdns"),
             opt!(mdns.lookup_attempts if |n| *n >= 1, "How often it is asked.").group("mdns").expecting("a whole number, at least 1"),
             opt!(mdns.interfaces, "Addresses of the interfaces to ask at; all when not given.").group("mdns"),
             Opt::not_offered("mdns", "params", "no service is registered here"),
-        ]))
-        .chain(ironic_program::not_offered())
-        .collect()
+        ]
     }
 }

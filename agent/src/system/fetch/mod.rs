@@ -1,6 +1,6 @@
 //! Getting a document or an image from a URL, as a stream.
 //!
-//! One request, no retries: whoever calls knows whether trying again makes sense, and has
+//! One request, no retries: the caller knows whether trying again makes sense, and has
 //! [`FetchError::is_temporary`] to tell.
 
 use std::fmt;

@@ -34,7 +34,7 @@ pub struct Loaded<S> {
     pub settings: S,
     /// What will not work as it was asked for.
     pub warnings: Vec<Warning>,
-    /// Settings that are no option of this program, `name (where)`: other programs may share
+    /// Settings that this program has no option for, `name (where)`: other programs may share
     /// the files.
     pub unknown: Vec<String>,
     /// The kernel's and the virtual medium's parameters, the latter after the former.

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn port_0_is_told() {
+    async fn the_port_of_port_0_is_reported() {
         let (_bound, listen) = bind(&"127.0.0.1:0".parse().unwrap(), "test", 1)
             .await
             .unwrap();
