@@ -79,8 +79,8 @@ fn the_reference_page_lists_every_option() {
         fs::write(&path, &text).unwrap();
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(
-        written, text,
+    assert!(
+        written == text,
         "docs/options.md is not current: UPDATE_GOLDEN=1 cargo test --test contract options"
     );
 }
