@@ -71,7 +71,7 @@ pub(super) async fn report(
         Ok(session) => session,
         Err(taken @ LookupError::TokenTaken { .. }) => {
             // Ironic is waiting for the other agent: no commands, no heartbeats, and a
-            // network that a person who looks after the machine can use.
+            // network that the operator can use.
             error!(error = %taken, "the agent idles");
             return std::future::pending().await;
         }
