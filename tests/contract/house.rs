@@ -307,9 +307,9 @@ const WRITERS: &[(&str, &str)] = &[
     ("src/commands/power/mod.rs", "PathPrefix::writable"),
     ("src/commands/store/mod.rs", "the state directory"),
     ("src/conductor/token.rs", "the state directory"),
-    ("src/disk/boot/grub.rs", "a mounted image"),
+    ("src/disk/boot/grub/mod.rs", "a mounted image"),
     (
-        "src/disk/virtual_media.rs",
+        "src/disk/virtual_media/mod.rs",
         "the start from virtual media, not in a simulation",
     ),
     ("src/disk/filesystem/mount.rs", "PathPrefix::writable"),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use ironic_options::{Loaded, Parameters, Settings};
 use ironic_program::{runtime, start};
-use ironic_text::printable;
+use ironic_text::{error_chain, printable};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -20,7 +20,7 @@ use crate::commands::verbs::{finalize_rescue, lockdown};
 use crate::commands::{CommandContext, Engine, NodeMemory, OwnVerbs};
 use crate::conductor::heartbeat::Control;
 use crate::config::{self, Config};
-use crate::disk::virtual_media::{self, MediumError};
+use crate::disk::virtual_media::{self, VirtualMediaError};
 use crate::hardware::{Registry, bring_up, external, vlan};
 use crate::image::LastDeployment;
 use crate::rpc;
@@ -69,7 +69,8 @@ fn take_virtual_media(config: &Config) -> anyhow::Result<()> {
     let name = Config::PROGRAM.name;
     match runtime()?.block_on(virtual_media::take(&System::linux(), name)) {
         // The machine may do without; if not, this program ends later and tries again.
-        Err(error @ MediumError::Mount { .. }) => {
+        Err(error @ VirtualMediaError::Mount { .. }) => {
+            let error = error_chain(&error);
             eprintln!("{}", printable(&format!("{name}: {error}")));
         }
         other => other?,

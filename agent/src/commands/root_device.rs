@@ -26,5 +26,5 @@ pub(super) async fn root_device(context: &CommandContext) -> Result<BlockDevice,
     let devices = tokio::task::spawn_blocking(move || block::probe(&system))
         .await
         .map_err(|error| Failure::execution(format!("looking for disks failed: {error}")))?;
-    hints::root_device(&devices, &context.node.current())
+    Ok(hints::root_device(&devices, &context.node.current())?)
 }

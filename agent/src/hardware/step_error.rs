@@ -11,7 +11,13 @@ use super::generic::burnin::error::BurnInError;
 use super::generic::error::{EraseDevicesError, InvalidMatchPatterns};
 use super::generic::inject_files::error::InjectFilesError;
 use super::vendor::mellanox::error::NicFirmwareError;
+use crate::disk::erase::InvalidOverrides;
+use crate::disk::erase::guard::GuardError;
+use crate::disk::erase::metadata::MetadataError;
+use crate::disk::inject::InjectError;
+use crate::disk::raid::RaidError;
 use crate::failure::Failure;
+use crate::machine::block::hints::NoRootDevice;
 use crate::system::RunError;
 use crate::task::Cancelled;
 
@@ -61,3 +67,23 @@ pub enum StepError {
     #[error("{}", .0.details)]
     Failure(#[from] Failure),
 }
+
+/// What the rooms below say reaches Ironic in its own class.
+macro_rules! in_its_class {
+    ($($error:ty),*) => {
+        $(impl From<$error> for StepError {
+            fn from(error: $error) -> Self {
+                Self::Failure(error.into())
+            }
+        })*
+    };
+}
+
+in_its_class!(
+    GuardError,
+    InjectError,
+    InvalidOverrides,
+    MetadataError,
+    NoRootDevice,
+    RaidError
+);

@@ -9,7 +9,8 @@ use thiserror::Error;
 
 use crate::config::Config;
 use crate::machine::network::interface::{self, Interface};
-use crate::machine::network::lldp::{self, Element};
+use crate::machine::network::lldp::{self, LldpElement};
+use crate::machine::network::lldp_listener;
 use crate::system::{Cmd, RunError, System};
 
 /// The largest VLAN number.
@@ -43,7 +44,7 @@ pub async fn bring_up(system: &System, config: &Config) {
     }
 }
 
-type Heard = BTreeMap<String, Vec<Element>>;
+type Heard = BTreeMap<String, Vec<LldpElement>>;
 
 async fn look(
     system: &System,
@@ -57,7 +58,7 @@ async fn look(
         .iter()
         .any(|item| !item.contains('.'));
     tokio::task::spawn_blocking(move || {
-        let heard = (listens && asks).then(|| lldp::collect(&system, timeout));
+        let heard = (listens && asks).then(|| lldp_listener::collect(&system, timeout));
         (interface::probe(&system), heard)
     })
     .await
@@ -215,7 +216,7 @@ mod tests {
         }
     }
 
-    fn named(numbers: &[u16]) -> Vec<Element> {
+    fn named(numbers: &[u16]) -> Vec<LldpElement> {
         let numbers = numbers.iter();
         numbers
             .map(|number| (127, format!("0080c203{number:04x}08766c616e2d313030")))

@@ -25,7 +25,7 @@ pub async fn wait_for_disks(system: &System, config: &Config, node: &Node) {
                 return;
             }
             Err(failure) if attempt == attempts => {
-                tracing::warn!(reason = %failure.details, attempts, "no root disk appeared");
+                tracing::warn!(reason = %ironic_text::error_chain(&failure), attempts, "no root disk appeared");
             }
             Err(_) => tokio::time::sleep(config.disk_wait_delay).await,
         }

@@ -6,7 +6,7 @@
 //! `sgdisk` does.
 
 use ironic_ondisk::Source;
-use ironic_ondisk::partition_table::decide::{Decision, Flaw, decide};
+use ironic_ondisk::partition_table::decide::{GptFlaw, TableDecision, decide};
 use ironic_ondisk::partition_table::gpt::{Gpt, PRIMARY};
 use ironic_ondisk::partition_table::guid::Guid;
 use ironic_ondisk::partition_table::mbr::{Mbr, disk_identifier};
@@ -82,7 +82,7 @@ pub enum UnusableTable {
 #[derive(Debug)]
 enum ImageContent {
     /// A table, with what is to be repaired.
-    Table(Box<Table>, Option<Flaw>),
+    Table(Box<Table>, Option<GptFlaw>),
     /// One file system.
     FileSystem,
 }
@@ -243,29 +243,29 @@ fn judge<S: Judged + ?Sized>(
     geometry: Geometry,
 ) -> Result<Result<ImageContent, UnusableTable>, S::Error> {
     let (table, repair) = match decide(source, geometry)? {
-        Decision::Gpt {
+        TableDecision::Gpt {
             table,
             record,
             repair,
         } => (Table::Gpt(table, record), repair),
-        Decision::Mbr(record) => (Table::Mbr(record), None),
+        TableDecision::Mbr(record) => (Table::Mbr(record), None),
         // What a file system left of an older table is not the image's.
-        Decision::Repairable {
-            flaw: Flaw::Unannounced,
+        TableDecision::Repairable {
+            flaw: GptFlaw::Unannounced,
             ..
         } if source.is_file_system(geometry)? => return Ok(Ok(ImageContent::FileSystem)),
-        Decision::Repairable {
+        TableDecision::Repairable {
             table,
             record,
             flaw,
         } => (Table::Gpt(table, record), Some(flaw)),
-        Decision::Nothing(_) if source.is_file_system(geometry)? => {
+        TableDecision::Nothing(_) if source.is_file_system(geometry)? => {
             return Ok(Ok(ImageContent::FileSystem));
         }
-        Decision::Nothing(absence) if absence.is_contradiction() => {
+        TableDecision::Nothing(absence) if absence.is_contradiction() => {
             return Ok(Err(TableError::Absent(absence).into()));
         }
-        Decision::Nothing(_) => return Ok(Err(UnusableTable::Unrecognised)),
+        TableDecision::Nothing(_) => return Ok(Err(UnusableTable::Unrecognised)),
     };
     if !table.has_partitions() {
         return Ok(Err(UnusableTable::NoPartitions));

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::{Collector, CollectorError, Inspection};
 use crate::config::Config;
 use crate::machine::network::lldp;
+use crate::machine::network::lldp_listener;
 use crate::machine::pci;
 use crate::machine::processor::numa;
 use crate::machine::usb;
@@ -60,7 +61,7 @@ pub(super) const LLDP: Devices = Devices {
     name: "lldp",
     key: "lldp_raw",
     read: |system, config| {
-        let heard = lldp::collect(system, config.lldp_timeout).into_iter();
+        let heard = lldp_listener::collect(system, config.lldp_timeout).into_iter();
         let heard: Map<_, _> = heard
             .map(|(name, elements)| (name, lldp::to_json(&elements)))
             .collect();

@@ -30,7 +30,7 @@ pub fn inventory(system: &System, config: &Config) -> Map<String, Value> {
     let list = |items: Vec<Value>| Value::Array(items);
     let mut interfaces = network::interface::probe(system);
     if config.collect_lldp {
-        let mut heard = network::lldp::collect(system, config.lldp_timeout);
+        let mut heard = network::lldp_listener::collect(system, config.lldp_timeout);
         for interface in &mut interfaces {
             interface.lldp = heard.remove(&interface.name);
         }

@@ -92,7 +92,7 @@ impl<'a> Chain<'a> {
     }
 
     /// The device that a member lies below. Directories in between that only group devices
-    /// (`nvme`, `block`) are no devices: they have no `uevent`. Root bridges of PCI belong to
+    /// (`nvme`, `block`) are no devices: they have no `uevent`. PathPrefix bridges of PCI belong to
     /// no subsystem and end a row of PCI devices.
     pub(super) fn parent_device(&self, member: &Path) -> Option<PathBuf> {
         let is_device = |path: &&Path| {

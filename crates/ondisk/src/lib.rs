@@ -8,6 +8,7 @@
 
 mod checksum;
 pub mod filesystem;
+mod identity;
 pub mod image_file;
 pub mod partition_table;
 pub mod raid;
@@ -18,5 +19,6 @@ mod text;
 mod volume;
 mod window;
 
+pub use identity::FormatIdentity;
 pub use read::Source;
 pub use text::serial_number;

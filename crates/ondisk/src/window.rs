@@ -13,12 +13,12 @@ trait Reads {
     fn fill(&mut self, offset: u64, buffer: &mut [u8]) -> bool;
 }
 
-struct Kept<S: Source> {
+struct FallibleSource<S: Source> {
     source: S,
     error: Option<S::Error>,
 }
 
-impl<S: Source> Reads for Kept<S> {
+impl<S: Source> Reads for FallibleSource<S> {
     fn fill(&mut self, offset: u64, buffer: &mut [u8]) -> bool {
         if self.error.is_none() {
             self.error = self.source.read_at(offset, buffer).err();
@@ -52,7 +52,7 @@ pub(crate) fn look<T, S: Source>(
     look: impl FnOnce(&mut Window<'_>) -> T,
 ) -> Result<T, S::Error> {
     let size = source.size();
-    let mut kept = Kept {
+    let mut kept = FallibleSource {
         source,
         error: None,
     };

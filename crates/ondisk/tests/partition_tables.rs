@@ -18,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use ironic_ondisk::partition_table::decide::{Decision, Flaw, decide};
+use ironic_ondisk::partition_table::decide::{GptFlaw, TableDecision, decide};
 use ironic_ondisk::partition_table::logical::Logical;
 use ironic_ondisk::partition_table::mbr::MbrPartition;
 use ironic_ondisk::partition_table::survey::survey;
@@ -151,20 +151,20 @@ fn of_mbr(entry: &MbrPartition) -> Partition {
 }
 
 /// What Linux makes partitions of, by our decision.
-fn ours(bytes: &[u8]) -> (Decision, BTreeSet<Partition>) {
+fn ours(bytes: &[u8]) -> (TableDecision, BTreeSet<Partition>) {
     let mut source = bytes;
     let decision = decide(&mut source, geometry(bytes)).unwrap();
     let found = match &decision {
-        Decision::Gpt { table, .. } => table
+        TableDecision::Gpt { table, .. } => table
             .partitions()
             .map(|found| (found.number, found.first, found.last + 1 - found.first))
             .collect(),
-        Decision::Mbr(record) => {
+        TableDecision::Mbr(record) => {
             let logical = Logical::read(&mut source, record).unwrap();
             let all = record.partitions().chain(logical.partitions);
             all.map(|entry| of_mbr(&entry)).collect()
         }
-        Decision::Repairable { .. } | Decision::Nothing(_) => BTreeSet::new(),
+        TableDecision::Repairable { .. } | TableDecision::Nothing(_) => BTreeSet::new(),
     };
     (decision, found)
 }
@@ -174,8 +174,8 @@ fn judged(bytes: &[u8]) -> (&'static str, BTreeSet<Partition>) {
     let mut source = bytes;
     let refused = ("unknown", BTreeSet::new());
     match ours(bytes) {
-        (Decision::Gpt { table, .. }, found) if table.check_fit().is_ok() => ("gpt", found),
-        (Decision::Mbr(record), _) => {
+        (TableDecision::Gpt { table, .. }, found) if table.check_fit().is_ok() => ("gpt", found),
+        (TableDecision::Mbr(record), _) => {
             let logical = Logical::read(&mut source, &record).unwrap();
             if record.check().is_err() || logical.check(geometry(bytes)).is_err() {
                 return refused;
@@ -491,8 +491,8 @@ fn generated_gpts_are_seen_and_refused_as_the_programs_do() {
         assert_eq!((own, &expected), (kind.as_str(), &shown), "parted, {what}");
         // What can be repaired is what sgdisk repairs.
         let by_sgdisk = programs.sgdisk(&path);
-        if let Decision::Repairable { table, flaw, .. } = &decision {
-            assert_eq!(*flaw, Flaw::Unannounced, "{what}");
+        if let TableDecision::Repairable { table, flaw, .. } = &decision {
+            assert_eq!(*flaw, GptFlaw::Unannounced, "{what}");
             let firsts: BTreeSet<u64> = table.partitions().map(|found| found.first).collect();
             let shown: BTreeSet<u64> = by_sgdisk.iter().map(|found| found.1).collect();
             assert_eq!(firsts, shown, "sgdisk, {what}");

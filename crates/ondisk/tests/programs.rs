@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use ironic_ondisk::Source;
-use ironic_ondisk::signature::{self, Content};
+use ironic_ondisk::signature::{self, DeviceContent};
 
 /// An image file.
 struct Image {
@@ -143,9 +143,9 @@ impl Bench {
 
 fn ours(image: &Path) -> Option<[String; 3]> {
     match signature::identify(Image::open(image), 512).unwrap() {
-        Content::Nothing => None,
-        Content::Ambiguous(_) => Some(["ambiguous".to_owned(), String::new(), String::new()]),
-        Content::Is(found) => Some([
+        DeviceContent::Nothing => None,
+        DeviceContent::Ambiguous(_) => Some(["ambiguous".to_owned(), String::new(), String::new()]),
+        DeviceContent::Is(found) => Some([
             found.signature.name.to_owned(),
             found.identity.uuid.unwrap_or_default(),
             found.identity.label.unwrap_or_default(),

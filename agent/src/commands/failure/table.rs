@@ -1,18 +1,168 @@
 //! The one table from the errors of the rooms to the classes that Ironic sees. One section per
 //! room; every match is exhaustive, so a new error must say what Ironic sees of it.
 
+use std::error::Error;
+
+use ironic_text::error_chain;
+
+use crate::disk::boot::BootError;
+use crate::disk::erase::guard::GuardError;
+use crate::disk::erase::metadata::MetadataError;
+use crate::disk::erase::{EraseError, InvalidOverrides};
+use crate::disk::inject::InjectError;
+use crate::disk::raid::RaidError;
 use crate::failure::{Failure, FailureKind};
 use crate::image::bootc::BootcError;
 use crate::image::{
     ChecksumError, ConfigDriveError, ImageError, ImageTableError, InvalidImageInfo,
     PartitionImageError, SourceError,
 };
+use crate::machine::block::hints::NoRootDevice;
 use crate::system::{DiskError, RunError};
 use crate::task::Cancelled;
 
+/// A failure of this class that says what the error and its causes say.
+fn failure(kind: FailureKind, error: &dyn Error) -> Failure {
+    Failure::new(kind, error_chain(error))
+}
+
+/// The same, with what the program itself said that caused it.
+fn program_failure(kind: FailureKind, error: &dyn Error, program: &RunError) -> Failure {
+    let mut failure = failure(kind, error);
+    match program {
+        RunError::Failed {
+            program,
+            status,
+            stderr,
+            ..
+        } => {
+            failure.program = Some(program.clone());
+            failure.exit_status = Some(*status);
+            failure.stderr_tail.clone_from(stderr);
+        }
+        RunError::Missing { program } => failure.program = Some(program.clone()),
+        RunError::Broken { .. } | RunError::TimedOut { .. } => {}
+    }
+    failure
+}
+
+// The commands themselves.
+
 impl From<Cancelled> for Failure {
-    fn from(cancelled: Cancelled) -> Self {
-        Self::execution(cancelled.to_string())
+    fn from(error: Cancelled) -> Self {
+        failure(FailureKind::CommandExecution, &error)
+    }
+}
+
+// Machine.
+
+impl From<NoRootDevice> for Failure {
+    fn from(error: NoRootDevice) -> Self {
+        failure(FailureKind::DeviceNotFound, &error)
+    }
+}
+
+// Disk.
+
+impl From<GuardError> for Failure {
+    fn from(error: GuardError) -> Self {
+        match &error {
+            GuardError::SharedFileSystem { .. } | GuardError::TooManyPartitions { .. } => {
+                failure(FailureKind::ProtectedDevice, &error)
+            }
+            GuardError::SkipList(_)
+            | GuardError::Unreadable { .. }
+            | GuardError::ReadOnly(_)
+            | GuardError::InUse(_)
+            | GuardError::SplitArray { .. } => failure(FailureKind::BlockDeviceErase, &error),
+            GuardError::ArrayNotStopped { source, .. } => {
+                program_failure(FailureKind::BlockDeviceErase, &error, source)
+            }
+            GuardError::Thread(_) => failure(FailureKind::CommandExecution, &error),
+        }
+    }
+}
+
+impl From<MetadataError> for Failure {
+    fn from(error: MetadataError) -> Self {
+        match &error {
+            MetadataError::Cancelled(_) => failure(FailureKind::CommandExecution, &error),
+            MetadataError::Program { source, .. } => {
+                program_failure(FailureKind::BlockDeviceErase, &error, source)
+            }
+            MetadataError::Disk { .. } | MetadataError::Thread { .. } => {
+                failure(FailureKind::BlockDeviceErase, &error)
+            }
+        }
+    }
+}
+
+impl From<InvalidOverrides> for Failure {
+    fn from(error: InvalidOverrides) -> Self {
+        failure(FailureKind::BlockDeviceErase, &error)
+    }
+}
+
+impl From<EraseError> for Failure {
+    fn from(error: EraseError) -> Self {
+        failure(FailureKind::BlockDeviceErase, &error)
+    }
+}
+
+impl From<InjectError> for Failure {
+    fn from(error: InjectError) -> Self {
+        match &error {
+            InjectError::File { .. } => failure(FailureKind::CommandExecution, &error),
+            InjectError::NoFileSystem { .. } => failure(FailureKind::DeviceNotFound, &error),
+        }
+    }
+}
+
+impl From<RaidError> for Failure {
+    fn from(error: RaidError) -> Self {
+        let software_raid = |failure: Self| Self {
+            details: format!("Software RAID caused unknown error: {}", failure.details),
+            ..failure
+        };
+        const KIND: FailureKind = FailureKind::SoftwareRaid;
+        match error {
+            RaidError::Cancelled(cancelled) => cancelled.into(),
+            RaidError::Guard(guard) => guard.into(),
+            RaidError::Program { ref source, .. } => {
+                software_raid(program_failure(KIND, &error, source))
+            }
+            RaidError::Config { .. }
+            | RaidError::SkipList(_)
+            | RaidError::IdleVolume { .. }
+            | RaidError::NoVolumeName { .. }
+            | RaidError::UnwantedArray { .. }
+            | RaidError::Layout(_)
+            | RaidError::Partitioned(_)
+            | RaidError::LeftAlone { .. }
+            | RaidError::RootVolume(_)
+            | RaidError::Partitions { .. }
+            | RaidError::NoDevice { .. }
+            | RaidError::Remaining(_)
+            | RaidError::Thread(_) => software_raid(failure(KIND, &error)),
+        }
+    }
+}
+
+impl From<BootError> for Failure {
+    fn from(error: BootError) -> Self {
+        let kind = match &error {
+            BootError::Cancelled(_)
+            | BootError::Firmware { .. }
+            | BootError::Grub { .. }
+            | BootError::EfiFiles { .. }
+            | BootError::FallbackLoader { .. }
+            | BootError::Partitions { .. } => FailureKind::CommandExecution,
+            BootError::NoEfiSystemPartition { .. }
+            | BootError::NoPartition { .. }
+            | BootError::AmbiguousPartition { .. } => FailureKind::DeviceNotFound,
+            BootError::Array(_) => FailureKind::SoftwareRaid,
+        };
+        failure(kind, &error)
     }
 }
 

@@ -3,10 +3,11 @@
 
 use std::io;
 
+use crate::disk::boot::error::BootCause;
 use crate::system::foreign_root::ForeignRoot;
 use crate::system::{Cmd, System};
 
-/// Where GRUB's menu is told its arguments, within the image.
+/// Where the arguments of GRUB's menu are configured, within the image.
 const DEFAULTS: &str = "etc/default/grub";
 /// The key of the arguments that every entry of the menu gets.
 const KEY: &str = "GRUB_CMDLINE_LINUX";
@@ -23,8 +24,8 @@ const DRACUT: [(&str, &str); 3] = [
 /// is dracut's.
 ///
 /// # Errors
-/// The settings cannot be read or written, or the arrays cannot be told.
-pub(super) async fn name_arrays(system: &System, image: &ForeignRoot) -> Result<(), String> {
+/// The settings cannot be read or written, or the arrays cannot be listed.
+pub(super) async fn name_arrays(system: &System, image: &ForeignRoot) -> Result<(), BootCause> {
     let has = |(folder, name): &(&str, &str)| {
         let entries = image.entries(folder).unwrap_or_default();
         entries.iter().any(|(entry, _)| entry == name)
@@ -33,7 +34,7 @@ pub(super) async fn name_arrays(system: &System, image: &ForeignRoot) -> Result<
         return Ok(());
     }
     let scan = Cmd::new("mdadm").args(["--examine", "--scan"]);
-    let scan = system.run.run(scan).await.map_err(|e| e.to_string())?;
+    let scan = system.run.run(scan).await?;
     let arguments: Vec<String> = identities(&scan.text())
         .map(|uuid| format!("rd.md.uuid={uuid}"))
         .collect();
@@ -42,7 +43,10 @@ pub(super) async fn name_arrays(system: &System, image: &ForeignRoot) -> Result<
         let text = String::from_utf8(text).map_err(io::Error::other)?;
         image.write(DEFAULTS, with_arguments(&text, &arguments).as_bytes())
     };
-    change().map_err(|error| format!("/{DEFAULTS} of the image: {error}"))
+    change().map_err(|source| BootCause::ImageFile {
+        path: format!("/{DEFAULTS}"),
+        source,
+    })
 }
 
 /// The identities in lines like `ARRAY /dev/md/root metadata=1.2 UUID=8314...:... name=x:root`.

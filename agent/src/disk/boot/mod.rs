@@ -3,8 +3,11 @@
 mod arguments;
 pub mod efi;
 pub mod entry;
+mod error;
 pub mod grub;
 pub mod image;
-mod loader;
+pub mod loader;
 pub mod place;
 pub mod raid;
+
+pub use error::{BootArrayError, BootCause, BootError};

@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::disk::boot::error::{BootCause, BootError};
 use crate::disk::filesystem::identity;
 use crate::disk::partition::device;
 use crate::disk::partition::table::{Partition, Table};
-use crate::failure::{Failure, FailureKind};
 use crate::system::{Disk, System};
 
 /// A partition and how it is known.
@@ -62,22 +62,22 @@ impl Layout {
     ///
     /// # Errors
     /// The disk cannot be read, or its table makes no sense.
-    pub async fn read(system: &System, disk: &str) -> Result<Self, Failure> {
-        let failed = |error: &dyn std::fmt::Display| {
-            Failure::execution(format!("Reading the partitions of {disk} failed: {error}"))
-        };
+    pub async fn read(system: &System, disk: &str) -> Result<Self, BootError> {
+        let read = Self::try_read(system, disk).await;
+        read.map_err(|source| BootError::Partitions {
+            disk: disk.to_owned(),
+            source,
+        })
+    }
+
+    async fn try_read(system: &System, disk: &str) -> Result<Self, BootCause> {
         let disks = Arc::clone(&system.disks);
         let path = PathBuf::from(disk);
         let read = tokio::task::spawn_blocking(move || {
-            let mut disk = disks
-                .open_to_read(&path)
-                .map_err(|error| error.to_string())?;
+            let mut disk = disks.open_to_read(&path)?;
             look(disk.as_mut())
         });
-        let (found, has_boot_code) = read
-            .await
-            .map_err(|error| failed(&error))?
-            .map_err(|error| failed(&error))?;
+        let (found, has_boot_code) = read.await??;
         let partitions = found
             .into_iter()
             .map(|(partition, partition_uuid, file_system)| Known {
@@ -96,10 +96,9 @@ impl Layout {
     /// The partition of this identity, a file system's or its own.
     ///
     /// # Errors
-    /// `DeviceNotFound`; two partitions that both have it.
-    pub fn find(&self, uuid: &str) -> Result<Place, Failure> {
-        self.look_for(uuid)?
-            .ok_or_else(|| self.not_found("No partition", uuid))
+    /// No partition has it, or two have it.
+    pub fn find(&self, uuid: &str) -> Result<Place, BootError> {
+        self.look_for(uuid)?.ok_or_else(|| self.not_found(uuid))
     }
 
     /// The root file system of an image on an array: the partition of this identity, else the
@@ -107,14 +106,14 @@ impl Layout {
     /// (software RAID in Ironic's administrator guide).
     ///
     /// # Errors
-    /// `DeviceNotFound`; two partitions that both have it.
-    pub fn root_of_array(&self, uuid: &str) -> Result<Place, Failure> {
+    /// No partition has it, or two have it.
+    pub fn root_of_array(&self, uuid: &str) -> Result<Place, BootError> {
         self.look_for(uuid)?
             .or_else(|| self.numbered(1))
-            .ok_or_else(|| self.not_found("No partition", uuid))
+            .ok_or_else(|| self.not_found(uuid))
     }
 
-    fn look_for(&self, uuid: &str) -> Result<Option<Place>, Failure> {
+    fn look_for(&self, uuid: &str) -> Result<Option<Place>, BootError> {
         let same = |other: &str| !uuid.is_empty() && other.eq_ignore_ascii_case(uuid);
         for is_partition_uuid in [false, true] {
             let mut found = self.partitions.iter().filter(|known| {
@@ -128,18 +127,21 @@ impl Layout {
                 continue;
             };
             if found.next().is_some() {
-                return Err(self.not_found("More than one partition", uuid));
+                return Err(BootError::AmbiguousPartition {
+                    uuid: uuid.to_owned(),
+                    disk: self.disk.clone(),
+                });
             }
             return Ok(Some(known.place(is_partition_uuid)));
         }
         Ok(None)
     }
 
-    fn not_found(&self, why: &str, uuid: &str) -> Failure {
-        Failure::new(
-            FailureKind::DeviceNotFound,
-            format!("{why} with UUID {uuid} found on device {}", self.disk),
-        )
+    fn not_found(&self, uuid: &str) -> BootError {
+        BootError::NoPartition {
+            uuid: uuid.to_owned(),
+            disk: self.disk.clone(),
+        }
     }
 
     /// The names by which programs look for the partitions, with their nodes.
@@ -196,18 +198,18 @@ impl Known {
     }
 }
 
-type Found = Vec<(Partition, String, Option<String>)>;
+/// Partitions with their own identities and those of their file systems.
+type Identities = Vec<(Partition, String, Option<String>)>;
 
-fn look(disk: &mut dyn Disk) -> Result<(Found, bool), String> {
+/// The partitions of a disk, and whether its first sector holds code for a BIOS.
+fn look(disk: &mut dyn Disk) -> Result<(Identities, bool), BootCause> {
     // The code of a master boot record ends here.
     const CODE: usize = 440;
     let sector_size = disk.geometry().sector_size;
     let mut head = [0; 512];
-    disk.read_at(0, &mut head)
-        .map_err(|error| error.to_string())?;
+    disk.read_at(0, &mut head)?;
     let has_boot_code = head[..CODE].iter().any(|byte| *byte != 0);
-    let table = Table::read(disk).map_err(|error| error.to_string())?;
-    let Some(table) = table else {
+    let Some(table) = Table::read(disk)? else {
         return Ok((Vec::new(), has_boot_code));
     };
     let mut found = Vec::new();
@@ -296,8 +298,7 @@ mod tests {
             ("twin", "More than one partition with UUID twin"),
         ] {
             let failure = layout().find(uuid).unwrap_err();
-            assert_eq!(failure.kind, FailureKind::DeviceNotFound);
-            assert!(failure.details.contains(text), "{failure}");
+            assert!(failure.to_string().contains(text), "{failure}");
         }
     }
 
@@ -306,11 +307,14 @@ mod tests {
         for (uuid, number) in [("root", 2), ("0x0000abcd", 1)] {
             assert_eq!(layout().root_of_array(uuid).unwrap().number, number);
         }
-        let failure = layout().root_of_array("twin").unwrap_err();
-        assert!(failure.details.contains("More than one"), "{failure}");
+        let error = layout().root_of_array("twin").unwrap_err();
+        assert!(
+            matches!(error, BootError::AmbiguousPartition { .. }),
+            "{error}"
+        );
         let mut empty = layout();
         empty.partitions.clear();
-        let failure = empty.root_of_array("none").unwrap_err();
-        assert_eq!(failure.kind, FailureKind::DeviceNotFound);
+        let error = empty.root_of_array("none").unwrap_err();
+        assert!(matches!(error, BootError::NoPartition { .. }), "{error}");
     }
 }

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
+use ironic_text::error_chain;
+
 use super::run::{Watch, text_of};
+use crate::disk::erase::error::MethodError;
 use crate::system::{Cmd, RunError, System};
 
 /// What our password is while a drive erases itself. Old versions of `hdparm` take the word
@@ -140,33 +143,27 @@ pub(super) async fn erase(
     device: &str,
     security: &Security,
     watch: &Watch<'_>,
-) -> Result<(), String> {
+) -> Result<(), MethodError> {
     let mut security = security.clone();
     if security.is_locked() {
         security = unlock(system, device, security).await?;
         if security.is_locked() {
-            return Err(
-                "it is locked with a password that is not ours: remove the password with the \
-                 tool that set it"
-                    .to_owned(),
-            );
+            return Err(MethodError::Locked);
         }
     }
     if !security.is_enabled() {
         security_command(system, device, &["--security-set-pass", PASSWORDS[0]])
             .await
-            .map_err(|error| format!("no password could be set: {error}"))?;
+            .map_err(MethodError::NoPassword)?;
         // What is between us and the drive may drop commands, and then the erase, too.
-        let reason = match state(system, device).await {
-            Ok(after) if after.is_enabled() => None,
-            Ok(_) => Some(
-                "it took a password and has none: its security commands do not reach it".to_owned(),
-            ),
-            Err(error) => Some(format!("its security state is unknown: {error}")),
+        let checked = match state(system, device).await {
+            Ok(after) if after.is_enabled() => Ok(()),
+            Ok(_) => Err(MethodError::PasswordDropped),
+            Err(error) => Err(MethodError::SecurityUnknown(error)),
         };
-        if let Some(reason) = reason {
+        if checked.is_err() {
             clean_up(system, device).await;
-            return Err(reason);
+            return checked;
         }
     }
     let option = if security.is_enhanced() {
@@ -175,18 +172,16 @@ pub(super) async fn erase(
         "--security-erase"
     };
     let command = hdparm(device, &[option, PASSWORDS[0]]);
-    if let Err(reason) = watch.run(system, command, security.estimate()).await {
+    if let Err(error) = watch.run(system, command, security.estimate()).await {
         clean_up(system, device).await;
-        return Err(format!("the drive did not erase itself: {reason}"));
+        return Err(MethodError::NotErased(Box::new(error)));
     }
     let after = state(system, device)
         .await
-        .map_err(|error| format!("its state after the erase is unknown: {error}"))?;
+        .map_err(MethodError::SecurityLost)?;
     if after.is_enabled() {
         clean_up(system, device).await;
-        return Err(
-            "its password is still set after the erase: it did not erase itself".to_owned(),
-        );
+        return Err(MethodError::PasswordStays);
     }
     Ok(())
 }
@@ -207,7 +202,11 @@ async fn security_command(
 }
 
 /// Tries our passwords: an erase that was interrupted leaves one behind.
-async fn unlock(system: &System, device: &str, mut security: Security) -> Result<Security, String> {
+async fn unlock(
+    system: &System,
+    device: &str,
+    mut security: Security,
+) -> Result<Security, MethodError> {
     for password in PASSWORDS {
         if !security.is_locked() {
             break;
@@ -218,29 +217,28 @@ async fn unlock(system: &System, device: &str, mut security: Security) -> Result
         }
         security = state(system, device)
             .await
-            .map_err(|error| format!("its security state is unknown: {error}"))?;
+            .map_err(MethodError::SecurityUnknown)?;
     }
     Ok(security)
 }
 
-/// A drive that keeps our password is lost to whoever gets it next.
+/// A drive that keeps our password is lost to its next user.
 async fn clean_up(system: &System, device: &str) {
     let cleaned = async {
-        let security = state(system, device)
-            .await
-            .map_err(|error| error.to_string())?;
+        let security = state(system, device).await?;
         let security = unlock(system, device, security).await?;
         if security.is_enabled() && !security.is_locked() {
-            security_command(system, device, &["--security-disable", PASSWORDS[0]])
-                .await
-                .map_err(|error| error.to_string())?;
+            security_command(system, device, &["--security-disable", PASSWORDS[0]]).await?;
         }
-        Ok::<_, String>(security.is_locked())
+        Ok::<_, MethodError>(security.is_locked())
     };
     match cleaned.await {
         Ok(false) => {}
         Ok(true) => tracing::error!(device, "the drive stays locked with the password NULL"),
-        Err(error) => tracing::error!(device, error, "the drive may keep the password NULL"),
+        Err(error) => {
+            let error = error_chain(&error);
+            tracing::error!(device, error, "the drive may keep the password NULL");
+        }
     }
 }
 

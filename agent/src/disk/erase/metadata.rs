@@ -2,15 +2,50 @@
 
 use std::path::PathBuf;
 
-use crate::failure::{Failure, FailureKind};
+use ironic_ondisk::size::MIB;
+use thiserror::Error;
+use tokio::task::JoinError;
+
 use crate::machine::block::BlockDevice;
 use crate::system::disk::{Disk, DiskError};
 use crate::system::{Cmd, RunError, System};
-use crate::task::Task;
+use crate::task::{Cancelled, Task};
+
+/// Why the metadata of a device is not destroyed.
+#[derive(Debug, Error)]
+pub enum MetadataError {
+    /// The command was cancelled.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    /// `wipefs` failed.
+    #[error("Destroying metadata failed on device {device}. Error")]
+    Program {
+        /// The device.
+        device: String,
+        /// What it said.
+        source: RunError,
+    },
+    /// The device is in use or failed.
+    #[error("Destroying metadata failed on device {device}. Error")]
+    Disk {
+        /// The device.
+        device: String,
+        /// What it said.
+        source: DiskError,
+    },
+    /// The work ended without a result.
+    #[error("Destroying metadata failed on device {device}. Error")]
+    Thread {
+        /// The device.
+        device: String,
+        /// Why.
+        source: JoinError,
+    },
+}
 
 /// What is zeroed at both ends. It covers both partition tables (33 sectors), the superblocks
 /// of RAID (at most 128 KiB from the end) and LVM, and the labels of ZFS (512 KiB).
-pub const EDGE: u64 = 1 << 20;
+pub const EDGE: u64 = MIB;
 
 /// Zeros both ends of a disk, all of a smaller one.
 ///
@@ -44,14 +79,8 @@ pub async fn destroy(
     device: &BlockDevice,
     node_uuid: &str,
     task: &Task,
-) -> Result<(), Failure> {
+) -> Result<(), MetadataError> {
     let name = &device.name;
-    let failed = |reason: String| {
-        Failure::new(
-            FailureKind::BlockDeviceErase,
-            format!("Destroying metadata failed on device {name}. Error: {reason}"),
-        )
-    };
     task.check()?;
     tracing::info!(device = %name, node = %node_uuid, "destroying metadata");
     if system.simulation.is_none() {
@@ -65,16 +94,20 @@ pub async fn destroy(
         zero_ends(disk.as_mut())?;
         disk.reread_table()
     });
-    zeroed
-        .await
-        .map_err(|error| failed(error.to_string()))?
-        .map_err(|error| failed(error.to_string()))?;
+    let zeroed = zeroed.await.map_err(|source| MetadataError::Thread {
+        device: name.clone(),
+        source,
+    })?;
+    zeroed.map_err(|source| MetadataError::Disk {
+        device: name.clone(),
+        source,
+    })?;
     task.phase(format!("metadata of {name} destroyed"));
     Ok(())
 }
 
 /// Finds signatures anywhere on the device, not only where we look.
-async fn wipe_signatures(system: &System, name: &str, task: &Task) -> Result<(), Failure> {
+async fn wipe_signatures(system: &System, name: &str, task: &Task) -> Result<(), MetadataError> {
     let wipe = |force: &'static [&'static str]| {
         let args = force.iter().copied().chain(["--all", name]);
         system.run.run(Cmd::new("wipefs").args(args))
@@ -92,16 +125,18 @@ async fn wipe_signatures(system: &System, name: &str, task: &Task) -> Result<(),
             ));
             Ok(())
         }
-        Err(error) => {
-            let what = format!("Destroying metadata failed on device {name}. Error");
-            Err(error.failure(FailureKind::BlockDeviceErase, what))
-        }
+        Err(source) => Err(MetadataError::Program {
+            device: name.to_owned(),
+            source,
+        }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use ironic_text::error_chain;
 
     use super::*;
     use crate::system::process::{Output, Script};
@@ -186,12 +221,15 @@ mod tests {
             run: Arc::new(script),
             ..system
         };
-        let failure = destroy(&system, &device, "uuid", &Task::detached())
+        let error = destroy(&system, &device, "uuid", &Task::detached())
             .await
             .unwrap_err();
-        assert_eq!(failure.kind, FailureKind::BlockDeviceErase);
-        assert_eq!(failure.program.as_deref(), Some("wipefs"));
-        assert!(failure.details.contains(&device.name) && failure.details.contains("busy"));
+        assert!(matches!(error, MetadataError::Program { .. }), "{error:?}");
+        let text = error_chain(&error);
+        assert!(
+            text.contains(&device.name) && text.contains("busy"),
+            "{text}"
+        );
         assert_eq!(std::fs::read(file.path()).unwrap(), vec![0xAA; 1024]);
     }
 }

@@ -9,21 +9,29 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
+use ironic_text::error_chain;
 use tokio::time::Instant;
 
 pub mod ata;
+mod error;
 pub mod guard;
 pub mod metadata;
 pub mod nvme;
+mod overrides;
 pub mod plan;
 mod run;
 mod scsi;
+mod time;
 
-pub use plan::{Facts, Means, Plan, Wish};
+pub use error::{
+    Attempt, EraseError, EraseFailure, MethodError, NoSecureErase, NvmeError, StatusError,
+    Unerasable,
+};
+pub use overrides::{EraseOverrides, InvalidOverrides};
+pub use plan::{Facts, Means, Plan};
 use run::{Board, Watch};
 
 use crate::disk::erase::guard::{Erasable, Selection};
-use crate::failure::{Failure, FailureKind};
 use crate::machine::block::{BlockDevice, Kind};
 use crate::machine::ironic_node::{EraseOptions, Node};
 use crate::system::{Cmd, System};
@@ -35,54 +43,36 @@ pub struct Planned<'a> {
     /// The disk.
     pub disk: &'a Erasable,
     /// How it will be erased.
-    pub plan: Result<Plan, String>,
+    pub plan: Result<Plan, Unerasable>,
 }
 
-/// Why a disk was not erased.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
-    /// The disk's path.
-    pub device: String,
-    /// For a person.
-    pub reason: String,
-}
-
-/// Whether the operator's wishes can be understood.
+/// Whether the operator's overrides can be understood.
 ///
 /// # Errors
 /// They cannot.
-pub fn check(node: &Node) -> Result<(), Failure> {
-    wish(node).map(|_| ())
-}
-
-fn wish(node: &Node) -> Result<Wish, Failure> {
-    Wish::of(node).map_err(|error| {
-        Failure::new(
-            FailureKind::BlockDeviceErase,
-            format!("Nothing was erased, because {error}"),
-        )
-    })
+pub fn check(node: &Node) -> Result<(), InvalidOverrides> {
+    EraseOverrides::of(node).map(drop)
 }
 
 /// Asks each drive that is wanted what it can do and plans how to erase it. Changes nothing.
 ///
 /// # Errors
-/// The operator's wishes cannot be understood.
+/// The operator's overrides cannot be understood.
 pub async fn plan_some<'a>(
     system: &System,
     node: &Node,
     selection: &'a Selection,
     is_wanted: impl Fn(&BlockDevice) -> bool,
-) -> Result<Vec<Planned<'a>>, Failure> {
-    let wish = wish(node)?;
+) -> Result<Vec<Planned<'a>>, InvalidOverrides> {
+    let overrides = EraseOverrides::of(node)?;
     let options = node.erase_options();
     let mut planned = Vec::new();
     let wanted = selection.erasable.iter();
     for disk in wanted.filter(|disk| is_wanted(disk.device())) {
-        let facts = inspect(system, disk.device(), selection, &options, &wish).await;
+        let facts = inspect(system, disk.device(), selection, (&options, &overrides)).await;
         planned.push(Planned {
             disk,
-            plan: Plan::new(&facts, &options, &wish),
+            plan: Plan::new(&facts, &options, &overrides),
         });
     }
     Ok(planned)
@@ -92,8 +82,7 @@ async fn inspect(
     system: &System,
     device: &BlockDevice,
     selection: &Selection,
-    options: &EraseOptions,
-    wish: &Wish,
+    (options, overrides): (&EraseOptions, &EraseOverrides),
 ) -> Facts {
     let name = &device.name;
     let mut facts = Facts {
@@ -108,7 +97,7 @@ async fn inspect(
             return facts;
         }
         let controller = nvme::inspect(system, name).await;
-        facts.nvme = Some(controller.map_err(|error| error.to_string()));
+        facts.nvme = Some(controller.map_err(Arc::new));
         let of_drive = |other: &&BlockDevice| {
             nvme::is_namespace(other)
                 && other.name != *name
@@ -131,13 +120,13 @@ async fn inspect(
     if options.ata_secure_erase {
         facts.ata = ata::inspect(system, name).await;
     }
-    if wish.sanitize && facts.ata.is_none() && device.hctl.is_some() {
+    if overrides.sanitize && facts.ata.is_none() && device.hctl.is_some() {
         facts.scsi = scsi::inspect(system, name).await;
     }
     facts
 }
 
-/// Erases the disks, `concurrency` at the same time; name spaces of one NVMe drive one after
+/// Erases the disks, `concurrency` at the same time; namespaces of one NVMe drive one after
 /// the other. All of them have ended when this returns.
 ///
 /// # Errors
@@ -147,7 +136,7 @@ pub async fn erase(
     planned: &[Planned<'_>],
     concurrency: u32,
     task: &Task,
-) -> Result<(), Vec<Failed>> {
+) -> Result<(), Vec<EraseFailure>> {
     let board = Board::new(task, planned.iter().map(|planned| planned.disk.device()));
     let mut drives: Vec<(&str, Vec<usize>)> = Vec::new();
     for (index, one) in planned.iter().enumerate() {
@@ -158,7 +147,7 @@ pub async fn erase(
             None => drives.push((drive, vec![index])),
         }
     }
-    let mut running: Vec<BoxFuture<'_, Vec<(usize, Failed)>>> = Vec::new();
+    let mut running: Vec<BoxFuture<'_, Vec<(usize, EraseFailure)>>> = Vec::new();
     for (_, indices) in drives {
         running.push(erase_drive(system, planned, indices, &board).boxed());
     }
@@ -181,14 +170,14 @@ async fn erase_drive(
     planned: &[Planned<'_>],
     indices: Vec<usize>,
     board: &Board<'_>,
-) -> Vec<(usize, Failed)> {
+) -> Vec<(usize, EraseFailure)> {
     let mut failed = Vec::new();
     for index in indices {
         let one = &planned[index];
-        if let Err(reason) = erase_one(system, one, board).await {
+        if let Err(error) = erase_one(system, one, board).await {
             let device = one.disk.device().name.clone();
-            tracing::error!(%device, %reason, "could not be erased");
-            failed.push((index, Failed { device, reason }));
+            tracing::error!(%device, reason = %error, "could not be erased");
+            failed.push((index, EraseFailure { device, error }));
         }
     }
     failed
@@ -198,7 +187,7 @@ async fn erase_one(
     system: &System,
     planned: &Planned<'_>,
     board: &Board<'_>,
-) -> Result<(), String> {
+) -> Result<(), EraseError> {
     let task = board.task;
     let device = planned.disk.device();
     let name = &device.name;
@@ -206,14 +195,14 @@ async fn erase_one(
     for note in &plan.notes {
         task.warn(format!("{name}: {note}"));
     }
-    let mut reasons = Vec::new();
+    let mut attempts = Vec::new();
     if plan.means.is_empty() {
-        reasons.clone_from(&plan.notes);
+        attempts.extend(plan.notes.iter().cloned().map(Attempt::Unplanned));
     }
     let begin = Instant::now();
     for means in &plan.means {
         if task.is_cancelled() {
-            reasons.push("the command was cancelled".to_owned());
+            attempts.push(Attempt::Cancelled);
             break;
         }
         let start = Instant::now();
@@ -221,7 +210,7 @@ async fn erase_one(
             .deadline
             .is_some_and(|deadline| begin.elapsed() >= deadline)
         {
-            reasons.push("no time is left for another way".to_owned());
+            attempts.push(Attempt::NoTimeLeft);
             break;
         }
         let watch = Watch {
@@ -243,17 +232,19 @@ async fn erase_one(
                 task.phase(format!("{name} erased by {way} in {seconds} s"));
                 return Ok(());
             }
-            Err(reason) => {
+            Err(source) => {
+                let reason = error_chain(&source);
                 task.warn(format!("{name} was not erased by {way}: {reason}"));
-                reasons.push(format!("{way}: {reason}"));
+                let method = way;
+                attempts.push(Attempt::Method { method, source });
             }
         }
     }
-    Err(reasons.join("; "))
+    Err(EraseError::Failed(attempts))
 }
 
-/// The kernel still knows the partitions that were erased; whoever looks for a free disk next would
-/// find them. It is asked to look again. Not to be able to is no reason to call the erasure failed.
+/// Makes the kernel look again, which still knows the partitions that were erased: the next search
+/// for a free disk would find them. That it cannot does not make the erasure fail.
 pub async fn forget_partitions(system: &System, name: &str) {
     let (disks, path) = (std::sync::Arc::clone(&system.disks), name.to_owned());
     let looked = tokio::task::spawn_blocking(move || {
@@ -273,7 +264,7 @@ async fn carry_out(
     name: &str,
     means: &Means,
     watch: &Watch<'_>,
-) -> Result<(), String> {
+) -> Result<(), MethodError> {
     match means {
         Means::Ata(security) => ata::erase(system, name, security, watch).await,
         Means::Format(format) => nvme::format(system, name, *format, watch).await,
@@ -298,14 +289,13 @@ async fn carry_out(
 }
 
 /// A file that plays a disk is zeroed: no programs run in a simulation.
-async fn zero_file(system: &System, name: &str) -> Result<(), String> {
+async fn zero_file(system: &System, name: &str) -> Result<(), MethodError> {
     let (disks, path) = (Arc::clone(&system.disks), PathBuf::from(name));
     let zeroed = tokio::task::spawn_blocking(move || {
         let mut disk = disks.open(&path)?;
         let size = disk.geometry().size;
         disk.zero(0, size)?;
-        disk.sync()
+        Ok(disk.sync()?)
     });
-    let zeroed = zeroed.await.map_err(|error| error.to_string())?;
-    zeroed.map_err(|error| error.to_string())
+    zeroed.await?
 }

@@ -1,14 +1,14 @@
-//! Erasing NVMe drives by `nvme`: format of one name space, sanitize of the whole drive. The
+//! Erasing NVMe drives by `nvme`: format of one namespace, sanitize of the whole drive. The
 //! bits are those of the NVM Express base specification: Identify Controller (OACS at 256, FNA
 //! at 524, SANICAP at 328) and the Sanitize Status log.
 
 use futures_util::FutureExt as _;
 use serde_json::Value;
-use thiserror::Error;
 
 use super::run::{LOOK, Stand, Watch};
+use crate::disk::erase::error::{MethodError, NvmeError, StatusError};
 use crate::machine::block::BlockDevice;
-use crate::system::{Cmd, RunError, System};
+use crate::system::{Cmd, System};
 
 /// What a controller can do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,20 +19,6 @@ pub struct Controller {
     fna: u64,
     /// Capabilities of sanitize; 0 when the controller does not say.
     sanicap: u64,
-}
-
-/// Why a controller is not known.
-#[derive(Debug, Error)]
-pub enum Unknown {
-    /// What it printed is no document.
-    #[error("'nvme id-ctrl' printed no JSON document")]
-    NoDocument,
-    /// Something is missing in it.
-    #[error("'nvme id-ctrl' printed no {0}")]
-    Missing(&'static str),
-    /// It could not be asked.
-    #[error(transparent)]
-    Run(#[from] RunError),
 }
 
 /// What becomes of user data.
@@ -100,12 +86,12 @@ impl Controller {
     ///
     /// # Errors
     /// It is no such document.
-    pub fn parse(output: &str) -> Result<Self, Unknown> {
-        let document: Value = serde_json::from_str(output).map_err(|_| Unknown::NoDocument)?;
+    pub fn parse(output: &str) -> Result<Self, NvmeError> {
+        let document: Value = serde_json::from_str(output).map_err(|_| NvmeError::NoDocument)?;
         let number = |key: &'static str| document.get(key).and_then(Value::as_u64);
         Ok(Self {
-            oacs: number("oacs").ok_or(Unknown::Missing("oacs"))?,
-            fna: number("fna").ok_or(Unknown::Missing("fna"))?,
+            oacs: number("oacs").ok_or(NvmeError::Missing("oacs"))?,
+            fna: number("fna").ok_or(NvmeError::Missing("fna"))?,
             sanicap: number("sanicap").unwrap_or(0),
         })
     }
@@ -121,7 +107,7 @@ impl Controller {
         (self.oacs & 0b10 != 0).then_some(format)
     }
 
-    /// Whether the erase of one name space by formatting it erases all of them.
+    /// Whether the erase of one namespace by formatting it erases all of them.
     #[must_use]
     pub fn formats_all(self) -> bool {
         self.fna & 0b11 != 0
@@ -163,13 +149,13 @@ fn parse_log(log: &[u8]) -> Option<Status> {
     }
 }
 
-/// Whether a device is an NVMe name space.
+/// Whether a device is an NVMe namespace.
 #[must_use]
 pub fn is_namespace(device: &BlockDevice) -> bool {
     controller_of(&device.name).is_some() && device.parent.is_none()
 }
 
-/// The controller of a name space or of a partition of one: `/dev/nvme0` of `/dev/nvme0n1p2`.
+/// The controller of a namespace or of a partition of one: `/dev/nvme0` of `/dev/nvme0n1p2`.
 #[must_use]
 pub fn controller_of(name: &str) -> Option<&str> {
     let rest = name.strip_prefix("/dev/nvme")?;
@@ -179,18 +165,18 @@ pub fn controller_of(name: &str) -> Option<&str> {
 }
 
 /// Asks what the controller can do.
-pub(super) async fn inspect(system: &System, device: &str) -> Result<Controller, Unknown> {
+pub(super) async fn inspect(system: &System, device: &str) -> Result<Controller, NvmeError> {
     let command = Cmd::new("nvme").args(["id-ctrl", device, "-o", "json"]);
     Controller::parse(&system.run.run(command).await?.text())
 }
 
-/// Formats a name space.
+/// Formats a namespace.
 pub(super) async fn format(
     system: &System,
     device: &str,
     format: Format,
     watch: &Watch<'_>,
-) -> Result<(), String> {
+) -> Result<(), MethodError> {
     let command = Cmd::new("nvme").args(["format", device, "-s", format.setting(), "-f"]);
     watch.run(system, command, None).await.map(|_| ())
 }
@@ -201,7 +187,7 @@ pub(super) async fn sanitize(
     device: &str,
     action: Sanitize,
     watch: &Watch<'_>,
-) -> Result<(), String> {
+) -> Result<(), MethodError> {
     // It is about the drive, and so is the log.
     let controller = controller_of(device).unwrap_or(device);
     let mut command = Cmd::new("nvme").args(["sanitize", controller, "-a", action.action()]);
@@ -214,22 +200,20 @@ pub(super) async fn sanitize(
 }
 
 /// Where a sanitize stands.
-async fn look(system: &System, controller: &str) -> Result<Stand, String> {
+async fn look(system: &System, controller: &str) -> Result<Stand, MethodError> {
     let log = Cmd::new("nvme")
         .args(["sanitize-log", controller, "-b"])
         .timeout(LOOK);
     let output = match system.run.run(log).await {
         Ok(output) => output,
-        Err(error) => return Ok(Stand::Unknown(error.to_string())),
+        Err(error) => return Ok(Stand::Unknown(error.into())),
     };
     match parse_log(&output.stdout) {
         Some(Status::Running(done)) => Ok(Stand::At(done)),
         Some(Status::Done) => Ok(Stand::Done),
-        Some(Status::Failed) => Err("the drive failed to sanitize itself".to_owned()),
-        Some(Status::Never) => Err("the drive did not start to sanitize itself".to_owned()),
-        None => Ok(Stand::Unknown(
-            "the drive's sanitize log makes no sense".to_owned(),
-        )),
+        Some(Status::Failed) => Err(MethodError::SanitizeFailed),
+        Some(Status::Never) => Err(MethodError::SanitizeNotStarted),
+        None => Ok(Stand::Unknown(StatusError::InvalidLog)),
     }
 }
 
@@ -260,15 +244,11 @@ mod tests {
             let controller = parse(&format!(r#"{{"oacs":0,"fna":0,"sanicap":{sanicap}}}"#));
             assert_eq!(controller.sanitize(), Some(best));
         }
-        assert!(matches!(Controller::parse(""), Err(Unknown::NoDocument)));
-        assert!(matches!(
-            Controller::parse("[1]"),
-            Err(Unknown::Missing("oacs"))
-        ));
-        assert!(matches!(
-            Controller::parse(r#"{"oacs":1}"#),
-            Err(Unknown::Missing("fna"))
-        ));
+        for (text, missing) in [("[1]", "oacs"), (r#"{"oacs":1}"#, "fna")] {
+            let parsed = Controller::parse(text);
+            assert!(matches!(parsed, Err(NvmeError::Missing(key)) if key == missing));
+        }
+        assert!(matches!(Controller::parse(""), Err(NvmeError::NoDocument)));
     }
 
     #[test]
@@ -288,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn name_spaces_know_their_controllers() {
+    fn namespaces_know_their_controllers() {
         for (name, controller) in [
             ("/dev/nvme0n1", Some("/dev/nvme0")),
             ("/dev/nvme10n12", Some("/dev/nvme10")),

@@ -5,6 +5,7 @@ use futures_util::FutureExt as _;
 
 use super::nvme::Sanitize;
 use super::run::{LOOK, Stand, Watch, text_of};
+use crate::disk::erase::error::{MethodError, StatusError};
 use crate::system::{Cmd, RunError, System};
 
 /// `sg_turs` ends with this status when the drive is not ready.
@@ -52,7 +53,7 @@ pub(super) async fn sanitize(
     device: &str,
     action: Sanitize,
     watch: &Watch<'_>,
-) -> Result<(), String> {
+) -> Result<(), MethodError> {
     let options = KINDS.iter().filter(|(kind, ..)| *kind == action);
     let mut command = Cmd::new("sg_sanitize").args(options.map(|(_, _, option)| *option));
     if action == Sanitize::Overwrite {
@@ -64,7 +65,7 @@ pub(super) async fn sanitize(
 }
 
 /// Where a sanitize stands: a drive that is ready again is done.
-async fn look(system: &System, device: &str) -> Result<Stand, String> {
+async fn look(system: &System, device: &str) -> Result<Stand, MethodError> {
     let command = Cmd::new("sg_turs")
         .args(["--progress", device])
         .accept([0, NOT_READY, ASK_AGAIN[0], ASK_AGAIN[1]])
@@ -76,14 +77,14 @@ async fn look(system: &System, device: &str) -> Result<Stand, String> {
                 status: MEDIUM_ERROR,
                 ..
             },
-        ) => return Err(format!("it failed to sanitize itself: {error}")),
-        Err(error) => return Ok(Stand::Unknown(error.to_string())),
+        ) => return Err(MethodError::MediumError(error)),
+        Err(error) => return Ok(Stand::Unknown(error.into())),
     };
     Ok(match (progress(&text_of(&output)), output.status) {
         (Some(done), _) => Stand::At(done),
         (None, 0) => Stand::Done,
         (None, NOT_READY) => Stand::At(0),
-        (None, _) => Stand::Unknown(text_of(&output)),
+        (None, _) => Stand::Unknown(StatusError::Condition(text_of(&output))),
     })
 }
 

@@ -3,12 +3,15 @@
 use std::borrow::Cow;
 use std::io;
 
+use ironic_ondisk::size::MIB;
 use thiserror::Error;
 
+/// Directories within directories: more than in any config drive.
+pub(super) const MOST_NESTED: usize = 16;
 /// More files than any config drive has.
 const MOST_FILES: usize = 10_000;
 /// The bytes of all files: no file system whose files are moved is larger.
-const MOST_BYTES: u64 = 64 << 20;
+const MOST_BYTES: u64 = 64 * MIB;
 
 /// A file, or a directory if it has no content. Paths are relative, with `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +63,7 @@ impl<'a> Tree<'a> {
     /// Adds a directory.
     ///
     /// # Errors
-    /// Too many of them, or a name that is none.
+    /// Too many of them, or an invalid name.
     pub fn directory(&mut self, path: String) -> Result<(), TreeError> {
         self.add(path, None)
     }
@@ -68,7 +71,7 @@ impl<'a> Tree<'a> {
     /// Adds a file.
     ///
     /// # Errors
-    /// Too much, or a name that is none.
+    /// Too much, or an invalid name.
     pub fn file(
         &mut self,
         path: String,

@@ -8,7 +8,7 @@
 
 use ironic_ondisk::Source;
 use ironic_ondisk::read::Area;
-use ironic_ondisk::signature::{self, Found, Signature};
+use ironic_ondisk::signature::{self, FoundFormat, Signature};
 
 use crate::system::disk::{Disk, DiskError};
 
@@ -29,7 +29,7 @@ pub fn label(disk: &mut dyn Disk, offset: u64, size: u64) -> Result<Option<Strin
     Ok(certain(disk, offset, size)?.and_then(|found| found.identity.label))
 }
 
-fn certain(disk: &mut dyn Disk, offset: u64, size: u64) -> Result<Option<Found>, DiskError> {
+fn certain(disk: &mut dyn Disk, offset: u64, size: u64) -> Result<Option<FoundFormat>, DiskError> {
     let sector = u64::from(disk.geometry().sector_size);
     let area = Area::new(disk, offset, size);
     Ok(signature::identify(area, sector)?.certain())
@@ -48,7 +48,7 @@ pub fn is_whole_disk<S: Source + ?Sized>(source: &mut S, sector: u64) -> Result<
 /// What bytes begin with, of which there may be more: `None` if nobody can tell. What is told
 /// at the end of a file system is not found in its beginning.
 #[must_use]
-pub fn find(head: &[u8]) -> Option<Found> {
+pub fn find(head: &[u8]) -> Option<FoundFormat> {
     // Reading what is not there is no answer, and so no error.
     let content = signature::identify(head, 512).ok()?;
     content.certain()

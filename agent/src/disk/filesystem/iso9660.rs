@@ -1,15 +1,13 @@
 //! Reading CD file systems (ECMA-119, with the names of Rock Ridge or Joliet): as much as
 //! there is in a config drive. Bytes in, files out; the bytes may be anything.
 
-use crate::disk::filesystem::copy_tree::{Tree, TreeError};
+use crate::disk::filesystem::copy_tree::{MOST_NESTED, Tree, TreeError};
 
 /// The unit of all positions.
 const SECTOR: usize = 2048;
 /// Where the descriptors begin, and more of them than anybody has.
 const FIRST_DESCRIPTOR: usize = 16;
 const MOST_DESCRIPTORS: usize = 64;
-/// Directories deeper than in any config drive.
-const DEEPEST: usize = 16;
 /// Continuations of one entry's extra fields.
 const MOST_CONTINUATIONS: usize = 8;
 /// Kinds of descriptors.
@@ -122,8 +120,8 @@ impl<'a> Reader<'a> {
         above: &str,
         depth: usize,
     ) -> Result<(), TreeError> {
-        if depth > DEEPEST {
-            return Err(TreeError::TooDeep(DEEPEST));
+        if depth > MOST_NESTED {
+            return Err(TreeError::TooDeep(MOST_NESTED));
         }
         let entries = extent(self.bytes, directory)?;
         let left = self.left.checked_sub(entries.len());

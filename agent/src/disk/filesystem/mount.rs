@@ -1,31 +1,25 @@
 //! File systems of the deployed system, mounted for a moment.
+//!
+//! Which are mounted, and by which driver, is said by [`ironic_ondisk::signature`];
+//! `ramdisk/modules.list` has the same drivers, which a test compares.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ironic_ondisk::signature;
+use thiserror::Error;
+
+use crate::machine::block::device_file::DeviceFile;
 use crate::system::foreign_root::ForeignRoot;
 use crate::system::{Cmd, RunError, System};
 
 /// How often a file system that is busy is asked to go.
 const ATTEMPTS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(500);
-/// Enough to see what a file system is.
-const HEAD: u64 = 68 << 10;
-/// File systems of deployed systems, by where they say what they are. ext2 and ext3 are
-/// mounted by ext4's driver.
-///
-/// This list decides which drivers a ramdisk needs: `ramdisk/modules.list` has the same, which
-/// a test compares.
-const KINDS: [(&str, usize, &[u8]); 6] = [
-    ("ext4", 1024 + 0x38, &[0x53, 0xef]),
-    ("xfs", 0, b"XFSB"),
-    ("btrfs", 0x1_0040, b"_BHRfS_M"),
-    ("f2fs", 1024, &[0x10, 0x20, 0xf5, 0xf2]),
-    ("vfat", 82, b"FAT32"),
-    ("vfat", 54, b"FAT1"),
-];
+/// File systems whose driver is a module of another name.
+const MODULES: [(&str, &str); 1] = [("iso9660", "isofs")];
 
 /// Where installers put a root file system that is a subvolume of btrfs, when it is not the
 /// default one: Ubuntu and Arch Linux, Debian, Fedora.
@@ -33,11 +27,50 @@ const SUBVOLUMES: [&str; 3] = ["@", "@rootfs", "root"];
 /// What the kernel has drivers for, as far as they are loaded.
 const LOADED: &str = "/proc/filesystems";
 
+/// Why a file system is not mounted or unmounted.
+#[derive(Debug, Error)]
+pub enum MountError {
+    /// The directory for it cannot be made.
+    #[error("{command}")]
+    MountPoint {
+        /// The command line that was to be run.
+        command: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel does not know the file system.
+    #[error("{command}")]
+    NoDriver {
+        /// The command line.
+        command: String,
+        /// What is missing.
+        source: MissingDriver,
+    },
+    /// `mount` or `umount` failed.
+    #[error(transparent)]
+    Program(#[from] RunError),
+}
+
+/// The kernel of this ramdisk has no driver for a file system.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "{device} holds a file system {kind}, and the kernel of this ramdisk has no driver for it: add \
+     the module {module} to the ramdisk"
+)]
+pub struct MissingDriver {
+    /// The device.
+    pub device: String,
+    /// The file system, as the kernel calls it.
+    pub kind: &'static str,
+    /// The module that is missing.
+    pub module: &'static str,
+}
+
 /// Mounts `source` at `place`, an absolute path that is made if need be. Answers where that
 /// is on this machine.
 ///
 /// Without `-t` among the options the type is looked for: the kernel loads a driver only for
-/// a type that it is told.
+/// a type that it is given.
 ///
 /// # Errors
 /// What the system or `mount` said.
@@ -46,7 +79,7 @@ pub async fn mount(
     options: &[&str],
     source: &str,
     place: &str,
-) -> Result<PathBuf, RunError> {
+) -> Result<PathBuf, MountError> {
     let path = system.root.path(place);
     let shown = path.display().to_string();
     let is_plain = !options.iter().any(|option| ["-t", "bind"].contains(option));
@@ -61,24 +94,23 @@ pub async fn mount(
         .args([source, &shown]);
     let command = cmd.to_string();
     let made = system.root.writable(place).and_then(fs::create_dir_all);
-    made.map_err(|source| RunError::Broken {
-        command: command.clone(),
-        source,
-    })?;
-    match system.run.run(cmd).await {
-        Ok(_) => Ok(path),
+    if let Err(source) = made {
+        return Err(MountError::MountPoint { command, source });
+    }
+    match (system.run.run(cmd).await, kind) {
+        (Ok(_), _) => Ok(path),
         // The kernel says "No such device" of the driver, which reads as if the disk were gone.
-        Err(RunError::Failed { .. }) if kind.is_some_and(|kind| lacks_driver(system, kind)) => {
-            let kind = kind.unwrap_or_default();
-            Err(RunError::Broken {
+        (Err(RunError::Failed { .. }), Some(kind)) if lacks_driver(system, kind) => {
+            Err(MountError::NoDriver {
                 command,
-                source: io::Error::other(format!(
-                    "{source} holds a file system {kind}, and the kernel of this ramdisk has no \
-                     driver for it: add the module {kind} to the ramdisk"
-                )),
+                source: MissingDriver {
+                    device: source.to_owned(),
+                    kind,
+                    module: module_of(kind),
+                },
             })
         }
-        Err(error) => Err(error),
+        (Err(error), _) => Err(error.into()),
     }
 }
 
@@ -93,7 +125,7 @@ pub async fn mount_system(
     source: &str,
     place: &str,
     wanted: &str,
-) -> Result<PathBuf, RunError> {
+) -> Result<PathBuf, MountError> {
     let path = mount(system, &["-o", options], source, place).await?;
     if kind_of(system, source).await != Some("btrfs") {
         return Ok(path);
@@ -124,13 +156,13 @@ fn lacks_driver(system: &System, kind: &str) -> bool {
 ///
 /// # Errors
 /// The last of three refusals.
-pub async fn unmount(system: &System, place: &str) -> Result<(), RunError> {
+pub async fn unmount(system: &System, place: &str) -> Result<(), MountError> {
     let shown = system.root.path(place).display().to_string();
     let mut attempt = 1;
     loop {
         match system.run.run(Cmd::new("umount").arg(&shown)).await {
             Ok(_) => return Ok(()),
-            Err(error) if attempt == ATTEMPTS => return Err(error),
+            Err(error) if attempt == ATTEMPTS => return Err(error.into()),
             Err(_) => attempt += 1,
         }
         tokio::time::sleep(PAUSE).await;
@@ -145,33 +177,65 @@ async fn kind_of(system: &System, source: &str) -> Option<&'static str> {
 }
 
 fn kind_in(device: &Path) -> Option<&'static str> {
-    let mut head = Vec::new();
-    File::open(device)
-        .ok()?
-        .take(HEAD)
-        .read_to_end(&mut head)
-        .ok()?;
-    let found = KINDS
-        .iter()
-        .find(|(_, at, magic)| head.get(*at..at + magic.len()) == Some(*magic));
-    found.map(|(kind, ..)| *kind)
+    signature::driver(DeviceFile::open(device).ok()?)
+        .ok()
+        .flatten()
+}
+
+/// The kernel module with the driver of a file system.
+fn module_of(kind: &'static str) -> &'static str {
+    let other = MODULES.iter().find(|(name, _)| *name == kind);
+    other.map_or(kind, |(_, module)| module)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use ironic_text::error_chain;
+
     use super::*;
+    use crate::machine::block::guarded_filesystem::tests::fat;
     use crate::machine::testing::FakeMachine;
     use crate::system::process::Script;
 
+    /// The beginning of a file system of each kind, and its driver.
+    fn file_systems() -> Vec<(&'static str, Vec<u8>)> {
+        let with = |parts: &[(usize, &[u8])]| {
+            let mut bytes = vec![0; 1 << 20];
+            for (at, part) in parts {
+                bytes[*at..at + part.len()].copy_from_slice(part);
+            }
+            bytes
+        };
+        // Blocks of 4 KiB, 64 of them in one group; sectors and inodes of 512 bytes.
+        let xfs: [(usize, &[u8]); 8] = [
+            (0, b"XFSB\0\0\x10\0"),
+            (8, &64_u64.to_be_bytes()),
+            (80, &1_u32.to_be_bytes()),
+            (84, &64_u32.to_be_bytes()),
+            (88, &1_u32.to_be_bytes()),
+            (102, &512_u16.to_be_bytes()),
+            (104, &512_u16.to_be_bytes()),
+            (120, &[12, 9, 9, 3]),
+        ];
+        vec![
+            ("ext4", with(&[(1024 + 0x38, &[0x53, 0xef])])),
+            ("xfs", with(&xfs)),
+            (
+                "btrfs",
+                with(&[(0x1_0040, b"_BHRfS_M"), (0x1_0090, &[0, 16])]),
+            ),
+            ("f2fs", with(&[(1024, &[0x10, 0x20, 0xf5, 0xf2])])),
+            ("vfat", fat(*b"NO NAME    ")),
+        ]
+    }
+
     #[tokio::test]
-    async fn the_kernel_is_told_what_it_mounts() {
-        for (kind, at, magic) in KINDS {
+    async fn the_kernel_gets_the_type_of_what_it_mounts() {
+        for (kind, bytes) in file_systems() {
             let mut machine = FakeMachine::new();
-            let mut head = vec![0; 70 << 10];
-            head[at..at + magic.len()].copy_from_slice(magic);
-            machine.bytes("dev/sda1", &head);
+            machine.bytes("dev/sda1", &bytes);
             let place = machine.path().join("mnt").display().to_string();
             let script = Arc::new(
                 Script::new()
@@ -207,9 +271,9 @@ mod tests {
     /// A machine whose `/dev/sda1` is btrfs, and what "mount" would show at `/mnt`.
     fn btrfs(directories: &[&str]) -> (FakeMachine, String) {
         let mut machine = FakeMachine::new();
-        let mut head = vec![0; 70 << 10];
-        head[0x1_0040..0x1_0048].copy_from_slice(b"_BHRfS_M");
-        machine.bytes("dev/sda1", &head);
+        let mut known = file_systems().into_iter();
+        let (_, bytes) = known.find(|(kind, _)| *kind == "btrfs").unwrap();
+        machine.bytes("dev/sda1", &bytes);
         for directory in directories {
             machine.directory(&format!("mnt/{directory}"));
         }
@@ -268,7 +332,7 @@ mod tests {
             let script = Script::new().expect_result(&mount_line, Err(refused()));
             let system = machine.system_with(Arc::new(script));
             let error = mount(&system, &["-o", "ro"], "/dev/sda1", "/mnt").await;
-            let error = error.unwrap_err().to_string();
+            let error = error_chain(&error.unwrap_err());
             assert!(error.contains(text), "{error}");
         }
     }
@@ -277,8 +341,8 @@ mod tests {
     #[test]
     fn the_ramdisk_has_the_drivers_of_what_is_mounted() {
         use std::collections::BTreeSet;
-        // Of installation media; of files in memory; of the firmware.
-        const OTHERS: [&str; 3] = ["isofs", "loop", "efivarfs"];
+        // Of files in memory; of the firmware.
+        const OTHERS: [&str; 2] = ["loop", "efivarfs"];
         let ramdisk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ramdisk");
         let list = fs::read_to_string(ramdisk.join("modules.list")).unwrap();
         let (_, section) = list.split_once("# File systems").unwrap();
@@ -287,11 +351,13 @@ mod tests {
             .flat_map(str::split_whitespace)
             .filter(|word| !OTHERS.contains(word) && !word.starts_with("nls_"))
             .collect();
-        let kinds: BTreeSet<_> = KINDS.iter().map(|(kind, ..)| *kind).collect();
-        assert_eq!(modules, kinds);
+        let known = signature::SIGNATURES.iter();
+        let kinds: BTreeSet<_> = known.filter_map(|known| known.driver).collect();
+        let needed: BTreeSet<_> = kinds.iter().map(|kind| module_of(kind)).collect();
+        assert_eq!(modules, needed);
         // What `mount` goes through where the type is not known.
         let tried = fs::read_to_string(ramdisk.join("root/etc/filesystems")).unwrap();
-        let tried: BTreeSet<_> = tried.lines().filter(|name| *name != "iso9660").collect();
+        let tried: BTreeSet<_> = tried.lines().collect();
         assert_eq!(tried, kinds);
     }
 }

@@ -3,6 +3,8 @@
 use std::os::unix::fs::FileTypeExt as _;
 use std::time::Duration;
 
+use thiserror::Error;
+
 use crate::disk::partition::layout::Layout;
 use crate::machine::block::mapped;
 use crate::system::{Cmd, System};
@@ -85,9 +87,29 @@ pub fn are_made(system: &System, disk: &str) -> bool {
     system.simulation.is_none() && (is_device || is_known)
 }
 
-/// Waits until every partition of a layout has its node, at most for `patience`. Answers the
+/// The device of a partition did not appear.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the device {0} did not appear")]
+pub struct MissingDevice(pub String);
+
+/// Waits for the device of a new partition, at most ten seconds.
+///
+/// # Errors
+/// It did not appear.
+pub async fn wait_for(system: &System, node: &str) -> Result<(), MissingDevice> {
+    const ATTEMPTS: u32 = 100;
+    for _ in 0..ATTEMPTS {
+        if system.root.exists(node) {
+            return Ok(());
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+    Err(MissingDevice(node.to_owned()))
+}
+
+/// Waits until every partition of a layout has its node, at most for `timeout`. Answers the
 /// nodes in the order of the layout. With devtmpfs they are there when the kernel has read
-/// the table; with udev a moment later. A kernel that cannot read the table is told of its
+/// the table; with udev a moment later. A kernel that cannot read the table is given its
 /// partitions once.
 ///
 /// # Errors
@@ -96,25 +118,25 @@ pub async fn wait(
     system: &System,
     disk: &str,
     layout: &Layout,
-    patience: Duration,
+    timeout: Duration,
     task: &Task,
-) -> Result<Vec<String>, String> {
-    let deadline = tokio::time::Instant::now() + patience;
+) -> Result<Vec<String>, MissingDevice> {
+    let deadline = tokio::time::Instant::now() + timeout;
     let mut nodes = Vec::new();
-    let mut is_told = false;
+    let mut is_announced = false;
     for planned in &layout.partitions {
         let node = loop {
             let node = of(system, disk, planned.number);
             if system.root.exists(&node) {
                 break node;
             }
-            if !is_told {
-                is_told = true;
-                tell(system, disk).await;
+            if !is_announced {
+                is_announced = true;
+                add_to_kernel(system, disk).await;
                 continue;
             }
             if task.is_cancelled() || tokio::time::Instant::now() >= deadline {
-                return Err(node);
+                return Err(MissingDevice(node));
             }
             tokio::time::sleep(INTERVAL).await;
         };
@@ -129,12 +151,12 @@ pub async fn announce(system: &System, disk: &str) {
     let block = block_of(disk);
     let is_map = system.root.exists(format!("{block}/dm"));
     if is_map && partition_maps(system, &block).next().is_none() {
-        tell(system, disk).await;
+        add_to_kernel(system, disk).await;
     }
 }
 
 /// Adds the partitions of the table to the kernel's. What it knows already is no failure.
-async fn tell(system: &System, disk: &str) {
+async fn add_to_kernel(system: &System, disk: &str) {
     // The kernel reads no table of a map.
     let add = if system.root.exists(format!("{}/dm", block_of(disk))) {
         Cmd::new("kpartx").args(["-a", "-s", disk])
@@ -203,7 +225,7 @@ mod tests {
             release(&system, disk).await;
         }
         for disk in ["/dev/dm-0", "/dev/sda"] {
-            tell(&system, disk).await;
+            add_to_kernel(&system, disk).await;
         }
         script.assert_done();
     }
@@ -240,15 +262,15 @@ mod tests {
         };
         let layout = layout.layout(geometry).unwrap();
         let task = Task::detached();
-        let patience = Duration::from_secs(3);
-        let missing = wait(&system, "/dev/sda", &layout, patience, &task).await;
-        assert_eq!(missing, Err("/dev/sda2".to_owned()));
+        let timeout = Duration::from_secs(3);
+        let missing = wait(&system, "/dev/sda", &layout, timeout, &task).await;
+        assert_eq!(missing, Err(MissingDevice("/dev/sda2".to_owned())));
         let late = machine.path().join("dev/sda2");
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(2)).await;
             std::fs::write(late, "").unwrap();
         });
-        let nodes = wait(&system, "/dev/sda", &layout, patience, &task).await;
+        let nodes = wait(&system, "/dev/sda", &layout, timeout, &task).await;
         assert_eq!(nodes.unwrap(), ["/dev/sda1", "/dev/sda2"]);
     }
 }

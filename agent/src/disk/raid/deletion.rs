@@ -4,16 +4,18 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Facts, failed, program_failed};
-use crate::disk::erase::guard::keep_by_name::Fate;
+use ironic_text::error_chain;
+
+use crate::disk::erase::guard::keep_by_name::ArrayDecision;
 use crate::disk::erase::guard::{self, Scope};
 use crate::disk::erase::metadata;
-use crate::failure::Failure;
+use crate::disk::raid::error::{ArrayAction, ClearError, RaidError};
+use crate::disk::raid::facts::RaidFacts;
 use crate::machine::block::guarded_filesystem;
 use crate::machine::block::{BlockDevice, Kind};
 use crate::machine::ironic_node::Node;
 use crate::machine::raid::Array;
-use crate::system::{Cmd, DiskError, RunError, System};
+use crate::system::{Cmd, RunError, System};
 use crate::task::Task;
 
 /// How often the disks are gone through.
@@ -25,7 +27,7 @@ const SUPERBLOCK: u64 = 4096;
 #[derive(Debug)]
 pub struct Deletion {
     /// What becomes of each array.
-    pub arrays: Vec<(Array, Fate)>,
+    pub arrays: Vec<(Array, ArrayDecision)>,
     /// Disks and partitions with a superblock of Linux RAID whose array is not running.
     pub lone: Vec<String>,
     /// Disks that the node's skip list describes.
@@ -36,7 +38,10 @@ pub struct Deletion {
 impl Deletion {
     /// Disks of which nothing is touched.
     fn protected(&self) -> BTreeSet<&String> {
-        let stay = self.arrays.iter().filter(|(_, fate)| *fate != Fate::Delete);
+        let stay = self
+            .arrays
+            .iter()
+            .filter(|(_, decision)| *decision != ArrayDecision::Delete);
         let disks = stay.flat_map(|(array, _)| &array.disks);
         self.skipped.iter().chain(disks).collect()
     }
@@ -74,19 +79,20 @@ impl Deletion {
 /// that are not running were started.
 ///
 /// # Errors
-/// `SoftwareRaid`: the skip list cannot be understood. `ProtectedDevice`, `BlockDeviceErase`:
-/// an array that must not be removed.
-pub async fn plan_deletion(system: &System, node: &Node, guard: bool) -> Result<Deletion, Failure> {
+/// The skip list cannot be understood, or an array must not be removed.
+pub async fn plan_deletion(
+    system: &System,
+    node: &Node,
+    guard: bool,
+) -> Result<Deletion, RaidError> {
     // What is mounted or shared is found before anything is touched: the arrays themselves,
     // and what else is on their disks.
     let selection = guard::select(system, node, guard, Scope::Some).await?;
-    let facts = {
-        let (system, node) = (system.clone(), node.clone());
-        let read = move || Facts::read(&system, &node, selection.devices);
-        tokio::task::spawn_blocking(read).await.map_err(failed)??
-    };
-    let arrays: Vec<_> = facts.arrays.into_iter().zip(facts.fates).collect();
-    let going = arrays.iter().filter(|(_, fate)| *fate == Fate::Delete);
+    let facts = RaidFacts::read(system, node, selection.devices).await?;
+    let arrays: Vec<_> = facts.arrays.into_iter().zip(facts.decisions).collect();
+    let going = arrays
+        .iter()
+        .filter(|(_, decision)| *decision == ArrayDecision::Delete);
     let disks = going.flat_map(|(array, _)| array.disks.iter().cloned());
     guard::check_disks(system, node, guard, disks.collect()).await?;
     let running: HashSet<&String> = arrays
@@ -116,7 +122,7 @@ pub async fn plan_deletion(system: &System, node: &Node, guard: bool) -> Result<
 async fn with_superblock(
     system: &System,
     devices: Vec<BlockDevice>,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<String>, RaidError> {
     let system = system.clone();
     let look = move || {
         let is_member = |device: &&BlockDevice| {
@@ -125,7 +131,7 @@ async fn with_superblock(
         let members = devices.iter().filter(is_member);
         members.map(|device| device.name.clone()).collect()
     };
-    tokio::task::spawn_blocking(look).await.map_err(failed)
+    Ok(tokio::task::spawn_blocking(look).await?)
 }
 
 /// Removes arrays, their members' superblocks and their disks' partitions, but those that the
@@ -134,13 +140,13 @@ async fn with_superblock(
 /// Answers what is left alone, each with the reason.
 ///
 /// # Errors
-/// As [`plan_deletion`]; `SoftwareRaid`: something remains.
+/// As [`plan_deletion`]; something remains.
 pub async fn delete(
     system: &System,
     node: &Node,
     guard: bool,
     task: &Task,
-) -> Result<Vec<(String, String)>, Failure> {
+) -> Result<Vec<(String, String)>, RaidError> {
     let mut unremovable = Vec::new();
     for pass in 0..=PASSES {
         task.check()?;
@@ -149,17 +155,14 @@ pub async fn delete(
         let arrays = &deletion.arrays;
         let remaining: Vec<_> = arrays
             .iter()
-            .filter(|(_, fate)| *fate == Fate::Delete)
+            .filter(|(_, decision)| *decision == ArrayDecision::Delete)
             .map(|(array, _)| format!("'{}'", array.name))
             .collect();
         if remaining.is_empty() && unremovable.is_empty() && pass > 0 {
             return Ok(deletion.left_alone());
         }
         if pass == PASSES {
-            return Err(failed(format!(
-                "Unable to clean all softraid correctly. Remaining [{}]",
-                [remaining, unremovable].concat().join(", ")
-            )));
+            return Err(RaidError::Remaining([remaining, unremovable].concat()));
         }
         unremovable = delete_once(system, &deletion, task).await?;
     }
@@ -171,20 +174,20 @@ async fn delete_once(
     system: &System,
     deletion: &Deletion,
     task: &Task,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<String>, RaidError> {
     let protected = deletion.protected();
     let mut holders: BTreeSet<&String> = BTreeSet::new();
-    for (array, fate) in &deletion.arrays {
+    for (array, decision) in &deletion.arrays {
         let name = array.name.as_str();
-        match fate {
-            Fate::Keep => {}
-            Fate::Wipe { because_of } => {
+        match decision {
+            ArrayDecision::Keep => {}
+            ArrayDecision::Wipe { because_of } => {
                 ignore(system, Cmd::new("wipefs").args(["-af", name])).await;
                 task.phase(format!(
                     "{name} wiped; it stays, since it shares disks with {because_of}"
                 ));
             }
-            Fate::Delete => {
+            ArrayDecision::Delete => {
                 holders.extend(&array.disks);
                 ignore(system, Cmd::new("wipefs").args(["-af", name])).await;
                 ignore(system, Cmd::new("mdadm").args(["--stop", name])).await;
@@ -209,17 +212,22 @@ async fn delete_once(
         }
         let name = &device.name;
         if let Err(error) = clear_member(system, name).await {
+            let error = error_chain(&error);
             tracing::warn!(device = %name, %error, "may keep a superblock");
         }
         match clear_superblocks(system, device).await {
             Ok(false) => {}
             Ok(true) => task.phase(format!("superblock of {name} removed")),
-            Err(reason) => remaining.push(format!("'{name}' (its superblock: {reason})")),
+            Err(error) => {
+                let reason = error_chain(&error);
+                remaining.push(format!("'{name}' (its superblock: {reason})"));
+            }
         }
     }
     for disk in holders.into_iter().filter(|disk| !protected.contains(disk)) {
         ignore(system, Cmd::new("wipefs").args(["-af", disk.as_str()])).await;
         if let Err(error) = clear_disk(system, disk).await {
+            let error = error_chain(&error);
             tracing::warn!(%disk, %error, "its partition table may still be there");
         }
     }
@@ -228,42 +236,39 @@ async fn delete_once(
 
 /// Removes what `mdadm` left: it knows more formats, but it may not be installed. Answers
 /// whether there was anything.
-async fn clear_superblocks(system: &System, device: &BlockDevice) -> Result<bool, String> {
+async fn clear_superblocks(system: &System, device: &BlockDevice) -> Result<bool, ClearError> {
     let (system, device) = (system.clone(), device.clone());
-    let cleared = tokio::task::spawn_blocking(move || -> Result<bool, String> {
+    let cleared = tokio::task::spawn_blocking(move || -> Result<bool, ClearError> {
         // What cannot be read has none that anybody could remove.
         let places = guarded_filesystem::superblocks(&system, &device).unwrap_or_default();
         if places.is_empty() {
             return Ok(false);
         }
         // Alone: what is mounted or in an array stays as it is.
-        let opened = system.disks.open(Path::new(&device.name));
-        let mut disk = opened.map_err(|error| error.to_string())?;
+        let mut disk = system.disks.open(Path::new(&device.name))?;
         for place in &places {
             let length = SUPERBLOCK.min(device.size.saturating_sub(*place));
-            disk.zero(*place, length)
-                .map_err(|error| error.to_string())?;
+            disk.zero(*place, length)?;
         }
-        disk.sync().map_err(|error| error.to_string())?;
+        disk.sync()?;
         Ok(true)
     });
-    cleared.await.map_err(|error| error.to_string())?
+    cleared.await?
 }
 
 /// The partition table goes, also from the kernel's memory.
-async fn clear_disk(system: &System, disk: &str) -> Result<(), String> {
+async fn clear_disk(system: &System, disk: &str) -> Result<(), ClearError> {
     let (disks, path) = (Arc::clone(&system.disks), PathBuf::from(disk));
     let cleared = tokio::task::spawn_blocking(move || {
         let mut disk = disks.open(&path)?;
         metadata::zero_ends(disk.as_mut())?;
-        disk.reread_table()
+        Ok(disk.reread_table()?)
     });
-    let cleared = cleared.await.map_err(|error| error.to_string())?;
-    cleared.map_err(|error: DiskError| error.to_string())
+    cleared.await?
 }
 
 /// Removes the superblock of a device that has one.
-async fn clear_member(system: &System, member: &str) -> Result<(), Failure> {
+async fn clear_member(system: &System, member: &str) -> Result<(), RaidError> {
     if system.simulation.is_some() {
         return Ok(());
     }
@@ -280,10 +285,10 @@ async fn clear_member(system: &System, member: &str) -> Result<(), Failure> {
         Err(RunError::Failed { stderr, .. }) if stderr.contains("No md superblock detected") => {
             Ok(())
         }
-        Err(error) => Err(program_failed(
-            format!("Failed to examine device {member}"),
-            error,
-        )),
+        Err(source) => Err(RaidError::Program {
+            action: ArrayAction::Examine(member.to_owned()),
+            source,
+        }),
     }
 }
 

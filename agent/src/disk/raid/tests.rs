@@ -4,13 +4,22 @@ use std::sync::Mutex;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
 use super::*;
+use crate::disk::partition::table::Table;
+use crate::failure::{Failure, FailureKind};
 use crate::machine::block;
+use crate::machine::block::Kind;
 use crate::machine::block::guarded_filesystem::tests::superblock;
+use crate::machine::ironic_node::Node;
 use crate::machine::raid::tests::member;
 use crate::machine::testing::FakeMachine;
-use crate::system::Run;
 use crate::system::process::{Output, Script};
+use crate::system::{Cmd, Disk, DiskError, Run, RunError, System};
+use crate::task::Task;
 
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 8 << 30;
@@ -46,7 +55,8 @@ fn ten_and_rest() -> Value {
 }
 
 async fn planned(machine: &FakeMachine, node: &Node, config: &Value) -> Result<Creation, Failure> {
-    plan_creation(&machine.system(), node, true, config, false).await
+    let planned = plan_creation(&machine.system(), node, true, config, false).await;
+    planned.map_err(Failure::from)
 }
 
 #[tokio::test]
@@ -149,7 +159,7 @@ async fn which_array_is_the_root_is_remembered() {
     assert!(
         created
             .unwrap_err()
-            .details
+            .to_string()
             .contains("Failed to create md device")
     );
     for (name, member, port) in [("md0", "sdx", 3), ("md1", "sdy", 4)] {
@@ -373,7 +383,7 @@ async fn deleted(
     let system = machine.system_with(run.clone());
     let result = delete(&system, node, true, &Task::detached()).await;
     let ran = run.ran.lock().unwrap().clone();
-    (result, ran)
+    (result.map_err(Failure::from), ran)
 }
 
 #[tokio::test]
@@ -490,8 +500,8 @@ async fn a_disk_that_cannot_be_written_is_named() {
     let creation = planned(&machine, &Node::default(), &ten_and_rest()).await;
     let layout = creation.unwrap().layout.unwrap();
     std::fs::remove_file(machine.path().join("dev/sdb")).unwrap();
-    let failure = create(&machine.system(), &layout, &Task::detached()).await;
-    let failure = failure.unwrap_err();
+    let created = create(&machine.system(), &layout, &Task::detached()).await;
+    let failure = Failure::from(created.unwrap_err());
     assert_eq!(failure.kind, FailureKind::SoftwareRaid);
     let text = "Failed to create partitions on /dev/sdb";
     assert!(failure.details.contains(text), "{}", failure.details);
@@ -525,8 +535,8 @@ async fn a_missing_member_is_added_three_times_at_most() {
         .expect_result(add, refused("busy"));
     let script = Arc::new(script);
     let system = machine.system_with(script.clone());
-    let failure = create(&system, &layout.unwrap(), &Task::detached()).await;
-    let failure = failure.unwrap_err();
+    let created = create(&system, &layout.unwrap(), &Task::detached()).await;
+    let failure = Failure::from(created.unwrap_err());
     assert!(
         failure
             .details
@@ -579,7 +589,7 @@ async fn what_is_kept_is_not_touched() {
     sparse(&machine, "sdc", SIZE);
     machine.bytes("dev/sdc1", &member(1 << 20, "box:data"));
     let (result, ran) = deleted(&machine, &skipping(&["data"]), false).await;
-    let details = result.unwrap_err().details;
+    let details = result.unwrap_err().to_string();
     assert!(details.contains("a member is on /dev/sdc1"), "{details}");
     assert_eq!(ran, ["mdadm --assemble --scan"]);
 
@@ -589,7 +599,7 @@ async fn what_is_kept_is_not_touched() {
     machine.partition(sda, "sda9", "8:9", MIB);
     machine.file("proc/self/mounts", "/dev/sda9 /mnt ext4 rw 0 0");
     let (result, ran) = deleted(&machine, &Node::default(), false).await;
-    let details = result.unwrap_err().details;
+    let details = result.unwrap_err().to_string();
     assert!(details.contains("in use: /dev/sda9 (/mnt)"), "{details}");
     assert_eq!(ran, ["mdadm --assemble --scan"]);
     let machine = with_arrays(&[("md0", "root", &["sda", "sdb"])]);
@@ -676,7 +686,7 @@ async fn a_superblock_that_cannot_be_removed_is_a_failure_and_one_that_must_stay
         }))
     };
     let result = delete(&system, &Node::default(), true, &Task::detached()).await;
-    let details = result.unwrap_err().details;
+    let details = result.unwrap_err().to_string();
     assert!(
         details.contains("Remaining ['/dev/sda' (its superblock: /dev/sda is in use"),
         "{details}"
@@ -700,6 +710,14 @@ struct Claimed;
 impl crate::system::Disks for Claimed {
     fn open(&self, name: &std::path::Path) -> Result<Box<dyn Disk>, DiskError> {
         Err(DiskError::Busy { path: name.into() })
+    }
+
+    fn open_shared(&self, name: &std::path::Path) -> Result<Box<dyn Disk>, DiskError> {
+        self.open(name)
+    }
+
+    fn open_to_read(&self, name: &std::path::Path) -> Result<Box<dyn Disk>, DiskError> {
+        self.open(name)
     }
 }
 

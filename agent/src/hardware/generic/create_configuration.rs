@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::disk::raid;
-use crate::disk::raid::plan::Layout;
+use crate::disk::raid::plan::RaidLayout;
 use crate::hardware::{
     Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
     StepError,
@@ -67,7 +67,7 @@ pub(super) async fn create(ctx: StepContext<'_>, config: &Value) -> Result<Value
 }
 
 /// What a layout changes, for a dry run.
-pub(super) fn actions(layout: &Layout) -> Vec<PlannedAction> {
+pub(super) fn actions(layout: &RaidLayout) -> Vec<PlannedAction> {
     let disks = layout.disks.iter().map(|(disk, parts)| PlannedAction {
         description: format!("Make {} partitions for RAID on {disk}", parts.len()),
         device: disk.clone(),

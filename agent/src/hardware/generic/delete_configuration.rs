@@ -5,7 +5,7 @@ use futures_util::FutureExt as _;
 
 use super::selection::left_alone_result;
 use crate::config::Config;
-use crate::disk::erase::guard::keep_by_name::Fate;
+use crate::disk::erase::guard::keep_by_name::ArrayDecision;
 use crate::disk::raid;
 use crate::hardware::{
     Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
@@ -67,21 +67,21 @@ pub(super) async fn actions(ctx: StepContext<'_>) -> Result<Vec<PlannedAction>, 
         }
     });
     let lone: Vec<_> = lone.collect();
-    let actions = deletion.arrays.into_iter().map(|(array, fate)| {
+    let actions = deletion.arrays.into_iter().map(|(array, decision)| {
         let name = &array.name;
-        let description = match &fate {
-            Fate::Keep => format!("Leave array {name} alone"),
-            Fate::Wipe { because_of } => {
+        let description = match &decision {
+            ArrayDecision::Keep => format!("Leave array {name} alone"),
+            ArrayDecision::Wipe { because_of } => {
                 format!("Wipe array {name}, which shares disks with {because_of}")
             }
-            Fate::Delete => format!(
+            ArrayDecision::Delete => format!(
                 "Remove array {name} and all that is on {}",
                 array.disks.join(", ")
             ),
         };
         PlannedAction {
             description,
-            destructive: fate != Fate::Keep,
+            destructive: decision != ArrayDecision::Keep,
             device: array.name,
         }
     });

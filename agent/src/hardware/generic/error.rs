@@ -7,7 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::clean_uefi_nvram::pattern::InvalidPattern;
-use crate::disk::erase::Failed;
+use crate::disk::erase::EraseFailure;
 use crate::failure::Failure;
 
 /// Devices that were not erased. The others were.
@@ -56,8 +56,8 @@ pub enum EraseAttemptError {
     #[error(transparent)]
     Vendor(#[from] VendorEraseError),
     /// The drive's own commands, or overwriting it.
-    #[error("{}", .0.reason)]
-    Disk(Failed),
+    #[error("{}", .0.error)]
+    Disk(EraseFailure),
     /// Removing what says what is on it.
     #[error("{}", .0.details)]
     Metadata(#[from] Failure),

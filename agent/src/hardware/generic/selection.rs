@@ -9,7 +9,7 @@ use crate::hardware::{Object, PlannedAction, StepContext};
 /// The devices that may be erased.
 pub(super) async fn select(ctx: StepContext<'_>, scope: Scope) -> Result<Selection, Failure> {
     let guard = ctx.config.guard_special_filesystems;
-    guard::select(ctx.system, ctx.node, guard, scope).await
+    Ok(guard::select(ctx.system, ctx.node, guard, scope).await?)
 }
 
 /// The arrays of firmware that are stopped, for a dry run.

@@ -90,7 +90,7 @@ fn table(disk: &dyn Disk) -> Table {
     };
     let geometry = disk.geometry();
     let layout = layout.layout(geometry).unwrap();
-    Table::new(&layout, geometry, None, &mut || Guid([5; 16])).unwrap()
+    layout.table(geometry, None, &mut || Guid([5; 16])).unwrap()
 }
 
 #[test]

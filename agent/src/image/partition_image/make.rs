@@ -109,7 +109,7 @@ impl PartitionPlan {
         } = deployment;
         if !self.is_kept {
             let destroyed = metadata::destroy(system, device, node.uuid(), task).await;
-            return destroyed.map_err(PartitionImageError::Clear);
+            return destroyed.map_err(|error| PartitionImageError::Clear(error.into()));
         }
         let parts = self.clone();
         on_disk(deployment, move |disk| {
@@ -164,8 +164,8 @@ impl PartitionPlan {
             let attempts = config.disk_utils.partition_detection_attempts.max(1);
             device::wait(system, name, &self.layout, ATTEMPT * attempts, task)
                 .await
-                .map_err(|node| match task.check() {
-                    Ok(()) => PartitionImageError::Missing { node },
+                .map_err(|missing| match task.check() {
+                    Ok(()) => PartitionImageError::Missing { node: missing.0 },
                     Err(cancelled) => cancelled.into(),
                 })?
         } else {

@@ -167,7 +167,7 @@ impl PartitionSetup {
         if let Some(existing) = existing.filter(|_| kept.is_some()) {
             layout = layout.grown(existing, geometry.sector_size);
         }
-        let table = Table::new(&layout, geometry, existing.zip(kept), guid)?;
+        let table = layout.table(geometry, existing.zip(kept), guid)?;
         Ok(PartitionPlan {
             setup: self.clone(),
             layout,

@@ -179,7 +179,7 @@ fn gpt_image(length: usize) -> Vec<u8> {
     let mut cursor = std::io::Cursor::new(image);
     let mut table = gptman::GPT::new_from(&mut cursor, 512, [7; 16]).unwrap();
     table[1] = gptman::GPTPartitionEntry {
-        partition_type_guid: ironic_ondisk::partition_table::gpt::EFI_SYSTEM.0,
+        partition_type_guid: ironic_ondisk::partition_table::kinds::EFI_SYSTEM.gpt.0,
         unique_partition_guid: [1; 16],
         starting_lba: 2048,
         ending_lba: 4095,

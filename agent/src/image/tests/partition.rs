@@ -86,7 +86,10 @@ async fn everything_around_the_image_is_made_on_a_gpt() {
     assert_ne!(serials[0], serials[1], "two file systems with one identity");
     let kinds: Vec<_> = (1..=5).map(|n| table[n].partition_type_guid).collect();
     let data = table[5].partition_type_guid;
-    assert_eq!(kinds[0], ironic_ondisk::partition_table::gpt::EFI_SYSTEM.0);
+    assert_eq!(
+        kinds[0],
+        ironic_ondisk::partition_table::kinds::EFI_SYSTEM.gpt.0
+    );
     assert_eq!((kinds[1], kinds[3]), (data, data));
     assert!(table[6].is_unused());
     let mib = |n: u32| {

@@ -1,6 +1,6 @@
 //! What the partition table of an image decides.
 
-use ironic_ondisk::partition_table::decide::{Decision, decide};
+use ironic_ondisk::partition_table::decide::{TableDecision, decide};
 use ironic_ondisk::partition_table::testing::{self, Shape};
 
 use super::server::{Page, Server};
@@ -153,7 +153,7 @@ async fn a_table_that_is_whole_but_for_a_part_is_written_anew() {
             sector_size: 512,
         };
         let decision = decide(&mut &disk[..], geometry).unwrap();
-        let Decision::Gpt {
+        let TableDecision::Gpt {
             table,
             repair: None,
             ..

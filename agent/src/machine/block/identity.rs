@@ -11,7 +11,7 @@ use crate::system::PathPrefix;
 
 /// The names of a disk, the first of each kind the one that `lsblk` shows.
 #[derive(Debug, Default)]
-pub(super) struct Identity {
+pub(super) struct DiskNames {
     model: Option<String>,
     serials: Vec<String>,
     wwns: Vec<String>,
@@ -19,7 +19,7 @@ pub(super) struct Identity {
     vendor_extension: Option<String>,
 }
 
-impl Identity {
+impl DiskNames {
     /// Those of a multipath map: udev's for it, then those of the disk behind a path.
     pub(super) fn of_map(root: &PathPrefix, path: &Chain<'_>, properties: &Properties) -> Self {
         let number = path.attribute("dev").unwrap_or_default();
@@ -201,30 +201,15 @@ impl Native {
         let designator = page("vpd_pg83")
             .and_then(|page| Designator::of_page(&page, inquiry))
             .or_else(|| wwid.as_deref().and_then(Designator::of_wwid));
-        let unit_page = page("vpd_pg80").unwrap_or_default();
         let wwn = ata_first
             .world_wide_name
             .as_deref()
             .and_then(scsi::parse_wwid)
             .or_else(|| designator.as_ref()?.world_wide_name())
             .or_else(|| scsi::parse_wwid(wwid.as_deref()?));
-        let of_unit = scsi::parse_serial_page(&unit_page);
-        // What `scsi_id` makes of a disk without page 83h.
-        let of_inquiry = scsi::serial_field(&unit_page)
-            .filter(|_| designator.is_none())
-            .map(|serial| {
-                let whole = scsi::serial_with_inquiry(inquiry, serial);
-                [scsi::replaced(serial), whole]
-            });
         let mut serials: Vec<String> = ata_first.serials().collect();
         serials.extend(usb.iter().flat_map(|usb| usb.serials.clone()));
-        serials.extend(of_unit);
-        serials.extend(
-            designator
-                .into_iter()
-                .flat_map(|found| [found.short, found.long]),
-        );
-        serials.extend(of_inquiry.into_iter().flatten());
+        serials.extend(serials_of_unit(&text("vpd_pg80"), inquiry, designator));
         serials.extend(ata_last.serials());
         serials.extend(chain.attribute("serial"));
         serials.extend(chain.attribute("device/serial"));
@@ -243,6 +228,23 @@ impl Native {
             vendor_extension: wwn.and_then(|wwn| wwn.vendor_extension),
         }
     }
+}
+
+/// The serial numbers of a SCSI unit: those of its page 80h and of its designator, else what
+/// `scsi_id` makes of a disk without page 83h.
+fn serials_of_unit(
+    page: &[u8],
+    inquiry: scsi::Inquiry<'_>,
+    designator: Option<Designator>,
+) -> Vec<String> {
+    let mut serials: Vec<String> = scsi::parse_serial_page(page).into_iter().collect();
+    if let Some(found) = designator {
+        serials.extend([found.short, found.long]);
+    } else if let Some(serial) = scsi::serial_field(page) {
+        let whole = scsi::serial_with_inquiry(inquiry, serial);
+        serials.extend([scsi::replaced(serial), whole]);
+    }
+    serials
 }
 
 /// What a USB device says of the disk that it is, or that is behind it.

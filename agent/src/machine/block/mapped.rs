@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::machine::block::device_path;
+use crate::machine::block::kernel_name::device_path;
 use crate::machine::topology::Chain;
 use crate::system::PathPrefix;
 
@@ -53,7 +53,7 @@ pub(super) fn below(root: &PathPrefix, kernel_name: &str) -> Vec<String> {
     root.names(format!("/sys/class/block/{kernel_name}/slaves"))
 }
 
-/// Device paths of all paths of multipath maps. They are no disks of their own: what is
+/// Device paths of all paths of multipath maps. They are not disks of their own: what is
 /// written to one is written to the map, and a path that stands by answers with errors.
 pub(super) fn paths(root: &PathPrefix) -> BTreeSet<String> {
     let names = root.names("/sys/class/block");

@@ -1,55 +1,19 @@
 //! What switches say of themselves: the elements of LLDP frames (IEEE 802.1AB).
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
-use crate::machine::network::interface;
-use crate::system::System;
-
 /// One element: its type, and its value in hexadecimal.
-pub type Element = (u8, String);
+pub type LldpElement = (u8, String);
 
 const ETHERNET_HEADER: usize = 14;
 /// A name of a VLAN: organisationally specific (127), IEEE 802.1 (00-80-c2), subtype 3.
 const ORGANISATION: u8 = 127;
 const VLAN_NAME: &str = "0080c203";
 
-/// Listens on all interfaces to hardware and answers the elements by the names of the
-/// interfaces: none for those that heard nothing, and no entry for those that could not be
-/// listened to. Blocks for `patience` at most, however many there are.
-#[must_use]
-pub fn collect(system: &System, patience: Duration) -> BTreeMap<String, Vec<Element>> {
-    let listed: Vec<String> = interface::probe(system)
-        .into_iter()
-        .map(|interface| interface.name)
-        .collect();
-    let links = system.network.links().unwrap_or_else(|error| {
-        tracing::warn!(%error, "no interface is listened to: the kernel does not tell any");
-        Vec::new()
-    });
-    let links: Vec<_> = links
-        .into_iter()
-        .filter(|link| listed.contains(&link.name))
-        .collect();
-    let frames = system.network.lldp_frames(&links, patience);
-    frames
-        .into_iter()
-        .filter_map(|(name, heard)| match heard {
-            Ok(frame) => Some((name, frame.as_deref().map(parse).unwrap_or_default())),
-            Err(error) => {
-                tracing::warn!(interface = %name, %error, "it cannot be listened to for LLDP");
-                None
-            }
-        })
-        .collect()
-}
-
 /// The elements of an Ethernet frame. The end mark stops nothing, and what is cut short is
 /// kept as far as it goes: some switches put the mark first, and Ironic reads what there is.
 #[must_use]
-pub fn parse(frame: &[u8]) -> Vec<Element> {
+pub fn parse(frame: &[u8]) -> Vec<LldpElement> {
     let mut rest = frame.get(ETHERNET_HEADER..).unwrap_or_default();
     let mut elements = Vec::new();
     while let [first, second, tail @ ..] = rest {
@@ -67,7 +31,7 @@ pub fn parse(frame: &[u8]) -> Vec<Element> {
 
 /// Elements as Ironic reads them: `[[1, "04885a92ec5459"], ...]`.
 #[must_use]
-pub fn to_json(elements: &[Element]) -> Value {
+pub fn to_json(elements: &[LldpElement]) -> Value {
     elements
         .iter()
         .map(|(kind, value)| json!([kind, value]))
@@ -76,7 +40,7 @@ pub fn to_json(elements: &[Element]) -> Value {
 
 /// The VLANs that a switch names, in its order.
 #[must_use]
-pub fn vlans(elements: &[Element]) -> Vec<u16> {
+pub fn vlans(elements: &[LldpElement]) -> Vec<u16> {
     elements
         .iter()
         .filter(|(kind, _)| *kind == ORGANISATION)
@@ -92,16 +56,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::machine::testing::FakeMachine;
-    use crate::system::network::Link;
 
-    fn elements(hex_text: &str) -> Vec<Element> {
+    fn elements(hex_text: &str) -> Vec<LldpElement> {
         let mut frame = vec![0; ETHERNET_HEADER];
         frame.extend(hex::decode(hex_text).unwrap());
         parse(&frame)
     }
 
-    fn expected(items: &[(u8, &str)]) -> Vec<Element> {
+    fn expected(items: &[(u8, &str)]) -> Vec<LldpElement> {
         let items = items.iter();
         items
             .map(|(kind, value)| (*kind, (*value).to_owned()))
@@ -141,30 +103,6 @@ mod tests {
             (127, "0080c20300"),
         ]);
         assert_eq!(vlans(&named), [100, 101]);
-    }
-
-    #[test]
-    fn one_that_cannot_be_listened_to_takes_nothing_from_the_others() {
-        let mut machine = FakeMachine::new();
-        assert!(collect(&machine.system(), Duration::ZERO).is_empty());
-        for (name, index) in [("eth0", 2), ("deaf", 3), ("silent", 4), ("lo", 1)] {
-            let link = Link {
-                index,
-                name: name.into(),
-                address: vec![2, 0, 0, 0, 0, u8::try_from(index).unwrap()],
-                ..Link::default()
-            };
-            let slot = format!("0000:02:00.{index}");
-            machine.interface(link, (name != "lo").then_some(slot.as_str()));
-        }
-        let heard = collect(&machine.system(), Duration::ZERO);
-        assert_eq!(
-            heard.into_iter().collect::<Vec<_>>(),
-            [
-                ("eth0".to_owned(), expected(&[(1, "02")])),
-                ("silent".to_owned(), Vec::new()),
-            ]
-        );
     }
 
     proptest! {

@@ -2,4 +2,5 @@
 
 pub mod interface;
 pub mod lldp;
+pub mod lldp_listener;
 mod port_name;

@@ -1,9 +1,8 @@
-//! Which port of the machine's case an interface is, as firmware and slots tell it: the names
+//! Which port of the machine's case an interface is, by what firmware and slots say: the names
 //! that the program `biosdevname` gives.
 
 use std::path::Component;
 
-use crate::machine::network::interface::Interface;
 use crate::machine::topology::Chain;
 use crate::system::PathPrefix;
 
@@ -16,12 +15,12 @@ enum Port {
     Slot(String, String, u32),
 }
 
-/// Gives interfaces their names: `em1` is the first one on the main board, `p3p2` the second
+/// The names of interfaces, in their order: `em1` is the first one on the main board, `p3p2` the second
 /// one of the card in slot 3. Ports of virtual machines, functions that a port lends to a
-/// virtual machine, VLANs and what firmware does not tell have none.
-pub(super) fn name(root: &PathPrefix, interfaces: &mut [Interface]) {
+/// virtual machine, VLANs and what firmware does not describe have none.
+pub(super) fn names(root: &PathPrefix, interfaces: &[&str]) -> Vec<Option<String>> {
     if is_virtual(root) {
-        return;
+        return vec![None; interfaces.len()];
     }
     let slots: Vec<(String, String)> = root
         .names("/sys/bus/pci/slots")
@@ -33,20 +32,19 @@ pub(super) fn name(root: &PathPrefix, interfaces: &mut [Interface]) {
         .collect();
     let ports: Vec<Option<Port>> = interfaces
         .iter()
-        .map(|interface| port(root, &slots, &interface.name))
+        .map(|interface| port(root, &slots, interface))
         .collect();
-    for (interface, port) in interfaces.iter_mut().zip(&ports) {
-        interface.bios_device_name = port.as_ref().map(|port| match port {
-            Port::Embedded(number) => format!("em{number}"),
-            Port::Slot(slot, ..) => {
-                let is_before = |other: &&Port| {
-                    matches!(other, Port::Slot(same, ..) if same == slot) && *other < port
-                };
-                let before = ports.iter().flatten().filter(is_before).count();
-                format!("p{slot}p{}", before + 1)
-            }
-        });
-    }
+    let name = |port: &Port| match port {
+        Port::Embedded(number) => format!("em{number}"),
+        Port::Slot(slot, ..) => {
+            let is_before = |other: &&Port| {
+                matches!(other, Port::Slot(same, ..) if same == slot) && *other < port
+            };
+            let before = ports.iter().flatten().filter(is_before).count();
+            format!("p{slot}p{}", before + 1)
+        }
+    };
+    ports.iter().map(|port| port.as_ref().map(name)).collect()
 }
 
 /// The kernel shows programs in a virtual machine that they are in one.

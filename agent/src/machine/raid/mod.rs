@@ -3,9 +3,6 @@
 
 pub mod root_volume;
 
-use std::collections::BTreeSet;
-
-use crate::machine::block::guarded_filesystem;
 use crate::machine::block::{self, BlockDevice};
 use crate::system::System;
 
@@ -52,8 +49,8 @@ pub fn probe(system: &System, devices: &[BlockDevice]) -> Vec<Array> {
                 .collect();
             (!members.is_empty()).then(|| Array {
                 name: block::device_path(name),
-                volume_name: volume_name(system, &members, devices),
-                disks: disks_of(&members, devices).into_iter().collect(),
+                volume_name: block::volume_name(system, &members, devices),
+                disks: block::disks_of(&members, devices).into_iter().collect(),
                 firmware: firmware(system, name),
                 members,
             })
@@ -63,7 +60,7 @@ pub fn probe(system: &System, devices: &[BlockDevice]) -> Vec<Array> {
     found
 }
 
-/// Linux writes the metadata of its own arrays and leaves that of others to a program. A volume
+/// Linux writes the metadata of its own arrays and leaves other metadata to a program. A volume
 /// names its container: `external:/md127/0`, with `-` for `/` while nobody may change it.
 fn firmware(system: &System, name: &str) -> Option<FirmwareArray> {
     let path = format!("/sys/class/block/{name}/md/metadata_version");
@@ -72,29 +69,6 @@ fn firmware(system: &System, name: &str) -> Option<FirmwareArray> {
         Some('/' | '-') => FirmwareArray::Volume,
         _ => FirmwareArray::Container,
     })
-}
-
-/// What the creator of an array called it: an array does not know, its members do.
-pub(super) fn volume_name(
-    system: &System,
-    members: &[String],
-    devices: &[BlockDevice],
-) -> Option<String> {
-    members
-        .iter()
-        .filter_map(|member| devices.iter().find(|device| device.name == *member))
-        .find_map(|member| guarded_filesystem::probe(system, member).ok()?.volume_name)
-}
-
-/// The disks that hold members. A member that the kernel does not show stands for itself.
-pub(super) fn disks_of(members: &[String], devices: &[BlockDevice]) -> BTreeSet<String> {
-    let disk = |member: &String| {
-        let device = devices.iter().find(|device| device.name == *member);
-        device
-            .and_then(|device| device.parent.clone())
-            .unwrap_or_else(|| member.clone())
-    };
-    members.iter().map(disk).collect()
 }
 
 #[cfg(test)]

@@ -25,6 +25,14 @@ impl Disks for FakeDisks {
     fn open(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
         disk::LinuxDisks.open(&self.0.path(name))
     }
+
+    fn open_shared(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
+        self.open(name)
+    }
+
+    fn open_to_read(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
+        self.open(name)
+    }
 }
 
 /// A machine made of files.

@@ -36,18 +36,14 @@ pub trait Disks: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// No such disk.
-    fn open_shared(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
-        self.open(name)
-    }
+    fn open_shared(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError>;
 
     /// Opens a disk for reading only. It may be in use or write-protected, and nobody notices:
     /// what only looks never claims a disk.
     ///
     /// # Errors
     /// No such disk.
-    fn open_to_read(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
-        self.open_shared(name)
-    }
+    fn open_to_read(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError>;
 }
 
 /// An open disk.

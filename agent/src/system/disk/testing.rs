@@ -74,6 +74,14 @@ impl Disks for HangingDisks {
         let (disk, gate) = (self.inner.open(name)?, Arc::clone(&self.gate));
         Ok(Box::new(Hanging { disk, gate }))
     }
+
+    fn open_shared(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
+        self.open(name)
+    }
+
+    fn open_to_read(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
+        self.open(name)
+    }
 }
 
 #[derive(Debug)]
@@ -235,5 +243,13 @@ pub(crate) struct FedDisks {
 impl Disks for FedDisks {
     fn open(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
         self.disks.open(name).map(|disk| self.power.feed(disk))
+    }
+
+    fn open_shared(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
+        self.open(name)
+    }
+
+    fn open_to_read(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
+        self.open(name)
     }
 }

@@ -1,7 +1,7 @@
 //! exFAT.
 
+use crate::identity::FormatIdentity;
 use crate::read::{le_u16, le_u32};
-use crate::signature::Identity;
 use crate::text;
 use crate::window::Window;
 
@@ -11,10 +11,10 @@ const ENTRY: u64 = 32;
 const LABEL: u8 = 0x83;
 const MOST_ENTRIES: u32 = 65_536;
 
-pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
+pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     let sector = window.bytes(0, 512)?;
-    let volume = Volume::parse(&sector)?;
-    Some(Identity {
+    let volume = ExfatVolume::parse(&sector)?;
+    Some(FormatIdentity {
         uuid: le_u32(&sector, 100)
             .filter(|serial| *serial != 0)
             .map(text::serial_number),
@@ -22,7 +22,7 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
     })
 }
 
-struct Volume {
+struct ExfatVolume {
     fat: u64,
     heap: u64,
     root: u32,
@@ -30,7 +30,7 @@ struct Volume {
     cluster_shift: u32,
 }
 
-impl Volume {
+impl ExfatVolume {
     fn parse(sector: &[u8]) -> Option<Self> {
         let fat = u64::from(le_u32(sector, 80)?);
         let fat_length = u64::from(le_u32(sector, 84)?);

@@ -1,7 +1,7 @@
 //! ext2, ext3, ext4 and journals of their own.
 
+use crate::identity::FormatIdentity;
 use crate::read::le_u32;
-use crate::signature::Identity;
 use crate::text;
 use crate::window::Window;
 
@@ -19,38 +19,38 @@ const EXT2_INCOMPATIBLE: u32 = 0x2 | 0x10;
 const EXT3_INCOMPATIBLE: u32 = EXT2_INCOMPATIBLE | 0x4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ExtKind {
     Ext2,
     Ext3,
     Ext4,
     JournalDevice,
 }
 
-pub(crate) fn ext2(window: &mut Window<'_>, _: u64) -> Option<Identity> {
-    probe(window, Kind::Ext2)
+pub(crate) fn ext2(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
+    probe(window, ExtKind::Ext2)
 }
 
-pub(crate) fn ext3(window: &mut Window<'_>, _: u64) -> Option<Identity> {
-    probe(window, Kind::Ext3)
+pub(crate) fn ext3(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
+    probe(window, ExtKind::Ext3)
 }
 
-pub(crate) fn ext4(window: &mut Window<'_>, _: u64) -> Option<Identity> {
-    probe(window, Kind::Ext4)
+pub(crate) fn ext4(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
+    probe(window, ExtKind::Ext4)
 }
 
-pub(crate) fn journal(window: &mut Window<'_>, _: u64) -> Option<Identity> {
-    probe(window, Kind::JournalDevice)
+pub(crate) fn journal(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
+    probe(window, ExtKind::JournalDevice)
 }
 
-fn probe(window: &mut Window<'_>, wanted: Kind) -> Option<Identity> {
+fn probe(window: &mut Window<'_>, wanted: ExtKind) -> Option<FormatIdentity> {
     let block = window.bytes(SUPERBLOCK, 1024)?;
-    (kind(&block)? == wanted).then(|| Identity {
+    (kind(&block)? == wanted).then(|| FormatIdentity {
         uuid: text::uuid(&block[0x68..]),
         label: text::label(&block[0x78..0x88]),
     })
 }
 
-fn kind(block: &[u8]) -> Option<Kind> {
+fn kind(block: &[u8]) -> Option<ExtKind> {
     // The largest block is of 64 KiB; more is chance.
     if le_u32(block, 0x18)? >= 256 {
         return None;
@@ -60,13 +60,13 @@ fn kind(block: &[u8]) -> Option<Kind> {
     let read_only = le_u32(block, 0x64)?;
     let is_old = read_only & !OLD_READ_ONLY == 0;
     if incompatible & JOURNAL_DEVICE != 0 {
-        Some(Kind::JournalDevice)
+        Some(ExtKind::JournalDevice)
     } else if !is_old || incompatible & !EXT3_INCOMPATIBLE != 0 {
-        Some(Kind::Ext4)
+        Some(ExtKind::Ext4)
     } else if compatible & JOURNAL != 0 {
-        Some(Kind::Ext3)
+        Some(ExtKind::Ext3)
     } else if incompatible & !EXT2_INCOMPATIBLE == 0 {
-        Some(Kind::Ext2)
+        Some(ExtKind::Ext2)
     } else {
         None
     }

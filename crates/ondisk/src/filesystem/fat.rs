@@ -1,7 +1,7 @@
 //! FAT12, FAT16 and FAT32, known by the parameters in their boot sector.
 
+use crate::identity::FormatIdentity;
 use crate::read::{le_u16, le_u32};
-use crate::signature::Identity;
 use crate::text;
 use crate::volume::bitlocker;
 use crate::window::Window;
@@ -114,7 +114,7 @@ impl BootSector {
 
 /// The label is the one in the root directory, which drivers read and write, not the one that
 /// the boot sector was made with.
-pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
+pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     let sector = window.bytes(0, 512)?;
     let parsed = BootSector::parse(&sector)?;
     if bitlocker::is_there(window) {
@@ -132,7 +132,7 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
     let serial = serial
         .and_then(|at| le_u32(&sector, at))
         .filter(|serial| *serial != 0);
-    Some(Identity {
+    Some(FormatIdentity {
         uuid: serial.map(text::serial_number),
         label,
     })

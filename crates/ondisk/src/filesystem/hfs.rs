@@ -2,8 +2,8 @@
 
 use md5::{Digest as _, Md5};
 
+use crate::identity::FormatIdentity;
 use crate::read::{be_u16, be_u32};
-use crate::signature::Identity;
 use crate::text;
 use crate::window::Window;
 
@@ -13,20 +13,20 @@ const SPACE: [u8; 16] = [
 ];
 const WRAPPED: [&[u8]; 2] = [b"H+", b"HX"];
 
-pub(crate) fn hfs(window: &mut Window<'_>, at: u64) -> Option<Identity> {
+pub(crate) fn hfs(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     let block = window.bytes(at, 130)?;
     let allocation = be_u32(&block, 20)?;
     if WRAPPED.contains(&&block[124..126]) || allocation == 0 || allocation % 512 != 0 {
         return None;
     }
     let length = usize::from(block[36]).min(27);
-    Some(Identity {
+    Some(FormatIdentity {
         uuid: identity(&block[116..124]),
         label: text::label(&block[37..37 + length]),
     })
 }
 
-pub(crate) fn hfs_plus(window: &mut Window<'_>, at: u64) -> Option<Identity> {
+pub(crate) fn hfs_plus(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     let outer = window.bytes(at, 512)?;
     let mut start = 0;
     if outer.starts_with(b"BD") {
@@ -48,7 +48,7 @@ pub(crate) fn hfs_plus(window: &mut Window<'_>, at: u64) -> Option<Identity> {
     if start + catalog > window.size() {
         return None;
     }
-    Some(Identity {
+    Some(FormatIdentity {
         uuid: identity(&header[104..112]),
         label: label(window, start, &header),
     })

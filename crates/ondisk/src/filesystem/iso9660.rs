@@ -1,6 +1,6 @@
 //! ISO 9660 (CD), with the label of Joliet where there is one, and High Sierra.
 
-use crate::signature::Identity;
+use crate::identity::FormatIdentity;
 use crate::text;
 use crate::window::Window;
 
@@ -21,7 +21,7 @@ const JOLIET: [&[u8]; 3] = [b"%/@", b"%/C", b"%/E"];
 
 /// A label is upper case ASCII in one descriptor and any text, of half the length, in the
 /// other. Where one begins like the other, it is put together of both.
-pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
+pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     let (mut has_boot, mut primary, mut joliet) = (false, None, None);
     for index in 0..MOST {
         if has_boot && primary.is_some() && joliet.is_some() {
@@ -51,12 +51,12 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
     };
     // Modified, or else created.
     let uuid = date(&primary[830..847]).or_else(|| date(&primary[813..830]));
-    Some(Identity { uuid, label })
+    Some(FormatIdentity { uuid, label })
 }
 
-pub(crate) fn high_sierra(window: &mut Window<'_>, _: u64) -> Option<Identity> {
+pub(crate) fn high_sierra(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     let descriptor = window.bytes(FIRST, DESCRIPTOR)?;
-    Some(Identity {
+    Some(FormatIdentity {
         uuid: None,
         label: text::label(&descriptor[48..80]),
     })

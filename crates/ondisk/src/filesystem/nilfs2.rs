@@ -1,8 +1,8 @@
 //! NILFS2: the newer of two superblocks counts.
 
 use crate::checksum::crc32_le;
+use crate::identity::FormatIdentity;
 use crate::read::{le_u16, le_u32, le_u64};
-use crate::signature::Identity;
 use crate::text;
 use crate::window::Window;
 
@@ -13,7 +13,7 @@ const MAGIC: u16 = 0x3434;
 /// The place of the checksum.
 const SUM: usize = 16;
 
-pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
+pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     let backup = (window.size() / 512).checked_sub(BACKUP)? * 512;
     let mut read = |at: u64| {
         window
@@ -31,7 +31,7 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
         }
         (primary, backup) => primary.or(backup)?,
     };
-    Some(Identity {
+    Some(FormatIdentity {
         uuid: text::uuid(&block[0x98..]),
         label: text::label(&block[0xa8..0xf8]),
     })

@@ -1,7 +1,7 @@
 //! NTFS.
 
+use crate::identity::FormatIdentity;
 use crate::read::{le_u16, le_u32, le_u64};
-use crate::signature::Identity;
 use crate::text;
 use crate::window::Window;
 
@@ -10,7 +10,7 @@ const VOLUME_RECORD: u64 = 3;
 const VOLUME_NAME: u32 = 0x60;
 const END: u32 = 0xffff_ffff;
 
-pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
+pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     let sector = window.bytes(0, 512)?;
     let (table, record_size) = place_of_table(&sector)?;
     if !window.has(table, b"FILE") {
@@ -18,7 +18,7 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
     }
     let place = table.checked_add(VOLUME_RECORD * record_size)?;
     let record = window.bytes(place, record_size)?;
-    record.starts_with(b"FILE").then(|| Identity {
+    record.starts_with(b"FILE").then(|| FormatIdentity {
         uuid: le_u64(&sector, 72)
             .filter(|serial| *serial != 0)
             .map(|serial| format!("{serial:016X}")),

@@ -1,26 +1,26 @@
 //! Formats of which little is checked.
 
+use crate::identity::FormatIdentity;
 use crate::read::{be_u16, be_u32, le_u16, le_u32};
-use crate::signature::Identity;
 use crate::text;
 use crate::window::Window;
 
 /// `log_blocksize` and the like agree with each other.
-pub(crate) fn jfs(window: &mut Window<'_>, at: u64) -> Option<Identity> {
+pub(crate) fn jfs(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     let block = window.bytes(at, 184)?;
     let (block_log, sector_log) = (le_u16(&block, 20)?, le_u16(&block, 28)?);
     let is_power = |size: u32, log: u16| 1_u32.checked_shl(log.into()) == Some(size);
     let is_possible = is_power(le_u32(&block, 16)?, block_log)
         && is_power(le_u32(&block, 24)?, sector_log)
         && block_log.checked_sub(sector_log) == Some(le_u16(&block, 22)?);
-    is_possible.then(|| Identity {
+    is_possible.then(|| FormatIdentity {
         uuid: text::uuid(&block[136..]),
         label: text::label(&block[152..168]),
     })
 }
 
 /// The first of the 3.6 formats' marks is in the middle of the superblock.
-pub(crate) fn reiserfs(window: &mut Window<'_>, at: u64) -> Option<Identity> {
+pub(crate) fn reiserfs(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     let start = at / 1024 * 1024;
     let block = window.bytes(start, 116)?;
     let block_size = u64::from(le_u16(&block, 44)?);
@@ -31,20 +31,20 @@ pub(crate) fn reiserfs(window: &mut Window<'_>, at: u64) -> Option<Identity> {
     }
     let is_named = matches!(block.get(58), Some(b'2' | b'3'));
     Some(if is_named {
-        Identity {
+        FormatIdentity {
             uuid: text::uuid(&block[84..]),
             label: text::label(&block[100..116]),
         }
     } else {
-        Identity::default()
+        FormatIdentity::default()
     })
 }
 
-pub(crate) fn gfs1(window: &mut Window<'_>, at: u64) -> Option<Identity> {
+pub(crate) fn gfs1(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     gfs(window, at, |format, hosts| format == 1309 && hosts == 1401)
 }
 
-pub(crate) fn gfs2(window: &mut Window<'_>, at: u64) -> Option<Identity> {
+pub(crate) fn gfs2(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     gfs(window, at, |format, hosts| {
         (1800..1900).contains(&format) && (1900..2000).contains(&hosts)
     })
@@ -54,44 +54,44 @@ fn gfs(
     window: &mut Window<'_>,
     at: u64,
     is_wanted: impl FnOnce(u32, u32) -> bool,
-) -> Option<Identity> {
+) -> Option<FormatIdentity> {
     let block = window.bytes(at, 272)?;
     let is_wanted = is_wanted(be_u32(&block, 24)?, be_u32(&block, 28)?);
-    is_wanted.then(|| Identity {
+    is_wanted.then(|| FormatIdentity {
         uuid: text::uuid(&block[256..]),
         label: text::label(&block[160..224]),
     })
 }
 
 /// Of the first version nobody knows the layout.
-pub(crate) fn f2fs(window: &mut Window<'_>, at: u64) -> Option<Identity> {
+pub(crate) fn f2fs(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     let block = window.bytes(at, 124 + 1024)?;
     if (le_u16(&block, 4)?, le_u16(&block, 6)?) == (1, 0) {
-        return Some(Identity::default());
+        return Some(FormatIdentity::default());
     }
-    Some(Identity {
+    Some(FormatIdentity {
         uuid: text::uuid(&block[108..]),
         label: text::utf16_le(&block[124..]),
     })
 }
 
 /// Version 4; earlier ones are another format.
-pub(crate) fn squashfs(window: &mut Window<'_>, at: u64) -> Option<Identity> {
+pub(crate) fn squashfs(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     let block = window.bytes(at, 96)?;
-    (le_u16(&block, 28)? >= 4).then(Identity::default)
+    (le_u16(&block, 28)? >= 4).then(FormatIdentity::default)
 }
 
-pub(crate) fn squashfs3(window: &mut Window<'_>, at: u64) -> Option<Identity> {
+pub(crate) fn squashfs3(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     let block = window.bytes(at, 96)?;
     let version = if block.starts_with(b"sqsh") {
         be_u16
     } else {
         le_u16
     };
-    (version(&block, 28)? <= 3).then(Identity::default)
+    (version(&block, 28)? <= 3).then(FormatIdentity::default)
 }
 
-pub(crate) fn apfs(window: &mut Window<'_>, at: u64) -> Option<Identity> {
+pub(crate) fn apfs(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     let block = window.bytes(at.checked_sub(32)?, 88)?;
     let is_container = (
         le_u16(&block, 24)?,
@@ -99,14 +99,14 @@ pub(crate) fn apfs(window: &mut Window<'_>, at: u64) -> Option<Identity> {
         le_u16(&block, 30)?,
     );
     let is_possible = is_container == (1, 0, 0) && le_u32(&block, 36)? == 4096;
-    is_possible.then(|| Identity {
+    is_possible.then(|| FormatIdentity {
         uuid: text::uuid(&block[72..]),
         label: None,
     })
 }
 
 /// The three versions in either order of bytes; the area of the maps must fit.
-pub(crate) fn minix(window: &mut Window<'_>, _: u64) -> Option<Identity> {
+pub(crate) fn minix(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     const START: u64 = 1024;
     let block = window.bytes(START, 32)?;
     let is_big = |at: usize, marks: &[u16]| {
@@ -163,11 +163,11 @@ pub(crate) fn minix(window: &mut Window<'_>, _: u64) -> Option<Identity> {
         && inodes != u64::from(u32::MAX)
         && bits(maps[0]) > inodes
         && bits(maps[1]) > zones.saturating_sub(first);
-    is_possible.then(Identity::default)
+    is_possible.then(FormatIdentity::default)
 }
 
 /// An identity of two numbers in the order of bytes of the machine that made it.
-pub(crate) fn ufs(window: &mut Window<'_>, at: u64) -> Option<Identity> {
+pub(crate) fn ufs(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     /// Where the mark lies in the superblock.
     const MARK: u64 = 1372;
     let block = window.bytes(at.checked_sub(MARK)?, 1376)?;
@@ -180,7 +180,7 @@ pub(crate) fn ufs(window: &mut Window<'_>, at: u64) -> Option<Identity> {
     let (high, low) = (read(&block, 144)?, read(&block, 148)?);
     let is_second = [[0x19, 0x01, 0x54, 0x19], [0x19, 0x54, 0x01, 0x19]]
         .contains(&[mark[0], mark[1], mark[2], mark[3]]);
-    Some(Identity {
+    Some(FormatIdentity {
         uuid: (high != 0 || low != 0).then(|| format!("{high:08x}{low:08x}")),
         label: is_second.then(|| text::label(&block[680..712])).flatten(),
     })

@@ -1,7 +1,7 @@
 //! UDF: the label is the logical volume's, the identity is made of the volume set's.
 
+use crate::identity::FormatIdentity;
 use crate::read::{le_u16, le_u32};
-use crate::signature::Identity;
 use crate::text;
 use crate::window::Window;
 
@@ -22,11 +22,11 @@ const TERMINATING: u16 = 8;
 const CHARACTERS: &[u8] = b"\0OSTA Compressed Unicode\0";
 const DOMAIN: &[u8] = b"*OSTA UDF Compliant\0";
 
-pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
+pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     let (block, anchor) = anchor(window)?;
     let count = u64::from(le_u32(&anchor, 16)?) / block;
     let first = u64::from(le_u32(&anchor, 20)?);
-    let mut identity = Identity::default();
+    let mut identity = FormatIdentity::default();
     let mut is_udf = false;
     for number in first..first + count.min(MOST_DESCRIPTORS) {
         let descriptor = window.bytes(number * block, 512)?;

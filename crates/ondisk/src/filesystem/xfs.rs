@@ -1,13 +1,13 @@
 //! XFS and its external logs.
 
+use crate::identity::FormatIdentity;
 use crate::read::{be_u16, be_u32, be_u64};
-use crate::signature::Identity;
 use crate::text;
 use crate::window::Window;
 
-pub(crate) fn probe(window: &mut Window<'_>, at: u64) -> Option<Identity> {
+pub(crate) fn probe(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     let block = window.bytes(at, 512)?;
-    is_possible(&block)?.then(|| Identity {
+    is_possible(&block)?.then(|| FormatIdentity {
         uuid: text::uuid(&block[32..]),
         label: text::label(&block[108..120]),
     })
@@ -40,7 +40,7 @@ fn is_possible(block: &[u8]) -> Option<bool> {
 }
 
 /// A log record in one of the first 512 sectors.
-pub(crate) fn log(window: &mut Window<'_>, _: u64) -> Option<Identity> {
+pub(crate) fn log(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     const LENGTH: u64 = 256 << 10;
     let head = window.bytes(0, LENGTH)?;
     for sector in head.chunks_exact(512) {
@@ -55,7 +55,7 @@ pub(crate) fn log(window: &mut Window<'_>, _: u64) -> Option<Identity> {
             && (1..=0x7fff_ffff).contains(&length)
             && matches!(format, 1..=3)
         {
-            return Some(Identity::default());
+            return Some(FormatIdentity::default());
         }
     }
     None

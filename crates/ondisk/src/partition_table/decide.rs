@@ -25,7 +25,7 @@ use crate::size::Geometry;
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
+pub enum TableDecision {
     /// A GUID partition table, with the record that announces it.
     Gpt {
         /// The table.
@@ -33,7 +33,7 @@ pub enum Decision {
         /// The first sector.
         record: Mbr,
         /// What a tool would repair. Linux makes partitions all the same.
-        repair: Option<Flaw>,
+        repair: Option<GptFlaw>,
     },
     /// A master boot record.
     Mbr(Mbr),
@@ -45,7 +45,7 @@ pub enum Decision {
         /// The first sector as it should be.
         record: Mbr,
         /// What keeps Linux from it.
-        flaw: Flaw,
+        flaw: GptFlaw,
     },
     /// No table.
     Nothing(Absence),
@@ -53,7 +53,7 @@ pub enum Decision {
 
 /// What is wrong with a GUID partition table that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Flaw {
+pub enum GptFlaw {
     /// The primary copy is damaged and the backup is not.
     #[error("its primary copy is damaged ({0})")]
     Primary(Damage),
@@ -127,7 +127,7 @@ impl Absence {
 pub fn decide<S: Source + ?Sized>(
     source: &mut S,
     geometry: Geometry,
-) -> Result<Decision, S::Error> {
+) -> Result<TableDecision, S::Error> {
     let record = Mbr::read(source, geometry)?;
     let announced = match record {
         Some(record) if record.announces_gpt() => Some(record),
@@ -143,31 +143,31 @@ pub fn decide<S: Source + ?Sized>(
     };
     let (primary, backup) = copies(source, geometry)?;
     Ok(match (primary, backup) {
-        (Ok(table), backup) => with_record(table, record, backup.err().map(Flaw::Backup)),
-        (Err(damage), Ok(table)) => with_record(table, record, Some(Flaw::Primary(damage))),
+        (Ok(table), backup) => with_record(table, record, backup.err().map(GptFlaw::Backup)),
+        (Err(damage), Ok(table)) => with_record(table, record, Some(GptFlaw::Primary(damage))),
         (Err(primary), Err(backup)) => {
             let absence = other_sector_size(source, geometry)?;
-            Decision::Nothing(absence.unwrap_or(Absence::Announced { primary, backup }))
+            TableDecision::Nothing(absence.unwrap_or(Absence::Announced { primary, backup }))
         }
     })
 }
 
-fn with_record(table: Gpt, mut record: Mbr, repair: Option<Flaw>) -> Decision {
+fn with_record(table: Gpt, mut record: Mbr, repair: Option<GptFlaw>) -> TableDecision {
     if !table.is_inside_of_disk() {
         record.make_protective();
-        return Decision::Repairable {
+        return TableDecision::Repairable {
             table,
             record,
-            flaw: Flaw::LargerDisk,
+            flaw: GptFlaw::LargerDisk,
         };
     }
     let repair = if record.is_protective() {
         repair
     } else {
         record.make_protective();
-        Some(Flaw::Record)
+        Some(GptFlaw::Record)
     };
-    Decision::Gpt {
+    TableDecision::Gpt {
         table,
         record,
         repair,
@@ -175,9 +175,9 @@ fn with_record(table: Gpt, mut record: Mbr, repair: Option<Flaw>) -> Decision {
 }
 
 /// What a record means that announces no GPT. `None`: it has no partition.
-fn record_alone(record: &Mbr) -> Option<Decision> {
+fn record_alone(record: &Mbr) -> Option<TableDecision> {
     let has_partitions = record.partitions().next().is_some();
-    let nothing = |absence| Some(Decision::Nothing(absence));
+    let nothing = |absence| Some(TableDecision::Nothing(absence));
     if let Some(name) = record.boot_sector() {
         // A table in the boot sector of a file system that fills the disk names the file
         // system itself, or is code.
@@ -189,7 +189,7 @@ fn record_alone(record: &Mbr) -> Option<Decision> {
     if !record.has_possible_flags() {
         return nothing(Absence::NoEntries);
     }
-    has_partitions.then(|| Decision::Mbr(record.clone()))
+    has_partitions.then(|| TableDecision::Mbr(record.clone()))
 }
 
 /// A GPT that no record announces.
@@ -197,11 +197,11 @@ fn unannounced<S: Source + ?Sized>(
     source: &mut S,
     geometry: Geometry,
     record: Option<Mbr>,
-) -> Result<Decision, S::Error> {
+) -> Result<TableDecision, S::Error> {
     let or_record = |absence| match (&record, absence) {
         // Without partitions, which is what it says.
-        (Some(record), Absence::Nothing) => Decision::Mbr(record.clone()),
-        (_, absence) => Decision::Nothing(absence),
+        (Some(record), Absence::Nothing) => TableDecision::Mbr(record.clone()),
+        (_, absence) => TableDecision::Nothing(absence),
     };
     if !gpt::has_header(source, geometry, PRIMARY)? {
         let absence = other_sector_size(source, geometry)?;
@@ -211,10 +211,10 @@ fn unannounced<S: Source + ?Sized>(
         (Ok(table), Ok(_)) => {
             let mut record = record.unwrap_or_else(|| Mbr::new(geometry, 0));
             record.make_protective();
-            Decision::Repairable {
+            TableDecision::Repairable {
                 table,
                 record,
-                flaw: Flaw::Unannounced,
+                flaw: GptFlaw::Unannounced,
             }
         }
         (Ok(_), Err(damage)) | (Err(damage), _) => or_record(Absence::Unannounced(damage)),
@@ -274,13 +274,13 @@ mod tests {
             sector_size,
         };
         match decide(&mut &*disk, geometry).unwrap() {
-            Decision::Gpt { repair: None, .. } => "gpt".to_owned(),
-            Decision::Gpt {
+            TableDecision::Gpt { repair: None, .. } => "gpt".to_owned(),
+            TableDecision::Gpt {
                 repair: Some(flaw), ..
             } => format!("gpt, but {flaw}"),
-            Decision::Mbr(record) => format!("mbr of {}", record.partitions().count()),
-            Decision::Repairable { flaw, .. } => format!("repairable: {flaw}"),
-            Decision::Nothing(absence) => absence.to_string(),
+            TableDecision::Mbr(record) => format!("mbr of {}", record.partitions().count()),
+            TableDecision::Repairable { flaw, .. } => format!("repairable: {flaw}"),
+            TableDecision::Nothing(absence) => absence.to_string(),
         }
     }
 

@@ -7,6 +7,13 @@ use std::fmt;
 pub struct Guid(pub [u8; 16]);
 
 impl Guid {
+    /// The one that is written with these digits.
+    pub(crate) const fn of_text(digits: u128) -> Self {
+        let [a, b, c, d, e, f, g, h, rest @ ..] = digits.to_be_bytes();
+        let [i, j, k, l, m, n, o, p] = rest;
+        Self([d, c, b, a, f, e, h, g, i, j, k, l, m, n, o, p])
+    }
+
     /// Its first four bytes, which serve as a small identity.
     #[must_use]
     pub fn identifier(self) -> u32 {
@@ -32,5 +39,16 @@ impl fmt::Display for Guid {
 impl fmt::Debug for Guid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_those_of_the_text() {
+        let guid = Guid::of_text(0x37affc90_ef7d_4e96_91c3_2d7ae055b174);
+        assert_eq!(guid.to_string(), "37affc90-ef7d-4e96-91c3-2d7ae055b174");
     }
 }

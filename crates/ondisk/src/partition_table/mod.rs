@@ -2,6 +2,7 @@
 //! decision which of them counts on a disk that carries several.
 //!
 //! * [`gpt`] and [`mbr`] each know one kind: reading, fitting to a disk, adding a partition.
+//! * [`kinds`] are the types of partitions that mean something here.
 //! * [`logical`] follows the chain of logical partitions of an MBR.
 //! * [`strict`] says whether the beginning of an image can be a table at all.
 //! * [`decide`] says which table Linux makes partitions by.
@@ -11,6 +12,7 @@
 pub mod decide;
 pub mod gpt;
 pub mod guid;
+pub mod kinds;
 pub mod logical;
 pub mod mbr;
 pub mod strict;

@@ -5,9 +5,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 
-use super::decide::{Decision, decide};
+use super::decide::{TableDecision, decide};
 use super::gpt::{self, PRIMARY};
-use super::guid::Guid;
+use super::kinds::PartitionType;
 use super::logical::Logical;
 use super::mbr::{Mbr, MbrPartition, PROTECTIVE};
 use crate::read::{Area, Source};
@@ -18,18 +18,9 @@ const DEEPEST: usize = 3;
 /// More partitions than this are not listed. Linux reads 32,768 entries of a GPT at most.
 const MOST: usize = 1 << 17;
 
-/// What a table says that a partition is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PartitionType {
-    /// In a GUID partition table.
-    Gpt(Guid),
-    /// In a master boot record or a link of its chain.
-    Mbr(u8),
-}
-
 /// The table that claims a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Table {
+pub enum ClaimingTable {
     /// The first copy of a GUID partition table.
     PrimaryGpt,
     /// Another copy of one.
@@ -38,7 +29,7 @@ pub enum Table {
     Mbr,
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for ClaimingTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::PrimaryGpt => "the GUID partition table",
@@ -60,7 +51,7 @@ pub struct Claim {
     /// What it is for.
     pub kind: PartitionType,
     /// Whose it is.
-    pub table: Table,
+    pub table: ClaimingTable,
     /// The sectors that the table counts in, in bytes.
     pub sector_size: u32,
     /// Whether the table is the one that counts on this disk.
@@ -135,12 +126,12 @@ pub fn survey<E>(source: &mut dyn Source<Error = E>, geometry: Geometry) -> Resu
     Ok(found)
 }
 
-fn counts(decision: &Decision, claim: &Claim, geometry: Geometry) -> bool {
+fn counts(decision: &TableDecision, claim: &Claim, geometry: Geometry) -> bool {
     let same_sectors = claim.sector_size == geometry.sector_size;
-    let is_gpt = claim.table != Table::Mbr;
+    let is_gpt = claim.table != ClaimingTable::Mbr;
     same_sectors
         && match decision {
-            Decision::Gpt { table, .. } => {
+            TableDecision::Gpt { table, .. } => {
                 let mut partitions = table.partitions();
                 is_gpt
                     && partitions.any(|partition| {
@@ -148,8 +139,8 @@ fn counts(decision: &Decision, claim: &Claim, geometry: Geometry) -> bool {
                             && partition.first.saturating_mul(geometry.sector()) == claim.start
                     })
             }
-            Decision::Mbr(_) => !is_gpt,
-            Decision::Repairable { .. } | Decision::Nothing(_) => false,
+            TableDecision::Mbr(_) => !is_gpt,
+            TableDecision::Repairable { .. } | TableDecision::Nothing(_) => false,
         }
 }
 
@@ -208,9 +199,9 @@ fn guid_tables<E>(
                 size: sectors.saturating_add(1).saturating_mul(sector),
                 kind: PartitionType::Gpt(partition.kind),
                 table: if at == PRIMARY {
-                    Table::PrimaryGpt
+                    ClaimingTable::PrimaryGpt
                 } else {
-                    Table::BackupGpt
+                    ClaimingTable::BackupGpt
                 },
                 sector_size: geometry.sector_size,
                 counts: false,
@@ -228,7 +219,7 @@ fn mbr_claim(entry: &MbrPartition, geometry: Geometry) -> Claim {
         start: entry.first.saturating_mul(sector),
         size: entry.sectors.saturating_mul(sector),
         kind: PartitionType::Mbr(entry.kind),
-        table: Table::Mbr,
+        table: ClaimingTable::Mbr,
         sector_size: geometry.sector_size,
         counts: false,
         base: 0,

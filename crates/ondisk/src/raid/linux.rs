@@ -1,7 +1,7 @@
 //! Superblocks of Linux RAID (md), versions 0.90, 1.0, 1.1 and 1.2.
 
+use crate::identity::FormatIdentity;
 use crate::read::{Source, be_u32, le_u32, le_u64};
-use crate::signature::Identity;
 use crate::text;
 use crate::window::{self, Window};
 
@@ -13,7 +13,7 @@ const BEHIND_BOOT_SECTORS: u64 = 4096;
 
 /// The identity and the name of the array that it is a member of. A disk may have several
 /// superblocks: the one at the end counts first.
-pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
+pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     all(window).into_iter().next().map(|(_, identity)| identity)
 }
 
@@ -27,7 +27,7 @@ pub fn superblocks<S: Source>(source: S) -> Result<Vec<u64>, S::Error> {
     })
 }
 
-fn all(window: &mut Window<'_>) -> Vec<(u64, Identity)> {
+fn all(window: &mut Window<'_>) -> Vec<(u64, FormatIdentity)> {
     let size = window.size();
     let oldest = (size > RESERVED).then(|| (size & !(RESERVED - 1)) - RESERVED);
     let near_end = (size > RESERVED).then(|| (size & !0xfff) - 0x2000);
@@ -42,7 +42,7 @@ fn all(window: &mut Window<'_>) -> Vec<(u64, Identity)> {
 }
 
 /// In the order of bytes of the machine that made it.
-fn version_0(window: &mut Window<'_>, at: u64) -> Option<Identity> {
+fn version_0(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     let block = window.bytes(at, 64)?;
     let is_little = le_u32(&block, 0)? == MAGIC;
     if !is_little && be_u32(&block, 0)? != MAGIC {
@@ -68,18 +68,18 @@ fn version_0(window: &mut Window<'_>, at: u64) -> Option<Identity> {
     } else {
         uuid.resize(16, 0);
     }
-    Some(Identity {
+    Some(FormatIdentity {
         uuid: text::uuid(&uuid),
         label: None,
     })
 }
 
 /// It knows its own place: what was copied from elsewhere is none.
-fn version_1(window: &mut Window<'_>, at: u64) -> Option<Identity> {
+fn version_1(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     let block = window.bytes(at, 256)?;
     let is_possible =
         le_u32(&block, 0)? == MAGIC && le_u32(&block, 4)? == 1 && le_u64(&block, 144)? == at / 512;
-    is_possible.then(|| Identity {
+    is_possible.then(|| FormatIdentity {
         uuid: text::uuid(&block[16..]),
         label: text::label(&block[32..64]),
     })

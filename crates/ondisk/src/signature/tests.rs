@@ -20,7 +20,7 @@ fn names(device: &[u8]) -> Vec<&'static str> {
     found.iter().map(|found| found.signature.name).collect()
 }
 
-fn content(device: &[u8]) -> Content {
+fn content(device: &[u8]) -> DeviceContent {
     identify(device, 512).unwrap()
 }
 
@@ -35,7 +35,7 @@ const CD: (u64, &[u8]) = (32768, b"\x01CD001\x01");
 fn an_empty_device_and_a_tiny_one_are_nothing() {
     for size in [0, 1, 511, 512, 4096, MIB, 3 * MIB + 512] {
         let device = device(size, &[]);
-        assert!(matches!(content(&device), Content::Nothing), "{size}");
+        assert!(matches!(content(&device), DeviceContent::Nothing), "{size}");
         assert!(shared(&device[..]).unwrap().is_empty(), "{size}");
     }
 }
@@ -53,7 +53,7 @@ fn of_two_that_exclude_each_other_none_counts() {
     let both = [SWAP_HEADER, SWAP_MARK, SQUASHFS[0], SQUASHFS[1]];
     assert!(matches!(
         content(&device(4 * MIB, &both)),
-        Content::Ambiguous(_)
+        DeviceContent::Ambiguous(_)
     ));
     // On a floppy disk the first does.
     let floppy = content(&device(1440 << 10, &both)).certain().unwrap();
@@ -65,7 +65,7 @@ fn a_cd_tolerates_the_other_format_of_cds_and_no_others() {
     let cd = device(4 * MIB, &[CD]);
     assert_eq!(content(&cd).certain().unwrap().signature.name, "iso9660");
     let more = device(4 * MIB, &[CD, SWAP_HEADER, SWAP_MARK]);
-    assert!(matches!(content(&more), Content::Ambiguous(_)));
+    assert!(matches!(content(&more), DeviceContent::Ambiguous(_)));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn swap_has_pages_of_all_sizes_in_both_orders_of_bytes() {
             let marks = [(1024, &header[..]), (page - 10, b"SWAPSPACE2")];
             assert!(matches!(
                 content(&device(4 * MIB, &marks)),
-                Content::Nothing
+                DeviceContent::Nothing
             ));
         }
     }

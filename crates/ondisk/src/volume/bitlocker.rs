@@ -1,7 +1,7 @@
 //! BitLocker, in the three forms of its boot sector.
 
+use crate::identity::FormatIdentity;
 use crate::read::{le_u16, le_u32, le_u64};
-use crate::signature::Identity;
 use crate::text;
 use crate::window::Window;
 
@@ -19,10 +19,10 @@ pub(crate) fn is_there(window: &mut Window<'_>) -> bool {
     probe(window, 0).is_some()
 }
 
-pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
+pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     let sector = window.bytes(0, 512)?;
     let place = if sector.starts_with(VISTA) {
-        return Some(Identity::default());
+        return Some(FormatIdentity::default());
     } else if sector.starts_with(LATER) {
         le_u64(&sector, 176)?
     } else if sector.starts_with(TO_GO) {
@@ -39,7 +39,7 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
     }
     let length = u64::from(le_u32(&header, 64)?);
     let metadata = window.bytes(place + BLOCK_HEADER, length)?;
-    Some(Identity {
+    Some(FormatIdentity {
         uuid: text::guid(&header[80..]),
         label: description(&metadata),
     })

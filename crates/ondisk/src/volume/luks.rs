@@ -1,7 +1,7 @@
 //! LUKS: an identity in text, and in version 2 a label.
 
+use crate::identity::FormatIdentity;
 use crate::read::{be_u16, be_u64};
-use crate::signature::Identity;
 use crate::text;
 use crate::window::Window;
 
@@ -13,7 +13,7 @@ pub(crate) fn version(header: &[u8]) -> Option<u16> {
     be_u16(header, 6)
 }
 
-pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
+pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     let header = window.bytes(0, 512)?;
     let version = version(&header)?;
     // The second version knows its own place.
@@ -21,7 +21,7 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
         return None;
     }
     let is_known = matches!(version, 1 | 2);
-    Some(Identity {
+    Some(FormatIdentity {
         uuid: is_known.then(|| text::label(&header[168..208])).flatten(),
         label: (version == 2)
             .then(|| text::label(&header[24..72]))

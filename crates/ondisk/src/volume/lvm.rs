@@ -1,8 +1,8 @@
 //! Physical volumes of LVM.
 
 use crate::checksum::crc32_le;
+use crate::identity::FormatIdentity;
 use crate::read::{le_u16, le_u32, le_u64};
-use crate::signature::Identity;
 use crate::window::Window;
 
 /// The type, in a label of one sector.
@@ -10,7 +10,7 @@ const TYPE: u64 = 24;
 /// What the checksum of a label begins with.
 const SEED: u32 = 0xf597_a6cf;
 
-pub(crate) fn second(window: &mut Window<'_>, at: u64) -> Option<Identity> {
+pub(crate) fn second(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     let start = at.checked_sub(TYPE)?;
     let label = window.bytes(start, 512)?;
     let is_possible = label.starts_with(b"LABELONE")
@@ -19,13 +19,13 @@ pub(crate) fn second(window: &mut Window<'_>, at: u64) -> Option<Identity> {
     is_possible.then(|| identity(&label[32..64]))
 }
 
-pub(crate) fn first(window: &mut Window<'_>, at: u64) -> Option<Identity> {
+pub(crate) fn first(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     let block = window.bytes(at, 172)?;
     matches!(le_u16(&block, 2)?, 1 | 2).then(|| identity(&block[44..76]))
 }
 
 /// Thirty-two letters in seven groups.
-fn identity(letters: &[u8]) -> Identity {
+fn identity(letters: &[u8]) -> FormatIdentity {
     let mut text = String::new();
     for (index, letter) in letters.iter().enumerate() {
         if matches!(index, 6 | 10 | 14 | 18 | 22 | 26) {
@@ -33,7 +33,7 @@ fn identity(letters: &[u8]) -> Identity {
         }
         text.push(char::from(*letter));
     }
-    Identity {
+    FormatIdentity {
         uuid: Some(text),
         label: None,
     }

@@ -1,7 +1,7 @@
 //! Members of ZFS pools: four labels, two at each end, with a list of names and values.
 
+use crate::identity::FormatIdentity;
 use crate::read::{be_u32, be_u64};
-use crate::signature::Identity;
 use crate::text;
 use crate::window::Window;
 
@@ -18,7 +18,7 @@ const SPARE: u64 = 3;
 const CACHE: u64 = 4;
 const LAST_STATE: u64 = 7;
 
-pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
+pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     let end = window.size() / LABEL * LABEL;
     let places = [
         0,
@@ -28,8 +28,8 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
     ];
     places.into_iter().find_map(|place| {
         let list = window.bytes(place + LIST, LIST_LENGTH)?;
-        let pool = Pool::parse(&list);
-        pool.is_complete().then(|| Identity {
+        let pool = ZfsPool::parse(&list);
+        pool.is_complete().then(|| FormatIdentity {
             uuid: pool.identity.map(|number| number.to_string()),
             label: pool.name,
         })
@@ -37,7 +37,7 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<Identity> {
 }
 
 #[derive(Debug, Default)]
-struct Pool {
+struct ZfsPool {
     name: Option<String>,
     identity: Option<u64>,
     device: u64,
@@ -45,7 +45,7 @@ struct Pool {
     transaction: u64,
 }
 
-impl Pool {
+impl ZfsPool {
     /// Reads the list as far as it can be read.
     fn parse(list: &[u8]) -> Self {
         let mut pool = Self::default();

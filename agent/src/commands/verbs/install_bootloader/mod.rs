@@ -11,7 +11,7 @@ use crate::commands::root_device::root_device;
 use crate::disk::boot::efi::Entries;
 use crate::disk::boot::grub::Order;
 use crate::disk::boot::place::{Layout, Place};
-use crate::disk::boot::{efi, grub, image, raid};
+use crate::disk::boot::{BootError, efi, grub, image, raid};
 use crate::machine::{self, BootMode};
 use crate::machine::block::{BlockDevice, Kind};
 use crate::system::System;
@@ -121,8 +121,10 @@ async fn make_bootable(
             Ok(Entries::Made) => return Ok(()),
             Ok(other) => entries = Some(other),
             // The root file system may have what is missing here.
-            Err(failure) if ignored && !task.is_cancelled() => task.warn(failure.to_string()),
-            Err(failure) => return Err(failure),
+            Err(error) if ignored && !task.is_cancelled() => {
+                task.warn(Failure::from(error).to_string());
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     let root = arguments.root_uuid.as_str();
@@ -134,7 +136,10 @@ async fn make_bootable(
     if is_whole_disk || !names_a_file_system(root) {
         // Whole disks bring their boot loader with them, or nothing ever starts them.
         return match entries {
-            Some(Entries::NoLoader) => Err(no_loader(&device)),
+            Some(Entries::NoLoader { partition }) => {
+                warn_of_no_loader(task, &partition);
+                Err(no_loader(&device))
+            }
             _ => Ok(()),
         };
     }
@@ -162,21 +167,34 @@ async fn make_bootable(
             return Ok(());
         }
     }
+    if let Some(Entries::NoLoader { partition }) = &entries {
+        warn_of_no_loader(task, partition);
+    }
     if !may_run_grub {
-        return Err(grub_is_not_permitted(target, entries));
+        return Err(grub_is_not_permitted(target, entries.as_ref()));
     }
     run_grub(system, &device, (current, target), arguments, task).await?;
     if current == BootMode::Uefi {
         // GRUB does not see the firmware's variables, and put its loader where firmware looks
         // first.
         match efi::install(system, &device, esp, task).await {
-            Ok(Entries::NoLoader) => return Err(no_loader(&device)),
+            Ok(Entries::NoLoader { partition }) => {
+                warn_of_no_loader(task, &partition);
+                return Err(no_loader(&device));
+            }
             Ok(Entries::Made | Entries::NoProgram) => {}
-            Err(failure) if task.is_cancelled() => return Err(failure),
-            Err(failure) => task.warn(failure.to_string()),
+            Err(error) if task.is_cancelled() => return Err(error.into()),
+            Err(error) => task.warn(Failure::from(error).to_string()),
         }
     }
     Ok(())
+}
+
+/// Said when nothing puts a loader there any more, which the image's own files may do.
+fn warn_of_no_loader(task: &Task, partition: &str) {
+    task.warn(format!(
+        "the EFI system partition {partition} holds no boot loader that this machine can start"
+    ));
 }
 
 /// The machine would look for something to start and find nothing.
@@ -192,7 +210,7 @@ fn no_loader(device: &BlockDevice) -> Failure {
 }
 
 /// Only the image's own GRUB could help, and that is code of the tenant's.
-fn grub_is_not_permitted(target: BootMode, entries: Option<Entries>) -> Failure {
+fn grub_is_not_permitted(target: BootMode, entries: Option<&Entries>) -> Failure {
     let details = match (target, entries) {
         (BootMode::Bios, _) => {
             "Install of legacy BIOS bootloaders disabled by CONF.enable_bios_bootloader_install as \
@@ -224,7 +242,7 @@ async fn copy_assets(
     let layout = Layout::read(system, &device.name).await?;
     let root = layout.find(root)?;
     match efi_system(&layout, esp)? {
-        Some(esp) => image::copy_assets(system, &root.node, &esp, task).await,
+        Some(esp) => Ok(image::copy_assets(system, &root.node, &esp, task).await?),
         None => Ok(false),
     }
 }
@@ -249,13 +267,13 @@ async fn boots_without_entry(
 ) -> Result<bool, Failure> {
     let layout = Layout::read(system, &device.name).await?;
     match efi_system(&layout, esp)? {
-        Some(esp) => image::has_fallback_loader(system, &esp).await,
+        Some(esp) => Ok(image::has_fallback_loader(system, &esp).await?),
         None => Ok(false),
     }
 }
 
 /// The partition that is marked, else the one that was named.
-fn efi_system(layout: &Layout, uuid: Option<&str>) -> Result<Option<Place>, Failure> {
+fn efi_system(layout: &Layout, uuid: Option<&str>) -> Result<Option<Place>, BootError> {
     match (layout.efi_system(), uuid) {
         (Some(place), _) => Ok(Some(place)),
         (None, Some(uuid)) => layout.find(uuid).map(Some),
@@ -294,10 +312,10 @@ async fn run_grub(
             let array = match (esp, named) {
                 (Ok(esp), _) => raid::prepare_uefi(system, device, esp.as_ref(), task).await?,
                 // One that was moved to the disks before has left its identity there.
-                (Err(failure), Some(named)) => {
-                    raid::moved(system, device, named).await?.ok_or(failure)?
+                (Err(error), Some(named)) => {
+                    raid::moved(system, device, named).await?.ok_or(error)?
                 }
-                (Err(failure), None) => return Err(failure),
+                (Err(error), None) => return Err(error.into()),
             };
             Some(Place {
                 number: 0,
@@ -320,7 +338,7 @@ async fn run_grub(
         task.phase(format!("{} has a boot loader of its own", device.name));
         return Ok(());
     }
-    grub::install(system, &order, task).await
+    Ok(grub::install(system, &order, task).await?)
 }
 
 fn names_a_file_system(root_uuid: &str) -> bool {

@@ -40,7 +40,10 @@ impl Machine {
             .unwrap();
         file.set_len(GIB).unwrap();
         let mut table = gptman::GPT::new_from(&mut file, 512, [7; 16]).unwrap();
-        let kinds = [ironic_ondisk::partition_table::gpt::EFI_SYSTEM.0, [9; 16]];
+        let kinds = [
+            ironic_ondisk::partition_table::kinds::EFI_SYSTEM.gpt.0,
+            [9; 16],
+        ];
         for (number, kind) in (1..).zip(kinds) {
             table[number] = gptman::GPTPartitionEntry {
                 partition_type_guid: kind,

@@ -66,22 +66,42 @@ pub(super) struct Found {
 }
 
 impl Found {
-    fn leave_out(&mut self, why: String) {
+    fn leave_out(&mut self, complaint: String) {
         if self.left_out.len() < MOST_COMPLAINTS {
-            self.left_out.push(why);
+            self.left_out.push(complaint);
         }
     }
 }
 
 /// Why an EFI system partition cannot be searched.
 #[derive(Debug, Error)]
-pub(super) enum SearchError {
+pub enum SearchError {
     /// It has no end, or is not what it says.
     #[error(
         "its file system holds more than {MOST_ENTRIES} files and directories: it is damaged, or \
          it is no EFI system partition"
     )]
     TooMuch,
+}
+
+/// Why firmware cannot start a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+enum UnfitLoader {
+    #[error("is empty")]
+    Empty,
+    #[error("cannot be read")]
+    Unreadable,
+    #[error("is for another processor")]
+    OtherProcessor,
+}
+
+/// Why what a list names is not a loader.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+enum Unlisted {
+    #[error("{0:?}, which is not there")]
+    Missing(String),
+    #[error("{path}, which {reason}")]
+    Unfit { path: String, reason: UnfitLoader },
 }
 
 /// Searches what is mounted at `root` for loaders that firmware of this kind can start: the
@@ -208,19 +228,19 @@ impl Entry {
     }
 
     /// Why firmware of this kind cannot start it.
-    fn check(&self, firmware: Machine) -> Result<(), &'static str> {
+    fn check(&self, firmware: Machine) -> Result<(), UnfitLoader> {
         // The header of an executable follows a small program for DOS.
         const HEAD: u64 = 4 << 10;
         if self.size == 0 {
-            return Err("is empty");
+            return Err(UnfitLoader::Empty);
         }
         let mut head = Vec::new();
         let read = File::open(&self.path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
         if read.is_err() {
-            return Err("cannot be read");
+            return Err(UnfitLoader::Unreadable);
         }
         match (Machine::of_executable(&head), firmware.0) {
-            (Some(is), Some(wanted)) if is != wanted => Err("is for another processor"),
+            (Some(is), Some(wanted)) if is != wanted => Err(UnfitLoader::OtherProcessor),
             _ => Ok(()),
         }
     }
@@ -257,8 +277,8 @@ impl Files {
     }
 
     /// The path of the loader that a list names, which is relative to the list.
-    fn loader(&self, list: &Entry, named: &str, firmware: Machine) -> Result<String, String> {
-        let missing = || format!("{named:?}, which is not there");
+    fn loader(&self, list: &Entry, named: &str, firmware: Machine) -> Result<String, Unlisted> {
+        let missing = || Unlisted::Missing(named.to_owned());
         let parts = named.split(['\\', '/']).filter(|part| !part.is_empty());
         let mut names = list.directory().to_vec();
         names.extend(parts.map(str::to_owned));
@@ -267,7 +287,10 @@ impl Files {
         }
         let entry = self.0.get(&folded(&names)).ok_or_else(missing)?;
         let check = entry.check(firmware);
-        check.map_err(|why| format!("{}, which {why}", entry.shown()))?;
+        check.map_err(|reason| Unlisted::Unfit {
+            path: entry.shown(),
+            reason,
+        })?;
         Ok(entry.shown())
     }
 }

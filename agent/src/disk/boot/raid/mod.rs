@@ -3,29 +3,31 @@
 //! whose superblock is at its end: firmware sees a plain FAT file system, the deployed system
 //! keeps all of them alike. For a BIOS it is a partition for GRUB's second stage.
 
-use ironic_ondisk::partition_table::gpt::{EFI_SYSTEM, GptPartition};
-use ironic_ondisk::partition_table::guid::Guid;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ironic_ondisk::partition_table::gpt::GptPartition;
+use ironic_ondisk::partition_table::guid::Guid;
+use ironic_ondisk::partition_table::kinds::{BIOS_BOOT, EFI_SYSTEM};
+use ironic_ondisk::size::MIB;
+
+use crate::disk::boot::error::{BootArrayError, BootCause, BootError};
 use crate::disk::boot::image::copy;
 use crate::disk::boot::place::{Layout, Place};
 use crate::disk::filesystem::fat;
 use crate::disk::filesystem::identity;
 use crate::disk::filesystem::mount::{mount, unmount};
 use crate::disk::partition::device;
-use crate::disk::partition::layout::Role;
-use crate::disk::partition::table::{Partition, Table};
-use crate::failure::{Failure, FailureKind};
+use crate::disk::partition::table::{Partition, Table, TableError};
 use crate::machine::block::{self, BlockDevice, Kind};
 use crate::system::foreign_root::ForeignRoot;
 use crate::system::{Cmd, Disk, System};
 use crate::task::Task;
 
 /// Bytes of an EFI system partition.
-const ESP_SIZE: u64 = 550 << 20;
+const ESP_SIZE: u64 = 550 * MIB;
 /// Bytes of a partition for GRUB's second stage.
-const BIOS_SIZE: u64 = 2 << 20;
+const BIOS_SIZE: u64 = 2 * MIB;
 /// Names of the partitions, which deployed systems and operators find below
 /// `/dev/disk/by-partlabel`; the disk's number among the array's follows.
 const ESP_NAME: &str = "uefi-holder-";
@@ -33,7 +35,7 @@ const BIOS_NAME: &str = "bios-boot-part-";
 /// No array for booting is larger.
 const LARGEST_ESP: u64 = 4 << 30;
 /// Partitions start at multiples of this.
-const ALIGNMENT: u64 = 1 << 20;
+const ALIGNMENT: u64 = MIB;
 /// Arrays that Linux has names for.
 const ARRAYS: u32 = 128;
 /// Where the file system that is copied is.
@@ -131,14 +133,14 @@ pub fn create(name: &str, members: &[String]) -> Cmd {
 /// file system: what an earlier deployment left is not booted.
 ///
 /// # Errors
-/// `SoftwareRAIDError`. Nothing is changed when a disk has no GPT or no place.
+/// Nothing is changed when a disk has no GPT or no room.
 pub async fn prepare_uefi(
     system: &System,
     root: &BlockDevice,
     source: Option<&Place>,
     task: &Task,
-) -> Result<EspArray, Failure> {
-    let devices = probe(system).await?;
+) -> Result<EspArray, BootError> {
+    let devices = probe(system).await.map_err(BootArrayError::from)?;
     let is_moved = source.is_some_and(|place| place.is_partition_uuid);
     let source = source.filter(|place| !place.is_partition_uuid);
     if let Some(array) = existing_among(system, &devices, root).await? {
@@ -152,17 +154,20 @@ pub async fn prepare_uefi(
         let directory = name.replace("/dev/", "/sys/block/");
         system.root.exists(directory) || devices.iter().any(|device| device.name == name)
     };
-    let name = free_name(is_taken).ok_or_else(|| failed("all array names are taken"))?;
+    let name = free_name(is_taken).ok_or(BootArrayError::NoArrayName)?;
     let disks = holders(&devices, root);
     let wanted = numbered(&disks, |number| NewPartition {
         name: format!("{ESP_NAME}{number}"),
-        kind: EFI_SYSTEM,
+        kind: EFI_SYSTEM.gpt,
         size: ESP_SIZE,
     });
     let members = add_partitions(system, wanted).await?;
     let mut nodes = Vec::new();
     for (disk, number) in &members {
-        nodes.push(appeared(system, device::of(system, disk, *number)).await?);
+        let node = device::of(system, disk, *number);
+        let waited = device::wait_for(system, &node).await;
+        waited.map_err(|missing| BootArrayError::NoDevice { node: missing.0 })?;
+        nodes.push(node);
     }
     run(system, create(&name, &nodes)).await?;
     fill(system, &name, source).await?;
@@ -178,20 +183,21 @@ pub async fn prepare_uefi(
 /// The EFI system partition that the array `root` was given before.
 ///
 /// # Errors
-/// `SoftwareRAIDError`: a disk cannot be read.
-pub async fn existing(system: &System, root: &BlockDevice) -> Result<Option<EspArray>, Failure> {
-    existing_among(system, &probe(system).await?, root).await
+/// A disk cannot be read.
+pub async fn existing(system: &System, root: &BlockDevice) -> Result<Option<EspArray>, BootError> {
+    let devices = probe(system).await.map_err(BootArrayError::from)?;
+    existing_among(system, &devices, root).await
 }
 
 /// The same, if its file system has this identity: it was moved there.
 ///
 /// # Errors
-/// `SoftwareRAIDError`: a disk cannot be read.
+/// A disk cannot be read.
 pub async fn moved(
     system: &System,
     root: &BlockDevice,
     uuid: &str,
-) -> Result<Option<EspArray>, Failure> {
+) -> Result<Option<EspArray>, BootError> {
     let Some(array) = existing(system, root).await? else {
         return Ok(None);
     };
@@ -203,7 +209,7 @@ async fn existing_among(
     system: &System,
     devices: &[BlockDevice],
     root: &BlockDevice,
-) -> Result<Option<EspArray>, Failure> {
+) -> Result<Option<EspArray>, BootError> {
     let is_mirror = |name: &str| {
         let name = name.trim_start_matches("/dev/");
         let level = format!("/sys/class/block/{name}/md/level");
@@ -235,17 +241,19 @@ pub async fn identity_of(system: &System, node: &str) -> String {
 /// Answers the disks.
 ///
 /// # Errors
-/// `SoftwareRAIDError`.
-pub async fn prepare_bios(system: &System, root: &BlockDevice) -> Result<Vec<String>, Failure> {
-    let disks = holders(&probe(system).await?, root);
+/// A disk cannot be read or written.
+pub async fn prepare_bios(system: &System, root: &BlockDevice) -> Result<Vec<String>, BootError> {
+    let devices = probe(system).await.map_err(BootArrayError::from)?;
+    let disks = holders(&devices, root);
     let mut without = Vec::new();
     let wanted = numbered(&disks, |number| NewPartition {
         name: format!("{BIOS_NAME}{number}"),
-        kind: Role::BiosBoot.gpt_kind(),
+        kind: BIOS_BOOT.gpt,
         size: BIOS_SIZE,
     });
     for (disk, partition) in wanted {
-        if needs_bios_boot(system, &disk).await? {
+        let needs_one = needs_bios_boot(system, &disk).await;
+        if needs_one.map_err(in_device(&disk))? {
             without.push((disk, partition));
         }
     }
@@ -289,15 +297,14 @@ fn members(devices: &[BlockDevice], array: &str) -> Vec<(String, u32)> {
     array.members.iter().filter_map(numbered).collect()
 }
 
-async fn probe(system: &System) -> Result<Vec<BlockDevice>, Failure> {
+async fn probe(system: &System) -> Result<Vec<BlockDevice>, BootCause> {
     let system = system.clone();
-    tokio::task::spawn_blocking(move || block::probe_with_partitions(&system))
-        .await
-        .map_err(|error| failed(&error.to_string()))
+    let probed = tokio::task::spawn_blocking(move || block::probe_with_partitions(&system));
+    Ok(probed.await?)
 }
 
 /// Whether all of these are EFI system partitions.
-async fn are_efi_system(system: &System, members: &[(String, u32)]) -> Result<bool, Failure> {
+async fn are_efi_system(system: &System, members: &[(String, u32)]) -> Result<bool, BootError> {
     for (disk, number) in members {
         let marked = Layout::read(system, disk).await?.is_efi_system(*number);
         if !marked {
@@ -312,211 +319,173 @@ async fn are_efi_system(system: &System, members: &[(String, u32)]) -> Result<bo
 async fn add_partitions(
     system: &System,
     wanted: Vec<(String, NewPartition)>,
-) -> Result<Vec<(String, u32)>, Failure> {
+) -> Result<Vec<(String, u32)>, BootArrayError> {
     let opener = Arc::clone(&system.disks);
     let work = tokio::task::spawn_blocking(move || {
         let mut planned = Vec::new();
         for (name, partition) in wanted {
-            let wrong = |error: &dyn std::fmt::Display| failed(&format!("{name}: {error}"));
-            let mut disk = opener
-                .open_shared(&PathBuf::from(&name))
-                .map_err(|error| wrong(&error))?;
-            let guid = Guid(uuid::Uuid::new_v4().to_bytes_le());
-            let (table, number) =
-                with_partition(disk.as_mut(), &partition, guid).map_err(|error| wrong(&error))?;
+            let opened = opener.open_shared(&PathBuf::from(&name));
+            let mut disk = opened.map_err(in_device(&name))?;
+            let (table, number) = with_partition(&name, disk.as_mut(), &partition)?;
             planned.push((name, disk, table, number));
         }
         let mut added = Vec::new();
         for (name, mut disk, table, number) in planned {
             let written = table.write(disk.as_mut()).and_then(|()| disk.sync());
-            written.map_err(|error| failed(&format!("{name}: {error}")))?;
+            written.map_err(in_device(&name))?;
             added.push((name, number));
         }
-        Ok::<_, Failure>(added)
+        Ok::<_, BootArrayError>(added)
     });
-    let added = work.await.map_err(|error| failed(&error.to_string()))??;
+    let added = work.await.map_err(BootCause::from)??;
     for (disk, number) in &added {
         // A disk in use is not read again as a whole.
         let number = number.to_string();
-        run(
-            system,
-            Cmd::new("partx").args(["--add", "--nr", &number, disk]),
-        )
-        .await?;
+        let add = Cmd::new("partx").args(["--add", "--nr", &number, disk]);
+        run(system, add).await?;
     }
     Ok(added)
 }
 
-/// The disk's table with one more partition, and that one's number.
+/// The table of a disk with one more partition, and that one's number.
 fn with_partition(
+    name: &str,
     disk: &mut dyn Disk,
     wanted: &NewPartition,
-    guid: Guid,
-) -> Result<(Table, u32), String> {
+) -> Result<(Table, u32), BootArrayError> {
     let (geometry, size) = (disk.geometry(), wanted.size);
     let sector = u64::from(geometry.sector_size);
-    let table = Table::read(disk).map_err(|error| error.to_string())?;
+    let table = Table::read(disk).map_err(in_device(name))?;
     let Some(Table::Gpt(mut gpt, record)) = table else {
-        return Err("it has no GUID partition table, so no EFI system partition".to_owned());
+        return Err(BootArrayError::NoGpt {
+            disk: name.to_owned(),
+        });
     };
     let partitions = Table::Gpt(gpt.clone(), record.clone()).partitions(geometry.sector_size);
     // The table's backup is as large as the table: 16 KiB of entries and a header.
     let end = geometry.size.saturating_sub((16 << 10) + sector);
-    let start = gap(&partitions, ALIGNMENT, end, size)
-        .ok_or_else(|| format!("no {} MiB are free between its partitions", size >> 20))?;
+    let start = gap(&partitions, ALIGNMENT, end, size).ok_or_else(|| BootArrayError::NoRoom {
+        disk: name.to_owned(),
+        mib: size / MIB,
+    })?;
     let number = (1..)
         .find(|number| partitions.iter().all(|known| known.number != *number))
         .unwrap_or(1);
-    gpt.insert(GptPartition {
+    let inserted = gpt.insert(GptPartition {
         number,
         kind: wanted.kind,
-        guid,
+        guid: Guid(uuid::Uuid::new_v4().to_bytes_le()),
         first: start / sector,
         last: (start + size) / sector - 1,
-    })
-    .map_err(|error| error.to_string())?;
+    });
+    inserted
+        .map_err(TableError::from)
+        .map_err(in_device(name))?;
     gpt.set_name(number, &wanted.name);
     Ok((Table::Gpt(gpt, record), number))
 }
 
-async fn needs_bios_boot(system: &System, disk: &str) -> Result<bool, Failure> {
+async fn needs_bios_boot(system: &System, disk: &str) -> Result<bool, BootCause> {
     let opener = Arc::clone(&system.disks);
     let path = PathBuf::from(disk);
     let work = tokio::task::spawn_blocking(move || {
-        let mut disk = opener
-            .open_to_read(&path)
-            .map_err(|error| error.to_string())?;
-        let table = Table::read(disk.as_mut()).map_err(|error| error.to_string())?;
-        Ok(match table {
+        let mut disk = opener.open_to_read(&path)?;
+        Ok(match Table::read(disk.as_mut())? {
             Some(Table::Gpt(gpt, _)) => gpt
                 .partitions()
-                .all(|partition| partition.kind != Role::BiosBoot.gpt_kind()),
+                .all(|partition| partition.kind != BIOS_BOOT.gpt),
             _ => false,
         })
     });
-    work.await
-        .map_err(|error| failed(&error.to_string()))?
-        .map_err(|error: String| failed(&format!("{disk}: {error}")))
+    work.await?
 }
 
 /// Makes the array's file system, with the identity, the label and the content of `source`,
 /// which is wiped then: two file systems of one identity would confuse the deployed system.
-async fn fill(system: &System, array: &str, source: Option<&Place>) -> Result<(), Failure> {
+async fn fill(system: &System, array: &str, source: Option<&Place>) -> Result<(), BootArrayError> {
     let Some(source) = source else {
-        return make(
-            system,
-            array,
-            "efi-part".to_owned(),
-            uuid::Uuid::new_v4().as_fields().0,
-        )
-        .await;
+        let serial = uuid::Uuid::new_v4().as_fields().0;
+        let made = make(system, array, "efi-part".to_owned(), serial).await;
+        return made.map_err(in_device(array));
     };
     let label = label(system, &source.node).await;
     let serial: String = source.uuid.split('-').collect();
-    let serial = u32::from_str_radix(&serial, 16)
-        .map_err(|_| failed(&format!("{} holds no FAT file system", source.node)))?;
-    make(system, array, label, serial).await?;
-    let read_only = ["-t", "vfat", "-o", "ro"];
-    let from = mount(system, &read_only, &source.node, SOURCE)
-        .await
-        .map_err(|error| failed(&error.to_string()))?;
-    let copied = async {
-        let to = mount(system, &["-t", "vfat"], array, TARGET)
-            .await
-            .map_err(|error| error.to_string())?;
-        let copied = tokio::task::spawn_blocking(move || {
-            copy(&ForeignRoot::open(&from)?, "", &ForeignRoot::open(&to)?, "")
-        })
-        .await;
-        let unmounted = unmount(system, TARGET).await;
-        copied
-            .map_err(|error| error.to_string())?
-            .map_err(|error| error.to_string())?;
-        unmounted.map_err(|error| error.to_string())
-    };
-    let copied = copied.await;
-    let unmounted = unmount(system, SOURCE).await;
-    copied.map_err(|error| {
-        failed(&format!(
-            "{} does not fit into {array}: {error}",
-            source.node
-        ))
+    let serial = u32::from_str_radix(&serial, 16).map_err(|_| BootArrayError::NoFat {
+        partition: source.node.clone(),
     })?;
-    unmounted.map_err(|error| failed(&error.to_string()))?;
+    let made = make(system, array, label, serial).await;
+    made.map_err(in_device(array))?;
+    let read_only = ["-t", "vfat", "-o", "ro"];
+    let from = mount(system, &read_only, &source.node, SOURCE).await;
+    let copied = copy_content(system, from.map_err(BootCause::from)?, array).await;
+    let unmounted = unmount(system, SOURCE).await;
+    copied.map_err(|cause| BootArrayError::Content {
+        partition: source.node.clone(),
+        array: array.to_owned(),
+        source: cause,
+    })?;
+    unmounted.map_err(BootCause::from)?;
     run(system, Cmd::new("wipefs").args(["-a", &source.node])).await
 }
 
+/// Copies all files of a mounted file system to that of the array.
+async fn copy_content(system: &System, from: PathBuf, array: &str) -> Result<(), BootCause> {
+    let to = mount(system, &["-t", "vfat"], array, TARGET).await?;
+    let copied = tokio::task::spawn_blocking(move || {
+        copy(&ForeignRoot::open(&from)?, "", &ForeignRoot::open(&to)?, "")
+    })
+    .await;
+    let unmounted = unmount(system, TARGET).await;
+    copied??;
+    Ok(unmounted?)
+}
+
 /// Makes an empty FAT file system.
-async fn make(system: &System, array: &str, label: String, serial: u32) -> Result<(), Failure> {
+async fn make(system: &System, array: &str, label: String, serial: u32) -> Result<(), BootCause> {
     let opener = Arc::clone(&system.disks);
     let path = PathBuf::from(array);
     let work = tokio::task::spawn_blocking(move || {
-        let mut disk = opener.open(&path).map_err(|error| error.to_string())?;
+        let mut disk = opener.open(&path)?;
         let geometry = disk.geometry();
-        let volume = fat::format(geometry.size, geometry.sector_size, &label, serial)
-            .map_err(|error| error.to_string())?;
-        let written = disk
-            .zero(0, fat::tables(geometry.size))
-            .and_then(|()| volume.write_to(disk.as_mut(), 0))
-            .and_then(|()| disk.sync());
-        written.map_err(|error| error.to_string())
+        let volume = fat::format(geometry.size, geometry.sector_size, &label, serial)?;
+        disk.zero(0, fat::tables(geometry.size))?;
+        volume.write_to(disk.as_mut(), 0)?;
+        Ok(disk.sync()?)
     });
-    work.await
-        .map_err(|error| failed(&error.to_string()))?
-        .map_err(|error| failed(&format!("{array}: {error}")))
+    work.await?
 }
 
-/// The label of a FAT file system.
+/// The label of a file system, if every system can mount it by that.
 async fn label(system: &System, node: &str) -> String {
     let opener = Arc::clone(&system.disks);
     let path = PathBuf::from(node);
     let read = tokio::task::spawn_blocking(move || {
         let mut disk = opener.open_to_read(&path).ok()?;
-        let mut head = [0; 512];
-        disk.read_at(0, &mut head).ok()?;
-        fat_label(&head)
+        let size = disk.geometry().size;
+        identity::label(disk.as_mut(), 0, size).ok().flatten()
     });
     let found = read.await.ok().flatten();
+    let found = found.filter(|label| is_portable(label));
     found.unwrap_or_else(|| "esp".to_owned())
 }
 
-/// FAT32 has it further behind than its elders.
-fn fat_label(head: &[u8; 512]) -> Option<String> {
-    let place = if head[82..].starts_with(b"FAT32") {
-        71
-    } else if head[54..].starts_with(b"FAT") {
-        43
-    } else {
-        return None;
-    };
-    let text = str::from_utf8(&head[place..place + 11]).ok()?.trim_end();
+fn is_portable(label: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_- .".contains(&byte);
-    let is_label = !text.is_empty() && text != "NO NAME" && !text.starts_with('-');
-    (is_label && text.bytes().all(is_plain)).then(|| text.to_owned())
+    !label.is_empty() && !label.starts_with('-') && label.bytes().all(is_plain)
 }
 
-/// Waits a moment for the node of a new partition.
-async fn appeared(system: &System, node: String) -> Result<String, Failure> {
-    const LOOKS: u32 = 100;
-    for _ in 0..LOOKS {
-        if system.root.exists(&node) {
-            return Ok(node);
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    Err(failed(&format!("the new partition {node} did not appear")))
-}
-
-async fn run(system: &System, cmd: Cmd) -> Result<(), Failure> {
+async fn run(system: &System, cmd: Cmd) -> Result<(), BootArrayError> {
     let done = system.run.run(cmd).await;
-    done.map(drop).map_err(|error| failed(&error.to_string()))
+    Ok(done.map(drop).map_err(BootCause::from)?)
 }
 
-fn failed(reason: &str) -> Failure {
-    Failure::new(
-        FailureKind::SoftwareRaid,
-        format!("The boot partitions of the array could not be made: {reason}"),
-    )
+/// Names the device that something stood in the way of.
+fn in_device<E: Into<BootCause>>(device: &str) -> impl FnOnce(E) -> BootArrayError {
+    let device = device.to_owned();
+    |cause| BootArrayError::Device {
+        device,
+        source: cause.into(),
+    }
 }
 
 #[cfg(test)]

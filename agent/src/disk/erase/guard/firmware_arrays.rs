@@ -4,8 +4,8 @@
 
 use std::collections::HashSet;
 
-use crate::disk::erase::guard::Erasable;
-use crate::failure::{Failure, FailureKind};
+use crate::disk::erase::guard::erasable::Erasable;
+use crate::disk::erase::guard::error::GuardError;
 use crate::machine::block::BlockDevice;
 use crate::machine::raid::Array;
 use crate::system::{Cmd, System};
@@ -13,26 +13,25 @@ use crate::task::Task;
 
 /// Arrays whose disks are erased.
 #[derive(Debug, Default)]
-pub struct Firmware {
+pub struct StoppedArrays {
     /// The arrays and their partitions.
     pub arrays: Vec<Erasable>,
     /// The names of the arrays and of the containers around them, in the order of stopping.
     pub to_stop: Vec<String>,
 }
 
-impl Firmware {
+impl StoppedArrays {
     /// Stops the arrays, so that their disks are free.
     ///
     /// # Errors
-    /// `BlockDeviceErase`: one goes on.
-    pub async fn stop(&self, system: &System, task: &Task) -> Result<(), Failure> {
+    /// One cannot be stopped.
+    pub async fn stop(&self, system: &System, task: &Task) -> Result<(), GuardError> {
         for name in &self.to_stop {
             let stop = Cmd::new("mdadm").args(["--stop", name]);
-            system.run.run(stop).await.map_err(|error| {
-                let what = format!(
-                    "The disks of array {name} were not erased, because it could not be stopped"
-                );
-                error.failure(FailureKind::BlockDeviceErase, what)
+            let stopped = system.run.run(stop).await;
+            stopped.map_err(|source| GuardError::ArrayNotStopped {
+                array: name.clone(),
+                source,
             })?;
             task.phase(format!("array {name} stopped"));
         }
@@ -69,7 +68,7 @@ impl<'a> FirmwareArrays<'a> {
     ///
     /// # Errors
     /// Some of an array's disks are, others are not.
-    pub(super) fn to_stop(&self, erased: &HashSet<&str>) -> Result<Vec<String>, String> {
+    pub(super) fn to_stop(&self, erased: &HashSet<&str>) -> Result<Vec<String>, GuardError> {
         let mut names = Vec::new();
         for array in &self.0 {
             let (go, stay): (Vec<_>, Vec<_>) = array
@@ -78,12 +77,11 @@ impl<'a> FirmwareArrays<'a> {
                 .partition(|member| erased.contains(member.as_str()));
             match (go.first(), stay.first()) {
                 (Some(goes), Some(stays)) => {
-                    return Err(format!(
-                        "Nothing was erased, because {goes} is a member of array {} and {stays}, \
-                         another one, is left alone. Name both or none in \
-                         properties/skip_block_devices of the node.",
-                        array.name
-                    ));
+                    return Err(GuardError::SplitArray {
+                        array: array.name.clone(),
+                        erased: (*goes).clone(),
+                        kept: (*stays).clone(),
+                    });
                 }
                 (Some(_), None) => names.push(array.name.clone()),
                 (None, _) => {}

@@ -12,7 +12,7 @@ const ESP: &str = "esp";
 
 /// What may happen to an array.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum ArrayDecision {
     /// Nothing at all.
     Keep,
     /// Its content may go; the array stays, since it shares disks with one that is kept.
@@ -35,9 +35,9 @@ pub fn volumes(node: &Node) -> HashSet<String> {
         .collect()
 }
 
-/// The fate of each array, in the order of the arrays, which does not matter otherwise.
+/// The decision of each array, in the order of the arrays, which does not matter otherwise.
 #[must_use]
-pub fn classify(arrays: &[Array], volumes: &HashSet<String>) -> Vec<Fate> {
+pub fn classify(arrays: &[Array], volumes: &HashSet<String>) -> Vec<ArrayDecision> {
     let name = |array: &Array| array.volume_name.clone();
     let kept: Vec<&Array> = arrays
         .iter()
@@ -47,14 +47,14 @@ pub fn classify(arrays: &[Array], volumes: &HashSet<String>) -> Vec<Fate> {
         .iter()
         .map(|array| {
             if kept.iter().any(|kept| kept.name == array.name) {
-                return Fate::Keep;
+                return ArrayDecision::Keep;
             }
             let shares = |kept: &&&Array| kept.disks.iter().any(|disk| array.disks.contains(disk));
             match kept.iter().find(shares) {
-                None => Fate::Delete,
+                None => ArrayDecision::Delete,
                 // Firmware boots what is kept from there.
-                Some(_) if name(array).as_deref() == Some(ESP) => Fate::Keep,
-                Some(kept) => Fate::Wipe {
+                Some(_) if name(array).as_deref() == Some(ESP) => ArrayDecision::Keep,
+                Some(kept) => ArrayDecision::Wipe {
                     because_of: name(kept).unwrap_or_default(),
                 },
             }
@@ -75,13 +75,13 @@ mod tests {
         }
     }
 
-    fn fates(arrays: &[Array], volumes: &[&str]) -> Vec<Fate> {
+    fn decisions(arrays: &[Array], volumes: &[&str]) -> Vec<ArrayDecision> {
         let volumes = volumes.iter().map(|name| (*name).to_owned()).collect();
         classify(arrays, &volumes)
     }
 
-    fn wipe(because_of: &str) -> Fate {
-        Fate::Wipe {
+    fn wipe(because_of: &str) -> ArrayDecision {
+        ArrayDecision::Wipe {
             because_of: because_of.to_owned(),
         }
     }
@@ -90,15 +90,30 @@ mod tests {
     fn what_shares_disks_with_a_kept_array_stays_an_array() {
         let pair = ["sda", "sdb"];
         let root_and_data = [array("md0", "root", &pair), array("md1", "data", &pair)];
-        assert_eq!(fates(&root_and_data, &["data"]), [wipe("data"), Fate::Keep]);
-        assert_eq!(fates(&root_and_data, &[]), [Fate::Delete, Fate::Delete]);
+        assert_eq!(
+            decisions(&root_and_data, &["data"]),
+            [wipe("data"), ArrayDecision::Keep]
+        );
+        assert_eq!(
+            decisions(&root_and_data, &[]),
+            [ArrayDecision::Delete, ArrayDecision::Delete]
+        );
         let both = [array("md0", "data1", &pair), array("md1", "data2", &pair)];
-        assert_eq!(fates(&both, &["data1", "data2"]), [Fate::Keep, Fate::Keep]);
+        assert_eq!(
+            decisions(&both, &["data1", "data2"]),
+            [ArrayDecision::Keep, ArrayDecision::Keep]
+        );
         let apart = [array("md0", "data", &pair), array("md1", "", &["sdc"])];
-        assert_eq!(fates(&apart, &["data"]), [Fate::Keep, Fate::Delete]);
+        assert_eq!(
+            decisions(&apart, &["data"]),
+            [ArrayDecision::Keep, ArrayDecision::Delete]
+        );
         // An array without a name shares, too.
         let unnamed = [array("md0", "data", &pair), array("md1", "", &["sdb"])];
-        assert_eq!(fates(&unnamed, &["data"]), [Fate::Keep, wipe("data")]);
+        assert_eq!(
+            decisions(&unnamed, &["data"]),
+            [ArrayDecision::Keep, wipe("data")]
+        );
     }
 
     #[test]
@@ -106,15 +121,18 @@ mod tests {
         let pair = ["sda", "sdb"];
         let mut arrays = [
             (array("md0", "root", &pair), wipe("data")),
-            (array("md1", "data", &pair), Fate::Keep),
-            (array("md2", "esp", &pair), Fate::Keep),
+            (array("md1", "data", &pair), ArrayDecision::Keep),
+            (array("md2", "esp", &pair), ArrayDecision::Keep),
         ];
         for _ in 0..3 {
             arrays.rotate_left(1);
             let (given, expected): (Vec<_>, Vec<_>) = arrays.iter().cloned().unzip();
-            assert_eq!(fates(&given, &["data"]), expected);
+            assert_eq!(decisions(&given, &["data"]), expected);
         }
         let elsewhere = [array("md0", "data", &pair), array("md1", "esp", &["sdc"])];
-        assert_eq!(fates(&elsewhere, &["data"]), [Fate::Keep, Fate::Delete]);
+        assert_eq!(
+            decisions(&elsewhere, &["data"]),
+            [ArrayDecision::Keep, ArrayDecision::Delete]
+        );
     }
 }

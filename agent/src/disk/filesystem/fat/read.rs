@@ -4,10 +4,8 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 
 use fatfs::{FileSystem, FsOptions};
 
-use crate::disk::filesystem::copy_tree::{Tree, TreeError};
+use crate::disk::filesystem::copy_tree::{MOST_NESTED, Tree, TreeError};
 
-/// Directories deeper than in any config drive.
-const DEEPEST: usize = 16;
 /// How often the whole of a file system may be read: every cluster is read once, and the table
 /// for each of them. Chains of clusters and directories that lead back to themselves would be
 /// read for ever.
@@ -69,8 +67,8 @@ fn collect<T: fatfs::ReadWriteSeek>(
     depth: usize,
     tree: &mut Tree<'static>,
 ) -> Result<(), TreeError> {
-    if depth > DEEPEST {
-        return Err(TreeError::TooDeep(DEEPEST));
+    if depth > MOST_NESTED {
+        return Err(TreeError::TooDeep(MOST_NESTED));
     }
     for entry in directory.iter() {
         let entry = entry?;

@@ -14,6 +14,7 @@ use program::{execute, log_output};
 
 use crate::config::Config;
 use crate::disk::erase::guard::{self, Scope, Selection};
+use crate::failure::Failure;
 use crate::hardware::{
     Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
 };
@@ -141,7 +142,8 @@ impl Step for BurnIn {
 /// Disks whose content may be lost: the same rules as for erasing them.
 async fn select(ctx: StepContext<'_>) -> Result<Selection, BurnInError> {
     let guard = ctx.config.guard_special_filesystems;
-    Ok(guard::select(ctx.system, ctx.node, guard, Scope::Disks).await?)
+    let selected = guard::select(ctx.system, ctx.node, guard, Scope::Disks).await;
+    Ok(selected.map_err(Failure::from)?)
 }
 
 fn names(selection: &Selection) -> Vec<String> {

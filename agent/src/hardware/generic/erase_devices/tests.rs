@@ -747,6 +747,20 @@ impl crate::system::Disks for Opened {
         self.names.lock().unwrap().push(name.display().to_string());
         self.disks.open(name)
     }
+
+    fn open_shared(
+        &self,
+        name: &std::path::Path,
+    ) -> Result<Box<dyn crate::system::Disk>, crate::system::DiskError> {
+        self.open(name)
+    }
+
+    fn open_to_read(
+        &self,
+        name: &std::path::Path,
+    ) -> Result<Box<dyn crate::system::Disk>, crate::system::DiskError> {
+        self.open(name)
+    }
 }
 
 /// Else the partitions that were erased would still be seen by the step that follows.

@@ -82,7 +82,7 @@ impl Step for EraseDevicesExpress {
                     let first = first.map(EraseAttemptError::Disk);
                     failed.push(UnerasedDevice {
                         device: device.name.clone(),
-                        attempts: first.chain([failure.into()]).collect(),
+                        attempts: first.chain([Failure::from(failure).into()]).collect(),
                     });
                 }
             }

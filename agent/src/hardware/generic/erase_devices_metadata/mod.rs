@@ -71,7 +71,7 @@ pub(super) async fn destroy_arrays(
     for array in &selection.firmware.arrays {
         metadata::destroy(ctx.system, array.device(), ctx.node.uuid(), ctx.task).await?;
     }
-    selection.firmware.stop(ctx.system, ctx.task).await
+    Ok(selection.firmware.stop(ctx.system, ctx.task).await?)
 }
 
 /// Erases each device; one that fails does not keep the others from being erased.
@@ -98,7 +98,7 @@ async fn erase(ctx: StepContext<'_>, selection: &Selection) -> Result<(), StepEr
             ..Progress::default()
         });
         let destroyed = metadata::destroy(ctx.system, device, ctx.node.uuid(), ctx.task).await;
-        if let Err(failure) = destroyed {
+        if let Err(failure) = destroyed.map_err(Failure::from) {
             ctx.task.check()?;
             tracing::error!(device = %device.name, error = %failure, "could not be erased");
             failed.push(UnerasedDevice {

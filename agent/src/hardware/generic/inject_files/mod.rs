@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::disk::inject::{self, Change, File, Place};
+use crate::disk::inject::{self, Change, FileSystemChoice, InjectedFile};
 use crate::hardware::wait::probe;
 use crate::hardware::{
     Argument, ArgumentError, ArgumentKind, Description, Object, Offer, Phase, PlanFuture,
@@ -118,9 +118,11 @@ impl Step for InjectFiles {
 
 fn action(file: &FileRequest, disk: &str) -> PlannedAction {
     let place = match &file.place {
-        Place::Found => format!("the partition of {disk} that has its directory"),
-        Place::Partition(number) => format!("partition {number} of {disk}"),
-        Place::Named(name) => name.clone(),
+        FileSystemChoice::WithDirectory => {
+            format!("the partition of {disk} that has its directory")
+        }
+        FileSystemChoice::Partition(number) => format!("partition {number} of {disk}"),
+        FileSystemChoice::Named(name) => name.clone(),
     };
     let verb = match file.source {
         FileSource::Removed => "Remove",
@@ -149,9 +151,9 @@ async fn load(
     request: FileRequest,
     trust: &Trust,
     limit: usize,
-) -> Result<File, InjectFilesError> {
+) -> Result<InjectedFile, InjectFilesError> {
     match change(ctx, &request.source, trust, limit).await {
-        Ok(change) => Ok(File {
+        Ok(change) => Ok(InjectedFile {
             path: request.path,
             place: request.place,
             change,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::error::{FileKeyProblem, InjectFilesError, InvalidFile};
-use crate::disk::inject::Place;
+use crate::disk::inject::FileSystemChoice;
 use crate::hardware::Object;
 use crate::machine::ironic_node::Node;
 use crate::system::foreign_root::Attributes;
@@ -26,7 +26,7 @@ const MODES: u32 = 0o7777;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FileRequest {
     pub path: String,
-    pub place: Place,
+    pub place: FileSystemChoice,
     pub source: FileSource,
     pub attributes: Attributes,
     pub directory_mode: Option<u32>,
@@ -160,7 +160,7 @@ impl<'a> FileReader<'a> {
     }
 
     /// The partition that is named, or the one that has the file's first directory.
-    fn place(&mut self, path: &str) -> Place {
+    fn place(&mut self, path: &str) -> FileSystemChoice {
         let named = self.given("partition").filter(|partition| *partition != "");
         match named {
             None => {
@@ -170,14 +170,14 @@ impl<'a> FileReader<'a> {
                     self.problems
                         .push(FileKeyProblem::PartitionMissing { path });
                 }
-                Place::Found
+                FileSystemChoice::WithDirectory
             }
-            Some(Value::String(name)) if is_device(name) => Place::Named(name.clone()),
+            Some(Value::String(name)) if is_device(name) => FileSystemChoice::Named(name.clone()),
             Some(number) => match partition_number(number) {
-                Some(number) if number > 0 => Place::Partition(number),
+                Some(number) if number > 0 => FileSystemChoice::Partition(number),
                 _ => {
                     self.problems.push(FileKeyProblem::Partition);
-                    Place::Found
+                    FileSystemChoice::WithDirectory
                 }
             },
         }
@@ -283,14 +283,18 @@ mod tests {
         assert_eq!(
             shown,
             [
-                ("/etc/a", Place::Found, FileSource::Inline("eA==".into())),
-                ("b", Place::Partition(2), FileSource::Removed),
+                (
+                    "/etc/a",
+                    FileSystemChoice::WithDirectory,
+                    FileSource::Inline("eA==".into())
+                ),
+                ("b", FileSystemChoice::Partition(2), FileSource::Removed),
                 (
                     "/c/d",
-                    Place::Named("LABEL=x".into()),
+                    FileSystemChoice::Named("LABEL=x".into()),
                     FileSource::Template("http://h/{node[uuid]}".into())
                 ),
-                ("/e/f", Place::Found, FileSource::Kept),
+                ("/e/f", FileSystemChoice::WithDirectory, FileSource::Kept),
             ]
         );
         assert_eq!(
@@ -312,13 +316,16 @@ mod tests {
             read_files(files, Value::Null).map(|files| files[0].place.clone())
         };
         for (partition, expected) in [
-            (json!(2), Place::Partition(2)),
-            (json!("2"), Place::Partition(2)),
-            (json!(" 12 "), Place::Partition(12)),
-            (json!("/dev/sda2"), Place::Named("/dev/sda2".into())),
-            (json!("2x"), Place::Named("2x".into())),
-            (json!(""), Place::Found),
-            (json!(null), Place::Found),
+            (json!(2), FileSystemChoice::Partition(2)),
+            (json!("2"), FileSystemChoice::Partition(2)),
+            (json!(" 12 "), FileSystemChoice::Partition(12)),
+            (
+                json!("/dev/sda2"),
+                FileSystemChoice::Named("/dev/sda2".into()),
+            ),
+            (json!("2x"), FileSystemChoice::Named("2x".into())),
+            (json!(""), FileSystemChoice::WithDirectory),
+            (json!(null), FileSystemChoice::WithDirectory),
         ] {
             assert_eq!(place(partition.clone()).unwrap(), expected, "{partition}");
         }

@@ -9,7 +9,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// Why a hint is none.
+/// Why a hint is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidHint {
     /// Not an object of hints.

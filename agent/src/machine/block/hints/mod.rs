@@ -2,8 +2,8 @@
 //! disks, and the rule for nodes without any.
 
 use serde_json::{Map, Value};
+use thiserror::Error;
 
-use crate::failure::{Failure, FailureKind};
 use crate::machine::block::{BlockDevice, Kind};
 use crate::machine::ironic_node::{Node, as_flag};
 
@@ -15,16 +15,53 @@ use expression::{Expression, SizeExpression};
 /// The smallest disk that is taken for a node without hints: 4 GiB.
 const SMALLEST: u64 = 4 << 30;
 
+/// Why no disk is the root disk. Its text is Ironic's, with the reason for each disk.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NoRootDevice {
+    /// The node's skip list is invalid.
+    #[error("No devices could be found because skip_block_devices failed to validate. Error")]
+    SkipList(#[source] InvalidHint),
+    /// The node's root device hints are invalid.
+    #[error(
+        "No devices could be found using the root device hints {hints} because they failed to \
+         validate. Error"
+    )]
+    Hints {
+        /// The hints.
+        hints: Value,
+        /// What is wrong with them.
+        source: InvalidHint,
+    },
+    /// No disk fulfils the hints.
+    #[error(
+        "No suitable device was found for deployment using these hints {hints}. {}",
+        listing(rejected)
+    )]
+    NoMatch {
+        /// The hints.
+        hints: Value,
+        /// All disks.
+        rejected: Vec<RejectedDisk>,
+    },
+    /// There are no hints, and no disk is large enough.
+    #[error(
+        "No suitable device was found for deployment - root device hints were not provided and all \
+         found block devices are smaller than {SMALLEST}B. {}",
+        listing(.0)
+    )]
+    TooSmall(Vec<RejectedDisk>),
+}
+
 /// The disk to deploy to, by the node's root device hints or, without any, the smallest that
 /// has 4 GiB. In a simulation, where files are the disks, any size will do. Logs why each
 /// other disk is not taken.
 ///
 /// # Errors
-/// `DeviceNotFound`, with the reason for each disk.
-pub fn root_device(devices: &[BlockDevice], node: &Node) -> Result<BlockDevice, Failure> {
+/// No disk fits, with the reason for each.
+pub fn root_device(devices: &[BlockDevice], node: &Node) -> Result<BlockDevice, NoRootDevice> {
     let mut rejected = Vec::new();
     let chosen = choose(devices, node, &mut rejected);
-    for Rejected { disk, reason } in &rejected {
+    for RejectedDisk { disk, reason } in &rejected {
         tracing::info!(%disk, %reason, "not the root disk");
     }
     if let Ok(device) = &chosen {
@@ -37,58 +74,44 @@ pub fn root_device(devices: &[BlockDevice], node: &Node) -> Result<BlockDevice, 
 ///
 /// # Errors
 /// As [`root_device`].
-pub fn root_device_quietly(devices: &[BlockDevice], node: &Node) -> Result<BlockDevice, Failure> {
+pub fn root_device_quietly(
+    devices: &[BlockDevice],
+    node: &Node,
+) -> Result<BlockDevice, NoRootDevice> {
     choose(devices, node, &mut Vec::new())
 }
 
 fn choose(
     devices: &[BlockDevice],
     node: &Node,
-    rejected: &mut Vec<Rejected>,
-) -> Result<BlockDevice, Failure> {
-    let not_found = |details| Failure::new(FailureKind::DeviceNotFound, details);
-    let (candidates, skipped) = split_skipped(devices, node).map_err(|error| {
-        not_found(format!(
-            "No devices could be found because skip_block_devices failed to validate. \
-             Error: {error}"
-        ))
-    })?;
+    rejected: &mut Vec<RejectedDisk>,
+) -> Result<BlockDevice, NoRootDevice> {
+    let (candidates, skipped) = split_skipped(devices, node).map_err(NoRootDevice::SkipList)?;
     rejected.extend(skipped);
     let candidates = without_other_volumes(candidates, rejected);
     if let Some(device) = root_volume(&candidates, node, rejected) {
         return Ok(device.clone());
     }
-    let (chosen, sentence) = match node.root_hints() {
-        None => (
-            smallest_of(&candidates, rejected),
-            format!(
-                "No suitable device was found for deployment - root device hints were not \
-                 provided and all found block devices are smaller than {SMALLEST}B."
-            ),
-        ),
-        Some(hints) => {
-            let parsed = Hints::parse(hints).map_err(|error| {
-                not_found(format!(
-                    "No devices could be found using the root device hints {hints} because \
-                     they failed to validate. Error: {error}"
-                ))
-            })?;
-            (
-                first_match(&candidates, &parsed, rejected),
-                format!("No suitable device was found for deployment using these hints {hints}."),
-            )
-        }
+    let Some(hints) = node.root_hints() else {
+        let chosen = smallest_of(&candidates, rejected).cloned();
+        return chosen.ok_or_else(|| NoRootDevice::TooSmall(rejected.clone()));
     };
-    chosen
-        .cloned()
-        .ok_or_else(|| not_found(format!("{sentence} {}", listing(rejected))))
+    let parsed = Hints::parse(hints).map_err(|source| NoRootDevice::Hints {
+        hints: hints.clone(),
+        source,
+    })?;
+    let chosen = first_match(&candidates, &parsed, rejected).cloned();
+    chosen.ok_or_else(|| NoRootDevice::NoMatch {
+        hints: hints.clone(),
+        rejected: rejected.clone(),
+    })
 }
 
 /// The array that the operator called the root volume when it was made. It goes before hints.
 fn root_volume<'a>(
     candidates: &[&'a BlockDevice],
     node: &Node,
-    rejected: &mut Vec<Rejected>,
+    rejected: &mut Vec<RejectedDisk>,
 ) -> Option<&'a BlockDevice> {
     let is_root = |device: &&&BlockDevice| device.is_root_volume == Some(true);
     let device = *candidates.iter().find(is_root)?;
@@ -96,7 +119,7 @@ fn root_volume<'a>(
         tracing::warn!(disk = %device.name, %hints, "the root volume goes before the hints");
     }
     let others = candidates.iter().filter(|other| other.name != device.name);
-    rejected.extend(others.map(|other| Rejected {
+    rejected.extend(others.map(|other| RejectedDisk {
         disk: other.name.clone(),
         reason: format!("{} was made as the root volume", device.name),
     }));
@@ -107,7 +130,7 @@ fn root_volume<'a>(
 /// without what these lie on.
 fn without_other_volumes<'a>(
     devices: Vec<&'a BlockDevice>,
-    rejected: &mut Vec<Rejected>,
+    rejected: &mut Vec<RejectedDisk>,
 ) -> Vec<&'a BlockDevice> {
     let others: Vec<_> = devices
         .iter()
@@ -122,7 +145,7 @@ fn without_other_volumes<'a>(
         };
         match others.iter().find(over) {
             None => kept.push(device),
-            Some(array) => rejected.push(Rejected {
+            Some(array) => rejected.push(RejectedDisk {
                 disk: name.clone(),
                 reason: format!("{} was made as a volume that is not the root", array.name),
             }),
@@ -142,13 +165,13 @@ pub fn smallest(devices: &[BlockDevice]) -> Option<&BlockDevice> {
 /// name a RAID volume are about arrays and describe no disk.
 ///
 /// # Errors
-/// An entry that is no hint: nothing may be erased then, since it is not known what must not.
+/// An invalid entry: nothing may be erased then, since it is not known what must not.
 pub fn without_skipped(
     devices: &[BlockDevice],
     node: &Node,
 ) -> Result<Vec<BlockDevice>, InvalidHint> {
     let (kept, skipped) = split_skipped(devices, node)?;
-    for Rejected { disk, reason } in skipped {
+    for RejectedDisk { disk, reason } in skipped {
         tracing::warn!(%disk, %reason, "left alone");
     }
     Ok(kept.into_iter().cloned().collect())
@@ -157,7 +180,7 @@ pub fn without_skipped(
 /// The devices that fulfil one object of hints; none for an object without any.
 ///
 /// # Errors
-/// It is no hint.
+/// The hint is invalid.
 pub fn matching<'a>(
     devices: &'a [BlockDevice],
     hint: &Value,
@@ -169,23 +192,24 @@ pub fn matching<'a>(
 
 /// A disk that is not taken, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Rejected {
+pub struct RejectedDisk {
     disk: String,
+    /// A sentence for the operator.
     reason: String,
 }
 
-fn listing(rejected: &[Rejected]) -> String {
+fn listing(rejected: &[RejectedDisk]) -> String {
     if rejected.is_empty() {
         return "No disks were found at all.".to_owned();
     }
     let lines: Vec<_> = rejected
         .iter()
-        .map(|Rejected { disk, reason }| format!("{disk}: {reason}"))
+        .map(|RejectedDisk { disk, reason }| format!("{disk}: {reason}"))
         .collect();
     format!("Disks: {}", lines.join("; "))
 }
 
-type Split<'a> = (Vec<&'a BlockDevice>, Vec<Rejected>);
+type Split<'a> = (Vec<&'a BlockDevice>, Vec<RejectedDisk>);
 
 fn split_skipped<'a>(devices: &'a [BlockDevice], node: &Node) -> Result<Split<'a>, InvalidHint> {
     let skip_list = match node.skip_block_devices() {
@@ -219,7 +243,7 @@ fn split_skipped<'a>(devices: &'a [BlockDevice], node: &Node) -> Result<Split<'a
             .find(|(_, hints)| !hints.0.is_empty() && hints.rejection(device).is_none());
         match hit {
             None => kept.push(device),
-            Some((entry, _)) => skipped.push(Rejected {
+            Some((entry, _)) => skipped.push(RejectedDisk {
                 disk: device.name.clone(),
                 reason: format!("skip_block_devices names it by {entry}"),
             }),
@@ -230,7 +254,7 @@ fn split_skipped<'a>(devices: &'a [BlockDevice], node: &Node) -> Result<Split<'a
 
 fn smallest_of<'a>(
     candidates: &[&'a BlockDevice],
-    rejected: &mut Vec<Rejected>,
+    rejected: &mut Vec<RejectedDisk>,
 ) -> Option<&'a BlockDevice> {
     let mut sorted = candidates.to_vec();
     sorted.sort_by_key(|device| (device.size, &device.name));
@@ -246,7 +270,7 @@ fn smallest_of<'a>(
             chosen = Some(device);
             continue;
         };
-        rejected.push(Rejected {
+        rejected.push(RejectedDisk {
             disk: device.name.clone(),
             reason,
         });
@@ -257,7 +281,7 @@ fn smallest_of<'a>(
 fn first_match<'a>(
     candidates: &[&'a BlockDevice],
     hints: &Hints,
-    rejected: &mut Vec<Rejected>,
+    rejected: &mut Vec<RejectedDisk>,
 ) -> Option<&'a BlockDevice> {
     let mut chosen: Option<&BlockDevice> = None;
     for device in candidates {
@@ -271,7 +295,7 @@ fn first_match<'a>(
                 continue;
             }
         };
-        rejected.push(Rejected {
+        rejected.push(RejectedDisk {
             disk: device.name.clone(),
             reason,
         });

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use ironic_text::error_chain;
+
 use super::*;
 
 fn disk(name: &str, size: u64) -> BlockDevice {
@@ -49,7 +51,7 @@ fn with_hints(hints: serde_json::Value) -> Node {
 fn chosen(devices: &[BlockDevice], node: &Node) -> String {
     match root_device(devices, node) {
         Ok(device) => device.name,
-        Err(failure) => failure.details,
+        Err(failure) => error_chain(&failure),
     }
 }
 
@@ -85,15 +87,14 @@ fn without_hints_the_smallest_of_four_gib_is_taken() {
 fn what_is_missing_names_the_limit_and_every_disk() {
     let devices = [disk("/dev/sda", 3116853504), disk("/dev/sdb", 4294967295)];
     let failure = root_device(&devices, &Node::default()).unwrap_err();
-    assert_eq!(failure.kind, FailureKind::DeviceNotFound);
     assert_eq!(
-        failure.details,
+        failure.to_string(),
         "No suitable device was found for deployment - root device hints were not provided \
          and all found block devices are smaller than 4294967296B. Disks: /dev/sda: 3116853504 \
          bytes are fewer than 4294967296; /dev/sdb: 4294967295 bytes are fewer than 4294967296"
     );
     let failure = root_device(&[], &Node::default()).unwrap_err();
-    assert!(failure.details.ends_with("No disks were found at all."));
+    assert!(failure.to_string().ends_with("No disks were found at all."));
 }
 
 #[test]
@@ -288,13 +289,13 @@ fn wrong_hints_are_named() {
     ];
     for (hints, text) in cases {
         let failure = root_device(&disks(), &with_hints(hints.clone())).unwrap_err();
-        assert_eq!(failure.kind, FailureKind::DeviceNotFound);
+        let details = error_chain(&failure);
         assert!(
-            failure.details.contains("failed to validate. Error: "),
+            details.contains("failed to validate. Error: "),
             "{}",
-            failure.details
+            details
         );
-        assert!(failure.details.contains(text), "{}", failure.details);
+        assert!(details.contains(text), "{}", failure.to_string());
     }
 }
 
@@ -372,7 +373,7 @@ fn every_disk_that_is_not_chosen_has_its_reason() {
     assert_eq!(chosen.name, "/dev/sdb");
     let reasons: Vec<_> = rejected
         .iter()
-        .map(|Rejected { disk, reason }| format!("{disk}: {reason}"))
+        .map(|RejectedDisk { disk, reason }| format!("{disk}: {reason}"))
         .collect();
     assert_eq!(
         reasons,

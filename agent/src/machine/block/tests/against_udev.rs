@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::machine::block::scsi::tests::identify;
+use crate::machine::block::udev::Properties;
 use crate::machine::testing::{FakeMachine, Programs};
 
 const SIZE: u64 = 8 * GIB;
@@ -255,7 +256,7 @@ impl Workshop {
         assert_eq!(without.len(), self.disks.len());
         let printed = self.run_udev(programs);
         let with = probe(&self.machine.system());
-        let links = by_path_links(&self.machine.system().root);
+        let links = sysfs::by_path_links(&self.machine.system().root);
         let mut compared = 0;
         let mut wrong = Vec::new();
         let of_both = without.iter().map(|disk| (disk, "without"));

@@ -1,0 +1,96 @@
+//! Which device lies on which: partitions on disks, arrays on members.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::disk::erase::guard::firmware_arrays::FirmwareArrays;
+use crate::machine::block::{BlockDevice, Kind};
+
+/// Which device lies on which.
+pub(super) struct Relations<'a> {
+    all: &'a [BlockDevice],
+    skipped: HashSet<&'a str>,
+    by_name: HashMap<&'a str, &'a BlockDevice>,
+}
+
+impl<'a> Relations<'a> {
+    pub(super) fn new(all: &'a [BlockDevice], allowed: &[BlockDevice]) -> Self {
+        let names: HashSet<&str> = allowed.iter().map(|device| device.name.as_str()).collect();
+        Self {
+            all,
+            skipped: all
+                .iter()
+                .map(|device| device.name.as_str())
+                .filter(|name| !names.contains(name))
+                .collect(),
+            by_name: all
+                .iter()
+                .map(|device| (device.name.as_str(), device))
+                .collect(),
+        }
+    }
+
+    /// The device and everything that it lies on.
+    pub(super) fn under<'b>(&'b self, device: &'b BlockDevice) -> Vec<&'b BlockDevice> {
+        let mut found = vec![device];
+        let mut next = 0;
+        while let Some(device) = found.get(next).copied() {
+            next += 1;
+            let below = device.parent.iter().chain(&device.members);
+            for name in below {
+                if let Some(below) = self.by_name.get(name.as_str())
+                    && !found.iter().any(|known| known.name == below.name)
+                {
+                    found.push(below);
+                }
+            }
+        }
+        found
+    }
+
+    /// The device and everything that lies on it.
+    pub(super) fn on(&self, device: &BlockDevice) -> Vec<&'a str> {
+        let lies_on = |other: &&BlockDevice| {
+            let under = self.under(other);
+            under.iter().any(|below| below.name == device.name)
+        };
+        self.all
+            .iter()
+            .filter(lies_on)
+            .map(|other| other.name.as_str())
+            .collect()
+    }
+
+    pub(super) fn skipped(&self, device: &BlockDevice) -> Option<String> {
+        let is_skipped = |name: &str| self.skipped.contains(name);
+        if self
+            .under(device)
+            .iter()
+            .any(|below| is_skipped(&below.name))
+        {
+            return Some("skip_block_devices names it, or the disk under it".to_owned());
+        }
+        let above = self.on(device).into_iter().find(|name| is_skipped(name))?;
+        Some(format!(
+            "skip_block_devices names {above}, which lies on it"
+        ))
+    }
+
+    /// Whether it, or a partition of it, belongs to an array of Linux that is running.
+    pub(super) fn is_member(&self, device: &BlockDevice, firmware: &FirmwareArrays<'_>) -> bool {
+        let members = self.all.iter().filter(|array| !firmware.is_on(array));
+        let mut members = members.flat_map(|array| &array.members);
+        members.any(|member| self.is_or_holds(device, member))
+    }
+
+    /// Whether a device is this one, or has it as a partition.
+    pub(super) fn is_or_holds(&self, device: &BlockDevice, name: &str) -> bool {
+        let known = self.by_name.get(name);
+        name == device.name
+            || known.is_some_and(|member| member.parent.as_deref() == Some(&device.name))
+    }
+}
+
+/// Whether a device is a partition of another.
+pub(super) fn is_partition_of(partition: &BlockDevice, device: &BlockDevice) -> bool {
+    partition.kind == Kind::Partition && partition.parent.as_deref() == Some(&device.name)
+}

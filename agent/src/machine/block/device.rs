@@ -1,0 +1,105 @@
+//! What is known of a block device.
+
+use serde_json::{Value, json};
+
+/// A disk, with the facts that Ironic's root device hints and inventory know.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BlockDevice {
+    /// Device path, for example `/dev/sda`. In a simulation, the path of a file.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Model, white space trimmed; empty when unknown.
+    pub model: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Whether it spins.
+    pub rotational: bool,
+    /// World Wide Name.
+    pub wwn: Option<String>,
+    /// Serial number.
+    pub serial: Option<String>,
+    /// Vendor.
+    pub vendor: Option<String>,
+    /// World Wide Name with the vendor's extension.
+    pub wwn_with_extension: Option<String>,
+    /// The vendor's extension of the World Wide Name.
+    pub wwn_vendor_extension: Option<String>,
+    /// SCSI address `host:channel:target:lun`.
+    pub hctl: Option<String>,
+    /// The link in `/dev/disk/by-path`.
+    pub by_path: Option<String>,
+    /// Logical sector size in bytes.
+    pub logical_sectors: Option<u32>,
+    /// Physical sector size in bytes.
+    pub physical_sectors: Option<u32>,
+    /// Transport: `sata`, `nvme`, `usb`, ...
+    pub tran: Option<String>,
+    /// Further serial numbers by which root device hints may name it.
+    pub other_serials: Vec<String>,
+    /// Further World Wide Names, likewise.
+    pub other_wwns: Vec<String>,
+    /// Further links in `/dev/disk/by-path`, likewise.
+    pub other_paths: Vec<String>,
+    /// Whether it refuses to be written.
+    pub read_only: bool,
+    /// The whole disk or array that holds a partition, for example `/dev/sda`.
+    pub parent: Option<String>,
+    /// The disks and partitions that an array is made of.
+    pub members: Vec<String>,
+    /// The whole disks under an array.
+    pub disks: Vec<String>,
+    /// What the creator of an array called it.
+    pub volume_name: Option<String>,
+    /// Whether an array is the root volume, as the RAID configuration said when it was made.
+    pub is_root_volume: Option<bool>,
+}
+
+/// What a block device is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A whole disk.
+    #[default]
+    Disk,
+    /// A partition of a disk or of an array.
+    Partition,
+    /// A software RAID array.
+    Raid,
+    /// A file that plays a disk in a simulation.
+    File,
+}
+
+/// Bytes below which a disk may be one that a BMC plays.
+pub const LARGEST_VIRTUAL_MEDIUM: u64 = 4 << 30;
+
+impl BlockDevice {
+    /// Whether a BMC could play it as a drive: a small disk on USB. What is written on a disk
+    /// of the machine, a label for example, does not make it virtual media.
+    #[must_use]
+    pub fn may_be_virtual_media(&self) -> bool {
+        self.kind == Kind::Disk
+            && self.tran.as_deref() == Some("usb")
+            && self.size < LARGEST_VIRTUAL_MEDIUM
+    }
+
+    /// The disk with the keys, and in the order, of Ironic's inventory.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "model": Some(&self.model).filter(|model| !model.is_empty()),
+            "size": self.size,
+            "rotational": self.rotational,
+            "wwn": self.wwn,
+            "serial": self.serial,
+            "vendor": self.vendor,
+            "wwn_with_extension": self.wwn_with_extension,
+            "wwn_vendor_extension": self.wwn_vendor_extension,
+            "hctl": self.hctl,
+            "by_path": self.by_path,
+            "logical_sectors": self.logical_sectors,
+            "physical_sectors": self.physical_sectors,
+            "tran": self.tran,
+        })
+    }
+}
