@@ -81,12 +81,6 @@ def tables(path):
     return found
 
 
-def clear_head(path):
-    """Takes from a disk that no running machine uses what a BIOS starts."""
-    with open(path, "r+b") as disk:
-        disk.write(bytes(gpt.SECTOR))
-
-
 def is_zero(path, start, length):
     with open(path, "rb") as disk:
         disk.seek(start)

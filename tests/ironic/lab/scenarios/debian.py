@@ -6,7 +6,7 @@ What cloud-init was told by the config drive is read back over SSH.
 import json
 import re
 
-from .. import debian, disks, ssh
+from .. import debian, ssh
 from ..ironic import call
 from ..machines import UEFI
 from ..process import wait_for
@@ -110,9 +110,17 @@ class DebianCloud(Scenario):
         expect(set(found.get("drive", "").split()) == {"config-2"}, f"there is no config drive: {found.get('drive')!r}", *logs)
 
 
+def take_out_first(machine):
+    (machine.directory / "absent-disks").write_text(machine.disks[0].bus)
+
+
+def put_back(machine):
+    (machine.directory / "absent-disks").unlink(missing_ok=True)
+
+
 class DebianMbr(DebianCloud):
-    """An MBR with Debian's GRUB for BIOS. The cloud kernel has no driver for SATA: it goes to the other disk, and the
-    SATA disk, which the firmware would start before that, must not look as if it could be started.
+    """An MBR with Debian's GRUB for BIOS. The cloud kernel has no driver for SATA: it goes to the other disk. The SATA
+    disk is taken out for that time: a BIOS starts its first disk or none.
     """
 
     title = "a real Debian with an MBR on a BIOS machine"
@@ -121,7 +129,10 @@ class DebianMbr(DebianCloud):
 
     def ready(self, goal="available"):
         super().ready(goal)
-        disks.clear_head(self.machine.disk("sata").path)
+        take_out_first(self.machine)
+
+    def tidy(self):
+        put_back(self.machine)
 
     @property
     def target(self):
@@ -214,8 +225,11 @@ class DebianGrub(DebianPartition):
 
     def ready(self, goal="available"):
         super().ready(goal)
-        disks.clear_head(self.machine.disk("sata").path)
+        take_out_first(self.machine)
         self.kernel_parameters("ipa-enable-bios-bootloader-install=1")
+
+    def tidy(self):
+        put_back(self.machine)
 
     @property
     def target(self):
