@@ -66,7 +66,7 @@ pub enum CallError {
         /// Where it is.
         endpoint: String,
     },
-    /// An answer that makes no sense.
+    /// An invalid answer.
     #[error("the agent's answer makes no sense: {0}")]
     Nonsense(#[from] InvalidRecord),
     /// Anything else.
@@ -96,7 +96,6 @@ impl CallError {
                 }
                 ("COMMAND_NOT_FOUND", _) => return Self::NotFound { message },
                 ("COMMAND_ID_REUSED", _) => return Self::IdReused { message },
-                ("COMMAND_NOT_BUILT", _) => return Self::NotBuilt { message },
                 ("TOKEN_INVALID", _) => return Self::Unauthenticated,
                 ("SHUTTING_DOWN", _) => return Self::ShuttingDown,
                 (_, Code::InvalidArgument) => return Self::Refused { message },
@@ -184,7 +183,7 @@ mod tests {
                 "IdReused { message: \"r\" }",
             ),
             (
-                status(Code::Unimplemented, "COMMAND_NOT_BUILT", "b", None),
+                status(Code::Unimplemented, "", "b", None),
                 "NotBuilt { message: \"b\" }",
             ),
             (

@@ -57,6 +57,17 @@ pub struct Registry<C> {
     latest: u64,
 }
 
+/// An agent that is registered.
+#[derive(Debug)]
+pub struct NewAgent<C> {
+    /// How it is reached.
+    pub connection: C,
+    /// The token that it holds, as far as it is known.
+    pub token: Option<Secret>,
+    /// Its version; empty when it has not said.
+    pub version: String,
+}
+
 impl<C> Default for Registry<C> {
     fn default() -> Self {
         Self {
@@ -68,21 +79,14 @@ impl<C> Default for Registry<C> {
 
 impl<C> Registry<C> {
     /// Puts an agent in its place. Who was there before is gone.
-    pub fn register(
-        &mut self,
-        place: Place,
-        connection: C,
-        token: Option<Secret>,
-        version: String,
-        now: u64,
-    ) -> Generation {
+    pub fn register(&mut self, place: Place, agent: NewAgent<C>, now: u64) -> Generation {
         self.latest += 1;
         let generation = Generation(self.latest);
         let entry = Entry {
             generation,
-            connection,
-            token,
-            version,
+            connection: agent.connection,
+            token: agent.token,
+            version: agent.version,
             seen: now,
             closed: false,
         };
@@ -118,7 +122,7 @@ impl<C> Registry<C> {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -132,7 +136,12 @@ mod tests {
     use super::*;
 
     fn add(registry: &mut Registry<&'static str>, place: &Place, name: &'static str) -> Generation {
-        registry.register(place.clone(), name, None, String::new(), 0)
+        let agent = NewAgent {
+            connection: name,
+            token: None,
+            version: String::new(),
+        };
+        registry.register(place.clone(), agent, 0)
     }
 
     #[test]
@@ -186,9 +195,12 @@ mod tests {
             for act in acts {
                 match act {
                     Act::Register(number) => {
-                        let generation = registry.register(
-                            place(number), (), None, String::new(), 0,
-                        );
+                        let agent = NewAgent {
+                            connection: (),
+                            token: None,
+                            version: String::new(),
+                        };
+                        let generation = registry.register(place(number), agent, 0);
                         made.push((number, generation));
                         model.insert(number, generation);
                     }

@@ -8,7 +8,7 @@ use ironic_transport::Endpoint;
 
 use super::client::Client;
 use super::connect::{Identity, InvalidEndpoint};
-use super::registry::{Generation, Place, Registry};
+use super::registry::{Generation, NewAgent, Place, Registry};
 
 /// The agents that this shim knows. Cheap to clone; all clones share the table.
 #[derive(Debug, Clone)]
@@ -74,8 +74,12 @@ impl Roster {
         version: String,
     ) -> Generation {
         let now = self.now();
-        self.write()
-            .register(place, Arc::new(client), token, version, now)
+        let agent = NewAgent {
+            connection: Arc::new(client),
+            token,
+            version,
+        };
+        self.write().register(place, agent, now)
     }
 
     /// Replaces the token. Whether the agent of that generation is still there.
@@ -103,7 +107,7 @@ impl Roster {
         self.write().remove(place, generation)
     }
 
-    /// Shuts the door of an agent: whoever calls it from now on finds nobody.
+    /// Shuts the door of an agent: from now on nobody answers its callers.
     pub fn close(&self, place: &Place, generation: Generation) -> bool {
         let mut registry = self.write();
         let entry = registry.current(place, generation);

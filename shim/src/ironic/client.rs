@@ -85,13 +85,30 @@ impl fmt::Debug for Ironic {
 }
 
 /// An answer, whatever its status.
-struct Answer {
+struct HttpAnswer {
     status: StatusCode,
     body: Vec<u8>,
 }
 
-/// No address answered: what the last one did.
-struct Unreachable(String);
+/// Why one request got no answer.
+#[derive(Debug, Error)]
+enum RequestError {
+    /// No address is configured.
+    #[error("no address of Ironic is configured: set the option api_url")]
+    NoAddress,
+    /// The address is not a URL.
+    #[error("{url} is no URL: {source}")]
+    Url {
+        url: String,
+        source: <Url as std::str::FromStr>::Err,
+    },
+    /// The transport failed.
+    #[error(transparent)]
+    Transport(#[from] reqwest::Error),
+    /// The answer is larger than any document of Ironic's.
+    #[error("the answer is larger than {LARGEST_ANSWER} bytes")]
+    TooLarge,
+}
 
 impl Ironic {
     /// A client; nothing is sent yet.
@@ -161,7 +178,7 @@ impl Ironic {
         let answer = self
             .exchange(Method::GET, "/", self.base.clone(), None)
             .await
-            .map_err(|Unreachable(reason)| UnknownVersion(reason))?;
+            .map_err(|error| UnknownVersion(error_chain(&error)))?;
         let version = wire::default_version(&answer.body)
             .ok_or_else(|| "its root document tells no default_version.version".to_owned())
             .and_then(|text| {
@@ -203,10 +220,10 @@ impl Ironic {
             .exchange(Method::GET, &path, self.versioned(version), None)
             .await
         {
-            Err(Unreachable(reason)) => retry(false, reason),
+            Err(error) => retry(false, error_chain(&error)),
             Ok(answer) if answer.status == StatusCode::OK => match wire::found(&answer.body) {
                 Ok(found) => LookupAnswer::Found(Box::new(found)),
-                Err(reason) => retry(false, reason),
+                Err(error) => retry(false, error.to_string()),
             },
             Ok(answer) => {
                 let reason = format!(
@@ -229,7 +246,7 @@ impl Ironic {
             .exchange(Method::POST, &path, headers, Some(&body))
             .await
         {
-            Err(Unreachable(reason)) => return BeatAnswer::Unreachable(reason),
+            Err(error) => return BeatAnswer::Unreachable(error_chain(&error)),
             Ok(answer) => answer,
         };
         let reason = || {
@@ -262,7 +279,8 @@ impl Ironic {
                 .await
             {
                 Ok(answer) => return inspection_answer(&answer),
-                Err(reason) => {
+                Err(error) => {
+                    let reason = error_chain(&error);
                     warn!(%url, %reason, "the inspection report was not delivered");
                     last = reason;
                 }
@@ -278,9 +296,9 @@ impl Ironic {
         path: &str,
         headers: HeaderMap,
         body: Option<&str>,
-    ) -> Result<Answer, Unreachable> {
+    ) -> Result<HttpAnswer, RequestError> {
         let urls = self.api_urls();
-        let mut last = "no address of Ironic is configured: set the option api_url".to_owned();
+        let mut last = RequestError::NoAddress;
         for (index, url) in urls.iter().enumerate() {
             match self
                 .once(
@@ -298,14 +316,14 @@ impl Ironic {
                     }
                     return Ok(answer);
                 }
-                Err(reason) => {
-                    debug!(%url, %reason, "this address of Ironic does not answer");
-                    last = reason;
+                Err(error) => {
+                    debug!(%url, reason = %error_chain(&error), "this address of Ironic does not answer");
+                    last = error;
                 }
             }
         }
         self.note(false);
-        Err(Unreachable(last))
+        Err(last)
     }
 
     async fn once(
@@ -314,8 +332,11 @@ impl Ironic {
         url: &str,
         headers: HeaderMap,
         body: Option<&str>,
-    ) -> Result<Answer, String> {
-        let url = Url::parse(url).map_err(|error| format!("{url} is no URL: {error}"))?;
+    ) -> Result<HttpAnswer, RequestError> {
+        let url = Url::parse(url).map_err(|source| RequestError::Url {
+            url: url.to_owned(),
+            source,
+        })?;
         let client = if body.is_some() {
             &self.posting
         } else {
@@ -325,20 +346,16 @@ impl Ironic {
         if let Some(body) = body {
             request = request.body(body.to_owned());
         }
-        let mut response = request.send().await.map_err(|error| error_chain(&error))?;
+        let mut response = request.send().await?;
         let status = response.status();
         let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| error_chain(&error))?
-        {
+        while let Some(chunk) = response.chunk().await? {
             if body.len() + chunk.len() > LARGEST_ANSWER {
-                return Err(format!("the answer is larger than {LARGEST_ANSWER} bytes"));
+                return Err(RequestError::TooLarge);
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, body })
+        Ok(HttpAnswer { status, body })
     }
 
     fn note(&self, reachable: bool) {
@@ -400,7 +417,7 @@ fn newest_for(beat: &Beat<'_>) -> ApiVersion {
     }
 }
 
-fn inspection_answer(answer: &Answer) -> InspectionAnswer {
+fn inspection_answer(answer: &HttpAnswer) -> InspectionAnswer {
     let reason = || {
         format!(
             "Error {}: {}",

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use thiserror::Error;
 
-use crate::weight::weigh;
+use crate::weight::{TooHeavy, weigh};
 
 /// The longest words of Ironic's that are passed on.
 const LONGEST_ERROR: usize = 1000;
@@ -63,25 +64,42 @@ impl std::fmt::Debug for LookupConfig {
     }
 }
 
+/// Why an answer of Ironic is no document.
+#[derive(Debug, Error)]
+pub(super) enum InvalidDocument {
+    #[error(transparent)]
+    Heavy(#[from] TooHeavy),
+    #[error("is not JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Why an answer to a lookup names no node.
+#[derive(Debug, Error)]
+pub(super) enum InvalidLookup {
+    #[error("Ironic's answer to the lookup {0}")]
+    Document(#[from] InvalidDocument),
+    #[error("Ironic's answer to the lookup holds no {0}")]
+    Lacks(&'static str),
+}
+
 /// Reads the answer to a lookup.
 ///
 /// # Errors
-/// What is missing, for a log: such an answer is asked for again.
-pub(super) fn found(body: &[u8]) -> Result<Found, String> {
-    let mut document =
-        document(body).map_err(|reason| format!("Ironic's answer to the lookup {reason}"))?;
+/// What is missing: such an answer is asked for again.
+pub(super) fn found(body: &[u8]) -> Result<Found, InvalidLookup> {
+    let mut document = document(body)?;
     // Taken out, not copied: it may be large.
     let node = match document.get_mut("node").map(Value::take) {
         Some(Value::Object(node)) => node,
-        _ => return Err("Ironic's answer to the lookup holds no object `node`".to_owned()),
+        _ => return Err(InvalidLookup::Lacks("object `node`")),
     };
-    let node_uuid =
-        text(node.get("uuid")).ok_or("Ironic's answer to the lookup holds no text `node.uuid`")?;
-    for key in ["properties", "instance_info"] {
+    let node_uuid = text(node.get("uuid")).ok_or(InvalidLookup::Lacks("text `node.uuid`"))?;
+    for (key, lacking) in [
+        ("properties", "object `node.properties`"),
+        ("instance_info", "object `node.instance_info`"),
+    ] {
         if !node.get(key).is_some_and(Value::is_object) {
-            return Err(format!(
-                "Ironic's answer to the lookup holds no object `node.{key}`"
-            ));
+            return Err(InvalidLookup::Lacks(lacking));
         }
     }
     let empty = Map::new();
@@ -95,7 +113,7 @@ pub(super) fn found(body: &[u8]) -> Result<Found, String> {
         .and_then(Value::as_f64)
         .filter(|seconds| *seconds > 0.0)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or("Ironic's answer to the lookup holds no positive number `heartbeat_timeout`")?;
+        .ok_or(InvalidLookup::Lacks("positive number `heartbeat_timeout`"))?;
     let config = config.unwrap_or(&empty);
     let flag = |key: &str| config.get(key).and_then(truth);
     Ok(Found {
@@ -171,9 +189,9 @@ fn error_in(body: &[u8]) -> String {
 }
 
 /// An answer as a document, if its memory is in proportion to its length.
-fn document(body: &[u8]) -> Result<Value, String> {
-    weigh(body).map_err(|heavy| heavy.to_string())?;
-    serde_json::from_slice(body).map_err(|error| format!("is not JSON: {error}"))
+fn document(body: &[u8]) -> Result<Value, InvalidDocument> {
+    weigh(body)?;
+    Ok(serde_json::from_slice(body)?)
 }
 
 fn text(value: Option<&Value>) -> Option<String> {
@@ -287,7 +305,7 @@ mod tests {
             ),
         ];
         for (body, named) in cases {
-            let reason = found(&body).unwrap_err();
+            let reason = found(&body).unwrap_err().to_string();
             assert!(reason.contains(named), "{reason}");
         }
     }

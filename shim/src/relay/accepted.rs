@@ -33,7 +33,7 @@ impl Proof {
 
 /// What a session's `Hello` is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum SessionTrust {
     /// Ironic has accepted this token for this node.
     Proved,
     /// Nobody has said anything about it yet.
@@ -63,15 +63,15 @@ impl Accepted {
     }
 
     /// What a session of this node and token is worth.
-    pub(super) fn standing(&self, node: &str, token: &str) -> Standing {
+    pub(super) fn trust(&self, node: &str, token: &str) -> SessionTrust {
         match &*self.lock() {
-            None => Standing::Unproved,
-            Some(proof) if proof.node_uuid != node => Standing::OtherNode,
+            None => SessionTrust::Unproved,
+            Some(proof) if proof.node_uuid != node => SessionTrust::OtherNode,
             // Digests are compared: how long that takes tells nothing about the token.
             Some(proof) if !token.is_empty() && proof.token_sha256 == digest(token) => {
-                Standing::Proved
+                SessionTrust::Proved
             }
-            Some(_) => Standing::Unproved,
+            Some(_) => SessionTrust::Unproved,
         }
     }
 
@@ -125,18 +125,18 @@ mod tests {
     fn only_what_ironic_accepted_is_proved_also_after_a_restart() {
         let state = tempfile::tempdir().unwrap();
         let accepted = Accepted::new(state.path());
-        assert_eq!(accepted.standing("n", "t"), Standing::Unproved);
+        assert_eq!(accepted.trust("n", "t"), SessionTrust::Unproved);
         accepted.accept("n", "t");
         for accepted in [&accepted, &Accepted::new(state.path())] {
-            assert_eq!(accepted.standing("n", "t"), Standing::Proved);
-            assert_eq!(accepted.standing("n", "other"), Standing::Unproved);
-            assert_eq!(accepted.standing("n", ""), Standing::Unproved);
-            assert_eq!(accepted.standing("m", "t"), Standing::OtherNode);
+            assert_eq!(accepted.trust("n", "t"), SessionTrust::Proved);
+            assert_eq!(accepted.trust("n", "other"), SessionTrust::Unproved);
+            assert_eq!(accepted.trust("n", ""), SessionTrust::Unproved);
+            assert_eq!(accepted.trust("m", "t"), SessionTrust::OtherNode);
         }
         // Ironic gave the node a new token.
         accepted.accept("n", "u");
-        assert_eq!(accepted.standing("n", "t"), Standing::Unproved);
-        assert_eq!(accepted.standing("n", "u"), Standing::Proved);
+        assert_eq!(accepted.trust("n", "t"), SessionTrust::Unproved);
+        assert_eq!(accepted.trust("n", "u"), SessionTrust::Proved);
         let text = fs::read_to_string(state.path().join("accepted-token.json")).unwrap();
         assert!(!text.contains("\"u\""), "{text}");
     }
@@ -146,13 +146,13 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let accepted = Accepted::new(state.path());
         accepted.accept("n", "");
-        assert_eq!(accepted.standing("n", ""), Standing::Unproved);
+        assert_eq!(accepted.trust("n", ""), SessionTrust::Unproved);
     }
 
     #[test]
     fn a_state_directory_that_cannot_be_used_costs_only_the_memory() {
         let accepted = Accepted::new(Path::new("/proc/no-such-place"));
         accepted.accept("n", "t");
-        assert_eq!(accepted.standing("n", "t"), Standing::Proved);
+        assert_eq!(accepted.trust("n", "t"), SessionTrust::Proved);
     }
 }

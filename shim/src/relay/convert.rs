@@ -1,8 +1,9 @@
 //! Between Ironic's answers and the messages of `ConductorService`.
 
 use ironic_agent_protocol::v1;
-use ironic_document::to_struct;
+use ironic_document::{DocumentError, to_struct};
 use serde_json::{Map, Value};
+use thiserror::Error;
 
 use crate::ironic::{BeatAnswer, Found, InspectionAnswer, LookupAnswer};
 
@@ -13,9 +14,9 @@ pub(super) fn lookup_response(answer: LookupAnswer) -> v1::LookupResponse {
     let outcome = match answer {
         LookupAnswer::Found(found) => match session(&found) {
             Ok(session) => Outcome::Session(session),
-            Err(reason) => Outcome::Retry(v1::LookupRetry {
+            Err(error) => Outcome::Retry(v1::LookupRetry {
                 refusal: v1::LookupRefusal::Unspecified.into(),
-                reason,
+                reason: error.to_string(),
             }),
         },
         LookupAnswer::Retry { conflict, reason } => {
@@ -35,10 +36,17 @@ pub(super) fn lookup_response(answer: LookupAnswer) -> v1::LookupResponse {
     }
 }
 
-fn session(found: &Found) -> Result<v1::Session, String> {
-    let document = |map: &Map<String, Value>, name| {
-        to_struct(map.clone(), name).map_err(|error| error.to_string())
-    };
+/// Why a node cannot be carried to its agent.
+#[derive(Debug, Error)]
+enum UnfitSession {
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    #[error("heartbeat_timeout is too large")]
+    Timeout,
+}
+
+fn session(found: &Found) -> Result<v1::Session, UnfitSession> {
+    let document = |map: &Map<String, Value>, name| to_struct(map.clone(), name);
     let config = found.config.clone();
     let containers = config.agent_containers;
     let containers = containers
@@ -46,7 +54,7 @@ fn session(found: &Found) -> Result<v1::Session, String> {
         .map(|map| document(map, "agent_containers"))
         .transpose()?;
     let timeout = prost_types::Duration::try_from(found.heartbeat_timeout)
-        .map_err(|_| "heartbeat_timeout is too large".to_owned())?;
+        .map_err(|_| UnfitSession::Timeout)?;
     Ok(v1::Session {
         node: Some(document(&found.node, "node")?),
         heartbeat_timeout: Some(timeout),

@@ -20,10 +20,12 @@ use tonic_health::server::HealthReporter;
 use tracing::warn;
 
 mod accepted;
+mod context;
 mod convert;
 mod service;
+mod session;
 
-pub use service::Relay;
+pub use context::Relay;
 
 /// An inspection report with a log archive is the largest message.
 const LARGEST_REQUEST: usize = 64 * 1024 * 1024;
@@ -66,7 +68,7 @@ const STRANGERS_CALLS: [Rule; 4] = [
     },
 ];
 
-/// The service name under which `grpc.health.v1` tells whether Ironic answered the last
+/// The service name under which `grpc.health.v1` says whether Ironic answered the last
 /// request: the machines' door itself serves all the same.
 pub const IRONIC: &str = "ironic";
 
@@ -84,10 +86,10 @@ pub enum RelayError {
          grpc_tls_key_file and grpc_tls_ca_file, or accept it by --insecure_conductor_listen"
     )]
     Open(Listen),
-    /// The TLS options are no use.
+    /// The TLS options are unusable.
     #[error(transparent)]
     Tls(#[from] ServerTlsError),
-    /// The transport failed, or certificate and key are no use.
+    /// The transport failed, or certificate and key are unusable.
     #[error("cannot serve gRPC: check grpc_tls_cert_file, grpc_tls_key_file, grpc_tls_ca_file")]
     Transport(#[from] tonic::transport::Error),
 }
@@ -154,7 +156,7 @@ impl Server {
     /// Serves until `stop` is cancelled.
     ///
     /// # Errors
-    /// The certificate is no use, or the transport failed.
+    /// The certificate is unusable, or the transport failed.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RelayError> {
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<ConductorServiceServer<Relay>>().await;

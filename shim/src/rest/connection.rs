@@ -6,8 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ironic_transport::listener::Connection;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -17,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::service::{Line, Service, Shut};
+use super::service::{ConnectionInfo, Service, ServiceClosed};
 
 /// Request line and headers together. A token and the conductor's usual headers take 500
 /// bytes, and a stranger's connection may cost this much.
@@ -32,7 +36,7 @@ const LINGER: Duration = Duration::from_secs(5);
 const FREE_ANSWERS: u32 = 64;
 const PACE: Duration = Duration::from_millis(250);
 
-/// What a client that never asked anything is told.
+/// The answer to a client that never asked anything.
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
@@ -41,30 +45,39 @@ const HANDSHAKE: u8 = 0x16;
 
 /// How long a connection may be quiet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// Until a request's head is complete, from the connection or from the last answer on.
     pub head: Duration,
     /// Until the TLS handshake is done.
     pub handshake: Duration,
 }
 
-/// Serves what comes over TCP, until it ends or, after `stop`, the request at hand is
-/// answered.
+/// What all connections of a listener share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct HttpServer {
+    /// What answers requests.
+    pub service: Arc<Service>,
+    /// How long a connection may be quiet.
+    pub timeouts: Timeouts,
+    /// Ends the connections once the request at hand is answered.
+    pub stop: CancellationToken,
+}
+
+/// Serves what comes over TCP, until it ends or, after [`HttpServer::stop`], the request
+/// at hand is answered.
 pub async fn serve_tcp(
-    service: Arc<Service>,
+    server: HttpServer,
     stream: Connection<TcpStream>,
-    line: Line,
+    info: ConnectionInfo,
     tls: Option<TlsAcceptor>,
-    patience: Patience,
-    stop: CancellationToken,
 ) {
     let Some(tls) = tls else {
-        return serve(service, stream, line, patience, stop).await;
+        return serve(server, stream, info).await;
     };
-    match timeout(patience.handshake, handshake(&tls, stream)).await {
-        Ok(Ok(stream)) => serve(service, stream, line, patience, stop).await,
-        Ok(Err(error)) => debug!(peer = %line.peer, %error, "no TLS"),
-        Err(_) => debug!(peer = %line.peer, "TLS handshake timed out"),
+    match timeout(server.timeouts.handshake, handshake(&tls, stream)).await {
+        Ok(Ok(stream)) => serve(server, stream, info).await,
+        Ok(Err(error)) => debug!(peer = %info.peer, %error, "no TLS"),
+        Err(_) => debug!(peer = %info.peer, "TLS handshake timed out"),
     }
 }
 
@@ -84,48 +97,42 @@ async fn handshake(
     tls.accept(stream).await
 }
 
+/// What has happened on a connection, for its end.
+#[derive(Debug, Default)]
+struct Progress {
+    /// A request has come.
+    asked: AtomicBool,
+    /// A request was not read to its end.
+    unread: AtomicBool,
+    /// Requests that were answered.
+    answers: AtomicU32,
+}
+
 /// Serves what comes over any stream.
-pub async fn serve<S>(
-    service: Arc<Service>,
-    stream: S,
-    line: Line,
-    patience: Patience,
-    stop: CancellationToken,
-) where
+pub async fn serve<S>(server: HttpServer, stream: S, info: ConnectionInfo)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let peer = line.peer;
-    let slot = line.slot.clone();
-    let asked = Arc::new(AtomicBool::new(false));
-    let unread = Arc::new(AtomicBool::new(false));
-    let answers = Arc::new(AtomicU32::new(0));
+    let HttpServer {
+        service,
+        timeouts,
+        stop,
+    } = server;
+    let (peer, slot) = (info.peer, info.slot.clone());
+    let progress = Arc::new(Progress::default());
     let answering = service_fn({
-        let (asked, unread) = (Arc::clone(&asked), Arc::clone(&unread));
+        let progress = Arc::clone(&progress);
         move |request| {
-            asked.store(true, Ordering::Relaxed);
-            let (service, line, unread) = (Arc::clone(&service), line.clone(), Arc::clone(&unread));
-            let answers = Arc::clone(&answers);
-            line.slot.serving();
-            async move {
-                let answer = service.answer(request, &line).await?;
-                line.slot.waiting();
-                if !line.slot.is_authenticated() {
-                    // Requests that were sent ahead are answered in turns with the others'.
-                    tokio::task::yield_now().await;
-                    if answers.fetch_add(1, Ordering::Relaxed) >= FREE_ANSWERS {
-                        tokio::time::sleep(PACE).await;
-                    }
-                }
-                if !answer.whole {
-                    unread.store(true, Ordering::Relaxed);
-                }
-                Ok::<_, Shut>(answer.response)
-            }
+            progress.asked.store(true, Ordering::Relaxed);
+            info.slot.serving();
+            let (service, info) = (Arc::clone(&service), info.clone());
+            let progress = Arc::clone(&progress);
+            async move { answer(&service, request, &info, &progress).await }
         }
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(patience.head)
+        .header_read_timeout(timeouts.head)
         .title_case_headers(true)
         .max_buf_size(LARGEST_HEAD)
         .serve_connection(TokioIo::new(stream), answering);
@@ -149,20 +156,39 @@ pub async fn serve<S>(
         }
     };
     let parts = connection.into_parts();
-    let mut stream = parts.io.into_inner();
     slot.waiting();
+    // An idle client needs no words.
+    let idle = progress.asked.load(Ordering::Relaxed) && parts.read_buf.is_empty();
+    let mut stream = parts.io.into_inner();
     match outcome {
-        Ok(()) if unread.load(Ordering::Relaxed) => linger(&mut stream).await,
+        Ok(()) if progress.unread.load(Ordering::Relaxed) => linger(&mut stream).await,
         Ok(()) => {}
-        Err(error) if error.is_timeout() => {
-            // An idle client has nothing to be told.
-            let idle = asked.load(Ordering::Relaxed) && parts.read_buf.is_empty();
-            if !idle {
-                say(&mut stream, TOO_SLOW).await;
-            }
-        }
+        Err(error) if error.is_timeout() && !idle => say(&mut stream, TOO_SLOW).await,
+        Err(error) if error.is_timeout() => {}
         Err(error) => debug!(%peer, %error, "connection"),
     }
+}
+
+/// Answers one request, in turns with others as long as the connection has shown no token.
+async fn answer(
+    service: &Arc<Service>,
+    request: Request<Incoming>,
+    info: &ConnectionInfo,
+    progress: &Progress,
+) -> Result<Response<Full<Bytes>>, ServiceClosed> {
+    let answer = service.answer(request, info).await?;
+    info.slot.waiting();
+    if !info.slot.is_authenticated() {
+        // Requests that were sent ahead are answered in turns with the others'.
+        tokio::task::yield_now().await;
+        if progress.answers.fetch_add(1, Ordering::Relaxed) >= FREE_ANSWERS {
+            tokio::time::sleep(PACE).await;
+        }
+    }
+    if !answer.whole {
+        progress.unread.store(true, Ordering::Relaxed);
+    }
+    Ok(answer.response)
 }
 
 async fn say(stream: &mut (impl AsyncWrite + Unpin), words: &[u8]) {
@@ -197,7 +223,7 @@ mod tests {
     use crate::rest::body::{Limits, Memory};
     use crate::rest::renewal::Renewal;
 
-    const PATIENCE: Patience = Patience {
+    const TIMEOUTS: Timeouts = Timeouts {
         head: Duration::from_secs(10),
         handshake: Duration::from_secs(10),
     };
@@ -218,13 +244,18 @@ mod tests {
             closing: watch::Sender::new(None),
         };
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let line = Line {
+        let info = ConnectionInfo {
             peer: ([127, 0, 0, 1], 1).into(),
             port: 9999,
             secure: false,
             slot: Slot::unlimited(),
         };
-        let serving = serve(Arc::new(service), theirs, line, PATIENCE, stop.clone());
+        let server = HttpServer {
+            service: Arc::new(service),
+            timeouts: TIMEOUTS,
+            stop: stop.clone(),
+        };
+        let serving = serve(server, theirs, info);
         tokio::spawn(serving);
         ours
     }

@@ -33,9 +33,9 @@ use tracing::error;
 
 use crate::agents::Roster;
 use body::{Limits, Memory};
-use connection::Patience;
+use connection::{HttpServer, Timeouts};
 use renewal::Renewal;
-use service::{Line, Service};
+use service::{ConnectionInfo, Service};
 
 /// How the door behaves. The defaults are those of the Python agent where it has any.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,7 +143,7 @@ impl Door {
         stop: CancellationToken,
     ) -> ShutdownReason {
         let port = listener.local_addr().map_or(0, |address| address.port());
-        let patience = Patience {
+        let timeouts = Timeouts {
             head: self.settings.head,
             handshake: self.settings.handshake,
         };
@@ -152,10 +152,15 @@ impl Door {
         let limits = self.settings.connections.within_descriptors(2);
         let mut listener = listener::Listener::new(listener, "REST", limits);
         let closed = CancellationToken::new();
+        let server = HttpServer {
+            service: Arc::clone(&self.service),
+            timeouts,
+            stop: closed.clone(),
+        };
         let mut connections = JoinSet::new();
         let ending = self.ending(stop);
         tokio::pin!(ending);
-        // Goal: a task per connection. Exit: the door is told to close.
+        // Goal: a task per connection. Exit: the door is to close.
         let ending = loop {
             tokio::select! {
                 biased;
@@ -164,15 +169,9 @@ impl Door {
                 connection = listener.accept() => {
                     let Some(peer) = connection.peer() else { continue };
                     let slot = connection.slot().clone();
-                    let line = Line { peer, port, secure, slot };
-                    connections.spawn(connection::serve_tcp(
-                        Arc::clone(&self.service),
-                        connection,
-                        line,
-                        tls.clone(),
-                        patience,
-                        closed.clone(),
-                    ));
+                    let info = ConnectionInfo { peer, port, secure, slot };
+                    let (server, tls) = (server.clone(), tls.clone());
+                    connections.spawn(connection::serve_tcp(server, connection, info, tls));
                 }
             }
         };

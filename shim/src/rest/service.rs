@@ -46,11 +46,11 @@ const LONGEST_LOGGED_PATH: usize = 200;
 /// waits for the moment when nobody answers any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the door of this agent is shut")]
-pub struct Shut;
+pub struct ServiceClosed;
 
 /// The connection that a request came over.
 #[derive(Debug, Clone)]
-pub struct Line {
+pub struct ConnectionInfo {
     /// Who called.
     pub peer: SocketAddr,
     /// The port that was called: for links, when the caller names no host.
@@ -74,7 +74,7 @@ pub struct Service {
     pub memory: Memory,
     /// How a token that the agent got from others is learned.
     pub renewal: Renewal,
-    /// Who is told that the door of the root closes.
+    /// Announces that the door of the root closes.
     pub closing: tokio::sync::watch::Sender<Option<ShutdownReason>>,
 }
 
@@ -129,10 +129,10 @@ impl Reply {
 }
 
 impl From<RestError> for Reply {
-    fn from(fault: RestError) -> Self {
+    fn from(error: RestError) -> Self {
         Self {
-            status: fault.status,
-            ..Self::document(fault.body())
+            status: error.status,
+            ..Self::document(error.body())
         }
     }
 }
@@ -144,6 +144,11 @@ struct Addressed<'a> {
     place: Place,
     /// The path below the agent's own root.
     path: &'a str,
+    query: Query,
+    /// The head of the request.
+    parts: &'a Parts,
+    /// The connection that it came over.
+    connection: &'a ConnectionInfo,
 }
 
 impl Service {
@@ -154,18 +159,18 @@ impl Service {
     pub async fn answer<B>(
         self: &Arc<Self>,
         request: Request<B>,
-        line: &Line,
-    ) -> Result<Answer, Shut>
+        connection: &ConnectionInfo,
+    ) -> Result<Answer, ServiceClosed>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
-        let reply = self.reply(&parts, body, line).await?;
+        let reply = self.reply(&parts, body, connection).await?;
         let path = parts.uri.path();
         let shown = path.get(..LONGEST_LOGGED_PATH).unwrap_or(path);
         info!(
-            peer = %line.peer,
+            peer = %connection.peer,
             method = %parts.method,
             path = %shown,
             status = reply.status.as_u16(),
@@ -175,7 +180,12 @@ impl Service {
         Ok(finished(reply, &parts.headers))
     }
 
-    async fn reply<B>(self: &Arc<Self>, parts: &Parts, body: B, line: &Line) -> Result<Reply, Shut>
+    async fn reply<B>(
+        self: &Arc<Self>,
+        parts: &Parts,
+        body: B,
+        connection: &ConnectionInfo,
+    ) -> Result<Reply, ServiceClosed>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -183,12 +193,12 @@ impl Service {
             return Ok(Reply::malformed(sentence));
         }
         let path = route::decoded(parts.uri.path());
-        let to = match self.addressed(&path) {
+        let to = match self.addressed(&path, parts, connection) {
             Ok(to) => to,
-            Err(fault) => return Ok(self.unread(fault.into(), parts, body, line).await),
+            Err(error) => return Ok(self.unread(error.into(), parts, body, connection).await),
         };
         if to.agent.closed {
-            return Err(Shut);
+            return Err(ServiceClosed);
         }
         let route = match route::find(&parts.method, to.path) {
             Outcome::Found(route) => route,
@@ -197,32 +207,36 @@ impl Service {
                     .uri
                     .query()
                     .map_or_else(String::new, |q| format!("?{q}"));
-                let location = format!("{}{path}{query}", base(parts, line, &to.place));
+                let location = format!("{}{path}{query}", base(parts, connection, &to.place));
                 return Ok(self
-                    .unread(Reply::redirect(&location), parts, body, line)
+                    .unread(Reply::redirect(&location), parts, body, connection)
                     .await);
             }
             Outcome::WrongMethod(allowed) => {
                 let mut reply = Reply::from(RestError::wrong_method());
                 reply.allow = Some(allowed);
-                return Ok(self.unread(reply, parts, body, line).await);
+                return Ok(self.unread(reply, parts, body, connection).await);
             }
             Outcome::NotFound => {
                 let reply = RestError::not_found().into();
-                return Ok(self.unread(reply, parts, body, line).await);
+                return Ok(self.unread(reply, parts, body, connection).await);
             }
         };
-        let query = Query::parse(parts.uri.query().unwrap_or_default());
         if let Route::Run = route {
-            return Ok(self.run(to, query, parts, body, line).await);
+            return Ok(self.run(to, body).await);
         }
-        let document = self.read(route, &to, query, parts, line).await;
+        let document = self.read(route, &to).await;
         let reply = document.map_or_else(Reply::from, Reply::document);
-        Ok(self.unread(reply, parts, body, line).await)
+        Ok(self.unread(reply, parts, body, connection).await)
     }
 
     /// The agent that a path is addressed to.
-    fn addressed<'a>(&self, path: &'a str) -> Result<Addressed<'a>, RestError> {
+    fn addressed<'a>(
+        &self,
+        path: &'a str,
+        parts: &'a Parts,
+        connection: &'a ConnectionInfo,
+    ) -> Result<Addressed<'a>, RestError> {
         let (place, path) = match route::node(path) {
             Some((uuid, below)) => (Place::Node(uuid.to_ascii_lowercase()), below),
             None => (Place::Root, path),
@@ -233,6 +247,9 @@ impl Service {
                 generation,
                 place,
                 path,
+                query: Query::parse(parts.uri.query().unwrap_or_default()),
+                parts,
+                connection,
             }),
             (None, Place::Node(uuid)) => Err(RestError::no_node(&uuid)),
             (None, Place::Root) => Err(RestError::not_found()),
@@ -240,53 +257,44 @@ impl Service {
     }
 
     /// GET and HEAD.
-    async fn read(
-        &self,
-        route: Route,
-        to: &Addressed<'_>,
-        query: Query,
-        parts: &Parts,
-        line: &Line,
-    ) -> Result<Vec<u8>, RestError> {
+    async fn read(&self, route: Route, to: &Addressed<'_>) -> Result<Vec<u8>, RestError> {
+        let base = || base(to.parts, to.connection, &to.place);
         let client = &to.agent.client;
         match route {
-            Route::Root => Ok(html::root(&base(parts, line, &to.place))),
-            Route::Version => Ok(html::version_one(&base(parts, line, &to.place))),
+            Route::Root => Ok(html::root(&base())),
+            Route::Version => Ok(html::version_one(&base())),
             Route::Status => match client.status().await {
                 Ok(status) => Ok(html::status(&status)),
                 Err(error) => Err(RestError::call(&error)),
             },
-            Route::List => commands::list(client, &self.admit(to, &query, line).await?).await,
+            Route::List => commands::list(client, &self.admit(to).await?).await,
             Route::Get(id) => {
-                let token = self.admit(to, &query, line).await?;
-                commands::get(client, &token, &id, query.wait).await
+                let token = self.admit(to).await?;
+                commands::get(client, &token, &id, to.query.wait).await
             }
             Route::Run => Err(RestError::internal()),
         }
     }
 
     /// POST to the collection of commands.
-    async fn run<B>(
-        self: &Arc<Self>,
-        to: Addressed<'_>,
-        query: Query,
-        parts: &Parts,
-        body: B,
-        line: &Line,
-    ) -> Reply
+    async fn run<B>(self: &Arc<Self>, to: Addressed<'_>, body: B) -> Reply
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let token = match self.admit(&to, &query, line).await {
+        let token = match self.admit(&to).await {
             Ok(token) => token,
-            Err(fault) => return self.unread(fault.into(), parts, body, line).await,
+            Err(error) => {
+                return self
+                    .unread(error.into(), to.parts, body, to.connection)
+                    .await;
+            }
         };
         let body = match body::read(body, self.limits, &self.memory).await {
             Ok(body) => body,
-            Err(fault) => {
+            Err(error) => {
                 return Reply {
                     whole: false,
-                    ..fault.into()
+                    ..error.into()
                 };
             }
         };
@@ -300,7 +308,7 @@ impl Service {
                 service.roster.set_token(&place, generation, token);
             }
         };
-        commands::run(&to.agent.client, token, body, query.wait, ended)
+        commands::run(&to.agent.client, token, body, to.query.wait, ended)
             .await
             .map_or_else(Reply::from, Reply::document)
     }
@@ -319,45 +327,47 @@ impl Service {
     }
 
     /// A reply to a request whose body nobody wants.
-    async fn unread<B>(&self, reply: Reply, parts: &Parts, body: B, line: &Line) -> Reply
+    async fn unread<B>(
+        &self,
+        reply: Reply,
+        parts: &Parts,
+        body: B,
+        connection: &ConnectionInfo,
+    ) -> Reply
     where
         B: Body<Data = Bytes> + Unpin,
     {
         // Who asks before sending need not send.
         let asks = parts.headers.contains_key(EXPECT) && !body.is_end_stream();
         if !body.is_end_stream() {
-            line.slot.waiting();
+            connection.slot.waiting();
         }
         let whole = !asks && body::drain(body, self.refused).await;
         Reply { whole, ..reply }
     }
 
     /// The token of a caller who may pass.
-    async fn admit(
-        &self,
-        to: &Addressed<'_>,
-        query: &Query,
-        line: &Line,
-    ) -> Result<Secret, RestError> {
-        let shown = query.token.as_deref().unwrap_or_default();
+    async fn admit(&self, to: &Addressed<'_>) -> Result<Secret, RestError> {
+        let connection = to.connection;
+        let shown = to.query.token.as_deref().unwrap_or_default();
         let held = to.agent.token.as_ref();
         let held = held.filter(|held| !held.reveal().is_empty());
         let held = held.ok_or_else(RestError::token)?;
         if !held.matches(shown) {
-            // The agent may have another one by now, of which nobody told us.
+            // The agent may have another one by now, of which we have not heard.
             let candidate = Secret::new(shown);
             let client = &to.agent.client;
             let renewal = self.renewal.accepts(&to.place, client, held, &candidate);
             if shown.is_empty() || !renewal.await {
                 return Err(RestError::token());
             }
-            info!(place = %to.place, peer = %line.peer, "the agent has a new token");
+            info!(place = %to.place, peer = %connection.peer, "the agent has a new token");
             self.roster
                 .set_token(&to.place, to.generation, candidate.clone());
-            line.slot.authenticated();
+            connection.slot.authenticated();
             return Ok(candidate);
         }
-        line.slot.authenticated();
+        connection.slot.authenticated();
         Ok(held.clone())
     }
 }
@@ -379,10 +389,10 @@ fn malformed(parts: &Parts) -> Option<&'static str> {
 }
 
 /// The URL of an agent's root, without a slash at its end.
-fn base(parts: &Parts, line: &Line, place: &Place) -> String {
-    let scheme = if line.secure { "https" } else { "http" };
+fn base(parts: &Parts, connection: &ConnectionInfo, place: &Place) -> String {
+    let scheme = if connection.secure { "https" } else { "http" };
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let host = host.map_or_else(|| format!("{NAME}:{}", line.port), str::to_owned);
+    let host = host.map_or_else(|| format!("{NAME}:{}", connection.port), str::to_owned);
     match place {
         Place::Root => format!("{scheme}://{host}"),
         Place::Node(_) => format!("{scheme}://{host}{place}"),

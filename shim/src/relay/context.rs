@@ -1,0 +1,116 @@
+//! What the calls of the service share: Ironic, the REST door, and what was accepted.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use ironic_agent_protocol::v1;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::accepted::{Accepted, digest};
+use super::convert::status_message;
+use crate::ironic::{Beat, BeatAnswer, Found, Ironic};
+use crate::rest_server::{Advertised, RestServer};
+
+/// The service. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Relay {
+    pub(super) ironic: Arc<Ironic>,
+    pub(super) server: RestServer,
+    pub(super) locks: PerNodeLock,
+    pub(super) accepted: Arc<Accepted>,
+    handed: Arc<Mutex<HashMap<String, String>>>,
+}
+
+/// What Ironic answers instead of a token that it has handed out before.
+const HANDED_OUT: &str = "******";
+/// Nodes whose tokens are remembered as handed out. A shim beside its agent has one.
+const MOST_NODES: usize = 1024;
+
+/// One heartbeat of a node at a time: sessions of the same node, of which all but one are
+/// forgotten connections, wait for each other.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PerNodeLock(Arc<Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>>);
+
+impl PerNodeLock {
+    pub(super) fn of(&self, node: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = nodes.get(node).and_then(Weak::upgrade) {
+            return lock;
+        }
+        nodes.retain(|_, lock| lock.strong_count() > 0);
+        let lock = Arc::default();
+        nodes.insert(node.to_owned(), Arc::downgrade(&lock));
+        lock
+    }
+}
+
+impl Relay {
+    /// Answers for `ironic`; the first session opens `server`.
+    #[must_use]
+    pub fn new(ironic: Arc<Ironic>, server: RestServer, state: &Path) -> Self {
+        Self {
+            ironic,
+            server,
+            locks: PerNodeLock::default(),
+            accepted: Arc::new(Accepted::new(state)),
+            handed: Arc::default(),
+        }
+    }
+
+    /// Hands a token out once, as Ironic does: a later caller is not the one that was given it.
+    pub(super) fn mask(&self, found: &mut Found) {
+        let Some(token) = &mut found.config.agent_token else {
+            return;
+        };
+        let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        let digest = digest(token);
+        if handed.get(&found.node_uuid) == Some(&digest) {
+            warn!(node = %found.node_uuid, "the token was handed out before: it is not told again");
+            HANDED_OUT.clone_into(token);
+            return;
+        }
+        if handed.len() >= MOST_NODES {
+            handed.clear();
+        }
+        if token != HANDED_OUT {
+            handed.insert(found.node_uuid.clone(), digest);
+        }
+    }
+
+    /// Whether Ironic answered the last time.
+    pub(super) fn reachable(&self) -> watch::Receiver<Option<bool>> {
+        self.ironic.reachable()
+    }
+
+    /// Sends one beat to Ironic.
+    pub(super) async fn beat(
+        &self,
+        hello: &v1::Hello,
+        advertised: &Advertised,
+        beat: &v1::Beat,
+    ) -> BeatAnswer {
+        let message = status_message(&beat.status_message);
+        let answer = self
+            .ironic
+            .heartbeat(Beat {
+                node_uuid: &hello.node_uuid,
+                callback_url: &advertised.callback_url,
+                agent_token: Some(hello.agent_token.as_str()).filter(|token| !token.is_empty()),
+                agent_version: &hello.agent_version,
+                agent_verify_ca: advertised.verify_ca.as_deref(),
+                agent_status_message: message.as_deref(),
+            })
+            .await;
+        match &answer {
+            BeatAnswer::Accepted => info!(node = %hello.node_uuid, "Ironic accepted a heartbeat"),
+            BeatAnswer::Conflict(reason)
+            | BeatAnswer::Refused { reason, .. }
+            | BeatAnswer::Unreachable(reason) => {
+                warn!(node = %hello.node_uuid, %reason, "Ironic did not accept a heartbeat");
+            }
+        }
+        answer
+    }
+}

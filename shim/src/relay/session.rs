@@ -1,0 +1,220 @@
+//! One heartbeat session: a `Hello`, beats one at a time, and a `Farewell`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use ironic_agent_protocol::v1;
+use ironic_agent_protocol::v1::heartbeat_request::Message;
+use ironic_text::{Secret, error_chain};
+use ironic_transport::grpc::bounds::Caller;
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+use tracing::{info, warn};
+
+use super::accepted::SessionTrust;
+use super::context::Relay;
+use super::convert::heartbeat_response;
+use crate::ironic::BeatAnswer;
+use crate::rest::ShutdownReason;
+use crate::rest_server::{Advertised, AgentSession, RestServerError};
+
+/// The answers of a session.
+type Answers = mpsc::Sender<Result<v1::HeartbeatResponse, Status>>;
+/// The beat that Ironic has not answered yet.
+type InFlight<'a> = Option<Pin<Box<dyn Future<Output = v1::HeartbeatResponse> + Send + 'a>>>;
+
+/// Serves one session from its `Hello` to its end.
+pub(super) async fn run(
+    relay: &Relay,
+    mut messages: Streaming<v1::HeartbeatRequest>,
+    caller: Option<Caller>,
+    answers: &Answers,
+) -> Result<(), Status> {
+    let hello = hello(&mut messages).await?;
+    let session = Session::open(relay, hello, caller).await?;
+    let lock = relay.locks.of(&session.hello.node_uuid);
+    let mut in_flight: InFlight<'_> = None;
+    let mut heard_all = false;
+    // Goal: each beat becomes one POST, one at a time, while the agent is listened to: one
+    // that hangs up or takes its leave must not wait for Ironic. Exit: a Farewell, the
+    // end of the agent's side once its last beat is answered, a message out of order, or
+    // nobody there to hear a verdict.
+    while !(heard_all && in_flight.is_none()) {
+        let request = tokio::select! {
+            biased;
+            () = answers.closed() => return Ok(()),
+            verdict = completed(&mut in_flight) => {
+                in_flight = None;
+                // A receiver that is gone ends the loop above.
+                let _ = answers.send(Ok(verdict)).await;
+                continue;
+            }
+            request = messages.message(), if !heard_all => request?,
+        };
+        let Some(request) = request else {
+            heard_all = true;
+            continue;
+        };
+        match request.message {
+            Some(Message::Beat(_)) if in_flight.is_some() => {
+                let text = "a beat was sent before the last one was answered";
+                return Err(Status::failed_precondition(text));
+            }
+            Some(Message::Beat(beat)) => {
+                let (session, lock) = (&session, Arc::clone(&lock));
+                in_flight = Some(Box::pin(async move {
+                    let _turn = lock.lock().await;
+                    session.beat(&beat).await
+                }));
+            }
+            Some(Message::Farewell(farewell)) => return session.farewell(&farewell),
+            Some(Message::Hello(_)) => {
+                return Err(Status::failed_precondition("a session has one Hello"));
+            }
+            None => {
+                return Err(Status::invalid_argument(
+                    "HeartbeatRequest.message is empty",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The first message, which must be a `Hello` of a node.
+async fn hello(messages: &mut Streaming<v1::HeartbeatRequest>) -> Result<v1::Hello, Status> {
+    let first = messages.message().await?;
+    let Some(Message::Hello(hello)) = first.and_then(|request| request.message) else {
+        return Err(Status::failed_precondition("a session begins with a Hello"));
+    };
+    if hello.node_uuid.is_empty() {
+        let text = "Hello.node_uuid is empty: look up the node first";
+        return Err(Status::invalid_argument(text));
+    }
+    Ok(hello)
+}
+
+/// The verdict of the beat in flight; without one, never.
+async fn completed(in_flight: &mut InFlight<'_>) -> v1::HeartbeatResponse {
+    match in_flight {
+        Some(beat) => beat.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An open session.
+struct Session<'a> {
+    relay: &'a Relay,
+    hello: v1::Hello,
+    agent: AgentSession,
+    advertised: Advertised,
+    caller: Option<Caller>,
+}
+
+impl<'a> Session<'a> {
+    /// Opens the REST door for the agent, and believes it as far as it is proved.
+    async fn open(
+        relay: &'a Relay,
+        hello: v1::Hello,
+        caller: Option<Caller>,
+    ) -> Result<Self, Status> {
+        if relay.accepted.trust(&hello.node_uuid, &hello.agent_token) == SessionTrust::OtherNode {
+            return Err(Status::permission_denied(
+                "this shim is another node's, whose token Ironic has accepted: restart the shim, \
+                 without its state directory, if the node has changed",
+            ));
+        }
+        let agent = agent_session(&hello);
+        let advertised = relay.server.start(&agent).await.map_err(closed)?;
+        let session = Self {
+            relay,
+            hello,
+            agent,
+            advertised,
+            caller,
+        };
+        if session.trust() == SessionTrust::Unproved && relay.server.is_agents(&session.agent).await
+        {
+            session.accept();
+        }
+        if session.trust() == SessionTrust::Proved {
+            session.believe();
+        }
+        let hello = &session.hello;
+        info!(node = %hello.node_uuid, url = %session.advertised.callback_url, "heartbeat session");
+        Ok(session)
+    }
+
+    fn trust(&self) -> SessionTrust {
+        let hello = &self.hello;
+        self.relay
+            .accepted
+            .trust(&hello.node_uuid, &hello.agent_token)
+    }
+
+    fn accept(&self) {
+        let hello = &self.hello;
+        self.relay
+            .accepted
+            .accept(&hello.node_uuid, &hello.agent_token);
+    }
+
+    fn believe(&self) {
+        self.relay.server.trust(&self.agent);
+        // Its connection makes way for nobody from now on.
+        if let Some(caller) = &self.caller {
+            caller.authenticated();
+        }
+    }
+
+    async fn beat(&self, beat: &v1::Beat) -> v1::HeartbeatResponse {
+        let answer = self.relay.beat(&self.hello, &self.advertised, beat).await;
+        if answer == BeatAnswer::Accepted {
+            self.accept();
+            self.believe();
+        }
+        heartbeat_response(beat.sequence, answer)
+    }
+
+    fn farewell(&self, farewell: &v1::Farewell) -> Result<(), Status> {
+        if self.trust() != SessionTrust::Proved {
+            warn!(node = %self.hello.node_uuid, "a farewell from a stranger is ignored");
+            return Err(Status::permission_denied(
+                "Ironic has accepted no heartbeat with this token: the farewell is ignored",
+            ));
+        }
+        if let Some(reason) = shutdown_reason(farewell.reason()) {
+            self.relay.server.close(reason);
+        }
+        Ok(())
+    }
+}
+
+fn agent_session(hello: &v1::Hello) -> AgentSession {
+    let config = hello.config.clone().unwrap_or_default();
+    AgentSession {
+        token: Some(hello.agent_token.as_str())
+            .filter(|token| !token.is_empty())
+            .map(Secret::new),
+        version: hello.agent_version.clone(),
+        tls_min_version: config.tls_min_version,
+        tls_cipher_suites: config.tls_cipher_suites,
+    }
+}
+
+fn shutdown_reason(reason: v1::FarewellReason) -> Option<ShutdownReason> {
+    match reason {
+        v1::FarewellReason::Rescued => Some(ShutdownReason::Rescued),
+        v1::FarewellReason::LockedDown => Some(ShutdownReason::LockedDown),
+        v1::FarewellReason::Unspecified => None,
+    }
+}
+
+fn closed(error: RestServerError) -> Status {
+    let text = error_chain(&error);
+    warn!(error = %text, "the REST door stays closed");
+    match error {
+        RestServerError::Advertise(_) | RestServerError::Version(_) => Status::unavailable(text),
+        _ => Status::failed_precondition(text),
+    }
+}
