@@ -16,6 +16,7 @@ mod rest_agent;
 mod rest_commands;
 mod rest_traces;
 mod rest_transport;
+mod shape;
 mod strangers;
 mod support;
 mod tls;
