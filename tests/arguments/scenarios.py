@@ -106,7 +106,9 @@ def disk_burn_in(world, commands):
                 f"root={world.root}", "mount -t tmpfs none $root/dev",
                 "mkdir $root/dev/shm; mount -t tmpfs none $root/tmp",
                 f": > $root{device}; mount --bind {device} $root{device}",
-                f"exec env -i PATH={os.environ['PATH']} HOME=/tmp chroot $root {' '.join(line)} --name {device} < /dev/null 2>&1",
+                f"exec env -i PATH={os.environ['PATH']} HOME=/tmp "
+                # It leaves a file where it is.
+                f"chroot $root sh -c 'cd /tmp && exec {' '.join(line)} --name {device}' < /dev/null 2>&1",
             ])
             done = subprocess.run(
                 ["unshare", "--mount", "--pid", "--fork", "--kill-child", "/bin/bash", "-ec", script],

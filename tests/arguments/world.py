@@ -60,8 +60,8 @@ class World:
             # seen through it, and belongs to whoever unpacked it.
             "mkdir $root; mount -t tmpfs none $root; cd $root",
             "for entry in $tree/*; do"
-            " name=${entry##*/}; [ ! -L $entry ] || { cp -d $entry .; continue; }; mkdir $name;"
-            f" case $name in {'|'.join(EMPTY)}|etc) ;; *) mount --bind $entry $name ;; esac; done",
+            " name=${entry##*/}; if [ -L $entry ]; then cp -d $entry .; elif [ -d $entry ]; then mkdir $name;"
+            f" case $name in {'|'.join(EMPTY)}|etc) ;; *) mount --bind $entry $name ;; esac; fi; done",
             f"for place in {' '.join((*EMPTY, *WRITTEN))}; do mount -t tmpfs none $root/$place; done",
             "cp -dR --preserve=mode $tree/etc .",
             *(f"echo {shlex.quote(line)} >> $root/etc/passwd" for line in USERS),
