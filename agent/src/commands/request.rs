@@ -21,6 +21,9 @@ pub struct CommandRequest {
     pub verb: &'static VerbDescriptor,
     /// The command, or why the verb cannot be called like this.
     pub command: Result<Command, Misuse>,
+    /// The command that it would be without the argument that the verb does not have. Python
+    /// looks at the values of the others first.
+    pub without_unexpected: Option<Command>,
     /// What tells this request from another one.
     pub fingerprint: Fingerprint,
     /// Cancel the command after this time, waiting for its turn included.
@@ -30,17 +33,24 @@ pub struct CommandRequest {
 impl CommandRequest {
     /// A request without conditions; `None` for a verb that this agent does not have.
     #[must_use]
-    pub fn new(verb: &'static VerbDescriptor, given: GivenArguments) -> Option<Self> {
+    pub fn new(verb: &'static VerbDescriptor, mut given: GivenArguments) -> Option<Self> {
         // Here and not in the engine: an inline config drive takes its time.
         let fingerprint = Fingerprint::of(verb, &given);
+        let unexpected = given.unexpected.take();
         let command = match Arguments::check(verb, given) {
             Ok(arguments) => Ok(Command::read(arguments)?),
             Err(misuse) => Err(misuse),
+        };
+        let (command, without_unexpected) = match (unexpected, command) {
+            (Some(name), Ok(command)) => (Err(Misuse::Unexpected(name)), Some(command)),
+            (Some(name), Err(Misuse::Missing(_))) => (Err(Misuse::Unexpected(name)), None),
+            (_, command) => (command, None),
         };
         Some(Self {
             id: None,
             verb,
             command,
+            without_unexpected,
             fingerprint,
             deadline: None,
         })
@@ -133,5 +143,17 @@ mod tests {
             step(json!({"step": {}, "node": {}})).fingerprint,
             step(json!({"step": {}, "node": {}, "clean_version": null})).fingerprint
         );
+    }
+
+    #[test]
+    fn arguments_beside_an_unexpected_one_are_still_read() {
+        let wrong = request("standby.power_off", json!({"nonsense": 1}));
+        assert_eq!(
+            wrong.command.unwrap_err(),
+            Misuse::Unexpected("nonsense".to_owned())
+        );
+        assert!(wrong.without_unexpected.is_some());
+        let right = request("standby.power_off", json!({}));
+        assert!(right.command.is_ok() && right.without_unexpected.is_none());
     }
 }

@@ -26,7 +26,8 @@ use crate::task::{Progress, Task};
 
 /// Why a request is refused whatever else happens. Pure: the configuration is all it reads.
 pub(super) fn objection(context: &CommandContext, request: &CommandRequest) -> Option<Refusal> {
-    let command = request.command.as_ref().ok()?;
+    let command = request.command.as_ref().ok();
+    let command = command.or(request.without_unexpected.as_ref())?;
     command.check(context).err().map(Refusal::Failure)
 }
 
