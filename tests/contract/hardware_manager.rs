@@ -286,7 +286,7 @@ async fn one_in_python_is_as_good() {
             format!("--grpc_python_out={out}"),
         ])
         .current_dir(root);
-    for name in ["command", "failure", "hardware_manager_service"] {
+    for name in ["command", "failure", "hardware_manager_service", "verb"] {
         compiler.arg(format!("proto/ironic/agent/v1/{name}.proto"));
     }
     assert!(compiler.status().unwrap().success());
