@@ -7,7 +7,7 @@ use ironic_text::Secret;
 
 use super::secret_file::LONGEST_SECRET;
 use super::*;
-use crate::{Program, opt, section};
+use crate::{Program, Tool, opt, section};
 
 /// Settings of a program that there is not.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -37,7 +37,10 @@ impl Settings for Sample {
     const PROGRAM: Program = Program {
         name: "sample",
         about: "Is a program in a test.",
-        tools: &[],
+        tools: &[Tool {
+            name: "look",
+            about: "Look around.",
+        }],
         sources: "From wherever.",
         version: "1.2.3 (commit abc)",
         file: "etc/ironic-python-agent.conf",
@@ -427,7 +430,7 @@ fn help_shows_what_is_offered() {
     assert!(help.lines().all(|line| line.len() <= 100), "wrapped");
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     for shown in [
-        "Tools: none",
+        "Tools: look Look around.",
         "--listen_port <PORT>",
         "[kernel: ipa-lookup-timeout]",
         "[default: 0.0.0.0]",
