@@ -147,7 +147,9 @@ class Node:
             settled = node["target_provision_state"] is None and (moved or time.monotonic() - busy_since > 2)
             if state == goal and settled and node["reservation"] is None:
                 return node
-            if state != goal and state.endswith(("failed", "error")) or node["maintenance"]:
+            # Ironic sets maintenance some moments before the state, and holds the node meanwhile.
+            gave_up = node["maintenance"] and node["reservation"] is None
+            if state != goal and state.endswith(("failed", "error")) or gave_up:
                 raise LabError(
                     f"{started_by}: the node went to `{state}` instead of `{goal}`: "
                     f"{node['last_error'] or node['maintenance_reason']}", *self.logs)
