@@ -110,6 +110,7 @@ const CONFINED: &[(&str, &str, &[&str])] = &[
 const SHARED: &[(&str, &[&str])] = &[
     ("crates/ondisk", &[]),
     ("crates/text", &[]),
+    ("crates/tunnel", &[]),
     ("crates/document", &[]),
     ("crates/options", &["ironic-text"]),
     ("crates/transport", &["ironic-options"]),

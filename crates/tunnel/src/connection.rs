@@ -1,0 +1,113 @@
+//! The client's side of HTTP/2 over a socket.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::client::conn::http2::SendRequest;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::Status;
+use tonic::body::Body;
+use tower::Service;
+
+/// Bytes that the peer may send on one stream before they are read.
+pub const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// Bytes on all streams together. It is 64 stream windows, because streams that nobody reads
+/// must not hold up the calls beside them, and because small messages weigh more than their
+/// bytes: with a fifth of it a peer that sends a thousand of them a second loses its connection
+/// when its reader pauses for seconds.
+pub const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// Metadata is a token and a few names; error details stay below half of this.
+const HEADERS: u32 = 16 * 1024;
+
+/// The client's side of a connection: a service for generated clients, cheap to clone.
+///
+/// A call that cannot be made, or whose connection is lost before it has ended, fails with
+/// `UNAVAILABLE`, whichever layer noticed the loss.
+#[derive(Clone)]
+pub struct TunnelChannel(SendRequest<Body>);
+
+/// What drives a [`TunnelChannel`]. It ends when the connection has ended; no call makes progress
+/// without it.
+pub type ConnectionDriver = Pin<Box<dyn Future<Output = Result<(), hyper::Error>> + Send>>;
+
+/// Opens the client's side of a connection.
+///
+/// The connection sends no pings: on a slow link they wait behind a large message and a healthy
+/// peer is given up. The connection that carries the bytes notices a peer that is gone.
+///
+/// # Errors
+/// When the socket is closed during the preface.
+pub async fn connect<T>(socket: T) -> Result<(TunnelChannel, ConnectionDriver), hyper::Error>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEADERS)
+        .handshake(TokioIo::new(socket))
+        .await?;
+    Ok((TunnelChannel(sender), Box::pin(connection)))
+}
+
+impl TunnelChannel {
+    /// Whether the connection has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+impl fmt::Debug for TunnelChannel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut channel = formatter.debug_struct("TunnelChannel");
+        channel.field("closed", &self.is_closed()).finish()
+    }
+}
+
+impl Service<Request<Body>> for TunnelChannel {
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Status>> + Send>>;
+
+    /// Always ready: a service that is not has no status to say why, so a call on a closed
+    /// connection fails by itself.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let answer = self.0.send_request(request);
+        Box::pin(async move {
+            let answer = answer.await.map_err(unavailable)?;
+            Ok(answer.map(|body| Body::new(body.map_err(unless_reset))))
+        })
+    }
+}
+
+/// The connection is gone: hyper tells it in several ways.
+fn unavailable(error: hyper::Error) -> Status {
+    let mut status = Status::unavailable("the connection to the agent was lost");
+    status.set_source(std::sync::Arc::new(error));
+    status
+}
+
+/// A peer that resets one stream says why by a code, which tonic reads; all else is a loss.
+fn unless_reset(error: hyper::Error) -> Status {
+    let source = error
+        .source()
+        .and_then(|source| source.downcast_ref::<h2::Error>());
+    match source {
+        Some(reset) if reset.is_reset() => Status::from_error(Box::new(error)),
+        _ => unavailable(error),
+    }
+}

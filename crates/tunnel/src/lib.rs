@@ -1,0 +1,16 @@
+//! A gRPC connection within a stream of byte chunks.
+//!
+//! An agent without an open port calls `ConductorService.Attach`. The two streams of that call
+//! carry the bytes of an HTTP/2 connection in which the roles are exchanged: the agent's
+//! ordinary server takes it as one more connection, and whom the agent called is the client
+//! ([`connect`]). Deadlines, cancellation, flow control and streams are those of gRPC, and
+//! every proxy that passes gRPC passes it.
+//!
+//! [`Tunnel`] makes a socket of the two streams. It knows neither the messages that carry the
+//! chunks nor who is at the other end: both programs build on it.
+
+mod connection;
+mod io;
+
+pub use connection::{CONNECTION_WINDOW, ConnectionDriver, STREAM_WINDOW, TunnelChannel, connect};
+pub use io::{CHUNK, Outgoing, Tunnel};
