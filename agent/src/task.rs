@@ -1,7 +1,7 @@
 //! What a running command may say and hear: progress, milestones, cancellation.
 //!
 //! Every room that works long takes a `&Task`. Progress is latest-wins and may be reported
-//! as often as the worker likes; milestones are kept and numbered by whoever listens.
+//! as often as the worker likes; milestones are kept and numbered by the listener.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -42,7 +42,7 @@ pub enum Note {
     Warning(String),
 }
 
-/// A line of a command's log, for whoever follows it.
+/// A line of a command's log, for those who follow it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// When.
@@ -79,7 +79,7 @@ impl Level {
 /// Lines that wait for a follower; of a slower one the oldest are dropped.
 const LINES: usize = 256;
 /// Notes of one command that are kept, far more than any step of ours has. Each is written to
-/// disk with the command's record and goes to whoever watches it.
+/// disk with the command's record and goes to those who watch it.
 const MOST_NOTES: usize = 1000;
 /// Bytes of a note that are kept.
 const LONGEST_NOTE: usize = 4096;

@@ -82,7 +82,7 @@ fn qcow2(image: &[u8]) -> Vec<u8> {
     file
 }
 
-/// Sends `limit` bytes of the body to whoever asks, and counts.
+/// Sends `limit` bytes of the body to any client, and counts.
 fn serve(body: Vec<u8>, limit: Arc<AtomicUsize>, sent: Arc<AtomicUsize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -17,7 +17,7 @@ use crate::commands::{CommandId, Engine, Record, Refusal};
 #[derive(Debug, Clone)]
 pub struct Service {
     engine: Engine,
-    /// Ends the calls that could wait for ever when the agent stops.
+    /// Ends the calls that could wait forever when the agent stops.
     stop: CancellationToken,
 }
 

@@ -1,7 +1,7 @@
 //! Opens the connection to an agent: TCP, TLS with a certificate of our own, or a socket.
 //!
 //! TLS is done here and not by tonic, because its connect timeout covers TCP only: a server
-//! that accepts and stays mute would hang the handshake for ever.
+//! that accepts and stays mute would hang the handshake forever.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! The client of the Ironic API: lookup, heartbeat, inspection.
 //!
-//! Each call is one attempt over all configured addresses; whoever asked owns the schedule
+//! Each call is one attempt over all configured addresses; the caller owns the schedule
 //! of retries. Which microversion a request carries, which keys it has and what an answer
 //! means are contracts with every supported Ironic (Yoga to today).
 

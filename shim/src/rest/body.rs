@@ -160,7 +160,7 @@ mod tests {
         whole: Duration::from_secs(60),
     };
 
-    /// Sends one byte per period, for ever or until it breaks off and stays mute.
+    /// Sends one byte per period, forever or until it breaks off and stays mute.
     struct Drip {
         period: tokio::time::Interval,
         left: usize,

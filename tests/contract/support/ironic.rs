@@ -72,7 +72,7 @@ pub(crate) enum Reply {
     Cut,
     /// The connection ends without an answer.
     HangUp,
-    /// Nothing, for ever.
+    /// Nothing, forever.
     Stall,
     /// What this Ironic says by itself, once the other side is notified.
     Late(Arc<Notify>),

@@ -16,7 +16,7 @@
 //!   immediate one, callers wait for their turn, first come, first served.
 //! * A background command is in the list from its start, an immediate one from its end; one
 //!   that is refused is never recorded. No record ever leaves the list.
-//! * An identifier belongs to one order for ever: its repetition joins the order that exists.
+//! * An identifier belongs to one order forever: its repetition joins the order that exists.
 //! * An order that is cancelled before its turn is recorded as cancelled.
 
 use std::collections::{HashMap, VecDeque};

@@ -23,7 +23,7 @@ pub struct Place {
     pub is_partition_uuid: bool,
 }
 
-/// What a disk looks like to whoever makes it boot.
+/// What the installation of a boot loader sees of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     disk: String,

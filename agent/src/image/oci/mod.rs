@@ -173,7 +173,7 @@ impl<'a> Registries<'a> {
             return Ok(answer);
         };
         if matches!(given, Some(Credentials::Header(_))) {
-            // Whoever made the header must make a new one.
+            // The caller made the header and must make a new one.
             return Ok(answer);
         }
         let proof = self.authenticate(challenge, given, base, &request).await?;

@@ -1,5 +1,5 @@
 //! Devices of the kernel's device mapper: which of them are disks. The identity of a map begins
-//! with the word of whoever made it.
+//! with the name that its creator gave it.
 
 use std::collections::BTreeSet;
 

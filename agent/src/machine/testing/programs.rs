@@ -37,7 +37,7 @@ impl Programs {
         command
     }
 
-    /// What a shell script prints that runs in name spaces of its own, as root of them;
+    /// What a shell script prints that runs in namespaces of its own, as root of them;
     /// `inside PROGRAM` runs a program that sees the machine as `/`.
     pub(crate) fn run_inside(&self, machine: &mut FakeMachine, script: &str) -> String {
         const PREPARE: &str = r#"

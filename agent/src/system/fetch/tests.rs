@@ -476,7 +476,7 @@ async fn our_certificate_opens_the_door_of_those_who_ask_for_it() {
     }
 }
 
-/// A proxy that lets in whoever has the password, and connects to wherever it is told.
+/// A proxy that asks for a password and connects to any address.
 async fn tunnel(heads: Heads) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

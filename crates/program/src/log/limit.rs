@@ -1,7 +1,7 @@
 //! How much of the log one kind of line, and one peer, may take: from data and the time
 //! alone.
 //!
-//! Whoever can make a program write a line for each packet that he sends fills the memory of
+//! A peer that can make a program write a line for each packet fills the memory of
 //! a ramdisk. So each kind of line (the place in the code that writes it) has a budget, each
 //! peer has one of each kind, and all lines together have one of bytes. What is left out is
 //! counted by kind.

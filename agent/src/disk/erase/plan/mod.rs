@@ -30,7 +30,7 @@ pub struct Facts {
     pub nvme: Option<Result<Controller, Arc<NvmeError>>>,
     /// How a SCSI drive can sanitize itself.
     pub scsi: Option<Sanitize>,
-    /// Other name spaces of the NVMe drive.
+    /// Other namespaces of the NVMe drive.
     pub siblings: Vec<String>,
     /// Those of them that must not be erased.
     pub bystanders: Vec<String>,

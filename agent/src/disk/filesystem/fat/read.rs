@@ -8,7 +8,7 @@ use crate::disk::filesystem::copy_tree::{MOST_NESTED, Tree, TreeError};
 
 /// How often the whole of a file system may be read: every cluster is read once, and the table
 /// for each of them. Chains of clusters and directories that lead back to themselves would be
-/// read for ever.
+/// read forever.
 const PASSES: u64 = 4;
 
 /// The files of a file system, if there are not more than `limits` allows.
