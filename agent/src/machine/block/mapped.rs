@@ -1,5 +1,5 @@
 //! Devices of the kernel's device mapper: which of them are disks. The identity of a map begins
-//! with the name that its creator gave it.
+//! with the name of the program that made it: `LVM-`, `CRYPT-`, `mpath-`.
 
 use std::collections::BTreeSet;
 
