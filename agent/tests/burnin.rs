@@ -11,7 +11,7 @@
 )]
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -31,6 +31,23 @@ use tonic::{Request, Status};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The programs whose processes are looked for.
 const PROGRAMS: [&str; 2] = ["fio", "stress-ng"];
+
+/// What the agent starts in place of a program. fio's reader has one chance with each of the
+/// writer's sixteen processes: on a busy machine it comes when only some of them listen, fails,
+/// and leaves the others waiting. So the reader waits for all of them.
+const PATIENT_READER: &str = r#"#!/bin/bash
+listening() {
+    local count=0 address state
+    while read -r _ address _ state _; do
+        [[ $state == 0A && $address =~ :23(2[89A-F]|3[0-7])$ ]] && count=$((count + 1))
+    done </proc/net/tcp
+    echo "$count"
+}
+if [[ " $* " == *" --name reader "* ]]; then
+    for ((attempt = 0; attempt < 300 && $(listening) < 16; attempt++)); do /bin/sleep 0.1; done
+fi
+exec PROGRAM "$@"
+"#;
 
 /// Where the programs are. `None`: they are not here, and this is not CI.
 fn programs() -> Option<PathBuf> {
@@ -77,7 +94,10 @@ impl Agent {
         let bin = directory.path().join("bin");
         fs::create_dir(&bin).unwrap();
         for program in PROGRAMS {
-            symlink(programs.join(program), bin.join(program)).unwrap();
+            let script =
+                PATIENT_READER.replace("PROGRAM", programs.join(program).to_str().unwrap());
+            fs::write(bin.join(program), script).unwrap();
+            fs::set_permissions(bin.join(program), fs::Permissions::from_mode(0o755)).unwrap();
         }
         // The starters of the programs are scripts.
         for shell in ["sh", "env", "bash"] {
