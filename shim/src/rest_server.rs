@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::advertise::{self, AdvertiseError};
-use crate::agents::{CallError, Client, Identity, InvalidEndpoint, Place, Registration, Roster};
+use crate::agents::{CallError, Client, InvalidEndpoint, Place, Registration, Roster};
 use crate::ironic::{ApiVersion, Ironic, UnknownVersion};
 use crate::rest::{Door, Settings, ShutdownReason};
 use crate::tls::{self, Pair, Subject, TlsError};
@@ -139,11 +139,7 @@ impl RestServer {
                 Place::Root,
                 Registration {
                     endpoint: config.agent.clone(),
-                    identity: Identity {
-                        ca: config.common.grpc_tls_ca_file.clone(),
-                        cert: config.common.grpc_tls_cert_file.clone(),
-                        key: config.common.grpc_tls_key_file.clone(),
-                    },
+                    files: config.common.grpc_tls(),
                     token: None,
                     version: String::new(),
                 },

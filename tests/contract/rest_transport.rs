@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use ironic_shim::agents::{Client, Identity, Place};
+use ironic_shim::agents::{Client, Place};
 use ironic_shim::rest::{Settings, ShutdownReason};
 use ironic_text::Secret;
 use serde_json::json;
@@ -390,7 +390,7 @@ async fn a_new_agent_takes_the_place_of_the_old() {
     front.run("standby.sync", json!({})).await;
     let (_, old_generation) = front.roster.find(&Place::Root).unwrap();
     let new = Agent::scripted(&Script::default()).await;
-    let client = Client::new(&new.endpoint, &Identity::default()).unwrap();
+    let client = Client::new(&new.endpoint, &ironic_transport::grpc::TlsFiles::default()).unwrap();
     let token = Secret::new(TOKEN);
     let generation = front
         .roster

@@ -7,13 +7,14 @@ use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::command_service_client::CommandServiceClient;
 use ironic_text::Secret;
 use ironic_transport::Endpoint;
+use ironic_transport::grpc::TlsFiles;
 use tokio::sync::Semaphore;
 use tonic::Request;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-use super::connect::{self, Identity, InvalidEndpoint};
+use super::connect::{self, InvalidEndpoint};
 use super::error::CallError;
 use super::record::{Record, bare};
 use super::status::{Remembered, Status};
@@ -54,8 +55,8 @@ impl Client {
     ///
     /// # Errors
     /// The address or the files make no sense.
-    pub fn new(endpoint: &Endpoint, identity: &Identity) -> Result<Self, InvalidEndpoint> {
-        let channel = connect::channel(endpoint, identity)?;
+    pub fn new(endpoint: &Endpoint, files: &TlsFiles) -> Result<Self, InvalidEndpoint> {
+        let channel = connect::channel(endpoint, files)?;
         Ok(Self::over(channel, endpoint.to_string()))
     }
 

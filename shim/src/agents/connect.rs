@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use ironic_transport::Endpoint;
+use ironic_transport::grpc::TlsFiles;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use thiserror::Error;
@@ -25,18 +26,6 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// proxies hang up on those who ping more often.
 const PING_PERIOD: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(10);
-
-/// The files for TLS with an agent. Without certificate and key the agent sees no client
-/// certificate.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// PEM certificates that the agent's certificate must chain to.
-    pub ca: Option<PathBuf>,
-    /// PEM certificate of this shim.
-    pub cert: Option<PathBuf>,
-    /// PEM key of `cert`.
-    pub key: Option<PathBuf>,
-}
 
 /// Why an agent can never be reached like this.
 #[derive(Debug, Error)]
@@ -75,8 +64,8 @@ pub enum InvalidEndpoint {
 ///
 /// # Errors
 /// The address or the files make no sense.
-pub fn channel(endpoint: &Endpoint, identity: &Identity) -> Result<Channel, InvalidEndpoint> {
-    let target = Arc::new(Target::new(endpoint, identity)?);
+pub fn channel(endpoint: &Endpoint, files: &TlsFiles) -> Result<Channel, InvalidEndpoint> {
+    let target = Arc::new(Target::new(endpoint, files)?);
     // Of this address only the host is used, and that as a name in requests.
     let authority = target.authority();
     let transport = Channel::builder(authority)
@@ -111,7 +100,7 @@ enum Target {
 }
 
 impl Target {
-    fn new(endpoint: &Endpoint, identity: &Identity) -> Result<Self, InvalidEndpoint> {
+    fn new(endpoint: &Endpoint, files: &TlsFiles) -> Result<Self, InvalidEndpoint> {
         let (url, default_port, tls) = match endpoint {
             Endpoint::Unix(path) => return Ok(Self::Unix(path.clone())),
             Endpoint::Http(url) => (url, 80, false),
@@ -126,7 +115,7 @@ impl Target {
             .to_owned();
         let tls = if tls {
             let name = ServerName::try_from(host.clone()).map_err(|_| invalid())?;
-            Some((connector(url, identity)?, name))
+            Some((connector(url, files)?, name))
         } else {
             None
         };
@@ -168,8 +157,8 @@ impl Target {
     }
 }
 
-fn connector(url: &str, identity: &Identity) -> Result<TlsConnector, InvalidEndpoint> {
-    let Some(ca) = &identity.ca else {
+fn connector(url: &str, files: &TlsFiles) -> Result<TlsConnector, InvalidEndpoint> {
+    let Some(ca) = &files.authorities else {
         return Err(InvalidEndpoint::NoAuthority(url.to_owned()));
     };
     let mut roots = rustls::RootCertStore::empty();
@@ -182,7 +171,7 @@ fn connector(url: &str, identity: &Identity) -> Result<TlsConnector, InvalidEndp
         .with_safe_default_protocol_versions()
         .map_err(InvalidEndpoint::Tls)?
         .with_root_certificates(roots);
-    let mut config = match (&identity.cert, &identity.key) {
+    let mut config = match (&files.certificate, &files.key) {
         (None, None) => builder.with_no_client_auth(),
         (Some(cert), Some(key)) => {
             let chain = certificates("grpc_tls_cert_file", cert)?;
@@ -226,20 +215,20 @@ mod tests {
     #[test]
     fn what_can_never_connect_is_named() {
         let endpoint = |text: &str| text.parse::<Endpoint>().unwrap();
-        let refused = |text: &str, identity: Identity| {
-            Target::new(&endpoint(text), &identity)
+        let refused = |text: &str, files: TlsFiles| {
+            Target::new(&endpoint(text), &files)
                 .err()
                 .map(|error| error.to_string())
         };
-        let none = Identity::default;
+        let none = TlsFiles::default;
         assert_eq!(refused("http://127.0.0.1:9998", none()), None);
         assert_eq!(refused("unix:/run/agent.sock", none()), None);
         assert_eq!(
             refused("https://127.0.0.1:9998", none()).unwrap(),
             "https://127.0.0.1:9998 needs grpc_tls_ca_file: without it the agent's certificate cannot be verified"
         );
-        let absent = Identity {
-            ca: Some("/nonexistent/ca.pem".into()),
+        let absent = TlsFiles {
+            authorities: Some("/nonexistent/ca.pem".into()),
             ..none()
         };
         assert_eq!(
@@ -258,14 +247,14 @@ mod tests {
             .self_signed(&key)
             .unwrap();
         std::fs::write(&ca, certificate.pem()).unwrap();
-        let identity = Identity {
-            ca: Some(ca.clone()),
-            cert: Some(ca),
+        let files = TlsFiles {
+            authorities: Some(ca.clone()),
+            certificate: Some(ca),
             key: None,
         };
         let endpoint = "https://localhost:9998".parse().unwrap();
         assert!(matches!(
-            Target::new(&endpoint, &identity),
+            Target::new(&endpoint, &files),
             Err(InvalidEndpoint::HalfIdentity)
         ));
     }
@@ -274,7 +263,7 @@ mod tests {
     fn an_address_without_a_port_has_the_usual_one() {
         let authority = |text: &str| {
             let endpoint = text.parse().unwrap();
-            Target::new(&endpoint, &Identity::default())
+            Target::new(&endpoint, &TlsFiles::default())
                 .unwrap()
                 .authority()
                 .to_string()

@@ -13,7 +13,7 @@ pub mod roster;
 pub mod status;
 
 pub use client::Client;
-pub use connect::{Identity, InvalidEndpoint};
+pub use connect::InvalidEndpoint;
 pub use error::CallError;
 pub use record::{Failure, Record, State};
 pub use registry::{Generation, Place};

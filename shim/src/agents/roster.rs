@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use ironic_text::Secret;
 use ironic_transport::Endpoint;
+use ironic_transport::grpc::TlsFiles;
 
 use super::client::Client;
-use super::connect::{Identity, InvalidEndpoint};
+use super::connect::InvalidEndpoint;
 use super::registry::{Generation, NewAgent, Place, Registry};
 
 /// The agents that this shim knows. Cheap to clone; all clones share the table.
@@ -23,7 +24,7 @@ pub struct Registration {
     /// Where it serves.
     pub endpoint: Endpoint,
     /// The files for TLS with it.
-    pub identity: Identity,
+    pub files: TlsFiles,
     /// The token that it holds, as far as it is known.
     pub token: Option<Secret>,
     /// Its version; empty when it has not said.
@@ -61,7 +62,7 @@ impl Roster {
         place: Place,
         agent: Registration,
     ) -> Result<Generation, InvalidEndpoint> {
-        let client = Client::new(&agent.endpoint, &agent.identity)?;
+        let client = Client::new(&agent.endpoint, &agent.files)?;
         Ok(self.register_client(place, client, agent.token, agent.version))
     }
 

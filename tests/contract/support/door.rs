@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
-use ironic_shim::agents::{Identity, Place, Registration, Roster};
+use ironic_shim::agents::{Place, Registration, Roster};
 use ironic_shim::rest::{Door, Settings, ShutdownReason};
 use ironic_text::Secret;
 use ironic_transport::Endpoint;
+use ironic_transport::grpc::TlsFiles;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -67,7 +68,7 @@ impl Front {
     pub fn know(&self, place: Place, agent: &Endpoint, token: Option<&str>) {
         let registration = Registration {
             endpoint: agent.clone(),
-            identity: Identity::default(),
+            files: TlsFiles::default(),
             token: token.map(Secret::new),
             version: String::new(),
         };
