@@ -42,7 +42,7 @@ async fn assemble(system: &System) {
         Err(error @ RunError::Missing { .. }) => {
             tracing::warn!(%error, "software RAID is not assembled");
         }
-        // There is none to assemble.
+        // `mdadm` fails where it finds no array to assemble.
         Err(error) => tracing::info!(%error, "no software RAID was assembled"),
     }
 }

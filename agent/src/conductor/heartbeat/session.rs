@@ -60,7 +60,7 @@ impl<'a, K: Jitter> SessionSupervisor<'a, K> {
         }
     }
 
-    /// One beat, over a session that is opened now if there is none.
+    /// Sends one beat; opens a session first if none is open.
     pub(super) async fn beat(&mut self, beat: Beat) -> Result<Verdict, SessionLost> {
         if matches!(self.state, SessionState::Closed { .. }) {
             self.dial();

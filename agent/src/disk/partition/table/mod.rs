@@ -66,7 +66,7 @@ pub enum TableError {
     /// The logical partitions of a master boot record.
     #[error(transparent)]
     Chain(#[from] ChainError),
-    /// Something says that there is a table, and there is none.
+    /// A mark announces a table that does not exist.
     #[error(transparent)]
     Absent(Absence),
     /// No table for Linux.
