@@ -5,9 +5,6 @@
 //! that accepts and stays mute would hold the agent forever.
 
 use std::fmt;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -15,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
 use ironic_transport::Endpoint;
+use ironic_transport::grpc::{UnreadableTlsFile, read_tls_file};
 use prost::Message;
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -58,16 +56,8 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// A file with a certificate or key cannot be read.
-    #[error("cannot read {path}, named by option {option}")]
-    File {
-        /// The option.
-        option: &'static str,
-        /// Its value.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] UnreadableTlsFile),
     /// TLS without anything to check the other end against.
     #[error("conductor is https: option grpc_tls_ca_file must name what its certificate chains to")]
     NoAuthority,
@@ -360,26 +350,22 @@ fn tls(config: &Config) -> Result<ClientTlsConfig, ClientError> {
         .grpc_tls_ca_file
         .as_ref()
         .ok_or(ClientError::NoAuthority)?;
-    let mut tls = ClientTlsConfig::new()
-        .timeout(DIAL_TIMEOUT)
-        .ca_certificate(Certificate::from_pem(read("grpc_tls_ca_file", ca)?));
+    let mut tls =
+        ClientTlsConfig::new()
+            .timeout(DIAL_TIMEOUT)
+            .ca_certificate(Certificate::from_pem(read_tls_file(
+                "grpc_tls_ca_file",
+                ca,
+            )?));
     if let (Some(cert), Some(key)) = (
         &config.common.grpc_tls_cert_file,
         &config.common.grpc_tls_key_file,
     ) {
-        let cert = read("grpc_tls_cert_file", cert)?;
-        let key = read("grpc_tls_key_file", key)?;
+        let cert = read_tls_file("grpc_tls_cert_file", cert)?;
+        let key = read_tls_file("grpc_tls_key_file", key)?;
         tls = tls.identity(Identity::from_pem(cert, key));
     }
     Ok(tls)
-}
-
-fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, ClientError> {
-    fs::read(path).map_err(|source| ClientError::File {
-        option,
-        path: path.to_owned(),
-        source,
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The client against a conductor in this process, over a real socket.
 
 use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex as StdMutex};
 

@@ -26,20 +26,21 @@ pub struct TlsFiles {
     pub authorities: Option<PathBuf>,
 }
 
+/// A file with a certificate or key that cannot be read.
+#[derive(Debug, Error)]
+#[error("cannot read {path}, named by option {option}")]
+pub struct UnreadableTlsFile {
+    option: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
 /// Why a server has no TLS.
 #[derive(Debug, Error)]
 pub enum ServerTlsError {
     /// A file with a certificate or key cannot be read.
-    #[error("cannot read {path}, named by option {option}")]
-    File {
-        /// The option.
-        option: &'static str,
-        /// Its value.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] UnreadableTlsFile),
     /// One half of certificate and key is configured.
     #[error("option {given} needs option {missing} beside it")]
     Half {
@@ -66,19 +67,23 @@ pub fn server_tls(files: &TlsFiles) -> Result<Option<ServerTlsConfig>, ServerTls
         // Authorities alone are how a client trusts its server.
         (None, None) => return Ok(None),
     };
-    let identity = Identity::from_pem(read(CERT, certificate)?, read(KEY, key)?);
+    let identity = Identity::from_pem(read_tls_file(CERT, certificate)?, read_tls_file(KEY, key)?);
     let mut tls = ServerTlsConfig::new()
         .identity(identity)
         .timeout(HANDSHAKE_TIMEOUT);
     if let Some(authorities) = &files.authorities {
         // With authorities the other end needs a certificate from them: mutual TLS.
-        tls = tls.client_ca_root(Certificate::from_pem(read(CA, authorities)?));
+        tls = tls.client_ca_root(Certificate::from_pem(read_tls_file(CA, authorities)?));
     }
     Ok(Some(tls))
 }
 
-fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, ServerTlsError> {
-    fs::read(path).map_err(|source| ServerTlsError::File {
+/// Reads a file of [`TlsFiles`], which `option` names.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_tls_file(option: &'static str, path: &Path) -> Result<Vec<u8>, UnreadableTlsFile> {
+    fs::read(path).map_err(|source| UnreadableTlsFile {
         option,
         path: path.to_owned(),
         source,
