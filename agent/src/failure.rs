@@ -105,121 +105,92 @@ impl FailureKind {
     /// The class name on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {
-        self.row().0
+        match self {
+            Self::Rest => "RESTError",
+            Self::InvalidCommand => "InvalidCommandError",
+            Self::InvalidCommandParams => "InvalidCommandParamsError",
+            Self::CommandExecution => "CommandExecutionError",
+            Self::VersionMismatch => "VersionMismatch",
+            Self::Cleaning => "CleaningError",
+            Self::Deployment => "DeploymentError",
+            Self::Servicing => "ServicingError",
+            Self::InvalidImage => "InvalidImage",
+            Self::ImageDownload => "ImageDownloadError",
+            Self::ImageDownloadTimeout => "ImageDownloadTimeoutError",
+            Self::ImageChecksum => "ImageChecksumError",
+            Self::ImageWrite => "ImageWriteError",
+            Self::SystemReboot => "SystemRebootError",
+            Self::DeviceNotFound => "DeviceNotFound",
+            Self::BlockDevice => "BlockDeviceError",
+            Self::BlockDeviceErase => "BlockDeviceEraseError",
+            Self::SoftwareRaid => "SoftwareRAIDError",
+            Self::ClockSync => "ClockSyncError",
+            Self::ProtectedDevice => "ProtectedDeviceError",
+            Self::FileSystemNotSupported => "FileSystemNotSupported",
+            Self::HardwareManagerNotFound => "HardwareManagerNotFound",
+            Self::HardwareManagerMethodNotFound => "HardwareManagerMethodNotFound",
+            Self::HardwareManagerConfiguration => "HardwareManagerConfigurationError",
+            Self::IncompatibleHardwareMethod => "IncompatibleHardwareMethodError",
+            Self::ContainerNotPermitted => "ContainerNotPermittedError",
+            Self::Inspection => "InspectionError",
+        }
     }
 
     /// The HTTP-like status code on the wire.
     #[must_use]
     pub fn code(self) -> i32 {
-        self.row().1
+        match self {
+            Self::InvalidCommand | Self::InvalidCommandParams => 400,
+            Self::DeviceNotFound => 404,
+            Self::ImageDownloadTimeout => 408,
+            Self::VersionMismatch => 409,
+            _ => 500,
+        }
     }
 
     /// The fixed sentence on the wire; `None` for the classes whose message is their details.
     #[must_use]
     pub fn message(self) -> Option<&'static str> {
-        self.row().2
+        Some(match self {
+            Self::Rest => "An error occurred",
+            Self::InvalidCommand => "Invalid command",
+            Self::InvalidCommandParams => "Invalid command parameters",
+            Self::CommandExecution => "Command execution failed",
+            Self::VersionMismatch => {
+                "Hardware managers version mismatch, reload agent with correct version"
+            }
+            Self::Cleaning => "Clean step failed",
+            Self::Deployment => "Deploy step failed",
+            Self::Servicing => "Service step failed",
+            Self::InvalidImage => "The provided image is not valid for use",
+            Self::ImageDownload => "Error downloading image",
+            Self::ImageDownloadTimeout => "Image download timeout",
+            Self::ImageChecksum => "Error verifying image checksum",
+            Self::ImageWrite => "Error writing image to device",
+            Self::SystemReboot => "Error rebooting system",
+            Self::DeviceNotFound => {
+                "Error finding the disk or partition device to deploy the image onto"
+            }
+            Self::BlockDevice => "Block device caused unknown error",
+            Self::BlockDeviceErase => "Error erasing block device",
+            Self::SoftwareRaid => "Software RAID caused unknown error",
+            Self::ClockSync => "Error syncing system clock",
+            Self::HardwareManagerNotFound => "No valid HardwareManager found",
+            Self::HardwareManagerMethodNotFound => "No HardwareManager found to handle method",
+            Self::HardwareManagerConfiguration => "Hardware manager configuration error",
+            Self::IncompatibleHardwareMethod => {
+                "HardwareManager method is not compatible with hardware"
+            }
+            Self::ContainerNotPermitted => "Container image not permitted",
+            Self::Inspection => "Error during inspection",
+            Self::ProtectedDevice | Self::FileSystemNotSupported => return None,
+        })
     }
 
     /// Whether a command that fails like this before it starts is refused and not recorded.
     #[must_use]
     pub fn is_refusal(self) -> bool {
         matches!(self, Self::InvalidCommand | Self::InvalidCommandParams)
-    }
-
-    fn row(self) -> (&'static str, i32, Option<&'static str>) {
-        match self {
-            Self::Rest => ("RESTError", 500, Some("An error occurred")),
-            Self::InvalidCommand => ("InvalidCommandError", 400, Some("Invalid command")),
-            Self::InvalidCommandParams => (
-                "InvalidCommandParamsError",
-                400,
-                Some("Invalid command parameters"),
-            ),
-            Self::CommandExecution => (
-                "CommandExecutionError",
-                500,
-                Some("Command execution failed"),
-            ),
-            Self::VersionMismatch => (
-                "VersionMismatch",
-                409,
-                Some("Hardware managers version mismatch, reload agent with correct version"),
-            ),
-            Self::Cleaning => ("CleaningError", 500, Some("Clean step failed")),
-            Self::Deployment => ("DeploymentError", 500, Some("Deploy step failed")),
-            Self::Servicing => ("ServicingError", 500, Some("Service step failed")),
-            Self::InvalidImage => (
-                "InvalidImage",
-                500,
-                Some("The provided image is not valid for use"),
-            ),
-            Self::ImageDownload => ("ImageDownloadError", 500, Some("Error downloading image")),
-            Self::ImageDownloadTimeout => (
-                "ImageDownloadTimeoutError",
-                408,
-                Some("Image download timeout"),
-            ),
-            Self::ImageChecksum => (
-                "ImageChecksumError",
-                500,
-                Some("Error verifying image checksum"),
-            ),
-            Self::ImageWrite => (
-                "ImageWriteError",
-                500,
-                Some("Error writing image to device"),
-            ),
-            Self::SystemReboot => ("SystemRebootError", 500, Some("Error rebooting system")),
-            Self::DeviceNotFound => (
-                "DeviceNotFound",
-                404,
-                Some("Error finding the disk or partition device to deploy the image onto"),
-            ),
-            Self::BlockDevice => (
-                "BlockDeviceError",
-                500,
-                Some("Block device caused unknown error"),
-            ),
-            Self::BlockDeviceErase => (
-                "BlockDeviceEraseError",
-                500,
-                Some("Error erasing block device"),
-            ),
-            Self::SoftwareRaid => (
-                "SoftwareRAIDError",
-                500,
-                Some("Software RAID caused unknown error"),
-            ),
-            Self::ClockSync => ("ClockSyncError", 500, Some("Error syncing system clock")),
-            Self::ProtectedDevice => ("ProtectedDeviceError", 500, None),
-            Self::FileSystemNotSupported => ("FileSystemNotSupported", 500, None),
-            Self::HardwareManagerNotFound => (
-                "HardwareManagerNotFound",
-                500,
-                Some("No valid HardwareManager found"),
-            ),
-            Self::HardwareManagerMethodNotFound => (
-                "HardwareManagerMethodNotFound",
-                500,
-                Some("No HardwareManager found to handle method"),
-            ),
-            Self::HardwareManagerConfiguration => (
-                "HardwareManagerConfigurationError",
-                500,
-                Some("Hardware manager configuration error"),
-            ),
-            Self::IncompatibleHardwareMethod => (
-                "IncompatibleHardwareMethodError",
-                500,
-                Some("HardwareManager method is not compatible with hardware"),
-            ),
-            Self::ContainerNotPermitted => (
-                "ContainerNotPermittedError",
-                500,
-                Some("Container image not permitted"),
-            ),
-            Self::Inspection => ("InspectionError", 500, Some("Error during inspection")),
-        }
     }
 }
 

@@ -175,7 +175,24 @@ async fn delete_once(
     deletion: &Deletion,
     task: &Task,
 ) -> Result<Vec<String>, RaidError> {
-    let protected = deletion.protected();
+    let emptied = remove_arrays(system, deletion, task).await?;
+    let remaining = remove_superblocks(system, deletion, task).await;
+    for disk in emptied {
+        ignore(system, Cmd::new("wipefs").args(["-af", disk.as_str()])).await;
+        if let Err(error) = clear_disk(system, disk).await {
+            let error = error_chain(&error);
+            tracing::warn!(%disk, %error, "its partition table may still be there");
+        }
+    }
+    Ok(remaining)
+}
+
+/// Answers the disks that hold nothing else than what was removed.
+async fn remove_arrays<'a>(
+    system: &System,
+    deletion: &'a Deletion,
+    task: &Task,
+) -> Result<BTreeSet<&'a String>, RaidError> {
     let mut holders: BTreeSet<&String> = BTreeSet::new();
     for (array, decision) in &deletion.arrays {
         let name = array.name.as_str();
@@ -198,6 +215,11 @@ async fn delete_once(
             }
         }
     }
+    Ok(holders.difference(&deletion.protected()).copied().collect())
+}
+
+/// Answers which superblocks are still there, and why.
+async fn remove_superblocks(system: &System, deletion: &Deletion, task: &Task) -> Vec<String> {
     let mut remaining = Vec::new();
     // Partitions first: what a disk has in common with its last partition is the partition's.
     let (partitions, disks): (Vec<_>, Vec<_>) = deletion
@@ -224,14 +246,7 @@ async fn delete_once(
             }
         }
     }
-    for disk in holders.into_iter().filter(|disk| !protected.contains(disk)) {
-        ignore(system, Cmd::new("wipefs").args(["-af", disk.as_str()])).await;
-        if let Err(error) = clear_disk(system, disk).await {
-            let error = error_chain(&error);
-            tracing::warn!(%disk, %error, "its partition table may still be there");
-        }
-    }
-    Ok(remaining)
+    remaining
 }
 
 /// Removes what `mdadm` left: it knows more formats, but it may not be installed. Answers

@@ -29,7 +29,7 @@ pub(super) fn decide(
     let arrays = raid::probe(system, &all);
     // Who takes only some disks takes none of an array.
     let firmware = FirmwareArrays::new(if scope == Scope::Some { &[] } else { &arrays });
-    let known = Known {
+    let known = DeviceFacts {
         system,
         contents: Contents::read(system, &all),
         relations: Relations::new(&all, &allowed),
@@ -39,40 +39,7 @@ pub(super) fn decide(
         scope,
         skips_read_only: scope != Scope::Disks || node.erase_options().skip_read_only,
     };
-    let in_use = in_use::in_use(system, &all);
-    let mut selection = Selection::default();
-    let (mut busy, mut read_only) = (Vec::new(), Vec::new());
-    for device in &all {
-        if scope != Scope::Everything && device.kind == Kind::Partition {
-            continue;
-        }
-        if let Some(reason) = known.reason_to_leave(device)? {
-            selection.left_alone.push((device.name.clone(), reason));
-            continue;
-        }
-        if guarded {
-            known.check_shared(device)?;
-        }
-        if device.read_only {
-            read_only.push(device.name.clone());
-        }
-        let users = known.relations.on(device).into_iter();
-        busy.extend(users.filter_map(|user| Some(format!("{user} ({})", in_use.get(user)?))));
-        let erasable = Erasable::new(device);
-        if known.firmware.is_on(device) {
-            selection.firmware.arrays.push(erasable);
-        } else {
-            selection.erasable.push(erasable);
-        }
-    }
-    stop_firmware(&mut selection, &known.firmware)?;
-    if !read_only.is_empty() {
-        return Err(GuardError::ReadOnly(read_only));
-    }
-    if busy.is_empty() {
-        busy = known.claimed(&selection);
-    }
-    in_use::refuse(busy)?;
+    let mut selection = known.select(guarded)?;
     let name = |erasable: &Erasable| erasable.device().name.clone();
     selection
         .erasable
@@ -82,7 +49,7 @@ pub(super) fn decide(
 }
 
 /// What is known of the machine's devices.
-struct Known<'a> {
+struct DeviceFacts<'a> {
     system: &'a System,
     all: &'a [BlockDevice],
     contents: Contents,
@@ -93,7 +60,47 @@ struct Known<'a> {
     skips_read_only: bool,
 }
 
-impl Known<'_> {
+impl DeviceFacts<'_> {
+    /// Selects among all devices. `guarded` keeps file systems that other machines may be
+    /// using.
+    fn select(&self, guarded: bool) -> Result<Selection, GuardError> {
+        let in_use = in_use::in_use(self.system, self.all);
+        let mut selection = Selection::default();
+        let (mut busy, mut read_only) = (Vec::new(), Vec::new());
+        for device in self.all {
+            if self.scope != Scope::Everything && device.kind == Kind::Partition {
+                continue;
+            }
+            if let Some(reason) = self.reason_to_leave(device)? {
+                selection.left_alone.push((device.name.clone(), reason));
+                continue;
+            }
+            if guarded {
+                self.check_shared(device)?;
+            }
+            if device.read_only {
+                read_only.push(device.name.clone());
+            }
+            let users = self.relations.on(device).into_iter();
+            busy.extend(users.filter_map(|user| Some(format!("{user} ({})", in_use.get(user)?))));
+            let erasable = Erasable::new(device);
+            if self.firmware.is_on(device) {
+                selection.firmware.arrays.push(erasable);
+            } else {
+                selection.erasable.push(erasable);
+            }
+        }
+        stop_firmware(&mut selection, &self.firmware)?;
+        if !read_only.is_empty() {
+            return Err(GuardError::ReadOnly(read_only));
+        }
+        if busy.is_empty() {
+            busy = self.claimed(&selection);
+        }
+        in_use::refuse(busy)?;
+        Ok(selection)
+    }
+
     /// Why a device is left alone without a failure.
     fn reason_to_leave(&self, device: &BlockDevice) -> Result<Option<String>, GuardError> {
         let relations = &self.relations;
