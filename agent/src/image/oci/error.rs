@@ -38,12 +38,16 @@ pub(super) enum RegistryError {
 impl RegistryError {
     /// The same as the error of a request to `url`.
     pub(super) fn at(self, url: &str) -> FetchError {
-        let (url, reason) = (url.to_owned(), self.to_string());
+        let url = url.to_owned();
         match self {
             Self::Status { status, .. } if status >= 500 || status == 429 => {
-                FetchError::Broken { url, reason }
+                let source = self.into();
+                FetchError::Broken { url, source }
             }
-            _ => FetchError::Request { url, reason },
+            _ => {
+                let source = self.into();
+                FetchError::Request { url, source }
+            }
         }
     }
 }

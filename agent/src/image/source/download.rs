@@ -101,7 +101,7 @@ impl<'a> Download<'a> {
 fn request_with_settings(config: &Config) -> Request {
     Request {
         tls: config.common.client_tls(),
-        patience: config.image_download_connection_timeout,
+        timeout: config.image_download_connection_timeout,
         ..Request::default()
     }
 }

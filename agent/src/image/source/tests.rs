@@ -15,7 +15,7 @@ struct Scripted {
     asked: Mutex<Vec<(String, Option<Part>, Instant)>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Answer {
     status: u16,
     length: Option<u64>,
@@ -79,14 +79,14 @@ fn whole(body: &'static [u8]) -> Answer {
 fn broken() -> FetchError {
     FetchError::Broken {
         url: "u".into(),
-        reason: "reset".into(),
+        source: "reset".into(),
     }
 }
 
 fn refused() -> FetchError {
     FetchError::Connect {
         url: "u".into(),
-        reason: "refused".into(),
+        source: "refused".into(),
     }
 }
 
@@ -208,7 +208,7 @@ async fn a_client_error_is_final_and_quotes_the_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn attempts_are_bounded_and_go_through_all_urls() {
-    let answers = std::iter::repeat_n(Ok(status(500)), 6);
+    let answers = (0..6).map(|_| Ok(status(500)));
     let fetch = Scripted::new(answers);
     let error = download(&fetch, &["a", "b"], policy(2)).await.unwrap_err();
     let asked: Vec<_> = fetch.asked().into_iter().map(|(url, _)| url).collect();
@@ -230,7 +230,7 @@ async fn a_hopeless_url_is_not_asked_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_broken_download_goes_on_where_it_broke() {
-    let first = Answer {
+    let first = || Answer {
         length: Some(10),
         body: vec![Ok(Bytes::from_static(b"0123")), Err(broken())],
         ..whole(b"")
@@ -242,7 +242,7 @@ async fn a_broken_download_goes_on_where_it_broke() {
         body: vec![Ok(Bytes::from_static(b"456789"))],
         ..whole(b"")
     };
-    let fetch = Scripted::new([Ok(first.clone()), Ok(rest)]);
+    let fetch = Scripted::new([Ok(first()), Ok(rest)]);
     assert_eq!(
         download(&fetch, &["u"], policy(1)).await.unwrap(),
         b"0123456789"
@@ -252,7 +252,7 @@ async fn a_broken_download_goes_on_where_it_broke() {
     assert_eq!(rest.validator.as_deref(), Some("\"1\""));
 
     // A server without ranges sends everything; what is known is skipped.
-    let fetch = Scripted::new([Ok(first), Ok(whole(b"0123456789"))]);
+    let fetch = Scripted::new([Ok(first()), Ok(whole(b"0123456789"))]);
     assert_eq!(
         download(&fetch, &["u"], policy(1)).await.unwrap(),
         b"0123456789"
@@ -335,7 +335,7 @@ async fn without_progress_the_attempts_run_out() {
         length: Some(10),
         body: vec![Err(FetchError::Stalled {
             url: "u".into(),
-            patience: Duration::from_secs(60),
+            timeout: Duration::from_secs(60),
         })],
         ..whole(b"")
     };
@@ -374,7 +374,7 @@ async fn progress_renews_the_attempts() {
 
 #[tokio::test(start_paused = true)]
 async fn lengths_that_do_not_agree_are_failures() {
-    let short = Answer {
+    let short = || Answer {
         length: Some(10),
         ..whole(b"12345")
     };
@@ -390,9 +390,9 @@ async fn lengths_that_do_not_agree_are_failures() {
         body: vec![],
     };
     for (answers, text) in [
-        (vec![short.clone()], "it ended after 5 of 10 bytes"),
+        (vec![short()], "it ended after 5 of 10 bytes"),
         (vec![long], "it sent more than it announced"),
-        (vec![short, changed], "9 bytes now, 10 were announced"),
+        (vec![short(), changed], "9 bytes now, 10 were announced"),
     ] {
         let retries = u32::try_from(answers.len() - 1).unwrap();
         let fetch = Scripted::new(answers.into_iter().map(Ok));

@@ -12,21 +12,20 @@ use rustix::fs::OFlags;
 use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::{FetchError, Request, Response};
+use super::error::{FetchError, Shortened, UnusableRequest};
+use super::{Request, Response};
 
 /// How much is read at a time.
 const PIECE: usize = 1 << 20;
 
 pub(super) async fn open(request: Request) -> Result<Response, FetchError> {
     let url = request.url.clone();
-    let invalid = |reason: String| FetchError::Request {
-        url: url.clone(),
-        reason,
-    };
+    let invalid = |error: UnusableRequest| error.at(&url);
+    let unreadable = |error: std::io::Error| UnusableRequest::from(error).at(&url);
     let path = Url::parse(&url)
         .ok()
         .and_then(|url| url.to_file_path().ok())
-        .ok_or_else(|| invalid("a local file is named file:///path".to_owned()))?;
+        .ok_or_else(|| invalid(UnusableRequest::NotLocal))?;
     // A pipe that nobody writes to must not hold a thread until somebody does.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut file = OpenOptions::new()
@@ -34,13 +33,10 @@ pub(super) async fn open(request: Request) -> Result<Response, FetchError> {
         .custom_flags(flags.bits().cast_signed())
         .open(&path)
         .await
-        .map_err(|error| invalid(error.to_string()))?;
-    let metadata = file
-        .metadata()
-        .await
-        .map_err(|error| invalid(error.to_string()))?;
+        .map_err(unreadable)?;
+    let metadata = file.metadata().await.map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err(invalid("it is not a regular file".to_owned()));
+        return Err(invalid(UnusableRequest::NotRegular));
     }
     let whole = metadata.len();
     let validator = format!(
@@ -63,7 +59,7 @@ pub(super) async fn open(request: Request) -> Result<Response, FetchError> {
     };
     file.seek(SeekFrom::Start(first))
         .await
-        .map_err(|error| invalid(error.to_string()))?;
+        .map_err(unreadable)?;
     Ok(Response {
         status,
         length: Some(length),
@@ -87,12 +83,12 @@ fn body(file: File, url: String, length: u64) -> BoxStream<'static, Result<Bytes
                 return None;
             }
             let mut bytes = BytesMut::with_capacity(wanted);
-            let broken = |reason: String| Some((Err(FetchError::Broken { url, reason }), None));
+            let broken = |source| Some((Err(FetchError::Broken { url, source }), None));
             let mut piece = (&mut file).take(wanted as u64);
             match piece.read_buf(&mut bytes).await {
-                Ok(0) => broken("the file is shorter than it was".to_owned()),
+                Ok(0) => broken(Shortened.into()),
                 Ok(read) => Some((Ok(bytes.freeze()), Some((file, left - read as u64)))),
-                Err(error) => broken(error.to_string()),
+                Err(error) => broken(error.into()),
             }
         }
     })

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
-use ironic_text::{error_chain, with_causes};
 use ironic_transport::redirect::{self, Bodies};
 use ironic_transport::tls::{TlsSettings, client_config};
 use reqwest::Url;
@@ -16,11 +15,15 @@ use reqwest::header::{
 };
 use rustls::AlertDescription;
 
+use super::error::{FetchError, HttpError, UnusableRequest};
 use super::proxy::Route;
-use super::{Credentials, Fetch, FetchError, Proxies, Request, Response, zone};
+use super::{Credentials, Fetch, Proxies, Request, Response, zone};
 
 /// How long settings that were read once stay good: certificates on disk are replaced.
 const KEPT: Duration = Duration::from_mins(1);
+
+/// How a URL is called that cannot be shown.
+const NOT_A_URL: &str = "the URL";
 
 /// HTTP and HTTPS by reqwest and rustls. Requests that follow each other with the same
 /// settings share their connections.
@@ -44,12 +47,7 @@ impl Fetch for HttpFetch {
         Box::pin(async move {
             let (url, interface) = match zone::split(&request.url) {
                 Ok((url, interface)) => (url.into_owned(), interface),
-                Err(error) => {
-                    return Err(FetchError::Request {
-                        url: "the URL".to_owned(),
-                        reason: error.to_string(),
-                    });
-                }
+                Err(error) => return Err(UnusableRequest::from(error).at(NOT_A_URL)),
             };
             let request = Request { url, ..request };
             open(self.client(&request, interface), request).await
@@ -62,7 +60,7 @@ impl HttpFetch {
         &self,
         request: &Request,
         interface: Option<String>,
-    ) -> Result<reqwest::Client, String> {
+    ) -> Result<reqwest::Client, UnusableRequest> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = last.as_ref().filter(|kept| {
             kept.made.elapsed() < KEPT
@@ -85,8 +83,8 @@ impl HttpFetch {
 }
 
 /// A client for requests like this one, over `interface` if one is named.
-fn client(request: &Request, interface: Option<&str>) -> Result<reqwest::Client, String> {
-    let tls = client_config(&request.tls).map_err(|error| error_chain(&error))?;
+fn client(request: &Request, interface: Option<&str>) -> Result<reqwest::Client, UnusableRequest> {
+    let tls = client_config(&request.tls)?;
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .http1_only()
@@ -103,51 +101,39 @@ fn client(request: &Request, interface: Option<&str>) -> Result<reqwest::Client,
             builder.proxy(route.into_proxy())
         }
     };
-    builder.build().map_err(|error| chain(&error))
+    Ok(builder.build().map_err(HttpError::from)?)
 }
 
 async fn open(
-    client: Result<reqwest::Client, String>,
+    client: Result<reqwest::Client, UnusableRequest>,
     request: Request,
 ) -> Result<Response, FetchError> {
     let parsed = Url::parse(&request.url);
-    let url = parsed.as_ref().map_or_else(|_| "the URL".to_owned(), shown);
-    let invalid = |reason: String| FetchError::Request {
-        url: url.clone(),
-        reason,
-    };
-    let target = parsed.map_err(|error| invalid(error.to_string()))?;
+    let url = parsed.as_ref().map_or_else(|_| NOT_A_URL.to_owned(), shown);
+    let invalid = |error: UnusableRequest| error.at(&url);
+    let target = parsed.map_err(|error| invalid(UnusableRequest::Url(error)))?;
     if !matches!(target.scheme(), "http" | "https") {
-        return Err(invalid(format!(
-            "the scheme {} is not supported, use http or https",
-            target.scheme()
-        )));
+        return Err(invalid(UnusableRequest::Scheme(target.scheme().to_owned())));
     }
-    let headers = headers(&request).map_err(&invalid)?;
-    let client = client.map_err(&invalid)?;
+    let headers = headers(&request).map_err(invalid)?;
+    let client = client.map_err(invalid)?;
     let mut call = client.get(target).headers(headers);
     if let Some(Credentials::Basic { user, password }) = &request.credentials {
         call = call.basic_auth(user, Some(password));
     }
-    let stalled = FetchError::Stalled {
-        url: url.clone(),
-        patience: request.patience,
-    };
-    let answer = within(request.patience, call.send())
+    let answer = within(request.timeout, call.send())
         .await
-        .ok_or_else(|| stalled.clone())?
-        .map_err(|error| failed_to_open(&error, &url))?;
+        .ok_or_else(|| stalled(&url, request.timeout))?
+        .map_err(|error| failed_to_open(error, &url))?;
 
     let head = answer.headers();
     let coding = coding(head);
     // An error page may be packed.
     if answer.status().is_success()
         && !request.is_verified
-        && let Some(coding) = &coding
+        && let Some(coding) = coding
     {
-        return Err(invalid(format!(
-            "the server encodes the body (Content-Encoding: {coding}) although it was asked not to"
-        )));
+        return Err(invalid(UnusableRequest::Encoded(coding)));
     }
     Ok(Response {
         status: answer.status().as_u16(),
@@ -161,13 +147,13 @@ async fn open(
         coding,
         retry_after: retry_after(head),
         headers: format!("{head:?}"),
-        body: body(answer, url, stalled, request.patience),
+        body: body(answer, url, request.timeout),
     })
 }
 
-fn headers(request: &Request) -> Result<HeaderMap, String> {
-    let value = |name: &str, text: &str| {
-        HeaderValue::from_str(text).map_err(|_| format!("{name} holds characters no header can"))
+fn headers(request: &Request) -> Result<HeaderMap, UnusableRequest> {
+    let value = |name: &'static str, text: &str| {
+        HeaderValue::from_str(text).map_err(|source| UnusableRequest::Header { name, source })
     };
     let mut headers = HeaderMap::new();
     // The checksum is that of the file, so it must come as it is.
@@ -188,7 +174,7 @@ fn headers(request: &Request) -> Result<HeaderMap, String> {
                 .checked_add(length)
                 .and_then(|end| end.checked_sub(1))
                 .filter(|last| *last >= part.offset)
-                .ok_or("Range: the part has no bytes, or its end is no number")?
+                .ok_or(UnusableRequest::Range)?
                 .to_string(),
         };
         headers.insert(
@@ -277,21 +263,20 @@ fn challenge(head: &HeaderMap) -> Option<String> {
 fn body(
     answer: reqwest::Response,
     url: String,
-    stalled: FetchError,
-    patience: std::time::Duration,
+    limit: std::time::Duration,
 ) -> BoxStream<'static, Result<Bytes, FetchError>> {
     let pieces = unfold(Some(answer), move |answer| {
-        let (url, stalled) = (url.clone(), stalled.clone());
+        let url = url.clone();
         async move {
             let mut answer = answer?;
-            let piece = match within(patience, answer.chunk()).await {
+            let piece = match within(limit, answer.chunk()).await {
                 Some(Ok(Some(piece))) => return Some((Ok(piece), Some(answer))),
                 Some(Ok(None)) => return None,
                 Some(Err(error)) => Err(FetchError::Broken {
                     url,
-                    reason: chain(&error),
+                    source: HttpError::from(error).into(),
                 }),
-                None => Err(stalled),
+                None => Err(stalled(&url, limit)),
             };
             Some((piece, None))
         }
@@ -299,34 +284,44 @@ fn body(
     pieces.boxed()
 }
 
-/// `None` when it took longer than `patience`.
-async fn within<F: Future>(patience: std::time::Duration, work: F) -> Option<F::Output> {
-    if patience.is_zero() {
-        Some(work.await)
-    } else {
-        tokio::time::timeout(patience, work).await.ok()
+fn stalled(url: &str, limit: Duration) -> FetchError {
+    FetchError::Stalled {
+        url: url.to_owned(),
+        timeout: limit,
     }
 }
 
-fn failed_to_open(error: &reqwest::Error, url: &str) -> FetchError {
-    let (url, mut reason) = (url.to_owned(), chain(error));
-    if let Some(error) = tls_error(error) {
-        if matches!(
-            error,
-            rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)
-        ) {
-            reason.push_str(
-                "; the server and this program have no TLS version, cipher suite or kind of \
-                 certificate key in common (not supported here: P-521, RSA below 2048 bits, DSA)",
-            );
-        }
-        FetchError::Tls { url, reason }
-    } else if error.is_builder() || error.is_redirect() {
-        FetchError::Request { url, reason }
-    } else if error.is_connect() {
-        FetchError::Connect { url, reason }
+/// `None` when it took longer than `limit`.
+async fn within<F: Future>(limit: std::time::Duration, work: F) -> Option<F::Output> {
+    if limit.is_zero() {
+        Some(work.await)
     } else {
-        FetchError::Broken { url, reason }
+        tokio::time::timeout(limit, work).await.ok()
+    }
+}
+
+fn failed_to_open(error: reqwest::Error, url: &str) -> FetchError {
+    let url = url.to_owned();
+    if let Some(tls) = tls_error(&error) {
+        let hint = match tls {
+            rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => {
+                "; the server and this program have no TLS version, cipher suite or kind of \
+                 certificate key in common (not supported here: P-521, RSA below 2048 bits, DSA)"
+            }
+            _ => "",
+        };
+        let source = HttpError::new(error, hint).into();
+        return FetchError::Tls { url, source };
+    }
+    let is_request = error.is_builder() || error.is_redirect();
+    let is_connect = error.is_connect();
+    let source = HttpError::from(error).into();
+    if is_request {
+        FetchError::Request { url, source }
+    } else if is_connect {
+        FetchError::Connect { url, source }
+    } else {
+        FetchError::Broken { url, source }
     }
 }
 
@@ -351,16 +346,6 @@ fn shown(url: &Url) -> String {
     url.set_query(None);
     url.set_fragment(None);
     url.into()
-}
-
-/// An error with its causes; reqwest's own text stops at the first. The URL stays out: it
-/// may hold secrets and is named beside this text.
-fn chain(error: &reqwest::Error) -> String {
-    let text = with_causes(String::new(), std::error::Error::source(error));
-    if text.is_empty() {
-        return "the request failed".to_owned();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -10,13 +10,14 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use ironic_transport::tls::TlsSettings;
-use thiserror::Error;
 
+mod error;
 mod file;
 mod http;
 mod proxy;
 mod zone;
 
+pub use error::FetchError;
 pub use http::HttpFetch;
 
 /// Gets `http:`, `https:` and `file:`.
@@ -58,7 +59,7 @@ pub struct Request {
     pub tls: TlsSettings,
     /// How long connecting, the head of the answer and each piece of the body may take.
     /// Zero means no limit.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// Ask for a part only.
     pub part: Option<Part>,
     /// Take the body as it comes even if the server names a content coding: the caller knows
@@ -139,65 +140,6 @@ impl fmt::Debug for Response {
             .field("length", &self.length)
             .field("part", &self.part)
             .finish_non_exhaustive()
-    }
-}
-
-/// Why there is no answer, or not all of it. The texts name the URL without its query,
-/// which may hold a signature.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum FetchError {
-    /// The request cannot be made at all.
-    #[error("{url} cannot be requested: {reason}")]
-    Request {
-        /// The URL.
-        url: String,
-        /// What is wrong with it, or with the settings.
-        reason: String,
-    },
-    /// No connection.
-    #[error("could not connect to {url}: {reason}")]
-    Connect {
-        /// The URL.
-        url: String,
-        /// What the network said.
-        reason: String,
-    },
-    /// The server's certificate or TLS version is not acceptable.
-    #[error(
-        "the TLS handshake with {url} failed: {reason} (see the options cafile, insecure and tls_min_version, and the clock)"
-    )]
-    Tls {
-        /// The URL.
-        url: String,
-        /// What TLS said.
-        reason: String,
-    },
-    /// Nothing came for too long.
-    #[error("{url} sent nothing for {} s", patience.as_secs_f64())]
-    Stalled {
-        /// The URL.
-        url: String,
-        /// The limit.
-        patience: Duration,
-    },
-    /// The connection broke, or the body was shorter than announced.
-    #[error("the answer of {url} broke off: {reason}")]
-    Broken {
-        /// The URL.
-        url: String,
-        /// What the network said.
-        reason: String,
-    },
-}
-
-impl FetchError {
-    /// Whether the same request may succeed later.
-    #[must_use]
-    pub fn is_temporary(&self) -> bool {
-        match self {
-            Self::Request { .. } | Self::Tls { .. } => false,
-            Self::Connect { .. } | Self::Stalled { .. } | Self::Broken { .. } => true,
-        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use reqwest::{Proxy, Url};
 
 use super::Proxies;
+use super::error::InvalidProxy;
 
 /// The choice for every URL of one request, redirects included.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,22 +32,22 @@ impl Route {
     /// `environment` answers a variable's value.
     ///
     /// # Errors
-    /// The proxy that is no URL, without what may be a password in it.
+    /// A proxy's URL is not valid.
     pub(super) fn new(
         wanted: &Proxies,
         environment: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, InvalidProxy> {
         let variable = |name: &str| {
             [name.to_owned(), name.to_uppercase()]
                 .iter()
                 .find_map(|name| environment(name).filter(|value| !value.is_empty()))
         };
-        let proxy = |given: &Option<String>, name: &str| {
+        let proxy = |given: &Option<String>, setting: &'static str| {
             let text = given
                 .clone()
-                .or_else(|| variable(name))
+                .or_else(|| variable(setting))
                 .or_else(|| variable("all_proxy"));
-            text.map(|text| parse(&text).ok_or_else(|| invalid(name)))
+            text.map(|text| parse(&text).ok_or(InvalidProxy { setting }))
                 .transpose()
         };
         let except = wanted.except.clone().or_else(|| variable("no_proxy"));
@@ -101,10 +102,6 @@ impl Direct {
             }
         }
     }
-}
-
-fn invalid(name: &str) -> String {
-    format!("the proxy ({name}) is no URL like http://host:port; SOCKS is not supported")
 }
 
 /// A proxy's URL; `host:port` stands for `http://host:port`.
@@ -244,13 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_is_none_is_named_without_its_password() {
+    fn an_invalid_proxy_is_named_without_its_password() {
         for text in ["socks5://u:secret@h:1", "http://", "::::"] {
             let wanted = Proxies {
                 https: Some(text.to_owned()),
                 ..Proxies::default()
             };
-            let error = Route::new(&wanted, |_| None).unwrap_err();
+            let error = Route::new(&wanted, |_| None).unwrap_err().to_string();
             assert!(
                 error.contains("https_proxy") && !error.contains("secret"),
                 "{error}"

@@ -86,7 +86,7 @@ async fn get(request: Request) -> Result<String, FetchError> {
 fn request(url: String) -> Request {
     Request {
         url,
-        patience: Duration::from_secs(30),
+        timeout: Duration::from_secs(30),
         ..Request::default()
     }
 }

@@ -157,7 +157,7 @@ async fn download(ctx: StepContext<'_>, url: &str) -> Result<Vec<u8>, StepError>
             ca_file: config.common.cafile.clone(),
             ..TlsSettings::default()
         },
-        patience: config.image_download_connection_timeout,
+        timeout: config.image_download_connection_timeout,
         ..Request::default()
     };
     let response = ctx.system.fetch.open(request).await;
