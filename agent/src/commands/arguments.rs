@@ -1,8 +1,8 @@
 //! The arguments of a command, checked against its descriptor and taken one by one.
 
+use ironic_document::JsonObject;
 use serde_json::Value;
 
-use super::Object;
 use super::descriptor::{ArgumentKind, VerbDescriptor};
 use super::misuse::Misuse;
 
@@ -10,9 +10,9 @@ use super::misuse::Misuse;
 #[derive(Debug, Default)]
 pub struct GivenArguments {
     /// The arguments by name.
-    pub named: Object,
+    pub named: JsonObject,
     /// Those that a verb takes without naming them.
-    pub further: Object,
+    pub further: JsonObject,
     /// The first argument that was sent and that the verb does not have.
     pub unexpected: Option<String>,
 }
@@ -21,14 +21,14 @@ pub struct GivenArguments {
 #[derive(Debug)]
 pub struct Arguments {
     verb: &'static VerbDescriptor,
-    named: Object,
-    further: Object,
+    named: JsonObject,
+    further: JsonObject,
 }
 
 impl GivenArguments {
     /// The arguments in a JSON object; null is as good as absent.
     #[must_use]
-    pub fn from_object(verb: &VerbDescriptor, mut given: Object) -> Self {
+    pub fn from_object(verb: &VerbDescriptor, mut given: JsonObject) -> Self {
         let mut arguments = Self::default();
         for argument in verb.arguments {
             if argument.kind == ArgumentKind::Further {
@@ -102,15 +102,15 @@ impl Arguments {
     }
 
     /// An object; an empty one where it is absent.
-    pub fn object(&mut self, name: &str) -> Object {
+    pub fn object(&mut self, name: &str) -> JsonObject {
         match self.named.shift_remove(name) {
             Some(Value::Object(object)) => object,
-            _ => Object::new(),
+            _ => JsonObject::new(),
         }
     }
 
     /// A list of objects. Ironic sends no ports as an empty object, too.
-    pub fn objects(&mut self, name: &str) -> Vec<Object> {
+    pub fn objects(&mut self, name: &str) -> Vec<JsonObject> {
         let objects = self.list(name).into_iter().filter_map(|value| match value {
             Value::Object(object) => Some(object),
             _ => None,
@@ -132,7 +132,7 @@ impl Arguments {
     }
 
     /// Those that the verb does not name.
-    pub fn further(&mut self) -> Object {
+    pub fn further(&mut self) -> JsonObject {
         std::mem::take(&mut self.further)
     }
 }

@@ -5,13 +5,12 @@
 //! runs the verb as a task ([`runner`]), keeps the [`Record`] ([`store`]) and answers the callers
 //! that wait.
 
-use serde_json::{Map, Value};
-
 pub mod arguments;
 pub mod context;
 pub mod descriptor;
 pub mod engine;
 pub mod failure;
+pub mod fingerprint;
 pub mod misuse;
 pub mod plan;
 pub mod power;
@@ -35,6 +34,3 @@ pub use record::{CommandId, Milestone, MilestoneKind, Outcome, Record, State};
 pub use request::CommandRequest;
 pub use runner::{OwnVerbs, Perform};
 pub use verbs::{Command, VerbCall, VerbFuture};
-
-/// A JSON object.
-pub type Object = Map<String, Value>;

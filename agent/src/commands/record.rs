@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::request::Fingerprint;
+use super::fingerprint::Fingerprint;
 use crate::failure::Failure;
 
 /// Identifier of a command: a UUID, lower case with hyphens.

@@ -1,7 +1,8 @@
 //! What the commands of the step machines share: the node that comes with them, and what a
 //! step may touch.
 
-use super::Object;
+use ironic_document::JsonObject;
+
 use super::context::CommandContext;
 use super::descriptor::VerbDescriptor;
 use super::failure::Failure;
@@ -23,7 +24,7 @@ pub(super) fn phase(verb: &VerbDescriptor) -> Option<Phase> {
 pub(super) async fn remember(
     context: &CommandContext,
     config: &Config,
-    node: Object,
+    node: JsonObject,
 ) -> Result<Node, Failure> {
     let node = identified(node)?;
     context.node.remember(node.clone());
@@ -34,7 +35,7 @@ pub(super) async fn remember(
 }
 
 /// The node of a command; one without a UUID is refused.
-pub(super) fn identified(node: Object) -> Result<Node, Failure> {
+pub(super) fn identified(node: JsonObject) -> Result<Node, Failure> {
     let node = Node(node);
     if node.uuid().is_empty() {
         return Err(Failure::execution(
@@ -49,7 +50,7 @@ pub(super) fn step_context<'a>(
     context: &'a CommandContext,
     config: &'a Config,
     node: &'a Node,
-    ports: &'a [Object],
+    ports: &'a [JsonObject],
     task: &'a Task,
 ) -> StepContext<'a> {
     StepContext {

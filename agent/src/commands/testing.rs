@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use ironic_document::JsonObject;
 use serde_json::{Value, json};
 
-use super::Object;
 use super::arguments::GivenArguments;
 use super::context::{CommandContext, NodeMemory};
 use super::descriptor::VerbDescriptor;
 use super::failure::{Failure, FailureKind};
+use super::fingerprint::Fingerprint;
 use super::record::{CommandId, MilestoneKind, Record, State};
-use super::request::{CommandRequest, Fingerprint};
+use super::request::CommandRequest;
 use super::runner::Perform;
 use super::verbs::{Command, VerbCall, VerbFuture};
 use crate::config::{self, Config};
@@ -76,13 +77,13 @@ impl Perform for Script {
         let script = match command.call {
             VerbCall::ExecuteStep(verb) => verb.step,
             VerbCall::GetSteps(verb) => verb.node,
-            _ => Object::new(),
+            _ => JsonObject::new(),
         };
         Box::pin(play(task, script))
     }
 }
 
-async fn play(task: &Task, script: Object) -> Result<Value, Failure> {
+async fn play(task: &Task, script: JsonObject) -> Result<Value, Failure> {
     let number = |key: &str| script.get(key).and_then(Value::as_u64).unwrap_or(0);
     match script.get("do").and_then(Value::as_str) {
         None => Ok(Value::Null),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value};
+use ironic_document::JsonObject;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -137,7 +137,7 @@ impl Conductor for FakeConductor {
         Box::pin(std::future::ready(answer))
     }
 
-    fn submit_inspection(&self, _report: Map<String, Value>) -> BoxFuture<'_, InspectionOutcome> {
+    fn submit_inspection(&self, _report: JsonObject) -> BoxFuture<'_, InspectionOutcome> {
         self.saw(Event::Submission);
         let submission = next(&mut self.state().submissions);
         Box::pin(std::future::ready(submission))

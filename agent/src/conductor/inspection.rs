@@ -4,8 +4,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use ironic_document::JsonObject;
 use ironic_text::error_chain;
-use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::jitter::Jitter;
@@ -59,7 +59,7 @@ pub fn is_wanted(config: &Config) -> bool {
 /// Every round failed. A report that is refused for good is no error: the lookup follows.
 pub async fn submit(
     conductor: &dyn Conductor,
-    report: &Map<String, Value>,
+    report: &JsonObject,
 ) -> Result<Option<String>, Undelivered> {
     Ok(match deliver(conductor, report).await? {
         Delivered::Taken(node_uuid) => node_uuid,
@@ -73,7 +73,7 @@ pub async fn submit(
 /// Every round failed.
 pub async fn deliver(
     conductor: &dyn Conductor,
-    report: &Map<String, Value>,
+    report: &JsonObject,
 ) -> Result<Delivered, Undelivered> {
     let mut waits = WAITS.into_iter();
     loop {
@@ -143,7 +143,7 @@ mod tests {
         submissions: impl IntoIterator<Item = InspectionOutcome>,
     ) -> (Result<Option<String>, Undelivered>, Vec<u64>) {
         let conductor = FakeConductor::taking(submissions);
-        let result = submit(&conductor, &Map::new()).await;
+        let result = submit(&conductor, &JsonObject::new()).await;
         let events = conductor.events();
         (result, events.iter().map(|(at, _)| at.as_secs()).collect())
     }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use ironic_document::JsonObject;
 use ironic_text::Secret;
 use ironic_text::error_chain;
-use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::config::SessionOverrides;
@@ -35,7 +35,7 @@ pub trait Conductor: fmt::Debug + Send + Sync {
     fn lookup(&self, question: LookupRequest) -> BoxFuture<'_, LookupOutcome>;
 
     /// Hands over an inspection report.
-    fn submit_inspection(&self, report: Map<String, Value>) -> BoxFuture<'_, InspectionOutcome>;
+    fn submit_inspection(&self, report: JsonObject) -> BoxFuture<'_, InspectionOutcome>;
 
     /// Opens a heartbeat session by saying hello.
     fn open(&self, hello: Hello) -> BoxFuture<'_, Result<Box<dyn HeartbeatSession>, SessionLost>>;

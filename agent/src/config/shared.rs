@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use ironic_document::JsonObject;
 use ironic_text::Secret;
 use ironic_transport::tls::TlsVersion;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Config, ContainerRunner};
 
@@ -31,7 +32,7 @@ pub struct SessionOverrides {
     /// OpenSSL names; empty means unchanged.
     pub tls_cipher_suites: String,
     /// Options of group `container` by name.
-    pub agent_containers: Map<String, Value>,
+    pub agent_containers: JsonObject,
 }
 
 /// The characters that a token has at least.
@@ -211,7 +212,7 @@ mod tests {
             agent_skip_bmc_detect: Some(true),
             tls_min_version: "1.3".into(),
             tls_cipher_suites: "ECDHE-RSA-AES256-GCM-SHA384".into(),
-            agent_containers: Map::new(),
+            agent_containers: JsonObject::new(),
         });
         assert_eq!(ignored, []);
         let config = clone.current();

@@ -24,7 +24,7 @@ pub use argument::{Argument, ArgumentError, ArgumentKind};
 pub use manager::{HardwareManager, ManagerError, ManagerIdentity, Support};
 pub use registry::{NoHardwareManager, Registry};
 pub use step::{
-    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
+    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
     VendorEraser,
 };
 pub use step_error::StepError;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ironic_document::JsonObject;
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -9,7 +10,7 @@ use super::container::{self, ContainerManager};
 use super::external::ExternalManager;
 use super::generic::GenericManager;
 use super::manager::{HardwareManager, ManagerIdentity, Support};
-use super::step::{Object, VendorEraser};
+use super::step::VendorEraser;
 use super::vendor::intel_cna::IntelCnaManager;
 use super::vendor::mellanox::MellanoxManager;
 use crate::config::Config;
@@ -186,7 +187,7 @@ impl Registry {
 
     /// Name and version of each manager, as Ironic stores and compares them.
     #[must_use]
-    pub fn versions(&self) -> Object {
+    pub fn versions(&self) -> JsonObject {
         self.managers
             .iter()
             .map(|ranked| {

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value};
+use ironic_document::JsonObject;
+use serde_json::Value;
 
 use super::argument::Argument;
 use super::step_error::StepError;
@@ -13,9 +14,6 @@ use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::system::System;
 use crate::task::Task;
-
-/// A JSON object.
-pub type Object = Map<String, Value>;
 
 /// Which of the three step machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,7 +48,7 @@ pub struct StepContext<'a> {
     /// The node as it came with the command.
     pub node: &'a Node,
     /// Its ports.
-    pub ports: &'a [Object],
+    pub ports: &'a [JsonObject],
     /// Progress and cancellation.
     pub task: &'a Task,
     /// What the last image write left behind.
@@ -149,8 +147,8 @@ pub trait Step: fmt::Debug + Send + Sync {
     fn offer(&self, phase: Phase, config: &Config) -> Option<Offer>;
 
     /// What it would do, found out without changing anything. The arguments are checked.
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a>;
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> PlanFuture<'a>;
 
     /// Does it. The arguments are checked.
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a>;
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> RunFuture<'a>;
 }

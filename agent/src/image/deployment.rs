@@ -1,6 +1,7 @@
 //! What writing one image needs to know, and what it leaves behind.
 
-use serde_json::{Map, Value};
+use ironic_document::JsonObject;
+use serde_json::Value;
 
 use super::last_deployment::LastDeployment;
 use super::request::ImageRequest;
@@ -9,9 +10,6 @@ use crate::machine::block::BlockDevice;
 use crate::machine::ironic_node::Node;
 use crate::system::System;
 use crate::task::Task;
-
-/// A JSON object.
-pub(super) type Object = Map<String, Value>;
 
 /// Everything that writing an image needs to know.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +36,7 @@ pub struct Deployment<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WrittenImage {
     /// What `get_partition_uuids` answers.
-    pub(super) uuids: Object,
+    pub(super) uuids: JsonObject,
     pub(super) root_uuid: String,
     pub(super) efi_system_uuid: Option<String>,
     /// What the image had that is not on the disk.
@@ -50,7 +48,7 @@ impl WrittenImage {
     pub(super) fn whole(identifier: String) -> Self {
         let uuid = Value::String(identifier.clone());
         Self {
-            uuids: Object::from_iter([("root uuid".to_owned(), uuid)]),
+            uuids: JsonObject::from_iter([("root uuid".to_owned(), uuid)]),
             root_uuid: identifier,
             efi_system_uuid: None,
             warning: None,

@@ -6,14 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use ironic_document::JsonObject;
 use serde_json::{Value, json};
-
-use super::deployment::Object;
 
 /// The memory of the last image write; empty until there was one.
 #[derive(Debug, Default)]
 pub struct LastDeployment {
-    uuids: Mutex<Object>,
+    uuids: Mutex<JsonObject>,
     keeper: Option<Keeper>,
 }
 
@@ -44,7 +43,7 @@ impl LastDeployment {
 
     /// The partition UUIDs under the names that Ironic reads, for example `root uuid`.
     #[must_use]
-    pub fn partition_uuids(&self) -> Object {
+    pub fn partition_uuids(&self) -> JsonObject {
         self.uuids
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -53,11 +52,11 @@ impl LastDeployment {
 
     /// Forgets the last image: its disk is about to be overwritten.
     pub(super) fn forget(&self) {
-        self.remember(Object::new());
+        self.remember(JsonObject::new());
     }
 
     /// Remembers what was written.
-    pub(crate) fn remember(&self, uuids: Object) {
+    pub(crate) fn remember(&self, uuids: JsonObject) {
         if let Some(keeper) = &self.keeper
             && let Err(error) = keeper.store(&uuids)
         {
@@ -68,9 +67,9 @@ impl LastDeployment {
 }
 
 impl Keeper {
-    fn load(&self) -> Option<Object> {
+    fn load(&self) -> Option<JsonObject> {
         let text = fs::read(&self.path).ok()?;
-        let mut document: Object = serde_json::from_slice(&text).ok()?;
+        let mut document: JsonObject = serde_json::from_slice(&text).ok()?;
         if document.get("boot").and_then(Value::as_str) != Some(&self.boot) {
             return None;
         }
@@ -81,7 +80,7 @@ impl Keeper {
     }
 
     /// Whole or not at all.
-    fn store(&self, uuids: &Object) -> io::Result<()> {
+    fn store(&self, uuids: &JsonObject) -> io::Result<()> {
         let text = json!({"boot": self.boot, "uuids": uuids}).to_string();
         let new = self.path.with_extension("new");
         fs::write(&new, text)?;
@@ -93,8 +92,8 @@ impl Keeper {
 mod tests {
     use super::*;
 
-    fn uuids() -> Object {
-        Object::from_iter([("root uuid".to_owned(), "0x1234".into())])
+    fn uuids() -> JsonObject {
+        JsonObject::from_iter([("root uuid".to_owned(), "0x1234".into())])
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value, json};
+use ironic_document::JsonObject;
+use serde_json::{Map, json};
 
 use super::{Collector, CollectorError, Inspection, dhcp};
 use crate::hardware;
@@ -24,7 +25,7 @@ impl Collector for Default {
     fn collect<'a>(
         &'a self,
         inspection: Inspection<'a>,
-    ) -> BoxFuture<'a, Result<Map<String, Value>, CollectorError>> {
+    ) -> BoxFuture<'a, Result<JsonObject, CollectorError>> {
         async move {
             let (system, config) = (inspection.system, inspection.config);
             let unknown = Node::default();

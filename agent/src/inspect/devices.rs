@@ -3,6 +3,7 @@
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use ironic_document::JsonObject;
 use serde_json::{Map, Value};
 
 use super::{Collector, CollectorError, Inspection};
@@ -77,7 +78,7 @@ impl Collector for Devices {
     fn collect<'a>(
         &'a self,
         inspection: Inspection<'a>,
-    ) -> BoxFuture<'a, Result<Map<String, Value>, CollectorError>> {
+    ) -> BoxFuture<'a, Result<JsonObject, CollectorError>> {
         async move {
             let (system, config) = (inspection.system.clone(), inspection.config.clone());
             let read = self.read;

@@ -3,6 +3,7 @@
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use ironic_document::JsonObject;
 use serde_json::{Map, Value, json};
 
 use super::{Collector, CollectorError, Inspection};
@@ -20,7 +21,7 @@ impl Collector for DmiDecode {
     fn collect<'a>(
         &'a self,
         inspection: Inspection<'a>,
-    ) -> BoxFuture<'a, Result<Map<String, Value>, CollectorError>> {
+    ) -> BoxFuture<'a, Result<JsonObject, CollectorError>> {
         async move {
             let args = ["-t", "bios", "-t", "processor", "-t", "memory"];
             let output = inspection.system.run.run(Cmd::new("dmidecode").args(args));
@@ -41,7 +42,7 @@ const DEVICES: &str = "Number Of Devices";
 fn parse(text: &str) -> Result<Value, CollectorError> {
     let mut bios = Map::new();
     let mut cpus: Vec<Value> = Vec::new();
-    let mut memory: Option<Map<String, Value>> = None;
+    let mut memory: Option<JsonObject> = None;
     let mut devices: Vec<Value> = Vec::new();
     let mut slots: u64 = 0;
     for block in text.split("\n\n").map(str::trim_start) {
@@ -94,7 +95,7 @@ fn kind(block: &str) -> Option<u32> {
 
 /// Keys and values. A key without a value has the list of the lines below it that have no
 /// colon.
-fn facts(block: &str) -> Map<String, Value> {
+fn facts(block: &str) -> JsonObject {
     let mut facts = Map::new();
     let mut open: Option<String> = None;
     for line in block.lines().map(str::trim) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use ironic_document::JsonObject;
 use ironic_options::Parameters;
 use serde_json::{Map, Value};
 
@@ -26,7 +27,7 @@ impl Collector for ExtraHardware {
     fn collect<'a>(
         &'a self,
         inspection: Inspection<'a>,
-    ) -> BoxFuture<'a, Result<Map<String, Value>, CollectorError>> {
+    ) -> BoxFuture<'a, Result<JsonObject, CollectorError>> {
         async move {
             let system = inspection.system;
             let mut command = Cmd::new("hardware-detect").timeout(TIMEOUT);

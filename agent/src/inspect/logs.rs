@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value};
+use ironic_document::JsonObject;
+use serde_json::Map;
 
 use super::{Collector, CollectorError, Inspection};
 use crate::logs::archive;
@@ -24,7 +25,7 @@ impl Collector for Logs {
     fn collect<'a>(
         &'a self,
         inspection: Inspection<'a>,
-    ) -> BoxFuture<'a, Result<Map<String, Value>, CollectorError>> {
+    ) -> BoxFuture<'a, Result<JsonObject, CollectorError>> {
         async move {
             let made = archive::collect(inspection.system, Some(JOURNAL_LINES));
             Ok(match made.await {

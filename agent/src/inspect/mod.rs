@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value};
+use ironic_document::JsonObject;
 use thiserror::Error;
 use tokio::task::JoinError;
 
@@ -43,7 +43,7 @@ const USUAL: [&str; 2] = ["default", "logs"];
 pub struct InspectionReport {
     /// The document that Ironic takes: a key or more per collector, `error` last. It is
     /// posted also when something failed.
-    pub data: Map<String, Value>,
+    pub data: JsonObject,
     /// What failed, one line each; the same as in `error`.
     pub failures: Vec<String>,
 }
@@ -67,7 +67,7 @@ trait Collector: fmt::Debug + Send + Sync {
     fn collect<'a>(
         &'a self,
         inspection: Inspection<'a>,
-    ) -> BoxFuture<'a, Result<Map<String, Value>, CollectorError>>;
+    ) -> BoxFuture<'a, Result<JsonObject, CollectorError>>;
 }
 
 /// Why a collector found nothing.
@@ -154,6 +154,7 @@ fn unknown(collectors: &[&dyn Collector], name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+    use serde_json::Value;
 
     use super::*;
     use crate::machine::testing::FakeMachine;
@@ -169,9 +170,9 @@ mod tests {
         fn collect<'a>(
             &'a self,
             _: Inspection<'a>,
-        ) -> BoxFuture<'a, Result<Map<String, Value>, CollectorError>> {
+        ) -> BoxFuture<'a, Result<JsonObject, CollectorError>> {
             let result = match self.1 {
-                Ok(key) => Ok(Map::from_iter([(key.to_owned(), Value::Null)])),
+                Ok(key) => Ok(JsonObject::from_iter([(key.to_owned(), Value::Null)])),
                 Err(text) => Err(CollectorError::Unreadable(io::Error::other(text))),
             };
             std::future::ready(result).boxed()

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value};
+use ironic_document::JsonObject;
+use serde_json::Value;
 
 use crate::machine::firmware::boot::BootMode;
 
 /// A node as a lookup or a command gave it.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Node(pub Map<String, Value>);
+pub struct Node(pub JsonObject);
 
 /// A kind of partition table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

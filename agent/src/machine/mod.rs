@@ -1,5 +1,6 @@
 //! What this machine is. Read only: every file is types, `parse(&str)` and a thin `probe`.
 
+use ironic_document::JsonObject;
 use serde_json::{Map, Value, json};
 
 use crate::config::Config;
@@ -26,7 +27,7 @@ pub use topology::connected_nodes;
 /// of the Python agent's inventory. Reads the kernel only and takes milliseconds, or as long as
 /// LLDP is waited for where `collect_lldp` is set; blocks.
 #[must_use]
-pub fn inventory(system: &System, config: &Config) -> Map<String, Value> {
+pub fn inventory(system: &System, config: &Config) -> JsonObject {
     let list = |items: Vec<Value>| Value::Array(items);
     let mut interfaces = network::interface::probe(system);
     if config.collect_lldp {

@@ -1,15 +1,19 @@
 //! Whether the arguments of a step are those that it takes. Checked before anything is
 //! touched.
 
+use ironic_document::JsonObject;
 use serde_json::Value;
 
-use crate::hardware::{ArgumentError, ArgumentKind, Description, Object};
+use crate::hardware::{ArgumentError, ArgumentKind, Description};
 
 /// The command's further arguments, overlaid with those of the step itself, which may be null.
 ///
 /// # Errors
 /// The step's `args` are not an object.
-pub(super) fn overlay(further: &Object, step: &Object) -> Result<Object, ArgumentError> {
+pub(super) fn overlay(
+    further: &JsonObject,
+    step: &JsonObject,
+) -> Result<JsonObject, ArgumentError> {
     let mut arguments = further.clone();
     match step.get("args") {
         None | Some(Value::Null) => {}
@@ -29,7 +33,10 @@ pub(super) fn overlay(further: &Object, step: &Object) -> Result<Object, Argumen
 ///
 /// # Errors
 /// The first argument that is unknown, missing or of the wrong type.
-pub(super) fn check(description: &Description, arguments: &Object) -> Result<(), ArgumentError> {
+pub(super) fn check(
+    description: &Description,
+    arguments: &JsonObject,
+) -> Result<(), ArgumentError> {
     let step = &description.name;
     for name in arguments.keys() {
         if !description

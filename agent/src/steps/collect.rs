@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use ironic_document::JsonObject;
 use serde_json::{Map, Value, json};
 
 use crate::config::Config;
@@ -42,7 +43,7 @@ impl<'a> Candidate<'a> {
         if let Some(abortable) = self.offer.abortable {
             step.insert("abortable".to_owned(), abortable.into());
         }
-        let arguments: Map<String, Value> = self
+        let arguments: JsonObject = self
             .description
             .arguments
             .iter()
@@ -64,7 +65,7 @@ impl<'a> Candidate<'a> {
 
 /// The steps of a phase by the class names of their managers, best manager first, in the
 /// managers' own order. Managers without a step are left out.
-pub(super) fn collect(phase: Phase, registry: &Registry, config: &Config) -> Map<String, Value> {
+pub(super) fn collect(phase: Phase, registry: &Registry, config: &Config) -> JsonObject {
     let candidates: Vec<Candidate<'_>> = registry
         .managers()
         .iter()
@@ -79,7 +80,7 @@ pub(super) fn collect(phase: Phase, registry: &Registry, config: &Config) -> Map
             })
         })
         .collect();
-    let mut steps: Map<String, Value> = Map::new();
+    let mut steps: JsonObject = Map::new();
     for candidate in &candidates {
         let beaten = candidates.iter().any(|other| {
             other.description.name == candidate.description.name && other.rank() < candidate.rank()

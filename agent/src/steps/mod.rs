@@ -3,9 +3,10 @@
 //! Ironic asks for the list of a phase's steps, plans with it, and sends the steps back one by
 //! one together with the versions that it planned with.
 
+use ironic_document::JsonObject;
 use serde_json::{Value, json};
 
-use crate::hardware::{Object, PlannedAction, Registry, Step, StepContext, StepError};
+use crate::hardware::{PlannedAction, Registry, Step, StepContext, StepError};
 
 pub use crate::hardware::Phase;
 
@@ -22,11 +23,11 @@ pub struct StepRequest<'a> {
     /// Which step machine.
     pub phase: Phase,
     /// The step as Ironic sent it.
-    pub step: &'a Object,
+    pub step: &'a JsonObject,
     /// The versions that Ironic planned with; `None` and null skip the check.
     pub version: Option<&'a Value>,
     /// Further named arguments; the step's own `args` win.
-    pub arguments: &'a Object,
+    pub arguments: &'a JsonObject,
 }
 
 /// The steps of a phase with the managers' versions:
@@ -108,7 +109,7 @@ struct Prepared<'a> {
     name: String,
     /// The step as each manager has it, best manager first; not empty.
     steps: Vec<&'a dyn Step>,
-    arguments: Object,
+    arguments: JsonObject,
 }
 
 /// Everything that is checked before anything is touched.

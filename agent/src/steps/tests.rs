@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::FutureExt as _;
 
+use ironic_document::JsonObject;
+
 use super::*;
 use crate::config::Config;
 use crate::failure::{Failure, FailureKind};
@@ -71,7 +73,7 @@ impl Step for FakeStep {
         found.map(|(_, offer)| *offer)
     }
 
-    fn plan<'a>(&'a self, _ctx: StepContext<'a>, _arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, _ctx: StepContext<'a>, _arguments: &'a JsonObject) -> PlanFuture<'a> {
         let planned = match (self.outcome)() {
             Err(error) => Err(error),
             Ok(_) => Ok(vec![PlannedAction {
@@ -82,7 +84,7 @@ impl Step for FakeStep {
         std::future::ready(planned).boxed()
     }
 
-    fn run<'a>(&'a self, _ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, _ctx: StepContext<'a>, arguments: &'a JsonObject) -> RunFuture<'a> {
         self.runs.fetch_add(1, Ordering::Relaxed);
         let outcome = match (self.outcome)() {
             Ok(Value::String(word)) if word == "arguments" => Ok(Value::Object(arguments.clone())),
@@ -135,7 +137,7 @@ fn registry(managers: impl IntoIterator<Item = Arc<dyn HardwareManager>>) -> Reg
     Registry::new(managers, &System::linux()).unwrap()
 }
 
-fn object(value: Value) -> Object {
+fn object(value: Value) -> JsonObject {
     value.as_object().unwrap().clone()
 }
 

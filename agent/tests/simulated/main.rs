@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
 use ironic_agent::config::Config;
-use ironic_agent::hardware::{HardwareManager, Object, Phase, Registry, StepContext, Support};
+use ironic_agent::hardware::{HardwareManager, Phase, Registry, StepContext, Support};
 use ironic_agent::image::LastDeployment;
 use ironic_agent::inspect;
 use ironic_agent::machine::ironic_node::Node;
@@ -29,6 +29,7 @@ use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::command::Verb as Message;
 use ironic_agent_protocol::v1::command_service_client::CommandServiceClient;
 use ironic_agent_protocol::verbs::{VERBS, VerbDescriptor};
+use ironic_document::JsonObject;
 use prost_types::value::Kind;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -476,7 +477,7 @@ async fn run_steps(
     let eraser = manager.eraser();
     for step in manager.steps().into_iter().chain(eraser) {
         let name = &step.description().name;
-        let arguments: Object = arguments(&place, name).as_object().unwrap().clone();
+        let arguments: JsonObject = arguments(&place, name).as_object().unwrap().clone();
         let missing =
             step.description().arguments.iter().find(|argument| {
                 argument.required && !arguments.contains_key(argument.name.as_ref())

@@ -11,6 +11,9 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::{Map, Number, Value};
 use thiserror::Error;
 
+/// A JSON object, its keys in the order in which they came.
+pub type JsonObject = Map<String, Value>;
+
 /// The largest integer up to which every integer is a double: 2^53.
 pub const EXACT: u64 = 1 << 53;
 
@@ -86,7 +89,7 @@ impl DocumentError {
 ///
 /// # Errors
 /// A number or the nesting does not fit.
-pub fn to_struct(object: Map<String, Value>, name: &str) -> Result<Struct, DocumentError> {
+pub fn to_struct(object: JsonObject, name: &str) -> Result<Struct, DocumentError> {
     write_object(object, DEEPEST).map_err(|error| error.below(name))
 }
 
@@ -110,7 +113,7 @@ pub fn to_list(values: Vec<Value>, name: &str) -> Result<ListValue, DocumentErro
 ///
 /// # Errors
 /// The first value that JSON or the rule for integers does not allow.
-pub fn object(document: Struct, name: &str) -> Result<Map<String, Value>, DocumentError> {
+pub fn object(document: Struct, name: &str) -> Result<JsonObject, DocumentError> {
     read_object(document).map_err(|error| error.below(name))
 }
 
@@ -122,7 +125,7 @@ pub fn value(value: prost_types::Value, name: &str) -> Result<Value, DocumentErr
     read(value).map_err(|error| error.below(name))
 }
 
-fn write_object(object: Map<String, Value>, depth: usize) -> Result<Struct, DocumentError> {
+fn write_object(object: JsonObject, depth: usize) -> Result<Struct, DocumentError> {
     let fields = object
         .into_iter()
         .map(|(key, value)| match write(value, depth) {
@@ -177,7 +180,7 @@ fn write_number(number: &Number) -> Result<f64, DocumentError> {
     Ok(double)
 }
 
-fn read_object(document: Struct) -> Result<Map<String, Value>, DocumentError> {
+fn read_object(document: Struct) -> Result<JsonObject, DocumentError> {
     let fields = document.fields.into_iter();
     let items = fields.map(|(key, value)| match read(value) {
         Ok(value) => Ok((key, value)),

@@ -24,10 +24,10 @@ use std::mem;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::fingerprint::Fingerprint;
 use super::record::{
     CommandId, LARGE_RESULT, MilestoneKind, Outcome, Record, State, shortened, size,
 };
-use super::request::Fingerprint;
 use crate::failure::Failure;
 
 /// An order at the queue's door. `P` is what the runner needs to run it.

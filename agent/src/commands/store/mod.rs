@@ -26,8 +26,8 @@ use thiserror::Error;
 use tracing::warn;
 
 use super::descriptor::VerbDescriptor;
+use super::fingerprint::Fingerprint;
 use super::record::{CommandId, LARGE_RESULT, Outcome, Record, State, shortened, size};
-use super::request::Fingerprint;
 use crate::failure::Failure;
 
 mod record_file;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::commands::fingerprint::Fingerprint;
 use crate::commands::record::{CommandId, Milestone, MilestoneKind, Outcome, Record, State};
-use crate::commands::request::Fingerprint;
 use crate::failure::{Failure, FailureKind};
 
 /// Why a document is no record.

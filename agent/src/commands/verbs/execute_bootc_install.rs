@@ -1,10 +1,10 @@
 //! Installs a bootable container image on the root device.
 
 use ironic_text::Secret;
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::Verb;
-use crate::commands::Object;
 use crate::commands::arguments::Arguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
@@ -19,7 +19,7 @@ pub struct ExecuteBootcInstall {
     /// The container image: `oci://registry/name:tag`.
     pub image_source: String,
     /// Ironic's `instance_info` of the node.
-    pub instance_info: Object,
+    pub instance_info: JsonObject,
     /// Base64 of the registry's credential.
     pub pull_secret: Option<Secret>,
     /// URL or inline config drive.

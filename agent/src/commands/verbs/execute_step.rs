@@ -1,9 +1,9 @@
 //! Runs one step.
 
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::Verb;
-use crate::commands::Object;
 use crate::commands::arguments::Arguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
@@ -19,15 +19,15 @@ pub struct ExecuteStep {
     /// Which step machine.
     pub phase: Phase,
     /// The step as Ironic sent it.
-    pub step: Object,
+    pub step: JsonObject,
     /// The node as Ironic stores it.
-    pub node: Object,
+    pub node: JsonObject,
     /// Its ports.
-    pub ports: Vec<Object>,
+    pub ports: Vec<JsonObject>,
     /// The versions that Ironic planned with; `None` skips the check.
     pub version: Option<Value>,
     /// Further named arguments; the step's own `args` win.
-    pub arguments: Object,
+    pub arguments: JsonObject,
 }
 
 impl ExecuteStep {

@@ -1,5 +1,6 @@
 //! Answers the inventory.
 
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::Verb;
@@ -7,7 +8,6 @@ use crate::commands::arguments::Arguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
 use crate::commands::plan::Plan;
-use crate::commands::Object;
 use crate::machine;
 use crate::task::Task;
 
@@ -37,7 +37,7 @@ impl Verb for GetHardwareInfo {
 ///
 /// # Errors
 /// The machine cannot be read.
-pub async fn inventory(context: &CommandContext) -> Result<Object, Failure> {
+pub async fn inventory(context: &CommandContext) -> Result<JsonObject, Failure> {
     let context = context.clone();
     tokio::task::spawn_blocking(move || {
         machine::inventory(&context.system, &context.config.current())

@@ -1,9 +1,9 @@
 //! Lists the steps that this machine offers for a phase.
 
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::Verb;
-use crate::commands::Object;
 use crate::commands::arguments::Arguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
@@ -18,9 +18,9 @@ pub struct GetSteps {
     /// Which step machine.
     pub phase: Phase,
     /// The node as Ironic stores it.
-    pub node: Object,
+    pub node: JsonObject,
     /// Its ports.
-    pub ports: Vec<Object>,
+    pub ports: Vec<JsonObject>,
 }
 
 impl Verb for GetSteps {

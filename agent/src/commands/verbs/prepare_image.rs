@@ -1,9 +1,9 @@
 //! Writes an image to the root device.
 
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::Verb;
-use crate::commands::Object;
 use crate::commands::arguments::Arguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
@@ -16,7 +16,7 @@ use crate::task::Task;
 #[derive(Debug, Clone, PartialEq)]
 pub struct PrepareImage {
     /// Ironic's `image_info`; empty when it was not sent.
-    pub image_info: Object,
+    pub image_info: JsonObject,
     /// URL or inline config drive.
     pub configdrive: Option<String>,
 }

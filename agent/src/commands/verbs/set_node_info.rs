@@ -1,10 +1,10 @@
 //! Gives a standalone agent what a lookup would have answered.
 
 use ironic_text::Secret;
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::Verb;
-use crate::commands::Object;
 use crate::commands::arguments::Arguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::{Failure, FailureKind};
@@ -17,7 +17,7 @@ use crate::task::Task;
 #[derive(Debug, Clone, PartialEq)]
 pub struct SetNodeInfo {
     /// `{"node": ..., "config": ...}`.
-    pub node_info: Object,
+    pub node_info: JsonObject,
 }
 
 impl Verb for SetNodeInfo {
@@ -47,7 +47,7 @@ impl Verb for SetNodeInfo {
 /// # Errors
 /// `InvalidCommand`: the agent has a conductor to ask. `InvalidCommandParams`: no lookup
 /// answers such a document; nothing was changed.
-fn set_node_info(context: &CommandContext, node_info: &Object) -> Result<(), Failure> {
+fn set_node_info(context: &CommandContext, node_info: &JsonObject) -> Result<(), Failure> {
     if !context.config.current().standalone {
         return Err(Failure::new(
             FailureKind::InvalidCommand,
@@ -63,7 +63,7 @@ fn set_node_info(context: &CommandContext, node_info: &Object) -> Result<(), Fai
             return Err(invalid(format!("'node' in 'node_info' lacks '{key}'.")));
         }
     }
-    let none = Object::new();
+    let none = JsonObject::new();
     let config = object(node_info, "config")?.unwrap_or(&none);
     let overrides = overrides(config)?;
     let token = text(config, "agent_token")?;
@@ -79,7 +79,7 @@ fn set_node_info(context: &CommandContext, node_info: &Object) -> Result<(), Fai
     Ok(())
 }
 
-fn overrides(config: &Object) -> Result<SessionOverrides, Failure> {
+fn overrides(config: &JsonObject) -> Result<SessionOverrides, Failure> {
     Ok(SessionOverrides {
         agent_md5_checksum_enable: flag(config, "agent_md5_checksum_enable")?,
         disable_deep_image_inspection: flag(config, "disable_deep_image_inspection")?,
@@ -95,7 +95,7 @@ fn overrides(config: &Object) -> Result<SessionOverrides, Failure> {
 }
 
 /// A list of names, or the names in one text with commas between them.
-fn formats(config: &Object) -> Result<Option<Vec<String>>, Failure> {
+fn formats(config: &JsonObject) -> Result<Option<Vec<String>>, Failure> {
     const KEY: &str = "permitted_image_formats";
     match present(config, KEY) {
         None => Ok(None),
@@ -115,25 +115,25 @@ fn formats(config: &Object) -> Result<Option<Vec<String>>, Failure> {
     }
 }
 
-fn flag(config: &Object, key: &'static str) -> Result<Option<bool>, Failure> {
+fn flag(config: &JsonObject, key: &'static str) -> Result<Option<bool>, Failure> {
     present(config, key)
         .map(|value| value.as_bool().ok_or_else(|| wrong(key, "true or false")))
         .transpose()
 }
 
-fn text<'a>(config: &'a Object, key: &'static str) -> Result<&'a str, Failure> {
+fn text<'a>(config: &'a JsonObject, key: &'static str) -> Result<&'a str, Failure> {
     present(config, key).map_or(Ok(""), |value| {
         value.as_str().ok_or_else(|| wrong(key, "a text"))
     })
 }
 
-fn object<'a>(parent: &'a Object, key: &'static str) -> Result<Option<&'a Object>, Failure> {
+fn object<'a>(parent: &'a JsonObject, key: &'static str) -> Result<Option<&'a JsonObject>, Failure> {
     present(parent, key)
         .map(|value| value.as_object().ok_or_else(|| wrong(key, "an object")))
         .transpose()
 }
 
-fn present<'a>(object: &'a Object, key: &str) -> Option<&'a Value> {
+fn present<'a>(object: &'a JsonObject, key: &str) -> Option<&'a Value> {
     object.get(key).filter(|value| !value.is_null())
 }
 
@@ -154,7 +154,7 @@ mod tests {
     use crate::commands::testing;
     use crate::config::Config;
 
-    fn info(value: Value) -> Object {
+    fn info(value: Value) -> JsonObject {
         value.as_object().unwrap().clone()
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_saphyr::UserMessageFormatter;
 use thiserror::Error;
 
-use super::runtime::ID_FILE;
+use super::ID_FILE;
 use crate::system::RunError;
 
 /// Why a step in a container did not run.

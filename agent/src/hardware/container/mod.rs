@@ -25,6 +25,9 @@ use error::StepsFileError;
 pub(super) use runtime::has_runtime;
 use step::{ContainerSource, ContainerStep};
 
+/// Where the runner writes which container it started.
+const ID_FILE: &str = "/run/ironic-agent/container-id";
+
 /// What machines with a container runtime can do more.
 #[derive(Debug)]
 pub struct ContainerManager {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use ironic_document::JsonObject;
 use serde_json::Value;
 
+use super::ID_FILE;
 use super::error::ContainerStepError;
 use super::options::{options, own_or, split};
-use super::runtime::ID_FILE;
 use crate::config::Config;
-use crate::hardware::Object;
 use crate::system::Cmd;
 
 /// What runs in a container may take long, but not forever.
@@ -51,7 +51,7 @@ impl ContainerRun {
 /// An image that came with a command: refused unless it is allowed.
 pub(super) fn asked(
     config: &Config,
-    arguments: &Object,
+    arguments: &JsonObject,
 ) -> Result<ContainerRun, ContainerStepError> {
     let image = match arguments.get(URL) {
         Some(Value::String(image)) if !image.is_empty() => image.clone(),

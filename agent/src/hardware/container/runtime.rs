@@ -1,5 +1,6 @@
 //! The program that runs containers, as far as the machine is concerned.
 
+use super::ID_FILE;
 use super::error::ContainerStepError;
 use crate::system::{Cmd, System};
 
@@ -14,8 +15,6 @@ const DIRECTORIES: [&str; 6] = [
     "/sbin",
     "/usr/local/sbin",
 ];
-/// Where the runner writes which container it started.
-pub(super) const ID_FILE: &str = "/run/ironic-agent/container-id";
 
 /// Whether any container runtime runs in this ramdisk. Being there is not enough: it is asked
 /// for its version, which a program without its libraries or for another processor cannot say.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use futures_util::FutureExt as _;
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::error::ContainerStepError;
@@ -12,8 +13,8 @@ use super::run::{ContainerRun, PULL, RUN, URL, asked};
 use super::runtime::{forget_container, remove_container, version};
 use crate::config::Config;
 use crate::hardware::{
-    Argument, ArgumentKind, Description, Object, Offer, Phase, PlanFuture, PlannedAction,
-    RunFuture, Step, StepContext, StepError,
+    Argument, ArgumentKind, Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step,
+    StepContext, StepError,
 };
 use crate::system::Cmd;
 
@@ -78,7 +79,7 @@ impl ContainerStep {
     fn resolve(
         &self,
         config: &Config,
-        arguments: &Object,
+        arguments: &JsonObject,
     ) -> Result<ContainerRun, ContainerStepError> {
         match &self.source {
             ContainerSource::Asked => asked(config, arguments),
@@ -112,7 +113,7 @@ impl Step for ContainerStep {
         })
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> PlanFuture<'a> {
         async move {
             let container = self.resolve(ctx.config, arguments)?;
             let runner = ctx.config.container.runner.word();
@@ -125,7 +126,7 @@ impl Step for ContainerStep {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> RunFuture<'a> {
         async move {
             let container = self.resolve(ctx.config, arguments)?;
             let runner = ctx.config.container.runner.word();

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use ironic_document::JsonObject;
 use serde_json::{Value, json};
 
+use super::ID_FILE;
 use super::error::{ContainerStepError, InvalidSteps};
 use super::run::argument;
-use super::runtime::ID_FILE;
 use super::*;
-use crate::hardware::{Object, Phase, StepContext, StepError};
+use crate::hardware::{Phase, StepContext, StepError};
 use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
@@ -299,7 +300,7 @@ async fn a_container_ends_with_its_step() {
         tokio::time::sleep(std::time::Duration::from_secs(5)).await;
         task.cancel("enough");
     };
-    let arguments = Object::default();
+    let arguments = JsonObject::default();
     let steps = manager.steps();
     let (ended, ()) = tokio::join!(steps[2].run(ctx, &arguments), cancelling);
     assert!(ended.is_err());

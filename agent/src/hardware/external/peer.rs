@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::error::{PeerError, ReportedFailure};
-use crate::hardware::{Description, ManagerIdentity, Object, Offer, Phase, PlannedAction, Support};
+use crate::hardware::{Description, ManagerIdentity, Offer, Phase, PlannedAction, Support};
 use crate::task::Progress;
 
 /// Makes the peer of a program that serves at a socket. Nothing is connected yet.
@@ -44,11 +45,11 @@ pub struct ExternalStepRequest {
     /// The step's name.
     pub name: String,
     /// The node as Ironic stores it.
-    pub node: Object,
+    pub node: JsonObject,
     /// Its ports.
-    pub ports: Vec<Object>,
+    pub ports: Vec<JsonObject>,
     /// Checked arguments.
-    pub arguments: Object,
+    pub arguments: JsonObject,
 }
 
 /// What a step tells while it runs.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
+use ironic_document::JsonObject;
+
 use super::error::{
     ExternalStepCause, ExternalStepError, ManagerFailure, PeerError, ReportedFailure,
 };
@@ -12,8 +14,7 @@ use super::peer::{ExternalStepDescription, ExternalStepRequest, StepAnswer, Step
 use super::program::ManagerProgram;
 use crate::config::Config;
 use crate::hardware::{
-    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
-    StepError,
+    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepError,
 };
 
 /// How long a program may think about what a step would do.
@@ -33,7 +34,7 @@ impl ExternalStep {
         Self { program, described }
     }
 
-    fn request(&self, ctx: StepContext<'_>, arguments: &Object) -> ExternalStepRequest {
+    fn request(&self, ctx: StepContext<'_>, arguments: &JsonObject) -> ExternalStepRequest {
         ExternalStepRequest {
             name: self.described.description.name.clone().into_owned(),
             node: ctx.node.0.clone(),
@@ -91,7 +92,7 @@ impl Step for ExternalStep {
         found.map(|(_, offer)| *offer)
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> PlanFuture<'a> {
         async move {
             self.check_up()?;
             let call = self.program.peer().plan(self.request(ctx, arguments));
@@ -117,7 +118,7 @@ impl Step for ExternalStep {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> RunFuture<'a> {
         async move {
             self.check_up()?;
             let mut heard = |event| match event {

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use ironic_document::JsonObject;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::hardware::{
-    Description, Object, Offer, Phase, PlannedAction, Registry, StepContext, StepError,
-};
+use crate::hardware::{Description, Offer, Phase, PlannedAction, Registry, StepContext, StepError};
 use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
@@ -137,7 +136,7 @@ async fn run(manager: &ExternalManager, task: &Task) -> Result<Value, StepError>
         installed: &installed,
         erasers: &[],
     };
-    manager.steps()[0].run(ctx, &Object::new()).await
+    manager.steps()[0].run(ctx, &JsonObject::new()).await
 }
 
 #[tokio::test]

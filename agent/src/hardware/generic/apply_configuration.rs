@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 use futures_util::FutureExt as _;
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::{create_configuration, delete_configuration};
 use crate::config::Config;
 use crate::disk::raid;
 use crate::hardware::{
-    Argument, ArgumentKind, Description, Object, Offer, Phase, PlanFuture, RunFuture, Step,
-    StepContext,
+    Argument, ArgumentKind, Description, Offer, Phase, PlanFuture, RunFuture, Step, StepContext,
 };
 
 /// The step.
@@ -50,7 +50,7 @@ impl Step for ApplyConfiguration {
         (phase != Phase::Clean).then(|| Offer::at(0))
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> PlanFuture<'a> {
         async move {
             let (config, deletes) = read(arguments);
             let mut actions = Vec::new();
@@ -69,7 +69,7 @@ impl Step for ApplyConfiguration {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> RunFuture<'a> {
         async move {
             let (config, deletes) = read(arguments);
             raid::validate(ctx.node, config)?;
@@ -84,7 +84,7 @@ impl Step for ApplyConfiguration {
     }
 }
 
-fn read(arguments: &Object) -> (&Value, bool) {
+fn read(arguments: &JsonObject) -> (&Value, bool) {
     let deletes = arguments.get("delete_existing").and_then(Value::as_bool);
     let config = arguments.get("raid_config").unwrap_or(&Value::Null);
     (config, deletes.unwrap_or(true))

@@ -1,14 +1,14 @@
 //! Step `create_configuration`: the software RAID that the node is to have.
 
 use futures_util::FutureExt as _;
+use ironic_document::JsonObject;
 use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::disk::raid;
 use crate::disk::raid::plan::RaidLayout;
 use crate::hardware::{
-    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
-    StepError,
+    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepError,
 };
 
 /// The step.
@@ -26,7 +26,7 @@ impl Step for CreateConfiguration {
         (phase != Phase::Deploy).then(|| Offer::abortable_at(0))
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> PlanFuture<'a> {
         async move {
             let creation = plan(ctx, &target(ctx), false).await?;
             Ok(creation.layout.iter().flat_map(actions).collect())
@@ -34,7 +34,7 @@ impl Step for CreateConfiguration {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> RunFuture<'a> {
         async move { create(ctx, &target(ctx)).await }.boxed()
     }
 }

@@ -3,13 +3,14 @@
 
 use futures_util::FutureExt as _;
 
+use ironic_document::JsonObject;
+
 use super::selection::left_alone_result;
 use crate::config::Config;
 use crate::disk::erase::guard::keep_by_name::ArrayDecision;
 use crate::disk::raid;
 use crate::hardware::{
-    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
-    StepError,
+    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepError,
 };
 
 /// The step.
@@ -27,11 +28,11 @@ impl Step for DeleteConfiguration {
         (phase != Phase::Deploy).then(|| Offer::abortable_at(0))
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> PlanFuture<'a> {
         async move { actions(ctx).await }.boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> RunFuture<'a> {
         async move {
             let left_alone = delete(ctx).await?;
             Ok(left_alone_result(&left_alone))

@@ -5,12 +5,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use futures_util::FutureExt as _;
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use crate::config::Config;
 use crate::hardware::{
-    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
-    StepError,
+    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepError,
 };
 use crate::system::System;
 
@@ -29,7 +29,7 @@ impl Step for ErasePstore {
         (phase == Phase::Clean).then(|| Offer::abortable_at(0))
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> PlanFuture<'a> {
         let actions = records(ctx.system).into_iter().map(|path| PlannedAction {
             description: format!("Remove the crash record {}", path.display()),
             destructive: true,
@@ -38,7 +38,7 @@ impl Step for ErasePstore {
         std::future::ready(Ok(actions.collect())).boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> RunFuture<'a> {
         if ctx.system.simulation.is_none() && mount_point(ctx.system).is_none() {
             ctx.task.warn(
                 "no pstore is mounted, so the firmware's crash records were not looked for: let \

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use futures_util::FutureExt as _;
+use ironic_document::JsonObject;
 use ironic_text::Secret;
 use serde_json::{Value, json};
 
@@ -10,8 +11,8 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::hardware::wait::probe;
 use crate::hardware::{
-    Argument, ArgumentKind, Description, Object, Offer, Phase, PlanFuture, PlannedAction,
-    RunFuture, Step, StepContext,
+    Argument, ArgumentKind, Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step,
+    StepContext,
 };
 use crate::image::bootc::{self, Install};
 use crate::machine::block::hints;
@@ -62,7 +63,7 @@ impl Step for ExecuteBootcInstall {
         }
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> PlanFuture<'a> {
         async move {
             bootc::permitted(ctx.config).map_err(Failure::from)?;
             let device = hints::root_device(&probe(ctx.system).await, ctx.node)?.name;
@@ -78,11 +79,11 @@ impl Step for ExecuteBootcInstall {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> RunFuture<'a> {
         async move {
             bootc::permitted(ctx.config).map_err(Failure::from)?;
             let device = hints::root_device(&probe(ctx.system).await, ctx.node)?;
-            let none = Object::new();
+            let none = JsonObject::new();
             let info = ctx.node.0.get("instance_info").and_then(Value::as_object);
             let secret = text(arguments, "oci_pull_secret").map(Secret::new);
             let sentence = bootc::install(Install {
@@ -105,6 +106,6 @@ impl Step for ExecuteBootcInstall {
     }
 }
 
-fn text<'a>(arguments: &'a Object, name: &str) -> Option<&'a str> {
+fn text<'a>(arguments: &'a JsonObject, name: &str) -> Option<&'a str> {
     arguments.get(name).and_then(Value::as_str)
 }

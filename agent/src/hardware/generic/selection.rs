@@ -1,10 +1,11 @@
 //! Which devices a step erases, and what it says about the others.
 
+use ironic_document::JsonObject;
 use serde_json::{Value, json};
 
 use crate::disk::erase::guard::{self, Scope, Selection};
 use crate::failure::Failure;
-use crate::hardware::{Object, PlannedAction, StepContext};
+use crate::hardware::{PlannedAction, StepContext};
 
 /// The devices that may be erased.
 pub(super) async fn select(ctx: StepContext<'_>, scope: Scope) -> Result<Selection, Failure> {
@@ -35,7 +36,7 @@ pub(super) fn left_alone_entries(
 pub(super) fn left_alone_result<'a>(
     left_alone: impl IntoIterator<Item = &'a (String, String)>,
 ) -> Value {
-    let entries: Object = left_alone
+    let entries: JsonObject = left_alone
         .into_iter()
         .map(|(name, reason)| (name.clone(), Value::from(reason.clone())))
         .collect();

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::error::EraseDevicesError;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::hardware::{
-    Object, PlannedAction, Registry, Step, StepContext, StepError, VendorEraser,
-};
+use crate::hardware::{PlannedAction, Registry, Step, StepContext, StepError, VendorEraser};
 use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
@@ -24,7 +23,7 @@ pub(crate) struct Bench {
     pub(crate) node: Node,
     /// Who else may be asked to erase disks.
     pub(crate) registry: Option<Registry>,
-    arguments: Object,
+    arguments: JsonObject,
 }
 
 impl Bench {
@@ -34,7 +33,7 @@ impl Bench {
             config: Config::default(),
             node: Node::default(),
             registry: None,
-            arguments: Object::new(),
+            arguments: JsonObject::new(),
         }
     }
 

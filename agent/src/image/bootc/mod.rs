@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ironic_document::JsonObject;
 use ironic_ondisk::partition_table::guid::Guid;
 use ironic_ondisk::size::MIB;
 use ironic_text::Secret;
 use serde_json::Value;
 
 use super::config_drive::{ConfigDrive, Purpose};
-use super::deployment::Object;
 use super::last_deployment::LastDeployment;
 use super::partition_table::finish;
 use super::source::Download;
@@ -57,7 +57,7 @@ pub struct Install<'a> {
     /// The image: `oci://registry/name:tag`.
     pub image_source: &'a str,
     /// Ironic's `instance_info`: `bootc_authorized_keys`, `bootc_tpm2_luks`.
-    pub instance_info: &'a Object,
+    pub instance_info: &'a JsonObject,
     /// Base64 of the registry's credential.
     pub pull_secret: Option<&'a Secret>,
     /// URL or inline config drive.
@@ -191,7 +191,7 @@ struct InstanceOptions<'a> {
 }
 
 impl<'a> InstanceOptions<'a> {
-    fn new(instance_info: &'a Object) -> Result<Self, BootcError> {
+    fn new(instance_info: &'a JsonObject) -> Result<Self, BootcError> {
         let wrong = |field, kind| BootcError::InstanceInfo { field, kind };
         let keys = match instance_info.get("bootc_authorized_keys") {
             None | Some(Value::Null) => None,

@@ -2,7 +2,6 @@
 
 use thiserror::Error;
 
-use super::Mismatch;
 use crate::image::source::SourceError;
 
 const MD5_DISABLED: &str =
@@ -120,4 +119,14 @@ pub enum ListError {
     /// Other files are in it.
     #[error("Checksum file does not contain name {}", .0.join(", "))]
     NotListed(Vec<String>),
+}
+
+/// The digest is not the expected one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the digest is {found}, expected was {expected}")]
+pub struct Mismatch {
+    /// The digest that the image must have.
+    pub expected: String,
+    /// The digest of what came.
+    pub found: String,
 }

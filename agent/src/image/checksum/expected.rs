@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
+use super::digest::Expected;
+use super::error::ChecksumError;
 use super::list::find;
 use super::select::{Selected, listed, select};
-use super::{ChecksumError, Expected};
+
 use crate::image::oci::{self, Registries};
 use crate::image::request::{Checksums, ImageRequest};
 use crate::image::source::{Download, SourceError, shown};

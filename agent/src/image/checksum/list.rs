@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{HashAlgorithm, ListError};
+use super::digest::HashAlgorithm;
+use super::error::ListError;
 
 /// Finds the digest of one of `names` in a checksum file: either one bare digest, or lines as
 /// `sha256sum` (`<digest>  name`, `<digest> *name`), BSD (`SHA256 (name) = <digest>`) or

@@ -1,7 +1,7 @@
 //! Which of the checksums of a request counts, and which digest that is.
 
+use super::digest::{Expected, HashAlgorithm};
 use super::error::{ChecksumError, DigestError};
-use super::{Expected, HashAlgorithm};
 use crate::image::request::{Checksums, is_url};
 
 /// Where the expected digest is to be had.

@@ -1,3 +1,4 @@
+use super::digest::HashAlgorithm;
 use super::list::{find, is_digest};
 use super::select::{Selected, select};
 use super::*;
@@ -12,11 +13,7 @@ fn checksums(algorithm: Option<&str>, value: Option<&str>, checksum: Option<&str
 }
 
 fn known(algorithm: HashAlgorithm, digest: &str) -> Selected {
-    Selected::Known(Expected {
-        algorithm,
-        digest: digest.to_owned(),
-        also: None,
-    })
+    Selected::Known(Expected::new(algorithm, digest).unwrap())
 }
 
 #[test]
@@ -174,7 +171,7 @@ fn two_digests_must_both_hold() {
     }
     // One hash needs no second computation, and two of its digests are a contradiction.
     let same = of("sha256", sha256).and(of("sha256", sha256)).unwrap();
-    assert_eq!(same.also, None);
+    assert_eq!(same, of("sha256", sha256));
     assert!(of("sha1", sha1).and(of("sha1", &wrong)).is_err());
     // A proof of less than what is expected is none.
     let both = of("sha256", sha256).and(of("sha1", sha1)).unwrap();

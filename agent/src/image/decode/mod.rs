@@ -6,15 +6,11 @@ use super::block::Block;
 use super::write::ImageWriter;
 use format::Format;
 
-mod bzip2;
 mod error;
 mod expand;
 pub(super) mod format;
-mod gzip;
 pub(super) mod qcow2;
 mod verbatim;
-mod xz;
-mod zstd;
 
 pub use error::DecodeError;
 use error::ExpandError;

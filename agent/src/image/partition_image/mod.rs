@@ -11,6 +11,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use ironic_document::JsonObject;
 use ironic_ondisk::partition_table::guid::Guid;
 use ironic_ondisk::serial_number;
 use ironic_ondisk::size::MIB;
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::config_drive::ConfigDrive;
 use super::decode::qcow2::RangedSource;
-use super::deployment::{Deployment, Object, WrittenImage};
+use super::deployment::{Deployment, WrittenImage};
 use super::request::PartitionRequest;
 use super::source::ImageStream;
 use super::write::DiskExtent;
@@ -236,7 +237,7 @@ impl PartitionPlan {
             .unwrap_or_default();
         let has_esp = self.layout.find(Role::EfiSystem).is_some();
         let efi_system_uuid = has_esp.then(|| serial_number(self.serial));
-        let mut uuids = Object::new();
+        let mut uuids = JsonObject::new();
         uuids.insert("root uuid".to_owned(), json!(root_uuid));
         uuids.insert(
             format!("{} uuid", Role::EfiSystem.name()),
@@ -249,7 +250,7 @@ impl PartitionPlan {
             );
         }
         let named = self.layout.partitions.iter().zip(nodes);
-        let named: Object = named
+        let named: JsonObject = named
             .map(|(planned, node)| (planned.role.name().to_owned(), json!(node)))
             .collect();
         uuids.insert("partitions".to_owned(), Value::Object(named));

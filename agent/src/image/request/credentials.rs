@@ -3,8 +3,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ironic_document::JsonObject;
 use ironic_text::Secret;
-use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::text;
@@ -42,7 +42,7 @@ pub enum CredentialsError {
 }
 
 impl ServerCredentials {
-    pub(super) fn from_document(info: &Map<String, Value>) -> Self {
+    pub(super) fn from_document(info: &JsonObject) -> Self {
         if let Some(encoded) = text(info, "image_request_authorization") {
             let decoded = STANDARD.decode(encoded).ok();
             let header = decoded.and_then(|bytes| String::from_utf8(bytes).ok());

@@ -3,7 +3,8 @@
 //! The document is read here and nowhere else: what is wrong with it is found before anything is
 //! started, in the order and with the words of the Python agent's validator.
 
-use serde_json::{Map, Value};
+use ironic_document::JsonObject;
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::system::fetch::Proxies;
@@ -101,10 +102,7 @@ impl ImageRequest {
     ///
     /// # Errors
     /// The first thing that is wrong with it.
-    pub fn from_document(
-        info: &Map<String, Value>,
-        md5_enabled: bool,
-    ) -> Result<Self, InvalidImageInfo> {
+    pub fn from_document(info: &JsonObject, md5_enabled: bool) -> Result<Self, InvalidImageInfo> {
         for field in ["id", "urls"] {
             if !info.contains_key(field) {
                 return Err(InvalidImageInfo::Missing(field));
@@ -151,7 +149,7 @@ impl ImageRequest {
 
 /// Refuses an image that nothing could verify.
 fn check_checksums(
-    info: &Map<String, Value>,
+    info: &JsonObject,
     urls: &[Value],
     md5_enabled: bool,
 ) -> Result<(), InvalidImageInfo> {
@@ -183,7 +181,7 @@ pub(super) fn is_url(text: &str) -> bool {
     })
 }
 
-fn proxies(info: &Map<String, Value>) -> Proxies {
+fn proxies(info: &JsonObject) -> Proxies {
     let proxy = |scheme: &str| {
         let url = info.get("proxies")?.get(scheme)?.as_str()?;
         Some(url.to_owned()).filter(|url| !url.is_empty())
@@ -196,7 +194,7 @@ fn proxies(info: &Map<String, Value>) -> Proxies {
 }
 
 /// A text that is there and not empty.
-fn text(info: &Map<String, Value>, key: &str) -> Option<String> {
+fn text(info: &JsonObject, key: &str) -> Option<String> {
     let text = info.get(key)?.as_str()?;
     Some(text.to_owned()).filter(|text| !text.is_empty())
 }

@@ -1,6 +1,7 @@
 //! What Ironic asks for around a partition image.
 
-use serde_json::{Map, Value};
+use ironic_document::JsonObject;
+use serde_json::Value;
 
 use super::{InvalidImageInfo, text};
 use crate::machine::ironic_node::as_flag;
@@ -29,7 +30,7 @@ pub struct PartitionRequest {
 }
 
 impl PartitionRequest {
-    pub(super) fn from_document(info: &Map<String, Value>) -> Result<Self, InvalidImageInfo> {
+    pub(super) fn from_document(info: &JsonObject) -> Result<Self, InvalidImageInfo> {
         let root_mib = size(info, "root_mb")?;
         if root_mib == 0 {
             return Err(InvalidImageInfo::NoRootSize);
@@ -59,7 +60,7 @@ impl PartitionRequest {
 }
 
 /// The size of a partition in MiB; an absent one is 0.
-fn size(info: &Map<String, Value>, field: &'static str) -> Result<u64, InvalidImageInfo> {
+fn size(info: &JsonObject, field: &'static str) -> Result<u64, InvalidImageInfo> {
     match info.get(field) {
         None | Some(Value::Null) => Ok(0),
         Some(value) => {

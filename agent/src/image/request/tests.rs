@@ -1,5 +1,6 @@
 //! What an `image_info` may be, in the words of the Python agent.
 
+use ironic_document::JsonObject;
 use serde_json::json;
 
 use super::*;
@@ -8,7 +9,7 @@ use ironic_text::Secret;
 use crate::config::{Config, ImageServerAuth};
 use crate::system::fetch::Credentials;
 
-fn object(value: Value) -> Map<String, Value> {
+fn object(value: Value) -> JsonObject {
     let Value::Object(object) = value else {
         panic!("{value}")
     };

@@ -30,6 +30,7 @@ use super::progress::Written;
 use crate::disk::erase::metadata::zero_ends;
 use crate::system::disk::{AlignedBuffer, Disk, DiskError, Geometry};
 
+mod data_ref;
 mod partition_view;
 mod staging;
 mod withheld;
@@ -39,7 +40,8 @@ mod writer_pair;
 pub(super) use partition_view::DiskExtent;
 pub(super) use withheld::Withheld;
 
-use write_behind::{DataRef, WriteBehind};
+use data_ref::DataRef;
+use write_behind::WriteBehind;
 
 /// Blocks held back at the end of an image of unknown length; two hold a megabyte whatever
 /// the length of the last is.

@@ -3,7 +3,7 @@
 //! It is on the disk only until the image is whole: [`ImageWriter::finish`] makes it zeros. The last
 //! block of the disk is never used, so that nothing there can be taken for a backup table.
 
-use super::write_behind::DataRef;
+use super::data_ref::DataRef;
 use super::{BLOCK, ImageWriter, WriteError};
 
 impl ImageWriter {

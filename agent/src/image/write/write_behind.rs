@@ -3,14 +3,14 @@
 //! Requests are carried out in their order; only writes of whole sectors may be two at a time
 //! ([`WriterPair`]). Dropping [`WriteBehind`] abandons what has not begun and waits for what has.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
+use super::data_ref::DataRef;
 use super::writer_pair::WriterPair;
-use super::{BLOCK, Block, LONGEST_RUN, WriteError, Written};
+use super::{BLOCK, LONGEST_RUN, WriteError, Written};
 use crate::system::disk::{AlignedBuffer, Disk, DiskError};
 
 /// Requests that may wait.
@@ -18,40 +18,6 @@ const QUEUE: usize = 4;
 /// Buffers for bytes that are not in a block of the download: in the queue, with both writers and
 /// withheld.
 const BUFFERS: usize = QUEUE + 4;
-
-/// Bytes on their way to the disk, without copying them.
-#[derive(Debug)]
-pub(super) enum DataRef {
-    /// PartitionView of a block of the download.
-    Shared(Arc<Block>, Range<usize>),
-    /// PartitionView of a buffer of [`WriteBehind::buffer`].
-    Owned(AlignedBuffer, Range<usize>),
-    /// The same, for a place where it does not stay.
-    Staged(AlignedBuffer, Range<usize>),
-}
-
-impl DataRef {
-    /// Only these of the bytes.
-    pub(super) fn part(self, part: Range<usize>) -> Self {
-        let within = |range: Range<usize>| range.start + part.start..range.start + part.end;
-        match self {
-            Self::Shared(block, range) => Self::Shared(block, within(range)),
-            Self::Owned(buffer, range) => Self::Owned(buffer, within(range)),
-            Self::Staged(buffer, range) => Self::Staged(buffer, within(range)),
-        }
-    }
-}
-
-impl std::ops::Deref for DataRef {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Shared(block, range) => &block[range.clone()],
-            Self::Owned(buffer, range) | Self::Staged(buffer, range) => &buffer[range.clone()],
-        }
-    }
-}
 
 #[derive(Debug)]
 enum DiskRequest {

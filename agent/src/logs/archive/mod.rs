@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use serde_json::{Map, Value, json};
+use ironic_document::JsonObject;
+use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::task::JoinError;
 use tokio::time::Instant;
@@ -199,7 +200,7 @@ impl Archive {
                 .root
                 .read_optional(format!("/sys/class/block/{name}/dev"));
             let properties = number.map(|number| Properties::of_block(&system.root, &number));
-            let document: Map<String, Value> = properties
+            let document: JsonObject = properties
                 .iter()
                 .flat_map(Properties::sorted)
                 .map(|(key, value)| (key.to_owned(), value.into()))

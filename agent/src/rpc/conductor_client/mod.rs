@@ -11,10 +11,10 @@ use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
+use ironic_document::JsonObject;
 use ironic_transport::Endpoint;
 use ironic_transport::grpc::{UnreadableTlsFile, read_tls_file};
 use prost::Message;
-use serde_json::{Map, Value};
 use thiserror::Error;
 use tokio::net::UnixStream;
 use tokio::sync::{Mutex, mpsc};
@@ -197,7 +197,7 @@ impl Conductor for ConductorClient {
         })
     }
 
-    fn submit_inspection(&self, report: Map<String, Value>) -> BoxFuture<'_, InspectionOutcome> {
+    fn submit_inspection(&self, report: JsonObject) -> BoxFuture<'_, InspectionOutcome> {
         Box::pin(async move {
             let request = match messages::inspection_request(&report) {
                 Ok(request) => request,

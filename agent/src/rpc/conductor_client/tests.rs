@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex as StdMutex};
 use ironic_agent_protocol::v1::conductor_service_server::{
     ConductorService, ConductorServiceServer,
 };
+use ironic_document::JsonObject;
 use ironic_program::CommonSettings;
 use ironic_text::Secret;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
@@ -223,7 +224,7 @@ fn beat(forced: bool) -> Beat {
     }
 }
 
-fn object(value: Value) -> Map<String, Value> {
+fn object(value: Value) -> JsonObject {
     value.as_object().unwrap().clone()
 }
 

@@ -13,10 +13,11 @@ use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::hardware_manager_service_client::HardwareManagerServiceClient;
+use ironic_document::JsonObject;
 use ironic_document::{to_struct, value};
 use ironic_program::version;
 use ironic_text::{error_chain, with_causes};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 use tonic::transport::Channel;
@@ -234,7 +235,7 @@ fn misunderstood(error: &dyn std::error::Error) -> PeerError {
 }
 
 fn step_order(order: &ExternalStepRequest) -> Result<v1::StepOrder, PeerError> {
-    let document = |document: &Map<String, Value>, name: &str| {
+    let document = |document: &JsonObject, name: &str| {
         to_struct(document.clone(), name).map_err(|error| misunderstood(&error))
     };
     Ok(v1::StepOrder {

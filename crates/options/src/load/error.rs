@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use ironic_text::{error_chain, printable, printable_lines};
 use thiserror::Error;
 
-use super::secret_file::LONGEST_SECRET;
+use super::LONGEST_SECRET;
 use crate::ini::SyntaxError;
 
 /// Where a setting was found.

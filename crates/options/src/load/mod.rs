@@ -27,6 +27,9 @@ mod secret_file;
 pub use error::{ConfigError, Origin, Warning};
 use secret_file::SecretFile;
 
+/// The longest secret in a file, in bytes.
+const LONGEST_SECRET: usize = 4096;
+
 /// The settings of a program, and what has to be said about them once there is a log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded<S> {

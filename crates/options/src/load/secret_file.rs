@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ironic_text::Secret;
 
-use super::ConfigError;
-
-/// The longest secret in a file, in bytes.
-pub(super) const LONGEST_SECRET: usize = 4096;
+use super::{ConfigError, LONGEST_SECRET};
 
 /// A file that the value of a secret option is read from.
 #[derive(Debug)]

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use ironic_text::Secret;
 
-use super::secret_file::LONGEST_SECRET;
 use super::*;
 use crate::{Program, Tool, opt, section};
 

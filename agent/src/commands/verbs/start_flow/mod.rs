@@ -3,10 +3,10 @@
 //! The whole flow is read before its first command runs: a spelling mistake in the last
 //! command must not be found on a machine that the others have half changed.
 
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::{Command, Verb};
-use crate::commands::Object;
 use crate::commands::arguments::{Arguments, GivenArguments};
 use crate::commands::context::CommandContext;
 use crate::commands::descriptor::{VERBS, VerbDescriptor, bare};
@@ -83,7 +83,7 @@ impl StartFlow {
             }
             for (name, parameters) in entry {
                 let parameters = match parameters {
-                    Value::Null => Object::new(),
+                    Value::Null => JsonObject::new(),
                     Value::Object(parameters) => parameters.clone(),
                     _ => {
                         return Err(wrong(format!(
@@ -98,7 +98,7 @@ impl StartFlow {
     }
 }
 
-fn command(verb: &'static VerbDescriptor, parameters: Object) -> Result<Command, Failure> {
+fn command(verb: &'static VerbDescriptor, parameters: JsonObject) -> Result<Command, Failure> {
     let given = GivenArguments::from_object(verb, parameters);
     let arguments =
         Arguments::check(verb, given).map_err(|misuse| wrong(misuse.sentence(verb)))?;

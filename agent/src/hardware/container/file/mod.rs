@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use ironic_document::JsonObject;
+use serde_json::Value;
 
 use super::error::InvalidSteps;
 use super::options::options;
@@ -92,13 +93,13 @@ fn document(text: &str) -> Result<Value, InvalidSteps> {
 
 /// Reads one step.
 struct StepReader<'a> {
-    step: &'a Map<String, Value>,
+    step: &'a JsonObject,
     /// What the step is called in errors.
     name: &'a str,
 }
 
 impl<'a> StepReader<'a> {
-    fn new(step: &'a Map<String, Value>) -> Self {
+    fn new(step: &'a JsonObject) -> Self {
         let name = step.get("name").and_then(Value::as_str);
         Self {
             step,

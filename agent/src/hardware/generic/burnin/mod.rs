@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use futures_util::FutureExt as _;
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use error::BurnInError;
@@ -16,7 +17,7 @@ use crate::config::Config;
 use crate::disk::erase::guard::{self, Scope, Selection};
 use crate::failure::Failure;
 use crate::hardware::{
-    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
+    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
 };
 use crate::system::Cmd;
 
@@ -82,7 +83,7 @@ impl Step for BurnIn {
         }
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> PlanFuture<'a> {
         async move {
             let only = |command: &Cmd| PlannedAction {
                 description: format!("Run {command}"),
@@ -114,7 +115,7 @@ impl Step for BurnIn {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> RunFuture<'a> {
         async move {
             match self.target {
                 BurnInTarget::Cpu => {

@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 
 use futures_util::FutureExt as _;
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::error::InvalidMatchPatterns;
 use crate::config::Config;
 use crate::disk::boot::entry::{self, BootEntry};
 use crate::hardware::{
-    Argument, ArgumentKind, Description, Object, Offer, Phase, PlanFuture, PlannedAction,
-    RunFuture, Step, StepContext, StepError,
+    Argument, ArgumentKind, Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step,
+    StepContext, StepError,
 };
 use crate::system::{Cmd, System};
 use pattern::Pattern;
@@ -54,7 +55,7 @@ impl Step for CleanUefiNvram {
         }
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> PlanFuture<'a> {
         async move {
             let entries = find(ctx.system, arguments).await?;
             let actions = entries.into_iter().map(|entry| PlannedAction {
@@ -67,7 +68,7 @@ impl Step for CleanUefiNvram {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> RunFuture<'a> {
         async move {
             for entry in find(ctx.system, arguments).await? {
                 ctx.task.check()?;
@@ -84,7 +85,7 @@ impl Step for CleanUefiNvram {
 }
 
 /// The entries that go.
-async fn find(system: &System, arguments: &Object) -> Result<Vec<BootEntry>, StepError> {
+async fn find(system: &System, arguments: &JsonObject) -> Result<Vec<BootEntry>, StepError> {
     let patterns = patterns(arguments)?;
     let listing = system.run.run(Cmd::new("efibootmgr").arg("-v")).await?;
     let mut found = Vec::new();
@@ -103,7 +104,7 @@ async fn find(system: &System, arguments: &Object) -> Result<Vec<BootEntry>, Ste
 }
 
 /// Only null stands for the default: an empty list finds nothing.
-fn patterns(arguments: &Object) -> Result<Vec<Pattern>, InvalidMatchPatterns> {
+fn patterns(arguments: &JsonObject) -> Result<Vec<Pattern>, InvalidMatchPatterns> {
     let given = arguments
         .get("match_patterns")
         .filter(|value| !value.is_null());

@@ -1,6 +1,7 @@
 //! Step `erase_devices`: the data of every disk goes, by the drive itself where it can.
 
 use futures_util::FutureExt as _;
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::error::{EraseAttemptError, EraseDevicesError, UnerasedDevice};
@@ -10,7 +11,7 @@ use crate::config::Config;
 use crate::disk::erase::guard::Scope;
 use crate::disk::erase::{self, Planned};
 use crate::hardware::{
-    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
+    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
 };
 use crate::machine::block::BlockDevice;
 
@@ -29,7 +30,7 @@ impl Step for EraseDevices {
         (phase == Phase::Clean).then(|| Offer::abortable_at(10))
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> PlanFuture<'a> {
         async move {
             let selection = select(ctx, Scope::Disks).await?;
             let others = vendor_erase::find(ctx, &selection).await;
@@ -44,7 +45,7 @@ impl Step for EraseDevices {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> RunFuture<'a> {
         async move {
             let selection = select(ctx, Scope::Disks).await?;
             for (name, reason) in &selection.left_alone {

@@ -3,6 +3,8 @@
 
 use futures_util::FutureExt as _;
 
+use ironic_document::JsonObject;
+
 use super::erase_devices_metadata::destroy_arrays;
 use super::error::{EraseAttemptError, EraseDevicesError, UnerasedDevice};
 use super::selection::{left_alone, left_alone_result, select, stopped};
@@ -12,7 +14,7 @@ use crate::disk::erase::metadata;
 use crate::disk::erase::{self, Means, Planned, nvme};
 use crate::failure::Failure;
 use crate::hardware::{
-    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
+    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
 };
 
 /// The step.
@@ -30,7 +32,7 @@ impl Step for EraseDevicesExpress {
         (phase == Phase::Clean).then(|| Offer::abortable_at(0))
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> PlanFuture<'a> {
         async move {
             let selection = select(ctx, Scope::Everything).await?;
             let (drives, others) = split(ctx, &selection).await?;
@@ -56,7 +58,7 @@ impl Step for EraseDevicesExpress {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> RunFuture<'a> {
         async move {
             let selection = select(ctx, Scope::Everything).await?;
             for (name, reason) in &selection.left_alone {

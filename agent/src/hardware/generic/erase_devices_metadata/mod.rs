@@ -3,6 +3,8 @@
 
 use futures_util::FutureExt as _;
 
+use ironic_document::JsonObject;
+
 use super::error::{EraseDevicesError, UnerasedDevice};
 use super::selection::{left_alone, left_alone_result, select, stopped};
 use crate::config::Config;
@@ -10,8 +12,7 @@ use crate::disk::erase::guard::{Scope, Selection};
 use crate::disk::erase::metadata;
 use crate::failure::Failure;
 use crate::hardware::{
-    Description, Object, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
-    StepError,
+    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepError,
 };
 use crate::task::Progress;
 
@@ -35,7 +36,7 @@ impl Step for EraseDevicesMetadata {
         }
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> PlanFuture<'a> {
         async move {
             let selection = select(ctx, Scope::Everything).await?;
             let destroyed = selection.erasable.iter().map(|erasable| {
@@ -53,7 +54,7 @@ impl Step for EraseDevicesMetadata {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> RunFuture<'a> {
         async move {
             let selection = select(ctx, Scope::Everything).await?;
             erase(ctx, &selection).await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use ironic_document::JsonObject;
 use serde_json::{Value, json};
 
 use super::*;
@@ -72,7 +73,7 @@ impl Bench {
             installed: &installed,
             erasers: &[],
         };
-        let arguments = Object::new();
+        let arguments = JsonObject::new();
         let result = EraseDevicesMetadata.run(ctx, &arguments).await;
         let mut warnings = Vec::new();
         while let Ok(note) = heard.notes.try_recv() {
@@ -374,7 +375,7 @@ async fn a_cancelled_step_says_so() {
         installed: &installed,
         erasers: &[],
     };
-    let arguments = Object::new();
+    let arguments = JsonObject::new();
     let error = EraseDevicesMetadata.run(ctx, &arguments).await.unwrap_err();
     assert_eq!(error.to_string(), "The command was cancelled: enough");
     assert!(!bench.is_erased("sda"));
@@ -398,7 +399,7 @@ async fn the_plan_names_every_device_and_touches_none() {
         installed: &installed,
         erasers: &[],
     };
-    let arguments = Object::new();
+    let arguments = JsonObject::new();
     let actions = EraseDevicesMetadata.plan(ctx, &arguments).await.unwrap();
     let devices: Vec<_> = actions
         .iter()

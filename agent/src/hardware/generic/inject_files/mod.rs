@@ -8,14 +8,15 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt as _;
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use crate::config::Config;
 use crate::disk::inject::{self, Change, FileSystemChoice, InjectedFile};
 use crate::hardware::wait::probe;
 use crate::hardware::{
-    Argument, ArgumentError, ArgumentKind, Description, Object, Offer, Phase, PlanFuture,
-    PlannedAction, RunFuture, Step, StepContext, StepError,
+    Argument, ArgumentError, ArgumentKind, Description, Offer, Phase, PlanFuture, PlannedAction,
+    RunFuture, Step, StepContext, StepError,
 };
 use crate::image::document::{self, Document, Trust};
 use crate::machine::block::hints;
@@ -76,7 +77,7 @@ impl Step for InjectFiles {
         }
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> PlanFuture<'a> {
         async move {
             let wanted = request::read(ctx.node, arguments)?;
             if wanted.is_empty() {
@@ -88,7 +89,7 @@ impl Step for InjectFiles {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> RunFuture<'a> {
         async move {
             let wanted = request::read(ctx.node, arguments)?;
             if wanted.is_empty() {

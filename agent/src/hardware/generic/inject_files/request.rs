@@ -1,10 +1,10 @@
 //! What operators write to have files injected, and what is wrong with it.
 
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::error::{FileKeyProblem, InjectFilesError, InvalidFile};
 use crate::disk::inject::FileSystemChoice;
-use crate::hardware::Object;
 use crate::machine::ironic_node::Node;
 use crate::system::foreign_root::Attributes;
 
@@ -49,7 +49,10 @@ pub(super) enum FileSource {
 ///
 /// # Errors
 /// Everything that is wrong.
-pub(super) fn read(node: &Node, arguments: &Object) -> Result<Vec<FileRequest>, InjectFilesError> {
+pub(super) fn read(
+    node: &Node,
+    arguments: &JsonObject,
+) -> Result<Vec<FileRequest>, InjectFilesError> {
     let mut problems = Vec::new();
     let mut requests = Vec::new();
     let sources = [
@@ -91,12 +94,12 @@ pub(super) fn read(node: &Node, arguments: &Object) -> Result<Vec<FileRequest>, 
 
 /// Reads one file and gathers what is wrong with it.
 struct FileReader<'a> {
-    file: &'a Object,
+    file: &'a JsonObject,
     problems: Vec<FileKeyProblem>,
 }
 
 impl<'a> FileReader<'a> {
-    fn new(file: &'a Object) -> Self {
+    fn new(file: &'a JsonObject) -> Self {
         Self {
             file,
             problems: Vec::new(),
@@ -249,7 +252,7 @@ mod tests {
 
     use super::*;
 
-    fn object(value: Value) -> Object {
+    fn object(value: Value) -> JsonObject {
         match value {
             Value::Object(object) => object,
             other => panic!("{other}"),

@@ -1,10 +1,10 @@
 //! URLs with places for the node's values, in the manner of Python's `str.format`:
 //! `http://server/{node[uuid]}/{ports[0][address]}`.
 
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::error::{TemplateError, TemplateProblem};
-use crate::hardware::Object;
 use crate::machine::ironic_node::Node;
 
 /// Parts of a node that hold credentials, its own or those of its BMC. They go to no server.
@@ -14,7 +14,11 @@ const PRIVATE: [&str; 3] = ["driver_info", "driver_internal_info", "configdrive"
 ///
 /// # Errors
 /// A place that cannot be filled.
-pub(super) fn fill(template: &str, node: &Node, ports: &[Object]) -> Result<String, TemplateError> {
+pub(super) fn fill(
+    template: &str,
+    node: &Node,
+    ports: &[JsonObject],
+) -> Result<String, TemplateError> {
     let mut filled = String::with_capacity(template.len());
     let mut rest = template;
     while let Some(at) = rest.find(['{', '}']) {
@@ -44,7 +48,7 @@ pub(super) fn fill(template: &str, node: &Node, ports: &[Object]) -> Result<Stri
 }
 
 /// The value that a place stands for.
-fn value_of(text: &str, node: &Node, ports: &[Object]) -> Result<String, TemplateProblem> {
+fn value_of(text: &str, node: &Node, ports: &[JsonObject]) -> Result<String, TemplateProblem> {
     let (name, mut keys) = match text.split_once('[') {
         Some((name, keys)) => (name, Some(keys)),
         None => (text, None),

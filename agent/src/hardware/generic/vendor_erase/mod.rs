@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::error::{EraseAttemptError, UnerasedDevice, VendorEraseError};
 use crate::disk::erase::forget_partitions;
 use crate::disk::erase::guard::{Erasable, Selection};
-use crate::hardware::{Object, PlannedAction, StepContext, StepError, VendorEraser};
+use crate::hardware::{PlannedAction, StepContext, StepError, VendorEraser};
 
 /// A disk and who erases it.
 pub(super) struct VendorErase<'a> {
@@ -23,7 +24,7 @@ pub(super) struct VendorErase<'a> {
 #[derive(Debug, Default)]
 pub(super) struct VendorEraseOutcome {
     /// What the managers answered, by the disks' names.
-    pub(super) erased: Object,
+    pub(super) erased: JsonObject,
     /// Disks that are not theirs after all.
     pub(super) declined: Vec<String>,
     pub(super) failed: Vec<UnerasedDevice>,
@@ -131,7 +132,7 @@ pub(super) async fn erase(
     outcome
 }
 
-fn arguments(disk: &Erasable) -> Object {
+fn arguments(disk: &Erasable) -> JsonObject {
     let device = [("device".to_owned(), disk.device().to_json())];
     device.into_iter().collect()
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use ironic_document::JsonObject;
 use serde_json::json;
 
 use super::*;
@@ -59,7 +60,7 @@ impl HardwareManager for Vendor {
 static DESCRIPTION: Description = Description::without_arguments("erase_block_device", "deploy");
 
 impl Vendor {
-    fn known(&self, arguments: &Object) -> Result<Result<Value, &'static str>, StepError> {
+    fn known(&self, arguments: &JsonObject) -> Result<Result<Value, &'static str>, StepError> {
         let name = arguments["device"]["name"].as_str().unwrap();
         let found = self.disks.iter().find(|(known, _)| *known == name);
         found
@@ -77,7 +78,7 @@ impl Step for Vendor {
         None
     }
 
-    fn plan<'a>(&'a self, _ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, _ctx: StepContext<'a>, arguments: &'a JsonObject) -> PlanFuture<'a> {
         let planned = match self.known(arguments) {
             Err(error) if self.tells => Err(error),
             _ => Ok(vec![PlannedAction {
@@ -88,7 +89,7 @@ impl Step for Vendor {
         std::future::ready(planned).boxed()
     }
 
-    fn run<'a>(&'a self, _ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, _ctx: StepContext<'a>, arguments: &'a JsonObject) -> RunFuture<'a> {
         let name = arguments["device"]["name"].to_string();
         self.asked.lock().unwrap().push(name);
         let ended = self

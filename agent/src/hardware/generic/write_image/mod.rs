@@ -4,14 +4,15 @@
 use std::borrow::Cow;
 
 use futures_util::FutureExt as _;
+use ironic_document::JsonObject;
 use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::hardware::wait::probe;
 use crate::hardware::{
-    Argument, ArgumentError, ArgumentKind, Description, Object, Offer, Phase, PlanFuture,
-    PlannedAction, RunFuture, Step, StepContext, StepError,
+    Argument, ArgumentError, ArgumentKind, Description, Offer, Phase, PlanFuture, PlannedAction,
+    RunFuture, Step, StepContext, StepError,
 };
 use crate::image::{self, Deployment, ImageRequest};
 use crate::machine::block::BlockDevice;
@@ -56,7 +57,7 @@ impl Step for WriteImage {
         }
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> PlanFuture<'a> {
         async move {
             let request = WriteRequest::check(ctx, arguments).await?;
             let lines = image::plan(request.deployment(ctx)).await;
@@ -71,7 +72,7 @@ impl Step for WriteImage {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> RunFuture<'a> {
         async move {
             let request = WriteRequest::check(ctx, arguments).await?;
             let sentence = image::prepare(request.deployment(ctx)).await;
@@ -104,7 +105,7 @@ impl<'a> WriteRequest<'a> {
         }
     }
 
-    async fn check(ctx: StepContext<'a>, arguments: &'a Object) -> Result<Self, StepError> {
+    async fn check(ctx: StepContext<'a>, arguments: &'a JsonObject) -> Result<Self, StepError> {
         let image_info = arguments
             .get("image_info")
             .and_then(Value::as_object)

@@ -1,5 +1,6 @@
 //! What the step adds to writing an image: arguments, the choice of the disk, the answer.
 
+use ironic_document::JsonObject;
 use serde_json::json;
 
 use super::*;
@@ -19,7 +20,7 @@ async fn through(
 ) -> Result<Value, crate::failure::Failure> {
     let (system, config) = (machine.system(), Config::default());
     let (task, installed) = (Task::detached(), LastDeployment::default());
-    let node = Node(Object::from_iter([("uuid".to_owned(), json!("u"))]));
+    let node = Node(JsonObject::from_iter([("uuid".to_owned(), json!("u"))]));
     let ctx = StepContext {
         system: &system,
         config: &config,
@@ -36,7 +37,7 @@ async fn through(
         phase: Phase::Deploy,
         step: &step,
         version: None,
-        arguments: &Object::new(),
+        arguments: &JsonObject::new(),
     };
     if only_plan {
         let actions = steps::plan(order, &registry, ctx).await?;

@@ -4,11 +4,12 @@
 use std::borrow::Cow;
 
 use futures_util::FutureExt as _;
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use crate::config::Config;
 use crate::hardware::{
-    Argument, ArgumentKind, Description, HardwareManager, ManagerIdentity, Object, Offer, Phase,
+    Argument, ArgumentKind, Description, HardwareManager, ManagerIdentity, Offer, Phase,
     PlanFuture, PlannedAction, RunFuture, Step, StepContext, Support,
 };
 use crate::system::System;
@@ -118,7 +119,7 @@ impl Step for FirmwareStep {
         })
     }
 
-    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> PlanFuture<'a> {
+    fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> PlanFuture<'a> {
         async move {
             let lines = match self.task {
                 FirmwareTask::Images => image::parse(&arguments["images"], ctx.config.md5_enabled)?
@@ -143,7 +144,7 @@ impl Step for FirmwareStep {
         .boxed()
     }
 
-    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a Object) -> RunFuture<'a> {
+    fn run<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> RunFuture<'a> {
         async move {
             match self.task {
                 FirmwareTask::Images => {

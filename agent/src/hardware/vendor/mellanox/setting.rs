@@ -1,5 +1,6 @@
 //! Step `update_nvidia_nic_firmware_settings`.
 
+use ironic_document::JsonObject;
 use serde_json::{Map, Value};
 
 use super::card::Card;
@@ -12,8 +13,8 @@ use crate::system::{Cmd, System};
 pub(super) struct Setting {
     pub(super) id: String,
     /// For the card as a whole, for its first function, for its second.
-    global: Map<String, Value>,
-    functions: [Map<String, Value>; 2],
+    global: JsonObject,
+    functions: [JsonObject; 2],
 }
 
 pub(super) fn parse(settings: &Value) -> Result<Vec<Setting>, NicFirmwareError> {
@@ -103,7 +104,7 @@ pub(super) async fn apply(
 async fn changed(
     system: &System,
     card: &Card,
-    wanted: &Map<String, Value>,
+    wanted: &JsonObject,
 ) -> Result<Vec<String>, StepError> {
     let ask = |what: &'static str| Cmd::new("mstconfig").args(["-d", &card.pci, what]);
     let known = system.run.run(ask("i")).await?.text();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ironic_document::JsonObject;
 use serde_json::json;
 
 use super::*;
@@ -361,7 +362,7 @@ async fn settings_that_the_firmware_does_not_have_change_nothing() {
         ("UNHEARD_OF", "UnSupportedConfigByMstflintPackage"),
     ];
     for (name, class) in cases {
-        let mut global = Object::new();
+        let mut global = JsonObject::new();
         global.insert(name.to_owned(), json!(1));
         let settings = json!({"settings": [{"deviceID": "1017", "globalConfig": global}]});
         let mut script = discovered("20.35.1012", None);

@@ -2,8 +2,8 @@
 
 use bzip2::{Decompress, Status};
 
-use super::ExpandError;
-use super::expand::{ExpandStep, Following, Member};
+use super::member::{ExpandStep, Following, Member};
+use crate::image::decode::ExpandError;
 
 pub(super) struct Bzip2(Decompress);
 

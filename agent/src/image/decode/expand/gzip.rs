@@ -2,8 +2,8 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::ExpandError;
-use super::expand::{ExpandStep, Following, Member};
+use super::member::{ExpandStep, Following, Member};
+use crate::image::decode::ExpandError;
 
 /// 32 KiB, the most that gzip allows.
 const WINDOW_BITS: u8 = 15;

@@ -2,8 +2,8 @@
 
 use liblzma::stream::{Action, Error, Status, Stream, TELL_UNSUPPORTED_CHECK};
 
-use super::ExpandError;
-use super::expand::{ExpandStep, Member};
+use super::member::{ExpandStep, Member};
+use crate::image::decode::ExpandError;
 
 /// What a decoder may allocate: the 64 MiB dictionary of `xz -9`, and its own state. It is
 /// the one thing that may take the agent above its bound, because such files are common.

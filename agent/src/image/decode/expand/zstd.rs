@@ -6,8 +6,8 @@
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 use zstd::zstd_safe::get_frame_content_size;
 
-use super::ExpandError;
-use super::expand::{ExpandStep, Member};
+use super::member::{ExpandStep, Member};
+use crate::image::decode::ExpandError;
 
 /// The largest window, as a power of two: 32 MiB. The levels up to 19 need 8 MiB; what needs
 /// more was made with `--long` or `--ultra`.

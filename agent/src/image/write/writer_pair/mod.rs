@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_
 use std::thread::JoinHandle;
 
 use super::Written;
-use super::write_behind::DataRef;
+use super::data_ref::DataRef;
 use crate::system::disk::{AlignedBuffer, Disk, DiskError};
 
 /// A disk that is written from here and, where it has a twin, by one more thread.

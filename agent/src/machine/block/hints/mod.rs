@@ -1,7 +1,8 @@
 //! Which disk becomes the root disk, and which disks are left alone: hints that describe
 //! disks, and the rule for nodes without any.
 
-use serde_json::{Map, Value};
+use ironic_document::JsonObject;
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::machine::block::{BlockDevice, Kind};
@@ -365,7 +366,7 @@ impl Hints {
     }
 }
 
-fn parse_all(hints: &Map<String, Value>) -> Result<Vec<Hint>, InvalidHint> {
+fn parse_all(hints: &JsonObject) -> Result<Vec<Hint>, InvalidHint> {
     hints
         .iter()
         .map(|(name, value)| match name.as_str() {

@@ -7,8 +7,10 @@ use ironic_agent_protocol::verbs::{Argument, ArgumentKind, VerbDescriptor};
 use ironic_document::{DocumentError, object, value};
 use thiserror::Error;
 
+use ironic_document::JsonObject;
+
 use crate::commands::arguments::GivenArguments;
-use crate::commands::{CommandId, CommandRequest, Object};
+use crate::commands::{CommandId, CommandRequest};
 
 /// What a [`v1::ExecuteCommandRequest`] may have wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -107,7 +109,7 @@ fn json(argument: Argument, name: &str) -> Result<serde_json::Value, DocumentErr
             .into_iter()
             .enumerate()
             .map(|(index, document)| object(document, &format!("{name}[{index}]")))
-            .collect::<Result<Vec<Object>, _>>()?
+            .collect::<Result<Vec<JsonObject>, _>>()?
             .into(),
         Argument::List(list) => list
             .values

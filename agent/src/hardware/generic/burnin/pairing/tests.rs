@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
+use ironic_document::JsonObject;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::*;
-use crate::hardware::Object;
 use crate::hardware::generic::testing::Bench;
 use crate::machine::testing::FakeMachine;
 use crate::system::System;
@@ -92,7 +92,7 @@ impl CoordinationSession for Fake {
 }
 
 fn node(more: Value) -> Node {
-    let mut info = Object::new();
+    let mut info = JsonObject::new();
     info.insert(
         "agent_burnin_fio_network_pairing_backend_url".to_owned(),
         "zookeeper://zk1,zk2:2182/?timeout=3".into(),
