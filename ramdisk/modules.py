@@ -2,6 +2,7 @@
 
 import lzma
 import os
+import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -13,19 +14,19 @@ from debian import Problem
 COMPRESSED = {".xz": None, ".zst": "/usr/bin/zstd", ".gz": "/bin/gzip"}
 
 
-def select_modules(chosen, kernel, sysroot, tree):
-    """Copies the modules of the list file `chosen` into `tree` and indexes them there."""
+def select_modules(chosen, kernel, sysroot, tree, more=()):
+    """Copies the modules of the list file `chosen`, and those of `more`, which has pairs of a word and where it stands, into
+    `tree` and indexes them there; the firmware files that each of them may ask for."""
     index(sysroot, kernel.root, kernel.version)
     needs = read_dependencies(kernel.modules / "modules.dep")
     by_name = {name_of(path): path for path in needs}
     wanted = set()
-    for number, line in enumerate(chosen.read_text().splitlines(), 1):
-        for word in line.partition("#")[0].split():
-            matches = [by_name[name_of(word)]] if name_of(word) in by_name else below(needs, word)
-            if not matches:
-                raise Problem(f"{chosen}:{number}: kernel {kernel.version} has no module or directory {word}")
-            for path in matches:
-                wanted |= {path, *needs[path]}
+    for word, place in [*words_of(chosen), *more]:
+        matches = [by_name[name_of(word)]] if name_of(word) in by_name else below(needs, word)
+        if not matches:
+            raise Problem(f"{place}: kernel {kernel.version} has no module or directory {word}")
+        for path in matches:
+            wanted |= {path, *needs[path]}
     for wish in soft_wishes(kernel.modules, {name_of(path) for path in wanted}):
         for path in (by_name[name] for name in wish if name in by_name):
             wanted |= {path, *needs[path]}
@@ -34,7 +35,13 @@ def select_modules(chosen, kernel, sysroot, tree):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(kernel.modules / path, target / path)
     needs = index_chosen(kernel, sysroot, tree, target)
-    pack(target, needs, sysroot)
+    return pack(target, needs, sysroot)
+
+
+def words_of(path):
+    """The words of a list file, each with its place."""
+    return [(word, f"{path}:{number}") for number, line in enumerate(path.read_text().splitlines(), 1)
+            for word in line.partition("#")[0].split()]
 
 
 def index_chosen(kernel, sysroot, tree, target):
@@ -51,12 +58,13 @@ def index_chosen(kernel, sysroot, tree, target):
 
 def pack(target, needs, sysroot):
     """Compresses every module by itself: a machine loads two dozen of them, and only those take
-    memory and time to unpack."""
+    memory and time to unpack. The firmware files that each may ask for."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda path: pack_one(target / path, sysroot), needs))
+        firmware = list(pool.map(lambda path: pack_one(target / path, sysroot), needs))
     lines = (f"{packed(module)}:{''.join(f' {packed(other)}' for other in others)}\n"
              for module, others in needs.items())
     (target / "modules.dep").write_text("".join(lines))
+    return {name_of(path): files for path, files in zip(needs, firmware, strict=True) if files}
 
 
 def packed(name):
@@ -70,6 +78,7 @@ def pack_one(path, sysroot):
     # busybox knows this checksum and no filter.
     blob = lzma.compress(content, check=lzma.CHECK_CRC32, preset=9 | lzma.PRESET_EXTREME)
     path.with_name(packed(path.name)).write_bytes(blob)
+    return {file.decode() for file in re.findall(rb"\0firmware=([^\0]+)", content)}
 
 
 def read_module(path, sysroot):

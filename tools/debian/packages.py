@@ -86,6 +86,11 @@ class Packages:
         with self.locked():
             return Sysroot(self.tree(names[0], lambda: self.needed(names)) / "root")
 
+    def alone(self, name: str) -> Path:
+        """One package, unpacked without what it depends on."""
+        with self.locked():
+            return self.tree(name, lambda: self.apt.exact([name])) / "root"
+
     def programs(self, label: str, names: list[str]) -> Path:
         """A directory with `bin/`, whose executables start the programs of the named packages with their own
         libraries from anywhere, and `root/`, the unpacked packages."""

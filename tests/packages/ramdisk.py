@@ -1,0 +1,86 @@
+"""The builder of the ramdisk: firmware of packages and of directories."""
+
+import random
+import re
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / "tools"), str(REPOSITORY / "ramdisk")]
+
+import firmware  # noqa: E402
+from debian import Problem  # noqa: E402
+
+
+
+def files(tree: Path) -> list[str]:
+    return sorted(str(path.relative_to(tree)) for path in tree.rglob("*") if path.is_file())
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory(prefix="ramdisk-of-the-test-")
+        self.addCleanup(scratch.cleanup)
+        self.room = Path(scratch.name)
+
+    def write(self, **contents: str) -> Path:
+        """A directory with files, `__` in their names for a slash."""
+        root = self.room / f"directory-{random.randrange(1 << 40)}"
+        for name, content in contents.items():
+            path = root / name.replace("__", "/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        return root
+
+
+class Firmware(Case):
+    ASKED = {"card": {"maker/one.fw", "maker/two.fw"}, "other": {"other.bin"}}
+
+    def test_of_a_package_what_modules_ask_for_is_taken(self):
+        root = self.write(maker__one="content", maker__three="not asked for")
+        (root / "maker/one").rename(root / "maker/one-1.2.fw")
+        (root / "maker/one.fw").symlink_to("one-1.2.fw")
+        tree = self.room / "tree"
+        firmware.install("firmware-maker", [root], self.ASKED, tree)
+        self.assertEqual(files(tree), ["lib/firmware/maker/one.fw"])
+        self.assertEqual((tree / "lib/firmware/maker/one.fw").read_text(), "content")
+        self.assertEqual(firmware.absent(self.ASKED, tree), ["other"])
+
+    def test_a_package_for_which_nobody_asks_is_a_mistake(self):
+        with self.assertRaisesRegex(Problem, "no chosen module asks for a file of the package firmware-maker"):
+            firmware.install("firmware-maker", [self.write(maker__three="")], self.ASKED, self.room / "tree")
+
+    def test_a_directory_is_taken_whole(self):
+        tree = self.room / "tree"
+        root = self.write(maker__three="x", deep__er__file="y")
+        firmware.install(f"{root}/", [root], {}, tree)
+        self.assertEqual(files(tree), ["lib/firmware/deep/er/file", "lib/firmware/maker/three"])
+        (self.room / "empty").mkdir()
+        with self.assertRaisesRegex(Problem, "there is no file in"):
+            firmware.install("./empty", [self.room / "empty"], {}, tree)
+
+    def test_a_package_without_firmware_is_named(self):
+        with self.assertRaisesRegex(Problem, "the package tool holds nothing below /lib/firmware"):
+            firmware.package_trees(self.write(usr__bin__tool=""), "tool")
+
+    def test_compressed_files_count(self):
+        tree = self.room / "tree"
+        root = self.write(maker__two="x")
+        (root / "maker/two").rename(root / "maker/two.fw.zst")
+        firmware.install("firmware-maker", [root], self.ASKED, tree)
+        self.assertEqual(firmware.absent(self.ASKED, tree), ["other"])
+
+    def test_each_line_of_the_list_has_driver_package_and_files(self):
+        rows = firmware.read_list(REPOSITORY / "ramdisk/firmware.list")
+        self.assertGreater(len(rows), 20)
+        self.assertEqual(len({(row.driver, row.patterns) for row in rows}), len(rows))
+        self.assertTrue(all(re.fullmatch("firmware-[a-z0-9-]+", row.package) for row in rows))
+        broken = self.write(list="card firmware-maker # without files\n") / "list"
+        with self.assertRaisesRegex(Problem, ":1: expected `driver package pattern ...`"):
+            firmware.read_list(broken)
+
+
+if __name__ == "__main__":
+    unittest.main()
