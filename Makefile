@@ -93,6 +93,10 @@ demo: ## The main job on real input, with a live timeline; IMAGE=roomy.raw.zst d
 fresh: preflight ## Ramdisk and demo on a minimal system, by an ordinary user; SUITE=trixie for another one
 	tests/fresh/run $(SUITE)
 
+.PHONY: fresh-test
+fresh-test: preflight ## `make test`, whole, on a minimal system by an ordinary user: hours; SUITE=trixie for another one
+	tests/fresh/run --whole $(SUITE)
+
 .PHONY: bench
 bench: build ## Ours beside the Python agent, in one run
 	tests/bench/run
