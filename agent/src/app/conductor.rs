@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use crate::commands::{Engine, NodeSource};
 use crate::conductor::backoff::Backoff;
 use crate::conductor::heartbeat::{Control, Heartbeats, Schedule};
-use crate::conductor::lookup::{LookupError, Lookups, Session};
+use crate::conductor::lookup::{LookupError, LookupSession, Lookups};
 use crate::conductor::token::TokenMemory;
 use crate::conductor::{Conductor, LookupRequest, call_deadline, inspection};
 use crate::config::{self, Config};
@@ -90,7 +90,7 @@ async fn send_heartbeats(
     engine: &Engine,
     config: &config::Shared,
     conductor: &dyn Conductor,
-    session: Session,
+    session: LookupSession,
     control: &Control,
 ) {
     let (line, status) = tokio::sync::watch::channel(String::new());

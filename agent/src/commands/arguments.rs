@@ -19,7 +19,7 @@ pub struct GivenArguments {
 
 /// Arguments that fit their verb: each is of its kind, and none that is required is absent.
 #[derive(Debug)]
-pub struct Arguments {
+pub struct VerbArguments {
     verb: &'static VerbDescriptor,
     named: JsonObject,
     further: JsonObject,
@@ -44,7 +44,7 @@ impl GivenArguments {
     }
 }
 
-impl Arguments {
+impl VerbArguments {
     /// Checks arguments. Like Python, which looks at what it was given before it looks for
     /// what it needs.
     ///

@@ -2,7 +2,7 @@
 //! ([`descriptor`]); what it does is its file in [`verbs`]; nothing else lists verbs.
 //!
 //! A [`CommandRequest`] comes in from `rpc`; the [`Engine`] admits it by the rules of [`queue`],
-//! runs the verb as a task ([`runner`]), keeps the [`Record`] ([`store`]) and answers the callers
+//! runs the verb as a task ([`runner`]), keeps the [`CommandRecord`] ([`store`]) and answers the callers
 //! that wait.
 
 pub mod arguments;
@@ -27,10 +27,12 @@ pub mod verbs;
 pub(crate) mod testing;
 
 pub use context::{CommandContext, NodeMemory, NodeSource};
-pub use engine::{Engine, EngineTask, Status, Watching};
-pub use plan::{Plan, PlannedAction};
+pub use engine::{Engine, EngineStatus, EngineTask, Watching};
+pub use plan::{CommandPlan, PlannedAction};
 pub use queue::Refusal;
-pub use record::{CommandId, Milestone, MilestoneKind, Outcome, Record, State};
+pub use record::{
+    CommandId, CommandOutcome, CommandRecord, CommandState, Milestone, MilestoneKind,
+};
 pub use request::CommandRequest;
 pub use runner::{OwnVerbs, Perform};
 pub use verbs::{Command, VerbCall, VerbFuture};

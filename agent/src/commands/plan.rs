@@ -4,12 +4,12 @@ pub use crate::hardware::PlannedAction;
 
 /// The answer to a request that is only to be checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct CommandPlan {
     /// The actions in their order.
     pub actions: Vec<PlannedAction>,
 }
 
-impl Plan {
+impl CommandPlan {
     /// A plan of one action that changes no disk.
     #[must_use]
     pub fn of(description: impl Into<String>) -> Self {

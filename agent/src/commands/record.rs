@@ -40,7 +40,7 @@ impl fmt::Display for CommandId {
 
 /// A command and what became of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Record {
+pub struct CommandRecord {
     /// Chosen by the caller or by the agent.
     pub id: CommandId,
     /// Ironic's full name, for example `clean.execute_clean_step`.
@@ -54,20 +54,20 @@ pub struct Record {
     /// When it will be cancelled unless it has ended.
     pub deadline: Option<SystemTime>,
     /// How far it is.
-    pub state: State,
+    pub state: CommandState,
     /// What happened, numbered from 1 without gaps.
     pub milestones: Vec<Milestone>,
 }
 
 /// How far a command is.
 #[derive(Debug, Clone, PartialEq)]
-pub enum State {
+pub enum CommandState {
     /// At work.
     Running,
     /// Done, one way or another.
     Ended {
         /// Which way.
-        outcome: Outcome,
+        outcome: CommandOutcome,
         /// When.
         at: SystemTime,
     },
@@ -75,7 +75,7 @@ pub enum State {
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
+pub enum CommandOutcome {
     /// Well, with this answer.
     Succeeded(Arc<Value>),
     /// Badly.
@@ -86,7 +86,7 @@ pub enum Outcome {
     Cancelled(Failure),
 }
 
-impl Outcome {
+impl CommandOutcome {
     /// The word for the log: `SUCCEEDED`, `FAILED`, `VERSION_MISMATCH` or `CANCELLED`.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -140,7 +140,7 @@ pub enum MilestoneKind {
 /// loop cannot fill the memory. The last one kept says so.
 pub const MOST_MILESTONES: usize = 1000;
 
-impl Record {
+impl CommandRecord {
     /// The sequence number of the latest milestone; 0 before the first.
     #[must_use]
     pub fn last_sequence(&self) -> u64 {
@@ -152,7 +152,7 @@ impl Record {
     /// Whether it has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        matches!(self.state, State::Ended { .. })
+        matches!(self.state, CommandState::Ended { .. })
     }
 
     /// The name without its extension.
@@ -181,12 +181,12 @@ impl Record {
     }
 
     /// Ends it.
-    pub fn end(&mut self, outcome: Outcome, at: SystemTime) {
+    pub fn end(&mut self, outcome: CommandOutcome, at: SystemTime) {
         let text = match outcome.failure() {
             None => "Succeeded.".to_owned(),
             Some(failure) => failure.to_string(),
         };
-        self.state = State::Ended { outcome, at };
+        self.state = CommandState::Ended { outcome, at };
         self.note(MilestoneKind::Finished, text, at);
     }
 }
@@ -287,7 +287,7 @@ mod tests {
             record.note(MilestoneKind::Warning, "again", SystemTime::UNIX_EPOCH);
         }
         record.end(
-            Outcome::Succeeded(Arc::new(Value::Null)),
+            CommandOutcome::Succeeded(Arc::new(Value::Null)),
             SystemTime::UNIX_EPOCH,
         );
         let sequences: Vec<u64> = record.milestones.iter().map(|m| m.sequence).collect();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::arguments::{Arguments, GivenArguments};
+use super::arguments::{GivenArguments, VerbArguments};
 use super::descriptor::VerbDescriptor;
 use super::fingerprint::Fingerprint;
 use super::misuse::Misuse;
@@ -35,7 +35,7 @@ impl CommandRequest {
         // Here and not in the engine: an inline config drive takes its time.
         let fingerprint = Fingerprint::of(verb, &given);
         let unexpected = given.unexpected.take();
-        let command = match Arguments::check(verb, given) {
+        let command = match VerbArguments::check(verb, given) {
             Ok(arguments) => Ok(Command::read(arguments)?),
             Err(misuse) => Err(misuse),
         };

@@ -16,7 +16,7 @@ use super::descriptor::{VerbDescriptor, wrap};
 use super::failure::Failure;
 use super::misuse::Misuse;
 use super::queue::End;
-use super::record::{MilestoneKind, Outcome, Record};
+use super::record::{CommandOutcome, CommandRecord, MilestoneKind};
 use super::verbs::{Command, VerbFuture};
 use crate::task::{Note, Progress, Task, TaskListener};
 
@@ -49,7 +49,7 @@ impl Perform for OwnVerbs {
 /// A command to run.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub record: Arc<Record>,
+    pub record: Arc<CommandRecord>,
     pub verb: &'static VerbDescriptor,
     pub command: Result<Command, Misuse>,
     pub task: Task,
@@ -58,9 +58,9 @@ pub(super) struct Job {
 
 /// What the runner tells the engine.
 #[derive(Debug)]
-pub(super) enum Report {
-    Note(Arc<Record>, MilestoneKind, String),
-    Ended(Arc<Record>, End),
+pub(super) enum RunnerEvent {
+    Note(Arc<CommandRecord>, MilestoneKind, String),
+    Ended(Arc<CommandRecord>, End),
 }
 
 /// Runs a job to its end and reports it.
@@ -68,7 +68,7 @@ pub(super) async fn run(
     job: Job,
     performer: Arc<dyn Perform>,
     context: CommandContext,
-    reports: mpsc::Sender<Report>,
+    reports: mpsc::Sender<RunnerEvent>,
 ) {
     let Job {
         record,
@@ -102,15 +102,15 @@ pub(super) async fn run(
     .instrument(span)
     .await;
     // Without an engine there is nobody left to tell.
-    let _ = reports.send(Report::Ended(record, ended)).await;
+    let _ = reports.send(RunnerEvent::Ended(record, ended)).await;
 }
 
 /// Passes notes on and logs progress, at most once a second, until the verb ends.
 async fn listen(
-    record: &Arc<Record>,
+    record: &Arc<CommandRecord>,
     worker: &mut JoinHandle<Result<Value, Failure>>,
     listener: &mut TaskListener,
-    reports: &mpsc::Sender<Report>,
+    reports: &mpsc::Sender<RunnerEvent>,
 ) -> Result<Value, Failure> {
     const PAUSE: Duration = Duration::from_secs(1);
     let mut unprinted = false;
@@ -154,24 +154,24 @@ fn judge(
 ) -> (End, Option<String>) {
     use crate::failure::FailureKind::VersionMismatch;
     let outcome = match result {
-        Ok(answer) => Outcome::Succeeded(Arc::new(wrap(verb, answer))),
+        Ok(answer) => CommandOutcome::Succeeded(Arc::new(wrap(verb, answer))),
         Err(failure) if task.is_cancelled() => {
             let cancellation = Failure::from(task.cancellation());
             let other = (failure != cancellation).then(|| failure.to_string());
-            return (End::Ran(Outcome::Cancelled(cancellation)), other);
+            return (End::Ran(CommandOutcome::Cancelled(cancellation)), other);
         }
         Err(failure) if failure.kind.is_refusal() && !verb.background => {
             return (End::Refused(failure), None);
         }
         Err(failure) if failure.kind == VersionMismatch && verb.background => {
-            Outcome::VersionMismatch(failure)
+            CommandOutcome::VersionMismatch(failure)
         }
-        Err(failure) => Outcome::Failed(failure),
+        Err(failure) => CommandOutcome::Failed(failure),
     };
     (End::Ran(outcome), None)
 }
 
-async fn pass(record: &Arc<Record>, reports: &mpsc::Sender<Report>, note: Note) {
+async fn pass(record: &Arc<CommandRecord>, reports: &mpsc::Sender<RunnerEvent>, note: Note) {
     let (kind, text) = match note {
         Note::Phase(text) => (MilestoneKind::Phase, text),
         Note::Warning(text) => (MilestoneKind::Warning, text),
@@ -180,8 +180,8 @@ async fn pass(record: &Arc<Record>, reports: &mpsc::Sender<Report>, note: Note) 
 }
 
 async fn report_note(
-    record: &Arc<Record>,
-    reports: &mpsc::Sender<Report>,
+    record: &Arc<CommandRecord>,
+    reports: &mpsc::Sender<RunnerEvent>,
     kind: MilestoneKind,
     text: String,
 ) {
@@ -192,11 +192,11 @@ async fn report_note(
     info!(event = %event, command = %record.bare_name(), text = ?text, "milestone");
     // Without an engine there is nobody left to tell.
     let _ = reports
-        .send(Report::Note(Arc::clone(record), kind, text))
+        .send(RunnerEvent::Note(Arc::clone(record), kind, text))
         .await;
 }
 
-fn print(record: &Record, progress: &mut watch::Receiver<Option<Progress>>) {
+fn print(record: &CommandRecord, progress: &mut watch::Receiver<Option<Progress>>) {
     let Some(progress) = progress.borrow_and_update().clone() else {
         return;
     };
@@ -305,7 +305,7 @@ mod tests {
         let context = testing::context(Config::default());
         tokio::spawn(run(job, Arc::new(Talkative), context, reports));
         let mut notes = 0;
-        while let Some(Report::Note(..)) = heard.recv().await {
+        while let Some(RunnerEvent::Note(..)) = heard.recv().await {
             notes += 1;
         }
         assert_eq!(notes, 1);

@@ -11,7 +11,7 @@ use super::context::{CommandContext, NodeMemory};
 use super::descriptor::VerbDescriptor;
 use super::failure::{Failure, FailureKind};
 use super::fingerprint::Fingerprint;
-use super::record::{CommandId, MilestoneKind, Record, State};
+use super::record::{CommandId, CommandRecord, CommandState, MilestoneKind};
 use super::request::CommandRequest;
 use super::runner::Perform;
 use super::verbs::{Command, VerbCall, VerbFuture};
@@ -47,15 +47,15 @@ pub(crate) fn at(seconds: u64) -> SystemTime {
 }
 
 /// A running background command.
-pub(crate) fn record(number: u8) -> Record {
-    let mut record = Record {
+pub(crate) fn record(number: u8) -> CommandRecord {
+    let mut record = CommandRecord {
         id: id(number),
         name: "clean.execute_clean_step".to_owned(),
         background: true,
         fingerprint: Fingerprint([number; 32]),
         started_at: at(1),
         deadline: None,
-        state: State::Running,
+        state: CommandState::Running,
         milestones: Vec::new(),
     };
     record.note(MilestoneKind::Started, "Admitted.", at(1));

@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{
-    Beat, Conductor, ConnectionError, HeartbeatSession, Hello, InspectionOutcome, LookupOutcome,
-    LookupRequest, SessionLost, Verdict,
+    Conductor, ConnectionError, Heartbeat, HeartbeatSession, Hello, InspectionOutcome,
+    LookupOutcome, LookupRequest, SessionLost, Verdict,
 };
 use crate::shutdown::ShutdownReason;
 
@@ -159,7 +159,7 @@ impl Conductor for FakeConductor {
 struct FakePulse(FakeConductor);
 
 impl HeartbeatSession for FakePulse {
-    fn beat(&mut self, beat: Beat) -> BoxFuture<'_, Result<Verdict, SessionLost>> {
+    fn beat(&mut self, beat: Heartbeat) -> BoxFuture<'_, Result<Verdict, SessionLost>> {
         let forced = beat.forced;
         self.0.saw(Event::Beat { forced });
         self.0.state().status_messages.push(beat.status_message);

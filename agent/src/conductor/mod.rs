@@ -27,7 +27,7 @@ pub mod jitter;
 pub mod lookup;
 pub mod token;
 
-pub use lookup::Session;
+pub use lookup::LookupSession;
 
 /// The conductor as the agent sees it. Each call is one attempt: schedules are ours.
 pub trait Conductor: fmt::Debug + Send + Sync {
@@ -44,7 +44,7 @@ pub trait Conductor: fmt::Debug + Send + Sync {
 /// An open heartbeat session.
 pub trait HeartbeatSession: fmt::Debug + Send {
     /// Sends one beat and waits, without limit, for what the conductor says about it.
-    fn beat(&mut self, beat: Beat) -> BoxFuture<'_, Result<Verdict, SessionLost>>;
+    fn beat(&mut self, beat: Heartbeat) -> BoxFuture<'_, Result<Verdict, SessionLost>>;
 
     /// Completes when the other end closes the session. May be dropped and asked again.
     fn lost(&mut self) -> BoxFuture<'_, SessionLost>;
@@ -103,7 +103,7 @@ pub struct Hello {
 
 /// One sign of life.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Beat {
+pub struct Heartbeat {
     /// Whether it is sent early because something happened.
     pub forced: bool,
     /// What the agent is doing, in one line for a person. Empty says nothing.

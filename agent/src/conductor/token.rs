@@ -58,7 +58,7 @@ pub struct TokenMemory {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Remembered {
+struct StoredToken {
     boot_id: String,
     node_uuid: String,
     agent_token: String,
@@ -80,7 +80,7 @@ impl TokenMemory {
     #[must_use]
     pub fn recall(&self, node_uuid: &str) -> Option<Secret> {
         let text = fs::read(&self.file).ok()?;
-        let remembered: Remembered = serde_json::from_slice(&text).ok()?;
+        let remembered: StoredToken = serde_json::from_slice(&text).ok()?;
         let ours = remembered.boot_id == self.boot && remembered.node_uuid == node_uuid;
         ours.then(|| Secret::new(remembered.agent_token))
     }
@@ -90,7 +90,7 @@ impl TokenMemory {
     /// # Errors
     /// Those of writing; the old memory is whole then.
     pub fn keep(&self, node_uuid: &str, token: &Secret) -> io::Result<()> {
-        let remembered = Remembered {
+        let remembered = StoredToken {
             boot_id: self.boot.clone(),
             node_uuid: node_uuid.to_owned(),
             agent_token: token.reveal().to_owned(),

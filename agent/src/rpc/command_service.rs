@@ -11,24 +11,24 @@ use tonic::{Request, Response, Status};
 
 use super::{convert, status, watch};
 use crate::commands::verbs::{collect_system_logs, get_hardware_info};
-use crate::commands::{CommandId, Engine, Record, Refusal};
+use crate::commands::{CommandId, CommandRecord, Engine, Refusal};
 
 /// The agent's side of `CommandService`.
 #[derive(Debug, Clone)]
-pub struct Service {
+pub struct AgentCommandService {
     engine: Engine,
     /// Ends the calls that could wait forever when the agent stops.
     stop: CancellationToken,
 }
 
-impl Service {
+impl AgentCommandService {
     /// The service in front of an engine, until `stop`.
     #[must_use]
     pub fn new(engine: Engine, stop: CancellationToken) -> Self {
         Self { engine, stop }
     }
 
-    fn record(&self, record: &Record) -> v1::CommandRecord {
+    fn record(&self, record: &CommandRecord) -> v1::CommandRecord {
         let progress = if record.has_ended() {
             None
         } else {
@@ -59,7 +59,7 @@ fn id(text: &str) -> Result<CommandId, Status> {
 type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
-impl CommandService for Service {
+impl CommandService for AgentCommandService {
     type WatchCommandStream = Events<v1::WatchCommandResponse>;
     type CollectLogsStream = Events<v1::CollectLogsResponse>;
 

@@ -1,6 +1,6 @@
 //! The wire: the only room that knows tonic and the generated messages.
 //!
-//! [`bind`] opens the agent's door, [`Server::run`] serves `CommandService`, health and
+//! [`bind`] opens the agent's door, [`GrpcServer::run`] serves `CommandService`, health and
 //! reflection there until it is told to stop. The token is checked in [`access`], messages
 //! become orders in [`convert`], errors become statuses in [`status`].
 
@@ -28,7 +28,7 @@ pub mod manager_client;
 pub mod status;
 mod watch;
 
-pub use command_service::Service;
+pub use command_service::AgentCommandService;
 
 /// The largest request: an `ExecuteCommand` with a config drive of 64 MiB base64, which is
 /// what Ironic lets an operator give, beside the node and its ports. The token is checked
@@ -105,7 +105,7 @@ pub enum ServeError {
 
 /// A server with an open door.
 #[derive(Debug)]
-pub struct Server {
+pub struct GrpcServer {
     engine: Engine,
     bound: grpc::Bound,
     listen: Listen,
@@ -122,10 +122,10 @@ pub async fn bind(
     engine: Engine,
     config: &Config,
     stop: CancellationToken,
-) -> Result<Server, ServeError> {
+) -> Result<GrpcServer, ServeError> {
     let tls = grpc::server_tls(&config.common.grpc_tls())?;
     let (bound, listen) = grpc::bind(&config.grpc_listen, "gRPC", 1).await?;
-    Ok(Server {
+    Ok(GrpcServer {
         engine,
         bound,
         listen,
@@ -134,7 +134,7 @@ pub async fn bind(
     })
 }
 
-impl Server {
+impl GrpcServer {
     /// Where it listens; the port is the real one.
     #[must_use]
     pub fn listen(&self) -> &Listen {
@@ -159,9 +159,11 @@ impl Server {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()?;
         let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<CommandServiceServer<Service>>().await;
+        health
+            .set_serving::<CommandServiceServer<AgentCommandService>>()
+            .await;
         let access = access::Access::new(engine.context().config.clone());
-        let commands = CommandServiceServer::new(Service::new(engine, stop.clone()))
+        let commands = CommandServiceServer::new(AgentCommandService::new(engine, stop.clone()))
             .max_decoding_message_size(LARGEST_REQUEST);
         let mut server = tonic::transport::Server::builder()
             .initial_stream_window_size(STREAM_WINDOW)
@@ -185,7 +187,7 @@ impl Server {
             async move {
                 stop.cancelled().await;
                 health
-                    .set_not_serving::<CommandServiceServer<Service>>()
+                    .set_not_serving::<CommandServiceServer<AgentCommandService>>()
                     .await;
             }
         };

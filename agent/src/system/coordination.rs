@@ -79,7 +79,7 @@ pub enum CoordinationError {
     Simulated,
     /// The connection was lost, or the server does not speak the protocol.
     #[error("the coordination service was lost: {0}")]
-    Lost(#[from] ConnectionError),
+    Lost(#[from] CoordinationConnectionError),
 }
 
 /// A server that gave no session.
@@ -89,7 +89,7 @@ pub struct UnreachableServer {
     /// As it is configured.
     pub server: String,
     /// Why not.
-    pub source: ConnectionError,
+    pub source: CoordinationConnectionError,
 }
 
 fn list(servers: &[UnreachableServer]) -> String {
@@ -99,7 +99,7 @@ fn list(servers: &[UnreachableServer]) -> String {
 
 /// Why a server gave no answer that can be used.
 #[derive(Debug, Error)]
-pub enum ConnectionError {
+pub enum CoordinationConnectionError {
     /// The network failed.
     #[error(transparent)]
     Io(#[from] io::Error),

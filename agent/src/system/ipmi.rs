@@ -26,10 +26,10 @@ const SYSTEM_INTERFACE: i32 = 0x0c;
 const BMC_CHANNEL: i16 = 0x0f;
 const RECEIVE: Opcode = opcode::read_write::<Received>(b'i', 11);
 /// Declared as one that reads, though the kernel only takes from it.
-const SEND: Opcode = opcode::read::<Request>(b'i', 13);
+const SEND: Opcode = opcode::read::<IpmiRequest>(b'i', 13);
 
 /// Answers questions in IPMI.
-pub trait Controller: fmt::Debug + Send + Sync {
+pub trait IpmiController: fmt::Debug + Send + Sync {
     /// Whether there is one to ask.
     fn exists(&self) -> bool;
 
@@ -68,7 +68,7 @@ struct IpmiMessage {
 
 /// `struct ipmi_req`.
 #[repr(C)]
-struct Request {
+struct IpmiRequest {
     address: *mut Address,
     address_length: u32,
     number: i64,
@@ -108,7 +108,7 @@ impl KernelController {
     }
 }
 
-impl Controller for KernelController {
+impl IpmiController for KernelController {
     fn exists(&self) -> bool {
         self.device().is_some()
     }
@@ -145,7 +145,7 @@ fn send(
         lun: 0,
     };
     let mut data = data.to_vec();
-    let request = Request {
+    let request = IpmiRequest {
         address: &raw mut address,
         address_length: ADDRESS_LENGTH,
         number,
@@ -158,7 +158,7 @@ fn send(
     };
     // SAFETY: the request takes an `ipmi_req`; its pointers are to an address and to data of
     // the lengths beside them, which live through the call and are only read.
-    unsafe { ioctl(device, Setter::<SEND, Request>::new(request)) }?;
+    unsafe { ioctl(device, Setter::<SEND, IpmiRequest>::new(request)) }?;
     Ok(())
 }
 
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_kernel_is_asked_in_its_own_layout() {
-        assert_eq!(size_of::<Request>(), 40);
+        assert_eq!(size_of::<IpmiRequest>(), 40);
         assert_eq!(size_of::<Received>(), 48);
         assert_eq!(std::mem::offset_of!(Received, message), 32);
         // _IOWR('i', 11, struct ipmi_recv) and _IOR('i', 13, struct ipmi_req).

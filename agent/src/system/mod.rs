@@ -48,7 +48,7 @@ pub struct System {
     /// Knows the network interfaces.
     pub network: Arc<dyn Network>,
     /// Asks the management controller.
-    pub controller: Arc<dyn ipmi::Controller>,
+    pub controller: Arc<dyn ipmi::IpmiController>,
     /// Meets other machines.
     pub coordination: Arc<dyn coordination::Coordination>,
     /// Sets the clock.

@@ -18,7 +18,7 @@ use super::coordination::{Coordination, CoordinationError, CoordinationSession};
 use super::disk::{Disk, DiskError, Disks, LinuxDisks, NotADiskReason};
 use super::ethernet::Frames;
 use super::fetch::UrlFetch;
-use super::ipmi::Controller;
+use super::ipmi::IpmiController;
 use super::network::{KernelNetwork, Link, Network};
 use super::path_prefix::PathPrefix;
 use super::power::{Power, PowerAction, PowerError};
@@ -127,7 +127,7 @@ impl Network for SilentNetwork {
 #[derive(Debug)]
 struct NoController;
 
-impl Controller for NoController {
+impl IpmiController for NoController {
     fn exists(&self) -> bool {
         false
     }

@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::coordination::{
-    ConnectionError, Coordination, CoordinationError, CoordinationSession, NodeLifetime,
-    UnreachableServer,
+    Coordination, CoordinationConnectionError, CoordinationError, CoordinationSession,
+    NodeLifetime, UnreachableServer,
 };
 
 const PORT: u16 = 2181;
@@ -46,7 +46,7 @@ impl Coordination for ZooKeeper {
             let mut unreachable = Vec::new();
             for server in servers.split(',').filter(|server| !server.is_empty()) {
                 let opened = timeout(ANSWER_TIMEOUT, ZooKeeperSession::open(server)).await;
-                match opened.unwrap_or(Err(ConnectionError::NoAnswer)) {
+                match opened.unwrap_or(Err(CoordinationConnectionError::NoAnswer)) {
                     Ok(session) => return Ok(Box::new(session) as Box<dyn CoordinationSession>),
                     Err(source) => unreachable.push(UnreachableServer {
                         server: server.to_owned(),
@@ -68,7 +68,7 @@ struct ZooKeeperSession {
 }
 
 impl ZooKeeperSession {
-    async fn open(server: &str) -> Result<Self, ConnectionError> {
+    async fn open(server: &str) -> Result<Self, CoordinationConnectionError> {
         // The brackets of an IPv6 address are those before its port.
         let has_port = server
             .rsplit_once(':')
@@ -84,7 +84,7 @@ impl ZooKeeperSession {
         let mut answer = JuteReader(&answer);
         let (_version, _timeout) = (answer.int()?, answer.int()?);
         if answer.long()? == 0 {
-            return Err(ConnectionError::NoSession);
+            return Err(CoordinationConnectionError::NoSession);
         }
         Ok(Self {
             stream,
@@ -100,7 +100,7 @@ impl ZooKeeperSession {
         body: &[u8],
     ) -> Result<Vec<u8>, CoordinationError> {
         let answered = timeout(ANSWER_TIMEOUT, self.exchange(kind, body)).await;
-        let (code, answer) = answered.unwrap_or(Err(ConnectionError::NoAnswer))?;
+        let (code, answer) = answered.unwrap_or(Err(CoordinationConnectionError::NoAnswer))?;
         match code {
             0 => Ok(answer),
             NO_NODE => Err(CoordinationError::Missing(path.to_owned())),
@@ -117,7 +117,7 @@ impl ZooKeeperSession {
         &mut self,
         kind: i32,
         body: &[u8],
-    ) -> Result<(i32, Vec<u8>), ConnectionError> {
+    ) -> Result<(i32, Vec<u8>), CoordinationConnectionError> {
         self.number += 1;
         let mut question = JuteWriter::default();
         question.int(self.number).int(kind).raw(body);
@@ -176,7 +176,7 @@ impl CoordinationSession for ZooKeeperSession {
             let mut answer = JuteReader(&answer);
             let count = answer.int()?;
             let names = (0..count.max(0)).map(|_| answer.text());
-            Ok(names.collect::<Result<_, ConnectionError>>()?)
+            Ok(names.collect::<Result<_, CoordinationConnectionError>>()?)
         })
     }
 
@@ -213,13 +213,13 @@ fn creation(path: &str, life: NodeLifetime) -> Vec<u8> {
     body.0
 }
 
-async fn frame(stream: &mut TcpStream) -> Result<Vec<u8>, ConnectionError> {
+async fn frame(stream: &mut TcpStream) -> Result<Vec<u8>, CoordinationConnectionError> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).await?;
     let length = u32::from_be_bytes(length);
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     if length > LARGEST {
-        return Err(ConnectionError::TooLong(length));
+        return Err(CoordinationConnectionError::TooLong(length));
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
@@ -265,29 +265,29 @@ impl JuteWriter {
 struct JuteReader<'a>(&'a [u8]);
 
 impl JuteReader<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], ConnectionError> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], CoordinationConnectionError> {
         let (first, rest) = self
             .0
             .split_first_chunk::<N>()
-            .ok_or(ConnectionError::CutOff)?;
+            .ok_or(CoordinationConnectionError::CutOff)?;
         self.0 = rest;
         Ok(*first)
     }
 
-    fn int(&mut self) -> Result<i32, ConnectionError> {
+    fn int(&mut self) -> Result<i32, CoordinationConnectionError> {
         self.take().map(i32::from_be_bytes)
     }
 
-    fn long(&mut self) -> Result<i64, ConnectionError> {
+    fn long(&mut self) -> Result<i64, CoordinationConnectionError> {
         self.take().map(i64::from_be_bytes)
     }
 
-    fn text(&mut self) -> Result<String, ConnectionError> {
+    fn text(&mut self) -> Result<String, CoordinationConnectionError> {
         let length = usize::try_from(self.int()?).unwrap_or(0);
         let (text, rest) = self
             .0
             .split_at_checked(length)
-            .ok_or(ConnectionError::CutOff)?;
+            .ok_or(CoordinationConnectionError::CutOff)?;
         self.0 = rest;
         Ok(String::from_utf8(text.to_vec())?)
     }

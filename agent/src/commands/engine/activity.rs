@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Engine, Running};
-use crate::commands::record::{CommandId, Record, State};
+use super::{Engine, RunningCommand};
+use crate::commands::record::{CommandId, CommandRecord, CommandState};
 use crate::task::Progress;
 
 /// Longer lines are cut off: who shows them has one column.
@@ -29,7 +29,7 @@ impl Engine {
             let now = running.borrow_and_update().clone();
             // What is answered at once is over before anybody could look.
             let now = now.filter(|running| running.record.background);
-            let Some(Running {
+            let Some(RunningCommand {
                 record,
                 mut progress,
             }) = now
@@ -72,7 +72,11 @@ struct Narrator {
 
 impl Narrator {
     /// A line about a command that runs, and whether it has entered a phase.
-    fn running(&mut self, record: &Arc<Record>, progress: Option<&Progress>) -> (String, bool) {
+    fn running(
+        &mut self,
+        record: &Arc<CommandRecord>,
+        progress: Option<&Progress>,
+    ) -> (String, bool) {
         if self.command.replace(record.id) != Some(record.id) {
             record.bare_name().clone_into(&mut self.name);
             self.announced.clear();
@@ -91,10 +95,10 @@ impl Narrator {
     }
 
     /// A line about a command that is over.
-    fn ended(&self, record: &Record) -> String {
+    fn ended(&self, record: &CommandRecord) -> String {
         let how = match &record.state {
-            State::Ended { outcome, .. } => outcome.word().to_lowercase().replace('_', " "),
-            State::Running => return clean(&format!("{} is running", self.name)),
+            CommandState::Ended { outcome, .. } => outcome.word().to_lowercase().replace('_', " "),
+            CommandState::Running => return clean(&format!("{} is running", self.name)),
         };
         clean(&format!("{}: {how}; {IDLE}", self.name))
     }

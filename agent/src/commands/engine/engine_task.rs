@@ -10,15 +10,17 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{info, warn};
 
-use super::{Caller, Message, Running, Watching};
+use super::{Message, ReplySender, RunningCommand, Watching};
 use crate::commands::context::CommandContext;
 use crate::commands::descriptor::{ServiceEnd, VerbDescriptor};
 use crate::commands::failure::Failure;
 use crate::commands::misuse::Misuse;
-use crate::commands::queue::{Answer, Cancelled, End, Queue, Refusal, Submission, Turn};
-use crate::commands::record::{CommandId, Outcome, Record};
+use crate::commands::queue::{
+    CancelResult, CommandReply, End, Queue, QueueEffects, Refusal, Submission,
+};
+use crate::commands::record::{CommandId, CommandOutcome, CommandRecord};
 use crate::commands::request::CommandRequest;
-use crate::commands::runner::{self, Job, Perform, Report};
+use crate::commands::runner::{self, Job, Perform, RunnerEvent};
 use crate::commands::store::Store;
 use crate::commands::verbs::Command;
 use crate::shutdown::ShutdownReason;
@@ -44,7 +46,7 @@ pub(super) struct EngineChannels {
     pub inbox: mpsc::Receiver<Message>,
     /// For deadlines, which must not keep the engine alive.
     pub messages: mpsc::WeakSender<Message>,
-    pub running: watch::Sender<Option<Running>>,
+    pub running: watch::Sender<Option<RunningCommand>>,
     pub shutdown: watch::Sender<Option<ShutdownReason>>,
     pub finished: Arc<Notify>,
 }
@@ -52,13 +54,13 @@ pub(super) struct EngineChannels {
 /// The task behind an [`Engine`](super::Engine).
 #[derive(Debug)]
 pub struct EngineTask {
-    queue: Queue<Payload, Caller>,
+    queue: Queue<Payload, ReplySender>,
     store: Option<Store>,
     context: CommandContext,
     performer: Arc<dyn Perform>,
     channels: EngineChannels,
-    reports: mpsc::Sender<Report>,
-    outcomes: mpsc::Receiver<Report>,
+    reports: mpsc::Sender<RunnerEvent>,
+    outcomes: mpsc::Receiver<RunnerEvent>,
     live: Option<Live>,
     deadlines: HashMap<CommandId, AbortHandle>,
     tasks: JoinSet<()>,
@@ -68,7 +70,7 @@ pub struct EngineTask {
 #[derive(Debug)]
 struct Live {
     task: Task,
-    record: watch::Sender<Arc<Record>>,
+    record: watch::Sender<Arc<CommandRecord>>,
     progress: watch::Receiver<Option<Progress>>,
 }
 
@@ -131,28 +133,28 @@ impl EngineTask {
             Message::Submit(request, caller) => self.submit(*request, caller).await,
             Message::Get(id, caller) => {
                 let answer = match self.queue.record(id) {
-                    Some(record) => Answer::Record(Arc::clone(record)),
-                    None => Answer::Refused(Refusal::NotFound(id.to_string())),
+                    Some(record) => CommandReply::Record(Arc::clone(record)),
+                    None => CommandReply::Refused(Refusal::NotFound(id.to_string())),
                 };
                 reply(caller, answer);
             }
             Message::Wait(id, caller) => {
                 self.queue.forget_waiters(oneshot::Sender::is_closed);
-                let turn = self.queue.wait(id, caller);
-                self.follow(turn).await;
+                let effects = self.queue.wait(id, caller);
+                self.follow(effects).await;
             }
             Message::List(caller) => reply(caller, self.queue.records().to_vec()),
             Message::Watch(id, caller) => reply(caller, self.watch(id)),
             Message::Cancel(id, reason, caller) => self.cancel(id, reason, caller).await,
             Message::Close(caller) => {
-                let turn = self.queue.close();
-                self.follow(turn).await;
+                let effects = self.queue.close();
+                self.follow(effects).await;
                 reply(caller, ());
             }
         }
     }
 
-    async fn submit(&mut self, request: CommandRequest, caller: Caller) {
+    async fn submit(&mut self, request: CommandRequest, caller: ReplySender) {
         let now = SystemTime::now();
         let known = request.id.is_some_and(|id| self.queue.knows(id));
         // A verb's check speaks before anything is recorded, but a repetition is no new
@@ -161,7 +163,7 @@ impl EngineTask {
             && self.queue.busy().is_none()
             && let Some(refusal) = objection(&self.context, &request)
         {
-            return reply(caller, Answer::Refused(refusal));
+            return reply(caller, CommandReply::Refused(refusal));
         }
         let id = request.id.unwrap_or_else(CommandId::random);
         let limit = request.deadline;
@@ -176,14 +178,14 @@ impl EngineTask {
                 command: request.command,
             },
         };
-        let turn = self.queue.submit(submission, caller, now);
+        let effects = self.queue.submit(submission, caller, now);
         if let Some(limit) = limit
             && !known
             && self.queue.knows(id)
         {
             self.set_deadline(id, limit);
         }
-        self.follow(turn).await;
+        self.follow(effects).await;
     }
 
     /// Cancels the command in time, unless the deadline is taken back first.
@@ -218,37 +220,37 @@ impl EngineTask {
         })
     }
 
-    async fn cancel(&mut self, id: CommandId, reason: String, caller: Option<Caller>) {
+    async fn cancel(&mut self, id: CommandId, reason: String, caller: Option<ReplySender>) {
         let failure = || {
             let task = Task::detached();
             task.cancel(reason.clone());
             Failure::from(task.cancellation())
         };
-        let (cancelled, turn) = self.queue.cancel(id, failure, SystemTime::now());
-        self.follow(turn).await;
+        let (cancelled, effects) = self.queue.cancel(id, failure, SystemTime::now());
+        self.follow(effects).await;
         let answer = match cancelled {
-            Cancelled::Running(record) => {
+            CancelResult::Running(record) => {
                 if let Some(live) = &self.live {
                     live.task.cancel(reason);
                 }
-                Answer::Record(record)
+                CommandReply::Record(record)
             }
-            Cancelled::Ended(record) => Answer::Record(record),
-            Cancelled::NotFound => Answer::Refused(Refusal::NotFound(id.to_string())),
+            CancelResult::Ended(record) => CommandReply::Record(record),
+            CancelResult::NotFound => CommandReply::Refused(Refusal::NotFound(id.to_string())),
         };
         if let Some(caller) = caller {
             reply(caller, answer);
         }
     }
 
-    async fn report(&mut self, report: Report) {
+    async fn report(&mut self, report: RunnerEvent) {
         let now = SystemTime::now();
         match report {
-            Report::Note(record, kind, text) => {
-                let turn = self.queue.note(record.id, kind, text, now);
-                self.follow(turn).await;
+            RunnerEvent::Note(record, kind, text) => {
+                let effects = self.queue.note(record.id, kind, text, now);
+                self.follow(effects).await;
             }
-            Report::Ended(record, end) => {
+            RunnerEvent::Ended(record, end) => {
                 let state = match &end {
                     End::Ran(outcome) => outcome.word(),
                     End::Refused(_) => "REFUSED",
@@ -262,8 +264,8 @@ impl EngineTask {
                     "milestone"
                 );
                 let shutdown = shutdown_reason(&record, &end);
-                let turn = self.queue.finish(record.id, end, now);
-                self.follow(turn).await;
+                let effects = self.queue.finish(record.id, end, now);
+                self.follow(effects).await;
                 if shutdown.is_some() {
                     self.channels.shutdown.send_replace(shutdown);
                 }
@@ -275,9 +277,9 @@ impl EngineTask {
     }
 
     /// Does what a change of the queue asks for: keep, start, answer.
-    async fn follow(&mut self, turn: Turn<Payload, Caller>) {
-        self.keep(turn.keep.clone(), turn.forget).await;
-        for (_, record) in &turn.keep {
+    async fn follow(&mut self, effects: QueueEffects<Payload, ReplySender>) {
+        self.keep(effects.keep.clone(), effects.forget).await;
+        for (_, record) in &effects.keep {
             if record.has_ended()
                 && let Some(timer) = self.deadlines.remove(&record.id)
             {
@@ -289,23 +291,23 @@ impl EngineTask {
                 live.record.send_replace(Arc::clone(record));
             }
         }
-        if let Some((record, payload)) = turn.start {
+        if let Some((record, payload)) = effects.start {
             self.start(record, payload);
         } else if self.queue.running().is_none() {
             self.live = None;
         }
         self.channels
             .running
-            .send_replace(self.live.as_ref().map(|live| Running {
+            .send_replace(self.live.as_ref().map(|live| RunningCommand {
                 record: live.record.borrow().clone(),
                 progress: live.progress.clone(),
             }));
-        for (caller, answer) in turn.answers {
+        for (caller, answer) in effects.answers {
             reply(caller, answer);
         }
     }
 
-    fn start(&mut self, record: Arc<Record>, payload: Payload) {
+    fn start(&mut self, record: Arc<CommandRecord>, payload: Payload) {
         info!(
             event = %"command_started",
             command = %record.bare_name(),
@@ -335,7 +337,7 @@ impl EngineTask {
 
     /// Writes records to disk, off the reactor. A record that cannot be written is still in
     /// the list, so that is a warning.
-    async fn keep(&mut self, records: Vec<(Option<usize>, Arc<Record>)>, forget: bool) {
+    async fn keep(&mut self, records: Vec<(Option<usize>, Arc<CommandRecord>)>, forget: bool) {
         if records.is_empty() && !forget {
             return;
         }
@@ -362,8 +364,8 @@ impl EngineTask {
 }
 
 /// What the end of a command means for the agent.
-fn shutdown_reason(record: &Record, end: &End) -> Option<ShutdownReason> {
-    let End::Ran(Outcome::Succeeded(_)) = end else {
+fn shutdown_reason(record: &CommandRecord, end: &End) -> Option<ShutdownReason> {
+    let End::Ran(CommandOutcome::Succeeded(_)) = end else {
         return None;
     };
     let reason = match VerbDescriptor::by_name(&record.name)?.ends_service? {

@@ -12,9 +12,9 @@ use std::time::SystemTime;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
 use super::context::CommandContext;
-use super::plan::Plan;
-use super::queue::{Answer, Refusal};
-use super::record::{CommandId, Record};
+use super::plan::CommandPlan;
+use super::queue::{CommandReply, Refusal};
+use super::record::{CommandId, CommandRecord};
 use super::request::CommandRequest;
 use super::runner::Perform;
 use crate::shutdown::ShutdownReason;
@@ -31,7 +31,7 @@ use engine_task::{EngineChannels, objection};
 pub struct Engine {
     messages: mpsc::Sender<Message>,
     context: CommandContext,
-    running: watch::Receiver<Option<Running>>,
+    running: watch::Receiver<Option<RunningCommand>>,
     finished: Arc<Notify>,
     shutdown: watch::Receiver<Option<ShutdownReason>>,
     started_at: SystemTime,
@@ -39,18 +39,18 @@ pub struct Engine {
 
 /// The command that runs, as anybody may see it without waiting for the engine.
 #[derive(Debug, Clone)]
-struct Running {
-    record: Arc<Record>,
+struct RunningCommand {
+    record: Arc<CommandRecord>,
     progress: watch::Receiver<Option<Progress>>,
 }
 
 /// What the agent tells anybody.
 #[derive(Debug, Clone)]
-pub struct Status {
+pub struct EngineStatus {
     /// When the engine started.
     pub started_at: SystemTime,
     /// The record of the command that runs.
-    pub running: Option<Arc<Record>>,
+    pub running: Option<Arc<CommandRecord>>,
     /// The node that this machine is; empty before a lookup.
     pub node_uuid: String,
 }
@@ -59,7 +59,7 @@ pub struct Status {
 #[derive(Debug)]
 pub struct Watching {
     /// Its record: changes with every milestone and at the end.
-    pub record: watch::Receiver<Arc<Record>>,
+    pub record: watch::Receiver<Arc<CommandRecord>>,
     /// Its latest progress.
     pub progress: watch::Receiver<Option<Progress>>,
     /// What it says from now on; closed when it has ended.
@@ -67,17 +67,17 @@ pub struct Watching {
 }
 
 /// A caller that waits for an answer.
-type Caller = oneshot::Sender<Answer>;
+type ReplySender = oneshot::Sender<CommandReply>;
 
 #[derive(Debug)]
 enum Message {
-    Submit(Box<CommandRequest>, Caller),
-    Get(CommandId, Caller),
-    Wait(CommandId, Caller),
-    List(oneshot::Sender<Vec<Arc<Record>>>),
+    Submit(Box<CommandRequest>, ReplySender),
+    Get(CommandId, ReplySender),
+    Wait(CommandId, ReplySender),
+    List(oneshot::Sender<Vec<Arc<CommandRecord>>>),
     Watch(CommandId, oneshot::Sender<Result<Watching, Refusal>>),
     /// The caller, if any, hears the record; a deadline has none.
-    Cancel(CommandId, String, Option<Caller>),
+    Cancel(CommandId, String, Option<ReplySender>),
     Close(oneshot::Sender<()>),
 }
 
@@ -122,7 +122,7 @@ impl Engine {
     ///
     /// # Errors
     /// Why nothing was started or recorded.
-    pub async fn execute(&self, request: CommandRequest) -> Result<Arc<Record>, Refusal> {
+    pub async fn execute(&self, request: CommandRequest) -> Result<Arc<CommandRecord>, Refusal> {
         self.answer(|caller| Message::Submit(Box::new(request), caller))
             .await
     }
@@ -131,7 +131,7 @@ impl Engine {
     ///
     /// # Errors
     /// What would keep the command from starting.
-    pub async fn plan(&self, request: &CommandRequest) -> Result<Plan, Refusal> {
+    pub async fn plan(&self, request: &CommandRequest) -> Result<CommandPlan, Refusal> {
         if let Some(refusal) = objection(&self.context, request) {
             return Err(refusal);
         }
@@ -145,7 +145,7 @@ impl Engine {
     ///
     /// # Errors
     /// There is no such command.
-    pub async fn get(&self, id: CommandId) -> Result<Arc<Record>, Refusal> {
+    pub async fn get(&self, id: CommandId) -> Result<Arc<CommandRecord>, Refusal> {
         self.answer(|caller| Message::Get(id, caller)).await
     }
 
@@ -153,7 +153,7 @@ impl Engine {
     ///
     /// # Errors
     /// There is no such command.
-    pub async fn wait(&self, id: CommandId) -> Result<Arc<Record>, Refusal> {
+    pub async fn wait(&self, id: CommandId) -> Result<Arc<CommandRecord>, Refusal> {
         self.answer(|caller| Message::Wait(id, caller)).await
     }
 
@@ -161,7 +161,7 @@ impl Engine {
     ///
     /// # Errors
     /// The agent stops.
-    pub async fn list(&self) -> Result<Vec<Arc<Record>>, Refusal> {
+    pub async fn list(&self) -> Result<Vec<Arc<CommandRecord>>, Refusal> {
         self.ask(Message::List).await
     }
 
@@ -177,7 +177,11 @@ impl Engine {
     ///
     /// # Errors
     /// There is no such command.
-    pub async fn cancel(&self, id: CommandId, reason: String) -> Result<Arc<Record>, Refusal> {
+    pub async fn cancel(
+        &self,
+        id: CommandId,
+        reason: String,
+    ) -> Result<Arc<CommandRecord>, Refusal> {
         self.answer(|caller| Message::Cancel(id, reason, Some(caller)))
             .await
     }
@@ -190,8 +194,8 @@ impl Engine {
 
     /// What the agent tells anybody.
     #[must_use]
-    pub fn status(&self) -> Status {
-        Status {
+    pub fn status(&self) -> EngineStatus {
+        EngineStatus {
             started_at: self.started_at,
             running: self
                 .running
@@ -232,11 +236,11 @@ impl Engine {
 
     async fn answer(
         &self,
-        message: impl FnOnce(Caller) -> Message,
-    ) -> Result<Arc<Record>, Refusal> {
+        message: impl FnOnce(ReplySender) -> Message,
+    ) -> Result<Arc<CommandRecord>, Refusal> {
         match self.ask(message).await? {
-            Answer::Record(record) => Ok(record),
-            Answer::Refused(refusal) => Err(refusal),
+            CommandReply::Record(record) => Ok(record),
+            CommandReply::Refused(refusal) => Err(refusal),
         }
     }
 

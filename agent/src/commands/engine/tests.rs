@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
-use crate::commands::record::Outcome;
-use crate::commands::record::State;
+use crate::commands::record::CommandOutcome;
+use crate::commands::record::CommandState;
 use crate::commands::testing::{Script, background, context, id, immediate, request};
 use crate::commands::verbs::{Command, VerbFuture};
 use crate::config::Config;
@@ -25,21 +25,21 @@ fn engine_in(state: &Path) -> Engine {
     engine
 }
 
-fn outcome(record: &Record) -> &Outcome {
+fn outcome(record: &CommandRecord) -> &CommandOutcome {
     match &record.state {
-        State::Ended { outcome, .. } => outcome,
-        State::Running => panic!("{record:?}"),
+        CommandState::Ended { outcome, .. } => outcome,
+        CommandState::Running => panic!("{record:?}"),
     }
 }
 
-fn answer(record: &Record) -> &Value {
+fn answer(record: &CommandRecord) -> &Value {
     match outcome(record) {
-        Outcome::Succeeded(answer) => answer,
+        CommandOutcome::Succeeded(answer) => answer,
         other => panic!("{other:?}"),
     }
 }
 
-fn details(record: &Record) -> (&'static str, FailureKind, &str) {
+fn details(record: &CommandRecord) -> (&'static str, FailureKind, &str) {
     let failure = outcome(record).failure().unwrap();
     (outcome(record).word(), failure.kind, &failure.details)
 }
@@ -51,12 +51,12 @@ fn with_id(number: u8, order: CommandRequest) -> CommandRequest {
     }
 }
 
-async fn run(engine: &Engine, order: CommandRequest) -> Arc<Record> {
+async fn run(engine: &Engine, order: CommandRequest) -> Arc<CommandRecord> {
     let record = engine.execute(order).await.unwrap();
     engine.wait(record.id).await.unwrap()
 }
 
-fn texts(record: &Record) -> Vec<&str> {
+fn texts(record: &CommandRecord) -> Vec<&str> {
     let milestones = record.milestones.iter();
     milestones
         .map(|milestone| milestone.text.as_str())

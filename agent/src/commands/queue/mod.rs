@@ -1,6 +1,6 @@
 //! Who is next: the rules of admission, and the records in their order. Pure: no clock, no
 //! task, no lock; time and identifiers are arguments, and what has to be done outside comes
-//! back as a [`Turn`].
+//! back as [`QueueEffects`].
 //!
 //! ```text
 //!              background runs: BUSY
@@ -16,8 +16,8 @@
 //!   immediate one, callers wait for their turn, first come, first served.
 //! * A background command is in the list from its start, an immediate one from its end; one
 //!   that is refused is never recorded. No record ever leaves the list.
-//! * An identifier belongs to one order forever: its repetition joins the order that exists.
-//! * An order that is cancelled before its turn is recorded as cancelled.
+//! * An identifier belongs to one request forever: its repetition joins the request that exists.
+//! * A request that is cancelled before its turn is recorded as cancelled.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
@@ -26,11 +26,12 @@ use std::time::SystemTime;
 
 use super::fingerprint::Fingerprint;
 use super::record::{
-    CommandId, LARGE_RESULT, MilestoneKind, Outcome, Record, State, shortened, size,
+    CommandId, CommandOutcome, CommandRecord, CommandState, LARGE_RESULT, MilestoneKind, shortened,
+    size,
 };
 use crate::failure::Failure;
 
-/// An order at the queue's door. `P` is what the runner needs to run it.
+/// A request to the queue. `P` is what the runner needs to run it.
 #[derive(Debug)]
 pub struct Submission<P> {
     /// Its identifier.
@@ -39,7 +40,7 @@ pub struct Submission<P> {
     pub name: &'static str,
     /// Whether it runs in the background.
     pub background: bool,
-    /// What tells it from another order.
+    /// What tells it from another request.
     pub fingerprint: Fingerprint,
     /// When it is cancelled.
     pub deadline: Option<SystemTime>,
@@ -49,9 +50,9 @@ pub struct Submission<P> {
 
 /// What a caller hears.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
+pub enum CommandReply {
     /// The record.
-    Record(Arc<Record>),
+    Record(Arc<CommandRecord>),
     /// Nothing was started or recorded.
     Refused(Refusal),
 }
@@ -65,7 +66,7 @@ pub enum Refusal {
         /// Its bare name.
         command: String,
     },
-    /// The identifier belongs to another order.
+    /// The identifier belongs to another request.
     #[error("The identifier {0} belongs to another command: choose a new one")]
     IdReused(CommandId),
     /// No command has this identifier.
@@ -82,19 +83,19 @@ pub enum Refusal {
 /// What has to be done after a change, in this order: keep, start, answer.
 #[derive(Debug)]
 #[must_use]
-pub struct Turn<P, W> {
+pub struct QueueEffects<P, W> {
     /// Records to keep, with their place in the list; `None` is the immediate command that
     /// is running and has no place yet.
-    pub keep: Vec<(Option<usize>, Arc<Record>)>,
+    pub keep: Vec<(Option<usize>, Arc<CommandRecord>)>,
     /// The running immediate command ended without a record.
     pub forget: bool,
     /// A command to start.
-    pub start: Option<(Arc<Record>, P)>,
+    pub start: Option<(Arc<CommandRecord>, P)>,
     /// Callers to answer.
-    pub answers: Vec<(W, Answer)>,
+    pub answers: Vec<(W, CommandReply)>,
 }
 
-impl<P, W> Turn<P, W> {
+impl<P, W> QueueEffects<P, W> {
     fn new() -> Self {
         Self {
             keep: Vec::new(),
@@ -104,14 +105,14 @@ impl<P, W> Turn<P, W> {
         }
     }
 
-    fn answer(waiter: W, answer: Answer) -> Self {
-        let mut turn = Self::new();
-        turn.answers.push((waiter, answer));
-        turn
+    fn answer(waiter: W, answer: CommandReply) -> Self {
+        let mut effects = Self::new();
+        effects.answers.push((waiter, answer));
+        effects
     }
 
     fn refuse(waiter: W, refusal: Refusal) -> Self {
-        Self::answer(waiter, Answer::Refused(refusal))
+        Self::answer(waiter, CommandReply::Refused(refusal))
     }
 }
 
@@ -119,28 +120,28 @@ impl<P, W> Turn<P, W> {
 #[derive(Debug, Clone, PartialEq)]
 pub enum End {
     /// It ran.
-    Ran(Outcome),
+    Ran(CommandOutcome),
     /// An immediate command refused its arguments: no record.
     Refused(Failure),
 }
 
 /// What a cancellation met.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Cancelled {
+pub enum CancelResult {
     /// The command is running and has to be stopped by the runner.
-    Running(Arc<Record>),
+    Running(Arc<CommandRecord>),
     /// It has ended: now, before its turn came, or already.
-    Ended(Arc<Record>),
+    Ended(Arc<CommandRecord>),
     /// There is no such command.
     NotFound,
 }
 
-/// The queue. `P` is what the runner needs to run an order, `W` how a caller is answered.
+/// The queue. `P` is what the runner needs to run a request, `W` how a caller is answered.
 #[derive(Debug)]
 pub struct Queue<P, W> {
-    records: Vec<Arc<Record>>,
+    records: Vec<Arc<CommandRecord>>,
     places: HashMap<CommandId, usize>,
-    running: Option<Running<W>>,
+    running: Option<ActiveCommand<W>>,
     /// Not empty only while an immediate command runs.
     waiting: VecDeque<Waiting<P, W>>,
     /// The record whose large result is kept whole.
@@ -149,9 +150,9 @@ pub struct Queue<P, W> {
 }
 
 #[derive(Debug)]
-struct Running<W> {
+struct ActiveCommand<W> {
     /// The record; for a background command the same as in the list.
-    record: Arc<Record>,
+    record: Arc<CommandRecord>,
     /// Those who hear the final record.
     waiters: Vec<W>,
 }
@@ -171,7 +172,7 @@ impl<P, W> Default for Queue<P, W> {
 impl<P, W> Queue<P, W> {
     /// A queue with the records of an earlier life, all ended.
     #[must_use]
-    pub fn new(records: Vec<Record>) -> Self {
+    pub fn new(records: Vec<CommandRecord>) -> Self {
         let places = records
             .iter()
             .enumerate()
@@ -189,33 +190,33 @@ impl<P, W> Queue<P, W> {
 
     /// All records in the order of execution.
     #[must_use]
-    pub fn records(&self) -> &[Arc<Record>] {
+    pub fn records(&self) -> &[Arc<CommandRecord>] {
         &self.records
     }
 
     /// The command that runs, recorded or not.
     #[must_use]
-    pub fn running(&self) -> Option<&Arc<Record>> {
+    pub fn running(&self) -> Option<&Arc<CommandRecord>> {
         self.running.as_ref().map(|running| &running.record)
     }
 
     /// The record of a command that runs or has ended.
     #[must_use]
-    pub fn record(&self, id: CommandId) -> Option<&Arc<Record>> {
+    pub fn record(&self, id: CommandId) -> Option<&Arc<CommandRecord>> {
         match self.running() {
             Some(record) if record.id == id => Some(record),
             _ => self.records.get(*self.places.get(&id)?),
         }
     }
 
-    /// Whether the identifier belongs to an order: one that waits, runs or has ended.
+    /// Whether the identifier belongs to a request: one that waits, runs or has ended.
     #[must_use]
     pub fn knows(&self, id: CommandId) -> bool {
         let waits = |waiting: &Waiting<P, W>| waiting.submission.id == id;
         self.record(id).is_some() || self.waiting.iter().any(waits)
     }
 
-    /// The refusal of any new order, if all would be refused.
+    /// The refusal of any new request, if all would be refused.
     #[must_use]
     pub fn busy(&self) -> Option<Refusal> {
         if !self.open {
@@ -228,59 +229,66 @@ impl<P, W> Queue<P, W> {
             })
     }
 
-    /// Takes an order. Its caller is answered at its start if it is a background command,
+    /// Takes a request. Its caller is answered at its start if it is a background command,
     /// else at its end.
-    pub fn submit(&mut self, order: Submission<P>, waiter: W, now: SystemTime) -> Turn<P, W> {
-        if let Some(record) = self.record(order.id) {
-            if record.fingerprint != order.fingerprint {
-                return Turn::refuse(waiter, Refusal::IdReused(order.id));
+    pub fn submit(
+        &mut self,
+        submission: Submission<P>,
+        waiter: W,
+        now: SystemTime,
+    ) -> QueueEffects<P, W> {
+        if let Some(record) = self.record(submission.id) {
+            if record.fingerprint != submission.fingerprint {
+                return QueueEffects::refuse(waiter, Refusal::IdReused(submission.id));
             }
             let record = Arc::clone(record);
             return match &mut self.running {
-                Some(running) if running.record.id == order.id && !record.background => {
+                Some(running) if running.record.id == submission.id && !record.background => {
                     running.waiters.push(waiter);
-                    Turn::new()
+                    QueueEffects::new()
                 }
-                _ => Turn::answer(waiter, Answer::Record(record)),
+                _ => QueueEffects::answer(waiter, CommandReply::Record(record)),
             };
         }
         if let Some(twin) = self
             .waiting
             .iter_mut()
-            .find(|waiting| waiting.submission.id == order.id)
+            .find(|waiting| waiting.submission.id == submission.id)
         {
-            if twin.submission.fingerprint != order.fingerprint {
-                return Turn::refuse(waiter, Refusal::IdReused(order.id));
+            if twin.submission.fingerprint != submission.fingerprint {
+                return QueueEffects::refuse(waiter, Refusal::IdReused(submission.id));
             }
             twin.waiters.push(waiter);
-            return Turn::new();
+            return QueueEffects::new();
         }
         if let Some(refusal) = self.busy() {
-            return Turn::refuse(waiter, refusal);
+            return QueueEffects::refuse(waiter, refusal);
         }
         let waiting = Waiting {
-            submission: order,
+            submission,
             waiters: vec![waiter],
         };
-        let mut turn = Turn::new();
+        let mut effects = QueueEffects::new();
         if self.running.is_some() {
             self.waiting.push_back(waiting);
         } else {
-            self.start(waiting, now, &mut turn);
+            self.start(waiting, now, &mut effects);
         }
-        turn
+        effects
     }
 
     /// Answers when the command has ended: at once if it has, or if there is none.
-    pub fn wait(&mut self, id: CommandId, waiter: W) -> Turn<P, W> {
+    pub fn wait(&mut self, id: CommandId, waiter: W) -> QueueEffects<P, W> {
         match &mut self.running {
             Some(running) if running.record.id == id => {
                 running.waiters.push(waiter);
-                Turn::new()
+                QueueEffects::new()
             }
             _ => match self.record(id) {
-                Some(record) => Turn::answer(waiter, Answer::Record(Arc::clone(record))),
-                None => Turn::refuse(waiter, Refusal::NotFound(id.to_string())),
+                Some(record) => {
+                    QueueEffects::answer(waiter, CommandReply::Record(Arc::clone(record)))
+                }
+                None => QueueEffects::refuse(waiter, Refusal::NotFound(id.to_string())),
             },
         }
     }
@@ -302,40 +310,43 @@ impl<P, W> Queue<P, W> {
         kind: MilestoneKind,
         text: String,
         now: SystemTime,
-    ) -> Turn<P, W> {
-        let mut turn = Turn::new();
+    ) -> QueueEffects<P, W> {
+        let mut effects = QueueEffects::new();
         if let Some(running) = self.running.as_mut().filter(|r| r.record.id == id) {
             let before = running.record.last_sequence();
             Arc::make_mut(&mut running.record).note(kind, text, now);
             let record = Arc::clone(&running.record);
             if record.last_sequence() != before {
-                turn.keep.push((self.replace(&record), record));
+                effects.keep.push((self.replace(&record), record));
             }
         }
-        turn
+        effects
     }
 
     /// Ends the command that runs. Nothing happens when another one does.
-    pub fn finish(&mut self, id: CommandId, end: End, now: SystemTime) -> Turn<P, W> {
-        let mut turn = Turn::new();
+    pub fn finish(&mut self, id: CommandId, end: End, now: SystemTime) -> QueueEffects<P, W> {
+        let mut effects = QueueEffects::new();
         let Some(mut running) = self.running.take_if(|running| running.record.id == id) else {
-            return turn;
+            return effects;
         };
         let answer = match end {
             End::Refused(failure) if !running.record.background => {
-                turn.forget = true;
-                Answer::Refused(Refusal::Failure(failure))
+                effects.forget = true;
+                CommandReply::Refused(Refusal::Failure(failure))
             }
-            End::Refused(failure) => {
-                self.end(&mut running, Outcome::Failed(failure), now, &mut turn)
-            }
-            End::Ran(outcome) => self.end(&mut running, outcome, now, &mut turn),
+            End::Refused(failure) => self.end(
+                &mut running,
+                CommandOutcome::Failed(failure),
+                now,
+                &mut effects,
+            ),
+            End::Ran(outcome) => self.end(&mut running, outcome, now, &mut effects),
         };
         for waiter in running.waiters {
-            turn.answers.push((waiter, answer.clone()));
+            effects.answers.push((waiter, answer.clone()));
         }
-        self.advance(now, &mut turn);
-        turn
+        self.advance(now, &mut effects);
+        effects
     }
 
     /// Ends a command that has not begun, or says what has to be stopped.
@@ -344,70 +355,74 @@ impl<P, W> Queue<P, W> {
         id: CommandId,
         failure: impl FnOnce() -> Failure,
         now: SystemTime,
-    ) -> (Cancelled, Turn<P, W>) {
-        let mut turn = Turn::new();
+    ) -> (CancelResult, QueueEffects<P, W>) {
+        let mut effects = QueueEffects::new();
         if let Some(record) = self.running().filter(|record| record.id == id) {
-            return (Cancelled::Running(Arc::clone(record)), turn);
+            return (CancelResult::Running(Arc::clone(record)), effects);
         }
         if let Some(record) = self.record(id) {
-            return (Cancelled::Ended(Arc::clone(record)), turn);
+            return (CancelResult::Ended(Arc::clone(record)), effects);
         }
         let Some(at) = self
             .waiting
             .iter()
             .position(|waiting| waiting.submission.id == id)
         else {
-            return (Cancelled::NotFound, turn);
+            return (CancelResult::NotFound, effects);
         };
         let Some(Waiting {
             submission,
             waiters,
         }) = self.waiting.remove(at)
         else {
-            return (Cancelled::NotFound, turn);
+            return (CancelResult::NotFound, effects);
         };
         let mut record = admitted(&submission, now);
-        record.end(Outcome::Cancelled(failure()), now);
+        record.end(CommandOutcome::Cancelled(failure()), now);
         let record = Arc::new(record);
-        turn.keep
+        effects
+            .keep
             .push((Some(self.append(&record)), Arc::clone(&record)));
         for waiter in waiters {
-            turn.answers
-                .push((waiter, Answer::Record(Arc::clone(&record))));
+            effects
+                .answers
+                .push((waiter, CommandReply::Record(Arc::clone(&record))));
         }
-        (Cancelled::Ended(record), turn)
+        (CancelResult::Ended(record), effects)
     }
 
     /// Admits nothing more; those who wait for their turn are refused.
-    pub fn close(&mut self) -> Turn<P, W> {
+    pub fn close(&mut self) -> QueueEffects<P, W> {
         self.open = false;
-        let mut turn = Turn::new();
+        let mut effects = QueueEffects::new();
         for waiting in mem::take(&mut self.waiting) {
             for waiter in waiting.waiters {
-                turn.answers
-                    .push((waiter, Answer::Refused(Refusal::ShuttingDown)));
+                effects
+                    .answers
+                    .push((waiter, CommandReply::Refused(Refusal::ShuttingDown)));
             }
         }
-        turn
+        effects
     }
 
     /// Starts the first that waits. A background command turns the rest away.
-    fn advance(&mut self, now: SystemTime, turn: &mut Turn<P, W>) {
+    fn advance(&mut self, now: SystemTime, effects: &mut QueueEffects<P, W>) {
         let Some(next) = self.waiting.pop_front() else {
             return;
         };
-        self.start(next, now, turn);
+        self.start(next, now, effects);
         if let Some(refusal) = self.busy() {
             for waiting in mem::take(&mut self.waiting) {
                 for waiter in waiting.waiters {
-                    turn.answers
-                        .push((waiter, Answer::Refused(refusal.clone())));
+                    effects
+                        .answers
+                        .push((waiter, CommandReply::Refused(refusal.clone())));
                 }
             }
         }
     }
 
-    fn start(&mut self, waiting: Waiting<P, W>, now: SystemTime, turn: &mut Turn<P, W>) {
+    fn start(&mut self, waiting: Waiting<P, W>, now: SystemTime, effects: &mut QueueEffects<P, W>) {
         let Waiting {
             submission,
             waiters,
@@ -418,28 +433,30 @@ impl<P, W> Queue<P, W> {
         if submission.background {
             place = Some(self.append(&record));
             for waiter in waiters {
-                turn.answers
-                    .push((waiter, Answer::Record(Arc::clone(&record))));
+                effects
+                    .answers
+                    .push((waiter, CommandReply::Record(Arc::clone(&record))));
             }
         } else {
             remaining = waiters;
         }
-        self.running = Some(Running {
+        self.running = Some(ActiveCommand {
             record: Arc::clone(&record),
             waiters: remaining,
         });
-        turn.keep.push((place, Arc::clone(&record)));
-        turn.start = Some((record, submission.payload));
+        effects.keep.push((place, Arc::clone(&record)));
+        effects.start = Some((record, submission.payload));
     }
 
     fn end(
         &mut self,
-        running: &mut Running<W>,
-        outcome: Outcome,
+        running: &mut ActiveCommand<W>,
+        outcome: CommandOutcome,
         now: SystemTime,
-        turn: &mut Turn<P, W>,
-    ) -> Answer {
-        let large = matches!(&outcome, Outcome::Succeeded(result) if size(result) > LARGE_RESULT);
+        effects: &mut QueueEffects<P, W>,
+    ) -> CommandReply {
+        let large =
+            matches!(&outcome, CommandOutcome::Succeeded(result) if size(result) > LARGE_RESULT);
         Arc::make_mut(&mut running.record).end(outcome, now);
         let record = Arc::clone(&running.record);
         let place = self
@@ -448,8 +465,8 @@ impl<P, W> Queue<P, W> {
         if large {
             self.shorten_before(place);
         }
-        turn.keep.push((Some(place), Arc::clone(&record)));
-        Answer::Record(record)
+        effects.keep.push((Some(place), Arc::clone(&record)));
+        CommandReply::Record(record)
     }
 
     /// The record at `place` is now the one whose large result is kept whole. What the store
@@ -459,8 +476,8 @@ impl<P, W> Queue<P, W> {
             return;
         };
         if let Some(record) = self.records.get_mut(old)
-            && let State::Ended {
-                outcome: Outcome::Succeeded(result),
+            && let CommandState::Ended {
+                outcome: CommandOutcome::Succeeded(result),
                 ..
             } = &mut Arc::make_mut(record).state
         {
@@ -468,7 +485,7 @@ impl<P, W> Queue<P, W> {
         }
     }
 
-    fn append(&mut self, record: &Arc<Record>) -> usize {
+    fn append(&mut self, record: &Arc<CommandRecord>) -> usize {
         let place = self.records.len();
         self.records.push(Arc::clone(record));
         self.places.insert(record.id, place);
@@ -476,22 +493,22 @@ impl<P, W> Queue<P, W> {
     }
 
     /// Puts a newer version of a record in its place, if it has one.
-    fn replace(&mut self, record: &Arc<Record>) -> Option<usize> {
+    fn replace(&mut self, record: &Arc<CommandRecord>) -> Option<usize> {
         let place = *self.places.get(&record.id)?;
         *self.records.get_mut(place)? = Arc::clone(record);
         Some(place)
     }
 }
 
-fn admitted<P>(submission: &Submission<P>, now: SystemTime) -> Record {
-    let mut record = Record {
+fn admitted<P>(submission: &Submission<P>, now: SystemTime) -> CommandRecord {
+    let mut record = CommandRecord {
         id: submission.id,
         name: submission.name.to_owned(),
         background: submission.background,
         fingerprint: submission.fingerprint,
         started_at: now,
         deadline: submission.deadline,
-        state: State::Running,
+        state: CommandState::Running,
         milestones: Vec::new(),
     };
     record.note(MilestoneKind::Started, "Admitted.", now);

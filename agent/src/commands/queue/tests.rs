@@ -28,7 +28,7 @@ fn submission(number: u8, background: bool, print: u8) -> Submission<u8> {
 }
 
 fn succeeded() -> End {
-    End::Ran(Outcome::Succeeded(Arc::new(Value::Null)))
+    End::Ran(CommandOutcome::Succeeded(Arc::new(Value::Null)))
 }
 
 /// Whether background or immediate and what else an order is: identifiers belong to one kind
@@ -80,8 +80,8 @@ fn end(kind: u8) -> End {
     let failure = || Failure::new(FailureKind::InvalidCommandParams, "no");
     match kind {
         0 => succeeded(),
-        1 => End::Ran(Outcome::Failed(failure())),
-        2 => End::Ran(Outcome::Cancelled(failure())),
+        1 => End::Ran(CommandOutcome::Failed(failure())),
+        2 => End::Ran(CommandOutcome::Cancelled(failure())),
         _ => End::Refused(failure()),
     }
 }
@@ -98,21 +98,21 @@ enum Heard {
     Closed,
 }
 
-fn heard(answer: &Answer) -> Heard {
+fn heard(answer: &CommandReply) -> Heard {
     match answer {
-        Answer::Record(record) => Heard::Record(number_of(record.id), word(record)),
-        Answer::Refused(Refusal::Busy { .. }) => Heard::Busy,
-        Answer::Refused(Refusal::IdReused(_)) => Heard::Reused,
-        Answer::Refused(Refusal::NotFound(_)) => Heard::NotFound,
-        Answer::Refused(Refusal::Failure(_)) => Heard::Refused,
-        Answer::Refused(Refusal::ShuttingDown) => Heard::Closed,
+        CommandReply::Record(record) => Heard::Record(number_of(record.id), word(record)),
+        CommandReply::Refused(Refusal::Busy { .. }) => Heard::Busy,
+        CommandReply::Refused(Refusal::IdReused(_)) => Heard::Reused,
+        CommandReply::Refused(Refusal::NotFound(_)) => Heard::NotFound,
+        CommandReply::Refused(Refusal::Failure(_)) => Heard::Refused,
+        CommandReply::Refused(Refusal::ShuttingDown) => Heard::Closed,
     }
 }
 
-fn word(record: &Record) -> &'static str {
+fn word(record: &CommandRecord) -> &'static str {
     match &record.state {
-        State::Running => "RUNNING",
-        State::Ended { outcome, .. } => outcome.word(),
+        CommandState::Running => "RUNNING",
+        CommandState::Ended { outcome, .. } => outcome.word(),
     }
 }
 
@@ -265,30 +265,30 @@ struct Observed {
 }
 
 impl Observed {
-    fn follow(&mut self, turn: Turn<u8, Caller>) {
-        for (place, record) in &turn.keep {
+    fn follow(&mut self, effects: QueueEffects<u8, Caller>) {
+        for (place, record) in &effects.keep {
             match place {
                 Some(place) => assert_eq!(&self.queue.records()[*place].id, &record.id),
                 None => assert!(!record.background && !record.has_ended()),
             }
         }
-        if turn.forget {
+        if effects.forget {
             // What was refused never ran, and may be tried again.
             self.started.pop();
         }
-        if let Some((record, payload)) = turn.start {
+        if let Some((record, payload)) = effects.start {
             assert_eq!(record.id, id(payload), "a payload runs under its own name");
             assert!(!self.started.contains(&payload), "nothing runs twice");
             self.started.push(payload);
         }
-        for (caller, answer) in turn.answers {
+        for (caller, answer) in effects.answers {
             let before = self.heard.insert(caller, heard(&answer));
             assert_eq!(before, None, "nobody is answered twice");
         }
     }
 
     fn apply(&mut self, event: &Event, caller: Caller, now: SystemTime) {
-        let turn = match *event {
+        let effects = match *event {
             Event::Submit {
                 number,
                 background,
@@ -312,7 +312,7 @@ impl Observed {
             },
             Event::Close => self.queue.close(),
         };
-        self.follow(turn);
+        self.follow(effects);
     }
 
     fn list(&self) -> Vec<(u8, &'static str)> {
@@ -390,8 +390,8 @@ fn queue() -> Queue<u8, Caller> {
     Queue::default()
 }
 
-fn answers(turn: Turn<u8, Caller>) -> Vec<(Caller, Heard)> {
-    let answers = turn.answers.iter();
+fn answers(effects: QueueEffects<u8, Caller>) -> Vec<(Caller, Heard)> {
+    let answers = effects.answers.iter();
     answers
         .map(|(caller, answer)| (*caller, heard(answer)))
         .collect()
@@ -400,22 +400,22 @@ fn answers(turn: Turn<u8, Caller>) -> Vec<(Caller, Heard)> {
 #[test]
 fn behind_an_immediate_command_callers_wait_in_line() {
     let mut queue = queue();
-    let turn = queue.submit(submission(1, false, 0), 1, at(0));
-    assert!(turn.start.is_some() && turn.answers.is_empty());
+    let effects = queue.submit(submission(1, false, 0), 1, at(0));
+    assert!(effects.start.is_some() && effects.answers.is_empty());
     assert!(queue.records().is_empty(), "it is not in the list yet");
     for number in [2, 3, 4] {
         let background = number == 3;
-        let turn = queue.submit(submission(number, background, 0), number.into(), at(1));
-        assert!(turn.start.is_none() && turn.answers.is_empty());
+        let effects = queue.submit(submission(number, background, 0), number.into(), at(1));
+        assert!(effects.start.is_none() && effects.answers.is_empty());
     }
-    let turn = queue.finish(id(1), succeeded(), at(2));
-    assert_eq!(turn.start.as_ref().unwrap().1, 2);
-    assert_eq!(answers(turn), [(1, Heard::Record(1, "SUCCEEDED"))]);
+    let effects = queue.finish(id(1), succeeded(), at(2));
+    assert_eq!(effects.start.as_ref().unwrap().1, 2);
+    assert_eq!(answers(effects), [(1, Heard::Record(1, "SUCCEEDED"))]);
     // The third is a background command: the fourth hears BUSY.
-    let turn = queue.finish(id(2), succeeded(), at(3));
-    assert_eq!(turn.start.as_ref().unwrap().1, 3);
+    let effects = queue.finish(id(2), succeeded(), at(3));
+    assert_eq!(effects.start.as_ref().unwrap().1, 3);
     assert_eq!(
-        answers(turn),
+        answers(effects),
         [
             (2, Heard::Record(2, "SUCCEEDED")),
             (3, Heard::Record(3, "RUNNING")),
@@ -433,13 +433,13 @@ fn behind_an_immediate_command_callers_wait_in_line() {
 fn a_refused_immediate_command_leaves_nothing() {
     let mut queue = queue();
     let _ = queue.submit(submission(1, false, 0), 1, at(0));
-    let turn = queue.finish(id(1), end(3), at(1));
-    assert!(turn.forget && turn.keep.is_empty());
-    assert_eq!(answers(turn), [(1, Heard::Refused)]);
+    let effects = queue.finish(id(1), end(3), at(1));
+    assert!(effects.forget && effects.keep.is_empty());
+    assert_eq!(answers(effects), [(1, Heard::Refused)]);
     assert!(queue.records().is_empty());
     // Its identifier is free again: nothing is known that it could repeat.
-    let turn = queue.submit(submission(1, false, 7), 2, at(2));
-    assert!(turn.start.is_some());
+    let effects = queue.submit(submission(1, false, 7), 2, at(2));
+    assert!(effects.start.is_some());
 }
 
 #[test]
@@ -447,12 +447,12 @@ fn callers_that_hung_up_are_forgotten() {
     let mut queue = queue();
     let _ = queue.submit(submission(1, true, 0), 1, at(0));
     for caller in 2..5 {
-        let turn = queue.wait(id(1), caller);
-        assert!(turn.answers.is_empty());
+        let effects = queue.wait(id(1), caller);
+        assert!(effects.answers.is_empty());
     }
     queue.forget_waiters(|caller| *caller == 3);
-    let turn = queue.finish(id(1), succeeded(), at(1));
-    let callers: Vec<Caller> = turn.answers.iter().map(|(caller, _)| *caller).collect();
+    let effects = queue.finish(id(1), succeeded(), at(1));
+    let callers: Vec<Caller> = effects.answers.iter().map(|(caller, _)| *caller).collect();
     assert_eq!(callers, [2, 4]);
 }
 
@@ -462,8 +462,8 @@ fn a_flood_of_notes_is_kept_up_to_a_limit_only() {
     let _ = queue.submit(submission(1, true, 0), 1, at(0));
     let kept = (0..3000).filter(|_| {
         let text = "again".to_owned();
-        let turn = queue.note(id(1), MilestoneKind::Warning, text, at(1));
-        !turn.keep.is_empty()
+        let effects = queue.note(id(1), MilestoneKind::Warning, text, at(1));
+        !effects.keep.is_empty()
     });
     assert_eq!(kept.count(), crate::commands::record::MOST_MILESTONES);
 }
@@ -476,17 +476,21 @@ fn only_the_latest_large_result_is_whole() {
         Arc::new(serde_json::json!({ "system_logs": text, "small": 1 }))
     };
     let result = |queue: &Queue<u8, Caller>, place: usize| match &queue.records()[place].state {
-        State::Ended {
-            outcome: Outcome::Succeeded(result),
+        CommandState::Ended {
+            outcome: CommandOutcome::Succeeded(result),
             ..
         } => size(result),
         other => panic!("{other:?}"),
     };
     let mut run = |number: u8, answer: Arc<Value>| {
         let _ = queue.submit(submission(number, false, 0), 0, at(0));
-        let turn = queue.finish(id(number), End::Ran(Outcome::Succeeded(answer)), at(1));
+        let effects = queue.finish(
+            id(number),
+            End::Ran(CommandOutcome::Succeeded(answer)),
+            at(1),
+        );
         // The caller itself hears everything.
-        assert_eq!(turn.answers.len(), 1);
+        assert_eq!(effects.answers.len(), 1);
     };
     run(1, large());
     run(2, Arc::new(serde_json::json!("small")));
@@ -500,12 +504,12 @@ fn only_the_latest_large_result_is_whole() {
 #[test]
 fn records_of_an_earlier_life_come_first_and_keep_their_identifiers() {
     let mut earlier = crate::commands::testing::record(1);
-    earlier.end(Outcome::Succeeded(Arc::new(Value::Null)), at(2));
+    earlier.end(CommandOutcome::Succeeded(Arc::new(Value::Null)), at(2));
     let mut queue: Queue<u8, Caller> = Queue::new(vec![earlier]);
-    let turn = queue.submit(submission(1, true, 1), 1, at(3));
-    assert_eq!(answers(turn), [(1, Heard::Record(1, "SUCCEEDED"))]);
-    let turn = queue.submit(submission(1, true, 2), 2, at(3));
-    assert_eq!(answers(turn), [(2, Heard::Reused)]);
-    let turn = queue.submit(submission(2, true, 0), 3, at(3));
-    assert_eq!(turn.keep[0].0, Some(1));
+    let effects = queue.submit(submission(1, true, 1), 1, at(3));
+    assert_eq!(answers(effects), [(1, Heard::Record(1, "SUCCEEDED"))]);
+    let effects = queue.submit(submission(1, true, 2), 2, at(3));
+    assert_eq!(answers(effects), [(2, Heard::Reused)]);
+    let effects = queue.submit(submission(2, true, 0), 3, at(3));
+    assert_eq!(effects.keep[0].0, Some(1));
 }

@@ -27,7 +27,9 @@ use tracing::warn;
 
 use super::descriptor::VerbDescriptor;
 use super::fingerprint::Fingerprint;
-use super::record::{CommandId, LARGE_RESULT, Outcome, Record, State, shortened, size};
+use super::record::{
+    CommandId, CommandOutcome, CommandRecord, CommandState, LARGE_RESULT, shortened, size,
+};
 use crate::failure::Failure;
 
 mod record_file;
@@ -80,7 +82,7 @@ impl Store {
         state: &Path,
         boot: Option<&str>,
         now: SystemTime,
-    ) -> Result<(Self, Vec<Record>), StoreError> {
+    ) -> Result<(Self, Vec<CommandRecord>), StoreError> {
         let directory = state.join("commands");
         make_directory(&directory)?;
         let mut store = Self {
@@ -127,16 +129,16 @@ impl Store {
     ///
     /// # Errors
     /// Those of writing. The record of an earlier call is then still there.
-    pub fn keep(&mut self, place: Option<usize>, record: &Record) -> Result<(), StoreError> {
+    pub fn keep(&mut self, place: Option<usize>, record: &CommandRecord) -> Result<(), StoreError> {
         self.write_boot()?;
         let page = match &record.state {
-            State::Ended {
-                outcome: Outcome::Succeeded(result),
+            CommandState::Ended {
+                outcome: CommandOutcome::Succeeded(result),
                 at,
             } if size(result) > LARGE_RESULT => {
                 let mut short = record.clone();
-                short.state = State::Ended {
-                    outcome: Outcome::Succeeded(Arc::new(shortened(result))),
+                short.state = CommandState::Ended {
+                    outcome: CommandOutcome::Succeeded(Arc::new(shortened(result))),
                     at: *at,
                 };
                 record_file::write(&short)?
@@ -164,7 +166,7 @@ impl Store {
         }
     }
 
-    fn load(&mut self, mut names: Vec<Name>, now: SystemTime) -> Vec<Record> {
+    fn load(&mut self, mut names: Vec<Name>, now: SystemTime) -> Vec<CommandRecord> {
         // Numbered ones in their order, then the one that was running.
         names.sort_by_key(|name| (name.number.is_none(), name.number));
         // One that had just got its place keeps only that one.
@@ -194,7 +196,7 @@ impl Store {
                 warn!(file = %path.display(), "the record of a command is damaged");
             }
             if !record.has_ended() {
-                record.end(Outcome::Failed(Failure::execution(INTERRUPTED)), now);
+                record.end(CommandOutcome::Failed(Failure::execution(INTERRUPTED)), now);
             }
             let number = name.number.unwrap_or_else(|| {
                 next += 1;
@@ -215,7 +217,7 @@ impl Store {
         records
     }
 
-    fn write_numbered(&self, number: usize, record: &Record) -> Result<(), StoreError> {
+    fn write_numbered(&self, number: usize, record: &CommandRecord) -> Result<(), StoreError> {
         let file = numbered_file(number, &record.name, record.id);
         self.write(&self.directory.join(file), &record_file::write(record)?)
     }
@@ -290,24 +292,24 @@ fn numbered_file(number: usize, command: &str, id: CommandId) -> String {
     format!("{number:06}.{command}.{id}.json")
 }
 
-fn running_file(record: &Record) -> String {
+fn running_file(record: &CommandRecord) -> String {
     format!("running.{}.{}.json", record.name, record.id)
 }
 
 /// What remains of a record whose file cannot be read.
-fn damaged(name: &Name, reason: &str, now: SystemTime) -> Record {
-    let mut record = Record {
+fn damaged(name: &Name, reason: &str, now: SystemTime) -> CommandRecord {
+    let mut record = CommandRecord {
         id: name.id,
         name: name.command.clone(),
         background: VerbDescriptor::by_name(&name.command).is_some_and(|verb| verb.background),
         fingerprint: Fingerprint::LOST,
         started_at: now,
         deadline: None,
-        state: State::Running,
+        state: CommandState::Running,
         milestones: Vec::new(),
     };
     record.end(
-        Outcome::Failed(Failure::execution(format!(
+        CommandOutcome::Failed(Failure::execution(format!(
             "The agent was restarted, and its record of this command is damaged: {reason}"
         ))),
         now,
@@ -324,7 +326,7 @@ enum ReadError {
     Content(#[from] record_file::InvalidRecordFile),
 }
 
-fn read(path: &Path) -> Result<Record, ReadError> {
+fn read(path: &Path) -> Result<CommandRecord, ReadError> {
     Ok(record_file::read(&fs::read(path)?)?)
 }
 

@@ -8,7 +8,9 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::commands::fingerprint::Fingerprint;
-use crate::commands::record::{CommandId, Milestone, MilestoneKind, Outcome, Record, State};
+use crate::commands::record::{
+    CommandId, CommandOutcome, CommandRecord, CommandState, Milestone, MilestoneKind,
+};
 use crate::failure::{Failure, FailureKind};
 
 /// Why a document is no record.
@@ -68,14 +70,14 @@ const KINDS: [(MilestoneKind, &str); 4] = [
     (MilestoneKind::Finished, "finished"),
 ];
 
-pub(super) fn write(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn write(record: &CommandRecord) -> Result<Vec<u8>, serde_json::Error> {
     let (state, ended_us, result, failure) = match &record.state {
-        State::Running => ("RUNNING", None, None, None),
-        State::Ended { outcome, at } => (
+        CommandState::Running => ("RUNNING", None, None, None),
+        CommandState::Ended { outcome, at } => (
             outcome.word(),
             Some(micros(*at)),
             match outcome {
-                Outcome::Succeeded(result) => Some(Value::clone(result)),
+                CommandOutcome::Succeeded(result) => Some(Value::clone(result)),
                 _ => None,
             },
             outcome.failure().map(failure_entry),
@@ -109,7 +111,7 @@ pub(super) fn write(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
     })
 }
 
-pub(super) fn read(text: &[u8]) -> Result<Record, InvalidRecordFile> {
+pub(super) fn read(text: &[u8]) -> Result<CommandRecord, InvalidRecordFile> {
     let file: RecordFile = serde_json::from_slice(text)?;
     let mut fingerprint = [0; 32];
     hex::decode_to_slice(&file.fingerprint, &mut fingerprint)
@@ -119,17 +121,17 @@ pub(super) fn read(text: &[u8]) -> Result<Record, InvalidRecordFile> {
     };
     let outcome = match file.state.as_str() {
         "RUNNING" => None,
-        "SUCCEEDED" => Some(Outcome::Succeeded(Arc::new(
+        "SUCCEEDED" => Some(CommandOutcome::Succeeded(Arc::new(
             file.result.unwrap_or_default(),
         ))),
-        "FAILED" => Some(Outcome::Failed(failure(file.failure)?)),
-        "VERSION_MISMATCH" => Some(Outcome::VersionMismatch(failure(file.failure)?)),
-        "CANCELLED" => Some(Outcome::Cancelled(failure(file.failure)?)),
+        "FAILED" => Some(CommandOutcome::Failed(failure(file.failure)?)),
+        "VERSION_MISMATCH" => Some(CommandOutcome::VersionMismatch(failure(file.failure)?)),
+        "CANCELLED" => Some(CommandOutcome::Cancelled(failure(file.failure)?)),
         other => return Err(invalid("state", other)),
     };
     let state = match outcome {
-        None => State::Running,
-        Some(outcome) => State::Ended {
+        None => CommandState::Running,
+        Some(outcome) => CommandState::Ended {
             outcome,
             at: time(
                 file.ended_us
@@ -149,7 +151,7 @@ pub(super) fn read(text: &[u8]) -> Result<Record, InvalidRecordFile> {
             text: milestone.text,
         })
     });
-    Ok(Record {
+    Ok(CommandRecord {
         id: CommandId::parse(&file.id).ok_or_else(|| invalid("id", &file.id))?,
         name: file.name,
         background: file.background,

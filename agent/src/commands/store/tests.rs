@@ -7,7 +7,7 @@ use crate::commands::record::MilestoneKind;
 use crate::commands::testing::{at, id, record};
 use crate::failure::FailureKind;
 
-fn open(state: &tempfile::TempDir) -> (Store, Vec<Record>) {
+fn open(state: &tempfile::TempDir) -> (Store, Vec<CommandRecord>) {
     Store::open(state.path(), Some("this boot"), at(100)).unwrap()
 }
 
@@ -15,13 +15,13 @@ fn directory() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-fn succeeded(number: u8, result: serde_json::Value) -> Record {
+fn succeeded(number: u8, result: serde_json::Value) -> CommandRecord {
     let mut record = record(number);
-    record.end(Outcome::Succeeded(Arc::new(result)), at(9));
+    record.end(CommandOutcome::Succeeded(Arc::new(result)), at(9));
     record
 }
 
-fn failed(number: u8) -> Record {
+fn failed(number: u8) -> CommandRecord {
     let mut record = record(number);
     record.deadline = Some(at(60));
     record.note(MilestoneKind::Phase, "half", at(5));
@@ -33,7 +33,7 @@ fn failed(number: u8) -> Record {
         exit_status: Some(5),
         stderr_tail: "no\n".to_owned(),
     };
-    record.end(Outcome::Failed(failure), at(9));
+    record.end(CommandOutcome::Failed(failure), at(9));
     record
 }
 
@@ -46,10 +46,10 @@ fn files(state: &tempfile::TempDir) -> Vec<String> {
     names
 }
 
-fn reason(record: &Record) -> &str {
+fn reason(record: &CommandRecord) -> &str {
     match &record.state {
-        State::Ended {
-            outcome: Outcome::Failed(failure),
+        CommandState::Ended {
+            outcome: CommandOutcome::Failed(failure),
             ..
         } => &failure.details,
         other => panic!("{other:?}"),
@@ -62,10 +62,13 @@ fn finished_records_come_back_as_they_were() {
     let (mut store, records) = open(&state);
     assert_eq!(records, []);
     let mut cancelled = record(3);
-    cancelled.end(Outcome::Cancelled(Failure::execution("enough")), at(9));
+    cancelled.end(
+        CommandOutcome::Cancelled(Failure::execution("enough")),
+        at(9),
+    );
     let mut mismatch = record(4);
     let failure = Failure::new(FailureKind::VersionMismatch, "versions");
-    mismatch.end(Outcome::VersionMismatch(failure), at(9));
+    mismatch.end(CommandOutcome::VersionMismatch(failure), at(9));
     let kept = vec![
         succeeded(1, json!({"clean_result": null, "list": [1, 2.5, "x"]})),
         failed(2),
@@ -112,7 +115,7 @@ fn an_immediate_command_is_kept_aside_until_it_ends() {
 
     store.keep(None, &immediate).unwrap();
     let mut ended = immediate.clone();
-    ended.end(Outcome::Succeeded(Arc::new(json!(null))), at(9));
+    ended.end(CommandOutcome::Succeeded(Arc::new(json!(null))), at(9));
     store.keep(Some(0), &ended).unwrap();
     assert_eq!(
         files(&state),
@@ -164,7 +167,7 @@ fn damage_costs_one_record_its_content_and_nothing_else() {
         }
         assert!(matches!(
             &records[3].state,
-            State::Ended { outcome: Outcome::Succeeded(result), .. } if result["number"] == 4
+            CommandState::Ended { outcome: CommandOutcome::Succeeded(result), .. } if result["number"] == 4
         ));
         assert_eq!(
             fs::read(path(1)).unwrap(),
@@ -213,7 +216,7 @@ fn large_results_are_kept_short() {
     let (_, records) = open(&state);
     assert!(matches!(
         &records[0].state,
-        State::Ended { outcome: Outcome::Succeeded(result), .. }
+        CommandState::Ended { outcome: CommandOutcome::Succeeded(result), .. }
             if result["system_logs"] == "<4194304 bytes, not kept>"
     ));
 }

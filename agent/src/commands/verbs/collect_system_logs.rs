@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Verb;
-use crate::commands::arguments::Arguments;
+use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
-use crate::commands::plan::Plan;
+use crate::commands::plan::CommandPlan;
 use crate::logs;
 use crate::task::Task;
 
@@ -17,12 +17,12 @@ use crate::task::Task;
 pub struct CollectSystemLogs;
 
 impl Verb for CollectSystemLogs {
-    fn read(_arguments: Arguments) -> Option<Self> {
+    fn read(_arguments: VerbArguments) -> Option<Self> {
         Some(Self)
     }
 
-    async fn plan(&self, _context: &CommandContext) -> Result<Plan, Failure> {
-        Ok(Plan::of("Gather the machine's logs in an archive."))
+    async fn plan(&self, _context: &CommandContext) -> Result<CommandPlan, Failure> {
+        Ok(CommandPlan::of("Gather the machine's logs in an archive."))
     }
 
     /// Answers the archive as Ironic takes it: `{"system_logs": base64 of a gzip of a tar}`.

@@ -5,10 +5,10 @@ use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::Verb;
-use crate::commands::arguments::Arguments;
+use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
-use crate::commands::plan::{Plan, PlannedAction};
+use crate::commands::plan::{CommandPlan, PlannedAction};
 use crate::commands::root_device::{refreshed_node, root_device};
 use crate::image::bootc::{self, Install};
 use crate::task::Task;
@@ -27,7 +27,7 @@ pub struct ExecuteBootcInstall {
 }
 
 impl Verb for ExecuteBootcInstall {
-    fn read(mut arguments: Arguments) -> Option<Self> {
+    fn read(mut arguments: VerbArguments) -> Option<Self> {
         Some(Self {
             image_source: arguments.text("image_source").unwrap_or_default(),
             instance_info: arguments.object("instance_info"),
@@ -36,11 +36,11 @@ impl Verb for ExecuteBootcInstall {
         })
     }
 
-    async fn plan(&self, context: &CommandContext) -> Result<Plan, Failure> {
+    async fn plan(&self, context: &CommandContext) -> Result<CommandPlan, Failure> {
         bootc::permitted(&context.config.current())?;
         context.node.with_hints().await;
         let device = root_device(context).await?.name;
-        Ok(Plan {
+        Ok(CommandPlan {
             actions: vec![PlannedAction {
                 description: format!("Install container {} on {device}", self.image_source),
                 device,

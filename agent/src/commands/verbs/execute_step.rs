@@ -4,10 +4,10 @@ use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::Verb;
-use crate::commands::arguments::Arguments;
+use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
-use crate::commands::plan::Plan;
+use crate::commands::plan::CommandPlan;
 use crate::commands::step_context::{identified, phase, remember, step_context};
 use crate::hardware::StepContext;
 use crate::steps::{self, Phase, StepRequest};
@@ -42,7 +42,7 @@ impl ExecuteStep {
 }
 
 impl Verb for ExecuteStep {
-    fn read(mut arguments: Arguments) -> Option<Self> {
+    fn read(mut arguments: VerbArguments) -> Option<Self> {
         let phase = phase(arguments.verb())?;
         Some(Self {
             phase,
@@ -55,7 +55,7 @@ impl Verb for ExecuteStep {
     }
 
     /// The node is used and not remembered.
-    async fn plan(&self, context: &CommandContext) -> Result<Plan, Failure> {
+    async fn plan(&self, context: &CommandContext) -> Result<CommandPlan, Failure> {
         let config = context.config.current();
         let node = identified(self.node.clone())?;
         let task = Task::detached();
@@ -66,7 +66,7 @@ impl Verb for ExecuteStep {
         };
         let registry = context.registry.under(&context.system, &config);
         let actions = steps::plan(self.request(), &registry, step_context).await?;
-        Ok(Plan { actions })
+        Ok(CommandPlan { actions })
     }
 
     /// Answers what the step answered.

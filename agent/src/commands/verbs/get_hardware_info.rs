@@ -4,10 +4,10 @@ use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::Verb;
-use crate::commands::arguments::Arguments;
+use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
-use crate::commands::plan::Plan;
+use crate::commands::plan::CommandPlan;
 use crate::machine;
 use crate::task::Task;
 
@@ -16,12 +16,12 @@ use crate::task::Task;
 pub struct GetHardwareInfo;
 
 impl Verb for GetHardwareInfo {
-    fn read(_arguments: Arguments) -> Option<Self> {
+    fn read(_arguments: VerbArguments) -> Option<Self> {
         Some(Self)
     }
 
-    async fn plan(&self, _context: &CommandContext) -> Result<Plan, Failure> {
-        Ok(Plan::of("Read the machine's inventory."))
+    async fn plan(&self, _context: &CommandContext) -> Result<CommandPlan, Failure> {
+        Ok(CommandPlan::of("Read the machine's inventory."))
     }
 
     /// Answers the inventory as it is now.

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::Verb;
-use crate::commands::arguments::Arguments;
+use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
-use crate::commands::plan::Plan;
+use crate::commands::plan::CommandPlan;
 use crate::task::Task;
 
 /// The verb, which takes nothing.
@@ -14,12 +14,12 @@ use crate::task::Task;
 pub struct GetPartitionUuids;
 
 impl Verb for GetPartitionUuids {
-    fn read(_arguments: Arguments) -> Option<Self> {
+    fn read(_arguments: VerbArguments) -> Option<Self> {
         Some(Self)
     }
 
-    async fn plan(&self, _context: &CommandContext) -> Result<Plan, Failure> {
-        Ok(Plan::of("Answer what the last image write left behind."))
+    async fn plan(&self, _context: &CommandContext) -> Result<CommandPlan, Failure> {
+        Ok(CommandPlan::of("Answer what the last image write left behind."))
     }
 
     /// Answers an object, which is empty before any image was written.

@@ -4,10 +4,10 @@ use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::Verb;
-use crate::commands::arguments::Arguments;
+use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
-use crate::commands::plan::Plan;
+use crate::commands::plan::CommandPlan;
 use crate::commands::step_context::{phase, remember, step_context};
 use crate::steps::{self, Phase};
 use crate::task::Task;
@@ -24,7 +24,7 @@ pub struct GetSteps {
 }
 
 impl Verb for GetSteps {
-    fn read(mut arguments: Arguments) -> Option<Self> {
+    fn read(mut arguments: VerbArguments) -> Option<Self> {
         Some(Self {
             phase: phase(arguments.verb())?,
             node: arguments.object("node"),
@@ -32,9 +32,9 @@ impl Verb for GetSteps {
         })
     }
 
-    async fn plan(&self, _context: &CommandContext) -> Result<Plan, Failure> {
+    async fn plan(&self, _context: &CommandContext) -> Result<CommandPlan, Failure> {
         let phase = self.phase.word();
-        Ok(Plan::of(format!("List the {phase} steps of this machine.")))
+        Ok(CommandPlan::of(format!("List the {phase} steps of this machine.")))
     }
 
     /// Answers the steps and the versions of the hardware managers.

@@ -6,18 +6,18 @@ use std::pin::Pin;
 
 use serde_json::Value;
 
-use super::arguments::Arguments;
+use super::arguments::VerbArguments;
 use super::context::CommandContext;
 use super::descriptor::VerbDescriptor;
 use super::failure::Failure;
-use super::plan::Plan;
+use super::plan::CommandPlan;
 use crate::task::Task;
 
 /// What the file of a verb brings.
 pub trait Verb: fmt::Debug + Sized {
     /// The verb with its arguments, which fit the descriptor; `None` if the descriptor is of
     /// no command that this verb has.
-    fn read(arguments: Arguments) -> Option<Self>;
+    fn read(arguments: VerbArguments) -> Option<Self>;
 
     /// What can be checked before the command is admitted. Pure: the configuration is all it
     /// reads.
@@ -32,7 +32,10 @@ pub trait Verb: fmt::Debug + Sized {
     ///
     /// # Errors
     /// What would keep it from starting.
-    fn plan(&self, context: &CommandContext) -> impl Future<Output = Result<Plan, Failure>> + Send;
+    fn plan(
+        &self,
+        context: &CommandContext,
+    ) -> impl Future<Output = Result<CommandPlan, Failure>> + Send;
 
     /// Carries the command out.
     ///
@@ -74,7 +77,7 @@ macro_rules! verbs {
             /// The command for these arguments; `None` for a verb that this agent does not
             /// have.
             #[must_use]
-            pub fn read(arguments: Arguments) -> Option<Self> {
+            pub fn read(arguments: VerbArguments) -> Option<Self> {
                 let verb = arguments.verb();
                 let call = match verb.verb {
                     $(
@@ -100,7 +103,7 @@ macro_rules! verbs {
 
             /// See [`Verb::plan`].
             #[must_use]
-            pub fn plan<'a>(&'a self, context: &'a CommandContext) -> VerbFuture<'a, Plan> {
+            pub fn plan<'a>(&'a self, context: &'a CommandContext) -> VerbFuture<'a, CommandPlan> {
                 match &self.call {
                     $(VerbCall::$verb(call) => Box::pin(call.plan(context)),)+
                 }
@@ -163,7 +166,7 @@ mod tests {
                 named: named.collect(),
                 ..GivenArguments::default()
             };
-            let arguments = Arguments::check(verb, given).unwrap();
+            let arguments = VerbArguments::check(verb, given).unwrap();
             assert!(Command::read(arguments).is_some(), "{}", verb.name);
         }
     }

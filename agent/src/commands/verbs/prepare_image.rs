@@ -4,10 +4,10 @@ use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::Verb;
-use crate::commands::arguments::Arguments;
+use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
-use crate::commands::plan::{Plan, PlannedAction};
+use crate::commands::plan::{CommandPlan, PlannedAction};
 use crate::commands::root_device::{refreshed_node, root_device};
 use crate::image::{self, Deployment, ImageRequest};
 use crate::task::Task;
@@ -22,7 +22,7 @@ pub struct PrepareImage {
 }
 
 impl Verb for PrepareImage {
-    fn read(mut arguments: Arguments) -> Option<Self> {
+    fn read(mut arguments: VerbArguments) -> Option<Self> {
         Some(Self {
             image_info: arguments.object("image_info"),
             configdrive: arguments.text("configdrive"),
@@ -33,7 +33,7 @@ impl Verb for PrepareImage {
         self.request(context).map(drop)
     }
 
-    async fn plan(&self, context: &CommandContext) -> Result<Plan, Failure> {
+    async fn plan(&self, context: &CommandContext) -> Result<CommandPlan, Failure> {
         let request = self.request(context)?;
         let config = context.config.current();
         // What it says must be what will be done.
@@ -55,7 +55,7 @@ impl Verb for PrepareImage {
             device: device.name.clone(),
             destructive: true,
         });
-        Ok(Plan {
+        Ok(CommandPlan {
             actions: actions.collect(),
         })
     }

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::Verb;
-use crate::commands::arguments::Arguments;
+use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
-use crate::commands::plan::Plan;
+use crate::commands::plan::CommandPlan;
 use crate::commands::power;
 use crate::system::PowerAction;
 use crate::task::Task;
@@ -16,12 +16,12 @@ use crate::task::Task;
 pub struct RunImage;
 
 impl Verb for RunImage {
-    fn read(_arguments: Arguments) -> Option<Self> {
+    fn read(_arguments: VerbArguments) -> Option<Self> {
         Some(Self)
     }
 
-    async fn plan(&self, _context: &CommandContext) -> Result<Plan, Failure> {
-        Ok(Plan::of("Flush all caches and reboot the machine."))
+    async fn plan(&self, _context: &CommandContext) -> Result<CommandPlan, Failure> {
+        Ok(CommandPlan::of("Flush all caches and reboot the machine."))
     }
 
     /// Answers null.

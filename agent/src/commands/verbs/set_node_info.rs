@@ -5,10 +5,10 @@ use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::Verb;
-use crate::commands::arguments::Arguments;
+use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::{Failure, FailureKind};
-use crate::commands::plan::Plan;
+use crate::commands::plan::CommandPlan;
 use crate::config::{self, SessionOverrides};
 use crate::machine::ironic_node::Node;
 use crate::task::Task;
@@ -21,14 +21,14 @@ pub struct SetNodeInfo {
 }
 
 impl Verb for SetNodeInfo {
-    fn read(mut arguments: Arguments) -> Option<Self> {
+    fn read(mut arguments: VerbArguments) -> Option<Self> {
         Some(Self {
             node_info: arguments.object("node_info"),
         })
     }
 
-    async fn plan(&self, _context: &CommandContext) -> Result<Plan, Failure> {
-        Ok(Plan::of(
+    async fn plan(&self, _context: &CommandContext) -> Result<CommandPlan, Failure> {
+        Ok(CommandPlan::of(
             "Take over the node and the settings of the document.",
         ))
     }

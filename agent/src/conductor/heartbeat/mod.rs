@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::jitter::Jitter;
-use super::{Beat, Conductor, Hello, SessionLost, Verdict};
+use super::{Conductor, Heartbeat, Hello, SessionLost, Verdict};
 
 mod control;
 mod schedule;
@@ -110,7 +110,7 @@ impl<J: Jitter, K: Jitter> Heartbeats<'_, J, K> {
                 () = tokio::time::sleep_until(start + schedule.due()) => {}
             }
             let forced = schedule.begin();
-            let beat = Beat {
+            let beat = Heartbeat {
                 forced,
                 status_message: status.borrow().clone(),
             };

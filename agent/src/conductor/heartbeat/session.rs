@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::conductor::backoff::Backoff;
 use crate::conductor::jitter::Jitter;
-use crate::conductor::{Beat, Conductor, HeartbeatSession, Hello, SessionLost, Verdict};
+use crate::conductor::{Conductor, Heartbeat, HeartbeatSession, Hello, SessionLost, Verdict};
 use crate::shutdown::ShutdownReason;
 
 /// The session, or the way to the next one.
@@ -61,7 +61,7 @@ impl<'a, K: Jitter> SessionSupervisor<'a, K> {
     }
 
     /// Sends one beat; opens a session first if none is open.
-    pub(super) async fn beat(&mut self, beat: Beat) -> Result<Verdict, SessionLost> {
+    pub(super) async fn beat(&mut self, beat: Heartbeat) -> Result<Verdict, SessionLost> {
         if matches!(self.state, SessionState::Closed { .. }) {
             self.dial();
         }

@@ -78,13 +78,13 @@ impl Conflicts {
 
 /// Who this machine is. Only a lookup makes one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Session {
+pub struct LookupSession {
     node: Node,
     timeout: Timeout,
     overrides: SessionOverrides,
 }
 
-impl Session {
+impl LookupSession {
     /// The node.
     #[must_use]
     pub fn node(&self) -> &Node {
@@ -166,7 +166,7 @@ impl Lookups {
         &self,
         request: &LookupRequest,
         jitter: &mut impl Jitter,
-    ) -> Result<Session, LookupError> {
+    ) -> Result<LookupSession, LookupError> {
         let found = self.find(request, jitter).await?;
         let node_uuid = found.node.uuid().to_owned();
         let held = self.config.current().common.agent_token.clone();
@@ -190,7 +190,7 @@ impl Lookups {
             tracing::warn!(key = %ignored.key, reason = ignored.reason, "the lookup's answer is ignored here");
         }
         tracing::info!(event = %"lookup_succeeded", node = %node_uuid, "milestone");
-        Ok(Session {
+        Ok(LookupSession {
             node: found.node,
             timeout: found.timeout,
             overrides: found.overrides,

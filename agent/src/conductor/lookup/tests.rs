@@ -60,7 +60,7 @@ fn bench(config: Config, answers: impl IntoIterator<Item = LookupOutcome>) -> Be
 }
 
 impl Bench {
-    async fn run(&self) -> Result<Session, LookupError> {
+    async fn run(&self) -> Result<LookupSession, LookupError> {
         self.lookups
             .run(&LookupRequest::default(), &mut SmallRng::seed_from_u64(1))
             .await

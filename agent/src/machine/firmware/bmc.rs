@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::system::System;
-use crate::system::ipmi::Controller;
+use crate::system::ipmi::IpmiController;
 
 /// Addresses of the management controller. `None` is unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub fn probe(system: &System, skip: bool) -> Bmc {
 }
 
 struct Lan<'a> {
-    controller: &'a dyn Controller,
+    controller: &'a dyn IpmiController,
 }
 
 // Parameters of the LAN configuration.
@@ -199,7 +199,7 @@ mod tests {
         }
     }
 
-    impl Controller for Fake {
+    impl IpmiController for Fake {
         fn exists(&self) -> bool {
             true
         }

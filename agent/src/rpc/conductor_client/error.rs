@@ -13,7 +13,7 @@ use crate::conductor::{ConductorError, ConnectionError, SessionLost};
 
 /// Why a call got no answer.
 #[derive(Debug, ThisError)]
-pub(super) enum CallError {
+pub(super) enum ConductorCallError {
     /// The connection was refused or failed.
     #[error("{conductor}")]
     Dial {
@@ -63,20 +63,20 @@ impl Error for CallStatus {
     }
 }
 
-impl From<Status> for CallError {
+impl From<Status> for ConductorCallError {
     fn from(status: Status) -> Self {
         Self::Status(CallStatus(status))
     }
 }
 
-impl From<CallError> for SessionLost {
-    fn from(error: CallError) -> Self {
+impl From<ConductorCallError> for SessionLost {
+    fn from(error: ConductorCallError) -> Self {
         ConnectionError::new(error).into()
     }
 }
 
-impl From<CallError> for ConductorError {
-    fn from(error: CallError) -> Self {
+impl From<ConductorCallError> for ConductorError {
+    fn from(error: ConductorCallError) -> Self {
         ConnectionError::new(error).into()
     }
 }

@@ -23,7 +23,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tonic::{Status, Streaming};
 
 use crate::conductor::{
-    Beat, Conductor, HeartbeatSession, Hello, InspectionOutcome, LookupOutcome, LookupRequest,
+    Conductor, Heartbeat, HeartbeatSession, Hello, InspectionOutcome, LookupOutcome, LookupRequest,
     SessionLost, Verdict, call_deadline,
 };
 use crate::config::Config;
@@ -32,7 +32,7 @@ use crate::shutdown::ShutdownReason;
 mod error;
 mod messages;
 
-use error::CallError;
+use error::ConductorCallError;
 
 /// The largest message: an inspection report carries the machine's logs.
 const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;
@@ -78,10 +78,10 @@ pub struct ConductorClient {
     endpoint: tonic::transport::Endpoint,
     /// Limit for a unary call, and for opening a session.
     deadline: Duration,
-    connection: Mutex<Option<Client>>,
+    connection: Mutex<Option<ConductorStub>>,
 }
 
-type Client = ConductorServiceClient<Channel>;
+type ConductorStub = ConductorServiceClient<Channel>;
 
 impl fmt::Debug for ConductorClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,17 +121,17 @@ impl ConductorClient {
     }
 
     /// The connection, made now if it is not open.
-    async fn client(&self) -> Result<Client, CallError> {
+    async fn client(&self) -> Result<ConductorStub, ConductorCallError> {
         let mut connection = self.connection.lock().await;
         if let Some(client) = &*connection {
             return Ok(client.clone());
         }
         let dialled = tokio::time::timeout(DIAL_TIMEOUT, self.dial()).await;
-        let dialled = dialled.map_err(|_| CallError::DialTimeout {
+        let dialled = dialled.map_err(|_| ConductorCallError::DialTimeout {
             conductor: self.conductor.clone(),
             timeout: DIAL_TIMEOUT,
         })?;
-        let channel = dialled.map_err(|source| CallError::Dial {
+        let channel = dialled.map_err(|source| ConductorCallError::Dial {
             conductor: self.conductor.clone(),
             source,
         })?;
@@ -160,15 +160,15 @@ impl ConductorClient {
     /// condemns the connection.
     async fn call<T>(
         &self,
-        call: impl AsyncFnOnce(Client) -> Result<tonic::Response<T>, Status>,
-    ) -> Result<T, CallError> {
+        call: impl AsyncFnOnce(ConductorStub) -> Result<tonic::Response<T>, Status>,
+    ) -> Result<T, ConductorCallError> {
         let whole = async {
             let client = self.client().await?;
             Ok(call(client).await?)
         };
         let result = tokio::time::timeout(self.deadline, whole).await;
         let result = result.unwrap_or_else(|_| {
-            Err(CallError::NoAnswer {
+            Err(ConductorCallError::NoAnswer {
                 conductor: self.conductor.clone(),
                 timeout: self.deadline,
             })
@@ -201,13 +201,17 @@ impl Conductor for ConductorClient {
         Box::pin(async move {
             let request = match messages::inspection_request(&report) {
                 Ok(request) => request,
-                Err(error) => return InspectionOutcome::Refused(CallError::from(error).into()),
+                Err(error) => {
+                    return InspectionOutcome::Refused(ConductorCallError::from(error).into());
+                }
             };
             let (size, limit) = (request.encoded_len(), LARGEST_MESSAGE);
             if size > limit {
-                return InspectionOutcome::Refused(CallError::TooLarge { size, limit }.into());
+                return InspectionOutcome::Refused(
+                    ConductorCallError::TooLarge { size, limit }.into(),
+                );
             }
-            let call = async |mut client: Client| client.submit_inspection(request).await;
+            let call = async |mut client: ConductorStub| client.submit_inspection(request).await;
             match self.call(call).await {
                 Ok(response) => messages::submission(response),
                 Err(error) => InspectionOutcome::Retry(error.into()),
@@ -219,10 +223,10 @@ impl Conductor for ConductorClient {
         Box::pin(async move {
             // One beat is in flight at most; the hello and a farewell need no more.
             let (requests, outgoing) = mpsc::channel(2);
-            let hello = messages::hello(hello).map_err(CallError::from)?;
+            let hello = messages::hello(hello).map_err(ConductorCallError::from)?;
             let sender = SessionSender::new(requests, hello)?;
             let outgoing = ReceiverStream::new(outgoing);
-            let call = async |mut client: Client| client.heartbeat(outgoing).await;
+            let call = async |mut client: ConductorStub| client.heartbeat(outgoing).await;
             let responses = self.call(call).await?;
             let session: Box<dyn HeartbeatSession> = Box::new(GrpcSession { sender, responses });
             Ok(session)
@@ -241,16 +245,18 @@ impl SessionSender {
     fn new(
         requests: mpsc::Sender<v1::HeartbeatRequest>,
         hello: v1::Hello,
-    ) -> Result<Self, CallError> {
+    ) -> Result<Self, ConductorCallError> {
         let hello = messages::heartbeat(v1::heartbeat_request::Message::Hello(hello));
-        requests.try_send(hello).map_err(|_| CallError::Ended)?;
+        requests
+            .try_send(hello)
+            .map_err(|_| ConductorCallError::Ended)?;
         Ok(Self {
             requests,
             sequence: 0,
         })
     }
 
-    async fn beat(&mut self, beat: Beat) -> Result<u64, CallError> {
+    async fn beat(&mut self, beat: Heartbeat) -> Result<u64, ConductorCallError> {
         self.sequence += 1;
         let sequence = self.sequence;
         let beat = v1::Beat {
@@ -262,7 +268,7 @@ impl SessionSender {
         self.requests
             .send(beat)
             .await
-            .map_err(|_| CallError::Ended)?;
+            .map_err(|_| ConductorCallError::Ended)?;
         Ok(sequence)
     }
 }
@@ -281,12 +287,14 @@ impl fmt::Debug for GrpcSession {
 }
 
 impl HeartbeatSession for GrpcSession {
-    fn beat(&mut self, beat: Beat) -> BoxFuture<'_, Result<Verdict, SessionLost>> {
+    fn beat(&mut self, beat: Heartbeat) -> BoxFuture<'_, Result<Verdict, SessionLost>> {
         Box::pin(async move {
             let sequence = self.sender.beat(beat).await?;
             loop {
                 let response = self.responses.message().await;
-                let response = response.map_err(CallError::from)?.ok_or(CallError::Ended)?;
+                let response = response
+                    .map_err(ConductorCallError::from)?
+                    .ok_or(ConductorCallError::Ended)?;
                 // A verdict on an earlier beat says nothing about this one.
                 if response.sequence == sequence {
                     return Ok(messages::verdict(response));
@@ -305,8 +313,8 @@ impl HeartbeatSession for GrpcSession {
             loop {
                 match self.responses.message().await {
                     Ok(Some(_)) => tracing::debug!("a verdict that nobody asked for is ignored"),
-                    Ok(None) => return CallError::Ended.into(),
-                    Err(status) => return CallError::from(status).into(),
+                    Ok(None) => return ConductorCallError::Ended.into(),
+                    Err(status) => return ConductorCallError::from(status).into(),
                 }
             }
         })

@@ -217,8 +217,8 @@ fn hello() -> Hello {
     }
 }
 
-fn beat(forced: bool) -> Beat {
-    Beat {
+fn beat(forced: bool) -> Heartbeat {
+    Heartbeat {
         forced,
         status_message: "write_image /dev/sda: 63 %".into(),
     }

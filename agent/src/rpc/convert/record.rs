@@ -5,7 +5,9 @@ use std::time::SystemTime;
 use ironic_agent_protocol::v1;
 use ironic_document::to_value;
 
-use crate::commands::{Milestone, MilestoneKind, Outcome, Plan, Record, State};
+use crate::commands::{
+    CommandOutcome, CommandPlan, CommandRecord, CommandState, Milestone, MilestoneKind,
+};
 use crate::failure::Failure;
 use crate::task::{Line, Progress};
 
@@ -14,13 +16,13 @@ use crate::task::{Line, Progress};
 /// A result that does not fit the protocol makes the record a failed one that says so: one
 /// odd number must not keep a caller from the list.
 #[must_use]
-pub fn record(record: &Record, latest: Option<&Progress>) -> v1::CommandRecord {
+pub fn record(record: &CommandRecord, latest: Option<&Progress>) -> v1::CommandRecord {
     use v1::CommandState as S;
     let (state, failure, result, finished_at) = match &record.state {
-        State::Running => (S::Running, None, None, None),
-        State::Ended { outcome, at } => {
+        CommandState::Running => (S::Running, None, None, None),
+        CommandState::Ended { outcome, at } => {
             let (state, failure, result) = match outcome {
-                Outcome::Succeeded(result) => {
+                CommandOutcome::Succeeded(result) => {
                     match to_value(serde_json::Value::clone(result), "result") {
                         Ok(result) => (S::Succeeded, None, Some(result)),
                         Err(error) => {
@@ -31,11 +33,13 @@ pub fn record(record: &Record, latest: Option<&Progress>) -> v1::CommandRecord {
                         }
                     }
                 }
-                Outcome::Failed(failure) => (S::Failed, Some(self::failure(failure)), None),
-                Outcome::VersionMismatch(failure) => {
+                CommandOutcome::Failed(failure) => (S::Failed, Some(self::failure(failure)), None),
+                CommandOutcome::VersionMismatch(failure) => {
                     (S::VersionMismatch, Some(self::failure(failure)), None)
                 }
-                Outcome::Cancelled(failure) => (S::Cancelled, Some(self::failure(failure)), None),
+                CommandOutcome::Cancelled(failure) => {
+                    (S::Cancelled, Some(self::failure(failure)), None)
+                }
             };
             (state, failure, result, Some(timestamp(*at)))
         }
@@ -101,7 +105,7 @@ pub fn progress(progress: &Progress) -> v1::Progress {
 
 /// What a command would do.
 #[must_use]
-pub fn plan(plan: Plan) -> v1::Plan {
+pub fn plan(plan: CommandPlan) -> v1::Plan {
     let actions = plan.actions.into_iter().map(|action| v1::PlannedAction {
         description: action.description,
         device: action.device,
@@ -143,7 +147,7 @@ mod tests {
     fn an_answer_that_does_not_fit_fails_its_record_only() {
         let mut ended = testing::record(1);
         let answer = json!({ "serial": u64::MAX });
-        ended.end(Outcome::Succeeded(Arc::new(answer)), testing::at(2));
+        ended.end(CommandOutcome::Succeeded(Arc::new(answer)), testing::at(2));
         let message = record(&ended, None);
         assert_eq!(message.state(), v1::CommandState::Failed);
         assert!(message.result.is_none());
@@ -161,7 +165,7 @@ mod tests {
             stderr_tail: "no".to_owned(),
             ..Failure::execution("hdparm said no")
         };
-        ended.end(Outcome::Failed(failed), testing::at(2));
+        ended.end(CommandOutcome::Failed(failed), testing::at(2));
         let failure = record(&ended, None).failure.unwrap();
         assert_eq!(
             (

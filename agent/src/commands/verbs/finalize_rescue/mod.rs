@@ -13,10 +13,10 @@ use rand::RngExt;
 use serde_json::Value;
 
 use super::Verb;
-use crate::commands::arguments::Arguments;
+use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::{Failure, FailureKind};
-use crate::commands::plan::Plan;
+use crate::commands::plan::CommandPlan;
 use crate::system::System;
 use crate::task::Task;
 
@@ -41,15 +41,15 @@ pub struct FinalizeRescue {
 }
 
 impl Verb for FinalizeRescue {
-    fn read(mut arguments: Arguments) -> Option<Self> {
+    fn read(mut arguments: VerbArguments) -> Option<Self> {
         Some(Self {
             password: Secret::new(arguments.text("rescue_password").unwrap_or_default()),
             hashed: arguments.flag("hashed").unwrap_or_default(),
         })
     }
 
-    async fn plan(&self, _context: &CommandContext) -> Result<Plan, Failure> {
-        Ok(Plan::of(
+    async fn plan(&self, _context: &CommandContext) -> Result<CommandPlan, Failure> {
+        Ok(CommandPlan::of(
             "Leave the password for the rescue service and end the agent's service.",
         ))
     }

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::Verb;
-use crate::commands::arguments::Arguments;
+use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::{Failure, FailureKind};
-use crate::commands::plan::Plan;
+use crate::commands::plan::CommandPlan;
 use crate::commands::root_device::root_device;
 use crate::disk::boot::efi::Entries;
 use crate::disk::boot::grub::Order;
@@ -42,7 +42,7 @@ pub struct InstallBootloader {
 }
 
 impl Verb for InstallBootloader {
-    fn read(mut arguments: Arguments) -> Option<Self> {
+    fn read(mut arguments: VerbArguments) -> Option<Self> {
         let mode = arguments.text("target_boot_mode");
         Some(Self {
             root_uuid: arguments.text("root_uuid").unwrap_or_default(),
@@ -53,7 +53,7 @@ impl Verb for InstallBootloader {
         })
     }
 
-    async fn plan(&self, context: &CommandContext) -> Result<Plan, Failure> {
+    async fn plan(&self, context: &CommandContext) -> Result<CommandPlan, Failure> {
         let device = root_device(context).await?;
         let may_run_grub = context.config.current().enable_bios_bootloader_install;
         let description = match boot_mode(&context.system) {
@@ -63,7 +63,7 @@ impl Verb for InstallBootloader {
             }
             Some(BootMode::Bios) | None => format!("Leave {} as it is", device.name),
         };
-        Ok(Plan::of(description))
+        Ok(CommandPlan::of(description))
     }
 
     /// Answers null.

@@ -7,11 +7,11 @@ use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::{Command, Verb};
-use crate::commands::arguments::{Arguments, GivenArguments};
+use crate::commands::arguments::{VerbArguments, GivenArguments};
 use crate::commands::context::CommandContext;
 use crate::commands::descriptor::{VERBS, VerbDescriptor, bare};
 use crate::commands::failure::{Failure, FailureKind};
-use crate::commands::plan::Plan;
+use crate::commands::plan::CommandPlan;
 use crate::task::Task;
 
 /// The verb with its arguments.
@@ -22,7 +22,7 @@ pub struct StartFlow {
 }
 
 impl Verb for StartFlow {
-    fn read(mut arguments: Arguments) -> Option<Self> {
+    fn read(mut arguments: VerbArguments) -> Option<Self> {
         Some(Self {
             flow: arguments.list("flow"),
         })
@@ -33,8 +33,8 @@ impl Verb for StartFlow {
         commands.iter().try_for_each(|command| command.check(context))
     }
 
-    async fn plan(&self, context: &CommandContext) -> Result<Plan, Failure> {
-        let mut whole = Plan::default();
+    async fn plan(&self, context: &CommandContext) -> Result<CommandPlan, Failure> {
+        let mut whole = CommandPlan::default();
         for command in self.commands()? {
             whole.actions.extend(command.plan(context).await?.actions);
         }
@@ -101,7 +101,7 @@ impl StartFlow {
 fn command(verb: &'static VerbDescriptor, parameters: JsonObject) -> Result<Command, Failure> {
     let given = GivenArguments::from_object(verb, parameters);
     let arguments =
-        Arguments::check(verb, given).map_err(|misuse| wrong(misuse.sentence(verb)))?;
+        VerbArguments::check(verb, given).map_err(|misuse| wrong(misuse.sentence(verb)))?;
     Command::read(arguments).ok_or_else(|| unknown(verb.extension(), verb.command()))
 }
 

@@ -18,7 +18,7 @@ use crate::shutdown::ShutdownReason;
 
 /// Why a `LookupResponse` is no answer.
 #[derive(Debug, Clone, PartialEq, Error)]
-enum InvalidLookup {
+enum InvalidLookupResponse {
     #[error("the answer has no outcome")]
     NoOutcome,
     #[error("the session has no node")]
@@ -50,7 +50,7 @@ pub(super) fn answer(response: v1::LookupResponse) -> LookupOutcome {
             };
         }
         Some(Outcome::Session(session)) => found(session),
-        None => Err(InvalidLookup::NoOutcome),
+        None => Err(InvalidLookupResponse::NoOutcome),
     };
     match found {
         Ok(found) => LookupOutcome::Found(Box::new(found)),
@@ -61,12 +61,17 @@ pub(super) fn answer(response: v1::LookupResponse) -> LookupOutcome {
     }
 }
 
-fn found(session: v1::Session) -> Result<FoundNode, InvalidLookup> {
-    let node = Node(object(session.node.ok_or(InvalidLookup::NoNode)?, "node")?);
+fn found(session: v1::Session) -> Result<FoundNode, InvalidLookupResponse> {
+    let node = Node(object(
+        session.node.ok_or(InvalidLookupResponse::NoNode)?,
+        "node",
+    )?);
     if node.uuid().is_empty() {
-        return Err(InvalidLookup::NoUuid);
+        return Err(InvalidLookupResponse::NoUuid);
     }
-    let timeout = session.heartbeat_timeout.ok_or(InvalidLookup::NoTimeout)?;
+    let timeout = session
+        .heartbeat_timeout
+        .ok_or(InvalidLookupResponse::NoTimeout)?;
     let config = session.config.unwrap_or_default();
     Ok(FoundNode {
         node,
