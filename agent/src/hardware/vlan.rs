@@ -205,7 +205,7 @@ mod tests {
 
     use super::*;
     use crate::machine::testing::FakeMachine;
-    use crate::system::network::Link;
+    use crate::system::network::NetworkLink;
     use crate::system::process::Script;
 
     fn interface(name: &str, last: u8) -> Interface {
@@ -292,11 +292,11 @@ mod tests {
     #[tokio::test]
     async fn they_are_added_and_set_up() {
         let mut machine = FakeMachine::new();
-        let link = |name: &str, index: u8| Link {
+        let link = |name: &str, index: u8| NetworkLink {
             index: u32::from(index),
             name: name.into(),
             address: vec![2, 0, 0, 0, 0, index],
-            ..Link::default()
+            ..NetworkLink::default()
         };
         machine.interface(link("eth0", 2), Some("0000:02:00.0"));
         let config = Config {

@@ -70,16 +70,16 @@ fn without_address(interfaces: &[Interface], awaited: Option<&str>) -> Vec<Strin
 mod tests {
     use super::*;
     use crate::machine::testing::FakeMachine;
-    use crate::system::network::Link;
+    use crate::system::network::NetworkLink;
 
     fn machine(bootif: &str) -> FakeMachine {
         let mut machine = FakeMachine::new();
         machine.file("proc/cmdline", bootif);
         for (name, last, pci) in [("eth0", 7, "0000:01:00.0"), ("eth1", 8, "0000:02:00.0")] {
-            let link = Link {
+            let link = NetworkLink {
                 name: name.into(),
                 address: vec![2, 3, 4, 5, 6, last],
-                ..Link::default()
+                ..NetworkLink::default()
             };
             machine.interface(link, Some(pci));
         }

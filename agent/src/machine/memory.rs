@@ -8,14 +8,14 @@ const MIB: u64 = 1 << 20;
 
 /// How much memory there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Memory {
+pub struct MemorySize {
     /// Bytes that the kernel can use; `None` when it does not tell.
     pub total: Option<u64>,
     /// MiB that are plugged in; `None` when nothing tells.
     pub physical_mb: Option<u64>,
 }
 
-impl Memory {
+impl MemorySize {
     /// The memory with the keys, and in the order, of Ironic's inventory.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -25,7 +25,7 @@ impl Memory {
 
 /// Reads how much memory there is. Blocks for milliseconds.
 #[must_use]
-pub fn probe(system: &System) -> Memory {
+pub fn probe(system: &System) -> MemorySize {
     let root = &system.root;
     let total = root
         .read_optional("/proc/meminfo")
@@ -33,7 +33,7 @@ pub fn probe(system: &System) -> Memory {
     let modules = std::fs::read(root.path("/sys/firmware/dmi/tables/DMI"))
         .ok()
         .and_then(|tables| parse_smbios(&tables));
-    Memory {
+    MemorySize {
         total,
         physical_mb: modules
             .or_else(|| memory_blocks(root))
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn asks_modules_then_blocks_then_rounds() {
         let mut machine = FakeMachine::new();
-        assert_eq!(probe(&machine.system()), Memory::default());
+        assert_eq!(probe(&machine.system()), MemorySize::default());
         machine.file("proc/meminfo", MEMINFO);
         let memory = probe(&machine.system());
         assert_eq!(

@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
     use crate::machine::testing::FakeMachine;
-    use crate::system::network::Link;
+    use crate::system::network::NetworkLink;
 
     /// What a real Python agent posted, from a machine with one NIC, a virtio and an NVMe disk.
     const RECORDED: &str = include_str!("../../samples/inventory.json");
@@ -99,12 +99,12 @@ mod tests {
         machine.virtio_disk("vda", 4294967296, "DISK-0");
         machine.nvme_disk("nvme0n1", 4294967296, "DISK-1", "eui.0025385b71b00000");
         machine.interface(
-            Link {
+            NetworkLink {
                 index: 2,
                 name: "enp0s2".into(),
                 address: vec![0x52, 0x54, 0, 0xe2, 0xe0, 1],
                 ip_addresses: vec!["10.0.2.15".parse().unwrap(), "fec0::1".parse().unwrap()],
-                ..Link::default()
+                ..NetworkLink::default()
             },
             Some("0000:00:02.0"),
         );
@@ -151,11 +151,11 @@ mod tests {
     fn what_switches_say_is_listed_when_it_is_asked_for() {
         let mut machine = FakeMachine::new();
         for (name, index) in [("eth0", 2), ("deaf", 3), ("silent", 4)] {
-            let link = Link {
+            let link = NetworkLink {
                 index,
                 name: name.into(),
                 address: vec![2, 0, 0, 0, 0, u8::try_from(index).unwrap()],
-                ..Link::default()
+                ..NetworkLink::default()
             };
             machine.interface(link, Some(&format!("0000:02:00.{index}")));
         }

@@ -16,7 +16,7 @@ use super::ethernet::{self, Frames};
 
 /// One network interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Link {
+pub struct NetworkLink {
     /// The kernel's number of it.
     pub index: u32,
     /// Its name.
@@ -36,7 +36,7 @@ pub trait Network: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// What the kernel said.
-    fn links(&self) -> io::Result<Vec<Link>>;
+    fn links(&self) -> io::Result<Vec<NetworkLink>>;
 
     /// The highest speed in Mbit/s that an interface could have; `None` when its driver does
     /// not tell.
@@ -44,7 +44,7 @@ pub trait Network: fmt::Debug + Send + Sync {
 
     /// The first LLDP frame that somebody else sends to each of these interfaces. Blocks until
     /// all have one, or `timeout` is over.
-    fn lldp_frames(&self, interfaces: &[Link], timeout: Duration) -> Frames;
+    fn lldp_frames(&self, interfaces: &[NetworkLink], timeout: Duration) -> Frames;
 }
 
 /// The network interfaces of this machine.
@@ -52,7 +52,7 @@ pub trait Network: fmt::Debug + Send + Sync {
 pub struct KernelNetwork;
 
 impl Network for KernelNetwork {
-    fn links(&self) -> io::Result<Vec<Link>> {
+    fn links(&self) -> io::Result<Vec<NetworkLink>> {
         let mut links = Vec::new();
         dump(RTM_GETLINK, |kind, body| {
             if kind == RTM_NEWLINK {
@@ -74,7 +74,7 @@ impl Network for KernelNetwork {
         ethernet::highest_speed(name)
     }
 
-    fn lldp_frames(&self, interfaces: &[Link], timeout: Duration) -> Frames {
+    fn lldp_frames(&self, interfaces: &[NetworkLink], timeout: Duration) -> Frames {
         let ours: Vec<_> = self
             .links()
             .unwrap_or_default()
@@ -176,10 +176,10 @@ fn attributes(mut buffer: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// An `ifinfomsg` (16 bytes, the index at 4) and its attributes.
-fn parse_link(body: &[u8]) -> Option<Link> {
-    let mut link = Link {
+fn parse_link(body: &[u8]) -> Option<NetworkLink> {
+    let mut link = NetworkLink {
         index: u32::from_ne_bytes(*body.get(4..8)?.first_chunk()?),
-        ..Link::default()
+        ..NetworkLink::default()
     };
     for (kind, value) in attributes(body.get(16..)?) {
         match kind {

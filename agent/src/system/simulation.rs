@@ -19,7 +19,7 @@ use super::disk::{Disk, DiskError, Disks, LinuxDisks, NotADiskReason};
 use super::ethernet::Frames;
 use super::fetch::UrlFetch;
 use super::ipmi::IpmiController;
-use super::network::{KernelNetwork, Link, Network};
+use super::network::{KernelNetwork, Network, NetworkLink};
 use super::path_prefix::PathPrefix;
 use super::power::{Power, PowerAction, PowerError};
 use super::process::{Cmd, Output, Run, RunError};
@@ -109,7 +109,7 @@ impl Run for NoPrograms {
 struct SilentNetwork;
 
 impl Network for SilentNetwork {
-    fn links(&self) -> io::Result<Vec<Link>> {
+    fn links(&self) -> io::Result<Vec<NetworkLink>> {
         KernelNetwork.links()
     }
 
@@ -117,8 +117,8 @@ impl Network for SilentNetwork {
         None
     }
 
-    fn lldp_frames(&self, interfaces: &[Link], _timeout: Duration) -> Frames {
-        let nothing = |link: &Link| (link.name.clone(), Ok(None));
+    fn lldp_frames(&self, interfaces: &[NetworkLink], _timeout: Duration) -> Frames {
+        let nothing = |link: &NetworkLink| (link.name.clone(), Ok(None));
         interfaces.iter().map(nothing).collect()
     }
 }

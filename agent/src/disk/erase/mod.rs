@@ -32,7 +32,7 @@ pub use plan::{Facts, Means, Plan};
 use run::{Board, Watch};
 
 use crate::disk::erase::guard::{Erasable, Selection};
-use crate::machine::block::{BlockDevice, Kind};
+use crate::machine::block::{BlockDevice, DeviceKind};
 use crate::machine::ironic_node::{EraseOptions, Node};
 use crate::system::{Cmd, System};
 use crate::task::Task;
@@ -89,7 +89,7 @@ async fn inspect(
         size: device.size,
         ..Facts::default()
     };
-    if device.kind != Kind::Disk {
+    if device.kind != DeviceKind::Disk {
         return facts;
     }
     if nvme::is_namespace(device) {

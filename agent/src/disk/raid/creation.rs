@@ -16,7 +16,7 @@ use crate::disk::partition::table::{Entry, Table, TableError};
 use crate::disk::raid::error::{ArrayAction, PartitionCause, RaidError};
 use crate::disk::raid::facts::RaidFacts;
 use crate::disk::raid::plan::{self, PlannedArray, RaidLayout, RaidPartition, RaidVolume, Volumes};
-use crate::machine::block::{BlockDevice, Kind};
+use crate::machine::block::{BlockDevice, DeviceKind};
 use crate::machine::firmware::boot;
 use crate::machine::ironic_node::{DiskLabel, Node};
 use crate::machine::raid::{Array, root_volume};
@@ -141,7 +141,7 @@ impl FreeMachine {
         facts
             .devices
             .iter()
-            .filter(|device| device.kind == Kind::Disk && !device.read_only)
+            .filter(|device| device.kind == DeviceKind::Disk && !device.read_only)
             .filter(|device| !self.selection.is_virtual_media(&device.name))
             .filter(|device| !kept.contains(&device.name) && !facts.skipped.contains(&device.name))
             .cloned()

@@ -12,7 +12,7 @@ use crate::disk::erase::metadata;
 use crate::disk::raid::error::{ArrayAction, ClearError, RaidError};
 use crate::disk::raid::facts::RaidFacts;
 use crate::machine::block::guarded_filesystem;
-use crate::machine::block::{BlockDevice, Kind};
+use crate::machine::block::{BlockDevice, DeviceKind};
 use crate::machine::ironic_node::Node;
 use crate::machine::raid::Array;
 use crate::system::{Cmd, RunError, System};
@@ -50,7 +50,7 @@ impl Deletion {
     fn reason(&self, device: &BlockDevice) -> Option<&'static str> {
         let disk = device.parent.as_ref().unwrap_or(&device.name);
         let is_disk = |other: &BlockDevice| {
-            other.name == *disk && matches!(other.kind, Kind::Disk | Kind::File)
+            other.name == *disk && matches!(other.kind, DeviceKind::Disk | DeviceKind::File)
         };
         if self.skipped.contains(disk) {
             Some("skip_block_devices names it, or the disk under it")
@@ -101,7 +101,7 @@ pub async fn plan_deletion(
         .collect();
     let devices = facts.devices.iter();
     let idle =
-        devices.filter(|device| device.kind != Kind::Raid && !running.contains(&device.name));
+        devices.filter(|device| device.kind != DeviceKind::Raid && !running.contains(&device.name));
     let lone = with_superblock(system, idle.cloned().collect()).await?;
     let deletion = Deletion {
         arrays,
@@ -225,8 +225,8 @@ async fn remove_superblocks(system: &System, deletion: &Deletion, task: &Task) -
     let (partitions, disks): (Vec<_>, Vec<_>) = deletion
         .devices
         .iter()
-        .filter(|device| device.kind != Kind::Raid)
-        .partition(|device| device.kind == Kind::Partition);
+        .filter(|device| device.kind != DeviceKind::Raid)
+        .partition(|device| device.kind == DeviceKind::Partition);
     for device in partitions.into_iter().rev().chain(disks.into_iter().rev()) {
         // Superblocks on other disks are not ours to remove while arrays are kept there.
         if deletion.reason(device).is_some() {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::disk::erase::guard::keep_by_name::{self, ArrayDecision};
 use crate::disk::raid::error::RaidError;
-use crate::machine::block::{BlockDevice, Kind, guarded_filesystem, hints};
+use crate::machine::block::{BlockDevice, DeviceKind, guarded_filesystem, hints};
 use crate::machine::ironic_node::Node;
 use crate::machine::raid::{self, Array};
 use crate::system::System;
@@ -88,7 +88,10 @@ fn refuse_idle(
     if idle.is_empty() {
         return Ok(());
     }
-    for device in devices.iter().filter(|device| device.kind != Kind::Raid) {
+    for device in devices
+        .iter()
+        .filter(|device| device.kind != DeviceKind::Raid)
+    {
         // A disk that cannot be read is named when it is to be written.
         let content = guarded_filesystem::probe(system, device).unwrap_or_default();
         if let Some(volume) = content.volume_name.filter(|name| idle.contains(name)) {

@@ -12,7 +12,7 @@ use super::*;
 use crate::disk::partition::table::Table;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block;
-use crate::machine::block::Kind;
+use crate::machine::block::DeviceKind;
 use crate::machine::block::guarded_filesystem::tests::superblock;
 use crate::machine::ironic_node::Node;
 use crate::machine::raid::tests::member;
@@ -170,7 +170,7 @@ async fn which_array_is_the_root_is_remembered() {
     let devices = block::probe(&machine.system());
     let said: Vec<_> = devices
         .iter()
-        .filter(|device| device.kind == Kind::Raid)
+        .filter(|device| device.kind == DeviceKind::Raid)
         .map(|device| {
             (
                 device.name.as_str(),

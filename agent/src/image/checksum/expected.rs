@@ -10,7 +10,7 @@ use super::select::{Selected, listed, select};
 use crate::image::oci::{self, Registries};
 use crate::image::request::{Checksums, ImageRequest};
 use crate::image::source::{Download, SourceError, shown};
-use crate::system::fetch::Request;
+use crate::system::fetch::FetchRequest;
 
 /// The largest checksum file.
 const CHECKSUM_FILE: usize = 1 << 20;
@@ -47,7 +47,7 @@ async fn named_by_registry(
         let mut failures = Vec::new();
         let mut is_hopeless = true;
         for url in references() {
-            let wanted = Request {
+            let wanted = FetchRequest {
                 url: url.clone(),
                 ..download.template.clone()
             };

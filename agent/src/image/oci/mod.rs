@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 
 use super::checksum::is_digest_of;
-use crate::system::fetch::{Credentials, Fetch, FetchError, Request, Response};
+use crate::system::fetch::{Credentials, Fetch, FetchError, FetchRequest, FetchResponse};
 
 mod error;
 mod manifest;
@@ -54,14 +54,16 @@ struct RegistryImage {
 }
 
 impl Fetch for Registries<'_> {
-    fn open(&self, request: Request) -> BoxFuture<'_, Result<Response, FetchError>> {
+    fn open(&self, request: FetchRequest) -> BoxFuture<'_, Result<FetchResponse, FetchError>> {
         if !is_reference(&request.url) {
             return self.inner.open(request);
         }
         Box::pin(async move {
             let image = self.image(&request).await?;
             let url = format!("{}blobs/{}", image.base, image.layer.digest);
-            let answer = self.get(&image.base, Request { url, ..request }).await?;
+            let answer = self
+                .get(&image.base, FetchRequest { url, ..request })
+                .await?;
             if let (200, Some(length), Some(size)) =
                 (answer.status, answer.length, image.layer.size)
                 && length != size
@@ -88,11 +90,11 @@ impl<'a> Registries<'a> {
     ///
     /// # Errors
     /// There is no such image, or nobody answers.
-    pub(super) async fn digest(&self, request: &Request) -> Result<String, FetchError> {
+    pub(super) async fn digest(&self, request: &FetchRequest) -> Result<String, FetchError> {
         self.image(request).await.map(|image| image.layer.digest)
     }
 
-    async fn image(&self, request: &Request) -> Result<RegistryImage, FetchError> {
+    async fn image(&self, request: &FetchRequest) -> Result<RegistryImage, FetchError> {
         if let Some(known) = lock(&self.images).get(&request.url) {
             return Ok(known.clone());
         }
@@ -122,7 +124,7 @@ impl<'a> Registries<'a> {
         &self,
         base: &str,
         digests: &[String],
-        request: &Request,
+        request: &FetchRequest,
     ) -> Result<Result<Layer, ManifestError>, FetchError> {
         let mut reason = ManifestError::EmptyIndex;
         for digest in digests {
@@ -142,10 +144,10 @@ impl<'a> Registries<'a> {
         &self,
         base: &str,
         name: &str,
-        request: &Request,
+        request: &FetchRequest,
     ) -> Result<Vec<u8>, FetchError> {
         let url = format!("{base}manifests/{name}");
-        let wanted = Request {
+        let wanted = FetchRequest {
             url: url.clone(),
             accept: Some(manifest::TYPES),
             part: None,
@@ -161,7 +163,11 @@ impl<'a> Registries<'a> {
     }
 
     /// One request to a repository, and another when the registry wants to know who we are.
-    async fn get(&self, base: &str, mut request: Request) -> Result<Response, FetchError> {
+    async fn get(
+        &self,
+        base: &str,
+        mut request: FetchRequest,
+    ) -> Result<FetchResponse, FetchError> {
         let given = request.credentials.take();
         // A header was made for this registry; a password is kept until it is asked for.
         let ready = given
@@ -189,7 +195,7 @@ fn lock<T>(cache: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// All of a small document, which must have come with status 200.
-async fn document(mut answer: Response, url: &str) -> Result<Vec<u8>, FetchError> {
+async fn document(mut answer: FetchResponse, url: &str) -> Result<Vec<u8>, FetchError> {
     let limit = if answer.status == 200 {
         DOCUMENT
     } else {

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::token::parameter;
 use super::*;
-use crate::system::fetch::Part;
+use crate::system::fetch::RangeRequest;
 
 const HOST: &str = "https://r.example/v2/os/image/";
 const REALM: &str = "https://auth.example/token";
@@ -78,7 +78,7 @@ impl Registry {
 }
 
 impl Fetch for Registry {
-    fn open(&self, request: Request) -> BoxFuture<'_, Result<Response, FetchError>> {
+    fn open(&self, request: FetchRequest) -> BoxFuture<'_, Result<FetchResponse, FetchError>> {
         let proof = match &request.credentials {
             None => String::new(),
             Some(Credentials::Header(text)) => text.clone(),
@@ -104,7 +104,7 @@ impl Fetch for Registry {
                 None => (404, None, b"no such manifest".to_vec()),
             }
         };
-        Box::pin(std::future::ready(Ok(Response {
+        Box::pin(std::future::ready(Ok(FetchResponse {
             status,
             length: Some(body.len() as u64),
             validator: None,
@@ -141,15 +141,15 @@ fn documents(content: &[u8]) -> Vec<(String, Vec<u8>)> {
     ]
 }
 
-fn wanted(version: &str, credentials: Option<Credentials>) -> Request {
-    Request {
+fn wanted(version: &str, credentials: Option<Credentials>) -> FetchRequest {
+    FetchRequest {
         url: format!("oci://r.example/os/image{version}"),
         credentials,
-        ..Request::default()
+        ..FetchRequest::default()
     }
 }
 
-async fn read(registries: &Registries<'_>, request: Request) -> Result<Vec<u8>, FetchError> {
+async fn read(registries: &Registries<'_>, request: FetchRequest) -> Result<Vec<u8>, FetchError> {
     document(registries.open(request).await?, "the image").await
 }
 
@@ -181,9 +181,9 @@ async fn an_image_is_found_by_tag_and_by_digest() {
         assert_eq!(registry.asked().len(), before + 1);
     }
     // Everything else passes through.
-    let other = Request {
+    let other = FetchRequest {
         url: format!("{HOST}manifests/plain"),
-        ..Request::default()
+        ..FetchRequest::default()
     };
     assert!(read(&registries, other).await.is_ok());
 }
@@ -302,12 +302,12 @@ async fn a_password_goes_to_no_token_service_without_https() {
     let registry = Registry::new(Door::Open, []);
     let registries = Registries::new(&registry);
     let ask = async |realm: &str, insecure: bool| {
-        let request = Request {
+        let request = FetchRequest {
             tls: TlsSettings {
                 insecure,
                 ..TlsSettings::default()
             },
-            ..Request::default()
+            ..FetchRequest::default()
         };
         let challenge = format!("Bearer realm=\"{realm}\"");
         let proof = registries.authenticate(&challenge, password(), HOST, &request);
@@ -363,7 +363,7 @@ async fn parts_are_parts_of_the_blob() {
     let registry = Registry::new(Door::Open, documents(b"content"));
     let registries = Registries::new(&registry);
     let mut request = wanted(":plain", None);
-    request.part = Some(Part {
+    request.part = Some(RangeRequest {
         offset: 3,
         length: None,
         validator: None,

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::error::RegistryError;
 use super::reference::is_local;
 use super::{Registries, document};
-use crate::system::fetch::{Credentials, FetchError, Request};
+use crate::system::fetch::{Credentials, FetchError, FetchRequest};
 
 /// What becomes `%xx` in a query: everything that may mean something there.
 const QUERY: AsciiSet = NON_ALPHANUMERIC
@@ -46,7 +46,7 @@ impl Registries<'_> {
         challenge: &str,
         given: Option<Credentials>,
         base: &str,
-        request: &Request,
+        request: &FetchRequest,
     ) -> Result<Credentials, FetchError> {
         let invalid = |error: RegistryError| error.at(base);
         let parameters = match Challenge::parse(challenge).map_err(invalid)? {
@@ -56,7 +56,7 @@ impl Registries<'_> {
             Challenge::Bearer(parameters) => parameters,
         };
         let realm = realm(parameters, request.tls.insecure).map_err(invalid)?;
-        let wanted = Request {
+        let wanted = FetchRequest {
             url: token_url(&realm, parameters, base),
             credentials: given,
             accept: None,

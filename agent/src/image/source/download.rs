@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{ImageStream, SourceError};
 use crate::config::Config;
-use crate::system::fetch::{Fetch, Request};
+use crate::system::fetch::{Fetch, FetchRequest};
 use crate::task::Task;
 
 /// How hard to try.
@@ -40,7 +40,7 @@ pub(in crate::image) struct Download<'a> {
     /// Progress and cancellation.
     pub(in crate::image) task: &'a Task,
     /// Everything but the URL and the range.
-    pub(in crate::image) template: Request,
+    pub(in crate::image) template: FetchRequest,
     /// How hard to try.
     pub(in crate::image) retry: RetryPolicy,
 }
@@ -98,10 +98,10 @@ impl<'a> Download<'a> {
 }
 
 /// A request with the agent's own settings and nothing of the node's.
-fn request_with_settings(config: &Config) -> Request {
-    Request {
+fn request_with_settings(config: &Config) -> FetchRequest {
+    FetchRequest {
         tls: config.common.client_tls(),
         timeout: config.image_download_connection_timeout,
-        ..Request::default()
+        ..FetchRequest::default()
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
-use crate::system::fetch::{Part, Response};
+use crate::system::fetch::{FetchResponse, RangeRequest};
 
 pub mod document;
 mod download;
@@ -44,7 +44,7 @@ pub(super) struct ImageStream<'a> {
     /// Answers in succession that broke before they brought something.
     fruitless: usize,
     /// Never locked: the bytes have one reader, and asking for parts beside it must know that.
-    answer: Mutex<Option<Response>>,
+    answer: Mutex<Option<FetchResponse>>,
     /// Bytes of the answer that are here already.
     skip: u64,
     received: u64,
@@ -279,11 +279,11 @@ impl<'a> ImageStream<'a> {
     }
 
     /// One request. The inner error is the reason why this server has nothing for us now.
-    async fn ask(&mut self) -> Result<Result<Response, AttemptError>, SourceError> {
+    async fn ask(&mut self) -> Result<Result<FetchResponse, AttemptError>, SourceError> {
         let mut request = self.download.template.clone();
         request.url.clone_from(&self.servers[self.next].url);
         if self.received > 0 {
-            request.part = Some(Part {
+            request.part = Some(RangeRequest {
                 offset: self.received,
                 length: None,
                 validator: self.validator_of(self.next),
@@ -369,7 +369,7 @@ impl<'a> ImageStream<'a> {
 }
 
 /// What an answer says that holds no image.
-async fn refusal(mut answer: Response, url: &str) -> AttemptError {
+async fn refusal(mut answer: FetchResponse, url: &str) -> AttemptError {
     let mut page = Vec::new();
     while let Some(Ok(piece)) = answer.body.next().await {
         page.extend_from_slice(&piece);

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
 use super::{ImageStream, LATER, LONGEST_PAUSE, PartError};
-use crate::system::fetch::{Part, Response};
+use crate::system::fetch::{FetchResponse, RangeRequest};
 
 impl ImageStream<'_> {
     /// `length` bytes from `first` on, whatever the stream has reached: by a request of its own
@@ -44,7 +44,7 @@ impl ImageStream<'_> {
         let mut request = self.download.template.clone();
         request.url.clone_from(&self.servers[self.next].url);
         let validator = self.validator_of(self.next);
-        request.part = Some(Part {
+        request.part = Some(RangeRequest {
             offset: first,
             length: Some(length),
             validator: validator.clone(),
@@ -57,7 +57,7 @@ impl ImageStream<'_> {
     /// Refuses an answer that is not a part from `first` on of the image that the stream is of.
     fn check_part(
         &self,
-        answer: &Response,
+        answer: &FetchResponse,
         first: u64,
         validator: Option<&str>,
     ) -> Result<(), PartError> {
@@ -85,7 +85,7 @@ impl ImageStream<'_> {
 }
 
 /// Exactly `length` bytes of an answer.
-async fn collect(mut answer: Response, first: u64, length: u64) -> Result<Bytes, PartError> {
+async fn collect(mut answer: FetchResponse, first: u64, length: u64) -> Result<Bytes, PartError> {
     let mut bytes = BytesMut::new();
     while let Some(piece) = answer.body.next().await {
         bytes.extend_from_slice(&piece.map_err(PartError::BrokeOff)?);

@@ -5,14 +5,14 @@ use futures_util::stream;
 
 use super::download::RetryPolicy;
 use super::*;
-use crate::system::fetch::{Fetch, FetchError, Request};
+use crate::system::fetch::{Fetch, FetchError, FetchRequest};
 use crate::task::Task;
 
 /// Answers requests in their order and keeps them.
 #[derive(Debug, Default)]
 struct Scripted {
     answers: Mutex<VecDeque<Result<Answer, FetchError>>>,
-    asked: Mutex<Vec<(String, Option<Part>, Instant)>>,
+    asked: Mutex<Vec<(String, Option<RangeRequest>, Instant)>>,
 }
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Scripted {
 }
 
 impl Fetch for Scripted {
-    fn open(&self, request: Request) -> BoxFuture<'_, Result<Response, FetchError>> {
+    fn open(&self, request: FetchRequest) -> BoxFuture<'_, Result<FetchResponse, FetchError>> {
         let seen = (request.url, request.part, Instant::now());
         self.asked.lock().unwrap().push(seen);
         let answer = self
@@ -51,7 +51,7 @@ impl Fetch for Scripted {
             .unwrap()
             .pop_front()
             .expect("a request too many");
-        let response = answer.map(|answer| Response {
+        let response = answer.map(|answer| FetchResponse {
             status: answer.status,
             length: answer.length,
             validator: Some("\"1\"".into()),
@@ -109,7 +109,7 @@ fn download_with<'a>(fetch: &'a Scripted, task: &'a Task, retry: RetryPolicy) ->
     Download {
         fetch,
         task,
-        template: Request::default(),
+        template: FetchRequest::default(),
         retry,
     }
 }
@@ -301,7 +301,7 @@ async fn parts_are_asked_for_beside_the_stream_and_pinned_to_its_version() {
         assert!(said.contains(reason), "{said}");
     }
     assert_eq!(source.part(4, 0).await.unwrap(), b""[..]);
-    let wanted = Part {
+    let wanted = RangeRequest {
         offset: 4,
         length: Some(3),
         validator: Some("\"1\"".into()),

@@ -17,7 +17,7 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::machine::block::udev::Properties;
-use crate::machine::block::{self, BlockDevice, Kind};
+use crate::machine::block::{self, BlockDevice, DeviceKind};
 use crate::system::{Cmd, PathPrefix, RunError, System};
 
 /// How long all programs together may take. Ironic gives up after 60 s.
@@ -140,10 +140,10 @@ async fn output(system: &System, cmd: Cmd, deadline: Instant) -> Option<Vec<u8>>
 fn describe(device: &BlockDevice) -> Value {
     let mut document = device.to_json();
     let kind = match device.kind {
-        Kind::Disk => "disk",
-        Kind::Partition => "part",
-        Kind::Raid => "raid",
-        Kind::File => "file",
+        DeviceKind::Disk => "disk",
+        DeviceKind::Partition => "part",
+        DeviceKind::Raid => "raid",
+        DeviceKind::File => "file",
     };
     document["kind"] = kind.into();
     document["parent"] = json!(device.parent);

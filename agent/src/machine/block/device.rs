@@ -8,7 +8,7 @@ pub struct BlockDevice {
     /// Device path, for example `/dev/sda`. In a simulation, the path of a file.
     pub name: String,
     /// What it is.
-    pub kind: Kind,
+    pub kind: DeviceKind,
     /// Model, white space trimmed; empty when unknown.
     pub model: String,
     /// Size in bytes.
@@ -57,7 +57,7 @@ pub struct BlockDevice {
 
 /// What a block device is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum DeviceKind {
     /// A whole disk.
     #[default]
     Disk,
@@ -77,7 +77,7 @@ impl BlockDevice {
     /// of the machine, a label for example, does not make it virtual media.
     #[must_use]
     pub fn may_be_virtual_media(&self) -> bool {
-        self.kind == Kind::Disk
+        self.kind == DeviceKind::Disk
             && self.tran.as_deref() == Some("usb")
             && self.size < LARGEST_VIRTUAL_MEDIUM
     }

@@ -21,7 +21,7 @@ mod transport;
 pub mod udev;
 
 pub(super) use array_members::{disks_of, volume_name};
-pub use device::{BlockDevice, Kind, LARGEST_VIRTUAL_MEDIUM};
+pub use device::{BlockDevice, DeviceKind, LARGEST_VIRTUAL_MEDIUM};
 pub(super) use kernel_name::{device_path, is_array};
 
 /// The disks that an operating system could be put on, in the order of their device numbers.
@@ -29,7 +29,7 @@ pub(super) use kernel_name::{device_path, is_array};
 #[must_use]
 pub fn probe(system: &System) -> Vec<BlockDevice> {
     let mut devices = probe_with_partitions(system);
-    devices.retain(|device| device.kind != Kind::Partition);
+    devices.retain(|device| device.kind != DeviceKind::Partition);
     devices
 }
 
@@ -51,7 +51,7 @@ pub fn probe_with_partitions(system: &System) -> Vec<BlockDevice> {
     devices.sort_by_key(|(number, _)| *number);
     let disks: Vec<String> = devices
         .iter()
-        .filter(|(_, device)| device.kind != Kind::Partition)
+        .filter(|(_, device)| device.kind != DeviceKind::Partition)
         .map(|(_, device)| device.name.clone())
         .collect();
     let paths = mapped::paths(&system.root);
@@ -74,7 +74,7 @@ fn add_what_arrays_are(system: &System, devices: &mut [BlockDevice]) {
     let facts: Vec<_> = devices
         .iter()
         .map(|device| match device.kind {
-            Kind::Raid => (
+            DeviceKind::Raid => (
                 array_members::volume_name(system, &device.members, devices),
                 array_members::disks_of(&device.members, devices),
                 roots.get(&device.name).copied(),
@@ -110,7 +110,7 @@ fn simulated(simulation: &Simulation) -> Vec<BlockDevice> {
         .filter(|(_, size)| *size > 0)
         .map(|(path, size)| BlockDevice {
             name: path.to_string_lossy().into_owned(),
-            kind: Kind::File,
+            kind: DeviceKind::File,
             size,
             logical_sectors: Some(512),
             physical_sectors: Some(512),

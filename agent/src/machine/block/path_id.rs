@@ -16,7 +16,7 @@ pub(super) fn links(chain: &Chain<'_>, kernel_name: &str) -> Vec<String> {
     if !is_named_by_path(chain, kernel_name) {
         return Vec::new();
     }
-    let mut walk = Walk {
+    let mut walk = DeviceWalk {
         chain,
         parts: Vec::new(),
         variant: None,
@@ -64,21 +64,21 @@ fn is_named_by_path(chain: &Chain<'_>, kernel_name: &str) -> bool {
 #[derive(Debug)]
 enum Variant {
     /// The older form.
-    Before(Part),
+    Before(PathPart),
     /// The newer form.
-    After(Part),
+    After(PathPart),
 }
 
 /// The form of the part at this place.
 #[derive(Debug)]
-struct Part {
+struct PathPart {
     place: usize,
     text: String,
 }
 
 /// The walk from a disk to the machine.
 #[derive(Debug)]
-struct Walk<'a> {
+struct DeviceWalk<'a> {
     chain: &'a Chain<'a>,
     /// From the disk upwards.
     parts: Vec<String>,
@@ -89,9 +89,9 @@ struct Walk<'a> {
     has_transport: bool,
 }
 
-impl Walk<'_> {
+impl DeviceWalk<'_> {
     /// The parts from the machine to the disk, one of them in another form.
-    fn name(&self, other: Option<&Part>) -> String {
+    fn name(&self, other: Option<&PathPart>) -> String {
         let parts = self.parts.iter().enumerate().rev();
         let parts: Vec<&str> = parts
             .map(|(place, part)| match other {
@@ -173,7 +173,7 @@ impl Walk<'_> {
         if let Some(revision) = self.usb_revision(&hub) {
             let place = self.parts.len();
             let text = format!("usbv{revision}-0:{port}");
-            self.variant = Some(Variant::After(Part { place, text }));
+            self.variant = Some(Variant::After(PathPart { place, text }));
         }
         self.parts.push(format!("usb-0:{port}"));
         hub
@@ -308,7 +308,7 @@ impl Walk<'_> {
         let port = self.scsi_parent("host")?.parent()?;
         let port = self.chain.class_attribute(port, "ata_port", "port_no")?;
         let (place, text) = (self.parts.len(), format!("ata-{port}"));
-        self.variant = Some(Variant::Before(Part { place, text }));
+        self.variant = Some(Variant::Before(PathPart { place, text }));
         Some(match address {
             ScsiAddress {
                 channel: 0, target, ..

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ironic_ondisk::size::SECTOR;
 
-use super::device::{BlockDevice, Kind};
+use super::device::{BlockDevice, DeviceKind};
 use super::identity::DiskNames;
 use super::kernel_name::{device_path, is_array};
 use super::{path_id, transport};
@@ -24,7 +24,7 @@ pub(super) struct SysfsDevice<'a> {
     /// `major:minor`.
     number: String,
     size: u64,
-    kind: Kind,
+    kind: DeviceKind,
     map: Option<Map>,
     /// The first path of a multipath map.
     first_path: Option<Chain<'a>>,
@@ -73,7 +73,7 @@ impl<'a> SysfsDevice<'a> {
         let number = (major.parse().ok()?, minor.parse().ok()?);
         let device = self.device(links);
         // What names a disk does not name its partitions.
-        let device = if self.kind == Kind::Partition {
+        let device = if self.kind == DeviceKind::Partition {
             device
         } else {
             self.names().put_into(device)
@@ -83,7 +83,7 @@ impl<'a> SysfsDevice<'a> {
 
     fn device(&self, links: &BTreeMap<String, Vec<String>>) -> BlockDevice {
         let hardware = self.first_path.as_ref().unwrap_or(&self.chain);
-        let is_disk = self.kind == Kind::Disk;
+        let is_disk = self.kind == DeviceKind::Disk;
         let name = device_path(self.kernel_name);
         let mut paths = links.get(&name).cloned().unwrap_or_default();
         if paths.is_empty() && is_disk {
@@ -117,7 +117,7 @@ impl<'a> SysfsDevice<'a> {
     /// A limit of the device's queue. A partition has no queue of its own.
     fn queue(&self, name: &str) -> Option<String> {
         let folder = match self.kind {
-            Kind::Partition => "../queue",
+            DeviceKind::Partition => "../queue",
             _ => "queue",
         };
         self.chain.attribute(&format!("{folder}/{name}"))
@@ -144,7 +144,7 @@ impl<'a> SysfsDevice<'a> {
 
     /// The disk that a partition is on.
     fn parent(&self) -> Option<String> {
-        if self.kind != Kind::Partition {
+        if self.kind != DeviceKind::Partition {
             return None;
         }
         if self.map.is_some() {
@@ -158,21 +158,21 @@ impl<'a> SysfsDevice<'a> {
 }
 
 /// `None`: an array that is not assembled or joins disks without being RAID, a volume of LVM.
-fn kind(chain: &Chain<'_>, kernel_name: &str) -> Option<Kind> {
+fn kind(chain: &Chain<'_>, kernel_name: &str) -> Option<DeviceKind> {
     if kernel_name.starts_with("dm-") {
         return Some(match Map::read(chain)? {
-            Map::Partition => Kind::Partition,
-            Map::Multipath | Map::Raid => Kind::Disk,
+            Map::Partition => DeviceKind::Partition,
+            Map::Multipath | Map::Raid => DeviceKind::Disk,
         });
     }
     if chain.attribute("partition").is_some() {
-        return Some(Kind::Partition);
+        return Some(DeviceKind::Partition);
     }
     if !is_array(kernel_name) {
-        return Some(Kind::Disk);
+        return Some(DeviceKind::Disk);
     }
     let level = chain.attribute("md/level")?;
-    level.contains("raid").then_some(Kind::Raid)
+    level.contains("raid").then_some(DeviceKind::Raid)
 }
 
 /// udev's links, by device. Of several the one that udev made first in history wins: the old

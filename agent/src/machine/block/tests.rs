@@ -51,7 +51,7 @@ fn lists_disks_in_the_order_of_their_numbers_and_nothing_else() {
     );
     let all = probe_with_partitions(&system);
     let partition = find(&all, "/dev/vda1");
-    assert_eq!(partition.kind, Kind::Partition);
+    assert_eq!(partition.kind, DeviceKind::Partition);
     assert_eq!(partition.parent.as_deref(), Some("/dev/vda"));
     assert_eq!(
         (partition.size, partition.logical_sectors),
@@ -60,7 +60,7 @@ fn lists_disks_in_the_order_of_their_numbers_and_nothing_else() {
     let array = find(&all, "/dev/md0");
     assert_eq!(
         (array.kind, array.members.as_slice()),
-        (Kind::Raid, &["/dev/vda".to_owned()][..])
+        (DeviceKind::Raid, &["/dev/vda".to_owned()][..])
     );
 }
 
@@ -261,7 +261,7 @@ fn a_disk_with_several_paths_is_one_disk() {
     let all = probe_with_partitions(&machine.system());
     assert_eq!(names(&all), ["/dev/sdc", "/dev/dm-0", "/dev/dm-1"]);
     let disk = find(&all, "/dev/dm-0");
-    assert_eq!((disk.kind, disk.size), (Kind::Disk, 8 * GIB));
+    assert_eq!((disk.kind, disk.size), (DeviceKind::Disk, 8 * GIB));
     assert_eq!(disk.tran.as_deref(), Some("fc"));
     assert_eq!(disk.model, "ST4000NM0023");
     assert_eq!(
@@ -273,7 +273,7 @@ fn a_disk_with_several_paths_is_one_disk() {
     assert_eq!(disk.wwn.as_deref(), Some("wwn3"));
     assert_eq!(disk.other_wwns, ["0x600a0b"]);
     let partition = find(&all, "/dev/dm-1");
-    assert_eq!(partition.kind, Kind::Partition);
+    assert_eq!(partition.kind, DeviceKind::Partition);
     assert_eq!(partition.parent.as_deref(), Some("/dev/dm-0"));
 }
 
@@ -338,7 +338,7 @@ fn files_play_the_disks_of_a_simulation() {
     std::fs::File::create(directory.path().join("empty")).unwrap();
     let devices = probe(&System::simulated(directory.path()));
     assert_eq!(devices.len(), 1);
-    assert_eq!((devices[0].kind, devices[0].size), (Kind::File, GIB));
+    assert_eq!((devices[0].kind, devices[0].size), (DeviceKind::File, GIB));
     assert!(devices[0].name.ends_with("/disk0"));
 }
 

@@ -41,18 +41,18 @@ pub fn collect(system: &System, timeout: Duration) -> BTreeMap<String, Vec<LldpE
 mod tests {
     use super::*;
     use crate::machine::testing::FakeMachine;
-    use crate::system::network::Link;
+    use crate::system::network::NetworkLink;
 
     #[test]
     fn one_that_cannot_be_listened_to_takes_nothing_from_the_others() {
         let mut machine = FakeMachine::new();
         assert!(collect(&machine.system(), Duration::ZERO).is_empty());
         for (name, index) in [("eth0", 2), ("deaf", 3), ("silent", 4), ("lo", 1)] {
-            let link = Link {
+            let link = NetworkLink {
                 index,
                 name: name.into(),
                 address: vec![2, 0, 0, 0, 0, u8::try_from(index).unwrap()],
-                ..Link::default()
+                ..NetworkLink::default()
             };
             let slot = format!("0000:02:00.{index}");
             machine.interface(link, (name != "lo").then_some(slot.as_str()));

@@ -83,16 +83,16 @@ fn port(root: &PathPrefix, slots: &[(String, String)], interface: &str) -> Optio
 mod tests {
     use crate::machine::network::interface::{self, Interface};
     use crate::machine::testing::FakeMachine;
-    use crate::system::network::Link;
+    use crate::system::network::NetworkLink;
 
     fn machine(ports: &[(&str, &str)]) -> FakeMachine {
         let mut machine = FakeMachine::new();
         for (index, (name, pci)) in (2..).zip(ports) {
-            let link = Link {
+            let link = NetworkLink {
                 index,
                 name: (*name).to_owned(),
                 address: vec![0, 0x0c, 0x29, 0x8c, 0x11, u8::try_from(index).unwrap()],
-                ..Link::default()
+                ..NetworkLink::default()
             };
             machine.interface(link, Some(pci));
         }
@@ -150,11 +150,11 @@ mod tests {
         let mut machine = machine(&[("eth0", "0000:02:00.0")]);
         machine.file("sys/bus/pci/slots/2/address", "0000:02:00");
         let device = "sys/devices/pci0000:00/0000:02:00.0";
-        let link = Link {
+        let link = NetworkLink {
             index: 9,
             name: "eth1".into(),
             address: vec![0, 0x0c, 0x29, 0x8c, 0x11, 9],
-            ..Link::default()
+            ..NetworkLink::default()
         };
         machine.interface(link, None);
         machine

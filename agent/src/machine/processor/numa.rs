@@ -10,7 +10,7 @@ const NODES: &str = "/sys/devices/system/node";
 
 /// A NUMA node's memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Memory {
+pub struct NumaMemory {
     /// The node.
     pub node: u32,
     /// KiB.
@@ -32,7 +32,7 @@ pub struct Core {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Topology {
     /// Memory by node.
-    pub memory: Vec<Memory>,
+    pub memory: Vec<NumaMemory>,
     /// Cores by node and number.
     pub cores: Vec<Core>,
     /// Network interfaces that know their node, -1 for none.
@@ -91,7 +91,7 @@ pub fn probe(system: &System) -> Result<Topology, Unusable> {
     let mut topology = Topology::default();
     for node in nodes {
         let path = format!("{NODES}/node{node}");
-        topology.memory.push(Memory {
+        topology.memory.push(NumaMemory {
             node,
             size_kb: memory(root, &format!("{path}/meminfo"))?,
         });

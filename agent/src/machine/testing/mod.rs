@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::system::clock::ForeignClock;
 use crate::system::ethernet::Frames;
 use crate::system::ipmi::KernelController;
-use crate::system::network::{Link, Network};
+use crate::system::network::{Network, NetworkLink};
 use crate::system::{Disk, DiskError, Disks, PathPrefix, Run, System, disk, process};
 
 mod programs;
@@ -39,15 +39,15 @@ impl Disks for FakeDisks {
 #[derive(Debug)]
 pub(crate) struct FakeMachine {
     directory: tempfile::TempDir,
-    links: Arc<Mutex<Vec<Link>>>,
+    links: Arc<Mutex<Vec<NetworkLink>>>,
 }
 
 /// Network interfaces as they are told.
 #[derive(Debug)]
-struct FakeNetwork(Arc<Mutex<Vec<Link>>>);
+struct FakeNetwork(Arc<Mutex<Vec<NetworkLink>>>);
 
 impl Network for FakeNetwork {
-    fn links(&self) -> std::io::Result<Vec<Link>> {
+    fn links(&self) -> std::io::Result<Vec<NetworkLink>> {
         Ok(self.0.lock().unwrap().clone())
     }
 
@@ -55,9 +55,9 @@ impl Network for FakeNetwork {
         (name == "eth0").then_some(100_000)
     }
 
-    fn lldp_frames(&self, interfaces: &[Link], _patience: Duration) -> Frames {
+    fn lldp_frames(&self, interfaces: &[NetworkLink], _patience: Duration) -> Frames {
         // A switch tells each but one its number; that one cannot be listened to.
-        let hear = |link: &Link| {
+        let hear = |link: &NetworkLink| {
             let frame = [&[0; 14][..], &[2, 1, u8::try_from(link.index).unwrap()]].concat();
             let heard = match link.name.as_str() {
                 "deaf" => Err(std::io::ErrorKind::PermissionDenied.into()),
@@ -437,7 +437,7 @@ impl FakeMachine {
     }
 
     /// A network interface, behind a PCI function unless it is virtual.
-    pub(crate) fn interface(&mut self, link: Link, pci: Option<&str>) -> String {
+    pub(crate) fn interface(&mut self, link: NetworkLink, pci: Option<&str>) -> String {
         let name = link.name.clone();
         let path = match pci {
             Some(pci) => {

@@ -13,12 +13,12 @@ use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::error::{FetchError, Shortened, UnusableRequest};
-use super::{Request, Response};
+use super::{FetchRequest, FetchResponse};
 
 /// How much is read at a time.
 const PIECE: usize = 1 << 20;
 
-pub(super) async fn open(request: Request) -> Result<Response, FetchError> {
+pub(super) async fn open(request: FetchRequest) -> Result<FetchResponse, FetchError> {
     let url = request.url.clone();
     let invalid = |error: UnusableRequest| error.at(&url);
     let unreadable = |error: std::io::Error| UnusableRequest::from(error).at(&url);
@@ -60,7 +60,7 @@ pub(super) async fn open(request: Request) -> Result<Response, FetchError> {
     file.seek(SeekFrom::Start(first))
         .await
         .map_err(unreadable)?;
-    Ok(Response {
+    Ok(FetchResponse {
         status,
         length: Some(length),
         validator: Some(validator),
@@ -97,10 +97,10 @@ fn body(file: File, url: String, length: u64) -> BoxStream<'static, Result<Bytes
 
 #[cfg(test)]
 mod tests {
-    use super::super::Part;
+    use super::super::RangeRequest;
     use super::*;
 
-    async fn read(request: Request) -> Result<(u16, Vec<u8>), FetchError> {
+    async fn read(request: FetchRequest) -> Result<(u16, Vec<u8>), FetchError> {
         let mut answer = open(request).await?;
         let mut bytes = Vec::new();
         while let Some(piece) = answer.body.next().await {
@@ -118,9 +118,9 @@ mod tests {
         std::fs::write(&path, &content).unwrap();
         let url = Url::from_file_path(&path).unwrap().to_string();
         assert!(url.ends_with("an%20image.raw"));
-        let whole = Request {
+        let whole = FetchRequest {
             url,
-            ..Request::default()
+            ..FetchRequest::default()
         };
         let validator = open(whole.clone()).await.unwrap().validator;
         assert_eq!(read(whole.clone()).await.unwrap(), (200, content.clone()));
@@ -140,7 +140,7 @@ mod tests {
             (5, None, Some("\"1\"".into()), 200, &content[..]),
         ] {
             let mut part = whole.clone();
-            part.part = Some(Part {
+            part.part = Some(RangeRequest {
                 offset,
                 length,
                 validator,
@@ -160,9 +160,9 @@ mod tests {
             ("file://elsewhere/etc/hosts".to_owned(), "file:///path"),
             ("file:///dev/zero".to_owned(), "not a regular file"),
         ] {
-            let request = Request {
+            let request = FetchRequest {
                 url,
-                ..Request::default()
+                ..FetchRequest::default()
             };
             let error = open(request).await.unwrap_err();
             assert!(error.to_string().contains(why), "{error}");
@@ -175,9 +175,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
-        let request = Request {
+        let request = FetchRequest {
             url: Url::from_file_path(&path).unwrap().to_string(),
-            ..Request::default()
+            ..FetchRequest::default()
         };
         let opened = tokio::time::timeout(std::time::Duration::from_secs(10), open(request));
         let error = opened.await.expect("it does not wait").unwrap_err();
@@ -190,9 +190,9 @@ mod tests {
         let path = directory.path().join("i");
         std::fs::write(&path, vec![1; 2 * PIECE]).unwrap();
         let url = Url::from_file_path(&path).unwrap().to_string();
-        let mut answer = open(Request {
+        let mut answer = open(FetchRequest {
             url,
-            ..Request::default()
+            ..FetchRequest::default()
         })
         .await
         .unwrap();

@@ -16,8 +16,8 @@ use reqwest::header::{
 use rustls::AlertDescription;
 
 use super::error::{FetchError, HttpError, UnusableRequest};
-use super::proxy::Route;
-use super::{Credentials, Fetch, Proxies, Request, Response, zone};
+use super::proxy::ProxyRoute;
+use super::{Credentials, Fetch, FetchRequest, FetchResponse, Proxies, zone};
 
 /// How long settings that were read once stay good: certificates on disk are replaced.
 const KEPT: Duration = Duration::from_mins(1);
@@ -43,13 +43,13 @@ struct Kept {
 }
 
 impl Fetch for HttpFetch {
-    fn open(&self, request: Request) -> BoxFuture<'_, Result<Response, FetchError>> {
+    fn open(&self, request: FetchRequest) -> BoxFuture<'_, Result<FetchResponse, FetchError>> {
         Box::pin(async move {
             let (url, interface) = match zone::split(&request.url) {
                 Ok((url, interface)) => (url.into_owned(), interface),
                 Err(error) => return Err(UnusableRequest::from(error).at(NOT_A_URL)),
             };
-            let request = Request { url, ..request };
+            let request = FetchRequest { url, ..request };
             open(self.client(&request, interface), request).await
         })
     }
@@ -58,7 +58,7 @@ impl Fetch for HttpFetch {
 impl HttpFetch {
     fn client(
         &self,
-        request: &Request,
+        request: &FetchRequest,
         interface: Option<String>,
     ) -> Result<reqwest::Client, UnusableRequest> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,7 +83,10 @@ impl HttpFetch {
 }
 
 /// A client for requests like this one, over `interface` if one is named.
-fn client(request: &Request, interface: Option<&str>) -> Result<reqwest::Client, UnusableRequest> {
+fn client(
+    request: &FetchRequest,
+    interface: Option<&str>,
+) -> Result<reqwest::Client, UnusableRequest> {
     let tls = client_config(&request.tls)?;
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
@@ -97,7 +100,7 @@ fn client(request: &Request, interface: Option<&str>) -> Result<reqwest::Client,
         // A link-local address means nothing to a proxy.
         Some(interface) => builder.interface(interface),
         None => {
-            let route = Route::new(&request.proxies, |name| std::env::var(name).ok())?;
+            let route = ProxyRoute::new(&request.proxies, |name| std::env::var(name).ok())?;
             builder.proxy(route.into_proxy())
         }
     };
@@ -106,8 +109,8 @@ fn client(request: &Request, interface: Option<&str>) -> Result<reqwest::Client,
 
 async fn open(
     client: Result<reqwest::Client, UnusableRequest>,
-    request: Request,
-) -> Result<Response, FetchError> {
+    request: FetchRequest,
+) -> Result<FetchResponse, FetchError> {
     let parsed = Url::parse(&request.url);
     let url = parsed.as_ref().map_or_else(|_| NOT_A_URL.to_owned(), shown);
     let invalid = |error: UnusableRequest| error.at(&url);
@@ -135,7 +138,7 @@ async fn open(
     {
         return Err(invalid(UnusableRequest::Encoded(coding)));
     }
-    Ok(Response {
+    Ok(FetchResponse {
         status: answer.status().as_u16(),
         length: answer.content_length(),
         validator: validator(head),
@@ -151,7 +154,7 @@ async fn open(
     })
 }
 
-fn headers(request: &Request) -> Result<HeaderMap, UnusableRequest> {
+fn headers(request: &FetchRequest) -> Result<HeaderMap, UnusableRequest> {
     let value = |name: &'static str, text: &str| {
         HeaderValue::from_str(text).map_err(|source| UnusableRequest::Header { name, source })
     };
@@ -389,9 +392,9 @@ mod tests {
             ("no url", "relative URL"),
             ("http://", "empty host"),
         ] {
-            let request = Request {
+            let request = FetchRequest {
                 url: url.into(),
-                ..Request::default()
+                ..FetchRequest::default()
             };
             let error = HttpFetch::default().open(request).await.unwrap_err();
             assert!(error.to_string().contains(why), "{error}");
@@ -405,9 +408,9 @@ mod tests {
         let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        let request = Request {
+        let request = FetchRequest {
             url: format!("http://{address}/image?token=secret"),
-            ..Request::default()
+            ..FetchRequest::default()
         };
         let error = HttpFetch::default().open(request).await.unwrap_err();
         assert!(matches!(error, FetchError::Connect { .. }), "{error:?}");

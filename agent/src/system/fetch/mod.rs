@@ -27,7 +27,7 @@ pub struct UrlFetch {
 }
 
 impl Fetch for UrlFetch {
-    fn open(&self, request: Request) -> BoxFuture<'_, Result<Response, FetchError>> {
+    fn open(&self, request: FetchRequest) -> BoxFuture<'_, Result<FetchResponse, FetchError>> {
         let scheme = request.url.split(':').next().unwrap_or_default();
         if scheme.eq_ignore_ascii_case("file") {
             Box::pin(file::open(request))
@@ -40,12 +40,12 @@ impl Fetch for UrlFetch {
 /// Gets URLs.
 pub trait Fetch: fmt::Debug + Send + Sync {
     /// Sends one GET and waits for the head of the answer, whatever its status is.
-    fn open(&self, request: Request) -> BoxFuture<'_, Result<Response, FetchError>>;
+    fn open(&self, request: FetchRequest) -> BoxFuture<'_, Result<FetchResponse, FetchError>>;
 }
 
 /// One GET.
 #[derive(Debug, Clone, Default)]
-pub struct Request {
+pub struct FetchRequest {
     /// `http://`, `https://` or `file:///`. A link-local IPv6 address may name its interface:
     /// `http://[fe80::1%25eth0]/` or `http://[fe80::1%eth0]/`.
     pub url: String,
@@ -61,7 +61,7 @@ pub struct Request {
     /// Zero means no limit.
     pub timeout: Duration,
     /// Ask for a part only.
-    pub part: Option<Part>,
+    pub part: Option<RangeRequest>,
     /// Take the body as it comes even if the server names a content coding: the caller knows
     /// its digest, which tells whether these are the bytes that were meant.
     pub is_verified: bool,
@@ -69,7 +69,7 @@ pub struct Request {
 
 /// A part of a body: `Range`, and `If-Range` when there is something to compare.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct RangeRequest {
     /// The first byte wanted.
     pub offset: u64,
     /// How many bytes, at least one; everything that follows when absent.
@@ -111,7 +111,7 @@ pub struct Proxies {
 }
 
 /// The head of an answer, and its body to come.
-pub struct Response {
+pub struct FetchResponse {
     /// HTTP status.
     pub status: u16,
     /// Length of this body in bytes, if the server says.
@@ -133,7 +133,7 @@ pub struct Response {
     pub body: BoxStream<'static, Result<Bytes, FetchError>>,
 }
 
-impl fmt::Debug for Response {
+impl fmt::Debug for FetchResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response")
             .field("status", &self.status)

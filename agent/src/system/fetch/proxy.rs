@@ -12,7 +12,7 @@ use super::error::InvalidProxy;
 
 /// The choice for every URL of one request, redirects included.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Route {
+pub(super) struct ProxyRoute {
     http: Option<Url>,
     https: Option<Url>,
     direct: Vec<Direct>,
@@ -28,7 +28,7 @@ enum Direct {
     Name(String, Option<u16>),
 }
 
-impl Route {
+impl ProxyRoute {
     /// `environment` answers a variable's value.
     ///
     /// # Errors
@@ -166,20 +166,20 @@ fn is_within(address: IpAddr, network: IpAddr, length: u32) -> bool {
 mod tests {
     use super::*;
 
-    fn route(http: Option<&str>, except: Option<&str>, environment: &[(&str, &str)]) -> Route {
+    fn route(http: Option<&str>, except: Option<&str>, environment: &[(&str, &str)]) -> ProxyRoute {
         let wanted = Proxies {
             http: http.map(str::to_owned),
             https: None,
             except: except.map(str::to_owned),
         };
-        Route::new(&wanted, |name| {
+        ProxyRoute::new(&wanted, |name| {
             let found = environment.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         })
         .unwrap()
     }
 
-    fn through(route: &Route, url: &str) -> Option<String> {
+    fn through(route: &ProxyRoute, url: &str) -> Option<String> {
         route
             .proxy(&Url::parse(url).unwrap())
             .map(ToString::to_string)
@@ -247,7 +247,7 @@ mod tests {
                 https: Some(text.to_owned()),
                 ..Proxies::default()
             };
-            let error = Route::new(&wanted, |_| None).unwrap_err().to_string();
+            let error = ProxyRoute::new(&wanted, |_| None).unwrap_err().to_string();
             assert!(
                 error.contains("https_proxy") && !error.contains("secret"),
                 "{error}"

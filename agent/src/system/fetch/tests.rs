@@ -74,7 +74,7 @@ async fn answer_with(stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str, 
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: \"1\"\r\n\r\nhello";
 
-async fn get(request: Request) -> Result<String, FetchError> {
+async fn get(request: FetchRequest) -> Result<String, FetchError> {
     let mut answer = HttpFetch::default().open(request).await?;
     let mut text = String::new();
     while let Some(piece) = answer.body.next().await {
@@ -83,11 +83,11 @@ async fn get(request: Request) -> Result<String, FetchError> {
     Ok(text)
 }
 
-fn request(url: String) -> Request {
-    Request {
+fn request(url: String) -> FetchRequest {
+    FetchRequest {
         url,
         timeout: Duration::from_secs(30),
-        ..Request::default()
+        ..FetchRequest::default()
     }
 }
 
@@ -95,7 +95,7 @@ fn request(url: String) -> Request {
 async fn an_answer_comes_with_its_head_and_asks_for_no_encoding() {
     let server = Server::plain(HELLO).await;
     let mut wanted = request(format!("http://{}/image", server.address));
-    wanted.part = Some(Part {
+    wanted.part = Some(RangeRequest {
         offset: 7,
         length: None,
         validator: Some("\"1\"".into()),
@@ -138,7 +138,7 @@ async fn requests_that_follow_each_other_share_a_connection() {
     let fetch = HttpFetch::default();
     for first in 0..3 {
         let mut wanted = request(format!("http://{address}/image"));
-        wanted.part = Some(Part {
+        wanted.part = Some(RangeRequest {
             offset: first,
             length: Some(2),
             validator: None,
@@ -161,7 +161,7 @@ async fn a_part_is_asked_for_by_its_first_and_last_byte() {
     let server = Server::plain(HELLO).await;
     let mut wanted = request(format!("http://{}/image", server.address));
     for (offset, length, range) in [(7, Some(3), "bytes=7-9"), (0, Some(1), "bytes=0-0")] {
-        wanted.part = Some(Part {
+        wanted.part = Some(RangeRequest {
             offset,
             length,
             validator: None,
@@ -172,7 +172,7 @@ async fn a_part_is_asked_for_by_its_first_and_last_byte() {
         assert!(head.contains(&format!("range: {range}\r\n")), "{head}");
     }
     for (offset, length) in [(7, 0), (7, u64::MAX)] {
-        wanted.part = Some(Part {
+        wanted.part = Some(RangeRequest {
             offset,
             length: Some(length),
             validator: None,
@@ -209,7 +209,7 @@ async fn an_encoding_that_changes_the_bytes_is_refused_unless_they_are_verified(
         } else {
             assert_eq!(answer.unwrap(), "hello", "{header}");
         }
-        let verified = Request {
+        let verified = FetchRequest {
             is_verified: true,
             ..wanted
         };
@@ -385,7 +385,7 @@ fn tls_of(
 async fn https_trusts_whom_it_is_told_to() {
     let directory = tempfile::tempdir().unwrap();
     let (server, ca_file) = secure(directory.path()).await;
-    let wanted = |tls: TlsSettings| Request {
+    let wanted = |tls: TlsSettings| FetchRequest {
         tls,
         ..request(format!("https://{}/image", server.address))
     };
@@ -433,7 +433,7 @@ async fn a_server_of_the_newest_version_is_reached_when_only_that_may_be() {
         only_1_3: true,
         ..TlsSettings::default()
     };
-    let wanted = Request {
+    let wanted = FetchRequest {
         tls,
         ..request(format!("https://{}/image", server.address))
     };
@@ -461,7 +461,7 @@ async fn our_certificate_opens_the_door_of_those_who_ask_for_it() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let clients = Some(vouching.der().clone());
         let (server, ca_file) = secure_of(directory.path(), version, clients).await;
-        let wanted = |identity| Request {
+        let wanted = |identity| FetchRequest {
             tls: TlsSettings {
                 ca_file: Some(ca_file.clone()),
                 identity,

@@ -85,15 +85,15 @@ async fn run(cmd: Cmd, owner: Option<&OsStr>) -> Result<Output, RunError> {
 }
 
 /// What a program that has ended leaves: its exit status and its outputs.
-struct Finished {
+struct ProgramExit {
     status: ExitStatus,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
 /// The output of a program that ended as expected, or why it did not.
-fn judge(cmd: Cmd, finished: Finished) -> Result<Output, RunError> {
-    let Finished {
+fn judge(cmd: Cmd, finished: ProgramExit) -> Result<Output, RunError> {
+    let ProgramExit {
         status,
         stdout,
         stderr,
@@ -183,7 +183,7 @@ impl RunningProgram {
     }
 
     /// Feeds its input, reads its outputs and waits for its end.
-    async fn finish(&mut self, input: &[u8], tail: Option<usize>) -> io::Result<Finished> {
+    async fn finish(&mut self, input: &[u8], tail: Option<usize>) -> io::Result<ProgramExit> {
         let Some(Started { child, .. }) = &mut self.0 else {
             return Err(io::ErrorKind::NotFound.into());
         };
@@ -197,7 +197,7 @@ impl RunningProgram {
         };
         let (stdout, stderr) = (read(stdout, tail), read(stderr, tail));
         let ((), stdout, stderr, status) = tokio::join!(feed, stdout, stderr, child.wait());
-        Ok(Finished {
+        Ok(ProgramExit {
             status: status?,
             stdout: stdout?,
             stderr: stderr?,

@@ -13,7 +13,7 @@ use crate::disk::boot::grub::Order;
 use crate::disk::boot::place::{Layout, Place};
 use crate::disk::boot::{BootError, efi, grub, image, raid};
 use crate::machine::{self, BootMode};
-use crate::machine::block::{BlockDevice, Kind};
+use crate::machine::block::{BlockDevice, DeviceKind};
 use crate::system::System;
 use crate::task::{Progress, Task};
 
@@ -130,7 +130,7 @@ async fn make_bootable(
     let root = arguments.root_uuid.as_str();
     let uuids = context.installed.partition_uuids();
     // On an array even those need help: firmware does not start what is written there.
-    let is_whole_disk = device.kind != Kind::Raid
+    let is_whole_disk = device.kind != DeviceKind::Raid
         && uuids.get("root uuid").and_then(Value::as_str) == Some(root)
         && !uuids.contains_key("partitions");
     if is_whole_disk || !names_a_file_system(root) {
@@ -144,7 +144,7 @@ async fn make_bootable(
         };
     }
     let may_run_grub = context.config.current().enable_bios_bootloader_install;
-    if target == BootMode::Uefi && device.kind != Kind::Raid {
+    if target == BootMode::Uefi && device.kind != DeviceKind::Raid {
         let copied = match copy_assets(system, &device, root, esp, task).await {
             // The image's GRUB may do better.
             Err(failure) if may_run_grub => {
@@ -289,7 +289,7 @@ async fn run_grub(
     task: &Task,
 ) -> Result<(), Failure> {
     let layout = Layout::read(system, &device.name).await?;
-    let is_array = device.kind == Kind::Raid;
+    let is_array = device.kind == DeviceKind::Raid;
     let root = if is_array {
         layout.root_of_array(&arguments.root_uuid)?
     } else {

@@ -13,7 +13,7 @@ use crate::disk::filesystem::identity;
 use crate::disk::filesystem::mount::{mount, unmount};
 use crate::disk::partition::device;
 use crate::disk::partition::table::{self, Partition};
-use crate::machine::block::{BlockDevice, Kind};
+use crate::machine::block::{BlockDevice, DeviceKind};
 use crate::system::{Cmd, RunError, System};
 use crate::task::Task;
 
@@ -114,7 +114,7 @@ async fn targets(
     number: u32,
     task: &Task,
 ) -> Result<Vec<Target>, BootError> {
-    if device.kind != Kind::Raid {
+    if device.kind != DeviceKind::Raid {
         return Ok(vec![Target {
             disk: device.name.clone(),
             number,
@@ -143,7 +143,7 @@ async fn find_esp(
     device: &BlockDevice,
     uuid: Option<&str>,
 ) -> Result<Esp, BootError> {
-    let is_array = device.kind == Kind::Raid;
+    let is_array = device.kind == DeviceKind::Raid;
     let number = match (find_partition(system, &device.name, uuid).await, uuid) {
         (Ok(partition), _) => partition.number,
         (Err(error @ BootError::NoEfiSystemPartition { .. }), Some(uuid)) if is_array => {

@@ -19,7 +19,7 @@ use crate::disk::filesystem::identity;
 use crate::disk::filesystem::mount::{mount, unmount};
 use crate::disk::partition::device;
 use crate::disk::partition::table::{Partition, Table, TableError};
-use crate::machine::block::{self, BlockDevice, Kind};
+use crate::machine::block::{self, BlockDevice, DeviceKind};
 use crate::system::foreign_root::ForeignRoot;
 use crate::system::{Cmd, Disk, System};
 use crate::task::Task;
@@ -78,7 +78,7 @@ pub fn mirrors(
 ) -> Vec<String> {
     let disks = holders(devices, root);
     let found = devices.iter().filter(|device| {
-        device.kind == Kind::Raid
+        device.kind == DeviceKind::Raid
             && device.name != root.name
             && device.size <= LARGEST_ESP
             && is_mirror(&device.name)

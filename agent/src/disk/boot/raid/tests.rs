@@ -57,7 +57,7 @@ fn machine(has_table: bool) -> (FakeMachine, BlockDevice) {
     new.set_len(549 * MIB).unwrap();
     let array = BlockDevice {
         name: "/dev/md0".into(),
-        kind: Kind::Raid,
+        kind: DeviceKind::Raid,
         size: GIB,
         members: vec!["/dev/sda1".into(), "/dev/sdb1".into()],
         ..BlockDevice::default()

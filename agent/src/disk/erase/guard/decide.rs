@@ -11,7 +11,7 @@ use crate::disk::erase::guard::in_use;
 use crate::disk::erase::guard::keep_by_name::{self, ArrayDecision};
 use crate::disk::erase::guard::relations::{Relations, is_partition_of};
 use crate::disk::erase::guard::selection::{IDLE_MEMBER, Scope, Selection, VIRTUAL_MEDIA};
-use crate::machine::block::{self, BlockDevice, Kind, hints};
+use crate::machine::block::{self, BlockDevice, DeviceKind, hints};
 use crate::machine::ironic_node::Node;
 use crate::machine::raid::{self, Array};
 use crate::system::System;
@@ -68,7 +68,7 @@ impl DeviceFacts<'_> {
         let mut selection = Selection::default();
         let (mut busy, mut read_only) = (Vec::new(), Vec::new());
         for device in self.all {
-            if self.scope != Scope::Everything && device.kind == Kind::Partition {
+            if self.scope != Scope::Everything && device.kind == DeviceKind::Partition {
                 continue;
             }
             if let Some(reason) = self.reason_to_leave(device)? {
@@ -199,7 +199,7 @@ impl KeptVolumes {
         scope: Scope,
     ) -> Option<String> {
         let below = relations.under(device);
-        let array = below.iter().find(|below| below.kind == Kind::Raid)?;
+        let array = below.iter().find(|below| below.kind == DeviceKind::Raid)?;
         match self.0.get(&array.name)? {
             ArrayDecision::Keep => Some("skip_block_devices names its volume".to_owned()),
             // Such an array goes when the RAID configuration is deleted.

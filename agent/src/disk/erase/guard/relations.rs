@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::disk::erase::guard::firmware_arrays::FirmwareArrays;
-use crate::machine::block::{BlockDevice, Kind};
+use crate::machine::block::{BlockDevice, DeviceKind};
 
 /// Which device lies on which.
 pub(super) struct Relations<'a> {
@@ -92,5 +92,5 @@ impl<'a> Relations<'a> {
 
 /// Whether a device is a partition of another.
 pub(super) fn is_partition_of(partition: &BlockDevice, device: &BlockDevice) -> bool {
-    partition.kind == Kind::Partition && partition.parent.as_deref() == Some(&device.name)
+    partition.kind == DeviceKind::Partition && partition.parent.as_deref() == Some(&device.name)
 }

@@ -211,7 +211,7 @@ mod tests {
     use crate::image::LastDeployment;
     use crate::machine::ironic_node::Node;
     use crate::machine::testing::FakeMachine;
-    use crate::system::fetch::{Fetch, FetchError, Request, Response};
+    use crate::system::fetch::{Fetch, FetchError, FetchRequest, FetchResponse};
     use crate::system::process::Script;
     use crate::task::Task;
 
@@ -220,9 +220,9 @@ mod tests {
     struct Echo;
 
     impl Fetch for Echo {
-        fn open(&self, request: Request) -> BoxFuture<'_, Result<Response, FetchError>> {
+        fn open(&self, request: FetchRequest) -> BoxFuture<'_, Result<FetchResponse, FetchError>> {
             let text = format!("{} insecure={}", request.url, request.tls.insecure);
-            let response = Response {
+            let response = FetchResponse {
                 status: 200,
                 length: None,
                 validator: None,

@@ -12,7 +12,7 @@ use super::card::{Card, parse_query};
 use super::error::{FirmwareDownloadError, ImageProperty, InvalidField, NicFirmwareError};
 use crate::hardware::{StepContext, StepError};
 use crate::system::Cmd;
-use crate::system::fetch::Request;
+use crate::system::fetch::FetchRequest;
 
 /// Firmware of network cards has some 30 MB.
 const LARGEST: usize = 512 * 1024 * 1024;
@@ -150,7 +150,7 @@ async fn obtain(
 async fn download(ctx: StepContext<'_>, url: &str) -> Result<Vec<u8>, StepError> {
     let failed = |error| StepError::from(NicFirmwareError::Download(error));
     let config = ctx.config;
-    let request = Request {
+    let request = FetchRequest {
         url: url.to_owned(),
         tls: TlsSettings {
             insecure: config.common.insecure,
@@ -158,7 +158,7 @@ async fn download(ctx: StepContext<'_>, url: &str) -> Result<Vec<u8>, StepError>
             ..TlsSettings::default()
         },
         timeout: config.image_download_connection_timeout,
-        ..Request::default()
+        ..FetchRequest::default()
     };
     let response = ctx.system.fetch.open(request).await;
     let mut response = response.map_err(|error| failed(error.into()))?;

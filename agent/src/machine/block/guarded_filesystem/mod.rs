@@ -18,7 +18,7 @@ use ironic_ondisk::signature::{self, LINUX_RAID};
 use ironic_ondisk::size::Geometry;
 
 use crate::machine::block::device_file::DeviceFile;
-use crate::machine::block::{BlockDevice, Kind};
+use crate::machine::block::{BlockDevice, DeviceKind};
 use crate::system::System;
 
 /// What was found on a device.
@@ -73,7 +73,7 @@ pub fn superblocks(system: &System, device: &BlockDevice) -> io::Result<Vec<u64>
 
 fn path_of(system: &System, device: &BlockDevice) -> PathBuf {
     match device.kind {
-        Kind::File => PathBuf::from(&device.name),
+        DeviceKind::File => PathBuf::from(&device.name),
         _ => system.root.path(&device.name),
     }
 }

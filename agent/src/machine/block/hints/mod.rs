@@ -5,7 +5,7 @@ use ironic_document::JsonObject;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::machine::block::{BlockDevice, Kind};
+use crate::machine::block::{BlockDevice, DeviceKind};
 use crate::machine::ironic_node::{Node, as_flag};
 
 mod expression;
@@ -261,7 +261,7 @@ fn smallest_of<'a>(
     sorted.sort_by_key(|device| (device.size, &device.name));
     let mut chosen: Option<&BlockDevice> = None;
     for device in sorted {
-        let reason = if device.kind != Kind::File && device.size < SMALLEST {
+        let reason = if device.kind != DeviceKind::File && device.size < SMALLEST {
             format!("{} bytes are fewer than {SMALLEST}", device.size)
         } else if device.read_only {
             "it is read-only".to_owned()

@@ -100,7 +100,7 @@ fn what_is_missing_names_the_limit_and_every_disk() {
 #[test]
 fn a_simulation_has_no_smallest_size() {
     let file = BlockDevice {
-        kind: Kind::File,
+        kind: DeviceKind::File,
         ..disk("/tmp/d", 4096)
     };
     assert_eq!(chosen(&[file], &Node::default()), "/tmp/d");
@@ -387,7 +387,7 @@ fn every_disk_that_is_not_chosen_has_its_reason() {
 
 fn array(name: &str, size: u64, is_root: Option<bool>, disks: &[&str]) -> BlockDevice {
     BlockDevice {
-        kind: Kind::Raid,
+        kind: DeviceKind::Raid,
         disks: disks.iter().map(|disk| (*disk).to_owned()).collect(),
         members: disks.iter().map(|disk| format!("{disk}1")).collect(),
         is_root_volume: is_root,

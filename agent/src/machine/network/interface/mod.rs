@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::machine::network::lldp;
 use crate::machine::network::port_name;
 use crate::machine::topology::Chain;
-use crate::system::network::Link;
+use crate::system::network::NetworkLink;
 use crate::system::{PathPrefix, System};
 
 /// A network interface, with the facts that Ironic's inventory knows.
@@ -137,7 +137,7 @@ fn is_listed(root: &PathPrefix, name: &str) -> bool {
     vlan || has("device") || has("bonding")
 }
 
-fn read(root: &PathPrefix, name: &str, link: Option<&Link>) -> Option<Interface> {
+fn read(root: &PathPrefix, name: &str, link: Option<&NetworkLink>) -> Option<Interface> {
     let chain = Chain::resolve(root, format!("/sys/class/net/{name}"))?;
     let vendor = chain.attribute("device/vendor");
     let hardware_address = link

@@ -1,13 +1,13 @@
 use super::*;
 use crate::machine::testing::{FakeMachine, Programs};
 
-fn link(name: &str, last: u8, addresses: &[&str]) -> Link {
-    Link {
+fn link(name: &str, last: u8, addresses: &[&str]) -> NetworkLink {
+    NetworkLink {
         index: u32::from(last),
         name: name.into(),
         address: vec![0, 0x0c, 0x29, 0x8c, 0x11, last],
         ip_addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
-        ..Link::default()
+        ..NetworkLink::default()
     }
 }
 
@@ -76,7 +76,7 @@ fn the_permanent_address_wins_unless_it_is_none() {
     ];
     for (permanent, mac) in cases {
         let mut machine = FakeMachine::new();
-        let link = Link {
+        let link = NetworkLink {
             permanent_address: permanent,
             ..link("eth0", 2, &[])
         };
@@ -85,7 +85,7 @@ fn the_permanent_address_wins_unless_it_is_none() {
         assert_eq!(interfaces.first().map(|i| i.mac_address.as_str()), mac);
     }
     let mut machine = FakeMachine::new();
-    let none = Link {
+    let none = NetworkLink {
         address: vec![0; 6],
         ..link("eth0", 2, &[])
     };
@@ -107,7 +107,7 @@ fn infiniband_ports_have_an_address_of_ethernet_and_a_client_identifier() {
     let mut machine = FakeMachine::new();
     let octets = address.split(':').map(|text| u8::from_str_radix(text, 16));
     let port = machine.interface(
-        Link {
+        NetworkLink {
             address: octets.collect::<Result<_, _>>().unwrap(),
             ..link("ib0", 2, &[])
         },
@@ -193,7 +193,7 @@ fn interfaces_of_every_kind_have_their_address() {
 
 #[test]
 fn only_on_usb_does_the_address_of_a_bmc_hide_an_interface() {
-    let bmc = Link {
+    let bmc = NetworkLink {
         address: vec![0xfa, 0x16, 0x3e, 0, 0, 1],
         ..link("eth0", 2, &[])
     };
