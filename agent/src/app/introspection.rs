@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use crate::conductor::inspection::{self, Delivered};
 use crate::config::Config;
-use crate::hardware::Registry;
+use crate::hardware::ManagerRegistry;
 use crate::inspect;
 use crate::rpc::conductor_client::ConductorClient;
 
@@ -26,7 +26,7 @@ pub(super) async fn run(loaded: Loaded<Config>) -> anyhow::Result<ExitCode> {
     }
     let system = super::machine(&config);
     // Hardware managers that are programs belong to the agent: here nobody runs their steps.
-    let registry = Registry::with(Vec::new(), &system, &config).await?;
+    let registry = ManagerRegistry::with(Vec::new(), &system, &config).await?;
     let conductor = ConductorClient::new(&config)?;
     let once = async || {
         let report = inspect::collect(&system, &config, &registry).await;

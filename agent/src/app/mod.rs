@@ -21,7 +21,7 @@ use crate::commands::{CommandContext, Engine, NodeMemory, OwnVerbs};
 use crate::conductor::heartbeat::Control;
 use crate::config::{self, Config};
 use crate::disk::virtual_media::{self, VirtualMediaError};
-use crate::hardware::{Registry, bring_up, external, vlan};
+use crate::hardware::{ManagerRegistry, bring_up, external, vlan};
 use crate::image::LastDeployment;
 use crate::rpc;
 use crate::shutdown::ShutdownReason;
@@ -168,7 +168,7 @@ async fn start_engine(config: &config::Shared, system: &System) -> anyhow::Resul
     tokio::time::sleep(current.hardware_initialization_delay).await;
     bring_up::bring_up(system).await;
     let external = external::start(&current, &rpc::manager_client::dial()).await;
-    let registry = Arc::new(Registry::with(external, system, &current).await?);
+    let registry = Arc::new(ManagerRegistry::with(external, system, &current).await?);
     vlan::bring_up(system, &current).await;
     let boot = system.root.read_optional("/proc/sys/kernel/random/boot_id");
     let context = CommandContext {

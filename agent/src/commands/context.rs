@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use futures_util::future::BoxFuture;
 
 use crate::config;
-use crate::hardware::Registry;
+use crate::hardware::ManagerRegistry;
 use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::system::System;
@@ -20,7 +20,7 @@ pub struct CommandContext {
     /// The configuration, as the last lookup left it.
     pub config: config::Shared,
     /// Who can act on this machine.
-    pub registry: Arc<Registry>,
+    pub registry: Arc<ManagerRegistry>,
     /// What the last image write left behind.
     pub installed: Arc<LastDeployment>,
     /// The node that this machine is, as the last lookup or command told it.

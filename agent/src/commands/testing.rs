@@ -16,7 +16,7 @@ use super::request::CommandRequest;
 use super::runner::Perform;
 use super::verbs::{Command, VerbCall, VerbFuture};
 use crate::config::{self, Config};
-use crate::hardware::Registry;
+use crate::hardware::ManagerRegistry;
 use crate::system::{PathPrefix, System};
 use crate::task::{Progress, Task};
 
@@ -25,7 +25,8 @@ pub(crate) fn context(config: Config) -> CommandContext {
     let directory = std::env::temp_dir().join("ironic-agent-tests-no-such-directory");
     let mut system = System::simulated(&directory);
     system.root = PathPrefix::new(directory);
-    let registry = Registry::compiled_in(&system).expect("the generic manager takes any machine");
+    let registry =
+        ManagerRegistry::compiled_in(&system).expect("the generic manager takes any machine");
     CommandContext {
         system,
         registry: Arc::new(registry),

@@ -22,7 +22,7 @@ pub mod wait;
 
 pub use argument::{Argument, ArgumentError, ArgumentKind};
 pub use manager::{HardwareManager, ManagerError, ManagerIdentity, Support};
-pub use registry::{NoHardwareManager, Registry};
+pub use registry::{ManagerRegistry, NoHardwareManager};
 pub use step::{
     Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
     VendorEraser,

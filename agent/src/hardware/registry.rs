@@ -18,7 +18,7 @@ use crate::system::System;
 
 /// The managers that support this machine, best first. Cheap to share.
 #[derive(Debug, Clone)]
-pub struct Registry {
+pub struct ManagerRegistry {
     managers: Vec<RankedManager>,
 }
 
@@ -36,7 +36,7 @@ pub struct RankedManager {
     pub support: Support,
 }
 
-impl Registry {
+impl ManagerRegistry {
     /// Asks each manager whether it supports this machine and ranks those that do. Equals
     /// keep their order.
     ///

@@ -16,7 +16,7 @@ use thiserror::Error;
 use super::config_drive::{ConfigDrive, ConfigDriveError};
 use crate::disk::erase::metadata::EDGE;
 use crate::disk::filesystem::identity;
-use crate::disk::partition::table::{Table, TableError};
+use crate::disk::partition::table::{PartitionTable, TableError};
 use crate::system::disk::{Disk, DiskError, Geometry};
 
 /// Why an image does not become a disk that boots.
@@ -82,7 +82,7 @@ pub enum UnusableTable {
 #[derive(Debug)]
 enum ImageContent {
     /// A table, with what is to be repaired.
-    Table(Box<Table>, Option<GptFlaw>),
+    Table(Box<PartitionTable>, Option<GptFlaw>),
     /// One file system.
     FileSystem,
 }
@@ -247,8 +247,8 @@ fn judge<S: Judged + ?Sized>(
             table,
             record,
             repair,
-        } => (Table::Gpt(table, record), repair),
-        TableDecision::Mbr(record) => (Table::Mbr(record), None),
+        } => (PartitionTable::Gpt(table, record), repair),
+        TableDecision::Mbr(record) => (PartitionTable::Mbr(record), None),
         // What a file system left of an older table is not the image's.
         TableDecision::Repairable {
             flaw: GptFlaw::Unannounced,
@@ -258,7 +258,7 @@ fn judge<S: Judged + ?Sized>(
             table,
             record,
             flaw,
-        } => (Table::Gpt(table, record), Some(flaw)),
+        } => (PartitionTable::Gpt(table, record), Some(flaw)),
         TableDecision::Nothing(_) if source.is_file_system(geometry)? => {
             return Ok(Ok(ImageContent::FileSystem));
         }

@@ -109,7 +109,7 @@ pub(super) type Finish =
     Box<dyn FnOnce(&mut dyn Disk) -> Result<Option<String>, ImageError> + Send>;
 
 /// What [`Finish`] answered, and what of the file was ignored.
-type Finished = (Option<String>, Option<Trailer>);
+type WriteOutcome = (Option<String>, Option<Trailer>);
 
 /// What the writer's thread needs.
 pub(super) struct WriteTarget {
@@ -135,7 +135,7 @@ pub(super) async fn run(
     expected: &Expected,
     image_id: &str,
     target: WriteTarget,
-) -> Result<Finished, ImageError> {
+) -> Result<WriteOutcome, ImageError> {
     let device = target.device.clone();
     let (to_hash, hash_queue) = mpsc::channel(QUEUE);
     let (to_disk, disk_queue) = mpsc::channel(QUEUE);
@@ -241,7 +241,7 @@ fn write(
     target: WriteTarget,
     written: Written,
     mut queue: mpsc::Receiver<WriterMessage>,
-) -> Result<Finished, Option<ImageError>> {
+) -> Result<WriteOutcome, Option<ImageError>> {
     let device = target.device;
     let failed = |error: WriteError| Some(ImageError::of_decoding(&device, error));
     let undecodable = |error: DecodeError| Some(ImageError::of_decoding(&device, error));

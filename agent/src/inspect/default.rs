@@ -66,7 +66,7 @@ impl Collector for Default {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::hardware::Registry;
+    use crate::hardware::ManagerRegistry;
     use crate::machine::testing::FakeMachine;
 
     #[tokio::test]
@@ -91,7 +91,7 @@ mod tests {
                 machine.nvme_disk("nvme0n1", 1 << 32, "large", "eui.1");
             }
             let system = machine.system();
-            let registry = Registry::compiled_in(&system).unwrap();
+            let registry = ManagerRegistry::compiled_in(&system).unwrap();
             let inspection = Inspection {
                 system: &system,
                 config: &config,

@@ -95,12 +95,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::hardware::Registry;
+    use crate::hardware::ManagerRegistry;
     use crate::machine::testing::FakeMachine;
 
     async fn collected(machine: &FakeMachine, collector: &Devices) -> Result<Value, String> {
         let system = machine.system();
-        let registry = Registry::compiled_in(&system).unwrap();
+        let registry = ManagerRegistry::compiled_in(&system).unwrap();
         let inspection = Inspection {
             system: &system,
             config: &Config::default(),

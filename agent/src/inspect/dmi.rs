@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::hardware::Registry;
+    use crate::hardware::ManagerRegistry;
     use crate::machine::testing::FakeMachine;
     use crate::system::RunError;
     use crate::system::process::Script;
@@ -178,7 +178,7 @@ mod tests {
         };
         let script = Script::new().expect_result(COMMAND, Err(missing));
         let system = FakeMachine::new().system_with(Arc::new(script));
-        let registry = Registry::compiled_in(&system).unwrap();
+        let registry = ManagerRegistry::compiled_in(&system).unwrap();
         let inspection = Inspection {
             system: &system,
             config: &Config::default(),

@@ -63,7 +63,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::hardware::Registry;
+    use crate::hardware::ManagerRegistry;
     use crate::machine::testing::FakeMachine;
     use crate::system::process::Script;
 
@@ -87,7 +87,7 @@ mod tests {
             let mut machine = FakeMachine::new();
             machine.file("proc/cmdline", told);
             let system = machine.system_with(Arc::new(Script::new().expect(command, printed)));
-            let registry = Registry::compiled_in(&system).unwrap();
+            let registry = ManagerRegistry::compiled_in(&system).unwrap();
             let inspection = Inspection {
                 system: &system,
                 config: &Config::default(),

@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::task::JoinError;
 
 use crate::config::Config;
-use crate::hardware::Registry;
+use crate::hardware::ManagerRegistry;
 use crate::system::{RunError, System};
 
 mod default;
@@ -53,7 +53,7 @@ pub struct InspectionReport {
 struct Inspection<'a> {
     system: &'a System,
     config: &'a Config,
-    registry: &'a Registry,
+    registry: &'a ManagerRegistry,
     /// The collectors of this inspection.
     collectors: &'a [&'a str],
 }
@@ -100,7 +100,11 @@ pub fn names() -> Vec<&'static str> {
 }
 
 /// Runs the configured collectors in their order.
-pub async fn collect(system: &System, config: &Config, registry: &Registry) -> InspectionReport {
+pub async fn collect(
+    system: &System,
+    config: &Config,
+    registry: &ManagerRegistry,
+) -> InspectionReport {
     let names: Vec<&str> = match &config.common.inspection_collectors {
         Some(names) => names.iter().map(String::as_str).collect(),
         None => USUAL.into(),
@@ -182,7 +186,7 @@ mod tests {
     #[tokio::test]
     async fn collectors_run_in_order_and_one_that_fails_stops_none() {
         let system = FakeMachine::new().system();
-        let registry = Registry::compiled_in(&system).unwrap();
+        let registry = ManagerRegistry::compiled_in(&system).unwrap();
         let collectors: [&dyn Collector; 3] = [
             &Fake("a", Err("broken")),
             &Fake("b", Ok("bee")),

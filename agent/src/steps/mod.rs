@@ -6,7 +6,7 @@
 use ironic_document::JsonObject;
 use serde_json::{Value, json};
 
-use crate::hardware::{PlannedAction, Registry, Step, StepContext, StepError};
+use crate::hardware::{ManagerRegistry, PlannedAction, Step, StepContext, StepError};
 
 pub use crate::hardware::Phase;
 
@@ -37,7 +37,7 @@ pub struct StepRequest<'a> {
 /// A manager failed.
 pub async fn list(
     phase: Phase,
-    registry: &Registry,
+    registry: &ManagerRegistry,
     ctx: StepContext<'_>,
 ) -> Result<Value, StepsError> {
     for ranked in registry.managers() {
@@ -56,7 +56,7 @@ pub async fn list(
 /// Other versions, no such step, or the step failed.
 pub async fn execute(
     request: StepRequest<'_>,
-    registry: &Registry,
+    registry: &ManagerRegistry,
     ctx: StepContext<'_>,
 ) -> Result<Value, StepsError> {
     let word = request.phase.word();
@@ -88,7 +88,7 @@ pub async fn execute(
 /// What would keep the step from starting.
 pub async fn plan(
     request: StepRequest<'_>,
-    registry: &Registry,
+    registry: &ManagerRegistry,
     ctx: StepContext<'_>,
 ) -> Result<Vec<PlannedAction>, StepsError> {
     let prepared = prepare(request, registry, ctx)?;
@@ -115,7 +115,7 @@ struct Prepared<'a> {
 /// Everything that is checked before anything is touched.
 fn prepare<'a>(
     request: StepRequest<'_>,
-    registry: &'a Registry,
+    registry: &'a ManagerRegistry,
     ctx: StepContext<'_>,
 ) -> Result<Prepared<'a>, StepsError> {
     check_versions(registry, request.version)?;
@@ -145,7 +145,7 @@ fn prepare<'a>(
 }
 
 /// Steps planned with other versions may have changed since.
-fn check_versions(registry: &Registry, planned: Option<&Value>) -> Result<(), StepsError> {
+fn check_versions(registry: &ManagerRegistry, planned: Option<&Value>) -> Result<(), StepsError> {
     let current = Value::Object(registry.versions());
     match planned {
         None | Some(Value::Null) => Ok(()),

@@ -133,8 +133,8 @@ fn manager(
     })
 }
 
-fn registry(managers: impl IntoIterator<Item = Arc<dyn HardwareManager>>) -> Registry {
-    Registry::new(managers, &System::linux()).unwrap()
+fn registry(managers: impl IntoIterator<Item = Arc<dyn HardwareManager>>) -> ManagerRegistry {
+    ManagerRegistry::new(managers, &System::linux()).unwrap()
 }
 
 fn object(value: Value) -> JsonObject {
@@ -162,14 +162,14 @@ impl Default for Case {
 
 impl Case {
     /// Answers what Ironic sees.
-    async fn run(self, registry: &Registry) -> Result<Value, Failure> {
+    async fn run(self, registry: &ManagerRegistry) -> Result<Value, Failure> {
         let ran = self
             .ask(async |order, ctx| execute(order, registry, ctx).await)
             .await;
         ran.map_err(Failure::from)
     }
 
-    async fn plan(self, registry: &Registry) -> Result<Vec<PlannedAction>, Failure> {
+    async fn plan(self, registry: &ManagerRegistry) -> Result<Vec<PlannedAction>, Failure> {
         let planned = self
             .ask(async |order, ctx| plan(order, registry, ctx).await)
             .await;
@@ -200,7 +200,7 @@ impl Case {
     }
 }
 
-async fn listed(phase: Phase, registry: &Registry) -> Value {
+async fn listed(phase: Phase, registry: &ManagerRegistry) -> Value {
     let machine = FakeMachine::new();
     let (system, config, node) = (machine.system(), Config::default(), Node::default());
     let (task, installed) = (Task::detached(), LastDeployment::default());
@@ -577,6 +577,6 @@ async fn the_best_managers_answer_counts_even_if_it_is_nothing() {
 #[test]
 fn without_any_manager_there_is_no_registry() {
     let none = [manager("Manager", Support::None, vec![])];
-    let error = Registry::new(none, &System::linux()).unwrap_err();
+    let error = ManagerRegistry::new(none, &System::linux()).unwrap_err();
     assert_eq!(error, NoHardwareManager);
 }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
 use ironic_agent::config::Config;
-use ironic_agent::hardware::{HardwareManager, Phase, Registry, StepContext, Support};
+use ironic_agent::hardware::{HardwareManager, ManagerRegistry, Phase, StepContext, Support};
 use ironic_agent::image::LastDeployment;
 use ironic_agent::inspect;
 use ironic_agent::machine::ironic_node::Node;
@@ -172,7 +172,7 @@ fn orders(place: &Place, verb: &VerbDescriptor) -> Vec<Message> {
             let of = |phase: &Phase| phase.word() == verb.extension();
             let phase = phases.into_iter().find(of).unwrap();
             let system = System::simulated(place.path("disks"));
-            let managers = Registry::of_this_source_tree();
+            let managers = ManagerRegistry::of_this_source_tree();
             let here = managers
                 .iter()
                 .filter(|manager| manager.support(&system) > Support::None);
@@ -442,8 +442,8 @@ async fn the_managers_and_collectors_themselves() {
     };
     config.common.inspection_collectors =
         Some(inspect::names().into_iter().map(str::to_owned).collect());
-    let registry = Registry::new(Registry::of_this_source_tree(), &system).unwrap();
-    for manager in Registry::of_this_source_tree() {
+    let registry = ManagerRegistry::new(ManagerRegistry::of_this_source_tree(), &system).unwrap();
+    for manager in ManagerRegistry::of_this_source_tree() {
         let _ = manager.support(&system);
         manager.initialize(&system, &config);
         run_steps(&directory, manager.as_ref(), &system, &config).await;

@@ -10,7 +10,7 @@ use ironic_agent::commands::{
 };
 use ironic_agent::config::{Config, Shared};
 use ironic_agent::failure::{Failure, FailureKind};
-use ironic_agent::hardware::{Registry, external};
+use ironic_agent::hardware::{ManagerRegistry, external};
 use ironic_agent::rpc;
 use ironic_agent::system::{PathPrefix, System};
 use ironic_agent::task::Task;
@@ -72,7 +72,9 @@ impl Agent {
             ..config
         };
         let external = external::start(&config, &rpc::manager_client::dial()).await;
-        let registry = Registry::with(external, &system, &config).await.unwrap();
+        let registry = ManagerRegistry::with(external, &system, &config)
+            .await
+            .unwrap();
         let context = CommandContext {
             system,
             config: Shared::new(config.clone()),

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use crate::disk::boot::error::{BootCause, BootError};
 use crate::disk::filesystem::identity;
 use crate::disk::partition::device;
-use crate::disk::partition::table::{Partition, Table};
+use crate::disk::partition::table::{Partition, PartitionTable};
 use crate::system::{Disk, System};
 
 /// A partition and how it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct LocatedPartition {
     /// Its device node.
     pub node: String,
     /// Its number.
@@ -25,22 +25,22 @@ pub struct Place {
 
 /// What the installation of a boot loader sees of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
+pub struct BootLayout {
     disk: String,
-    partitions: Vec<Known>,
+    partitions: Vec<KnownPartition>,
     /// Whether the first sector holds code for a BIOS.
     pub has_boot_code: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Known {
+struct KnownPartition {
     partition: Partition,
     node: String,
     partition_uuid: String,
     file_system: Option<String>,
 }
 
-impl Place {
+impl LocatedPartition {
     /// The name by which programs look for it.
     #[must_use]
     pub fn name(&self) -> String {
@@ -57,7 +57,7 @@ fn name(is_partition_uuid: bool, uuid: &str) -> String {
     format!("/dev/disk/by-{kind}/{uuid}")
 }
 
-impl Layout {
+impl BootLayout {
     /// Reads a disk.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Layout {
         let (found, has_boot_code) = read.await??;
         let partitions = found
             .into_iter()
-            .map(|(partition, partition_uuid, file_system)| Known {
+            .map(|(partition, partition_uuid, file_system)| KnownPartition {
                 node: device::of(system, disk, partition.number),
                 partition,
                 partition_uuid,
@@ -97,7 +97,7 @@ impl Layout {
     ///
     /// # Errors
     /// No partition has it, or two have it.
-    pub fn find(&self, uuid: &str) -> Result<Place, BootError> {
+    pub fn find(&self, uuid: &str) -> Result<LocatedPartition, BootError> {
         self.look_for(uuid)?.ok_or_else(|| self.not_found(uuid))
     }
 
@@ -107,13 +107,13 @@ impl Layout {
     ///
     /// # Errors
     /// No partition has it, or two have it.
-    pub fn root_of_array(&self, uuid: &str) -> Result<Place, BootError> {
+    pub fn root_of_array(&self, uuid: &str) -> Result<LocatedPartition, BootError> {
         self.look_for(uuid)?
             .or_else(|| self.numbered(1))
             .ok_or_else(|| self.not_found(uuid))
     }
 
-    fn look_for(&self, uuid: &str) -> Result<Option<Place>, BootError> {
+    fn look_for(&self, uuid: &str) -> Result<Option<LocatedPartition>, BootError> {
         let same = |other: &str| !uuid.is_empty() && other.eq_ignore_ascii_case(uuid);
         for is_partition_uuid in [false, true] {
             let mut found = self.partitions.iter().filter(|known| {
@@ -156,7 +156,7 @@ impl Layout {
 
     /// The EFI system partition, if one is marked.
     #[must_use]
-    pub fn efi_system(&self) -> Option<Place> {
+    pub fn efi_system(&self) -> Option<LocatedPartition> {
         let known = self
             .partitions
             .iter()
@@ -174,7 +174,7 @@ impl Layout {
 
     /// The partition with this number.
     #[must_use]
-    pub fn numbered(&self, number: u32) -> Option<Place> {
+    pub fn numbered(&self, number: u32) -> Option<LocatedPartition> {
         let known = self
             .partitions
             .iter()
@@ -183,13 +183,13 @@ impl Layout {
     }
 }
 
-impl Known {
-    fn place(&self, is_partition_uuid: bool) -> Place {
+impl KnownPartition {
+    fn place(&self, is_partition_uuid: bool) -> LocatedPartition {
         let uuid = match &self.file_system {
             Some(uuid) if !is_partition_uuid => uuid,
             _ => &self.partition_uuid,
         };
-        Place {
+        LocatedPartition {
             node: self.node.clone(),
             number: self.partition.number,
             uuid: uuid.clone(),
@@ -209,7 +209,7 @@ fn look(disk: &mut dyn Disk) -> Result<(Identities, bool), BootCause> {
     let mut head = [0; 512];
     disk.read_at(0, &mut head)?;
     let has_boot_code = head[..CODE].iter().any(|byte| *byte != 0);
-    let Some(table) = Table::read(disk)? else {
+    let Some(table) = PartitionTable::read(disk)? else {
         return Ok((Vec::new(), has_boot_code));
     };
     let mut found = Vec::new();
@@ -227,8 +227,8 @@ fn look(disk: &mut dyn Disk) -> Result<(Identities, bool), BootCause> {
 mod tests {
     use super::*;
 
-    fn known(number: u32, partition_uuid: &str, file_system: Option<&str>) -> Known {
-        Known {
+    fn known(number: u32, partition_uuid: &str, file_system: Option<&str>) -> KnownPartition {
+        KnownPartition {
             partition: Partition {
                 number,
                 offset: 0,
@@ -242,8 +242,8 @@ mod tests {
         }
     }
 
-    fn layout() -> Layout {
-        Layout {
+    fn layout() -> BootLayout {
+        BootLayout {
             disk: "/dev/sda".to_owned(),
             partitions: vec![
                 known(1, "aaaa", Some("1234-ABCD")),

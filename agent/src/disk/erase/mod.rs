@@ -28,7 +28,7 @@ pub use error::{
     Unerasable,
 };
 pub use overrides::{EraseOverrides, InvalidOverrides};
-pub use plan::{Facts, Means, Plan};
+pub use plan::{ErasePlan, Facts, Means};
 use run::{Board, Watch};
 
 use crate::disk::erase::guard::{Erasable, Selection};
@@ -39,11 +39,11 @@ use crate::task::Task;
 
 /// A disk with its plan, or why there is none.
 #[derive(Debug)]
-pub struct Planned<'a> {
+pub struct PlannedErase<'a> {
     /// The disk.
     pub disk: &'a Erasable,
     /// How it will be erased.
-    pub plan: Result<Plan, Unerasable>,
+    pub plan: Result<ErasePlan, Unerasable>,
 }
 
 /// Whether the operator's overrides can be understood.
@@ -63,16 +63,16 @@ pub async fn plan_some<'a>(
     node: &Node,
     selection: &'a Selection,
     is_wanted: impl Fn(&BlockDevice) -> bool,
-) -> Result<Vec<Planned<'a>>, InvalidOverrides> {
+) -> Result<Vec<PlannedErase<'a>>, InvalidOverrides> {
     let overrides = EraseOverrides::of(node)?;
     let options = node.erase_options();
     let mut planned = Vec::new();
     let wanted = selection.erasable.iter();
     for disk in wanted.filter(|disk| is_wanted(disk.device())) {
         let facts = inspect(system, disk.device(), selection, (&options, &overrides)).await;
-        planned.push(Planned {
+        planned.push(PlannedErase {
             disk,
-            plan: Plan::new(&facts, &options, &overrides),
+            plan: ErasePlan::new(&facts, &options, &overrides),
         });
     }
     Ok(planned)
@@ -133,7 +133,7 @@ async fn inspect(
 /// Each disk that was not erased, in the order of the plans.
 pub async fn erase(
     system: &System,
-    planned: &[Planned<'_>],
+    planned: &[PlannedErase<'_>],
     concurrency: u32,
     task: &Task,
 ) -> Result<(), Vec<EraseFailure>> {
@@ -167,7 +167,7 @@ pub async fn erase(
 /// Erases what lies on one drive, by their indices among all that is planned.
 async fn erase_drive(
     system: &System,
-    planned: &[Planned<'_>],
+    planned: &[PlannedErase<'_>],
     indices: Vec<usize>,
     board: &Board<'_>,
 ) -> Vec<(usize, EraseFailure)> {
@@ -185,7 +185,7 @@ async fn erase_drive(
 
 async fn erase_one(
     system: &System,
-    planned: &Planned<'_>,
+    planned: &PlannedErase<'_>,
     board: &Board<'_>,
 ) -> Result<(), EraseError> {
     let task = board.task;

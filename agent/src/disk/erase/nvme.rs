@@ -12,7 +12,7 @@ use crate::system::{Cmd, System};
 
 /// What a controller can do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Controller {
+pub struct NvmeController {
     /// Optional admin commands.
     oacs: u64,
     /// Attributes of the format command.
@@ -81,7 +81,7 @@ impl Sanitize {
     }
 }
 
-impl Controller {
+impl NvmeController {
     /// Reads what `nvme id-ctrl -o json` prints.
     ///
     /// # Errors
@@ -128,7 +128,7 @@ impl Controller {
 
 /// Where a sanitize stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Status {
+enum SanitizeStatus {
     /// Thousandths done.
     Running(u64),
     Done,
@@ -138,13 +138,13 @@ enum Status {
 }
 
 /// The log: progress in 65536ths, then the status of the last operation in its lowest bits.
-fn parse_log(log: &[u8]) -> Option<Status> {
+fn parse_log(log: &[u8]) -> Option<SanitizeStatus> {
     let progress = u64::from(u16::from_le_bytes([*log.first()?, *log.get(1)?]));
     match log.get(2)? & 0b111 {
-        0 => Some(Status::Never),
-        1 | 4 => Some(Status::Done),
-        2 => Some(Status::Running(progress * 1000 / 65536)),
-        3 => Some(Status::Failed),
+        0 => Some(SanitizeStatus::Never),
+        1 | 4 => Some(SanitizeStatus::Done),
+        2 => Some(SanitizeStatus::Running(progress * 1000 / 65536)),
+        3 => Some(SanitizeStatus::Failed),
         _ => None,
     }
 }
@@ -165,9 +165,9 @@ pub fn controller_of(name: &str) -> Option<&str> {
 }
 
 /// Asks what the controller can do.
-pub(super) async fn inspect(system: &System, device: &str) -> Result<Controller, NvmeError> {
+pub(super) async fn inspect(system: &System, device: &str) -> Result<NvmeController, NvmeError> {
     let command = Cmd::new("nvme").args(["id-ctrl", device, "-o", "json"]);
-    Controller::parse(&system.run.run(command).await?.text())
+    NvmeController::parse(&system.run.run(command).await?.text())
 }
 
 /// Formats a namespace.
@@ -209,10 +209,10 @@ async fn look(system: &System, controller: &str) -> Result<Stand, MethodError> {
         Err(error) => return Ok(Stand::Unknown(error.into())),
     };
     match parse_log(&output.stdout) {
-        Some(Status::Running(done)) => Ok(Stand::At(done)),
-        Some(Status::Done) => Ok(Stand::Done),
-        Some(Status::Failed) => Err(MethodError::SanitizeFailed),
-        Some(Status::Never) => Err(MethodError::SanitizeNotStarted),
+        Some(SanitizeStatus::Running(done)) => Ok(Stand::At(done)),
+        Some(SanitizeStatus::Done) => Ok(Stand::Done),
+        Some(SanitizeStatus::Failed) => Err(MethodError::SanitizeFailed),
+        Some(SanitizeStatus::Never) => Err(MethodError::SanitizeNotStarted),
         None => Ok(Stand::Unknown(StatusError::InvalidLog)),
     }
 }
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn capabilities_are_read_from_the_controllers_document() {
-        let parse = |text: &str| Controller::parse(text).unwrap();
+        let parse = |text: &str| NvmeController::parse(text).unwrap();
         // A drive of a notebook.
         let crypto = parse(r#"{"vid":5559,"mn":"WDC PC SN730","oacs":23,"fna":4,"sanicap":3}"#);
         assert_eq!(crypto.format(), Some(Format::Cryptographic));
@@ -245,21 +245,24 @@ mod tests {
             assert_eq!(controller.sanitize(), Some(best));
         }
         for (text, missing) in [("[1]", "oacs"), (r#"{"oacs":1}"#, "fna")] {
-            let parsed = Controller::parse(text);
+            let parsed = NvmeController::parse(text);
             assert!(matches!(parsed, Err(NvmeError::Missing(key)) if key == missing));
         }
-        assert!(matches!(Controller::parse(""), Err(NvmeError::NoDocument)));
+        assert!(matches!(
+            NvmeController::parse(""),
+            Err(NvmeError::NoDocument)
+        ));
     }
 
     #[test]
     fn the_sanitize_log_is_read() {
         for (log, status) in [
-            ([0xff, 0xff, 0x01, 0x01], Some(Status::Done)),
-            ([0xff, 0xff, 0x04, 0x00], Some(Status::Done)),
-            ([0x00, 0x80, 0x02, 0x00], Some(Status::Running(500))),
-            ([0xff, 0xff, 0x0a, 0x00], Some(Status::Running(999))),
-            ([0x00, 0x00, 0x03, 0x00], Some(Status::Failed)),
-            ([0x00, 0x00, 0x00, 0x01], Some(Status::Never)),
+            ([0xff, 0xff, 0x01, 0x01], Some(SanitizeStatus::Done)),
+            ([0xff, 0xff, 0x04, 0x00], Some(SanitizeStatus::Done)),
+            ([0x00, 0x80, 0x02, 0x00], Some(SanitizeStatus::Running(500))),
+            ([0xff, 0xff, 0x0a, 0x00], Some(SanitizeStatus::Running(999))),
+            ([0x00, 0x00, 0x03, 0x00], Some(SanitizeStatus::Failed)),
+            ([0x00, 0x00, 0x00, 0x01], Some(SanitizeStatus::Never)),
             ([0x00, 0x00, 0x07, 0x00], None),
         ] {
             assert_eq!(parse_log(&log), status, "{log:?}");

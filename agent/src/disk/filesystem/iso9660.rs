@@ -23,7 +23,7 @@ const MODE_FILE: u32 = 0o100_000;
 
 /// How names are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Names {
+enum NameForm {
     /// Capitals, with a version at the end.
     Plain,
     /// UTF-16, big endian.
@@ -34,7 +34,7 @@ enum Names {
 
 /// An entry of a directory.
 #[derive(Debug, Clone, Copy)]
-struct Record<'a> {
+struct DirectoryRecord<'a> {
     start: usize,
     length: usize,
     is_directory: bool,
@@ -49,7 +49,7 @@ struct Record<'a> {
 /// It is damaged, or too much.
 pub fn read(bytes: &[u8]) -> Result<Tree<'_>, TreeError> {
     let (names, root) = choose(bytes)?;
-    let mut reader = Reader {
+    let mut reader = IsoReader {
         bytes,
         names,
         left: bytes.len(),
@@ -60,9 +60,9 @@ pub fn read(bytes: &[u8]) -> Result<Tree<'_>, TreeError> {
 }
 
 /// What is read, and what of it is left to read.
-struct Reader<'a> {
+struct IsoReader<'a> {
     bytes: &'a [u8],
-    names: Names,
+    names: NameForm,
     /// Bytes of directories that may still be read: no two have the same, so all of them have
     /// no more than the whole. Those that lead back to themselves would never end.
     left: usize,
@@ -71,7 +71,7 @@ struct Reader<'a> {
 
 /// The names to use, and the root directory that has them: Rock Ridge is nearest to what was
 /// put in, then Joliet.
-fn choose(bytes: &[u8]) -> Result<(Names, Record<'_>), TreeError> {
+fn choose(bytes: &[u8]) -> Result<(NameForm, DirectoryRecord<'_>), TreeError> {
     let (mut primary, mut joliet) = (None, None);
     for number in FIRST_DESCRIPTOR..FIRST_DESCRIPTOR + MOST_DESCRIPTORS {
         let at = number * SECTOR;
@@ -91,14 +91,14 @@ fn choose(bytes: &[u8]) -> Result<(Names, Record<'_>), TreeError> {
     }
     let primary = primary.ok_or_else(|| damaged("there is no primary descriptor"))?;
     if let Some(skip) = rock_ridge(bytes, primary)? {
-        return Ok((Names::RockRidge { skip }, primary));
+        return Ok((NameForm::RockRidge { skip }, primary));
     }
-    Ok(joliet.map_or((Names::Plain, primary), |root| (Names::Joliet, root)))
+    Ok(joliet.map_or((NameForm::Plain, primary), |root| (NameForm::Joliet, root)))
 }
 
 /// Whether the root directory says of itself that there are extra fields (`SP`) with POSIX
 /// names or modes, and how many bytes of them are someone else's.
-fn rock_ridge(bytes: &[u8], root: Record<'_>) -> Result<Option<usize>, TreeError> {
+fn rock_ridge(bytes: &[u8], root: DirectoryRecord<'_>) -> Result<Option<usize>, TreeError> {
     let Some((own, _)) = record(extent(bytes, root)?) else {
         return Ok(None);
     };
@@ -113,10 +113,10 @@ fn rock_ridge(bytes: &[u8], root: Record<'_>) -> Result<Option<usize>, TreeError
     Ok(Some(usize::from(*skip)).filter(|_| is_posix))
 }
 
-impl<'a> Reader<'a> {
+impl<'a> IsoReader<'a> {
     fn collect(
         &mut self,
-        directory: Record<'a>,
+        directory: DirectoryRecord<'a>,
         above: &str,
         depth: usize,
     ) -> Result<(), TreeError> {
@@ -142,7 +142,12 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn add(&mut self, entry: Record<'a>, above: &str, depth: usize) -> Result<(), TreeError> {
+    fn add(
+        &mut self,
+        entry: DirectoryRecord<'a>,
+        above: &str,
+        depth: usize,
+    ) -> Result<(), TreeError> {
         let (name, mode) = describe(self.bytes, self.names, entry)?;
         let path = format!("{above}{name}");
         if name.contains('/') {
@@ -167,8 +172,8 @@ impl<'a> Reader<'a> {
 /// Name and POSIX mode of an entry.
 fn describe(
     bytes: &[u8],
-    names: Names,
-    entry: Record<'_>,
+    names: NameForm,
+    entry: DirectoryRecord<'_>,
 ) -> Result<(String, Option<u32>), TreeError> {
     let plain = || {
         let name = String::from_utf8_lossy(entry.name).to_ascii_lowercase();
@@ -176,8 +181,8 @@ fn describe(
         name.strip_suffix('.').unwrap_or(name).to_owned()
     };
     match names {
-        Names::Plain => Ok((plain(), None)),
-        Names::Joliet => {
+        NameForm::Plain => Ok((plain(), None)),
+        NameForm::Joliet => {
             let units = entry.name.chunks_exact(2);
             let units: Vec<u16> = units
                 .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
@@ -185,7 +190,7 @@ fn describe(
             let name = String::from_utf16_lossy(&units);
             Ok((name.split(';').next().unwrap_or_default().to_owned(), None))
         }
-        Names::RockRidge { skip } => {
+        NameForm::RockRidge { skip } => {
             let (mut name, mut mode) = (Vec::new(), None);
             let extra = entry.extra.get(skip..).unwrap_or_default();
             fields(bytes, extra, |field, data| match field {
@@ -240,7 +245,7 @@ fn continuation<'a>(bytes: &'a [u8], data: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// The entry at the beginning of `bytes`, and its length; `None` where there is none.
-fn record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
+fn record(bytes: &[u8]) -> Option<(DirectoryRecord<'_>, usize)> {
     let length = usize::from(*bytes.first()?);
     let entry = bytes.get(..length).filter(|entry| entry.len() >= 34)?;
     let name_end = 33 + usize::from(entry[32]);
@@ -251,7 +256,7 @@ fn record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
         .unwrap_or_default();
     let flags = entry[25];
     Some((
-        Record {
+        DirectoryRecord {
             start: usize::try_from(u32_at(entry, 2)?)
                 .ok()?
                 .checked_mul(SECTOR)?,
@@ -265,7 +270,7 @@ fn record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
     ))
 }
 
-fn extent<'a>(bytes: &'a [u8], record: Record<'_>) -> Result<&'a [u8], TreeError> {
+fn extent<'a>(bytes: &'a [u8], record: DirectoryRecord<'_>) -> Result<&'a [u8], TreeError> {
     if record.length == 0 {
         return Ok(&[]);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::disk::partition::layout::Layout;
+use crate::disk::partition::layout::PartitionLayout;
 use crate::machine::block::mapped;
 use crate::system::{Cmd, System};
 use crate::task::Task;
@@ -117,7 +117,7 @@ pub async fn wait_for(system: &System, node: &str) -> Result<(), MissingDevice> 
 pub async fn wait(
     system: &System,
     disk: &str,
-    layout: &Layout,
+    layout: &PartitionLayout,
     timeout: Duration,
     task: &Task,
 ) -> Result<Vec<String>, MissingDevice> {

@@ -12,7 +12,7 @@ use crate::disk::erase::guard::keep_by_name::{self, ArrayDecision};
 use crate::disk::erase::guard::{self, IDLE_MEMBER, Scope, Selection};
 use crate::disk::erase::metadata;
 use crate::disk::partition::device;
-use crate::disk::partition::table::{Entry, Table, TableError};
+use crate::disk::partition::table::{PartitionEntry, PartitionTable, TableError};
 use crate::disk::raid::error::{ArrayAction, PartitionCause, RaidError};
 use crate::disk::raid::facts::RaidFacts;
 use crate::disk::raid::plan::{self, PlannedArray, RaidLayout, RaidPartition, RaidVolume, Volumes};
@@ -282,7 +282,7 @@ async fn write_tables(system: &System, layout: &RaidLayout) -> Result<(), RaidEr
 /// sees the partition: an old array might be assembled from it.
 fn write_table(
     disk: &mut dyn Disk,
-    table: &Table,
+    table: &PartitionTable,
     partitions: &[RaidPartition],
 ) -> Result<(), DiskError> {
     let size = disk.geometry().size;
@@ -299,13 +299,13 @@ fn table(
     label: DiskLabel,
     geometry: Geometry,
     partitions: &[RaidPartition],
-) -> Result<Table, TableError> {
+) -> Result<PartitionTable, TableError> {
     let guid = || Guid(uuid::Uuid::new_v4().to_bytes_le());
-    let mut table = Table::empty(label, geometry, guid())?;
+    let mut table = PartitionTable::empty(label, geometry, guid())?;
     for partition in partitions {
         table.insert(
             geometry.sector_size,
-            Entry {
+            PartitionEntry {
                 number: partition.number,
                 offset: partition.offset,
                 size: partition.size,

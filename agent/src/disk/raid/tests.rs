@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::disk::partition::table::Table;
+use crate::disk::partition::table::PartitionTable;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block;
 use crate::machine::block::DeviceKind;
@@ -111,7 +111,7 @@ async fn tables_are_written_and_arrays_made_of_their_partitions() {
     script.assert_done();
     for name in ["/dev/sda", "/dev/sdb"] {
         let mut disk = system.disks.open(name.as_ref()).unwrap();
-        let table = Table::read(disk.as_mut()).unwrap().unwrap();
+        let table = PartitionTable::read(disk.as_mut()).unwrap().unwrap();
         let parts: Vec<_> = table
             .partitions(512)
             .into_iter()
@@ -120,7 +120,7 @@ async fn tables_are_written_and_arrays_made_of_their_partitions() {
         let first = (1, MIB, 2 << 30);
         let second = (2, MIB + (2 << 30), SIZE - MIB - (2 << 30));
         assert_eq!(parts, [first, second]);
-        assert!(matches!(table, Table::Mbr(_)));
+        assert!(matches!(table, PartitionTable::Mbr(_)));
         for offset in &old[1..] {
             let mut bytes = [1; 4096];
             disk.read_at(*offset, &mut bytes).unwrap();
@@ -506,7 +506,7 @@ async fn a_disk_that_cannot_be_written_is_named() {
     let text = "Failed to create partitions on /dev/sdb";
     assert!(failure.details.contains(text), "{}", failure.details);
     let mut disk = machine.system().disks.open("/dev/sda".as_ref()).unwrap();
-    assert!(Table::read(disk.as_mut()).unwrap().is_none());
+    assert!(PartitionTable::read(disk.as_mut()).unwrap().is_none());
 }
 
 /// A member that never comes back.

@@ -11,7 +11,9 @@ use ironic_document::JsonObject;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::hardware::{Description, Offer, Phase, PlannedAction, Registry, StepContext, StepError};
+use crate::hardware::{
+    Description, ManagerRegistry, Offer, Phase, PlannedAction, StepContext, StepError,
+};
 use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
@@ -152,7 +154,7 @@ async fn only_programs_that_are_safe_to_start_are_started() {
     assert_eq!(classes(&managers), ["better", "good", "good"]);
     // Of those that claim to be the same, the first.
     let machine = FakeMachine::new();
-    let registry = Registry::with(managers, &machine.system(), &Config::default())
+    let registry = ManagerRegistry::with(managers, &machine.system(), &Config::default())
         .await
         .unwrap();
     let ranked = registry.managers().iter();
@@ -181,7 +183,7 @@ async fn no_program_takes_the_place_of_a_manager_of_the_agent() {
     assert_eq!(managers.len(), 4);
     let machine = FakeMachine::new();
     let system = machine.system();
-    let registry = crate::hardware::Registry::with(managers, &system, &Config::default())
+    let registry = crate::hardware::ManagerRegistry::with(managers, &system, &Config::default())
         .await
         .unwrap();
     let classes: Vec<_> = registry

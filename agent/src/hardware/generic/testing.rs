@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::error::EraseDevicesError;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::hardware::{PlannedAction, Registry, Step, StepContext, StepError, VendorEraser};
+use crate::hardware::{ManagerRegistry, PlannedAction, Step, StepContext, StepError, VendorEraser};
 use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
@@ -22,7 +22,7 @@ pub(crate) struct Bench {
     pub(crate) config: Config,
     pub(crate) node: Node,
     /// Who else may be asked to erase disks.
-    pub(crate) registry: Option<Registry>,
+    pub(crate) registry: Option<ManagerRegistry>,
     arguments: JsonObject,
 }
 
@@ -119,7 +119,7 @@ impl Bench {
 
     fn erasers(&self) -> Vec<VendorEraser<'_>> {
         let registry = self.registry.as_ref();
-        registry.map(Registry::erasers).unwrap_or_default()
+        registry.map(ManagerRegistry::erasers).unwrap_or_default()
     }
 }
 

@@ -9,7 +9,7 @@ use super::error::of_table;
 use super::{ConfigDrive, ConfigDriveError, FAT_LABEL, LABEL, LARGEST, PlaceError, PutError};
 use crate::disk::filesystem::copy_tree::Tree;
 use crate::disk::filesystem::{fat, identity};
-use crate::disk::partition::table::{Partition, Table};
+use crate::disk::partition::table::{Partition, PartitionTable};
 use crate::system::disk::Disk;
 
 /// The sector of a CD: no disk with larger ones can be read as one.
@@ -23,7 +23,7 @@ impl ConfigDrive {
     pub(in crate::image) fn place(
         &self,
         disk: &mut dyn Disk,
-        table: &mut Table,
+        table: &mut PartitionTable,
         guid: Guid,
         device: &str,
     ) -> Result<(), ConfigDriveError> {
@@ -111,7 +111,7 @@ pub(super) fn is_readable(head: &[u8], sector_size: u32) -> Result<bool, PutErro
 /// The partition that the image brings for a config drive.
 fn existing(
     disk: &mut dyn Disk,
-    table: &Table,
+    table: &PartitionTable,
     device: &str,
 ) -> Result<Option<Partition>, ConfigDriveError> {
     let mut found: Option<Partition> = None;

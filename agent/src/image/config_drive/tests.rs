@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use ironic_ondisk::partition_table::guid::Guid;
 
 use super::*;
-use crate::disk::partition::table::Table;
+use crate::disk::partition::table::PartitionTable;
 use crate::system::Disks;
 use crate::system::disk::Disk;
 use crate::system::disk::{DiskError, Geometry, LinuxDisks};
@@ -76,7 +76,7 @@ fn unpacked(drive: &ConfigDrive) -> Vec<u8> {
 }
 
 /// The table of a new disk, with one small partition.
-fn table(disk: &dyn Disk) -> Table {
+fn table(disk: &dyn Disk) -> PartitionTable {
     let layout = crate::disk::partition::layout::Wish {
         boot_mode: crate::machine::BootMode::Uefi,
         label: crate::machine::ironic_node::DiskLabel::Gpt,
@@ -228,7 +228,7 @@ fn a_logical_partition_of_the_image_is_found_by_its_label() {
     disk.write_at(MIB, &link).unwrap();
     let labelled = crate::machine::block::guarded_filesystem::tests::fat(*b"config-2   ");
     disk.write_at(2 * MIB, &labelled).unwrap();
-    let mut table = Table::read(disk.as_mut()).unwrap().unwrap();
+    let mut table = PartitionTable::read(disk.as_mut()).unwrap().unwrap();
     let before = std::fs::read(file.path()).unwrap();
     let drive = drive(DRIVE, false);
     drive

@@ -13,8 +13,8 @@ use crate::disk::erase::metadata;
 use crate::disk::filesystem::image_in_memory::Volume;
 use crate::disk::filesystem::{fat, identity, swap};
 use crate::disk::partition::device;
-use crate::disk::partition::layout::{Planned, Role};
-use crate::disk::partition::table::Table;
+use crate::disk::partition::layout::{PlannedPartition, Role};
+use crate::disk::partition::table::PartitionTable;
 use crate::image::config_drive::ConfigDrive;
 use crate::image::deployment::{Deployment, WrittenImage};
 use crate::system::disk::Disk;
@@ -59,7 +59,7 @@ impl PartitionPlan {
     }
 
     /// The FAT file system of a partition that gets one. Its size may be impossible.
-    fn volume(&self, planned: &Planned) -> std::io::Result<Option<Volume>> {
+    fn volume(&self, planned: &PlannedPartition) -> std::io::Result<Option<Volume>> {
         let (label, serial) = match planned.role {
             Role::EfiSystem => (EFI_LABEL, self.serial),
             // Not that of the EFI system partition, which is mounted by it.
@@ -185,7 +185,7 @@ impl PartitionPlan {
         drive: Option<&ConfigDrive>,
     ) -> Result<(), PartitioningError> {
         for planned in self.made() {
-            let Planned { offset, size, .. } = *planned;
+            let PlannedPartition { offset, size, .. } = *planned;
             match planned.role {
                 Role::Root => {}
                 Role::ConfigDrive => {
@@ -217,7 +217,7 @@ impl PartitionPlan {
     /// Reads the table back.
     fn verify(&self, disk: &mut dyn Disk) -> Result<(), PartitioningError> {
         let sector_size = self.geometry.sector_size;
-        let found = Table::read(disk)?;
+        let found = PartitionTable::read(disk)?;
         let found = found.map(|table| table.partitions(sector_size));
         if found.as_ref() == Some(&self.table.partitions(sector_size)) {
             return Ok(());

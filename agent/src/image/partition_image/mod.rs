@@ -23,8 +23,8 @@ use super::deployment::{Deployment, WrittenImage};
 use super::request::PartitionRequest;
 use super::source::ImageStream;
 use super::write::DiskExtent;
-use crate::disk::partition::layout::{Layout, Planned, Role, Wish};
-use crate::disk::partition::table::{Partition, Table};
+use crate::disk::partition::layout::{PartitionLayout, PlannedPartition, Role, Wish};
+use crate::disk::partition::table::{Partition, PartitionTable};
 use crate::machine::ironic_node::Node;
 use crate::machine::{BootMode, boot_mode};
 use crate::system::disk::{Disk, Geometry};
@@ -57,8 +57,8 @@ pub(super) struct PartitionSetup {
 #[derive(Debug, Clone)]
 pub(super) struct PartitionPlan {
     setup: PartitionSetup,
-    layout: Layout,
-    table: Table,
+    layout: PartitionLayout,
+    table: PartitionTable,
     geometry: Geometry,
     /// The table is on the disk before the image is.
     is_kept: bool,
@@ -143,7 +143,7 @@ impl PartitionSetup {
         }
         let existing = if self.is_ephemeral_preserved {
             // A damaged table is no table to keep anything in.
-            Table::read(disk).unwrap_or_default()
+            PartitionTable::read(disk).unwrap_or_default()
         } else {
             None
         };
@@ -155,7 +155,7 @@ impl PartitionSetup {
     fn lay_out(
         &self,
         wish: Wish,
-        existing: Option<&Table>,
+        existing: Option<&PartitionTable>,
         geometry: Geometry,
         guid: &mut dyn FnMut() -> Guid,
     ) -> Result<PartitionPlan, PartitioningError> {
@@ -198,7 +198,7 @@ impl PartitionPlan {
         } else {
             format!("Clear {disk}, all of its partitions")
         };
-        let describe = |planned: &Planned| {
+        let describe = |planned: &PlannedPartition| {
             let what = match planned.role {
                 Role::Ephemeral if self.is_kept => "Keep",
                 _ => "Make",
@@ -211,7 +211,7 @@ impl PartitionPlan {
     }
 
     /// The partitions whose content is made here or comes with the image.
-    fn made(&self) -> impl Iterator<Item = &Planned> {
+    fn made(&self) -> impl Iterator<Item = &PlannedPartition> {
         let is_kept = self.is_kept;
         let all = self.layout.partitions.iter();
         all.filter(move |planned| !(is_kept && planned.role == Role::Ephemeral))

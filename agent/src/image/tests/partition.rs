@@ -4,7 +4,7 @@ use ironic_ondisk::partition_table::guid::Guid;
 
 use super::*;
 use crate::disk::filesystem::identity;
-use crate::disk::partition::table::Table;
+use crate::disk::partition::table::PartitionTable;
 use crate::machine::testing::FakeMachine;
 use crate::system::Disks;
 use crate::system::disk::testing::{CacheLoss, FedDisks, PowerCut};
@@ -427,7 +427,7 @@ async fn with_precious_data(image: &[u8], url: &str, document: &str) -> Bench {
 
 fn ephemeral(bench: &Bench) -> crate::disk::partition::table::Partition {
     let mut disk = LinuxDisks.open(Path::new(&bench.device.name)).unwrap();
-    let table = Table::read(disk.as_mut()).unwrap().unwrap();
+    let table = PartitionTable::read(disk.as_mut()).unwrap().unwrap();
     let partitions = table.partitions(512);
     let mut partitions = partitions.into_iter();
     partitions.find(|it| it.size == 3 * MIB as u64).unwrap()
@@ -470,7 +470,7 @@ async fn what_is_ephemeral_can_be_preserved() {
         assert_eq!(ephemeral(&bench), before);
         assert!(is_precious(&bench, before));
         let mut disk = LinuxDisks.open(Path::new(&bench.device.name)).unwrap();
-        let table = Table::read(disk.as_mut()).unwrap().unwrap();
+        let table = PartitionTable::read(disk.as_mut()).unwrap().unwrap();
         let root = *table.partitions(512).last().unwrap();
         let bytes = bench.disk();
         assert!(at(&bytes, root.offset, MIB).iter().all(|byte| *byte == 0));
@@ -521,8 +521,8 @@ async fn a_partition_image_survives_a_power_cut_at_any_moment() {
             let is_old = disk[MIB..23 * MIB] == saved[MIB..23 * MIB];
             let mut seen = LinuxDisks.open(Path::new(&bench.device.name)).unwrap();
             // A record that protects a GPT which is not there yet is not a table.
-            let table = Table::read(seen.as_mut()).ok().flatten();
-            let table = table.filter(Table::has_partitions);
+            let table = PartitionTable::read(seen.as_mut()).ok().flatten();
+            let table = table.filter(PartitionTable::has_partitions);
             if let Some(table) = table
                 && !is_old
             {
@@ -727,7 +727,7 @@ async fn a_config_drive_goes_where_a_master_boot_record_reaches() {
         .await
         .unwrap();
     let mut disk = LinuxDisks.open(Path::new(&bench.device.name)).unwrap();
-    let table = Table::read(disk.as_mut()).unwrap().unwrap();
+    let table = PartitionTable::read(disk.as_mut()).unwrap().unwrap();
     let placed = table.partitions(512)[1];
     assert!(placed.offset + placed.size <= 2 << 40);
     assert!(placed.offset + placed.size > (2 << 40) - 2 * MIB as u64);

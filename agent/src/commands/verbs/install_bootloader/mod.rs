@@ -10,7 +10,7 @@ use crate::commands::plan::CommandPlan;
 use crate::commands::root_device::root_device;
 use crate::disk::boot::efi::Entries;
 use crate::disk::boot::grub::Order;
-use crate::disk::boot::place::{Layout, Place};
+use crate::disk::boot::place::{BootLayout, LocatedPartition};
 use crate::disk::boot::{BootError, efi, grub, image, raid};
 use crate::machine::{self, BootMode};
 use crate::machine::block::{BlockDevice, DeviceKind};
@@ -239,7 +239,7 @@ async fn copy_assets(
     esp: Option<&str>,
     task: &Task,
 ) -> Result<bool, Failure> {
-    let layout = Layout::read(system, &device.name).await?;
+    let layout = BootLayout::read(system, &device.name).await?;
     let root = layout.find(root)?;
     match efi_system(&layout, esp)? {
         Some(esp) => Ok(image::copy_assets(system, &root.node, &esp, task).await?),
@@ -265,7 +265,7 @@ async fn boots_without_entry(
     device: &BlockDevice,
     esp: Option<&str>,
 ) -> Result<bool, Failure> {
-    let layout = Layout::read(system, &device.name).await?;
+    let layout = BootLayout::read(system, &device.name).await?;
     match efi_system(&layout, esp)? {
         Some(esp) => Ok(image::has_fallback_loader(system, &esp).await?),
         None => Ok(false),
@@ -273,7 +273,7 @@ async fn boots_without_entry(
 }
 
 /// The partition that is marked, else the one that was named.
-fn efi_system(layout: &Layout, uuid: Option<&str>) -> Result<Option<Place>, BootError> {
+fn efi_system(layout: &BootLayout, uuid: Option<&str>) -> Result<Option<LocatedPartition>, BootError> {
     match (layout.efi_system(), uuid) {
         (Some(place), _) => Ok(Some(place)),
         (None, Some(uuid)) => layout.find(uuid).map(Some),
@@ -288,7 +288,7 @@ async fn run_grub(
     arguments: &InstallBootloader,
     task: &Task,
 ) -> Result<(), Failure> {
-    let layout = Layout::read(system, &device.name).await?;
+    let layout = BootLayout::read(system, &device.name).await?;
     let is_array = device.kind == DeviceKind::Raid;
     let root = if is_array {
         layout.root_of_array(&arguments.root_uuid)?
@@ -317,7 +317,7 @@ async fn run_grub(
                 }
                 (Err(error), None) => return Err(error.into()),
             };
-            Some(Place {
+            Some(LocatedPartition {
                 number: 0,
                 uuid: raid::identity_of(system, &array.node).await,
                 node: array.node,

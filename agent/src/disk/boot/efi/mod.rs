@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::disk::boot::entry;
 use crate::disk::boot::error::{BootCause, BootError};
-use crate::disk::boot::loader::{self, Found, Loader, Machine};
-use crate::disk::boot::place::Layout;
+use crate::disk::boot::loader::{self, FoundLoaders, Loader, Machine};
+use crate::disk::boot::place::BootLayout;
 use crate::disk::boot::raid::{self, EspArray};
 use crate::disk::filesystem::identity;
 use crate::disk::filesystem::mount::{mount, unmount};
@@ -69,7 +69,7 @@ pub async fn install(
         Esp::Own(number) => device::of(system, name, *number),
         Esp::Moved(array) => array.node.clone(),
     };
-    let Found { loaders, left_out } = find_loaders(system, &node)
+    let FoundLoaders { loaders, left_out } = find_loaders(system, &node)
         .await
         .map_err(|error| failed(name, error))?;
     for why in left_out {
@@ -100,7 +100,7 @@ pub async fn install(
 /// What an entry of the firmware points to: a disk, the partition on it, and what distinguishes
 /// its label from those of the other disks of an array.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Target {
+struct BootTarget {
     disk: String,
     number: u32,
     suffix: String,
@@ -113,15 +113,15 @@ async fn targets(
     device: &BlockDevice,
     number: u32,
     task: &Task,
-) -> Result<Vec<Target>, BootError> {
+) -> Result<Vec<BootTarget>, BootError> {
     if device.kind != DeviceKind::Raid {
-        return Ok(vec![Target {
+        return Ok(vec![BootTarget {
             disk: device.name.clone(),
             number,
             suffix: String::new(),
         }]);
     }
-    let layout = Layout::read(system, &device.name).await?;
+    let layout = BootLayout::read(system, &device.name).await?;
     let source = layout.numbered(number);
     let array = raid::prepare_uefi(system, device, source.as_ref(), task).await?;
     Ok(on_members(array.members).collect())
@@ -153,7 +153,7 @@ async fn find_esp(
         (Err(error), _) => return Err(error),
     };
     if is_array {
-        let layout = Layout::read(system, &device.name).await?;
+        let layout = BootLayout::read(system, &device.name).await?;
         let own = layout.numbered(number);
         if own.is_none_or(|place| place.is_partition_uuid)
             && let Some(array) = raid::existing(system, device).await?
@@ -165,9 +165,9 @@ async fn find_esp(
 }
 
 /// An array has an entry for each of its disks.
-fn on_members(members: Vec<(String, u32)>) -> impl Iterator<Item = Target> {
+fn on_members(members: Vec<(String, u32)>) -> impl Iterator<Item = BootTarget> {
     let numbered = (0..).zip(members);
-    numbered.map(|(index, (disk, number)): (u32, _)| Target {
+    numbered.map(|(index, (disk, number)): (u32, _)| BootTarget {
         disk,
         number,
         suffix: format!(" (RAID, part{index})"),
@@ -224,7 +224,7 @@ fn choose(partitions: &[Partition], uuid: Option<&str>) -> Option<Partition> {
 }
 
 /// Mounts the partition read-only, looks, and unmounts it again.
-async fn find_loaders(system: &System, node: &str) -> Result<Found, BootCause> {
+async fn find_loaders(system: &System, node: &str) -> Result<FoundLoaders, BootCause> {
     let bits = system.root.read_optional(FIRMWARE_BITS);
     let firmware = Machine::of_firmware(std::env::consts::ARCH, bits.as_deref());
     let mounted = mount(system, &["-t", "vfat", "-o", "ro"], node, MOUNT_POINT).await?;
@@ -242,7 +242,7 @@ async fn find_loaders(system: &System, node: &str) -> Result<Found, BootCause> {
 /// was added before a deletion.
 async fn enter(
     system: &System,
-    target: &Target,
+    target: &BootTarget,
     loaders: &[Loader],
     task: &Task,
 ) -> Result<(), RunError> {

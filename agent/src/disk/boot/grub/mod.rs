@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::disk::boot::arguments::name_arrays;
 use crate::disk::boot::error::{BootCause, BootError};
 use crate::disk::boot::image::{ROOT, SYSTEM, enter_fstab, fstab_line};
-use crate::disk::boot::place::Place;
+use crate::disk::boot::place::LocatedPartition;
 use crate::disk::filesystem::mount::{mount_system, unmount};
 use crate::machine::connected_nodes;
 use crate::system::foreign_root::ForeignRoot;
@@ -44,7 +44,7 @@ pub struct Order {
     /// The node of the image's root file system.
     pub root: String,
     /// The EFI system partition, on machines that have one.
-    pub esp: Option<Place>,
+    pub esp: Option<LocatedPartition>,
     /// The disks or partitions that get GRUB's first stage where there is no EFI system
     /// partition.
     pub targets: Vec<String>,

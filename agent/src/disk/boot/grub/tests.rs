@@ -136,7 +136,7 @@ async fn the_menu_of_a_system_on_an_array_names_the_arrays() {
 #[tokio::test]
 async fn with_an_efi_system_partition_either_way_may_fail() {
     let mut machine = Machine::new("grub");
-    machine.order.esp = Some(Place {
+    machine.order.esp = Some(LocatedPartition {
         node: "/dev/sda1".into(),
         number: 1,
         uuid: "p".into(),

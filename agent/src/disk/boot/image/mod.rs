@@ -5,7 +5,7 @@
 use std::io;
 
 use crate::disk::boot::error::{BootCause, BootError};
-use crate::disk::boot::place::Place;
+use crate::disk::boot::place::LocatedPartition;
 use crate::disk::filesystem::mount::{mount, mount_system, unmount};
 use crate::system::System;
 use crate::system::foreign_root::{EntryKind, ForeignRoot};
@@ -40,7 +40,7 @@ const OPTIONS: &str = "nodev,nosuid,noexec";
 pub async fn copy_assets(
     system: &System,
     root: &str,
-    esp: &Place,
+    esp: &LocatedPartition,
     task: &Task,
 ) -> Result<bool, BootError> {
     let copied = try_copy_assets(system, root, esp).await;
@@ -57,7 +57,11 @@ pub async fn copy_assets(
     Ok(files > 0)
 }
 
-async fn try_copy_assets(system: &System, root: &str, esp: &Place) -> Result<usize, BootCause> {
+async fn try_copy_assets(
+    system: &System,
+    root: &str,
+    esp: &LocatedPartition,
+) -> Result<usize, BootCause> {
     let source = mount_system(system, OPTIONS, root, ROOT, SYSTEM).await?;
     let has_assets = ForeignRoot::open(&source).is_ok_and(|tree| tree.has_directory(ASSETS));
     let copied = if has_assets {
@@ -71,7 +75,7 @@ async fn try_copy_assets(system: &System, root: &str, esp: &Place) -> Result<usi
     Ok(files)
 }
 
-async fn copy_to(system: &System, esp: &Place) -> Result<usize, BootCause> {
+async fn copy_to(system: &System, esp: &LocatedPartition) -> Result<usize, BootCause> {
     let target = mount(system, &["-t", "vfat"], &esp.node, ESP).await?;
     let (source, entry) = (system.root.path(ROOT), fstab_line(esp));
     let copied = tokio::task::spawn_blocking(move || {
@@ -136,7 +140,10 @@ pub(super) fn copy(
 ///
 /// # Errors
 /// It cannot be mounted.
-pub async fn has_fallback_loader(system: &System, esp: &Place) -> Result<bool, BootError> {
+pub async fn has_fallback_loader(
+    system: &System,
+    esp: &LocatedPartition,
+) -> Result<bool, BootError> {
     let found = try_find_fallback_loader(system, esp).await;
     found.map_err(|source| BootError::FallbackLoader {
         partition: esp.node.clone(),
@@ -144,7 +151,10 @@ pub async fn has_fallback_loader(system: &System, esp: &Place) -> Result<bool, B
     })
 }
 
-async fn try_find_fallback_loader(system: &System, esp: &Place) -> Result<bool, BootCause> {
+async fn try_find_fallback_loader(
+    system: &System,
+    esp: &LocatedPartition,
+) -> Result<bool, BootCause> {
     let mounted = mount(system, &["-t", "vfat", "-o", "ro"], &esp.node, ESP).await?;
     let found = tokio::task::spawn_blocking(move || {
         let tree = ForeignRoot::open(&mounted)?;
@@ -204,7 +214,7 @@ fn copy_grub(source: &ForeignRoot, esp: &ForeignRoot) -> io::Result<()> {
 }
 
 /// Where the deployed system finds its EFI system partition.
-pub(super) fn fstab_line(esp: &Place) -> String {
+pub(super) fn fstab_line(esp: &LocatedPartition) -> String {
     let name = if esp.is_partition_uuid {
         "PARTUUID"
     } else {

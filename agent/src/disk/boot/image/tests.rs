@@ -99,7 +99,7 @@ impl Machine {
             root: PathPrefix::new(self.0.path()),
             ..System::linux()
         };
-        let esp = Place {
+        let esp = LocatedPartition {
             node: "/dev/sda1".into(),
             number: 1,
             uuid: "1234-ABCD".into(),

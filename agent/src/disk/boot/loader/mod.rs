@@ -58,14 +58,14 @@ pub(super) struct Loader {
 
 /// What an EFI system partition has for the firmware.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct FoundLoaders {
     /// The entries to make, in this order: the last one made is booted first.
     pub(super) loaders: Vec<Loader>,
     /// What was left out, and why, for a person.
     pub(super) left_out: Vec<String>,
 }
 
-impl Found {
+impl FoundLoaders {
     fn leave_out(&mut self, complaint: String) {
         if self.left_out.len() < MOST_COMPLAINTS {
             self.left_out.push(complaint);
@@ -110,9 +110,9 @@ enum Unlisted {
 ///
 /// # Errors
 /// The file system is not to be believed.
-pub(super) fn search(root: &Path, firmware: Machine) -> Result<Found, SearchError> {
+pub(super) fn search(root: &Path, firmware: Machine) -> Result<FoundLoaders, SearchError> {
     let files = Files::read(root)?;
-    let mut found = Found::default();
+    let mut found = FoundLoaders::default();
     let mut lists: Vec<_> = files.named(&LISTS).collect();
     lists.sort_by_key(|file| file.is_fallback());
     for list in lists {
@@ -195,7 +195,7 @@ impl Machine {
 
 /// A regular file of the partition.
 #[derive(Debug)]
-struct Entry {
+struct EspFile {
     /// Where it is mounted.
     path: PathBuf,
     /// The names that lead to it.
@@ -203,7 +203,7 @@ struct Entry {
     size: u64,
 }
 
-impl Entry {
+impl EspFile {
     /// As firmware writes paths.
     fn shown(&self) -> String {
         format!("\\{}", self.names.join("\\"))
@@ -248,12 +248,12 @@ impl Entry {
 
 /// The regular files of the partition, by their names without regard to case, as FAT has it.
 #[derive(Debug)]
-struct Files(BTreeMap<Vec<String>, Entry>);
+struct Files(BTreeMap<Vec<String>, EspFile>);
 
 impl Files {
     fn read(root: &Path) -> Result<Self, SearchError> {
         let mut files = Self(BTreeMap::new());
-        let mut walk = Walk {
+        let mut walk = DirectoryWalk {
             left: MOST_ENTRIES,
             visited: HashSet::new(),
         };
@@ -262,7 +262,7 @@ impl Files {
     }
 
     /// Those with one of these names, in the order of their paths.
-    fn named<'a>(&'a self, names: &'a [&str]) -> impl Iterator<Item = &'a Entry> {
+    fn named<'a>(&'a self, names: &'a [&str]) -> impl Iterator<Item = &'a EspFile> {
         let mut entries: Vec<_> = self
             .0
             .iter()
@@ -277,7 +277,7 @@ impl Files {
     }
 
     /// The path of the loader that a list names, which is relative to the list.
-    fn loader(&self, list: &Entry, named: &str, firmware: Machine) -> Result<String, Unlisted> {
+    fn loader(&self, list: &EspFile, named: &str, firmware: Machine) -> Result<String, Unlisted> {
         let missing = || Unlisted::Missing(named.to_owned());
         let parts = named.split(['\\', '/']).filter(|part| !part.is_empty());
         let mut names = list.directory().to_vec();
@@ -301,12 +301,12 @@ fn folded(names: &[String]) -> Vec<String> {
 }
 
 /// A walk through a stranger's directories, which may lead back to themselves.
-struct Walk {
+struct DirectoryWalk {
     left: usize,
     visited: HashSet<(u64, u64)>,
 }
 
-impl Walk {
+impl DirectoryWalk {
     fn collect(
         &mut self,
         directory: &Path,
@@ -334,7 +334,7 @@ impl Walk {
             if meta.is_dir() && names.len() < DEEPEST {
                 self.collect(&entry.path(), names, files)?;
             } else if meta.is_file() {
-                let found = Entry {
+                let found = EspFile {
                     path: entry.path(),
                     names: names.clone(),
                     size: meta.len(),
@@ -349,15 +349,15 @@ impl Walk {
 
 /// A line of a list.
 #[derive(Debug, PartialEq, Eq)]
-struct Record {
+struct LoaderRecord {
     loader: String,
     label: String,
 }
 
 /// The records of a list: loader, label, and two more that nobody needs. Of two with one label
 /// the first counts.
-fn records(bytes: &[u8]) -> Vec<Record> {
-    let mut records: Vec<Record> = Vec::new();
+fn records(bytes: &[u8]) -> Vec<LoaderRecord> {
+    let mut records: Vec<LoaderRecord> = Vec::new();
     for line in decode(bytes).lines() {
         let mut fields = line.splitn(4, ',').map(clean);
         let (Some(loader), Some(label)) = (fields.next(), fields.next()) else {
@@ -365,7 +365,7 @@ fn records(bytes: &[u8]) -> Vec<Record> {
         };
         let is_known = records.iter().any(|known| known.label == label);
         if !(loader.is_empty() || label.is_empty() || is_known) {
-            records.push(Record { loader, label });
+            records.push(LoaderRecord { loader, label });
         }
     }
     records

@@ -13,12 +13,12 @@ use ironic_ondisk::size::MIB;
 
 use crate::disk::boot::error::{BootArrayError, BootCause, BootError};
 use crate::disk::boot::image::copy;
-use crate::disk::boot::place::{Layout, Place};
+use crate::disk::boot::place::{BootLayout, LocatedPartition};
 use crate::disk::filesystem::fat;
 use crate::disk::filesystem::identity;
 use crate::disk::filesystem::mount::{mount, unmount};
 use crate::disk::partition::device;
-use crate::disk::partition::table::{Partition, Table, TableError};
+use crate::disk::partition::table::{Partition, PartitionTable, TableError};
 use crate::machine::block::{self, BlockDevice, DeviceKind};
 use crate::system::foreign_root::ForeignRoot;
 use crate::system::{Cmd, Disk, System};
@@ -137,7 +137,7 @@ pub fn create(name: &str, members: &[String]) -> Cmd {
 pub async fn prepare_uefi(
     system: &System,
     root: &BlockDevice,
-    source: Option<&Place>,
+    source: Option<&LocatedPartition>,
     task: &Task,
 ) -> Result<EspArray, BootError> {
     let devices = probe(system).await.map_err(BootArrayError::from)?;
@@ -306,7 +306,7 @@ async fn probe(system: &System) -> Result<Vec<BlockDevice>, BootCause> {
 /// Whether all of these are EFI system partitions.
 async fn are_efi_system(system: &System, members: &[(String, u32)]) -> Result<bool, BootError> {
     for (disk, number) in members {
-        let marked = Layout::read(system, disk).await?.is_efi_system(*number);
+        let marked = BootLayout::read(system, disk).await?.is_efi_system(*number);
         if !marked {
             return Ok(false);
         }
@@ -352,16 +352,17 @@ fn with_partition(
     name: &str,
     disk: &mut dyn Disk,
     wanted: &NewPartition,
-) -> Result<(Table, u32), BootArrayError> {
+) -> Result<(PartitionTable, u32), BootArrayError> {
     let (geometry, size) = (disk.geometry(), wanted.size);
     let sector = u64::from(geometry.sector_size);
-    let table = Table::read(disk).map_err(in_device(name))?;
-    let Some(Table::Gpt(mut gpt, record)) = table else {
+    let table = PartitionTable::read(disk).map_err(in_device(name))?;
+    let Some(PartitionTable::Gpt(mut gpt, record)) = table else {
         return Err(BootArrayError::NoGpt {
             disk: name.to_owned(),
         });
     };
-    let partitions = Table::Gpt(gpt.clone(), record.clone()).partitions(geometry.sector_size);
+    let partitions =
+        PartitionTable::Gpt(gpt.clone(), record.clone()).partitions(geometry.sector_size);
     // The table's backup is as large as the table: 16 KiB of entries and a header.
     let end = geometry.size.saturating_sub((16 << 10) + sector);
     let start = gap(&partitions, ALIGNMENT, end, size).ok_or_else(|| BootArrayError::NoRoom {
@@ -382,7 +383,7 @@ fn with_partition(
         .map_err(TableError::from)
         .map_err(in_device(name))?;
     gpt.set_name(number, &wanted.name);
-    Ok((Table::Gpt(gpt, record), number))
+    Ok((PartitionTable::Gpt(gpt, record), number))
 }
 
 async fn needs_bios_boot(system: &System, disk: &str) -> Result<bool, BootCause> {
@@ -390,8 +391,8 @@ async fn needs_bios_boot(system: &System, disk: &str) -> Result<bool, BootCause>
     let path = PathBuf::from(disk);
     let work = tokio::task::spawn_blocking(move || {
         let mut disk = opener.open_to_read(&path)?;
-        Ok(match Table::read(disk.as_mut())? {
-            Some(Table::Gpt(gpt, _)) => gpt
+        Ok(match PartitionTable::read(disk.as_mut())? {
+            Some(PartitionTable::Gpt(gpt, _)) => gpt
                 .partitions()
                 .all(|partition| partition.kind != BIOS_BOOT.gpt),
             _ => false,
@@ -402,7 +403,11 @@ async fn needs_bios_boot(system: &System, disk: &str) -> Result<bool, BootCause>
 
 /// Makes the array's file system, with the identity, the label and the content of `source`,
 /// which is wiped then: two file systems of one identity would confuse the deployed system.
-async fn fill(system: &System, array: &str, source: Option<&Place>) -> Result<(), BootArrayError> {
+async fn fill(
+    system: &System,
+    array: &str,
+    source: Option<&LocatedPartition>,
+) -> Result<(), BootArrayError> {
     let Some(source) = source else {
         let serial = uuid::Uuid::new_v4().as_fields().0;
         let made = make(system, array, "efi-part".to_owned(), serial).await;

@@ -72,7 +72,7 @@ const CREATE: &str = "mdadm --create /dev/md1 --force --run --metadata=1.0 --lev
 async fn prepare(
     machine: &FakeMachine,
     array: &BlockDevice,
-    source: Option<&Place>,
+    source: Option<&LocatedPartition>,
     script: Script,
 ) -> Result<EspArray, Failure> {
     let script = Arc::new(script);
@@ -139,8 +139,8 @@ fn identity_in(path: &Path) -> (String, Option<String>) {
     (identity.label.unwrap_or_default(), identity.uuid)
 }
 
-fn source() -> Place {
-    Place {
+fn source() -> LocatedPartition {
+    LocatedPartition {
         node: "/dev/md0p1".into(),
         number: 1,
         uuid: "0B8C-37B6".into(),
@@ -278,7 +278,7 @@ async fn a_mirror_that_is_there_is_used_and_loses_what_an_earlier_deployment_lef
     let path = machine.path().join("dev/md127");
     let left = fat_with("EARLIER");
     // This image's own partition went there, or this image has none.
-    let moved = Place {
+    let moved = LocatedPartition {
         is_partition_uuid: true,
         ..source()
     };

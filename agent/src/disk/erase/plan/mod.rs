@@ -7,7 +7,7 @@ use std::time::Duration;
 use ironic_text::error_chain;
 
 use super::ata::Security;
-use super::nvme::{Controller, Format, Sanitize};
+use super::nvme::{Format, NvmeController, Sanitize};
 use crate::disk::erase::error::{NoSecureErase, NvmeError, Unerasable};
 use crate::disk::erase::overrides::EraseOverrides;
 use crate::disk::erase::time::in_words;
@@ -27,7 +27,7 @@ pub struct Facts {
     /// The security state of an ATA drive that has one.
     pub ata: Option<Security>,
     /// The controller of an NVMe name space, or why it is not known.
-    pub nvme: Option<Result<Controller, Arc<NvmeError>>>,
+    pub nvme: Option<Result<NvmeController, Arc<NvmeError>>>,
     /// How a SCSI drive can sanitize itself.
     pub scsi: Option<Sanitize>,
     /// Other namespaces of the NVMe drive.
@@ -98,7 +98,7 @@ impl Means {
 
 /// How one disk will be erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct ErasePlan {
     /// Ways in the order in which they are tried; the next one when one fails.
     pub means: Vec<Means>,
     /// What was decided on the way, for a person.
@@ -109,7 +109,7 @@ pub struct Plan {
     pub stall: Duration,
 }
 
-impl Plan {
+impl ErasePlan {
     /// Decides.
     ///
     /// # Errors
@@ -166,7 +166,7 @@ impl Plan {
 
     fn choose_nvme(
         &mut self,
-        controller: &Result<Controller, Arc<NvmeError>>,
+        controller: &Result<NvmeController, Arc<NvmeError>>,
         facts: &Facts,
         overrides: &EraseOverrides,
     ) -> Result<(), NoSecureErase> {

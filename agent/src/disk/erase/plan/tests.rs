@@ -24,7 +24,7 @@ fn forgiving() -> EraseOptions {
 fn nvme(text: &str) -> Facts {
     Facts {
         size: 1 << 30,
-        nvme: Some(Ok(Controller::parse(text).unwrap())),
+        nvme: Some(Ok(NvmeController::parse(text).unwrap())),
         ..Facts::default()
     }
 }
@@ -42,7 +42,7 @@ fn ways(
     options: &EraseOptions,
     overrides: &EraseOverrides,
 ) -> Result<Vec<String>, Unerasable> {
-    let plan = Plan::new(facts, options, overrides)?;
+    let plan = ErasePlan::new(facts, options, overrides)?;
     Ok(plan.means.iter().map(Means::describe).collect())
 }
 
@@ -155,7 +155,7 @@ fn what_cannot_be_erased_properly_is_refused_or_overwritten() {
         let reason = reason.unwrap_err().to_string();
         assert!(reason.contains(text), "{reason}");
         assert!(reason.contains("continue_if_disk_secure_erase_fails"));
-        let plan = Plan::new(&facts, &forgiving(), &EraseOverrides::default()).unwrap();
+        let plan = ErasePlan::new(&facts, &forgiving(), &EraseOverrides::default()).unwrap();
         assert_eq!(
             plan.describe(0),
             format!("by {OVERWRITE}, given up after 60 min; {}", plan.notes[0])
@@ -172,7 +172,7 @@ fn an_override_that_cannot_be_followed_is_noted() {
     };
     let text = "no way is known to sanitize it";
     for facts in [Facts::default(), ata(&READY)] {
-        let notes = |wish: &EraseOverrides| Plan::new(&facts, &options(), wish).unwrap().notes;
+        let notes = |wish: &EraseOverrides| ErasePlan::new(&facts, &options(), wish).unwrap().notes;
         assert_eq!(notes(&sanitizing), [text]);
         assert!(notes(&EraseOverrides::default()).is_empty());
     }
@@ -210,7 +210,7 @@ fn overrides_are_checked() {
         assert!(error.contains(text), "{error}");
     }
     let facts = nvme(r#"{"oacs":2,"fna":0}"#);
-    let plan = Plan::new(&facts, &options(), &expected).unwrap();
+    let plan = ErasePlan::new(&facts, &options(), &expected).unwrap();
     assert_eq!(
         plan.describe(facts.size),
         "by NVMe format (user data erase), given up after 90 min; the drive has no sanitize: \

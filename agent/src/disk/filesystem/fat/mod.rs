@@ -12,7 +12,7 @@ use crate::disk::filesystem::image_in_memory::Volume;
 mod names;
 mod read;
 
-use names::{Names, SLOT};
+use names::{DirectoryNames, SLOT};
 
 pub use read::read;
 
@@ -36,7 +36,7 @@ const END: u32 = 0x0fff_ffff;
 
 /// How wide an entry of the tables is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum FatWidth {
     Fat12,
     Fat16,
     Fat32,
@@ -44,8 +44,8 @@ enum Kind {
 
 /// Where everything is. All numbers but `cluster` count sectors.
 #[derive(Debug, Clone, Copy)]
-struct Shape {
-    kind: Kind,
+struct FatGeometry {
+    kind: FatWidth,
     /// Bytes.
     sector: u64,
     /// Sectors in a cluster.
@@ -58,7 +58,7 @@ struct Shape {
     clusters: u64,
 }
 
-impl Shape {
+impl FatGeometry {
     fn new(size: u64, sector_size: u32) -> io::Result<Self> {
         let sector = u64::from(sector_size);
         if !(512..=4096).contains(&sector) || !sector.is_power_of_two() {
@@ -88,9 +88,9 @@ impl Shape {
         let data = total.checked_sub(reserved + TABLES * table + root);
         let clusters = data.unwrap_or_default() / cluster;
         let kind = match (is_large, clusters < CLUSTERS_OF_16) {
-            (true, _) => Kind::Fat32,
-            (false, true) => Kind::Fat12,
-            (false, false) => Kind::Fat16,
+            (true, _) => FatWidth::Fat32,
+            (false, true) => FatWidth::Fat12,
+            (false, false) => FatWidth::Fat16,
         };
         let is_right = (clusters >= CLUSTERS_OF_32) == is_large;
         if clusters == 0 || !is_right || u32::try_from(total).is_err() {
@@ -121,7 +121,7 @@ impl Shape {
     /// The sector that says all this.
     fn boot_sector(&self, label: [u8; 11], serial: u32) -> [u8; 512] {
         let mut boot = [0; 512];
-        let is_32 = self.kind == Kind::Fat32;
+        let is_32 = self.kind == FatWidth::Fat32;
         let small = |number: u64| u16::try_from(number).unwrap_or_default().to_le_bytes();
         let large = |number: u64| u32::try_from(number).unwrap_or_default().to_le_bytes();
         boot[..3].copy_from_slice(if is_32 {
@@ -144,9 +144,9 @@ impl Shape {
             boot[19..21].copy_from_slice(&small(self.total));
         }
         let (at, name) = match self.kind {
-            Kind::Fat12 => (36, b"FAT12   "),
-            Kind::Fat16 => (36, b"FAT16   "),
-            Kind::Fat32 => (64, b"FAT32   "),
+            FatWidth::Fat12 => (36, b"FAT12   "),
+            FatWidth::Fat16 => (36, b"FAT16   "),
+            FatWidth::Fat32 => (64, b"FAT32   "),
         };
         if is_32 {
             boot[36..40].copy_from_slice(&large(self.table));
@@ -182,7 +182,7 @@ impl Shape {
 
 /// A file system in the making.
 struct Maker {
-    shape: Shape,
+    shape: FatGeometry,
     volume: Volume,
     /// The chains, from the first entry of the table.
     chains: Vec<u32>,
@@ -222,7 +222,7 @@ impl Maker {
         own: u32,
         mut slots: Vec<u8>,
     ) -> io::Result<()> {
-        let mut names = Names::default();
+        let mut names = DirectoryNames::default();
         for file in children(files, prefix) {
             let name = &file.path[prefix.len()..];
             let (first, length) = match &file.content {
@@ -262,11 +262,11 @@ impl Maker {
         for (number, entry) in self.chains.iter().enumerate() {
             let bytes = entry.to_le_bytes();
             match shape.kind {
-                Kind::Fat32 => table.extend(bytes),
-                Kind::Fat16 => table.extend(&bytes[..2]),
-                Kind::Fat12 if number % 2 == 0 => table.extend([bytes[0], bytes[1] & 0x0f]),
+                FatWidth::Fat32 => table.extend(bytes),
+                FatWidth::Fat16 => table.extend(&bytes[..2]),
+                FatWidth::Fat12 if number % 2 == 0 => table.extend([bytes[0], bytes[1] & 0x0f]),
                 // One and a half bytes each: the other half is in the byte before.
-                Kind::Fat12 => {
+                FatWidth::Fat12 => {
                     let entry = (entry & 0xfff) << 4;
                     if let Some(last) = table.last_mut() {
                         *last |= entry.to_le_bytes()[0];
@@ -281,7 +281,7 @@ impl Maker {
         }
         let boot = shape.boot_sector(label, serial);
         self.write(0, &boot)?;
-        if shape.kind == Kind::Fat32 {
+        if shape.kind == FatWidth::Fat32 {
             let next = u32::try_from(self.chains.len()).unwrap_or(END);
             self.write(COPIES * shape.sector, &boot)?;
             for at in [NOTES, COPIES + NOTES] {
@@ -347,7 +347,7 @@ pub fn build(
     serial: u32,
     tree: &Tree<'_>,
 ) -> io::Result<Volume> {
-    let shape = Shape::new(size, sector_size)?;
+    let shape = FatGeometry::new(size, sector_size)?;
     let mut maker = Maker {
         shape,
         volume: Volume::new(size),
@@ -357,7 +357,7 @@ pub fn build(
     let label = padded(label);
     let root = directory_size(&tree.files, "", 1);
     let own = match shape.kind {
-        Kind::Fat32 => maker.take(root)?,
+        FatWidth::Fat32 => maker.take(root)?,
         _ if root > ROOT_ENTRIES * SLOT as u64 => {
             let reason = "there are too many files in the first directory";
             return Err(impossible(reason.to_owned()));

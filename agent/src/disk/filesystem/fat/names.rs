@@ -23,12 +23,12 @@ const DATE: [u8; 2] = [0x21, 0];
 
 /// The names in one directory.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct DirectoryNames {
     short: HashSet<[u8; 11]>,
     long: HashSet<String>,
 }
 
-impl Names {
+impl DirectoryNames {
     /// The slots of an entry.
     pub(super) fn entry(
         &mut self,
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn short_names_are_kept_and_others_get_a_number() {
-        let mut names = Names::default();
+        let mut names = DirectoryNames::default();
         let mut short = |name: &str| {
             let slots = names.entry(name, false, 5, 6).unwrap();
             let own = &slots[slots.len() - SLOT..];
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_number_takes_room_from_the_name() {
-        let mut names = Names::default();
+        let mut names = DirectoryNames::default();
         for number in 0..1001 {
             names
                 .entry(&format!("some file {number}"), false, 0, 0)
@@ -219,7 +219,7 @@ mod tests {
     fn names_that_fat_does_not_know_are_refused() {
         let long = "x".repeat(256);
         for name in ["", "a:b", "a\"b", "a\nb", "what?", long.as_str()] {
-            assert!(Names::default().entry(name, false, 0, 0).is_err());
+            assert!(DirectoryNames::default().entry(name, false, 0, 0).is_err());
         }
     }
 }

@@ -19,7 +19,7 @@ pub fn read(bytes: &[u8]) -> Result<Tree<'static>, TreeError> {
     let mut tree = Tree::default();
     // Whatever it is read for must not change it, not even its access times.
     let options = FsOptions::new().update_accessed_date(false);
-    let bounded = Bounded {
+    let bounded = BoundedReader {
         inner: Cursor::new(bytes.to_vec()),
         left: (bytes.len() as u64).saturating_mul(PASSES),
     };
@@ -29,12 +29,12 @@ pub fn read(bytes: &[u8]) -> Result<Tree<'static>, TreeError> {
 }
 
 /// A file system in memory of which only so much is read.
-struct Bounded {
+struct BoundedReader {
     inner: Cursor<Vec<u8>>,
     left: u64,
 }
 
-impl Read for Bounded {
+impl Read for BoundedReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         let left = self.left.checked_sub(read as u64);
@@ -45,7 +45,7 @@ impl Read for Bounded {
     }
 }
 
-impl Write for Bounded {
+impl Write for BoundedReader {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.inner.write(buffer)
     }
@@ -55,7 +55,7 @@ impl Write for Bounded {
     }
 }
 
-impl Seek for Bounded {
+impl Seek for BoundedReader {
     fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
         self.inner.seek(position)
     }

@@ -10,7 +10,7 @@ use ironic_ondisk::partition_table::kinds::{self, PartitionKind};
 use ironic_ondisk::size::MIB;
 use thiserror::Error;
 
-use crate::disk::partition::table::{Entry, Partition, Table, TableError};
+use crate::disk::partition::table::{Partition, PartitionEntry, PartitionTable, TableError};
 use crate::machine::BootMode;
 use crate::machine::ironic_node::DiskLabel;
 use crate::system::disk::Geometry;
@@ -96,7 +96,7 @@ pub struct Wish {
 
 /// A partition to make. Offsets and sizes are bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Planned {
+pub struct PlannedPartition {
     /// Its number, from 1.
     pub number: u32,
     /// What it is for.
@@ -111,11 +111,11 @@ pub struct Planned {
 
 /// All partitions of a disk, in the order of their numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
+pub struct PartitionLayout {
     /// The kind of table.
     pub label: DiskLabel,
     /// The partitions; the root is the last.
-    pub partitions: Vec<Planned>,
+    pub partitions: Vec<PlannedPartition>,
 }
 
 /// Why there is no such layout.
@@ -174,7 +174,7 @@ impl Wish {
     ///
     /// # Errors
     /// They do not fit.
-    pub fn layout(&self, geometry: Geometry) -> Result<Layout, LayoutError> {
+    pub fn layout(&self, geometry: Geometry) -> Result<PartitionLayout, LayoutError> {
         if self.root == 0 {
             return Err(LayoutError::NoRoot);
         }
@@ -207,7 +207,7 @@ impl Wish {
                 Role::Root => is_bios && !self.is_power,
                 _ => false,
             };
-            partitions.push(Planned {
+            partitions.push(PlannedPartition {
                 number,
                 role: *role,
                 offset: end,
@@ -216,7 +216,7 @@ impl Wish {
             });
             end = end.saturating_add(size);
         }
-        let layout = Layout {
+        let layout = PartitionLayout {
             label: self.label,
             partitions,
         };
@@ -224,7 +224,7 @@ impl Wish {
     }
 }
 
-impl Layout {
+impl PartitionLayout {
     /// The last partition may lose less than a MiB, which the table's backup takes from a
     /// disk that was filled to its end.
     fn fitted(mut self, geometry: Geometry, end: u64) -> Result<Self, LayoutError> {
@@ -267,17 +267,17 @@ impl Layout {
     pub fn table(
         &self,
         geometry: Geometry,
-        kept: Option<(&Table, Partition)>,
+        kept: Option<(&PartitionTable, Partition)>,
         guid: &mut dyn FnMut() -> Guid,
-    ) -> Result<Table, TableError> {
+    ) -> Result<PartitionTable, TableError> {
         let (existing, kept) = kept.unzip();
-        let identity = existing.map_or_else(&mut *guid, Table::identity);
-        let mut table = Table::empty(self.label, geometry, identity)?;
+        let identity = existing.map_or_else(&mut *guid, PartitionTable::identity);
+        let mut table = PartitionTable::empty(self.label, geometry, identity)?;
         for planned in &self.partitions {
             let same = kept.filter(|kept| kept.offset == planned.offset);
             table.insert(
                 geometry.sector_size,
-                Entry {
+                PartitionEntry {
                     number: planned.number,
                     offset: planned.offset,
                     size: planned.size,
@@ -292,7 +292,7 @@ impl Layout {
 
     /// The partition of a role.
     #[must_use]
-    pub fn find(&self, role: Role) -> Option<Planned> {
+    pub fn find(&self, role: Role) -> Option<PlannedPartition> {
         let mut partitions = self.partitions.iter();
         partitions.find(|planned| planned.role == role).copied()
     }
@@ -304,7 +304,7 @@ impl Layout {
     /// It is not where it would be: writing the others would destroy it.
     pub fn kept(
         &self,
-        existing: Option<&Table>,
+        existing: Option<&PartitionTable>,
         sector_size: u32,
     ) -> Result<Option<Partition>, LayoutError> {
         let Some(planned) = self.find(Role::Ephemeral) else {
@@ -312,7 +312,8 @@ impl Layout {
         };
         let is_same_kind = matches!(
             (self.label, existing),
-            (DiskLabel::Gpt, Some(Table::Gpt(..))) | (DiskLabel::Msdos, Some(Table::Mbr(_)))
+            (DiskLabel::Gpt, Some(PartitionTable::Gpt(..)))
+                | (DiskLabel::Msdos, Some(PartitionTable::Mbr(_)))
         );
         existing
             .filter(|_| is_same_kind)
@@ -335,7 +336,7 @@ impl Layout {
     /// Takes over the size of an existing root partition that starts where this one does and
     /// is larger: the deployed system has let it grow, and may keep what it has.
     #[must_use]
-    pub fn grown(mut self, existing: &Table, sector_size: u32) -> Self {
+    pub fn grown(mut self, existing: &PartitionTable, sector_size: u32) -> Self {
         if let Some(root) = self.partitions.last_mut() {
             let old = existing.partitions(sector_size);
             let same = old.iter().find(|old| old.offset == root.offset);

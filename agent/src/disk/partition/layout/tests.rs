@@ -24,7 +24,7 @@ fn wish(boot_mode: BootMode, label: DiskLabel) -> Wish {
 }
 
 /// Roles, starts, sizes (MiB) and the active flag.
-fn shape(layout: &Layout) -> Vec<(Role, u64, u64, bool)> {
+fn shape(layout: &PartitionLayout) -> Vec<(Role, u64, u64, bool)> {
     layout
         .partitions
         .iter()

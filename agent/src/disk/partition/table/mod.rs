@@ -15,7 +15,7 @@ use crate::system::disk::{Disk, DiskError, Geometry};
 
 /// A partition table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Table {
+pub enum PartitionTable {
     /// A GUID partition table, with the record that announces it.
     Gpt(Gpt, Mbr),
     /// A master boot record.
@@ -39,7 +39,7 @@ pub struct Partition {
 
 /// A partition to be entered. Offsets and sizes are bytes, multiples of the sector size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub struct PartitionEntry {
     /// Its number, from 1.
     pub number: u32,
     /// Where it starts.
@@ -77,7 +77,7 @@ pub enum TableError {
     Disk(#[from] DiskError),
 }
 
-impl Table {
+impl PartitionTable {
     /// A table without partitions for a whole disk. `identity` becomes the disk's; a master
     /// boot record takes its first four bytes.
     ///
@@ -106,7 +106,7 @@ impl Table {
     ///
     /// # Errors
     /// There is no such entry, or the partition lies outside of what the table can name.
-    pub fn insert(&mut self, sector_size: u32, entry: Entry) -> Result<(), TableError> {
+    pub fn insert(&mut self, sector_size: u32, entry: PartitionEntry) -> Result<(), TableError> {
         let sector = u64::from(sector_size);
         let (number, first) = (entry.number, entry.offset / sector);
         match self {
@@ -296,7 +296,7 @@ impl Table {
 /// As those of [`Table::read`].
 pub fn partitions_of(disk: &mut dyn Disk) -> Result<Vec<Partition>, TableError> {
     let sector_size = disk.geometry().sector_size;
-    let table = Table::read(disk)?;
+    let table = PartitionTable::read(disk)?;
     let partitions = table.map(|table| table.partitions(sector_size));
     Ok(partitions.unwrap_or_default())
 }

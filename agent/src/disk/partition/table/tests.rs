@@ -85,7 +85,7 @@ fn another_library_reads_a_new_master_boot_record() {
     let active: Vec<_> = other.iter().map(|(_, entry)| entry.is_active()).collect();
     assert_eq!(active, [false, false, false, true]);
     assert_eq!(other[4].starting_lba, 7 * 2048);
-    let read = Table::read(disk.as_mut()).unwrap().unwrap();
+    let read = PartitionTable::read(disk.as_mut()).unwrap().unwrap();
     let root = read.partitions(512)[3];
     assert_eq!(read.partuuid(root), "12121212-04");
 }
@@ -143,8 +143,8 @@ fn what_is_left_of_an_older_gpt_does_not_count() {
         bytes[450] = kind;
         std::fs::write(file.path(), &bytes).unwrap();
         let mut disk = LinuxDisks.open(file.path()).unwrap();
-        let table = Table::read(disk.as_mut()).unwrap().unwrap();
-        assert_eq!(matches!(table, Table::Gpt(..)), is_gpt, "{kind:x}");
+        let table = PartitionTable::read(disk.as_mut()).unwrap().unwrap();
+        assert_eq!(matches!(table, PartitionTable::Gpt(..)), is_gpt, "{kind:x}");
     }
 }
 
@@ -157,7 +157,7 @@ fn foreign_bytes() {
         for size in [128 << 10, bytes.len().next_multiple_of(512).max(512) as u64] {
             file.as_file().set_len(size).unwrap();
             let mut disk = LinuxDisks.open(file.path()).unwrap();
-            let Ok(Some(mut table)) = Table::read(disk.as_mut()) else {
+            let Ok(Some(mut table)) = PartitionTable::read(disk.as_mut()) else {
                 continue;
             };
             for partition in table.partitions(512) {

@@ -9,7 +9,7 @@ use super::selection::{left_alone, left_alone_entries, select, stopped};
 use super::vendor_erase::{self, VendorErase};
 use crate::config::Config;
 use crate::disk::erase::guard::Scope;
-use crate::disk::erase::{self, Planned};
+use crate::disk::erase::{self, PlannedErase};
 use crate::hardware::{
     Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
 };
@@ -94,7 +94,7 @@ impl Step for EraseDevices {
 }
 
 /// What a plan does, for a dry run.
-pub(super) fn action(planned: &Planned<'_>) -> PlannedAction {
+pub(super) fn action(planned: &PlannedErase<'_>) -> PlannedAction {
     let device = planned.disk.device();
     let name = &device.name;
     match &planned.plan {

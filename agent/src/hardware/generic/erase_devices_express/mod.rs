@@ -11,7 +11,7 @@ use super::selection::{left_alone, left_alone_result, select, stopped};
 use crate::config::Config;
 use crate::disk::erase::guard::{Scope, Selection};
 use crate::disk::erase::metadata;
-use crate::disk::erase::{self, Means, Planned, nvme};
+use crate::disk::erase::{self, Means, PlannedErase, nvme};
 use crate::failure::Failure;
 use crate::hardware::{
     Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
@@ -99,7 +99,7 @@ impl Step for EraseDevicesExpress {
 }
 
 /// What happens to a drive, for a dry run.
-fn way(drive: &Planned<'_>) -> String {
+fn way(drive: &PlannedErase<'_>) -> String {
     let device = drive.disk.device();
     let name = &device.name;
     match &drive.plan {
@@ -117,7 +117,7 @@ fn way(drive: &Planned<'_>) -> String {
 async fn split<'a>(
     ctx: StepContext<'_>,
     selection: &'a Selection,
-) -> Result<(Vec<Planned<'a>>, Vec<String>), Failure> {
+) -> Result<(Vec<PlannedErase<'a>>, Vec<String>), Failure> {
     let enabled = ctx.node.erase_options().nvme_secure_erase;
     let mut drives = Vec::new();
     if enabled {

@@ -13,8 +13,8 @@ use crate::hardware::Step;
 use crate::hardware::generic::erase_devices::EraseDevices;
 use crate::hardware::generic::testing::Bench;
 use crate::hardware::{
-    Description, HardwareManager, ManagerIdentity, Offer, Phase, PlanFuture, Registry, RunFuture,
-    Support,
+    Description, HardwareManager, ManagerIdentity, ManagerRegistry, Offer, Phase, PlanFuture,
+    RunFuture, Support,
 };
 use crate::machine::testing::FakeMachine;
 use crate::system::System;
@@ -109,7 +109,7 @@ fn bench(vendor: Arc<Vendor>) -> Bench {
         {"agent_enable_ata_secure_erase": false, "disk_erasure_concurrency": 2},
         "properties": {"skip_block_devices": [{"name": "/dev/sdc"}]}}));
     let managers = [vendor as Arc<dyn HardwareManager>];
-    bench.registry = Some(Registry::new(managers, &System::linux()).unwrap());
+    bench.registry = Some(ManagerRegistry::new(managers, &System::linux()).unwrap());
     bench
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::failure::FailureKind;
-use crate::hardware::Registry;
+use crate::hardware::ManagerRegistry;
 use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
@@ -30,7 +30,7 @@ async fn through(
         installed: &installed,
         erasers: &[],
     };
-    let registry = Registry::compiled_in(&system).unwrap();
+    let registry = ManagerRegistry::compiled_in(&system).unwrap();
     let step = json!({"interface": "deploy", "step": "write_image", "args": args});
     let step = step.as_object().unwrap().clone();
     let order = steps::StepRequest {
