@@ -21,8 +21,8 @@ pub use command_line::CommandLine;
 pub use ini::SyntaxError;
 pub use kernel::Parameters;
 pub use load::{ConfigError, Loaded, Origin, Warning};
-pub use option::{Effect, Opt, Slot, Target, find, section};
-pub use reference::{Entry, entries, reference};
+pub use option::{Accessor, Effect, Opt, Target, find, section};
+pub use reference::{ReferenceEntry, entries, reference};
 pub use value::Value;
 
 use std::path::Path;

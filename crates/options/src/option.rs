@@ -29,7 +29,7 @@ pub struct Opt<S> {
     /// What it means, one or more sentences.
     pub help: &'static str,
     /// Where its value is kept.
-    pub slot: Slot<S>,
+    pub slot: Accessor<S>,
 }
 
 /// What an option does.
@@ -44,7 +44,7 @@ pub enum Effect {
 }
 
 /// Where and how a value is kept.
-pub struct Slot<S> {
+pub struct Accessor<S> {
     /// Sets the value; `false` when the text is not one.
     pub set: Setter<S>,
     /// The value as text.
@@ -60,7 +60,7 @@ pub struct Slot<S> {
 type Setter<S> = Arc<dyn Fn(&mut S, &str) -> bool + Send + Sync>;
 type Getter<S> = Arc<dyn Fn(&S) -> String + Send + Sync>;
 
-impl<S> Clone for Slot<S> {
+impl<S> Clone for Accessor<S> {
     fn clone(&self) -> Self {
         Self {
             set: Arc::clone(&self.set),
@@ -70,7 +70,7 @@ impl<S> Clone for Slot<S> {
     }
 }
 
-impl<S> fmt::Debug for Slot<S> {
+impl<S> fmt::Debug for Accessor<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Slot")
             .field("expected", &self.expected)
@@ -80,7 +80,7 @@ impl<S> fmt::Debug for Slot<S> {
     }
 }
 
-impl<S> Slot<S> {
+impl<S> Accessor<S> {
     /// Whether the option is a switch on the command line.
     #[must_use]
     pub fn is_switch(&self) -> bool {
@@ -107,7 +107,7 @@ impl<S: 'static> Opt<S> {
     ) -> Self {
         Self {
             help,
-            slot: Slot {
+            slot: Accessor {
                 set: Arc::new(move |settings, text| {
                     V::read(text).is_some_and(|value| set(settings, value))
                 }),
@@ -157,7 +157,7 @@ impl<S: 'static> Opt<S> {
             pair: None,
             effect,
             help: "",
-            slot: Slot {
+            slot: Accessor {
                 set: Arc::new(|_, _| true),
                 show: Arc::new(|_| String::new()),
                 expected: "",
@@ -170,7 +170,7 @@ impl<S: 'static> Opt<S> {
     /// The same option of a program whose settings hold these ones.
     #[must_use]
     pub fn within<T: AsRef<S> + AsMut<S> + 'static>(self) -> Opt<T> {
-        let Slot {
+        let Accessor {
             set,
             show,
             expected,
@@ -188,7 +188,7 @@ impl<S: 'static> Opt<S> {
             pair: self.pair,
             effect: self.effect,
             help: self.help,
-            slot: Slot {
+            slot: Accessor {
                 set: Arc::new(move |settings, text| set(settings.as_mut(), text)),
                 show: Arc::new(move |settings| show(settings.as_ref())),
                 expected,

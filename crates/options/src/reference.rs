@@ -8,7 +8,7 @@ use crate::option::{Effect, Opt};
 
 /// An option as the reference shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct ReferenceEntry {
     heading: &'static str,
     group: &'static str,
     title: String,
@@ -24,10 +24,10 @@ pub struct Entry {
 
 /// The options of a program, for [`reference`].
 #[must_use]
-pub fn entries<S: Settings>() -> Vec<Entry> {
+pub fn entries<S: Settings>() -> Vec<ReferenceEntry> {
     // A root without files: the defaults of no machine in particular.
     let defaults = S::defaults(Path::new("/nonexistent"));
-    let entry = |option: Opt<S>| Entry {
+    let entry = |option: Opt<S>| ReferenceEntry {
         heading: option.heading,
         group: option.group,
         title: option.title(),
@@ -44,8 +44,8 @@ pub fn entries<S: Settings>() -> Vec<Entry> {
 
 /// The reference of several programs. An option that more than one has is listed once.
 #[must_use]
-pub fn reference(programs: &[Vec<Entry>]) -> String {
-    let mut merged: Vec<Entry> = Vec::new();
+pub fn reference(programs: &[Vec<ReferenceEntry>]) -> String {
+    let mut merged: Vec<ReferenceEntry> = Vec::new();
     for entry in programs.iter().flatten() {
         match merged.iter_mut().find(|known| known.title == entry.title) {
             Some(known) => known.defaults.extend(entry.defaults.iter().cloned()),
@@ -80,7 +80,7 @@ pub fn reference(programs: &[Vec<Entry>]) -> String {
 
 const TABLE: &str = "| option | program | value | default | kernel parameter | meaning |\n|---|---|---|---|---|---|\n";
 
-fn row(entry: &Entry) -> String {
+fn row(entry: &ReferenceEntry) -> String {
     let name = match entry.group {
         "" => format!("`{}`", entry.title),
         _ => format!("`{}`, on the command line `--{}`", entry.title, entry.flag),

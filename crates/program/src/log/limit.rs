@@ -27,12 +27,12 @@ pub struct Rate {
 
 /// What is left of a budget.
 #[derive(Debug, Clone, Copy)]
-struct Budget {
+struct RateBudget {
     left: u64,
     since: Instant,
 }
 
-impl Budget {
+impl RateBudget {
     fn full(rate: Rate, now: Instant) -> Self {
         Self {
             left: rate.burst,
@@ -105,8 +105,8 @@ impl Default for Rates {
 
 /// The lines of one kind.
 #[derive(Debug)]
-struct Kind {
-    budget: Budget,
+struct LineKind {
+    budget: RateBudget,
     left_out: u64,
 }
 
@@ -114,9 +114,9 @@ struct Kind {
 #[derive(Debug)]
 pub struct Limiter<K> {
     rates: Rates,
-    kinds: HashMap<K, Kind>,
-    peers: HashMap<(K, u64), Budget>,
-    bytes: Budget,
+    kinds: HashMap<K, LineKind>,
+    peers: HashMap<(K, u64), RateBudget>,
+    bytes: RateBudget,
     /// When budgets that are full were forgotten the last time.
     forgotten: Instant,
 }
@@ -129,7 +129,7 @@ impl<K: Clone + Eq + Hash> Limiter<K> {
             rates,
             kinds: HashMap::new(),
             peers: HashMap::new(),
-            bytes: Budget::full(rates.bytes, now),
+            bytes: RateBudget::full(rates.bytes, now),
             forgotten: now,
         }
     }
@@ -140,8 +140,8 @@ impl<K: Clone + Eq + Hash> Limiter<K> {
         let is_within = self.within_peer(&kind, peer, now);
         let rate = self.rates.kind;
         // Kinds are places in the code: there are not many.
-        let entry = self.kinds.entry(kind).or_insert_with(|| Kind {
-            budget: Budget::full(rate, now),
+        let entry = self.kinds.entry(kind).or_insert_with(|| LineKind {
+            budget: RateBudget::full(rate, now),
             left_out: 0,
         });
         self.bytes.refill(self.rates.bytes, now);
@@ -163,7 +163,7 @@ impl<K: Clone + Eq + Hash> Limiter<K> {
             key.1 = 0;
         }
         let budget = self.peers.entry(key);
-        let budget = budget.or_insert_with(|| Budget::full(rate, now));
+        let budget = budget.or_insert_with(|| RateBudget::full(rate, now));
         budget.take(rate, 1, now)
     }
 

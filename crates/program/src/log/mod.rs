@@ -42,7 +42,7 @@ const REPORT: Duration = Duration::from_secs(5);
 /// `debug` lets more of our own lines through, never those of libraries: at that level HTTP
 /// libraries print headers and URLs, and with them tokens.
 pub fn start(debug: bool) {
-    let budget = Budget::new(Rates::default());
+    let budget = LogBudget::new(Rates::default());
     let layer = layer(debug, &budget, io::stderr);
     // Fails only when there is a log already.
     if tracing_subscriber::registry()
@@ -63,7 +63,7 @@ pub fn start(debug: bool) {
 
 fn layer<S, W>(
     debug: bool,
-    budget: &Budget,
+    budget: &LogBudget,
     writer: impl Fn() -> W + Send + Sync + 'static,
 ) -> impl Layer<S>
 where
@@ -111,25 +111,25 @@ fn payload(payload: &(dyn Any + Send)) -> &str {
 
 /// The budgets of the log, shared by what decides, what writes and what counts.
 #[derive(Clone)]
-struct Budget(Arc<Mutex<State>>);
+struct LogBudget(Arc<Mutex<LogState>>);
 
-struct State {
+struct LogState {
     limiter: Limiter<callsite::Identifier>,
     /// What the kinds of which lines were left out say.
     texts: Vec<(callsite::Identifier, String)>,
     reporter: Option<Thread>,
 }
 
-impl Budget {
+impl LogBudget {
     fn new(rates: Rates) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(LogState {
             limiter: Limiter::new(rates, Instant::now()),
             texts: Vec::new(),
             reporter: None,
         })))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LogState> {
         // Nothing in there is left half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -220,7 +220,7 @@ fn number(peer: &str) -> u64 {
     hasher.finish().max(1)
 }
 
-impl<S: Subscriber> Layer<S> for Budget {
+impl<S: Subscriber> Layer<S> for LogBudget {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         self.admits(event)
     }
@@ -228,7 +228,7 @@ impl<S: Subscriber> Layer<S> for Budget {
 
 /// Writes each event, which arrives whole and with a line break at its end, as one line and
 /// by one system call, so that lines of several threads do not mix.
-struct Lines<W>(W, Budget);
+struct Lines<W>(W, LogBudget);
 
 impl<W: Write> Write for Lines<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {

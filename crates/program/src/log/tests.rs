@@ -18,10 +18,10 @@ impl Write for Page {
 
 /// What is written while `events` run.
 fn written(debug: bool, events: impl FnOnce()) -> Vec<String> {
-    written_within(&Budget::new(Rates::default()), debug, events)
+    written_within(&LogBudget::new(Rates::default()), debug, events)
 }
 
-fn written_within(budget: &Budget, debug: bool, events: impl FnOnce()) -> Vec<String> {
+fn written_within(budget: &LogBudget, debug: bool, events: impl FnOnce()) -> Vec<String> {
     let page = Page::default();
     let sink = page.clone();
     let layer = layer(debug, budget, move || sink.clone());
@@ -98,7 +98,7 @@ fn nothing_that_a_terminal_obeys_is_written() {
 
 #[test]
 fn a_flood_is_counted_by_kind_and_others_are_written() {
-    let budget = Budget::new(Rates::default());
+    let budget = LogBudget::new(Rates::default());
     let lines = written_within(&budget, false, || {
         for port in 0..1000_u16 {
             let peer = SocketAddr::from(([192, 0, 2, 1], port));

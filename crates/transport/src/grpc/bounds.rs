@@ -62,19 +62,19 @@ impl Caller {
     }
 
     /// Counts a call as long as the answer lives.
-    fn begin(&self) -> Turn {
+    fn begin(&self) -> ActiveCall {
         if self.calls.fetch_add(1, Ordering::Relaxed) == 0 {
             self.slot.serving();
         }
-        Turn(self.clone())
+        ActiveCall(self.clone())
     }
 }
 
 /// A call that has not ended.
 #[derive(Debug)]
-struct Turn(Caller);
+struct ActiveCall(Caller);
 
-impl Drop for Turn {
+impl Drop for ActiveCall {
     fn drop(&mut self) {
         if self.0.calls.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.0.slot.waiting();

@@ -109,16 +109,16 @@ impl Peer {
 pub struct Admission {
     name: &'static str,
     limits: Limits,
-    table: Mutex<Table>,
+    table: Mutex<ConnectionTable>,
     /// A connection is gone.
     gone: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct ConnectionTable {
     next: u64,
     /// Those that were not evicted.
-    held: HashMap<u64, Held>,
+    held: HashMap<u64, ConnectionState>,
     /// Unauthenticated ones by peer.
     peers: HashMap<Peer, usize>,
     unauthenticated: usize,
@@ -127,7 +127,7 @@ struct Table {
 }
 
 #[derive(Debug)]
-struct Held {
+struct ConnectionState {
     peer: Peer,
     authenticated: bool,
     /// Whether it is the server's turn.
@@ -139,9 +139,9 @@ struct Held {
     evict: CancellationToken,
 }
 
-impl Table {
+impl ConnectionTable {
     /// The unauthenticated connection that makes way for another one.
-    fn victim(&self, of: impl Fn(&Held) -> bool) -> Option<u64> {
+    fn victim(&self, of: impl Fn(&ConnectionState) -> bool) -> Option<u64> {
         let candidates = self.held.iter();
         let candidates = candidates.filter(|(_, held)| !held.authenticated && of(held));
         candidates
@@ -159,7 +159,7 @@ impl Table {
         }
     }
 
-    fn forget(&mut self, id: u64) -> Option<Held> {
+    fn forget(&mut self, id: u64) -> Option<ConnectionState> {
         let held = self.held.remove(&id)?;
         if !held.authenticated {
             self.discount(held.peer);
@@ -227,7 +227,7 @@ impl Admission {
         let evict = CancellationToken::new();
         table.held.insert(
             id,
-            Held {
+            ConnectionState {
                 peer,
                 authenticated: false,
                 served: false,
@@ -239,7 +239,7 @@ impl Admission {
         *table.peers.entry(peer).or_default() += 1;
         table.unauthenticated += 1;
         drop(table);
-        let entry = Arc::new(Entry {
+        let entry = Arc::new(AdmittedConnection {
             admission: Arc::clone(self),
             id,
             evict,
@@ -293,7 +293,7 @@ impl Admission {
     }
 
     // Every change leaves the table whole.
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, ConnectionTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -301,10 +301,10 @@ impl Admission {
 /// The right of one connection to exist. Clones stand for the same connection; it is free
 /// when all are dropped.
 #[derive(Debug, Clone)]
-pub struct Slot(Arc<Entry>);
+pub struct Slot(Arc<AdmittedConnection>);
 
 #[derive(Debug)]
-struct Entry {
+struct AdmittedConnection {
     admission: Arc<Admission>,
     id: u64,
     evict: CancellationToken,
@@ -398,7 +398,7 @@ impl Slot {
     }
 }
 
-impl Drop for Entry {
+impl Drop for AdmittedConnection {
     fn drop(&mut self) {
         let mut table = self.admission.table();
         if table.forget(self.id).is_none() {

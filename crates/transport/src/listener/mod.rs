@@ -124,12 +124,12 @@ pub struct Listener<L> {
     paused_until: Option<Instant>,
     /// Accepted since others got to run.
     batch: u8,
-    report: Report,
+    report: EvictionReport,
 }
 
 /// What was closed for want of room since the last line about it.
 #[derive(Debug, Default)]
-struct Report {
+struct EvictionReport {
     evicted: u64,
     last: Option<Instant>,
 }
@@ -147,7 +147,7 @@ impl<L: Accept> Listener<L> {
             sweep_at: Instant::now() + SWEEP,
             paused_until: None,
             batch: 0,
-            report: Report::default(),
+            report: EvictionReport::default(),
         }
     }
 
@@ -228,7 +228,7 @@ impl<L: Accept> Listener<L> {
                 closed = self.report.evicted,
                 "full: the connections that waited longest without a token were closed"
             );
-            self.report = Report {
+            self.report = EvictionReport {
                 evicted: 0,
                 last: Some(now),
             };
