@@ -35,7 +35,7 @@ pub struct Progress {
 
 /// Something that happened once, for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note {
+pub enum TaskNote {
     /// A phase of the command ended.
     Phase(String),
     /// Something to know that is no failure.
@@ -44,7 +44,7 @@ pub enum Note {
 
 /// A line of a command's log, for those who follow it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct LogLine {
     /// When.
     pub at: SystemTime,
     /// How much it matters.
@@ -93,9 +93,9 @@ pub struct Cancelled(String);
 #[derive(Debug, Clone)]
 pub struct Task {
     progress: watch::Sender<Option<Progress>>,
-    notes: mpsc::UnboundedSender<Note>,
+    notes: mpsc::UnboundedSender<TaskNote>,
     noted: Arc<AtomicUsize>,
-    lines: broadcast::Sender<Line>,
+    lines: broadcast::Sender<LogLine>,
     cancel: CancellationToken,
     reason: Arc<std::sync::Mutex<Option<String>>>,
 }
@@ -106,7 +106,7 @@ pub struct TaskListener {
     /// The latest progress.
     pub progress: watch::Receiver<Option<Progress>>,
     /// Notes in their order.
-    pub notes: mpsc::UnboundedReceiver<Note>,
+    pub notes: mpsc::UnboundedReceiver<TaskNote>,
 }
 
 impl Task {
@@ -147,20 +147,20 @@ impl Task {
     pub fn phase(&self, text: impl Into<String>) {
         let text = text.into();
         self.line(Level::Info, &text);
-        self.note(Note::Phase(shortened(text)));
+        self.note(TaskNote::Phase(shortened(text)));
     }
 
     /// Notes something to know that is no failure.
     pub fn warn(&self, text: impl Into<String>) {
         let text = text.into();
         self.line(Level::Warn, &text);
-        self.note(Note::Warning(shortened(text)));
+        self.note(TaskNote::Warning(shortened(text)));
     }
 
-    fn note(&self, note: Note) {
+    fn note(&self, note: TaskNote) {
         let note = match self.noted.fetch_add(1, Ordering::Relaxed) {
             ..MOST_NOTES => note,
-            MOST_NOTES => Note::Warning(format!(
+            MOST_NOTES => TaskNote::Warning(format!(
                 "This command has said more than {MOST_NOTES} things: the others are left out."
             )),
             _ => return,
@@ -183,14 +183,14 @@ impl Task {
 
     /// The lines from now on.
     #[must_use]
-    pub fn lines(&self) -> broadcast::Receiver<Line> {
+    pub fn lines(&self) -> broadcast::Receiver<LogLine> {
         self.lines.subscribe()
     }
 
     fn line(&self, level: Level, text: &str) {
         if self.lines.receiver_count() > 0 {
             // The receivers may have gone in between.
-            let _ = self.lines.send(Line {
+            let _ = self.lines.send(LogLine {
                 at: SystemTime::now(),
                 level,
                 text: text.to_owned(),
@@ -264,10 +264,10 @@ mod tests {
         }
         assert_eq!(notes.len(), MOST_NOTES + 1);
         for note in &notes {
-            let (Note::Phase(text) | Note::Warning(text)) = note;
+            let (TaskNote::Phase(text) | TaskNote::Warning(text)) = note;
             assert!(text.len() <= LONGEST_NOTE + 3);
         }
-        let Some(Note::Warning(last)) = notes.last() else {
+        let Some(TaskNote::Warning(last)) = notes.last() else {
             panic!("{:?}", notes.last())
         };
         assert!(last.contains("left out"), "{last}");

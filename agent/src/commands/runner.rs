@@ -18,7 +18,7 @@ use super::misuse::Misuse;
 use super::queue::End;
 use super::record::{CommandOutcome, CommandRecord, MilestoneKind};
 use super::verbs::{Command, VerbFuture};
-use crate::task::{Note, Progress, Task, TaskListener};
+use crate::task::{Progress, Task, TaskListener, TaskNote};
 
 /// Who carries commands out: [`OwnVerbs`]; tests put a script in their place.
 pub trait Perform: fmt::Debug + Send + Sync {
@@ -48,7 +48,7 @@ impl Perform for OwnVerbs {
 
 /// A command to run.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct RunnerJob {
     pub record: Arc<CommandRecord>,
     pub verb: &'static VerbDescriptor,
     pub command: Result<Command, Misuse>,
@@ -65,12 +65,12 @@ pub(super) enum RunnerEvent {
 
 /// Runs a job to its end and reports it.
 pub(super) async fn run(
-    job: Job,
+    job: RunnerJob,
     performer: Arc<dyn Perform>,
     context: CommandContext,
     reports: mpsc::Sender<RunnerEvent>,
 ) {
-    let Job {
+    let RunnerJob {
         record,
         verb,
         command,
@@ -171,10 +171,10 @@ fn judge(
     (End::Ran(outcome), None)
 }
 
-async fn pass(record: &Arc<CommandRecord>, reports: &mpsc::Sender<RunnerEvent>, note: Note) {
+async fn pass(record: &Arc<CommandRecord>, reports: &mpsc::Sender<RunnerEvent>, note: TaskNote) {
     let (kind, text) = match note {
-        Note::Phase(text) => (MilestoneKind::Phase, text),
-        Note::Warning(text) => (MilestoneKind::Warning, text),
+        TaskNote::Phase(text) => (MilestoneKind::Phase, text),
+        TaskNote::Warning(text) => (MilestoneKind::Warning, text),
     };
     report_note(record, reports, kind, text).await;
 }
@@ -294,7 +294,7 @@ mod tests {
         let _log = tracing::subscriber::set_default(tracing_subscriber::registry().with(log));
         let (task, listener) = Task::new();
         let request = testing::request("standby.power_off", serde_json::json!({}));
-        let job = Job {
+        let job = RunnerJob {
             record: Arc::new(testing::record(1)),
             verb: request.verb,
             command: request.command,

@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{
-    Conductor, ConnectionError, Heartbeat, HeartbeatSession, Hello, InspectionOutcome,
-    LookupOutcome, LookupRequest, SessionLost, Verdict,
+    Conductor, ConnectionError, Heartbeat, HeartbeatSession, InspectionOutcome, LookupOutcome,
+    LookupRequest, SessionLost, SessionOpen, Verdict,
 };
 use crate::shutdown::ShutdownReason;
 
@@ -143,7 +143,10 @@ impl Conductor for FakeConductor {
         Box::pin(std::future::ready(submission))
     }
 
-    fn open(&self, hello: Hello) -> BoxFuture<'_, Result<Box<dyn HeartbeatSession>, SessionLost>> {
+    fn open(
+        &self,
+        hello: SessionOpen,
+    ) -> BoxFuture<'_, Result<Box<dyn HeartbeatSession>, SessionLost>> {
         let refuses = self.state().refuses;
         let result: Result<Box<dyn HeartbeatSession>, SessionLost> = if refuses {
             Err(lost("refused"))

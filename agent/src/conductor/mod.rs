@@ -38,7 +38,10 @@ pub trait Conductor: fmt::Debug + Send + Sync {
     fn submit_inspection(&self, report: JsonObject) -> BoxFuture<'_, InspectionOutcome>;
 
     /// Opens a heartbeat session by saying hello.
-    fn open(&self, hello: Hello) -> BoxFuture<'_, Result<Box<dyn HeartbeatSession>, SessionLost>>;
+    fn open(
+        &self,
+        hello: SessionOpen,
+    ) -> BoxFuture<'_, Result<Box<dyn HeartbeatSession>, SessionLost>>;
 }
 
 /// An open heartbeat session.
@@ -92,7 +95,7 @@ pub struct FoundNode {
 /// Who opens a heartbeat session. It repeats the lookup's answer, so that a shim that was
 /// restarted can go on without one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Hello {
+pub struct SessionOpen {
     /// The node's UUID.
     pub node_uuid: String,
     /// The token in force.

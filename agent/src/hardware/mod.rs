@@ -1,11 +1,11 @@
 //! Who should act: hardware managers, ranked, and the steps that they offer.
 //!
-//! A [`HardwareManager`] knows one kind of hardware and brings [`Step`]s. The [`Registry`]
+//! A [`HardwareManager`] knows one kind of hardware and brings [`Step`]s. The [`ManagerRegistry`]
 //! ranks those that support this machine. Only a step that a manager declares can run: a
 //! name that Ironic sends is looked up in these lists and never becomes anything else.
 //!
 //! A new step is one file with a [`Step`] and one line in its manager's list; a new manager is
-//! one folder and one line in [`Registry::of_this_source_tree`].
+//! one folder and one line in [`ManagerRegistry::of_this_source_tree`].
 
 pub mod argument;
 pub mod bring_up;

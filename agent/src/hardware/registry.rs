@@ -73,7 +73,7 @@ impl ManagerRegistry {
     /// The managers of this source tree, for tests.
     ///
     /// # Errors
-    /// As [`Registry::new`]; the generic manager supports every machine.
+    /// As [`ManagerRegistry::new`]; the generic manager supports every machine.
     #[cfg(any(test, feature = "fake"))]
     pub fn compiled_in(system: &System) -> Result<Self, NoHardwareManager> {
         Self::assemble(Vec::new(), system, &Config::default(), false)
@@ -92,7 +92,7 @@ impl ManagerRegistry {
     /// The managers of this source tree and those that are programs of their own.
     ///
     /// # Errors
-    /// As [`Registry::new`]; the generic manager supports every machine.
+    /// As [`ManagerRegistry::new`]; the generic manager supports every machine.
     pub async fn with(
         external: Vec<ExternalManager>,
         system: &System,

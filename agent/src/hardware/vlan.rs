@@ -44,12 +44,12 @@ pub async fn bring_up(system: &System, config: &Config) {
     }
 }
 
-type Heard = BTreeMap<String, Vec<LldpElement>>;
+type LldpByInterface = BTreeMap<String, Vec<LldpElement>>;
 
 async fn look(
     system: &System,
     config: &Config,
-) -> Result<(Vec<Interface>, Option<Heard>), tokio::task::JoinError> {
+) -> Result<(Vec<Interface>, Option<LldpByInterface>), tokio::task::JoinError> {
     let (system, listens) = (system.clone(), config.collect_lldp);
     let timeout = config.lldp_timeout;
     // An item without a number needs what the switch says.
@@ -118,7 +118,7 @@ enum VlanProblem {
 fn plan(
     items: &[String],
     interfaces: &[Interface],
-    heard: Option<&Heard>,
+    heard: Option<&LldpByInterface>,
 ) -> Vec<Result<Vlan, VlanError>> {
     let mut planned: Vec<Result<Vlan, VlanError>> = Vec::new();
     for item in items
@@ -168,7 +168,7 @@ fn one(
 fn named_by_switches(
     item: &str,
     interfaces: &[Interface],
-    heard: Option<&Heard>,
+    heard: Option<&LldpByInterface>,
 ) -> Vec<Result<Vlan, VlanError>> {
     let Some(heard) = heard else {
         return vec![Err(VlanError::new(item, VlanProblem::NoLldp))];
@@ -223,7 +223,7 @@ mod tests {
             .collect()
     }
 
-    fn planned(items: &[&str], heard: Option<&Heard>) -> Vec<String> {
+    fn planned(items: &[&str], heard: Option<&LldpByInterface>) -> Vec<String> {
         let items: Vec<_> = items.iter().map(|item| (*item).to_owned()).collect();
         let interfaces = [
             interface("eth0", 1),
@@ -241,12 +241,12 @@ mod tests {
 
     #[test]
     fn items_become_interfaces() {
-        let heard = Heard::from([
+        let heard = LldpByInterface::from([
             ("eth0".to_owned(), named(&[100, 101])),
             ("eth1".to_owned(), named(&[102, 103])),
         ]);
-        let nothing = Heard::new();
-        let cases: [(&[&str], Option<&Heard>, &[&str]); 10] = [
+        let nothing = LldpByInterface::new();
+        let cases: [(&[&str], Option<&LldpByInterface>, &[&str]); 10] = [
             (&["eth0.100"], None, &["eth0.100"]),
             (&["00:0C:29:8c:11:b1.100", "eth0.100"], None, &["eth0.100"]),
             (&["eth1.7"], None, &[]),

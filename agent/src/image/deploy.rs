@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ironic_ondisk::partition_table::guid::Guid;
 
 use super::checksum::{self, Expected};
-use super::config_drive::{ConfigDrive, Purpose};
+use super::config_drive::{ConfigDrive, ConfigDrivePurpose};
 use super::decode::format::{Format, FormatError};
 use super::deployment::{Deployment, WrittenImage};
 use super::error::ImageError;
@@ -58,7 +58,7 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, ImageError> {
     let expected = checksum::expected(request, &registries, &download, config.md5_enabled).await?;
 
     device::release(deployment.system, &device.name).await;
-    let pass = Pass {
+    let pass = DownloadPass {
         deployment,
         expected,
         setup,
@@ -120,7 +120,7 @@ fn sentence(deployment: Deployment<'_>, written: &WrittenImage) -> String {
 }
 
 /// The ways from a server to the disk: all that they have in common.
-struct Pass<'a> {
+struct DownloadPass<'a> {
     deployment: Deployment<'a>,
     expected: Expected,
     /// Of a partition image.
@@ -128,7 +128,7 @@ struct Pass<'a> {
     drive: Arc<Option<ConfigDrive>>,
 }
 
-impl Pass<'_> {
+impl DownloadPass<'_> {
     /// Passes, until one succeeds or another one would help no more.
     async fn repeat(&self, download: &Download<'_>) -> Result<WrittenImage, ImageError> {
         let Deployment {
@@ -310,7 +310,7 @@ async fn config_drive(deployment: Deployment<'_>) -> Result<Option<ConfigDrive>,
     let uuid = Some(node.uuid()).filter(|uuid| !uuid.is_empty());
     let uuid = uuid.or(request.node_uuid.as_deref()).unwrap_or("local");
     let download = Download::new(deployment.system.fetch.as_ref(), config, deployment.task);
-    let purpose = Purpose {
+    let purpose = ConfigDrivePurpose {
         is_to_measure: request.partition.is_some(),
         is_fat_wanted: config.config_drive_rebuild,
     };

@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 #[derive(Debug, Default)]
 pub struct LastDeployment {
     uuids: Mutex<JsonObject>,
-    keeper: Option<Keeper>,
+    keeper: Option<DeploymentFile>,
 }
 
 /// Where the memory is kept, and for which boot of the machine.
 #[derive(Debug)]
-struct Keeper {
+struct DeploymentFile {
     path: PathBuf,
     boot: String,
 }
@@ -31,7 +31,7 @@ impl LastDeployment {
         let Some(boot) = boot else {
             return Self::default();
         };
-        let keeper = Keeper {
+        let keeper = DeploymentFile {
             path: state.join("installed.json"),
             boot: boot.to_owned(),
         };
@@ -66,7 +66,7 @@ impl LastDeployment {
     }
 }
 
-impl Keeper {
+impl DeploymentFile {
     fn load(&self) -> Option<JsonObject> {
         let text = fs::read(&self.path).ok()?;
         let mut document: JsonObject = serde_json::from_slice(&text).ok()?;

@@ -142,7 +142,7 @@ pub(super) fn check_beginning(
     has_drive: bool,
     device: &str,
 ) -> Result<(), ImageTableError> {
-    let mut image = Beginning {
+    let mut image = ImageHead {
         bytes: beginning,
         size,
         disk: geometry.size,
@@ -166,7 +166,7 @@ pub(super) fn check_beginning(
 }
 
 /// The primary copy of an announced GPT.
-fn primary(image: &mut Beginning<'_>, geometry: Geometry) -> Result<Option<Gpt>, NotKnownYet> {
+fn primary(image: &mut ImageHead<'_>, geometry: Geometry) -> Result<Option<Gpt>, NotKnownYet> {
     let record = Mbr::read(image, geometry)?;
     if record.is_some_and(|record| record.announces_gpt()) {
         return Ok(Gpt::read(image, geometry, PRIMARY)?.ok());
@@ -180,25 +180,25 @@ struct NotKnownYet;
 
 /// The disk as it will be, as far as the first bytes of the image tell.
 #[derive(Debug)]
-struct Beginning<'a> {
+struct ImageHead<'a> {
     bytes: &'a [u8],
     size: Option<u64>,
     disk: u64,
 }
 
 /// What is judged.
-trait Judged: Source {
+trait ImageDisk: Source {
     /// Whether it begins as a file system that fills a disk.
     fn is_file_system(&mut self, geometry: Geometry) -> Result<bool, Self::Error>;
 }
 
-impl Judged for dyn Disk + '_ {
+impl ImageDisk for dyn Disk + '_ {
     fn is_file_system(&mut self, geometry: Geometry) -> Result<bool, DiskError> {
         identity::is_whole_disk(self, geometry.sector())
     }
 }
 
-impl Judged for Beginning<'_> {
+impl ImageDisk for ImageHead<'_> {
     /// All of these show it in their first MiB, but for what [`Mbr::boot_sector`] knows.
     fn is_file_system(&mut self, geometry: Geometry) -> Result<bool, NotKnownYet> {
         let known = self.bytes.len() as u64;
@@ -214,7 +214,7 @@ impl Judged for Beginning<'_> {
     }
 }
 
-impl Source for Beginning<'_> {
+impl Source for ImageHead<'_> {
     type Error = NotKnownYet;
 
     fn size(&self) -> u64 {
@@ -238,7 +238,7 @@ impl Source for Beginning<'_> {
 }
 
 /// Judges what a disk holds, or will hold.
-fn judge<S: Judged + ?Sized>(
+fn judge<S: ImageDisk + ?Sized>(
     source: &mut S,
     geometry: Geometry,
 ) -> Result<Result<ImageContent, UnusableTable>, S::Error> {

@@ -32,7 +32,7 @@ impl Access {
         Self { config }
     }
 
-    fn allows<B>(&self, request: &Request<B>) -> Allowed {
+    fn allows<B>(&self, request: &Request<B>) -> CallAccess {
         let path = request.uri().path();
         let open = OPEN
             .iter()
@@ -42,16 +42,16 @@ impl Access {
             .get(TOKEN)
             .and_then(|value| value.to_str().ok());
         match (&self.config.current().common.agent_token, candidate) {
-            (Some(token), Some(candidate)) if token.matches(candidate) => Allowed::ByToken,
-            _ if open => Allowed::Openly,
-            _ => Allowed::No,
+            (Some(token), Some(candidate)) if token.matches(candidate) => CallAccess::ByToken,
+            _ if open => CallAccess::Openly,
+            _ => CallAccess::No,
         }
     }
 }
 
 /// Whether a call may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Allowed {
+enum CallAccess {
     /// It carries the token in force.
     ByToken,
     /// Anybody may call it.
@@ -60,10 +60,10 @@ enum Allowed {
 }
 
 impl<S> Layer<S> for Access {
-    type Service = Guarded<S>;
+    type Service = AccessControlled<S>;
 
-    fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded {
+    fn layer(&self, inner: S) -> AccessControlled<S> {
+        AccessControlled {
             access: self.clone(),
             inner,
         }
@@ -72,12 +72,12 @@ impl<S> Layer<S> for Access {
 
 /// A service behind [`Access`].
 #[derive(Debug, Clone)]
-pub(super) struct Guarded<S> {
+pub(super) struct AccessControlled<S> {
     access: Access,
     inner: S,
 }
 
-impl<S, B> Service<Request<B>> for Guarded<S>
+impl<S, B> Service<Request<B>> for AccessControlled<S>
 where
     S: Service<Request<B>, Response = Response<Body>>,
 {
@@ -91,12 +91,12 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let allowed = self.access.allows(&request);
-        if allowed == Allowed::ByToken
+        if allowed == CallAccess::ByToken
             && let Some(caller) = Caller::of(&request)
         {
             caller.authenticated();
         }
-        if allowed != Allowed::No {
+        if allowed != CallAccess::No {
             Either::Left(self.inner.call(request))
         } else {
             Either::Right(ready(Ok(status::token_invalid().into_http())))
@@ -127,7 +127,7 @@ mod tests {
         let access = Access::new(config.clone());
         // Without a token nobody is let in, not even without one.
         for token in [None, Some(""), Some("T")] {
-            assert_eq!(access.allows(&request(LIST, token)), Allowed::No);
+            assert_eq!(access.allows(&request(LIST, token)), CallAccess::No);
         }
         config.adopt_token(Secret::new("T"));
         for (token, allowed) in [
@@ -137,11 +137,11 @@ mod tests {
             (Some("TT"), false),
             (Some("T"), true),
         ] {
-            let passes = access.allows(&request(LIST, token)) == Allowed::ByToken;
+            let passes = access.allows(&request(LIST, token)) == CallAccess::ByToken;
             assert_eq!(passes, allowed, "{token:?}");
         }
         config.adopt_token(Secret::new("other"));
-        assert_eq!(access.allows(&request(LIST, Some("T"))), Allowed::No);
+        assert_eq!(access.allows(&request(LIST, Some("T"))), CallAccess::No);
     }
 
     #[test]
@@ -160,7 +160,7 @@ mod tests {
             ),
             ("/", false),
         ] {
-            let passes = access.allows(&request(path, None)) == Allowed::Openly;
+            let passes = access.allows(&request(path, None)) == CallAccess::Openly;
             assert_eq!(passes, allowed, "{path}");
         }
     }

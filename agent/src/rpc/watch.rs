@@ -33,7 +33,7 @@ pub(super) fn events(
         next_progress: Instant::now(),
         progress_open: true,
         lines_open: true,
-        stage: Stage::Opening,
+        stage: WatchStage::Opening,
     };
     unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
@@ -42,7 +42,7 @@ pub(super) fn events(
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Stage {
+enum WatchStage {
     Opening,
     Following,
     Over,
@@ -56,18 +56,18 @@ struct Follower {
     next_progress: Instant,
     progress_open: bool,
     lines_open: bool,
-    stage: Stage,
+    stage: WatchStage,
 }
 
 impl Follower {
     async fn next(&mut self) -> Option<Result<v1::WatchCommandResponse, Status>> {
         match self.stage {
-            Stage::Over => return None,
-            Stage::Opening => {
-                self.stage = Stage::Following;
+            WatchStage::Over => return None,
+            WatchStage::Opening => {
+                self.stage = WatchStage::Following;
                 return Some(Ok(self.record()));
             }
-            Stage::Following => {}
+            WatchStage::Following => {}
         }
         // Goal: the next event. Exit: there is one, the command is over, or the agent stops.
         loop {
@@ -80,7 +80,7 @@ impl Follower {
                 if let Some(line) = self.said() {
                     return Some(Ok(event(Event::Log(line))));
                 }
-                self.stage = Stage::Over;
+                self.stage = WatchStage::Over;
                 return Some(Ok(self.record()));
             }
             let Watching {
@@ -91,12 +91,12 @@ impl Follower {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => {
-                    self.stage = Stage::Over;
+                    self.stage = WatchStage::Over;
                     return Some(Err(status::shutting_down()));
                 }
                 changed = record.changed() => if changed.is_err() {
                     // The command was refused by its verb: it never was. Or the engine is gone.
-                    self.stage = Stage::Over;
+                    self.stage = WatchStage::Over;
                     return None;
                 },
                 line = lines.recv(), if self.lines_open => match line {

@@ -21,14 +21,14 @@ const QUESTIONS: usize = 4;
 /// Sets the clock.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Sets the clock by a time server, at once and by any distance. Answers by how much.
-    fn set_by<'a>(&'a self, server: &'a str) -> BoxFuture<'a, Result<Correction, ClockError>>;
+    fn set_by<'a>(&'a self, server: &'a str) -> BoxFuture<'a, Result<ClockCorrection, ClockError>>;
 }
 
 /// By how much the clock was wrong, in seconds; positive when it was slow.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Correction(pub f64);
+pub struct ClockCorrection(pub f64);
 
-impl fmt::Display for Correction {
+impl fmt::Display for ClockCorrection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:+.3} s", self.0)
     }
@@ -82,7 +82,7 @@ pub enum NoTimeError {
 pub struct KernelClock;
 
 impl Clock for KernelClock {
-    fn set_by<'a>(&'a self, server: &'a str) -> BoxFuture<'a, Result<Correction, ClockError>> {
+    fn set_by<'a>(&'a self, server: &'a str) -> BoxFuture<'a, Result<ClockCorrection, ClockError>> {
         Box::pin(async move {
             let correction = measure(server, PORT).await?;
             set(correction)?;
@@ -96,12 +96,15 @@ impl Clock for KernelClock {
 pub struct ForeignClock;
 
 impl Clock for ForeignClock {
-    fn set_by<'a>(&'a self, _server: &'a str) -> BoxFuture<'a, Result<Correction, ClockError>> {
+    fn set_by<'a>(
+        &'a self,
+        _server: &'a str,
+    ) -> BoxFuture<'a, Result<ClockCorrection, ClockError>> {
         Box::pin(std::future::ready(Err(ClockError::LeftAlone)))
     }
 }
 
-fn set(correction: Correction) -> io::Result<()> {
+fn set(correction: ClockCorrection) -> io::Result<()> {
     let outside = |_| io::Error::from(io::ErrorKind::InvalidInput);
     let now = SystemTime::now();
     let step = Duration::try_from_secs_f64(correction.0.abs()).map_err(outside)?;
@@ -126,7 +129,7 @@ fn set(correction: Correction) -> io::Result<()> {
 }
 
 /// Asks the server's addresses in their order; the first that answers decides.
-async fn measure(server: &str, port: u16) -> Result<Correction, ClockError> {
+async fn measure(server: &str, port: u16) -> Result<ClockCorrection, ClockError> {
     let addresses = tokio::net::lookup_host((server, port))
         .await
         .map_err(|source| ClockError::Unknown {
@@ -161,7 +164,7 @@ async fn measure(server: &str, port: u16) -> Result<Correction, ClockError> {
 /// One answer.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
-    correction: Correction,
+    correction: ClockCorrection,
     /// How long question and answer were underway, in seconds.
     underway: f64,
 }
@@ -176,7 +179,7 @@ async fn ask(server: SocketAddr) -> Result<Sample, rsntp::SynchronizationError> 
         .synchronize(server)
         .await?;
     Ok(Sample {
-        correction: Correction(answer.clock_offset().as_secs_f64()),
+        correction: ClockCorrection(answer.clock_offset().as_secs_f64()),
         underway: answer.round_trip_delay().as_secs_f64(),
     })
 }
@@ -208,7 +211,7 @@ mod tests {
     }
 
     /// What a server of this stratum makes of our clock.
-    async fn measured(stratum: u8) -> Result<Correction, ClockError> {
+    async fn measured(stratum: u8) -> Result<ClockCorrection, ClockError> {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let port = server.local_addr().unwrap().port();
         let serving = async {
@@ -254,7 +257,7 @@ mod tests {
     #[test]
     fn corrections_have_a_sign() {
         for (seconds, text) in [(0.0, "+0.000 s"), (1.5, "+1.500 s"), (-61.001, "-61.001 s")] {
-            assert_eq!(Correction(seconds).to_string(), text);
+            assert_eq!(ClockCorrection(seconds).to_string(), text);
         }
     }
 }

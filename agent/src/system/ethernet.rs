@@ -224,9 +224,9 @@ pub type Frames = BTreeMap<String, io::Result<Option<Vec<u8>>>>;
 pub fn listen(interfaces: &[(String, u32)], ours: &[Vec<u8>], timeout: Duration) -> Frames {
     let deadline = Instant::now() + timeout;
     let mut frames = Frames::new();
-    let mut ears: Vec<Ear> = Vec::new();
+    let mut ears: Vec<LldpSocket> = Vec::new();
     for (name, index) in interfaces {
-        match Ear::open(name, *index) {
+        match LldpSocket::open(name, *index) {
             Ok(ear) => ears.push(ear),
             Err(error) => {
                 frames.insert(name.clone(), Err(error));
@@ -265,7 +265,7 @@ pub fn listen(interfaces: &[(String, u32)], ours: &[Vec<u8>], timeout: Duration)
 }
 
 /// The positions of those that have heard something.
-fn wait(ears: &[Ear], left: Duration) -> io::Result<Vec<usize>> {
+fn wait(ears: &[LldpSocket], left: Duration) -> io::Result<Vec<usize>> {
     let mut polled: Vec<PollFd<'_>> = ears
         .iter()
         .map(|ear| PollFd::new(&ear.socket, PollFlags::IN))
@@ -280,14 +280,14 @@ fn wait(ears: &[Ear], left: Duration) -> io::Result<Vec<usize>> {
 }
 
 /// A socket that hears the LLDP frames of one interface, which takes all frames meanwhile.
-struct Ear {
+struct LldpSocket {
     name: String,
     socket: OwnedFd,
     /// Whether the interface took all frames before.
     was_promiscuous: bool,
 }
 
-impl Ear {
+impl LldpSocket {
     fn open(name: &str, index: u32) -> io::Result<Self> {
         let protocol = std::num::NonZeroU32::new(u32::from(LLDP.to_be())).map(Protocol::from_raw);
         let socket = rustix::net::socket_with(
@@ -332,7 +332,7 @@ impl Ear {
     }
 }
 
-impl Drop for Ear {
+impl Drop for LldpSocket {
     fn drop(&mut self) {
         if !self.was_promiscuous
             && let Err(error) = promiscuous(&self.socket, &self.name, false)

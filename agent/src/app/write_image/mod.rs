@@ -16,7 +16,7 @@ use crate::image::{Deployment, ImageError, LastDeployment, prepare};
 use crate::machine::block::BlockDevice;
 use crate::machine::ironic_node::Node;
 use crate::system::System;
-use crate::task::{Note, Task, TaskListener};
+use crate::task::{Task, TaskListener, TaskNote};
 
 mod arguments;
 
@@ -131,8 +131,8 @@ async fn listen(
 }
 
 /// Warnings go to a line of their own.
-fn show_note(note: Note, report: &mut ProgressReport) {
-    if let Note::Warning(text) = note {
+fn show_note(note: TaskNote, report: &mut ProgressReport) {
+    if let TaskNote::Warning(text) = note {
         show(&report.end());
         eprintln!("warning: {}", printable(&text));
     }

@@ -23,7 +23,7 @@ impl Engine {
     /// command enters. Ends with the engine.
     pub async fn narrate(&self, line: &watch::Sender<String>, announce: impl Fn()) {
         let mut running = self.running.clone();
-        let mut narrator = Narrator::default();
+        let mut narrator = ActivityText::default();
         line.send_replace(IDLE.to_owned());
         loop {
             let now = running.borrow_and_update().clone();
@@ -63,14 +63,14 @@ impl Engine {
 
 /// Turns commands and their progress into lines.
 #[derive(Debug, Default)]
-struct Narrator {
+struct ActivityText {
     command: Option<CommandId>,
     /// What it is called: its latest phase, before that its name.
     name: String,
     announced: BTreeSet<String>,
 }
 
-impl Narrator {
+impl ActivityText {
     /// A line about a command that runs, and whether it has entered a phase.
     fn running(
         &mut self,
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn each_phase_is_announced_once_and_no_flood_of_them() {
         let record = Arc::new(testing::record(1));
-        let mut narrator = Narrator::default();
+        let mut narrator = ActivityText::default();
         assert_eq!(
             narrator.running(&record, None),
             ("execute_clean_step is running".to_owned(), false)

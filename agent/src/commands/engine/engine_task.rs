@@ -20,7 +20,7 @@ use crate::commands::queue::{
 };
 use crate::commands::record::{CommandId, CommandOutcome, CommandRecord};
 use crate::commands::request::CommandRequest;
-use crate::commands::runner::{self, Job, Perform, RunnerEvent};
+use crate::commands::runner::{self, Perform, RunnerEvent, RunnerJob};
 use crate::commands::store::Store;
 use crate::commands::verbs::Command;
 use crate::shutdown::ShutdownReason;
@@ -61,14 +61,14 @@ pub struct EngineTask {
     channels: EngineChannels,
     reports: mpsc::Sender<RunnerEvent>,
     outcomes: mpsc::Receiver<RunnerEvent>,
-    live: Option<Live>,
+    live: Option<RunningTask>,
     deadlines: HashMap<CommandId, AbortHandle>,
     tasks: JoinSet<()>,
 }
 
 /// The command that runs, for those who follow or stop it.
 #[derive(Debug)]
-struct Live {
+struct RunningTask {
     task: Task,
     record: watch::Sender<Arc<CommandRecord>>,
     progress: watch::Receiver<Option<Progress>>,
@@ -315,12 +315,12 @@ impl EngineTask {
             "milestone"
         );
         let (task, listener) = Task::new();
-        self.live = Some(Live {
+        self.live = Some(RunningTask {
             task: task.clone(),
             record: watch::channel(Arc::clone(&record)).0,
             progress: listener.progress.clone(),
         });
-        let job = Job {
+        let job = RunnerJob {
             record,
             verb: payload.verb,
             command: payload.command,

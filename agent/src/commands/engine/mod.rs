@@ -18,7 +18,7 @@ use super::record::{CommandId, CommandRecord};
 use super::request::CommandRequest;
 use super::runner::Perform;
 use crate::shutdown::ShutdownReason;
-use crate::task::{Line, Progress};
+use crate::task::{LogLine, Progress};
 
 mod activity;
 mod engine_task;
@@ -63,7 +63,7 @@ pub struct Watching {
     /// Its latest progress.
     pub progress: watch::Receiver<Option<Progress>>,
     /// What it says from now on; closed when it has ended.
-    pub lines: broadcast::Receiver<Line>,
+    pub lines: broadcast::Receiver<LogLine>,
 }
 
 /// A caller that waits for an answer.

@@ -4,7 +4,7 @@ use super::clock::ask_the_time;
 use super::*;
 use crate::commands::testing::{self, run};
 use crate::config::Config;
-use crate::system::clock::{Clock, ClockError, Correction};
+use crate::system::clock::{Clock, ClockCorrection, ClockError};
 use crate::system::power::MachinePower;
 use crate::system::process::{Output, Script};
 use crate::system::{PathPrefix, RunError};
@@ -166,12 +166,12 @@ impl Clock for AskedClock {
     fn set_by<'a>(
         &'a self,
         server: &'a str,
-    ) -> futures_util::future::BoxFuture<'a, Result<Correction, ClockError>> {
+    ) -> futures_util::future::BoxFuture<'a, Result<ClockCorrection, ClockError>> {
         self.0.lock().unwrap().push(server.to_owned());
         let set = if server == "broken.example" {
             Err(ClockError::LeftAlone)
         } else {
-            Ok(Correction(1.0))
+            Ok(ClockCorrection(1.0))
         };
         Box::pin(std::future::ready(set))
     }

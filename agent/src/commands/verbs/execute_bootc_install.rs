@@ -10,7 +10,7 @@ use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
 use crate::commands::plan::{CommandPlan, PlannedAction};
 use crate::commands::root_device::{refreshed_node, root_device};
-use crate::image::bootc::{self, Install};
+use crate::image::bootc::{self, BootcInstall};
 use crate::task::Task;
 
 /// The verb with its arguments.
@@ -59,7 +59,7 @@ impl Verb for ExecuteBootcInstall {
         bootc::permitted(&config)?;
         refreshed_node(context, task).await?;
         let device = root_device(context).await?;
-        let installed = bootc::install(Install {
+        let installed = bootc::install(BootcInstall {
             system: &context.system,
             config: &config,
             image_source: &self.image_source,

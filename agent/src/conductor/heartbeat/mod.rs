@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::jitter::Jitter;
-use super::{Conductor, Heartbeat, Hello, SessionLost, Verdict};
+use super::{Conductor, Heartbeat, SessionLost, SessionOpen, Verdict};
 
 mod control;
 mod schedule;
@@ -67,7 +67,7 @@ impl Timeout {
 #[derive(Debug)]
 pub struct Heartbeats<'a, J, K> {
     /// What opens each session.
-    pub hello: &'a Hello,
+    pub hello: &'a SessionOpen,
     /// How long a verdict is waited for, opening the session included; after it the beat has
     /// failed and the session is opened anew.
     pub deadline: Duration,

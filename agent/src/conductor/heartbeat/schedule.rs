@@ -15,7 +15,7 @@ pub struct Schedule<J> {
     timeout: Timeout,
     jitter: J,
     /// The end of the last exchange, and the interval that was drawn then.
-    last: Option<Last>,
+    last: Option<LastBeat>,
     /// A force that no accepted beat has answered.
     forced: bool,
     /// The force that travels with the beat in flight.
@@ -23,7 +23,7 @@ pub struct Schedule<J> {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Last {
+struct LastBeat {
     at: Duration,
     interval: Duration,
     succeeded: bool,
@@ -77,7 +77,7 @@ impl<J: Jitter> Schedule<J> {
         };
         // What was forced and failed is still owed; what was raised in flight stands anyway.
         self.forced |= std::mem::take(&mut self.in_flight) && !accepted;
-        self.last = Some(Last {
+        self.last = Some(LastBeat {
             at: now,
             interval,
             succeeded: accepted,

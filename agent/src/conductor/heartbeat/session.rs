@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 use crate::conductor::backoff::Backoff;
 use crate::conductor::jitter::Jitter;
-use crate::conductor::{Conductor, Heartbeat, HeartbeatSession, Hello, SessionLost, Verdict};
+use crate::conductor::{Conductor, Heartbeat, HeartbeatSession, SessionLost, SessionOpen, Verdict};
 use crate::shutdown::ShutdownReason;
 
 /// The session, or the way to the next one.
 pub(super) struct SessionSupervisor<'a, K> {
     conductor: &'a dyn Conductor,
-    hello: &'a Hello,
+    hello: &'a SessionOpen,
     backoff: Backoff<K>,
     state: SessionState<'a>,
 }
@@ -31,7 +31,11 @@ enum SessionState<'a> {
 }
 
 impl<'a, K: Jitter> SessionSupervisor<'a, K> {
-    pub(super) fn new(conductor: &'a dyn Conductor, hello: &'a Hello, backoff: Backoff<K>) -> Self {
+    pub(super) fn new(
+        conductor: &'a dyn Conductor,
+        hello: &'a SessionOpen,
+        backoff: Backoff<K>,
+    ) -> Self {
         let until = Instant::now();
         Self {
             conductor,

@@ -218,7 +218,7 @@ async fn beating(conductor: &FakeConductor, t: f64, script: impl AsyncFnOnce(&Co
     let control = Control::default();
     let schedule = Schedule::new(timeout(t), SmallRng::seed_from_u64(7));
     let backoff = Backoff::new(SmallRng::seed_from_u64(8));
-    let hello = Hello {
+    let hello = SessionOpen {
         node_uuid: "U".into(),
         agent_token: None,
         overrides: Default::default(),
@@ -388,7 +388,7 @@ async fn losing_sessions_never_changes_when_beats_go() {
         let schedule = Schedule::new(timeout(60.0), SmallRng::seed_from_u64(!seed));
         let mut expected = schedule.clone();
         let backoff = Backoff::new(SmallRng::seed_from_u64(seed + 1));
-        let hello = Hello {
+        let hello = SessionOpen {
             node_uuid: "U".into(),
             agent_token: None,
             overrides: Default::default(),

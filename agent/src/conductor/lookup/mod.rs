@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::heartbeat::Timeout;
 use super::jitter::Jitter;
 use super::token::{Decision, TokenMemory, decide};
-use super::{Conductor, ConductorError, FoundNode, Hello, LookupOutcome, LookupRequest};
+use super::{Conductor, ConductorError, FoundNode, LookupOutcome, LookupRequest, SessionOpen};
 use crate::config::{self, SessionOverrides};
 use crate::machine::ironic_node::Node;
 
@@ -99,8 +99,8 @@ impl LookupSession {
 
     /// What opens a heartbeat session, with the token in force.
     #[must_use]
-    pub fn hello(&self, config: &config::Shared) -> Hello {
-        Hello {
+    pub fn hello(&self, config: &config::Shared) -> SessionOpen {
+        SessionOpen {
             node_uuid: self.node.uuid().to_owned(),
             agent_token: config.current().common.agent_token.clone(),
             overrides: self.overrides.clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ironic_text::error_chain;
 
-use super::run::{Watch, text_of};
+use super::run::{EraseWatch, text_of};
 use crate::disk::erase::error::MethodError;
 use crate::system::{Cmd, RunError, System};
 
@@ -142,7 +142,7 @@ pub(super) async fn erase(
     system: &System,
     device: &str,
     security: &Security,
-    watch: &Watch<'_>,
+    watch: &EraseWatch<'_>,
 ) -> Result<(), MethodError> {
     let mut security = security.clone();
     if security.is_locked() {

@@ -1,6 +1,6 @@
 //! Erasing whole disks: what the drive can do itself, or else overwriting.
 //!
-//! First every drive is asked what it can do and a [`Plan`] is made for each; a dry run ends
+//! First every drive is asked what it can do and a [`ErasePlan`] is made for each; a dry run ends
 //! here. Then the plans are carried out, several at a time. A disk that fails does not stop
 //! the others.
 
@@ -28,8 +28,8 @@ pub use error::{
     Unerasable,
 };
 pub use overrides::{EraseOverrides, InvalidOverrides};
-pub use plan::{ErasePlan, Facts, Means};
-use run::{Board, Watch};
+pub use plan::{EraseMethod, ErasePlan, Facts};
+use run::{Board, EraseWatch};
 
 use crate::disk::erase::guard::{Erasable, Selection};
 use crate::machine::block::{BlockDevice, DeviceKind};
@@ -196,11 +196,11 @@ async fn erase_one(
         task.warn(format!("{name}: {note}"));
     }
     let mut attempts = Vec::new();
-    if plan.means.is_empty() {
+    if plan.methods.is_empty() {
         attempts.extend(plan.notes.iter().cloned().map(Attempt::Unplanned));
     }
     let begin = Instant::now();
-    for means in &plan.means {
+    for method in &plan.methods {
         if task.is_cancelled() {
             attempts.push(Attempt::Cancelled);
             break;
@@ -213,18 +213,18 @@ async fn erase_one(
             attempts.push(Attempt::NoTimeLeft);
             break;
         }
-        let watch = Watch {
+        let watch = EraseWatch {
             board,
             device,
             // What the operator allows is for the disk, what is usual for each way.
             began: plan.deadline.map_or(start, |_| begin),
-            deadline: plan.limit(means, device.size),
+            deadline: plan.limit(method, device.size),
             stall: plan.stall,
         };
-        let way = means.describe();
+        let way = method.describe();
         tracing::info!(device = %name, means = %way, "erasing");
         board.report(name, 0);
-        match carry_out(system, name, means, &watch).await {
+        match carry_out(system, name, method, &watch).await {
             Ok(()) => {
                 forget_partitions(system, name).await;
                 board.finish(name);
@@ -262,15 +262,15 @@ pub async fn forget_partitions(system: &System, name: &str) {
 async fn carry_out(
     system: &System,
     name: &str,
-    means: &Means,
-    watch: &Watch<'_>,
+    method: &EraseMethod,
+    watch: &EraseWatch<'_>,
 ) -> Result<(), MethodError> {
-    match means {
-        Means::Ata(security) => ata::erase(system, name, security, watch).await,
-        Means::Format(format) => nvme::format(system, name, *format, watch).await,
-        Means::SanitizeNvme(action) => nvme::sanitize(system, name, *action, watch).await,
-        Means::SanitizeScsi(action) => scsi::sanitize(system, name, *action, watch).await,
-        Means::Overwrite {
+    match method {
+        EraseMethod::Ata(security) => ata::erase(system, name, security, watch).await,
+        EraseMethod::Format(format) => nvme::format(system, name, *format, watch).await,
+        EraseMethod::SanitizeNvme(action) => nvme::sanitize(system, name, *action, watch).await,
+        EraseMethod::SanitizeScsi(action) => scsi::sanitize(system, name, *action, watch).await,
+        EraseMethod::Overwrite {
             iterations,
             zeroize,
         } if system.simulation.is_none() => {
@@ -284,7 +284,7 @@ async fn carry_out(
             let passes = u64::from(*iterations) + u64::from(*zeroize);
             watch.run_writer(system, command, passes).await.map(|_| ())
         }
-        Means::Overwrite { .. } => zero_file(system, name).await,
+        EraseMethod::Overwrite { .. } => zero_file(system, name).await,
     }
 }
 

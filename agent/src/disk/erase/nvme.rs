@@ -5,7 +5,7 @@
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
-use super::run::{LOOK, Stand, Watch};
+use super::run::{EraseWatch, LOOK, Stand};
 use crate::disk::erase::error::{MethodError, NvmeError, StatusError};
 use crate::machine::block::BlockDevice;
 use crate::system::{Cmd, System};
@@ -175,7 +175,7 @@ pub(super) async fn format(
     system: &System,
     device: &str,
     format: Format,
-    watch: &Watch<'_>,
+    watch: &EraseWatch<'_>,
 ) -> Result<(), MethodError> {
     let command = Cmd::new("nvme").args(["format", device, "-s", format.setting(), "-f"]);
     watch.run(system, command, None).await.map(|_| ())
@@ -186,7 +186,7 @@ pub(super) async fn sanitize(
     system: &System,
     device: &str,
     action: Sanitize,
-    watch: &Watch<'_>,
+    watch: &EraseWatch<'_>,
 ) -> Result<(), MethodError> {
     // It is about the drive, and so is the log.
     let controller = controller_of(device).unwrap_or(device);

@@ -4,7 +4,7 @@
 use futures_util::FutureExt as _;
 
 use super::nvme::Sanitize;
-use super::run::{LOOK, Stand, Watch, text_of};
+use super::run::{EraseWatch, LOOK, Stand, text_of};
 use crate::disk::erase::error::{MethodError, StatusError};
 use crate::system::{Cmd, RunError, System};
 
@@ -52,7 +52,7 @@ pub(super) async fn sanitize(
     system: &System,
     device: &str,
     action: Sanitize,
-    watch: &Watch<'_>,
+    watch: &EraseWatch<'_>,
 ) -> Result<(), MethodError> {
     let options = KINDS.iter().filter(|(kind, ..)| *kind == action);
     let mut command = Cmd::new("sg_sanitize").args(options.map(|(_, _, option)| *option));

@@ -28,7 +28,7 @@ pub struct InjectedFile {
     /// Which file system.
     pub place: FileSystemChoice,
     /// What happens to it.
-    pub change: Change,
+    pub change: FileChange,
     /// What it is afterwards.
     pub attributes: Attributes,
     /// Permission bits of its directory, if that has to be made.
@@ -48,7 +48,7 @@ pub enum FileSystemChoice {
 
 /// What happens to a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum FileChange {
     /// It is removed, if there is one.
     Remove,
     /// It is made or overwritten.
@@ -201,12 +201,12 @@ async fn apply(system: &System, file: &InjectedFile) -> Result<(), InjectCause> 
         let tree = ForeignRoot::open(&root)?;
         let path = changed.path.as_str();
         match &changed.change {
-            Change::Remove => return tree.remove(path).map(drop),
-            Change::Write(content) => {
+            FileChange::Remove => return tree.remove(path).map(drop),
+            FileChange::Write(content) => {
                 tree.make_parent(path, changed.directory_mode)?;
                 tree.write(path, content)?;
             }
-            Change::Keep => {}
+            FileChange::Keep => {}
         }
         tree.change(path, changed.attributes)
     })

@@ -93,7 +93,7 @@ fn write(path: &str, place: FileSystemChoice) -> InjectedFile {
     InjectedFile {
         path: path.to_owned(),
         place,
-        change: Change::Write(b"text".to_vec()),
+        change: FileChange::Write(b"text".to_vec()),
         attributes: Attributes::default(),
         directory_mode: None,
     }
@@ -192,7 +192,7 @@ async fn what_is_to_be_gone_is_gone_and_a_failure_still_unmounts() {
             .expect(&machine.unmount(), "")
     };
     let remove = |path: &str| InjectedFile {
-        change: Change::Remove,
+        change: FileChange::Remove,
         ..write(path, FileSystemChoice::Partition(1))
     };
     fs::write(machine.inside("etc/old"), "x").unwrap();
@@ -206,7 +206,7 @@ async fn what_is_to_be_gone_is_gone_and_a_failure_still_unmounts() {
         "{failure}"
     );
     let absent = InjectedFile {
-        change: Change::Keep,
+        change: FileChange::Keep,
         attributes: Attributes {
             mode: Some(0o600),
             ..Attributes::default()

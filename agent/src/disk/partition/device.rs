@@ -171,7 +171,7 @@ async fn add_to_kernel(system: &System, disk: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::partition::layout::Wish;
+    use crate::disk::partition::layout::LayoutRequest;
     use crate::machine::BootMode;
     use crate::machine::ironic_node::DiskLabel;
     use crate::machine::testing::FakeMachine;
@@ -249,7 +249,7 @@ mod tests {
             size: 1 << 30,
             sector_size: 512,
         };
-        let layout = Wish {
+        let layout = LayoutRequest {
             boot_mode: BootMode::Bios,
             label: DiskLabel::Msdos,
             is_power: false,

@@ -24,7 +24,7 @@ mod step;
 
 pub use error::{PeerError, ReportedFailure};
 pub use peer::{
-    Dial, ExternalStepDescription, ExternalStepRequest, ManagerDescription, ManagerPeer,
+    ConnectPeer, ExternalStepDescription, ExternalStepRequest, ManagerDescription, ManagerPeer,
     StepAnswer, StepEvent,
 };
 use program::ManagerProgram;
@@ -83,7 +83,7 @@ fn is_eraser(step: &dyn Step) -> bool {
 /// Starts the programs in `hardware_managers_dir`, all at once, and answers the managers of
 /// those that say what they are, in the order of their file names. The others are left out
 /// with a line in the log: a broken one must not keep a machine from being provisioned.
-pub async fn start(config: &Config, dial: &Dial) -> Vec<ExternalManager> {
+pub async fn start(config: &Config, dial: &ConnectPeer) -> Vec<ExternalManager> {
     if config.simulate.is_some()
         && config.hardware_managers_dir == Config::default().hardware_managers_dir
     {

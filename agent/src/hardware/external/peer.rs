@@ -15,7 +15,7 @@ use crate::hardware::{Description, ManagerIdentity, Offer, Phase, PlannedAction,
 use crate::task::Progress;
 
 /// Makes the peer of a program that serves at a socket. Nothing is connected yet.
-pub type Dial = Arc<dyn Fn(&Path) -> Arc<dyn ManagerPeer> + Send + Sync>;
+pub type ConnectPeer = Arc<dyn Fn(&Path) -> Arc<dyn ManagerPeer> + Send + Sync>;
 
 /// What a manager says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::error::{PeerError, ProgramDown, StartError};
-use super::peer::{Dial, ManagerDescription, ManagerPeer};
+use super::peer::{ConnectPeer, ManagerDescription, ManagerPeer};
 use crate::system::Daemon;
 
 /// How long a program may take from its start to telling what it is.
@@ -52,7 +52,7 @@ impl ManagerProgram {
     pub async fn start(
         path: PathBuf,
         sockets: &Path,
-        dial: &Dial,
+        dial: &ConnectPeer,
     ) -> Result<(Arc<Self>, ManagerDescription), StartError> {
         let name = path
             .file_name()
@@ -76,7 +76,7 @@ impl ManagerProgram {
         let (daemon, described) = launch.run().await?;
         let (report, state) = watch::channel(ProgramState::Up);
         let (stop, stopped) = mpsc::channel(1);
-        let watched = Watched {
+        let watched = WatchLoop {
             launch,
             described: described.clone(),
             report,
@@ -177,14 +177,14 @@ impl Launch {
 }
 
 /// The loop around a program that runs.
-struct Watched {
+struct WatchLoop {
     launch: Launch,
     described: ManagerDescription,
     report: watch::Sender<ProgramState>,
     stopped: mpsc::Receiver<()>,
 }
 
-impl Watched {
+impl WatchLoop {
     /// Runs until nobody needs the program any more.
     async fn run(mut self, first: Daemon) {
         let mut daemon = Some(first);
@@ -241,7 +241,7 @@ impl Watched {
     }
 }
 
-impl fmt::Debug for Watched {
+impl fmt::Debug for WatchLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watched")
             .field("program", &self.launch.name)

@@ -77,7 +77,7 @@ impl ManagerPeer for FakePeer {
     }
 }
 
-fn dial(deadline: Duration, answer: Option<FakeAnswer>) -> Dial {
+fn dial(deadline: Duration, answer: Option<FakeAnswer>) -> ConnectPeer {
     Arc::new(move |socket: &Path| {
         let class = socket.file_stem().unwrap().to_str().unwrap();
         Arc::new(FakePeer {
@@ -107,7 +107,7 @@ impl Place {
         self
     }
 
-    async fn start(&self, dial: &Dial) -> Vec<ExternalManager> {
+    async fn start(&self, dial: &ConnectPeer) -> Vec<ExternalManager> {
         let config = Config {
             state_dir: self.directory.path().to_owned(),
             hardware_managers_dir: self.directory.path().join("programs"),

@@ -14,7 +14,7 @@ use crate::hardware::{
     Argument, ArgumentKind, Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step,
     StepContext,
 };
-use crate::image::bootc::{self, Install};
+use crate::image::bootc::{self, BootcInstall};
 use crate::machine::block::hints;
 
 /// The step.
@@ -86,7 +86,7 @@ impl Step for ExecuteBootcInstall {
             let none = JsonObject::new();
             let info = ctx.node.0.get("instance_info").and_then(Value::as_object);
             let secret = text(arguments, "oci_pull_secret").map(Secret::new);
-            let sentence = bootc::install(Install {
+            let sentence = bootc::install(BootcInstall {
                 system: ctx.system,
                 config: ctx.config,
                 image_source: text(arguments, "image_source").unwrap_or_default(),

@@ -14,7 +14,7 @@ use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::system::System;
 use crate::system::process::Script;
-use crate::task::{Note, Task};
+use crate::task::{Task, TaskNote};
 
 /// What a run of a step needs.
 pub(crate) struct Bench {
@@ -75,7 +75,7 @@ impl Bench {
         let result = step.run(context, &self.arguments).await;
         let mut notes = Vec::new();
         while let Ok(note) = heard.notes.try_recv() {
-            let (Note::Warning(text) | Note::Phase(text)) = note;
+            let (TaskNote::Warning(text) | TaskNote::Phase(text)) = note;
             notes.push(text);
         }
         (result, notes)

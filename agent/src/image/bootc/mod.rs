@@ -15,7 +15,7 @@ use ironic_ondisk::size::MIB;
 use ironic_text::Secret;
 use serde_json::Value;
 
-use super::config_drive::{ConfigDrive, Purpose};
+use super::config_drive::{ConfigDrive, ConfigDrivePurpose};
 use super::last_deployment::LastDeployment;
 use super::partition_table::finish;
 use super::source::Download;
@@ -49,7 +49,7 @@ const NODE: &str = "local";
 
 /// Everything that an installation needs to know.
 #[derive(Debug, Clone, Copy)]
-pub struct Install<'a> {
+pub struct BootcInstall<'a> {
     /// The machine.
     pub system: &'a System,
     /// The configuration in force.
@@ -86,8 +86,8 @@ pub fn permitted(config: &Config) -> Result<(), BootcError> {
 ///
 /// # Errors
 /// What kept the system from being on the disk.
-pub async fn install(install: Install<'_>) -> Result<String, BootcError> {
-    let Install {
+pub async fn install(install: BootcInstall<'_>) -> Result<String, BootcError> {
+    let BootcInstall {
         system,
         config,
         device,
@@ -134,8 +134,8 @@ pub async fn install(install: Install<'_>) -> Result<String, BootcError> {
     ))
 }
 
-async fn config_drive(install: Install<'_>) -> Result<Option<ConfigDrive>, BootcError> {
-    let Install {
+async fn config_drive(install: BootcInstall<'_>) -> Result<Option<ConfigDrive>, BootcError> {
+    let BootcInstall {
         system,
         config,
         task,
@@ -145,7 +145,7 @@ async fn config_drive(install: Install<'_>) -> Result<Option<ConfigDrive>, Bootc
         return Ok(None);
     };
     let download = Download::new(system.fetch.as_ref(), config, task);
-    let purpose = Purpose {
+    let purpose = ConfigDrivePurpose {
         is_to_measure: false,
         is_fat_wanted: config.config_drive_rebuild,
     };
@@ -226,7 +226,7 @@ async fn has_selinux(system: &System) -> bool {
 }
 
 /// What follows the installation: the table is looked at, the config drive placed.
-async fn complete(install: Install<'_>, drive: Option<ConfigDrive>) -> Result<(), BootcError> {
+async fn complete(install: BootcInstall<'_>, drive: Option<ConfigDrive>) -> Result<(), BootcError> {
     let disks = Arc::clone(&install.system.disks);
     let name = install.device.name.clone();
     let guid = Guid(uuid::Uuid::new_v4().to_bytes_le());

@@ -9,7 +9,7 @@ use ironic_text::Secret;
 use serde_json::json;
 
 use super::private_file::PrivateFile;
-use super::{BootcError, ContainerReference, Install, PullError};
+use super::{BootcError, BootcInstall, ContainerReference, PullError};
 use crate::system::{Cmd, Output, RunError, System};
 
 /// Where the credential is while the image is pulled.
@@ -21,7 +21,7 @@ const PULL_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 
 /// Gets the image. The credential is deleted as soon as that has ended, however it did.
 pub(super) async fn pull(
-    install: Install<'_>,
+    install: BootcInstall<'_>,
     reference: &ContainerReference,
 ) -> Result<(), BootcError> {
     let secret = install.pull_secret;

@@ -151,7 +151,7 @@ impl Machine {
         let Value::Object(instance_info) = &self.instance_info else {
             panic!("an object")
         };
-        let done = install(Install {
+        let done = install(BootcInstall {
             system: &system,
             config: &self.config,
             image_source: self.source,

@@ -54,14 +54,14 @@ pub(super) struct ConfigDrive {
 
 /// What a config drive is for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Purpose {
+pub(super) struct ConfigDrivePurpose {
     /// Whether it gets a partition of just its size, beside a partition image.
     pub(super) is_to_measure: bool,
     /// Whether the operator wants FAT whatever came.
     pub(super) is_fat_wanted: bool,
 }
 
-impl Purpose {
+impl ConfigDrivePurpose {
     fn largest(self) -> u64 {
         if self.is_to_measure {
             LARGEST_TO_MEASURE
@@ -77,7 +77,7 @@ impl ConfigDrive {
         value: &str,
         node: &str,
         download: Download<'_>,
-        purpose: Purpose,
+        purpose: ConfigDrivePurpose,
     ) -> Result<Self, ConfigDriveError> {
         let new = |bytes, is_trusted| Self::new(bytes, node, is_trusted, purpose);
         if !is_url(value) {
@@ -107,7 +107,7 @@ impl ConfigDrive {
         bytes: Vec<u8>,
         node: &str,
         is_trusted: bool,
-        purpose: Purpose,
+        purpose: ConfigDrivePurpose,
     ) -> Result<Self, ConfigDriveError> {
         let largest = purpose.largest();
         let is_packed = bytes.starts_with(&GZIP);

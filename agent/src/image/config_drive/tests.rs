@@ -56,13 +56,13 @@ fn disk(size: u64, sector_size: u32) -> (tempfile::NamedTempFile, Box<dyn Disk>)
 }
 
 /// Behind a whole-disk image, as it came.
-const BEHIND: Purpose = Purpose {
+const BEHIND: ConfigDrivePurpose = ConfigDrivePurpose {
     is_to_measure: false,
     is_fat_wanted: false,
 };
 
 fn drive(bytes: &[u8], is_fat_wanted: bool) -> ConfigDrive {
-    let purpose = Purpose {
+    let purpose = ConfigDrivePurpose {
         is_fat_wanted,
         ..BEHIND
     };
@@ -77,7 +77,7 @@ fn unpacked(drive: &ConfigDrive) -> Vec<u8> {
 
 /// The table of a new disk, with one small partition.
 fn table(disk: &dyn Disk) -> PartitionTable {
-    let layout = crate::disk::partition::layout::Wish {
+    let layout = crate::disk::partition::layout::LayoutRequest {
         boot_mode: crate::machine::BootMode::Uefi,
         label: crate::machine::ironic_node::DiskLabel::Gpt,
         is_power: false,
@@ -191,14 +191,14 @@ fn a_drive_that_unpacks_to_too_much_is_refused() {
         "{refused}"
     );
     // A partition that is made to its measure is not bound to that.
-    let beside = Purpose {
+    let beside = ConfigDrivePurpose {
         is_to_measure: true,
         ..BEHIND
     };
     let taken = ConfigDrive::new(large, "node", false, beside).unwrap();
     assert_eq!(taken.size_on(512).unwrap(), 65 * MIB);
     // Its files would have to be in memory.
-    let rebuilt = Purpose {
+    let rebuilt = ConfigDrivePurpose {
         is_fat_wanted: true,
         ..beside
     };

@@ -23,7 +23,7 @@ use super::deployment::{Deployment, WrittenImage};
 use super::request::PartitionRequest;
 use super::source::ImageStream;
 use super::write::DiskExtent;
-use crate::disk::partition::layout::{PartitionLayout, PlannedPartition, Role, Wish};
+use crate::disk::partition::layout::{LayoutRequest, PartitionLayout, PlannedPartition, Role};
 use crate::disk::partition::table::{Partition, PartitionTable};
 use crate::machine::ironic_node::Node;
 use crate::machine::{BootMode, boot_mode};
@@ -44,7 +44,7 @@ const FAT_FORMATS: [&str; 3] = ["vfat", "msdos", "fat"];
 /// configuration add to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PartitionSetup {
-    wish: Wish,
+    wish: LayoutRequest,
     ephemeral_format: String,
     is_ephemeral_preserved: bool,
     /// Whether Ironic wants to hear of PReP partitions.
@@ -86,7 +86,7 @@ impl PartitionSetup {
         let boot_mode = node.boot_mode(boot_mode(system));
         let needs_loader = request.is_booted_locally && check_boot(deployment, boot_mode)?;
         Ok(Self {
-            wish: Wish {
+            wish: LayoutRequest {
                 boot_mode,
                 label: node.disk_label(boot_mode),
                 is_power: cpu.starts_with("ppc64"),
@@ -154,7 +154,7 @@ impl PartitionSetup {
     /// The partitions on a disk that has the table `existing`, if it is to be looked at.
     fn lay_out(
         &self,
-        wish: Wish,
+        wish: LayoutRequest,
         existing: Option<&PartitionTable>,
         geometry: Geometry,
         guid: &mut dyn FnMut() -> Guid,

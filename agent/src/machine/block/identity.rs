@@ -63,13 +63,13 @@ impl DiskNames {
             with_extension: property(&["ID_WWN_WITH_EXTENSION"]),
             vendor_extension: property(&["ID_WWN_VENDOR_EXTENSION"]),
         };
-        names.add(Native::read(chain));
+        names.add(KernelNames::read(chain));
         names.model = names.model.map(|model| normalized(&model));
         names
     }
 
     /// Puts the kernel's names after udev's.
-    fn add(&mut self, native: Native) {
+    fn add(&mut self, native: KernelNames) {
         if self.model.is_none() {
             self.model = native.model;
         }
@@ -114,7 +114,7 @@ fn normalized(text: &str) -> String {
 
 /// The names that the kernel can tell.
 #[derive(Debug, Default)]
-struct Native {
+struct KernelNames {
     model: Option<String>,
     serials: Vec<String>,
     wwns: Vec<String>,
@@ -122,7 +122,7 @@ struct Native {
     vendor_extension: Option<String>,
 }
 
-impl Native {
+impl KernelNames {
     fn read(chain: &Chain<'_>) -> Self {
         if name_of(chain.path()).starts_with("nvme") {
             return Self::of_nvme(chain);

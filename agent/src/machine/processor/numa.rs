@@ -65,13 +65,13 @@ impl Topology {
 /// Why there is no topology.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
-pub struct Unusable {
+pub struct NoTopology {
     path: String,
     problem: &'static str,
 }
 
-fn unusable(path: impl Into<String>, problem: &'static str) -> Unusable {
-    Unusable {
+fn unusable(path: impl Into<String>, problem: &'static str) -> NoTopology {
+    NoTopology {
         path: path.into(),
         problem,
     }
@@ -81,7 +81,7 @@ fn unusable(path: impl Into<String>, problem: &'static str) -> Unusable {
 ///
 /// # Errors
 /// The first thing that cannot be made sense of: half a topology would mislead.
-pub fn probe(system: &System) -> Result<Topology, Unusable> {
+pub fn probe(system: &System) -> Result<Topology, NoTopology> {
     let root = &system.root;
     let mut nodes: Vec<u32> = numbered(root, NODES, "node");
     nodes.sort_unstable();
@@ -118,7 +118,7 @@ fn numbered(root: &PathPrefix, directory: &str, prefix: &str) -> Vec<u32> {
     numbers.collect()
 }
 
-fn memory(root: &PathPrefix, path: &str) -> Result<u64, Unusable> {
+fn memory(root: &PathPrefix, path: &str) -> Result<u64, NoTopology> {
     let text = root.read_optional(path);
     let text = text.ok_or_else(|| unusable(path, "it cannot be read"))?;
     parse_memory(&text).ok_or_else(|| unusable(path, "it does not tell MemTotal in kB, MB or GB"))
@@ -144,7 +144,7 @@ fn parse_memory(text: &str) -> Option<u64> {
 
 /// Threads that share a core have its number in common; other sockets use the numbers again,
 /// but on other nodes.
-fn cores(root: &PathPrefix, path: &str, node: u32) -> Result<Vec<Core>, Unusable> {
+fn cores(root: &PathPrefix, path: &str, node: u32) -> Result<Vec<Core>, NoTopology> {
     let mut threads = numbered(root, path, "cpu");
     threads.sort_unstable();
     let mut cores: BTreeMap<u32, Vec<u32>> = BTreeMap::new();

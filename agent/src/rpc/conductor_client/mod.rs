@@ -23,8 +23,8 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tonic::{Status, Streaming};
 
 use crate::conductor::{
-    Conductor, Heartbeat, HeartbeatSession, Hello, InspectionOutcome, LookupOutcome, LookupRequest,
-    SessionLost, Verdict, call_deadline,
+    Conductor, Heartbeat, HeartbeatSession, InspectionOutcome, LookupOutcome, LookupRequest,
+    SessionLost, SessionOpen, Verdict, call_deadline,
 };
 use crate::config::Config;
 use crate::shutdown::ShutdownReason;
@@ -219,7 +219,10 @@ impl Conductor for ConductorClient {
         })
     }
 
-    fn open(&self, hello: Hello) -> BoxFuture<'_, Result<Box<dyn HeartbeatSession>, SessionLost>> {
+    fn open(
+        &self,
+        hello: SessionOpen,
+    ) -> BoxFuture<'_, Result<Box<dyn HeartbeatSession>, SessionLost>> {
         Box::pin(async move {
             // One beat is in flight at most; the hello and a farewell need no more.
             let (requests, outgoing) = mpsc::channel(2);

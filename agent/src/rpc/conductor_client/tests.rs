@@ -209,8 +209,8 @@ fn client(served: &Served) -> ConductorClient {
     ConductorClient::new(&served.config).unwrap()
 }
 
-fn hello() -> Hello {
-    Hello {
+fn hello() -> SessionOpen {
+    SessionOpen {
         node_uuid: "U".into(),
         agent_token: Some(Secret::new("T")),
         overrides: SessionOverrides::default(),

@@ -9,7 +9,7 @@ use crate::commands::{
     CommandOutcome, CommandPlan, CommandRecord, CommandState, Milestone, MilestoneKind,
 };
 use crate::failure::Failure;
-use crate::task::{Line, Progress};
+use crate::task::{LogLine, Progress};
 
 /// A record, with the latest progress of its command if it runs.
 ///
@@ -79,7 +79,7 @@ pub fn milestone(milestone: &Milestone) -> v1::Milestone {
 
 /// A line of a command's log.
 #[must_use]
-pub fn line(line: &Line) -> v1::LogLine {
+pub fn line(line: &LogLine) -> v1::LogLine {
     v1::LogLine {
         at: Some(timestamp(line.at)),
         level: line.level.word().to_owned(),

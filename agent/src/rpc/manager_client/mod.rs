@@ -26,7 +26,7 @@ use tonic::{Code, Status};
 use crate::failure::FailureKind;
 use crate::hardware::PlannedAction;
 use crate::hardware::external::{
-    Dial, ExternalStepRequest, ManagerDescription, ManagerPeer, PeerError, ReportedFailure,
+    ConnectPeer, ExternalStepRequest, ManagerDescription, ManagerPeer, PeerError, ReportedFailure,
     StepAnswer, StepEvent,
 };
 use crate::task::Progress;
@@ -48,7 +48,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Makes clients.
 #[must_use]
-pub fn dial() -> Dial {
+pub fn dial() -> ConnectPeer {
     Arc::new(|socket: &Path| Arc::new(ManagerClient::new(socket)) as Arc<dyn ManagerPeer>)
 }
 
@@ -147,7 +147,7 @@ impl ManagerPeer for ManagerClient {
             let status = |status: Status| lost("ExecuteStep", &status);
             let response = self.client()?.execute_step(request).await;
             let mut events = response.map_err(status)?.into_inner();
-            let mut pace = Pace::default();
+            let mut pace = EventRate::default();
             while let Some(message) = events.message().await.map_err(status)? {
                 pace.keep().await;
                 match message.event {
@@ -177,12 +177,12 @@ impl ManagerPeer for ManagerClient {
 
 /// How fast the events of a step are read.
 #[derive(Debug, Default)]
-struct Pace {
+struct EventRate {
     since: Option<Instant>,
     events: u32,
 }
 
-impl Pace {
+impl EventRate {
     /// Waits before an event if there were too many in the last second.
     async fn keep(&mut self) {
         let since = *self.since.get_or_insert_with(Instant::now);

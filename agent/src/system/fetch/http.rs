@@ -29,12 +29,12 @@ const NOT_A_URL: &str = "the URL";
 /// settings share their connections.
 #[derive(Debug, Default)]
 pub struct HttpFetch {
-    last: Mutex<Option<Kept>>,
+    last: Mutex<Option<CachedClient>>,
 }
 
 /// A client and what it was made from.
 #[derive(Debug)]
-struct Kept {
+struct CachedClient {
     tls: TlsSettings,
     proxies: Proxies,
     interface: Option<String>,
@@ -71,7 +71,7 @@ impl HttpFetch {
             return Ok(kept.client.clone());
         }
         let client = client(request, interface.as_deref())?;
-        *last = Some(Kept {
+        *last = Some(CachedClient {
             tls: request.tls.clone(),
             proxies: request.proxies.clone(),
             interface,

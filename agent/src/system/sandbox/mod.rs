@@ -77,7 +77,7 @@ const NOT_STARTED: u8 = 126;
 
 /// What a program of an image gets to see of the machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct View {
+pub struct VisibleDevices {
     /// DeviceNode nodes: `/dev/sda`.
     pub nodes: BTreeSet<String>,
     /// Other names, `/dev/disk/by-uuid/…`, of these nodes.
@@ -86,7 +86,7 @@ pub struct View {
     pub efi_system: Option<String>,
 }
 
-impl View {
+impl VisibleDevices {
     fn words(&self) -> impl Iterator<Item = String> {
         let names = self
             .names
@@ -121,7 +121,7 @@ impl View {
 /// This program does not know where it is.
 pub fn command(
     image: &Path,
-    view: &View,
+    view: &VisibleDevices,
     environment: &[&str],
     program: &[&str],
 ) -> io::Result<Cmd> {
@@ -137,7 +137,7 @@ pub fn command(
         .tail(TAIL))
 }
 
-/// Runs the program. `arguments` are this program's: its name, [`NAME`], the image, a [`View`],
+/// Runs the program. `arguments` are this program's: its name, [`NAME`], the image, a [`VisibleDevices`],
 /// `--`, the environment, the program and its arguments. Must run as `unshare` leaves it: as
 /// the first process of its own, with mounts of its own. Ends with the status of the program.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -171,7 +171,7 @@ fn run(arguments: &[String]) -> Result<ExitCode, SandboxError> {
     let Some((name, arguments)) = program[environment.clone().count()..].split_first() else {
         return Err(SandboxError::NoProgram);
     };
-    let watch = confine(Path::new(image), &View::of(view))?;
+    let watch = confine(Path::new(image), &VisibleDevices::of(view))?;
     let mut program = Command::new(name);
     program.args(arguments).env_clear().env("PATH", PATH);
     for (variable, value) in environment.filter_map(|argument| argument.split_once('=')) {
@@ -236,7 +236,7 @@ fn until_unheard() {
 }
 
 /// Leaves the machine for the image, with only what the program is to see.
-fn confine(image: &Path, view: &View) -> Result<UsageWatch, SandboxError> {
+fn confine(image: &Path, view: &VisibleDevices) -> Result<UsageWatch, SandboxError> {
     let watch = ResourceLimits::of_machine().apply();
     // As long as the machine's own /dev is to be seen.
     let nodes = view.nodes.iter().chain(&view.efi_system);
@@ -362,14 +362,14 @@ mod tests {
     #[test]
     fn what_a_program_sees_arrives_as_it_was_said() {
         let node = "/dev/sda2".to_owned();
-        let view = View {
+        let view = VisibleDevices {
             nodes: ["/dev/sda".to_owned(), node.clone()].into(),
             names: [("/dev/disk/by-uuid/1-2".to_owned(), node)].into(),
             efi_system: Some("/dev/sda1".to_owned()),
         };
         let words: Vec<String> = view.words().collect();
         assert_eq!(words.len(), 4);
-        assert_eq!(View::of(&words), view);
+        assert_eq!(VisibleDevices::of(&words), view);
     }
 
     #[test]

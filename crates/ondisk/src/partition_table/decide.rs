@@ -48,7 +48,7 @@ pub enum TableDecision {
         flaw: GptFlaw,
     },
     /// No table.
-    Nothing(Absence),
+    Nothing(NoPartitionTable),
 }
 
 /// What is wrong with a GUID partition table that is there.
@@ -73,7 +73,7 @@ pub enum GptFlaw {
 
 /// Why a disk has no partition table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Absence {
+pub enum NoPartitionTable {
     /// The first sector does not end as a record does.
     #[error("there is no partition table")]
     Nothing,
@@ -109,7 +109,7 @@ pub enum Absence {
     },
 }
 
-impl Absence {
+impl NoPartitionTable {
     /// Whether something on the disk says that there is a table.
     #[must_use]
     pub fn is_contradiction(self) -> bool {
@@ -147,7 +147,9 @@ pub fn decide<S: Source + ?Sized>(
         (Err(damage), Ok(table)) => with_record(table, record, Some(GptFlaw::Primary(damage))),
         (Err(primary), Err(backup)) => {
             let absence = other_sector_size(source, geometry)?;
-            TableDecision::Nothing(absence.unwrap_or(Absence::Announced { primary, backup }))
+            TableDecision::Nothing(
+                absence.unwrap_or(NoPartitionTable::Announced { primary, backup }),
+            )
         }
     })
 }
@@ -183,11 +185,11 @@ fn record_alone(record: &Mbr) -> Option<TableDecision> {
         // system itself, or is code.
         let is_possible = record.has_possible_flags() && record.check().is_ok();
         if !has_partitions || !is_possible {
-            return nothing(Absence::FileSystem(name));
+            return nothing(NoPartitionTable::FileSystem(name));
         }
     }
     if !record.has_possible_flags() {
-        return nothing(Absence::NoEntries);
+        return nothing(NoPartitionTable::NoEntries);
     }
     has_partitions.then(|| TableDecision::Mbr(record.clone()))
 }
@@ -200,12 +202,12 @@ fn unannounced<S: Source + ?Sized>(
 ) -> Result<TableDecision, S::Error> {
     let or_record = |absence| match (&record, absence) {
         // Without partitions, which is what it says.
-        (Some(record), Absence::Nothing) => TableDecision::Mbr(record.clone()),
+        (Some(record), NoPartitionTable::Nothing) => TableDecision::Mbr(record.clone()),
         (_, absence) => TableDecision::Nothing(absence),
     };
     if !gpt::has_header(source, geometry, PRIMARY)? {
         let absence = other_sector_size(source, geometry)?;
-        return Ok(or_record(absence.unwrap_or(Absence::Nothing)));
+        return Ok(or_record(absence.unwrap_or(NoPartitionTable::Nothing)));
     }
     Ok(match copies(source, geometry)? {
         (Ok(table), Ok(_)) => {
@@ -217,17 +219,17 @@ fn unannounced<S: Source + ?Sized>(
                 flaw: GptFlaw::Unannounced,
             }
         }
-        (Ok(_), Err(damage)) | (Err(damage), _) => or_record(Absence::Unannounced(damage)),
+        (Ok(_), Err(damage)) | (Err(damage), _) => or_record(NoPartitionTable::Unannounced(damage)),
     })
 }
 
-type Copy = Result<Gpt, Damage>;
+type GptCopy = Result<Gpt, Damage>;
 
 /// Both copies. The backup is where the primary says, else in the last sector.
 fn copies<S: Source + ?Sized>(
     source: &mut S,
     geometry: Geometry,
-) -> Result<(Copy, Copy), S::Error> {
+) -> Result<(GptCopy, GptCopy), S::Error> {
     let primary = Gpt::read(source, geometry, PRIMARY)?;
     let last = geometry.sectors().saturating_sub(1);
     let at = primary.as_ref().map_or(last, Gpt::backup);
@@ -243,7 +245,7 @@ fn copies<S: Source + ?Sized>(
 fn other_sector_size<S: Source + ?Sized>(
     source: &mut S,
     geometry: Geometry,
-) -> Result<Option<Absence>, S::Error> {
+) -> Result<Option<NoPartitionTable>, S::Error> {
     for sector_size in [512, 4096] {
         let other = Geometry {
             sector_size,
@@ -251,7 +253,7 @@ fn other_sector_size<S: Source + ?Sized>(
         };
         let is_other = sector_size != geometry.sector_size;
         if is_other && gpt::has_header(source, other, PRIMARY)? {
-            return Ok(Some(Absence::SectorSize {
+            return Ok(Some(NoPartitionTable::SectorSize {
                 table: sector_size,
                 disk: geometry.sector_size,
             }));

@@ -41,7 +41,7 @@ impl fmt::Display for ClaimingTable {
 
 /// A partition that a table claims. Offsets and sizes in bytes of the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
+pub struct ClaimedPartition {
     /// Its number in its table.
     pub number: u32,
     /// Where it starts.
@@ -60,7 +60,7 @@ pub struct Claim {
     pub base: u64,
 }
 
-impl fmt::Display for Claim {
+impl fmt::Display for ClaimedPartition {
     /// `partition 2`; of a table that does not count also which: `partition 2 (of the backup
     /// GUID partition table, which does not count)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,7 +84,7 @@ impl fmt::Display for Claim {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Survey {
     /// Those of the table that counts come first.
-    pub claims: Vec<Claim>,
+    pub claims: Vec<ClaimedPartition>,
     /// Whether there are more than can be listed.
     pub is_cut: bool,
 }
@@ -126,7 +126,7 @@ pub fn survey<E>(source: &mut dyn Source<Error = E>, geometry: Geometry) -> Resu
     Ok(found)
 }
 
-fn counts(decision: &TableDecision, claim: &Claim, geometry: Geometry) -> bool {
+fn counts(decision: &TableDecision, claim: &ClaimedPartition, geometry: Geometry) -> bool {
     let same_sectors = claim.sector_size == geometry.sector_size;
     let is_gpt = claim.table != ClaimingTable::Mbr;
     same_sectors
@@ -145,7 +145,10 @@ fn counts(decision: &TableDecision, claim: &Claim, geometry: Geometry) -> bool {
 }
 
 /// What every table at the beginning and the end of a disk or a partition claims.
-fn tables<E>(source: &mut dyn Source<Error = E>, geometry: Geometry) -> Result<Vec<Claim>, E> {
+fn tables<E>(
+    source: &mut dyn Source<Error = E>,
+    geometry: Geometry,
+) -> Result<Vec<ClaimedPartition>, E> {
     let mut found = Vec::new();
     let mut sizes = vec![geometry.sector_size];
     sizes.extend(
@@ -176,7 +179,7 @@ fn tables<E>(source: &mut dyn Source<Error = E>, geometry: Geometry) -> Result<V
 fn guid_tables<E>(
     source: &mut dyn Source<Error = E>,
     geometry: Geometry,
-    found: &mut Vec<Claim>,
+    found: &mut Vec<ClaimedPartition>,
 ) -> Result<(), E> {
     let sector = geometry.sector();
     let last = geometry.sectors().saturating_sub(1);
@@ -193,7 +196,7 @@ fn guid_tables<E>(
         }
         found.extend(partitions.into_iter().map(|partition| {
             let sectors = partition.last.saturating_sub(partition.first);
-            Claim {
+            ClaimedPartition {
                 number: partition.number,
                 start: partition.first.saturating_mul(sector),
                 size: sectors.saturating_add(1).saturating_mul(sector),
@@ -212,9 +215,9 @@ fn guid_tables<E>(
     Ok(())
 }
 
-fn mbr_claim(entry: &MbrPartition, geometry: Geometry) -> Claim {
+fn mbr_claim(entry: &MbrPartition, geometry: Geometry) -> ClaimedPartition {
     let sector = geometry.sector();
-    Claim {
+    ClaimedPartition {
         number: entry.number,
         start: entry.first.saturating_mul(sector),
         size: entry.sectors.saturating_mul(sector),

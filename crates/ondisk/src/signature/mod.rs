@@ -31,7 +31,7 @@ pub enum Usage {
 }
 
 /// Bytes at an offset.
-type Mark = (u64, &'static [u8]);
+type MagicBytes = (u64, &'static [u8]);
 /// Reads the identity of what begins with a mark at this offset; `None`: it is not there.
 type Probe = fn(&mut Window<'_>, u64) -> Option<FormatIdentity>;
 
@@ -59,12 +59,12 @@ pub struct Signature {
     is_tolerant: bool,
     smallest: u64,
     /// None: its function finds it.
-    marks: &'static [Mark],
+    marks: &'static [MagicBytes],
     reading: FieldReading,
 }
 
 impl Signature {
-    const fn new(name: &'static str, usage: Usage, marks: &'static [Mark]) -> Self {
+    const fn new(name: &'static str, usage: Usage, marks: &'static [MagicBytes]) -> Self {
         Self {
             name,
             usage,
@@ -78,19 +78,19 @@ impl Signature {
         }
     }
 
-    const fn file_system(name: &'static str, marks: &'static [Mark]) -> Self {
+    const fn file_system(name: &'static str, marks: &'static [MagicBytes]) -> Self {
         Self::new(name, Usage::FileSystem, marks)
     }
 
-    const fn member(name: &'static str, marks: &'static [Mark]) -> Self {
+    const fn member(name: &'static str, marks: &'static [MagicBytes]) -> Self {
         Self::new(name, Usage::Member, marks)
     }
 
-    const fn crypto(name: &'static str, marks: &'static [Mark]) -> Self {
+    const fn crypto(name: &'static str, marks: &'static [MagicBytes]) -> Self {
         Self::new(name, Usage::Crypto, marks)
     }
 
-    const fn other(name: &'static str, marks: &'static [Mark]) -> Self {
+    const fn other(name: &'static str, marks: &'static [MagicBytes]) -> Self {
         Self::new(name, Usage::Other, marks)
     }
 
@@ -155,9 +155,9 @@ impl Signature {
     }
 }
 
-const EXT: &[Mark] = &[(1080, &[0x53, 0xef])];
-const GFS: &[Mark] = &[(64 << 10, &[0x01, 0x16, 0x19, 0x70, 0, 0, 0, 1])];
-const HFS: Mark = (1024, b"BD");
+const EXT: &[MagicBytes] = &[(1080, &[0x53, 0xef])];
+const GFS: &[MagicBytes] = &[(64 << 10, &[0x01, 0x16, 0x19, 0x70, 0, 0, 0, 1])];
+const HFS: MagicBytes = (1024, b"BD");
 const BCACHE: &[u8] = b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81";
 const BCACHEFS: &[u8] = b"\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf\x80\x3d\xf7\xef";
 const STRATIS: &[u8] = b"!Stra0tis\x86\xff\x02^\x41rh";
@@ -238,21 +238,21 @@ pub const DDF: &str = "ddf_raid_member";
 const LVM2: &[u8] = b"LVM2 001";
 const SMALLEST_SWAP: u64 = 40 << 10;
 /// At the end of the first page, which has 4 to 64 KiB.
-const SWAP: &[Mark] = &[
+const SWAP: &[MagicBytes] = &[
     (0xff6, b"SWAPSPACE2"),
     (0x1ff6, b"SWAPSPACE2"),
     (0x3ff6, b"SWAPSPACE2"),
     (0x7ff6, b"SWAPSPACE2"),
     (0xfff6, b"SWAPSPACE2"),
 ];
-const OLD_SWAP: &[Mark] = &[
+const OLD_SWAP: &[MagicBytes] = &[
     (0xff6, b"SWAP-SPACE"),
     (0x1ff6, b"SWAP-SPACE"),
     (0x3ff6, b"SWAP-SPACE"),
     (0x7ff6, b"SWAP-SPACE"),
     (0xfff6, b"SWAP-SPACE"),
 ];
-const SUSPENDED: &[Mark] = &[
+const SUSPENDED: &[MagicBytes] = &[
     (0, swap::TUX_ON_ICE),
     (0xff6, b"S1SUSPEND"),
     (0xff6, b"S2SUSPEND"),
@@ -265,7 +265,7 @@ const SUSPENDED: &[Mark] = &[
     (0xfff6, b"S2SUSPEND"),
     (0xfff6, b"LINHIB0001"),
 ];
-const REISER: &[Mark] = &[
+const REISER: &[MagicBytes] = &[
     (0x2034, b"ReIsErFs"),
     (0x1_0034, b"ReIsEr2Fs"),
     (0x1_0034, b"ReIsEr3Fs"),
@@ -273,14 +273,14 @@ const REISER: &[Mark] = &[
     (0x2014, b"ReIsErFs"),
 ];
 /// The superblock is in block 2, whatever the size of blocks.
-const OCFS2: &[Mark] = &[
+const OCFS2: &[MagicBytes] = &[
     (1024, b"OCFSV2"),
     (2048, b"OCFSV2"),
     (4096, b"OCFSV2"),
     (8192, b"OCFSV2"),
 ];
 /// Both versions in both orders of bytes, at four places.
-const UFS: &[Mark] = &[
+const UFS: &[MagicBytes] = &[
     (0x55c, &[0x54, 0x19, 0x01, 0x00]),
     (0x55c, &[0x00, 0x01, 0x19, 0x54]),
     (0x55c, &[0x19, 0x01, 0x54, 0x19]),

@@ -179,7 +179,7 @@ proptest! {
             device[..1024].copy_from_slice(&seed);
             device
         };
-        let marks: Vec<Mark> = SIGNATURES.iter().flat_map(|signature| signature.marks).copied().collect();
+        let marks: Vec<MagicBytes> = SIGNATURES.iter().flat_map(|signature| signature.marks).copied().collect();
         let (at, bytes) = *which.get(&marks);
         if let Ok(at) = usize::try_from(at) && at + bytes.len() < device.len() {
             device[at..at + bytes.len()].copy_from_slice(bytes);

@@ -76,7 +76,7 @@ where
     tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
-        .with_writer(move || Lines(writer(), lines.clone()))
+        .with_writer(move || LineWriter(writer(), lines.clone()))
         .and_then(budget.clone())
         .and_then(filter(debug))
 }
@@ -228,9 +228,9 @@ impl<S: Subscriber> Layer<S> for LogBudget {
 
 /// Writes each event, which arrives whole and with a line break at its end, as one line and
 /// by one system call, so that lines of several threads do not mix.
-struct Lines<W>(W, LogBudget);
+struct LineWriter<W>(W, LogBudget);
 
-impl<W: Write> Write for Lines<W> {
+impl<W: Write> Write for LineWriter<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = event.strip_suffix(b"\n").unwrap_or(event);
         let shown = String::from_utf8_lossy(&text[..text.len().min(LONGEST)]);

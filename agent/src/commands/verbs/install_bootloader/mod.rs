@@ -9,7 +9,7 @@ use crate::commands::failure::{Failure, FailureKind};
 use crate::commands::plan::CommandPlan;
 use crate::commands::root_device::root_device;
 use crate::disk::boot::efi::Entries;
-use crate::disk::boot::grub::Order;
+use crate::disk::boot::grub::GrubInstall;
 use crate::disk::boot::place::{BootLayout, LocatedPartition};
 use crate::disk::boot::{BootError, efi, grub, image, raid};
 use crate::machine::{self, BootMode};
@@ -296,7 +296,7 @@ async fn run_grub(
         layout.find(&arguments.root_uuid)?
     };
     let prep = arguments.prep_boot_part_uuid.as_deref();
-    let mut order = Order {
+    let mut order = GrubInstall {
         disk: device.name.clone(),
         root: root.node,
         esp: None,

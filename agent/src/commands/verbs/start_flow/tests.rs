@@ -148,7 +148,7 @@ async fn the_first_failure_ends_a_flow() {
     );
     drop(task);
     let mut phases = Vec::new();
-    while let Some(crate::task::Note::Phase(text)) = listener.notes.recv().await {
+    while let Some(crate::task::TaskNote::Phase(text)) = listener.notes.recv().await {
         phases.push(text);
     }
     assert_eq!(

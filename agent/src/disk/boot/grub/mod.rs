@@ -19,7 +19,7 @@ use crate::disk::boot::place::LocatedPartition;
 use crate::disk::filesystem::mount::{mount_system, unmount};
 use crate::machine::connected_nodes;
 use crate::system::foreign_root::ForeignRoot;
-use crate::system::sandbox::{self, View};
+use crate::system::sandbox::{self, VisibleDevices};
 use crate::system::{Output, PathPrefix, System};
 use crate::task::{Progress, Task};
 
@@ -38,7 +38,7 @@ const QUIET: [&str; 2] = ["GRUB_DISABLE_OS_PROBER=true", "GRUB_SAVEDEFAULT=true"
 
 /// What is installed where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
+pub struct GrubInstall {
     /// The disk, for messages.
     pub disk: String,
     /// The node of the image's root file system.
@@ -58,13 +58,13 @@ pub struct Order {
     pub names: BTreeMap<String, String>,
 }
 
-impl Order {
+impl GrubInstall {
     /// What GRUB must see.
-    fn view(&self, root: &PathPrefix) -> View {
+    fn view(&self, root: &PathPrefix) -> VisibleDevices {
         let mut devices = vec![self.disk.as_str(), self.root.as_str()];
         devices.extend(self.esp.iter().map(|esp| esp.node.as_str()));
         devices.extend(self.targets.iter().map(String::as_str));
-        View {
+        VisibleDevices {
             nodes: connected_nodes(root, &devices),
             names: self.names.clone(),
             efi_system: self.esp.as_ref().map(|esp| esp.node.clone()),
@@ -76,7 +76,7 @@ impl Order {
 ///
 /// # Errors
 /// The program that failed.
-pub async fn install(system: &System, order: &Order, task: &Task) -> Result<(), BootError> {
+pub async fn install(system: &System, order: &GrubInstall, task: &Task) -> Result<(), BootError> {
     let failed = |source| BootError::Grub {
         device: order.disk.clone(),
         source,
@@ -95,7 +95,7 @@ pub async fn install(system: &System, order: &Order, task: &Task) -> Result<(), 
     Ok(())
 }
 
-async fn inside(system: &System, order: &Order, task: &Task) -> Result<(), BootCause> {
+async fn inside(system: &System, order: &GrubInstall, task: &Task) -> Result<(), BootCause> {
     let root = system.root.path(ROOT);
     for place in COVERED {
         make_mount_point(&root, place)?;
@@ -142,7 +142,7 @@ struct MountedImage<'a> {
     system: &'a System,
     root: PathBuf,
     /// What its programs see of the machine.
-    view: View,
+    view: VisibleDevices,
     /// The disk, for progress.
     disk: &'a str,
     task: &'a Task,
@@ -162,7 +162,7 @@ impl MountedImage<'_> {
     }
 
     /// Installs GRUB's first stage where the firmware of the target starts it.
-    async fn run_installers(&self, order: &Order, program: &str) -> Result<(), BootCause> {
+    async fn run_installers(&self, order: &GrubInstall, program: &str) -> Result<(), BootCause> {
         if order.esp.is_none() {
             for target in &order.targets {
                 self.run(&[program, target.as_str()], &[]).await?;

@@ -11,7 +11,7 @@ use crate::system::{PathPrefix, RunError};
 struct Machine {
     dir: tempfile::TempDir,
     root: PathBuf,
-    order: Order,
+    order: GrubInstall,
     /// What GRUB sees of the machine.
     seen: &'static str,
 }
@@ -26,7 +26,7 @@ impl Machine {
         create_dir_all(root.join("etc")).unwrap();
         write(root.join("etc/fstab"), "").unwrap();
         Self {
-            order: Order {
+            order: GrubInstall {
                 disk: "/dev/sda".into(),
                 root: "/dev/sda2".into(),
                 esp: None,

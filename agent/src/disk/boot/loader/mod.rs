@@ -97,7 +97,7 @@ enum UnfitLoader {
 
 /// Why what a list names is not a loader.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-enum Unlisted {
+enum UnusableListEntry {
     #[error("{0:?}, which is not there")]
     Missing(String),
     #[error("{path}, which {reason}")]
@@ -277,8 +277,13 @@ impl Files {
     }
 
     /// The path of the loader that a list names, which is relative to the list.
-    fn loader(&self, list: &EspFile, named: &str, firmware: Machine) -> Result<String, Unlisted> {
-        let missing = || Unlisted::Missing(named.to_owned());
+    fn loader(
+        &self,
+        list: &EspFile,
+        named: &str,
+        firmware: Machine,
+    ) -> Result<String, UnusableListEntry> {
+        let missing = || UnusableListEntry::Missing(named.to_owned());
         let parts = named.split(['\\', '/']).filter(|part| !part.is_empty());
         let mut names = list.directory().to_vec();
         names.extend(parts.map(str::to_owned));
@@ -287,7 +292,7 @@ impl Files {
         }
         let entry = self.0.get(&folded(&names)).ok_or_else(missing)?;
         let check = entry.check(firmware);
-        check.map_err(|reason| Unlisted::Unfit {
+        check.map_err(|reason| UnusableListEntry::Unfit {
             path: entry.shown(),
             reason,
         })?;

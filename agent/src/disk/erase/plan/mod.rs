@@ -38,7 +38,7 @@ pub struct Facts {
 
 /// One way to erase a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Means {
+pub enum EraseMethod {
     /// The ATA drive erases itself.
     Ata(Security),
     /// The NVMe name space is formatted.
@@ -56,7 +56,7 @@ pub enum Means {
     },
 }
 
-impl Means {
+impl EraseMethod {
     /// For a person.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -100,7 +100,7 @@ impl Means {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErasePlan {
     /// Ways in the order in which they are tried; the next one when one fails.
-    pub means: Vec<Means>,
+    pub methods: Vec<EraseMethod>,
     /// What was decided on the way, for a person.
     pub notes: Vec<String>,
     /// The operator's deadline.
@@ -119,12 +119,12 @@ impl ErasePlan {
         options: &EraseOptions,
         overrides: &EraseOverrides,
     ) -> Result<Self, Unerasable> {
-        let overwrite = Means::Overwrite {
+        let overwrite = EraseMethod::Overwrite {
             iterations: options.iterations,
             zeroize: options.zeroize,
         };
         let mut plan = Self {
-            means: Vec::new(),
+            methods: Vec::new(),
             notes: Vec::new(),
             deadline: overrides.deadline,
             stall: overrides.stall.unwrap_or(STALL),
@@ -134,13 +134,14 @@ impl ErasePlan {
                 plan.choose_nvme(controller, facts, overrides)
             }
             None if facts.scsi.is_some() && overrides.sanitize => {
-                plan.means.extend(facts.scsi.map(Means::SanitizeScsi));
+                plan.methods
+                    .extend(facts.scsi.map(EraseMethod::SanitizeScsi));
                 Ok(())
             }
             None if options.ata_secure_erase => match &facts.ata {
                 Some(security) if security.is_frozen() => Err(NoSecureErase::Frozen),
                 Some(security) => {
-                    plan.means.push(Means::Ata(security.clone()));
+                    plan.methods.push(EraseMethod::Ata(security.clone()));
                     Ok(())
                 }
                 None => Ok(()),
@@ -153,13 +154,17 @@ impl ErasePlan {
             }
             plan.notes.push(error_chain(&reason));
         }
-        let sanitizes =
-            |means: &Means| matches!(means, Means::SanitizeNvme(_) | Means::SanitizeScsi(_));
-        if overrides.sanitize && facts.nvme.is_none() && !plan.means.iter().any(sanitizes) {
+        let sanitizes = |method: &EraseMethod| {
+            matches!(
+                method,
+                EraseMethod::SanitizeNvme(_) | EraseMethod::SanitizeScsi(_)
+            )
+        };
+        if overrides.sanitize && facts.nvme.is_none() && !plan.methods.iter().any(sanitizes) {
             plan.notes.push("no way is known to sanitize it".to_owned());
         }
-        if plan.means.is_empty() || options.continue_if_secure_erase_failed {
-            plan.means.push(overwrite);
+        if plan.methods.is_empty() || options.continue_if_secure_erase_failed {
+            plan.methods.push(overwrite);
         }
         Ok(plan)
     }
@@ -175,7 +180,7 @@ impl ErasePlan {
         if overrides.sanitize {
             match controller.sanitize() {
                 Some(action) if facts.siblings.is_empty() => {
-                    self.means.push(Means::SanitizeNvme(action));
+                    self.methods.push(EraseMethod::SanitizeNvme(action));
                     return Ok(());
                 }
                 Some(_) => self.notes.push(format!(
@@ -191,15 +196,15 @@ impl ErasePlan {
         if controller.formats_all() && !facts.bystanders.is_empty() {
             return Err(NoSecureErase::Bystanders(facts.bystanders.clone()));
         }
-        self.means.push(Means::Format(format));
+        self.methods.push(EraseMethod::Format(format));
         Ok(())
     }
 
     /// The plan as one sentence per disk, as a dry run shows it.
     #[must_use]
     pub fn describe(&self, size: u64) -> String {
-        let ways: Vec<_> = self.means.iter().map(Means::describe).collect();
-        let first = self.means.first().map(|means| self.limit(means, size));
+        let ways: Vec<_> = self.methods.iter().map(EraseMethod::describe).collect();
+        let first = self.methods.first().map(|method| self.limit(method, size));
         let notes: String = self.notes.iter().map(|note| format!("; {note}")).collect();
         format!(
             "by {}, given up after {}{notes}",
@@ -210,8 +215,8 @@ impl ErasePlan {
 
     /// How long one way may take.
     #[must_use]
-    pub fn limit(&self, means: &Means, size: u64) -> Duration {
-        self.deadline.unwrap_or_else(|| means.deadline(size))
+    pub fn limit(&self, method: &EraseMethod, size: u64) -> Duration {
+        self.deadline.unwrap_or_else(|| method.deadline(size))
     }
 }
 

@@ -43,7 +43,7 @@ fn ways(
     overrides: &EraseOverrides,
 ) -> Result<Vec<String>, Unerasable> {
     let plan = ErasePlan::new(facts, options, overrides)?;
-    Ok(plan.means.iter().map(Means::describe).collect())
+    Ok(plan.methods.iter().map(EraseMethod::describe).collect())
 }
 
 const OVERWRITE: &str = "overwriting (1 random passes and one of zeros)";
@@ -221,16 +221,16 @@ fn overrides_are_checked() {
 
 #[test]
 fn deadlines_come_from_the_drive_or_its_size() {
-    let hours = |means: &Means, size| means.deadline(size).as_secs() / 3600;
-    let security = |lines: &[&str]| Means::Ata(Security::parse(&identity(lines)));
+    let hours = |method: &EraseMethod, size| method.deadline(size).as_secs() / 3600;
+    let security = |lines: &[&str]| EraseMethod::Ata(Security::parse(&identity(lines)));
     // 26 minutes twice and an hour.
     assert_eq!(security(&READY).deadline(1 << 40).as_secs() / 60, 112);
     assert_eq!(hours(&security(&["supported"]), 4_000_000_000_000), 135);
-    let overwrite = Means::Overwrite {
+    let overwrite = EraseMethod::Overwrite {
         iterations: 3,
         zeroize: true,
     };
     assert_eq!(hours(&overwrite, 36_000_000_000), 5);
-    assert_eq!(hours(&Means::Format(Format::UserData), 0), 1);
-    assert_eq!(hours(&Means::SanitizeNvme(Sanitize::Block), 0), 24);
+    assert_eq!(hours(&EraseMethod::Format(Format::UserData), 0), 1);
+    assert_eq!(hours(&EraseMethod::SanitizeNvme(Sanitize::Block), 0), 24);
 }

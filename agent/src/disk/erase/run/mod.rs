@@ -77,7 +77,7 @@ impl<'a> Board<'a> {
 
 /// The wait for one disk.
 #[derive(Debug)]
-pub(super) struct Watch<'a> {
+pub(super) struct EraseWatch<'a> {
     pub(super) board: &'a Board<'a>,
     pub(super) device: &'a BlockDevice,
     /// When the time began that it has.
@@ -89,7 +89,7 @@ pub(super) struct Watch<'a> {
 }
 
 /// How a running program's progress is known.
-enum Gauge {
+enum ProgressSource {
     /// Not at all.
     None,
     /// It takes about so long.
@@ -109,7 +109,7 @@ pub(super) enum Stand {
     Done,
 }
 
-impl<'a> Watch<'a> {
+impl<'a> EraseWatch<'a> {
     fn name(&self) -> &'a str {
         &self.device.name
     }
@@ -121,7 +121,7 @@ impl<'a> Watch<'a> {
         command: Cmd,
         estimate: Option<Duration>,
     ) -> Result<Output, MethodError> {
-        let gauge = estimate.map_or(Gauge::None, Gauge::Time);
+        let gauge = estimate.map_or(ProgressSource::None, ProgressSource::Time);
         self.wait(system, command, gauge, false).await
     }
 
@@ -134,11 +134,11 @@ impl<'a> Watch<'a> {
         passes: u64,
     ) -> Result<Output, MethodError> {
         let gauge = match sectors_written(system, self.name()) {
-            Some(from) => Gauge::Sectors {
+            Some(from) => ProgressSource::Sectors {
                 from,
                 total: (self.device.size / 512).saturating_mul(passes),
             },
-            None => Gauge::None,
+            None => ProgressSource::None,
         };
         self.wait(system, command, gauge, true).await
     }
@@ -147,13 +147,13 @@ impl<'a> Watch<'a> {
         &self,
         system: &System,
         command: Cmd,
-        gauge: Gauge,
+        gauge: ProgressSource,
         may_stop: bool,
     ) -> Result<Output, MethodError> {
         let left = self.deadline.saturating_sub(self.began.elapsed());
         let running = system.run.run(command.timeout(left));
         tokio::pin!(running);
-        let mut alarm = Alarm::new(self);
+        let mut alarm = StallWarning::new(self);
         let start = Instant::now();
         loop {
             tokio::select! {
@@ -164,16 +164,16 @@ impl<'a> Watch<'a> {
                 }
                 () = tokio::time::sleep(TICK) => {
                     let done = match gauge {
-                        Gauge::None => {
+                        ProgressSource::None => {
                             alarm.look(0, "has given no sign for");
                             continue;
                         }
-                        Gauge::Time(all) => {
+                        ProgressSource::Time(all) => {
                             let done = ratio(start.elapsed().as_secs(), all.as_secs());
                             alarm.look(done.min(WHOLE), "is later than the drive said by");
                             done
                         }
-                        Gauge::Sectors { from, total } => {
+                        ProgressSource::Sectors { from, total } => {
                             let now = sectors_written(system, self.name()).unwrap_or(from);
                             alarm.look(now, NO_MOVE);
                             ratio(now.saturating_sub(from), total)
@@ -192,7 +192,7 @@ impl<'a> Watch<'a> {
         &self,
         look: impl Fn() -> BoxFuture<'b, Result<Stand, MethodError>> + Send,
     ) -> Result<(), MethodError> {
-        let mut alarm = Alarm::new(self);
+        let mut alarm = StallWarning::new(self);
         let (mut done, mut unknown) = (0, 0);
         loop {
             match look().await? {
@@ -232,16 +232,16 @@ impl<'a> Watch<'a> {
 }
 
 /// Tells somebody once when nothing moves.
-struct Alarm<'a> {
-    watch: &'a Watch<'a>,
+struct StallWarning<'a> {
+    watch: &'a EraseWatch<'a>,
     last: Option<u64>,
     since: Instant,
     is_raised: bool,
 }
 
-impl<'a> Alarm<'a> {
-    fn new(watch: &'a Watch<'_>) -> Alarm<'a> {
-        Alarm {
+impl<'a> StallWarning<'a> {
+    fn new(watch: &'a EraseWatch<'_>) -> StallWarning<'a> {
+        StallWarning {
             watch,
             last: None,
             since: Instant::now(),

@@ -3,7 +3,7 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::machine::testing::FakeMachine;
 use crate::system::Run;
-use crate::task::Note;
+use crate::task::TaskNote;
 
 /// Programs that run for ten minutes.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ fn disk() -> BlockDevice {
     }
 }
 
-fn watch<'a>(board: &'a Board<'a>, device: &'a BlockDevice, minutes: u64) -> Watch<'a> {
-    Watch {
+fn watch<'a>(board: &'a Board<'a>, device: &'a BlockDevice, minutes: u64) -> EraseWatch<'a> {
+    EraseWatch {
         board,
         device,
         began: Instant::now(),
@@ -72,7 +72,7 @@ async fn sectors_tell_the_progress_and_their_lack_raises_the_alarm() {
     assert_eq!(progress.subject, "/dev/sda 25 %");
     let warning = heard.notes.try_recv().unwrap();
     let text = "the erase of /dev/sda has not moved for 5 min".to_owned();
-    assert_eq!(warning, Note::Warning(text));
+    assert_eq!(warning, TaskNote::Warning(text));
     assert!(heard.notes.try_recv().is_err(), "one alarm is enough");
 }
 
@@ -147,7 +147,7 @@ async fn a_drive_that_tells_nothing_raises_the_alarm_when_it_is_late() {
         ran.unwrap();
         let warning = heard.notes.try_recv().unwrap();
         let text = format!("the erase of /dev/sda {text}");
-        assert_eq!(warning, Note::Warning(text));
+        assert_eq!(warning, TaskNote::Warning(text));
         assert!(heard.notes.try_recv().is_err(), "one alarm is enough");
     }
 }

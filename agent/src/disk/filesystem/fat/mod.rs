@@ -181,14 +181,14 @@ impl FatGeometry {
 }
 
 /// A file system in the making.
-struct Maker {
+struct FatBuilder {
     shape: FatGeometry,
     volume: Volume,
     /// The chains, from the first entry of the table.
     chains: Vec<u32>,
 }
 
-impl Maker {
+impl FatBuilder {
     fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         self.volume.seek(SeekFrom::Start(at))?;
         self.volume.write_all(bytes)
@@ -348,7 +348,7 @@ pub fn build(
     tree: &Tree<'_>,
 ) -> io::Result<Volume> {
     let shape = FatGeometry::new(size, sector_size)?;
-    let mut maker = Maker {
+    let mut maker = FatBuilder {
         shape,
         volume: Volume::new(size),
         // The first two entries belong to no cluster.

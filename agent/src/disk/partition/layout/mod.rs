@@ -73,7 +73,7 @@ impl Role {
 
 /// What is asked for. Sizes are MiB; a size of 0 asks for nothing, but for the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wish {
+pub struct LayoutRequest {
     /// How the deployed system boots.
     pub boot_mode: BootMode,
     /// The kind of table.
@@ -169,7 +169,7 @@ pub enum LayoutError {
     },
 }
 
-impl Wish {
+impl LayoutRequest {
     /// Lays the partitions out on a disk.
     ///
     /// # Errors

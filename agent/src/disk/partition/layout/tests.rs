@@ -9,8 +9,8 @@ const DISK: Geometry = Geometry {
     sector_size: 512,
 };
 
-fn wish(boot_mode: BootMode, label: DiskLabel) -> Wish {
-    Wish {
+fn wish(boot_mode: BootMode, label: DiskLabel) -> LayoutRequest {
+    LayoutRequest {
         boot_mode,
         label,
         is_power: false,
@@ -43,13 +43,13 @@ fn shape(layout: &PartitionLayout) -> Vec<(Role, u64, u64, bool)> {
 fn partitions_are_those_of_the_python_agent() {
     use BootMode::{Bios, Uefi};
     use DiskLabel::{Gpt, Msdos};
-    let everything = Wish {
+    let everything = LayoutRequest {
         ephemeral: 200,
         swap: 100,
         config_drive: 1,
         ..wish(Uefi, Gpt)
     };
-    let power = Wish {
+    let power = LayoutRequest {
         is_power: true,
         ..wish(Bios, Msdos)
     };
@@ -74,7 +74,7 @@ fn partitions_are_those_of_the_python_agent() {
             ],
         ),
         (
-            Wish {
+            LayoutRequest {
                 boot_mode: Bios,
                 label: Msdos,
                 ..everything
@@ -88,7 +88,7 @@ fn partitions_are_those_of_the_python_agent() {
         ),
         (power, vec![(Prep, 1, 8, true), (Root, 9, 1000, false)]),
         (
-            Wish {
+            LayoutRequest {
                 label: Gpt,
                 ..power
             },
@@ -121,7 +121,7 @@ fn kinds_are_those_that_systems_look_for() {
 
 #[test]
 fn what_does_not_fit_is_refused_with_a_way_out() {
-    let many = Wish {
+    let many = LayoutRequest {
         is_power: true,
         ephemeral: 1,
         swap: 1,
@@ -129,7 +129,7 @@ fn what_does_not_fit_is_refused_with_a_way_out() {
         ..wish(BootMode::Bios, DiskLabel::Msdos)
     };
     assert_eq!(many.layout(DISK), Err(LayoutError::TooMany(5)));
-    let large = Wish {
+    let large = LayoutRequest {
         root: 30_000,
         swap: 10,
         ..wish(BootMode::Uefi, DiskLabel::Gpt)
@@ -145,7 +145,7 @@ fn what_does_not_fit_is_refused_with_a_way_out() {
         size: 4 << 40,
         ..DISK
     };
-    let beyond = Wish {
+    let beyond = LayoutRequest {
         root: 3 << 20,
         ..wish(BootMode::Bios, DiskLabel::Msdos)
     };
@@ -159,20 +159,20 @@ fn what_does_not_fit_is_refused_with_a_way_out() {
         ..huge
     };
     assert!(beyond.layout(large_sectors).is_ok());
-    let none = Wish { root: 0, ..beyond };
+    let none = LayoutRequest { root: 0, ..beyond };
     assert_eq!(none.layout(huge), Err(LayoutError::NoRoot));
 }
 
 #[test]
 fn a_disk_filled_to_its_end_leaves_room_for_the_backup_table() {
-    let full = Wish {
+    let full = LayoutRequest {
         root: 20 * 1024 - 551,
         ..wish(BootMode::Uefi, DiskLabel::Gpt)
     };
     let layout = full.layout(DISK).unwrap();
     let root = layout.find(Root).unwrap();
     assert_eq!(root.offset + root.size, DISK.size - 33 * 512);
-    let more = Wish {
+    let more = LayoutRequest {
         root: full.root + 1,
         ..full
     };
@@ -191,7 +191,7 @@ proptest! {
     ) {
         let geometry = Geometry { size: disk * GIB + disk * 4096, sector_size };
         let [efi_system, bios_boot, ephemeral, swap, config_drive, root] = sizes;
-        let wish = Wish {
+        let wish = LayoutRequest {
             boot_mode: if is_bios { BootMode::Bios } else { BootMode::Uefi },
             label: if is_gpt { DiskLabel::Gpt } else { DiskLabel::Msdos },
             is_power, efi_system, bios_boot, ephemeral, swap, config_drive, root,

@@ -2,7 +2,7 @@
 //! [`ironic_ondisk::partition_table::decide`].
 
 use ironic_ondisk::Source;
-use ironic_ondisk::partition_table::decide::{Absence, GptFlaw, TableDecision, decide};
+use ironic_ondisk::partition_table::decide::{GptFlaw, NoPartitionTable, TableDecision, decide};
 use ironic_ondisk::partition_table::gpt::{Gpt, GptError, GptPartition};
 use ironic_ondisk::partition_table::guid::Guid;
 use ironic_ondisk::partition_table::kinds::{EFI_SYSTEM, PartitionKind};
@@ -68,7 +68,7 @@ pub enum TableError {
     Chain(#[from] ChainError),
     /// A mark announces a table that does not exist.
     #[error(transparent)]
-    Absent(Absence),
+    Absent(NoPartitionTable),
     /// No table for Linux.
     #[error("there is a GUID partition table that does not count: {0}")]
     DoesNotCount(GptFlaw),
@@ -205,7 +205,7 @@ impl PartitionTable {
         }
     }
 
-    /// The partitions in the order of their numbers, without those of [`Table::logical`].
+    /// The partitions in the order of their numbers, without those of [`PartitionTable::logical`].
     #[must_use]
     pub fn partitions(&self, sector_size: u32) -> Vec<Partition> {
         let sector = u64::from(sector_size);
@@ -293,7 +293,7 @@ impl PartitionTable {
 /// The partitions of a disk in the order of their numbers; none if it has no table.
 ///
 /// # Errors
-/// As those of [`Table::read`].
+/// As those of [`PartitionTable::read`].
 pub fn partitions_of(disk: &mut dyn Disk) -> Result<Vec<Partition>, TableError> {
     let sector_size = disk.geometry().sector_size;
     let table = PartitionTable::read(disk)?;

@@ -1,13 +1,13 @@
 use super::*;
-use crate::disk::partition::layout::{Role, Wish};
+use crate::disk::partition::layout::{LayoutRequest, Role};
 use crate::machine::BootMode;
 use crate::system::Disks;
 use crate::system::disk::LinuxDisks;
 
 const MIB: u64 = 1 << 20;
 
-fn wish(boot_mode: BootMode, label: DiskLabel) -> Wish {
-    Wish {
+fn wish(boot_mode: BootMode, label: DiskLabel) -> LayoutRequest {
+    LayoutRequest {
         boot_mode,
         label,
         is_power: false,
@@ -103,7 +103,7 @@ fn what_is_kept_keeps_its_identity() {
         let old = wish(boot_mode, label).layout(geometry).unwrap();
         let old = old.table(geometry, None, &mut counting(0)).unwrap();
         // The next deployment has another swap and no config drive.
-        let next = Wish {
+        let next = LayoutRequest {
             swap: 3,
             config_drive: 0,
             ..wish(boot_mode, label)
@@ -120,7 +120,7 @@ fn what_is_kept_keeps_its_identity() {
         assert_eq!(old.partuuid(kept), table.partuuid(same));
         // A table of the other kind, none, or another size: not the same partition.
         assert!(next.kept(None, 512).is_err());
-        let larger = Wish {
+        let larger = LayoutRequest {
             ephemeral: 4,
             ..wish(boot_mode, label)
         };

@@ -11,7 +11,7 @@ use super::selection::{left_alone, left_alone_result, select, stopped};
 use crate::config::Config;
 use crate::disk::erase::guard::{Scope, Selection};
 use crate::disk::erase::metadata;
-use crate::disk::erase::{self, Means, PlannedErase, nvme};
+use crate::disk::erase::{self, EraseMethod, PlannedErase, nvme};
 use crate::failure::Failure;
 use crate::hardware::{
     Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
@@ -103,7 +103,7 @@ fn way(drive: &PlannedErase<'_>) -> String {
     let device = drive.disk.device();
     let name = &device.name;
     match &drive.plan {
-        Ok(plan) if !plan.means.is_empty() => format!(
+        Ok(plan) if !plan.methods.is_empty() => format!(
             "Erase {name} {}; if that fails, destroy its metadata",
             plan.describe(device.size)
         ),
@@ -127,8 +127,8 @@ async fn split<'a>(
     for drive in &mut drives {
         if let Ok(plan) = &mut drive.plan {
             // Overwriting is not quick.
-            plan.means
-                .retain(|means| !matches!(means, Means::Overwrite { .. }));
+            plan.methods
+                .retain(|method| !matches!(method, EraseMethod::Overwrite { .. }));
         }
     }
     let is_formatted = |name: Option<&str>| {

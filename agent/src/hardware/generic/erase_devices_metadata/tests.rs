@@ -16,7 +16,7 @@ use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::system::process::{Output, Script};
 use crate::system::{Run, RunError, System};
-use crate::task::{Note, Task};
+use crate::task::{Task, TaskNote};
 
 const MIB: usize = 1 << 20;
 const DIRTY: u8 = 0xaa;
@@ -77,7 +77,7 @@ impl Bench {
         let result = EraseDevicesMetadata.run(ctx, &arguments).await;
         let mut warnings = Vec::new();
         while let Ok(note) = heard.notes.try_recv() {
-            if let Note::Warning(text) = note
+            if let TaskNote::Warning(text) = note
                 && !text.contains("wipefs is not installed")
             {
                 warnings.push(text);

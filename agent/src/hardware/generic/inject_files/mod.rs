@@ -12,7 +12,7 @@ use ironic_document::JsonObject;
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::disk::inject::{self, Change, FileSystemChoice, InjectedFile};
+use crate::disk::inject::{self, FileChange, FileSystemChoice, InjectedFile};
 use crate::hardware::wait::probe;
 use crate::hardware::{
     Argument, ArgumentError, ArgumentKind, Description, Offer, Phase, PlanFuture, PlannedAction,
@@ -101,7 +101,7 @@ impl Step for InjectFiles {
             let mut left = LARGEST;
             for file in wanted {
                 let file = load(ctx, file, &trust, left).await?;
-                if let Change::Write(content) = &file.change {
+                if let FileChange::Write(content) = &file.change {
                     left -= content.len().min(left);
                 }
                 files.push(file);
@@ -174,17 +174,17 @@ async fn change(
     source: &FileSource,
     trust: &Trust,
     limit: usize,
-) -> Result<Change, FileContentError> {
+) -> Result<FileChange, FileContentError> {
     Ok(match source {
-        FileSource::Removed => Change::Remove,
-        FileSource::Kept => Change::Keep,
+        FileSource::Removed => FileChange::Remove,
+        FileSource::Kept => FileChange::Keep,
         FileSource::Inline(text) => {
             let text: String = text.split_ascii_whitespace().collect();
             let content = STANDARD.decode(text)?;
             if content.len() > limit {
                 return Err(FileContentError::TooLarge);
             }
-            Change::Write(content)
+            FileChange::Write(content)
         }
         FileSource::Template(template) => {
             let url = template::fill(template, ctx.node, ctx.ports)?;
@@ -193,7 +193,7 @@ async fn change(
                 trust,
                 limit,
             };
-            Change::Write(document::download(ctx.system, ctx.config, wanted, ctx.task).await?)
+            FileChange::Write(document::download(ctx.system, ctx.config, wanted, ctx.task).await?)
         }
     })
 }

@@ -183,14 +183,14 @@ fn parse_present(text: &str) -> Vec<(String, String)> {
 }
 
 /// A value as `mstconfig` prints it: `16`, `True(1)`, `ETH(2)`.
-struct Present<'a> {
+struct PrintedValue<'a> {
     /// The word before the parentheses, or the whole text.
     word: &'a str,
     /// The number in the parentheses, or the whole text where it is a number.
     number: Option<i128>,
 }
 
-impl<'a> Present<'a> {
+impl<'a> PrintedValue<'a> {
     fn parse(text: &'a str) -> Self {
         let named = text
             .strip_suffix(')')
@@ -237,7 +237,7 @@ fn text(value: &Value) -> String {
 fn is_set(wanted: &Value, now: &str) -> bool {
     let wanted = text(wanted);
     let wanted = wanted.trim();
-    let present = Present::parse(now);
+    let present = PrintedValue::parse(now);
     match number(wanted) {
         Some(wanted) => present.number == Some(wanted),
         None => wanted.eq_ignore_ascii_case(present.word) || wanted.eq_ignore_ascii_case(now),

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use ironic_ondisk::Source;
 use ironic_ondisk::partition_table::kinds;
-use ironic_ondisk::partition_table::survey::{Claim, survey};
+use ironic_ondisk::partition_table::survey::{ClaimedPartition, survey};
 use ironic_ondisk::raid::linux;
 use ironic_ondisk::read::Area;
 use ironic_ondisk::signature::{self, LINUX_RAID};
@@ -105,7 +105,7 @@ fn examine_area<E>(
     source: &mut dyn Source<Error = E>,
     geometry: Geometry,
     content: &mut GuardedContent,
-    claim: Option<&Claim>,
+    claim: Option<&ClaimedPartition>,
 ) -> Result<(), E> {
     let (start, size) = claim.map_or_else(|| (0, source.size()), |claim| (claim.start, claim.size));
     // Where it ends, tables may disagree: a file system is where it begins.
@@ -114,7 +114,7 @@ fn examine_area<E>(
         .shared
         .extend(shared.into_iter().map(|what| SharedFileSystem {
             what,
-            partition: claim.map(Claim::to_string),
+            partition: claim.map(ClaimedPartition::to_string),
         }));
     if claim.is_some_and(|claim| !claim.counts) {
         return Ok(());

@@ -210,9 +210,12 @@ fn listing(rejected: &[RejectedDisk]) -> String {
     format!("Disks: {}", lines.join("; "))
 }
 
-type Split<'a> = (Vec<&'a BlockDevice>, Vec<RejectedDisk>);
+type SkipSplit<'a> = (Vec<&'a BlockDevice>, Vec<RejectedDisk>);
 
-fn split_skipped<'a>(devices: &'a [BlockDevice], node: &Node) -> Result<Split<'a>, InvalidHint> {
+fn split_skipped<'a>(
+    devices: &'a [BlockDevice],
+    node: &Node,
+) -> Result<SkipSplit<'a>, InvalidHint> {
     let skip_list = match node.skip_block_devices() {
         None => Vec::new(),
         Some(Value::Array(entries)) => entries

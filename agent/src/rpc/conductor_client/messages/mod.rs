@@ -9,8 +9,8 @@ use thiserror::Error;
 
 use crate::conductor::heartbeat::{InvalidTimeout, Timeout};
 use crate::conductor::{
-    ConductorError, ConnectionError, FoundNode, Hello, InspectionOutcome, LookupOutcome,
-    LookupRequest, Verdict,
+    ConductorError, ConnectionError, FoundNode, InspectionOutcome, LookupOutcome, LookupRequest,
+    SessionOpen, Verdict,
 };
 use crate::config::SessionOverrides;
 use crate::machine::ironic_node::Node;
@@ -121,7 +121,7 @@ fn session_config(overrides: SessionOverrides) -> Result<v1::SessionConfig, Docu
     })
 }
 
-pub(super) fn hello(hello: Hello) -> Result<v1::Hello, DocumentError> {
+pub(super) fn hello(hello: SessionOpen) -> Result<v1::Hello, DocumentError> {
     let token = hello.agent_token.as_ref().map(Secret::reveal);
     Ok(v1::Hello {
         node_uuid: hello.node_uuid,
