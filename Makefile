@@ -17,6 +17,10 @@ RECORD = $(CURDIR)/target/arguments/recorded.jsonl
 ifeq ($(shell [ -n "$${CARGO_HOME:-}" ] || [ -w "$$HOME/.cargo" ] || { [ -n "$$HOME" ] && [ -w "$$HOME" ]; } && echo has-home),)
 export CARGO_HOME := $(CURDIR)/target/cargo
 endif
+# And other programs what they keep: buf ends without such a place.
+ifeq ($(shell [ -n "$${XDG_CACHE_HOME:-}" ] || [ -w "$$HOME/.cache" ] || { [ -n "$$HOME" ] && [ -w "$$HOME" ]; } && echo has-cache),)
+export XDG_CACHE_HOME := $(CURDIR)/target/cache
+endif
 
 .PHONY: help
 help: ## Show this list
