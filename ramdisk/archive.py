@@ -3,8 +3,15 @@
 import io
 import lzma
 import stat
+import subprocess
 import zlib
 from pathlib import Path
+
+from debian import Problem
+
+# Level and window of zstd. A window of 16 MiB costs the kernel that much memory while it unpacks, and what is half a
+# window apart no bytes; higher levels take twice the time for a few kB.
+ZSTD = ("-19", "--zstd=wlog=24", "--quiet", "--stdout")
 
 
 class Archive:
@@ -17,15 +24,26 @@ class Archive:
         self.first, self.last = first, last
 
     def pack(self, tree):
+        """All in one archive."""
+        head, rest = self.names(tree)
+        return self.write(tree, [*head, *rest])
+
+    def pack_apart(self, tree):
+        """What goes first, and the rest, as two archives: the kernel unpacks one after the other."""
+        return tuple(self.write(tree, names) for names in self.names(tree))
+
+    def names(self, tree):
         names = {str(path.relative_to(tree)) for path in tree.rglob("*")}
         early = []
         for name in self.first:
             early += [str(parent) for parent in reversed(Path(name).parents) if str(parent) != "."]
             early.append(name)
         early = list(dict.fromkeys(early))
-        middle = sorted(names - set(early) - set(self.last))
+        return early, [*sorted(names - set(early) - set(self.last)), *self.last]
+
+    def write(self, tree, names):
         out = io.BytesIO()
-        for number, name in enumerate([*early, *middle, *self.last], 1):
+        for number, name in enumerate(names, 1):
             self.entry(out, number, name, tree / name)
         self.header(out, 0, 0, 0, "TRAILER!!!", b"")
         return out.getvalue()
@@ -59,3 +77,12 @@ def compress(data, method):
     # What the kernel's decoder knows: CRC32 and the x86 filter.
     filters = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 25}]
     return lzma.compress(data, format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, filters=filters)
+
+
+def compress_apart(head, rest, zstd):
+    """Two archives as one file that begins as a gzip file: Ironic's conductor unpacks what begins as zstd, and serves it
+    unpacked. `zstd` is the words that start the program."""
+    done = subprocess.run([*zstd, *ZSTD], input=rest, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise Problem(f"zstd failed: {done.stderr.decode(errors='replace').strip()}")
+    return compress(head, "gzip") + done.stdout

@@ -1,7 +1,9 @@
 """Ramdisks other than the one that was built: with something added, or damaged."""
 
 import gzip
+import subprocess
 import tempfile
+import zlib
 from pathlib import Path
 
 from . import places
@@ -47,14 +49,14 @@ def cut_off():
 
 def bit_flipped():
     """One bit of a kernel module's content is another."""
-    content = bytearray(gzip.decompress(original()))
+    content = bytearray(unpacked())
     content[content.index(b"ext4.ko.xz\0") + 100_000] ^= 0x10
     return put("bit-flipped", gzip.compress(bytes(content), 1))
 
 
 def program_changed():
     """Bytes of the agent have changed places, so that a plain sum over them stays the same."""
-    content = bytearray(gzip.decompress(original()))
+    content = bytearray(unpacked())
     place = content.index(b"bin/ironic-agent\0") + 1_000_000
     while content[place] == content[place + 1]:
         place += 1
@@ -63,6 +65,14 @@ def program_changed():
 
 
 DAMAGES = {"cut off": cut_off, "a bit flipped": bit_flipped, "a program changed": program_changed}
+
+
+def unpacked():
+    """The archives of the ramdisk: one that gzip compressed, and one that zstd did."""
+    unpacker = zlib.decompressobj(31)
+    first = unpacker.decompress(original())
+    done = subprocess.run(["zstd", "-dc"], input=unpacker.unused_data, capture_output=True, check=True)
+    return first + done.stdout
 
 
 def original():
