@@ -3,14 +3,14 @@
 from .debian import DEBIANS, DebianCloud
 from .forms import BiosDisk, BiosPartitions, Gzip, Installer, Partitions, PlainQcow2, Qcow2, Zstd, ZstdQcow2
 from .hardware import BiosRaid, Erase, FastTrack, MediaInspection, Plugin, Raid, Rescue, Service
-from .life import Damaged, Life, ShimDies, WrongChecksum
+from .life import ClockJumps, Damaged, Life, ShimDies, WrongChecksum
 
 # The ring, in the order of each machine. Inspection over virtual media comes last on its machine:
 # Ironic keeps the token that it puts onto the medium over reboots, and gives no other one to an
 # agent that is then booted from the network.
 SCENARIOS = [
     Life, WrongChecksum, ShimDies, DebianCloud, Qcow2, Zstd, Partitions, Installer,
-    BiosDisk, BiosPartitions, Rescue, Service, Plugin, BiosRaid,
+    BiosDisk, BiosPartitions, ClockJumps, Rescue, Service, Plugin, BiosRaid,
     FastTrack, Erase, Raid, Damaged, MediaInspection,
 ]
 # By name only: other forms of what the ring has.

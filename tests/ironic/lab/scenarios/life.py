@@ -112,6 +112,45 @@ class ShimDies(Scenario):
         self.node.set(driver_info__deploy_ramdisk=f"file://{places.RAMDISK / 'initramfs'}")
 
 
+class ClockJumps(Scenario):
+    """The clock of the machine jumps by days and by more than a year, forward and back, all the while the image is written."""
+
+    title = "a clock that jumps during a deployment costs nothing"
+    MACHINE = "bios"
+    images = ("bios-disk.raw",)
+    # Days; the last jump puts it right, and it goes on until the machine is turned off.
+    JUMPS = (3, -6, 400, -397)
+    HOOK = ramdisk.after_line("milestone event=heartbeat_accepted", f"""while :; do
+    for days in {' '.join(map(str, JUMPS))}; do
+        date -s "@$(($(date +%s) + days * 86400))" >/dev/null
+        sleep 4
+    done
+done""")
+
+    def run(self):
+        disk = self.machine.target
+        self.ready()
+        with self.step("the node gets a ramdisk whose clock jumps"):
+            self.node.set(driver_info__deploy_ramdisk=f"file://{ramdisk.with_hook('jump.sh', self.HOOK)}")
+        with self.step("active: the deployment goes on whatever day it is"):
+            before = self.console_log.stat().st_size if self.console_log.exists() else 0
+            mark = self.deploy(self.image, disk)
+            self.check_no_restart(mark)
+        with self.step("active: heartbeats were accepted on several days, and none was refused"):
+            with open(self.console_log, "rb") as log:
+                log.seek(before)
+                said = log.read().decode(errors="replace")
+            days = {line.split("T")[0][-10:] for line in said.splitlines() if "Ironic accepted a heartbeat" in line}
+            expect(len(days) >= 2, f"heartbeats were accepted on {sorted(days)} only", self.console_log)
+            refused = [line for line in said.splitlines() if "heartbeat refused" in line or "heartbeat failed" in line]
+            expect(not refused, f"heartbeats failed: {refused[:2]}", self.console_log)
+        with self.step("active: the deployed system boots"):
+            self.check_boots(mark, loader="grub")
+
+    def tidy(self):
+        self.node.set(driver_info__deploy_ramdisk=f"file://{places.RAMDISK / 'initramfs'}")
+
+
 class Damaged(Scenario):
     """A ramdisk that was cut off or changed on its way must not half work."""
 
