@@ -10,13 +10,16 @@ use anyhow::Context;
 use ironic_options::{Loaded, Parameters, virtual_media};
 use ironic_program::start;
 use ironic_transport::Listen;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::Config;
+use crate::agents::{AgentRegistry, Proofs};
+use crate::config::{Config, GatewayUrl};
 use crate::discover::{self, Service};
+use crate::gateway::Gateway;
 use crate::ironic::{ApiVersion, Ironic, Settings};
-use crate::relay::{self, Relay};
+use crate::relay::{self, Placement, Relay};
 use crate::rest_server::{AgentSession, RestServer};
 
 /// How long the agent of this machine may take to read virtual media, and how often the shim
@@ -60,11 +63,12 @@ async fn run(loaded: Loaded<Config>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The shim with its doors where they belong: the machines' door listens, the REST door is
-/// open or waits for an agent.
+/// The program with its listeners: agents can call, and the conductor where there is a REST
+/// server already.
 #[derive(Debug)]
 pub struct Shim {
-    machines: Option<relay::Server>,
+    agents: Option<relay::Server>,
+    gateway: Option<Gateway>,
     stop: CancellationToken,
 }
 
@@ -76,11 +80,13 @@ impl Shim {
     pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let ironic = Arc::new(Ironic::new(settings(&config))?);
+        if let Some(url) = config.gateway_url.clone() {
+            return Self::start_gateway(url, &config, ironic, stop).await;
+        }
         let server = RestServer::new(Arc::clone(&config), Arc::clone(&ironic), stop.clone());
-        // The machines' door first: an agent that starts at the same time must find it.
-        let relay = Relay::new(ironic, server.clone(), &config.state_dir);
-        let machines = relay::bind(relay, &config).await;
-        let machines = match machines {
+        // The listener of agents first: one that starts at the same time must find it.
+        let relay = Relay::new(ironic, Placement::Beside(server.clone()));
+        let agents = match relay::bind(relay, &config).await {
             // Without Ironic no agent has anything to report: its server is not needed, and a
             // person who tries the shim may not be allowed to open its socket.
             Err(error) if is_optional(&config) => {
@@ -103,17 +109,42 @@ impl Shim {
             server
                 .start(&session)
                 .await
-                .context("the REST door cannot be opened")?;
+                .context("the REST server cannot be started")?;
             server.trust(&session);
         }
-        Ok(Self { machines, stop })
+        Ok(Self {
+            agents,
+            gateway: None,
+            stop,
+        })
+    }
+
+    async fn start_gateway(
+        url: GatewayUrl,
+        config: &Config,
+        ironic: Arc<Ironic>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            !config.common.api_url.is_empty(),
+            "a gateway (option gateway_url) needs Ironic: set the option api_url"
+        );
+        let agents = AgentRegistry::new(Proofs::new(&config.state_dir));
+        let gateway = Gateway::start(url, config, agents, stop.clone()).await;
+        let gateway = gateway.context("the gateway cannot be started")?;
+        let relay = Relay::new(ironic, Placement::Gateway(gateway.clone()));
+        Ok(Self {
+            agents: Some(relay::bind(relay, config).await?),
+            gateway: Some(gateway),
+            stop,
+        })
     }
 
     /// Where agents find the `ConductorService`; the port is the real one. `None` where
     /// nobody needs it and it cannot be opened.
     #[must_use]
     pub fn listen(&self) -> Option<&Listen> {
-        self.machines.as_ref().map(|machines| &machines.listen)
+        self.agents.as_ref().map(|agents| &agents.listen)
     }
 
     /// Serves agents until the shim is stopped.
@@ -121,16 +152,44 @@ impl Shim {
     /// # Errors
     /// The transport failed.
     pub async fn run(self) -> anyhow::Result<()> {
-        match self.machines {
-            Some(machines) => machines.run(self.stop).await?,
-            None => self.stop.cancelled().await,
+        let reloading = reload_on_hangup(self.gateway);
+        let serving = async {
+            match self.agents {
+                Some(agents) => agents.run(self.stop).await,
+                None => {
+                    self.stop.cancelled().await;
+                    Ok(())
+                }
+            }
+        };
+        tokio::select! {
+            served = serving => served?,
+            failed = reloading => return failed,
         }
         Ok(())
     }
 }
 
+/// Reads certificates again at each SIGHUP. Ends only if the signal cannot be waited for.
+async fn reload_on_hangup(gateway: Option<Gateway>) -> anyhow::Result<()> {
+    let Some(gateway) = gateway else {
+        return std::future::pending().await;
+    };
+    let mut hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
+    // Goal: one reload for each signal. Exit: the program ends.
+    while hangups.recv().await.is_some() {
+        if let Err(error) = gateway.reload() {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "the certificate stays as it was"
+            );
+        }
+    }
+    std::future::pending().await
+}
+
 /// Whether the shim can do without agents that call it: there is nobody to relay to, and
-/// nobody has asked for the door.
+/// nobody has asked for the listener.
 fn is_optional(config: &Config) -> bool {
     config.common.api_url.is_empty()
         && config.common.inspection_callback_url.is_empty()

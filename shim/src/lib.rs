@@ -1,11 +1,11 @@
-//! `ironic-shim` is a corridor with two doors. [`rest`] is the conductor's: the REST API of
-//! ironic-python-agent, byte for byte. [`ironic`] is the client of the Ironic API. Behind
-//! them, [`relay`] serves the agent's gRPC `ConductorService` and [`agents`] knows the
-//! agents and how to reach them.
+//! `ironic-shim` stands between Ironic and agents. [`rest`] is what the conductor calls: the REST
+//! API of ironic-python-agent, byte for byte. [`ironic`] is the client of the Ironic API. Towards
+//! agents, [`relay`] serves the gRPC `ConductorService`, and [`agents`] knows the agents and how
+//! to reach them.
 //!
-//! [`rest_server`] decides when and how the REST server starts, with the address that
-//! [`advertise`] finds and the certificate of [`tls`]; [`discover`] finds Ironic by multicast
-//! DNS where that is asked for. [`config`] holds the options, [`weight`] bounds the memory of what strangers send. [`app`]
+//! Beside one agent, [`rest_server`] decides when and how the REST server starts, with the
+//! address that [`advertise`] finds and the certificate of [`tls`]; for many agents it is
+//! [`gateway`]. [`discover`] finds Ironic by multicast DNS where that is asked for. [`config`] holds the options, [`weight`] bounds the memory of what strangers send. [`app`]
 //! wires the rooms. Which room may import which is a table in `tests/contract/house.rs`.
 
 pub mod advertise;
@@ -13,6 +13,7 @@ pub mod agents;
 pub mod app;
 pub mod config;
 pub mod discover;
+pub mod gateway;
 pub mod ironic;
 pub mod relay;
 pub mod rest;

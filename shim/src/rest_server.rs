@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ironic_text::Secret;
+use ironic_transport::grpc::InvalidEndpoint;
 use ironic_transport::tls::TlsVersion;
 
 use crate::config::{Config, Protocol};
@@ -21,9 +22,9 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::advertise::{self, AdvertiseError};
-use crate::agents::{CallError, Client, InvalidEndpoint, Place, Registration, Roster};
+use crate::agents::{AgentKey, AgentRegistry, CallError, Client, Proofs, Registration};
 use crate::ironic::{ApiVersion, Ironic, UnknownVersion};
-use crate::rest::{Door, Settings, ShutdownReason};
+use crate::rest::{RestListener, Settings, ShutdownReason};
 use crate::tls::{self, Pair, Subject, TlsError};
 
 /// How long the agent may take to say whether a token is its own.
@@ -101,7 +102,7 @@ pub struct RestServer(Arc<Inner>);
 struct Inner {
     config: Arc<Config>,
     ironic: Arc<Ironic>,
-    roster: Roster,
+    agents: AgentRegistry,
     advertised: Mutex<Option<Advertised>>,
     ended: watch::Sender<Option<ShutdownReason>>,
     stop: CancellationToken,
@@ -111,10 +112,11 @@ impl RestServer {
     /// A server that is not started. It stops with `stop`.
     #[must_use]
     pub fn new(config: Arc<Config>, ironic: Arc<Ironic>, stop: CancellationToken) -> Self {
+        let proofs = Proofs::new(&config.state_dir);
         Self(Arc::new(Inner {
             config,
             ironic,
-            roster: Roster::default(),
+            agents: AgentRegistry::new(proofs),
             advertised: Mutex::new(None),
             ended: watch::Sender::new(None),
             stop,
@@ -134,9 +136,9 @@ impl RestServer {
         }
         let config = &inner.config;
         let mut advertised = inner.advertised.lock().await;
-        if inner.roster.find(&Place::Root).is_none() {
-            inner.roster.register(
-                Place::Root,
+        if inner.agents.find(&AgentKey::Root).is_none() {
+            inner.agents.register(
+                AgentKey::Root,
                 Registration {
                     endpoint: config.agent.clone(),
                     files: config.common.grpc_tls(),
@@ -154,10 +156,16 @@ impl RestServer {
         Ok(started)
     }
 
+    /// The tokens that are known.
+    #[must_use]
+    pub fn proofs(&self) -> &Proofs {
+        self.0.agents.proofs()
+    }
+
     /// Whether the agent, at the address where the shim finds it, takes the session's token and
     /// no other one. What the agent holds is what Ironic gave it.
     pub async fn is_agents(&self, session: &AgentSession) -> bool {
-        let (Some(token), Some((agent, _))) = (&session.token, self.0.roster.find(&Place::Root))
+        let (Some(token), Some((agent, _))) = (&session.token, self.0.agents.find(&AgentKey::Root))
         else {
             return false;
         };
@@ -174,14 +182,14 @@ impl RestServer {
     /// From now on the session's token passes, and no other one: Ironic has accepted it, or
     /// the operator has configured it.
     pub fn trust(&self, session: &AgentSession) {
-        let roster = &self.0.roster;
-        let Some((_, generation)) = roster.find(&Place::Root) else {
+        let agents = &self.0.agents;
+        let Some((_, generation)) = agents.find(&AgentKey::Root) else {
             return;
         };
         if let Some(token) = &session.token {
-            roster.set_token(&Place::Root, generation, token.clone());
+            agents.set_token(&AgentKey::Root, generation, token.clone());
         }
-        roster.seen(&Place::Root, generation, &session.version);
+        agents.seen(&AgentKey::Root, generation, &session.version);
     }
 
     /// Stops the server for good.
@@ -235,7 +243,7 @@ impl RestServer {
                 format!("{protocol}://{host}:{}", config.advertise_port)
             }
         };
-        let door = Door::new(inner.roster.clone(), Settings::default());
+        let door = RestListener::new(inner.agents.clone(), Settings::default());
         self.serve(door, listener, acceptor);
         Ok(Advertised {
             callback_url,
@@ -295,7 +303,12 @@ impl RestServer {
         Ok((oldest, suites))
     }
 
-    fn serve(&self, door: Door, listener: TcpListener, tls: Option<tokio_rustls::TlsAcceptor>) {
+    fn serve(
+        &self,
+        door: RestListener,
+        listener: TcpListener,
+        tls: Option<tokio_rustls::TlsAcceptor>,
+    ) {
         let stop = self.0.stop.child_token();
         let ended = self.0.ended.clone();
         let mut closed = ended.subscribe();
@@ -329,7 +342,10 @@ async fn takes(client: &Client, token: &Secret) -> bool {
 }
 
 /// Listens, also where IPv6 is switched off and the default `::` cannot be used.
-async fn listen(host: &str, port: u16) -> Result<TcpListener, RestServerError> {
+///
+/// # Errors
+/// The address is taken, or not ours.
+pub async fn listen(host: &str, port: u16) -> Result<TcpListener, RestServerError> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let bound = match TcpListener::bind((bare, port)).await {
         Err(error) if bare == "::" && error.kind() != std::io::ErrorKind::AddrInUse => {

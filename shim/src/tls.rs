@@ -20,6 +20,8 @@ use rcgen::{
     PKCS_ECDSA_P384_SHA384,
 };
 use rustls::ServerConfig;
+use rustls::server::ResolvesServerCert;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
@@ -74,6 +76,20 @@ pub struct Pair {
     key: String,
 }
 
+impl Pair {
+    /// A certificate and its key, both in PEM.
+    #[must_use]
+    pub fn new(certificate: String, key: String) -> Self {
+        Self { certificate, key }
+    }
+
+    /// The key. Secret.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
 impl std::fmt::Debug for Pair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pair")
@@ -120,13 +136,23 @@ pub fn load_or_generate(
         warn!(path = %certificate.display(), "the certificate does not fit any more: a new one");
     }
     let pair = generate(subject, now)?;
-    fs::create_dir_all(state).map_err(|source| TlsError::File {
-        path: state.to_owned(),
-        source,
-    })?;
-    write(&key, &pair.key, 0o600)?;
-    write(&certificate, &pair.certificate, 0o644)?;
+    keep(&pair, &certificate, &key)?;
     Ok(pair)
+}
+
+/// Writes a pair into two files, the key first, and makes the directory of the certificate.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn keep(pair: &Pair, certificate: &Path, key: &Path) -> Result<(), TlsError> {
+    if let Some(directory) = certificate.parent() {
+        fs::create_dir_all(directory).map_err(|source| TlsError::File {
+            path: directory.to_owned(),
+            source,
+        })?;
+    }
+    write(key, &pair.key, 0o600)?;
+    write(certificate, &pair.certificate, 0o644)
 }
 
 /// The operator's pair.
@@ -238,7 +264,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
     })
 }
 
-/// The TLS settings of the REST server.
+/// The TLS settings of a REST server that always shows the same pair.
 ///
 /// # Errors
 /// The pair or the cipher suites are unusable.
@@ -247,12 +273,19 @@ pub fn server_config(
     oldest: TlsVersion,
     cipher_suites: Option<&str>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let unusable = |what| move |source| TlsError::Pem { what, source };
-    let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(unusable("certificate"))?;
-    let key =
-        PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(unusable("private key"))?;
+    let key = SingleCertAndKey::from(Arc::unwrap_or_clone(certified_key(pair)?));
+    server_config_by(Arc::new(key), oldest, cipher_suites)
+}
+
+/// The TLS settings of a REST server that shows what `certificates` says at each handshake.
+///
+/// # Errors
+/// The cipher suites are unusable.
+pub fn server_config_by(
+    certificates: Arc<dyn ResolvesServerCert>,
+    oldest: TlsVersion,
+    cipher_suites: Option<&str>,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let only_1_3 = oldest == TlsVersion::V1_3;
     let suites = tls::cipher_suites(cipher_suites.unwrap_or_default());
     let versions: &[_] = if only_1_3 {
@@ -264,9 +297,24 @@ pub fn server_config(
         ServerConfig::builder_with_provider(Arc::new(tls::provider(&suites, only_1_3)?))
             .with_protocol_versions(versions)?
             .with_no_client_auth()
-            .with_single_cert(chain, key)?;
+            .with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// A pair as handshakes need it.
+///
+/// # Errors
+/// It is not PEM, or the key is not the certificate's.
+pub fn certified_key(pair: &Pair) -> Result<Arc<CertifiedKey>, TlsError> {
+    let unusable = |what| move |source| TlsError::Pem { what, source };
+    let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unusable("certificate"))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(unusable("private key"))?;
+    let provider = rustls::crypto::ring::default_provider();
+    Ok(Arc::new(CertifiedKey::from_der(chain, key, &provider)?))
 }
 
 #[cfg(test)]

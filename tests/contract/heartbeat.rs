@@ -651,16 +651,6 @@ async fn an_ironic_that_is_out_of_reach_keeps_the_door_closed() {
     assert_eq!(answer.verdict(), HeartbeatVerdict::Accepted);
 }
 
-#[tokio::test]
-async fn a_reverse_connection_is_refused_in_words() {
-    let state = tempfile::tempdir().unwrap();
-    let mut shim = Shim::start(config(&[], &state)).await;
-    let nothing = tokio_stream::empty::<v1::AttachRequest>();
-    let refused = shim.conductor.attach(nothing).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unimplemented);
-    assert!(refused.message().contains("agent"), "{refused:?}");
-}
-
 #[test]
 fn the_recorded_node_is_the_fake_ones() {
     assert_eq!(recorded("heartbeat")["request"]["agent_token"], TOKEN);

@@ -48,7 +48,11 @@ const AGENT_FREE: &[&str] = &["config", "failure", "shutdown", "task"];
 const SHIM: &[(&str, &[&str])] = &[
     ("main", &["app"]),
     ("app", &["*"]),
-    ("relay", &["rest_server", "ironic", "rest"]),
+    (
+        "relay",
+        &["agents", "gateway", "rest_server", "ironic", "rest"],
+    ),
+    ("gateway", &["agents", "rest", "rest_server", "tls"]),
     (
         "rest_server",
         &["advertise", "agents", "ironic", "rest", "tls"],
@@ -94,7 +98,11 @@ const CONFINED: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("shim", "SystemTime", &[]),
-    ("shim", "OffsetDateTime", &["src/rest_server", "src/tls"]),
+    (
+        "shim",
+        "OffsetDateTime",
+        &["src/gateway/certificate", "src/rest_server", "src/tls"],
+    ),
     ("shim", "tonic", &["src/relay", "src/agents", "src/app"]),
     (
         "shim",

@@ -3,6 +3,7 @@
 mod behaviour;
 mod dependencies;
 mod dhcp;
+mod gateway;
 mod hardware_manager;
 mod heartbeat;
 mod house;

@@ -1,7 +1,7 @@
 //! The REST door: routes, tokens, documents, and requests that are refused. Contract rows 1
 //! to 27.
 
-use ironic_shim::agents::Place;
+use ironic_shim::agents::AgentKey;
 use ironic_shim::rest::Settings;
 use ironic_transport::Endpoint;
 use serde_json::json;
@@ -24,7 +24,7 @@ async fn scripted() -> (Agent, Front) {
 #[tokio::test]
 async fn answers_are_those_of_the_python_agent() {
     let (agent, front) = scripted().await;
-    front.know(Place::Node(NODE.into()), &agent.endpoint, Some(TOKEN));
+    front.know(AgentKey::Node(NODE.into()), &agent.endpoint, Some(TOKEN));
     let token = |path: &str| with_token(path);
     let node = |path: &str| format!("/nodes/{NODE}{path}");
     let exchanges: Vec<(&str, String, &str)> = vec![

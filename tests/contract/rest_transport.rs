@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use ironic_shim::agents::{Client, Place};
+use ironic_shim::agents::{AgentKey, Client};
 use ironic_shim::rest::{Settings, ShutdownReason};
 use ironic_text::Secret;
 use serde_json::json;
@@ -315,7 +315,7 @@ async fn a_gateway_closes_one_door_of_many() {
     let agent = Agent::scripted(&Script::default()).await;
     let front = Front::alone(Settings::default(), None).await;
     for node in ["aa", "bb"] {
-        front.know(Place::Node(node.into()), &agent.endpoint, Some(TOKEN));
+        front.know(AgentKey::Node(node.into()), &agent.endpoint, Some(TOKEN));
     }
     assert_eq!(front.get("/v1/status").await.status, 404);
     let answer = front
@@ -388,16 +388,17 @@ async fn a_tls_door_speaks_nothing_else() {
 async fn a_new_agent_takes_the_place_of_the_old() {
     let (_, old, front) = scripted().await;
     front.run("standby.sync", json!({})).await;
-    let (_, old_generation) = front.roster.find(&Place::Root).unwrap();
+    let (_, old_generation) = front.agents.find(&AgentKey::Root).unwrap();
     let new = Agent::scripted(&Script::default()).await;
     let client = Client::new(&new.endpoint, &ironic_transport::grpc::TlsFiles::default()).unwrap();
     let token = Secret::new(TOKEN);
-    let generation = front
-        .roster
-        .register_client(Place::Root, client, Some(token), String::new());
+    let generation =
+        front
+            .agents
+            .register_client(AgentKey::Root, client, Some(token), String::new());
     drop(old);
-    assert!(!front.roster.remove(&Place::Root, old_generation));
+    assert!(!front.agents.remove(&AgentKey::Root, old_generation));
     assert_eq!(front.list().await, Vec::<serde_json::Value>::new());
-    assert!(front.roster.remove(&Place::Root, generation));
+    assert!(front.agents.remove(&AgentKey::Root, generation));
     assert_eq!(front.get("/v1/status").await.status, 404);
 }

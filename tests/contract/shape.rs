@@ -45,7 +45,6 @@ const AMBIGUOUS_NAMES: &[&str] = &[
     "Service",
     "Settings",
     "ShutdownReason",
-    "Target",
 ];
 
 /// One file of production code.

@@ -8,6 +8,7 @@ use anyhow::Context;
 use futures_util::future::BoxFuture;
 use ironic_transport::Endpoint;
 use rand::rngs::StdRng;
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::commands::{Engine, NodeSource};
@@ -15,13 +16,17 @@ use crate::conductor::backoff::Backoff;
 use crate::conductor::heartbeat::{Control, Heartbeats, Schedule};
 use crate::conductor::lookup::{LookupError, LookupSession, Lookups};
 use crate::conductor::token::TokenMemory;
-use crate::conductor::{Conductor, LookupRequest, call_deadline, inspection};
+use crate::conductor::{
+    AttachHello, Conductor, LookupRequest, attachment, call_deadline, inspection,
+};
 use crate::config::{self, Config};
 use crate::inspect;
 use crate::machine::ironic_node::Node;
 use crate::machine::network::interface;
+use crate::rpc::AttachedSocket;
 use crate::rpc::conductor_client::ConductorClient;
 use crate::system::System;
+use crate::system::clock::since_boot;
 
 /// How long the network may take to show an interface, and how often it is looked at.
 const NETWORK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -37,7 +42,8 @@ pub(super) fn has_conductor(config: &Config) -> bool {
 
 /// Inspection alone needs no lookup: Ironic then sends no `ipa-api-url`.
 fn wants_lookup(config: &Config) -> bool {
-    !matches!(config.conductor, Endpoint::Unix(_))
+    let is_remote = |endpoint: &Endpoint| !matches!(endpoint, Endpoint::Unix(_));
+    config.conductor.all().iter().any(is_remote)
         || !config.common.api_url.is_empty()
         || config.common.use_mdns
 }
@@ -47,10 +53,12 @@ pub(super) async fn report(
     engine: &Engine,
     config: &config::Shared,
     control: &Control,
+    attachments: Option<mpsc::Sender<AttachedSocket>>,
 ) -> anyhow::Result<ExitCode> {
+    let is_attached = attachments.is_some();
     let system = &engine.context().system;
     let current = config.current();
-    let conductor: Arc<dyn Conductor> = Arc::new(ConductorClient::new(&current)?);
+    let conductor: Arc<dyn Conductor> = Arc::new(ConductorClient::new(&current, attachments)?);
     let mut request = LookupRequest {
         addresses: await_interfaces(system).await,
         node_uuid: None,
@@ -81,8 +89,37 @@ pub(super) async fn report(
     node.remember(session.node().clone());
     request.node_uuid = Some(session.node().uuid().to_owned());
     node.learn_from(Arc::new(NodeRefresher { lookups, request }));
-    send_heartbeats(engine, config, conductor.as_ref(), session, control).await;
+    let attaching = async {
+        if is_attached {
+            keep_attached(config, system, conductor.as_ref(), &session).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = send_heartbeats(engine, config, conductor.as_ref(), &session, control) => {}
+        () = attaching => {}
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Stays attached to the conductor.
+async fn keep_attached(
+    config: &config::Shared,
+    system: &System,
+    conductor: &dyn Conductor,
+    session: &LookupSession,
+) {
+    let boot = system.root.read_optional("/proc/sys/kernel/random/boot_id");
+    // A machine that cannot say which boot this is has no earlier one to be told from.
+    let boot_id = boot.unwrap_or_default().trim().to_owned();
+    let hello = || AttachHello {
+        node_uuid: session.node().uuid().to_owned(),
+        agent_token: config.current().common.agent_token.clone(),
+        boot_id: boot_id.clone(),
+        counter: u64::try_from(since_boot().as_nanos()).unwrap_or(u64::MAX),
+    };
+    let backoff = Backoff::new(rand::make_rng::<StdRng>());
+    attachment::keep(conductor, hello, backoff).await;
 }
 
 /// Sends heartbeats, and at once whenever a command has ended or says something else.
@@ -90,7 +127,7 @@ async fn send_heartbeats(
     engine: &Engine,
     config: &config::Shared,
     conductor: &dyn Conductor,
-    session: LookupSession,
+    session: &LookupSession,
     control: &Control,
 ) {
     let (line, status) = tokio::sync::watch::channel(String::new());

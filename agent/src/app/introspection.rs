@@ -27,7 +27,7 @@ pub(super) async fn run(loaded: Loaded<Config>) -> anyhow::Result<ExitCode> {
     let system = super::machine(&config);
     // Hardware managers that are programs belong to the agent: here nobody runs their steps.
     let registry = ManagerRegistry::with(Vec::new(), &system, &config).await?;
-    let conductor = ConductorClient::new(&config)?;
+    let conductor = ConductorClient::new(&config, None)?;
     let once = async || {
         let report = inspect::collect(&system, &config, &registry).await;
         match inspection::deliver(&conductor, &report.data).await {

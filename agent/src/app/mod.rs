@@ -115,23 +115,33 @@ fn end_leftovers(config: &Config) {
     }
 }
 
-/// Serves commands, and reports to the conductor where there is one.
-async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCode> {
+/// Serves commands, and reports to the conductor where there is one. Ends when a command ends the
+/// service; within a process of its own, or of many simulated machines.
+///
+/// # Errors
+/// The configuration cannot work, or what the agent cannot do without has failed.
+pub async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCode> {
     let current = config.current();
     let stop = CancellationToken::new();
     let engine = start_engine(&config, &system).await?;
     let server = rpc::bind(engine.clone(), &current, stop.clone()).await?;
     info!(version = %ironic_program::version(), listen = %server.listen(), "ironic-agent");
+    let attachments = server.attachments();
     let mut serving = tokio::spawn(server.run());
 
     // A command that has ended is a reason to report early.
     let control = Control::new(engine.finished());
+    let has_conductor = !current.standalone && conductor::has_conductor(&current);
+    anyhow::ensure!(
+        has_conductor || attachments.is_none(),
+        "nobody could reach this agent: grpc_listen = none needs a conductor that it attaches to"
+    );
     let reporting = async {
-        if current.standalone || !conductor::has_conductor(&current) {
+        if !has_conductor {
             info!("there is no conductor to report to: commands are awaited");
             return std::future::pending().await;
         }
-        conductor::report(&engine, &config, &control).await
+        conductor::report(&engine, &config, &control, attachments).await
     };
     tokio::pin!(reporting);
     let mut shutdown = engine.shutdown();

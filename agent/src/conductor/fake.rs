@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{
-    Conductor, ConnectionError, Heartbeat, HeartbeatSession, InspectionOutcome, LookupOutcome,
-    LookupRequest, SessionLost, SessionOpen, Verdict,
+    AttachHello, Conductor, ConnectionError, Heartbeat, HeartbeatSession, InspectionOutcome,
+    LookupOutcome, LookupRequest, SessionLost, SessionOpen, Verdict,
 };
 use crate::shutdown::ShutdownReason;
 
@@ -32,6 +32,7 @@ pub(crate) enum Event {
     Open(String),
     Beat { forced: bool },
     Farewell(ShutdownReason),
+    Attach(AttachHello),
 }
 
 #[derive(Debug, Clone)]
@@ -54,6 +55,8 @@ struct State {
     answers: VecDeque<LookupOutcome>,
     /// Answers to inspection reports; the last one is repeated.
     submissions: VecDeque<InspectionOutcome>,
+    /// How long attachments last; an error is one that is refused.
+    attachments: VecDeque<Result<Duration, ()>>,
     refuses: bool,
     /// What the beats said.
     status_messages: Vec<String>,
@@ -82,6 +85,15 @@ impl FakeConductor {
     pub(crate) fn taking(submissions: impl IntoIterator<Item = InspectionOutcome>) -> Self {
         Self::with(State {
             submissions: submissions.into_iter().collect(),
+            ..State::default()
+        })
+    }
+
+    pub(crate) fn attached_for(
+        attachments: impl IntoIterator<Item = Result<Duration, ()>>,
+    ) -> Self {
+        Self::with(State {
+            attachments: attachments.into_iter().collect(),
             ..State::default()
         })
     }
@@ -141,6 +153,22 @@ impl Conductor for FakeConductor {
         self.saw(Event::Submission);
         let submission = next(&mut self.state().submissions);
         Box::pin(std::future::ready(submission))
+    }
+
+    fn attach(
+        &self,
+        hello: AttachHello,
+    ) -> BoxFuture<'_, Result<BoxFuture<'static, SessionLost>, SessionLost>> {
+        self.saw(Event::Attach(hello));
+        let lasts = next(&mut self.state().attachments);
+        Box::pin(async move {
+            let lasts = lasts.map_err(|()| lost("refused"))?;
+            let ended: BoxFuture<'static, SessionLost> = Box::pin(async move {
+                tokio::time::sleep(lasts).await;
+                lost("ended")
+            });
+            Ok(ended)
+        })
     }
 
     fn open(

@@ -1,8 +1,9 @@
-//! What the agent says unasked: inspection, lookup, heartbeat.
+//! What the agent says unasked: inspection, lookup, heartbeat; and how it stays attached
+//! where it has no port of its own ([`attachment`]).
 //!
-//! The other end is a [`Conductor`]: the shim, or an orchestrator. When to speak is decided
-//! here and purely ([`heartbeat::Schedule`], [`lookup::LookupSchedule`], [`inspection::WAITS`]);
-//! the wire is `rpc::conductor_client`.
+//! The other end is a [`Conductor`]: the shim, a gateway, or an orchestrator. When to speak is
+//! decided here and purely ([`heartbeat::Schedule`], [`lookup::LookupSchedule`],
+//! [`inspection::WAITS`]); the wire is `rpc::conductor_client`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::config::SessionOverrides;
 use crate::machine::ironic_node::Node;
 use crate::shutdown::ShutdownReason;
 
+pub mod attachment;
 pub mod backoff;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -42,6 +44,13 @@ pub trait Conductor: fmt::Debug + Send + Sync {
         &self,
         hello: SessionOpen,
     ) -> BoxFuture<'_, Result<Box<dyn HeartbeatSession>, SessionLost>>;
+
+    /// Attaches the agent's server to the conductor. Completes when the conductor has accepted
+    /// it, which may wait for a heartbeat; what it answers completes when the attachment ends.
+    fn attach(
+        &self,
+        hello: AttachHello,
+    ) -> BoxFuture<'_, Result<BoxFuture<'static, SessionLost>, SessionLost>>;
 }
 
 /// An open heartbeat session.
@@ -102,6 +111,19 @@ pub struct SessionOpen {
     pub agent_token: Option<Secret>,
     /// What the lookup changed in the configuration.
     pub overrides: SessionOverrides,
+}
+
+/// Who attaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachHello {
+    /// The node's UUID.
+    pub node_uuid: String,
+    /// The token in force.
+    pub agent_token: Option<Secret>,
+    /// Identifies the boot of the machine.
+    pub boot_id: String,
+    /// Grows from one attachment of this boot to the next.
+    pub counter: u64,
 }
 
 /// One sign of life.

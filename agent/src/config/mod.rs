@@ -3,12 +3,15 @@
 //!
 //! Plain data: every room may read it, it reads no other room.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use ironic_program::CommonSettings;
 use ironic_text::Secret;
-use ironic_transport::{Endpoint, Listen};
+use ironic_transport::address::InvalidAddress;
+use ironic_transport::{Endpoint, Endpoints, Listen};
 
 mod options;
 mod shared;
@@ -23,9 +26,9 @@ pub struct Config {
     pub common: CommonSettings,
 
     /// Where the agent serves gRPC.
-    pub grpc_listen: Listen,
+    pub grpc_listen: GrpcListen,
     /// Where the agent finds its `ConductorService`.
-    pub conductor: Endpoint,
+    pub conductor: Endpoints,
     /// The program's own directory for what must survive a restart of the process.
     pub state_dir: PathBuf,
     /// The directory of hardware managers that are programs of their own.
@@ -160,6 +163,41 @@ pub enum ContainerRunner {
     Docker,
 }
 
+/// Where the agent serves gRPC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GrpcListen {
+    /// At an address, or at a socket.
+    At(Listen),
+    /// Nowhere: the agent attaches to its conductor, and is called over that connection.
+    Nowhere,
+}
+
+impl FromStr for GrpcListen {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.eq_ignore_ascii_case("none") {
+            return Ok(Self::Nowhere);
+        }
+        text.parse().map(Self::At)
+    }
+}
+
+impl fmt::Display for GrpcListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(listen) => listen.fmt(f),
+            Self::Nowhere => f.write_str("none"),
+        }
+    }
+}
+
+ironic_options::parsed_value!(
+    GrpcListen,
+    "ADDRESS",
+    "ADDRESS:PORT, for example 127.0.0.1:9998 or [::]:9998, unix:/PATH, or none"
+);
+
 ironic_options::choice!(ImageServerAuth, "noauth|http_basic", "noauth or http_basic", {
     Noauth = "noauth",
     HttpBasic = "http_basic",
@@ -175,8 +213,10 @@ impl Default for Config {
         let seconds = Duration::from_secs;
         Self {
             common: CommonSettings::default(),
-            grpc_listen: Listen::Unix(PathBuf::from("/run/ironic-agent/agent.sock")),
-            conductor: Endpoint::Unix(PathBuf::from("/run/ironic-shim/conductor.sock")),
+            grpc_listen: GrpcListen::At(Listen::Unix(PathBuf::from(
+                "/run/ironic-agent/agent.sock",
+            ))),
+            conductor: Endpoint::Unix(PathBuf::from("/run/ironic-shim/conductor.sock")).into(),
             state_dir: PathBuf::from("/run/ironic-agent"),
             hardware_managers_dir: PathBuf::from("/usr/lib/ironic-agent/hardware-managers"),
             standalone: false,

@@ -53,6 +53,19 @@ fn the_documented_command_line_works() {
 }
 
 #[test]
+fn an_agent_behind_a_gateway_listens_nowhere() {
+    let args = [
+        "--grpc_listen",
+        "none",
+        "--conductor",
+        "https://a:1,https://b:1",
+    ];
+    let config = load("", &args).unwrap().settings;
+    assert_eq!(config.grpc_listen, GrpcListen::Nowhere);
+    assert_eq!(config.conductor.all().len(), 2);
+}
+
+#[test]
 fn values_are_checked() {
     let cases = [
         ("api_url", "http://a,https://b", true),

@@ -1,26 +1,31 @@
 //! The wire: the only room that knows tonic and the generated messages.
 //!
-//! [`bind`] opens the agent's door, [`GrpcServer::run`] serves `CommandService`, health and
-//! reflection there until it is told to stop. The token is checked in [`access`], messages
-//! become orders in [`convert`], errors become statuses in [`status`].
+//! [`bind`] opens the agent's listener, or takes the sockets of [attachments](attachment) in its
+//! place; [`GrpcServer::run`] serves `CommandService`, health and reflection there until it is
+//! stopped. The token is checked in [`access`], messages become requests in [`convert`], errors
+//! become statuses in [`status`].
 
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use ironic_agent_protocol::v1::command_service_server::CommandServiceServer;
 use ironic_transport::Listen;
 use ironic_transport::grpc::bounds::{Bounds, Rule};
 use ironic_transport::grpc::{self, BindError, ServerTlsError};
 use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::ServerTlsConfig;
 
 use crate::commands::Engine;
-use crate::config::Config;
+use crate::config::{Config, GrpcListen};
 
 pub mod access;
+mod attachment;
 pub mod command_service;
 pub mod conductor_client;
 pub mod convert;
@@ -28,6 +33,7 @@ pub mod manager_client;
 pub mod status;
 mod watch;
 
+pub use attachment::AttachedSocket;
 pub use command_service::AgentCommandService;
 
 /// The largest request: an `ExecuteCommand` with a config drive of 64 MiB base64, which is
@@ -81,10 +87,10 @@ const STRANGERS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A peer that does not answer a ping for this long is gone.
 const PING_PERIOD: Duration = Duration::from_secs(30);
-const PING_PATIENCE: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long calls may go on after the server was told to stop.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the agent cannot serve, or stopped serving.
 #[derive(Debug, Error)]
@@ -98,23 +104,35 @@ pub enum ServeError {
     /// The descriptors do not decode.
     #[error("cannot offer reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The certificate and key are no use, or the transport failed.
+    /// The certificate and key are unusable, or the transport failed.
     #[error("cannot serve gRPC: check grpc_tls_cert_file, grpc_tls_key_file and grpc_tls_ca_file")]
     Transport(#[from] tonic::transport::Error),
 }
 
-/// A server with an open door.
+/// A server that can be called.
 #[derive(Debug)]
 pub struct GrpcServer {
     engine: Engine,
-    bound: grpc::Bound,
-    listen: Listen,
-    tls: Option<ServerTlsConfig>,
+    incoming: Incoming,
     stop: CancellationToken,
 }
 
-/// Opens the door that `config` names. Connections are accepted by the system from now on,
-/// and served once the server [runs](Server::run).
+/// Where the connections of a [`Server`] come from.
+#[derive(Debug)]
+enum Incoming {
+    Listener {
+        bound: grpc::Bound,
+        listen: Listen,
+        tls: Option<Box<ServerTlsConfig>>,
+    },
+    Attachments {
+        sockets: mpsc::Receiver<AttachedSocket>,
+        sender: mpsc::Sender<AttachedSocket>,
+    },
+}
+
+/// Opens the listener that `config` names, or none. Connections are accepted by the system from
+/// now on, and served once the server [runs](Server::run).
 ///
 /// # Errors
 /// The address is taken or not ours, or a certificate is missing.
@@ -123,13 +141,21 @@ pub async fn bind(
     config: &Config,
     stop: CancellationToken,
 ) -> Result<GrpcServer, ServeError> {
-    let tls = grpc::server_tls(&config.common.grpc_tls())?;
-    let (bound, listen) = grpc::bind(&config.grpc_listen, "gRPC", 1).await?;
+    let incoming = match &config.grpc_listen {
+        GrpcListen::At(listen) => {
+            let tls = grpc::server_tls(&config.common.grpc_tls())?.map(Box::new);
+            let (bound, listen) =
+                grpc::bind(listen, "gRPC", grpc::LIMITS.within_descriptors(1)).await?;
+            Incoming::Listener { bound, listen, tls }
+        }
+        GrpcListen::Nowhere => {
+            let (sender, sockets) = mpsc::channel(1);
+            Incoming::Attachments { sockets, sender }
+        }
+    };
     Ok(GrpcServer {
         engine,
-        bound,
-        listen,
-        tls,
+        incoming,
         stop,
     })
 }
@@ -137,21 +163,31 @@ pub async fn bind(
 impl GrpcServer {
     /// Where it listens; the port is the real one.
     #[must_use]
-    pub fn listen(&self) -> &Listen {
-        &self.listen
+    pub fn listen(&self) -> GrpcListen {
+        match &self.incoming {
+            Incoming::Listener { listen, .. } => GrpcListen::At(listen.clone()),
+            Incoming::Attachments { .. } => GrpcListen::Nowhere,
+        }
+    }
+
+    /// Where the sockets of attachments go, if the server listens nowhere.
+    #[must_use]
+    pub fn attachments(&self) -> Option<mpsc::Sender<AttachedSocket>> {
+        match &self.incoming {
+            Incoming::Listener { .. } => None,
+            Incoming::Attachments { sender, .. } => Some(sender.clone()),
+        }
     }
 
     /// Serves until the token that [`bind`] was given is cancelled: then nothing new is
     /// accepted, waiting calls end as UNAVAILABLE, and the others have a few seconds.
     ///
     /// # Errors
-    /// The certificate is no use, or the transport failed.
+    /// The certificate is unusable, or the transport failed.
     pub async fn run(self) -> Result<(), ServeError> {
         let Self {
             engine,
-            bound,
-            listen,
-            tls,
+            incoming,
             stop,
         } = self;
         let reflection = tonic_reflection::server::Builder::configure()
@@ -165,17 +201,7 @@ impl GrpcServer {
         let access = access::Access::new(engine.context().config.clone());
         let commands = CommandServiceServer::new(AgentCommandService::new(engine, stop.clone()))
             .max_decoding_message_size(LARGEST_REQUEST);
-        let mut server = tonic::transport::Server::builder()
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_concurrent_streams(STREAMS)
-            .http2_max_header_list_size(HEADERS)
-            .http2_keepalive_interval(Some(PING_PERIOD))
-            .http2_keepalive_timeout(Some(PING_PATIENCE));
-        if let Some(tls) = tls {
-            server = server.tls_config(tls)?;
-        }
-        let router = server
+        let router = http2(&incoming)?
             .layer(access)
             .layer(Bounds::new(&OPEN_CALLS))
             .add_service(health_service)
@@ -191,19 +217,55 @@ impl GrpcServer {
                     .await;
             }
         };
-        let serving = bound.serve(router, stopped);
-        let patience = async {
+        let serving = async {
+            match incoming {
+                Incoming::Listener { bound, listen, .. } => {
+                    let served = bound.serve(router, stopped).await;
+                    if let Listen::Unix(path) = &listen {
+                        remove_socket(path);
+                    }
+                    served
+                }
+                Incoming::Attachments { sockets, sender } => {
+                    // The conductor's client has one, too, and may end first.
+                    let _open = sender;
+                    let sockets = ReceiverStream::new(sockets).map(io::Result::Ok);
+                    router.serve_with_incoming_shutdown(sockets, stopped).await
+                }
+            }
+        };
+        let timeout = async {
             stop.cancelled().await;
-            tokio::time::sleep(STOP_PATIENCE).await;
+            tokio::time::sleep(STOP_TIMEOUT).await;
         };
-        let result = tokio::select! {
+        tokio::select! {
             result = serving => result.map_err(ServeError::from),
-            () = patience => Ok(()),
-        };
-        if let Listen::Unix(path) = &listen {
-            remove_socket(path);
+            () = timeout => Ok(()),
         }
-        result
+    }
+}
+
+/// HTTP/2 for connections that come in like this.
+fn http2(incoming: &Incoming) -> Result<tonic::transport::Server, tonic::transport::Error> {
+    let server = tonic::transport::Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .max_concurrent_streams(STREAMS)
+        .http2_max_header_list_size(HEADERS);
+    match incoming {
+        // Whoever the agent called pings, on the connection that carries the attachment.
+        Incoming::Attachments { .. } => {
+            Ok(server.initial_connection_window_size(ironic_tunnel::CONNECTION_WINDOW))
+        }
+        Incoming::Listener { tls, .. } => {
+            let server = server
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .http2_keepalive_interval(Some(PING_PERIOD))
+                .http2_keepalive_timeout(Some(PING_TIMEOUT));
+            match tls {
+                None => Ok(server),
+                Some(tls) => server.tls_config(ServerTlsConfig::clone(tls)),
+            }
+        }
     }
 }
 

@@ -83,7 +83,7 @@ impl Agent {
                 agent_token: Some(Secret::new("T")),
                 ..config.common.clone()
             },
-            grpc_listen: Listen::Unix(directory.path().join("agent.sock")),
+            grpc_listen: GrpcListen::At(Listen::Unix(directory.path().join("agent.sock"))),
             ..config
         };
         let (engine, work) =

@@ -18,6 +18,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// is the most exact one.
 const QUESTIONS: usize = 4;
 
+/// How long the machine has been up, sleep included. Unlike the time of day it never jumps, and
+/// it goes on while programs are restarted.
+#[must_use]
+pub fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    // The kernel counts from zero, and nanoseconds are less than a second.
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or_default();
+    Duration::new(seconds, nanoseconds)
+}
+
 /// Sets the clock.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Sets the clock by a time server, at once and by any distance. Answers by how much.

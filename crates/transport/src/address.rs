@@ -28,6 +28,43 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
+/// Where a program connects to: to any of these, whichever answers. There is at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints(Vec<Endpoint>);
+
+impl Endpoints {
+    /// The addresses, in the order of the configuration.
+    #[must_use]
+    pub fn all(&self) -> &[Endpoint] {
+        &self.0
+    }
+}
+
+impl From<Endpoint> for Endpoints {
+    fn from(endpoint: Endpoint) -> Self {
+        Self(vec![endpoint])
+    }
+}
+
+impl FromStr for Endpoints {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let endpoints = text.split(',').map(|one| one.trim().parse());
+        endpoints.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl fmt::Display for Endpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, endpoint) in self.0.iter().enumerate() {
+            let separator = if at == 0 { "" } else { "," };
+            write!(f, "{separator}{endpoint}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Why a text is not an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidAddress {
@@ -109,6 +146,12 @@ ironic_options::parsed_value!(
     "http://HOST:PORT, https://HOST:PORT or unix:/PATH"
 );
 
+ironic_options::parsed_value!(
+    Endpoints,
+    "ADDRESS,...",
+    "one or more of http://HOST:PORT, https://HOST:PORT and unix:/PATH, separated by commas"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +168,21 @@ mod tests {
             "http://h:1/".parse(),
             Ok(Endpoint::Http("http://h:1".into()))
         );
+    }
+
+    #[test]
+    fn several_endpoints_are_separated_by_commas() {
+        let text = "https://a:1, https://b:1,unix:/c";
+        let endpoints: Endpoints = text.parse().unwrap();
+        assert_eq!(endpoints.all().len(), 3);
+        assert_eq!(endpoints.to_string(), "https://a:1,https://b:1,unix:/c");
+        for text in ["", "https://a:1,", "https://a:1,b"] {
+            assert_eq!(
+                text.parse::<Endpoints>(),
+                Err(InvalidAddress::Endpoint),
+                "{text}"
+            );
+        }
     }
 
     #[test]

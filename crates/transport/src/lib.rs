@@ -12,4 +12,4 @@ pub mod redirect;
 pub mod socket;
 pub mod tls;
 
-pub use address::{Endpoint, Listen};
+pub use address::{Endpoint, Endpoints, Listen};

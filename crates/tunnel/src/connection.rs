@@ -3,8 +3,10 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -24,42 +26,69 @@ pub const STREAM_WINDOW: u32 = 256 * 1024;
 /// when its reader pauses for seconds.
 pub const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
+/// Scheme and authority of requests whose server has no name of its own.
+pub const ORIGIN: &str = "http://agent";
+
 /// Metadata is a token and a few names; error details stay below half of this.
 const HEADERS: u32 = 16 * 1024;
 
 /// The client's side of a connection: a service for generated clients, cheap to clone.
 ///
 /// A call that cannot be made, or whose connection is lost before it has ended, fails with
-/// `UNAVAILABLE`, whichever layer noticed the loss.
+/// `UNAVAILABLE`, whichever layer noticed the loss. It connects once: a connection that has ended
+/// stays closed. A request needs a scheme and an authority, which a generated client takes from
+/// [`ORIGIN`] if nothing better is known.
 #[derive(Clone)]
-pub struct TunnelChannel(SendRequest<Body>);
+pub struct GrpcChannel(SendRequest<Body>);
 
-/// What drives a [`TunnelChannel`]. It ends when the connection has ended; no call makes progress
+/// What drives a [`GrpcChannel`]. It ends when the connection has ended; no call makes progress
 /// without it.
-pub type ConnectionDriver = Pin<Box<dyn Future<Output = Result<(), hyper::Error>> + Send>>;
+pub type ConnectionDriver = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+/// How a connection notices a peer that is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pings {
+    /// Not at all. Within a tunnel, pings wait behind a large message on a slow link, and a
+    /// healthy peer is given up: the connection that carries the tunnel notices.
+    Never,
+    /// A ping each period, also while there are no calls; the connection ends when one is not
+    /// answered in time.
+    Every {
+        /// From ping to ping. Proxies answer pings faster than every 20 s with GOAWAY.
+        period: Duration,
+        /// How long an answer may take.
+        timeout: Duration,
+    },
+}
 
 /// Opens the client's side of a connection.
 ///
-/// The connection sends no pings: on a slow link they wait behind a large message and a healthy
-/// peer is given up. The connection that carries the bytes notices a peer that is gone.
-///
 /// # Errors
 /// When the socket is closed during the preface.
-pub async fn connect<T>(socket: T) -> Result<(TunnelChannel, ConnectionDriver), hyper::Error>
+pub async fn connect<T>(socket: T, pings: Pings) -> io::Result<(GrpcChannel, ConnectionDriver)>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    if let Pings::Every { period, timeout } = pings {
+        builder
+            .keep_alive_interval(period)
+            .keep_alive_timeout(timeout)
+            .keep_alive_while_idle(true);
+    }
+    let (sender, connection) = builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEADERS)
         .handshake(TokioIo::new(socket))
-        .await?;
-    Ok((TunnelChannel(sender), Box::pin(connection)))
+        .await
+        .map_err(io::Error::other)?;
+    let driver = async { connection.await.map_err(io::Error::other) };
+    Ok((GrpcChannel(sender), Box::pin(driver)))
 }
 
-impl TunnelChannel {
+impl GrpcChannel {
     /// Whether the connection has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -67,14 +96,14 @@ impl TunnelChannel {
     }
 }
 
-impl fmt::Debug for TunnelChannel {
+impl fmt::Debug for GrpcChannel {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut channel = formatter.debug_struct("TunnelChannel");
+        let mut channel = formatter.debug_struct("GrpcChannel");
         channel.field("closed", &self.is_closed()).finish()
     }
 }
 
-impl Service<Request<Body>> for TunnelChannel {
+impl Service<Request<Body>> for GrpcChannel {
     type Response = Response<Body>;
     type Error = Status;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Status>> + Send>>;
@@ -96,7 +125,7 @@ impl Service<Request<Body>> for TunnelChannel {
 
 /// The connection is gone: hyper tells it in several ways.
 fn unavailable(error: hyper::Error) -> Status {
-    let mut status = Status::unavailable("the connection to the agent was lost");
+    let mut status = Status::unavailable("the connection was lost");
     status.set_source(std::sync::Arc::new(error));
     status
 }

@@ -12,5 +12,7 @@
 mod connection;
 mod io;
 
-pub use connection::{CONNECTION_WINDOW, ConnectionDriver, STREAM_WINDOW, TunnelChannel, connect};
+pub use connection::{
+    CONNECTION_WINDOW, ConnectionDriver, GrpcChannel, ORIGIN, Pings, STREAM_WINDOW, connect,
+};
 pub use io::{CHUNK, Outgoing, Tunnel};

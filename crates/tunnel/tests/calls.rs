@@ -19,7 +19,7 @@ use ironic_agent_protocol::v1::hardware_manager_service_client::HardwareManagerS
 use ironic_agent_protocol::v1::hardware_manager_service_server::{
     HardwareManagerService, HardwareManagerServiceServer,
 };
-use ironic_tunnel::{CONNECTION_WINDOW, Outgoing, STREAM_WINDOW, Tunnel, TunnelChannel};
+use ironic_tunnel::{CONNECTION_WINDOW, GrpcChannel, Outgoing, Pings, STREAM_WINDOW, Tunnel};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
@@ -95,10 +95,10 @@ impl HardwareManagerService for Peer {
 
 /// A client whose calls reach a [`Peer`] through two streams of chunks, and what ends them.
 struct Tunnelled {
-    client: HardwareManagerServiceClient<TunnelChannel>,
+    client: HardwareManagerServiceClient<GrpcChannel>,
     peer: Peer,
     served: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
-    driven: tokio::task::JoinHandle<Result<(), hyper::Error>>,
+    driven: tokio::task::JoinHandle<io::Result<()>>,
     shutdown: Option<oneshot::Sender<()>>,
     cut: Vec<tokio::task::AbortHandle>,
 }
@@ -125,7 +125,7 @@ impl Tunnelled {
         let served = tokio::spawn(server.serve_with_incoming_shutdown(incoming, async {
             let _ = stopped.await;
         }));
-        let (channel, driver) = ironic_tunnel::connect(gateway).await.unwrap();
+        let (channel, driver) = ironic_tunnel::connect(gateway, Pings::Never).await.unwrap();
         Self {
             client: HardwareManagerServiceClient::with_origin(
                 channel,

@@ -3,18 +3,22 @@
 use std::fmt;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::command_service_client::CommandServiceClient;
 use ironic_text::Secret;
 use ironic_transport::Endpoint;
-use ironic_transport::grpc::TlsFiles;
+use ironic_transport::grpc::{InvalidEndpoint, TlsFiles};
+use ironic_tunnel::ORIGIN;
 use tokio::sync::Semaphore;
-use tonic::Request;
 use tonic::metadata::AsciiMetadataValue;
-use tonic::transport::Channel;
+use tonic::transport::Uri;
+use tonic::{Request, Response};
 use uuid::Uuid;
 
-use super::connect::{self, InvalidEndpoint};
+use super::attachment::AttachmentSlot;
+use super::channel::{AgentChannel, AgentRoute};
+use super::connect;
 use super::error::CallError;
 use super::record::{Record, bare};
 use super::status::{Remembered, Status};
@@ -27,10 +31,10 @@ const TOKEN: &str = "agent-token";
 const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
 
 /// How long an answer may take that needs no work.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a status may take: somebody waits who only wants to know whether we live.
-const STATUS_PATIENCE: Duration = Duration::from_secs(5);
+const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Calls at once that wait for a command's end, and orders that wait for their turn. An agent
 /// takes 256 streams on a connection: neither may take them all from the other, or from the
@@ -41,37 +45,52 @@ const ORDERS: usize = 64;
 /// How long after a broken connection the one repetition of a call comes.
 const REPEAT_AFTER: Duration = Duration::from_millis(200);
 
-/// A connection to one agent.
+/// Calls one agent.
 pub struct Client {
-    calls: CommandServiceClient<Channel>,
-    endpoint: String,
+    route: AgentRoute,
+    /// For logs and errors.
+    name: String,
     waiting: Semaphore,
     orders: Semaphore,
     status: Remembered,
 }
 
 impl Client {
-    /// A client that connects when it is used. Must be called within a runtime.
+    /// A client of an agent that listens; it connects when it is used. Must be called within a
+    /// runtime.
     ///
     /// # Errors
     /// The address or the files make no sense.
     pub fn new(endpoint: &Endpoint, files: &TlsFiles) -> Result<Self, InvalidEndpoint> {
         let channel = connect::channel(endpoint, files)?;
-        Ok(Self::over(channel, endpoint.to_string()))
+        Ok(Self::over(
+            AgentRoute::Listening(channel),
+            endpoint.to_string(),
+        ))
     }
 
-    /// A client over a channel that exists; `endpoint` is for logs and errors.
+    /// A client of the agent that has this slot, or will have it.
     #[must_use]
-    pub fn over(channel: Channel, endpoint: String) -> Self {
-        let calls = CommandServiceClient::new(channel)
-            .max_decoding_message_size(LARGEST_ANSWER)
-            .max_encoding_message_size(usize::MAX);
+    pub fn attached(slot: AttachmentSlot, node_uuid: &str) -> Self {
+        Self::over(AgentRoute::Attached(slot), format!("node {node_uuid}"))
+    }
+
+    fn over(route: AgentRoute, name: String) -> Self {
         Self {
-            calls,
-            endpoint,
+            route,
+            name,
             waiting: Semaphore::new(WAITING),
             orders: Semaphore::new(ORDERS),
             status: Remembered::default(),
+        }
+    }
+
+    /// Where the agent attaches, if it does not listen.
+    #[must_use]
+    pub fn slot(&self) -> Option<&AttachmentSlot> {
+        match &self.route {
+            AgentRoute::Listening(_) => None,
+            AgentRoute::Attached(slot) => Some(slot),
         }
     }
 
@@ -88,9 +107,14 @@ impl Client {
     /// # Errors
     /// It does not answer.
     pub async fn status_now(&self) -> Result<Status, CallError> {
-        let request = within(STATUS_PATIENCE, v1::GetStatusRequest {});
-        let answer = self.calls.clone().get_status(request).await;
-        let status = answer.map_err(|status| self.error(&status))?.into_inner();
+        let ask = |mut calls: Calls| {
+            let request = within(STATUS_TIMEOUT, v1::GetStatusRequest {});
+            timed(
+                STATUS_TIMEOUT,
+                async move { calls.get_status(request).await },
+            )
+        };
+        let status = self.read(ask).await?;
         let started = status.started_at.unwrap_or_default();
         #[expect(
             clippy::cast_precision_loss,
@@ -117,18 +141,23 @@ impl Client {
     /// Why the agent did not take it.
     pub async fn execute(&self, token: &Secret, command: v1::Command) -> Result<Record, CallError> {
         let _turn = self.orders.acquire().await;
+        let token = token_value(token)?;
         let request = v1::ExecuteCommandRequest {
             command: Some(command),
             id: Uuid::new_v4().to_string(),
             ..Default::default()
         };
         let spare = (prost::Message::encoded_len(&request) < LARGE).then(|| request.clone());
-        let mut calls = self.calls.clone();
-        let first = calls.execute_command(with_token(token, request)?).await;
+        let (mut calls, boot) = self.connect().await?;
+        let first = calls.execute_command(with_token(&token, request)).await;
         let answer = match (first, spare) {
             (Err(status), Some(spare)) if self.error(&status).is_broken_connection() => {
-                tokio::time::sleep(REPEAT_AFTER).await;
-                calls.execute_command(with_token(token, spare)?).await
+                let (mut calls, boot_now) = self.connect_again().await?;
+                // An agent that has booted since then does not know that it had begun.
+                if boot_now != boot {
+                    return Err(self.error(&status));
+                }
+                calls.execute_command(with_token(&token, spare)).await
             }
             (first, _) => first,
         };
@@ -139,12 +168,8 @@ impl Client {
     /// Whether the agent takes a token, by a question that costs it nothing. `None` when it
     /// does not answer.
     pub async fn takes(&self, token: &Secret) -> Option<bool> {
-        let Ok(mut request) = with_token(token, record_request(&Uuid::nil().to_string(), false))
-        else {
-            return Some(false);
-        };
-        request.set_timeout(STATUS_PATIENCE);
-        match self.fetch(request).await {
+        let nobody = Uuid::nil().to_string();
+        match self.fetch(token, &nobody, Some(STATUS_TIMEOUT)).await {
             Ok(_) | Err(CallError::NotFound { .. }) => Some(true),
             Err(CallError::Unauthenticated) => Some(false),
             Err(_) => None,
@@ -156,9 +181,7 @@ impl Client {
     /// # Errors
     /// There is none, or the agent does not answer.
     pub async fn get(&self, token: &Secret, id: &str) -> Result<Record, CallError> {
-        let mut request = with_token(token, record_request(id, false))?;
-        request.set_timeout(PATIENCE);
-        self.fetch(request).await
+        self.fetch(token, id, Some(TIMEOUT)).await
     }
 
     /// One record when the command has ended, however long that takes.
@@ -167,17 +190,7 @@ impl Client {
     /// There is none, or the agent does not answer.
     pub async fn wait(&self, token: &Secret, id: &str) -> Result<Record, CallError> {
         let _turn = self.waiting.acquire().await;
-        match self
-            .fetch(with_token(token, record_request(id, true))?)
-            .await
-        {
-            Err(error) if error.is_broken_connection() => {
-                tokio::time::sleep(REPEAT_AFTER).await;
-                self.fetch(with_token(token, record_request(id, true))?)
-                    .await
-            }
-            outcome => outcome,
-        }
+        self.fetch(token, id, None).await
     }
 
     /// All records in the order of execution.
@@ -185,61 +198,132 @@ impl Client {
     /// # Errors
     /// The agent does not answer.
     pub async fn list(&self, token: &Secret) -> Result<Vec<Record>, CallError> {
-        let mut request = with_token(token, v1::ListCommandsRequest {})?;
-        request.set_timeout(PATIENCE);
-        let answer = self.calls.clone().list_commands(request).await;
-        let commands = answer
-            .map_err(|status| self.error(&status))?
-            .into_inner()
-            .commands;
+        let token = token_value(token)?;
+        let list = |mut calls: Calls| {
+            let mut request = with_token(&token, v1::ListCommandsRequest {});
+            request.set_timeout(TIMEOUT);
+            timed(TIMEOUT, async move { calls.list_commands(request).await })
+        };
+        let commands = self.read(list).await?.commands;
         commands
             .into_iter()
             .map(|record| Ok(Record::try_from(Some(record))?))
             .collect()
     }
 
-    async fn fetch(&self, request: Request<v1::GetCommandRequest>) -> Result<Record, CallError> {
-        let answer = self.calls.clone().get_command(request).await;
-        let answer = answer.map_err(|status| self.error(&status))?;
-        Ok(Record::try_from(answer.into_inner().command)?)
+    /// One record: as it is, or without a timeout when the command has ended.
+    async fn fetch(
+        &self,
+        token: &Secret,
+        id: &str,
+        timeout: Option<Duration>,
+    ) -> Result<Record, CallError> {
+        let token = token_value(token)?;
+        let get = |mut calls: Calls| {
+            let message = v1::GetCommandRequest {
+                id: id.to_owned(),
+                wait: timeout.is_none(),
+            };
+            let mut request = with_token(&token, message);
+            if let Some(timeout) = timeout {
+                request.set_timeout(timeout);
+            }
+            timed(timeout.unwrap_or(Duration::MAX), async move {
+                calls.get_command(request).await
+            })
+        };
+        let answer = self.read(get).await?;
+        Ok(Record::try_from(answer.command)?)
+    }
+
+    /// Makes a call that changes nothing, and once more when its connection breaks.
+    async fn read<T>(
+        &self,
+        call: impl Fn(Calls) -> BoxFuture<'static, Result<Response<T>, tonic::Status>>,
+    ) -> Result<T, CallError> {
+        let (calls, _) = self.connect().await?;
+        let mut answer = call(calls).await;
+        if let Err(status) = &answer
+            && self.error(status).is_broken_connection()
+        {
+            let (calls, _) = self.connect_again().await?;
+            answer = call(calls).await;
+        }
+        answer
+            .map(Response::into_inner)
+            .map_err(|status| self.error(&status))
+    }
+
+    async fn connect(&self) -> Result<(Calls, Option<String>), CallError> {
+        let connection = self.route.connect().await.map_err(|away| CallError::Away {
+            name: self.name.clone(),
+            away,
+        })?;
+        let calls = CommandServiceClient::with_origin(connection.channel, Uri::from_static(ORIGIN))
+            .max_decoding_message_size(LARGEST_ANSWER)
+            .max_encoding_message_size(usize::MAX);
+        Ok((calls, connection.boot_id))
+    }
+
+    /// Connects after a connection has broken.
+    async fn connect_again(&self) -> Result<(Calls, Option<String>), CallError> {
+        tokio::time::sleep(REPEAT_AFTER).await;
+        self.connect().await
     }
 
     fn error(&self, status: &tonic::Status) -> CallError {
-        CallError::from_status(status, &self.endpoint)
+        match CallError::from_status(status, &self.name) {
+            CallError::Unreachable { cause, .. } if self.slot().is_some() => CallError::Lost {
+                name: self.name.clone(),
+                cause,
+            },
+            error => error,
+        }
     }
+}
+
+type Calls = CommandServiceClient<AgentChannel>;
+
+/// Makes a call with a timeout of our own: the agent's may be what does not work.
+fn timed<T: 'static>(
+    timeout: Duration,
+    call: impl Future<Output = Result<T, tonic::Status>> + Send + 'static,
+) -> BoxFuture<'static, Result<T, tonic::Status>> {
+    Box::pin(async move {
+        tokio::time::timeout(timeout, call)
+            .await
+            .unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("no answer in time")))
+    })
 }
 
 /// Above this, a command is not kept for a repetition: memory is scarce in a ramdisk.
 const LARGE: usize = 1024 * 1024;
 
-fn record_request(id: &str, wait: bool) -> v1::GetCommandRequest {
-    v1::GetCommandRequest {
-        id: id.to_owned(),
-        wait,
-    }
-}
-
-fn within<M>(patience: Duration, message: M) -> Request<M> {
+fn within<M>(timeout: Duration, message: M) -> Request<M> {
     let mut request = Request::new(message);
-    request.set_timeout(patience);
+    request.set_timeout(timeout);
     request
 }
 
 /// # Errors
 /// A token that is no ASCII text never was an agent's token.
-fn with_token<M>(token: &Secret, message: M) -> Result<Request<M>, CallError> {
-    let mut value =
-        AsciiMetadataValue::try_from(token.reveal()).map_err(|_| CallError::Unauthenticated)?;
+fn token_value(token: &Secret) -> Result<AsciiMetadataValue, CallError> {
+    let value = AsciiMetadataValue::try_from(token.reveal());
+    let mut value = value.map_err(|_| CallError::Unauthenticated)?;
     value.set_sensitive(true);
+    Ok(value)
+}
+
+fn with_token<M>(token: &AsciiMetadataValue, message: M) -> Request<M> {
     let mut request = Request::new(message);
-    request.metadata_mut().insert(TOKEN, value);
-    Ok(request)
+    request.metadata_mut().insert(TOKEN, token.clone());
+    request
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("endpoint", &self.endpoint)
+            .field("name", &self.name)
             .finish_non_exhaustive()
     }
 }

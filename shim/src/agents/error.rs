@@ -5,6 +5,7 @@ use thiserror::Error;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use super::attachment::Away;
 use super::record::{InvalidRecord, bare};
 
 /// The domain of the reasons that an agent gives.
@@ -57,6 +58,22 @@ pub enum CallError {
     Unreachable {
         /// Where it should be.
         endpoint: String,
+        /// The whole chain of causes.
+        cause: String,
+    },
+    /// The agent has no connection open, and nobody waits for it any longer.
+    #[error("{name}: {away}")]
+    Away {
+        /// Which agent.
+        name: String,
+        /// Why nobody waits.
+        away: Away,
+    },
+    /// The connection that the agent had opened was lost, and it may have done what was asked.
+    #[error("{name}: {cause}")]
+    Lost {
+        /// Which agent.
+        name: String,
         /// The whole chain of causes.
         cause: String,
     },
@@ -123,10 +140,17 @@ impl CallError {
         }
     }
 
+    /// Whether the conductor is to be left without an answer: it tries again what has none, and
+    /// takes an error for the end of the deployment.
+    #[must_use]
+    pub fn leaves_no_answer(&self) -> bool {
+        matches!(self, Self::Away { .. } | Self::Lost { .. })
+    }
+
     /// Whether the call may never have reached the agent, so that a repetition may help.
     #[must_use]
     pub fn is_broken_connection(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Lost { .. })
     }
 
     fn unreachable(status: &Status, endpoint: &str) -> Self {

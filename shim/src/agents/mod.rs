@@ -1,21 +1,27 @@
 //! The agents that this shim knows, and how to reach them.
 //!
-//! [`registry`] is the pure table of them, [`Roster`] the handle to it that the other rooms
-//! share. [`Client`] calls one agent's gRPC `CommandService`; [`connect`] opens its
-//! connection, [`error`] reads what it refused, [`record`] what it answered.
+//! [`registry`] is the pure table of them, [`AgentRegistry`] the handle to it that the other rooms
+//! share, [`proofs`] the tokens that are known to be their nodes'. [`Client`] calls one agent's
+//! gRPC `CommandService`, over the [`channel`] to where it listens ([`connect`]) or over the
+//! connection that it has opened ([`attachment`]); [`error`] reads what it refused, [`record`]
+//! what it answered.
 
+pub mod agent_registry;
+pub mod attachment;
+mod channel;
 pub mod client;
 pub mod connect;
 pub mod error;
+pub mod proofs;
 pub mod record;
 pub mod registry;
-pub mod roster;
 pub mod status;
 
+pub use agent_registry::{Agent, AgentRegistry, Registration};
+pub use attachment::{AttachmentId, AttachmentSlot, Superseded};
 pub use client::Client;
-pub use connect::InvalidEndpoint;
 pub use error::CallError;
+pub use proofs::Proofs;
 pub use record::{Failure, Record, State};
-pub use registry::{Generation, Place};
-pub use roster::{Agent, Registration, Roster};
+pub use registry::{AgentKey, Generation};
 pub use status::Status;

@@ -11,16 +11,16 @@ use std::fmt;
 
 use ironic_text::Secret;
 
-/// Where an agent's REST interface stands.
+/// Where the REST interface of an agent stands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum AgentKey {
     /// At the root: the one agent that the shim stands beside.
     Root,
     /// Below `/nodes/<uuid>`: one of many behind a gateway.
     Node(String),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for AgentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => f.write_str("/"),
@@ -29,7 +29,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Which registration of a place: a later one is greater.
+/// Which registration of a key: a later one is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Generation(u64);
 
@@ -46,14 +46,14 @@ pub struct Entry<C> {
     pub version: String,
     /// When it was last heard of, in the caller's own measure.
     pub seen: u64,
-    /// It was handed over to a rescuer or locked down: its door stays shut.
+    /// It was handed over to a rescuer or locked down: it is not served any more.
     pub closed: bool,
 }
 
-/// The agents by place.
+/// The agents by key.
 #[derive(Debug)]
 pub struct Registry<C> {
-    entries: HashMap<Place, Entry<C>>,
+    entries: HashMap<AgentKey, Entry<C>>,
     latest: u64,
 }
 
@@ -78,8 +78,8 @@ impl<C> Default for Registry<C> {
 }
 
 impl<C> Registry<C> {
-    /// Puts an agent in its place. Who was there before is gone.
-    pub fn register(&mut self, place: Place, agent: NewAgent<C>, now: u64) -> Generation {
+    /// Registers an agent. The one that had its key is gone.
+    pub fn register(&mut self, key: AgentKey, agent: NewAgent<C>, now: u64) -> Generation {
         self.latest += 1;
         let generation = Generation(self.latest);
         let entry = Entry {
@@ -90,28 +90,28 @@ impl<C> Registry<C> {
             seen: now,
             closed: false,
         };
-        self.entries.insert(place, entry);
+        self.entries.insert(key, entry);
         generation
     }
 
-    /// The agent in a place.
+    /// The agent with a key.
     #[must_use]
-    pub fn get(&self, place: &Place) -> Option<&Entry<C>> {
-        self.entries.get(place)
+    pub fn get(&self, key: &AgentKey) -> Option<&Entry<C>> {
+        self.entries.get(key)
     }
 
-    /// The agent in a place, if it is still the one of this generation.
-    pub fn current(&mut self, place: &Place, generation: Generation) -> Option<&mut Entry<C>> {
+    /// The agent with a key, if it is still the one of this generation.
+    pub fn current(&mut self, key: &AgentKey, generation: Generation) -> Option<&mut Entry<C>> {
         self.entries
-            .get_mut(place)
+            .get_mut(key)
             .filter(|entry| entry.generation == generation)
     }
 
-    /// Empties a place, unless somebody newer stands there.
-    pub fn remove(&mut self, place: &Place, generation: Generation) -> bool {
-        let current = self.current(place, generation).is_some();
+    /// Removes an agent, unless another one was registered under its key.
+    pub fn remove(&mut self, key: &AgentKey, generation: Generation) -> bool {
+        let current = self.current(key, generation).is_some();
         if current {
-            self.entries.remove(place);
+            self.entries.remove(key);
         }
         current
     }
@@ -135,37 +135,41 @@ mod tests {
 
     use super::*;
 
-    fn add(registry: &mut Registry<&'static str>, place: &Place, name: &'static str) -> Generation {
+    fn add(
+        registry: &mut Registry<&'static str>,
+        key: &AgentKey,
+        name: &'static str,
+    ) -> Generation {
         let agent = NewAgent {
             connection: name,
             token: None,
             version: String::new(),
         };
-        registry.register(place.clone(), agent, 0)
+        registry.register(key.clone(), agent, 0)
     }
 
     #[test]
     fn a_late_clean_up_never_removes_a_newer_connection() {
         let mut registry = Registry::default();
-        let place = Place::Node("1be26c0b".into());
-        let old = add(&mut registry, &place, "old");
-        let new = add(&mut registry, &place, "new");
-        assert!(!registry.remove(&place, old));
-        assert!(registry.current(&place, old).is_none());
-        assert_eq!(registry.get(&place).unwrap().connection, "new");
-        assert!(registry.remove(&place, new));
-        assert!(!registry.remove(&place, new));
+        let key = AgentKey::Node("1be26c0b".into());
+        let old = add(&mut registry, &key, "old");
+        let new = add(&mut registry, &key, "new");
+        assert!(!registry.remove(&key, old));
+        assert!(registry.current(&key, old).is_none());
+        assert_eq!(registry.get(&key).unwrap().connection, "new");
+        assert!(registry.remove(&key, new));
+        assert!(!registry.remove(&key, new));
         assert!(registry.is_empty());
     }
 
     #[test]
     fn the_root_is_no_node() {
         let mut registry = Registry::default();
-        let root = add(&mut registry, &Place::Root, "beside");
-        add(&mut registry, &Place::Node("a".into()), "a");
+        let root = add(&mut registry, &AgentKey::Root, "beside");
+        add(&mut registry, &AgentKey::Node("a".into()), "a");
         assert_eq!(registry.len(), 2);
-        assert!(registry.remove(&Place::Root, root));
-        assert!(registry.get(&Place::Node("a".into())).is_some());
+        assert!(registry.remove(&AgentKey::Root, root));
+        assert!(registry.get(&AgentKey::Node("a".into())).is_some());
     }
 
     #[derive(Debug, Clone)]
@@ -176,7 +180,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a model: of each place the latest registration counts, until that very
+        /// Against a model: of each key the latest registration counts, until that very
         /// registration is removed.
         #[test]
         fn only_the_latest_registration_of_a_place_counts(
@@ -188,7 +192,7 @@ mod tests {
                 0..40,
             )
         ) {
-            let place = |number: u8| Place::Node(number.to_string());
+            let key = |number: u8| AgentKey::Node(number.to_string());
             let mut registry = Registry::default();
             let mut made: Vec<(u8, Generation)> = Vec::new();
             let mut model: HashMap<u8, Generation> = HashMap::new();
@@ -200,13 +204,13 @@ mod tests {
                             token: None,
                             version: String::new(),
                         };
-                        let generation = registry.register(place(number), agent, 0);
+                        let generation = registry.register(key(number), agent, 0);
                         made.push((number, generation));
                         model.insert(number, generation);
                     }
                     Act::Remove(at) => if let Some((number, generation)) = made.get(at) {
                         let expected = model.get(number) == Some(generation);
-                        prop_assert_eq!(registry.remove(&place(*number), *generation), expected);
+                        prop_assert_eq!(registry.remove(&key(*number), *generation), expected);
                         if expected {
                             model.remove(number);
                         }
@@ -214,7 +218,7 @@ mod tests {
                 }
                 prop_assert_eq!(registry.len(), model.len());
                 for number in 0..3 {
-                    let held = registry.get(&place(number)).map(|entry| entry.generation);
+                    let held = registry.get(&key(number)).map(|entry| entry.generation);
                     prop_assert_eq!(held, model.get(&number).copied());
                 }
             }

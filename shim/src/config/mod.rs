@@ -1,10 +1,13 @@
 //! The settings of the shim: its options under the names that ironic-python-agent gave them.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use ironic_options::{Settings, Target, find};
 use ironic_program::CommonSettings;
+use ironic_transport::address::InvalidAddress;
 use ironic_transport::{Endpoint, Listen};
 use tracing::warn;
 
@@ -21,6 +24,11 @@ pub struct Config {
     pub agent: Endpoint,
     /// Where the shim serves `ConductorService`.
     pub conductor_listen: Listen,
+    /// Where Ironic finds this program when it is a gateway; it stands beside an agent when
+    /// there is none.
+    pub gateway_url: Option<GatewayUrl>,
+    /// PEM of the CA that Ironic verifies the gateway with.
+    pub gateway_ca_file: Option<PathBuf>,
     /// `conductor_listen` may be open to other machines without client certificates.
     pub insecure_conductor_listen: bool,
     /// The program's own directory for what must survive a restart of the process.
@@ -73,6 +81,62 @@ impl AsMut<CommonSettings> for Config {
     }
 }
 
+/// The address of a gateway: `https://gw.example:9999`, without a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayUrl {
+    text: String,
+    host: String,
+    is_https: bool,
+}
+
+impl GatewayUrl {
+    /// A name or an address; of IPv6 without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whether the gateway speaks TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.is_https
+    }
+}
+
+impl FromStr for GatewayUrl {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (url, is_https) = match text.parse()? {
+            Endpoint::Https(url) => (url, true),
+            Endpoint::Http(url) => (url, false),
+            Endpoint::Unix(_) => return Err(InvalidAddress::Endpoint),
+        };
+        let uri: http::Uri = url.parse().map_err(|_| InvalidAddress::Endpoint)?;
+        let host = uri.host().ok_or(InvalidAddress::Endpoint)?;
+        Ok(Self {
+            host: host
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned(),
+            text: url,
+            is_https,
+        })
+    }
+}
+
+impl fmt::Display for GatewayUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+ironic_options::parsed_value!(
+    GatewayUrl,
+    "URL",
+    "https://HOST:PORT or http://HOST:PORT, without a path"
+);
+
 /// `[mdns]`: finding Ironic by multicast DNS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mdns {
@@ -119,6 +183,8 @@ impl Default for Config {
             common: CommonSettings::default(),
             agent: Endpoint::Unix(PathBuf::from("/run/ironic-agent/agent.sock")),
             conductor_listen: Listen::Unix(PathBuf::from("/run/ironic-shim/conductor.sock")),
+            gateway_url: None,
+            gateway_ca_file: None,
             insecure_conductor_listen: false,
             state_dir: PathBuf::from("/run/ironic-shim"),
             global_request_id: None,

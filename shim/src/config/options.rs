@@ -28,6 +28,7 @@ impl Settings for Config {
         let common = CommonSettings::options().into_iter().map(Opt::within);
         common
             .chain(section("This program", Self::program_options()))
+            .chain(section("Gateway", Self::gateway_options()))
             .chain(section("Ironic", Self::ironic_options()))
             .chain(section("REST server", Self::rest_server_options()))
             .chain(section("Multicast DNS", Self::multicast_dns_options()))
@@ -44,6 +45,13 @@ impl Config {
             opt!(agent, "Where the shim finds its agent: http://, https:// or unix:PATH."),
             opt!(conductor_listen, "Where the shim serves ConductorService: ADDRESS:PORT or unix:PATH."),
             opt!(insecure_conductor_listen, "Let conductor_listen be an address that other machines reach without client certificates: unauthenticated machines may look nodes up."),
+        ]
+    }
+
+    fn gateway_options() -> Vec<Opt<Self>> {
+        vec![
+            opt!(gateway_url, "Be a gateway for many agents, which Ironic reaches below this URL."),
+            opt!(gateway_ca_file, "PEM of the CA that Ironic verifies tls_cert_file with, if its own CAs do not; without tls_cert_file a CA is made and kept in state_dir."),
         ]
     }
 

@@ -1,32 +1,31 @@
-//! What the calls of the service share: Ironic, the REST door, and what was accepted.
+//! What the calls of the service share: Ironic, and where this program stands.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ironic_agent_protocol::v1;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::accepted::{Accepted, digest};
 use super::convert::status_message;
+use super::placement::Placement;
+use crate::agents::proofs::TokenDigest;
 use crate::ironic::{Beat, BeatAnswer, Found, Ironic};
-use crate::rest_server::{Advertised, RestServer};
+use crate::rest_server::Advertised;
 
 /// The service. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Relay {
     pub(super) ironic: Arc<Ironic>,
-    pub(super) server: RestServer,
+    pub(super) placement: Placement,
     pub(super) locks: PerNodeLock,
-    pub(super) accepted: Arc<Accepted>,
-    handed: Arc<Mutex<HashMap<String, String>>>,
+    handed: Arc<Mutex<HashMap<String, TokenDigest>>>,
 }
 
 /// What Ironic answers instead of a token that it has handed out before.
 const HANDED_OUT: &str = "******";
 /// Nodes whose tokens are remembered as handed out. A shim beside its agent has one.
-const MOST_NODES: usize = 1024;
+const MOST_NODES: usize = 65_536;
 
 /// One heartbeat of a node at a time: sessions of the same node, of which all but one are
 /// forgotten connections, wait for each other.
@@ -47,14 +46,13 @@ impl PerNodeLock {
 }
 
 impl Relay {
-    /// Answers for `ironic`; the first session opens `server`.
+    /// Answers for `ironic`.
     #[must_use]
-    pub fn new(ironic: Arc<Ironic>, server: RestServer, state: &Path) -> Self {
+    pub fn new(ironic: Arc<Ironic>, placement: Placement) -> Self {
         Self {
             ironic,
-            server,
+            placement,
             locks: PerNodeLock::default(),
-            accepted: Arc::new(Accepted::new(state)),
             handed: Arc::default(),
         }
     }
@@ -65,9 +63,9 @@ impl Relay {
             return;
         };
         let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
-        let digest = digest(token);
+        let digest = TokenDigest::of(token);
         if handed.get(&found.node_uuid) == Some(&digest) {
-            warn!(node = %found.node_uuid, "the token was handed out before: it is not told again");
+            warn!(node = %found.node_uuid, "the token was handed out before: it is masked");
             HANDED_OUT.clone_into(token);
             return;
         }
@@ -76,6 +74,10 @@ impl Relay {
         }
         if token != HANDED_OUT {
             handed.insert(found.node_uuid.clone(), digest);
+            if matches!(self.placement, Placement::Gateway(_)) {
+                // Ironic gives each token to one caller, which from now on is that node.
+                self.placement.proofs().prove(&found.node_uuid, token);
+            }
         }
     }
 

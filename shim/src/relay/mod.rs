@@ -1,31 +1,37 @@
-//! The machines' door: the gRPC `ConductorService`.
+//! The gRPC `ConductorService`, which agents call.
 //!
-//! A lookup is one attempt at Ironic. A heartbeat session begins with a `Hello`, which is
-//! what opens the REST door; each beat after it is one POST, answered with Ironic's verdict.
+//! A lookup is one attempt at Ironic. A heartbeat session begins with a `Hello`, which beside an
+//! agent starts the REST server; each beat after it is one POST, answered with Ironic's verdict.
+//! An [`attachment`] is how a gateway reaches an agent that listens nowhere.
 
 use std::time::Duration;
 
 use ironic_transport::Listen;
 use ironic_transport::grpc::bounds::{Bounds, Rule};
 use ironic_transport::grpc::{self, BindError, ServerTlsError};
+use ironic_transport::listener::Limits;
 
 use crate::config::Config;
 use ironic_agent_protocol::v1::conductor_service_server::ConductorServiceServer;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::transport::ServerTlsConfig;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tracing::warn;
+use uuid::Uuid;
 
-mod accepted;
+mod attachment;
 mod context;
 mod convert;
+mod placement;
 mod service;
 mod session;
 
 pub use context::Relay;
+pub use placement::Placement;
 
 /// An inspection report with a log archive is the largest message.
 const LARGEST_REQUEST: usize = 64 * 1024 * 1024;
@@ -34,12 +40,24 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// A lookup, a heartbeat session, an inspection: an agent has few calls at once.
 const STREAMS: u32 = 16;
+/// A proxy in front of a gateway puts the calls of many agents on one connection.
+const GATEWAY_STREAMS: u32 = 200;
 const PING_PERIOD: Duration = Duration::from_secs(30);
-const PING_PATIENCE: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Of a gateway: an agent that is gone is noticed within 30 s, because requests for it wait.
+const GATEWAY_PING_PERIOD: Duration = Duration::from_secs(20);
+const GATEWAY_PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What callers may cost that nobody knows: on a loopback address, before their session is
-/// proved.
-const STRANGERS_CALLS: [Rule; 4] = [
+/// Connections of a gateway. A proxy in front of it has all of them.
+const GATEWAY_LIMITS: Limits = Limits {
+    authenticated: 65_536,
+    unauthenticated: 4096,
+    per_peer: 4096,
+    ..grpc::LIMITS
+};
+
+/// What unauthenticated callers may cost: on a loopback address, before their session is proved.
+const UNAUTHENTICATED: [Rule; 5] = [
     Rule {
         prefix: "/ironic.agent.v1.ConductorService/Lookup",
         largest: 64 * 1024,
@@ -51,6 +69,14 @@ const STRANGERS_CALLS: [Rule; 4] = [
     Rule {
         prefix: "/ironic.agent.v1.ConductorService/Heartbeat",
         largest: 1024 * 1024,
+        at_once: 32,
+        deadline: None,
+    },
+    // Of an unproved attachment nothing is read after its first message; of a proved one
+    // everything. The windows bound what arrives unread.
+    Rule {
+        prefix: "/ironic.agent.v1.ConductorService/Attach",
+        largest: usize::MAX,
         at_once: 32,
         deadline: None,
     },
@@ -68,8 +94,21 @@ const STRANGERS_CALLS: [Rule; 4] = [
     },
 ];
 
+/// The same before a gateway: whole halls are powered on at once, and each agent has one call of
+/// each kind.
+fn gateway_rules() -> [Rule; 5] {
+    UNAUTHENTICATED.map(|rule| Rule {
+        at_once: match rule.prefix {
+            "/ironic.agent.v1.ConductorService/" => 8,
+            "/grpc.health.v1.Health/" => rule.at_once,
+            _ => 16_384,
+        },
+        ..rule
+    })
+}
+
 /// The service name under which `grpc.health.v1` says whether Ironic answered the last
-/// request: the machines' door itself serves all the same.
+/// request: this service itself is served all the same.
 pub const IRONIC: &str = "ironic";
 
 /// Why the shim cannot serve agents.
@@ -94,7 +133,7 @@ pub enum RelayError {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// A server with an open door.
+/// A server that listens.
 #[derive(Debug)]
 pub struct Server {
     relay: Relay,
@@ -127,7 +166,7 @@ fn is_open(listen: &Listen) -> bool {
     }
 }
 
-/// Opens the machines' door that `config` names.
+/// Opens the listener that `config` names.
 ///
 /// # Errors
 /// The address is taken or not ours, or a certificate is missing.
@@ -143,7 +182,13 @@ pub async fn bind(relay: Relay, config: &Config) -> Result<Server, RelayError> {
             "any machine that reaches this address may look nodes up: insecure_conductor_listen"
         );
     }
-    let (bound, listen) = grpc::bind(&config.conductor_listen, "ConductorService", 2).await?;
+    // The REST server has connections, too.
+    let limits = match &relay.placement {
+        Placement::Beside(_) => grpc::LIMITS,
+        Placement::Gateway(_) => GATEWAY_LIMITS,
+    };
+    let limits = limits.within_descriptors(2);
+    let (bound, listen) = grpc::bind(&config.conductor_listen, "ConductorService", limits).await?;
     Ok(Server {
         relay,
         bound,
@@ -158,6 +203,7 @@ impl Server {
     /// # Errors
     /// The certificate is unusable, or the transport failed.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RelayError> {
+        let is_gateway = matches!(self.relay.placement, Placement::Gateway(_));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<ConductorServiceServer<Relay>>().await;
         tokio::spawn(
@@ -166,22 +212,43 @@ impl Server {
         );
         let service =
             ConductorServiceServer::new(self.relay).max_decoding_message_size(LARGEST_REQUEST);
-        let mut server = tonic::transport::Server::builder()
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_concurrent_streams(STREAMS)
-            .http2_keepalive_interval(Some(PING_PERIOD))
-            .http2_keepalive_timeout(Some(PING_PATIENCE));
+        let server = tonic::transport::Server::builder().initial_stream_window_size(STREAM_WINDOW);
+        let (mut server, bounds) = if is_gateway {
+            let server = server
+                .initial_connection_window_size(ironic_tunnel::CONNECTION_WINDOW)
+                .max_concurrent_streams(GATEWAY_STREAMS)
+                .http2_keepalive_interval(Some(GATEWAY_PING_PERIOD))
+                .http2_keepalive_timeout(Some(GATEWAY_PING_TIMEOUT));
+            (server, Bounds::new(&gateway_rules()))
+        } else {
+            let server = server
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .max_concurrent_streams(STREAMS)
+                .http2_keepalive_interval(Some(PING_PERIOD))
+                .http2_keepalive_timeout(Some(PING_TIMEOUT));
+            (server, Bounds::new(&UNAUTHENTICATED))
+        };
         if let Some(tls) = self.tls {
             server = server.tls_config(tls)?;
         }
         let router = server
-            .layer(Bounds::new(&STRANGERS_CALLS))
+            .layer(bounds)
             .add_service(health_service)
             .add_service(service);
         self.bound.serve(router, stop.cancelled_owned()).await?;
         Ok(())
     }
+}
+
+/// A node's UUID as an agent says it, in its usual form.
+fn node_uuid(text: &str, field: &str) -> Result<String, Status> {
+    if text.is_empty() {
+        let text = format!("{field} is empty: look up the node first");
+        return Err(Status::invalid_argument(text));
+    }
+    let uuid = Uuid::try_parse(text);
+    let uuid = uuid.map_err(|_| Status::invalid_argument(format!("{field} is no UUID")))?;
+    Ok(uuid.hyphenated().to_string())
 }
 
 #[cfg(test)]

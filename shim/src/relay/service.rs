@@ -6,13 +6,15 @@ use futures_util::Stream;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_server::ConductorService;
 use ironic_transport::grpc::bounds::Caller;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::info;
 
+use super::attachment;
 use super::context::Relay;
 use super::convert::{inspection_response, lookup_response};
+use super::placement::Placement;
 use super::session;
 use crate::ironic::LookupAnswer;
 
@@ -75,10 +77,19 @@ impl ConductorService for Relay {
 
     async fn attach(
         &self,
-        _request: Request<Streaming<v1::AttachRequest>>,
+        request: Request<Streaming<v1::AttachRequest>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        Err(Status::unimplemented(
-            "this shim reaches its agent at the address of option agent; Attach is not built yet",
-        ))
+        let Placement::Gateway(gateway) = self.placement.clone() else {
+            return Err(Status::failed_precondition(
+                "this shim stands beside its agent and reaches it at the address of option agent: \
+                 agents attach to a gateway (option gateway_url)",
+            ));
+        };
+        let caller = Caller::in_extensions(request.extensions());
+        let (verdict, decided) = oneshot::channel();
+        tokio::spawn(async move {
+            attachment::run(&gateway, request.into_inner(), caller, verdict).await;
+        });
+        Ok(Response::new(Box::pin(attachment::responses(decided))))
     }
 }

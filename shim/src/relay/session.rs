@@ -5,18 +5,17 @@ use std::sync::Arc;
 
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
-use ironic_text::{Secret, error_chain};
 use ironic_transport::grpc::bounds::Caller;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
-use super::accepted::SessionTrust;
 use super::context::Relay;
 use super::convert::heartbeat_response;
+use super::node_uuid;
 use crate::ironic::BeatAnswer;
 use crate::rest::ShutdownReason;
-use crate::rest_server::{Advertised, AgentSession, RestServerError};
+use crate::rest_server::Advertised;
 
 /// The answers of a session.
 type Answers = mpsc::Sender<Result<v1::HeartbeatResponse, Status>>;
@@ -87,11 +86,8 @@ async fn hello(messages: &mut Streaming<v1::HeartbeatRequest>) -> Result<v1::Hel
     let Some(Message::Hello(hello)) = first.and_then(|request| request.message) else {
         return Err(Status::failed_precondition("a session begins with a Hello"));
     };
-    if hello.node_uuid.is_empty() {
-        let text = "Hello.node_uuid is empty: look up the node first";
-        return Err(Status::invalid_argument(text));
-    }
-    Ok(hello)
+    let node_uuid = node_uuid(&hello.node_uuid, "Hello.node_uuid")?;
+    Ok(v1::Hello { node_uuid, ..hello })
 }
 
 /// The verdict of the beat in flight; without one, never.
@@ -106,38 +102,25 @@ async fn completed(in_flight: &mut InFlight<'_>) -> v1::HeartbeatResponse {
 struct Session<'a> {
     relay: &'a Relay,
     hello: v1::Hello,
-    agent: AgentSession,
     advertised: Advertised,
     caller: Option<Caller>,
 }
 
 impl<'a> Session<'a> {
-    /// Opens the REST door for the agent, and believes it as far as it is proved.
+    /// Readies the REST API for the agent, and believes it as far as it is proved.
     async fn open(
         relay: &'a Relay,
         hello: v1::Hello,
         caller: Option<Caller>,
     ) -> Result<Self, Status> {
-        if relay.accepted.trust(&hello.node_uuid, &hello.agent_token) == SessionTrust::OtherNode {
-            return Err(Status::permission_denied(
-                "this shim is another node's, whose token Ironic has accepted: restart the shim, \
-                 without its state directory, if the node has changed",
-            ));
-        }
-        let agent = agent_session(&hello);
-        let advertised = relay.server.start(&agent).await.map_err(closed)?;
+        let advertised = relay.placement.open(&hello).await?;
         let session = Self {
             relay,
             hello,
-            agent,
             advertised,
             caller,
         };
-        if session.trust() == SessionTrust::Unproved && relay.server.is_agents(&session.agent).await
-        {
-            session.accept();
-        }
-        if session.trust() == SessionTrust::Proved {
+        if session.is_proved() {
             session.believe();
         }
         let hello = &session.hello;
@@ -145,22 +128,12 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    fn trust(&self) -> SessionTrust {
-        let hello = &self.hello;
-        self.relay
-            .accepted
-            .trust(&hello.node_uuid, &hello.agent_token)
-    }
-
-    fn accept(&self) {
-        let hello = &self.hello;
-        self.relay
-            .accepted
-            .accept(&hello.node_uuid, &hello.agent_token);
+    fn is_proved(&self) -> bool {
+        self.relay.placement.is_proved(&self.hello)
     }
 
     fn believe(&self) {
-        self.relay.server.trust(&self.agent);
+        self.relay.placement.believe(&self.hello);
         // Its connection makes way for nobody from now on.
         if let Some(caller) = &self.caller {
             caller.authenticated();
@@ -170,35 +143,24 @@ impl<'a> Session<'a> {
     async fn beat(&self, beat: &v1::Beat) -> v1::HeartbeatResponse {
         let answer = self.relay.beat(&self.hello, &self.advertised, beat).await;
         if answer == BeatAnswer::Accepted {
-            self.accept();
+            let proofs = self.relay.placement.proofs();
+            proofs.prove(&self.hello.node_uuid, &self.hello.agent_token);
             self.believe();
         }
         heartbeat_response(beat.sequence, answer)
     }
 
     fn farewell(&self, farewell: &v1::Farewell) -> Result<(), Status> {
-        if self.trust() != SessionTrust::Proved {
-            warn!(node = %self.hello.node_uuid, "a farewell from a stranger is ignored");
+        if !self.is_proved() {
+            warn!(node = %self.hello.node_uuid, "the farewell of an unproved session is ignored");
             return Err(Status::permission_denied(
                 "Ironic has accepted no heartbeat with this token: the farewell is ignored",
             ));
         }
         if let Some(reason) = shutdown_reason(farewell.reason()) {
-            self.relay.server.close(reason);
+            self.relay.placement.close(&self.hello, reason);
         }
         Ok(())
-    }
-}
-
-fn agent_session(hello: &v1::Hello) -> AgentSession {
-    let config = hello.config.clone().unwrap_or_default();
-    AgentSession {
-        token: Some(hello.agent_token.as_str())
-            .filter(|token| !token.is_empty())
-            .map(Secret::new),
-        version: hello.agent_version.clone(),
-        tls_min_version: config.tls_min_version,
-        tls_cipher_suites: config.tls_cipher_suites,
     }
 }
 
@@ -207,14 +169,5 @@ fn shutdown_reason(reason: v1::FarewellReason) -> Option<ShutdownReason> {
         v1::FarewellReason::Rescued => Some(ShutdownReason::Rescued),
         v1::FarewellReason::LockedDown => Some(ShutdownReason::LockedDown),
         v1::FarewellReason::Unspecified => None,
-    }
-}
-
-fn closed(error: RestServerError) -> Status {
-    let text = error_chain(&error);
-    warn!(error = %text, "the REST door stays closed");
-    match error {
-        RestServerError::Advertise(_) | RestServerError::Version(_) => Status::unavailable(text),
-        _ => Status::failed_precondition(text),
     }
 }

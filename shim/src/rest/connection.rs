@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::service::{ConnectionInfo, Service, ServiceClosed};
+use super::service::{ConnectionInfo, Service, Unanswered};
 
 /// Request line and headers together. A token and the conductor's usual headers take 500
 /// bytes, and a stranger's connection may cost this much.
@@ -175,7 +175,7 @@ async fn answer(
     request: Request<Incoming>,
     info: &ConnectionInfo,
     progress: &Progress,
-) -> Result<Response<Full<Bytes>>, ServiceClosed> {
+) -> Result<Response<Full<Bytes>>, Unanswered> {
     let answer = service.answer(request, info).await?;
     info.slot.waiting();
     if !info.slot.is_authenticated() {
@@ -219,7 +219,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::agents::Roster;
+    use crate::agents::AgentRegistry;
     use crate::rest::body::{Limits, Memory};
     use crate::rest::renewal::Renewal;
 
@@ -236,7 +236,7 @@ mod tests {
             whole: Duration::from_secs(60),
         };
         let service = Service {
-            roster: Roster::default(),
+            agents: AgentRegistry::default(),
             limits,
             refused: limits,
             memory: Memory::of(limits.size),

@@ -15,6 +15,9 @@ pub struct RestError {
     pub status: StatusCode,
     /// The sentence.
     pub text: String,
+    /// The connection ends in place of an answer: the conductor then asks again, and takes any
+    /// answer of this status for the end of the deployment.
+    pub unanswered: bool,
 }
 
 #[derive(Serialize)]
@@ -28,6 +31,7 @@ impl RestError {
         Self {
             status,
             text: text.into(),
+            unanswered: false,
         }
     }
 
@@ -216,16 +220,20 @@ impl RestError {
                 return Self::new(StatusCode::NOT_FOUND, message);
             }
             CallError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            CallError::ShuttingDown | CallError::Unreachable { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            CallError::ShuttingDown
+            | CallError::Unreachable { .. }
+            | CallError::Away { .. }
+            | CallError::Lost { .. } => StatusCode::SERVICE_UNAVAILABLE,
             CallError::Slow { .. } => StatusCode::GATEWAY_TIMEOUT,
             CallError::Nonsense(_) | CallError::IdReused { .. } | CallError::Other { .. } => {
                 StatusCode::BAD_GATEWAY
             }
         };
         let name = status.canonical_reason().unwrap_or("Error");
-        Self::new(status, format!("{} {name}: {error}.", status.as_u16()))
+        Self {
+            unanswered: error.leaves_no_answer(),
+            ..Self::new(status, format!("{} {name}: {error}.", status.as_u16()))
+        }
     }
 }
 

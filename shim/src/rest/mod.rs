@@ -1,6 +1,6 @@
-//! The conductor's door: the REST API of ironic-python-agent.
+//! The REST API of ironic-python-agent, which the conductor calls.
 //!
-//! A [`Door`] accepts connections, [`connection`] speaks HTTP over them and [`service`]
+//! A [`RestListener`] accepts connections, [`connection`] speaks HTTP over them and [`service`]
 //! answers requests: [`route`] and [`query`] say what is asked, [`call`] and [`parameters`]
 //! read commands, [`commands`] passes them to the agent, [`answer`], [`html`] and [`error`]
 //! write the answers. Bytes of bodies are those of the Python agent.
@@ -31,13 +31,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::agents::Roster;
+use crate::agents::AgentRegistry;
 use body::{Limits, Memory};
 use connection::{HttpServer, Timeouts};
 use renewal::Renewal;
 use service::{ConnectionInfo, Service};
 
-/// How the door behaves. The defaults are those of the Python agent where it has any.
+/// How the listener behaves. The defaults are those of the Python agent where it has any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The largest body in bytes. The default of 160 MiB lets a config drive of 64 MiB pass
@@ -58,9 +58,9 @@ pub struct Settings {
     pub handshake: Duration,
     /// Connections at once.
     pub connections: listener::Limits,
-    /// After the last command was answered, the time until the door closes.
+    /// After the last command was answered, the time until the listener closes.
     pub farewell: Duration,
-    /// How long requests may go on when the door closes.
+    /// How long requests may go on when the listener closes.
     pub closing: Duration,
 }
 
@@ -99,17 +99,17 @@ pub enum ShutdownReason {
     LockedDown,
 }
 
-/// The REST door of one or many agents.
+/// The REST API of one or many agents.
 #[derive(Debug, Clone)]
-pub struct Door {
+pub struct RestListener {
     service: Arc<Service>,
     settings: Settings,
 }
 
-impl Door {
-    /// A door to the agents of a roster, present and future.
+impl RestListener {
+    /// Serves the agents of a registry, present and future.
     #[must_use]
-    pub fn new(roster: Roster, settings: Settings) -> Self {
+    pub fn new(agents: AgentRegistry, settings: Settings) -> Self {
         let limits = Limits {
             size: settings.body_limit,
             stall: settings.body_stall,
@@ -120,7 +120,7 @@ impl Door {
             ..limits
         };
         let service = Service {
-            roster,
+            agents,
             limits,
             refused,
             memory: Memory::of(settings.bodies),
@@ -160,7 +160,7 @@ impl Door {
         let mut connections = JoinSet::new();
         let ending = self.ending(stop);
         tokio::pin!(ending);
-        // Goal: a task per connection. Exit: the door is to close.
+        // Goal: a task per connection. Exit: the listener is to close.
         let ending = loop {
             tokio::select! {
                 biased;

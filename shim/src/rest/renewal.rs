@@ -13,7 +13,7 @@ use ironic_text::Secret;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::agents::{Client, Place};
+use crate::agents::{AgentKey, Client};
 
 /// How long an answer of the agent about the held token counts.
 const FRESH: Duration = Duration::from_secs(1);
@@ -21,26 +21,25 @@ const FRESH: Duration = Duration::from_secs(1);
 /// What is known about the tokens that the shim holds.
 #[derive(Debug, Default)]
 pub struct Renewal {
-    /// By place: when the agent took the held token the last time. There are no more places
-    /// than agents.
-    confirmed: std::sync::Mutex<HashMap<Place, Arc<Mutex<Option<Instant>>>>>,
+    /// By agent: when it took the held token the last time.
+    confirmed: std::sync::Mutex<HashMap<AgentKey, Arc<Mutex<Option<Instant>>>>>,
 }
 
 impl Renewal {
     /// Whether the agent takes `candidate` in place of the token that the shim holds.
     pub async fn accepts(
         &self,
-        place: &Place,
+        key: &AgentKey,
         client: &Client,
         held: &Secret,
         candidate: &Secret,
     ) -> bool {
         let confirmed = {
-            let mut places = self
+            let mut agents = self
                 .confirmed
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(places.entry(place.clone()).or_default())
+            Arc::clone(agents.entry(key.clone()).or_default())
         };
         // One question at a time.
         let mut confirmed = confirmed.lock().await;

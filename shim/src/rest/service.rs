@@ -30,7 +30,7 @@ use super::html;
 use super::query::Query;
 use super::renewal::Renewal;
 use super::route::{self, Outcome, Route};
-use crate::agents::{Agent, Generation, Place, Record, Roster};
+use crate::agents::{Agent, AgentKey, AgentRegistry, Generation, Record};
 
 /// The name of the server that the Python agent gives.
 const NAME: &str = "ironic-python-agent";
@@ -42,11 +42,11 @@ const TEXT: &str = "text/plain";
 /// How much of a path a log line shows.
 const LONGEST_LOGGED_PATH: usize = 200;
 
-/// The agent's door is shut: the connection ends without an answer, because the conductor
-/// waits for the moment when nobody answers any more.
+/// The connection ends without an answer: the agent is served no more, and the conductor waits
+/// for the moment when nobody answers; or the agent is away, and the conductor is to ask again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the door of this agent is shut")]
-pub struct ServiceClosed;
+#[error("the connection is closed without an answer")]
+pub struct Unanswered;
 
 /// The connection that a request came over.
 #[derive(Debug, Clone)]
@@ -65,7 +65,7 @@ pub struct ConnectionInfo {
 #[derive(Debug)]
 pub struct Service {
     /// The agents.
-    pub roster: Roster,
+    pub agents: AgentRegistry,
     /// What bodies may cost.
     pub limits: Limits,
     /// What bodies may cost that nobody wants.
@@ -74,7 +74,7 @@ pub struct Service {
     pub memory: Memory,
     /// How a token that the agent got from others is learned.
     pub renewal: Renewal,
-    /// Announces that the door of the root closes.
+    /// Announces that the agent at the root is served no more.
     pub closing: tokio::sync::watch::Sender<Option<ShutdownReason>>,
 }
 
@@ -141,7 +141,7 @@ impl From<RestError> for Reply {
 struct Addressed<'a> {
     agent: Agent,
     generation: Generation,
-    place: Place,
+    key: AgentKey,
     /// The path below the agent's own root.
     path: &'a str,
     query: Query,
@@ -155,12 +155,12 @@ impl Service {
     /// Answers a request.
     ///
     /// # Errors
-    /// The agent's door is shut.
+    /// The connection is to end without an answer.
     pub async fn answer<B>(
         self: &Arc<Self>,
         request: Request<B>,
         connection: &ConnectionInfo,
-    ) -> Result<Answer, ServiceClosed>
+    ) -> Result<Answer, Unanswered>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -185,7 +185,7 @@ impl Service {
         parts: &Parts,
         body: B,
         connection: &ConnectionInfo,
-    ) -> Result<Reply, ServiceClosed>
+    ) -> Result<Reply, Unanswered>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -198,7 +198,7 @@ impl Service {
             Err(error) => return Ok(self.unread(error.into(), parts, body, connection).await),
         };
         if to.agent.closed {
-            return Err(ServiceClosed);
+            return Err(Unanswered);
         }
         let route = match route::find(&parts.method, to.path) {
             Outcome::Found(route) => route,
@@ -207,7 +207,7 @@ impl Service {
                     .uri
                     .query()
                     .map_or_else(String::new, |q| format!("?{q}"));
-                let location = format!("{}{path}{query}", base(parts, connection, &to.place));
+                let location = format!("{}{path}{query}", base(parts, connection, &to.key));
                 return Ok(self
                     .unread(Reply::redirect(&location), parts, body, connection)
                     .await);
@@ -223,10 +223,9 @@ impl Service {
             }
         };
         if let Route::Run = route {
-            return Ok(self.run(to, body).await);
+            return self.run(to, body).await;
         }
-        let document = self.read(route, &to).await;
-        let reply = document.map_or_else(Reply::from, Reply::document);
+        let reply = replied(self.read(route, &to).await)?;
         Ok(self.unread(reply, parts, body, connection).await)
     }
 
@@ -237,28 +236,28 @@ impl Service {
         parts: &'a Parts,
         connection: &'a ConnectionInfo,
     ) -> Result<Addressed<'a>, RestError> {
-        let (place, path) = match route::node(path) {
-            Some((uuid, below)) => (Place::Node(uuid.to_ascii_lowercase()), below),
-            None => (Place::Root, path),
+        let (key, path) = match route::node(path) {
+            Some((uuid, below)) => (AgentKey::Node(uuid.to_ascii_lowercase()), below),
+            None => (AgentKey::Root, path),
         };
-        match (self.roster.find(&place), place) {
-            (Some((agent, generation)), place) => Ok(Addressed {
+        match (self.agents.find(&key), key) {
+            (Some((agent, generation)), key) => Ok(Addressed {
                 agent,
                 generation,
-                place,
+                key,
                 path,
                 query: Query::parse(parts.uri.query().unwrap_or_default()),
                 parts,
                 connection,
             }),
-            (None, Place::Node(uuid)) => Err(RestError::no_node(&uuid)),
-            (None, Place::Root) => Err(RestError::not_found()),
+            (None, AgentKey::Node(uuid)) => Err(RestError::no_node(&uuid)),
+            (None, AgentKey::Root) => Err(RestError::not_found()),
         }
     }
 
     /// GET and HEAD.
     async fn read(&self, route: Route, to: &Addressed<'_>) -> Result<Vec<u8>, RestError> {
-        let base = || base(to.parts, to.connection, &to.place);
+        let base = || base(to.parts, to.connection, &to.key);
         let client = &to.agent.client;
         match route {
             Route::Root => Ok(html::root(&base())),
@@ -277,51 +276,58 @@ impl Service {
     }
 
     /// POST to the collection of commands.
-    async fn run<B>(self: &Arc<Self>, to: Addressed<'_>, body: B) -> Reply
+    async fn run<B>(self: &Arc<Self>, to: Addressed<'_>, body: B) -> Result<Reply, Unanswered>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let token = match self.admit(&to).await {
             Ok(token) => token,
             Err(error) => {
-                return self
+                return Ok(self
                     .unread(error.into(), to.parts, body, to.connection)
-                    .await;
+                    .await);
             }
         };
         let body = match body::read(body, self.limits, &self.memory).await {
             Ok(body) => body,
             Err(error) => {
-                return Reply {
+                return Ok(Reply {
                     whole: false,
                     ..error.into()
-                };
+                });
             }
         };
         let service = Arc::clone(self);
-        let (place, generation) = (to.place, to.generation);
+        let (key, generation) = (to.key, to.generation);
         let ended = move |record: &Record, token: Option<Secret>| {
             if let Some(reason) = commands::shutdown_reason(record) {
-                service.close(&place, generation, reason);
+                service.close(&key, generation, reason);
             }
             if let Some(token) = token {
-                service.roster.set_token(&place, generation, token);
+                service.learn(&key, generation, token);
             }
         };
-        commands::run(&to.agent.client, token, body, to.query.wait, ended)
-            .await
-            .map_or_else(Reply::from, Reply::document)
+        let document = commands::run(&to.agent.client, token, body, to.query.wait, ended);
+        replied(document.await)
     }
 
-    /// Shuts the door of one agent.
-    fn close(&self, place: &Place, generation: Generation, reason: ShutdownReason) {
-        warn!(%place, farewell = ?reason, "the door of this agent closes");
-        match place {
-            Place::Root => {
+    /// An agent has said itself, or was given, which token it takes.
+    fn learn(&self, key: &AgentKey, generation: Generation, token: Secret) {
+        if let AgentKey::Node(node_uuid) = key {
+            self.agents.proofs().prove(node_uuid, token.reveal());
+        }
+        self.agents.set_token(key, generation, token);
+    }
+
+    /// Ends the service of one agent.
+    fn close(&self, key: &AgentKey, generation: Generation, reason: ShutdownReason) {
+        warn!(agent = %key, ?reason, "this agent is served no more");
+        match key {
+            AgentKey::Root => {
                 self.closing.send_replace(Some(reason));
             }
-            Place::Node(_) => {
-                self.roster.close(place, generation);
+            AgentKey::Node(_) => {
+                self.agents.close(key, generation);
             }
         }
     }
@@ -349,26 +355,41 @@ impl Service {
     /// The token of a caller who may pass.
     async fn admit(&self, to: &Addressed<'_>) -> Result<Secret, RestError> {
         let connection = to.connection;
-        let shown = to.query.token.as_deref().unwrap_or_default();
+        let shown = Secret::new(to.query.token.as_deref().unwrap_or_default());
         let held = to.agent.token.as_ref();
         let held = held.filter(|held| !held.reveal().is_empty());
-        let held = held.ok_or_else(RestError::token)?;
-        if !held.matches(shown) {
+        let passes = match &to.key {
+            AgentKey::Root => held.is_some_and(|held| held.matches(shown.reveal())),
+            AgentKey::Node(node_uuid) => {
+                let proofs = self.agents.proofs();
+                proofs.is_proved(node_uuid, shown.reveal())
+            }
+        };
+        if !passes {
+            let held = held.ok_or_else(RestError::token)?;
             // The agent may have another one by now, of which we have not heard.
-            let candidate = Secret::new(shown);
             let client = &to.agent.client;
-            let renewal = self.renewal.accepts(&to.place, client, held, &candidate);
-            if shown.is_empty() || !renewal.await {
+            let renewal = self.renewal.accepts(&to.key, client, held, &shown);
+            if shown.reveal().is_empty() || !renewal.await {
                 return Err(RestError::token());
             }
-            info!(place = %to.place, peer = %connection.peer, "the agent has a new token");
-            self.roster
-                .set_token(&to.place, to.generation, candidate.clone());
-            connection.slot.authenticated();
-            return Ok(candidate);
+            info!(agent = %to.key, peer = %connection.peer, "the agent has a new token");
+            self.learn(&to.key, to.generation, shown.clone());
         }
         connection.slot.authenticated();
-        Ok(held.clone())
+        Ok(shown)
+    }
+}
+
+/// The reply with a document, or with the error in its key.
+fn replied(document: Result<Vec<u8>, RestError>) -> Result<Reply, Unanswered> {
+    match document {
+        Ok(document) => Ok(Reply::document(document)),
+        Err(error) if error.unanswered => {
+            info!(reason = %error.text, "a request gets no answer");
+            Err(Unanswered)
+        }
+        Err(error) => Ok(error.into()),
     }
 }
 
@@ -389,13 +410,13 @@ fn malformed(parts: &Parts) -> Option<&'static str> {
 }
 
 /// The URL of an agent's root, without a slash at its end.
-fn base(parts: &Parts, connection: &ConnectionInfo, place: &Place) -> String {
+fn base(parts: &Parts, connection: &ConnectionInfo, key: &AgentKey) -> String {
     let scheme = if connection.secure { "https" } else { "http" };
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = host.map_or_else(|| format!("{NAME}:{}", connection.port), str::to_owned);
-    match place {
-        Place::Root => format!("{scheme}://{host}"),
-        Place::Node(_) => format!("{scheme}://{host}{place}"),
+    match key {
+        AgentKey::Root => format!("{scheme}://{host}"),
+        AgentKey::Node(_) => format!("{scheme}://{host}{key}"),
     }
 }
 

@@ -67,7 +67,7 @@ impl Agent {
     ) -> Self {
         let socket = directory.path().join("agent.sock");
         let config = Config {
-            grpc_listen: Listen::Unix(socket.clone()),
+            grpc_listen: ironic_agent::config::GrpcListen::At(Listen::Unix(socket.clone())),
             state_dir: directory.path().to_owned(),
             ..config
         };

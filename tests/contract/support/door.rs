@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use ironic_shim::agents::{Place, Registration, Roster};
-use ironic_shim::rest::{Door, Settings, ShutdownReason};
+use ironic_shim::agents::{AgentKey, AgentRegistry, Registration};
+use ironic_shim::rest::{RestListener, Settings, ShutdownReason};
 use ironic_text::Secret;
 use ironic_transport::Endpoint;
 use ironic_transport::grpc::TlsFiles;
@@ -21,7 +21,7 @@ pub struct Front {
     /// Where it listens.
     pub address: SocketAddr,
     /// The agents behind it.
-    pub roster: Roster,
+    pub agents: AgentRegistry,
     /// How it ends.
     pub ending: JoinHandle<ShutdownReason>,
     _stop: DropGuard,
@@ -41,38 +41,41 @@ impl Front {
         tls: Option<TlsAcceptor>,
     ) -> Self {
         let front = Self::alone(settings, tls).await;
-        front.know(Place::Root, agent, token);
+        front.know(AgentKey::Root, agent, token);
         front
     }
 
     /// A door behind which nobody is yet.
     pub async fn alone(settings: Settings, tls: Option<TlsAcceptor>) -> Self {
-        let roster = Roster::default();
+        let agents = AgentRegistry::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let door = Door::new(roster.clone(), settings);
+        let door = RestListener::new(agents.clone(), settings);
         let ending = tokio::spawn({
             let stop = stop.clone();
             async move { door.serve(listener, tls, stop).await }
         });
         Self {
             address,
-            roster,
+            agents,
             ending,
             _stop: stop.drop_guard(),
         }
     }
 
     /// Introduces an agent.
-    pub fn know(&self, place: Place, agent: &Endpoint, token: Option<&str>) {
+    pub fn know(&self, key: AgentKey, agent: &Endpoint, token: Option<&str>) {
+        if let (AgentKey::Node(node_uuid), Some(token)) = (&key, token) {
+            self.agents.proofs().prove(node_uuid, token);
+        }
         let registration = Registration {
             endpoint: agent.clone(),
             files: TlsFiles::default(),
             token: token.map(Secret::new),
             version: String::new(),
         };
-        self.roster.register(place, registration).unwrap();
+        self.agents.register(key, registration).unwrap();
     }
 
     /// A connection.

@@ -3,6 +3,7 @@
 
 pub mod agents;
 pub mod door;
+pub mod gateway;
 pub mod golden;
 pub mod http;
 pub(crate) mod ironic;

@@ -2,35 +2,30 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use ironic_document::DocumentError;
-use ironic_transport::Endpoint;
+use ironic_transport::{Endpoint, Endpoints};
 use thiserror::Error as ThisError;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::conductor::{ConductorError, ConnectionError, SessionLost};
 
 /// Why a call got no answer.
 #[derive(Debug, ThisError)]
-pub(super) enum ConductorCallError {
+pub(in crate::rpc) enum ConductorCallError {
     /// The connection was refused or failed.
     #[error("{conductor}")]
     Dial {
         conductor: Endpoint,
         #[source]
-        source: tonic::transport::Error,
-    },
-    /// TCP, TLS and HTTP/2 together took too long.
-    #[error("{conductor}: no connection within {} s", timeout.as_secs())]
-    DialTimeout {
-        conductor: Endpoint,
-        timeout: Duration,
+        source: io::Error,
     },
     /// The call took too long.
     #[error("{conductor}: no answer within {} s", timeout.as_secs_f64())]
     NoAnswer {
-        conductor: Endpoint,
+        conductor: Endpoints,
         timeout: Duration,
     },
     /// It was answered by a status.
@@ -39,6 +34,9 @@ pub(super) enum ConductorCallError {
     /// The session was ended by the other side.
     #[error("the conductor closed the session")]
     Ended,
+    /// The agent's server closed the connection, or this server is not to be reached like this.
+    #[error("the agent's server closed the connection")]
+    Stopped,
     /// The document does not fit the protocol.
     #[error(transparent)]
     Document(#[from] DocumentError),
@@ -49,7 +47,7 @@ pub(super) enum ConductorCallError {
 
 /// A status, printed without its metadata; what the transport says under it is its cause.
 #[derive(Debug)]
-pub(super) struct CallStatus(pub Status);
+pub(in crate::rpc) struct CallStatus(pub Status);
 
 impl fmt::Display for CallStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,6 +64,19 @@ impl Error for CallStatus {
 impl From<Status> for ConductorCallError {
     fn from(status: Status) -> Self {
         Self::Status(CallStatus(status))
+    }
+}
+
+impl ConductorCallError {
+    /// Whether another connection may do better: nobody answered, or whoever did is going away.
+    pub(super) fn condemns_connection(&self) -> bool {
+        match self {
+            Self::Dial { .. } | Self::NoAnswer { .. } => true,
+            Self::Status(CallStatus(status)) => {
+                status.code() == Code::Unavailable || status.source().is_some()
+            }
+            Self::Ended | Self::Stopped | Self::Document(_) | Self::TooLarge { .. } => false,
+        }
     }
 }
 

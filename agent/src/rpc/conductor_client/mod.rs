@@ -8,80 +8,54 @@ use std::fmt;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use hyper_util::rt::TokioIo;
 use ironic_agent_protocol::v1;
-use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
 use ironic_document::JsonObject;
-use ironic_transport::Endpoint;
-use ironic_transport::grpc::{UnreadableTlsFile, read_tls_file};
+use ironic_transport::Endpoints;
+use ironic_transport::grpc::InvalidEndpoint;
 use prost::Message;
 use thiserror::Error;
-use tokio::net::UnixStream;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tonic::{Status, Streaming};
 
+use super::attachment::{self, AttachedSocket};
 use crate::conductor::{
-    Conductor, Heartbeat, HeartbeatSession, InspectionOutcome, LookupOutcome, LookupRequest,
-    SessionLost, SessionOpen, Verdict, call_deadline,
+    AttachHello, Conductor, Heartbeat, HeartbeatSession, InspectionOutcome, LookupOutcome,
+    LookupRequest, SessionLost, SessionOpen, Verdict, call_deadline,
 };
 use crate::config::Config;
 use crate::shutdown::ShutdownReason;
 
+mod connection;
 mod error;
 mod messages;
 
-use error::ConductorCallError;
+use connection::{ConductorStub, Connections};
+pub(super) use error::ConductorCallError;
 
 /// The largest message: an inspection report carries the machine's logs.
 const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;
 
-/// The timeout for TCP, TLS and HTTP/2 together. Long, because a shim that ten thousand agents
-/// dial at once is slow, and every handshake that is given up costs it another one.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// How long the other end may take to close a session after our farewell.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Not more often than every 20 s: proxies answer faster pings with GOAWAY.
-const PING_PERIOD: Duration = Duration::from_secs(25);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// A stream that is not read must not stop the others on the connection.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-
 /// Why there is no client. All of it is configuration.
 #[derive(Debug, Error)]
-pub enum ClientError {
-    /// A file with a certificate or key cannot be read.
-    #[error(transparent)]
-    File(#[from] UnreadableTlsFile),
-    /// TLS without anything to check the other end against.
-    #[error("conductor is https: option grpc_tls_ca_file must name what its certificate chains to")]
-    NoAuthority,
-    /// The address or the certificates are unusable.
-    #[error("conductor {conductor} cannot be used: check it and the grpc_tls_* options")]
-    Unusable {
-        /// The address.
-        conductor: Endpoint,
-        /// Why.
-        #[source]
-        source: tonic::transport::Error,
-    },
+#[error("option conductor = {conductor} cannot be used")]
+pub struct ClientError {
+    conductor: Endpoints,
+    source: InvalidEndpoint,
 }
 
 /// A client of the configured conductor. Connects when it is used.
 pub struct ConductorClient {
-    conductor: Endpoint,
-    endpoint: tonic::transport::Endpoint,
+    conductor: Endpoints,
     /// Limit for a unary call, and for opening a session.
     deadline: Duration,
-    connection: Mutex<Option<ConductorStub>>,
+    connections: Connections,
+    /// Where the sockets of attachments go. `None`: the agent listens, and never attaches.
+    attachments: Option<mpsc::Sender<AttachedSocket>>,
 }
-
-type ConductorStub = ConductorServiceClient<Channel>;
 
 impl fmt::Debug for ConductorClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,78 +66,39 @@ impl fmt::Debug for ConductorClient {
 }
 
 impl ConductorClient {
-    /// Prepares a client; reads certificates.
+    /// Prepares a client; reads certificates. The agent's server takes the sockets of
+    /// `attachments`.
     ///
     /// # Errors
     /// The configuration is unusable.
-    pub fn new(config: &Config) -> Result<Self, ClientError> {
+    pub fn new(
+        config: &Config,
+        attachments: Option<mpsc::Sender<AttachedSocket>>,
+    ) -> Result<Self, ClientError> {
         let conductor = config.conductor.clone();
-        let unusable = |source| ClientError::Unusable {
+        let connections = Connections::new(&conductor, &config.common.grpc_tls());
+        let connections = connections.map_err(|source| ClientError {
             conductor: conductor.clone(),
             source,
-        };
-        let endpoint = match &conductor {
-            Endpoint::Http(url) => endpoint(url).map_err(unusable)?,
-            Endpoint::Https(url) => {
-                let tls = tls(config)?;
-                let endpoint = endpoint(url).map_err(unusable)?;
-                endpoint.tls_config(tls).map_err(unusable)?
-            }
-            // HTTP needs some authority; the socket is what is dialled.
-            Endpoint::Unix(_) => endpoint("http://localhost").map_err(unusable)?,
-        };
+        })?;
         Ok(Self {
-            endpoint,
             conductor,
             deadline: call_deadline(config),
-            connection: Mutex::new(None),
+            connections,
+            attachments,
         })
     }
 
-    /// The connection, made now if it is not open.
-    async fn client(&self) -> Result<ConductorStub, ConductorCallError> {
-        let mut connection = self.connection.lock().await;
-        if let Some(client) = &*connection {
-            return Ok(client.clone());
-        }
-        let dialled = tokio::time::timeout(DIAL_TIMEOUT, self.dial()).await;
-        let dialled = dialled.map_err(|_| ConductorCallError::DialTimeout {
-            conductor: self.conductor.clone(),
-            timeout: DIAL_TIMEOUT,
-        })?;
-        let channel = dialled.map_err(|source| ConductorCallError::Dial {
-            conductor: self.conductor.clone(),
-            source,
-        })?;
-        let client = ConductorServiceClient::new(channel)
-            .max_decoding_message_size(LARGEST_MESSAGE)
-            .max_encoding_message_size(LARGEST_MESSAGE);
-        *connection = Some(client.clone());
-        Ok(client)
-    }
-
-    async fn dial(&self) -> Result<Channel, tonic::transport::Error> {
-        match &self.conductor {
-            Endpoint::Unix(path) => {
-                let path = path.clone();
-                let connector = tower::service_fn(move |_| {
-                    let path = path.clone();
-                    async move { UnixStream::connect(path).await.map(TokioIo::new) }
-                });
-                self.endpoint.connect_with_connector(connector).await
-            }
-            Endpoint::Http(_) | Endpoint::Https(_) => self.endpoint.connect().await,
-        }
-    }
-
-    /// Makes one call, with a limit for connecting and answering. A call that got no answer
-    /// condemns the connection.
+    /// Makes one call, with a limit for connecting and answering.
     async fn call<T>(
         &self,
         call: impl AsyncFnOnce(ConductorStub) -> Result<tonic::Response<T>, Status>,
     ) -> Result<T, ConductorCallError> {
+        let mut used = None;
         let whole = async {
-            let client = self.client().await?;
+            let connection = self.connections.get().await?;
+            let client = connection.client.clone();
+            used = Some(connection);
             Ok(call(client).await?)
         };
         let result = tokio::time::timeout(self.deadline, whole).await;
@@ -173,8 +108,10 @@ impl ConductorClient {
                 timeout: self.deadline,
             })
         });
-        if result.is_err() {
-            *self.connection.lock().await = None;
+        if let (Err(error), Some(used)) = (&result, &used)
+            && error.condemns_connection()
+        {
+            self.connections.condemn(used).await;
         }
         result.map(tonic::Response::into_inner)
     }
@@ -233,6 +170,20 @@ impl Conductor for ConductorClient {
             let responses = self.call(call).await?;
             let session: Box<dyn HeartbeatSession> = Box::new(GrpcSession { sender, responses });
             Ok(session)
+        })
+    }
+
+    fn attach(
+        &self,
+        hello: AttachHello,
+    ) -> BoxFuture<'_, Result<BoxFuture<'static, SessionLost>, SessionLost>> {
+        Box::pin(async move {
+            let server = self.attachments.as_ref().ok_or(SessionLost::Closed)?;
+            let (requests, accepted) = attachment::requests(messages::attach_hello(hello));
+            let call = async |mut client: ConductorStub| client.attach(requests).await;
+            let responses = self.call(call).await?;
+            // Until a heartbeat is accepted nothing is answered, however long that takes.
+            Ok(attachment::serve(responses, accepted, server).await?)
         })
     }
 }
@@ -339,44 +290,6 @@ impl HeartbeatSession for GrpcSession {
             let _ = tokio::time::timeout(FAREWELL_TIMEOUT, closing).await;
         })
     }
-}
-
-fn endpoint(url: &str) -> Result<tonic::transport::Endpoint, tonic::transport::Error> {
-    let endpoint = tonic::transport::Endpoint::from_shared(url.to_owned())?;
-    Ok(endpoint
-        .connect_timeout(DIAL_TIMEOUT)
-        .tcp_nodelay(true)
-        .tcp_keepalive(Some(PING_PERIOD))
-        .http2_keep_alive_interval(PING_PERIOD)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW))
-}
-
-/// TLS towards the conductor, mutual when the agent has a certificate.
-fn tls(config: &Config) -> Result<ClientTlsConfig, ClientError> {
-    let ca = config
-        .common
-        .grpc_tls_ca_file
-        .as_ref()
-        .ok_or(ClientError::NoAuthority)?;
-    let mut tls =
-        ClientTlsConfig::new()
-            .timeout(DIAL_TIMEOUT)
-            .ca_certificate(Certificate::from_pem(read_tls_file(
-                "grpc_tls_ca_file",
-                ca,
-            )?));
-    if let (Some(cert), Some(key)) = (
-        &config.common.grpc_tls_cert_file,
-        &config.common.grpc_tls_key_file,
-    ) {
-        let cert = read_tls_file("grpc_tls_cert_file", cert)?;
-        let key = read_tls_file("grpc_tls_key_file", key)?;
-        tls = tls.identity(Identity::from_pem(cert, key));
-    }
-    Ok(tls)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
+use tonic::transport::{Certificate, Identity};
 use tonic::{Request, Response};
 
 use ironic_text::error_chain;
@@ -24,6 +25,7 @@ use ironic_text::error_chain;
 use super::*;
 use crate::conductor::ConductorError;
 use crate::config::SessionOverrides;
+use ironic_transport::Endpoint;
 
 /// What the conductor does with one beat.
 #[derive(Debug, Clone)]
@@ -195,7 +197,7 @@ fn serve(fake: &Fake) -> Served {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("conductor.sock");
     let config = Config {
-        conductor: Endpoint::Unix(path.clone()),
+        conductor: Endpoint::Unix(path.clone()).into(),
         ..Config::default()
     };
     Served {
@@ -206,7 +208,7 @@ fn serve(fake: &Fake) -> Served {
 }
 
 fn client(served: &Served) -> ConductorClient {
-    ConductorClient::new(&served.config).unwrap()
+    ConductorClient::new(&served.config, None).unwrap()
 }
 
 fn hello() -> SessionOpen {
@@ -339,9 +341,10 @@ async fn a_conductor_that_dies_is_noticed_while_idle_and_found_again() {
     let fake = Fake::default();
     let served = serve(&fake);
     let client = client(&served);
-    let Endpoint::Unix(path) = served.config.conductor.clone() else {
+    let [Endpoint::Unix(path)] = served.config.conductor.all() else {
         panic!("a socket")
     };
+    let path = path.clone();
     let mut pulse = client.open(hello()).await.unwrap();
     assert_eq!(pulse.beat(beat(false)).await, Ok(Verdict::Accepted));
     let Served {
@@ -393,12 +396,12 @@ async fn a_mute_conductor_is_given_up_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let conductor = Endpoint::Http(format!("http://{}", listener.local_addr().unwrap()));
     let config = Config {
-        conductor,
+        conductor: conductor.into(),
         ..Config::default()
     };
     let client = ConductorClient {
         deadline: Duration::from_millis(200),
-        ..ConductorClient::new(&config).unwrap()
+        ..ConductorClient::new(&config, None).unwrap()
     };
     let Err(lost) = client.open(hello()).await else {
         panic!("opened")
@@ -425,11 +428,11 @@ async fn plain_tcp_works() {
         tonic::transport::Server::builder().add_service(ConductorServiceServer::new(fake.clone()));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     let conductor = Endpoint::Http(format!("http://{address}"));
-    let client = ConductorClient::new(&Config {
-        conductor,
+    let config = Config {
+        conductor: conductor.into(),
         ..Config::default()
-    })
-    .unwrap();
+    };
+    let client = ConductorClient::new(&config, None).unwrap();
     let mut pulse = client.open(hello()).await.unwrap();
     assert_eq!(pulse.beat(beat(true)).await, Ok(Verdict::Accepted));
 }
@@ -438,13 +441,11 @@ async fn plain_tcp_works() {
 async fn wrong_tls_options_are_named() {
     let conductor: Endpoint = "https://127.0.0.1:1".parse().unwrap();
     let config = Config {
-        conductor,
+        conductor: conductor.into(),
         ..Config::default()
     };
-    assert!(matches!(
-        ConductorClient::new(&config),
-        Err(ClientError::NoAuthority)
-    ));
+    let error = error_chain(&ConductorClient::new(&config, None).unwrap_err());
+    assert!(error.contains("needs grpc_tls_ca_file"), "{error}");
     let config = Config {
         common: CommonSettings {
             grpc_tls_ca_file: Some("/nowhere".into()),
@@ -452,8 +453,11 @@ async fn wrong_tls_options_are_named() {
         },
         ..config
     };
-    let error = ConductorClient::new(&config).unwrap_err();
-    assert!(error.to_string().contains("grpc_tls_ca_file"), "{error}");
+    let error = error_chain(&ConductorClient::new(&config, None).unwrap_err());
+    assert!(
+        error.contains("option grpc_tls_ca_file: /nowhere"),
+        "{error}"
+    );
 }
 
 /// A certificate of `ca` for 127.0.0.1, as files in `directory`.
@@ -507,10 +511,10 @@ async fn tls_is_mutual() {
             grpc_tls_key_file: Some(client_key),
             ..CommonSettings::default()
         },
-        conductor,
+        conductor: conductor.into(),
         ..Config::default()
     };
-    let mut pulse = ConductorClient::new(&good)
+    let mut pulse = ConductorClient::new(&good, None)
         .unwrap()
         .open(hello())
         .await
@@ -533,7 +537,7 @@ async fn tls_is_mutual() {
         ..good
     };
     for config in [anonymous, misled] {
-        let client = ConductorClient::new(&config).unwrap();
+        let client = ConductorClient::new(&config, None).unwrap();
         let opened = client.open(hello()).await;
         let beaten = match opened {
             Ok(mut pulse) => pulse.beat(beat(false)).await,

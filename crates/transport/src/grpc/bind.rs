@@ -39,9 +39,9 @@ pub enum BindError {
     NoSocket(PathBuf),
 }
 
-/// How many connections there may be, and for how long they may keep us waiting. A shim or an
-/// orchestrator has one.
-const LIMITS: Limits = Limits {
+/// How many connections there may be to one agent or beside it, and for how long they may keep
+/// us waiting. A shim or an orchestrator has one.
+pub const LIMITS: Limits = Limits {
     authenticated: 256,
     unauthenticated: 128,
     per_peer: 32,
@@ -89,8 +89,7 @@ impl Bound {
     }
 }
 
-/// Opens the listener, which the log calls `name`. `listeners` is how many share the
-/// descriptors of this process. The answer also says where it listens, with the port that the
+/// Opens the listener, which the log calls `name`. The answer also says where it listens, with the port that the
 /// system chose for port 0.
 ///
 /// # Errors
@@ -98,9 +97,8 @@ impl Bound {
 pub async fn bind(
     listen: &Listen,
     name: &'static str,
-    listeners: usize,
+    limits: Limits,
 ) -> Result<(Bound, Listen), BindError> {
-    let limits = LIMITS.within_descriptors(listeners);
     let unusable = |source| BindError::Unusable {
         listen: listen.clone(),
         source,
@@ -175,16 +173,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("deep/agent.sock");
         let listen = Listen::Unix(path.clone());
-        let (first, _) = bind(&listen, "test", 1).await.unwrap();
+        let (first, _) = bind(&listen, "test", LIMITS).await.unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(matches!(
-            bind(&listen, "test", 1).await.unwrap_err(),
+            bind(&listen, "test", LIMITS).await.unwrap_err(),
             BindError::InUse(_)
         ));
         drop(first);
         assert!(path.exists(), "the socket is stale now");
-        bind(&listen, "test", 1).await.unwrap();
+        bind(&listen, "test", LIMITS).await.unwrap();
         let entries = fs::read_dir(path.parent().unwrap()).unwrap().count();
         assert_eq!(entries, 1, "no hidden name is left");
     }
@@ -194,7 +192,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("agent.sock");
         fs::write(&path, "precious").unwrap();
-        let error = bind(&Listen::Unix(path.clone()), "test", 1)
+        let error = bind(&Listen::Unix(path.clone()), "test", LIMITS)
             .await
             .unwrap_err();
         assert!(matches!(error, BindError::NoSocket(_)));
@@ -203,11 +201,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_port_of_port_0_is_reported() {
-        let (_bound, listen) = bind(&"127.0.0.1:0".parse().unwrap(), "test", 1)
+        let (_bound, listen) = bind(&"127.0.0.1:0".parse().unwrap(), "test", LIMITS)
             .await
             .unwrap();
         assert!(matches!(listen, Listen::Tcp(address) if address.port() != 0));
-        let error = bind(&listen, "test", 1).await.unwrap_err();
+        let error = bind(&listen, "test", LIMITS).await.unwrap_err();
         assert!(matches!(error, BindError::Unusable { .. }));
     }
 }

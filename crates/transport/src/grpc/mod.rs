@@ -1,4 +1,4 @@
-//! gRPC servers on bounded listeners.
+//! gRPC servers on bounded listeners, and connections to gRPC servers.
 
 use std::fs;
 use std::io;
@@ -10,8 +10,10 @@ use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 mod bind;
 pub mod bounds;
+mod dial;
 
-pub use bind::{BindError, Bound, bind};
+pub use bind::{BindError, Bound, LIMITS, bind};
+pub use dial::{Dialer, InvalidEndpoint, Socket};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 

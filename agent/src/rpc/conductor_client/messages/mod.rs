@@ -9,8 +9,8 @@ use thiserror::Error;
 
 use crate::conductor::heartbeat::{InvalidTimeout, Timeout};
 use crate::conductor::{
-    ConductorError, ConnectionError, FoundNode, InspectionOutcome, LookupOutcome, LookupRequest,
-    SessionOpen, Verdict,
+    AttachHello, ConductorError, ConnectionError, FoundNode, InspectionOutcome, LookupOutcome,
+    LookupRequest, SessionOpen, Verdict,
 };
 use crate::config::SessionOverrides;
 use crate::machine::ironic_node::Node;
@@ -37,6 +37,19 @@ pub(super) fn lookup_request(request: LookupRequest) -> v1::LookupRequest {
     v1::LookupRequest {
         addresses: request.addresses,
         node_uuid: request.node_uuid.unwrap_or_default(),
+    }
+}
+
+pub(super) fn attach_hello(hello: AttachHello) -> v1::AttachHello {
+    v1::AttachHello {
+        node_uuid: hello.node_uuid,
+        agent_token: hello
+            .agent_token
+            .as_ref()
+            .map_or_else(String::new, |token| token.reveal().to_owned()),
+        agent_version: VERSION.to_owned(),
+        boot_id: hello.boot_id,
+        counter: hello.counter,
     }
 }
 

@@ -1,0 +1,105 @@
+//! `Attach` as the agent's server takes it: the call to the conductor becomes a socket.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, Stream, StreamExt};
+use ironic_agent_protocol::v1;
+use ironic_tunnel::{Outgoing, Tunnel};
+use tokio::sync::{mpsc, oneshot};
+use tonic::{Status, Streaming};
+
+use super::conductor_client::ConductorCallError;
+use crate::conductor::SessionLost;
+
+/// The socket of one attachment.
+pub type AttachedSocket = Tunnel<AgentBytes>;
+
+/// What the agent says in an attachment: who it is, and once that is accepted the bytes of its
+/// server.
+pub(super) fn requests(
+    hello: v1::AttachHello,
+) -> (
+    impl Stream<Item = v1::AttachRequest> + Send + use<>,
+    oneshot::Sender<Outgoing>,
+) {
+    let (accepted, outgoing) = oneshot::channel::<Outgoing>();
+    let hello = v1::AttachRequest {
+        hello: Some(hello),
+        ..v1::AttachRequest::default()
+    };
+    let bytes = outgoing
+        .map(Result::ok)
+        .into_stream()
+        .filter_map(std::future::ready)
+        .flatten()
+        .map(|data| v1::AttachRequest { data, hello: None });
+    let requests = futures_util::stream::iter([hello]).chain(bytes);
+    (requests, accepted)
+}
+
+/// Waits until the conductor accepts the attachment, and hands its socket to the server. What it
+/// answers completes when the attachment ends.
+pub(super) async fn serve(
+    mut responses: Streaming<v1::AttachResponse>,
+    accepted: oneshot::Sender<Outgoing>,
+    server: &mpsc::Sender<AttachedSocket>,
+) -> Result<BoxFuture<'static, SessionLost>, ConductorCallError> {
+    let first = responses
+        .message()
+        .await?
+        .ok_or(ConductorCallError::Ended)?;
+    if first.accepted.is_none() {
+        let status = Status::internal("AttachResponse.accepted is missing in the first message");
+        return Err(status.into());
+    }
+    let (ending, ended) = oneshot::channel();
+    let bytes = AgentBytes {
+        responses,
+        ending: Some(ending),
+    };
+    let (socket, outgoing) = Tunnel::new(bytes);
+    // A call that has ended in the meantime, or a server that stops, is the end of the socket.
+    let _ = accepted.send(outgoing);
+    server
+        .send(socket)
+        .await
+        .map_err(|_| ConductorCallError::Stopped)?;
+    Ok(ended
+        .map(|ended| ended.unwrap_or(ConductorCallError::Stopped).into())
+        .boxed())
+}
+
+/// The bytes for the agent's server.
+#[derive(Debug)]
+pub struct AgentBytes {
+    responses: Streaming<v1::AttachResponse>,
+    /// Hears why they ended. Dropped unused when the server closed the connection.
+    ending: Option<oneshot::Sender<ConductorCallError>>,
+}
+
+impl Stream for AgentBytes {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Bytes>>> {
+        let (error, item) = match ready!(self.responses.poll_next_unpin(context)) {
+            Some(Ok(response)) => return Poll::Ready(Some(Ok(response.data))),
+            Some(Err(status)) => {
+                let error = io::Error::new(io::ErrorKind::ConnectionReset, status.message());
+                (ConductorCallError::from(status), Some(Err(error)))
+            }
+            None => (ConductorCallError::Ended, None),
+        };
+        if let Some(ending) = self.ending.take() {
+            // Nobody waits any more when the agent stops.
+            let _ = ending.send(error);
+        }
+        Poll::Ready(item)
+    }
+}

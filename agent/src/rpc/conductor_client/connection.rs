@@ -1,0 +1,126 @@
+//! The one connection to the conductor that all calls share.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
+use ironic_transport::grpc::{Dialer, InvalidEndpoint, TlsFiles};
+use ironic_transport::{Endpoint, Endpoints};
+use ironic_tunnel::{GrpcChannel, Pings};
+use rand::seq::SliceRandom;
+use tokio::sync::Mutex;
+
+use super::LARGEST_MESSAGE;
+use super::error::ConductorCallError;
+
+/// The timeout for TCP, TLS and HTTP/2 together. Long, because a shim that ten thousand agents
+/// dial at once is slow, and every handshake that is given up costs it another one.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Not more often than every 20 s: proxies answer faster pings with GOAWAY.
+const PINGS: Pings = Pings::Every {
+    period: Duration::from_secs(25),
+    timeout: Duration::from_secs(20),
+};
+
+pub(super) type ConductorStub = ConductorServiceClient<GrpcChannel>;
+
+/// An open connection.
+#[derive(Debug, Clone)]
+pub(super) struct OpenConnection {
+    pub(super) client: ConductorStub,
+    channel: GrpcChannel,
+    /// Which of all connections of this process.
+    number: usize,
+    /// Where it leads to.
+    endpoint: Endpoint,
+}
+
+/// The connection, made when it is used and made anew when it has ended.
+#[derive(Debug)]
+pub(super) struct Connections {
+    dialers: Vec<Dialer>,
+    current: Mutex<Option<OpenConnection>>,
+    /// The address that is tried last: a call over it has just failed.
+    avoided: Mutex<Option<Endpoint>>,
+    made: AtomicUsize,
+}
+
+impl Connections {
+    pub(super) fn new(endpoints: &Endpoints, files: &TlsFiles) -> Result<Self, InvalidEndpoint> {
+        let dialers = endpoints.all().iter();
+        let dialers = dialers.map(|endpoint| Dialer::new(endpoint, files));
+        Ok(Self {
+            dialers: dialers.collect::<Result<_, _>>()?,
+            current: Mutex::new(None),
+            avoided: Mutex::new(None),
+            made: AtomicUsize::new(0),
+        })
+    }
+
+    /// The connection, made now if it is not open.
+    pub(super) async fn get(&self) -> Result<OpenConnection, ConductorCallError> {
+        // Calls that come together share one handshake.
+        let mut current = self.current.lock().await;
+        if let Some(connection) = &*current
+            && !connection.channel.is_closed()
+        {
+            return Ok(connection.clone());
+        }
+        let connection = self.dial().await?;
+        *current = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// No call takes this connection from now on; those that run go on.
+    pub(super) async fn condemn(&self, connection: &OpenConnection) {
+        let mut current = self.current.lock().await;
+        if current
+            .as_ref()
+            .is_some_and(|current| current.number == connection.number)
+        {
+            *current = None;
+        }
+        *self.avoided.lock().await = Some(connection.endpoint.clone());
+    }
+
+    /// Tries the addresses in random order, so that a fleet spreads over its gateways.
+    async fn dial(&self) -> Result<OpenConnection, ConductorCallError> {
+        let avoided = self.avoided.lock().await.clone();
+        let mut order: Vec<&Dialer> = self.dialers.iter().collect();
+        order.shuffle(&mut rand::rng());
+        order.sort_by_key(|dialer| Some(dialer.endpoint()) == avoided.as_ref());
+        let mut last = ConductorCallError::Ended;
+        for dialer in order {
+            match self.dial_one(dialer).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn dial_one(&self, dialer: &Dialer) -> Result<OpenConnection, ConductorCallError> {
+        let opening = async {
+            let timeout = DIAL_TIMEOUT;
+            let socket = dialer.dial(timeout, |addresses| addresses.shuffle(&mut rand::rng()));
+            ironic_tunnel::connect(socket.await?, PINGS).await
+        };
+        let opened = tokio::time::timeout(DIAL_TIMEOUT, opening).await;
+        let opened = opened.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        let (channel, driver) = opened.map_err(|source| ConductorCallError::Dial {
+            conductor: dialer.endpoint().clone(),
+            source,
+        })?;
+        tokio::spawn(driver);
+        let client = ConductorServiceClient::with_origin(channel.clone(), dialer.authority())
+            .max_decoding_message_size(LARGEST_MESSAGE)
+            .max_encoding_message_size(LARGEST_MESSAGE);
+        Ok(OpenConnection {
+            client,
+            channel,
+            number: self.made.fetch_add(1, Ordering::Relaxed),
+            endpoint: dialer.endpoint().clone(),
+        })
+    }
+}

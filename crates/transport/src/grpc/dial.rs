@@ -1,0 +1,324 @@
+//! Connects to a gRPC server: TCP, TLS with a certificate of our own, or a socket of the file
+//! system.
+//!
+//! TLS is done here and not by tonic, because its connect timeout covers TCP only: a server
+//! that accepts and stays mute would hang the handshake forever.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+
+use super::TlsFiles;
+use crate::Endpoint;
+
+/// How long one of several addresses of a name may take to accept.
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_secs(3);
+
+/// Why an address can never be connected to like this.
+#[derive(Debug, Error)]
+pub enum InvalidEndpoint {
+    /// Not a URL with a host.
+    #[error(
+        "{0} is not an address to connect to: expected http://HOST:PORT, https://HOST:PORT or unix:/PATH"
+    )]
+    Url(String),
+    /// There is nothing to verify the server's certificate with.
+    #[error("{0} needs grpc_tls_ca_file: without it the server's certificate cannot be verified")]
+    NoAuthority(String),
+    /// One half of certificate and key.
+    #[error("grpc_tls_cert_file and grpc_tls_key_file need each other")]
+    HalfIdentity,
+    /// A file that does not hold what it should.
+    #[error("option {option}: {path} cannot be used")]
+    File {
+        /// The option that names it.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// Certificates that TLS does not take.
+    #[error(
+        "the files of options grpc_tls_ca_file, grpc_tls_cert_file and grpc_tls_key_file do not fit"
+    )]
+    Tls(#[source] rustls::Error),
+}
+
+/// Any byte stream that HTTP/2 runs on.
+pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
+
+/// Connects to one server, again and again. Everything that can fail for good was looked at when
+/// it was made.
+#[derive(Clone)]
+pub struct Dialer {
+    endpoint: Endpoint,
+    destination: Destination,
+}
+
+#[derive(Clone)]
+enum Destination {
+    Tcp {
+        host: String,
+        port: u16,
+        tls: Option<(TlsConnector, ServerName<'static>)>,
+    },
+    Unix(PathBuf),
+}
+
+impl Dialer {
+    /// Reads the address and the files for TLS.
+    ///
+    /// # Errors
+    /// One of them makes no sense.
+    pub fn new(endpoint: &Endpoint, files: &TlsFiles) -> Result<Self, InvalidEndpoint> {
+        Ok(Self {
+            endpoint: endpoint.clone(),
+            destination: Destination::new(endpoint, files)?,
+        })
+    }
+
+    /// The address that it was made of.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Host and port as a URL, for the head of requests. Its scheme says nothing.
+    #[must_use]
+    pub fn authority(&self) -> Uri {
+        match &self.destination {
+            Destination::Tcp { host, port, .. } => {
+                let bracketed = if host.contains(':') {
+                    format!("http://[{host}]:{port}")
+                } else {
+                    format!("http://{host}:{port}")
+                };
+                bracketed
+                    .parse()
+                    .unwrap_or_else(|_| Uri::from_static("http://server"))
+            }
+            Destination::Unix(_) => Uri::from_static("http://localhost"),
+        }
+    }
+
+    /// Connects to the first address that accepts, within `timeout`, TLS included. `order` may
+    /// rearrange the addresses of a name that has several.
+    ///
+    /// # Errors
+    /// Nobody accepts, or not in time.
+    pub async fn dial(
+        &self,
+        timeout: Duration,
+        order: impl FnOnce(&mut [SocketAddr]),
+    ) -> io::Result<Box<dyn Socket>> {
+        tokio::time::timeout(timeout, self.destination.dial(order))
+            .await
+            .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
+    }
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("Dialer")
+            .field(&self.endpoint)
+            .finish()
+    }
+}
+
+impl Destination {
+    fn new(endpoint: &Endpoint, files: &TlsFiles) -> Result<Self, InvalidEndpoint> {
+        let (url, default_port, tls) = match endpoint {
+            Endpoint::Unix(path) => return Ok(Self::Unix(path.clone())),
+            Endpoint::Http(url) => (url, 80, false),
+            Endpoint::Https(url) => (url, 443, true),
+        };
+        let invalid = || InvalidEndpoint::Url(url.clone());
+        let uri: Uri = url.parse().map_err(|_| invalid())?;
+        let host = uri.host().ok_or_else(invalid)?;
+        let host = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        let tls = if tls {
+            let name = ServerName::try_from(host.clone()).map_err(|_| invalid())?;
+            Some((connector(url, files)?, name))
+        } else {
+            None
+        };
+        Ok(Self::Tcp {
+            host,
+            port: uri.port_u16().unwrap_or(default_port),
+            tls,
+        })
+    }
+
+    async fn dial(&self, order: impl FnOnce(&mut [SocketAddr])) -> io::Result<Box<dyn Socket>> {
+        match self {
+            Self::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+            Self::Tcp { host, port, tls } => {
+                let found = tokio::net::lookup_host((host.as_str(), *port)).await?;
+                let mut addresses: Vec<_> = found.collect();
+                order(&mut addresses);
+                let stream = connect_to_any(&addresses).await?;
+                stream.set_nodelay(true)?;
+                Ok(match tls {
+                    None => Box::new(stream),
+                    Some((tls, name)) => Box::new(tls.connect(name.clone(), stream).await?),
+                })
+            }
+        }
+    }
+}
+
+/// One address that is down must not use up the time of the others.
+async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (at, address) in addresses.iter().enumerate() {
+        let connecting = TcpStream::connect(address);
+        let is_last = at + 1 == addresses.len();
+        let connected = if is_last {
+            connecting.await
+        } else {
+            let connected = tokio::time::timeout(NEXT_ADDRESS_AFTER, connecting).await;
+            connected.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
+        };
+        match connected {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn connector(url: &str, files: &TlsFiles) -> Result<TlsConnector, InvalidEndpoint> {
+    let Some(ca) = &files.authorities else {
+        return Err(InvalidEndpoint::NoAuthority(url.to_owned()));
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in certificates("grpc_tls_ca_file", ca)? {
+        roots.add(certificate).map_err(InvalidEndpoint::Tls)?;
+    }
+    // The provider is named: a default for the process is set only where programs start.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(InvalidEndpoint::Tls)?
+        .with_root_certificates(roots);
+    let mut config = match (&files.certificate, &files.key) {
+        (None, None) => builder.with_no_client_auth(),
+        (Some(cert), Some(key)) => {
+            let chain = certificates("grpc_tls_cert_file", cert)?;
+            let key = PrivateKeyDer::from_pem_file(key)
+                .map_err(|source| unusable("grpc_tls_key_file", key, source))?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(InvalidEndpoint::Tls)?
+        }
+        _ => return Err(InvalidEndpoint::HalfIdentity),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn certificates(
+    option: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, InvalidEndpoint> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|source| unusable(option, path, source))
+}
+
+fn unusable(
+    option: &'static str,
+    path: &Path,
+    source: rustls::pki_types::pem::Error,
+) -> InvalidEndpoint {
+    InvalidEndpoint::File {
+        option,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_never_connect_is_named() {
+        let endpoint = |text: &str| text.parse::<Endpoint>().unwrap();
+        let refused = |text: &str, files: TlsFiles| {
+            Destination::new(&endpoint(text), &files)
+                .err()
+                .map(|error| error.to_string())
+        };
+        let none = TlsFiles::default;
+        assert_eq!(refused("http://127.0.0.1:9998", none()), None);
+        assert_eq!(refused("unix:/run/agent.sock", none()), None);
+        assert_eq!(
+            refused("https://127.0.0.1:9998", none()).unwrap(),
+            "https://127.0.0.1:9998 needs grpc_tls_ca_file: without it the server's certificate cannot be verified"
+        );
+        let absent = TlsFiles {
+            authorities: Some("/nonexistent/ca.pem".into()),
+            ..none()
+        };
+        assert_eq!(
+            refused("https://[::1]:9998", absent).unwrap(),
+            "option grpc_tls_ca_file: /nonexistent/ca.pem cannot be used"
+        );
+    }
+
+    #[test]
+    fn half_an_identity_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()])
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
+        std::fs::write(&ca, certificate.pem()).unwrap();
+        let files = TlsFiles {
+            authorities: Some(ca.clone()),
+            certificate: Some(ca),
+            key: None,
+        };
+        let endpoint = "https://localhost:9998".parse().unwrap();
+        assert!(matches!(
+            Destination::new(&endpoint, &files),
+            Err(InvalidEndpoint::HalfIdentity)
+        ));
+    }
+
+    #[test]
+    fn an_address_without_a_port_has_the_usual_one() {
+        let authority = |text: &str| {
+            let endpoint = text.parse().unwrap();
+            Dialer::new(&endpoint, &TlsFiles::default())
+                .unwrap()
+                .authority()
+                .to_string()
+        };
+        assert_eq!(authority("http://agent"), "http://agent:80/");
+        assert_eq!(authority("http://[::1]:9998"), "http://[::1]:9998/");
+        assert_eq!(authority("unix:/a"), "http://localhost/");
+    }
+}

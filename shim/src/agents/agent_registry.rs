@@ -1,0 +1,212 @@
+//! The handle to the table of agents that all rooms share.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+
+use ironic_text::Secret;
+use ironic_transport::Endpoint;
+use ironic_transport::grpc::{InvalidEndpoint, TlsFiles};
+use tokio::sync::Semaphore;
+
+use super::attachment::AttachmentSlot;
+use super::client::Client;
+use super::proofs::Proofs;
+use super::registry::{AgentKey, Generation, NewAgent, Registry};
+
+/// Requests that wait for agents that are away, all together: as many workers of conductors wait
+/// with them.
+const HELD: usize = 512;
+
+/// The agents that this shim knows. Cheap to clone; all clones share the table.
+#[derive(Debug, Clone)]
+pub struct AgentRegistry {
+    registry: Arc<RwLock<Registry<Arc<Client>>>>,
+    proofs: Proofs,
+    held: Arc<Semaphore>,
+    since: Instant,
+}
+
+/// An agent that listens.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// Where it serves.
+    pub endpoint: Endpoint,
+    /// The files for TLS with it.
+    pub files: TlsFiles,
+    /// The token that it holds, as far as it is known.
+    pub token: Option<Secret>,
+    /// Its version; empty when it has not said.
+    pub version: String,
+}
+
+/// An agent, for one request.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// Calls it.
+    pub client: Arc<Client>,
+    /// The token that a caller must show, as far as it is known. Without one nobody passes but
+    /// who shows a proved one.
+    pub token: Option<Secret>,
+    /// It is not served any more.
+    pub closed: bool,
+}
+
+impl Default for AgentRegistry {
+    fn default() -> Self {
+        Self::new(Proofs::default())
+    }
+}
+
+impl AgentRegistry {
+    /// No agents yet. Whose tokens are known is in `proofs`.
+    #[must_use]
+    pub fn new(proofs: Proofs) -> Self {
+        Self {
+            registry: Arc::default(),
+            proofs,
+            held: Arc::new(Semaphore::new(HELD)),
+            since: Instant::now(),
+        }
+    }
+
+    /// The tokens that are known.
+    #[must_use]
+    pub fn proofs(&self) -> &Proofs {
+        &self.proofs
+    }
+
+    /// The agent of a node that some gateway has to do with, which listens nowhere: the one that
+    /// is known, or a new one that is away.
+    pub fn node(&self, node_uuid: &str) -> (Arc<Client>, Generation) {
+        let key = AgentKey::Node(node_uuid.to_owned());
+        let known = |registry: &Registry<Arc<Client>>| {
+            let entry = registry.get(&key)?;
+            Some((Arc::clone(&entry.connection), entry.generation))
+        };
+        if let Some(found) = known(&self.read()) {
+            return found;
+        }
+        let now = self.now();
+        let mut registry = self.write();
+        // Another call may have come first.
+        if let Some(found) = known(&registry) {
+            return found;
+        }
+        let slot = AttachmentSlot::new(Arc::clone(&self.held));
+        let client = Arc::new(Client::attached(slot, node_uuid));
+        let agent = NewAgent {
+            connection: Arc::clone(&client),
+            token: None,
+            version: String::new(),
+        };
+        let generation = registry.register(key.clone(), agent, now);
+        (client, generation)
+    }
+
+    /// Registers an agent; a client for it connects when the first call comes. Must
+    /// be called within a runtime.
+    ///
+    /// # Errors
+    /// The address or the files make no sense.
+    pub fn register(
+        &self,
+        key: AgentKey,
+        agent: Registration,
+    ) -> Result<Generation, InvalidEndpoint> {
+        let client = Client::new(&agent.endpoint, &agent.files)?;
+        Ok(self.register_client(key, client, agent.token, agent.version))
+    }
+
+    /// Registers an agent that is already connected.
+    pub fn register_client(
+        &self,
+        key: AgentKey,
+        client: Client,
+        token: Option<Secret>,
+        version: String,
+    ) -> Generation {
+        let now = self.now();
+        let agent = NewAgent {
+            connection: Arc::new(client),
+            token,
+            version,
+        };
+        self.write().register(key, agent, now)
+    }
+
+    /// Replaces the token. Whether the agent of that generation is still there.
+    pub fn set_token(&self, key: &AgentKey, generation: Generation, token: Secret) -> bool {
+        let mut registry = self.write();
+        let entry = registry.current(key, generation);
+        entry.map(|entry| entry.token = Some(token)).is_some()
+    }
+
+    /// Notes a sign of life. Whether the agent of that generation is still there.
+    pub fn seen(&self, key: &AgentKey, generation: Generation, version: &str) -> bool {
+        let now = self.now();
+        let mut registry = self.write();
+        let entry = registry.current(key, generation);
+        entry
+            .map(|entry| {
+                entry.seen = now;
+                version.clone_into(&mut entry.version);
+            })
+            .is_some()
+    }
+
+    /// Removes an agent, unless another one was registered under its key.
+    pub fn remove(&self, key: &AgentKey, generation: Generation) -> bool {
+        self.write().remove(key, generation)
+    }
+
+    /// Ends the service of an agent: from now on its callers get no answer.
+    pub fn close(&self, key: &AgentKey, generation: Generation) -> bool {
+        self.set_closed(key, generation, true)
+    }
+
+    /// Serves an agent again: its machine has booted.
+    pub fn reopen(&self, key: &AgentKey, generation: Generation) -> bool {
+        self.set_closed(key, generation, false)
+    }
+
+    fn set_closed(&self, key: &AgentKey, generation: Generation, closed: bool) -> bool {
+        let mut registry = self.write();
+        let entry = registry.current(key, generation);
+        entry.map(|entry| entry.closed = closed).is_some()
+    }
+
+    /// The agent with a key, and the generation of its registration. A node whose token was
+    /// proved is known, also when its agent is away.
+    #[must_use]
+    pub fn find(&self, key: &AgentKey) -> Option<(Agent, Generation)> {
+        if let AgentKey::Node(node_uuid) = key
+            && self.proofs.knows(node_uuid)
+        {
+            self.node(node_uuid);
+        }
+        let registry = self.read();
+        let entry = registry.get(key)?;
+        let agent = Agent {
+            client: Arc::clone(&entry.connection),
+            token: entry.token.clone(),
+            closed: entry.closed,
+        };
+        Some((agent, entry.generation))
+    }
+
+    /// Milliseconds since the agents was made.
+    fn now(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    // A writer that panicked has left the table whole: every change is one insertion.
+    fn read(&self) -> RwLockReadGuard<'_, Registry<Arc<Client>>> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Registry<Arc<Client>>> {
+        self.registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,413 @@
+//! What the gateway's REST server shows: the operator's certificate, or one of a CA of its own.
+//!
+//! A CA is made at the first start and kept in the state directory. Ironic is given the CA and
+//! never the certificate that it signs, which changes: Ironic refuses a node whose
+//! `agent_verify_ca` does.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384,
+};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use thiserror::Error;
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::{Config, GatewayUrl};
+use crate::tls::{self, Pair, TlsError};
+
+/// The common name of the CA. Certificates name their issuer by it.
+const CA_NAME: &str = "ironic-shim gateway CA";
+const CA_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// A certificate of the own CA lives so long and is replaced after two thirds of it.
+const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
+const RENEWAL: Duration = Duration::from_secs(60 * 24 * 3600);
+/// How long after a failure the renewal is tried again.
+const RETRY: Duration = Duration::from_secs(3600);
+
+/// Why the gateway has no certificate.
+#[derive(Debug, Error)]
+pub enum CertificateError {
+    /// One half of certificate and key is configured.
+    #[error("the gateway needs both options tls_cert_file and tls_key_file, or none of them")]
+    Half,
+    /// Both are configured, and the gateway does not speak TLS.
+    #[error("gateway_url is {0}: certificates need an https:// address")]
+    NotTls(GatewayUrl),
+    /// The file of the operator's CA cannot be read.
+    #[error("option gateway_ca_file: cannot read {path}")]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file of the operator's CA holds no certificate.
+    #[error("option gateway_ca_file: {0} holds no certificate in PEM")]
+    NoAuthority(PathBuf),
+    /// One file of the kept CA is there and the other is not.
+    #[error(
+        "{missing} is missing beside the other file of the CA: restore it, or remove both and have every node deployed anew"
+    )]
+    HalfAuthority {
+        /// The file that is not there.
+        missing: PathBuf,
+    },
+    /// Certificate and key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A certificate cannot be made.
+    #[error("cannot generate the gateway's certificate")]
+    Generate(#[from] rcgen::Error),
+}
+
+/// The certificate of the REST server. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ServerCertificate(Arc<CertificateState>);
+
+#[derive(Debug)]
+struct CertificateState {
+    source: CertificateSource,
+    current: Arc<CurrentCertificate>,
+}
+
+/// Where the certificate comes from.
+#[derive(Debug)]
+enum CertificateSource {
+    Operator {
+        certificate: PathBuf,
+        key: PathBuf,
+        /// The CA that Ironic is given, in PEM.
+        authority: Option<String>,
+    },
+    Own {
+        authority: Pair,
+        url: GatewayUrl,
+        clock_skew: Duration,
+    },
+}
+
+/// The certificate that handshakes show from now on.
+#[derive(Debug)]
+struct CurrentCertificate(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for CurrentCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // Every change is one assignment.
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&current))
+    }
+}
+
+impl ServerCertificate {
+    /// The certificate for this URL; none where it is not https.
+    ///
+    /// # Errors
+    /// The operator's files cannot be used, or the own CA cannot be kept.
+    pub fn of(url: &GatewayUrl, config: &Config) -> Result<Option<Self>, CertificateError> {
+        let source = match (&config.tls_cert_file, &config.tls_key_file) {
+            (Some(_), Some(_)) if !url.is_https() => {
+                return Err(CertificateError::NotTls(url.clone()));
+            }
+            (Some(certificate), Some(key)) => CertificateSource::Operator {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                authority: operators_authority(config)?,
+            },
+            (None, None) if !url.is_https() => return Ok(None),
+            (None, None) => CertificateSource::Own {
+                authority: load_or_make_authority(config)?,
+                url: url.clone(),
+                clock_skew: config.auto_tls_allowed_clock_skew,
+            },
+            _ => return Err(CertificateError::Half),
+        };
+        let current = source.issue()?;
+        Ok(Some(Self(Arc::new(CertificateState {
+            source,
+            current: Arc::new(CurrentCertificate(RwLock::new(current))),
+        }))))
+    }
+
+    /// What Ironic verifies the certificate with; `None` where the conductor's own CAs do.
+    #[must_use]
+    pub fn verify_ca(&self) -> Option<String> {
+        match &self.0.source {
+            CertificateSource::Operator { authority, .. } => authority.clone(),
+            CertificateSource::Own { authority, .. } => Some(authority.certificate.clone()),
+        }
+    }
+
+    /// For the handshakes of the server.
+    #[must_use]
+    pub fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
+        Arc::clone(&self.0.current) as Arc<dyn ResolvesServerCert>
+    }
+
+    /// Reads the operator's files again, or signs a new certificate.
+    ///
+    /// # Errors
+    /// The files cannot be used; the earlier certificate is shown as before.
+    pub fn reload(&self) -> Result<(), CertificateError> {
+        let new = self.0.source.issue()?;
+        let current = &self.0.current.0;
+        *current.write().unwrap_or_else(PoisonError::into_inner) = new;
+        info!("the REST server shows its certificate as it is now");
+        Ok(())
+    }
+
+    /// Replaces the certificates of the own CA before they end.
+    pub async fn renew_until(self, stop: CancellationToken) {
+        if matches!(self.0.source, CertificateSource::Operator { .. }) {
+            return;
+        }
+        let mut pause = RENEWAL;
+        // Goal: a certificate that is valid. Exit: the program stops.
+        while stop
+            .run_until_cancelled(tokio::time::sleep(pause))
+            .await
+            .is_some()
+        {
+            pause = match self.reload() {
+                Ok(()) => RENEWAL,
+                Err(error) => {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "no new certificate"
+                    );
+                    RETRY
+                }
+            };
+        }
+    }
+}
+
+impl CertificateSource {
+    fn issue(&self) -> Result<Arc<CertifiedKey>, CertificateError> {
+        let pair = match self {
+            Self::Operator {
+                certificate, key, ..
+            } => tls::load(certificate, key)?,
+            Self::Own {
+                authority,
+                url,
+                clock_skew,
+            } => sign(authority, url, *clock_skew)?,
+        };
+        Ok(tls::certified_key(&pair)?)
+    }
+}
+
+fn operators_authority(config: &Config) -> Result<Option<String>, CertificateError> {
+    let Some(path) = &config.gateway_ca_file else {
+        return Ok(None);
+    };
+    let text = fs::read_to_string(path).map_err(|source| CertificateError::Authority {
+        path: path.clone(),
+        source,
+    })?;
+    if !text.contains("-----BEGIN CERTIFICATE-----") {
+        return Err(CertificateError::NoAuthority(path.clone()));
+    }
+    Ok(Some(text))
+}
+
+/// The CA of an earlier start, or a new one that is kept.
+fn load_or_make_authority(config: &Config) -> Result<Pair, CertificateError> {
+    let certificate = config.state_dir.join("gateway-ca.crt");
+    let key = config.state_dir.join("gateway-ca.key");
+    match (certificate.exists(), key.exists()) {
+        (true, true) => return Ok(tls::load(&certificate, &key)?),
+        (true, false) => return Err(CertificateError::HalfAuthority { missing: key }),
+        // The key is written first: a crash in between has made nothing that Ironic knows.
+        (false, _) => {}
+    }
+    let secret = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384)?;
+    let now = OffsetDateTime::now_utc();
+    let mut params = authority_params();
+    params.not_before = now - config.auto_tls_allowed_clock_skew;
+    params.not_after = now + CA_LIFETIME;
+    let pem = params.self_signed(&secret)?.pem();
+    let pair = Pair::new(pem, secret.serialize_pem());
+    tls::keep(&pair, &certificate, &key)?;
+    info!(path = %certificate.display(), "a CA for this gateway was made: keep the state directory");
+    Ok(pair)
+}
+
+/// What the own CA says of itself, but for its time.
+fn authority_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, CA_NAME);
+    params.distinguished_name = name;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+/// A certificate for the host of a URL, signed by the own CA.
+fn sign(
+    authority: &Pair,
+    url: &GatewayUrl,
+    clock_skew: Duration,
+) -> Result<Pair, CertificateError> {
+    let issuer = Issuer::new(authority_params(), KeyPair::from_pem(authority.key())?);
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384)?;
+    let mut params = CertificateParams::new(vec![url.host().to_owned()])?;
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, url.host());
+    params.distinguished_name = name;
+    params.use_authority_key_identifier_extension = true;
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let now = OffsetDateTime::now_utc();
+    params.not_before = now - clock_skew;
+    params.not_after = now + LIFETIME;
+    let certificate = params.signed_by(&key, &issuer)?;
+    Ok(Pair::new(certificate.pem(), key.serialize_pem()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn config(state: &Path) -> Config {
+        Config {
+            state_dir: state.to_owned(),
+            ..Config::default()
+        }
+    }
+
+    fn url(text: &str) -> GatewayUrl {
+        text.parse().unwrap()
+    }
+
+    fn shown(certificate: &ServerCertificate) -> Vec<u8> {
+        let current = certificate.0.current.0.read().unwrap();
+        current.cert[0].to_vec()
+    }
+
+    #[test]
+    fn ironic_is_given_the_ca_which_outlives_certificates_and_restarts() {
+        let state = tempfile::tempdir().unwrap();
+        let config = config(state.path());
+        for address in [
+            "https://gw.example:9999",
+            "https://192.0.2.7",
+            "https://[2001:db8::1]:1",
+        ] {
+            let certificate = ServerCertificate::of(&url(address), &config)
+                .unwrap()
+                .unwrap();
+            let authority = certificate.verify_ca().unwrap();
+            let before = shown(&certificate);
+            certificate.reload().unwrap();
+            assert_ne!(shown(&certificate), before, "a new certificate");
+            assert_eq!(certificate.verify_ca().unwrap(), authority);
+            let again = ServerCertificate::of(&url(address), &config)
+                .unwrap()
+                .unwrap();
+            assert_eq!(again.verify_ca().unwrap(), authority);
+
+            // What Ironic's client does: verify the certificate with the CA, for the host.
+            use rustls::pki_types::pem::PemObject;
+            use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+            let mut roots = rustls::RootCertStore::empty();
+            let authority = CertificateDer::from_pem_slice(authority.as_bytes()).unwrap();
+            roots.add(authority).unwrap();
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(
+                Arc::new(roots),
+                provider,
+            );
+            let leaf = CertificateDer::from(shown(&certificate));
+            let verify = |host: &str| {
+                use rustls::client::danger::ServerCertVerifier;
+                let verifier = verifier.clone().build().unwrap();
+                let name = ServerName::try_from(host.to_owned()).unwrap();
+                verifier.verify_server_cert(&leaf, &[], &name, &[], UnixTime::now())
+            };
+            verify(url(address).host()).unwrap();
+            assert!(verify("other.example").is_err());
+        }
+    }
+
+    #[test]
+    fn half_of_a_ca_is_not_replaced_in_silence() {
+        let state = tempfile::tempdir().unwrap();
+        let config = config(state.path());
+        let address = url("https://gw.example");
+        ServerCertificate::of(&address, &config).unwrap();
+        fs::remove_file(state.path().join("gateway-ca.key")).unwrap();
+        let error = ServerCertificate::of(&address, &config).unwrap_err();
+        assert!(
+            error.to_string().contains("gateway-ca.key is missing"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_operators_files_are_read_again_and_kept_when_they_are_damaged() {
+        let state = tempfile::tempdir().unwrap();
+        let (certificate_file, key_file) = (state.path().join("c.pem"), state.path().join("k.pem"));
+        let replace = || {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new(vec!["gw.example".to_owned()]).unwrap();
+            let pem = params.self_signed(&key).unwrap().pem();
+            fs::write(&certificate_file, &pem).unwrap();
+            fs::write(&key_file, key.serialize_pem()).unwrap();
+            pem
+        };
+        let authority = replace();
+        let ca_file = state.path().join("ca.pem");
+        fs::write(&ca_file, &authority).unwrap();
+        let config = Config {
+            tls_cert_file: Some(certificate_file.clone()),
+            tls_key_file: Some(key_file.clone()),
+            gateway_ca_file: Some(ca_file),
+            ..config(state.path())
+        };
+        let certificate = ServerCertificate::of(&url("https://gw.example"), &config);
+        let certificate = certificate.unwrap().unwrap();
+        assert_eq!(certificate.verify_ca().unwrap(), authority);
+        let before = shown(&certificate);
+        replace();
+        certificate.reload().unwrap();
+        let after = shown(&certificate);
+        assert_ne!(before, after);
+        fs::write(&certificate_file, "nothing").unwrap();
+        certificate.reload().unwrap_err();
+        assert_eq!(shown(&certificate), after);
+    }
+
+    #[test]
+    fn what_does_not_fit_the_url_is_refused() {
+        let state = tempfile::tempdir().unwrap();
+        let plain = url("http://gw.example");
+        let config = config(state.path());
+        assert!(ServerCertificate::of(&plain, &config).unwrap().is_none());
+        let half = Config {
+            tls_cert_file: Some("/c".into()),
+            ..config.clone()
+        };
+        let half = ServerCertificate::of(&plain, &half).unwrap_err();
+        assert!(matches!(half, CertificateError::Half), "{half}");
+        let both = Config {
+            tls_cert_file: Some("/c".into()),
+            tls_key_file: Some("/k".into()),
+            ..config
+        };
+        let both = ServerCertificate::of(&plain, &both).unwrap_err();
+        assert!(matches!(both, CertificateError::NotTls(_)), "{both}");
+    }
+}

@@ -1,0 +1,199 @@
+//! `Attach`: the bytes of the call become a connection on which the agent is the server.
+
+use std::io;
+use std::time::Duration;
+
+use futures_util::{FutureExt, Stream, StreamExt};
+use ironic_agent_protocol::v1;
+use ironic_text::{Secret, error_chain};
+use ironic_transport::grpc::bounds::Caller;
+use ironic_tunnel::{ConnectionDriver, Outgoing, Pings, Tunnel};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+use tracing::{info, warn};
+
+use crate::agents::{AttachmentId, Superseded};
+use crate::gateway::Gateway;
+
+/// How long the first message may take.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a session may wait for the proof of its token. An agent that Ironic knows proves it
+/// by its next heartbeat.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// What the gateway says in one call of `Attach`: that the agent is attached, and the bytes for
+/// its server; or why not, or not any longer.
+pub(super) fn responses(
+    verdict: oneshot::Receiver<Result<Attached, Status>>,
+) -> impl Stream<Item = Result<v1::AttachResponse, Status>> + Send {
+    let verdict = verdict.map(|verdict| match verdict {
+        Ok(Ok(attached)) => attached.responses().boxed(),
+        Ok(Err(status)) => futures_util::stream::iter([Err(status)]).boxed(),
+        // The task that decides has ended early: the program stops.
+        Err(_) => futures_util::stream::iter([Err(Status::unavailable("stopping"))]).boxed(),
+    });
+    verdict.into_stream().flatten()
+}
+
+/// An attachment that was accepted.
+#[derive(Debug)]
+pub(super) struct Attached {
+    outgoing: Outgoing,
+    /// Why it ends, if the gateway ends it.
+    ending: oneshot::Receiver<Status>,
+}
+
+impl Attached {
+    fn responses(self) -> impl Stream<Item = Result<v1::AttachResponse, Status>> + Send {
+        let accepted = v1::AttachResponse {
+            accepted: Some(v1::AttachAccepted {}),
+            ..v1::AttachResponse::default()
+        };
+        let bytes = self.outgoing.map(|data| {
+            Ok(v1::AttachResponse {
+                data,
+                accepted: None,
+            })
+        });
+        let ending = self.ending.map(Result::ok).into_stream();
+        let ending = ending.filter_map(|status| std::future::ready(status.map(Err)));
+        futures_util::stream::iter([Ok(accepted)])
+            .chain(bytes)
+            .chain(ending)
+    }
+}
+
+/// Serves one call from its first message to its end.
+pub(super) async fn run(
+    gateway: &Gateway,
+    mut requests: Streaming<v1::AttachRequest>,
+    caller: Option<Caller>,
+    mut verdict: oneshot::Sender<Result<Attached, Status>>,
+) {
+    let admitted = tokio::select! {
+        // The agent has hung up.
+        () = verdict.closed() => return,
+        admitted = admit(gateway, &mut requests, caller.as_ref()) => admitted,
+    };
+    match admitted {
+        Ok(hello) => serve(gateway, hello, requests, verdict).await,
+        // An agent that has hung up does not hear why.
+        Err(status) => drop(verdict.send(Err(status))),
+    }
+}
+
+/// Reads who attaches, and waits until that is proved.
+async fn admit(
+    gateway: &Gateway,
+    requests: &mut Streaming<v1::AttachRequest>,
+    caller: Option<&Caller>,
+) -> Result<v1::AttachHello, Status> {
+    let first = tokio::time::timeout(HELLO_TIMEOUT, requests.message()).await;
+    let first = first.map_err(|_| Status::deadline_exceeded("no AttachHello came"))??;
+    let hello = first.and_then(|request| request.hello);
+    let hello = hello.ok_or_else(|| Status::failed_precondition("Attach begins with a hello"))?;
+    let node_uuid = super::node_uuid(&hello.node_uuid, "AttachHello.node_uuid")?;
+    if hello.agent_token.is_empty() {
+        let text = "AttachHello.agent_token is empty: look up the node first";
+        return Err(Status::invalid_argument(text));
+    }
+    let hello = v1::AttachHello { node_uuid, ..hello };
+    let proofs = gateway.agents().proofs();
+    if !proofs.is_proved(&hello.node_uuid, &hello.agent_token) {
+        let peer = caller.and_then(|caller| caller.peer);
+        info!(node = %hello.node_uuid, ?peer, "an attachment waits for the proof of its token");
+        let waiting = gateway.wait_for_proof();
+        let _waiting = waiting.ok_or_else(|| {
+            Status::resource_exhausted("too many attachments wait for the proof of their tokens")
+        })?;
+        let token = Secret::new(hello.agent_token.as_str());
+        let proved = proofs.wait(&hello.node_uuid, &token);
+        let proved = tokio::time::timeout(PROOF_TIMEOUT, proved).await;
+        proofs.stop_waiting(&hello.node_uuid);
+        if proved.is_err() {
+            warn!(node = %hello.node_uuid, ?peer, "an attachment was never proved");
+            return Err(Status::unauthenticated(
+                "Ironic has accepted no heartbeat of this node with this token",
+            ));
+        }
+    }
+    if let Some(caller) = caller {
+        caller.authenticated();
+    }
+    Ok(hello)
+}
+
+/// Serves an attachment that was admitted, until it ends.
+async fn serve(
+    gateway: &Gateway,
+    hello: v1::AttachHello,
+    requests: Streaming<v1::AttachRequest>,
+    verdict: oneshot::Sender<Result<Attached, Status>>,
+) {
+    let node = hello.node_uuid.as_str();
+    let id = AttachmentId {
+        boot_id: hello.boot_id.clone(),
+        counter: hello.counter,
+    };
+    if gateway.is_superseded(node, &id) {
+        info!(%node, reason = %Superseded, "an attachment is refused");
+        return drop(verdict.send(Err(Status::already_exists(Superseded.to_string()))));
+    }
+    let incoming = requests.map(|request| match request {
+        Ok(request) => Ok(request.data),
+        Err(status) => Err(io::Error::new(
+            io::ErrorKind::ConnectionReset,
+            status.message(),
+        )),
+    });
+    let (socket, outgoing) = Tunnel::new(incoming);
+    let (end, ending) = oneshot::channel();
+    if verdict.send(Ok(Attached { outgoing, ending })).is_err() {
+        return;
+    }
+    let attached = match ironic_tunnel::connect(socket, Pings::Never).await {
+        Ok((channel, driver)) => gateway
+            .attach(node, id.clone(), channel)
+            .map(|displaced| (displaced, driver)),
+        Err(error) => {
+            return info!(%node, %error, "an attachment ended before it had begun");
+        }
+    };
+    let (displaced, driver) = match attached {
+        Ok(attached) => attached,
+        // A later one came in the meantime.
+        Err(superseded) => return drop(end.send(Status::already_exists(superseded.to_string()))),
+    };
+    let token = Secret::new(hello.agent_token.as_str());
+    gateway.trust(node, token, &hello.agent_version);
+    info!(event = %"agent_attached", %node, "milestone");
+    let reason = until_it_ends(gateway, node, driver, &displaced).await;
+    gateway.detach(node, &id);
+    if let Some(status) = reason {
+        // The stream of answers may have ended with the connection.
+        let _ = end.send(status);
+    }
+}
+
+/// Drives an attachment. Answers why this program ends it; nothing if the agent has.
+async fn until_it_ends(
+    gateway: &Gateway,
+    node: &str,
+    driver: ConnectionDriver,
+    displaced: &CancellationToken,
+) -> Option<Status> {
+    let stop = gateway.stopping();
+    tokio::select! {
+        // A displaced connection has no caller any more, which ends it, too.
+        biased;
+        () = displaced.cancelled() => Some(Status::aborted("a later attachment took its place")),
+        () = stop.cancelled() => Some(Status::unavailable("the gateway stops")),
+        ended = driver => {
+            let reason = ended.err().map_or_else(|| "closed".to_owned(), |error| error_chain(&error));
+            info!(event = %"agent_detached", %node, %reason, "milestone");
+            None
+        }
+    }
+}

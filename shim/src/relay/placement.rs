@@ -1,0 +1,100 @@
+//! Where this program stands: beside one agent, or as a gateway for many.
+
+use ironic_agent_protocol::v1;
+use ironic_text::{Secret, error_chain};
+use tonic::Status;
+use tracing::warn;
+
+use crate::agents::{AgentKey, Proofs};
+use crate::gateway::Gateway;
+use crate::rest::ShutdownReason;
+use crate::rest_server::{Advertised, AgentSession, RestServer, RestServerError};
+
+/// Where this program stands.
+#[derive(Debug, Clone)]
+pub enum Placement {
+    /// Beside its agent; the first session starts the REST server.
+    Beside(RestServer),
+    /// Before many agents, which listen nowhere.
+    Gateway(Gateway),
+}
+
+impl Placement {
+    pub(super) fn proofs(&self) -> &Proofs {
+        match self {
+            Self::Beside(server) => server.proofs(),
+            Self::Gateway(gateway) => gateway.agents().proofs(),
+        }
+    }
+
+    /// Readies the REST API for an agent that opens a session, and answers what Ironic is given.
+    pub(super) async fn open(&self, hello: &v1::Hello) -> Result<Advertised, Status> {
+        match self {
+            Self::Beside(server) => {
+                if server.proofs().knows_other_than(&hello.node_uuid) {
+                    return Err(Status::permission_denied(
+                        "this shim is another node's, whose token Ironic has accepted: restart \
+                         the shim, without its state directory, if the node has changed",
+                    ));
+                }
+                let agent = agent_session(hello);
+                let advertised = server.start(&agent).await.map_err(closed)?;
+                let is_unproved = !self.is_proved(hello);
+                if is_unproved && server.is_agents(&agent).await {
+                    self.proofs().prove(&hello.node_uuid, &hello.agent_token);
+                }
+                Ok(advertised)
+            }
+            Self::Gateway(gateway) => Ok(gateway.advertised(&hello.node_uuid)),
+        }
+    }
+
+    pub(super) fn is_proved(&self, hello: &v1::Hello) -> bool {
+        let proofs = self.proofs();
+        proofs.is_proved(&hello.node_uuid, &hello.agent_token)
+    }
+
+    /// From now on callers pass with the token of this session, which was proved.
+    pub(super) fn believe(&self, hello: &v1::Hello) {
+        match self {
+            Self::Beside(server) => server.trust(&agent_session(hello)),
+            Self::Gateway(gateway) => {
+                let token = Secret::new(hello.agent_token.as_str());
+                gateway.trust(&hello.node_uuid, token, &hello.agent_version);
+            }
+        }
+    }
+
+    /// Ends the service of the agent of this session.
+    pub(super) fn close(&self, hello: &v1::Hello, reason: ShutdownReason) {
+        match self {
+            Self::Beside(server) => server.close(reason),
+            Self::Gateway(gateway) => {
+                let (_, generation) = gateway.agents().node(&hello.node_uuid);
+                let key = AgentKey::Node(hello.node_uuid.clone());
+                gateway.agents().close(&key, generation);
+            }
+        }
+    }
+}
+
+fn agent_session(hello: &v1::Hello) -> AgentSession {
+    let config = hello.config.clone().unwrap_or_default();
+    AgentSession {
+        token: Some(hello.agent_token.as_str())
+            .filter(|token| !token.is_empty())
+            .map(Secret::new),
+        version: hello.agent_version.clone(),
+        tls_min_version: config.tls_min_version,
+        tls_cipher_suites: config.tls_cipher_suites,
+    }
+}
+
+fn closed(error: RestServerError) -> Status {
+    let text = error_chain(&error);
+    warn!(error = %text, "the REST server does not start");
+    match error {
+        RestServerError::Advertise(_) | RestServerError::Version(_) => Status::unavailable(text),
+        _ => Status::failed_precondition(text),
+    }
+}

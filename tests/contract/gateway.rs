@@ -1,0 +1,319 @@
+//! Agents that listen nowhere, behind a gateway: the real agent and the real shim, with an
+//! Ironic that remembers what it heard.
+
+use std::time::Duration;
+
+use ironic_agent_protocol::v1::heartbeat_request::Message;
+use ironic_agent_protocol::v1::{self, FarewellReason, HeartbeatVerdict};
+use ironic_shim::config::Config;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming};
+
+use crate::support::gateway::{Cable, Machine, SYNC, ask, ask_node, gateway_config};
+use crate::support::http::Line;
+use crate::support::ironic::{FakeIronic, NODE, TOKEN};
+use crate::support::shim::{Shim, hello};
+
+const HEARTBEAT: &str = "/v1/heartbeat/";
+
+/// A gateway in front of one agent that has sent its first heartbeat.
+struct House {
+    ironic: FakeIronic,
+    state: tempfile::TempDir,
+    shim: Shim,
+    machine: Machine,
+}
+
+impl House {
+    async fn new() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let ironic = FakeIronic::start().await;
+        let shim = Shim::start(gateway_config(&ironic, &state)).await;
+        Self {
+            ironic,
+            state,
+            shim,
+            machine: Machine::new(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn ironic_reaches_an_agent_that_listens_nowhere() {
+    let house = House::new().await;
+    let _agent = house.machine.start_agent(&house.shim.url);
+    let beats = house.ironic.wait_for(HEARTBEAT, 1).await;
+    let beat = beats[0].json();
+    let url = format!("http://{}/nodes/{NODE}", house.shim.door);
+    assert_eq!(beat["callback_url"], url);
+    assert_eq!(beat.get("agent_verify_ca"), None);
+
+    let answer = ask(&house.shim, "POST", "/v1/commands/", SYNC).await;
+    assert_eq!(answer.json()["command_status"], "SUCCEEDED", "{answer:?}");
+    let list = ask(&house.shim, "GET", "/v1/commands/", b"").await.json();
+    assert_eq!(list["commands"].as_array().unwrap().len(), 1, "{list}");
+    let status = ask(&house.shim, "GET", "/v1/status", b"").await;
+    assert_eq!(status.status, 200);
+}
+
+#[tokio::test]
+async fn only_the_token_of_the_node_passes_and_only_for_that_node() {
+    let house = House::new().await;
+    let _agent = house.machine.start_agent(&house.shim.url);
+    house.ironic.wait_for(HEARTBEAT, 1).await;
+    let other = "00000000-0000-4000-8000-000000000001";
+    let cases = [
+        (NODE, TOKEN, 200),
+        (NODE, "", 401),
+        (NODE, "wrong-wrong-wrong-wrong-wrong-wrong", 401),
+        (other, TOKEN, 404),
+        ("no-uuid", TOKEN, 404),
+    ];
+    for (node, token, status) in cases {
+        let answer = ask_node(house.shim.door, node, token, "GET", "/v1/commands/", b"").await;
+        assert_eq!(answer.status, status, "{node} {token}: {answer:?}");
+        if status != 200 {
+            answer.fault();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_held_while_the_agent_is_away_and_answered_when_it_is_back() {
+    let house = House::new().await;
+    let agent = house.machine.start_agent(&house.shim.url);
+    house.ironic.wait_for(HEARTBEAT, 1).await;
+    let first = ask(&house.shim, "POST", "/v1/commands/", SYNC).await.json();
+    drop(agent);
+
+    let target = format!("/nodes/{NODE}/v1/commands/?agent_token={TOKEN}");
+    let mut held = Line::open(house.shim.door).await;
+    let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
+    held.send(head).await;
+    // It is held until the agent is back.
+    let soon = tokio::time::timeout(Duration::from_millis(500), held.has_ended()).await;
+    assert!(soon.is_err(), "answered while nobody was there");
+    let _agent = house.machine.start_agent(&house.shim.url);
+    let list = held.answer().await.json();
+    assert_eq!(list["commands"][0]["id"], first["id"], "{list}");
+}
+
+#[tokio::test]
+async fn a_command_whose_connection_is_cut_is_neither_lost_nor_executed_twice() {
+    let house = House::new().await;
+    let cable = Cable::to(&house.shim).await;
+    let _agent = house.machine.start_agent(&cable.url);
+    house.ironic.wait_for(HEARTBEAT, 1).await;
+    for round in 1..=5 {
+        let running = ask(&house.shim, "POST", "/v1/commands/", SYNC);
+        tokio::pin!(running);
+        // Somewhere on its way.
+        let cut = Duration::from_micros(300 * round);
+        let answer = match tokio::time::timeout(cut, &mut running).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                cable.cut();
+                running.await
+            }
+        };
+        assert_eq!(answer.json()["command_status"], "SUCCEEDED", "{answer:?}");
+        let list = ask(&house.shim, "GET", "/v1/commands/", b"").await.json();
+        let count = list["commands"].as_array().unwrap().len();
+        assert_eq!(count as u64, round, "{list}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_was_killed_knows_its_agents_again() {
+    let House {
+        ironic,
+        state,
+        shim,
+        machine,
+    } = House::new().await;
+    // The address stays.
+    let listen = shim.url.trim_start_matches("http://").parse().unwrap();
+    let _agent = machine.start_agent(&shim.url);
+    ironic.wait_for(HEARTBEAT, 1).await;
+    let first = ask(&shim, "POST", "/v1/commands/", SYNC).await.json();
+    let config = shim.die().await;
+    let config = Config {
+        conductor_listen: listen,
+        ..config
+    };
+    let shim = Shim::start(config).await;
+    // Held until the agent has dialled again. Its token was proved before.
+    let list = ask(&shim, "GET", "/v1/commands/", b"").await.json();
+    assert_eq!(list["commands"][0]["id"], first["id"], "{list}");
+    drop(state);
+}
+
+/// An attachment as anybody could open it.
+async fn attach(
+    shim: &mut Shim,
+    token: &str,
+    boot_id: &str,
+    counter: u64,
+) -> Result<
+    (
+        mpsc::Sender<v1::AttachRequest>,
+        Streaming<v1::AttachResponse>,
+    ),
+    Status,
+> {
+    let (sender, requests) = mpsc::channel(4);
+    let hello = v1::AttachHello {
+        node_uuid: NODE.into(),
+        agent_token: token.into(),
+        agent_version: "0".into(),
+        boot_id: boot_id.into(),
+        counter,
+    };
+    let first = v1::AttachRequest {
+        hello: Some(hello),
+        ..v1::AttachRequest::default()
+    };
+    sender.send(first).await.unwrap();
+    let answers = shim.conductor.attach(ReceiverStream::new(requests)).await?;
+    Ok((sender, answers.into_inner()))
+}
+
+#[tokio::test]
+async fn a_stranger_attaches_nowhere_and_displaces_nobody() {
+    let mut house = House::new().await;
+    let _agent = house.machine.start_agent(&house.shim.url);
+    house.ironic.wait_for(HEARTBEAT, 1).await;
+    ask(&house.shim, "POST", "/v1/commands/", SYNC).await;
+
+    let wrong = "wrong-wrong-wrong-wrong-wrong-wrong";
+    let (_open, mut answers) = attach(&mut house.shim, wrong, "b", 9).await.unwrap();
+    let heard = tokio::time::timeout(Duration::from_millis(300), answers.message()).await;
+    assert!(heard.is_err(), "it is told nothing: {heard:?}");
+    // The wrong token is that of a session, too, which says farewell.
+    let mut session = house
+        .shim
+        .session(v1::Hello {
+            agent_token: wrong.into(),
+            ..hello()
+        })
+        .await
+        .unwrap();
+    let beat = session.beat().await.unwrap();
+    assert_eq!(beat.verdict(), HeartbeatVerdict::Refused);
+    let farewell = v1::Farewell {
+        reason: FarewellReason::LockedDown.into(),
+    };
+    session.say(Message::Farewell(farewell)).await;
+    assert_eq!(
+        session.hear().await.unwrap_err().code(),
+        Code::PermissionDenied
+    );
+    let answer = ask(&house.shim, "POST", "/v1/commands/", SYNC).await;
+    assert_eq!(answer.json()["command_status"], "SUCCEEDED", "{answer:?}");
+
+    for (hello, code) in [
+        (None, Code::FailedPrecondition),
+        (Some(("", NODE)), Code::InvalidArgument),
+        (Some((TOKEN, "no uuid")), Code::InvalidArgument),
+        (Some((TOKEN, "")), Code::InvalidArgument),
+    ] {
+        let hello = hello.map(|(token, node)| v1::AttachHello {
+            agent_token: token.into(),
+            node_uuid: node.into(),
+            ..v1::AttachHello::default()
+        });
+        let first = v1::AttachRequest {
+            hello,
+            ..v1::AttachRequest::default()
+        };
+        let requests = tokio_stream::iter([first]);
+        let mut answers = house.shim.conductor.attach(requests).await.unwrap();
+        let refused = answers.get_mut().message().await.unwrap_err();
+        assert_eq!(refused.code(), code, "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_later_attachment_takes_the_place_of_an_earlier_one() {
+    let mut house = House::new().await;
+    house.shim.lookup().await;
+    let accepted = async |answers: &mut Streaming<v1::AttachResponse>| {
+        let first = answers.message().await.unwrap().unwrap();
+        assert!(first.accepted.is_some(), "{first:?}");
+    };
+    let (_first_open, mut first) = attach(&mut house.shim, TOKEN, "b", 1).await.unwrap();
+    accepted(&mut first).await;
+    let (_second_open, mut second) = attach(&mut house.shim, TOKEN, "b", 3).await.unwrap();
+    accepted(&mut second).await;
+    let ended = loop {
+        // What the gateway's client had written comes before the end.
+        match first.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("ended without a reason"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(ended.code(), Code::Aborted, "{ended:?}");
+    // One that was overtaken on its way.
+    let (_late_open, mut late) = attach(&mut house.shim, TOKEN, "b", 2).await.unwrap();
+    let refused = late.message().await.unwrap_err();
+    assert_eq!(refused.code(), Code::AlreadyExists, "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_attachment_waits_for_the_heartbeat_that_proves_it() {
+    let mut house = House::new().await;
+    // No lookup was made here: the gateway has no state.
+    let (_open, mut answers) = attach(&mut house.shim, TOKEN, "b", 1).await.unwrap();
+    let waiting = tokio::time::timeout(Duration::from_millis(200), answers.message()).await;
+    assert!(waiting.is_err(), "{waiting:?}");
+    let mut session = house.shim.session(hello()).await.unwrap();
+    let beat = session.beat().await.unwrap();
+    assert_eq!(beat.verdict(), HeartbeatVerdict::Accepted);
+    let first = answers.message().await.unwrap().unwrap();
+    assert!(first.accepted.is_some(), "{first:?}");
+}
+
+#[tokio::test]
+async fn a_rescued_machine_is_served_no_more_until_it_boots_again() {
+    let house = House::new().await;
+    let mut shim = house.shim;
+    let mut session = shim.session(hello()).await.unwrap();
+    session.beat().await.unwrap();
+    let farewell = v1::Farewell {
+        reason: FarewellReason::Rescued.into(),
+    };
+    session.say(Message::Farewell(farewell)).await;
+    session.hear().await.unwrap_err();
+    let mut line = Line::open(shim.door).await;
+    let target = format!("/nodes/{NODE}/v1/commands/?agent_token={TOKEN}");
+    line.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"))
+        .await;
+    assert!(line.has_ended().await, "nobody answers");
+    let _agent = house.machine.start_agent(&shim.url);
+    let answered = async {
+        loop {
+            let mut line = Line::open(shim.door).await;
+            line.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"))
+                .await;
+            if let Some(answer) = line.head().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(20), answered).await;
+    assert_eq!(answer.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_shim_beside_its_agent_is_no_gateway() {
+    let state = tempfile::tempdir().unwrap();
+    let ironic = FakeIronic::start().await;
+    let config = crate::support::shim::config(&[&ironic.url], &state);
+    let mut shim = Shim::start(config).await;
+    let refused = attach(&mut shim, TOKEN, "b", 1).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("gateway_url"), "{refused:?}");
+}

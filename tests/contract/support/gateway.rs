@@ -1,0 +1,187 @@
+//! A gateway, and real agents that listen nowhere, each with a life of its own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ironic_agent::app;
+use ironic_agent::config::{Config as AgentConfig, GrpcListen, Shared};
+use ironic_agent::system::{PathPrefix, System};
+use ironic_program::CommonSettings;
+use ironic_shim::config::Config;
+use ironic_transport::Endpoint;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::task::{AbortHandle, JoinHandle};
+
+use super::http::{Answer, Line};
+use super::ironic::{FakeIronic, NODE, TOKEN};
+use super::shim::{Shim, config};
+
+/// A gateway without TLS on loopback.
+pub fn gateway_config(ironic: &FakeIronic, state: &TempDir) -> Config {
+    let config = config(&[&ironic.url], state);
+    let url = format!("http://127.0.0.1:{}", config.listen_port);
+    Config {
+        gateway_url: Some(url.parse().unwrap()),
+        ..config
+    }
+}
+
+/// A request below the URL of the recorded node.
+pub async fn ask(shim: &Shim, method: &str, path: &str, body: &[u8]) -> Answer {
+    ask_node(shim.door, NODE, TOKEN, method, path, body).await
+}
+
+/// A request below the URL of a node. The connection is its own.
+pub async fn ask_node(
+    gateway: SocketAddr,
+    node: &str,
+    token: &str,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> Answer {
+    let target = format!("/nodes/{node}{path}?agent_token={token}&wait=true");
+    let mut line = Line::open(gateway).await;
+    line.ask(method, &target, "", body).await
+}
+
+/// What a synchronous command that changes nothing is sent as.
+pub const SYNC: &[u8] = br#"{"name": "standby.sync", "params": {}}"#;
+
+/// A machine: its disks, its addresses, and what its agent keeps.
+pub struct Machine {
+    directory: TempDir,
+}
+
+impl Machine {
+    /// A machine with one card and one disk of 16 MiB.
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        let card = root.join("sys/class/net/eth0");
+        fs::create_dir_all(&card).unwrap();
+        fs::write(card.join("address"), "52:54:00:e2:e0:01\n").unwrap();
+        fs::create_dir_all(root.join("sys/devices/card")).unwrap();
+        symlink("../../../devices/card", card.join("device")).unwrap();
+        fs::create_dir(directory.path().join("disks")).unwrap();
+        let disk = fs::File::create(directory.path().join("disks/sda")).unwrap();
+        disk.set_len(16 * 1024 * 1024).unwrap();
+        let machine = Self { directory };
+        machine.boot("11111111-1111-1111-1111-111111111111");
+        machine
+    }
+
+    /// From now on this is another boot.
+    pub fn boot(&self, boot_id: &str) {
+        let random = self.directory.path().join("root/proc/sys/kernel/random");
+        fs::create_dir_all(&random).unwrap();
+        fs::write(random.join("boot_id"), boot_id).unwrap();
+    }
+
+    /// Where its agent keeps what must survive a restart.
+    pub fn state(&self) -> std::path::PathBuf {
+        self.directory.path().join("state")
+    }
+
+    /// Starts its agent, which calls the gateway at these addresses.
+    pub fn start_agent(&self, conductor: &str) -> AttachedAgent {
+        AttachedAgent::start(self.directory.path(), &self.state(), conductor)
+    }
+}
+
+/// The process of an agent. Dropping it kills it.
+pub struct AttachedAgent(Option<Runtime>);
+
+impl AttachedAgent {
+    fn start(directory: &Path, state: &Path, conductor: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let config = AgentConfig {
+            common: CommonSettings::default(),
+            grpc_listen: GrpcListen::Nowhere,
+            conductor: conductor.parse().unwrap(),
+            state_dir: state.to_owned(),
+            simulate: Some(directory.join("disks")),
+            lookup_interval: Duration::from_millis(100),
+            ..AgentConfig::default()
+        };
+        let mut system = System::simulated(directory.join("disks"));
+        system.root = PathPrefix::new(directory.join("root"));
+        runtime.spawn(async move {
+            let ended = app::serve(Shared::new(config), system).await;
+            eprintln!("the agent has ended: {ended:?}");
+        });
+        Self(Some(runtime))
+    }
+}
+
+impl Drop for AttachedAgent {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A TCP proxy whose connections can be cut.
+pub struct Cable {
+    /// Where it listens.
+    pub url: String,
+    connections: Arc<Mutex<Vec<AbortHandle>>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Cable {
+    /// Leads to the gRPC services of a gateway.
+    pub async fn to(gateway: &Shim) -> Self {
+        let target = match gateway.url.parse().unwrap() {
+            Endpoint::Http(url) => url.trim_start_matches("http://").to_owned(),
+            other => panic!("{other}"),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let connections: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
+        let accepting = tokio::spawn({
+            let connections = Arc::clone(&connections);
+            async move {
+                while let Ok((mut near, _)) = listener.accept().await {
+                    let target = target.clone();
+                    let carrying = tokio::spawn(async move {
+                        if let Ok(mut far) = TcpStream::connect(&target).await {
+                            let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                        }
+                    });
+                    connections.lock().unwrap().push(carrying.abort_handle());
+                }
+            }
+        });
+        Self {
+            url,
+            connections,
+            accepting,
+        }
+    }
+
+    /// Ends the connections that there are.
+    pub fn cut(&self) {
+        for connection in self.connections.lock().unwrap().drain(..) {
+            connection.abort();
+        }
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.cut();
+    }
+}
