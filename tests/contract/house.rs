@@ -321,7 +321,7 @@ const WRITERS: &[(&str, &str)] = &[
         "src/disk/virtual_media/mod.rs",
         "the start from virtual media, not in a simulation",
     ),
-    ("src/disk/filesystem/mount.rs", "PathPrefix::writable"),
+    ("src/disk/filesystem/mount/mod.rs", "PathPrefix::writable"),
     ("src/hardware/container/runtime.rs", "PathPrefix::writable"),
     ("src/hardware/external/mod.rs", "the state directory"),
     ("src/hardware/external/program.rs", "the state directory"),
