@@ -38,7 +38,7 @@ pub struct Progress {
 pub enum TaskNote {
     /// A phase of the command ended.
     Phase(String),
-    /// Something to know that is no failure.
+    /// Something to know that is not a failure.
     Warning(String),
 }
 
@@ -58,7 +58,7 @@ pub struct LogLine {
 pub enum Level {
     /// The command fails because of it.
     Error,
-    /// Something to know that is no failure.
+    /// Something to know that is not a failure.
     Warn,
     /// What happens.
     Info,
@@ -150,7 +150,7 @@ impl Task {
         self.note(TaskNote::Phase(shortened(text)));
     }
 
-    /// Notes something to know that is no failure.
+    /// Notes something to know that is not a failure.
     pub fn warn(&self, text: impl Into<String>) {
         let text = text.into();
         self.line(Level::Warn, &text);

@@ -23,7 +23,7 @@ pub struct CommandContext {
     pub registry: Arc<ManagerRegistry>,
     /// What the last image write left behind.
     pub installed: Arc<LastDeployment>,
-    /// The node that this machine is, as the last lookup or command told it.
+    /// The node that this machine is, as the last lookup or command named it.
     pub node: NodeMemory,
 }
 

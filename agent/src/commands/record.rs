@@ -130,7 +130,7 @@ pub enum MilestoneKind {
     Started,
     /// A phase of it ended.
     Phase,
-    /// Something to know that is no failure.
+    /// Something to know that is not a failure.
     Warning,
     /// The command ended.
     Finished,

@@ -56,7 +56,7 @@ pub fn is_wanted(config: &Config) -> bool {
 /// that node then.
 ///
 /// # Errors
-/// Every round failed. A report that is refused for good is no error: the lookup follows.
+/// Every round failed. A report that is refused for good is not an error: the lookup follows.
 pub async fn submit(
     conductor: &dyn Conductor,
     report: &JsonObject,

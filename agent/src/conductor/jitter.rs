@@ -19,7 +19,7 @@ impl<R: Rng + Send> Jitter for R {
     }
 }
 
-/// Draws what it was told to, in that order.
+/// Draws the given numbers, in that order.
 #[cfg(test)]
 #[derive(Debug)]
 pub(crate) struct Scripted(std::collections::VecDeque<f64>);

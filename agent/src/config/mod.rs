@@ -69,7 +69,7 @@ pub struct Config {
     pub inject_files_priority: u32,
     /// File systems that belong to clusters are not erased.
     pub guard_special_filesystems: bool,
-    /// A boot loader that cannot be installed is no failure; `None` when not given.
+    /// A boot loader that cannot be installed is not a failure; `None` when not given.
     pub ignore_bootloader_failure: Option<bool>,
     /// Boot loaders are installed for BIOS machines, too.
     pub enable_bios_bootloader_install: bool,

@@ -126,7 +126,7 @@ impl Config {
             opt!(disk_utils.efi_system_partition_size, "Size of an EFI system partition in MiB.").group("disk_utils"),
             opt!(disk_utils.bios_boot_partition_size, "Size of a BIOS boot partition in MiB.").group("disk_utils"),
             opt!(disk_utils.partition_detection_attempts, "How often a new partition is looked for.").group("disk_utils"),
-            Opt::not_offered("disk_utils", "partprobe_attempts", "the kernel is told of partitions directly, for two seconds while a disk is busy"),
+            Opt::not_offered("disk_utils", "partprobe_attempts", "the agent announces partitions to the kernel directly, for two seconds while a disk is busy"),
             Opt::not_offered("disk_utils", "dd_block_size", "images are written without dd"),
             Opt::not_offered("disk_utils", "image_convert_memory_limit", NO_CONVERT),
             Opt::not_offered("disk_utils", "image_convert_attempts", NO_CONVERT),

@@ -131,7 +131,7 @@ mod tests {
         }
         let stalled = meter.tick(at(12_000), 500).unwrap();
         assert_eq!((stalled.rate, stalled.remaining), (0, None));
-        // Reading that begins again has no rate yet, and is no error.
+        // Reading that begins again has no rate yet, and is not an error.
         assert_eq!(meter.report(at(12_500), 3).rate, 0);
     }
 

@@ -182,7 +182,7 @@ mod tests {
         let elapsed = start.elapsed();
         assert!(!inventory["hostname"].as_str().unwrap().is_empty());
         assert!(inventory["memory"]["total"].as_u64().unwrap() > 0);
-        // The goal is 20 ms on an idle machine; the tests of others run beside this one.
+        // The goal is 20 ms on an idle machine; other tests run beside this one.
         assert!(elapsed.as_millis() < 500, "{elapsed:?}");
         println!("inventory: {elapsed:?}");
     }

@@ -92,7 +92,7 @@ impl<'a> Chain<'a> {
     }
 
     /// The device that a member lies below. Directories in between that only group devices
-    /// (`nvme`, `block`) are no devices: they have no `uevent`. PathPrefix bridges of PCI belong to
+    /// (`nvme`, `block`) are not devices: they have no `uevent`. Root bridges of PCI belong to
     /// no subsystem and end a row of PCI devices.
     pub(super) fn parent_device(&self, member: &Path) -> Option<PathBuf> {
         let is_device = |path: &&Path| {
@@ -155,7 +155,8 @@ pub(super) fn name_of(path: &Path) -> &str {
         .unwrap_or_default()
 }
 
-/// The number between a prefix and the end of a name or what is no digit: 3 of `host3`.
+/// The number that follows a prefix, up to the first character that is not a digit: 3 of
+/// `host3`.
 pub(super) fn number_after(name: &str, prefix: &str) -> Option<u32> {
     let rest = name.strip_prefix(prefix)?;
     let end = rest

@@ -8,7 +8,7 @@ const DEVICES: &str = "/sys/bus/usb/devices";
 /// The class of hubs, controllers included.
 const HUB: &str = "09";
 
-/// A USB device that is no hub.
+/// A USB device that is not a hub.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UsbDevice {
     /// What it calls itself; may be empty.

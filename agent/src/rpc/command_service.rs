@@ -51,7 +51,7 @@ impl AgentCommandService {
     }
 }
 
-/// A text that is no identifier is the identifier of no command.
+/// A text that is not an identifier names no command.
 fn id(text: &str) -> Result<CommandId, Status> {
     CommandId::parse(text).ok_or_else(|| status::refusal(&Refusal::NotFound(text.to_owned())))
 }

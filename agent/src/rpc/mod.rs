@@ -53,7 +53,7 @@ const STREAMS: u32 = 256;
 /// Metadata is a token and a few names; error details stay below half of this.
 const HEADERS: u32 = 16 * 1024;
 
-/// What a stranger may ask for. The message is a name, or nothing.
+/// What an unauthenticated caller may ask for. The message is a name, or nothing.
 const OPEN_CALLS: [Rule; 4] = [
     Rule {
         prefix: "/ironic.agent.v1.CommandService/GetStatus",
@@ -82,14 +82,14 @@ const OPEN_CALLS: [Rule; 4] = [
     },
 ];
 const SMALL_REQUEST: usize = 64 * 1024;
-/// How long a stranger may take for a request.
+/// How long an unauthenticated caller may take for a request.
 const STRANGERS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A peer that does not answer a ping for this long is gone.
 const PING_PERIOD: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long calls may go on after the server was told to stop.
+/// How long calls may go on after the server was asked to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the agent cannot serve, or stopped serving.
@@ -117,7 +117,7 @@ pub struct GrpcServer {
     stop: CancellationToken,
 }
 
-/// Where the connections of a [`Server`] come from.
+/// Where the connections of a [`GrpcServer`] come from.
 #[derive(Debug)]
 enum Incoming {
     Listener {
@@ -132,7 +132,7 @@ enum Incoming {
 }
 
 /// Opens the listener that `config` names, or none. Connections are accepted by the system from
-/// now on, and served once the server [runs](Server::run).
+/// now on, and served once the server [runs](GrpcServer::run).
 ///
 /// # Errors
 /// The address is taken or not ours, or a certificate is missing.

@@ -1,4 +1,4 @@
-//! A file system that belongs to somebody else, changed from outside.
+//! The root of a file system that is not trusted, changed from outside.
 //!
 //! Its symbolic links are the tenant's: followed as the root of the ramdisk they could lead
 //! anywhere. Here every path is resolved by the kernel *within* the tree, as the tenant's own

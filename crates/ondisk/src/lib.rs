@@ -1,8 +1,8 @@
 //! On-disk formats: bytes in, values out.
 //!
 //! Nothing here opens a file, writes or logs. A reader takes a [`Source`], which is bytes at
-//! offsets, and returns what these bytes mean. The bytes come from disks and images that
-//! strangers made: no reader trusts a number, and every loop has a bound.
+//! offsets, and returns what these bytes mean. The bytes come from untrusted disks
+//! and images: no reader trusts a number, and every loop has a bound.
 //!
 //! The crate lies below all others of the workspace and imports none of them.
 

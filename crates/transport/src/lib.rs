@@ -1,9 +1,9 @@
 //! How both programs listen, connect and trust.
 //!
-//! [`listener`] bounds what strangers can hold of a server, [`grpc`] puts gRPC on top of it,
-//! [`tls`] decides whom a client trusts and with which versions and cipher suites, [`redirect`]
-//! which redirects of HTTP are followed. [`address`] is where a program listens or connects
-//! to, [`socket`] the kernel's options of all that.
+//! [`listener`] bounds what unauthenticated peers can hold of a server, [`grpc`] puts gRPC on
+//! top of it, [`tls`] decides whom a client trusts and with which versions and cipher suites,
+//! [`redirect`] which redirects of HTTP are followed. [`address`] is where a program listens or
+//! connects to, [`socket`] the kernel's options of all that.
 
 pub mod address;
 pub mod grpc;

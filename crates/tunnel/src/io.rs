@@ -70,7 +70,7 @@ impl<S: Stream<Item = io::Result<Bytes>> + Unpin> AsyncRead for Tunnel<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // An empty chunk is no end of the stream.
+        // An empty chunk does not end the stream.
         while self.unread.is_empty() {
             match ready!(Pin::new(&mut self.incoming).poll_next(context)) {
                 Some(chunk) => self.unread = chunk?,

@@ -283,7 +283,7 @@ mod tests {
         engine.wait(record.id).await.unwrap();
         let ended = "work: succeeded; waiting for commands";
         assert_eq!(shown(10).await, ended);
-        // What is answered at once is no news.
+        // What is answered at once is not reported.
         engine.execute(testing::immediate(json!({}))).await.unwrap();
         assert_eq!(shown(10).await, ended);
         let failing = testing::background(json!({"do": "fail"}));

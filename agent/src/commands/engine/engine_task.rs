@@ -157,7 +157,7 @@ impl EngineTask {
     async fn submit(&mut self, request: CommandRequest, caller: ReplySender) {
         let now = SystemTime::now();
         let known = request.id.is_some_and(|id| self.queue.knows(id));
-        // A verb's check speaks before anything is recorded, but a repetition is no new
+        // A verb's check speaks before anything is recorded, but a repetition is not a new
         // request, and being busy comes first.
         if !known
             && self.queue.busy().is_none()

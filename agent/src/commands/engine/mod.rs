@@ -127,7 +127,7 @@ impl Engine {
             .await
     }
 
-    /// What a request would do. Nothing is changed or recorded, and being busy is no obstacle.
+    /// What a request would do. Nothing is changed or recorded, and it works while another command runs.
     ///
     /// # Errors
     /// What would keep the command from starting.

@@ -44,7 +44,7 @@ pub(super) async fn set_clock(
 /// Sets the system's clock with chrony, or else ntpdate, or else without any program.
 ///
 /// # Errors
-/// The name is no name of a server, the server does not answer, or a program failed.
+/// The server's name is invalid, the server does not answer, or a program failed.
 pub async fn ask_the_time(system: &System, server: &str) -> Result<(), Failure> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".:_-".contains(&byte);
     if server.is_empty() || server.len() > 253 || !server.bytes().all(is_name) {

@@ -385,7 +385,7 @@ proptest! {
     }
 }
 
-/// A queue with callers that are told apart by number.
+/// A queue with callers that have numbers.
 fn queue() -> Queue<u8, Caller> {
     Queue::default()
 }

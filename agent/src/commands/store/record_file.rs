@@ -13,7 +13,7 @@ use crate::commands::record::{
 };
 use crate::failure::{Failure, FailureKind};
 
-/// Why a document is no record.
+/// Why a document is not a record.
 #[derive(Debug, Error)]
 pub(super) enum InvalidRecordFile {
     #[error("{0}")]

@@ -131,7 +131,7 @@ fn an_immediate_command_is_kept_aside_until_it_ends() {
     assert_eq!(open(&state).1, [ended]);
     assert!(!running.exists());
 
-    // Killed while the next one runs: it is told as failed, last in the list.
+    // Killed while the next one runs: it is listed as failed, last in the list.
     let mut second = immediate.clone();
     second.id = id(2);
     store.keep(None, &second).unwrap();
@@ -175,7 +175,7 @@ fn damage_costs_one_record_its_content_and_nothing_else() {
             "left for a person"
         );
     }
-    // A file of another command under this name is no record of this one.
+    // A file of another command under this name is not a record of this one.
     fs::copy(path(0), path(1)).unwrap();
     assert!(reason(&open(&state).1[1]).contains("another command"));
 }

@@ -1,6 +1,6 @@
 //! What `efibootmgr -v` prints: the firmware's boot entries.
 
-/// The kinds of device path that an entry may begin with. Other lines are no entries.
+/// The kinds of device path that an entry may begin with. Other lines are not entries.
 const PATHS: [&str; 8] = [
     "BBS(",
     "HD(",
@@ -40,7 +40,7 @@ pub fn parse(output: &[u8]) -> Vec<BootEntry> {
     }
 }
 
-/// UTF-16, little endian unless marked otherwise; what is none becomes replacement characters.
+/// UTF-16, little endian unless marked otherwise; invalid UTF-16 becomes replacement characters.
 #[must_use]
 pub fn decode_utf16(bytes: &[u8]) -> String {
     let (bytes, is_big) = match bytes {

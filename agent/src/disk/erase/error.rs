@@ -27,7 +27,7 @@ pub enum NoSecureErase {
     NoFormat,
     /// Formatting would erase namespaces that must not be erased.
     #[error(
-        "its controller formats all name spaces at once, and {} must not be erased",
+        "its controller formats all namespaces at once, and {} must not be erased",
         .0.join(", ")
     )]
     Bystanders(Vec<String>),

@@ -85,7 +85,7 @@ impl NvmeController {
     /// Reads what `nvme id-ctrl -o json` prints.
     ///
     /// # Errors
-    /// It is no such document.
+    /// It is not such a document.
     pub fn parse(output: &str) -> Result<Self, NvmeError> {
         let document: Value = serde_json::from_str(output).map_err(|_| NvmeError::NoDocument)?;
         let number = |key: &'static str| document.get(key).and_then(Value::as_u64);

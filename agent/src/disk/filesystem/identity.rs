@@ -1,10 +1,10 @@
 //! What fills a disk or a partition: which format, its identity as Linux calls it (`UUID`) and
-//! its label. Ironic is told the root's identity, boot loaders look for it, and a place for a
-//! config drive is known by its label.
+//! its label. The root's identity is reported to Ironic, boot loaders look for it, and a place
+//! for a config drive is known by its label.
 //!
 //! The formats are those of [`ironic_ondisk::signature`], and so is the rule of what counts
-//! when several are there; of what is not certain a partition's own identity is told, which is
-//! what follows in the Python agent, too.
+//! when several are there. Where the format is not certain, a partition's own identity is
+//! reported, as in the Python agent.
 
 use ironic_ondisk::Source;
 use ironic_ondisk::read::Area;
@@ -45,11 +45,11 @@ pub fn is_whole_disk<S: Source + ?Sized>(source: &mut S, sector: u64) -> Result<
     Ok(found.iter().any(|found| found.signature.is_disk_image))
 }
 
-/// What bytes begin with, of which there may be more: `None` if nobody can tell. What is told
-/// at the end of a file system is not found in its beginning.
+/// What bytes begin with, of which there may be more: `None` if they do not tell. What is
+/// written at the end of a file system is not found in its beginning.
 #[must_use]
 pub fn find(head: &[u8]) -> Option<FoundFormat> {
-    // Reading what is not there is no answer, and so no error.
+    // Reading beyond the end tells nothing, and is not an error.
     let content = signature::identify(head, 512).ok()?;
     content.certain()
 }
@@ -60,7 +60,7 @@ pub fn is_config_drive(head: &[u8]) -> bool {
     is_iso(head) || is_fat(head) || is_ext(head)
 }
 
-/// Whether bytes begin a CD. It may have the other format of CDs, too, of which it is told.
+/// Whether bytes begin a CD. It may have the other format of CDs, too.
 #[must_use]
 pub fn is_iso(head: &[u8]) -> bool {
     let found = signature::find(head, 512).unwrap_or_default();

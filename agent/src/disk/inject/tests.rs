@@ -108,7 +108,7 @@ fn refused(command: &str) -> RunError {
     }
 }
 
-/// Looking at the table of a disk that LVM uses is no claim to it, and no writing.
+/// Looking at the table of a disk that LVM uses neither claims nor changes it.
 #[tokio::test]
 async fn a_disk_in_use_is_looked_at_without_a_claim() {
     let machine = Machine::new();

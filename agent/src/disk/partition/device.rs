@@ -155,7 +155,7 @@ pub async fn announce(system: &System, disk: &str) {
     }
 }
 
-/// Adds the partitions of the table to the kernel's. What it knows already is no failure.
+/// Adds the partitions of the table to the kernel's. A partition that it knows already is not a failure.
 async fn add_to_kernel(system: &System, disk: &str) {
     // The kernel reads no table of a map.
     let add = if system.root.exists(format!("{}/dm", block_of(disk))) {
@@ -220,7 +220,7 @@ mod tests {
         let script = std::sync::Arc::new(script);
         let system = machine.system_with(script.clone());
         assert_eq!(of(&system, "/dev/dm-0", 1), "/dev/dm-1");
-        // What is no partition of it is not taken away.
+        // What is not a partition of it is not removed.
         for disk in ["/dev/dm-0", "/dev/dm-2", "/dev/sda"] {
             release(&system, disk).await;
         }

@@ -348,7 +348,7 @@ async fn arrays_that_are_kept_are_never_relabelled() {
     assert!(failure.unwrap_err().details.contains("has no volume name"));
 }
 
-/// Programs that do what they are told: arrays vanish when they are stopped.
+/// Programs that do what they are asked to: arrays vanish when they are stopped.
 #[derive(Debug)]
 struct Machine {
     root: std::path::PathBuf,

@@ -1,4 +1,4 @@
-//! RunFuture one step on a machine made of files.
+//! Runs one step on a machine made of files.
 
 use std::sync::Arc;
 

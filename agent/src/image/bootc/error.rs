@@ -23,7 +23,7 @@ pub enum BootcError {
          disable_bootc_deploy)."
     )]
     Disabled,
-    /// The image is no container.
+    /// The image is not a container image.
     #[error(
         "'image_source' is not a container image such as oci://registry.example/name:tag: {0:?}"
     )]

@@ -15,7 +15,7 @@ use crate::system::{Output, PathPrefix, Run, RunError};
 
 const GIB: u64 = 1 << 30;
 
-/// Programs that note what they see of the private files, and end as told.
+/// Programs that note what they see of the private files, and end as the test asks.
 #[derive(Debug)]
 struct Podman {
     root: PathBuf,

@@ -173,7 +173,7 @@ fn two_digests_must_both_hold() {
     let same = of("sha256", sha256).and(of("sha256", sha256)).unwrap();
     assert_eq!(same, of("sha256", sha256));
     assert!(of("sha1", sha1).and(of("sha1", &wrong)).is_err());
-    // A proof of less than what is expected is none.
+    // A proof of less than what is expected does not count.
     let both = of("sha256", sha256).and(of("sha1", sha1)).unwrap();
     let mut hasher = Hasher::new(&of("sha256", sha256));
     hasher.update(b"abc");

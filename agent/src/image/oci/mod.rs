@@ -119,7 +119,7 @@ impl<'a> Registries<'a> {
         Ok(image)
     }
 
-    /// The inner error is why the last manifest is no image.
+    /// The inner error is why the last manifest is not an image.
     async fn first_image(
         &self,
         base: &str,

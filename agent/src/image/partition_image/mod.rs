@@ -142,7 +142,7 @@ impl PartitionSetup {
             wish.config_drive = size.div_ceil(MIB).max(1);
         }
         let existing = if self.is_ephemeral_preserved {
-            // A damaged table is no table to keep anything in.
+            // In a damaged table nothing can be kept.
             PartitionTable::read(disk).unwrap_or_default()
         } else {
             None

@@ -23,7 +23,7 @@ pub(super) use error::PartError;
 pub use error::SourceError;
 use error::{AttemptError, FailedAttempt};
 
-/// Less than this is no progress: a server that always breaks off early is given up.
+/// Less than this does not count as progress: a server that always breaks off early is given up.
 const PROGRESS: u64 = 1 << 20;
 /// How much of an error page is shown.
 const ERROR_BODY: usize = 1024;

@@ -753,7 +753,7 @@ async fn credentials_go_to_the_image_server() {
 }
 
 /// A registry with one image, whose blob lies on another server. All its documents are behind
-/// the same door.
+/// the same listener.
 async fn registry(image: &[u8], door: Option<(String, String)>) -> (Server, Server) {
     let digest = |bytes: &[u8]| format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
     let blobs = Server::start([("/store", Page::new(image))]).await;

@@ -638,7 +638,7 @@ async fn what_programs_and_the_kernel_refuse_is_told() {
     let asked = json!({"root_mb": 8, "ephemeral_mb": 3, "ephemeral_format": "xfs"});
     let info = partition_info(&server.url("/i"), &image, asked);
 
-    // Missing: told before anything is destroyed.
+    // Missing: reported before anything is destroyed.
     let script = Script::new().expect_result("mkfs.xfs -V", missing("mkfs.xfs"));
     let (gone, bench, _) = machine(script, 3);
     let failure = bench.deploy(info.clone(), None).await.unwrap_err();

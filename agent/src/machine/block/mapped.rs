@@ -31,7 +31,7 @@ impl Map {
         }
     }
 
-    /// What the kernel says of a device; `None` when it is no map.
+    /// What the kernel says of a device; `None` when it is not a map.
     pub(super) fn read(chain: &Chain<'_>) -> Option<Self> {
         Self::of(&chain.attribute("dm/uuid")?)
     }

@@ -100,7 +100,7 @@ pub(crate) mod tests {
         // Assembled, not running: it has no size and no level.
         let md6 = machine.array("md6", "", 0, &[&sdb1]);
         std::fs::remove_file(machine.path().join(format!("{md6}/md/level"))).unwrap();
-        // A partition of an array is none.
+        // A partition of an array is not an array.
         let md127 = "sys/devices/virtual/block/md127";
         machine.partition(md127, "md127p1", "259:9", MIB);
         // Stopped: it has no members.

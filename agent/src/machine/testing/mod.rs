@@ -42,7 +42,7 @@ pub(crate) struct FakeMachine {
     links: Arc<Mutex<Vec<NetworkLink>>>,
 }
 
-/// Network interfaces as they are told.
+/// Network interfaces as they are given.
 #[derive(Debug)]
 struct FakeNetwork(Arc<Mutex<Vec<NetworkLink>>>);
 
@@ -408,7 +408,7 @@ impl FakeMachine {
         path
     }
 
-    /// A block device that is no disk: `loop0`, `sr0`, `dm-0`.
+    /// A block device that is not a disk: `loop0`, `sr0`, `dm-0`.
     pub(crate) fn virtual_block(&mut self, name: &str, number: &str, size: u64) -> String {
         self.block("virtual", name, number, size)
     }

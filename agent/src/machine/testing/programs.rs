@@ -57,7 +57,7 @@ impl Programs {
         for name in ["proc", "tmp", "etc", "run"] {
             machine.directory(name);
         }
-        // Programs that udev starts read from it; that it is no device makes no difference.
+        // Programs that udev starts read from it; that it is not a device makes no difference.
         machine.bytes("dev/null", b"");
         let output = self
             .command("unshare")

@@ -1,5 +1,5 @@
-//! The door between the wire and the house: generated messages in, domain types out, and
-//! back. Nothing behind the door sees a message; nothing before it decides anything.
+//! Converts between the messages of the wire and the types of the other rooms, both ways.
+//! No other room sees a message, and nothing here decides anything.
 
 mod command;
 mod record;

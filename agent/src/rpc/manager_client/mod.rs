@@ -1,7 +1,7 @@
 //! The client of `HardwareManagerService`: speaks with a hardware manager that is a program
 //! of its own, over its unix socket.
 //!
-//! What a program says is a stranger's input: names are checked, sizes limited, and anything
+//! What a program says is untrusted input: names are checked, sizes limited, and anything
 //! that is missing or not understood is an error that says what.
 
 use std::fmt;
@@ -166,7 +166,7 @@ impl ManagerPeer for ManagerClient {
                     Some(Message::Incompatible(reason)) => {
                         return Ok(StepAnswer::Incompatible(beginning(reason)));
                     }
-                    // What a newer protocol has is no end.
+                    // A message of a newer protocol does not end it.
                     None => {}
                 }
             }
@@ -270,7 +270,7 @@ fn failed<T>(message: v1::Failure) -> StepAnswer<T> {
     })
 }
 
-/// Progress of a stranger: its words are kept, as far as they are words.
+/// Progress from an untrusted program: its words are kept, as far as they are words.
 fn progress(message: v1::Progress) -> Progress {
     let phase = word(&message.phase);
     Progress {

@@ -143,7 +143,7 @@ fn what_runs_when_the_runtime_ends_is_killed_with_what_it_started() {
     }
 }
 
-/// An agent that is killed ends nothing. The next one does, and leaves those of others alone.
+/// An agent that is killed ends nothing. The next one does, and leaves other programs alone.
 #[tokio::test]
 async fn what_a_killed_agent_left_behind_is_killed_at_the_next_start() {
     let (ours, others) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -78,7 +78,7 @@ const NOT_STARTED: u8 = 126;
 /// What a program of an image gets to see of the machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VisibleDevices {
-    /// DeviceNode nodes: `/dev/sda`.
+    /// Device nodes: `/dev/sda`.
     pub nodes: BTreeSet<String>,
     /// Other names, `/dev/disk/by-uuid/…`, of these nodes.
     pub names: BTreeMap<String, String>,

@@ -248,7 +248,7 @@ async fn copy_assets(
 }
 
 /// The firmware that the machine is to boot by: what this ramdisk found, or UEFI if Ironic
-/// says so. A UEFI that is there is always told what it can boot: many who mean it leave the
+/// says so. A UEFI that is there always gets its boot entries: many who mean it leave the
 /// mode out, which stands for a BIOS.
 fn target_mode(arguments: &InstallBootloader, current: BootMode) -> BootMode {
     let uefi = BootMode::Uefi.word();

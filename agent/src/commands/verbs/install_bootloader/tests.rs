@@ -97,7 +97,7 @@ impl Machine {
         self.fake.path().join(place).display().to_string()
     }
 
-    /// What happens when the firmware is told about what is on the EFI system partition.
+    /// How the firmware learns what is on the EFI system partition.
     fn looks(&self, script: Script) -> Script {
         let esp = self.inside("run/ironic-agent/esp");
         script

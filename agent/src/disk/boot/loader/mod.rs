@@ -305,7 +305,7 @@ fn folded(names: &[String]) -> Vec<String> {
     names.iter().map(|name| name.to_lowercase()).collect()
 }
 
-/// A walk through a stranger's directories, which may lead back to themselves.
+/// A walk through untrusted directories, which may lead back to themselves.
 struct DirectoryWalk {
     left: usize,
     visited: HashSet<(u64, u64)>,

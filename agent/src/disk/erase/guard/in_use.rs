@@ -33,8 +33,8 @@ pub(super) fn in_use(system: &System, devices: &[BlockDevice]) -> HashMap<String
             let path = format!("/dev/{name}");
             devices.iter().any(|known| known.name == path)
         };
-        let mut strangers = holders.into_iter().filter(|name| !is_listed(name));
-        let holder = strangers.find(|name| name.starts_with("dm-"))?;
+        let mut unknown = holders.into_iter().filter(|name| !is_listed(name));
+        let holder = unknown.find(|name| name.starts_with("dm-"))?;
         Some((device.name.clone(), holder))
     });
     mounts

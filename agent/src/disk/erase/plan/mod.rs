@@ -26,7 +26,7 @@ pub struct Facts {
     pub size: u64,
     /// The security state of an ATA drive that has one.
     pub ata: Option<Security>,
-    /// The controller of an NVMe name space, or why it is not known.
+    /// The controller of an NVMe namespace, or why it is not known.
     pub nvme: Option<Result<NvmeController, Arc<NvmeError>>>,
     /// How a SCSI drive can sanitize itself.
     pub scsi: Option<Sanitize>,
@@ -41,7 +41,7 @@ pub struct Facts {
 pub enum EraseMethod {
     /// The ATA drive erases itself.
     Ata(Security),
-    /// The NVMe name space is formatted.
+    /// The NVMe namespace is formatted.
     Format(Format),
     /// The NVMe drive sanitizes itself.
     SanitizeNvme(Sanitize),

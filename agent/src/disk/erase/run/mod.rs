@@ -84,7 +84,7 @@ pub(super) struct EraseWatch<'a> {
     pub(super) began: Instant,
     /// It is given up after this time.
     pub(super) deadline: Duration,
-    /// When nothing has moved for so long, somebody is told.
+    /// When nothing has moved for so long, a warning says so.
     pub(super) stall: Duration,
 }
 

@@ -322,7 +322,7 @@ fn impossible(reason: String) -> io::Error {
 /// An empty file system of `size` bytes. `serial` is its identity, see [`crate::disk::filesystem::identity`].
 ///
 /// # Errors
-/// There is none of this size: too small, or with more sectors than 32 bits can count.
+/// No such file system has this size: too small, or with more sectors than 32 bits can count.
 pub fn format(size: u64, sector_size: u32, label: &str, serial: u32) -> io::Result<Volume> {
     build(size, sector_size, label, serial, &Tree::default())
 }

@@ -197,7 +197,7 @@ impl LayoutRequest {
         if !is_gpt && wanted.len() > MOST_PRIMARY {
             return Err(LayoutError::TooMany(wanted.len()));
         }
-        // Numbers that a stranger may have chosen: saturated, they do not fit any disk.
+        // Untrusted numbers: saturated, they do not fit any disk.
         let mut end = FIRST;
         let mut partitions = Vec::new();
         for (number, (role, size)) in (1..).zip(&wanted) {

@@ -1,4 +1,4 @@
-//! RunFuture the program that makes the load.
+//! Runs the program that makes the load.
 
 use std::time::Duration;
 

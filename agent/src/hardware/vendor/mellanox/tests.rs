@@ -324,7 +324,7 @@ async fn only_what_is_another_is_set() {
 }
 
 /// Settings of the second function go to it alone. A card with firmware that waits is reset
-/// before; that it cannot be is no reason to leave its settings.
+/// before; its settings are written even if it cannot be.
 #[tokio::test]
 async fn each_function_has_settings_of_its_own() {
     let settings = json!({"settings": [

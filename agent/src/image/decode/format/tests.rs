@@ -303,7 +303,7 @@ fn a_fat_file_system_is_no_partition_table() {
     for medium in 0..=0xff {
         let mut fat = fat.clone();
         fat[0x15] = medium;
-        // A medium that is none is no FAT's.
+        // FAT has no such medium byte.
         let is_fat = matches!(medium, 0xf0 | 0xf8..);
         assert_eq!(sniff(&fat).is_empty(), is_fat, "{medium:#x}");
     }

@@ -152,14 +152,14 @@ impl UnpackWorkers {
 
     /// Takes the memory of a chunk back.
     pub(super) fn recycle(&self, chunk: Chunk) {
-        // UnpackWorkers that have ended need none.
+        // Workers that have ended need none.
         let _ = self.spare.send(chunk.buffer);
     }
 }
 
 impl Drop for UnpackWorkers {
     fn drop(&mut self) {
-        // UnpackWorkers wait for work or for memory; both queues close, and they end.
+        // The workers wait for work or for memory; both queues close, and they end.
         self.jobs = None;
         let (closed, _) = channel();
         self.spare = closed;

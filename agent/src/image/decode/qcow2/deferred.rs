@@ -1,4 +1,4 @@
-//! ReadRanges of the file that have come before it is known what they are: in memory, and when
+//! Parts of the file that have come before it is known what they are: in memory, and when
 //! that is full, behind the image on the disk ([`ImageTarget::stage`]).
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! ReadRanges of a file from a server that sends whole files only: the file is read up to them,
+//! Reads ranges of a file from a server that sends whole files only: the file is read up to them,
 //! and once more from its beginning for what lies before.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -26,7 +26,7 @@ use crate::image::block::Block;
 use crate::image::decode::DecodeError;
 
 const SECTOR: u64 = 512;
-/// DeferredBytes bytes in memory.
+/// Deferred bytes in memory.
 pub(super) const DEFERRED_IN_MEMORY: usize = 16 << 20;
 /// In such pieces deferred clusters go to their places.
 const PIECE: u64 = 1 << 20;

@@ -217,7 +217,7 @@ fn virtual_media_are_known_by_their_label() {
     }
     put(&mut iso, 32808, b"ir-vfd-dev2");
     assert!(!examined(&iso, 512).virtual_media);
-    // A partition is none.
+    // A partition is not such a file system.
     let mut disk = vec![0; 4 * MIB];
     guid(&mut disk, 512, 2, 512, &[(LINUX, 2048, 4096)]);
     put(&mut disk, MIB, &fat16);

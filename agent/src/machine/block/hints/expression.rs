@@ -168,8 +168,8 @@ impl Expression {
         )
     }
 
-    /// Whether a text of a device, in any case, fulfils it. Numbers and texts that are none
-    /// differ.
+    /// Whether a text of a device, in any case, fulfils it. A text that is not a number differs
+    /// from every number.
     pub(super) fn accepts_text(&self, device: &str) -> bool {
         let device = device.trim().to_lowercase();
         let mut values = self.values.iter();

@@ -461,7 +461,7 @@ fn arrays_say_whether_they_are_the_root() {
         details.contains("/dev/sdb: /dev/md0 was made as a volume that is not the root"),
         "{details}"
     );
-    // An array that must be left alone is no root volume either.
+    // An array that must be left alone is not a root volume either.
     skipping.0["properties"]["skip_block_devices"] = json!([{"name": "/dev/md0"}]);
     assert_eq!(
         chosen(&[md("/dev/md0", Some(true)), spare()], &skipping),

@@ -16,7 +16,7 @@ use crate::config::SessionOverrides;
 use crate::machine::ironic_node::Node;
 use crate::shutdown::ShutdownReason;
 
-/// Why a `LookupResponse` is no answer.
+/// Why a `LookupResponse` is invalid.
 #[derive(Debug, Clone, PartialEq, Error)]
 enum InvalidLookupResponse {
     #[error("the answer has no outcome")]

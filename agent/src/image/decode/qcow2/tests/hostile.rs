@@ -89,7 +89,7 @@ fn headers_that_cannot_be_deployed_are_refused() {
     assert_eq!(set_short(32, 1), Defect::Encrypted(1));
     assert_eq!(set_short(32, 2), Defect::Encrypted(2));
     assert_eq!(set(72, 1 << 2), Defect::ExternalData);
-    // What says most about the image is told first.
+    // What says most about the image is reported first.
     assert_eq!(set(72, 1 << 1 | 1 << 2 | 1 << 40), Defect::ExternalData);
     assert_eq!(set(72, 1 << 1), Defect::Corrupt);
     assert_eq!(set(72, 1 << 5 | 1), Defect::UnknownFeatures(1 << 5));
