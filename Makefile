@@ -67,7 +67,7 @@ arguments: preflight ## What the unit tests saw given to programs, tried with th
 .PHONY: fuzz
 fuzz: preflight ## Damaged input for every parser, FUZZ_SECONDS (60) each, FUZZ_SEED for other damage
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} \
-	    cargo test --locked -p ironic-agent --lib -- foreign_bytes --nocapture
+	    cargo test --locked -p ironic-agent -p ironic-ondisk --lib -- damaged_input --nocapture
 
 .PHONY: qcow2
 qcow2: build ## Images that QEMU makes, on the disk as qemu-img converts them

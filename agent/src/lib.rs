@@ -12,8 +12,6 @@ pub mod conductor;
 pub mod config;
 pub mod disk;
 pub mod failure;
-#[cfg(test)]
-mod fuzz;
 pub mod hardware;
 pub mod image;
 pub mod inspect;

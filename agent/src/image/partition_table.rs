@@ -281,9 +281,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_bytes() {
+    fn damaged_input() {
         for corpus in ["table", "format"] {
-            crate::fuzz::run(corpus, |bytes| {
+            ironic_fuzz::run(corpus, |bytes| {
                 for (size, sector_size) in [(Some(bytes.len() as u64), 512), (None, 4096)] {
                     let geometry = Geometry {
                         size: (bytes.len() as u64).next_multiple_of(4096) + (4 << 20),

@@ -8,6 +8,8 @@
 
 mod checksum;
 pub mod filesystem;
+#[cfg(test)]
+mod fuzz;
 mod identity;
 pub mod image_file;
 pub mod partition_table;

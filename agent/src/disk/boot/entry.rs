@@ -212,8 +212,8 @@ mod tests {
     }
 
     #[test]
-    fn foreign_bytes() {
-        crate::fuzz::run("firmware", |bytes| {
+    fn damaged_input() {
+        ironic_fuzz::run("firmware", |bytes| {
             let _ = parse(bytes);
             let _ = decode_utf16(bytes);
         });

@@ -136,8 +136,8 @@ mod tests {
     }
 
     #[test]
-    fn foreign_bytes() {
-        crate::fuzz::run("label", |bytes| {
+    fn damaged_input() {
+        ironic_fuzz::run("label", |bytes| {
             // One that is certain is the only one.
             let kinds = [is_iso(bytes), is_fat(bytes), is_ext(bytes)];
             assert!(kinds.iter().filter(|is| **is).count() <= 2);

@@ -272,8 +272,8 @@ fn checksum_files_of_all_layouts_are_read() {
 }
 
 #[test]
-fn foreign_bytes() {
-    crate::fuzz::run("checksum", |bytes| {
+fn damaged_input() {
+    ironic_fuzz::run("checksum", |bytes| {
         let text = String::from_utf8_lossy(bytes);
         for algorithm in [None, Some(HashAlgorithm::Sha384)] {
             if let Ok(digest) = find(&text, &["image.img"], algorithm, false) {

@@ -249,8 +249,8 @@ proptest! {
 }
 
 #[test]
-fn foreign_bytes() {
-    crate::fuzz::run("drive", |bytes| {
+fn damaged_input() {
+    ironic_fuzz::run("drive", |bytes| {
         let _ = decode_base64(bytes);
         for is_trusted in [false, true] {
             let Ok(drive) = ConfigDrive::new(bytes.to_vec(), "n", is_trusted, BEHIND) else {
@@ -264,7 +264,7 @@ fn foreign_bytes() {
 }
 
 #[test]
-fn foreign_bytes_of_a_file_system() {
+fn damaged_input_of_a_file_system() {
     let unpacked = |packed: &[u8]| {
         let mut bytes = Vec::new();
         MultiGzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
@@ -274,7 +274,7 @@ fn foreign_bytes_of_a_file_system() {
     let (file, mut disk) = disk(MIB, 512);
     drive(DRIVE, true).put(disk.as_mut(), 0, MIB).unwrap();
     let fat = std::fs::read(file.path()).unwrap();
-    crate::fuzz::run_on("a config drive's file system", &[iso, fat], |bytes| {
+    ironic_fuzz::run_on("a config drive's file system", &[iso, fat], |bytes| {
         // As FAT it goes to another disk, file by file.
         if let Ok(drive) = ConfigDrive::new(bytes.to_vec(), "n", false, BEHIND) {
             let wanted = ConfigDrive {

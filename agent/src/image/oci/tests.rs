@@ -422,8 +422,8 @@ fn a_registry_is_a_host_and_a_port_or_refused() {
 }
 
 #[test]
-fn foreign_bytes() {
-    crate::fuzz::run("registry", |bytes| {
+fn damaged_input() {
+    ironic_fuzz::run("registry", |bytes| {
         let _ = manifest::read(bytes, "x86_64");
         let text = String::from_utf8_lossy(bytes);
         if let Ok(reference) = Reference::parse(&text) {

@@ -149,9 +149,9 @@ fn what_is_left_of_an_older_gpt_does_not_count() {
 }
 
 #[test]
-fn foreign_bytes() {
+fn damaged_input() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    crate::fuzz::run("table", |bytes| {
+    ironic_fuzz::run("table", |bytes| {
         std::fs::write(file.path(), bytes).unwrap();
         // A larger disk than the image, and one of the same size.
         for size in [128 << 10, bytes.len().next_multiple_of(512).max(512) as u64] {

@@ -296,9 +296,9 @@ proptest! {
 }
 
 #[test]
-fn foreign_bytes() {
+fn damaged_input() {
     let disk = disk(MIB);
-    crate::fuzz::run("compressed", |bytes| {
+    ironic_fuzz::run("compressed", |bytes| {
         for format in FORMATS {
             let disk = LinuxDisks.open(disk.path()).unwrap();
             let extent = DiskExtent::whole(disk.as_ref());

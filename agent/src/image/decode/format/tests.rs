@@ -316,9 +316,9 @@ fn a_fat_file_system_is_no_partition_table() {
 }
 
 #[test]
-fn foreign_bytes() {
+fn damaged_input() {
     let permitted = ["raw", "gpt", "iso", "luks", "qcow2", "vmdk"].map(str::to_owned);
-    crate::fuzz::run("format", |bytes| {
+    ironic_fuzz::run("format", |bytes| {
         for declared in [None, Some("raw"), Some("gpt"), Some("qcow2"), Some("iso")] {
             let decided = decide(declared, bytes, &permitted, true);
             // What is declared is never read as another container.

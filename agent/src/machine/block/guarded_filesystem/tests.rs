@@ -242,8 +242,8 @@ proptest! {
 }
 
 #[test]
-fn foreign_bytes() {
-    crate::fuzz::run("table", |bytes| {
+fn damaged_input() {
+    ironic_fuzz::run("table", |bytes| {
         for sector in [512, 4096] {
             examined(bytes, sector);
         }

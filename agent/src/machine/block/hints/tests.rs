@@ -470,10 +470,10 @@ fn arrays_say_whether_they_are_the_root() {
 }
 
 #[test]
-fn foreign_bytes() {
+fn damaged_input() {
     let disks = disks();
     let candidates: Vec<_> = disks.iter().collect();
-    crate::fuzz::run("hints", |bytes| {
+    ironic_fuzz::run("hints", |bytes| {
         let Ok(hints) = serde_json::from_slice(bytes) else {
             return;
         };

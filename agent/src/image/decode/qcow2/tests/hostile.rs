@@ -480,8 +480,8 @@ fn what_chance_does_to_a_file_is_refused_or_written_within_the_disk() {
 /// What `qemu-img` makes, damaged. With the tables asked for ahead and without, the disk is the
 /// same where both are content.
 #[test]
-fn foreign_bytes() {
-    crate::fuzz::run_on("qcow2", &crate::fuzz::unpacked("qcow2"), |bytes| {
+fn damaged_input() {
+    ironic_fuzz::run_on("qcow2", &ironic_fuzz::unpacked("qcow2"), |bytes| {
         let (mut asked, mut streamed) = (Paper::new(true), Paper::new(true));
         let fate = decode(bytes, SIZE, &mut asked, &mut Dice::new(1));
         let (other, _) = decode_unknown(bytes, SIZE, &mut streamed, &mut Dice::new(2));

@@ -1,7 +1,7 @@
-//! Foreign bytes for our parsers: the files of a corpus, damaged at random but the same way
-//! every time.
+//! Damaged input for parsers, for tests: the files of a corpus, damaged at random but the same
+//! way every time.
 //!
-//! Whatever reads bytes from outside has a test `foreign_bytes` at the foot of its file that
+//! Whatever reads bytes from outside has a test `damaged_input` that
 //! calls [`run`]. In `cargo test` each takes about a second; `make fuzz` gives it
 //! `FUZZ_SECONDS` and another `FUZZ_SEED`. A case that fails is named by its seed and number,
 //! which bring it back (`FUZZ_SEED=1 FUZZ_CASE=2`), and belongs into the corpus as a file.
@@ -9,7 +9,8 @@
 #![allow(
     clippy::cast_possible_truncation,
     clippy::disallowed_methods,
-    reason = "random numbers are cut to size; tests measure real time"
+    clippy::unwrap_used,
+    reason = "for tests: random numbers are cut to size, real time is measured, and what fails ends the test"
 )]
 
 use std::io::Read;
@@ -28,15 +29,15 @@ const ENDLESS: Duration = Duration::from_secs(120);
 /// Where headers are.
 const HEAD: usize = 1024;
 
-/// Feeds `parse` with every file of `fuzz/<corpus>` as it is, and then damaged, until the time
+/// Feeds `parse` with every file of `corpus/<name>` as it is, and then damaged, until the time
 /// is over. It must come back from each, whatever it answers.
-pub(crate) fn run(corpus: &str, parse: impl FnMut(&[u8])) {
+pub fn run(corpus: &str, parse: impl FnMut(&[u8])) {
     run_on(corpus, &read(corpus), parse);
 }
 
 /// The same with files that are not in the corpus as they are: what is packed there is damaged
 /// unpacked.
-pub(crate) fn run_on(corpus: &str, files: &[Vec<u8>], mut parse: impl FnMut(&[u8])) {
+pub fn run_on(corpus: &str, files: &[Vec<u8>], mut parse: impl FnMut(&[u8])) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seconds: u64 = number("FUZZ_SECONDS").unwrap_or(1);
     let seed: u64 = number("FUZZ_SEED").unwrap_or(0);
@@ -71,7 +72,7 @@ pub(crate) fn run_on(corpus: &str, files: &[Vec<u8>], mut parse: impl FnMut(&[u8
 }
 
 /// The files of a corpus that are packed by gzip, unpacked.
-pub(crate) fn unpacked(corpus: &str) -> Vec<Vec<u8>> {
+pub fn unpacked(corpus: &str) -> Vec<Vec<u8>> {
     let unpack = |packed: &Vec<u8>| {
         let mut file = Vec::new();
         let mut decoder = flate2::read::GzDecoder::new(packed.as_slice());
@@ -100,7 +101,7 @@ fn watch(corpus: String, seed: u64, current: Arc<AtomicU64>) -> std::sync::mpsc:
 
 fn read(corpus: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz")
+        .join("corpus")
         .join(corpus);
     let mut paths: Vec<_> = std::fs::read_dir(&folder)
         .unwrap()
