@@ -202,7 +202,7 @@ mod tests {
 
     #[tokio::test]
     async fn arrays_whose_disks_came_late_are_assembled_then() {
-        const MIB: u64 = 1 << 20;
+        use ironic_ondisk::size::MIB;
         let mut machine = FakeMachine::new();
         let sda = machine.sata_disk("sda", 8 * MIB, 1);
         machine.partition(&sda, "sda1", "8:1", MIB);

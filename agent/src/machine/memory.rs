@@ -1,10 +1,9 @@
 //! The machine's memory.
 
+use ironic_ondisk::size::MIB;
 use serde_json::{Value, json};
 
 use crate::system::{PathPrefix, System};
-
-const MIB: u64 = 1 << 20;
 
 /// How much memory there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

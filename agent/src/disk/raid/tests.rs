@@ -3,6 +3,7 @@ use std::sync::Mutex;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use ironic_ondisk::size::MIB;
 
 use std::sync::Arc;
 
@@ -21,7 +22,6 @@ use crate::system::process::{Output, Script};
 use crate::system::{Cmd, Disk, DiskError, Run, RunError, System};
 use crate::task::Task;
 
-const MIB: u64 = 1 << 20;
 const SIZE: u64 = 8 << 30;
 
 fn node(document: Value) -> Node {

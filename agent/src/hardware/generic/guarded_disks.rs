@@ -16,6 +16,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use ironic_ondisk::partition_table::testing::{self, Shape};
+use ironic_ondisk::size::MIB;
 
 use super::erase_devices::EraseDevices;
 use super::erase_devices_express::EraseDevicesExpress;
@@ -29,7 +30,6 @@ use crate::system::process::Script;
 
 const DISKS: u64 = 2_000;
 const SIZE: u64 = 8 << 20;
-const MIB: u64 = 1 << 20;
 const PAGE: usize = 4096;
 
 /// What is guarded, with the place of its mark behind the start of its partition.

@@ -1,5 +1,6 @@
 use std::io::{Seek as _, Write as _};
 
+use ironic_ondisk::size::MIB;
 use proptest::prelude::*;
 
 use ironic_ondisk::partition_table::guid::Guid;
@@ -10,7 +11,6 @@ use crate::system::Disks;
 use crate::system::disk::Disk;
 use crate::system::disk::{DiskError, Geometry, LinuxDisks};
 
-const MIB: u64 = 1 << 20;
 /// A config drive as Ironic makes them, see the tests of [`iso9660`].
 const DRIVE: &[u8] = include_bytes!("../../../samples/iso/rock-ridge.iso.gz");
 

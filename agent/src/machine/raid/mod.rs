@@ -86,7 +86,7 @@ pub(crate) mod tests {
 
     #[test]
     fn arrays_know_their_members_their_disks_and_their_names() {
-        const MIB: u64 = 1 << 20;
+        use ironic_ondisk::size::MIB;
         let mut machine = FakeMachine::new();
         let sda = machine.sata_disk("sda", 8 * MIB, 1);
         let sdb = machine.sata_disk("sdb", 8 * MIB, 2);

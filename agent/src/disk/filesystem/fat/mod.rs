@@ -389,6 +389,7 @@ pub fn size_for(tree: &Tree<'_>) -> u64 {
 mod tests {
     use std::io::Read;
 
+    use ironic_ondisk::size::MIB;
     use proptest::prelude::*;
 
     use super::*;
@@ -399,8 +400,6 @@ mod tests {
     use crate::system::disk::LinuxDisks;
     use crate::system::process::Programs;
     use crate::system::{Cmd, Disks, Run, RunError};
-
-    const MIB: u64 = 1 << 20;
 
     fn bytes(mut volume: Volume) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -1,10 +1,10 @@
+use ironic_ondisk::size::MIB;
+
 use super::*;
 use crate::disk::partition::layout::{LayoutRequest, Role};
 use crate::machine::BootMode;
 use crate::system::Disks;
 use crate::system::disk::LinuxDisks;
-
-const MIB: u64 = 1 << 20;
 
 fn wish(boot_mode: BootMode, label: DiskLabel) -> LayoutRequest {
     LayoutRequest {

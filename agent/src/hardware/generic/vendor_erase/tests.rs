@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use ironic_document::JsonObject;
+use ironic_ondisk::size::MIB;
 use serde_json::json;
 
 use super::*;
@@ -19,8 +20,6 @@ use crate::hardware::{
 use crate::machine::testing::FakeMachine;
 use crate::system::System;
 use crate::system::process::Script;
-
-const MIB: u64 = 1 << 20;
 
 /// Knows the disks of its list.
 #[derive(Debug)]

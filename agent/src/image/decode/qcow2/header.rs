@@ -4,6 +4,8 @@
 //! bounds, before any memory depends on them. Snapshots and reference counts are not looked
 //! at: reading the active disk needs neither, so lies in them have no effect.
 
+use ironic_ondisk::size::SECTOR;
+
 use super::error::{Defect, Qcow2Error, Structure};
 
 const MAGIC: u32 = 0x5146_49fb;
@@ -28,7 +30,6 @@ const EXTENSION_DATA_FILE: u32 = 0x4441_5441;
 const LEVEL_ONE_LIMIT: u64 = (32 << 20) / 8;
 /// The largest disk and file that the map can describe: a pebibyte.
 pub(super) const LARGEST: u64 = 1 << 50;
-const SECTOR: u64 = 512;
 
 /// How clusters are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,10 +3,11 @@
 //! Clusters that follow each other in the file and on the disk are one [`Extent`], so an
 //! image as `qemu-img convert` makes it has a handful. An extent has 16 bytes.
 
+use ironic_ondisk::size::SECTOR;
+
 use super::error::{Defect, Qcow2Error, Structure};
 use super::header::Header;
 
-const SECTOR: u64 = 512;
 /// Lengths of runs are 36 bits of sectors.
 const LONGEST: u64 = (1 << 36) - 1;
 

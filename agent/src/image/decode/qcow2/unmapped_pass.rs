@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ironic_ondisk::size::SECTOR;
+
 use super::compressed::{ClusterJob, CompressedInput};
 use super::deferred::DeferredBytes;
 use super::error::{Defect, Qcow2Error, Structure};
@@ -25,7 +27,6 @@ use super::tables::{level_one, level_two};
 use crate::image::block::Block;
 use crate::image::decode::DecodeError;
 
-const SECTOR: u64 = 512;
 /// Deferred bytes in memory.
 pub(super) const DEFERRED_IN_MEMORY: usize = 16 << 20;
 /// In such pieces deferred clusters go to their places.
