@@ -10,6 +10,7 @@ mod house;
 mod inspection;
 mod log_events;
 mod lookup;
+mod manual;
 mod options;
 mod readme;
 mod rest;

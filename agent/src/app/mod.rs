@@ -33,6 +33,8 @@ mod introspection;
 mod progress_report;
 mod write_image;
 
+pub use write_image::clap_command as write_image_clap_command;
+
 /// How long the answer to the command that ends the service may take to leave.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long the conductor may take to hear our farewell.

@@ -106,6 +106,14 @@ fn negated_flag<S>(option: &Opt<S>) -> String {
     }
 }
 
+/// The command line of a program, for its man page and shell completions. The defaults are those
+/// of no machine in particular.
+#[must_use]
+pub fn clap_command<S: Settings>() -> Command {
+    let defaults = S::defaults(Path::new("/nonexistent"));
+    command(S::PROGRAM, &S::options(), &defaults)
+}
+
 fn command<S: Settings>(program: Program, options: &[Opt<S>], defaults: &S) -> Command {
     let mut command = Command::new(program.name)
         .version(program.version)

@@ -17,7 +17,7 @@ pub mod testing;
 mod value;
 pub mod virtual_media;
 
-pub use command_line::CommandLine;
+pub use command_line::{CommandLine, clap_command};
 pub use ini::SyntaxError;
 pub use kernel::Parameters;
 pub use load::{ConfigError, Loaded, Origin, Warning};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context;
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use ironic_text::printable;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,6 +26,13 @@ use arguments::{WriteImageArguments, WriteImageJob};
 pub(super) const NAME: &str = "write-image";
 /// Status of a command that was interrupted.
 const INTERRUPTED: u8 = 130;
+
+/// The tool's command line, for its man page and shell completions.
+#[must_use]
+pub fn clap_command() -> clap::Command {
+    WriteImageArguments::command()
+}
+
 /// Runs the tool. `arguments` begin with the name of the program and [`NAME`].
 pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments = match WriteImageArguments::try_parse_from(arguments.skip(1)) {

@@ -1,0 +1,58 @@
+//! The man pages and shell completions in `docs` are those of the command lines.
+
+use std::fs;
+use std::path::Path;
+
+use clap_complete::Shell;
+use clap_mangen::Man;
+use ironic_agent::app::write_image_clap_command as write_image;
+use ironic_options::clap_command;
+
+/// Every file with its text: the path below `docs`, and what it must hold.
+fn files() -> Vec<(String, Vec<u8>)> {
+    let agent = clap_command::<ironic_agent::config::Config>()
+        .mut_subcommand("write-image", |_| write_image());
+    let tool = write_image()
+        .name("ironic-agent-write-image")
+        .bin_name("ironic-agent write-image");
+    let shim = clap_command::<ironic_shim::config::Config>();
+    let mut files = Vec::new();
+    for command in [agent.clone(), tool, shim.clone()] {
+        // The version for a person names the commit.
+        let command = command.version(env!("CARGO_PKG_VERSION"));
+        let path = format!("man/{}.8", command.get_name());
+        let mut page = Vec::new();
+        Man::new(command).section("8").render(&mut page).unwrap();
+        files.push((path, page));
+    }
+    for mut command in [agent, shim] {
+        let name = command.get_name().to_owned();
+        for (shell, extension) in [
+            (Shell::Bash, "bash"),
+            (Shell::Zsh, "zsh"),
+            (Shell::Fish, "fish"),
+        ] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, &name, &mut script);
+            files.push((format!("completions/{name}.{extension}"), script));
+        }
+    }
+    files
+}
+
+#[test]
+fn man_pages_and_completions_follow_the_options() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    for (path, text) in files() {
+        let path = docs.join(path);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &text).unwrap();
+        }
+        assert!(
+            fs::read(&path).is_ok_and(|written| written == text),
+            "{} is not current: UPDATE_GOLDEN=1 cargo test --test contract options",
+            path.display()
+        );
+    }
+}
