@@ -6,6 +6,8 @@
 
 use std::io::{self, Seek, SeekFrom, Write};
 
+use thiserror::Error;
+
 use crate::disk::filesystem::copy_tree::{File, Tree};
 use crate::disk::filesystem::image_in_memory::Volume;
 
@@ -62,9 +64,7 @@ impl FatGeometry {
     fn new(size: u64, sector_size: u32) -> io::Result<Self> {
         let sector = u64::from(sector_size);
         if !(512..=4096).contains(&sector) || !sector.is_power_of_two() {
-            return Err(impossible(format!(
-                "there are no sectors of {sector_size} bytes"
-            )));
+            return Err(FatError::SectorSize(sector_size).into());
         }
         let is_large = size >= LARGE;
         let bytes = match size >> 20 {
@@ -94,7 +94,7 @@ impl FatGeometry {
         };
         let is_right = (clusters >= CLUSTERS_OF_32) == is_large;
         if clusters == 0 || !is_right || u32::try_from(total).is_err() {
-            return Err(impossible(format!("there is none of {size} bytes")));
+            return Err(FatError::Size(size).into());
         }
         Ok(Self {
             kind,
@@ -182,7 +182,7 @@ impl FatGeometry {
 
 /// A file system in the making.
 struct FatBuilder {
-    shape: FatGeometry,
+    geometry: FatGeometry,
     volume: Volume,
     /// The chains, from the first entry of the table.
     chains: Vec<u32>,
@@ -196,15 +196,15 @@ impl FatBuilder {
 
     /// The clusters for so many bytes; 0 for none.
     fn take(&mut self, length: u64) -> io::Result<u32> {
-        let count = length.div_ceil(self.shape.cluster_bytes());
+        let count = length.div_ceil(self.geometry.cluster_bytes());
         if count == 0 {
             return Ok(0);
         }
         // As many as there are clusters, at most.
         let first = u32::try_from(self.chains.len()).unwrap_or(END);
         let last = u64::from(first) + count - 1;
-        if last - u64::from(FIRST) >= self.shape.clusters {
-            return Err(impossible("the files do not fit".to_owned()));
+        if last - u64::from(FIRST) >= self.geometry.clusters {
+            return Err(FatError::Full.into());
         }
         for next in u64::from(first) + 1..=last {
             self.chains.push(u32::try_from(next).unwrap_or(END));
@@ -229,7 +229,7 @@ impl FatBuilder {
                 Some(content) => {
                     let first = self.take(content.len() as u64)?;
                     if first > 0 {
-                        self.write(self.shape.at(first), content)?;
+                        self.write(self.geometry.at(first), content)?;
                     }
                     (first, u32::try_from(content.len()).unwrap_or(u32::MAX))
                 }
@@ -248,20 +248,20 @@ impl FatBuilder {
             slots.extend(names.entry(name, is_directory, first, length)?);
         }
         let at = if own == 0 {
-            (self.shape.reserved + TABLES * self.shape.table) * self.shape.sector
+            (self.geometry.reserved + TABLES * self.geometry.table) * self.geometry.sector
         } else {
-            self.shape.at(own)
+            self.geometry.at(own)
         };
         self.write(at, &slots)
     }
 
     /// Writes the tables and what comes before them.
     fn finish(mut self, label: [u8; 11], serial: u32) -> io::Result<Volume> {
-        let shape = self.shape;
+        let geometry = self.geometry;
         let mut table = Vec::new();
         for (number, entry) in self.chains.iter().enumerate() {
             let bytes = entry.to_le_bytes();
-            match shape.kind {
+            match geometry.kind {
                 FatWidth::Fat32 => table.extend(bytes),
                 FatWidth::Fat16 => table.extend(&bytes[..2]),
                 FatWidth::Fat12 if number % 2 == 0 => table.extend([bytes[0], bytes[1] & 0x0f]),
@@ -276,16 +276,16 @@ impl FatBuilder {
             }
         }
         for copy in 0..TABLES {
-            let at = (shape.reserved + copy * shape.table) * shape.sector;
+            let at = (geometry.reserved + copy * geometry.table) * geometry.sector;
             self.write(at, &table)?;
         }
-        let boot = shape.boot_sector(label, serial);
+        let boot = geometry.boot_sector(label, serial);
         self.write(0, &boot)?;
-        if shape.kind == FatWidth::Fat32 {
+        if geometry.kind == FatWidth::Fat32 {
             let next = u32::try_from(self.chains.len()).unwrap_or(END);
-            self.write(COPIES * shape.sector, &boot)?;
+            self.write(COPIES * geometry.sector, &boot)?;
             for at in [NOTES, COPIES + NOTES] {
-                self.write(at * shape.sector, &shape.notes(next))?;
+                self.write(at * geometry.sector, &geometry.notes(next))?;
             }
         }
         Ok(self.volume)
@@ -315,8 +315,29 @@ fn padded(name: &str) -> [u8; 11] {
     label
 }
 
-fn impossible(reason: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, reason)
+/// Why a file system cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+enum FatError {
+    #[error("there are no sectors of {0} bytes")]
+    SectorSize(u32),
+    #[error("no FAT file system has {0} bytes")]
+    Size(u64),
+    #[error("the files do not fit")]
+    Full,
+    #[error("there are too many files in the first directory")]
+    RootFull,
+    #[error("FAT knows no file called {0:?}")]
+    Name(String),
+    #[error("two files are called {0} without regard to case")]
+    SameName(String),
+    #[error("too many names are like {0}")]
+    ShortNames(String),
+}
+
+impl From<FatError> for io::Error {
+    fn from(error: FatError) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, error)
+    }
 }
 
 /// An empty file system of `size` bytes. `serial` is its identity, see [`crate::disk::filesystem::identity`].
@@ -347,26 +368,23 @@ pub fn build(
     serial: u32,
     tree: &Tree<'_>,
 ) -> io::Result<Volume> {
-    let shape = FatGeometry::new(size, sector_size)?;
-    let mut maker = FatBuilder {
-        shape,
+    let geometry = FatGeometry::new(size, sector_size)?;
+    let mut builder = FatBuilder {
+        geometry,
         volume: Volume::new(size),
         // The first two entries belong to no cluster.
         chains: vec![0x0fff_fff8, END],
     };
     let label = padded(label);
     let root = directory_size(&tree.files, "", 1);
-    let own = match shape.kind {
-        FatWidth::Fat32 => maker.take(root)?,
-        _ if root > ROOT_ENTRIES * SLOT as u64 => {
-            let reason = "there are too many files in the first directory";
-            return Err(impossible(reason.to_owned()));
-        }
+    let own = match geometry.kind {
+        FatWidth::Fat32 => builder.take(root)?,
+        _ if root > ROOT_ENTRIES * SLOT as u64 => return Err(FatError::RootFull.into()),
         _ => 0,
     };
     let volume_label = names::volume_label(label).to_vec();
-    maker.directory(&tree.files, "", own, volume_label)?;
-    maker.finish(label, serial)
+    builder.directory(&tree.files, "", own, volume_label)?;
+    builder.finish(label, serial)
 }
 
 /// How many bytes a file system must have for [`build`] to succeed, on the safe side.

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::io;
 
-use super::impossible;
+use super::FatError;
 
 /// Bytes of a slot; an entry takes one, and one more for each piece of its long name.
 pub(super) const SLOT: usize = 32;
@@ -40,12 +40,10 @@ impl DirectoryNames {
         let units: Vec<u16> = name.encode_utf16().collect();
         let is_bad = |c: char| c.is_control() || "\"*/:<>?\\|".contains(c);
         if units.is_empty() || units.len() > LONGEST || name.contains(is_bad) {
-            return Err(impossible(format!("FAT knows no file called {name:?}")));
+            return Err(FatError::Name(name.to_owned()).into());
         }
         if !self.long.insert(name.to_lowercase()) {
-            return Err(impossible(format!(
-                "two files are called {name} without regard to case"
-            )));
+            return Err(FatError::SameName(name.to_owned()).into());
         }
         let mut slots = Vec::new();
         let short = match as_short(name).filter(|short| !self.short.contains(short)) {
@@ -88,7 +86,7 @@ impl DirectoryNames {
                 return Ok(short);
             }
         }
-        Err(impossible(format!("too many names are like {name}")))
+        Err(FatError::ShortNames(name.to_owned()).into())
     }
 }
 
