@@ -166,7 +166,7 @@ fn start_stubborn(directory: &Path) -> (Child, Receiver<()>) {
 }
 
 #[test]
-fn nothing_of_a_program_outlives_whoever_wanted_it() {
+fn nothing_of_a_program_outlives_its_caller() {
     if may_not_run() {
         return;
     }

@@ -99,7 +99,7 @@ async fn with_a_certificate_the_keys_are_those_of_the_recording_in_every_beat() 
 
 /// `openstack baremetal node show` shows it in `driver_internal_info`.
 #[tokio::test]
-async fn what_the_agent_is_doing_is_told_to_an_ironic_that_takes_it() {
+async fn activity_is_reported_to_an_ironic_that_takes_it() {
     let long = "x".repeat(300);
     // Ironic's version; what the agent says; the header; what Ironic hears.
     let cases = [
@@ -205,7 +205,7 @@ async fn a_version_that_cannot_be_learned_is_assumed_for_one_beat() {
 }
 
 #[tokio::test]
-async fn without_a_known_version_the_door_does_not_open_unprotected() {
+async fn without_a_known_version_the_listener_does_not_open_unprotected() {
     // A shim that returns while Ironic is in trouble must not change from https to http.
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
@@ -303,7 +303,7 @@ async fn only_202_is_a_success() {
 }
 
 #[tokio::test]
-async fn what_ironic_refuses_is_told_in_its_words() {
+async fn what_ironic_refuses_is_reported_in_its_words() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
     let mut shim = Shim::start(plain(config(&[&ironic.url], &state))).await;
@@ -411,7 +411,7 @@ async fn lookups_and_heartbeats_share_what_they_know_of_the_addresses() {
 }
 
 #[tokio::test]
-async fn the_rest_door_is_open_before_ironic_hears_of_it_and_not_earlier() {
+async fn the_rest_listener_opens_right_before_ironic_hears_of_it() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
     let mut shim = Shim::start(config(&[&ironic.url], &state)).await;
@@ -524,7 +524,7 @@ async fn an_agent_that_hangs_up_does_not_block_its_return() {
 }
 
 #[tokio::test]
-async fn a_farewell_closes_the_door_when_the_machine_is_handed_over() {
+async fn a_farewell_closes_the_listener_when_the_machine_is_handed_over() {
     for (reason, closes) in [
         (FarewellReason::Unspecified, false),
         (FarewellReason::Rescued, true),
@@ -608,7 +608,7 @@ async fn a_shim_that_dies_and_returns_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_door_that_cannot_open_says_which_option_and_can_be_asked_again() {
+async fn a_listener_that_cannot_open_names_the_option_and_is_tried_again() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
     let config = plain(config(&[&ironic.url], &state));
@@ -628,7 +628,7 @@ async fn a_door_that_cannot_open_says_which_option_and_can_be_asked_again() {
 }
 
 #[tokio::test]
-async fn an_ironic_that_is_out_of_reach_keeps_the_door_closed() {
+async fn an_unreachable_ironic_keeps_the_listener_closed() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
     let address = ironic.address;

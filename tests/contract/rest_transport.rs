@@ -266,7 +266,7 @@ async fn a_body_that_stalls_is_given_up() {
 
 /// Row 64 and 65: the answer is delivered, then nobody listens any more.
 #[tokio::test]
-async fn the_door_closes_after_the_last_words() {
+async fn the_listener_closes_after_the_last_answer() {
     for (name, parameters, ending) in [
         (
             "rescue.finalize_rescue",
@@ -311,7 +311,7 @@ async fn the_door_closes_after_the_last_words() {
 
 /// Behind a gateway only that node's door closes, and the others stay open.
 #[tokio::test]
-async fn a_gateway_closes_one_door_of_many() {
+async fn a_gateway_closes_one_listener_of_many() {
     let agent = Agent::scripted(&Script::default()).await;
     let front = Front::alone(Settings::default(), None).await;
     for node in ["aa", "bb"] {
@@ -331,7 +331,7 @@ async fn a_gateway_closes_one_door_of_many() {
 
 /// Row 69: plain HTTP at a TLS port is not answered. Links name the scheme.
 #[tokio::test]
-async fn a_tls_door_speaks_nothing_else() {
+async fn a_tls_listener_speaks_nothing_else() {
     let agent = Agent::scripted(&Script::default()).await;
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()])

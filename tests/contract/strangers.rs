@@ -100,7 +100,7 @@ async fn a_token_is_handed_out_once() {
 }
 
 #[tokio::test]
-async fn a_stranger_takes_nobodys_place_and_closes_nothing() {
+async fn an_unauthenticated_session_replaces_none_and_closes_nothing() {
     // Before the agent has come, and after.
     for agent_is_first in [false, true] {
         let state = tempfile::tempdir().unwrap();

@@ -39,7 +39,7 @@ fn hello_with(tls_min_version: &str, tls_cipher_suites: &str) -> v1::Hello {
 }
 
 #[tokio::test]
-async fn the_conductor_believes_the_certificate_that_it_was_told() {
+async fn the_conductor_trusts_the_certificate_that_was_reported() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
     let (shim, pem) = opened(config(&[&ironic.url], &state), hello(), &ironic).await;
@@ -150,7 +150,7 @@ async fn unknown_suites_beside_known_ones_are_left_out() {
 }
 
 #[tokio::test]
-async fn plain_http_gets_no_http_answer_from_a_tls_door() {
+async fn plain_http_gets_no_http_answer_from_a_tls_listener() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
     let (shim, _) = opened(config(&[&ironic.url], &state), hello(), &ironic).await;
@@ -161,7 +161,7 @@ async fn plain_http_gets_no_http_answer_from_a_tls_door() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_made_only_where_ironic_can_be_told() {
+async fn a_certificate_is_made_only_where_ironic_can_receive_it() {
     for (version, enable_auto_tls) in [("1.67", true), ("1.115", false)] {
         let state = tempfile::tempdir().unwrap();
         let ironic = FakeIronic::start().await;
@@ -355,7 +355,7 @@ async fn agents_and_shim_know_each_other_by_certificates() {
 }
 
 #[tokio::test]
-async fn without_an_ironic_the_door_is_open_at_once_and_plain() {
+async fn without_an_ironic_the_listener_is_open_at_once_and_plain() {
     let state = tempfile::tempdir().unwrap();
     let config = Config {
         common: CommonSettings {

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn looks_as_often_as_it_is_told() {
+    async fn polls_as_often_as_configured() {
         let machine = FakeMachine::new();
         for (attempts, seconds) in [(10, 27), (2, 3), (1, 0), (0, 0)] {
             let start = Instant::now();

@@ -83,9 +83,9 @@ mod tests {
                 Err("hardware-detect did not print JSON".to_owned()),
             ),
         ];
-        for (told, command, printed, expected) in cases {
+        for (kernel, command, printed, expected) in cases {
             let mut machine = FakeMachine::new();
-            machine.file("proc/cmdline", told);
+            machine.file("proc/cmdline", kernel);
             let system = machine.system_with(Arc::new(Script::new().expect(command, printed)));
             let registry = ManagerRegistry::compiled_in(&system).unwrap();
             let inspection = Inspection {

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_nobody_obeys_both_reasons_are_told() {
+    async fn when_both_ways_fail_both_reasons_are_reported() {
         let script = Script::new().expect_result("poweroff", failed("poweroff"));
         let (_dir, power) = machine(script);
         let error = power.shut_down(PowerAction::PowerOff).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Files of images: what one may be, told by its first bytes.
+//! Files of images: what one may be, by its first bytes.
 //!
 //! This is not the question that [`crate::signature`] answers. There libblkid's rules say what a
 //! device holds, and two formats at once are nothing. Here everything that a file looks like is

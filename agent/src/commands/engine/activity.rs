@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_words_neither_reach_terminals_nor_fill_them() {
+    fn untrusted_text_neither_controls_nor_fills_terminals() {
         let mut progress = progress("x", 1, None);
         progress.subject = format!("\x1b[2J\u{9b}{}", "y".repeat(10_000));
         let line = clean(&figures(&progress));

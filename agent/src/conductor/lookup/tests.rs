@@ -151,7 +151,7 @@ async fn conflicts_cost_extra_pauses_that_never_start_over() {
 
 /// Contract row 83.
 #[tokio::test(start_paused = true)]
-async fn patience_ends() {
+async fn the_lookup_timeout_ends_the_lookup() {
     let config = Config {
         lookup_timeout: Duration::from_secs(20),
         ..Config::default()

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn dracut_is_told_the_arrays_and_others_are_not() {
+    async fn arrays_are_named_to_dracut_and_to_no_other() {
         assert_eq!(
             named(true).await,
             "GRUB_CMDLINE_LINUX=\"ro rd.md.uuid=83143055:2781ddf5:2c8f44c7:9b45d92e \

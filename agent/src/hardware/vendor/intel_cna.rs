@@ -103,7 +103,7 @@ mod tests {
         machine
     }
 
-    fn told(config: &Config) -> String {
+    fn sent(config: &Config) -> String {
         let machine = machine("i40e");
         IntelCnaManager.initialize(&machine.system(), config);
         let path = format!("{DEBUG}/0000:02:00.0/command");
@@ -121,12 +121,12 @@ mod tests {
 
     #[test]
     fn firmware_is_stopped_when_somebody_listens() {
-        assert_eq!(told(&Config::default()), "");
+        assert_eq!(sent(&Config::default()), "");
         let listed = Config {
             collect_lldp: true,
             ..Config::default()
         };
-        assert_eq!(told(&listed), "lldp stop");
+        assert_eq!(sent(&listed), "lldp stop");
         let inspected = Config {
             common: CommonSettings {
                 inspection_collectors: Some(vec!["default".to_owned(), "lldp".to_owned()]),
@@ -134,6 +134,6 @@ mod tests {
             },
             ..Config::default()
         };
-        assert_eq!(told(&inspected), "lldp stop");
+        assert_eq!(sent(&inspected), "lldp stop");
     }
 }

@@ -298,7 +298,7 @@ async fn a_connection_that_drops_at_twenty_points_costs_no_byte() {
 }
 
 #[tokio::test]
-async fn reading_the_tables_first_is_told() {
+async fn reading_the_tables_first_is_reported() {
     let image = mbr_image(6 * MIB);
     let bench = Bench::new(8 * MIB);
     let file = qcow2(&image);
@@ -324,17 +324,17 @@ async fn reading_the_tables_first_is_told() {
     wanted["urls"] = json!([server.url()]);
     wanted["disk_format"] = json!("qcow2");
     let (task, mut heard) = Task::new();
-    let told = heard.progress.wait_for(|progress| {
+    let report = heard.progress.wait_for(|progress| {
         progress
             .as_ref()
             .is_some_and(|progress| progress.phase == "read_tables")
     });
-    let told = tokio::select! {
+    let report = tokio::select! {
         deployed = bench.deploy_with(wanted, None, &task) => panic!("{deployed:?}"),
-        told = told => told.unwrap().clone().unwrap(),
+        report = report => report.unwrap().clone().unwrap(),
     };
-    assert_eq!((told.done, told.total), (8, None));
-    assert_eq!(told.subject, bench.device.name);
+    assert_eq!((report.done, report.total), (8, None));
+    assert_eq!(report.subject, bench.device.name);
     bench.assert_untouched();
 }
 

@@ -272,12 +272,12 @@ async fn what_could_never_boot_is_refused_before_the_disk_is_touched() {
         bench
     };
     let info = |boot: &str| partition_info(&server.url("/i"), &image, asked(boot));
-    let told = bench(BIOS);
-    let failure = told.deploy(info("local"), None).await.unwrap_err();
+    let failing = bench(BIOS);
+    let failure = failing.deploy(info("local"), None).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::InvalidImage);
     let option = "enable_bios_bootloader_install";
     assert!(failure.details.contains(option), "{failure}");
-    told.assert_untouched();
+    failing.assert_untouched();
     assert!(server.seen().is_empty(), "not even the image is asked for");
     // Who boots from the network, may run GRUB, or has UEFI, is not refused.
     let mut permitted = bench(BIOS);
@@ -632,7 +632,7 @@ async fn the_ephemeral_file_system_is_made_by_its_program_on_its_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_programs_and_the_kernel_refuse_is_told() {
+async fn refusals_of_programs_and_the_kernel_are_reported() {
     let image = root_image(2 * MIB);
     let server = Server::start([("/i", Page::new(image.clone()))]).await;
     let asked = json!({"root_mb": 8, "ephemeral_mb": 3, "ephemeral_format": "xfs"});

@@ -236,7 +236,7 @@ mod tests {
         [&[0, source][..], &address.octets(), &[64, status]].concat()
     }
 
-    fn told(address: &str, v6address: &str, mac: Option<&str>) -> Bmc {
+    fn expected(address: &str, v6address: &str, mac: Option<&str>) -> Bmc {
         Bmc {
             address: Some(address.to_owned()),
             v6address: Some(v6address.to_owned()),
@@ -254,16 +254,16 @@ mod tests {
             .with(1, MAC_ADDRESS, 0, &[9; 6])
             .with(7, IP_ADDRESS, 0, &[192, 1, 2, 3])
             .with(7, MAC_ADDRESS, 0, &MAC);
-        assert_eq!(fake.probe(), told("192.1.2.3", "::/0", MAC_TEXT));
+        assert_eq!(fake.probe(), expected("192.1.2.3", "::/0", MAC_TEXT));
     }
 
     #[test]
     fn without_an_address_ironic_hears_its_words_for_none() {
-        assert_eq!(Fake::default().probe(), told("0.0.0.0", "::/0", None));
+        assert_eq!(Fake::default().probe(), expected("0.0.0.0", "::/0", None));
         let zero = Fake::default()
             .with(1, IP_ADDRESS, 0, &[192, 1, 2, 3])
             .with(1, MAC_ADDRESS, 0, &[0; 6]);
-        assert_eq!(zero.probe(), told("192.1.2.3", "::/0", None));
+        assert_eq!(zero.probe(), expected("192.1.2.3", "::/0", None));
         let mute = Fake {
             mute: true,
             ..Fake::default()
@@ -284,19 +284,19 @@ mod tests {
             .with(1, IPV6_DYNAMIC, 0, &v6(2, "fe80::1", 0))
             .with(1, IPV6_DYNAMIC, 1, &v6(2, "2001:1234::1", 0))
             .with(1, IPV6_STATIC, 0, &v6(0x80, "2001:5678::1", 0));
-        assert_eq!(fake.probe(), told("0.0.0.0", "2001:1234::1", MAC_TEXT));
+        assert_eq!(fake.probe(), expected("0.0.0.0", "2001:1234::1", MAC_TEXT));
         let fake = both()
             .with(1, IPV6_DYNAMIC, 0, &v6(2, "2001:1234::1", 1))
             .with(1, IPV6_STATIC, 0, &v6(0x80, "2001:5678::1", 0));
-        assert_eq!(fake.probe(), told("0.0.0.0", "2001:5678::1", MAC_TEXT));
+        assert_eq!(fake.probe(), expected("0.0.0.0", "2001:5678::1", MAC_TEXT));
         let fake = both().with(1, IPV6_STATIC, 0, &v6(0, "2001:5678::1", 0));
-        assert_eq!(fake.probe(), told("0.0.0.0", "::/0", None));
+        assert_eq!(fake.probe(), expected("0.0.0.0", "::/0", None));
         let v4_only = both().with(1, IPV6_ENABLES, 0, &[0]).with(
             1,
             IPV6_DYNAMIC,
             0,
             &v6(2, "2001:1234::1", 0),
         );
-        assert_eq!(v4_only.probe(), told("0.0.0.0", "::/0", None));
+        assert_eq!(v4_only.probe(), expected("0.0.0.0", "::/0", None));
     }
 }

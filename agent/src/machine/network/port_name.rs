@@ -100,13 +100,13 @@ mod tests {
     }
 
     fn names(machine: &FakeMachine) -> Vec<(String, String)> {
-        let told = |interface: Interface| {
+        let name_of = |interface: Interface| {
             let name = interface.bios_device_name.unwrap_or_default();
             (interface.name, name)
         };
         interface::probe(&machine.system())
             .into_iter()
-            .map(told)
+            .map(name_of)
             .collect()
     }
 

@@ -382,7 +382,7 @@ fn tls_of(
 }
 
 #[tokio::test]
-async fn https_trusts_whom_it_is_told_to() {
+async fn https_trusts_the_configured_authorities() {
     let directory = tempfile::tempdir().unwrap();
     let (server, ca_file) = secure(directory.path()).await;
     let wanted = |tls: TlsSettings| FetchRequest {
@@ -441,7 +441,7 @@ async fn a_server_of_the_newest_version_is_reached_when_only_that_may_be() {
 }
 
 #[tokio::test]
-async fn our_certificate_opens_the_door_of_those_who_ask_for_it() {
+async fn our_certificate_is_sent_to_servers_that_ask_for_it() {
     let directory = tempfile::tempdir().unwrap();
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();

@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_and_nothing_is_changed() {
+    fn invalid_input_is_reported_and_nothing_is_changed() {
         let run = |words: &[&str]| {
             let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
             run(&words).unwrap_err().to_string()

@@ -161,7 +161,7 @@ async fn with_an_efi_system_partition_either_way_may_fail() {
 }
 
 #[tokio::test]
-async fn a_failure_is_told_and_everything_is_unmounted() {
+async fn a_failure_is_reported_and_everything_is_unmounted() {
     let machine = Machine::new("grub");
     let script = machine.mounts().expect_result(
         &machine.inside("", "grub-install /dev/sda"),

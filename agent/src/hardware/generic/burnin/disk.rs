@@ -200,11 +200,11 @@ mod tests {
             (scsi("Failed in segment"), failed("Failed in segment")),
             (json!({}), SelfTestResult::Unknown),
         ];
-        for (told, expected) in cases {
+        for (printed, expected) in cases {
             assert_eq!(
-                self_test_result(told.to_string().as_bytes()),
+                self_test_result(printed.to_string().as_bytes()),
                 expected,
-                "{told}"
+                "{printed}"
             );
         }
         assert_eq!(self_test_result(b"not JSON"), SelfTestResult::Unknown);

@@ -257,7 +257,7 @@ async fn serve_once(status: &'static str, body: &'static str) -> String {
 }
 
 #[tokio::test]
-async fn firmware_is_fetched_and_what_is_not_there_is_told() {
+async fn firmware_is_fetched_and_missing_files_are_reported() {
     for (status, is_there) in [("200 OK", true), ("404 Not Found", false)] {
         let url = serve_once(status, "firmware").await;
         let (_file, _path, images) = images(|image| image["url"] = json!(url));

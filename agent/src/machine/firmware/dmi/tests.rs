@@ -100,8 +100,8 @@ fn smbios(machine: &mut FakeMachine, texts: &[&[u8]; 7]) {
 }
 
 #[test]
-fn the_maker_is_told_as_lshw_tells_it() {
-    let Some(programs) = Programs::find("the_maker_is_told_as_lshw_tells_it") else {
+fn the_vendor_is_reported_as_lshw_reports_it() {
+    let Some(programs) = Programs::find("the_vendor_is_reported_as_lshw_reports_it") else {
         return;
     };
     // Debian's `lshw` cuts a text at a byte that is not UTF-8; that is not followed.

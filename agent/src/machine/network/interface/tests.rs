@@ -68,7 +68,7 @@ fn a_virtio_interface_has_the_name_of_its_bus_for_an_address() {
 }
 
 #[test]
-fn the_permanent_address_wins_unless_it_is_none() {
+fn the_permanent_address_wins_unless_it_is_absent() {
     let cases = [
         (vec![0x52, 0x54, 0, 0xAB, 0, 1], Some("52:54:00:ab:00:01")),
         (vec![0; 6], Some("00:0c:29:8c:11:02")),

@@ -219,10 +219,10 @@ fn parse_mask(text: &str) -> HashSet<u32> {
     bits.collect()
 }
 
-/// Kernels before 6.1 do not tell; this program runs on one architecture only, whose name
+/// Kernels before 6.1 do not report it; this program runs on one architecture only, whose name
 /// Rust spells like the kernel with these exceptions.
-fn architecture(told: Option<String>) -> String {
-    told.unwrap_or_else(|| {
+fn architecture(reported: Option<String>) -> String {
+    reported.unwrap_or_else(|| {
         match std::env::consts::ARCH {
             "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
             "powerpc64" => "ppc64",

@@ -207,8 +207,8 @@ fn samples() -> Vec<Sample> {
 }
 
 #[test]
-fn processors_are_told_as_lscpu_tells_them() {
-    let Some(programs) = Programs::find("processors_are_told_as_lscpu_tells_them") else {
+fn processors_are_reported_as_lscpu_reports_them() {
+    let Some(programs) = Programs::find("processors_are_reported_as_lscpu_reports_them") else {
         return;
     };
     let mut compared = 0;
