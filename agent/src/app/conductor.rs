@@ -158,7 +158,7 @@ async fn send_heartbeats(
 struct NodeRefresher {
     /// The client of the lookup that found the node.
     lookups: Lookups,
-    /// What was asked then, and who was found.
+    /// What was asked then, and which node was found.
     request: LookupRequest,
 }
 

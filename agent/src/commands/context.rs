@@ -29,7 +29,7 @@ pub struct CommandContext {
 
 /// Who knows the node as it is now.
 pub trait NodeSource: Debug + Send + Sync {
-    /// The node; `None` when nobody answers in time, which is logged.
+    /// The node; `None` when there is no answer in time, which is logged.
     fn node(&self) -> BoxFuture<'_, Option<Node>>;
 }
 

@@ -2,8 +2,8 @@
 //! ([`descriptor`]); what it does is its file in [`verbs`]; nothing else lists verbs.
 //!
 //! A [`CommandRequest`] comes in from `rpc`; the [`Engine`] admits it by the rules of [`queue`],
-//! runs the verb as a task ([`runner`]), keeps the [`CommandRecord`] ([`store`]) and answers the callers
-//! that wait.
+//! runs the verb as a task ([`runner`]), keeps the [`CommandRecord`] ([`store`]) and answers the
+//! callers that wait.
 
 pub mod arguments;
 pub mod context;

@@ -33,7 +33,7 @@ pub use lookup::LookupSession;
 
 /// The conductor as the agent sees it. Each call is one attempt: schedules are ours.
 pub trait Conductor: fmt::Debug + Send + Sync {
-    /// Asks who this machine is.
+    /// Asks which node this machine is.
     fn lookup(&self, question: LookupRequest) -> BoxFuture<'_, LookupOutcome>;
 
     /// Hands over an inspection report.
@@ -65,7 +65,7 @@ pub trait HeartbeatSession: fmt::Debug + Send {
     fn farewell(self: Box<Self>, reason: ShutdownReason) -> BoxFuture<'static, ()>;
 }
 
-/// What identifies this machine before anybody knows it.
+/// What identifies this machine before a lookup.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LookupRequest {
     /// MAC addresses in the order of the inventory.

@@ -1,5 +1,5 @@
 //! Disks that are not there by themselves: those that firmware boots from over iSCSI, software
-//! RAID and the maps of multipath. Brought up once, at start, before anybody looks for disks.
+//! RAID and the maps of multipath. Brought up once, at start, before disks are looked for.
 //! Each program may be missing; a machine that has no such disks needs none of them.
 
 use crate::machine::block::guarded_filesystem;

@@ -1,5 +1,5 @@
 //! Collector `dmi-decode`: what the firmware says of itself, the processors and the memory, in
-//! the words of `dmidecode`, which those who read the report expect.
+//! the words of `dmidecode`, which readers of the report expect.
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;

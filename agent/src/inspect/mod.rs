@@ -35,7 +35,7 @@ const COLLECTORS: &[&dyn Collector] = &[
     &extra::ExtraHardware,
 ];
 
-/// The collectors when nobody names any.
+/// The collectors when none is configured.
 const USUAL: [&str; 2] = ["default", "logs"];
 
 /// What an inspection found.

@@ -14,7 +14,7 @@ use crate::config;
 /// The metadata key of the token.
 pub const TOKEN: &str = "agent-token";
 
-/// What anybody may call: what the agent is, whether it is well, and what it offers.
+/// What may be called without a token: what the agent is, whether it is well, and what it offers.
 const OPEN: [&str; 3] = [
     "/ironic.agent.v1.CommandService/GetStatus",
     "/grpc.health.v1.Health/",
@@ -54,7 +54,7 @@ impl Access {
 enum CallAccess {
     /// It carries the token in force.
     ByToken,
-    /// Anybody may call it.
+    /// It needs no token.
     Openly,
     No,
 }

@@ -314,7 +314,7 @@ impl LldpSocket {
         })
     }
 
-    /// A frame of somebody else, if one came.
+    /// A frame of another sender, if one came.
     fn hear(&self, ours: &[Vec<u8>]) -> io::Result<Option<Vec<u8>>> {
         let mut buffer = [0; LONGEST_FRAME];
         match rustix::net::recv(&self.socket, buffer.as_mut_slice(), RecvFlags::empty()) {

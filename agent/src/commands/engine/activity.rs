@@ -1,4 +1,4 @@
-//! What the agent is doing, in one line for a person who looks at the node: the phase, the
+//! What the agent is doing, in one line for the operator of the node: the phase, the
 //! disk, how far it is and how fast. Heartbeats carry it, and Ironic shows it.
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use super::{Engine, RunningCommand};
 use crate::commands::record::{CommandId, CommandRecord, CommandState};
 use crate::task::Progress;
 
-/// Longer lines are cut off: who shows them has one column.
+/// Longer lines are cut off: they are shown in one column.
 const LONGEST: usize = 255;
 /// Phases of one command that are announced. A hardware manager's program names its own, and
 /// each costs the conductor a heartbeat.

@@ -66,7 +66,7 @@ pub struct EngineTask {
     tasks: JoinSet<()>,
 }
 
-/// The command that runs, for those who follow or stop it.
+/// The running command, for callers that follow or stop it.
 #[derive(Debug)]
 struct RunningTask {
     task: Task,

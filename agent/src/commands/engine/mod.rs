@@ -2,7 +2,7 @@
 //! which everybody else talks to it.
 //!
 //! Requests, questions and the runner's reports arrive at that one task, so every answer is
-//! given in the order of what happened, and a record is on disk before anybody hears of it.
+//! given in the order of what happened, and a record is on disk before it is answered.
 //! A caller that goes away changes nothing: what was admitted runs.
 
 use std::path::Path;
@@ -37,14 +37,14 @@ pub struct Engine {
     started_at: SystemTime,
 }
 
-/// The command that runs, as anybody may see it without waiting for the engine.
+/// The running command, readable without waiting for the engine.
 #[derive(Debug, Clone)]
 struct RunningCommand {
     record: Arc<CommandRecord>,
     progress: watch::Receiver<Option<Progress>>,
 }
 
-/// What the agent tells anybody.
+/// The status of the agent, which needs no token.
 #[derive(Debug, Clone)]
 pub struct EngineStatus {
     /// When the engine started.
@@ -127,7 +127,8 @@ impl Engine {
             .await
     }
 
-    /// What a request would do. Nothing is changed or recorded, and it works while another command runs.
+    /// What a request would do. Nothing is changed or recorded, and it works while another
+    /// command runs.
     ///
     /// # Errors
     /// What would keep the command from starting.
@@ -192,7 +193,7 @@ impl Engine {
         let _ = self.ask(Message::Close).await;
     }
 
-    /// What the agent tells anybody.
+    /// The status of the agent.
     #[must_use]
     pub fn status(&self) -> EngineStatus {
         EngineStatus {

@@ -153,7 +153,7 @@ pub struct Queue<P, W> {
 struct ActiveCommand<W> {
     /// The record; for a background command the same as in the list.
     record: Arc<CommandRecord>,
-    /// Those who hear the final record.
+    /// The callers that get the final record.
     waiters: Vec<W>,
 }
 
@@ -391,7 +391,7 @@ impl<P, W> Queue<P, W> {
         (CancelResult::Ended(record), effects)
     }
 
-    /// Admits nothing more; those who wait for their turn are refused.
+    /// Admits nothing more; waiting requests are refused.
     pub fn close(&mut self) -> QueueEffects<P, W> {
         self.open = false;
         let mut effects = QueueEffects::new();

@@ -1,5 +1,5 @@
 //! Takes the machine off the network for good, because its power cannot be cut. The verb
-//! only announces it; [`isolate`] is called when nobody is served any more.
+//! only announces it; [`isolate`] is called when the servers have stopped.
 
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
-//! Lookup: asking who this machine is until somebody knows.
+//! Lookup: asks the conductors which node this machine is until one knows.
 //!
 //! ```text
-//! attempt ─ found ──────────────▶ token decided, overrides applied ▶ Session
+//! attempt ─ found ──────────────▶ token decided, overrides applied ▶ LookupSession
 //!    │ conflict (409): pause 5, 10, then 30 s, never reset
 //!    ▼
 //! time is over? ─ yes ▶ error, the process ends with status 1 and is started again
@@ -158,10 +158,10 @@ impl Lookups {
         }
     }
 
-    /// Asks until somebody knows this machine, then takes over token and configuration.
+    /// Asks until a conductor knows this machine, then takes over token and configuration.
     ///
     /// # Errors
-    /// The time is over, or somebody else holds the token.
+    /// The time is over, or another session holds the token.
     pub async fn run(
         &self,
         request: &LookupRequest,

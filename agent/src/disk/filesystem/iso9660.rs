@@ -5,7 +5,7 @@ use crate::disk::filesystem::copy_tree::{MOST_NESTED, Tree, TreeError};
 
 /// The unit of all positions.
 const SECTOR: usize = 2048;
-/// Where the descriptors begin, and more of them than anybody has.
+/// Where the descriptors begin, and more of them than any image has.
 const FIRST_DESCRIPTOR: usize = 16;
 const MOST_DESCRIPTORS: usize = 64;
 /// Continuations of one entry's extra fields.

@@ -118,7 +118,7 @@ pub async fn plan_deletion(
 }
 
 /// Those of some devices that have a superblock of Linux RAID. One that cannot be read has none
-/// that anybody could remove.
+/// that could be removed.
 async fn with_superblock(
     system: &System,
     devices: Vec<BlockDevice>,
@@ -254,7 +254,7 @@ async fn remove_superblocks(system: &System, deletion: &Deletion, task: &Task) -
 async fn clear_superblocks(system: &System, device: &BlockDevice) -> Result<bool, ClearError> {
     let (system, device) = (system.clone(), device.clone());
     let cleared = tokio::task::spawn_blocking(move || -> Result<bool, ClearError> {
-        // What cannot be read has none that anybody could remove.
+        // What cannot be read has none that could be removed.
         let places = guarded_filesystem::superblocks(&system, &device).unwrap_or_default();
         if places.is_empty() {
             return Ok(false);

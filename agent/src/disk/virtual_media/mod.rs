@@ -63,7 +63,7 @@ struct MediaDrive {
 }
 
 /// Takes parameters and files over from the media that are there; without any, nothing.
-/// `program` keeps those apart who do so at the same time.
+/// `program` keeps programs apart that do so at the same time.
 ///
 /// # Errors
 /// A medium is there and cannot be read.

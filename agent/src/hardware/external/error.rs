@@ -16,7 +16,7 @@ use crate::system::daemon::ProgramEnd;
 pub struct PeerError {
     /// Why, for an operator.
     pub source: Box<dyn Error + Send + Sync>,
-    /// Whether nobody listens at the socket (yet).
+    /// Whether no program listens at the socket (yet).
     pub unreachable: bool,
 }
 

@@ -185,7 +185,7 @@ struct WatchLoop {
 }
 
 impl WatchLoop {
-    /// Runs until nobody needs the program any more.
+    /// Runs until the program is no longer needed.
     async fn run(mut self, first: Daemon) {
         let mut daemon = Some(first);
         let mut pause = FIRST_PAUSE;
@@ -222,7 +222,7 @@ impl WatchLoop {
         }
     }
 
-    /// Waits for the end of the program and answers why; `None` when nobody needs it.
+    /// Waits for the end of the program and answers why; `None` when it is no longer needed.
     async fn watch(&mut self, mut daemon: Daemon) -> Option<ProgramDown> {
         let ended = tokio::select! {
             ended = daemon.ended() => ended,

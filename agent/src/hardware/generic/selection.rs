@@ -24,7 +24,7 @@ pub(super) fn stopped(selection: &Selection) -> Vec<PlannedAction> {
     arrays.map(action).collect()
 }
 
-/// What is not touched and why, for the result: nobody must believe that it is erased.
+/// What is not touched and why, for the result, which must not look as if it were erased.
 pub(super) fn left_alone_entries(
     selection: &Selection,
 ) -> impl Iterator<Item = (String, Value)> + '_ {

@@ -1,4 +1,4 @@
-//! Which digest an image must have: somebody always names one.
+//! Which digest an image must have; there is always one.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
 //! Disk images in registries: `oci://registry/repository:tag`.
 //!
 //! [`Registries`] is a [`Fetch`] that knows one scheme more. It reads manifests until it has
-//! found the disk image, answers a registry's question who we are, and asks for a new token
+//! found the disk image, answers a registry's authentication challenge, and asks for a new token
 //! when the old one ends in the middle of a download. The image's digest comes with it.
 
 use std::collections::HashMap;
@@ -89,7 +89,7 @@ impl<'a> Registries<'a> {
     /// The digest of the image that `request.url` refers to, as `sha256:<digits>`.
     ///
     /// # Errors
-    /// There is no such image, or nobody answers.
+    /// There is no such image, or no registry answers.
     pub(super) async fn digest(&self, request: &FetchRequest) -> Result<String, FetchError> {
         self.image(request).await.map(|image| image.layer.digest)
     }
@@ -162,7 +162,7 @@ impl<'a> Registries<'a> {
         Ok(document)
     }
 
-    /// One request to a repository, and another when the registry wants to know who we are.
+    /// One request to a repository, and another when the registry asks for authentication.
     async fn get(
         &self,
         base: &str,

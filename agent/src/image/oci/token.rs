@@ -1,4 +1,4 @@
-//! How a registry learns who we are: answers to its challenges (RFC 7235), and its token service.
+//! Authentication to a registry: answers to its challenges (RFC 7235), and its token service.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;

@@ -11,7 +11,7 @@ use super::text;
 use crate::config::{Config, ImageServerAuth};
 use crate::system::fetch::Credentials;
 
-/// What the node says about who we are to the image server.
+/// The credentials for the image server that the node names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ServerCredentials {
     /// Nothing: the agent's own configuration counts.

@@ -35,7 +35,7 @@ mod description;
 
 /// The largest answer: a step's result goes into the node's record in Ironic.
 const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
-/// Steps of one manager, and letters of a name: far beyond what anybody has.
+/// Steps of one manager, and letters of a name: far beyond what any manager has.
 const MOST_STEPS: usize = 1000;
 const LONGEST_NAME: usize = 255;
 

@@ -38,8 +38,8 @@ pub trait Disks: fmt::Debug + Send + Sync {
     /// No such disk.
     fn open_shared(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError>;
 
-    /// Opens a disk for reading only. It may be in use or write-protected, and nobody notices:
-    /// what only looks never claims a disk.
+    /// Opens a disk for reading only. It may be in use or write-protected, and its users do not
+    /// notice: what only looks never claims a disk.
     ///
     /// # Errors
     /// No such disk.

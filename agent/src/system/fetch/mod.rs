@@ -51,11 +51,11 @@ pub struct FetchRequest {
     pub url: String,
     /// The media types that the answer may have.
     pub accept: Option<&'static str>,
-    /// Who we are to the server.
+    /// The credentials for the server.
     pub credentials: Option<Credentials>,
-    /// Ways around and through a firewall.
+    /// The proxies to use.
     pub proxies: Proxies,
-    /// Whom to trust.
+    /// Which servers to trust.
     pub tls: TlsSettings,
     /// How long connecting, the head of the answer and each piece of the body may take.
     /// Zero means no limit.
@@ -121,7 +121,7 @@ pub struct FetchResponse {
     pub validator: Option<String>,
     /// Of a partial answer: the first byte, and the length of the whole if known.
     pub part: Option<(u64, Option<u64>)>,
-    /// How a server wants to know who we are: `WWW-Authenticate`.
+    /// How a server asks for authentication: `WWW-Authenticate`.
     pub challenge: Option<String>,
     /// The content coding that the server named, which may change the bytes.
     pub coding: Option<String>,

@@ -141,7 +141,7 @@ impl Started {
     }
 }
 
-/// A program that runs. Dropping it, because somebody cancelled or it takes too long, ends it
+/// A program that runs. Dropping it, after a cancellation or a timeout, ends it
 /// and what it started. It is asked first: fio's jobs leave its group, and fio writes its report.
 struct RunningProgram(Option<Started>);
 

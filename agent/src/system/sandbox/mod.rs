@@ -1,4 +1,4 @@
-//! Programs of somebody else's image, run within it and apart from this machine.
+//! Programs of an untrusted image, run within it and apart from this machine.
 //!
 //! A directory of its own does not confine a program that is root, so there are several:
 //!
@@ -137,9 +137,10 @@ pub fn command(
         .tail(TAIL))
 }
 
-/// Runs the program. `arguments` are this program's: its name, [`NAME`], the image, a [`VisibleDevices`],
-/// `--`, the environment, the program and its arguments. Must run as `unshare` leaves it: as
-/// the first process of its own, with mounts of its own. Ends with the status of the program.
+/// Runs the program. `arguments` are this program's: its name, [`NAME`], the image, a
+/// [`VisibleDevices`], `--`, the environment, the program and its arguments. Must run as
+/// `unshare` leaves it: as the first process of its own, with mounts of its own. Ends with the
+/// status of the program.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Result<Vec<String>, _> = arguments.skip(2).map(OsString::into_string).collect();
     let ended = match arguments {

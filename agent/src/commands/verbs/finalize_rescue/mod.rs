@@ -103,7 +103,8 @@ impl FinalizeRescue {
     }
 }
 
-/// Refuses what would let everybody in, or nobody: the rescue service takes what it is given.
+/// Refuses what would allow unauthenticated access, or none at all: the rescue service takes
+/// what it is given.
 fn check(password: &str, hashed: bool) -> Result<(), Failure> {
     let wrong = |text: &str| Err(Failure::new(FailureKind::InvalidCommandParams, text));
     if password.is_empty() {

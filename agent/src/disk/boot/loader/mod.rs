@@ -359,7 +359,7 @@ struct LoaderRecord {
     label: String,
 }
 
-/// The records of a list: loader, label, and two more that nobody needs. Of two with one label
+/// The records of a list: loader, label, and two unused fields. Of two with one label
 /// the first counts.
 fn records(bytes: &[u8]) -> Vec<LoaderRecord> {
     let mut records: Vec<LoaderRecord> = Vec::new();

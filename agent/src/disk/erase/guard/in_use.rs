@@ -1,4 +1,4 @@
-//! Devices that somebody uses.
+//! Devices that are in use.
 
 use std::collections::HashMap;
 use std::path::Path;

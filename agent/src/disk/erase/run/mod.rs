@@ -231,7 +231,7 @@ impl<'a> EraseWatch<'a> {
     }
 }
 
-/// Tells somebody once when nothing moves.
+/// Warns once when an erase makes no progress.
 struct StallWarning<'a> {
     watch: &'a EraseWatch<'a>,
     last: Option<u64>,

@@ -60,7 +60,7 @@ impl DirectoryNames {
         Ok(slots)
     }
 
-    /// A short name that nobody has: what is left of the long one, and a number.
+    /// A short name that is free: what is left of the long one, and a number.
     fn shorten(&self, name: &str) -> io::Result<[u8; 11]> {
         let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
         let capitals = |text: &str, most: usize| -> Vec<u8> {

@@ -12,7 +12,7 @@ use crate::disk::erase::forget_partitions;
 use crate::disk::erase::guard::{Erasable, Selection};
 use crate::hardware::{PlannedAction, StepContext, StepError, VendorEraser};
 
-/// A disk and who erases it.
+/// A disk and what erases it.
 pub(super) struct VendorErase<'a> {
     pub(super) disk: &'a Erasable,
     eraser: VendorEraser<'a>,

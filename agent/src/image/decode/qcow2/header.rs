@@ -52,7 +52,7 @@ pub(super) struct Header {
     pub(super) compression: Compression,
     /// L2 entries have 16 bytes and tell of 32 subclusters each.
     pub(super) has_subclusters: bool,
-    /// Where QEMU keeps its reference counts: a table that nobody reads here.
+    /// Where QEMU keeps its reference counts: a table that is not read here.
     pub(super) refcount_table: (u64, u64),
     /// Bytes of the file, if the server said.
     pub(super) file_length: Option<u64>,

@@ -55,7 +55,7 @@ pub(super) struct UnmappedPass {
     deferred: DeferredBytes,
     batch: Vec<ClusterJob>,
     limit: usize,
-    /// Tells who waits for the outcome that the tables must be learnt first.
+    /// Tells the caller that the tables must be learnt first.
     needs_tables: Arc<AtomicBool>,
 }
 

@@ -171,7 +171,7 @@ impl SecondWriter {
         Ok(())
     }
 
-    /// Its thread has ended with a panic, so nobody knows what of its write was done.
+    /// Its thread has ended with a panic, so it is unknown what of its write was done.
     fn lost(&self) -> DiskError {
         DiskError::Io {
             action: "write",

@@ -155,7 +155,7 @@ fn without_other_volumes<'a>(
     kept
 }
 
-/// The disk that is taken when nobody gives hints.
+/// The disk that is taken without hints.
 #[must_use]
 pub fn smallest(devices: &[BlockDevice]) -> Option<&BlockDevice> {
     let candidates: Vec<_> = devices.iter().collect();

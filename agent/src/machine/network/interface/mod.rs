@@ -30,7 +30,7 @@ pub struct Interface {
     pub client_id: Option<String>,
     /// The port of the machine's case, `em1` or `p3p2`, where firmware tells.
     pub bios_device_name: Option<String>,
-    /// LLDP elements that its switch sent; `None` when nobody listened.
+    /// LLDP elements that its switch sent; `None` when they were not collected.
     pub lldp: Option<Vec<lldp::LldpElement>>,
     /// The highest speed in Mbit/s that it could have, or else the present one; `None` on
     /// virtual interfaces.

@@ -9,9 +9,10 @@
 //! ```
 //!
 //! When there is no room for a new connection, one that is unauthenticated makes way: of the
-//! peer that holds the most of them (a handful makes no difference), one that waits for its peer before one that is being
-//! served, and of these the one that began the earliest. A peer is an IPv4 address or an IPv6
-//! network of 64 bits, which is what one machine can choose its addresses from.
+//! peer that holds the most of them (a handful makes no difference), one that waits for its peer
+//! before one that is being served, and of these the one that began the earliest. A peer is an
+//! IPv4 address or an IPv6 network of 64 bits, which is what one machine can choose its addresses
+//! from.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
