@@ -13,6 +13,8 @@
     reason = "a test; images are small"
 )]
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,17 +36,9 @@ type Partition = (u32, u64, u64);
 struct Programs(PathBuf);
 
 impl Programs {
-    /// `None`: there are none, and this is not CI.
-    fn find(test: &str) -> Option<Self> {
-        let found = std::env::var_os("TEST_PROGRAMS");
-        if found.is_none() {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "TEST_PROGRAMS is not set in CI"
-            );
-            eprintln!("SKIPPED {test}: needs TEST_PROGRAMS; run `make unit`");
-        }
-        found.map(|path| Self(path.into()))
+    /// `None`: there are none.
+    fn find() -> Option<Self> {
+        support::programs().map(Self)
     }
 
     /// What a program prints on both of its outputs, whatever it answers.
@@ -274,8 +268,7 @@ fn scripts() -> Vec<String> {
 
 #[test]
 fn images_of_the_real_programs_are_read_as_they_read_them() {
-    let Some(programs) = Programs::find("images_of_the_real_programs_are_read_as_they_read_them")
-    else {
+    let Some(programs) = Programs::find() else {
         return;
     };
     let mut made = 0;
@@ -419,9 +412,7 @@ fn generated_mbr(random: &mut Random) -> Vec<u8> {
 
 #[test]
 fn generated_mbr_tables_are_seen_and_refused_as_the_programs_do() {
-    let Some(programs) =
-        Programs::find("generated_mbr_tables_are_seen_and_refused_as_the_programs_do")
-    else {
+    let Some(programs) = Programs::find() else {
         return;
     };
     let image = Image::new();
@@ -451,8 +442,7 @@ fn generated_mbr_tables_are_seen_and_refused_as_the_programs_do() {
 #[test]
 fn generated_gpts_are_seen_and_refused_as_the_programs_do() {
     use ironic_ondisk::partition_table::testing::{Shape, gpt, mbr};
-    let Some(programs) = Programs::find("generated_gpts_are_seen_and_refused_as_the_programs_do")
-    else {
+    let Some(programs) = Programs::find() else {
         return;
     };
     let image = Image::new();

@@ -7,6 +7,8 @@
     reason = "a test: it runs programs, and ends where one does not do as it should"
 )]
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
@@ -50,15 +52,10 @@ struct Bench {
 }
 
 impl Bench {
-    /// `None`: there are no programs, which CI does not accept.
+    /// `None`: there are no programs.
     fn new() -> Option<Self> {
-        let Some(programs) = std::env::var_os("TEST_PROGRAMS") else {
-            assert!(std::env::var_os("CI").is_none(), "TEST_PROGRAMS is not set");
-            eprintln!("SKIPPED: needs TEST_PROGRAMS; run `make unit`");
-            return None;
-        };
         Some(Self {
-            programs: programs.into(),
+            programs: support::programs()?,
             directory: tempfile::tempdir().unwrap(),
         })
     }
