@@ -48,6 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(out.join("descriptor_set.bin"), published.encode_to_vec())?;
 
     tonic_prost_build::configure()
+        .codec_path("crate::codec::SmallBuffers")
         // What a tunnel carries is passed on, not copied.
         .bytes(".ironic.agent.v1.AttachRequest.data")
         .bytes(".ironic.agent.v1.AttachResponse.data")

@@ -5,8 +5,8 @@
 //! by the shim or by an orchestrator and called by the agent.
 //! [`v1::hardware_manager_service_server::HardwareManagerService`] is served by a hardware
 //! manager that is a program of its own and called by the agent. The documents are the
-//! `.proto` files. [`verbs`] is what they note about the commands, as a table; more logic than
-//! that is not here.
+//! `.proto` files. [`verbs`] is what they note about the commands, as a table, [`codec`] how messages
+//! become bytes; more logic than that is not here.
 
 /// Messages and services of package `ironic.agent.v1`.
 #[allow(
@@ -18,6 +18,7 @@ pub mod v1 {
     tonic::include_proto!("ironic.agent.v1");
 }
 
+pub mod codec;
 pub mod verbs;
 
 /// The serialised `google.protobuf.FileDescriptorSet` of this package and its imports,

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_server::ConductorService;
 use ironic_transport::grpc::bounds::Caller;
@@ -52,10 +52,11 @@ impl ConductorService for Relay {
             let session = session::run(&relay, request.into_inner(), caller, &answers);
             if let Err(status) = session.await {
                 // An agent that hung up does not hear why.
-                let _ = answers.send(Err(status)).await;
+                let _ = answers.send(Box::new(Err(status))).await;
             }
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(verdicts))))
+        let verdicts = ReceiverStream::new(verdicts).map(|verdict| *verdict);
+        Ok(Response::new(Box::pin(verdicts)))
     }
 
     async fn submit_inspection(

@@ -17,8 +17,9 @@ use crate::ironic::BeatAnswer;
 use crate::rest::ShutdownReason;
 use crate::rest_server::Advertised;
 
-/// The answers of a session.
-type Answers = mpsc::Sender<Result<v1::HeartbeatResponse, Status>>;
+/// The answers of a session. They are boxed because a channel has room for 32 of them from its
+/// beginning, for each of thousands of agents.
+pub(super) type Answers = mpsc::Sender<Box<Result<v1::HeartbeatResponse, Status>>>;
 /// The beat that Ironic has not answered yet.
 type InFlight<'a> = Option<Pin<Box<dyn Future<Output = v1::HeartbeatResponse> + Send + 'a>>>;
 
@@ -45,7 +46,7 @@ pub(super) async fn run(
             verdict = completed(&mut in_flight) => {
                 in_flight = None;
                 // A receiver that is gone ends the loop above.
-                let _ = answers.send(Ok(verdict)).await;
+                let _ = answers.send(Box::new(Ok(verdict))).await;
                 continue;
             }
             request = messages.message(), if !heard_all => request?,
