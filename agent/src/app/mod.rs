@@ -118,13 +118,15 @@ fn end_leftovers(config: &Config) {
 }
 
 /// Serves commands, and reports to the conductor where there is one. Ends when a command ends the
-/// service; within a process of its own, or of many simulated machines.
+/// service; within a process of its own, or of many simulated machines. Dropping the future ends
+/// the service at once.
 ///
 /// # Errors
 /// The configuration cannot work, or what the agent cannot do without has failed.
 pub async fn serve(config: config::Shared, system: System) -> anyhow::Result<ExitCode> {
     let current = config.current();
     let stop = CancellationToken::new();
+    let _dropped = stop.clone().drop_guard();
     let engine = start_engine(&config, &system).await?;
     let server = rpc::bind(engine.clone(), &current, stop.clone()).await?;
     info!(version = %ironic_program::version(), listen = %server.listen(), "ironic-agent");

@@ -24,7 +24,9 @@ pub async fn keep<J: Jitter>(
             Ok(ended) => {
                 tracing::info!(event = %"attached", "milestone");
                 let since = Instant::now();
-                (ended.await, backoff.lost(since.elapsed()))
+                let lost = ended.await;
+                tracing::info!(lasted = ?since.elapsed(), "the attachment has ended");
+                (lost, backoff.lost(since.elapsed()))
             }
         };
         tracing::warn!(reason = %error_chain(&lost), again = ?pause, "not attached");

@@ -64,7 +64,7 @@ impl Machine {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("root");
-        let card = root.join("sys/class/net/eth0");
+        let card = root.join("sys/class/net/simulated0");
         fs::create_dir_all(&card).unwrap();
         fs::write(card.join("address"), "52:54:00:e2:e0:01\n").unwrap();
         fs::create_dir_all(root.join("sys/devices/card")).unwrap();
