@@ -57,5 +57,7 @@ fn read_disk(mut disk: &[u8], sector_size: u32) {
         let _ = chain.check(geometry);
         let _ = record.check();
     }
-    let _ = mbr::disk_identifier(&mut disk).unwrap();
+    // A disk without the bytes of the identifier is an error of the source.
+    let identifier = mbr::disk_identifier(&mut disk);
+    assert!(identifier.is_ok() || size < 444);
 }
