@@ -129,7 +129,7 @@ impl Shim {
             !config.common.api_url.is_empty(),
             "a gateway (option gateway_url) needs Ironic: set the option api_url"
         );
-        let agents = AgentRegistry::new(Proofs::new(&config.state_dir));
+        let agents = AgentRegistry::of_gateway(Proofs::new(&config.state_dir));
         let gateway = Gateway::start(url, config, agents, stop.clone()).await;
         let gateway = gateway.context("the gateway cannot be started")?;
         let relay = Relay::new(ironic, Placement::Gateway(gateway.clone()));

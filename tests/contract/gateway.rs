@@ -311,9 +311,18 @@ async fn a_rescued_machine_is_served_no_more_until_it_boots_again() {
 async fn a_shim_beside_its_agent_is_no_gateway() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
-    let config = crate::support::shim::config(&[&ironic.url], &state);
+    let config = Config {
+        enable_auto_tls: false,
+        ..crate::support::shim::config(&[&ironic.url], &state)
+    };
     let mut shim = Shim::start(config).await;
     let refused = attach(&mut shim, TOKEN, "b", 1).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("gateway_url"), "{refused:?}");
+    // Its own agent is at the root and nowhere else, also when it is known.
+    let mut session = shim.session(hello()).await.unwrap();
+    let beat = session.beat().await.unwrap();
+    assert_eq!(beat.verdict(), HeartbeatVerdict::Accepted);
+    let answer = ask(&shim, "GET", "/v1/commands/", b"").await;
+    assert_eq!(answer.status, 404, "{answer:?}");
 }

@@ -22,6 +22,8 @@ const HELD: usize = 512;
 pub struct AgentRegistry {
     registry: Arc<RwLock<Registry<Arc<Client>>>>,
     proofs: Proofs,
+    /// Whether agents attach.
+    attaches: bool,
     held: Arc<Semaphore>,
     since: Instant,
 }
@@ -58,14 +60,25 @@ impl Default for AgentRegistry {
 }
 
 impl AgentRegistry {
-    /// No agents yet. Whose tokens are known is in `proofs`.
+    /// No agents yet: each is registered. Whose tokens are known is in `proofs`.
     #[must_use]
     pub fn new(proofs: Proofs) -> Self {
         Self {
             registry: Arc::default(),
             proofs,
+            attaches: false,
             held: Arc::new(Semaphore::new(HELD)),
             since: Instant::now(),
+        }
+    }
+
+    /// The same for agents that attach: a node whose token was proved is known, also while its
+    /// agent is away.
+    #[must_use]
+    pub fn of_gateway(proofs: Proofs) -> Self {
+        Self {
+            attaches: true,
+            ..Self::new(proofs)
         }
     }
 
@@ -175,11 +188,11 @@ impl AgentRegistry {
         entry.map(|entry| entry.closed = closed).is_some()
     }
 
-    /// The agent with a key, and the generation of its registration. A node whose token was
-    /// proved is known, also when its agent is away.
+    /// The agent with a key, and the generation of its registration.
     #[must_use]
     pub fn find(&self, key: &AgentKey) -> Option<(Agent, Generation)> {
         if let AgentKey::Node(node_uuid) = key
+            && self.attaches
             && self.proofs.knows(node_uuid)
         {
             self.node(node_uuid);
