@@ -16,7 +16,7 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use ironic_agent::conductor::heartbeat::{Schedule, Timeout};
+use ironic_agent::conductor::heartbeat::{BeatOutcome, Schedule, Timeout};
 
 /// Which rule the agents follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,7 +199,12 @@ impl Agent {
     /// One exchange at `now`; answers when the next one is.
     fn beat(&mut self, now: Duration, accepted: bool) -> Duration {
         self.schedule.begin();
-        self.schedule.finish(now, accepted);
+        let outcome = if accepted {
+            BeatOutcome::Accepted
+        } else {
+            BeatOutcome::Failed
+        };
+        self.schedule.finish(now, outcome);
         match self.rule {
             Rule::FixedRetry if !accepted => now + Duration::from_secs(5),
             Rule::FixedRetry | Rule::Jittered => self.schedule.due(),

@@ -65,7 +65,8 @@ pub(super) async fn report(
     };
     if inspection::is_wanted(&current) {
         let report = inspect::collect(system, &current, &engine.context().registry).await;
-        request.node_uuid = inspection::submit(conductor.as_ref(), &report.data)
+        let mut jitter: StdRng = rand::make_rng();
+        request.node_uuid = inspection::submit(conductor.as_ref(), &report.data, &mut jitter)
             .await
             .context("the inspection report could not be delivered")?;
     }

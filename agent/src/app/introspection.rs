@@ -30,7 +30,8 @@ pub(super) async fn run(loaded: Loaded<Config>) -> anyhow::Result<ExitCode> {
     let conductor = ConductorClient::new(&config, None)?;
     let once = async || {
         let report = inspect::collect(&system, &config, &registry).await;
-        match inspection::deliver(&conductor, &report.data).await {
+        let mut jitter: StdRng = rand::make_rng();
+        match inspection::deliver(&conductor, &report.data, &mut jitter).await {
             Ok(Delivered::Taken(_)) => report.failures.is_empty(),
             Ok(Delivered::Refused | Delivered::NoAddress) => false,
             Err(undelivered) => {

@@ -8,6 +8,7 @@ use ironic_document::JsonObject;
 use ironic_text::error_chain;
 use thiserror::Error;
 
+use super::deferral;
 use super::jitter::Jitter;
 use super::{Conductor, ConductorError, InspectionOutcome};
 use crate::config::Config;
@@ -19,6 +20,9 @@ pub const WAITS: [Duration; 4] = [
     Duration::from_secs(6),
     Duration::from_secs(12),
 ];
+
+/// A conductor defers no report for longer.
+const LONGEST_DEFERRAL: Duration = Duration::from_secs(300);
 
 /// How the daemon's waits grow with each failure, and up to how many times the interval.
 const FAILURE_FACTOR: f64 = 2.7;
@@ -60,20 +64,22 @@ pub fn is_wanted(config: &Config) -> bool {
 pub async fn submit(
     conductor: &dyn Conductor,
     report: &JsonObject,
+    jitter: &mut impl Jitter,
 ) -> Result<Option<String>, Undelivered> {
-    Ok(match deliver(conductor, report).await? {
+    Ok(match deliver(conductor, report, jitter).await? {
         Delivered::Taken(node_uuid) => node_uuid,
         Delivered::Refused | Delivered::NoAddress => None,
     })
 }
 
-/// Hands a report over.
+/// Hands a report over. A round that the conductor defers does not count.
 ///
 /// # Errors
 /// Every round failed.
 pub async fn deliver(
     conductor: &dyn Conductor,
     report: &JsonObject,
+    jitter: &mut impl Jitter,
 ) -> Result<Delivered, Undelivered> {
     let mut waits = WAITS.into_iter();
     loop {
@@ -90,6 +96,13 @@ pub async fn deliver(
             InspectionOutcome::Disabled => {
                 tracing::info!("no address takes inspection reports");
                 return Ok(Delivered::NoAddress);
+            }
+            InspectionOutcome::Deferred(deferral) => {
+                let wait = deferral::pause(deferral.retry_after, LONGEST_DEFERRAL, jitter);
+                let reason = &deferral.reason;
+                tracing::info!(%reason, again = ?wait, "the conductor defers the inspection report");
+                tokio::time::sleep(wait).await;
+                continue;
             }
             InspectionOutcome::Retry(error) => error,
         };
@@ -125,9 +138,19 @@ pub async fn repeat(
 mod tests {
     use super::super::fake::FakeConductor;
     use super::super::jitter::Scripted;
+    use crate::conductor::Deferral;
     use ironic_program::CommonSettings;
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
 
     use super::*;
+
+    fn deferred(seconds: u64) -> InspectionOutcome {
+        InspectionOutcome::Deferred(Deferral {
+            retry_after: Duration::from_secs(seconds),
+            reason: "busy".into(),
+        })
+    }
 
     fn retry() -> InspectionOutcome {
         InspectionOutcome::Retry(ConductorError::Said("503".into()))
@@ -143,7 +166,8 @@ mod tests {
         submissions: impl IntoIterator<Item = InspectionOutcome>,
     ) -> (Result<Option<String>, Undelivered>, Vec<u64>) {
         let conductor = FakeConductor::taking(submissions);
-        let result = submit(&conductor, &JsonObject::new()).await;
+        let mut jitter = SmallRng::seed_from_u64(1);
+        let result = submit(&conductor, &JsonObject::new(), &mut jitter).await;
         let events = conductor.events();
         (result, events.iter().map(|(at, _)| at.as_secs()).collect())
     }
@@ -167,6 +191,20 @@ mod tests {
         for (submissions, result, times) in cases {
             assert_eq!(submitted(submissions).await, (result, times));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deferral_is_no_round() {
+        let deferrals = [10, 10_000].map(deferred);
+        let retries = [retry(), retry(), retry(), retry()];
+        let submissions = deferrals.into_iter().chain(retries).chain([accepted(None)]);
+        let (result, times) = submitted(submissions).await;
+        assert_eq!(result, Ok(None));
+        let pauses: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!((10..=12).contains(&pauses[0]), "{pauses:?}");
+        assert!((300..=360).contains(&pauses[1]), "{pauses:?}");
+        let rest: u64 = pauses[2..].iter().sum();
+        assert!((28..=29).contains(&rest), "{pauses:?}");
     }
 
     #[tokio::test(start_paused = true)]

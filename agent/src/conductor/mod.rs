@@ -21,6 +21,7 @@ use crate::shutdown::ShutdownReason;
 
 pub mod attachment;
 pub mod backoff;
+pub mod deferral;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod heartbeat;
@@ -86,6 +87,17 @@ pub enum LookupOutcome {
         /// What happened.
         error: ConductorError,
     },
+    /// The conductor has too much to do: try again after its time. No failure.
+    Deferred(Deferral),
+}
+
+/// The conductor asks for patience.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deferral {
+    /// How long, as it said it; [`deferral::pause`] makes a wait of it.
+    pub retry_after: Duration,
+    /// Why, for the log.
+    pub reason: String,
 }
 
 /// A node that was found, already checked: it has a UUID, and the timeout is one.
@@ -157,6 +169,8 @@ pub enum Verdict {
         /// For the log.
         reason: String,
     },
+    /// Nobody has looked at the beat yet: it is repeated after this time. No error.
+    Deferred(Deferral),
 }
 
 /// What became of an inspection report.
@@ -171,6 +185,8 @@ pub enum InspectionOutcome {
     Refused(ConductorError),
     /// Unreachable, busy or broken: try again.
     Retry(ConductorError),
+    /// The conductor has too much to do: try again after its time. No failure.
+    Deferred(Deferral),
     /// No address takes reports.
     Disabled,
 }

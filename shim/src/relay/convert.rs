@@ -17,6 +17,7 @@ pub(super) fn lookup_response(answer: LookupAnswer) -> v1::LookupResponse {
             Err(error) => Outcome::Retry(v1::LookupRetry {
                 refusal: v1::LookupRefusal::Unspecified.into(),
                 reason: error.to_string(),
+                retry_after: None,
             }),
         },
         LookupAnswer::Retry { conflict, reason } => {
@@ -28,6 +29,7 @@ pub(super) fn lookup_response(answer: LookupAnswer) -> v1::LookupResponse {
             Outcome::Retry(v1::LookupRetry {
                 refusal: refusal.into(),
                 reason,
+                retry_after: None,
             })
         }
     };
@@ -97,6 +99,7 @@ pub(super) fn heartbeat_response(sequence: u64, answer: BeatAnswer) -> v1::Heart
         verdict: verdict.into(),
         status,
         reason,
+        retry_after: None,
     }
 }
 
@@ -113,5 +116,6 @@ pub(super) fn inspection_response(answer: InspectionAnswer) -> v1::SubmitInspect
         verdict: verdict.into(),
         node_uuid,
         reason,
+        retry_after: None,
     }
 }

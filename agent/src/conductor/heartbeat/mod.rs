@@ -4,7 +4,9 @@
 //! first                at once
 //! after success        timeout × U(0.3, 0.6), and never less than 5 s
 //! after any error      5 s × U(1.0, 2.0), also while a force is pending
-//! forced               exactly 5 s after the last beat, after a success; no jitter
+//! after DEFERRED       what the conductor says × U(1.0, 1.2), from 1 s up to timeout × 0.36
+//! forced               exactly 5 s after the last beat, after a success or the deferral of
+//!                      a beat that was not forced; no jitter
 //! ```
 //!
 //! A fixed retry would make every agent that lost Ironic come back in the same second, so
@@ -28,7 +30,7 @@ mod schedule;
 mod session;
 
 pub use control::Control;
-pub use schedule::Schedule;
+pub use schedule::{BeatOutcome, Schedule};
 use session::SessionSupervisor;
 
 /// How long Ironic waits for a heartbeat before it gives a node up. Positive and finite.
@@ -123,9 +125,18 @@ impl<J: Jitter, K: Jitter> Heartbeats<'_, J, K> {
                 outcome.unwrap_or_else(|_| Err(sessions.give_up(SessionLost::NoVerdict(deadline))));
 
             let now = start.elapsed();
-            schedule.finish(now, matches!(outcome, Ok(Verdict::Accepted)));
+            schedule.finish(now, beat_outcome(&outcome));
             report(&outcome, forced, schedule.due().saturating_sub(now));
         }
+    }
+}
+
+fn beat_outcome(outcome: &Result<Verdict, SessionLost>) -> BeatOutcome {
+    match outcome {
+        Ok(Verdict::Accepted) => BeatOutcome::Accepted,
+        Ok(Verdict::Deferred(deferral)) => BeatOutcome::Deferred(deferral.retry_after),
+        Ok(Verdict::Conflict { .. } | Verdict::Refused { .. } | Verdict::Unreachable { .. })
+        | Err(_) => BeatOutcome::Failed,
     }
 }
 
@@ -143,6 +154,10 @@ fn report(outcome: &Result<Verdict, SessionLost>, forced: bool, next: Duration) 
         }
         Ok(Verdict::Unreachable { reason }) => {
             tracing::error!(%reason, forced, ?next, "heartbeat: Ironic is unreachable");
+        }
+        Ok(Verdict::Deferred(deferral)) => {
+            let reason = &deferral.reason;
+            tracing::info!(%reason, forced, ?next, "heartbeat deferred by the conductor");
         }
         Err(lost) => {
             let reason = error_chain(lost);

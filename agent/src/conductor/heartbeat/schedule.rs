@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use super::Timeout;
+use crate::conductor::deferral;
 use crate::conductor::jitter::Jitter;
 
 /// Between two beats of which the second is forced; also the base of error intervals.
 pub(super) const SHORTEST: Duration = Duration::from_secs(5);
+
+/// The longest deferral, as a share of the timeout. After the longest regular interval (0.6) and
+/// with its jitter (1.2), the next beat is still in time.
+const LONGEST_DEFERRAL: f64 = 0.3;
 
 /// When the next beat goes. Times are offsets on one monotonic clock; nothing here looks at
 /// a clock or waits.
@@ -26,7 +31,19 @@ pub struct Schedule<J> {
 struct LastBeat {
     at: Duration,
     interval: Duration,
-    succeeded: bool,
+    /// Whether a force may shorten the interval.
+    yields_to_force: bool,
+}
+
+/// How the exchange of one beat ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BeatOutcome {
+    /// Ironic has accepted it.
+    Accepted,
+    /// Anything that went wrong.
+    Failed,
+    /// The conductor asks to repeat it after this time.
+    Deferred(Duration),
 }
 
 impl<J: Jitter> Schedule<J> {
@@ -47,8 +64,9 @@ impl<J: Jitter> Schedule<J> {
         let Some(last) = self.last else {
             return Duration::ZERO;
         };
-        // A pending force must not turn the error interval into a fixed retry.
-        let interval = if self.forced && last.succeeded {
+        // A pending force must not turn the error interval into a fixed retry, nor a deferral
+        // of the force itself.
+        let interval = if self.forced && last.yields_to_force {
             last.interval.min(SHORTEST)
         } else {
             last.interval
@@ -68,19 +86,30 @@ impl<J: Jitter> Schedule<J> {
     }
 
     /// The exchange ended, well or not.
-    pub fn finish(&mut self, now: Duration, accepted: bool) {
-        let interval = if accepted {
-            let regular = self.timeout.0.mul_f64(self.jitter.between(0.3, 0.6));
-            regular.max(SHORTEST)
-        } else {
-            SHORTEST.mul_f64(self.jitter.between(1.0, 2.0))
+    pub fn finish(&mut self, now: Duration, outcome: BeatOutcome) {
+        let was_forced = std::mem::take(&mut self.in_flight);
+        let (interval, yields_to_force) = match outcome {
+            BeatOutcome::Accepted => {
+                let regular = self.timeout.0.mul_f64(self.jitter.between(0.3, 0.6));
+                (regular.max(SHORTEST), true)
+            }
+            BeatOutcome::Failed => (SHORTEST.mul_f64(self.jitter.between(1.0, 2.0)), false),
+            // The conductor lets forced beats pass the others: what it said of another beat
+            // does not count for them.
+            BeatOutcome::Deferred(wish) => {
+                let longest = self.timeout.0.mul_f64(LONGEST_DEFERRAL).max(SHORTEST);
+                (
+                    deferral::pause(wish, longest, &mut self.jitter),
+                    !was_forced,
+                )
+            }
         };
         // What was forced and failed is still owed; what was raised in flight stands anyway.
-        self.forced |= std::mem::take(&mut self.in_flight) && !accepted;
+        self.forced |= was_forced && outcome != BeatOutcome::Accepted;
         self.last = Some(LastBeat {
             at: now,
             interval,
-            succeeded: accepted,
+            yields_to_force,
         });
     }
 }

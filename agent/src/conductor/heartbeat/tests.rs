@@ -3,6 +3,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::schedule::SHORTEST;
 use super::*;
+use crate::conductor::Deferral;
 use crate::conductor::fake::{Event, FakeConductor, Reply};
 use crate::conductor::jitter::Scripted;
 use crate::shutdown::ShutdownReason;
@@ -29,12 +30,18 @@ fn a_timeout_is_a_positive_number() {
 #[test]
 fn the_vector_of_the_python_agent() {
     let mut schedule = Schedule::new(timeout(20.0), Scripted::new([0.6, 0.4, 1.2, 0.5]));
-    let steps = [(0, true, 12), (12, true, 8), (20, false, 6), (26, true, 10)];
-    for (at, accepted, interval) in steps {
+    use BeatOutcome::{Accepted, Failed};
+    let steps = [
+        (0, Accepted, 12),
+        (12, Accepted, 8),
+        (20, Failed, 6),
+        (26, Accepted, 10),
+    ];
+    for (at, outcome, interval) in steps {
         let now = Duration::from_secs(at);
         assert_eq!(schedule.due(), now);
         assert!(!schedule.begin());
-        schedule.finish(now, accepted);
+        schedule.finish(now, outcome);
         assert_eq!(schedule.due() - now, Duration::from_secs(interval));
     }
 }
@@ -55,6 +62,14 @@ struct Lived {
     accepted: bool,
     /// When a force was raised while it was in flight.
     raised_in_flight: bool,
+}
+
+fn outcome(accepted: bool) -> BeatOutcome {
+    if accepted {
+        BeatOutcome::Accepted
+    } else {
+        BeatOutcome::Failed
+    }
 }
 
 /// Lives through a random history: exchanges take up to 40 s, fail or not, and forces
@@ -86,7 +101,7 @@ fn live(seed: u64, beats: usize) -> (Duration, Vec<Lived>) {
         }
         let accepted = world.random_bool(0.6);
         let ended = sent + seconds(world.random_range(0.0..40.0));
-        schedule.finish(ended, accepted);
+        schedule.finish(ended, outcome(accepted));
         history.push(Lived {
             previous,
             sent,
@@ -209,6 +224,62 @@ fn a_force_during_flight_is_kept_for_the_next_beat() {
             );
         }
     }
+}
+
+/// A schedule whose last beat, forced or not, was deferred by `wish` seconds at 0 s.
+fn deferred(t: f64, wish: f64, forced: bool, seed: u64) -> Schedule<SmallRng> {
+    let mut schedule = Schedule::new(timeout(t), SmallRng::seed_from_u64(seed));
+    if forced {
+        schedule.force();
+    }
+    assert_eq!(schedule.begin(), forced);
+    let wish = BeatOutcome::Deferred(Duration::from_secs_f64(wish));
+    schedule.finish(Duration::ZERO, wish);
+    schedule
+}
+
+/// Ironic gives a node up after the timeout: a conductor that asks for more than that is not
+/// obeyed.
+#[test]
+fn a_deferral_is_obeyed_as_long_as_the_node_is_not_given_up() {
+    // Timeout, what the conductor says, and the shortest pause.
+    let cases = [
+        (300.0, 0.0, 1.0),
+        (300.0, 20.0, 20.0),
+        (300.0, 90.0, 90.0),
+        (300.0, 4000.0, 90.0),
+        (10.0, 60.0, 5.0),
+    ];
+    for (t, wish, least) in cases {
+        for forced in [false, true] {
+            let due = |seed| deferred(t, wish, forced, seed).due().as_secs_f64();
+            let dues: Vec<_> = (0..200).map(due).collect();
+            for due in &dues {
+                assert!((least..=least * 1.2).contains(due), "{due} of {wish}");
+                assert!(0.6 * t + due <= t || t < 20.0, "the node is given up");
+            }
+            let unlike = dues.windows(2).filter(|pair| pair[0] != pair[1]).count();
+            assert!(unlike > 190, "jitter");
+        }
+    }
+}
+
+#[test]
+fn a_deferred_force_is_owed_and_waits_and_a_new_one_does_not() {
+    let mut schedule = deferred(300.0, 40.0, true, 1);
+    assert!(schedule.due() >= Duration::from_secs(40));
+    schedule.force();
+    assert!(
+        schedule.due() >= Duration::from_secs(40),
+        "what the conductor said counts"
+    );
+    assert!(schedule.begin(), "the deferred force is owed");
+
+    let mut schedule = deferred(300.0, 40.0, false, 1);
+    assert!(schedule.due() >= Duration::from_secs(40));
+    schedule.force();
+    assert_eq!(schedule.due(), SHORTEST, "forced beats pass the others");
+    assert!(schedule.begin());
 }
 
 // --- the loop ---
@@ -358,6 +429,30 @@ async fn a_failing_forced_beat_waits_like_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deferred_beat_is_repeated_when_the_conductor_says() {
+    let wait = |seconds| {
+        Reply::Now(Verdict::Deferred(Deferral {
+            retry_after: Duration::from_secs(seconds),
+            reason: "many agents".into(),
+        }))
+    };
+    let conductor = FakeConductor::new([wait(30), wait(2), Reply::Now(Verdict::Accepted)]);
+    beating(&conductor, 300.0, async |_| {
+        tokio::time::sleep(seconds(60.0)).await;
+    })
+    .await;
+    let beats = beats(&conductor);
+    assert_eq!(beats.len(), 3, "{beats:?}");
+    assert!((30.0..=36.1).contains(&beats[1]), "{beats:?}");
+    assert!((2.0..=2.5).contains(&(beats[2] - beats[1])), "{beats:?}");
+    let opened = conductor.events();
+    let opened = opened
+        .iter()
+        .filter(|(_, event)| matches!(event, Event::Open(_)));
+    assert_eq!(opened.count(), 1, "the session stays");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_is_lost_is_opened_again_without_a_beat() {
     let conductor = FakeConductor::accepting();
     beating(&conductor, 300.0, async |_| {
@@ -422,7 +517,7 @@ async fn losing_sessions_never_changes_when_beats_go() {
                 "seed {seed}: {beat}, due {due}"
             );
             expected.begin();
-            expected.finish(seconds(beat), true);
+            expected.finish(seconds(beat), BeatOutcome::Accepted);
         }
     }
 }

@@ -4,6 +4,8 @@
 //! attempt ─ found ──────────────▶ token decided, overrides applied ▶ LookupSession
 //!    │ conflict (409): pause 5, 10, then 30 s, never reset
 //!    ▼
+//!    │ deferred: wait what the conductor says × U(1, 1.2), and ask again; it costs no time
+//!    ▼
 //! time is over? ─ yes ▶ error, the process ends with status 1 and is started again
 //!    │ no: wait U(interval, max(interval, min(2^(n-1), 60 s)))
 //!    └──▶ attempt
@@ -16,6 +18,7 @@ use ironic_text::error_chain;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use super::deferral;
 use super::heartbeat::Timeout;
 use super::jitter::Jitter;
 use super::token::{Decision, TokenMemory, decide};
@@ -25,6 +28,8 @@ use crate::machine::ironic_node::Node;
 
 /// No wait is longer, unless the configured interval is.
 const LONGEST: Duration = Duration::from_secs(60);
+/// A conductor defers no lookup for longer.
+const LONGEST_DEFERRAL: Duration = Duration::from_secs(300);
 
 /// The waits of one lookup.
 #[derive(Debug, Clone)]
@@ -32,6 +37,8 @@ pub struct LookupSchedule {
     timeout: Duration,
     interval: Duration,
     attempts: u32,
+    /// What deferrals took, which the time for the lookup does not include.
+    deferred: Duration,
 }
 
 impl LookupSchedule {
@@ -42,13 +49,14 @@ impl LookupSchedule {
             timeout,
             interval,
             attempts: 0,
+            deferred: Duration::ZERO,
         }
     }
 
     /// The wait after an attempt that failed, `elapsed` after the first one began; `None`
     /// when the time is over. A wait is not cut short by the end of the time.
     pub fn failed(&mut self, elapsed: Duration, jitter: &mut impl Jitter) -> Option<Duration> {
-        if elapsed >= self.timeout {
+        if elapsed >= self.timeout.saturating_add(self.deferred) {
             return None;
         }
         // The exponential begins at one second whatever the interval is.
@@ -57,6 +65,14 @@ impl LookupSchedule {
         let low = self.interval.as_secs_f64();
         let high = exponential.min(LONGEST).as_secs_f64().max(low);
         Some(Duration::from_secs_f64(jitter.between(low, high)))
+    }
+
+    /// The wait after the conductor has deferred an attempt. It counts as no attempt, and the
+    /// time for the lookup stands still: the conductor is there and knows of this machine.
+    pub fn deferred(&mut self, retry_after: Duration, jitter: &mut impl Jitter) -> Duration {
+        let pause = deferral::pause(retry_after, LONGEST_DEFERRAL, jitter);
+        self.deferred = self.deferred.saturating_add(pause);
+        pause
     }
 }
 
@@ -225,6 +241,13 @@ impl Lookups {
             let (conflict, error) = match self.conductor.lookup(request.clone()).await {
                 LookupOutcome::Found(found) => return Ok(*found),
                 LookupOutcome::Retry { conflict, error } => (conflict, error),
+                LookupOutcome::Deferred(deferral) => {
+                    let wait = schedule.deferred(deferral.retry_after, jitter);
+                    let reason = &deferral.reason;
+                    tracing::info!(%reason, again = ?wait, "lookup deferred by the conductor");
+                    tokio::time::sleep(wait).await;
+                    continue;
+                }
             };
             let reason = error_chain(&error);
             if conflict {

@@ -5,6 +5,7 @@ use rand::rngs::SmallRng;
 use serde_json::json;
 
 use super::*;
+use crate::conductor::Deferral;
 use crate::conductor::fake::{Event, FakeConductor};
 use crate::config::Config;
 use crate::system::PathPrefix;
@@ -36,6 +37,13 @@ fn conflict() -> LookupOutcome {
         conflict: true,
         error: ConductorError::Said("409".into()),
     }
+}
+
+fn deferred(seconds: u64) -> LookupOutcome {
+    LookupOutcome::Deferred(Deferral {
+        retry_after: Duration::from_secs(seconds),
+        reason: "busy".into(),
+    })
 }
 
 struct Bench {
@@ -165,6 +173,25 @@ async fn the_lookup_timeout_ends_the_lookup() {
         text.contains("lookup_timeout = 20 s") && text.contains("404"),
         "{text}"
     );
+}
+
+/// A hall that is powered on at once: the conductor has taken note of each machine, and none of
+/// them gives up.
+#[tokio::test(start_paused = true)]
+async fn a_deferral_is_no_failure_and_takes_no_time_of_the_lookup() {
+    let config = Config {
+        lookup_timeout: Duration::from_secs(20),
+        ..Config::default()
+    };
+    let waits = [0, 30, 100_000, 15];
+    let answers = waits.map(deferred).into_iter();
+    let bench = bench(config, answers.chain([retry(), found(TOKEN)]));
+    bench.run().await.unwrap();
+    let gaps = bench.gaps();
+    for (gap, least) in gaps.iter().zip([1.0, 30.0, 300.0, 15.0]) {
+        assert!((least..=least * 1.2 + 0.01).contains(gap), "{gaps:?}");
+    }
+    assert_eq!(gaps[4], 1.0, "the first attempt that failed");
 }
 
 #[tokio::test(start_paused = true)]

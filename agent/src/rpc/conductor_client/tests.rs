@@ -83,6 +83,7 @@ impl ConductorService for Fake {
         let retry = v1::LookupRetry {
             refusal: v1::LookupRefusal::Conflict.into(),
             reason: "locked".into(),
+            retry_after: None,
         };
         let outcome = Some(v1::lookup_response::Outcome::Retry(retry));
         Ok(Response::new(v1::LookupResponse { outcome }))
@@ -118,6 +119,7 @@ impl ConductorService for Fake {
                     verdict,
                     status: 202,
                     reason: "why".into(),
+                    retry_after: None,
                 };
                 let sent = match act.unwrap_or(Act::Say(v1::HeartbeatVerdict::Accepted)) {
                     Act::Say(verdict) => sender.send(Ok(say(beat.sequence, verdict.into()))).await,
@@ -147,6 +149,7 @@ impl ConductorService for Fake {
             verdict: v1::InspectionVerdict::Accepted.into(),
             node_uuid: "U".into(),
             reason: String::new(),
+            retry_after: None,
         }))
     }
 

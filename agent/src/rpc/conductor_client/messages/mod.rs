@@ -1,6 +1,8 @@
 //! Messages of `ConductorService` from and to what `conductor` speaks of. An answer that
 //! makes no sense is an answer all the same: the schedule tries again, nothing fails.
 
+use std::time::Duration;
+
 use ironic_agent_protocol::v1;
 use ironic_document::{DocumentError, object, to_struct};
 use ironic_program::VERSION;
@@ -9,8 +11,8 @@ use thiserror::Error;
 
 use crate::conductor::heartbeat::{InvalidTimeout, Timeout};
 use crate::conductor::{
-    AttachHello, ConductorError, ConnectionError, FoundNode, InspectionOutcome, LookupOutcome,
-    LookupRequest, SessionOpen, Verdict,
+    AttachHello, ConductorError, ConnectionError, Deferral, FoundNode, InspectionOutcome,
+    LookupOutcome, LookupRequest, SessionOpen, Verdict,
 };
 use crate::config::SessionOverrides;
 use crate::machine::ironic_node::Node;
@@ -56,6 +58,9 @@ pub(super) fn attach_hello(hello: AttachHello) -> v1::AttachHello {
 pub(super) fn answer(response: v1::LookupResponse) -> LookupOutcome {
     use v1::lookup_response::Outcome;
     let found = match response.outcome {
+        Some(Outcome::Retry(retry)) if retry.retry_after.is_some() => {
+            return LookupOutcome::Deferred(deferral(retry.retry_after, retry.reason));
+        }
         Some(Outcome::Retry(retry)) => {
             return LookupOutcome::Retry {
                 conflict: retry.refusal() == v1::LookupRefusal::Conflict,
@@ -71,6 +76,21 @@ pub(super) fn answer(response: v1::LookupResponse) -> LookupOutcome {
             conflict: false,
             error: ConnectionError::new(error).into(),
         },
+    }
+}
+
+/// A time that is missing or negative is taken for zero: the schedules know what a wait is at
+/// least.
+fn deferral(retry_after: Option<prost_types::Duration>, reason: String) -> Deferral {
+    // prost's own conversion negates the numbers, which may overflow.
+    let retry_after = retry_after.and_then(|time| {
+        let seconds = u64::try_from(time.seconds).ok()?;
+        let nanoseconds = u32::try_from(time.nanos).ok()?;
+        Some(Duration::new(seconds, nanoseconds.min(999_999_999)))
+    });
+    Deferral {
+        retry_after: retry_after.unwrap_or_default(),
+        reason,
     }
 }
 
@@ -164,12 +184,18 @@ pub(super) fn farewell(reason: ShutdownReason) -> v1::HeartbeatRequest {
 
 pub(super) fn verdict(response: v1::HeartbeatResponse) -> Verdict {
     let verdict = response.verdict();
-    let v1::HeartbeatResponse { status, reason, .. } = response;
+    let v1::HeartbeatResponse {
+        status,
+        reason,
+        retry_after,
+        ..
+    } = response;
     match verdict {
         v1::HeartbeatVerdict::Accepted => Verdict::Accepted,
         v1::HeartbeatVerdict::Conflict => Verdict::Conflict { reason },
         v1::HeartbeatVerdict::Refused => Verdict::Refused { status, reason },
         v1::HeartbeatVerdict::Unreachable => Verdict::Unreachable { reason },
+        v1::HeartbeatVerdict::Deferred => Verdict::Deferred(deferral(retry_after, reason)),
         v1::HeartbeatVerdict::Unspecified => Verdict::Refused {
             status,
             reason: format!("the answer has no verdict that we know: {reason}"),
@@ -187,13 +213,19 @@ pub(super) fn inspection_request(
 pub(super) fn submission(response: v1::SubmitInspectionResponse) -> InspectionOutcome {
     let verdict = response.verdict();
     let v1::SubmitInspectionResponse {
-        node_uuid, reason, ..
+        node_uuid,
+        reason,
+        retry_after,
+        ..
     } = response;
     match verdict {
         v1::InspectionVerdict::Accepted => InspectionOutcome::Accepted {
             node_uuid: (!node_uuid.is_empty()).then_some(node_uuid),
         },
         v1::InspectionVerdict::Refused => InspectionOutcome::Refused(ConductorError::Said(reason)),
+        v1::InspectionVerdict::Retry if retry_after.is_some() => {
+            InspectionOutcome::Deferred(deferral(retry_after, reason))
+        }
         v1::InspectionVerdict::Retry => InspectionOutcome::Retry(ConductorError::Said(reason)),
         v1::InspectionVerdict::Disabled => InspectionOutcome::Disabled,
         v1::InspectionVerdict::Unspecified => InspectionOutcome::Retry(ConductorError::Said(

@@ -142,6 +142,7 @@ fn only_a_conflict_is_a_conflict() {
         let retry = v1::LookupRetry {
             refusal,
             reason: "why".into(),
+            retry_after: None,
         };
         let outcome = Some(v1::lookup_response::Outcome::Retry(retry));
         let expected = LookupOutcome::Retry {
@@ -172,6 +173,7 @@ fn verdicts() {
         verdict,
         status: 400,
         reason: reason(),
+        retry_after: None,
     };
     for (number, expected) in cases {
         assert_eq!(verdict(response(number)), expected);
@@ -195,7 +197,60 @@ fn verdicts() {
             verdict: number,
             node_uuid: String::new(),
             reason: reason(),
+            retry_after: None,
         };
         assert_eq!(submission(response), expected);
     }
+}
+
+/// A time that makes no sense is taken for zero.
+#[test]
+fn deferrals() {
+    let time = |seconds, nanos| Some(prost_types::Duration { seconds, nanos });
+    let cases = [
+        (time(7, 500_000_000), Duration::from_millis(7500)),
+        (time(0, 0), Duration::ZERO),
+        (time(-5, 0), Duration::ZERO),
+        (time(i64::MIN, i32::MIN), Duration::ZERO),
+        (
+            time(i64::MAX, 0),
+            Duration::from_secs(i64::MAX.unsigned_abs()),
+        ),
+    ];
+    for (retry_after, expected) in cases {
+        let deferral = || Deferral {
+            retry_after: expected,
+            reason: "why".into(),
+        };
+        let beat = v1::HeartbeatResponse {
+            verdict: v1::HeartbeatVerdict::Deferred.into(),
+            reason: "why".into(),
+            retry_after,
+            ..v1::HeartbeatResponse::default()
+        };
+        assert_eq!(verdict(beat), Verdict::Deferred(deferral()));
+        let retry = v1::LookupRetry {
+            reason: "why".into(),
+            retry_after,
+            ..v1::LookupRetry::default()
+        };
+        let outcome = Some(v1::lookup_response::Outcome::Retry(retry));
+        let lookup = answer(v1::LookupResponse { outcome });
+        assert_eq!(lookup, LookupOutcome::Deferred(deferral()));
+        let report = v1::SubmitInspectionResponse {
+            verdict: v1::InspectionVerdict::Retry.into(),
+            reason: "why".into(),
+            retry_after,
+            ..v1::SubmitInspectionResponse::default()
+        };
+        assert_eq!(submission(report), InspectionOutcome::Deferred(deferral()));
+    }
+    let without = v1::HeartbeatResponse {
+        verdict: v1::HeartbeatVerdict::Deferred.into(),
+        ..v1::HeartbeatResponse::default()
+    };
+    let Verdict::Deferred(deferral) = verdict(without) else {
+        panic!("DEFERRED is no deferral without a time")
+    };
+    assert_eq!(deferral.retry_after, Duration::ZERO);
 }
