@@ -5,7 +5,7 @@
 //!
 //! Beside one agent, [`rest_server`] decides when and how the REST server starts, with the
 //! address that [`advertise`] finds and the certificate of [`tls`]; for many agents it is
-//! [`gateway`]. [`discover`] finds Ironic by multicast DNS where that is asked for. [`config`] holds the options, [`weight`] bounds the memory of what strangers send. [`app`]
+//! [`gateway`], and [`pacing`] decides when their calls go to Ironic. [`discover`] finds Ironic by multicast DNS where that is asked for. [`config`] holds the options, [`weight`] bounds the memory of what strangers send. [`app`]
 //! wires the rooms. Which room may import which is a table in `tests/contract/house.rs`.
 
 pub mod advertise;
@@ -15,6 +15,7 @@ pub mod config;
 pub mod discover;
 pub mod gateway;
 pub mod ironic;
+pub mod pacing;
 pub mod relay;
 pub mod rest;
 pub mod rest_server;

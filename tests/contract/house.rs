@@ -49,7 +49,14 @@ const SHIM: &[(&str, &[&str])] = &[
     ("app", &["*"]),
     (
         "relay",
-        &["agents", "gateway", "rest_server", "ironic", "rest"],
+        &[
+            "agents",
+            "gateway",
+            "rest_server",
+            "ironic",
+            "pacing",
+            "rest",
+        ],
     ),
     ("gateway", &["agents", "rest", "rest_server", "tls"]),
     (
@@ -59,6 +66,7 @@ const SHIM: &[(&str, &[&str])] = &[
     ("rest", &["agents", "weight"]),
     ("agents", &[]),
     ("ironic", &["weight"]),
+    ("pacing", &[]),
     ("advertise", &[]),
     ("config", &[]),
     ("discover", &["advertise"]),

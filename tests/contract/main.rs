@@ -12,6 +12,7 @@ mod log_events;
 mod lookup;
 mod manual;
 mod options;
+mod pacing;
 mod readme;
 mod rest;
 mod rest_agent;

@@ -215,15 +215,15 @@ impl Ironic {
             path.push_str("&node_uuid=");
             path.extend(encoded(uuid));
         }
-        let retry = |conflict, reason| LookupAnswer::Retry { conflict, reason };
+        let retry = |status, reason| LookupAnswer::Retry { status, reason };
         match self
             .exchange(Method::GET, &path, self.versioned(version), None)
             .await
         {
-            Err(error) => retry(false, error_chain(&error)),
+            Err(error) => retry(None, error_chain(&error)),
             Ok(answer) if answer.status == StatusCode::OK => match wire::found(&answer.body) {
                 Ok(found) => LookupAnswer::Found(Box::new(found)),
-                Err(error) => retry(false, error.to_string()),
+                Err(error) => retry(Some(answer.status.as_u16()), error.to_string()),
             },
             Ok(answer) => {
                 let reason = format!(
@@ -231,7 +231,7 @@ impl Ironic {
                     answer.status.as_u16(),
                     wire::error_text(&answer.body)
                 );
-                retry(answer.status == StatusCode::CONFLICT, reason)
+                retry(Some(answer.status.as_u16()), reason)
             }
         }
     }

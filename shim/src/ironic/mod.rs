@@ -21,8 +21,9 @@ pub enum LookupAnswer {
     Found(Box<Found>),
     /// Not now.
     Retry {
-        /// HTTP 409: the node is locked, and Ironic asks for more patience.
-        conflict: bool,
+        /// The HTTP status; `None` when no address answered, or not to the question. 409: the
+        /// node is locked, and Ironic asks for more patience.
+        status: Option<u16>,
         /// What happened, for a log.
         reason: String,
     },

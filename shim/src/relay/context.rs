@@ -11,6 +11,7 @@ use super::convert::status_message;
 use super::placement::Placement;
 use crate::agents::proofs::TokenDigest;
 use crate::ironic::{Beat, BeatAnswer, Found, Ironic};
+use crate::pacing::{CallKind, CallPermit, Pacing, RetryAfter};
 use crate::rest_server::Advertised;
 
 /// The service. Cheap to clone.
@@ -19,6 +20,8 @@ pub struct Relay {
     pub(super) ironic: Arc<Ironic>,
     pub(super) placement: Placement,
     pub(super) locks: PerNodeLock,
+    /// When calls go to Ironic. Beside an agent there is nothing to decide: they go at once.
+    pub(super) pacing: Option<Pacing>,
     handed: Arc<Mutex<HashMap<String, TokenDigest>>>,
 }
 
@@ -46,13 +49,18 @@ impl PerNodeLock {
 }
 
 impl Relay {
-    /// Answers for `ironic`.
+    /// Answers for `ironic`, at a pace that it can follow if `placement` is before many agents.
     #[must_use]
     pub fn new(ironic: Arc<Ironic>, placement: Placement) -> Self {
+        let pacing = match &placement {
+            Placement::Beside(_) => None,
+            Placement::Gateway(gateway) => Some(Pacing::start(gateway.stopping())),
+        };
         Self {
             ironic,
             placement,
             locks: PerNodeLock::default(),
+            pacing,
             handed: Arc::default(),
         }
     }
@@ -78,6 +86,17 @@ impl Relay {
                 // Ironic gives each token to one caller, which from now on is that node.
                 self.placement.proofs().prove(&found.node_uuid, token);
             }
+        }
+    }
+
+    /// Leave for a call that is no heartbeat; none is needed beside an agent.
+    pub(super) async fn acquire(
+        &self,
+        kind: CallKind<'_>,
+    ) -> Result<Option<CallPermit>, RetryAfter> {
+        match &self.pacing {
+            Some(pacing) => pacing.acquire(kind).await.map(Some),
+            None => Ok(None),
         }
     }
 

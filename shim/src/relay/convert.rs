@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::ironic::{BeatAnswer, Found, InspectionAnswer, LookupAnswer};
+use crate::pacing::{CallOutcome, RetryAfter};
 
 /// The answer to a lookup. A document that does not fit the protocol is a reason to retry:
 /// nothing of it is rounded or dropped.
@@ -20,8 +21,8 @@ pub(super) fn lookup_response(answer: LookupAnswer) -> v1::LookupResponse {
                 retry_after: None,
             }),
         },
-        LookupAnswer::Retry { conflict, reason } => {
-            let refusal = if conflict {
+        LookupAnswer::Retry { status, reason } => {
+            let refusal = if status == Some(409) {
                 v1::LookupRefusal::Conflict
             } else {
                 v1::LookupRefusal::Unspecified
@@ -101,6 +102,82 @@ pub(super) fn heartbeat_response(sequence: u64, answer: BeatAnswer) -> v1::Heart
         reason,
         retry_after: None,
     }
+}
+
+/// What a lookup says about Ironic: whether it was there, whatever it said.
+pub(super) fn lookup_outcome(answer: &LookupAnswer) -> CallOutcome {
+    match answer {
+        LookupAnswer::Found(_) => CallOutcome::Answered,
+        LookupAnswer::Retry { status, .. } => status.map_or(CallOutcome::Unavailable, outcome),
+    }
+}
+
+/// The same of a heartbeat.
+pub(super) fn beat_outcome(answer: &BeatAnswer) -> CallOutcome {
+    match answer {
+        BeatAnswer::Accepted | BeatAnswer::Conflict(_) => CallOutcome::Answered,
+        BeatAnswer::Refused { status, .. } => outcome(*status),
+        BeatAnswer::Unreachable(_) => CallOutcome::Unavailable,
+    }
+}
+
+/// Proxies say 502 and 504 for an API that is away; Ironic says 503 when no worker is free.
+fn outcome(status: u16) -> CallOutcome {
+    match status {
+        429 | 502 | 503 | 504 => CallOutcome::Unavailable,
+        _ => CallOutcome::Answered,
+    }
+}
+
+/// The answer to a beat that comes back later: the reason is Ironic's, where it was asked.
+pub(super) fn deferred_beat(
+    sequence: u64,
+    retry_after: RetryAfter,
+    answer: Option<BeatAnswer>,
+) -> v1::HeartbeatResponse {
+    let asked = answer.map(|answer| heartbeat_response(sequence, answer));
+    v1::HeartbeatResponse {
+        sequence,
+        verdict: v1::HeartbeatVerdict::Deferred.into(),
+        retry_after: wire_time(retry_after),
+        ..asked.unwrap_or_else(|| v1::HeartbeatResponse {
+            reason: retry_after.to_string(),
+            ..v1::HeartbeatResponse::default()
+        })
+    }
+}
+
+/// The answer to a lookup that comes back later.
+pub(super) fn deferred_lookup(
+    retry_after: RetryAfter,
+    answer: Option<LookupAnswer>,
+) -> v1::LookupResponse {
+    let reason = match answer {
+        Some(LookupAnswer::Retry { reason, .. }) => reason,
+        Some(LookupAnswer::Found(_)) | None => retry_after.to_string(),
+    };
+    v1::LookupResponse {
+        outcome: Some(v1::lookup_response::Outcome::Retry(v1::LookupRetry {
+            refusal: v1::LookupRefusal::Unspecified.into(),
+            reason,
+            retry_after: wire_time(retry_after),
+        })),
+    }
+}
+
+/// The answer to an inspection report that comes back later.
+pub(super) fn deferred_inspection(retry_after: RetryAfter) -> v1::SubmitInspectionResponse {
+    v1::SubmitInspectionResponse {
+        verdict: v1::InspectionVerdict::Retry.into(),
+        reason: retry_after.to_string(),
+        retry_after: wire_time(retry_after),
+        ..v1::SubmitInspectionResponse::default()
+    }
+}
+
+fn wire_time(retry_after: RetryAfter) -> Option<prost_types::Duration> {
+    // A deferral has minutes at most, which always fit.
+    prost_types::Duration::try_from(retry_after.0).ok()
 }
 
 /// What became of an inspection report.

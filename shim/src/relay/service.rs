@@ -13,10 +13,13 @@ use tracing::info;
 
 use super::attachment;
 use super::context::Relay;
-use super::convert::{inspection_response, lookup_response};
+use super::convert::{
+    deferred_inspection, deferred_lookup, inspection_response, lookup_outcome, lookup_response,
+};
 use super::placement::Placement;
 use super::session;
 use crate::ironic::LookupAnswer;
+use crate::pacing::CallKind;
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -27,6 +30,11 @@ impl ConductorService for Relay {
         request: Request<v1::LookupRequest>,
     ) -> Result<Response<v1::LookupResponse>, Status> {
         let request = request.into_inner();
+        let machine = request.addresses.join(",");
+        let permit = match self.acquire(CallKind::Lookup(&machine)).await {
+            Ok(permit) => permit,
+            Err(retry_after) => return Ok(Response::new(deferred_lookup(retry_after, None))),
+        };
         let uuid = Some(request.node_uuid.as_str()).filter(|uuid| !uuid.is_empty());
         let mut answer = self.ironic.lookup(&request.addresses, uuid).await;
         if let LookupAnswer::Found(found) = &mut answer {
@@ -36,7 +44,11 @@ impl ConductorService for Relay {
             LookupAnswer::Found(found) => info!(node = %found.node_uuid, "Ironic knows the node"),
             LookupAnswer::Retry { reason, .. } => info!(%reason, "the lookup has no answer yet"),
         }
-        Ok(Response::new(lookup_response(answer)))
+        let retry_after = permit.and_then(|permit| permit.finish(lookup_outcome(&answer)));
+        Ok(Response::new(match retry_after {
+            Some(retry_after) => deferred_lookup(retry_after, Some(answer)),
+            None => lookup_response(answer),
+        }))
     }
 
     type HeartbeatStream = Answers<v1::HeartbeatResponse>;
@@ -69,6 +81,14 @@ impl ConductorService for Relay {
             .ok_or_else(|| Status::invalid_argument("SubmitInspectionRequest.report is missing"))?;
         let report = ironic_document::object(report, "report")
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let interfaces = report.get("inventory");
+        let interfaces = interfaces.and_then(|inventory| inventory.get("interfaces"));
+        let machine = interfaces.map(ToString::to_string).unwrap_or_default();
+        // It says nothing about the API: a report may go to another service, and takes its time.
+        let _permit = match self.acquire(CallKind::Inspection(&machine)).await {
+            Ok(permit) => permit,
+            Err(retry_after) => return Ok(Response::new(deferred_inspection(retry_after))),
+        };
         let answer = self.ironic.submit_inspection(&report.into()).await;
         info!(?answer, "inspection report");
         Ok(Response::new(inspection_response(answer)))

@@ -11,9 +11,10 @@ use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
 use super::context::Relay;
-use super::convert::heartbeat_response;
+use super::convert::{beat_outcome, deferred_beat, heartbeat_response};
 use super::node_uuid;
 use crate::ironic::BeatAnswer;
+use crate::pacing::{CallKind, Pacing};
 use crate::rest::ShutdownReason;
 use crate::rest_server::Advertised;
 
@@ -63,8 +64,11 @@ pub(super) async fn run(
             Some(Message::Beat(beat)) => {
                 let (session, lock) = (&session, Arc::clone(&lock));
                 in_flight = Some(Box::pin(async move {
+                    if let Some(pacing) = &relay.pacing {
+                        return session.paced_beat(pacing, &beat).await;
+                    }
                     let _turn = lock.lock().await;
-                    session.beat(&beat).await
+                    heartbeat_response(beat.sequence, session.beat(&beat).await)
                 }));
             }
             Some(Message::Farewell(farewell)) => return session.farewell(&farewell),
@@ -141,14 +145,32 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn beat(&self, beat: &v1::Beat) -> v1::HeartbeatResponse {
+    /// One beat among those of many agents.
+    async fn paced_beat(&self, pacing: &Pacing, beat: &v1::Beat) -> v1::HeartbeatResponse {
+        let kind = CallKind::Beat {
+            node_uuid: &self.hello.node_uuid,
+            is_forced: beat.forced,
+            is_proved: self.is_proved(),
+        };
+        let permit = match pacing.acquire(kind).await {
+            Ok(permit) => permit,
+            Err(retry_after) => return deferred_beat(beat.sequence, retry_after, None),
+        };
+        let answer = self.beat(beat).await;
+        match permit.finish(beat_outcome(&answer)) {
+            Some(retry_after) => deferred_beat(beat.sequence, retry_after, Some(answer)),
+            None => heartbeat_response(beat.sequence, answer),
+        }
+    }
+
+    async fn beat(&self, beat: &v1::Beat) -> BeatAnswer {
         let answer = self.relay.beat(&self.hello, &self.advertised, beat).await;
         if answer == BeatAnswer::Accepted {
             let proofs = self.relay.placement.proofs();
             proofs.prove(&self.hello.node_uuid, &self.hello.agent_token);
             self.believe();
         }
-        heartbeat_response(beat.sequence, answer)
+        answer
     }
 
     fn farewell(&self, farewell: &v1::Farewell) -> Result<(), Status> {

@@ -5,10 +5,10 @@
 //! as they came. Its answers are those of a recorded Ironic 39
 //! (`tests/fixtures/traces/agent-to-ironic.json`).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const NODE: &str = "d8d02727-d64e-4bed-a7b5-fce63373e33f";
 /// The token that the first lookup hands out.
 pub(crate) const TOKEN: &str = "AQ_4v2iNfRD35f00RBMSAJMot_FntaoCdgtFwNhk1U0";
+
+/// How long a beat takes that is accepted whatever it says.
+const BEAT: Duration = Duration::from_millis(20);
 
 /// One recorded exchange: `request`, `response`, `path`, `status`, ...
 pub(crate) fn recorded(name: &str) -> Value {
@@ -95,6 +98,12 @@ struct Memory {
     require_tls: bool,
     agent_url: Option<String>,
     verify_ca: Option<Value>,
+    /// Beats of any node are accepted, whatever they say.
+    accepts_all: bool,
+    accepted: Vec<(Instant, String)>,
+    /// Beats that are not answered yet, by path, and the most of one path that there were.
+    open: HashMap<String, usize>,
+    most_open: usize,
 }
 
 /// The running server; it ends with its handle.
@@ -176,6 +185,21 @@ impl FakeIronic {
         self.memory.lock().unwrap().scripts.push(script);
     }
 
+    /// Beats of any node are accepted, after the time that Ironic takes.
+    pub(crate) fn accept_beats_of_all(&self) {
+        self.memory.lock().unwrap().accepts_all = true;
+    }
+
+    /// When beats arrived that were accepted so, and their paths.
+    pub(crate) fn accepted_beats(&self) -> Vec<(Instant, String)> {
+        self.memory.lock().unwrap().accepted.clone()
+    }
+
+    /// The most beats of one node that were not answered at the same time.
+    pub(crate) fn most_of_one_node(&self) -> usize {
+        self.memory.lock().unwrap().most_open
+    }
+
     /// Every request whose path begins so.
     pub(crate) fn seen(&self, path: &str) -> Vec<Seen> {
         let memory = self.memory.lock().unwrap();
@@ -233,6 +257,14 @@ where
             Some(Reply::Late(signal)) => {
                 signal.notified().await;
                 None
+            }
+            reply => reply,
+        };
+        let reply = match reply {
+            None if memory.lock().unwrap().accepts(&seen) => {
+                tokio::time::sleep(BEAT).await;
+                memory.lock().unwrap().end(&seen);
+                Some(Reply::Text(202, String::new()))
             }
             reply => reply,
         };
@@ -294,6 +326,24 @@ impl Memory {
             .find(|(start, left)| path.starts_with(start) && !left.is_empty())?
             .1
             .pop_front()
+    }
+
+    /// Takes note of a beat that is accepted whatever it says.
+    fn accepts(&mut self, seen: &Seen) -> bool {
+        let is_accepted = self.accepts_all && seen.path.starts_with("/v1/heartbeat/");
+        if is_accepted {
+            self.accepted.push((Instant::now(), seen.path.clone()));
+            let open = self.open.entry(seen.path.clone()).or_default();
+            *open += 1;
+            self.most_open = self.most_open.max(*open);
+        }
+        is_accepted
+    }
+
+    fn end(&mut self, seen: &Seen) {
+        if let Some(open) = self.open.get_mut(&seen.path) {
+            *open -= 1;
+        }
     }
 
     fn answer(&mut self, seen: &Seen) -> Reply {
