@@ -55,10 +55,15 @@ pub enum VirtualMediaError {
 
 /// A drive that a BMC may play.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct MediaDrive {
-    device: String,
+pub struct MediaDrive {
+    /// Its device, `/dev/sr0`.
+    pub device: String,
     kind: &'static str,
-    label: String,
+    /// The label of its file system; empty without one.
+    pub label: String,
+    /// Who made its ISO 9660; empty when it does not say. Ironic writes an identity here, and the
+    /// same into the kernel command line.
+    pub publisher: String,
     model: String,
 }
 
@@ -96,6 +101,36 @@ pub async fn take(system: &System, program: &str) -> Result<(), VirtualMediaErro
         .await?;
     }
     Ok(())
+}
+
+/// The text of a file of a medium, `path` below its root; `None` when it has no such file or one
+/// that is larger than `limit` bytes. Bytes that are not UTF-8 become replacement characters.
+///
+/// # Errors
+/// The medium or the file cannot be read.
+pub async fn read_text(
+    system: &System,
+    medium: &MediaDrive,
+    program: &str,
+    (path, limit): (&str, u64),
+) -> Result<Option<String>, VirtualMediaError> {
+    let mut found = None;
+    visit(system, medium, program, |mounted| {
+        let path = mounted.join(path);
+        let is_small = |metadata: &fs::Metadata| metadata.is_file() && metadata.len() <= limit;
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if is_small(&metadata) => match fs::read(&path) {
+                Ok(content) => {
+                    found = Some(String::from_utf8_lossy(&content).into_owned());
+                    Ok(())
+                }
+                Err(source) => Err(VirtualMediaError::Copy { path, source }),
+            },
+            _ => Ok(()),
+        }
+    })
+    .await?;
+    Ok(found)
 }
 
 async fn visit(
@@ -235,8 +270,19 @@ fn copy(from: &Path, to: &Path, program: &str) -> io::Result<()> {
     fs::rename(aside, to)
 }
 
+/// The publisher in the primary volume descriptor of an ISO 9660, without the blanks behind it.
+fn publisher(medium: DeviceFile) -> String {
+    const PUBLISHER: (u64, usize) = (32768 + 318, 128);
+    let mut head = Area::new(medium, 0, CD_HEAD);
+    let found = ironic_ondisk::read::bytes(&mut head, PUBLISHER.0, PUBLISHER.1);
+    let bytes = found.ok().flatten().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    text.trim_matches(['\0', ' ']).to_owned()
+}
+
 /// The drives that a BMC may play, by name.
-fn probe(system: &System) -> Vec<MediaDrive> {
+#[must_use]
+pub fn probe(system: &System) -> Vec<MediaDrive> {
     let root = &system.root;
     let read = |name: &str| {
         let directory = format!("/sys/block/{name}");
@@ -257,8 +303,13 @@ fn probe(system: &System) -> Vec<MediaDrive> {
         let is_iso = |found: &&FoundFormat| found.signature.name == "iso9660";
         // A CD may have both formats of CDs; that of the kernel is this one.
         let found = found.iter().find(is_iso).or_else(|| found.first());
+        let publisher = match found.filter(is_iso) {
+            Some(_) => publisher(DeviceFile::open(&root.path(&device)).ok()?),
+            None => String::new(),
+        };
         Some(MediaDrive {
             device,
+            publisher,
             kind: found
                 .and_then(|found| found.signature.driver)
                 .unwrap_or("vfat"),
