@@ -17,6 +17,7 @@ pub mod image;
 pub mod inspect;
 pub mod logs;
 pub mod machine;
+pub mod network;
 pub mod rpc;
 pub mod shutdown;
 pub mod steps;

@@ -19,6 +19,9 @@ _ironic__agent() {
             ironic__agent,collect-introspection-data)
                 cmd="ironic__agent__subcmd__collect__subcmd__introspection__subcmd__data"
                 ;;
+            ironic__agent,network)
+                cmd="ironic__agent__subcmd__network"
+                ;;
             ironic__agent,write-image)
                 cmd="ironic__agent__subcmd__write__subcmd__image"
                 ;;
@@ -29,7 +32,7 @@ _ironic__agent() {
 
     case "${cmd}" in
         ironic__agent)
-            opts="-h -V --config-file --config-dir --debug --nodebug --grpc_tls_cert_file --grpc_tls_key_file --grpc_tls_ca_file --api_url --agent_token --agent_token_file --http_request_timeout --tls_min_version --tls_cipher_suites --insecure --noinsecure --cafile --certfile --keyfile --inspection_callback_url --inspection_collectors --mdns-use_mdns --mdns-nouse_mdns --state_dir --grpc_listen --conductor --hardware_managers_dir --standalone --nostandalone --simulate --lookup_timeout --lookup_interval --inspection_dhcp_wait_timeout --inspection_dhcp_all_interfaces --noinspection_dhcp_all_interfaces --lldp_timeout --collect_lldp --nocollect_lldp --introspection_daemon --nointrospection_daemon --introspection_daemon_post_interval --hardware_initialization_delay --disk_wait_attempts --disk_wait_delay --ntp_server --fail_if_clock_not_set --nofail_if_clock_not_set --enable_vlan_interfaces --inject_files_priority --guard-special-filesystems --noguard-special-filesystems --enable-discard-erase --noenable-discard-erase --ignore_bootloader_failure --noignore_bootloader_failure --enable_bios_bootloader_install --noenable_bios_bootloader_install --image_server_user --image_server_password --image_server_password_file --image_server_auth_strategy --image_download_connection_timeout --image_download_connection_retries --image_download_connection_retry_interval --image_download_max_duration --md5_enabled --nomd5_enabled --disable_deep_image_inspection --nodisable_deep_image_inspection --permitted_image_formats --config_drive_rebuild --noconfig_drive_rebuild --disable_bootc_deploy --nodisable_bootc_deploy --disk_utils-efi_system_partition_size --disk_utils-bios_boot_partition_size --disk_utils-partition_detection_attempts --disk_utils-partprobe_attempts --disk_utils-dd_block_size --disk_utils-image_convert_memory_limit --disk_utils-image_convert_attempts --disk_partitioner-check_device_interval --disk_partitioner-check_device_max_retries --container-allow_arbitrary_containers --container-noallow_arbitrary_containers --container-allowed_containers --container-container_steps_file --container-runner --container-pull_options --container-run_options --metrics-backend --metrics-prepend_host --metrics-noprepend_host --metrics-prepend_host_reverse --metrics-noprepend_host_reverse --metrics-global_prefix --metrics_statsd-statsd_host --metrics_statsd-statsd_port --log_config_append --log_date_format --log_file --log_dir --watch_log_file --nowatch_log_file --use_syslog --nouse_syslog --use_journal --nouse_journal --syslog_log_facility --use_json --nouse_json --use_stderr --nouse_stderr --log_color --nolog_color --log_rotate_interval --log_rotate_interval_type --log_rotation_type --max_logfile_count --max_logfile_size_mb --logging_context_format_string --logging_default_format_string --logging_debug_format_suffix --logging_exception_prefix --logging_user_identity_format --default_log_levels --publish_errors --nopublish_errors --instance_format --instance_uuid_format --rate_limit_interval --rate_limit_burst --rate_limit_except_level --fatal_deprecations --nofatal_deprecations --help --version collect-introspection-data write-image"
+            opts="-h -V --config-file --config-dir --debug --nodebug --grpc_tls_cert_file --grpc_tls_key_file --grpc_tls_ca_file --api_url --agent_token --agent_token_file --http_request_timeout --tls_min_version --tls_cipher_suites --insecure --noinsecure --cafile --certfile --keyfile --inspection_callback_url --inspection_collectors --mdns-use_mdns --mdns-nouse_mdns --state_dir --grpc_listen --conductor --hardware_managers_dir --standalone --nostandalone --simulate --lookup_timeout --lookup_interval --inspection_dhcp_wait_timeout --inspection_dhcp_all_interfaces --noinspection_dhcp_all_interfaces --lldp_timeout --collect_lldp --nocollect_lldp --introspection_daemon --nointrospection_daemon --introspection_daemon_post_interval --hardware_initialization_delay --disk_wait_attempts --disk_wait_delay --ntp_server --fail_if_clock_not_set --nofail_if_clock_not_set --enable_vlan_interfaces --inject_files_priority --guard-special-filesystems --noguard-special-filesystems --enable-discard-erase --noenable-discard-erase --ignore_bootloader_failure --noignore_bootloader_failure --enable_bios_bootloader_install --noenable_bios_bootloader_install --image_server_user --image_server_password --image_server_password_file --image_server_auth_strategy --image_download_connection_timeout --image_download_connection_retries --image_download_connection_retry_interval --image_download_max_duration --md5_enabled --nomd5_enabled --disable_deep_image_inspection --nodisable_deep_image_inspection --permitted_image_formats --config_drive_rebuild --noconfig_drive_rebuild --disable_bootc_deploy --nodisable_bootc_deploy --disk_utils-efi_system_partition_size --disk_utils-bios_boot_partition_size --disk_utils-partition_detection_attempts --disk_utils-partprobe_attempts --disk_utils-dd_block_size --disk_utils-image_convert_memory_limit --disk_utils-image_convert_attempts --disk_partitioner-check_device_interval --disk_partitioner-check_device_max_retries --container-allow_arbitrary_containers --container-noallow_arbitrary_containers --container-allowed_containers --container-container_steps_file --container-runner --container-pull_options --container-run_options --metrics-backend --metrics-prepend_host --metrics-noprepend_host --metrics-prepend_host_reverse --metrics-noprepend_host_reverse --metrics-global_prefix --metrics_statsd-statsd_host --metrics_statsd-statsd_port --log_config_append --log_date_format --log_file --log_dir --watch_log_file --nowatch_log_file --use_syslog --nouse_syslog --use_journal --nouse_journal --syslog_log_facility --use_json --nouse_json --use_stderr --nouse_stderr --log_color --nolog_color --log_rotate_interval --log_rotate_interval_type --log_rotation_type --max_logfile_count --max_logfile_size_mb --logging_context_format_string --logging_default_format_string --logging_debug_format_suffix --logging_exception_prefix --logging_user_identity_format --default_log_levels --publish_errors --nopublish_errors --instance_format --instance_uuid_format --rate_limit_interval --rate_limit_burst --rate_limit_except_level --fatal_deprecations --nofatal_deprecations --help --version network collect-introspection-data write-image"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -471,6 +474,20 @@ _ironic__agent() {
             return 0
             ;;
         ironic__subcmd__agent__subcmd__collect__subcmd__introspection__subcmd__data)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ironic__subcmd__agent__subcmd__network)
             opts="-h --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

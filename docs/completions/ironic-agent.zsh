@@ -162,7 +162,13 @@ _ironic-agent() {
         (( CURRENT += 1 ))
         curcontext="${curcontext%:*:*}:ironic-agent-command-$line[1]:"
         case $line[1] in
-            (collect-introspection-data)
+            (network)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
+(collect-introspection-data)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
 '--help[Print help]' \
@@ -204,6 +210,7 @@ esac
 (( $+functions[_ironic-agent_commands] )) ||
 _ironic-agent_commands() {
     local commands; commands=(
+'network:Brings up the network of the ramdisk and keeps it up; see network --help.' \
 'collect-introspection-data:Reports what the machine is to Ironic, once or again and again; it takes the options of the agent.' \
 'write-image:Writes an image to a disk\: downloaded, verified, decoded and written in one pass. The status is 0 only when the verified image is on the disk; otherwise the disk has no partition table, or is as it was' \
     )
@@ -213,6 +220,11 @@ _ironic-agent_commands() {
 _ironic-agent__subcmd__collect-introspection-data_commands() {
     local commands; commands=()
     _describe -t commands 'ironic-agent collect-introspection-data commands' commands "$@"
+}
+(( $+functions[_ironic-agent__subcmd__network_commands] )) ||
+_ironic-agent__subcmd__network_commands() {
+    local commands; commands=()
+    _describe -t commands 'ironic-agent network commands' commands "$@"
 }
 (( $+functions[_ironic-agent__subcmd__write-image_commands] )) ||
 _ironic-agent__subcmd__write-image_commands() {

@@ -90,6 +90,13 @@ PROGRAMS = (
             refuses(r"chronyd -q server \S+ iburst", r"adjtimex|Operation not permitted|not permitted"),
         ),
     ),
+    Program(
+        "dhcpcd", "dhcpcd-base",
+        (
+            refuses(r"dhcpcd --background .*", r"interface not found"),
+            refuses(r"dhcpcd --ipv4only --dumplease \S+", r"dhcpcd is not running|No such file|interface not found"),
+        ),
+    ),
     Program("df", "coreutils", (works(r"df -a"),)),
     Program("dmesg", "util-linux", (refuses(r"dmesg", r"\A\Z|Operation not permitted|Linux version|\["),)),
     Program("docker", reason="the words are podman's, and it needs its daemon even to parse most of them"),
@@ -129,6 +136,9 @@ PROGRAMS = (
         (
             works(r"ip addr", notices=False),
             refuses(r"ip link set .*", r"Cannot find device|can't find device|No such device"),
+            refuses(r"ip link add name \S+ type bond", r"\A\Z|Unknown device type|not supported|File exists|Cannot find device"),
+            refuses(r"ip addr add \S+ dev \S+", r"Cannot find device|can't find device"),
+            refuses(r"ip -[46] route replace .*", r"Cannot find device|can't find device"),
             refuses(r"ip link add link \S+ name \S+ type vlan id \d+", r"Cannot find device|can't find device|No such device"),
         ),
     ),
@@ -152,7 +162,7 @@ PROGRAMS = (
     Program("mkfs.ext4", "e2fsprogs", (works(r"mkfs\.ext4 .*"),)),
     Program("mkfs.f2fs", "f2fs-tools", (works(r"mkfs\.f2fs .*"),)),
     Program("mkfs.xfs", "xfsprogs", (works(r"mkfs\.xfs .*"),)),
-    Program("modprobe", "kmod", (refuses(r"modprobe \S+", r"not found|could not open|can't|No such file"),)),
+    Program("modprobe", "kmod", (refuses(r"modprobe \S+( \S+=\S+)?", r"not found|could not open|can't|No such file"),)),
     Program("mount", "mount", (
         # A user namespace gets a sysfs only where nothing covers a part of the one above it (containers, CI): both are
         # right, an empty answer and the kernel's refusal.

@@ -35,6 +35,7 @@ const AGENT: &[(&str, &[&str])] = &[
     ("disk", &["machine", "system"]),
     ("machine", &["system"]),
     ("logs", &["machine", "system"]),
+    ("network", &["disk", "system"]),
     ("system", &[]),
     ("task", &[]),
     ("config", &[]),
@@ -347,6 +348,7 @@ const WRITERS: &[(&str, &str)] = &[
     ("src/image/bootc/private_file.rs", "PathPrefix::writable"),
     ("src/image/last_deployment.rs", "the state directory"),
     ("src/machine/raid/root_volume.rs", "PathPrefix::writable"),
+    ("src/network/bring_up/mod.rs", "PathPrefix::writable"),
     ("src/rpc/mod.rs", "the socket that is configured"),
 ];
 

@@ -30,6 +30,7 @@ use crate::system::{System, sandbox};
 
 mod conductor;
 mod introspection;
+mod network;
 mod progress_report;
 mod write_image;
 
@@ -49,6 +50,9 @@ pub fn main() -> ExitCode {
     }
     if word == write_image::NAME {
         return write_image::main(std::env::args_os());
+    }
+    if word == network::NAME {
+        return network::main(std::env::args_os());
     }
     if word == introspection::NAME {
         let arguments = std::env::args_os();

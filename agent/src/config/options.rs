@@ -20,6 +20,10 @@ const TOOLS: &[Tool] = &[
         about: "Writes an image to a disk without any conductor; see write-image --help.",
     },
     Tool {
+        name: "network",
+        about: "Brings up the network of the ramdisk and keeps it up; see network --help.",
+    },
+    Tool {
         name: "collect-introspection-data",
         about: "Reports what the machine is to Ironic, once or again and again; it takes the \
                 options of the agent.",

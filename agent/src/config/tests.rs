@@ -105,6 +105,7 @@ fn help_shows_the_options_of_the_agent_and_not_those_of_the_shim() {
     for (text, is_shown) in [
         ("write-image", true),
         ("collect-introspection-data", true),
+        ("network --help", true),
         ("--grpc_listen", true),
         ("--agent_token", true),
         ("[kernel: ipa-lookup-timeout]", true),

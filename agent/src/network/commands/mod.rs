@@ -1,0 +1,208 @@
+//! The command lines that make an interface what the plan says. `ip` is busybox's or iproute2's:
+//! only words that both know. What only the bonding driver knows is written to its attributes.
+
+use std::time::Duration;
+
+use super::card::INTERFACES;
+use super::plan::{PlannedInterface, PlannedKind};
+use super::request::{Addressing, Ipv6Method, StaticRoute};
+use crate::system::Cmd;
+
+/// The maintained DHCP client, for both families. Its options that are the same for every
+/// interface are in `/etc/dhcpcd.conf`.
+const CLIENT: &str = "dhcpcd";
+const CLIENT_LOG: &str = "/var/log/dhcp.log";
+/// None of these waits for anything outside of this machine.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The status of `ip` for what is there already.
+const EXISTS: i32 = 2;
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SetupStep {
+    /// Runs a program.
+    Run(Cmd),
+    /// Writes an attribute of the kernel.
+    Write { path: String, value: String },
+}
+
+/// Makes an interface that is not there, or sets up one that is; all but its leases.
+pub(super) fn set_up(interface: &PlannedInterface) -> Vec<SetupStep> {
+    let name = interface.name.as_str();
+    let mut steps = Vec::new();
+    match &interface.kind {
+        // Its bond sets it up.
+        PlannedKind::Member(_) => return steps,
+        PlannedKind::Card => {}
+        PlannedKind::Bond { options, .. } => steps.extend(add_bond(name, options)),
+        PlannedKind::Vlan { parent, number } => {
+            let words = [
+                "link", "add", "link", parent, "name", name, "type", "vlan", "id",
+            ];
+            let add = ip(&words).arg(number.to_string()).accept([0, EXISTS]);
+            steps.push(SetupStep::Run(add));
+        }
+    }
+    steps.extend(ipv6_settings(name));
+    if let Some(mac) = interface.mac.as_ref().filter(|_| interface.sets_mac) {
+        steps.push(run(&["link", "set", "dev", name, "address", mac]));
+    }
+    if let PlannedKind::Bond { members, options } = &interface.kind {
+        steps.extend(members.iter().flat_map(|member| enslave(name, member)));
+        steps.extend(bond_primary(name, options));
+    }
+    if let Some(mtu) = interface.mtu {
+        steps.push(run(&["link", "set", "dev", name, "mtu", &mtu.to_string()]));
+    }
+    steps.push(run(&["link", "set", "dev", name, "up"]));
+    steps.extend(addresses(
+        name,
+        &interface.addressing,
+        interface.static_metric,
+    ));
+    steps
+}
+
+/// Makes a card a member of a bond that is there.
+pub(super) fn enslave(bond: &str, member: &str) -> Vec<SetupStep> {
+    vec![
+        // The driver takes no card that is up.
+        run(&["link", "set", "dev", member, "down"]),
+        run(&["link", "set", "dev", member, "master", bond]),
+        run(&["link", "set", "dev", member, "up"]),
+    ]
+}
+
+/// Starts the DHCP client on an interface; it goes on in the background.
+pub(super) fn client(interface: &PlannedInterface) -> Cmd {
+    let addressing = &interface.addressing;
+    let family: &[&str] = match (addressing.dhcp4, addressing.ipv6) {
+        (true, Ipv6Method::Off) => &["--ipv4only"],
+        (false, _) => &["--ipv6only"],
+        (true, _) => &[],
+    };
+    let ipv6: &[&str] = match addressing.ipv6 {
+        Ipv6Method::Off | Ipv6Method::Automatic => &[],
+        Ipv6Method::Slaac => &["--nodhcp6"],
+        Ipv6Method::Stateless => &["--inform6"],
+        Ipv6Method::Stateful => &["--ia_na"],
+    };
+    Cmd::new(CLIENT)
+        .args(["--background", "--logfile", CLIENT_LOG])
+        .args(["--metric", &interface.metric.to_string()])
+        .args(family.iter().chain(ipv6).copied())
+        .arg(&interface.name)
+        .timeout(TIMEOUT)
+}
+
+/// What the client knows of its IPv4 lease on an interface.
+pub(super) fn client_lease(name: &str) -> Cmd {
+    Cmd::new(CLIENT)
+        .args(["--ipv4only", "--dumplease", name])
+        // 1: it has none.
+        .accept([0, 1])
+        .timeout(TIMEOUT)
+}
+
+/// Sets the MTU of an interface.
+pub(super) fn set_mtu(name: &str, mtu: u32) -> Cmd {
+    ip(&["link", "set", "dev", name, "mtu", &mtu.to_string()])
+}
+
+/// Loads the driver that makes network interfaces of InfiniBand's ports: no device asks for it.
+pub(super) fn load_ipoib() -> Cmd {
+    Cmd::new("modprobe").arg("ib_ipoib").timeout(TIMEOUT)
+}
+
+fn add_bond(name: &str, options: &[(&'static str, String)]) -> Vec<SetupStep> {
+    // Left to itself the driver makes a bond0 when it is loaded.
+    let load = Cmd::new("modprobe").args(["bonding", "max_bonds=0"]);
+    let add = ip(&["link", "add", "name", name, "type", "bond"]).accept([0, EXISTS]);
+    let mut steps = vec![SetupStep::Run(load.timeout(TIMEOUT)), SetupStep::Run(add)];
+    let early = options.iter().filter(|(option, _)| *option != "primary");
+    for (option, value) in early {
+        // A list of targets is added to one by one.
+        let values = value.split(',').filter(|_| *option == "arp_ip_target");
+        let mut values: Vec<String> = values.map(|target| format!("+{target}")).collect();
+        if values.is_empty() {
+            values.push(value.clone());
+        }
+        steps.extend(
+            values
+                .into_iter()
+                .map(|value| bond_option(name, option, value)),
+        );
+    }
+    steps
+}
+
+/// The option that names a member, once it is one.
+fn bond_primary(name: &str, options: &[(&'static str, String)]) -> Option<SetupStep> {
+    let (option, value) = options.iter().find(|(option, _)| *option == "primary")?;
+    Some(bond_option(name, option, value.clone()))
+}
+
+fn bond_option(name: &str, option: &str, value: String) -> SetupStep {
+    SetupStep::Write {
+        path: format!("{INTERFACES}/{name}/bonding/{option}"),
+        value,
+    }
+}
+
+/// Addresses of IPv6 may be used at once, as those of DHCPv4 are: nobody is asked whether they are
+/// taken, which takes seconds on every link. What routers advertise is the client's to take.
+fn ipv6_settings(name: &str) -> Vec<SetupStep> {
+    let setting = |setting: &str| SetupStep::Write {
+        path: format!("{IPV6_SETTINGS}/{name}/{setting}"),
+        value: "0".to_owned(),
+    };
+    vec![setting("accept_dad"), setting("accept_ra")]
+}
+
+/// Settings of IPv6; they are not there when the kernel runs without it.
+pub(super) const IPV6_SETTINGS: &str = "/proc/sys/net/ipv6/conf";
+
+fn addresses(name: &str, addressing: &Addressing, metric: u32) -> Vec<SetupStep> {
+    let mut steps = Vec::new();
+    for address in &addressing.addresses {
+        let add = ip(&["addr", "add", &address.to_string(), "dev", name]);
+        steps.push(SetupStep::Run(add.accept([0, EXISTS])));
+    }
+    // Gateways may be reached by routes of their own.
+    let mut routes: Vec<&StaticRoute> = addressing.routes.iter().collect();
+    routes.sort_by_key(|route| (route.gateway.is_some(), route.destination.prefix == 0));
+    for route in routes {
+        let destination = match route.destination.prefix {
+            0 => "default".to_owned(),
+            _ => route.destination.to_string(),
+        };
+        let family = if route.destination.address.is_ipv6() {
+            "-6"
+        } else {
+            "-4"
+        };
+        let mut add = ip(&[family, "route", "replace", &destination]);
+        if let Some(gateway) = route.gateway {
+            // It need not be in a network of the interface.
+            add = add.args(["via", &gateway.to_string()]);
+        }
+        add = add.args(["dev", name]);
+        if route.gateway.is_some() {
+            add = add.arg("onlink");
+        }
+        steps.push(SetupStep::Run(add.args(["metric", &metric.to_string()])));
+    }
+    steps
+}
+
+fn run(words: &[&str]) -> SetupStep {
+    SetupStep::Run(ip(words))
+}
+
+#[cfg_attr(any(test, feature = "fake"), track_caller)]
+fn ip(words: &[&str]) -> Cmd {
+    Cmd::new("ip").args(words.iter().copied()).timeout(TIMEOUT)
+}
+
+#[cfg(test)]
+mod tests;

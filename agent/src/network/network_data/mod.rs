@@ -1,0 +1,529 @@
+//! `network_data.json` of a config drive: OpenStack's description of a machine's network, as Nova
+//! writes it for instances and Ironic for its ramdisk.
+//!
+//! Links say which interfaces there are: cards by their hardware address, bonds and VLANs of other
+//! links. Networks say how a link gets addresses, and services name DNS servers. What contradicts
+//! itself or is not understood is left out by itself, and named.
+
+use serde_json::{Map, Value};
+
+use super::address;
+use super::problem::NetworkProblem;
+use super::request::{
+    Addressing, CardSelector, Ipv6Method, NetworkRequest, StaticAddress, StaticRoute, WantedBond,
+    WantedInterface, WantedKind,
+};
+
+/// Links and networks that are read of one file.
+const MOST_ITEMS: usize = 256;
+/// VLAN numbers that a frame can have; 0 and 4095 mean something else.
+const VLAN_NUMBERS: std::ops::RangeInclusive<u64> = 1..=4094;
+/// What IPv4 needs, up to what the kernel can count.
+const MTUS: std::ops::RangeInclusive<u64> = 68..=65535;
+const FILE: &str = "network_data.json";
+
+/// The modes of the kernel's bonding driver, by their numbers.
+const BOND_MODES: [&str; 7] = [
+    "balance-rr",
+    "active-backup",
+    "balance-xor",
+    "broadcast",
+    "802.3ad",
+    "balance-tlb",
+    "balance-alb",
+];
+/// How Ironic's schema of this file spells 802.3ad.
+const MISSPELLED_MODE: &str = "802.1ad";
+const BOND_MODE_NAMES: &str =
+    "balance-rr, active-backup, balance-xor, broadcast, 802.3ad, balance-tlb or balance-alb";
+/// Attributes of the bonding driver that may be set besides the mode. `primary` names a member.
+pub(super) const BOND_OPTIONS: [&str; 17] = [
+    "miimon",
+    "updelay",
+    "downdelay",
+    "use_carrier",
+    "lacp_rate",
+    "ad_select",
+    "xmit_hash_policy",
+    "min_links",
+    "fail_over_mac",
+    "primary_reselect",
+    "arp_interval",
+    "arp_ip_target",
+    "arp_validate",
+    "num_grat_arp",
+    "all_slaves_active",
+    "packets_per_slave",
+    "primary",
+];
+/// Members without a link are noticed after so many milliseconds, as everywhere in the field.
+const MIIMON: (&str, &str) = ("miimon", "100");
+
+/// Reads a file.
+pub(super) fn parse(text: &str) -> NetworkRequest {
+    let mut reader = NetworkDataReader::default();
+    match serde_json::from_str::<Value>(text) {
+        Ok(Value::Object(document)) => reader.read(&document),
+        Ok(_) => reader.problem(NetworkProblem::Unreadable {
+            place: FILE.to_owned(),
+            reason: "it is no JSON object".to_owned(),
+        }),
+        Err(error) => reader.problem(NetworkProblem::Unreadable {
+            place: FILE.to_owned(),
+            reason: error.to_string(),
+        }),
+    }
+    reader.request
+}
+
+/// The mode of a bond by its name or number, as the kernel calls it.
+pub(super) fn bond_mode(text: &str) -> Option<&'static str> {
+    if text == MISSPELLED_MODE {
+        return Some("802.3ad");
+    }
+    let by_number = text.parse::<usize>().ok().and_then(|n| BOND_MODES.get(n));
+    let by_name = || BOND_MODES.iter().find(|mode| **mode == text);
+    by_number.or_else(by_name).copied()
+}
+
+/// Options of a bond in the kernel's order of dependence: the mode, then the rest.
+pub(super) fn bond_options(
+    mode: &'static str,
+    others: Vec<(&'static str, String)>,
+) -> Vec<(&'static str, String)> {
+    let watches = |(name, _): &(&str, String)| ["miimon", "arp_interval"].contains(name);
+    let miimon = (!others.iter().any(watches)).then(|| (MIIMON.0, MIIMON.1.to_owned()));
+    let first = std::iter::once(("mode", mode.to_owned()));
+    first.chain(miimon).chain(others).collect()
+}
+
+/// Whether an attribute of the bonding driver may have this value.
+pub(super) fn is_bond_value(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[derive(Debug, Default)]
+struct NetworkDataReader {
+    request: NetworkRequest,
+}
+
+impl NetworkDataReader {
+    fn problem(&mut self, problem: NetworkProblem) {
+        self.request.problems.push(problem);
+    }
+
+    fn read(&mut self, document: &Map<String, Value>) {
+        for (place, link) in self.items(document, "links", FILE) {
+            self.read_link(&place, &link);
+        }
+        self.check_references();
+        for (place, network) in self.items(document, "networks", FILE) {
+            self.read_network(&place, &network);
+        }
+        self.read_services(document, FILE);
+    }
+
+    /// The objects of a list, each with what a problem calls it.
+    fn items(
+        &mut self,
+        document: &Map<String, Value>,
+        key: &'static str,
+        place: &str,
+    ) -> Vec<(String, Map<String, Value>)> {
+        let list = match document.get(key) {
+            None | Some(Value::Null) => return Vec::new(),
+            Some(Value::Array(list)) if list.len() <= MOST_ITEMS => list,
+            Some(other) => {
+                self.problem(NetworkProblem::Value {
+                    place: place.to_owned(),
+                    field: key,
+                    value: shorten(other),
+                    expected: "a list of at most 256 objects",
+                });
+                return Vec::new();
+            }
+        };
+        let one = key.trim_end_matches('s');
+        let mut items = Vec::new();
+        for (at, item) in list.iter().enumerate() {
+            let Value::Object(fields) = item else {
+                self.problem(NetworkProblem::Value {
+                    place: format!("{place}: {one} {at}"),
+                    field: key,
+                    value: shorten(item),
+                    expected: "an object",
+                });
+                continue;
+            };
+            let name = text(fields, "id").unwrap_or_else(|| at.to_string());
+            items.push((format!("{place}: {one} {name:?}"), fields.clone()));
+        }
+        items
+    }
+
+    fn read_link(&mut self, place: &str, link: &Map<String, Value>) {
+        let Some(id) = self.needed(place, link, "id", "a text") else {
+            return;
+        };
+        let Some(kind) = self.needed(place, link, "type", "a kind of link") else {
+            return;
+        };
+        if self.request.interfaces.iter().any(|known| known.id == id) {
+            let place = place.to_owned();
+            return self.problem(NetworkProblem::Twice { place, field: "id" });
+        }
+        let (kind, mac) = match kind.as_str() {
+            "bond" => (
+                self.read_bond(place, link),
+                self.read_mac(place, link, "ethernet_mac_address"),
+            ),
+            "vlan" => (
+                self.read_vlan(place, link),
+                self.read_mac(place, link, "vlan_mac_address"),
+            ),
+            _ => (self.read_card(place, link), None),
+        };
+        let Some(kind) = kind else { return };
+        let mtu = self.read_mtu(place, link);
+        // Nothing but a network gives a link addresses.
+        let addressing = matches!(kind, WantedKind::Card(_)).then(Addressing::default);
+        self.request.interfaces.push(WantedInterface {
+            name: None,
+            place: place.to_owned(),
+            addressing,
+            id,
+            kind,
+            mac,
+            mtu,
+        });
+    }
+
+    fn read_card(&mut self, place: &str, link: &Map<String, Value>) -> Option<WantedKind> {
+        let mac = self.read_mac(place, link, "ethernet_mac_address");
+        if mac.is_none() && text(link, "ethernet_mac_address").is_none() {
+            self.wrong(place, link, "ethernet_mac_address", "a hardware address");
+        }
+        let selector = CardSelector::Mac(mac?);
+        let is_same = |known: &&WantedInterface| known.kind == WantedKind::Card(selector.clone());
+        if self.request.interfaces.iter().any(|known| is_same(&known)) {
+            self.problem(NetworkProblem::Twice {
+                place: place.to_owned(),
+                field: "ethernet_mac_address",
+            });
+            return None;
+        }
+        Some(WantedKind::Card(selector))
+    }
+
+    fn read_bond(&mut self, place: &str, link: &Map<String, Value>) -> Option<WantedKind> {
+        let members: Vec<String> = match link.get("bond_links") {
+            Some(Value::Array(ids)) => ids
+                .iter()
+                .filter_map(|id| id.as_str().map(str::to_owned))
+                .collect(),
+            _ => Vec::new(),
+        };
+        if members.is_empty() {
+            self.wrong(place, link, "bond_links", "a list of ids of links");
+            return None;
+        }
+        let wanted = text(link, "bond_mode").unwrap_or_default();
+        let Some(mode) = bond_mode(&wanted) else {
+            self.wrong(place, link, "bond_mode", BOND_MODE_NAMES);
+            return None;
+        };
+        let mut options = Vec::new();
+        for name in BOND_OPTIONS.into_iter().filter(|name| *name != "primary") {
+            let Some(value) = text(link, &format!("bond_{name}")) else {
+                continue;
+            };
+            if is_bond_value(&value) {
+                options.push((name, value));
+            } else {
+                self.wrong_value(place, name, value, "a value of the kernel's bonding driver");
+            }
+        }
+        Some(WantedKind::Bond(WantedBond {
+            members,
+            options: bond_options(mode, options),
+        }))
+    }
+
+    fn read_vlan(&mut self, place: &str, link: &Map<String, Value>) -> Option<WantedKind> {
+        let parent = self.needed(place, link, "vlan_link", "the id of a link")?;
+        let number = text(link, "vlan_id").and_then(|number| number.parse::<u64>().ok());
+        let number = number.filter(|number| VLAN_NUMBERS.contains(number));
+        let Some(number) = number.and_then(|number| u16::try_from(number).ok()) else {
+            self.wrong(place, link, "vlan_id", "a number from 1 to 4094");
+            return None;
+        };
+        Some(WantedKind::Vlan { parent, number })
+    }
+
+    /// Takes out bonds and VLANs of links that are not there, until the rest holds together.
+    fn check_references(&mut self) {
+        loop {
+            let known: Vec<String> = ids(&self.request.interfaces);
+            let lacking = |interface: &WantedInterface| match &interface.kind {
+                WantedKind::Vlan { parent, .. } => (!known.contains(parent)
+                    || is_on_itself(&self.request.interfaces, interface))
+                .then(|| ("vlan_link", parent.clone())),
+                WantedKind::Bond(bond) => bond
+                    .members
+                    .iter()
+                    .find(|id| !is_card(&self.request.interfaces, id))
+                    .map(|id| ("bond_links", id.clone())),
+                WantedKind::Card(_) => None,
+            };
+            let found = self.request.interfaces.iter().enumerate();
+            let Some((at, (field, id))) =
+                found.filter_map(|(at, i)| Some((at, lacking(i)?))).next()
+            else {
+                return;
+            };
+            let place = self.request.interfaces[at].place.clone();
+            // A bond does without one member.
+            match &mut self.request.interfaces[at].kind {
+                WantedKind::Bond(bond) if bond.members.len() > 1 => {
+                    bond.members.retain(|member| *member != id);
+                }
+                _ => drop(self.request.interfaces.remove(at)),
+            }
+            self.problem(NetworkProblem::UnknownLink { place, field, id });
+        }
+    }
+
+    fn read_network(&mut self, place: &str, network: &Map<String, Value>) {
+        let Some(link) = self.needed(place, network, "link", "the id of a link") else {
+            return;
+        };
+        let Some(at) = ids(&self.request.interfaces)
+            .iter()
+            .position(|id| *id == link)
+        else {
+            return self.problem(NetworkProblem::UnknownLink {
+                place: place.to_owned(),
+                field: "link",
+                id: link,
+            });
+        };
+        let kind = text(network, "type").unwrap_or_default();
+        let mut addressing = Addressing::default();
+        match kind.as_str() {
+            "ipv4" | "ipv6" => {
+                let Some(address) = self.read_address(place, network, &kind) else {
+                    return;
+                };
+                addressing.addresses.push(address);
+            }
+            "ipv4_dhcp" => addressing.dhcp4 = true,
+            "ipv6_slaac" => addressing.ipv6 = Ipv6Method::Slaac,
+            "ipv6_dhcpv6-stateless" => addressing.ipv6 = Ipv6Method::Stateless,
+            "ipv6_dhcp" | "ipv6_dhcpv6-stateful" => addressing.ipv6 = Ipv6Method::Stateful,
+            "manual" => {}
+            _ => {
+                let expected = "ipv4, ipv4_dhcp, ipv6, ipv6_dhcp, ipv6_slaac, ipv6_dhcpv6-stateless, \
+                     ipv6_dhcpv6-stateful or manual";
+                return self.wrong(place, network, "type", expected);
+            }
+        }
+        for (place, route) in self.items(network, "routes", place) {
+            addressing.routes.extend(self.read_route(&place, &route));
+            self.read_services(&route, &place);
+        }
+        self.read_services(network, place);
+        self.check_gateways(place, &addressing);
+        let all = &mut self.request.interfaces[at].addressing;
+        all.get_or_insert_default().add(addressing);
+    }
+
+    fn read_address(
+        &mut self,
+        place: &str,
+        network: &Map<String, Value>,
+        kind: &str,
+    ) -> Option<StaticAddress> {
+        let mask = text(network, "netmask");
+        let written = text(network, "ip_address").unwrap_or_default();
+        let found = address::ip_with_prefix(&written, mask.as_deref());
+        let found = found.filter(|(address, _)| address.is_ipv4() == (kind == "ipv4"));
+        let Some((address, prefix)) = found else {
+            let expected = "an address of the network's family, and a netmask of it";
+            self.wrong(place, network, "ip_address", expected);
+            return None;
+        };
+        let Some(prefix) = prefix else {
+            self.wrong(place, network, "netmask", "a netmask, or its length");
+            return None;
+        };
+        Some(StaticAddress { address, prefix })
+    }
+
+    fn read_route(&mut self, place: &str, route: &Map<String, Value>) -> Option<StaticRoute> {
+        let mask = text(route, "netmask");
+        let written = text(route, "network").unwrap_or_default();
+        let destination = address::ip_with_prefix(&written, mask.as_deref());
+        let Some((address, Some(prefix))) = destination else {
+            self.wrong(place, route, "network", "a network and its netmask");
+            return None;
+        };
+        let gateway = text(route, "gateway").filter(|gateway| !gateway.is_empty());
+        let found = gateway.as_deref().map(address::ip);
+        if found.is_some_and(|found| found.is_none_or(|g| g.is_ipv4() != address.is_ipv4())) {
+            self.wrong(place, route, "gateway", "an address of the route's family");
+            return None;
+        }
+        Some(StaticRoute {
+            destination: StaticAddress { address, prefix },
+            gateway: found.flatten(),
+        })
+    }
+
+    /// A gateway outside the network that the same item gives is used, and named.
+    fn check_gateways(&mut self, place: &str, addressing: &Addressing) {
+        for gateway in addressing.routes.iter().filter_map(|route| route.gateway) {
+            let holds = |network: &StaticAddress| {
+                address::is_in_network(network.address, network.prefix, gateway)
+            };
+            let is_local =
+                matches!(gateway, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local());
+            let addresses = &addressing.addresses;
+            if !addresses.is_empty() && !is_local && !addresses.iter().any(holds) {
+                let place = place.to_owned();
+                self.problem(NetworkProblem::FarGateway { place, gateway });
+            }
+        }
+    }
+
+    fn read_services(&mut self, document: &Map<String, Value>, place: &str) {
+        for (place, service) in self.items(document, "services", place) {
+            if text(&service, "type").as_deref() != Some("dns") {
+                continue;
+            }
+            let address = text(&service, "address").unwrap_or_default();
+            // Several may stand in one text.
+            for one in address.split([',', ' ']).filter(|one| !one.is_empty()) {
+                match address::ip(one) {
+                    Some(server) if self.request.name_servers.contains(&server) => {}
+                    Some(server) => self.request.name_servers.push(server),
+                    None => self.wrong(&place, &service, "address", "an IP address"),
+                }
+            }
+        }
+    }
+
+    fn read_mac(
+        &mut self,
+        place: &str,
+        link: &Map<String, Value>,
+        key: &'static str,
+    ) -> Option<String> {
+        let written = text(link, key).filter(|written| !written.is_empty())?;
+        let found = address::mac(&written);
+        if found.is_none() {
+            self.wrong(place, link, key, "a hardware address");
+        }
+        found
+    }
+
+    fn read_mtu(&mut self, place: &str, link: &Map<String, Value>) -> Option<u32> {
+        let written = text(link, "mtu")?;
+        let found = written.parse::<f64>().ok().map(|mtu| mtu.trunc());
+        let found = found.and_then(|mtu| format!("{mtu}").parse::<u64>().ok());
+        let found = found.filter(|mtu| MTUS.contains(mtu));
+        if found.is_none() {
+            self.wrong(place, link, "mtu", "a number of bytes from 68 to 65535");
+        }
+        found.and_then(|mtu| u32::try_from(mtu).ok())
+    }
+
+    /// The text of a field that must be there.
+    fn needed(
+        &mut self,
+        place: &str,
+        item: &Map<String, Value>,
+        key: &'static str,
+        expected: &'static str,
+    ) -> Option<String> {
+        let found = text(item, key).filter(|found| !found.is_empty());
+        if found.is_none() {
+            self.wrong(place, item, key, expected);
+        }
+        found
+    }
+
+    fn wrong(
+        &mut self,
+        place: &str,
+        item: &Map<String, Value>,
+        field: &'static str,
+        expected: &'static str,
+    ) {
+        let value = item.get(field).map_or_else(String::new, shorten);
+        self.wrong_value(place, field, value, expected);
+    }
+
+    fn wrong_value(
+        &mut self,
+        place: &str,
+        field: &'static str,
+        value: String,
+        expected: &'static str,
+    ) {
+        self.problem(NetworkProblem::Value {
+            place: place.to_owned(),
+            field,
+            value,
+            expected,
+        });
+    }
+}
+
+fn ids(interfaces: &[WantedInterface]) -> Vec<String> {
+    interfaces
+        .iter()
+        .map(|interface| interface.id.clone())
+        .collect()
+}
+
+fn is_card(interfaces: &[WantedInterface], id: &str) -> bool {
+    interfaces
+        .iter()
+        .any(|known| known.id == id && matches!(known.kind, WantedKind::Card(_)))
+}
+
+/// Whether VLANs are on each other in a circle.
+fn is_on_itself(interfaces: &[WantedInterface], interface: &WantedInterface) -> bool {
+    let mut at = interface;
+    for _ in 0..=interfaces.len() {
+        let WantedKind::Vlan { parent, .. } = &at.kind else {
+            return false;
+        };
+        let Some(next) = interfaces.iter().find(|known| known.id == *parent) else {
+            return false;
+        };
+        at = next;
+    }
+    true
+}
+
+/// A field as text: a text as it is, or a number.
+fn text(item: &Map<String, Value>, key: &str) -> Option<String> {
+    match item.get(key)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A value for a message.
+fn shorten(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    text.chars().take(64).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,461 @@
+//! Decides what every interface gets: pure, from what was asked for and the cards that are there.
+//!
+//! `network_data.json` comes first, then the kernel command line; what neither names gets what
+//! `ip=` says of all cards, or else a lease of both families. The plan is made anew whenever a card
+//! comes; what is there already stays as it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::card::NetworkCard;
+use super::problem::NetworkProblem;
+use super::request::{
+    Addressing, CardSelector, NetworkRequest, WantedBond, WantedInterface, WantedKind,
+};
+
+/// Metrics of routes: fixed ones before leased ones, the card that was booted from before the
+/// others, and those in the kernel's order.
+const STATIC_METRIC: u32 = 100;
+const LEASED_METRIC: u32 = 200;
+/// The longest name of an interface.
+const LONGEST_NAME: usize = 15;
+/// How deep VLANs lie on VLANs.
+const DEPTH: usize = 4;
+
+/// What is known before any card is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PlanInputs {
+    /// Of the config drive.
+    pub(super) network_data: NetworkRequest,
+    /// Of the kernel command line.
+    pub(super) kernel: NetworkRequest,
+    /// The card that the machine was booted from.
+    pub(super) boot_card: Option<CardSelector>,
+    /// Whether the kernel speaks IPv6.
+    pub(super) has_ipv6: bool,
+}
+
+/// What a planned interface is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum PlannedKind {
+    Card,
+    /// A member of this bond.
+    Member(String),
+    Bond {
+        members: Vec<String>,
+        options: Vec<(&'static str, String)>,
+    },
+    Vlan {
+        parent: String,
+        number: u16,
+    },
+}
+
+/// An interface as it shall be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PlannedInterface {
+    pub(super) name: String,
+    pub(super) kind: PlannedKind,
+    /// Its card's address, or that which is set.
+    pub(super) mac: Option<String>,
+    /// Whether `mac` must be set.
+    pub(super) sets_mac: bool,
+    pub(super) mtu: Option<u32>,
+    pub(super) addressing: Addressing,
+    /// Of routes that are leased or advertised.
+    pub(super) metric: u32,
+    /// Of fixed routes.
+    pub(super) static_metric: u32,
+    /// Whether somebody asked for it, or the machine was booted from it.
+    pub(super) is_preferred: bool,
+    /// Why it gets this.
+    pub(super) reason: String,
+}
+
+/// The network as it shall be, in the order in which it is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct NetworkPlan {
+    pub(super) interfaces: Vec<PlannedInterface>,
+    pub(super) name_servers: Vec<IpAddr>,
+    pub(super) problems: Vec<NetworkProblem>,
+}
+
+/// Decides.
+pub(super) fn plan(inputs: &PlanInputs, cards: &[NetworkCard]) -> NetworkPlan {
+    let mut planner = Planner {
+        inputs,
+        cards,
+        used: BTreeMap::new(),
+        plan: NetworkPlan::default(),
+    };
+    for request in [&inputs.network_data, &inputs.kernel] {
+        planner.add(request);
+    }
+    planner.add_other_cards();
+    planner.finish()
+}
+
+#[derive(Debug)]
+struct Planner<'a> {
+    inputs: &'a PlanInputs,
+    cards: &'a [NetworkCard],
+    /// Names of interfaces, and the item that has each.
+    used: BTreeMap<String, String>,
+    plan: NetworkPlan,
+}
+
+impl Planner<'_> {
+    fn add(&mut self, request: &NetworkRequest) {
+        self.plan.problems.extend(request.problems.iter().cloned());
+        for server in &request.name_servers {
+            if !self.plan.name_servers.contains(server) {
+                self.plan.name_servers.push(*server);
+            }
+        }
+        // The names of this request's interfaces, by their ids.
+        let mut names: BTreeMap<&str, String> = BTreeMap::new();
+        let earlier: BTreeSet<String> = self.used.keys().cloned().collect();
+        for wanted in &request.interfaces {
+            if let WantedKind::Card(selector) = &wanted.kind
+                && let Some(name) = self.add_card(wanted, selector, &earlier)
+            {
+                names.insert(&wanted.id, name);
+            }
+        }
+        for wanted in &request.interfaces {
+            if let WantedKind::Bond(bond) = &wanted.kind
+                && let Some(name) = self.add_bond(wanted, bond, &names)
+            {
+                names.insert(&wanted.id, name);
+            }
+        }
+        self.add_vlans(request, names);
+    }
+
+    fn add_card(
+        &mut self,
+        wanted: &WantedInterface,
+        selector: &CardSelector,
+        earlier: &BTreeSet<String>,
+    ) -> Option<String> {
+        let Some(card) = self.select(selector) else {
+            let cards = self.cards.iter();
+            let cards: Vec<_> = cards
+                .map(|card| format!("{} ({})", card.name, card.mac))
+                .collect();
+            self.plan.problems.push(NetworkProblem::NoCard {
+                place: wanted.place.clone(),
+                selector: selector.to_string(),
+                cards: if cards.is_empty() {
+                    "none".to_owned()
+                } else {
+                    cards.join(", ")
+                },
+            });
+            return None;
+        };
+        let card = card.clone();
+        if earlier.contains(&card.name) {
+            self.take(&card.name, &wanted.place);
+            return None;
+        }
+        let known = self.plan.interfaces.iter_mut();
+        if let Some(known) = known.into_iter().find(|known| known.name == card.name) {
+            // Another parameter of the same card.
+            known
+                .addressing
+                .add(wanted.addressing.clone().unwrap_or_default());
+            return Some(card.name);
+        }
+        let asked = wanted.addressing.is_some();
+        self.used.insert(card.name.clone(), wanted.place.clone());
+        self.plan.interfaces.push(PlannedInterface {
+            mac: wanted.mac.clone().or_else(|| Some(card.mac.clone())),
+            sets_mac: wanted.mac.is_some(),
+            mtu: wanted.mtu,
+            addressing: wanted.addressing.clone().unwrap_or_default(),
+            is_preferred: asked,
+            reason: wanted.place.clone(),
+            ..self.planned(&card.name, PlannedKind::Card)
+        });
+        Some(card.name)
+    }
+
+    fn add_bond(
+        &mut self,
+        wanted: &WantedInterface,
+        bond: &WantedBond,
+        names: &BTreeMap<&str, String>,
+    ) -> Option<String> {
+        let mut members: Vec<String> = Vec::new();
+        for id in &bond.members {
+            let Some(name) = names.get(id.as_str()) else {
+                continue;
+            };
+            if members.contains(name) {
+                continue;
+            }
+            let is_free = |known: &&mut PlannedInterface| known.name == *name;
+            let member = self.plan.interfaces.iter_mut().find(is_free);
+            let Some(member) = member.filter(|member| member.kind == PlannedKind::Card) else {
+                self.plan.problems.push(NetworkProblem::Taken {
+                    place: wanted.place.clone(),
+                    name: name.clone(),
+                    by: "another bond".to_owned(),
+                });
+                continue;
+            };
+            if member.addressing != Addressing::default() {
+                self.plan.problems.push(NetworkProblem::MemberAddress {
+                    place: member.reason.clone(),
+                    name: name.clone(),
+                });
+                member.addressing = Addressing::default();
+            }
+            members.push(name.clone());
+        }
+        let missing = bond.members.len() - members.len();
+        if missing > 0 {
+            self.plan.problems.push(NetworkProblem::Members {
+                place: wanted.place.clone(),
+                missing,
+                wanted: bond.members.len(),
+            });
+        }
+        if members.is_empty() {
+            return None;
+        }
+        let name = match &wanted.name {
+            Some(name) => name.clone(),
+            None => self.free_name("bond"),
+        };
+        self.take(&name, &wanted.place)?;
+        for member in &members {
+            let known = self.plan.interfaces.iter_mut();
+            for known in known.filter(|known| known.name == *member) {
+                known.kind = PlannedKind::Member(name.clone());
+                known.is_preferred = false;
+            }
+        }
+        let options = bond.options.clone();
+        self.add_made(wanted, &name, PlannedKind::Bond { members, options });
+        Some(name)
+    }
+
+    fn add_vlans<'a>(&mut self, request: &'a NetworkRequest, mut names: BTreeMap<&'a str, String>) {
+        let vlans = request.interfaces.iter();
+        let mut waiting: Vec<&WantedInterface> = vlans
+            .filter(|wanted| matches!(wanted.kind, WantedKind::Vlan { .. }))
+            .collect();
+        for _ in 0..DEPTH {
+            waiting.retain(|wanted| {
+                let WantedKind::Vlan { parent, number } = &wanted.kind else {
+                    return false;
+                };
+                let Some(on) = names.get(parent.as_str()) else {
+                    return true;
+                };
+                let (on, number) = (on.clone(), *number);
+                let name = match &wanted.name {
+                    Some(name) => name.clone(),
+                    None => self.vlan_name(&on, number),
+                };
+                if self.take(&name, &wanted.place).is_some() {
+                    let kind = PlannedKind::Vlan { parent: on, number };
+                    self.add_made(wanted, &name, kind);
+                    names.insert(&wanted.id, name);
+                }
+                false
+            });
+        }
+        for wanted in waiting {
+            let WantedKind::Vlan { parent, .. } = &wanted.kind else {
+                continue;
+            };
+            self.plan.problems.push(NetworkProblem::NoParent {
+                place: wanted.place.clone(),
+                parent: parent.clone(),
+            });
+        }
+    }
+
+    /// A bond or a VLAN.
+    fn add_made(&mut self, wanted: &WantedInterface, name: &str, kind: PlannedKind) {
+        self.plan.interfaces.push(PlannedInterface {
+            mac: wanted.mac.clone(),
+            sets_mac: wanted.mac.is_some(),
+            mtu: wanted.mtu,
+            addressing: wanted.addressing.clone().unwrap_or_default(),
+            is_preferred: wanted.addressing.is_some(),
+            reason: wanted.place.clone(),
+            ..self.planned(name, kind)
+        });
+    }
+
+    fn add_other_cards(&mut self) {
+        let named = self.inputs.kernel.other_cards.as_ref();
+        for card in self.cards {
+            let known = self.plan.interfaces.iter();
+            let known = known.enumerate().find(|(_, i)| i.name == card.name);
+            let free = known.map(|(at, _)| at).filter(|at| {
+                // Only mentioned, and nothing is on it: it is as free as any other.
+                let found = &self.plan.interfaces[*at];
+                let is_asked = found.is_preferred || found.kind != PlannedKind::Card;
+                !is_asked && !self.carries_others(&card.name) && found.reason.starts_with("kernel")
+            });
+            let (addressing, reason) = match named {
+                Some(addressing) if *addressing == Addressing::default() => {
+                    (addressing.clone(), "ip= names other interfaces".to_owned())
+                }
+                Some(addressing) => (addressing.clone(), "ip= of all cards".to_owned()),
+                None => (Addressing::automatic(), "nothing names it".to_owned()),
+            };
+            match (known.is_some(), free) {
+                (true, Some(at)) => self.plan.interfaces[at].addressing = addressing,
+                (true, None) => {}
+                (false, _) => {
+                    let planned = self.planned(&card.name, PlannedKind::Card);
+                    self.plan.interfaces.push(PlannedInterface {
+                        mac: Some(card.mac.clone()),
+                        addressing,
+                        reason,
+                        ..planned
+                    });
+                }
+            }
+        }
+    }
+
+    fn finish(mut self) -> NetworkPlan {
+        let indices: Vec<_> = self.plan.interfaces.iter().map(|i| self.place(i)).collect();
+        for (interface, (is_boot, index)) in self.plan.interfaces.iter_mut().zip(indices) {
+            interface.metric = LEASED_METRIC + index;
+            interface.static_metric = STATIC_METRIC + index;
+            if is_boot {
+                interface
+                    .reason
+                    .push_str("; the machine was booted from it");
+                interface.is_preferred |= !matches!(interface.kind, PlannedKind::Member(_));
+            }
+            if !self.inputs.has_ipv6 && interface.addressing.has_ipv6() {
+                // Of what nobody asked for nobody misses it.
+                if interface.addressing != Addressing::automatic() {
+                    let place = interface.reason.clone();
+                    self.plan.problems.push(NetworkProblem::Ipv6IsOff { place });
+                }
+                interface.addressing = interface.addressing.clone().without_ipv6();
+            }
+        }
+        self.plan
+    }
+
+    /// Whether an interface leads to the card that was booted from, and its place in the order.
+    fn place(&self, interface: &PlannedInterface) -> (bool, u32) {
+        let mut names = vec![interface.name.as_str()];
+        for _ in 0..=DEPTH {
+            let below = names.iter().filter_map(|name| self.below(name)).flatten();
+            let below: Vec<_> = below.filter(|name| !names.contains(name)).collect();
+            names.extend(below);
+        }
+        let cards = self.cards.iter();
+        let cards: Vec<_> = cards
+            .filter(|card| names.contains(&card.name.as_str()))
+            .collect();
+        let boot = self.inputs.boot_card.as_ref();
+        let is_boot = cards
+            .iter()
+            .any(|card| boot.is_some_and(|boot| card.is(boot)));
+        let first = cards
+            .iter()
+            .map(|card| card.index)
+            .min()
+            .unwrap_or_default();
+        (
+            is_boot,
+            if is_boot {
+                0
+            } else {
+                first.min(STATIC_METRIC - 1)
+            },
+        )
+    }
+
+    /// The interfaces that one is made of.
+    fn below(&self, name: &str) -> Option<Vec<&str>> {
+        let mut all = self.plan.interfaces.iter();
+        match &all.find(|known| known.name == name)?.kind {
+            PlannedKind::Bond { members, .. } => Some(members.iter().map(String::as_str).collect()),
+            PlannedKind::Vlan { parent, .. } => Some(vec![parent]),
+            PlannedKind::Card | PlannedKind::Member(_) => None,
+        }
+    }
+
+    fn carries_others(&self, name: &str) -> bool {
+        let all = self.plan.interfaces.iter();
+        all.filter_map(|known| self.below(&known.name))
+            .any(|below| below.contains(&name))
+    }
+
+    fn select(&self, selector: &CardSelector) -> Option<&NetworkCard> {
+        let selector = match (selector, &self.inputs.boot_card) {
+            (CardSelector::Boot, Some(boot)) => boot,
+            (CardSelector::Boot, None) => return self.cards.first(),
+            (other, _) => other,
+        };
+        self.cards.iter().find(|card| card.is(selector))
+    }
+
+    /// Takes a name, or says who has it.
+    fn take(&mut self, name: &str, place: &str) -> Option<()> {
+        let is_card = self.cards.iter().any(|card| card.name == name);
+        let by = self.used.get(name).cloned();
+        let by = by.or_else(|| is_card.then(|| "a card".to_owned()));
+        if let Some(by) = by {
+            self.plan.problems.push(NetworkProblem::Taken {
+                place: place.to_owned(),
+                name: name.to_owned(),
+                by,
+            });
+            return None;
+        }
+        self.used.insert(name.to_owned(), place.to_owned());
+        Some(())
+    }
+
+    fn free_name(&self, stem: &str) -> String {
+        let names = (0_u32..).map(|number| format!("{stem}{number}"));
+        let mut free = names.filter(|name| !self.used.contains_key(name));
+        free.next().unwrap_or_default()
+    }
+
+    /// The name that everybody expects, where it fits.
+    fn vlan_name(&self, parent: &str, number: u16) -> String {
+        let usual = format!("{parent}.{number}");
+        if usual.len() <= LONGEST_NAME {
+            return usual;
+        }
+        let short = format!("vlan{number}");
+        if self.used.contains_key(&short) {
+            return self.free_name(&format!("v{number}-"));
+        }
+        short
+    }
+
+    fn planned(&self, name: &str, kind: PlannedKind) -> PlannedInterface {
+        PlannedInterface {
+            name: name.to_owned(),
+            kind,
+            mac: None,
+            sets_mac: false,
+            mtu: None,
+            addressing: Addressing::default(),
+            metric: 0,
+            static_metric: 0,
+            is_preferred: false,
+            reason: String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! What is wrong with the configuration of the network. The boot goes on with the rest.
+
+use std::net::IpAddr;
+
+use thiserror::Error;
+
+/// What was asked for and is not done, or not as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum NetworkProblem {
+    /// A source cannot be read at all.
+    #[error("{place} cannot be read: {reason}; it is left out")]
+    Unreadable {
+        /// The source.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A field has a value that it cannot have.
+    #[error("{place}: {field} is {value:?}, expected {expected}; it is left out")]
+    Value {
+        /// The item.
+        place: String,
+        /// The field of it.
+        field: &'static str,
+        /// What is there.
+        value: String,
+        /// What may be there.
+        expected: &'static str,
+    },
+    /// Two items have one name.
+    #[error("{place}: there is one with the same {field} before it; the first counts")]
+    Twice {
+        /// The second.
+        place: String,
+        /// What both have.
+        field: &'static str,
+    },
+    /// Another item is named that is not there.
+    #[error("{place}: {field} names {id:?}, and there is no such link; it is left out")]
+    UnknownLink {
+        /// The item that names it.
+        place: String,
+        /// The field.
+        field: &'static str,
+        /// The name.
+        id: String,
+    },
+    /// A parameter that other ramdisks know.
+    #[error("{parameter} is not known to this ramdisk and is ignored; {instead}")]
+    NotKnown {
+        /// The parameter.
+        parameter: String,
+        /// What to do.
+        instead: &'static str,
+    },
+    /// A card is asked for that is not there; it may come.
+    #[error("{place}: there is no card {selector}; there are {cards}")]
+    NoCard {
+        /// The item.
+        place: String,
+        /// How the card is named.
+        selector: String,
+        /// The cards that are there.
+        cards: String,
+    },
+    /// A bond has no member yet, or misses one.
+    #[error("{place}: {missing} of {wanted} members are not there")]
+    Members {
+        /// The bond.
+        place: String,
+        /// How many are not there.
+        missing: usize,
+        /// How many there shall be.
+        wanted: usize,
+    },
+    /// What a VLAN is on is not there.
+    #[error("{place}: {parent:?}, which it is on, is not there")]
+    NoParent {
+        /// The VLAN.
+        place: String,
+        /// What it is on.
+        parent: String,
+    },
+    /// Two sources, or two links, want the same card.
+    #[error("{place}: {name} is used by {by} already; it is left out")]
+    Taken {
+        /// The second.
+        place: String,
+        /// The card.
+        name: String,
+        /// The first.
+        by: String,
+    },
+    /// A member of a bond has addresses of its own, which could not work.
+    #[error("{place}: {name} is a member of a bond and gets no address of its own")]
+    MemberAddress {
+        /// The link.
+        place: String,
+        /// The card.
+        name: String,
+    },
+    /// A gateway that cannot be reached from the addresses of its interface. The route is made.
+    #[error(
+        "{place}: the gateway {gateway} is in none of the interface's networks; it is used all the same"
+    )]
+    FarGateway {
+        /// The item.
+        place: String,
+        /// The gateway.
+        gateway: IpAddr,
+    },
+    /// IPv6 is asked for and the kernel has it switched off.
+    #[error(
+        "{place}: IPv6 is asked for, and the kernel runs without it (ipv6.disable); it is left out"
+    )]
+    Ipv6IsOff {
+        /// The item.
+        place: String,
+    },
+    /// More than one config drive could be meant.
+    #[error("config drives {devices}: the first is read, the others are ignored")]
+    SeveralConfigDrives {
+        /// Their devices.
+        devices: String,
+    },
+    /// The medium that the kernel command line announces did not come.
+    #[error(
+        "ir_pub_id={publisher}: no virtual medium with this publisher came in {seconds} s; every card asks for a lease"
+    )]
+    NoConfigDrive {
+        /// The identity that was looked for.
+        publisher: String,
+        /// How long it was looked for.
+        seconds: u64,
+    },
+    /// A program or the kernel refused.
+    #[error("{interface}: {reason}")]
+    Refused {
+        /// The interface.
+        interface: String,
+        /// The command and what was said.
+        reason: String,
+    },
+}
