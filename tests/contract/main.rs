@@ -2,7 +2,6 @@
 
 mod behaviour;
 mod dependencies;
-mod dhcp;
 mod gateway;
 mod hardware_manager;
 mod heartbeat;
