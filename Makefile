@@ -35,7 +35,7 @@ build: preflight ## Build both static binaries
 	cargo build --profile $(PROFILE) --locked
 
 .PHONY: test
-test: lint unit arguments qcow2 differential ironic ## Everything but `attacks` and `fresh`, from the fastest ring to the slowest
+test: lint unit arguments network qcow2 differential ironic ## Everything but `attacks` and `fresh`, from the fastest ring to the slowest
 
 .PHONY: lint
 lint: preflight ## Format, clippy, protocol lint, Python lint and types, shellcheck, licences and sources
@@ -68,6 +68,10 @@ arguments: preflight ## What the unit tests saw given to programs, tried with th
 fuzz: preflight ## Damaged input for every parser, FUZZ_SECONDS (60) each, FUZZ_SEED for other damage
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} \
 	    cargo test --locked -p ironic-agent -p ironic-ondisk --lib -- damaged_input --nocapture
+
+.PHONY: network
+network: build ## The ramdisk's network, with real servers in network namespaces
+	tests/network/run
 
 .PHONY: qcow2
 qcow2: build ## Images that QEMU makes, on the disk as qemu-img converts them
