@@ -4,6 +4,7 @@ from .debian import DEBIANS, DebianCloud
 from .forms import BiosDisk, BiosPartitions, Gzip, Installer, Partitions, PlainQcow2, Qcow2, Zstd, ZstdQcow2
 from .hardware import BiosRaid, Erase, FastTrack, MediaInspection, Plugin, Raid, Rescue, Service
 from .life import ClockJumps, Damaged, Life, ShimDies, WrongChecksum
+from .network import StaticNetwork
 
 # The ring, in the order of each machine. Inspection over virtual media comes last on its machine:
 # Ironic keeps the token that it puts onto the medium over reboots, and gives no other one to an
@@ -13,5 +14,5 @@ SCENARIOS = [
     BiosDisk, BiosPartitions, ClockJumps, Rescue, Service, Plugin, BiosRaid,
     FastTrack, Erase, Raid, Damaged, MediaInspection,
 ]
-# By name only: other forms of what the ring has.
-MORE = [PlainQcow2, ZstdQcow2, Gzip, *DEBIANS]
+# By name only: other forms of what the ring has, and what leaves Ironic's token on a medium.
+MORE = [StaticNetwork, PlainQcow2, ZstdQcow2, Gzip, *DEBIANS]
