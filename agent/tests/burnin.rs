@@ -278,13 +278,15 @@ fn spawn(mut command: Command, bin: &Path, directory: &Path) -> Child {
     );
     let file = directory.join("agent.conf");
     fs::write(&file, settings).unwrap();
+    // For `ip`, which a minimal system does not have.
+    let programs = std::env::var("TEST_PROGRAMS").unwrap();
     command
         .args(["/bin/sh", "-c", script, "sh"])
         .arg(bin)
         .arg(env!("CARGO_BIN_EXE_ironic-agent"))
         .args(["--standalone", "--config-file"])
         .arg(file)
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("PATH", format!("{programs}:/usr/sbin:/usr/bin:/sbin:/bin"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(fs::File::create(directory.join("log")).unwrap())

@@ -11,6 +11,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha256};
 
 const MIB: usize = 1 << 20;
@@ -138,8 +139,7 @@ fn an_interrupted_tool_leaves_no_partition_table() {
         assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
         std::thread::yield_now();
     }
-    let id = child.id().to_string();
-    assert!(Command::new("kill").arg(&id).status().unwrap().success());
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     assert!(texts(&output).1.contains("terminated"));

@@ -59,11 +59,11 @@ class World:
             # A root that can be written, and is a mount point, which some programs want: what the packages have is
             # seen through it, and belongs to whoever unpacked it.
             "mkdir $root; mount -t tmpfs none $root; cd $root",
-            "for entry in $tree/*; do"
-            " name=${entry##*/}; if [ -L $entry ]; then cp -d $entry .; elif [ -d $entry ]; then mkdir $name;"
-            f" case $name in {'|'.join(EMPTY)}|etc) ;; *) mount --bind $entry $name ;; esac; fi; done",
+            'for entry in "$tree"/*; do'
+            ' name=${entry##*/}; if [ -L "$entry" ]; then cp -d "$entry" .; elif [ -d "$entry" ]; then mkdir $name;'
+            f' case $name in {"|".join(EMPTY)}|etc) ;; *) mount --bind "$entry" $name ;; esac; fi; done',
             f"for place in {' '.join((*EMPTY, *WRITTEN))}; do mount -t tmpfs none $root/$place; done",
-            "cp -dR --preserve=mode $tree/etc .",
+            'cp -dR --preserve=mode "$tree/etc" .',
             *(f"echo {shlex.quote(line)} >> $root/etc/passwd" for line in USERS),
             *(f"echo {shlex.quote(line)} >> $root/etc/group" for line in GROUPS),
             "mount -t proc proc $root/proc",
@@ -84,7 +84,9 @@ class World:
                 done = subprocess.run(
                     ["unshare", *UNSHARE, "/bin/bash", "-c", script],
                     capture_output=True, text=True, errors="replace", timeout=PATIENCE,
-                    env={**os.environ, "PATH": f"{PATH}:{os.environ.get('PATH', '')}", "PLACE": place},
+                    # `ip` is one of the tests' programs: a minimal system does not have it.
+                    env={**os.environ, "PLACE": place,
+                         "PATH": ":".join((PATH, os.environ.get("PATH", ""), os.environ["TEST_PROGRAMS"]))},
                 )
             except subprocess.TimeoutExpired as late:
                 said = (late.stdout or b"").decode(errors="replace")

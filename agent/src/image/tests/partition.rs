@@ -5,7 +5,7 @@ use ironic_ondisk::partition_table::guid::Guid;
 use super::*;
 use crate::disk::filesystem::identity;
 use crate::disk::partition::table::PartitionTable;
-use crate::machine::testing::FakeMachine;
+use crate::machine::testing::{FakeMachine, Programs};
 use crate::system::Disks;
 use crate::system::disk::testing::{CacheLoss, FedDisks, PowerCut};
 use crate::system::process::Script;
@@ -738,25 +738,20 @@ async fn a_config_drive_goes_where_a_master_boot_record_reaches() {
 }
 
 /// An image as another program packs it; `None` where there is no such program.
-async fn qcow2(image: &[u8], options: &[&str]) -> Option<Vec<u8>> {
-    use crate::system::Run;
+fn qcow2(image: &[u8], options: &[&str]) -> Option<Vec<u8>> {
+    let programs = Programs::find("packed_images_go_into_their_partition")?;
     let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let path = |name: &str| dir.path().join(name);
     std::fs::write(path("raw"), image).unwrap();
-    let convert = crate::system::Cmd::new("qemu-img")
+    let made = programs
+        .command("qemu-img")
         .args(["convert", "-f", "raw", "-O", "qcow2"])
-        .args(options.iter().copied())
-        .args([path("raw"), path("qcow2")]);
-    match crate::system::process::Programs.run(convert).await {
-        Err(RunError::Missing { program }) => {
-            eprintln!("not tested: {program}");
-            None
-        }
-        said => {
-            said.unwrap();
-            Some(std::fs::read(path("qcow2")).unwrap())
-        }
-    }
+        .args(options)
+        .args([path("raw"), path("qcow2")])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "qemu-img {options:?}: {made:?}");
+    Some(std::fs::read(path("qcow2")).unwrap())
 }
 
 #[tokio::test]
@@ -767,7 +762,7 @@ async fn packed_images_go_into_their_partition() {
     gzip.write_all(&image).unwrap();
     packed.push(("raw", gzip.finish().unwrap()));
     for options in [&[][..], &["-c"]] {
-        let qcow2 = qcow2(&image, options).await;
+        let qcow2 = qcow2(&image, options);
         packed.extend(qcow2.map(|bytes| ("qcow2", bytes)));
     }
     for (format, bytes) in packed {
