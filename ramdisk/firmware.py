@@ -65,6 +65,12 @@ def package_trees(root: Path, package: str) -> list[Path]:
     return found
 
 
+def write_index(rows: list[Row], tree: Path) -> None:
+    """What the init reads: a pattern and its package a line."""
+    lines = dict.fromkeys(f"{pattern} {row.package}\n" for row in rows for pattern in row.patterns)
+    (tree / "etc/firmware.list").write_text("".join(lines))
+
+
 def absent(asked: dict[str, set[str]], tree: Path) -> list[str]:
     """The modules of which nothing that they ask for is there."""
     def is_there(file):

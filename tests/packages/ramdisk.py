@@ -1,7 +1,8 @@
-"""The builder of the ramdisk: firmware of packages and of directories."""
+"""The builder of the ramdisk: firmware of packages and of directories; what its init makes of the kernel's log."""
 
 import random
 import re
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -13,6 +14,7 @@ sys.path[:0] = [str(REPOSITORY / "tools"), str(REPOSITORY / "ramdisk")]
 import firmware  # noqa: E402
 from debian import Problem  # noqa: E402
 
+INIT = (REPOSITORY / "ramdisk" / "root" / "init").read_text()
 
 
 def files(tree: Path) -> list[str]:
@@ -80,6 +82,38 @@ class Firmware(Case):
         broken = self.write(list="card firmware-maker # without files\n") / "list"
         with self.assertRaisesRegex(Problem, ":1: expected `driver package pattern ...`"):
             firmware.read_list(broken)
+
+
+class Init(Case):
+    """Functions of the init, run by a shell with files of the test in place of the machine's."""
+
+    def shell(self, command: str, **places: str) -> str:
+        names = "|".join(("name_missing_firmware", "firmware_source"))
+        functions = "".join(found[0] for found in re.finditer(rf"^({names})\(\) \{{\n.*?^\}}\n", INIT, re.M | re.S))
+        for place, content in places.items():
+            path = self.room / place
+            path.write_text(content)
+            functions = functions.replace({"list": "/etc/firmware.list"}[place], f"'{path}'")
+        functions = functions.replace("/run/", f"{self.room}/")
+        script = f'say() {{ echo "$*"; }}\n{functions}\n{command}'
+        done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=False)
+        self.assertEqual((done.stderr, done.returncode), ("", 0))
+        return done.stdout.strip()
+
+    def test_missing_firmware_is_named_once_with_its_package(self):
+        log = """[    4.1] bnx2x 0000:03:00.0: firmware: failed to load bnx2x/bnx2x-e2-7.13.21.0.fw (-2)
+[    4.2] bnx2x 0000:03:00.0: Direct firmware load for bnx2x/bnx2x-e2-7.13.21.0.fw failed with error -2
+[    4.3] odd 0000:04:00.0: Direct firmware load for odd.bin failed with error -2
+[    4.4] e100 0000:05:00.0 eth0: firmware: direct-loading firmware e100/d102e_ucode.bin
+[    4.5] odd 0000:04:00.0: firmware: failed to load damaged.bin (-22)
+"""
+        command = f"dmesg() {{ cat <<'END'\n{log}END\n}}\nname_missing_firmware; name_missing_firmware"
+        said = self.shell(command, list="tigon/* firmware-misc-nonfree\nbnx2x/* firmware-bnx2x\n").splitlines()
+        self.assertEqual(len(said), 2, said)
+        self.assertIn("bnx2x 0000:03:00.0 NEEDS bnx2x/bnx2x-e2-7.13.21.0.fw", said[0])
+        self.assertIn("--firmware firmware-bnx2x", said[0])
+        self.assertIn("odd 0000:04:00.0 NEEDS odd.bin", said[1])
+        self.assertIn("--firmware DIRECTORY", said[1])
 
 
 if __name__ == "__main__":
