@@ -1,4 +1,4 @@
-"""The builder of the ramdisk: firmware of packages and of directories; what its init makes of the kernel's log."""
+"""The builder of the ramdisk: firmware of packages and of directories; what its init makes of the command line."""
 
 import random
 import re
@@ -15,6 +15,7 @@ import firmware  # noqa: E402
 from debian import Problem  # noqa: E402
 
 INIT = (REPOSITORY / "ramdisk" / "root" / "init").read_text()
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB6 me@example.org"
 
 
 def files(tree: Path) -> list[str]:
@@ -88,17 +89,41 @@ class Init(Case):
     """Functions of the init, run by a shell with files of the test in place of the machine's."""
 
     def shell(self, command: str, **places: str) -> str:
-        names = "|".join(("name_missing_firmware", "firmware_source"))
+        names = "|".join(("parameter", "heed_ssh_key", "heed_fips", "name_missing_firmware", "firmware_source"))
         functions = "".join(found[0] for found in re.finditer(rf"^({names})\(\) \{{\n.*?^\}}\n", INIT, re.M | re.S))
         for place, content in places.items():
             path = self.room / place
             path.write_text(content)
-            functions = functions.replace({"list": "/etc/firmware.list"}[place], f"'{path}'")
+            functions = functions.replace({"cmdline": "/proc/cmdline", "list": "/etc/firmware.list"}[place], f"'{path}'")
         functions = functions.replace("/run/", f"{self.room}/")
         script = f'say() {{ echo "$*"; }}\n{functions}\n{command}'
         done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=False)
         self.assertEqual((done.stderr, done.returncode), ("", 0))
         return done.stdout.strip()
+
+    def test_a_parameter_is_found_in_every_form_in_which_loaders_pass_it(self):
+        for form, value in (
+            (f'sshkey="{KEY}"', KEY), (f'"sshkey={KEY}"', KEY), ("sshkey=plain", "plain"), ("xsshkey=no", ""),
+            ('other="a sshkey" b', ""), ("", ""),
+        ):
+            for line in (form, f"quiet {form}", f"{form} quiet", f'a="b c" {form} d=e'):
+                with self.subTest(line=line):
+                    self.assertEqual(self.shell("parameter sshkey", cmdline=f"{line}\n"), value)
+
+    def test_a_key_without_permission_is_ignored_aloud(self):
+        for more in ("", " ramdisk.ssh=0", " ramdisk.ssh=yes"):
+            said = self.shell("heed_ssh_key", cmdline=f'sshkey="{KEY}"{more}\n')
+            self.assertIn("IS IGNORED", said)
+            self.assertNotIn(KEY, said)
+        self.assertEqual(self.shell("heed_ssh_key", cmdline="ramdisk.ssh=1\n"), "")
+
+    def test_what_is_no_key_lets_nobody_in(self):
+        for value in ("ssh-ed25519", "key.pub", "rsa AAAA"):
+            self.assertIn("IS NOT A PUBLIC KEY", self.shell("heed_ssh_key", cmdline=f'ramdisk.ssh=1 sshkey="{value}"\n'))
+
+    def test_fips_is_answered(self):
+        self.assertIn("NOT A VALIDATED MODULE", self.shell("heed_fips", cmdline="quiet fips=1\n"))
+        self.assertEqual(self.shell("heed_fips", cmdline="quiet fips=0\n"), "")
 
     def test_missing_firmware_is_named_once_with_its_package(self):
         log = """[    4.1] bnx2x 0000:03:00.0: firmware: failed to load bnx2x/bnx2x-e2-7.13.21.0.fw (-2)

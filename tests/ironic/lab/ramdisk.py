@@ -10,7 +10,7 @@ from . import places
 from .process import Service, wait_for
 from .content import Archive, compress
 
-CONSOLE = places.RUN / "damaged-console.log"
+CONSOLE = places.RUN / "guest-console.log"
 
 
 def with_hook(name, script):
@@ -28,6 +28,12 @@ def with_files(name, files):
             place.chmod(0o755 if path.startswith("usr/") else 0o644)
         extra = compress(Archive().pack(Path(scratch)), "gzip")
     return put(name, original() + extra)
+
+
+def with_archive(name, archive):
+    """The ramdisk with an archive behind it, as a loader puts a second initrd there: at the next multiple of four bytes."""
+    first = original()
+    return put(name, first + bytes(-len(first) % 4) + archive.read_bytes())
 
 
 def after_line(pattern, command, seconds=400):
@@ -76,7 +82,11 @@ def unpacked():
 
 
 def original():
-    return (places.RAMDISK / "initramfs").read_bytes()
+    return original_path().read_bytes()
+
+
+def original_path():
+    return places.RAMDISK / "initramfs"
 
 
 def put(name, content):
@@ -85,21 +95,47 @@ def put(name, content):
     return path
 
 
-def console_of(initramfs, phrase, seconds):
-    """Boots a machine without disks and network, until a phrase is on its console."""
-    CONSOLE.unlink(missing_ok=True)
-    emulator = Service("the emulator", places.RUN / "damaged-qemu.log")
-    emulator.start([
-        "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "512",
-        "-display", "none", "-vga", "none", "-nodefaults", "-no-user-config", "-serial", f"file:{CONSOLE}",
-        "-kernel", str(places.RAMDISK / "kernel"), "-initrd", str(initramfs), "-append", "console=ttyS0 quiet no_timer_check",
-    ])
-    try:
-        def said():
-            emulator.check()
-            text = CONSOLE.read_text(errors="replace") if CONSOLE.exists() else ""
+class Guest:
+    """A machine without disks and without Ironic, with a ramdisk and a console; a context.
+
+    With `ssh_port` it has a network, and its SSH server is at that port of loopback.
+    """
+
+    def __init__(self, initramfs, parameters="", ssh_port=None, devices=()):
+        self.emulator = Service("the emulator", places.RUN / "guest-qemu.log")
+        self.command = [
+            "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "512",
+            "-display", "none", "-vga", "none", "-nodefaults", "-no-user-config", "-serial", f"file:{CONSOLE}",
+            "-kernel", str(places.RAMDISK / "kernel"), "-initrd", str(initramfs),
+            "-append", f"console=ttyS0 quiet no_timer_check {parameters}".strip(),
+            *(word for device in devices for word in ("-device", device)),
+        ]
+        if ssh_port:
+            self.command += ["-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{ssh_port}-:{places.SSH_PORT}",
+                             "-device", "virtio-net-pci,netdev=net0,romfile="]
+
+    def __enter__(self):
+        CONSOLE.unlink(missing_ok=True)
+        self.emulator.start(self.command)
+        return self
+
+    def __exit__(self, *_):
+        self.emulator.stop()
+
+    def said(self):
+        return CONSOLE.read_text(errors="replace") if CONSOLE.exists() else ""
+
+    def wait(self, phrase, seconds=240):
+        """All that is on the console when a phrase is on it."""
+        def found():
+            self.emulator.check()
+            text = self.said()
             return text if phrase in text else None
 
-        return wait_for(f"`{phrase}` on the console", said, seconds, CONSOLE)
-    finally:
-        emulator.stop()
+        return wait_for(f"`{phrase}` on the console", found, seconds, CONSOLE)
+
+
+def console_of(initramfs, phrase, seconds):
+    """Boots a machine without disks and network, until a phrase is on its console."""
+    with Guest(initramfs) as guest:
+        return guest.wait(phrase, seconds)

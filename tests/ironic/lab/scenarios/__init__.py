@@ -4,6 +4,7 @@ from .debian import DEBIANS, DebianCloud
 from .forms import BiosDisk, BiosPartitions, Gzip, Installer, Partitions, PlainQcow2, Qcow2, Zstd, ZstdQcow2
 from .hardware import BiosRaid, Erase, FastTrack, MediaInspection, Plugin, Raid, Rescue, Service
 from .life import ClockJumps, Damaged, Life, ShimDies, WrongChecksum
+from .metal3 import Metal3
 from .network import StaticNetwork
 
 # The ring, in the order of each machine. Inspection over virtual media comes last on its machine:
@@ -12,7 +13,7 @@ from .network import StaticNetwork
 SCENARIOS = [
     Life, WrongChecksum, ShimDies, DebianCloud, Qcow2, Zstd, Partitions, Installer,
     BiosDisk, BiosPartitions, ClockJumps, Rescue, Service, Plugin, BiosRaid,
-    FastTrack, Erase, Raid, Damaged, MediaInspection,
+    FastTrack, Erase, Raid, Damaged, Metal3, MediaInspection,
 ]
 # By name only: other forms of what the ring has, and what leaves Ironic's token on a medium.
 MORE = [StaticNetwork, PlainQcow2, ZstdQcow2, Gzip, *DEBIANS]
