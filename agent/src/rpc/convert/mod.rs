@@ -2,7 +2,9 @@
 //! No other room sees a message, and nothing here decides anything.
 
 mod command;
+mod duration;
 mod record;
 
 pub use command::{InvalidCommand, InvalidExecuteRequest, execute_request};
+pub(super) use duration::duration;
 pub use record::{line, milestone, plan, progress, record, timestamp};

@@ -10,6 +10,7 @@ use crate::hardware::external::{ERASER, ExternalStepDescription, ManagerDescript
 use crate::hardware::{
     Argument, ArgumentKind, Description, ManagerIdentity, Offer, Phase, Support,
 };
+use crate::rpc::convert::duration;
 
 /// What a step may take when its manager does not say.
 pub(super) const DEFAULT_DEADLINE: Duration = Duration::from_secs(3600);
@@ -79,9 +80,9 @@ pub(super) fn described(
 fn step(message: v1::StepDescription) -> Result<ExternalStepDescription, InvalidDescription> {
     let name = identifier("steps.name", &message.name)?;
     let offers = offers(&name, &message.offers)?;
-    let deadline = match message.deadline.map(Duration::try_from) {
+    let deadline = match message.deadline.map(duration) {
         None => DEFAULT_DEADLINE,
-        Some(Ok(deadline)) if !deadline.is_zero() => deadline,
+        Some(Some(deadline)) if !deadline.is_zero() => deadline,
         Some(_) => return Err(InvalidDescription::Deadline(name)),
     };
     let interface = match message.interface.as_str() {

@@ -1,8 +1,6 @@
 //! Messages of `ConductorService` from and to what `conductor` speaks of. An answer that
 //! makes no sense is an answer all the same: the schedule tries again, nothing fails.
 
-use std::time::Duration;
-
 use ironic_agent_protocol::v1;
 use ironic_document::{DocumentError, object, to_struct};
 use ironic_program::VERSION;
@@ -16,6 +14,7 @@ use crate::conductor::{
 };
 use crate::config::SessionOverrides;
 use crate::machine::ironic_node::Node;
+use crate::rpc::convert::duration;
 use crate::shutdown::ShutdownReason;
 
 /// Why a `LookupResponse` is invalid.
@@ -82,14 +81,8 @@ pub(super) fn answer(response: v1::LookupResponse) -> LookupOutcome {
 /// A time that is missing or negative is taken for zero: the schedules know what a wait is at
 /// least.
 fn deferral(retry_after: Option<prost_types::Duration>, reason: String) -> Deferral {
-    // prost's own conversion negates the numbers, which may overflow.
-    let retry_after = retry_after.and_then(|time| {
-        let seconds = u64::try_from(time.seconds).ok()?;
-        let nanoseconds = u32::try_from(time.nanos).ok()?;
-        Some(Duration::new(seconds, nanoseconds.min(999_999_999)))
-    });
     Deferral {
-        retry_after: retry_after.unwrap_or_default(),
+        retry_after: retry_after.and_then(duration).unwrap_or_default(),
         reason,
     }
 }

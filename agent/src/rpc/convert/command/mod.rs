@@ -63,8 +63,7 @@ pub fn execute_request(
 }
 
 fn deadline(duration: prost_types::Duration) -> Result<Duration, InvalidExecuteRequest> {
-    Duration::try_from(duration)
-        .ok()
+    super::duration(duration)
         .filter(|duration| !duration.is_zero())
         .ok_or(InvalidExecuteRequest::Deadline)
 }
