@@ -35,8 +35,8 @@ _ironic-agent() {
 '--inspection_collectors=[Collectors of the report; default and logs when not given. \[kernel\: ipa-inspection-collectors\]]:LIST:_default' \
 '--mdns-use_mdns=[Look for Ironic when no address is given. \[kernel\: ipa-use-mdns\]]::BOOL:_default' \
 '--state_dir=[Directory for what must survive a restart of the program but not of the machine. \[default\: /run/ironic-agent\]]:PATH:_default' \
-'--grpc_listen=[Where the agent serves gRPC\: ADDRESS\:PORT or unix\:PATH; with none it opens no port and attaches to its conductor. \[default\: unix\:/run/ironic-agent/agent.sock\]]:ADDRESS:_default' \
-'--conductor=[Where the agent finds its ConductorService, the shim'\''s, a gateway'\''s or an orchestrator'\''s\: http\://, https\:// or unix\:PATH; several are tried in random order. \[default\: unix\:/run/ironic-shim/conductor.sock\]]:ADDRESS,...:_default' \
+'--grpc_listen=[Where the agent serves gRPC\: ADDRESS\:PORT or unix\:PATH; with none it opens no port and attaches to its conductor. \[default\: unix\:/run/ironic-agent/agent.sock\] \[kernel\: ipa-grpc-listen\]]:ADDRESS:_default' \
+'--conductor=[Where the agent finds its ConductorService, the shim'\''s, a gateway'\''s or an orchestrator'\''s\: http\://, https\:// or unix\:PATH; several are tried in random order. \[default\: unix\:/run/ironic-shim/conductor.sock\] \[kernel\: ipa-conductor\]]:ADDRESS,...:_default' \
 '--hardware_managers_dir=[Directory of hardware managers that are programs of their own. \[default\: /usr/lib/ironic-agent/hardware-managers\]]:DIR:_default' \
 '--standalone=[No lookup and no heartbeat\: commands come from elsewhere.]::BOOL:_default' \
 '--simulate=[Use the files of this directory as the machine'\''s disks.]:DIR:_default' \

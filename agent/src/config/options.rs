@@ -65,8 +65,8 @@ impl Config {
     fn program_options() -> Vec<Opt<Self>> {
         vec![
             opt!(state_dir, "Directory for what must survive a restart of the program but not of the machine."),
-            opt!(grpc_listen, "Where the agent serves gRPC: ADDRESS:PORT or unix:PATH; with none it opens no port and attaches to its conductor."),
-            opt!(conductor, "Where the agent finds its ConductorService, the shim's, a gateway's or an orchestrator's: http://, https:// or unix:PATH; several are tried in random order."),
+            opt!(grpc_listen, "Where the agent serves gRPC: ADDRESS:PORT or unix:PATH; with none it opens no port and attaches to its conductor.").kernel("ipa-grpc-listen"),
+            opt!(conductor, "Where the agent finds its ConductorService, the shim's, a gateway's or an orchestrator's: http://, https:// or unix:PATH; several are tried in random order.").kernel("ipa-conductor"),
             opt!(hardware_managers_dir, "Directory of hardware managers that are programs of their own.").word("DIR"),
             opt!(standalone, "No lookup and no heartbeat: commands come from elsewhere."),
             opt!(simulate, "Use the files of this directory as the machine's disks.").word("DIR"),

@@ -60,9 +60,12 @@ fn an_agent_behind_a_gateway_listens_nowhere() {
         "--conductor",
         "https://a:1,https://b:1",
     ];
-    let config = load("", &args).unwrap().settings;
-    assert_eq!(config.grpc_listen, GrpcListen::Nowhere);
-    assert_eq!(config.conductor.all().len(), 2);
+    let kernel = "ipa-grpc-listen=none ipa-conductor=https://a:1,https://b:1";
+    for (cmdline, args) in [("", &args[..]), (kernel, &[])] {
+        let config = load(cmdline, args).unwrap().settings;
+        assert_eq!(config.grpc_listen, GrpcListen::Nowhere);
+        assert_eq!(config.conductor.all().len(), 2);
+    }
 }
 
 #[test]
