@@ -82,7 +82,7 @@ class Machine:
             f"-smp {s['processors']} -m {s['memory']} -display none -vga none -nodefaults -no-user-config "
             f"-serial chardev:console -device virtio-rng-pci "
             f"-netdev user,id=net0,net={s['network']}.0/24,dhcpstart={s['network']}.15"
-            f"{''.join(f',hostfwd=tcp:{outside}-:{inside}' for outside, inside in s['forwards'])} "
+            f"{''.join(f',hostfwd=tcp:{outside}-:{inside}' for outside, inside in self.forwards())} "
             f"-device virtio-net-pci,netdev={'nic' if self.is_plugged_in else 'net0'},mac={s['mac']},romfile="
         ).split()
         words += ["-chardev", f"file,id=console,path={option(self.directory / 'console.log')},append=on"]
@@ -103,6 +103,10 @@ class Machine:
             kernel, ramdisk, line = self.network_boot()
             words += ["-kernel", kernel, "-initrd", ramdisk, "-append", line]
         return words
+
+    def forwards(self):
+        """The ports of the host that lead to the machine."""
+        return [] if (self.directory / "no-forwards").exists() else self.settings["forwards"]
 
     @property
     def is_plugged_in(self):

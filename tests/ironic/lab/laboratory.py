@@ -20,6 +20,8 @@ class Laboratory:
         self.machines = {name: machine for name, machine in machines.rack().items() if name in names}
         # What scenarios leave to the next one of the same machine: nodes, and names of deployed images.
         self.consoles, self.nodes, self.deployed = {}, {}, {}
+        # Bytes per second of files that the web server sends slowly.
+        self.rates = {}
         self.ironic = self.bmc = self.web = None
 
     def __enter__(self):
@@ -44,15 +46,23 @@ class Laboratory:
             self.consoles[machine.name] = Console(machine.console_log, self.view.track(machine.name).event)
         for image in self.images.values():
             self.publish(Path(image.path))
-        self.web = WebServer(places.RUN / "http", places.IMAGES_PORT)
+        self.web = WebServer(places.RUN / "http", places.IMAGES_PORT, self.rates)
         self.bmc = self.start_bmc()
         self.ironic = Ironic()
         self.ironic.start()
 
-    def publish(self, path):
+    def publish(self, path, name=None):
         """Makes a file available to conductor and guest; its URL."""
-        (places.RUN / "http" / path.name).symlink_to(path)
-        return f"{places.IMAGES_URL}/{path.name}"
+        name = name or path.name
+        (places.RUN / "http" / name).symlink_to(path)
+        return f"{places.IMAGES_URL}/{name}"
+
+    def publish_slowly(self, image, seconds):
+        """An image under another URL, from where it takes that long."""
+        path = Path(image.path)
+        name = f"slow-{path.name}"
+        self.rates[name] = path.stat().st_size / seconds
+        return self.publish(path, name)
 
     def start_bmc(self):
         settings = {

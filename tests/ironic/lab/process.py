@@ -31,6 +31,12 @@ class Service:
         if self.process is not None and self.process.poll() is not None:
             raise LabError(f"{self.name} ended with status {self.process.returncode}", self.log)
 
+    def kill(self):
+        """Ends it without notice, as a crash does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
     def stop(self, patience=10):
         if self.process is None or self.process.poll() is not None:
             return

@@ -3,16 +3,17 @@
 import os
 import re
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
 
 class WebServer:
-    """Serves files below `root` with HEAD and ranges, and counts what it sent."""
+    """Serves files below `root` with HEAD and ranges, and counts what it sent. `rates` has bytes per second by name."""
 
-    def __init__(self, root, port):
-        self.root, self.sent = Path(root).resolve(), {}
+    def __init__(self, root, port, rates):
+        self.root, self.rates, self.sent = Path(root).resolve(), rates, {}
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -68,5 +69,7 @@ class WebServer:
                         raise OSError("the file became shorter")
                     position += count
                     self.sent[path.name] = self.sent.get(path.name, 0) + count
+                    if rate := self.rates.get(path.name):
+                        time.sleep(count / rate)
         except OSError:
             request.close_connection = True

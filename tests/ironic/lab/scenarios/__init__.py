@@ -2,6 +2,7 @@
 
 from .debian import DEBIANS, DebianCloud
 from .forms import BiosDisk, BiosPartitions, Gzip, Installer, Partitions, PlainQcow2, Qcow2, Zstd, ZstdQcow2
+from .gateway import Gateway
 from .hardware import BiosRaid, Erase, FastTrack, MediaInspection, Plugin, Raid, Rescue, Service
 from .life import ClockJumps, Damaged, Life, ShimDies, WrongChecksum
 from .metal3 import Metal3
@@ -15,5 +16,6 @@ SCENARIOS = [
     BiosDisk, BiosPartitions, ClockJumps, Rescue, Service, Plugin, BiosRaid,
     FastTrack, Erase, Raid, Damaged, Metal3, MediaInspection,
 ]
-# By name only: other forms of what the ring has, and what leaves Ironic's token on a medium.
-MORE = [StaticNetwork, PlainQcow2, ZstdQcow2, Gzip, *DEBIANS]
+# By name only: other forms of what the ring has, what leaves Ironic's token on a medium, and what takes three boots
+# and a slow download.
+MORE = [StaticNetwork, Gateway, PlainQcow2, ZstdQcow2, Gzip, *DEBIANS]
