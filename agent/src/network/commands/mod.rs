@@ -199,7 +199,6 @@ fn run(words: &[&str]) -> SetupStep {
     SetupStep::Run(ip(words))
 }
 
-#[cfg_attr(any(test, feature = "fake"), track_caller)]
 fn ip(words: &[&str]) -> Cmd {
     Cmd::new("ip").args(words.iter().copied()).timeout(TIMEOUT)
 }
