@@ -135,11 +135,11 @@ PROGRAMS = (
         "ip", "iproute2",
         (
             works(r"ip addr", notices=False),
-            refuses(r"ip link set .*", r"Cannot find device|can't find device|No such device"),
+            refuses(r"ip link set .*", r"Cannot find device|can't find device|No such device|Device does not exist"),
             refuses(r"ip link add name \S+ type bond", r"\A\Z|Unknown device type|not supported|File exists|Cannot find device"),
             refuses(r"ip addr add \S+ dev \S+", r"Cannot find device|can't find device"),
             refuses(r"ip -[46] route replace .*", r"Cannot find device|can't find device"),
-            refuses(r"ip link add link \S+ name \S+ type vlan id \d+", r"Cannot find device|can't find device|No such device"),
+            refuses(r"ip link add link \S+ name \S+ type vlan id \d+", r"Cannot find device|can't find device|No such device|Device does not exist"),
         ),
     ),
     Program("iptables", "iptables", (
