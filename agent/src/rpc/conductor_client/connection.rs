@@ -1,6 +1,5 @@
 //! The one connection to the conductor that all calls share.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
@@ -40,10 +39,16 @@ pub(super) struct OpenConnection {
 #[derive(Debug)]
 pub(super) struct Connections {
     dialers: Vec<Dialer>,
-    current: Mutex<Option<OpenConnection>>,
+    state: Mutex<ConductorConnectionState>,
+}
+
+#[derive(Debug, Default)]
+struct ConductorConnectionState {
+    current: Option<OpenConnection>,
     /// The address that is tried last: a call over it has just failed.
-    avoided: Mutex<Option<Endpoint>>,
-    made: AtomicUsize,
+    avoided: Option<Endpoint>,
+    /// How many connections this process has made.
+    made: usize,
 }
 
 impl Connections {
@@ -52,75 +57,74 @@ impl Connections {
         let dialers = dialers.map(|endpoint| Dialer::new(endpoint, files));
         Ok(Self {
             dialers: dialers.collect::<Result<_, _>>()?,
-            current: Mutex::new(None),
-            avoided: Mutex::new(None),
-            made: AtomicUsize::new(0),
+            state: Mutex::default(),
         })
     }
 
     /// The connection, made now if it is not open.
     pub(super) async fn get(&self) -> Result<OpenConnection, ConductorCallError> {
         // Calls that come together share one handshake.
-        let mut current = self.current.lock().await;
-        if let Some(connection) = &*current
+        let mut state = self.state.lock().await;
+        if let Some(connection) = &state.current
             && !connection.channel.is_closed()
         {
             return Ok(connection.clone());
         }
-        let connection = self.dial().await?;
-        *current = Some(connection.clone());
+        let connection = self.dial(&state).await?;
+        state.made += 1;
+        state.current = Some(connection.clone());
         Ok(connection)
     }
 
     /// No call takes this connection from now on; those that run go on.
     pub(super) async fn condemn(&self, connection: &OpenConnection) {
-        let mut current = self.current.lock().await;
-        if current
-            .as_ref()
-            .is_some_and(|current| current.number == connection.number)
-        {
-            *current = None;
+        let mut state = self.state.lock().await;
+        let current = state.current.as_ref();
+        if current.is_some_and(|current| current.number == connection.number) {
+            state.current = None;
         }
-        *self.avoided.lock().await = Some(connection.endpoint.clone());
+        state.avoided = Some(connection.endpoint.clone());
     }
 
     /// Tries the addresses in random order, so that a fleet spreads over its gateways.
-    async fn dial(&self) -> Result<OpenConnection, ConductorCallError> {
-        let avoided = self.avoided.lock().await.clone();
+    async fn dial(
+        &self,
+        state: &ConductorConnectionState,
+    ) -> Result<OpenConnection, ConductorCallError> {
         let mut order: Vec<&Dialer> = self.dialers.iter().collect();
         order.shuffle(&mut rand::rng());
-        order.sort_by_key(|dialer| Some(dialer.endpoint()) == avoided.as_ref());
+        order.sort_by_key(|dialer| Some(dialer.endpoint()) == state.avoided.as_ref());
         let mut last = ConductorCallError::Ended;
         for dialer in order {
-            match self.dial_one(dialer).await {
+            match dial_one(dialer, state.made).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
+}
 
-    async fn dial_one(&self, dialer: &Dialer) -> Result<OpenConnection, ConductorCallError> {
-        let opening = async {
-            let timeout = DIAL_TIMEOUT;
-            let socket = dialer.dial(timeout, |addresses| addresses.shuffle(&mut rand::rng()));
-            ironic_tunnel::connect(socket.await?, PINGS).await
-        };
-        let opened = tokio::time::timeout(DIAL_TIMEOUT, opening).await;
-        let opened = opened.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
-        let (channel, driver) = opened.map_err(|source| ConductorCallError::Dial {
-            conductor: dialer.endpoint().clone(),
-            source,
-        })?;
-        tokio::spawn(driver);
-        let client = ConductorServiceClient::with_origin(channel.clone(), dialer.authority())
-            .max_decoding_message_size(LARGEST_MESSAGE)
-            .max_encoding_message_size(LARGEST_MESSAGE);
-        Ok(OpenConnection {
-            client,
-            channel,
-            number: self.made.fetch_add(1, Ordering::Relaxed),
-            endpoint: dialer.endpoint().clone(),
-        })
-    }
+async fn dial_one(dialer: &Dialer, number: usize) -> Result<OpenConnection, ConductorCallError> {
+    let opening = async {
+        let timeout = DIAL_TIMEOUT;
+        let socket = dialer.dial(timeout, |addresses| addresses.shuffle(&mut rand::rng()));
+        ironic_tunnel::connect(socket.await?, PINGS).await
+    };
+    let opened = tokio::time::timeout(DIAL_TIMEOUT, opening).await;
+    let opened = opened.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+    let (channel, driver) = opened.map_err(|source| ConductorCallError::Dial {
+        conductor: dialer.endpoint().clone(),
+        source,
+    })?;
+    tokio::spawn(driver);
+    let client = ConductorServiceClient::with_origin(channel.clone(), dialer.authority())
+        .max_decoding_message_size(LARGEST_MESSAGE)
+        .max_encoding_message_size(LARGEST_MESSAGE);
+    Ok(OpenConnection {
+        client,
+        channel,
+        number,
+        endpoint: dialer.endpoint().clone(),
+    })
 }
