@@ -136,13 +136,7 @@ impl AttachmentSlot {
         });
     }
 
-    /// Whether an agent is attached.
-    #[must_use]
-    pub fn is_attached(&self) -> bool {
-        self.open().is_some()
-    }
-
-    /// The connection, which is awaited for a while if there is none.
+    /// The connection. Waits for the agent to open one if it has not.
     ///
     /// # Errors
     /// There is none in time.
@@ -217,7 +211,7 @@ mod tests {
         let (channel, _other_end) = connection().await;
         slot.attach(id("b", 1), channel).unwrap();
         assert_eq!(waiting.await.unwrap(), Ok("b".to_owned()));
-        assert!(slot.is_attached());
+        assert!(slot.open().is_some());
     }
 
     #[tokio::test(start_paused = true)]
@@ -263,14 +257,14 @@ mod tests {
         // One that was overtaken on its way.
         assert!(attach(&first).await.is_err());
         slot.detach(&first);
-        assert!(slot.is_attached() && !current.is_cancelled());
+        assert!(slot.open().is_some() && !current.is_cancelled());
         // The machine has booted again: its counter says nothing.
         let rebooted = id("c", 1);
         attach(&rebooted).await.unwrap();
         assert!(current.is_cancelled());
         slot.detach(&second);
-        assert!(slot.is_attached());
+        assert!(slot.open().is_some());
         slot.detach(&rebooted);
-        assert!(!slot.is_attached());
+        assert!(slot.open().is_none());
     }
 }
