@@ -111,7 +111,7 @@ async fn keep_attached(
     session: &LookupSession,
 ) {
     let boot = system.root.read_optional("/proc/sys/kernel/random/boot_id");
-    // A machine that cannot say which boot this is has no earlier one to be told from.
+    // Without a boot ID, attachments of earlier boots cannot be distinguished from this one.
     let boot_id = boot.unwrap_or_default().trim().to_owned();
     let hello = || AttachHello {
         node_uuid: session.node().uuid().to_owned(),

@@ -36,7 +36,7 @@ type Partition = (u32, u64, u64);
 struct Programs(PathBuf);
 
 impl Programs {
-    /// `None`: there are none.
+    /// `None` if the programs are not available.
     fn find() -> Option<Self> {
         support::programs().map(Self)
     }

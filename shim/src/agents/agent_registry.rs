@@ -207,7 +207,7 @@ impl AgentRegistry {
         Some((agent, entry.generation))
     }
 
-    /// Milliseconds since the agents was made.
+    /// Milliseconds since the registry was made.
     fn now(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }

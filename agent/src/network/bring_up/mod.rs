@@ -74,8 +74,8 @@ pub struct BringUp {
 }
 
 impl BringUp {
-    /// For this machine. `names` are the interfaces that count as cards, all that lead to a device
-    /// when there are none.
+    /// For this machine. `names` are the interfaces that count as cards; if it is empty, all
+    /// that lead to a device.
     #[must_use]
     pub fn new(system: System, names: Vec<String>) -> Self {
         Self {

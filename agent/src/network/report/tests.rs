@@ -89,7 +89,7 @@ fn the_first_address_is_that_of_the_card_that_was_booted_from() {
         first(boot, &both).as_deref(),
         Some("eth1 has 192.0.2.6, 2001:db8::6")
     );
-    // Without a carrier an address is of no use.
+    // An address cannot be used without a carrier.
     let unplugged = with(&[("eth0", false, &["192.0.2.5"])]);
     assert_eq!(first("", &unplugged), None);
 }

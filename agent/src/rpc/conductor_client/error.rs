@@ -68,7 +68,7 @@ impl From<Status> for ConductorCallError {
 }
 
 impl ConductorCallError {
-    /// Whether another connection may do better: nobody answered, or whoever did is going away.
+    /// Whether a new connection is needed: the server did not answer, or is unavailable.
     pub(super) fn condemns_connection(&self) -> bool {
         match self {
             Self::Dial { .. } | Self::NoAnswer { .. } => true,
