@@ -12,7 +12,7 @@ use reqwest::{Client, Url};
 use thiserror::Error;
 use tracing::{info, warn};
 
-use crate::config::Config;
+use crate::config::ShimConfig;
 
 /// Why there is no address to give.
 #[derive(Debug, Error)]
@@ -46,7 +46,7 @@ pub enum AdvertiseError {
 ///
 /// # Errors
 /// See [`AdvertiseError`]; none of them is retried beyond `ip_lookup_attempts` rounds.
-pub async fn host(config: &Config, api_urls: &[String]) -> Result<String, AdvertiseError> {
+pub async fn host(config: &ShimConfig, api_urls: &[String]) -> Result<String, AdvertiseError> {
     if let Some(host) = &config.advertise_host {
         return Ok(host.clone());
     }
@@ -165,10 +165,10 @@ fn first_usable(candidates: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn config(attempts: u32) -> Config {
-        Config {
+    fn config(attempts: u32) -> ShimConfig {
+        ShimConfig {
             ip_lookup_attempts: attempts,
-            ..Config::default()
+            ..ShimConfig::default()
         }
     }
 
@@ -195,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_is_configured_is_not_searched() {
-        let config = Config {
+        let config = ShimConfig {
             advertise_host: Some("198.51.100.4".into()),
             ..config(1)
         };
@@ -204,7 +204,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_interface_without_an_address_is_a_failure_that_names_it() {
-        let config = Config {
+        let config = ShimConfig {
             network_interface: Some("no-such-interface".into()),
             ..config(1)
         };

@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::agents::{AgentRegistry, Proofs};
-use crate::config::{Config, GatewayUrl};
-use crate::discover::{self, Service};
+use crate::config::{GatewayUrl, ShimConfig};
+use crate::discover::{self, MdnsService};
 use crate::gateway::Gateway;
-use crate::ironic::{ApiVersion, Ironic, Settings};
+use crate::ironic::{ApiVersion, Ironic, IronicSettings};
 use crate::relay::{self, Placement, Relay};
 use crate::rest_server::{AgentSession, RestServer};
 
@@ -30,7 +30,7 @@ const MEDIA_PERIOD: Duration = Duration::from_millis(100);
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let prepare = |_: &Config| await_virtual_media(Path::new("/"), MEDIA_TIMEOUT);
+    let prepare = |_: &ShimConfig| await_virtual_media(Path::new("/"), MEDIA_TIMEOUT);
     start(std::env::args_os(), prepare, run)
 }
 
@@ -51,7 +51,7 @@ fn await_virtual_media(root: &Path, limit: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn run(loaded: Loaded<Config>) -> anyhow::Result<ExitCode> {
+async fn run(loaded: Loaded<ShimConfig>) -> anyhow::Result<ExitCode> {
     let mut config = loaded.settings;
     find_ironic(&mut config).await?;
     let shim = Shim::start(config, CancellationToken::new()).await?;
@@ -77,7 +77,7 @@ impl Shim {
     ///
     /// # Errors
     /// An option that cannot work, or an address that cannot be listened at.
-    pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
+    pub async fn start(config: ShimConfig, stop: CancellationToken) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let ironic = Arc::new(Ironic::new(settings(&config))?);
         if let Some(url) = config.gateway_url.clone() {
@@ -121,7 +121,7 @@ impl Shim {
 
     async fn start_gateway(
         url: GatewayUrl,
-        config: &Config,
+        config: &ShimConfig,
         ironic: Arc<Ironic>,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
@@ -190,17 +190,17 @@ async fn reload_on_hangup(gateway: Option<Gateway>) -> anyhow::Result<()> {
 
 /// Whether the shim can do without agents that call it: there is nobody to relay to, and
 /// nobody has asked for the listener.
-fn is_optional(config: &Config) -> bool {
+fn is_optional(config: &ShimConfig) -> bool {
     config.common.api_url.is_empty()
         && config.common.inspection_callback_url.is_empty()
-        && config.conductor_listen == Config::default().conductor_listen
+        && config.conductor_listen == ShimConfig::default().conductor_listen
 }
 
 /// Asks multicast DNS where it is configured, and only there.
-async fn find_ironic(config: &mut Config) -> anyhow::Result<()> {
+async fn find_ironic(config: &mut ShimConfig) -> anyhow::Result<()> {
     let is_demanded = config.common.api_url == ["mdns"];
     if is_demanded || (config.common.api_url.is_empty() && config.common.use_mdns) {
-        match discover::find(Service::Baremetal, config).await {
+        match discover::find(MdnsService::Baremetal, config).await {
             Ok(found) => {
                 config.apply_discovered(&found.overrides);
                 config.common.api_url = vec![found.url];
@@ -210,7 +210,7 @@ async fn find_ironic(config: &mut Config) -> anyhow::Result<()> {
         }
     }
     if config.common.inspection_callback_url == ["mdns"] {
-        let found = discover::find(Service::Introspection, config)
+        let found = discover::find(MdnsService::Introspection, config)
             .await
             .context("option inspection_callback_url is mdns")?;
         config.common.inspection_callback_url = vec![format!("{}/v1/continue", found.url)];
@@ -218,7 +218,7 @@ async fn find_ironic(config: &mut Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(config: &ShimConfig) -> IronicSettings {
     let common = &config.common;
     let urls = common.api_url.iter();
     let api_urls: Vec<String> = urls
@@ -230,7 +230,7 @@ fn settings(config: &Config) -> Settings {
             .inspect_err(|error| warn!(%error, "option ironic_api_version is ignored"))
             .ok()
     });
-    Settings {
+    IronicSettings {
         inspection_urls: inspection_urls(config, &api_urls),
         api_urls,
         api_version,
@@ -241,7 +241,7 @@ fn settings(config: &Config) -> Settings {
 }
 
 /// Where inspection reports go: as configured, else to the Ironic API if reports are wanted.
-fn inspection_urls(config: &Config, api_urls: &[String]) -> Vec<String> {
+fn inspection_urls(config: &ShimConfig, api_urls: &[String]) -> Vec<String> {
     let common = &config.common;
     if !common.inspection_callback_url.is_empty() {
         return common.inspection_callback_url.clone();
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_cipher_suites_of_ironics_client_may_be_separated_by_commas() {
-        let mut config = Config::default();
+        let mut config = ShimConfig::default();
         config.common.tls_cipher_suites =
             Some("ECDHE-RSA-AES128-GCM-SHA256,ECDHE-RSA-AES256-GCM-SHA384".to_owned());
         assert_eq!(settings(&config).tls.cipher_suites.len(), 2);

@@ -1,7 +1,7 @@
 //! Finding Ironic by multicast DNS, only when it is asked for.
 //!
 //! OpenStack publishes `baremetal._openstack._tcp.local.` as both the type and the instance.
-//! What a record means is decided by [`Record`], from data alone.
+//! What a record means is decided by [`ServiceRecord`], from data alone.
 //!
 //! Any machine of the network may answer, and the first answer that makes sense counts: who
 //! cannot trust the network verifies Ironic's certificate (`cafile`) or gives its address.
@@ -16,7 +16,7 @@ use mdns_sd::{IfKind, ResolvedService, ServiceDaemon, ServiceEvent};
 use thiserror::Error;
 use tracing::{debug, info, warn};
 
-use crate::config::Config;
+use crate::config::ShimConfig;
 
 /// How long one attempt listens.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -29,14 +29,14 @@ const MOST_RECORDS: usize = 64;
 
 /// The services that OpenStack publishes for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
+pub enum MdnsService {
     /// The Ironic API.
     Baremetal,
     /// The inspection service.
     Introspection,
 }
 
-impl Service {
+impl MdnsService {
     fn name(self) -> &'static str {
         match self {
             Self::Baremetal => "baremetal._openstack._tcp.local.",
@@ -79,7 +79,7 @@ pub enum DiscoverError {
 ///
 /// # Errors
 /// Nobody answers within `mdns.lookup_attempts` attempts, or no answer can be used.
-pub async fn find(service: Service, config: &Config) -> Result<Discovered, DiscoverError> {
+pub async fn find(service: MdnsService, config: &ShimConfig) -> Result<Discovered, DiscoverError> {
     let daemon = ServiceDaemon::new()?;
     if !config.mdns.interfaces.is_empty() {
         daemon.disable_interface(IfKind::All)?;
@@ -101,8 +101,8 @@ pub async fn find(service: Service, config: &Config) -> Result<Discovered, Disco
 
 async fn ask(
     daemon: &ServiceDaemon,
-    service: Service,
-    config: &Config,
+    service: MdnsService,
+    config: &ShimConfig,
 ) -> Result<Discovered, DiscoverError> {
     let mut pause = FIRST_PAUSE;
     let mut reason = None;
@@ -114,7 +114,8 @@ async fn ask(
                 let ServiceEvent::ServiceResolved(record) = event else {
                     continue;
                 };
-                match Record::from(&*record).read(&config.mdns.allowed_overrides, has_route) {
+                match ServiceRecord::from(&*record).read(&config.mdns.allowed_overrides, has_route)
+                {
                     Ok(discovered) => return Some(discovered),
                     Err(wrong) => {
                         warn!(host = %record.host, reason = wrong, "a multicast DNS record is passed over");
@@ -152,14 +153,14 @@ fn has_route(address: IpAddr) -> bool {
 
 /// A resolved service record.
 #[derive(Debug, Clone)]
-struct Record {
+struct ServiceRecord {
     host: String,
     port: u16,
     addresses: Vec<IpAddr>,
     text: BTreeMap<String, String>,
 }
 
-impl From<&ResolvedService> for Record {
+impl From<&ResolvedService> for ServiceRecord {
     fn from(record: &ResolvedService) -> Self {
         let text = record.txt_properties.iter();
         Self {
@@ -200,7 +201,7 @@ fn is_path(text: &str) -> bool {
         && text.bytes().all(is_plain)
 }
 
-impl Record {
+impl ServiceRecord {
     fn read(
         mut self,
         allowed: &[String],
@@ -259,8 +260,8 @@ impl Record {
 mod tests {
     use super::*;
 
-    fn record(host: &str, port: u16, addresses: &[&str], text: &[(&str, &str)]) -> Record {
-        Record {
+    fn record(host: &str, port: u16, addresses: &[&str], text: &[(&str, &str)]) -> ServiceRecord {
+        ServiceRecord {
             host: host.into(),
             port,
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),

@@ -12,7 +12,7 @@ use ironic_text::Secret;
 use ironic_transport::grpc::InvalidEndpoint;
 use ironic_transport::tls::TlsVersion;
 
-use crate::config::{Config, Protocol};
+use crate::config::{Protocol, ShimConfig};
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::advertise::{self, AdvertiseError};
 use crate::agents::{AgentKey, AgentRegistry, CallError, Client, Proofs, Registration};
 use crate::ironic::{ApiVersion, Ironic, UnknownVersion};
-use crate::rest::{RestListener, Settings, ShutdownReason};
+use crate::rest::{CloseReason, RestListener, RestSettings};
 use crate::tls::{self, Pair, Subject, TlsError};
 
 /// How long the agent may take to say whether a token is its own.
@@ -69,7 +69,7 @@ pub enum RestServerError {
     Agent(#[from] InvalidEndpoint),
     /// The machine was rescued or locked down.
     #[error("the REST door was closed for good: {0:?}")]
-    Closed(ShutdownReason),
+    Closed(CloseReason),
 }
 
 /// What an agent says when it opens a heartbeat session.
@@ -100,18 +100,18 @@ pub struct RestServer(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    config: Arc<Config>,
+    config: Arc<ShimConfig>,
     ironic: Arc<Ironic>,
     agents: AgentRegistry,
     advertised: Mutex<Option<Advertised>>,
-    ended: watch::Sender<Option<ShutdownReason>>,
+    ended: watch::Sender<Option<CloseReason>>,
     stop: CancellationToken,
 }
 
 impl RestServer {
     /// A server that is not started. It stops with `stop`.
     #[must_use]
-    pub fn new(config: Arc<Config>, ironic: Arc<Ironic>, stop: CancellationToken) -> Self {
+    pub fn new(config: Arc<ShimConfig>, ironic: Arc<Ironic>, stop: CancellationToken) -> Self {
         let proofs = Proofs::new(&config.state_dir);
         Self(Arc::new(Inner {
             config,
@@ -193,12 +193,12 @@ impl RestServer {
     }
 
     /// Stops the server for good.
-    pub fn close(&self, ending: ShutdownReason) {
+    pub fn close(&self, ending: CloseReason) {
         self.0.ended.send_replace(Some(ending));
     }
 
     /// How the server ended, when it has.
-    pub fn ended(&self) -> watch::Receiver<Option<ShutdownReason>> {
+    pub fn ended(&self) -> watch::Receiver<Option<CloseReason>> {
         self.0.ended.subscribe()
     }
 
@@ -243,7 +243,7 @@ impl RestServer {
                 format!("{protocol}://{host}:{}", config.advertise_port)
             }
         };
-        let door = RestListener::new(inner.agents.clone(), Settings::default());
+        let door = RestListener::new(inner.agents.clone(), RestSettings::default());
         self.serve(door, listener, acceptor);
         Ok(Advertised {
             callback_url,
@@ -321,7 +321,7 @@ impl RestServer {
         });
         tokio::spawn(async move {
             match door.serve(listener, tls, stop).await {
-                ShutdownReason::Stopped => {}
+                CloseReason::Stopped => {}
                 ending => {
                     info!(event = %"rest_door_closed", ?ending, "milestone");
                     ended.send_replace(Some(ending));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ironic_agent_protocol::v1::heartbeat_request::Message;
 use ironic_agent_protocol::v1::{self, FarewellReason, HeartbeatVerdict};
-use ironic_shim::config::Config;
+use ironic_shim::config::ShimConfig;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
@@ -138,7 +138,7 @@ async fn a_gateway_that_was_killed_knows_its_agents_again() {
     ironic.wait_for(HEARTBEAT, 1).await;
     let first = ask(&shim, "POST", "/v1/commands/", SYNC).await.json();
     let config = shim.die().await;
-    let config = Config {
+    let config = ShimConfig {
         conductor_listen: listen,
         ..config
     };
@@ -311,7 +311,7 @@ async fn a_rescued_machine_is_served_no_more_until_it_boots_again() {
 async fn a_shim_beside_its_agent_is_no_gateway() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
-    let config = Config {
+    let config = ShimConfig {
         enable_auto_tls: false,
         ..crate::support::shim::config(&[&ironic.url], &state)
     };

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use ironic_agent::config::Config;
+use ironic_agent::config::AgentConfig;
 use serde_json::{Value, json};
 
 use super::support::agents::Agent;
@@ -56,7 +56,7 @@ async fn agent_with(
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let dir = directory.path().to_owned();
-    let change = |config: &mut Config| config.hardware_managers_dir = dir;
+    let change = |config: &mut AgentConfig| config.hardware_managers_dir = dir;
     let agent = Agent::simulated(disks, change).await;
     let front = Front::before(&agent.endpoint).await;
     (agent, front, directory)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
 use ironic_agent_protocol::v1::{self, FarewellReason, HeartbeatVerdict};
 use ironic_program::CommonSettings;
-use ironic_shim::config::Config;
+use ironic_shim::config::ShimConfig;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -19,8 +19,8 @@ use crate::support::shim::{Session, Shim, config, found, hello};
 const HEARTBEAT: &str = "/v1/heartbeat/";
 
 /// No certificate: what is sent can be compared with a recording.
-fn plain(config: Config) -> Config {
-    Config {
+fn plain(config: ShimConfig) -> ShimConfig {
+    ShimConfig {
         enable_auto_tls: false,
         ..config
     }
@@ -40,7 +40,7 @@ async fn the_request_is_the_python_agents() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
     let id = "req-c95aec25-6163-4c99-b98f-41b11959ac2b";
-    let config = Config {
+    let config = ShimConfig {
         global_request_id: Some(id.into()),
         advertise_port: 20310,
         ..plain(config(&[&ironic.url], &state))
@@ -230,7 +230,7 @@ async fn without_a_known_version_the_listener_does_not_open_unprotected() {
 async fn an_address_of_version_6_stands_in_brackets() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
-    let config = Config {
+    let config = ShimConfig {
         advertise_host: Some("fc00:1111::4".into()),
         advertise_port: 9999,
         ..plain(config(&[&ironic.url], &state))
@@ -277,7 +277,7 @@ async fn only_202_is_a_success() {
     ];
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
-    let config = Config {
+    let config = ShimConfig {
         common: CommonSettings {
             http_request_timeout: Duration::from_millis(300),
             ..plain(config(&[&ironic.url], &state)).common

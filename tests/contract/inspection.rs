@@ -5,7 +5,7 @@ use ironic_agent_protocol::v1::{
     InspectionVerdict, SubmitInspectionRequest, SubmitInspectionResponse,
 };
 use ironic_program::CommonSettings;
-use ironic_shim::config::Config;
+use ironic_shim::config::ShimConfig;
 use serde_json::{Value, json};
 
 use crate::support::ironic::{FakeIronic, NODE, Reply, recorded};
@@ -27,8 +27,8 @@ async fn submit(shim: &mut Shim, report: &Value) -> SubmitInspectionResponse {
         .into_inner()
 }
 
-fn collectors(config: Config) -> Config {
-    Config {
+fn collectors(config: ShimConfig) -> ShimConfig {
+    ShimConfig {
         common: CommonSettings {
             inspection_collectors: Some(vec!["default".into(), "logs".into()]),
             ..config.common.clone()
@@ -43,7 +43,7 @@ async fn the_report_arrives_as_the_python_agents() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
     let id = "req-11111111-1111-1111-1111-111111111111";
-    let config = Config {
+    let config = ShimConfig {
         global_request_id: Some(id.into()),
         ..collectors(config(&[&format!("{}/", ironic.url)], &state))
     };
@@ -69,7 +69,7 @@ async fn callback_urls_are_used_as_they_are_and_come_before_the_api() {
     let state = tempfile::tempdir().unwrap();
     let (api, inspector) = (FakeIronic::start().await, FakeIronic::start().await);
     inspector.script("/v1/continue", [Reply::Json(202, json!({"uuid": "a"}))]);
-    let config = Config {
+    let config = ShimConfig {
         common: CommonSettings {
             inspection_callback_url: vec![format!("{}/v1/continue", inspector.url)],
             ..collectors(config(&[&api.url], &state)).common

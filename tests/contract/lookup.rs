@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ironic_agent_protocol::v1::LookupRefusal;
 use ironic_program::CommonSettings;
-use ironic_shim::config::Config;
+use ironic_shim::config::ShimConfig;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -22,7 +22,7 @@ async fn the_request_is_the_python_agents() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
     let id = "req-c95aec25-6163-4c99-b98f-41b11959ac2b";
-    let config = Config {
+    let config = ShimConfig {
         global_request_id: Some(id.into()),
         ..config(&[&ironic.url], &state)
     };
@@ -136,7 +136,7 @@ async fn a_configured_version_needs_no_discovery() {
     {
         let state = tempfile::tempdir().unwrap();
         let ironic = FakeIronic::start().await;
-        let config = Config {
+        let config = ShimConfig {
             ironic_api_version: Some(option.into()),
             ..config(&[&ironic.url], &state)
         };
@@ -400,7 +400,7 @@ async fn an_ironic_that_says_nothing_is_given_up() {
     let state = tempfile::tempdir().unwrap();
     let (mute, ironic) = (FakeIronic::start().await, FakeIronic::start().await);
     mute.script("/", [Reply::Stall, Reply::Stall]);
-    let config = Config {
+    let config = ShimConfig {
         common: CommonSettings {
             http_request_timeout: Duration::from_millis(200),
             ..config(&[&mute.url, &ironic.url], &state).common
@@ -434,7 +434,7 @@ async fn a_server_is_verified_unless_the_operator_says_otherwise() {
     assert!(reason.contains("certificate"), "{reason}");
     assert_eq!(ironic.seen("/").len(), 0);
     found(
-        Shim::start(Config {
+        Shim::start(ShimConfig {
             common: CommonSettings {
                 cafile: Some(cafile),
                 ..plain().common
@@ -446,7 +446,7 @@ async fn a_server_is_verified_unless_the_operator_says_otherwise() {
         .await,
     );
     found(
-        Shim::start(Config {
+        Shim::start(ShimConfig {
             common: CommonSettings {
                 insecure: true,
                 ..plain().common
@@ -467,7 +467,7 @@ async fn an_ironic_may_be_its_own_authority() {
     let state = tempfile::tempdir().unwrap();
     let cafile = state.path().join("ironic.crt");
     std::fs::write(&cafile, &own.pem).unwrap();
-    let config = Config {
+    let config = ShimConfig {
         common: CommonSettings {
             cafile: Some(cafile),
             ..config(&[&ironic.url], &state).common

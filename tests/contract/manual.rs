@@ -10,12 +10,12 @@ use ironic_options::clap_command;
 
 /// Every file with its text: the path below `docs`, and what it must hold.
 fn files() -> Vec<(String, Vec<u8>)> {
-    let agent = clap_command::<ironic_agent::config::Config>()
+    let agent = clap_command::<ironic_agent::config::AgentConfig>()
         .mut_subcommand("write-image", |_| write_image());
     let tool = write_image()
         .name("ironic-agent-write-image")
         .bin_name("ironic-agent write-image");
-    let shim = clap_command::<ironic_shim::config::Config>();
+    let shim = clap_command::<ironic_shim::config::ShimConfig>();
     let mut files = Vec::new();
     for command in [agent.clone(), tool, shim.clone()] {
         // The version for a person names the commit.

@@ -70,8 +70,8 @@ fn an_option_is_offered_only_if_somebody_reads_it() {
 #[test]
 fn the_reference_page_lists_every_option() {
     let page = reference(&[
-        entries::<ironic_agent::config::Config>(),
-        entries::<ironic_shim::config::Config>(),
+        entries::<ironic_agent::config::AgentConfig>(),
+        entries::<ironic_shim::config::ShimConfig>(),
     ]);
     let text = format!("{INTRODUCTION}{page}");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/options.md");

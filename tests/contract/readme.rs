@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ironic_agent::config::Config;
+use ironic_agent::config::AgentConfig;
 use ironic_agent::hardware::generic::GenericManager;
 use ironic_agent::hardware::{HardwareManager, Phase};
 use ironic_agent_protocol::verbs::VERBS;
@@ -46,7 +46,7 @@ fn every_step_is_named_with_its_phases() {
         let (_, told) = list.split_once(title).unwrap();
         let told = told.split_once("\n* ").unwrap().0;
         let told: Vec<&str> = told.split('`').skip(1).step_by(2).collect();
-        let config = Config::default();
+        let config = AgentConfig::default();
         let steps = manager.steps();
         let offered: Vec<String> = steps
             .iter()

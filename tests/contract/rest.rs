@@ -2,7 +2,7 @@
 //! to 27.
 
 use ironic_shim::agents::AgentKey;
-use ironic_shim::rest::Settings;
+use ironic_shim::rest::RestSettings;
 use ironic_transport::Endpoint;
 use serde_json::json;
 
@@ -227,7 +227,7 @@ async fn only_the_first_token_counts() {
 async fn an_agent_without_a_token_refuses_every_token() {
     let agent = Agent::scripted(&Script::default()).await;
     for held in [None, Some(""), Some("another token of an earlier life")] {
-        let front = Front::with(&agent.endpoint, held, Settings::default(), None).await;
+        let front = Front::with(&agent.endpoint, held, RestSettings::default(), None).await;
         let shown = [
             TOKEN,
             "",

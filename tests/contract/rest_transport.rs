@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use ironic_shim::agents::{AgentKey, Client};
-use ironic_shim::rest::{Settings, ShutdownReason};
+use ironic_shim::rest::{CloseReason, RestSettings};
 use ironic_text::Secret;
 use serde_json::json;
 
@@ -15,10 +15,10 @@ use super::support::http::Line;
 const SYNC: &str = r#"{"name": "standby.sync", "params": {}}"#;
 
 async fn scripted() -> (Script, Agent, Front) {
-    with(Settings::default()).await
+    with(RestSettings::default()).await
 }
 
-async fn with(settings: Settings) -> (Script, Agent, Front) {
+async fn with(settings: RestSettings) -> (Script, Agent, Front) {
     let script = Script::default();
     let agent = Agent::scripted(&script).await;
     let front = Front::with(&agent.endpoint, Some(TOKEN), settings, None).await;
@@ -65,9 +65,9 @@ async fn a_config_drive_of_64_mib_passes() {
 /// client gets to read that although it is still sending.
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused() {
-    let (_, _agent, front) = with(Settings {
+    let (_, _agent, front) = with(RestSettings {
         body_limit: 1024 * 1024,
-        ..Settings::default()
+        ..RestSettings::default()
     })
     .await;
     let refusal = (413, "413 Request Entity Too Large: The request body is larger than the limit of 1048576 bytes (1 MiB).".to_owned());
@@ -214,9 +214,9 @@ async fn what_is_no_http_is_refused() {
 /// that never asked is told why.
 #[tokio::test]
 async fn quiet_connections_end() {
-    let (_, _agent, front) = with(Settings {
+    let (_, _agent, front) = with(RestSettings {
         head: Duration::from_millis(100),
-        ..Settings::default()
+        ..RestSettings::default()
     })
     .await;
     let mut line = front.line().await;
@@ -245,9 +245,9 @@ async fn quiet_connections_end() {
 /// A body that stalls is given up with a reason.
 #[tokio::test]
 async fn a_body_that_stalls_is_given_up() {
-    let (_, _agent, front) = with(Settings {
+    let (_, _agent, front) = with(RestSettings {
         body_stall: Duration::from_millis(50),
-        ..Settings::default()
+        ..RestSettings::default()
     })
     .await;
     let mut line = front.line().await;
@@ -271,9 +271,9 @@ async fn the_listener_closes_after_the_last_answer() {
         (
             "rescue.finalize_rescue",
             json!({"rescue_password": "$5$salt$hash", "hashed": true}),
-            ShutdownReason::Rescued,
+            CloseReason::Rescued,
         ),
-        ("system.lockdown", json!({}), ShutdownReason::LockedDown),
+        ("system.lockdown", json!({}), CloseReason::LockedDown),
     ] {
         let (script, _agent, front) = scripted().await;
         // A failure leaves the door open.
@@ -313,7 +313,7 @@ async fn the_listener_closes_after_the_last_answer() {
 #[tokio::test]
 async fn a_gateway_closes_one_listener_of_many() {
     let agent = Agent::scripted(&Script::default()).await;
-    let front = Front::alone(Settings::default(), None).await;
+    let front = Front::alone(RestSettings::default(), None).await;
     for node in ["aa", "bb"] {
         front.know(AgentKey::Node(node.into()), &agent.endpoint, Some(TOKEN));
     }
@@ -352,7 +352,7 @@ async fn a_tls_listener_speaks_nothing_else() {
     let front = Front::with(
         &agent.endpoint,
         Some(TOKEN),
-        Settings::default(),
+        RestSettings::default(),
         Some(acceptor),
     )
     .await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
 use ironic_agent_protocol::v1::{FarewellReason, HeartbeatVerdict};
-use ironic_shim::config::Config;
+use ironic_shim::config::ShimConfig;
 use ironic_transport::Listen;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -18,8 +18,8 @@ use crate::support::shim::{Shim, config, found, hello};
 
 const STRANGE: &str = "strange-strange-strange-strange-strange";
 
-fn plain(config: Config) -> Config {
-    Config {
+fn plain(config: ShimConfig) -> ShimConfig {
+    ShimConfig {
         enable_auto_tls: false,
         ..config
     }
@@ -72,7 +72,7 @@ async fn refused(shim: &mut Shim, hello: v1::Hello, then: Option<Message>) -> to
 async fn an_address_for_everybody_must_be_wanted() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
-    let open = |insecure| Config {
+    let open = |insecure| ShimConfig {
         conductor_listen: Listen::Tcp("0.0.0.0:0".parse().unwrap()),
         insecure_conductor_listen: insecure,
         ..plain(config(&[&ironic.url], &state))

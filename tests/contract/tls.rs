@@ -6,7 +6,7 @@ use std::time::Duration;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
 use ironic_program::CommonSettings;
-use ironic_shim::config::{Config, Protocol};
+use ironic_shim::config::{Protocol, ShimConfig};
 use rustls::pki_types::UnixTime;
 use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
@@ -20,7 +20,11 @@ use crate::support::tls;
 const HEARTBEAT: &str = "/v1/heartbeat/";
 
 /// A shim whose door is open; the PEM that Ironic was told.
-async fn opened(config: Config, hello: v1::Hello, ironic: &FakeIronic) -> (Shim, Option<String>) {
+async fn opened(
+    config: ShimConfig,
+    hello: v1::Hello,
+    ironic: &FakeIronic,
+) -> (Shim, Option<String>) {
     let mut shim = Shim::start(config).await;
     let mut session = shim.session(hello).await.unwrap();
     session.beat().await.unwrap();
@@ -77,7 +81,7 @@ async fn a_clock_an_hour_off_does_not_matter() {
 async fn the_skew_is_an_option() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
-    let config = Config {
+    let config = ShimConfig {
         auto_tls_allowed_clock_skew: Duration::from_secs(7 * 86_400),
         ..config(&[&ironic.url], &state)
     };
@@ -166,7 +170,7 @@ async fn a_certificate_is_made_only_where_ironic_can_receive_it() {
         let state = tempfile::tempdir().unwrap();
         let ironic = FakeIronic::start().await;
         ironic.set_version(Some(version));
-        let config = Config {
+        let config = ShimConfig {
             enable_auto_tls,
             ..config(&[&ironic.url], &state)
         };
@@ -194,7 +198,7 @@ async fn an_operator_brings_a_certificate() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
     let (certificate, key, pem) = operators(&state);
-    let config = Config {
+    let config = ShimConfig {
         listen_tls: true,
         tls_cert_file: Some(certificate),
         tls_key_file: Some(key),
@@ -217,21 +221,21 @@ async fn half_a_certificate_is_no_certificate() {
     let (certificate, _, _) = operators(&state);
     let broken = state.path().join("broken.key");
     std::fs::write(&broken, "-----BEGIN NOTHING-----\n").unwrap();
-    let base = || Config {
+    let base = || ShimConfig {
         listen_tls: true,
         ..config(&[&ironic.url], &state)
     };
     let missing = state.path().join("missing.key");
     let cases = [
         (
-            Config {
+            ShimConfig {
                 tls_cert_file: Some(certificate.clone()),
                 ..base()
             },
             "tls_key_file",
         ),
         (
-            Config {
+            ShimConfig {
                 tls_cert_file: Some(certificate.clone()),
                 tls_key_file: Some(missing),
                 ..base()
@@ -239,7 +243,7 @@ async fn half_a_certificate_is_no_certificate() {
             "missing.key",
         ),
         (
-            Config {
+            ShimConfig {
                 tls_cert_file: Some(certificate),
                 tls_key_file: Some(broken),
                 ..base()
@@ -264,7 +268,7 @@ async fn half_a_certificate_is_no_certificate() {
 async fn a_certificate_needs_an_address() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
-    let config = Config {
+    let config = ShimConfig {
         advertise_host: Some("node.example".into()),
         ..config(&[&ironic.url], &state)
     };
@@ -318,7 +322,7 @@ async fn agents_and_shim_know_each_other_by_certificates() {
         std::fs::write(&path, text).unwrap();
         Some(path)
     };
-    let config = Config {
+    let config = ShimConfig {
         common: CommonSettings {
             grpc_tls_ca_file: file("ca.pem", &authority.pem),
             grpc_tls_cert_file: file("own.pem", &own.pem),
@@ -357,7 +361,7 @@ async fn agents_and_shim_know_each_other_by_certificates() {
 #[tokio::test]
 async fn without_an_ironic_the_listener_is_open_at_once_and_plain() {
     let state = tempfile::tempdir().unwrap();
-    let config = Config {
+    let config = ShimConfig {
         common: CommonSettings {
             agent_token: secret("T"),
             ..config(&[], &state).common

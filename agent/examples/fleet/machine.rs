@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ironic_agent::app;
-use ironic_agent::config::{Config, GrpcListen, Shared};
+use ironic_agent::config::{AgentConfig, GrpcListen, Shared};
 use ironic_agent::system::{PathPrefix, System};
 use ironic_transport::Endpoints;
 use uuid::Uuid;
@@ -43,12 +43,12 @@ impl Machine {
     /// Runs its agent until that ends.
     pub(crate) async fn run_agent(self, conductor: Arc<Endpoints>) {
         let disks = self.directory.join("disks");
-        let config = Config {
+        let config = AgentConfig {
             grpc_listen: GrpcListen::Nowhere,
             conductor: Endpoints::clone(&conductor),
             state_dir: self.directory.join("state"),
             simulate: Some(disks.clone()),
-            ..Config::default()
+            ..AgentConfig::default()
         };
         let mut system = System::simulated(disks);
         system.root = PathPrefix::new(self.directory.join("root"));

@@ -19,7 +19,7 @@ use crate::conductor::token::TokenMemory;
 use crate::conductor::{
     AttachHello, Conductor, LookupRequest, attachment, call_deadline, inspection,
 };
-use crate::config::{self, Config};
+use crate::config::{self, AgentConfig};
 use crate::inspect;
 use crate::machine::ironic_node::Node;
 use crate::machine::network::interface;
@@ -34,14 +34,14 @@ const NETWORK_PERIOD: Duration = Duration::from_secs(1);
 
 /// Whether there is a conductor to look the node up or to take an inspection: an orchestrator
 /// at an address of its own, or a shim that knows where Ironic is.
-pub(super) fn has_conductor(config: &Config) -> bool {
-    config.conductor != Config::default().conductor
+pub(super) fn has_conductor(config: &AgentConfig) -> bool {
+    config.conductor != AgentConfig::default().conductor
         || wants_lookup(config)
         || inspection::is_wanted(config)
 }
 
 /// Inspection alone needs no lookup: Ironic then sends no `ipa-api-url`.
-fn wants_lookup(config: &Config) -> bool {
+fn wants_lookup(config: &AgentConfig) -> bool {
     let is_remote = |endpoint: &Endpoint| !matches!(endpoint, Endpoint::Unix(_));
     config.conductor.all().iter().any(is_remote)
         || !config.common.api_url.is_empty()

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use tracing::{error, info, warn};
 
 use crate::conductor::inspection::{self, Delivered};
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::hardware::ManagerRegistry;
 use crate::inspect;
 use crate::rpc::conductor_client::ConductorClient;
@@ -18,7 +18,7 @@ use crate::rpc::conductor_client::ConductorClient;
 pub(super) const NAME: &str = "collect-introspection-data";
 
 /// Runs the tool. The status is that of the only report; the daemon does not end.
-pub(super) async fn run(loaded: Loaded<Config>) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(loaded: Loaded<AgentConfig>) -> anyhow::Result<ExitCode> {
     let config = loaded.settings;
     // The shim asks multicast DNS, if it may.
     if !inspection::is_wanted(&config) && !config.common.use_mdns {

@@ -19,7 +19,7 @@ use crate::commands::power::clock;
 use crate::commands::verbs::{finalize_rescue, lockdown};
 use crate::commands::{CommandContext, Engine, NodeMemory, OwnVerbs};
 use crate::conductor::heartbeat::Control;
-use crate::config::{self, Config};
+use crate::config::{self, AgentConfig};
 use crate::disk::virtual_media::{self, VirtualMediaError};
 use crate::hardware::{ManagerRegistry, bring_up, external, vlan};
 use crate::image::LastDeployment;
@@ -66,13 +66,13 @@ pub fn main() -> ExitCode {
 
 /// Reads what Ironic put on virtual media, before the configuration is read. The shim beside
 /// this agent waits for it.
-fn take_virtual_media(config: &Config) -> anyhow::Result<()> {
+fn take_virtual_media(config: &AgentConfig) -> anyhow::Result<()> {
     let root = Path::new("/");
     // Nothing is mounted for a simulation.
     if config.simulate.is_some() || !Parameters::of_kernel(root).boots_from_virtual_media() {
         return Ok(());
     }
-    let name = Config::PROGRAM.name;
+    let name = AgentConfig::PROGRAM.name;
     match runtime()?.block_on(virtual_media::take(&System::linux(), name)) {
         // The machine may do without; if not, this program ends later and tries again.
         Err(error @ VirtualMediaError::Mount { .. }) => {
@@ -85,7 +85,7 @@ fn take_virtual_media(config: &Config) -> anyhow::Result<()> {
         .context("the end of reading virtual media cannot be announced")
 }
 
-async fn run(loaded: Loaded<Config>) -> anyhow::Result<ExitCode> {
+async fn run(loaded: Loaded<AgentConfig>) -> anyhow::Result<ExitCode> {
     let config = config::Shared::new(loaded.settings);
     let current = config.current();
     let system = machine(&current);
@@ -99,7 +99,7 @@ async fn run(loaded: Loaded<Config>) -> anyhow::Result<ExitCode> {
     serve(config, system).await
 }
 
-fn machine(config: &Config) -> System {
+fn machine(config: &AgentConfig) -> System {
     match &config.simulate {
         Some(directory) => System::simulated(directory),
         None => System {
@@ -111,7 +111,7 @@ fn machine(config: &Config) -> System {
 
 /// A burn-in or an erase of a process of this agent that was killed would go on writing to
 /// disks that the next command works on.
-fn end_leftovers(config: &Config) {
+fn end_leftovers(config: &AgentConfig) {
     let ended = OwnedPrograms::new(&config.state_dir).end_leftovers();
     if ended > 0 {
         warn!(
@@ -216,7 +216,7 @@ async fn shut_down(reason: ShutdownReason, system: &System) -> anyhow::Result<Ex
 ///
 /// # Errors
 /// It cannot be set, and the operator insists on a right clock.
-async fn set_clock(system: &System, config: &Config) -> anyhow::Result<()> {
+async fn set_clock(system: &System, config: &AgentConfig) -> anyhow::Result<()> {
     let Some(server) = config.ntp_server.as_deref() else {
         return Ok(());
     };

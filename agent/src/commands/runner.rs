@@ -233,7 +233,7 @@ mod tests {
 
     use super::*;
     use crate::commands::testing;
-    use crate::config::Config;
+    use crate::config::AgentConfig;
 
     /// Reports a thousand times in ten seconds.
     #[derive(Debug)]
@@ -302,7 +302,7 @@ mod tests {
             listener,
         };
         let (reports, mut heard) = mpsc::channel(8);
-        let context = testing::context(Config::default());
+        let context = testing::context(AgentConfig::default());
         tokio::spawn(run(job, Arc::new(Talkative), context, reports));
         let mut notes = 0;
         while let Some(RunnerEvent::Note(..)) = heard.recv().await {

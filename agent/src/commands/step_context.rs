@@ -6,7 +6,7 @@ use ironic_document::JsonObject;
 use super::context::CommandContext;
 use super::descriptor::VerbDescriptor;
 use super::failure::Failure;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::hardware::{self, StepContext};
 use crate::machine::ironic_node::Node;
 use crate::steps::Phase;
@@ -23,7 +23,7 @@ pub(super) fn phase(verb: &VerbDescriptor) -> Option<Phase> {
 /// still be coming up.
 pub(super) async fn remember(
     context: &CommandContext,
-    config: &Config,
+    config: &AgentConfig,
     node: JsonObject,
 ) -> Result<Node, Failure> {
     let node = identified(node)?;
@@ -48,7 +48,7 @@ pub(super) fn identified(node: JsonObject) -> Result<Node, Failure> {
 /// What a step may touch.
 pub(super) fn step_context<'a>(
     context: &'a CommandContext,
-    config: &'a Config,
+    config: &'a AgentConfig,
     node: &'a Node,
     ports: &'a [JsonObject],
     task: &'a Task,

@@ -15,13 +15,13 @@ use super::record::{CommandId, CommandRecord, CommandState, MilestoneKind};
 use super::request::CommandRequest;
 use super::runner::Perform;
 use super::verbs::{Command, VerbCall, VerbFuture};
-use crate::config::{self, Config};
+use crate::config::{self, AgentConfig};
 use crate::hardware::ManagerRegistry;
 use crate::system::{PathPrefix, System};
 use crate::task::{Progress, Task};
 
 /// A context whose machine has no files and runs no programs.
-pub(crate) fn context(config: Config) -> CommandContext {
+pub(crate) fn context(config: AgentConfig) -> CommandContext {
     let directory = std::env::temp_dir().join("ironic-agent-tests-no-such-directory");
     let mut system = System::simulated(&directory);
     system.root = PathPrefix::new(directory);

@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::deferral;
 use super::jitter::Jitter;
 use super::{Conductor, ConductorError, InspectionOutcome};
-use crate::config::Config;
+use crate::config::AgentConfig;
 
 /// The waits between rounds: the posts go at 0, 5, 10, 16 and 28 s when each fails at once.
 pub const WAITS: [Duration; 4] = [
@@ -51,7 +51,7 @@ pub enum Delivered {
 /// Whether a report is asked for. Whether an address takes it, the conductor knows: it may
 /// still answer [`InspectionOutcome::Disabled`].
 #[must_use]
-pub fn is_wanted(config: &Config) -> bool {
+pub fn is_wanted(config: &AgentConfig) -> bool {
     !config.common.inspection_callback_url.is_empty()
         || config.common.inspection_collectors.is_some()
 }
@@ -237,20 +237,20 @@ mod tests {
 
     #[test]
     fn is_wanted_when_an_address_or_collectors_are_named() {
-        let default = Config::default();
-        let with_address = Config {
+        let default = AgentConfig::default();
+        let with_address = AgentConfig {
             common: CommonSettings {
                 inspection_callback_url: vec!["http://h".into()],
                 ..CommonSettings::default()
             },
-            ..Config::default()
+            ..AgentConfig::default()
         };
-        let with_collectors = Config {
+        let with_collectors = AgentConfig {
             common: CommonSettings {
                 inspection_collectors: Some(Vec::new()),
                 ..CommonSettings::default()
             },
-            ..Config::default()
+            ..AgentConfig::default()
         };
         let wanted = [&default, &with_address, &with_collectors].map(is_wanted);
         assert_eq!(wanted, [false, true, true]);

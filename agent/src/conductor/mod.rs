@@ -241,7 +241,7 @@ pub enum ConductorError {
 /// of Ironic, each with its timeouts for connecting and for reading, and needs a moment
 /// itself.
 #[must_use]
-pub fn call_deadline(config: &crate::config::Config) -> Duration {
+pub fn call_deadline(config: &crate::config::AgentConfig) -> Duration {
     const AT_LEAST: Duration = Duration::from_secs(60);
     const MOMENT: Duration = Duration::from_secs(5);
     let addresses = u32::try_from(config.common.api_url.len()).unwrap_or(u32::MAX);

@@ -21,7 +21,7 @@ pub use shared::{Ignored, SessionOverrides, Shared, is_token};
 /// The settings of the agent. A field carries the name of its option, whose help is what it
 /// means for an operator.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Config {
+pub struct AgentConfig {
     /// What the shim has, too.
     pub common: CommonSettings,
 
@@ -105,13 +105,13 @@ pub struct Config {
     pub agent_skip_bmc_detect: bool,
 }
 
-impl AsRef<CommonSettings> for Config {
+impl AsRef<CommonSettings> for AgentConfig {
     fn as_ref(&self) -> &CommonSettings {
         &self.common
     }
 }
 
-impl AsMut<CommonSettings> for Config {
+impl AsMut<CommonSettings> for AgentConfig {
     fn as_mut(&mut self) -> &mut CommonSettings {
         &mut self.common
     }
@@ -207,7 +207,7 @@ ironic_options::choice!(ContainerRunner, "podman|docker", "podman or docker", {
     Docker = "docker",
 });
 
-impl Default for Config {
+impl Default for AgentConfig {
     /// Those of ironic-python-agent 13.0, and for our own the paths of the *beside* placement.
     fn default() -> Self {
         let seconds = Duration::from_secs;

@@ -1,13 +1,13 @@
 //! The options of the agent, a row for each. The command line, the files, the kernel command
 //! line, `--help` and the reference page are made from the rows; the defaults stand in
-//! `Config::default`, and what a value must fulfil stands in its row.
+//! `AgentConfig::default`, and what a value must fulfil stands in its row.
 
 use std::path::Path;
 
 use ironic_options::{Opt, Program, Settings, Tool, opt, section};
 use ironic_program::CommonSettings;
 
-use super::Config;
+use super::AgentConfig;
 
 const HOST: &str = "an address or a host name of at most 253 letters, digits and .:_-";
 const EXCLUSIVE: &str = "the kernel says whether a disk is in use; it is asked for two seconds";
@@ -30,7 +30,7 @@ const TOOLS: &[Tool] = &[
     },
 ];
 
-impl Settings for Config {
+impl Settings for AgentConfig {
     const PROGRAM: Program = Program {
         name: "ironic-agent",
         about: "Provisions the machine it runs on; commands come over gRPC.",
@@ -61,7 +61,7 @@ impl Settings for Config {
 }
 
 #[rustfmt::skip]
-impl Config {
+impl AgentConfig {
     fn program_options() -> Vec<Opt<Self>> {
         vec![
             opt!(state_dir, "Directory for what must survive a restart of the program but not of the machine."),

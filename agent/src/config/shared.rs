@@ -8,11 +8,11 @@ use ironic_text::Secret;
 use ironic_transport::tls::TlsVersion;
 use serde_json::Value;
 
-use super::{Config, ContainerRunner};
+use super::{AgentConfig, ContainerRunner};
 
 /// A handle to the configuration in force. Cheap to clone; all clones see a change.
 #[derive(Debug, Clone, Default)]
-pub struct Shared(Arc<RwLock<Arc<Config>>>);
+pub struct Shared(Arc<RwLock<Arc<AgentConfig>>>);
 
 /// What a lookup may change. `None` and empty mean unchanged; the names are Ironic's.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -57,13 +57,13 @@ pub struct Ignored {
 impl Shared {
     /// Shares a configuration.
     #[must_use]
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: AgentConfig) -> Self {
         Self(Arc::new(RwLock::new(Arc::new(config))))
     }
 
     /// The configuration as it is now. Keep the `Arc` for one decision, not for long.
     #[must_use]
-    pub fn current(&self) -> Arc<Config> {
+    pub fn current(&self) -> Arc<AgentConfig> {
         // A writer that panicked has replaced nothing: the value is whole.
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -81,16 +81,16 @@ impl Shared {
         self.change(|config| config.common.agent_token = Some(token));
     }
 
-    fn change(&self, edit: impl FnOnce(&mut Config)) {
+    fn change(&self, edit: impl FnOnce(&mut AgentConfig)) {
         let mut slot = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let mut config = Config::clone(&slot);
+        let mut config = AgentConfig::clone(&slot);
         edit(&mut config);
         *slot = Arc::new(config);
     }
 }
 
 impl SessionOverrides {
-    fn apply_to(&self, config: &mut Config, ignored: &mut Vec<Ignored>) {
+    fn apply_to(&self, config: &mut AgentConfig, ignored: &mut Vec<Ignored>) {
         if let Some(value) = self.agent_md5_checksum_enable {
             config.md5_enabled = value;
         }
@@ -126,7 +126,7 @@ impl SessionOverrides {
     }
 }
 
-fn container(config: &mut Config, key: &str, value: &Value) -> Result<(), &'static str> {
+fn container(config: &mut AgentConfig, key: &str, value: &Value) -> Result<(), &'static str> {
     let container = &mut config.container;
     match key {
         "allow_arbitrary_containers" => {
@@ -191,17 +191,17 @@ mod tests {
 
     #[test]
     fn nothing_said_changes_nothing() {
-        let shared = Shared::new(Config::default());
+        let shared = Shared::new(AgentConfig::default());
         assert_eq!(shared.apply(&SessionOverrides::default()), []);
-        assert_eq!(*shared.current(), Config::default());
+        assert_eq!(*shared.current(), AgentConfig::default());
     }
 
     #[test]
     fn every_clone_sees_a_change() {
-        let shared = Shared::new(Config {
+        let shared = Shared::new(AgentConfig {
             md5_enabled: true,
             enable_bios_bootloader_install: true,
-            ..Config::default()
+            ..AgentConfig::default()
         });
         let clone = shared.clone();
         let ignored = shared.apply(&SessionOverrides {

@@ -6,7 +6,7 @@ use ironic_transport::tls::TlsVersion;
 
 use super::*;
 
-fn load(cmdline: &str, args: &[&str]) -> Result<Loaded<Config>, ConfigError> {
+fn load(cmdline: &str, args: &[&str]) -> Result<Loaded<AgentConfig>, ConfigError> {
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir(root.path().join("proc")).unwrap();
     std::fs::write(root.path().join("proc/cmdline"), cmdline).unwrap();
@@ -16,7 +16,7 @@ fn load(cmdline: &str, args: &[&str]) -> Result<Loaded<Config>, ConfigError> {
 
 #[test]
 fn the_table_has_no_faults() {
-    assert_eq!(faults::<Config>(), Vec::<String>::new());
+    assert_eq!(faults::<AgentConfig>(), Vec::<String>::new());
 }
 
 #[test]
@@ -80,13 +80,13 @@ fn values_are_checked() {
         ("http_request_timeout", "0", false),
     ];
     for (name, text, valid) in cases {
-        assert_eq!(takes::<Config>("", name, text), valid, "{name} {text}");
+        assert_eq!(takes::<AgentConfig>("", name, text), valid, "{name} {text}");
     }
 }
 
 #[test]
 fn files_know_both_dashes_and_groups() {
-    let options = Config::options();
+    let options = AgentConfig::options();
     let title = |group, key| find(&options, Target { group, key }).map(Opt::title);
     for key in ["guard_special_filesystems", "guard-special-filesystems"] {
         assert_eq!(title("", key).as_deref(), Some("guard-special-filesystems"));

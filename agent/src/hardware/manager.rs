@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::container::error::StepsFileError;
 use super::step::Step;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::system::System;
 
 /// How well a manager knows this machine. The order is the order in which managers are asked.
@@ -62,11 +62,11 @@ pub trait HardwareManager: fmt::Debug + Send + Sync {
     }
 
     /// Prepares the hardware. Called once, at start, on managers that support this machine.
-    fn initialize(&self, _system: &System, _config: &Config) {}
+    fn initialize(&self, _system: &System, _config: &AgentConfig) {}
 
     /// The manager under another configuration, as a lookup may have left it; `None` when it
     /// is the same one. Asked before steps are listed or run.
-    fn under(&self, _system: &System, _config: &Config) -> Option<Arc<dyn HardwareManager>> {
+    fn under(&self, _system: &System, _config: &AgentConfig) -> Option<Arc<dyn HardwareManager>> {
         None
     }
 

@@ -13,7 +13,7 @@ use super::manager::{HardwareManager, ManagerIdentity, Support};
 use super::step::VendorEraser;
 use super::vendor::intel_cna::IntelCnaManager;
 use super::vendor::mellanox::MellanoxManager;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::system::System;
 
 /// The managers that support this machine, best first. Cheap to share.
@@ -76,7 +76,7 @@ impl ManagerRegistry {
     /// As [`ManagerRegistry::new`]; the generic manager supports every machine.
     #[cfg(any(test, feature = "fake"))]
     pub fn compiled_in(system: &System) -> Result<Self, NoHardwareManager> {
-        Self::assemble(Vec::new(), system, &Config::default(), false)
+        Self::assemble(Vec::new(), system, &AgentConfig::default(), false)
     }
 
     /// The managers that need no setting, whether or not they support this machine.
@@ -96,7 +96,7 @@ impl ManagerRegistry {
     pub async fn with(
         external: Vec<ExternalManager>,
         system: &System,
-        config: &Config,
+        config: &AgentConfig,
     ) -> Result<Self, NoHardwareManager> {
         let has_runtime = container::has_runtime(system).await;
         Self::assemble(external, system, config, has_runtime)
@@ -105,7 +105,7 @@ impl ManagerRegistry {
     fn assemble(
         external: Vec<ExternalManager>,
         system: &System,
-        config: &Config,
+        config: &AgentConfig,
         has_runtime: bool,
     ) -> Result<Self, NoHardwareManager> {
         let mut all = Self::of_this_source_tree();
@@ -140,7 +140,7 @@ impl ManagerRegistry {
 
     /// The same managers under the configuration in force.
     #[must_use]
-    pub fn under(&self, system: &System, config: &Config) -> Self {
+    pub fn under(&self, system: &System, config: &AgentConfig) -> Self {
         let managers = self.managers.iter().map(|ranked| RankedManager {
             support: ranked.support,
             manager: ranked

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::argument::Argument;
 use super::step_error::StepError;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::system::System;
@@ -44,7 +44,7 @@ pub struct StepContext<'a> {
     /// The machine.
     pub system: &'a System,
     /// The configuration in force.
-    pub config: &'a Config,
+    pub config: &'a AgentConfig,
     /// The node as it came with the command.
     pub node: &'a Node,
     /// Its ports.
@@ -144,7 +144,7 @@ pub trait Step: fmt::Debug + Send + Sync {
     fn description(&self) -> &Description;
 
     /// How it is offered in a phase; `None` when it is not.
-    fn offer(&self, phase: Phase, config: &Config) -> Option<Offer>;
+    fn offer(&self, phase: Phase, config: &AgentConfig) -> Option<Offer>;
 
     /// What it would do, found out without changing anything. The arguments are checked.
     fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> PlanFuture<'a>;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::machine::network::interface::{self, Interface};
 use crate::machine::network::lldp::{self, LldpElement};
 use crate::machine::network::lldp_listener;
@@ -18,7 +18,7 @@ const LARGEST: u16 = 4094;
 
 /// Brings up what `enable_vlan_interfaces` names. What cannot be brought up is a warning:
 /// the machine may have another way to Ironic.
-pub async fn bring_up(system: &System, config: &Config) {
+pub async fn bring_up(system: &System, config: &AgentConfig) {
     let items = &config.enable_vlan_interfaces;
     if items.is_empty() || system.simulation.is_some() {
         return;
@@ -48,7 +48,7 @@ type LldpByInterface = BTreeMap<String, Vec<LldpElement>>;
 
 async fn look(
     system: &System,
-    config: &Config,
+    config: &AgentConfig,
 ) -> Result<(Vec<Interface>, Option<LldpByInterface>), tokio::task::JoinError> {
     let (system, listens) = (system.clone(), config.collect_lldp);
     let timeout = config.lldp_timeout;
@@ -299,9 +299,9 @@ mod tests {
             ..NetworkLink::default()
         };
         machine.interface(link("eth0", 2), Some("0000:02:00.0"));
-        let config = Config {
+        let config = AgentConfig {
             enable_vlan_interfaces: vec!["eth0.100".to_owned(), "eth0.101".to_owned()],
-            ..Config::default()
+            ..AgentConfig::default()
         };
         let missing = RunError::Missing {
             program: "ip".to_owned(),

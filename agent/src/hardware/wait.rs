@@ -1,7 +1,7 @@
 //! Disks may appear late: waiting until there is one to deploy to.
 
 use super::bring_up::assemble_late;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::machine::block::hints;
 use crate::machine::block::{self, BlockDevice};
 use crate::machine::ironic_node::Node;
@@ -9,7 +9,7 @@ use crate::system::System;
 
 /// Waits until a root device can be chosen, `disk_wait_attempts` looks at most and
 /// `disk_wait_delay` apart. That none appears is only a warning: a step that needs one reports it.
-pub async fn wait_for_disks(system: &System, config: &Config, node: &Node) {
+pub async fn wait_for_disks(system: &System, config: &AgentConfig, node: &Node) {
     // Files do not come up late.
     let attempts = if system.simulation.is_some() {
         1
@@ -51,11 +51,11 @@ mod tests {
     use super::*;
     use crate::machine::testing::FakeMachine;
 
-    fn config(attempts: u32) -> Config {
-        Config {
+    fn config(attempts: u32) -> AgentConfig {
+        AgentConfig {
             disk_wait_attempts: attempts,
             disk_wait_delay: Duration::from_secs(3),
-            ..Config::default()
+            ..AgentConfig::default()
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::last_deployment::LastDeployment;
 use super::request::ImageRequest;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::machine::block::BlockDevice;
 use crate::machine::ironic_node::Node;
 use crate::system::System;
@@ -17,7 +17,7 @@ pub struct Deployment<'a> {
     /// The machine.
     pub system: &'a System,
     /// The configuration in force.
-    pub config: &'a Config,
+    pub config: &'a AgentConfig,
     /// The node that this machine is.
     pub node: &'a Node,
     /// Which image.

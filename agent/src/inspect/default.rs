@@ -65,16 +65,16 @@ impl Collector for Default {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::AgentConfig;
     use crate::hardware::ManagerRegistry;
     use crate::machine::testing::FakeMachine;
 
     #[tokio::test]
     async fn answers_what_ironic_reads() {
-        let config = Config {
+        let config = AgentConfig {
             inspection_dhcp_wait_timeout: std::time::Duration::ZERO,
             disk_wait_attempts: 1,
-            ..Config::default()
+            ..AgentConfig::default()
         };
         let mut machine = FakeMachine::new();
         machine

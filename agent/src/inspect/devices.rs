@@ -7,7 +7,7 @@ use ironic_document::JsonObject;
 use serde_json::{Map, Value};
 
 use super::{Collector, CollectorError, Inspection};
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::machine::network::lldp;
 use crate::machine::network::lldp_listener;
 use crate::machine::pci;
@@ -21,7 +21,7 @@ pub(super) struct Devices {
     name: &'static str,
     key: &'static str,
     /// What is found; nothing leaves the key out, which is not a failure.
-    read: fn(&System, &Config) -> Result<Option<Value>, CollectorError>,
+    read: fn(&System, &AgentConfig) -> Result<Option<Value>, CollectorError>,
 }
 
 /// PCI functions.
@@ -103,7 +103,7 @@ mod tests {
         let registry = ManagerRegistry::compiled_in(&system).unwrap();
         let inspection = Inspection {
             system: &system,
-            config: &Config::default(),
+            config: &AgentConfig::default(),
             registry: &registry,
             collectors: &[],
         };

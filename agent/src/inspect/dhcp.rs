@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::machine::firmware::boot;
 use crate::machine::network::interface::{self, Interface};
 use crate::system::System;
@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// Waits until the interface that booted, or every interface, has an IPv4 address. Gives up
 /// after `inspection_dhcp_wait_timeout` with a warning; inspection goes on without.
-pub(super) async fn wait(system: &System, config: &Config) {
+pub(super) async fn wait(system: &System, config: &AgentConfig) {
     let timeout = config.inspection_dhcp_wait_timeout;
     if timeout.is_zero() {
         return;
@@ -86,16 +86,16 @@ mod tests {
         machine
     }
 
-    fn config(seconds: u64, all: bool) -> Config {
-        Config {
+    fn config(seconds: u64, all: bool) -> AgentConfig {
+        AgentConfig {
             inspection_dhcp_wait_timeout: Duration::from_secs(seconds),
             inspection_dhcp_all_interfaces: all,
-            ..Config::default()
+            ..AgentConfig::default()
         }
     }
 
     /// How many seconds are waited on a machine whose interfaces get addresses at these times.
-    async fn waited(bootif: &str, config: Config, addresses: &[(u64, &str, &str)]) -> u64 {
+    async fn waited(bootif: &str, config: AgentConfig, addresses: &[(u64, &str, &str)]) -> u64 {
         let machine = machine(bootif);
         let system = machine.system();
         let assigning = async {

@@ -131,7 +131,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::AgentConfig;
     use crate::hardware::ManagerRegistry;
     use crate::machine::testing::FakeMachine;
     use crate::system::RunError;
@@ -181,7 +181,7 @@ mod tests {
         let registry = ManagerRegistry::compiled_in(&system).unwrap();
         let inspection = Inspection {
             system: &system,
-            config: &Config::default(),
+            config: &AgentConfig::default(),
             registry: &registry,
             collectors: &[],
         };

@@ -62,7 +62,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::AgentConfig;
     use crate::hardware::ManagerRegistry;
     use crate::machine::testing::FakeMachine;
     use crate::system::process::Script;
@@ -90,7 +90,7 @@ mod tests {
             let registry = ManagerRegistry::compiled_in(&system).unwrap();
             let inspection = Inspection {
                 system: &system,
-                config: &Config::default(),
+                config: &AgentConfig::default(),
                 registry: &registry,
                 collectors: &[],
             };

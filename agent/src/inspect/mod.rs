@@ -12,7 +12,7 @@ use ironic_document::JsonObject;
 use thiserror::Error;
 use tokio::task::JoinError;
 
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::hardware::ManagerRegistry;
 use crate::system::{RunError, System};
 
@@ -52,7 +52,7 @@ pub struct InspectionReport {
 #[derive(Debug, Clone, Copy)]
 struct Inspection<'a> {
     system: &'a System,
-    config: &'a Config,
+    config: &'a AgentConfig,
     registry: &'a ManagerRegistry,
     /// The collectors of this inspection.
     collectors: &'a [&'a str],
@@ -102,7 +102,7 @@ pub fn names() -> Vec<&'static str> {
 /// Runs the configured collectors in their order.
 pub async fn collect(
     system: &System,
-    config: &Config,
+    config: &AgentConfig,
     registry: &ManagerRegistry,
 ) -> InspectionReport {
     let names: Vec<&str> = match &config.common.inspection_collectors {

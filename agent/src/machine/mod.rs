@@ -3,7 +3,7 @@
 use ironic_document::JsonObject;
 use serde_json::{Map, Value, json};
 
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::system::System;
 
 pub mod block;
@@ -27,7 +27,7 @@ pub use topology::connected_nodes;
 /// of the Python agent's inventory. Reads the kernel only and takes milliseconds, or as long as
 /// LLDP is waited for where `collect_lldp` is set; blocks.
 #[must_use]
-pub fn inventory(system: &System, config: &Config) -> JsonObject {
+pub fn inventory(system: &System, config: &AgentConfig) -> JsonObject {
     let list = |items: Vec<Value>| Value::Array(items);
     let mut interfaces = network::interface::probe(system);
     if config.collect_lldp {
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn has_the_shape_of_the_recorded_one() {
         let recorded: Value = serde_json::from_str(RECORDED).unwrap();
-        let inventory = Value::Object(inventory(&machine().system(), &Config::default()));
+        let inventory = Value::Object(inventory(&machine().system(), &AgentConfig::default()));
         // The recorded lsblk did not know the transport of virtio disks.
         let ours = shape(&inventory).replace("tran: text", "tran: null");
         assert_eq!(ours, shape(&recorded));
@@ -163,9 +163,9 @@ mod tests {
             (true, json!([[[1, "02"]], null, []])),
             (false, json!([null, null, null])),
         ] {
-            let config = Config {
+            let config = AgentConfig {
                 collect_lldp: asked,
-                ..Config::default()
+                ..AgentConfig::default()
             };
             let inventory = inventory(&machine.system(), &config);
             let interfaces = inventory["interfaces"].as_array().unwrap();
@@ -178,7 +178,7 @@ mod tests {
     fn this_machine_is_read_in_time() {
         let system = System::linux();
         let start = Instant::now();
-        let inventory = inventory(&system, &Config::default());
+        let inventory = inventory(&system, &AgentConfig::default());
         let elapsed = start.elapsed();
         assert!(!inventory["hostname"].as_str().unwrap().is_empty());
         assert!(inventory["memory"]["total"].as_u64().unwrap() > 0);

@@ -109,7 +109,7 @@ mod tests {
     use ironic_text::Secret;
 
     use super::*;
-    use crate::config::{Config, Shared};
+    use crate::config::{AgentConfig, Shared};
 
     fn request(path: &str, token: Option<&str>) -> Request<()> {
         let mut request = Request::builder().uri(format!("http://agent{path}"));
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn only_the_token_in_force_opens() {
-        let config = Shared::new(Config::default());
+        let config = Shared::new(AgentConfig::default());
         let access = Access::new(config.clone());
         // Without a token nobody is let in, not even without one.
         for token in [None, Some(""), Some("T")] {

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::ServerTlsConfig;
 
 use crate::commands::Engine;
-use crate::config::{Config, GrpcListen};
+use crate::config::{AgentConfig, GrpcListen};
 
 pub mod access;
 mod attachment;
@@ -138,7 +138,7 @@ enum Incoming {
 /// The address is taken or not ours, or a certificate is missing.
 pub async fn bind(
     engine: Engine,
-    config: &Config,
+    config: &AgentConfig,
     stop: CancellationToken,
 ) -> Result<GrpcServer, ServeError> {
     let incoming = match &config.grpc_listen {

@@ -74,11 +74,11 @@ struct Agent {
 
 impl Agent {
     async fn start() -> Self {
-        Self::start_with(tempfile::tempdir().unwrap(), Config::default()).await
+        Self::start_with(tempfile::tempdir().unwrap(), AgentConfig::default()).await
     }
 
-    async fn start_with(directory: tempfile::TempDir, config: Config) -> Self {
-        let config = Config {
+    async fn start_with(directory: tempfile::TempDir, config: AgentConfig) -> Self {
+        let config = AgentConfig {
             common: CommonSettings {
                 agent_token: Some(Secret::new("T")),
                 ..config.common.clone()
@@ -756,14 +756,14 @@ async fn with_a_certificate_authority_only_its_certificates_are_served() {
         fs::write(&path, content).unwrap();
         Some(path)
     };
-    let config = Config {
+    let config = AgentConfig {
         common: CommonSettings {
             grpc_tls_cert_file: file("cert.pem", &certificate),
             grpc_tls_key_file: file("key.pem", &key),
             grpc_tls_ca_file: file("ca.pem", &ours.pem),
             ..CommonSettings::default()
         },
-        ..Config::default()
+        ..AgentConfig::default()
     };
     let agent = Agent::start_with(directory, config).await;
     let trusting = || {

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use ironic_document::JsonObject;
 use serde_json::{Map, Value, json};
 
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::hardware::{Description, ManagerRegistry, Offer, Phase, Support};
 
 /// A step as one manager offers it.
@@ -65,7 +65,11 @@ impl<'a> Candidate<'a> {
 
 /// The steps of a phase by the class names of their managers, best manager first, in the
 /// managers' own order. Managers without a step are left out.
-pub(super) fn collect(phase: Phase, registry: &ManagerRegistry, config: &Config) -> JsonObject {
+pub(super) fn collect(
+    phase: Phase,
+    registry: &ManagerRegistry,
+    config: &AgentConfig,
+) -> JsonObject {
     let candidates: Vec<Candidate<'_>> = registry
         .managers()
         .iter()

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use ironic_document::JsonObject;
 
 use super::*;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::failure::{Failure, FailureKind};
 use crate::hardware::{
     Argument, ArgumentKind, Description, HardwareManager, ManagerIdentity, NoHardwareManager,
@@ -68,7 +68,7 @@ impl Step for FakeStep {
         &self.description
     }
 
-    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
         let found = self.offers.iter().find(|(offered, _)| *offered == phase);
         found.map(|(_, offer)| *offer)
     }
@@ -178,7 +178,7 @@ impl Case {
 
     async fn ask<T>(self, question: impl AsyncFnOnce(StepRequest<'_>, StepContext<'_>) -> T) -> T {
         let machine = FakeMachine::new();
-        let (system, config, node) = (machine.system(), Config::default(), Node::default());
+        let (system, config, node) = (machine.system(), AgentConfig::default(), Node::default());
         let (task, installed) = (Task::detached(), LastDeployment::default());
         let ctx = StepContext {
             system: &system,
@@ -202,7 +202,7 @@ impl Case {
 
 async fn listed(phase: Phase, registry: &ManagerRegistry) -> Value {
     let machine = FakeMachine::new();
-    let (system, config, node) = (machine.system(), Config::default(), Node::default());
+    let (system, config, node) = (machine.system(), AgentConfig::default(), Node::default());
     let (task, installed) = (Task::detached(), LastDeployment::default());
     let ctx = StepContext {
         system: &system,

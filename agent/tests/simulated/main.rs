@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
-use ironic_agent::config::Config;
+use ironic_agent::config::AgentConfig;
 use ironic_agent::hardware::{HardwareManager, ManagerRegistry, Phase, StepContext, Support};
 use ironic_agent::image::LastDeployment;
 use ironic_agent::inspect;
@@ -167,7 +167,7 @@ fn orders(place: &Place, verb: &VerbDescriptor) -> Vec<Message> {
     vec![match verb.message(Vec::new()) {
         Message::GetSteps(empty) => Message::GetSteps(v1::GetStepsCommand { node, ..empty }),
         Message::ExecuteStep(empty) => {
-            let config = Config::default();
+            let config = AgentConfig::default();
             let phases = [Phase::Clean, Phase::Deploy, Phase::Service];
             let of = |phase: &Phase| phase.word() == verb.extension();
             let phase = phases.into_iter().find(of).unwrap();
@@ -435,10 +435,10 @@ async fn the_managers_and_collectors_themselves() {
     };
     let directory = PathBuf::from(directory);
     let system = System::simulated(directory.join("disks"));
-    let mut config = Config {
+    let mut config = AgentConfig {
         state_dir: directory.join("state"),
         simulate: Some(directory.join("disks")),
-        ..Config::default()
+        ..AgentConfig::default()
     };
     config.common.inspection_collectors =
         Some(inspect::names().into_iter().map(str::to_owned).collect());
@@ -457,7 +457,7 @@ async fn run_steps(
     directory: &Path,
     manager: &dyn HardwareManager,
     system: &System,
-    config: &Config,
+    config: &AgentConfig,
 ) {
     let place = Place {
         directory: tempfile::TempDir::new_in(directory.join("state")).unwrap(),

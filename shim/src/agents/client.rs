@@ -20,7 +20,7 @@ use super::attachment::AttachmentSlot;
 use super::channel::{AgentChannel, AgentRoute};
 use super::connect;
 use super::error::CallError;
-use super::record::{Record, bare};
+use super::record::{CommandResult, bare};
 use super::status::{Remembered, Status};
 
 /// The metadata key of the token.
@@ -139,7 +139,11 @@ impl Client {
     ///
     /// # Errors
     /// Why the agent did not take it.
-    pub async fn execute(&self, token: &Secret, command: v1::Command) -> Result<Record, CallError> {
+    pub async fn execute(
+        &self,
+        token: &Secret,
+        command: v1::Command,
+    ) -> Result<CommandResult, CallError> {
         let _turn = self.orders.acquire().await;
         let token = token_value(token)?;
         let request = v1::ExecuteCommandRequest {
@@ -162,7 +166,7 @@ impl Client {
             (first, _) => first,
         };
         let answer = answer.map_err(|status| self.error(&status))?;
-        Ok(Record::try_from(answer.into_inner().command)?)
+        Ok(CommandResult::try_from(answer.into_inner().command)?)
     }
 
     /// Whether the agent takes a token, by a question that costs it nothing. `None` when it
@@ -180,7 +184,7 @@ impl Client {
     ///
     /// # Errors
     /// There is none, or the agent does not answer.
-    pub async fn get(&self, token: &Secret, id: &str) -> Result<Record, CallError> {
+    pub async fn get(&self, token: &Secret, id: &str) -> Result<CommandResult, CallError> {
         self.fetch(token, id, Some(TIMEOUT)).await
     }
 
@@ -188,7 +192,7 @@ impl Client {
     ///
     /// # Errors
     /// There is none, or the agent does not answer.
-    pub async fn wait(&self, token: &Secret, id: &str) -> Result<Record, CallError> {
+    pub async fn wait(&self, token: &Secret, id: &str) -> Result<CommandResult, CallError> {
         let _turn = self.waiting.acquire().await;
         self.fetch(token, id, None).await
     }
@@ -197,7 +201,7 @@ impl Client {
     ///
     /// # Errors
     /// The agent does not answer.
-    pub async fn list(&self, token: &Secret) -> Result<Vec<Record>, CallError> {
+    pub async fn list(&self, token: &Secret) -> Result<Vec<CommandResult>, CallError> {
         let token = token_value(token)?;
         let list = |mut calls: Calls| {
             let mut request = with_token(&token, v1::ListCommandsRequest {});
@@ -207,7 +211,7 @@ impl Client {
         let commands = self.read(list).await?.commands;
         commands
             .into_iter()
-            .map(|record| Ok(Record::try_from(Some(record))?))
+            .map(|record| Ok(CommandResult::try_from(Some(record))?))
             .collect()
     }
 
@@ -217,7 +221,7 @@ impl Client {
         token: &Secret,
         id: &str,
         timeout: Option<Duration>,
-    ) -> Result<Record, CallError> {
+    ) -> Result<CommandResult, CallError> {
         let token = token_value(token)?;
         let get = |mut calls: Calls| {
             let message = v1::GetCommandRequest {
@@ -233,7 +237,7 @@ impl Client {
             })
         };
         let answer = self.read(get).await?;
-        Ok(Record::try_from(answer.command)?)
+        Ok(CommandResult::try_from(answer.command)?)
     }
 
     /// Makes a call that changes nothing, and once more when its connection breaks.

@@ -22,6 +22,6 @@ pub use attachment::{AttachmentId, AttachmentSlot, Superseded};
 pub use client::Client;
 pub use error::CallError;
 pub use proofs::Proofs;
-pub use record::{Failure, Record, State};
+pub use record::{CommandError, CommandResult, State};
 pub use registry::{AgentKey, Generation};
 pub use status::Status;

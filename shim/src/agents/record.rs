@@ -7,7 +7,7 @@ use thiserror::Error;
 
 /// A command and what became of it.
 #[derive(Clone, PartialEq)]
-pub struct Record {
+pub struct CommandResult {
     /// UUID, lower case with hyphens.
     pub id: String,
     /// Ironic's full name: `clean.execute_clean_step`.
@@ -28,14 +28,14 @@ pub enum State {
     /// Ended well.
     Succeeded,
     /// Ended with a failure. Cancelled commands are failed ones for Ironic.
-    Failed(Failure),
+    Failed(CommandError),
     /// Not run: the hardware managers are not those that Ironic planned with.
-    VersionMismatch(Failure),
+    VersionMismatch(CommandError),
 }
 
 /// Why a command failed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Failure {
+pub struct CommandError {
     /// The error class as Ironic knows it: `CommandExecutionError`.
     pub kind: String,
     /// HTTP-like code of the class.
@@ -60,7 +60,7 @@ pub enum InvalidRecord {
     State(i32),
 }
 
-impl Record {
+impl CommandResult {
     /// The name without its extension: `execute_clean_step`.
     #[must_use]
     pub fn bare_name(&self) -> &str {
@@ -80,13 +80,13 @@ pub fn bare(name: &str) -> &str {
     name.split_once('.').map_or(name, |(_, command)| command)
 }
 
-impl TryFrom<Option<v1::CommandRecord>> for Record {
+impl TryFrom<Option<v1::CommandRecord>> for CommandResult {
     type Error = InvalidRecord;
 
     fn try_from(record: Option<v1::CommandRecord>) -> Result<Self, InvalidRecord> {
         use v1::CommandState;
         let record = record.ok_or(InvalidRecord::Absent)?;
-        let failure = || Failure::from(record.failure.clone().unwrap_or_default());
+        let failure = || CommandError::from(record.failure.clone().unwrap_or_default());
         let state = match record.state() {
             CommandState::Unspecified => return Err(InvalidRecord::State(record.state)),
             CommandState::Running => State::Running,
@@ -110,7 +110,7 @@ impl TryFrom<Option<v1::CommandRecord>> for Record {
     }
 }
 
-impl From<v1::Failure> for Failure {
+impl From<v1::Failure> for CommandError {
     fn from(failure: v1::Failure) -> Self {
         Self {
             kind: failure.kind,
@@ -122,9 +122,9 @@ impl From<v1::Failure> for Failure {
 }
 
 /// Without the result, which may hold the credentials of an image.
-impl fmt::Debug for Record {
+impl fmt::Debug for CommandResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record")
+        f.debug_struct("CommandResult")
             .field("id", &self.id)
             .field("name", &self.name)
             .field("state", &self.state)
@@ -153,7 +153,7 @@ mod tests {
             background: true,
             ..Default::default()
         };
-        let record = Record::try_from(Some(wire.clone())).unwrap();
+        let record = CommandResult::try_from(Some(wire.clone())).unwrap();
         assert_eq!(record.bare_name(), "execute_clean_step");
         assert!(matches!(&record.state, State::Failed(failure) if failure.details == "stopped"));
 
@@ -179,7 +179,7 @@ mod tests {
             ),
         ];
         for (wire, error) in wrong {
-            assert_eq!(Record::try_from(wire), Err(error));
+            assert_eq!(CommandResult::try_from(wire), Err(error));
         }
     }
 }

@@ -28,20 +28,20 @@ pub struct Status {
 }
 
 /// The outcome of asking for a status.
-pub(super) type Outcome = Result<Status, CallError>;
+pub(super) type StatusResult = Result<Status, CallError>;
 
 /// The latest outcome. Whatever the number of callers, the agent is asked once a second, and
 /// a hundred times a second while it does not answer.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
-    latest: RwLock<Option<(Outcome, Instant)>>,
+    latest: RwLock<Option<(StatusResult, Instant)>>,
     asking: Mutex<()>,
 }
 
 impl Remembered {
     /// The outcome of the last second, or else the answer to `ask`. While one caller asks,
     /// the others get the status of before; those who have none wait.
-    pub(super) async fn get(&self, ask: impl AsyncFnOnce() -> Outcome) -> Outcome {
+    pub(super) async fn get(&self, ask: impl AsyncFnOnce() -> StatusResult) -> StatusResult {
         if let Some(outcome) = self.fresh() {
             return outcome;
         }
@@ -62,7 +62,7 @@ impl Remembered {
         outcome
     }
 
-    fn fresh(&self) -> Option<Outcome> {
+    fn fresh(&self) -> Option<StatusResult> {
         let latest = self.latest.read().unwrap_or_else(PoisonError::into_inner);
         let (outcome, at) = latest.as_ref()?;
         let kept = if outcome.is_ok() { KEPT } else { FAILURE_KEPT };

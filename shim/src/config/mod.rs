@@ -16,7 +16,7 @@ mod options;
 /// The settings of the shim. A field carries the name of its option, whose help is what it
 /// means for an operator.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Config {
+pub struct ShimConfig {
     /// What the agent has, too.
     pub common: CommonSettings,
 
@@ -69,13 +69,13 @@ pub struct Config {
     pub mdns: Mdns,
 }
 
-impl AsRef<CommonSettings> for Config {
+impl AsRef<CommonSettings> for ShimConfig {
     fn as_ref(&self) -> &CommonSettings {
         &self.common
     }
 }
 
-impl AsMut<CommonSettings> for Config {
+impl AsMut<CommonSettings> for ShimConfig {
     fn as_mut(&mut self) -> &mut CommonSettings {
         &mut self.common
     }
@@ -175,7 +175,7 @@ ironic_options::choice!(Curve, "p256|p384|p521", "p256, p384 or p521", {
 });
 ironic_options::choice!(Protocol, "http|https", "http or https", { Http = "http", Https = "https" });
 
-impl Default for Config {
+impl Default for ShimConfig {
     /// Those of ironic-python-agent 13.0, and for our own the paths of the *beside* placement.
     fn default() -> Self {
         let seconds = Duration::from_secs;
@@ -208,7 +208,7 @@ impl Default for Config {
     }
 }
 
-impl Config {
+impl ShimConfig {
     /// The defaults on the machine at `root`: a kernel without IPv6 cannot listen at `::`.
     fn on_machine(root: &Path) -> Self {
         let disabled = root.join("proc/sys/net/ipv6/conf/default/disable_ipv6");
@@ -221,7 +221,7 @@ impl Config {
     }
 }
 
-impl Config {
+impl ShimConfig {
     /// Applies what a service says about itself in multicast DNS: options by name, of which
     /// `[mdns] allowed_overrides` has let these pass. The table of options decides what an
     /// option takes; one that the shim does not have is the agent's (`ntp_server`), which does

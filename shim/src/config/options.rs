@@ -1,15 +1,15 @@
 //! The options of the shim, a row for each. The command line, the files, the kernel command
 //! line, `--help` and the reference page are made from the rows; the defaults stand in
-//! `Config::default`, and what a value must fulfil stands in its row.
+//! `ShimConfig::default`, and what a value must fulfil stands in its row.
 
 use std::path::Path;
 
 use ironic_options::{Opt, Program, Settings, opt, section};
 use ironic_program::CommonSettings;
 
-use super::Config;
+use super::ShimConfig;
 
-impl Settings for Config {
+impl Settings for ShimConfig {
     const PROGRAM: Program = Program {
         name: "ironic-shim",
         about: "Stands between an unmodified Ironic and ironic-agent.",
@@ -38,7 +38,7 @@ impl Settings for Config {
 }
 
 #[rustfmt::skip]
-impl Config {
+impl ShimConfig {
     fn program_options() -> Vec<Opt<Self>> {
         vec![
             opt!(state_dir, "Directory for what must survive a restart of the program but not of the machine."),

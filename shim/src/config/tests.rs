@@ -5,14 +5,14 @@ use ironic_options::{CommandLine, ConfigError, Loaded, Settings, Target, find};
 
 use super::*;
 
-fn load(root: &Path, args: &[&str]) -> Result<Loaded<Config>, ConfigError> {
+fn load(root: &Path, args: &[&str]) -> Result<Loaded<ShimConfig>, ConfigError> {
     let args = std::iter::once("ironic-shim").chain(args.iter().copied());
     CommandLine::parse(args.map(OsString::from), root)?.load(root)
 }
 
 #[test]
 fn the_table_has_no_faults() {
-    assert_eq!(faults::<Config>(), Vec::<String>::new());
+    assert_eq!(faults::<ShimConfig>(), Vec::<String>::new());
 }
 
 #[test]
@@ -74,13 +74,17 @@ fn values_are_checked() {
         ("mdns", "lookup_attempts", "0", false),
         ("mdns", "lookup_attempts", "1", true),
     ] {
-        assert_eq!(takes::<Config>(group, name, text), valid, "{name} {text}");
+        assert_eq!(
+            takes::<ShimConfig>(group, name, text),
+            valid,
+            "{name} {text}"
+        );
     }
 }
 
 #[test]
 fn files_know_old_names() {
-    let options = Config::options();
+    let options = ShimConfig::options();
     let target = Target {
         group: "ssl",
         key: "cert_file",
@@ -108,7 +112,7 @@ fn help_shows_the_options_of_the_shim_and_not_those_of_the_agent() {
 
 #[test]
 fn a_discovered_service_changes_options_of_the_shim_by_their_own_rules() {
-    let mut config = Config::default();
+    let mut config = ShimConfig::default();
     let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     config.apply_discovered(&[
         set("inspection_callback_url", "ftp://x"),
@@ -116,7 +120,7 @@ fn a_discovered_service_changes_options_of_the_shim_by_their_own_rules() {
         set("no_such_option", "1"),
         set("log_file", "/x"),
     ]);
-    assert_eq!(config, Config::default());
+    assert_eq!(config, ShimConfig::default());
     config.apply_discovered(&[
         set("inspection_callback_url", "http://192.0.2.1/v1/continue"),
         set("listen_port", " 8 "),

@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::{Config, GatewayUrl};
+use crate::config::{GatewayUrl, ShimConfig};
 use crate::tls::{self, Pair, TlsError};
 
 /// The common name of the CA. Certificates name their issuer by it.
@@ -113,7 +113,7 @@ impl ServerCertificate {
     ///
     /// # Errors
     /// The operator's files cannot be used, or the own CA cannot be kept.
-    pub fn of(url: &GatewayUrl, config: &Config) -> Result<Option<Self>, CertificateError> {
+    pub fn of(url: &GatewayUrl, config: &ShimConfig) -> Result<Option<Self>, CertificateError> {
         let source = match (&config.tls_cert_file, &config.tls_key_file) {
             (Some(_), Some(_)) if !url.is_https() => {
                 return Err(CertificateError::NotTls(url.clone()));
@@ -207,7 +207,7 @@ impl CertificateSource {
     }
 }
 
-fn operators_authority(config: &Config) -> Result<Option<String>, CertificateError> {
+fn operators_authority(config: &ShimConfig) -> Result<Option<String>, CertificateError> {
     let Some(path) = &config.gateway_ca_file else {
         return Ok(None);
     };
@@ -222,7 +222,7 @@ fn operators_authority(config: &Config) -> Result<Option<String>, CertificateErr
 }
 
 /// The CA of an earlier start, or a new one that is kept.
-fn load_or_make_authority(config: &Config) -> Result<Pair, CertificateError> {
+fn load_or_make_authority(config: &ShimConfig) -> Result<Pair, CertificateError> {
     let certificate = config.state_dir.join("gateway-ca.crt");
     let key = config.state_dir.join("gateway-ca.key");
     match (certificate.exists(), key.exists()) {
@@ -281,10 +281,10 @@ mod tests {
 
     use super::*;
 
-    fn config(state: &Path) -> Config {
-        Config {
+    fn config(state: &Path) -> ShimConfig {
+        ShimConfig {
             state_dir: state.to_owned(),
-            ..Config::default()
+            ..ShimConfig::default()
         }
     }
 
@@ -371,7 +371,7 @@ mod tests {
         let authority = replace();
         let ca_file = state.path().join("ca.pem");
         fs::write(&ca_file, &authority).unwrap();
-        let config = Config {
+        let config = ShimConfig {
             tls_cert_file: Some(certificate_file.clone()),
             tls_key_file: Some(key_file.clone()),
             gateway_ca_file: Some(ca_file),
@@ -396,13 +396,13 @@ mod tests {
         let plain = url("http://gw.example");
         let config = config(state.path());
         assert!(ServerCertificate::of(&plain, &config).unwrap().is_none());
-        let half = Config {
+        let half = ShimConfig {
             tls_cert_file: Some("/c".into()),
             ..config.clone()
         };
         let half = ServerCertificate::of(&plain, &half).unwrap_err();
         assert!(matches!(half, CertificateError::Half), "{half}");
-        let both = Config {
+        let both = ShimConfig {
             tls_cert_file: Some("/c".into()),
             tls_key_file: Some("/k".into()),
             ..config

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::agents::{AgentKey, AgentRegistry, AttachmentId, Client, Generation, Superseded};
-use crate::config::{Config, GatewayUrl};
-use crate::rest::{RestListener, Settings};
+use crate::config::{GatewayUrl, ShimConfig};
+use crate::rest::{RestListener, RestSettings};
 use crate::rest_server::{self, Advertised, RestServerError};
 use crate::tls::{self, TlsError};
 
@@ -61,7 +61,7 @@ impl Gateway {
     /// Certificate and key cannot be used, or the address cannot be listened at.
     pub async fn start(
         url: GatewayUrl,
-        config: &Config,
+        config: &ShimConfig,
         agents: AgentRegistry,
         stop: CancellationToken,
     ) -> Result<Self, GatewayError> {
@@ -76,7 +76,7 @@ impl Gateway {
             None => None,
         };
         let listener = rest_server::listen(&config.listen_host, config.listen_port).await?;
-        let server = RestListener::new(agents.clone(), Settings::default());
+        let server = RestListener::new(agents.clone(), RestSettings::default());
         info!(event = %"rest_door_open", %url, "milestone");
         let stopping = stop.child_token();
         tokio::spawn(async move { server.serve(listener, acceptor, stopping).await });

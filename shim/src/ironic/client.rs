@@ -27,7 +27,7 @@ const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
 
 /// How the client is set up.
 #[derive(Debug, Clone, Default)]
-pub struct Settings {
+pub struct IronicSettings {
     /// Ironic's addresses, in the order of preference, without a slash at their ends.
     pub api_urls: Vec<String>,
     /// Where inspection reports go, used verbatim.
@@ -115,7 +115,7 @@ impl Ironic {
     ///
     /// # Errors
     /// A setting that cannot work, by name.
-    pub fn new(settings: Settings) -> Result<Self, IronicError> {
+    pub fn new(settings: IronicSettings) -> Result<Self, IronicError> {
         let tls = client_config(&settings.tls)?;
         let client = |bodies| {
             Client::builder()
@@ -495,9 +495,9 @@ mod tests {
 
     #[test]
     fn an_address_that_answered_comes_first() {
-        let ironic = Ironic::new(Settings {
+        let ironic = Ironic::new(IronicSettings {
             api_urls: ["a", "b", "c"].map(str::to_owned).to_vec(),
-            ..Settings::default()
+            ..IronicSettings::default()
         })
         .unwrap();
         ironic.prefer("c");

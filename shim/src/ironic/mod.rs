@@ -8,7 +8,7 @@ mod client;
 mod version;
 mod wire;
 
-pub use client::{Ironic, IronicError, Settings, UnknownVersion};
+pub use client::{Ironic, IronicError, IronicSettings, UnknownVersion};
 pub use version::ApiVersion;
 pub use wire::{Found, LookupConfig, error_text};
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 use ironic_transport::Listen;
 use ironic_transport::grpc::bounds::{Bounds, Rule};
 use ironic_transport::grpc::{self, BindError, ServerTlsError};
-use ironic_transport::listener::Limits;
+use ironic_transport::listener::ConnectionLimits;
 
-use crate::config::Config;
+use crate::config::ShimConfig;
 use ironic_agent_protocol::v1::conductor_service_server::ConductorServiceServer;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -49,7 +49,7 @@ const GATEWAY_PING_PERIOD: Duration = Duration::from_secs(20);
 const GATEWAY_PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections of a gateway. A proxy in front of it has all of them.
-const GATEWAY_LIMITS: Limits = Limits {
+const GATEWAY_LIMITS: ConnectionLimits = ConnectionLimits {
     authenticated: 65_536,
     unauthenticated: 4096,
     per_peer: 4096,
@@ -170,7 +170,7 @@ fn is_open(listen: &Listen) -> bool {
 ///
 /// # Errors
 /// The address is taken or not ours, or a certificate is missing.
-pub async fn bind(relay: Relay, config: &Config) -> Result<Server, RelayError> {
+pub async fn bind(relay: Relay, config: &ShimConfig) -> Result<Server, RelayError> {
     let tls = grpc::server_tls(&config.common.grpc_tls())?;
     let demands_certificates = tls.is_some() && config.common.grpc_tls_ca_file.is_some();
     if is_open(&config.conductor_listen) && !demands_certificates {

@@ -7,7 +7,7 @@ use tracing::warn;
 
 use crate::agents::{AgentKey, Proofs};
 use crate::gateway::Gateway;
-use crate::rest::ShutdownReason;
+use crate::rest::CloseReason;
 use crate::rest_server::{Advertised, AgentSession, RestServer, RestServerError};
 
 /// Where this program stands.
@@ -66,7 +66,7 @@ impl Placement {
     }
 
     /// Ends the service of the agent of this session.
-    pub(super) fn close(&self, hello: &v1::Hello, reason: ShutdownReason) {
+    pub(super) fn close(&self, hello: &v1::Hello, reason: CloseReason) {
         match self {
             Self::Beside(server) => server.close(reason),
             Self::Gateway(gateway) => {

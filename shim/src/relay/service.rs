@@ -21,7 +21,7 @@ use super::session;
 use crate::ironic::LookupAnswer;
 use crate::pacing::CallKind;
 
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl ConductorService for Relay {
@@ -51,7 +51,7 @@ impl ConductorService for Relay {
         }))
     }
 
-    type HeartbeatStream = Answers<v1::HeartbeatResponse>;
+    type HeartbeatStream = ResponseStream<v1::HeartbeatResponse>;
 
     async fn heartbeat(
         &self,
@@ -94,7 +94,7 @@ impl ConductorService for Relay {
         Ok(Response::new(inspection_response(answer)))
     }
 
-    type AttachStream = Answers<v1::AttachResponse>;
+    type AttachStream = ResponseStream<v1::AttachResponse>;
 
     async fn attach(
         &self,

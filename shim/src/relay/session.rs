@@ -15,12 +15,12 @@ use super::convert::{beat_outcome, deferred_beat, heartbeat_response};
 use super::node_uuid;
 use crate::ironic::BeatAnswer;
 use crate::pacing::{CallKind, Pacing};
-use crate::rest::ShutdownReason;
+use crate::rest::CloseReason;
 use crate::rest_server::Advertised;
 
 /// The answers of a session. They are boxed because a channel has room for 32 of them from its
 /// beginning, for each of thousands of agents.
-pub(super) type Answers = mpsc::Sender<Box<Result<v1::HeartbeatResponse, Status>>>;
+pub(super) type ResponseSender = mpsc::Sender<Box<Result<v1::HeartbeatResponse, Status>>>;
 /// The beat that Ironic has not answered yet.
 type InFlight<'a> = Option<Pin<Box<dyn Future<Output = v1::HeartbeatResponse> + Send + 'a>>>;
 
@@ -29,7 +29,7 @@ pub(super) async fn run(
     relay: &Relay,
     mut messages: Streaming<v1::HeartbeatRequest>,
     caller: Option<Caller>,
-    answers: &Answers,
+    answers: &ResponseSender,
 ) -> Result<(), Status> {
     let hello = hello(&mut messages).await?;
     let session = Session::open(relay, hello, caller).await?;
@@ -180,17 +180,17 @@ impl<'a> Session<'a> {
                 "Ironic has accepted no heartbeat with this token: the farewell is ignored",
             ));
         }
-        if let Some(reason) = shutdown_reason(farewell.reason()) {
+        if let Some(reason) = close_reason(farewell.reason()) {
             self.relay.placement.close(&self.hello, reason);
         }
         Ok(())
     }
 }
 
-fn shutdown_reason(reason: v1::FarewellReason) -> Option<ShutdownReason> {
+fn close_reason(reason: v1::FarewellReason) -> Option<CloseReason> {
     match reason {
-        v1::FarewellReason::Rescued => Some(ShutdownReason::Rescued),
-        v1::FarewellReason::LockedDown => Some(ShutdownReason::LockedDown),
+        v1::FarewellReason::Rescued => Some(CloseReason::Rescued),
+        v1::FarewellReason::LockedDown => Some(CloseReason::LockedDown),
         v1::FarewellReason::Unspecified => None,
     }
 }

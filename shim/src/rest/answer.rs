@@ -4,7 +4,7 @@ use ironic_document::AsJson;
 use serde::Serialize;
 
 use super::json::write;
-use crate::agents::{Failure, Record, State};
+use crate::agents::{CommandError, CommandResult, State};
 
 #[derive(Serialize)]
 struct Object<'a> {
@@ -26,14 +26,14 @@ struct ErrorObject<'a> {
 
 /// The document of one record.
 #[must_use]
-pub fn one(record: &Record) -> Vec<u8> {
+pub fn one(record: &CommandResult) -> Vec<u8> {
     write::text(&object(record))
 }
 
 /// The document of all records, oldest first. A command that is answered only when it is
 /// done appears then.
 #[must_use]
-pub fn all(records: &[Record]) -> Vec<u8> {
+pub fn all(records: &[CommandResult]) -> Vec<u8> {
     #[derive(Serialize)]
     struct Document<'a> {
         commands: Vec<Object<'a>>,
@@ -46,11 +46,11 @@ pub fn all(records: &[Record]) -> Vec<u8> {
 
 /// Whether the list shows a record.
 #[must_use]
-pub fn is_listed(record: &Record) -> bool {
+pub fn is_listed(record: &CommandResult) -> bool {
     record.background || record.has_ended()
 }
 
-fn object(record: &Record) -> Object<'_> {
+fn object(record: &CommandResult) -> Object<'_> {
     let (status, failure) = match &record.state {
         State::Running => ("RUNNING", None),
         State::Succeeded => ("SUCCEEDED", None),
@@ -78,7 +78,7 @@ fn object(record: &Record) -> Object<'_> {
     }
 }
 
-fn error(failure: &Failure) -> ErrorObject<'_> {
+fn error(failure: &CommandError) -> ErrorObject<'_> {
     ErrorObject {
         kind: &failure.kind,
         code: failure.code,
@@ -93,8 +93,8 @@ mod tests {
 
     use super::*;
 
-    fn record(state: State, background: bool) -> Record {
-        Record {
+    fn record(state: State, background: bool) -> CommandResult {
+        CommandResult {
             id: "6dd1".into(),
             name: "clean.execute_clean_step".into(),
             state,
@@ -105,8 +105,8 @@ mod tests {
         }
     }
 
-    fn failure() -> Failure {
-        Failure {
+    fn failure() -> CommandError {
+        CommandError {
             kind: "CleaningError".into(),
             code: 500,
             message: "Clean step failed".into(),

@@ -13,7 +13,7 @@ use super::error::RestError;
 
 /// What a body may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct BodyLimits {
     /// Its largest size in bytes.
     pub size: usize,
     /// How long nothing may arrive.
@@ -51,7 +51,7 @@ pub struct Held {
 /// # Errors
 /// It is too large, too slow or broken, or others have the memory. Then what is left of it
 /// was not read.
-pub async fn read<B>(body: B, limits: Limits, memory: &Memory) -> Result<Held, RestError>
+pub async fn read<B>(body: B, limits: BodyLimits, memory: &Memory) -> Result<Held, RestError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -91,7 +91,7 @@ where
 }
 
 /// Reads what nobody wants. Whether that was all of it.
-pub async fn drain<B>(body: B, limits: Limits) -> bool
+pub async fn drain<B>(body: B, limits: BodyLimits) -> bool
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -117,7 +117,7 @@ struct Flow<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
-    fn new(body: B, limits: Limits) -> Self {
+    fn new(body: B, limits: BodyLimits) -> Self {
         Self {
             body,
             stall: limits.stall,
@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: BodyLimits = BodyLimits {
         size: 10,
         stall: Duration::from_secs(10),
         whole: Duration::from_secs(60),
@@ -218,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_share_their_memory() {
-        let limits = Limits {
+        let limits = BodyLimits {
             size: 4 * SHARE,
             ..LIMITS
         };

@@ -8,13 +8,13 @@ use tokio::sync::Semaphore;
 use tracing::error;
 use uuid::Uuid;
 
-use super::ShutdownReason;
+use super::CloseReason;
 use super::answer;
 use super::body::Held;
 use super::call::{self, ParsedCall};
 use super::error::RestError;
 use super::given_token::given_token;
-use crate::agents::{CallError, Client, Record, State};
+use crate::agents::{CallError, Client, CommandResult, State};
 
 /// Bodies from this size on are parsed off the reactor.
 const LARGE_BODY: usize = 64 * 1024;
@@ -33,7 +33,7 @@ pub async fn run(
     token: Secret,
     body: Held,
     wait: bool,
-    ended: impl FnOnce(&Record, Option<Secret>) + Send + 'static,
+    ended: impl FnOnce(&CommandResult, Option<Secret>) + Send + 'static,
 ) -> Result<Vec<u8>, RestError> {
     let call = if body.bytes.len() < LARGE_BODY {
         call::parse(&body.bytes)
@@ -124,13 +124,13 @@ async fn unless_busy(client: &Client, fault: RestError) -> RestError {
 
 /// Why the service ends with this record, if its command was the last one.
 #[must_use]
-pub fn shutdown_reason(record: &Record) -> Option<ShutdownReason> {
+pub fn close_reason(record: &CommandResult) -> Option<CloseReason> {
     if record.state != State::Succeeded {
         return None;
     }
     let reason = match VerbDescriptor::by_name(&record.name)?.ends_service? {
-        ServiceEnd::Rescued => ShutdownReason::Rescued,
-        ServiceEnd::LockedDown => ShutdownReason::LockedDown,
+        ServiceEnd::Rescued => CloseReason::Rescued,
+        ServiceEnd::LockedDown => CloseReason::LockedDown,
     };
     Some(reason)
 }

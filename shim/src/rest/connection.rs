@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::service::{ConnectionInfo, Service, Unanswered};
+use super::service::{ConnectionInfo, RestService, Unanswered};
 
 /// Request line and headers together. A token and the conductor's usual headers take 500
 /// bytes, and a stranger's connection may cost this much.
@@ -56,7 +56,7 @@ pub struct Timeouts {
 #[derive(Debug, Clone)]
 pub struct HttpServer {
     /// What answers requests.
-    pub service: Arc<Service>,
+    pub service: Arc<RestService>,
     /// How long a connection may be quiet.
     pub timeouts: Timeouts,
     /// Ends the connections once the request at hand is answered.
@@ -99,7 +99,7 @@ async fn handshake(
 
 /// What has happened on a connection, for its end.
 #[derive(Debug, Default)]
-struct Progress {
+struct ConnectionActivity {
     /// A request has come.
     asked: AtomicBool,
     /// A request was not read to its end.
@@ -119,7 +119,7 @@ where
         stop,
     } = server;
     let (peer, slot) = (info.peer, info.slot.clone());
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::new(ConnectionActivity::default());
     let answering = service_fn({
         let progress = Arc::clone(&progress);
         move |request| {
@@ -171,10 +171,10 @@ where
 
 /// Answers one request, in turns with others as long as the connection has shown no token.
 async fn answer(
-    service: &Arc<Service>,
+    service: &Arc<RestService>,
     request: Request<Incoming>,
     info: &ConnectionInfo,
-    progress: &Progress,
+    progress: &ConnectionActivity,
 ) -> Result<Response<Full<Bytes>>, Unanswered> {
     let answer = service.answer(request, info).await?;
     info.slot.waiting();
@@ -220,7 +220,7 @@ mod tests {
 
     use super::*;
     use crate::agents::AgentRegistry;
-    use crate::rest::body::{Limits, Memory};
+    use crate::rest::body::{BodyLimits, Memory};
     use crate::rest::renewal::Renewal;
 
     const TIMEOUTS: Timeouts = Timeouts {
@@ -230,12 +230,12 @@ mod tests {
 
     /// A client of a door behind which nobody is.
     fn client(stop: &CancellationToken) -> DuplexStream {
-        let limits = Limits {
+        let limits = BodyLimits {
             size: 100,
             stall: Duration::from_secs(10),
             whole: Duration::from_secs(60),
         };
-        let service = Service {
+        let service = RestService {
             agents: AgentRegistry::default(),
             limits,
             refused: limits,

@@ -21,7 +21,7 @@ pub struct RestError {
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct ErrorBody<'a> {
     faultcode: &'static str,
     faultstring: &'a str,
 }
@@ -39,7 +39,7 @@ impl RestError {
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
         let client = self.status.is_client_error();
-        write::text(&Body {
+        write::text(&ErrorBody {
             faultcode: if client { "Client" } else { "Server" },
             faultstring: &self.text,
         })

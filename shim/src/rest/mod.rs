@@ -32,14 +32,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::agents::AgentRegistry;
-use body::{Limits, Memory};
+use body::{BodyLimits, Memory};
 use connection::{HttpServer, Timeouts};
 use renewal::Renewal;
-use service::{ConnectionInfo, Service};
+use service::{ConnectionInfo, RestService};
 
 /// How the listener behaves. The defaults are those of the Python agent where it has any.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct RestSettings {
     /// The largest body in bytes. The default of 160 MiB lets a config drive of 64 MiB pass
     /// in base64, twice over.
     pub body_limit: usize,
@@ -57,14 +57,14 @@ pub struct Settings {
     /// How long a TLS handshake may take.
     pub handshake: Duration,
     /// Connections at once.
-    pub connections: listener::Limits,
+    pub connections: listener::ConnectionLimits,
     /// After the last command was answered, the time until the listener closes.
     pub farewell: Duration,
     /// How long requests may go on when the listener closes.
     pub closing: Duration,
 }
 
-impl Default for Settings {
+impl Default for RestSettings {
     fn default() -> Self {
         Self {
             body_limit: 160 * 1024 * 1024,
@@ -74,7 +74,7 @@ impl Default for Settings {
             bodies: 320 * 1024 * 1024,
             head: Duration::from_secs(10),
             handshake: Duration::from_secs(10),
-            connections: listener::Limits {
+            connections: listener::ConnectionLimits {
                 authenticated: 512,
                 unauthenticated: 512,
                 per_peer: 256,
@@ -90,7 +90,7 @@ impl Default for Settings {
 
 /// Why the service of an agent ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ShutdownReason {
+pub enum CloseReason {
     /// The shim or the agent stops.
     Stopped,
     /// The machine was handed over to a rescuer.
@@ -102,24 +102,24 @@ pub enum ShutdownReason {
 /// The REST API of one or many agents.
 #[derive(Debug, Clone)]
 pub struct RestListener {
-    service: Arc<Service>,
-    settings: Settings,
+    service: Arc<RestService>,
+    settings: RestSettings,
 }
 
 impl RestListener {
     /// Serves the agents of a registry, present and future.
     #[must_use]
-    pub fn new(agents: AgentRegistry, settings: Settings) -> Self {
-        let limits = Limits {
+    pub fn new(agents: AgentRegistry, settings: RestSettings) -> Self {
+        let limits = BodyLimits {
             size: settings.body_limit,
             stall: settings.body_stall,
             whole: settings.body_whole,
         };
-        let refused = Limits {
+        let refused = BodyLimits {
             whole: settings.refused_whole,
             ..limits
         };
-        let service = Service {
+        let service = RestService {
             agents,
             limits,
             refused,
@@ -135,13 +135,13 @@ impl RestListener {
 
     /// Accepts connections until `stop`, or until the agent at the root has said farewell.
     /// The listener is gone first; requests at hand are answered before this returns, as far
-    /// as they end within [`Settings::closing`].
+    /// as they end within [`RestSettings::closing`].
     pub async fn serve(
         &self,
         listener: TcpListener,
         tls: Option<TlsAcceptor>,
         stop: CancellationToken,
-    ) -> ShutdownReason {
+    ) -> CloseReason {
         let port = listener.local_addr().map_or(0, |address| address.port());
         let timeouts = Timeouts {
             head: self.settings.head,
@@ -188,7 +188,7 @@ impl RestListener {
     }
 
     /// When and why to close.
-    async fn ending(&self, stop: CancellationToken) -> ShutdownReason {
+    async fn ending(&self, stop: CancellationToken) -> CloseReason {
         let mut closing = self.service.closing.subscribe();
         let last_command = async {
             match closing.wait_for(Option::is_some).await.map(|said| *said) {
@@ -201,7 +201,7 @@ impl RestListener {
             }
         };
         tokio::select! {
-            () = stop.cancelled() => ShutdownReason::Stopped,
+            () = stop.cancelled() => CloseReason::Stopped,
             reason = last_command => reason,
         }
     }

@@ -26,7 +26,7 @@ pub enum Route {
 
 /// What a path and a method lead to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RouteMatch {
     /// A resource.
     Found(Route),
     /// The same below another path, already quoted for a URL.
@@ -77,23 +77,23 @@ impl Known {
 
 /// Finds what a decoded path names.
 #[must_use]
-pub fn find(method: &Method, path: &str) -> Outcome {
+pub fn find(method: &Method, path: &str) -> RouteMatch {
     let exact = exact(method, path);
-    if exact != Outcome::NotFound || !path.contains("//") {
+    if exact != RouteMatch::NotFound || !path.contains("//") {
         return exact;
     }
     let merged = merged(path);
     match self::exact(method, &merged) {
-        Outcome::Found(_) => Outcome::Redirect(quoted(&merged)),
+        RouteMatch::Found(_) => RouteMatch::Redirect(quoted(&merged)),
         other => other,
     }
 }
 
-fn exact(method: &Method, path: &str) -> Outcome {
+fn exact(method: &Method, path: &str) -> RouteMatch {
     if let Some(known) = Known::at(path) {
         return match known.answer(method) {
-            Ok(route) => Outcome::Found(route),
-            Err(allowed) => Outcome::WrongMethod(allowed),
+            Ok(route) => RouteMatch::Found(route),
+            Err(allowed) => RouteMatch::WrongMethod(allowed),
         };
     }
     let slashed = format!("{path}/");
@@ -101,8 +101,8 @@ fn exact(method: &Method, path: &str) -> Outcome {
         .filter(|known| !matches!(known, Known::Readable(Route::Get(_))))
         .and_then(|known| known.answer(method).ok());
     match collection {
-        Some(_) => Outcome::Redirect(quoted(&slashed)),
-        None => Outcome::NotFound,
+        Some(_) => RouteMatch::Redirect(quoted(&slashed)),
+        None => RouteMatch::NotFound,
     }
 }
 
@@ -168,10 +168,10 @@ mod tests {
 
     fn outcome(method: &str, path: &str) -> String {
         match find(&method.parse().unwrap(), path) {
-            Outcome::Found(route) => format!("{route:?}"),
-            Outcome::Redirect(path) => format!("308 {path}"),
-            Outcome::WrongMethod(allowed) => format!("405 {allowed}"),
-            Outcome::NotFound => "404".to_owned(),
+            RouteMatch::Found(route) => format!("{route:?}"),
+            RouteMatch::Redirect(path) => format!("308 {path}"),
+            RouteMatch::WrongMethod(allowed) => format!("405 {allowed}"),
+            RouteMatch::NotFound => "404".to_owned(),
         }
     }
 
@@ -275,8 +275,8 @@ mod tests {
             post: bool,
         ) {
             let method = if post { Method::POST } else { Method::GET };
-            if let Outcome::Redirect(to) = find(&method, &path) {
-                let found = matches!(find(&method, &decoded(&to)), Outcome::Found(_));
+            if let RouteMatch::Redirect(to) = find(&method, &path) {
+                let found = matches!(find(&method, &decoded(&to)), RouteMatch::Found(_));
                 proptest::prop_assert!(found, "{} {}", path, to);
             }
         }

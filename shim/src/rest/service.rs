@@ -22,15 +22,15 @@ use ironic_transport::listener::Slot;
 use thiserror::Error;
 use tracing::{info, warn};
 
-use super::ShutdownReason;
-use super::body::{self, Limits, Memory};
+use super::CloseReason;
+use super::body::{self, BodyLimits, Memory};
 use super::commands;
 use super::error::RestError;
 use super::html;
 use super::query::Query;
 use super::renewal::Renewal;
-use super::route::{self, Outcome, Route};
-use crate::agents::{Agent, AgentKey, AgentRegistry, Generation, Record};
+use super::route::{self, Route, RouteMatch};
+use crate::agents::{Agent, AgentKey, AgentRegistry, CommandResult, Generation};
 
 /// The name of the server that the Python agent gives.
 const NAME: &str = "ironic-python-agent";
@@ -63,19 +63,19 @@ pub struct ConnectionInfo {
 
 /// What answers requests.
 #[derive(Debug)]
-pub struct Service {
+pub struct RestService {
     /// The agents.
     pub agents: AgentRegistry,
     /// What bodies may cost.
-    pub limits: Limits,
+    pub limits: BodyLimits,
     /// What bodies may cost that nobody wants.
-    pub refused: Limits,
+    pub refused: BodyLimits,
     /// What all bodies may cost together.
     pub memory: Memory,
     /// How a token that the agent got from others is learned.
     pub renewal: Renewal,
     /// Announces that the agent at the root is served no more.
-    pub closing: tokio::sync::watch::Sender<Option<ShutdownReason>>,
+    pub closing: tokio::sync::watch::Sender<Option<CloseReason>>,
 }
 
 /// An answer, and whether the request was read to its end.
@@ -151,7 +151,7 @@ struct Addressed<'a> {
     connection: &'a ConnectionInfo,
 }
 
-impl Service {
+impl RestService {
     /// Answers a request.
     ///
     /// # Errors
@@ -201,8 +201,8 @@ impl Service {
             return Err(Unanswered);
         }
         let route = match route::find(&parts.method, to.path) {
-            Outcome::Found(route) => route,
-            Outcome::Redirect(path) => {
+            RouteMatch::Found(route) => route,
+            RouteMatch::Redirect(path) => {
                 let query = parts
                     .uri
                     .query()
@@ -212,12 +212,12 @@ impl Service {
                     .unread(Reply::redirect(&location), parts, body, connection)
                     .await);
             }
-            Outcome::WrongMethod(allowed) => {
+            RouteMatch::WrongMethod(allowed) => {
                 let mut reply = Reply::from(RestError::wrong_method());
                 reply.allow = Some(allowed);
                 return Ok(self.unread(reply, parts, body, connection).await);
             }
-            Outcome::NotFound => {
+            RouteMatch::NotFound => {
                 let reply = RestError::not_found().into();
                 return Ok(self.unread(reply, parts, body, connection).await);
             }
@@ -299,8 +299,8 @@ impl Service {
         };
         let service = Arc::clone(self);
         let (key, generation) = (to.key, to.generation);
-        let ended = move |record: &Record, token: Option<Secret>| {
-            if let Some(reason) = commands::shutdown_reason(record) {
+        let ended = move |record: &CommandResult, token: Option<Secret>| {
+            if let Some(reason) = commands::close_reason(record) {
                 service.close(&key, generation, reason);
             }
             if let Some(token) = token {
@@ -320,7 +320,7 @@ impl Service {
     }
 
     /// Ends the service of one agent.
-    fn close(&self, key: &AgentKey, generation: Generation, reason: ShutdownReason) {
+    fn close(&self, key: &AgentKey, generation: Generation, reason: CloseReason) {
         warn!(agent = %key, ?reason, "this agent is served no more");
         match key {
             AgentKey::Root => {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use ironic_agent::commands::{
     Command, CommandContext, Engine, NodeMemory, OwnVerbs, Perform, VerbFuture,
 };
-use ironic_agent::config::{Config, Shared};
+use ironic_agent::config::{AgentConfig, Shared};
 use ironic_agent::failure::{Failure, FailureKind};
 use ironic_agent::hardware::{ManagerRegistry, external};
 use ironic_agent::rpc;
@@ -45,7 +45,7 @@ impl Agent {
     }
 
     /// An agent with its real verbs, in a simulation whose disks are the files of `disks`.
-    pub async fn simulated(disks: &[(&str, u64)], change: impl FnOnce(&mut Config)) -> Self {
+    pub async fn simulated(disks: &[(&str, u64)], change: impl FnOnce(&mut AgentConfig)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let folder = directory.path().join("disks");
         std::fs::create_dir(&folder).unwrap();
@@ -63,10 +63,10 @@ impl Agent {
         directory: tempfile::TempDir,
         system: System,
         performer: Arc<dyn Perform>,
-        config: Config,
+        config: AgentConfig,
     ) -> Self {
         let socket = directory.path().join("agent.sock");
-        let config = Config {
+        let config = AgentConfig {
             grpc_listen: ironic_agent::config::GrpcListen::At(Listen::Unix(socket.clone())),
             state_dir: directory.path().to_owned(),
             ..config
@@ -100,14 +100,14 @@ impl Agent {
     }
 }
 
-fn config() -> Config {
-    Config {
+fn config() -> AgentConfig {
+    AgentConfig {
         common: CommonSettings {
             agent_token: Some(Secret::new(TOKEN)),
             ..CommonSettings::default()
         },
         standalone: false,
-        ..Config::default()
+        ..AgentConfig::default()
     }
 }
 

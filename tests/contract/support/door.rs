@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use ironic_shim::agents::{AgentKey, AgentRegistry, Registration};
-use ironic_shim::rest::{RestListener, Settings, ShutdownReason};
+use ironic_shim::rest::{CloseReason, RestListener, RestSettings};
 use ironic_text::Secret;
 use ironic_transport::Endpoint;
 use ironic_transport::grpc::TlsFiles;
@@ -23,21 +23,21 @@ pub struct Front {
     /// The agents behind it.
     pub agents: AgentRegistry,
     /// How it ends.
-    pub ending: JoinHandle<ShutdownReason>,
+    pub ending: JoinHandle<CloseReason>,
     _stop: DropGuard,
 }
 
 impl Front {
     /// A door to one agent, with the token that it holds.
     pub async fn before(agent: &Endpoint) -> Self {
-        Self::with(agent, Some(TOKEN), Settings::default(), None).await
+        Self::with(agent, Some(TOKEN), RestSettings::default(), None).await
     }
 
     /// A door with everything chosen.
     pub async fn with(
         agent: &Endpoint,
         token: Option<&str>,
-        settings: Settings,
+        settings: RestSettings,
         tls: Option<TlsAcceptor>,
     ) -> Self {
         let front = Self::alone(settings, tls).await;
@@ -46,7 +46,7 @@ impl Front {
     }
 
     /// A door behind which nobody is yet.
-    pub async fn alone(settings: Settings, tls: Option<TlsAcceptor>) -> Self {
+    pub async fn alone(settings: RestSettings, tls: Option<TlsAcceptor>) -> Self {
         let agents = AgentRegistry::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

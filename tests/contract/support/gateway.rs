@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ironic_agent::app;
-use ironic_agent::config::{Config as AgentConfig, GrpcListen, Shared};
+use ironic_agent::config::{AgentConfig, GrpcListen, Shared};
 use ironic_agent::system::{PathPrefix, System};
 use ironic_program::CommonSettings;
-use ironic_shim::config::Config;
+use ironic_shim::config::ShimConfig;
 use ironic_transport::Endpoint;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -23,10 +23,10 @@ use super::ironic::{FakeIronic, NODE, TOKEN};
 use super::shim::{Shim, config};
 
 /// A gateway without TLS on loopback.
-pub fn gateway_config(ironic: &FakeIronic, state: &TempDir) -> Config {
+pub fn gateway_config(ironic: &FakeIronic, state: &TempDir) -> ShimConfig {
     let config = config(&[&ironic.url], state);
     let url = format!("http://127.0.0.1:{}", config.listen_port);
-    Config {
+    ShimConfig {
         gateway_url: Some(url.parse().unwrap()),
         ..config
     }

@@ -7,7 +7,7 @@ use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
 use ironic_program::CommonSettings;
-use ironic_shim::config::Config;
+use ironic_shim::config::ShimConfig;
 use ironic_text::Secret;
 use ironic_transport::{Endpoint, Listen};
 use tempfile::TempDir;
@@ -27,7 +27,7 @@ pub(crate) struct Shim {
     pub(crate) url: String,
     /// Where the REST door is, or will be.
     pub(crate) door: SocketAddr,
-    pub(crate) config: Config,
+    pub(crate) config: ShimConfig,
     /// Its own, so that it can die with everything that it has started.
     runtime: Option<Runtime>,
 }
@@ -41,9 +41,9 @@ impl Drop for Shim {
 }
 
 /// A configuration for loopback: `urls` are Ironic's, the door's port is free, nobody waits.
-pub(crate) fn config(urls: &[&str], state: &TempDir) -> Config {
+pub(crate) fn config(urls: &[&str], state: &TempDir) -> ShimConfig {
     let port = free_port();
-    Config {
+    ShimConfig {
         common: CommonSettings {
             api_url: urls.iter().map(|url| (*url).to_owned()).collect(),
             ..CommonSettings::default()
@@ -57,7 +57,7 @@ pub(crate) fn config(urls: &[&str], state: &TempDir) -> Config {
         advertise_port: port,
         ip_lookup_attempts: 1,
         ip_lookup_sleep: Duration::ZERO,
-        ..Config::default()
+        ..ShimConfig::default()
     }
 }
 
@@ -67,7 +67,7 @@ fn free_port() -> u16 {
 }
 
 impl Shim {
-    pub(crate) async fn start(config: Config) -> Self {
+    pub(crate) async fn start(config: ShimConfig) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -98,7 +98,7 @@ impl Shim {
     }
 
     /// The shim dies; its state directory stays.
-    pub(crate) async fn die(mut self) -> Config {
+    pub(crate) async fn die(mut self) -> ShimConfig {
         if let Some(runtime) = self.runtime.take() {
             let patience = Duration::from_secs(5);
             let ending = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(patience));

@@ -13,7 +13,7 @@ use ironic_text::Secret;
 use ironic_transport::tls::TlsVersion;
 
 use super::NAME;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::image::{Checksums, ImageRequest, ServerCredentials};
 
 /// Writes an image to a disk: downloaded, verified, decoded and written in one pass. The status is
@@ -99,7 +99,7 @@ pub(super) struct WriteImageArguments {
 /// What the arguments ask for.
 #[derive(Debug)]
 pub(super) struct WriteImageJob {
-    pub(super) config: Config,
+    pub(super) config: AgentConfig,
     pub(super) request: ImageRequest,
     pub(super) configdrive: Option<String>,
     pub(super) device: PathBuf,
@@ -123,12 +123,12 @@ impl WriteImageJob {
 
 impl WriteImageArguments {
     /// The settings of the agent that belong to one image.
-    fn config(&self) -> Config {
-        let defaults = Config::default();
+    fn config(&self) -> AgentConfig {
+        let defaults = AgentConfig::default();
         let retries = defaults.image_download_connection_retries;
         let timeout = defaults.image_download_connection_timeout;
         let is_newest = self.tls_min_version.as_deref() == Some("1.3");
-        Config {
+        AgentConfig {
             common: CommonSettings {
                 insecure: self.insecure,
                 cafile: self.ca_file.clone(),

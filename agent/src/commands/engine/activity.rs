@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
     use crate::commands::testing;
-    use crate::config::Config;
+    use crate::config::AgentConfig;
 
     fn progress(phase: &'static str, done: u64, total: Option<u64>) -> Progress {
         Progress {
@@ -258,7 +258,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_line_follows_a_command_to_its_end_and_stays() {
         let state = tempfile::tempdir().unwrap();
-        let context = testing::context(Config::default());
+        let context = testing::context(AgentConfig::default());
         let (engine, task) = Engine::new(context, Arc::new(testing::Script), state.path());
         tokio::spawn(task.run());
         let (sender, line) = watch::channel(String::new());

@@ -8,7 +8,7 @@ use crate::commands::record::CommandOutcome;
 use crate::commands::record::CommandState;
 use crate::commands::testing::{Script, background, context, id, immediate, request};
 use crate::commands::verbs::{Command, VerbFuture};
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::failure::Failure;
 use crate::failure::FailureKind;
 use crate::task::Task;
@@ -20,7 +20,7 @@ fn engine() -> (Engine, tempfile::TempDir) {
 }
 
 fn engine_in(state: &Path) -> Engine {
-    let (engine, task) = Engine::new(context(Config::default()), Arc::new(Script), state);
+    let (engine, task) = Engine::new(context(AgentConfig::default()), Arc::new(Script), state);
     tokio::spawn(task.run());
     engine
 }
@@ -517,7 +517,11 @@ async fn what_a_verb_said_before_it_was_cancelled_is_not_lost() {
         }
     }
     let state = tempfile::tempdir().unwrap();
-    let (engine, task) = Engine::new(context(Config::default()), Arc::new(Stubborn), state.path());
+    let (engine, task) = Engine::new(
+        context(AgentConfig::default()),
+        Arc::new(Stubborn),
+        state.path(),
+    );
     tokio::spawn(task.run());
     let record = engine.execute(background(json!({}))).await.unwrap();
     engine

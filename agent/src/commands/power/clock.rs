@@ -1,7 +1,7 @@
 //! The clock of the machine, set by an NTP server.
 
 use crate::commands::failure::{Failure, FailureKind};
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::system::{Cmd, RunError, System};
 use crate::task::Task;
 
@@ -11,7 +11,7 @@ use crate::task::Task;
 /// `ClockSync`, only when the operator insists on a right clock.
 pub(super) async fn set_clock(
     system: &System,
-    config: &Config,
+    config: &AgentConfig,
     task: &Task,
 ) -> Result<(), Failure> {
     let forgiven = |failure: Failure| {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::clock::ask_the_time;
 use super::*;
 use crate::commands::testing::{self, run};
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::system::clock::{Clock, ClockCorrection, ClockError};
 use crate::system::power::MachinePower;
 use crate::system::process::{Output, Script};
@@ -16,7 +16,7 @@ struct Machine {
     script: Arc<Script>,
 }
 
-fn machine(config: Config, script: Script) -> Machine {
+fn machine(config: AgentConfig, script: Script) -> Machine {
     let dir = tempfile::tempdir().unwrap();
     for path in ["proc/sys/vm/drop_caches", "proc/sysrq-trigger"] {
         let path = dir.path().join(path);
@@ -58,11 +58,11 @@ fn missing(program: &str) -> Result<Output, RunError> {
     })
 }
 
-fn insisting() -> Config {
-    Config {
+fn insisting() -> AgentConfig {
+    AgentConfig {
         ntp_server: Some("192.168.1.1".into()),
         fail_if_clock_not_set: true,
-        ..Config::default()
+        ..AgentConfig::default()
     }
 }
 
@@ -72,7 +72,7 @@ async fn the_clock_is_set_and_caches_flushed_before_the_power_goes() {
         .expect("hwclock -v --systohc", "")
         .expect("sync", "")
         .expect("poweroff", "");
-    let machine = machine(Config::default(), script);
+    let machine = machine(AgentConfig::default(), script);
     let done = run("standby.power_off", &machine.context).await;
     assert_eq!(done, Ok(Value::Null));
     machine.script.assert_done();
@@ -86,7 +86,7 @@ async fn nothing_but_the_power_itself_keeps_a_machine_from_going_down() {
         .expect_result("hwclock -v --systohc", missing("hwclock"))
         .expect_result("sync", failed("sync"))
         .expect_result("reboot", failed("reboot"));
-    let machine = machine(Config::default(), script);
+    let machine = machine(AgentConfig::default(), script);
     let done = run("standby.run_image", &machine.context).await;
     assert_eq!(done, Ok(Value::Null));
     machine.script.assert_done();
@@ -139,7 +139,7 @@ async fn an_operator_may_insist_on_the_clock() {
 #[tokio::test]
 async fn a_server_that_is_no_name_is_never_given_to_a_program() {
     for server in ["", "a b", "a'b", "$(x)", "`x`", "a|b", "a&&b"] {
-        let machine = machine(Config::default(), Script::new());
+        let machine = machine(AgentConfig::default(), Script::new());
         let failure = ask_the_time(&machine.context.system, server)
             .await
             .unwrap_err();
@@ -153,7 +153,7 @@ async fn a_server_that_is_no_name_is_never_given_to_a_program() {
             .expect("chronyd -h", "")
             .expect("chronyc shutdown", "")
             .expect(&format!("chronyd -q server {server} iburst"), "");
-        let machine = machine(Config::default(), script);
+        let machine = machine(AgentConfig::default(), script);
         assert_eq!(ask_the_time(&machine.context.system, server).await, Ok(()));
     }
 }
@@ -184,7 +184,7 @@ async fn without_a_time_program_the_agent_asks_the_server_itself() {
         let script = Script::new()
             .expect_result("chronyd -h", missing("chronyd"))
             .expect_result("ntpdate -v", missing("ntpdate"));
-        let mut machine = machine(Config::default(), script);
+        let mut machine = machine(AgentConfig::default(), script);
         machine.context.system.clock = clock.clone();
         let asked = ask_the_time(&machine.context.system, server).await;
         machine.script.assert_done();
@@ -200,7 +200,7 @@ async fn without_a_time_program_the_agent_asks_the_server_itself() {
 #[tokio::test]
 async fn only_a_failing_sync_fails_the_command() {
     let script = Script::new().expect_result("sync", failed("sync"));
-    let machine = machine(Config::default(), script);
+    let machine = machine(AgentConfig::default(), script);
     std::fs::remove_file(machine.dir.path().join("proc/sys/vm/drop_caches")).unwrap();
     let failure = run("standby.sync", &machine.context).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::CommandExecution);
@@ -220,7 +220,7 @@ async fn buffers_of_every_disk_are_flushed_and_one_that_fails_is_passed_over() {
         .expect("sync", "")
         .expect_result("blockdev --flushbufs /dev/sda", failed("blockdev"))
         .expect("blockdev --flushbufs /dev/nvme0n1", "");
-    let mut machine = machine(Config::default(), script);
+    let mut machine = machine(AgentConfig::default(), script);
     machine.context.system.root = disks.system().root;
     assert_eq!(run("standby.sync", &machine.context).await, Ok(Value::Null));
     machine.script.assert_done();
@@ -228,7 +228,7 @@ async fn buffers_of_every_disk_are_flushed_and_one_that_fails_is_passed_over() {
 
 #[tokio::test]
 async fn a_simulation_stays_on() {
-    let context = testing::context(Config::default());
+    let context = testing::context(AgentConfig::default());
     assert_eq!(run("standby.power_off", &context).await, Ok(Value::Null));
     assert_eq!(run("standby.sync", &context).await, Ok(Value::Null));
     assert_eq!(

@@ -152,20 +152,20 @@ mod tests {
 
     use super::*;
     use crate::commands::testing;
-    use crate::config::Config;
+    use crate::config::AgentConfig;
 
     fn info(value: Value) -> JsonObject {
         value.as_object().unwrap().clone()
     }
 
     fn context(standalone: bool) -> CommandContext {
-        testing::context(Config {
+        testing::context(AgentConfig {
             common: CommonSettings {
                 agent_token: Some(Secret::new("first")),
                 ..CommonSettings::default()
             },
             standalone,
-            ..Config::default()
+            ..AgentConfig::default()
         })
     }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::conductor::Deferral;
 use crate::conductor::fake::{Event, FakeConductor};
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::system::PathPrefix;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789a";
@@ -53,7 +53,7 @@ struct Bench {
     state: tempfile::TempDir,
 }
 
-fn bench(config: Config, answers: impl IntoIterator<Item = LookupOutcome>) -> Bench {
+fn bench(config: AgentConfig, answers: impl IntoIterator<Item = LookupOutcome>) -> Bench {
     let state = tempfile::tempdir().unwrap();
     let conductor = FakeConductor::answering(answers);
     let config = config::Shared::new(config);
@@ -109,7 +109,7 @@ fn waits_grow_from_exactly_one_second() {
 /// Contract row 80.
 #[tokio::test(start_paused = true)]
 async fn the_second_attempt_is_one_second_later() {
-    let bench = bench(Config::default(), [retry(), found(TOKEN)]);
+    let bench = bench(AgentConfig::default(), [retry(), found(TOKEN)]);
     let session = bench.run().await.unwrap();
     assert_eq!(
         (session.node().uuid(), session.timeout().get().as_secs()),
@@ -121,9 +121,9 @@ async fn the_second_attempt_is_one_second_later() {
 /// Contract row 81.
 #[tokio::test(start_paused = true)]
 async fn conflicts_cost_extra_pauses_that_never_start_over() {
-    let config = Config {
+    let config = AgentConfig {
         lookup_interval: Duration::from_secs(1),
-        ..Config::default()
+        ..AgentConfig::default()
     };
     let bench = bench(
         config,
@@ -160,9 +160,9 @@ async fn conflicts_cost_extra_pauses_that_never_start_over() {
 /// Contract row 83.
 #[tokio::test(start_paused = true)]
 async fn the_lookup_timeout_ends_the_lookup() {
-    let config = Config {
+    let config = AgentConfig {
         lookup_timeout: Duration::from_secs(20),
-        ..Config::default()
+        ..AgentConfig::default()
     };
     let bench = bench(config, [retry()]);
     let start = Instant::now();
@@ -179,9 +179,9 @@ async fn the_lookup_timeout_ends_the_lookup() {
 /// them gives up.
 #[tokio::test(start_paused = true)]
 async fn a_deferral_is_no_failure_and_takes_no_time_of_the_lookup() {
-    let config = Config {
+    let config = AgentConfig {
         lookup_timeout: Duration::from_secs(20),
-        ..Config::default()
+        ..AgentConfig::default()
     };
     let waits = [0, 30, 100_000, 15];
     let answers = waits.map(deferred).into_iter();
@@ -196,7 +196,7 @@ async fn a_deferral_is_no_failure_and_takes_no_time_of_the_lookup() {
 
 #[tokio::test(start_paused = true)]
 async fn a_session_takes_over_token_and_configuration() {
-    let bench = bench(Config::default(), [found(TOKEN)]);
+    let bench = bench(AgentConfig::default(), [found(TOKEN)]);
     let session = bench.run().await.unwrap();
     let config = bench.config.current();
     assert_eq!(config.common.agent_token, Some(Secret::new(TOKEN)));
@@ -210,10 +210,10 @@ async fn a_session_takes_over_token_and_configuration() {
 
 #[tokio::test(start_paused = true)]
 async fn a_restarted_agent_goes_on_with_its_token() {
-    let first = bench(Config::default(), [found(TOKEN)]);
+    let first = bench(AgentConfig::default(), [found(TOKEN)]);
     first.run().await.unwrap();
 
-    let second = bench(Config::default(), [found("******")]);
+    let second = bench(AgentConfig::default(), [found("******")]);
     let memory = TokenMemory::new(first.state.path(), &PathPrefix::new(first.state.path()));
     let lookups = Lookups {
         memory,
@@ -228,7 +228,7 @@ async fn a_restarted_agent_goes_on_with_its_token() {
         Some(Secret::new(TOKEN))
     );
 
-    let stranger = bench(Config::default(), [found("******")]);
+    let stranger = bench(AgentConfig::default(), [found("******")]);
     assert_eq!(
         stranger.run().await,
         Err(LookupError::TokenTaken {
@@ -240,12 +240,12 @@ async fn a_restarted_agent_goes_on_with_its_token() {
 
 #[tokio::test(start_paused = true)]
 async fn a_configured_token_survives_the_stars() {
-    let config = Config {
+    let config = AgentConfig {
         common: CommonSettings {
             agent_token: Some(Secret::new("K")),
             ..CommonSettings::default()
         },
-        ..Config::default()
+        ..AgentConfig::default()
     };
     let bench = bench(config, [found("******")]);
     bench.run().await.unwrap();
@@ -257,9 +257,9 @@ async fn a_configured_token_survives_the_stars() {
 
 #[tokio::test(start_paused = true)]
 async fn refresh_can_be_switched_off() {
-    let config = Config {
+    let config = AgentConfig {
         lookup_interval: Duration::ZERO,
-        ..Config::default()
+        ..AgentConfig::default()
     };
     let bench = bench(config, [found(TOKEN)]);
     let mut jitter = SmallRng::seed_from_u64(1);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::manager::{HardwareManager, ManagerError, ManagerIdentity, Support};
 use super::step::Step;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::system::System;
 
 pub mod error;
@@ -52,7 +52,7 @@ impl ContainerManager {
     #[must_use]
     pub fn new(
         system: &System,
-        config: &Config,
+        config: &AgentConfig,
         reserved: Arc<[String]>,
         has_runtime: bool,
     ) -> Self {
@@ -105,7 +105,7 @@ impl HardwareManager for ContainerManager {
         self.steps.iter().map(|step| step as &dyn Step).collect()
     }
 
-    fn under(&self, system: &System, config: &Config) -> Option<Arc<dyn HardwareManager>> {
+    fn under(&self, system: &System, config: &AgentConfig) -> Option<Arc<dyn HardwareManager>> {
         let same = config.container.container_steps_file == self.file;
         (!same).then(|| {
             let reserved = Arc::clone(&self.reserved);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::ID_FILE;
 use super::error::ContainerStepError;
 use super::options::{options, own_or, split};
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::system::Cmd;
 
 /// What runs in a container may take long, but not forever.
@@ -50,7 +50,7 @@ impl ContainerRun {
 
 /// An image that came with a command: refused unless it is allowed.
 pub(super) fn asked(
-    config: &Config,
+    config: &AgentConfig,
     arguments: &JsonObject,
 ) -> Result<ContainerRun, ContainerStepError> {
     let image = match arguments.get(URL) {

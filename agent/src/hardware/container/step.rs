@@ -11,7 +11,7 @@ use super::file::FileStep;
 use super::options::own_or;
 use super::run::{ContainerRun, PULL, RUN, URL, asked};
 use super::runtime::{forget_container, remove_container, version};
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::hardware::{
     Argument, ArgumentKind, Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step,
     StepContext, StepError,
@@ -78,7 +78,7 @@ impl ContainerStep {
 
     fn resolve(
         &self,
-        config: &Config,
+        config: &AgentConfig,
         arguments: &JsonObject,
     ) -> Result<ContainerRun, ContainerStepError> {
         match &self.source {
@@ -97,7 +97,7 @@ impl Step for ContainerStep {
         &self.description
     }
 
-    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
         let (priority, abortable) = match &self.source {
             ContainerSource::Asked => (0, true),
             // The file's priorities are those of automated cleaning: elsewhere each such step

@@ -31,7 +31,7 @@ fn machine() -> FakeMachine {
 }
 
 async fn run(
-    config: &Config,
+    config: &AgentConfig,
     step: usize,
     arguments: Value,
     script: Script,
@@ -56,8 +56,8 @@ async fn run(
     result
 }
 
-fn config(change: impl FnOnce(&mut crate::config::Container)) -> Config {
-    let mut config = Config::default();
+fn config(change: impl FnOnce(&mut crate::config::Container)) -> AgentConfig {
+    let mut config = AgentConfig::default();
     change(&mut config.container);
     config
 }
@@ -71,7 +71,7 @@ fn container_error(result: Result<Value, StepError>) -> ContainerStepError {
 
 #[test]
 fn a_runtime_makes_the_manager_and_the_file_its_steps() {
-    let config = Config::default();
+    let config = AgentConfig::default();
     let bare = FakeMachine::new().system();
     let manager = ContainerManager::new(&bare, &config, Arc::default(), false);
     assert_eq!(manager.support(&bare), Support::None);
@@ -141,8 +141,8 @@ fn a_lookup_may_name_another_file_of_steps() {
     machine.file("etc/others.yaml", &FILE.replace("ours", "theirs"));
     let system = machine.system();
     let reserved: Arc<[String]> = ["erase_devices".to_owned()].into();
-    let manager = ContainerManager::new(&system, &Config::default(), reserved, true);
-    assert!(manager.under(&system, &Config::default()).is_none());
+    let manager = ContainerManager::new(&system, &AgentConfig::default(), reserved, true);
+    assert!(manager.under(&system, &AgentConfig::default()).is_none());
     let named = |file: &str| {
         let config = config(|container| container.container_steps_file = file.into());
         manager.under(&system, &config).unwrap()
@@ -159,7 +159,7 @@ fn a_lookup_may_name_another_file_of_steps() {
 #[tokio::test]
 async fn by_default_nothing_runs() {
     let asked = json!({"container_url": "docker://example.com/tool:1"});
-    let refused = run(&Config::default(), 0, asked, Script::new()).await;
+    let refused = run(&AgentConfig::default(), 0, asked, Script::new()).await;
     assert!(matches!(
         container_error(refused),
         ContainerStepError::NotPermitted { .. }
@@ -211,7 +211,7 @@ async fn the_ramdisks_steps_and_arbitrary_images_bring_their_own_options() {
         .expect("podman --version", "")
         .expect("podman pull docker://example.com/ours", "")
         .expect("podman run --cidfile /run/ironic-agent/container-id --privileged docker://example.com/ours", "");
-    let result = run(&Config::default(), 2, json!({}), script).await;
+    let result = run(&AgentConfig::default(), 2, json!({}), script).await;
     assert_eq!(result.unwrap(), Value::Null);
 
     let config = config(|container| container.allow_arbitrary_containers = true);
@@ -284,7 +284,7 @@ async fn a_container_ends_with_its_step() {
         removed: std::sync::Mutex::default(),
     });
     let system = machine.system_with(endless.clone());
-    let config = Config::default();
+    let config = AgentConfig::default();
     let manager = ContainerManager::new(&system, &config, Arc::default(), true);
     let (task, node, installed) = (Task::detached(), Node::default(), LastDeployment::default());
     let ctx = StepContext {

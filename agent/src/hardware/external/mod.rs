@@ -14,7 +14,7 @@ use error::UnsafeProgram;
 
 use super::manager::{HardwareManager, ManagerIdentity, Support};
 use super::step::Step;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::system::System;
 
 pub mod error;
@@ -83,9 +83,9 @@ fn is_eraser(step: &dyn Step) -> bool {
 /// Starts the programs in `hardware_managers_dir`, all at once, and answers the managers of
 /// those that say what they are, in the order of their file names. The others are left out
 /// with a line in the log: a broken one must not keep a machine from being provisioned.
-pub async fn start(config: &Config, dial: &ConnectPeer) -> Vec<ExternalManager> {
+pub async fn start(config: &AgentConfig, dial: &ConnectPeer) -> Vec<ExternalManager> {
     if config.simulate.is_some()
-        && config.hardware_managers_dir == Config::default().hardware_managers_dir
+        && config.hardware_managers_dir == AgentConfig::default().hardware_managers_dir
     {
         // They know nothing of a simulation. Only those that somebody wants to try are started.
         return Vec::new();

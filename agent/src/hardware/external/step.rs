@@ -12,7 +12,7 @@ use super::error::{
 };
 use super::peer::{ExternalStepDescription, ExternalStepRequest, StepAnswer, StepEvent};
 use super::program::ManagerProgram;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::hardware::{
     Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepError,
 };
@@ -86,7 +86,7 @@ impl Step for ExternalStep {
         &self.described.description
     }
 
-    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
         let offers = &self.described.offers;
         let found = offers.iter().find(|(offered, _)| *offered == phase);
         found.map(|(_, offer)| *offer)

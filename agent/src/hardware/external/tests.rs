@@ -108,10 +108,10 @@ impl Place {
     }
 
     async fn start(&self, dial: &ConnectPeer) -> Vec<ExternalManager> {
-        let config = Config {
+        let config = AgentConfig {
             state_dir: self.directory.path().to_owned(),
             hardware_managers_dir: self.directory.path().join("programs"),
-            ..Config::default()
+            ..AgentConfig::default()
         };
         start(&config, dial).await
     }
@@ -125,7 +125,7 @@ fn classes(managers: &[ExternalManager]) -> Vec<&str> {
 async fn run(manager: &ExternalManager, task: &Task) -> Result<Value, StepError> {
     let system = FakeMachine::new().system();
     let (config, node, installed) = (
-        Config::default(),
+        AgentConfig::default(),
         Node::default(),
         LastDeployment::default(),
     );
@@ -154,7 +154,7 @@ async fn only_programs_that_are_safe_to_start_are_started() {
     assert_eq!(classes(&managers), ["better", "good", "good"]);
     // Of those that claim to be the same, the first.
     let machine = FakeMachine::new();
-    let registry = ManagerRegistry::with(managers, &machine.system(), &Config::default())
+    let registry = ManagerRegistry::with(managers, &machine.system(), &AgentConfig::default())
         .await
         .unwrap();
     let ranked = registry.managers().iter();
@@ -183,9 +183,10 @@ async fn no_program_takes_the_place_of_a_manager_of_the_agent() {
     assert_eq!(managers.len(), 4);
     let machine = FakeMachine::new();
     let system = machine.system();
-    let registry = crate::hardware::ManagerRegistry::with(managers, &system, &Config::default())
-        .await
-        .unwrap();
+    let registry =
+        crate::hardware::ManagerRegistry::with(managers, &system, &AgentConfig::default())
+            .await
+            .unwrap();
     let classes: Vec<_> = registry
         .managers()
         .iter()

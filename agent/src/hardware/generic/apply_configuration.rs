@@ -7,7 +7,7 @@ use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::{create_configuration, delete_configuration};
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::disk::raid;
 use crate::hardware::{
     Argument, ArgumentKind, Description, Offer, Phase, PlanFuture, RunFuture, Step, StepContext,
@@ -46,7 +46,7 @@ impl Step for ApplyConfiguration {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
         (phase != Phase::Clean).then(|| Offer::at(0))
     }
 

@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 use ironic_document::JsonObject;
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::disk::raid;
 use crate::disk::raid::plan::RaidLayout;
 use crate::hardware::{
@@ -22,7 +22,7 @@ impl Step for CreateConfiguration {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
         (phase != Phase::Deploy).then(|| Offer::abortable_at(0))
     }
 

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use ironic_document::JsonObject;
 
 use super::selection::left_alone_result;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::disk::erase::guard::keep_by_name::ArrayDecision;
 use crate::disk::raid;
 use crate::hardware::{
@@ -24,7 +24,7 @@ impl Step for DeleteConfiguration {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
         (phase != Phase::Deploy).then(|| Offer::abortable_at(0))
     }
 

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use ironic_document::JsonObject;
 use serde_json::Value;
 
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::hardware::{
     Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepError,
 };
@@ -25,7 +25,7 @@ impl Step for ErasePstore {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
         (phase == Phase::Clean).then(|| Offer::abortable_at(0))
     }
 

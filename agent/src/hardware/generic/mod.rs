@@ -72,7 +72,7 @@ impl HardwareManager for GenericManager {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::AgentConfig;
     use crate::hardware::Phase;
 
     type Known = (&'static str, &'static str, [Option<(u32, bool)>; 3]);
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn steps_are_offered_as_the_python_agent_offers_them() {
-        let config = Config::default();
+        let config = AgentConfig::default();
         let mut last = 0;
         for step in STEPS {
             let description = step.description();

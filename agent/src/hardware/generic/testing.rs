@@ -6,7 +6,7 @@ use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::error::EraseDevicesError;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::failure::Failure;
 use crate::hardware::{ManagerRegistry, PlannedAction, Step, StepContext, StepError, VendorEraser};
 use crate::image::LastDeployment;
@@ -19,7 +19,7 @@ use crate::task::{Task, TaskNote};
 /// What a run of a step needs.
 pub(crate) struct Bench {
     pub(crate) machine: FakeMachine,
-    pub(crate) config: Config,
+    pub(crate) config: AgentConfig,
     pub(crate) node: Node,
     /// Who else may be asked to erase disks.
     pub(crate) registry: Option<ManagerRegistry>,
@@ -30,7 +30,7 @@ impl Bench {
     pub(crate) fn new(machine: FakeMachine) -> Self {
         Self {
             machine,
-            config: Config::default(),
+            config: AgentConfig::default(),
             node: Node::default(),
             registry: None,
             arguments: JsonObject::new(),

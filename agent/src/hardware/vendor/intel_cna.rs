@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::hardware::{HardwareManager, ManagerIdentity, Step, Support};
 use crate::system::{PathPrefix, System};
 
@@ -39,7 +39,7 @@ impl HardwareManager for IntelCnaManager {
         Vec::new()
     }
 
-    fn initialize(&self, system: &System, config: &Config) {
+    fn initialize(&self, system: &System, config: &AgentConfig) {
         let collector = |name: &String| name == "lldp";
         let inspected = config
             .common
@@ -103,7 +103,7 @@ mod tests {
         machine
     }
 
-    fn sent(config: &Config) -> String {
+    fn sent(config: &AgentConfig) -> String {
         let machine = machine("i40e");
         IntelCnaManager.initialize(&machine.system(), config);
         let path = format!("{DEBUG}/0000:02:00.0/command");
@@ -121,18 +121,18 @@ mod tests {
 
     #[test]
     fn firmware_is_stopped_when_somebody_listens() {
-        assert_eq!(sent(&Config::default()), "");
-        let listed = Config {
+        assert_eq!(sent(&AgentConfig::default()), "");
+        let listed = AgentConfig {
             collect_lldp: true,
-            ..Config::default()
+            ..AgentConfig::default()
         };
         assert_eq!(sent(&listed), "lldp stop");
-        let inspected = Config {
+        let inspected = AgentConfig {
             common: CommonSettings {
                 inspection_collectors: Some(vec!["default".to_owned(), "lldp".to_owned()]),
                 ..CommonSettings::default()
             },
-            ..Config::default()
+            ..AgentConfig::default()
         };
         assert_eq!(sent(&inspected), "lldp stop");
     }

@@ -19,7 +19,7 @@ use super::config_drive::{ConfigDrive, ConfigDrivePurpose};
 use super::last_deployment::LastDeployment;
 use super::partition_table::finish;
 use super::source::Download;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::disk::partition::device;
 use crate::machine::block::BlockDevice;
 use crate::system::{Cmd, DiskError, System};
@@ -53,7 +53,7 @@ pub struct BootcInstall<'a> {
     /// The machine.
     pub system: &'a System,
     /// The configuration in force.
-    pub config: &'a Config,
+    pub config: &'a AgentConfig,
     /// The image: `oci://registry/name:tag`.
     pub image_source: &'a str,
     /// Ironic's `instance_info`: `bootc_authorized_keys`, `bootc_tpm2_luks`.
@@ -74,7 +74,7 @@ pub struct BootcInstall<'a> {
 ///
 /// # Errors
 /// It does not.
-pub fn permitted(config: &Config) -> Result<(), BootcError> {
+pub fn permitted(config: &AgentConfig) -> Result<(), BootcError> {
     if config.disable_bootc_deploy {
         return Err(BootcError::Disabled);
     }

@@ -87,7 +87,7 @@ struct Machine {
     dir: tempfile::TempDir,
     podman: Podman,
     device: BlockDevice,
-    config: Config,
+    config: AgentConfig,
     instance_info: Value,
     secret: Option<Secret>,
     configdrive: Option<String>,
@@ -132,7 +132,7 @@ impl Machine {
                 size: 4 * GIB,
                 ..BlockDevice::default()
             },
-            config: Config::default(),
+            config: AgentConfig::default(),
             instance_info: json!({}),
             secret: None,
             configdrive: None,

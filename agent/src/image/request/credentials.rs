@@ -8,7 +8,7 @@ use ironic_text::Secret;
 use thiserror::Error;
 
 use super::text;
-use crate::config::{Config, ImageServerAuth};
+use crate::config::{AgentConfig, ImageServerAuth};
 use crate::system::fetch::Credentials;
 
 /// The credentials for the image server that the node names.
@@ -62,7 +62,7 @@ impl ServerCredentials {
     /// What a request to the image server carries.
     pub(in crate::image) fn resolve(
         &self,
-        config: &Config,
+        config: &AgentConfig,
     ) -> Result<Option<Credentials>, CredentialsError> {
         match self {
             Self::Header(header) => Ok(Some(Credentials::Header(header.reveal().to_owned()))),

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use ironic_text::Secret;
 
-use crate::config::{Config, ImageServerAuth};
+use crate::config::{AgentConfig, ImageServerAuth};
 use crate::system::fetch::Credentials;
 
 fn object(value: Value) -> JsonObject {
@@ -96,11 +96,11 @@ fn the_validator_accepts_every_usable_checksum() {
 
 #[test]
 fn credentials_come_from_one_source() {
-    let configured = Config {
+    let configured = AgentConfig {
         image_server_auth_strategy: ImageServerAuth::HttpBasic,
         image_server_user: Some("agent".into()),
         image_server_password: Some(Secret::new("word")),
-        ..Config::default()
+        ..AgentConfig::default()
     };
     let basic = |user: &str, password: &str| {
         Ok(Some(Credentials::Basic {
@@ -108,10 +108,10 @@ fn credentials_come_from_one_source() {
             password: password.into(),
         }))
     };
-    let found = |info: Value, config: &Config| {
+    let found = |info: Value, config: &AgentConfig| {
         ServerCredentials::from_document(&object(info)).resolve(config)
     };
-    assert_eq!(found(json!({}), &Config::default()), Ok(None));
+    assert_eq!(found(json!({}), &AgentConfig::default()), Ok(None));
     assert_eq!(found(json!({}), &configured), basic("agent", "word"));
     let token = json!({"image_request_authorization": "QmVhcmVyIGYwMA=="});
     assert_eq!(
@@ -125,12 +125,12 @@ fn credentials_come_from_one_source() {
     for strategy in ["noauth", "", "bearer"] {
         let alone = json!({"image_server_auth_strategy": strategy});
         assert_eq!(found(alone.clone(), &configured), basic("agent", "word"));
-        assert_eq!(found(alone, &Config::default()), Ok(None));
+        assert_eq!(found(alone, &AgentConfig::default()), Ok(None));
     }
     // Credentials without a strategy are the node's word about nothing.
     let silent = json!({"image_server_user": "u", "image_server_password": "p"});
     assert_eq!(found(silent.clone(), &configured), basic("agent", "word"));
-    assert_eq!(found(silent, &Config::default()), Ok(None));
+    assert_eq!(found(silent, &AgentConfig::default()), Ok(None));
     let mixed = json!({"image_server_auth_strategy": "http_basic", "image_server_user": ""});
     let error = found(mixed, &configured).unwrap_err();
     assert_eq!(

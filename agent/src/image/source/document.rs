@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Download, SourceError, shown};
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::system::System;
 use crate::task::Task;
 
@@ -35,7 +35,7 @@ pub struct Document<'a> {
 /// The server does not give it, or it is larger.
 pub async fn download(
     system: &System,
-    config: &Config,
+    config: &AgentConfig,
     document: Document<'_>,
     task: &Task,
 ) -> Result<Vec<u8>, SourceError> {

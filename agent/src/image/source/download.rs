@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{ImageStream, SourceError};
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::system::fetch::{Fetch, FetchRequest};
 use crate::task::Task;
 
@@ -22,7 +22,7 @@ pub(in crate::image) struct RetryPolicy {
 
 impl RetryPolicy {
     /// The policy for what is downloaded from now on.
-    fn from_config(config: &Config) -> Self {
+    fn from_config(config: &AgentConfig) -> Self {
         let limit = config.image_download_max_duration;
         Self {
             retries: config.image_download_connection_retries,
@@ -48,7 +48,11 @@ pub(in crate::image) struct Download<'a> {
 impl<'a> Download<'a> {
     /// Downloads with the agent's own settings and nothing of the node's. Its deadline, if the
     /// configuration has one, runs from now on.
-    pub(in crate::image) fn new(fetch: &'a dyn Fetch, config: &Config, task: &'a Task) -> Self {
+    pub(in crate::image) fn new(
+        fetch: &'a dyn Fetch,
+        config: &AgentConfig,
+        task: &'a Task,
+    ) -> Self {
         Self {
             fetch,
             task,
@@ -98,7 +102,7 @@ impl<'a> Download<'a> {
 }
 
 /// A request with the agent's own settings and nothing of the node's.
-fn request_with_settings(config: &Config) -> FetchRequest {
+fn request_with_settings(config: &AgentConfig) -> FetchRequest {
     FetchRequest {
         tls: config.common.client_tls(),
         timeout: config.image_download_connection_timeout,

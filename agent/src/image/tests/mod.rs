@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::failure::{Failure, FailureKind};
 use crate::machine::block::BlockDevice;
 use crate::machine::ironic_node::Node;
@@ -30,7 +30,7 @@ use server::{Page, Server};
 const MIB: usize = 1 << 20;
 
 /// What Ironic's document asks for.
-fn request(image_info: Value, config: &Config) -> Result<ImageRequest, Failure> {
+fn request(image_info: Value, config: &AgentConfig) -> Result<ImageRequest, Failure> {
     let Value::Object(image_info) = image_info else {
         panic!("{image_info}")
     };
@@ -45,7 +45,7 @@ struct Bench {
     _dir: tempfile::TempDir,
     system: System,
     device: BlockDevice,
-    config: Config,
+    config: AgentConfig,
     installed: LastDeployment,
     node: Node,
 }
@@ -62,11 +62,11 @@ impl Bench {
                 size: size as u64,
                 ..BlockDevice::default()
             },
-            config: Config {
+            config: AgentConfig {
                 image_download_connection_retries: 0,
                 image_download_connection_retry_interval: Duration::ZERO,
                 image_download_connection_timeout: Duration::from_secs(30),
-                ..Config::default()
+                ..AgentConfig::default()
             },
             installed: LastDeployment::default(),
             node: Node::default(),

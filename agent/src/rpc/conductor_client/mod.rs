@@ -23,7 +23,7 @@ use crate::conductor::{
     AttachHello, Conductor, Heartbeat, HeartbeatSession, InspectionOutcome, LookupOutcome,
     LookupRequest, SessionLost, SessionOpen, Verdict, call_deadline,
 };
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::shutdown::ShutdownReason;
 
 mod connection;
@@ -72,7 +72,7 @@ impl ConductorClient {
     /// # Errors
     /// The configuration is unusable.
     pub fn new(
-        config: &Config,
+        config: &AgentConfig,
         attachments: Option<mpsc::Sender<AttachedSocket>>,
     ) -> Result<Self, ClientError> {
         let conductor = config.conductor.clone();

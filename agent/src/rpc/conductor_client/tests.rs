@@ -166,7 +166,7 @@ impl ConductorService for Fake {
 /// A served fake. Dropping it kills the connections, as a shim that dies does.
 struct Served {
     _kill: tokio_util::sync::DropGuard,
-    config: Config,
+    config: AgentConfig,
     _directory: tempfile::TempDir,
 }
 
@@ -199,9 +199,9 @@ fn serve_at(fake: &Fake, path: &Path) -> tokio_util::sync::DropGuard {
 fn serve(fake: &Fake) -> Served {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("conductor.sock");
-    let config = Config {
+    let config = AgentConfig {
         conductor: Endpoint::Unix(path.clone()).into(),
-        ..Config::default()
+        ..AgentConfig::default()
     };
     Served {
         _kill: serve_at(fake, &path),
@@ -398,9 +398,9 @@ async fn a_mute_conductor_is_given_up_in_time() {
     // One that accepts the connection and says nothing at all.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let conductor = Endpoint::Http(format!("http://{}", listener.local_addr().unwrap()));
-    let config = Config {
+    let config = AgentConfig {
         conductor: conductor.into(),
-        ..Config::default()
+        ..AgentConfig::default()
     };
     let client = ConductorClient {
         deadline: Duration::from_millis(200),
@@ -431,9 +431,9 @@ async fn plain_tcp_works() {
         tonic::transport::Server::builder().add_service(ConductorServiceServer::new(fake.clone()));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     let conductor = Endpoint::Http(format!("http://{address}"));
-    let config = Config {
+    let config = AgentConfig {
         conductor: conductor.into(),
-        ..Config::default()
+        ..AgentConfig::default()
     };
     let client = ConductorClient::new(&config, None).unwrap();
     let mut pulse = client.open(hello()).await.unwrap();
@@ -443,13 +443,13 @@ async fn plain_tcp_works() {
 #[tokio::test]
 async fn wrong_tls_options_are_named() {
     let conductor: Endpoint = "https://127.0.0.1:1".parse().unwrap();
-    let config = Config {
+    let config = AgentConfig {
         conductor: conductor.into(),
-        ..Config::default()
+        ..AgentConfig::default()
     };
     let error = error_chain(&ConductorClient::new(&config, None).unwrap_err());
     assert!(error.contains("needs grpc_tls_ca_file"), "{error}");
-    let config = Config {
+    let config = AgentConfig {
         common: CommonSettings {
             grpc_tls_ca_file: Some("/nowhere".into()),
             ..config.common.clone()
@@ -507,7 +507,7 @@ async fn tls_is_mutual() {
     let server = server.add_service(ConductorServiceServer::new(fake.clone()));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
 
-    let good = Config {
+    let good = AgentConfig {
         common: CommonSettings {
             grpc_tls_ca_file: Some(ca_file),
             grpc_tls_cert_file: Some(client_cert),
@@ -515,7 +515,7 @@ async fn tls_is_mutual() {
             ..CommonSettings::default()
         },
         conductor: conductor.into(),
-        ..Config::default()
+        ..AgentConfig::default()
     };
     let mut pulse = ConductorClient::new(&good, None)
         .unwrap()
@@ -524,7 +524,7 @@ async fn tls_is_mutual() {
         .unwrap();
     assert_eq!(pulse.beat(beat(false)).await, Ok(Verdict::Accepted));
 
-    let anonymous = Config {
+    let anonymous = AgentConfig {
         common: CommonSettings {
             grpc_tls_cert_file: None,
             grpc_tls_key_file: None,
@@ -532,7 +532,7 @@ async fn tls_is_mutual() {
         },
         ..good.clone()
     };
-    let misled = Config {
+    let misled = AgentConfig {
         common: CommonSettings {
             grpc_tls_ca_file: Some(other_ca_file),
             ..good.common.clone()

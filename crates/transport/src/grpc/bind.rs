@@ -17,7 +17,7 @@ use tonic::transport::server::Router;
 use tower::{Layer, Service};
 
 use crate::address::Listen;
-use crate::listener::{Limits, Listener};
+use crate::listener::{ConnectionLimits, Listener};
 
 /// Why there is nothing to listen at.
 #[derive(Debug, Error)]
@@ -41,7 +41,7 @@ pub enum BindError {
 
 /// How many connections there may be to one agent or beside it, and for how long they may keep
 /// us waiting. A shim or an orchestrator has one.
-pub const LIMITS: Limits = Limits {
+pub const LIMITS: ConnectionLimits = ConnectionLimits {
     authenticated: 256,
     unauthenticated: 128,
     per_peer: 32,
@@ -97,7 +97,7 @@ impl Bound {
 pub async fn bind(
     listen: &Listen,
     name: &'static str,
-    limits: Limits,
+    limits: ConnectionLimits,
 ) -> Result<(Bound, Listen), BindError> {
     let unusable = |source| BindError::Unusable {
         listen: listen.clone(),

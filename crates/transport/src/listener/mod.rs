@@ -28,7 +28,7 @@ use tracing::{debug, warn};
 
 use crate::socket;
 use admission::{Admission, Peer};
-pub use admission::{Limits, Slot};
+pub use admission::{ConnectionLimits, Slot};
 pub use connection::Connection;
 
 /// How often deadlines are looked at.
@@ -137,7 +137,7 @@ struct EvictionReport {
 impl<L: Accept> Listener<L> {
     /// Bounds what `inner` accepts. `name` is what the log calls the listener.
     #[must_use]
-    pub fn new(inner: L, name: &'static str, limits: Limits) -> Self {
+    pub fn new(inner: L, name: &'static str, limits: ConnectionLimits) -> Self {
         if let Err(error) = inner.prepare_listener() {
             debug!(%error, "options of a listener");
         }

@@ -162,13 +162,13 @@ mod tests {
 
     use super::*;
     use crate::commands::testing;
-    use crate::config::Config;
+    use crate::config::AgentConfig;
     use crate::system::PathPrefix;
 
     /// A machine with a rescue service, whose `/etc` is in the directory.
     fn machine(directory: &tempfile::TempDir) -> CommandContext {
         fs::create_dir_all(directory.path().join("etc/ipa-rescue-config")).unwrap();
-        let mut context = testing::context(Config::default());
+        let mut context = testing::context(AgentConfig::default());
         context.system.root = PathPrefix::new(directory.path());
         context.system.simulation = None;
         context

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::commands::testing;
 use super::*;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::system::RunError;
@@ -16,7 +16,7 @@ const ROOT_UUID: &str = "11111111-1111-1111-1111-111111111111";
 /// A machine with one disk of two partitions, the first for EFI, the second the root.
 struct Machine {
     fake: FakeMachine,
-    config: Config,
+    config: AgentConfig,
     arguments: InstallBootloader,
     wrote: Value,
     node: Node,
@@ -59,7 +59,7 @@ impl Machine {
         gptman::GPT::write_protective_mbr_into(&mut file, 512).unwrap();
         Self {
             fake,
-            config: Config::default(),
+            config: AgentConfig::default(),
             arguments: InstallBootloader {
                 root_uuid: ROOT_UUID.into(),
                 efi_system_part_uuid: None,

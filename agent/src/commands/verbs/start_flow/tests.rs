@@ -3,7 +3,7 @@ use serde_json::json;
 use super::super::VerbCall;
 use super::*;
 use crate::commands::testing;
-use crate::config::Config;
+use crate::config::AgentConfig;
 
 fn flow(value: Value) -> StartFlow {
     match value {
@@ -130,7 +130,7 @@ fn what_is_wrong_is_said_before_anything_runs() {
 
 #[tokio::test]
 async fn the_first_failure_ends_a_flow() {
-    let context = testing::context(Config::default());
+    let context = testing::context(AgentConfig::default());
     let (task, mut listener) = Task::new();
     let commands = flow(json!([
         {"standby.get_partition_uuids": {}},
@@ -166,7 +166,7 @@ async fn the_first_failure_ends_a_flow() {
 
 #[tokio::test]
 async fn a_cancelled_flow_goes_no_further() {
-    let context = testing::context(Config::default());
+    let context = testing::context(AgentConfig::default());
     let task = Task::detached();
     task.cancel("enough");
     let commands = flow(json!([{"standby.power_off": {}}]));

@@ -13,7 +13,7 @@ use serde_json::Value;
 use error::BurnInError;
 use program::{execute, log_output};
 
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::disk::erase::guard::{self, Scope, Selection};
 use crate::failure::Failure;
 use crate::hardware::{
@@ -74,7 +74,7 @@ impl Step for BurnIn {
         &self.description
     }
 
-    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
         match phase {
             Phase::Clean => Some(Offer::abortable_at(0)),
             Phase::Deploy => None,

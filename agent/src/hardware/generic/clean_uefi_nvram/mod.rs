@@ -7,7 +7,7 @@ use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::error::InvalidMatchPatterns;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::disk::boot::entry::{self, BootEntry};
 use crate::hardware::{
     Argument, ArgumentKind, Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step,
@@ -47,7 +47,7 @@ impl Step for CleanUefiNvram {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
         match phase {
             Phase::Clean => Some(Offer::abortable_at(0)),
             Phase::Deploy => Some(Offer::at(0)),

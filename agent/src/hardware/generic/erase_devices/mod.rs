@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::error::{EraseAttemptError, EraseDevicesError, UnerasedDevice};
 use super::selection::{left_alone, left_alone_entries, select, stopped};
 use super::vendor_erase::{self, VendorErase};
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::disk::erase::guard::Scope;
 use crate::disk::erase::{self, PlannedErase};
 use crate::hardware::{
@@ -26,7 +26,7 @@ impl Step for EraseDevices {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
         (phase == Phase::Clean).then(|| Offer::abortable_at(10))
     }
 

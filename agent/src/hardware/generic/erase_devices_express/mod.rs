@@ -8,7 +8,7 @@ use ironic_document::JsonObject;
 use super::erase_devices_metadata::destroy_arrays;
 use super::error::{EraseAttemptError, EraseDevicesError, UnerasedDevice};
 use super::selection::{left_alone, left_alone_result, select, stopped};
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::disk::erase::guard::{Scope, Selection};
 use crate::disk::erase::metadata;
 use crate::disk::erase::{self, EraseMethod, PlannedErase, nvme};
@@ -28,7 +28,7 @@ impl Step for EraseDevicesExpress {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
         (phase == Phase::Clean).then(|| Offer::abortable_at(0))
     }
 

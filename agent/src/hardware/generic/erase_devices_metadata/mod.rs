@@ -7,7 +7,7 @@ use ironic_document::JsonObject;
 
 use super::error::{EraseDevicesError, UnerasedDevice};
 use super::selection::{left_alone, left_alone_result, select, stopped};
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::disk::erase::guard::{Scope, Selection};
 use crate::disk::erase::metadata;
 use crate::failure::Failure;
@@ -28,7 +28,7 @@ impl Step for EraseDevicesMetadata {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
         match phase {
             Phase::Clean => Some(Offer::abortable_at(99)),
             Phase::Deploy => Some(Offer::at(0)),

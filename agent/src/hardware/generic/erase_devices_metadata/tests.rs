@@ -24,7 +24,7 @@ const DIRTY: u8 = 0xaa;
 /// What a run of the step needs.
 struct Bench {
     machine: FakeMachine,
-    config: Config,
+    config: AgentConfig,
     node: Node,
 }
 
@@ -32,7 +32,7 @@ impl Bench {
     fn new(machine: FakeMachine) -> Self {
         Self {
             machine,
-            config: Config::default(),
+            config: AgentConfig::default(),
             node: Node::default(),
         }
     }

@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use ironic_document::JsonObject;
 use serde_json::Value;
 
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::disk::inject::{self, FileChange, FileSystemChoice, InjectedFile};
 use crate::hardware::wait::probe;
 use crate::hardware::{
@@ -70,7 +70,7 @@ impl Step for InjectFiles {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, config: &Config) -> Option<Offer> {
+    fn offer(&self, phase: Phase, config: &AgentConfig) -> Option<Offer> {
         match phase {
             Phase::Clean => None,
             Phase::Deploy | Phase::Service => Some(Offer::at(config.inject_files_priority)),
@@ -252,7 +252,7 @@ mod tests {
         let node = json!({"uuid": "u", "properties": {}});
         let node = Node(node.as_object().cloned().unwrap());
         let ports = [json!({"address": "00:11"}).as_object().cloned().unwrap()];
-        let (config, installed) = (Config::default(), LastDeployment::default());
+        let (config, installed) = (AgentConfig::default(), LastDeployment::default());
         let task = Task::detached();
         let ctx = StepContext {
             system: &system,

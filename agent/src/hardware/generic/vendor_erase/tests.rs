@@ -9,7 +9,7 @@ use ironic_ondisk::size::MIB;
 use serde_json::json;
 
 use super::*;
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::hardware::Step;
 use crate::hardware::generic::erase_devices::EraseDevices;
 use crate::hardware::generic::testing::Bench;
@@ -73,7 +73,7 @@ impl Step for Vendor {
         &DESCRIPTION
     }
 
-    fn offer(&self, _phase: Phase, _config: &Config) -> Option<Offer> {
+    fn offer(&self, _phase: Phase, _config: &AgentConfig) -> Option<Offer> {
         None
     }
 

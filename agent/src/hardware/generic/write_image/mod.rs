@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use ironic_document::JsonObject;
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::failure::Failure;
 use crate::hardware::wait::probe;
 use crate::hardware::{
@@ -50,7 +50,7 @@ impl Step for WriteImage {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &Config) -> Option<Offer> {
+    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
         match phase {
             Phase::Clean => None,
             Phase::Deploy | Phase::Service => Some(Offer::at(0)),

@@ -18,7 +18,7 @@ async fn through(
     args: Value,
     only_plan: bool,
 ) -> Result<Value, crate::failure::Failure> {
-    let (system, config) = (machine.system(), Config::default());
+    let (system, config) = (machine.system(), AgentConfig::default());
     let (task, installed) = (Task::detached(), LastDeployment::default());
     let node = Node(JsonObject::from_iter([("uuid".to_owned(), json!("u"))]));
     let ctx = StepContext {

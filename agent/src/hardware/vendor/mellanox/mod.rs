@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use ironic_document::JsonObject;
 use serde_json::Value;
 
-use crate::config::Config;
+use crate::config::AgentConfig;
 use crate::hardware::{
     Argument, ArgumentKind, Description, HardwareManager, ManagerIdentity, Offer, Phase,
     PlanFuture, PlannedAction, RunFuture, Step, StepContext, Support,
@@ -112,7 +112,7 @@ impl Step for FirmwareStep {
         &self.description
     }
 
-    fn offer(&self, _phase: Phase, _config: &Config) -> Option<Offer> {
+    fn offer(&self, _phase: Phase, _config: &AgentConfig) -> Option<Offer> {
         Some(Offer {
             priority: 0,
             abortable: Some(false),

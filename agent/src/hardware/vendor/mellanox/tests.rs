@@ -38,20 +38,20 @@ fn discovered(version: &str, running: Option<&str>) -> Script {
 }
 
 async fn run(step: &FirmwareStep, arguments: Value, script: Script) -> Result<Value, String> {
-    run_with(step, arguments, script, Config::default()).await
+    run_with(step, arguments, script, AgentConfig::default()).await
 }
 
 async fn run_with(
     step: &FirmwareStep,
     arguments: Value,
     script: Script,
-    config: Config,
+    config: AgentConfig,
 ) -> Result<Value, String> {
     let machine = FakeMachine::new();
     let script = Arc::new(script);
     let system = machine.system_with(script.clone());
-    let is_default = config.state_dir == Config::default().state_dir;
-    let config = Config {
+    let is_default = config.state_dir == AgentConfig::default().state_dir;
+    let config = AgentConfig {
         state_dir: if is_default {
             machine.path().to_owned()
         } else {
@@ -226,9 +226,9 @@ async fn md5_counts_where_the_operator_allows_it() {
             &query("20.35.1012", None),
         )
         .expect(&format!("mstflint -d 0000:06:00.0 -i {path} -y burn"), "");
-    let config = Config {
+    let config = AgentConfig {
         md5_enabled: true,
-        ..Config::default()
+        ..AgentConfig::default()
     };
     assert_eq!(
         run_with(&IMAGES, images, script, config).await.unwrap(),
@@ -273,9 +273,9 @@ async fn firmware_is_fetched_and_missing_files_are_reported() {
                 )
                 .expect(&format!("mstflint -d 0000:06:00.0 -i {shown} -y burn"), "");
         }
-        let config = Config {
+        let config = AgentConfig {
             state_dir: state.path().to_owned(),
-            ..Config::default()
+            ..AgentConfig::default()
         };
         let done = run_with(&IMAGES, images, script, config).await;
         if is_there {

@@ -38,7 +38,7 @@ const DYING: usize = 128;
 
 /// How many connections, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Connections that have shown a token.
     pub authenticated: usize,
     /// Connections that have not.
@@ -52,7 +52,7 @@ pub struct Limits {
     pub stall: Duration,
 }
 
-impl Limits {
+impl ConnectionLimits {
     /// The same limits, or smaller ones that leave enough of the descriptors of this process
     /// for its work. `listeners` is how many of them share what is left.
     #[must_use]
@@ -109,7 +109,7 @@ impl Peer {
 #[derive(Debug)]
 pub struct Admission {
     name: &'static str,
-    limits: Limits,
+    limits: ConnectionLimits,
     table: Mutex<ConnectionTable>,
     /// A connection is gone.
     gone: Notify,
@@ -186,7 +186,7 @@ impl ConnectionTable {
 impl Admission {
     /// An empty table.
     #[must_use]
-    pub fn new(name: &'static str, limits: Limits) -> Self {
+    pub fn new(name: &'static str, limits: ConnectionLimits) -> Self {
         Self {
             name,
             limits,
@@ -203,7 +203,7 @@ impl Admission {
 
     /// The limits.
     #[must_use]
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self) -> ConnectionLimits {
         self.limits
     }
 
@@ -251,7 +251,7 @@ impl Admission {
 
     /// Evicts those whose time is up.
     pub fn sweep(&self, now: Instant) {
-        let Limits { wait, stall, .. } = self.limits;
+        let ConnectionLimits { wait, stall, .. } = self.limits;
         let mut table = self.table();
         let slow = table.held.iter().filter(|(_, held)| {
             let waits = !held.authenticated && !held.served;
@@ -316,7 +316,7 @@ impl Slot {
     /// A slot in a table of its own, for connections that nobody competes with.
     #[must_use]
     pub fn unlimited() -> Self {
-        let limits = Limits {
+        let limits = ConnectionLimits {
             authenticated: 1,
             unauthenticated: 1,
             per_peer: 1,

@@ -1,6 +1,6 @@
 use super::*;
 
-const LIMITS: Limits = Limits {
+const LIMITS: ConnectionLimits = ConnectionLimits {
     authenticated: 4,
     unauthenticated: 8,
     per_peer: 4,
@@ -24,7 +24,7 @@ fn evicted(slots: &[Slot]) -> Vec<usize> {
 
 #[test]
 fn the_peer_with_the_most_makes_way() {
-    let limits = Limits {
+    let limits = ConnectionLimits {
         unauthenticated: 20,
         per_peer: 16,
         ..LIMITS
@@ -141,7 +141,7 @@ fn a_network_of_64_bits_is_one_peer() {
 
 #[test]
 fn descriptors_are_kept_back() {
-    let wanted = Limits {
+    let wanted = ConnectionLimits {
         authenticated: 512,
         unauthenticated: 512,
         per_peer: 256,

@@ -19,7 +19,7 @@ const DEEPEST: usize = 200;
 /// A body, and the values in it that cannot be carried any further. Those are null in
 /// `value`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Body {
+pub struct ParsedBody {
     /// What was read.
     pub value: Value,
     /// What could not be kept, with paths from the body's top: the first under each key there.
@@ -97,7 +97,7 @@ impl std::error::Error for Malformed {}
 ///
 /// # Errors
 /// Where and how it is no JSON.
-pub fn body(bytes: &[u8]) -> Result<Body, Malformed> {
+pub fn body(bytes: &[u8]) -> Result<ParsedBody, Malformed> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| encoding(bytes, error))?;
     weight::weigh(bytes).map_err(Malformed::Weight)?;
@@ -117,7 +117,7 @@ pub fn body(bytes: &[u8]) -> Result<Body, Malformed> {
             Err(Stop::At("Extra data", reader.at))
         }
     }) {
-        Ok(value) => Ok(Body {
+        Ok(value) => Ok(ParsedBody {
             value,
             unfit: reader.unfit,
         }),
