@@ -8,9 +8,10 @@ use prost::Message;
 #[path = "proto/generate_verbs.rs"]
 mod generate_verbs;
 
-const PROTOS: [&str; 3] = [
+const PROTOS: [&str; 4] = [
     "ironic/agent/v1/command_service.proto",
     "ironic/agent/v1/conductor_service.proto",
+    "ironic/agent/v1/fleet_service.proto",
     "ironic/agent/v1/hardware_manager_service.proto",
 ];
 

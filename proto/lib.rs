@@ -2,7 +2,8 @@
 //!
 //! [`v1::command_service_server::CommandService`] is served by the agent and called by the
 //! shim or by an orchestrator. [`v1::conductor_service_server::ConductorService`] is served
-//! by the shim or by an orchestrator and called by the agent.
+//! by the shim or by an orchestrator and called by the agent. [`v1::fleet_service_server::FleetService`]
+//! is served by a shim that is a gateway and called by orchestrators and operators.
 //! [`v1::hardware_manager_service_server::HardwareManagerService`] is served by a hardware
 //! manager that is a program of its own and called by the agent. The documents are the
 //! `.proto` files. [`verbs`] is what they note about the commands, as a table, [`codec`] how messages

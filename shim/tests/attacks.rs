@@ -718,7 +718,7 @@ fn lookup(shim: &Shim) -> v1::lookup_response::Outcome {
             ConductorServiceClient::new(channel).max_decoding_message_size(usize::MAX);
         let answer = conductor.lookup(v1::LookupRequest {
             addresses: vec!["52:54:00:00:00:00".into()],
-            node_uuid: String::new(),
+            ..v1::LookupRequest::default()
         });
         answer.await.unwrap().into_inner().outcome.unwrap()
     })

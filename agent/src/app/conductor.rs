@@ -21,6 +21,7 @@ use crate::conductor::{
 };
 use crate::config::{self, AgentConfig};
 use crate::inspect;
+use crate::machine::firmware::dmi;
 use crate::machine::ironic_node::Node;
 use crate::machine::network::interface;
 use crate::rpc::AttachedSocket;
@@ -61,6 +62,8 @@ pub(super) async fn report(
     let conductor: Arc<dyn Conductor> = Arc::new(ConductorClient::new(&current, attachments)?);
     let mut request = LookupRequest {
         addresses: await_interfaces(system).await,
+        system_uuid: dmi::system_uuid(system),
+        serial_number: dmi::probe(system).serial_number,
         node_uuid: None,
     };
     if inspection::is_wanted(&current) {

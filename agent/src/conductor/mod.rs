@@ -71,6 +71,10 @@ pub trait HeartbeatSession: fmt::Debug + Send {
 pub struct LookupRequest {
     /// MAC addresses in the order of the inventory.
     pub addresses: Vec<String>,
+    /// The machine's UUID as its firmware says it; empty when it says none.
+    pub system_uuid: String,
+    /// The machine's serial number as its firmware says it; empty when it says none.
+    pub serial_number: String,
     /// The node's UUID when an inspection or an earlier lookup answered it.
     pub node_uuid: Option<String>,
 }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::clock::ForeignClock;
 use super::coordination::{Coordination, CoordinationError, CoordinationSession};
@@ -36,6 +38,18 @@ impl Simulation {
         Self {
             directory: directory.into(),
         }
+    }
+
+    /// What stands for the UUID that firmware gives a machine: the same for as long as the
+    /// directory has its name.
+    #[must_use]
+    pub fn system_uuid(&self) -> Uuid {
+        let name = std::path::absolute(&self.directory);
+        let name = name.unwrap_or_else(|_| self.directory.clone());
+        let digest = Sha256::digest(name.as_os_str().as_encoded_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
     /// The paths of the disks with their sizes in bytes, by name; hidden files are not disks.

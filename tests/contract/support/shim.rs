@@ -120,6 +120,7 @@ impl Shim {
         let request = v1::LookupRequest {
             addresses: addresses.iter().map(|mac| (*mac).to_owned()).collect(),
             node_uuid: node_uuid.to_owned(),
+            ..v1::LookupRequest::default()
         };
         let answer = self.conductor.lookup(request).await.unwrap();
         answer.into_inner().outcome.unwrap()

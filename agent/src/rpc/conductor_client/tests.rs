@@ -240,6 +240,8 @@ async fn unary_calls_pass() {
     let client = client(&served);
     let question = LookupRequest {
         addresses: vec!["aa:bb".into(), "cc:dd".into()],
+        system_uuid: "1d4b".into(),
+        serial_number: "S1".into(),
         node_uuid: Some("U".into()),
     };
     let answer = client.lookup(question).await;

@@ -1,6 +1,7 @@
 //! Who made this machine and its firmware, as `lshw` tells it: SMBIOS, then the device tree.
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::system::{PathPrefix, System};
 
@@ -54,6 +55,26 @@ pub fn probe(system: &System) -> SystemVendor {
         firmware_date: smbios("bios_date"),
     };
     DeviceTree(&system.root).complete(vendor)
+}
+
+/// The machine's UUID as SMBIOS says it, lower case with hyphens. Empty when there is none, or
+/// only the all-zeros or all-ones value by which firmware says that nobody has set one.
+///
+/// That of a simulated machine is made of the directory of its disks: the facts of the machine
+/// that it runs on are those of many simulations.
+#[must_use]
+pub fn system_uuid(system: &System) -> String {
+    if let Some(simulation) = &system.simulation {
+        return simulation.system_uuid().to_string();
+    }
+    let text = system
+        .root
+        .read_optional("/sys/class/dmi/id/product_uuid")
+        .unwrap_or_default();
+    let uuid = Uuid::try_parse(stripped(&text).as_str());
+    uuid.ok()
+        .filter(|uuid| !uuid.is_nil() && !uuid.is_max())
+        .map_or_else(String::new, |uuid| uuid.to_string())
 }
 
 /// `product (remark)`; without the remark when there is none.

@@ -30,6 +30,28 @@ fn reads_smbios_and_the_device_tree() {
 }
 
 #[test]
+fn system_uuid_is_that_of_the_firmware_or_none() {
+    for (text, expected) in [
+        (
+            "4C4C4544-0042-3510-8052-B4C04F4A3132\n",
+            "4c4c4544-0042-3510-8052-b4c04f4a3132",
+        ),
+        ("00000000-0000-0000-0000-000000000000\n", ""),
+        ("FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF\n", ""),
+        ("Not Settable\n", ""),
+    ] {
+        let mut machine = FakeMachine::new();
+        machine.file("sys/class/dmi/id/product_uuid", text);
+        assert_eq!(system_uuid(&machine.system()), expected);
+    }
+    assert_eq!(system_uuid(&FakeMachine::new().system()), "");
+    let simulated = |directory| system_uuid(&System::simulated(directory));
+    assert_eq!(simulated("/a/disks").len(), 36);
+    assert_eq!(simulated("/a/disks"), simulated("/a/disks"));
+    assert_ne!(simulated("/a/disks"), simulated("/b/disks"));
+}
+
+#[test]
 fn the_order_number_follows_the_product() {
     for (product, sku, expected) in [
         (

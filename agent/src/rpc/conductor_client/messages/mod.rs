@@ -38,6 +38,8 @@ pub(super) fn lookup_request(request: LookupRequest) -> v1::LookupRequest {
     v1::LookupRequest {
         addresses: request.addresses,
         node_uuid: request.node_uuid.unwrap_or_default(),
+        system_uuid: request.system_uuid,
+        serial_number: request.serial_number,
     }
 }
 
