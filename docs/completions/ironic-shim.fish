@@ -22,6 +22,7 @@ complete -c ironic-shim -l agent -d 'Where the shim finds its agent: http://, ht
 complete -c ironic-shim -l conductor_listen -d 'Where the shim serves ConductorService: ADDRESS:PORT or unix:PATH. [default: unix:/run/ironic-shim/conductor.sock]' -r
 complete -c ironic-shim -l insecure_conductor_listen -d 'Let conductor_listen be an address that other machines reach without client certificates: unauthenticated machines may look nodes up.' -r
 complete -c ironic-shim -l gateway_url -d 'Be a gateway for many agents, which Ironic reaches below this URL.' -r
+complete -c ironic-shim -l metrics_listen -d 'Where /metrics (Prometheus), /healthz and /readyz are served: ADDRESS:PORT or unix:PATH. Plain HTTP without authentication, for a management network.' -r
 complete -c ironic-shim -l gateway_ca_file -d 'PEM of the CA that Ironic verifies tls_cert_file with, if its own CAs do not; without tls_cert_file a CA is made and kept in state_dir.' -r
 complete -c ironic-shim -l global_request_id -d 'Sent to Ironic as X-OpenStack-Request-ID. [kernel: ipa-global-request-id]' -r
 complete -c ironic-shim -l ironic_api_version -d 'API version to use instead of asking Ironic for the newest. [kernel: ipa-ironic-api-version]' -r

@@ -39,6 +39,7 @@ _ironic-shim() {
 '--conductor_listen=[Where the shim serves ConductorService\: ADDRESS\:PORT or unix\:PATH. \[default\: unix\:/run/ironic-shim/conductor.sock\]]:ADDRESS:_default' \
 '--insecure_conductor_listen=[Let conductor_listen be an address that other machines reach without client certificates\: unauthenticated machines may look nodes up.]::BOOL:_default' \
 '--gateway_url=[Be a gateway for many agents, which Ironic reaches below this URL.]:URL:_default' \
+'--metrics_listen=[Where /metrics (Prometheus), /healthz and /readyz are served\: ADDRESS\:PORT or unix\:PATH. Plain HTTP without authentication, for a management network.]:ADDRESS:_default' \
 '--gateway_ca_file=[PEM of the CA that Ironic verifies tls_cert_file with, if its own CAs do not; without tls_cert_file a CA is made and kept in state_dir.]:PATH:_default' \
 '--global_request_id=[Sent to Ironic as X-OpenStack-Request-ID. \[kernel\: ipa-global-request-id\]]:TEXT:_default' \
 '--ironic_api_version=[API version to use instead of asking Ironic for the newest. \[kernel\: ipa-ironic-api-version\]]:VERSION:_default' \

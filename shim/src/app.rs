@@ -19,6 +19,8 @@ use crate::config::{GatewayUrl, ShimConfig};
 use crate::discover::{self, MdnsService};
 use crate::gateway::Gateway;
 use crate::ironic::{ApiVersion, Ironic, IronicSettings};
+use crate::metrics::Metrics;
+use crate::metrics::listener::MetricsListener;
 use crate::relay::{self, Placement, Relay};
 use crate::rest_server::{AgentSession, RestServer};
 
@@ -69,6 +71,7 @@ async fn run(loaded: Loaded<ShimConfig>) -> anyhow::Result<ExitCode> {
 pub struct Shim {
     agents: Option<relay::Server>,
     gateway: Option<Gateway>,
+    metrics_listen: Option<Listen>,
     stop: CancellationToken,
 }
 
@@ -83,6 +86,10 @@ impl Shim {
         if let Some(url) = config.gateway_url.clone() {
             return Self::start_gateway(url, &config, ironic, stop).await;
         }
+        anyhow::ensure!(
+            config.metrics_listen.is_none(),
+            "option metrics_listen is for a gateway: set the option gateway_url, or remove it"
+        );
         let server = RestServer::new(Arc::clone(&config), Arc::clone(&ironic), stop.clone());
         // The listener of agents first: one that starts at the same time must find it.
         let relay = Relay::new(ironic, Placement::Beside(server.clone()));
@@ -115,6 +122,7 @@ impl Shim {
         Ok(Self {
             agents,
             gateway: None,
+            metrics_listen: None,
             stop,
         })
     }
@@ -129,13 +137,27 @@ impl Shim {
             !config.common.api_url.is_empty(),
             "a gateway (option gateway_url) needs Ironic: set the option api_url"
         );
-        let agents = AgentRegistry::of_gateway(Proofs::new(&config.state_dir));
+        let metrics = Metrics::new();
+        let proofs = Proofs::new(&config.state_dir);
+        let agents = AgentRegistry::of_gateway(proofs, metrics.clone());
         let gateway = Gateway::start(url, config, agents, stop.clone()).await;
         let gateway = gateway.context("the gateway cannot be started")?;
         let relay = Relay::new(ironic, Placement::Gateway(gateway.clone()));
+        let observer = Arc::new(relay.clone());
+        let agents = relay::bind(relay, config).await?;
+        let metrics_listen = match &config.metrics_listen {
+            Some(listen) => {
+                let listener = MetricsListener::bind(listen).await?;
+                let listen = listener.listen.clone();
+                tokio::spawn(listener.serve(metrics, observer, stop.clone()));
+                Some(listen)
+            }
+            None => None,
+        };
         Ok(Self {
-            agents: Some(relay::bind(relay, config).await?),
+            agents: Some(agents),
             gateway: Some(gateway),
+            metrics_listen,
             stop,
         })
     }
@@ -145,6 +167,12 @@ impl Shim {
     #[must_use]
     pub fn listen(&self) -> Option<&Listen> {
         self.agents.as_ref().map(|agents| &agents.listen)
+    }
+
+    /// Where a gateway serves metrics; the port is the real one.
+    #[must_use]
+    pub fn metrics_listen(&self) -> Option<&Listen> {
+        self.metrics_listen.as_ref()
     }
 
     /// Serves agents until the shim is stopped.

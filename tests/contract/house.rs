@@ -70,12 +70,14 @@ const SHIM: &[(&str, &[&str])] = &[
     ("pacing", &[]),
     ("advertise", &[]),
     ("config", &[]),
+    ("metrics", &[]),
     ("discover", &["advertise"]),
     ("tls", &[]),
     ("weight", &[]),
 ];
 
-const SHIM_FREE: &[&str] = &["config"];
+/// `metrics` is what every room counts with.
+const SHIM_FREE: &[&str] = &["config", "metrics"];
 
 /// A crate or path, and the places (path prefixes below a package) that may name it.
 const CONFINED: &[(&str, &str, &[&str])] = &[
@@ -109,7 +111,12 @@ const CONFINED: &[(&str, &str, &[&str])] = &[
     (
         "shim",
         "OffsetDateTime",
-        &["src/gateway/certificate", "src/rest_server", "src/tls"],
+        &[
+            "src/gateway/certificate",
+            "src/metrics/process",
+            "src/rest_server",
+            "src/tls",
+        ],
     ),
     ("shim", "tonic", &["src/relay", "src/agents", "src/app"]),
     (
@@ -118,7 +125,8 @@ const CONFINED: &[(&str, &str, &[&str])] = &[
         &["src/relay", "src/agents", "src/app", "src/rest/parameters"],
     ),
     ("shim", "reqwest", &["src/ironic", "src/advertise"]),
-    ("shim", "hyper", &["src/rest"]),
+    ("shim", "hyper", &["src/metrics/listener", "src/rest"]),
+    ("shim", "prometheus_client", &["src/metrics"]),
 ];
 
 /// Crates that both programs may build on. None of them imports a program, nor another of

@@ -10,6 +10,7 @@ mod inspection;
 mod log_events;
 mod lookup;
 mod manual;
+mod metrics;
 mod options;
 mod pacing;
 mod readme;

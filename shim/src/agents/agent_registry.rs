@@ -6,12 +6,12 @@ use std::time::Instant;
 use ironic_text::Secret;
 use ironic_transport::Endpoint;
 use ironic_transport::grpc::{InvalidEndpoint, TlsFiles};
-use tokio::sync::Semaphore;
 
-use super::attachment::AttachmentSlot;
+use super::attachment::{AttachmentSlot, HeldRequests};
 use super::client::Client;
 use super::proofs::Proofs;
 use super::registry::{AgentKey, Generation, NewAgent, Registry};
+use crate::metrics::Metrics;
 
 /// Requests that wait for agents that are away, all together: as many workers of conductors wait
 /// with them.
@@ -24,7 +24,7 @@ pub struct AgentRegistry {
     proofs: Proofs,
     /// Whether agents attach.
     attaches: bool,
-    held: Arc<Semaphore>,
+    held: HeldRequests,
     since: Instant,
 }
 
@@ -67,7 +67,7 @@ impl AgentRegistry {
             registry: Arc::default(),
             proofs,
             attaches: false,
-            held: Arc::new(Semaphore::new(HELD)),
+            held: HeldRequests::new(HELD, Metrics::new()),
             since: Instant::now(),
         }
     }
@@ -75,11 +75,18 @@ impl AgentRegistry {
     /// The same for agents that attach: a node whose token was proved is known, also while its
     /// agent is away.
     #[must_use]
-    pub fn of_gateway(proofs: Proofs) -> Self {
+    pub fn of_gateway(proofs: Proofs, metrics: Metrics) -> Self {
         Self {
             attaches: true,
+            held: HeldRequests::new(HELD, metrics),
             ..Self::new(proofs)
         }
+    }
+
+    /// Where what happens to agents and calls is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        self.held.metrics()
     }
 
     /// The tokens that are known.
@@ -105,7 +112,7 @@ impl AgentRegistry {
         if let Some(found) = known(&registry) {
             return found;
         }
-        let slot = AttachmentSlot::new(Arc::clone(&self.held));
+        let slot = AttachmentSlot::new(self.held.clone());
         let client = Arc::new(Client::attached(slot, node_uuid));
         let agent = NewAgent {
             connection: Arc::clone(&client),

@@ -9,6 +9,9 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::Metrics;
+use crate::metrics::labels::DropReason;
+
 /// How long a request waits for an agent that is away. The conductor gives a request up after
 /// 60 s (`command_timeout`) and takes an error for the end of the deployment, a broken connection
 /// for something to try again.
@@ -54,12 +57,48 @@ struct Attachment {
     displaced: CancellationToken,
 }
 
+impl Away {
+    /// As it is counted.
+    #[must_use]
+    pub fn drop_reason(self) -> DropReason {
+        match self {
+            Self::TimedOut => DropReason::AgentAway,
+            Self::TooMany => DropReason::TooMany,
+        }
+    }
+}
+
+/// Where requests wait for agents that are away, all together: the conductor's workers wait with
+/// them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct HeldRequests {
+    places: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+impl HeldRequests {
+    /// Room for `most` requests, which are counted.
+    #[must_use]
+    pub fn new(most: usize, metrics: Metrics) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(most)),
+            metrics,
+        }
+    }
+
+    /// Where they are counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+}
+
 /// The place of a node's attachment. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AttachmentSlot {
     current: Arc<watch::Sender<Option<Attachment>>>,
-    /// Shared by the slots of all nodes: the conductor's workers wait with the requests.
-    held: Arc<Semaphore>,
+    /// Shared by the slots of all nodes.
+    held: HeldRequests,
 }
 
 /// An open attachment, as a caller uses it.
@@ -75,7 +114,7 @@ pub struct OpenChannel {
 impl AttachmentSlot {
     /// An empty slot.
     #[must_use]
-    pub fn new(held: Arc<Semaphore>) -> Self {
+    pub fn new(held: HeldRequests) -> Self {
         Self {
             current: Arc::new(watch::Sender::new(None)),
             held,
@@ -144,7 +183,8 @@ impl AttachmentSlot {
         if let Some(open) = self.open() {
             return Ok(open);
         }
-        let _held = self.held.try_acquire().map_err(|_| Away::TooMany)?;
+        let _place = self.held.places.try_acquire().map_err(|_| Away::TooMany)?;
+        let _counted = self.held.metrics.request_held();
         let mut current = self.current.subscribe();
         let attached = current.wait_for(|current| current.as_ref().is_some_and(is_open));
         match tokio::time::timeout(HOLD, attached).await {
@@ -152,6 +192,12 @@ impl AttachmentSlot {
             // The sender is ours.
             Ok(Err(_)) | Err(_) => Err(Away::TimedOut),
         }
+    }
+
+    /// Where what happens to calls is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        self.held.metrics()
     }
 
     fn open(&self) -> Option<OpenChannel> {
@@ -182,7 +228,7 @@ mod tests {
     use super::*;
 
     fn slot(held: usize) -> AttachmentSlot {
-        AttachmentSlot::new(Arc::new(Semaphore::new(held)))
+        AttachmentSlot::new(HeldRequests::new(held, Metrics::new()))
     }
 
     fn id(boot: &str, counter: u64) -> AttachmentId {

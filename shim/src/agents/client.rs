@@ -1,7 +1,7 @@
 //! Calls one agent's `CommandService`.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use ironic_agent_protocol::v1;
@@ -14,14 +14,16 @@ use tokio::sync::Semaphore;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Uri;
 use tonic::{Request, Response};
+use tracing::info;
 use uuid::Uuid;
 
 use super::attachment::AttachmentSlot;
 use super::channel::{AgentChannel, AgentRoute};
 use super::connect;
 use super::error::CallError;
-use super::record::{CommandResult, bare};
+use super::record::{CommandResult, State, bare};
 use super::status::{Remembered, Status};
+use crate::metrics::labels::{CommandVerdict, Label};
 
 /// The metadata key of the token.
 const TOKEN: &str = "agent-token";
@@ -144,13 +146,32 @@ impl Client {
         token: &Secret,
         command: v1::Command,
     ) -> Result<CommandResult, CallError> {
-        let _turn = self.orders.acquire().await;
-        let token = token_value(token)?;
+        let counted = self.slot().map(|slot| slot.metrics().command_begins());
         let request = v1::ExecuteCommandRequest {
             command: Some(command),
             id: Uuid::new_v4().to_string(),
             ..Default::default()
         };
+        let (id, begun) = (request.id.clone(), Instant::now());
+        let answer = self.execute_request(token, request).await;
+        drop(counted);
+        let verdict = verdict(&answer);
+        if let Some(slot) = self.slot() {
+            slot.metrics().command(verdict);
+        }
+        let name = answer.as_ref().map_or("", |command| command.name.as_str());
+        let ms = begun.elapsed().as_millis();
+        info!(agent = %self.name, %id, name, outcome = verdict.word(), ms, "command");
+        answer
+    }
+
+    async fn execute_request(
+        &self,
+        token: &Secret,
+        request: v1::ExecuteCommandRequest,
+    ) -> Result<CommandResult, CallError> {
+        let _turn = self.orders.acquire().await;
+        let token = token_value(token)?;
         let spare = (prost::Message::encoded_len(&request) < LARGE).then(|| request.clone());
         let (mut calls, boot) = self.connect().await?;
         let first = calls.execute_command(with_token(&token, request)).await;
@@ -287,6 +308,18 @@ impl Client {
 }
 
 type Calls = CommandServiceClient<AgentChannel>;
+
+/// What an agent answered to a command, as it is counted.
+fn verdict(answer: &Result<CommandResult, CallError>) -> CommandVerdict {
+    match answer {
+        Ok(command) => match command.state {
+            State::Running => CommandVerdict::Running,
+            State::Succeeded => CommandVerdict::Succeeded,
+            State::Failed(_) | State::VersionMismatch(_) => CommandVerdict::Failed,
+        },
+        Err(error) => error.command_verdict(),
+    }
+}
 
 /// Makes a call with a timeout of our own: the agent's may be what does not work.
 fn timed<T: 'static>(

@@ -7,6 +7,7 @@ use tonic_types::StatusExt;
 
 use super::attachment::Away;
 use super::record::{InvalidRecord, bare};
+use crate::metrics::labels::{CommandVerdict, DropReason};
 
 /// The domain of the reasons that an agent gives.
 const DOMAIN: &str = "ironic.agent.v1";
@@ -140,11 +141,36 @@ impl CallError {
         }
     }
 
-    /// Whether the conductor is to be left without an answer: it tries again what has none, and
-    /// takes an error for the end of the deployment.
+    /// Why the conductor is to be left without an answer, if it is: it tries again what has
+    /// none, and takes an error for the end of the deployment.
     #[must_use]
-    pub fn leaves_no_answer(&self) -> bool {
-        matches!(self, Self::Away { .. } | Self::Lost { .. })
+    pub fn drop_reason(&self) -> Option<DropReason> {
+        match self {
+            Self::Away { away, .. } => Some(away.drop_reason()),
+            Self::Lost { .. } => Some(DropReason::ConnectionLost),
+            _ => None,
+        }
+    }
+
+    /// As a command is counted that ended so.
+    #[must_use]
+    pub fn command_verdict(&self) -> CommandVerdict {
+        match self {
+            Self::Busy(_) => CommandVerdict::Busy,
+            Self::Refused { .. }
+            | Self::NotBuilt { .. }
+            | Self::NotFound { .. }
+            | Self::IdReused { .. }
+            | Self::Unauthenticated
+            | Self::TooLarge { .. } => CommandVerdict::Refused,
+            Self::ShuttingDown
+            | Self::Unreachable { .. }
+            | Self::Away { .. }
+            | Self::Lost { .. }
+            | Self::Slow { .. }
+            | Self::Nonsense(_)
+            | Self::Other { .. } => CommandVerdict::Unanswered,
+        }
     }
 
     /// Whether the call may never have reached the agent, so that a repetition may help.

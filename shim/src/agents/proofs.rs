@@ -53,6 +53,8 @@ struct ProofTable {
     proved: Mutex<HashMap<String, TokenDigest>>,
     /// Where proofs are appended; made when the first comes.
     log: Mutex<Option<File>>,
+    /// Why the last proof was not kept.
+    problem: Mutex<Option<String>>,
     /// Who waits for the proof of a node.
     waiting: Mutex<HashMap<String, Arc<Notify>>>,
 }
@@ -74,6 +76,7 @@ impl Proofs {
             file: Some(file),
             proved: Mutex::new(proved),
             log: Mutex::new(None),
+            problem: Mutex::default(),
             waiting: Mutex::default(),
         }))
     }
@@ -90,6 +93,18 @@ impl Proofs {
     #[must_use]
     pub fn knows(&self, node: &str) -> bool {
         lock(&self.0.proved).contains_key(node)
+    }
+
+    /// How many nodes are known.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        lock(&self.0.proved).len()
+    }
+
+    /// Why the last proof was not kept, for a person: nothing is wrong until one is not.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        lock(&self.0.problem).clone()
     }
 
     /// Whether a token of another node was proved: a program beside one agent serves one node.
@@ -153,8 +168,12 @@ impl Proofs {
         };
         let mut log = lock(&self.0.log);
         let kept = self.append(file, &mut log, &line);
+        let path = file.display();
+        *lock(&self.0.problem) = kept.as_ref().err().map(|error| {
+            format!("proofs of tokens cannot be kept in {path}: {error}: free space in state_dir")
+        });
         if let Err(error) = kept {
-            tracing::warn!(%error, path = %file.display(),
+            tracing::warn!(%error, %path,
                 "after a restart, this agent is believed from its next heartbeat on");
             *log = None;
         }
@@ -263,6 +282,8 @@ mod tests {
         let proofs = Proofs::new(Path::new("/proc/no-such-place"));
         proofs.prove("n", "t");
         assert!(proofs.is_proved("n", "t"));
+        let problem = proofs.problem().unwrap();
+        assert!(problem.contains("/proc/no-such-place"), "{problem}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -29,6 +29,8 @@ pub struct ShimConfig {
     pub gateway_url: Option<GatewayUrl>,
     /// PEM of the CA that Ironic verifies the gateway with.
     pub gateway_ca_file: Option<PathBuf>,
+    /// Where a gateway serves metrics and its readiness.
+    pub metrics_listen: Option<Listen>,
     /// `conductor_listen` may be open to other machines without client certificates.
     pub insecure_conductor_listen: bool,
     /// The program's own directory for what must survive a restart of the process.
@@ -185,6 +187,7 @@ impl Default for ShimConfig {
             conductor_listen: Listen::Unix(PathBuf::from("/run/ironic-shim/conductor.sock")),
             gateway_url: None,
             gateway_ca_file: None,
+            metrics_listen: None,
             insecure_conductor_listen: false,
             state_dir: PathBuf::from("/run/ironic-shim"),
             global_request_id: None,

@@ -51,6 +51,7 @@ impl ShimConfig {
     fn gateway_options() -> Vec<Opt<Self>> {
         vec![
             opt!(gateway_url, "Be a gateway for many agents, which Ironic reaches below this URL."),
+            opt!(metrics_listen, "Where /metrics (Prometheus), /healthz and /readyz are served: ADDRESS:PORT or unix:PATH. Plain HTTP without authentication, for a management network."),
             opt!(gateway_ca_file, "PEM of the CA that Ironic verifies tls_cert_file with, if its own CAs do not; without tls_cert_file a CA is made and kept in state_dir."),
         ]
     }

@@ -14,6 +14,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::QueueLengths;
+
 mod queue;
 mod rate;
 
@@ -106,6 +108,12 @@ impl Pacing {
         drop(waiting);
         // Without an answer the program stops.
         answered.unwrap_or(Err(RetryAfter(Duration::from_secs(5))))
+    }
+
+    /// How many calls wait and run.
+    #[must_use]
+    pub fn lengths(&self) -> QueueLengths {
+        self.state().queue.lengths()
     }
 
     fn call(&self, kind: CallKind<'_>) -> PacedCall {

@@ -67,7 +67,6 @@ impl CallRate {
     }
 
     /// Calls per second.
-    #[cfg(test)]
     pub(super) fn per_second(&self) -> f64 {
         self.per_second
     }

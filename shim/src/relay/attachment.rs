@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
 use ironic_agent_protocol::v1;
 use ironic_text::{Secret, error_chain};
@@ -15,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::agents::{AttachmentId, Superseded};
 use crate::gateway::Gateway;
+use crate::metrics::labels::{AttachOutcome, DetachCause};
 
 /// How long the first message may take.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,9 +81,28 @@ pub(super) async fn run(
     };
     match admitted {
         Ok(hello) => serve(gateway, hello, requests, verdict).await,
-        // An agent that has hung up does not hear why.
-        Err(status) => drop(verdict.send(Err(status))),
+        Err(refusal) => refuse(gateway, verdict, refusal),
     }
+}
+
+/// Why an attachment is refused: as it is counted, and as the agent hears it.
+struct AttachRefusal(AttachOutcome, Status);
+
+/// What the agent sent makes no sense, or nothing came.
+impl From<Status> for AttachRefusal {
+    fn from(status: Status) -> Self {
+        Self(AttachOutcome::Invalid, status)
+    }
+}
+
+fn refuse(
+    gateway: &Gateway,
+    verdict: oneshot::Sender<Result<Attached, Status>>,
+    AttachRefusal(outcome, status): AttachRefusal,
+) {
+    gateway.agents().metrics().attach(outcome);
+    // An agent that has hung up does not hear why.
+    drop(verdict.send(Err(status)));
 }
 
 /// Reads who attaches, and waits until that is proved.
@@ -89,7 +110,7 @@ async fn admit(
     gateway: &Gateway,
     requests: &mut Streaming<v1::AttachRequest>,
     caller: Option<&Caller>,
-) -> Result<v1::AttachHello, Status> {
+) -> Result<v1::AttachHello, AttachRefusal> {
     let first = tokio::time::timeout(HELLO_TIMEOUT, requests.message()).await;
     let first = first.map_err(|_| Status::deadline_exceeded("no AttachHello came"))??;
     let hello = first.and_then(|request| request.hello);
@@ -97,7 +118,7 @@ async fn admit(
     let node_uuid = super::node_uuid(&hello.node_uuid, "AttachHello.node_uuid")?;
     if hello.agent_token.is_empty() {
         let text = "AttachHello.agent_token is empty: look up the node first";
-        return Err(Status::invalid_argument(text));
+        return Err(Status::invalid_argument(text).into());
     }
     let hello = v1::AttachHello { node_uuid, ..hello };
     let proofs = gateway.agents().proofs();
@@ -106,16 +127,20 @@ async fn admit(
         info!(node = %hello.node_uuid, ?peer, "an attachment waits for the proof of its token");
         let waiting = gateway.wait_for_proof();
         let _waiting = waiting.ok_or_else(|| {
-            Status::resource_exhausted("too many attachments wait for the proof of their tokens")
+            let text = "too many attachments wait for the proof of their tokens";
+            AttachRefusal(AttachOutcome::TooMany, Status::resource_exhausted(text))
         })?;
+        let _counted = gateway.agents().metrics().waits_for_proof();
         let token = Secret::new(hello.agent_token.as_str());
         let proved = proofs.wait(&hello.node_uuid, &token);
         let proved = tokio::time::timeout(PROOF_TIMEOUT, proved).await;
         proofs.stop_waiting(&hello.node_uuid);
         if proved.is_err() {
             warn!(node = %hello.node_uuid, ?peer, "an attachment was never proved");
-            return Err(Status::unauthenticated(
-                "Ironic has accepted no heartbeat of this node with this token",
+            let text = "Ironic has accepted no heartbeat of this node with this token";
+            return Err(AttachRefusal(
+                AttachOutcome::Unproved,
+                Status::unauthenticated(text),
             ));
         }
     }
@@ -125,6 +150,19 @@ async fn admit(
     Ok(hello)
 }
 
+/// What the agent's server writes.
+fn bytes(
+    requests: Streaming<v1::AttachRequest>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static {
+    requests.map(|request| match request {
+        Ok(request) => Ok(request.data),
+        Err(status) => Err(io::Error::new(
+            io::ErrorKind::ConnectionReset,
+            status.message(),
+        )),
+    })
+}
+
 /// Serves an attachment that was admitted, until it ends.
 async fn serve(
     gateway: &Gateway,
@@ -132,6 +170,7 @@ async fn serve(
     requests: Streaming<v1::AttachRequest>,
     verdict: oneshot::Sender<Result<Attached, Status>>,
 ) {
+    let metrics = gateway.agents().metrics();
     let node = hello.node_uuid.as_str();
     let id = AttachmentId {
         boot_id: hello.boot_id.clone(),
@@ -139,16 +178,14 @@ async fn serve(
     };
     if gateway.is_superseded(node, &id) {
         info!(%node, reason = %Superseded, "an attachment is refused");
-        return drop(verdict.send(Err(Status::already_exists(Superseded.to_string()))));
+        let status = Status::already_exists(Superseded.to_string());
+        return refuse(
+            gateway,
+            verdict,
+            AttachRefusal(AttachOutcome::Superseded, status),
+        );
     }
-    let incoming = requests.map(|request| match request {
-        Ok(request) => Ok(request.data),
-        Err(status) => Err(io::Error::new(
-            io::ErrorKind::ConnectionReset,
-            status.message(),
-        )),
-    });
-    let (socket, outgoing) = Tunnel::new(incoming);
+    let (socket, outgoing) = Tunnel::new(bytes(requests));
     let (end, ending) = oneshot::channel();
     if verdict.send(Ok(Attached { outgoing, ending })).is_err() {
         return;
@@ -158,42 +195,59 @@ async fn serve(
             .attach(node, id.clone(), channel)
             .map(|displaced| (displaced, driver)),
         Err(error) => {
+            metrics.attach(AttachOutcome::Failed);
             return info!(%node, %error, "an attachment ended before it had begun");
         }
     };
     let (displaced, driver) = match attached {
         Ok(attached) => attached,
         // A later one came in the meantime.
-        Err(superseded) => return drop(end.send(Status::already_exists(superseded.to_string()))),
+        Err(superseded) => {
+            metrics.attach(AttachOutcome::Superseded);
+            return drop(end.send(Status::already_exists(superseded.to_string())));
+        }
     };
+    metrics.attach(AttachOutcome::Accepted);
+    let counted = metrics.attached();
     let token = Secret::new(hello.agent_token.as_str());
     gateway.trust(node, token, &hello.agent_version);
     info!(event = %"agent_attached", %node, "milestone");
-    let reason = until_it_ends(gateway, node, driver, &displaced).await;
+    let (cause, status) = until_it_ends(gateway, node, driver, &displaced).await;
     gateway.detach(node, &id);
-    if let Some(status) = reason {
+    drop(counted);
+    metrics.detached(cause);
+    if let Some(status) = status {
         // The stream of answers may have ended with the connection.
         let _ = end.send(status);
     }
 }
 
-/// Drives an attachment. Answers why this program ends it; nothing if the agent has.
+/// Drives an attachment. Answers why it has ended, and what the agent hears if this program ends
+/// it.
 async fn until_it_ends(
     gateway: &Gateway,
     node: &str,
     driver: ConnectionDriver,
     displaced: &CancellationToken,
-) -> Option<Status> {
+) -> (DetachCause, Option<Status>) {
     let stop = gateway.stopping();
     tokio::select! {
         // A displaced connection has no caller any more, which ends it, too.
         biased;
-        () = displaced.cancelled() => Some(Status::aborted("a later attachment took its place")),
-        () = stop.cancelled() => Some(Status::unavailable("the gateway stops")),
+        () = displaced.cancelled() => {
+            let status = Status::aborted("a later attachment took its place");
+            (DetachCause::Replaced, Some(status))
+        }
+        () = stop.cancelled() => {
+            (DetachCause::Stopped, Some(Status::unavailable("the gateway stops")))
+        }
         ended = driver => {
-            let reason = ended.err().map_or_else(|| "closed".to_owned(), |error| error_chain(&error));
+            let (cause, reason) = match ended {
+                Ok(()) => (DetachCause::Closed, "closed".to_owned()),
+                Err(error) => (DetachCause::Lost, error_chain(&error)),
+            };
             info!(event = %"agent_detached", %node, %reason, "milestone");
-            None
+            (cause, None)
         }
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::ironic::{BeatAnswer, Found, InspectionAnswer, LookupAnswer};
+use crate::metrics::labels::{BeatResult, InspectionResult, LookupResult};
 use crate::pacing::{CallOutcome, RetryAfter};
 
 /// The answer to a lookup. A document that does not fit the protocol is a reason to retry:
@@ -126,6 +127,41 @@ fn outcome(status: u16) -> CallOutcome {
     match status {
         429 | 502 | 503 | 504 => CallOutcome::Unavailable,
         _ => CallOutcome::Answered,
+    }
+}
+
+/// A verdict as it is counted.
+pub(super) fn beat_result(response: &v1::HeartbeatResponse) -> BeatResult {
+    match response.verdict() {
+        v1::HeartbeatVerdict::Accepted => BeatResult::Accepted,
+        v1::HeartbeatVerdict::Conflict => BeatResult::Conflict,
+        v1::HeartbeatVerdict::Unreachable => BeatResult::Unreachable,
+        v1::HeartbeatVerdict::Deferred => BeatResult::Deferred,
+        v1::HeartbeatVerdict::Refused | v1::HeartbeatVerdict::Unspecified => BeatResult::Refused,
+    }
+}
+
+/// The answer to a lookup as it is counted.
+pub(super) fn lookup_result(response: &v1::LookupResponse) -> LookupResult {
+    match &response.outcome {
+        Some(v1::lookup_response::Outcome::Session(_)) => LookupResult::Found,
+        Some(v1::lookup_response::Outcome::Retry(retry)) if retry.retry_after.is_some() => {
+            LookupResult::Deferred
+        }
+        Some(v1::lookup_response::Outcome::Retry(_)) | None => LookupResult::Retry,
+    }
+}
+
+/// The answer to an inspection report as it is counted.
+pub(super) fn inspection_result(response: &v1::SubmitInspectionResponse) -> InspectionResult {
+    match response.verdict() {
+        _ if response.retry_after.is_some() => InspectionResult::Deferred,
+        v1::InspectionVerdict::Accepted => InspectionResult::Accepted,
+        v1::InspectionVerdict::Refused => InspectionResult::Refused,
+        v1::InspectionVerdict::Disabled => InspectionResult::Disabled,
+        v1::InspectionVerdict::Retry | v1::InspectionVerdict::Unspecified => {
+            InspectionResult::Retry
+        }
     }
 }
 

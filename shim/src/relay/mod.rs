@@ -26,6 +26,7 @@ use uuid::Uuid;
 mod attachment;
 mod context;
 mod convert;
+mod observation;
 mod placement;
 mod service;
 mod session;

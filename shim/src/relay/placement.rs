@@ -7,6 +7,7 @@ use tracing::warn;
 
 use crate::agents::{AgentKey, Proofs};
 use crate::gateway::Gateway;
+use crate::metrics::Metrics;
 use crate::rest::CloseReason;
 use crate::rest_server::{Advertised, AgentSession, RestServer, RestServerError};
 
@@ -24,6 +25,14 @@ impl Placement {
         match self {
             Self::Beside(server) => server.proofs(),
             Self::Gateway(gateway) => gateway.agents().proofs(),
+        }
+    }
+
+    /// Where what happens is counted; beside an agent nobody reads it.
+    pub(super) fn metrics(&self) -> Option<&Metrics> {
+        match self {
+            Self::Beside(_) => None,
+            Self::Gateway(gateway) => Some(gateway.agents().metrics()),
         }
     }
 

@@ -14,7 +14,8 @@ use tracing::info;
 use super::attachment;
 use super::context::Relay;
 use super::convert::{
-    deferred_inspection, deferred_lookup, inspection_response, lookup_outcome, lookup_response,
+    deferred_inspection, deferred_lookup, inspection_response, inspection_result, lookup_outcome,
+    lookup_response, lookup_result,
 };
 use super::placement::Placement;
 use super::session;
@@ -23,17 +24,13 @@ use crate::pacing::CallKind;
 
 type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-#[tonic::async_trait]
-impl ConductorService for Relay {
-    async fn lookup(
-        &self,
-        request: Request<v1::LookupRequest>,
-    ) -> Result<Response<v1::LookupResponse>, Status> {
-        let request = request.into_inner();
+impl Relay {
+    /// One lookup, in its turn.
+    async fn look_up(&self, request: v1::LookupRequest) -> v1::LookupResponse {
         let machine = request.addresses.join(",");
         let permit = match self.acquire(CallKind::Lookup(&machine)).await {
             Ok(permit) => permit,
-            Err(retry_after) => return Ok(Response::new(deferred_lookup(retry_after, None))),
+            Err(retry_after) => return deferred_lookup(retry_after, None),
         };
         let uuid = Some(request.node_uuid.as_str()).filter(|uuid| !uuid.is_empty());
         let mut answer = self.ironic.lookup(&request.addresses, uuid).await;
@@ -45,10 +42,24 @@ impl ConductorService for Relay {
             LookupAnswer::Retry { reason, .. } => info!(%reason, "the lookup has no answer yet"),
         }
         let retry_after = permit.and_then(|permit| permit.finish(lookup_outcome(&answer)));
-        Ok(Response::new(match retry_after {
+        match retry_after {
             Some(retry_after) => deferred_lookup(retry_after, Some(answer)),
             None => lookup_response(answer),
-        }))
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl ConductorService for Relay {
+    async fn lookup(
+        &self,
+        request: Request<v1::LookupRequest>,
+    ) -> Result<Response<v1::LookupResponse>, Status> {
+        let response = self.look_up(request.into_inner()).await;
+        if let Some(metrics) = self.placement.metrics() {
+            metrics.lookup(lookup_result(&response));
+        }
+        Ok(Response::new(response))
     }
 
     type HeartbeatStream = ResponseStream<v1::HeartbeatResponse>;
@@ -85,13 +96,18 @@ impl ConductorService for Relay {
         let interfaces = interfaces.and_then(|inventory| inventory.get("interfaces"));
         let machine = interfaces.map(ToString::to_string).unwrap_or_default();
         // It says nothing about the API: a report may go to another service, and takes its time.
-        let _permit = match self.acquire(CallKind::Inspection(&machine)).await {
-            Ok(permit) => permit,
-            Err(retry_after) => return Ok(Response::new(deferred_inspection(retry_after))),
+        let response = match self.acquire(CallKind::Inspection(&machine)).await {
+            Ok(_permit) => {
+                let answer = self.ironic.submit_inspection(&report.into()).await;
+                info!(?answer, "inspection report");
+                inspection_response(answer)
+            }
+            Err(retry_after) => deferred_inspection(retry_after),
         };
-        let answer = self.ironic.submit_inspection(&report.into()).await;
-        info!(?answer, "inspection report");
-        Ok(Response::new(inspection_response(answer)))
+        if let Some(metrics) = self.placement.metrics() {
+            metrics.inspection(inspection_result(&response));
+        }
+        Ok(Response::new(response))
     }
 
     type AttachStream = ResponseStream<v1::AttachResponse>;

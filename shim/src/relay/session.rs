@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
@@ -11,9 +12,10 @@ use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
 use super::context::Relay;
-use super::convert::{beat_outcome, deferred_beat, heartbeat_response};
+use super::convert::{beat_outcome, beat_result, deferred_beat, heartbeat_response};
 use super::node_uuid;
 use crate::ironic::BeatAnswer;
+use crate::metrics::Metrics;
 use crate::pacing::{CallKind, Pacing};
 use crate::rest::CloseReason;
 use crate::rest_server::Advertised;
@@ -34,6 +36,7 @@ pub(super) async fn run(
     let hello = hello(&mut messages).await?;
     let session = Session::open(relay, hello, caller).await?;
     let lock = relay.locks.of(&session.hello.node_uuid);
+    let _counted = relay.placement.metrics().map(Metrics::heartbeat_session);
     let mut in_flight: InFlight<'_> = None;
     let mut heard_all = false;
     // Goal: each beat becomes one POST, one at a time, while the agent is listened to: one
@@ -62,14 +65,7 @@ pub(super) async fn run(
                 return Err(Status::failed_precondition(text));
             }
             Some(Message::Beat(beat)) => {
-                let (session, lock) = (&session, Arc::clone(&lock));
-                in_flight = Some(Box::pin(async move {
-                    if let Some(pacing) = &relay.pacing {
-                        return session.paced_beat(pacing, &beat).await;
-                    }
-                    let _turn = lock.lock().await;
-                    heartbeat_response(beat.sequence, session.beat(&beat).await)
-                }));
+                in_flight = Some(Box::pin(session.answer(beat, Arc::clone(&lock))));
             }
             Some(Message::Farewell(farewell)) => return session.farewell(&farewell),
             Some(Message::Hello(_)) => {
@@ -143,6 +139,25 @@ impl<'a> Session<'a> {
         if let Some(caller) = &self.caller {
             caller.authenticated();
         }
+    }
+
+    /// One beat, in its turn. Beside an agent the turns are those of its own connections.
+    async fn answer(
+        &self,
+        beat: v1::Beat,
+        lock: Arc<tokio::sync::Mutex<()>>,
+    ) -> v1::HeartbeatResponse {
+        let arrived = Instant::now();
+        let response = if let Some(pacing) = &self.relay.pacing {
+            self.paced_beat(pacing, &beat).await
+        } else {
+            let _turn = lock.lock().await;
+            heartbeat_response(beat.sequence, self.beat(&beat).await)
+        };
+        if let Some(metrics) = self.relay.placement.metrics() {
+            metrics.beat(beat_result(&response), arrived);
+        }
+        response
     }
 
     /// One beat among those of many agents.

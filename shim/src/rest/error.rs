@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::json::write;
 use crate::agents::CallError;
+use crate::metrics::labels::DropReason;
 use crate::weight::TooHeavy;
 
 /// A refused request. The conductor needs `faultstring` to be a text in every answer from
@@ -15,9 +16,9 @@ pub struct RestError {
     pub status: StatusCode,
     /// The sentence.
     pub text: String,
-    /// The connection ends in place of an answer: the conductor then asks again, and takes any
-    /// answer of this status for the end of the deployment.
-    pub unanswered: bool,
+    /// Why the connection ends in place of an answer, if it does: the conductor then asks again,
+    /// and takes any answer of this status for the end of the deployment.
+    pub unanswered: Option<DropReason>,
 }
 
 #[derive(Serialize)]
@@ -31,7 +32,7 @@ impl RestError {
         Self {
             status,
             text: text.into(),
-            unanswered: false,
+            unanswered: None,
         }
     }
 
@@ -231,7 +232,7 @@ impl RestError {
         };
         let name = status.canonical_reason().unwrap_or("Error");
         Self {
-            unanswered: error.leaves_no_answer(),
+            unanswered: error.drop_reason(),
             ..Self::new(status, format!("{} {name}: {error}.", status.as_u16()))
         }
     }

@@ -31,6 +31,7 @@ use super::query::Query;
 use super::renewal::Renewal;
 use super::route::{self, Route, RouteMatch};
 use crate::agents::{Agent, AgentKey, AgentRegistry, CommandResult, Generation};
+use crate::metrics::labels::DropReason;
 
 /// The name of the server that the Python agent gives.
 const NAME: &str = "ironic-python-agent";
@@ -198,7 +199,7 @@ impl RestService {
             Err(error) => return Ok(self.unread(error.into(), parts, body, connection).await),
         };
         if to.agent.closed {
-            return Err(Unanswered);
+            return Err(self.drop_request(DropReason::NodeClosed));
         }
         let route = match route::find(&parts.method, to.path) {
             RouteMatch::Found(route) => route,
@@ -225,7 +226,7 @@ impl RestService {
         if let Route::Run = route {
             return self.run(to, body).await;
         }
-        let reply = replied(self.read(route, &to).await)?;
+        let reply = self.replied(self.read(route, &to).await)?;
         Ok(self.unread(reply, parts, body, connection).await)
     }
 
@@ -308,7 +309,26 @@ impl RestService {
             }
         };
         let document = commands::run(&to.agent.client, token, body, to.query.wait, ended);
-        replied(document.await)
+        self.replied(document.await)
+    }
+
+    /// The reply with a document, or with the error in its key.
+    fn replied(&self, document: Result<Vec<u8>, RestError>) -> Result<Reply, Unanswered> {
+        match document {
+            Ok(document) => Ok(Reply::document(document)),
+            Err(error) => match error.unanswered {
+                Some(reason) => {
+                    info!(reason = %error.text, "a request gets no answer");
+                    Err(self.drop_request(reason))
+                }
+                None => Ok(error.into()),
+            },
+        }
+    }
+
+    fn drop_request(&self, reason: DropReason) -> Unanswered {
+        self.agents.metrics().request_dropped(reason);
+        Unanswered
     }
 
     /// An agent has said itself, or was given, which token it takes.
@@ -378,18 +398,6 @@ impl RestService {
         }
         connection.slot.authenticated();
         Ok(shown)
-    }
-}
-
-/// The reply with a document, or with the error in its key.
-fn replied(document: Result<Vec<u8>, RestError>) -> Result<Reply, Unanswered> {
-    match document {
-        Ok(document) => Ok(Reply::document(document)),
-        Err(error) if error.unanswered => {
-            info!(reason = %error.text, "a request gets no answer");
-            Err(Unanswered)
-        }
-        Err(error) => Ok(error.into()),
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Shim {
     pub(crate) url: String,
     /// Where the REST door is, or will be.
     pub(crate) door: SocketAddr,
+    /// Where a gateway serves metrics, if it does.
+    pub(crate) metrics: Option<SocketAddr>,
     pub(crate) config: ShimConfig,
     /// Its own, so that it can die with everything that it has started.
     runtime: Option<Runtime>,
@@ -78,12 +80,17 @@ impl Shim {
         runtime.spawn(async move {
             let shim = ironic_shim::app::Shim::start(wanted, CancellationToken::new());
             let shim = shim.await.unwrap();
-            started.send(shim.listen().cloned()).unwrap();
+            let metrics = shim.metrics_listen().cloned();
+            started.send((shim.listen().cloned(), metrics)).unwrap();
             shim.run().await.unwrap();
         });
-        let Ok(Some(Listen::Tcp(address))) = address.await else {
+        let Ok((Some(Listen::Tcp(address)), metrics)) = address.await else {
             panic!("the shim did not start")
         };
+        let metrics = metrics.map(|listen| match listen {
+            Listen::Tcp(address) => address,
+            Listen::Unix(path) => panic!("{}", path.display()),
+        });
         let url = format!("http://{address}");
         let channel = Channel::from_shared(url.clone()).unwrap().connect_lazy();
         let conductor = ConductorServiceClient::new(channel);
@@ -92,6 +99,7 @@ impl Shim {
             conductor,
             url,
             door,
+            metrics,
             config,
             runtime: Some(runtime),
         }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use super::rate::{CallOutcome, CallRate};
+use crate::metrics::QueueLengths;
 
 /// How long a call waits here. An agent gives a beat up after a minute, which includes the
 /// call itself.
@@ -129,6 +130,17 @@ impl CallQueue {
             calls: 0,
             forced_in_a_row: 0,
             spread: 0.0,
+        }
+    }
+
+    /// How many calls wait and run.
+    pub(super) fn lengths(&self) -> QueueLengths {
+        QueueLengths {
+            forced: self.forced.waiting.len(),
+            ordinary: self.ordinary.waiting.len(),
+            deferred: self.deferred.len(),
+            in_flight: self.in_flight.len(),
+            rate: self.rate.per_second(),
         }
     }
 
