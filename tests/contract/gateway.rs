@@ -262,6 +262,38 @@ async fn a_later_attachment_takes_the_place_of_an_earlier_one() {
 }
 
 #[tokio::test]
+async fn calls_that_wait_for_a_machine_that_has_booted_again_hear_that_it_is_gone() {
+    let mut house = House::new().await;
+    let agent = house.machine.start_agent(&house.shim.url);
+    house.ironic.wait_for(HEARTBEAT, 1).await;
+    drop(agent);
+    // It takes what it is sent and never answers, nor does it hang up.
+    let (_open, mut silent) = attach(&mut house.shim, TOKEN, "b", 1).await.unwrap();
+    let first = silent.message().await.unwrap().unwrap();
+    assert!(first.accepted.is_some(), "{first:?}");
+    let target = format!("/nodes/{NODE}/v1/commands/?agent_token={TOKEN}");
+    let mut reading = Line::open(house.shim.door).await;
+    reading
+        .send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"))
+        .await;
+    let mut order = Line::open(house.shim.door).await;
+    let length = SYNC.len();
+    order
+        .send(format!(
+            "POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{}",
+            String::from_utf8_lossy(SYNC)
+        ))
+        .await;
+    let soon = tokio::time::timeout(Duration::from_millis(300), reading.has_ended()).await;
+    assert!(soon.is_err(), "nobody was there to answer");
+
+    let _agent = house.machine.start_agent(&house.shim.url);
+    let list = reading.answer().await;
+    assert_eq!(list.status, 200, "a question is asked again: {list:?}");
+    assert!(order.has_ended().await, "an order of another boot is not");
+}
+
+#[tokio::test]
 async fn an_attachment_waits_for_the_heartbeat_that_proves_it() {
     let mut house = House::new().await;
     // No lookup was made here: the gateway has no state.

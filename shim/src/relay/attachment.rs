@@ -150,17 +150,20 @@ async fn admit(
     Ok(hello)
 }
 
-/// What the agent's server writes.
-fn bytes(
+/// The bytes of the agent, until the attachment has ended. The agent may be silent then, because
+/// its machine has booted again, and the connection would wait for it.
+fn incoming(
     requests: Streaming<v1::AttachRequest>,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static {
-    requests.map(|request| match request {
+    ended: CancellationToken,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin {
+    let reset = |reason: &str| Err(io::Error::new(io::ErrorKind::ConnectionReset, reason));
+    let bytes = requests.map(move |request| match request {
         Ok(request) => Ok(request.data),
-        Err(status) => Err(io::Error::new(
-            io::ErrorKind::ConnectionReset,
-            status.message(),
-        )),
-    })
+        Err(status) => reset(status.message()),
+    });
+    let end = futures_util::stream::iter([reset("the attachment has ended")]);
+    let until_ended = bytes.take_until(ended.cancelled_owned());
+    until_ended.chain(end).boxed()
 }
 
 /// Serves an attachment that was admitted, until it ends.
@@ -185,7 +188,10 @@ async fn serve(
             AttachRefusal(AttachOutcome::Superseded, status),
         );
     }
-    let (socket, outgoing) = Tunnel::new(bytes(requests));
+    let ended = CancellationToken::new();
+    let (socket, outgoing) = Tunnel::new(incoming(requests, ended.clone()));
+    // However this ends, the calls that wait for the agent hear of it.
+    let _ended = ended.drop_guard();
     let (end, ending) = oneshot::channel();
     if verdict.send(Ok(Attached { outgoing, ending })).is_err() {
         return;
