@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, Stream, StreamExt};
 use ironic_agent_protocol::v1;
-use ironic_tunnel::{Outgoing, Tunnel};
+use ironic_tunnel::{Outgoing, Tunnel, keep_alive};
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Status, Streaming};
 
@@ -38,6 +38,8 @@ pub(super) fn requests(
         .flatten()
         .map(|data| v1::AttachRequest { data, hello: None });
     let requests = futures_util::stream::iter([hello]).chain(bytes);
+    // A message without bytes says nothing to the tunnel at the other end.
+    let requests = keep_alive(requests.boxed(), v1::AttachRequest::default);
     (requests, accepted)
 }
 
@@ -48,14 +50,7 @@ pub(super) async fn serve(
     accepted: oneshot::Sender<Outgoing>,
     server: &mpsc::Sender<AttachedSocket>,
 ) -> Result<BoxFuture<'static, SessionLost>, ConductorCallError> {
-    let first = responses
-        .message()
-        .await?
-        .ok_or(ConductorCallError::Ended)?;
-    if first.accepted.is_none() {
-        let status = Status::internal("AttachResponse.accepted is missing in the first message");
-        return Err(status.into());
-    }
+    while accepted_in(&mut responses).await?.is_none() {}
     let (ending, ended) = oneshot::channel();
     let bytes = AgentBytes {
         responses,
@@ -71,6 +66,19 @@ pub(super) async fn serve(
     Ok(ended
         .map(|ended| ended.unwrap_or(ConductorCallError::Stopped).into())
         .boxed())
+}
+
+/// Whether the next message accepts the attachment. One that keeps the call alive does not.
+async fn accepted_in(
+    responses: &mut Streaming<v1::AttachResponse>,
+) -> Result<Option<v1::AttachAccepted>, ConductorCallError> {
+    let next = responses.message().await?;
+    let next = next.ok_or(ConductorCallError::Ended)?;
+    if next.accepted.is_none() && !next.data.is_empty() {
+        let text = "AttachResponse.data came before AttachResponse.accepted";
+        return Err(Status::internal(text).into());
+    }
+    Ok(next.accepted)
 }
 
 /// The bytes for the agent's server.

@@ -7,12 +7,15 @@
 //! every proxy that passes gRPC passes it.
 //!
 //! [`Tunnel`] makes a socket of the two streams. It knows neither the messages that carry the
-//! chunks nor who is at the other end: both programs build on it.
+//! chunks nor who is at the other end: both programs build on it. [`keep_alive`] keeps long
+//! calls alive that pass proxies.
 
 mod connection;
 mod io;
+mod keep_alive;
 
 pub use connection::{
     CONNECTION_WINDOW, ConnectionDriver, GrpcChannel, ORIGIN, Pings, STREAM_WINDOW, connect,
 };
 pub use io::{CHUNK, Outgoing, Tunnel};
+pub use keep_alive::{KEEP_ALIVE, KeptAlive, keep_alive};

@@ -8,7 +8,7 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use ironic_agent_protocol::v1;
 use ironic_text::{Secret, error_chain};
 use ironic_transport::grpc::bounds::Caller;
-use ironic_tunnel::{ConnectionDriver, Outgoing, Pings, Tunnel};
+use ironic_tunnel::{ConnectionDriver, Outgoing, Pings, Tunnel, keep_alive};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -36,7 +36,10 @@ pub(super) fn responses(
         // The task that decides has ended early: the program stops.
         Err(_) => futures_util::stream::iter([Err(Status::unavailable("stopping"))]).boxed(),
     });
-    verdict.into_stream().flatten()
+    // A message without bytes says nothing to the tunnel at the other end.
+    keep_alive(verdict.into_stream().flatten().boxed(), || {
+        Ok(v1::AttachResponse::default())
+    })
 }
 
 /// An attachment that was accepted.

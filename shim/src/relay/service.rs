@@ -6,6 +6,7 @@ use futures_util::{Stream, StreamExt};
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_server::ConductorService;
 use ironic_transport::grpc::bounds::Caller;
+use ironic_tunnel::keep_alive;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -79,6 +80,7 @@ impl ConductorService for Relay {
             }
         });
         let verdicts = ReceiverStream::new(verdicts).map(|verdict| *verdict);
+        let verdicts = keep_alive(verdicts, || Ok(v1::HeartbeatResponse::default()));
         Ok(Response::new(Box::pin(verdicts)))
     }
 

@@ -67,6 +67,7 @@ pub(super) async fn run(
             Some(Message::Beat(beat)) => {
                 in_flight = Some(Box::pin(session.answer(beat, Arc::clone(&lock))));
             }
+            Some(Message::KeepAlive(_)) => {}
             Some(Message::Farewell(farewell)) => return session.farewell(&farewell),
             Some(Message::Hello(_)) => {
                 return Err(Status::failed_precondition("a session has one Hello"));

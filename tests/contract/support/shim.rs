@@ -63,7 +63,7 @@ pub(crate) fn config(urls: &[&str], state: &TempDir) -> ShimConfig {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }

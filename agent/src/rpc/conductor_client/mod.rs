@@ -12,6 +12,7 @@ use ironic_agent_protocol::v1;
 use ironic_document::JsonObject;
 use ironic_transport::Endpoints;
 use ironic_transport::grpc::InvalidEndpoint;
+use ironic_tunnel::keep_alive;
 use prost::Message;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -165,7 +166,7 @@ impl Conductor for ConductorClient {
             let (requests, outgoing) = mpsc::channel(2);
             let hello = messages::hello(hello).map_err(ConductorCallError::from)?;
             let sender = SessionSender::new(requests, hello)?;
-            let outgoing = ReceiverStream::new(outgoing);
+            let outgoing = keep_alive(ReceiverStream::new(outgoing), messages::keep_alive);
             let call = async |mut client: ConductorStub| client.heartbeat(outgoing).await;
             let responses = self.call(call).await?;
             let session: Box<dyn HeartbeatSession> = Box::new(GrpcSession { sender, responses });
@@ -266,7 +267,8 @@ impl HeartbeatSession for GrpcSession {
         Box::pin(async move {
             loop {
                 match self.responses.message().await {
-                    Ok(Some(_)) => tracing::debug!("a verdict that nobody asked for is ignored"),
+                    // It keeps the call alive, or is a verdict that nobody asked for.
+                    Ok(Some(_)) => {}
                     Ok(None) => return ConductorCallError::Ended.into(),
                     Err(status) => return ConductorCallError::from(status).into(),
                 }

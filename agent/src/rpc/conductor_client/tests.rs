@@ -110,6 +110,10 @@ impl ConductorService for Fake {
                         fake.saw(format!("farewell {:?}", farewell.reason()));
                         return;
                     }
+                    Message::KeepAlive(_) => {
+                        fake.saw("keep-alive".to_owned());
+                        continue;
+                    }
                     Message::Beat(beat) => beat,
                 };
                 fake.saw(format!("beat {} {}", beat.sequence, beat.forced));

@@ -166,6 +166,10 @@ pub(super) fn heartbeat(message: v1::heartbeat_request::Message) -> v1::Heartbea
     }
 }
 
+pub(super) fn keep_alive() -> v1::HeartbeatRequest {
+    heartbeat(v1::heartbeat_request::Message::KeepAlive(v1::KeepAlive {}))
+}
+
 pub(super) fn farewell(reason: ShutdownReason) -> v1::HeartbeatRequest {
     let reason = match reason {
         ShutdownReason::Stopped => v1::FarewellReason::Unspecified,
