@@ -182,7 +182,7 @@ impl Argument {
         })
     }
 
-    /// Whether "absent" can be told from the empty value.
+    /// Whether the field distinguishes "absent" from the empty value.
     fn is_optional(&self) -> bool {
         self.field.supports_presence()
     }
@@ -220,7 +220,7 @@ impl Argument {
     }
 }
 
-/// The notes of an extension among some options; empty where there are none.
+/// The notes of an extension among some options; empty when it is not set.
 fn notes(
     pool: &DescriptorPool,
     extension: &str,

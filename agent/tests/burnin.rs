@@ -229,8 +229,8 @@ impl Agent {
         }
     }
 
-    /// What is in this agent's network besides agents: their numbers. Whatever a process calls
-    /// itself and whoever its parent is by now, it stays in there.
+    /// The process identifiers in this agent's network besides those of agents. A process stays in
+    /// its network whatever its name and its parent become.
     fn started(&self) -> Vec<i32> {
         let network = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
         let Some(ours) = self.network.clone() else {

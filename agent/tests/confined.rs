@@ -138,7 +138,7 @@ fn a_program_keeps_no_more_of_root_than_it_needs() {
 }
 
 /// Starts a program that leaves every group that could be ended, ignores what it is asked, and
-/// holds a pipe open. Answers once it does so, with where the end of the pipe will be told.
+/// holds a pipe open. Answers once it does so, with a channel that reports the end of the pipe.
 fn start_stubborn(directory: &Path) -> (Child, Receiver<()>) {
     let pipe = directory.join("pipe");
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
@@ -157,12 +157,12 @@ fn start_stubborn(directory: &Path) -> (Child, Receiver<()>) {
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
     assert_eq!(line, "here\n");
-    let (tell, told) = channel();
+    let (send, ended) = channel();
     std::thread::spawn(move || {
         reader.read_to_end(&mut Vec::new()).unwrap();
-        tell.send(()).unwrap();
+        send.send(()).unwrap();
     });
-    (child, told)
+    (child, ended)
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn tool(url: &str, place: &tempfile::TempDir, more: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ironic-agent"));
     command
         .args(["collect-introspection-data", "--conductor", url])
-        .args(["--inspection_callback_url", "http://told-to-the-shim/"])
+        .args(["--inspection_callback_url", "http://not-for-the-agent/"])
         .args(["--inspection_collectors", "default"])
         .arg("--simulate")
         .arg(&disks)

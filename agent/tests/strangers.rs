@@ -1,4 +1,4 @@
-//! Strangers at the agent's gRPC port: they hold connections, streams and descriptors. Whoever
+//! Strangers at the agent's gRPC port: they hold connections, streams and descriptors. Who
 //! asks meanwhile is answered, and the agent stays small.
 
 #![allow(

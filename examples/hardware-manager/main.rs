@@ -162,8 +162,8 @@ fn check_memory(order: &v1::StepOrder) -> Event {
             "'minimum_mib' must be a number",
         );
     };
-    let told = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = told
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = meminfo
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:"))
         .and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());

@@ -90,8 +90,8 @@ def is_own(order):
 
 
 def check_memory(arguments):
-    with open("/proc/meminfo") as told:
-        mib = int(told.readline().split()[1]) // 1024
+    with open("/proc/meminfo") as meminfo:
+        mib = int(meminfo.readline().split()[1]) // 1024
     if mib < arguments["minimum_mib"]:
         yield failure(
             "", f"{mib} MiB of memory are less than {arguments['minimum_mib']:.0f} MiB")

@@ -68,7 +68,7 @@ pub enum RestServerError {
     #[error(transparent)]
     Agent(#[from] InvalidEndpoint),
     /// The machine was rescued or locked down.
-    #[error("the REST door was closed for good: {0:?}")]
+    #[error("the REST server was closed for good: {0:?}")]
     Closed(CloseReason),
 }
 
@@ -243,8 +243,8 @@ impl RestServer {
                 format!("{protocol}://{host}:{}", config.advertise_port)
             }
         };
-        let door = RestListener::new(inner.agents.clone(), RestSettings::default());
-        self.serve(door, listener, acceptor);
+        let server = RestListener::new(inner.agents.clone(), RestSettings::default());
+        self.serve(server, listener, acceptor);
         Ok(Advertised {
             callback_url,
             verify_ca: pair.filter(|_| is_generated).map(|pair| pair.certificate),
@@ -305,7 +305,7 @@ impl RestServer {
 
     fn serve(
         &self,
-        door: RestListener,
+        server: RestListener,
         listener: TcpListener,
         tls: Option<tokio_rustls::TlsAcceptor>,
     ) {
@@ -320,7 +320,7 @@ impl RestServer {
             }
         });
         tokio::spawn(async move {
-            match door.serve(listener, tls, stop).await {
+            match server.serve(listener, tls, stop).await {
                 CloseReason::Stopped => {}
                 ending => {
                     info!(event = %"rest_door_closed", ?ending, "milestone");

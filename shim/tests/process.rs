@@ -39,12 +39,12 @@ fn run(arguments: &[&str]) -> Output {
     command(state.path(), arguments).output().unwrap()
 }
 
-/// A running shim without an Ironic, its door open.
+/// A running shim without an Ironic, its REST server open.
 struct Running {
     child: Child,
     log: BufReader<std::process::ChildStderr>,
     read: String,
-    door: String,
+    rest: String,
 }
 
 impl Drop for Running {
@@ -75,7 +75,7 @@ impl Running {
         let mut child = command(state, &arguments).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut read = String::new();
-        let door = loop {
+        let rest = loop {
             let mut line = String::new();
             assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended: {read}");
             read.push_str(&line);
@@ -87,12 +87,12 @@ impl Running {
             child,
             log,
             read,
-            door,
+            rest,
         }
     }
 
     fn get(&self, path: &str) -> String {
-        let mut peer = TcpStream::connect(&self.door).unwrap();
+        let mut peer = TcpStream::connect(&self.rest).unwrap();
         write!(
             peer,
             "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

@@ -57,7 +57,7 @@ class World:
             "ip link set lo up",
             f"tree={shlex.quote(str(self.root))} root=$PLACE/root path={PATH}",
             # A root that can be written, and is a mount point, which some programs want: what the packages have is
-            # seen through it, and belongs to whoever unpacked it.
+            # seen through it, and belongs to the user that unpacked it.
             "mkdir $root; mount -t tmpfs none $root; cd $root",
             'for entry in "$tree"/*; do'
             ' name=${entry##*/}; if [ -L "$entry" ]; then cp -d "$entry" .; elif [ -d "$entry" ]; then mkdir $name;'

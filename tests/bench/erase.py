@@ -1,7 +1,7 @@
 """Erases the disks of a virtual machine with both agents, the machine's shape being the same.
 
 The Python agent runs in our ramdisk too, with Debian's Python, its own environment and the programs
-that it calls added to it; ours is asked through its REST door. Both get the same node: the defaults
+that it calls added to it; ours is asked through its REST server. Both get the same node: the defaults
 of erasing by overwriting (one random pass, one of zeros), and as many disks at the same time as the row says.
 """
 
@@ -87,7 +87,7 @@ class Machine:
 def ours(machine, rounds, port):
     """Seconds of the clean step by number of disks at the same time."""
     with appended("ours", {"etc/ironic-python-agent.d/bench.conf": SETTINGS}) as initramfs, machine.running(initramfs, port):
-        wait_for("the agent's REST door", lambda: machine.service.check() or is_served(port), PATIENCE, machine.console)
+        wait_for("the agent's REST server", lambda: machine.service.check() or is_served(port), PATIENCE, machine.console)
         found = {}
         node = {"uuid": "0c3f8f5e-7d0a-4c3f-9a55-0d8f4d6d7a10", "properties": {}, "driver_info": {}, "instance_info": {}}
         # The first step waits for a disk large enough to be the root disk, of which there is none. The Python agent
@@ -159,7 +159,7 @@ def add_python(tree, version):
 
 
 def ask(port, path, body=None):
-    # Standalone, the REST door has no certificate.
+    # Standalone, the REST server has no certificate.
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Content-Type": "application/json"},
                                      data=None if body is None else json.dumps(body).encode())
     with urllib.request.urlopen(request, timeout=60) as answer:

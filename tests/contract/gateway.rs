@@ -45,7 +45,7 @@ async fn ironic_reaches_an_agent_that_listens_nowhere() {
     let _agent = house.machine.start_agent(&house.shim.url);
     let beats = house.ironic.wait_for(HEARTBEAT, 1).await;
     let beat = beats[0].json();
-    let url = format!("http://{}/nodes/{NODE}", house.shim.door);
+    let url = format!("http://{}/nodes/{NODE}", house.shim.rest);
     assert_eq!(beat["callback_url"], url);
     assert_eq!(beat.get("agent_verify_ca"), None);
 
@@ -71,7 +71,7 @@ async fn only_the_token_of_the_node_passes_and_only_for_that_node() {
         ("no-uuid", TOKEN, 404),
     ];
     for (node, token, status) in cases {
-        let answer = ask_node(house.shim.door, node, token, "GET", "/v1/commands/", b"").await;
+        let answer = ask_node(house.shim.rest, node, token, "GET", "/v1/commands/", b"").await;
         assert_eq!(answer.status, status, "{node} {token}: {answer:?}");
         if status != 200 {
             answer.fault();
@@ -88,7 +88,7 @@ async fn a_request_is_held_while_the_agent_is_away_and_answered_when_it_is_back(
     drop(agent);
 
     let target = format!("/nodes/{NODE}/v1/commands/?agent_token={TOKEN}");
-    let mut held = Line::open(house.shim.door).await;
+    let mut held = Line::open(house.shim.rest).await;
     let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
     held.send(head).await;
     // It is held until the agent is back.
@@ -189,7 +189,7 @@ async fn a_stranger_attaches_nowhere_and_displaces_nobody() {
     let wrong = "wrong-wrong-wrong-wrong-wrong-wrong";
     let (_open, mut answers) = attach(&mut house.shim, wrong, "b", 9).await.unwrap();
     let heard = tokio::time::timeout(Duration::from_millis(300), answers.message()).await;
-    assert!(heard.is_err(), "it is told nothing: {heard:?}");
+    assert!(heard.is_err(), "it hears nothing: {heard:?}");
     // The wrong token is that of a session, too, which says farewell.
     let mut session = house
         .shim
@@ -272,11 +272,11 @@ async fn calls_that_wait_for_a_machine_that_has_booted_again_hear_that_it_is_gon
     let first = silent.message().await.unwrap().unwrap();
     assert!(first.accepted.is_some(), "{first:?}");
     let target = format!("/nodes/{NODE}/v1/commands/?agent_token={TOKEN}");
-    let mut reading = Line::open(house.shim.door).await;
+    let mut reading = Line::open(house.shim.rest).await;
     reading
         .send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"))
         .await;
-    let mut order = Line::open(house.shim.door).await;
+    let mut order = Line::open(house.shim.rest).await;
     let length = SYNC.len();
     order
         .send(format!(
@@ -318,7 +318,7 @@ async fn a_rescued_machine_is_served_no_more_until_it_boots_again() {
     };
     session.say(Message::Farewell(farewell)).await;
     session.hear().await.unwrap_err();
-    let mut line = Line::open(shim.door).await;
+    let mut line = Line::open(shim.rest).await;
     let target = format!("/nodes/{NODE}/v1/commands/?agent_token={TOKEN}");
     line.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"))
         .await;
@@ -326,7 +326,7 @@ async fn a_rescued_machine_is_served_no_more_until_it_boots_again() {
     let _agent = house.machine.start_agent(&shim.url);
     let answered = async {
         loop {
-            let mut line = Line::open(shim.door).await;
+            let mut line = Line::open(shim.rest).await;
             line.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"))
                 .await;
             if let Some(answer) = line.head().await {

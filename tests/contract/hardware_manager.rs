@@ -1,5 +1,5 @@
 //! Hardware managers that are programs of their own: the two examples, started and driven by
-//! the real agent behind the real REST door.
+//! the real agent behind the real REST server.
 
 #![allow(
     clippy::disallowed_methods,
@@ -17,7 +17,7 @@ use ironic_agent::config::AgentConfig;
 use serde_json::{Value, json};
 
 use super::support::agents::Agent;
-use super::support::door::Front;
+use super::support::front::Front;
 
 /// The Rust example, built now unless it is.
 fn rust_example() -> &'static Path {
@@ -155,15 +155,15 @@ async fn erases_its_own(name: &str, example: &str) {
     let done = clean(&front, "erase_devices", json!({})).await;
     assert_eq!(done["command_status"], "SUCCEEDED", "{done}");
     let erased = done["command_result"]["clean_result"].as_object().unwrap();
-    let told: Vec<_> = erased
+    let seen: Vec<_> = erased
         .iter()
-        .map(|(disk, told)| (disk.rsplit('/').next().unwrap(), told.clone()))
+        .map(|(disk, seen)| (disk.rsplit('/').next().unwrap(), seen.clone()))
         .collect();
     let expected = [
         (disk.as_str(), json!("the key is forgotten")),
         ("sda", json!(null)),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(seen, expected);
     // Nobody else may ask for it.
     let refused = clean(&front, "erase_block_device", json!({})).await;
     assert_eq!(

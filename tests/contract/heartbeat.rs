@@ -91,7 +91,7 @@ async fn with_a_certificate_the_keys_are_those_of_the_recording_in_every_beat() 
         keys(&bodies[0]),
         keys(&recorded("heartbeat_tls")["request"])
     );
-    assert_eq!(bodies[0]["callback_url"], format!("https://{}", shim.door));
+    assert_eq!(bodies[0]["callback_url"], format!("https://{}", shim.rest));
     let pem = bodies[0]["agent_verify_ca"].as_str().unwrap();
     assert!(pem.starts_with("-----BEGIN CERTIFICATE-----\n"), "{pem}");
     assert!(pem.ends_with("-----END CERTIFICATE-----\n"), "{pem}");
@@ -160,21 +160,21 @@ async fn the_body_holds_what_this_version_of_ironic_knows() {
             ],
         ),
     ];
-    for (told, asked, expected) in cases {
+    for (offered, asked, expected) in cases {
         let state = tempfile::tempdir().unwrap();
         let ironic = FakeIronic::start().await;
-        ironic.set_version(Some(told));
+        ironic.set_version(Some(offered));
         ironic.script(HEARTBEAT, [Reply::Text(202, String::new())]);
         let mut shim = Shim::start(config(&[&ironic.url], &state)).await;
         shim.session(hello()).await.unwrap().beat().await.unwrap();
         let seen = ironic.seen(HEARTBEAT).remove(0);
-        assert_eq!(seen.version(), Some(asked), "{told}");
-        assert_eq!(keys(&seen.json()), expected, "{told}");
-        let scheme = if told == "1.115" { "https" } else { "http" };
+        assert_eq!(seen.version(), Some(asked), "{offered}");
+        assert_eq!(keys(&seen.json()), expected, "{offered}");
+        let scheme = if offered == "1.115" { "https" } else { "http" };
         assert_eq!(
             seen.json()["callback_url"],
-            format!("{scheme}://{}", shim.door),
-            "{told}"
+            format!("{scheme}://{}", shim.rest),
+            "{offered}"
         );
     }
 }
@@ -223,7 +223,7 @@ async fn without_a_known_version_the_listener_does_not_open_unprotected() {
     ironic.set_version(Some("1.115"));
     shim.session(hello()).await.unwrap().beat().await.unwrap();
     let url = ironic.seen(HEARTBEAT)[0].json()["callback_url"].clone();
-    assert_eq!(url, format!("https://{}", shim.door));
+    assert_eq!(url, format!("https://{}", shim.rest));
 }
 
 #[tokio::test]
@@ -416,14 +416,14 @@ async fn the_rest_listener_opens_right_before_ironic_hears_of_it() {
     let ironic = FakeIronic::start().await;
     let mut shim = Shim::start(config(&[&ironic.url], &state)).await;
     found(shim.lookup().await);
-    assert!(TcpStream::connect(shim.door).await.is_err());
+    assert!(TcpStream::connect(shim.rest).await.is_err());
 
     let checked = Arc::new(Notify::new());
     ironic.script(HEARTBEAT, [Reply::Late(Arc::clone(&checked))]);
     let mut session = shim.session(hello()).await.unwrap();
     session.send_beat().await;
     ironic.wait_for(HEARTBEAT, 1).await;
-    TcpStream::connect(shim.door)
+    TcpStream::connect(shim.rest)
         .await
         .expect("Ironic could not connect");
     checked.notify_one();
@@ -535,7 +535,7 @@ async fn a_farewell_closes_the_listener_when_the_machine_is_handed_over() {
         let mut shim = Shim::start(plain(config(&[&ironic.url], &state))).await;
         let mut session = shim.session(hello()).await.unwrap();
         session.beat().await.unwrap();
-        TcpStream::connect(shim.door).await.unwrap();
+        TcpStream::connect(shim.rest).await.unwrap();
         session
             .say(Message::Farewell(v1::Farewell {
                 reason: reason.into(),
@@ -543,17 +543,17 @@ async fn a_farewell_closes_the_listener_when_the_machine_is_handed_over() {
             .await;
         assert_eq!(session.hear().await.unwrap_err().code(), Code::Cancelled);
         if !closes {
-            TcpStream::connect(shim.door).await.unwrap();
+            TcpStream::connect(shim.rest).await.unwrap();
             continue;
         }
         let gone = async {
-            while TcpStream::connect(shim.door).await.is_ok() {
+            while TcpStream::connect(shim.rest).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         tokio::time::timeout(Duration::from_secs(1), gone)
             .await
-            .expect("the door stays open");
+            .expect("the server keeps listening");
         let refused = shim
             .session(hello())
             .await
@@ -591,7 +591,7 @@ async fn a_shim_that_dies_and_returns_goes_on_where_it_was() {
         "{}",
         answer.reason
     );
-    TcpStream::connect(shim.door).await.unwrap();
+    TcpStream::connect(shim.rest).await.unwrap();
     let seen = ironic.seen(HEARTBEAT);
     assert_eq!(seen[0].json(), seen[1].json());
     assert_eq!(ironic.seen("/v1/lookup").len(), 1);

@@ -85,15 +85,15 @@ async fn the_version_is_what_both_sides_know() {
         (Some("latest"), "1.31"),
         (None, "1.31"),
     ];
-    for (told, asked) in cases {
+    for (offered, asked) in cases {
         let state = tempfile::tempdir().unwrap();
         let ironic = FakeIronic::start().await;
-        ironic.set_version(told);
+        ironic.set_version(offered);
         shim(&ironic, &state).await.lookup().await;
         assert_eq!(
             ironic.seen("/v1/lookup")[0].version(),
             Some(asked),
-            "Ironic tells {told:?}"
+            "Ironic offers {offered:?}"
         );
     }
 }

@@ -222,7 +222,7 @@ async fn what_happens_at_a_gateway_is_counted() {
     wait_for(&shim, "ironic_shim_attachments ", 0.0).await;
     // A request for it waits, and is counted until its client gives up.
     let target = format!("/nodes/{}/v1/status", crate::support::ironic::NODE);
-    let mut held = Line::open(shim.door).await;
+    let mut held = Line::open(shim.rest).await;
     held.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"))
         .await;
     wait_for(&shim, "ironic_shim_requests_waiting ", 1.0).await;

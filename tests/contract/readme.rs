@@ -43,9 +43,9 @@ fn every_step_is_named_with_its_phases() {
         (Phase::Deploy, "\n* deploy: "),
         (Phase::Service, "\n* service: "),
     ] {
-        let (_, told) = list.split_once(title).unwrap();
-        let told = told.split_once("\n* ").unwrap().0;
-        let told: Vec<&str> = told.split('`').skip(1).step_by(2).collect();
+        let (_, listed) = list.split_once(title).unwrap();
+        let listed = listed.split_once("\n* ").unwrap().0;
+        let listed: Vec<&str> = listed.split('`').skip(1).step_by(2).collect();
         let config = AgentConfig::default();
         let steps = manager.steps();
         let offered: Vec<String> = steps
@@ -54,6 +54,6 @@ fn every_step_is_named_with_its_phases() {
             .map(|step| step.description())
             .map(|step| format!("{}.{}", step.interface, step.name))
             .collect();
-        assert_eq!(told, offered, "{phase:?}");
+        assert_eq!(listed, offered, "{phase:?}");
     }
 }

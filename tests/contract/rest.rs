@@ -1,4 +1,4 @@
-//! The REST door: routes, tokens, documents, and requests that are refused. Contract rows 1
+//! The REST server: routes, tokens, documents, and requests that are refused. Contract rows 1
 //! to 27.
 
 use ironic_shim::agents::AgentKey;
@@ -7,7 +7,7 @@ use ironic_transport::Endpoint;
 use serde_json::json;
 
 use super::support::agents::{Agent, Script, TOKEN};
-use super::support::door::{Front, with_token};
+use super::support::front::{Front, with_token};
 use super::support::golden;
 use super::support::http::Answer;
 
@@ -221,7 +221,7 @@ async fn only_the_first_token_counts() {
     }
 }
 
-/// Row 14: without a token of its own a door lets nobody in, and neither does an agent that
+/// Row 14: a server without a token of its own refuses everybody, and so does an agent that
 /// holds another one.
 #[tokio::test]
 async fn an_agent_without_a_token_refuses_every_token() {

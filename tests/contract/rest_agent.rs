@@ -1,4 +1,4 @@
-//! The REST door before the real agent, in a simulation whose disks are files. Contract rows
+//! The REST server before the real agent, in a simulation whose disks are files. Contract rows
 //! 47 to 63.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +8,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::support::agents::{Agent, TOKEN};
-use super::support::door::Front;
+use super::support::front::Front;
 
 const MIB: u64 = 1024 * 1024;
 

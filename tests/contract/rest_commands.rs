@@ -1,10 +1,10 @@
-//! The REST door: commands and their results. Contract rows 28 to 63.
+//! The REST server: commands and their results. Contract rows 28 to 63.
 
 use ironic_agent::failure::FailureKind;
 use serde_json::{Value, json};
 
 use super::support::agents::{Act, Agent, Script};
-use super::support::door::{Front, with_token};
+use super::support::front::{Front, with_token};
 
 async fn scripted() -> (Script, Agent, Front) {
     let script = Script::default();
@@ -327,8 +327,8 @@ async fn a_wrong_call_poisons_nothing() {
         assert_eq!(answer.status, 200, "{answer:?}");
         let error = &answer.json()["command_error"];
         assert_eq!(error["type"], "CommandExecutionError");
-        let told = error["details"].as_str().unwrap();
-        assert!(told.starts_with(details), "{told}");
+        let shown = error["details"].as_str().unwrap();
+        assert!(shown.starts_with(details), "{shown}");
     }
     let list = front.list().await;
     let names: Vec<_> = list.iter().map(|entry| &entry["command_name"]).collect();

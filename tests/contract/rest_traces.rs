@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::support::agents::{Act, Agent, Gate, Script, TOKEN};
-use super::support::door::Front;
+use super::support::front::Front;
 
 /// A result without what is drawn by lot.
 fn without_id(mut result: Value) -> Value {

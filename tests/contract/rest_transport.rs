@@ -1,4 +1,4 @@
-//! The REST door: connections, bodies, TLS, and how the door closes. Contract rows 29, 30 and
+//! The REST server: connections, bodies, TLS, and how it closes. Contract rows 29, 30 and
 //! 64 to 70.
 
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use ironic_text::Secret;
 use serde_json::json;
 
 use super::support::agents::{Act, Agent, Script, TOKEN};
-use super::support::door::{Front, with_token};
+use super::support::front::{Front, with_token};
 use super::support::http::Line;
 
 const SYNC: &str = r#"{"name": "standby.sync", "params": {}}"#;
@@ -204,14 +204,14 @@ async fn what_is_no_http_is_refused() {
     // A head without end is cut off.
     let mut line = front.line().await;
     let long = format!("GET / HTTP/1.1\r\nX: {}\r\n", "x".repeat(200 * 1024));
-    // The door may hang up before all of it is sent.
+    // The server may hang up before all of it is sent.
     let _ = line.try_send(long).await;
     let refused = line.head().await.map(|answer| answer.status);
     assert!(matches!(refused, None | Some(431)), "{refused:?}");
 }
 
 /// Row 68, with a tenth of a second in place of ten: an idle connection ends in silence, one
-/// that never asked is told why.
+/// that never asked is answered why.
 #[tokio::test]
 async fn quiet_connections_end() {
     let (_, _agent, front) = with(RestSettings {
@@ -276,7 +276,7 @@ async fn the_listener_closes_after_the_last_answer() {
         ("system.lockdown", json!({}), CloseReason::LockedDown),
     ] {
         let (script, _agent, front) = scripted().await;
-        // A failure leaves the door open.
+        // A failure leaves the listener open.
         script.act(
             name,
             Act::Fail(ironic_agent::failure::FailureKind::CommandExecution, "no"),
@@ -309,7 +309,7 @@ async fn the_listener_closes_after_the_last_answer() {
     }
 }
 
-/// Behind a gateway only that node's door closes, and the others stay open.
+/// Behind a gateway only that node's service ends, and the others go on.
 #[tokio::test]
 async fn a_gateway_closes_one_listener_of_many() {
     let agent = Agent::scripted(&Script::default()).await;

@@ -40,7 +40,7 @@ fn farewell() -> Message {
 
 /// The status of a request for the list of commands.
 async fn list(shim: &Shim, token: &str) -> String {
-    let mut stream = TcpStream::connect(shim.door).await.unwrap();
+    let mut stream = TcpStream::connect(shim.rest).await.unwrap();
     let request = format!(
         "GET /v1/commands/?agent_token={token} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     );
@@ -186,7 +186,7 @@ async fn after_a_restart_the_agent_is_known_by_its_token() {
 
 async fn wait_until_closed(shim: &Shim) {
     let closed = async {
-        while TcpStream::connect(shim.door).await.is_ok() {
+        while TcpStream::connect(shim.rest).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

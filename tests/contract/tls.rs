@@ -1,4 +1,4 @@
-//! TLS of the REST door, seen from the conductor's side.
+//! TLS of the REST server, seen from the conductor's side.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::support::tls;
 
 const HEARTBEAT: &str = "/v1/heartbeat/";
 
-/// A shim whose door is open; the PEM that Ironic was told.
+/// A shim that listens; the PEM that Ironic was given.
 async fn opened(
     config: ShimConfig,
     hello: v1::Hello,
@@ -48,13 +48,13 @@ async fn the_conductor_trusts_the_certificate_that_was_reported() {
     let ironic = FakeIronic::start().await;
     let (shim, pem) = opened(config(&[&ironic.url], &state), hello(), &ironic).await;
     let pem = pem.unwrap();
-    let peer = tls::connect(shim.door, &pem, &[&TLS13]).await.unwrap();
+    let peer = tls::connect(shim.rest, &pem, &[&TLS13]).await.unwrap();
     let answer = tls::root(peer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 
     // Another certificate is not believed: the name alone is no proof.
     let (_, stranger) = tls::server();
-    tls::connect(shim.door, &stranger, &[&TLS13])
+    tls::connect(shim.rest, &stranger, &[&TLS13])
         .await
         .unwrap_err();
 }
@@ -67,7 +67,7 @@ async fn a_clock_an_hour_off_does_not_matter() {
     let (pem, now) = (pem.unwrap(), UnixTime::now().as_secs());
     let at = |seconds: u64| {
         let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-        tls::is_believed(&pem, shim.door, time)
+        tls::is_believed(&pem, shim.rest, time)
     };
     const DAY: u64 = 86_400;
     assert!(at(now));
@@ -88,7 +88,7 @@ async fn the_skew_is_an_option() {
     let (shim, pem) = opened(config, hello(), &ironic).await;
     let week_ago = UnixTime::now().as_secs() - 7 * 86_400 + 60;
     let time = UnixTime::since_unix_epoch(Duration::from_secs(week_ago));
-    assert!(tls::is_believed(&pem.unwrap(), shim.door, time));
+    assert!(tls::is_believed(&pem.unwrap(), shim.rest, time));
 }
 
 #[tokio::test]
@@ -104,12 +104,12 @@ async fn the_lookup_decides_the_oldest_version() {
         )
         .await;
         let pem = pem.unwrap();
-        let old = tls::connect(shim.door, &pem, &[&TLS12]).await;
+        let old = tls::connect(shim.rest, &pem, &[&TLS12]).await;
         assert_eq!(old.is_ok(), old_allowed, "{said:?}");
         if let Err(error) = old {
             assert!(error.to_string().contains("ProtocolVersion"), "{error}");
         }
-        tls::connect(shim.door, &pem, &[&TLS13]).await.unwrap();
+        tls::connect(shim.rest, &pem, &[&TLS13]).await.unwrap();
     }
 }
 
@@ -143,7 +143,7 @@ async fn unknown_suites_beside_known_ones_are_left_out() {
         &ironic,
     )
     .await;
-    let peer = tls::connect(shim.door, &pem.unwrap(), &[&TLS12])
+    let peer = tls::connect(shim.rest, &pem.unwrap(), &[&TLS12])
         .await
         .unwrap();
     let suite = peer.get_ref().1.negotiated_cipher_suite().unwrap().suite();
@@ -158,7 +158,7 @@ async fn plain_http_gets_no_http_answer_from_a_tls_listener() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
     let (shim, _) = opened(config(&[&ironic.url], &state), hello(), &ironic).await;
-    let peer = TcpStream::connect(shim.door).await.unwrap();
+    let peer = TcpStream::connect(shim.rest).await.unwrap();
     // A reset is as good as a silent end.
     let answer = tls::root(peer).await.unwrap_or_default();
     assert!(!answer.contains("HTTP"), "{answer}");
@@ -176,7 +176,7 @@ async fn a_certificate_is_made_only_where_ironic_can_receive_it() {
         };
         let (shim, pem) = opened(config, hello(), &ironic).await;
         assert_eq!(pem, None, "{version}");
-        let answer = tls::root(TcpStream::connect(shim.door).await.unwrap())
+        let answer = tls::root(TcpStream::connect(shim.rest).await.unwrap())
             .await
             .unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -205,12 +205,12 @@ async fn an_operator_brings_a_certificate() {
         advertise_protocol: Protocol::Https,
         ..config(&[&ironic.url], &state)
     };
-    let (shim, told) = opened(config, hello(), &ironic).await;
+    let (shim, given) = opened(config, hello(), &ironic).await;
     // The operator's authority is known to the operator's conductor.
-    assert_eq!(told, None);
+    assert_eq!(given, None);
     let url = ironic.seen(HEARTBEAT)[0].json()["callback_url"].clone();
-    assert_eq!(url, format!("https://{}", shim.door));
-    let answer = tls::root(tls::connect(shim.door, &pem, &[&TLS13]).await.unwrap()).await;
+    assert_eq!(url, format!("https://{}", shim.rest));
+    let answer = tls::root(tls::connect(shim.rest, &pem, &[&TLS13]).await.unwrap()).await;
     assert!(answer.unwrap().starts_with("HTTP/1.1 200"));
 }
 
@@ -298,7 +298,7 @@ async fn a_broken_state_directory_is_repaired_with_a_new_certificate() {
         std::fs::write(&key, secret).unwrap();
         let ironic = FakeIronic::start().await;
         let (shim, pem) = opened(config(&[&ironic.url], &state), hello(), &ironic).await;
-        tls::connect(shim.door, &pem.unwrap(), &[&TLS13])
+        tls::connect(shim.rest, &pem.unwrap(), &[&TLS13])
             .await
             .unwrap();
     }
@@ -306,7 +306,7 @@ async fn a_broken_state_directory_is_repaired_with_a_new_certificate() {
     std::fs::write(&key, stranger).unwrap();
     let ironic = FakeIronic::start().await;
     let (shim, pem) = opened(config(&[&ironic.url], &state), hello(), &ironic).await;
-    tls::connect(shim.door, &pem.unwrap(), &[&TLS13])
+    tls::connect(shim.rest, &pem.unwrap(), &[&TLS13])
         .await
         .unwrap();
 }
@@ -369,7 +369,7 @@ async fn without_an_ironic_the_listener_is_open_at_once_and_plain() {
         ..config(&[], &state)
     };
     let shim = Shim::start(config).await;
-    let answer = tls::root(TcpStream::connect(shim.door).await.unwrap())
+    let answer = tls::root(TcpStream::connect(shim.rest).await.unwrap())
         .await
         .unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

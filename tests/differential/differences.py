@@ -84,7 +84,7 @@ TABLE = [
         "absent is null", "gRPC does not tell a null step from none", "arguments", "step: null",
         "text", ".*NoneType.*", ".*missing 1 required positional argument.*"),
     Difference(
-        "ports are optional", "no step of ours needs ports to be told that there are none",
+        "ports are optional", "no step of ours needs an empty list of ports",
         "arguments", "step: (no ports|nothing)", "text",
         ".*(missing 1 required positional argument: 'ports'|missing 3 required).*",
         ".*(SUCCEEDED|missing 2 required).*"),

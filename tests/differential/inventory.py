@@ -31,9 +31,9 @@ print(json.dumps({"seconds": time.monotonic() - begin, "inventory": json.loads(i
 # Path of the value (items of lists by their names) and why ours may be another.
 DIFFERENCES = {
     "interfaces/*/speed_mbps": "lshw knows link modes up to 40 Gbit/s only and none of virtio",
-    "disks/*/tran": "the transport of virtio disks is told; older lsblk do not know it",
+    "disks/*/tran": "the transport of virtio disks is reported; older lsblk do not know it",
     "disks/*/serial": "virtio disks have a serial number in the kernel, also without udev",
-    "disks/*/by_path": "told also where no udev makes links",
+    "disks/*/by_path": "reported also where no udev makes links",
     "cpu/frequency": "the present frequency where the kernel tells no maximum; newer lscpu tell none",
     "cpu/flags": "in the kernel's order",
 }
@@ -58,14 +58,14 @@ def allowed(path):
 
 
 def ours(room, agent, shim):
-    """The inventory and the seconds that it took, through the REST door."""
-    settings, port, door = room / "settings.conf", free_port(), f"unix:{room}/agent.sock"
+    """The inventory and the seconds that it took, through the REST server."""
+    settings, port, socket = room / "settings.conf", free_port(), f"unix:{room}/agent.sock"
     settings.write_text("[DEFAULT]\n")
     side = Side("ours", port, [
         spawn(open(room / "agent.log", "wb"), agent, "--config-file", settings, "--standalone",
-              "--grpc-listen", door, "--state-dir", room / "agent", "--agent_token", TOKEN),
+              "--grpc-listen", socket, "--state-dir", room / "agent", "--agent_token", TOKEN),
         spawn(open(room / "shim.log", "wb"), shim, "--config-file", settings,
-              "--listen_host", "127.0.0.1", "--listen_port", port, "--agent", door,
+              "--listen_host", "127.0.0.1", "--listen_port", port, "--agent", socket,
               "--conductor-listen", f"unix:{room}/conductor.sock",
               "--state-dir", room / "shim", "--agent_token", TOKEN)], TOKEN)
     try:
@@ -85,9 +85,9 @@ def ours(room, agent, shim):
 
 def main():
     python, agent, shim = sys.argv[1:]
-    told = subprocess.run([python, "-c", THEIRS], check=True, stdout=subprocess.PIPE,
+    output = subprocess.run([python, "-c", THEIRS], check=True, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE).stdout
-    theirs = json.loads(told)
+    theirs = json.loads(output)
     with tempfile.TemporaryDirectory(prefix="inventory-") as room:
         inventory, seconds = ours(pathlib.Path(room), agent, shim)
     expected, found = dict(walk(theirs["inventory"])), dict(walk(inventory))

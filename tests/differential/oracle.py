@@ -2,7 +2,7 @@
 
     oracle.py PORT TOKEN DISK [plain]
 
-Runs in the virtual environment that holds ironic-python-agent; an empty TOKEN is none. DISK is
+Runs in the virtual environment that holds ironic-python-agent; an empty TOKEN means no token. DISK is
 the path that the agent believes to be its root device. Two walls keep the machine as it is: the
 hardware manager's steps do nothing, and an audit hook lets the process run no program and open
 no file for writing but those below DISK's folder. A `plain` agent has no audit hook: the
@@ -23,7 +23,7 @@ HARMLESS = {"journalctl", "ps", "df", "ip", "iptables", "dmesg", "lsblk", "mdadm
 
 
 def wall(event, arguments):
-    """Refuses what could change the machine, whoever asks for it."""
+    """Refuses what could change the machine, no matter who asks for it."""
     if event == "open":
         path, mode, flags = arguments
         writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) \

@@ -1,4 +1,4 @@
-"""One of the two agents: its processes, what is sent to it, and how its answers are told."""
+"""One of the two agents: its processes, what is sent to it, and how its answers are written down."""
 
 import http.server
 import io

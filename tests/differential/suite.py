@@ -30,7 +30,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 def without_order(document):
     """Sorts the keys of what came through a gRPC document (of results, not of records), and the
     steps of each manager by name: Ironic runs them by their priorities. What an argument is good
-    for is told to people in our own words.
+    for is a sentence of our own.
     """
     records = document.get("commands", [document]) if isinstance(document, dict) else []
     for record in records if isinstance(records, list) else []:

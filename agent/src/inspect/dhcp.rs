@@ -20,7 +20,7 @@ pub(super) async fn wait(system: &System, config: &AgentConfig) {
         return;
     }
     let booted = boot::interface(system).map(|bootif| boot::mac_of_interface(&bootif));
-    let awaited = match (booted, config.inspection_dhcp_all_interfaces) {
+    let wanted = match (booted, config.inspection_dhcp_all_interfaces) {
         (_, true) => None,
         (Some(mac), false) => Some(mac),
         (None, false) => {
@@ -30,7 +30,7 @@ pub(super) async fn wait(system: &System, config: &AgentConfig) {
     };
     let deadline = Instant::now() + timeout;
     loop {
-        let missing = without_address(&interfaces(system).await, awaited.as_deref());
+        let missing = without_address(&interfaces(system).await, wanted.as_deref());
         if missing.is_empty() {
             return;
         }
@@ -49,15 +49,15 @@ async fn interfaces(system: &System) -> Vec<Interface> {
     probed.unwrap_or_default()
 }
 
-/// The awaited interfaces that have no IPv4 address. One that is not there, because its driver
+/// The interfaces to wait for that have no IPv4 address. One that is not there, because its driver
 /// is still being loaded, has none.
-fn without_address(interfaces: &[Interface], awaited: Option<&str>) -> Vec<String> {
+fn without_address(interfaces: &[Interface], wanted: Option<&str>) -> Vec<String> {
     let mut found: Vec<&Interface> = interfaces.iter().collect();
-    if let Some(mac) = awaited {
+    if let Some(mac) = wanted {
         found.retain(|interface| interface.mac_address == mac);
     }
     if found.is_empty() {
-        return vec![awaited.unwrap_or("any interface").to_owned()];
+        return vec![wanted.unwrap_or("any interface").to_owned()];
     }
     found
         .into_iter()

@@ -252,7 +252,7 @@ fn http2(incoming: &Incoming) -> Result<tonic::transport::Server, tonic::transpo
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADERS);
     match incoming {
-        // Whoever the agent called pings, on the connection that carries the attachment.
+        // The conductor that the agent called pings, on the connection that carries the attachment.
         Incoming::Attachments { .. } => {
             Ok(server.initial_connection_window_size(ironic_tunnel::CONNECTION_WINDOW))
         }

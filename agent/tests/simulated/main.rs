@@ -276,9 +276,9 @@ impl Agent {
             .arg(place.path("state"))
             .stdout(std::process::Stdio::null());
         let own = place.own();
-        let (tell, told) = channel();
-        let watching = std::thread::spawn(move || watch(command, &own, &tell));
-        let process = told.recv_timeout(PATIENCE).unwrap();
+        let (send, started) = channel();
+        let watching = std::thread::spawn(move || watch(command, &own, &send));
+        let process = started.recv_timeout(PATIENCE).unwrap();
         let begin = Instant::now();
         while !socket.exists() {
             assert!(begin.elapsed() < PATIENCE && !watching.is_finished());
@@ -415,8 +415,8 @@ fn no_manager_and_no_collector_reaches_the_machine() {
         .env(PLACE, place.directory.path())
         .stdout(std::process::Stdio::null());
     let own = place.own();
-    let (tell, _told) = channel();
-    let seen = std::thread::spawn(move || watch(command, &own, &tell))
+    let (send, _started) = channel();
+    let seen = std::thread::spawn(move || watch(command, &own, &send))
         .join()
         .unwrap();
     assert_eq!(seen.refused, Vec::<String>::new(), "{}", seen.log);
@@ -508,8 +508,8 @@ fn the_watch_sees_and_stops_what_reaches_the_machine() {
         .args(["-c", &script])
         .stdout(std::process::Stdio::null());
     let own = place.own();
-    let (tell, _told) = channel();
-    let seen = std::thread::spawn(move || watch(command, &own, &tell))
+    let (send, _started) = channel();
+    let seen = std::thread::spawn(move || watch(command, &own, &send))
         .join()
         .unwrap();
     let refused = seen.refused.join("\n");

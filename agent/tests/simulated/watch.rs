@@ -34,7 +34,7 @@ pub(crate) struct Seen {
     pub(crate) log: String,
 }
 
-/// Runs a program to its end. It may write below `directories`. `started` is told the process.
+/// Runs a program to its end. It may write below `directories`. `started` gets the process.
 ///
 /// Must be called on a thread that does nothing else: its children are its own.
 #[expect(

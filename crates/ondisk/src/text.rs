@@ -67,8 +67,8 @@ pub(crate) fn hex(byte: u8) -> String {
     format!("{byte:02x}")
 }
 
-/// The serial number of FAT and exFAT: `1234-ABCD`. Zero is no identity to Linux: whoever tells
-/// one leaves it out.
+/// The serial number of FAT and exFAT: `1234-ABCD`. Zero does not identify a file
+/// system to Linux, whose readers leave it out.
 #[must_use]
 pub fn serial_number(number: u32) -> String {
     format!("{:04X}-{:04X}", number >> 16, number & 0xffff)

@@ -352,9 +352,9 @@ fn every_image_is_what_the_programs_of_linux_say() {
     assert!(images.len() >= 60, "{}", images.len());
     let mut wrong = Vec::new();
     for (name, image) in &images {
-        let (said, told) = (ours(image), bench.blkid(image));
-        if said != told {
-            wrong.push(format!("{name}: blkid {told:?}, we {said:?}"));
+        let (said, theirs) = (ours(image), bench.blkid(image));
+        if said != theirs {
+            wrong.push(format!("{name}: blkid {theirs:?}, we {said:?}"));
         }
         let found = signature::find(Image::open(image), 512).unwrap();
         let kinds: BTreeSet<_> = found
@@ -431,16 +431,20 @@ fn what_was_there_earlier_counts_as_the_programs_of_linux_say() {
             file.write_all_at(&over(new_head, old_head), 0).unwrap();
             let end = (SIZE << 20) - TAIL as u64;
             file.write_all_at(&over(new_tail, old_tail), end).unwrap();
-            let (said, told) = (ours(&path), bench.blkid(&path));
-            ambiguous += usize::from(told.as_ref().is_some_and(|[kind, ..]| kind == "ambiguous"));
+            let (said, theirs) = (ours(&path), bench.blkid(&path));
+            ambiguous += usize::from(
+                theirs
+                    .as_ref()
+                    .is_some_and(|[kind, ..]| kind == "ambiguous"),
+            );
             // The second header of a LUKS2 volume whose first one is gone: what older versions
             // found newer ones, and we, do not.
             let is_second = *old == "luks2"
-                && told
+                && theirs
                     .as_ref()
                     .is_some_and(|[kind, ..]| kind == "crypto_LUKS");
-            if said != told && !is_second {
-                wrong.push(format!("{new} over {old}: blkid {told:?}, we {said:?}"));
+            if said != theirs && !is_second {
+                wrong.push(format!("{new} over {old}: blkid {theirs:?}, we {said:?}"));
             }
         }
     }

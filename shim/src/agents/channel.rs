@@ -30,7 +30,7 @@ pub(super) struct AgentConnection {
 }
 
 impl AgentRoute {
-    /// The connection as it is now, which is awaited if the agent has to open it.
+    /// The connection as it is now, waited for if the agent has to open it.
     pub(super) async fn connect(&self) -> Result<AgentConnection, Away> {
         match self {
             Self::Listening(channel) => Ok(AgentConnection {

@@ -102,10 +102,10 @@ impl CallError {
     #[must_use]
     pub fn from_status(status: &Status, endpoint: &str) -> Self {
         let message = status.message().to_owned();
-        let told = status
+        let info = status
             .get_details_error_info()
             .filter(|info| info.domain == DOMAIN);
-        if let Some(info) = told {
+        if let Some(info) = info {
             match (info.reason.as_str(), status.code()) {
                 ("AGENT_BUSY", _) => {
                     let named = info.metadata.get("command").map(String::as_str);

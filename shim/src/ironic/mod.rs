@@ -50,7 +50,7 @@ pub enum BeatAnswer {
 /// What Ironic said to an inspection report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InspectionAnswer {
-    /// Taken; the node's UUID if Ironic told it.
+    /// Taken; the node's UUID if Ironic sent it.
     Accepted(Option<String>),
     /// Refused for good.
     Refused(String),
@@ -65,7 +65,7 @@ pub enum InspectionAnswer {
 pub struct Beat<'a> {
     /// The node's UUID.
     pub node_uuid: &'a str,
-    /// Where the conductor reaches the REST door; no slash at its end.
+    /// Where the conductor reaches the REST server; no slash at its end.
     pub callback_url: &'a str,
     /// The token in force.
     pub agent_token: Option<&'a str>,

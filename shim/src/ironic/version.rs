@@ -13,7 +13,7 @@ pub struct ApiVersion {
 }
 
 impl ApiVersion {
-    /// Assumed while Ironic has not told its own.
+    /// Assumed while Ironic has not sent its own.
     pub const ASSUMED: Self = Self::new(1, 31);
     /// The newest that lookups use, whatever Ironic offers.
     pub const NEWEST_LOOKUP: Self = Self::new(1, 62);

@@ -228,7 +228,7 @@ mod tests {
         handshake: Duration::from_secs(10),
     };
 
-    /// A client of a door behind which nobody is.
+    /// A client of a server that knows no agent.
     fn client(stop: &CancellationToken) -> DuplexStream {
         let limits = BodyLimits {
             size: 100,
@@ -260,7 +260,7 @@ mod tests {
         ours
     }
 
-    /// Everything that the door says until it hangs up.
+    /// Everything that the server sends until it closes the connection.
     async fn rest(client: &mut DuplexStream) -> String {
         let mut said = Vec::new();
         client.read_to_end(&mut said).await.unwrap();
@@ -305,7 +305,7 @@ mod tests {
         let mut client = client(&CancellationToken::new());
         let request = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
         client.write_all(request).await.unwrap();
-        // A pause of nine seconds is none.
+        // A pause of nine seconds is not idleness yet.
         tokio::time::sleep(Duration::from_secs(9)).await;
         client.write_all(request).await.unwrap();
         let start = Instant::now();
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_idle_client_is_left_at_once_when_the_door_closes() {
+    async fn an_idle_client_is_left_at_once_when_the_server_stops() {
         let stop = CancellationToken::new();
         let mut client = client(&stop);
         client

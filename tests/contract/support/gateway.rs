@@ -34,7 +34,7 @@ pub fn gateway_config(ironic: &FakeIronic, state: &TempDir) -> ShimConfig {
 
 /// A request below the URL of the recorded node.
 pub async fn ask(shim: &Shim, method: &str, path: &str, body: &[u8]) -> Answer {
-    ask_node(shim.door, NODE, TOKEN, method, path, body).await
+    ask_node(shim.rest, NODE, TOKEN, method, path, body).await
 }
 
 /// A request below the URL of a node. The connection is its own.

@@ -1,8 +1,8 @@
 //! What the contract tests stand on: a fake Ironic, a running shim, recorded traffic; and on
-//! the other side a client that writes raw bytes, REST doors, agents to talk to, golden files.
+//! the other side a client that writes raw bytes, REST servers, agents to talk to, golden files.
 
 pub mod agents;
-pub mod door;
+pub mod front;
 pub mod gateway;
 pub mod golden;
 pub mod http;

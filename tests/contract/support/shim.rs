@@ -25,8 +25,8 @@ pub(crate) struct Shim {
     pub(crate) conductor: ConductorServiceClient<Channel>,
     /// Where the gRPC services are.
     pub(crate) url: String,
-    /// Where the REST door is, or will be.
-    pub(crate) door: SocketAddr,
+    /// Where the REST server listens, or will listen.
+    pub(crate) rest: SocketAddr,
     /// Where a gateway serves metrics, if it does.
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) config: ShimConfig,
@@ -42,7 +42,7 @@ impl Drop for Shim {
     }
 }
 
-/// A configuration for loopback: `urls` are Ironic's, the door's port is free, nobody waits.
+/// A configuration for loopback: `urls` are Ironic's, the REST server's port is free, nobody waits.
 pub(crate) fn config(urls: &[&str], state: &TempDir) -> ShimConfig {
     let port = free_port();
     ShimConfig {
@@ -94,11 +94,11 @@ impl Shim {
         let url = format!("http://{address}");
         let channel = Channel::from_shared(url.clone()).unwrap().connect_lazy();
         let conductor = ConductorServiceClient::new(channel);
-        let door = SocketAddr::new(config.listen_host.parse().unwrap(), config.listen_port);
+        let rest = SocketAddr::new(config.listen_host.parse().unwrap(), config.listen_port);
         Self {
             conductor,
             url,
-            door,
+            rest,
             metrics,
             config,
             runtime: Some(runtime),

@@ -77,7 +77,7 @@ class Machine:
 
 
 def rack():
-    """All machines by name. Of `main` the smaller disk is what an agent takes that is told nothing."""
+    """All machines by name. Of `main` the smaller disk is what an agent takes without hints."""
     machines = (
         Machine("main", 0, UEFI, Disk("virtio", 4 * GIB), Disk("nvme", 5 * GIB)),
         Machine("bios", 1, BIOS, Disk("sata", 3 * GIB), Disk("virtio", 4 * GIB)),

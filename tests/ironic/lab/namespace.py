@@ -84,7 +84,7 @@ def forward(unshare, number):
 
 
 def settle(guests):
-    """Gives the new namespace its addresses, and makes every way of being told to stop one."""
+    """Gives the new namespace its addresses, and makes every request to stop one."""
     for command in (
         ["ip", "link", "set", "lo", "up"],
         ["ip", "address", "add", f"{GATEWAY}/32", "dev", "lo"],

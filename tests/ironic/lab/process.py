@@ -49,7 +49,7 @@ class Service:
 
 
 def wait_for(what, probe, seconds, *logs, pause=0.2):
-    """The first true answer of `probe`; an error that says what was awaited after `seconds`."""
+    """The first true answer of `probe`; an error that says what it waited for after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
         answer = probe()

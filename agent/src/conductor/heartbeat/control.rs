@@ -9,7 +9,7 @@ use crate::shutdown::ShutdownReason;
 /// The handle by which the rest of the agent speaks to the loop. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Control {
-    /// Holds one permit at most: a force that is not awaited yet is kept, and two count as one.
+    /// Holds one permit at most: a force that nobody waits for yet is kept, and two count as one.
     forced: Arc<Notify>,
     stop: watch::Sender<Option<ShutdownReason>>,
 }

@@ -45,7 +45,7 @@ pub enum RaidError {
         device: String,
     },
     /// An array that is there has no name to compare.
-    #[error("{array} has no volume name, so it cannot be told whether it is to be kept")]
+    #[error("{array} has no volume name, so nothing says whether it is to be kept")]
     NoVolumeName {
         /// The array.
         array: String,

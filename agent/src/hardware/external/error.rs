@@ -118,7 +118,7 @@ pub enum StartError {
     #[error(transparent)]
     Run(#[from] RunError),
     /// It ended at once.
-    #[error("the program {0} before it told what it is")]
+    #[error("the program {0} before it described itself")]
     Ended(ProgramEnd),
     /// It does not describe itself.
     #[error("it does not tell what it is: {0}")]

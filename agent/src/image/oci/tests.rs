@@ -19,9 +19,9 @@ fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
-/// How a registry knows its guests.
+/// What a registry asks of its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Door {
+enum RegistryAuth {
     Open,
     Basic,
     /// A token is good for so many requests.
@@ -30,7 +30,7 @@ enum Door {
 
 #[derive(Debug)]
 struct Registry {
-    door: Door,
+    auth: RegistryAuth,
     documents: HashMap<String, Vec<u8>>,
     asked: Mutex<Vec<(String, String)>>,
     tokens: Mutex<(usize, usize)>,
@@ -39,9 +39,9 @@ struct Registry {
 }
 
 impl Registry {
-    fn new(door: Door, documents: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
+    fn new(auth: RegistryAuth, documents: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         Self {
-            door,
+            auth,
             documents: documents.into_iter().collect(),
             asked: Mutex::default(),
             tokens: Mutex::default(),
@@ -54,10 +54,10 @@ impl Registry {
     }
 
     fn is_let_in(&self, proof: &str) -> bool {
-        match self.door {
-            Door::Open => true,
-            Door::Basic => proof == "Basic me:word",
-            Door::Token(uses) => {
+        match self.auth {
+            RegistryAuth::Open => true,
+            RegistryAuth::Basic => proof == "Basic me:word",
+            RegistryAuth::Token(uses) => {
                 let mut tokens = self.tokens.lock().unwrap();
                 let is_good = proof == format!("Bearer t{}", tokens.0) && tokens.1 < uses;
                 tokens.1 += usize::from(is_good);
@@ -67,10 +67,10 @@ impl Registry {
     }
 
     fn challenge(&self) -> Option<String> {
-        match self.door {
-            Door::Open => None,
-            Door::Basic => Some("Basic realm=\"r\"".to_owned()),
-            Door::Token(_) => Some(format!(
+        match self.auth {
+            RegistryAuth::Open => None,
+            RegistryAuth::Basic => Some("Basic realm=\"r\"".to_owned()),
+            RegistryAuth::Token(_) => Some(format!(
                 "Bearer realm=\"{REALM}\",service=\"r.example\",scope=\"repository:os/image:pull\""
             )),
         }
@@ -162,7 +162,7 @@ fn password() -> Option<Credentials> {
 
 #[tokio::test]
 async fn an_image_is_found_by_tag_and_by_digest() {
-    let registry = Registry::new(Door::Open, documents(b"content"));
+    let registry = Registry::new(RegistryAuth::Open, documents(b"content"));
     let registries = Registries::new(&registry);
     let by_digest = registry
         .documents
@@ -193,7 +193,7 @@ async fn a_token_is_fetched_when_it_is_wanted_and_again_when_it_ends() {
     // Four requests per image: the index, two manifests and the blob.
     for (uses, tokens) in [(9, 1), (2, 2), (1, 4)] {
         for given in [None, password()] {
-            let registry = Registry::new(Door::Token(uses), documents(b"content"));
+            let registry = Registry::new(RegistryAuth::Token(uses), documents(b"content"));
             let registries = Registries::new(&registry);
             let content = read(&registries, wanted(":1.0", given.clone())).await;
             assert_eq!(content.unwrap(), b"content");
@@ -222,7 +222,7 @@ async fn a_token_is_fetched_when_it_is_wanted_and_again_when_it_ends() {
 
 #[tokio::test]
 async fn passwords_and_ready_headers_go_to_the_registry() {
-    let registry = Registry::new(Door::Basic, documents(b"content"));
+    let registry = Registry::new(RegistryAuth::Basic, documents(b"content"));
     let registries = Registries::new(&registry);
     assert!(read(&registries, wanted(":1.0", password())).await.is_ok());
     // Only the first request was without it.
@@ -234,7 +234,7 @@ async fn passwords_and_ready_headers_go_to_the_registry() {
     assert_eq!(without, 1);
 
     // What Ironic got from the token service.
-    let registry = Registry::new(Door::Token(9), documents(b"content"));
+    let registry = Registry::new(RegistryAuth::Token(9), documents(b"content"));
     registry.tokens.lock().unwrap().0 = 7;
     let registries = Registries::new(&registry);
     let header = Some(Credentials::Header("Bearer t7".into()));
@@ -260,32 +260,32 @@ async fn refusals_say_what_is_missing() {
     let header = Some(Credentials::Header("Bearer old".into()));
     for (registry, request, why) in [
         (
-            Registry::new(Door::Basic, []),
+            Registry::new(RegistryAuth::Basic, []),
             wanted(":1.0", None),
             "user and a password",
         ),
         (
-            Registry::new(Door::Open, []),
+            Registry::new(RegistryAuth::Open, []),
             wanted(":1.0", None),
             "404: no such manifest",
         ),
         (
-            Registry::new(Door::Token(9), []),
+            Registry::new(RegistryAuth::Token(9), []),
             wanted(":1.0", header),
             "answered 401",
         ),
         (
-            Registry::new(Door::Open, forged),
+            Registry::new(RegistryAuth::Open, forged),
             wanted(":1.0", None),
             "does not have the digest",
         ),
         (
-            Registry::new(Door::Open, longer),
+            Registry::new(RegistryAuth::Open, longer),
             wanted(":1.0", None),
             "8 bytes for an image of 7",
         ),
         (
-            Registry::new(Door::Open, []),
+            Registry::new(RegistryAuth::Open, []),
             wanted(":/", None),
             "a tag has",
         ),
@@ -299,7 +299,7 @@ async fn refusals_say_what_is_missing() {
 
 #[tokio::test]
 async fn a_password_goes_to_no_token_service_without_https() {
-    let registry = Registry::new(Door::Open, []);
+    let registry = Registry::new(RegistryAuth::Open, []);
     let registries = Registries::new(&registry);
     let ask = async |realm: &str, insecure: bool| {
         let request = FetchRequest {
@@ -360,7 +360,7 @@ fn challenges_are_read() {
 
 #[tokio::test]
 async fn parts_are_parts_of_the_blob() {
-    let registry = Registry::new(Door::Open, documents(b"content"));
+    let registry = Registry::new(RegistryAuth::Open, documents(b"content"));
     let registries = Registries::new(&registry);
     let mut request = wanted(":plain", None);
     request.part = Some(RangeRequest {

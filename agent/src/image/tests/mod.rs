@@ -754,7 +754,7 @@ async fn credentials_go_to_the_image_server() {
 
 /// A registry with one image, whose blob lies on another server. All its documents are behind
 /// the same listener.
-async fn registry(image: &[u8], door: Option<(String, String)>) -> (Server, Server) {
+async fn registry(image: &[u8], challenge: Option<(String, String)>) -> (Server, Server) {
     let digest = |bytes: &[u8]| format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
     let blobs = Server::start([("/store", Page::new(image))]).await;
     let layer = json!({"mediaType": "application/octet-stream", "digest": digest(image),
@@ -763,7 +763,7 @@ async fn registry(image: &[u8], door: Option<(String, String)>) -> (Server, Serv
     let entry = json!({"digest": digest(manifest.as_bytes()), "annotations": {"disktype": "raw"}});
     let index = json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
     let behind = |page: Page| Page {
-        door: door.clone(),
+        challenge: challenge.clone(),
         ..page
     };
     let elsewhere = Page {
@@ -789,12 +789,12 @@ async fn an_image_comes_from_a_registry() {
     let tokens = Server::start([("/token?scope=repository:os/image:pull", token)]).await;
     let basic = format!("Basic {}", STANDARD.encode("me:word"));
     let bearer = format!("Bearer realm=\"{}\"", tokens.url("/token"));
-    for (door, password) in [
+    for (challenge, password) in [
         (None, false),
         (Some((basic, "Basic realm=\"r\"".to_owned())), true),
         (Some(("Bearer t1".to_owned(), bearer)), false),
     ] {
-        let (registry, blobs) = registry(&image, door).await;
+        let (registry, blobs) = registry(&image, challenge).await;
         let host = registry.url("");
         let host = host.strip_prefix("http://").unwrap();
         let mut bench = Bench::new(8 * MIB);

@@ -21,8 +21,8 @@ pub(super) struct Page {
     pub(super) only_once: bool,
     /// Whether ranges are served.
     pub(super) ranges: bool,
-    /// The only `Authorization` that is let in, and the challenge to all others.
-    pub(super) door: Option<(String, String)>,
+    /// The only `Authorization` that is accepted, and the `WWW-Authenticate` for all others.
+    pub(super) challenge: Option<(String, String)>,
     /// Where to go instead.
     pub(super) location: Option<String>,
 }
@@ -110,10 +110,10 @@ async fn serve(
         status: 404,
         ..Page::new("no such page")
     });
-    let page = match page.door {
-        Some((proof, challenge)) if headers.get("authorization") != Some(&proof) => {
+    let page = match page.challenge {
+        Some((proof, header)) if headers.get("authorization") != Some(&proof) => {
             let answer = format!(
-                "HTTP/1.1 401 Who\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\n\r\n"
+                "HTTP/1.1 401 Who\r\nWWW-Authenticate: {header}\r\nContent-Length: 0\r\n\r\n"
             );
             write.write_all(answer.as_bytes()).await.ok()?;
             return Some(());

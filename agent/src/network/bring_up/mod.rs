@@ -131,7 +131,7 @@ impl BringUp {
         self.inputs.has_ipv6 = root.exists(IPV6_SETTINGS);
         let search = MediumSearch::of(&Parameters::parse(&line));
         let begin = Instant::now();
-        if search.is_awaited() {
+        if search.is_announced() {
             say(
                 "network: ir_pub_id= announces a virtual medium, which may say what the network is\n",
             );
@@ -141,7 +141,7 @@ impl BringUp {
                 self.inputs.network_data = found;
                 return;
             }
-            if !search.is_awaited() {
+            if !search.is_announced() {
                 return;
             }
             if begin.elapsed() >= MEDIUM_TIMEOUT {

@@ -30,7 +30,7 @@ pub(super) enum MediumSearch {
     /// None: the machine was booted from the network, where Ironic gives no static network.
     No,
     /// One with this publisher, which will come.
-    Awaited(String),
+    Announced(String),
     /// A config drive without a publisher, if there is one now.
     Present,
 }
@@ -42,7 +42,7 @@ impl MediumSearch {
         match (publisher, parameters.get("BOOTIF")) {
             ("", Some(_)) => Self::No,
             ("", None) => Self::Present,
-            (publisher, _) => Self::Awaited(publisher.to_owned()),
+            (publisher, _) => Self::Announced(publisher.to_owned()),
         }
     }
 
@@ -50,7 +50,7 @@ impl MediumSearch {
     fn matching<'a>(&self, media: &'a [MediaDrive]) -> Vec<&'a MediaDrive> {
         let is_meant = |medium: &&MediaDrive| match self {
             Self::No => false,
-            Self::Awaited(publisher) => medium.publisher.eq_ignore_ascii_case(publisher),
+            Self::Announced(publisher) => medium.publisher.eq_ignore_ascii_case(publisher),
             Self::Present => {
                 medium.publisher.is_empty() && medium.label.eq_ignore_ascii_case(LABEL)
             }
@@ -59,13 +59,13 @@ impl MediumSearch {
     }
 
     /// Whether there is something to wait for.
-    pub(super) fn is_awaited(&self) -> bool {
-        matches!(self, Self::Awaited(_))
+    pub(super) fn is_announced(&self) -> bool {
+        matches!(self, Self::Announced(_))
     }
 
     /// What is wrong when the medium did not come.
     pub(super) fn missing(&self) -> Option<NetworkProblem> {
-        let Self::Awaited(publisher) = self else {
+        let Self::Announced(publisher) = self else {
             return None;
         };
         Some(NetworkProblem::NoConfigDrive {

@@ -6,10 +6,13 @@ use crate::system::process::Script;
 
 #[test]
 fn the_rule_is_that_of_the_python_agents_ramdisk() {
-    let awaited = |text: &str| MediumSearch::Awaited(text.to_owned());
+    let announced = |text: &str| MediumSearch::Announced(text.to_owned());
     for (line, expected) in [
-        ("ir_pub_id=Abc boot_method=vmedia", awaited("Abc")),
-        ("ir_pub_id=Abc BOOTIF=01-52-54-00-00-00-01", awaited("Abc")),
+        ("ir_pub_id=Abc boot_method=vmedia", announced("Abc")),
+        (
+            "ir_pub_id=Abc BOOTIF=01-52-54-00-00-00-01",
+            announced("Abc"),
+        ),
         ("BOOTIF=01-52-54-00-00-00-01", MediumSearch::No),
         ("ir_pub_id= BOOTIF=01-52-54-00-00-00-01", MediumSearch::No),
         ("boot_method=vmedia", MediumSearch::Present),
@@ -100,7 +103,7 @@ async fn a_medium_without_the_file_asks_for_nothing() {
             "",
         )
         .expect(&format!("umount {}", place.display()), "");
-    let search = MediumSearch::Awaited("3f2a-id".to_owned());
+    let search = MediumSearch::Announced("3f2a-id".to_owned());
     let request = look(&machine.system_with(Arc::new(script)), &search).await;
     assert_eq!(request, Some(NetworkRequest::default()));
 }

@@ -123,7 +123,7 @@ fn failures_keep_their_class_if_ironic_knows_it() {
 
 #[test]
 fn progress_keeps_its_words() {
-    let told = |phase: &str, unit: &str| {
+    let kept = |phase: &str, unit: &str| {
         progress(v1::Progress {
             phase: phase.to_owned(),
             done: 3,
@@ -143,8 +143,8 @@ fn progress_keeps_its_words() {
         written: Some(2),
         ..Progress::default()
     };
-    assert_eq!(told("flash", "blocks"), expected("flash", "blocks"));
-    assert_eq!(told("", ""), expected("manager", ""));
-    assert_eq!(told("a\nb\u{1b}[2J", ""), expected("ab[2J", ""));
-    assert_eq!(told(&"x".repeat(999), "").phase.len(), LONGEST_NAME);
+    assert_eq!(kept("flash", "blocks"), expected("flash", "blocks"));
+    assert_eq!(kept("", ""), expected("manager", ""));
+    assert_eq!(kept("a\nb\u{1b}[2J", ""), expected("ab[2J", ""));
+    assert_eq!(kept(&"x".repeat(999), "").phase.len(), LONGEST_NAME);
 }

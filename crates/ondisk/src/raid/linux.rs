@@ -74,7 +74,7 @@ fn version_0(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     })
 }
 
-/// It knows its own place: what was copied from elsewhere is none.
+/// It knows its own place: a copy from elsewhere does not count.
 fn version_1(window: &mut Window<'_>, at: u64) -> Option<FormatIdentity> {
     let block = window.bytes(at, 256)?;
     let is_possible =

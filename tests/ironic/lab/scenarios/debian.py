@@ -1,6 +1,6 @@
 """A real Debian: Debian's own shim and GRUB, systemd and cloud-init, in the shapes in which people deploy it.
 
-What cloud-init was told by the config drive is read back over SSH.
+What cloud-init read from the config drive is read back over SSH.
 """
 
 import json
@@ -70,7 +70,7 @@ class DebianCloud(Scenario):
         with self.step("active: Ironic showed how far it was"):
             # Not how it ended: that beat may come while Ironic holds the node and does not listen.
             self.check_said(r"write_image /dev/\w+: \d+ % \(.* of .*\), .*/s", since=before)
-        with self.step("active: Debian boots, by Debian's own loader, and runs what cloud-init was told"):
+        with self.step("active: Debian boots, by Debian's own loader, and runs what the config drive asks of cloud-init"):
             wait_for("cloud-init's last line on the console", lambda: self.console.find("deployed", mark, word="ready"),
                      BOOT, self.console_log)
             self.check_loader(mark)

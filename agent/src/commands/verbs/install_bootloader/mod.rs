@@ -95,7 +95,7 @@ async fn make_bootable(
     let system = &context.system;
     let device = root_device(context).await?;
     let Some(current) = boot_mode(system) else {
-        task.warn("a simulation has no firmware, so nothing was told to it");
+        task.warn("a simulation has no firmware: no boot entry was written");
         return Ok(());
     };
     let target = target_mode(arguments, current);

@@ -120,7 +120,7 @@ async fn inside(system: &System, order: &GrubInstall, task: &Task) -> Result<(),
         && let Err(error) = name_arrays(system, &tree).await
     {
         task.warn(format!(
-            "the kernel is not told of the arrays: {}",
+            "the arrays are not announced to the kernel: {}",
             error_chain(&error)
         ));
     }

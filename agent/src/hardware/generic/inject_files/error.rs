@@ -150,7 +150,7 @@ pub enum TemplateProblem {
     #[error("is not a list of keys in brackets such as {{node[uuid]}}")]
     NotKeys,
     /// Credentials stay on this machine.
-    #[error("holds credentials, which are told to no server")]
+    #[error("holds credentials, which are sent to no server")]
     Private,
     /// It begins with another name than `node` or `ports`.
     #[error("is unknown; known are node and ports")]

@@ -26,15 +26,15 @@ fn query(version: &str, running: Option<&str>) -> String {
 
 /// The tools are there, and so are two functions of one card.
 fn discovered(version: &str, running: Option<&str>) -> Script {
-    let told = query(version, running);
+    let shown = query(version, running);
     Script::new()
         .expect("mstflint -v", "")
         .expect("mstconfig -v", "")
         .expect("mstfwreset -v", "")
         .expect("lspci --version", "")
         .expect("lspci -Dn -d 15b3:", LIST)
-        .expect("mstflint -d 0000:06:00.0 -qq query", &told)
-        .expect("mstflint -d 0000:06:00.1 -qq query", &told)
+        .expect("mstflint -d 0000:06:00.0 -qq query", &shown)
+        .expect("mstflint -d 0000:06:00.1 -qq query", &shown)
 }
 
 async fn run(step: &FirmwareStep, arguments: Value, script: Script) -> Result<Value, String> {
@@ -91,13 +91,13 @@ fn a_card_makes_the_manager() {
 
 #[test]
 fn a_query_is_read() {
-    let told = card::parse_query(&query("20.35.1012", None));
+    let shown = card::parse_query(&query("20.35.1012", None));
     assert_eq!(
-        (told.version.as_str(), told.psid.as_str(), told.running),
+        (shown.version.as_str(), shown.psid.as_str(), shown.running),
         ("20.35.1012", "MT_0000000228", None)
     );
-    let told = card::parse_query(&query("20.35.1012", Some("20.34.1002")));
-    assert_eq!(told.running.as_deref(), Some("20.34.1002"));
+    let shown = card::parse_query(&query("20.35.1012", Some("20.34.1002")));
+    assert_eq!(shown.running.as_deref(), Some("20.34.1002"));
 }
 
 /// A file that holds `firmware`, and the images that name it.

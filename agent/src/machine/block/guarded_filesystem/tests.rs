@@ -104,12 +104,12 @@ fn an_empty_disk_and_a_tiny_one_hold_nothing() {
 
 #[test]
 fn partition_types_are_found_in_both_sizes_of_sectors_and_in_the_copy() {
-    for (sector, told) in [(512, 512), (4096, 4096), (512, 4096), (4096, 512)] {
+    for (sector, logical) in [(512, 512), (4096, 4096), (512, 4096), (4096, 512)] {
         let mut disk = vec![0; 4 * MIB];
         let entries = [(LINUX, 40, 50), (GPFS, 51, 60)];
         guid(&mut disk, sector, 2, sector, &entries);
         assert_eq!(
-            first_shared(&disk, told),
+            first_shared(&disk, logical),
             Some(("GPFS", Some(2))),
             "{sector}"
         );
@@ -118,7 +118,7 @@ fn partition_types_are_found_in_both_sizes_of_sectors_and_in_the_copy() {
         let header = disk.len() - sector;
         guid(&mut disk, header, 100, sector, &[(VMFS, 40, 50)]);
         assert_eq!(
-            first_shared(&disk, told),
+            first_shared(&disk, logical),
             Some(("VMFS", Some(1))),
             "{sector}"
         );

@@ -1,4 +1,4 @@
-//! A REST door in front of an agent.
+//! A REST server in front of an agent.
 
 use std::net::SocketAddr;
 
@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::agents::TOKEN;
 use super::http::{Answer, Line};
 
-/// A REST door. It closes when it is dropped.
+/// A REST server. It stops when it is dropped.
 pub struct Front {
     /// Where it listens.
     pub address: SocketAddr,
@@ -28,12 +28,12 @@ pub struct Front {
 }
 
 impl Front {
-    /// A door to one agent, with the token that it holds.
+    /// A server for one agent, with the token that it holds.
     pub async fn before(agent: &Endpoint) -> Self {
         Self::with(agent, Some(TOKEN), RestSettings::default(), None).await
     }
 
-    /// A door with everything chosen.
+    /// A server with every setting chosen.
     pub async fn with(
         agent: &Endpoint,
         token: Option<&str>,
@@ -45,16 +45,16 @@ impl Front {
         front
     }
 
-    /// A door behind which nobody is yet.
+    /// A server that knows no agent yet.
     pub async fn alone(settings: RestSettings, tls: Option<TlsAcceptor>) -> Self {
         let agents = AgentRegistry::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let door = RestListener::new(agents.clone(), settings);
+        let server = RestListener::new(agents.clone(), settings);
         let ending = tokio::spawn({
             let stop = stop.clone();
-            async move { door.serve(listener, tls, stop).await }
+            async move { server.serve(listener, tls, stop).await }
         });
         Self {
             address,
