@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-#[path = "proto/generate_verbs.rs"]
+#[path = "proto/generate_verbs/mod.rs"]
 mod generate_verbs;
 
 const PROTOS: [&str; 4] = [

@@ -95,8 +95,8 @@ impl VerbDescriptor {
     /// The command of a message and its arguments in the order of the descriptor; `None` when
     /// the message names no step machine.
     #[must_use]
-    pub fn take_apart(verb: Verb) -> Option<(&'static Self, Vec<Option<Argument>>)> {
-        take_apart(verb)
+    pub fn decompose(verb: Verb) -> Option<(&'static Self, Vec<Option<Argument>>)> {
+        decompose(verb)
     }
 
     /// The message of this command. Arguments are in the order of the descriptor; one of

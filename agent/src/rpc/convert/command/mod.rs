@@ -73,7 +73,7 @@ impl TryFrom<v1::Command> for CommandRequest {
 
     fn try_from(message: v1::Command) -> Result<Self, InvalidCommand> {
         let verb = message.verb.ok_or(InvalidCommand::NoVerb)?;
-        let (verb, arguments) = VerbDescriptor::take_apart(verb).ok_or(InvalidCommand::Phase)?;
+        let (verb, arguments) = VerbDescriptor::decompose(verb).ok_or(InvalidCommand::Phase)?;
         let mut given = GivenArguments {
             unexpected: message.unexpected_arguments.into_iter().next(),
             ..GivenArguments::default()
