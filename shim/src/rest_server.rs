@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ironic_text::Secret;
 use ironic_transport::grpc::InvalidEndpoint;
-use ironic_transport::tls::TlsVersion;
+use ironic_transport::tls::{HalfPair, TlsVersion};
 
 use crate::config::{Protocol, ShimConfig};
 use thiserror::Error;
@@ -48,8 +48,11 @@ pub enum RestServerError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// One half of certificate and key is configured.
-    #[error("listen_tls needs both options tls_cert_file and tls_key_file")]
-    HalfTls,
+    #[error(transparent)]
+    Half(#[from] HalfPair),
+    /// The operator brings the certificate and has not named it.
+    #[error("listen_tls needs the options tls_cert_file and tls_key_file")]
+    NoCertificate,
     /// The conductor asks for a TLS version that does not exist.
     #[error("tls_min_version {0:?} from the lookup is neither 1.2 nor 1.3")]
     TlsVersion(String),
@@ -279,10 +282,12 @@ impl RestServer {
     /// The operator's pair, which counts even when `listen_tls` was forgotten.
     fn configured_pair(&self) -> Result<Option<Pair>, RestServerError> {
         let config = &self.0.config;
-        match (&config.tls_cert_file, &config.tls_key_file) {
-            (Some(certificate), Some(key)) => Ok(Some(tls::load(certificate, key)?)),
-            _ if config.listen_tls => Err(RestServerError::HalfTls),
-            _ => Ok(None),
+        match tls::configured_files(config) {
+            Ok(Some((certificate, key))) => Ok(Some(tls::load(certificate, key)?)),
+            Ok(None) if config.listen_tls => Err(RestServerError::NoCertificate),
+            Err(half) if config.listen_tls => Err(half.into()),
+            // Half a pair was reported when the options were loaded, and is not used.
+            Ok(None) | Err(_) => Ok(None),
         }
     }
 

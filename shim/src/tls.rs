@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ironic_transport::tls::{self, TlsSettingsError, TlsVersion};
+use ironic_transport::tls::{self, HalfPair, TlsSettingsError, TlsVersion};
 use rcgen::{
     CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
     PKCS_ECDSA_P384_SHA384,
@@ -29,7 +29,7 @@ use time::OffsetDateTime;
 use tracing::{info, warn};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
-use crate::config::Curve;
+use crate::config::{Curve, ShimConfig};
 
 const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Object identifier of the extension subjectAltName.
@@ -155,6 +155,17 @@ pub fn keep(pair: &Pair, certificate: &Path, key: &Path) -> Result<(), TlsError>
     write(certificate, &pair.certificate, 0o644)
 }
 
+/// The files of the operator's certificate and its key; `None` when neither is configured.
+///
+/// # Errors
+/// Only one of them is configured.
+pub fn configured_files(config: &ShimConfig) -> Result<Option<(&Path, &Path)>, HalfPair> {
+    tls::certificate_and_key(
+        ("tls_cert_file", config.tls_cert_file.as_deref()),
+        ("tls_key_file", config.tls_key_file.as_deref()),
+    )
+}
+
 /// The operator's pair.
 ///
 /// # Errors
@@ -187,9 +198,7 @@ pub fn generate(subject: &Subject, now: OffsetDateTime) -> Result<Pair, TlsError
     };
     let key = KeyPair::generate_for(algorithm)?;
     let mut params = CertificateParams::default();
-    let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, subject.host_name.as_str());
-    params.distinguished_name = name;
+    params.distinguished_name = common_name(&subject.host_name);
     params.not_before = now - subject.clock_skew;
     params.not_after = now + LIFETIME;
     // rcgen writes the names as a non-critical extension; the Python agent's is critical.
@@ -202,6 +211,13 @@ pub fn generate(subject: &Subject, now: OffsetDateTime) -> Result<Pair, TlsError
         certificate: certificate.pem(),
         key: key.serialize_pem(),
     })
+}
+
+/// A distinguished name that consists of a common name.
+pub fn common_name(text: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, text);
+    name
 }
 
 /// `SEQUENCE { [7] address }` in DER.

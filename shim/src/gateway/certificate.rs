@@ -10,9 +10,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use ironic_transport::tls::HalfPair;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384,
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P384_SHA384,
 };
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -37,8 +38,8 @@ const RETRY: Duration = Duration::from_secs(3600);
 #[derive(Debug, Error)]
 pub enum CertificateError {
     /// One half of certificate and key is configured.
-    #[error("the gateway needs both options tls_cert_file and tls_key_file, or none of them")]
-    Half,
+    #[error(transparent)]
+    Half(#[from] HalfPair),
     /// Both are configured, and the gateway does not speak TLS.
     #[error("gateway_url is {0}: certificates need an https:// address")]
     NotTls(GatewayUrl),
@@ -114,22 +115,19 @@ impl ServerCertificate {
     /// # Errors
     /// The operator's files cannot be used, or the own CA cannot be kept.
     pub fn of(url: &GatewayUrl, config: &ShimConfig) -> Result<Option<Self>, CertificateError> {
-        let source = match (&config.tls_cert_file, &config.tls_key_file) {
-            (Some(_), Some(_)) if !url.is_https() => {
-                return Err(CertificateError::NotTls(url.clone()));
-            }
-            (Some(certificate), Some(key)) => CertificateSource::Operator {
-                certificate: certificate.clone(),
-                key: key.clone(),
+        let source = match tls::configured_files(config)? {
+            Some(_) if !url.is_https() => return Err(CertificateError::NotTls(url.clone())),
+            Some((certificate, key)) => CertificateSource::Operator {
+                certificate: certificate.to_owned(),
+                key: key.to_owned(),
                 authority: operators_authority(config)?,
             },
-            (None, None) if !url.is_https() => return Ok(None),
-            (None, None) => CertificateSource::Own {
+            None if !url.is_https() => return Ok(None),
+            None => CertificateSource::Own {
                 authority: load_or_make_authority(config)?,
                 url: url.clone(),
                 clock_skew: config.auto_tls_allowed_clock_skew,
             },
-            _ => return Err(CertificateError::Half),
         };
         let current = source.issue()?;
         Ok(Some(Self(Arc::new(CertificateState {
@@ -246,9 +244,7 @@ fn load_or_make_authority(config: &ShimConfig) -> Result<Pair, CertificateError>
 /// What the own CA says of itself, but for its time.
 fn authority_params() -> CertificateParams {
     let mut params = CertificateParams::default();
-    let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, CA_NAME);
-    params.distinguished_name = name;
+    params.distinguished_name = tls::common_name(CA_NAME);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
@@ -263,9 +259,7 @@ fn sign(
     let issuer = Issuer::new(authority_params(), KeyPair::from_pem(authority.key())?);
     let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384)?;
     let mut params = CertificateParams::new(vec![url.host().to_owned()])?;
-    let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, url.host());
-    params.distinguished_name = name;
+    params.distinguished_name = tls::common_name(url.host());
     params.use_authority_key_identifier_extension = true;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let now = OffsetDateTime::now_utc();
@@ -401,7 +395,7 @@ mod tests {
             ..config.clone()
         };
         let half = ServerCertificate::of(&plain, &half).unwrap_err();
-        assert!(matches!(half, CertificateError::Half), "{half}");
+        assert!(matches!(half, CertificateError::Half(_)), "{half}");
         let both = ShimConfig {
             tls_cert_file: Some("/c".into()),
             tls_key_file: Some("/k".into()),

@@ -19,8 +19,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use super::TlsFiles;
+use super::{CA, CERT, KEY, TlsFiles};
 use crate::Endpoint;
+use crate::tls::HalfPair;
 
 /// How long one of several addresses of a name may take to accept.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_secs(3);
@@ -36,9 +37,9 @@ pub enum InvalidEndpoint {
     /// There is nothing to verify the server's certificate with.
     #[error("{0} needs grpc_tls_ca_file: without it the server's certificate cannot be verified")]
     NoAuthority(String),
-    /// One half of certificate and key.
-    #[error("grpc_tls_cert_file and grpc_tls_key_file need each other")]
-    HalfIdentity,
+    /// One half of certificate and key is configured.
+    #[error(transparent)]
+    Half(#[from] HalfPair),
     /// A file that does not hold what it should.
     #[error("option {option}: {path} cannot be used")]
     File {
@@ -211,7 +212,7 @@ fn connector(url: &str, files: &TlsFiles) -> Result<TlsConnector, InvalidEndpoin
         return Err(InvalidEndpoint::NoAuthority(url.to_owned()));
     };
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in certificates("grpc_tls_ca_file", ca)? {
+    for certificate in certificates(CA, ca)? {
         roots.add(certificate).map_err(InvalidEndpoint::Tls)?;
     }
     // The provider is named: a default for the process is set only where programs start.
@@ -220,17 +221,16 @@ fn connector(url: &str, files: &TlsFiles) -> Result<TlsConnector, InvalidEndpoin
         .with_safe_default_protocol_versions()
         .map_err(InvalidEndpoint::Tls)?
         .with_root_certificates(roots);
-    let mut config = match (&files.certificate, &files.key) {
-        (None, None) => builder.with_no_client_auth(),
-        (Some(cert), Some(key)) => {
-            let chain = certificates("grpc_tls_cert_file", cert)?;
-            let key = PrivateKeyDer::from_pem_file(key)
-                .map_err(|source| unusable("grpc_tls_key_file", key, source))?;
+    let mut config = match files.identity()? {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = certificates(CERT, certificate)?;
+            let key =
+                PrivateKeyDer::from_pem_file(key).map_err(|source| unusable(KEY, key, source))?;
             builder
                 .with_client_auth_cert(chain, key)
                 .map_err(InvalidEndpoint::Tls)?
         }
-        _ => return Err(InvalidEndpoint::HalfIdentity),
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
@@ -304,7 +304,7 @@ mod tests {
         let endpoint = "https://localhost:9998".parse().unwrap();
         assert!(matches!(
             Destination::new(&endpoint, &files),
-            Err(InvalidEndpoint::HalfIdentity)
+            Err(InvalidEndpoint::Half(_))
         ));
     }
 

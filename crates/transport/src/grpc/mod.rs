@@ -8,6 +8,8 @@ use std::time::Duration;
 use thiserror::Error;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
+use crate::tls::{HalfPair, certificate_and_key};
+
 mod bind;
 pub mod bounds;
 mod dial;
@@ -16,6 +18,10 @@ pub use bind::{BindError, Bound, LIMITS, bind};
 pub use dial::{Dialer, InvalidEndpoint, Socket};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+const CERT: &str = "grpc_tls_cert_file";
+const KEY: &str = "grpc_tls_key_file";
+const CA: &str = "grpc_tls_ca_file";
 
 /// The files for TLS between agent and shim.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +32,17 @@ pub struct TlsFiles {
     pub key: Option<PathBuf>,
     /// PEM certificates that the other end's must chain to: option `grpc_tls_ca_file`.
     pub authorities: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    /// The files of certificate and key; `None` when neither option is set.
+    ///
+    /// # Errors
+    /// Only one of them is set.
+    pub fn identity(&self) -> Result<Option<(&Path, &Path)>, HalfPair> {
+        let certificate = (CERT, self.certificate.as_deref());
+        certificate_and_key(certificate, (KEY, self.key.as_deref()))
+    }
 }
 
 /// A file with a certificate or key that cannot be read.
@@ -44,13 +61,8 @@ pub enum ServerTlsError {
     #[error(transparent)]
     File(#[from] UnreadableTlsFile),
     /// One half of certificate and key is configured.
-    #[error("option {given} needs option {missing} beside it")]
-    Half {
-        /// What is there.
-        given: &'static str,
-        /// What is not.
-        missing: &'static str,
-    },
+    #[error(transparent)]
+    Half(#[from] HalfPair),
 }
 
 /// The TLS of a gRPC server; none without a certificate.
@@ -58,16 +70,9 @@ pub enum ServerTlsError {
 /// # Errors
 /// A file cannot be read, or half of a pair is missing.
 pub fn server_tls(files: &TlsFiles) -> Result<Option<ServerTlsConfig>, ServerTlsError> {
-    const CERT: &str = "grpc_tls_cert_file";
-    const KEY: &str = "grpc_tls_key_file";
-    const CA: &str = "grpc_tls_ca_file";
-    let half = |given, missing| Err(ServerTlsError::Half { given, missing });
-    let (certificate, key) = match (&files.certificate, &files.key) {
-        (Some(certificate), Some(key)) => (certificate, key),
-        (Some(_), None) => return half(CERT, KEY),
-        (None, Some(_)) => return half(KEY, CERT),
+    let Some((certificate, key)) = files.identity()? else {
         // Authorities alone are how a client trusts its server.
-        (None, None) => return Ok(None),
+        return Ok(None);
     };
     let identity = Identity::from_pem(read_tls_file(CERT, certificate)?, read_tls_file(KEY, key)?);
     let mut tls = ServerTlsConfig::new()

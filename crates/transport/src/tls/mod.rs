@@ -1,7 +1,7 @@
 //! Whom HTTPS clients trust, and the versions and cipher suites of both ends: rustls with
 //! ring, authorities from a file or built in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustls_pki_types::pem;
 use thiserror::Error;
@@ -25,6 +25,34 @@ pub enum TlsVersion {
 }
 
 ironic_options::choice!(TlsVersion, "1.2|1.3", "1.2 or 1.3", { V1_2 = "1.2", V1_3 = "1.3" });
+
+/// One of two options is set that need each other: a certificate and its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("option {given} needs option {missing} beside it")]
+pub struct HalfPair {
+    /// The option that is set.
+    pub given: &'static str,
+    /// The option that is not set.
+    pub missing: &'static str,
+}
+
+/// The files of a certificate and of its key, each with the option that names it: both files,
+/// or `None` when neither option is set.
+///
+/// # Errors
+/// Only one of the options is set.
+pub fn certificate_and_key<'a>(
+    certificate: (&'static str, Option<&'a Path>),
+    key: (&'static str, Option<&'a Path>),
+) -> Result<Option<(&'a Path, &'a Path)>, HalfPair> {
+    let half = |given, missing| Err(HalfPair { given, missing });
+    match (certificate, key) {
+        ((_, Some(certificate)), (_, Some(key))) => Ok(Some((certificate, key))),
+        ((given, Some(_)), (missing, None)) => half(given, missing),
+        ((missing, None), (given, Some(_))) => half(given, missing),
+        ((_, None), (_, None)) => Ok(None),
+    }
+}
 
 /// Whom a client trusts and how it proves who it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
