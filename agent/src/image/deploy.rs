@@ -55,7 +55,7 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, ImageError> {
     download.template.credentials = credentials;
     download.template.proxies = request.proxies.clone();
     download.template.is_verified = true;
-    let expected = checksum::expected(request, &registries, &download, config.md5_enabled).await?;
+    let expected = checksum::expected(request, &registries, &download).await?;
 
     device::release(deployment.system, &device.name).await;
     let pass = DownloadPass {

@@ -142,7 +142,6 @@ impl WriteImageArguments {
                 tls_cipher_suites: self.tls_cipher_suites.clone(),
                 ..defaults.common
             },
-            md5_enabled: self.allow_md5,
             disable_deep_image_inspection: self.no_inspection,
             permitted_image_formats: if self.permit_format.is_empty() {
                 defaults.permitted_image_formats.clone()
@@ -171,6 +170,7 @@ impl WriteImageArguments {
                 .map(str::to_ascii_lowercase)
                 .filter(|format| format != "unknown"),
             checksums,
+            md5_enabled: self.allow_md5,
             credentials: self.credentials()?,
             ..ImageRequest::default()
         })

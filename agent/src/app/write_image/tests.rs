@@ -55,7 +55,7 @@ fn arguments_become_what_ironic_would_send() {
     assert_eq!(request.credentials, ServerCredentials::Configured);
     assert_eq!(job.configdrive.as_deref(), Some("http://c/drive"));
     assert_eq!(job.device, PathBuf::from("/nonexistent/disk"));
-    assert!(job.config.common.insecure && !job.config.md5_enabled);
+    assert!(job.config.common.insecure && !request.md5_enabled);
     assert_eq!(job.config.common.cafile, Some("/ca.pem".into()));
     assert_eq!(job.config.image_download_connection_retries, 3);
     assert_eq!(

@@ -1,5 +1,7 @@
 //! Writes an image to the root device.
 
+use std::sync::OnceLock;
+
 use ironic_document::JsonObject;
 use serde_json::Value;
 
@@ -13,12 +15,15 @@ use crate::image::{self, Deployment, ImageRequest};
 use crate::task::Task;
 
 /// The verb with its arguments.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct PrepareImage {
     /// Ironic's `image_info`; empty when it was not sent.
     pub image_info: JsonObject,
     /// URL or inline config drive.
     pub configdrive: Option<String>,
+    /// What `image_info` asks for, once it has been read: what was admitted is what is done,
+    /// also when the configuration changes in between.
+    request: OnceLock<ImageRequest>,
 }
 
 impl Verb for PrepareImage {
@@ -26,6 +31,7 @@ impl Verb for PrepareImage {
         Some(Self {
             image_info: arguments.object("image_info"),
             configdrive: arguments.text("configdrive"),
+            request: OnceLock::new(),
         })
     }
 
@@ -43,7 +49,7 @@ impl Verb for PrepareImage {
             system: &context.system,
             config: &config,
             node: &node,
-            request: &request,
+            request,
             configdrive: self.configdrive.as_deref(),
             device: &device,
             task: &Task::detached(),
@@ -73,7 +79,7 @@ impl Verb for PrepareImage {
             system: &context.system,
             config: &config,
             node: &node,
-            request: &request,
+            request,
             configdrive: self.configdrive.as_deref(),
             device: &device,
             task,
@@ -84,9 +90,44 @@ impl Verb for PrepareImage {
 }
 
 impl PrepareImage {
-    /// What `image_info` asks for.
-    fn request(&self, context: &CommandContext) -> Result<ImageRequest, Failure> {
+    /// What `image_info` asks for, read the first time that somebody asks.
+    fn request(&self, context: &CommandContext) -> Result<&ImageRequest, Failure> {
+        if let Some(request) = self.request.get() {
+            return Ok(request);
+        }
         let md5_enabled = context.config.current().md5_enabled;
-        Ok(ImageRequest::from_document(&self.image_info, md5_enabled)?)
+        let request = ImageRequest::from_document(&self.image_info, md5_enabled)?;
+        Ok(self.request.get_or_init(|| request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::testing;
+    use crate::config::{AgentConfig, SessionOverrides};
+
+    #[test]
+    fn what_was_admitted_is_carried_out_when_the_configuration_changes() {
+        let context = testing::context(AgentConfig {
+            md5_enabled: true,
+            ..AgentConfig::default()
+        });
+        let info = json!({"id": "i", "urls": ["http://a/b"], "checksum": "0".repeat(32)});
+        let call = || PrepareImage {
+            image_info: info.as_object().unwrap().clone(),
+            configdrive: None,
+            request: OnceLock::new(),
+        };
+        let admitted = call();
+        admitted.check(&context).unwrap();
+        context.config.apply(&SessionOverrides {
+            agent_md5_checksum_enable: Some(false),
+            ..SessionOverrides::default()
+        });
+        assert!(admitted.request(&context).unwrap().md5_enabled);
+        call().check(&context).unwrap_err();
     }
 }

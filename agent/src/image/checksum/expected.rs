@@ -21,13 +21,12 @@ pub(in crate::image) async fn expected(
     request: &ImageRequest,
     registries: &Registries<'_>,
     download: &Download<'_>,
-    md5_enabled: bool,
 ) -> Result<Expected, ChecksumError> {
     let named = named_by_registry(request, registries, download).await?;
     match named {
         Some(named) if request.checksums == Checksums::default() => Ok(named),
-        Some(named) => stated(request, download, md5_enabled).await?.and(named),
-        None => stated(request, download, md5_enabled).await,
+        Some(named) => stated(request, download).await?.and(named),
+        None => stated(request, download).await,
     }
 }
 
@@ -74,8 +73,8 @@ async fn named_by_registry(
 async fn stated(
     request: &ImageRequest,
     download: &Download<'_>,
-    md5_enabled: bool,
 ) -> Result<Expected, ChecksumError> {
+    let md5_enabled = request.md5_enabled;
     let (url, algorithm) = match select(&request.checksums, &request.id, md5_enabled)? {
         Selected::Known(expected) => return Ok(expected),
         Selected::Listed { url, algorithm } => (url, algorithm),

@@ -33,6 +33,8 @@ pub struct ImageRequest {
     pub partition: Option<PartitionRequest>,
     /// What the image's checksum is claimed to be.
     pub checksums: Checksums,
+    /// Whether MD5 may verify the image: option `md5_enabled` as it was when the request was read.
+    pub md5_enabled: bool,
     /// The proxies to use.
     pub proxies: Proxies,
     /// Who we are to the image server, as far as the node says.
@@ -135,6 +137,7 @@ impl ImageRequest {
                 os_hash_value: text("os_hash_value"),
                 checksum: text("checksum"),
             },
+            md5_enabled,
             proxies: proxies(info),
             credentials: ServerCredentials::from_document(info),
             configdrive: text("configdrive"),
