@@ -86,7 +86,14 @@ impl Connection<TcpStream> {
         tokio::select! {
             biased;
             () = &mut self.evicted => Err(closed()),
-            read = self.stream.peek(buffer) => read,
+            read = std::future::poll_fn(|context| {
+                let mut buffer = ReadBuf::new(&mut *buffer);
+                let peeked = self.stream.poll_peek(context, &mut buffer);
+                if peeked.is_pending() {
+                    self.slot.starved();
+                }
+                peeked
+            }) => read,
         }
     }
 }
@@ -106,7 +113,11 @@ impl<S: AsyncRead + Unpin + AsFd> AsyncRead for Connection<S> {
     ) -> Poll<io::Result<()>> {
         self.check(context)?;
         self.grow();
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_pending() {
+            self.slot.starved();
+        }
+        read
     }
 }
 

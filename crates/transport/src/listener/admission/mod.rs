@@ -9,10 +9,10 @@
 //! ```
 //!
 //! When there is no room for a new connection, one that is unauthenticated makes way: of the
-//! peer that holds the most of them (a handful makes no difference), one that waits for its peer
-//! before one that is being served, and of these the one that began the earliest. A peer is an
-//! IPv4 address or an IPv6 network of 64 bits, which is what one machine can choose its addresses
-//! from.
+//! peer that holds the most of them (a handful makes no difference), one whose peer is known to
+//! have sent nothing before one that may have sent something, that one before one that is being
+//! served, and of these the one that began the earliest. A peer is an IPv4 address or an IPv6
+//! network of 64 bits, which is what one machine can choose its addresses from.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -131,13 +131,24 @@ struct ConnectionTable {
 struct ConnectionState {
     peer: Peer,
     authenticated: bool,
-    /// Whether it is the server's turn.
-    served: bool,
-    /// Since when it waits or is served.
+    turn: Turn,
+    /// Since when it is the peer's turn, or the server's.
     since: Instant,
     /// Since when its peer takes nothing.
     blocked: Option<Instant>,
     evict: CancellationToken,
+}
+
+/// Whose turn it is, in the order in which connections make way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// The peer's: the server has read all that came, and waits.
+    Peer,
+    /// The peer's, and the server has not looked yet whether something came. A busy server must
+    /// not take its own delay for the peer's.
+    Unread,
+    /// The server's.
+    Server,
 }
 
 impl ConnectionTable {
@@ -148,7 +159,7 @@ impl ConnectionTable {
         candidates
             .min_by_key(|(id, held)| {
                 let share = self.peers.get(&held.peer).copied().unwrap_or_default();
-                (usize::MAX - share / HANDFUL, held.served, held.since, **id)
+                (usize::MAX - share / HANDFUL, held.turn, held.since, **id)
             })
             .map(|(id, _)| *id)
     }
@@ -231,7 +242,7 @@ impl Admission {
             ConnectionState {
                 peer,
                 authenticated: false,
-                served: false,
+                turn: Turn::Unread,
                 since: now,
                 blocked: None,
                 evict: evict.clone(),
@@ -245,6 +256,7 @@ impl Admission {
             id,
             evict,
             authenticated: AtomicBool::new(false),
+            unread: AtomicBool::new(true),
         });
         (Slot(entry), evicted)
     }
@@ -254,7 +266,7 @@ impl Admission {
         let ConnectionLimits { wait, stall, .. } = self.limits;
         let mut table = self.table();
         let slow = table.held.iter().filter(|(_, held)| {
-            let waits = !held.authenticated && !held.served;
+            let waits = !held.authenticated && held.turn != Turn::Server;
             let is_stalled = |since| now.saturating_duration_since(since) >= stall;
             waits && now.saturating_duration_since(held.since) >= wait
                 || held.blocked.is_some_and(is_stalled)
@@ -310,6 +322,8 @@ struct AdmittedConnection {
     id: u64,
     evict: CancellationToken,
     authenticated: AtomicBool,
+    /// Whether the table has [`Turn::Unread`], so that most reads need not look there.
+    unread: AtomicBool,
 }
 
 impl Slot {
@@ -341,7 +355,7 @@ impl Slot {
         let peer = held.peer;
         if table.authenticated() >= self.0.admission.limits.authenticated {
             let idle = table.held.iter();
-            let idle = idle.filter(|(_, held)| held.authenticated && !held.served);
+            let idle = idle.filter(|(_, held)| held.authenticated && held.turn != Turn::Server);
             let Some(oldest) = idle.min_by_key(|(_, held)| held.since).map(|(id, _)| *id) else {
                 return;
             };
@@ -362,13 +376,26 @@ impl Slot {
 
     /// It is the server's turn from now on: the deadline stops.
     pub fn serving(&self) {
-        self.turn(true);
+        self.turn(Turn::Server);
     }
 
     /// It is the peer's turn from now on: to send something, or to read an answer. The
     /// deadline starts anew.
     pub fn waiting(&self) {
-        self.turn(false);
+        self.turn(Turn::Unread);
+    }
+
+    /// The server has read all that the peer sent.
+    pub(super) fn starved(&self) {
+        if !self.0.unread.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let mut table = self.0.admission.table();
+        if let Some(held) = table.held.get_mut(&self.0.id)
+            && held.turn == Turn::Unread
+        {
+            held.turn = Turn::Peer;
+        }
     }
 
     /// Whether the peer takes no more bytes.
@@ -390,12 +417,13 @@ impl Slot {
         self.0.evict.is_cancelled()
     }
 
-    fn turn(&self, served: bool) {
+    fn turn(&self, turn: Turn) {
         let mut table = self.0.admission.table();
         if let Some(held) = table.held.get_mut(&self.0.id) {
-            held.served = served;
+            held.turn = turn;
             held.since = Instant::now();
         }
+        self.0.unread.store(turn == Turn::Unread, Ordering::Relaxed);
     }
 }
 

@@ -76,6 +76,25 @@ fn who_is_being_served_makes_way_last() {
 }
 
 #[test]
+fn who_may_have_sent_something_makes_way_after_who_sent_nothing() {
+    let (table, now) = (table(), Instant::now());
+    let slots: Vec<_> = (0..4).map(|_| table.admit(peer(1), now).0).collect();
+    for slot in &slots[1..] {
+        slot.starved();
+    }
+    // It was answered, and its server has not looked for the next request yet.
+    slots[1].serving();
+    slots[1].starved();
+    slots[1].waiting();
+    let mut next = Vec::new();
+    for expected in [vec![2], vec![2, 3], vec![0, 2, 3], vec![0, 1, 2, 3]] {
+        let (slot, _) = table.admit(peer(1), Instant::now());
+        assert_eq!(evicted(&slots), expected);
+        next.push(slot);
+    }
+}
+
+#[test]
 fn a_token_frees_the_share_and_makes_way_for_nobody() {
     let (table, now) = (table(), Instant::now());
     let slots: Vec<_> = (0..4).map(|_| table.admit(peer(1), now).0).collect();
@@ -166,7 +185,7 @@ proptest::proptest! {
     /// Whatever happens, the counts are those of the slots, and no limit is exceeded.
     #[test]
     fn the_counts_are_those_of_the_slots(
-        events in proptest::collection::vec((0..6_u8, 0..4_u8, 0..32_usize), 1..200)
+        events in proptest::collection::vec((0..7_u8, 0..4_u8, 0..32_usize), 1..200)
     ) {
         let (table, now) = (table(), Instant::now());
         let mut slots: Vec<Slot> = Vec::new();
@@ -177,6 +196,7 @@ proptest::proptest! {
                 2 => { slots.get(index).inspect(|slot| slot.authenticated()); }
                 3 => { slots.get(index).inspect(|slot| slot.serving()); }
                 4 => { slots.get(index).inspect(|slot| slot.waiting()); }
+                5 => { slots.get(index).inspect(|slot| slot.starved()); }
                 _ if slots.is_empty() => {}
                 _ => { slots.swap_remove(index); }
             }
