@@ -107,7 +107,7 @@ const CONFINED: &[(&str, &str, &[&str])] = &[
             "src/task",
         ],
     ),
-    ("shim", "SystemTime", &[]),
+    ("shim", "SystemTime", &["src/agents/logical_time"]),
     (
         "shim",
         "OffsetDateTime",

@@ -7,7 +7,7 @@ use ironic_text::Secret;
 use ironic_transport::Endpoint;
 use ironic_transport::grpc::{InvalidEndpoint, TlsFiles};
 
-use super::attachment::{AttachmentSlot, HeldRequests};
+use super::attachment::{AttachmentSlot, HeldRequest, HeldRequests};
 use super::client::Client;
 use super::proofs::Proofs;
 use super::registry::{AgentKey, Generation, NewAgent, Registry};
@@ -121,6 +121,20 @@ impl AgentRegistry {
         };
         let generation = registry.register(key.clone(), agent, now);
         (client, generation)
+    }
+
+    /// The slot of a node, if anything of the node has been here.
+    #[must_use]
+    pub fn slot(&self, node_uuid: &str) -> Option<AttachmentSlot> {
+        let registry = self.read();
+        let entry = registry.get(&AgentKey::Node(node_uuid.to_owned()))?;
+        entry.connection.slot().cloned()
+    }
+
+    /// Leave for one more request to wait for an agent that is away. `None`: too many do.
+    #[must_use]
+    pub fn hold(&self) -> Option<HeldRequest> {
+        self.held.hold()
     }
 
     /// Registers an agent; a client for it connects when the first call comes. Must

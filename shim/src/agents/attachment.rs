@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use ironic_tunnel::GrpcChannel;
 use thiserror::Error;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::metrics::{GaugeGuard, Metrics};
 use crate::metrics::labels::DropReason;
 
 /// How long a request waits for an agent that is away. The conductor gives a request up after
 /// 60 s (`command_timeout`) and takes an error for the end of the deployment, a broken connection
 /// for something to try again.
-const HOLD: Duration = Duration::from_secs(45);
+pub const HOLD: Duration = Duration::from_secs(45);
 
 /// Which attachment of an agent this is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,9 @@ pub struct Superseded;
 /// The agent is away, and nobody can wait for it any longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Away {
+    /// It is attached to another gateway by now.
+    #[error("the agent is attached to another gateway")]
+    Elsewhere,
     /// It did not come back in time.
     #[error("the agent is not attached, and has not come back within {} s", HOLD.as_secs())]
     TimedOut,
@@ -64,6 +67,7 @@ impl Away {
         match self {
             Self::TimedOut => DropReason::AgentAway,
             Self::TooMany => DropReason::TooMany,
+            Self::Elsewhere => DropReason::Elsewhere,
         }
     }
 }
@@ -91,12 +95,59 @@ impl HeldRequests {
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
+
+    /// Leave for one more request to wait. `None`: too many do.
+    #[must_use]
+    pub fn hold(&self) -> Option<HeldRequest> {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        Some(HeldRequest {
+            _place: place,
+            _counted: self.metrics.request_held(),
+        })
+    }
+}
+
+/// A request that waits, until it is dropped.
+#[derive(Debug)]
+pub struct HeldRequest {
+    _place: OwnedSemaphorePermit,
+    _counted: GaugeGuard,
+}
+
+/// What is known of a node's attachment.
+#[derive(Debug, Default)]
+enum SlotState {
+    /// The agent is away.
+    #[default]
+    Empty,
+    /// Another gateway that shares this node has a later attachment.
+    Elsewhere,
+    /// It is here.
+    Attached(Attachment),
+}
+
+impl SlotState {
+    fn attachment(&self) -> Option<&Attachment> {
+        match self {
+            Self::Attached(attachment) => Some(attachment),
+            Self::Empty | Self::Elsewhere => None,
+        }
+    }
+
+    /// The connection, unless it has ended.
+    fn open(&self) -> Option<OpenChannel> {
+        let attachment = self.attachment()?;
+        (!attachment.channel.is_closed()).then(|| OpenChannel {
+            channel: attachment.channel.clone(),
+            boot_id: attachment.id.boot_id.clone(),
+        })
+    }
 }
 
 /// The place of a node's attachment. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AttachmentSlot {
-    current: Arc<watch::Sender<Option<Attachment>>>,
+    current: Arc<watch::Sender<SlotState>>,
     /// Shared by the slots of all nodes.
     held: HeldRequests,
 }
@@ -116,7 +167,7 @@ impl AttachmentSlot {
     #[must_use]
     pub fn new(held: HeldRequests) -> Self {
         Self {
-            current: Arc::new(watch::Sender::new(None)),
+            current: Arc::new(watch::Sender::new(SlotState::Empty)),
             held,
         }
     }
@@ -125,9 +176,8 @@ impl AttachmentSlot {
     #[must_use]
     pub fn is_superseded(&self, id: &AttachmentId) -> bool {
         let current = self.current.borrow();
-        current
-            .as_ref()
-            .is_some_and(|current| current.id.is_later_than(id))
+        let current = current.attachment();
+        current.is_some_and(|current| current.id.is_later_than(id))
     }
 
     /// Puts a connection here; the one before it is displaced. The token that it answers is
@@ -149,13 +199,14 @@ impl AttachmentSlot {
         let mut superseded = false;
         self.current.send_if_modified(|current| {
             let later = |current: &Attachment| current.id.is_later_than(&new.id);
-            superseded = current.as_ref().is_some_and(later);
+            superseded = current.attachment().is_some_and(later);
             if superseded {
                 return false;
             }
-            if let Some(earlier) = current.replace(new) {
+            if let Some(earlier) = current.attachment() {
                 earlier.displaced.cancel();
             }
+            *current = SlotState::Attached(new);
             true
         });
         if superseded {
@@ -167,12 +218,31 @@ impl AttachmentSlot {
     /// Empties the slot, unless a later attachment is here.
     pub fn detach(&self, id: &AttachmentId) {
         self.current.send_if_modified(|current| {
-            let is_ours = current.as_ref().is_some_and(|current| current.id == *id);
+            let is_ours = current.attachment().is_some_and(|current| current.id == *id);
             if is_ours {
-                *current = None;
+                *current = SlotState::Empty;
             }
             is_ours
         });
+    }
+
+    /// Another gateway has a later attachment: the one here is displaced, and who waits for one
+    /// hears at once that it does not come.
+    pub fn leave(&self) {
+        self.current.send_if_modified(|current| {
+            if let Some(earlier) = current.attachment() {
+                earlier.displaced.cancel();
+            }
+            let is_news = !matches!(current, SlotState::Elsewhere);
+            *current = SlotState::Elsewhere;
+            is_news
+        });
+    }
+
+    /// Whether the agent is attached here now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.current.borrow().open().is_some()
     }
 
     /// The connection. Waits for the agent to open one if it has not.
@@ -180,15 +250,14 @@ impl AttachmentSlot {
     /// # Errors
     /// There is none in time.
     pub async fn channel(&self) -> Result<OpenChannel, Away> {
-        if let Some(open) = self.open() {
-            return Ok(open);
+        if let Some(settled) = settled(&self.current.borrow()) {
+            return settled;
         }
-        let _place = self.held.places.try_acquire().map_err(|_| Away::TooMany)?;
-        let _counted = self.held.metrics.request_held();
+        let _held = self.held.hold().ok_or(Away::TooMany)?;
         let mut current = self.current.subscribe();
-        let attached = current.wait_for(|current| current.as_ref().is_some_and(is_open));
+        let attached = current.wait_for(|current| settled(current).is_some());
         match tokio::time::timeout(HOLD, attached).await {
-            Ok(Ok(current)) => current.as_ref().map(opened).ok_or(Away::TimedOut),
+            Ok(Ok(current)) => settled(&current).unwrap_or(Err(Away::TimedOut)),
             // The sender is ours.
             Ok(Err(_)) | Err(_) => Err(Away::TimedOut),
         }
@@ -199,24 +268,13 @@ impl AttachmentSlot {
     pub fn metrics(&self) -> &Metrics {
         self.held.metrics()
     }
-
-    fn open(&self) -> Option<OpenChannel> {
-        let current = self.current.borrow();
-        current
-            .as_ref()
-            .filter(|current| is_open(current))
-            .map(opened)
-    }
 }
 
-fn is_open(attachment: &Attachment) -> bool {
-    !attachment.channel.is_closed()
-}
-
-fn opened(attachment: &Attachment) -> OpenChannel {
-    OpenChannel {
-        channel: attachment.channel.clone(),
-        boot_id: attachment.id.boot_id.clone(),
+/// What a caller is answered; nothing while the agent may still come.
+fn settled(current: &SlotState) -> Option<Result<OpenChannel, Away>> {
+    match current {
+        SlotState::Elsewhere => Some(Err(Away::Elsewhere)),
+        SlotState::Empty | SlotState::Attached(_) => current.open().map(Ok),
     }
 }
 
@@ -257,7 +315,7 @@ mod tests {
         let (channel, _other_end) = connection().await;
         slot.attach(id("b", 1), channel).unwrap();
         assert_eq!(waiting.await.unwrap(), Ok("b".to_owned()));
-        assert!(slot.open().is_some());
+        assert!(slot.is_open());
     }
 
     #[tokio::test(start_paused = true)]
@@ -287,6 +345,32 @@ mod tests {
         assert_eq!(slot.channel().await.map(|_| ()), Err(Away::TooMany));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_an_agent_that_is_elsewhere_hears_so_at_once() {
+        let slot = slot(1);
+        let (channel, _other_end) = connection().await;
+        let displaced = slot.attach(id("b", 1), channel).unwrap();
+        slot.leave();
+        assert!(displaced.is_cancelled() && !slot.is_open());
+        slot.detach(&id("b", 1));
+        assert_eq!(slot.channel().await.map(|_| ()), Err(Away::Elsewhere));
+        // It comes back here, and is away again, and then elsewhere while somebody waits.
+        let (channel, other_end) = connection().await;
+        slot.attach(id("b", 3), channel.clone()).unwrap();
+        assert!(slot.channel().await.is_ok());
+        drop(other_end);
+        slot.detach(&id("b", 3));
+        let start = tokio::time::Instant::now();
+        let waiting = tokio::spawn({
+            let slot = slot.clone();
+            async move { slot.channel().await.map(|_| ()) }
+        });
+        tokio::task::yield_now().await;
+        slot.leave();
+        assert_eq!(waiting.await.unwrap(), Err(Away::Elsewhere));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
     #[tokio::test]
     async fn the_later_attachment_counts_and_a_late_clean_up_never_removes_it() {
         let slot = slot(0);
@@ -303,14 +387,14 @@ mod tests {
         // One that was overtaken on its way.
         assert!(attach(&first).await.is_err());
         slot.detach(&first);
-        assert!(slot.open().is_some() && !current.is_cancelled());
+        assert!(slot.is_open() && !current.is_cancelled());
         // The machine has booted again: its counter says nothing.
         let rebooted = id("c", 1);
         attach(&rebooted).await.unwrap();
         assert!(current.is_cancelled());
         slot.detach(&second);
-        assert!(slot.open().is_some());
+        assert!(slot.is_open());
         slot.detach(&rebooted);
-        assert!(slot.open().is_none());
+        assert!(!slot.is_open());
     }
 }

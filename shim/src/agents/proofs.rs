@@ -5,7 +5,8 @@
 //! accepts, by the lookup in which this program handed the token out, or by the agent itself,
 //! which takes that token. Digests of proved tokens are kept in the state directory: after a
 //! restart an agent's next session is proved by its first message, not by a heartbeat minutes
-//! later.
+//! later. Gateways that share their nodes exchange these lines: each has a [`LogicalTime`], of
+//! a node's proofs the latest counts, and a [revision](Proofs::since) says what is new.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -17,18 +18,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ironic_text::Secret;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-/// A line of the file: a node and the digest of its token. Of a node's lines the last counts.
-#[derive(Debug, Serialize, Deserialize)]
-struct ProofLine {
-    node_uuid: String,
-    token_sha256: TokenDigest,
+use super::logical_time::LogicalTime;
+
+/// A node and the digest of its token: a line of the file, where of a node's lines the last
+/// counts, and what gateways that share their nodes give each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofLine {
+    /// The node.
+    pub node_uuid: String,
+    /// Its token.
+    pub token_sha256: TokenDigest,
+    /// When the token was proved.
+    #[serde(default)]
+    pub proved_at: LogicalTime,
 }
 
 /// SHA-256 of a token, in hexadecimal. Comparing digests takes a time that says nothing about
 /// the token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TokenDigest(String);
 
@@ -50,13 +59,52 @@ pub struct Proofs(Arc<ProofTable>);
 struct ProofTable {
     /// Where they are kept.
     file: Option<PathBuf>,
-    proved: Mutex<HashMap<String, TokenDigest>>,
+    proved: Mutex<ProvedTokens>,
+    /// The latest revision, for those who pass proofs on.
+    revision: watch::Sender<u64>,
     /// Where proofs are appended; made when the first comes.
     log: Mutex<Option<File>>,
     /// Why the last proof was not kept.
     problem: Mutex<Option<String>>,
     /// Who waits for the proof of a node.
     waiting: Mutex<HashMap<String, Arc<Notify>>>,
+}
+
+#[derive(Debug, Default)]
+struct ProvedTokens {
+    nodes: HashMap<String, ProvedToken>,
+    /// Grows by one with each change.
+    revision: u64,
+}
+
+#[derive(Debug)]
+struct ProvedToken {
+    digest: TokenDigest,
+    at: LogicalTime,
+    revision: u64,
+}
+
+impl ProvedTokens {
+    /// Replaces the token of a node. The revision of the change.
+    fn insert(&mut self, line: ProofLine) -> u64 {
+        self.revision += 1;
+        let token = ProvedToken {
+            digest: line.token_sha256,
+            at: line.proved_at,
+            revision: self.revision,
+        };
+        self.nodes.insert(line.node_uuid, token);
+        self.revision
+    }
+
+    fn line(&self, node: &str) -> Option<ProofLine> {
+        let token = self.nodes.get(node)?;
+        Some(ProofLine {
+            node_uuid: node.to_owned(),
+            token_sha256: token.digest.clone(),
+            proved_at: token.at,
+        })
+    }
 }
 
 impl Proofs {
@@ -69,11 +117,13 @@ impl Proofs {
         let lines = text
             .lines()
             .filter_map(|line| serde_json::from_str::<ProofLine>(line).ok());
-        let proved = lines
-            .map(|line| (line.node_uuid, line.token_sha256))
-            .collect();
+        let mut proved = ProvedTokens::default();
+        for line in lines {
+            proved.insert(line);
+        }
         Self(Arc::new(ProofTable {
             file: Some(file),
+            revision: watch::Sender::new(proved.revision),
             proved: Mutex::new(proved),
             log: Mutex::new(None),
             problem: Mutex::default(),
@@ -85,20 +135,20 @@ impl Proofs {
     #[must_use]
     pub fn is_proved(&self, node: &str, token: &str) -> bool {
         let proved = lock(&self.0.proved);
-        let digest = proved.get(node);
-        !token.is_empty() && digest.is_some_and(|digest| *digest == TokenDigest::of(token))
+        let known = proved.nodes.get(node);
+        !token.is_empty() && known.is_some_and(|known| known.digest == TokenDigest::of(token))
     }
 
     /// Whether some token of this node was proved.
     #[must_use]
     pub fn knows(&self, node: &str) -> bool {
-        lock(&self.0.proved).contains_key(node)
+        lock(&self.0.proved).nodes.contains_key(node)
     }
 
     /// How many nodes are known.
     #[must_use]
     pub fn count(&self) -> usize {
-        lock(&self.0.proved).len()
+        lock(&self.0.proved).nodes.len()
     }
 
     /// Why the last proof was not kept, for a person: nothing is wrong until one is not.
@@ -110,7 +160,8 @@ impl Proofs {
     /// Whether a token of another node was proved: a program beside one agent serves one node.
     #[must_use]
     pub fn knows_other_than(&self, node: &str) -> bool {
-        lock(&self.0.proved).keys().any(|known| known != node)
+        let proved = lock(&self.0.proved);
+        proved.nodes.keys().any(|known| known != node)
     }
 
     /// From now on this token is the node's, and no earlier one.
@@ -119,9 +170,72 @@ impl Proofs {
             return;
         }
         let digest = TokenDigest::of(token);
-        let earlier = lock(&self.0.proved).insert(node.to_owned(), digest.clone());
-        if earlier.as_ref() != Some(&digest) {
-            self.keep(node, digest);
+        let line = {
+            let mut proved = lock(&self.0.proved);
+            let known = proved.nodes.get(node);
+            let earlier = known.map(|known| known.at).unwrap_or_default();
+            let is_known = known.is_some_and(|known| known.digest == digest);
+            let line = ProofLine {
+                node_uuid: node.to_owned(),
+                token_sha256: digest,
+                proved_at: earlier.next(),
+            };
+            (!is_known).then(|| (proved.insert(line.clone()), line))
+        };
+        self.announce(node, line);
+    }
+
+    /// Takes over what another gateway has proved, unless a later proof is known. Whether it
+    /// was news.
+    pub fn merge(&self, line: ProofLine) -> bool {
+        let node = line.node_uuid.clone();
+        let new = {
+            let mut proved = lock(&self.0.proved);
+            // Two gateways that prove different tokens at the same instant agree on one.
+            let rank = (line.proved_at, &line.token_sha256);
+            let known = proved.nodes.get(&node);
+            let is_news = known.is_none_or(|known| (known.at, &known.digest) < rank);
+            is_news.then(|| (proved.insert(line.clone()), line))
+        };
+        let is_news = new.is_some();
+        self.announce(&node, new);
+        is_news
+    }
+
+    /// At most `most` proofs that are newer than a revision, and the revision of the last of
+    /// them, from which to go on.
+    #[must_use]
+    pub fn since(&self, revision: u64, most: usize) -> (Vec<ProofLine>, u64) {
+        let proved = lock(&self.0.proved);
+        let tokens = proved.nodes.iter();
+        let mut newer: Vec<_> = tokens
+            .filter(|(_, token)| token.revision > revision)
+            .map(|(node, token)| (token.revision, node.as_str()))
+            .collect();
+        newer.sort_unstable();
+        newer.truncate(most);
+        let last = newer.last().map_or(revision, |(revision, _)| *revision);
+        let lines = newer.into_iter();
+        let lines = lines.filter_map(|(_, node)| proved.line(node)).collect();
+        (lines, last)
+    }
+
+    /// Says when there are newer proofs than before.
+    #[must_use]
+    pub fn revisions(&self) -> watch::Receiver<u64> {
+        self.0.revision.subscribe()
+    }
+
+    /// Keeps what is new, and wakes those who waited for a proof of the node.
+    fn announce(&self, node: &str, new: Option<(u64, ProofLine)>) {
+        if let Some((revision, line)) = new {
+            self.keep(&line);
+            let revisions = &self.0.revision;
+            revisions.send_if_modified(|latest| {
+                let is_later = *latest < revision;
+                *latest = revision.max(*latest);
+                is_later
+            });
         }
         if let Some(waiting) = lock(&self.0.waiting).remove(node) {
             waiting.notify_waiters();
@@ -158,16 +272,12 @@ impl Proofs {
         }
     }
 
-    fn keep(&self, node: &str, digest: TokenDigest) {
+    fn keep(&self, line: &ProofLine) {
         let Some(file) = &self.0.file else {
             return;
         };
-        let line = ProofLine {
-            node_uuid: node.to_owned(),
-            token_sha256: digest,
-        };
         let mut log = lock(&self.0.log);
-        let kept = self.append(file, &mut log, &line);
+        let kept = self.append(file, &mut log, line);
         let path = file.display();
         *lock(&self.0.problem) = kept.as_ref().err().map(|error| {
             format!("proofs of tokens cannot be kept in {path}: {error}: free space in state_dir")
@@ -195,12 +305,9 @@ impl Proofs {
             fs::create_dir_all(directory)?;
         }
         let mut text = Vec::new();
-        for (node_uuid, digest) in &*lock(&self.0.proved) {
-            let line = ProofLine {
-                node_uuid: node_uuid.clone(),
-                token_sha256: digest.clone(),
-            };
-            serde_json::to_writer(&mut text, &line)?;
+        let (lines, _) = self.since(0, usize::MAX);
+        for line in &lines {
+            serde_json::to_writer(&mut text, line)?;
             text.push(b'\n');
         }
         let new = path.with_extension("new");
@@ -267,6 +374,61 @@ mod tests {
         proofs.prove("o", "r");
         let proofs = Proofs::new(state.path());
         assert!(proofs.is_proved("n", "t") && proofs.is_proved("o", "r"));
+    }
+
+    #[test]
+    fn of_two_gateways_proofs_the_later_counts_in_any_order_of_arrival() {
+        let (here, there) = (Proofs::default(), Proofs::default());
+        let news = |proofs: &Proofs| proofs.since(0, usize::MAX).0;
+        here.prove("n", "first");
+        for line in news(&here) {
+            assert!(there.merge(line.clone()));
+            assert!(!there.merge(line), "it is known");
+        }
+        let first = news(&here);
+        there.prove("n", "second");
+        for line in news(&there) {
+            assert!(here.merge(line));
+        }
+        for line in first {
+            assert!(!here.merge(line.clone()) && !there.merge(line));
+        }
+        for proofs in [&here, &there] {
+            assert!(proofs.is_proved("n", "second") && !proofs.is_proved("n", "first"));
+        }
+        // Proved by both in the same instant: they agree whichever hears first.
+        let line = |token: &str| ProofLine {
+            node_uuid: "m".into(),
+            token_sha256: TokenDigest::of(token),
+            proved_at: LogicalTime::default(),
+        };
+        for (proofs, order) in [(&here, ["a", "b"]), (&there, ["b", "a"])] {
+            for token in order {
+                proofs.merge(line(token));
+            }
+        }
+        assert_eq!(here.is_proved("m", "a"), there.is_proved("m", "a"));
+    }
+
+    #[test]
+    fn what_is_new_since_a_revision_is_said_in_parts() {
+        let proofs = Proofs::default();
+        for node in ["a", "b", "c"] {
+            proofs.prove(node, "t");
+        }
+        let named = |lines: Vec<ProofLine>| -> Vec<String> {
+            lines.into_iter().map(|line| line.node_uuid).collect()
+        };
+        let (lines, revision) = proofs.since(0, 2);
+        assert_eq!(named(lines), ["a", "b"]);
+        let (lines, revision) = proofs.since(revision, 2);
+        assert_eq!(named(lines), ["c"]);
+        assert_eq!(*proofs.revisions().borrow(), revision);
+        // The same token again is no news, another one is.
+        proofs.prove("a", "t");
+        proofs.prove("b", "u");
+        let (lines, _) = proofs.since(revision, 2);
+        assert_eq!(named(lines), ["b"]);
     }
 
     #[test]

@@ -141,6 +141,10 @@ label!(
         TooMany = "too_many",
         /// The agent's connection broke, and the request cannot be repeated.
         ConnectionLost = "connection_lost",
+        /// The agent is attached to another gateway by now.
+        Elsewhere = "elsewhere",
+        /// The gateway that holds the node gave no answer.
+        GatewayLost = "gateway_lost",
         /// The agent's machine was rescued or locked down.
         NodeClosed = "node_closed",
     }
