@@ -24,6 +24,17 @@ complete -c ironic-shim -l insecure_conductor_listen -d 'Let conductor_listen be
 complete -c ironic-shim -l gateway_url -d 'Be a gateway for many agents, which Ironic reaches below this URL.' -r
 complete -c ironic-shim -l metrics_listen -d 'Where /metrics (Prometheus), /healthz and /readyz are served: ADDRESS:PORT or unix:PATH. Plain HTTP without authentication, for a management network.' -r
 complete -c ironic-shim -l gateway_ca_file -d 'PEM of the CA that Ironic verifies tls_cert_file with, if its own CAs do not; without tls_cert_file a CA is made and kept in state_dir.' -r
+complete -c ironic-shim -l directory -d 'NATS servers by which gateways that share their nodes find each other: nats://HOST:PORT or tls://HOST:PORT.' -r
+complete -c ironic-shim -l directory_prefix -d 'First words of the subjects: gateways with the same prefix share their nodes. [default: ironic-agent]' -r
+complete -c ironic-shim -l directory_credentials_file -d 'File with one line for the NATS servers: USER:PASSWORD, or a token.' -r
+complete -c ironic-shim -l directory_ca_file -d 'PEM of the CA of the NATS servers; the system\'s when not given.' -r
+complete -c ironic-shim -l directory_cert_file -d 'PEM certificate that is shown to the NATS servers.' -r
+complete -c ironic-shim -l directory_key_file -d 'PEM key of directory_cert_file.' -r
+complete -c ironic-shim -l peer_listen -d 'Where the other gateways call this one: ADDRESS:PORT.' -r
+complete -c ironic-shim -l peer_url -d 'What the other gateways call this one by: https://HOST:PORT.' -r
+complete -c ironic-shim -l peer_tls_cert_file -d 'PEM certificate among gateways, for servers and clients, with the host of peer_url.' -r
+complete -c ironic-shim -l peer_tls_key_file -d 'PEM key of peer_tls_cert_file.' -r
+complete -c ironic-shim -l peer_tls_ca_file -d 'PEM of the CA that signs gateways; it must sign nobody else, and no agents.' -r
 complete -c ironic-shim -l global_request_id -d 'Sent to Ironic as X-OpenStack-Request-ID. [kernel: ipa-global-request-id]' -r
 complete -c ironic-shim -l ironic_api_version -d 'API version to use instead of asking Ironic for the newest. [kernel: ipa-ironic-api-version]' -r
 complete -c ironic-shim -l listen_host -d 'Address to listen at; :: takes IPv4, too. [default: 0.0.0.0] [kernel: ipa-listen-host]' -r

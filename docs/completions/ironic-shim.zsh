@@ -41,6 +41,17 @@ _ironic-shim() {
 '--gateway_url=[Be a gateway for many agents, which Ironic reaches below this URL.]:URL:_default' \
 '--metrics_listen=[Where /metrics (Prometheus), /healthz and /readyz are served\: ADDRESS\:PORT or unix\:PATH. Plain HTTP without authentication, for a management network.]:ADDRESS:_default' \
 '--gateway_ca_file=[PEM of the CA that Ironic verifies tls_cert_file with, if its own CAs do not; without tls_cert_file a CA is made and kept in state_dir.]:PATH:_default' \
+'--directory=[NATS servers by which gateways that share their nodes find each other\: nats\://HOST\:PORT or tls\://HOST\:PORT.]:SERVERS:_default' \
+'--directory_prefix=[First words of the subjects\: gateways with the same prefix share their nodes. \[default\: ironic-agent\]]:PREFIX:_default' \
+'--directory_credentials_file=[File with one line for the NATS servers\: USER\:PASSWORD, or a token.]:PATH:_default' \
+'--directory_ca_file=[PEM of the CA of the NATS servers; the system'\''s when not given.]:PATH:_default' \
+'--directory_cert_file=[PEM certificate that is shown to the NATS servers.]:PATH:_default' \
+'--directory_key_file=[PEM key of directory_cert_file.]:PATH:_default' \
+'--peer_listen=[Where the other gateways call this one\: ADDRESS\:PORT.]:ADDRESS:_default' \
+'--peer_url=[What the other gateways call this one by\: https\://HOST\:PORT.]:ADDRESS:_default' \
+'--peer_tls_cert_file=[PEM certificate among gateways, for servers and clients, with the host of peer_url.]:PATH:_default' \
+'--peer_tls_key_file=[PEM key of peer_tls_cert_file.]:PATH:_default' \
+'--peer_tls_ca_file=[PEM of the CA that signs gateways; it must sign nobody else, and no agents.]:PATH:_default' \
 '--global_request_id=[Sent to Ironic as X-OpenStack-Request-ID. \[kernel\: ipa-global-request-id\]]:TEXT:_default' \
 '--ironic_api_version=[API version to use instead of asking Ironic for the newest. \[kernel\: ipa-ironic-api-version\]]:VERSION:_default' \
 '--listen_host=[Address to listen at; \:\: takes IPv4, too. \[default\: 0.0.0.0\] \[kernel\: ipa-listen-host\]]:ADDRESS:_default' \

@@ -5,7 +5,8 @@
 //!
 //! Beside one agent, [`rest_server`] decides when and how the REST server starts, with the
 //! address that [`advertise`] finds and the certificate of [`tls`]; for many agents it is
-//! [`gateway`], and [`pacing`] decides when their calls go to Ironic. [`discover`] finds Ironic by multicast DNS where that is asked for. [`config`] holds the options, [`weight`] bounds the memory of what strangers send. [`app`]
+//! [`gateway`], and [`pacing`] decides when their calls go to Ironic; several of them share their
+//! nodes as [`peers`]. [`discover`] finds Ironic by multicast DNS where that is asked for. [`config`] holds the options, [`weight`] bounds the memory of what strangers send. [`app`]
 //! wires the rooms; [`metrics`] is what they count and operators read. Which room may import which is a table in `tests/contract/house.rs`.
 
 pub mod advertise;
@@ -17,6 +18,7 @@ pub mod gateway;
 pub mod ironic;
 pub mod metrics;
 pub mod pacing;
+pub mod peers;
 pub mod relay;
 pub mod rest;
 pub mod rest_server;

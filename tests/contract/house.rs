@@ -59,12 +59,16 @@ const SHIM: &[(&str, &[&str])] = &[
             "rest",
         ],
     ),
-    ("gateway", &["agents", "rest", "rest_server", "tls"]),
+    (
+        "gateway",
+        &["agents", "peers", "rest", "rest_server", "tls"],
+    ),
     (
         "rest_server",
         &["advertise", "agents", "ironic", "rest", "tls"],
     ),
-    ("rest", &["agents", "weight"]),
+    ("rest", &["agents", "peers", "weight"]),
+    ("peers", &["agents"]),
     ("agents", &[]),
     ("ironic", &["weight"]),
     ("pacing", &[]),
@@ -125,8 +129,13 @@ const CONFINED: &[(&str, &str, &[&str])] = &[
         &["src/relay", "src/agents", "src/app", "src/rest/parameters"],
     ),
     ("shim", "reqwest", &["src/ironic", "src/advertise"]),
-    ("shim", "hyper", &["src/metrics/listener", "src/rest"]),
+    (
+        "shim",
+        "hyper",
+        &["src/metrics/listener", "src/peers", "src/rest"],
+    ),
     ("shim", "prometheus_client", &["src/metrics"]),
+    ("shim", "async_nats", &["src/peers/directory"]),
 ];
 
 /// Crates that both programs may build on. None of them imports a program, nor another of

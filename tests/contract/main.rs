@@ -13,6 +13,7 @@ mod manual;
 mod metrics;
 mod options;
 mod pacing;
+mod peers;
 mod proxies;
 mod readme;
 mod rest;

@@ -131,6 +131,14 @@ impl AgentRegistry {
         entry.connection.slot().cloned()
     }
 
+    /// Whether the service of a node has ended here.
+    #[must_use]
+    pub fn is_closed(&self, node_uuid: &str) -> bool {
+        let registry = self.read();
+        let entry = registry.get(&AgentKey::Node(node_uuid.to_owned()));
+        entry.is_some_and(|entry| entry.closed)
+    }
+
     /// Leave for one more request to wait for an agent that is away. `None`: too many do.
     #[must_use]
     pub fn hold(&self) -> Option<HeldRequest> {

@@ -9,8 +9,8 @@ use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::{GaugeGuard, Metrics};
 use crate::metrics::labels::DropReason;
+use crate::metrics::{GaugeGuard, Metrics};
 
 /// How long a request waits for an agent that is away. The conductor gives a request up after
 /// 60 s (`command_timeout`) and takes an error for the end of the deployment, a broken connection
@@ -218,7 +218,9 @@ impl AttachmentSlot {
     /// Empties the slot, unless a later attachment is here.
     pub fn detach(&self, id: &AttachmentId) {
         self.current.send_if_modified(|current| {
-            let is_ours = current.attachment().is_some_and(|current| current.id == *id);
+            let is_ours = current
+                .attachment()
+                .is_some_and(|current| current.id == *id);
             if is_ours {
                 *current = SlotState::Empty;
             }

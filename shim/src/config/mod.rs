@@ -31,6 +31,29 @@ pub struct ShimConfig {
     pub gateway_ca_file: Option<PathBuf>,
     /// Where a gateway serves metrics and its readiness.
     pub metrics_listen: Option<Listen>,
+    /// NATS servers by which gateways that share their nodes find each other; this gateway is
+    /// alone when it is empty.
+    pub directory: Vec<String>,
+    /// The first words of the subjects.
+    pub directory_prefix: String,
+    /// One line, `USER:PASSWORD` or a token.
+    pub directory_credentials_file: Option<PathBuf>,
+    /// PEM of the CA of the servers.
+    pub directory_ca_file: Option<PathBuf>,
+    /// PEM certificate that is shown to the servers.
+    pub directory_cert_file: Option<PathBuf>,
+    /// PEM key of `directory_cert_file`.
+    pub directory_key_file: Option<PathBuf>,
+    /// Where other gateways call this one.
+    pub peer_listen: Option<Listen>,
+    /// What they call it by.
+    pub peer_url: Option<Endpoint>,
+    /// PEM certificate among gateways.
+    pub peer_tls_cert_file: Option<PathBuf>,
+    /// PEM key of `peer_tls_cert_file`.
+    pub peer_tls_key_file: Option<PathBuf>,
+    /// PEM of the CA that signs gateways and nobody else.
+    pub peer_tls_ca_file: Option<PathBuf>,
     /// `conductor_listen` may be open to other machines without client certificates.
     pub insecure_conductor_listen: bool,
     /// The program's own directory for what must survive a restart of the process.
@@ -188,6 +211,17 @@ impl Default for ShimConfig {
             gateway_url: None,
             gateway_ca_file: None,
             metrics_listen: None,
+            directory: Vec::new(),
+            directory_prefix: "ironic-agent".to_owned(),
+            directory_credentials_file: None,
+            directory_ca_file: None,
+            directory_cert_file: None,
+            directory_key_file: None,
+            peer_listen: None,
+            peer_url: None,
+            peer_tls_cert_file: None,
+            peer_tls_key_file: None,
+            peer_tls_ca_file: None,
             insecure_conductor_listen: false,
             state_dir: PathBuf::from("/run/ironic-shim"),
             global_request_id: None,

@@ -29,6 +29,10 @@ impl Settings for ShimConfig {
         common
             .chain(section("This program", Self::program_options()))
             .chain(section("Gateway", Self::gateway_options()))
+            .chain(section(
+                "Several gateways",
+                Self::several_gateways_options(),
+            ))
             .chain(section("Ironic", Self::ironic_options()))
             .chain(section("REST server", Self::rest_server_options()))
             .chain(section("Multicast DNS", Self::multicast_dns_options()))
@@ -53,6 +57,22 @@ impl ShimConfig {
             opt!(gateway_url, "Be a gateway for many agents, which Ironic reaches below this URL."),
             opt!(metrics_listen, "Where /metrics (Prometheus), /healthz and /readyz are served: ADDRESS:PORT or unix:PATH. Plain HTTP without authentication, for a management network."),
             opt!(gateway_ca_file, "PEM of the CA that Ironic verifies tls_cert_file with, if its own CAs do not; without tls_cert_file a CA is made and kept in state_dir."),
+        ]
+    }
+
+    fn several_gateways_options() -> Vec<Opt<Self>> {
+        vec![
+            opt!(directory, "NATS servers by which gateways that share their nodes find each other: nats://HOST:PORT or tls://HOST:PORT.").word("SERVERS"),
+            opt!(directory_prefix, "First words of the subjects: gateways with the same prefix share their nodes.").word("PREFIX"),
+            opt!(directory_credentials_file, "File with one line for the NATS servers: USER:PASSWORD, or a token."),
+            opt!(directory_ca_file, "PEM of the CA of the NATS servers; the system's when not given."),
+            opt!(directory_cert_file, "PEM certificate that is shown to the NATS servers.").pair("directory_key_file"),
+            opt!(directory_key_file, "PEM key of directory_cert_file."),
+            opt!(peer_listen, "Where the other gateways call this one: ADDRESS:PORT."),
+            opt!(peer_url, "What the other gateways call this one by: https://HOST:PORT."),
+            opt!(peer_tls_cert_file, "PEM certificate among gateways, for servers and clients, with the host of peer_url.").pair("peer_tls_key_file"),
+            opt!(peer_tls_key_file, "PEM key of peer_tls_cert_file."),
+            opt!(peer_tls_ca_file, "PEM of the CA that signs gateways; it must sign nobody else, and no agents."),
         ]
     }
 

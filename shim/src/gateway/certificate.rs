@@ -92,6 +92,8 @@ enum CertificateSource {
     },
     Own {
         authority: Pair,
+        /// It was made at this start.
+        is_new: bool,
         url: GatewayUrl,
         clock_skew: Duration,
     },
@@ -123,11 +125,15 @@ impl ServerCertificate {
                 authority: operators_authority(config)?,
             },
             None if !url.is_https() => return Ok(None),
-            None => CertificateSource::Own {
-                authority: load_or_make_authority(config)?,
-                url: url.clone(),
-                clock_skew: config.auto_tls_allowed_clock_skew,
-            },
+            None => {
+                let (authority, is_new) = load_or_make_authority(config)?;
+                CertificateSource::Own {
+                    authority,
+                    is_new,
+                    url: url.clone(),
+                    clock_skew: config.auto_tls_allowed_clock_skew,
+                }
+            }
         };
         let current = source.issue()?;
         Ok(Some(Self(Arc::new(CertificateState {
@@ -142,6 +148,18 @@ impl ServerCertificate {
         match &self.0.source {
             CertificateSource::Operator { authority, .. } => authority.clone(),
             CertificateSource::Own { authority, .. } => Some(authority.certificate.clone()),
+        }
+    }
+
+    /// Says what to do where several gateways share their nodes and this one has just made a CA
+    /// of its own.
+    pub fn warn_if_unshared(&self) {
+        if let CertificateSource::Own { is_new: true, .. } = &self.0.source {
+            warn!(
+                "this gateway has made a CA, and all gateways must give Ironic the same one: stop \
+                 the others, copy gateway-ca.crt and gateway-ca.key from this state_dir into \
+                 theirs, and start them again; or give all the same tls_cert_file and gateway_ca_file"
+            );
         }
     }
 
@@ -199,6 +217,7 @@ impl CertificateSource {
                 authority,
                 url,
                 clock_skew,
+                ..
             } => sign(authority, url, *clock_skew)?,
         };
         Ok(tls::certified_key(&pair)?)
@@ -219,12 +238,12 @@ fn operators_authority(config: &ShimConfig) -> Result<Option<String>, Certificat
     Ok(Some(text))
 }
 
-/// The CA of an earlier start, or a new one that is kept.
-fn load_or_make_authority(config: &ShimConfig) -> Result<Pair, CertificateError> {
+/// The CA of an earlier start, or a new one that is kept; and whether it is new.
+fn load_or_make_authority(config: &ShimConfig) -> Result<(Pair, bool), CertificateError> {
     let certificate = config.state_dir.join("gateway-ca.crt");
     let key = config.state_dir.join("gateway-ca.key");
     match (certificate.exists(), key.exists()) {
-        (true, true) => return Ok(tls::load(&certificate, &key)?),
+        (true, true) => return Ok((tls::load(&certificate, &key)?, false)),
         (true, false) => return Err(CertificateError::HalfAuthority { missing: key }),
         // The key is written first: a crash in between has made nothing that Ironic knows.
         (false, _) => {}
@@ -238,7 +257,7 @@ fn load_or_make_authority(config: &ShimConfig) -> Result<Pair, CertificateError>
     let pair = Pair::new(pem, secret.serialize_pem());
     tls::keep(&pair, &certificate, &key)?;
     info!(path = %certificate.display(), "a CA for this gateway was made: keep the state directory");
-    Ok(pair)
+    Ok((pair, true))
 }
 
 /// What the own CA says of itself, but for its time.

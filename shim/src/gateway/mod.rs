@@ -16,6 +16,8 @@ use tracing::info;
 
 use crate::agents::{AgentKey, AgentRegistry, AttachmentId, Client, Generation, Superseded};
 use crate::config::{GatewayUrl, ShimConfig};
+use crate::peers::Peers;
+use crate::peers::options::{PeersError, PeersSettings};
 use crate::rest::{RestListener, RestSettings};
 use crate::rest_server::{self, Advertised, RestServerError};
 use crate::tls::{self, TlsError};
@@ -39,6 +41,9 @@ pub enum GatewayError {
     /// The address cannot be listened at.
     #[error(transparent)]
     Listen(#[from] RestServerError),
+    /// Other gateways cannot share the nodes.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
 }
 
 /// A gateway whose REST server listens. Cheap to clone.
@@ -50,6 +55,7 @@ struct GatewayState {
     url: GatewayUrl,
     certificate: Option<ServerCertificate>,
     agents: AgentRegistry,
+    peers: Option<Peers>,
     unproved: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -65,9 +71,13 @@ impl Gateway {
         agents: AgentRegistry,
         stop: CancellationToken,
     ) -> Result<Self, GatewayError> {
+        let peers = PeersSettings::of(config)?;
         let certificate = ServerCertificate::of(&url, config)?;
         let acceptor = match &certificate {
             Some(certificate) => {
+                if peers.is_some() {
+                    certificate.warn_if_unshared();
+                }
                 let oldest = config.common.tls_min_version;
                 let suites = config.common.tls_cipher_suites.as_deref();
                 let server = tls::server_config_by(certificate.resolver(), oldest, suites)?;
@@ -76,7 +86,27 @@ impl Gateway {
             None => None,
         };
         let listener = rest_server::listen(&config.listen_host, config.listen_port).await?;
-        let server = RestListener::new(agents.clone(), RestSettings::default());
+        let (server, peers) = match peers {
+            Some(settings) => {
+                let verify_ca = certificate.as_ref().and_then(ServerCertificate::verify_ca);
+                let open = settings.open(
+                    url.to_string(),
+                    verify_ca.as_deref(),
+                    agents.clone(),
+                    stop.clone(),
+                );
+                let open = open.await?;
+                let peers = Some(open.peers.clone());
+                let server =
+                    RestListener::among(peers.clone(), agents.clone(), RestSettings::default());
+                open.join(server.node_handler()).await?;
+                (server, peers)
+            }
+            None => (
+                RestListener::new(agents.clone(), RestSettings::default()),
+                None,
+            ),
+        };
         info!(event = %"rest_door_open", %url, "milestone");
         let stopping = stop.child_token();
         tokio::spawn(async move { server.serve(listener, acceptor, stopping).await });
@@ -87,9 +117,16 @@ impl Gateway {
             url,
             certificate,
             agents,
+            peers,
             unproved: Arc::new(Semaphore::new(UNPROVED)),
             stop,
         })))
+    }
+
+    /// The gateways that share the nodes with this one, if there are any.
+    #[must_use]
+    pub fn peers(&self) -> Option<&Peers> {
+        self.0.peers.as_ref()
     }
 
     /// The agents that are known.
@@ -109,15 +146,18 @@ impl Gateway {
         }
     }
 
-    /// Reads the operator's certificate and key again.
+    /// Reads the operator's certificates and keys again.
     ///
     /// # Errors
     /// They cannot be used; the earlier ones are shown as before.
-    pub fn reload(&self) -> Result<(), CertificateError> {
-        match &self.0.certificate {
-            Some(certificate) => certificate.reload(),
-            None => Ok(()),
+    pub fn reload(&self) -> Result<(), GatewayError> {
+        if let Some(certificate) = &self.0.certificate {
+            certificate.reload()?;
         }
+        if let Some(peers) = &self.0.peers {
+            peers.reload().map_err(PeersError::from)?;
+        }
+        Ok(())
     }
 
     /// Leave for one more attachment to wait for the proof of its token. `None`: too many do.
@@ -139,10 +179,13 @@ impl Gateway {
     ) -> Result<CancellationToken, Superseded> {
         let (client, generation) = self.node(node_uuid);
         let slot = client.slot().ok_or(Superseded)?;
-        let displaced = slot.attach(id, channel)?;
+        let displaced = slot.attach(id.clone(), channel)?;
         // A rescued or locked down machine attaches again when it has booted anew.
         let key = AgentKey::Node(node_uuid.to_owned());
         self.0.agents.reopen(&key, generation);
+        if let Some(peers) = &self.0.peers {
+            peers.attached(node_uuid, &id);
+        }
         Ok(displaced)
     }
 
@@ -150,7 +193,9 @@ impl Gateway {
     #[must_use]
     pub fn is_superseded(&self, node_uuid: &str, id: &AttachmentId) -> bool {
         let (client, _) = self.node(node_uuid);
+        let peers = self.0.peers.as_ref();
         client.slot().is_none_or(|slot| slot.is_superseded(id))
+            || peers.is_some_and(|peers| peers.is_superseded(node_uuid, id))
     }
 
     /// An attachment has ended.
@@ -158,6 +203,9 @@ impl Gateway {
         let (client, _) = self.node(node_uuid);
         if let Some(slot) = client.slot() {
             slot.detach(id);
+        }
+        if let Some(peers) = &self.0.peers {
+            peers.detached(node_uuid, id, self.0.agents.is_closed(node_uuid));
         }
     }
 

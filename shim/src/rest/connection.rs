@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::service::{ConnectionInfo, RestService, Unanswered};
+use crate::peers::connection::PeerBody;
 
 /// Request line and headers together. A token and the conductor's usual headers take 500
 /// bytes, and a stranger's connection may cost this much.
@@ -175,7 +174,7 @@ async fn answer(
     request: Request<Incoming>,
     info: &ConnectionInfo,
     progress: &ConnectionActivity,
-) -> Result<Response<Full<Bytes>>, Unanswered> {
+) -> Result<Response<PeerBody>, Unanswered> {
     let answer = service.answer(request, info).await?;
     info.slot.waiting();
     if !info.slot.is_authenticated() {
@@ -237,6 +236,7 @@ mod tests {
         };
         let service = RestService {
             agents: AgentRegistry::default(),
+            peers: None,
             limits,
             refused: limits,
             memory: Memory::of(limits.size),

@@ -3,7 +3,8 @@
 //! A [`RestListener`] accepts connections, [`connection`] speaks HTTP over them and [`service`]
 //! answers requests: [`route`] and [`query`] say what is asked, [`call`] and [`parameters`]
 //! read commands, [`commands`] passes them to the agent, [`answer`], [`html`] and [`error`]
-//! write the answers. Bytes of bodies are those of the Python agent.
+//! write the answers. Bytes of bodies are those of the Python agent. [`forwarded`] decides
+//! which of several gateways answers.
 
 pub mod answer;
 pub mod body;
@@ -11,6 +12,7 @@ pub mod call;
 pub mod commands;
 pub mod connection;
 pub mod error;
+mod forwarded;
 pub mod given_token;
 pub mod html;
 pub mod json;
@@ -32,6 +34,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::agents::AgentRegistry;
+use crate::peers::Peers;
+use crate::peers::listener::NodeHandler;
 use body::{BodyLimits, Memory};
 use connection::{HttpServer, Timeouts};
 use renewal::Renewal;
@@ -110,6 +114,12 @@ impl RestListener {
     /// Serves the agents of a registry, present and future.
     #[must_use]
     pub fn new(agents: AgentRegistry, settings: RestSettings) -> Self {
+        Self::among(None, agents, settings)
+    }
+
+    /// The same as one of several gateways, if there are others.
+    #[must_use]
+    pub fn among(peers: Option<Peers>, agents: AgentRegistry, settings: RestSettings) -> Self {
         let limits = BodyLimits {
             size: settings.body_limit,
             stall: settings.body_stall,
@@ -121,6 +131,7 @@ impl RestListener {
         };
         let service = RestService {
             agents,
+            peers,
             limits,
             refused,
             memory: Memory::of(settings.bodies),
@@ -131,6 +142,16 @@ impl RestListener {
             service: Arc::new(service),
             settings,
         }
+    }
+
+    /// Answers what other gateways forward.
+    #[must_use]
+    pub fn node_handler(&self) -> NodeHandler {
+        let service = Arc::clone(&self.service);
+        Arc::new(move |request, origin, slot| {
+            let service = Arc::clone(&service);
+            Box::pin(service.answer_forwarded(request, origin, slot))
+        })
     }
 
     /// Accepts connections until `stop`, or until the agent at the root has said farewell.

@@ -8,13 +8,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HOST, LOCATION, SERVER};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Body;
 use hyper::ext::ReasonPhrase;
 use ironic_text::Secret;
@@ -32,6 +30,8 @@ use super::renewal::Renewal;
 use super::route::{self, Route, RouteMatch};
 use crate::agents::{Agent, AgentKey, AgentRegistry, CommandResult, Generation};
 use crate::metrics::labels::DropReason;
+use crate::peers::Peers;
+use crate::peers::connection::{PeerBody, full_body};
 
 /// The name of the server that the Python agent gives.
 const NAME: &str = "ironic-python-agent";
@@ -39,9 +39,6 @@ const NAME: &str = "ironic-python-agent";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain";
-
-/// How much of a path a log line shows.
-const LONGEST_LOGGED_PATH: usize = 200;
 
 /// The connection ends without an answer: the agent is served no more, and the conductor waits
 /// for the moment when nobody answers; or the agent is away, and the conductor is to ask again.
@@ -67,6 +64,8 @@ pub struct ConnectionInfo {
 pub struct RestService {
     /// The agents.
     pub agents: AgentRegistry,
+    /// The gateways that share the agents with this one, if there are any.
+    pub peers: Option<Peers>,
     /// What bodies may cost.
     pub limits: BodyLimits,
     /// What bodies may cost that nobody wants.
@@ -83,7 +82,7 @@ pub struct RestService {
 #[derive(Debug)]
 pub struct Answer {
     /// The answer.
-    pub response: Response<Full<Bytes>>,
+    pub response: Response<PeerBody>,
     /// The connection can take another request.
     pub whole: bool,
 }
@@ -153,32 +152,30 @@ struct Addressed<'a> {
 }
 
 impl RestService {
-    /// Answers a request.
+    /// Answers a request for an agent of this program.
     ///
     /// # Errors
     /// The connection is to end without an answer.
-    pub async fn answer<B>(
+    pub async fn answer_here<B>(
         self: &Arc<Self>,
-        request: Request<B>,
+        parts: &Parts,
+        body: B,
         connection: &ConnectionInfo,
     ) -> Result<Answer, Unanswered>
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let started = Instant::now();
-        let (parts, body) = request.into_parts();
-        let reply = self.reply(&parts, body, connection).await?;
-        let path = parts.uri.path();
-        let shown = path.get(..LONGEST_LOGGED_PATH).unwrap_or(path);
-        info!(
-            peer = %connection.peer,
-            method = %parts.method,
-            path = %shown,
-            status = reply.status.as_u16(),
-            ms = started.elapsed().as_millis(),
-            "request"
-        );
+        let reply = self.reply(parts, body, connection).await?;
         Ok(finished(reply, &parts.headers))
+    }
+
+    /// An answer that is this error.
+    pub(super) fn refused(error: RestError, whole: bool, request: &HeaderMap) -> Answer {
+        let reply = Reply {
+            whole,
+            ..error.into()
+        };
+        finished(reply, request)
     }
 
     async fn reply<B>(
@@ -326,7 +323,8 @@ impl RestService {
         }
     }
 
-    fn drop_request(&self, reason: DropReason) -> Unanswered {
+    /// Counts a request that gets no answer.
+    pub(super) fn drop_request(&self, reason: DropReason) -> Unanswered {
         self.agents.metrics().request_dropped(reason);
         Unanswered
     }
@@ -402,7 +400,7 @@ impl RestService {
 }
 
 /// What is wrong with a request line that is HTTP all the same.
-fn malformed(parts: &Parts) -> Option<&'static str> {
+pub(super) fn malformed(parts: &Parts) -> Option<&'static str> {
     if parts
         .method
         .as_str()
@@ -429,11 +427,8 @@ fn base(parts: &Parts, connection: &ConnectionInfo, key: &AgentKey) -> String {
 }
 
 fn finished(reply: Reply, request: &HeaderMap) -> Answer {
-    let mut response = Response::new(Full::new(Bytes::from(reply.body)));
+    let mut response = Response::new(full_body(reply.body));
     *response.status_mut() = reply.status;
-    if let Some(phrase) = phrase(reply.status) {
-        response.extensions_mut().insert(phrase);
-    }
     let headers = response.headers_mut();
     headers.insert(SERVER, HeaderValue::from_static(NAME));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.kind));
@@ -443,18 +438,26 @@ fn finished(reply: Reply, request: &HeaderMap) -> Answer {
     if let Some(location) = reply.location {
         headers.insert(LOCATION, location);
     }
-    let says_close = |value: &HeaderValue| {
-        let words = value.as_bytes().split(|byte| *byte == b',');
-        words
-            .into_iter()
-            .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
-    };
-    if !reply.whole || request.get_all(CONNECTION).iter().any(says_close) {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    Answer {
-        response,
-        whole: reply.whole,
+    Answer::new(response, reply.whole, request)
+}
+
+impl Answer {
+    /// Adds what belongs to the connection of the request.
+    pub(super) fn new(mut response: Response<PeerBody>, whole: bool, request: &HeaderMap) -> Self {
+        if let Some(phrase) = phrase(response.status()) {
+            response.extensions_mut().insert(phrase);
+        }
+        let says_close = |value: &HeaderValue| {
+            let words = value.as_bytes().split(|byte| *byte == b',');
+            words
+                .into_iter()
+                .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
+        };
+        if !whole || request.get_all(CONNECTION).iter().any(says_close) {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        Self { response, whole }
     }
 }
 

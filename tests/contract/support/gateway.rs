@@ -136,6 +136,8 @@ impl Drop for AttachedAgent {
 pub struct Cable {
     /// Where it listens.
     pub url: String,
+    /// Where new connections lead to.
+    target: Arc<Mutex<String>>,
     connections: Arc<Mutex<Vec<AbortHandle>>>,
     accepting: JoinHandle<()>,
 }
@@ -143,18 +145,15 @@ pub struct Cable {
 impl Cable {
     /// Leads to the gRPC services of a gateway.
     pub async fn to(gateway: &Shim) -> Self {
-        let target = match gateway.url.parse().unwrap() {
-            Endpoint::Http(url) => url.trim_start_matches("http://").to_owned(),
-            other => panic!("{other}"),
-        };
+        let target = Arc::new(Mutex::new(address(gateway)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let connections: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
         let accepting = tokio::spawn({
-            let connections = Arc::clone(&connections);
+            let (connections, target) = (Arc::clone(&connections), Arc::clone(&target));
             async move {
                 while let Ok((mut near, _)) = listener.accept().await {
-                    let target = target.clone();
+                    let target = target.lock().unwrap().clone();
                     let carrying = tokio::spawn(async move {
                         if let Ok(mut far) = TcpStream::connect(&target).await {
                             let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
@@ -166,9 +165,15 @@ impl Cable {
         });
         Self {
             url,
+            target,
             connections,
             accepting,
         }
+    }
+
+    /// From now on new connections lead to another gateway.
+    pub fn lead_to(&self, gateway: &Shim) {
+        *self.target.lock().unwrap() = address(gateway);
     }
 
     /// Ends the connections that there are.
@@ -176,6 +181,13 @@ impl Cable {
         for connection in self.connections.lock().unwrap().drain(..) {
             connection.abort();
         }
+    }
+}
+
+fn address(gateway: &Shim) -> String {
+    match gateway.url.parse().unwrap() {
+        Endpoint::Http(url) => url.trim_start_matches("http://").to_owned(),
+        other => panic!("{other}"),
     }
 }
 

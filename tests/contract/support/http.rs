@@ -113,9 +113,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
 
     /// The next answer.
     pub async fn answer(&mut self) -> Answer {
-        let mut answer = self.head().await.expect("an answer");
+        self.answer_or_end().await.expect("an answer")
+    }
+
+    /// The next answer; nothing if the connection ends without one.
+    pub async fn answer_or_end(&mut self) -> Option<Answer> {
+        let mut answer = self.head().await?;
         if answer.status == 100 {
-            return answer;
+            return Some(answer);
         }
         let length: usize = answer
             .header("content-length")
@@ -126,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             assert!(self.more().await, "the body ends early: {answer:?}");
         }
         answer.body = self.ahead.drain(..length).collect();
-        answer
+        Some(answer)
     }
 
     /// The next answer without a body; nothing if the connection ends.

@@ -7,5 +7,6 @@ pub mod gateway;
 pub mod golden;
 pub mod http;
 pub(crate) mod ironic;
+pub(crate) mod replicas;
 pub(crate) mod shim;
 pub(crate) mod tls;

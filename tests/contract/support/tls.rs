@@ -99,7 +99,11 @@ impl Authority {
     pub(crate) fn sign(&self) -> Signed {
         let key = rcgen::KeyPair::generate().unwrap();
         let names = vec!["127.0.0.1".to_owned()];
-        let params = rcgen::CertificateParams::new(names).unwrap();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        // The default is the name of the authority, too: OpenSSL would take it for self-signed.
+        let mut name = rcgen::DistinguishedName::new();
+        name.push(rcgen::DnType::CommonName, "loopback");
+        params.distinguished_name = name;
         let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
         Signed {
             pem,

@@ -1,0 +1,377 @@
+//! The directory on NATS: core request and reply, nothing that a server keeps.
+//!
+//! ```text
+//! <prefix>.replica       each replica introduces itself, every few seconds
+//! <prefix>.node.<uuid>   "who holds this node?", answered by every replica
+//! <prefix>.inbox.>       the answers
+//! ```
+//!
+//! A replica subscribes once to the subjects of all nodes, not to each of its own: every replica
+//! answers, also that it does not hold the node, so that the latest of several claims is found
+//! and an unknown node is known to be unknown. An attachment costs the server nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{
+    Client, ConnectErrorKind, ConnectOptions, Event, Message, StatusCode, Subscriber,
+};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use ironic_text::error_chain;
+use rustls::ClientConfig;
+use thiserror::Error;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::credentials::DirectoryCredentials;
+use super::{Directory, DirectoryAway, DirectoryMember, Located};
+use crate::peers::wire::{LARGEST_MESSAGE, LocateAnswer, Presence};
+
+/// How often a replica introduces itself.
+const PERIOD: Duration = Duration::from_secs(5);
+/// How long the first connection may take before it goes on in the background.
+const FIRST_CONNECTION: Duration = Duration::from_secs(5);
+/// Pauses between attempts.
+const PAUSE: Duration = Duration::from_secs(2);
+/// How long answers are collected, if not all have come before.
+const ANSWERS: Duration = Duration::from_millis(300);
+/// How long a question may take to leave this program.
+const SENDING: Duration = Duration::from_millis(500);
+/// Questions at once.
+const QUESTIONS: usize = 64;
+/// A server that does not answer a ping is gone.
+const PING_PERIOD: Duration = Duration::from_secs(5);
+/// Most answers to one question.
+const MOST_ANSWERS: usize = 64;
+
+/// How the servers are reached.
+#[derive(Debug, Clone)]
+pub struct NatsSettings {
+    /// `nats://HOST:PORT` or `tls://HOST:PORT`.
+    pub servers: Vec<String>,
+    /// The first words of every subject.
+    pub prefix: String,
+    /// Who this replica is.
+    pub credentials: Option<DirectoryCredentials>,
+    /// TLS with the servers, where they or their addresses ask for it.
+    pub tls: Option<ClientConfig>,
+}
+
+/// Why there is no directory.
+#[derive(Debug, Error)]
+pub enum NatsError {
+    /// An address makes no sense.
+    #[error("option directory: {address} is not nats://HOST:PORT or tls://HOST:PORT")]
+    Address {
+        /// What was given.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The servers do not know this replica.
+    #[error(
+        "the NATS servers of option directory refuse this gateway: check directory_credentials_file, or directory_cert_file and directory_key_file"
+    )]
+    Refused(#[source] async_nats::ConnectError),
+}
+
+/// Whether the servers can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Connectivity {
+    Connecting,
+    Connected,
+    Away,
+}
+
+/// The directory.
+#[derive(Debug)]
+pub struct NatsDirectory {
+    prefix: String,
+    client: watch::Receiver<Option<Client>>,
+    connectivity: watch::Receiver<Connectivity>,
+    questions: Semaphore,
+}
+
+impl NatsDirectory {
+    /// Connects, in the background if no server answers at once, and takes part until `stop`.
+    ///
+    /// # Errors
+    /// An address makes no sense, or the servers refuse this replica.
+    pub async fn start(
+        settings: NatsSettings,
+        member: Arc<dyn DirectoryMember>,
+        stop: CancellationToken,
+    ) -> Result<Self, NatsError> {
+        let (connectivity, watched) = watch::channel(Connectivity::Connecting);
+        let (clients, client) = watch::channel(None);
+        let prefix = settings.prefix.clone();
+        let session = DirectorySession {
+            servers: addresses(&settings.servers)?,
+            settings,
+            member,
+            connectivity,
+            clients,
+        };
+        let first = tokio::time::timeout(FIRST_CONNECTION, session.connect()).await;
+        let first = match first {
+            Ok(Ok(client)) => Some(client),
+            Ok(Err(error)) if is_refusal(&error) => return Err(NatsError::Refused(error)),
+            Ok(Err(error)) => {
+                session.report(&error_chain(&error));
+                None
+            }
+            Err(_) => {
+                session.report("no server has answered");
+                None
+            }
+        };
+        tokio::spawn(stop.run_until_cancelled_owned(session.run(first)));
+        Ok(Self {
+            prefix,
+            client,
+            connectivity: watched,
+            questions: Semaphore::new(QUESTIONS),
+        })
+    }
+
+    async fn ask(&self, node_uuid: &str, expected: usize) -> Result<Located, DirectoryAway> {
+        if !self.is_connected() {
+            return Err(DirectoryAway);
+        }
+        let client = self.client.borrow().clone().ok_or(DirectoryAway)?;
+        let _turn = self.questions.acquire().await;
+        let sending = async {
+            let inbox = client.new_inbox();
+            let answers = client.subscribe(inbox.clone()).await.ok()?;
+            let subject = format!("{}.node.{node_uuid}", self.prefix);
+            let asked = client.publish_with_reply(subject, inbox, "".into()).await;
+            asked.ok().map(|()| answers)
+        };
+        let sent = tokio::time::timeout(SENDING, sending).await;
+        let answers = sent.ok().flatten().ok_or(DirectoryAway)?;
+        Ok(collect(answers, expected).await)
+    }
+}
+
+impl Directory for NatsDirectory {
+    fn locate<'a>(
+        &'a self,
+        node_uuid: &'a str,
+        expected: usize,
+    ) -> BoxFuture<'a, Result<Located, DirectoryAway>> {
+        Box::pin(self.ask(node_uuid, expected))
+    }
+
+    fn is_connected(&self) -> bool {
+        *self.connectivity.borrow() == Connectivity::Connected
+    }
+}
+
+/// The answers of as many replicas as are expected, or of those that answer in time.
+async fn collect(mut answers: Subscriber, expected: usize) -> Located {
+    let mut located = Located::default();
+    let end = Instant::now() + ANSWERS;
+    while located.answers.len() < MOST_ANSWERS {
+        let Ok(Some(message)) = tokio::time::timeout_at(end, answers.next()).await else {
+            break;
+        };
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            located.is_complete = expected == 0;
+            break;
+        }
+        if let Some(answer) = read::<LocateAnswer>(&message) {
+            located.answers.push(answer);
+        }
+        if expected > 0 && located.answers.len() >= expected {
+            located.is_complete = true;
+            break;
+        }
+    }
+    located
+}
+
+fn read<T: serde::de::DeserializeOwned>(message: &Message) -> Option<T> {
+    if message.payload.len() > LARGEST_MESSAGE {
+        return None;
+    }
+    let read = serde_json::from_slice(&message.payload);
+    read.inspect_err(|error| {
+        debug!(subject = %message.subject, %error, "a message of the directory is not understood");
+    })
+    .ok()
+}
+
+fn addresses(servers: &[String]) -> Result<Vec<async_nats::ServerAddr>, NatsError> {
+    let parse = |address: &String| {
+        address.parse().map_err(|source| NatsError::Address {
+            address: address.clone(),
+            source,
+        })
+    };
+    servers.iter().map(parse).collect()
+}
+
+fn is_refusal(error: &async_nats::ConnectError) -> bool {
+    matches!(
+        error.kind(),
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication
+    )
+}
+
+/// Takes part in the directory on behalf of one replica.
+struct DirectorySession {
+    servers: Vec<async_nats::ServerAddr>,
+    settings: NatsSettings,
+    member: Arc<dyn DirectoryMember>,
+    connectivity: watch::Sender<Connectivity>,
+    clients: watch::Sender<Option<Client>>,
+}
+
+impl DirectorySession {
+    async fn connect(&self) -> Result<Client, async_nats::ConnectError> {
+        let connectivity = self.connectivity.clone();
+        let mut options = ConnectOptions::new()
+            .name("ironic-shim")
+            .no_echo()
+            .ping_interval(PING_PERIOD)
+            .connection_timeout(FIRST_CONNECTION)
+            .custom_inbox_prefix(format!("{}.inbox", self.settings.prefix))
+            .reconnect_delay_callback(|attempts| if attempts <= 1 { Duration::ZERO } else { PAUSE })
+            .event_callback(move |event| {
+                let connectivity = connectivity.clone();
+                async move { note(&connectivity, &event) }
+            });
+        match &self.settings.credentials {
+            Some(DirectoryCredentials::User(user, password)) => {
+                options = options.user_and_password(user.clone(), password.reveal().to_owned());
+            }
+            Some(DirectoryCredentials::Token(token)) => {
+                options = options.token(token.reveal().to_owned())
+            }
+            None => {}
+        }
+        if let Some(tls) = &self.settings.tls {
+            options = options.tls_client_config(tls.clone());
+        }
+        options.connect(self.servers.clone()).await
+    }
+
+    /// Says that the directory is away, once for each time that it goes.
+    fn report(&self, reason: &str) {
+        let was = self.connectivity.send_replace(Connectivity::Away);
+        if was != Connectivity::Away {
+            warn!(event = %"directory_away", %reason,
+                "what is attached here is served; requests for other nodes are held");
+        }
+    }
+
+    async fn run(self, first: Option<Client>) {
+        let mut connected = first;
+        // Goal: take part for as long as the program runs. Exit: it stops.
+        loop {
+            let client = match connected.take() {
+                Some(client) => client,
+                None => match self.connect().await {
+                    Ok(client) => client,
+                    Err(error) => {
+                        self.report(&error_chain(&error));
+                        tokio::time::sleep(PAUSE).await;
+                        continue;
+                    }
+                },
+            };
+            self.clients.send_replace(Some(client.clone()));
+            if let Err(error) = self.take_part(&client).await {
+                self.report(&error_chain(&*error));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Introduces this replica and answers questions, through reconnections, until the client
+    /// gives up.
+    async fn take_part(&self, client: &Client) -> Result<(), async_nats::Error> {
+        let prefix = &self.settings.prefix;
+        let introductions = format!("{prefix}.replica");
+        let nodes = format!("{prefix}.node.");
+        let mut replicas = client.subscribe(introductions.clone()).await?;
+        let mut questions = client.subscribe(format!("{nodes}*")).await?;
+        let mut connectivity = self.connectivity.subscribe();
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Goal: each question has an answer. Exit: the client has ended.
+        loop {
+            let introduces = tokio::select! {
+                _ = ticks.tick() => {
+                    let is_connected = *connectivity.borrow() == Connectivity::Connected;
+                    if is_connected {
+                        self.member.forget_absent();
+                    }
+                    is_connected
+                }
+                changed = connectivity.changed() => {
+                    changed?;
+                    *connectivity.borrow_and_update() == Connectivity::Connected
+                }
+                message = replicas.next() => match message {
+                    Some(message) => {
+                        read::<Presence>(&message).is_some_and(|who| self.member.meet(who))
+                    }
+                    None => return Ok(()),
+                },
+                message = questions.next() => match message {
+                    Some(message) => {
+                        self.answer(client, &nodes, message).await?;
+                        false
+                    }
+                    None => return Ok(()),
+                },
+            };
+            if introduces {
+                let presence = serde_json::to_vec(&self.member.presence())?;
+                client
+                    .publish(introductions.clone(), presence.into())
+                    .await?;
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        client: &Client,
+        nodes: &str,
+        message: Message,
+    ) -> Result<(), async_nats::Error> {
+        let Some(reply) = message.reply else {
+            return Ok(());
+        };
+        let Some(node_uuid) = message.subject.as_str().strip_prefix(nodes) else {
+            return Ok(());
+        };
+        let answer = serde_json::to_vec(&self.member.answer(node_uuid))?;
+        client.publish(reply, answer.into()).await?;
+        Ok(())
+    }
+}
+
+/// What has happened to the connection.
+fn note(connectivity: &watch::Sender<Connectivity>, event: &Event) {
+    let (now, reason) = match event {
+        Event::Connected => (Connectivity::Connected, None),
+        Event::Disconnected | Event::Closed => (Connectivity::Away, Some(event.to_string())),
+        _ => return debug!(%event, "the directory"),
+    };
+    let was = connectivity.send_replace(now);
+    if was == now {
+        return;
+    }
+    match reason {
+        None => info!(event = %"directory_connected", "milestone"),
+        Some(reason) => warn!(event = %"directory_away", %reason,
+            "what is attached here is served; requests for other nodes are held"),
+    }
+}

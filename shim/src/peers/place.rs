@@ -1,0 +1,195 @@
+//! Where a request for a node goes, and how long it waits for that to be known.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::directory::DirectoryAway;
+use super::locations::Location;
+use super::{Peers, lock};
+use crate::agents::attachment::{Away, HOLD, HeldRequest};
+
+/// How often the directory is asked again while a request waits.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Where a request for a node goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodePlace {
+    /// To the agent, which is attached here.
+    Here,
+    /// To this replica.
+    At(Arc<str>),
+    /// Nowhere: the service of this node has ended.
+    Closed,
+    /// Nowhere: nobody knows the node.
+    Unknown,
+}
+
+/// A search for a node, which goes on when the request failed at what it found.
+#[derive(Debug)]
+pub struct Search<'a> {
+    peers: &'a Peers,
+    node_uuid: &'a str,
+    deadline: Instant,
+    /// Where the request has just failed.
+    failed: Option<Arc<str>>,
+    held: Option<Leave>,
+}
+
+/// Leave to wait, until it is dropped.
+#[derive(Debug)]
+enum Leave {
+    ForKnownNode { _held: HeldRequest },
+    ForUnknownNode { _permit: OwnedSemaphorePermit },
+}
+
+/// Why a node was not found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(transparent)]
+pub struct NotFound(#[from] pub Away);
+
+impl Peers {
+    /// Begins to look for a node; a request waits 45 s at most.
+    #[must_use]
+    pub fn search<'a>(&'a self, node_uuid: &'a str) -> Search<'a> {
+        self.search_until(node_uuid, Instant::now() + HOLD)
+    }
+
+    /// Begins to look for a node, with a deadline of the caller's.
+    #[must_use]
+    pub fn search_until<'a>(&'a self, node_uuid: &'a str, deadline: Instant) -> Search<'a> {
+        Search {
+            peers: self,
+            node_uuid,
+            deadline,
+            failed: None,
+            held: None,
+        }
+    }
+
+    fn waiting(&self, node_uuid: &str) -> Arc<Notify> {
+        let mut waiting = lock(&self.0.waiting);
+        Arc::clone(waiting.entry(node_uuid.to_owned()).or_default())
+    }
+
+    fn stop_waiting(&self, node_uuid: &str) {
+        let mut waiting = lock(&self.0.waiting);
+        let is_last = |notify: &Arc<Notify>| Arc::strong_count(notify) == 1;
+        if waiting.get(node_uuid).is_some_and(is_last) {
+            waiting.remove(node_uuid);
+        }
+    }
+}
+
+impl Search<'_> {
+    /// Says that the request failed at a replica: it is tried there again only after a pause.
+    pub fn failed(&mut self, replica: &Arc<str>) {
+        self.failed = Some(Arc::clone(replica));
+    }
+
+    /// Where the request goes. Waits for the agent to attach somewhere if it is known and away.
+    ///
+    /// # Errors
+    /// It did not in time, or too many requests wait.
+    pub async fn place(&mut self) -> Result<NodePlace, NotFound> {
+        // Goal: a place. Exit: there is one, or the time is over.
+        loop {
+            let notify = self.peers.waiting(self.node_uuid);
+            let found = self.look(&notify).await;
+            drop(notify);
+            self.peers.stop_waiting(self.node_uuid);
+            if let Some(place) = found? {
+                return Ok(place);
+            }
+        }
+    }
+
+    /// Looks once, and waits for a change if nothing was found.
+    async fn look(&mut self, notify: &Notify) -> Result<Option<NodePlace>, NotFound> {
+        let notified = notify.notified();
+        tokio::pin!(notified);
+        // From here on no attachment is missed.
+        notified.as_mut().enable();
+        let is_known = match self.known_place() {
+            Ok(place) => return Ok(Some(place)),
+            Err(is_known) => is_known,
+        };
+        let is_known = match self.ask().await {
+            Ok(Some(place)) => return Ok(Some(place)),
+            Ok(None) => true,
+            Err(DirectoryAway) => is_known,
+        };
+        self.hold(is_known)?;
+        let again = Instant::now() + ASK_AGAIN;
+        tokio::select! {
+            () = notified => {}
+            () = tokio::time::sleep_until(again.min(self.deadline)) => {}
+        }
+        self.failed = None;
+        if Instant::now() >= self.deadline {
+            return Err(Away::TimedOut.into());
+        }
+        Ok(None)
+    }
+
+    /// What is known without asking; else whether the node is known at all.
+    fn known_place(&self) -> Result<NodePlace, bool> {
+        let node = self.node_uuid;
+        if self.peers.is_here(node) {
+            return Ok(NodePlace::Here);
+        }
+        let is_proved = self.peers.proofs().knows(node);
+        let is_closed_here = self.peers.0.agents.is_closed(node);
+        let locations = self.peers.locations();
+        match locations.find(node) {
+            Some(Location::At(replica)) if self.failed.as_ref() != Some(&replica) => {
+                Ok(NodePlace::At(replica))
+            }
+            _ if is_closed_here || locations.is_closed(node) => Ok(NodePlace::Closed),
+            _ => Err(is_proved || locations.knows(node)),
+        }
+    }
+
+    /// Asks the other replicas. Nothing if the node is known and away.
+    async fn ask(&self) -> Result<Option<NodePlace>, DirectoryAway> {
+        // Others would be no UUID of a node, and no word of a subject.
+        let canonical = Uuid::try_parse(self.node_uuid).map(|uuid| uuid.hyphenated().to_string());
+        if canonical.as_deref() != Ok(self.node_uuid) {
+            return Ok(Some(NodePlace::Unknown));
+        }
+        let directory = self.peers.0.directory.get().ok_or(DirectoryAway)?;
+        let expected = lock(&self.peers.0.replicas).len();
+        let located = directory.locate(self.node_uuid, expected).await?;
+        self.peers.hear(self.node_uuid, &located.answers);
+        match self.known_place() {
+            Ok(place) => Ok(Some(place)),
+            Err(false) if located.is_complete && !located.answers.iter().any(|one| one.known) => {
+                Ok(Some(NodePlace::Unknown))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Takes leave to wait. Of nodes that are not known, a few may wait.
+    fn hold(&mut self, is_known: bool) -> Result<(), NotFound> {
+        if self.held.is_some() {
+            return Ok(());
+        }
+        let state = &self.peers.0;
+        self.held = if is_known {
+            let held = state.agents.hold();
+            held.map(|held| Leave::ForKnownNode { _held: held })
+        } else {
+            let permit = Arc::clone(&state.unknown_held).try_acquire_owned().ok();
+            permit.map(|permit| Leave::ForUnknownNode { _permit: permit })
+        };
+        match self.held {
+            Some(_) => Ok(()),
+            None => Err(Away::TooMany.into()),
+        }
+    }
+}
