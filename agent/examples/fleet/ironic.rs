@@ -1,32 +1,46 @@
 //! A stand-in for the Ironic API: it knows every machine of a fleet, and takes every heartbeat.
+//!
+//! Below `/fleet` it is steered: GET `/fleet` answers what has arrived since the last outage, POST
+//! `/fleet/outage?SECONDS` begins one, POST `/fleet/restart?SHARE` ends that share of the agents
+//! and starts them again.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
-/// Serves at `address`, and counts the heartbeats in `beats`.
-pub(crate) async fn serve(
-    address: SocketAddr,
-    heartbeat_timeout: u32,
-    beats: Arc<AtomicU64>,
-) -> std::io::Result<()> {
+use super::arrivals::Arrivals;
+
+/// The stand-in.
+#[derive(Debug)]
+pub(crate) struct StandIn {
+    /// What it tells agents, in seconds.
+    pub(crate) heartbeat_timeout: u32,
+    pub(crate) arrivals: Arc<Arrivals>,
+    /// Takes the shares of the agents that are to be started again.
+    pub(crate) restarts: mpsc::UnboundedSender<f64>,
+}
+
+/// Serves at `address`.
+pub(crate) async fn serve(address: SocketAddr, stand_in: StandIn) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
+    let stand_in = Arc::new(stand_in);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let beats = Arc::clone(&beats);
+            let stand_in = Arc::clone(&stand_in);
             let service = service_fn(move |request| {
-                let answer = answer(&request, heartbeat_timeout, &beats);
+                let answer = stand_in.answer(&request);
                 async move { Ok::<_, Infallible>(answer) }
             });
             let serving = async move {
@@ -42,24 +56,49 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-fn answer(
-    request: &Request<Incoming>,
-    heartbeat_timeout: u32,
-    beats: &AtomicU64,
-) -> Response<Full<Bytes>> {
-    let path = request.uri().path();
-    let (status, body) = match path {
-        "/" => (StatusCode::OK, root()),
-        "/v1/lookup" => lookup(request.uri().query().unwrap_or_default(), heartbeat_timeout),
-        _ if path.starts_with("/v1/heartbeat/") => {
-            beats.fetch_add(1, Ordering::Relaxed);
-            (StatusCode::ACCEPTED, Value::Null)
+impl StandIn {
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let (path, query) = (request.uri().path(), request.uri().query());
+        let query = query.unwrap_or_default();
+        let (status, body) = match path {
+            "/fleet" => (StatusCode::OK, self.arrivals.document()),
+            _ if path.starts_with("/fleet/") => self.steer(request.method(), path, query),
+            _ if self.arrivals.is_outage() => unavailable(),
+            "/" => (StatusCode::OK, root()),
+            "/v1/lookup" => lookup(query, self.heartbeat_timeout),
+            _ => match path.strip_prefix("/v1/heartbeat/") {
+                Some(node) if self.arrivals.accept(node) => (StatusCode::ACCEPTED, Value::Null),
+                Some(_) => unavailable(),
+                None => (StatusCode::NOT_FOUND, json!({"error_message": "not found"})),
+            },
+        };
+        let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+        *response.status_mut() = status;
+        response
+    }
+
+    /// Does what the one who measures asks for.
+    fn steer(&self, method: &Method, path: &str, query: &str) -> (StatusCode, Value) {
+        let number = query.parse::<f64>().ok();
+        let number = number.filter(|number| *method == Method::POST && *number >= 0.0);
+        let done = match (path, number) {
+            ("/fleet/outage", Some(seconds)) => Duration::try_from_secs_f64(seconds)
+                .map(|duration| self.arrivals.begin_outage(duration))
+                .is_ok(),
+            ("/fleet/restart", Some(share)) => self.restarts.send(share).is_ok(),
+            _ => false,
+        };
+        if done {
+            return (StatusCode::OK, Value::Null);
         }
-        _ => (StatusCode::NOT_FOUND, json!({"error_message": "not found"})),
-    };
-    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
-    *response.status_mut() = status;
-    response
+        let usage = "POST /fleet/outage?SECONDS or /fleet/restart?SHARE";
+        (StatusCode::BAD_REQUEST, json!({"error_message": usage}))
+    }
+}
+
+fn unavailable() -> (StatusCode, Value) {
+    let body = json!({"error_message": "an outage"});
+    (StatusCode::SERVICE_UNAVAILABLE, body)
 }
 
 fn root() -> Value {

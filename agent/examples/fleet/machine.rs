@@ -6,14 +6,33 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::Args;
 use ironic_agent::app;
 use ironic_agent::config::{AgentConfig, GrpcListen, Shared};
 use ironic_agent::system::{PathPrefix, System};
+use ironic_program::CommonSettings;
 use ironic_transport::Endpoints;
 use uuid::Uuid;
 
 /// The size of its disk in bytes. The file is sparse.
 const DISK: u64 = 64 * 1024 * 1024;
+
+/// How the agents reach their gateway.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GatewayAccess {
+    /// Where the gateway serves agents.
+    #[arg(long)]
+    conductor: Endpoints,
+    /// The CA of the gateway, for an https address.
+    #[arg(long)]
+    ca_file: Option<PathBuf>,
+    /// The certificate of all agents.
+    #[arg(long, requires = "key_file")]
+    cert_file: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, requires = "cert_file")]
+    key_file: Option<PathBuf>,
+}
 
 /// A machine. Its agent may be run again and again.
 #[derive(Debug, Clone)]
@@ -41,11 +60,17 @@ impl Machine {
     }
 
     /// Runs its agent until that ends.
-    pub(crate) async fn run_agent(self, conductor: Arc<Endpoints>) {
+    pub(crate) async fn run_agent(self, gateway: Arc<GatewayAccess>) {
         let disks = self.directory.join("disks");
         let config = AgentConfig {
             grpc_listen: GrpcListen::Nowhere,
-            conductor: Endpoints::clone(&conductor),
+            common: CommonSettings {
+                grpc_tls_ca_file: gateway.ca_file.clone(),
+                grpc_tls_cert_file: gateway.cert_file.clone(),
+                grpc_tls_key_file: gateway.key_file.clone(),
+                ..CommonSettings::default()
+            },
+            conductor: gateway.conductor.clone(),
             state_dir: self.directory.join("state"),
             simulate: Some(disks.clone()),
             ..AgentConfig::default()

@@ -9,28 +9,31 @@
 //! ```
 //!
 //! `--ironic` serves what agents need of an Ironic API; without it the machines must be enrolled
-//! in a real one. A line each second says what has happened. To see how a gateway takes agents
+//! in a real one. It is steered by HTTP, see `ironic.rs`; `make bench` measures a gateway so.
+//! A line each second says what has happened. To see how a gateway takes agents
 //! that are gone or stand still, end part of them by `--kill`, or run several fleets and stop
 //! one of the processes by SIGSTOP.
 
+mod arrivals;
 mod count;
 mod ironic;
 mod machine;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Parser;
-use ironic_transport::Endpoints;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing_subscriber::prelude::*;
 
+use arrivals::Arrivals;
 use count::Counts;
-use machine::Machine;
+use ironic::StandIn;
+use machine::{GatewayAccess, Machine};
 
 /// Runs many agents in one process.
 #[derive(Debug, Parser)]
@@ -41,9 +44,8 @@ struct Arguments {
     /// The number of the first one: several fleets have machines of their own.
     #[arg(long, default_value_t = 0)]
     first: u32,
-    /// Where the gateway serves agents.
-    #[arg(long)]
-    conductor: Endpoints,
+    #[command(flatten)]
+    gateway: GatewayAccess,
     /// Serve a stand-in for the Ironic API at this address.
     #[arg(long)]
     ironic: Option<SocketAddr>,
@@ -75,21 +77,27 @@ async fn main() -> anyhow::Result<()> {
         "{} agents need more than the {limit} descriptors of this process: raise ulimit -n",
         arguments.agents
     );
-    let beats = Arc::new(AtomicU64::new(0));
+    let arrivals = Arc::new(Arrivals::default());
+    let (restarts, restarted) = mpsc::unbounded_channel();
     if let Some(address) = arguments.ironic {
-        ironic::serve(address, arguments.heartbeat_timeout, Arc::clone(&beats))
+        let stand_in = StandIn {
+            heartbeat_timeout: arguments.heartbeat_timeout,
+            arrivals: Arc::clone(&arrivals),
+            restarts,
+        };
+        ironic::serve(address, stand_in)
             .await
             .with_context(|| format!("cannot serve the stand-in for Ironic at {address}"))?;
     }
     let directory = tempfile::tempdir().context("no directory for the machines")?;
     let mut agents = Vec::new();
     let gap = Duration::from_secs_f64(arguments.start_over / f64::from(arguments.agents.max(1)));
-    let conductor = Arc::new(arguments.conductor.clone());
+    let gateway = Arc::new(arguments.gateway.clone());
     let started = Instant::now();
-    tokio::spawn(report(counts, Arc::clone(&beats), started));
+    tokio::spawn(report(counts, arrivals, started));
     for number in arguments.first..arguments.first + arguments.agents {
         let machine = Machine::create(directory.path(), number)?;
-        let agent = tokio::spawn(machine.clone().run_agent(Arc::clone(&conductor)));
+        let agent = tokio::spawn(machine.clone().run_agent(Arc::clone(&gateway)));
         agents.push((machine, agent));
         tokio::time::sleep(gap).await;
     }
@@ -101,45 +109,48 @@ async fn main() -> anyhow::Result<()> {
     };
     tokio::select! {
         () = ends => {}
-        () = kill_again_and_again(&arguments, &conductor, &mut agents) => {}
+        () = restart(&arguments, restarted, &gateway, &mut agents) => {}
         interrupted = tokio::signal::ctrl_c() => interrupted?,
     }
     Ok(())
 }
 
-/// Ends the first agents of the list, and starts them again.
-async fn kill_again_and_again(
+/// Ends the first agents of the list and starts them again: as often as the arguments say, and
+/// when the stand-in is asked for it.
+async fn restart(
     arguments: &Arguments,
-    conductor: &Arc<Endpoints>,
+    mut asked: mpsc::UnboundedReceiver<f64>,
+    gateway: &Arc<GatewayAccess>,
     agents: &mut [(Machine, JoinHandle<()>)],
 ) {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a share of a list"
-    )]
-    let killed = (agents.len() as f64 * arguments.kill.clamp(0.0, 1.0)) as usize;
-    if killed == 0 {
-        return std::future::pending().await;
-    }
+    let mut period = tokio::time::interval(Duration::from_secs(arguments.kill_every.max(1)));
+    period.tick().await;
     loop {
-        tokio::time::sleep(Duration::from_secs(arguments.kill_every)).await;
-        println!("ending {killed} agents");
-        for (machine, agent) in &mut agents[..killed] {
+        let share = tokio::select! {
+            _ = period.tick() => arguments.kill,
+            Some(share) = asked.recv() => share,
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a share of a list"
+        )]
+        let ended = (agents.len() as f64 * share.clamp(0.0, 1.0)) as usize;
+        for (machine, agent) in &mut agents[..ended] {
             agent.abort();
-            *agent = tokio::spawn(machine.clone().run_agent(Arc::clone(conductor)));
+            *agent = tokio::spawn(machine.clone().run_agent(Arc::clone(gateway)));
         }
     }
 }
 
 /// A line each second.
-async fn report(counts: Counts, beats: Arc<AtomicU64>, started: Instant) {
+async fn report(counts: Counts, arrivals: Arc<Arrivals>, started: Instant) {
     let mut before = 0;
     println!("seconds attached attaches lost beats beats_per_second memory_kib");
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let beats = beats.load(Ordering::Relaxed);
+        let beats = arrivals.total();
         let now = counts.read();
         println!(
             "{:.0} {} {} {} {beats} {} {}",
