@@ -1,0 +1,373 @@
+"""A gateway before many agents: what it takes of memory and time, and how a fleet comes back.
+
+    gateway.py SHIM [--agents N,...] [--outages SECONDS,...] [--draw-only]
+
+The agents are real ones, in one process (FLEET, the example `fleet`), each with a simulated machine; Ironic is the stand-in
+of that process. Agents and gateway speak mutual TLS, and the conductor's requests are HTTPS. The figures are written to
+docs/benchmarks/gateway.json, and drawn beside it.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import pathlib
+import re
+import resource
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+
+import curves
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+FIGURES = ROOT / "docs/benchmarks/gateway.json"
+TICKS = os.sysconf("SC_CLK_TCK")
+# Seconds. A quiet fleet has neither handshakes nor first heartbeats any more.
+QUIET, PATIENCE, DOWN = 8, 600, 3.6
+CONFIG_DRIVE = 64 << 20
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def node(number):
+    """The UUID and the token that the stand-in gives a machine."""
+    return f"00000000-0000-4000-8000-0000{number:08x}", f"token-of-the-simulated-machine-{number:08x}"
+
+
+def quantile(values, share):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(len(values) * share))]
+
+
+class Certificates:
+    """One CA, and one certificate for everybody, of loopback."""
+
+    def __init__(self, directory):
+        self.ca, self.cert, self.key = (directory / name for name in ("ca.crt", "all.crt", "all.key"))
+        ca_key, request, extension = directory / "ca.key", directory / "all.csr", directory / "extension"
+        extension.write_text("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
+        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        for command in (
+            ["req", "-x509", *curve, "-subj", "/CN=bench CA", "-days", "2", "-keyout", ca_key, "-out", self.ca],
+            ["req", *curve, "-subj", "/CN=bench", "-keyout", self.key, "-out", request],
+            ["x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "2",
+             "-extfile", extension, "-out", self.cert],
+        ):
+            subprocess.run(["openssl", *command], check=True, capture_output=True)
+
+
+class Process:
+    """A child, and what it has used."""
+
+    def __init__(self, argv, log):
+        self.log = log
+        with open(log, "ab") as output:
+            self.child = subprocess.Popen([str(word) for word in argv], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+    def check(self):
+        if self.child.poll() is not None:
+            sys.exit(f"{self.child.args} ended with {self.child.returncode}: {self.log.read_text(errors='replace')[-2000:]}")
+
+    def kib(self, field="VmRSS"):
+        status = pathlib.Path(f"/proc/{self.child.pid}/status").read_text()
+        return int(re.findall(rf"{field}:\s+(\d+)", status)[0])
+
+    def forget_peak(self):
+        pathlib.Path(f"/proc/{self.child.pid}/clear_refs").write_text("5")
+
+    def cpu(self):
+        fields = pathlib.Path(f"/proc/{self.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def kill(self):
+        self.child.kill()
+        self.child.wait()
+
+
+class Bench:
+    """A gateway and a fleet."""
+
+    def __init__(self, shim, agents, room):
+        self.shim, self.agents, self.room = shim, agents, pathlib.Path(room)
+        self.certificates = Certificates(self.room)
+        self.rest, self.grpc, self.metrics_port, self.ironic = (free_port() for _ in range(4))
+        self.trust = ssl.create_default_context(cafile=str(self.certificates.ca))
+        self.fleet = None
+
+    def start_gateway(self):
+        files = self.certificates
+        self.gateway = Process([
+            self.shim, "--gateway_url", f"https://127.0.0.1:{self.rest}", "--listen_host", "127.0.0.1", "--listen_port", self.rest,
+            "--conductor_listen", f"127.0.0.1:{self.grpc}", "--api_url", f"http://127.0.0.1:{self.ironic}",
+            "--state_dir", self.room / "state", "--metrics_listen", f"127.0.0.1:{self.metrics_port}",
+            "--tls_cert_file", files.cert, "--tls_key_file", files.key, "--gateway_ca_file", files.ca,
+            "--grpc_tls_ca_file", files.ca, "--grpc_tls_cert_file", files.cert, "--grpc_tls_key_file", files.key,
+        ], self.room / "gateway.log")
+        self.wait("the gateway", lambda: self.metric("ironic_shim_attachments") is not None)
+
+    def start_fleet(self):
+        files = self.certificates
+        self.fleet = Process([
+            os.environ["FLEET"], "--agents", self.agents, "--start-over", "1", "--ironic", f"127.0.0.1:{self.ironic}",
+            "--conductor", f"https://127.0.0.1:{self.grpc}", "--ca-file", files.ca, "--cert-file", files.cert,
+            "--key-file", files.key,
+        ], self.room / "fleet.log")
+
+    def wait(self, what, condition, patience=PATIENCE, pause=0.05):
+        begin = time.monotonic()
+        while not condition():
+            self.gateway.check()
+            if self.fleet is not None:
+                self.fleet.check()
+            if time.monotonic() - begin > patience:
+                sys.exit(f"{what} did not come within {patience} s; logs in {self.room}")
+            time.sleep(pause)
+        return time.monotonic() - begin
+
+    def metric(self, name):
+        """A value, or the sum over its labels; nothing where the gateway does not answer."""
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=30)
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+        except OSError:
+            return None
+        found = re.findall(rf"^{name}(?:{{[^}}]*}})? ([0-9.e+-]+)$", text, re.MULTILINE)
+        return sum(map(float, found)) if found else None
+
+    def attached(self):
+        return self.metric("ironic_shim_attachments") or 0
+
+    def all_attached(self):
+        return self.attached() >= self.agents
+
+    def steer(self, path, method="POST"):
+        connection = http.client.HTTPConnection("127.0.0.1", self.ironic, timeout=60)
+        connection.request(method, path)
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != 200:
+            sys.exit(f"{path}: {answer.status} {body!r}")
+        return json.loads(body)
+
+    def per_agent(self, empty):
+        time.sleep(QUIET)
+        return (self.gateway.kib() - empty) / self.agents
+
+    # What is measured ------------------------------------------------------------------------------
+
+    def run(self, outages):
+        say = lambda text: print(f"{self.agents} agents: {text}", file=sys.stderr, flush=True)  # noqa: E731
+        figures = {"agents": self.agents}
+        self.start_gateway()
+        time.sleep(1)
+        empty, before = self.gateway.kib(), self.gateway.cpu()
+        say("attaching")
+        self.start_fleet()
+        figures["attach_seconds"] = self.wait("the last attachment", self.all_attached)
+        figures["attaches_per_cpu_second"] = self.agents / (self.gateway.cpu() - before)
+        figures["kib_idle"] = self.per_agent(empty)
+        say("a command for each")
+        figures["commands_per_second_one_at_a_time"] = self.command_each()
+        figures["kib_after_a_command"] = self.per_agent(empty)
+        say("calls")
+        figures["calls_1"], figures["calls_32"] = self.calls(1), self.calls(32)
+        figures["config_drive"] = self.config_drive()
+        say("three times all agents anew")
+        for _ in range(3):
+            self.restart_agents()
+        figures["kib_after_churn"] = self.per_agent(empty)
+        say("the gateway is killed")
+        figures["killed"] = self.killed()
+        figures["outages"] = {}
+        for seconds in outages:
+            say(f"Ironic is away for {seconds} s")
+            figures["outages"][str(seconds)] = self.outage(seconds)
+        say("all agents go")
+        self.fleet.kill()
+        self.fleet = None
+        self.wait("the end of the last attachment", lambda: self.attached() == 0)
+        # What the allocator keeps is given back once a minute.
+        time.sleep(70)
+        figures["kib_left"] = self.gateway.kib() - empty
+        self.gateway.kill()
+        return figures
+
+    def conductor(self):
+        return http.client.HTTPSConnection("127.0.0.1", self.rest, timeout=60, context=self.trust)
+
+    def command_each(self):
+        connection, order = self.conductor(), json.dumps({"name": "standby.sync", "params": {}})
+        begin = time.monotonic()
+        for number in range(self.agents):
+            uuid, token = node(number)
+            connection.request("POST", f"/nodes/{uuid}/v1/commands/?wait=true&agent_token={token}", order)
+            answer = json.loads(connection.getresponse().read())
+            if answer["command_status"] != "SUCCEEDED":
+                sys.exit(f"{uuid}: {answer}")
+        return self.agents / (time.monotonic() - begin)
+
+    def calls(self, at_once, seconds=5):
+        """Lists of commands, of all nodes in turn, through REST server and tunnel."""
+        script = self.room / "nodes.lua"
+        script.write_text(f"""
+            local number = 0
+            request = function()
+                number = (number + 7) % {self.agents}
+                local it = string.format("%08x", number)
+                return wrk.format("GET", "/nodes/00000000-0000-4000-8000-0000" .. it ..
+                    "/v1/commands/?agent_token=token-of-the-simulated-machine-" .. it)
+            end
+        """)
+        before = self.gateway.cpu()
+        output = subprocess.run(
+            ["wrk", "--latency", "-t1", f"-c{at_once}", f"-d{seconds}s", "-s", script, f"https://127.0.0.1:{self.rest}"],
+            capture_output=True, text=True, check=True).stdout
+        if "Non-2xx" in output or "Socket errors" in output:
+            sys.exit(f"not every call was answered with 200:\n{output}")
+        count = int(re.findall(r"(\d+) requests in", output)[0])
+        number, unit = re.findall(r"99%\s+([0-9.]+)(us|ms|s)", output)[0]
+        return {"p99_ms": float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit], "per_second": count / seconds,
+                "per_cpu_second": count / (self.gateway.cpu() - before)}
+
+    def config_drive(self):
+        """A command of 64 MiB for one node, while another one is asked."""
+        uuid, token = node(0)
+        order = json.dumps({"name": "clean.get_clean_steps",
+                            "params": {"node": {"uuid": uuid, "extra": "x" * CONFIG_DRIVE}, "ports": []}})
+        resident = self.gateway.kib()
+        self.gateway.forget_peak()
+        connection, other = self.conductor(), self.conductor()
+        other_uuid, other_token = node(self.agents - 1)
+        begin = time.monotonic()
+        connection.request("POST", f"/nodes/{uuid}/v1/commands/?wait=true&agent_token={token}", order)
+        taken = []
+        sending = connection.sock
+        sending.setblocking(False)
+        while True:
+            asked = time.monotonic()
+            other.request("GET", f"/nodes/{other_uuid}/v1/commands/?agent_token={other_token}")
+            other.getresponse().read()
+            taken.append(time.monotonic() - asked)
+            try:
+                if sending.recv(1, 0):
+                    break
+            except (BlockingIOError, ssl.SSLWantReadError):
+                continue
+        seconds = time.monotonic() - begin
+        return {"seconds": seconds, "extra_mib": (self.gateway.kib("VmHWM") - resident) / 1024,
+                "others_p99_ms": quantile(taken, 0.99) * 1000}
+
+    def restart_agents(self):
+        accepted = self.metric("ironic_shim_attaches_total")
+        self.steer("/fleet/restart?1")
+        self.wait("all agents anew", lambda: self.metric("ironic_shim_attaches_total") >= accepted + self.agents and self.all_attached())
+
+    def killed(self):
+        """`kill -9`; down for a while; when which share is attached again, from the new start on."""
+        self.gateway.kill()
+        time.sleep(DOWN)
+        begin = time.monotonic()
+        self.start_gateway()
+        curve, reached = [], 0
+        while reached < self.agents:
+            reached = int(self.attached())
+            curve.append([round(time.monotonic() - begin, 2), reached])
+            if time.monotonic() - begin > PATIENCE:
+                sys.exit("not all agents came back")
+            time.sleep(0.1)
+        when = {share: next(at for at, count in curve if count >= self.agents * share) for share in (0.5, 0.99, 1)}
+        attaches = self.metric("ironic_shim_attaches_total")
+        return {"half": when[0.5], "p99": when[0.99], "all": when[1], "cpu_seconds": self.gateway.cpu(),
+                "attaches_per_agent": attaches / self.agents, "curve": curve}
+
+    def outage(self, seconds):
+        """Ironic refuses everything for a while. What arrives from then on, until each agent has come once."""
+        self.steer(f"/fleet/outage?{seconds}")
+        arrived = {}
+
+        def all_came():
+            arrived.update(self.steer("/fleet", "GET"))
+            return len(arrived["first_beats_ms"]) >= self.agents
+
+        self.wait("the last agent's heartbeat", all_came, PATIENCE + seconds, 1)
+        last = max(arrived["first_beats_ms"]) / 1000
+        # The first second may be cut by the end of the outage, the last one by the last agent.
+        whole = arrived["beats_by_second"][:max(1, int(last))]
+        return {"back_seconds": last, "peak": max(whole), "mean": sum(whole) / len(whole), "beats_by_second": whole}
+
+
+def table(runs):
+    rows = [
+        ("memory per agent, idle", "kib_idle", "{:.1f} KiB", "≤ 60"),
+        ("after a command each", "kib_after_a_command", "{:.1f} KiB", "≤ 68"),
+        ("after three times all agents anew", "kib_after_churn", "{:.1f} KiB", "≤ 70"),
+        ("left when all have gone", "kib_left", "{:.0f} KiB", "≤ 24 MB"),
+        ("attaches per CPU second of the gateway", "attaches_per_cpu_second", "{:.0f}", "≥ 1,500"),
+        ("until all have attached", "attach_seconds", "{:.1f} s", "–"),
+    ]
+    print("| what | " + " | ".join(f"{run['agents']:,} agents" for run in runs) + " | goal |")
+    print("|---|" + "---|" * len(runs) + "---|")
+    for title, key, form, goal in rows:
+        print(f"| {title} | " + " | ".join(form.format(run[key]) for run in runs) + f" | {goal} |")
+    nested = [
+        ("small call, one at a time, p99", "calls_1", "p99_ms", "{:.2f} ms", "≤ 1 ms"),
+        ("small call, 32 at once, p99", "calls_32", "p99_ms", "{:.2f} ms", "≤ 10 ms"),
+        ("calls per CPU second of the gateway, 32 at once", "calls_32", "per_cpu_second", "{:.0f}", "≥ 10,000"),
+        ("config drive of 64 MiB", "config_drive", "seconds", "{:.2f} s", "≤ 1 s"),
+        ("memory that it takes", "config_drive", "extra_mib", "{:.0f} MiB", "≤ 160"),
+        ("small calls of another node meanwhile, p99", "config_drive", "others_p99_ms", "{:.1f} ms", "≤ 5 ms"),
+        ("99 % back after `kill -9`", "killed", "p99", "{:.1f} s", "≤ 15 s"),
+        ("all back", "killed", "all", "{:.1f} s", "≤ 35 s"),
+        ("attachments per agent meanwhile", "killed", "attaches_per_agent", "{:.3f}", "≤ 1.05"),
+    ]
+    for title, group, key, form, goal in nested:
+        print(f"| {title} | " + " | ".join(form.format(run[group][key]) for run in runs) + f" | {goal} |")
+    print()
+    print("| Ironic away for | agents | all back after | beats in a second, peak / mean | goal |")
+    print("|---|---|---|---|---|")
+    for run in runs:
+        for seconds, it in run["outages"].items():
+            print(f"| {seconds} s | {run['agents']:,} | {it['back_seconds']:.0f} s | {it['peak']} / {it['mean']:.0f} "
+                  f"({it['peak'] / it['mean']:.2f}) | ≤ 1.3 |")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("shim", type=pathlib.Path)
+    parser.add_argument("--agents", default="1000,3000,9000")
+    parser.add_argument("--outages", default="10,60,300", help="for the largest fleet")
+    parser.add_argument("--draw-only", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.draw_only:
+        runs = json.loads(FIGURES.read_text())
+    else:
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        runs, sizes = [], [int(size) for size in arguments.agents.split(",")]
+        for size in sizes:
+            with tempfile.TemporaryDirectory(prefix="gateway-bench-") as room:
+                bench = Bench(arguments.shim, size, room)
+                try:
+                    wanted = arguments.outages.split(",") if size == max(sizes) and arguments.outages else []
+                    runs.append(bench.run([int(seconds) for seconds in wanted]))
+                finally:
+                    for process in (bench.fleet, getattr(bench, "gateway", None)):
+                        if process is not None and process.child.poll() is None:
+                            process.kill()
+        FIGURES.parent.mkdir(exist_ok=True)
+        FIGURES.write_text(json.dumps(runs, indent=1) + "\n")
+    table(runs)
+    curves.draw(runs, FIGURES.parent)
+
+
+if __name__ == "__main__":
+    main()
