@@ -113,15 +113,24 @@ impl EngineTask {
 
     /// Serves the handles until all of them are gone. Commands that run then are dropped.
     pub async fn run(mut self) {
+        let mut callers_turn = false;
         // Goal: one thing after the other, reports before new messages, so that a caller
-        // hears the latest. Exit: every handle is gone.
+        // hears the latest. But each report is written to disk: between two of them a caller
+        // that waits has its turn, however much a verb says. Exit: every handle is gone.
         loop {
+            let is_callers_turn = callers_turn && !self.channels.inbox.is_empty();
             tokio::select! {
                 biased;
-                Some(report) = self.outcomes.recv() => self.report(report).await,
+                Some(report) = self.outcomes.recv(), if !is_callers_turn => {
+                    callers_turn = true;
+                    self.report(report).await;
+                }
                 Some(_) = self.tasks.join_next() => {}
                 message = self.channels.inbox.recv() => match message {
-                    Some(message) => self.handle(message).await,
+                    Some(message) => {
+                        callers_turn = false;
+                        self.handle(message).await;
+                    }
                     None => return,
                 },
             }
