@@ -7,7 +7,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
@@ -32,6 +31,9 @@ use crate::hardware::external::{
 use crate::task::Progress;
 
 mod description;
+mod event_filter;
+
+use event_filter::EventFilter;
 
 /// The largest answer: a step's result goes into the node's record in Ironic.
 const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
@@ -41,10 +43,8 @@ const LONGEST_NAME: usize = 255;
 
 /// Letters of a text that goes to Ironic or into a command's record.
 const LONGEST_TEXT: usize = 16 * 1024;
-/// Events of a step that are read in a second. A program that says more has to wait, as anyone
-/// who writes into a full pipe.
-const EVENTS: u32 = 100;
-const SECOND: Duration = Duration::from_secs(1);
+/// The largest description or plan. Small parts of it take many times their size in memory.
+const LARGEST_DESCRIPTION: usize = 1024 * 1024;
 
 /// Makes clients.
 #[must_use]
@@ -99,7 +99,9 @@ impl ManagerPeer for ManagerClient {
             let request = v1::DescribeRequest {
                 agent_version: version().to_owned(),
             };
-            let response = self.client()?.describe(request).await;
+            let client = self.client()?;
+            let mut client = client.max_decoding_message_size(LARGEST_DESCRIPTION);
+            let response = client.describe(request).await;
             let response = response.map_err(|status| lost("Describe", &status))?;
             description::described(response.into_inner()).map_err(|error| misunderstood(&error))
         })
@@ -112,7 +114,9 @@ impl ManagerPeer for ManagerClient {
         Box::pin(async move {
             let order = Some(step_order(&order)?);
             let request = v1::PlanStepRequest { order };
-            let response = match self.client()?.plan_step(request).await {
+            let client = self.client()?;
+            let mut client = client.max_decoding_message_size(LARGEST_DESCRIPTION);
+            let response = match client.plan_step(request).await {
                 Ok(response) => response.into_inner(),
                 Err(status) if status.code() == Code::Unimplemented => {
                     return Ok(StepAnswer::Done(None));
@@ -141,61 +145,76 @@ impl ManagerPeer for ManagerClient {
         heard: &'a mut (dyn FnMut(StepEvent) + Send),
     ) -> BoxFuture<'a, Result<StepAnswer<Value>, PeerError>> {
         Box::pin(async move {
-            use v1::execute_step_response::Event as Message;
             let order = Some(step_order(&order)?);
             let request = v1::ExecuteStepRequest { order };
             let status = |status: Status| lost("ExecuteStep", &status);
             let response = self.client()?.execute_step(request).await;
-            let mut events = response.map_err(status)?.into_inner();
-            let mut pace = EventRate::default();
-            while let Some(message) = events.message().await.map_err(status)? {
-                pace.keep().await;
-                match message.event {
-                    Some(Message::Progress(message)) => {
-                        heard(StepEvent::Progress(progress(message)))
+            let mut messages = response.map_err(status)?.into_inner();
+            let mut filter = EventFilter::new(Instant::now());
+            // Goal: the step's answer. Exit: it comes, or the stream ends or breaks before.
+            let answer = loop {
+                let message = tokio::select! {
+                    message = messages.message() => message,
+                    () = until(filter.due()) => {
+                        if let Some(progress) = filter.take_progress() {
+                            heard(progress);
+                        }
+                        continue;
                     }
-                    Some(Message::PhaseEnded(text)) => heard(StepEvent::Phase(word(&text))),
-                    Some(Message::Warning(text)) => heard(StepEvent::Warning(word(&text))),
-                    Some(Message::Result(result)) => {
-                        let result = value(result, "result");
-                        return result
-                            .map(StepAnswer::Done)
-                            .map_err(|error| misunderstood(&error));
+                };
+                filter.pause().await;
+                match message.map(|message| message.map(step_message)) {
+                    Ok(Some(StepMessage::Event(event))) => {
+                        if let Some(event) = filter.admit(event, Instant::now()) {
+                            heard(event);
+                        }
                     }
-                    Some(Message::Failure(message)) => return Ok(failed(message)),
-                    Some(Message::Incompatible(reason)) => {
-                        return Ok(StepAnswer::Incompatible(beginning(reason)));
-                    }
-                    // A message of a newer protocol does not end it.
-                    None => {}
+                    Ok(Some(StepMessage::Answer(answer))) => break answer,
+                    Ok(Some(StepMessage::Unknown)) => {}
+                    Ok(None) => break Err(misunderstood(&NoOutcome)),
+                    Err(error) => break Err(status(error)),
                 }
-            }
-            Err(misunderstood(&NoOutcome))
+            };
+            filter.finish().for_each(heard);
+            answer
         })
     }
 }
 
-/// How fast the events of a step are read.
-#[derive(Debug, Default)]
-struct EventRate {
-    since: Option<Instant>,
-    events: u32,
+/// A message of a step.
+enum StepMessage {
+    Event(StepEvent),
+    /// The step has ended.
+    Answer(Result<StepAnswer<Value>, PeerError>),
+    /// A message of a newer protocol, which does not end the step.
+    Unknown,
 }
 
-impl EventRate {
-    /// Waits before an event if there were too many in the last second.
-    async fn keep(&mut self) {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        self.events += 1;
-        if self.events > EVENTS {
-            tokio::time::sleep_until(since + SECOND).await;
+fn step_message(message: v1::ExecuteStepResponse) -> StepMessage {
+    use v1::execute_step_response::Event as Message;
+    match message.event {
+        Some(Message::Progress(message)) => {
+            StepMessage::Event(StepEvent::Progress(progress(message)))
         }
-        if since.elapsed() >= SECOND {
-            *self = Self {
-                since: Some(Instant::now()),
-                events: 1,
-            };
+        Some(Message::PhaseEnded(text)) => StepMessage::Event(StepEvent::Phase(word(&text))),
+        Some(Message::Warning(text)) => StepMessage::Event(StepEvent::Warning(word(&text))),
+        Some(Message::Result(result)) => {
+            let result = value(result, "result").map(StepAnswer::Done);
+            StepMessage::Answer(result.map_err(|error| misunderstood(&error)))
         }
+        Some(Message::Failure(message)) => StepMessage::Answer(Ok(failed(message))),
+        Some(Message::Incompatible(reason)) => {
+            StepMessage::Answer(Ok(StepAnswer::Incompatible(beginning(reason))))
+        }
+        None => StepMessage::Unknown,
+    }
+}
+
+/// Completes at a time; never, without one.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
