@@ -85,6 +85,10 @@ differential: build ## The same requests to the Python agent and to ours
 ramdisk: build ## target/ramdisk/kernel and target/ramdisk/initramfs
 	ramdisk/build
 
+.PHONY: publish
+publish: ramdisk ## The ramdisk under the names, and with the checksums, that deployment tools download; NAME=ipa-rust-master
+	ramdisk/publish $(if $(NAME),--name $(NAME))
+
 .PHONY: ironic
 ironic: ramdisk ## A real Ironic deploys virtual machines
 	cargo build --locked --example hardware-manager
