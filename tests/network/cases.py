@@ -1,6 +1,8 @@
 """What networks there are, and what a machine must have in each. A case is a function of a world."""
 
 import json
+import os
+import signal
 
 from world import MAC, SECOND_MAC
 
@@ -187,6 +189,25 @@ def late_card(world):
     world.wait("the console says it", lambda: "network:   eth1 52:54:00:00:00:02: 192.0.2." in world.said())
 
 
+def lost_client(world):
+    """A DHCP client that is lost is started again, and its lease is renewed; one that goes on is left alone."""
+    world.dnsmasq(*LEASES)
+    world.start("ip=eth0:dhcp ip=eth1:auto6", cards=("eth0", "eth1"))
+    world.plug("eth1", SECOND_MAC)
+    soon(world)
+    files = [world.tree / "run/dhcpcd" / name for name in ("eth0.pid", "eth1-6.pid")]
+    world.wait("two clients", lambda: all(file.exists() for file in files))
+    first, other = (file.read_text() for file in files)
+    log = world.tree / "var/log/dhcp.log"
+    leases = log.read_text().count("leased")
+    os.kill(int(first), signal.SIGKILL)
+    world.wait("the console says it", lambda: "eth0: THE DHCP CLIENT HAS ENDED" in world.said())
+    world.wait("another lease", lambda: log.read_text().count("leased") > leases)
+    world.expect(files[0].read_text() != first, "it has the same process")
+    world.expect(files[1].read_text() == other and "eth1: THE" not in world.said(), "the other one was started again, too")
+    world.expect(world.said().count("THE DHCP CLIENT HAS ENDED") == 1, "it was started more than once")
+
+
 def unplugged_card(world):
     """A card without a cable makes nobody wait."""
     world.plug("eth1", SECOND_MAC, bridged=False)
@@ -327,5 +348,5 @@ def contradictory(world):
 CASES = (
     dhcp4, slaac, dhcp6_stateful, dhcp6_stateless, dual_stack, kernel_dhcp6, kernel_auto6, kernel_static,
     kernel_static6, no_answer, no_name_server, hostile_names, larger_mtu, smaller_mtu, impossible_mtu, late_card,
-    unplugged_card, boot_card, missing_name, network_data, foreign_config_drive, no_config_drive, contradictory,
+    lost_client, unplugged_card, boot_card, missing_name, network_data, foreign_config_drive, no_config_drive, contradictory,
 )

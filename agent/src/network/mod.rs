@@ -10,6 +10,7 @@
 mod address;
 mod bring_up;
 mod card;
+mod client;
 mod commands;
 mod config_drive;
 mod kernel_parameters;

@@ -14,7 +14,8 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::card::{self, NetworkCard, has_carrier};
-use super::commands::{self, IPV6_SETTINGS, SetupStep};
+use super::client::{ClientNeed, DhcpClients};
+use super::commands::{self, CLIENT_LOG, IPV6_SETTINGS, SetupStep};
 use super::config_drive::{self, MEDIUM_TIMEOUT, MediumSearch};
 use super::kernel_parameters;
 use super::plan::{NetworkPlan, PlanInputs, PlannedInterface, PlannedKind, plan};
@@ -65,8 +66,7 @@ pub struct BringUp {
     plan: NetworkPlan,
     /// What was made, by name.
     made: BTreeMap<String, PlannedInterface>,
-    /// Where the DHCP client was started.
-    clients: BTreeSet<String>,
+    clients: DhcpClients,
     /// Whose lease was looked at for its MTU.
     leases: BTreeSet<String>,
     refused: Vec<String>,
@@ -85,7 +85,7 @@ impl BringUp {
             cards: Vec::new(),
             plan: NetworkPlan::default(),
             made: BTreeMap::new(),
-            clients: BTreeSet::new(),
+            clients: DhcpClients::default(),
             leases: BTreeSet::new(),
             refused: Vec::new(),
             infiniband: false,
@@ -216,24 +216,36 @@ impl BringUp {
                 self.make(interface).await;
             }
         }
+        self.start_clients().await;
+        self.take_mtus().await;
+    }
+
+    /// Starts the DHCP client where a carrier came, and where it has ended.
+    async fn start_clients(&mut self) {
+        let root = &self.system.root;
         let waiting: Vec<_> = self
             .made
             .values()
             .filter(|interface| interface.addressing.needs_client())
-            .filter(|interface| !self.clients.contains(&interface.name))
-            .filter(|interface| has_carrier(&self.system.root, &interface.name))
-            .cloned()
+            .map(|interface| (self.clients.need(root, interface), interface))
+            .filter(|(need, _)| *need != ClientNeed::Nothing)
+            .filter(|(_, interface)| has_carrier(root, &interface.name))
+            .map(|(need, interface)| (need, interface.clone()))
             .collect();
-        for interface in waiting {
-            say(&format!(
-                "network: {} has a carrier, asking for addresses ({})\n",
-                interface.name, interface.addressing
-            ));
-            self.clients.insert(interface.name.clone());
+        for (need, interface) in waiting {
+            let name = &interface.name;
+            say(&if need == ClientNeed::Again {
+                format!(
+                    "network: {name}: THE DHCP CLIENT HAS ENDED (see {CLIENT_LOG}) and is started again\n"
+                )
+            } else {
+                let asked = &interface.addressing;
+                format!("network: {name} has a carrier, asking for addresses ({asked})\n")
+            });
+            self.clients.started(name);
             let client = commands::client(&interface);
-            self.do_step(&interface.name, SetupStep::Run(client)).await;
+            self.do_step(name, SetupStep::Run(client)).await;
         }
-        self.take_mtus().await;
     }
 
     /// Makes one interface, or adds members to a bond that was made before.

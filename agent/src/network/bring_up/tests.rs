@@ -77,6 +77,55 @@ async fn a_client_is_started_where_a_carrier_is_and_once() {
     assert!(bring_up.refused.is_empty());
 }
 
+/// Time passes, and nothing else.
+async fn after(seconds: u64, bring_up: &mut BringUp) {
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    bring_up.step().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_ends_is_started_again_ever_more_slowly() {
+    let mut machine = FakeMachine::new();
+    card(&mut machine, "eth0", 2, true);
+    let client = format!("{CLIENT} 202 eth0");
+    let mut script = Script::new().expect("ip link set dev eth0 up", "");
+    for _ in 0..4 {
+        script = script.expect(&client, "");
+    }
+    let script = Arc::new(script);
+    let mut bring_up = bring_up(&machine, script.clone(), "quiet").await;
+    bring_up.step().await;
+    let pid = "run/dhcpcd/eth0.pid";
+    machine.file(pid, "77");
+    machine.file("proc/77/stat", "77 (dhcpcd) S 1 77 77 0");
+    after(600, &mut bring_up).await;
+    // Its number, now that of another program; its remains.
+    machine.file("proc/77/stat", "77 (dhcpcdx) S 1 77 77 0");
+    after(1, &mut bring_up).await;
+    machine.file("proc/77/stat", "77 (dhcpcd) Z 1 77 77 0");
+    after(1, &mut bring_up).await;
+    std::fs::remove_file(machine.path().join(pid)).unwrap();
+    after(1, &mut bring_up).await;
+    // 1, 2, 4 s after the start before; not sooner.
+    after(1, &mut bring_up).await;
+    script.assert_done();
+    machine.file("sys/class/net/eth0/carrier", "0");
+    after(600, &mut bring_up).await;
+    assert!(bring_up.refused.is_empty(), "{:?}", bring_up.refused);
+}
+
+#[tokio::test]
+async fn a_client_of_an_earlier_run_goes_on() {
+    let mut machine = FakeMachine::new();
+    card(&mut machine, "eth0", 2, true);
+    machine.file("run/dhcpcd/eth0.pid", "77");
+    machine.file("proc/77/stat", "77 (dhcpcd) S 1 77 77 0");
+    let script = Arc::new(Script::new().expect("ip link set dev eth0 up", ""));
+    let mut bring_up = bring_up(&machine, script.clone(), "quiet").await;
+    bring_up.step().await;
+    script.assert_done();
+}
+
 #[tokio::test]
 async fn a_bond_and_a_vlan_on_it_are_made_and_take_members_that_come_late() {
     let mut machine = FakeMachine::new();
@@ -203,10 +252,25 @@ async fn ports_of_infiniband_become_network_interfaces() {
     script.assert_done();
 }
 
+/// The client of eth0 comes up a moment after it was started.
+async fn client_comes_up(machine: &FakeMachine) {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    for (path, text) in [
+        ("run/dhcpcd/eth0.pid", "77\n"),
+        ("proc/77/stat", "77 (dhcpcd) S 1 77 77 0"),
+    ] {
+        let path = machine.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
+
 async fn ready_after(machine: &FakeMachine, script: Script, line: &str) -> (u64, String) {
     let mut bring_up = bring_up(machine, Arc::new(script), line).await;
     let begin = Instant::now();
-    bring_up.first().await.unwrap();
+    let (ended, ()) = tokio::join!(bring_up.first(), client_comes_up(machine));
+    ended.unwrap();
+    std::fs::remove_file(machine.path().join("run/dhcpcd/eth0.pid")).unwrap();
     let ready = machine.path().join(READY.trim_start_matches('/'));
     let text = std::fs::read_to_string(&ready).unwrap();
     std::fs::remove_file(&ready).unwrap();

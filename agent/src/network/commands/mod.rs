@@ -10,8 +10,8 @@ use crate::system::Cmd;
 
 /// The maintained DHCP client, for both families. Its options that are the same for every
 /// interface are in `/etc/dhcpcd.conf`.
-const CLIENT: &str = "dhcpcd";
-const CLIENT_LOG: &str = "/var/log/dhcp.log";
+pub(super) const CLIENT: &str = "dhcpcd";
+pub(super) const CLIENT_LOG: &str = "/var/log/dhcp.log";
 /// None of these waits for anything outside of this machine.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The status of `ip` for what is there already.
@@ -76,10 +76,10 @@ pub(super) fn enslave(bond: &str, member: &str) -> Vec<SetupStep> {
 /// Starts the DHCP client on an interface; it goes on in the background.
 pub(super) fn client(interface: &PlannedInterface) -> Cmd {
     let addressing = &interface.addressing;
-    let family: &[&str] = match (addressing.dhcp4, addressing.ipv6) {
-        (true, Ipv6Method::Off) => &["--ipv4only"],
-        (false, _) => &["--ipv6only"],
-        (true, _) => &[],
+    let family = match only_family(addressing) {
+        Some(4) => Some("--ipv4only"),
+        Some(_) => Some("--ipv6only"),
+        None => None,
     };
     let ipv6: &[&str] = match addressing.ipv6 {
         Ipv6Method::Off | Ipv6Method::Automatic => &[],
@@ -93,6 +93,23 @@ pub(super) fn client(interface: &PlannedInterface) -> Cmd {
         .args(family.iter().chain(ipv6).copied())
         .arg(&interface.name)
         .timeout(TIMEOUT)
+}
+
+/// Where the client of an interface writes the number of its process. The file is gone when it has
+/// ended as it should.
+pub(super) fn client_pid_file(interface: &PlannedInterface) -> String {
+    let family = only_family(&interface.addressing);
+    let family = family.map_or_else(String::new, |family| format!("-{family}"));
+    format!("/run/{CLIENT}/{}{family}.pid", interface.name)
+}
+
+/// The family that the client asks for, 4 or 6, if it asks for one only.
+fn only_family(addressing: &Addressing) -> Option<u8> {
+    match (addressing.dhcp4, addressing.ipv6) {
+        (true, Ipv6Method::Off) => Some(4),
+        (false, _) => Some(6),
+        (true, _) => None,
+    }
 }
 
 /// What the client knows of its IPv4 lease on an interface.

@@ -17,23 +17,31 @@ fn planned(addressing: Addressing) -> PlannedInterface {
 
 #[test]
 fn the_client_is_asked_for_what_the_plan_says() {
-    for (dhcp4, ipv6, expected) in [
-        (true, Ipv6Method::Automatic, ""),
-        (true, Ipv6Method::Off, "--ipv4only "),
-        (false, Ipv6Method::Automatic, "--ipv6only "),
-        (false, Ipv6Method::Slaac, "--ipv6only --nodhcp6 "),
-        (false, Ipv6Method::Stateless, "--ipv6only --inform6 "),
-        (false, Ipv6Method::Stateful, "--ipv6only --ia_na "),
-        (true, Ipv6Method::Stateful, "--ia_na "),
+    for (dhcp4, ipv6, expected, file) in [
+        (true, Ipv6Method::Automatic, "", "eth0"),
+        (true, Ipv6Method::Off, "--ipv4only ", "eth0-4"),
+        (false, Ipv6Method::Automatic, "--ipv6only ", "eth0-6"),
+        (false, Ipv6Method::Slaac, "--ipv6only --nodhcp6 ", "eth0-6"),
+        (
+            false,
+            Ipv6Method::Stateless,
+            "--ipv6only --inform6 ",
+            "eth0-6",
+        ),
+        (false, Ipv6Method::Stateful, "--ipv6only --ia_na ", "eth0-6"),
+        (true, Ipv6Method::Stateful, "--ia_na ", "eth0"),
     ] {
         let addressing = Addressing {
             dhcp4,
             ipv6,
             ..Addressing::default()
         };
-        let command = client(&planned(addressing)).to_string();
+        let interface = planned(addressing);
+        let command = client(&interface).to_string();
         let start = "dhcpcd --background --logfile /var/log/dhcp.log --metric 203";
         assert_eq!(command, format!("{start} {expected}eth0"));
+        let expected = format!("/run/dhcpcd/{file}.pid");
+        assert_eq!(client_pid_file(&interface), expected);
     }
 }
 
