@@ -90,9 +90,9 @@ publish: ramdisk ## The ramdisk under the names, and with the checksums, that de
 	ramdisk/publish $(if $(NAME),--name $(NAME))
 
 .PHONY: ironic
-ironic: ramdisk ## A real Ironic deploys virtual machines
+ironic: ramdisk ## A real Ironic deploys virtual machines; RELEASES=all, or "29 2025.2", for other releases of it
 	cargo build --locked --example hardware-manager
-	tests/ironic/run
+	tests/ironic/run $(if $(RELEASES),--releases "$(RELEASES)")
 
 .PHONY: demo
 demo: PROFILE := demo

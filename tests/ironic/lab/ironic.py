@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from . import places
+from . import places, releases
 from .errors import LabError
 from .process import Service, run, wait_for
 
@@ -22,7 +22,9 @@ KERNEL_PARAMETERS = "console=ttyS0 quiet no_timer_check ramdisk.figures=1"
 class Ironic:
     """The service, from its configuration file to its end."""
 
-    def __init__(self):
+    def __init__(self, say):
+        """`say` hears what a release lacks."""
+        self.say = say
         self.log = places.RUN / "ironic.log"
         self.service = Service("ironic", places.RUN / "ironic.out")
 
@@ -39,8 +41,11 @@ class Ironic:
         template = (Path(__file__).parent / "ironic.conf.in").read_text()
         for name in ("GATEWAY", "RUN", "RAMDISK", "IRONIC_PORT", "IRONIC_URL", "IMAGES_URL"):
             template = template.replace(f"@{name}@", str(getattr(places, name)))
-        configuration.write_text(template.replace("@KERNEL_PARAMETERS@", KERNEL_PARAMETERS).replace("@HOOKS@", HOOKS))
-        programs = places.VENV / "bin"
+        release = releases.current()
+        hooks, missing = release.hooks(HOOKS)
+        self.say(f"{release}" + (f", which lacks the hooks {', '.join(missing)}" if missing else ""))
+        configuration.write_text(template.replace("@KERNEL_PARAMETERS@", KERNEL_PARAMETERS).replace("@HOOKS@", ",".join(hooks)))
+        programs = release.venv / "bin"
         run([programs / "ironic-dbsync", "--config-file", configuration, "create_schema"])
         path = f"{programs}:{os.environ['PATH']}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         self.service.start([str(programs / "ironic"), "--config-file", str(configuration)], {"PATH": path})

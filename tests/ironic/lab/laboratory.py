@@ -48,7 +48,7 @@ class Laboratory:
             self.publish(Path(image.path))
         self.web = WebServer(places.RUN / "http", places.IMAGES_PORT, self.rates)
         self.bmc = self.start_bmc()
-        self.ironic = Ironic()
+        self.ironic = Ironic(self.view.line)
         self.ironic.start()
 
     def publish(self, path, name=None):
@@ -80,7 +80,7 @@ class Laboratory:
             service.check()
             return "Running on" in service.log.read_text()
 
-        wait_for("the BMC", is_up, 60, service.log)
+        wait_for("the BMC", is_up, 120, service.log)
         return service
 
     def stop(self):

@@ -7,9 +7,9 @@ import sys
 import threading
 from pathlib import Path
 
-from . import places
+from . import places, releases
 from .errors import LabError
-from .places import LAB, RAMDISK, REPOSITORY, VENV
+from .places import LAB, RAMDISK, REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "tools"))
 import venvs  # noqa: E402
@@ -32,10 +32,10 @@ def use_programs(say):
 
 
 def install_ironic(say):
-    """The virtual environment with Ironic and the Redfish emulator."""
-    wanted = (REPOSITORY / "tests/ironic/requirements.txt").read_text().split()
+    """The virtual environment with the newest Ironic and the Redfish emulator, and that of another release."""
     try:
-        venvs.ensure(VENV, wanted, say, "--only-binary", ":all:")
+        for release in dict.fromkeys((releases.known()[-1], releases.current())):
+            venvs.ensure(release.venv, list(release.requirements), say, *release.options)
     except venvs.VenvError as error:
         raise LabError(str(error), error.log) from error
 

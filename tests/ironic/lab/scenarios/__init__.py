@@ -16,6 +16,8 @@ SCENARIOS = [
     BiosDisk, BiosPartitions, ClockJumps, Rescue, Service, Plugin, BiosRaid,
     FastTrack, Erase, Raid, Damaged, Metal3, MediaInspection,
 ]
+# What is tried with other releases of Ironic: a life from enrolment to the end, rescue, fast track; one for each machine.
+OF_RELEASES = [Life, Rescue, FastTrack]
 # By name only: other forms of what the ring has, what leaves Ironic's token on a medium, and what takes three boots
 # and a slow download.
 MORE = [StaticNetwork, Gateway, PlainQcow2, ZstdQcow2, Gzip, *DEBIANS]
