@@ -8,11 +8,12 @@ use prost::Message;
 #[path = "proto/generate_verbs/mod.rs"]
 mod generate_verbs;
 
-const PROTOS: [&str; 4] = [
+const PROTOS: [&str; 5] = [
     "ironic/agent/v1/command_service.proto",
     "ironic/agent/v1/conductor_service.proto",
     "ironic/agent/v1/fleet_service.proto",
     "ironic/agent/v1/hardware_manager_service.proto",
+    "ironic/agent/v1/identity_service.proto",
 ];
 
 /// Notes for the generator and what they build on: no part of what is on the wire.

@@ -41,6 +41,11 @@ _ironic-shim() {
 '--gateway_url=[Be a gateway for many agents, which Ironic reaches below this URL.]:URL:_default' \
 '--metrics_listen=[Where /metrics (Prometheus), /healthz and /readyz are served\: ADDRESS\:PORT or unix\:PATH. Plain HTTP without authentication, for a management network.]:ADDRESS:_default' \
 '--gateway_ca_file=[PEM of the CA that Ironic verifies tls_cert_file with, if its own CAs do not; without tls_cert_file a CA is made and kept in state_dir.]:PATH:_default' \
+'--node_certificates=[Issue short-lived certificates to nodes, which agents then need\: for a join_token, or also for the agent_token that Ironic has given the node. \[default\: none\]]:none|join_token|agent_token:_default' \
+'--node_certificate_lifetime=[How long such a certificate is valid; agents renew it at two thirds. \[default\: 86400\]]:SECONDS:_default' \
+'--trust_domain=[What the names in certificates of nodes begin with\: spiffe\://NAME/node/UUID; the host of gateway_url when not given.]:NAME:_default' \
+'--nodes_ca_cert_file=[PEM of the CA that signs certificates of nodes; without it a CA is made and kept in state_dir.]:PATH:_default' \
+'--nodes_ca_key_file=[PEM key of nodes_ca_cert_file.]:PATH:_default' \
 '--directory=[NATS servers by which gateways that share their nodes find each other\: nats\://HOST\:PORT or tls\://HOST\:PORT.]:SERVERS:_default' \
 '--directory_prefix=[First words of the subjects\: gateways with the same prefix share their nodes. \[default\: ironic-agent\]]:PREFIX:_default' \
 '--directory_credentials_file=[File with one line for the NATS servers\: USER\:PASSWORD, or a token.]:PATH:_default' \
@@ -130,13 +135,94 @@ _ironic-shim() {
 '--help[Print help]' \
 '-V[Print version]' \
 '--version[Print version]' \
+":: :_ironic-shim_commands" \
+"*::: :->ironic-shim" \
 && ret=0
+    case $state in
+    (ironic-shim)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:ironic-shim-command-$line[1]:"
+        case $line[1] in
+            (token)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help]' \
+'--help[Print help]' \
+":: :_ironic-shim__subcmd__token_commands" \
+"*::: :->token" \
+&& ret=0
+
+    case $state in
+    (token)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:ironic-shim-token-command-$line[1]:"
+        case $line[1] in
+            (create)
+_arguments "${_arguments_options[@]}" : \
+'--state_dir=[The gateway'\''s state_dir]:DIR:_files' \
+'--node=[The only node that it is for]:UUID:_default' \
+'*--label=[A label that the node must have]:KEY=VALUE:_default' \
+'--uses=[How often it may be used]:NUMBER:_default' \
+'--lifetime=[How long it may be used; an hour when not given]:SECONDS:_default' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
+(list)
+_arguments "${_arguments_options[@]}" : \
+'--state_dir=[The gateway'\''s state_dir]:DIR:_files' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
+(revoke)
+_arguments "${_arguments_options[@]}" : \
+'--state_dir=[The gateway'\''s state_dir]:DIR:_files' \
+'-h[Print help]' \
+'--help[Print help]' \
+':id -- What the token begins with:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+        esac
+    ;;
+esac
 }
 
 (( $+functions[_ironic-shim_commands] )) ||
 _ironic-shim_commands() {
-    local commands; commands=()
+    local commands; commands=(
+'token:Makes, lists and revokes join tokens, which prove to this gateway which node a machine is.' \
+    )
     _describe -t commands 'ironic-shim commands' commands "$@"
+}
+(( $+functions[_ironic-shim__subcmd__token_commands] )) ||
+_ironic-shim__subcmd__token_commands() {
+    local commands; commands=(
+'create:Makes a token and prints it, once' \
+'list:Lists the tokens, without their secrets' \
+'revoke:Ends a token' \
+    )
+    _describe -t commands 'ironic-shim token commands' commands "$@"
+}
+(( $+functions[_ironic-shim__subcmd__token__subcmd__create_commands] )) ||
+_ironic-shim__subcmd__token__subcmd__create_commands() {
+    local commands; commands=()
+    _describe -t commands 'ironic-shim token create commands' commands "$@"
+}
+(( $+functions[_ironic-shim__subcmd__token__subcmd__list_commands] )) ||
+_ironic-shim__subcmd__token__subcmd__list_commands() {
+    local commands; commands=()
+    _describe -t commands 'ironic-shim token list commands' commands "$@"
+}
+(( $+functions[_ironic-shim__subcmd__token__subcmd__revoke_commands] )) ||
+_ironic-shim__subcmd__token__subcmd__revoke_commands() {
+    local commands; commands=()
+    _describe -t commands 'ironic-shim token revoke commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_ironic-shim" ]; then

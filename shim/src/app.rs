@@ -15,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::agents::{AgentRegistry, Proofs};
-use crate::config::{GatewayUrl, ShimConfig};
+use crate::config::{GatewayUrl, NodeCertificates, ShimConfig};
 use crate::discover::{self, MdnsService};
 use crate::gateway::Gateway;
+use crate::identity::Enrolment;
 use crate::ironic::{ApiVersion, Ironic, IronicSettings};
+use crate::join_token_tool;
 use crate::metrics::Metrics;
 use crate::metrics::listener::MetricsListener;
 use crate::relay::{self, Placement, Relay};
@@ -32,6 +34,12 @@ const MEDIA_PERIOD: Duration = Duration::from_millis(100);
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == join_token_tool::NAME)
+    {
+        return join_token_tool::main(std::env::args_os());
+    }
     let prepare = |_: &ShimConfig| await_virtual_media(Path::new("/"), MEDIA_TIMEOUT);
     start(std::env::args_os(), prepare, run)
 }
@@ -90,10 +98,14 @@ impl Shim {
             config.metrics_listen.is_none(),
             "option metrics_listen is for a gateway: set the option gateway_url, or remove it"
         );
+        anyhow::ensure!(
+            config.node_certificates == NodeCertificates::None,
+            "option node_certificates needs a gateway: set the option gateway_url"
+        );
         let server = RestServer::new(Arc::clone(&config), Arc::clone(&ironic), stop.clone());
         // The listener of agents first: one that starts at the same time must find it.
         let relay = Relay::new(ironic, Placement::Beside(server.clone()));
-        let agents = match relay::bind(relay, &config).await {
+        let agents = match relay::bind(relay, &config, None).await {
             // Without Ironic no agent has anything to report: its server is not needed, and a
             // person who tries the shim may not be allowed to open its socket.
             Err(error) if is_optional(&config) => {
@@ -139,12 +151,14 @@ impl Shim {
         );
         let metrics = Metrics::new();
         let proofs = Proofs::new(&config.state_dir);
+        let enrolment = Enrolment::of_gateway(config, &url, proofs.clone());
+        let enrolment = enrolment.context("the gateway cannot issue certificates")?;
         let agents = AgentRegistry::of_gateway(proofs, metrics.clone());
         let gateway = Gateway::start(url, config, agents, stop.clone()).await;
         let gateway = gateway.context("the gateway cannot be started")?;
         let relay = Relay::new(ironic, Placement::Gateway(gateway.clone()));
         let observer = Arc::new(relay.clone());
-        let agents = relay::bind(relay, config).await?;
+        let agents = relay::bind(relay, config, enrolment).await?;
         let metrics_listen = match &config.metrics_listen {
             Some(listen) => {
                 let listener = MetricsListener::bind(listen).await?;

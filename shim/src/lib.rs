@@ -5,7 +5,7 @@
 //!
 //! Beside one agent, [`rest_server`] decides when and how the REST server starts, with the
 //! address that [`advertise`] finds and the certificate of [`tls`]; for many agents it is
-//! [`gateway`], and [`pacing`] decides when their calls go to Ironic; several of them share their
+//! [`gateway`], [`identity`] signs certificates that say which node a machine is (for join tokens of [`join_token_tool`]), and [`pacing`] decides when their calls go to Ironic; several of them share their
 //! nodes as [`peers`]. [`discover`] finds Ironic by multicast DNS where that is asked for. [`config`] holds the options, [`weight`] bounds the memory of what strangers send. [`app`]
 //! wires the rooms; [`metrics`] is what they count and operators read. Which room may import which is a table in `tests/contract/house.rs`.
 
@@ -15,7 +15,9 @@ pub mod app;
 pub mod config;
 pub mod discover;
 pub mod gateway;
+pub mod identity;
 pub mod ironic;
+pub mod join_token_tool;
 pub mod metrics;
 pub mod pacing;
 pub mod peers;

@@ -53,6 +53,7 @@ const SHIM: &[(&str, &[&str])] = &[
         &[
             "agents",
             "gateway",
+            "identity",
             "rest_server",
             "ironic",
             "pacing",
@@ -69,8 +70,10 @@ const SHIM: &[(&str, &[&str])] = &[
     ),
     ("rest", &["agents", "peers", "weight"]),
     ("peers", &["agents"]),
+    ("identity", &["agents", "tls"]),
     ("agents", &[]),
     ("ironic", &["weight"]),
+    ("join_token_tool", &["identity"]),
     ("pacing", &[]),
     ("advertise", &[]),
     ("config", &[]),
@@ -118,6 +121,7 @@ const CONFINED: &[(&str, &str, &[&str])] = &[
         &[
             "src/gateway/certificate",
             "src/metrics/process",
+            "src/identity/authority",
             "src/rest_server",
             "src/tls",
         ],
@@ -342,7 +346,7 @@ const WRITERS: &[(&str, &str)] = &[
     ),
     ("src/commands/power/mod.rs", "PathPrefix::writable"),
     ("src/commands/store/mod.rs", "the state directory"),
-    ("src/conductor/token.rs", "the state directory"),
+    ("src/conductor/state_file.rs", "the state directory"),
     ("src/disk/boot/grub/mod.rs", "a mounted image"),
     (
         "src/disk/virtual_media/mod.rs",

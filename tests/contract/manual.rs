@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use ironic_agent::app::write_image_clap_command as write_image;
 use ironic_options::clap_command;
+use ironic_shim::join_token_tool;
 
 /// Every file with its text: the path below `docs`, and what it must hold.
 fn files() -> Vec<(String, Vec<u8>)> {
@@ -15,9 +16,13 @@ fn files() -> Vec<(String, Vec<u8>)> {
     let tool = write_image()
         .name("ironic-agent-write-image")
         .bin_name("ironic-agent write-image");
-    let shim = clap_command::<ironic_shim::config::ShimConfig>();
+    let shim_tool = join_token_tool::clap_command()
+        .name("ironic-shim-token")
+        .bin_name("ironic-shim token");
+    let shim = clap_command::<ironic_shim::config::ShimConfig>()
+        .mut_subcommand("token", |_| join_token_tool::clap_command());
     let mut files = Vec::new();
-    for command in [agent.clone(), tool, shim.clone()] {
+    for command in [agent.clone(), tool, shim.clone(), shim_tool] {
         // The version for a person names the commit.
         let command = command.version(env!("CARGO_PKG_VERSION"));
         let path = format!("man/{}.8", command.get_name());

@@ -14,12 +14,11 @@ use futures_util::StreamExt;
 use ironic_agent_protocol::v1::command_service_server::CommandServiceServer;
 use ironic_transport::Listen;
 use ironic_transport::grpc::bounds::{Bounds, Rule};
-use ironic_transport::grpc::{self, BindError, ServerTlsError};
+use ironic_transport::grpc::{self, BindError, ServerTls, ServerTlsError};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::ServerTlsConfig;
 
 use crate::commands::Engine;
 use crate::config::{AgentConfig, GrpcListen};
@@ -104,8 +103,8 @@ pub enum ServeError {
     /// The descriptors do not decode.
     #[error("cannot offer reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The certificate and key are unusable, or the transport failed.
-    #[error("cannot serve gRPC: check grpc_tls_cert_file, grpc_tls_key_file and grpc_tls_ca_file")]
+    /// The transport failed.
+    #[error("cannot serve gRPC")]
     Transport(#[from] tonic::transport::Error),
 }
 
@@ -123,7 +122,7 @@ enum Incoming {
     Listener {
         bound: grpc::Bound,
         listen: Listen,
-        tls: Option<Box<ServerTlsConfig>>,
+        tls: Option<ServerTls>,
     },
     Attachments {
         sockets: mpsc::Receiver<AttachedSocket>,
@@ -143,7 +142,7 @@ pub async fn bind(
 ) -> Result<GrpcServer, ServeError> {
     let incoming = match &config.grpc_listen {
         GrpcListen::At(listen) => {
-            let tls = grpc::server_tls(&config.common.grpc_tls())?.map(Box::new);
+            let tls = grpc::server_tls(&config.common.grpc_tls())?;
             let (bound, listen) =
                 grpc::bind(listen, "gRPC", grpc::LIMITS.within_descriptors(1)).await?;
             Incoming::Listener { bound, listen, tls }
@@ -201,7 +200,7 @@ impl GrpcServer {
         let access = access::Access::new(engine.context().config.clone());
         let commands = CommandServiceServer::new(AgentCommandService::new(engine, stop.clone()))
             .max_decoding_message_size(LARGEST_REQUEST);
-        let router = http2(&incoming)?
+        let router = http2(&incoming)
             .layer(access)
             .layer(Bounds::new(&OPEN_CALLS))
             .add_service(health_service)
@@ -219,8 +218,8 @@ impl GrpcServer {
         };
         let serving = async {
             match incoming {
-                Incoming::Listener { bound, listen, .. } => {
-                    let served = bound.serve(router, stopped).await;
+                Incoming::Listener { bound, listen, tls } => {
+                    let served = bound.serve(router, tls, stopped).await;
                     if let Listen::Unix(path) = &listen {
                         remove_socket(path);
                     }
@@ -246,7 +245,7 @@ impl GrpcServer {
 }
 
 /// HTTP/2 for connections that come in like this.
-fn http2(incoming: &Incoming) -> Result<tonic::transport::Server, tonic::transport::Error> {
+fn http2(incoming: &Incoming) -> tonic::transport::Server {
     let server = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .max_concurrent_streams(STREAMS)
@@ -254,18 +253,12 @@ fn http2(incoming: &Incoming) -> Result<tonic::transport::Server, tonic::transpo
     match incoming {
         // The conductor that the agent called pings, on the connection that carries the attachment.
         Incoming::Attachments { .. } => {
-            Ok(server.initial_connection_window_size(ironic_tunnel::CONNECTION_WINDOW))
+            server.initial_connection_window_size(ironic_tunnel::CONNECTION_WINDOW)
         }
-        Incoming::Listener { tls, .. } => {
-            let server = server
-                .initial_connection_window_size(CONNECTION_WINDOW)
-                .http2_keepalive_interval(Some(PING_PERIOD))
-                .http2_keepalive_timeout(Some(PING_TIMEOUT));
-            match tls {
-                None => Ok(server),
-                Some(tls) => server.tls_config(ServerTlsConfig::clone(tls)),
-            }
-        }
+        Incoming::Listener { .. } => server
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_keepalive_interval(Some(PING_PERIOD))
+            .http2_keepalive_timeout(Some(PING_TIMEOUT)),
     }
 }
 

@@ -23,7 +23,7 @@ pub use attachment::{AttachmentId, AttachmentSlot, Superseded};
 pub use client::Client;
 pub use error::CallError;
 pub use logical_time::LogicalTime;
-pub use proofs::{ProofLine, Proofs};
+pub use proofs::{ProofLine, Proofs, TokenDigest};
 pub use record::{CommandError, CommandResult, State};
 pub use registry::{AgentKey, Generation};
 pub use status::Status;

@@ -54,6 +54,16 @@ pub struct ShimConfig {
     pub peer_tls_key_file: Option<PathBuf>,
     /// PEM of the CA that signs gateways and nobody else.
     pub peer_tls_ca_file: Option<PathBuf>,
+    /// Whether this gateway issues certificates to nodes, and for which proofs.
+    pub node_certificates: NodeCertificates,
+    /// How long a certificate of a node is valid.
+    pub node_certificate_lifetime: Duration,
+    /// What the names in certificates of nodes begin with; the host of `gateway_url` when absent.
+    pub trust_domain: Option<String>,
+    /// PEM certificate of the authority that signs them; one is made and kept when absent.
+    pub nodes_ca_cert_file: Option<PathBuf>,
+    /// PEM key of `nodes_ca_cert_file`.
+    pub nodes_ca_key_file: Option<PathBuf>,
     /// `conductor_listen` may be open to other machines without client certificates.
     pub insecure_conductor_listen: bool,
     /// The program's own directory for what must survive a restart of the process.
@@ -162,6 +172,13 @@ ironic_options::parsed_value!(
     "https://HOST:PORT or http://HOST:PORT, without a path"
 );
 
+/// Whether a text can be the trust domain of SPIFFE IDs.
+#[must_use]
+pub fn is_trust_domain(text: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
+    !text.is_empty() && text.len() <= 255 && text.bytes().all(is_plain)
+}
+
 /// `[mdns]`: finding Ironic by multicast DNS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mdns {
@@ -184,6 +201,17 @@ pub enum Curve {
     P521,
 }
 
+/// Whether certificates are issued to nodes, and what proves who a machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NodeCertificates {
+    /// None are issued.
+    None,
+    /// A join token.
+    JoinToken,
+    /// A join token, or the agent token that Ironic has given the node.
+    AgentToken,
+}
+
 /// The scheme of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -197,6 +225,11 @@ ironic_options::choice!(Curve, "p256|p384|p521", "p256, p384 or p521", {
     P256 = "p256",
     P384 = "p384",
     P521 = "p521",
+});
+ironic_options::choice!(NodeCertificates, "none|join_token|agent_token", "none, join_token or agent_token", {
+    None = "none",
+    JoinToken = "join_token",
+    AgentToken = "agent_token",
 });
 ironic_options::choice!(Protocol, "http|https", "http or https", { Http = "http", Https = "https" });
 
@@ -222,6 +255,11 @@ impl Default for ShimConfig {
             peer_tls_cert_file: None,
             peer_tls_key_file: None,
             peer_tls_ca_file: None,
+            node_certificates: NodeCertificates::None,
+            node_certificate_lifetime: seconds(24 * 3600),
+            trust_domain: None,
+            nodes_ca_cert_file: None,
+            nodes_ca_key_file: None,
             insecure_conductor_listen: false,
             state_dir: PathBuf::from("/run/ironic-shim"),
             global_request_id: None,

@@ -4,16 +4,21 @@
 
 use std::path::Path;
 
-use ironic_options::{Opt, Program, Settings, opt, section};
+use ironic_options::{Opt, Program, Settings, Tool, opt, section};
 use ironic_program::CommonSettings;
 
-use super::ShimConfig;
+use super::{ShimConfig, is_trust_domain};
+
+const TRUST_DOMAIN: &str = "lower-case letters, digits, dots, hyphens and underscores, at most 255";
 
 impl Settings for ShimConfig {
     const PROGRAM: Program = Program {
         name: "ironic-shim",
         about: "Stands between an unmodified Ironic and ironic-agent.",
-        tools: &[],
+        tools: &[Tool {
+            name: "token",
+            about: "Makes, lists and revokes join tokens of a gateway; see token --help.",
+        }],
         sources: ironic_program::SOURCES,
         version: ironic_program::version(),
         file: ironic_program::DEFAULT_FILE,
@@ -57,6 +62,11 @@ impl ShimConfig {
             opt!(gateway_url, "Be a gateway for many agents, which Ironic reaches below this URL."),
             opt!(metrics_listen, "Where /metrics (Prometheus), /healthz and /readyz are served: ADDRESS:PORT or unix:PATH. Plain HTTP without authentication, for a management network."),
             opt!(gateway_ca_file, "PEM of the CA that Ironic verifies tls_cert_file with, if its own CAs do not; without tls_cert_file a CA is made and kept in state_dir."),
+            opt!(node_certificates, "Issue short-lived certificates to nodes, which agents then need: for a join_token, or also for the agent_token that Ironic has given the node."),
+            opt!(node_certificate_lifetime if |time| time.as_secs() >= 600, "How long such a certificate is valid; agents renew it at two thirds.").expecting("a number of seconds, at least 600"),
+            opt!(trust_domain if |domain| domain.as_deref().is_none_or(is_trust_domain), "What the names in certificates of nodes begin with: spiffe://NAME/node/UUID; the host of gateway_url when not given.").expecting(TRUST_DOMAIN).word("NAME"),
+            opt!(nodes_ca_cert_file, "PEM of the CA that signs certificates of nodes; without it a CA is made and kept in state_dir.").pair("nodes_ca_key_file"),
+            opt!(nodes_ca_key_file, "PEM key of nodes_ca_cert_file."),
         ]
     }
 

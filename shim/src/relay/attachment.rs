@@ -7,13 +7,13 @@ use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
 use ironic_agent_protocol::v1;
 use ironic_text::{Secret, error_chain};
-use ironic_transport::grpc::bounds::Caller;
 use ironic_tunnel::{ConnectionDriver, Outgoing, Pings, Tunnel, keep_alive};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
+use super::agent_peer::AgentPeer;
 use crate::agents::{AttachmentId, Superseded};
 use crate::gateway::Gateway;
 use crate::metrics::labels::{AttachOutcome, DetachCause};
@@ -74,13 +74,13 @@ impl Attached {
 pub(super) async fn run(
     gateway: &Gateway,
     mut requests: Streaming<v1::AttachRequest>,
-    caller: Option<Caller>,
+    peer: AgentPeer,
     mut verdict: oneshot::Sender<Result<Attached, Status>>,
 ) {
     let admitted = tokio::select! {
         // The agent has hung up.
         () = verdict.closed() => return,
-        admitted = admit(gateway, &mut requests, caller.as_ref()) => admitted,
+        admitted = admit(gateway, &mut requests, &peer) => admitted,
     };
     match admitted {
         Ok(hello) => serve(gateway, hello, requests, verdict).await,
@@ -112,18 +112,20 @@ fn refuse(
 async fn admit(
     gateway: &Gateway,
     requests: &mut Streaming<v1::AttachRequest>,
-    caller: Option<&Caller>,
+    peer: &AgentPeer,
 ) -> Result<v1::AttachHello, AttachRefusal> {
     let first = tokio::time::timeout(HELLO_TIMEOUT, requests.message()).await;
     let first = first.map_err(|_| Status::deadline_exceeded("no AttachHello came"))??;
     let hello = first.and_then(|request| request.hello);
     let hello = hello.ok_or_else(|| Status::failed_precondition("Attach begins with a hello"))?;
     let node_uuid = super::node_uuid(&hello.node_uuid, "AttachHello.node_uuid")?;
+    peer.speaks_for(&node_uuid)?;
     if hello.agent_token.is_empty() {
         let text = "AttachHello.agent_token is empty: look up the node first";
         return Err(Status::invalid_argument(text).into());
     }
     let hello = v1::AttachHello { node_uuid, ..hello };
+    let caller = peer.caller.as_ref();
     let proofs = gateway.agents().proofs();
     if !proofs.is_proved(&hello.node_uuid, &hello.agent_token) {
         let peer = caller.and_then(|caller| caller.peer);

@@ -8,30 +8,39 @@ use std::time::Duration;
 
 use ironic_transport::Listen;
 use ironic_transport::grpc::bounds::{Bounds, Rule};
-use ironic_transport::grpc::{self, BindError, ServerTlsError};
+use ironic_transport::grpc::{self, BindError, ServerTls};
 use ironic_transport::listener::ConnectionLimits;
 
-use crate::config::ShimConfig;
 use ironic_agent_protocol::v1::conductor_service_server::ConductorServiceServer;
+use ironic_agent_protocol::v1::identity_service_server::IdentityServiceServer;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tonic::transport::ServerTlsConfig;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tracing::warn;
 use uuid::Uuid;
 
+use crate::config::{GatewayUrl, NodeCertificates, ShimConfig};
+use crate::identity::Enrolment;
+
+mod agent_peer;
 mod attachment;
 mod context;
 mod convert;
+mod identity_service;
+mod listener_tls;
 mod observation;
 mod placement;
+mod refusal;
 mod service;
 mod session;
 
+use agent_peer::CertificateGate;
 pub use context::Relay;
+use identity_service::IdentityApi;
+pub use listener_tls::ListenerTlsError;
 pub use placement::Placement;
 
 /// An inspection report with a log archive is the largest message.
@@ -58,7 +67,14 @@ const GATEWAY_LIMITS: ConnectionLimits = ConnectionLimits {
 };
 
 /// What unauthenticated callers may cost: on a loopback address, before their session is proved.
-const UNAUTHENTICATED: [Rule; 5] = [
+const UNAUTHENTICATED: [Rule; 6] = [
+    // A proof and a request for a certificate, each at once.
+    Rule {
+        prefix: "/ironic.agent.v1.IdentityService/",
+        largest: 64 * 1024,
+        at_once: 32,
+        deadline: Some(Duration::from_secs(60)),
+    },
     Rule {
         prefix: "/ironic.agent.v1.ConductorService/Lookup",
         largest: 64 * 1024,
@@ -97,7 +113,7 @@ const UNAUTHENTICATED: [Rule; 5] = [
 
 /// The same before a gateway: whole halls are powered on at once, and each agent has one call of
 /// each kind.
-fn gateway_rules() -> [Rule; 5] {
+fn gateway_rules() -> [Rule; 6] {
     UNAUTHENTICATED.map(|rule| Rule {
         at_once: match rule.prefix {
             "/ironic.agent.v1.ConductorService/" => 8,
@@ -126,11 +142,14 @@ pub enum RelayError {
          grpc_tls_key_file and grpc_tls_ca_file, or accept it by --insecure_conductor_listen"
     )]
     Open(Listen),
+    /// Certificates need TLS, which a socket has not.
+    #[error("option node_certificates needs a conductor_listen of the form ADDRESS:PORT, not {0}")]
+    NoTls(Listen),
     /// The TLS options are unusable.
     #[error(transparent)]
-    Tls(#[from] ServerTlsError),
-    /// The transport failed, or certificate and key are unusable.
-    #[error("cannot serve gRPC: check grpc_tls_cert_file, grpc_tls_key_file, grpc_tls_ca_file")]
+    Tls(#[from] ListenerTlsError),
+    /// The transport failed.
+    #[error("cannot serve gRPC")]
     Transport(#[from] tonic::transport::Error),
 }
 
@@ -141,7 +160,9 @@ pub struct Server {
     bound: grpc::Bound,
     /// Where it listens; the port is the real one.
     pub listen: Listen,
-    tls: Option<ServerTlsConfig>,
+    tls: Option<ServerTls>,
+    gate: CertificateGate,
+    enrolment: Option<Enrolment>,
 }
 
 /// Keeps the health of [`IRONIC`] up to date.
@@ -167,22 +188,37 @@ fn is_open(listen: &Listen) -> bool {
     }
 }
 
-/// Opens the listener that `config` names.
+/// Opens the listener that `config` names. Certificates are issued by `enrolment`.
 ///
 /// # Errors
 /// The address is taken or not ours, or a certificate is missing.
-pub async fn bind(relay: Relay, config: &ShimConfig) -> Result<Server, RelayError> {
-    let tls = grpc::server_tls(&config.common.grpc_tls())?;
-    let demands_certificates = tls.is_some() && config.common.grpc_tls_ca_file.is_some();
-    if is_open(&config.conductor_listen) && !demands_certificates {
-        if !config.insecure_conductor_listen {
-            return Err(RelayError::Open(config.conductor_listen.clone()));
-        }
-        warn!(
-            listen = %config.conductor_listen,
-            "any machine that reaches this address may look nodes up: insecure_conductor_listen"
-        );
+pub async fn bind(
+    relay: Relay,
+    config: &ShimConfig,
+    enrolment: Option<Enrolment>,
+) -> Result<Server, RelayError> {
+    if let (Listen::Unix(_), Some(_)) = (&config.conductor_listen, &enrolment) {
+        return Err(RelayError::NoTls(config.conductor_listen.clone()));
     }
+    let files = config.common.grpc_tls();
+    let host = config
+        .gateway_url
+        .as_ref()
+        .map_or("localhost", GatewayUrl::host);
+    let tls = listener_tls::load(&files, enrolment.as_ref(), host)?;
+    if let (Some(tls), Some(enrolment), Placement::Gateway(gateway)) =
+        (&tls, &enrolment, &relay.placement)
+    {
+        let (tls, enrolment, stop) = (tls.clone(), enrolment.clone(), gateway.stopping());
+        tokio::spawn(listener_tls::renew(
+            tls,
+            files,
+            enrolment,
+            host.to_owned(),
+            stop,
+        ));
+    }
+    warn_or_refuse_strangers(config, tls.is_some())?;
     // The REST server has connections, too.
     let limits = match &relay.placement {
         Placement::Beside(_) => grpc::LIMITS,
@@ -190,12 +226,42 @@ pub async fn bind(relay: Relay, config: &ShimConfig) -> Result<Server, RelayErro
     };
     let limits = limits.within_descriptors(2);
     let (bound, listen) = grpc::bind(&config.conductor_listen, "ConductorService", limits).await?;
+    let issued = enrolment
+        .as_ref()
+        .map(|enrolment| enrolment.authority().trust_domain().clone());
+    // Without certificates of its own, a gateway looks at the names of others' where it is asked to.
+    let domain = issued.or_else(|| config.trust_domain.as_deref()?.parse().ok());
     Ok(Server {
         relay,
         bound,
         listen,
         tls,
+        gate: CertificateGate::new(domain, config.node_certificates),
+        enrolment,
     })
+}
+
+/// Whoever reaches an open listener must need a certificate for a lookup, unless the operator wants
+/// it otherwise.
+fn warn_or_refuse_strangers(config: &ShimConfig, has_tls: bool) -> Result<(), RelayError> {
+    let demands_certificates = match config.node_certificates {
+        NodeCertificates::None => has_tls && config.common.grpc_tls_ca_file.is_some(),
+        NodeCertificates::JoinToken => true,
+        NodeCertificates::AgentToken => false,
+    };
+    if !is_open(&config.conductor_listen) || demands_certificates {
+        return Ok(());
+    }
+    let listen = &config.conductor_listen;
+    if config.node_certificates == NodeCertificates::AgentToken {
+        warn!(%listen, "any machine that reaches this address may look nodes up, as at Ironic: node_certificates = agent_token");
+        return Ok(());
+    }
+    if !config.insecure_conductor_listen {
+        return Err(RelayError::Open(listen.clone()));
+    }
+    warn!(%listen, "any machine that reaches this address may look nodes up: insecure_conductor_listen");
+    Ok(())
 }
 
 impl Server {
@@ -214,7 +280,7 @@ impl Server {
         let service =
             ConductorServiceServer::new(self.relay).max_decoding_message_size(LARGEST_REQUEST);
         let server = tonic::transport::Server::builder().initial_stream_window_size(STREAM_WINDOW);
-        let (mut server, bounds) = if is_gateway {
+        let (server, bounds) = if is_gateway {
             let server = server
                 .initial_connection_window_size(ironic_tunnel::CONNECTION_WINDOW)
                 .max_concurrent_streams(GATEWAY_STREAMS)
@@ -229,14 +295,15 @@ impl Server {
                 .http2_keepalive_timeout(Some(PING_TIMEOUT));
             (server, Bounds::new(&UNAUTHENTICATED))
         };
-        if let Some(tls) = self.tls {
-            server = server.tls_config(tls)?;
-        }
+        let identity = self.enrolment.map(IdentityApi);
         let router = server
             .layer(bounds)
+            .layer(self.gate)
             .add_service(health_service)
-            .add_service(service);
-        self.bound.serve(router, stop.cancelled_owned()).await?;
+            .add_service(service)
+            .add_optional_service(identity.map(IdentityServiceServer::new));
+        let stopped = stop.cancelled_owned();
+        self.bound.serve(router, self.tls, stopped).await?;
         Ok(())
     }
 }

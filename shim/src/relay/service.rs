@@ -5,13 +5,13 @@ use std::pin::Pin;
 use futures_util::{Stream, StreamExt};
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_server::ConductorService;
-use ironic_transport::grpc::bounds::Caller;
 use ironic_tunnel::keep_alive;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::info;
 
+use super::agent_peer::AgentPeer;
 use super::attachment;
 use super::context::Relay;
 use super::convert::{
@@ -27,26 +27,40 @@ type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Relay {
     /// One lookup, in its turn.
-    async fn look_up(&self, request: v1::LookupRequest) -> v1::LookupResponse {
+    async fn look_up(
+        &self,
+        peer: &AgentPeer,
+        request: v1::LookupRequest,
+    ) -> Result<v1::LookupResponse, Status> {
         let machine = request.addresses.join(",");
+        let claimed = Some(request.node_uuid.as_str()).filter(|uuid| !uuid.is_empty());
+        if let Some(claimed) = claimed {
+            peer.speaks_for(claimed)?;
+        }
         let permit = match self.acquire(CallKind::Lookup(&machine)).await {
             Ok(permit) => permit,
-            Err(retry_after) => return deferred_lookup(retry_after, None),
+            Err(retry_after) => return Ok(deferred_lookup(retry_after, None)),
         };
-        let uuid = Some(request.node_uuid.as_str()).filter(|uuid| !uuid.is_empty());
+        // A certificate says which node it is, whatever the addresses.
+        let uuid = peer.node_uuid().or(claimed);
         let mut answer = self.ironic.lookup(&request.addresses, uuid).await;
+        let mut is_own = Ok(());
         if let LookupAnswer::Found(found) = &mut answer {
-            self.mask(found);
+            is_own = peer.speaks_for(&found.node_uuid);
+            if is_own.is_ok() {
+                self.mask(found);
+            }
         }
         match &answer {
             LookupAnswer::Found(found) => info!(node = %found.node_uuid, "Ironic knows the node"),
             LookupAnswer::Retry { reason, .. } => info!(%reason, "the lookup has no answer yet"),
         }
         let retry_after = permit.and_then(|permit| permit.finish(lookup_outcome(&answer)));
-        match retry_after {
+        is_own?;
+        Ok(match retry_after {
             Some(retry_after) => deferred_lookup(retry_after, Some(answer)),
             None => lookup_response(answer),
-        }
+        })
     }
 }
 
@@ -56,7 +70,8 @@ impl ConductorService for Relay {
         &self,
         request: Request<v1::LookupRequest>,
     ) -> Result<Response<v1::LookupResponse>, Status> {
-        let response = self.look_up(request.into_inner()).await;
+        let peer = AgentPeer::of(request.extensions());
+        let response = self.look_up(&peer, request.into_inner()).await?;
         if let Some(metrics) = self.placement.metrics() {
             metrics.lookup(lookup_result(&response));
         }
@@ -69,11 +84,11 @@ impl ConductorService for Relay {
         &self,
         request: Request<Streaming<v1::HeartbeatRequest>>,
     ) -> Result<Response<Self::HeartbeatStream>, Status> {
-        let caller = Caller::in_extensions(request.extensions());
+        let peer = AgentPeer::of(request.extensions());
         let (answers, verdicts) = mpsc::channel(4);
         let relay = self.clone();
         tokio::spawn(async move {
-            let session = session::run(&relay, request.into_inner(), caller, &answers);
+            let session = session::run(&relay, request.into_inner(), peer, &answers);
             if let Err(status) = session.await {
                 // An agent that hung up does not hear why.
                 let _ = answers.send(Box::new(Err(status))).await;
@@ -124,10 +139,10 @@ impl ConductorService for Relay {
                  agents attach to a gateway (option gateway_url)",
             ));
         };
-        let caller = Caller::in_extensions(request.extensions());
+        let peer = AgentPeer::of(request.extensions());
         let (verdict, decided) = oneshot::channel();
         tokio::spawn(async move {
-            attachment::run(&gateway, request.into_inner(), caller, verdict).await;
+            attachment::run(&gateway, request.into_inner(), peer, verdict).await;
         });
         Ok(Response::new(Box::pin(attachment::responses(decided))))
     }

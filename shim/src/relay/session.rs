@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
-use ironic_transport::grpc::bounds::Caller;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
+use super::agent_peer::AgentPeer;
 use super::context::Relay;
 use super::convert::{beat_outcome, beat_result, deferred_beat, heartbeat_response};
 use super::node_uuid;
@@ -30,11 +30,12 @@ type InFlight<'a> = Option<Pin<Box<dyn Future<Output = v1::HeartbeatResponse> + 
 pub(super) async fn run(
     relay: &Relay,
     mut messages: Streaming<v1::HeartbeatRequest>,
-    caller: Option<Caller>,
+    peer: AgentPeer,
     answers: &ResponseSender,
 ) -> Result<(), Status> {
     let hello = hello(&mut messages).await?;
-    let session = Session::open(relay, hello, caller).await?;
+    peer.speaks_for(&hello.node_uuid)?;
+    let session = Session::open(relay, hello, peer).await?;
     let lock = relay.locks.of(&session.hello.node_uuid);
     let _counted = relay.placement.metrics().map(Metrics::heartbeat_session);
     let mut in_flight: InFlight<'_> = None;
@@ -105,22 +106,18 @@ struct Session<'a> {
     relay: &'a Relay,
     hello: v1::Hello,
     advertised: Advertised,
-    caller: Option<Caller>,
+    peer: AgentPeer,
 }
 
 impl<'a> Session<'a> {
     /// Readies the REST API for the agent, and believes it as far as it is proved.
-    async fn open(
-        relay: &'a Relay,
-        hello: v1::Hello,
-        caller: Option<Caller>,
-    ) -> Result<Self, Status> {
+    async fn open(relay: &'a Relay, hello: v1::Hello, peer: AgentPeer) -> Result<Self, Status> {
         let advertised = relay.placement.open(&hello).await?;
         let session = Self {
             relay,
             hello,
             advertised,
-            caller,
+            peer,
         };
         if session.is_proved() {
             session.believe();
@@ -137,7 +134,7 @@ impl<'a> Session<'a> {
     fn believe(&self) {
         self.relay.placement.believe(&self.hello);
         // Its connection makes way for nobody from now on.
-        if let Some(caller) = &self.caller {
+        if let Some(caller) = &self.peer.caller {
             caller.authenticated();
         }
     }

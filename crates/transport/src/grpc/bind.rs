@@ -16,6 +16,7 @@ use tonic::service::Routes;
 use tonic::transport::server::Router;
 use tower::{Layer, Service};
 
+use super::server_tls::{ServerTls, handshakes};
 use crate::address::Listen;
 use crate::listener::{ConnectionLimits, Listener};
 
@@ -60,13 +61,15 @@ pub enum Bound {
 }
 
 impl Bound {
-    /// Serves `router` on the connections that arrive, until `stop` completes.
+    /// Serves `router` on the connections that arrive, until `stop` completes. A router with TLS of
+    /// its own gets none here.
     ///
     /// # Errors
     /// The transport failed.
     pub async fn serve<L>(
         self,
         router: Router<L>,
+        tls: Option<ServerTls>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error>
     where
@@ -76,13 +79,21 @@ impl Bound {
         <L::Service as Service<Request<Body>>>::Error:
             Into<Box<dyn std::error::Error + Send + Sync>> + Send,
     {
-        match self {
-            Self::Tcp(listener) => {
+        match (self, tls) {
+            (Self::Tcp(listener), None) => {
                 let incoming = listener.into_stream().boxed();
                 router.serve_with_incoming_shutdown(incoming, stop).await
             }
-            Self::Unix(listener) => {
+            (Self::Tcp(listener), Some(tls)) => {
+                let incoming = handshakes(listener.into_stream().boxed(), tls).boxed();
+                router.serve_with_incoming_shutdown(incoming, stop).await
+            }
+            (Self::Unix(listener), None) => {
                 let incoming = listener.into_stream().boxed();
+                router.serve_with_incoming_shutdown(incoming, stop).await
+            }
+            (Self::Unix(listener), Some(tls)) => {
+                let incoming = handshakes(listener.into_stream().boxed(), tls).boxed();
                 router.serve_with_incoming_shutdown(incoming, stop).await
             }
         }

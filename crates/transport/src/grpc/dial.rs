@@ -14,14 +14,15 @@ use std::time::Duration;
 use http::Uri;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use super::{CA, CERT, KEY, TlsFiles};
+use super::{GRPC_TLS, TlsFiles};
 use crate::Endpoint;
-use crate::tls::HalfPair;
+use crate::tls::{AuthorityPin, ClientCertificate, HalfPair, PinnedAuthority, ServerClock};
 
 /// How long one of several addresses of a name may take to accept.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_secs(3);
@@ -37,6 +38,9 @@ pub enum InvalidEndpoint {
     /// There is nothing to verify the server's certificate with.
     #[error("{0} needs grpc_tls_ca_file: without it the server's certificate cannot be verified")]
     NoAuthority(String),
+    /// The authority is given twice.
+    #[error("grpc_tls_ca_file and conductor_ca_sha256 both say whom to believe: keep one of them")]
+    TwoAuthorities,
     /// One half of certificate and key is configured.
     #[error(transparent)]
     Half(#[from] HalfPair),
@@ -56,6 +60,19 @@ pub enum InvalidEndpoint {
         "the files of options grpc_tls_ca_file, grpc_tls_cert_file and grpc_tls_key_file do not fit"
     )]
     Tls(#[source] rustls::Error),
+}
+
+/// How a client verifies its server, and who it is itself.
+#[derive(Debug, Clone, Default)]
+pub struct ClientTls {
+    /// Authorities of the server, and a certificate that does not change.
+    pub files: TlsFiles,
+    /// The server's authority by its digest, in place of a file: option `conductor_ca_sha256`.
+    pub pin: Option<AuthorityPin>,
+    /// What the dates of a server with a pinned authority are compared with.
+    pub clock: ServerClock,
+    /// What the client shows when `files` has no certificate.
+    pub certificate: ClientCertificate,
 }
 
 /// Any byte stream that HTTP/2 runs on.
@@ -87,9 +104,21 @@ impl Dialer {
     /// # Errors
     /// One of them makes no sense.
     pub fn new(endpoint: &Endpoint, files: &TlsFiles) -> Result<Self, InvalidEndpoint> {
+        let tls = ClientTls {
+            files: files.clone(),
+            ..ClientTls::default()
+        };
+        Self::with(endpoint, &tls)
+    }
+
+    /// The same with a pinned authority and a certificate that changes.
+    ///
+    /// # Errors
+    /// One of them makes no sense.
+    pub fn with(endpoint: &Endpoint, tls: &ClientTls) -> Result<Self, InvalidEndpoint> {
         Ok(Self {
             endpoint: endpoint.clone(),
-            destination: Destination::new(endpoint, files)?,
+            destination: Destination::new(endpoint, tls)?,
         })
     }
 
@@ -143,7 +172,7 @@ impl fmt::Debug for Dialer {
 }
 
 impl Destination {
-    fn new(endpoint: &Endpoint, files: &TlsFiles) -> Result<Self, InvalidEndpoint> {
+    fn new(endpoint: &Endpoint, settings: &ClientTls) -> Result<Self, InvalidEndpoint> {
         let (url, default_port, tls) = match endpoint {
             Endpoint::Unix(path) => return Ok(Self::Unix(path.clone())),
             Endpoint::Http(url) => (url, 80, false),
@@ -158,7 +187,7 @@ impl Destination {
             .to_owned();
         let tls = if tls {
             let name = ServerName::try_from(host.clone()).map_err(|_| invalid())?;
-            Some((connector(url, files)?, name))
+            Some((client_connector(url, settings)?, name))
         } else {
             None
         };
@@ -207,31 +236,52 @@ async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     Err(last)
 }
 
-fn connector(url: &str, files: &TlsFiles) -> Result<TlsConnector, InvalidEndpoint> {
-    let Some(ca) = &files.authorities else {
-        return Err(InvalidEndpoint::NoAuthority(url.to_owned()));
-    };
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in certificates(CA, ca)? {
-        roots.add(certificate).map_err(InvalidEndpoint::Tls)?;
-    }
+/// Connects by TLS to the server at `url`, which is named in errors.
+///
+/// # Errors
+/// The files cannot be used, or say nothing about whom to believe.
+pub fn client_connector(url: &str, tls: &ClientTls) -> Result<TlsConnector, InvalidEndpoint> {
+    let files = &tls.files;
     // The provider is named: a default for the process is set only where programs start.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
+    let clock: Arc<dyn TimeProvider> = match tls.pin {
+        Some(_) => Arc::new(tls.clock.clone()),
+        None => Arc::new(DefaultTimeProvider),
+    };
+    let builder = rustls::ClientConfig::builder_with_details(Arc::clone(&provider), clock)
         .with_safe_default_protocol_versions()
-        .map_err(InvalidEndpoint::Tls)?
-        .with_root_certificates(roots);
-    let mut config = match files.identity()? {
-        None => builder.with_no_client_auth(),
+        .map_err(InvalidEndpoint::Tls)?;
+    let builder = match (&files.authorities, tls.pin) {
+        (None, None) => return Err(InvalidEndpoint::NoAuthority(url.to_owned())),
+        (Some(_), Some(_)) => return Err(InvalidEndpoint::TwoAuthorities),
+        (Some(file), None) => {
+            let mut roots = rustls::RootCertStore::empty();
+            for certificate in certificates(GRPC_TLS.authorities, file)? {
+                roots.add(certificate).map_err(InvalidEndpoint::Tls)?;
+            }
+            builder.with_root_certificates(roots)
+        }
+        (None, Some(pin)) => {
+            let verifier = PinnedAuthority::new(pin, tls.clock.clone(), provider);
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+        }
+    };
+    let options = &GRPC_TLS;
+    let mut config = match files.identity(options)? {
+        None => builder.with_client_cert_resolver(Arc::new(tls.certificate.clone())),
         Some((certificate, key)) => {
-            let chain = certificates(CERT, certificate)?;
-            let key =
-                PrivateKeyDer::from_pem_file(key).map_err(|source| unusable(KEY, key, source))?;
+            let chain = certificates(options.certificate, certificate)?;
+            let key = PrivateKeyDer::from_pem_file(key)
+                .map_err(|source| unusable(options.key, key, source))?;
             builder
                 .with_client_auth_cert(chain, key)
                 .map_err(InvalidEndpoint::Tls)?
         }
     };
+    // A resumed session would go on with the certificate of the one before it.
+    config.resumption = rustls::client::Resumption::disabled();
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
 }
@@ -265,7 +315,7 @@ mod tests {
     fn what_can_never_connect_is_named() {
         let endpoint = |text: &str| text.parse::<Endpoint>().unwrap();
         let refused = |text: &str, files: TlsFiles| {
-            Destination::new(&endpoint(text), &files)
+            Dialer::new(&endpoint(text), &files)
                 .err()
                 .map(|error| error.to_string())
         };
@@ -303,7 +353,7 @@ mod tests {
         };
         let endpoint = "https://localhost:9998".parse().unwrap();
         assert!(matches!(
-            Destination::new(&endpoint, &files),
+            Dialer::new(&endpoint, &files),
             Err(InvalidEndpoint::Half(_))
         ));
     }

@@ -1,27 +1,26 @@
 //! gRPC servers on bounded listeners, and connections to gRPC servers.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
+use rustls::RootCertStore;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
-use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 use crate::tls::{HalfPair, certificate_and_key};
 
 mod bind;
 pub mod bounds;
 mod dial;
+mod server_tls;
 
 pub use bind::{BindError, Bound, LIMITS, bind};
-pub use dial::{Dialer, InvalidEndpoint, Socket};
-
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-const CERT: &str = "grpc_tls_cert_file";
-const KEY: &str = "grpc_tls_key_file";
-const CA: &str = "grpc_tls_ca_file";
+pub use dial::{ClientTls, Dialer, InvalidEndpoint, Socket, client_connector};
+pub use server_tls::{
+    ClientCertificates, ServerConfigError, ServerTls, server_config, server_config_at,
+};
 
 /// The files for TLS between agent and shim.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,67 +33,156 @@ pub struct TlsFiles {
     pub authorities: Option<PathBuf>,
 }
 
+/// The options that name the files of [`TlsFiles`].
+#[derive(Debug, Clone, Copy)]
+pub struct TlsOptionNames {
+    /// The option of the certificate.
+    pub certificate: &'static str,
+    /// The option of the key.
+    pub key: &'static str,
+    /// The option of the authorities.
+    pub authorities: &'static str,
+}
+
+/// The options of TLS between agent and shim.
+pub const GRPC_TLS: TlsOptionNames = TlsOptionNames {
+    certificate: "grpc_tls_cert_file",
+    key: "grpc_tls_key_file",
+    authorities: "grpc_tls_ca_file",
+};
+
 impl TlsFiles {
     /// The files of certificate and key; `None` when neither option is set.
     ///
     /// # Errors
     /// Only one of them is set.
-    pub fn identity(&self) -> Result<Option<(&Path, &Path)>, HalfPair> {
-        let certificate = (CERT, self.certificate.as_deref());
-        certificate_and_key(certificate, (KEY, self.key.as_deref()))
+    pub fn identity(&self, options: &TlsOptionNames) -> Result<Option<(&Path, &Path)>, HalfPair> {
+        let certificate = (options.certificate, self.certificate.as_deref());
+        certificate_and_key(certificate, (options.key, self.key.as_deref()))
     }
-}
-
-/// A file with a certificate or key that cannot be read.
-#[derive(Debug, Error)]
-#[error("cannot read {path}, named by option {option}")]
-pub struct UnreadableTlsFile {
-    option: &'static str,
-    path: PathBuf,
-    source: io::Error,
 }
 
 /// Why a server has no TLS.
 #[derive(Debug, Error)]
 pub enum ServerTlsError {
-    /// A file with a certificate or key cannot be read.
-    #[error(transparent)]
-    File(#[from] UnreadableTlsFile),
     /// One half of certificate and key is configured.
     #[error(transparent)]
     Half(#[from] HalfPair),
+    /// A file cannot be read, or holds nothing that is needed of it.
+    #[error("option {option}: {path} cannot be used")]
+    File {
+        /// The option that names it.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: pem::Error,
+    },
+    /// The library refuses what the files hold.
+    #[error("what the file of option {option} holds cannot be used for TLS")]
+    Unfit {
+        /// The option that names it.
+        option: &'static str,
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
+    /// TLS cannot be set up with them.
+    #[error(transparent)]
+    Config(#[from] ServerConfigError),
 }
 
-/// The TLS of a gRPC server; none without a certificate.
+/// The TLS of a gRPC server between agent and shim; none without a certificate.
 ///
 /// # Errors
-/// A file cannot be read, or half of a pair is missing.
-pub fn server_tls(files: &TlsFiles) -> Result<Option<ServerTlsConfig>, ServerTlsError> {
-    let Some((certificate, key)) = files.identity()? else {
-        // Authorities alone are how a client trusts its server.
+/// A file cannot be used, or half of a pair is missing.
+pub fn server_tls(files: &TlsFiles) -> Result<Option<ServerTls>, ServerTlsError> {
+    server_tls_of(files, &GRPC_TLS)
+}
+
+/// The TLS of a gRPC server whose files are named by these options; none without a certificate.
+/// With authorities the other end needs a certificate from them: mutual TLS.
+///
+/// # Errors
+/// A file cannot be used, or half of a pair is missing.
+pub fn server_tls_of(
+    files: &TlsFiles,
+    options: &TlsOptionNames,
+) -> Result<Option<ServerTls>, ServerTlsError> {
+    let Some(certificate) = server_certificate(files, options)? else {
         return Ok(None);
     };
-    let identity = Identity::from_pem(read_tls_file(CERT, certificate)?, read_tls_file(KEY, key)?);
-    let mut tls = ServerTlsConfig::new()
-        .identity(identity)
-        .timeout(HANDSHAKE_TIMEOUT);
-    if let Some(authorities) = &files.authorities {
-        // With authorities the other end needs a certificate from them: mutual TLS.
-        tls = tls.client_ca_root(Certificate::from_pem(read_tls_file(CA, authorities)?));
-    }
-    Ok(Some(tls))
+    let clients = match authorities(files, options)? {
+        Some(roots) => ClientCertificates::Required(Arc::new(roots)),
+        None => ClientCertificates::NotAsked,
+    };
+    let certificate = Arc::new(SingleCertAndKey::from(certificate));
+    Ok(Some(ServerTls::new(server_config(certificate, clients)?)))
 }
 
-/// Reads a file of [`TlsFiles`], which `option` names.
+/// The certificate that a server shows; `None` where no files are configured.
 ///
 /// # Errors
-/// It cannot be read.
-pub fn read_tls_file(option: &'static str, path: &Path) -> Result<Vec<u8>, UnreadableTlsFile> {
-    fs::read(path).map_err(|source| UnreadableTlsFile {
+/// A file cannot be used, or half of a pair is missing.
+pub fn server_certificate(
+    files: &TlsFiles,
+    options: &TlsOptionNames,
+) -> Result<Option<CertifiedKey>, ServerTlsError> {
+    // Authorities alone are how a client trusts its server.
+    let Some((certificate, key)) = files.identity(options)? else {
+        return Ok(None);
+    };
+    let chain = certificates(options.certificate, certificate)?;
+    let key =
+        PrivateKeyDer::from_pem_file(key).map_err(|source| unusable(options.key, key, source))?;
+    let provider = rustls::crypto::ring::default_provider();
+    let certified = CertifiedKey::from_der(chain, key, &provider);
+    certified.map(Some).map_err(|source| ServerTlsError::Unfit {
+        option: options.key,
+        source,
+    })
+}
+
+/// The authorities of the other end; `None` where no file is configured.
+///
+/// # Errors
+/// The file cannot be used.
+pub fn authorities(
+    files: &TlsFiles,
+    options: &TlsOptionNames,
+) -> Result<Option<RootCertStore>, ServerTlsError> {
+    let Some(path) = &files.authorities else {
+        return Ok(None);
+    };
+    let option = options.authorities;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(option, path)? {
+        let added = roots.add(certificate);
+        added.map_err(|source| ServerTlsError::Unfit { option, source })?;
+    }
+    Ok(Some(roots))
+}
+
+/// The certificates in a PEM file, at least one.
+fn certificates(
+    option: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, ServerTlsError> {
+    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let found: Vec<_> = found.map_err(|source| unusable(option, path, source))?;
+    if found.is_empty() {
+        return Err(unusable(option, path, pem::Error::NoItemsFound));
+    }
+    Ok(found)
+}
+
+fn unusable(option: &'static str, path: &Path, source: pem::Error) -> ServerTlsError {
+    ServerTlsError::File {
         option,
         path: path.to_owned(),
         source,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -120,7 +208,7 @@ mod tests {
         let error = server_tls(&unreadable).unwrap_err().to_string();
         assert_eq!(
             error,
-            "cannot read /nonexistent/cert.pem, named by option grpc_tls_cert_file"
+            "option grpc_tls_cert_file: /nonexistent/cert.pem cannot be used"
         );
         assert!(server_tls(&TlsFiles::default()).unwrap().is_none());
     }

@@ -7,12 +7,19 @@ use rustls_pki_types::pem;
 use thiserror::Error;
 
 mod authorities;
+mod authority_pin;
 mod client;
+mod client_certificate;
 mod insecure;
 mod pinned;
+mod server_clock;
 mod suites;
 
+pub(crate) use authority_pin::PinnedAuthority;
+pub use authority_pin::{AuthorityPin, InvalidAuthorityPin};
 pub use client::client_config;
+pub use client_certificate::ClientCertificate;
+pub use server_clock::ServerClock;
 pub use suites::{cipher_suites, provider};
 
 /// A TLS version.
