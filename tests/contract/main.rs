@@ -6,6 +6,7 @@ mod gateway;
 mod hardware_manager;
 mod heartbeat;
 mod house;
+mod identity;
 mod inspection;
 mod log_events;
 mod lookup;

@@ -14,6 +14,9 @@ use tracing::{error, info, warn};
 use crate::commands::{Engine, NodeSource};
 use crate::conductor::backoff::Backoff;
 use crate::conductor::heartbeat::{Control, Heartbeats, Schedule};
+use crate::conductor::identity::{
+    CertificateIssuer, CertificateMemory, IdentityKeeper, IdentitySettings,
+};
 use crate::conductor::lookup::{LookupError, LookupSession, Lookups};
 use crate::conductor::token::TokenMemory;
 use crate::conductor::{
@@ -59,19 +62,22 @@ pub(super) async fn report(
     let is_attached = attachments.is_some();
     let system = &engine.context().system;
     let current = config.current();
-    let conductor: Arc<dyn Conductor> = Arc::new(ConductorClient::new(&current, attachments)?);
+    let client = Arc::new(ConductorClient::new(&current, attachments)?);
+    let identity = identify(&current, system, &client).await?;
+    let conductor: Arc<dyn Conductor> = client;
     let mut request = LookupRequest {
         addresses: await_interfaces(system).await,
         system_uuid: dmi::system_uuid(system),
         serial_number: dmi::probe(system).serial_number,
-        node_uuid: None,
+        node_uuid: certified(identity.as_ref()),
     };
     if inspection::is_wanted(&current) {
         let report = inspect::collect(system, &current, &engine.context().registry).await;
         let mut jitter: StdRng = rand::make_rng();
         request.node_uuid = inspection::submit(conductor.as_ref(), &report.data, &mut jitter)
             .await
-            .context("the inspection report could not be delivered")?;
+            .context("the inspection report could not be delivered")?
+            .or(request.node_uuid);
     }
     if !wants_lookup(&current) {
         info!("no Ironic to look the node up at: commands are awaited");
@@ -99,11 +105,68 @@ pub(super) async fn report(
         }
         std::future::pending::<()>().await;
     };
+    let renewing = certify(identity, config, session.node().uuid()).await;
     tokio::select! {
         () = send_heartbeats(engine, config, conductor.as_ref(), &session, control) => {}
         () = attaching => {}
+        () = renewing => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes a certificate for the node that was looked up, if the gateway wants that before it hears a
+/// heartbeat and there is none yet. What is answered renews it and never completes.
+async fn certify(
+    identity: Option<IdentityKeeper<StdRng>>,
+    config: &config::Shared,
+    node_uuid: &str,
+) -> BoxFuture<'static, ()> {
+    let Some(mut identity) = identity else {
+        return Box::pin(std::future::pending());
+    };
+    let token = config.current().common.agent_token.clone();
+    identity.after_lookup(node_uuid, token).await;
+    Box::pin(identity.keep())
+}
+
+/// What proves to a gateway which node this machine is, as far as that is known before a lookup;
+/// `None` where nobody asks.
+async fn identify(
+    config: &AgentConfig,
+    system: &System,
+    client: &Arc<ConductorClient>,
+) -> anyhow::Result<Option<IdentityKeeper<StdRng>>> {
+    let is_https = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Https(_));
+    if !config.conductor.all().iter().any(is_https) {
+        anyhow::ensure!(
+            config.join_token.is_none() && config.conductor_ca_sha256.is_none(),
+            "options join_token and conductor_ca_sha256 need a conductor at https://"
+        );
+        return Ok(None);
+    }
+    let has_own_certificate = config.common.grpc_tls_cert_file.is_some();
+    anyhow::ensure!(
+        config.join_token.is_none() || !has_own_certificate,
+        "options join_token and grpc_tls_cert_file both say who this machine is: keep one of them"
+    );
+    let settings = IdentitySettings {
+        join_token: config.join_token.clone(),
+        has_own_certificate,
+        needs_time: config.conductor_ca_sha256.is_some(),
+        clock: client.clock(),
+        memory: CertificateMemory::new(&config.state_dir, &system.root),
+    };
+    let backoff = Backoff::new(rand::make_rng::<StdRng>());
+    let issuer = Arc::clone(client) as Arc<dyn CertificateIssuer>;
+    let jitter = rand::make_rng::<StdRng>();
+    let mut identity = IdentityKeeper::new(issuer, settings, backoff, jitter);
+    identity.before_lookup().await;
+    Ok(Some(identity))
+}
+
+/// The node that the certificate of this machine names.
+fn certified(identity: Option<&IdentityKeeper<StdRng>>) -> Option<String> {
+    identity?.node_uuid().map(str::to_owned)
 }
 
 /// Stays attached to the conductor.

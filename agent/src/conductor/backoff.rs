@@ -36,6 +36,11 @@ impl<J: Jitter> Backoff<J> {
         ceiling.mul_f64(self.jitter.between(0.0, 1.0))
     }
 
+    /// What was tried has succeeded: the next pause is a short one again.
+    pub fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+
     /// The pause after a session ended that had lasted so long.
     pub fn lost(&mut self, lasted: Duration) -> Duration {
         if lasted >= HEALTHY {

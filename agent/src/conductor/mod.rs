@@ -1,5 +1,5 @@
 //! What the agent says unasked: inspection, lookup, heartbeat; and how it stays attached
-//! where it has no port of its own ([`attachment`]).
+//! where it has no port of its own ([`attachment`]), and proves which node it is ([`identity`]).
 //!
 //! The other end is a [`Conductor`]: the shim, a gateway, or an orchestrator. When to speak is
 //! decided here and purely ([`heartbeat::Schedule`], [`lookup::LookupSchedule`],
@@ -25,9 +25,11 @@ pub mod deferral;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod heartbeat;
+pub mod identity;
 pub mod inspection;
 pub mod jitter;
 pub mod lookup;
+mod state_file;
 pub mod token;
 
 pub use lookup::LookupSession;

@@ -6,14 +6,14 @@
 //! in memory and dies with the boot, and goes on. A token of another boot or another node is
 //! not taken.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ironic_text::Secret;
 use serde::{Deserialize, Serialize};
 
+use super::state_file;
 use crate::config::is_token;
 use crate::system::PathPrefix;
 
@@ -95,23 +95,7 @@ impl TokenMemory {
             node_uuid: node_uuid.to_owned(),
             agent_token: token.reveal().to_owned(),
         };
-        if let Some(directory) = self.file.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        let new = self.file.with_extension("new");
-        // A leftover would keep its own permissions.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(&serde_json::to_vec(&remembered)?)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.file)
+        state_file::replace(&self.file, &serde_json::to_vec(&remembered)?)
     }
 }
 

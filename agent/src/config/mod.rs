@@ -11,6 +11,8 @@ use std::time::Duration;
 use ironic_program::CommonSettings;
 use ironic_text::Secret;
 use ironic_transport::address::InvalidAddress;
+use ironic_transport::grpc::ClientTls;
+use ironic_transport::tls::AuthorityPin;
 use ironic_transport::{Endpoint, Endpoints, Listen};
 
 mod options;
@@ -29,6 +31,10 @@ pub struct AgentConfig {
     pub grpc_listen: GrpcListen,
     /// Where the agent finds its `ConductorService`.
     pub conductor: Endpoints,
+    /// The authority of the conductor, by its digest.
+    pub conductor_ca_sha256: Option<AuthorityPin>,
+    /// What proves to a gateway which node this machine is.
+    pub join_token: Option<Secret>,
     /// The program's own directory for what must survive a restart of the process.
     pub state_dir: PathBuf,
     /// The directory of hardware managers that are programs of their own.
@@ -114,6 +120,18 @@ impl AsRef<CommonSettings> for AgentConfig {
 impl AsMut<CommonSettings> for AgentConfig {
     fn as_mut(&mut self) -> &mut CommonSettings {
         &mut self.common
+    }
+}
+
+impl AgentConfig {
+    /// How connections to the conductor are made.
+    #[must_use]
+    pub fn conductor_tls(&self) -> ClientTls {
+        ClientTls {
+            files: self.common.grpc_tls(),
+            pin: self.conductor_ca_sha256,
+            ..ClientTls::default()
+        }
     }
 }
 
@@ -217,6 +235,8 @@ impl Default for AgentConfig {
                 "/run/ironic-agent/agent.sock",
             ))),
             conductor: Endpoint::Unix(PathBuf::from("/run/ironic-shim/conductor.sock")).into(),
+            conductor_ca_sha256: None,
+            join_token: None,
             state_dir: PathBuf::from("/run/ironic-agent"),
             hardware_managers_dir: PathBuf::from("/usr/lib/ironic-agent/hardware-managers"),
             standalone: false,

@@ -91,7 +91,25 @@ impl Machine {
 
     /// Starts its agent, which calls the gateway at these addresses.
     pub fn start_agent(&self, conductor: &str) -> AttachedAgent {
-        AttachedAgent::start(self.directory.path(), &self.state(), conductor)
+        self.start_agent_with(conductor, |config| config)
+    }
+
+    /// The same with other options.
+    pub fn start_agent_with(
+        &self,
+        conductor: &str,
+        change: impl FnOnce(AgentConfig) -> AgentConfig,
+    ) -> AttachedAgent {
+        let config = AgentConfig {
+            common: CommonSettings::default(),
+            grpc_listen: GrpcListen::Nowhere,
+            conductor: conductor.parse().unwrap(),
+            state_dir: self.state(),
+            simulate: Some(self.directory.path().join("disks")),
+            lookup_interval: Duration::from_millis(100),
+            ..AgentConfig::default()
+        };
+        AttachedAgent::start(self.directory.path(), change(config))
     }
 }
 
@@ -99,21 +117,12 @@ impl Machine {
 pub struct AttachedAgent(Option<Runtime>);
 
 impl AttachedAgent {
-    fn start(directory: &Path, state: &Path, conductor: &str) -> Self {
+    fn start(directory: &Path, config: AgentConfig) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let config = AgentConfig {
-            common: CommonSettings::default(),
-            grpc_listen: GrpcListen::Nowhere,
-            conductor: conductor.parse().unwrap(),
-            state_dir: state.to_owned(),
-            simulate: Some(directory.join("disks")),
-            lookup_interval: Duration::from_millis(100),
-            ..AgentConfig::default()
-        };
         let mut system = System::simulated(directory.join("disks"));
         system.root = PathPrefix::new(directory.join("root"));
         runtime.spawn(async move {

@@ -7,7 +7,7 @@ use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
 use ironic_program::CommonSettings;
-use ironic_shim::config::ShimConfig;
+use ironic_shim::config::{NodeCertificates, ShimConfig};
 use ironic_text::Secret;
 use ironic_transport::{Endpoint, Listen};
 use tempfile::TempDir;
@@ -91,7 +91,11 @@ impl Shim {
             Listen::Tcp(address) => address,
             Listen::Unix(path) => panic!("{}", path.display()),
         });
-        let url = format!("http://{address}");
+        let scheme = match config.node_certificates {
+            NodeCertificates::None => "http",
+            NodeCertificates::JoinToken | NodeCertificates::AgentToken => "https",
+        };
+        let url = format!("{scheme}://{address}");
         let channel = Channel::from_shared(url.clone()).unwrap().connect_lazy();
         let conductor = ConductorServiceClient::new(channel);
         let rest = SocketAddr::new(config.listen_host.parse().unwrap(), config.listen_port);

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
-use ironic_transport::grpc::{Dialer, InvalidEndpoint, TlsFiles};
+use ironic_agent_protocol::v1::identity_service_client::IdentityServiceClient;
+use ironic_transport::grpc::{ClientTls, Dialer, InvalidEndpoint};
 use ironic_transport::{Endpoint, Endpoints};
 use ironic_tunnel::{GrpcChannel, Pings};
 use rand::seq::SliceRandom;
@@ -22,12 +23,11 @@ const PINGS: Pings = Pings::Every {
     timeout: Duration::from_secs(20),
 };
 
-pub(super) type ConductorStub = ConductorServiceClient<GrpcChannel>;
-
 /// An open connection.
 #[derive(Debug, Clone)]
 pub(super) struct OpenConnection {
-    pub(super) client: ConductorStub,
+    pub(super) client: ConductorServiceClient<GrpcChannel>,
+    pub(super) identity: IdentityServiceClient<GrpcChannel>,
     channel: GrpcChannel,
     /// Which of all connections of this process.
     number: usize,
@@ -52,9 +52,9 @@ struct ConductorConnectionState {
 }
 
 impl Connections {
-    pub(super) fn new(endpoints: &Endpoints, files: &TlsFiles) -> Result<Self, InvalidEndpoint> {
+    pub(super) fn new(endpoints: &Endpoints, tls: &ClientTls) -> Result<Self, InvalidEndpoint> {
         let dialers = endpoints.all().iter();
-        let dialers = dialers.map(|endpoint| Dialer::new(endpoint, files));
+        let dialers = dialers.map(|endpoint| Dialer::with(endpoint, tls));
         Ok(Self {
             dialers: dialers.collect::<Result<_, _>>()?,
             state: Mutex::default(),
@@ -74,6 +74,11 @@ impl Connections {
         state.made += 1;
         state.current = Some(connection.clone());
         Ok(connection)
+    }
+
+    /// The next call makes a new connection; calls that run go on.
+    pub(super) async fn renew(&self) {
+        self.state.lock().await.current = None;
     }
 
     /// No call takes this connection from now on; those that run go on.
@@ -121,8 +126,10 @@ async fn dial_one(dialer: &Dialer, number: usize) -> Result<OpenConnection, Cond
     let client = ConductorServiceClient::with_origin(channel.clone(), dialer.authority())
         .max_decoding_message_size(LARGEST_MESSAGE)
         .max_encoding_message_size(LARGEST_MESSAGE);
+    let identity = IdentityServiceClient::with_origin(channel.clone(), dialer.authority());
     Ok(OpenConnection {
         client,
+        identity,
         channel,
         number,
         endpoint: dialer.endpoint().clone(),

@@ -11,7 +11,8 @@ use futures_util::future::BoxFuture;
 use ironic_agent_protocol::v1;
 use ironic_document::JsonObject;
 use ironic_transport::Endpoints;
-use ironic_transport::grpc::InvalidEndpoint;
+use ironic_transport::grpc::{ClientTls, InvalidEndpoint};
+use ironic_transport::tls::ServerClock;
 use ironic_tunnel::keep_alive;
 use prost::Message;
 use thiserror::Error;
@@ -29,9 +30,10 @@ use crate::shutdown::ShutdownReason;
 
 mod connection;
 mod error;
+mod identity;
 mod messages;
 
-use connection::{ConductorStub, Connections};
+use connection::{Connections, OpenConnection};
 pub(super) use error::ConductorCallError;
 
 /// The largest message: an inspection report carries the machine's logs.
@@ -54,6 +56,8 @@ pub struct ConductorClient {
     /// Limit for a unary call, and for opening a session.
     deadline: Duration,
     connections: Connections,
+    /// Shared with the connections: what they show, and the conductor's time.
+    tls: ClientTls,
     /// Where the sockets of attachments go. `None`: the agent listens, and never attaches.
     attachments: Option<mpsc::Sender<AttachedSocket>>,
 }
@@ -77,7 +81,8 @@ impl ConductorClient {
         attachments: Option<mpsc::Sender<AttachedSocket>>,
     ) -> Result<Self, ClientError> {
         let conductor = config.conductor.clone();
-        let connections = Connections::new(&conductor, &config.common.grpc_tls());
+        let tls = config.conductor_tls();
+        let connections = Connections::new(&conductor, &tls);
         let connections = connections.map_err(|source| ClientError {
             conductor: conductor.clone(),
             source,
@@ -86,21 +91,27 @@ impl ConductorClient {
             conductor,
             deadline: call_deadline(config),
             connections,
+            tls,
             attachments,
         })
+    }
+
+    /// The conductor's time, as far as it is known.
+    #[must_use]
+    pub fn clock(&self) -> ServerClock {
+        self.tls.clock.clone()
     }
 
     /// Makes one call, with a limit for connecting and answering.
     async fn call<T>(
         &self,
-        call: impl AsyncFnOnce(ConductorStub) -> Result<tonic::Response<T>, Status>,
+        call: impl AsyncFnOnce(OpenConnection) -> Result<tonic::Response<T>, Status>,
     ) -> Result<T, ConductorCallError> {
         let mut used = None;
         let whole = async {
             let connection = self.connections.get().await?;
-            let client = connection.client.clone();
-            used = Some(connection);
-            Ok(call(client).await?)
+            used = Some(connection.clone());
+            Ok(call(connection).await?)
         };
         let result = tokio::time::timeout(self.deadline, whole).await;
         let result = result.unwrap_or_else(|_| {
@@ -123,7 +134,7 @@ impl Conductor for ConductorClient {
         Box::pin(async move {
             let request = messages::lookup_request(request);
             let response = self
-                .call(async |mut client| client.lookup(request).await)
+                .call(async |mut open| open.client.lookup(request).await)
                 .await;
             match response {
                 Ok(response) => messages::answer(response),
@@ -149,7 +160,8 @@ impl Conductor for ConductorClient {
                     ConductorCallError::TooLarge { size, limit }.into(),
                 );
             }
-            let call = async |mut client: ConductorStub| client.submit_inspection(request).await;
+            let call =
+                async |mut open: OpenConnection| open.client.submit_inspection(request).await;
             match self.call(call).await {
                 Ok(response) => messages::submission(response),
                 Err(error) => InspectionOutcome::Retry(error.into()),
@@ -167,7 +179,7 @@ impl Conductor for ConductorClient {
             let hello = messages::hello(hello).map_err(ConductorCallError::from)?;
             let sender = SessionSender::new(requests, hello)?;
             let outgoing = keep_alive(ReceiverStream::new(outgoing), messages::keep_alive);
-            let call = async |mut client: ConductorStub| client.heartbeat(outgoing).await;
+            let call = async |mut open: OpenConnection| open.client.heartbeat(outgoing).await;
             let responses = self.call(call).await?;
             let session: Box<dyn HeartbeatSession> = Box::new(GrpcSession { sender, responses });
             Ok(session)
@@ -181,7 +193,7 @@ impl Conductor for ConductorClient {
         Box::pin(async move {
             let server = self.attachments.as_ref().ok_or(SessionLost::Closed)?;
             let (requests, accepted) = attachment::requests(messages::attach_hello(hello));
-            let call = async |mut client: ConductorStub| client.attach(requests).await;
+            let call = async |mut open: OpenConnection| open.client.attach(requests).await;
             let responses = self.call(call).await?;
             // Until a heartbeat is accepted nothing is answered, however long that takes.
             Ok(attachment::serve(responses, accepted, server).await?)
