@@ -320,6 +320,51 @@ async fn nats_servers_that_refuse_a_gateway_are_named_and_others_are_joined() {
 }
 
 #[tokio::test]
+async fn nats_may_ask_for_tls_and_a_certificate() {
+    let Some(mut site) = Site::new().await else {
+        return;
+    };
+    let authority = Authority::new();
+    let write = |name: &str, text: &str| {
+        let path = site.directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let (server, gateway) = (authority.sign(), authority.sign());
+    let ca = write("nats-ca.crt", &authority.pem);
+    let certificate = write("gateway.crt", &gateway.pem);
+    let key = write("gateway.key", &gateway.key);
+    let server_certificate = write("nats.crt", &server.pem);
+    let server_key = write("nats.key", &server.key);
+    let nats = NatsServer::start(&[
+        "--tlsverify",
+        "--tlscert",
+        server_certificate.to_str().unwrap(),
+        "--tlskey",
+        server_key.to_str().unwrap(),
+        "--tlscacert",
+        ca.to_str().unwrap(),
+    ]);
+    let Some(nats) = nats else {
+        return;
+    };
+    site.nats = nats;
+    let config = || ShimConfig {
+        directory_ca_file: Some(ca.clone()),
+        directory_cert_file: Some(certificate.clone()),
+        directory_key_file: Some(key.clone()),
+        ..site.config()
+    };
+    let a = Shim::start(config()).await;
+    let b = Shim::start(config()).await;
+    let machine = Machine::new();
+    let _agent = machine.start_agent(&a.url);
+    site.ironic.wait_for(HEARTBEAT, 1).await;
+    let answer = ask(&b, "POST", "/v1/commands/", SYNC).await;
+    assert_eq!(answer.json()["command_status"], "SUCCEEDED", "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_gateway_starts_without_nats_and_joins_when_it_is_there() {
     let Some(mut site) = Site::new().await else {
         return;

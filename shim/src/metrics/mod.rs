@@ -29,7 +29,7 @@ use labels::{
     LookupResult,
 };
 use observation::ObservedGauges;
-pub use observation::{CertificateEnd, Observation, Observe, QueueLengths};
+pub use observation::{CertificateEnd, GatewaysState, Observation, Observe, QueueLengths};
 pub use process::Descriptors;
 use process::ProcessGauges;
 
@@ -66,6 +66,7 @@ struct EventCounters {
     inspections: EventCounter,
     commands: EventCounter,
     held: Counter,
+    forwarded: Counter,
     dropped: EventCounter,
 }
 
@@ -183,6 +184,11 @@ impl EventCounters {
                 "requests_held",
                 "Requests that had to wait for an agent that was away",
             ),
+            forwarded: registered(
+                registry,
+                "requests_forwarded",
+                "Requests that were sent to the gateway that holds the node",
+            ),
             dropped: EventCounter::register::<DropReason>(
                 registry,
                 "requests_dropped",
@@ -293,6 +299,11 @@ impl Metrics {
     pub fn request_held(&self) -> GaugeGuard {
         self.0.events.held.inc();
         GaugeGuard::of(&self.0.levels.requests_waiting)
+    }
+
+    /// A request goes to another gateway.
+    pub fn request_forwarded(&self) {
+        self.0.events.forwarded.inc();
     }
 
     /// The connection of a request ends without an answer.

@@ -25,8 +25,21 @@ pub struct Observation {
     pub state_dir: Option<String>,
     /// When the certificates end that this gateway shows.
     pub certificates: Vec<CertificateEnd>,
+    /// The gateways that share the nodes with this one; `None` where it stands alone.
+    pub gateways: Option<GatewaysState>,
     /// The descriptors of the process.
     pub descriptors: Descriptors,
+}
+
+/// The gateways that share their nodes, as one of them knows them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GatewaysState {
+    /// Whether the directory can be reached.
+    pub directory_connected: bool,
+    /// Other gateways that are known.
+    pub others: usize,
+    /// Nodes that are attached to others.
+    pub nodes_elsewhere: usize,
 }
 
 /// The calls that wait for Ironic.
@@ -72,6 +85,9 @@ pub(super) struct ObservedGauges {
     rate: FloatGauge,
     known_nodes: Gauge,
     certificates: Family<[(&'static str, &'static str); 1], Gauge>,
+    directory: Gauge,
+    gateways: Gauge,
+    nodes_elsewhere: Gauge,
 }
 
 impl ObservedGauges {
@@ -117,6 +133,21 @@ impl ObservedGauges {
                 "certificate_ends_in_seconds",
                 "Until a certificate of this gateway ends; negative when it has",
             ),
+            directory: registered(
+                registry,
+                "directory_connected",
+                "1 if the directory of several gateways can be reached, or there is none",
+            ),
+            gateways: registered(
+                registry,
+                "other_gateways",
+                "Gateways that are known to share the nodes with this one",
+            ),
+            nodes_elsewhere: registered(
+                registry,
+                "nodes_elsewhere",
+                "Nodes that are attached to other gateways",
+            ),
         }
     }
 
@@ -128,6 +159,7 @@ impl ObservedGauges {
             known_nodes,
             state_dir: _,
             certificates,
+            gateways,
             descriptors: _,
         } = observation;
         self.draining.set(i64::from(*is_draining));
@@ -141,6 +173,11 @@ impl ObservedGauges {
         self.in_flight.set(whole(queue.in_flight));
         self.rate.set(queue.rate);
         self.known_nodes.set(whole(*known_nodes));
+        let is_away = gateways.is_some_and(|gateways| !gateways.directory_connected);
+        self.directory.set(i64::from(!is_away));
+        let gateways = gateways.unwrap_or_default();
+        self.gateways.set(whole(gateways.others));
+        self.nodes_elsewhere.set(whole(gateways.nodes_elsewhere));
         for certificate in certificates {
             self.certificates
                 .get_or_create(&[("certificate", certificate.name)])

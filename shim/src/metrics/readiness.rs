@@ -59,6 +59,7 @@ impl Readiness {
         let checks = [
             ("sessions", sessions(observation)),
             ("ironic", ironic(observation)),
+            ("directory", directory(observation)),
             ("state_dir", state_dir(observation)),
             ("descriptors", descriptors(observation)),
             ("certificates", certificates(observation)),
@@ -114,6 +115,15 @@ fn ironic(observation: &Observation) -> Problem {
     })
 }
 
+fn directory(observation: &Observation) -> Problem {
+    let gateways = observation.gateways?;
+    (!gateways.directory_connected).then(|| {
+        let reason = "NATS does not answer at directory: requests for nodes that no gateway has \
+                      announced are held";
+        (ReadinessLevel::Degraded, reason.to_owned())
+    })
+}
+
 fn state_dir(observation: &Observation) -> Problem {
     let reason = observation.state_dir.clone()?;
     Some((ReadinessLevel::Degraded, reason))
@@ -158,7 +168,7 @@ fn certificates(observation: &Observation) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CertificateEnd, Descriptors};
+    use super::super::{CertificateEnd, Descriptors, GatewaysState};
     use super::*;
 
     fn healthy() -> Observation {
@@ -218,6 +228,12 @@ mod tests {
                 Degraded,
                 "state_dir",
                 "no space left",
+            ),
+            (
+                with(|now| now.gateways = Some(GatewaysState::default())),
+                Degraded,
+                "directory",
+                "NATS does not answer",
             ),
             (open(1000), Unready, "descriptors", "1000 of 1024"),
             (open(930), Degraded, "descriptors", "LimitNOFILE"),

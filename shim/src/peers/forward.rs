@@ -176,7 +176,7 @@ mod tests {
         let mut request = Request::get("/nodes/n/v1/status")
             .header("Host", "gw.example")
             .header("Ironic-Node", "another")
-            .header("Ironic-RequestOrigin", "http 1 192.0.2.9:1")
+            .header("Ironic-Origin", "http 1 192.0.2.9:1")
             .header("Ironic-Verdict", "unread")
             .header("Connection", "close")
             .body(())
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(left, ["host"]);
         // What a caller sends is no origin.
         let mut request = Request::get("/")
-            .header("Ironic-RequestOrigin", "http 1 192.0.2.9:1")
+            .header("Ironic-Origin", "http 1 192.0.2.9:1")
             .body(())
             .unwrap();
         depart(&mut request, "n", None);

@@ -37,6 +37,9 @@ const UPDATE_TIMEOUT: Duration = Duration::from_secs(30);
 const PING_PERIOD: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long requests may go on when the program stops, as those of conductors may.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// The paths of gRPC methods that concern a node.
 const GRPC_PREFIX: &str = "/ironic.agent.v1.";
 
@@ -78,7 +81,16 @@ impl RefusalReport {
     }
 }
 
-/// Serves other replicas until `stop`.
+/// What all connections share. Cheap to clone.
+#[derive(Clone)]
+struct PeerServer {
+    peers: Peers,
+    nodes: NodeHandler,
+    refusals: Arc<RefusalReport>,
+    stop: CancellationToken,
+}
+
+/// Serves other replicas until `stop`, and then the requests at hand.
 pub(super) async fn serve(
     peers: Peers,
     listener: TcpListener,
@@ -86,60 +98,73 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) {
     let mut listener = Listener::new(listener, "peers", LIMITS.within_descriptors(8));
-    let refusals = Arc::new(RefusalReport::default());
+    let server = PeerServer {
+        peers,
+        nodes,
+        refusals: Arc::default(),
+        stop: stop.clone(),
+    };
     let mut connections = JoinSet::new();
     // Goal: a task per connection. Exit: the program stops.
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {
                     warn!(%error, "the task of a gateway's connection ended early");
                 }
             }
             connection = listener.accept() => {
-                let (peers, nodes) = (peers.clone(), Arc::clone(&nodes));
-                let refusals = Arc::clone(&refusals);
-                connections.spawn(connect(peers, connection, nodes, refusals));
+                connections.spawn(server.clone().connect(connection));
             }
         }
     }
+    drop(listener);
+    let finishing = async { while connections.join_next().await.is_some() {} };
+    // Those that are still at it are dropped with the set.
+    let _ = tokio::time::timeout(CLOSING, finishing).await;
 }
 
-async fn connect(
-    peers: Peers,
-    connection: Connection<TcpStream>,
-    nodes: NodeHandler,
-    refusals: Arc<RefusalReport>,
-) {
-    let peer = connection.peer();
-    let slot = connection.slot().clone();
-    let acceptor = TlsAcceptor::from(peers.tls().server());
-    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(connection)).await;
-    let stream = match handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-        Ok(stream) => stream,
-        Err(error) => {
-            refusals.report(peer, &error);
-            return;
+impl PeerServer {
+    /// Serves one connection to its end or, when the program stops, until the requests at hand
+    /// are answered.
+    async fn connect(self, connection: Connection<TcpStream>) {
+        let peer = connection.peer();
+        let slot = connection.slot().clone();
+        let acceptor = TlsAcceptor::from(self.peers.tls().server());
+        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(connection)).await;
+        let stream = match handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(stream) => stream,
+            Err(error) => return self.refusals.report(peer, &error),
+        };
+        slot.authenticated();
+        let Self {
+            peers, nodes, stop, ..
+        } = self;
+        let answering = service_fn(move |request: Request<Incoming>| {
+            let (peers, nodes, slot) = (peers.clone(), Arc::clone(&nodes), slot.clone());
+            async move { Ok::<_, Infallible>(answer(&peers, request, &nodes, slot).await) }
+        });
+        let served = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(PEER_STREAMS)
+            .keep_alive_interval(PING_PERIOD)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), answering);
+        tokio::pin!(served);
+        let ended = tokio::select! {
+            ended = &mut served => ended,
+            () = stop.cancelled() => {
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
+        };
+        if let Err(error) = ended {
+            debug!(?peer, %error, "the connection of a gateway");
         }
-    };
-    slot.authenticated();
-    let answering = service_fn(move |request: Request<Incoming>| {
-        let (peers, nodes, slot) = (peers.clone(), Arc::clone(&nodes), slot.clone());
-        async move { Ok::<_, Infallible>(answer(&peers, request, &nodes, slot).await) }
-    });
-    let served = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(PEER_STREAMS)
-        .keep_alive_interval(PING_PERIOD)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), answering)
-        .await;
-    if let Err(error) = served {
-        debug!(?peer, %error, "the connection of a gateway");
     }
 }
 

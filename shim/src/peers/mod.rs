@@ -209,7 +209,7 @@ impl Peers {
                 sender,
             }),
             Err(error) => {
-                // That it cannot be reached is said once, where it is told what is new.
+                // The task that sends it what is new says once that it cannot be reached.
                 debug!(node = %node_uuid, error = &error as &dyn std::error::Error,
                     "the gateway that holds the node");
                 self.locations().unreachable(node_uuid, replica);

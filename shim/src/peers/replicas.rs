@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::wire::Presence;
 
 /// A replica that has not introduced itself for so long is gone.
-const ABSENT: Duration = Duration::from_secs(16);
+pub const ABSENT: Duration = Duration::from_secs(16);
 
 /// Replicas that are known at once. A few gateways share their nodes, not more.
 const MOST: usize = 32;

@@ -1,6 +1,6 @@
-//! Tells one other replica what is new here: which tokens were proved and which agents attached.
+//! Sends one other replica what is new here: which tokens were proved and which agents attached.
 //! Directly, over mutual TLS: a message of the directory proves nothing. A replica that appears
-//! is told everything.
+//! gets everything.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,13 +2,13 @@
 
 use super::context::Relay;
 use super::placement::Placement;
-use crate::metrics::{Descriptors, Observation, Observe};
+use crate::metrics::{Descriptors, GatewaysState, Observation, Observe};
 use crate::pacing::Pacing;
 
 impl Observe for Relay {
     fn observe(&self) -> Observation {
         let proofs = self.placement.proofs();
-        let Placement::Gateway(_) = &self.placement else {
+        let Placement::Gateway(gateway) = &self.placement else {
             return Observation::default();
         };
         Observation {
@@ -22,6 +22,14 @@ impl Observe for Relay {
             known_nodes: proofs.count(),
             state_dir: proofs.problem(),
             certificates: Vec::new(),
+            gateways: gateway.peers().map(|peers| {
+                let status = peers.status();
+                GatewaysState {
+                    directory_connected: status.directory_connected,
+                    others: status.replicas,
+                    nodes_elsewhere: status.nodes_elsewhere,
+                }
+            }),
             descriptors: Descriptors::now(),
         }
     }

@@ -124,6 +124,7 @@ impl RestService {
                 }
             };
             let (body, spare) = outgoing.split();
+            self.agents.metrics().request_forwarded();
             let request = Request::from_parts(parts.clone(), body);
             match (peer.send(request, Some(connection.origin())).await, spare) {
                 (Ok(response), _) => return Ok(Routed::Answered(passed(response, parts))),

@@ -28,6 +28,7 @@ use tracing::{debug, info, warn};
 
 use super::credentials::DirectoryCredentials;
 use super::{Directory, DirectoryAway, DirectoryMember, Located};
+use crate::peers::replicas::ABSENT;
 use crate::peers::wire::{LARGEST_MESSAGE, LocateAnswer, Presence};
 
 /// How often a replica introduces itself.
@@ -83,8 +84,19 @@ pub enum NatsError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Connectivity {
     Connecting,
-    Connected,
+    Connected { since: Instant },
     Away,
+}
+
+impl Connectivity {
+    fn is_connected(self) -> bool {
+        matches!(self, Self::Connected { .. })
+    }
+
+    /// Whether every replica that is there has had the time to introduce itself.
+    fn is_settled(self) -> bool {
+        matches!(self, Self::Connected { since } if since.elapsed() >= ABSENT)
+    }
 }
 
 /// The directory.
@@ -153,7 +165,10 @@ impl NatsDirectory {
         };
         let sent = tokio::time::timeout(SENDING, sending).await;
         let answers = sent.ok().flatten().ok_or(DirectoryAway)?;
-        Ok(collect(answers, expected).await)
+        let mut located = collect(answers, expected).await;
+        // Who has just connected knows nobody yet, and nobody may be there to answer.
+        located.is_complete &= expected > 0 || self.connectivity.borrow().is_settled();
+        Ok(located)
     }
 }
 
@@ -167,7 +182,7 @@ impl Directory for NatsDirectory {
     }
 
     fn is_connected(&self) -> bool {
-        *self.connectivity.borrow() == Connectivity::Connected
+        self.connectivity.borrow().is_connected()
     }
 }
 
@@ -307,15 +322,15 @@ impl DirectorySession {
         loop {
             let introduces = tokio::select! {
                 _ = ticks.tick() => {
-                    let is_connected = *connectivity.borrow() == Connectivity::Connected;
-                    if is_connected {
+                    let now = *connectivity.borrow();
+                    if now.is_settled() {
                         self.member.forget_absent();
                     }
-                    is_connected
+                    now.is_connected()
                 }
                 changed = connectivity.changed() => {
                     changed?;
-                    *connectivity.borrow_and_update() == Connectivity::Connected
+                    connectivity.borrow_and_update().is_connected()
                 }
                 message = replicas.next() => match message {
                     Some(message) => {
@@ -361,12 +376,15 @@ impl DirectorySession {
 /// What has happened to the connection.
 fn note(connectivity: &watch::Sender<Connectivity>, event: &Event) {
     let (now, reason) = match event {
-        Event::Connected => (Connectivity::Connected, None),
+        Event::Connected => {
+            let since = Instant::now();
+            (Connectivity::Connected { since }, None)
+        }
         Event::Disconnected | Event::Closed => (Connectivity::Away, Some(event.to_string())),
         _ => return debug!(%event, "the directory"),
     };
     let was = connectivity.send_replace(now);
-    if was == now {
+    if std::mem::discriminant(&was) == std::mem::discriminant(&now) {
         return;
     }
     match reason {
