@@ -28,8 +28,12 @@ fn failure(kind: FailureKind, error: &dyn Error) -> Failure {
 
 /// The same, with what the program itself said that caused it.
 fn program_failure(kind: FailureKind, error: &dyn Error, program: &RunError) -> Failure {
-    let mut failure = failure(kind, error);
-    match program {
+    with_program(failure(kind, error), program)
+}
+
+/// The failure, with what the program itself said.
+pub(super) fn with_program(mut failure: Failure, error: &RunError) -> Failure {
+    match error {
         RunError::Failed {
             program,
             status,
@@ -275,8 +279,8 @@ impl From<PartitionImageError> for Failure {
                 };
             }
             PartitionImageError::Mkfs { device, source } => {
-                let what = format!("Writing image to device {device} failed");
-                return source.failure(FailureKind::ImageWrite, what);
+                let details = format!("Writing image to device {device} failed: {source}");
+                return with_program(Self::new(FailureKind::ImageWrite, details), &source);
             }
             PartitionImageError::BiosLoader | PartitionImageError::EfiLoader => {
                 FailureKind::InvalidImage

@@ -9,7 +9,6 @@ use thiserror::Error;
 
 #[cfg(any(test, feature = "fake"))]
 use super::recording::CommandOrigin;
-use crate::failure::{Failure, FailureKind};
 
 /// A program that is not done by then is killed.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
@@ -178,36 +177,6 @@ pub enum RunError {
         /// The limit.
         timeout: Duration,
     },
-}
-
-impl RunError {
-    /// A command's failure because of this program: `<what>: <error>`, and what the program
-    /// itself said.
-    #[must_use]
-    pub fn failure(self, kind: FailureKind, what: impl fmt::Display) -> Failure {
-        let failure = Failure::new(kind, format!("{what}: {self}"));
-        self.fill(failure)
-    }
-
-    /// The failure, with what the program itself said.
-    #[must_use]
-    pub fn fill(self, mut failure: Failure) -> Failure {
-        match self {
-            Self::Failed {
-                program,
-                status,
-                stderr,
-                ..
-            } => {
-                failure.program = Some(program);
-                failure.exit_status = Some(status);
-                failure.stderr_tail = stderr;
-            }
-            Self::Missing { program } => failure.program = Some(program),
-            Self::Broken { .. } | Self::TimedOut { .. } => {}
-        }
-        failure
-    }
 }
 
 /// Runs programs. The widest-used seam of the agent has one method.

@@ -1,5 +1,6 @@
 //! The table's section for steps and hardware managers.
 
+use super::table::with_program;
 use crate::failure::{Failure, FailureKind};
 use crate::hardware::container::error::ContainerStepError;
 use crate::hardware::external::error::ManagerFailure;
@@ -60,7 +61,7 @@ impl From<StepFailed> for Failure {
             format!("Unexpected exception performing {word} step {name}. {class}: {text}");
         let failure = Self::new(kind, details);
         match program {
-            Some(error) => error.fill(failure),
+            Some(error) => with_program(failure, &error),
             None => failure,
         }
     }
@@ -180,7 +181,7 @@ impl From<BurnInError> for Failure {
                 ..Self::execution(text)
             },
             BurnInError::Program(BurnInProgramError::Run(error)) => {
-                error.fill(Self::execution(text))
+                with_program(Self::execution(text), &error)
             }
             BurnInError::Cancelled(cancelled) => cancelled.into(),
             BurnInError::Failure(failure) => failure,

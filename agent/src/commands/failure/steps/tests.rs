@@ -153,7 +153,13 @@ fn a_managers_own_class_is_kept_or_named() {
 
 #[test]
 fn metadata_that_was_not_erased_names_the_program_of_the_first_device() {
-    let failure = missing().failure(FailureKind::BlockDeviceErase, "Destroying failed");
+    let failure = with_program(
+        Failure::new(
+            FailureKind::BlockDeviceErase,
+            format!("Destroying failed: {}", missing()),
+        ),
+        &missing(),
+    );
     let devices = vec![UnerasedDevice {
         device: "/dev/sda".to_owned(),
         attempts: vec![EraseAttemptError::Metadata(failure)],
