@@ -74,7 +74,7 @@ class Process:
 
     def check(self):
         if self.child.poll() is not None:
-            sys.exit(f"{self.child.args} ended with {self.child.returncode}: {self.log.read_text(errors='replace')[-2000:]}")
+            sys.exit(f"{self.child.args!r} ended with {self.child.returncode}: {self.log.read_text(errors='replace')[-2000:]}")
 
     def kib(self, field="VmRSS"):
         status = pathlib.Path(f"/proc/{self.child.pid}/status").read_text()
@@ -192,7 +192,8 @@ class Bench:
             say(f"Ironic is away for {seconds} s")
             figures["outages"][str(seconds)] = self.outage(seconds)
         say("all agents go")
-        self.fleet.kill()
+        if self.fleet is not None:
+            self.fleet.kill()
         self.fleet = None
         self.wait("the end of the last attachment", lambda: self.attached() == 0)
         # What the allocator keeps is given back once a minute.

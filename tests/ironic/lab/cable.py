@@ -1,4 +1,4 @@
-"""A way to a port that can be cut: every connection through it ends, and no new one is let through."""
+"""A way to ports that can be cut: every connection through it ends, and no new one is let through."""
 
 import contextlib
 import socket
@@ -6,15 +6,15 @@ import threading
 
 
 class Cable:
-    """Passes TCP connections to `port` on to `target`, a port of the loopback address."""
+    """Passes TCP connections to `port` on to the first of `targets`, ports of the loopback address, that takes them."""
 
-    def __init__(self, port, target):
-        self.port, self.target, self.is_cut = port, target, False
+    def __init__(self, port, *targets, host="0.0.0.0"):
+        self.port, self.targets, self.host, self.is_cut = port, targets, host, False
         self.sockets, self.lock = set(), threading.Lock()
         self.server = socket.socket()
 
     def open(self):
-        self.server = socket.create_server(("0.0.0.0", self.port))
+        self.server = socket.create_server((self.host, self.port))
         threading.Thread(target=self.accept, daemon=True).start()
 
     def close(self):
@@ -40,10 +40,16 @@ class Cable:
 
     def join(self, near):
         with near, contextlib.suppress(OSError):
-            far = socket.create_connection(("127.0.0.1", self.target), timeout=10)
+            far = self.connect()
             far.settimeout(None)
             with far:
                 self.pass_on(near, far)
+
+    def connect(self):
+        for target in self.targets[:-1]:
+            with contextlib.suppress(OSError):
+                return socket.create_connection(("127.0.0.1", target), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.targets[-1]), timeout=10)
 
     def pass_on(self, near, far):
         with self.lock:

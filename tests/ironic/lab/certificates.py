@@ -2,8 +2,8 @@
 
     certificates.py DIRECTORY ADDRESS
 
-Runs inside the virtual environment, which has the library. Writes `ca.crt`, and for `gateway`, which
-is at ADDRESS, and `agent` a certificate and a key.
+Runs inside the virtual environment, which has the library. Writes `ca.crt`, and a certificate and a key
+for `gateway`, which is at ADDRESS and may call other gateways, and for `agent`.
 """
 
 import datetime
@@ -36,9 +36,10 @@ def main():
     authority = ec.generate_private_key(ec.SECP256R1())
     own = named("lab CA", "lab CA", authority).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     (directory / "ca.crt").write_bytes(own.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    for subject, usage in (("gateway", ExtendedKeyUsageOID.SERVER_AUTH), ("agent", ExtendedKeyUsageOID.CLIENT_AUTH)):
+    server, client = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+    for subject, usages in (("gateway", [server, client]), ("agent", [client])):
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = named(subject, "lab CA", key).add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        builder = named(subject, "lab CA", key).add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if subject == "gateway":
             builder = builder.add_extension(x509.SubjectAlternativeName([x509.IPAddress(address)]), critical=False)
         certificate = builder.sign(authority, hashes.SHA256())

@@ -18,7 +18,7 @@ from debian import Packages, Problem  # noqa: E402
 # Whose programs the laboratory runs. Those of the conductor: qemu-utils (looks into images), genisoimage (config
 # drives), mtools and dosfstools (virtual media).
 PACKAGES = ("qemu-system-x86", "ovmf", "qemu-utils", "genisoimage", "mtools", "dosfstools", "e2fsprogs", "zstd",
-            "openssh-client", "iproute2")
+            "openssh-client", "iproute2", "nats-server")
 
 
 def use_programs(say):

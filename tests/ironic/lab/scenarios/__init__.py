@@ -2,7 +2,7 @@
 
 from .debian import DEBIANS, DebianCloud
 from .forms import BiosDisk, BiosPartitions, Gzip, Installer, Partitions, PlainQcow2, Qcow2, Zstd, ZstdQcow2
-from .gateway import Gateway
+from .gateway import Gateway, Replicas
 from .hardware import BiosRaid, Erase, FastTrack, MediaInspection, Plugin, Raid, Rescue, Service
 from .life import ClockJumps, Damaged, Life, ShimDies, WrongChecksum
 from .metal3 import Metal3
@@ -20,4 +20,4 @@ SCENARIOS = [
 OF_RELEASES = [Life, Rescue, FastTrack]
 # By name only: other forms of what the ring has, what leaves Ironic's token on a medium, and what takes three boots
 # and a slow download.
-MORE = [StaticNetwork, Gateway, PlainQcow2, ZstdQcow2, Gzip, *DEBIANS]
+MORE = [StaticNetwork, Gateway, Replicas, PlainQcow2, ZstdQcow2, Gzip, *DEBIANS]

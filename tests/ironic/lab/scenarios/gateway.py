@@ -3,7 +3,7 @@
 import time
 
 from .. import places, ramdisk, ssh
-from ..gateway import URL, Gateway as GatewayService
+from ..gateway import URL, Gateway as GatewayService, Replicas as ReplicasService
 from ..ironic import call
 from ..process import wait_for
 from .base import BOOT, CONFIG_DRIVE, Scenario, expect
@@ -24,7 +24,10 @@ echo "LISTENING ports=$listening shims=$(pidof ironic-shim | wc -w)" >/dev/conso
 
     def __init__(self, lab, lane):
         super().__init__(lab, lane)
-        self.gateway = GatewayService()
+        self.gateway = self.make()
+
+    def make(self):
+        return GatewayService()
 
     @property
     def closed(self):
@@ -38,7 +41,8 @@ echo "LISTENING ports=$listening shims=$(pidof ironic-shim | wc -w)" >/dev/conso
             self.closed.touch()
             self.gateway.start()
             files = {**self.gateway.files(), "etc/ramdisk.d/listening.sh": self.HOOK.encode()}
-            self.node.set(driver_info__deploy_ramdisk=f"file://{ramdisk.with_files('behind-gateway', files)}",
+            built = f"file://{ramdisk.with_files('behind-gateway', files)}"
+            self.node.set(driver_info__deploy_ramdisk=built, driver_info__rescue_ramdisk=built,
                           driver_info__kernel_append_params=f"%default% {GatewayService.KERNEL_PARAMETERS}")
         with self.step("inspect: the report comes through the gateway"):
             self.operation("inspect", "inspect")
@@ -55,6 +59,29 @@ echo "LISTENING ports=$listening shims=$(pidof ironic-shim | wc -w)" >/dev/conso
             self.check_boots(mark)
         with self.step("active: image, partition table and config drive are on the disk"):
             self.check_whole_disk(self.image, disk)
+        self.rescue()
+
+    def rescue(self):
+        """Steps; nobody can log in from here, because no port leads to the machine."""
+        words = "the machine was handed over to a rescuer"
+        before = self.said().count(words)
+        with self.step("rescue: the ramdisk takes the password and says farewell"):
+            self.operation("rescue", "rescue", rescue_password="correct horse 7 battery")
+            wait_for("the end of the agent", lambda: self.said().count(words) > before, 60, self.console_log)
+        with self.step("rescue: the gateway serves this node no more"):
+            uuid = self.node.uuid
+            wait_for("the end of the node's service", lambda: not self.gateway.answers(uuid), 30, self.gateway.log)
+        with self.step("unrescue: the system boots again"):
+            self.check_boots(self.operation("unrescue", "unrescue"))
+
+    def failures(self):
+        """What fails while the image is written, one after the other: what it is, and how it is done."""
+        yield f"the cable is cut for {self.CUT} s", self.cut
+        yield "the gateway is killed and started again", self.kill
+
+    def kill(self):
+        self.gateway.replica.service.kill()
+        self.gateway.replica.serve()
 
     def deploy_amid_failures(self, disk):
         """Steps; where the deployment's events begin."""
@@ -74,10 +101,9 @@ echo "LISTENING ports=$listening shims=$(pidof ironic-shim | wc -w)" >/dev/conso
             expect(internal.get("agent_url") == f"{URL}/nodes/{self.node.uuid}", f"the callback URL is {internal.get('agent_url')}")
             given = places.RUN / "state/certificates" / f"{self.node.uuid}.crt"
             expect(given.read_text().strip() == gateway.authority().strip(), f"{given} is not the gateway's CA", gateway.log)
-        with self.step(f"active: the cable is cut for {self.CUT} s, and the agent comes back"):
-            self.come_back_after(mark, self.cut)
-        with self.step("active: the gateway is killed and started again, and the agent comes back"):
-            self.come_back_after(mark, lambda: (gateway.service.kill(), gateway.serve()))
+        for title, failure in self.failures():
+            with self.step(f"active: {title}, and the agent comes back"):
+                self.come_back_after(mark, failure)
         with self.step("active: the deployment goes on and ends"):
             self.node.wait("active", BOOT, started_by="active")
             self.view.operation(None)
@@ -113,4 +139,33 @@ echo "LISTENING ports=$listening shims=$(pidof ironic-shim | wc -w)" >/dev/conso
         self.closed.unlink(missing_ok=True)
         if self.machine.name in self.lab.nodes:
             self.node.remove("driver_info__kernel_append_params")
-            self.node.set(driver_info__deploy_ramdisk=f"file://{places.RAMDISK / 'initramfs'}")
+            plain = f"file://{places.RAMDISK / 'initramfs'}"
+            self.node.set(driver_info__deploy_ramdisk=plain, driver_info__rescue_ramdisk=plain)
+
+
+class Replicas(Gateway):
+    """Two gateways behind one address. Each is killed while it holds the machine and the image is written, the second one
+    while NATS is away."""
+
+    title = "two gateways deploy a machine, and each of them dies"
+
+    def make(self):
+        return ReplicasService()
+
+    def failures(self):
+        yield "the gateway that holds the machine is killed", self.kill
+        yield "that one runs again, NATS is killed, then the other gateway", self.kill_both
+
+    def kill(self):
+        self.killed, _ = self.gateway.holder()
+        self.killed.service.kill()
+
+    def kill_both(self):
+        connected = self.killed.count("directory_connected")
+        self.killed.serve()
+        wait_for("its connection to NATS", lambda: self.killed.count("directory_connected") > connected, 30, self.killed.log)
+        _, other = self.gateway.holder()
+        expect(other is self.killed, "the machine is not where it should be", self.killed.log)
+        self.gateway.nats.kill()
+        holder, _ = self.gateway.holder()
+        holder.service.kill()
