@@ -35,7 +35,7 @@ _ironic__shim() {
 
     case "${cmd}" in
         ironic__shim)
-            opts="-h -V --config-file --config-dir --debug --nodebug --grpc_tls_cert_file --grpc_tls_key_file --grpc_tls_ca_file --api_url --agent_token --agent_token_file --http_request_timeout --tls_min_version --tls_cipher_suites --insecure --noinsecure --cafile --certfile --keyfile --inspection_callback_url --inspection_collectors --mdns-use_mdns --mdns-nouse_mdns --state_dir --agent --conductor_listen --insecure_conductor_listen --noinsecure_conductor_listen --gateway_url --metrics_listen --gateway_ca_file --node_certificates --node_certificate_lifetime --trust_domain --nodes_ca_cert_file --nodes_ca_key_file --directory --directory_prefix --directory_credentials_file --directory_ca_file --directory_cert_file --directory_key_file --peer_listen --peer_url --peer_tls_cert_file --peer_tls_key_file --peer_tls_ca_file --global_request_id --ironic_api_version --listen_host --listen_port --listen_tls --nolisten_tls --tls_cert_file --tls_key_file --enable_auto_tls --noenable_auto_tls --auto_tls_allowed_clock_skew --tls_certificate_curve --advertise_host --advertise_port --advertise_protocol --ip_lookup_attempts --ip_lookup_sleep --network_interface --ssl-ca_file --agent_token_required --noagent_token_required --mdns-allowed_overrides --mdns-lookup_attempts --mdns-interfaces --mdns-params --metrics-backend --metrics-prepend_host --metrics-noprepend_host --metrics-prepend_host_reverse --metrics-noprepend_host_reverse --metrics-global_prefix --metrics_statsd-statsd_host --metrics_statsd-statsd_port --log_config_append --log_date_format --log_file --log_dir --watch_log_file --nowatch_log_file --use_syslog --nouse_syslog --use_journal --nouse_journal --syslog_log_facility --use_json --nouse_json --use_stderr --nouse_stderr --log_color --nolog_color --log_rotate_interval --log_rotate_interval_type --log_rotation_type --max_logfile_count --max_logfile_size_mb --logging_context_format_string --logging_default_format_string --logging_debug_format_suffix --logging_exception_prefix --logging_user_identity_format --default_log_levels --publish_errors --nopublish_errors --instance_format --instance_uuid_format --rate_limit_interval --rate_limit_burst --rate_limit_except_level --fatal_deprecations --nofatal_deprecations --help --version token"
+            opts="-h -V --config-file --config-dir --debug --nodebug --grpc_tls_cert_file --grpc_tls_key_file --grpc_tls_ca_file --api_url --agent_token --agent_token_file --http_request_timeout --tls_min_version --tls_cipher_suites --insecure --noinsecure --cafile --certfile --keyfile --inspection_callback_url --inspection_collectors --mdns-use_mdns --mdns-nouse_mdns --state_dir --agent --conductor_listen --insecure_conductor_listen --noinsecure_conductor_listen --gateway_url --metrics_listen --fleet_listen --insecure_fleet_listen --noinsecure_fleet_listen --fleet_tls_cert_file --fleet_tls_key_file --fleet_tls_ca_file --node_dir --admit --gateway_ca_file --node_certificates --node_certificate_lifetime --trust_domain --nodes_ca_cert_file --nodes_ca_key_file --directory --directory_prefix --directory_credentials_file --directory_ca_file --directory_cert_file --directory_key_file --peer_listen --peer_url --peer_tls_cert_file --peer_tls_key_file --peer_tls_ca_file --global_request_id --ironic_api_version --listen_host --listen_port --listen_tls --nolisten_tls --tls_cert_file --tls_key_file --enable_auto_tls --noenable_auto_tls --auto_tls_allowed_clock_skew --tls_certificate_curve --advertise_host --advertise_port --advertise_protocol --ip_lookup_attempts --ip_lookup_sleep --network_interface --ssl-ca_file --agent_token_required --noagent_token_required --mdns-allowed_overrides --mdns-lookup_attempts --mdns-interfaces --mdns-params --metrics-backend --metrics-prepend_host --metrics-noprepend_host --metrics-prepend_host_reverse --metrics-noprepend_host_reverse --metrics-global_prefix --metrics_statsd-statsd_host --metrics_statsd-statsd_port --log_config_append --log_date_format --log_file --log_dir --watch_log_file --nowatch_log_file --use_syslog --nouse_syslog --use_journal --nouse_journal --syslog_log_facility --use_json --nouse_json --use_stderr --nouse_stderr --log_color --nolog_color --log_rotate_interval --log_rotate_interval_type --log_rotation_type --max_logfile_count --max_logfile_size_mb --logging_context_format_string --logging_default_format_string --logging_debug_format_suffix --logging_exception_prefix --logging_user_identity_format --default_log_levels --publish_errors --nopublish_errors --instance_format --instance_uuid_format --rate_limit_interval --rate_limit_burst --rate_limit_except_level --fatal_deprecations --nofatal_deprecations --help --version token"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -138,6 +138,34 @@ _ironic__shim() {
                     return 0
                     ;;
                 --metrics_listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fleet_listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --insecure_fleet_listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fleet_tls_cert_file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fleet_tls_key_file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fleet_tls_ca_file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node_dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admit)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

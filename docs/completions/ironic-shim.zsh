@@ -40,6 +40,13 @@ _ironic-shim() {
 '--insecure_conductor_listen=[Let conductor_listen be an address that other machines reach without client certificates\: unauthenticated machines may look nodes up.]::BOOL:_default' \
 '--gateway_url=[Be a gateway for many agents, which Ironic reaches below this URL.]:URL:_default' \
 '--metrics_listen=[Where /metrics (Prometheus), /healthz and /readyz are served\: ADDRESS\:PORT or unix\:PATH. Plain HTTP without authentication, for a management network.]:ADDRESS:_default' \
+'--fleet_listen=[Where a gateway serves its nodes to orchestrators and operators, by FleetService and every node'\''s CommandService\: ADDRESS\:PORT or unix\:PATH.]:ADDRESS:_default' \
+'--insecure_fleet_listen=[Let fleet_listen be an address that other machines reach without client certificates\: unauthenticated callers may write the disks of every node.]::BOOL:_default' \
+'--fleet_tls_cert_file=[PEM certificate of fleet_listen.]:PATH:_default' \
+'--fleet_tls_key_file=[PEM key of fleet_tls_cert_file.]:PATH:_default' \
+'--fleet_tls_ca_file=[PEM of the CA whose certificates callers of fleet_listen must show. It is not the CA of the agents.]:PATH:_default' \
+'--node_dir=[Directory of files that describe nodes, as YAML or JSON\: without api_url these are the nodes of a gateway, otherwise they name and label those of Ironic.]:DIR:_default' \
+'--admit=[Which machines a gateway without api_url takes\: those that a file in node_dir describes, or, in a lab, any machine under the UUID that its firmware says. \[default\: listed\]]:listed|open:_default' \
 '--gateway_ca_file=[PEM of the CA that Ironic verifies tls_cert_file with, if its own CAs do not; without tls_cert_file a CA is made and kept in state_dir.]:PATH:_default' \
 '--node_certificates=[Issue short-lived certificates to nodes, which agents then need\: for a join_token, or also for the agent_token that Ironic has given the node. \[default\: none\]]:none|join_token|agent_token:_default' \
 '--node_certificate_lifetime=[How long such a certificate is valid; agents renew it at two thirds. \[default\: 86400\]]:SECONDS:_default' \
@@ -118,6 +125,7 @@ _ironic-shim() {
 '--noinsecure[]' \
 '--mdns-nouse_mdns[]' \
 '--noinsecure_conductor_listen[]' \
+'--noinsecure_fleet_listen[]' \
 '--nolisten_tls[]' \
 '--noenable_auto_tls[]' \
 '--noagent_token_required[]' \

@@ -11,25 +11,33 @@ use ironic_options::{Loaded, Parameters, virtual_media};
 use ironic_program::start;
 use ironic_transport::Listen;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::agents::{AgentRegistry, Proofs};
-use crate::config::{GatewayUrl, NodeCertificates, ShimConfig};
+use crate::agents::{AgentRegistry, ExecutedCommand, Proofs};
+use crate::config::{AdmittedMachines, GatewayUrl, NodeCertificates, ShimConfig};
 use crate::discover::{self, MdnsService};
+use crate::fleet::{
+    CommandFollower, Fleet, FleetAccess, FleetApi, FleetServer, Inspections, NodeProxy,
+};
 use crate::gateway::Gateway;
 use crate::identity::Enrolment;
 use crate::ironic::{ApiVersion, Ironic, IronicSettings};
 use crate::join_token_tool;
 use crate::metrics::Metrics;
 use crate::metrics::listener::MetricsListener;
-use crate::relay::{self, Placement, Relay};
+use crate::registrar::{Registrar, RegistrarSettings};
+use crate::relay::{self, Placement, Relay, Upstream};
 use crate::rest_server::{AgentSession, RestServer};
 
 /// How long the agent of this machine may take to read virtual media, and how often the shim
 /// looks whether it has.
 const MEDIA_TIMEOUT: Duration = Duration::from_secs(60);
 const MEDIA_PERIOD: Duration = Duration::from_millis(100);
+
+/// Commands that the REST interface has begun and the fleet has not noted yet.
+const EXECUTED_COMMANDS: usize = 1024;
 
 /// Runs the program.
 #[must_use]
@@ -80,6 +88,7 @@ pub struct Shim {
     agents: Option<relay::Server>,
     gateway: Option<Gateway>,
     metrics_listen: Option<Listen>,
+    fleet: Option<FleetServer>,
     stop: CancellationToken,
 }
 
@@ -91,6 +100,7 @@ impl Shim {
     pub async fn start(config: ShimConfig, stop: CancellationToken) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let ironic = Arc::new(Ironic::new(settings(&config))?);
+        refuse_contradictions(&config)?;
         if let Some(url) = config.gateway_url.clone() {
             return Self::start_gateway(url, &config, ironic, stop).await;
         }
@@ -104,7 +114,8 @@ impl Shim {
         );
         let server = RestServer::new(Arc::clone(&config), Arc::clone(&ironic), stop.clone());
         // The listener of agents first: one that starts at the same time must find it.
-        let relay = Relay::new(ironic, Placement::Beside(server.clone()));
+        let upstream = Upstream::Ironic(ironic);
+        let relay = Relay::new(upstream, Placement::Beside(server.clone()));
         let agents = match relay::bind(relay, &config, None).await {
             // Without Ironic no agent has anything to report: its server is not needed, and a
             // person who tries the shim may not be allowed to open its socket.
@@ -135,6 +146,7 @@ impl Shim {
             agents,
             gateway: None,
             metrics_listen: None,
+            fleet: None,
             stop,
         })
     }
@@ -145,18 +157,22 @@ impl Shim {
         ironic: Arc<Ironic>,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
-        anyhow::ensure!(
-            !config.common.api_url.is_empty(),
-            "a gateway (option gateway_url) needs Ironic: set the option api_url"
-        );
         let metrics = Metrics::new();
         let proofs = Proofs::new(&config.state_dir);
         let enrolment = Enrolment::of_gateway(config, &url, proofs.clone());
         let enrolment = enrolment.context("the gateway cannot issue certificates")?;
-        let agents = AgentRegistry::of_gateway(proofs, metrics.clone());
-        let gateway = Gateway::start(url, config, agents, stop.clone()).await;
+        let fleet = Fleet::default();
+        for node in proofs.nodes() {
+            fleet.add(&node);
+        }
+        let (executed, commands) = mpsc::channel(EXECUTED_COMMANDS);
+        let executed = config.fleet_listen.is_some().then_some(executed);
+        let agents = AgentRegistry::of_gateway(proofs.clone(), metrics.clone(), executed);
+        let upstream = upstream(config, ironic, &proofs, &fleet, &stop)?;
+        let server = fleet_server(config, &fleet, &agents, commands, &stop).await?;
+        let gateway = Gateway::start(url, config, agents, fleet, stop.clone()).await;
         let gateway = gateway.context("the gateway cannot be started")?;
-        let relay = Relay::new(ironic, Placement::Gateway(gateway.clone()));
+        let relay = Relay::new(upstream, Placement::Gateway(gateway.clone()));
         let observer = Arc::new(relay.clone());
         let agents = relay::bind(relay, config, enrolment).await?;
         let metrics_listen = match &config.metrics_listen {
@@ -172,8 +188,15 @@ impl Shim {
             agents: Some(agents),
             gateway: Some(gateway),
             metrics_listen,
+            fleet: server,
             stop,
         })
+    }
+
+    /// Where orchestrators find the fleet; the port is the real one.
+    #[must_use]
+    pub fn fleet_listen(&self) -> Option<&Listen> {
+        self.fleet.as_ref().map(|fleet| &fleet.listen)
     }
 
     /// Where agents find the `ConductorService`; the port is the real one. `None` where
@@ -195,21 +218,107 @@ impl Shim {
     /// The transport failed.
     pub async fn run(self) -> anyhow::Result<()> {
         let reloading = reload_on_hangup(self.gateway);
-        let serving = async {
+        let serving_agents = async {
             match self.agents {
-                Some(agents) => agents.run(self.stop).await,
-                None => {
-                    self.stop.cancelled().await;
-                    Ok(())
-                }
+                Some(agents) => agents.run(self.stop.clone()).await?,
+                None => self.stop.cancelled().await,
             }
+            anyhow::Ok(())
+        };
+        let serving_fleet = async {
+            if let Some(fleet) = self.fleet {
+                fleet.run(self.stop.clone()).await?;
+            }
+            anyhow::Ok(())
         };
         tokio::select! {
-            served = serving => served?,
+            served = async { tokio::try_join!(serving_agents, serving_fleet) } => {
+                served?;
+            }
             failed = reloading => return failed,
         }
         Ok(())
     }
+}
+
+/// Refuses options that contradict each other.
+fn refuse_contradictions(config: &ShimConfig) -> anyhow::Result<()> {
+    let is_gateway = config.gateway_url.is_some();
+    let has_ironic = !config.common.api_url.is_empty();
+    let is_open = config.admit == AdmittedMachines::Open;
+    for (option, is_set) in [
+        ("fleet_listen", config.fleet_listen.is_some()),
+        ("node_dir", config.node_dir.is_some()),
+        ("admit", is_open),
+    ] {
+        anyhow::ensure!(
+            is_gateway || !is_set,
+            "option {option} is that of a gateway: set gateway_url, too, or remove it"
+        );
+    }
+    anyhow::ensure!(
+        !is_gateway || has_ironic || is_open || config.node_dir.is_some(),
+        "a gateway (option gateway_url) must know its nodes: set api_url to the address of Ironic, \
+         node_dir to a directory of node files, or, in a lab, admit to open"
+    );
+    anyhow::ensure!(
+        !(has_ironic && is_open),
+        "option admit = open is for a gateway without Ironic, which knows its nodes itself: remove \
+         it, or api_url"
+    );
+    Ok(())
+}
+
+/// The listener for orchestrators and operators, where one is wanted.
+async fn fleet_server(
+    config: &ShimConfig,
+    fleet: &Fleet,
+    agents: &AgentRegistry,
+    commands: mpsc::Receiver<ExecutedCommand>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<FleetServer>> {
+    let Some(listen) = &config.fleet_listen else {
+        return Ok(None);
+    };
+    let access = FleetAccess::default();
+    let inspections = Inspections::new(&config.state_dir);
+    let follower = CommandFollower::start(fleet.clone(), agents.clone(), commands, stop.clone());
+    let api = FleetApi::new(fleet.clone(), inspections, access.clone());
+    let proxy = NodeProxy::new(fleet.clone(), agents.clone(), access, follower);
+    Ok(Some(FleetServer::bind(listen, config, api, proxy).await?))
+}
+
+/// Who answers for the nodes of a gateway. Node files are read, also where they only name the
+/// nodes of Ironic.
+fn upstream(
+    config: &ShimConfig,
+    ironic: Arc<Ironic>,
+    proofs: &Proofs,
+    fleet: &Fleet,
+    stop: &CancellationToken,
+) -> anyhow::Result<Upstream> {
+    let is_open = config.admit == AdmittedMachines::Open;
+    if is_open {
+        warn!(
+            "any machine that reaches conductor_listen becomes a node of this gateway: option admit = open is for labs"
+        );
+    }
+    let settings = RegistrarSettings {
+        node_dir: config.node_dir.clone(),
+        open_state: is_open.then(|| config.state_dir.clone()),
+    };
+    let inspections = Inspections::new(&config.state_dir);
+    let (registrar, directory) =
+        Registrar::open(settings, proofs.clone(), fleet.clone(), inspections)?;
+    if let Some(directory) = directory {
+        let keeping_up = registrar.clone().keep_up(directory);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(keeping_up));
+    }
+    Ok(if config.common.api_url.is_empty() {
+        Upstream::Registrar(registrar)
+    } else {
+        Upstream::Ironic(ironic)
+    })
 }
 
 /// Reads certificates again at each SIGHUP. Ends only if the signal cannot be waited for.

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod dependencies;
+mod fleet;
 mod gateway;
 mod hardware_manager;
 mod heartbeat;

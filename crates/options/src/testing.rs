@@ -8,7 +8,7 @@ use crate::Settings;
 use crate::option::{Effect, Opt, Target, find};
 
 /// Texts of which every offered option takes at least one that is not its default.
-const SAMPLES: [&str; 13] = [
+const SAMPLES: [&str; 14] = [
     "7",
     "true",
     "false",
@@ -22,6 +22,7 @@ const SAMPLES: [&str; 13] = [
     "1000",
     "join_token",
     "4f1c5e8a9b0d2c3e4f5a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7f80912",
+    "open",
 ];
 
 /// What is wrong with the table of a program, one sentence each: two options of one name, a

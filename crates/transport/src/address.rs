@@ -16,6 +16,17 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
+impl Listen {
+    /// Whether other machines reach it: an address that is not a loopback address.
+    #[must_use]
+    pub fn is_open_to_other_machines(&self) -> bool {
+        match self {
+            Self::Tcp(address) => !address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => false,
+        }
+    }
+}
+
 /// Where a program connects to: `http://host:port`, `https://host:port` or
 /// `unix:/run/agent.sock`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +179,25 @@ mod tests {
             "http://h:1/".parse(),
             Ok(Endpoint::Http("http://h:1".into()))
         );
+    }
+
+    #[test]
+    fn only_loopback_and_sockets_are_closed_to_other_machines() {
+        for (listen, open) in [
+            ("unix:/run/x", false),
+            ("127.0.0.1:1", false),
+            ("127.9.9.9:1", false),
+            ("[::1]:1", false),
+            ("[::ffff:127.0.0.1]:1", false),
+            ("0.0.0.0:1", true),
+            ("[::]:1", true),
+            ("192.0.2.1:1", true),
+            ("[::ffff:192.0.2.1]:1", true),
+            ("[fe80::1]:1", true),
+        ] {
+            let listen: Listen = listen.parse().unwrap();
+            assert_eq!(listen.is_open_to_other_machines(), open, "{listen}");
+        }
     }
 
     #[test]

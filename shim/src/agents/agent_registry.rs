@@ -6,10 +6,12 @@ use std::time::Instant;
 use ironic_text::Secret;
 use ironic_transport::Endpoint;
 use ironic_transport::grpc::{InvalidEndpoint, TlsFiles};
+use tokio::sync::mpsc;
 
 use super::attachment::{AttachmentSlot, HeldRequest, HeldRequests};
 use super::client::Client;
 use super::proofs::Proofs;
+use super::record::ExecutedCommand;
 use super::registry::{AgentKey, Generation, NewAgent, Registry};
 use crate::metrics::Metrics;
 
@@ -26,6 +28,8 @@ pub struct AgentRegistry {
     attaches: bool,
     held: HeldRequests,
     since: Instant,
+    /// Who wants to know what agents that attach were given to do.
+    executed: Option<mpsc::Sender<ExecutedCommand>>,
 }
 
 /// An agent that listens.
@@ -69,16 +73,24 @@ impl AgentRegistry {
             attaches: false,
             held: HeldRequests::new(HELD, Metrics::new()),
             since: Instant::now(),
+            executed: None,
         }
     }
 
     /// The same for agents that attach: a node whose token was proved is known, also while its
     /// agent is away.
+    ///
+    /// What they are given to do is sent to `executed`, where somebody wants to know.
     #[must_use]
-    pub fn of_gateway(proofs: Proofs, metrics: Metrics) -> Self {
+    pub fn of_gateway(
+        proofs: Proofs,
+        metrics: Metrics,
+        executed: Option<mpsc::Sender<ExecutedCommand>>,
+    ) -> Self {
         Self {
             attaches: true,
             held: HeldRequests::new(HELD, metrics),
+            executed,
             ..Self::new(proofs)
         }
     }
@@ -113,7 +125,7 @@ impl AgentRegistry {
             return found;
         }
         let slot = AttachmentSlot::new(self.held.clone());
-        let client = Arc::new(Client::attached(slot, node_uuid));
+        let client = Arc::new(Client::attached(slot, node_uuid, self.executed.clone()));
         let agent = NewAgent {
             connection: Arc::clone(&client),
             token: None,

@@ -265,6 +265,12 @@ impl AttachmentSlot {
         }
     }
 
+    /// The connection, if the agent has one open here.
+    #[must_use]
+    pub fn open(&self) -> Option<OpenChannel> {
+        self.current.borrow().open()
+    }
+
     /// Where what happens to calls is counted.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {

@@ -10,7 +10,7 @@ use ironic_text::Secret;
 use ironic_transport::Endpoint;
 use ironic_transport::grpc::{InvalidEndpoint, TlsFiles};
 use ironic_tunnel::ORIGIN;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Uri;
 use tonic::{Request, Response};
@@ -21,7 +21,7 @@ use super::attachment::AttachmentSlot;
 use super::channel::{AgentChannel, AgentRoute};
 use super::connect;
 use super::error::CallError;
-use super::record::{CommandResult, State, bare};
+use super::record::{CommandResult, ExecutedCommand, State, bare};
 use super::status::{Remembered, Status};
 use crate::metrics::labels::{CommandVerdict, Label};
 
@@ -52,6 +52,8 @@ pub struct Client {
     route: AgentRoute,
     /// For logs and errors.
     name: String,
+    /// Who hears what the agent was given to do.
+    executed: Option<CommandReport>,
     waiting: Semaphore,
     orders: Semaphore,
     status: Remembered,
@@ -73,14 +75,26 @@ impl Client {
 
     /// A client of the agent that has this slot, or will have it.
     #[must_use]
-    pub fn attached(slot: AttachmentSlot, node_uuid: &str) -> Self {
-        Self::over(AgentRoute::Attached(slot), format!("node {node_uuid}"))
+    pub fn attached(
+        slot: AttachmentSlot,
+        node_uuid: &str,
+        executed: Option<mpsc::Sender<ExecutedCommand>>,
+    ) -> Self {
+        let client = Self::over(AgentRoute::Attached(slot), format!("node {node_uuid}"));
+        Self {
+            executed: executed.map(|sender| CommandReport {
+                node_uuid: node_uuid.to_owned(),
+                sender,
+            }),
+            ..client
+        }
     }
 
     fn over(route: AgentRoute, name: String) -> Self {
         Self {
             route,
             name,
+            executed: None,
             waiting: Semaphore::new(WAITING),
             orders: Semaphore::new(ORDERS),
             status: Remembered::default(),
@@ -187,7 +201,11 @@ impl Client {
             (first, _) => first,
         };
         let answer = answer.map_err(|status| self.error(&status))?;
-        Ok(CommandResult::try_from(answer.into_inner().command)?)
+        let record = answer.into_inner().command;
+        if let (Some(executed), Some(record)) = (&self.executed, &record) {
+            executed.send(record);
+        }
+        Ok(CommandResult::try_from(record)?)
     }
 
     /// Whether the agent takes a token, by a question that costs it nothing. `None` when it
@@ -318,6 +336,33 @@ fn verdict(answer: &Result<CommandResult, CallError>) -> CommandVerdict {
             State::Failed(_) | State::VersionMismatch(_) => CommandVerdict::Failed,
         },
         Err(error) => error.command_verdict(),
+    }
+}
+
+/// Reports what an agent was given to do.
+struct CommandReport {
+    node_uuid: String,
+    sender: mpsc::Sender<ExecutedCommand>,
+}
+
+impl CommandReport {
+    fn send(&self, record: &v1::CommandRecord) {
+        let command = ExecutedCommand {
+            node_uuid: self.node_uuid.clone(),
+            record: v1::CommandRecord {
+                id: record.id.clone(),
+                name: record.name.clone(),
+                state: record.state,
+                failure: record.failure.clone(),
+                background: record.background,
+                started_at: record.started_at,
+                finished_at: record.finished_at,
+                ..v1::CommandRecord::default()
+            },
+        };
+        if let Err(error) = self.sender.try_send(command) {
+            tracing::debug!(node = %self.node_uuid, %error, "nobody hears of a command");
+        }
     }
 }
 

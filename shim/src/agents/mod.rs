@@ -24,6 +24,6 @@ pub use client::Client;
 pub use error::CallError;
 pub use logical_time::LogicalTime;
 pub use proofs::{ProofLine, Proofs, TokenDigest};
-pub use record::{CommandError, CommandResult, State};
+pub use record::{CommandError, CommandResult, ExecutedCommand, State};
 pub use registry::{AgentKey, Generation};
 pub use status::Status;

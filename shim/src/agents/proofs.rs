@@ -163,6 +163,12 @@ impl Proofs {
         lock(&self.0.problem).clone()
     }
 
+    /// The nodes of which some token was proved.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<String> {
+        lock(&self.0.proved).nodes.keys().cloned().collect()
+    }
+
     /// Whether a token of another node was proved: a program beside one agent serves one node.
     #[must_use]
     pub fn knows_other_than(&self, node: &str) -> bool {

@@ -133,6 +133,15 @@ impl fmt::Debug for CommandResult {
     }
 }
 
+/// A command that an agent which attaches has taken.
+#[derive(Debug, Clone)]
+pub struct ExecutedCommand {
+    /// The agent's node.
+    pub node_uuid: String,
+    /// The agent's answer, without the command's result.
+    pub record: v1::CommandRecord,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -66,6 +66,20 @@ pub struct ShimConfig {
     pub nodes_ca_key_file: Option<PathBuf>,
     /// `conductor_listen` may be open to other machines without client certificates.
     pub insecure_conductor_listen: bool,
+    /// Where the fleet is served to orchestrators and operators.
+    pub fleet_listen: Option<Listen>,
+    /// `fleet_listen` may be open to other machines without client certificates.
+    pub insecure_fleet_listen: bool,
+    /// PEM certificate at `fleet_listen`.
+    pub fleet_tls_cert_file: Option<PathBuf>,
+    /// PEM key of that certificate.
+    pub fleet_tls_key_file: Option<PathBuf>,
+    /// PEM of the CA of orchestrators and operators.
+    pub fleet_tls_ca_file: Option<PathBuf>,
+    /// Files that describe nodes.
+    pub node_dir: Option<PathBuf>,
+    /// Which machines a gateway without Ironic takes.
+    pub admit: AdmittedMachines,
     /// The program's own directory for what must survive a restart of the process.
     pub state_dir: PathBuf,
     /// Sent as `X-OpenStack-Request-ID`.
@@ -212,6 +226,15 @@ pub enum NodeCertificates {
     AgentToken,
 }
 
+/// Which machines a gateway without Ironic takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AdmittedMachines {
+    /// Those that a file describes.
+    Listed,
+    /// All.
+    Open,
+}
+
 /// The scheme of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -231,6 +254,7 @@ ironic_options::choice!(NodeCertificates, "none|join_token|agent_token", "none, 
     JoinToken = "join_token",
     AgentToken = "agent_token",
 });
+ironic_options::choice!(AdmittedMachines, "listed|open", "listed or open", { Listed = "listed", Open = "open" });
 ironic_options::choice!(Protocol, "http|https", "http or https", { Http = "http", Https = "https" });
 
 impl Default for ShimConfig {
@@ -261,6 +285,13 @@ impl Default for ShimConfig {
             nodes_ca_cert_file: None,
             nodes_ca_key_file: None,
             insecure_conductor_listen: false,
+            fleet_listen: None,
+            insecure_fleet_listen: false,
+            fleet_tls_cert_file: None,
+            fleet_tls_key_file: None,
+            fleet_tls_ca_file: None,
+            node_dir: None,
+            admit: AdmittedMachines::Listed,
             state_dir: PathBuf::from("/run/ironic-shim"),
             global_request_id: None,
             ironic_api_version: None,

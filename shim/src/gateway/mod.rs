@@ -16,6 +16,7 @@ use tracing::info;
 
 use crate::agents::{AgentKey, AgentRegistry, AttachmentId, Client, Generation, Superseded};
 use crate::config::{GatewayUrl, ShimConfig};
+use crate::fleet::Fleet;
 use crate::peers::Peers;
 use crate::peers::options::{PeersError, PeersSettings};
 use crate::rest::{RestListener, RestSettings};
@@ -56,6 +57,7 @@ struct GatewayState {
     certificate: Option<ServerCertificate>,
     agents: AgentRegistry,
     peers: Option<Peers>,
+    fleet: Fleet,
     unproved: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -69,6 +71,7 @@ impl Gateway {
         url: GatewayUrl,
         config: &ShimConfig,
         agents: AgentRegistry,
+        fleet: Fleet,
         stop: CancellationToken,
     ) -> Result<Self, GatewayError> {
         let peers = PeersSettings::of(config)?;
@@ -118,6 +121,7 @@ impl Gateway {
             certificate,
             agents,
             peers,
+            fleet,
             unproved: Arc::new(Semaphore::new(UNPROVED)),
             stop,
         })))
@@ -133,6 +137,12 @@ impl Gateway {
     #[must_use]
     pub fn agents(&self) -> &AgentRegistry {
         &self.0.agents
+    }
+
+    /// What is known of the nodes.
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.0.fleet
     }
 
     /// What Ironic is given about a node. It is the same for as long as the options are: Ironic
@@ -215,6 +225,15 @@ impl Gateway {
         let key = AgentKey::Node(node_uuid.to_owned());
         self.0.agents.set_token(&key, generation, token);
         self.0.agents.seen(&key, generation, version);
+        self.0.fleet.heard(node_uuid);
+    }
+
+    /// Ends the service of a node whose machine was handed over or locked down.
+    pub fn close(&self, node_uuid: &str) {
+        let (_, generation) = self.node(node_uuid);
+        let key = AgentKey::Node(node_uuid.to_owned());
+        self.0.agents.close(&key, generation);
+        self.0.fleet.closed(node_uuid);
     }
 
     /// Cancelled when this program stops.

@@ -102,7 +102,7 @@ impl Site {
             gateway_url: "https://gw".into(),
             verify_ca_sha256: None,
         };
-        let agents = AgentRegistry::of_gateway(Proofs::default(), Metrics::new());
+        let agents = AgentRegistry::of_gateway(Proofs::default(), Metrics::new(), None);
         let peers = Peers::new(presence, agents, self.tls.clone(), self.stop.clone());
         peers.serve(listener, nodes);
         let all = self.directory.clone();

@@ -1,6 +1,7 @@
 //! `Attach`: the bytes of the call become a connection on which the agent is the server.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use ironic_agent_protocol::v1;
 use ironic_text::{Secret, error_chain};
 use ironic_tunnel::{ConnectionDriver, Outgoing, Pings, Tunnel, keep_alive};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -24,6 +26,9 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a session may wait for the proof of its token. An agent that Ironic knows proves it
 /// by its next heartbeat.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// The longest text of an agent that the fleet shows, in characters.
+const LONGEST_SHOWN: usize = 255;
 
 /// What the gateway says in one call of `Attach`: that the agent is attached, and the bytes for
 /// its server; or why not, or not any longer.
@@ -83,7 +88,10 @@ pub(super) async fn run(
         admitted = admit(gateway, &mut requests, &peer) => admitted,
     };
     match admitted {
-        Ok(hello) => serve(gateway, hello, requests, verdict).await,
+        Ok(hello) => {
+            let peer = peer.caller.and_then(|caller| caller.peer);
+            serve(gateway, hello, peer, requests, verdict).await;
+        }
         Err(refusal) => refuse(gateway, verdict, refusal),
     }
 }
@@ -175,6 +183,7 @@ fn incoming(
 async fn serve(
     gateway: &Gateway,
     hello: v1::AttachHello,
+    peer: Option<SocketAddr>,
     requests: Streaming<v1::AttachRequest>,
     verdict: oneshot::Sender<Result<Attached, Status>>,
 ) {
@@ -201,35 +210,63 @@ async fn serve(
     if verdict.send(Ok(Attached { outgoing, ending })).is_err() {
         return;
     }
-    let attached = match ironic_tunnel::connect(socket, Pings::Never).await {
-        Ok((channel, driver)) => gateway
-            .attach(node, id.clone(), channel)
-            .map(|displaced| (displaced, driver)),
-        Err(error) => {
-            metrics.attach(AttachOutcome::Failed);
-            return info!(%node, %error, "an attachment ended before it had begun");
-        }
-    };
-    let (displaced, driver) = match attached {
-        Ok(attached) => attached,
-        // A later one came in the meantime.
-        Err(superseded) => {
-            metrics.attach(AttachOutcome::Superseded);
-            return drop(end.send(Status::already_exists(superseded.to_string())));
+    // Whoever finds the attachment must find its token.
+    let token = Secret::new(hello.agent_token.as_str());
+    gateway.trust(node, token, &hello.agent_version);
+    let (displaced, driver) = match connect(gateway, node, id.clone(), socket).await {
+        Ok(connected) => connected,
+        Err(AttachRefusal(outcome, status)) => {
+            metrics.attach(outcome);
+            return drop(end.send(status));
         }
     };
     metrics.attach(AttachOutcome::Accepted);
     let counted = metrics.attached();
-    let token = Secret::new(hello.agent_token.as_str());
-    gateway.trust(node, token, &hello.agent_version);
+    let shown = gateway.fleet().attached(node, attachment(&hello, peer));
     info!(event = %"agent_attached", %node, "milestone");
     let (cause, status) = until_it_ends(gateway, node, driver, &displaced).await;
     gateway.detach(node, &id);
+    gateway.fleet().lost(node, shown);
     drop(counted);
     metrics.detached(cause);
     if let Some(status) = status {
         // The stream of answers may have ended with the connection.
         let _ = end.send(status);
+    }
+}
+
+/// Opens the connection to the agent's server, and leads the node's callers there. Answers what is
+/// cancelled when a later attachment takes its place, and what drives the connection.
+async fn connect(
+    gateway: &Gateway,
+    node: &str,
+    id: AttachmentId,
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<(CancellationToken, ConnectionDriver), AttachRefusal> {
+    let connected = ironic_tunnel::connect(socket, Pings::Never).await;
+    let (channel, driver) = connected.map_err(|error| {
+        info!(%node, %error, "an attachment ended before it had begun");
+        AttachRefusal(
+            AttachOutcome::Failed,
+            Status::unavailable(error.to_string()),
+        )
+    })?;
+    // A later one may have come in the meantime.
+    let displaced = gateway.attach(node, id, channel).map_err(|superseded| {
+        let status = Status::already_exists(superseded.to_string());
+        AttachRefusal(AttachOutcome::Superseded, status)
+    })?;
+    Ok((displaced, driver))
+}
+
+/// What the fleet shows of an attachment.
+fn attachment(hello: &v1::AttachHello, peer: Option<SocketAddr>) -> v1::NodeAttachment {
+    let short = |text: &str| text.chars().take(LONGEST_SHOWN).collect();
+    v1::NodeAttachment {
+        boot_id: short(&hello.boot_id),
+        agent_version: short(&hello.agent_version),
+        peer: peer.map(|peer| peer.to_string()).unwrap_or_default(),
+        ..v1::NodeAttachment::default()
     }
 }
 

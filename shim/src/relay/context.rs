@@ -9,15 +9,16 @@ use tracing::{info, warn};
 
 use super::convert::status_message;
 use super::placement::Placement;
+use super::upstream::Upstream;
 use crate::agents::proofs::TokenDigest;
-use crate::ironic::{Beat, BeatAnswer, Found, Ironic};
+use crate::ironic::{Beat, BeatAnswer, Found};
 use crate::pacing::{CallKind, CallPermit, Pacing, RetryAfter};
 use crate::rest_server::Advertised;
 
 /// The service. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Relay {
-    pub(super) ironic: Arc<Ironic>,
+    pub(super) upstream: Upstream,
     pub(super) placement: Placement,
     pub(super) locks: PerNodeLock,
     /// When calls go to Ironic. Beside an agent there is nothing to decide: they go at once.
@@ -49,15 +50,18 @@ impl PerNodeLock {
 }
 
 impl Relay {
-    /// Answers for `ironic`, at a pace that it can follow if `placement` is before many agents.
+    /// Answers what `upstream` says; Ironic is asked at a pace that it can follow if `placement`
+    /// is before many agents.
     #[must_use]
-    pub fn new(ironic: Arc<Ironic>, placement: Placement) -> Self {
-        let pacing = match &placement {
-            Placement::Beside(_) => None,
-            Placement::Gateway(gateway) => Some(Pacing::start(gateway.stopping())),
+    pub fn new(upstream: Upstream, placement: Placement) -> Self {
+        let pacing = match (&upstream, &placement) {
+            (Upstream::Ironic(_), Placement::Gateway(gateway)) => {
+                Some(Pacing::start(gateway.stopping()))
+            }
+            _ => None,
         };
         Self {
-            ironic,
+            upstream,
             placement,
             locks: PerNodeLock::default(),
             pacing,
@@ -100,9 +104,9 @@ impl Relay {
         }
     }
 
-    /// Whether Ironic answered the last time.
-    pub(super) fn reachable(&self) -> watch::Receiver<Option<bool>> {
-        self.ironic.reachable()
+    /// Whether Ironic answered the last time; `None` where there is no Ironic.
+    pub(super) fn reachable(&self) -> Option<watch::Receiver<Option<bool>>> {
+        self.upstream.reachable()
     }
 
     /// Sends one beat to Ironic.
@@ -114,7 +118,7 @@ impl Relay {
     ) -> BeatAnswer {
         let message = status_message(&beat.status_message);
         let answer = self
-            .ironic
+            .upstream
             .heartbeat(Beat {
                 node_uuid: &hello.node_uuid,
                 callback_url: &advertised.callback_url,
@@ -125,11 +129,18 @@ impl Relay {
             })
             .await;
         match &answer {
+            BeatAnswer::Accepted if !self.upstream.is_ironic() => {
+                info!(node = %hello.node_uuid, "heartbeat");
+            }
             BeatAnswer::Accepted => info!(node = %hello.node_uuid, "Ironic accepted a heartbeat"),
             BeatAnswer::Conflict(reason)
             | BeatAnswer::Refused { reason, .. }
             | BeatAnswer::Unreachable(reason) => {
-                warn!(node = %hello.node_uuid, %reason, "Ironic did not accept a heartbeat");
+                if self.upstream.is_ironic() {
+                    warn!(node = %hello.node_uuid, %reason, "Ironic did not accept a heartbeat");
+                } else {
+                    warn!(node = %hello.node_uuid, %reason, "a heartbeat was not accepted");
+                }
             }
         }
         answer

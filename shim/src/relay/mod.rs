@@ -36,12 +36,14 @@ mod placement;
 mod refusal;
 mod service;
 mod session;
+mod upstream;
 
 use agent_peer::CertificateGate;
 pub use context::Relay;
 use identity_service::IdentityApi;
 pub use listener_tls::ListenerTlsError;
 pub use placement::Placement;
+pub use upstream::Upstream;
 
 /// An inspection report with a log archive is the largest message.
 const LARGEST_REQUEST: usize = 64 * 1024 * 1024;
@@ -180,14 +182,6 @@ async fn watch_ironic(mut reachable: watch::Receiver<Option<bool>>, health: Heal
     }
 }
 
-/// Whether other machines can reach an address.
-fn is_open(listen: &Listen) -> bool {
-    match listen {
-        Listen::Tcp(address) => !address.ip().to_canonical().is_loopback(),
-        Listen::Unix(_) => false,
-    }
-}
-
 /// Opens the listener that `config` names. Certificates are issued by `enrolment`.
 ///
 /// # Errors
@@ -219,12 +213,11 @@ pub async fn bind(
         ));
     }
     warn_or_refuse_strangers(config, tls.is_some())?;
-    // The REST server has connections, too.
+    // The REST server has connections, too, and that of the fleet.
     let limits = match &relay.placement {
-        Placement::Beside(_) => grpc::LIMITS,
-        Placement::Gateway(_) => GATEWAY_LIMITS,
+        Placement::Beside(_) => grpc::LIMITS.within_descriptors(2),
+        Placement::Gateway(_) => GATEWAY_LIMITS.within_descriptors(3),
     };
-    let limits = limits.within_descriptors(2);
     let (bound, listen) = grpc::bind(&config.conductor_listen, "ConductorService", limits).await?;
     let issued = enrolment
         .as_ref()
@@ -249,7 +242,7 @@ fn warn_or_refuse_strangers(config: &ShimConfig, has_tls: bool) -> Result<(), Re
         NodeCertificates::JoinToken => true,
         NodeCertificates::AgentToken => false,
     };
-    if !is_open(&config.conductor_listen) || demands_certificates {
+    if !config.conductor_listen.is_open_to_other_machines() || demands_certificates {
         return Ok(());
     }
     let listen = &config.conductor_listen;
@@ -273,10 +266,10 @@ impl Server {
         let is_gateway = matches!(self.relay.placement, Placement::Gateway(_));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<ConductorServiceServer<Relay>>().await;
-        tokio::spawn(
-            stop.clone()
-                .run_until_cancelled_owned(watch_ironic(self.relay.reachable(), health)),
-        );
+        if let Some(reachable) = self.relay.reachable() {
+            let watching = watch_ironic(reachable, health);
+            tokio::spawn(stop.clone().run_until_cancelled_owned(watching));
+        }
         let service =
             ConductorServiceServer::new(self.relay).max_decoding_message_size(LARGEST_REQUEST);
         let server = tonic::transport::Server::builder().initial_stream_window_size(STREAM_WINDOW);
@@ -317,27 +310,4 @@ fn node_uuid(text: &str, field: &str) -> Result<String, Status> {
     let uuid = Uuid::try_parse(text);
     let uuid = uuid.map_err(|_| Status::invalid_argument(format!("{field} is no UUID")))?;
     Ok(uuid.hyphenated().to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_loopback_and_sockets_are_closed_to_other_machines() {
-        for (listen, open) in [
-            ("unix:/run/x", false),
-            ("127.0.0.1:1", false),
-            ("127.9.9.9:1", false),
-            ("[::1]:1", false),
-            ("[::ffff:127.0.0.1]:1", false),
-            ("0.0.0.0:1", true),
-            ("[::]:1", true),
-            ("192.0.2.1:1", true),
-            ("[::ffff:192.0.2.1]:1", true),
-            ("[fe80::1]:1", true),
-        ] {
-            assert_eq!(is_open(&listen.parse().unwrap()), open, "{listen}");
-        }
-    }
 }

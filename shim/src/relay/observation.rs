@@ -13,7 +13,7 @@ impl Observe for Relay {
         };
         Observation {
             is_draining: false,
-            ironic: *self.reachable().borrow(),
+            ironic: self.reachable().and_then(|known| *known.borrow()),
             queue: self
                 .pacing
                 .as_ref()

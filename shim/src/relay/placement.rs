@@ -5,7 +5,7 @@ use ironic_text::{Secret, error_chain};
 use tonic::Status;
 use tracing::warn;
 
-use crate::agents::{AgentKey, Proofs};
+use crate::agents::Proofs;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::rest::CloseReason;
@@ -78,11 +78,7 @@ impl Placement {
     pub(super) fn close(&self, hello: &v1::Hello, reason: CloseReason) {
         match self {
             Self::Beside(server) => server.close(reason),
-            Self::Gateway(gateway) => {
-                let (_, generation) = gateway.agents().node(&hello.node_uuid);
-                let key = AgentKey::Node(hello.node_uuid.clone());
-                gateway.agents().close(&key, generation);
-            }
+            Self::Gateway(gateway) => gateway.close(&hello.node_uuid),
         }
     }
 }

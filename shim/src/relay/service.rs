@@ -41,9 +41,7 @@ impl Relay {
             Ok(permit) => permit,
             Err(retry_after) => return Ok(deferred_lookup(retry_after, None)),
         };
-        // A certificate says which node it is, whatever the addresses.
-        let uuid = peer.node_uuid().or(claimed);
-        let mut answer = self.ironic.lookup(&request.addresses, uuid).await;
+        let mut answer = self.upstream.lookup(peer.node_uuid(), request).await;
         let mut is_own = Ok(());
         if let LookupAnswer::Found(found) = &mut answer {
             is_own = peer.speaks_for(&found.node_uuid);
@@ -52,6 +50,9 @@ impl Relay {
             }
         }
         match &answer {
+            LookupAnswer::Found(found) if !self.upstream.is_ironic() => {
+                info!(node = %found.node_uuid, "the gateway knows the node");
+            }
             LookupAnswer::Found(found) => info!(node = %found.node_uuid, "Ironic knows the node"),
             LookupAnswer::Retry { reason, .. } => info!(%reason, "the lookup has no answer yet"),
         }
@@ -115,7 +116,7 @@ impl ConductorService for Relay {
         // It says nothing about the API: a report may go to another service, and takes its time.
         let response = match self.acquire(CallKind::Inspection(&machine)).await {
             Ok(_permit) => {
-                let answer = self.ironic.submit_inspection(&report.into()).await;
+                let answer = self.upstream.submit_inspection(report).await;
                 info!(?answer, "inspection report");
                 inspection_response(answer)
             }

@@ -84,6 +84,11 @@ impl Machine {
         fs::write(random.join("boot_id"), boot_id).unwrap();
     }
 
+    /// Its disk.
+    pub fn disk(&self) -> std::path::PathBuf {
+        self.directory.path().join("disks/sda")
+    }
+
     /// Where its agent keeps what must survive a restart.
     pub fn state(&self) -> std::path::PathBuf {
         self.directory.path().join("state")

@@ -1,0 +1,10 @@
+//! The wall clock, which says when something was. No deadline follows it.
+
+use std::time::SystemTime;
+
+use prost_types::Timestamp;
+
+/// The time now.
+pub(super) fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
+}

@@ -1,0 +1,169 @@
+//! Why a request to the fleet fails, and the status that says so.
+
+use std::collections::HashMap;
+
+use thiserror::Error;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::agents::attachment::Away;
+
+/// The domain of the reasons.
+const DOMAIN: &str = "ironic.agent.v1";
+
+/// Why a request to the fleet fails. The reasons are those that `fleet_service.proto` documents.
+#[derive(Debug, Error)]
+pub enum FleetError {
+    /// No node has this UUID or name.
+    #[error("no node of this gateway has the UUID or name {0:?}: ListNodes names them")]
+    NodeNotFound(String),
+    /// Several nodes have this name.
+    #[error("{name:?} is the name of several nodes ({}): say the UUID", .nodes.join(", "))]
+    NameAmbiguous {
+        /// The name.
+        name: String,
+        /// The first of them by UUID.
+        nodes: Vec<String>,
+    },
+    /// A call of `CommandService` does not say which node is meant.
+    #[error("the metadata key node-uuid is missing: it says which node is meant, by UUID or name")]
+    NodeUuidMissing,
+    /// A page token is not one of this service.
+    #[error("page_token is not what a ListNodes answered as next_page_token")]
+    PageToken,
+    /// No inspection report is kept of the node.
+    #[error("the gateway has taken no inspection report of node {0}")]
+    NoInspection(String),
+    /// The changes after a resume token are not kept, or it is not of this process.
+    #[error("the changes since resume_token are not known any more: watch again without a token")]
+    WatchExpired,
+    /// A watcher does not read what it is sent.
+    #[error("the watcher is too slow: watch again from the last resume_token that was answered")]
+    WatcherSlow,
+    /// There are as many watchers as there may be.
+    #[error("too many callers watch the nodes: try later")]
+    TooManyWatchers,
+    /// The agent is not attached.
+    #[error("node {node}: {away}; nothing was done")]
+    Away {
+        /// The node.
+        node: String,
+        /// Why nobody waits any longer.
+        #[source]
+        away: Away,
+    },
+    /// The machine was handed over or locked down.
+    #[error("node {0} was handed over or locked down: it is served again after its next boot")]
+    Closed(String),
+    /// The connection to the agent was lost during a call.
+    #[error(
+        "the connection to node {node} was lost, and its agent may have done what was asked: {cause}"
+    )]
+    Lost {
+        /// The node.
+        node: String,
+        /// What the transport says.
+        cause: String,
+    },
+}
+
+impl FleetError {
+    fn code(&self) -> (Code, &'static str) {
+        match self {
+            Self::NodeNotFound(_) => (Code::NotFound, "NODE_NOT_FOUND"),
+            Self::NameAmbiguous { .. } => (Code::FailedPrecondition, "NODE_NAME_AMBIGUOUS"),
+            Self::NodeUuidMissing => (Code::InvalidArgument, "NODE_UUID_MISSING"),
+            Self::PageToken => (Code::InvalidArgument, "PAGE_TOKEN_INVALID"),
+            Self::NoInspection(_) => (Code::NotFound, "NO_INSPECTION"),
+            Self::WatchExpired => (Code::OutOfRange, "WATCH_EXPIRED"),
+            Self::WatcherSlow => (Code::ResourceExhausted, "WATCHER_SLOW"),
+            Self::TooManyWatchers => (Code::ResourceExhausted, "TOO_MANY_WATCHERS"),
+            Self::Away {
+                away: Away::TimedOut,
+                ..
+            } => (Code::Unavailable, "NODE_AWAY"),
+            Self::Away {
+                away: Away::Elsewhere,
+                ..
+            } => (Code::Unavailable, "NODE_ELSEWHERE"),
+            Self::Away {
+                away: Away::TooMany,
+                ..
+            } => (Code::ResourceExhausted, "TOO_MANY_WAITING"),
+            Self::Closed(_) => (Code::FailedPrecondition, "NODE_CLOSED"),
+            Self::Lost { .. } => (Code::Unavailable, "NODE_LOST"),
+        }
+    }
+
+    fn node(&self) -> Option<&str> {
+        match self {
+            Self::NodeNotFound(node)
+            | Self::NameAmbiguous { name: node, .. }
+            | Self::NoInspection(node)
+            | Self::Away { node, .. }
+            | Self::Closed(node)
+            | Self::Lost { node, .. } => Some(node),
+            _ => None,
+        }
+    }
+}
+
+impl From<FleetError> for Status {
+    fn from(error: FleetError) -> Self {
+        let (code, reason) = error.code();
+        let metadata: HashMap<String, String> = error
+            .node()
+            .map(|node| ("node".to_owned(), node.to_owned()))
+            .into_iter()
+            .collect();
+        let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+        Self::with_error_details(code, error.to_string(), details)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_a_documented_reason() {
+        let proto = include_str!("../../../proto/ironic/agent/v1/fleet_service.proto");
+        let node = || "n".to_owned();
+        for error in [
+            FleetError::NodeNotFound(node()),
+            FleetError::NameAmbiguous {
+                name: node(),
+                nodes: vec!["a".into(), "b".into()],
+            },
+            FleetError::NodeUuidMissing,
+            FleetError::PageToken,
+            FleetError::NoInspection(node()),
+            FleetError::WatchExpired,
+            FleetError::WatcherSlow,
+            FleetError::TooManyWatchers,
+            FleetError::Away {
+                node: node(),
+                away: Away::TimedOut,
+            },
+            FleetError::Away {
+                node: node(),
+                away: Away::TooMany,
+            },
+            FleetError::Away {
+                node: node(),
+                away: Away::Elsewhere,
+            },
+            FleetError::Closed(node()),
+            FleetError::Lost {
+                node: node(),
+                cause: String::new(),
+            },
+        ] {
+            let status = Status::from(error);
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!(info.domain, DOMAIN);
+            let documented = format!("`{}`", info.reason);
+            assert!(proto.contains(&documented), "{documented}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Reads the record of a command off the answer that passes through.
+
+use ironic_agent_protocol::v1;
+use prost::Message;
+
+/// The largest answer that is read. A record of a command that was only begun has some hundred
+/// bytes; one with a large result is not kept for this.
+const LARGEST: usize = 64 * 1024;
+
+/// Flag and length before a message in gRPC.
+const HEAD: usize = 5;
+
+/// Reads an `ExecuteCommandResponse` from the parts in which it comes.
+#[derive(Debug, Default)]
+pub(super) struct Sniffer {
+    bytes: Vec<u8>,
+    is_done: bool,
+}
+
+impl Sniffer {
+    /// Takes the next part. Answers the record when it is whole.
+    pub(super) fn read(&mut self, part: &[u8]) -> Option<v1::CommandRecord> {
+        if self.is_done {
+            return None;
+        }
+        self.bytes
+            .extend_from_slice(&part[..part.len().min(LARGEST)]);
+        let (head, message) = self.bytes.split_at_checked(HEAD)?;
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let is_plain = head[0] == 0 && length <= LARGEST - HEAD;
+        if is_plain && message.len() < length {
+            return None;
+        }
+        let record = is_plain
+            .then(|| {
+                v1::ExecuteCommandResponse::decode(&message[..length])
+                    .ok()?
+                    .command
+            })
+            .flatten();
+        self.is_done = true;
+        self.bytes = Vec::new();
+        record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framed(response: &v1::ExecuteCommandResponse) -> Vec<u8> {
+        let message = response.encode_to_vec();
+        let length = u32::try_from(message.len()).unwrap();
+        let mut bytes = vec![0];
+        bytes.extend(length.to_be_bytes());
+        bytes.extend(message);
+        bytes
+    }
+
+    fn response(id: &str) -> v1::ExecuteCommandResponse {
+        v1::ExecuteCommandResponse {
+            command: Some(v1::CommandRecord {
+                id: id.into(),
+                ..v1::CommandRecord::default()
+            }),
+            plan: None,
+        }
+    }
+
+    #[test]
+    fn record_is_read_however_it_is_cut() {
+        let bytes = framed(&response("the-identifier"));
+        for size in 1..=bytes.len() {
+            let mut sniffer = Sniffer::default();
+            let mut records = bytes.chunks(size).filter_map(|part| sniffer.read(part));
+            assert_eq!(records.next().unwrap().id, "the-identifier");
+            assert_eq!(records.next(), None);
+        }
+    }
+
+    #[test]
+    fn what_is_no_small_record_is_let_by() {
+        let mut large = response("x");
+        large.command.as_mut().unwrap().name = "n".repeat(LARGEST);
+        let plan = v1::ExecuteCommandResponse::default();
+        let mut packed = framed(&response("x"));
+        packed[0] = 1;
+        for bytes in [
+            framed(&large),
+            framed(&plan),
+            packed,
+            vec![0; 7],
+            vec![255; 70_000],
+        ] {
+            let mut sniffer = Sniffer::default();
+            for part in bytes.chunks(1000) {
+                assert_eq!(sniffer.read(part), None);
+                assert!(sniffer.bytes.capacity() <= 4 * LARGEST);
+            }
+        }
+    }
+}

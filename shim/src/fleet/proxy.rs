@@ -1,0 +1,301 @@
+//! `CommandService` of every node at one address.
+//!
+//! A call goes to the agent as it is: its bytes, its streams, its deadline and its cancellation.
+//! Only the metadata change: `node-uuid` is taken off, and `agent-token` is the token that the
+//! node's session has proved.
+
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http_body_util::{BodyExt, BodyStream, StreamBody};
+use hyper::body::Frame;
+use ironic_agent_protocol::v1::command_service_server::SERVICE_NAME;
+use ironic_text::{Secret, error_chain};
+use ironic_tunnel::{GrpcChannel, ORIGIN};
+use tokio::time::{Instant, timeout};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tower::Service;
+
+use super::access::{FleetAccess, FleetCaller, FleetRequest};
+use super::call_timeout;
+use super::error::FleetError;
+use super::executed::Sniffer;
+use super::follower::CommandFollower;
+use super::handle::Fleet;
+use crate::agents::attachment::Away;
+use crate::agents::{AgentKey, AgentRegistry};
+
+/// The metadata key of the node that is meant.
+const NODE: &str = "node-uuid";
+
+/// The metadata key of the token.
+const TOKEN: &str = "agent-token";
+
+/// The call whose answer says that a command was begun.
+const EXECUTE: &str = "/ironic.agent.v1.CommandService/ExecuteCommand";
+
+/// How long before its deadline a call is given up that waits for its agent, so that its caller
+/// hears why.
+const MARGIN: Duration = Duration::from_millis(50);
+
+/// Passes the calls of `CommandService` to the agents that are attached. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct NodeProxy {
+    fleet: Fleet,
+    agents: AgentRegistry,
+    access: FleetAccess,
+    follower: CommandFollower,
+}
+
+/// An agent that can be called.
+struct OpenAgent {
+    channel: GrpcChannel,
+    token: Secret,
+}
+
+impl NodeProxy {
+    /// Passes calls to these agents, which are the nodes of this fleet.
+    #[must_use]
+    pub fn new(
+        fleet: Fleet,
+        agents: AgentRegistry,
+        access: FleetAccess,
+        follower: CommandFollower,
+    ) -> Self {
+        Self {
+            fleet,
+            agents,
+            access,
+            follower,
+        }
+    }
+
+    /// Answers a call of a node.
+    async fn answer(self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let node = self.fleet.resolve(node_of(request.headers())?)?;
+        let caller = FleetCaller::in_extensions(request.extensions());
+        self.access.admit(FleetRequest {
+            caller: &caller,
+            method: request.uri().path(),
+            node: Some(&node),
+        })?;
+        Ok(self.pass(&node.uuid, request).await?)
+    }
+
+    /// Passes a call that was admitted to the agent that is attached here.
+    async fn pass(
+        &self,
+        node_uuid: &str,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, FleetError> {
+        let begun = Instant::now();
+        let time = call_timeout::get(request.headers());
+        let agent = self.connect(node_uuid, time).await?;
+        let is_execute = request.uri().path() == EXECUTE;
+        let mut request = for_agent(request, &agent.token);
+        if let Some(time) = time {
+            call_timeout::set(request.headers_mut(), time.saturating_sub(begun.elapsed()));
+        }
+        let mut channel = agent.channel;
+        let answer = channel.call(request).await;
+        let answer = answer.map_err(|status| lost(node_uuid, &status))?;
+        let node_uuid = node_uuid.to_owned();
+        if !is_execute {
+            return Ok(answer.map(|body| ending_with_status(body, node_uuid)));
+        }
+        let mut sniffer = Sniffer::default();
+        let follower = self.follower.clone();
+        Ok(answer.map(|body| {
+            let node = node_uuid.clone();
+            let body = body.map_frame(move |frame| {
+                if let Some(data) = frame.data_ref()
+                    && let Some(record) = sniffer.read(data)
+                {
+                    follower.executed(&node, record);
+                }
+                frame
+            });
+            ending_with_status(Body::new(body), node_uuid)
+        }))
+    }
+
+    /// The agent, which is waited for if it is not attached: up to the deadline of the call.
+    async fn connect(
+        &self,
+        node_uuid: &str,
+        time: Option<Duration>,
+    ) -> Result<OpenAgent, FleetError> {
+        let key = AgentKey::Node(node_uuid.to_owned());
+        let (client, _) = self.agents.node(node_uuid);
+        let find = || self.agents.find(&key).map(|(agent, _)| agent);
+        if find().is_some_and(|agent| agent.closed) {
+            return Err(FleetError::Closed(node_uuid.to_owned()));
+        }
+        let is_away = |away| FleetError::Away {
+            node: node_uuid.to_owned(),
+            away,
+        };
+        let slot = client.slot().ok_or_else(|| is_away(Away::TimedOut))?;
+        let time = time.map_or(Duration::MAX, |time| time.saturating_sub(MARGIN));
+        let open = timeout(time, slot.channel()).await;
+        let open = open.unwrap_or(Err(Away::TimedOut)).map_err(is_away)?;
+        // A session that is attached has proved its token.
+        let token = find().and_then(|agent| agent.token);
+        Ok(OpenAgent {
+            channel: open.channel,
+            token: token.ok_or_else(|| is_away(Away::TimedOut))?,
+        })
+    }
+}
+
+impl NamedService for NodeProxy {
+    const NAME: &'static str = SERVICE_NAME;
+}
+
+impl Service<Request<Body>> for NodeProxy {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let answer = self.clone().answer(request);
+        Box::pin(async move { Ok(answer.await.unwrap_or_else(Status::into_http)) })
+    }
+}
+
+/// The node that a call means.
+fn node_of(headers: &HeaderMap) -> Result<&str, FleetError> {
+    let mut values = headers.get_all(NODE).iter();
+    match (values.next().map(HeaderValue::to_str), values.next()) {
+        (Some(Ok(text)), None) if !text.is_empty() => Ok(text),
+        _ => Err(FleetError::NodeUuidMissing),
+    }
+}
+
+/// The request as the agent gets it.
+fn for_agent(request: Request<Body>, token: &Secret) -> Request<Body> {
+    let (mut head, body) = request.into_parts();
+    head.headers.remove(NODE);
+    head.headers.remove(TOKEN);
+    // A session whose token is no text of a header has never proved it: the agent refuses.
+    if let Ok(mut value) = HeaderValue::try_from(token.reveal()) {
+        value.set_sensitive(true);
+        head.headers.insert(TOKEN, value);
+    }
+    let mut uri = Uri::from_static(ORIGIN).into_parts();
+    let path = head.uri.path_and_query().cloned();
+    uri.path_and_query = path.or_else(|| Some(PathAndQuery::from_static("/")));
+    head.uri = Uri::from_parts(uri).unwrap_or(head.uri);
+    // What the listener noted about the caller is not for the agent's connection.
+    head.extensions.clear();
+    Request::from_parts(head, body)
+}
+
+fn lost(node_uuid: &str, status: &Status) -> FleetError {
+    FleetError::Lost {
+        node: node_uuid.to_owned(),
+        cause: error_chain(status),
+    }
+}
+
+/// The body of an answer; where the agent's connection is lost before its end, it ends with a
+/// status that says so.
+fn ending_with_status(body: Body, node_uuid: String) -> Body {
+    // A body that has failed has no more frames.
+    let frames = BodyStream::new(body).map(move |frame| match frame {
+        Ok(frame) => Ok::<_, Infallible>(frame),
+        Err(status) => {
+            let status = match status.code() {
+                tonic::Code::Unavailable => lost(&node_uuid, &status).into(),
+                // The agent has reset the stream.
+                _ => status,
+            };
+            let mut trailers = HeaderMap::new();
+            // A status that does not fit into trailers leaves the answer without one.
+            let _ = status.add_header(&mut trailers);
+            Ok(Frame::trailers(trailers))
+        }
+    });
+    Body::new(StreamBody::new(frames))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_node_is_named_once() {
+        let headers = |values: &[&'static str]| {
+            let name = http::HeaderName::from_static(NODE);
+            let pairs = values
+                .iter()
+                .map(|value| (Some(name.clone()), HeaderValue::from_static(value)));
+            HeaderMap::from_iter(pairs.filter_map(|(name, value)| Some((name?, value))))
+        };
+        assert_eq!(node_of(&headers(&["n"])).unwrap(), "n");
+        assert!(node_of(&headers(&[])).is_err());
+        assert!(node_of(&headers(&[""])).is_err());
+        let mut twice = headers(&["n"]);
+        twice.append(NODE, HeaderValue::from_static("m"));
+        assert!(node_of(&twice).is_err());
+    }
+
+    #[test]
+    fn the_agent_gets_the_gateways_token_and_the_rest_as_it_is() {
+        let request = Request::builder()
+            .uri("https://gw.example:9997/ironic.agent.v1.CommandService/GetCommand")
+            .header("node-uuid", "n")
+            .header("agent-token", "the caller's")
+            .header("grpc-timeout", "1S")
+            .header("x-request-id", "r")
+            .body(Body::empty())
+            .unwrap();
+        let request = for_agent(request, &Secret::new("the node's"));
+        assert_eq!(
+            request.uri(),
+            "http://agent/ironic.agent.v1.CommandService/GetCommand"
+        );
+        let header = |name| {
+            request
+                .headers()
+                .get(name)
+                .map(|value| value.to_str().unwrap())
+        };
+        assert_eq!(header("agent-token"), Some("the node's"));
+        assert_eq!(header("node-uuid"), None);
+        assert_eq!(header("grpc-timeout"), Some("1S"));
+        assert_eq!(header("x-request-id"), Some("r"));
+    }
+
+    #[tokio::test]
+    async fn lost_connection_is_a_status_at_the_end_of_the_answer() {
+        let frames = [
+            Ok(Frame::data(bytes::Bytes::from_static(b"x"))),
+            Err(Status::unavailable("the connection was lost")),
+        ];
+        let body = Body::new(StreamBody::new(futures_util::stream::iter(frames)));
+        let collected = ending_with_status(body, "n".into())
+            .collect()
+            .await
+            .unwrap();
+        let trailers = collected.trailers().unwrap();
+        let status = Status::from_header_map(trailers).unwrap();
+        assert_eq!(status.code(), tonic::Code::Unavailable);
+        assert!(
+            status.message().contains("the connection was lost"),
+            "{status:?}"
+        );
+        assert_eq!(collected.to_bytes(), "x");
+    }
+}

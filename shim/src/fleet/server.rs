@@ -1,0 +1,149 @@
+//! The listener of the fleet: `FleetService`, `CommandService` of every node, health and
+//! reflection, for orchestrators and operators.
+
+use std::time::Duration;
+
+use ironic_agent_protocol::v1::fleet_service_server::{FleetServiceServer, SERVICE_NAME};
+use ironic_transport::Listen;
+use ironic_transport::grpc::bounds::Bounds;
+use ironic_transport::grpc::{
+    self, BindError, ServerTls, ServerTlsError, TlsFiles, TlsOptionNames,
+};
+use ironic_transport::listener::ConnectionLimits;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
+use tracing::{info, warn};
+
+use super::proxy::NodeProxy;
+use super::service::FleetApi;
+use crate::config::ShimConfig;
+
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// Calls on one connection: an orchestrator follows many nodes over one.
+const STREAMS: u32 = 1024;
+const PING_PERIOD: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Connections of orchestrators and operators.
+const LIMITS: ConnectionLimits = ConnectionLimits {
+    authenticated: 1024,
+    unauthenticated: 128,
+    per_peer: 32,
+    ..grpc::LIMITS
+};
+
+/// The options of the TLS files.
+const TLS_OPTIONS: TlsOptionNames = TlsOptionNames {
+    certificate: "fleet_tls_cert_file",
+    key: "fleet_tls_key_file",
+    authorities: "fleet_tls_ca_file",
+};
+
+/// Why the fleet is not served.
+#[derive(Debug, Error)]
+pub enum FleetServerError {
+    /// The address cannot be used.
+    #[error("option fleet_listen cannot be used")]
+    Listen(#[from] BindError),
+    /// Anybody could give orders.
+    #[error(
+        "option fleet_listen = {0} can be reached from other machines, and callers need no \
+         certificate: any of them could write disks. Listen at a unix: socket or a loopback \
+         address, demand client certificates by fleet_tls_cert_file, fleet_tls_key_file and \
+         fleet_tls_ca_file, or accept it by --insecure_fleet_listen"
+    )]
+    Open(Listen),
+    /// The TLS options are unusable.
+    #[error(transparent)]
+    Tls(#[from] ServerTlsError),
+    /// The description of the services is unusable.
+    #[error("cannot offer reflection")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The transport failed, or certificate and key are unusable.
+    #[error(
+        "cannot serve the fleet: check fleet_tls_cert_file, fleet_tls_key_file, fleet_tls_ca_file"
+    )]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// A listener for the fleet.
+#[derive(Debug)]
+pub struct FleetServer {
+    bound: grpc::Bound,
+    /// Where it listens; the port is the real one.
+    pub listen: Listen,
+    tls: Option<ServerTls>,
+    api: FleetApi,
+    proxy: NodeProxy,
+}
+
+impl FleetServer {
+    /// Opens the listener at `listen`.
+    ///
+    /// # Errors
+    /// The address is taken or not ours, or a certificate is missing.
+    pub async fn bind(
+        listen: &Listen,
+        config: &ShimConfig,
+        api: FleetApi,
+        proxy: NodeProxy,
+    ) -> Result<Self, FleetServerError> {
+        let files = TlsFiles {
+            certificate: config.fleet_tls_cert_file.clone(),
+            key: config.fleet_tls_key_file.clone(),
+            authorities: config.fleet_tls_ca_file.clone(),
+        };
+        let tls = grpc::server_tls_of(&files, &TLS_OPTIONS)?;
+        let demands_certificates = tls.is_some() && files.authorities.is_some();
+        if listen.is_open_to_other_machines() && !demands_certificates {
+            if !config.insecure_fleet_listen {
+                return Err(FleetServerError::Open(listen.clone()));
+            }
+            warn!(%listen, "any machine that reaches this address may write the disks of every node: insecure_fleet_listen");
+        }
+        // The listeners of agents and of conductors have connections, too.
+        let limits = LIMITS.within_descriptors(3);
+        let (bound, listen) = grpc::bind(listen, "FleetService", limits).await?;
+        info!(%listen, "the fleet is served");
+        Ok(Self {
+            bound,
+            listen,
+            tls,
+            api,
+            proxy,
+        })
+    }
+
+    /// Serves until `stop` is cancelled.
+    ///
+    /// # Errors
+    /// The certificate is unusable, or the transport failed.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), FleetServerError> {
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_serving::<FleetServiceServer<FleetApi>>().await;
+        health.set_serving::<NodeProxy>().await;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(ironic_agent_protocol::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name(SERVICE_NAME)
+            .with_service_name(NodeProxy::NAME)
+            .with_service_name("grpc.health.v1.Health")
+            .build_v1()?;
+        let server = tonic::transport::Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(ironic_tunnel::CONNECTION_WINDOW)
+            .max_concurrent_streams(STREAMS)
+            .http2_keepalive_interval(Some(PING_PERIOD))
+            .http2_keepalive_timeout(Some(PING_TIMEOUT));
+        let router = server
+            .layer(Bounds::new(&[]))
+            .add_service(health_service)
+            .add_service(reflection)
+            .add_service(FleetServiceServer::new(self.api))
+            .add_service(self.proxy);
+        let stopped = stop.cancelled_owned();
+        self.bound.serve(router, self.tls, stopped).await?;
+        Ok(())
+    }
+}
