@@ -28,7 +28,7 @@ use crate::join_token_tool;
 use crate::metrics::Metrics;
 use crate::metrics::listener::MetricsListener;
 use crate::registrar::{Registrar, RegistrarSettings};
-use crate::relay::{self, Placement, Relay, Upstream};
+use crate::relay::{self, ListenerTls, Placement, Relay, Upstream};
 use crate::rest_server::{AgentSession, RestServer};
 
 /// How long the agent of this machine may take to read virtual media, and how often the shim
@@ -173,13 +173,15 @@ impl Shim {
         let gateway = Gateway::start(url, config, agents, fleet, stop.clone()).await;
         let gateway = gateway.context("the gateway cannot be started")?;
         let relay = Relay::new(upstream, Placement::Gateway(gateway.clone()));
-        let observer = Arc::new(relay.clone());
         let agents = relay::bind(relay, config, enrolment).await?;
+        let observer = agents.observer();
+        let naming = observer.clone().name_ending_certificates();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(naming));
         let metrics_listen = match &config.metrics_listen {
             Some(listen) => {
                 let listener = MetricsListener::bind(listen).await?;
                 let listen = listener.listen.clone();
-                tokio::spawn(listener.serve(metrics, observer, stop.clone()));
+                tokio::spawn(listener.serve(metrics, Arc::new(observer), stop.clone()));
                 Some(listen)
             }
             None => None,
@@ -212,12 +214,22 @@ impl Shim {
         self.metrics_listen.as_ref()
     }
 
+    /// The certificates of a gateway, which may be read again.
+    #[must_use]
+    pub fn certificates(&self) -> Option<GatewayCertificates> {
+        let agents = self.agents.as_ref();
+        Some(GatewayCertificates {
+            gateway: self.gateway.clone()?,
+            agents: agents.and_then(|agents| agents.tls().cloned()),
+        })
+    }
+
     /// Serves agents until the shim is stopped.
     ///
     /// # Errors
     /// The transport failed.
     pub async fn run(self) -> anyhow::Result<()> {
-        let reloading = reload_on_hangup(self.gateway);
+        let reloading = reload_on_hangup(self.certificates());
         let serving_agents = async {
             match self.agents {
                 Some(agents) => agents.run(self.stop.clone()).await?,
@@ -322,21 +334,46 @@ fn upstream(
 }
 
 /// Reads certificates again at each SIGHUP. Ends only if the signal cannot be waited for.
-async fn reload_on_hangup(gateway: Option<Gateway>) -> anyhow::Result<()> {
-    let Some(gateway) = gateway else {
+async fn reload_on_hangup(certificates: Option<GatewayCertificates>) -> anyhow::Result<()> {
+    let Some(certificates) = certificates else {
         return std::future::pending().await;
     };
     let mut hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
     // Goal: one reload for each signal. Exit: the program ends.
     while hangups.recv().await.is_some() {
-        if let Err(error) = gateway.reload() {
+        if let Err(error) = certificates.reload() {
             warn!(
-                error = &error as &dyn std::error::Error,
-                "the certificate stays as it was"
+                error = AsRef::<dyn std::error::Error>::as_ref(&error),
+                "certificates cannot be read again: the earlier ones stay"
             );
         }
     }
     std::future::pending().await
+}
+
+/// The certificates of a gateway's listeners. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct GatewayCertificates {
+    gateway: Gateway,
+    agents: Option<ListenerTls>,
+}
+
+impl GatewayCertificates {
+    /// Reads the files of every listener again: all of them count from now on, or none.
+    ///
+    /// # Errors
+    /// A file cannot be used.
+    pub fn reload(&self) -> anyhow::Result<()> {
+        let agents = self.agents.as_ref();
+        let agents = agents.map(|tls| Ok::<_, relay::ListenerTlsError>((tls, tls.read_again()?)));
+        let agents = agents.transpose()?;
+        self.gateway.reload()?;
+        if let Some((tls, loaded)) = agents {
+            tls.apply(loaded);
+        }
+        info!("certificates and keys were read again");
+        Ok(())
+    }
 }
 
 /// Whether the shim can do without agents that call it: there is nobody to relay to, and

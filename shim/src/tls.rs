@@ -9,6 +9,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use ironic_transport::tls::{self, HalfPair, TlsSettingsError, TlsVersion};
 use rcgen::{
     CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
-    PKCS_ECDSA_P384_SHA384,
+    PKCS_ECDSA_P384_SHA384, SignatureAlgorithm,
 };
 use rustls::ServerConfig;
 use rustls::server::ResolvesServerCert;
@@ -30,6 +31,7 @@ use tracing::{info, warn};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
 use crate::config::{Curve, ShimConfig};
+use crate::metrics::CertificateEnd;
 
 const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Object identifier of the extension subjectAltName.
@@ -188,15 +190,7 @@ pub fn load(certificate: &Path, key: &Path) -> Result<Pair, TlsError> {
 /// # Errors
 /// The crypto library refuses.
 pub fn generate(subject: &Subject, now: OffsetDateTime) -> Result<Pair, TlsError> {
-    let algorithm = match subject.curve {
-        Curve::P256 => &PKCS_ECDSA_P256_SHA256,
-        Curve::P384 => &PKCS_ECDSA_P384_SHA384,
-        Curve::P521 => {
-            warn!("tls_certificate_curve = p521 is not offered: p384 is used");
-            &PKCS_ECDSA_P384_SHA384
-        }
-    };
-    let key = KeyPair::generate_for(algorithm)?;
+    let key = KeyPair::generate_for(algorithm(subject.curve))?;
     let mut params = CertificateParams::default();
     params.distinguished_name = common_name(&subject.host_name);
     params.not_before = now - subject.clock_skew;
@@ -220,6 +214,19 @@ pub fn common_name(text: &str) -> DistinguishedName {
     name
 }
 
+/// The signature algorithm of a generated key.
+#[must_use]
+pub fn algorithm(curve: Curve) -> &'static SignatureAlgorithm {
+    match curve {
+        Curve::P256 => &PKCS_ECDSA_P256_SHA256,
+        Curve::P384 => &PKCS_ECDSA_P384_SHA384,
+        Curve::P521 => {
+            warn!("tls_certificate_curve = p521 is not offered: p384 is used");
+            &PKCS_ECDSA_P384_SHA384
+        }
+    }
+}
+
 /// `SEQUENCE { [7] address }` in DER.
 fn address_names(address: IpAddr) -> Vec<u8> {
     let octets = match address {
@@ -231,6 +238,30 @@ fn address_names(address: IpAddr) -> Vec<u8> {
     let mut names = vec![0x30, length + 2, 0x87, length];
     names.extend(octets);
     names
+}
+
+/// The first certificate of a text in PEM.
+#[must_use]
+pub fn leaf(pem: &str) -> Option<CertificateDer<'static>> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).ok()
+}
+
+/// From when until when a certificate is valid.
+#[must_use]
+pub fn validity(der: &[u8]) -> Option<Range<OffsetDateTime>> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let validity = certificate.validity();
+    Some(validity.not_before.to_datetime()..validity.not_after.to_datetime())
+}
+
+/// When a certificate ends, by the clock as it is.
+#[must_use]
+pub fn end(name: &'static str, der: &[u8]) -> Option<CertificateEnd> {
+    let left = validity(der)?.end - OffsetDateTime::now_utc();
+    Some(CertificateEnd {
+        name,
+        ends_in_seconds: left.whole_seconds(),
+    })
 }
 
 /// Whether a certificate is for this address and valid for another day.

@@ -60,6 +60,7 @@ const SHIM: &[(&str, &[&str])] = &[
             "pacing",
             "registrar",
             "rest",
+            "tls",
         ],
     ),
     ("fleet", &["agents"]),

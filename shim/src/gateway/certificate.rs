@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -13,16 +14,18 @@ use std::time::Duration;
 use ironic_transport::tls::HalfPair;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P384_SHA384,
+    KeyUsagePurpose,
 };
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::{GatewayUrl, ShimConfig};
+use crate::config::{Curve, GatewayUrl, ShimConfig};
+use crate::metrics::CertificateEnd;
 use crate::tls::{self, Pair, TlsError};
 
 /// The common name of the CA. Certificates name their issuer by it.
@@ -31,8 +34,8 @@ const CA_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// A certificate of the own CA lives so long and is replaced after two thirds of it.
 const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 const RENEWAL: Duration = Duration::from_secs(60 * 24 * 3600);
-/// How long after a failure the renewal is tried again.
-const RETRY: Duration = Duration::from_secs(3600);
+/// How often it is looked at.
+const CHECK: Duration = Duration::from_secs(3600);
 
 /// Why the gateway has no certificate.
 #[derive(Debug, Error)]
@@ -95,6 +98,7 @@ enum CertificateSource {
         /// It was made at this start.
         is_new: bool,
         url: GatewayUrl,
+        curve: Curve,
         clock_skew: Duration,
     },
 }
@@ -131,6 +135,7 @@ impl ServerCertificate {
                     authority,
                     is_new,
                     url: url.clone(),
+                    curve: config.tls_certificate_curve,
                     clock_skew: config.auto_tls_allowed_clock_skew,
                 }
             }
@@ -169,16 +174,40 @@ impl ServerCertificate {
         Arc::clone(&self.0.current) as Arc<dyn ResolvesServerCert>
     }
 
-    /// Reads the operator's files again, or signs a new certificate.
+    /// Reads the operator's files again, or signs a new certificate. [`apply`](Self::apply) makes
+    /// it count.
     ///
     /// # Errors
-    /// The files cannot be used; the earlier certificate is shown as before.
-    pub fn reload(&self) -> Result<(), CertificateError> {
-        let new = self.0.source.issue()?;
+    /// The files cannot be used.
+    pub fn issue(&self) -> Result<Arc<CertifiedKey>, CertificateError> {
+        self.0.source.issue()
+    }
+
+    /// Handshakes show this certificate from now on.
+    pub fn apply(&self, new: Arc<CertifiedKey>) {
         let current = &self.0.current.0;
         *current.write().unwrap_or_else(PoisonError::into_inner) = new;
         info!("the REST server shows its certificate as it is now");
-        Ok(())
+    }
+
+    /// When what Ironic is shown ends: the certificate, and the own CA.
+    #[must_use]
+    pub fn ends(&self) -> Vec<CertificateEnd> {
+        let own = match &self.0.source {
+            CertificateSource::Operator { .. } => None,
+            CertificateSource::Own { authority, .. } => tls::leaf(&authority.certificate),
+        };
+        let shown = self.shown();
+        let shown = shown.as_deref().and_then(|der| tls::end("rest", der));
+        let authority = own.as_deref().and_then(|der| tls::end("gateway_ca", der));
+        shown.into_iter().chain(authority).collect()
+    }
+
+    /// The certificate that handshakes show.
+    fn shown(&self) -> Option<CertificateDer<'static>> {
+        let current = self.0.current.0.read();
+        let current = current.unwrap_or_else(PoisonError::into_inner);
+        current.cert.first().cloned()
     }
 
     /// Replaces the certificates of the own CA before they end.
@@ -186,25 +215,33 @@ impl ServerCertificate {
         if matches!(self.0.source, CertificateSource::Operator { .. }) {
             return;
         }
-        let mut pause = RENEWAL;
-        // Goal: a certificate that is valid. Exit: the program stops.
+        // Goal: a certificate that is valid by the clock as it is, which may jump. Exit: the
+        // program stops.
         while stop
-            .run_until_cancelled(tokio::time::sleep(pause))
+            .run_until_cancelled(tokio::time::sleep(CHECK))
             .await
             .is_some()
         {
-            pause = match self.reload() {
-                Ok(()) => RENEWAL,
-                Err(error) => {
-                    warn!(
-                        error = &error as &dyn std::error::Error,
-                        "no new certificate"
-                    );
-                    RETRY
-                }
-            };
+            let validity = self.shown().and_then(|der| tls::validity(&der));
+            if validity.is_some_and(|validity| !is_due(&validity, OffsetDateTime::now_utc())) {
+                continue;
+            }
+            match self.issue() {
+                Ok(new) => self.apply(new),
+                Err(error) => warn!(
+                    error = &error as &dyn std::error::Error,
+                    "no new certificate"
+                ),
+            }
         }
     }
+}
+
+/// Whether a certificate of the own CA is to be replaced: two thirds of its life are over, or a
+/// clock that was set has made it one that is not valid yet.
+fn is_due(validity: &Range<OffsetDateTime>, now: OffsetDateTime) -> bool {
+    let left = LIFETIME - RENEWAL;
+    now < validity.start || now + left >= validity.end
 }
 
 impl CertificateSource {
@@ -216,9 +253,13 @@ impl CertificateSource {
             Self::Own {
                 authority,
                 url,
+                curve,
                 clock_skew,
                 ..
-            } => sign(authority, url, *clock_skew)?,
+            } => {
+                let key = KeyPair::generate_for(tls::algorithm(*curve))?;
+                sign(authority, url, &key, *clock_skew)?
+            }
         };
         Ok(tls::certified_key(&pair)?)
     }
@@ -248,7 +289,7 @@ fn load_or_make_authority(config: &ShimConfig) -> Result<(Pair, bool), Certifica
         // The key is written first: a crash in between has made nothing that Ironic knows.
         (false, _) => {}
     }
-    let secret = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384)?;
+    let secret = KeyPair::generate_for(tls::algorithm(config.tls_certificate_curve))?;
     let now = OffsetDateTime::now_utc();
     let mut params = authority_params();
     params.not_before = now - config.auto_tls_allowed_clock_skew;
@@ -273,10 +314,10 @@ fn authority_params() -> CertificateParams {
 fn sign(
     authority: &Pair,
     url: &GatewayUrl,
+    key: &KeyPair,
     clock_skew: Duration,
 ) -> Result<Pair, CertificateError> {
     let issuer = Issuer::new(authority_params(), KeyPair::from_pem(authority.key())?);
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384)?;
     let mut params = CertificateParams::new(vec![url.host().to_owned()])?;
     params.distinguished_name = tls::common_name(url.host());
     params.use_authority_key_identifier_extension = true;
@@ -284,7 +325,7 @@ fn sign(
     let now = OffsetDateTime::now_utc();
     params.not_before = now - clock_skew;
     params.not_after = now + LIFETIME;
-    let certificate = params.signed_by(&key, &issuer)?;
+    let certificate = params.signed_by(key, &issuer)?;
     Ok(Pair::new(certificate.pem(), key.serialize_pem()))
 }
 
@@ -306,8 +347,7 @@ mod tests {
     }
 
     fn shown(certificate: &ServerCertificate) -> Vec<u8> {
-        let current = certificate.0.current.0.read().unwrap();
-        current.cert[0].to_vec()
+        certificate.shown().unwrap().to_vec()
     }
 
     #[test]
@@ -324,7 +364,7 @@ mod tests {
                 .unwrap();
             let authority = certificate.verify_ca().unwrap();
             let before = shown(&certificate);
-            certificate.reload().unwrap();
+            certificate.apply(certificate.issue().unwrap());
             assert_ne!(shown(&certificate), before, "a new certificate");
             assert_eq!(certificate.verify_ca().unwrap(), authority);
             let again = ServerCertificate::of(&url(address), &config)
@@ -352,6 +392,52 @@ mod tests {
             };
             verify(url(address).host()).unwrap();
             assert!(verify("other.example").is_err());
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_due_after_two_thirds_of_its_life_and_when_the_clock_was_set_back() {
+        let made = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(50 * 365 * 24 * 3600);
+        let day = Duration::from_secs(24 * 3600);
+        let validity = made - day / 24..made + LIFETIME;
+        for (now, due) in [
+            (made, false),
+            (made + RENEWAL - day, false),
+            (made + RENEWAL, true),
+            (made + LIFETIME * 2, true),
+            (made - day, true),
+            (made - day * 400, true),
+        ] {
+            assert_eq!(is_due(&validity, now), due, "{now}");
+        }
+    }
+
+    #[test]
+    fn the_curve_is_the_one_of_the_options() {
+        for (curve, bits) in [(Curve::P256, 256), (Curve::P384, 384)] {
+            let state = tempfile::tempdir().unwrap();
+            let config = ShimConfig {
+                tls_certificate_curve: curve,
+                ..config(state.path())
+            };
+            let address = url("https://gw.example");
+            let certificate = ServerCertificate::of(&address, &config).unwrap().unwrap();
+            let authority = certificate.verify_ca().unwrap();
+            let authority = tls::leaf(&authority).unwrap();
+            for der in [shown(&certificate), authority.to_vec()] {
+                use x509_parser::prelude::{FromDer, X509Certificate};
+                let (_, parsed) = X509Certificate::from_der(&der).unwrap();
+                let key = parsed.public_key().parsed().unwrap();
+                assert_eq!(key.key_size(), bits, "{curve:?}");
+            }
+            let ends = certificate.ends();
+            let names: Vec<_> = ends.iter().map(|end| end.name).collect();
+            assert_eq!(names, ["rest", "gateway_ca"]);
+            let ninety_days = i64::try_from(LIFETIME.as_secs()).unwrap();
+            assert!(
+                (ninety_days - ends[0].ends_in_seconds).abs() < 60,
+                "{ends:?}"
+            );
         }
     }
 
@@ -395,11 +481,11 @@ mod tests {
         assert_eq!(certificate.verify_ca().unwrap(), authority);
         let before = shown(&certificate);
         replace();
-        certificate.reload().unwrap();
+        certificate.apply(certificate.issue().unwrap());
         let after = shown(&certificate);
         assert_ne!(before, after);
         fs::write(&certificate_file, "nothing").unwrap();
-        certificate.reload().unwrap_err();
+        certificate.issue().unwrap_err();
         assert_eq!(shown(&certificate), after);
     }
 

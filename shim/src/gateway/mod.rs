@@ -17,6 +17,7 @@ use tracing::info;
 use crate::agents::{AgentKey, AgentRegistry, AttachmentId, Client, Generation, Superseded};
 use crate::config::{GatewayUrl, ShimConfig};
 use crate::fleet::Fleet;
+use crate::metrics::CertificateEnd;
 use crate::peers::Peers;
 use crate::peers::options::{PeersError, PeersSettings};
 use crate::rest::{RestListener, RestSettings};
@@ -116,7 +117,7 @@ impl Gateway {
         if let Some(certificate) = &certificate {
             tokio::spawn(certificate.clone().renew_until(stop.clone()));
         }
-        Ok(Self(Arc::new(GatewayState {
+        let gateway = Self(Arc::new(GatewayState {
             url,
             certificate,
             agents,
@@ -124,7 +125,8 @@ impl Gateway {
             fleet,
             unproved: Arc::new(Semaphore::new(UNPROVED)),
             stop,
-        })))
+        }));
+        Ok(gateway)
     }
 
     /// The gateways that share the nodes with this one, if there are any.
@@ -156,18 +158,28 @@ impl Gateway {
         }
     }
 
-    /// Reads the operator's certificates and keys again.
+    /// Reads the certificate and key of the REST listener again, and those among gateways.
     ///
     /// # Errors
-    /// They cannot be used; the earlier ones are shown as before.
+    /// A file cannot be used: nothing changes.
     pub fn reload(&self) -> Result<(), GatewayError> {
-        if let Some(certificate) = &self.0.certificate {
-            certificate.reload()?;
-        }
+        let rest = self.0.certificate.as_ref();
+        let rest = rest.map(|rest| Ok::<_, CertificateError>((rest, rest.issue()?)));
+        let rest = rest.transpose()?;
         if let Some(peers) = &self.0.peers {
             peers.reload().map_err(PeersError::from)?;
         }
+        if let Some((rest, new)) = rest {
+            rest.apply(new);
+        }
         Ok(())
+    }
+
+    /// When what the REST listener shows ends.
+    #[must_use]
+    pub fn certificate_ends(&self) -> Vec<CertificateEnd> {
+        let rest = self.0.certificate.as_ref();
+        rest.map(ServerCertificate::ends).unwrap_or_default()
     }
 
     /// Leave for one more attachment to wait for the proof of its token. `None`: too many do.

@@ -55,6 +55,22 @@ label!(
 );
 
 label!(
+    /// How the TLS handshake of an agent ended.
+    HandshakeResult, "outcome" {
+        /// Both sides trust each other.
+        Done = "done",
+        /// It took too long.
+        TimedOut = "timed_out",
+        /// The agent showed no certificate, or one that is not accepted.
+        ClientCertificate = "client_certificate",
+        /// The agent does not accept our certificate, or went away.
+        RefusedByClient = "refused_by_client",
+        /// The other side speaks something else.
+        Failed = "failed",
+    }
+);
+
+label!(
     /// Why an attachment has ended.
     DetachCause, "cause" {
         /// The agent has closed it.

@@ -25,8 +25,8 @@ mod process;
 pub mod readiness;
 
 use labels::{
-    AttachOutcome, BeatResult, CommandVerdict, DetachCause, DropReason, InspectionResult, Label,
-    LookupResult,
+    AttachOutcome, BeatResult, CommandVerdict, DetachCause, DropReason, HandshakeResult,
+    InspectionResult, Label, LookupResult,
 };
 use observation::ObservedGauges;
 pub use observation::{CertificateEnd, GatewaysState, Observation, Observe, QueueLengths};
@@ -60,6 +60,7 @@ struct MetricsState {
 struct EventCounters {
     attaches: EventCounter,
     detaches: EventCounter,
+    handshakes: EventCounter,
     beats: EventCounter,
     beat_lag: Histogram,
     lookups: EventCounter,
@@ -159,6 +160,11 @@ impl EventCounters {
                 "detaches",
                 "Attachments that have ended; an agent attaches again after each of them",
             ),
+            handshakes: EventCounter::register::<HandshakeResult>(
+                registry,
+                "handshakes",
+                "TLS handshakes of agents by how they ended",
+            ),
             beats: EventCounter::register::<BeatResult>(
                 registry,
                 "heartbeats",
@@ -252,6 +258,11 @@ impl Metrics {
     /// An attachment has ended.
     pub fn detached(&self, cause: DetachCause) {
         self.0.events.detaches.add(cause);
+    }
+
+    /// The TLS handshake of an agent has ended.
+    pub fn handshake(&self, result: HandshakeResult) {
+        self.0.events.handshakes.add(result);
     }
 
     /// An attachment waits for a proof for as long as the guard lives.

@@ -2,11 +2,12 @@
 
 use ironic_agent_protocol::v1;
 use ironic_document::{DocumentError, to_struct};
+use ironic_transport::grpc::HandshakeOutcome;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::ironic::{BeatAnswer, Found, InspectionAnswer, LookupAnswer};
-use crate::metrics::labels::{BeatResult, InspectionResult, LookupResult};
+use crate::metrics::labels::{BeatResult, HandshakeResult, InspectionResult, LookupResult};
 use crate::pacing::{CallOutcome, RetryAfter};
 
 /// The answer to a lookup. A document that does not fit the protocol is a reason to retry:
@@ -127,6 +128,17 @@ fn outcome(status: u16) -> CallOutcome {
     match status {
         429 | 502 | 503 | 504 => CallOutcome::Unavailable,
         _ => CallOutcome::Answered,
+    }
+}
+
+/// A handshake as it is counted.
+pub(super) fn handshake_result(outcome: HandshakeOutcome) -> HandshakeResult {
+    match outcome {
+        HandshakeOutcome::Done => HandshakeResult::Done,
+        HandshakeOutcome::TimedOut => HandshakeResult::TimedOut,
+        HandshakeOutcome::ClientCertificate => HandshakeResult::ClientCertificate,
+        HandshakeOutcome::RefusedByClient => HandshakeResult::RefusedByClient,
+        HandshakeOutcome::Failed => HandshakeResult::Failed,
     }
 }
 

@@ -1,20 +1,22 @@
 //! TLS of the agents' listener.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ironic_transport::grpc::{
-    self, ClientCertificates, ServerConfigError, ServerTls, ServerTlsError, TlsFiles,
+    self, ClientCertificates, OnHandshake, ServerConfigError, ServerTls, ServerTlsError, TlsFiles,
 };
-use ironic_transport::tls::AuthorityPin;
+use ironic_transport::tls::{AuthorityPin, HalfPair};
 use rustls::RootCertStore;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls_pki_types::UnixTime;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::identity::{AuthorityError, Enrolment};
+use crate::metrics::CertificateEnd;
+use crate::tls;
 
 /// How often the certificate of the own authority is replaced.
 const RENEWAL: Duration = Duration::from_secs(24 * 3600);
@@ -33,54 +35,149 @@ pub enum ListenerTlsError {
     Config(#[from] ServerConfigError),
 }
 
-/// TLS by the operator's files; none without a certificate. Where certificates are issued, there
-/// always is TLS: it takes nodes' certificates, too, and demands none.
-pub(super) fn load(
-    files: &TlsFiles,
-    enrolment: Option<&Enrolment>,
-    host: &str,
-) -> Result<Option<ServerTls>, ListenerTlsError> {
-    let Some(enrolment) = enrolment else {
-        return Ok(grpc::server_tls(files)?);
-    };
-    let shown = shown(files, enrolment, host)?;
-    if let [_, .., authority] = shown.cert.as_slice() {
-        let sha256 = AuthorityPin::of(authority);
-        info!(%sha256, "agents may know this gateway by option conductor_ca_sha256");
-    } else {
-        warn!(
-            "grpc_tls_cert_file holds no authority behind the certificate: no agent can know it by conductor_ca_sha256"
-        );
-    }
-    let config = config(&shown, files, enrolment)?;
-    Ok(Some(ServerTls::new(config)))
+/// TLS of the listener, and what it is made from. Cheap to clone; all clones change together.
+#[derive(Debug, Clone)]
+pub struct ListenerTls {
+    tls: ServerTls,
+    source: Arc<TlsSource>,
+    /// The certificate that is shown.
+    leaf: Arc<RwLock<CertificateDer<'static>>>,
 }
 
-/// Replaces the certificate of the own authority every day. One of the operator stays.
-pub(super) async fn renew(
-    tls: ServerTls,
+#[derive(Debug)]
+struct TlsSource {
     files: TlsFiles,
-    enrolment: Enrolment,
+    enrolment: Option<Enrolment>,
     host: String,
-    stop: CancellationToken,
-) {
-    if files.certificate.is_some() {
-        return;
+}
+
+/// What the files hold now, complete and checked.
+#[derive(Debug)]
+pub struct LoadedTls {
+    config: rustls::ServerConfig,
+    leaf: CertificateDer<'static>,
+}
+
+impl ListenerTls {
+    /// TLS by the operator's files; none without a certificate. Where certificates are issued,
+    /// there always is TLS: it takes nodes' certificates, too, and demands none.
+    pub(super) fn load(
+        files: TlsFiles,
+        enrolment: Option<Enrolment>,
+        host: &str,
+    ) -> Result<Option<Self>, ListenerTlsError> {
+        let source = TlsSource {
+            files,
+            enrolment,
+            host: host.to_owned(),
+        };
+        let Some(loaded) = source.read()? else {
+            return Ok(None);
+        };
+        source.tell_pin()?;
+        Ok(Some(Self {
+            tls: ServerTls::new(loaded.config),
+            source: Arc::new(source),
+            leaf: Arc::new(RwLock::new(loaded.leaf)),
+        }))
     }
-    // Goal: a certificate that is valid. Exit: the program stops.
-    while stop
-        .run_until_cancelled(tokio::time::sleep(RENEWAL))
-        .await
-        .is_some()
-    {
-        let new = shown(&files, &enrolment, &host);
-        match new.and_then(|shown| config(&shown, &files, &enrolment)) {
-            Ok(config) => tls.replace(config),
-            Err(error) => warn!(
-                error = &error as &dyn std::error::Error,
-                "agents are shown the earlier certificate"
-            ),
+
+    /// Counts handshakes.
+    pub(super) fn observed(self, heard: OnHandshake) -> Self {
+        Self {
+            tls: self.tls.observed(heard),
+            ..self
         }
+    }
+
+    /// For the server.
+    pub(super) fn server_tls(&self) -> ServerTls {
+        self.tls.clone()
+    }
+
+    /// Reads the files again. [`apply`](Self::apply) makes what it answers count.
+    ///
+    /// # Errors
+    /// They cannot be used.
+    pub fn read_again(&self) -> Result<LoadedTls, ListenerTlsError> {
+        // The names of the files do not change, so that there is a certificate.
+        let half = HalfPair {
+            given: "grpc_tls_key_file",
+            missing: "grpc_tls_cert_file",
+        };
+        let loaded = self.source.read()?;
+        loaded.ok_or_else(|| ServerTlsError::from(half).into())
+    }
+
+    /// Handshakes get this from now on; connections that are open stay.
+    pub fn apply(&self, loaded: LoadedTls) {
+        self.tls.replace(loaded.config);
+        *self.leaf.write().unwrap_or_else(PoisonError::into_inner) = loaded.leaf;
+    }
+
+    /// When the certificate ends that is shown.
+    pub(super) fn end(&self) -> Option<CertificateEnd> {
+        let leaf = self.leaf.read().unwrap_or_else(PoisonError::into_inner);
+        tls::end("grpc", &leaf)
+    }
+
+    /// Replaces the certificate of the own authority every day. One of the operator stays.
+    pub(super) async fn renew(self, stop: CancellationToken) {
+        if self.source.enrolment.is_none() || self.source.files.certificate.is_some() {
+            return;
+        }
+        // Goal: a certificate that is valid. Exit: the program stops.
+        while stop
+            .run_until_cancelled(tokio::time::sleep(RENEWAL))
+            .await
+            .is_some()
+        {
+            match self.read_again() {
+                Ok(loaded) => self.apply(loaded),
+                Err(error) => warn!(
+                    error = &error as &dyn std::error::Error,
+                    "agents are shown the earlier certificate"
+                ),
+            }
+        }
+    }
+}
+
+impl TlsSource {
+    fn read(&self) -> Result<Option<LoadedTls>, ListenerTlsError> {
+        let Some(enrolment) = &self.enrolment else {
+            let Some(shown) = grpc::server_certificate(&self.files, &grpc::GRPC_TLS)? else {
+                return Ok(None);
+            };
+            let clients = match grpc::authorities(&self.files, &grpc::GRPC_TLS)? {
+                Some(roots) => ClientCertificates::Required(Arc::new(roots)),
+                None => ClientCertificates::NotAsked,
+            };
+            return loaded(&shown, clients).map(Some);
+        };
+        let shown = shown(&self.files, enrolment, &self.host)?;
+        let operators = grpc::authorities(&self.files, &grpc::GRPC_TLS)?;
+        let mut roots = operators.unwrap_or_else(RootCertStore::empty);
+        roots.roots.extend(enrolment.authority().roots()?.roots);
+        let clients = ClientCertificates::Optional(Arc::new(roots));
+        loaded(&shown, clients).map(Some)
+    }
+
+    /// Says by what agents may know this gateway.
+    fn tell_pin(&self) -> Result<(), ListenerTlsError> {
+        let Some(enrolment) = &self.enrolment else {
+            return Ok(());
+        };
+        let shown = shown(&self.files, enrolment, &self.host)?;
+        if let [_, .., authority] = shown.cert.as_slice() {
+            let sha256 = AuthorityPin::of(authority);
+            info!(%sha256, "agents may know this gateway by option conductor_ca_sha256");
+        } else {
+            warn!(
+                "grpc_tls_cert_file holds no authority behind the certificate: no agent can know it by conductor_ca_sha256"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -96,15 +193,14 @@ fn shown(
     }
 }
 
-fn config(
-    shown: &Arc<CertifiedKey>,
-    files: &TlsFiles,
-    enrolment: &Enrolment,
-) -> Result<rustls::ServerConfig, ListenerTlsError> {
-    let operators = grpc::authorities(files, &grpc::GRPC_TLS)?;
-    let mut roots = operators.unwrap_or_else(RootCertStore::empty);
-    roots.roots.extend(enrolment.authority().roots()?.roots);
-    let clients = ClientCertificates::Optional(Arc::new(roots));
-    let certificate = SingleCertAndKey::from(CertifiedKey::clone(shown));
-    Ok(grpc::server_config(Arc::new(certificate), clients)?)
+fn loaded(
+    shown: &CertifiedKey,
+    clients: ClientCertificates,
+) -> Result<LoadedTls, ListenerTlsError> {
+    let leaf = shown.end_entity_cert().map_err(ServerConfigError::from)?;
+    let certificate = SingleCertAndKey::from(shown.clone());
+    Ok(LoadedTls {
+        leaf: leaf.clone().into_owned(),
+        config: grpc::server_config(Arc::new(certificate), clients)?,
+    })
 }

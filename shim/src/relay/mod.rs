@@ -4,11 +4,12 @@
 //! agent starts the REST server; each beat after it is one POST, answered with Ironic's verdict.
 //! An [`attachment`] is how a gateway reaches an agent that listens nowhere.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ironic_transport::Listen;
 use ironic_transport::grpc::bounds::{Bounds, Rule};
-use ironic_transport::grpc::{self, BindError, ServerTls};
+use ironic_transport::grpc::{self, BindError};
 use ironic_transport::listener::ConnectionLimits;
 
 use ironic_agent_protocol::v1::conductor_service_server::ConductorServiceServer;
@@ -41,7 +42,8 @@ mod upstream;
 use agent_peer::CertificateGate;
 pub use context::Relay;
 use identity_service::IdentityApi;
-pub use listener_tls::ListenerTlsError;
+pub use listener_tls::{ListenerTls, ListenerTlsError, LoadedTls};
+pub use observation::GatewayObserver;
 pub use placement::Placement;
 pub use upstream::Upstream;
 
@@ -162,7 +164,7 @@ pub struct Server {
     bound: grpc::Bound,
     /// Where it listens; the port is the real one.
     pub listen: Listen,
-    tls: Option<ServerTls>,
+    tls: Option<ListenerTls>,
     gate: CertificateGate,
     enrolment: Option<Enrolment>,
 }
@@ -199,18 +201,14 @@ pub async fn bind(
         .gateway_url
         .as_ref()
         .map_or("localhost", GatewayUrl::host);
-    let tls = listener_tls::load(&files, enrolment.as_ref(), host)?;
-    if let (Some(tls), Some(enrolment), Placement::Gateway(gateway)) =
-        (&tls, &enrolment, &relay.placement)
-    {
-        let (tls, enrolment, stop) = (tls.clone(), enrolment.clone(), gateway.stopping());
-        tokio::spawn(listener_tls::renew(
-            tls,
-            files,
-            enrolment,
-            host.to_owned(),
-            stop,
-        ));
+    let mut tls = ListenerTls::load(files, enrolment.clone(), host)?;
+    if let Placement::Gateway(gateway) = &relay.placement {
+        let metrics = gateway.agents().metrics().clone();
+        let heard = Arc::new(move |outcome| metrics.handshake(convert::handshake_result(outcome)));
+        tls = tls.map(|tls| tls.observed(heard));
+        if let Some(tls) = tls.clone() {
+            tokio::spawn(tls.renew(gateway.stopping()));
+        }
     }
     warn_or_refuse_strangers(config, tls.is_some())?;
     // The REST server has connections, too, and that of the fleet.
@@ -258,6 +256,18 @@ fn warn_or_refuse_strangers(config: &ShimConfig, has_tls: bool) -> Result<(), Re
 }
 
 impl Server {
+    /// TLS of the listener, if it has any.
+    #[must_use]
+    pub fn tls(&self) -> Option<&ListenerTls> {
+        self.tls.as_ref()
+    }
+
+    /// What operators see of this gateway.
+    #[must_use]
+    pub fn observer(&self) -> GatewayObserver {
+        GatewayObserver::new(self.relay.clone(), self.tls.clone())
+    }
+
     /// Serves until `stop` is cancelled.
     ///
     /// # Errors
@@ -296,7 +306,8 @@ impl Server {
             .add_service(service)
             .add_optional_service(identity.map(IdentityServiceServer::new));
         let stopped = stop.cancelled_owned();
-        self.bound.serve(router, self.tls, stopped).await?;
+        let tls = self.tls.map(|tls| tls.server_tls());
+        self.bound.serve(router, tls, stopped).await?;
         Ok(())
     }
 }

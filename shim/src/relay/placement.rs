@@ -28,12 +28,17 @@ impl Placement {
         }
     }
 
-    /// Where what happens is counted; beside an agent nobody reads it.
-    pub(super) fn metrics(&self) -> Option<&Metrics> {
+    /// The gateway, if this program is one.
+    pub(super) fn gateway(&self) -> Option<&Gateway> {
         match self {
             Self::Beside(_) => None,
-            Self::Gateway(gateway) => Some(gateway.agents().metrics()),
+            Self::Gateway(gateway) => Some(gateway),
         }
+    }
+
+    /// Where what happens is counted; beside an agent nobody reads it.
+    pub(super) fn metrics(&self) -> Option<&Metrics> {
+        self.gateway().map(|gateway| gateway.agents().metrics())
     }
 
     /// Readies the REST API for an agent that opens a session, and answers what Ironic is given.

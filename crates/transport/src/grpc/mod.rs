@@ -19,7 +19,8 @@ mod server_tls;
 pub use bind::{BindError, Bound, LIMITS, bind};
 pub use dial::{ClientTls, Dialer, InvalidEndpoint, Socket, client_connector};
 pub use server_tls::{
-    ClientCertificates, ServerConfigError, ServerTls, server_config, server_config_at,
+    ClientCertificates, HandshakeOutcome, OnHandshake, ServerConfigError, ServerTls, server_config,
+    server_config_at,
 };
 
 /// The files for TLS between agent and shim.

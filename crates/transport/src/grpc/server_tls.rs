@@ -2,6 +2,7 @@
 //!
 //! The handshakes are done here and not by tonic, which reads one certificate when it starts.
 
+use std::fmt;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -85,28 +86,97 @@ pub fn server_config_at(
     Ok(config)
 }
 
+/// How a handshake ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeOutcome {
+    /// Both sides trust each other.
+    Done,
+    /// It took too long.
+    TimedOut,
+    /// The client showed no certificate, or one that is not accepted.
+    ClientCertificate,
+    /// The client does not accept our certificate, or went away.
+    RefusedByClient,
+    /// The client speaks something else, or breaks the protocol.
+    Failed,
+}
+
+impl HandshakeOutcome {
+    fn of_error(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::TimedOut {
+            return Self::TimedOut;
+        }
+        let tls = error.get_ref().and_then(|error| error.downcast_ref());
+        match tls {
+            Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)) => {
+                Self::ClientCertificate
+            }
+            Some(rustls::Error::AlertReceived(_)) => Self::RefusedByClient,
+            Some(_) => Self::Failed,
+            // The connection ended.
+            None => Self::RefusedByClient,
+        }
+    }
+}
+
+/// Hears of every handshake.
+pub type OnHandshake = Arc<dyn Fn(HandshakeOutcome) + Send + Sync>;
+
 /// The TLS that handshakes get from now on. Cheap to clone; all clones share it.
-#[derive(Debug, Clone)]
-pub struct ServerTls(Arc<RwLock<Arc<ServerConfig>>>);
+#[derive(Clone)]
+pub struct ServerTls {
+    current: Arc<RwLock<Arc<ServerConfig>>>,
+    heard: OnHandshake,
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls").finish_non_exhaustive()
+    }
+}
 
 impl ServerTls {
     /// Begins with this.
     #[must_use]
     pub fn new(config: ServerConfig) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(config))))
+        Self {
+            current: Arc::new(RwLock::new(Arc::new(config))),
+            heard: Arc::new(|_| {}),
+        }
+    }
+
+    /// The same, and `heard` is called with the outcome of every handshake.
+    #[must_use]
+    pub fn observed(self, heard: OnHandshake) -> Self {
+        Self { heard, ..self }
     }
 
     /// Handshakes that begin from now on get this; connections that are open stay.
     pub fn replace(&self, config: ServerConfig) {
-        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         *current = Arc::new(config);
     }
 
     fn acceptor(&self) -> TlsAcceptor {
         // Every change is one assignment.
-        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         TlsAcceptor::from(Arc::clone(&current))
     }
+}
+
+/// One handshake, whose outcome is heard of.
+async fn handshake<C>(tls: ServerTls, connection: C) -> io::Result<TlsStream<C>>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
+    let shaking = tls.acceptor().accept(connection);
+    let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await;
+    let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let outcome = shaken
+        .as_ref()
+        .map_or_else(HandshakeOutcome::of_error, |_| HandshakeOutcome::Done);
+    (tls.heard)(outcome);
+    shaken
 }
 
 /// The connections whose handshakes succeed, in the order in which they do.
@@ -125,15 +195,13 @@ where
             tokio::select! {
                 connection = connections.next() => match connection? {
                     Ok(connection) => {
-                        let handshake = tls.acceptor().accept(connection);
-                        running.spawn(tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake));
+                        running.spawn(handshake(tls.clone(), connection));
                     }
                     Err(error) => return Some((Err(error), (connections, tls, running))),
                 },
                 Some(ended) = running.join_next() => match ended {
-                    Ok(Ok(Ok(stream))) => return Some((Ok(stream), (connections, tls, running))),
-                    Ok(Ok(Err(error))) => debug!(%error, "a handshake failed"),
-                    Ok(Err(_)) => debug!("a handshake took too long"),
+                    Ok(Ok(stream)) => return Some((Ok(stream), (connections, tls, running))),
+                    Ok(Err(error)) => debug!(%error, "a handshake failed"),
                     Err(error) => debug!(%error, "a handshake ended early"),
                 },
             }
