@@ -47,6 +47,7 @@ _ironic-shim() {
 '--fleet_tls_ca_file=[PEM of the CA whose certificates callers of fleet_listen must show. It is not the CA of the agents.]:PATH:_default' \
 '--node_dir=[Directory of files that describe nodes, as YAML or JSON\: without api_url these are the nodes of a gateway, otherwise they name and label those of Ironic.]:DIR:_default' \
 '--admit=[Which machines a gateway without api_url takes\: those that a file in node_dir describes, or, in a lab, any machine under the UUID that its firmware says. \[default\: listed\]]:listed|open:_default' \
+'--drain_timeout=[How long SIGTERM lets agents attach elsewhere before the gateway ends; a second one ends it at once. \[default\: 30\]]:SECONDS:_default' \
 '--gateway_ca_file=[PEM of the CA that Ironic verifies tls_cert_file with, if its own CAs do not; without tls_cert_file a CA is made and kept in state_dir.]:PATH:_default' \
 '--node_certificates=[Issue short-lived certificates to nodes, which agents then need\: for a join_token, or also for the agent_token that Ironic has given the node. \[default\: none\]]:none|join_token|agent_token:_default' \
 '--node_certificate_lifetime=[How long such a certificate is valid; agents renew it at two thirds. \[default\: 86400\]]:SECONDS:_default' \

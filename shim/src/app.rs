@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ironic_options::{Loaded, Parameters, virtual_media};
-use ironic_program::start;
+use ironic_program::{StopRequest, start};
 use ironic_transport::Listen;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -69,7 +69,7 @@ fn await_virtual_media(root: &Path, limit: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn run(loaded: Loaded<ShimConfig>) -> anyhow::Result<ExitCode> {
+async fn run(loaded: Loaded<ShimConfig>, stop: StopRequest) -> anyhow::Result<ExitCode> {
     let mut config = loaded.settings;
     find_ironic(&mut config).await?;
     let shim = Shim::start(config, CancellationToken::new()).await?;
@@ -77,6 +77,13 @@ async fn run(loaded: Loaded<ShimConfig>) -> anyhow::Result<ExitCode> {
         .listen()
         .map_or_else(|| "nowhere".to_owned(), ToString::to_string);
     info!(version = %ironic_program::version(), %listen, "ironic-shim");
+    // Without a gateway nobody waits for the request, and SIGTERM ends the program.
+    if let Some(gateway) = shim.gateway().cloned() {
+        tokio::spawn(async move {
+            stop.asked().await;
+            gateway.drain();
+        });
+    }
     shim.run().await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -224,12 +231,27 @@ impl Shim {
         })
     }
 
-    /// Serves agents until the shim is stopped.
+    /// The gateway, if this is one.
+    #[must_use]
+    pub fn gateway(&self) -> Option<&Gateway> {
+        self.gateway.as_ref()
+    }
+
+    /// Serves agents until the shim is stopped, or a gateway is drained.
     ///
     /// # Errors
     /// The transport failed.
     pub async fn run(self) -> anyhow::Result<()> {
         let reloading = reload_on_hangup(self.certificates());
+        let (gateway, stop) = (self.gateway, self.stop.clone());
+        let drained = async {
+            let Some(gateway) = gateway else {
+                return std::future::pending().await;
+            };
+            gateway.drained().await;
+            stop.cancel();
+            gateway.stopped().await;
+        };
         let serving_agents = async {
             match self.agents {
                 Some(agents) => agents.run(self.stop.clone()).await?,
@@ -248,6 +270,7 @@ impl Shim {
                 served?;
             }
             failed = reloading => return failed,
+            () = drained => {}
         }
         Ok(())
     }

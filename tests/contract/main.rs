@@ -1,7 +1,9 @@
 //! Contract tests: both programs, their wire, and the house they live in.
 
 mod behaviour;
+mod certificates;
 mod dependencies;
+mod drain;
 mod fleet;
 mod gateway;
 mod hardware_manager;

@@ -101,7 +101,7 @@ pub(super) async fn report(
     node.learn_from(Arc::new(NodeRefresher { lookups, request }));
     let attaching = async {
         if is_attached {
-            keep_attached(config, system, conductor.as_ref(), &session).await;
+            keep_attached(config, system, conductor.as_ref(), &session, control).await;
         }
         std::future::pending::<()>().await;
     };
@@ -175,6 +175,7 @@ async fn keep_attached(
     system: &System,
     conductor: &dyn Conductor,
     session: &LookupSession,
+    control: &Control,
 ) {
     let boot = system.root.read_optional("/proc/sys/kernel/random/boot_id");
     // Without a boot ID, attachments of earlier boots cannot be distinguished from this one.
@@ -186,7 +187,7 @@ async fn keep_attached(
         counter: u64::try_from(since_boot().as_nanos()).unwrap_or(u64::MAX),
     };
     let backoff = Backoff::new(rand::make_rng::<StdRng>());
-    attachment::keep(conductor, hello, backoff).await;
+    attachment::keep(conductor, hello, backoff, control).await;
 }
 
 /// Sends heartbeats, and at once whenever a command has ended or says something else.

@@ -59,9 +59,13 @@ pub fn main() -> ExitCode {
         // The options are the agent's.
         let arguments = arguments.enumerate().filter(|(at, _)| *at != 1);
         let arguments = arguments.map(|(_, argument)| argument);
-        return start(arguments, take_virtual_media, introspection::run);
+        return start(arguments, take_virtual_media, |loaded, _| {
+            introspection::run(loaded)
+        });
     }
-    start(std::env::args_os(), take_virtual_media, run)
+    start(std::env::args_os(), take_virtual_media, |loaded, _| {
+        run(loaded)
+    })
 }
 
 /// Reads what Ironic put on virtual media, before the configuration is read. The shim beside

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     AttachHello, Conductor, ConnectionError, Heartbeat, HeartbeatSession, InspectionOutcome,
-    LookupOutcome, LookupRequest, SessionLost, SessionOpen, Verdict,
+    LookupOutcome, LookupRequest, OpenAttachment, SessionLost, SessionOpen, Verdict,
 };
 use crate::shutdown::ShutdownReason;
 
@@ -33,6 +33,7 @@ pub(crate) enum Event {
     Beat { forced: bool },
     Farewell(ShutdownReason),
     Attach(AttachHello),
+    Moved,
 }
 
 #[derive(Debug, Clone)]
@@ -57,6 +58,8 @@ struct State {
     submissions: VecDeque<InspectionOutcome>,
     /// How long attachments last; an error is one that is refused.
     attachments: VecDeque<Result<Duration, ()>>,
+    /// When each attachment is asked to move elsewhere.
+    drains: VecDeque<Option<Duration>>,
     refuses: bool,
     /// What the beats said.
     status_messages: Vec<String>,
@@ -96,6 +99,12 @@ impl FakeConductor {
             attachments: attachments.into_iter().collect(),
             ..State::default()
         })
+    }
+
+    /// After so long, each attachment is asked to move elsewhere.
+    pub(crate) fn draining_after(self, drains: impl IntoIterator<Item = Option<Duration>>) -> Self {
+        self.state().drains = drains.into_iter().collect();
+        self
     }
 
     fn with(state: State) -> Self {
@@ -155,19 +164,26 @@ impl Conductor for FakeConductor {
         Box::pin(std::future::ready(submission))
     }
 
-    fn attach(
-        &self,
-        hello: AttachHello,
-    ) -> BoxFuture<'_, Result<BoxFuture<'static, SessionLost>, SessionLost>> {
+    fn attach(&self, hello: AttachHello) -> BoxFuture<'_, Result<OpenAttachment, SessionLost>> {
         self.saw(Event::Attach(hello));
         let lasts = next(&mut self.state().attachments);
+        let drains = self.state().drains.pop_front().flatten();
+        let conductor = self.clone();
         Box::pin(async move {
             let lasts = lasts.map_err(|()| lost("refused"))?;
-            let ended: BoxFuture<'static, SessionLost> = Box::pin(async move {
-                tokio::time::sleep(lasts).await;
-                lost("ended")
-            });
-            Ok(ended)
+            Ok(OpenAttachment {
+                ended: Box::pin(async move {
+                    tokio::time::sleep(lasts).await;
+                    lost("ended")
+                }),
+                draining: Box::pin(async move {
+                    match drains {
+                        Some(after) => tokio::time::sleep(after).await,
+                        None => std::future::pending().await,
+                    }
+                }),
+                moved: Box::new(move || conductor.saw(Event::Moved)),
+            })
         })
     }
 

@@ -49,11 +49,24 @@ pub trait Conductor: fmt::Debug + Send + Sync {
     ) -> BoxFuture<'_, Result<Box<dyn HeartbeatSession>, SessionLost>>;
 
     /// Attaches the agent's server to the conductor. Completes when the conductor has accepted
-    /// it, which may wait for a heartbeat; what it answers completes when the attachment ends.
-    fn attach(
-        &self,
-        hello: AttachHello,
-    ) -> BoxFuture<'_, Result<BoxFuture<'static, SessionLost>, SessionLost>>;
+    /// it, which may wait for a heartbeat.
+    fn attach(&self, hello: AttachHello) -> BoxFuture<'_, Result<OpenAttachment, SessionLost>>;
+}
+
+/// An attachment that the conductor has accepted.
+pub struct OpenAttachment {
+    /// Completes when it has ended.
+    pub ended: BoxFuture<'static, SessionLost>,
+    /// Completes when the conductor asks the agent to attach elsewhere, and otherwise never.
+    pub draining: BoxFuture<'static, ()>,
+    /// Says that the agent is attached elsewhere: calls in flight end here, and no new ones come.
+    pub moved: Box<dyn FnOnce() + Send>,
+}
+
+impl fmt::Debug for OpenAttachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenAttachment").finish_non_exhaustive()
+    }
 }
 
 /// An open heartbeat session.
@@ -206,6 +219,9 @@ pub enum SessionLost {
     /// No session was open.
     #[error("there is no session")]
     Closed,
+    /// The conductor is going to stop, and the next session is opened elsewhere.
+    #[error("the conductor is draining: elsewhere")]
+    Draining,
     /// The connection failed.
     #[error(transparent)]
     Connection(#[from] ConnectionError),

@@ -15,6 +15,23 @@ use tonic::{Status, Streaming};
 use super::conductor_client::ConductorCallError;
 use crate::conductor::SessionLost;
 
+/// What the agent says in an attachment after its hello.
+#[derive(Debug)]
+pub(super) struct RequestHalf {
+    /// Takes the bytes of its server, once it is accepted.
+    pub(super) bytes: oneshot::Sender<Outgoing>,
+    /// Says that it is attached elsewhere.
+    pub(super) moved: oneshot::Sender<()>,
+}
+
+/// An attachment that was accepted, as the wire has it.
+pub(super) struct AcceptedAttachment {
+    /// Completes when it ends.
+    pub(super) ended: BoxFuture<'static, SessionLost>,
+    /// Completes when the conductor asks the agent to attach elsewhere.
+    pub(super) draining: BoxFuture<'static, ()>,
+}
+
 /// The socket of one attachment.
 pub type AttachedSocket = Tunnel<AgentBytes>;
 
@@ -24,9 +41,11 @@ pub(super) fn requests(
     hello: v1::AttachHello,
 ) -> (
     impl Stream<Item = v1::AttachRequest> + Send + use<>,
-    oneshot::Sender<Outgoing>,
+    RequestHalf,
 ) {
-    let (accepted, outgoing) = oneshot::channel::<Outgoing>();
+    let (bytes, outgoing) = oneshot::channel::<Outgoing>();
+    let (moved, has_moved) = oneshot::channel::<()>();
+    let half = RequestHalf { bytes, moved };
     let hello = v1::AttachRequest {
         hello: Some(hello),
         ..v1::AttachRequest::default()
@@ -36,25 +55,37 @@ pub(super) fn requests(
         .into_stream()
         .filter_map(std::future::ready)
         .flatten()
-        .map(|data| v1::AttachRequest { data, hello: None });
-    let requests = futures_util::stream::iter([hello]).chain(bytes);
+        .map(|data| v1::AttachRequest {
+            data,
+            ..v1::AttachRequest::default()
+        });
+    let moved = has_moved
+        .into_stream()
+        .filter_map(|moved| std::future::ready(moved.ok()))
+        .map(|()| v1::AttachRequest {
+            moved: Some(v1::AttachMoved {}),
+            ..v1::AttachRequest::default()
+        });
+    let rest = futures_util::stream::select(bytes, moved);
+    let requests = futures_util::stream::iter([hello]).chain(rest);
     // A message without bytes says nothing to the tunnel at the other end.
     let requests = keep_alive(requests.boxed(), v1::AttachRequest::default);
-    (requests, accepted)
+    (requests, half)
 }
 
-/// Waits until the conductor accepts the attachment, and hands its socket to the server. What it
-/// answers completes when the attachment ends.
+/// Waits until the conductor accepts the attachment, and hands its socket to the server.
 pub(super) async fn serve(
     mut responses: Streaming<v1::AttachResponse>,
     accepted: oneshot::Sender<Outgoing>,
     server: &mpsc::Sender<AttachedSocket>,
-) -> Result<BoxFuture<'static, SessionLost>, ConductorCallError> {
+) -> Result<AcceptedAttachment, ConductorCallError> {
     while accepted_in(&mut responses).await?.is_none() {}
     let (ending, ended) = oneshot::channel();
+    let (asking, asked) = oneshot::channel();
     let bytes = AgentBytes {
         responses,
         ending: Some(ending),
+        draining: Some(asking),
     };
     let (socket, outgoing) = Tunnel::new(bytes);
     // A call that has ended in the meantime, or a server that stops, is the end of the socket.
@@ -63,9 +94,18 @@ pub(super) async fn serve(
         .send(socket)
         .await
         .map_err(|_| ConductorCallError::Stopped)?;
-    Ok(ended
-        .map(|ended| ended.unwrap_or(ConductorCallError::Stopped).into())
-        .boxed())
+    let draining = async move {
+        if asked.await.is_err() {
+            // It ends without that.
+            std::future::pending::<()>().await;
+        }
+    };
+    Ok(AcceptedAttachment {
+        ended: ended
+            .map(|ended| ended.unwrap_or(ConductorCallError::Stopped).into())
+            .boxed(),
+        draining: draining.boxed(),
+    })
 }
 
 /// Whether the next message accepts the attachment. One that keeps the call alive does not.
@@ -87,6 +127,8 @@ pub struct AgentBytes {
     responses: Streaming<v1::AttachResponse>,
     /// Hears why they ended. Dropped unused when the server closed the connection.
     ending: Option<oneshot::Sender<ConductorCallError>>,
+    /// Hears that the conductor is draining.
+    draining: Option<oneshot::Sender<()>>,
 }
 
 impl Stream for AgentBytes {
@@ -97,7 +139,15 @@ impl Stream for AgentBytes {
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Bytes>>> {
         let (error, item) = match ready!(self.responses.poll_next_unpin(context)) {
-            Some(Ok(response)) => return Poll::Ready(Some(Ok(response.data))),
+            Some(Ok(response)) => {
+                if response.draining.is_some()
+                    && let Some(draining) = self.draining.take()
+                {
+                    // Nobody waits any more when the agent stops.
+                    let _ = draining.send(());
+                }
+                return Poll::Ready(Some(Ok(response.data)));
+            }
             Some(Err(status)) => {
                 let error = io::Error::new(io::ErrorKind::ConnectionReset, status.message());
                 (ConductorCallError::from(status), Some(Err(error)))

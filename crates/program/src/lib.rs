@@ -6,7 +6,7 @@ mod settings;
 mod start;
 
 pub use settings::{CommonSettings, is_url_list, not_offered};
-pub use start::{EXIT_TIMEOUT, runtime, shut_down, start};
+pub use start::{EXIT_TIMEOUT, StopRequest, runtime, shut_down, start};
 
 /// The version that Ironic is given, for example `0.1.0`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -11,12 +11,26 @@ use ironic_text::printable;
 use ironic_transport::socket;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tracing::{error, warn};
 
 use crate::{CommonSettings, log};
 
 /// What `kill` without a name sends; the status that shells and supervisors expect for it.
 const TERMINATED: u8 = 143;
+
+/// What a program hears of SIGTERM if it waits for it: the first one then ends nothing, and the
+/// program ends in its own time. The second one ends it at once.
+#[derive(Debug)]
+pub struct StopRequest(watch::Receiver<bool>);
+
+impl StopRequest {
+    /// Completes at the first SIGTERM.
+    pub async fn asked(mut self) {
+        // A sender that is gone means that the process ends.
+        let _ = self.0.wait_for(|asked| *asked).await;
+    }
+}
 
 /// How long work that cannot be interrupted may delay the exit of the program.
 pub const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,7 +40,7 @@ pub const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 pub fn start<S, F>(
     arguments: impl Iterator<Item = OsString>,
     prepare: impl FnOnce(&S) -> anyhow::Result<()>,
-    run: impl FnOnce(Loaded<S>) -> F,
+    run: impl FnOnce(Loaded<S>, StopRequest) -> F,
 ) -> ExitCode
 where
     S: Settings + AsRef<CommonSettings>,
@@ -47,7 +61,9 @@ where
     }
     loaded.report();
     let ended = runtime().and_then(|runtime| {
-        let ended = runtime.block_on(until_signalled(run(loaded)));
+        let (asking, asked) = watch::channel(false);
+        let work = run(loaded, StopRequest(asked));
+        let ended = runtime.block_on(until_signalled(work, asking));
         shut_down(runtime);
         ended
     });
@@ -92,17 +108,29 @@ pub fn runtime() -> anyhow::Result<Runtime> {
         .context("the runtime cannot be started")
 }
 
-/// Works until the work ends or a signal does: SIGTERM with the status that supervisors
+/// Works until the work ends or a signal ends it: SIGTERM with the status that supervisors
 /// expect, an interrupt as a normal end. Signals are handled before the work begins.
 async fn until_signalled(
     work: impl Future<Output = anyhow::Result<ExitCode>>,
+    asking: watch::Sender<bool>,
 ) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        ended = work => ended,
-        _ = terminate.recv() => Ok(ExitCode::from(TERMINATED)),
-        _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            ended = &mut work => {
+                let was_asked = *asking.borrow();
+                return ended.map(|code| if was_asked { ExitCode::from(TERMINATED) } else { code });
+            }
+            _ = terminate.recv() => {
+                let is_heard = asking.receiver_count() > 0;
+                if !is_heard || asking.send_replace(true) {
+                    return Ok(ExitCode::from(TERMINATED));
+                }
+            }
+            _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+        }
     }
 }
 

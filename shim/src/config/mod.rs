@@ -64,6 +64,8 @@ pub struct ShimConfig {
     pub nodes_ca_cert_file: Option<PathBuf>,
     /// PEM key of `nodes_ca_cert_file`.
     pub nodes_ca_key_file: Option<PathBuf>,
+    /// How long a gateway waits for its agents to attach elsewhere before it ends.
+    pub drain_timeout: Duration,
     /// `conductor_listen` may be open to other machines without client certificates.
     pub insecure_conductor_listen: bool,
     /// Where the fleet is served to orchestrators and operators.
@@ -284,6 +286,7 @@ impl Default for ShimConfig {
             trust_domain: None,
             nodes_ca_cert_file: None,
             nodes_ca_key_file: None,
+            drain_timeout: seconds(30),
             insecure_conductor_listen: false,
             fleet_listen: None,
             insecure_fleet_listen: false,

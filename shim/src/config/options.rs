@@ -68,6 +68,7 @@ impl ShimConfig {
             opt!(fleet_tls_ca_file, "PEM of the CA whose certificates callers of fleet_listen must show. It is not the CA of the agents."),
             opt!(node_dir, "Directory of files that describe nodes, as YAML or JSON: without api_url these are the nodes of a gateway, otherwise they name and label those of Ironic.").word("DIR"),
             opt!(admit, "Which machines a gateway without api_url takes: those that a file in node_dir describes, or, in a lab, any machine under the UUID that its firmware says."),
+            opt!(drain_timeout, "How long SIGTERM lets agents attach elsewhere before the gateway ends; a second one ends it at once."),
             opt!(gateway_ca_file, "PEM of the CA that Ironic verifies tls_cert_file with, if its own CAs do not; without tls_cert_file a CA is made and kept in state_dir."),
             opt!(node_certificates, "Issue short-lived certificates to nodes, which agents then need: for a join_token, or also for the agent_token that Ironic has given the node."),
             opt!(node_certificate_lifetime if |time| time.as_secs() >= 600, "How long such a certificate is valid; agents renew it at two thirds.").expecting("a number of seconds, at least 600"),

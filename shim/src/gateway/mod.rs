@@ -12,6 +12,8 @@ use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::info;
 
 use crate::agents::{AgentKey, AgentRegistry, AttachmentId, Client, Generation, Superseded};
@@ -25,8 +27,11 @@ use crate::rest_server::{self, Advertised, RestServerError};
 use crate::tls::{self, TlsError};
 
 pub mod certificate;
+mod drain;
 
 use certificate::{CertificateError, ServerCertificate};
+pub use drain::DrainPlan;
+use drain::SessionDrain;
 
 /// Attachments whose tokens are not proved, all together. Each is a call that waits.
 const UNPROVED: usize = 16_384;
@@ -60,6 +65,9 @@ struct GatewayState {
     peers: Option<Peers>,
     fleet: Fleet,
     unproved: Arc<Semaphore>,
+    drain: SessionDrain,
+    /// The task of the REST server.
+    serving: TaskTracker,
     stop: CancellationToken,
 }
 
@@ -77,18 +85,11 @@ impl Gateway {
     ) -> Result<Self, GatewayError> {
         let peers = PeersSettings::of(config)?;
         let certificate = ServerCertificate::of(&url, config)?;
-        let acceptor = match &certificate {
-            Some(certificate) => {
-                if peers.is_some() {
-                    certificate.warn_if_unshared();
-                }
-                let oldest = config.common.tls_min_version;
-                let suites = config.common.tls_cipher_suites.as_deref();
-                let server = tls::server_config_by(certificate.resolver(), oldest, suites)?;
-                Some(TlsAcceptor::from(server))
-            }
-            None => None,
-        };
+        if let (Some(certificate), Some(_)) = (&certificate, &peers) {
+            certificate.warn_if_unshared();
+        }
+        let acceptor = certificate.as_ref().map(|shown| acceptor(shown, config));
+        let acceptor = acceptor.transpose()?;
         let listener = rest_server::listen(&config.listen_host, config.listen_port).await?;
         let (server, peers) = match peers {
             Some(settings) => {
@@ -113,7 +114,9 @@ impl Gateway {
         };
         info!(event = %"rest_door_open", %url, "milestone");
         let stopping = stop.child_token();
-        tokio::spawn(async move { server.serve(listener, acceptor, stopping).await });
+        let serving = TaskTracker::new();
+        serving.spawn(async move { server.serve(listener, acceptor, stopping).await });
+        serving.close();
         if let Some(certificate) = &certificate {
             tokio::spawn(certificate.clone().renew_until(stop.clone()));
         }
@@ -124,6 +127,8 @@ impl Gateway {
             peers,
             fleet,
             unproved: Arc::new(Semaphore::new(UNPROVED)),
+            drain: SessionDrain::new(config.drain_timeout),
+            serving,
             stop,
         }));
         Ok(gateway)
@@ -248,6 +253,38 @@ impl Gateway {
         self.0.fleet.closed(node_uuid);
     }
 
+    /// Begins to empty this gateway, which then stops: no new sessions are accepted, and agents
+    /// are asked to attach elsewhere.
+    pub fn drain(&self) {
+        self.0.drain.begin();
+    }
+
+    /// Whether it is being emptied.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.drain.has_begun()
+    }
+
+    /// Completes when [`drain`](Self::drain) is called.
+    pub async fn draining(&self) -> DrainPlan {
+        self.0.drain.begun().await
+    }
+
+    /// Completes when it was emptied, or the time for that is over.
+    pub async fn drained(&self) {
+        self.0.drain.finished().await;
+    }
+
+    /// Completes when the REST server has stopped, which answers the requests at hand first.
+    pub async fn stopped(&self) {
+        self.0.serving.wait().await;
+    }
+
+    /// A session that a drain waits for, for as long as the token lives.
+    pub fn session(&self) -> TaskTrackerToken {
+        self.0.drain.session()
+    }
+
     /// Cancelled when this program stops.
     #[must_use]
     pub fn stopping(&self) -> CancellationToken {
@@ -257,4 +294,12 @@ impl Gateway {
     fn node(&self, node_uuid: &str) -> (Arc<Client>, Generation) {
         self.0.agents.node(node_uuid)
     }
+}
+
+/// TLS of the REST listener.
+fn acceptor(shown: &ServerCertificate, config: &ShimConfig) -> Result<TlsAcceptor, TlsError> {
+    let oldest = config.common.tls_min_version;
+    let suites = config.common.tls_cipher_suites.as_deref();
+    let server = tls::server_config_by(shown.resolver(), oldest, suites)?;
+    Ok(TlsAcceptor::from(server))
 }

@@ -140,16 +140,20 @@ fn whole(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+fn beat_lag(registry: &mut Registry) -> Histogram {
+    let lag = Histogram::new(LAG_BOUNDS);
+    registry.register(
+        "heartbeat_lag_seconds",
+        "From the arrival of a heartbeat to Ironic's answer; deferred ones are not counted",
+        lag.clone(),
+    );
+    lag
+}
+
 impl EventCounters {
     fn register(registry: &mut Registry) -> Self {
-        let beat_lag = Histogram::new(LAG_BOUNDS);
-        registry.register(
-            "heartbeat_lag_seconds",
-            "From the arrival of a heartbeat to Ironic's answer; deferred ones are not counted",
-            beat_lag.clone(),
-        );
         Self {
-            beat_lag,
+            beat_lag: beat_lag(registry),
             attaches: EventCounter::register::<AttachOutcome>(
                 registry,
                 "attaches",

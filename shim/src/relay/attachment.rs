@@ -7,18 +7,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
 use ironic_agent_protocol::v1;
-use ironic_text::{Secret, error_chain};
+use ironic_text::Secret;
 use ironic_tunnel::{ConnectionDriver, Outgoing, Pings, Tunnel, keep_alive};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
 use super::agent_peer::AgentPeer;
+use super::begun_attachment::BegunAttachment;
 use crate::agents::{AttachmentId, Superseded};
 use crate::gateway::Gateway;
-use crate::metrics::labels::{AttachOutcome, DetachCause};
+use crate::metrics::labels::AttachOutcome;
 
 /// How long the first message may take.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,6 +51,8 @@ pub(super) fn responses(
 #[derive(Debug)]
 pub(super) struct Attached {
     outgoing: Outgoing,
+    /// Asks the agent to attach elsewhere.
+    leaving: oneshot::Receiver<v1::AttachDraining>,
     /// Why it ends, if the gateway ends it.
     ending: oneshot::Receiver<Status>,
 }
@@ -64,13 +66,21 @@ impl Attached {
         let bytes = self.outgoing.map(|data| {
             Ok(v1::AttachResponse {
                 data,
-                accepted: None,
+                ..v1::AttachResponse::default()
             })
+        });
+        let leaving = self.leaving.into_stream();
+        let leaving = leaving.filter_map(|asked| {
+            let asked = asked.ok().map(|draining| v1::AttachResponse {
+                draining: Some(draining),
+                ..v1::AttachResponse::default()
+            });
+            std::future::ready(asked.map(Ok))
         });
         let ending = self.ending.map(Result::ok).into_stream();
         let ending = ending.filter_map(|status| std::future::ready(status.map(Err)));
         futures_util::stream::iter([Ok(accepted)])
-            .chain(bytes)
+            .chain(futures_util::stream::select(bytes, leaving))
             .chain(ending)
     }
 }
@@ -103,6 +113,13 @@ struct AttachRefusal(AttachOutcome, Status);
 impl From<Status> for AttachRefusal {
     fn from(status: Status) -> Self {
         Self(AttachOutcome::Invalid, status)
+    }
+}
+
+impl AttachRefusal {
+    fn superseded(superseded: Superseded) -> Self {
+        let status = Status::already_exists(superseded.to_string());
+        Self(AttachOutcome::Superseded, status)
     }
 }
 
@@ -164,19 +181,45 @@ async fn admit(
 }
 
 /// The bytes of the agent, until the attachment has ended. The agent may be silent then, because
-/// its machine has booted again, and the connection would wait for it.
+/// its machine has booted again, and the connection would wait for it. `moved` is cancelled when
+/// the agent says that it is attached elsewhere.
 fn incoming(
     requests: Streaming<v1::AttachRequest>,
+    moved: CancellationToken,
     ended: CancellationToken,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin {
+) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static {
     let reset = |reason: &str| Err(io::Error::new(io::ErrorKind::ConnectionReset, reason));
     let bytes = requests.map(move |request| match request {
-        Ok(request) => Ok(request.data),
+        Ok(request) => {
+            if request.moved.is_some() {
+                moved.cancel();
+            }
+            Ok(request.data)
+        }
         Err(status) => reset(status.message()),
     });
     let end = futures_util::stream::iter([reset("the attachment has ended")]);
     let until_ended = bytes.take_until(ended.cancelled_owned());
     until_ended.chain(end).boxed()
+}
+
+/// Makes the bytes of an attachment the connection by which its agent is called.
+async fn connect(
+    gateway: &Gateway,
+    node: &str,
+    id: &AttachmentId,
+    socket: Tunnel<impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static>,
+) -> Result<(CancellationToken, ConnectionDriver), AttachRefusal> {
+    let connected = ironic_tunnel::connect(socket, Pings::Never).await;
+    let (channel, driver) = connected.map_err(|error| {
+        info!(%node, %error, "an attachment ended before it had begun");
+        let status = Status::unavailable("the attachment ended before it had begun");
+        AttachRefusal(AttachOutcome::Failed, status)
+    })?;
+    // A later one may have come in the meantime.
+    let displaced = gateway.attach(node, id.clone(), channel);
+    let displaced = displaced.map_err(AttachRefusal::superseded)?;
+    Ok((displaced, driver))
 }
 
 /// Serves an attachment that was admitted, until it ends.
@@ -189,31 +232,29 @@ async fn serve(
 ) {
     let metrics = gateway.agents().metrics();
     let node = hello.node_uuid.as_str();
-    let id = AttachmentId {
-        boot_id: hello.boot_id.clone(),
-        counter: hello.counter,
-    };
+    let id = attachment_id(&hello);
     if gateway.is_superseded(node, &id) {
         info!(%node, reason = %Superseded, "an attachment is refused");
-        let status = Status::already_exists(Superseded.to_string());
-        return refuse(
-            gateway,
-            verdict,
-            AttachRefusal(AttachOutcome::Superseded, status),
-        );
+        return refuse(gateway, verdict, AttachRefusal::superseded(Superseded));
     }
-    let ended = CancellationToken::new();
-    let (socket, outgoing) = Tunnel::new(incoming(requests, ended.clone()));
+    let (moved, ended) = (CancellationToken::new(), CancellationToken::new());
+    let (socket, outgoing) = Tunnel::new(incoming(requests, moved.clone(), ended.clone()));
     // However this ends, the calls that wait for the agent hear of it.
     let _ended = ended.drop_guard();
+    let (leave, leaving) = oneshot::channel();
     let (end, ending) = oneshot::channel();
-    if verdict.send(Ok(Attached { outgoing, ending })).is_err() {
+    let attached = Attached {
+        outgoing,
+        leaving,
+        ending,
+    };
+    if verdict.send(Ok(attached)).is_err() {
         return;
     }
     // Whoever finds the attachment must find its token.
     let token = Secret::new(hello.agent_token.as_str());
     gateway.trust(node, token, &hello.agent_version);
-    let (displaced, driver) = match connect(gateway, node, id.clone(), socket).await {
+    let (displaced, driver) = match connect(gateway, node, &id, socket).await {
         Ok(connected) => connected,
         Err(AttachRefusal(outcome, status)) => {
             metrics.attach(outcome);
@@ -221,10 +262,17 @@ async fn serve(
         }
     };
     metrics.attach(AttachOutcome::Accepted);
-    let counted = metrics.attached();
+    let counted = (metrics.attached(), gateway.session());
     let shown = gateway.fleet().attached(node, attachment(&hello, peer));
     info!(event = %"agent_attached", %node, "milestone");
-    let (cause, status) = until_it_ends(gateway, node, driver, &displaced).await;
+    let begun = BegunAttachment {
+        gateway,
+        node,
+        id: &id,
+        displaced,
+        moved,
+    };
+    let (cause, status) = begun.until_it_ends(driver, leave).await;
     gateway.detach(node, &id);
     gateway.fleet().lost(node, shown);
     drop(counted);
@@ -235,28 +283,11 @@ async fn serve(
     }
 }
 
-/// Opens the connection to the agent's server, and leads the node's callers there. Answers what is
-/// cancelled when a later attachment takes its place, and what drives the connection.
-async fn connect(
-    gateway: &Gateway,
-    node: &str,
-    id: AttachmentId,
-    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> Result<(CancellationToken, ConnectionDriver), AttachRefusal> {
-    let connected = ironic_tunnel::connect(socket, Pings::Never).await;
-    let (channel, driver) = connected.map_err(|error| {
-        info!(%node, %error, "an attachment ended before it had begun");
-        AttachRefusal(
-            AttachOutcome::Failed,
-            Status::unavailable(error.to_string()),
-        )
-    })?;
-    // A later one may have come in the meantime.
-    let displaced = gateway.attach(node, id, channel).map_err(|superseded| {
-        let status = Status::already_exists(superseded.to_string());
-        AttachRefusal(AttachOutcome::Superseded, status)
-    })?;
-    Ok((displaced, driver))
+fn attachment_id(hello: &v1::AttachHello) -> AttachmentId {
+    AttachmentId {
+        boot_id: hello.boot_id.clone(),
+        counter: hello.counter,
+    }
 }
 
 /// What the fleet shows of an attachment.
@@ -267,35 +298,5 @@ fn attachment(hello: &v1::AttachHello, peer: Option<SocketAddr>) -> v1::NodeAtta
         agent_version: short(&hello.agent_version),
         peer: peer.map(|peer| peer.to_string()).unwrap_or_default(),
         ..v1::NodeAttachment::default()
-    }
-}
-
-/// Drives an attachment. Answers why it has ended, and what the agent hears if this program ends
-/// it.
-async fn until_it_ends(
-    gateway: &Gateway,
-    node: &str,
-    driver: ConnectionDriver,
-    displaced: &CancellationToken,
-) -> (DetachCause, Option<Status>) {
-    let stop = gateway.stopping();
-    tokio::select! {
-        // A displaced connection has no caller any more, which ends it, too.
-        biased;
-        () = displaced.cancelled() => {
-            let status = Status::aborted("a later attachment took its place");
-            (DetachCause::Replaced, Some(status))
-        }
-        () = stop.cancelled() => {
-            (DetachCause::Stopped, Some(Status::unavailable("the gateway stops")))
-        }
-        ended = driver => {
-            let (cause, reason) = match ended {
-                Ok(()) => (DetachCause::Closed, "closed".to_owned()),
-                Err(error) => (DetachCause::Lost, error_chain(&error)),
-            };
-            info!(event = %"agent_detached", %node, %reason, "milestone");
-            (cause, None)
-        }
     }
 }

@@ -24,10 +24,12 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::config::{GatewayUrl, NodeCertificates, ShimConfig};
+use crate::gateway::Gateway;
 use crate::identity::Enrolment;
 
 mod agent_peer;
 mod attachment;
+mod begun_attachment;
 mod context;
 mod convert;
 mod identity_service;
@@ -184,6 +186,17 @@ async fn watch_ironic(mut reachable: watch::Receiver<Option<bool>>, health: Heal
     }
 }
 
+/// Says that the whole serves no more once the gateway is draining.
+async fn watch_drain(gateway: Gateway, health: HealthReporter) {
+    gateway.draining().await;
+    health
+        .set_service_status("", ServingStatus::NotServing)
+        .await;
+    health
+        .set_not_serving::<ConductorServiceServer<Relay>>()
+        .await;
+}
+
 /// Opens the listener that `config` names. Certificates are issued by `enrolment`.
 ///
 /// # Errors
@@ -276,6 +289,10 @@ impl Server {
         let is_gateway = matches!(self.relay.placement, Placement::Gateway(_));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<ConductorServiceServer<Relay>>().await;
+        if let Some(gateway) = self.relay.placement.gateway().cloned() {
+            let watching = watch_drain(gateway, health.clone());
+            tokio::spawn(stop.clone().run_until_cancelled_owned(watching));
+        }
         if let Some(reachable) = self.relay.reachable() {
             let watching = watch_ironic(reachable, health);
             tokio::spawn(stop.clone().run_until_cancelled_owned(watching));

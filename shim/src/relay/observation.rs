@@ -56,7 +56,7 @@ impl Observe for GatewayObserver {
             return Observation::default();
         };
         Observation {
-            is_draining: false,
+            is_draining: gateway.is_draining(),
             ironic: relay.reachable().and_then(|known| *known.borrow()),
             queue: relay
                 .pacing

@@ -2,9 +2,10 @@
 
 use ironic_agent_protocol::v1;
 use ironic_text::{Secret, error_chain};
-use tonic::Status;
+use tonic::{Code, Status};
 use tracing::warn;
 
+use super::refusal::refused;
 use crate::agents::Proofs;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
@@ -34,6 +35,18 @@ impl Placement {
             Self::Beside(_) => None,
             Self::Gateway(gateway) => Some(gateway),
         }
+    }
+
+    /// Refuses what an agent begins, when this gateway is draining: the agent tries another one.
+    ///
+    /// # Errors
+    /// It is draining.
+    pub(super) fn accept_session(&self) -> Result<(), Status> {
+        if !self.gateway().is_some_and(Gateway::is_draining) {
+            return Ok(());
+        }
+        let text = "this gateway is draining: try another one";
+        Err(refused(Code::Unavailable, "GATEWAY_DRAINING", text))
     }
 
     /// Where what happens is counted; beside an agent nobody reads it.

@@ -21,6 +21,7 @@ use super::convert::{
 use super::placement::Placement;
 use super::session;
 use crate::ironic::LookupAnswer;
+use crate::metrics::labels::AttachOutcome;
 use crate::pacing::CallKind;
 
 type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -71,6 +72,7 @@ impl ConductorService for Relay {
         &self,
         request: Request<v1::LookupRequest>,
     ) -> Result<Response<v1::LookupResponse>, Status> {
+        self.placement.accept_session()?;
         let peer = AgentPeer::of(request.extensions());
         let response = self.look_up(&peer, request.into_inner()).await?;
         if let Some(metrics) = self.placement.metrics() {
@@ -85,6 +87,7 @@ impl ConductorService for Relay {
         &self,
         request: Request<Streaming<v1::HeartbeatRequest>>,
     ) -> Result<Response<Self::HeartbeatStream>, Status> {
+        self.placement.accept_session()?;
         let peer = AgentPeer::of(request.extensions());
         let (answers, verdicts) = mpsc::channel(4);
         let relay = self.clone();
@@ -104,6 +107,7 @@ impl ConductorService for Relay {
         &self,
         request: Request<v1::SubmitInspectionRequest>,
     ) -> Result<Response<v1::SubmitInspectionResponse>, Status> {
+        self.placement.accept_session()?;
         let report = request
             .into_inner()
             .report
@@ -140,6 +144,9 @@ impl ConductorService for Relay {
                  agents attach to a gateway (option gateway_url)",
             ));
         };
+        self.placement
+            .accept_session()
+            .inspect_err(|_| gateway.agents().metrics().attach(AttachOutcome::Draining))?;
         let peer = AgentPeer::of(request.extensions());
         let (verdict, decided) = oneshot::channel();
         tokio::spawn(async move {

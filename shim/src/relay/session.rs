@@ -14,6 +14,7 @@ use super::agent_peer::AgentPeer;
 use super::context::Relay;
 use super::convert::{beat_outcome, beat_result, deferred_beat, heartbeat_response};
 use super::node_uuid;
+use crate::gateway::Gateway;
 use crate::ironic::BeatAnswer;
 use crate::metrics::Metrics;
 use crate::pacing::{CallKind, Pacing};
@@ -38,6 +39,7 @@ pub(super) async fn run(
     let session = Session::open(relay, hello, peer).await?;
     let lock = relay.locks.of(&session.hello.node_uuid);
     let _counted = relay.placement.metrics().map(Metrics::heartbeat_session);
+    let _drained = relay.placement.gateway().map(Gateway::session);
     let mut in_flight: InFlight<'_> = None;
     let mut heard_all = false;
     // Goal: each beat becomes one POST, one at a time, while the agent is listened to: one

@@ -7,12 +7,15 @@ use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
 use ironic_program::CommonSettings;
+use ironic_shim::app::GatewayCertificates;
 use ironic_shim::config::{NodeCertificates, ShimConfig};
+use ironic_shim::gateway::Gateway;
 use ironic_text::Secret;
 use ironic_transport::{Endpoint, Listen};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -29,6 +32,12 @@ pub(crate) struct Shim {
     pub(crate) rest: SocketAddr,
     /// Where a gateway serves metrics, if it does.
     pub(crate) metrics: Option<SocketAddr>,
+    /// The gateway, if it is one.
+    pub(crate) gateway: Option<Gateway>,
+    /// Its certificates.
+    pub(crate) certificates: Option<GatewayCertificates>,
+    /// Ends with the program.
+    running: JoinHandle<()>,
     pub(crate) config: ShimConfig,
     /// Its own, so that it can die with everything that it has started.
     runtime: Option<Runtime>,
@@ -77,14 +86,17 @@ impl Shim {
             .unwrap();
         let wanted = config.clone();
         let (started, address) = tokio::sync::oneshot::channel();
-        runtime.spawn(async move {
+        let running = runtime.spawn(async move {
             let shim = ironic_shim::app::Shim::start(wanted, CancellationToken::new());
             let shim = shim.await.unwrap();
             let metrics = shim.metrics_listen().cloned();
-            started.send((shim.listen().cloned(), metrics)).unwrap();
+            let gateway = (shim.gateway().cloned(), shim.certificates());
+            let listen = shim.listen().cloned();
+            started.send((listen, metrics, gateway)).ok().unwrap();
             shim.run().await.unwrap();
         });
-        let Ok((Some(Listen::Tcp(address)), metrics)) = address.await else {
+        let Ok((Some(Listen::Tcp(address)), metrics, (gateway, certificates))) = address.await
+        else {
             panic!("the shim did not start")
         };
         let metrics = metrics.map(|listen| match listen {
@@ -104,9 +116,17 @@ impl Shim {
             url,
             rest,
             metrics,
+            gateway,
+            certificates,
+            running,
             config,
             runtime: Some(runtime),
         }
+    }
+
+    /// Whether the program has ended by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.running.is_finished()
     }
 
     /// The shim dies; its state directory stays.

@@ -97,6 +97,11 @@ impl Authority {
 
     /// For a server or a client at the loopback address.
     pub(crate) fn sign(&self) -> Signed {
+        self.sign_until(4096)
+    }
+
+    /// The same, valid until the beginning of a year.
+    pub(crate) fn sign_until(&self, year: i32) -> Signed {
         let key = rcgen::KeyPair::generate().unwrap();
         let names = vec!["127.0.0.1".to_owned()];
         let mut params = rcgen::CertificateParams::new(names).unwrap();
@@ -104,6 +109,7 @@ impl Authority {
         let mut name = rcgen::DistinguishedName::new();
         name.push(rcgen::DnType::CommonName, "loopback");
         params.distinguished_name = name;
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
         Signed {
             pem,

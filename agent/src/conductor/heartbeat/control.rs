@@ -12,6 +12,8 @@ pub struct Control {
     /// Holds one permit at most: a force that nobody waits for yet is kept, and two count as one.
     forced: Arc<Notify>,
     stop: watch::Sender<Option<ShutdownReason>>,
+    /// How many heartbeats were accepted.
+    accepted: watch::Sender<u64>,
 }
 
 impl Control {
@@ -21,6 +23,7 @@ impl Control {
         Self {
             forced,
             stop: watch::Sender::new(None),
+            accepted: watch::Sender::new(0),
         }
     }
 
@@ -36,6 +39,17 @@ impl Control {
             slot.get_or_insert(reason);
             first
         });
+    }
+
+    /// Completes when a heartbeat is accepted from now on: the conductor is there.
+    pub async fn heartbeat_accepted(&self) {
+        // The sender lives as long as we do, so waiting cannot fail.
+        let _ = self.accepted.subscribe().changed().await;
+    }
+
+    /// A heartbeat was accepted.
+    pub(in crate::conductor) fn note_accepted(&self) {
+        self.accepted.send_modify(|count| *count += 1);
     }
 
     /// Completes when a beat is forced.

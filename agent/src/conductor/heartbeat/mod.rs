@@ -124,6 +124,9 @@ impl<J: Jitter, K: Jitter> Heartbeats<'_, J, K> {
             let outcome =
                 outcome.unwrap_or_else(|_| Err(sessions.give_up(SessionLost::NoVerdict(deadline))));
 
+            if outcome == Ok(Verdict::Accepted) {
+                control.note_accepted();
+            }
             let now = start.elapsed();
             schedule.finish(now, beat_outcome(&outcome));
             report(&outcome, forced, schedule.due().saturating_sub(now));

@@ -9,6 +9,7 @@ use ironic_transport::{Endpoint, Endpoints};
 use ironic_tunnel::{GrpcChannel, Pings};
 use rand::seq::SliceRandom;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::LARGEST_MESSAGE;
 use super::error::ConductorCallError;
@@ -29,10 +30,24 @@ pub(super) struct OpenConnection {
     pub(super) client: ConductorServiceClient<GrpcChannel>,
     pub(super) identity: IdentityServiceClient<GrpcChannel>,
     channel: GrpcChannel,
+    /// Cancelled when the conductor is draining: sessions on this connection go elsewhere.
+    retired: CancellationToken,
     /// Which of all connections of this process.
     number: usize,
     /// Where it leads to.
     endpoint: Endpoint,
+}
+
+impl OpenConnection {
+    /// Cancelled when the conductor is draining.
+    pub(super) fn retired(&self) -> CancellationToken {
+        self.retired.clone()
+    }
+
+    /// Sessions on this connection end between two beats, and are opened again elsewhere.
+    pub(super) fn retire(&self) {
+        self.retired.cancel();
+    }
 }
 
 /// The connection, made when it is used and made anew when it has ended.
@@ -131,6 +146,7 @@ async fn dial_one(dialer: &Dialer, number: usize) -> Result<OpenConnection, Cond
         client,
         identity,
         channel,
+        retired: CancellationToken::new(),
         number,
         endpoint: dialer.endpoint().clone(),
     })

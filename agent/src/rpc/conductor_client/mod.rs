@@ -5,6 +5,7 @@
 //! that accepts and stays mute would hold the agent forever.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -18,12 +19,13 @@ use prost::Message;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::attachment::{self, AttachedSocket};
 use crate::conductor::{
     AttachHello, Conductor, Heartbeat, HeartbeatSession, InspectionOutcome, LookupOutcome,
-    LookupRequest, SessionLost, SessionOpen, Verdict, call_deadline,
+    LookupRequest, OpenAttachment, SessionLost, SessionOpen, Verdict, call_deadline,
 };
 use crate::config::AgentConfig;
 use crate::shutdown::ShutdownReason;
@@ -55,7 +57,7 @@ pub struct ConductorClient {
     conductor: Endpoints,
     /// Limit for a unary call, and for opening a session.
     deadline: Duration,
-    connections: Connections,
+    connections: Arc<Connections>,
     /// Shared with the connections: what they show, and the conductor's time.
     tls: ClientTls,
     /// Where the sockets of attachments go. `None`: the agent listens, and never attaches.
@@ -90,7 +92,7 @@ impl ConductorClient {
         Ok(Self {
             conductor,
             deadline: call_deadline(config),
-            connections,
+            connections: Arc::new(connections),
             tls,
             attachments,
         })
@@ -107,11 +109,21 @@ impl ConductorClient {
         &self,
         call: impl AsyncFnOnce(OpenConnection) -> Result<tonic::Response<T>, Status>,
     ) -> Result<T, ConductorCallError> {
+        let (answer, _) = self.call_over(call).await?;
+        Ok(answer)
+    }
+
+    /// The same; also answers over which connection.
+    async fn call_over<T>(
+        &self,
+        call: impl AsyncFnOnce(OpenConnection) -> Result<tonic::Response<T>, Status>,
+    ) -> Result<(T, OpenConnection), ConductorCallError> {
         let mut used = None;
         let whole = async {
             let connection = self.connections.get().await?;
             used = Some(connection.clone());
-            Ok(call(connection).await?)
+            let answer = call(connection.clone()).await?;
+            Ok((answer.into_inner(), connection))
         };
         let result = tokio::time::timeout(self.deadline, whole).await;
         let result = result.unwrap_or_else(|_| {
@@ -125,7 +137,7 @@ impl ConductorClient {
         {
             self.connections.condemn(used).await;
         }
-        result.map(tonic::Response::into_inner)
+        result
     }
 }
 
@@ -180,23 +192,41 @@ impl Conductor for ConductorClient {
             let sender = SessionSender::new(requests, hello)?;
             let outgoing = keep_alive(ReceiverStream::new(outgoing), messages::keep_alive);
             let call = async |mut open: OpenConnection| open.client.heartbeat(outgoing).await;
-            let responses = self.call(call).await?;
-            let session: Box<dyn HeartbeatSession> = Box::new(GrpcSession { sender, responses });
+            let (responses, connection) = self.call_over(call).await?;
+            let session: Box<dyn HeartbeatSession> = Box::new(GrpcSession {
+                sender,
+                responses,
+                retired: connection.retired(),
+            });
             Ok(session)
         })
     }
 
-    fn attach(
-        &self,
-        hello: AttachHello,
-    ) -> BoxFuture<'_, Result<BoxFuture<'static, SessionLost>, SessionLost>> {
+    fn attach(&self, hello: AttachHello) -> BoxFuture<'_, Result<OpenAttachment, SessionLost>> {
         Box::pin(async move {
             let server = self.attachments.as_ref().ok_or(SessionLost::Closed)?;
-            let (requests, accepted) = attachment::requests(messages::attach_hello(hello));
+            let (requests, half) = attachment::requests(messages::attach_hello(hello));
             let call = async |mut open: OpenConnection| open.client.attach(requests).await;
-            let responses = self.call(call).await?;
+            let (responses, connection) = self.call_over(call).await?;
             // Until a heartbeat is accepted nothing is answered, however long that takes.
-            Ok(attachment::serve(responses, accepted, server).await?)
+            let accepted = attachment::serve(responses, half.bytes, server).await?;
+            let (connections, drained) = (Arc::clone(&self.connections), connection);
+            let draining = async move {
+                accepted.draining.await;
+                // Whatever is asked next is asked elsewhere, and heartbeats go there: they prove
+                // to the next gateway whose attachment it is.
+                connections.condemn(&drained).await;
+                drained.retire();
+            };
+            let moved = move || {
+                // An attachment that has ended in the meantime hears nothing.
+                let _ = half.moved.send(());
+            };
+            Ok(OpenAttachment {
+                ended: accepted.ended,
+                draining: Box::pin(draining),
+                moved: Box::new(moved),
+            })
         })
     }
 }
@@ -243,6 +273,8 @@ impl SessionSender {
 struct GrpcSession {
     sender: SessionSender,
     responses: Streaming<v1::HeartbeatResponse>,
+    /// Cancelled when the conductor is draining.
+    retired: CancellationToken,
 }
 
 impl fmt::Debug for GrpcSession {
@@ -278,7 +310,11 @@ impl HeartbeatSession for GrpcSession {
     fn lost(&mut self) -> BoxFuture<'_, SessionLost> {
         Box::pin(async move {
             loop {
-                match self.responses.message().await {
+                let message = tokio::select! {
+                    message = self.responses.message() => message,
+                    () = self.retired.cancelled() => return SessionLost::Draining,
+                };
+                match message {
                     // It keeps the call alive, or is a verdict that nobody asked for.
                     Ok(Some(_)) => {}
                     Ok(None) => return ConductorCallError::Ended.into(),
@@ -292,6 +328,7 @@ impl HeartbeatSession for GrpcSession {
         let Self {
             sender,
             mut responses,
+            ..
         } = *self;
         Box::pin(async move {
             let farewell = messages::farewell(reason);
