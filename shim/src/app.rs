@@ -77,12 +77,15 @@ async fn run(loaded: Loaded<ShimConfig>, stop: StopRequest) -> anyhow::Result<Ex
         .listen()
         .map_or_else(|| "nowhere".to_owned(), ToString::to_string);
     info!(version = %ironic_program::version(), %listen, "ironic-shim");
-    // Without a gateway nobody waits for the request, and SIGTERM ends the program.
-    if let Some(gateway) = shim.gateway().cloned() {
-        tokio::spawn(async move {
-            stop.asked().await;
-            gateway.drain();
-        });
+    match shim.gateway().cloned() {
+        Some(gateway) => {
+            tokio::spawn(async move {
+                stop.asked().await;
+                gateway.drain();
+            });
+        }
+        // Nobody waits for the request: SIGTERM ends the program.
+        None => drop(stop),
     }
     shim.run().await?;
     Ok(ExitCode::SUCCESS)
