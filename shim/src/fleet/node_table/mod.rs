@@ -140,12 +140,7 @@ impl NodeTable {
         self.change(uuid, v1::NodeEventKind::Attached, at, |node| {
             node.state = v1::NodeState::Attached.into();
             node.last_seen_at = Some(at);
-            // The heartbeat session says it, which may have come first.
-            let callback_url = node.attachment.take().map(|before| before.callback_url);
-            node.attachment = Some(v1::NodeAttachment {
-                callback_url: callback_url.unwrap_or_default(),
-                ..attachment
-            });
+            node.attachment = Some(attachment);
         });
         self.last_attachment
     }
