@@ -7,14 +7,14 @@
 //! whose certificate changes during a deployment.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ironic_program::state_file;
 use ironic_transport::tls::{self, HalfPair, TlsSettingsError, TlsVersion};
 use rcgen::{
     CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
@@ -142,19 +142,22 @@ pub fn load_or_generate(
     Ok(pair)
 }
 
-/// Writes a pair into two files, the key first, and makes the directory of the certificate.
+/// Writes a pair into two files, the key first, and makes their directories.
 ///
 /// # Errors
 /// A file cannot be written.
 pub fn keep(pair: &Pair, certificate: &Path, key: &Path) -> Result<(), TlsError> {
-    if let Some(directory) = certificate.parent() {
-        fs::create_dir_all(directory).map_err(|source| TlsError::File {
-            path: directory.to_owned(),
+    for (path, text, mode) in [
+        (key, &pair.key, 0o600),
+        (certificate, &pair.certificate, 0o644),
+    ] {
+        let kept = state_file::replace_with_mode(path, text.as_bytes(), mode);
+        kept.map_err(|source| TlsError::File {
+            path: path.to_owned(),
             source,
         })?;
     }
-    write(key, &pair.key, 0o600)?;
-    write(certificate, &pair.certificate, 0o644)
+    Ok(())
 }
 
 /// The files of the operator's certificate and its key; `None` when neither is configured.
@@ -285,30 +288,6 @@ fn fits(pem: &str, subject: &Subject, now: OffsetDateTime) -> bool {
             if names.general_names.iter().any(|name| matches!(name, GeneralName::IPAddress(ip) if *ip == wanted)))
     });
     valid && named
-}
-
-/// Writes beside and renames: a file is whole or as it was, and never readable by others
-/// than `mode` says, whatever was there before.
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
-    let beside = path.with_extension("new");
-    let attempt = || {
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    attempt().map_err(|source| TlsError::File {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// The TLS settings of a REST server that always shows the same pair.

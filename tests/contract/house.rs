@@ -371,7 +371,8 @@ const WRITERS: &[(&str, &str)] = &[
     ),
     ("src/commands/power/mod.rs", "PathPrefix::writable"),
     ("src/commands/store/mod.rs", "the state directory"),
-    ("src/conductor/state_file.rs", "the state directory"),
+    ("src/conductor/identity/memory.rs", "the state directory"),
+    ("src/conductor/token.rs", "the state directory"),
     ("src/disk/boot/grub/mod.rs", "a mounted image"),
     (
         "src/disk/virtual_media/mod.rs",
@@ -413,6 +414,7 @@ fn files_of_the_machine_are_changed_where_a_simulation_refuses_it() {
         "File::create",
         "OpenOptions",
         "DirBuilder",
+        "state_file::replace",
     ];
     let mut wrong = Vec::new();
     for (path, code) in sources("agent") {

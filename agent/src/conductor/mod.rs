@@ -29,7 +29,6 @@ pub mod identity;
 pub mod inspection;
 pub mod jitter;
 pub mod lookup;
-mod state_file;
 pub mod token;
 
 pub use lookup::LookupSession;

@@ -10,10 +10,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ironic_program::state_file;
 use ironic_text::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::state_file;
 use crate::config::is_token;
 use crate::system::PathPrefix;
 

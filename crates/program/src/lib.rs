@@ -1,9 +1,11 @@
 //! What both programs are around their work: the options that they share ([`CommonSettings`]),
-//! how they start and end ([`start`]), their [`log`] and their version.
+//! how they start and end ([`start`]), their [`log`], their [files of
+//! state](state_file) and their version.
 
 pub mod log;
 mod settings;
 mod start;
+pub mod state_file;
 
 pub use settings::{CommonSettings, is_url_list, not_offered};
 pub use start::{EXIT_TIMEOUT, StopRequest, runtime, shut_down, start};

@@ -11,10 +11,10 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ironic_program::state_file;
 use ironic_text::Secret;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -313,26 +313,14 @@ impl Proofs {
     }
 
     fn rewrite(&self, path: &Path) -> io::Result<File> {
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
-        }
         let mut text = Vec::new();
         let (lines, _) = self.since(0, usize::MAX);
         for line in &lines {
             serde_json::to_writer(&mut text, line)?;
             text.push(b'\n');
         }
-        let new = path.with_extension("new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        Ok(file)
+        state_file::replace(path, &text)?;
+        OpenOptions::new().append(true).open(path)
     }
 }
 

@@ -1,10 +1,11 @@
 //! The last inspection report of each node, as a file in the state directory.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use ironic_program::state_file;
 use prost_types::Timestamp;
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -79,22 +80,8 @@ impl Inspections {
         if text.len() > LARGEST {
             return Err(InspectionError::TooLarge(text.len()));
         }
-        self.write(&path, &text)
-            .map_err(|source| InspectionError::File { path, source })
-    }
-
-    fn write(&self, path: &Path, text: &[u8]) -> io::Result<()> {
-        fs::create_dir_all(&self.directory)?;
-        let new = path.with_extension("new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(text)?;
-        file.sync_data()?;
-        fs::rename(&new, path)
+        let kept = state_file::replace(&path, &text);
+        kept.map_err(|source| InspectionError::File { path, source })
     }
 
     /// The last report of a node; `None` if there is none. Blocks.

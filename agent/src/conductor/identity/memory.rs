@@ -4,10 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ironic_program::state_file;
 use serde::{Deserialize, Serialize};
 
 use super::HeldCertificate;
-use crate::conductor::state_file;
 use crate::system::PathPrefix;
 
 /// One file in the state directory that only root can read. What another boot has left is not

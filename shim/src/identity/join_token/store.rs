@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use ironic_program::state_file;
 use ironic_text::Secret;
 use rustls_pki_types::UnixTime;
 use serde::{Deserialize, Serialize};
@@ -182,15 +183,8 @@ impl JoinTokens {
         })
     }
 
-    /// Writes beside and renames: the file is whole or as it was.
     fn write(&self, file: &JoinTokenFile) -> io::Result<()> {
-        let new = self.file.with_extension("new");
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(true).write(true).mode(0o600);
-        let mut beside = options.open(&new)?;
-        beside.write_all(&serde_json::to_vec(file)?)?;
-        beside.sync_all()?;
-        fs::rename(&new, &self.file)
+        state_file::replace(&self.file, &serde_json::to_vec(file)?)
     }
 
     fn failed(&self, source: io::Error) -> JoinTokenStoreError {

@@ -5,11 +5,19 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Replaces a file, and makes its directory.
+/// Replaces a file that only its owner can read, and makes its directory.
 ///
 /// # Errors
 /// Those of writing; the earlier file is whole then.
-pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with_mode(path, content, 0o600)
+}
+
+/// The same for a file whose permissions are `mode`.
+///
+/// # Errors
+/// Those of writing; the earlier file is whole then.
+pub fn replace_with_mode(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
@@ -22,7 +30,7 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o600)
+        .mode(mode)
         .open(&new)?;
     file.write_all(content)?;
     file.sync_all()?;
