@@ -17,8 +17,8 @@ use std::time::Duration;
 use ironic_program::state_file;
 use ironic_transport::tls::{self, HalfPair, TlsSettingsError, TlsVersion};
 use rcgen::{
-    CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
-    PKCS_ECDSA_P384_SHA384, SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, IsCa, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, SignatureAlgorithm,
 };
 use rustls::ServerConfig;
 use rustls::server::ResolvesServerCert;
@@ -34,6 +34,8 @@ use crate::config::{Curve, ShimConfig};
 use crate::metrics::CertificateEnd;
 
 const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long an authority of this program's own is valid.
+const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Object identifier of the extension subjectAltName.
 const SUBJECT_ALT_NAME: &[u64] = &[2, 5, 29, 17];
 
@@ -158,6 +160,102 @@ pub fn keep(pair: &Pair, certificate: &Path, key: &Path) -> Result<(), TlsError>
         })?;
     }
     Ok(())
+}
+
+/// An authority of this program's own, which is kept in the state directory.
+#[derive(Debug)]
+pub struct OwnAuthority {
+    /// Its certificate and key.
+    pub pair: Pair,
+    /// The file of the certificate.
+    pub certificate: PathBuf,
+    /// It was made at this start.
+    pub is_new: bool,
+}
+
+/// Why there is no [`OwnAuthority`].
+#[derive(Debug, Error)]
+pub enum OwnAuthorityError {
+    /// One of its two files is there and the other is not.
+    #[error("{0} is missing beside the other file of the CA")]
+    Half(PathBuf),
+    /// It cannot be read, made or kept.
+    #[error("the CA {certificate}")]
+    Tls {
+        /// The file of its certificate.
+        certificate: PathBuf,
+        /// Why.
+        #[source]
+        source: TlsError,
+    },
+}
+
+impl OwnAuthority {
+    /// The authority of an earlier start, or a new one that is kept as `STEM.crt` and `STEM.key`.
+    ///
+    /// # Errors
+    /// It cannot be read, made or kept; a half is not replaced.
+    pub fn load_or_make(
+        state: &Path,
+        stem: &str,
+        name: &str,
+        algorithm: &'static SignatureAlgorithm,
+        clock_skew: Duration,
+    ) -> Result<Self, OwnAuthorityError> {
+        let certificate = state.join(format!("{stem}.crt"));
+        let key = state.join(format!("{stem}.key"));
+        let is_new = match (certificate.exists(), key.exists()) {
+            (true, true) => false,
+            (true, false) => return Err(OwnAuthorityError::Half(key)),
+            // The key is written first: a crash in between has made nothing that anybody knows.
+            (false, _) => true,
+        };
+        let pair = if is_new {
+            make_authority(name, algorithm, clock_skew).and_then(|pair| {
+                keep(&pair, &certificate, &key)?;
+                Ok(pair)
+            })
+        } else {
+            load(&certificate, &key)
+        };
+        match pair {
+            Ok(pair) => Ok(Self {
+                pair,
+                certificate,
+                is_new,
+            }),
+            Err(source) => Err(OwnAuthorityError::Tls {
+                certificate,
+                source,
+            }),
+        }
+    }
+}
+
+fn make_authority(
+    name: &str,
+    algorithm: &'static SignatureAlgorithm,
+    clock_skew: Duration,
+) -> Result<Pair, TlsError> {
+    let key = KeyPair::generate_for(algorithm)?;
+    let now = OffsetDateTime::now_utc();
+    let mut params = authority_params(name);
+    params.not_before = now - clock_skew;
+    params.not_after = now + AUTHORITY_LIFETIME;
+    Ok(Pair::new(
+        params.self_signed(&key)?.pem(),
+        key.serialize_pem(),
+    ))
+}
+
+/// What an own authority says of itself, but for its time.
+#[must_use]
+pub fn authority_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = common_name(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
 }
 
 /// The files of the operator's certificate and its key; `None` when neither is configured.

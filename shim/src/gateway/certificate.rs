@@ -12,10 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ironic_transport::tls::HalfPair;
-use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
-};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
@@ -26,11 +23,10 @@ use tracing::{info, warn};
 
 use crate::config::{Curve, GatewayUrl, ShimConfig};
 use crate::metrics::CertificateEnd;
-use crate::tls::{self, Pair, TlsError};
+use crate::tls::{self, OwnAuthority, OwnAuthorityError, Pair, TlsError};
 
 /// The common name of the CA. Certificates name their issuer by it.
 const CA_NAME: &str = "ironic-shim gateway CA";
-const CA_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// A certificate of the own CA lives so long and is replaced after two thirds of it.
 const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 const RENEWAL: Duration = Duration::from_secs(60 * 24 * 3600);
@@ -72,6 +68,15 @@ pub enum CertificateError {
     /// A certificate cannot be made.
     #[error("cannot generate the gateway's certificate")]
     Generate(#[from] rcgen::Error),
+}
+
+impl From<OwnAuthorityError> for CertificateError {
+    fn from(error: OwnAuthorityError) -> Self {
+        match error {
+            OwnAuthorityError::Half(missing) => Self::HalfAuthority { missing },
+            OwnAuthorityError::Tls { source, .. } => Self::Tls(source),
+        }
+    }
 }
 
 /// The certificate of the REST server. Cheap to clone.
@@ -281,33 +286,14 @@ fn operators_authority(config: &ShimConfig) -> Result<Option<String>, Certificat
 
 /// The CA of an earlier start, or a new one that is kept; and whether it is new.
 fn load_or_make_authority(config: &ShimConfig) -> Result<(Pair, bool), CertificateError> {
-    let certificate = config.state_dir.join("gateway-ca.crt");
-    let key = config.state_dir.join("gateway-ca.key");
-    match (certificate.exists(), key.exists()) {
-        (true, true) => return Ok((tls::load(&certificate, &key)?, false)),
-        (true, false) => return Err(CertificateError::HalfAuthority { missing: key }),
-        // The key is written first: a crash in between has made nothing that Ironic knows.
-        (false, _) => {}
+    let algorithm = tls::algorithm(config.tls_certificate_curve);
+    let skew = config.auto_tls_allowed_clock_skew;
+    let own =
+        OwnAuthority::load_or_make(&config.state_dir, "gateway-ca", CA_NAME, algorithm, skew)?;
+    if own.is_new {
+        info!(path = %own.certificate.display(), "a CA for this gateway was made: keep the state directory");
     }
-    let secret = KeyPair::generate_for(tls::algorithm(config.tls_certificate_curve))?;
-    let now = OffsetDateTime::now_utc();
-    let mut params = authority_params();
-    params.not_before = now - config.auto_tls_allowed_clock_skew;
-    params.not_after = now + CA_LIFETIME;
-    let pem = params.self_signed(&secret)?.pem();
-    let pair = Pair::new(pem, secret.serialize_pem());
-    tls::keep(&pair, &certificate, &key)?;
-    info!(path = %certificate.display(), "a CA for this gateway was made: keep the state directory");
-    Ok((pair, true))
-}
-
-/// What the own CA says of itself, but for its time.
-fn authority_params() -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = tls::common_name(CA_NAME);
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params
+    Ok((own.pair, own.is_new))
 }
 
 /// A certificate for the host of a URL, signed by the own CA.
@@ -317,7 +303,10 @@ fn sign(
     key: &KeyPair,
     clock_skew: Duration,
 ) -> Result<Pair, CertificateError> {
-    let issuer = Issuer::new(authority_params(), KeyPair::from_pem(authority.key())?);
+    let issuer = Issuer::new(
+        tls::authority_params(CA_NAME),
+        KeyPair::from_pem(authority.key())?,
+    );
     let mut params = CertificateParams::new(vec![url.host().to_owned()])?;
     params.distinguished_name = tls::common_name(url.host());
     params.use_authority_key_identifier_extension = true;

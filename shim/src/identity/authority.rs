@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use ironic_transport::tls::{HalfPair, certificate_and_key};
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, SanType, SerialNumber,
+    CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, SanType, SerialNumber,
 };
 use rustls::RootCertStore;
 use rustls::sign::CertifiedKey;
@@ -25,10 +25,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::csr::RequestedKey;
 use super::spiffe::TrustDomain;
 use crate::config::ShimConfig;
-use crate::tls::{self, Pair, TlsError};
+use crate::tls::{self, OwnAuthority, OwnAuthorityError, Pair, TlsError};
 
 const CA_NAME: &str = "ironic-shim nodes CA";
-const CA_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// A certificate for this gateway's own listener; a new one is signed every day.
 const SERVER_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -72,6 +71,18 @@ pub enum AuthorityError {
     /// The certificate that was signed cannot be used.
     #[error("the gateway's certificate cannot be used")]
     Unusable(#[from] rustls::Error),
+}
+
+impl From<OwnAuthorityError> for AuthorityError {
+    fn from(error: OwnAuthorityError) -> Self {
+        match error {
+            OwnAuthorityError::Half(missing) => Self::HalfKept { missing },
+            OwnAuthorityError::Tls {
+                certificate,
+                source,
+            } => unusable(&certificate)(source),
+        }
+    }
 }
 
 /// The authority. Its key is a secret.
@@ -257,30 +268,13 @@ fn authority_validity(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
 
 /// The authority of an earlier start, or a new one that is kept.
 fn kept(config: &ShimConfig) -> Result<(PathBuf, Pair), AuthorityError> {
-    let certificate = config.state_dir.join("nodes-ca.crt");
-    let key = config.state_dir.join("nodes-ca.key");
-    match (certificate.exists(), key.exists()) {
-        (true, true) => {
-            let pair = tls::load(&certificate, &key).map_err(unusable(&certificate))?;
-            return Ok((certificate, pair));
-        }
-        (true, false) => return Err(AuthorityError::HalfKept { missing: key }),
-        // The key is written first: a crash in between has made nothing that anybody knows.
-        (false, _) => {}
+    let (state, skew) = (&config.state_dir, config.auto_tls_allowed_clock_skew);
+    let own =
+        OwnAuthority::load_or_make(state, "nodes-ca", CA_NAME, &PKCS_ECDSA_P384_SHA384, skew)?;
+    if own.is_new {
+        info!(path = %own.certificate.display(), "a CA for the nodes was made: keep the state directory");
     }
-    let secret = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384)?;
-    let now = OffsetDateTime::now_utc();
-    let mut params = CertificateParams::default();
-    params.distinguished_name = tls::common_name(CA_NAME);
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.serial_number = Some(serial_number());
-    params.not_before = now - config.auto_tls_allowed_clock_skew;
-    params.not_after = now + CA_LIFETIME;
-    let pair = Pair::new(params.self_signed(&secret)?.pem(), secret.serialize_pem());
-    tls::keep(&pair, &certificate, &key).map_err(unusable(&certificate))?;
-    info!(path = %certificate.display(), "a CA for the nodes was made: keep the state directory");
-    Ok((certificate, pair))
+    Ok((own.certificate, own.pair))
 }
 
 #[cfg(test)]
@@ -288,7 +282,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use rcgen::DnType;
+    use rcgen::{BasicConstraints, DnType};
     use rustls::server::WebPkiClientVerifier;
 
     use super::*;
