@@ -4,11 +4,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::server::WebPkiClientVerifier;
+use ironic_transport::grpc::{self, GRPC_TLS, ServerTlsError, TlsOptionNames};
+use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
+
+/// The options of TLS between replicas.
+const OPTIONS: TlsOptionNames = TlsOptionNames {
+    certificate: "peer_tls_cert_file",
+    key: "peer_tls_key_file",
+    authorities: "peer_tls_ca_file",
+};
 
 /// The files of a replica, each named by an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,25 +31,9 @@ pub struct PeerTlsFiles {
 /// Why replicas cannot trust each other.
 #[derive(Debug, Error)]
 pub enum PeerTlsError {
-    /// A file does not hold what it should.
-    #[error("option {option}: {path} cannot be used")]
-    File {
-        /// The option that names it.
-        option: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: pem::Error,
-    },
-    /// A file holds nothing.
-    #[error("option {option}: {path} holds no certificate in PEM")]
-    Empty {
-        /// The option that names it.
-        option: &'static str,
-        /// The file.
-        path: PathBuf,
-    },
+    /// A file cannot be used.
+    #[error(transparent)]
+    Files(#[from] ServerTlsError),
     /// The same CA signs agents.
     #[error(
         "options peer_tls_ca_file and grpc_tls_ca_file name the same CA: any agent's certificate would pass as a gateway's. Give the gateways a CA of their own"
@@ -114,9 +105,9 @@ impl PeerTls {
 }
 
 fn configs(files: &PeerTlsFiles, agents: Option<&Path>) -> Result<PeerTlsConfigs, PeerTlsError> {
-    let authorities = certificates("peer_tls_ca_file", &files.authorities)?;
+    let authorities = grpc::certificates(OPTIONS.authorities, &files.authorities)?;
     if let Some(agents) = agents {
-        let agents = certificates("grpc_tls_ca_file", agents)?;
+        let agents = grpc::certificates(GRPC_TLS.authorities, agents)?;
         if authorities
             .iter()
             .any(|authority| agents.contains(authority))
@@ -124,9 +115,8 @@ fn configs(files: &PeerTlsFiles, agents: Option<&Path>) -> Result<PeerTlsConfigs
             return Err(PeerTlsError::SharedAuthority);
         }
     }
-    let chain = certificates("peer_tls_cert_file", &files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|source| unusable("peer_tls_key_file", &files.key, source))?;
+    let shown = grpc::certified_key(&files.certificate, &files.key, &OPTIONS)?;
+    let shown = Arc::new(SingleCertAndKey::from(shown));
     let mut roots = RootCertStore::empty();
     for authority in authorities {
         roots.add(authority)?;
@@ -138,39 +128,17 @@ fn configs(files: &PeerTlsFiles, agents: Option<&Path>) -> Result<PeerTlsConfigs
     let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier.build()?)
-        .with_single_cert(chain.clone(), key.clone_key())?;
+        .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
     server.alpn_protocols = vec![b"h2".to_vec()];
     let mut client = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)?;
+        .with_client_cert_resolver(shown);
     client.alpn_protocols = vec![b"h2".to_vec()];
     Ok(PeerTlsConfigs {
         server: Arc::new(server),
         client: Arc::new(client),
     })
-}
-
-fn certificates(
-    option: &'static str,
-    path: &Path,
-) -> Result<Vec<CertificateDer<'static>>, PeerTlsError> {
-    let found: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|source| unusable(option, path, source))?;
-    if found.is_empty() {
-        let path = path.to_owned();
-        return Err(PeerTlsError::Empty { option, path });
-    }
-    Ok(found)
-}
-
-fn unusable(option: &'static str, path: &Path, source: pem::Error) -> PeerTlsError {
-    PeerTlsError::File {
-        option,
-        path: path.to_owned(),
-        source,
-    }
 }
 
 /// A CA and a certificate of it for 127.0.0.1, in a directory.

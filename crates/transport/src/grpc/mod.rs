@@ -134,12 +134,24 @@ pub fn server_certificate(
     let Some((certificate, key)) = files.identity(options)? else {
         return Ok(None);
     };
+    certified_key(certificate, key, options).map(Some)
+}
+
+/// A certificate and its key from PEM files that these options name.
+///
+/// # Errors
+/// A file cannot be used, or the key is not the certificate's.
+pub fn certified_key(
+    certificate: &Path,
+    key: &Path,
+    options: &TlsOptionNames,
+) -> Result<CertifiedKey, ServerTlsError> {
     let chain = certificates(options.certificate, certificate)?;
     let key =
         PrivateKeyDer::from_pem_file(key).map_err(|source| unusable(options.key, key, source))?;
     let provider = rustls::crypto::ring::default_provider();
     let certified = CertifiedKey::from_der(chain, key, &provider);
-    certified.map(Some).map_err(|source| ServerTlsError::Unfit {
+    certified.map_err(|source| ServerTlsError::Unfit {
         option: options.key,
         source,
     })
@@ -165,8 +177,11 @@ pub fn authorities(
     Ok(Some(roots))
 }
 
-/// The certificates in a PEM file, at least one.
-fn certificates(
+/// The certificates in a PEM file that an option names, at least one.
+///
+/// # Errors
+/// The file cannot be read, or holds none.
+pub fn certificates(
     option: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, ServerTlsError> {
