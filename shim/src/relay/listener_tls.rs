@@ -56,6 +56,22 @@ struct TlsSource {
 pub struct LoadedTls {
     config: rustls::ServerConfig,
     leaf: CertificateDer<'static>,
+    /// By what agents may know this gateway: the authority behind the certificate, if it is shown.
+    pin: Option<AuthorityPin>,
+}
+
+impl LoadedTls {
+    /// Says by what agents may know this gateway.
+    fn log_pin(&self) {
+        match self.pin {
+            Some(sha256) => {
+                info!(%sha256, "agents may know this gateway by option conductor_ca_sha256");
+            }
+            None => warn!(
+                "grpc_tls_cert_file holds no authority behind the certificate: no agent can know it by conductor_ca_sha256"
+            ),
+        }
+    }
 }
 
 impl ListenerTls {
@@ -74,7 +90,9 @@ impl ListenerTls {
         let Some(loaded) = source.read()? else {
             return Ok(None);
         };
-        source.tell_pin()?;
+        if source.enrolment.is_some() {
+            loaded.log_pin();
+        }
         Ok(Some(Self {
             tls: ServerTls::new(loaded.config),
             source: Arc::new(source),
@@ -162,23 +180,6 @@ impl TlsSource {
         let clients = ClientCertificates::Optional(Arc::new(roots));
         loaded(&shown, clients).map(Some)
     }
-
-    /// Says by what agents may know this gateway.
-    fn tell_pin(&self) -> Result<(), ListenerTlsError> {
-        let Some(enrolment) = &self.enrolment else {
-            return Ok(());
-        };
-        let shown = shown(&self.files, enrolment, &self.host)?;
-        if let [_, .., authority] = shown.cert.as_slice() {
-            let sha256 = AuthorityPin::of(authority);
-            info!(%sha256, "agents may know this gateway by option conductor_ca_sha256");
-        } else {
-            warn!(
-                "grpc_tls_cert_file holds no authority behind the certificate: no agent can know it by conductor_ca_sha256"
-            );
-        }
-        Ok(())
-    }
 }
 
 /// The operator's certificate, or one of the nodes' authority for `host`.
@@ -198,9 +199,11 @@ fn loaded(
     clients: ClientCertificates,
 ) -> Result<LoadedTls, ListenerTlsError> {
     let leaf = shown.end_entity_cert().map_err(ServerConfigError::from)?;
+    let authority = shown.cert.split_first().and_then(|(_, rest)| rest.last());
     let certificate = SingleCertAndKey::from(shown.clone());
     Ok(LoadedTls {
         leaf: leaf.clone().into_owned(),
+        pin: authority.map(AuthorityPin::of),
         config: grpc::server_config(Arc::new(certificate), clients)?,
     })
 }
