@@ -171,7 +171,11 @@ impl Shim {
         let proofs = Proofs::new(&config.state_dir);
         let enrolment = Enrolment::of_gateway(config, &url, proofs.clone());
         let enrolment = enrolment.context("the gateway cannot issue certificates")?;
-        let fleet = Fleet::default();
+        // Thousands of kept changes take memory that only watches need.
+        let fleet = match config.fleet_listen {
+            Some(_) => Fleet::default(),
+            None => Fleet::unwatched(),
+        };
         for node in proofs.nodes() {
             fleet.add(&node);
         }

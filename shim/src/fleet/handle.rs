@@ -49,6 +49,12 @@ impl Default for Fleet {
 }
 
 impl Fleet {
+    /// No nodes yet. Nobody watches them, and no change is kept.
+    #[must_use]
+    pub fn unwatched() -> Self {
+        Self::keeping(0)
+    }
+
     /// No nodes yet; at most `changes` changes are kept.
     pub(super) fn keeping(changes: usize) -> Self {
         let epoch = Uuid::new_v4().simple().to_string();
