@@ -25,8 +25,8 @@ use super::record::{CommandResult, ExecutedCommand, State, bare};
 use super::status::{Remembered, Status};
 use crate::metrics::labels::{CommandVerdict, Label};
 
-/// The metadata key of the token.
-const TOKEN: &str = "agent-token";
+/// The metadata key of the agent token.
+pub const TOKEN: &str = "agent-token";
 
 /// The largest answer: the list of commands, in which a step may echo a config drive of
 /// 64 MiB base64.

@@ -19,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::{Code, Request, Status};
 
-use super::handle::Fleet;
+use super::handle::{ChangeNumber, Fleet};
 use super::node_command::{node_command, progress, unknown_end};
+use crate::agents::client::TOKEN;
 use crate::agents::{AgentKey, AgentRegistry, ExecutedCommand};
 
 /// How long an agent may take for a short answer.
@@ -95,8 +96,7 @@ impl CommandFollower {
     }
 
     /// Asks the agents that have attached since then what they do.
-    fn look_at_attached(&self, at: super::handle::ChangeNumber) -> super::handle::ChangeNumber {
-        let mut at = at;
+    fn look_at_attached(&self, mut at: ChangeNumber) -> ChangeNumber {
         loop {
             let Ok(changes) = self.0.fleet.changes(at, BATCH) else {
                 tracing::warn!("too much has changed at once: some commands are not followed");
@@ -273,6 +273,6 @@ async fn get(
 
 fn with_token<T>(token: &AsciiMetadataValue, message: T) -> Request<T> {
     let mut request = Request::new(message);
-    request.metadata_mut().insert("agent-token", token.clone());
+    request.metadata_mut().insert(TOKEN, token.clone());
     request
 }

@@ -30,13 +30,11 @@ use super::executed::Sniffer;
 use super::follower::CommandFollower;
 use super::handle::Fleet;
 use crate::agents::attachment::Away;
+use crate::agents::client::TOKEN;
 use crate::agents::{AgentKey, AgentRegistry};
 
 /// The metadata key of the node that is meant.
 const NODE: &str = "node-uuid";
-
-/// The metadata key of the token.
-const TOKEN: &str = "agent-token";
 
 /// The call whose answer says that a command was begun.
 const EXECUTE: &str = "/ironic.agent.v1.CommandService/ExecuteCommand";
