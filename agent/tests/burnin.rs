@@ -16,16 +16,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hyper_util::rt::TokioIo;
-use ironic_agent_protocol::v1::command_service_client::CommandServiceClient;
 use ironic_agent_protocol::v1::{self, CommandState};
 use prost_types::value::Kind;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::net::UnixStream;
-use tonic::service::Interceptor;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
+
+mod support;
+use support::{Client, TOKEN, connect};
 
 /// Longer than anything takes on a busy machine; nothing waits for all of it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -61,22 +58,6 @@ fn programs() -> Option<PathBuf> {
     }
     found
 }
-
-/// Carries the agent's token.
-#[derive(Clone)]
-struct Token;
-
-impl Interceptor for Token {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let token = TOKEN.parse().unwrap();
-        request.metadata_mut().insert("agent-token", token);
-        Ok(request)
-    }
-}
-
-const TOKEN: &str = "of-this-test";
-
-type Client = CommandServiceClient<InterceptedService<Channel, Token>>;
 
 /// An agent with a network of its own, which finds the two programs and no others: it must not
 /// assemble arrays or load drivers here.
@@ -148,28 +129,11 @@ impl Agent {
     /// Connects to it, once it serves.
     async fn client(&mut self) -> Client {
         let socket = self.directory.path().join("socket");
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let socket = socket.clone();
-            let connect = tower::service_fn(move |_| {
-                let socket = socket.clone();
-                async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-            });
-            let endpoint = Endpoint::from_static("http://agent");
-            match endpoint.connect_with_connector(connect).await {
-                Ok(channel) => {
-                    let network = fs::read_link(format!("/proc/{}/ns/net", self.agent()));
-                    let network = network.unwrap();
-                    assert_ne!(network, fs::read_link("/proc/self/ns/net").unwrap());
-                    self.network = Some(network);
-                    return CommandServiceClient::with_interceptor(channel, Token);
-                }
-                Err(error) => {
-                    assert!(Instant::now() < until, "{error}: {}", self.log());
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
+        let client = connect(&socket, PATIENCE, || self.log()).await;
+        let network = fs::read_link(format!("/proc/{}/ns/net", self.agent())).unwrap();
+        assert_ne!(network, fs::read_link("/proc/self/ns/net").unwrap());
+        self.network = Some(network);
+        client
     }
 
     fn log(&self) -> String {

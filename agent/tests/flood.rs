@@ -20,26 +20,24 @@ use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hyper_util::rt::TokioIo;
-use ironic_agent_protocol::v1::command_service_client::CommandServiceClient;
 use ironic_agent_protocol::v1::execute_step_response::Event;
 use ironic_agent_protocol::v1::hardware_manager_service_server::{
     HardwareManagerService, HardwareManagerServiceServer,
 };
 use ironic_agent_protocol::v1::{self, CommandState};
 use prost_types::value::Kind;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
-use tonic::service::Interceptor;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::Server;
 use tonic::{Request, Response, Status};
+
+mod support;
+use support::{Client, TOKEN, connect};
 
 /// The variable that makes this program a hardware manager, which names its socket.
 const SOCKET: &str = "FLOOD_SOCKET";
-const TOKEN: &str = "of-this-test";
 /// How long the manager floods.
 const FLOOD: Duration = Duration::from_secs(3);
 /// How long an honest caller waits for its answer meanwhile.
@@ -178,20 +176,6 @@ fn manager() {
     });
 }
 
-/// Carries the agent's token.
-#[derive(Clone)]
-struct Token;
-
-impl Interceptor for Token {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let token = TOKEN.parse().unwrap();
-        request.metadata_mut().insert("agent-token", token);
-        Ok(request)
-    }
-}
-
-type Client = CommandServiceClient<InterceptedService<Channel, Token>>;
-
 /// An agent with this program as its hardware manager, its log in a file.
 struct Agent {
     child: Child,
@@ -240,21 +224,7 @@ impl Agent {
 
     /// A client on a connection of its own, once the agent listens.
     async fn client(&self) -> Client {
-        let socket = self.path("agent.sock");
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let socket = socket.clone();
-            let connect = tower::service_fn(move |_| {
-                let socket = socket.clone();
-                async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-            });
-            let endpoint = Endpoint::from_static("http://agent");
-            match endpoint.connect_with_connector(connect).await {
-                Ok(channel) => return CommandServiceClient::with_interceptor(channel, Token),
-                Err(error) => assert!(Instant::now() < until, "{error:?}: {}", self.log()),
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        connect(&self.path("agent.sock"), PATIENCE, || self.log()).await
     }
 
     fn log(&self) -> String {
