@@ -115,7 +115,7 @@ pub(super) async fn report(
 }
 
 /// Takes a certificate for the node that was looked up, if the gateway wants that before it hears a
-/// heartbeat and there is none yet. What is answered renews it and never completes.
+/// heartbeat and the agent has no certificate. The future that it returns renews it and never completes.
 async fn certify(
     identity: Option<IdentityKeeper<StdRng>>,
     config: &config::Shared,

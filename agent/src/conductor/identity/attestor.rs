@@ -32,7 +32,8 @@ pub trait NodeAttestor: fmt::Debug + Send + Sync {
     /// What it is called in the log.
     fn name(&self) -> &'static str;
 
-    /// The proof for a gateway that takes these, by what is known now; `None` if there is none.
+    /// A proof that the gateway accepts, made from what is known now; `None` if there is nothing to
+    /// make it from.
     fn evidence(&self, issuer: &IssuerInfo, known: &KnownNode) -> Option<NodeEvidence>;
 }
 

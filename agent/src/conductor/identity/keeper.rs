@@ -89,7 +89,7 @@ impl<J: Jitter> IdentityKeeper<J> {
     }
 
     /// What is done once the node and its token are known: takes a certificate for them, if the
-    /// gateway wants that and there is none yet.
+    /// gateway wants that and the agent holds none.
     pub async fn after_lookup(&mut self, node_uuid: &str, agent_token: Option<Secret>) {
         self.known = KnownNode {
             node_uuid: Some(node_uuid.to_owned()),

@@ -57,7 +57,7 @@ pub fn probe(system: &System) -> SystemVendor {
     DeviceTree(&system.root).complete(vendor)
 }
 
-/// The machine's UUID as SMBIOS says it, lower case with hyphens. Empty when there is none, or
+/// The machine's UUID as SMBIOS says it, lower case with hyphens. Empty if SMBIOS has none, or
 /// only the all-zeros or all-ones value by which firmware says that nobody has set one.
 ///
 /// That of a simulated machine is made of the directory of its disks: the facts of the machine
