@@ -60,6 +60,10 @@ unit: preflight ## Unit, property and contract tests; a few need root and say so
 attacks: preflight ## The REST listener under attack, with its answers timed: wants an idle machine
 	cargo test --locked -p ironic-shim --test attacks -- --ignored --nocapture --skip for_long
 
+.PHONY: kills
+kills: build ## Commands while agent, gateways and NATS are killed at random: none lost, none twice; KILLS=300
+	tests/kills/run --kills $${KILLS:-300}
+
 .PHONY: arguments
 arguments: preflight ## What the unit tests saw given to programs, tried with the programs
 	export TEST_PROGRAMS && TEST_PROGRAMS="$$(tests/programs)" && tests/arguments/run
