@@ -7,13 +7,14 @@
 //! address that [`advertise`] finds and the certificate of [`tls`]; for many agents it is
 //! [`gateway`], [`identity`] signs certificates that say which node a machine is (for join tokens of [`join_token_tool`]), [`pacing`] decides when their calls go to Ironic, and [`fleet`] shows its nodes to
 //! orchestrators and operators. Several gateways share their nodes as [`peers`]. Where there is no Ironic, [`registrar`] answers in its
-//! place. [`discover`] finds Ironic by multicast DNS where that is asked for. [`config`] holds the options, [`weight`] bounds the memory of what strangers send. [`app`]
+//! place. [`discover`] finds Ironic by multicast DNS where that is asked for. [`config`] holds the options, `descriptors` shares out what may be open, [`weight`] bounds the memory of what strangers send. [`app`]
 //! wires the rooms; [`metrics`] is what they count and operators read. Which room may import which is a table in `tests/contract/house.rs`.
 
 pub mod advertise;
 pub mod agents;
 pub mod app;
 pub mod config;
+mod descriptors;
 pub mod discover;
 pub mod fleet;
 pub mod gateway;

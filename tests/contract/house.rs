@@ -83,13 +83,14 @@ const SHIM: &[(&str, &[&str])] = &[
     ("advertise", &[]),
     ("config", &[]),
     ("metrics", &[]),
+    ("descriptors", &[]),
     ("discover", &["advertise"]),
     ("tls", &[]),
     ("weight", &[]),
 ];
 
-/// `metrics` is what every room counts with.
-const SHIM_FREE: &[&str] = &["config", "metrics"];
+/// `metrics` is what every room counts with, and every listener has its share of descriptors.
+const SHIM_FREE: &[&str] = &["config", "descriptors", "metrics"];
 
 /// A crate or path, and the places (path prefixes below a package) that may name it.
 const CONFINED: &[(&str, &str, &[&str])] = &[

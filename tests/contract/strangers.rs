@@ -1,6 +1,7 @@
 //! Strangers who reach the shim's `ConductorService`: they get no token, take nobody's place
 //! and close nothing.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ironic_agent_protocol::v1;
@@ -8,6 +9,9 @@ use ironic_agent_protocol::v1::heartbeat_request::Message;
 use ironic_agent_protocol::v1::{FarewellReason, HeartbeatVerdict};
 use ironic_shim::config::ShimConfig;
 use ironic_transport::Listen;
+use ironic_transport::grpc::{self, Dialer, TlsFiles};
+use ironic_transport::listener::ConnectionLimits;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +19,9 @@ use tonic::Code;
 
 use crate::support::ironic::{FakeIronic, TOKEN};
 use crate::support::shim::{Shim, config, found, hello};
+use crate::support::tls::Authority;
 
+const PATIENCE: Duration = Duration::from_secs(20);
 const STRANGE: &str = "strange-strange-strange-strange-strange";
 
 fn plain(config: ShimConfig) -> ShimConfig {
@@ -66,6 +72,66 @@ async fn refused(shim: &mut Shim, hello: v1::Hello, then: Option<Message>) -> to
         session.say(message).await;
     }
     session.hear().await.unwrap_err()
+}
+
+/// A server that takes few connections, and what its clients show. The server ends with the test.
+async fn small_server(directory: &TempDir) -> (SocketAddr, TlsFiles) {
+    let authority = Authority::new();
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        Some(path)
+    };
+    let signed = authority.sign();
+    let files = TlsFiles {
+        certificate: write("crt", &signed.pem),
+        key: write("key", &signed.key),
+        authorities: write("ca", &authority.pem),
+    };
+    let limits = ConnectionLimits {
+        authenticated: 8,
+        unauthenticated: 3,
+        per_peer: 3,
+        wait: Duration::from_secs(60),
+        stall: Duration::from_secs(60),
+    };
+    let listen = Listen::Tcp("127.0.0.1:0".parse().unwrap());
+    let (bound, Listen::Tcp(address)) = grpc::bind(&listen, "small", limits).await.unwrap() else {
+        panic!("not at an address");
+    };
+    let tls = grpc::server_tls(&files).unwrap();
+    let (_, health) = tonic_health::server::health_reporter();
+    let router = tonic::transport::Server::builder().add_service(health);
+    tokio::spawn(bound.serve(router, tls, std::future::pending::<()>()));
+    (address, files)
+}
+
+#[tokio::test]
+async fn who_shows_a_certificate_makes_way_for_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let (address, files) = small_server(&directory).await;
+    let endpoint = format!("https://{address}").parse().unwrap();
+    let dialer = Dialer::new(&endpoint, &files).unwrap();
+    let mut agents = Vec::new();
+    for _ in 0..5 {
+        let mut agent = dialer.dial(PATIENCE, |_| {}).await.unwrap();
+        // In TLS 1.3 the client is done first: the server's settings say that it is, too.
+        assert!(agent.read(&mut [0; 256]).await.unwrap() > 0);
+        agents.push(agent);
+    }
+    // More strangers than there is room for: the first of them make way.
+    let mut strangers = Vec::new();
+    for _ in 0..12 {
+        strangers.push(TcpStream::connect(address).await.unwrap());
+    }
+    let mut nothing = [0];
+    let ended = tokio::time::timeout(PATIENCE, strangers[0].read(&mut nothing)).await;
+    assert!(matches!(ended, Ok(Ok(0) | Err(_))), "{ended:?}");
+    for agent in &mut agents {
+        let closed =
+            tokio::time::timeout(Duration::from_millis(50), agent.read(&mut nothing)).await;
+        assert!(closed.is_err(), "{closed:?}");
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use ironic_agent_protocol::v1::command_service_server::CommandServiceServer;
 use ironic_transport::Listen;
 use ironic_transport::grpc::bounds::{Bounds, Rule};
 use ironic_transport::grpc::{self, BindError, ServerTls, ServerTlsError};
+use ironic_transport::listener::DescriptorShare;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -143,8 +144,12 @@ pub async fn bind(
     let incoming = match &config.grpc_listen {
         GrpcListen::At(listen) => {
             let tls = grpc::server_tls(&config.common.grpc_tls())?;
-            let (bound, listen) =
-                grpc::bind(listen, "gRPC", grpc::LIMITS.within_descriptors(1)).await?;
+            let (bound, listen) = grpc::bind(
+                listen,
+                "gRPC",
+                grpc::LIMITS.within_descriptors(DescriptorShare::WHOLE),
+            )
+            .await?;
             Incoming::Listener { bound, listen, tls }
         }
         GrpcListen::Nowhere => {

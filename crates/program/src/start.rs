@@ -56,7 +56,7 @@ where
         }
     };
     log::start(loaded.settings.as_ref().debug);
-    if let Err(error) = socket::raise_descriptor_limit() {
+    if let Err(error) = socket::raise_descriptor_limit(DESCRIPTORS) {
         warn!(%error, "the limit of open files stays as it is");
     }
     loaded.report();
@@ -72,6 +72,9 @@ where
         ExitCode::FAILURE
     })
 }
+
+/// Descriptors that a program wants: connections of two listeners, and its work.
+const DESCRIPTORS: u64 = 4096;
 
 /// Why a program does not start.
 enum NotLoaded {

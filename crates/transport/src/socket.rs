@@ -47,19 +47,14 @@ pub fn abort_on_close(socket: &impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_socket_linger(socket, Some(Duration::ZERO))?)
 }
 
-/// Descriptors that a server wants: connections of two listeners, and its work.
-const WANTED_DESCRIPTORS: u64 = 4096;
-
-/// Lets this process open more descriptors, as far as the system allows it.
+/// Lets this process open `wanted` descriptors, or as many as the system allows it.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn raise_descriptor_limit() -> io::Result<()> {
+pub fn raise_descriptor_limit(wanted: u64) -> io::Result<()> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     // `None` is no limit.
-    let wanted = maximum.map_or(WANTED_DESCRIPTORS, |maximum| {
-        maximum.min(WANTED_DESCRIPTORS)
-    });
+    let wanted = maximum.map_or(wanted, |maximum| maximum.min(wanted));
     if current.is_none_or(|current| current >= wanted) {
         return Ok(());
     }

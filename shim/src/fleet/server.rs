@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::proxy::NodeProxy;
 use super::service::FleetApi;
 use crate::config::ShimConfig;
+use crate::descriptors;
 
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// Calls on one connection: an orchestrator follows many nodes over one.
@@ -103,7 +104,7 @@ impl FleetServer {
             warn!(%listen, "any machine that reaches this address may write the disks of every node: insecure_fleet_listen");
         }
         // The listeners of agents and of conductors have connections, too.
-        let limits = LIMITS.within_descriptors(3);
+        let limits = LIMITS.within_descriptors(descriptors::FLEET);
         let (bound, listen) = grpc::bind(listen, "FleetService", limits).await?;
         info!(%listen, "the fleet is served");
         Ok(Self {

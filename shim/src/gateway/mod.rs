@@ -18,6 +18,7 @@ use tracing::info;
 
 use crate::agents::{AgentKey, AgentRegistry, AttachmentId, Client, Generation, Superseded};
 use crate::config::{GatewayUrl, ShimConfig};
+use crate::descriptors;
 use crate::fleet::Fleet;
 use crate::metrics::CertificateEnd;
 use crate::peers::Peers;
@@ -83,6 +84,11 @@ impl Gateway {
         fleet: Fleet,
         stop: CancellationToken,
     ) -> Result<Self, GatewayError> {
+        descriptors::raise_limit();
+        let rest_settings = RestSettings {
+            descriptors: descriptors::REST,
+            ..RestSettings::default()
+        };
         let peers = PeersSettings::of(config)?;
         let certificate = ServerCertificate::of(&url, config)?;
         if let (Some(certificate), Some(_)) = (&certificate, &peers) {
@@ -102,15 +108,11 @@ impl Gateway {
                 );
                 let open = open.await?;
                 let peers = Some(open.peers.clone());
-                let server =
-                    RestListener::among(peers.clone(), agents.clone(), RestSettings::default());
+                let server = RestListener::among(peers.clone(), agents.clone(), rest_settings);
                 open.join(server.node_handler()).await?;
                 (server, peers)
             }
-            None => (
-                RestListener::new(agents.clone(), RestSettings::default()),
-                None,
-            ),
+            None => (RestListener::new(agents.clone(), rest_settings), None),
         };
         info!(event = %"rest_door_open", %url, "milestone");
         let stopping = stop.child_token();

@@ -30,6 +30,7 @@ use super::connection::{CONNECTION_WINDOW, PeerBody, STREAM_WINDOW, full_body, p
 use super::forward::{self, RequestOrigin};
 use super::wire::{LARGEST_UPDATE, UPDATE_PATH, Update};
 use super::{PEER_STREAMS, Peers};
+use crate::descriptors;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an update may take to arrive.
@@ -97,7 +98,11 @@ pub(super) async fn serve(
     nodes: NodeHandler,
     stop: CancellationToken,
 ) {
-    let mut listener = Listener::new(listener, "peers", LIMITS.within_descriptors(8));
+    let mut listener = Listener::new(
+        listener,
+        "peers",
+        LIMITS.within_descriptors(descriptors::PEERS),
+    );
     let server = PeerServer {
         peers,
         nodes,

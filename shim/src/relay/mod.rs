@@ -10,7 +10,8 @@ use std::time::Duration;
 use ironic_transport::Listen;
 use ironic_transport::grpc::bounds::{Bounds, Rule};
 use ironic_transport::grpc::{self, BindError};
-use ironic_transport::listener::ConnectionLimits;
+use ironic_transport::listener::{ConnectionLimits, DescriptorShare};
+use ironic_transport::socket;
 
 use ironic_agent_protocol::v1::conductor_service_server::ConductorServiceServer;
 use ironic_agent_protocol::v1::identity_service_server::IdentityServiceServer;
@@ -20,10 +21,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use tracing::warn;
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::config::{GatewayUrl, NodeCertificates, ShimConfig};
+use crate::descriptors;
 use crate::gateway::Gateway;
 use crate::identity::Enrolment;
 
@@ -224,10 +226,10 @@ pub async fn bind(
         }
     }
     warn_or_refuse_strangers(config, tls.is_some())?;
-    // The REST server has connections, too, and that of the fleet.
     let limits = match &relay.placement {
-        Placement::Beside(_) => grpc::LIMITS.within_descriptors(2),
-        Placement::Gateway(_) => GATEWAY_LIMITS.within_descriptors(3),
+        // The REST server has connections, too.
+        Placement::Beside(_) => grpc::LIMITS.within_descriptors(DescriptorShare::HALF),
+        Placement::Gateway(_) => gateway_limits(),
     };
     let (bound, listen) = grpc::bind(&config.conductor_listen, "ConductorService", limits).await?;
     let issued = enrolment
@@ -243,6 +245,14 @@ pub async fn bind(
         gate: CertificateGate::new(domain, config.node_certificates),
         enrolment,
     })
+}
+
+/// How many agents a gateway takes, which operators see at its start.
+fn gateway_limits() -> ConnectionLimits {
+    let limits = GATEWAY_LIMITS.within_descriptors(descriptors::AGENTS);
+    let (agents, open_files) = (limits.authenticated, socket::descriptor_limit());
+    info!(agents, open_files, "most agents that may be connected");
+    limits
 }
 
 /// Whoever reaches an open listener must need a certificate for a lookup, unless the operator wants

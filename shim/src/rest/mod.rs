@@ -62,6 +62,8 @@ pub struct RestSettings {
     pub handshake: Duration,
     /// Connections at once.
     pub connections: listener::ConnectionLimits,
+    /// Of these, as many as this part of the descriptors allows.
+    pub descriptors: listener::DescriptorShare,
     /// After the last command was answered, the time until the listener closes.
     pub farewell: Duration,
     /// How long requests may go on when the listener closes.
@@ -86,6 +88,8 @@ impl Default for RestSettings {
                 wait: Duration::from_secs(15),
                 stall: Duration::from_secs(15),
             },
+            // The agents' listener may need as many.
+            descriptors: listener::DescriptorShare::HALF,
             farewell: Duration::from_millis(100),
             closing: Duration::from_secs(5),
         }
@@ -169,8 +173,8 @@ impl RestListener {
             handshake: self.settings.handshake,
         };
         let secure = tls.is_some();
-        // The agents' listener may need as many descriptors.
-        let limits = self.settings.connections.within_descriptors(2);
+        let (limits, share) = (self.settings.connections, self.settings.descriptors);
+        let limits = limits.within_descriptors(share);
         let mut listener = listener::Listener::new(listener, "REST", limits);
         let closed = CancellationToken::new();
         let server = HttpServer {

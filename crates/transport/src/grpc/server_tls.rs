@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::debug;
+
+use crate::listener::Connection;
 
 /// How long TLS may take. The bounds of the listener end a slower one sooner when there is no room.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -164,10 +167,15 @@ impl ServerTls {
     }
 }
 
-/// One handshake, whose outcome is heard of.
-async fn handshake<C>(tls: ServerTls, connection: C) -> io::Result<TlsStream<C>>
+/// One handshake, whose outcome is heard of. A client with a certificate from the authorities is
+/// no stranger: its connection makes way for nobody.
+async fn handshake<S>(
+    tls: ServerTls,
+    connection: Connection<S>,
+) -> io::Result<TlsStream<Connection<S>>>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    S: AsFd,
+    Connection<S>: AsyncRead + AsyncWrite + Unpin,
 {
     let shaking = tls.acceptor().accept(connection);
     let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await;
@@ -176,16 +184,23 @@ where
         .as_ref()
         .map_or_else(HandshakeOutcome::of_error, |_| HandshakeOutcome::Done);
     (tls.heard)(outcome);
+    if let Ok(stream) = &shaken {
+        let (connection, tls) = stream.get_ref();
+        if tls.peer_certificates().is_some() {
+            connection.slot().authenticated();
+        }
+    }
     shaken
 }
 
 /// The connections whose handshakes succeed, in the order in which they do.
-pub(super) fn handshakes<C>(
-    connections: impl Stream<Item = io::Result<C>> + Unpin + Send,
+pub(super) fn handshakes<S>(
+    connections: impl Stream<Item = io::Result<Connection<S>>> + Unpin + Send,
     tls: ServerTls,
-) -> impl Stream<Item = io::Result<TlsStream<C>>> + Send
+) -> impl Stream<Item = io::Result<TlsStream<Connection<S>>>> + Send
 where
-    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsFd + Send + 'static,
+    Connection<S>: AsyncRead + AsyncWrite + Unpin,
 {
     let state = (connections, tls, JoinSet::new());
     futures_util::stream::unfold(state, |(mut connections, tls, mut running)| async move {

@@ -28,7 +28,7 @@ use tracing::{debug, warn};
 
 use crate::socket;
 use admission::{Admission, Peer};
-pub use admission::{ConnectionLimits, Slot};
+pub use admission::{ConnectionLimits, DescriptorShare, Slot};
 pub use connection::Connection;
 
 /// How often deadlines are looked at.

@@ -52,28 +52,60 @@ pub struct ConnectionLimits {
     pub stall: Duration,
 }
 
+/// The part of a process's descriptors that one of its listeners may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DescriptorShare {
+    parts: usize,
+    of: usize,
+}
+
+impl DescriptorShare {
+    /// For the only listener of a process.
+    pub const WHOLE: Self = Self::new(1, 1);
+    /// For one of two listeners.
+    pub const HALF: Self = Self::new(1, 2);
+
+    /// So many parts of so many.
+    ///
+    /// # Panics
+    /// It is no share: there are no parts, or more than there are in all.
+    #[must_use]
+    pub const fn new(parts: usize, of: usize) -> Self {
+        assert!(0 < parts && parts <= of, "a share is a part of the whole");
+        Self { parts, of }
+    }
+}
+
 impl ConnectionLimits {
     /// The same limits, or smaller ones that leave enough of the descriptors of this process
-    /// for its work. `listeners` is how many of them share what is left.
+    /// for its work and its other listeners.
     #[must_use]
-    pub fn within_descriptors(self, listeners: usize) -> Self {
-        self.within(socket::descriptor_limit(), listeners)
+    pub fn within_descriptors(self, share: DescriptorShare) -> Self {
+        self.within(socket::descriptor_limit(), share)
     }
 
-    fn within(self, descriptors: usize, listeners: usize) -> Self {
+    fn within(self, descriptors: usize, share: DescriptorShare) -> Self {
         // A process with few descriptors keeps half of them.
         let reserved = RESERVED_DESCRIPTORS.min(descriptors / 2);
-        let available = (descriptors - reserved) / listeners.max(1);
+        let available = (descriptors - reserved) / share.of * share.parts;
         let available = available.saturating_sub(DYING.min(available / 4));
         let wanted = self.authenticated + self.unauthenticated;
         if wanted <= available {
             return self;
         }
-        let unauthenticated = self.unauthenticated.min(available / 2).max(1);
+        // Who has shown a token, or a certificate, comes first.
+        let unauthenticated = self.unauthenticated.min(available / 4).max(1);
+        let per_peer = if self.per_peer < self.unauthenticated {
+            self.per_peer.min(unauthenticated.div_ceil(2))
+        } else {
+            // A proxy may be the only peer.
+            unauthenticated
+        };
+        let left = available.saturating_sub(unauthenticated);
         Self {
-            authenticated: self.authenticated.min(available / 2).max(1),
+            authenticated: self.authenticated.min(left).max(1),
             unauthenticated,
-            per_peer: self.per_peer.min(unauthenticated.div_ceil(2)),
+            per_peer,
             ..self
         }
     }

@@ -166,10 +166,10 @@ fn descriptors_are_kept_back() {
         per_peer: 256,
         ..LIMITS
     };
-    assert_eq!(wanted.within(65536, 1), wanted);
+    assert_eq!(wanted.within(65536, DescriptorShare::WHOLE), wanted);
     for descriptors in [0, 16, 64, 256, 1024, 2048] {
         for listeners in [1, 2] {
-            let limits = wanted.within(descriptors, listeners);
+            let limits = wanted.within(descriptors, DescriptorShare::new(1, listeners));
             let all = (limits.authenticated + limits.unauthenticated) * listeners;
             let kept = RESERVED_DESCRIPTORS.min(descriptors / 2);
             assert!(
@@ -177,8 +177,27 @@ fn descriptors_are_kept_back() {
                 "{descriptors} {limits:?}"
             );
             assert!(limits.per_peer >= 1 && limits.unauthenticated >= 1);
+            assert!(limits.per_peer <= limits.unauthenticated);
         }
     }
+}
+
+#[test]
+fn few_descriptors_are_for_those_who_have_shown_a_token() {
+    let wanted = ConnectionLimits {
+        authenticated: 65_536,
+        unauthenticated: 4096,
+        per_peer: 4096,
+        wait: Duration::from_secs(1),
+        stall: Duration::from_secs(1),
+    };
+    let limits = wanted.within(20_000, DescriptorShare::new(3, 4));
+    assert!(limits.authenticated > 10_000, "{limits:?}");
+    assert_eq!(limits.per_peer, limits.unauthenticated, "one proxy for all");
+    assert!(
+        limits.authenticated + limits.unauthenticated < 15_000,
+        "{limits:?}"
+    );
 }
 
 proptest::proptest! {
