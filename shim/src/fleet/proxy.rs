@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
-use hyper::body::Frame;
+use hyper::body::{Body as _, Frame};
 use ironic_agent_protocol::v1::command_service_server::SERVICE_NAME;
 use ironic_text::{Secret, error_chain};
 use ironic_tunnel::{GrpcChannel, ORIGIN};
@@ -210,6 +210,11 @@ fn lost(node_uuid: &str, status: &Status) -> FleetError {
 /// The body of an answer; where the agent's connection is lost before its end, it ends with a
 /// status that says so.
 fn ending_with_status(body: Body, node_uuid: String) -> Body {
+    // An answer that is nothing but a status must end with its headers. gRPC's C library, which
+    // Python and Ruby use, takes an empty frame of data behind them for a protocol error.
+    if body.is_end_stream() {
+        return body;
+    }
     // A body that has failed has no more frames.
     let frames = BodyStream::new(body).map(move |frame| match frame {
         Ok(frame) => Ok::<_, Infallible>(frame),
@@ -274,6 +279,12 @@ mod tests {
         assert_eq!(header("node-uuid"), None);
         assert_eq!(header("grpc-timeout"), Some("1S"));
         assert_eq!(header("x-request-id"), Some("r"));
+    }
+
+    #[test]
+    fn status_without_a_body_stays_without_one() {
+        let body = ending_with_status(Body::empty(), "n".into());
+        assert!(body.is_end_stream());
     }
 
     #[tokio::test]
