@@ -44,6 +44,7 @@ lint: preflight ## Format, clippy, protocol lint, Python lint and types, shellch
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cd proto && ../target/tools/python/bin/buf lint
 	target/tools/python/bin/ruff check
+	clients/build
 	.ci/types
 	.ci/scripts
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo deny --log-level error check licenses bans sources
@@ -52,9 +53,13 @@ lint: preflight ## Format, clippy, protocol lint, Python lint and types, shellch
 unit: preflight ## Unit, property and contract tests; a few need root and say so where they are skipped
 	tests/packages/run
 	@mkdir -p target/arguments && rm -f "$(RECORD)" "$(RECORD).new"
-	export GRPC_PYTHON TEST_PROGRAMS IRONIC_AGENT_RECORD="$(RECORD).new" && GRPC_PYTHON="$$(tests/contract/grpc-python)" && \
-	    TEST_PROGRAMS="$$(tests/programs)" && cargo test --workspace --locked
+	export CLIENTS GRPC_PYTHON TEST_PROGRAMS IRONIC_AGENT_RECORD="$(RECORD).new" && GRPC_PYTHON="$$(tests/contract/grpc-python)" && \
+	    TEST_PROGRAMS="$$(tests/programs)" && CLIENTS="$$(clients/build || echo)" && cargo test --workspace --locked
 	@mv "$(RECORD).new" "$(RECORD)"
+
+.PHONY: clients
+clients: ## Generate and build the clients for Python, TypeScript and Go: target/clients
+	clients/build
 
 .PHONY: attacks
 attacks: preflight ## The REST listener under attack, with its answers timed: wants an idle machine
