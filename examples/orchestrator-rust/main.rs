@@ -1,0 +1,197 @@
+//! A reference orchestrator: deploys the nodes that a file names, through a gateway, and reports.
+//!
+//! `orchestrator-rust --gateway https://gw.example:9997 --ca gw-ca.crt --cert me.crt --key me.key
+//! DEPLOYMENTS.json`
+//!
+//! The file maps names or UUIDs of nodes to what each is to hold:
+//!
+//! `{"rack1-1": {"image": {"id": "debian-12", "urls": ["https://images.example/debian-12.raw"],
+//! "disk_format": "raw", "os_hash_algo": "sha256", "os_hash_value": "..."}}}`
+//!
+//! Each node is deployed as soon as its agent is attached: inventory, plan, erase, write, reboot.
+//! The identifiers of the commands are made of the file's content: an orchestrator that is started
+//! again goes on where it was. `--run NAME` makes them others.
+
+mod client;
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use client::{AgentNode, AnyError};
+use ironic_agent_protocol::v1;
+use ironic_agent_protocol::v1::command::Verb;
+use ironic_agent_protocol::v1::watch_command_response::Event;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+
+fn document(value: &Value) -> Result<prost_types::Struct, AnyError> {
+    let object = value.as_object().cloned().ok_or("image is no object")?;
+    Ok(ironic_document::to_struct(object, "image")?)
+}
+
+fn command(verb: Verb) -> v1::Command {
+    v1::Command {
+        verb: Some(verb),
+        ..v1::Command::default()
+    }
+}
+
+/// What is done to a node, in this order.
+fn commands(uuid: &str, image: &Value) -> Result<[(&'static str, v1::Command); 3], AnyError> {
+    let step = json!({"interface": "deploy", "step": "erase_devices_metadata", "args": {}});
+    let node = json!({"uuid": uuid, "properties": {}, "instance_info": {}, "driver_info": {},
+        "driver_internal_info": {}});
+    let erase = v1::ExecuteStepCommand {
+        phase: v1::StepPhase::Clean.into(),
+        step: Some(document(&step)?),
+        node: Some(document(&node)?),
+        ..v1::ExecuteStepCommand::default()
+    };
+    let write = v1::PrepareImageCommand {
+        image_info: Some(document(image)?),
+        configdrive: None,
+    };
+    Ok([
+        ("erase", command(Verb::ExecuteStep(erase))),
+        ("write", command(Verb::PrepareImage(write))),
+        ("reboot", command(Verb::RunImage(v1::RunImageCommand {}))),
+    ])
+}
+
+/// A UUID that the same text always gives.
+fn identifier(text: &str) -> String {
+    let digest = Sha256::digest(text);
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let parts = (
+        &hex[..8],
+        &hex[8..12],
+        &hex[13..16],
+        &hex[17..20],
+        &hex[20..32],
+    );
+    format!(
+        "{}-{}-8{}-8{}-{}",
+        parts.0, parts.1, parts.2, parts.3, parts.4
+    )
+}
+
+/// Takes a node to its image.
+async fn deploy(
+    name: &str,
+    node: &AgentNode,
+    image: &Value,
+    run: &str,
+    seconds: &mut BTreeMap<&'static str, f64>,
+) -> Result<(), AnyError> {
+    let inventory = ironic_document::object(node.inventory().await?, "inventory")?;
+    let (cpu, disks) = (&inventory["cpu"]["count"], &inventory["disks"]);
+    let disks: Vec<&Value> = disks.as_array().into_iter().flatten().collect();
+    eprintln!("{name}: {cpu} CPUs, {} disks", disks.len());
+    for (step, command) in commands(&node.uuid, image)? {
+        let began = Instant::now();
+        for action in node.plan(&command).await?.actions {
+            eprintln!("{name}: {step}: {}", action.description);
+        }
+        let order = v1::ExecuteCommandRequest {
+            id: identifier(&format!("{run}/{name}/{step}")),
+            command: Some(command),
+            ..v1::ExecuteCommandRequest::default()
+        };
+        let record = node.execute(order, |event| {
+            if let Event::Milestone(milestone) = event {
+                eprintln!("{name}: {step}: {}", milestone.text);
+            }
+        });
+        match record.await? {
+            Some(record) if record.state() == v1::CommandState::Succeeded => {}
+            Some(record) => {
+                let failure = record.failure.unwrap_or_default();
+                return Err(format!("{step}: {}: {}", failure.kind, failure.details).into());
+            }
+            // That the machine boots is what was ordered.
+            None if step == "reboot" => {}
+            None => return Err(format!("{step}: the machine has booted again").into()),
+        }
+        seconds.insert(step, began.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+/// The node's part of the report. What goes wrong is in it.
+async fn report(name: String, node: AgentNode, image: Value, run: String) -> Value {
+    let mut seconds = BTreeMap::new();
+    let done = deploy(&name, &node, &image, &run, &mut seconds).await;
+    let state = if done.is_ok() { "deployed" } else { "failed" };
+    eprintln!("{name}: {state}");
+    let error = done.err().map(|error| error.to_string());
+    json!({"node": name, "state": state, "seconds": seconds, "error": error})
+}
+
+/// Watches the fleet and deploys each node of the file when it is there.
+async fn orchestrate(
+    channel: Channel,
+    deployments: &Map<String, Value>,
+    run: &str,
+) -> Result<Vec<Value>, AnyError> {
+    let (seen, mut nodes) = mpsc::unbounded_channel();
+    let watch = client::watch(channel.clone(), move |node| {
+        let _ = seen.send(node);
+    });
+    let mut watching = tokio::spawn(watch);
+    let (mut begun, mut deploying) = (HashSet::new(), JoinSet::new());
+    while begun.len() < deployments.len() {
+        let node: v1::Node = tokio::select! {
+            Some(node) = nodes.recv() => node,
+            ended = &mut watching => return Err(ended?.err().map_or("the watch ended".into(), Into::into)),
+        };
+        let names = [&node.name, &node.uuid];
+        let Some((name, job)) = names
+            .iter()
+            .find_map(|name| deployments.get_key_value(*name))
+        else {
+            continue;
+        };
+        if node.state() == v1::NodeState::Attached && begun.insert(name.clone()) {
+            let agent = AgentNode {
+                channel: channel.clone(),
+                uuid: node.uuid,
+            };
+            deploying.spawn(report(
+                name.clone(),
+                agent,
+                job["image"].clone(),
+                run.to_owned(),
+            ));
+        }
+    }
+    watching.abort();
+    Ok(deploying.join_all().await)
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, AnyError> {
+    let mut options = BTreeMap::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let value = argument.starts_with("--").then(|| arguments.next());
+        match value.flatten() {
+            Some(value) => options.insert(argument, value),
+            None => options.insert("file".to_owned(), argument),
+        };
+    }
+    let file = options
+        .get("file")
+        .ok_or("the file of deployments is missing")?;
+    let text = fs::read_to_string(file)?;
+    let deployments: Map<String, Value> = serde_json::from_str(&text)?;
+    let run = options.get("--run").unwrap_or(&text);
+    let reports = orchestrate(client::connect(&options)?, &deployments, run).await?;
+    println!("{}", serde_json::to_string_pretty(&reports)?);
+    let deployed = reports.iter().all(|report| report["state"] == "deployed");
+    Ok(ExitCode::from(u8::from(!deployed)))
+}

@@ -1,0 +1,153 @@
+/**
+ * A reference orchestrator: deploys the nodes that a file names, through a gateway, and reports.
+ *
+ *     node orchestrator.ts --gateway gw.example:9997 --ca gw-ca.crt --cert me.crt --key me.key deployments.json
+ *
+ * The file maps names or UUIDs of nodes to what each is to hold:
+ *
+ *     {"rack1-1": {"image": {"id": "debian-12", "urls": ["https://images.example/debian-12.raw"], "disk_format": "raw",
+ *                            "os_hash_algo": "sha256", "os_hash_value": "..."}}}
+ *
+ * Each node is deployed as soon as its agent is attached: inventory, plan, erase, write, reboot. The identifiers of the
+ * commands are made of the file's content: an orchestrator that is started again goes on where it was. `--run` makes them others.
+ */
+
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+
+import { type AgentNode, ApiError, CommandFailed, CommandLost, Gateway } from "@ironic-agent/client";
+import { StepPhase } from "@ironic-agent/client/v1/command_pb";
+import type { WatchCommandResponse } from "@ironic-agent/client/v1/command_service_pb";
+import { NodeEventKind, NodeState } from "@ironic-agent/client/v1/fleet_service_pb";
+
+type Json = { [key: string]: Json } | Json[] | string | number | boolean | null;
+type Deployments = Record<string, { image: Record<string, Json> }>;
+type Report = { node: string; state: string; disks?: string[]; seconds: Record<string, number>; error?: { kind: string; text: string } };
+
+/** A line for a person. */
+function say(node: string, text: string): void {
+  console.error(`${new Date().toTimeString().slice(0, 8)} ${node}: ${text}`);
+}
+
+/** What is done to a node, in this order. */
+function commands(uuid: string, image: Record<string, Json>): Record<string, Parameters<AgentNode["execute"]>[0]> {
+  const step = { interface: "deploy", step: "erase_devices_metadata", args: {} };
+  const node = { uuid, properties: {}, instance_info: {}, driver_info: {}, driver_internal_info: {} };
+  return {
+    erase: { verb: { case: "executeStep", value: { phase: StepPhase.CLEAN, step, node } } },
+    write: { verb: { case: "prepareImage", value: { imageInfo: image } } },
+    reboot: { verb: { case: "runImage", value: {} } },
+  };
+}
+
+/** A UUID that the same texts always give. */
+function identifier(...texts: string[]): string {
+  const hex = createHash("sha256").update(texts.join("/")).digest("hex");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}
+
+/** Says milestones, and progress at most once a second. */
+function shower(node: string, step: string): (event: WatchCommandResponse) => void {
+  let shown = 0;
+  return ({ event }) => {
+    if (event.case === "milestone") {
+      say(node, `${step}: ${event.value.text}`);
+    } else if (event.case === "progress" && performance.now() - shown >= 1000) {
+      shown = performance.now();
+      const { phase, done, total, unit } = event.value;
+      say(node, `${step}: ${phase} ${total ? `${(100n * done) / total} %` : `${done} ${unit || "bytes"}`}`);
+    }
+  };
+}
+
+/** Takes one node to its image. What goes wrong is in its report. */
+async function deploy(name: string, node: AgentNode, image: Record<string, Json>, run: string): Promise<Report> {
+  const report: Report = { node: name, state: "failed", seconds: {} };
+  try {
+    const inventory = (await node.inventory()) as { cpu: { count: number }; disks: { name: string }[] };
+    report.disks = inventory.disks.map((disk) => disk.name);
+    say(name, `${inventory.cpu.count} CPUs, disks ${report.disks.join(", ")}`);
+    for (const [step, command] of Object.entries(commands(node.name, image))) {
+      const began = performance.now();
+      for (const action of await node.plan(command)) {
+        say(name, `${step}: ${action.description}${action.destructive ? " DESTROYS DATA" : ""}`);
+      }
+      try {
+        await node.execute(command, { id: identifier(run, name, step), observer: shower(name, step) });
+      } catch (error) {
+        // That the machine boots is what was ordered.
+        if (!(error instanceof CommandLost && step === "reboot")) {
+          throw error;
+        }
+      }
+      say(name, `${step}: done`);
+      report.seconds[step] = Math.round((performance.now() - began) / 100) / 10;
+    }
+    report.state = "deployed";
+  } catch (error) {
+    if (error instanceof CommandFailed) {
+      report.error = { kind: error.failure?.kind ?? "", text: error.message };
+    } else if (error instanceof ApiError || error instanceof CommandLost) {
+      report.error = { kind: error.name, text: error.message };
+    } else {
+      throw error;
+    }
+  }
+  say(name, report.state);
+  return report;
+}
+
+/** Watches the fleet and deploys each node of the file when it is there. */
+async function orchestrate(gateway: Gateway, deployments: Deployments, run: string): Promise<Report[]> {
+  const deploying = new Map<string, Promise<Report>>();
+  const reports = Promise.withResolvers<Report[]>();
+  const stop = new AbortController();
+  const follow = async (): Promise<void> => {
+    for await (const { kind, node } of gateway.watch({ signal: stop.signal })) {
+      const name = [node.name, node.uuid].find((key) => key in deployments);
+      const job = name === undefined ? undefined : deployments[name];
+      if (name === undefined || !job) {
+        continue;
+      }
+      if (kind !== NodeEventKind.COMMAND_PROGRESS) {
+        say(name, NodeEventKind[kind].toLowerCase());
+      }
+      if (node.state === NodeState.ATTACHED && !deploying.has(name)) {
+        deploying.set(name, deploy(name, gateway.node(node.uuid), job.image, run));
+        if (deploying.size === Object.keys(deployments).length) {
+          reports.resolve(Promise.all(deploying.values()));
+        }
+      }
+    }
+  };
+  const following = follow().catch((error) => (stop.signal.aborted ? undefined : reports.reject(error)));
+  const all = await reports.promise;
+  stop.abort();
+  await following;
+  return all;
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    gateway: { type: "string" }, // HOST:PORT or unix:PATH of its fleet_listen
+    ca: { type: "string" }, // file of the authority that signed the gateway's certificate
+    cert: { type: "string" }, // file of the own certificate
+    key: { type: "string" }, // file of its key
+    plaintext: { type: "boolean" }, // no TLS: the gateway is on this machine and has none
+    run: { type: "string" }, // names this run: with another one everything is done again
+  },
+});
+const [file] = positionals;
+if (!values.gateway || !file) {
+  console.error("usage: node orchestrator.ts --gateway HOST:PORT --ca FILE --cert FILE --key FILE DEPLOYMENTS.json");
+  process.exit(2);
+}
+const text = readFileSync(file);
+const { gateway: address, ca, cert, key, plaintext } = values;
+const gateway = new Gateway({ address, ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }), ...(plaintext && { plaintext }) });
+const run = values.run ?? createHash("sha256").update(text).digest("hex");
+const reports = await orchestrate(gateway, JSON.parse(text.toString()) as Deployments, run);
+console.log(JSON.stringify(reports, undefined, 2));
+process.exit(reports.every((report) => report.state === "deployed") ? 0 : 1);
