@@ -42,6 +42,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .retain(|name| !NOTES.contains(&name.as_str()));
     }
 
+    // The reference in docs/api.md is made of these.
+    let mut documented = descriptors.clone();
+    documented
+        .file
+        .retain(|file| file.package() == "ironic.agent.v1");
+    let documented = documented.encode_to_vec();
+    std::fs::write(out.join("documented_descriptor_set.bin"), documented)?;
+
     // Comments would triple the set that every agent carries for reflection.
     let mut published = descriptors.clone();
     for file in &mut published.file {

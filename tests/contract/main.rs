@@ -1,5 +1,6 @@
 //! Contract tests: both programs, their wire, and the house they live in.
 
+mod api_reference;
 mod behaviour;
 mod certificates;
 mod dependencies;
