@@ -442,7 +442,7 @@ async fn nodes_are_listed_page_by_page_and_tokens_of_an_earlier_process_expire()
 }
 
 /// An image with a partition table of one partition.
-fn image() -> Vec<u8> {
+pub(super) fn image() -> Vec<u8> {
     let mut image: Vec<u8> = (0..=250_u8).cycle().take(3 << 20).collect();
     image[446..512].fill(0);
     image[450] = 0x83;
@@ -470,7 +470,7 @@ async fn serve(body: Vec<u8>) -> String {
 }
 
 /// A gateway without Ironic, whose nodes are described in `nodes`.
-fn config_without_ironic(state: &TempDir) -> ShimConfig {
+pub(super) fn config_without_ironic(state: &TempDir) -> ShimConfig {
     let mut config = config(&[], state);
     let url = format!("http://127.0.0.1:{}", config.listen_port);
     config.gateway_url = Some(url.parse().unwrap());
@@ -484,7 +484,7 @@ fn config_without_ironic(state: &TempDir) -> ShimConfig {
     config
 }
 
-fn describe(state: &TempDir, file: &str, text: &str) {
+pub(super) fn describe(state: &TempDir, file: &str, text: &str) {
     std::fs::write(state.path().join("nodes").join(file), text).unwrap();
 }
 

@@ -6,11 +6,12 @@
     reason = "compilers of examples are no part of the agent"
 )]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use ironic_agent::config::AgentConfig;
@@ -19,13 +20,14 @@ use serde_json::{Value, json};
 use super::support::agents::Agent;
 use super::support::front::Front;
 
-/// The Rust example, built now unless it is.
-fn rust_example() -> &'static Path {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
+/// The program of an example in Rust, built now unless it is.
+pub(super) fn rust_example(name: &str) -> PathBuf {
+    static PATHS: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut paths = PATHS.lock().unwrap();
+    let path = paths.entry(name.to_owned()).or_insert_with(|| {
         let output = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--locked", "--message-format=json"])
-            .args(["--workspace", "--example", "hardware-manager"])
+            .args(["--workspace", "--example", name])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
             .unwrap();
@@ -36,7 +38,8 @@ fn rust_example() -> &'static Path {
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
             .find_map(|message| Some(message["executable"].as_str()?.into()));
         path.unwrap_or_else(|| panic!("the example does not build: {errors}"))
-    })
+    });
+    path.clone()
 }
 
 /// An agent whose directory of managers holds scripts that become these programs.
@@ -81,7 +84,7 @@ async fn clean(front: &Front, name: &str, arguments: Value) -> Value {
 
 #[tokio::test]
 async fn its_steps_are_offered_and_run_like_ours() {
-    let script = format!("exec {} \"$@\"", rust_example().display());
+    let script = format!("exec {} \"$@\"", rust_example("hardware-manager").display());
     let (_agent, front, _directory) = agent(&[("example", &script)]).await;
     let listed = front
         .finish(
@@ -143,7 +146,7 @@ async fn its_steps_are_offered_and_run_like_ours() {
 
 #[tokio::test]
 async fn it_erases_its_own_kind_of_disk() {
-    let example = format!("exec {}", rust_example().display());
+    let example = format!("exec {}", rust_example("hardware-manager").display());
     erases_its_own("example", &example).await;
 }
 
@@ -174,7 +177,7 @@ async fn erases_its_own(name: &str, example: &str) {
 
 #[tokio::test]
 async fn one_that_dies_within_a_step_fails_the_step_and_nothing_more() {
-    let example = format!("exec {}", rust_example().display());
+    let example = format!("exec {}", rust_example("hardware-manager").display());
     dies_within_a_step("example", &example).await;
 }
 
@@ -244,7 +247,7 @@ async fn dies_within_a_step(name: &str, example: &str) {
 
 #[tokio::test]
 async fn the_broken_ones_are_left_out() {
-    let script = format!("exec {} \"$@\"", rust_example().display());
+    let script = format!("exec {} \"$@\"", rust_example("hardware-manager").display());
     let (_agent, front, _directory) = agent(&[
         ("a-crash", "exit 3"),
         ("b-example", &script),

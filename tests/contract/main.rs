@@ -3,6 +3,7 @@
 mod api_reference;
 mod behaviour;
 mod certificates;
+mod clients;
 mod dependencies;
 mod drain;
 mod fleet;
@@ -17,6 +18,7 @@ mod lookup;
 mod manual;
 mod metrics;
 mod options;
+mod orchestrators_page;
 mod pacing;
 mod peers;
 mod proxies;

@@ -62,11 +62,16 @@ pub struct Machine {
 impl Machine {
     /// A machine with one card and one disk of 16 MiB.
     pub fn new() -> Self {
+        Self::with_address("52:54:00:e2:e0:01")
+    }
+
+    /// The same with this address of the card.
+    pub fn with_address(mac: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("root");
         let card = root.join("sys/class/net/simulated0");
         fs::create_dir_all(&card).unwrap();
-        fs::write(card.join("address"), "52:54:00:e2:e0:01\n").unwrap();
+        fs::write(card.join("address"), format!("{mac}\n")).unwrap();
         fs::create_dir_all(root.join("sys/devices/card")).unwrap();
         symlink("../../../devices/card", card.join("device")).unwrap();
         fs::create_dir(directory.path().join("disks")).unwrap();
@@ -159,7 +164,12 @@ pub struct Cable {
 impl Cable {
     /// Leads to the gRPC services of a gateway.
     pub async fn to(gateway: &Shim) -> Self {
-        let target = Arc::new(Mutex::new(address(gateway)));
+        Self::to_address(address(gateway)).await
+    }
+
+    /// The same to any `HOST:PORT`.
+    pub async fn to_address(target: String) -> Self {
+        let target = Arc::new(Mutex::new(target));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let connections: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
