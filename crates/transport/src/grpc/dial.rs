@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use super::{GRPC_TLS, TlsFiles};
+use super::{TlsFiles, TlsOptionNames};
 use crate::Endpoint;
 use crate::tls::{AuthorityPin, ClientCertificate, HalfPair, PinnedAuthority, ServerClock};
 
@@ -36,8 +36,13 @@ pub enum InvalidEndpoint {
     )]
     Url(String),
     /// There is nothing to verify the server's certificate with.
-    #[error("{0} needs grpc_tls_ca_file: without it the server's certificate cannot be verified")]
-    NoAuthority(String),
+    #[error("{url} needs {option}: without it the server's certificate cannot be verified")]
+    NoAuthority {
+        /// The address.
+        url: String,
+        /// The option that would name the authorities.
+        option: &'static str,
+    },
     /// The authority is given twice.
     #[error("grpc_tls_ca_file and conductor_ca_sha256 both say whom to believe: keep one of them")]
     TwoAuthorities,
@@ -57,9 +62,18 @@ pub enum InvalidEndpoint {
     },
     /// Certificates that TLS does not take.
     #[error(
-        "the files of options grpc_tls_ca_file, grpc_tls_cert_file and grpc_tls_key_file do not fit"
+        "the files of options {}, {} and {} do not fit",
+        .options.authorities,
+        .options.certificate,
+        .options.key
     )]
-    Tls(#[source] rustls::Error),
+    Tls {
+        /// The options that name the files.
+        options: TlsOptionNames,
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
 }
 
 /// How a client verifies its server, and who it is itself.
@@ -67,6 +81,8 @@ pub enum InvalidEndpoint {
 pub struct ClientTls {
     /// Authorities of the server, and a certificate that does not change.
     pub files: TlsFiles,
+    /// The options that name the files, for errors.
+    pub options: TlsOptionNames,
     /// The server's authority by its digest, in place of a file: option `conductor_ca_sha256`.
     pub pin: Option<AuthorityPin>,
     /// What the dates of a server with a pinned authority are compared with.
@@ -241,7 +257,11 @@ async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
 /// # Errors
 /// The files cannot be used, or say nothing about whom to believe.
 pub fn client_connector(url: &str, tls: &ClientTls) -> Result<TlsConnector, InvalidEndpoint> {
-    let files = &tls.files;
+    let (files, options) = (&tls.files, &tls.options);
+    let unfit = |source| InvalidEndpoint::Tls {
+        options: *options,
+        source,
+    };
     // The provider is named: a default for the process is set only where programs start.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let clock: Arc<dyn TimeProvider> = match tls.pin {
@@ -250,14 +270,19 @@ pub fn client_connector(url: &str, tls: &ClientTls) -> Result<TlsConnector, Inva
     };
     let builder = rustls::ClientConfig::builder_with_details(Arc::clone(&provider), clock)
         .with_safe_default_protocol_versions()
-        .map_err(InvalidEndpoint::Tls)?;
+        .map_err(unfit)?;
     let builder = match (&files.authorities, tls.pin) {
-        (None, None) => return Err(InvalidEndpoint::NoAuthority(url.to_owned())),
+        (None, None) => {
+            return Err(InvalidEndpoint::NoAuthority {
+                url: url.to_owned(),
+                option: options.authorities,
+            });
+        }
         (Some(_), Some(_)) => return Err(InvalidEndpoint::TwoAuthorities),
         (Some(file), None) => {
             let mut roots = rustls::RootCertStore::empty();
-            for certificate in certificates(GRPC_TLS.authorities, file)? {
-                roots.add(certificate).map_err(InvalidEndpoint::Tls)?;
+            for certificate in certificates(options.authorities, file)? {
+                roots.add(certificate).map_err(unfit)?;
             }
             builder.with_root_certificates(roots)
         }
@@ -268,16 +293,13 @@ pub fn client_connector(url: &str, tls: &ClientTls) -> Result<TlsConnector, Inva
                 .with_custom_certificate_verifier(Arc::new(verifier))
         }
     };
-    let options = &GRPC_TLS;
     let mut config = match files.identity(options)? {
         None => builder.with_client_cert_resolver(Arc::new(tls.certificate.clone())),
         Some((certificate, key)) => {
             let chain = certificates(options.certificate, certificate)?;
             let key = PrivateKeyDer::from_pem_file(key)
                 .map_err(|source| unusable(options.key, key, source))?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(InvalidEndpoint::Tls)?
+            builder.with_client_auth_cert(chain, key).map_err(unfit)?
         }
     };
     // A resumed session would go on with the certificate of the one before it.

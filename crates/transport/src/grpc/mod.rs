@@ -35,7 +35,7 @@ pub struct TlsFiles {
 }
 
 /// The options that name the files of [`TlsFiles`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TlsOptionNames {
     /// The option of the certificate.
     pub certificate: &'static str,
@@ -43,6 +43,13 @@ pub struct TlsOptionNames {
     pub key: &'static str,
     /// The option of the authorities.
     pub authorities: &'static str,
+}
+
+impl Default for TlsOptionNames {
+    /// Those between agent and shim.
+    fn default() -> Self {
+        GRPC_TLS
+    }
 }
 
 /// The options of TLS between agent and shim.
