@@ -23,9 +23,10 @@ const FOREIGN: [&str; 12] = [
     "sha1",
 ];
 
-#[test]
-fn the_shim_does_not_depend_on_the_agent() {
-    let arguments = "tree --package ironic-shim --prefix none --edges normal --offline --locked";
+/// The crates that a package is linked with.
+fn linked_with(package: &str) -> BTreeSet<String> {
+    let arguments =
+        format!("tree --package {package} --prefix none --edges normal --offline --locked");
     #[expect(
         clippy::disallowed_methods,
         reason = "the agent does not run this program"
@@ -37,19 +38,34 @@ fn the_shim_does_not_depend_on_the_agent() {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let names: BTreeSet<&str> = text
+    let names: BTreeSet<String> = text
         .lines()
         .filter_map(|line| line.split(' ').next())
         .filter(|name| !name.is_empty())
+        .map(str::to_owned)
         .collect();
     assert!(
-        names.contains("ironic-shim"),
+        names.contains(package),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    names
+}
+
+#[test]
+fn agentctl_depends_on_neither_program() {
+    let names = linked_with("ironic-agentctl");
+    for program in ["ironic-agent", "ironic-shim"] {
+        assert!(!names.contains(program), "{names:?}");
+    }
+}
+
+#[test]
+fn the_shim_does_not_depend_on_the_agent() {
+    let names = linked_with("ironic-shim");
     let wrong: Vec<_> = FOREIGN
         .iter()
-        .filter(|name| names.contains(*name))
+        .filter(|name| names.contains(**name))
         .collect();
     assert!(wrong.is_empty(), "the shim is linked with {wrong:?}");
     let others = names.iter().filter(|name| !name.starts_with("ironic-"));

@@ -92,6 +92,34 @@ const SHIM: &[(&str, &[&str])] = &[
 /// `metrics` is what every room counts with, and every listener has its share of descriptors.
 const SHIM_FREE: &[&str] = &["config", "descriptors", "metrics"];
 
+/// Rooms of `agentctl`, likewise.
+const AGENTCTL: &[(&str, &[&str])] = &[
+    ("main", &[]),
+    ("commands", &["*"]),
+    (
+        "orders",
+        &[
+            "arguments",
+            "connection",
+            "error",
+            "output",
+            "targets",
+            "terminal",
+        ],
+    ),
+    ("targets", &["arguments", "connection", "error"]),
+    ("output", &["arguments", "error", "targets", "terminal"]),
+    ("error", &["connection", "contexts", "orders", "output"]),
+    ("arguments", &[]),
+    ("connection", &[]),
+    ("contexts", &[]),
+    ("terminal", &[]),
+    ("exit_kind", &[]),
+];
+
+/// What an exit code means, every room may say.
+const AGENTCTL_FREE: &[&str] = &["exit_kind"];
+
 /// A crate or path, and the places (path prefixes below a package) that may name it.
 const CONFINED: &[(&str, &str, &[&str])] = &[
     ("agent", "tonic", &["src/rpc", "src/app"]),
@@ -166,6 +194,14 @@ const CONFINED: &[(&str, &str, &[&str])] = &[
     ),
     ("shim", "prometheus_client", &["src/metrics"]),
     ("shim", "async_nats", &["src/peers/directory"]),
+    (
+        "clients/agentctl",
+        "tonic",
+        &["src/connection", "src/commands/fleet_stream"],
+    ),
+    ("clients/agentctl", "prost_reflect", &["src/output/message"]),
+    ("clients/agentctl", "rustls", &["src/connection"]),
+    ("clients/agentctl", "rustix", &["src/terminal"]),
 ];
 
 /// Crates that both programs may build on. None of them imports a program, nor another of
@@ -207,7 +243,8 @@ fn package(name: &str) -> PathBuf {
 /// Every package of the workspace with code of its own.
 pub(super) fn packages() -> Vec<&'static str> {
     let shared = SHARED.iter().map(|(name, _)| *name);
-    ["agent", "shim"].into_iter().chain(shared).collect()
+    let programs = ["agent", "shim", "clients/agentctl"];
+    programs.into_iter().chain(shared).collect()
 }
 
 /// Every source file below a folder: path relative to the package, and its code without tests.
@@ -344,6 +381,11 @@ fn misplaced_imports(name: &str, table: &[(&str, &[&str])], free: &[&str]) -> Ve
 fn rooms_import_only_what_the_table_allows() {
     let mut wrong = misplaced_imports("agent", AGENT, AGENT_FREE);
     wrong.extend(misplaced_imports("shim", SHIM, SHIM_FREE));
+    wrong.extend(misplaced_imports(
+        "clients/agentctl",
+        AGENTCTL,
+        AGENTCTL_FREE,
+    ));
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -475,7 +517,8 @@ fn unsafe_code_stays_in_system() {
             "agent/{path} holds unsafe code"
         );
     }
-    let others = SHARED.iter().map(|(name, _)| *name).chain(["shim"]);
+    let others = SHARED.iter().map(|(name, _)| *name);
+    let others = others.chain(["shim", "clients/agentctl"]);
     for name in others {
         for (path, code) in sources(name) {
             assert!(

@@ -8,6 +8,7 @@ mod dependencies;
 mod drain;
 mod fleet;
 mod gateway;
+mod gateway_agentctl;
 mod hardware_manager;
 mod heartbeat;
 mod house;

@@ -30,7 +30,9 @@ fn files() -> Vec<(String, Vec<u8>)> {
         Man::new(command).section("8").render(&mut page).unwrap();
         files.push((path, page));
     }
-    for mut command in [agent, shim] {
+    let control = ironic_agentctl::arguments::clap_command().version(env!("CARGO_PKG_VERSION"));
+    files.extend(control_pages(&control));
+    for mut command in [agent, shim, control] {
         let name = command.get_name().to_owned();
         for (shell, extension) in [
             (Shell::Bash, "bash"),
@@ -43,6 +45,27 @@ fn files() -> Vec<(String, Vec<u8>)> {
         }
     }
     files
+}
+
+/// The pages of `agentctl`: one, and one for each of its commands.
+fn control_pages(control: &clap::Command) -> Vec<(String, Vec<u8>)> {
+    let mut built = control.clone();
+    // Options of the program are options of its commands.
+    built.build();
+    let commands = built
+        .get_subcommands()
+        .filter(|command| command.get_name() != "help");
+    let mut pages = vec![("agentctl".to_owned(), control.clone())];
+    pages.extend(commands.map(|command| {
+        let name = format!("agentctl-{}", command.get_name());
+        (name.clone(), command.clone().name(name))
+    }));
+    let render = |(name, command): (String, clap::Command)| {
+        let mut page = Vec::new();
+        Man::new(command).section("1").render(&mut page).unwrap();
+        (format!("man/{name}.1"), page)
+    };
+    pages.into_iter().map(render).collect()
 }
 
 #[test]

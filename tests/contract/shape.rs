@@ -50,7 +50,7 @@ fn packages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let shared = fs::read_dir(root.join("crates")).unwrap();
     let mut found: Vec<_> = shared.map(|entry| entry.unwrap().path()).collect();
-    found.extend([root.join("agent"), root.join("shim")]);
+    found.extend(["agent", "shim", "clients/agentctl"].map(|program| root.join(program)));
     found.sort();
     found
 }

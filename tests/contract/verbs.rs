@@ -18,6 +18,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[(
 fn a_verb_is_named_in_its_file_and_in_one_line_of_the_list() {
     let files: Vec<(String, String)> = packages()
         .into_iter()
+        // A client names what it orders.
+        .filter(|package| *package != "clients/agentctl")
         .flat_map(|package| {
             let files = sources(package).into_iter();
             files.map(move |(path, code)| (format!("{package}/{path}"), code))

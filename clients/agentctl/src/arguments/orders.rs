@@ -1,0 +1,184 @@
+//! The arguments of orders, and of how they are carried out.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+
+use super::{NodeTargets, seconds};
+
+/// An order that can be planned or given.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OrderArguments {
+    /// Erases the disks of nodes
+    Erase(EraseOrder),
+    /// Writes an image to the root disk of nodes
+    Write(WriteOrder),
+    /// Makes or removes software RAID
+    Raid(RaidOrder),
+    /// Runs a step, or any command of the protocol
+    Run(RunOrder),
+    /// Powers nodes off, or boots them into the deployed system
+    Power(PowerOrder),
+}
+
+impl OrderArguments {
+    /// The nodes that it is for.
+    pub(crate) fn targets(&self) -> &NodeTargets {
+        match self {
+            Self::Erase(order) => &order.targets,
+            Self::Write(order) => &order.targets,
+            Self::Raid(order) => &order.targets,
+            Self::Run(order) => &order.targets,
+            Self::Power(order) => &order.targets,
+        }
+    }
+}
+
+/// How an order is carried out.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Execution")]
+pub(crate) struct ExecutionArguments {
+    /// Do not ask before data is lost
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Give the order and end, without following the command
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Cancel the command after this time
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) deadline: Option<Duration>,
+    /// What Ctrl-C does to commands that run
+    #[arg(long, value_name = "WHAT", default_value = "ask")]
+    pub(crate) on_interrupt: OnInterrupt,
+}
+
+/// What Ctrl-C does to commands that run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnInterrupt {
+    /// Ask; without a terminal as detach
+    Ask,
+    /// Cancel them
+    Cancel,
+    /// Leave them running
+    Detach,
+}
+
+/// Arguments of `erase`.
+#[derive(Debug, Args)]
+pub(crate) struct EraseOrder {
+    #[command(flatten)]
+    pub(crate) targets: NodeTargets,
+    /// How thoroughly
+    #[arg(long, default_value = "data")]
+    pub(crate) method: EraseKind,
+}
+
+/// How thoroughly disks are erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EraseKind {
+    /// All data, by the drive itself where it can
+    Data,
+    /// Partition tables and signatures only: seconds, and the data can be found again
+    Metadata,
+    /// All data where the drive can do it within seconds, else metadata only
+    Express,
+}
+
+/// Arguments of `write`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("digest").args(["sha256", "sha512", "checksum"])))]
+pub(crate) struct WriteOrder {
+    #[command(flatten)]
+    pub(crate) targets: NodeTargets,
+    /// Where the image is; repeated: tried in this order
+    #[arg(long, value_name = "URL", required = true)]
+    pub(crate) image: Vec<String>,
+    /// SHA-256 of the image, or the URL of a checksum file
+    #[arg(long, value_name = "DIGEST|URL")]
+    pub(crate) sha256: Option<String>,
+    /// SHA-512 of the image, or the URL of a checksum file
+    #[arg(long, value_name = "DIGEST|URL")]
+    pub(crate) sha512: Option<String>,
+    /// Digest whose length tells the algorithm, or the URL of a checksum file
+    #[arg(long, value_name = "DIGEST|URL")]
+    pub(crate) checksum: Option<String>,
+    /// raw (also when compressed), qcow2, ...; without it the content decides
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) disk_format: Option<String>,
+    /// A config drive: a URL, or a file with an ISO 9660 or VFAT image, as it is or packed by gzip
+    #[arg(long, value_name = "URL|FILE")]
+    pub(crate) config_drive: Option<String>,
+}
+
+/// Arguments of `raid`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("raid").args(["layout", "delete"]).required(true)))]
+pub(crate) struct RaidOrder {
+    #[command(flatten)]
+    pub(crate) targets: NodeTargets,
+    /// The arrays to make: a JSON or YAML file with `logical_disks`, as Ironic's target_raid_config
+    #[arg(long, value_name = "FILE")]
+    pub(crate) layout: Option<PathBuf>,
+    /// Remove all arrays
+    #[arg(long)]
+    pub(crate) delete: bool,
+    /// Keep the arrays that there are, beside the new ones
+    #[arg(long, requires = "layout")]
+    pub(crate) keep_existing: bool,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").args(["step", "command", "file"]).required(true)))]
+pub(crate) struct RunOrder {
+    #[command(flatten)]
+    pub(crate) targets: NodeTargets,
+    /// A step by interface and name, for example deploy.erase_devices_metadata
+    #[arg(long, value_name = "INTERFACE.STEP")]
+    pub(crate) step: Option<String>,
+    /// The step machine of the step
+    #[arg(long, requires = "step", default_value = "clean")]
+    pub(crate) phase: StepPhaseArgument,
+    /// An argument of the step; a value that is not JSON is a text. May be repeated
+    #[arg(long = "argument", value_name = "KEY=VALUE", requires = "step")]
+    pub(crate) arguments: Vec<String>,
+    /// A file, JSON or YAML, with the node as the step sees it; its UUID is added
+    #[arg(long, value_name = "FILE", requires = "step")]
+    pub(crate) node_document: Option<PathBuf>,
+    /// A message ironic.agent.v1.Command as JSON, for example '{"sync": {}}'
+    #[arg(long, value_name = "JSON")]
+    pub(crate) command: Option<String>,
+    /// A file with such a message, JSON or YAML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// A step machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StepPhaseArgument {
+    /// Before a node becomes available
+    Clean,
+    /// Deployment of an instance
+    Deploy,
+    /// Servicing of a node that holds an instance
+    Service,
+}
+
+/// Arguments of `power`.
+#[derive(Debug, Args)]
+pub(crate) struct PowerOrder {
+    /// What to do
+    pub(crate) change: PowerChange,
+    #[command(flatten)]
+    pub(crate) targets: NodeTargets,
+}
+
+/// What to do with the power of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PowerChange {
+    /// Power the machine off
+    Off,
+    /// Boot into the deployed system
+    Reboot,
+}

@@ -1,0 +1,87 @@
+//! `agentctl events`.
+
+use ironic_agent_protocol::v1;
+use serde_json::Value;
+
+use super::Invocation;
+use super::fleet_stream::{FleetChange, FleetStream};
+use crate::arguments::EventsArguments;
+use crate::error::ControlError;
+use crate::exit_kind::ExitKind;
+use crate::orders::state_word;
+use crate::output::message::to_json;
+use crate::output::quantity;
+use crate::targets::NodeRef;
+
+/// Prints what changes about nodes. Exit: after `--count` events, or when the reader goes away.
+pub(super) async fn run(
+    invocation: &Invocation,
+    arguments: &EventsArguments,
+) -> Result<ExitKind, ControlError> {
+    let channel = invocation.gateway("events").await?;
+    let resume = arguments.resume.clone();
+    let mut stream = FleetStream::new(&channel, &arguments.targets, resume).await?;
+    let mut printed = 0;
+    while arguments.count.is_none_or(|count| printed < count) {
+        let FleetChange::Event(event) = stream.next().await? else {
+            continue;
+        };
+        let value = || {
+            let mut value = to_json(&*event)?;
+            value["resume_token"] = Value::from(stream.resume_token());
+            Ok(value)
+        };
+        let node = event.node.clone().unwrap_or_default();
+        let node = NodeRef::of(&node);
+        let printer = &invocation.printer;
+        printer.part(value, node.shown(), || event_line(&event, node.shown()))?;
+        printed += 1;
+    }
+    Ok(ExitKind::Done)
+}
+
+/// An event in one line.
+pub(super) fn event_line(event: &v1::NodeEvent, node: &str) -> String {
+    let at = event.at.as_ref().map(ToString::to_string);
+    let mut line = format!(
+        "{} {node} {}",
+        at.unwrap_or_default(),
+        kind_word(event.kind())
+    );
+    let command = event.node.as_ref().and_then(|node| node.command.as_ref());
+    let concerns_command = matches!(
+        event.kind(),
+        v1::NodeEventKind::CommandStarted
+            | v1::NodeEventKind::CommandProgress
+            | v1::NodeEventKind::CommandEnded
+    );
+    if let Some(command) = command.filter(|_| concerns_command) {
+        line.push_str(&format!(" {}", command.name));
+        let percent = command.progress.as_ref().and_then(quantity::percent);
+        match (command.state(), percent) {
+            (v1::CommandState::Running, Some(percent)) => line.push_str(&format!(" {percent}%")),
+            (state, _) => line.push_str(&format!(" {}", state_word(state))),
+        }
+        if let Some(failure) = &command.failure {
+            line.push_str(&format!(": {}: {}", failure.message, failure.details));
+        }
+    }
+    ironic_text::printable(&line).into_owned()
+}
+
+fn kind_word(kind: v1::NodeEventKind) -> &'static str {
+    match kind {
+        v1::NodeEventKind::Added => "added",
+        v1::NodeEventKind::Changed => "described anew",
+        v1::NodeEventKind::Removed => "removed",
+        v1::NodeEventKind::Attached => "attached",
+        v1::NodeEventKind::Lost => "away",
+        v1::NodeEventKind::Closed => "closed",
+        v1::NodeEventKind::CommandStarted => "started",
+        v1::NodeEventKind::CommandProgress => "progress",
+        v1::NodeEventKind::CommandEnded => "ended",
+        v1::NodeEventKind::Inspected => "inspected",
+        // Of a gateway that is newer.
+        _ => "changed",
+    }
+}

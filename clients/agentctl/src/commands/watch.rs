@@ -1,0 +1,244 @@
+//! `agentctl watch`.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ironic_agent_protocol::v1;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::Invocation;
+use super::events::event_line;
+use super::fleet_stream::{FleetChange, FleetStream};
+use super::nodes::node_state_word;
+use crate::arguments::{OutputFormat, WatchArguments};
+use crate::connection::ControlChannel;
+use crate::error::ControlError;
+use crate::exit_kind::ExitKind;
+use crate::orders::board::visible;
+use crate::orders::{follow, state_word};
+use crate::output::Printer;
+use crate::output::message::to_json;
+use crate::output::progress_line::ProgressLine;
+use crate::targets::{NodeRef, resolve};
+use crate::terminal::LiveLines;
+
+/// How often the lines are drawn at most.
+const REDRAW: Duration = Duration::from_millis(200);
+/// How long nothing must run until that is the end: a command that was just ordered is seen by then.
+const IDLE_FOR: Duration = Duration::from_secs(1);
+
+/// Follows nodes. Exit: with `--until-idle` when no command runs, or when the reader goes away.
+pub(super) async fn run(
+    invocation: &Invocation,
+    arguments: &WatchArguments,
+) -> Result<ExitKind, ControlError> {
+    let channel = invocation.channel().await?;
+    if channel.is_agent() {
+        return one_agent(invocation, &channel, arguments).await;
+    }
+    let mut stream = FleetStream::new(&channel, &arguments.targets, None).await?;
+    let printer = &invocation.printer;
+    let view = RefCell::new(FleetView::new(printer));
+    // Goal: what is known is what the gateway knows. Exit: the watch has failed.
+    let reading = async {
+        loop {
+            let change = stream.next().await?;
+            view.borrow_mut().take(change)?;
+        }
+    };
+    tokio::select! {
+        failed = reading => failed,
+        ending = show(&view, arguments.until_idle) => Ok(ending),
+    }
+}
+
+/// Draws what changes. Exit: with `until_idle` when no command runs.
+async fn show(view: &RefCell<FleetView<'_>>, until_idle: bool) -> ExitKind {
+    let mut ticks = interval(REDRAW);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let mut view = view.borrow_mut();
+        view.draw();
+        if until_idle && view.is_idle() {
+            view.finish();
+            return view.ending();
+        }
+    }
+}
+
+/// Follows the command that one agent runs.
+async fn one_agent(
+    invocation: &Invocation,
+    channel: &ControlChannel,
+    arguments: &WatchArguments,
+) -> Result<ExitKind, ControlError> {
+    let nodes = resolve(channel, &arguments.targets).await?;
+    let request = channel.request(v1::GetStatusRequest {});
+    let status = channel.commands().get_status(request).await;
+    let status = status.map_err(|status| channel.failure(status))?;
+    let running = status
+        .into_inner()
+        .running
+        .ok_or(ControlError::NothingRuns)?;
+    let screen = invocation.printer.screen;
+    for node in &nodes {
+        follow(channel, node, &running.id, screen).await?;
+    }
+    Ok(ExitKind::Done)
+}
+
+/// What is known of the nodes, and what of it is shown.
+struct FleetView<'a> {
+    printer: &'a Printer,
+    /// Lines that are drawn again; without a terminal, or for programs, changes are printed.
+    is_live: bool,
+    nodes: BTreeMap<(String, String), v1::Node>,
+    is_complete: bool,
+    is_changed: bool,
+    idle_since: Option<Instant>,
+    live: LiveLines,
+}
+
+impl<'a> FleetView<'a> {
+    fn new(printer: &'a Printer) -> Self {
+        let screen = printer.screen;
+        let is_table = printer.format == OutputFormat::Table;
+        Self {
+            printer,
+            is_live: is_table && screen.is_live() && screen.shows_output(),
+            nodes: BTreeMap::new(),
+            is_complete: false,
+            is_changed: false,
+            idle_since: None,
+            live: LiveLines::default(),
+        }
+    }
+
+    fn take(&mut self, change: FleetChange) -> Result<(), ControlError> {
+        self.is_changed = true;
+        match change {
+            FleetChange::Anew => {
+                self.nodes.clear();
+                self.is_complete = false;
+            }
+            FleetChange::Listed(nodes) => {
+                for node in nodes {
+                    self.print(&node, || node_line(&node))?;
+                    self.nodes.insert(key(&node), node);
+                }
+            }
+            FleetChange::Complete => self.is_complete = true,
+            FleetChange::Event(event) => {
+                let Some(node) = event.node.clone() else {
+                    return Ok(());
+                };
+                let is_progress = event.kind() == v1::NodeEventKind::CommandProgress;
+                // A person who reads lines has no use for two a second of each node.
+                if !is_progress || self.printer.format != OutputFormat::Table {
+                    let shown = NodeRef::of(&node);
+                    self.print(&node, || event_line(&event, shown.shown()))?;
+                }
+                // Its name may be another one.
+                self.nodes.retain(|_, known| known.uuid != node.uuid);
+                if event.kind() != v1::NodeEventKind::Removed {
+                    self.nodes.insert(key(&node), node);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn print(&self, node: &v1::Node, line: impl FnOnce() -> String) -> Result<(), ControlError> {
+        if self.is_live {
+            return Ok(());
+        }
+        let name = NodeRef::of(node);
+        self.printer
+            .part(|| Ok(to_json(node)?), name.shown(), line)?;
+        Ok(())
+    }
+
+    fn draw(&mut self) {
+        if !self.is_live || !self.is_changed {
+            return;
+        }
+        self.is_changed = false;
+        let lines: Vec<_> = self.nodes.values().map(progress).collect();
+        let colours = self.printer.screen.has_colours();
+        self.live.draw(&visible(&lines, LiveLines::room(), colours));
+    }
+
+    fn finish(&mut self) {
+        self.is_changed = true;
+        self.draw();
+        self.live.keep();
+    }
+
+    /// Whether no command has run for a while.
+    fn is_idle(&mut self) -> bool {
+        let runs = |node: &v1::Node| {
+            let command = node.command.as_ref();
+            command.is_some_and(|command| command.state() == v1::CommandState::Running)
+        };
+        if !self.is_complete || self.nodes.values().any(runs) {
+            self.idle_since = None;
+            return false;
+        }
+        let since = *self.idle_since.get_or_insert_with(Instant::now);
+        since.elapsed() >= IDLE_FOR
+    }
+
+    /// How the last commands of the nodes have ended together.
+    fn ending(&self) -> ExitKind {
+        let commands = self.nodes.values().filter_map(|node| node.command.as_ref());
+        ExitKind::of_several(commands.map(|command| match command.state() {
+            v1::CommandState::Succeeded | v1::CommandState::Running => ExitKind::Done,
+            v1::CommandState::Cancelled => ExitKind::CommandCancelled,
+            _ => ExitKind::CommandFailed,
+        }))
+    }
+}
+
+/// The order of the lines.
+fn key(node: &v1::Node) -> (String, String) {
+    (node.name.clone(), node.uuid.clone())
+}
+
+fn node_line(node: &v1::Node) -> String {
+    let line = progress(node);
+    let text = format!("{} {}", line.node, line.activity);
+    ironic_text::printable(&text).into_owned()
+}
+
+/// What a node is doing, as a line.
+fn progress(node: &v1::Node) -> ProgressLine {
+    let state = node_state_word(node.state());
+    let name = NodeRef::of(node).shown().to_owned();
+    let Some(command) = &node.command else {
+        return ProgressLine {
+            node: name,
+            activity: state.to_owned(),
+            ..ProgressLine::default()
+        };
+    };
+    let word = state_word(command.state());
+    let is_attached = node.state() == v1::NodeState::Attached;
+    let prefix = if is_attached {
+        String::new()
+    } else {
+        format!("{state}, ")
+    };
+    let mut activity = format!("{prefix}{} {word}", command.name);
+    if let Some(failure) = &command.failure {
+        activity.push_str(&format!(": {}", failure.details));
+    }
+    let is_running = command.state() == v1::CommandState::Running;
+    ProgressLine {
+        node: name,
+        activity,
+        progress: command.progress.clone().filter(|_| is_running),
+        ended: (!is_running).then(|| command.state() == v1::CommandState::Succeeded),
+    }
+}

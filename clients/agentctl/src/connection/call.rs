@@ -1,0 +1,280 @@
+//! Why a call failed: its status, and the `google.rpc.ErrorInfo` in it.
+
+use ironic_text::with_causes;
+use thiserror::Error;
+use tonic::{Code, Status, TimeoutExpired};
+use tonic_types::StatusExt as _;
+
+use super::observed::TransportProblem;
+use crate::exit_kind::ExitKind;
+
+/// The domain of the reasons that gateways and agents give.
+const DOMAIN: &str = "ironic.agent.v1";
+
+/// A reason, the kind of failure that it is, and what to do next.
+type ReasonRow = (&'static str, ExitKind, &'static str);
+
+/// The reasons that are known here. Others follow their gRPC code.
+const REASONS: &[ReasonRow] = &[
+    (
+        "NODE_NOT_FOUND",
+        ExitKind::NotFound,
+        "`agentctl nodes` lists the nodes",
+    ),
+    (
+        "NODE_NAME_AMBIGUOUS",
+        ExitKind::NotFound,
+        "name the node by its UUID: `agentctl nodes` lists them",
+    ),
+    (
+        "NODE_AWAY",
+        ExitKind::NodeAway,
+        "nothing was done; boot the machine into the ramdisk, `agentctl watch` shows when it comes",
+    ),
+    (
+        "NODE_ELSEWHERE",
+        ExitKind::NodeAway,
+        "call the other gateway: choose its context by --context",
+    ),
+    (
+        "NODE_CLOSED",
+        ExitKind::NodeAway,
+        "the machine was handed over or locked down: boot it into the ramdisk again",
+    ),
+    (
+        "NODE_LOST",
+        ExitKind::NodeAway,
+        "it may have done what was asked: `agentctl get` shows its commands",
+    ),
+    (
+        "TOO_MANY_WAITING",
+        ExitKind::NodeAway,
+        "many callers wait for nodes that are away: try again later",
+    ),
+    (
+        "AGENT_BUSY",
+        ExitKind::Refused,
+        "`agentctl watch` shows what runs, `agentctl cancel` ends it",
+    ),
+    (
+        "COMMAND_NOT_FOUND",
+        ExitKind::NotFound,
+        "`agentctl get` lists the commands; a machine forgets them when it boots",
+    ),
+    (
+        "TOKEN_INVALID",
+        ExitKind::NotTrusted,
+        "name the file of the agent's token by --agent-token-file",
+    ),
+    (
+        "NO_INSPECTION",
+        ExitKind::NotFound,
+        "`agentctl inventory` without --last asks the agent itself",
+    ),
+    (
+        "JOIN_TOKEN_NOT_FOUND",
+        ExitKind::NotFound,
+        "`agentctl token list` lists them",
+    ),
+    (
+        "JOIN_TOKEN_REQUEST_INVALID",
+        ExitKind::Refused,
+        "`agentctl token create --help` says what may be asked for",
+    ),
+    (
+        "WATCH_EXPIRED",
+        ExitKind::NotFound,
+        "begin again without --resume",
+    ),
+    (
+        "TOO_MANY_WATCHERS",
+        ExitKind::Refused,
+        "end other watches, or try again later",
+    ),
+    (
+        "SHUTTING_DOWN",
+        ExitKind::NodeAway,
+        "the agent ends: try again when it has started again",
+    ),
+];
+
+/// Why a call failed.
+#[derive(Debug, Clone, Error)]
+#[error("{text}")]
+pub(crate) struct CallFailure {
+    /// What happened, with its causes.
+    text: String,
+    /// The reason within [`DOMAIN`]; empty without one.
+    pub(crate) reason: String,
+    /// The gRPC code.
+    pub(crate) code: Code,
+    kind: ExitKind,
+    advice: Option<String>,
+    /// Whether the connection failed, and not the other end.
+    is_transport: bool,
+}
+
+impl CallFailure {
+    /// Reads a status of a call to `place`.
+    pub(super) fn new(status: Status, place: &str, problem: Option<TransportProblem>) -> Self {
+        let info = status.get_details_error_info();
+        let reason = info.filter(|info| info.domain == DOMAIN);
+        let reason = reason.map_or_else(String::new, |info| info.reason);
+        // Our own clock ended the call, which the library calls cancelled.
+        let code = if is_caused_by::<TimeoutExpired>(&status) {
+            Code::DeadlineExceeded
+        } else {
+            status.code()
+        };
+        if let Some(problem) = problem.filter(|_| reason.is_empty()) {
+            return Self {
+                text: format!("{place}: {problem}"),
+                reason,
+                code,
+                kind: problem.kind(),
+                advice: Some(problem.advice()),
+                is_transport: true,
+            };
+        }
+        let source = std::error::Error::source(&status);
+        let is_transport = reason.is_empty() && (source.is_some() || code == Code::Unavailable);
+        let known = REASONS.iter().find(|(known, _, _)| *known == reason);
+        let (kind, advice) = match known {
+            Some((_, kind, advice)) => (*kind, Some(*advice)),
+            None => by_code(code, is_transport),
+        };
+        let message = match status.message() {
+            "" => format!("{code:?}"),
+            message => message.to_owned(),
+        };
+        let text = with_causes(message, source);
+        Self {
+            text: if is_transport {
+                format!("{place}: {text}")
+            } else {
+                text
+            },
+            reason,
+            code,
+            kind,
+            advice: advice.map(str::to_owned),
+            is_transport,
+        }
+    }
+
+    /// The kind of failure.
+    pub(crate) fn kind(&self) -> ExitKind {
+        self.kind
+    }
+
+    /// What to do next.
+    pub(crate) fn advice(&self) -> Option<String> {
+        self.advice.clone()
+    }
+
+    /// Whether the call may have done what was asked, so that it is to be asked again: the
+    /// connection to the gateway, or from there to the agent, was lost.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.reason == "NODE_LOST" || self.is_transport && self.kind == ExitKind::Unreachable
+    }
+
+    /// Whether the node may be back soon.
+    pub(crate) fn is_away(&self) -> bool {
+        matches!(self.reason.as_str(), "NODE_AWAY" | "SHUTTING_DOWN")
+    }
+}
+
+/// Whether an error of this type is among the causes of a status.
+fn is_caused_by<E: std::error::Error + 'static>(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<E>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// What a code without a known reason means.
+fn by_code(code: Code, is_transport: bool) -> (ExitKind, Option<&'static str>) {
+    match code {
+        Code::Unauthenticated | Code::PermissionDenied => (
+            ExitKind::NotTrusted,
+            Some(
+                "what a certificate may do is said by the gateway's policy; `agentctl contexts` shows which one is used",
+            ),
+        ),
+        Code::DeadlineExceeded => (ExitKind::TimedOut, Some("wait longer: --timeout SECONDS")),
+        Code::NotFound => (ExitKind::NotFound, None),
+        Code::InvalidArgument
+        | Code::FailedPrecondition
+        | Code::AlreadyExists
+        | Code::ResourceExhausted
+        | Code::OutOfRange
+        | Code::Aborted => (ExitKind::Refused, None),
+        Code::Unimplemented => (
+            ExitKind::Refused,
+            Some("the other end is older than this agentctl, or has this switched off"),
+        ),
+        _ if is_transport => (
+            ExitKind::Unreachable,
+            Some("look at the address (`agentctl contexts`) and at whether the gateway runs"),
+        ),
+        _ => (ExitKind::Other, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    fn failure(code: Code, reason: &str) -> CallFailure {
+        let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+        let status = Status::with_error_details(code, "it says why", details);
+        CallFailure::new(status, "https://gw:1", None)
+    }
+
+    #[test]
+    fn known_reasons_have_a_kind_and_an_advice() {
+        for (reason, kind, _) in REASONS {
+            let failure = failure(Code::Unavailable, reason);
+            assert_eq!((failure.kind(), failure.reason.as_str()), (*kind, *reason));
+            assert_eq!(failure.to_string(), "it says why");
+            assert!(failure.advice().is_some());
+        }
+        assert!(failure(Code::Unavailable, "NODE_LOST").is_lost());
+        assert!(!failure(Code::Unavailable, "NODE_AWAY").is_lost());
+    }
+
+    #[test]
+    fn other_reasons_follow_their_code() {
+        for (code, kind) in [
+            (Code::PermissionDenied, ExitKind::NotTrusted),
+            (Code::InvalidArgument, ExitKind::Refused),
+            (Code::NotFound, ExitKind::NotFound),
+            (Code::DeadlineExceeded, ExitKind::TimedOut),
+            (Code::Internal, ExitKind::Other),
+        ] {
+            assert_eq!(failure(code, "NEW_REASON").kind(), kind, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_breaks_is_unreachable_and_asked_again() {
+        let status = Status::unavailable("connection refused");
+        let failure = CallFailure::new(status, "https://gw:1", None);
+        assert_eq!(failure.kind(), ExitKind::Unreachable);
+        assert!(failure.is_lost());
+        assert_eq!(failure.to_string(), "https://gw:1: connection refused");
+        let status = Status::unavailable("broken pipe");
+        let problem = TransportProblem::CertificateRequired;
+        let failure = CallFailure::new(status, "https://gw:1", Some(problem));
+        assert_eq!(failure.kind(), ExitKind::NotTrusted);
+        assert!(!failure.is_lost());
+    }
+}

@@ -1,0 +1,153 @@
+//! Why a command of the program failed: the kind that becomes the exit code, and what to do next.
+
+use std::io;
+use std::path::PathBuf;
+
+use ironic_agent_protocol::v1;
+use ironic_document::DocumentError;
+use thiserror::Error;
+
+use crate::connection::{CallFailure, ConnectError};
+use crate::contexts::ContextError;
+use crate::exit_kind::ExitKind;
+use crate::orders::OrderError;
+use crate::output::OutputError;
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub(crate) enum ControlError {
+    /// There is no context.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A call failed.
+    #[error(transparent)]
+    Call(#[from] CallFailure),
+    /// The order cannot be made from the arguments.
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    /// The result cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// An answer holds a document that is not JSON.
+    #[error("the answer holds a document that cannot be shown")]
+    Document(#[from] DocumentError),
+    /// An answer lacks what it must have.
+    #[error("the answer lacks {0}")]
+    Incomplete(&'static str),
+    /// A file of the operator's cannot be written.
+    #[error("cannot write {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no command to cancel.
+    #[error("no command runs")]
+    NothingRuns,
+    /// The command line names no node.
+    #[error("no node is named")]
+    NoTargets,
+    /// The selector selects none.
+    #[error("no node has these labels")]
+    NothingSelected,
+    /// With `--agent` there is one node.
+    #[error("--agent leads to one machine: name no node, no --selector and no --all beside it")]
+    NodeBesideAgent,
+    /// The command asks a gateway.
+    #[error("`agentctl {0}` asks a gateway, and --agent leads to one agent")]
+    NeedsGateway(&'static str),
+    /// A destructive order without `--yes`, and there is nobody to ask.
+    #[error("this order destroys data or ends what runs, and there is no terminal to ask at")]
+    NobodyToAsk,
+    /// The answer was no.
+    #[error("not confirmed: nothing was done")]
+    NotConfirmed,
+    /// The command ran, and did not end well.
+    #[error("{}", ending(.0))]
+    CommandEnded(Box<v1::CommandRecord>),
+    /// The machine has forgotten the command.
+    #[error("the agent does not know the command any more: the machine has booted since")]
+    CommandForgotten,
+    /// Ctrl-C, and the command goes on.
+    #[error("interrupted: the command {id} goes on")]
+    LeftRunning {
+        /// Its identifier.
+        id: String,
+    },
+    /// Ctrl-C before the order was given.
+    #[error("interrupted: nothing was ordered")]
+    NotOrdered,
+    /// The system gives no event loop.
+    #[error("the event loop cannot be made")]
+    Runtime(#[source] io::Error),
+}
+
+impl ControlError {
+    /// The kind of failure.
+    pub(crate) fn kind(&self) -> ExitKind {
+        match self {
+            Self::Context(_) => ExitKind::Configuration,
+            Self::Connect(error) => error.kind(),
+            Self::Call(error) => error.kind(),
+            Self::Order(error) => error.kind(),
+            Self::Output(error) => error.kind(),
+            Self::Document(_) | Self::Incomplete(_) | Self::File { .. } | Self::Runtime(_) => {
+                ExitKind::Other
+            }
+            Self::NoTargets | Self::NodeBesideAgent | Self::NeedsGateway(_) => ExitKind::Usage,
+            Self::NothingSelected | Self::NothingRuns => ExitKind::NotFound,
+            Self::NobodyToAsk | Self::NotConfirmed => ExitKind::NotConfirmed,
+            Self::CommandEnded(record) if record.state() == v1::CommandState::Cancelled => {
+                ExitKind::CommandCancelled
+            }
+            Self::CommandEnded(_) | Self::CommandForgotten => ExitKind::CommandFailed,
+            Self::LeftRunning { .. } | Self::NotOrdered => ExitKind::Interrupted,
+        }
+    }
+
+    /// What to do next, where there is something to say.
+    pub(crate) fn advice(&self) -> Option<String> {
+        match self {
+            Self::Context(error) => Some(error.advice()),
+            Self::Connect(error) => Some(error.advice()),
+            Self::Call(error) => error.advice(),
+            Self::Order(error) => error.advice(),
+            Self::NoTargets => Some("name nodes, or say --selector KEY=VALUE or --all".to_owned()),
+            Self::NothingSelected => Some("`agentctl nodes` shows labels in -o json".to_owned()),
+            Self::NeedsGateway(_) => Some("leave --agent out, and choose a --context".to_owned()),
+            Self::NobodyToAsk => {
+                Some("look at it first with `agentctl plan`, then say --yes".to_owned())
+            }
+            Self::CommandForgotten => Some("look at the machine, and order again".to_owned()),
+            Self::LeftRunning { id } => Some(format!(
+                "`agentctl watch` follows it, `agentctl cancel --id {id}` ends it"
+            )),
+            _ => None,
+        }
+    }
+
+    /// The reason of the protocol, for `-o json`; empty when there is none.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::Call(error) => &error.reason,
+            _ => "",
+        }
+    }
+}
+
+/// How a command ended, in the words of the agent.
+fn ending(record: &v1::CommandRecord) -> String {
+    let how = match record.state() {
+        v1::CommandState::Cancelled => "was cancelled",
+        _ => "failed",
+    };
+    let failure = record.failure.clone().unwrap_or_default();
+    let words = [failure.message, failure.details];
+    let words: Vec<_> = words.into_iter().filter(|text| !text.is_empty()).collect();
+    format!("{} {how}: {}", record.name, words.join(": "))
+}

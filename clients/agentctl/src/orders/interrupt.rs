@@ -1,0 +1,74 @@
+//! What Ctrl-C does to commands that run.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::board::NodeBoard;
+use crate::arguments::OnInterrupt;
+use crate::terminal::{Screen, ask};
+
+/// What becomes of commands that run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InterruptDecision {
+    /// They are followed to their ends.
+    GoOn,
+    /// They are cancelled, and followed to their ends. No further one is ordered.
+    Cancel,
+    /// They go on, and are followed no longer. No further one is ordered.
+    Detach,
+}
+
+/// Listens to SIGINT and SIGTERM, and decides. Exit: never; it is dropped when the work is done.
+pub(super) async fn listen(
+    on_interrupt: OnInterrupt,
+    screen: Screen,
+    board: &NodeBoard,
+    decided: &watch::Sender<InterruptDecision>,
+) {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        // Without handlers the signals end the process, which leaves the commands running.
+        return std::future::pending().await;
+    };
+    let asks = on_interrupt == OnInterrupt::Ask && screen.can_ask();
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {
+                decided.send_replace(InterruptDecision::Detach);
+                continue;
+            }
+            _ = interrupt.recv() => {}
+        }
+        let decision = match on_interrupt {
+            OnInterrupt::Cancel => InterruptDecision::Cancel,
+            OnInterrupt::Ask if asks => {
+                board.pause(true);
+                // Who presses Ctrl-C once more wants to go.
+                let decision = tokio::select! {
+                    decision = question() => decision,
+                    _ = interrupt.recv() => InterruptDecision::Detach,
+                };
+                board.pause(false);
+                decision
+            }
+            OnInterrupt::Ask | OnInterrupt::Detach => InterruptDecision::Detach,
+        };
+        if decision != InterruptDecision::GoOn {
+            decided.send_replace(decision);
+        }
+    }
+}
+
+async fn question() -> InterruptDecision {
+    let question = "\nThe commands go on. [c]ancel them, [l]eave them running and end here, \
+                    or go on [f]ollowing?";
+    // A thread of its own: reading a terminal cannot be given up.
+    let typed = tokio::task::spawn_blocking(move || ask(question)).await;
+    match typed.ok().flatten().as_deref() {
+        Some("c" | "cancel") => InterruptDecision::Cancel,
+        Some("l" | "leave") | None => InterruptDecision::Detach,
+        Some(_) => InterruptDecision::GoOn,
+    }
+}
