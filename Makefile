@@ -12,6 +12,8 @@ export RAMDISK ?= $(CURDIR)/target/$(if $(filter demo,$(PROFILE)),demo/)ramdisk
 
 # Command lines that the unit tests have seen; `make arguments` tries them.
 RECORD = $(CURDIR)/target/arguments/recorded.jsonl
+# The programs as the tests have built them.
+DEBUG = $(CURDIR)/target/x86_64-unknown-linux-gnu/debug
 
 # Without a home directory that can be written, cargo keeps its downloads here.
 ifeq ($(shell [ -n "$${CARGO_HOME:-}" ] || [ -w "$$HOME/.cargo" ] || { [ -n "$$HOME" ] && [ -w "$$HOME" ]; } && echo has-home),)
@@ -56,6 +58,7 @@ unit: preflight ## Unit, property and contract tests; a few need root and say so
 	export CLIENTS GRPC_PYTHON TEST_PROGRAMS IRONIC_AGENT_RECORD="$(RECORD).new" && GRPC_PYTHON="$$(tests/contract/grpc-python)" && \
 	    TEST_PROGRAMS="$$(tests/programs)" && CLIENTS="$$(clients/build || echo)" && cargo test --workspace --locked
 	@mv "$(RECORD).new" "$(RECORD)"
+	AGENT=$(DEBUG)/ironic-agent SHIM=$(DEBUG)/ironic-shim AGENTCTL=$(DEBUG)/agentctl FLEET=$(CURDIR)/target/fleet-test examples/fleet/run
 
 .PHONY: clients
 clients: ## Generate and build the clients for Python, TypeScript and Go: target/clients
@@ -109,6 +112,12 @@ demo: ## The main job on real input, with a live timeline; IMAGE=roomy.raw.zst d
 	@echo "looking at what this machine has"
 	@tools/preflight
 	@tests/ironic/demo --build $(if $(IMAGE),--image $(IMAGE))
+
+.PHONY: fleet
+fleet: PROFILE := demo
+fleet: export AGENTCTL ?= $(BINARIES)/agentctl
+fleet: build ## A first look: a gateway, three simulated machines, an image on one while another is erased; KEEP=1 goes on by hand
+	examples/fleet/run
 
 .PHONY: fresh
 fresh: preflight ## Ramdisk and demo on a minimal system, by an ordinary user; SUITE=trixie for another one
