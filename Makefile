@@ -5,10 +5,17 @@ SHELL := /bin/bash
 
 # What is built and where from: `release`, or `demo`, which builds in a third of the time.
 PROFILE ?= release
+# The machines that it is for: x86_64 or aarch64, which is compiled by Debian's cross compiler.
+ARCH ?= x86_64
+ifeq ($(ARCH),x86_64)
 BINARIES = $(CURDIR)/target/x86_64-unknown-linux-gnu/$(PROFILE)
+export RAMDISK ?= $(CURDIR)/target/$(if $(filter demo,$(PROFILE)),demo/)ramdisk
+else
+BINARIES = $(CURDIR)/target/reproducible/$(ARCH)-unknown-linux-gnu/release
+export RAMDISK ?= $(CURDIR)/target/ramdisk-$(ARCH)
+endif
 export AGENT ?= $(BINARIES)/ironic-agent
 export SHIM ?= $(BINARIES)/ironic-shim
-export RAMDISK ?= $(CURDIR)/target/$(if $(filter demo,$(PROFILE)),demo/)ramdisk
 
 # Command lines that the unit tests have seen; `make arguments` tries them.
 RECORD = $(CURDIR)/target/arguments/recorded.jsonl
@@ -33,8 +40,8 @@ preflight: ## Name what this machine lacks, all of it at once
 	@tools/preflight
 
 .PHONY: build
-build: preflight ## Build both static binaries
-	cargo build --profile $(PROFILE) --locked
+build: preflight ## Build both static binaries; ARCH=aarch64 for 64-bit ARM
+	$(if $(filter x86_64,$(ARCH)),cargo build --profile $(PROFILE) --locked,release/compile $(ARCH))
 
 .PHONY: test
 test: lint unit arguments network qcow2 differential ironic ## Everything but `attacks` and `fresh`, from the fastest ring to the slowest
@@ -57,6 +64,7 @@ unit: preflight ## Unit, property and contract tests; a few need root and say so
 	@mkdir -p target/arguments && rm -f "$(RECORD)" "$(RECORD).new"
 	export CLIENTS GRPC_PYTHON TEST_PROGRAMS IRONIC_AGENT_RECORD="$(RECORD).new" && GRPC_PYTHON="$$(tests/contract/grpc-python)" && \
 	    TEST_PROGRAMS="$$(tests/programs)" && CLIENTS="$$(clients/build || echo)" && cargo test --workspace --locked
+	python3 -u -m unittest -q tests/release/quick.py
 	@mv "$(RECORD).new" "$(RECORD)"
 	AGENT=$(DEBUG)/ironic-agent SHIM=$(DEBUG)/ironic-shim AGENTCTL=$(DEBUG)/agentctl FLEET=$(CURDIR)/target/fleet-test examples/fleet/run
 
@@ -94,12 +102,24 @@ differential: build ## The same requests to the Python agent and to ours
 	tests/differential/run
 
 .PHONY: ramdisk
-ramdisk: build ## target/ramdisk/kernel and target/ramdisk/initramfs
-	ramdisk/build
+ramdisk: build ## target/ramdisk/kernel and target/ramdisk/initramfs; ARCH=aarch64: target/ramdisk-aarch64
+	ramdisk/build --arch $(ARCH)
 
 .PHONY: publish
 publish: ramdisk ## The ramdisk under the names, and with the checksums, that deployment tools download; NAME=ipa-rust-master
 	ramdisk/publish $(if $(NAME),--name $(NAME))
+
+.PHONY: release
+release: preflight ## dist/: all that people deploy from, the same bytes for everybody (docs/releasing.md); ARCHS="x86_64 aarch64"
+	release/make $(or $(ARCHS),x86_64)
+
+.PHONY: update
+update: preflight ## Lock the newest Debian packages for releases: release/packages.lock
+	release/lock
+
+.PHONY: release-test
+release-test: preflight ## Every artefact of a release used as its consumer does it; ARCHS="x86_64 aarch64"
+	tests/release/run $(or $(ARCHS),x86_64)
 
 .PHONY: ironic
 ironic: ramdisk ## A real Ironic deploys virtual machines; RELEASES=all, or "29 2025.2", for other releases of it

@@ -70,12 +70,13 @@ class Archive:
         out.write(bytes(-out.tell() % 4))
 
 
-def compress(data, method):
+def compress(data, method, arch="x86_64"):
     if method == "gzip":
         packer = zlib.compressobj(9, zlib.DEFLATED, 31)
         return packer.compress(data) + packer.flush()
-    # What the kernel's decoder knows: CRC32 and the x86 filter.
-    filters = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 25}]
+    # What the kernel's decoder knows: CRC32, and the filter of its own architecture.
+    filters: list[dict] = [{"id": lzma.FILTER_X86}] if arch == "x86_64" else []
+    filters.append({"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 25})
     return lzma.compress(data, format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, filters=filters)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 sys.path.insert(0, str(TOOLS))
 
-from debian import Packages, Problem, apt  # noqa: E402
+from debian import Lock, Packages, Problem, apt  # noqa: E402
 
 apt.RETRY_PAUSES = (0.1, 0.1)
 # What `Packages.sysroot` wants besides the named packages.
@@ -263,6 +263,41 @@ class Case(unittest.TestCase):
         self.addCleanup(os.environ.pop, "PACKAGE_DOWNLOADS")
         self.assertEqual(self.tool(), "1.0+x")
         self.assertEqual([path.split("/")[-1][:5] for path in self.archive.asked if path.endswith(".deb")], ["tool_"])
+
+    def lock(self) -> Lock:
+        """A lock of the tool as the archive has it."""
+        lock = Lock(self.room / "lock", renews=True)
+        Packages(self.directory, say=self.said.append, lock=lock).sysroot(["tool"])
+        lock.save()
+        return Lock(lock.path)
+
+    def locked_tool(self, lock: Lock) -> str:
+        root = Packages(self.directory, say=self.said.append, lock=lock).sysroot(["tool"]).root
+        return (root / "usr/share/tool").read_bytes().split(b"\n")[0].decode()
+
+    def test_a_lock_holds_versions_while_the_archive_moves_on(self):
+        lock = self.lock()
+        self.archive.publish("tool", "2", "library")
+        self.make_old(3)
+        self.assertEqual(self.locked_tool(lock), "tool 1.0+x")
+        self.assertEqual(self.tool(), "2")
+        self.assertEqual(self.locked_tool(lock), "tool 1.0+x")
+        self.assertEqual(self.locked_tool(self.lock()), "tool 2")
+
+    def test_a_locked_version_that_the_archive_no_longer_has_is_named(self):
+        lock = self.lock()
+        self.archive.publish("tool", "2", "library")
+        shutil.rmtree(self.directory)
+        with self.assertRaisesRegex(Problem, r"no longer has what .*/lock has locked \(Version '1.0\+x' for 'tool'.*`make update`"):
+            self.locked_tool(lock)
+
+    def test_a_set_that_the_lock_does_not_have_is_named(self):
+        lock = self.lock()
+        packages = Packages(self.directory, say=self.said.append, lock=lock)
+        with self.assertRaisesRegex(Problem, "no packages for amd64 library: `make update`"):
+            packages.sysroot(["library"])
+        with self.assertRaisesRegex(Problem, "of `tool .*`, but `tool library .*` is wanted: `make update`"):
+            packages.sysroot(["tool", "library"])
 
     def test_a_run_that_was_killed_anywhere_is_repaired_by_the_next(self):
         self.archive.slow = 0.05

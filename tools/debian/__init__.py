@@ -10,8 +10,9 @@ Needs Python's standard library, `apt-get` and `dpkg-deb`, and no root.
   programs.py    a directory of executables that start the programs of such a tree
 """
 
-from .apt import Problem
+from .apt import Download, Problem
+from .lock import Lock
 from .packages import TARGET, Kernel, Packages
-from .sysroot import Sysroot
+from .sysroot import ARCHITECTURES, TRIPLES, Sysroot
 
-__all__ = ["TARGET", "Kernel", "Packages", "Problem", "Sysroot"]
+__all__ = ["ARCHITECTURES", "TARGET", "TRIPLES", "Download", "Kernel", "Lock", "Packages", "Problem", "Sysroot"]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-ARCHITECTURE = "amd64"
+# Debian's name of the architecture of this machine's programs.
+NATIVE = "amd64"
 DAY = 24 * 3600
 # How long lists stay that came without those of some source.
 HOUR = 3600
@@ -53,8 +54,8 @@ class Apt:
     Its methods must not run at the same time in two processes: see `Packages.locked`.
     """
 
-    def __init__(self, directory: Path, say, etc: Path = HOST_ETC):
-        self.directory, self.say, self.etc = directory, say, etc
+    def __init__(self, directory: Path, say, etc: Path = HOST_ETC, architecture: str = NATIVE):
+        self.directory, self.say, self.etc, self.architecture = directory, say, etc, architecture
         self.archives = directory / "archives"
         self.incoming = directory / "incoming"
         self.stamp = directory / "lists.json"
@@ -152,7 +153,7 @@ class Apt:
         if '"' in str(self.directory):
             raise Problem(f"apt's configuration cannot hold the quotation mark of {self.directory}")
         settings = {
-            "APT::Architecture": ARCHITECTURE,
+            "APT::Architecture": self.architecture,
             "APT::Install-Recommends": "false",
             "APT::Sandbox::User": "root",  # an own directory need not be open to another user
             "Acquire::ForceHash": "SHA256",
@@ -174,7 +175,7 @@ class Apt:
             "Dir::State::status": f"{self.directory}/status",
         }
         lines = [f'{name} "{value}";' for name, value in settings.items()]
-        lines.append(f'APT::Architectures {{ "{ARCHITECTURE}"; }};')
+        lines.append(f'APT::Architectures {{ "{self.architecture}"; }};')
         (self.directory / "apt.conf").write_text("\n".join([*self.host_settings(), *lines]) + "\n")
 
     @staticmethod

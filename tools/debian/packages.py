@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -11,17 +12,20 @@ import subprocess
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from . import programs
-from .apt import HOST_ETC, Apt, Download, Problem
-from .sysroot import Sysroot
+from .apt import HOST_ETC, NATIVE, Apt, Download, Problem
+from .lock import Lock, names_of
+from .sysroot import TRIPLES, Sysroot
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target").absolute()
-# The distributions' names of their usual kernel: Debian's, Ubuntu's.
-KERNELS = ("linux-image-amd64", "linux-image-generic")
+# Ubuntu's name of its usual kernel; Debian's ends with the architecture.
+GENERIC_KERNEL = "linux-image-generic"
+# In each unpacked tree: the packages that are in it.
+LISTED = "packages.json"
 # What only the installation of packages needs. Nothing is installed here.
 UNUSED = frozenset(
     "adduser apt base-files base-passwd cdebconf debconf debconf-2.0 debianutils dpkg init-system-helpers install-info "
@@ -35,6 +39,7 @@ class Kernel:
 
     version: str
     root: Path
+    packages: list[Download] = field(default_factory=list)
 
     @property
     def image(self) -> Path:
@@ -46,18 +51,25 @@ class Kernel:
 
 
 class Packages:
-    """Packages of the host's sources, below a directory (default: `target/packages`).
+    """Packages of the host's sources, below a directory (default: `target/packages`, or `target/packages-ARCHITECTURE` for
+    another architecture than this machine's).
 
-    Several processes may use one directory; whatever is killed half way is done again by the next run.
+    With a `lock` the packages are those that it lists. Several processes may use one directory; whatever is killed half way
+    is done again by the next run.
     """
 
-    def __init__(self, directory: Path | None = None, say=None, etc: Path | None = None):
-        self.directory = Path(directory or TARGET / "packages").absolute()
+    def __init__(self, directory: Path | None = None, say=None, etc: Path | None = None, architecture: str = NATIVE,
+                 lock: Lock | None = None):
+        if architecture not in TRIPLES:
+            raise Problem(f"the architecture {architecture} is not known; there are {', '.join(TRIPLES)}")
+        self.architecture, self.lock = architecture, lock
+        usual = "packages" if architecture == NATIVE else f"packages-{architecture}"
+        self.directory = Path(directory or TARGET / usual).absolute()
         self.say = say or (lambda text: print(f"packages: {text}", flush=True))
         if ":" in str(self.directory) or ";" in str(self.directory):
             raise Problem(f"the loader of programs cannot search in {self.directory}: it has a colon or semicolon")
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.apt = Apt(self.directory, self.say, etc or Path(os.environ.get("APT_ETC") or HOST_ETC))
+        self.apt = Apt(self.directory, self.say, etc or Path(os.environ.get("APT_ETC") or HOST_ETC), architecture)
         self.unpacked = self.directory / "unpacked"
         self.unpacked.mkdir(exist_ok=True)
 
@@ -66,15 +78,16 @@ class Packages:
         with self.locked():
             tree = self.tree("kernel", self.kernel_packages)
         image = next((tree / "root/boot").glob("vmlinuz-*"))
-        return Kernel(image.name.removeprefix("vmlinuz-"), tree / "root")
+        return Kernel(image.name.removeprefix("vmlinuz-"), tree / "root", listed(tree))
 
     def kernel_packages(self) -> list[Download]:
-        for name in KERNELS:
+        kernels = (f"linux-image-{self.architecture}", GENERIC_KERNEL)
+        for name in kernels:
             images = self.apt.depends(name, r"linux-image-\S+")
             if images:
                 break
         else:
-            raise Problem(f"the sources of packages know none of {', '.join(KERNELS)}")
+            raise Problem(f"the sources of packages know none of {', '.join(kernels)} for {self.architecture}")
         version = re.escape(images[0].removeprefix("linux-image-"))
         more = self.apt.depends(images[0], rf"linux-modules-\S*{version}")
         more += self.apt.depends(name, rf"linux-modules-extra-\S*{version}")
@@ -84,36 +97,45 @@ class Packages:
         """The named packages and all that they depend on, unpacked into one tree."""
         names = [*names, "libc6", "ca-certificates", "kmod", "zstd"]
         with self.locked():
-            return Sysroot(self.tree(names[0], lambda: self.needed(names)) / "root")
+            tree = self.tree(names[0], lambda: self.needed(names), names=names)
+            return Sysroot(tree / "root", TRIPLES[self.architecture], listed(tree))
 
     def alone(self, name: str) -> Path:
         """One package, unpacked without what it depends on."""
+        return self.apart(name, [name]).root
+
+    def apart(self, label: str, names: list[str]) -> Sysroot:
+        """The named packages, unpacked into one tree without what they depend on."""
         with self.locked():
-            return self.tree(name, lambda: self.apt.exact([name])) / "root"
+            tree = self.tree(label, lambda: self.apt.exact(names), names=names)
+            return Sysroot(tree / "root", TRIPLES[self.architecture], listed(tree))
+
+    def files(self, downloads: list[Download]) -> list[Path]:
+        """Package files, fetched if they are not here."""
+        with self.locked():
+            if not all(self.apt.has(download) for download in downloads):
+                self.apt.refresh()
+                self.apt.fetch(downloads)
+            return self.apt.verified(downloads)
 
     def programs(self, label: str, names: list[str]) -> Path:
         """A directory with `bin/`, whose executables start the programs of the named packages with their own
         libraries from anywhere, and `root/`, the unpacked packages."""
         with self.locked():
-            return self.tree(label, lambda: self.needed([*names, "libc6"]), programs.write, names)
+            return self.tree(label, lambda: self.needed([*names, "libc6"]), names, programs.write)
 
     def needed(self, names: list[str]) -> list[Download]:
         return [download for download in self.apt.closure(names)
                 if download.package not in UNUSED or download.package in names]
 
-    def tree(self, label: str, choose, finish=None, names=()) -> Path:
+    def tree(self, label: str, choose, names=(), finish=None) -> Path:
         """The directory with the packages that `choose()` lists; fetched and unpacked if it is not there, and then
         finished with the paths that the packages of these names hold."""
-        began = time.time()
-        self.apt.refresh()
-        try:
-            wanted = self.fetched(label, choose)
-        except Problem:
-            if self.apt.read_stamp().get("renewed", 0) >= began:
-                raise
-            # The archive may have newer versions by now, and the old ones no more.
-            self.apt.refresh(force=True)
-            wanted = self.fetched(label, choose)
+        if self.lock is not None:
+            wanted = self.lock.packages(self.architecture, label, names_of(names), choose, self.apt)
+            self.fetch_locked(label, wanted)
+        else:
+            wanted = self.newest(label, choose)
         tree = self.place(label, wanted)
         if tree.is_dir():
             os.utime(tree)
@@ -124,12 +146,40 @@ class Packages:
         self.say(f"unpacking {len(wanted)} packages for {label}")
         files = self.apt.verified(wanted)
         unpack(files, draft / "root")
+        (draft / LISTED).write_text(json.dumps([asdict(download) for download in wanted], indent=1))
         if finish:
             named = [path for download, path in zip(wanted, files, strict=True) if download.package in names]
             finish(draft / "root", draft / "bin", tree, contents(named))
         draft.rename(tree)
         self.remove_older(label, tree)
         return tree
+
+    def newest(self, label: str, choose) -> list[Download]:
+        """What `choose()` lists, with lists of packages that are not too old; downloaded unless its tree is there."""
+        began = time.time()
+        self.apt.refresh()
+        try:
+            return self.fetched(label, choose)
+        except Problem:
+            if self.apt.read_stamp().get("renewed", 0) >= began:
+                raise
+            # The archive may have newer versions by now, and the old ones no more.
+            self.apt.refresh(force=True)
+            return self.fetched(label, choose)
+
+    def fetch_locked(self, label: str, wanted: list[Download]) -> None:
+        """Downloads packages of the lock unless their tree is there."""
+        if self.place(label, wanted).is_dir() or all(self.apt.has(download) for download in wanted):
+            return
+        self.apt.refresh()
+        try:
+            self.apt.fetch(wanted)
+        except Problem as problem:
+            gone = re.findall(r"Version '\S+' for '\S+' was not found|Unable to locate package \S+", str(problem))
+            if not gone:
+                raise
+            raise Problem(f"the archive no longer has what {self.lock} has locked ({'; '.join(gone)}): `make update` locks what it "
+                          "has now, or PACKAGE_DOWNLOADS names a directory with the package files") from problem
 
     def fetched(self, label: str, choose) -> list[Download]:
         """What `choose()` lists; downloaded unless its tree is there."""
@@ -161,6 +211,11 @@ class Packages:
                 self.say(f"waiting for another process that uses {self.directory}")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def listed(tree: Path) -> list[Download]:
+    """The packages in an unpacked tree."""
+    return [Download(**each) for each in json.loads((tree / LISTED).read_text())]
 
 
 def unpack(files: list[Path], root: Path) -> None:

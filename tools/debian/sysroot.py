@@ -1,14 +1,38 @@
 """An unpacked tree whose programs can be run with their own libraries."""
 
-import re
 import shutil
 import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from .apt import Problem
+from . import elf
+from .apt import Download, Problem
 
-TRIPLE = "x86_64-linux-gnu"
-LOADER_NAME = "ld-linux-x86-64.so.2"
+
+@dataclass(frozen=True)
+class Triple:
+    """The names that an architecture has."""
+
+    machine: str  # as `uname -m` says it
+    number: int  # in the header of its programs
+    loader: str  # where programs expect it, without a slash before it
+
+    @property
+    def directory(self) -> str:
+        """Where its libraries are, below lib and usr/lib."""
+        return f"{self.machine}-linux-gnu"
+
+
+# By Debian's names.
+TRIPLES = {
+    "amd64": Triple("x86_64", 62, "lib64/ld-linux-x86-64.so.2"),
+    "arm64": Triple("aarch64", 183, "lib/ld-linux-aarch64.so.1"),
+}
+# Debian's names of the architectures by those of `uname -m`.
+ARCHITECTURES = {triple.machine: name for name, triple in TRIPLES.items()}
+# Of the programs that this machine runs.
+TRIPLE = TRIPLES["amd64"].directory
 
 
 def run(*argv: str) -> str:
@@ -20,25 +44,22 @@ def run(*argv: str) -> str:
 
 
 class Sysroot:
-    """A tree of unpacked packages."""
+    """A tree of unpacked packages. Its programs can be started if they are of this machine's architecture."""
 
-    LIBRARIES = (f"lib/{TRIPLE}", f"usr/lib/{TRIPLE}", "lib", "usr/lib")
-    # Where programs expect the loader.
-    LOADER = f"lib64/{LOADER_NAME}"
-
-    def __init__(self, root: Path):
-        self.root = root
+    def __init__(self, root: Path, triple: Triple = TRIPLES["amd64"], packages: Sequence[Download] = ()):
+        self.root, self.triple, self.packages = root, triple, list(packages)
         self.name = root.parent.name
-        private = sorted({path.parent for place in (f"usr/lib/{TRIPLE}", f"lib/{TRIPLE}")
-                          for path in (root / place).glob("*/lib*.so*")})
-        places = [root / place for place in self.LIBRARIES if (root / place).is_dir()]
-        self.search = ":".join(map(str, [*places, *private]))
+        own = (f"lib/{triple.directory}", f"usr/lib/{triple.directory}")
+        private = sorted({path.parent for place in reversed(own) for path in (root / place).glob("*/lib*.so*")})
+        self.places = [*(root / place for place in (*own, "lib", "usr/lib") if (root / place).is_dir()), *private]
+        self.search = ":".join(map(str, self.places))
 
     @property
     def loader(self) -> str:
         """The tree's own loader: its usual path is a link that leads to the host's."""
-        for place in (f"usr/lib/{TRIPLE}", f"lib/{TRIPLE}"):
-            path = self.root / place / LOADER_NAME
+        name = Path(self.triple.loader).name
+        for place in (f"usr/lib/{self.triple.directory}", f"lib/{self.triple.directory}"):
+            path = self.root / place / name
             if path.is_file() and not path.is_symlink():
                 return str(path)
         raise Problem(f"{self.root} has no loader; the package libc6 is not in it")
@@ -86,26 +107,30 @@ class Sysroot:
             place.chmod(0o755)
             libraries |= self.libraries(source)
         for library in sorted(libraries):
-            place = tree / f"lib/{TRIPLE}" / library.name
+            place = tree / "lib" / self.triple.directory / library.name
             place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(library.resolve(), place)
+            shutil.copy(self.resolve(library), place)
         if libraries:
-            (tree / "lib64").mkdir(exist_ok=True)
-            shutil.copy(self.loader, tree / self.LOADER)
-            (tree / self.LOADER).chmod(0o755)
+            loader = tree / self.triple.loader
+            loader.parent.mkdir(exist_ok=True)
+            shutil.copy(self.loader, loader)
+            loader.chmod(0o755)
 
     def libraries(self, program: Path) -> set[Path]:
-        """The shared libraries of a program; none for a static one."""
-        if subprocess.run([self.loader, "--verify", str(program)], capture_output=True, check=False).returncode == 1:
-            return set()
-        found = set()
-        for line in run(self.loader, "--library-path", self.search, "--list", str(program)).splitlines():
-            if "not found" in line:
-                raise Problem(f"{program.name} needs {line.split()[0]}, which no package of the closure holds")
-            match = re.search(r"=> (.+) \(0x", line)
-            if match and LOADER_NAME not in match[1]:
-                found.add(Path(match[1]))
-        return found
+        """The shared libraries of a program, and theirs; none for a static one."""
+        found: dict[str, Path] = {}
+        files = [self.resolve(program)]
+        while files:
+            file = files.pop()
+            for name in elf.needed(file):
+                if name == Path(self.triple.loader).name or name in found:
+                    continue
+                place = next((place / name for place in self.places if self.resolve(place / name).is_file()), None)
+                if place is None:
+                    raise Problem(f"{program.name} needs {name}, which no package of the closure holds")
+                found[name] = place
+                files.append(self.resolve(place))
+        return set(found.values())
 
     def busybox_applets(self) -> list[str]:
         return run(str(self.find("/bin/busybox")), "--list").split()

@@ -1,0 +1,229 @@
+"""The makers of artefacts, each by itself, with small inputs. `suite.py` uses whole artefacts as their consumers do."""
+
+import io
+import json
+import random
+import struct
+import subprocess
+import sys
+import tarfile
+import tempfile
+import unittest
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / path) for path in ("release", "tools", "ramdisk")]
+
+from archive import Archive, compress  # noqa: E402
+from debian import Lock, Problem, elf  # noqa: E402
+from parts import deb, oci, sbom, software, uki  # noqa: E402
+from parts.files import Entry, ReleaseError, sha256, tar  # noqa: E402
+
+EPOCH = 1_700_000_000
+BUILD = REPOSITORY / "release/build"
+
+
+def stub(sections: int = 2, headers: int = 1024) -> bytes:
+    """An EFI program with this many sections of 512 bytes."""
+    program = bytearray(headers)
+    program[:2] = b"MZ"
+    struct.pack_into("<I", program, 0x3C, 0x80)
+    program[0x80:0x84] = b"PE\0\0"
+    struct.pack_into("<HHIIIHH", program, 0x84, 0x8664, sections, 0, 0, 0, 240, 0x206)
+    struct.pack_into("<H", program, 0x98, uki.PE32_PLUS)
+    struct.pack_into("<II", program, 0x98 + 32, 4096, 512)
+    struct.pack_into("<II", program, 0x98 + 56, 4096 * (sections + 1), headers)
+    for number in range(sections):
+        struct.pack_into("<8sIIII", program, 0x98 + 240 + 40 * number, f".own{number}".encode(), 300, 4096 * (number + 1), 512,
+                         headers + 512 * number)
+    return bytes(program) + bytes(512 * sections)
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory(prefix="release of the test ")
+        self.addCleanup(scratch.cleanup)
+        self.room = Path(scratch.name)
+
+
+class Tar(Case):
+    def test_the_order_of_the_entries_does_not_matter(self):
+        entries = [Entry(f"a/{number}/b", bytes([number])) for number in range(20)] + [Entry("a/link", link="0/b"), Entry("a/c/", owner=7)]
+        made = {tar(random.Random(seed).sample(entries, len(entries)), EPOCH) for seed in range(5)}
+        self.assertEqual(len(made), 1)
+        with tarfile.open(fileobj=io.BytesIO(made.pop())) as archive:
+            members = archive.getmembers()
+        self.assertEqual({member.mtime for member in members}, {EPOCH})
+        self.assertEqual([member.name for member in members], sorted({member.name for member in members}))
+        self.assertEqual({member.name: member.uid for member in members if member.uid}, {"a/c": 7})
+
+
+class Deb(Case):
+    def test_dpkg_reads_the_package(self):
+        entries = [Entry("usr/bin/tool", b"#!/bin/sh\n", 0o755), Entry("etc/tool/", mode=0o750), Entry("usr/share/odd", b"xyz")]
+        package = deb.Package("tool", "1.0~rc.1", "arm64", "a tool", "Does this.\n\nAnd that.", entries, {"Recommends": "other"},
+                              {"postinst": "#!/bin/sh\ntrue\n"}, ["etc/tool/conf"])
+        path = self.room / package.file
+        path.write_bytes(package.build(EPOCH))
+        self.assertEqual(path.name, "tool_1.0~rc.1_arm64.deb")
+        said = subprocess.run(["dpkg-deb", "--field", path], check=True, capture_output=True, text=True).stdout
+        for line in ("Version: 1.0~rc.1", "Architecture: arm64", "Recommends: other", "Installed-Size: 2", " And that."):
+            self.assertIn(line, said.splitlines())
+        subprocess.run(["dpkg-deb", "--raw-extract", path, self.room / "tree"], check=True)
+        self.assertEqual((self.room / "tree/usr/bin/tool").read_bytes(), b"#!/bin/sh\n")
+        self.assertEqual((self.room / "tree/usr/bin/tool").stat().st_mode & 0o777, 0o755)
+        self.assertEqual((self.room / "tree/DEBIAN/conffiles").read_text(), "/etc/tool/conf\n")
+        subprocess.run(["md5sum", "--check", "--strict", "DEBIAN/md5sums"], cwd=self.room / "tree", check=True, stdout=subprocess.DEVNULL)
+        self.assertEqual(path.read_bytes(), package.build(EPOCH))
+
+    def test_the_gateways_scripts_are_shell(self):
+        for name in ("postinst", "prerm"):
+            subprocess.run(["sh", "-n", software.GATEWAY / name], check=True)
+
+
+class Oci(Case):
+    def layout(self, layout: oci.Layout) -> dict[str, bytes]:
+        """The files of the layout; every blob is what its name says, and everything that is named is there."""
+        with tarfile.open(fileobj=io.BytesIO(layout.archive(EPOCH))) as archive:
+            files = {member.name: file.read() for member in archive if (file := archive.extractfile(member))}
+        waiting = json.loads(files["index.json"])["manifests"]
+        seen = set()
+        while waiting:
+            descriptor = waiting.pop()
+            name = "blobs/sha256/" + descriptor["digest"].removeprefix("sha256:")
+            self.assertEqual((sha256(files[name]), len(files[name])), (name.rpartition("/")[2], descriptor["size"]))
+            seen.add(name)
+            if descriptor["mediaType"] in (oci.MANIFEST, oci.INDEX):
+                document = json.loads(files[name])
+                waiting += document.get("manifests", []) + document.get("layers", []) + [document[key] for key in ("config",) if key in document]
+        self.assertEqual(seen, {name for name in files if name.startswith("blobs/")})
+        return files
+
+    def test_the_ramdisk_has_a_manifest_for_each_file_and_one_for_both(self):
+        files = self.layout(oci.ramdisk({"amd64": ("ipa-x86_64-1.0", b"k1", b"i1"), "arm64": ("ipa-aarch64-1.0", b"k2", b"i2")}, "1.0"))
+        tags = {each["annotations"][oci.NAME]: each for each in json.loads(files["index.json"])["manifests"]}
+        self.assertEqual(sorted(tags), ["1.0", "1.0-aarch64", "1.0-initramfs-aarch64", "1.0-initramfs-x86_64", "1.0-kernel-aarch64",
+                                        "1.0-kernel-x86_64", "1.0-x86_64"])
+        manifest = json.loads(files["blobs/sha256/" + tags["1.0-kernel-aarch64"]["digest"][7:]])
+        self.assertEqual([files["blobs/sha256/" + layer["digest"][7:]] for layer in manifest["layers"]], [b"k2"])
+
+    def test_the_container_names_its_layer_unpacked(self):
+        files = self.layout(oci.container({"amd64": [Entry("bin/x", b"y")]}, {"User": "1"}, "1.0", EPOCH, "2020-01-01T00:00:00Z"))
+        config = next(json.loads(content) for content in files.values() if b"diff_ids" in content)
+        self.assertEqual(config["rootfs"]["diff_ids"], [f"sha256:{sha256(tar([Entry('bin/x', b'y')], EPOCH))}"])
+
+
+class Uki(Case):
+    def test_sections_are_added_after_those_of_the_stub(self):
+        dice = random.Random(5)
+        for sections in (1, 3, 9):
+            parts = {f".p{number}": dice.randbytes(dice.choice((1, 511, 512, 513, 5000))) for number in range(4)}
+            program = uki.Program(uki.assemble(stub(sections), parts))
+            found = program.sections()
+            self.assertEqual([section.name for section in found[sections:]], list(parts))
+            for name, content in parts.items():
+                self.assertEqual(program.section(name), content)
+            for before, after in zip(found, found[1:], strict=False):
+                self.assertGreaterEqual(after.address, before.address + before.size)
+                self.assertEqual((after.address % 4096, after.offset % 512), (0, 0))
+            size, = struct.unpack_from("<I", program.content, 0x98 + 56)
+            self.assertGreaterEqual(size, found[-1].address + found[-1].size)
+
+    def test_what_is_no_stub_is_named(self):
+        for content, words in ((b"", "too short"), (b"\0" * 4096, "no 64-bit EFI program"), (stub(13), "no room for 4 more")):
+            with self.subTest(words), self.assertRaisesRegex(ReleaseError, words):
+                uki.assemble(content, {f".p{number}": b"x" for number in range(4)})
+
+
+class Sbom(Case):
+    def test_what_is_linked_is_listed_and_no_more(self):
+        names = {name for name, _ in sbom.dependencies("x86_64", "ironic-shim")}
+        self.assertLess({"ironic-shim", "tonic", "tokio", "rustls", "ring"}, names)
+        self.assertFalse({"tempfile", "proptest", "protox", "serde_derive", "ironic-agent"} & names)
+
+    def test_a_crate_that_is_not_listed_is_found_in_the_program(self):
+        for place in (b"/crates/left-pad-1.2.3/src/lib.rs", b"/home/x/.cargo/registry/src/index-1f/left-pad-1.2.3/src/lib.rs"):
+            with self.assertRaisesRegex(ReleaseError, "left-pad 1.2.3"):
+                sbom.crates("x86_64", "ironic-shim", b"\x7fELF\0" + place, "bin/ironic-shim")
+
+    def test_every_file_of_an_initramfs_is_read(self):
+        tree = self.room / "tree"
+        files = {f"d{number % 3}/f{number}": random.Random(number).randbytes(number * 7) for number in range(30)}
+        for name, content in files.items():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).write_bytes(content)
+        (tree / "link").symlink_to("d0/f0")
+        packed = compress(Archive().pack(tree), "gzip")
+        self.assertEqual(dict(sbom.unpack(packed, Path("/nonexistent"))), files)
+
+
+class Elf(Case):
+    def test_libraries_are_those_that_the_loader_finds(self):
+        python = Path(sys.executable).resolve()
+        listed = subprocess.run(["ldd", python], check=True, capture_output=True, text=True).stdout
+        self.assertLessEqual(set(elf.needed(python)), {line.split()[0] for line in listed.splitlines()})
+        self.assertIn("libc.so.6", elf.needed(python))
+
+    def test_what_is_no_program_needs_nothing(self):
+        (self.room / "text").write_text("#!/bin/sh\n")
+        self.assertEqual(elf.needed(self.room / "text"), [])
+
+
+class Locked(Case):
+    def test_the_file_is_what_was_read(self):
+        path = REPOSITORY / "release/packages.lock"
+        lock = Lock(path)
+        self.assertGreater(len(lock.sets), 5)
+        lock.path = self.room / "lock"
+        lock.save()
+        self.assertEqual(lock.path.read_text(), path.read_text())
+
+    def test_a_line_that_is_neither_is_named(self):
+        path = self.room / "lock"
+        path.write_text("[amd64 kernel: ]\nlinux_1_amd64.deb 5\n")
+        with self.assertRaisesRegex(Problem, "lock:2: expected"):
+            Lock(path)
+        with self.assertRaisesRegex(Problem, "make update"):
+            Lock(self.room / "absent")
+
+
+class Failing(Case):
+    """Whatever ends the making of a release, what was there stays."""
+
+    def build(self, *arguments: str) -> str:
+        done = subprocess.run([sys.executable, BUILD, "--out", self.room / "dist", "--ramdisk", f"x86_64={self.room / 'ramdisk'}",
+                               "--binaries", f"x86_64={self.room}", *arguments], capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        return done.stderr
+
+    def left(self) -> list[str]:
+        return sorted(str(path.relative_to(self.room)) for path in self.room.rglob("*") if path.is_file())
+
+    def test_a_missing_ramdisk_is_named(self):
+        (self.room / "dist").mkdir()
+        (self.room / "dist/SHA256SUMS").write_text("of before\n")
+        self.assertIn("make ramdisk ARCH=x86_64", self.build())
+        self.assertEqual(self.left(), ["dist/SHA256SUMS"])
+        self.assertEqual(list(self.room.iterdir()), [self.room / "dist"])
+
+    def test_a_directory_of_somebody_else_is_left_alone(self):
+        (self.room / "dist").mkdir()
+        (self.room / "dist/thesis.tex").write_text("years of work\n")
+        self.assertIn("files that are no release", self.build())
+        self.assertEqual(self.left(), ["dist/thesis.tex"])
+
+    def test_the_time_must_be_one(self):
+        for name in ("kernel", "initramfs"):
+            (self.room / "ramdisk").mkdir(exist_ok=True)
+            (self.room / "ramdisk" / name).write_bytes(b"x")
+        (self.room / "ramdisk/packages.json").write_text("[]")
+        for time in ("yesterday", "-5", "5"):
+            done = subprocess.run(
+                [sys.executable, BUILD, "--out", self.room / "dist", "--ramdisk", f"x86_64={self.room / 'ramdisk'}"],
+                capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin", "SOURCE_DATE_EPOCH": time})
+            self.assertIn("SOURCE_DATE_EPOCH", done.stderr)
+        self.assertFalse((self.room / "dist").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
