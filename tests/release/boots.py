@@ -126,7 +126,7 @@ class Boots:
         self.number += 1
         words = self.own_keys(programs, directory)
         with Machine(programs, directory, self.number, words, self.stick(name, program, "x86_64")) as machine:
-            machine.wait_for(REFUSED, 180)
+            machine.wait_for(REFUSED)
             if "Linux version" in machine.said():
                 raise Failed("the kernel was started")
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlparse
 PORT = 6385
 # Where a guest finds what listens on this machine's loopback.
 API = f"http://10.0.2.2:{PORT}"
-DEADLINE = 420  # seconds; emulated machines are slow, and two of them share two processors
+DEADLINE = 1200  # seconds; emulated machines are slow, and busy hosts are slower
 
 
 class Failed(Exception):
