@@ -147,6 +147,10 @@ fresh: preflight ## Ramdisk and demo on a minimal system, by an ordinary user; S
 fresh-test: preflight ## `make test`, whole, on a minimal system by an ordinary user: hours; SUITE=trixie for another one
 	tests/fresh/run --whole $(SUITE)
 
+.PHONY: page
+page: preflight ## The page of a gateway with 10,000 nodes in a headless Chromium; PICTURES=docs/images renews those of the docs
+	tests/page/run $(if $(PICTURES),--pictures $(PICTURES))
+
 .PHONY: bench
 bench: build ## Ours beside the Python agent, in one run
 	tests/bench/run

@@ -45,6 +45,7 @@ _ironic-shim() {
 '--fleet_tls_cert_file=[PEM certificate of fleet_listen.]:PATH:_default' \
 '--fleet_tls_key_file=[PEM key of fleet_tls_cert_file.]:PATH:_default' \
 '--fleet_tls_ca_file=[PEM of the CA whose certificates callers of fleet_listen must show. It is not the CA of the agents.]:PATH:_default' \
+'--page_listen=[Where a page shows the nodes to operators with a browser\: ADDRESS\:PORT or unix\:PATH, with the certificates of the options fleet_tls_*.]:ADDRESS:_default' \
 '--node_dir=[Directory of files that describe nodes, as YAML or JSON\: without api_url these are the nodes of a gateway, otherwise they name and label those of Ironic.]:DIR:_default' \
 '--admit=[Which machines a gateway without api_url takes\: those that a file in node_dir describes, or, in a lab, any machine under the UUID that its firmware says. \[default\: listed\]]:listed|open:_default' \
 '--drain_timeout=[How long SIGTERM lets agents attach elsewhere before the gateway ends; a second one ends it at once. \[default\: 30\]]:SECONDS:_default' \

@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::agents::{AgentRegistry, ExecutedCommand, Proofs};
+use crate::agents::{AgentRegistry, Proofs};
 use crate::config::{AdmittedMachines, GatewayUrl, NodeCertificates, ShimConfig};
 use crate::discover::{self, MdnsService};
 use crate::fleet::{
-    CommandFollower, Fleet, FleetAccess, FleetApi, FleetServer, Inspections, NodeProxy,
+    CommandFollower, Fleet, FleetAccess, FleetApi, FleetServer, FleetViewer, Inspections, NodeProxy,
 };
 use crate::gateway::Gateway;
 use crate::identity::Enrolment;
@@ -27,6 +27,7 @@ use crate::ironic::{ApiVersion, Ironic, IronicSettings};
 use crate::join_token_tool;
 use crate::metrics::Metrics;
 use crate::metrics::listener::MetricsListener;
+use crate::page::{PageServer, PageService};
 use crate::registrar::{Registrar, RegistrarSettings};
 use crate::relay::{self, ListenerTls, Placement, Relay, Upstream};
 use crate::rest_server::{AgentSession, RestServer};
@@ -98,6 +99,7 @@ pub struct Shim {
     agents: Option<relay::Server>,
     gateway: Option<Gateway>,
     metrics_listen: Option<Listen>,
+    page_listen: Option<Listen>,
     fleet: Option<FleetServer>,
     stop: CancellationToken,
 }
@@ -156,6 +158,7 @@ impl Shim {
             agents,
             gateway: None,
             metrics_listen: None,
+            page_listen: None,
             fleet: None,
             stop,
         })
@@ -172,18 +175,24 @@ impl Shim {
         let enrolment = Enrolment::of_gateway(config, &url, proofs.clone());
         let enrolment = enrolment.context("the gateway cannot issue certificates")?;
         // Thousands of kept changes take memory that only watches need.
-        let fleet = match config.fleet_listen {
-            Some(_) => Fleet::default(),
-            None => Fleet::unwatched(),
+        let is_watched = config.fleet_listen.is_some() || config.page_listen.is_some();
+        let fleet = if is_watched {
+            Fleet::default()
+        } else {
+            Fleet::unwatched()
         };
         for node in proofs.nodes() {
             fleet.add(&node);
         }
         let (executed, commands) = mpsc::channel(EXECUTED_COMMANDS);
-        let executed = config.fleet_listen.is_some().then_some(executed);
+        let executed = is_watched.then_some(executed);
         let agents = AgentRegistry::of_gateway(proofs.clone(), metrics.clone(), executed);
         let upstream = upstream(config, ironic, &proofs, &fleet, &stop)?;
-        let server = fleet_server(config, &fleet, &agents, commands, &stop).await?;
+        let access = FleetAccess::default();
+        let page_listen = page(config, &url, (&fleet, &access, &metrics), &stop).await?;
+        let follower = is_watched
+            .then(|| CommandFollower::start(fleet.clone(), agents.clone(), commands, stop.clone()));
+        let server = fleet_server(config, &fleet, &agents, access, follower).await?;
         let gateway = Gateway::start(url, config, agents, fleet, stop.clone()).await;
         let gateway = gateway.context("the gateway cannot be started")?;
         let relay = Relay::new(upstream, Placement::Gateway(gateway.clone()));
@@ -204,6 +213,7 @@ impl Shim {
             agents: Some(agents),
             gateway: Some(gateway),
             metrics_listen,
+            page_listen,
             fleet: server,
             stop,
         })
@@ -226,6 +236,12 @@ impl Shim {
     #[must_use]
     pub fn metrics_listen(&self) -> Option<&Listen> {
         self.metrics_listen.as_ref()
+    }
+
+    /// Where a gateway serves its page; the port is the real one.
+    #[must_use]
+    pub fn page_listen(&self) -> Option<&Listen> {
+        self.page_listen.as_ref()
     }
 
     /// The certificates of a gateway, which may be read again.
@@ -290,6 +306,7 @@ fn refuse_contradictions(config: &ShimConfig) -> anyhow::Result<()> {
     let is_open = config.admit == AdmittedMachines::Open;
     for (option, is_set) in [
         ("fleet_listen", config.fleet_listen.is_some()),
+        ("page_listen", config.page_listen.is_some()),
         ("node_dir", config.node_dir.is_some()),
         ("admit", is_open),
     ] {
@@ -316,18 +333,34 @@ async fn fleet_server(
     config: &ShimConfig,
     fleet: &Fleet,
     agents: &AgentRegistry,
-    commands: mpsc::Receiver<ExecutedCommand>,
-    stop: &CancellationToken,
+    access: FleetAccess,
+    follower: Option<CommandFollower>,
 ) -> anyhow::Result<Option<FleetServer>> {
-    let Some(listen) = &config.fleet_listen else {
+    let (Some(listen), Some(follower)) = (&config.fleet_listen, follower) else {
         return Ok(None);
     };
-    let access = FleetAccess::default();
     let inspections = Inspections::new(&config.state_dir);
-    let follower = CommandFollower::start(fleet.clone(), agents.clone(), commands, stop.clone());
     let api = FleetApi::new(fleet.clone(), inspections, access.clone());
     let proxy = NodeProxy::new(fleet.clone(), agents.clone(), access, follower);
     Ok(Some(FleetServer::bind(listen, config, api, proxy).await?))
+}
+
+/// Serves the page, where one is wanted. Answers where; the port is the real one.
+async fn page(
+    config: &ShimConfig,
+    url: &GatewayUrl,
+    (fleet, access, metrics): (&Fleet, &FleetAccess, &Metrics),
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Listen>> {
+    let Some(listen) = &config.page_listen else {
+        return Ok(None);
+    };
+    let viewer = FleetViewer::new(fleet.clone(), access.clone());
+    let service = PageService::new(viewer, metrics.clone(), url.host());
+    let server = PageServer::bind(listen, config, service).await?;
+    let listen = server.listen.clone();
+    tokio::spawn(server.serve(stop.clone()));
+    Ok(Some(listen))
 }
 
 /// Who answers for the nodes of a gateway. Node files are read, also where they only name the

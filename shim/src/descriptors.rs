@@ -12,7 +12,10 @@ pub(crate) const AGENTS: DescriptorShare = DescriptorShare::new(12, 16);
 pub(crate) const REST: DescriptorShare = DescriptorShare::new(2, 16);
 /// The listener of orchestrators and operators.
 pub(crate) const FLEET: DescriptorShare = DescriptorShare::new(1, 16);
-/// The listener of the other gateways. What is left is for calls to them, to Ironic and to NATS.
+/// The page.
+pub(crate) const PAGE: DescriptorShare = DescriptorShare::new(1, 32);
+/// The listener of the other gateways. Calls to them, to Ironic and to NATS have what no listener may
+/// use.
 pub(crate) const PEERS: DescriptorShare = DescriptorShare::new(1, 32);
 
 /// Descriptors that a gateway wants, for 65,536 agents and those that come.

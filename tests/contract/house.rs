@@ -64,6 +64,7 @@ const SHIM: &[(&str, &[&str])] = &[
         ],
     ),
     ("fleet", &["agents"]),
+    ("page", &["fleet"]),
     (
         "gateway",
         &["agents", "fleet", "peers", "rest", "rest_server", "tls"],
@@ -188,6 +189,7 @@ const CONFINED: &[(&str, &str, &[&str])] = &[
         &[
             "src/fleet/proxy",
             "src/metrics/listener",
+            "src/page",
             "src/peers",
             "src/rest",
         ],

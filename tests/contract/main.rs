@@ -21,6 +21,7 @@ mod metrics;
 mod options;
 mod orchestrators_page;
 mod pacing;
+mod page;
 mod peers;
 mod proxies;
 mod readme;

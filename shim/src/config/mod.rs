@@ -78,6 +78,8 @@ pub struct ShimConfig {
     pub fleet_tls_key_file: Option<PathBuf>,
     /// PEM of the CA of orchestrators and operators.
     pub fleet_tls_ca_file: Option<PathBuf>,
+    /// Where the page for operators is served.
+    pub page_listen: Option<Listen>,
     /// Files that describe nodes.
     pub node_dir: Option<PathBuf>,
     /// Which machines a gateway without Ironic takes.
@@ -293,6 +295,7 @@ impl Default for ShimConfig {
             fleet_tls_cert_file: None,
             fleet_tls_key_file: None,
             fleet_tls_ca_file: None,
+            page_listen: None,
             node_dir: None,
             admit: AdmittedMachines::Listed,
             state_dir: PathBuf::from("/run/ironic-shim"),

@@ -66,6 +66,7 @@ impl ShimConfig {
             opt!(fleet_tls_cert_file, "PEM certificate of fleet_listen.").pair("fleet_tls_key_file"),
             opt!(fleet_tls_key_file, "PEM key of fleet_tls_cert_file."),
             opt!(fleet_tls_ca_file, "PEM of the CA whose certificates callers of fleet_listen must show. It is not the CA of the agents."),
+            opt!(page_listen, "Where a page shows the nodes to operators with a browser: ADDRESS:PORT or unix:PATH, with the certificates of the options fleet_tls_*."),
             opt!(node_dir, "Directory of files that describe nodes, as YAML or JSON: without api_url these are the nodes of a gateway, otherwise they name and label those of Ironic.").word("DIR"),
             opt!(admit, "Which machines a gateway without api_url takes: those that a file in node_dir describes, or, in a lab, any machine under the UUID that its firmware says."),
             opt!(drain_timeout, "How long SIGTERM lets agents attach elsewhere before the gateway ends; a second one ends it at once."),

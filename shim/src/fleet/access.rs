@@ -53,6 +53,15 @@ impl FleetAccess {
 }
 
 impl FleetCaller {
+    /// Who has shown these certificates, which are verified, and calls from there.
+    #[must_use]
+    pub fn new(certificates: Vec<CertificateDer<'static>>, peer: Option<SocketAddr>) -> Self {
+        Self {
+            certificates: Arc::new(certificates),
+            peer,
+        }
+    }
+
     /// The caller of a request, of its extensions. The listener lets nobody in without a
     /// certificate unless that is wanted, so its connection makes way for nobody.
     #[must_use]

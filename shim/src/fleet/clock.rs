@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use prost_types::Timestamp;
 
 /// The time now.
-pub(super) fn now() -> Timestamp {
+#[must_use]
+pub fn now() -> Timestamp {
     Timestamp::from(SystemTime::now())
 }

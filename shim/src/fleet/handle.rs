@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::clock::now;
 use super::error::FleetError;
+use super::history::HistoryEntry;
 use super::node_log::{Expired, Labels, NodeChange};
 use super::node_table::NodeTable;
 
@@ -63,6 +64,34 @@ impl Fleet {
             table: Mutex::new(NodeTable::new(changes)),
             latest: watch::Sender::new(0),
         }))
+    }
+
+    /// Keeps what happens to nodes from now on, for [`history`](Self::history).
+    pub(super) fn keep_history(&self) {
+        self.table().history.keep();
+    }
+
+    /// The last that has happened to a node, oldest first.
+    pub(super) fn history(&self, uuid: &str) -> Vec<HistoryEntry> {
+        self.table().history.of(uuid)
+    }
+
+    /// The last that has happened to nodes, without the phases of commands: at most `most`, with
+    /// the UUIDs, oldest first.
+    pub(super) fn latest_events(
+        &self,
+        most: usize,
+        select: impl Fn(&v1::Node) -> bool,
+    ) -> Vec<(String, HistoryEntry)> {
+        let table = self.table();
+        let events = table.history.latest();
+        let events = events.filter(|(uuid, _)| table.get(uuid).is_some_and(|node| select(node)));
+        let mut events: Vec<_> = events
+            .take(most)
+            .map(|(uuid, entry)| (uuid.to_owned(), entry.clone()))
+            .collect();
+        events.reverse();
+        events
     }
 
     /// Notes that a node is known.
@@ -128,7 +157,7 @@ impl Fleet {
     }
 
     /// Notes what became of a command.
-    pub(super) fn command(&self, uuid: &str, command: v1::NodeCommand) {
+    pub fn command(&self, uuid: &str, command: v1::NodeCommand) {
         self.change(|table| table.command(uuid, command, now()));
     }
 
@@ -207,6 +236,13 @@ impl Fleet {
         let number = number.and_then(|rest| rest.strip_prefix('-'));
         let number = number.and_then(|number| number.parse().ok());
         number.map(ChangeNumber).ok_or(FleetError::WatchExpired)
+    }
+
+    /// The place that a caller was given, if it is one of this process and all that came after it
+    /// is kept.
+    pub(super) fn resume_kept(&self, token: &str) -> Option<ChangeNumber> {
+        let at = self.resume(token).ok()?;
+        self.changes(at, 1).is_ok().then_some(at)
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut NodeTable) -> T) -> T {

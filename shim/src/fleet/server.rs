@@ -35,7 +35,7 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
 };
 
 /// The options of the TLS files.
-const TLS_OPTIONS: TlsOptionNames = TlsOptionNames {
+pub const FLEET_TLS: TlsOptionNames = TlsOptionNames {
     certificate: "fleet_tls_cert_file",
     key: "fleet_tls_key_file",
     authorities: "fleet_tls_ca_file",
@@ -95,7 +95,7 @@ impl FleetServer {
             key: config.fleet_tls_key_file.clone(),
             authorities: config.fleet_tls_ca_file.clone(),
         };
-        let tls = grpc::server_tls_of(&files, &TLS_OPTIONS)?;
+        let tls = grpc::server_tls_of(&files, &FLEET_TLS)?;
         let demands_certificates = tls.is_some() && files.authorities.is_some();
         if listen.is_open_to_other_machines() && !demands_certificates {
             if !config.insecure_fleet_listen {

@@ -79,6 +79,7 @@ struct LevelGauges {
     heartbeat_sessions: Gauge,
     commands_running: Gauge,
     requests_waiting: Gauge,
+    page_viewers: Gauge,
 }
 
 /// Events of several kinds. Each kind is served from the beginning: a series that appears with
@@ -226,6 +227,7 @@ impl LevelGauges {
                 "requests_waiting",
                 "Requests that wait for an agent that is away",
             ),
+            page_viewers: gauge("page_viewers", "Browsers that show the page, live"),
         }
     }
 }
@@ -267,6 +269,11 @@ impl Metrics {
     /// The TLS handshake of an agent has ended.
     pub fn handshake(&self, result: HandshakeResult) {
         self.0.events.handshakes.add(result);
+    }
+
+    /// A browser shows the page for as long as the guard lives.
+    pub fn page_viewer(&self) -> GaugeGuard {
+        GaugeGuard::of(&self.0.levels.page_viewers)
     }
 
     /// An attachment waits for a proof for as long as the guard lives.

@@ -165,32 +165,35 @@ impl ServerTls {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         TlsAcceptor::from(Arc::clone(&current))
     }
-}
 
-/// One handshake, whose outcome is heard of. A client with a certificate from the authorities is
-/// no stranger: its connection makes way for nobody.
-async fn handshake<S>(
-    tls: ServerTls,
-    connection: Connection<S>,
-) -> io::Result<TlsStream<Connection<S>>>
-where
-    S: AsFd,
-    Connection<S>: AsyncRead + AsyncWrite + Unpin,
-{
-    let shaking = tls.acceptor().accept(connection);
-    let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await;
-    let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    let outcome = shaken
-        .as_ref()
-        .map_or_else(HandshakeOutcome::of_error, |_| HandshakeOutcome::Done);
-    (tls.heard)(outcome);
-    if let Ok(stream) = &shaken {
-        let (connection, tls) = stream.get_ref();
-        if tls.peer_certificates().is_some() {
-            connection.slot().authenticated();
+    /// One handshake, whose outcome is heard of. A client with a certificate from the authorities
+    /// is no stranger: its connection makes way for nobody.
+    ///
+    /// # Errors
+    /// The sides do not trust each other, or it took too long.
+    pub async fn handshake<S>(
+        self,
+        connection: Connection<S>,
+    ) -> io::Result<TlsStream<Connection<S>>>
+    where
+        S: AsFd,
+        Connection<S>: AsyncRead + AsyncWrite + Unpin,
+    {
+        let shaking = self.acceptor().accept(connection);
+        let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await;
+        let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let outcome = shaken
+            .as_ref()
+            .map_or_else(HandshakeOutcome::of_error, |_| HandshakeOutcome::Done);
+        (self.heard)(outcome);
+        if let Ok(stream) = &shaken {
+            let (connection, tls) = stream.get_ref();
+            if tls.peer_certificates().is_some() {
+                connection.slot().authenticated();
+            }
         }
+        shaken
     }
-    shaken
 }
 
 /// The connections whose handshakes succeed, in the order in which they do.
@@ -210,7 +213,7 @@ where
             tokio::select! {
                 connection = connections.next() => match connection? {
                     Ok(connection) => {
-                        running.spawn(handshake(tls.clone(), connection));
+                        running.spawn(tls.clone().handshake(connection));
                     }
                     Err(error) => return Some((Err(error), (connections, tls, running))),
                 },

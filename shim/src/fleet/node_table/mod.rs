@@ -9,6 +9,7 @@ use ironic_agent_protocol::v1;
 use prost_types::Timestamp;
 
 use super::error::FleetError;
+use super::history::NodeHistory;
 use super::node_log::{Labels, NodeChange, NodeLog};
 
 /// The longest part of a caller's text that an error repeats, in characters.
@@ -27,6 +28,7 @@ pub(super) struct NodeTable {
     /// The command before the one that a node holds, by node: what comes late of it is ignored.
     earlier_commands: HashMap<String, String>,
     pub(super) log: NodeLog,
+    pub(super) history: NodeHistory,
 }
 
 impl NodeTable {
@@ -39,6 +41,7 @@ impl NodeTable {
             last_attachment: 0,
             earlier_commands: HashMap::new(),
             log: NodeLog::new(changes),
+            history: NodeHistory::default(),
         }
     }
 
@@ -121,6 +124,7 @@ impl NodeTable {
         self.unname(&node.name, uuid);
         let mut last = Arc::unwrap_or_clone(node);
         last.sequence = self.log.next();
+        self.history.note(v1::NodeEventKind::Removed, &last, at);
         self.log.push(NodeChange {
             kind: v1::NodeEventKind::Removed,
             node: Arc::new(last),
@@ -249,6 +253,7 @@ impl NodeTable {
         let labels_before = before
             .filter(|before| before.labels != node.labels)
             .map(|before| before.labels.clone());
+        self.history.note(kind, &node, at);
         let node = Arc::new(node);
         self.nodes.insert(uuid.to_owned(), Arc::clone(&node));
         self.log.push(NodeChange {

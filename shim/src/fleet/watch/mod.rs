@@ -32,9 +32,12 @@ const STALL_PERIOD: Duration = Duration::from_millis(250);
 
 type WatchAnswer = Result<v1::WatchNodesResponse, Status>;
 
+/// What a watch says; its last is why it was cut off.
+pub type WatchMessage = Result<v1::WatchNodesResponse, FleetError>;
+
 /// A watch that was admitted.
 #[derive(Debug)]
-pub(super) struct NodeWatch {
+pub struct NodeWatch {
     pub(super) fleet: Fleet,
     /// Labels that a node must have.
     pub(super) labels: Labels,
@@ -66,8 +69,20 @@ pub(super) fn selects(labels: &Labels, of_node: &Labels) -> bool {
 }
 
 impl NodeWatch {
+    /// Whether it goes on without the list.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.resume.is_some()
+    }
+
     /// Starts it. It ends when the stream is dropped.
     pub(super) fn start(self) -> impl Stream<Item = WatchAnswer> + Send {
+        let messages = self.messages();
+        messages.map(|message| message.map_err(Status::from))
+    }
+
+    /// Starts it. It ends when the stream is dropped.
+    pub fn messages(self) -> impl Stream<Item = WatchMessage> + Send {
         let (sender, messages) = mpsc::channel(1);
         let (end, ending) = oneshot::channel();
         tokio::spawn(async move {
@@ -75,11 +90,11 @@ impl NodeWatch {
             drop(self.permit);
             if let Err(WatchEnd::CutOff(error)) = ended {
                 // A caller that has hung up does not hear why.
-                let _ = end.send(Status::from(error));
+                let _ = end.send(error);
             }
         });
         let ending = ending.map(Result::ok).into_stream();
-        let ending = ending.filter_map(|status| std::future::ready(status.map(Err)));
+        let ending = ending.filter_map(|error| std::future::ready(error.map(Err)));
         ReceiverStream::new(messages).map(Ok).chain(ending)
     }
 
