@@ -62,6 +62,8 @@ pub enum Level {
     Warn,
     /// What happens.
     Info,
+    /// Details for developers.
+    Debug,
 }
 
 impl Level {
@@ -72,6 +74,7 @@ impl Level {
             Self::Error => "error",
             Self::Warn => "warn",
             Self::Info => "info",
+            Self::Debug => "debug",
         }
     }
 }

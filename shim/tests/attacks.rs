@@ -114,6 +114,15 @@ impl CommandService for Agent {
     ) -> Result<Response<Self::CollectLogsStream>, Status> {
         Err(Status::unimplemented(""))
     }
+
+    type FollowLogsStream = Answers<v1::FollowLogsResponse>;
+
+    async fn follow_logs(
+        &self,
+        _: Request<v1::FollowLogsRequest>,
+    ) -> Result<Response<Self::FollowLogsStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
 }
 
 /// A runtime that serves until it is dropped.

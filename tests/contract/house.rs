@@ -141,7 +141,7 @@ const CONFINED: &[(&str, &str, &[&str])] = &[
         "SystemTime",
         &[
             "src/commands",
-            "src/logs/archive",
+            "src/logs",
             "src/rpc/convert",
             "src/system/clock",
             // A date in a server's answer, compared with the server's clock or ours.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ironic_options::{Loaded, Parameters, Settings};
+use ironic_program::log::KeptLog;
 use ironic_program::{runtime, start};
 use ironic_text::{error_chain, printable};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +64,8 @@ pub fn main() -> ExitCode {
             introspection::run(loaded)
         });
     }
+    // From the first line on, for those who follow it.
+    let _kept = KeptLog::of_this_process();
     start(std::env::args_os(), take_virtual_media, |loaded, _| {
         run(loaded)
     })

@@ -1,3 +1,6 @@
-//! The logs of the machine and of the agent, as an archive.
+//! The machine's logs: the archive of all of them, and the agent's and the kernel's record by
+//! record.
 
 pub mod archive;
+pub mod follow;
+mod secrets;

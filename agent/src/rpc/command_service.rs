@@ -6,17 +6,21 @@ use futures_util::Stream;
 use futures_util::stream::iter;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::command_service_server::CommandService;
+use ironic_program::log::KeptLog;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::follow_logs::LogReaders;
 use super::{convert, status, watch};
 use crate::commands::verbs::{collect_system_logs, get_hardware_info};
 use crate::commands::{CommandId, CommandRecord, Engine, Refusal};
+use crate::logs::follow::Logs;
 
 /// The agent's side of `CommandService`.
 #[derive(Debug, Clone)]
 pub struct AgentCommandService {
     engine: Engine,
+    log_readers: LogReaders,
     /// Ends the calls that could wait forever when the agent stops.
     stop: CancellationToken,
 }
@@ -25,7 +29,15 @@ impl AgentCommandService {
     /// The service in front of an engine, until `stop`.
     #[must_use]
     pub fn new(engine: Engine, stop: CancellationToken) -> Self {
-        Self { engine, stop }
+        let logs = Logs {
+            agent: KeptLog::of_this_process(),
+            system: engine.context().system.clone(),
+        };
+        Self {
+            engine,
+            log_readers: LogReaders::new(logs),
+            stop,
+        }
     }
 
     fn record(&self, record: &CommandRecord) -> v1::CommandRecord {
@@ -62,6 +74,7 @@ type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl CommandService for AgentCommandService {
     type WatchCommandStream = Events<v1::WatchCommandResponse>;
     type CollectLogsStream = Events<v1::CollectLogsResponse>;
+    type FollowLogsStream = Events<v1::FollowLogsResponse>;
 
     async fn get_status(
         &self,
@@ -179,5 +192,15 @@ impl CommandService for AgentCommandService {
             })
         });
         Ok(Response::new(Box::pin(iter(chunks))))
+    }
+
+    async fn follow_logs(
+        &self,
+        request: Request<v1::FollowLogsRequest>,
+    ) -> Result<Response<Self::FollowLogsStream>, Status> {
+        let options = convert::follow_options(request.into_inner())
+            .map_err(|error| status::invalid_follow(&error))?;
+        let events = self.log_readers.start(&options, self.stop.clone())?;
+        Ok(Response::new(Box::pin(events)))
     }
 }

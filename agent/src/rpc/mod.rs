@@ -29,6 +29,7 @@ mod attachment;
 pub mod command_service;
 pub mod conductor_client;
 pub mod convert;
+mod follow_logs;
 pub mod manager_client;
 pub mod status;
 mod watch;

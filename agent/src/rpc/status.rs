@@ -9,9 +9,12 @@ use std::collections::HashMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::convert::{InvalidCommand, InvalidExecuteRequest};
+use ironic_text::error_chain;
+
+use super::convert::{InvalidCommand, InvalidExecuteRequest, InvalidFollowRequest};
 use crate::commands::Refusal;
 use crate::failure::{Failure, FailureKind};
+use crate::logs::follow::FollowError;
 
 /// The domain of every reason.
 pub const DOMAIN: &str = "ironic.agent.v1";
@@ -52,6 +55,46 @@ pub fn invalid(error: &InvalidExecuteRequest) -> Status {
         | InvalidExecuteRequest::Command(_) => FailureKind::InvalidCommandParams,
     };
     failure(&Failure::new(kind, error.to_string()))
+}
+
+/// The status of a request for logs that makes no sense.
+#[must_use]
+pub fn invalid_follow(error: &InvalidFollowRequest) -> Status {
+    status(
+        Code::InvalidArgument,
+        "LOG_REQUEST_INVALID",
+        &error.to_string(),
+    )
+}
+
+/// The status of a call that cannot read a log.
+#[must_use]
+pub fn follow(error: &FollowError) -> Status {
+    status(
+        Code::FailedPrecondition,
+        "LOG_SOURCE_UNAVAILABLE",
+        &error_chain(error),
+    )
+}
+
+/// The status of a reader of logs that was cut off.
+#[must_use]
+pub fn log_reader_slow() -> Status {
+    status(
+        Code::ResourceExhausted,
+        "LOG_READER_SLOW",
+        "A message was not read for 30 s: go on from the last cursor",
+    )
+}
+
+/// The status of one reader of logs too many.
+#[must_use]
+pub fn too_many_log_readers() -> Status {
+    status(
+        Code::ResourceExhausted,
+        "TOO_MANY_LOG_READERS",
+        "16 readers follow the logs already: end one of them, or ask later",
+    )
 }
 
 /// The status of a call without the token.

@@ -206,6 +206,7 @@ async fn only_the_status_is_open() {
                 .err(),
             client.get_inventory(v1::GetInventoryRequest {}).await.err(),
             client.collect_logs(v1::CollectLogsRequest {}).await.err(),
+            client.follow_logs(logs_request("")).await.err(),
         ];
         for status in refused {
             let status = status.expect("nothing passes");
@@ -802,4 +803,115 @@ async fn with_a_certificate_authority_only_its_certificates_are_served() {
         .get_status(v1::GetStatusRequest {})
         .await
         .unwrap_err();
+}
+
+/// All of the agent's log from there on, and what comes.
+fn logs_request(cursor: &str) -> v1::FollowLogsRequest {
+    v1::FollowLogsRequest {
+        sources: vec![v1::LogSource::Agent.into()],
+        follow: true,
+        tail: None,
+        cursor: cursor.to_owned(),
+    }
+}
+
+/// Reads until a record with this text, or the end. Answers how many records have the mark, the
+/// last cursor, and the reason of the end.
+async fn read_logs(
+    mut events: tonic::Streaming<v1::FollowLogsResponse>,
+    mark: &str,
+    last: &str,
+) -> (usize, String, Option<(Code, String)>) {
+    use v1::follow_logs_response::Event;
+    let (mut found, mut cursor) = (0, String::new());
+    loop {
+        let message = match events.message().await {
+            Ok(message) => message.unwrap(),
+            Err(status) => return (found, cursor, Some(reason(&status))),
+        };
+        cursor = message.cursor;
+        match message.event.unwrap() {
+            Event::Record(record) if record.text.contains(mark) => {
+                found += 1;
+                if record.text.ends_with(last) {
+                    return (found, cursor, None);
+                }
+            }
+            Event::Record(_) | Event::Opening(_) => {}
+            Event::Gap(gap) => panic!("{gap:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_of_logs_that_does_not_read_is_cut_off_and_goes_on() {
+    let agent = Agent::start().await;
+    let endpoint = Endpoint::from_static("http://agent").initial_stream_window_size(16 * 1024);
+    let channel = agent.connect(endpoint).await.unwrap();
+    let mut client = CommandServiceClient::with_interceptor(channel, Token(Some("T")));
+    let log = ironic_program::log::KeptLog::of_this_process();
+    let filling = "x".repeat(1000);
+    let mark = "of a_reader_of_logs";
+    let write = |number: usize| {
+        let at = std::time::SystemTime::now();
+        let text = format!("{filling} {mark} line {number}.");
+        log.write(at, tracing::Level::INFO, &text);
+    };
+    let events = client
+        .follow_logs(logs_request(""))
+        .await
+        .unwrap()
+        .into_inner();
+    (1..=400).for_each(write);
+    tokio::time::sleep(Duration::from_secs(35)).await;
+    let (first, cursor, end) = read_logs(events, mark, "line 400.").await;
+    let slow = (Code::ResourceExhausted, "LOG_READER_SLOW".to_owned());
+    assert_eq!(end, Some(slow));
+    assert!((1..400).contains(&first), "{first}");
+
+    let events = client.follow_logs(logs_request(&cursor)).await.unwrap();
+    let (rest, _, end) = read_logs(events.into_inner(), mark, "line 400.").await;
+    assert_eq!((first + rest, end), (400, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_of_logs_are_bounded_and_refused_by_reason() {
+    let agent = Agent::start().await;
+    let mut client = agent.client().await;
+    let mut refused = async |request| reason(&client.follow_logs(request).await.unwrap_err());
+    let wrong = v1::FollowLogsRequest {
+        tail: Some(1),
+        ..logs_request("x")
+    };
+    let expected = (Code::InvalidArgument, "LOG_REQUEST_INVALID".to_owned());
+    assert_eq!(refused(wrong).await, expected);
+    let kernel = v1::FollowLogsRequest {
+        sources: vec![v1::LogSource::Kernel.into()],
+        ..logs_request("")
+    };
+    let expected = (
+        Code::FailedPrecondition,
+        "LOG_SOURCE_UNAVAILABLE".to_owned(),
+    );
+    assert_eq!(refused(kernel).await, expected);
+
+    let mut readers = Vec::new();
+    for _ in 0..16 {
+        readers.push(client.follow_logs(logs_request("")).await.unwrap());
+    }
+    let status = client.follow_logs(logs_request("")).await.unwrap_err();
+    let many = (Code::ResourceExhausted, "TOO_MANY_LOG_READERS".to_owned());
+    assert_eq!(reason(&status), many);
+    readers.pop();
+    while client.follow_logs(logs_request("")).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    agent.stop.cancel();
+    let mut events = readers.pop().unwrap().into_inner();
+    let ended = loop {
+        if let Err(status) = events.message().await {
+            break reason(&status);
+        }
+    };
+    assert_eq!(ended, (Code::Unavailable, "SHUTTING_DOWN".to_owned()));
 }

@@ -15,6 +15,7 @@ pub mod fetch;
 pub mod foreign_root;
 mod group;
 pub mod ipmi;
+pub mod kernel_log;
 pub mod memory;
 pub mod network;
 pub mod path_prefix;
@@ -28,6 +29,7 @@ pub use clock::Clock;
 pub use daemon::Daemon;
 pub use disk::{Disk, DiskError, Disks};
 pub use fetch::Fetch;
+pub use kernel_log::KernelLog;
 pub use network::Network;
 pub use path_prefix::PathPrefix;
 pub use power::{Power, PowerAction};
@@ -55,6 +57,8 @@ pub struct System {
     pub clock: Arc<dyn Clock>,
     /// Reboots and powers off.
     pub power: Arc<dyn Power>,
+    /// Shows what the kernel logs.
+    pub kernel_log: Arc<dyn KernelLog>,
     /// Set when this machine is only simulated: where its disks are.
     pub simulation: Option<Simulation>,
 }
@@ -76,6 +80,7 @@ impl System {
             controller: Arc::new(ipmi::KernelController::new(root.clone())),
             coordination: Arc::new(zookeeper::ZooKeeper),
             clock: Arc::new(clock::KernelClock),
+            kernel_log: Arc::new(kernel_log::KernelLogDevice(root.clone())),
             simulation: None,
             run,
             root,

@@ -21,6 +21,7 @@ use super::disk::{Disk, DiskError, Disks, LinuxDisks, NotADiskReason};
 use super::ethernet::Frames;
 use super::fetch::UrlFetch;
 use super::ipmi::IpmiController;
+use super::kernel_log::NoKernelLog;
 use super::network::{KernelNetwork, Network, NetworkLink};
 use super::path_prefix::PathPrefix;
 use super::power::{Power, PowerAction, PowerError};
@@ -196,6 +197,7 @@ impl super::System {
             coordination: Arc::new(NoCoordination),
             clock: Arc::new(ForeignClock),
             power: Arc::new(SimulatedPower),
+            kernel_log: Arc::new(NoKernelLog),
             simulation: Some(simulation),
         }
     }
@@ -233,6 +235,7 @@ mod tests {
         }
         assert!(system.root.writable("/run/x").is_err());
         assert!(!system.controller.exists());
+        assert!(system.kernel_log.open().is_err());
         system.power.shut_down(PowerAction::PowerOff).await.unwrap();
     }
 }

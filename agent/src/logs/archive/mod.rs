@@ -3,7 +3,6 @@
 //! Ironic waits a minute for it, and it is made in the memory of a ramdisk: programs have
 //! seconds, files a share, and every member is compressed and dropped before the next is read.
 
-use std::borrow::Cow;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,6 +15,7 @@ use thiserror::Error;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
+use super::secrets::without_secrets;
 use crate::machine::block::udev::Properties;
 use crate::machine::block::{self, BlockDevice, DeviceKind};
 use crate::system::{Cmd, PathPrefix, RunError, System};
@@ -65,8 +65,7 @@ const KERNEL_FILES: [(&str, &str); 5] = [
 /// mounts, addresses, boot entries, RAID and the disks. What cannot be read is left out.
 /// `journal_lines` limits the journal to its last lines.
 ///
-/// The agent's token, which may be on the kernel's command line and so among its messages,
-/// stays out.
+/// Secrets that may be on the kernel's command line, and so among its messages, stay out.
 ///
 /// # Errors
 /// The archive cannot be made.
@@ -216,7 +215,7 @@ impl Archive {
     }
 
     fn add(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let bytes = &*without_token(bytes);
+        let bytes = &*without_secrets(bytes);
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
@@ -261,23 +260,6 @@ impl Archive {
     fn finish(self) -> io::Result<Vec<u8>> {
         self.tar.into_inner()?.finish()
     }
-}
-
-/// The bytes with stars in the place of the agent's token.
-fn without_token(bytes: &[u8]) -> Cow<'_, [u8]> {
-    const OPTION: &[u8] = b"ipa-agent-token=";
-    let mut bytes = Cow::Borrowed(bytes);
-    let mut from = 0;
-    while let Some(found) = bytes[from..]
-        .windows(OPTION.len())
-        .position(|window| window == OPTION)
-    {
-        from += found + OPTION.len();
-        let length = bytes[from..].iter().position(u8::is_ascii_whitespace);
-        let end = length.map_or(bytes.len(), |length| from + length);
-        bytes.to_mut()[from..end].fill(b'*');
-    }
-    bytes
 }
 
 /// At most `limit` bytes, from the end.

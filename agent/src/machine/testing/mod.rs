@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::system::clock::ForeignClock;
 use crate::system::ethernet::Frames;
 use crate::system::ipmi::KernelController;
+use crate::system::kernel_log::KernelLogDevice;
 use crate::system::network::{Network, NetworkLink};
 use crate::system::{Disk, DiskError, Disks, PathPrefix, Run, System, disk, process};
 
@@ -98,6 +99,7 @@ impl FakeMachine {
             network: Arc::new(FakeNetwork(Arc::clone(&self.links))),
             controller: Arc::new(KernelController::new(PathPrefix::new(self.path()))),
             clock: Arc::new(ForeignClock),
+            kernel_log: Arc::new(KernelLogDevice(PathPrefix::new(self.path()))),
             ..System::linux()
         }
     }

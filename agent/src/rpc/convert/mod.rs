@@ -3,8 +3,10 @@
 
 mod command;
 mod duration;
+mod logs;
 mod record;
 
 pub use command::{InvalidCommand, InvalidExecuteRequest, execute_request};
 pub(super) use duration::duration;
+pub use logs::{InvalidFollowRequest, follow_options, log_event};
 pub use record::{line, milestone, plan, progress, record, timestamp};

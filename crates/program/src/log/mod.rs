@@ -5,6 +5,8 @@
 //! Others choose how often there is something to tell. Lines of one kind, and of one kind
 //! about one peer (the field `peer`), have a [budget](limit), as all lines together have; what
 //! was left out is counted by a line of its own within seconds.
+//!
+//! Where somebody follows the log, its last lines are [kept].
 
 use std::any::Any;
 use std::fmt;
@@ -14,18 +16,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::PanicHookInfo;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Subscriber, callsite};
+use tracing::{Event, Level, Metadata, Subscriber, callsite};
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use ironic_text::printable;
+pub use kept::{KeptLine, KeptLog};
 use limit::{Limiter, Rates};
 
+pub mod kept;
 pub mod limit;
 
 /// What the names of our own crates begin with.
@@ -70,13 +75,16 @@ where
     S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
     W: Write + 'static,
 {
-    let lines = budget.clone();
+    let writers = LineWriters {
+        make: writer,
+        budget: budget.clone(),
+    };
     // The outer one decides first. None of them filters for another one alone: that kind of
     // filter may not look at the fields of an event.
     tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
-        .with_writer(move || LineWriter(writer(), lines.clone()))
+        .with_writer(writers)
         .and_then(budget.clone())
         .and_then(filter(debug))
 }
@@ -226,9 +234,42 @@ impl<S: Subscriber> Layer<S> for LogBudget {
     }
 }
 
+/// Makes a writer for each event, which knows the event's level.
+struct LineWriters<M> {
+    make: M,
+    budget: LogBudget,
+}
+
+impl<M, W> MakeWriter<'_> for LineWriters<M>
+where
+    M: Fn() -> W,
+    W: Write,
+{
+    type Writer = LineWriter<W>;
+
+    fn make_writer(&self) -> LineWriter<W> {
+        LineWriter {
+            out: (self.make)(),
+            budget: self.budget.clone(),
+            level: Level::INFO,
+        }
+    }
+
+    fn make_writer_for(&self, metadata: &Metadata<'_>) -> LineWriter<W> {
+        LineWriter {
+            level: *metadata.level(),
+            ..self.make_writer()
+        }
+    }
+}
+
 /// Writes each event, which arrives whole and with a line break at its end, as one line and
 /// by one system call, so that lines of several threads do not mix.
-struct LineWriter<W>(W, LogBudget);
+struct LineWriter<W> {
+    out: W,
+    budget: LogBudget,
+    level: Level,
+}
 
 impl<W: Write> Write for LineWriter<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
@@ -238,15 +279,25 @@ impl<W: Write> Write for LineWriter<W> {
         if text.len() > LONGEST {
             line.push_str(&format!(" ... ({} bytes more)", text.len() - LONGEST));
         }
+        if let Some(log) = KeptLog::if_wanted() {
+            log.write(SystemTime::now(), self.level, said(&line, self.level));
+        }
         line.push('\n');
-        self.1.wrote(line.len());
-        self.0.write_all(line.as_bytes())?;
+        self.budget.wrote(line.len());
+        self.out.write_all(line.as_bytes())?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.out.flush()
     }
+}
+
+/// What a line says behind its time and its level.
+fn said(line: &str, level: Level) -> &str {
+    let behind_time = line.split_once(' ').map_or("", |(_, rest)| rest);
+    let said = behind_time.trim_start().strip_prefix(level.as_str());
+    said.map_or(line, str::trim_start)
 }
 
 #[cfg(test)]

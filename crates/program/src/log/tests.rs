@@ -134,3 +134,21 @@ fn a_panic_says_its_text() {
     assert_eq!(payload(&"b"), "b");
     assert_eq!(payload(&5), "no text");
 }
+
+#[test]
+fn lines_are_kept_without_their_time_and_level() {
+    let log = KeptLog::of_this_process();
+    let from = *log.next().borrow();
+    let name = "a\u{1b}[2J";
+    written(false, || tracing::warn!(%name, "kept for a follower"));
+    // Other tests write at the same time.
+    let lines = (from..).map_while(|at| log.line_from(at));
+    let found = lines
+        .into_iter()
+        .find(|line| line.text.contains("follower"));
+    let found = found.unwrap();
+    assert_eq!(
+        (&*found.text, found.level),
+        (r"kept for a follower name=a\x1b[2J", Level::WARN)
+    );
+}
