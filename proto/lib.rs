@@ -20,6 +20,7 @@ pub mod v1 {
 }
 
 pub mod codec;
+mod document;
 pub mod verbs;
 
 /// The serialised `google.protobuf.FileDescriptorSet` of this package and its imports,

@@ -1,13 +1,18 @@
 //! The verbs as data: what REST calls them, what they take, how they are answered.
 //!
-//! The rows are generated from the notes in `command.proto`, so a verb is described once, in
+//! The rows are generated from the notes on the verbs' messages, so a verb is described once, in
 //! the protocol. The shim reads REST parameters by them and the agent the fields of a message;
 //! neither lists verbs of its own for that.
+//!
+//! The arguments of typed verbs are messages of their own. They arrive as documents, as those of
+//! the others do, and their results go out both as a document and as a message.
 
 use prost_types::{ListValue, Struct, Value};
 
+use crate::document::{self, DocumentReader, DocumentWriter};
 use crate::v1;
 use crate::v1::command::Verb;
+use crate::v1::command_record::TypedResult;
 
 include!(concat!(env!("OUT_DIR"), "/verbs.rs"));
 
@@ -22,8 +27,11 @@ pub struct VerbDescriptor {
     pub background: bool,
     /// Whether its success ends the agent's service, and why.
     pub ends_service: Option<ServiceEnd>,
+    /// Whether its arguments are typed messages: no REST call and no flow reaches it.
+    pub typed: bool,
     /// What it takes, in the order of the message.
     pub arguments: &'static [ArgumentDescriptor],
+    typed_result: Option<fn(Struct) -> TypedResult>,
     build: fn(GivenArguments) -> Verb,
 }
 
@@ -38,6 +46,8 @@ pub struct ArgumentDescriptor {
     pub kind: ArgumentKind,
     /// Whether the command fails without it.
     pub required: bool,
+    /// Whether no REST call and no flow can give it.
+    pub grpc_only: bool,
 }
 
 /// What an argument must be.
@@ -90,6 +100,17 @@ impl VerbDescriptor {
     #[must_use]
     pub fn by_name(name: &str) -> Option<&'static Self> {
         VERBS.iter().find(|verb| verb.name == name)
+    }
+
+    /// The commands that REST calls and flows reach.
+    pub fn of_ironic() -> impl Iterator<Item = &'static Self> {
+        VERBS.iter().filter(|verb| !verb.typed)
+    }
+
+    /// The result of the command as a message, if it has a type.
+    #[must_use]
+    pub fn typed_result(&self, document: Struct) -> Option<TypedResult> {
+        self.typed_result.map(|read| read(document))
     }
 
     /// The command of a message and its arguments in the order of the descriptor; `None` when

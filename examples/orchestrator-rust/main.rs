@@ -59,7 +59,10 @@ fn commands(uuid: &str, image: &Value) -> Result<[(&'static str, v1::Command); 3
     Ok([
         ("erase", command(Verb::ExecuteStep(erase))),
         ("write", command(Verb::PrepareImage(write))),
-        ("reboot", command(Verb::RunImage(v1::RunImageCommand {}))),
+        (
+            "reboot",
+            command(Verb::RunImage(v1::RunImageCommand::default())),
+        ),
     ])
 }
 

@@ -19,6 +19,8 @@ pub(super) struct VerbMessage {
     pub(super) background: bool,
     /// A number of `ServiceEnd`.
     pub(super) ends_service: i32,
+    /// Whether its arguments are typed messages.
+    pub(super) typed: bool,
     pub(super) arguments: Vec<VerbArgument>,
 }
 
@@ -29,6 +31,8 @@ pub(super) struct VerbArgument {
     pub(super) name: String,
     pub(super) required: bool,
     pub(super) kind: VerbArgumentKind,
+    /// Whether no REST call can give it.
+    pub(super) grpc_only: bool,
 }
 
 /// The variants of `ArgumentKind`.
@@ -58,8 +62,10 @@ impl VerbMessage {
             return Err(format!("{} has no option (verb).names", descriptor.full_name()).into());
         }
         let ends_service = notes.get_field_by_name("ends_service");
+        let typed = flag(&notes, "typed");
         let fields = descriptor.fields().filter(|field| field.name() != "phase");
         Ok(Self {
+            typed,
             verb: verb.name().to_owned(),
             names,
             background: flag(&notes, "background"),
@@ -67,7 +73,7 @@ impl VerbMessage {
                 .and_then(|end| end.as_enum_number())
                 .unwrap_or(0),
             arguments: fields
-                .map(|field| VerbArgument::read(pool, field))
+                .map(|field| VerbArgument::read(pool, field, typed))
                 .collect::<Result<_, _>>()?,
             descriptor,
         })
@@ -80,16 +86,21 @@ impl VerbMessage {
 }
 
 impl VerbArgument {
-    fn read(pool: &DescriptorPool, field: FieldDescriptor) -> Result<Self, Box<dyn Error>> {
+    fn read(
+        pool: &DescriptorPool,
+        field: FieldDescriptor,
+        typed: bool,
+    ) -> Result<Self, Box<dyn Error>> {
         let notes = extension(pool, "argument", &field.options())?;
         let name = notes.get_field_by_name("name");
         let name = name.as_deref().and_then(Value::as_str).unwrap_or("");
-        let kind = VerbArgumentKind::of(&field, flag(&notes, "further"))
+        let kind = VerbArgumentKind::of(&field, flag(&notes, "further"), typed)
             .ok_or_else(|| format!("{} cannot be an argument", field.full_name()))?;
         Ok(Self {
             name: if name.is_empty() { field.name() } else { name }.to_owned(),
             required: flag(&notes, "required"),
             kind,
+            grpc_only: typed || flag(&notes, "grpc_only"),
             field,
         })
     }
@@ -102,11 +113,19 @@ impl VerbArgument {
 
 impl VerbArgumentKind {
     /// The kind that the type of a field says. `None`: no argument has this type.
-    fn of(field: &FieldDescriptor, further: bool) -> Option<Self> {
+    fn of(field: &FieldDescriptor, further: bool, typed: bool) -> Option<Self> {
         let repeated = field.cardinality() == Cardinality::Repeated;
         let message = match field.kind() {
             Kind::String if !repeated => return Some(Self::Text),
             Kind::Bool if !repeated => return Some(Self::Flag),
+            Kind::Enum(_) if typed && !repeated => return Some(Self::Text),
+            Kind::Message(message) if typed && !is_open(&message) => {
+                return Some(if repeated {
+                    Self::Objects
+                } else {
+                    Self::Object
+                });
+            }
             Kind::Message(message) => message,
             _ => return None,
         };
@@ -119,6 +138,11 @@ impl VerbArgumentKind {
             _ => None,
         }
     }
+}
+
+/// Whether a message is a document that is open by nature.
+pub(super) fn is_open(message: &MessageDescriptor) -> bool {
+    message.package_name() != PACKAGE
 }
 
 /// The notes of an extension among some options; empty when it is not set.

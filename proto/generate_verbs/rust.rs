@@ -3,44 +3,93 @@
 
 use std::error::Error;
 
-use super::notes::{VerbArgument, VerbArgumentKind, VerbMessage};
+use protox::prost_reflect::Kind;
 
-/// A `VerbDescriptor`: the row of one of the verb's names.
-pub(super) fn row(message: &VerbMessage, name: &str) -> Result<String, Box<dyn Error>> {
+use super::documents::{DocumentFunctions, set_value, word_writer};
+use super::notes::{VerbArgument, VerbArgumentKind, VerbMessage, is_open};
+
+/// A `VerbDescriptor`: the row of one of the verb's names. `result` is the function that reads
+/// its typed result.
+pub(super) fn row(
+    message: &VerbMessage,
+    name: &str,
+    result: Option<&str>,
+) -> Result<String, Box<dyn Error>> {
     let (extension, _) = name.split_once('.').ok_or("a name has no extension")?;
     let arguments = message.arguments.iter();
     let arguments: String = arguments
         .map(|argument| descriptor(argument, extension))
         .collect();
     // A closure that uses no argument must not name them either.
-    let given = if message.arguments.is_empty() {
+    let given = if message.arguments.iter().all(|argument| argument.grpc_only) {
         "_"
     } else {
         "mut given"
     };
+    let variant = variant(message);
+    let result = result.map_or_else(
+        || "None".to_owned(),
+        |reader| format!("Some(|document| TypedResult::{variant}({reader}(document)))"),
+    );
     Ok(format!(
         "VerbDescriptor {{ verb: {:?}, name: {name:?}, background: {}, \
-         ends_service: {}, arguments: &[{arguments}], \
-         build: |{given}| Verb::{}(v1::{} {{ {}}}) }}",
+         ends_service: {}, typed: {}, arguments: &[{arguments}], typed_result: {result}, \
+         build: |{given}| Verb::{variant}(v1::{} {{ {}}}) }}",
         message.verb,
         message.background,
         ends_service(message.ends_service)?,
-        variant(message),
+        message.typed,
         message.descriptor.name(),
         fields(message, extension),
     ))
 }
 
 /// The arm that takes the message apart; `first` is the index of its first row.
-pub(super) fn arm(message: &VerbMessage, first: usize) -> String {
-    let arguments: Vec<String> = message.arguments.iter().map(field_to_argument).collect();
+pub(super) fn arm(
+    message: &VerbMessage,
+    first: usize,
+    functions: &mut DocumentFunctions,
+) -> Result<String, Box<dyn Error>> {
+    let mut arguments = Vec::new();
+    for argument in &message.arguments {
+        arguments.push(match typed_argument(argument, functions)? {
+            Some(typed) if message.typed => typed,
+            _ => field_to_argument(argument),
+        });
+    }
     let binding = if arguments.is_empty() { "_" } else { "message" };
-    format!(
+    Ok(format!(
         "Verb::{}({binding}) => ({}, vec![{}])",
         variant(message),
         row_of_message(message, first),
         arguments.join(", ")
-    )
+    ))
+}
+
+/// The expression for the argument in a field of a typed verb, where it is not that of any verb.
+fn typed_argument(
+    argument: &VerbArgument,
+    functions: &mut DocumentFunctions,
+) -> Result<Option<String>, Box<dyn Error>> {
+    let field = &argument.field;
+    Ok(match (field.kind(), argument.kind) {
+        (Kind::Enum(words), _) => {
+            let word = word_writer(&words, "Argument::Text");
+            Some(format!("{}.map({word})", set_value(field)))
+        }
+        (Kind::Message(message), VerbArgumentKind::Object) if !is_open(&message) => {
+            let writer = functions.writer(&message)?;
+            let object = format!("|message| Argument::Object({writer}(message))");
+            Some(format!("{}.map({object})", set_value(field)))
+        }
+        (Kind::Message(message), VerbArgumentKind::Objects) if !is_open(&message) => {
+            let writer = functions.writer(&message)?;
+            let name = field.name();
+            let objects = format!("message.{name}.into_iter().map({writer}).collect()");
+            Some(format!("Some(Argument::Objects({objects}))"))
+        }
+        _ => None,
+    })
 }
 
 /// The expression for the row that a message belongs to: the phase chooses among several.
@@ -59,11 +108,13 @@ fn row_of_message(message: &VerbMessage, first: usize) -> String {
 /// An `ArgumentDescriptor` with its comma.
 fn descriptor(argument: &VerbArgument, extension: &str) -> String {
     format!(
-        "ArgumentDescriptor {{ name: {:?}, field: {:?}, kind: ArgumentKind::{:?}, required: {} }}, ",
+        "ArgumentDescriptor {{ name: {:?}, field: {:?}, kind: ArgumentKind::{:?}, \
+         required: {}, grpc_only: {} }}, ",
         argument.name.replace("{phase}", extension),
         argument.field.name(),
         argument.kind,
         argument.required,
+        argument.grpc_only,
     )
 }
 
@@ -83,6 +134,10 @@ fn fields(message: &VerbMessage, extension: &str) -> String {
 
 /// The expression for the field of an argument that was given.
 fn argument_to_field(argument: &VerbArgument, index: usize) -> String {
+    if argument.grpc_only {
+        // Messages are built for calls that cannot give it.
+        return "Default::default()".to_owned();
+    }
     let method = match argument.kind {
         VerbArgumentKind::Text => "text",
         VerbArgumentKind::Flag => "flag",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ironic_agent::config::AgentConfig;
 use ironic_agent::hardware::generic::GenericManager;
 use ironic_agent::hardware::{HardwareManager, Phase};
-use ironic_agent_protocol::verbs::VERBS;
+use ironic_agent_protocol::verbs::VerbDescriptor;
 
 #[test]
 fn the_status_table_names_every_command_and_its_state() {
@@ -20,7 +20,7 @@ fn the_status_table_names_every_command_and_its_state() {
             );
         }
     }
-    for verb in &VERBS {
+    for verb in VerbDescriptor::of_ironic() {
         let state = states
             .get(verb.name)
             .unwrap_or_else(|| panic!("{} is missing", verb.name));
@@ -28,7 +28,7 @@ fn the_status_table_names_every_command_and_its_state() {
     }
     assert_eq!(
         states.len(),
-        VERBS.len(),
+        VerbDescriptor::of_ironic().count(),
         "the table names something that does not exist"
     );
 }

@@ -30,7 +30,7 @@ impl GivenArguments {
     #[must_use]
     pub fn from_object(verb: &VerbDescriptor, mut given: JsonObject) -> Self {
         let mut arguments = Self::default();
-        for argument in verb.arguments {
+        for argument in verb.arguments.iter().filter(|argument| !argument.grpc_only) {
             if argument.kind == ArgumentKind::Further {
                 arguments.further = std::mem::take(&mut given);
             } else if let Some(value) = given.shift_remove(argument.name)
@@ -84,6 +84,12 @@ impl VerbArguments {
     #[must_use]
     pub fn verb(&self) -> &'static VerbDescriptor {
         self.verb
+    }
+
+    /// All that the verb names, as one document.
+    #[must_use]
+    pub fn named(self) -> JsonObject {
+        self.named
     }
 
     /// A text.

@@ -8,10 +8,15 @@
 pub mod arguments;
 pub mod context;
 pub mod descriptor;
+mod disk_selector;
+pub mod document_fields;
 pub mod engine;
+mod erase_order;
 pub mod failure;
 pub mod fingerprint;
+mod image_order;
 pub mod misuse;
+mod ordered_step;
 pub mod plan;
 pub mod power;
 pub mod queue;

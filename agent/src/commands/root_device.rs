@@ -22,9 +22,16 @@ pub(super) async fn refreshed_node(
 
 /// The disk that the node's hints choose.
 pub(super) async fn root_device(context: &CommandContext) -> Result<BlockDevice, Failure> {
+    Ok(hints::root_device(
+        &disks(context).await?,
+        &context.node.current(),
+    )?)
+}
+
+/// The machine's disks, as they are now.
+pub(super) async fn disks(context: &CommandContext) -> Result<Vec<BlockDevice>, Failure> {
     let system = context.system.clone();
-    let devices = tokio::task::spawn_blocking(move || block::probe(&system))
+    tokio::task::spawn_blocking(move || block::probe(&system))
         .await
-        .map_err(|error| Failure::execution(format!("looking for disks failed: {error}")))?;
-    Ok(hints::root_device(&devices, &context.node.current())?)
+        .map_err(|error| Failure::execution(format!("looking for disks failed: {error}")))
 }

@@ -14,6 +14,7 @@ use super::oci::Registries;
 use super::partition_image::{self, PartitionPlan, PartitionSetup};
 use super::pipeline::{self, BlockReader, Finish, WriteTarget};
 use super::recognize::{RecognizedImage, TableStrategy, recognize};
+use super::request::ImageRequest;
 use super::source::{Download, SourceError};
 use super::{partition_table, write};
 use crate::disk::partition::device;
@@ -179,6 +180,7 @@ impl DownloadPass<'_> {
             task,
             ..
         } = deployment;
+        check_length(request, reader.source().length())?;
         let mut disk = open(deployment).await?;
         let partitions = self.fit(disk.as_mut())?;
         let head = reader.block().await?.ok_or(FormatError::Empty)?;
@@ -276,6 +278,18 @@ fn setup(deployment: Deployment<'_>) -> Result<Option<PartitionSetup>, ImageErro
     let request = deployment.request.partition.as_ref();
     let setup = request.map(|request| PartitionSetup::new(request, deployment));
     Ok(setup.transpose()?)
+}
+
+/// Refuses a server that has an image of another size.
+fn check_length(request: &ImageRequest, length: Option<u64>) -> Result<(), ImageError> {
+    match (request.size, length) {
+        (Some(expected), Some(found)) if expected != found => Err(ImageError::Size {
+            id: request.id.clone(),
+            expected,
+            found,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Opens the disk, before anything is changed.

@@ -26,6 +26,16 @@ pub enum ImageError {
     /// It does not come.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The server has another size than was asked for.
+    #[error("image {id} has {found} bytes where it is, and {expected} were asked for")]
+    Size {
+        /// The image.
+        id: String,
+        /// What was asked for.
+        expected: u64,
+        /// What the server says.
+        found: u64,
+    },
     /// It is not verified.
     #[error(transparent)]
     Checksum(#[from] ChecksumError),
@@ -102,7 +112,11 @@ impl ImageError {
     /// not those of the checksum, or not of the format, as an error page is not.
     pub(super) fn is_about_bytes(&self) -> bool {
         match self {
-            Self::Format(_) | Self::Qcow2(_) | Self::Decode { .. } | Self::Encoded { .. } => true,
+            Self::Size { .. }
+            | Self::Format(_)
+            | Self::Qcow2(_)
+            | Self::Decode { .. }
+            | Self::Encoded { .. } => true,
             Self::Checksum(error) => matches!(error, ChecksumError::Mismatch { .. }),
             Self::Table(error) => matches!(error, ImageTableError::Beginning { .. }),
             Self::Partition(error) => matches!(

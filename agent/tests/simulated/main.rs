@@ -205,7 +205,56 @@ fn orders(place: &Place, verb: &VerbDescriptor) -> Vec<Message> {
                 configdrive: None,
             })
         }
-        Message::RunImage(_) => Message::RunImage(v1::RunImageCommand {}),
+        Message::RunImage(_) => {
+            let order = |kexec| Message::RunImage(v1::RunImageCommand { kexec });
+            return vec![order(false), order(true)];
+        }
+        Message::WriteImage(_) => {
+            let image = std::fs::read(place.path("image")).unwrap();
+            Message::WriteImage(v1::WriteImageCommand {
+                image: Some(v1::Image {
+                    urls: vec![format!("file://{}", place.path("image").display())],
+                    digest: Some(v1::ImageDigest {
+                        algorithm: v1::DigestAlgorithm::Sha256.into(),
+                        value: hex::encode(Sha256::digest(image)),
+                        list_url: String::new(),
+                    }),
+                    format: v1::ImageFormat::Raw.into(),
+                    ..v1::Image::default()
+                }),
+                ..v1::WriteImageCommand::default()
+            })
+        }
+        Message::Erase(_) => {
+            let scopes = [
+                v1::EraseScope::Data,
+                v1::EraseScope::Metadata,
+                v1::EraseScope::Express,
+            ];
+            let orders = scopes.into_iter().map(|scope| {
+                Message::Erase(v1::EraseCommand {
+                    policy: Some(v1::ErasePolicy {
+                        scope: scope.into(),
+                        ..v1::ErasePolicy::default()
+                    }),
+                    disks: Vec::new(),
+                })
+            });
+            return orders.collect();
+        }
+        Message::Raid(_) => {
+            let volume = v1::RaidVolume {
+                level: v1::RaidLevel::RaidLevel1.into(),
+                ..v1::RaidVolume::default()
+            };
+            let order = |volumes| {
+                Message::Raid(v1::RaidCommand {
+                    volumes,
+                    keep_existing: false,
+                })
+            };
+            return vec![order(vec![volume]), order(Vec::new())];
+        }
         Message::PowerOff(_) => Message::PowerOff(v1::PowerOffCommand {}),
         Message::Sync(_) => Message::Sync(v1::SyncCommand {}),
         Message::GetPartitionUuids(_) => {

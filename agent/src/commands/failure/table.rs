@@ -5,6 +5,7 @@ use std::error::Error;
 
 use ironic_text::error_chain;
 
+use crate::commands::document_fields::InvalidField;
 use crate::disk::boot::BootError;
 use crate::disk::erase::guard::GuardError;
 use crate::disk::erase::metadata::MetadataError;
@@ -55,6 +56,12 @@ pub(super) fn with_program(mut failure: Failure, error: &RunError) -> Failure {
 impl From<Cancelled> for Failure {
     fn from(error: Cancelled) -> Self {
         failure(FailureKind::CommandExecution, &error)
+    }
+}
+
+impl From<InvalidField> for Failure {
+    fn from(error: InvalidField) -> Self {
+        failure(FailureKind::InvalidCommandParams, &error)
     }
 }
 
@@ -177,6 +184,7 @@ impl From<ImageError> for Failure {
         match error {
             ImageError::Cancelled(cancelled) => cancelled.into(),
             ImageError::Source(error) => error.into(),
+            ImageError::Size { .. } => Self::new(FailureKind::ImageChecksum, text),
             ImageError::Checksum(error) => error.into(),
             ImageError::Table(error) => error.into(),
             ImageError::ConfigDrive(error) => error.into(),

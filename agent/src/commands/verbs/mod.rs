@@ -140,6 +140,9 @@ verbs![
     get_hardware_info::GetHardwareInfo,
     set_node_info::SetNodeInfo,
     start_flow::StartFlow,
+    write_image::WriteImage,
+    erase::Erase,
+    raid::Raid,
 ];
 
 #[cfg(test)]

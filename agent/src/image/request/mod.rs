@@ -29,6 +29,8 @@ pub struct ImageRequest {
     pub urls: Vec<String>,
     /// The declared format in lower case; `None` when absent, null or `unknown`.
     pub disk_format: Option<String>,
+    /// How many bytes it has where it is; `None` does not check it.
+    pub size: Option<u64>,
     /// What is needed around an image that is one partition's content; `None` for a whole disk.
     pub partition: Option<PartitionRequest>,
     /// What the image's checksum is claimed to be.
@@ -128,6 +130,7 @@ impl ImageRequest {
             disk_format: text("disk_format")
                 .map(|format| format.to_ascii_lowercase())
                 .filter(|format| format != "unknown"),
+            size: None,
             partition: match text("image_type").as_deref() {
                 Some("partition") => Some(PartitionRequest::from_document(info)?),
                 _ => None,

@@ -3,8 +3,12 @@
 use std::time::SystemTime;
 
 use ironic_agent_protocol::v1;
+use ironic_agent_protocol::v1::command_record::TypedResult;
+use ironic_agent_protocol::verbs::VerbDescriptor;
 use ironic_document::to_value;
+use prost_types::value::Kind;
 
+use super::failure::failure;
 use crate::commands::{
     CommandOutcome, CommandPlan, CommandRecord, CommandState, Milestone, MilestoneKind,
 };
@@ -28,22 +32,23 @@ pub fn record(record: &CommandRecord, latest: Option<&Progress>) -> v1::CommandR
                         Err(error) => {
                             let details =
                                 format!("The command succeeded, but not its answer: {error}");
-                            let failure = self::failure(&Failure::execution(details));
-                            (S::Failed, Some(failure), None)
+                            let error = Failure::execution(details);
+                            (S::Failed, Some(failure(&error)), None)
                         }
                     }
                 }
-                CommandOutcome::Failed(failure) => (S::Failed, Some(self::failure(failure)), None),
-                CommandOutcome::VersionMismatch(failure) => {
-                    (S::VersionMismatch, Some(self::failure(failure)), None)
+                CommandOutcome::Failed(error) => (S::Failed, Some(failure(error)), None),
+                CommandOutcome::VersionMismatch(error) => {
+                    (S::VersionMismatch, Some(failure(error)), None)
                 }
-                CommandOutcome::Cancelled(failure) => {
-                    (S::Cancelled, Some(self::failure(failure)), None)
-                }
+                CommandOutcome::Cancelled(error) => (S::Cancelled, Some(failure(error)), None),
             };
             (state, failure, result, Some(timestamp(*at)))
         }
     };
+    let typed_result = result
+        .as_ref()
+        .and_then(|result| typed_result(&record.name, result));
     v1::CommandRecord {
         id: record.id.to_string(),
         name: record.name.clone(),
@@ -56,6 +61,7 @@ pub fn record(record: &CommandRecord, latest: Option<&Progress>) -> v1::CommandR
         deadline: record.deadline.map(timestamp),
         progress: latest.map(progress),
         last_sequence: record.last_sequence(),
+        typed_result,
     }
 }
 
@@ -100,6 +106,7 @@ pub fn progress(progress: &Progress) -> v1::Progress {
         unit: progress.unit.clone().into_owned(),
         subject: progress.subject.clone(),
         written: progress.written,
+        known_phase: known_phase(&progress.phase).into(),
     }
 }
 
@@ -122,15 +129,18 @@ pub fn timestamp(time: SystemTime) -> prost_types::Timestamp {
     time.into()
 }
 
-fn failure(failure: &Failure) -> v1::Failure {
-    v1::Failure {
-        kind: failure.kind.name().to_owned(),
-        code: failure.kind.code(),
-        message: failure.message().to_owned(),
-        details: failure.details.clone(),
-        program: failure.program.clone().unwrap_or_default(),
-        exit_status: failure.exit_status,
-        stderr_tail: failure.stderr_tail.clone(),
+/// The phase as a value of the closed set; unspecified for one that only a hardware manager has.
+fn known_phase(phase: &str) -> v1::ProgressPhase {
+    let name = format!("PROGRESS_PHASE_{}", phase.to_ascii_uppercase());
+    v1::ProgressPhase::from_str_name(&name).unwrap_or_default()
+}
+
+/// What a typed order answered, as its message.
+fn typed_result(name: &str, result: &prost_types::Value) -> Option<TypedResult> {
+    let verb = VerbDescriptor::by_name(name)?;
+    match &result.kind {
+        Some(Kind::StructValue(document)) => verb.typed_result(document.clone()),
+        _ => None,
     }
 }
 

@@ -7,7 +7,7 @@
 mod arguments;
 
 use ironic_agent_protocol::v1;
-use ironic_agent_protocol::verbs::{VERBS, VerbDescriptor};
+use ironic_agent_protocol::verbs::VerbDescriptor;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -36,8 +36,9 @@ pub fn command(
     command: &str,
     parameters: Map<String, Value>,
 ) -> Result<v1::Command, InvalidCall> {
-    let Some(verb) = VerbDescriptor::by_name(&format!("{extension}.{command}")) else {
-        let known = VERBS.iter().any(|verb| verb.extension() == extension);
+    let name = format!("{extension}.{command}");
+    let Some(verb) = VerbDescriptor::of_ironic().find(|verb| verb.name == name) else {
+        let known = VerbDescriptor::of_ironic().any(|verb| verb.extension() == extension);
         return Err(if known {
             InvalidCall::Command
         } else {
@@ -48,7 +49,11 @@ pub fn command(
     let given = verb
         .arguments
         .iter()
-        .map(|argument| arguments.take(argument))
+        .map(|argument| match argument.grpc_only {
+            // Whoever sends it all the same has sent a parameter that the command does not have.
+            true => Ok(None),
+            false => arguments.take(argument),
+        })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(v1::Command {
         verb: Some(verb.message(given)),

@@ -89,7 +89,7 @@ fn every_verb_is_read_from_what_the_conductor_sends() {
         (
             "standby.run_image",
             json!({}),
-            Verb::RunImage(v1::RunImageCommand {}),
+            Verb::RunImage(v1::RunImageCommand { kexec: false }),
         ),
         (
             "standby.power_off",

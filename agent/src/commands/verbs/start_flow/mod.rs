@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Command, Verb};
 use crate::commands::arguments::{VerbArguments, GivenArguments};
 use crate::commands::context::CommandContext;
-use crate::commands::descriptor::{VERBS, VerbDescriptor, bare};
+use crate::commands::descriptor::{VerbDescriptor, bare};
 use crate::commands::failure::{Failure, FailureKind};
 use crate::commands::plan::CommandPlan;
 use crate::task::Task;
@@ -112,10 +112,11 @@ fn verb(name: &str) -> Result<&'static VerbDescriptor, Failure> {
             "Command name must be of the form <extension>.<name>",
         ));
     };
-    if !VERBS.iter().any(|verb| verb.extension() == extension) {
+    if !VerbDescriptor::of_ironic().any(|verb| verb.extension() == extension) {
         return Err(wrong(format!("Extension with id {extension} not found.")));
     }
-    let verb = VerbDescriptor::by_name(name).ok_or_else(|| unknown(extension, bare(name)))?;
+    let verb = VerbDescriptor::of_ironic().find(|verb| verb.name == name);
+    let verb = verb.ok_or_else(|| unknown(extension, bare(name)))?;
     if verb.verb == "start_flow" {
         return Err(wrong(
             "A flow cannot hold another flow: put its commands here",

@@ -71,6 +71,29 @@ pub fn root_device(devices: &[BlockDevice], node: &Node) -> Result<BlockDevice, 
     chosen
 }
 
+/// The disk that an order describes, whatever the node's hints say: of those that the node does not
+/// leave alone, the first that fulfils the description.
+///
+/// # Errors
+/// No disk fits, with the reason for each.
+pub fn described_device(
+    devices: &[BlockDevice],
+    node: &Node,
+    hints: &Value,
+) -> Result<BlockDevice, NoRootDevice> {
+    let (candidates, mut rejected) =
+        split_skipped(devices, node).map_err(NoRootDevice::SkipList)?;
+    let parsed = Hints::parse(hints).map_err(|source| NoRootDevice::Hints {
+        hints: hints.clone(),
+        source,
+    })?;
+    let chosen = first_match(&candidates, &parsed, &mut rejected).cloned();
+    chosen.ok_or_else(|| NoRootDevice::NoMatch {
+        hints: hints.clone(),
+        rejected,
+    })
+}
+
 /// Like [`root_device`], without a word in the log: for looking again and again.
 ///
 /// # Errors

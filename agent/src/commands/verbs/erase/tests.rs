@@ -1,0 +1,190 @@
+//! What an order becomes, and what it does to files that play disks.
+
+use super::*;
+use crate::commands::arguments::GivenArguments;
+use crate::commands::descriptor::VerbDescriptor;
+use crate::commands::disk_selector::DiskSelector;
+use crate::commands::failure::FailureKind;
+use crate::commands::testing;
+use crate::config::AgentConfig;
+use crate::machine::ironic_node::EraseOptions;
+use crate::system::System;
+
+fn verb(document: Value) -> Erase {
+    let Value::Object(named) = document else {
+        panic!("{document}");
+    };
+    let verb = VerbDescriptor::by_name("order.erase").unwrap();
+    let given = GivenArguments {
+        named,
+        ..GivenArguments::default()
+    };
+    Erase::read(VerbArguments::check(verb, given).unwrap()).unwrap()
+}
+
+#[test]
+fn a_policy_becomes_what_the_conductor_would_write() {
+    let call = verb(json!({"policy": {
+        "scope": "ERASE_SCOPE_DATA", "concurrency": 4, "without_ata_secure_erase": true,
+        "sanitize": true, "overwrite_passes": 0, "overwrite_on_failure": true,
+        "skip_read_only": true, "deadline_minutes": 600,
+    }}));
+    let groups = call.groups().unwrap();
+    let [EraseGroup { disks: None, policy }] = groups else {
+        panic!("{groups:?}");
+    };
+    assert_eq!(policy.step, "erase_devices");
+    let node = policy.node(&Node::default(), &["/dev/sdb".to_owned()]);
+    assert_eq!(
+        node.erase_options(),
+        EraseOptions {
+            concurrency: 4,
+            iterations: 0,
+            zeroize: true,
+            ata_secure_erase: false,
+            nvme_secure_erase: true,
+            continue_if_secure_erase_failed: true,
+            skip_read_only: true,
+        }
+    );
+    let plan = node.value("driver_info", "agent_erase_plan");
+    assert_eq!(plan, Some(&json!({"sanitize": true, "deadline_minutes": 600})));
+    let skipped = node.skip_block_devices();
+    assert_eq!(skipped, Some(&json!([{"name": "s== /dev/sdb"}])));
+}
+
+#[test]
+fn what_is_wrong_is_named_by_its_field() {
+    let policy = || json!({"scope": "ERASE_SCOPE_METADATA"});
+    let disk = || json!({"device": "/dev/sda"});
+    let cases = [
+        (json!({}), "erase.policy: is missing"),
+        (
+            json!({"policy": policy(), "disks": [{"disk": disk(), "policy": policy()}]}),
+            "erase.policy: cannot be given together with disks",
+        ),
+        (
+            json!({"policy": {}}),
+            "erase.policy.scope: must be ERASE_SCOPE_DATA, ERASE_SCOPE_METADATA or \
+             ERASE_SCOPE_EXPRESS, not unspecified",
+        ),
+        (
+            json!({"disks": [{"disk": disk(), "policy": policy()}, {"policy": policy()}]}),
+            "erase.disks[1].disk: is missing",
+        ),
+        (
+            json!({"disks": [{"disk": disk()}]}),
+            "erase.disks[0].policy: is missing",
+        ),
+        (
+            json!({"policy": {"scope": "ERASE_SCOPE_DATA", "stall_minutes": 0}}),
+            "erase.policy.stall_minutes: must be a number of minutes from 1 to 100000, not 0",
+        ),
+        (
+            json!({"policy": {"scope": "ERASE_SCOPE_DATA", "overwrite_passes": 0,
+                              "without_zeros": true}}),
+            "erase.policy.overwrite_passes: cannot be given together with without_zeros",
+        ),
+    ];
+    let context = testing::context(AgentConfig::default());
+    for (document, text) in cases {
+        let failure = verb(document).check(&context).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::InvalidCommandParams);
+        assert!(failure.details.starts_with(text), "{}", failure.details);
+    }
+}
+
+/// A machine whose disks are files that are full of ones.
+fn machine(directory: &std::path::Path) -> CommandContext {
+    for name in ["sda", "sdb", "sdc"] {
+        std::fs::write(directory.join(name), vec![1; 4 << 20]).unwrap();
+    }
+    let mut context = testing::context(AgentConfig::default());
+    context.system = System::simulated(directory);
+    context
+}
+
+/// An order whose disks are files, each with its scope.
+fn order(directory: &std::path::Path, disks: &[(&str, &str)]) -> Erase {
+    let entries = disks.iter().map(|(_, scope)| {
+        json!({"disk": {"device": "/dev/x"}, "policy": {"scope": scope}})
+    });
+    let call = verb(json!({"disks": entries.collect::<Vec<_>>()}));
+    let mut groups = call.groups().unwrap().to_vec();
+    let mut names = disks.iter().map(|(name, _)| name);
+    for selector in groups.iter_mut().flat_map(|group| group.disks.iter_mut().flatten()) {
+        let path = directory.join(names.next().unwrap());
+        *selector = DiskSelector {
+            hints: json!({"name": format!("s== {}", path.display())}),
+            ..selector.clone()
+        };
+    }
+    let call = verb(json!({}));
+    call.groups.set(groups).unwrap();
+    call
+}
+
+#[tokio::test]
+async fn disks_are_erased_as_each_is_ordered_and_others_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let context = machine(directory.path());
+    let disks = [("sda", "ERASE_SCOPE_DATA"), ("sdc", "ERASE_SCOPE_METADATA")];
+    let plan = order(directory.path(), &disks).plan(&context).await.unwrap();
+    let named = |name: &str| directory.path().join(name).display().to_string();
+    let planned: Vec<_> = plan
+        .actions
+        .iter()
+        .map(|action| (action.device.clone(), action.destructive))
+        .collect();
+    assert_eq!(planned, [(named("sda"), true), (named("sdc"), true)]);
+
+    let call = order(directory.path(), &disks);
+    let answer = call.run(&context, &Task::detached()).await.unwrap();
+    let erased = |name| json!({"device": named(name), "outcome": "ERASE_OUTCOME_ERASED",
+                               "reason": ""});
+    assert_eq!(answer, json!({"disks": [erased("sda"), erased("sdc")]}));
+    let content = |name| std::fs::read(directory.path().join(name)).unwrap();
+    assert!(content("sda").iter().all(|byte| *byte == 0));
+    assert!(content("sdb").iter().all(|byte| *byte == 1));
+    let blank = content("sdc");
+    assert_eq!((blank[0], blank[2 << 20]), (0, 1));
+}
+
+#[tokio::test]
+async fn a_disk_that_is_selected_twice_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let context = machine(directory.path());
+    let disks = [("sda", "ERASE_SCOPE_DATA"), ("sda", "ERASE_SCOPE_METADATA")];
+    let call = order(directory.path(), &disks);
+    let failure = call.plan(&context).await.unwrap_err();
+    let text = "erase.disks[1].disk: ";
+    assert!(failure.details.starts_with(text), "{}", failure.details);
+    assert!(failure.details.contains("is selected by erase.disks[0].disk, too"));
+}
+
+#[tokio::test]
+async fn a_policy_is_for_all_disks_but_those_that_the_node_keeps() {
+    let directory = tempfile::tempdir().unwrap();
+    let context = machine(directory.path());
+    let kept = directory.path().join("sdb").display().to_string();
+    let node = json!({"properties": {"skip_block_devices": [{"name": format!("s== {kept}")}]}});
+    context.node.remember(Node(node.as_object().unwrap().clone()));
+    let call = verb(json!({"policy": {"scope": "ERASE_SCOPE_DATA"}}));
+    let answer = call.run(&context, &Task::detached()).await.unwrap();
+    let outcomes: Vec<_> = answer["disks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|disk| (disk["device"] == *kept, disk["outcome"].as_str().unwrap()))
+        .collect();
+    let mut sorted = outcomes.clone();
+    sorted.sort_unstable();
+    assert_eq!(
+        sorted,
+        [
+            (false, "ERASE_OUTCOME_ERASED"),
+            (false, "ERASE_OUTCOME_ERASED"),
+            (true, "ERASE_OUTCOME_LEFT_ALONE"),
+        ]
+    );
+}

@@ -1,0 +1,182 @@
+//! Makes or removes software RAID, as a typed order says it. What is done is what the RAID steps
+//! do.
+
+use std::sync::OnceLock;
+
+use ironic_document::JsonObject;
+use serde_json::{Value, json};
+
+use super::Verb;
+use crate::commands::arguments::VerbArguments;
+use crate::commands::context::CommandContext;
+use crate::commands::disk_selector::DiskSelector;
+use crate::commands::document_fields::{DocumentFields, FieldProblem, InvalidField};
+use crate::commands::failure::Failure;
+use crate::commands::ordered_step::OrderedStep;
+use crate::commands::plan::CommandPlan;
+use crate::machine::ironic_node::Node;
+use crate::steps::Phase;
+use crate::task::Task;
+
+/// Levels in the protocol and in Ironic's documents.
+const LEVELS: [(&str, &str); 5] = [
+    ("RAID_LEVEL_0", "0"),
+    ("RAID_LEVEL_1", "1"),
+    ("RAID_LEVEL_10", "1+0"),
+    ("RAID_LEVEL_5", "5"),
+    ("RAID_LEVEL_6", "6"),
+];
+/// Volumes that fit on disks of the machine.
+const MOST_VOLUMES: usize = 2;
+
+/// The verb with its arguments.
+#[derive(Debug, Clone)]
+pub struct Raid {
+    fields: DocumentFields,
+    order: OnceLock<RaidOrder>,
+}
+
+/// What the arguments ask for.
+#[derive(Debug, Clone)]
+struct RaidOrder {
+    /// Ironic's `logical_disks`.
+    volumes: Vec<Value>,
+    keeps_existing: bool,
+}
+
+impl Verb for Raid {
+    fn read(arguments: VerbArguments) -> Option<Self> {
+        let path = arguments.verb().verb;
+        Some(Self {
+            fields: DocumentFields::new(path, arguments.named()),
+            order: OnceLock::new(),
+        })
+    }
+
+    fn check(&self, _context: &CommandContext) -> Result<(), Failure> {
+        self.order().map(drop)
+    }
+
+    async fn plan(&self, context: &CommandContext) -> Result<CommandPlan, Failure> {
+        let step = self.order()?.step(&context.node.current());
+        let actions = step.plan(context).await?;
+        Ok(CommandPlan { actions })
+    }
+
+    /// Answers a `RaidResult`.
+    ///
+    /// # Errors
+    /// The RAID cannot be made or removed.
+    async fn run(self, context: &CommandContext, task: &Task) -> Result<Value, Failure> {
+        let step = self.order()?.step(&context.node.current());
+        let answer = step.run(context, task).await?;
+        let volumes = answer.get("logical_disks").and_then(Value::as_array);
+        let volumes = volumes.into_iter().flatten().map(made);
+        Ok(json!({"volumes": volumes.collect::<Vec<_>>()}))
+    }
+}
+
+impl Raid {
+    fn order(&self) -> Result<&RaidOrder, Failure> {
+        if let Some(order) = self.order.get() {
+            return Ok(order);
+        }
+        let order = RaidOrder::read(&self.fields)?;
+        Ok(self.order.get_or_init(|| order))
+    }
+}
+
+impl RaidOrder {
+    fn read(fields: &DocumentFields) -> Result<Self, InvalidField> {
+        let keeps_existing = fields.flag("keep_existing");
+        let given = fields.documents("volumes");
+        if given.is_empty() && keeps_existing {
+            let problem = FieldProblem::Missing("with keep_existing there is nothing to do");
+            return Err(fields.invalid("volumes", problem));
+        }
+        if given.len() > MOST_VOLUMES {
+            return Err(fields.must_be("volumes", "at most two", given.len()));
+        }
+        let mut roots = given.iter().filter(|volume| volume.flag("is_root"));
+        if let (Some(_), Some(second)) = (roots.next(), roots.next()) {
+            let expected = "true for one volume at most";
+            return Err(second.must_be("is_root", expected, true));
+        }
+        let volumes = given.iter().map(volume).collect::<Result<_, _>>()?;
+        Ok(Self {
+            volumes,
+            keeps_existing,
+        })
+    }
+
+    fn step(&self, node: &Node) -> OrderedStep {
+        let (name, arguments) = if self.volumes.is_empty() {
+            ("delete_configuration", JsonObject::new())
+        } else {
+            let config = json!({"logical_disks": self.volumes});
+            let arguments = [
+                ("raid_config".to_owned(), config),
+                ("delete_existing".to_owned(), (!self.keeps_existing).into()),
+            ];
+            ("apply_configuration", JsonObject::from_iter(arguments))
+        };
+        OrderedStep {
+            phase: Phase::Service,
+            interface: "raid",
+            name,
+            arguments,
+            node: node.clone(),
+        }
+    }
+}
+
+/// A volume as Ironic's document has it.
+fn volume(fields: &DocumentFields) -> Result<Value, InvalidField> {
+    let level = fields.text("level").unwrap_or("RAID_LEVEL_UNSPECIFIED");
+    let Some((_, level)) = LEVELS.iter().find(|(name, _)| *name == level) else {
+        let expected = "RAID_LEVEL_0, RAID_LEVEL_1, RAID_LEVEL_10, RAID_LEVEL_5 or RAID_LEVEL_6";
+        return Err(fields.must_be("level", expected, level));
+    };
+    let size = match fields.number("size_gib") {
+        None => Value::from("MAX"),
+        Some(0) => return Err(fields.must_be("size_gib", "at least 1, or absent", 0)),
+        Some(gib) => gib.into(),
+    };
+    let mut volume = JsonObject::from_iter([
+        ("size_gb".to_owned(), size),
+        ("raid_level".to_owned(), (*level).into()),
+        ("controller".to_owned(), "software".into()),
+    ]);
+    if let Some(name) = fields.text("name") {
+        volume.insert("volume_name".to_owned(), name.into());
+    }
+    if fields.flag("is_root") {
+        volume.insert("is_root_volume".to_owned(), true.into());
+    }
+    let disks = fields.documents("disks");
+    if disks.len() == 1 {
+        return Err(fields.must_be("disks", "none, for all disks, or at least two", 1));
+    }
+    if !disks.is_empty() {
+        let hints = disks
+            .iter()
+            .map(|disk| Ok(DiskSelector::read(disk)?.hints))
+            .collect::<Result<Vec<_>, InvalidField>>()?;
+        volume.insert("physical_disks".to_owned(), hints.into());
+    }
+    Ok(volume.into())
+}
+
+/// A volume as a `MadeRaidVolume` has it.
+fn made(volume: &Value) -> Value {
+    let level = volume.get("raid_level").and_then(Value::as_str);
+    let level = LEVELS.iter().find(|(_, ironic)| Some(*ironic) == level);
+    json!({
+        "name": volume.get("volume_name").cloned().unwrap_or_default(),
+        "level": level.map_or("RAID_LEVEL_UNSPECIFIED", |(name, _)| *name),
+        "disks": volume.get("block_devices").cloned().unwrap_or_else(|| json!([])),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Writes an image to a disk, as a typed order says it. What is done is what
+//! `standby.prepare_image` does.
+
+use std::sync::OnceLock;
+
+use ironic_document::JsonObject;
+use serde_json::{Value, json};
+
+use super::Verb;
+use crate::commands::arguments::VerbArguments;
+use crate::commands::context::CommandContext;
+use crate::commands::disk_selector::{DiskSelector, node_with};
+use crate::commands::document_fields::{DocumentFields, InvalidField};
+use crate::commands::failure::Failure;
+use crate::commands::image_order::{self, FirmwareWish};
+use crate::commands::plan::{CommandPlan, PlannedAction};
+use crate::commands::root_device::{disks, refreshed_node, root_device};
+use crate::hardware;
+use crate::image::{self, Deployment, ImageRequest};
+use crate::machine::block::BlockDevice;
+use crate::machine::ironic_node::Node;
+use crate::task::Task;
+
+/// The verb with its arguments.
+#[derive(Debug, Clone)]
+pub struct WriteImage {
+    fields: DocumentFields,
+    order: OnceLock<WriteOrder>,
+}
+
+/// What the arguments ask for.
+#[derive(Debug, Clone)]
+struct WriteOrder {
+    request: ImageRequest,
+    configdrive: Option<String>,
+    /// `None`: the node's root device.
+    target: Option<DiskSelector>,
+    firmware: Option<FirmwareWish>,
+}
+
+impl Verb for WriteImage {
+    fn read(arguments: VerbArguments) -> Option<Self> {
+        let path = arguments.verb().verb;
+        Some(Self {
+            fields: DocumentFields::new(path, arguments.named()),
+            order: OnceLock::new(),
+        })
+    }
+
+    fn check(&self, _context: &CommandContext) -> Result<(), Failure> {
+        self.order().map(drop)
+    }
+
+    async fn plan(&self, context: &CommandContext) -> Result<CommandPlan, Failure> {
+        let order = self.order()?;
+        let node = context.node.with_hints().await;
+        let (device, node) = order.place(context, &node).await?;
+        let config = context.config.current();
+        let task = Task::detached();
+        let deployment = Deployment {
+            system: &context.system,
+            config: &config,
+            node: &node,
+            request: &order.request,
+            configdrive: order.configdrive.as_deref(),
+            device: &device,
+            task: &task,
+            installed: &context.installed,
+        };
+        let lines = image::plan(deployment).await?.into_iter();
+        let actions = lines.map(|description| PlannedAction {
+            description,
+            device: device.name.clone(),
+            destructive: true,
+        });
+        Ok(CommandPlan {
+            actions: actions.collect(),
+        })
+    }
+
+    /// Answers a `WriteImageResult`.
+    ///
+    /// # Errors
+    /// Whatever keeps the image from being on the disk.
+    async fn run(self, context: &CommandContext, task: &Task) -> Result<Value, Failure> {
+        let order = self.order()?;
+        let config = context.config.current();
+        let node = refreshed_node(context, task).await?;
+        if context.node.is_first_to_need_disks(node.uuid()) {
+            hardware::wait_for_disks(&context.system, &config, &node).await;
+        }
+        let (device, node) = order.place(context, &node).await?;
+        let deployment = Deployment {
+            system: &context.system,
+            config: &config,
+            node: &node,
+            request: &order.request,
+            configdrive: order.configdrive.as_deref(),
+            device: &device,
+            task,
+            installed: &context.installed,
+        };
+        let summary = image::prepare(deployment).await?;
+        let uuids = context.installed.partition_uuids();
+        let uuid = |name: &str| uuids.get(name).cloned().unwrap_or_else(|| "".into());
+        Ok(json!({
+            "device": device.name,
+            "root_uuid": uuid("root uuid"),
+            "efi_system_partition_uuid": uuid("efi system partition uuid"),
+            "summary": summary,
+        }))
+    }
+}
+
+impl WriteImage {
+    /// What the arguments ask for, read the first time that somebody asks.
+    fn order(&self) -> Result<&WriteOrder, Failure> {
+        if let Some(order) = self.order.get() {
+            return Ok(order);
+        }
+        let order = WriteOrder::read(&self.fields)?;
+        Ok(self.order.get_or_init(|| order))
+    }
+}
+
+impl WriteOrder {
+    fn read(fields: &DocumentFields) -> Result<Self, InvalidField> {
+        let image = fields.required("image", "say which image")?;
+        let firmware = image_order::firmware(fields)?;
+        let partitions = fields.document("partitions");
+        let partition = partitions.as_ref().map(image_order::partition).transpose()?;
+        let drive = fields.document("config_drive");
+        let target = fields.document("target");
+        Ok(Self {
+            request: ImageRequest {
+                partition,
+                is_uefi: firmware == Some(FirmwareWish::Uefi),
+                ..image_order::image(&image)?
+            },
+            configdrive: drive.as_ref().map(image_order::config_drive).transpose()?,
+            target: target.as_ref().map(DiskSelector::read).transpose()?,
+            firmware,
+        })
+    }
+
+    /// The disk, and the node as the order wants it.
+    async fn place(
+        &self,
+        context: &CommandContext,
+        node: &Node,
+    ) -> Result<(BlockDevice, Node), Failure> {
+        let device = match &self.target {
+            Some(target) => target.choose(&disks(context).await?, node)?,
+            None => root_device(context).await?,
+        };
+        let wish = self.firmware.map(|firmware| {
+            ("deploy_boot_mode".to_owned(), firmware.word().into())
+        });
+        let entries = wish.into_iter().collect::<JsonObject>();
+        Ok((device, node_with(node, "instance_info", entries)))
+    }
+}
+
+#[cfg(test)]
+mod tests;
