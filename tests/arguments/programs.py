@@ -148,6 +148,11 @@ PROGRAMS = (
     )),
     Program("iscsistart", "open-iscsi", (refuses(r"iscsistart -[bf]", r"ibft|iBFT|firmware|OpenFirmware|boot|open"),)),
     Program("journalctl", "systemd", (works(r"journalctl .*"),)),
+    Program("kexec", "kexec-tools", (
+        # It reads the whole line before it asks the kernel, which an ordinary user may not.
+        refuses(r"kexec --kexec-file-syscall --load .*", r"not permitted|No such file|Cannot open|[Cc]annot load|failed"),
+        refuses(r"kexec --exec", r"not permitted|[Nn]othing has been loaded|You don't appear to be root|root"),
+    )),
     Program("kpartx", "kpartx", (refuses(r"kpartx .*", r"/dev/mapper/control|device-mapper|failed to stat|not a block"),)),
     Program("lsblk", "util-linux", (works(r"lsblk .*"),)),
     Program("lshw", "lshw", (works(r"lshw -quiet -json"),)),

@@ -97,6 +97,7 @@ pub(super) async fn report(
     };
     let node = &engine.context().node;
     node.remember(session.node().clone());
+    node.mark_ironics(session.is_ironics());
     request.node_uuid = Some(session.node().uuid().to_owned());
     node.learn_from(Arc::new(NodeRefresher { lookups, request }));
     let attaching = async {

@@ -2,6 +2,7 @@
 //! between commands.
 
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use futures_util::future::BoxFuture;
@@ -39,6 +40,8 @@ pub struct NodeMemory {
     node: Arc<RwLock<Arc<Node>>>,
     /// UUID of the node whose disks a command has waited for.
     disks_of: Arc<Mutex<String>>,
+    /// Whether Ironic has the node.
+    is_ironics: Arc<AtomicBool>,
     /// Empty where there is no conductor, and before the first lookup.
     source: Arc<OnceLock<Arc<dyn NodeSource>>>,
 }
@@ -54,6 +57,17 @@ impl NodeMemory {
     /// Replaces the node.
     pub fn remember(&self, node: Node) {
         *self.node.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(node);
+    }
+
+    /// Notes whether Ironic has the node, and so waits for what becomes of it.
+    pub fn mark_ironics(&self, is_ironics: bool) {
+        self.is_ironics.store(is_ironics, Ordering::Relaxed);
+    }
+
+    /// Whether Ironic has the node. `false` before a lookup, and where there is none.
+    #[must_use]
+    pub fn is_ironics(&self) -> bool {
+        self.is_ironics.load(Ordering::Relaxed)
     }
 
     /// Lets `source` be asked from now on. Only the first one counts.

@@ -129,6 +129,8 @@ pub struct FoundNode {
     pub agent_token: Secret,
     /// What changes in the configuration.
     pub overrides: SessionOverrides,
+    /// Whether Ironic has this node. A conductor that does not say is Ironic's.
+    pub is_ironics: bool,
 }
 
 /// Who opens a heartbeat session. It repeats the lookup's answer, so that a shim that was

@@ -21,6 +21,8 @@ pub struct Found {
     pub heartbeat_timeout: Duration,
     /// The conductor's settings for the agent.
     pub config: LookupConfig,
+    /// Whether no Ironic has this node.
+    pub without_ironic: bool,
 }
 
 impl std::fmt::Debug for Found {
@@ -117,6 +119,7 @@ pub(super) fn found(body: &[u8]) -> Result<Found, InvalidLookup> {
     let config = config.unwrap_or(&empty);
     let flag = |key: &str| config.get(key).and_then(truth);
     Ok(Found {
+        without_ironic: false,
         node,
         node_uuid,
         heartbeat_timeout,

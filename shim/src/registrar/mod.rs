@@ -248,6 +248,7 @@ impl Registrar {
             new_token()
         };
         LookupAnswer::Found(Box::new(Found {
+            without_ironic: true,
             node_uuid: node.uuid.clone(),
             node: document(node),
             heartbeat_timeout: HEARTBEAT_TIMEOUT,

@@ -61,6 +61,7 @@ fn session(found: &Found) -> Result<v1::Session, UnfitSession> {
     let timeout = prost_types::Duration::try_from(found.heartbeat_timeout)
         .map_err(|_| UnfitSession::Timeout)?;
     Ok(v1::Session {
+        without_ironic: found.without_ironic,
         node: Some(document(&found.node, "node")?),
         heartbeat_timeout: Some(timeout),
         config: Some(v1::SessionConfig {

@@ -6,7 +6,7 @@ use std::error::Error;
 use ironic_text::error_chain;
 
 use crate::commands::document_fields::InvalidField;
-use crate::disk::boot::BootError;
+use crate::disk::boot::{BootError, KexecError};
 use crate::disk::erase::guard::GuardError;
 use crate::disk::erase::metadata::MetadataError;
 use crate::disk::erase::{EraseError, InvalidOverrides};
@@ -174,6 +174,24 @@ impl From<BootError> for Failure {
             BootError::Array(_) => FailureKind::SoftwareRaid,
         };
         failure(kind, &error)
+    }
+}
+
+impl From<KexecError> for Failure {
+    fn from(error: KexecError) -> Self {
+        match &error {
+            KexecError::Cancelled(_) | KexecError::Thread(_) => {
+                failure(FailureKind::CommandExecution, &error)
+            }
+            KexecError::Load { source, .. } => {
+                program_failure(FailureKind::SystemReboot, &error, source)
+            }
+            KexecError::NoKernel { .. } => failure(FailureKind::DeviceNotFound, &error),
+            KexecError::Disabled
+            | KexecError::SeveralInitrds { .. }
+            | KexecError::File { .. }
+            | KexecError::Unmount { .. } => failure(FailureKind::SystemReboot, &error),
+        }
     }
 }
 

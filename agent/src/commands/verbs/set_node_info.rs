@@ -75,6 +75,8 @@ fn set_node_info(context: &CommandContext, node_info: &JsonObject) -> Result<(),
         context.config.adopt_token(Secret::new(token));
     }
     context.node.remember(Node(node.clone()));
+    // The command is Ironic's, so the node is.
+    context.node.mark_ironics(true);
     tracing::info!(node = %context.node.current().uuid(), "node information was set");
     Ok(())
 }

@@ -98,6 +98,7 @@ pub struct LookupSession {
     node: Node,
     timeout: Timeout,
     overrides: SessionOverrides,
+    is_ironics: bool,
 }
 
 impl LookupSession {
@@ -105,6 +106,12 @@ impl LookupSession {
     #[must_use]
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// Whether Ironic has this node.
+    #[must_use]
+    pub fn is_ironics(&self) -> bool {
+        self.is_ironics
     }
 
     /// How long Ironic waits for a heartbeat.
@@ -210,6 +217,7 @@ impl Lookups {
             node: found.node,
             timeout: found.timeout,
             overrides: found.overrides,
+            is_ironics: found.is_ironics,
         })
     }
 

@@ -18,6 +18,7 @@ fn found(token: &str) -> LookupOutcome {
         node: Node(node.as_object().unwrap().clone()),
         timeout: Timeout::from_secs(300.0).unwrap(),
         agent_token: Secret::new(token),
+        is_ironics: true,
         overrides: SessionOverrides {
             agent_md5_checksum_enable: Some(true),
             ..SessionOverrides::default()

@@ -6,8 +6,11 @@ pub mod entry;
 mod error;
 pub mod grub;
 pub mod image;
+mod kernel_entry;
+pub mod kexec;
 pub mod loader;
 pub mod place;
 pub mod raid;
 
 pub use error::{BootArrayError, BootCause, BootError};
+pub use kexec::KexecError;

@@ -103,6 +103,7 @@ fn found(session: v1::Session) -> Result<FoundNode, InvalidLookupResponse> {
     let config = session.config.unwrap_or_default();
     Ok(FoundNode {
         node,
+        is_ironics: !session.without_ironic,
         timeout: Timeout::from_secs(seconds(timeout))?,
         agent_token: Secret::new(config.agent_token.as_str()),
         overrides: overrides(config)?,

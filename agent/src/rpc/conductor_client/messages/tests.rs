@@ -28,6 +28,7 @@ fn session() -> v1::Session {
             ),
             ..v1::SessionConfig::default()
         }),
+        without_ironic: false,
     }
 }
 
