@@ -28,7 +28,12 @@ from sushy_tools.emulator import main as emulator
 from sushy_tools.emulator.resources.systems import base, fakedriver
 
 CONFIGURATION = json.loads(Path(sys.argv[1]).read_text())
+# By architecture: the program that is the machine, its board, and the code and the variables of its firmware.
 FIRMWARE = Path(CONFIGURATION["firmware"])
+BOARDS = {
+    "x86_64": ("qemu-system-x86_64", "q35", FIRMWARE / "OVMF_CODE_4M.fd", FIRMWARE / "OVMF_VARS_4M.fd"),
+    "aarch64": ("qemu-system-aarch64", "virt", FIRMWARE.parent / "AAVMF/AAVMF_CODE.fd", FIRMWARE.parent / "AAVMF/AAVMF_VARS.fd"),
+}
 DEVICES = {"virtio": "virtio-blk-pci", "nvme": "nvme", "sata": "ide-hd", "scsi": "scsi-hd"}
 
 
@@ -45,9 +50,10 @@ class Machine:
         self.process, self.lock = None, threading.RLock()
         self.boot_device, self.boot_mode, self.media = "Hdd", settings["firmware"], {}
         self.directory.mkdir(parents=True, exist_ok=True)
+        self.program, self.board, self.code, blank = BOARDS[settings["arch"]]
         self.variables = self.directory / "firmware-variables.fd"
         if not self.variables.exists():
-            shutil.copy(FIRMWARE / "OVMF_VARS_4M.fd", self.variables)
+            shutil.copy(blank, self.variables)
 
     @property
     def is_on(self):
@@ -78,7 +84,7 @@ class Machine:
     def command(self):
         s = self.settings
         words = (
-            f"qemu-system-x86_64 -name {s['name']} -uuid {s['uuid']} -machine q35 -accel tcg,thread=multi -cpu max "
+            f"{self.program} -name {s['name']} -uuid {s['uuid']} -machine {self.board} -accel tcg,thread=multi -cpu max "
             f"-smp {s['processors']} -m {s['memory']} -display none -vga none -nodefaults -no-user-config "
             f"-serial chardev:console -device virtio-rng-pci "
             f"-netdev user,id=net0,net={s['network']}.0/24,dhcpstart={s['network']}.15"
@@ -92,7 +98,7 @@ class Machine:
             words += ["-netdev", f"socket,id=switch,udp=127.0.0.1:{s['cable'] + 100},localaddr=127.0.0.1:{s['cable']}"]
             words += ["-netdev", "hubport,id=cable,hubid=0,netdev=switch"]
         if self.boot_mode == "UEFI":
-            words += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={option(FIRMWARE)}/OVMF_CODE_4M.fd"]
+            words += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={option(self.code)}"]
             words += ["-drive", f"if=pflash,format=raw,unit=1,file={option(self.variables)}"]
         words += self.disks()
         if self.media.get("Cd"):

@@ -4,6 +4,7 @@ mounts, no loop devices."""
 import random
 import shutil
 import sys
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -16,9 +17,26 @@ from debian import Packages  # noqa: E402
 from modules import select_modules  # noqa: E402
 
 MIB = 1 << 20
-ESP_SIZE = 40 * MIB
 MARKER = "root-file-system-of-the-image"
 SYSTEM = Path(__file__).resolve().parent / "system"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What differs between machines: names of files, the first serial line, how large a kernel is."""
+
+    packages: str
+    boot: str
+    loader: str
+    console: str
+    esp: int
+
+
+ARCHITECTURES = {
+    "x86_64": Architecture("amd64", "systemd-bootx64.efi", "BOOTX64.EFI", "ttyS0", 40 * MIB),
+    "aarch64": Architecture("arm64", "systemd-bootaa64.efi", "BOOTAA64.EFI", "ttyAMA0", 96 * MIB),
+}
+SMALL = ["busybox-static", "systemd-boot-efi", "mdadm"]
 PACKAGES = ["busybox-static", "systemd-boot-efi", "mdadm", "grub-common", "grub2-common", "grub-pc-bin", "grub-efi-amd64-bin"]
 # What GRUB needs to find the root file system by a file of it, and to read its menu there.
 MODULES = "part_gpt part_msdos ext2 fat normal linux configfile search search_fs_file echo test boot"
@@ -52,11 +70,20 @@ GRUB_PROGRAMS = ["/usr/sbin/grub-install", "/usr/sbin/grub-probe", "/usr/bin/gru
 class Content:
     """Pieces made once, in a scratch directory."""
 
-    def __init__(self, scratch, say):
-        self.scratch, self.say = scratch, say
-        self.packages = Packages(say=say)
+    def __init__(self, scratch, say, arch="x86_64"):
+        self.scratch, self.say, self.arch = scratch, say, ARCHITECTURES[arch]
+        self.packages = Packages(say=say, architecture=self.arch.packages)
         self.kernel = self.packages.kernel()
-        self.sysroot = self.packages.sysroot(PACKAGES)
+        self.sysroot = self.packages.sysroot(PACKAGES if arch == "x86_64" else SMALL)
+        # Whose programs run here.
+        self.own = self.sysroot if arch == "x86_64" else Packages(say=say).sysroot(PACKAGES)
+
+    @cached_property
+    def aarch64(self):
+        """The same for 64-bit ARM."""
+        scratch = self.scratch / "aarch64"
+        scratch.mkdir()
+        return Content(scratch, self.say, "aarch64")
 
     @property
     def version(self):
@@ -72,7 +99,7 @@ class Content:
         self.sysroot.install(tree, programs)
         (tree / "sbin").mkdir(exist_ok=True)
         (tree / "sbin/modprobe").symlink_to("/bin/busybox")
-        select_modules(modules, self.kernel, self.sysroot, tree)
+        select_modules(modules, self.kernel, self.own, tree)
         for file in files:
             shutil.copy(file, tree / file.name)
             (tree / file.name).chmod(0o755)
@@ -85,15 +112,16 @@ class Content:
         """An EFI system partition with systemd-boot, kernel and ramdisk."""
         esp = self.scratch / "esp"
         with open(esp, "wb") as file:
-            file.truncate(ESP_SIZE)
+            file.truncate(self.arch.esp)
         run(["mkfs.vfat", "-F", "32", "-s", "1", "-n", "ESP", esp])
         (self.scratch / "loader.conf").write_text("timeout 0\n")
         (self.scratch / "entry.conf").write_text(
-            "title deployed\nlinux /vmlinuz\ninitrd /initrd.gz\noptions console=ttyS0 quiet no_timer_check lab.loader=systemd-boot\n"
+            f"title deployed\nlinux /vmlinuz\ninitrd /initrd.gz\noptions console={self.arch.console} quiet no_timer_check "
+            "lab.loader=systemd-boot\n"
         )
         run(["mmd", "-i", esp, "::EFI", "::EFI/BOOT", "::loader", "::loader/entries"])
         for source, name in (
-            (self.sysroot.find("/usr/lib/systemd/boot/efi/systemd-bootx64.efi"), "EFI/BOOT/BOOTX64.EFI"),
+            (self.sysroot.find(f"/usr/lib/systemd/boot/efi/{self.arch.boot}"), f"EFI/BOOT/{self.arch.loader}"),
             (self.scratch / "loader.conf", "loader/loader.conf"),
             (self.scratch / "entry.conf", "loader/entries/deployed.conf"),
             (self.kernel.image, "vmlinuz"),

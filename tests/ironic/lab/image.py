@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import content, debian, gpt, mbr
-from .content import ESP_SIZE, MARKER, MIB, Content
+from .content import MARKER, MIB, Content
 from .places import IMAGE, REPOSITORY
 from .process import run
 
@@ -38,6 +38,11 @@ def whole_disk(made, path):
     write_gpt(made, path, made.data(64), None)
 
 
+def whole_disk_aarch64(made, path):
+    """The same for 64-bit ARM."""
+    write_gpt(made.aarch64, path, made.aarch64.data(64), None)
+
+
 def roomy(made, path):
     """The same on a disk of 1 GiB, most of which is empty, as cloud images are."""
     write_gpt(made, path, made.data(24), 1024 * MIB)
@@ -45,9 +50,10 @@ def roomy(made, path):
 
 def write_gpt(made, path, root, size):
     root_size = root.stat().st_size
-    size = size or MIB + ESP_SIZE + root_size + MIB
-    gpt.write(path, size, [(gpt.ESP, MIB, ESP_SIZE, "ESP"), (gpt.LINUX, MIB + ESP_SIZE, root_size, "root")])
-    put(path, (made.esp, MIB), (root, MIB + ESP_SIZE))
+    loaders = made.esp.stat().st_size
+    size = size or MIB + loaders + root_size + MIB
+    gpt.write(path, size, [(gpt.ESP, MIB, loaders, "ESP"), (gpt.LINUX, MIB + loaders, root_size, "root")])
+    put(path, (made.esp, MIB), (root, MIB + loaders))
 
 
 def bios_disk(made, path):
@@ -109,7 +115,8 @@ def packed(*command):
 
 
 # Raw files by name, and how they are made.
-RAW = {"whole-disk.raw": whole_disk, "roomy.raw": roomy, "bios-disk.raw": bios_disk, "partition.raw": partition, "installer.raw": installer,
+RAW = {"whole-disk.raw": whole_disk, "whole-disk-aarch64.raw": whole_disk_aarch64, "roomy.raw": roomy,
+       "bios-disk.raw": bios_disk, "partition.raw": partition, "installer.raw": installer,
        "media-loader.raw": media_loader}
 RAW |= {f"debian-{shape}.raw": debian_in(shape) for shape in debian.SHAPES}
 # Other forms by name: of which raw file, what is declared, and how they are made from it.

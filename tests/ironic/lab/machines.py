@@ -23,8 +23,8 @@ class Machine:
     MEMORY_MIB = 512
     PROCESSORS = 2
 
-    def __init__(self, name, number, firmware, *disks):
-        self.name, self.number, self.firmware, self.disks = name, number, firmware, disks
+    def __init__(self, name, number, firmware, *disks, arch="x86_64"):
+        self.name, self.number, self.firmware, self.disks, self.arch = name, number, firmware, disks, arch
         # Where images go. A BIOS starts the first disk that has a signature: there it must be that one.
         self.target = disks[-1] if firmware == UEFI else disks[0]
         self.directory = places.RUN / "vm" / name
@@ -45,7 +45,7 @@ class Machine:
         """What the BMC needs to know."""
         return {
             "uuid": self.uuid, "name": f"lab-{self.name}", "mac": self.mac, "directory": str(self.directory),
-            "memory": self.MEMORY_MIB, "processors": self.PROCESSORS, "firmware": self.firmware,
+            "memory": self.MEMORY_MIB, "processors": self.PROCESSORS, "firmware": self.firmware, "arch": self.arch,
             "network": self.network, "cable": self.cable,
             "forwards": [[f"{self.address}:{port}", port] for port in (places.AGENT_PORT, places.SSH_PORT)],
             "disks": [{"path": str(disk.path), "bus": disk.bus, "serial": disk.serial} for disk in self.disks],
@@ -53,8 +53,9 @@ class Machine:
 
     def node_document(self):
         """What an operator would enrol."""
+        built = places.RAMDISK if self.arch == "x86_64" else places.RAMDISK_AARCH64
         ramdisk = {
-            f"{purpose}_{part}": f"file://{places.RAMDISK / file}"
+            f"{purpose}_{part}": f"file://{built / file}"
             for purpose in ("deploy", "rescue")
             for part, file in (("kernel", "kernel"), ("ramdisk", "initramfs"))
         }
@@ -70,7 +71,7 @@ class Machine:
                 **ramdisk,
             },
             "properties": {
-                "cpu_arch": "x86_64",
+                "cpu_arch": self.arch,
                 "capabilities": f"boot_mode:{'uefi' if self.firmware == UEFI else 'bios'}",
             },
         }
@@ -83,5 +84,6 @@ def rack():
         Machine("bios", 1, BIOS, Disk("sata", 3 * GIB), Disk("virtio", 4 * GIB)),
         Machine("mixed", 2, UEFI, Disk("virtio", 1792 * MIB), Disk("nvme", 4 * GIB), Disk("sata", GIB),
                 Disk("scsi", 512 * MIB)),
+        Machine("arm", 3, UEFI, Disk("virtio", GIB), Disk("nvme", 2 * GIB), arch="aarch64"),
     )
     return {machine.name: machine for machine in machines}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 RAMDISK = Path(os.environ.get("RAMDISK", REPOSITORY / "target" / "ramdisk")).absolute()
+RAMDISK_AARCH64 = Path(os.environ.get("RAMDISK_AARCH64", REPOSITORY / "target/ramdisk-aarch64")).absolute()
 # What is in the ramdisk, too; outside of it, it is a gateway.
 SHIM = Path(os.environ.get("SHIM", REPOSITORY / "target/x86_64-unknown-linux-gnu/release/ironic-shim")).absolute()
 LAB = REPOSITORY / "target" / "lab"

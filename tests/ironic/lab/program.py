@@ -23,7 +23,7 @@ def main(scenarios, live=None, builds=False, figures="figures.json"):
             for scenario in scenarios:
                 if why := scenario.obstacle():
                     view.line(f"will be skipped: {scenario.title}: {why}")
-            setup.prepare(view.say, view.status, builds)
+            setup.prepare(view.say, view.status, builds, sorted({name for scenario in scenarios for name in scenario.packages}))
             image.build(lambda text: view.status("images", text), wanted)
             view.status("images", None)
             return namespace.run_inside(view.began)

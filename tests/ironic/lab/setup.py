@@ -21,10 +21,11 @@ PACKAGES = ("qemu-system-x86", "ovmf", "qemu-utils", "genisoimage", "mtools", "d
             "openssh-client", "iproute2", "nats-server")
 
 
-def use_programs(say):
-    """Fetches the programs and puts them before the host's on PATH, for everything that is started from here."""
+def use_programs(say, more=()):
+    """Fetches the programs, and those of the packages `more`, and puts them before the host's on PATH, for everything that is
+    started from here."""
     try:
-        programs = Packages(say=say).programs("lab", list(PACKAGES))
+        programs = Packages(say=say).programs("lab", [*PACKAGES, *more])
     except Problem as problem:
         raise LabError(str(problem)) from problem
     os.environ[places.PROGRAMS] = str(programs)
@@ -40,10 +41,10 @@ def install_ironic(say):
         raise LabError(str(error), error.log) from error
 
 
-def find_ramdisk():
+def find_ramdisk(directory=RAMDISK, arch="x86_64"):
     for name in ("kernel", "initramfs"):
-        if not (RAMDISK / name).is_file():
-            raise LabError(f"there is no {RAMDISK / name}; run `make ramdisk` first")
+        if not (directory / name).is_file():
+            raise LabError(f"there is no {directory / name}; run `make ramdisk ARCH={arch}` first")
 
 
 def build(say):
@@ -85,15 +86,15 @@ def follow(command, log, environment, hear):
         raise LabError(f"`{' '.join(map(str, command))}` failed", log)
 
 
-def prepare(say, status=None, builds=False):
-    """Everything of the above. Must run outside the namespace: it needs the network.
+def prepare(say, status=None, builds=False, packages=()):
+    """Everything of the above, and the programs of more `packages`. Must run outside the namespace: it needs the network.
 
     `status(name, text)` hears how far each of the parts is that go on at the same time; the text is None at its end.
     """
     LAB.mkdir(parents=True, exist_ok=True)
     if not builds:
         find_ramdisk()
-    parts = {"programs": use_programs, "Ironic": install_ironic}
+    parts = {"programs": lambda say: use_programs(say, packages), "Ironic": install_ironic}
     if builds:
         parts = {"build": build, **parts}
     in_parallel(parts, status or (lambda name, text: text and say(f"{name}: {text}")))

@@ -1,5 +1,6 @@
 """What is done with the machines, and what must be true afterwards."""
 
+from .arm import Arm
 from .debian import DEBIANS, DebianCloud
 from .forms import BiosDisk, BiosPartitions, Gzip, Installer, Partitions, PlainQcow2, Qcow2, Zstd, ZstdQcow2
 from .gateway import Gateway, Replicas
@@ -18,6 +19,6 @@ SCENARIOS = [
 ]
 # What is tried with other releases of Ironic: a life from enrolment to the end, rescue, fast track; one for each machine.
 OF_RELEASES = [Life, Rescue, FastTrack]
-# By name only: other forms of what the ring has, what leaves Ironic's token on a medium, and what takes three boots
+# By name only: another architecture, other forms of what the ring has, what leaves Ironic's token on a medium, and what takes three boots
 # and a slow download.
-MORE = [StaticNetwork, Gateway, Replicas, PlainQcow2, ZstdQcow2, Gzip, *DEBIANS]
+MORE = [Arm, StaticNetwork, Gateway, Replicas, PlainQcow2, ZstdQcow2, Gzip, *DEBIANS]

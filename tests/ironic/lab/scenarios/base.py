@@ -32,6 +32,7 @@ class Scenario:
     title = ""
     MACHINE = "main"
     images: tuple[str, ...] = ()  # names of the images that it needs
+    packages: tuple[str, ...] = ()  # whose programs it needs besides the usual ones
 
     def __init__(self, lab, lane):
         self.lab, self.lane, self.view = lab, lane, lane.view

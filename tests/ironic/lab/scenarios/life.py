@@ -49,7 +49,7 @@ class Life(Scenario):
         inventory = call("GET", f"{self.node.path}/inventory")["inventory"]
         machine = self.machine
         expect(inventory["cpu"]["count"] == machine.PROCESSORS, f"processors: {inventory['cpu']}")
-        expect(inventory["cpu"]["architecture"] == "x86_64", f"architecture: {inventory['cpu']}")
+        expect(inventory["cpu"]["architecture"] == machine.arch, f"architecture: {inventory['cpu']}")
         expect(inventory["memory"]["physical_mb"] == machine.MEMORY_MIB, f"memory: {inventory['memory']}")
         macs = [interface["mac_address"] for interface in inventory["interfaces"]]
         expect(machine.mac in macs, f"the machine's MAC is not among {macs}")
