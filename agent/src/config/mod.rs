@@ -29,6 +29,8 @@ pub struct AgentConfig {
 
     /// Where the agent serves gRPC.
     pub grpc_listen: GrpcListen,
+    /// Where the conductor is told to call the agent.
+    pub grpc_callback_url: Option<Endpoint>,
     /// Where the agent finds its `ConductorService`.
     pub conductor: Endpoints,
     /// The authority of the conductor, by its digest.
@@ -231,6 +233,7 @@ impl Default for AgentConfig {
         let seconds = Duration::from_secs;
         Self {
             common: CommonSettings::default(),
+            grpc_callback_url: None,
             grpc_listen: GrpcListen::At(Listen::Unix(PathBuf::from(
                 "/run/ironic-agent/agent.sock",
             ))),

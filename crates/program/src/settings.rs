@@ -88,9 +88,9 @@ impl CommonSettings {
     pub fn options() -> Vec<Opt<Self>> {
         let this_program = section("This program", [
             opt!(debug, "More lines in the log. The kernel parameter ipa-debug wins over every other source.").kernel_final("ipa-debug"),
-            opt!(grpc_tls_cert_file, "PEM certificate of this program for gRPC between agent and shim."),
-            opt!(grpc_tls_key_file, "PEM key of grpc_tls_cert_file."),
-            opt!(grpc_tls_ca_file, "PEM certificates that the other end's gRPC certificate must chain to."),
+            opt!(grpc_tls_cert_file, "PEM certificate of this program for gRPC between agent and shim.").kernel("ipa-grpc-tls-cert-file"),
+            opt!(grpc_tls_key_file, "PEM key of grpc_tls_cert_file.").kernel("ipa-grpc-tls-key-file"),
+            opt!(grpc_tls_ca_file, "PEM certificates that the other end's gRPC certificate must chain to.").kernel("ipa-grpc-tls-ca-file"),
         ]);
         let ironic = section("Ironic", [
             opt!(api_url if |urls| is_url_list(urls), "Addresses of the Ironic API, tried in this order; or mdns.").kernel("ipa-api-url").expecting(URLS).word("URLS"),

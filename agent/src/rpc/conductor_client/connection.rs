@@ -1,5 +1,6 @@
 //! The one connection to the conductor that all calls share.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
@@ -94,6 +95,16 @@ impl Connections {
     /// The next call makes a new connection; calls that run go on.
     pub(super) async fn renew(&self) {
         self.state.lock().await.current = None;
+    }
+
+    /// The address from which this machine reaches the conductor; `None` if there is no route.
+    pub(super) async fn source_address(&self) -> Option<IpAddr> {
+        for dialer in &self.dialers {
+            if let Ok(Some(address)) = dialer.source_address().await {
+                return Some(address);
+            }
+        }
+        None
     }
 
     /// No call takes this connection from now on; those that run go on.

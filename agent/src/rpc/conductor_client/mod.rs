@@ -30,11 +30,13 @@ use crate::conductor::{
 use crate::config::AgentConfig;
 use crate::shutdown::ShutdownReason;
 
+mod callback_url;
 mod connection;
 mod error;
 mod identity;
 mod messages;
 
+use callback_url::CallbackUrl;
 use connection::{Connections, OpenConnection};
 pub(super) use error::ConductorCallError;
 
@@ -60,6 +62,7 @@ pub struct ConductorClient {
     connections: Arc<Connections>,
     /// Shared with the connections: what they show, and the conductor's time.
     tls: ClientTls,
+    callback_url: CallbackUrl,
     /// Where the sockets of attachments go. `None`: the agent listens, and never attaches.
     attachments: Option<mpsc::Sender<AttachedSocket>>,
 }
@@ -94,6 +97,7 @@ impl ConductorClient {
             deadline: call_deadline(config),
             connections: Arc::new(connections),
             tls,
+            callback_url: CallbackUrl::of(config),
             attachments,
         })
     }
@@ -188,7 +192,12 @@ impl Conductor for ConductorClient {
         Box::pin(async move {
             // One beat is in flight at most; the hello and a farewell need no more.
             let (requests, outgoing) = mpsc::channel(2);
-            let hello = messages::hello(hello).map_err(ConductorCallError::from)?;
+            let source = match self.callback_url {
+                CallbackUrl::OnRoute { .. } => self.connections.source_address().await,
+                _ => None,
+            };
+            let hello = messages::hello(hello, self.callback_url.with_source(source))
+                .map_err(ConductorCallError::from)?;
             let sender = SessionSender::new(requests, hello)?;
             let outgoing = keep_alive(ReceiverStream::new(outgoing), messages::keep_alive);
             let call = async |mut open: OpenConnection| open.client.heartbeat(outgoing).await;

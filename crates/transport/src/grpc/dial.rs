@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UdpSocket, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::{TlsFiles, TlsOptionNames};
@@ -160,6 +160,31 @@ impl Dialer {
             }
             Destination::Unix(_) => Uri::from_static("http://localhost"),
         }
+    }
+
+    /// The address from which this machine reaches the server; `None` over a socket in the file
+    /// system. Nothing is sent.
+    ///
+    /// # Errors
+    /// The name is unknown, or no route leads there.
+    pub async fn source_address(&self) -> io::Result<Option<IpAddr>> {
+        let Destination::Tcp { host, port, .. } = &self.destination else {
+            return Ok(None);
+        };
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for address in tokio::net::lookup_host((host.as_str(), *port)).await? {
+            let any: IpAddr = match address {
+                SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            // A UDP socket that is connected knows the source address of the route.
+            let socket = UdpSocket::bind((any, 0)).await?;
+            match socket.connect(address).await {
+                Ok(()) => return socket.local_addr().map(|local| Some(local.ip())),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     /// Connects to the first address that accepts, within `timeout`, TLS included. `order` may
@@ -378,6 +403,17 @@ mod tests {
             Dialer::new(&endpoint, &files),
             Err(InvalidEndpoint::Half(_))
         ));
+    }
+
+    #[tokio::test]
+    async fn the_route_says_from_which_address_a_server_is_reached() {
+        let source = async |text: &str| {
+            let dialer = Dialer::new(&text.parse().unwrap(), &TlsFiles::default()).unwrap();
+            dialer.source_address().await.unwrap()
+        };
+        let loopback = Some(IpAddr::from(Ipv4Addr::LOCALHOST));
+        assert_eq!(source("http://127.0.0.1:9998").await, loopback);
+        assert_eq!(source("unix:/a").await, None);
     }
 
     #[test]

@@ -150,14 +150,14 @@ fn session_config(overrides: SessionOverrides) -> Result<v1::SessionConfig, Docu
     })
 }
 
-pub(super) fn hello(hello: SessionOpen) -> Result<v1::Hello, DocumentError> {
+pub(super) fn hello(hello: SessionOpen, callback_url: String) -> Result<v1::Hello, DocumentError> {
     let token = hello.agent_token.as_ref().map(Secret::reveal);
     Ok(v1::Hello {
         node_uuid: hello.node_uuid,
         agent_token: token.unwrap_or_default().to_owned(),
         agent_version: VERSION.to_owned(),
         config: Some(session_config(hello.overrides)?),
-        callback_url: String::new(),
+        callback_url,
     })
 }
 

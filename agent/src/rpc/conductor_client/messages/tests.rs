@@ -47,12 +47,16 @@ fn a_session_is_read_and_repeated_in_the_hello() {
     assert_eq!(found.node.value("properties", "cpus"), Some(&json!(4)));
     assert_eq!(found.timeout.get().as_millis(), 300_500);
     assert_eq!(found.agent_token, Secret::new("T"));
-    let hello = hello(SessionOpen {
-        node_uuid: "U".into(),
-        agent_token: Some(Secret::new("in force")),
-        overrides: found.overrides,
-    })
+    let hello = hello(
+        SessionOpen {
+            node_uuid: "U".into(),
+            agent_token: Some(Secret::new("in force")),
+            overrides: found.overrides,
+        },
+        "http://192.0.2.1:9".into(),
+    )
     .unwrap();
+    assert_eq!(hello.callback_url, "http://192.0.2.1:9");
     assert_eq!(
         (hello.agent_token.as_str(), hello.agent_version.as_str()),
         ("in force", VERSION)

@@ -1,0 +1,138 @@
+//! Measures `FleetService.WatchNodes`: `watch_nodes [NODES] [CHANGES] [WATCHERS]`.
+//!
+//! Prints how long the first list of all nodes takes over a socket, and how long a change takes to
+//! each of the watchers.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use ironic_agent_protocol::v1;
+use ironic_agent_protocol::v1::fleet_service_client::FleetServiceClient;
+use ironic_agent_protocol::v1::watch_nodes_response::Content;
+use ironic_shim::agents::{AgentRegistry, Proofs};
+use ironic_shim::config::ShimConfig;
+use ironic_shim::fleet::{
+    CommandFollower, Fleet, FleetAccess, FleetApi, FleetServer, Inspections, NodeProxy,
+};
+use ironic_shim::metrics::Metrics;
+use ironic_transport::Listen;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
+use tonic::transport::Endpoint;
+
+/// The label that says when a change was made, in nanoseconds.
+const CHANGED: &str = "changed";
+
+fn uuid(number: usize) -> String {
+    format!("{number:08x}-0000-4000-8000-000000000000")
+}
+
+fn labels(changed: String) -> HashMap<String, String> {
+    let rack = ("rack".to_owned(), "1".to_owned());
+    [rack, (CHANGED.to_owned(), changed)].into()
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |default: usize| match arguments.next() {
+        Some(text) => text.parse().context("expected a number"),
+        None => Ok(default),
+    };
+    let (nodes, changes, watchers) = (number(10_000)?, number(1000)?, number(10)?);
+    let fleet = Fleet::default();
+    for at in 0..nodes {
+        fleet.describe(&uuid(at), &format!("node-{at}"), &labels(String::new()));
+    }
+    let state = std::env::temp_dir().join(format!("watch-nodes-{}", std::process::id()));
+    let socket = serve(&fleet, &state).await?;
+    let (sender, mut delays) = mpsc::channel(1024);
+    let epoch = Instant::now();
+    for at in 0..watchers {
+        let begun = Instant::now();
+        let watch = open(&socket, nodes).await?;
+        if at == 0 {
+            println!("first list of {nodes} nodes: {:?}", begun.elapsed());
+        }
+        tokio::spawn(watch_delays(watch, epoch, sender.clone()));
+    }
+    let expected = changes * watchers;
+    let changing = tokio::spawn(async move {
+        for at in 0..changes {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let now = epoch.elapsed().as_nanos().to_string();
+            fleet.describe(&uuid(at % nodes.max(1)), "", &labels(now));
+        }
+    });
+    let mut all = Vec::with_capacity(expected);
+    while all.len() < expected {
+        all.push(delays.recv().await.context("the watches have ended")?);
+    }
+    changing.await?;
+    all.sort_unstable();
+    let at = |thousandths: usize| all.get(all.len() * thousandths / 1000);
+    let (half, most, last) = (at(500), at(990), all.last());
+    println!("{changes} changes to {watchers} watchers: p50 {half:?}, p99 {most:?}, max {last:?}");
+    std::fs::remove_dir_all(state)?;
+    Ok(())
+}
+
+/// Reports how long each change took to come.
+async fn watch_delays(
+    mut watch: Streaming<v1::WatchNodesResponse>,
+    epoch: Instant,
+    delays: mpsc::Sender<Duration>,
+) {
+    while let Ok(Some(message)) = watch.message().await {
+        let Some(Content::Events(events)) = message.content else {
+            continue;
+        };
+        for event in events.events {
+            let labels = event.node.unwrap_or_default().labels;
+            let changed = labels.get(CHANGED).and_then(|at| at.parse().ok());
+            let changed = Duration::from_nanos(changed.unwrap_or_default());
+            let delay = epoch.elapsed().saturating_sub(changed);
+            if delays.send(delay).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Serves the nodes at a socket. Answers its address.
+async fn serve(fleet: &Fleet, state: &Path) -> anyhow::Result<String> {
+    let socket = state.join("fleet.sock");
+    let agents = AgentRegistry::of_gateway(Proofs::default(), Metrics::new(), None);
+    let (_, executed) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    let follower = CommandFollower::start(fleet.clone(), agents.clone(), executed, stop.clone());
+    let inspections = Inspections::new(state);
+    let api = FleetApi::new(fleet.clone(), inspections, FleetAccess::default());
+    let proxy = NodeProxy::new(fleet.clone(), agents, FleetAccess::default(), follower);
+    let listen = Listen::Unix(socket.clone());
+    let server = FleetServer::bind(&listen, &ShimConfig::default(), api, proxy).await?;
+    tokio::spawn(server.run(stop));
+    Ok(format!("unix:{}", socket.display()))
+}
+
+/// Opens a watch and reads the whole list.
+async fn open(socket: &str, nodes: usize) -> anyhow::Result<Streaming<v1::WatchNodesResponse>> {
+    let channel = Endpoint::from_shared(socket.to_owned())?.connect().await?;
+    let mut client = FleetServiceClient::new(channel);
+    let watch = client.watch_nodes(v1::WatchNodesRequest::default()).await?;
+    let mut watch = watch.into_inner();
+    let mut listed = 0;
+    while let Some(message) = watch.message().await? {
+        if let Some(Content::Nodes(list)) = message.content {
+            listed += list.nodes.len();
+            if list.complete {
+                anyhow::ensure!(listed == nodes, "{listed} of {nodes} nodes");
+                return Ok(watch);
+            }
+        }
+    }
+    anyhow::bail!("the watch has ended")
+}
