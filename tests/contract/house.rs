@@ -510,6 +510,10 @@ fn pure_crates_touch_nothing_outside() {
     }
 }
 
+/// Files outside of the agent's `system` that call what has no safe name: the C library's
+/// allocator, in one line.
+const UNSAFE: &[(&str, &str)] = &[("shim", "src/gateway/trim.rs")];
+
 #[test]
 fn unsafe_code_stays_in_system() {
     for (path, code) in sources("agent") {
@@ -524,7 +528,7 @@ fn unsafe_code_stays_in_system() {
     for name in others {
         for (path, code) in sources(name) {
             assert!(
-                !code.contains("unsafe {"),
+                !code.contains("unsafe {") || UNSAFE.contains(&(name, path.as_str())),
                 "{name}/{path} holds unsafe code"
             );
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
 use ironic_agent_protocol::v1::{FarewellReason, HeartbeatVerdict};
+use ironic_program::CommonSettings;
 use ironic_shim::config::ShimConfig;
 use ironic_transport::Listen;
 use ironic_transport::grpc::{self, Dialer, TlsFiles};
@@ -16,8 +17,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
+use tonic_types::StatusExt;
 
-use crate::support::ironic::{FakeIronic, TOKEN};
+use crate::support::gateway::{Machine, SYNC, ask, gateway_config};
+use crate::support::http::Line;
+use crate::support::ironic::{FakeIronic, Reply, TOKEN};
 use crate::support::shim::{Shim, config, found, hello};
 use crate::support::tls::Authority;
 
@@ -258,4 +262,109 @@ async fn wait_until_closed(shim: &Shim) {
     };
     let closed = tokio::time::timeout(Duration::from_secs(30), closed).await;
     closed.expect("the REST listener closes");
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_keep_no_agent_away() {
+    let state = tempfile::tempdir().unwrap();
+    let ironic = FakeIronic::start().await;
+    let shim = Shim::start(gateway_config(&ironic, &state)).await;
+    let address = shim.url.trim_start_matches("http://").to_owned();
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(TcpStream::connect(&address).await.unwrap());
+    }
+    let machine = Machine::new();
+    let _agent = machine.start_agent(&shim.url);
+    ironic.wait_for("/v1/heartbeat/", 1).await;
+    let answer = ask(&shim, "POST", "/v1/commands/", SYNC).await;
+    assert_eq!(answer.json()["command_status"], "SUCCEEDED", "{answer:?}");
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_state_directory_that_is_full_costs_no_agent_and_is_named() {
+    let state = tempfile::tempdir().unwrap();
+    let ironic = FakeIronic::start().await;
+    // Nothing can be written below a file, whoever tries.
+    let occupied = state.path().join("occupied");
+    std::fs::write(&occupied, "").unwrap();
+    let config = ShimConfig {
+        state_dir: occupied.join("state"),
+        metrics_listen: Some("127.0.0.1:0".parse().unwrap()),
+        ..gateway_config(&ironic, &state)
+    };
+    let shim = Shim::start(config).await;
+    let machine = Machine::new();
+    let _agent = machine.start_agent(&shim.url);
+    ironic.wait_for("/v1/heartbeat/", 1).await;
+    let answer = ask(&shim, "POST", "/v1/commands/", SYNC).await;
+    assert_eq!(answer.json()["command_status"], "SUCCEEDED", "{answer:?}");
+    let mut line = Line::open(shim.metrics.unwrap()).await;
+    let ready = line.ask("GET", "/readyz", "", b"").await;
+    assert_eq!(ready.status, 200, "{ready:?}");
+    let named = ready.json()["dependencies"]["state_dir"].clone();
+    assert_eq!(named["status"], "degraded", "{ready:?}");
+    assert!(
+        named["reason"].as_str().unwrap().contains("state_dir"),
+        "{named}"
+    );
+}
+
+#[tokio::test]
+async fn reports_beyond_what_is_read_at_once_come_back_later() {
+    let state = tempfile::tempdir().unwrap();
+    let ironic = FakeIronic::start().await;
+    let late = std::sync::Arc::new(tokio::sync::Notify::new());
+    let path = "/v1/continue_inspection";
+    ironic.script(path, std::iter::repeat_n(Reply::Late(late.clone()), 8));
+    let config = gateway_config(&ironic, &state);
+    let config = ShimConfig {
+        common: CommonSettings {
+            inspection_callback_url: vec![format!("{}{path}", ironic.url)],
+            ..config.common
+        },
+        ..config
+    };
+    let shim = Shim::start(config).await;
+    let mut reports = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let mut conductor = shim.conductor.clone();
+        reports.spawn(async move {
+            let report = serde_json::json!({"inventory": {"interfaces": [number]}});
+            let report = report.as_object().unwrap().clone();
+            let report = ironic_document::to_struct(report, "report").unwrap();
+            let request = v1::SubmitInspectionRequest {
+                report: Some(report),
+            };
+            conductor.submit_inspection(request).await
+        });
+    }
+    let mut deferred = 0;
+    while deferred < 12 {
+        let refused = reports.join_next().await.unwrap().unwrap().unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+        let wait = refused
+            .get_details_retry_info()
+            .unwrap()
+            .retry_delay
+            .unwrap();
+        assert!((5..=15).contains(&wait.as_secs()), "{wait:?}");
+        deferred += 1;
+    }
+    let answering = async {
+        loop {
+            late.notify_waiters();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let answered = async {
+        while let Some(report) = reports.join_next().await {
+            report.unwrap().unwrap();
+        }
+    };
+    tokio::select! {
+        () = answered => {}
+        () = answering => {}
+    }
 }

@@ -60,12 +60,14 @@ const OPEN_CALLS: [Rule; 4] = [
         prefix: "/ironic.agent.v1.CommandService/GetStatus",
         largest: SMALL_REQUEST,
         at_once: 128,
+        bounds_all: false,
         deadline: Some(STRANGERS_TIMEOUT),
     },
     Rule {
         prefix: "/grpc.health.v1.Health/Check",
         largest: SMALL_REQUEST,
         at_once: 128,
+        bounds_all: false,
         deadline: Some(STRANGERS_TIMEOUT),
     },
     // A watch is one request and lives as long as its caller.
@@ -73,12 +75,14 @@ const OPEN_CALLS: [Rule; 4] = [
         prefix: "/grpc.health.v1.Health/",
         largest: SMALL_REQUEST,
         at_once: 64,
+        bounds_all: false,
         deadline: None,
     },
     Rule {
         prefix: "/grpc.reflection.v1.ServerReflection/",
         largest: 1024 * 1024,
         at_once: 64,
+        bounds_all: false,
         deadline: Some(STRANGERS_TIMEOUT),
     },
 ];

@@ -29,6 +29,7 @@ use crate::tls::{self, TlsError};
 
 pub mod certificate;
 mod drain;
+mod trim;
 
 use certificate::{CertificateError, ServerCertificate};
 pub use drain::DrainPlan;
@@ -133,6 +134,7 @@ impl Gateway {
             serving,
             stop,
         }));
+        tokio::spawn(trim::give_memory_back(gateway.stopping()));
         Ok(gateway)
     }
 

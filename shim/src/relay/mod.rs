@@ -74,6 +74,9 @@ const GATEWAY_LIMITS: ConnectionLimits = ConnectionLimits {
     ..grpc::LIMITS
 };
 
+/// Inspection reports that a gateway reads at once. The others come back after seconds.
+const REPORTS: usize = 8;
+
 /// What unauthenticated callers may cost: on a loopback address, before their session is proved.
 const UNAUTHENTICATED: [Rule; 6] = [
     // A proof and a request for a certificate, each at once.
@@ -81,12 +84,14 @@ const UNAUTHENTICATED: [Rule; 6] = [
         prefix: "/ironic.agent.v1.IdentityService/",
         largest: 64 * 1024,
         at_once: 32,
+        bounds_all: false,
         deadline: Some(Duration::from_secs(60)),
     },
     Rule {
         prefix: "/ironic.agent.v1.ConductorService/Lookup",
         largest: 64 * 1024,
         at_once: 32,
+        bounds_all: false,
         deadline: Some(Duration::from_secs(60)),
     },
     // A beat has some twenty bytes: this is enough for weeks, and then the session is opened
@@ -95,6 +100,7 @@ const UNAUTHENTICATED: [Rule; 6] = [
         prefix: "/ironic.agent.v1.ConductorService/Heartbeat",
         largest: 1024 * 1024,
         at_once: 32,
+        bounds_all: false,
         deadline: None,
     },
     // Of an unproved attachment nothing is read after its first message; of a proved one
@@ -103,18 +109,21 @@ const UNAUTHENTICATED: [Rule; 6] = [
         prefix: "/ironic.agent.v1.ConductorService/Attach",
         largest: usize::MAX,
         at_once: 32,
+        bounds_all: false,
         deadline: None,
     },
     Rule {
         prefix: "/ironic.agent.v1.ConductorService/",
         largest: LARGEST_REQUEST,
         at_once: 2,
+        bounds_all: false,
         deadline: Some(Duration::from_secs(120)),
     },
     Rule {
         prefix: "/grpc.health.v1.Health/",
         largest: 64 * 1024,
         at_once: 64,
+        bounds_all: false,
         deadline: None,
     },
 ];
@@ -122,13 +131,19 @@ const UNAUTHENTICATED: [Rule; 6] = [
 /// The same before a gateway: whole halls are powered on at once, and each agent has one call of
 /// each kind.
 fn gateway_rules() -> [Rule; 6] {
-    UNAUTHENTICATED.map(|rule| Rule {
-        at_once: match rule.prefix {
-            "/ironic.agent.v1.ConductorService/" => 8,
-            "/grpc.health.v1.Health/" => rule.at_once,
-            _ => 16_384,
+    UNAUTHENTICATED.map(|rule| match rule.prefix {
+        // Reports: each may have the size of the largest request, whoever sends it.
+        "/ironic.agent.v1.ConductorService/" => Rule {
+            at_once: REPORTS,
+            bounds_all: true,
+            ..rule
         },
-        ..rule
+        "/grpc.health.v1.Health/" => rule,
+        _ => Rule {
+            at_once: 16_384,
+            bounds_all: false,
+            ..rule
+        },
     })
 }
 

@@ -9,8 +9,9 @@ use ironic_document::DocumentError;
 use ironic_transport::{Endpoint, Endpoints};
 use thiserror::Error as ThisError;
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
-use crate::conductor::{ConductorError, ConnectionError, SessionLost};
+use crate::conductor::{ConductorError, ConnectionError, Deferral, SessionLost};
 
 /// Why a call got no answer.
 #[derive(Debug, ThisError)]
@@ -68,6 +69,19 @@ impl From<Status> for ConductorCallError {
 }
 
 impl ConductorCallError {
+    /// The time after which the server asks for the call again: it has too much to do, which is
+    /// no failure.
+    pub(super) fn deferral(&self) -> Option<Deferral> {
+        let Self::Status(CallStatus(status)) = self else {
+            return None;
+        };
+        let retry_after = status.get_details_retry_info()?.retry_delay?;
+        Some(Deferral {
+            retry_after,
+            reason: self.to_string(),
+        })
+    }
+
     /// Whether a new connection is needed: the server did not answer, or is unavailable.
     pub(super) fn condemns_connection(&self) -> bool {
         match self {

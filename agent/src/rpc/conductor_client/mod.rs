@@ -154,9 +154,12 @@ impl Conductor for ConductorClient {
                 .await;
             match response {
                 Ok(response) => messages::answer(response),
-                Err(error) => LookupOutcome::Retry {
-                    conflict: false,
-                    error: error.into(),
+                Err(error) => match error.deferral() {
+                    Some(deferral) => LookupOutcome::Deferred(deferral),
+                    None => LookupOutcome::Retry {
+                        conflict: false,
+                        error: error.into(),
+                    },
                 },
             }
         })
@@ -180,7 +183,10 @@ impl Conductor for ConductorClient {
                 async |mut open: OpenConnection| open.client.submit_inspection(request).await;
             match self.call(call).await {
                 Ok(response) => messages::submission(response),
-                Err(error) => InspectionOutcome::Retry(error.into()),
+                Err(error) => match error.deferral() {
+                    Some(deferral) => InspectionOutcome::Deferred(deferral),
+                    None => InspectionOutcome::Retry(error.into()),
+                },
             }
         })
     }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,9 +16,10 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::{BodyExt, BodyStream, Limited, StreamBody};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::server::{Connected, TlsConnectInfo};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
 use crate::listener::{Connection, Slot};
@@ -109,18 +110,42 @@ pub struct Rule {
     pub largest: usize,
     /// How many of them run at once, of all callers.
     pub at_once: usize,
+    /// Whether `at_once` also bounds callers that have shown a token: each call takes much memory.
+    pub bounds_all: bool,
     /// After this time nothing more of the request is read.
     pub deadline: Option<Duration>,
 }
 
 /// Holds calls to their rules.
 #[derive(Clone)]
-pub struct Bounds(Arc<[(Rule, Arc<Semaphore>)]>);
+pub struct Bounds {
+    rules: Arc<[(Rule, Arc<Semaphore>)]>,
+    retry_after: Arc<RetrySpread>,
+}
+
+/// When callers that are refused come back: each after another time, so that they do not come
+/// together.
+#[derive(Debug, Default)]
+struct RetrySpread(AtomicU32);
+
+impl RetrySpread {
+    const SHORTEST: Duration = Duration::from_secs(5);
+    const LONGEST: Duration = Duration::from_secs(15);
+    /// The golden ratio in parts of 2^32: its multiples, without their whole parts, fill the
+    /// interval evenly.
+    const STEP: u32 = 0x9E37_79B9;
+
+    fn next(&self) -> Duration {
+        let at = self.0.fetch_add(Self::STEP, Ordering::Relaxed);
+        let share = f64::from(at) / f64::from(u32::MAX);
+        Self::SHORTEST + (Self::LONGEST - Self::SHORTEST).mul_f64(share)
+    }
+}
 
 impl fmt::Debug for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
-            .entries(self.0.iter().map(|(rule, _)| rule))
+            .entries(self.rules.iter().map(|(rule, _)| rule))
             .finish()
     }
 }
@@ -130,7 +155,10 @@ impl Bounds {
     #[must_use]
     pub fn new(rules: &[Rule]) -> Self {
         let with_turns = |rule: &Rule| (*rule, Arc::new(Semaphore::new(rule.at_once)));
-        Self(rules.iter().map(with_turns).collect())
+        Self {
+            rules: rules.iter().map(with_turns).collect(),
+            retry_after: Arc::default(),
+        }
     }
 
     /// What a request may cost.
@@ -143,24 +171,33 @@ impl Bounds {
         caller: Option<&Caller>,
     ) -> Result<Option<(Rule, Option<OwnedSemaphorePermit>)>, Status> {
         let Some((rule, turns)) = self
-            .0
+            .rules
             .iter()
             .find(|(rule, _)| path.starts_with(rule.prefix))
         else {
             return Ok(None);
         };
+        let busy = |what| {
+            let retry_after = Some(self.retry_after.next());
+            Status::with_error_details(
+                Code::ResourceExhausted,
+                format!("too many calls {what}: try later"),
+                ErrorDetails::with_retry_info(retry_after),
+            )
+        };
         if caller.is_some_and(|caller| caller.slot.is_authenticated()) {
+            let turn = rule
+                .bounds_all
+                .then(|| Arc::clone(turns).try_acquire_owned());
+            let turn = turn.transpose().map_err(|_| busy("at once"))?;
             return Ok(Some((
                 Rule {
                     deadline: None,
                     ..*rule
                 },
-                None,
+                turn,
             )));
         }
-        let busy = |what| {
-            Status::resource_exhausted(format!("too many calls without a token {what}: try later"))
-        };
         if caller.is_some_and(|caller| caller.calls.load(Ordering::Relaxed) > CALLS_PER_CONNECTION)
         {
             return Err(busy("on this connection"));
@@ -234,5 +271,72 @@ fn limited(body: Body, rule: Rule) -> Body {
             let frames = BodyStream::new(body).take_until(Box::pin(tokio::time::sleep(deadline)));
             Body::new(StreamBody::new(frames))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: Rule = Rule {
+        prefix: "/a.B/",
+        largest: 1024,
+        at_once: 1,
+        bounds_all: true,
+        deadline: None,
+    };
+
+    fn authenticated() -> Caller {
+        let slot = Slot::unlimited();
+        slot.authenticated();
+        Caller {
+            slot,
+            peer: None,
+            calls: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn a_refused_call_hears_when_to_come_back_and_each_comes_at_another_time() {
+        let caller = authenticated();
+        let bounds = Bounds::new(&[RULE]);
+        let running = bounds.admit("/a.B/C", Some(&caller)).unwrap();
+        let mut seconds = [0; 10];
+        for _ in 0..100 {
+            let status = bounds.admit("/a.B/C", Some(&caller)).unwrap_err();
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            let wait = status
+                .get_details_retry_info()
+                .unwrap()
+                .retry_delay
+                .unwrap();
+            let past = wait.as_secs().checked_sub(5).unwrap();
+            seconds[usize::try_from(past).unwrap().min(9)] += 1;
+        }
+        assert!(
+            seconds.iter().all(|count| (8..=12).contains(count)),
+            "{seconds:?}"
+        );
+        drop(running);
+        bounds.admit("/a.B/C", Some(&caller)).unwrap();
+    }
+
+    #[test]
+    fn who_has_shown_a_token_is_not_counted_where_calls_are_small() {
+        let caller = authenticated();
+        let bounds = Bounds::new(&[Rule {
+            bounds_all: false,
+            ..RULE
+        }]);
+        let admitted: Result<Vec<_>, _> = (0..50)
+            .map(|_| bounds.admit("/a.B/C", Some(&caller)))
+            .collect();
+        assert!(admitted.is_ok());
+        let stranger = Caller {
+            slot: Slot::unlimited(),
+            ..caller
+        };
+        let _running = bounds.admit("/a.B/C", Some(&stranger)).unwrap();
+        bounds.admit("/a.B/C", Some(&stranger)).unwrap_err();
     }
 }

@@ -1,0 +1,62 @@
+//! Memory that sessions have left behind goes back to the system.
+//!
+//! The C library keeps what thousands of agents had when they are gone, in pieces between those
+//! that live: `docs/decisions/memory-is-given-back.md`.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+/// How often. It takes a millisecond with thousands of sessions.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// Gives memory back until `stop` is cancelled.
+pub(super) async fn give_memory_back(stop: CancellationToken) {
+    while stop
+        .run_until_cancelled(tokio::time::sleep(PERIOD))
+        .await
+        .is_some()
+    {
+        // It takes locks of the allocator: other tasks of this thread must not wait.
+        let _ = tokio::task::spawn_blocking(trim).await;
+    }
+}
+
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "the C library has no safe name for it")]
+fn trim() {
+    // SAFETY: the function takes a number, may be called at any time from any thread, and moves
+    // nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Other allocators give memory back themselves.
+#[cfg(not(target_env = "gnu"))]
+fn trim() {}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    fn resident_pages() -> usize {
+        let text = fs::read_to_string("/proc/self/statm").unwrap();
+        text.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    #[cfg(target_env = "gnu")]
+    fn memory_between_living_pieces_goes_back() {
+        // Pieces as sessions have them: below what the allocator maps one by one.
+        let pieces: Vec<Vec<u8>> = (0..20_000).map(|_| vec![1; 8 * 1024]).collect();
+        // One in a hundred lives on, so that no heap ends in free memory.
+        let living: Vec<Vec<u8>> = pieces.into_iter().step_by(100).collect();
+        let before = resident_pages();
+        super::trim();
+        let after = resident_pages();
+        // Of 39,000 pages almost all.
+        assert!(before > after + 20_000, "{before} {after}");
+        drop(living);
+    }
+}
