@@ -1,5 +1,5 @@
 //! Compiles `proto/` without a `protoc` binary, keeps the descriptor set, which reflection
-//! serves and the lock test compares, and generates the table of the verbs.
+//! serves and the lock test compares, and generates the tables of the verbs and of the roles.
 
 use std::path::PathBuf;
 
@@ -32,6 +32,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let verbs = generate_verbs::generate(&compiler.descriptor_pool())?;
     std::fs::write(out.join("verbs.rs"), verbs)?;
+    let methods = generate_verbs::generate_methods(&compiler.descriptor_pool())?;
+    std::fs::write(out.join("methods.rs"), methods)?;
 
     let mut descriptors = compiler.file_descriptor_set();
     descriptors

@@ -6,7 +6,7 @@
 //! is served by a shim that is a gateway and called by orchestrators and operators.
 //! [`v1::hardware_manager_service_server::HardwareManagerService`] is served by a hardware
 //! manager that is a program of its own and called by the agent. The documents are the
-//! `.proto` files. [`verbs`] is what they note about the commands, as a table, [`codec`] how messages
+//! `.proto` files. [`verbs`] is what they note about the commands, as a table, [`roles`] what callers need for them, [`codec`] how messages
 //! become bytes; more logic than that is not here.
 
 /// Messages and services of package `ironic.agent.v1`.
@@ -21,6 +21,7 @@ pub mod v1 {
 
 pub mod codec;
 mod document;
+pub mod roles;
 pub mod verbs;
 
 /// The serialised `google.protobuf.FileDescriptorSet` of this package and its imports,

@@ -10,6 +10,7 @@
 use prost_types::{ListValue, Struct, Value};
 
 use crate::document::{self, DocumentReader, DocumentWriter};
+use crate::roles::CallerRole;
 use crate::v1;
 use crate::v1::command::Verb;
 use crate::v1::command_record::TypedResult;
@@ -29,6 +30,8 @@ pub struct VerbDescriptor {
     pub ends_service: Option<ServiceEnd>,
     /// Whether its arguments are typed messages: no REST call and no flow reaches it.
     pub typed: bool,
+    /// What a caller of a gateway needs for it.
+    pub role: CallerRole,
     /// What it takes, in the order of the message.
     pub arguments: &'static [ArgumentDescriptor],
     typed_result: Option<fn(Struct) -> TypedResult>,

@@ -18,9 +18,9 @@ _ironic-shim() {
 '*--config-file=[Read this file; may be repeated.]:FILE:_files' \
 '*--config-dir=[Read the *.conf files of this directory, in the order of their names; may be repeated.]:DIR:_files' \
 '--debug=[More lines in the log. The kernel parameter ipa-debug wins over every other source. \[kernel\: ipa-debug\]]::BOOL:_default' \
-'--grpc_tls_cert_file=[PEM certificate of this program for gRPC between agent and shim.]:PATH:_default' \
-'--grpc_tls_key_file=[PEM key of grpc_tls_cert_file.]:PATH:_default' \
-'--grpc_tls_ca_file=[PEM certificates that the other end'\''s gRPC certificate must chain to.]:PATH:_default' \
+'--grpc_tls_cert_file=[PEM certificate of this program for gRPC between agent and shim. \[kernel\: ipa-grpc-tls-cert-file\]]:PATH:_default' \
+'--grpc_tls_key_file=[PEM key of grpc_tls_cert_file. \[kernel\: ipa-grpc-tls-key-file\]]:PATH:_default' \
+'--grpc_tls_ca_file=[PEM certificates that the other end'\''s gRPC certificate must chain to. \[kernel\: ipa-grpc-tls-ca-file\]]:PATH:_default' \
 '--api_url=[Addresses of the Ironic API, tried in this order; or mdns. \[kernel\: ipa-api-url\]]:URLS:_default' \
 '--agent_token=[Token shared with the conductor, replaced by the one that a lookup answers. \[kernel\: ipa-agent-token\]]:TOKEN:_default' \
 '--agent_token_file=[File that holds agent_token\: a command line can be read by every user of the machine. The environment variable IRONIC_AGENT_TOKEN may hold it, too.]:FILE:_default' \
@@ -46,6 +46,8 @@ _ironic-shim() {
 '--fleet_tls_key_file=[PEM key of fleet_tls_cert_file.]:PATH:_default' \
 '--fleet_tls_ca_file=[PEM of the CA whose certificates callers of fleet_listen must show. It is not the CA of the agents.]:PATH:_default' \
 '--page_listen=[Where a page shows the nodes to operators with a browser\: ADDRESS\:PORT or unix\:PATH, with the certificates of the options fleet_tls_*.]:ADDRESS:_default' \
+'--fleet_tls_crl_file=[PEM of the lists (CRL) of certificates that the CA of fleet_tls_ca_file has revoked; each CA in that file needs one then. Read again at SIGHUP.]:PATH:_default' \
+'--fleet_policy_file=[YAML file that says which role the holder of a certificate has at fleet_listen\: observer, operator or provisioner; without it every caller may do everything. Read again when it changes.]:PATH:_default' \
 '--node_dir=[Directory of files that describe nodes, as YAML or JSON\: without api_url these are the nodes of a gateway, otherwise they name and label those of Ironic.]:DIR:_default' \
 '--admit=[Which machines a gateway without api_url takes\: those that a file in node_dir describes, or, in a lab, any machine under the UUID that its firmware says. \[default\: listed\]]:listed|open:_default' \
 '--drain_timeout=[How long SIGTERM lets agents attach elsewhere before the gateway ends; a second one ends it at once. \[default\: 30\]]:SECONDS:_default' \

@@ -2,10 +2,11 @@
 //! `command.proto`, as the rows of `verbs.rs`.
 //!
 //! [`notes`] reads the notes of each verb, [`rust`] writes them as Rust, [`documents`] the
-//! functions between typed messages and documents. A note that cannot be used ends the build with
-//! its name.
+//! functions between typed messages and documents. [`methods`] does the same for the methods of
+//! services. A note that cannot be used ends the build with its name.
 
 mod documents;
+mod methods;
 mod notes;
 mod rust;
 
@@ -15,6 +16,7 @@ use std::fmt::Write;
 use protox::prost_reflect::DescriptorPool;
 
 use documents::DocumentFunctions;
+pub use methods::generate as generate_methods;
 use notes::{PACKAGE, VerbMessage};
 use protox::prost_reflect::MessageDescriptor;
 

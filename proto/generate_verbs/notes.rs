@@ -21,6 +21,8 @@ pub(super) struct VerbMessage {
     pub(super) ends_service: i32,
     /// Whether its arguments are typed messages.
     pub(super) typed: bool,
+    /// A number of `CallerRole`.
+    pub(super) role: i32,
     pub(super) arguments: Vec<VerbArgument>,
 }
 
@@ -61,7 +63,6 @@ impl VerbMessage {
         if names.is_empty() {
             return Err(format!("{} has no option (verb).names", descriptor.full_name()).into());
         }
-        let ends_service = notes.get_field_by_name("ends_service");
         let typed = flag(&notes, "typed");
         let fields = descriptor.fields().filter(|field| field.name() != "phase");
         Ok(Self {
@@ -69,9 +70,8 @@ impl VerbMessage {
             verb: verb.name().to_owned(),
             names,
             background: flag(&notes, "background"),
-            ends_service: ends_service
-                .and_then(|end| end.as_enum_number())
-                .unwrap_or(0),
+            ends_service: number(&notes, "ends_service"),
+            role: number(&notes, "role"),
             arguments: fields
                 .map(|field| VerbArgument::read(pool, field, typed))
                 .collect::<Result<_, _>>()?,
@@ -166,6 +166,12 @@ fn texts(notes: &DynamicMessage, name: &str) -> Vec<String> {
     let values = values.as_deref().and_then(Value::as_list).unwrap_or(&[]);
     let texts = values.iter().filter_map(Value::as_str);
     texts.map(str::to_owned).collect()
+}
+
+/// The number of an enum's value.
+fn number(notes: &DynamicMessage, name: &str) -> i32 {
+    let value = notes.get_field_by_name(name);
+    value.and_then(|value| value.as_enum_number()).unwrap_or(0)
 }
 
 fn flag(notes: &DynamicMessage, name: &str) -> bool {

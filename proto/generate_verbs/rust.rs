@@ -33,11 +33,12 @@ pub(super) fn row(
     );
     Ok(format!(
         "VerbDescriptor {{ verb: {:?}, name: {name:?}, background: {}, \
-         ends_service: {}, typed: {}, arguments: &[{arguments}], typed_result: {result}, \
+         ends_service: {}, role: {}, typed: {}, arguments: &[{arguments}], typed_result: {result}, \
          build: |{given}| Verb::{variant}(v1::{} {{ {}}}) }}",
         message.verb,
         message.background,
         ends_service(message.ends_service)?,
+        role(message.role)?,
         message.typed,
         message.descriptor.name(),
         fields(message, extension),
@@ -174,6 +175,17 @@ fn ends_service(number: i32) -> Result<&'static str, Box<dyn Error>> {
         1 => Ok("Some(ServiceEnd::Rescued)"),
         2 => Ok("Some(ServiceEnd::LockedDown)"),
         other => Err(format!("ServiceEnd has no value {other}").into()),
+    }
+}
+
+/// The `CallerRole` of a number.
+pub(super) fn role(number: i32) -> Result<&'static str, Box<dyn Error>> {
+    match number {
+        1 => Ok("CallerRole::Observer"),
+        2 => Ok("CallerRole::Operator"),
+        // What is not noted is nobody else's.
+        0 | 3 => Ok("CallerRole::Provisioner"),
+        other => Err(format!("CallerRole has no value {other}").into()),
     }
 }
 

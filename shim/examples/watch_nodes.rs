@@ -13,9 +13,7 @@ use ironic_agent_protocol::v1::fleet_service_client::FleetServiceClient;
 use ironic_agent_protocol::v1::watch_nodes_response::Content;
 use ironic_shim::agents::{AgentRegistry, Proofs};
 use ironic_shim::config::ShimConfig;
-use ironic_shim::fleet::{
-    CommandFollower, Fleet, FleetAccess, FleetApi, FleetServer, Inspections, NodeProxy,
-};
+use ironic_shim::fleet::{DrainRequests, Fleet, FleetAccess, FleetParts};
 use ironic_shim::metrics::Metrics;
 use ironic_transport::Listen;
 use tokio::sync::mpsc;
@@ -105,16 +103,25 @@ async fn watch_delays(
 /// Serves the nodes at a socket. Answers its address.
 async fn serve(fleet: &Fleet, state: &Path) -> anyhow::Result<String> {
     let socket = state.join("fleet.sock");
-    let agents = AgentRegistry::of_gateway(Proofs::default(), Metrics::new(), None);
-    let (_, executed) = mpsc::channel(1);
     let stop = CancellationToken::new();
-    let follower = CommandFollower::start(fleet.clone(), agents.clone(), executed, stop.clone());
-    let inspections = Inspections::new(state);
-    let api = FleetApi::new(fleet.clone(), inspections, FleetAccess::default());
-    let proxy = NodeProxy::new(fleet.clone(), agents, FleetAccess::default(), follower);
-    let listen = Listen::Unix(socket.clone());
-    let server = FleetServer::bind(&listen, &ShimConfig::default(), api, proxy).await?;
-    tokio::spawn(server.run(stop));
+    let parts = FleetParts {
+        fleet: fleet.clone(),
+        agents: AgentRegistry::of_gateway(Proofs::default(), Metrics::new(), None),
+        access: FleetAccess::default(),
+        follower: None,
+        drain: DrainRequests {
+            asked: CancellationToken::new(),
+            timeout: Duration::ZERO,
+        },
+        stop: stop.clone(),
+    };
+    let config = ShimConfig {
+        fleet_listen: Some(Listen::Unix(socket.clone())),
+        state_dir: state.to_owned(),
+        ..ShimConfig::default()
+    };
+    let open = parts.open(&config).await?.context("there is no listener")?;
+    tokio::spawn(open.server.run(stop));
     Ok(format!("unix:{}", socket.display()))
 }
 

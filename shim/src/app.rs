@@ -10,6 +10,7 @@ use anyhow::Context;
 use ironic_options::{Loaded, Parameters, virtual_media};
 use ironic_program::{StopRequest, start};
 use ironic_transport::Listen;
+use ironic_transport::grpc::ServerTlsError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,8 @@ use crate::agents::{AgentRegistry, Proofs};
 use crate::config::{AdmittedMachines, GatewayUrl, NodeCertificates, ShimConfig};
 use crate::discover::{self, MdnsService};
 use crate::fleet::{
-    CommandFollower, Fleet, FleetAccess, FleetApi, FleetServer, FleetViewer, Inspections, NodeProxy,
+    CommandFollower, DrainRequests, Fleet, FleetAccess, FleetParts, FleetTls, FleetViewer,
+    Inspections, OpenFleet, serve_gateways,
 };
 use crate::gateway::Gateway;
 use crate::identity::Enrolment;
@@ -100,7 +102,7 @@ pub struct Shim {
     gateway: Option<Gateway>,
     metrics_listen: Option<Listen>,
     page_listen: Option<Listen>,
-    fleet: Option<FleetServer>,
+    fleet: Option<OpenFleet>,
     stop: CancellationToken,
 }
 
@@ -174,27 +176,30 @@ impl Shim {
         let proofs = Proofs::new(&config.state_dir);
         let enrolment = Enrolment::of_gateway(config, &url, proofs.clone());
         let enrolment = enrolment.context("the gateway cannot issue certificates")?;
-        // Thousands of kept changes take memory that only watches need.
         let is_watched = config.fleet_listen.is_some() || config.page_listen.is_some();
-        let fleet = if is_watched {
-            Fleet::default()
-        } else {
-            Fleet::unwatched()
-        };
-        for node in proofs.nodes() {
-            fleet.add(&node);
-        }
+        let fleet = known_nodes(&proofs, is_watched);
         let (executed, commands) = mpsc::channel(EXECUTED_COMMANDS);
         let executed = is_watched.then_some(executed);
         let agents = AgentRegistry::of_gateway(proofs.clone(), metrics.clone(), executed);
         let upstream = upstream(config, ironic, &proofs, &fleet, &stop)?;
-        let access = FleetAccess::default();
+        let access = fleet_access(config, &stop)?;
         let page_listen = page(config, &url, (&fleet, &access, &metrics), &stop).await?;
         let follower = is_watched
             .then(|| CommandFollower::start(fleet.clone(), agents.clone(), commands, stop.clone()));
-        let server = fleet_server(config, &fleet, &agents, access, follower).await?;
+        let drain = drain_requests(config, &stop);
+        let parts = FleetParts {
+            fleet: fleet.clone(),
+            agents: agents.clone(),
+            access,
+            follower,
+            drain: drain.clone(),
+            stop: stop.clone(),
+        };
+        let server = parts.open(config).await?;
         let gateway = Gateway::start(url, config, agents, fleet, stop.clone()).await;
         let gateway = gateway.context("the gateway cannot be started")?;
+        answer_gateways(server.as_ref(), &gateway);
+        tokio::spawn(drain_when_asked(gateway.clone(), drain.asked));
         let relay = Relay::new(upstream, Placement::Gateway(gateway.clone()));
         let agents = relay::bind(relay, config, enrolment).await?;
         let observer = agents.observer();
@@ -222,7 +227,7 @@ impl Shim {
     /// Where orchestrators find the fleet; the port is the real one.
     #[must_use]
     pub fn fleet_listen(&self) -> Option<&Listen> {
-        self.fleet.as_ref().map(|fleet| &fleet.listen)
+        self.fleet.as_ref().map(|fleet| &fleet.server.listen)
     }
 
     /// Where agents find the `ConductorService`; the port is the real one. `None` where
@@ -251,6 +256,11 @@ impl Shim {
         Some(GatewayCertificates {
             gateway: self.gateway.clone()?,
             agents: agents.and_then(|agents| agents.tls().cloned()),
+            fleet: self
+                .fleet
+                .as_ref()
+                .and_then(|fleet| fleet.server.tls().cloned()),
+            access: self.fleet.as_ref().map(|fleet| fleet.access.clone()),
         })
     }
 
@@ -284,7 +294,7 @@ impl Shim {
         };
         let serving_fleet = async {
             if let Some(fleet) = self.fleet {
-                fleet.run(self.stop.clone()).await?;
+                fleet.server.run(self.stop.clone()).await?;
             }
             anyhow::Ok(())
         };
@@ -307,6 +317,7 @@ fn refuse_contradictions(config: &ShimConfig) -> anyhow::Result<()> {
     for (option, is_set) in [
         ("fleet_listen", config.fleet_listen.is_some()),
         ("page_listen", config.page_listen.is_some()),
+        ("fleet_policy_file", config.fleet_policy_file.is_some()),
         ("node_dir", config.node_dir.is_some()),
         ("admit", is_open),
     ] {
@@ -315,6 +326,12 @@ fn refuse_contradictions(config: &ShimConfig) -> anyhow::Result<()> {
             "option {option} is that of a gateway: set gateway_url, too, or remove it"
         );
     }
+    anyhow::ensure!(
+        config.fleet_listen.is_some()
+            || config.page_listen.is_some()
+            || config.fleet_policy_file.is_none(),
+        "option fleet_policy_file says who may do what at fleet_listen: set that, too, or remove it"
+    );
     anyhow::ensure!(
         !is_gateway || has_ironic || is_open || config.node_dir.is_some(),
         "a gateway (option gateway_url) must know its nodes: set api_url to the address of Ironic, \
@@ -328,21 +345,52 @@ fn refuse_contradictions(config: &ShimConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The listener for orchestrators and operators, where one is wanted.
-async fn fleet_server(
-    config: &ShimConfig,
-    fleet: &Fleet,
-    agents: &AgentRegistry,
-    access: FleetAccess,
-    follower: Option<CommandFollower>,
-) -> anyhow::Result<Option<FleetServer>> {
-    let (Some(listen), Some(follower)) = (&config.fleet_listen, follower) else {
-        return Ok(None);
+/// Answers the calls that other gateways pass on, and has those of nodes that they hold go there.
+fn answer_gateways(fleet: Option<&OpenFleet>, gateway: &Gateway) {
+    match (fleet, gateway.peers()) {
+        (Some(fleet), Some(peers)) => fleet.share_with(peers),
+        (None, Some(peers)) => serve_gateways(peers, gateway.agents().clone()),
+        (_, None) => {}
+    }
+}
+
+/// The nodes whose tokens are known from earlier. Thousands of kept changes take memory that only
+/// watches need.
+fn known_nodes(proofs: &Proofs, is_watched: bool) -> Fleet {
+    let fleet = if is_watched {
+        Fleet::default()
+    } else {
+        Fleet::unwatched()
     };
-    let inspections = Inspections::new(&config.state_dir);
-    let api = FleetApi::new(fleet.clone(), inspections, access.clone());
-    let proxy = NodeProxy::new(fleet.clone(), agents.clone(), access, follower);
-    Ok(Some(FleetServer::bind(listen, config, api, proxy).await?))
+    for node in proofs.nodes() {
+        fleet.add(&node);
+    }
+    fleet
+}
+
+/// Who may do what with the fleet, from now on by the policy as it is at each time.
+fn fleet_access(config: &ShimConfig, stop: &CancellationToken) -> anyhow::Result<FleetAccess> {
+    let access = crate::fleet::access(config)?;
+    let keeping_up = access.clone().keep_up();
+    tokio::spawn(stop.clone().run_until_cancelled_owned(keeping_up));
+    Ok(access)
+}
+
+fn drain_requests(config: &ShimConfig, stop: &CancellationToken) -> DrainRequests {
+    DrainRequests {
+        asked: stop.child_token(),
+        timeout: config.drain_timeout,
+    }
+}
+
+/// Empties a gateway when a caller asks for it.
+async fn drain_when_asked(gateway: Gateway, asked: CancellationToken) {
+    let stop = gateway.stopping();
+    asked.cancelled().await;
+    // The token is also cancelled with the program.
+    if !stop.is_cancelled() {
+        gateway.drain();
+    }
 }
 
 /// Serves the page, where one is wanted. Answers where; the port is the real one.
@@ -419,20 +467,32 @@ async fn reload_on_hangup(certificates: Option<GatewayCertificates>) -> anyhow::
 pub struct GatewayCertificates {
     gateway: Gateway,
     agents: Option<ListenerTls>,
+    fleet: Option<FleetTls>,
+    access: Option<FleetAccess>,
 }
 
 impl GatewayCertificates {
-    /// Reads the files of every listener again: all of them count from now on, or none.
+    /// Reads the files of every listener again: all of them count from now on, or none. The policy
+    /// is read again on its own.
     ///
     /// # Errors
     /// A file cannot be used.
     pub fn reload(&self) -> anyhow::Result<()> {
+        if let Some(access) = &self.access {
+            access.refresh();
+        }
+        let fleet = self.fleet.as_ref();
+        let fleet = fleet.map(|tls| Ok::<_, ServerTlsError>((tls, tls.read_again()?)));
+        let fleet = fleet.transpose()?;
         let agents = self.agents.as_ref();
         let agents = agents.map(|tls| Ok::<_, relay::ListenerTlsError>((tls, tls.read_again()?)));
         let agents = agents.transpose()?;
         self.gateway.reload()?;
         if let Some((tls, loaded)) = agents {
             tls.apply(loaded);
+        }
+        if let Some((tls, config)) = fleet {
+            tls.apply(config);
         }
         info!("certificates and keys were read again");
         Ok(())

@@ -1,5 +1,6 @@
 //! The fleet of a gateway: the real agent and the real shim, called as an orchestrator calls them.
 
+use std::path::Path;
 use std::time::Duration;
 
 use ironic_agent_protocol::v1;
@@ -42,7 +43,12 @@ fn fleet_config(ironic: &FakeIronic, state: &TempDir) -> ShimConfig {
 }
 
 fn channel(state: &TempDir) -> Channel {
-    let socket = state.path().join("fleet.sock");
+    channel_at(state.path())
+}
+
+/// A channel to the fleet of the gateway with this state directory.
+pub(super) fn channel_at(state: &Path) -> Channel {
+    let socket = state.join("fleet.sock");
     let url = format!("unix:{}", socket.display());
     Endpoint::from_shared(url).unwrap().connect_lazy()
 }
@@ -77,16 +83,21 @@ impl Fleet {
     }
 }
 
-struct Watch {
+pub(super) struct Watch {
     messages: Streaming<v1::WatchNodesResponse>,
-    token: String,
+    pub(super) token: String,
     seen: Vec<v1::NodeEvent>,
 }
 
 impl Watch {
     async fn open(state: &TempDir, request: v1::WatchNodesRequest) -> Self {
+        Self::over(channel(state), request).await
+    }
+
+    /// The same over any channel.
+    pub(super) async fn over(channel: Channel, request: v1::WatchNodesRequest) -> Self {
         let token = request.resume_token.clone();
-        let mut nodes = FleetServiceClient::new(channel(state));
+        let mut nodes = FleetServiceClient::new(channel);
         Self {
             messages: nodes.watch_nodes(request).await.unwrap().into_inner(),
             token,
@@ -94,8 +105,23 @@ impl Watch {
         }
     }
 
+    /// Reads until the watch is ended by the gateway.
+    pub(super) async fn end(&mut self) -> Status {
+        let reading = async {
+            loop {
+                match self.messages.message().await {
+                    Ok(Some(message)) if message.resume_token.is_empty() => {}
+                    Ok(Some(message)) => self.token = message.resume_token,
+                    Ok(None) => panic!("a watch ends with a status"),
+                    Err(status) => return status,
+                }
+            }
+        };
+        tokio::time::timeout(LIMIT, reading).await.unwrap()
+    }
+
     /// Reads until an event of this kind comes.
-    async fn until(&mut self, kind: NodeEventKind) -> v1::NodeEvent {
+    pub(super) async fn until(&mut self, kind: NodeEventKind) -> v1::NodeEvent {
         let reading = async {
             loop {
                 let found = self.seen.iter().position(|event| event.kind() == kind);
@@ -115,14 +141,14 @@ impl Watch {
     }
 }
 
-fn of_node<T>(node: &str, message: T) -> Request<T> {
+pub(super) fn of_node<T>(node: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     let value = node.parse().unwrap();
     request.metadata_mut().insert("node-uuid", value);
     request
 }
 
-fn sync() -> v1::ExecuteCommandRequest {
+pub(super) fn sync() -> v1::ExecuteCommandRequest {
     v1::ExecuteCommandRequest {
         command: Some(v1::Command {
             verb: Some(v1::command::Verb::Sync(v1::SyncCommand {})),
@@ -133,7 +159,7 @@ fn sync() -> v1::ExecuteCommandRequest {
 }
 
 /// An order to write the image at a URL.
-fn prepare_image(url: &str, sha256: &str) -> v1::ExecuteCommandRequest {
+pub(super) fn prepare_image(url: &str, sha256: &str) -> v1::ExecuteCommandRequest {
     let image_info = serde_json::json!({"id": "i", "urls": [url], "disk_format": "raw",
         "os_hash_algo": "sha256", "os_hash_value": sha256});
     let image_info = image_info.as_object().unwrap().clone();
@@ -150,7 +176,7 @@ fn prepare_image(url: &str, sha256: &str) -> v1::ExecuteCommandRequest {
     }
 }
 
-fn reason(status: &Status) -> String {
+pub(super) fn reason(status: &Status) -> String {
     let info = status.get_details_error_info();
     info.map(|info| {
         assert_eq!(info.domain, "ironic.agent.v1");
@@ -566,6 +592,7 @@ async fn inspection_report_of_a_described_machine_is_answered() {
         .conductor
         .submit_inspection(v1::SubmitInspectionRequest {
             report: Some(ironic_document::to_struct(report, "report").unwrap()),
+            system_uuid: String::new(),
         });
     let verdict = submitted.await.unwrap().into_inner();
     assert_eq!(
@@ -577,6 +604,26 @@ async fn inspection_report_of_a_described_machine_is_answered() {
     let kept = ironic_document::object(kept.report.unwrap(), "report").unwrap();
     assert_eq!(kept["inventory"]["cpus"], 4);
     assert_eq!(kept.get("logs"), None);
+}
+
+#[tokio::test]
+async fn a_name_that_two_nodes_have_calls_neither() {
+    let state = tempfile::tempdir().unwrap();
+    let config = config_without_ironic(&state);
+    let other = "5d0f7a52-6bd0-4a0b-8f4e-0d6b6d1f7e11";
+    let twin = format!("uuid: {other}\nname: rack1-1\nserial_number: S\n");
+    describe(&state, "b.yaml", &twin);
+    let _shim = Shim::start(config).await;
+    let mut commands = CommandServiceClient::new(channel(&state));
+    let order = commands.execute_command(of_node("rack1-1", sync())).await;
+    let refused = order.unwrap_err();
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (Code::FailedPrecondition, "NODE_NAME_AMBIGUOUS")
+    );
+    for node in [NODE, other] {
+        assert!(refused.message().contains(node), "{refused:?}");
+    }
 }
 
 /// A change of a configuration that is right, and the words of its refusal.
@@ -591,7 +638,7 @@ async fn options_that_contradict_each_other_are_refused_by_name() {
         let started = ironic_shim::app::Shim::start(config, CancellationToken::new()).await;
         format!("{:#}", started.unwrap_err())
     };
-    let cases: [Contradiction; 6] = [
+    let cases: [Contradiction; 8] = [
         (
             |config| config.node_dir = None,
             &["api_url", "node_dir", "admit"],
@@ -614,6 +661,17 @@ async fn options_that_contradict_each_other_are_refused_by_name() {
         (
             |config| config.fleet_listen = Some("0.0.0.0:0".parse().unwrap()),
             &["fleet_listen", "fleet_tls_ca_file", "insecure_fleet_listen"],
+        ),
+        (
+            |config| config.fleet_policy_file = Some("/nonexistent".into()),
+            &["fleet_policy_file", "fleet_tls_ca_file"],
+        ),
+        (
+            |config| {
+                config.fleet_policy_file = Some("/nonexistent".into());
+                config.fleet_listen = None;
+            },
+            &["fleet_policy_file", "fleet_listen"],
         ),
         (
             |config| config.fleet_tls_cert_file = Some("/nonexistent".into()),

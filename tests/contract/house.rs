@@ -63,7 +63,7 @@ const SHIM: &[(&str, &[&str])] = &[
             "tls",
         ],
     ),
-    ("fleet", &["agents"]),
+    ("fleet", &["agents", "identity", "peers"]),
     ("page", &["fleet"]),
     (
         "gateway",

@@ -17,6 +17,7 @@ async fn submit(shim: &mut Shim, report: &Value) -> SubmitInspectionResponse {
     let report = ironic_document::to_struct(report.as_object().unwrap().clone(), "report").unwrap();
     let request = SubmitInspectionRequest {
         report: Some(report),
+        system_uuid: String::new(),
     };
     // A report with logs is larger than what a client sends without being asked.
     let mut conductor = shim.conductor.clone().max_encoding_message_size(usize::MAX);

@@ -336,6 +336,7 @@ async fn reports_beyond_what_is_read_at_once_come_back_later() {
             let report = ironic_document::to_struct(report, "report").unwrap();
             let request = v1::SubmitInspectionRequest {
                 report: Some(report),
+                system_uuid: String::new(),
             };
             conductor.submit_inspection(request).await
         });

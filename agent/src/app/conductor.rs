@@ -52,6 +52,16 @@ fn wants_lookup(config: &AgentConfig) -> bool {
         || config.common.use_mdns
 }
 
+/// The conductor of this machine's agent.
+fn client(
+    config: &AgentConfig,
+    system: &System,
+    attachments: Option<mpsc::Sender<AttachedSocket>>,
+) -> anyhow::Result<ConductorClient> {
+    let client = ConductorClient::new(config, attachments)?;
+    Ok(client.of_machine(dmi::system_uuid(system)))
+}
+
 /// Reports to the conductor; ends only when it cannot go on.
 pub(super) async fn report(
     engine: &Engine,
@@ -62,7 +72,7 @@ pub(super) async fn report(
     let is_attached = attachments.is_some();
     let system = &engine.context().system;
     let current = config.current();
-    let client = Arc::new(ConductorClient::new(&current, attachments)?);
+    let client = Arc::new(client(&current, system, attachments)?);
     let identity = identify(&current, system, &client).await?;
     let conductor: Arc<dyn Conductor> = client;
     let mut request = LookupRequest {

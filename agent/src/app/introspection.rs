@@ -12,6 +12,7 @@ use crate::conductor::inspection::{self, Delivered};
 use crate::config::AgentConfig;
 use crate::hardware::ManagerRegistry;
 use crate::inspect;
+use crate::machine::firmware::dmi;
 use crate::rpc::conductor_client::ConductorClient;
 
 /// The word that chooses this tool; the Python agent has a program of that name.
@@ -27,7 +28,7 @@ pub(super) async fn run(loaded: Loaded<AgentConfig>) -> anyhow::Result<ExitCode>
     let system = super::machine(&config);
     // Hardware managers that are programs belong to the agent: here nobody runs their steps.
     let registry = ManagerRegistry::with(Vec::new(), &system, &config).await?;
-    let conductor = ConductorClient::new(&config, None)?;
+    let conductor = ConductorClient::new(&config, None)?.of_machine(dmi::system_uuid(&system));
     let once = async || {
         let report = inspect::collect(&system, &config, &registry).await;
         let mut jitter: StdRng = rand::make_rng();

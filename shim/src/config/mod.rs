@@ -80,6 +80,10 @@ pub struct ShimConfig {
     pub fleet_tls_ca_file: Option<PathBuf>,
     /// Where the page for operators is served.
     pub page_listen: Option<Listen>,
+    /// PEM of the lists of certificates that this CA has revoked.
+    pub fleet_tls_crl_file: Option<PathBuf>,
+    /// Who may do what at `fleet_listen`.
+    pub fleet_policy_file: Option<PathBuf>,
     /// Files that describe nodes.
     pub node_dir: Option<PathBuf>,
     /// Which machines a gateway without Ironic takes.
@@ -296,6 +300,8 @@ impl Default for ShimConfig {
             fleet_tls_key_file: None,
             fleet_tls_ca_file: None,
             page_listen: None,
+            fleet_tls_crl_file: None,
+            fleet_policy_file: None,
             node_dir: None,
             admit: AdmittedMachines::Listed,
             state_dir: PathBuf::from("/run/ironic-shim"),

@@ -40,6 +40,34 @@ pub enum FleetError {
     /// A watcher does not read what it is sent.
     #[error("the watcher is too slow: watch again from the last resume_token that was answered")]
     WatcherSlow,
+    /// Another policy counts, so that the caller may see other nodes.
+    #[error("another policy says who may see which nodes: watch again without a token")]
+    PolicyChanged,
+    /// The caller does not have the role that the request needs.
+    #[error(
+        "{} does not have the role {role}{}, which {wanted} needs: fleet_policy_file says who has it",
+        named(.caller), for_node(.node.as_deref())
+    )]
+    RoleMissing {
+        /// Who asks; empty without a certificate.
+        caller: String,
+        /// The role.
+        role: &'static str,
+        /// What is asked for: a verb's name, or the path of a method.
+        wanted: String,
+        /// The node that is meant; `None` if the request is about none.
+        node: Option<String>,
+    },
+    /// An order is not what it must be.
+    #[error(
+        "the request is no single message of {method}, uncompressed and of at most {largest} MiB"
+    )]
+    OrderUnreadable {
+        /// The path of the method.
+        method: String,
+        /// What it may have at most.
+        largest: usize,
+    },
     /// There are as many watchers as there may be.
     #[error("too many callers watch the nodes: try later")]
     TooManyWatchers,
@@ -67,8 +95,22 @@ pub enum FleetError {
     },
 }
 
+fn named(caller: &str) -> &str {
+    if caller.is_empty() {
+        "a caller without a certificate"
+    } else {
+        caller
+    }
+}
+
+fn for_node(node: Option<&str>) -> String {
+    node.map(|node| format!(" for node {node}"))
+        .unwrap_or_default()
+}
+
 impl FleetError {
-    fn code(&self) -> (Code, &'static str) {
+    /// The code of its status, and the reason.
+    pub(super) fn code(&self) -> (Code, &'static str) {
         match self {
             Self::NodeNotFound(_) => (Code::NotFound, "NODE_NOT_FOUND"),
             Self::NameAmbiguous { .. } => (Code::FailedPrecondition, "NODE_NAME_AMBIGUOUS"),
@@ -77,6 +119,9 @@ impl FleetError {
             Self::NoInspection(_) => (Code::NotFound, "NO_INSPECTION"),
             Self::WatchExpired => (Code::OutOfRange, "WATCH_EXPIRED"),
             Self::WatcherSlow => (Code::ResourceExhausted, "WATCHER_SLOW"),
+            Self::PolicyChanged => (Code::Aborted, "POLICY_CHANGED"),
+            Self::RoleMissing { .. } => (Code::PermissionDenied, "ROLE_MISSING"),
+            Self::OrderUnreadable { .. } => (Code::InvalidArgument, "ORDER_UNREADABLE"),
             Self::TooManyWatchers => (Code::ResourceExhausted, "TOO_MANY_WATCHERS"),
             Self::Away {
                 away: Away::TimedOut,
@@ -103,19 +148,29 @@ impl FleetError {
             | Self::Away { node, .. }
             | Self::Closed(node)
             | Self::Lost { node, .. } => Some(node),
+            Self::RoleMissing { node, .. } => node.as_deref(),
             _ => None,
         }
     }
 }
 
+/// A status with a reason, and nothing else that programs read.
+pub(super) fn status(code: Code, reason: &str, text: &str) -> Status {
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    Status::with_error_details(code, text, details)
+}
+
 impl From<FleetError> for Status {
     fn from(error: FleetError) -> Self {
         let (code, reason) = error.code();
-        let metadata: HashMap<String, String> = error
+        let node = error
             .node()
-            .map(|node| ("node".to_owned(), node.to_owned()))
-            .into_iter()
-            .collect();
+            .map(|node| ("node".to_owned(), node.to_owned()));
+        let mut metadata: HashMap<String, String> = node.into_iter().collect();
+        if let FleetError::RoleMissing { caller, role, .. } = &error {
+            metadata.insert("role".to_owned(), (*role).to_owned());
+            metadata.insert("caller".to_owned(), caller.clone());
+        }
         let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
         Self::with_error_details(code, error.to_string(), details)
     }
@@ -141,6 +196,17 @@ mod tests {
             FleetError::WatchExpired,
             FleetError::WatcherSlow,
             FleetError::TooManyWatchers,
+            FleetError::PolicyChanged,
+            FleetError::RoleMissing {
+                caller: String::new(),
+                role: "observer",
+                wanted: String::new(),
+                node: None,
+            },
+            FleetError::OrderUnreadable {
+                method: String::new(),
+                largest: 1,
+            },
             FleetError::Away {
                 node: node(),
                 away: Away::TimedOut,

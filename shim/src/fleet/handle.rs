@@ -6,6 +6,7 @@ use ironic_agent_protocol::v1;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::access::NodeView;
 use super::clock::now;
 use super::error::FleetError;
 use super::history::HistoryEntry;
@@ -104,11 +105,11 @@ impl Fleet {
         self.change(|table| table.describe(uuid, name, labels, now()));
     }
 
-    /// Forgets a node that is not described any more; one whose agent is attached only loses its
-    /// name and labels.
+    /// Forgets a node that is not described any more; one whose agent is attached, here or to
+    /// another gateway, only loses its name and labels.
     pub fn undescribe(&self, uuid: &str) {
         self.change(|table| {
-            if table.is_attached(uuid) {
+            if table.is_attached(uuid) || table.is_elsewhere(uuid) {
                 table.describe(uuid, "", &Labels::new(), now());
             } else {
                 table.remove(uuid, now());
@@ -137,6 +138,16 @@ impl Fleet {
         self.change(|table| table.lost(uuid, attachment.0, now()));
     }
 
+    /// Notes which other gateway holds a node; `None`: none does.
+    pub(super) fn elsewhere(&self, uuid: &str, gateway: Option<&str>) {
+        self.change(|table| table.move_to(uuid, gateway, now()));
+    }
+
+    /// The nodes that other gateways hold.
+    pub(super) fn nodes_elsewhere(&self) -> Vec<String> {
+        self.table().elsewhere().cloned().collect()
+    }
+
     /// Notes that a machine was handed over or locked down.
     pub fn closed(&self, uuid: &str) {
         self.change(|table| table.closed(uuid, now()));
@@ -156,6 +167,11 @@ impl Fleet {
         self.change(|table| table.happened(uuid, kind, now()));
     }
 
+    /// Notes the order that a caller gave for a node.
+    pub(super) fn ordered(&self, uuid: &str, order: v1::NodeOrder) {
+        self.change(|table| table.ordered(uuid, order, now()));
+    }
+
     /// Notes what became of a command.
     pub fn command(&self, uuid: &str, command: v1::NodeCommand) {
         self.change(|table| table.command(uuid, command, now()));
@@ -167,12 +183,22 @@ impl Fleet {
         self.table().get(uuid).cloned()
     }
 
-    /// The node that a caller means by a UUID or a name.
+    /// The node that somebody means by a UUID or a name.
     ///
     /// # Errors
     /// There is none, or several have the name.
     pub fn resolve(&self, text: &str) -> Result<Arc<v1::Node>, FleetError> {
-        self.table().resolve(text).cloned()
+        self.resolve_for(text, &NodeView::default())
+    }
+
+    /// The same among the nodes that a caller sees.
+    pub(super) fn resolve_for(
+        &self,
+        text: &str,
+        view: &NodeView,
+    ) -> Result<Arc<v1::Node>, FleetError> {
+        let sees = |node: &v1::Node| view.sees(&node.labels);
+        self.table().resolve(text, sees).cloned()
     }
 
     /// All nodes that `select` takes.
@@ -238,11 +264,9 @@ impl Fleet {
         number.map(ChangeNumber).ok_or(FleetError::WatchExpired)
     }
 
-    /// The place that a caller was given, if it is one of this process and all that came after it
-    /// is kept.
-    pub(super) fn resume_kept(&self, token: &str) -> Option<ChangeNumber> {
-        let at = self.resume(token).ok()?;
-        self.changes(at, 1).is_ok().then_some(at)
+    /// Whether all that came after a place is kept.
+    pub(super) fn is_kept(&self, at: ChangeNumber) -> bool {
+        self.changes(at, 1).is_ok()
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut NodeTable) -> T) -> T {

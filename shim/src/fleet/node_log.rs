@@ -18,6 +18,8 @@ pub(super) struct NodeChange {
     pub(super) at: Timestamp,
     /// The labels before the change, if they were others.
     pub(super) labels_before: Option<Labels>,
+    /// The order that a caller gave, of kind `Ordered`.
+    pub(super) order: Option<Arc<v1::NodeOrder>>,
 }
 
 /// Changes after the place that was asked for are not kept any more.
@@ -130,6 +132,7 @@ mod tests {
             }),
             at: Timestamp::default(),
             labels_before: None,
+            order: None,
         }
     }
 

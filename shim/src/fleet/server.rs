@@ -1,22 +1,28 @@
 //! The listener of the fleet: `FleetService`, `CommandService` of every node, health and
 //! reflection, for orchestrators and operators.
 
+use std::path::Path;
 use std::time::Duration;
 
 use ironic_agent_protocol::v1::fleet_service_server::{FleetServiceServer, SERVICE_NAME};
+use ironic_agent_protocol::v1::join_token_service_server::{
+    JoinTokenServiceServer, SERVICE_NAME as JOIN_TOKENS,
+};
 use ironic_transport::Listen;
 use ironic_transport::grpc::bounds::Bounds;
-use ironic_transport::grpc::{
-    self, BindError, ServerTls, ServerTlsError, TlsFiles, TlsOptionNames,
-};
+use ironic_transport::grpc::{self, BindError, ServerTlsError};
 use ironic_transport::listener::ConnectionLimits;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tracing::{info, warn};
 
+use super::access::FleetAccess;
+use super::join_tokens::JoinTokenApi;
+use super::policy::file::PolicyFileError;
 use super::proxy::NodeProxy;
 use super::service::FleetApi;
+use super::tls::FleetTls;
 use crate::config::ShimConfig;
 use crate::descriptors;
 
@@ -32,13 +38,6 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
     unauthenticated: 128,
     per_peer: 32,
     ..grpc::LIMITS
-};
-
-/// The options of the TLS files.
-pub const FLEET_TLS: TlsOptionNames = TlsOptionNames {
-    certificate: "fleet_tls_cert_file",
-    key: "fleet_tls_key_file",
-    authorities: "fleet_tls_ca_file",
 };
 
 /// Why the fleet is not served.
@@ -58,6 +57,15 @@ pub enum FleetServerError {
     /// The TLS options are unusable.
     #[error(transparent)]
     Tls(#[from] ServerTlsError),
+    /// Nobody would be known.
+    #[error(
+        "option fleet_policy_file says what the holders of certificates may do, and callers of \
+         fleet_listen need none: set fleet_tls_ca_file, or remove it"
+    )]
+    PolicyWithoutCertificates,
+    /// The policy is wrong.
+    #[error(transparent)]
+    Policy(#[from] PolicyFileError),
     /// The description of the services is unusable.
     #[error("cannot offer reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -68,15 +76,56 @@ pub enum FleetServerError {
     Transport(#[from] tonic::transport::Error),
 }
 
+/// What is served.
+#[derive(Debug)]
+pub struct FleetServices {
+    /// The nodes.
+    pub api: FleetApi,
+    /// Their `CommandService`.
+    pub proxy: NodeProxy,
+    /// The join tokens.
+    pub join_tokens: JoinTokenApi,
+}
+
 /// A listener for the fleet.
 #[derive(Debug)]
 pub struct FleetServer {
     bound: grpc::Bound,
     /// Where it listens; the port is the real one.
     pub listen: Listen,
-    tls: Option<ServerTls>,
-    api: FleetApi,
-    proxy: NodeProxy,
+    tls: Option<FleetTls>,
+    services: FleetServices,
+}
+
+/// Whether the listener lets nobody in without a certificate.
+fn demands_certificates(config: &ShimConfig) -> bool {
+    config.fleet_tls_cert_file.is_some() && config.fleet_tls_ca_file.is_some()
+}
+
+/// Who may do what at the listener. Blocks.
+///
+/// # Errors
+/// The policy is wrong, or would know nobody.
+pub fn access(config: &ShimConfig) -> Result<FleetAccess, FleetServerError> {
+    match config.fleet_policy_file.as_deref() {
+        Some(_) if !demands_certificates(config) => {
+            Err(FleetServerError::PolicyWithoutCertificates)
+        }
+        Some(file) => Ok(by_policy(file)?),
+        None if config.fleet_listen.is_none() => Ok(FleetAccess::default()),
+        None => {
+            info!(
+                "every caller of fleet_listen may give every order: option fleet_policy_file says who may do what"
+            );
+            Ok(FleetAccess::default())
+        }
+    }
+}
+
+fn by_policy(file: &Path) -> Result<FleetAccess, PolicyFileError> {
+    let access = FleetAccess::by_policy(file)?;
+    info!(file = %file.display(), "a policy says what callers of fleet_listen may do");
+    Ok(access)
 }
 
 impl FleetServer {
@@ -87,17 +136,10 @@ impl FleetServer {
     pub async fn bind(
         listen: &Listen,
         config: &ShimConfig,
-        api: FleetApi,
-        proxy: NodeProxy,
+        services: FleetServices,
     ) -> Result<Self, FleetServerError> {
-        let files = TlsFiles {
-            certificate: config.fleet_tls_cert_file.clone(),
-            key: config.fleet_tls_key_file.clone(),
-            authorities: config.fleet_tls_ca_file.clone(),
-        };
-        let tls = grpc::server_tls_of(&files, &FLEET_TLS)?;
-        let demands_certificates = tls.is_some() && files.authorities.is_some();
-        if listen.is_open_to_other_machines() && !demands_certificates {
+        let tls = FleetTls::load(config)?;
+        if listen.is_open_to_other_machines() && !demands_certificates(config) {
             if !config.insecure_fleet_listen {
                 return Err(FleetServerError::Open(listen.clone()));
             }
@@ -111,9 +153,14 @@ impl FleetServer {
             bound,
             listen,
             tls,
-            api,
-            proxy,
+            services,
         })
+    }
+
+    /// TLS of the listener, if it has any.
+    #[must_use]
+    pub fn tls(&self) -> Option<&FleetTls> {
+        self.tls.as_ref()
     }
 
     /// Serves until `stop` is cancelled.
@@ -124,11 +171,15 @@ impl FleetServer {
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<FleetServiceServer<FleetApi>>().await;
         health.set_serving::<NodeProxy>().await;
+        health
+            .set_serving::<JoinTokenServiceServer<JoinTokenApi>>()
+            .await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(ironic_agent_protocol::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .with_service_name(SERVICE_NAME)
             .with_service_name(NodeProxy::NAME)
+            .with_service_name(JOIN_TOKENS)
             .with_service_name("grpc.health.v1.Health")
             .build_v1()?;
         let server = tonic::transport::Server::builder()
@@ -141,10 +192,12 @@ impl FleetServer {
             .layer(Bounds::new(&[]))
             .add_service(health_service)
             .add_service(reflection)
-            .add_service(FleetServiceServer::new(self.api))
-            .add_service(self.proxy);
+            .add_service(FleetServiceServer::new(self.services.api))
+            .add_service(JoinTokenServiceServer::new(self.services.join_tokens))
+            .add_service(self.services.proxy);
         let stopped = stop.cancelled_owned();
-        self.bound.serve(router, self.tls, stopped).await?;
+        let tls = self.tls.map(|tls| tls.server_tls());
+        self.bound.serve(router, tls, stopped).await?;
         Ok(())
     }
 }

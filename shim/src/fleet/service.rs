@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::Stream;
 use ironic_agent_protocol::v1;
@@ -9,16 +10,24 @@ use ironic_agent_protocol::v1::fleet_service_server::FleetService;
 use ironic_document::to_struct;
 use ironic_text::error_chain;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
+use tracing::warn;
 
-use super::access::{FleetAccess, FleetCaller, FleetRequest};
+use super::access::{FleetAccess, FleetCaller, FleetRequest, NodeView, RequestTarget};
 use super::error::FleetError;
 use super::handle::Fleet;
 use super::inspections::Inspections;
-use super::watch::{NodeWatch, selects};
+use super::watch::{NodeWatch, resume, resume_token, selects};
 
 /// Nodes in a page: some 500 bytes each, of the 4 MiB that clients take by default.
 const PAGE: usize = 1000;
+
+const LIST_NODES: &str = "/ironic.agent.v1.FleetService/ListNodes";
+const GET_NODE: &str = "/ironic.agent.v1.FleetService/GetNode";
+const WATCH_NODES: &str = "/ironic.agent.v1.FleetService/WatchNodes";
+const GET_INSPECTION: &str = "/ironic.agent.v1.FleetService/GetInspection";
+const DRAIN: &str = "/ironic.agent.v1.FleetService/Drain";
 
 /// Watches at once.
 const WATCHES: usize = 1024;
@@ -30,32 +39,59 @@ pub struct FleetApi {
     inspections: Inspections,
     access: FleetAccess,
     watches: Arc<Semaphore>,
+    drain: DrainRequests,
+}
+
+/// How callers ask the gateway to be emptied. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct DrainRequests {
+    /// Cancelled when somebody asks.
+    pub asked: CancellationToken,
+    /// After this time the gateway ends.
+    pub timeout: Duration,
 }
 
 impl FleetApi {
     /// Answers for these nodes.
     #[must_use]
-    pub fn new(fleet: Fleet, inspections: Inspections, access: FleetAccess) -> Self {
+    pub fn new(
+        fleet: Fleet,
+        inspections: Inspections,
+        access: FleetAccess,
+        drain: DrainRequests,
+    ) -> Self {
         Self {
             fleet,
             inspections,
             access,
             watches: Arc::new(Semaphore::new(WATCHES)),
+            drain,
         }
     }
 
-    fn admit<T>(
+    /// The nodes that the caller of a request may see.
+    fn view<T>(&self, request: &Request<T>, method: &str) -> Result<NodeView, Status> {
+        let caller = FleetCaller::in_extensions(request.extensions());
+        Ok(self.access.view(&caller, method)?)
+    }
+
+    /// The node that the caller of a request means, who may ask for this about it.
+    fn node<T>(
         &self,
         request: &Request<T>,
         method: &str,
-        node: Option<&v1::Node>,
-    ) -> Result<(), Status> {
+        text: &str,
+    ) -> Result<Arc<v1::Node>, Status> {
         let caller = FleetCaller::in_extensions(request.extensions());
+        let view = self.access.view(&caller, method)?;
+        let node = self.fleet.resolve_for(text, &view)?;
         self.access.admit(FleetRequest {
             caller: &caller,
             method,
-            node,
-        })
+            target: RequestTarget::Node(&node),
+            ordered: None,
+        })?;
+        Ok(node)
     }
 }
 
@@ -83,13 +119,14 @@ impl FleetService for FleetApi {
         &self,
         request: Request<v1::ListNodesRequest>,
     ) -> Result<Response<v1::ListNodesResponse>, Status> {
-        self.admit(&request, "/ironic.agent.v1.FleetService/ListNodes", None)?;
+        let view = self.view(&request, LIST_NODES)?;
         let request = request.into_inner();
         let page = (!request.page_token.is_empty()).then(|| PageToken::parse(&request.page_token));
         let page = page.transpose()?;
         let labels = request.selector.unwrap_or_default().labels;
         let select = |node: &v1::Node| {
             selects(&labels, &node.labels)
+                && view.sees(&node.labels)
                 && (request.states.is_empty() || request.states.contains(&node.state))
         };
         let size = match usize::try_from(request.page_size) {
@@ -103,7 +140,7 @@ impl FleetService for FleetApi {
         snapshot.nodes.truncate(size);
         let resume_token = match page {
             Some(page) => page.resume_token,
-            None => self.fleet.resume_token(snapshot.at),
+            None => resume_token(&self.fleet, &view, snapshot.at),
         };
         let last = snapshot.nodes.last().filter(|_| !is_last);
         Ok(Response::new(v1::ListNodesResponse {
@@ -123,12 +160,7 @@ impl FleetService for FleetApi {
         &self,
         request: Request<v1::GetNodeRequest>,
     ) -> Result<Response<v1::GetNodeResponse>, Status> {
-        let node = self.fleet.resolve(&request.get_ref().node)?;
-        self.admit(
-            &request,
-            "/ironic.agent.v1.FleetService/GetNode",
-            Some(&node),
-        )?;
+        let node = self.node(&request, GET_NODE, &request.get_ref().node)?;
         Ok(Response::new(v1::GetNodeResponse {
             node: Some(Arc::unwrap_or_clone(node)),
         }))
@@ -141,16 +173,19 @@ impl FleetService for FleetApi {
         &self,
         request: Request<v1::WatchNodesRequest>,
     ) -> Result<Response<Self::WatchNodesStream>, Status> {
-        self.admit(&request, "/ironic.agent.v1.FleetService/WatchNodes", None)?;
+        let policy = self.access.changes();
+        let view = self.view(&request, WATCH_NODES)?;
         let request = request.into_inner();
         let permit = Arc::clone(&self.watches).try_acquire_owned();
         let permit = permit.map_err(|_| FleetError::TooManyWatchers)?;
         let resume = (!request.resume_token.is_empty())
-            .then(|| self.fleet.resume(&request.resume_token))
+            .then(|| resume(&self.fleet, &view, &request.resume_token))
             .transpose()?;
         let watch = NodeWatch {
             fleet: self.fleet.clone(),
             labels: request.selector.unwrap_or_default().labels,
+            view,
+            policy,
             resume,
             permit,
         };
@@ -161,12 +196,7 @@ impl FleetService for FleetApi {
         &self,
         request: Request<v1::GetInspectionRequest>,
     ) -> Result<Response<v1::GetInspectionResponse>, Status> {
-        let node = self.fleet.resolve(&request.get_ref().node)?;
-        self.admit(
-            &request,
-            "/ironic.agent.v1.FleetService/GetInspection",
-            Some(&node),
-        )?;
+        let node = self.node(&request, GET_INSPECTION, &request.get_ref().node)?;
         let (inspections, uuid) = (self.inspections.clone(), node.uuid.clone());
         let reading = tokio::task::spawn_blocking(move || inspections.get(&uuid));
         let kept = reading
@@ -178,6 +208,25 @@ impl FleetService for FleetApi {
         Ok(Response::new(v1::GetInspectionResponse {
             report: Some(report.map_err(|error| Status::data_loss(error.to_string()))?),
             received_at: Some(kept.received_at),
+        }))
+    }
+
+    async fn drain(
+        &self,
+        request: Request<v1::DrainRequest>,
+    ) -> Result<Response<v1::DrainResponse>, Status> {
+        let caller = FleetCaller::in_extensions(request.extensions());
+        self.access.admit(FleetRequest {
+            caller: &caller,
+            method: DRAIN,
+            target: RequestTarget::Gateway,
+            ordered: None,
+        })?;
+        warn!(%caller, peer = ?caller.peer, "a caller drains this gateway");
+        self.drain.asked.cancel();
+        Ok(Response::new(v1::DrainResponse {
+            // Options hold no time that is longer.
+            timeout: self.drain.timeout.try_into().ok(),
         }))
     }
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use ironic_agent_protocol::v1;
 use tokio::sync::OwnedSemaphorePermit;
-use tonic::Status;
 
-use super::access::{FleetAccess, FleetCaller, FleetRequest};
+use super::access::{FleetAccess, FleetCaller, FleetRequest, NodeView, RequestTarget};
+use super::error::FleetError;
 use super::handle::Fleet;
 use super::history::HistoryEntry;
 use super::node_log::Labels;
-use super::watch::NodeWatch;
+use super::watch::{NodeWatch, resume};
 
 /// The methods of gRPC that show the same: who may call them may look.
 const WATCH_NODES: &str = "/ironic.agent.v1.FleetService/WatchNodes";
@@ -34,12 +34,6 @@ pub enum ViewError {
     NodeNotFound,
 }
 
-impl ViewError {
-    fn forbidden(status: &Status) -> Self {
-        Self::Forbidden(status.message().to_owned())
-    }
-}
-
 impl FleetViewer {
     /// Shows this fleet to those whom `access` admits. What happens to nodes is kept from now on.
     #[must_use]
@@ -59,11 +53,15 @@ impl FleetViewer {
         token: Option<&str>,
         permit: OwnedSemaphorePermit,
     ) -> Result<NodeWatch, ViewError> {
-        self.admit(caller, WATCH_NODES, None)?;
+        let policy = self.access.changes();
+        let view = self.view(caller, WATCH_NODES)?;
+        let at = token.and_then(|token| resume(&self.fleet, &view, token).ok());
         Ok(NodeWatch {
             fleet: self.fleet.clone(),
             labels: Labels::new(),
-            resume: token.and_then(|token| self.fleet.resume_kept(token)),
+            resume: at.filter(|at| self.fleet.is_kept(*at)),
+            view,
+            policy,
             permit,
         })
     }
@@ -78,8 +76,10 @@ impl FleetViewer {
         caller: &FleetCaller,
         most: usize,
     ) -> Result<Vec<(String, HistoryEntry)>, ViewError> {
-        self.admit(caller, WATCH_NODES, None)?;
-        Ok(self.fleet.latest_events(most, |_| true))
+        let view = self.view(caller, WATCH_NODES)?;
+        Ok(self
+            .fleet
+            .latest_events(most, |node| view.sees(&node.labels)))
     }
 
     /// A node, and the last that has happened to it, oldest first.
@@ -91,24 +91,25 @@ impl FleetViewer {
         caller: &FleetCaller,
         uuid: &str,
     ) -> Result<(Arc<v1::Node>, Vec<HistoryEntry>), ViewError> {
-        let node = self.fleet.get(uuid).ok_or(ViewError::NodeNotFound)?;
-        self.admit(caller, GET_NODE, Some(&node))?;
+        let view = self.view(caller, GET_NODE)?;
+        let node = self.fleet.get(uuid).filter(|node| view.sees(&node.labels));
+        let node = node.ok_or(ViewError::NodeNotFound)?;
+        let request = FleetRequest {
+            caller,
+            method: GET_NODE,
+            target: RequestTarget::Node(&node),
+            ordered: None,
+        };
+        self.access.admit(request).map_err(forbidden)?;
         let history = self.fleet.history(uuid);
         Ok((node, history))
     }
 
-    fn admit(
-        &self,
-        caller: &FleetCaller,
-        method: &str,
-        node: Option<&v1::Node>,
-    ) -> Result<(), ViewError> {
-        let request = FleetRequest {
-            caller,
-            method,
-            node,
-        };
-        let admitted = self.access.admit(request);
-        admitted.map_err(|status| ViewError::forbidden(&status))
+    fn view(&self, caller: &FleetCaller, method: &str) -> Result<NodeView, ViewError> {
+        self.access.view(caller, method).map_err(forbidden)
     }
+}
+
+fn forbidden(error: FleetError) -> ViewError {
+    ViewError::Forbidden(error.to_string())
 }

@@ -15,9 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use ironic_transport::Listen;
-use ironic_transport::grpc::{
-    self, BindError, Bound, ClientCertificates, ServerTls, ServerTlsError, TlsFiles,
-};
+use ironic_transport::grpc::{self, BindError, Bound, ServerTls, ServerTlsError, TlsFiles};
 use ironic_transport::listener::{Connection, ConnectionLimits, Slot};
 use rustls::sign::SingleCertAndKey;
 use thiserror::Error;
@@ -29,7 +27,7 @@ use super::response::PageBody;
 use super::service::{PageCaller, PageService};
 use crate::config::ShimConfig;
 use crate::descriptors;
-use crate::fleet::{FLEET_TLS, FleetCaller};
+use crate::fleet::{FLEET_TLS, FleetCaller, client_certificates};
 
 /// A browser opens some six connections.
 const LIMITS: ConnectionLimits = ConnectionLimits {
@@ -142,10 +140,7 @@ fn tls(config: &ShimConfig) -> Result<Option<ServerTls>, ServerTlsError> {
     let Some(certificate) = grpc::server_certificate(&files, &FLEET_TLS)? else {
         return Ok(None);
     };
-    let clients = match grpc::authorities(&files, &FLEET_TLS)? {
-        Some(roots) => ClientCertificates::Required(Arc::new(roots)),
-        None => ClientCertificates::NotAsked,
-    };
+    let clients = client_certificates(config)?;
     let certificate = Arc::new(SingleCertAndKey::from(certificate));
     let mut config = grpc::server_config(certificate, clients)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

@@ -239,6 +239,7 @@ fn node_state(state: v1::NodeState) -> &'static str {
         v1::NodeState::Attached => "attached",
         v1::NodeState::Away | v1::NodeState::Unspecified => "away",
         v1::NodeState::Closed => "closed",
+        v1::NodeState::Elsewhere => "elsewhere",
     }
 }
 
@@ -265,6 +266,8 @@ fn event_kind(kind: v1::NodeEventKind) -> &'static str {
         v1::NodeEventKind::CommandProgress => "phase",
         v1::NodeEventKind::CommandEnded => "ended",
         v1::NodeEventKind::Inspected => "inspected",
+        v1::NodeEventKind::Ordered => "ordered",
+        v1::NodeEventKind::Elsewhere => "elsewhere",
         v1::NodeEventKind::Unspecified => "happened",
     }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::{Request, Response};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -26,6 +26,7 @@ pub mod directory;
 pub mod forward;
 pub mod listener;
 pub mod locations;
+mod moves;
 pub mod options;
 pub mod place;
 pub mod replicas;
@@ -39,6 +40,8 @@ use directory::{Directory, DirectoryMember};
 use forward::{ForwardError, RequestOrigin};
 use listener::{GrpcHandler, NodeHandler};
 use locations::{ClaimLine, ClaimSource, Learned, Locations};
+use moves::MOVES;
+pub use moves::NodeMoves;
 use replicas::{Introduction, Replicas};
 use tls::PeerTls;
 use wire::{LocateAnswer, Presence, Update};
@@ -60,6 +63,7 @@ struct PeersState {
     connections: PeerConnections,
     locations: Mutex<Locations>,
     revision: watch::Sender<u64>,
+    moves: broadcast::Sender<Arc<str>>,
     replicas: Mutex<Replicas>,
     /// Who waits for a node to be found.
     waiting: Mutex<HashMap<String, Arc<Notify>>>,
@@ -109,6 +113,7 @@ impl Peers {
             tls,
             locations: Mutex::default(),
             revision: watch::Sender::new(0),
+            moves: broadcast::Sender::new(MOVES),
             replicas: Mutex::default(),
             waiting: Mutex::default(),
             unknown_held: Arc::new(Semaphore::new(UNKNOWN_HELD)),
@@ -213,6 +218,7 @@ impl Peers {
                 debug!(node = %node_uuid, error = &error as &dyn std::error::Error,
                     "the gateway that holds the node");
                 self.locations().unreachable(node_uuid, replica);
+                self.moved(node_uuid);
                 Err(error.into())
             }
         }
@@ -268,6 +274,7 @@ impl Peers {
                 info!(node = %line.node_uuid, gateway = %replica, "the node is attached elsewhere");
                 slot.leave();
             }
+            self.moved(&line.node_uuid);
             self.wake(&line.node_uuid);
         }
     }
@@ -332,6 +339,7 @@ impl DirectoryMember for Peers {
             Introduction::New(url, tasks) => {
                 info!(event = %"gateway_met", gateway = %url, "milestone");
                 self.compare(&presence);
+                self.all_moved(&url);
                 let stop = self.0.stop.clone();
                 let syncing = sync::run(self.clone(), url, tasks);
                 tokio::spawn(stop.run_until_cancelled_owned(syncing));
@@ -353,6 +361,7 @@ impl DirectoryMember for Peers {
         for url in lock(&self.0.replicas).forget_absent(Instant::now()) {
             warn!(event = %"gateway_gone", gateway = %url, "milestone");
             self.0.connections.forget(&url);
+            self.all_moved(&url);
         }
     }
 }
@@ -385,8 +394,9 @@ impl PeerConnection {
         })?;
         let judged = forward::judge(response, &self.replica);
         if let Err(ForwardError::NotThere(_)) = &judged {
-            let mut locations = self.peers.locations();
-            locations.not_there(&self.node_uuid, &self.replica);
+            let (node, replica) = (&self.node_uuid, &self.replica);
+            self.peers.locations().not_there(node, replica);
+            self.peers.moved(node);
         }
         judged.map(|response| response.map(passing_body))
     }

@@ -320,18 +320,12 @@ impl Registrar {
         }
     }
 
-    /// Keeps an inspection report. Blocks.
+    /// Keeps the inspection report of the machine with this UUID of SMBIOS. Blocks.
     #[must_use]
-    pub fn inspect(&self, report: Map<String, Value>) -> InspectionAnswer {
-        let machine = machine_of(&report);
-        let found = {
-            let index = self.0.index.read();
-            index.unwrap_or_else(PoisonError::into_inner).find(&machine)
-        };
-        let NodeMatch::One(node) = found else {
-            return InspectionAnswer::Refused(format!(
-                "no file in node_dir, or more than one, describes the machine with {machine}"
-            ));
+    pub fn inspect(&self, report: Map<String, Value>, system_uuid: String) -> InspectionAnswer {
+        let node = match self.find(&machine_of(&report, system_uuid)) {
+            Ok(node) => node,
+            Err(reason) => return InspectionAnswer::Refused(error_chain(&reason)),
         };
         match self.0.inspections.keep(&node.uuid, report) {
             Ok(()) => {
@@ -363,8 +357,8 @@ fn new_token() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }
 
-/// What an inspection report says about its machine.
-fn machine_of(report: &Map<String, Value>) -> MachineIdentity {
+/// What an inspection report, and what came with it, says about its machine.
+fn machine_of(report: &Map<String, Value>, system_uuid: String) -> MachineIdentity {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
     let inventory = report.get("inventory");
     let interfaces = inventory.and_then(|inventory| inventory.get("interfaces"));
@@ -377,7 +371,7 @@ fn machine_of(report: &Map<String, Value>) -> MachineIdentity {
             .map(|interface| text(interface.get("mac_address")))
             .filter(|mac| !mac.is_empty())
             .collect(),
-        system_uuid: String::new(),
+        system_uuid,
         serial_number: text(vendor.and_then(|vendor| vendor.get("serial_number"))),
     }
 }

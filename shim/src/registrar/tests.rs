@@ -171,8 +171,28 @@ fn inspection_report_is_kept_for_the_node_of_its_machine() {
         let report = json!({"inventory": {"interfaces": [{"mac_address": mac}]}, "logs": "l"});
         report.as_object().unwrap().clone()
     };
-    let kept = registrar.inspect(report("52:54:00:00:00:01"));
+    let kept = registrar.inspect(report("52:54:00:00:00:01"), String::new());
     assert_eq!(kept, InspectionAnswer::Accepted(None));
-    let refused = registrar.inspect(report("52:54:00:00:00:02"));
+    let refused = registrar.inspect(report("52:54:00:00:00:02"), String::new());
     assert!(matches!(refused, InspectionAnswer::Refused(text) if text.contains("00:02")));
+}
+
+#[test]
+fn open_admission_takes_the_report_of_a_machine_that_was_not_looked_up() {
+    let bench = Bench::new();
+    let report = || {
+        let report = json!({"inventory": {"interfaces": [{"mac_address": "52:54:00:00:00:01"}]}});
+        report.as_object().unwrap().clone()
+    };
+    let (registrar, _directory) = bench.open(true);
+    let kept = registrar.inspect(report(), FIRMWARE.to_uppercase());
+    assert_eq!(kept, InspectionAnswer::Accepted(None));
+    assert_eq!(bench.fleet.resolve("node-1").unwrap().uuid, FIRMWARE);
+    let nameless = registrar.inspect(report(), String::new());
+    assert!(matches!(nameless, InspectionAnswer::Refused(text) if text.contains("no system UUID")));
+    // Nor does a file that names the system UUID alone need more.
+    bench.write("a.yaml", &format!("uuid: {A}\nsystem_uuid: {FIRMWARE}\n"));
+    let (registrar, _directory) = bench.open(false);
+    let kept = registrar.inspect(report(), FIRMWARE.to_owned());
+    assert_eq!(kept, InspectionAnswer::Accepted(None));
 }

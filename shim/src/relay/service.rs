@@ -108,8 +108,9 @@ impl ConductorService for Relay {
         request: Request<v1::SubmitInspectionRequest>,
     ) -> Result<Response<v1::SubmitInspectionResponse>, Status> {
         self.placement.accept_session()?;
+        let request = request.into_inner();
+        let system_uuid = request.system_uuid;
         let report = request
-            .into_inner()
             .report
             .ok_or_else(|| Status::invalid_argument("SubmitInspectionRequest.report is missing"))?;
         let report = ironic_document::object(report, "report")
@@ -120,7 +121,7 @@ impl ConductorService for Relay {
         // It says nothing about the API: a report may go to another service, and takes its time.
         let response = match self.acquire(CallKind::Inspection(&machine)).await {
             Ok(_permit) => {
-                let answer = self.upstream.submit_inspection(report).await;
+                let answer = self.upstream.submit_inspection(report, system_uuid).await;
                 info!(?answer, "inspection report");
                 inspection_response(answer)
             }

@@ -62,12 +62,17 @@ impl Upstream {
     }
 
     /// What becomes of an inspection report.
-    pub(super) async fn submit_inspection(&self, report: Map<String, Value>) -> InspectionAnswer {
+    pub(super) async fn submit_inspection(
+        &self,
+        report: Map<String, Value>,
+        system_uuid: String,
+    ) -> InspectionAnswer {
         match self {
             Self::Ironic(ironic) => ironic.submit_inspection(&report.into()).await,
             Self::Registrar(registrar) => {
                 let registrar = registrar.clone();
-                let answer = tokio::task::spawn_blocking(move || registrar.inspect(report));
+                let answer =
+                    tokio::task::spawn_blocking(move || registrar.inspect(report, system_uuid));
                 let stopping = |_| InspectionAnswer::Retry("the gateway stops".to_owned());
                 answer.await.unwrap_or_else(stopping)
             }

@@ -90,6 +90,10 @@ impl Authority {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![
+            rcgen::KeyUsagePurpose::KeyCertSign,
+            rcgen::KeyUsagePurpose::CrlSign,
+        ];
         let pem = params.self_signed(&key).unwrap().pem();
         let issuer = rcgen::Issuer::new(params, key);
         Self { issuer, pem }
@@ -115,6 +119,57 @@ impl Authority {
             pem,
             key: key.serialize_pem(),
         }
+    }
+}
+
+impl Authority {
+    /// For a person or a program: a subject, and a SPIFFE ID if it is not empty.
+    pub(crate) fn sign_caller(&self, subject: &[(rcgen::DnType, &str)], spiffe: &str) -> Signed {
+        self.sign_numbered(subject, spiffe, 1)
+    }
+
+    /// The same with a serial number.
+    pub(crate) fn sign_numbered(
+        &self,
+        subject: &[(rcgen::DnType, &str)],
+        spiffe: &str,
+        serial: u16,
+    ) -> Signed {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for (kind, value) in subject {
+            params.distinguished_name.push(kind.clone(), *value);
+        }
+        if !spiffe.is_empty() {
+            let uri = rcgen::SanType::URI(spiffe.try_into().unwrap());
+            params.subject_alt_names = vec![uri];
+        }
+        params.serial_number = Some(rcgen::SerialNumber::from(u64::from(serial)));
+        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Signed {
+            pem,
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// The list of revoked certificates, by serial number.
+    pub(crate) fn revoke(&self, serials: &[u16]) -> String {
+        let revoked = |serial: &u16| rcgen::RevokedCertParams {
+            serial_number: rcgen::SerialNumber::from(u64::from(*serial)),
+            revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2020, 1, 1),
+            next_update: rcgen::date_time_ymd(4096, 1, 1),
+            crl_number: rcgen::SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 }
 

@@ -63,6 +63,8 @@ pub struct ConductorClient {
     /// Shared with the connections: what they show, and the conductor's time.
     tls: ClientTls,
     callback_url: CallbackUrl,
+    /// The machine's, which goes with inspection reports.
+    system_uuid: String,
     /// Where the sockets of attachments go. `None`: the agent listens, and never attaches.
     attachments: Option<mpsc::Sender<AttachedSocket>>,
 }
@@ -98,8 +100,18 @@ impl ConductorClient {
             connections: Arc::new(connections),
             tls,
             callback_url: CallbackUrl::of(config),
+            system_uuid: String::new(),
             attachments,
         })
+    }
+
+    /// The same for the machine with this UUID of SMBIOS, which goes with inspection reports.
+    #[must_use]
+    pub fn of_machine(self, system_uuid: String) -> Self {
+        Self {
+            system_uuid,
+            ..self
+        }
     }
 
     /// The conductor's time, as far as it is known.
@@ -167,7 +179,7 @@ impl Conductor for ConductorClient {
 
     fn submit_inspection(&self, report: JsonObject) -> BoxFuture<'_, InspectionOutcome> {
         Box::pin(async move {
-            let request = match messages::inspection_request(&report) {
+            let request = match messages::inspection_request(&report, &self.system_uuid) {
                 Ok(request) => request,
                 Err(error) => {
                     return InspectionOutcome::Refused(ConductorCallError::from(error).into());

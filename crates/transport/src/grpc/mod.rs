@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use thiserror::Error;
 
 use crate::tls::{HalfPair, certificate_and_key};
@@ -193,6 +193,22 @@ pub fn certificates(
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, ServerTlsError> {
     let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let found: Vec<_> = found.map_err(|source| unusable(option, path, source))?;
+    if found.is_empty() {
+        return Err(unusable(option, path, pem::Error::NoItemsFound));
+    }
+    Ok(found)
+}
+
+/// The lists of revoked certificates in a PEM file that an option names, at least one.
+///
+/// # Errors
+/// The file cannot be read, or holds none.
+pub fn revocation_lists(
+    option: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, ServerTlsError> {
+    let found = CertificateRevocationListDer::pem_file_iter(path).and_then(Iterator::collect);
     let found: Vec<_> = found.map_err(|source| unusable(option, path, source))?;
     if found.is_empty() {
         return Err(unusable(option, path, pem::Error::NoItemsFound));

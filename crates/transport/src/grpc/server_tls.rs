@@ -12,6 +12,7 @@ use futures_util::{Stream, StreamExt};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::CertificateRevocationListDer;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
@@ -33,6 +34,12 @@ pub enum ClientCertificates {
     Optional(Arc<RootCertStore>),
     /// They must.
     Required(Arc<RootCertStore>),
+    /// They must, and the list of their authority must not name theirs. An authority without a
+    /// list vouches for nobody.
+    RequiredUnrevoked(
+        Arc<RootCertStore>,
+        Vec<CertificateRevocationListDer<'static>>,
+    ),
 }
 
 /// Why a server has no TLS.
@@ -80,6 +87,10 @@ pub fn server_config_at(
         }
         ClientCertificates::Required(roots) => {
             builder.with_client_cert_verifier(verifier(roots).build()?)
+        }
+        ClientCertificates::RequiredUnrevoked(roots, lists) => {
+            let verifier = verifier(roots).with_crls(lists);
+            builder.with_client_cert_verifier(verifier.only_check_end_entity_revocation().build()?)
         }
     };
     let mut config = builder.with_cert_resolver(certificates);

@@ -25,6 +25,8 @@ pub(super) struct NodeTable {
     /// The attachments that count, by node.
     attachments: HashMap<String, u64>,
     last_attachment: u64,
+    /// The other gateways that hold nodes, by node.
+    elsewhere: HashMap<String, String>,
     /// The command before the one that a node holds, by node: what comes late of it is ignored.
     earlier_commands: HashMap<String, String>,
     pub(super) log: NodeLog,
@@ -39,6 +41,7 @@ impl NodeTable {
             names: HashMap::new(),
             attachments: HashMap::new(),
             last_attachment: 0,
+            elsewhere: HashMap::new(),
             earlier_commands: HashMap::new(),
             log: NodeLog::new(changes),
             history: NodeHistory::default(),
@@ -55,6 +58,16 @@ impl NodeTable {
         self.attachments.contains_key(uuid)
     }
 
+    /// The nodes that other gateways hold.
+    pub(super) fn elsewhere(&self) -> impl Iterator<Item = &String> {
+        self.elsewhere.keys()
+    }
+
+    /// Whether another gateway holds a node.
+    pub(super) fn is_elsewhere(&self, uuid: &str) -> bool {
+        self.elsewhere.contains_key(uuid)
+    }
+
     /// All nodes in the order of their UUIDs.
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<v1::Node>> {
         self.nodes.values()
@@ -66,23 +79,34 @@ impl NodeTable {
         self.nodes.range::<str, _>(later).map(|(_, node)| node)
     }
 
-    /// The node that a caller means by a UUID or a name.
-    pub(super) fn resolve(&self, text: &str) -> Result<&Arc<v1::Node>, FleetError> {
+    /// The node that a caller means by a UUID or a name, among those that the caller sees.
+    pub(super) fn resolve(
+        &self,
+        text: &str,
+        sees: impl Fn(&v1::Node) -> bool,
+    ) -> Result<&Arc<v1::Node>, FleetError> {
+        let unknown = || FleetError::NodeNotFound(text.chars().take(LONGEST_REPEATED).collect());
         if let Ok(uuid) = uuid::Uuid::try_parse(text)
             && let Some(node) = self.nodes.get(uuid.hyphenated().to_string().as_str())
         {
-            return Ok(node);
+            return Some(node).filter(|node| sees(node)).ok_or_else(unknown);
         }
-        let unknown = || FleetError::NodeNotFound(text.chars().take(LONGEST_REPEATED).collect());
         let named = self.names.get(text).ok_or_else(unknown)?;
-        if named.len() > 1 {
-            return Err(FleetError::NameAmbiguous {
+        let named = named.iter().filter_map(|uuid| self.nodes.get(uuid));
+        let mut named = named.filter(|node| sees(node));
+        let node = named.next().ok_or_else(unknown)?;
+        match named.next() {
+            None => Ok(node),
+            Some(second) => Err(FleetError::NameAmbiguous {
                 name: text.to_owned(),
-                nodes: named.iter().take(MOST_NAMED).cloned().collect(),
-            });
+                nodes: [node, second]
+                    .into_iter()
+                    .chain(named)
+                    .take(MOST_NAMED)
+                    .map(|node| node.uuid.clone())
+                    .collect(),
+            }),
         }
-        let uuid = named.first().ok_or_else(unknown)?;
-        self.nodes.get(uuid).ok_or_else(unknown)
     }
 
     /// Notes that a node is known. Whether that is new.
@@ -120,6 +144,7 @@ impl NodeTable {
             return false;
         };
         self.attachments.remove(uuid);
+        self.elsewhere.remove(uuid);
         self.earlier_commands.remove(uuid);
         self.unname(&node.name, uuid);
         let mut last = Arc::unwrap_or_clone(node);
@@ -130,6 +155,7 @@ impl NodeTable {
             node: Arc::new(last),
             at,
             labels_before: None,
+            order: None,
         });
         true
     }
@@ -140,9 +166,11 @@ impl NodeTable {
         self.last_attachment += 1;
         self.attachments
             .insert(uuid.to_owned(), self.last_attachment);
+        self.elsewhere.remove(uuid);
         let at = attachment.since.unwrap_or_default();
         self.change(uuid, v1::NodeEventKind::Attached, at, |node| {
             node.state = v1::NodeState::Attached.into();
+            node.gateway.clear();
             node.last_seen_at = Some(at);
             node.attachment = Some(attachment);
         });
@@ -163,7 +191,47 @@ impl NodeTable {
             node.attachment = None;
             node.last_seen_at = Some(at);
         });
+        self.show_elsewhere(uuid, at);
         true
+    }
+
+    /// Notes which other gateway holds a node; `None`: none does.
+    pub(super) fn move_to(&mut self, uuid: &str, gateway: Option<&str>, at: Timestamp) {
+        match gateway {
+            Some(gateway) => {
+                self.elsewhere.insert(uuid.to_owned(), gateway.to_owned());
+                if !self.is_attached(uuid) {
+                    self.show_elsewhere(uuid, at);
+                }
+            }
+            None => {
+                self.elsewhere.remove(uuid);
+                let node = self.nodes.get(uuid);
+                if node.is_some_and(|node| node.state() == v1::NodeState::Elsewhere) {
+                    self.change(uuid, v1::NodeEventKind::Lost, at, |node| {
+                        node.state = v1::NodeState::Away.into();
+                        node.gateway.clear();
+                    });
+                }
+            }
+        }
+    }
+
+    /// Shows the other gateway that holds a node, if one does and it is not shown.
+    fn show_elsewhere(&mut self, uuid: &str, at: Timestamp) {
+        let Some(gateway) = self.elsewhere.get(uuid).cloned() else {
+            return;
+        };
+        let is_shown = |node: &Arc<v1::Node>| {
+            node.state() == v1::NodeState::Elsewhere && node.gateway == gateway
+        };
+        if self.nodes.get(uuid).is_some_and(is_shown) {
+            return;
+        }
+        self.change(uuid, v1::NodeEventKind::Elsewhere, at, |node| {
+            node.state = v1::NodeState::Elsewhere.into();
+            node.gateway = gateway;
+        });
     }
 
     /// Notes that a machine was handed over or locked down. Whether that is new.
@@ -226,6 +294,21 @@ impl NodeTable {
         self.change(uuid, kind, at, |_| ());
     }
 
+    /// Notes the order that a caller gave for a node that is known.
+    pub(super) fn ordered(&mut self, uuid: &str, order: v1::NodeOrder, at: Timestamp) {
+        let Some(node) = self.nodes.get_mut(uuid) else {
+            return;
+        };
+        Arc::make_mut(node).sequence = self.log.next();
+        self.log.push(NodeChange {
+            kind: v1::NodeEventKind::Ordered,
+            node: Arc::clone(node),
+            at,
+            labels_before: None,
+            order: Some(Arc::new(order)),
+        });
+    }
+
     /// Changes a node, which is known from now on.
     fn change(
         &mut self,
@@ -261,6 +344,7 @@ impl NodeTable {
             node,
             at,
             labels_before,
+            order: None,
         });
     }
 

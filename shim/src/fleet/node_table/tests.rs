@@ -51,20 +51,20 @@ fn nodes_are_found_by_uuid_and_by_a_name_that_one_has() {
     table.describe(A, "one", &none, at(1));
     table.describe(B, "two", &none, at(1));
     for text in [A, &A.to_uppercase(), &A.replace('-', ""), "one"] {
-        assert_eq!(table.resolve(text).unwrap().uuid, A, "{text}");
+        assert_eq!(table.resolve(text, |_| true).unwrap().uuid, A, "{text}");
     }
     table.describe(B, "one", &none, at(2));
     assert_eq!(
-        reason(table.resolve("one").unwrap_err()),
+        reason(table.resolve("one", |_| true).unwrap_err()),
         "NODE_NAME_AMBIGUOUS"
     );
     for text in ["two", "", &"x".repeat(9000)] {
-        let error = table.resolve(text).unwrap_err();
+        let error = table.resolve(text, |_| true).unwrap_err();
         assert!(error.to_string().len() < 500);
         assert_eq!(reason(error), "NODE_NOT_FOUND");
     }
     table.remove(B, at(3));
-    assert_eq!(table.resolve("one").unwrap().uuid, A);
+    assert_eq!(table.resolve("one", |_| true).unwrap().uuid, A);
     assert_eq!(
         kinds(&table),
         [Kind::Added, Kind::Added, Kind::Changed, Kind::Removed]
@@ -159,4 +159,36 @@ fn changes_carry_the_labels_that_a_node_had() {
     let uuids: Vec<_> = table.after("").map(|node| node.uuid.as_str()).collect();
     assert_eq!(uuids, [A]);
     assert_eq!(table.after(A).count(), 0);
+}
+
+#[test]
+fn a_node_that_another_gateway_holds_is_shown_there_until_it_comes_here() {
+    let mut table = table();
+    table.move_to(A, Some("https://b"), at(1));
+    let shown = |table: &NodeTable| {
+        let node = table.get(A).unwrap();
+        (node.state(), node.gateway.clone())
+    };
+    let there = (v1::NodeState::Elsewhere, "https://b".to_owned());
+    assert_eq!(shown(&table), there);
+    table.move_to(A, Some("https://b"), at(2));
+    let here = table.attached(A, attachment("1"));
+    assert_eq!(shown(&table), (v1::NodeState::Attached, String::new()));
+    // It is heard of before the connection here has ended.
+    table.move_to(A, Some("https://b"), at(3));
+    assert_eq!(shown(&table).0, v1::NodeState::Attached);
+    table.lost(A, here, at(4));
+    assert_eq!(shown(&table), there);
+    table.move_to(A, None, at(5));
+    assert_eq!(shown(&table), (v1::NodeState::Away, String::new()));
+    assert_eq!(
+        kinds(&table),
+        [
+            Kind::Elsewhere,
+            Kind::Attached,
+            Kind::Lost,
+            Kind::Elsewhere,
+            Kind::Lost
+        ]
+    );
 }

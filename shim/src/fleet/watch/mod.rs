@@ -4,19 +4,22 @@
 //! read for long, or that falls too far behind, is cut off while its place is still kept, so that
 //! it can go on from there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, Stream, StreamExt};
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::watch_nodes_response::Content;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use super::access::NodeView;
 use super::error::FleetError;
 use super::handle::{ChangeNumber, Fleet};
 use super::node_log::{Labels, NodeChange};
+use super::policy::file::PolicyVersion;
 
 /// Nodes or changes in a message: many small messages that nobody reads weigh more than their
 /// bytes in HTTP/2.
@@ -24,6 +27,10 @@ const BATCH: usize = 100;
 
 /// When nothing has changed for this long, a bookmark says where the watch is.
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(30);
+
+/// Changes that come within this time after a message come in the next one: of many watches, each
+/// wakes up for some changes and not for every one.
+const PACE: Duration = Duration::from_millis(10);
 
 /// How long a message may wait for its reader.
 const STALL: Duration = Duration::from_secs(30);
@@ -41,6 +48,10 @@ pub struct NodeWatch {
     pub(super) fleet: Fleet,
     /// Labels that a node must have.
     pub(super) labels: Labels,
+    /// The nodes that the caller may see.
+    pub(super) view: NodeView,
+    /// Says when another policy counts. `None`: there is no policy.
+    pub(super) policy: Option<watch::Receiver<PolicyVersion>>,
     /// Where it goes on; `None` begins with the list.
     pub(super) resume: Option<ChangeNumber>,
     /// Leave to be one of the watches that there may be.
@@ -59,6 +70,52 @@ impl From<FleetError> for WatchEnd {
     fn from(error: FleetError) -> Self {
         Self::CutOff(error)
     }
+}
+
+/// A place as the caller of a view is given it. Under another policy it means nothing.
+pub(super) fn resume_token(fleet: &Fleet, view: &NodeView, at: ChangeNumber) -> String {
+    let token = fleet.resume_token(at);
+    match view.policy() {
+        0 => token,
+        policy => format!("{token}.{policy}"),
+    }
+}
+
+/// The place that the caller of a view was given.
+///
+/// # Errors
+/// It is none of this process or of this policy.
+pub(super) fn resume(
+    fleet: &Fleet,
+    view: &NodeView,
+    token: &str,
+) -> Result<ChangeNumber, FleetError> {
+    let (token, policy) = token.split_once('.').unwrap_or((token, "0"));
+    if policy.parse() != Ok(view.policy()) {
+        return Err(FleetError::WatchExpired);
+    }
+    fleet.resume(token)
+}
+
+/// Completes when another policy than that of a view counts.
+async fn policy_changed(policy: Option<&mut watch::Receiver<PolicyVersion>>, view: &NodeView) {
+    let Some(policy) = policy else {
+        return std::future::pending().await;
+    };
+    let number = view.policy();
+    if policy
+        .wait_for(|version| version.number != number)
+        .await
+        .is_err()
+    {
+        // The policy is gone: the program stops.
+        std::future::pending().await
+    }
+}
+
+/// Whether a message has as many changes as one may have.
+fn is_full(content: &Content) -> bool {
+    matches!(content, Content::Events(events) if events.events.len() >= BATCH)
 }
 
 /// Whether a node has the labels.
@@ -100,6 +157,7 @@ impl NodeWatch {
 
     async fn run(&self, sender: &mpsc::Sender<v1::WatchNodesResponse>) -> Result<(), WatchEnd> {
         let mut latest = self.fleet.latest();
+        let mut policy = self.policy.clone();
         let mut at = match self.resume {
             Some(at) => at,
             None => self.list(sender).await?,
@@ -109,15 +167,27 @@ impl NodeWatch {
         // is cut off.
         loop {
             latest.borrow_and_update();
+            let number = policy.as_ref().map(|policy| policy.borrow().number);
+            if number.is_some_and(|number| number != self.view.policy()) {
+                return Err(FleetError::PolicyChanged.into());
+            }
             let (content, next) = self.next(at)?;
             at = next;
             if let Some(content) = content {
+                let is_full = is_full(&content);
                 self.send(sender, content, Some(at)).await?;
                 bookmark_at = Instant::now() + BOOKMARK_PERIOD;
+                if !is_full {
+                    tokio::select! {
+                        () = sender.closed() => return Err(WatchEnd::CallerGone),
+                        () = sleep(PACE) => {}
+                    }
+                }
                 continue;
             }
             let changed = tokio::select! {
                 () = sender.closed() => return Err(WatchEnd::CallerGone),
+                () = policy_changed(policy.as_mut(), &self.view) => continue,
                 changed = timeout_at(bookmark_at, latest.changed()) => changed,
             };
             match changed {
@@ -138,9 +208,7 @@ impl NodeWatch {
         &self,
         sender: &mpsc::Sender<v1::WatchNodesResponse>,
     ) -> Result<ChangeNumber, WatchEnd> {
-        let snapshot = self
-            .fleet
-            .snapshot(|node| selects(&self.labels, &node.labels));
+        let snapshot = self.fleet.snapshot(|node| self.shows(&node.labels));
         let parts = snapshot.nodes.len().div_ceil(BATCH).max(1);
         for part in 0..parts {
             let nodes = snapshot.nodes.iter().skip(part * BATCH).take(BATCH);
@@ -177,10 +245,10 @@ impl NodeWatch {
 
     /// A change as this caller sees it.
     fn event(&self, change: NodeChange) -> Option<v1::NodeEvent> {
-        let is_selected = selects(&self.labels, &change.node.labels);
+        let is_selected = self.shows(&change.node.labels);
         let was_selected = change
             .labels_before
-            .map_or(is_selected, |before| selects(&self.labels, &before));
+            .map_or(is_selected, |before| self.shows(&before));
         let kind = match (was_selected, is_selected) {
             (true, true) => change.kind,
             (false, true) => v1::NodeEventKind::Added,
@@ -191,7 +259,13 @@ impl NodeWatch {
             kind: kind.into(),
             node: Some(change.node.as_ref().clone()),
             at: Some(change.at),
+            order: change.order.map(Arc::unwrap_or_clone),
         })
+    }
+
+    /// Whether the caller selects and may see nodes with these labels.
+    fn shows(&self, labels: &Labels) -> bool {
+        selects(&self.labels, labels) && self.view.sees(labels)
     }
 
     async fn send(
@@ -202,7 +276,8 @@ impl NodeWatch {
     ) -> Result<(), WatchEnd> {
         let message = v1::WatchNodesResponse {
             content: Some(content),
-            resume_token: at.map_or_else(String::new, |at| self.fleet.resume_token(at)),
+            resume_token: at
+                .map_or_else(String::new, |at| resume_token(&self.fleet, &self.view, at)),
         };
         tokio::select! {
             biased;

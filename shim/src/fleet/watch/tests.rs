@@ -13,6 +13,8 @@ fn watch(fleet: &Fleet, labels: &[(&str, &str)], token: Option<&str>) -> Answers
     let watch = NodeWatch {
         fleet: fleet.clone(),
         labels: self::labels(labels),
+        view: NodeView::default(),
+        policy: None,
         resume: token.map(|token| fleet.resume(token).unwrap()),
         permit,
     };
@@ -68,7 +70,7 @@ impl Mirror {
     async fn read(&mut self, answers: &mut Answers) -> Option<Status> {
         loop {
             // In paused time this is when nothing else can run.
-            match tokio::time::timeout(Duration::from_millis(1), answers.next()).await {
+            match tokio::time::timeout(2 * PACE, answers.next()).await {
                 Err(_) => return None,
                 Ok(Some(Ok(message))) => self.take(message),
                 Ok(Some(Err(status))) => return Some(status),

@@ -157,6 +157,16 @@ impl Locations {
         self.nodes.get(node)?.location.clone()
     }
 
+    /// The nodes that a replica holds; without one, those that any other replica holds.
+    #[must_use]
+    pub fn elsewhere(&self, replica: Option<&str>) -> Vec<String> {
+        let held = self.nodes.iter().filter(|(_, entry)| match replica {
+            Some(replica) => is_at(entry, replica),
+            None => matches!(entry.location, Some(Location::At(_))),
+        });
+        held.map(|(node, _)| node.clone()).collect()
+    }
+
     /// Whether some replica has said something of a node.
     #[must_use]
     pub fn knows(&self, node: &str) -> bool {

@@ -205,9 +205,12 @@ pub(super) fn verdict(response: v1::HeartbeatResponse) -> Verdict {
 
 pub(super) fn inspection_request(
     report: &serde_json::Map<String, serde_json::Value>,
+    system_uuid: &str,
 ) -> Result<v1::SubmitInspectionRequest, DocumentError> {
-    let report = Some(to_struct(report.clone(), "report")?);
-    Ok(v1::SubmitInspectionRequest { report })
+    Ok(v1::SubmitInspectionRequest {
+        report: Some(to_struct(report.clone(), "report")?),
+        system_uuid: system_uuid.to_owned(),
+    })
 }
 
 pub(super) fn submission(response: v1::SubmitInspectionResponse) -> InspectionOutcome {

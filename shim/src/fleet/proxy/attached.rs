@@ -1,55 +1,40 @@
-//! `CommandService` of every node at one address.
-//!
-//! A call goes to the agent as it is: its bytes, its streams, its deadline and its cancellation.
-//! Only the metadata change: `node-uuid` is taken off, and `agent-token` is the token that the
-//! node's session has proved.
+//! Calls of the agents that are attached to this gateway.
 
 use std::convert::Infallible;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper::body::{Body as _, Frame};
-use ironic_agent_protocol::v1::command_service_server::SERVICE_NAME;
 use ironic_text::{Secret, error_chain};
 use ironic_tunnel::{GrpcChannel, ORIGIN};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::server::NamedService;
 use tower::Service;
 
-use super::access::{FleetAccess, FleetCaller, FleetRequest};
-use super::call_timeout;
-use super::error::FleetError;
-use super::executed::Sniffer;
-use super::follower::CommandFollower;
-use super::handle::Fleet;
+use super::order::EXECUTE;
+use super::{NODE, NodeCall};
 use crate::agents::attachment::Away;
 use crate::agents::client::TOKEN;
 use crate::agents::{AgentKey, AgentRegistry};
-
-/// The metadata key of the node that is meant.
-const NODE: &str = "node-uuid";
-
-/// The call whose answer says that a command was begun.
-const EXECUTE: &str = "/ironic.agent.v1.CommandService/ExecuteCommand";
+use crate::fleet::call_timeout;
+use crate::fleet::error::FleetError;
+use crate::fleet::executed::Sniffer;
+use crate::fleet::follower::CommandFollower;
 
 /// How long before its deadline a call is given up that waits for its agent, so that its caller
 /// hears why.
-const MARGIN: Duration = Duration::from_millis(50);
+pub(super) const MARGIN: Duration = Duration::from_millis(50);
 
-/// Passes the calls of `CommandService` to the agents that are attached. Cheap to clone.
+/// The agents that are attached to this gateway. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct NodeProxy {
-    fleet: Fleet,
+pub struct AttachedAgents {
     agents: AgentRegistry,
-    access: FleetAccess,
-    follower: CommandFollower,
+    /// `None` where nobody can watch.
+    follower: Option<CommandFollower>,
 }
 
 /// An agent that can be called.
@@ -58,58 +43,41 @@ struct OpenAgent {
     token: Secret,
 }
 
-impl NodeProxy {
-    /// Passes calls to these agents, which are the nodes of this fleet.
+impl AttachedAgents {
+    /// The agents of a registry, whose commands are followed by `follower`.
     #[must_use]
-    pub fn new(
-        fleet: Fleet,
-        agents: AgentRegistry,
-        access: FleetAccess,
-        follower: CommandFollower,
-    ) -> Self {
-        Self {
-            fleet,
-            agents,
-            access,
-            follower,
-        }
+    pub fn new(agents: AgentRegistry, follower: Option<CommandFollower>) -> Self {
+        Self { agents, follower }
     }
 
-    /// Answers a call of a node.
-    async fn answer(self, request: Request<Body>) -> Result<Response<Body>, Status> {
-        let node = self.fleet.resolve(node_of(request.headers())?)?;
-        let caller = FleetCaller::in_extensions(request.extensions());
-        self.access.admit(FleetRequest {
-            caller: &caller,
-            method: request.uri().path(),
-            node: Some(&node),
-        })?;
-        Ok(self.pass(&node.uuid, request).await?)
+    /// Counts a call that goes to another gateway.
+    pub(super) fn forwarded(&self) {
+        self.agents.metrics().request_forwarded();
     }
 
-    /// Passes a call that was admitted to the agent that is attached here.
-    async fn pass(
-        &self,
-        node_uuid: &str,
-        request: Request<Body>,
-    ) -> Result<Response<Body>, FleetError> {
-        let begun = Instant::now();
+    /// Passes a call that was admitted to its agent.
+    pub(super) async fn call(&self, call: NodeCall) -> Result<Response<Body>, FleetError> {
+        let NodeCall {
+            node_uuid,
+            request,
+            begun,
+        } = call;
         let time = call_timeout::get(request.headers());
-        let agent = self.connect(node_uuid, time).await?;
-        let is_execute = request.uri().path() == EXECUTE;
+        let left = time.map(|time| time.saturating_sub(begun.elapsed()));
+        let agent = self.connect(&node_uuid, left).await?;
+        let follower = self.follower.clone();
+        let follower = follower.filter(|_| request.uri().path() == EXECUTE);
         let mut request = for_agent(request, &agent.token);
         if let Some(time) = time {
             call_timeout::set(request.headers_mut(), time.saturating_sub(begun.elapsed()));
         }
         let mut channel = agent.channel;
         let answer = channel.call(request).await;
-        let answer = answer.map_err(|status| lost(node_uuid, &status))?;
-        let node_uuid = node_uuid.to_owned();
-        if !is_execute {
+        let answer = answer.map_err(|status| lost(&node_uuid, &status))?;
+        let Some(follower) = follower else {
             return Ok(answer.map(|body| ending_with_status(body, node_uuid)));
-        }
+        };
         let mut sniffer = Sniffer::default();
-        let follower = self.follower.clone();
         Ok(answer.map(|body| {
             let node = node_uuid.clone();
             let body = body.map_frame(move |frame| {
@@ -153,34 +121,6 @@ impl NodeProxy {
     }
 }
 
-impl NamedService for NodeProxy {
-    const NAME: &'static str = SERVICE_NAME;
-}
-
-impl Service<Request<Body>> for NodeProxy {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let answer = self.clone().answer(request);
-        Box::pin(async move { Ok(answer.await.unwrap_or_else(Status::into_http)) })
-    }
-}
-
-/// The node that a call means.
-fn node_of(headers: &HeaderMap) -> Result<&str, FleetError> {
-    let mut values = headers.get_all(NODE).iter();
-    match (values.next().map(HeaderValue::to_str), values.next()) {
-        (Some(Ok(text)), None) if !text.is_empty() => Ok(text),
-        _ => Err(FleetError::NodeUuidMissing),
-    }
-}
-
 /// The request as the agent gets it.
 fn for_agent(request: Request<Body>, token: &Secret) -> Request<Body> {
     let (mut head, body) = request.into_parts();
@@ -209,7 +149,7 @@ fn lost(node_uuid: &str, status: &Status) -> FleetError {
 
 /// The body of an answer; where the agent's connection is lost before its end, it ends with a
 /// status that says so.
-fn ending_with_status(body: Body, node_uuid: String) -> Body {
+pub(super) fn ending_with_status(body: Body, node_uuid: String) -> Body {
     // An answer that is nothing but a status must end with its headers. gRPC's C library, which
     // Python and Ruby use, takes an empty frame of data behind them for a protocol error.
     if body.is_end_stream() {
@@ -236,23 +176,6 @@ fn ending_with_status(body: Body, node_uuid: String) -> Body {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_node_is_named_once() {
-        let headers = |values: &[&'static str]| {
-            let name = http::HeaderName::from_static(NODE);
-            let pairs = values
-                .iter()
-                .map(|value| (Some(name.clone()), HeaderValue::from_static(value)));
-            HeaderMap::from_iter(pairs.filter_map(|(name, value)| Some((name?, value))))
-        };
-        assert_eq!(node_of(&headers(&["n"])).unwrap(), "n");
-        assert!(node_of(&headers(&[])).is_err());
-        assert!(node_of(&headers(&[""])).is_err());
-        let mut twice = headers(&["n"]);
-        twice.append(NODE, HeaderValue::from_static("m"));
-        assert!(node_of(&twice).is_err());
-    }
 
     #[test]
     fn the_agent_gets_the_gateways_token_and_the_rest_as_it_is() {
