@@ -62,6 +62,16 @@ fn client(
     Ok(client.of_machine(dmi::system_uuid(system)))
 }
 
+/// What the conductor is asked about this machine, whose certificate may name its node.
+async fn question(system: &System, node_uuid: Option<String>) -> LookupRequest {
+    LookupRequest {
+        addresses: await_interfaces(system).await,
+        system_uuid: dmi::system_uuid(system),
+        serial_number: dmi::probe(system).serial_number,
+        node_uuid,
+    }
+}
+
 /// Reports to the conductor; ends only when it cannot go on.
 pub(super) async fn report(
     engine: &Engine,
@@ -75,12 +85,7 @@ pub(super) async fn report(
     let client = Arc::new(client(&current, system, attachments)?);
     let identity = identify(&current, system, &client).await?;
     let conductor: Arc<dyn Conductor> = client;
-    let mut request = LookupRequest {
-        addresses: await_interfaces(system).await,
-        system_uuid: dmi::system_uuid(system),
-        serial_number: dmi::probe(system).serial_number,
-        node_uuid: certified(identity.as_ref()),
-    };
+    let mut request = question(system, certified(identity.as_ref())).await;
     if inspection::is_wanted(&current) {
         let report = inspect::collect(system, &current, &engine.context().registry).await;
         let mut jitter: StdRng = rand::make_rng();

@@ -3,7 +3,7 @@
 use ironic_document::JsonObject;
 use serde_json::{Value, json};
 
-use super::document_fields::{DocumentFields, FieldProblem, InvalidField};
+use super::document_fields::{DocumentFields, FieldProblem, InvalidOrderField};
 use super::failure::Failure;
 use crate::machine::block::BlockDevice;
 use crate::machine::block::hints;
@@ -37,7 +37,7 @@ impl DiskSelector {
     ///
     /// # Errors
     /// It describes no disk, or any.
-    pub(super) fn read(fields: &DocumentFields) -> Result<Self, InvalidField> {
+    pub(super) fn read(fields: &DocumentFields) -> Result<Self, InvalidOrderField> {
         let mut hints = JsonObject::new();
         if let Some(device) = fields.text("device") {
             let is_path = device.starts_with('/') && device.len() > 1;
@@ -69,7 +69,7 @@ impl DiskSelector {
             hints.insert("size".to_owned(), format!(">= {gib}").into());
         }
         if hints.is_empty() {
-            return Err(InvalidField {
+            return Err(InvalidOrderField {
                 path: fields.own_path(),
                 problem: FieldProblem::Missing("say which disk, for example by its device"),
             });

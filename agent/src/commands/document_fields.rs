@@ -9,7 +9,7 @@ use thiserror::Error;
 /// A field of an order that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{path}: {problem}")]
-pub struct InvalidField {
+pub struct InvalidOrderField {
     /// Where it is: `write_image.image.urls[1]`.
     pub path: String,
     /// What is wrong with it.
@@ -78,8 +78,8 @@ impl DocumentFields {
     }
 
     /// What is wrong with a field.
-    pub(super) fn invalid(&self, name: &str, problem: FieldProblem) -> InvalidField {
-        InvalidField {
+    pub(super) fn invalid(&self, name: &str, problem: FieldProblem) -> InvalidOrderField {
+        InvalidOrderField {
             path: self.path(name),
             problem,
         }
@@ -91,13 +91,13 @@ impl DocumentFields {
         name: &str,
         expected: &'static str,
         found: impl Display,
-    ) -> InvalidField {
+    ) -> InvalidOrderField {
         let found = found.to_string();
         self.invalid(name, FieldProblem::Value { expected, found })
     }
 
     /// Two fields must not both be set.
-    pub(super) fn exclude(&self, name: &str, other: &'static str) -> Result<(), InvalidField> {
+    pub(super) fn exclude(&self, name: &str, other: &'static str) -> Result<(), InvalidOrderField> {
         if self.has(name) && self.has(other) {
             return Err(self.invalid(name, FieldProblem::Exclusive(other)));
         }
@@ -143,7 +143,11 @@ impl DocumentFields {
     }
 
     /// A document that must be there.
-    pub(super) fn required(&self, name: &str, what: &'static str) -> Result<Self, InvalidField> {
+    pub(super) fn required(
+        &self,
+        name: &str,
+        what: &'static str,
+    ) -> Result<Self, InvalidOrderField> {
         self.document(name)
             .ok_or_else(|| self.invalid(name, FieldProblem::Missing(what)))
     }

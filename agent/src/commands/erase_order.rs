@@ -4,7 +4,7 @@ use ironic_document::JsonObject;
 use serde_json::{Value, json};
 
 use super::disk_selector::{DiskSelector, node_with};
-use super::document_fields::{DocumentFields, FieldProblem, InvalidField};
+use super::document_fields::{DocumentFields, FieldProblem, InvalidOrderField};
 use crate::machine::ironic_node::Node;
 
 /// The longest deadline in minutes, as that of the node.
@@ -34,7 +34,7 @@ pub(super) struct EraseOrderPolicy {
 ///
 /// # Errors
 /// What is wrong with it, by field.
-pub(super) fn groups(order: &DocumentFields) -> Result<Vec<EraseGroup>, InvalidField> {
+pub(super) fn groups(order: &DocumentFields) -> Result<Vec<EraseGroup>, InvalidOrderField> {
     let disks = order.documents("disks");
     if let Some(policy) = order.document("policy") {
         if !disks.is_empty() {
@@ -67,7 +67,7 @@ pub(super) fn groups(order: &DocumentFields) -> Result<Vec<EraseGroup>, InvalidF
 }
 
 impl EraseOrderPolicy {
-    fn read(fields: &DocumentFields) -> Result<Self, InvalidField> {
+    fn read(fields: &DocumentFields) -> Result<Self, InvalidOrderField> {
         let scope = fields.word("scope", "ERASE_SCOPE_");
         let step = match scope.as_deref() {
             Some("data") => "erase_devices",

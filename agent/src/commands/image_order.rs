@@ -2,7 +2,7 @@
 
 use ironic_text::Secret;
 
-use super::document_fields::{DocumentFields, FieldProblem, InvalidField};
+use super::document_fields::{DocumentFields, FieldProblem, InvalidOrderField};
 use crate::image::{Checksums, ImageRequest, PartitionRequest, ServerCredentials};
 
 /// Schemes of images.
@@ -32,7 +32,7 @@ impl FirmwareWish {
 }
 
 /// The wish of an order.
-pub(super) fn firmware(order: &DocumentFields) -> Result<Option<FirmwareWish>, InvalidField> {
+pub(super) fn firmware(order: &DocumentFields) -> Result<Option<FirmwareWish>, InvalidOrderField> {
     const NAME: &str = "boot_mode";
     Ok(match order.word(NAME, "FIRMWARE_MODE_").as_deref() {
         None => None,
@@ -46,7 +46,7 @@ pub(super) fn firmware(order: &DocumentFields) -> Result<Option<FirmwareWish>, I
 }
 
 /// The image, where it is and how it is known.
-pub(super) fn image(image: &DocumentFields) -> Result<ImageRequest, InvalidField> {
+pub(super) fn image(image: &DocumentFields) -> Result<ImageRequest, InvalidOrderField> {
     let urls = image.texts("urls");
     for (index, url) in urls.iter().enumerate() {
         let known = |scheme: &&str| {
@@ -97,7 +97,7 @@ fn file_name(url: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
 }
 
-fn format(image: &DocumentFields) -> Result<Option<String>, InvalidField> {
+fn format(image: &DocumentFields) -> Result<Option<String>, InvalidOrderField> {
     const NAME: &str = "format";
     let word = image.word(NAME, "IMAGE_FORMAT_");
     match word.as_deref() {
@@ -109,7 +109,7 @@ fn format(image: &DocumentFields) -> Result<Option<String>, InvalidField> {
     }
 }
 
-fn checksums(digest: &DocumentFields) -> Result<Checksums, InvalidField> {
+fn checksums(digest: &DocumentFields) -> Result<Checksums, InvalidOrderField> {
     let word = digest.word("algorithm", "DIGEST_ALGORITHM_");
     let word = word.unwrap_or_else(|| "unspecified".to_owned());
     let Some((algorithm, digits)) = HASHES.iter().find(|(name, _)| *name == word) else {
@@ -141,7 +141,7 @@ fn checksums(digest: &DocumentFields) -> Result<Checksums, InvalidField> {
     })
 }
 
-fn credentials(fields: &DocumentFields) -> Result<ServerCredentials, InvalidField> {
+fn credentials(fields: &DocumentFields) -> Result<ServerCredentials, InvalidOrderField> {
     fields.exclude("authorization", "user")?;
     fields.exclude("authorization", "password")?;
     if let Some(header) = fields.text("authorization") {
@@ -154,7 +154,7 @@ fn credentials(fields: &DocumentFields) -> Result<ServerCredentials, InvalidFiel
         }),
         (Some(_), None) => Err(fields.invalid("user", FieldProblem::Needs("password"))),
         (None, Some(_)) => Err(fields.invalid("password", FieldProblem::Needs("user"))),
-        (None, None) => Err(InvalidField {
+        (None, None) => Err(InvalidOrderField {
             path: fields.own_path(),
             problem: FieldProblem::Missing("give user and password, or authorization"),
         }),
@@ -162,12 +162,12 @@ fn credentials(fields: &DocumentFields) -> Result<ServerCredentials, InvalidFiel
 }
 
 /// The config drive as Ironic sends it: base64, or a URL.
-pub(super) fn config_drive(drive: &DocumentFields) -> Result<String, InvalidField> {
+pub(super) fn config_drive(drive: &DocumentFields) -> Result<String, InvalidOrderField> {
     drive.exclude("content", "url")?;
     match (drive.text("content"), drive.text("url")) {
         (Some(content), _) => Ok(content.to_owned()),
         (None, Some(url)) => Ok(http_url(drive, "url", url)?.to_owned()),
-        (None, None) => Err(InvalidField {
+        (None, None) => Err(InvalidOrderField {
             path: drive.own_path(),
             problem: FieldProblem::Missing("give content or url"),
         }),
@@ -175,7 +175,7 @@ pub(super) fn config_drive(drive: &DocumentFields) -> Result<String, InvalidFiel
 }
 
 /// The partitions around an image that is the content of one.
-pub(super) fn partition(layout: &DocumentFields) -> Result<PartitionRequest, InvalidField> {
+pub(super) fn partition(layout: &DocumentFields) -> Result<PartitionRequest, InvalidOrderField> {
     let size = |name: &str| layout.number(name).unwrap_or(0);
     let root_mib = size("root_mib");
     if root_mib == 0 {
@@ -203,7 +203,7 @@ fn http_url<'a>(
     fields: &DocumentFields,
     name: &str,
     url: &'a str,
-) -> Result<&'a str, InvalidField> {
+) -> Result<&'a str, InvalidOrderField> {
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
     let is_http = ["http", "https"]
         .iter()

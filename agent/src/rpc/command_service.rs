@@ -14,7 +14,7 @@ use super::follow_logs::LogReaders;
 use super::{convert, status, watch};
 use crate::commands::verbs::{collect_system_logs, get_hardware_info};
 use crate::commands::{CommandId, CommandRecord, Engine, Refusal};
-use crate::logs::follow::Logs;
+use crate::logs::follow::FollowedLogs;
 
 /// The agent's side of `CommandService`.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ impl AgentCommandService {
     /// The service in front of an engine, until `stop`.
     #[must_use]
     pub fn new(engine: Engine, stop: CancellationToken) -> Self {
-        let logs = Logs {
+        let logs = FollowedLogs {
             agent: KeptLog::of_this_process(),
             system: engine.context().system.clone(),
         };

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{convert, status};
-use crate::logs::follow::{FollowOptions, LogFollower, Logs};
+use crate::logs::follow::{FollowOptions, FollowedLogs, LogFollower};
 
 /// Readers at once. Each may hold a descriptor and a message of 64 KiB.
 const READERS: usize = 16;
@@ -22,13 +22,13 @@ const STALL: Duration = Duration::from_secs(30);
 /// Lets a bounded number of readers follow the logs.
 #[derive(Debug, Clone)]
 pub(super) struct LogReaders {
-    logs: Logs,
+    logs: FollowedLogs,
     permits: Arc<Semaphore>,
 }
 
 impl LogReaders {
     /// Readers of these logs.
-    pub(super) fn new(logs: Logs) -> Self {
+    pub(super) fn new(logs: FollowedLogs) -> Self {
         Self {
             logs,
             permits: Arc::new(Semaphore::new(READERS)),

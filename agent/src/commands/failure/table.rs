@@ -5,7 +5,7 @@ use std::error::Error;
 
 use ironic_text::error_chain;
 
-use crate::commands::document_fields::InvalidField;
+use crate::commands::document_fields::InvalidOrderField;
 use crate::disk::boot::{BootError, KexecError};
 use crate::disk::erase::guard::GuardError;
 use crate::disk::erase::metadata::MetadataError;
@@ -59,8 +59,8 @@ impl From<Cancelled> for Failure {
     }
 }
 
-impl From<InvalidField> for Failure {
-    fn from(error: InvalidField) -> Self {
+impl From<InvalidOrderField> for Failure {
+    fn from(error: InvalidOrderField) -> Self {
         failure(FailureKind::InvalidCommandParams, &error)
     }
 }

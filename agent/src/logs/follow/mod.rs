@@ -62,7 +62,7 @@ pub enum FollowError {
 
 /// The logs of a machine.
 #[derive(Debug, Clone)]
-pub struct Logs {
+pub struct FollowedLogs {
     /// The agent's.
     pub agent: KeptLog,
     /// Has the kernel's, and says which boot this is.
@@ -86,7 +86,7 @@ impl LogFollower {
     ///
     /// # Errors
     /// One that was asked for by name cannot be read.
-    pub fn open(logs: &Logs, options: &FollowOptions) -> Result<Self, FollowError> {
+    pub fn open(logs: &FollowedLogs, options: &FollowOptions) -> Result<Self, FollowError> {
         let boot = logs.system.root.read_optional(BOOT_ID).unwrap_or_default();
         let (resume, gap) = match &options.begin {
             FollowBegin::Cursor(cursor) => places(cursor, &boot, logs.agent.id()),
@@ -162,7 +162,7 @@ impl LogFollower {
     }
 
     /// Leaves out what is kept, but for the last so many records.
-    fn skip_to_tail(&mut self, logs: &Logs, tail: u32) -> io::Result<()> {
+    fn skip_to_tail(&mut self, logs: &FollowedLogs, tail: u32) -> io::Result<()> {
         let mut kept = self.agent.as_ref().map_or(0, |_| logs.agent.count());
         if self.kernel.is_some() {
             kept += count_kernel(logs.system.kernel_log.as_ref())?;

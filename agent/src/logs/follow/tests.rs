@@ -67,9 +67,9 @@ impl KernelLogReader for FakeReader {
 }
 
 /// A machine whose clock stands: the kernel's records are of long ago, the agent's of now.
-fn logs(machine: &mut FakeMachine, kernel: &FakeKernel) -> Logs {
+fn logs(machine: &mut FakeMachine, kernel: &FakeKernel) -> FollowedLogs {
     machine.file("proc/sys/kernel/random/boot_id", BOOT);
-    Logs {
+    FollowedLogs {
         agent: KeptLog::with_capacity(1 << 20),
         system: System {
             kernel_log: Arc::new(kernel.clone()),
@@ -78,7 +78,7 @@ fn logs(machine: &mut FakeMachine, kernel: &FakeKernel) -> Logs {
     }
 }
 
-fn write(logs: &Logs, text: &str) {
+fn write(logs: &FollowedLogs, text: &str) {
     let at = SystemTime::now() + Duration::from_secs(3600);
     logs.agent.write(at, tracing::Level::INFO, text);
 }
@@ -93,7 +93,7 @@ fn word(event: LogEvent) -> String {
 }
 
 /// Everything that is there for a reader, and where it goes on.
-async fn read(logs: &Logs, begin: FollowBegin) -> (Vec<String>, LogCursor) {
+async fn read(logs: &FollowedLogs, begin: FollowBegin) -> (Vec<String>, LogCursor) {
     let options = FollowOptions {
         begin,
         ..FollowOptions::default()
@@ -232,7 +232,7 @@ async fn new_records_wake_a_follower() {
 async fn a_log_that_cannot_be_read_ends_only_who_asked_for_it() {
     let mut machine = FakeMachine::new();
     machine.file("proc/sys/kernel/random/boot_id", BOOT);
-    let logs = Logs {
+    let logs = FollowedLogs {
         agent: KeptLog::with_capacity(1000),
         system: machine.system(),
     };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Verb;
 use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
-use crate::commands::document_fields::{DocumentFields, FieldProblem, InvalidField};
+use crate::commands::document_fields::{DocumentFields, FieldProblem, InvalidOrderField};
 use crate::commands::erase_order::{self, EraseGroup};
 use crate::commands::failure::Failure;
 use crate::commands::ordered_step::OrderedStep;
@@ -102,7 +102,7 @@ impl Erase {
             for selector in group.disks.iter().flatten() {
                 let disk = selector.choose(&devices, &node)?.name;
                 if let Some((_, earlier)) = taken.iter().find(|(name, _)| *name == disk) {
-                    return Err(InvalidField {
+                    return Err(InvalidOrderField {
                         path: selector.path.clone(),
                         problem: FieldProblem::SelectedTwice {
                             disk,

@@ -10,7 +10,7 @@ use super::Verb;
 use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::disk_selector::DiskSelector;
-use crate::commands::document_fields::{DocumentFields, FieldProblem, InvalidField};
+use crate::commands::document_fields::{DocumentFields, FieldProblem, InvalidOrderField};
 use crate::commands::failure::Failure;
 use crate::commands::ordered_step::OrderedStep;
 use crate::commands::plan::CommandPlan;
@@ -87,7 +87,7 @@ impl Raid {
 }
 
 impl RaidOrder {
-    fn read(fields: &DocumentFields) -> Result<Self, InvalidField> {
+    fn read(fields: &DocumentFields) -> Result<Self, InvalidOrderField> {
         let keeps_existing = fields.flag("keep_existing");
         let given = fields.documents("volumes");
         if given.is_empty() && keeps_existing {
@@ -131,7 +131,7 @@ impl RaidOrder {
 }
 
 /// A volume as Ironic's document has it.
-fn volume(fields: &DocumentFields) -> Result<Value, InvalidField> {
+fn volume(fields: &DocumentFields) -> Result<Value, InvalidOrderField> {
     let level = fields.text("level").unwrap_or("RAID_LEVEL_UNSPECIFIED");
     let Some((_, level)) = LEVELS.iter().find(|(name, _)| *name == level) else {
         let expected = "RAID_LEVEL_0, RAID_LEVEL_1, RAID_LEVEL_10, RAID_LEVEL_5 or RAID_LEVEL_6";
@@ -161,7 +161,7 @@ fn volume(fields: &DocumentFields) -> Result<Value, InvalidField> {
         let hints = disks
             .iter()
             .map(|disk| Ok(DiskSelector::read(disk)?.hints))
-            .collect::<Result<Vec<_>, InvalidField>>()?;
+            .collect::<Result<Vec<_>, InvalidOrderField>>()?;
         volume.insert("physical_disks".to_owned(), hints.into());
     }
     Ok(volume.into())

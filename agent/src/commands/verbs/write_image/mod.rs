@@ -10,7 +10,7 @@ use super::Verb;
 use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::disk_selector::{DiskSelector, node_with};
-use crate::commands::document_fields::{DocumentFields, InvalidField};
+use crate::commands::document_fields::{DocumentFields, InvalidOrderField};
 use crate::commands::failure::Failure;
 use crate::commands::image_order::{self, FirmwareWish};
 use crate::commands::plan::{CommandPlan, PlannedAction};
@@ -124,7 +124,7 @@ impl WriteImage {
 }
 
 impl WriteOrder {
-    fn read(fields: &DocumentFields) -> Result<Self, InvalidField> {
+    fn read(fields: &DocumentFields) -> Result<Self, InvalidOrderField> {
         let image = fields.required("image", "say which image")?;
         let firmware = image_order::firmware(fields)?;
         let partitions = fields.document("partitions");
