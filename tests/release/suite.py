@@ -295,8 +295,14 @@ class Again(Case):
                 shutil.copytree(TARGET / name / "archives", place / "target" / name / "archives", copy_function=os.link)
         faketime = Packages().apart("faketime", ["libfaketime"])
         library = next(faketime.root.glob("usr/lib/*/faketime/libfaketime.so.1"))
+        # cargo hangs under another clock; it only lists crates here.
+        cargo = self.room / "bin/cargo"
+        cargo.parent.mkdir()
+        cargo.write_text(f'#!/bin/sh\nunset LD_PRELOAD\nexec {shutil.which("cargo")} "$@"\n')
+        cargo.chmod(0o755)
         other = {
-            "PATH": os.environ["PATH"], "HOME": str(self.room), "CARGO_HOME": os.environ.get("CARGO_HOME", str(Path.home() / ".cargo")),
+            "PATH": f"{cargo.parent}:{os.environ['PATH']}",
+            "HOME": str(self.room), "CARGO_HOME": os.environ.get("CARGO_HOME", str(Path.home() / ".cargo")),
             "RUSTUP_HOME": os.environ.get("RUSTUP_HOME", str(Path.home() / ".rustup")),
             "LC_ALL": "C", "TZ": "Pacific/Auckland", "SOURCE_DATE_EPOCH": EPOCH,
             "LD_PRELOAD": str(library), "FAKETIME": "+400d", "FAKETIME_DONT_RESET": "1",
@@ -318,7 +324,10 @@ class Again(Case):
             signed = self.room / "signed.efi"
             shutil.copy(RELEASE / path.name, signed)
             run(programs("signing", "sbsigntool", "openssl") / "sbattach", "--remove", signed)
-            self.assertEqual(sha256(signed), sha256(path))
+            content = bytearray(signed.read_bytes())
+            place = uki.Program(bytes(content)).start + 24 + 64
+            content[place:place + 4] = bytes(4)  # the checksum, which the signer has filled in
+            self.assertEqual(hashlib.sha256(content).hexdigest(), sha256(path))
         print(f"the same bytes: {len(names)} files")
 
     def stranger(self, place: Path, environment: dict[str, str], *words: str | Path) -> None:
