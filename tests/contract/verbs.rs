@@ -40,7 +40,7 @@ fn a_verb_is_named_in_its_file_and_in_one_line_of_the_list() {
         for (path, code) in &files {
             let lines = code
                 .lines()
-                .filter(|line| names.iter().any(|name| line.contains(name.as_str())));
+                .filter(|line| names.iter().any(|name| has_word(line, name)));
             let lines: Vec<&str> = lines.map(str::trim).collect();
             let excepted = EXCEPTIONS
                 .iter()
@@ -57,6 +57,14 @@ fn a_verb_is_named_in_its_file_and_in_one_line_of_the_list() {
             "{own} is missing"
         );
     }
+}
+
+/// Whether a line has a name, and not only a longer one that begins with it.
+fn has_word(line: &str, name: &str) -> bool {
+    line.match_indices(name).any(|(at, _)| {
+        let next = line[at + name.len()..].chars().next();
+        !next.is_some_and(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    })
 }
 
 fn camel(snake: &str) -> String {
