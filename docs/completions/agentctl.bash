@@ -746,7 +746,7 @@ _agentctl() {
             return 0
             ;;
         agentctl__subcmd__erase)
-            opts="-l -y -o -h --selector --all --method --yes --detach --deadline --on-interrupt --config --context --agent --agent-token-file --ca-file --certificate-file --key-file --timeout --parallel --output --help"
+            opts="-l -y -o -h --selector --all --method --disk --concurrency --sanitize --skip-read-only --yes --detach --deadline --on-interrupt --config --context --agent --agent-token-file --ca-file --certificate-file --key-file --timeout --parallel --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -762,6 +762,14 @@ _agentctl() {
                     ;;
                 --method)
                     COMPREPLY=($(compgen -W "data metadata express" -- "${cur}"))
+                    return 0
+                    ;;
+                --disk)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --concurrency)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --deadline)
@@ -1526,7 +1534,7 @@ _agentctl() {
             return 0
             ;;
         agentctl__subcmd__logs)
-            opts="-l -o -h --selector --all --archive --config --context --agent --agent-token-file --ca-file --certificate-file --key-file --timeout --parallel --output --help"
+            opts="-l -f -o -h --selector --all --follow --tail --source --cursor --archive --config --context --agent --agent-token-file --ca-file --certificate-file --key-file --timeout --parallel --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1537,6 +1545,18 @@ _agentctl() {
                     return 0
                     ;;
                 -l)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tail)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -W "agent kernel" -- "${cur}"))
+                    return 0
+                    ;;
+                --cursor)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1724,7 +1744,7 @@ _agentctl() {
             return 0
             ;;
         agentctl__subcmd__plan__subcmd__erase)
-            opts="-l -o -h --selector --all --method --config --context --agent --agent-token-file --ca-file --certificate-file --key-file --timeout --parallel --output --help"
+            opts="-l -o -h --selector --all --method --disk --concurrency --sanitize --skip-read-only --config --context --agent --agent-token-file --ca-file --certificate-file --key-file --timeout --parallel --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1740,6 +1760,14 @@ _agentctl() {
                     ;;
                 --method)
                     COMPREPLY=($(compgen -W "data metadata express" -- "${cur}"))
+                    return 0
+                    ;;
+                --disk)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --concurrency)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --config)
@@ -1892,7 +1920,7 @@ _agentctl() {
             return 0
             ;;
         agentctl__subcmd__plan__subcmd__power)
-            opts="-l -o -h --selector --all --config --context --agent --agent-token-file --ca-file --certificate-file --key-file --timeout --parallel --output --help off reboot"
+            opts="-l -o -h --selector --all --config --context --agent --agent-token-file --ca-file --certificate-file --key-file --timeout --parallel --output --help off reboot kexec"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2118,7 +2146,7 @@ _agentctl() {
             return 0
             ;;
         agentctl__subcmd__plan__subcmd__write)
-            opts="-l -o -h --selector --all --image --sha256 --sha512 --checksum --disk-format --config-drive --config --context --agent --agent-token-file --ca-file --certificate-file --key-file --timeout --parallel --output --help"
+            opts="-l -o -h --selector --all --image --sha256 --sha384 --sha512 --format --disk --config-drive --boot-mode --image-user --image-password-file --image-authorization-file --config --context --agent --agent-token-file --ca-file --certificate-file --key-file --timeout --parallel --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2140,19 +2168,39 @@ _agentctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --sha384)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --sha512)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --checksum)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                --format)
+                    COMPREPLY=($(compgen -W "raw qcow2" -- "${cur}"))
                     return 0
                     ;;
-                --disk-format)
+                --disk)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --config-drive)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --boot-mode)
+                    COMPREPLY=($(compgen -W "uefi bios" -- "${cur}"))
+                    return 0
+                    ;;
+                --image-user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image-password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image-authorization-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2208,7 +2256,7 @@ _agentctl() {
             return 0
             ;;
         agentctl__subcmd__power)
-            opts="-l -y -o -h --selector --all --yes --detach --deadline --on-interrupt --config --context --agent --agent-token-file --ca-file --certificate-file --key-file --timeout --parallel --output --help off reboot"
+            opts="-l -y -o -h --selector --all --yes --detach --deadline --on-interrupt --config --context --agent --agent-token-file --ca-file --certificate-file --key-file --timeout --parallel --output --help off reboot kexec"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2916,7 +2964,7 @@ _agentctl() {
             return 0
             ;;
         agentctl__subcmd__write)
-            opts="-l -y -o -h --selector --all --image --sha256 --sha512 --checksum --disk-format --config-drive --yes --detach --deadline --on-interrupt --config --context --agent --agent-token-file --ca-file --certificate-file --key-file --timeout --parallel --output --help"
+            opts="-l -y -o -h --selector --all --image --sha256 --sha384 --sha512 --format --disk --config-drive --boot-mode --image-user --image-password-file --image-authorization-file --yes --detach --deadline --on-interrupt --config --context --agent --agent-token-file --ca-file --certificate-file --key-file --timeout --parallel --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2938,19 +2986,39 @@ _agentctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --sha384)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --sha512)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --checksum)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                --format)
+                    COMPREPLY=($(compgen -W "raw qcow2" -- "${cur}"))
                     return 0
                     ;;
-                --disk-format)
+                --disk)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --config-drive)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --boot-mode)
+                    COMPREPLY=($(compgen -W "uefi bios" -- "${cur}"))
+                    return 0
+                    ;;
+                --image-user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image-password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image-authorization-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

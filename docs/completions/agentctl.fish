@@ -50,7 +50,7 @@ complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "raid" -d 'Makes o
 complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "run" -d 'Runs a step, or any command of the protocol'
 complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "watch" -d 'Follows nodes live: a line with a bar for each'
 complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "events" -d 'Prints what changes about nodes, one line each'
-complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "logs" -d 'Fetches the logs of nodes'
+complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "logs" -d 'Prints the logs of nodes, or fetches them as archives'
 complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "cancel" -d 'Cancels the command that runs'
 complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "power" -d 'Powers nodes off, or boots them into the deployed system'
 complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "token" -d 'Makes, lists and revokes join tokens, which prove to a gateway which node a machine is'
@@ -152,6 +152,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l method -d 'How thoroughly' -r -f -a "data\t'All data, by the drive itself where it can'
 metadata\t'Partition tables and signatures only: seconds, and the data can be found again'
 express\t'All data where the drive can do it within seconds, else metadata only'"
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l disk -d 'Only this disk, a path or KEY=VALUE,... that describes it; may be repeated' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l concurrency -d 'How many disks of a node at the same time' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l config -d 'The configuration file; ~/.config/agentctl/config.yaml when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
@@ -166,14 +168,23 @@ json\t'One JSON document; one for each line where results come one by one'
 yaml\t'The same as YAML'
 name\t'Names or identifiers, one each line'"
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l all -d 'All nodes'
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l sanitize -d 'Let NVMe and SCSI drives sanitize themselves where they can'
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l skip-read-only -d 'Leave read-only disks alone, which otherwise fail the command'
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -s l -l selector -d 'All nodes that have these labels' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l image -d 'Where the image is; repeated: tried in this order' -r
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l sha256 -d 'SHA-256 of the image, or the URL of a checksum file' -r
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l sha512 -d 'SHA-512 of the image, or the URL of a checksum file' -r
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l checksum -d 'Digest whose length tells the algorithm, or the URL of a checksum file' -r
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l disk-format -d 'raw (also when compressed), qcow2, ...; without it the content decides' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l sha256 -d 'SHA-256 of the image, or the URL of a list as sha256sum writes it' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l sha384 -d 'SHA-384 of the image, or the URL of a list' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l sha512 -d 'SHA-512 of the image, or the URL of a list' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l format -d 'What the image is; without it qcow2 and disks with a partition table are found out' -r -f -a "raw\t'The bytes of a disk, also compressed'
+qcow2\t'QEMU\'s copy-on-write format'"
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l disk -d 'The disk, a path or KEY=VALUE,... that describes it; the node\'s root device when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l config-drive -d 'A config drive: a URL, or a file with an ISO 9660 or VFAT image, as it is or packed by gzip' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l boot-mode -d 'How the deployed system boots; as the node or the ramdisk does when not given' -r -f -a "uefi\t'UEFI'
+bios\t'BIOS'"
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l image-user -d 'The user at the image server' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l image-password-file -d 'Its first line is the password of --image-user' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l image-authorization-file -d 'Its first line is sent to the image server as Authorization header' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l config -d 'The configuration file; ~/.config/agentctl/config.yaml when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
@@ -190,7 +201,7 @@ name\t'Names or identifiers, one each line'"
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l all -d 'All nodes'
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -s l -l selector -d 'All nodes that have these labels' -r
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l layout -d 'The arrays to make: a JSON or YAML file with `logical_disks`, as Ironic\'s target_raid_config' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l layout -d 'The arrays to make: a JSON or YAML file with the `volumes` of a RaidCommand' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l config -d 'The configuration file; ~/.config/agentctl/config.yaml when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
@@ -258,6 +269,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -s l -l selecto
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l method -d 'How thoroughly' -r -f -a "data\t'All data, by the drive itself where it can'
 metadata\t'Partition tables and signatures only: seconds, and the data can be found again'
 express\t'All data where the drive can do it within seconds, else metadata only'"
+complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l disk -d 'Only this disk, a path or KEY=VALUE,... that describes it; may be repeated' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l concurrency -d 'How many disks of a node at the same time' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l deadline -d 'Cancel the command after this time' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l on-interrupt -d 'What Ctrl-C does to commands that run' -r -f -a "ask\t'Ask; without a terminal as detach'
 cancel\t'Cancel them'
@@ -276,16 +289,25 @@ json\t'One JSON document; one for each line where results come one by one'
 yaml\t'The same as YAML'
 name\t'Names or identifiers, one each line'"
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l all -d 'All nodes'
+complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l sanitize -d 'Let NVMe and SCSI drives sanitize themselves where they can'
+complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l skip-read-only -d 'Leave read-only disks alone, which otherwise fail the command'
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -s y -l yes -d 'Do not ask before data is lost'
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l detach -d 'Give the order and end, without following the command'
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -s l -l selector -d 'All nodes that have these labels' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l image -d 'Where the image is; repeated: tried in this order' -r
-complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l sha256 -d 'SHA-256 of the image, or the URL of a checksum file' -r
-complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l sha512 -d 'SHA-512 of the image, or the URL of a checksum file' -r
-complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l checksum -d 'Digest whose length tells the algorithm, or the URL of a checksum file' -r
-complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l disk-format -d 'raw (also when compressed), qcow2, ...; without it the content decides' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l sha256 -d 'SHA-256 of the image, or the URL of a list as sha256sum writes it' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l sha384 -d 'SHA-384 of the image, or the URL of a list' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l sha512 -d 'SHA-512 of the image, or the URL of a list' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l format -d 'What the image is; without it qcow2 and disks with a partition table are found out' -r -f -a "raw\t'The bytes of a disk, also compressed'
+qcow2\t'QEMU\'s copy-on-write format'"
+complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l disk -d 'The disk, a path or KEY=VALUE,... that describes it; the node\'s root device when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l config-drive -d 'A config drive: a URL, or a file with an ISO 9660 or VFAT image, as it is or packed by gzip' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l boot-mode -d 'How the deployed system boots; as the node or the ramdisk does when not given' -r -f -a "uefi\t'UEFI'
+bios\t'BIOS'"
+complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l image-user -d 'The user at the image server' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l image-password-file -d 'Its first line is the password of --image-user' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l image-authorization-file -d 'Its first line is sent to the image server as Authorization header' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l deadline -d 'Cancel the command after this time' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l on-interrupt -d 'What Ctrl-C does to commands that run' -r -f -a "ask\t'Ask; without a terminal as detach'
 cancel\t'Cancel them'
@@ -308,7 +330,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand write" -s y -l yes -d 
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l detach -d 'Give the order and end, without following the command'
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -s l -l selector -d 'All nodes that have these labels' -r
-complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l layout -d 'The arrays to make: a JSON or YAML file with `logical_disks`, as Ironic\'s target_raid_config' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l layout -d 'The arrays to make: a JSON or YAML file with the `volumes` of a RaidCommand' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l deadline -d 'Cancel the command after this time' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l on-interrupt -d 'What Ctrl-C does to commands that run' -r -f -a "ask\t'Ask; without a terminal as detach'
 cancel\t'Cancel them'
@@ -398,6 +420,10 @@ name\t'Names or identifiers, one each line'"
 complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l all -d 'All nodes'
 complete -c agentctl -n "__fish_agentctl_using_subcommand events" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -s l -l selector -d 'All nodes that have these labels' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l tail -d 'Begin with the last so many records; with the oldest that is kept when not given' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l source -d 'Only this log; may be repeated' -r -f -a "agent\t'The agent\'s own'
+kernel\t'The kernel\'s'"
+complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l cursor -d 'Go on after the record that had this cursor in -o json' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l archive -d 'Write the archive of all logs, a gzip of a tar, to DIR/NODE.tar.gz' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l config -d 'The configuration file; ~/.config/agentctl/config.yaml when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l context -d 'The context of the configuration file; its current one when not given' -r
@@ -413,6 +439,7 @@ json\t'One JSON document; one for each line where results come one by one'
 yaml\t'The same as YAML'
 name\t'Names or identifiers, one each line'"
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l all -d 'All nodes'
+complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -s f -l follow -d 'Go on with new records'
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -s l -l selector -d 'All nodes that have these labels' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l id -d 'The command; the one that runs when not given' -r
@@ -627,7 +654,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_s
 complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_seen_subcommand_from nodes get inventory steps plan erase write raid run watch events logs cancel power token login contexts completion help" -f -a "run" -d 'Runs a step, or any command of the protocol'
 complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_seen_subcommand_from nodes get inventory steps plan erase write raid run watch events logs cancel power token login contexts completion help" -f -a "watch" -d 'Follows nodes live: a line with a bar for each'
 complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_seen_subcommand_from nodes get inventory steps plan erase write raid run watch events logs cancel power token login contexts completion help" -f -a "events" -d 'Prints what changes about nodes, one line each'
-complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_seen_subcommand_from nodes get inventory steps plan erase write raid run watch events logs cancel power token login contexts completion help" -f -a "logs" -d 'Fetches the logs of nodes'
+complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_seen_subcommand_from nodes get inventory steps plan erase write raid run watch events logs cancel power token login contexts completion help" -f -a "logs" -d 'Prints the logs of nodes, or fetches them as archives'
 complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_seen_subcommand_from nodes get inventory steps plan erase write raid run watch events logs cancel power token login contexts completion help" -f -a "cancel" -d 'Cancels the command that runs'
 complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_seen_subcommand_from nodes get inventory steps plan erase write raid run watch events logs cancel power token login contexts completion help" -f -a "power" -d 'Powers nodes off, or boots them into the deployed system'
 complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_seen_subcommand_from nodes get inventory steps plan erase write raid run watch events logs cancel power token login contexts completion help" -f -a "token" -d 'Makes, lists and revokes join tokens, which prove to a gateway which node a machine is'

@@ -196,6 +196,8 @@ _arguments "${_arguments_options[@]}" : \
 '--method=[How thoroughly]:METHOD:((data\:"All data, by the drive itself where it can"
 metadata\:"Partition tables and signatures only\: seconds, and the data can be found again"
 express\:"All data where the drive can do it within seconds, else metadata only"))' \
+'*--disk=[Only this disk, a path or KEY=VALUE,... that describes it; may be repeated]:DISK:_default' \
+'--concurrency=[How many disks of a node at the same time]:N:_default' \
 '--config=[The configuration file; ~/.config/agentctl/config.yaml when not given]:FILE:_files' \
 '--context=[The context of the configuration file; its current one when not given]:NAME:_default' \
 '--agent=[Call this one agent, without a gateway\: http\://HOST\:PORT, https\://HOST\:PORT or unix\:/PATH]:ADDRESS:_default' \
@@ -214,6 +216,8 @@ json\:"One JSON document; one for each line where results come one by one"
 yaml\:"The same as YAML"
 name\:"Names or identifiers, one each line"))' \
 '(-l --selector)--all[All nodes]' \
+'--sanitize[Let NVMe and SCSI drives sanitize themselves where they can]' \
+'--skip-read-only[Leave read-only disks alone, which otherwise fail the command]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 '*::nodes -- Names or UUIDs:_default' \
@@ -224,11 +228,18 @@ _arguments "${_arguments_options[@]}" : \
 '()-l+[All nodes that have these labels]:KEY=VALUE,...:_default' \
 '()--selector=[All nodes that have these labels]:KEY=VALUE,...:_default' \
 '*--image=[Where the image is; repeated\: tried in this order]:URL:_default' \
-'--sha256=[SHA-256 of the image, or the URL of a checksum file]:DIGEST|URL:_default' \
-'--sha512=[SHA-512 of the image, or the URL of a checksum file]:DIGEST|URL:_default' \
-'--checksum=[Digest whose length tells the algorithm, or the URL of a checksum file]:DIGEST|URL:_default' \
-'--disk-format=[raw (also when compressed), qcow2, ...; without it the content decides]:FORMAT:_default' \
+'--sha256=[SHA-256 of the image, or the URL of a list as sha256sum writes it]:DIGEST|URL:_default' \
+'--sha384=[SHA-384 of the image, or the URL of a list]:DIGEST|URL:_default' \
+'--sha512=[SHA-512 of the image, or the URL of a list]:DIGEST|URL:_default' \
+'--format=[What the image is; without it qcow2 and disks with a partition table are found out]:FORMAT:((raw\:"The bytes of a disk, also compressed"
+qcow2\:"QEMU'\''s copy-on-write format"))' \
+'--disk=[The disk, a path or KEY=VALUE,... that describes it; the node'\''s root device when not given]:DISK:_default' \
 '--config-drive=[A config drive\: a URL, or a file with an ISO 9660 or VFAT image, as it is or packed by gzip]:URL|FILE:_default' \
+'--boot-mode=[How the deployed system boots; as the node or the ramdisk does when not given]:MODE:((uefi\:"UEFI"
+bios\:"BIOS"))' \
+'--image-user=[The user at the image server]:NAME:_default' \
+'--image-password-file=[Its first line is the password of --image-user]:FILE:_files' \
+'(--image-user)--image-authorization-file=[Its first line is sent to the image server as Authorization header]:FILE:_files' \
 '--config=[The configuration file; ~/.config/agentctl/config.yaml when not given]:FILE:_files' \
 '--context=[The context of the configuration file; its current one when not given]:NAME:_default' \
 '--agent=[Call this one agent, without a gateway\: http\://HOST\:PORT, https\://HOST\:PORT or unix\:/PATH]:ADDRESS:_default' \
@@ -256,7 +267,7 @@ name\:"Names or identifiers, one each line"))' \
 _arguments "${_arguments_options[@]}" : \
 '()-l+[All nodes that have these labels]:KEY=VALUE,...:_default' \
 '()--selector=[All nodes that have these labels]:KEY=VALUE,...:_default' \
-'--layout=[The arrays to make\: a JSON or YAML file with \`logical_disks\`, as Ironic'\''s target_raid_config]:FILE:_files' \
+'--layout=[The arrays to make\: a JSON or YAML file with the \`volumes\` of a RaidCommand]:FILE:_files' \
 '--config=[The configuration file; ~/.config/agentctl/config.yaml when not given]:FILE:_files' \
 '--context=[The context of the configuration file; its current one when not given]:NAME:_default' \
 '--agent=[Call this one agent, without a gateway\: http\://HOST\:PORT, https\://HOST\:PORT or unix\:/PATH]:ADDRESS:_default' \
@@ -342,7 +353,8 @@ name\:"Names or identifiers, one each line"))' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 ':change -- What to do:((off\:"Power the machine off"
-reboot\:"Boot into the deployed system"))' \
+reboot\:"Boot into the deployed system"
+kexec\:"Start the kernel of the deployed system without the firmware'\''s second pass"))' \
 '*::nodes -- Names or UUIDs:_default' \
 && ret=0
 ;;
@@ -397,6 +409,8 @@ _arguments "${_arguments_options[@]}" : \
 '--method=[How thoroughly]:METHOD:((data\:"All data, by the drive itself where it can"
 metadata\:"Partition tables and signatures only\: seconds, and the data can be found again"
 express\:"All data where the drive can do it within seconds, else metadata only"))' \
+'*--disk=[Only this disk, a path or KEY=VALUE,... that describes it; may be repeated]:DISK:_default' \
+'--concurrency=[How many disks of a node at the same time]:N:_default' \
 '--deadline=[Cancel the command after this time]:SECONDS:_default' \
 '--on-interrupt=[What Ctrl-C does to commands that run]:WHAT:((ask\:"Ask; without a terminal as detach"
 cancel\:"Cancel them"
@@ -419,6 +433,8 @@ json\:"One JSON document; one for each line where results come one by one"
 yaml\:"The same as YAML"
 name\:"Names or identifiers, one each line"))' \
 '(-l --selector)--all[All nodes]' \
+'--sanitize[Let NVMe and SCSI drives sanitize themselves where they can]' \
+'--skip-read-only[Leave read-only disks alone, which otherwise fail the command]' \
 '-y[Do not ask before data is lost]' \
 '--yes[Do not ask before data is lost]' \
 '--detach[Give the order and end, without following the command]' \
@@ -432,11 +448,18 @@ _arguments "${_arguments_options[@]}" : \
 '()-l+[All nodes that have these labels]:KEY=VALUE,...:_default' \
 '()--selector=[All nodes that have these labels]:KEY=VALUE,...:_default' \
 '*--image=[Where the image is; repeated\: tried in this order]:URL:_default' \
-'--sha256=[SHA-256 of the image, or the URL of a checksum file]:DIGEST|URL:_default' \
-'--sha512=[SHA-512 of the image, or the URL of a checksum file]:DIGEST|URL:_default' \
-'--checksum=[Digest whose length tells the algorithm, or the URL of a checksum file]:DIGEST|URL:_default' \
-'--disk-format=[raw (also when compressed), qcow2, ...; without it the content decides]:FORMAT:_default' \
+'--sha256=[SHA-256 of the image, or the URL of a list as sha256sum writes it]:DIGEST|URL:_default' \
+'--sha384=[SHA-384 of the image, or the URL of a list]:DIGEST|URL:_default' \
+'--sha512=[SHA-512 of the image, or the URL of a list]:DIGEST|URL:_default' \
+'--format=[What the image is; without it qcow2 and disks with a partition table are found out]:FORMAT:((raw\:"The bytes of a disk, also compressed"
+qcow2\:"QEMU'\''s copy-on-write format"))' \
+'--disk=[The disk, a path or KEY=VALUE,... that describes it; the node'\''s root device when not given]:DISK:_default' \
 '--config-drive=[A config drive\: a URL, or a file with an ISO 9660 or VFAT image, as it is or packed by gzip]:URL|FILE:_default' \
+'--boot-mode=[How the deployed system boots; as the node or the ramdisk does when not given]:MODE:((uefi\:"UEFI"
+bios\:"BIOS"))' \
+'--image-user=[The user at the image server]:NAME:_default' \
+'--image-password-file=[Its first line is the password of --image-user]:FILE:_files' \
+'(--image-user)--image-authorization-file=[Its first line is sent to the image server as Authorization header]:FILE:_files' \
 '--deadline=[Cancel the command after this time]:SECONDS:_default' \
 '--on-interrupt=[What Ctrl-C does to commands that run]:WHAT:((ask\:"Ask; without a terminal as detach"
 cancel\:"Cancel them"
@@ -471,7 +494,7 @@ name\:"Names or identifiers, one each line"))' \
 _arguments "${_arguments_options[@]}" : \
 '()-l+[All nodes that have these labels]:KEY=VALUE,...:_default' \
 '()--selector=[All nodes that have these labels]:KEY=VALUE,...:_default' \
-'--layout=[The arrays to make\: a JSON or YAML file with \`logical_disks\`, as Ironic'\''s target_raid_config]:FILE:_files' \
+'--layout=[The arrays to make\: a JSON or YAML file with the \`volumes\` of a RaidCommand]:FILE:_files' \
 '--deadline=[Cancel the command after this time]:SECONDS:_default' \
 '--on-interrupt=[What Ctrl-C does to commands that run]:WHAT:((ask\:"Ask; without a terminal as detach"
 cancel\:"Cancel them"
@@ -607,6 +630,10 @@ name\:"Names or identifiers, one each line"))' \
 _arguments "${_arguments_options[@]}" : \
 '()-l+[All nodes that have these labels]:KEY=VALUE,...:_default' \
 '()--selector=[All nodes that have these labels]:KEY=VALUE,...:_default' \
+'(--archive --cursor)--tail=[Begin with the last so many records; with the oldest that is kept when not given]:N:_default' \
+'(--archive)*--source=[Only this log; may be repeated]:LOG:((agent\:"The agent'\''s own"
+kernel\:"The kernel'\''s"))' \
+'(--archive)--cursor=[Go on after the record that had this cursor in -o json]:CURSOR:_default' \
 '--archive=[Write the archive of all logs, a gzip of a tar, to DIR/NODE.tar.gz]:DIR:_files' \
 '--config=[The configuration file; ~/.config/agentctl/config.yaml when not given]:FILE:_files' \
 '--context=[The context of the configuration file; its current one when not given]:NAME:_default' \
@@ -626,6 +653,8 @@ json\:"One JSON document; one for each line where results come one by one"
 yaml\:"The same as YAML"
 name\:"Names or identifiers, one each line"))' \
 '(-l --selector)--all[All nodes]' \
+'(--archive)-f[Go on with new records]' \
+'(--archive)--follow[Go on with new records]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 '*::nodes -- Names or UUIDs:_default' \
@@ -692,7 +721,8 @@ name\:"Names or identifiers, one each line"))' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 ':change -- What to do:((off\:"Power the machine off"
-reboot\:"Boot into the deployed system"))' \
+reboot\:"Boot into the deployed system"
+kexec\:"Start the kernel of the deployed system without the firmware'\''s second pass"))' \
 '*::nodes -- Names or UUIDs:_default' \
 && ret=0
 ;;
@@ -1217,7 +1247,7 @@ _agentctl_commands() {
 'run:Runs a step, or any command of the protocol' \
 'watch:Follows nodes live\: a line with a bar for each' \
 'events:Prints what changes about nodes, one line each' \
-'logs:Fetches the logs of nodes' \
+'logs:Prints the logs of nodes, or fetches them as archives' \
 'cancel:Cancels the command that runs' \
 'power:Powers nodes off, or boots them into the deployed system' \
 'token:Makes, lists and revokes join tokens, which prove to a gateway which node a machine is' \
@@ -1322,7 +1352,7 @@ _agentctl__subcmd__help_commands() {
 'run:Runs a step, or any command of the protocol' \
 'watch:Follows nodes live\: a line with a bar for each' \
 'events:Prints what changes about nodes, one line each' \
-'logs:Fetches the logs of nodes' \
+'logs:Prints the logs of nodes, or fetches them as archives' \
 'cancel:Cancels the command that runs' \
 'power:Powers nodes off, or boots them into the deployed system' \
 'token:Makes, lists and revokes join tokens, which prove to a gateway which node a machine is' \

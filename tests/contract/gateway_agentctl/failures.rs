@@ -43,7 +43,7 @@ async fn each_kind_of_failure_has_its_code_and_says_what_to_do() {
     let write = [
         "write", "node-1", "--yes", "--image", &url, "--sha256", &wrong,
     ];
-    check(ExitKind::CommandFailed, &write, &["prepare_image failed"]).await;
+    check(ExitKind::CommandFailed, &write, &["write_image failed"]).await;
     let silent = serve(image().0, Some(1 << 20)).await;
     let deadline = [
         "write", "node-1", "--yes", "--image", &silent, "--sha256", &wrong,

@@ -150,14 +150,7 @@ async fn one_agent_is_called_without_a_gateway() {
     let (image, digest) = image();
     let url = serve(image.clone(), None).await;
     let write = [
-        "write",
-        "--yes",
-        "--image",
-        &url,
-        "--sha256",
-        &digest,
-        "--disk-format",
-        "raw",
+        "write", "--yes", "--image", &url, "--sha256", &digest, "--format", "raw",
     ];
     run(&write).await.done();
     assert_eq!(
@@ -167,11 +160,43 @@ async fn one_agent_is_called_without_a_gateway() {
     run(&["erase", "--yes", "--method", "metadata"])
         .await
         .done();
-    assert!(run(&["get"]).await.done().contains("prepare_image"));
+    assert!(run(&["get"]).await.done().contains("order.write_image"));
     assert_eq!(run(&["nodes"]).await.code, Some(2));
     assert_eq!(run(&["get", "node-1"]).await.code, Some(2));
     assert_eq!(run(&["watch"]).await.code, Some(6));
     let without = lab.run(&["--agent", &address, "inventory"]).await;
     assert_eq!(without.code, Some(4));
     assert!(without.err.contains("--agent-token-file"), "{without:?}");
+}
+
+#[tokio::test]
+async fn logs_are_printed_and_followed_from_a_cursor() {
+    let lab = Lab::of(1).await;
+    // The agents of these tests share the log of this process.
+    let log = ironic_program::log::KeptLog::of_this_process();
+    let write = |text: &str| log.write(std::time::SystemTime::now(), tracing::Level::INFO, text);
+    let mark = "of logs_are_printed_and_followed";
+    write(&format!("first {mark}"));
+    let words = ["logs", "node-1", "--source", "agent", "-o", "json"];
+    let records = lab.run(&words).await.done();
+    let records: Vec<Value> = records
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let first = format!("first {mark}");
+    let first = records
+        .iter()
+        .find(|record| record["text"] == first.as_str());
+    assert_eq!(first.unwrap()["source"], "LOG_SOURCE_AGENT");
+    assert_eq!(first.unwrap()["node"]["name"], "node-1");
+    let cursor = records.last().unwrap()["cursor"].as_str().unwrap();
+    write(&format!("second {mark}"));
+    let again = [&words[..], &["--cursor", cursor]].concat();
+    let again = lab.run(&again).await.done();
+    assert!(again.contains(&format!("second {mark}")), "{again}");
+    assert!(!again.contains(&format!("first {mark}")), "{again}");
+    let tail = ["logs", "node-1", "--source", "agent", "--tail", "1"];
+    assert_eq!(lab.run(&tail).await.done().lines().count(), 1);
+    let both = [&words[..], &["--tail", "1", "--cursor", cursor]].concat();
+    assert_eq!(lab.run(&both).await.code, Some(2));
 }

@@ -15,7 +15,7 @@ async fn an_image_is_written_while_another_node_is_erased() {
     let (written, erased) = tokio::join!(lab.run(&write), lab.run(&erase));
     let written = written.json();
     assert_eq!(written[0]["node"]["name"], "node-1");
-    assert_eq!(written[0]["result"]["name"], "standby.prepare_image");
+    assert_eq!(written[0]["result"]["name"], "order.write_image");
     assert_eq!(written[0]["result"]["state"], "COMMAND_STATE_SUCCEEDED");
     assert_eq!(
         erased.json()[0]["result"]["state"],

@@ -139,7 +139,7 @@ async fn progress_is_drawn_and_has_no_colours_if_none_are_wanted() {
     let (code, text) = OnTerminal::start(lab.command(&words), 100).end().await;
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("\x1b[32m"), "{text:?}");
-    assert!(text.contains("standby.prepare_image succeeded"), "{text}");
+    assert!(text.contains("order.write_image succeeded"), "{text}");
     let mut command = lab.command(&words);
     command.env("NO_COLOR", "1");
     let (code, text) = OnTerminal::start(command, 100).end().await;

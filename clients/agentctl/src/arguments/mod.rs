@@ -9,12 +9,13 @@ use ironic_transport::Endpoint;
 
 use crate::exit_kind::ExitKind;
 
+mod disk;
 mod orders;
 mod selector;
 
 pub(crate) use orders::{
-    EraseKind, EraseOrder, ExecutionArguments, OnInterrupt, OrderArguments, PowerChange,
-    PowerOrder, RaidOrder, RunOrder, StepPhaseArgument, WriteOrder,
+    BootModeArgument, EraseKind, EraseOrder, ExecutionArguments, ImageFormatArgument, OnInterrupt,
+    OrderArguments, PowerChange, PowerOrder, RaidOrder, RunOrder, StepPhaseArgument, WriteOrder,
 };
 pub(crate) use selector::LabelSelector;
 
@@ -155,7 +156,7 @@ pub(crate) enum ControlCommand {
     /// Writes an image to the root disk of nodes
     Write {
         #[command(flatten)]
-        order: WriteOrder,
+        order: Box<WriteOrder>,
         #[command(flatten)]
         execution: ExecutionArguments,
     },
@@ -177,7 +178,7 @@ pub(crate) enum ControlCommand {
     Watch(WatchArguments),
     /// Prints what changes about nodes, one line each
     Events(EventsArguments),
-    /// Fetches the logs of nodes
+    /// Prints the logs of nodes, or fetches them as archives
     Logs(LogsArguments),
     /// Cancels the command that runs
     Cancel(CancelArguments),
@@ -276,9 +277,30 @@ pub(crate) struct EventsArguments {
 pub(crate) struct LogsArguments {
     #[command(flatten)]
     pub(crate) targets: NodeTargets,
+    /// Go on with new records
+    #[arg(short, long, conflicts_with = "archive")]
+    pub(crate) follow: bool,
+    /// Begin with the last so many records; with the oldest that is kept when not given
+    #[arg(long, value_name = "N", conflicts_with_all = ["archive", "cursor"])]
+    pub(crate) tail: Option<u32>,
+    /// Only this log; may be repeated
+    #[arg(long, value_name = "LOG", conflicts_with = "archive")]
+    pub(crate) source: Vec<LogSourceArgument>,
+    /// Go on after the record that had this cursor in -o json
+    #[arg(long, value_name = "CURSOR", conflicts_with = "archive")]
+    pub(crate) cursor: Option<String>,
     /// Write the archive of all logs, a gzip of a tar, to DIR/NODE.tar.gz
     #[arg(long, value_name = "DIR")]
-    pub(crate) archive: PathBuf,
+    pub(crate) archive: Option<PathBuf>,
+}
+
+/// A log of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogSourceArgument {
+    /// The agent's own
+    Agent,
+    /// The kernel's
+    Kernel,
 }
 
 /// Arguments of `cancel`.

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use ironic_agent_protocol::v1;
 
+use super::disk::disk;
 use super::{NodeTargets, seconds};
 
 /// An order that can be planned or given.
@@ -13,7 +15,7 @@ pub(crate) enum OrderArguments {
     /// Erases the disks of nodes
     Erase(EraseOrder),
     /// Writes an image to the root disk of nodes
-    Write(WriteOrder),
+    Write(Box<WriteOrder>),
     /// Makes or removes software RAID
     Raid(RaidOrder),
     /// Runs a step, or any command of the protocol
@@ -72,6 +74,18 @@ pub(crate) struct EraseOrder {
     /// How thoroughly
     #[arg(long, default_value = "data")]
     pub(crate) method: EraseKind,
+    /// Only this disk, a path or KEY=VALUE,... that describes it; may be repeated
+    #[arg(long, value_name = "DISK", value_parser = disk)]
+    pub(crate) disk: Vec<v1::DiskSelector>,
+    /// How many disks of a node at the same time
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) concurrency: u32,
+    /// Let NVMe and SCSI drives sanitize themselves where they can
+    #[arg(long)]
+    pub(crate) sanitize: bool,
+    /// Leave read-only disks alone, which otherwise fail the command
+    #[arg(long)]
+    pub(crate) skip_read_only: bool,
 }
 
 /// How thoroughly disks are erased.
@@ -87,28 +101,61 @@ pub(crate) enum EraseKind {
 
 /// Arguments of `write`.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("digest").args(["sha256", "sha512", "checksum"])))]
+#[command(group(ArgGroup::new("digest").args(["sha256", "sha384", "sha512"])))]
 pub(crate) struct WriteOrder {
     #[command(flatten)]
     pub(crate) targets: NodeTargets,
     /// Where the image is; repeated: tried in this order
     #[arg(long, value_name = "URL", required = true)]
     pub(crate) image: Vec<String>,
-    /// SHA-256 of the image, or the URL of a checksum file
+    /// SHA-256 of the image, or the URL of a list as sha256sum writes it
     #[arg(long, value_name = "DIGEST|URL")]
     pub(crate) sha256: Option<String>,
-    /// SHA-512 of the image, or the URL of a checksum file
+    /// SHA-384 of the image, or the URL of a list
+    #[arg(long, value_name = "DIGEST|URL")]
+    pub(crate) sha384: Option<String>,
+    /// SHA-512 of the image, or the URL of a list
     #[arg(long, value_name = "DIGEST|URL")]
     pub(crate) sha512: Option<String>,
-    /// Digest whose length tells the algorithm, or the URL of a checksum file
-    #[arg(long, value_name = "DIGEST|URL")]
-    pub(crate) checksum: Option<String>,
-    /// raw (also when compressed), qcow2, ...; without it the content decides
+    /// What the image is; without it qcow2 and disks with a partition table are found out
     #[arg(long, value_name = "FORMAT")]
-    pub(crate) disk_format: Option<String>,
+    pub(crate) format: Option<ImageFormatArgument>,
+    /// The disk, a path or KEY=VALUE,... that describes it; the node's root device when not given
+    #[arg(long, value_name = "DISK", value_parser = disk)]
+    pub(crate) disk: Option<v1::DiskSelector>,
     /// A config drive: a URL, or a file with an ISO 9660 or VFAT image, as it is or packed by gzip
     #[arg(long, value_name = "URL|FILE")]
     pub(crate) config_drive: Option<String>,
+    /// How the deployed system boots; as the node or the ramdisk does when not given
+    #[arg(long, value_name = "MODE")]
+    pub(crate) boot_mode: Option<BootModeArgument>,
+    /// The user at the image server
+    #[arg(long, value_name = "NAME", requires = "image_password_file")]
+    pub(crate) image_user: Option<String>,
+    /// Its first line is the password of --image-user
+    #[arg(long, value_name = "FILE", requires = "image_user")]
+    pub(crate) image_password_file: Option<PathBuf>,
+    /// Its first line is sent to the image server as Authorization header
+    #[arg(long, value_name = "FILE", conflicts_with = "image_user")]
+    pub(crate) image_authorization_file: Option<PathBuf>,
+}
+
+/// What an image is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImageFormatArgument {
+    /// The bytes of a disk, also compressed
+    Raw,
+    /// QEMU's copy-on-write format
+    Qcow2,
+}
+
+/// How firmware starts a system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BootModeArgument {
+    /// UEFI
+    Uefi,
+    /// BIOS
+    Bios,
 }
 
 /// Arguments of `raid`.
@@ -117,7 +164,7 @@ pub(crate) struct WriteOrder {
 pub(crate) struct RaidOrder {
     #[command(flatten)]
     pub(crate) targets: NodeTargets,
-    /// The arrays to make: a JSON or YAML file with `logical_disks`, as Ironic's target_raid_config
+    /// The arrays to make: a JSON or YAML file with the `volumes` of a RaidCommand
     #[arg(long, value_name = "FILE")]
     pub(crate) layout: Option<PathBuf>,
     /// Remove all arrays
@@ -181,4 +228,6 @@ pub(crate) enum PowerChange {
     Off,
     /// Boot into the deployed system
     Reboot,
+    /// Start the kernel of the deployed system without the firmware's second pass
+    Kexec,
 }

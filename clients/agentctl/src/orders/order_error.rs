@@ -15,7 +15,7 @@ use crate::output::message::MessageError;
 pub(crate) enum OrderError {
     /// Nothing could verify the image.
     #[error(
-        "--sha256, --sha512 or --checksum is needed: only an image in a registry (oci://) brings its digest"
+        "--sha256, --sha384 or --sha512 is needed: only an image in a registry (oci://) brings its digest"
     )]
     NoDigest,
     /// A file of the operator cannot be used.
@@ -30,6 +30,18 @@ pub(crate) enum OrderError {
         #[source]
         source: io::Error,
     },
+    /// A file with credentials cannot be read.
+    #[error("cannot read the credentials for the image server in {path}")]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A layout of arrays is something else.
+    #[error("the layout is no RaidCommand")]
+    Layout(#[source] MessageError),
     /// A step has no interface.
     #[error("--step {0:?} is not INTERFACE.STEP, for example deploy.erase_devices_metadata")]
     Step(String),
@@ -60,6 +72,9 @@ impl OrderError {
                 "expected one verb of ironic.agent.v1.Command, for example --command '{\"sync\": {}}'"
                     .to_owned(),
             ),
+            Self::Layout(_) => {
+                Some("for example {\"volumes\": [{\"level\": \"RAID_LEVEL_1\"}]}".to_owned())
+            }
             Self::Step(_) => Some("`agentctl steps NODE` lists the steps".to_owned()),
             _ => None,
         }

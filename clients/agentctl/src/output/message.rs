@@ -66,12 +66,14 @@ named!(
     CommandRecord,
     GetStatusResponse,
     JoinToken,
-    LogLine,
+    LogGap,
+    LogRecord,
     Milestone,
     Node,
     NodeEvent,
     Plan,
-    Progress
+    Progress,
+    RaidCommand
 );
 
 fn pool() -> Result<&'static DescriptorPool, MessageError> {

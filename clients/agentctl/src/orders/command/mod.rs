@@ -1,11 +1,8 @@
 //! The one place where an order is made: arguments and files in, a `Command` of the protocol out.
 
 use std::fs;
-use std::io::Read as _;
 use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::command::Verb;
 use ironic_document::JsonObject;
@@ -14,8 +11,8 @@ use serde_json::{Value, json};
 use super::OrderError;
 use super::document::read_object;
 use crate::arguments::{
-    EraseKind, EraseOrder, OrderArguments, PowerChange, RaidOrder, RunOrder, StepPhaseArgument,
-    WriteOrder,
+    BootModeArgument, EraseKind, EraseOrder, ImageFormatArgument, OrderArguments, PowerChange,
+    RaidOrder, RunOrder, StepPhaseArgument, WriteOrder,
 };
 use crate::output::message::from_json;
 use crate::targets::NodeRef;
@@ -58,7 +55,8 @@ impl PreparedOrder {
             OrderArguments::Run(order) => run(order)?,
             OrderArguments::Power(order) => verb(match order.change {
                 PowerChange::Off => Verb::PowerOff(v1::PowerOffCommand {}),
-                PowerChange::Reboot => Verb::RunImage(v1::RunImageCommand::default()),
+                PowerChange::Reboot => Verb::RunImage(v1::RunImageCommand { kexec: false }),
+                PowerChange::Kexec => Verb::RunImage(v1::RunImageCommand { kexec: true }),
             }),
         };
         let asks_first = match &content {
@@ -137,16 +135,6 @@ fn verb(verb: Verb) -> OrderContent {
     OrderContent::Command(Box::new(command(verb)))
 }
 
-fn step(phase: v1::StepPhase, interface: &str, name: &str, arguments: JsonObject) -> OrderContent {
-    OrderContent::Step(Box::new(StepTemplate {
-        phase,
-        interface: interface.to_owned(),
-        name: name.to_owned(),
-        arguments,
-        document: JsonObject::new(),
-    }))
-}
-
 /// Whether a command neither changes the machine nor ends its agent.
 fn is_harmless(command: &v1::Command) -> bool {
     matches!(
@@ -162,96 +150,127 @@ fn is_harmless(command: &v1::Command) -> bool {
 }
 
 fn erase(order: &EraseOrder) -> OrderContent {
-    let name = match order.method {
-        EraseKind::Data => "erase_devices",
-        EraseKind::Metadata => "erase_devices_metadata",
-        EraseKind::Express => "erase_devices_express",
+    let scope = match order.method {
+        EraseKind::Data => v1::EraseScope::Data,
+        EraseKind::Metadata => v1::EraseScope::Metadata,
+        EraseKind::Express => v1::EraseScope::Express,
     };
-    step(v1::StepPhase::Clean, "deploy", name, JsonObject::new())
+    let policy = v1::ErasePolicy {
+        scope: scope.into(),
+        concurrency: order.concurrency,
+        sanitize: order.sanitize,
+        skip_read_only: order.skip_read_only,
+        ..v1::ErasePolicy::default()
+    };
+    let disks = order.disk.iter().map(|disk| v1::DiskErase {
+        disk: Some(disk.clone()),
+        policy: Some(policy),
+    });
+    let disks: Vec<_> = disks.collect();
+    verb(Verb::Erase(v1::EraseCommand {
+        policy: disks.is_empty().then_some(policy),
+        disks,
+    }))
 }
 
 fn write(order: &WriteOrder) -> Result<OrderContent, OrderError> {
-    let mut info = JsonObject::new();
-    let mut set = |key: &str, value: Value| info.insert(key.to_owned(), value);
-    let digests = [("sha256", &order.sha256), ("sha512", &order.sha512)];
-    for (algorithm, digest) in digests {
-        if let Some(digest) = digest {
-            set("os_hash_algo", algorithm.into());
-            set("os_hash_value", digest.as_str().into());
-        }
-    }
-    if let Some(checksum) = &order.checksum {
-        set("checksum", checksum.as_str().into());
-    }
-    if let Some(format) = &order.disk_format {
-        set("disk_format", format.as_str().into());
-    }
     let is_in_registry = |url: &String| {
         let scheme = url.get(..6);
         scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("oci://"))
     };
-    let has_digest = order.sha256.is_some() || order.sha512.is_some() || order.checksum.is_some();
-    if !has_digest && !order.image.iter().any(is_in_registry) {
+    let digest = digest(order);
+    if digest.is_none() && !order.image.iter().any(is_in_registry) {
         return Err(OrderError::NoDigest);
     }
-    let id = order.image.first().map_or("", |url| file_name(url));
-    set("id", id.into());
-    set("urls", order.image.clone().into());
-    let configdrive = order
-        .config_drive
-        .as_deref()
-        .map(config_drive)
-        .transpose()?;
-    Ok(verb(Verb::PrepareImage(v1::PrepareImageCommand {
-        image_info: Some(ironic_document::to_struct(info, "image_info")?),
-        configdrive,
+    let format = match order.format {
+        None => v1::ImageFormat::Unspecified,
+        Some(ImageFormatArgument::Raw) => v1::ImageFormat::Raw,
+        Some(ImageFormatArgument::Qcow2) => v1::ImageFormat::Qcow2,
+    };
+    let boot_mode = match order.boot_mode {
+        None => v1::FirmwareMode::Unspecified,
+        Some(BootModeArgument::Uefi) => v1::FirmwareMode::Uefi,
+        Some(BootModeArgument::Bios) => v1::FirmwareMode::Bios,
+    };
+    let config_drive = order.config_drive.as_deref().map(config_drive);
+    Ok(verb(Verb::WriteImage(v1::WriteImageCommand {
+        image: Some(v1::Image {
+            urls: order.image.clone(),
+            digest,
+            format: format.into(),
+            credentials: credentials(order)?,
+            ..v1::Image::default()
+        }),
+        target: order.disk.clone(),
+        config_drive: config_drive.transpose()?,
+        partitions: None,
+        boot_mode: boot_mode.into(),
     })))
 }
 
-/// The last part of a URL's path, which names the image in messages.
-fn file_name(url: &str) -> &str {
-    let path = url.split(['?', '#']).next().unwrap_or(url);
-    match path.trim_end_matches('/').rsplit('/').next() {
-        Some(name) if !name.is_empty() => name,
-        _ => url,
-    }
+fn digest(order: &WriteOrder) -> Option<v1::ImageDigest> {
+    let (algorithm, given) = [
+        (v1::DigestAlgorithm::Sha256, &order.sha256),
+        (v1::DigestAlgorithm::Sha384, &order.sha384),
+        (v1::DigestAlgorithm::Sha512, &order.sha512),
+    ]
+    .into_iter()
+    .find_map(|(algorithm, given)| Some((algorithm, given.clone()?)))?;
+    let (value, list_url) = if given.contains("://") {
+        (String::new(), given)
+    } else {
+        (given, String::new())
+    };
+    Some(v1::ImageDigest {
+        algorithm: algorithm.into(),
+        value,
+        list_url,
+    })
 }
 
-/// A config drive as the protocol has it: a URL, or base64 of a file packed by gzip.
-fn config_drive(value: &str) -> Result<String, OrderError> {
-    if value.contains("://") {
-        return Ok(value.to_owned());
+fn credentials(order: &WriteOrder) -> Result<Option<v1::ImageCredentials>, OrderError> {
+    let first_line = |path: &PathBuf| match fs::read_to_string(path) {
+        Ok(text) => Ok(text.lines().next().unwrap_or_default().to_owned()),
+        Err(source) => Err(OrderError::Credentials {
+            path: path.clone(),
+            source,
+        }),
+    };
+    let mut credentials = v1::ImageCredentials::default();
+    if let Some(path) = &order.image_authorization_file {
+        credentials.authorization = first_line(path)?;
+        return Ok(Some(credentials));
     }
-    let unreadable = |source| OrderError::ConfigDrive {
+    let Some(path) = &order.image_password_file else {
+        return Ok(None);
+    };
+    credentials.user = order.image_user.clone().unwrap_or_default();
+    credentials.password = first_line(path)?;
+    Ok(Some(credentials))
+}
+
+/// A config drive: where it is, or what is in a file.
+fn config_drive(value: &str) -> Result<v1::ConfigDrive, OrderError> {
+    let mut drive = v1::ConfigDrive::default();
+    if value.contains("://") {
+        value.clone_into(&mut drive.url);
+        return Ok(drive);
+    }
+    let content = fs::read(value).map_err(|source| OrderError::ConfigDrive {
         path: PathBuf::from(value),
         source,
-    };
-    let bytes = fs::read(value).map_err(unreadable)?;
-    if bytes.starts_with(&[0x1f, 0x8b]) {
-        return Ok(STANDARD.encode(bytes));
-    }
-    let mut packed = Vec::new();
-    flate2::bufread::GzEncoder::new(bytes.as_slice(), flate2::Compression::fast())
-        .read_to_end(&mut packed)
-        .map_err(unreadable)?;
-    Ok(STANDARD.encode(packed))
+    })?;
+    drive.content = content;
+    Ok(drive)
 }
 
 fn raid(order: &RaidOrder) -> Result<OrderContent, OrderError> {
-    let Some(layout) = &order.layout else {
-        let phase = v1::StepPhase::Clean;
-        return Ok(step(
-            phase,
-            "raid",
-            "delete_configuration",
-            JsonObject::new(),
-        ));
-    };
-    let mut arguments = JsonObject::new();
-    arguments.insert("raid_config".to_owned(), read_object(layout)?.into());
-    arguments.insert("delete_existing".to_owned(), (!order.keep_existing).into());
-    let phase = v1::StepPhase::Deploy;
-    Ok(step(phase, "raid", "apply_configuration", arguments))
+    let mut command = v1::RaidCommand::default();
+    if let Some(layout) = &order.layout {
+        command = from_json(read_object(layout)?.into()).map_err(OrderError::Layout)?;
+    }
+    command.keep_existing |= order.keep_existing;
+    Ok(verb(Verb::Raid(command)))
 }
 
 fn run(order: &RunOrder) -> Result<OrderContent, OrderError> {

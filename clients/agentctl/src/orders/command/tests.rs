@@ -26,58 +26,87 @@ fn made(words: &[&str]) -> Value {
 }
 
 #[test]
-fn erasing_is_a_step_of_cleaning_for_the_node() {
-    for (method, step) in [
-        ("data", "erase_devices"),
-        ("metadata", "erase_devices_metadata"),
-        ("express", "erase_devices_express"),
+fn erasing_is_by_a_policy_for_all_disks_or_for_some() {
+    for (method, scope) in [
+        ("data", "ERASE_SCOPE_DATA"),
+        ("metadata", "ERASE_SCOPE_METADATA"),
+        ("express", "ERASE_SCOPE_EXPRESS"),
     ] {
-        let command = made(&["erase", "rack1-1", "--method", method]);
-        let executed = &command["execute_step"];
-        assert_eq!(executed["phase"], "STEP_PHASE_CLEAN");
-        assert_eq!(executed["step"]["step"], step);
-        assert_eq!(executed["node"], json!({"name": "rack1-1", "uuid": "u-1"}));
+        let command = made(&["erase", "rack1-1", "--method", method, "--sanitize"]);
+        assert_eq!(command["erase"]["policy"]["scope"], scope);
+        assert_eq!(command["erase"]["policy"]["sanitize"], true);
+        assert_eq!(command["erase"]["disks"], json!([]));
     }
+    let command = made(&["erase", "n", "--disk", "/dev/sdb", "--disk", "serial=7"]);
+    assert_eq!(command["erase"].get("policy"), None);
+    let disks = &command["erase"]["disks"];
+    assert_eq!(disks[0]["disk"]["device"], "/dev/sdb");
+    assert_eq!(disks[1]["disk"]["serial"], "7");
+    assert_eq!(disks[1]["policy"]["scope"], "ERASE_SCOPE_DATA");
 }
 
 #[test]
-fn an_image_is_what_ironic_would_order() {
+fn an_image_is_ordered_with_its_digest_disk_and_config_drive() {
     let directory = tempfile::tempdir().unwrap();
     let drive = directory.path().join("drive");
-    fs::write(&drive, [0x1f, 0x8b, 8]).unwrap();
+    let password = directory.path().join("password");
+    fs::write(&drive, "drive").unwrap();
+    fs::write(&password, "secret\n").unwrap();
+    let (drive, password) = (drive.to_str().unwrap(), password.to_str().unwrap());
     let words = [
+        ["--image", "https://a/d.raw.zst?x=1"],
+        ["--image", "https://b/d"],
+        ["--sha384", "abc"],
+        ["--format", "raw"],
+        ["--config-drive", drive],
+        ["--disk", "/dev/nvme0n1"],
+        ["--boot-mode", "uefi"],
+        ["--image-user", "me"],
+        ["--image-password-file", password],
+    ];
+    let command = made(&[&["write", "n"], words.as_flattened()].concat());
+    let order = &command["write_image"];
+    let image = &order["image"];
+    assert_eq!(
+        image["urls"],
+        json!(["https://a/d.raw.zst?x=1", "https://b/d"])
+    );
+    assert_eq!(image["digest"]["algorithm"], "DIGEST_ALGORITHM_SHA384");
+    assert_eq!(image["digest"]["value"], "abc");
+    assert_eq!(image["format"], "IMAGE_FORMAT_RAW");
+    assert_eq!(image["credentials"]["user"], "me");
+    assert_eq!(image["credentials"]["password"], "secret");
+    assert_eq!(order["config_drive"]["content"], "ZHJpdmU=");
+    assert_eq!(order["target"]["device"], "/dev/nvme0n1");
+    assert_eq!(order["boot_mode"], "FIRMWARE_MODE_UEFI");
+    let list = made(&[
         "write",
         "n",
         "--image",
-        "https://a/d.raw.zst?x=1",
-        "--image",
-        "https://b/d",
+        "https://a/d",
         "--sha256",
-        "abc",
-        "--disk-format",
-        "raw",
-        "--config-drive",
-        drive.to_str().unwrap(),
-    ];
-    let expected = json!({"image_info": {"disk_format": "raw", "id": "d.raw.zst",
-        "os_hash_algo": "sha256", "os_hash_value": "abc",
-        "urls": ["https://a/d.raw.zst?x=1", "https://b/d"]},
-        "configdrive": STANDARD.encode([0x1f, 0x8b, 8])});
-    assert_eq!(made(&words)["prepare_image"], expected);
+        "https://a/SUMS",
+    ]);
+    let digest = &list["write_image"]["image"]["digest"];
+    assert_eq!(
+        (&digest["list_url"], &digest["value"]),
+        (&json!("https://a/SUMS"), &json!(""))
+    );
     assert!(matches!(
         prepared(&["write", "n", "--image", "https://a/d"]),
         Err(OrderError::NoDigest)
     ));
     prepared(&["write", "n", "--image", "oci://r/a:1"]).unwrap();
+    let missing = [
+        "write",
+        "n",
+        "--image",
+        "oci://r/a",
+        "--config-drive",
+        "/none",
+    ];
     assert!(matches!(
-        prepared(&[
-            "write",
-            "n",
-            "--image",
-            "oci://r/a",
-            "--config-drive",
-            "/none"
-        ]),
+        prepared(&missing),
         Err(OrderError::ConfigDrive { .. })
     ));
 }
@@ -86,17 +115,17 @@ fn an_image_is_what_ironic_would_order() {
 fn raid_is_made_from_a_file_or_removed() {
     let directory = tempfile::tempdir().unwrap();
     let layout = directory.path().join("raid.yaml");
-    fs::write(&layout, "logical_disks: [{size_gb: MAX, raid_level: '1'}]").unwrap();
+    fs::write(&layout, "volumes: [{level: RAID_LEVEL_1, size_gib: 10}]").unwrap();
     let layout = layout.to_str().unwrap();
     let command = made(&["raid", "n", "--layout", layout, "--keep-existing"]);
-    let expected = json!({"delete_existing": false,
-        "raid_config": {"logical_disks": [{"raid_level": "1", "size_gb": "MAX"}]}});
-    assert_eq!(command["execute_step"]["step"]["args"], expected);
+    assert_eq!(command["raid"]["volumes"][0]["level"], "RAID_LEVEL_1");
+    assert_eq!(command["raid"]["volumes"][0]["size_gib"], 10);
+    assert_eq!(command["raid"]["keep_existing"], true);
     let command = made(&["raid", "n", "--delete"]);
-    assert_eq!(
-        command["execute_step"]["step"]["step"],
-        "delete_configuration"
-    );
+    assert_eq!(command["raid"]["volumes"], json!([]));
+    fs::write(layout, "logical_disks: []").unwrap();
+    let refused = prepared(&["raid", "n", "--layout", layout]).unwrap_err();
+    assert!(matches!(refused, OrderError::Layout(_)), "{refused:?}");
 }
 
 #[test]

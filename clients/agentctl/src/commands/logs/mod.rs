@@ -16,27 +16,40 @@ use crate::output::quantity;
 use crate::output::table::TextTable;
 use crate::targets::{NodeRef, each, resolve};
 
+mod records;
+
 /// An archive that was fetched.
 struct LogArchive {
     path: PathBuf,
     bytes: u64,
 }
 
-/// Fetches the archives of nodes.
+/// Prints the logs of nodes, or fetches their archives.
 pub(super) async fn run(
     invocation: &Invocation,
     arguments: &LogsArguments,
 ) -> Result<ExitKind, ControlError> {
     let channel = invocation.channel().await?;
     let nodes = resolve(&channel, &arguments.targets).await?;
-    let directory = &arguments.archive;
+    match &arguments.archive {
+        Some(directory) => archives(invocation, &channel, nodes, directory).await,
+        None => records::print(invocation, &channel, nodes, arguments).await,
+    }
+}
+
+async fn archives(
+    invocation: &Invocation,
+    channel: &ControlChannel,
+    nodes: Vec<NodeRef>,
+    directory: &Path,
+) -> Result<ExitKind, ControlError> {
     fs::create_dir_all(directory).map_err(|source| ControlError::File {
-        path: directory.clone(),
+        path: directory.to_owned(),
         source,
     })?;
     let parallel = invocation.connection.parallel;
     let outcomes = each(nodes, parallel, async |node| {
-        fetch(&channel, node, directory).await
+        fetch(channel, node, directory).await
     })
     .await;
     let printer = &invocation.printer;
