@@ -137,7 +137,7 @@ mod tests {
     fn a_wide_terminal_has_a_bar() {
         assert_eq!(
             progress_line(&line(), 8, 79, false),
-            "rack1-1   write_image /dev/sda [#########----------]  50% 100.0 MiB/s 1:05"
+            "rack1-1   write_image /dev/sda [###########-----------]  50% 100.0 MiB/s 1:05"
         );
     }
 
