@@ -282,7 +282,7 @@ mod tests {
                 "label",
             ),
             ("rules: [", 1, ""),
-            ("", 1, "rules"),
+            ("", 1, "unexpected end of file"),
         ] {
             let (found, error) = Policy::parse(text).unwrap_err();
             let error = error.to_string();
