@@ -194,12 +194,13 @@ impl ControlChannel {
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true);
         let noted = observed.clone();
+        let is_tls = matches!(endpoint, Endpoint::Https(_));
         let connector = tower::service_fn(move |_: Uri| {
             let (dialer, noted) = (dialer.clone(), noted.clone());
             async move {
                 let dialed = dialer.dial(timeout, |_| ()).await;
                 let socket = dialed.inspect_err(|error| noted.note(error))?;
-                Ok::<_, std::io::Error>(TokioIo::new(ObservedSocket::new(socket, noted)))
+                Ok::<_, std::io::Error>(TokioIo::new(ObservedSocket::new(socket, is_tls, noted)))
             }
         });
         let place = endpoint.to_string();

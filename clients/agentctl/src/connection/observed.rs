@@ -30,6 +30,8 @@ pub(crate) enum TransportProblem {
     Refused(AlertDescription),
     /// It wants a certificate, and we have shown none.
     CertificateRequired,
+    /// It closed the connection before it said anything: its alert was lost on the way.
+    ClosedAtOnce,
     /// It speaks something else.
     NoTls,
 }
@@ -83,6 +85,10 @@ impl TransportProblem {
                 "the context's certificate_file must be valid and signed by the CA that the server \
                  has as fleet_tls_ca_file"
             }
+            Self::ClosedAtOnce => {
+                "the context needs a certificate_file and a key_file, signed by the CA that the \
+                 server has as fleet_tls_ca_file"
+            }
             Self::NoTls => "if the server has no TLS, its address begins with http://",
         };
         text.to_owned()
@@ -104,6 +110,10 @@ impl fmt::Display for TransportProblem {
             Self::Refused(alert) => {
                 write!(f, "the server refuses our certificate ({alert:?})")
             }
+            Self::ClosedAtOnce => f.write_str(
+                "the server closed the connection after the handshake: it requires a client \
+                 certificate, or refuses our certificate",
+            ),
             Self::NoTls => f.write_str("the server does not speak TLS"),
         }
     }
@@ -121,6 +131,12 @@ impl ObservedFailure {
         }
     }
 
+    /// The other end of a TLS connection has gone away without a word. What it said counts more.
+    fn note_closed(&self) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.get_or_insert(TransportProblem::ClosedAtOnce);
+    }
+
     /// What was noted since it was last asked.
     pub(super) fn take(&self) -> Option<TransportProblem> {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,17 +148,26 @@ impl ObservedFailure {
 pub(super) struct ObservedSocket {
     socket: Box<dyn Socket>,
     observed: ObservedFailure,
+    /// A TLS connection whose other end has said nothing yet.
+    is_unheard: bool,
 }
 
 impl ObservedSocket {
     /// Notes what fails at `socket`.
-    pub(super) fn new(socket: Box<dyn Socket>, observed: ObservedFailure) -> Self {
-        Self { socket, observed }
+    pub(super) fn new(socket: Box<dyn Socket>, is_tls: bool, observed: ObservedFailure) -> Self {
+        Self {
+            socket,
+            observed,
+            is_unheard: is_tls,
+        }
     }
 
     fn noted<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if let Poll::Ready(Err(error)) = &polled {
             self.observed.note(error);
+            if self.is_unheard {
+                self.observed.note_closed();
+            }
         }
         polled
     }
@@ -154,7 +179,14 @@ impl AsyncRead for ObservedSocket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let polled = Pin::new(&mut self.socket).poll_read(context, buffer);
+        if let Poll::Ready(Ok(())) = &polled {
+            if self.is_unheard && buffer.filled().len() == before {
+                self.observed.note_closed();
+            }
+            self.is_unheard = false;
+        }
         self.noted(polled)
     }
 }
