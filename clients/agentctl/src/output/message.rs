@@ -249,7 +249,7 @@ mod tests {
         let written = to_json(&node).unwrap();
         let expected = json!({"uuid": "u", "name": "", "labels": {"a": "1", "b": "2"},
             "state": "NODE_STATE_AWAY", "last_seen_at": "2023-11-14T22:13:20.500Z",
-            "sequence": 1_u64 << 60});
+            "sequence": 1_u64 << 60, "gateway": ""});
         assert_eq!(written, expected);
         let keys: Vec<_> = written["labels"].as_object().unwrap().keys().collect();
         assert_eq!(keys, ["a", "b"]);
