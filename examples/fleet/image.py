@@ -34,7 +34,7 @@ def make(path: str) -> None:
 class SlowFiles(http.server.SimpleHTTPRequestHandler):
     """Files of the directory, at a bounded rate."""
 
-    def copyfile(self, source, outputfile) -> None:  # type: ignore[no-untyped-def]
+    def copyfile(self, source, outputfile) -> None:
         """Sends a piece, and waits as long as it takes."""
         while piece := source.read(PIECE):
             outputfile.write(piece)
