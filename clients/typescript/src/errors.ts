@@ -119,6 +119,8 @@ export class WatchExpired extends ApiError {}
 export class WatcherSlow extends ApiError {}
 /** The gateway serves as many watches as it can. */
 export class TooManyWatchers extends ApiError {}
+/** The gateway does not issue certificates by this method. */
+export class EnrollmentMethodOff extends ApiError {}
 /** A join token cannot be made as it was asked for. */
 export class JoinTokenRequestInvalid extends ApiError {}
 /** There is no such join token. */
@@ -163,6 +165,7 @@ export const KNOWN: Readonly<Record<string, typeof ApiError>> = {
   WATCH_EXPIRED: WatchExpired,
   WATCHER_SLOW: WatcherSlow,
   TOO_MANY_WATCHERS: TooManyWatchers,
+  ENROLLMENT_METHOD_OFF: EnrollmentMethodOff,
   JOIN_TOKEN_REQUEST_INVALID: JoinTokenRequestInvalid,
   JOIN_TOKEN_NOT_FOUND: JoinTokenNotFound,
   TOO_MANY_JOIN_TOKENS: TooManyJoinTokens,

@@ -205,6 +205,12 @@ class TooManyWatchers(ApiError):
     NOTHING_DONE = True
 
 
+class EnrollmentMethodOff(ApiError):
+    """The gateway does not issue certificates by this method."""
+
+    REASON = "ENROLLMENT_METHOD_OFF"
+
+
 class JoinTokenRequestInvalid(ApiError):
     """A join token cannot be made as it was asked for."""
 
