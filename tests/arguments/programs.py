@@ -149,8 +149,8 @@ PROGRAMS = (
     Program("iscsistart", "open-iscsi", (refuses(r"iscsistart -[bf]", r"ibft|iBFT|firmware|OpenFirmware|boot|open"),)),
     Program("journalctl", "systemd", (works(r"journalctl .*"),)),
     Program("kexec", "kexec-tools", (
-        # It reads the whole line before it asks the kernel, which an ordinary user may not.
-        refuses(r"kexec --kexec-file-syscall --load .*", r"Cannot determine the file type|Failed to open file|not permitted"),
+        # It reads the whole line, then the kernel (here a directory), and then asks the system, which an ordinary user may not.
+        refuses(r"kexec --kexec-file-syscall --load .*", r"Cannot read|Cannot determine the file type|Failed to open file|not permitted"),
         # It takes the interfaces of its network namespace down first, which here is empty.
         refuses(r"kexec --exec", r"kexec failed|[Nn]othing has been loaded|not permitted"),
     )),
