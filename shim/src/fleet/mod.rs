@@ -46,6 +46,6 @@ pub use server::access;
 pub use server::{FleetServer, FleetServerError, FleetServices};
 pub use service::{DrainRequests, FleetApi};
 pub use start::{FleetParts, OpenFleet, serve_gateways};
-pub use tls::{FLEET_TLS, FleetTls, client_certificates};
+pub use tls::{FleetTls, demands_certificates};
 pub use viewer::{FleetViewer, ViewError};
 pub use watch::{NodeWatch, WatchMessage};

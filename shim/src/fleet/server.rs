@@ -22,7 +22,7 @@ use super::join_tokens::JoinTokenApi;
 use super::policy::file::PolicyFileError;
 use super::proxy::NodeProxy;
 use super::service::FleetApi;
-use super::tls::FleetTls;
+use super::tls::{FleetTls, demands_certificates};
 use crate::config::ShimConfig;
 use crate::descriptors;
 
@@ -95,11 +95,6 @@ pub struct FleetServer {
     pub listen: Listen,
     tls: Option<FleetTls>,
     services: FleetServices,
-}
-
-/// Whether the listener lets nobody in without a certificate.
-fn demands_certificates(config: &ShimConfig) -> bool {
-    config.fleet_tls_cert_file.is_some() && config.fleet_tls_ca_file.is_some()
 }
 
 /// Who may do what at the listener. Blocks.

@@ -13,7 +13,7 @@ use rustls::sign::SingleCertAndKey;
 use crate::config::ShimConfig;
 
 /// The options of the files.
-pub const FLEET_TLS: TlsOptionNames = TlsOptionNames {
+const FLEET_TLS: TlsOptionNames = TlsOptionNames {
     certificate: "fleet_tls_cert_file",
     key: "fleet_tls_key_file",
     authorities: "fleet_tls_ca_file",
@@ -32,11 +32,28 @@ pub struct FleetTls {
 struct FleetTlsSource {
     files: TlsFiles,
     revoked: Option<PathBuf>,
+    /// The protocols of HTTP that are offered.
+    protocols: &'static [&'static [u8]],
 }
 
 impl FleetTls {
-    /// TLS by the files that the options name; none without a certificate.
+    /// TLS for gRPC by the files that the options name; none without a certificate.
     pub(super) fn load(config: &ShimConfig) -> Result<Option<Self>, ServerTlsError> {
+        Self::with_protocols(config, &[b"h2"])
+    }
+
+    /// The same for browsers.
+    ///
+    /// # Errors
+    /// A file cannot be used, or half of a pair is missing.
+    pub fn for_browsers(config: &ShimConfig) -> Result<Option<Self>, ServerTlsError> {
+        Self::with_protocols(config, &[b"h2", b"http/1.1"])
+    }
+
+    fn with_protocols(
+        config: &ShimConfig,
+        protocols: &'static [&'static [u8]],
+    ) -> Result<Option<Self>, ServerTlsError> {
         let source = FleetTlsSource {
             files: TlsFiles {
                 certificate: config.fleet_tls_cert_file.clone(),
@@ -44,6 +61,7 @@ impl FleetTls {
                 authorities: config.fleet_tls_ca_file.clone(),
             },
             revoked: config.fleet_tls_crl_file.clone(),
+            protocols,
         };
         let tls = source.read()?;
         Ok(tls.map(|tls| Self {
@@ -53,7 +71,8 @@ impl FleetTls {
     }
 
     /// For the server.
-    pub(super) fn server_tls(&self) -> ServerTls {
+    #[must_use]
+    pub fn server_tls(&self) -> ServerTls {
         self.tls.clone()
     }
 
@@ -84,22 +103,19 @@ impl FleetTlsSource {
         };
         let clients = clients(&self.files, self.revoked.as_deref())?;
         let certificate = Arc::new(SingleCertAndKey::from(certificate));
-        Ok(Some(grpc::server_config(certificate, clients)?))
+        let mut config = grpc::server_config(certificate, clients)?;
+        config.alpn_protocols = self.protocols.iter().map(|name| name.to_vec()).collect();
+        Ok(Some(config))
     }
 }
 
-/// Which certificates callers must show, by the files that the options name.
-///
-/// # Errors
-/// A file cannot be used.
-pub fn client_certificates(config: &ShimConfig) -> Result<ClientCertificates, ServerTlsError> {
-    let files = TlsFiles {
-        authorities: config.fleet_tls_ca_file.clone(),
-        ..TlsFiles::default()
-    };
-    clients(&files, config.fleet_tls_crl_file.as_deref())
+/// Whether the options let nobody in without a certificate.
+#[must_use]
+pub fn demands_certificates(config: &ShimConfig) -> bool {
+    config.fleet_tls_cert_file.is_some() && config.fleet_tls_ca_file.is_some()
 }
 
+/// Which certificates callers must show.
 fn clients(files: &TlsFiles, revoked: Option<&Path>) -> Result<ClientCertificates, ServerTlsError> {
     let authorities = grpc::authorities(files, &FLEET_TLS)?.map(Arc::new);
     let revoked = revoked.map(|path| grpc::revocation_lists(REVOKED, path));

@@ -15,9 +15,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use ironic_transport::Listen;
-use ironic_transport::grpc::{self, BindError, Bound, ServerTls, ServerTlsError, TlsFiles};
+use ironic_transport::grpc::{self, BindError, Bound, ServerTls, ServerTlsError};
 use ironic_transport::listener::{Connection, ConnectionLimits, Slot};
-use rustls::sign::SingleCertAndKey;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +26,7 @@ use super::response::PageBody;
 use super::service::{PageCaller, PageService};
 use crate::config::ShimConfig;
 use crate::descriptors;
-use crate::fleet::{FLEET_TLS, FleetCaller, client_certificates};
+use crate::fleet::{FleetCaller, FleetTls, demands_certificates};
 
 /// A browser opens some six connections.
 const LIMITS: ConnectionLimits = ConnectionLimits {
@@ -88,9 +87,8 @@ impl PageServer {
         config: &ShimConfig,
         service: PageService,
     ) -> Result<Self, PageServerError> {
-        let tls = tls(config)?;
-        let demands_certificates = tls.is_some() && config.fleet_tls_ca_file.is_some();
-        if listen.is_open_to_other_machines() && !demands_certificates {
+        let tls = FleetTls::for_browsers(config)?.map(|tls| tls.server_tls());
+        if listen.is_open_to_other_machines() && !demands_certificates(config) {
             if !config.insecure_fleet_listen {
                 return Err(PageServerError::Open(listen.clone()));
             }
@@ -128,23 +126,6 @@ impl PageServer {
         };
         stop.run_until_cancelled(serving).await;
     }
-}
-
-/// The TLS of the fleet, for browsers.
-fn tls(config: &ShimConfig) -> Result<Option<ServerTls>, ServerTlsError> {
-    let files = TlsFiles {
-        certificate: config.fleet_tls_cert_file.clone(),
-        key: config.fleet_tls_key_file.clone(),
-        authorities: config.fleet_tls_ca_file.clone(),
-    };
-    let Some(certificate) = grpc::server_certificate(&files, &FLEET_TLS)? else {
-        return Ok(None);
-    };
-    let clients = client_certificates(config)?;
-    let certificate = Arc::new(SingleCertAndKey::from(certificate));
-    let mut config = grpc::server_config(certificate, clients)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Some(ServerTls::new(config)))
 }
 
 /// What all connections share. Cheap to clone.
