@@ -1,6 +1,5 @@
 //! When heartbeats have arrived at the stand-in for Ironic.
 
-use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,9 +16,6 @@ struct Period {
     total: u64,
     /// Heartbeats by second.
     by_second: Vec<u32>,
-    nodes: HashSet<String>,
-    /// When each node came for the first time, in milliseconds.
-    first: Vec<u64>,
 }
 
 impl Default for Arrivals {
@@ -34,15 +30,13 @@ impl Period {
             begin,
             total,
             by_second: Vec::new(),
-            nodes: HashSet::new(),
-            first: Vec::new(),
         }
     }
 }
 
 impl Arrivals {
     /// Counts a heartbeat. `false`: this is an outage, and it is refused.
-    pub(crate) fn accept(&self, node: &str) -> bool {
+    pub(crate) fn accept(&self) -> bool {
         let mut period = self.lock();
         let Some(since) = Instant::now().checked_duration_since(period.begin) else {
             return false;
@@ -55,11 +49,6 @@ impl Arrivals {
                 period.by_second.resize(second + 1, 0);
             }
             period.by_second[second] += 1;
-        }
-        if !period.nodes.contains(node) {
-            period.nodes.insert(node.to_owned());
-            let at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-            period.first.push(at);
         }
         true
     }
@@ -86,7 +75,6 @@ impl Arrivals {
         json!({
             "beats": period.total,
             "beats_by_second": period.by_second,
-            "first_beats_ms": period.first,
         })
     }
 
