@@ -190,12 +190,7 @@ impl Lab {
 
 /// An image with a partition table of one partition, and its SHA-256.
 fn image() -> (Vec<u8>, String) {
-    let mut image: Vec<u8> = (0..=250_u8).cycle().take(3 << 20).collect();
-    image[446..512].fill(0);
-    image[450] = 0x83;
-    image[454..458].copy_from_slice(&2048_u32.to_le_bytes());
-    image[458..462].copy_from_slice(&2048_u32.to_le_bytes());
-    image[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let image = crate::fleet::image();
     let digest = Sha256::digest(&image);
     let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     (image, digest)
