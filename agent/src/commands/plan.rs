@@ -10,6 +10,19 @@ pub struct CommandPlan {
 }
 
 impl CommandPlan {
+    /// A plan that overwrites a disk, an action for each line.
+    #[must_use]
+    pub fn overwriting(device: &str, lines: Vec<String>) -> Self {
+        let actions = lines.into_iter().map(|description| PlannedAction {
+            description,
+            device: device.to_owned(),
+            destructive: true,
+        });
+        Self {
+            actions: actions.collect(),
+        }
+    }
+
     /// A plan of one action that changes no disk.
     #[must_use]
     pub fn of(description: impl Into<String>) -> Self {

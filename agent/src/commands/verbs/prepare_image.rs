@@ -9,7 +9,7 @@ use super::Verb;
 use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
-use crate::commands::plan::{CommandPlan, PlannedAction};
+use crate::commands::plan::CommandPlan;
 use crate::commands::root_device::{refreshed_node, root_device};
 use crate::image::{self, Deployment, ImageRequest};
 use crate::task::Task;
@@ -56,14 +56,7 @@ impl Verb for PrepareImage {
             installed: &context.installed,
         })
         .await?;
-        let actions = lines.into_iter().map(|description| PlannedAction {
-            description,
-            device: device.name.clone(),
-            destructive: true,
-        });
-        Ok(CommandPlan {
-            actions: actions.collect(),
-        })
+        Ok(CommandPlan::overwriting(&device.name, lines))
     }
 
     /// Answers a sentence.

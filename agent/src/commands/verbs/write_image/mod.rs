@@ -13,7 +13,7 @@ use crate::commands::disk_selector::{DiskSelector, node_with};
 use crate::commands::document_fields::{DocumentFields, InvalidOrderField};
 use crate::commands::failure::Failure;
 use crate::commands::image_order::{self, FirmwareWish};
-use crate::commands::plan::{CommandPlan, PlannedAction};
+use crate::commands::plan::CommandPlan;
 use crate::commands::root_device::{disks, refreshed_node, root_device};
 use crate::hardware;
 use crate::image::{self, Deployment, ImageRequest};
@@ -67,15 +67,8 @@ impl Verb for WriteImage {
             task: &task,
             installed: &context.installed,
         };
-        let lines = image::plan(deployment).await?.into_iter();
-        let actions = lines.map(|description| PlannedAction {
-            description,
-            device: device.name.clone(),
-            destructive: true,
-        });
-        Ok(CommandPlan {
-            actions: actions.collect(),
-        })
+        let lines = image::plan(deployment).await?;
+        Ok(CommandPlan::overwriting(&device.name, lines))
     }
 
     /// Answers a `WriteImageResult`.
