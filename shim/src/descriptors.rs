@@ -3,8 +3,6 @@
 //! Each agent has one connection, and with it one descriptor; all others share a quarter.
 
 use ironic_transport::listener::DescriptorShare;
-use ironic_transport::socket;
-use tracing::warn;
 
 /// The listener of agents.
 pub(crate) const AGENTS: DescriptorShare = DescriptorShare::new(12, 16);
@@ -24,7 +22,5 @@ const WANTED: u64 = 131_072;
 /// Lets this process open as many descriptors as a gateway can use. The system bounds it:
 /// `LimitNOFILE` of a service.
 pub(crate) fn raise_limit() {
-    if let Err(error) = socket::raise_descriptor_limit(WANTED) {
-        warn!(%error, "the limit of open files stays as it is");
-    }
+    ironic_program::raise_descriptor_limit(WANTED);
 }

@@ -8,7 +8,7 @@ mod start;
 pub mod state_file;
 
 pub use settings::{CommonSettings, is_url_list, not_offered};
-pub use start::{EXIT_TIMEOUT, StopRequest, runtime, shut_down, start};
+pub use start::{EXIT_TIMEOUT, StopRequest, raise_descriptor_limit, runtime, shut_down, start};
 
 /// The version that Ironic is given, for example `0.1.0`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

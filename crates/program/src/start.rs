@@ -56,9 +56,7 @@ where
         }
     };
     log::start(loaded.settings.as_ref().debug);
-    if let Err(error) = socket::raise_descriptor_limit(DESCRIPTORS) {
-        warn!(%error, "the limit of open files stays as it is");
-    }
+    raise_descriptor_limit(DESCRIPTORS);
     loaded.report();
     let ended = runtime().and_then(|runtime| {
         let (asking, asked) = watch::channel(false);
@@ -75,6 +73,13 @@ where
 
 /// Descriptors that a program wants: connections of two listeners, and its work.
 const DESCRIPTORS: u64 = 4096;
+
+/// Lets this program open so many descriptors, or as many as the system allows.
+pub fn raise_descriptor_limit(wanted: u64) {
+    if let Err(error) = socket::raise_descriptor_limit(wanted) {
+        warn!(%error, "the limit of open files stays as it is");
+    }
+}
 
 /// Why a program does not start.
 enum NotLoaded {
