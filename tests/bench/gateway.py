@@ -14,7 +14,6 @@ import os
 import pathlib
 import re
 import resource
-import socket
 import ssl
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import tempfile
 import time
 
 import curves
+from loopback import Certificates, free_port
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 FIGURES = ROOT / "docs/benchmarks/gateway.json"
@@ -29,12 +29,6 @@ TICKS = os.sysconf("SC_CLK_TCK")
 # Seconds. A quiet fleet has neither handshakes nor first heartbeats any more.
 QUIET, PATIENCE, DOWN = 8, 600, 3.6
 CONFIG_DRIVE = 64 << 20
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def node(number):
@@ -45,23 +39,6 @@ def node(number):
 def quantile(values, share):
     values = sorted(values)
     return values[min(len(values) - 1, int(len(values) * share))]
-
-
-class Certificates:
-    """One CA, and one certificate for everybody, of loopback."""
-
-    def __init__(self, directory):
-        self.ca, self.cert, self.key = (directory / name for name in ("ca.crt", "all.crt", "all.key"))
-        ca_key, request, extension = directory / "ca.key", directory / "all.csr", directory / "extension"
-        extension.write_text("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
-        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        for command in (
-            ["req", "-x509", *curve, "-subj", "/CN=bench CA", "-days", "2", "-keyout", ca_key, "-out", self.ca],
-            ["req", *curve, "-subj", "/CN=bench", "-keyout", self.key, "-out", request],
-            ["x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "2",
-             "-extfile", extension, "-out", self.cert],
-        ):
-            subprocess.run(["openssl", *command], check=True, capture_output=True)
 
 
 class Process:

@@ -13,7 +13,6 @@ import os
 import pathlib
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,17 +24,12 @@ import grpc
 import conductor
 from google.protobuf import json_format
 from ironic.agent.v1 import command_pb2, command_service_pb2, command_service_pb2_grpc
+from loopback import Certificates, free_port
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROGRAMS = pathlib.Path(os.environ["TEST_PROGRAMS"])
 # Seconds: one call; until an order must have ended.
 CALL, PATIENCE = 60, 120
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def card():
@@ -66,23 +60,6 @@ class Process:
         self.child.wait()
 
 
-class Certificates:
-    """A CA of the gateways, and one certificate for both."""
-
-    def __init__(self, room):
-        self.ca, self.cert, self.key = room / "ca.crt", room / "gw.crt", room / "gw.key"
-        ca_key, request, extension = room / "ca.key", room / "gw.csr", room / "extension"
-        extension.write_text("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
-        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        for command in (
-            ["req", "-x509", *curve, "-subj", "/CN=gateways", "-days", "2", "-keyout", ca_key, "-out", self.ca],
-            ["req", *curve, "-subj", "/CN=gateway", "-keyout", self.key, "-out", request],
-            ["x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "2",
-             "-extfile", extension, "-out", self.cert],
-        ):
-            subprocess.run([PROGRAMS / "openssl", *command], check=True, capture_output=True)
-
-
 class Site:
     """One machine, two gateways, NATS, and Ironic."""
 
@@ -93,7 +70,7 @@ class Site:
         self.executed.touch()
         # Identifiers of the commands that have ended.
         self.known = set()
-        certificates = Certificates(room)
+        certificates = Certificates(room, PROGRAMS / "openssl")
         nats, virtual = free_port(), free_port()
         self.rest = [free_port() for _ in range(2)]
         self.fleet = [room / f"fleet-{index}.sock" for index in range(2)]
