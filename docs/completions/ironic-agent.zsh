@@ -36,7 +36,7 @@ _ironic-agent() {
 '--mdns-use_mdns=[Look for Ironic when no address is given. \[kernel\: ipa-use-mdns\]]::BOOL:_default' \
 '--state_dir=[Directory for what must survive a restart of the program but not of the machine. \[default\: /run/ironic-agent\]]:PATH:_default' \
 '--grpc_listen=[Where the agent serves gRPC\: ADDRESS\:PORT or unix\:PATH; with none it opens no port and attaches to its conductor. \[default\: unix\:/run/ironic-agent/agent.sock\] \[kernel\: ipa-grpc-listen\]]:ADDRESS:_default' \
-'--grpc_callback_url=[Where the conductor is told to call the agent\: http\:// or https\://. When not given, the address and port of grpc_listen; if it listens at every address, the one from which it reaches the conductor. \[kernel\: ipa-grpc-callback-url\]]:ADDRESS:_default' \
+'--grpc_callback_url=[The address that the conductor is given to call the agent\: http\:// or https\://. When not given, the address and port of grpc_listen; if it listens at every address, the one from which it reaches the conductor. \[kernel\: ipa-grpc-callback-url\]]:ADDRESS:_default' \
 '--conductor=[Where the agent finds its ConductorService, the shim'\''s, a gateway'\''s or an orchestrator'\''s\: http\://, https\:// or unix\:PATH; several are tried in random order. \[default\: unix\:/run/ironic-shim/conductor.sock\] \[kernel\: ipa-conductor\]]:ADDRESS,...:_default' \
 '--conductor_ca_sha256=[SHA-256 of the certificate of the CA that the conductor shows\: what it is known by, in place of grpc_tls_ca_file. \[kernel\: ipa-conductor-ca-sha256\]]:SHA256:_default' \
 '--join_token=[What proves to a gateway which node this machine is, for a certificate of its own. \[kernel\: ipa-join-token\]]:TOKEN:_default' \

@@ -64,7 +64,7 @@ impl NodeMemory {
         self.is_ironics.store(is_ironics, Ordering::Relaxed);
     }
 
-    /// Whether Ironic has the node. `false` before a lookup, and where there is none.
+    /// Whether Ironic has the node. `false` before a lookup, and without an Ironic.
     #[must_use]
     pub fn is_ironics(&self) -> bool {
         self.is_ironics.load(Ordering::Relaxed)

@@ -29,7 +29,7 @@ pub struct AgentConfig {
 
     /// Where the agent serves gRPC.
     pub grpc_listen: GrpcListen,
-    /// Where the conductor is told to call the agent.
+    /// The address that the conductor is given to call the agent.
     pub grpc_callback_url: Option<Endpoint>,
     /// Where the agent finds its `ConductorService`.
     pub conductor: Endpoints,

@@ -66,7 +66,7 @@ impl AgentConfig {
         vec![
             opt!(state_dir, "Directory for what must survive a restart of the program but not of the machine."),
             opt!(grpc_listen, "Where the agent serves gRPC: ADDRESS:PORT or unix:PATH; with none it opens no port and attaches to its conductor.").kernel("ipa-grpc-listen"),
-            opt!(grpc_callback_url, "Where the conductor is told to call the agent: http:// or https://. When not given, the address and port of grpc_listen; if it listens at every address, the one from which it reaches the conductor.").kernel("ipa-grpc-callback-url"),
+            opt!(grpc_callback_url, "The address that the conductor is given to call the agent: http:// or https://. When not given, the address and port of grpc_listen; if it listens at every address, the one from which it reaches the conductor.").kernel("ipa-grpc-callback-url"),
             opt!(conductor, "Where the agent finds its ConductorService, the shim's, a gateway's or an orchestrator's: http://, https:// or unix:PATH; several are tried in random order.").kernel("ipa-conductor"),
             opt!(conductor_ca_sha256, "SHA-256 of the certificate of the CA that the conductor shows: what it is known by, in place of grpc_tls_ca_file.").kernel("ipa-conductor-ca-sha256"),
             opt!(join_token, "What proves to a gateway which node this machine is, for a certificate of its own.").kernel("ipa-join-token").secret().word("TOKEN"),

@@ -13,7 +13,7 @@ pub(super) struct KernelEntry {
     pub(super) arguments: String,
 }
 
-/// The first entry of a GRUB menu, which is what GRUB boots unless it is told otherwise. Lines
+/// The first entry of a GRUB menu, which is what GRUB boots unless it is configured otherwise. Lines
 /// of a submenu come after it.
 pub(super) fn of_grub(menu: &str) -> Option<KernelEntry> {
     let mut lines = menu.lines().map(str::trim);

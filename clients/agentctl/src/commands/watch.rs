@@ -135,7 +135,7 @@ impl<'a> FleetView<'a> {
                     return Ok(());
                 };
                 let is_progress = event.kind() == v1::NodeEventKind::CommandProgress;
-                // A person who reads lines has no use for two a second of each node.
+                // Two lines a second for each node are too many to read.
                 if !is_progress || self.printer.format != OutputFormat::Table {
                     let shown = NodeRef::of(&node);
                     self.print(&node, || event_line(&event, shown.shown()))?;

@@ -70,7 +70,7 @@ impl CertificateDatesError {
 /// Looks at the dates of the first certificate of a file.
 ///
 /// # Errors
-/// It is not valid now, or there is none.
+/// The file holds no certificate, or one that is not valid now.
 pub(crate) fn check_dates(path: &Path) -> Result<(), CertificateDatesError> {
     let owned = || path.to_owned();
     let der =

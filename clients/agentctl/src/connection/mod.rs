@@ -269,7 +269,7 @@ impl ControlChannel {
         let metadata = request.metadata_mut();
         match &self.peer {
             ChannelPeer::Gateway => {
-                // A UUID fits a header; what the gateway answered as one and is none it refuses.
+                // A UUID fits into a header. The gateway refuses a call without one.
                 if let Ok(value) = uuid.parse() {
                     metadata.insert(NODE, value);
                 }

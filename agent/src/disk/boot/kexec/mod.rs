@@ -111,7 +111,7 @@ fn lockdown_note(is_locked_down: bool) -> &'static str {
 /// Loads the kernel of the system on a disk.
 ///
 /// # Errors
-/// There is none that can be found, or the running kernel refuses it.
+/// No kernel can be found, or the running one refuses it.
 pub async fn load(system: &System, disk: &str, task: &Task) -> Result<(), KexecError> {
     if system.root.read_optional(DISABLED).as_deref() == Some("1") {
         return Err(KexecError::Disabled);
