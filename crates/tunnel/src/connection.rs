@@ -116,9 +116,15 @@ impl Service<Request<Body>> for GrpcChannel {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let answer = self.0.send_request(request);
+        // The driver ends with the last handle, also while an answer is being read.
+        let handle = self.0.clone();
         Box::pin(async move {
             let answer = answer.await.map_err(unavailable)?;
-            Ok(answer.map(|body| Body::new(body.map_err(unless_reset))))
+            let error = move |error| {
+                let _held = &handle;
+                unless_reset(error)
+            };
+            Ok(answer.map(|body| Body::new(body.map_err(error))))
         })
     }
 }

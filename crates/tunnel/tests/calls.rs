@@ -93,6 +93,9 @@ impl HardwareManagerService for Peer {
     }
 }
 
+/// What must come within it is there at once.
+const LIMIT: Duration = Duration::from_secs(20);
+
 /// A client whose calls reach a [`Peer`] through two streams of chunks, and what ends them.
 struct Tunnelled {
     client: HardwareManagerServiceClient<GrpcChannel>,
@@ -316,4 +319,27 @@ async fn shutdown_lets_calls_in_flight_end() {
     }
     assert_eq!(rest, 299);
     tunnelled.served.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_is_read_to_its_end_after_the_last_handle_is_gone() {
+    let mut tunnelled = Tunnelled::new().await;
+    // More than fits into the windows: the rest is sent while it is read.
+    let mut events = tunnelled.events(64, 64 * 1024).await;
+    let Tunnelled { client, driven, .. } = tunnelled;
+    drop(client);
+    let mut count = 0;
+    while let Some(event) = events.next().await {
+        event.unwrap();
+        count += 1;
+        assert!(count == 64 || !driven.is_finished(), "after {count} of 64");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(count, 64);
+    drop(events);
+    tokio::time::timeout(LIMIT, driven)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
 }
