@@ -109,10 +109,7 @@ async fn serve(fleet: &Fleet, state: &Path) -> anyhow::Result<String> {
         agents: AgentRegistry::of_gateway(Proofs::default(), Metrics::new(), None),
         access: FleetAccess::default(),
         follower: None,
-        drain: DrainRequests {
-            asked: CancellationToken::new(),
-            timeout: Duration::ZERO,
-        },
+        drain: DrainRequests::new(&stop, Duration::ZERO),
         stop: stop.clone(),
     };
     let config = ShimConfig {

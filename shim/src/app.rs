@@ -186,7 +186,7 @@ impl Shim {
         let page_listen = page(config, &url, (&fleet, &access, &metrics), &stop).await?;
         let follower = is_watched
             .then(|| CommandFollower::start(fleet.clone(), agents.clone(), commands, stop.clone()));
-        let drain = drain_requests(config, &stop);
+        let drain = DrainRequests::new(&stop, config.drain_timeout);
         let parts = FleetParts {
             fleet: fleet.clone(),
             agents: agents.clone(),
@@ -199,7 +199,7 @@ impl Shim {
         let gateway = Gateway::start(url, config, agents, fleet, stop.clone()).await;
         let gateway = gateway.context("the gateway cannot be started")?;
         answer_gateways(server.as_ref(), &gateway);
-        tokio::spawn(drain_when_asked(gateway.clone(), drain.asked));
+        tokio::spawn(drain_when_asked(gateway.clone(), drain));
         let relay = Relay::new(upstream, Placement::Gateway(gateway.clone()));
         let agents = relay::bind(relay, config, enrolment).await?;
         let observer = agents.observer();
@@ -376,20 +376,14 @@ fn fleet_access(config: &ShimConfig, stop: &CancellationToken) -> anyhow::Result
     Ok(access)
 }
 
-fn drain_requests(config: &ShimConfig, stop: &CancellationToken) -> DrainRequests {
-    DrainRequests {
-        asked: stop.child_token(),
-        timeout: config.drain_timeout,
-    }
-}
-
 /// Empties a gateway when a caller asks for it.
-async fn drain_when_asked(gateway: Gateway, asked: CancellationToken) {
+async fn drain_when_asked(gateway: Gateway, requests: DrainRequests) {
     let stop = gateway.stopping();
-    asked.cancelled().await;
+    requests.asked.cancelled().await;
     // The token is also cancelled with the program.
     if !stop.is_cancelled() {
         gateway.drain();
+        requests.begun.cancel();
     }
 }
 

@@ -47,8 +47,22 @@ pub struct FleetApi {
 pub struct DrainRequests {
     /// Cancelled when somebody asks.
     pub asked: CancellationToken,
+    /// Cancelled when it has begun.
+    pub begun: CancellationToken,
     /// After this time the gateway ends.
     pub timeout: Duration,
+}
+
+impl DrainRequests {
+    /// Nobody has asked. `stop` ends the gateway in another way.
+    #[must_use]
+    pub fn new(stop: &CancellationToken, timeout: Duration) -> Self {
+        Self {
+            asked: stop.child_token(),
+            begun: stop.child_token(),
+            timeout,
+        }
+    }
 }
 
 impl FleetApi {
@@ -224,6 +238,7 @@ impl FleetService for FleetApi {
         })?;
         warn!(%caller, peer = ?caller.peer, "a caller drains this gateway");
         self.drain.asked.cancel();
+        self.drain.begun.cancelled().await;
         Ok(Response::new(v1::DrainResponse {
             // Options hold no time that is longer.
             timeout: self.drain.timeout.try_into().ok(),
