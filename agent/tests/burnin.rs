@@ -43,7 +43,7 @@ listening() {
 if [[ " $* " == *" --name reader "* ]]; then
     for ((attempt = 0; attempt < 300 && $(listening) < 16; attempt++)); do /bin/sleep 0.1; done
 fi
-exec PROGRAM "$@"
+exec 'PROGRAM' "$@"
 "#;
 
 /// Where the programs are. `None`: they are not here, and this is not CI.

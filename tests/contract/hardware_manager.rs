@@ -84,7 +84,10 @@ async fn clean(front: &Front, name: &str, arguments: Value) -> Value {
 
 #[tokio::test]
 async fn its_steps_are_offered_and_run_like_ours() {
-    let script = format!("exec {} \"$@\"", rust_example("hardware-manager").display());
+    let script = format!(
+        "exec '{}' \"$@\"",
+        rust_example("hardware-manager").display()
+    );
     let (_agent, front, _directory) = agent(&[("example", &script)]).await;
     let listed = front
         .finish(
@@ -146,7 +149,7 @@ async fn its_steps_are_offered_and_run_like_ours() {
 
 #[tokio::test]
 async fn it_erases_its_own_kind_of_disk() {
-    let example = format!("exec {}", rust_example("hardware-manager").display());
+    let example = format!("exec '{}'", rust_example("hardware-manager").display());
     erases_its_own("example", &example).await;
 }
 
@@ -177,7 +180,7 @@ async fn erases_its_own(name: &str, example: &str) {
 
 #[tokio::test]
 async fn one_that_dies_within_a_step_fails_the_step_and_nothing_more() {
-    let example = format!("exec {}", rust_example("hardware-manager").display());
+    let example = format!("exec '{}'", rust_example("hardware-manager").display());
     dies_within_a_step("example", &example).await;
 }
 
@@ -247,7 +250,10 @@ async fn dies_within_a_step(name: &str, example: &str) {
 
 #[tokio::test]
 async fn the_broken_ones_are_left_out() {
-    let script = format!("exec {} \"$@\"", rust_example("hardware-manager").display());
+    let script = format!(
+        "exec '{}' \"$@\"",
+        rust_example("hardware-manager").display()
+    );
     let (_agent, front, _directory) = agent(&[
         ("a-crash", "exit 3"),
         ("b-example", &script),
@@ -295,7 +301,7 @@ async fn one_in_python_is_as_good() {
     }
     assert!(compiler.status().unwrap().success());
     let example = format!(
-        "PYTHONPATH={out} exec {} {}",
+        "PYTHONPATH='{out}' exec '{}' '{}'",
         Path::new(&python).display(),
         root.join("examples/hardware-manager/manager.py").display()
     );
