@@ -188,7 +188,7 @@ async fn one_that_dies_within_a_step_fails_the_step_and_nothing_more() {
 async fn dies_within_a_step(name: &str, example: &str) {
     let place = tempfile::tempdir().unwrap();
     let noting = format!("echo $$ > {}/pid; {example} \"$@\"", place.path().display());
-    let (_agent, front, _directory) = agent(&[(name, &noting)]).await;
+    let (agent, front, _directory) = agent(&[(name, &noting)]).await;
     let pid = || {
         let text = fs::read_to_string(place.path().join("pid")).unwrap();
         rustix::process::Pid::from_raw(text.trim().parse().unwrap()).unwrap()
@@ -204,10 +204,11 @@ async fn dies_within_a_step(name: &str, example: &str) {
         .await
         .json();
     assert_eq!(running["command_status"], "RUNNING", "{running}");
+    let id = running["id"].as_str().unwrap();
+    agent.until_progress(id).await;
     let first = pid();
     rustix::process::kill_process(first, rustix::process::Signal::KILL).unwrap();
 
-    let id = running["id"].as_str().unwrap();
     let ended = front
         .look(&format!("/v1/commands/{id}?wait=true"))
         .await

@@ -14,6 +14,9 @@ use ironic_agent::hardware::{ManagerRegistry, external};
 use ironic_agent::rpc;
 use ironic_agent::system::{PathPrefix, System};
 use ironic_agent::task::Task;
+use ironic_agent_protocol::v1;
+use ironic_agent_protocol::v1::command_service_client::CommandServiceClient;
+use ironic_agent_protocol::v1::watch_command_response::Event;
 use ironic_agent_protocol::verbs::VerbDescriptor;
 use ironic_program::CommonSettings;
 use ironic_text::Secret;
@@ -91,6 +94,29 @@ impl Agent {
             endpoint: Endpoint::Unix(socket),
             directory,
             _stop: stop.drop_guard(),
+        }
+    }
+
+    /// Returns when a command has shown its first progress.
+    pub async fn until_progress(&self, id: &str) {
+        let channel = tonic::transport::Endpoint::from_shared(self.endpoint.to_string())
+            .unwrap()
+            .connect_lazy();
+        let mut request = tonic::Request::new(v1::WatchCommandRequest {
+            id: id.to_owned(),
+            after_sequence: 0,
+        });
+        request
+            .metadata_mut()
+            .insert("agent-token", TOKEN.parse().unwrap());
+        let mut agent = CommandServiceClient::new(channel);
+        let mut events = agent.watch_command(request).await.unwrap().into_inner();
+        loop {
+            let event = events.message().await.unwrap();
+            let event = event.expect("the command has ended without progress");
+            if let Some(Event::Progress(_)) = event.event {
+                break;
+            }
         }
     }
 
