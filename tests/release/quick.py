@@ -9,15 +9,18 @@ import sys
 import tarfile
 import tempfile
 import unittest
+from functools import partial
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / path) for path in ("release", "tools", "ramdisk")]
 
 from archive import Archive, compress  # noqa: E402
-from debian import Lock, Problem, elf  # noqa: E402
+from debian import ARCHITECTURES, Lock, Packages, Problem, elf  # noqa: E402
 from parts import deb, oci, sbom, software, uki  # noqa: E402
 from parts.files import Entry, ReleaseError, sha256, tar  # noqa: E402
+from parts.inputs import Inputs  # noqa: E402
+from tool_list import OWN_TOOLS, read_tools  # noqa: E402
 
 EPOCH = 1_700_000_000
 BUILD = REPOSITORY / "release/build"
@@ -169,7 +172,36 @@ class Elf(Case):
         self.assertEqual(elf.needed(self.room / "text"), [])
 
 
+class Asked(Exception):
+    """A set of packages was asked for, and the lock has it."""
+
+
+class Recorder(Lock):
+    """The lock, which gives no packages but remembers what it was asked for."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self.asked: set[str] = set()
+
+    def packages(self, architecture, label, names, choose, apt):
+        super().packages(architecture, label, names, choose, apt)
+        self.asked.add(f"{architecture} {label}")
+        raise Asked
+
+
 class Locked(Case):
+    def test_the_sets_are_those_that_a_release_asks_for(self):
+        """A program that is added to the ramdisk, or to the tools, has to be locked, too."""
+        lock = Recorder(REPOSITORY / "release/packages.lock")
+        inputs, (tools, _) = Inputs({}, {}, lock, self.room), read_tools(REPOSITORY / "ramdisk/tools.list")
+        calls = [lambda: inputs.programs, inputs.authorities, lambda: Packages(lock=lock).sysroot(OWN_TOOLS)]
+        for arch, debian in ARCHITECTURES.items():
+            packages = Packages(architecture=debian, lock=lock)
+            calls += [packages.kernel, partial(packages.sysroot, tools), partial(inputs.loaders, arch)]
+        for call in calls:
+            self.assertRaises(Asked, call)
+        self.assertEqual(lock.asked, set(lock.sets))
+
     def test_the_file_is_what_was_read(self):
         path = REPOSITORY / "release/packages.lock"
         lock = Lock(path)
