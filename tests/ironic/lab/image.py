@@ -164,7 +164,8 @@ def build(say, names):
 
 def load(names):
     """Those of the named images that `build` has made."""
-    known = json.loads((IMAGE / "images.json").read_text())
+    # Nothing has been made where nothing is wanted.
+    known = json.loads((IMAGE / "images.json").read_text()) if names else {}
     return {name: Image(**known[name]) for name in sorted(names) if name in known}
 
 

@@ -15,6 +15,8 @@ RAMDISK = Path(os.environ.get("RAMDISK", REPOSITORY / "target" / "ramdisk")).abs
 RAMDISK_AARCH64 = Path(os.environ.get("RAMDISK_AARCH64", REPOSITORY / "target/ramdisk-aarch64")).absolute()
 # What is in the ramdisk, too; outside of it, it is a gateway.
 SHIM = Path(os.environ.get("SHIM", REPOSITORY / "target/x86_64-unknown-linux-gnu/release/ironic-shim")).absolute()
+# Simulated machines.
+FLEET = Path(os.environ.get("FLEET", REPOSITORY / "target/x86_64-unknown-linux-gnu/release/examples/fleet")).absolute()
 LAB = REPOSITORY / "target" / "lab"
 VENV = LAB / "venv"
 IMAGE = LAB / "image"

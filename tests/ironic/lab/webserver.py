@@ -10,10 +10,12 @@ from urllib.parse import unquote
 
 
 class WebServer:
-    """Serves files below `root` with HEAD and ranges, and counts what it sent. `rates` has bytes per second by name."""
+    """Serves files below `root` with HEAD and ranges, and counts what it sent and how often it began to. `rates` has bytes per
+    second by name, and may change while a file is sent."""
 
     def __init__(self, root, port, rates):
-        self.root, self.rates, self.sent = Path(root).resolve(), rates, {}
+        self.root, self.rates, self.sent, self.begun = Path(root).resolve(), rates, {}, {}
+        self.lock = threading.Lock()
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -61,15 +63,22 @@ class WebServer:
             self.send(request, path, first, last + 1)
 
     def send(self, request, path, position, end):
+        self.count(self.begun, path, 1)
         try:
             with open(path, "rb") as file:
                 while position < end:
-                    count = os.sendfile(request.connection.fileno(), file.fileno(), position, min(1 << 20, end - position))
+                    rate = self.rates.get(path.name)
+                    most = min(end - position, max(1, int(rate)) if rate else 1 << 20, 1 << 20)
+                    count = os.sendfile(request.connection.fileno(), file.fileno(), position, most)
                     if count == 0:
                         raise OSError("the file became shorter")
                     position += count
-                    self.sent[path.name] = self.sent.get(path.name, 0) + count
-                    if rate := self.rates.get(path.name):
+                    self.count(self.sent, path, count)
+                    if rate:
                         time.sleep(count / rate)
         except OSError:
             request.close_connection = True
+
+    def count(self, counts, path, more):
+        with self.lock:
+            counts[path.name] = counts.get(path.name, 0) + more
