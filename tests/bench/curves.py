@@ -41,20 +41,25 @@ def chart(title, across, up, lines):
 
 
 def draw(runs, directory):
-    """One file for memory, one for recovery, one for the arrivals at Ironic."""
+    """One file for memory, one for recovery, one for the arrivals at Ironic; of the runs that got that far."""
     files = {}
-    if len(runs) > 1:
+
+    def with_figure(key):
+        return [run for run in runs if key in run]
+
+    if len(with_figure("kib_after_churn")) > 1:
         kinds = (("idle", "kib_idle"), ("after a command each", "kib_after_a_command"), ("after churn", "kib_after_churn"))
         files["memory"] = chart("Memory of the gateway per agent, mutual TLS", "agents", "KiB", [
-            (name, [(run["agents"], run[key]) for run in runs]) for name, key in kinds])
+            (name, [(run["agents"], run[key]) for run in with_figure("kib_after_churn")]) for name, key in kinds])
         files["attach"] = chart("Until all agents have attached, started within one second", "agents", "s", [
-            ("seconds", [(run["agents"], run["attach_seconds"]) for run in runs])])
-    files["recovery"] = chart("Agents attached again after kill -9 of the gateway", "seconds from its new start", "agents", [
-        (f"{run['agents']:,} agents", run["killed"]["curve"]) for run in runs])
-    outages = runs[-1]["outages"]
-    if outages:
-        files["arrivals"] = chart(f"Heartbeats at Ironic after an outage, {runs[-1]['agents']:,} agents",
-                                  "seconds from Ironic's return", "beats in a second", [
-            (f"outage of {seconds} s", list(enumerate(it["beats_by_second"]))) for seconds, it in outages.items()])
+            ("seconds", [(run["agents"], run["attach_seconds"]) for run in with_figure("attach_seconds")])])
+    if killed := with_figure("killed"):
+        files["recovery"] = chart("Agents attached again after kill -9 of the gateway", "seconds from its new start", "agents", [
+            (f"{run['agents']:,} agents", run["killed"]["curve"]) for run in killed])
+    for run in runs:
+        if run.get("outages"):
+            files["arrivals"] = chart(f"Heartbeats at Ironic after an outage, {run['agents']:,} agents",
+                                      "seconds from Ironic's return", "beats in a second", [
+                (f"outage of {seconds} s", list(enumerate(it["beats_by_second"]))) for seconds, it in run["outages"].items()])
     for name, text in files.items():
         (directory / f"gateway-{name}.svg").write_text(text)
