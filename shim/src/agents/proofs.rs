@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ironic_program::state_file;
 use ironic_text::Secret;
+use ironic_transport::Sha256Digest;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, watch};
 
 use super::logical_time::LogicalTime;
@@ -45,8 +45,7 @@ impl TokenDigest {
     /// The digest of a token.
     #[must_use]
     pub fn of(token: &str) -> Self {
-        let digest = Sha256::digest(token.as_bytes());
-        Self(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(Sha256Digest::of(token).to_string())
     }
 
     /// Whether it is the digest of this token. It takes the same time wherever the digests differ.

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use sha2::{Digest, Sha256};
+use ironic_transport::Sha256Digest;
 
 /// A file of the page.
 #[derive(Debug)]
@@ -20,17 +20,13 @@ pub(super) struct Asset {
 
 impl Asset {
     fn new(path: &'static str, media_type: &'static str, content: &'static str) -> Self {
-        let digest = Sha256::digest(content.as_bytes());
-        let digest: String = digest[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = Sha256Digest::of(content);
         Self {
             path,
             media_type: HeaderValue::from_static(media_type),
             content: Bytes::from_static(content.as_bytes()),
             // Hexadecimal digits in quotes are a header value.
-            etag: HeaderValue::try_from(format!("\"{digest}\""))
+            etag: HeaderValue::try_from(format!("\"{digest:.16}\""))
                 .unwrap_or(HeaderValue::from_static("\"\"")),
         }
     }

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ironic_transport::tls::{TlsSettings, TlsSettingsError, client_config};
-use ironic_transport::{Endpoint, Listen};
-use sha2::{Digest, Sha256};
+use ironic_transport::{Endpoint, Listen, Sha256Digest};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -159,7 +158,7 @@ impl PeersSettings {
             replica: Uuid::new_v4().to_string(),
             peer_url: self.url,
             gateway_url,
-            verify_ca_sha256: verify_ca.map(sha256),
+            verify_ca_sha256: verify_ca.map(|text| Sha256Digest::of(text).to_string()),
         };
         let peers = Peers::new(presence, agents, self.tls, stop.clone());
         Ok(OpenPeers {
@@ -237,11 +236,6 @@ fn nats(config: &ShimConfig, given: &'static str) -> Result<NatsSettings, PeersE
         credentials: credentials.map(DirectoryCredentials::read).transpose()?,
         tls: Some(tls),
     })
-}
-
-fn sha256(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

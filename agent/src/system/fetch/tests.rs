@@ -331,6 +331,38 @@ async fn proxies_are_used_except_where_they_are_not_to_be() {
     assert_eq!((proxy.heads().len(), direct.heads().len()), (1, 1));
 }
 
+#[tokio::test]
+async fn an_international_host_name_is_asked_for_in_its_ascii_form() {
+    let proxy = Server::plain(HELLO).await;
+    // The examples of RFC 3492 and of UTS 46: a capital is folded, `ß` stays, both directions of
+    // writing, a label that is composed of two characters.
+    for (written, asked) in [
+        ("bücher.invalid", "xn--bcher-kva.invalid"),
+        ("BÜCHER.invalid", "xn--bcher-kva.invalid"),
+        ("bu\u{308}cher.invalid", "xn--bcher-kva.invalid"),
+        ("faß.invalid", "xn--fa-hia.invalid"),
+        ("例え.invalid", "xn--r8jz45g.invalid"),
+        ("مثال.invalid", "xn--mgbh0fb.invalid"),
+    ] {
+        let mut wanted = request(format!("http://{written}/image"));
+        wanted.proxies.http = Some(format!("http://{}", proxy.address));
+        assert_eq!(get(wanted).await.unwrap(), "hello");
+        let heads = proxy.heads();
+        let head = heads.last().unwrap();
+        assert!(
+            head.starts_with(&format!("GET http://{asked}/image ")),
+            "{written}: {head}"
+        );
+    }
+    // A mixture of both directions that nobody could read.
+    let error = get(request("http://aא.invalid/image".into())).await;
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("aא.invalid") || error.contains("URL"),
+        "{error}"
+    );
+}
+
 /// A server with a certificate of its own, and the file that makes it trusted.
 async fn secure(directory: &std::path::Path) -> (Server, PathBuf) {
     secure_of(directory, &rustls::version::TLS12, None).await

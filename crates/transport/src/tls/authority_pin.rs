@@ -9,15 +9,15 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use sha2::{Digest, Sha256};
 use thiserror::Error as ThisError;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::ServerClock;
+use crate::Sha256Digest;
 
 /// SHA-256 of the DER of an authority's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AuthorityPin([u8; 32]);
+pub struct AuthorityPin(Sha256Digest);
 
 /// A text that is no [`AuthorityPin`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
@@ -28,7 +28,7 @@ impl AuthorityPin {
     /// The digest of a certificate.
     #[must_use]
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
-        Self(Sha256::digest(certificate).into())
+        Self(Sha256Digest::of(certificate))
     }
 }
 
@@ -53,13 +53,13 @@ impl FromStr for AuthorityPin {
         for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
             *byte = pair[0] << 4 | pair[1];
         }
-        Ok(Self(digest))
+        Ok(Self(digest.into()))
     }
 }
 
 impl fmt::Display for AuthorityPin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0.fmt(f)
     }
 }
 
