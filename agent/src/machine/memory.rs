@@ -1,5 +1,6 @@
 //! The machine's memory.
 
+use ironic_ondisk::read::{le_u16, le_u32};
 use ironic_ondisk::size::MIB;
 use serde_json::{Value, json};
 
@@ -89,11 +90,11 @@ fn module_mib(body: &[u8]) -> Option<u64> {
     const UNKNOWN: u16 = 0xffff;
     const IN_EXTENDED_FIELD: u16 = 0x7fff;
     const IN_KIB: u16 = 0x8000;
-    let size = u16::from_le_bytes(*body.get(0x0c..0x0e)?.first_chunk()?);
+    let size = le_u16(body, 0x0c)?;
     match size {
         0 | UNKNOWN => None,
         IN_EXTENDED_FIELD => {
-            let mib = u32::from_le_bytes(*body.get(0x1c..0x20)?.first_chunk()?);
+            let mib = le_u32(body, 0x1c)?;
             Some(u64::from(mib & 0x7fff_ffff))
         }
         size if size & IN_KIB != 0 => Some(u64::from(size & !IN_KIB) / 1024),

@@ -1,12 +1,15 @@
 //! Every reader of this crate on damaged input: it must come back, whatever it answers.
 
+use crate::filesystem::ext::layout::{
+    ExtInode, ExtLayout, ExtentNode, MOST_LEVELS, ROOT, directory_entries,
+};
 use crate::partition_table::gpt::{self, Gpt};
 use crate::partition_table::logical::Logical;
 use crate::partition_table::mbr::{self, Mbr};
 use crate::partition_table::{decide, strict, survey};
 use crate::raid::linux;
 use crate::size::Geometry;
-use crate::{image_file, signature};
+use crate::{executable, image_file, signature};
 
 #[test]
 fn damaged_input() {
@@ -24,6 +27,15 @@ fn read_heads(bytes: &[u8]) {
     let _ = image_file::sniff(bytes);
     let _ = image_file::luks_version(bytes);
     let _ = strict::check(bytes);
+    let _ = executable::pe_machine(bytes);
+    let _ = ExtentNode::read(bytes, MOST_LEVELS);
+    let _ = directory_entries(bytes);
+    if let Some(inode) = ExtInode::read(bytes) {
+        let _ = inode.direct_blocks(12);
+    }
+    if let Some(layout) = ExtLayout::read(bytes) {
+        let _ = layout.inode(ROOT, bytes);
+    }
 }
 
 fn read_disk(mut disk: &[u8], sector_size: u32) {

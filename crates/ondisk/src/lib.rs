@@ -1,12 +1,14 @@
 //! On-disk formats: bytes in, values out.
 //!
 //! Nothing here opens a file, writes or logs. A reader takes a [`Source`], which is bytes at
-//! offsets, and returns what these bytes mean. The bytes come from untrusted disks
+//! offsets, and returns what these bytes mean; what fits
+//! into memory may come as a slice. The bytes come from untrusted disks
 //! and images: no reader trusts a number, and every loop has a bound.
 //!
 //! The crate lies below all others of the workspace and imports none of them.
 
 mod checksum;
+pub mod executable;
 pub mod filesystem;
 #[cfg(test)]
 mod fuzz;

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::io;
 
+use ironic_ondisk::filesystem::iso9660::{self, IsoContent, IsoError};
 use ironic_ondisk::size::MIB;
 use thiserror::Error;
 
-/// Directories within directories: more than in any config drive.
-pub(super) const MOST_NESTED: usize = 16;
+/// Directories within directories.
+pub(super) use ironic_ondisk::filesystem::iso9660::MOST_NESTED;
 /// More files than any config drive has.
 const MOST_FILES: usize = 10_000;
 /// The bytes of all files: no file system whose files are moved is larger.
@@ -35,7 +36,7 @@ pub struct Tree<'a> {
 pub enum TreeError {
     /// It is damaged.
     #[error("the file system is damaged: {0}")]
-    Damaged(String),
+    Damaged(IsoError),
     /// The reader gave up.
     #[error("the file system cannot be read: {0}")]
     Unreadable(#[from] io::Error),
@@ -53,11 +54,35 @@ pub enum TreeError {
     TooMuch,
 }
 
+impl From<IsoError> for TreeError {
+    fn from(error: IsoError) -> Self {
+        match error {
+            IsoError::Name(name) => Self::Name(name),
+            IsoError::TooDeep => Self::TooDeep(MOST_NESTED),
+            damage => Self::Damaged(damage),
+        }
+    }
+}
+
 impl<'a> Tree<'a> {
     /// How many bytes may still be added.
     #[must_use]
     pub fn room(&self) -> u64 {
         MOST_BYTES - self.bytes
+    }
+
+    /// The files of an ISO 9660 file system.
+    ///
+    /// # Errors
+    /// It is damaged, has too much, or something that is neither a file nor a directory.
+    pub fn of_iso(bytes: &'a [u8]) -> Result<Self, TreeError> {
+        let mut tree = Self::default();
+        iso9660::visit_tree(bytes, |entry| match entry.content {
+            IsoContent::Directory => tree.directory(entry.path),
+            IsoContent::File(content) => tree.file(entry.path, content),
+            IsoContent::Other => Err(TreeError::Kind(entry.path)),
+        })?;
+        Ok(tree)
     }
 
     /// Adds a directory.

@@ -4,6 +4,5 @@ pub mod copy_tree;
 pub mod fat;
 pub mod identity;
 pub mod image_in_memory;
-pub mod iso9660;
 pub mod mount;
 pub mod swap;

@@ -2,7 +2,7 @@
 //!
 //! Its file system is written as it came, unless the disk's sectors are too large for it or
 //! the operator wants it so: then its files move to a FAT file system that is made here.
-//! Nothing is mounted for that, see [`iso9660`] and [`fat`].
+//! Nothing is mounted for that, see [`Tree::of_iso`] and [`fat`].
 
 use std::io::Read;
 
@@ -14,7 +14,7 @@ use flate2::read::MultiGzDecoder;
 use super::request::is_url;
 use super::source::{self, Download, SourceError};
 use crate::disk::filesystem::copy_tree::Tree;
-use crate::disk::filesystem::{fat, identity, iso9660};
+use crate::disk::filesystem::{fat, identity};
 
 mod error;
 mod place;
@@ -180,7 +180,7 @@ impl ConfigDrive {
         let mut bytes = Vec::new();
         self.unpacked().read_to_end(&mut bytes)?;
         if identity::is_iso(&bytes) {
-            work(&iso9660::read(&bytes)?)
+            work(&Tree::of_iso(&bytes)?)
         } else if identity::is_fat(&bytes) {
             work(&fat::read(&bytes)?)
         } else {

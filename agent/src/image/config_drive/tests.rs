@@ -11,8 +11,8 @@ use crate::system::Disks;
 use crate::system::disk::Disk;
 use crate::system::disk::{DiskError, Geometry, LinuxDisks};
 
-/// A config drive as Ironic makes them, see the tests of [`iso9660`].
-const DRIVE: &[u8] = include_bytes!("../../../samples/iso/rock-ridge.iso.gz");
+/// A config drive as Ironic makes them.
+const DRIVE: &[u8] = include_bytes!("../../../../crates/fuzz/corpus/iso9660/rock-ridge.iso.gz");
 
 /// A file that claims to be a disk with large sectors.
 #[derive(Debug)]
@@ -131,10 +131,7 @@ fn a_cd_is_rebuilt_where_it_could_not_be_read() {
                 .map(|file| (file.path, file.content.map(std::borrow::Cow::into_owned)))
                 .collect::<Vec<_>>()
         };
-        let (moved, original) = (
-            fat::read(placed).unwrap(),
-            iso9660::read(&original).unwrap(),
-        );
+        let (moved, original) = (fat::read(placed).unwrap(), Tree::of_iso(&original).unwrap());
         assert_eq!(sort(moved), sort(original));
         let in_sectors = u32::from(u16::from_le_bytes([placed[11], placed[12]]));
         assert_eq!(in_sectors, sector_size);

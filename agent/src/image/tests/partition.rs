@@ -849,7 +849,7 @@ async fn a_kernel_sees_what_was_made() {
         bench.system = System::linux();
         bench.device.name = disk.name.clone();
         bench.device.size = 256 << 20;
-        let drive = include_bytes!("../../../samples/iso/rock-ridge.iso.gz");
+        let drive = include_bytes!("../../../../crates/fuzz/corpus/iso9660/rock-ridge.iso.gz");
         let drive = STANDARD.encode(drive);
         let mut ephemeral = String::new();
         for is_preserved in [false, true] {

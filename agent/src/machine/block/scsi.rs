@@ -6,6 +6,8 @@
 //! in the texts that are made of them, udev's `scsi_id` and `ata_id` are followed: operators
 //! copy serial numbers from what udev shows.
 
+use ironic_ondisk::read::be_u16;
+
 /// A World Wide Name in udev's three forms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WorldWideName {
@@ -38,7 +40,7 @@ pub(crate) fn parse_serial_page(page: &[u8]) -> Option<String> {
 
 /// The bytes of the serial number in a page 80h.
 pub(crate) fn serial_field(page: &[u8]) -> Option<&[u8]> {
-    let length = usize::from(u16::from_be_bytes(*page.get(2..4)?.first_chunk()?));
+    let length = usize::from(be_u16(page, 2)?);
     let text = page.get(4..)?;
     Some(text.get(..length).unwrap_or(text))
 }
@@ -101,10 +103,8 @@ impl Designator {
     /// The designator of the logical unit that `scsi_id` prefers.
     pub(crate) fn of_page(page: &[u8], inquiry: Inquiry<'_>) -> Option<Self> {
         let page = page.get(..Self::LONGEST_PAGE).unwrap_or(page);
-        let [_, 0x83, length @ ..] = page.get(..4)? else {
-            return None;
-        };
-        let length = usize::from(u16::from_be_bytes(*length.first_chunk()?));
+        (*page.get(1)? == 0x83).then_some(())?;
+        let length = usize::from(be_u16(page, 2)?);
         let body = page.get(4..)?;
         let body = body.get(..length).unwrap_or(body);
         // Pages by older standards hold one bare NAA name; in later ones this byte is reserved.

@@ -7,10 +7,10 @@
 
 pub(crate) mod btrfs;
 pub(crate) mod exfat;
-pub(crate) mod ext;
+pub mod ext;
 pub mod fat;
 pub(crate) mod hfs;
-pub(crate) mod iso9660;
+pub mod iso9660;
 pub(crate) mod nilfs2;
 pub(crate) mod ntfs;
 pub(crate) mod small;

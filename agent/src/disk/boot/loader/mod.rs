@@ -11,6 +11,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use ironic_ondisk::executable::pe_machine;
 use thiserror::Error;
 
 use crate::disk::boot::entry::decode_utf16;
@@ -178,19 +179,6 @@ impl Machine {
             _ => None,
         })
     }
-
-    /// What an executable is for; `None` if the bytes at its start do not say.
-    fn of_executable(head: &[u8]) -> Option<u16> {
-        let word = |at: usize| {
-            let bytes = head.get(at..at.checked_add(2)?)?;
-            Some(u16::from_le_bytes(bytes.try_into().ok()?))
-        };
-        head.starts_with(b"MZ").then_some(())?;
-        let offset = head.get(0x3c..0x40)?.try_into().ok()?;
-        let header = usize::try_from(u32::from_le_bytes(offset)).ok()?;
-        let is_marked = head.get(header..header.checked_add(4)?)? == b"PE\0\0";
-        is_marked.then(|| word(header.checked_add(4)?))?
-    }
 }
 
 /// A regular file of the partition.
@@ -229,7 +217,7 @@ impl EspFile {
 
     /// Why firmware of this kind cannot start it.
     fn check(&self, firmware: Machine) -> Result<(), UnfitLoader> {
-        // The header of an executable follows a small program for DOS.
+        // Enough for the header of an executable.
         const HEAD: u64 = 4 << 10;
         if self.size == 0 {
             return Err(UnfitLoader::Empty);
@@ -239,7 +227,7 @@ impl EspFile {
         if read.is_err() {
             return Err(UnfitLoader::Unreadable);
         }
-        match (Machine::of_executable(&head), firmware.0) {
+        match (pe_machine(&head), firmware.0) {
             (Some(is), Some(wanted)) if is != wanted => Err(UnfitLoader::OtherProcessor),
             _ => Ok(()),
         }

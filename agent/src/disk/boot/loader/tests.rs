@@ -147,18 +147,6 @@ fn loaders_for_other_processors_are_left_out_where_there_is_no_list() {
 }
 
 #[test]
-fn executables_say_what_they_are_for_or_nothing() {
-    assert_eq!(Machine::of_executable(&executable(0x8664)), Some(0x8664));
-    let mut far = executable(0x8664);
-    far[0x3c..0x40].copy_from_slice(&u32::MAX.to_le_bytes());
-    let mut cut = executable(0x8664);
-    cut.truncate(0x85);
-    for bytes in [&b""[..], b"MZ", b"\x7fELF", &[0; 512], &far, &cut] {
-        assert_eq!(Machine::of_executable(bytes), None);
-    }
-}
-
-#[test]
 fn windows_has_a_loader_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "WINDOWS/system32/winload.efi", b"MZ");

@@ -1,25 +1,67 @@
-//! Reading CD file systems (ECMA-119, with the names of Rock Ridge or Joliet): as much as
-//! there is in a config drive. Bytes in, files out; the bytes may be anything.
+//! The files of an ISO 9660 file system in memory, with the names of Rock Ridge or Joliet: as
+//! much of the format as a config drive has.
 
-use crate::disk::filesystem::copy_tree::{MOST_NESTED, Tree, TreeError};
+use thiserror::Error;
 
-/// The unit of all positions.
-const SECTOR: usize = 2048;
+use super::{END, JOLIET, PRIMARY, STANDARD, SUPPLEMENTARY};
+use crate::read::le_u32;
+
+/// Directories within directories: more than in any config drive.
+pub const MOST_NESTED: usize = 16;
+/// The unit of all positions, which is the size of a descriptor.
+const SECTOR: usize = 2 << 10;
 /// Where the descriptors begin, and more of them than any image has.
 const FIRST_DESCRIPTOR: usize = 16;
 const MOST_DESCRIPTORS: usize = 64;
 /// Continuations of one entry's extra fields.
 const MOST_CONTINUATIONS: usize = 8;
-/// Kinds of descriptors.
-const PRIMARY: u8 = 1;
-const SUPPLEMENTARY: u8 = 2;
-const TERMINATOR: u8 = 255;
-/// What a Joliet descriptor says about its names, at three levels.
-const JOLIET: [&[u8]; 3] = [b"%/@", b"%/C", b"%/E"];
 /// The type bits of a POSIX mode.
 const MODE_TYPE: u32 = 0o170_000;
 const MODE_DIRECTORY: u32 = 0o040_000;
 const MODE_FILE: u32 = 0o100_000;
+
+/// What an entry of the tree holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IsoContent<'a> {
+    /// A directory. What is in it comes behind it.
+    Directory,
+    /// The bytes of a file.
+    File(&'a [u8]),
+    /// A link, a device, a socket or a pipe.
+    Other,
+}
+
+/// A file, a directory, or something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IsoEntry<'a> {
+    /// Relative to the root, with `/`. Its parts may be any text, also empty or `..`.
+    pub path: String,
+    /// What it holds.
+    pub content: IsoContent<'a>,
+}
+
+/// Why the files of a file system cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum IsoError {
+    /// It is another file system, or its beginning is lost.
+    #[error("it has no primary descriptor")]
+    NoDescriptor,
+    /// A directory holds itself, or two are in the same place.
+    #[error("its directories lead back to themselves")]
+    Circle,
+    /// A file larger than 4 GiB: larger than what is read here.
+    #[error("a file is in several pieces")]
+    SeveralExtents,
+    /// An entry names bytes that it does not have.
+    #[error("a file lies outside of it")]
+    OutOfBounds,
+    /// A name that is not UTF-8, or holds a slash.
+    #[error("a file is called {0:?}")]
+    Name(String),
+    /// Directories in directories in directories.
+    #[error("its directories are nested more than {MOST_NESTED} times")]
+    TooDeep,
+}
 
 /// How names are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,53 +85,55 @@ struct DirectoryRecord<'a> {
     extra: &'a [u8],
 }
 
-/// The files of a file system.
+/// Shows `visit` every entry of the tree, a directory before what is in it.
 ///
 /// # Errors
-/// It is damaged, or too much.
-pub fn read(bytes: &[u8]) -> Result<Tree<'_>, TreeError> {
+/// It is damaged, or `visit` refused an entry.
+pub fn visit_tree<'a, E: From<IsoError>>(
+    bytes: &'a [u8],
+    visit: impl FnMut(IsoEntry<'a>) -> Result<(), E>,
+) -> Result<(), E> {
     let (names, root) = choose(bytes)?;
-    let mut reader = IsoReader {
+    let mut reader = TreeReader {
         bytes,
         names,
         left: bytes.len(),
-        tree: Tree::default(),
+        visit,
     };
-    reader.collect(root, "", 0)?;
-    Ok(reader.tree)
+    reader.collect(root, "", 0)
 }
 
 /// What is read, and what of it is left to read.
-struct IsoReader<'a> {
+struct TreeReader<'a, V> {
     bytes: &'a [u8],
     names: NameForm,
     /// Bytes of directories that may still be read: no two have the same, so all of them have
     /// no more than the whole. Those that lead back to themselves would never end.
     left: usize,
-    tree: Tree<'a>,
+    visit: V,
 }
 
 /// The names to use, and the root directory that has them: Rock Ridge is nearest to what was
 /// put in, then Joliet.
-fn choose(bytes: &[u8]) -> Result<(NameForm, DirectoryRecord<'_>), TreeError> {
+fn choose(bytes: &[u8]) -> Result<(NameForm, DirectoryRecord<'_>), IsoError> {
     let (mut primary, mut joliet) = (None, None);
     for number in FIRST_DESCRIPTOR..FIRST_DESCRIPTOR + MOST_DESCRIPTORS {
         let at = number * SECTOR;
         let Some(descriptor) = bytes.get(at..at + SECTOR) else {
             break;
         };
-        if &descriptor[1..6] != b"CD001" {
+        if !descriptor[1..].starts_with(STANDARD) {
             break;
         }
         let root = || record(&descriptor[156..190]).map(|(record, _)| record);
         match descriptor[0] {
             PRIMARY if primary.is_none() => primary = root(),
             SUPPLEMENTARY if JOLIET.contains(&&descriptor[88..91]) => joliet = root(),
-            TERMINATOR => break,
+            END => break,
             _ => {}
         }
     }
-    let primary = primary.ok_or_else(|| damaged("there is no primary descriptor"))?;
+    let primary = primary.ok_or(IsoError::NoDescriptor)?;
     if let Some(skip) = rock_ridge(bytes, primary)? {
         return Ok((NameForm::RockRidge { skip }, primary));
     }
@@ -98,7 +142,7 @@ fn choose(bytes: &[u8]) -> Result<(NameForm, DirectoryRecord<'_>), TreeError> {
 
 /// Whether the root directory says of itself that there are extra fields (`SP`) with POSIX
 /// names or modes, and how many bytes of them are someone else's.
-fn rock_ridge(bytes: &[u8], root: DirectoryRecord<'_>) -> Result<Option<usize>, TreeError> {
+fn rock_ridge(bytes: &[u8], root: DirectoryRecord<'_>) -> Result<Option<usize>, IsoError> {
     let Some((own, _)) = record(extent(bytes, root)?) else {
         return Ok(None);
     };
@@ -113,19 +157,23 @@ fn rock_ridge(bytes: &[u8], root: DirectoryRecord<'_>) -> Result<Option<usize>, 
     Ok(Some(usize::from(*skip)).filter(|_| is_posix))
 }
 
-impl<'a> IsoReader<'a> {
-    fn collect(
+impl<'a, V> TreeReader<'a, V> {
+    fn collect<E>(
         &mut self,
         directory: DirectoryRecord<'a>,
         above: &str,
         depth: usize,
-    ) -> Result<(), TreeError> {
+    ) -> Result<(), E>
+    where
+        E: From<IsoError>,
+        V: FnMut(IsoEntry<'a>) -> Result<(), E>,
+    {
         if depth > MOST_NESTED {
-            return Err(TreeError::TooDeep(MOST_NESTED));
+            return Err(IsoError::TooDeep.into());
         }
         let entries = extent(self.bytes, directory)?;
         let left = self.left.checked_sub(entries.len());
-        self.left = left.ok_or_else(|| damaged("its directories lead back to themselves"))?;
+        self.left = left.ok_or(IsoError::Circle)?;
         let mut at = 0;
         while at < entries.len() {
             let Some((entry, length)) = record(&entries[at..]) else {
@@ -135,37 +183,37 @@ impl<'a> IsoReader<'a> {
             };
             at += length;
             // The directory itself and the one above.
-            if !matches!(entry.name, [0 | 1]) {
-                self.add(entry, above, depth)?;
+            if matches!(entry.name, [0 | 1]) {
+                continue;
+            }
+            let found = self.entry(entry, above)?;
+            let is_directory = found.content == IsoContent::Directory;
+            let path = format!("{}/", found.path);
+            (self.visit)(found)?;
+            if is_directory {
+                self.collect(entry, &path, depth + 1)?;
             }
         }
         Ok(())
     }
 
-    fn add(
-        &mut self,
-        entry: DirectoryRecord<'a>,
-        above: &str,
-        depth: usize,
-    ) -> Result<(), TreeError> {
+    fn entry(&self, entry: DirectoryRecord<'a>, above: &str) -> Result<IsoEntry<'a>, IsoError> {
         let (name, mode) = describe(self.bytes, self.names, entry)?;
-        let path = format!("{above}{name}");
         if name.contains('/') {
-            return Err(TreeError::Name(name));
+            return Err(IsoError::Name(name));
         }
-        match (entry.is_directory, mode.map(|mode| mode & MODE_TYPE)) {
-            (true, None | Some(MODE_DIRECTORY)) => {
-                self.tree.directory(path.clone())?;
-                self.collect(entry, &format!("{path}/"), depth + 1)
+        let content = match (entry.is_directory, mode.map(|mode| mode & MODE_TYPE)) {
+            (true, None | Some(MODE_DIRECTORY)) => IsoContent::Directory,
+            (false, None | Some(MODE_FILE)) if entry.is_continued => {
+                return Err(IsoError::SeveralExtents);
             }
-            (false, None | Some(MODE_FILE)) => {
-                if entry.is_continued {
-                    return Err(damaged("a file is in several pieces"));
-                }
-                self.tree.file(path, extent(self.bytes, entry)?)
-            }
-            _ => Err(TreeError::Kind(path)),
-        }
+            (false, None | Some(MODE_FILE)) => IsoContent::File(extent(self.bytes, entry)?),
+            _ => IsoContent::Other,
+        };
+        Ok(IsoEntry {
+            path: format!("{above}{name}"),
+            content,
+        })
     }
 }
 
@@ -174,7 +222,7 @@ fn describe(
     bytes: &[u8],
     names: NameForm,
     entry: DirectoryRecord<'_>,
-) -> Result<(String, Option<u32>), TreeError> {
+) -> Result<(String, Option<u32>), IsoError> {
     let plain = || {
         let name = String::from_utf8_lossy(entry.name).to_ascii_lowercase();
         let name = name.split(';').next().unwrap_or_default();
@@ -195,14 +243,14 @@ fn describe(
             let extra = entry.extra.get(skip..).unwrap_or_default();
             fields(bytes, extra, |field, data| match field {
                 b"NM" => name.extend_from_slice(data.get(1..).unwrap_or_default()),
-                b"PX" => mode = u32_at(data, 0),
+                b"PX" => mode = le_u32(data, 0),
                 _ => {}
             });
             if name.is_empty() {
                 return Ok((plain(), mode));
             }
             let name = String::from_utf8(name).map_err(|error| {
-                TreeError::Name(String::from_utf8_lossy(error.as_bytes()).into_owned())
+                IsoError::Name(String::from_utf8_lossy(error.as_bytes()).into_owned())
             })?;
             Ok((name, mode))
         }
@@ -234,10 +282,10 @@ fn fields(bytes: &[u8], extra: &[u8], mut show: impl FnMut(&[u8], &[u8])) {
 }
 
 fn continuation<'a>(bytes: &'a [u8], data: &[u8]) -> Option<&'a [u8]> {
-    let block = usize::try_from(u32_at(data, 0)?).ok()?;
-    let offset = usize::try_from(u32_at(data, 8)?).ok()?;
+    let block = usize::try_from(le_u32(data, 0)?).ok()?;
+    let offset = usize::try_from(le_u32(data, 8)?).ok()?;
     // Rock Ridge keeps each within one sector. Longer ones would be read for every entry.
-    let length = usize::try_from(u32_at(data, 16)?)
+    let length = usize::try_from(le_u32(data, 16)?)
         .ok()
         .filter(|length| *length <= SECTOR)?;
     let start = block.checked_mul(SECTOR)?.checked_add(offset)?;
@@ -257,10 +305,10 @@ fn record(bytes: &[u8]) -> Option<(DirectoryRecord<'_>, usize)> {
     let flags = entry[25];
     Some((
         DirectoryRecord {
-            start: usize::try_from(u32_at(entry, 2)?)
+            start: usize::try_from(le_u32(entry, 2)?)
                 .ok()?
                 .checked_mul(SECTOR)?,
-            length: usize::try_from(u32_at(entry, 10)?).ok()?,
+            length: usize::try_from(le_u32(entry, 10)?).ok()?,
             is_directory: flags & 2 != 0,
             is_continued: flags & 0x80 != 0,
             name,
@@ -270,7 +318,7 @@ fn record(bytes: &[u8]) -> Option<(DirectoryRecord<'_>, usize)> {
     ))
 }
 
-fn extent<'a>(bytes: &'a [u8], record: DirectoryRecord<'_>) -> Result<&'a [u8], TreeError> {
+fn extent<'a>(bytes: &'a [u8], record: DirectoryRecord<'_>) -> Result<&'a [u8], IsoError> {
     if record.length == 0 {
         return Ok(&[]);
     }
@@ -278,16 +326,7 @@ fn extent<'a>(bytes: &'a [u8], record: DirectoryRecord<'_>) -> Result<&'a [u8], 
         .start
         .checked_add(record.length)
         .and_then(|end| bytes.get(record.start..end))
-        .ok_or_else(|| damaged("a file lies outside of it"))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..at + 4)?;
-    bytes.try_into().ok().map(u32::from_le_bytes)
-}
-
-fn damaged(what: &str) -> TreeError {
-    TreeError::Damaged(what.to_owned())
+        .ok_or(IsoError::OutOfBounds)
 }
 
 #[cfg(test)]
@@ -296,24 +335,30 @@ mod tests {
 
     use super::*;
 
-    /// Made by genisoimage, with the files of [`files`]: `-r -J`, `-J` and neither.
-    const ROCK_RIDGE: &[u8] = include_bytes!("../../../samples/iso/rock-ridge.iso.gz");
-    const JOLIET_ONLY: &[u8] = include_bytes!("../../../samples/iso/joliet.iso.gz");
-    const PLAIN_ONLY: &[u8] = include_bytes!("../../../samples/iso/plain.iso.gz");
-
-    fn unpacked(packed: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(packed), &mut bytes).unwrap();
-        bytes
+    /// Made by genisoimage from the same files: `-J`, neither, and `-r -J`.
+    fn samples() -> [Vec<u8>; 3] {
+        ironic_fuzz::unpacked("iso9660").try_into().unwrap()
     }
 
-    fn shown(tree: &Tree<'_>) -> Vec<(String, Option<usize>)> {
-        let mut shown: Vec<_> = tree
-            .files
+    fn read(bytes: &[u8]) -> Result<Vec<IsoEntry<'_>>, IsoError> {
+        let mut entries = Vec::new();
+        visit_tree(bytes, |entry| {
+            entries.push(entry);
+            Ok::<_, IsoError>(())
+        })?;
+        Ok(entries)
+    }
+
+    /// Paths and the lengths of files, sorted.
+    fn shown(entries: &[IsoEntry<'_>]) -> Vec<(String, Option<usize>)> {
+        let mut shown: Vec<_> = entries
             .iter()
-            .map(|file| {
-                let length = file.content.as_ref().map(|content| content.len());
-                (file.path.clone(), length)
+            .map(|entry| {
+                let length = match entry.content {
+                    IsoContent::File(content) => Some(content.len()),
+                    IsoContent::Directory | IsoContent::Other => None,
+                };
+                (entry.path.clone(), length)
             })
             .collect();
         shown.sort();
@@ -344,46 +389,85 @@ mod tests {
             (&latest("user_data"), Some(70_000)),
             (&latest(long), Some(4)),
         ]);
-        let rock_ridge = unpacked(ROCK_RIDGE);
-        let tree = read(&rock_ridge).unwrap();
-        assert_eq!(shown(&tree), named);
-        let meta = tree.files.iter().find(|file| file.path.ends_with(".json"));
+        let [joliet, plain, rock_ridge] = samples();
+        let entries = read(&rock_ridge).unwrap();
+        assert_eq!(shown(&entries), named);
+        let meta = entries.iter().find(|entry| entry.path.ends_with(".json"));
         assert_eq!(
-            meta.unwrap().content.as_deref(),
-            Some(&b"{\"uuid\": \"1\"}\n"[..])
+            meta.unwrap().content,
+            IsoContent::File(b"{\"uuid\": \"1\"}\n")
         );
         // Joliet has names of 64 characters, the plain ones are as they are.
-        let joliet = unpacked(JOLIET_ONLY);
-        let tree = read(&joliet).unwrap();
-        let names: Vec<_> = shown(&tree).into_iter().map(|(path, _)| path).collect();
+        let names: Vec<_> = shown(&read(&joliet).unwrap())
+            .into_iter()
+            .map(|(path, _)| path)
+            .collect();
         assert!(names.contains(&latest("meta_data.json")), "{names:?}");
-        let plain = unpacked(PLAIN_ONLY);
-        let tree = read(&plain).unwrap();
-        assert_eq!(tree.files.len(), 8);
+        let entries = read(&plain).unwrap();
+        assert_eq!(entries.len(), 8);
         let short = "openstac/latest/meta_dat.jso".to_owned();
-        assert!(shown(&tree).contains(&(short, Some(14))));
+        assert!(shown(&entries).contains(&(short, Some(14))));
     }
 
     #[test]
-    fn what_is_no_such_file_system_is_refused() {
-        for bytes in [
-            vec![],
-            vec![0; 100_000],
-            unpacked(ROCK_RIDGE)[..40_000].to_vec(),
-        ] {
-            assert!(read(&bytes).is_err());
+    fn a_directory_comes_before_what_is_in_it() {
+        for sample in samples() {
+            let mut directories = vec![String::new()];
+            for entry in read(&sample).unwrap() {
+                let above = entry.path.rsplit_once('/').map_or("", |(above, _)| above);
+                assert!(directories.iter().any(|path| path == above), "{entry:?}");
+                if entry.content == IsoContent::Directory {
+                    directories.push(entry.path);
+                }
+            }
         }
+    }
+
+    #[test]
+    fn a_refused_entry_ends_the_walk() {
+        #[derive(Debug, PartialEq)]
+        struct Refused;
+        impl From<IsoError> for Refused {
+            fn from(error: IsoError) -> Self {
+                panic!("{error}");
+            }
+        }
+        let [_, _, rock_ridge] = samples();
+        let mut seen = 0;
+        let walked = visit_tree(&rock_ridge, |_| {
+            seen += 1;
+            Err(Refused)
+        });
+        assert_eq!((walked, seen), (Err(Refused), 1));
+    }
+
+    #[test]
+    fn other_file_systems_are_refused() {
+        let [_, _, rock_ridge] = samples();
+        assert_eq!(read(&[]), Err(IsoError::NoDescriptor));
+        assert_eq!(read(&vec![0; 100_000]), Err(IsoError::NoDescriptor));
+        assert_eq!(read(&rock_ridge[..40_000]), Err(IsoError::OutOfBounds));
+    }
+
+    #[test]
+    fn damaged_input() {
+        let [joliet, _, rock_ridge] = samples();
+        ironic_fuzz::run_on("iso9660", &[joliet, rock_ridge], |bytes| {
+            let _ = read(bytes);
+        });
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(400))]
 
+        /// Where the descriptors and directories are.
         #[test]
-        fn damage_is_survived(
+        fn damaged_directories_are_survived(
             marks in proptest::collection::vec((32_768..70_000_usize, any::<u8>()), 1..40),
             is_joliet in any::<bool>(),
         ) {
-            let mut bytes = unpacked(if is_joliet { JOLIET_ONLY } else { ROCK_RIDGE });
+            let [joliet, _, rock_ridge] = samples();
+            let mut bytes = if is_joliet { joliet } else { rock_ridge };
             for (at, byte) in marks {
                 let length = bytes.len();
                 bytes[at % length] = byte;

@@ -5,6 +5,8 @@ use crate::read::le_u32;
 use crate::text;
 use crate::window::Window;
 
+pub mod layout;
+
 /// Where the superblock begins.
 const SUPERBLOCK: u64 = 1024;
 /// `has_journal` among the compatible features.

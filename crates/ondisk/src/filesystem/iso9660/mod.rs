@@ -4,6 +4,10 @@ use crate::identity::FormatIdentity;
 use crate::text;
 use crate::window::Window;
 
+mod tree;
+
+pub use tree::{IsoContent, IsoEntry, IsoError, MOST_NESTED, visit_tree};
+
 /// What a descriptor of the standard begins with, behind its kind.
 pub(crate) const STANDARD: &[u8] = b"CD001";
 
