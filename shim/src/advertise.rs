@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use ironic_text::error_chain;
 use ironic_transport::tls::{TlsSettings, client_config};
 use reqwest::{Client, Url};
 use thiserror::Error;
@@ -30,8 +31,14 @@ pub enum AdvertiseError {
         source: std::io::Error,
     },
     /// No address answers.
-    #[error("no address of Ironic can be reached: {0}; check the option api_url and the network")]
-    Unreachable(String),
+    #[error(
+        "no address of Ironic can be reached: check the option api_url and the network ({})",
+        error_chain(.0)
+    )]
+    Unreachable(#[source] reqwest::Error),
+    /// There is no address to try.
+    #[error("no address of Ironic is known: set the option api_url")]
+    NoAddress,
     /// No route has a usable source address.
     #[error(
         "Agent could not find a valid IP address. Set advertise_host or check the routes to {0}"
@@ -106,18 +113,18 @@ async fn reachable(urls: &[String], patience: Duration) -> Result<Vec<String>, A
     }
     let client = builder.build()?;
     let mut answered = Vec::new();
-    let mut last = "the option api_url is empty".to_owned();
+    let mut failure = AdvertiseError::NoAddress;
     for url in urls {
         match client.get(url).send().await {
             Ok(_) => answered.push(url.clone()),
             Err(error) => {
                 warn!(%url, %error, "this address of Ironic is not reachable");
-                last = error.to_string();
+                failure = AdvertiseError::Unreachable(error);
             }
         }
     }
     if answered.is_empty() {
-        Err(AdvertiseError::Unreachable(last))
+        Err(failure)
     } else {
         Ok(answered)
     }

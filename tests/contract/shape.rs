@@ -292,6 +292,53 @@ fn functions_do_one_thing() {
     assert_only("longer than 60 lines", &long, &[]);
 }
 
+/// Fields of an error that are its cause. As a text it has lost its type and its own causes.
+const CAUSES: [&str; 6] = ["because", "cause", "error", "problem", "reason", "why"];
+
+fn is_error(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        let syn::Meta::List(list) = &attribute.meta else {
+            return false;
+        };
+        let derived = list.tokens.to_string();
+        list.path.is_ident("derive") && derived.split([',', ':', ' ']).any(is_name_of_error)
+    })
+}
+
+/// `Error`, or what it is imported as.
+fn is_name_of_error(name: &str) -> bool {
+    matches!(name, "Error" | "ThisError")
+}
+
+#[test]
+fn errors_keep_their_causes() {
+    let mut found = Vec::new();
+    for source in workspace() {
+        for item in &source.items {
+            let (name, fields): (_, Vec<&syn::Field>) = match item {
+                Item::Struct(item) if is_error(&item.attrs) => {
+                    (&item.ident, item.fields.iter().collect())
+                }
+                Item::Enum(item) if is_error(&item.attrs) => {
+                    let variants = item.variants.iter();
+                    (&item.ident, variants.flat_map(|one| &one.fields).collect())
+                }
+                _ => continue,
+            };
+            for field in fields {
+                let is_text =
+                    matches!(&field.ty, Type::Path(path) if path.path.is_ident("String"));
+                let field = field.ident.as_ref().map(ToString::to_string);
+                let is_cause = field.is_some_and(|field| CAUSES.contains(&field.as_str()));
+                if is_text && is_cause {
+                    found.push(format!("{} {name}", source.path));
+                }
+            }
+        }
+    }
+    assert_only("a cause is an error, not a text", &found, &[]);
+}
+
 /// The files of the workspace by module, and what each of them imports under another name.
 struct Modules {
     files: BTreeMap<Vec<String>, usize>,

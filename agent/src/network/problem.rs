@@ -1,19 +1,67 @@
 //! What is wrong with the configuration of the network. The boot goes on with the rest.
 
+use std::error::Error as StdError;
+use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use ironic_text::error_chain;
 use thiserror::Error;
+
+use crate::system::RunError;
+
+/// An error of any kind that a problem has as its cause. Two that read the same are the same.
+#[derive(Debug, Clone, Error)]
+#[error(transparent)]
+pub(super) struct ProblemCause(Arc<dyn StdError + Send + Sync>);
+
+impl ProblemCause {
+    pub(super) fn new(error: impl StdError + Send + Sync + 'static) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl PartialEq for ProblemCause {
+    fn eq(&self, other: &Self) -> bool {
+        error_chain(self) == error_chain(other)
+    }
+}
+
+impl Eq for ProblemCause {}
+
+/// A document that is JSON and no object.
+#[derive(Debug, Error)]
+#[error("it is not a JSON object")]
+pub(super) struct NotAnObject;
+
+/// Why a step of bringing an interface up failed.
+#[derive(Debug, Error)]
+pub(super) enum StepRefused {
+    /// A program failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The kernel does not take a setting.
+    #[error("{path}: {value:?} is refused")]
+    Write {
+        /// The file of the setting.
+        path: String,
+        /// What was to be written there.
+        value: String,
+        /// What the kernel says.
+        source: io::Error,
+    },
+}
 
 /// What was asked for and is not done, or not as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum NetworkProblem {
     /// A source cannot be read at all.
-    #[error("{place} cannot be read: {reason}; it is left out")]
+    #[error("{place} cannot be read: {}; it is left out", error_chain(source))]
     Unreadable {
         /// The source.
         place: String,
         /// What is wrong.
-        reason: String,
+        source: ProblemCause,
     },
     /// A field has a value that it cannot have.
     #[error("{place}: {field} is {value:?}, expected {expected}; it is left out")]
@@ -134,11 +182,11 @@ pub(super) enum NetworkProblem {
         seconds: u64,
     },
     /// A program or the kernel refused.
-    #[error("{interface}: {reason}")]
+    #[error("{interface}: {}", error_chain(source))]
     Refused {
         /// The interface.
         interface: String,
         /// The command and what was said.
-        reason: String,
+        source: ProblemCause,
     },
 }

@@ -26,6 +26,7 @@ use crate::config::{AgentConfig, GrpcListen};
 
 pub mod access;
 mod attachment;
+mod call_status;
 pub mod command_service;
 pub mod conductor_client;
 pub mod convert;

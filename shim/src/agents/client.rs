@@ -316,9 +316,9 @@ impl Client {
 
     fn error(&self, status: &tonic::Status) -> CallError {
         match CallError::from_status(status, &self.name) {
-            CallError::Unreachable { cause, .. } if self.slot().is_some() => CallError::Lost {
+            CallError::Unreachable { source, .. } if self.slot().is_some() => CallError::Lost {
                 name: self.name.clone(),
-                cause,
+                source,
             },
             error => error,
         }

@@ -1,6 +1,8 @@
 //! Why a call to an agent failed, read from its status and the `google.rpc.ErrorInfo` in it.
 
-use ironic_text::with_causes;
+use std::error::Error as StdError;
+use std::fmt;
+
 use thiserror::Error;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -55,12 +57,12 @@ pub enum CallError {
         message: String,
     },
     /// Nobody answers.
-    #[error("the agent does not answer at {endpoint}: {cause}")]
+    #[error("the agent does not answer at {endpoint}")]
     Unreachable {
         /// Where it should be.
         endpoint: String,
-        /// The whole chain of causes.
-        cause: String,
+        /// What the transport says.
+        source: TransportStatus,
     },
     /// The agent has no connection open, and nobody waits for it any longer.
     #[error("{name}: {away}")]
@@ -71,12 +73,12 @@ pub enum CallError {
         away: Away,
     },
     /// The connection that the agent had opened was lost, and it may have done what was asked.
-    #[error("{name}: {cause}")]
+    #[error("{name}")]
     Lost {
         /// Which agent.
         name: String,
-        /// The whole chain of causes.
-        cause: String,
+        /// What the transport says.
+        source: TransportStatus,
     },
     /// It answers too slowly.
     #[error("the agent at {endpoint} has not answered in time")]
@@ -95,6 +97,28 @@ pub enum CallError {
         /// The agent's words.
         message: String,
     },
+}
+
+/// A status that no agent sent, printed as its message; what lies under it is its cause.
+#[derive(Debug, Clone)]
+pub struct TransportStatus(Status);
+
+impl From<Status> for TransportStatus {
+    fn from(status: Status) -> Self {
+        Self(status)
+    }
+}
+
+impl fmt::Display for TransportStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.message())
+    }
+}
+
+impl StdError for TransportStatus {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
 }
 
 impl CallError {
@@ -133,7 +157,7 @@ impl CallError {
             Code::Unavailable => Self::unreachable(status, endpoint),
             // The transport reports a connection that broke within a call like this.
             Code::Unknown | Code::Internal | Code::Cancelled
-                if std::error::Error::source(status).is_some() =>
+                if StdError::source(status).is_some() =>
             {
                 Self::unreachable(status, endpoint)
             }
@@ -182,10 +206,7 @@ impl CallError {
     fn unreachable(status: &Status, endpoint: &str) -> Self {
         Self::Unreachable {
             endpoint: endpoint.to_owned(),
-            cause: with_causes(
-                status.message().to_owned(),
-                std::error::Error::source(status),
-            ),
+            source: status.clone().into(),
         }
     }
 }
@@ -258,10 +279,6 @@ mod tests {
                 "TooLarge { message: \"decoded message length too large\" }",
             ),
             (
-                Status::unavailable("tcp connect error"),
-                "Unreachable { endpoint: \"unix:/a\", cause: \"tcp connect error\" }",
-            ),
-            (
                 Status::deadline_exceeded("x"),
                 "Slow { endpoint: \"unix:/a\" }",
             ),
@@ -274,6 +291,18 @@ mod tests {
             let error = CallError::from_status(&status, "unix:/a");
             assert_eq!(format!("{error:?}"), expected);
         }
+    }
+
+    #[test]
+    fn an_agent_that_does_not_answer_is_named_with_every_cause() {
+        let mut status = Status::unavailable("tcp connect error");
+        status.set_source(std::sync::Arc::new(std::io::Error::other("refused")));
+        let error = CallError::from_status(&status, "unix:/a");
+        assert!(matches!(error, CallError::Unreachable { .. }), "{error:?}");
+        assert_eq!(
+            ironic_text::error_chain(&error),
+            "the agent does not answer at unix:/a: tcp connect error: refused"
+        );
     }
 
     #[test]

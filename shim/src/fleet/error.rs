@@ -1,7 +1,9 @@
 //! Why a request to the fleet fails, and the status that says so.
 
 use std::collections::HashMap;
+use std::error::Error as StdError;
 
+use ironic_text::error_chain;
 use thiserror::Error;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -84,14 +86,12 @@ pub enum FleetError {
     #[error("node {0} was handed over or locked down: it is served again after its next boot")]
     Closed(String),
     /// The connection to the agent was lost during a call.
-    #[error(
-        "the connection to node {node} was lost, and its agent may have done what was asked: {cause}"
-    )]
+    #[error("the connection to node {node} was lost, and its agent may have done what was asked")]
     Lost {
         /// The node.
         node: String,
         /// What the transport says.
-        cause: String,
+        source: Box<dyn StdError + Send + Sync>,
     },
 }
 
@@ -172,7 +172,7 @@ impl From<FleetError> for Status {
             metadata.insert("caller".to_owned(), caller.clone());
         }
         let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
-        Self::with_error_details(code, error.to_string(), details)
+        Self::with_error_details(code, error_chain(&error), details)
     }
 }
 
@@ -222,7 +222,7 @@ mod tests {
             FleetError::Closed(node()),
             FleetError::Lost {
                 node: node(),
-                cause: String::new(),
+                source: "reset".into(),
             },
         ] {
             let status = Status::from(error);

@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::version::ApiVersion;
+use super::version::{ApiVersion, InvalidVersion};
 use super::{Beat, BeatAnswer, InspectionAnswer, LookupAnswer, wire};
 
 const VERSION_HEADER: &str = "x-openstack-ironic-api-version";
@@ -56,10 +56,28 @@ pub enum IronicError {
     Client(#[from] reqwest::Error),
 }
 
-/// Ironic did not tell its version.
+/// Why Ironic's version is not known.
 #[derive(Debug, Error)]
-#[error("Ironic does not tell its API version: {0}")]
-pub struct UnknownVersion(String);
+pub enum UnknownVersion {
+    /// It could not be asked.
+    #[error("Ironic does not tell its API version")]
+    NoAnswer(#[from] RequestError),
+    /// Its root document has no version.
+    #[error(
+        "Ironic does not tell its API version: HTTP status {}, its root document has no \
+         default_version.version",
+        .0.as_u16()
+    )]
+    Missing(StatusCode),
+    /// Its version is not one.
+    #[error("Ironic does not tell its API version: HTTP status {}", status.as_u16())]
+    Invalid {
+        /// Of the answer.
+        status: StatusCode,
+        /// What is wrong with it.
+        source: InvalidVersion,
+    },
+}
 
 /// The client. Shared by everybody who talks to Ironic, so that all of them profit from what
 /// one has learned: the version, and which address answers.
@@ -92,14 +110,16 @@ struct HttpAnswer {
 
 /// Why one request got no answer.
 #[derive(Debug, Error)]
-enum RequestError {
+pub enum RequestError {
     /// No address is configured.
     #[error("no address of Ironic is configured: set the option api_url")]
     NoAddress,
     /// The address is not a URL.
     #[error("{url} is no URL: {source}")]
     Url {
+        /// The address.
         url: String,
+        /// What is wrong with it.
         source: <Url as std::str::FromStr>::Err,
     },
     /// The transport failed.
@@ -177,18 +197,12 @@ impl Ironic {
         }
         let answer = self
             .exchange(Method::GET, "/", self.base.clone(), None)
-            .await
-            .map_err(|error| UnknownVersion(error_chain(&error)))?;
-        let version = wire::default_version(&answer.body)
-            .ok_or_else(|| "its root document tells no default_version.version".to_owned())
-            .and_then(|text| {
-                text.parse::<ApiVersion>()
-                    .map_err(|error| error.to_string())
-            })
-            .map_err(|reason| {
-                let status = answer.status.as_u16();
-                UnknownVersion(format!("HTTP status {status}, {reason}"))
-            })?;
+            .await?;
+        let status = answer.status;
+        let version: ApiVersion = wire::default_version(&answer.body)
+            .ok_or(UnknownVersion::Missing(status))?
+            .parse()
+            .map_err(|source| UnknownVersion::Invalid { status, source })?;
         info!(%version, "Ironic's API version");
         *self.known_version() = Some(version);
         Ok(version)
@@ -199,7 +213,7 @@ impl Ironic {
     async fn version_or_assumed(&self) -> ApiVersion {
         self.version().await.unwrap_or_else(|error| {
             let assumed = ApiVersion::ASSUMED;
-            warn!(%error, %assumed, "a request goes out with the oldest version");
+            warn!(error = %error_chain(&error), %assumed, "a request goes out with the oldest version");
             assumed
         })
     }

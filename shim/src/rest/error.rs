@@ -1,6 +1,7 @@
 //! Refusals: their status and the sentence that the conductor shows to its operator.
 
 use http::StatusCode;
+use ironic_text::error_chain;
 use serde::Serialize;
 
 use super::json::write;
@@ -233,7 +234,10 @@ impl RestError {
         let name = status.canonical_reason().unwrap_or("Error");
         Self {
             unanswered: error.drop_reason(),
-            ..Self::new(status, format!("{} {name}: {error}.", status.as_u16()))
+            ..Self::new(
+                status,
+                format!("{} {name}: {}.", status.as_u16(), error_chain(error)),
+            )
         }
     }
 }
@@ -252,7 +256,7 @@ mod tests {
         assert_eq!(RestError::token().body().len(), 74);
         let gone = CallError::Unreachable {
             endpoint: "unix:/run/ironic-agent/agent.sock".into(),
-            cause: "No such file or directory (os error 2)".into(),
+            source: tonic::Status::unavailable("No such file or directory (os error 2)").into(),
         };
         assert_eq!(
             String::from_utf8(RestError::call(&gone).body()).unwrap(),

@@ -217,7 +217,7 @@ fn check_free(chosen: &BTreeSet<&String>, machine: &FreeMachine) -> Result<(), R
     match machine.selection.left_alone.iter().find(stays) {
         Some((disk, reason)) => Err(RaidError::LeftAlone {
             disk: disk.clone(),
-            because: reason.clone(),
+            sentence: reason.clone(),
         }),
         None => Ok(()),
     }

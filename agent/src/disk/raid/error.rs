@@ -68,12 +68,12 @@ pub enum RaidError {
     #[error("Partitions detected on devices {} during RAID config", .0.join(", "))]
     Partitioned(Vec<String>),
     /// A disk that is chosen is left alone.
-    #[error("{disk} cannot be used: {because}")]
+    #[error("{disk} cannot be used: {sentence}")]
     LeftAlone {
         /// The disk.
         disk: String,
         /// The guard's sentence.
-        because: String,
+        sentence: String,
     },
     /// The state directory cannot be written.
     #[error("the root volume cannot be remembered")]

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ironic_text::error_chain;
 use thiserror::Error;
 
 use crate::system::RunError;
@@ -12,7 +13,7 @@ use crate::system::daemon::ProgramEnd;
 
 /// The program did not answer as agreed.
 #[derive(Debug, Error)]
-#[error("{source}")]
+#[error("{}", error_chain(source.as_ref()))]
 pub struct PeerError {
     /// Why, for an operator.
     pub source: Box<dyn Error + Send + Sync>,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ironic_options::Parameters;
-use ironic_text::{error_chain, printable};
+use ironic_text::printable;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -19,6 +19,7 @@ use super::commands::{self, CLIENT_LOG, IPV6_SETTINGS, SetupStep};
 use super::config_drive::{self, MEDIUM_TIMEOUT, MediumSearch};
 use super::kernel_parameters;
 use super::plan::{NetworkPlan, PlanInputs, PlannedInterface, PlannedKind, plan};
+use super::problem::{NetworkProblem, ProblemCause, StepRefused};
 use super::report;
 use super::state::NetworkState;
 use crate::system::System;
@@ -282,7 +283,7 @@ impl BringUp {
         let refusal = match step {
             SetupStep::Run(cmd) => {
                 let ran = self.system.run.run(cmd).await;
-                ran.err().map(|error| error_chain(&error))
+                ran.err().map(StepRefused::Run)
             }
             // Without IPv6 in the kernel its settings are not there.
             SetupStep::Write { path, .. }
@@ -293,14 +294,18 @@ impl BringUp {
             SetupStep::Write { path, value } => {
                 let written = self.system.root.writable(&path);
                 let written = written.and_then(|file| fs::write(file, format!("{value}\n")));
-                written
-                    .err()
-                    .map(|error| format!("{path}: {value:?} is refused: {error}"))
+                written.err().map(|source| StepRefused::Write {
+                    path,
+                    value,
+                    source,
+                })
             }
         };
-        let Some(reason) = refusal else { return };
-        let interface = name.to_owned();
-        let problem = super::problem::NetworkProblem::Refused { interface, reason };
+        let Some(refusal) = refusal else { return };
+        let problem = NetworkProblem::Refused {
+            interface: name.to_owned(),
+            source: ProblemCause::new(refusal),
+        };
         let problem = problem.to_string().replace('\n', " ");
         if !self.refused.contains(&problem) {
             self.refused.push(problem);

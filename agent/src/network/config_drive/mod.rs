@@ -6,10 +6,9 @@
 use std::time::Duration;
 
 use ironic_options::Parameters;
-use ironic_text::error_chain;
 
 use super::network_data;
-use super::problem::NetworkProblem;
+use super::problem::{NetworkProblem, ProblemCause};
 use super::request::NetworkRequest;
 use crate::disk::virtual_media::{self, MediaDrive};
 use crate::system::System;
@@ -88,7 +87,7 @@ pub(super) async fn look(system: &System, search: &MediumSearch) -> Option<Netwo
         Err(error) => NetworkRequest {
             problems: vec![NetworkProblem::Unreadable {
                 place: format!("{FILE} of {}", medium.device),
-                reason: error_chain(&error),
+                source: ProblemCause::new(error),
             }],
             ..NetworkRequest::default()
         },

@@ -8,7 +8,7 @@
 use serde_json::{Map, Value};
 
 use super::address;
-use super::problem::NetworkProblem;
+use super::problem::{NetworkProblem, NotAnObject, ProblemCause};
 use super::request::{
     Addressing, CardSelector, Ipv6Method, NetworkRequest, StaticAddress, StaticRoute, WantedBond,
     WantedInterface, WantedKind,
@@ -66,11 +66,11 @@ pub(super) fn parse(text: &str) -> NetworkRequest {
         Ok(Value::Object(document)) => reader.read(&document),
         Ok(_) => reader.problem(NetworkProblem::Unreadable {
             place: FILE.to_owned(),
-            reason: "it is no JSON object".to_owned(),
+            source: ProblemCause::new(NotAnObject),
         }),
         Err(error) => reader.problem(NetworkProblem::Unreadable {
             place: FILE.to_owned(),
-            reason: error.to_string(),
+            source: ProblemCause::new(error),
         }),
     }
     reader.request

@@ -169,7 +169,7 @@ fn what_contradicts_itself_is_named_and_left_out() {
     let mut lone = bond(&json!("active-backup"));
     lone["bond_links"] = json!([]);
     for (document, expected) in [
-        (json!([]), "it is no JSON object"),
+        (json!([]), "it is not a JSON object"),
         (json!({"links": 5}), "links is \"5\", expected a list"),
         (
             links(json!(["a"])),

@@ -1,7 +1,6 @@
 //! Why a call to the conductor failed.
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::conductor::{ConductorError, ConnectionError, Deferral, SessionLost};
+use crate::rpc::call_status::CallStatus;
 
 /// Why a call got no answer.
 #[derive(Debug, ThisError)]
@@ -44,22 +44,6 @@ pub(in crate::rpc) enum ConductorCallError {
     /// The document is too large.
     #[error("the report has {size} bytes, {limit} are the limit")]
     TooLarge { size: usize, limit: usize },
-}
-
-/// A status, printed without its metadata; what the transport says under it is its cause.
-#[derive(Debug)]
-pub(in crate::rpc) struct CallStatus(pub Status);
-
-impl fmt::Display for CallStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.0.code(), self.0.message())
-    }
-}
-
-impl Error for CallStatus {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
-    }
 }
 
 impl From<Status> for ConductorCallError {

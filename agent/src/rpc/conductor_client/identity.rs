@@ -8,11 +8,12 @@ use tonic::{Code, Status};
 
 use super::ConductorClient;
 use super::connection::OpenConnection;
-use super::error::{CallStatus, ConductorCallError};
+use super::error::ConductorCallError;
 use crate::conductor::ConnectionError;
 use crate::conductor::identity::{
     CertificateIssuer, IssuerError, IssuerInfo, NodeEvidence, SignedCertificate,
 };
+use crate::rpc::call_status::CallStatus;
 
 impl CertificateIssuer for ConductorClient {
     fn info(&self) -> BoxFuture<'_, Result<IssuerInfo, IssuerError>> {

@@ -15,7 +15,6 @@ use ironic_agent_protocol::v1::hardware_manager_service_client::HardwareManagerS
 use ironic_document::JsonObject;
 use ironic_document::{to_struct, value};
 use ironic_program::version;
-use ironic_text::{error_chain, with_causes};
 use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
@@ -28,6 +27,7 @@ use crate::hardware::external::{
     ConnectPeer, ExternalStepRequest, ManagerDescription, ManagerPeer, PeerError, ReportedFailure,
     StepAnswer, StepEvent,
 };
+use crate::rpc::call_status::CallStatus;
 use crate::task::Progress;
 
 mod description;
@@ -89,7 +89,7 @@ impl ManagerClient {
     }
 
     fn client(&self) -> Result<HardwareManagerServiceClient<Channel>, PeerError> {
-        self.client.clone().map_err(|error| misunderstood(&error))
+        self.client.clone().map_err(misunderstood)
     }
 }
 
@@ -102,8 +102,8 @@ impl ManagerPeer for ManagerClient {
             let client = self.client()?;
             let mut client = client.max_decoding_message_size(LARGEST_DESCRIPTION);
             let response = client.describe(request).await;
-            let response = response.map_err(|status| lost("Describe", &status))?;
-            description::described(response.into_inner()).map_err(|error| misunderstood(&error))
+            let response = response.map_err(|status| lost("Describe", status))?;
+            description::described(response.into_inner()).map_err(misunderstood)
         })
     }
 
@@ -121,7 +121,7 @@ impl ManagerPeer for ManagerClient {
                 Err(status) if status.code() == Code::Unimplemented => {
                     return Ok(StepAnswer::Done(None));
                 }
-                Err(status) => return Err(lost("PlanStep", &status)),
+                Err(status) => return Err(lost("PlanStep", status)),
             };
             if let Some(message) = response.failure {
                 return Ok(failed(message));
@@ -147,7 +147,7 @@ impl ManagerPeer for ManagerClient {
         Box::pin(async move {
             let order = Some(step_order(&order)?);
             let request = v1::ExecuteStepRequest { order };
-            let status = |status: Status| lost("ExecuteStep", &status);
+            let status = |status: Status| lost("ExecuteStep", status);
             let response = self.client()?.execute_step(request).await;
             let mut messages = response.map_err(status)?.into_inner();
             let mut filter = EventFilter::new(Instant::now());
@@ -171,7 +171,7 @@ impl ManagerPeer for ManagerClient {
                     }
                     Ok(Some(StepMessage::Answer(answer))) => break answer,
                     Ok(Some(StepMessage::Unknown)) => {}
-                    Ok(None) => break Err(misunderstood(&NoOutcome)),
+                    Ok(None) => break Err(misunderstood(NoOutcome)),
                     Err(error) => break Err(status(error)),
                 }
             };
@@ -200,7 +200,7 @@ fn step_message(message: v1::ExecuteStepResponse) -> StepMessage {
         Some(Message::Warning(text)) => StepMessage::Event(StepEvent::Warning(word(&text))),
         Some(Message::Result(result)) => {
             let result = value(result, "result").map(StepAnswer::Done);
-            StepMessage::Answer(result.map_err(|error| misunderstood(&error)))
+            StepMessage::Answer(result.map_err(misunderstood))
         }
         Some(Message::Failure(message)) => StepMessage::Answer(Ok(failed(message))),
         Some(Message::Incompatible(reason)) => {
@@ -224,13 +224,22 @@ fn beginning(mut text: String) -> String {
     text
 }
 
-fn lost(call: &str, status: &Status) -> PeerError {
-    let text = format!("{call}: {:?}: {}", status.code(), status.message());
-    let cause = std::error::Error::source(status);
+/// A call that was not answered as agreed.
+#[derive(Debug, thiserror::Error)]
+#[error("{call}")]
+struct LostCall {
+    call: &'static str,
+    source: CallStatus,
+}
+
+fn lost(call: &'static str, status: Status) -> PeerError {
+    let cause = std::error::Error::source(&status);
     let mut causes = std::iter::successors(cause, |error| error.source());
+    let unreachable = causes.any(nobody_listens);
+    let source = CallStatus(status);
     PeerError {
-        source: with_causes(text, cause).into(),
-        unreachable: causes.any(nobody_listens),
+        source: Box::new(LostCall { call, source }),
+        unreachable,
     }
 }
 
@@ -246,16 +255,16 @@ fn nobody_listens(error: &(dyn std::error::Error + 'static)) -> bool {
 #[error("ExecuteStep ended without a result, a failure or 'incompatible'")]
 struct NoOutcome;
 
-fn misunderstood(error: &dyn std::error::Error) -> PeerError {
+fn misunderstood(error: impl std::error::Error + Send + Sync + 'static) -> PeerError {
     PeerError {
-        source: error_chain(error).into(),
+        source: Box::new(error),
         unreachable: false,
     }
 }
 
 fn step_order(order: &ExternalStepRequest) -> Result<v1::StepOrder, PeerError> {
     let document = |document: &JsonObject, name: &str| {
-        to_struct(document.clone(), name).map_err(|error| misunderstood(&error))
+        to_struct(document.clone(), name).map_err(misunderstood)
     };
     Ok(v1::StepOrder {
         name: order.name.clone(),

@@ -8,7 +8,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper::body::{Body as _, Frame};
-use ironic_text::{Secret, error_chain};
+use ironic_text::Secret;
 use ironic_tunnel::{GrpcChannel, ORIGIN};
 use tokio::time::timeout;
 use tonic::Status;
@@ -143,7 +143,7 @@ fn for_agent(request: Request<Body>, token: &Secret) -> Request<Body> {
 fn lost(node_uuid: &str, status: &Status) -> FleetError {
     FleetError::Lost {
         node: node_uuid.to_owned(),
-        cause: error_chain(status),
+        source: Box::new(status.clone()),
     }
 }
 

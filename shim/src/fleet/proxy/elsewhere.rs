@@ -88,7 +88,7 @@ pub(super) async fn call(
             Err(error @ (ForwardError::NoAnswer(_) | ForwardError::Lost { .. })) => {
                 return Err(FleetError::Lost {
                     node: node.to_owned(),
-                    cause: error_chain(&error),
+                    source: Box::new(error),
                 });
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 
 use crate::disk::erase::guard::error::GuardError;
 use crate::machine::block::BlockDevice;
@@ -9,7 +10,7 @@ use crate::machine::block::guarded_filesystem::{self, GuardedContent};
 use crate::system::System;
 
 /// What lies on each device, or why that could not be read.
-pub(super) struct Contents(HashMap<String, io::Result<GuardedContent>>);
+pub(super) struct Contents(HashMap<String, Result<GuardedContent, Arc<io::Error>>>);
 
 impl Contents {
     pub(super) fn read(system: &System, devices: &[BlockDevice]) -> Self {
@@ -19,7 +20,7 @@ impl Contents {
                 .map(|device| {
                     (
                         device.name.clone(),
-                        guarded_filesystem::probe(system, device),
+                        guarded_filesystem::probe(system, device).map_err(Arc::new),
                     )
                 })
                 .collect(),
@@ -46,9 +47,10 @@ impl Contents {
         };
         match self.0.get(&device.name) {
             Some(Ok(content)) => Ok(content),
-            // What the kernel said is needed for each device that is asked for.
-            Some(Err(error)) => Err(unreadable(io::Error::new(error.kind(), error.to_string()))),
-            None => Err(unreadable(io::Error::other("it was not examined"))),
+            Some(Err(error)) => Err(unreadable(Arc::clone(error))),
+            None => Err(unreadable(Arc::new(io::Error::other(
+                "it was not examined",
+            )))),
         }
     }
 }

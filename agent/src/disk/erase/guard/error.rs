@@ -1,6 +1,7 @@
 //! Why nothing may be erased.
 
 use std::io;
+use std::sync::Arc;
 
 use ironic_text::error_chain;
 use thiserror::Error;
@@ -33,7 +34,7 @@ pub enum GuardError {
         /// The device.
         device: String,
         /// What the kernel said.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// A file system that other machines may be using.
     #[error(
