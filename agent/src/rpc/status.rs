@@ -48,8 +48,11 @@ pub fn failure(failure: &Failure) -> Status {
 #[must_use]
 pub fn invalid(error: &InvalidExecuteRequest) -> Status {
     let kind = match error {
-        InvalidExecuteRequest::NoCommand
-        | InvalidExecuteRequest::Command(InvalidCommand::NoVerb) => FailureKind::InvalidCommand,
+        // A verb of a newer protocol is not seen, so that both look alike.
+        InvalidExecuteRequest::Command(InvalidCommand::NoVerb) => {
+            return status(Code::Unimplemented, "COMMAND_NOT_BUILT", &error.to_string());
+        }
+        InvalidExecuteRequest::NoCommand => FailureKind::InvalidCommand,
         InvalidExecuteRequest::Id
         | InvalidExecuteRequest::Deadline
         | InvalidExecuteRequest::Command(_) => FailureKind::InvalidCommandParams,

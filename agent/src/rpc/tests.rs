@@ -351,11 +351,6 @@ async fn what_makes_no_sense_is_refused_by_name() {
             "Invalid command: 'command' is missing",
         ),
         (
-            edited(|request| request.command = Some(v1::Command::default())),
-            "InvalidCommandError",
-            "no verb that this agent knows",
-        ),
-        (
             edited(|request| request.id = "7".to_owned()),
             "InvalidCommandParamsError",
             "'id' must be a UUID",
@@ -378,6 +373,16 @@ async fn what_makes_no_sense_is_refused_by_name() {
         );
         assert!(status.message().contains(text), "{}", status.message());
     }
+    let unknown = edited(|request| request.command = Some(v1::Command::default()));
+    let status = execute(&mut client, unknown).await.unwrap_err();
+    assert_eq!(
+        reason(&status),
+        (Code::Unimplemented, "COMMAND_NOT_BUILT".to_owned())
+    );
+    assert_eq!(
+        status.message(),
+        "the command holds no verb that this agent knows"
+    );
     let list = client.list_commands(v1::ListCommandsRequest {}).await;
     assert_eq!(list.unwrap().into_inner().commands, []);
 }
