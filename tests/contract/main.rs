@@ -17,6 +17,7 @@ mod heartbeat;
 mod house;
 mod identity;
 mod inspection;
+mod journey;
 mod log_events;
 mod lookup;
 mod manual;
