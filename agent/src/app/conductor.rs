@@ -95,7 +95,7 @@ pub(super) async fn report(
             .or(request.node_uuid);
     }
     if !wants_lookup(&current) {
-        info!("no Ironic to look the node up at: commands are awaited");
+        info!("no Ironic to look the node up at: waiting for commands");
         return std::future::pending().await;
     }
     let memory = TokenMemory::new(&current.state_dir, &system.root);

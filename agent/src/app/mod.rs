@@ -153,7 +153,7 @@ pub async fn serve(config: config::Shared, system: System) -> anyhow::Result<Exi
     );
     let reporting = async {
         if !has_conductor {
-            info!("there is no conductor to report to: commands are awaited");
+            info!("no conductor to report to: waiting for commands");
             return std::future::pending().await;
         }
         conductor::report(&engine, &config, &control, attachments).await

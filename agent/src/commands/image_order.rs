@@ -16,12 +16,12 @@ const LONGEST_FORMAT: usize = 16;
 
 /// How the deployed system is to boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FirmwareWish {
+pub(super) enum RequestedFirmware {
     Uefi,
     Bios,
 }
 
-impl FirmwareWish {
+impl RequestedFirmware {
     /// Ironic's word.
     pub(super) fn word(self) -> &'static str {
         match self {
@@ -32,12 +32,14 @@ impl FirmwareWish {
 }
 
 /// The wish of an order.
-pub(super) fn firmware(order: &DocumentFields) -> Result<Option<FirmwareWish>, InvalidOrderField> {
+pub(super) fn firmware(
+    order: &DocumentFields,
+) -> Result<Option<RequestedFirmware>, InvalidOrderField> {
     const NAME: &str = "boot_mode";
     Ok(match order.word(NAME, "FIRMWARE_MODE_").as_deref() {
         None => None,
-        Some("uefi") => Some(FirmwareWish::Uefi),
-        Some("bios") => Some(FirmwareWish::Bios),
+        Some("uefi") => Some(RequestedFirmware::Uefi),
+        Some("bios") => Some(RequestedFirmware::Bios),
         Some(other) => {
             let expected = "FIRMWARE_MODE_UEFI or FIRMWARE_MODE_BIOS";
             return Err(order.must_be(NAME, expected, other));

@@ -196,16 +196,16 @@ impl Conductor for FakeConductor {
             Err(lost("refused"))
         } else {
             self.saw(Event::Open(hello.node_uuid));
-            Ok(Box::new(FakePulse(self.clone())))
+            Ok(Box::new(FakeSession(self.clone())))
         };
         Box::pin(std::future::ready(result))
     }
 }
 
 #[derive(Debug)]
-struct FakePulse(FakeConductor);
+struct FakeSession(FakeConductor);
 
-impl HeartbeatSession for FakePulse {
+impl HeartbeatSession for FakeSession {
     fn beat(&mut self, beat: Heartbeat) -> BoxFuture<'_, Result<Verdict, SessionLost>> {
         let forced = beat.forced;
         self.0.saw(Event::Beat { forced });

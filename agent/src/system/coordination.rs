@@ -116,6 +116,6 @@ pub enum CoordinationConnectionError {
     #[error("an answer that is cut off")]
     CutOff,
     /// A name is not UTF-8.
-    #[error("a name that is no text")]
+    #[error("a name that is not text")]
     NotText(#[from] std::string::FromUtf8Error),
 }

@@ -88,7 +88,7 @@ impl EnrolmentError {
 #[derive(Debug, Error)]
 pub enum EnrolmentSetupError {
     /// There is no name for the certificates.
-    #[error("the host of gateway_url ({0}) is no trust domain: set the option trust_domain")]
+    #[error("the host of gateway_url ({0}) is not a trust domain: set the option trust_domain")]
     TrustDomain(String),
     /// The authority cannot be used.
     #[error(transparent)]

@@ -162,7 +162,7 @@ where
     match outcome {
         Ok(()) if progress.unread.load(Ordering::Relaxed) => linger(&mut stream).await,
         Ok(()) => {}
-        Err(error) if error.is_timeout() && !idle => say(&mut stream, TOO_SLOW).await,
+        Err(error) if error.is_timeout() && !idle => send_last(&mut stream, TOO_SLOW).await,
         Err(error) if error.is_timeout() => {}
         Err(error) => debug!(%peer, %error, "connection"),
     }
@@ -190,13 +190,13 @@ async fn answer(
     Ok(answer.response)
 }
 
-async fn say(stream: &mut (impl AsyncWrite + Unpin), words: &[u8]) {
+async fn send_last(stream: &mut (impl AsyncWrite + Unpin), words: &[u8]) {
     let said = timeout(LINGER, async {
         stream.write_all(words).await?;
         stream.shutdown().await
     });
     if let Ok(Err(error)) = said.await {
-        debug!(%error, "last words");
+        debug!(%error, "an answer at the end of a connection was not sent");
     }
 }
 
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_client_is_told_after_ten_seconds() {
+    async fn a_silent_client_is_answered_after_ten_seconds() {
         for begun in ["", "GET / HT"] {
             let start = Instant::now();
             let mut client = client(&CancellationToken::new());
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_speaks_no_http_is_told() {
+    async fn a_client_that_speaks_no_http_is_answered() {
         for nonsense in [
             "BOGUS\r\n\r\n",
             "GET / HTTP/2.0\r\n\r\n",

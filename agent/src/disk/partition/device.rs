@@ -165,7 +165,7 @@ async fn add_to_kernel(system: &System, disk: &str) {
         Cmd::new("partx").args(["-av", disk]).accept([0, 1])
     };
     if let Err(error) = system.run.run(add).await {
-        tracing::warn!(%disk, %error, "the kernel was not told of new partitions");
+        tracing::warn!(%disk, %error, "the kernel was not notified of new partitions");
     }
 }
 

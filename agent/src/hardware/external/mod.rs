@@ -128,7 +128,7 @@ fn find(directory: &Path) -> Vec<PathBuf> {
         .filter(|path| match check(path) {
             Ok(()) => true,
             Err(reason) => {
-                tracing::warn!(path = %path.display(), %reason, "this is no hardware manager");
+                tracing::warn!(path = %path.display(), %reason, "this is not a hardware manager");
                 false
             }
         })

@@ -38,7 +38,7 @@ pub(super) struct Layer {
 /// Why a document does not lead to a disk image.
 #[derive(Debug, Error)]
 pub(super) enum ManifestError {
-    #[error("the registry's answer is no manifest: {0}")]
+    #[error("the registry's answer is not a manifest: {0}")]
     NoJson(#[from] serde_json::Error),
     #[error("the registry's answer is neither an index nor a manifest")]
     Neither,
@@ -53,7 +53,7 @@ pub(super) enum ManifestError {
     Ambiguous(usize),
     #[error("the index has no disk image (disktype {types}) for {0}", types = DISK_TYPES.join(", "))]
     NoImage(String),
-    #[error("the manifest names a digest that is none")]
+    #[error("the manifest names an invalid digest")]
     Digest,
     #[error("the index is empty")]
     EmptyIndex,

@@ -31,7 +31,7 @@ pub(super) enum ImageVersion {
 
 /// Why a URL names no image in a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{url} is no image reference like oci://registry/repository:tag: {problem}")]
+#[error("{url} is not an image reference like oci://registry/repository:tag: {problem}")]
 pub(super) struct ReferenceError {
     pub(super) url: String,
     #[source]

@@ -295,19 +295,19 @@ async fn a_session_says_hello_beats_and_says_farewell() {
     let fake = Fake::new([Act::Say(V::Accepted), Act::Say(V::Conflict), Act::Garbage]);
     let served = serve(&fake);
     let client = client(&served);
-    let mut pulse = client.open(hello()).await.unwrap();
-    assert_eq!(pulse.beat(beat(false)).await, Ok(Verdict::Accepted));
+    let mut session = client.open(hello()).await.unwrap();
+    assert_eq!(session.beat(beat(false)).await, Ok(Verdict::Accepted));
     assert_eq!(
-        pulse.beat(beat(true)).await,
+        session.beat(beat(true)).await,
         Ok(Verdict::Conflict {
             reason: "why".into()
         })
     );
     assert!(matches!(
-        pulse.beat(beat(false)).await,
+        session.beat(beat(false)).await,
         Ok(Verdict::Refused { .. })
     ));
-    pulse.farewell(ShutdownReason::LockedDown).await;
+    session.farewell(ShutdownReason::LockedDown).await;
     assert_eq!(
         fake.seen(),
         [
@@ -329,13 +329,13 @@ async fn a_session_that_ends_is_lost_and_another_one_counts_from_one() {
     ]);
     let served = serve(&fake);
     let client = client(&served);
-    let mut pulse = client.open(hello()).await.unwrap();
-    let reason = error_chain(&pulse.beat(beat(false)).await.unwrap_err());
+    let mut session = client.open(hello()).await.unwrap();
+    let reason = error_chain(&session.beat(beat(false)).await.unwrap_err());
     assert!(reason.contains("draining"), "{reason}");
-    let mut pulse = client.open(hello()).await.unwrap();
-    assert!(pulse.beat(beat(false)).await.is_err());
-    let mut pulse = client.open(hello()).await.unwrap();
-    assert_eq!(pulse.beat(beat(false)).await, Ok(Verdict::Accepted));
+    let mut session = client.open(hello()).await.unwrap();
+    assert!(session.beat(beat(false)).await.is_err());
+    let mut session = client.open(hello()).await.unwrap();
+    assert_eq!(session.beat(beat(false)).await, Ok(Verdict::Accepted));
     assert_eq!(
         fake.seen()
             .iter()
@@ -354,13 +354,13 @@ async fn a_conductor_that_dies_is_noticed_while_idle_and_found_again() {
         panic!("a socket")
     };
     let path = path.clone();
-    let mut pulse = client.open(hello()).await.unwrap();
-    assert_eq!(pulse.beat(beat(false)).await, Ok(Verdict::Accepted));
+    let mut session = client.open(hello()).await.unwrap();
+    assert_eq!(session.beat(beat(false)).await, Ok(Verdict::Accepted));
     let Served {
         _kill, _directory, ..
     } = served;
     drop(_kill);
-    pulse.lost().await;
+    session.lost().await;
     // Until the server is back, every attempt fails at once and says where.
     let Err(lost) = client.open(hello()).await else {
         panic!("nobody is there")
@@ -371,13 +371,13 @@ async fn a_conductor_that_dies_is_noticed_while_idle_and_found_again() {
         "{reason}"
     );
     let _kill = serve_at(&fake, &path);
-    let mut pulse = loop {
+    let mut session = loop {
         // The first attempt may still meet the dead connection; each failure drops it.
-        if let Ok(pulse) = client.open(hello()).await {
-            break pulse;
+        if let Ok(session) = client.open(hello()).await {
+            break session;
         }
     };
-    assert_eq!(pulse.beat(beat(false)).await, Ok(Verdict::Accepted));
+    assert_eq!(session.beat(beat(false)).await, Ok(Verdict::Accepted));
 }
 
 #[tokio::test]
@@ -423,8 +423,8 @@ async fn a_mute_conductor_is_given_up_in_time() {
 async fn a_verdict_that_never_comes_leaves_the_caller_in_charge() {
     let fake = Fake::new([Act::Mute]);
     let served = serve(&fake);
-    let mut pulse = client(&served).open(hello()).await.unwrap();
-    let beat = tokio::time::timeout(Duration::from_millis(100), pulse.beat(beat(false))).await;
+    let mut session = client(&served).open(hello()).await.unwrap();
+    let beat = tokio::time::timeout(Duration::from_millis(100), session.beat(beat(false))).await;
     assert!(beat.is_err());
 }
 
@@ -442,8 +442,8 @@ async fn plain_tcp_works() {
         ..AgentConfig::default()
     };
     let client = ConductorClient::new(&config, None).unwrap();
-    let mut pulse = client.open(hello()).await.unwrap();
-    assert_eq!(pulse.beat(beat(true)).await, Ok(Verdict::Accepted));
+    let mut session = client.open(hello()).await.unwrap();
+    assert_eq!(session.beat(beat(true)).await, Ok(Verdict::Accepted));
 }
 
 #[tokio::test]
@@ -523,12 +523,12 @@ async fn tls_is_mutual() {
         conductor: conductor.into(),
         ..AgentConfig::default()
     };
-    let mut pulse = ConductorClient::new(&good, None)
+    let mut session = ConductorClient::new(&good, None)
         .unwrap()
         .open(hello())
         .await
         .unwrap();
-    assert_eq!(pulse.beat(beat(false)).await, Ok(Verdict::Accepted));
+    assert_eq!(session.beat(beat(false)).await, Ok(Verdict::Accepted));
 
     let anonymous = AgentConfig {
         common: CommonSettings {
@@ -549,7 +549,7 @@ async fn tls_is_mutual() {
         let client = ConductorClient::new(&config, None).unwrap();
         let opened = client.open(hello()).await;
         let beaten = match opened {
-            Ok(mut pulse) => pulse.beat(beat(false)).await,
+            Ok(mut session) => session.beat(beat(false)).await,
             Err(lost) => Err(lost),
         };
         let reason = error_chain(&beaten.unwrap_err());

@@ -121,11 +121,11 @@ impl FollowedOrder<'_> {
                 Some(Event::Progress(progress)) => self.board.progress(self.line, progress),
                 Some(Event::Milestone(milestone)) => {
                     *after_sequence = milestone.sequence;
-                    let is_told = matches!(
+                    let is_shown = matches!(
                         milestone.kind(),
                         v1::MilestoneKind::Phase | v1::MilestoneKind::Warning
                     );
-                    if is_told {
+                    if is_shown {
                         self.board.say(self.line, &milestone.text);
                     }
                 }

@@ -36,7 +36,7 @@ pub enum BindError {
     #[error("another program serves at unix:{0}: stop it, or listen elsewhere")]
     InUse(PathBuf),
     /// Something else is in the socket's place.
-    #[error("{0} exists and is no socket: listen elsewhere")]
+    #[error("{0} exists and is not a socket: listen elsewhere")]
     NoSocket(PathBuf),
 }
 

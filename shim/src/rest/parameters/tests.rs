@@ -252,7 +252,7 @@ fn a_value_of_the_wrong_shape_is_refused_by_name() {
 }
 
 #[test]
-fn what_does_not_exist_is_told_apart() {
+fn what_does_not_exist_is_distinguished() {
     let unknown = |name| parsed(name, json!({})).unwrap_err();
     for name in ["nope.cmd", ".", "Clean.get_clean_steps", "raid.x"] {
         assert_eq!(unknown(name), InvalidCall::Extension, "{name}");

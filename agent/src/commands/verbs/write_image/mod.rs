@@ -12,7 +12,7 @@ use crate::commands::context::CommandContext;
 use crate::commands::disk_selector::{DiskSelector, node_with};
 use crate::commands::document_fields::{DocumentFields, InvalidOrderField};
 use crate::commands::failure::Failure;
-use crate::commands::image_order::{self, FirmwareWish};
+use crate::commands::image_order::{self, RequestedFirmware};
 use crate::commands::plan::CommandPlan;
 use crate::commands::root_device::{disks, refreshed_node, root_device};
 use crate::hardware;
@@ -35,7 +35,7 @@ struct WriteOrder {
     configdrive: Option<String>,
     /// `None`: the node's root device.
     target: Option<DiskSelector>,
-    firmware: Option<FirmwareWish>,
+    firmware: Option<RequestedFirmware>,
 }
 
 impl Verb for WriteImage {
@@ -127,7 +127,7 @@ impl WriteOrder {
         Ok(Self {
             request: ImageRequest {
                 partition,
-                is_uefi: firmware == Some(FirmwareWish::Uefi),
+                is_uefi: firmware == Some(RequestedFirmware::Uefi),
                 ..image_order::image(&image)?
             },
             configdrive: drive.as_ref().map(image_order::config_drive).transpose()?,

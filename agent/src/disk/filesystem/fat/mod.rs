@@ -318,7 +318,7 @@ fn padded(name: &str) -> [u8; 11] {
 /// Why a file system cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 enum FatError {
-    #[error("there are no sectors of {0} bytes")]
+    #[error("sectors of {0} bytes are not supported")]
     SectorSize(u32),
     #[error("no FAT file system has {0} bytes")]
     Size(u64),

@@ -153,7 +153,7 @@ pub enum UnsupportedParameter {
     #[error("the firmware does not have it")]
     Missing,
     /// Elements are named of what has none.
-    #[error("it is no array")]
+    #[error("it is not an array")]
     NotAnArray,
     /// The array has other elements.
     #[error("it has elements {first} to {last}")]

@@ -24,21 +24,21 @@ fn refused(change: impl FnOnce(&mut Picture)) -> Defect {
 fn refused_of(mut picture: Picture, change: impl FnOnce(&mut Picture)) -> Defect {
     change(&mut picture);
     let mut paper = Paper::new(true);
-    match decode(&picture.file, SIZE, &mut paper, &mut Dice::new(1)) {
-        Fate::Refused(refusal) => {
+    match decode(&picture.file, SIZE, &mut paper, &mut TestRng::new(1)) {
+        FileResult::Refused(refusal) => {
             assert_eq!(paper.declared, None);
             refusal.defect
         }
-        fate => panic!("{fate:?}"),
+        result => panic!("{result:?}"),
     }
 }
 
 fn stopped_of(mut picture: Picture, change: impl FnOnce(&mut Picture)) -> String {
     change(&mut picture);
     let mut paper = Paper::new(true);
-    match decode(&picture.file, SIZE, &mut paper, &mut Dice::new(1)) {
-        Fate::Stopped(reason) => reason,
-        fate => panic!("{fate:?}"),
+    match decode(&picture.file, SIZE, &mut paper, &mut TestRng::new(1)) {
+        FileResult::Stopped(reason) => reason,
+        result => panic!("{result:?}"),
     }
 }
 
@@ -48,8 +48,8 @@ fn an_image_that_was_not_closed_is_taken() {
     // The first incompatible feature: what counts the references may be wrong.
     set64(&mut picture.file, 72, 1);
     let mut paper = Paper::new(true);
-    let fate = decode(&picture.file, SIZE, &mut paper, &mut Dice::new(1));
-    assert_eq!(fate, Fate::Written);
+    let result = decode(&picture.file, SIZE, &mut paper, &mut TestRng::new(1));
+    assert_eq!(result, FileResult::Written);
     assert!(paper.bytes == picture.disk);
 }
 
@@ -387,7 +387,7 @@ fn the_download_must_repeat_the_tables() {
         };
         file[at] ^= 0x80;
         let mut paper = Paper::new(true);
-        let changed = stream(&file, header, map, &mut paper, &mut Dice::new(1)).unwrap_err();
+        let changed = stream(&file, header, map, &mut paper, &mut TestRng::new(1)).unwrap_err();
         let changed = changed.to_string();
         assert!(
             changed.contains(&format!("{what} is not what the server")),
@@ -420,13 +420,13 @@ fn a_file_that_ends_early_is_refused() {
             let (header, map) = prepare(&picture.file, SIZE).unwrap();
             let mut paper = Paper::new(true);
             let file = &picture.file[..length];
-            let known = stream(file, header, map, &mut paper, &mut Dice::new(1));
+            let known = stream(file, header, map, &mut paper, &mut TestRng::new(1));
             let known = known.unwrap_err().to_string();
             assert!(known.contains("the file ended at byte"), "{known}");
             let mut paper = Paper::new(true);
-            let unknown = decode_unknown(file, SIZE, &mut paper, &mut Dice::new(1));
+            let unknown = decode_unknown(file, SIZE, &mut paper, &mut TestRng::new(1));
             assert!(
-                matches!(&unknown, (Fate::Stopped(reason), false) if reason.contains("ended at byte")),
+                matches!(&unknown, (FileResult::Stopped(reason), false) if reason.contains("ended at byte")),
                 "{unknown:?}"
             );
         }
@@ -438,38 +438,38 @@ fn what_chance_does_to_a_file_is_refused_or_written_within_the_disk() {
     // `Paper` refuses what is outside of the disk, or written twice.
     let (mut written, mut refused) = (0, 0);
     for seed in 0..300 {
-        let mut dice = Dice::new(seed);
-        let style = Style::any(&mut dice, 64 << 10);
+        let mut rng = TestRng::new(seed);
+        let style = Style::any(&mut rng, 64 << 10);
         let mut picture = Picture::new(style, seed);
         let width = if style.has_subclusters { 16 } else { 8 };
-        for _ in 0..=dice.below(3) {
+        for _ in 0..=rng.below(3) {
             // Where it matters: the header, the tables, the entries.
             let length = picture.file.len() as u64;
             let table = picture.level_two.first().copied().unwrap_or(0);
-            let at = match dice.below(5) {
-                0 => dice.below(112),
-                1 => picture.level_one as u64 + dice.below(16),
-                2 => table as u64 + dice.below(width * 8),
-                3 => table as u64 + dice.below(1 << style.cluster_bits),
-                _ => dice.below(length),
+            let at = match rng.below(5) {
+                0 => rng.below(112),
+                1 => picture.level_one as u64 + rng.below(16),
+                2 => table as u64 + rng.below(width * 8),
+                3 => table as u64 + rng.below(1 << style.cluster_bits),
+                _ => rng.below(length),
             };
             let at = usize::try_from(at.min(length - 1)).unwrap();
-            match dice.below(3) {
-                0 => picture.file[at] ^= 1 << dice.below(8),
-                1 => picture.file[at] = u8::try_from(dice.below(256)).unwrap(),
+            match rng.below(3) {
+                0 => picture.file[at] ^= 1 << rng.below(8),
+                1 => picture.file[at] = u8::try_from(rng.below(256)).unwrap(),
                 _ => picture.file.truncate(at.max(1)),
             }
             if picture.file.len() < 200 {
                 break;
             }
         }
-        let mut paper = Paper::new(dice.is_one_in(2));
-        match decode(&picture.file, style.virtual_size, &mut paper, &mut dice) {
-            Fate::Written => written += 1,
-            Fate::Refused(_) | Fate::Stopped(_) => refused += 1,
+        let mut paper = Paper::new(rng.is_one_in(2));
+        match decode(&picture.file, style.virtual_size, &mut paper, &mut rng) {
+            FileResult::Written => written += 1,
+            FileResult::Refused(_) | FileResult::Stopped(_) => refused += 1,
         }
-        let mut paper = Paper::new(dice.is_one_in(2));
-        decode_unknown(&picture.file, style.virtual_size, &mut paper, &mut dice);
+        let mut paper = Paper::new(rng.is_one_in(2));
+        decode_unknown(&picture.file, style.virtual_size, &mut paper, &mut rng);
     }
     assert!(
         written > 20 && refused > 20,
@@ -483,9 +483,9 @@ fn what_chance_does_to_a_file_is_refused_or_written_within_the_disk() {
 fn damaged_input() {
     ironic_fuzz::run_on("qcow2", &ironic_fuzz::unpacked("qcow2"), |bytes| {
         let (mut asked, mut streamed) = (Paper::new(true), Paper::new(true));
-        let fate = decode(bytes, SIZE, &mut asked, &mut Dice::new(1));
-        let (other, _) = decode_unknown(bytes, SIZE, &mut streamed, &mut Dice::new(2));
-        if fate == Fate::Written && other == Fate::Written {
+        let result = decode(bytes, SIZE, &mut asked, &mut TestRng::new(1));
+        let (other, _) = decode_unknown(bytes, SIZE, &mut streamed, &mut TestRng::new(2));
+        if result == FileResult::Written && other == FileResult::Written {
             assert!(asked.bytes == streamed.bytes);
         }
     });

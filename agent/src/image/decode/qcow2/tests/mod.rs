@@ -20,7 +20,7 @@ mod hostile;
 mod order;
 mod picture;
 
-use picture::Dice;
+use picture::TestRng;
 
 const MEMORY: usize = 28 << 20;
 
@@ -165,7 +165,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 
 /// What becomes of a file.
 #[derive(Debug, PartialEq, Eq)]
-enum Fate {
+enum FileResult {
     Written,
     Refused(Qcow2Error),
     /// By the part that writes.
@@ -183,11 +183,11 @@ fn prepare(file: &[u8], available: u64) -> Result<(Header, ClusterMap), Qcow2Err
     }
 }
 
-fn blocks<'a>(file: &'a [u8], dice: &'a mut Dice) -> impl Iterator<Item = Arc<Block>> {
+fn blocks<'a>(file: &'a [u8], rng: &'a mut TestRng) -> impl Iterator<Item = Arc<Block>> {
     let mut rest = file;
     std::iter::from_fn(move || {
         // Short ones, so that much is cut.
-        let length = 512 * (1 + usize::try_from(dice.below(300)).unwrap());
+        let length = 512 * (1 + usize::try_from(rng.below(300)).unwrap());
         let (bytes, after) = rest.split_at(length.min(rest.len()));
         rest = after;
         let mut block = now(BlockPool::new().take());
@@ -196,17 +196,18 @@ fn blocks<'a>(file: &'a [u8], dice: &'a mut Dice) -> impl Iterator<Item = Arc<Bl
     })
 }
 
-fn stopped(error: &DecodeError) -> Fate {
-    Fate::Stopped(error.to_string())
+fn stopped(error: &DecodeError) -> FileResult {
+    FileResult::Stopped(error.to_string())
 }
 
 /// The whole way of a file.
-fn decode(file: &[u8], available: u64, paper: &mut Paper, dice: &mut Dice) -> Fate {
+fn decode(file: &[u8], available: u64, paper: &mut Paper, rng: &mut TestRng) -> FileResult {
     let (header, map) = match prepare(file, available) {
         Ok(prepared) => prepared,
-        Err(refusal) => return Fate::Refused(refusal),
+        Err(refusal) => return FileResult::Refused(refusal),
     };
-    stream(file, header, map, paper, dice).map_or_else(|error| stopped(&error), |()| Fate::Written)
+    stream(file, header, map, paper, rng)
+        .map_or_else(|error| stopped(&error), |()| FileResult::Written)
 }
 
 fn stream(
@@ -214,23 +215,28 @@ fn stream(
     header: Header,
     map: ClusterMap,
     paper: &mut Paper,
-    dice: &mut Dice,
+    rng: &mut TestRng,
 ) -> Result<(), DecodeError> {
     let mut pass = MappedPass::begin(header, map, paper)?;
-    for block in blocks(file, dice) {
+    for block in blocks(file, rng) {
         pass.push(&block, paper)?;
     }
     pass.finish(paper)
 }
 
 /// The whole way of a file from a server that sends no parts.
-fn decode_unknown(file: &[u8], available: u64, paper: &mut Paper, dice: &mut Dice) -> (Fate, bool) {
+fn decode_unknown(
+    file: &[u8],
+    available: u64,
+    paper: &mut Paper,
+    rng: &mut TestRng,
+) -> (FileResult, bool) {
     decode_deferred(
         file,
         available,
         super::unmapped_pass::DEFERRED_IN_MEMORY,
         paper,
-        dice,
+        rng,
     )
 }
 
@@ -240,22 +246,22 @@ fn decode_deferred(
     available: u64,
     deferred: usize,
     paper: &mut Paper,
-    dice: &mut Dice,
-) -> (Fate, bool) {
+    rng: &mut TestRng,
+) -> (FileResult, bool) {
     let needs_tables = Arc::new(AtomicBool::new(false));
     let head = &file[..file.len().min(1 << 12)];
     let header = match Header::parse(head, None, available) {
         Ok(header) => header,
-        Err(refusal) => return (Fate::Refused(refusal), false),
+        Err(refusal) => return (FileResult::Refused(refusal), false),
     };
     let written: Result<(), DecodeError> = (|| {
         let mut pass =
             UnmappedPass::begin(header, MEMORY, deferred, Arc::clone(&needs_tables), paper)?;
-        for block in blocks(file, dice) {
+        for block in blocks(file, rng) {
             pass.push(&block, paper)?;
         }
         pass.finish(paper)
     })();
-    let fate = written.map_or_else(|error| stopped(&error), |()| Fate::Written);
-    (fate, needs_tables.load(Ordering::Acquire))
+    let result = written.map_or_else(|error| stopped(&error), |()| FileResult::Written);
+    (result, needs_tables.load(Ordering::Acquire))
 }

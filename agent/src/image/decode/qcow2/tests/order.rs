@@ -8,10 +8,10 @@ use super::*;
 fn check(style: Style, seed: u64) -> bool {
     let picture = Picture::new(style, seed);
     let was_enough = check_unknown(&picture, style, seed);
-    let mut dice = Dice::new(seed + 1);
-    let mut paper = Paper::new(dice.is_one_in(2));
-    let fate = decode(&picture.file, style.virtual_size, &mut paper, &mut dice);
-    assert_eq!(fate, Fate::Written, "{seed}: {style:?}");
+    let mut rng = TestRng::new(seed + 1);
+    let mut paper = Paper::new(rng.is_one_in(2));
+    let result = decode(&picture.file, style.virtual_size, &mut paper, &mut rng);
+    assert_eq!(result, FileResult::Written, "{seed}: {style:?}");
     assert!(paper.bytes == picture.disk, "{seed}: {style:?}");
     if !paper.is_all_zeros {
         assert!(paper.is_written.iter().all(|byte| *byte), "{style:?}");
@@ -20,15 +20,15 @@ fn check(style: Style, seed: u64) -> bool {
 }
 
 fn check_unknown(picture: &Picture, style: Style, seed: u64) -> bool {
-    let mut dice = Dice::new(seed + 2);
-    let mut paper = Paper::new(dice.is_one_in(2));
-    let fate = decode_unknown(&picture.file, style.virtual_size, &mut paper, &mut dice);
-    if let (Fate::Stopped(_), true) = fate {
+    let mut rng = TestRng::new(seed + 2);
+    let mut paper = Paper::new(rng.is_one_in(2));
+    let result = decode_unknown(&picture.file, style.virtual_size, &mut paper, &mut rng);
+    if let (FileResult::Stopped(_), true) = result {
         // Only compressed clusters of a few bytes each can be so entangled.
         assert!(style.compressed > 0, "{seed}: {style:?}");
         return false;
     }
-    assert_eq!(fate, (Fate::Written, false), "{seed}: {style:?}");
+    assert_eq!(result, (FileResult::Written, false), "{seed}: {style:?}");
     assert!(paper.bytes == picture.disk, "{seed}: {style:?}");
     true
 }
@@ -38,7 +38,7 @@ fn all_kinds_of_images_arrive_whole() {
     let mut enough = 0;
     for seed in 0..200 {
         enough += i32::from(check(
-            Style::any(&mut Dice::new(seed + 1000), 512 << 10),
+            Style::any(&mut TestRng::new(seed + 1000), 512 << 10),
             seed,
         ));
     }
@@ -68,21 +68,21 @@ fn what_memory_cannot_keep_waits_behind_the_image() {
     for seed in 0..200 {
         let style = Style {
             tables: [Tables::Last, Tables::LevelTwoLate][usize::from(seed % 3 == 0)],
-            ..Style::any(&mut Dice::new(seed + 3000), 512 << 10)
+            ..Style::any(&mut TestRng::new(seed + 3000), 512 << 10)
         };
         let picture = Picture::new(style, seed);
         let length = picture.file.len();
         for (room, is_plenty) in [(4 * length + (1 << 20), true), (0, false)] {
-            let mut dice = Dice::new(seed + 4);
-            let mut paper = Paper::new(dice.is_one_in(2));
+            let mut rng = TestRng::new(seed + 4);
+            let mut paper = Paper::new(rng.is_one_in(2));
             paper.room = room;
             // The blocks of these tests are of up to 150 KiB.
-            let memory = (160 << 10) + usize::try_from(dice.below(64 << 10)).unwrap();
+            let memory = (160 << 10) + usize::try_from(rng.below(64 << 10)).unwrap();
             let size = style.virtual_size;
-            let (fate, needs_tables) =
-                decode_deferred(&picture.file, size, memory, &mut paper, &mut dice);
+            let (result, needs_tables) =
+                decode_deferred(&picture.file, size, memory, &mut paper, &mut rng);
             staged += usize::from(!paper.staged.is_empty());
-            if fate == Fate::Written {
+            if result == FileResult::Written {
                 assert!(
                     !needs_tables && paper.bytes == picture.disk,
                     "{seed}: {style:?}"
@@ -91,11 +91,11 @@ fn what_memory_cannot_keep_waits_behind_the_image() {
                 continue;
             }
             // Nothing is lost: the tables are asked for and the file is read once more.
-            assert!(needs_tables, "{seed}: {style:?}: {fate:?}");
+            assert!(needs_tables, "{seed}: {style:?}: {result:?}");
             refused += usize::from(!is_plenty);
             assert!(
                 !is_plenty || style.compressed > 0,
-                "{seed}: {style:?}: {fate:?}"
+                "{seed}: {style:?}: {result:?}"
             );
         }
     }
@@ -170,20 +170,22 @@ fn the_map_stays_within_its_bound() {
     assert_eq!(refusal.defect, Defect::MapTooLarge { limit });
     // Beside what is deferred there is less room for it, and then the tables are read first.
     let (deferred, mut paper) = (MEMORY - limit, Paper::new(true));
-    let dice = &mut Dice::new(12);
-    let (fate, needs_tables) = decode_deferred(&picture.file, 1 << 20, deferred, &mut paper, dice);
-    assert!(matches!(&fate, Fate::Stopped(reason) if reason.contains("the map of the image")));
+    let rng = &mut TestRng::new(12);
+    let (result, needs_tables) = decode_deferred(&picture.file, 1 << 20, deferred, &mut paper, rng);
+    assert!(
+        matches!(&result, FileResult::Stopped(reason) if reason.contains("the map of the image"))
+    );
     assert!(needs_tables);
 }
 
 #[test]
 fn a_file_is_read_again_for_what_lies_before() {
-    struct Pieces<'a> {
+    struct SlicedStream<'a> {
         rest: &'a [u8],
         whole: &'a [u8],
         readings: &'a AtomicUsize,
     }
-    impl super::super::reread::RestartableStream for Pieces<'_> {
+    impl super::super::reread::RestartableStream for SlicedStream<'_> {
         async fn next(&mut self) -> Result<Option<Bytes>, crate::image::source::SourceError> {
             let (piece, rest) = self.rest.split_at(self.rest.len().min(3));
             self.rest = rest;
@@ -198,7 +200,7 @@ fn a_file_is_read_again_for_what_lies_before() {
     }
     let readings = AtomicUsize::new(0);
     let file: Vec<u8> = (0..100).collect();
-    let stream = Pieces {
+    let stream = SlicedStream {
         rest: &[],
         whole: &file,
         readings: &readings,

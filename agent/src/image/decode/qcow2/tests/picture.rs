@@ -5,14 +5,14 @@ use std::io::Write as _;
 use flate2::{Compress, FlushCompress};
 
 /// Numbers that look random and are the same each time.
-pub(super) struct Dice(u64);
+pub(super) struct TestRng(u64);
 
-impl Dice {
+impl TestRng {
     pub(super) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub(super) fn roll(&mut self) -> u64 {
+    pub(super) fn next_u64(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -20,7 +20,7 @@ impl Dice {
     }
 
     pub(super) fn below(&mut self, limit: u64) -> u64 {
-        (self.roll() >> 11) % limit
+        (self.next_u64() >> 11) % limit
     }
 
     pub(super) fn is_one_in(&mut self, count: u64) -> bool {
@@ -84,18 +84,18 @@ impl Default for Style {
 
 impl Style {
     /// Any style, of a disk of at most `largest` bytes.
-    pub(super) fn any(dice: &mut Dice, largest: u64) -> Self {
-        let has_subclusters = dice.is_one_in(4);
+    pub(super) fn any(rng: &mut TestRng, largest: u64) -> Self {
+        let has_subclusters = rng.is_one_in(4);
         let cluster_bits = if has_subclusters {
-            14 + u32::try_from(dice.below(4)).unwrap()
+            14 + u32::try_from(rng.below(4)).unwrap()
         } else {
-            9 + u32::try_from(dice.below(9)).unwrap()
+            9 + u32::try_from(rng.below(9)).unwrap()
         };
         // Small clusters need many tables.
         let largest = largest.min(2048 << cluster_bits);
-        let is_zstd = dice.is_one_in(2);
+        let is_zstd = rng.is_one_in(2);
         Self {
-            version: if has_subclusters || is_zstd || !dice.is_one_in(3) {
+            version: if has_subclusters || is_zstd || !rng.is_one_in(3) {
                 3
             } else {
                 2
@@ -103,16 +103,16 @@ impl Style {
             cluster_bits,
             is_zstd,
             has_subclusters,
-            virtual_size: 512 * (1 + dice.below(largest / 512)),
-            is_shuffled: dice.is_one_in(2),
-            tables: match dice.below(3) {
+            virtual_size: 512 * (1 + rng.below(largest / 512)),
+            is_shuffled: rng.is_one_in(2),
+            tables: match rng.below(3) {
                 0 => Tables::First,
                 1 => Tables::LevelTwoLate,
                 _ => Tables::Last,
             },
-            compressed: [0, 1, 2, 5][usize::try_from(dice.below(4)).unwrap()],
-            is_cut: dice.is_one_in(3),
-            has_garbage: dice.is_one_in(3),
+            compressed: [0, 1, 2, 5][usize::try_from(rng.below(4)).unwrap()],
+            is_cut: rng.is_one_in(3),
+            has_garbage: rng.is_one_in(3),
         }
     }
 }
@@ -149,7 +149,7 @@ pub(super) fn get64(file: &[u8], offset: usize) -> u64 {
 
 struct Builder {
     style: Style,
-    dice: Dice,
+    rng: TestRng,
     file: Vec<u8>,
     cluster: usize,
     /// Where compressed clusters may go on.
@@ -164,7 +164,7 @@ impl Picture {
         let cluster = 1 << style.cluster_bits;
         let mut builder = Builder {
             style,
-            dice: Dice::new(seed),
+            rng: TestRng::new(seed),
             file: vec![0; cluster],
             cluster,
             tail: None,
@@ -190,7 +190,7 @@ impl Picture {
         }
         let mut order: Vec<usize> = (0..clusters).collect();
         if style.is_shuffled {
-            builder.dice.shuffle(&mut order);
+            builder.rng.shuffle(&mut order);
         }
         let mut entries = vec![[0_u64; 2]; tables * per_table];
         for index in order {
@@ -290,14 +290,14 @@ impl Builder {
 
     /// Bytes that are random, repeat, or are zeros.
     fn bytes(&mut self, length: usize) -> Vec<u8> {
-        match self.dice.below(4) {
+        match self.rng.below(4) {
             0 => (0..length.div_ceil(8))
-                .flat_map(|_| self.dice.roll().to_le_bytes())
+                .flat_map(|_| self.rng.next_u64().to_le_bytes())
                 .take(length)
                 .collect(),
             1 => vec![0; length],
             _ => {
-                let word = self.dice.roll().to_le_bytes();
+                let word = self.rng.next_u64().to_le_bytes();
                 let mut bytes: Vec<u8> = word.into_iter().cycle().take(length).collect();
                 bytes[length / 2..].fill(0);
                 bytes[length - 1] = 1;
@@ -315,12 +315,12 @@ impl Builder {
 
     /// Fills a cluster of the disk and answers its entry.
     fn cluster(&mut self, index: usize) -> [u64; 2] {
-        if self.style.has_garbage && self.dice.is_one_in(16) {
+        if self.style.has_garbage && self.rng.is_one_in(16) {
             let at = self.allocate();
             self.file[at..].fill(0xdd);
         }
         if self.style.compressed > 0
-            && self.dice.is_one_in(self.style.compressed)
+            && self.rng.is_one_in(self.style.compressed)
             && let Some(entry) = self.compress(index)
         {
             return [entry, 0];
@@ -330,7 +330,7 @@ impl Builder {
         } else {
             0
         };
-        match self.dice.below(8) {
+        match self.rng.below(8) {
             0 | 1 => [0, 0],
             2 => [zeros, 0],
             // Allocated, but zeros: what the file has there does not count.
@@ -354,12 +354,12 @@ impl Builder {
         let at = self.allocate();
         self.file[at..].fill(0xbb);
         let size = self.cluster / 32;
-        let data = match self.dice.below(3) {
+        let data = match self.rng.below(3) {
             0 => 0xffff_ffff,
-            1 => self.dice.roll() & self.dice.roll() & 0xffff_ffff,
-            _ => self.dice.roll() & 0xffff_ffff,
+            1 => self.rng.next_u64() & self.rng.next_u64() & 0xffff_ffff,
+            _ => self.rng.next_u64() & 0xffff_ffff,
         };
-        let zeros = self.dice.roll() & !data & 0xffff_ffff;
+        let zeros = self.rng.next_u64() & !data & 0xffff_ffff;
         for number in (0..32).filter(|number| data & 1 << number != 0) {
             let bytes = self.bytes(size);
             put(&mut self.file, at + number * size, &bytes);
