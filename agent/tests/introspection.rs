@@ -126,7 +126,7 @@ async fn the_status_tells_whether_the_report_was_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_daemon_goes_on_whatever_becomes_of_a_report() {
+async fn the_daemon_continues_after_any_answer_to_a_report() {
     for verdict in [InspectionVerdict::Accepted, InspectionVerdict::Refused] {
         let place = tempfile::tempdir().unwrap();
         let (url, mut heard) = conductor(verdict).await;

@@ -184,7 +184,7 @@ fn call(stream: u32, path: &str, whole: bool) -> Vec<u8> {
 }
 
 #[test]
-fn silent_connections_keep_nobody_out_and_end() {
+fn silent_connections_end_and_do_not_block_others() {
     let agent = Agent::start(4096);
     let before = agent.memory();
     let mut silent = Vec::new();

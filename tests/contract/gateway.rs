@@ -180,7 +180,7 @@ async fn attach(
 }
 
 #[tokio::test]
-async fn a_stranger_attaches_nowhere_and_displaces_nobody() {
+async fn an_agent_without_proof_cannot_attach_or_displace() {
     let mut house = House::new().await;
     let _agent = house.machine.start_agent(&house.shim.url);
     house.ironic.wait_for(HEARTBEAT, 1).await;

@@ -91,7 +91,7 @@ async fn callback_urls_are_used_as_they_are_and_come_before_the_api() {
 }
 
 #[tokio::test]
-async fn nothing_is_reported_when_nobody_asked() {
+async fn without_a_request_no_report_is_submitted() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
     let mut shim = Shim::start(config(&[&ironic.url], &state)).await;

@@ -120,7 +120,7 @@ async fn a_version_is_learned_once_and_a_failure_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_root_document_counts_whatever_its_status() {
+async fn a_root_document_counts_with_any_status() {
     let state = tempfile::tempdir().unwrap();
     let ironic = FakeIronic::start().await;
     let root = recorded("root")["response"].clone();
@@ -413,7 +413,7 @@ async fn an_ironic_that_says_nothing_is_given_up() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_said_with_the_address() {
+async fn an_unreachable_ironic_is_named_with_its_address() {
     let state = tempfile::tempdir().unwrap();
     let url = dead_url();
     let retry = retry(Shim::start(config(&[&url], &state)).await.lookup().await);

@@ -39,7 +39,7 @@ fn reads(text: &str, field: &str) -> bool {
 }
 
 #[test]
-fn an_option_is_offered_only_if_somebody_reads_it() {
+fn an_option_is_offered_only_if_it_is_read() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut rows = 0;
     let mut wrong = Vec::new();

@@ -345,7 +345,7 @@ async fn a_wrong_call_poisons_nothing() {
 
 /// Ten blocked workers starve the Python agent. Here are three hundred callers that wait.
 #[tokio::test]
-async fn those_who_wait_hold_up_nobody_else() {
+async fn waiting_requests_do_not_delay_others() {
     let (script, _agent, front) = scripted().await;
     let gate = script.hold("standby.power_off");
     let answer = front.run("standby.power_off", json!({})).await.json();

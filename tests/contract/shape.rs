@@ -326,8 +326,7 @@ fn errors_keep_their_causes() {
                 _ => continue,
             };
             for field in fields {
-                let is_text =
-                    matches!(&field.ty, Type::Path(path) if path.path.is_ident("String"));
+                let is_text = matches!(&field.ty, Type::Path(path) if path.path.is_ident("String"));
                 let field = field.ident.as_ref().map(ToString::to_string);
                 let is_cause = field.is_some_and(|field| CAUSES.contains(&field.as_str()));
                 if is_text && is_cause {

@@ -111,7 +111,7 @@ async fn small_server(directory: &TempDir) -> (SocketAddr, TlsFiles) {
 }
 
 #[tokio::test]
-async fn who_shows_a_certificate_makes_way_for_nobody() {
+async fn connections_with_a_certificate_are_not_evicted() {
     let directory = tempfile::tempdir().unwrap();
     let (address, files) = small_server(&directory).await;
     let endpoint = format!("https://{address}").parse().unwrap();

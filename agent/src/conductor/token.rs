@@ -113,7 +113,7 @@ mod tests {
 
     /// Contract rows 85 to 88.
     #[test]
-    fn decides_by_length_and_stars() {
+    fn short_and_masked_answers_do_not_replace_a_token() {
         let configured = || Some(secret("K"));
         let remembered = || Some(secret("R"));
         let cases = [

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_changes_nothing() {
+    fn absent_overrides_change_nothing() {
         let shared = Shared::new(AgentConfig::default());
         assert_eq!(shared.apply(&SessionOverrides::default()), []);
         assert_eq!(*shared.current(), AgentConfig::default());

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mask_is_its_length_and_no_other_word_is_one() {
+    fn only_contiguous_masks_are_prefix_lengths() {
         for length in 0..=32_u32 {
             let mask = u32::MAX.checked_shl(32 - length).unwrap_or_default();
             let text = std::net::Ipv4Addr::from_bits(mask).to_string();

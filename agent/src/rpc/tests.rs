@@ -486,7 +486,7 @@ async fn follow_lines(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_command_says_is_heard_by_those_who_follow_it() {
+async fn followers_receive_the_output_of_a_command() {
     let agent = Agent::start().await;
     let mut client = agent.client().await;
     let request = background(json!({"do": "work", "phases": 2, "end": "fail"}));
@@ -675,7 +675,7 @@ async fn the_largest_config_drive_passes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn health_and_reflection_are_served_to_anybody() {
+async fn health_and_reflection_need_no_token() {
     use tonic_health::pb::health_check_response::ServingStatus;
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;

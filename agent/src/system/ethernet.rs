@@ -399,7 +399,7 @@ mod tests {
 
     /// Needs the right to open packet sockets, which root has.
     #[test]
-    fn what_cannot_be_listened_to_keeps_nobody_else() {
+    fn an_unusable_interface_does_not_stop_the_others() {
         let frames = listen(
             &[("lo".to_owned(), 1), ("none".to_owned(), 4_000_000)],
             &[],

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_the_kernel_is_read_whatever_the_name() {
+    fn a_process_line_is_read_with_any_name() {
         let line = "12 (a) b (c) S 7 12 12 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 99 1";
         let expected = Process {
             id: 12,

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_follows_is_later_whatever_the_clock_shows() {
+    fn logical_time_never_goes_back() {
         let start = LogicalTime::default().next_at(1_000);
         assert!(start.next_at(2_000) > start.next_at(1_500));
         assert!(start.next_at(3) > start, "a clock that was set back");

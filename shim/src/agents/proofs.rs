@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_since_a_revision_is_said_in_parts() {
+    fn new_proofs_since_a_revision_come_in_parts() {
         let proofs = Proofs::default();
         for node in ["a", "b", "c"] {
             proofs.prove(node, "t");

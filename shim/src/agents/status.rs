@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_mute_agent_holds_up_nobody_who_can_be_answered() {
+    async fn a_silent_agent_does_not_delay_others() {
         let remembered = Arc::new(Remembered::default());
         remembered.get(async || Ok(status(1.0))).await.unwrap();
         tokio::time::advance(KEPT).await;

@@ -12,12 +12,12 @@ const HEAD: usize = 5;
 
 /// Reads an `ExecuteCommandResponse` from the parts in which it comes.
 #[derive(Debug, Default)]
-pub(super) struct Sniffer {
+pub(super) struct AnswerReader {
     bytes: Vec<u8>,
     is_done: bool,
 }
 
-impl Sniffer {
+impl AnswerReader {
     /// Takes the next part. Answers the record when it is whole.
     pub(super) fn read(&mut self, part: &[u8]) -> Option<v1::CommandRecord> {
         if self.is_done {
@@ -72,15 +72,15 @@ mod tests {
     fn record_is_read_however_it_is_cut() {
         let bytes = framed(&response("the-identifier"));
         for size in 1..=bytes.len() {
-            let mut sniffer = Sniffer::default();
-            let mut records = bytes.chunks(size).filter_map(|part| sniffer.read(part));
+            let mut reader = AnswerReader::default();
+            let mut records = bytes.chunks(size).filter_map(|part| reader.read(part));
             assert_eq!(records.next().unwrap().id, "the-identifier");
             assert_eq!(records.next(), None);
         }
     }
 
     #[test]
-    fn what_is_no_small_record_is_let_by() {
+    fn other_answers_pass_unread() {
         let mut large = response("x");
         large.command.as_mut().unwrap().name = "n".repeat(LARGEST);
         let plan = v1::ExecuteCommandResponse::default();
@@ -93,10 +93,10 @@ mod tests {
             vec![0; 7],
             vec![255; 70_000],
         ] {
-            let mut sniffer = Sniffer::default();
+            let mut reader = AnswerReader::default();
             for part in bytes.chunks(1000) {
-                assert_eq!(sniffer.read(part), None);
-                assert!(sniffer.bytes.capacity() <= 4 * LARGEST);
+                assert_eq!(reader.read(part), None);
+                assert!(reader.bytes.capacity() <= 4 * LARGEST);
             }
         }
     }

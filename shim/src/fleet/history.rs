@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_where_nobody_looks() {
+    fn without_viewers_no_history_is_kept() {
         let mut history = NodeHistory::default();
         history.note(Attached, &node("a", ""), at(1));
         assert!(history.of("a").is_empty());

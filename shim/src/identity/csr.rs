@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn strong_keys_are_taken_whatever_else_is_asked_for() {
+    fn strong_keys_of_any_request_are_taken() {
         for algorithm in [
             &PKCS_ECDSA_P256_SHA256,
             &PKCS_ECDSA_P384_SHA384,

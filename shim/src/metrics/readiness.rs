@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_and_only_what_keeps_agents_away_is_unready() {
+    fn problems_are_named_and_only_those_of_agents_are_unready() {
         use ReadinessLevel::{Degraded, Ready, Unready};
         let with = |change: fn(&mut Observation)| {
             let mut observation = healthy();

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_somebody_else_chose_is_refused() {
+    fn a_foreign_host_header_is_refused() {
         let is_ours = |host: Option<&str>| {
             let mut request = Request::new(());
             if let Some(host) = host {

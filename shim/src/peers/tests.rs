@@ -219,7 +219,7 @@ async fn a_request_waits_for_a_known_node_and_an_unknown_one_is_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_nobody_can_know_few_requests_for_strangers_wait() {
+async fn requests_for_unknown_nodes_are_limited_without_a_directory() {
     let site = Site::new();
     let a = site.replica(echo()).await;
     site.directory.is_away.store(true, Ordering::Relaxed);
@@ -305,7 +305,7 @@ async fn a_large_body_passes_with_bounded_memory() {
 }
 
 #[tokio::test]
-async fn a_request_is_sent_again_only_if_nobody_has_got_it() {
+async fn a_request_is_repeated_only_if_it_was_not_delivered() {
     let site = Site::new();
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);

@@ -95,7 +95,7 @@ fn a_described_machine_gets_its_node_and_a_new_token() {
 }
 
 #[test]
-fn what_is_missing_or_ambiguous_is_said_with_what_to_do() {
+fn missing_and_ambiguous_nodes_are_reported_with_advice() {
     let bench = Bench::new();
     bench.write("a.yaml", &format!("uuid: {A}\nserial_number: S\n"));
     bench.write("b.yaml", &format!("uuid: {B}\nserial_number: S\n"));

@@ -195,7 +195,7 @@ impl GuardedGateway {
 }
 
 #[tokio::test]
-async fn certificates_are_checked_and_what_is_wrong_is_said() {
+async fn certificate_problems_are_named() {
     let gateway = GuardedGateway::new(|authority| authority.sign()).await;
     let operators = &gateway.operators;
     let strangers = Authority::new();

@@ -65,7 +65,7 @@ fn arguments_become_what_ironic_would_send() {
 }
 
 #[test]
-fn what_protects_a_transfer_can_be_said() {
+fn options_of_a_transfer_are_taken_from_the_command_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("password");
     std::fs::write(&path, "correct horse\nsecond line\n").unwrap();

@@ -496,7 +496,7 @@ async fn an_engine_that_is_closed_admits_nothing_and_still_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_verb_said_before_it_was_cancelled_is_not_lost() {
+async fn warnings_before_a_cancellation_are_kept() {
     #[derive(Debug)]
     struct Stubborn;
     impl Perform for Stubborn {

@@ -72,7 +72,7 @@ mod tests {
     use crate::system::process::{RunError, Script};
 
     #[tokio::test]
-    async fn what_reaches_outside_goes_down_whatever_fails() {
+    async fn lockdown_takes_interfaces_down_after_any_failure() {
         let directory = tempfile::tempdir().unwrap();
         let net = directory.path().join("sys/class/net");
         for (name, kind, device) in [

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_and_nothing_is_applied() {
+    fn an_invalid_request_names_the_error_and_applies_nothing() {
         let cases = [
             (json!({}), "'node_info' must hold the object 'node'"),
             (

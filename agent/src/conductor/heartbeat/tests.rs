@@ -156,7 +156,7 @@ fn after_success_without_force_it_is_the_timeout_times_three_to_six_tenths() {
 }
 
 #[test]
-fn after_an_error_it_is_five_to_ten_seconds_whatever_is_pending() {
+fn after_an_error_the_interval_ignores_a_pending_force() {
     for_all_lives(|_, beat| {
         if let Some((previous, false)) = beat.previous {
             let gap = beat.sent - previous;

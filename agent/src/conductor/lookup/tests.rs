@@ -240,7 +240,7 @@ async fn a_restarted_agent_goes_on_with_its_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_configured_token_survives_the_stars() {
+async fn a_configured_token_is_kept_when_lookup_masks_it() {
     let config = AgentConfig {
         common: CommonSettings {
             agent_token: Some(Secret::new("K")),

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_of_an_array_is_its_first_partition_where_nobody_knows_better() {
+    fn the_root_of_an_array_defaults_to_its_first_partition() {
         for (uuid, number) in [("root", 2), ("0x0000abcd", 1)] {
             assert_eq!(layout().root_of_array(uuid).unwrap().number, number);
         }

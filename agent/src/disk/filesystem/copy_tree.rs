@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_an_end_to_everything() {
+    fn names_files_and_bytes_are_limited() {
         let mut tree = Tree::default();
         for name in ["", ".", "..", "a/..", "a\0b", "a\\b"] {
             assert!(matches!(

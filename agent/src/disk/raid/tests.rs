@@ -664,7 +664,7 @@ async fn a_superblock_without_its_array_goes_from_disks_and_partitions() {
 }
 
 #[tokio::test]
-async fn a_superblock_that_cannot_be_removed_is_a_failure_and_one_that_must_stay_is_said() {
+async fn irremovable_superblocks_fail_and_kept_ones_are_reported() {
     let mut machine = FakeMachine::new();
     let sda = machine.sata_disk("sda", 8 * MIB, 1);
     machine.bytes("dev/sda", &member(8 << 20, "box:old"));

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn firmware_is_stopped_when_somebody_listens() {
+    fn firmware_lldp_is_stopped_when_lldp_is_collected() {
         assert_eq!(sent(&AgentConfig::default()), "");
         let listed = AgentConfig {
             collect_lldp: true,

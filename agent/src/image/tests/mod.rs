@@ -703,7 +703,7 @@ async fn a_checksum_that_cannot_be_had_names_its_url() {
 }
 
 #[tokio::test]
-async fn what_nobody_declares_is_written_as_what_it_is() {
+async fn an_undeclared_format_is_detected() {
     let image = mbr_image(3 * MIB);
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut packed, &image).unwrap();

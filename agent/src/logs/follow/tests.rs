@@ -160,7 +160,7 @@ async fn a_tail_is_of_both_logs_together() {
 }
 
 #[tokio::test]
-async fn what_is_lost_is_said() {
+async fn lost_records_are_reported() {
     let (mut machine, kernel) = (FakeMachine::new(), FakeKernel::default());
     let mut logs = logs(&mut machine, &kernel);
     kernel.say(1, 6, "first");

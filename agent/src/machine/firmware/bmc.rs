@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_address_ironic_hears_its_words_for_none() {
+    fn a_missing_address_is_reported_as_ironic_expects() {
         assert_eq!(Fake::default().probe(), expected("0.0.0.0", "::/0", None));
         let zero = Fake::default()
             .with(1, IP_ADDRESS, 0, &[192, 1, 2, 3])

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_said_is_remembered_until_it_is_unsaid() {
+    fn a_root_volume_is_remembered_until_it_is_cleared() {
         let directory = tempfile::tempdir().unwrap();
         let root = PathPrefix::new(directory.path());
         remember(&root, [("/dev/md0", None)]).unwrap();

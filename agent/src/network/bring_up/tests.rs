@@ -190,7 +190,7 @@ async fn a_bond_and_a_vlan_on_it_are_made_and_take_members_that_come_late() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_said_and_the_rest_is_done() {
+async fn refused_steps_are_reported_and_the_rest_is_done() {
     let mut machine = FakeMachine::new();
     card(&mut machine, "eth0", 2, true);
     let script = Arc::new(

@@ -47,7 +47,7 @@ fn said(plan: &NetworkPlan) -> String {
 const BOTH: &str = "DHCPv4, IPv6 as routers advertise";
 
 #[test]
-fn cards_that_nobody_names_ask_for_both_families() {
+fn unnamed_cards_ask_for_both_families() {
     let plan = plan(&inputs(&json(""), "quiet"), &cards(2));
     assert_eq!(
         shown(&plan),

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_route_nothing_is_said() {
+    fn without_a_route_there_is_no_callback_url() {
         let url = CallbackUrl::OnRoute {
             scheme: "http",
             port: 9,

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_keeps_what_the_program_said() {
+    fn a_failure_keeps_the_output_of_the_program() {
         let mut ended = testing::record(1);
         let failed = Failure {
             program: Some("hdparm".to_owned()),

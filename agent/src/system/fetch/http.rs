@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_listening_is_a_connection_error() {
+    async fn a_refused_connection_is_a_connection_error() {
         // A port that was just free.
         let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = free.local_addr().unwrap();

@@ -361,7 +361,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_program_sees_arrives_as_it_was_said() {
+    fn a_sandboxed_program_gets_its_arguments_unchanged() {
         let node = "/dev/sda2".to_owned();
         let view = VisibleDevices {
             nodes: ["/dev/sda".to_owned(), node.clone()].into(),

@@ -72,7 +72,7 @@ fn nodes_are_found_by_uuid_and_by_a_name_that_one_has() {
 }
 
 #[test]
-fn what_is_said_twice_is_one_event() {
+fn a_repeated_description_is_one_event() {
     let mut table = table();
     let labels = Labels::from([("rack".to_owned(), "1".to_owned())]);
     assert!(table.add(A, at(1)) && !table.add(A, at(2)));

@@ -22,7 +22,7 @@ use crate::agents::client::TOKEN;
 use crate::agents::{AgentKey, AgentRegistry};
 use crate::fleet::call_timeout;
 use crate::fleet::error::FleetError;
-use crate::fleet::executed::Sniffer;
+use crate::fleet::executed::AnswerReader;
 use crate::fleet::follower::CommandFollower;
 
 /// How long before its deadline a call is given up that waits for its agent, so that its caller
@@ -77,12 +77,12 @@ impl AttachedAgents {
         let Some(follower) = follower else {
             return Ok(answer.map(|body| ending_with_status(body, node_uuid)));
         };
-        let mut sniffer = Sniffer::default();
+        let mut reader = AnswerReader::default();
         Ok(answer.map(|body| {
             let node = node_uuid.clone();
             let body = body.map_frame(move |frame| {
                 if let Some(data) = frame.data_ref()
-                    && let Some(record) = sniffer.read(data)
+                    && let Some(record) = reader.read(data)
                 {
                     follower.executed(&node, record);
                 }

@@ -13,7 +13,7 @@ use tracing::info;
 
 use super::order::Order;
 use crate::fleet::access::FleetCaller;
-use crate::fleet::executed::Sniffer;
+use crate::fleet::executed::AnswerReader;
 use crate::fleet::handle::Fleet;
 use crate::fleet::node_command::cut;
 
@@ -84,11 +84,11 @@ impl OrderAudit {
             self.ended(&status);
             return answer;
         }
-        let mut sniffer = Sniffer::default();
+        let mut reader = AnswerReader::default();
         answer.map(|body| {
             Body::new(body.map_frame(move |frame| {
                 if let Some(data) = frame.data_ref()
-                    && let Some(record) = sniffer.read(data)
+                    && let Some(record) = reader.read(data)
                     && let Some(order) = &mut self.order
                 {
                     order.command_id = cut(record.id, LONGEST);

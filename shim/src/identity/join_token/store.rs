@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_use_is_one_use_whoever_comes_first() {
+    fn a_single_use_token_is_redeemed_once() {
         let state = tempfile::tempdir().unwrap();
         let tokens = JoinTokens::new(state.path());
         let (_, token) = tokens.create(new(1), at(0)).unwrap();

@@ -68,7 +68,7 @@ fn within_a_boot_the_counter_of_the_agent_decides() {
 }
 
 #[test]
-fn what_only_the_directory_said_is_forgotten_when_its_replica_denies_it() {
+fn a_location_of_the_directory_is_dropped_when_its_replica_denies_it() {
     let mut here = Locations::default();
     let (mut there, mut liar) = (Locations::default(), Locations::default());
     there.attach(NODE, &id(1, 1));
@@ -89,7 +89,7 @@ fn what_only_the_directory_said_is_forgotten_when_its_replica_denies_it() {
 }
 
 #[test]
-fn changes_are_said_in_parts() {
+fn changes_come_in_parts() {
     let mut here = Locations::default();
     for node in ["a", "b", "c"] {
         here.attach(node, &id(1, 1));

@@ -54,7 +54,7 @@ fn a_policy_becomes_what_the_conductor_would_write() {
 }
 
 #[test]
-fn what_is_wrong_is_named_by_its_field() {
+fn errors_name_their_field() {
     let policy = || json!({"scope": "ERASE_SCOPE_METADATA"});
     let disk = || json!({"device": "/dev/sda"});
     let cases = [

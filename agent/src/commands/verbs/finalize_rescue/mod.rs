@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_lets_in_everybody_or_nobody_is_refused() {
+    async fn empty_and_invalid_passwords_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let context = machine(&directory);
         for (password, hashed) in [

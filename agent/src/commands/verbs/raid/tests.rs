@@ -44,7 +44,7 @@ fn an_order_becomes_a_configuration_that_ironic_could_send() {
 }
 
 #[test]
-fn what_is_wrong_is_named_by_its_field() {
+fn errors_name_their_field() {
     let mirror = || json!({"level": "RAID_LEVEL_1", "size_gib": 1, "is_root": true});
     let cases = [
         (

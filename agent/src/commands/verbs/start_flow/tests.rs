@@ -61,7 +61,7 @@ fn a_step_keeps_what_it_does_not_name() {
 }
 
 #[test]
-fn what_is_wrong_is_said_before_anything_runs() {
+fn an_invalid_flow_is_refused_before_anything_runs() {
     use FailureKind::{InvalidCommand, InvalidCommandParams};
     let cases = [
         (

@@ -92,7 +92,7 @@ fn only_the_image_is_required() {
 }
 
 #[test]
-fn what_is_wrong_is_named_by_its_field() {
+fn errors_name_their_field() {
     let whole = json!({"image": image()});
     let cases = [
         ("/image", Value::Null, "write_image.image: is missing"),

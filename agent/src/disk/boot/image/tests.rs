@@ -165,7 +165,7 @@ async fn an_image_without_files_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_mounted_is_said_and_nothing_stays_mounted() {
+async fn a_failed_mount_is_reported_and_nothing_stays_mounted() {
     let machine = Machine::new();
     machine.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "MZ");
     let (root, esp) = (machine.shown(ROOT), machine.shown(ESP));

@@ -46,7 +46,7 @@ fn laid_out(
 }
 
 #[test]
-fn what_is_wrong_is_said_all_at_once() {
+fn every_error_of_a_configuration_is_reported_at_once() {
     for (given, text) in [
         (json!({"logical_disks": []}), "contains no logical disks"),
         (json!({"logical_disks": null}), "contains no logical disks"),

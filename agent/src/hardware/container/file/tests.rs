@@ -53,7 +53,7 @@ fn a_name_may_be_what_operators_write() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn invalid_files_name_the_error() {
     let with = |more: &str| format!("steps:\n- name: a\n  image: b\n{more}");
     let rest = "  interface: deploy\n  reboot_requested: false\n  abortable: true\n";
     let cases = [

@@ -553,7 +553,7 @@ async fn nothing_is_touched_while_one_disk_may_not_be() {
 }
 
 #[tokio::test]
-async fn what_is_left_alone_is_said_and_no_disk_is_no_failure() {
+async fn skipped_disks_are_reported_and_no_disk_is_no_failure() {
     let mut machine = machine(&["sdb"]);
     machine.usb_disk("sda", 4 * MIB as u64, "stick");
     machine.link("dev/disk/by-label/ir-vfd-dev", "dev/sda");

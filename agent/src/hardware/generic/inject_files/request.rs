@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_said_at_once() {
+    fn every_invalid_field_is_reported_at_once() {
         let text = read_files(
             json!([{"content": "x"}, {"path": "/a/b", "extra": 1}, 5]),
             json!([

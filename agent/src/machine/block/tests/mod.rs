@@ -278,7 +278,7 @@ fn a_disk_with_several_paths_is_one_disk() {
 }
 
 #[test]
-fn udev_has_the_first_word_and_the_kernel_the_second() {
+fn udevs_properties_come_before_the_kernels() {
     let mut machine = FakeMachine::new();
     machine.sata_disk("sda", GIB, 1);
     machine.udev(

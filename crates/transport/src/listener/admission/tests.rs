@@ -95,7 +95,7 @@ fn who_may_have_sent_something_makes_way_after_who_sent_nothing() {
 }
 
 #[test]
-fn a_token_frees_the_share_and_makes_way_for_nobody() {
+fn a_token_frees_the_share_and_is_not_evicted() {
     let (table, now) = (table(), Instant::now());
     let slots: Vec<_> = (0..4).map(|_| table.admit(peer(1), now).0).collect();
     for slot in &slots {
