@@ -21,9 +21,7 @@ LOADERS = {
     "amd64": ["shim-signed", "shim-helpers-amd64-signed", "grub-efi-amd64-signed", "systemd-boot-efi"],
     "arm64": ["shim-signed", "shim-helpers-arm64-signed", "grub-efi-arm64-signed", "systemd-boot-efi"],
 }
-PROGRAMS = ("ironic-agent", "ironic-shim")
-# What is taken if it is there.
-OPTIONAL_PROGRAMS = ("agentctl",)
+PROGRAMS = ("ironic-agent", "ironic-shim", "agentctl")
 # The oldest time that a FAT file system knows.
 OLDEST = 315532800
 
@@ -85,12 +83,10 @@ class Inputs:
         """The certificates of public authorities."""
         return self.packages("x86_64").apart("authorities", ["ca-certificates"])
 
-    def program(self, arch: str, name: str) -> bytes | None:
-        """A program for an architecture; nothing if it is an optional one that is not there."""
+    def program(self, arch: str, name: str) -> bytes:
+        """A program for an architecture."""
         path = self.binaries[arch] / name
         if not path.is_file():
-            if name in OPTIONAL_PROGRAMS:
-                return None
             raise ReleaseError(f"there is no program {path}: `release/compile {arch}` makes it")
         content = path.read_bytes()
         if content[:4] != b"\x7fELF" or int.from_bytes(content[18:20], "little") != TRIPLES[ARCHITECTURES[arch]].number:

@@ -7,7 +7,7 @@ from debian import ARCHITECTURES
 from . import oci, sbom
 from .deb import Package
 from .files import Entry, packed, tar
-from .inputs import OPTIONAL_PROGRAMS, PROGRAMS, REPOSITORY, Inputs
+from .inputs import PROGRAMS, REPOSITORY, Inputs
 
 GATEWAY = REPOSITORY / "release/gateway"
 # Where shells look for what completes a program's options: the file of docs/completions, and its place.
@@ -30,9 +30,7 @@ class Artefact:
 
 
 def all_of(inputs: Inputs, arch: str) -> dict[str, bytes]:
-    """The programs that there are."""
-    programs = {name: inputs.program(arch, name) for name in (*PROGRAMS, *OPTIONAL_PROGRAMS)}
-    return {name: content for name, content in programs.items() if content is not None}
+    return {name: inputs.program(arch, name) for name in PROGRAMS}
 
 
 def binaries(inputs: Inputs, arch: str) -> Artefact:
@@ -59,16 +57,13 @@ def documents(program: str) -> list[Entry]:
 
 def packages(inputs: Inputs, arch: str) -> list[Artefact]:
     """The Debian packages."""
-    made = [gateway_package(inputs, arch)]
-    if (content := inputs.program(arch, "agentctl")) is not None:
-        made.append(package(inputs, arch, "ironic-agentctl", "agentctl", content, "command line of ironic-agent's fleet",
-                            "Lists the nodes of a gateway and runs commands on them, for people and for scripts."))
-    return made
+    agentctl = package(inputs, arch, "ironic-agentctl", "agentctl", inputs.program(arch, "agentctl"), "command line of ironic-agent's fleet",
+                       "Lists the nodes of a gateway and runs commands on them, for people and for scripts.")
+    return [gateway_package(inputs, arch), agentctl]
 
 
 def gateway_package(inputs: Inputs, arch: str) -> Artefact:
     content = inputs.program(arch, "ironic-shim")
-    assert content is not None  # it is no optional program
     more = [
         Entry("usr/lib/systemd/system/ironic-gateway.service", (GATEWAY / "ironic-gateway.service").read_bytes()),
         Entry("usr/lib/sysusers.d/ironic-gateway.conf", (GATEWAY / "ironic-gateway.sysusers").read_bytes()),
@@ -104,7 +99,6 @@ def container(inputs: Inputs) -> Artefact:
     sbom.add_packages(parts, authorities.packages, sbom.BUNDLE)
     for arch in inputs.binaries:
         content = inputs.program(arch, "ironic-shim")
-        assert content is not None  # it is no optional program
         layers[ARCHITECTURES[arch]] = [
             Entry("usr/bin/ironic-shim", content, 0o755), Entry(sbom.BUNDLE, bundle.read_bytes()),
             Entry("etc/passwd", f"ironic-gateway:x:{USER}:{USER}::/{STATE}:/nonexistent\n".encode()),

@@ -201,13 +201,19 @@ class Oci(Case):
 
 class Debs(Case):
     def root(self, name: str, arch: str) -> Path:
-        root = self.room / f"root-{arch}"
+        root = self.room / f"root-{name}-{arch}"
         run("dpkg-deb", "--extract", self.one(f"{name}_*_{ARCHITECTURES[arch]}.deb"), root)
         return root
 
     def test_the_programs_run(self):
         for arch in ARCHS:
-            self.run_programs(self.root("ironic-shim", arch) / "usr/bin", arch)
+            for name in ("ironic-shim", "ironic-agentctl"):
+                self.run_programs(self.root(name, arch) / "usr/bin", arch)
+
+    def test_the_command_line_has_its_page_and_completions(self):
+        root = self.root("ironic-agentctl", ARCHS[0])
+        for place in ("man/man1/agentctl.1.gz", "bash-completion/completions/agentctl", "doc/ironic-agentctl/copyright"):
+            self.assertTrue((root / "usr/share" / place).is_file(), place)
 
     def test_the_unit_is_right_and_walled_in(self):
         root = self.root("ironic-shim", ARCHS[0])
@@ -340,6 +346,19 @@ class Again(Case):
 
 
 class FullDisk(Case):
+    def test_a_ramdisk_that_does_not_fit_is_named_and_the_former_one_stays(self):
+        script = ('mount -t tmpfs -o size=9m none "$1" && echo former >"$1/initramfs" && place=$1 && shift && "$@"; echo "status $?"; '
+                  'cat "$place/initramfs"; ls "$place"')
+        binaries = WORKSHOP / "binaries-x86_64"
+        done = subprocess.run(
+            ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", self.room, REPOSITORY / "ramdisk/build", "--out", self.room,
+             "--lock", REPOSITORY / "release/packages.lock", "--agent", binaries / "ironic-agent", "--shim", binaries / "ironic-shim"],
+            capture_output=True, text=True, check=False)
+        self.assertRegex(done.stderr, "^ramdisk: the disk is full .*unchanged\n$")
+        lines = done.stdout.splitlines()
+        self.assertEqual(lines[lines.index("status 1") + 1], "former")
+        self.assertNotIn("kernel", lines)
+
     def test_it_is_named_and_leaves_nothing(self):
         script = ('mount -t tmpfs -o size=20m none "$1" && mkdir "$1/dist" && touch "$1/dist/SHA256SUMS" && shift && "$@"; echo "status $?"; '
                   'find "$ROOM" -mindepth 1')
