@@ -71,7 +71,7 @@ def make_tree(tree, agent):
     shutil.copytree(ROOT / "ramdisk/root/etc", tree / "etc", dirs_exist_ok=True)
     shutil.copy(agent, tree / "bin/ironic-agent")
     (tree / "bin/ironic-agent").chmod(0o755)
-    return tree, packages.programs("network", ["dnsmasq-base", "radvd"])
+    return tree, packages.programs("network", ["dnsmasq-base", "radvd", "iproute2"])
 
 
 def outside(case, tree, scratch, programs):
@@ -93,6 +93,7 @@ def outside(case, tree, scratch, programs):
 
 
 def inside(case, tree, directory, programs):
+    os.environ["PATH"] = f"{programs}/bin:{os.environ['PATH']}"
     try:
         seconds = case(World(tree, directory, programs))
     except Failed as failed:
