@@ -36,6 +36,22 @@ pub enum FieldProblem {
     /// Another field has to be there, too.
     #[error("needs {0}, too")]
     Needs(&'static str),
+    /// Another field makes it mean nothing.
+    #[error("means nothing with {with}: {fix}")]
+    Unused {
+        /// The other field and its value.
+        with: String,
+        /// What to do.
+        fix: &'static str,
+    },
+    /// The node says otherwise.
+    #[error("is {ordered}, and {node}")]
+    AgainstNode {
+        /// What was ordered.
+        ordered: &'static str,
+        /// What the node says, and what to do.
+        node: &'static str,
+    },
     /// The disk was selected before.
     #[error("{disk} is selected by {earlier}, too: select each disk once")]
     SelectedTwice {

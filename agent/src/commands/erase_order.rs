@@ -10,6 +10,30 @@ use crate::machine::ironic_node::Node;
 /// The longest deadline in minutes, as that of the node.
 const LONGEST: u64 = 100_000;
 
+/// By step and scope, the wishes about which the step can do nothing.
+const UNKEPT: [(&str, &str, &[&str]); 2] = [
+    (
+        "erase_devices_metadata",
+        "ERASE_SCOPE_METADATA",
+        &[
+            "sanitize",
+            "overwrite_passes",
+            "overwrite_on_failure",
+            "deadline_minutes",
+            "stall_minutes",
+        ],
+    ),
+    (
+        "erase_devices_express",
+        "ERASE_SCOPE_EXPRESS",
+        &[
+            "without_nvme_format",
+            "overwrite_passes",
+            "overwrite_on_failure",
+        ],
+    ),
+];
+
 /// Disks that are erased in the same way.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct EraseGroup {
@@ -66,6 +90,23 @@ pub(super) fn groups(order: &DocumentFields) -> Result<Vec<EraseGroup>, InvalidO
     Ok(groups)
 }
 
+/// Refuses wishes that the scope does not keep: who orders them believes that more is gone, or
+/// sooner, than is.
+fn refuse_unkept(fields: &DocumentFields, step: &str) -> Result<(), InvalidOrderField> {
+    let Some((_, scope, names)) = UNKEPT.iter().find(|(unkept, ..)| *unkept == step) else {
+        return Ok(());
+    };
+    let is_given = |name: &&&str| fields.flag(name) || fields.number(name).is_some();
+    let Some(name) = names.iter().find(is_given) else {
+        return Ok(());
+    };
+    let problem = FieldProblem::Unused {
+        with: format!("scope {scope}"),
+        fix: "leave it out, or order another scope",
+    };
+    Err(fields.invalid(name, problem))
+}
+
 impl EraseOrderPolicy {
     fn read(fields: &DocumentFields) -> Result<Self, InvalidOrderField> {
         let scope = fields.word("scope", "ERASE_SCOPE_");
@@ -79,6 +120,7 @@ impl EraseOrderPolicy {
                 return Err(fields.must_be("scope", expected, found));
             }
         };
+        refuse_unkept(fields, step)?;
         let number = |name: &str, default| fields.number(name).unwrap_or(default);
         let mut plan =
             JsonObject::from_iter([("sanitize".to_owned(), Value::Bool(fields.flag("sanitize")))]);
@@ -100,6 +142,11 @@ impl EraseOrderPolicy {
             "agent_continue_if_secure_erase_failed": fields.flag("overwrite_on_failure"),
             "agent_erase_skip_read_only": fields.flag("skip_read_only"),
         });
+        if fields.flag("without_nvme_format") && fields.flag("sanitize") {
+            // An NVMe drive that is not to be formatted is not asked for a sanitize either.
+            let problem = FieldProblem::Exclusive("sanitize");
+            return Err(fields.invalid("without_nvme_format", problem));
+        }
         let passes = number("overwrite_passes", 1);
         if passes == 0 && fields.flag("without_zeros") {
             let problem = FieldProblem::Exclusive("without_zeros");

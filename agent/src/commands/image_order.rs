@@ -51,11 +51,7 @@ pub(super) fn firmware(
 pub(super) fn image(image: &DocumentFields) -> Result<ImageRequest, InvalidOrderField> {
     let urls = image.texts("urls");
     for (index, url) in urls.iter().enumerate() {
-        let known = |scheme: &&str| {
-            let start = url.get(..scheme.len());
-            start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-        };
-        if !SCHEMES.iter().any(known) {
+        if !SCHEMES.iter().any(|scheme| is_scheme(url, scheme)) {
             let expected = "an URL with https://, http://, file:// or oci://";
             let found = url
                 .split_once("://")
@@ -67,16 +63,29 @@ pub(super) fn image(image: &DocumentFields) -> Result<ImageRequest, InvalidOrder
         let problem = FieldProblem::Missing("say where the image is");
         return Err(image.invalid("urls", problem));
     };
-    let is_in_registry = |url: &&str| url.len() > 6 && url[..6].eq_ignore_ascii_case("oci://");
     let checksums = match image.document("digest") {
         Some(digest) => checksums(&digest)?,
-        None if urls.iter().any(is_in_registry) => Checksums::default(),
+        None if urls.iter().any(|url| is_scheme(url, "oci://")) => Checksums::default(),
         None => {
             let problem = FieldProblem::Missing("nothing else could verify the image");
             return Err(image.invalid("digest", problem));
         }
     };
     let credentials = image.document("credentials");
+    if let Some(credentials) = &credentials
+        && urls.iter().all(|url| is_scheme(url, "file://"))
+    {
+        return Err(InvalidOrderField {
+            path: credentials.own_path(),
+            problem: FieldProblem::Unused {
+                with: "urls that are all file://".to_owned(),
+                fix: "leave it out, or name a server",
+            },
+        });
+    }
+    if image.number("size") == Some(0) {
+        return Err(image.must_be("size", "at least 1, or absent", 0));
+    }
     Ok(ImageRequest {
         id: image
             .text("name")
@@ -91,6 +100,12 @@ pub(super) fn image(image: &DocumentFields) -> Result<ImageRequest, InvalidOrder
             .map_or(Ok(ServerCredentials::Configured), self::credentials)?,
         ..ImageRequest::default()
     })
+}
+
+/// Whether a URL begins with a scheme and what follows it.
+fn is_scheme(url: &str, scheme: &str) -> bool {
+    let start = url.get(..scheme.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
 }
 
 /// The last part of a URL's path: what is before it and behind it may hold secrets.
@@ -185,6 +200,12 @@ pub(super) fn partition(layout: &DocumentFields) -> Result<PartitionRequest, Inv
         return Err(layout.invalid("root_mib", problem));
     }
     const FORMAT: &str = "ephemeral_file_system";
+    if size("ephemeral_mib") == 0 {
+        let of_scratch_space = [FORMAT, "preserve_ephemeral"];
+        if let Some(name) = of_scratch_space.iter().find(|name| layout.has(name)) {
+            return Err(layout.invalid(name, FieldProblem::Needs("ephemeral_mib")));
+        }
+    }
     let ephemeral_format = layout.text(FORMAT).unwrap_or(EPHEMERAL_FORMAT);
     // It becomes part of a program's name.
     let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();

@@ -77,8 +77,7 @@ impl Node {
     /// does not say.
     #[must_use]
     pub fn boot_mode(&self, ramdisk: BootMode) -> BootMode {
-        let secure = self.capability("secure_boot", &["instance_info", "properties"]);
-        if secure.is_some_and(|word| word.eq_ignore_ascii_case("true")) {
+        if self.wants_secure_boot() {
             return BootMode::Uefi;
         }
         let text = |document| {
@@ -93,6 +92,20 @@ impl Node {
             Some("bios") => BootMode::Bios,
             _ => ramdisk,
         }
+    }
+
+    /// Whether the deployed system is to be started by Secure Boot, which only UEFI has.
+    #[must_use]
+    pub fn wants_secure_boot(&self) -> bool {
+        let secure = self.capability("secure_boot", &["instance_info", "properties"]);
+        secure.is_some_and(|word| word.eq_ignore_ascii_case("true"))
+    }
+
+    /// Whether the node asks for the table of MS-DOS.
+    #[must_use]
+    pub fn wants_msdos_label(&self) -> bool {
+        let label = self.capability("disk_label", &["instance_info", "properties"]);
+        label.as_deref() == Some("msdos")
     }
 
     /// The partition table that the deployed system needs.

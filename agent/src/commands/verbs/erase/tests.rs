@@ -85,12 +85,63 @@ fn errors_name_their_field() {
                               "without_zeros": true}}),
             "erase.policy.overwrite_passes: cannot be given together with without_zeros",
         ),
+        (
+            json!({"policy": {"scope": "ERASE_SCOPE_DATA", "without_nvme_format": true,
+                              "sanitize": true}}),
+            "erase.policy.without_nvme_format: cannot be given together with sanitize",
+        ),
+        (
+            json!({"disks": [{"disk": disk(), "policy": {"scope": "ERASE_SCOPE_EXPRESS",
+                                                         "without_nvme_format": true}}]}),
+            "erase.disks[0].policy.without_nvme_format: means nothing with scope \
+             ERASE_SCOPE_EXPRESS: leave it out, or order another scope",
+        ),
     ];
     let context = testing::context(AgentConfig::default());
     for (document, text) in cases {
         let failure = verb(document).check(&context).unwrap_err();
         assert_eq!(failure.kind, FailureKind::InvalidCommandParams);
         assert!(failure.details.starts_with(text), "{}", failure.details);
+    }
+}
+
+#[test]
+fn wishes_that_a_scope_does_not_keep_are_refused() {
+    let given = [
+        ("sanitize", json!(true)),
+        ("overwrite_passes", json!(3)),
+        ("overwrite_on_failure", json!(true)),
+        ("deadline_minutes", json!(60)),
+        ("stall_minutes", json!(60)),
+        ("without_nvme_format", json!(true)),
+        ("without_ata_secure_erase", json!(true)),
+        ("without_zeros", json!(true)),
+        ("skip_read_only", json!(true)),
+        ("concurrency", json!(2)),
+    ];
+    // What the steps can do, of those in this order.
+    let kept = [
+        ("ERASE_SCOPE_DATA", [true; 10]),
+        (
+            "ERASE_SCOPE_METADATA",
+            [false, false, false, false, false, true, true, true, true, true],
+        ),
+        (
+            "ERASE_SCOPE_EXPRESS",
+            [true, false, false, true, true, false, true, true, true, true],
+        ),
+    ];
+    let context = testing::context(AgentConfig::default());
+    for (scope, kept) in kept {
+        for ((name, value), kept) in given.iter().zip(kept) {
+            let policy = json!({"scope": scope, *name: value});
+            let checked = verb(json!({"policy": policy})).check(&context);
+            assert_eq!(checked.is_ok(), kept, "{scope} {name}: {checked:?}");
+            if let Err(failure) = checked {
+                let text = format!("erase.policy.{name}: means nothing with scope {scope}: ");
+                assert!(failure.details.starts_with(&text), "{}", failure.details);
+            }
+        }
     }
 }
 

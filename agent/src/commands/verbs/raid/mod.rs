@@ -14,17 +14,19 @@ use crate::commands::document_fields::{DocumentFields, FieldProblem, InvalidOrde
 use crate::commands::failure::Failure;
 use crate::commands::ordered_step::OrderedStep;
 use crate::commands::plan::CommandPlan;
+use crate::disk::raid::plan::{RaidConfigProblem, VolumeProblem};
+use crate::disk::raid::{self, RaidError};
 use crate::machine::ironic_node::Node;
 use crate::steps::Phase;
 use crate::task::Task;
 
-/// Levels in the protocol and in Ironic's documents.
-const LEVELS: [(&str, &str); 5] = [
-    ("RAID_LEVEL_0", "0"),
-    ("RAID_LEVEL_1", "1"),
-    ("RAID_LEVEL_10", "1+0"),
-    ("RAID_LEVEL_5", "5"),
-    ("RAID_LEVEL_6", "6"),
+/// Levels in the protocol and in Ironic's documents, and the fewest disks.
+const LEVELS: [(&str, &str, usize); 5] = [
+    ("RAID_LEVEL_0", "0", 1),
+    ("RAID_LEVEL_1", "1", 2),
+    ("RAID_LEVEL_10", "1+0", 2),
+    ("RAID_LEVEL_5", "5", 3),
+    ("RAID_LEVEL_6", "6", 4),
 ];
 /// Volumes that fit on disks of the machine.
 const MOST_VOLUMES: usize = 2;
@@ -53,8 +55,10 @@ impl Verb for Raid {
         })
     }
 
-    fn check(&self, _context: &CommandContext) -> Result<(), Failure> {
-        self.order().map(drop)
+    fn check(&self, context: &CommandContext) -> Result<(), Failure> {
+        let order = self.order()?;
+        let fitting = order.fit(&self.fields, &context.node.current());
+        Ok(fitting?)
     }
 
     async fn plan(&self, context: &CommandContext) -> Result<CommandPlan, Failure> {
@@ -102,6 +106,12 @@ impl RaidOrder {
             let expected = "true for one volume at most";
             return Err(second.must_be("is_root", expected, true));
         }
+        if let [first, _] = given.as_slice()
+            && first.number("size_gib").is_none()
+        {
+            let problem = FieldProblem::Missing("only the last volume takes what is left");
+            return Err(first.invalid("size_gib", problem));
+        }
         let volumes = given.iter().map(volume).collect::<Result<_, _>>()?;
         Ok(Self {
             volumes,
@@ -109,13 +119,32 @@ impl RaidOrder {
         })
     }
 
+    /// Ironic's `raid_config`.
+    fn config(&self) -> Value {
+        json!({"logical_disks": self.volumes})
+    }
+
+    /// Whether the step would take the volumes, on this node.
+    fn fit(&self, fields: &DocumentFields, node: &Node) -> Result<(), InvalidOrderField> {
+        if self.volumes.is_empty() {
+            return Ok(());
+        }
+        match raid::validate(node, &self.config()) {
+            Err(RaidError::Config { source, .. }) => match source.0.first() {
+                Some(problem) => Err(unfit(fields, problem)),
+                None => Ok(()),
+            },
+            // What the disks say is found out when they are looked at.
+            _ => Ok(()),
+        }
+    }
+
     fn step(&self, node: &Node) -> OrderedStep {
         let (name, arguments) = if self.volumes.is_empty() {
             ("delete_configuration", JsonObject::new())
         } else {
-            let config = json!({"logical_disks": self.volumes});
             let arguments = [
-                ("raid_config".to_owned(), config),
+                ("raid_config".to_owned(), self.config()),
                 ("delete_existing".to_owned(), (!self.keeps_existing).into()),
             ];
             ("apply_configuration", JsonObject::from_iter(arguments))
@@ -130,10 +159,41 @@ impl RaidOrder {
     }
 }
 
+/// What is wrong with a volume, by the field of the order that says so.
+fn unfit(fields: &DocumentFields, problem: &RaidConfigProblem) -> InvalidOrderField {
+    let given = fields.documents("volumes");
+    let (index, wrong) = match problem {
+        RaidConfigProblem::Volume { index, problem } => (*index, Some(problem)),
+        _ => (0, None),
+    };
+    let found = |volume: &DocumentFields, name: &str| {
+        volume.text(name).unwrap_or_default().to_owned()
+    };
+    match (given.get(index), wrong) {
+        (Some(first), None) if *problem == RaidConfigProblem::NotBootable => {
+            let expected = "RAID_LEVEL_1 of the first volume, from which machines boot";
+            first.must_be("level", expected, found(first, "level"))
+        }
+        (Some(volume), Some(VolumeProblem::Name(_))) => {
+            let expected = "up to 32 letters, digits, '.', '_' and '-', the last not in front";
+            volume.must_be("name", expected, found(volume, "name"))
+        }
+        (Some(volume), Some(VolumeProblem::NameTwice(_))) => {
+            let expected = "another name than that of the first volume";
+            volume.must_be("name", expected, found(volume, "name"))
+        }
+        (Some(volume), Some(VolumeProblem::NoName)) => {
+            let why = "properties/skip_block_devices of the node keeps volumes by name";
+            volume.invalid("name", FieldProblem::Missing(why))
+        }
+        _ => fields.must_be("volumes", "volumes of software RAID", problem),
+    }
+}
+
 /// A volume as Ironic's document has it.
 fn volume(fields: &DocumentFields) -> Result<Value, InvalidOrderField> {
     let level = fields.text("level").unwrap_or("RAID_LEVEL_UNSPECIFIED");
-    let Some((_, level)) = LEVELS.iter().find(|(name, _)| *name == level) else {
+    let Some((_, level, fewest)) = LEVELS.iter().find(|(name, ..)| *name == level) else {
         let expected = "RAID_LEVEL_0, RAID_LEVEL_1, RAID_LEVEL_10, RAID_LEVEL_5 or RAID_LEVEL_6";
         return Err(fields.must_be("level", expected, level));
     };
@@ -154,8 +214,10 @@ fn volume(fields: &DocumentFields) -> Result<Value, InvalidOrderField> {
         volume.insert("is_root_volume".to_owned(), true.into());
     }
     let disks = fields.documents("disks");
-    if disks.len() == 1 {
-        return Err(fields.must_be("disks", "none, for all disks, or at least two", 1));
+    let fewest = fewest.max(&2);
+    if !disks.is_empty() && disks.len() < *fewest {
+        let expected = "none, for all disks, or as many as the level needs";
+        return Err(fields.must_be("disks", expected, disks.len()));
     }
     if !disks.is_empty() {
         let hints = disks
@@ -170,10 +232,10 @@ fn volume(fields: &DocumentFields) -> Result<Value, InvalidOrderField> {
 /// A volume as a `MadeRaidVolume` has it.
 fn made(volume: &Value) -> Value {
     let level = volume.get("raid_level").and_then(Value::as_str);
-    let level = LEVELS.iter().find(|(_, ironic)| Some(*ironic) == level);
+    let level = LEVELS.iter().find(|(_, ironic, _)| Some(*ironic) == level);
     json!({
         "name": volume.get("volume_name").cloned().unwrap_or_default(),
-        "level": level.map_or("RAID_LEVEL_UNSPECIFIED", |(name, _)| *name),
+        "level": level.map_or("RAID_LEVEL_UNSPECIFIED", |(name, ..)| *name),
         "disks": volume.get("block_devices").cloned().unwrap_or_else(|| json!([])),
     })
 }

@@ -6,7 +6,6 @@ use crate::commands::descriptor::VerbDescriptor;
 use crate::commands::failure::FailureKind;
 use crate::commands::testing;
 use crate::config::AgentConfig;
-use crate::disk::raid;
 
 fn verb(document: Value) -> Raid {
     let Value::Object(named) = document else {
@@ -69,7 +68,31 @@ fn errors_name_their_field() {
         ),
         (
             json!({"volumes": [{"level": "RAID_LEVEL_1", "disks": [{"serial": "a"}]}]}),
-            "raid.volumes[0].disks: must be none, for all disks, or at least two, not 1",
+            "raid.volumes[0].disks: must be none, for all disks, or as many as the level needs, not 1",
+        ),
+        (
+            json!({"volumes": [mirror(), {"level": "RAID_LEVEL_5", "disks": [{"serial": "a"}, {"serial": "b"}]}]}),
+            "raid.volumes[1].disks: must be none, for all disks, or as many as the level needs, not 2",
+        ),
+        (
+            json!({"volumes": [{"level": "RAID_LEVEL_1"}, mirror()]}),
+            "raid.volumes[0].size_gib: is missing: only the last volume takes what is left",
+        ),
+        (
+            json!({"volumes": [{"level": "RAID_LEVEL_5"}]}),
+            "raid.volumes[0].level: must be RAID_LEVEL_1 of the first volume, from which machines \
+             boot, not RAID_LEVEL_5",
+        ),
+        (
+            json!({"volumes": [{"level": "RAID_LEVEL_1", "name": "a b"}]}),
+            "raid.volumes[0].name: must be up to 32 letters",
+        ),
+        (
+            json!({"volumes": [
+                {"level": "RAID_LEVEL_1", "size_gib": 1, "name": "a"},
+                {"level": "RAID_LEVEL_1", "name": "a"},
+            ]}),
+            "raid.volumes[1].name: must be another name than that of the first volume, not a",
         ),
         (
             json!({"volumes": [{"level": "RAID_LEVEL_1", "disks": [{"serial": "a"}, {}]}]}),
@@ -82,6 +105,65 @@ fn errors_name_their_field() {
         assert_eq!(failure.kind, FailureKind::InvalidCommandParams);
         assert!(failure.details.starts_with(text), "{}", failure.details);
     }
+}
+
+#[test]
+fn a_node_that_keeps_volumes_by_name_wants_names() {
+    let context = testing::context(AgentConfig::default());
+    let unnamed = || verb(json!({"volumes": [{"level": "RAID_LEVEL_1"}]}));
+    unnamed().check(&context).unwrap();
+    let Value::Object(node) = json!({"properties": {"skip_block_devices": [{"volume_name": "v"}]}})
+    else {
+        unreachable!()
+    };
+    context.node.remember(Node(node));
+    let failure = unnamed().check(&context).unwrap_err();
+    let text = "raid.volumes[0].name: is missing: properties/skip_block_devices of the node keeps \
+                volumes by name";
+    assert_eq!(failure.details, text);
+}
+
+/// What an order does not refuse, the step takes.
+#[test]
+fn orders_that_pass_are_configurations_that_the_step_takes() {
+    let context = testing::context(AgentConfig::default());
+    let levels = LEVELS.map(|(name, ..)| name);
+    let sizes = [json!({}), json!({"size_gib": 1})];
+    let names = [json!({}), json!({"name": "a"}), json!({"name": "-a"}), json!({"name": "b"})];
+    let disks: [Value; 3] = [0, 2, 4].map(|count| match count {
+        0 => json!({}),
+        count => json!({"disks": vec![json!({"serial": "s"}); count]}),
+    });
+    let mut volumes = Vec::new();
+    for level in levels {
+        for extra in sizes.iter().flat_map(|size| {
+            let of_size = names.iter().map(move |name| [size, name]);
+            of_size.flat_map(|[size, name]| disks.iter().map(move |disks| [size, name, disks]))
+        }) {
+            let mut volume = json!({"level": level});
+            let fields = extra.iter().flat_map(|part| part.as_object().unwrap().clone());
+            volume.as_object_mut().unwrap().extend(fields);
+            volumes.push(volume);
+        }
+    }
+    let alone = volumes.iter().map(|volume| vec![volume.clone()]);
+    let pairs = volumes.iter().flat_map(|first| {
+        volumes.iter().step_by(7).map(|second| vec![first.clone(), second.clone()])
+    });
+    let (mut passed, mut refused) = (0, 0);
+    for volumes in alone.chain(pairs) {
+        let call = verb(json!({"volumes": volumes}));
+        let checked = call.check(&context);
+        match call.order() {
+            Ok(order) => {
+                let taken = raid::validate(&Node::default(), &order.config());
+                assert_eq!(checked.is_ok(), taken.is_ok(), "{volumes:?}: {checked:?} {taken:?}");
+                passed += usize::from(checked.is_ok());
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(passed > 100 && refused > 100, "{passed} {refused}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::Verb;
 use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::disk_selector::{DiskSelector, node_with};
-use crate::commands::document_fields::{DocumentFields, InvalidOrderField};
+use crate::commands::document_fields::{DocumentFields, FieldProblem, InvalidOrderField};
 use crate::commands::failure::Failure;
 use crate::commands::image_order::{self, RequestedFirmware};
 use crate::commands::plan::CommandPlan;
@@ -36,6 +36,8 @@ struct WriteOrder {
     /// `None`: the node's root device.
     target: Option<DiskSelector>,
     firmware: Option<RequestedFirmware>,
+    /// The field that says so.
+    firmware_field: String,
 }
 
 impl Verb for WriteImage {
@@ -47,8 +49,8 @@ impl Verb for WriteImage {
         })
     }
 
-    fn check(&self, _context: &CommandContext) -> Result<(), Failure> {
-        self.order().map(drop)
+    fn check(&self, context: &CommandContext) -> Result<(), Failure> {
+        Ok(self.order()?.fit(&context.node.current())?)
     }
 
     async fn plan(&self, context: &CommandContext) -> Result<CommandPlan, Failure> {
@@ -133,6 +135,34 @@ impl WriteOrder {
             configdrive: drive.as_ref().map(image_order::config_drive).transpose()?,
             target: target.as_ref().map(DiskSelector::read).transpose()?,
             firmware,
+            firmware_field: fields.path("boot_mode"),
+        })
+    }
+
+    /// Whether the node can be started as the order says.
+    fn fit(&self, node: &Node) -> Result<(), InvalidOrderField> {
+        let (ordered, node) = match self.firmware {
+            Some(RequestedFirmware::Bios) if node.wants_secure_boot() => (
+                "FIRMWARE_MODE_BIOS",
+                "the node's capability secure_boot is true, which needs UEFI: order \
+                 FIRMWARE_MODE_UEFI, or take secure_boot off instance_info/capabilities and \
+                 properties/capabilities",
+            ),
+            Some(RequestedFirmware::Uefi)
+                if self.request.partition.is_some() && node.wants_msdos_label() =>
+            {
+                (
+                    "FIRMWARE_MODE_UEFI",
+                    "the node's capability disk_label is msdos, while UEFI gets a GPT: order \
+                     FIRMWARE_MODE_BIOS, or take disk_label off instance_info/capabilities and \
+                     properties/capabilities",
+                )
+            }
+            _ => return Ok(()),
+        };
+        Err(InvalidOrderField {
+            path: self.firmware_field.clone(),
+            problem: FieldProblem::AgainstNode { ordered, node },
         })
     }
 
@@ -142,15 +172,22 @@ impl WriteOrder {
         context: &CommandContext,
         node: &Node,
     ) -> Result<(BlockDevice, Node), Failure> {
+        // The node may be another than when the order was checked.
+        self.fit(node)?;
         let device = match &self.target {
             Some(target) => target.choose(&disks(context).await?, node)?,
             None => root_device(context).await?,
         };
+        Ok((device, self.ordered_node(node)))
+    }
+
+    /// The node as the order wants it.
+    fn ordered_node(&self, node: &Node) -> Node {
         let wish = self.firmware.map(|firmware| {
             ("deploy_boot_mode".to_owned(), firmware.word().into())
         });
         let entries = wish.into_iter().collect::<JsonObject>();
-        Ok((device, node_with(node, "instance_info", entries)))
+        node_with(node, "instance_info", entries)
     }
 }
 

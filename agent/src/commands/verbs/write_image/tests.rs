@@ -11,6 +11,8 @@ use crate::commands::failure::FailureKind;
 use crate::commands::testing;
 use crate::config::AgentConfig;
 use crate::image::{PartitionRequest, ServerCredentials};
+use crate::machine::BootMode;
+use crate::machine::ironic_node::DiskLabel;
 use crate::system::System;
 
 const DIGEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
@@ -55,14 +57,16 @@ fn an_order_becomes_what_ironics_document_becomes() {
         "target": {"device": "/dev/sdb", "min_size_gib": 10, "transport": "nvme",
                    "rotational": false},
         "config_drive": {"content": "YWJj"},
-        "partitions": {"root_mib": 10, "swap_mib": 3, "preserve_ephemeral": true},
+        "partitions": {"root_mib": 10, "swap_mib": 3, "ephemeral_mib": 5,
+                       "preserve_ephemeral": true},
         "boot_mode": "FIRMWARE_MODE_UEFI",
     }));
     let order = call.order().unwrap();
     let document = json!({
         "id": "debian.raw", "urls": image()["urls"], "disk_format": "raw",
         "os_hash_algo": "sha256", "os_hash_value": DIGEST, "image_type": "partition",
-        "root_mb": 10, "swap_mb": 3, "preserve_ephemeral": true, "boot_option": "local",
+        "root_mb": 10, "swap_mb": 3, "ephemeral_mb": 5, "preserve_ephemeral": true,
+        "ephemeral_format": "ext4", "boot_option": "local",
         "deploy_boot_mode": "uefi", "image_server_auth_strategy": "http_basic",
         "image_server_user": "u", "image_server_password": "p",
     });
@@ -176,8 +180,28 @@ fn errors_name_their_field() {
         ),
         (
             "/partitions",
-            json!({"root_mib": 1, "ephemeral_file_system": "ext4; rm"}),
+            json!({"root_mib": 1, "ephemeral_mib": 1, "ephemeral_file_system": "ext4; rm"}),
             "write_image.partitions.ephemeral_file_system: must be the name of a file system",
+        ),
+        (
+            "/partitions",
+            json!({"root_mib": 1, "ephemeral_file_system": "ext4"}),
+            "write_image.partitions.ephemeral_file_system: needs ephemeral_mib, too",
+        ),
+        (
+            "/partitions",
+            json!({"root_mib": 1, "preserve_ephemeral": true}),
+            "write_image.partitions.preserve_ephemeral: needs ephemeral_mib, too",
+        ),
+        (
+            "/image/urls",
+            json!(["file:///a"]),
+            "write_image.image.credentials: means nothing with urls that are all file://",
+        ),
+        (
+            "/image/size",
+            json!("0"),
+            "write_image.image.size: must be at least 1, or absent, not 0",
         ),
         (
             "/boot_mode",
@@ -199,6 +223,76 @@ fn errors_name_their_field() {
     let failure = verb(alone).check(&context).unwrap_err();
     let text = "write_image.image.digest: is missing: nothing else could verify the image";
     assert_eq!(failure.details, text);
+}
+
+/// Every boot mode that can be ordered, on every node that says something of it: what passes is
+/// done as ordered.
+#[test]
+fn the_firmware_that_is_ordered_is_the_one_that_the_node_gets() {
+    let capabilities = [
+        json!({}),
+        json!({"secure_boot": "true"}),
+        json!({"secure_boot": "false"}),
+        json!("secure_boot:True,boot_mode:uefi"),
+        json!({"boot_mode": "bios"}),
+        json!({"boot_mode": "uefi"}),
+        json!({"disk_label": "msdos"}),
+        json!({"disk_label": "gpt"}),
+    ];
+    let modes = [
+        ("FIRMWARE_MODE_UEFI", BootMode::Uefi),
+        ("FIRMWARE_MODE_BIOS", BootMode::Bios),
+    ];
+    let context = testing::context(AgentConfig::default());
+    let mut refused = Vec::new();
+    for place in ["instance_info", "properties"] {
+        for capability in &capabilities {
+            let Value::Object(document) = json!({place: {"capabilities": capability}}) else {
+                unreachable!()
+            };
+            context.node.remember(Node(document));
+            for (name, mode) in modes {
+                for partitions in [Value::Null, json!({"root_mib": 1})] {
+                    let order = with(json!({"image": image()}), "/boot_mode", json!(name));
+                    let call = verb(with(order, "/partitions", partitions.clone()));
+                    if let Err(failure) = call.check(&context) {
+                        assert_eq!(failure.kind, FailureKind::InvalidCommandParams);
+                        refused.push(failure.details);
+                        continue;
+                    }
+                    let order = call.order().unwrap();
+                    let node = order.ordered_node(&context.node.current());
+                    assert_eq!(node.boot_mode(BootMode::Bios), mode, "{capability} {name}");
+                    assert_eq!(node.boot_mode(BootMode::Uefi), mode, "{capability} {name}");
+                    if partitions.is_object() && node.wants_msdos_label() {
+                        assert_eq!(node.disk_label(mode), DiskLabel::Msdos);
+                    }
+                }
+            }
+        }
+    }
+    let starts = |text: &str| refused.iter().filter(|said| said.starts_with(text)).count();
+    let bios = "write_image.boot_mode: is FIRMWARE_MODE_BIOS, and the node's capability secure_boot";
+    let uefi = "write_image.boot_mode: is FIRMWARE_MODE_UEFI, and the node's capability disk_label";
+    assert_eq!((starts(bios), starts(uefi), refused.len()), (8, 2, 10), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_has_changed_since_is_not_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let (context, image) = machine(directory.path());
+    let call = verb(json!({
+        "image": image, "boot_mode": "FIRMWARE_MODE_BIOS",
+    }));
+    call.check(&context).unwrap();
+    let Value::Object(node) = json!({"properties": {"capabilities": "secure_boot:true",
+                                                    "root_device": {"size": ">= 0"}}})
+    else {
+        unreachable!()
+    };
+    context.node.remember(Node(node));
+    let failure = call.run(&context, &Task::detached()).await.unwrap_err();
+    assert!(failure.details.starts_with("write_image.boot_mode: "), "{}", failure.details);
 }
 
 /// A machine with two disks that are files, and an image of a whole disk.
