@@ -25,6 +25,7 @@ use super::fleet::{
 };
 use crate::support::gateway::{AttachedAgent, Machine};
 use crate::support::ironic::NODE;
+use crate::support::replicas::program;
 use crate::support::shim::{Shim, free_port};
 use crate::support::tls::{Authority, Signed};
 
@@ -474,10 +475,69 @@ async fn a_revoked_certificate_is_none() {
     write(&gateway.state, "crl.pem", &gateway.operators.revoke(&[6]));
     gateway.reload().unwrap();
     assert!(!connects(6).await && connects(7).await);
-    write(&gateway.state, "crl.pem", "nothing");
-    let error = gateway.reload().unwrap_err();
-    assert!(error.contains("fleet_tls_crl_file"), "{error}");
-    assert!(!connects(6).await && connects(7).await);
+    let damaged = "-----BEGIN X509 CRL-----\nMAMCAQE=\n-----END X509 CRL-----\n";
+    for wrong in ["nothing", damaged] {
+        write(&gateway.state, "crl.pem", wrong);
+        let error = gateway.reload().unwrap_err();
+        assert!(error.contains("fleet_tls_crl_file"), "{error}");
+        assert!(!connects(6).await && connects(7).await);
+    }
+}
+
+/// What OpenSSL says of a certificate, by which nginx, HAProxy and Envoy decide.
+fn openssl_takes(state: &TempDir, authority: &Authority, certificate: &str) -> Option<bool> {
+    let openssl = program("openssl")?;
+    write(state, "openssl-ca.crt", &authority.pem);
+    write(state, "openssl.crt", certificate);
+    #[expect(clippy::disallowed_methods, reason = "the programs do not run it")]
+    let mut command = std::process::Command::new(openssl);
+    let at = |name: &str| state.path().join(name);
+    let command = command.args(["verify", "-crl_check", "-CAfile"]);
+    let command = command.arg(at("openssl-ca.crt")).arg("-CRLfile");
+    let output = command.arg(at("crl.pem")).arg(at("openssl.crt")).output();
+    Some(output.unwrap().status.success())
+}
+
+#[tokio::test]
+async fn a_list_past_its_next_update_lets_nobody_in_until_another_is_read() {
+    let state = tempfile::tempdir().unwrap();
+    fs::create_dir_all(state.path().join("nodes")).unwrap();
+    let (operators, port) = (Authority::new(), free_port());
+    let ended = write(&state, "crl.pem", &operators.revoke_until(&[7], 2021));
+    let config = ShimConfig {
+        fleet_tls_crl_file: Some(ended),
+        ..guarded(&state, &operators, port)
+    };
+    // It starts: agents do not need the list.
+    let shim = Shim::start(config).await;
+    let gateway = Guarded {
+        state,
+        operators,
+        shim,
+        port,
+    };
+    let operators = &gateway.operators;
+    let name = [(DnType::CommonName, "root")];
+    let connects = async |serial| {
+        let signed = operators.sign_numbered(&name, "", serial);
+        let taken = openssl_takes(&gateway.state, operators, &signed.pem);
+        let connected = gateway.connect(signed, operators).await.is_some();
+        if let Some(taken) = taken {
+            assert_eq!(connected, taken, "OpenSSL decides otherwise on {serial}");
+        }
+        connected
+    };
+    assert!(!connects(6).await && !connects(7).await);
+    write(&gateway.state, "crl.pem", &operators.revoke(&[7]));
+    gateway.reload().unwrap();
+    assert!(connects(6).await && !connects(7).await);
+    write(
+        &gateway.state,
+        "crl.pem",
+        &operators.revoke_until(&[], 2021),
+    );
+    gateway.reload().unwrap();
+    assert!(!connects(6).await && !connects(7).await);
 }
 
 #[tokio::test]

@@ -327,7 +327,7 @@ async fn only_certificates_of_operators_see_the_page_from_elsewhere() {
     config.fleet_tls_cert_file = Some(write("gw.crt", &server.pem));
     config.fleet_tls_key_file = Some(write("gw.key", &server.key));
     config.fleet_tls_ca_file = Some(write("ca.crt", &operators.pem));
-    let _shim = Shim::start(config).await;
+    let shim = Shim::start(config).await;
     let look = async |client: Option<Signed>| {
         let tls = client_tls(&operators, client);
         let peer = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -343,6 +343,12 @@ async fn only_certificates_of_operators_see_the_page_from_elsewhere() {
     assert_eq!(look(Some(operators.sign())).await, Some(200));
     assert_eq!(look(Some(agents.sign())).await, None);
     assert_eq!(look(None).await, None);
+    // SIGHUP reads the files again, for the page as well.
+    write("ca.crt", &agents.pem);
+    assert_eq!(look(Some(operators.sign())).await, Some(200));
+    shim.certificates.as_ref().unwrap().reload().unwrap();
+    assert_eq!(look(Some(operators.sign())).await, None);
+    assert_eq!(look(Some(agents.sign())).await, Some(200));
 }
 
 fn client_tls(authority: &Authority, client: Option<Signed>) -> Arc<ClientConfig> {

@@ -73,7 +73,7 @@ pub struct PageServer {
     bound: Bound,
     /// Where it listens; the port is the real one.
     pub listen: Listen,
-    tls: Option<ServerTls>,
+    tls: Option<FleetTls>,
     service: PageService,
 }
 
@@ -87,7 +87,7 @@ impl PageServer {
         config: &ShimConfig,
         service: PageService,
     ) -> Result<Self, PageServerError> {
-        let tls = FleetTls::for_browsers(config)?.map(|tls| tls.server_tls());
+        let tls = FleetTls::for_browsers(config)?;
         if listen.is_open_to_other_machines() && !demands_certificates(config) {
             if !config.insecure_fleet_listen {
                 return Err(PageServerError::Open(listen.clone()));
@@ -105,6 +105,12 @@ impl PageServer {
         })
     }
 
+    /// TLS of the listener, if it has any.
+    #[must_use]
+    pub fn tls(&self) -> Option<&FleetTls> {
+        self.tls.as_ref()
+    }
+
     /// Serves until `stop` is cancelled.
     pub async fn serve(self, stop: CancellationToken) {
         let Self {
@@ -115,7 +121,7 @@ impl PageServer {
         } = self;
         let acceptor = PageAcceptor {
             service,
-            tls,
+            tls: tls.map(|tls| tls.server_tls()),
             stop: stop.clone(),
         };
         let serving = async {

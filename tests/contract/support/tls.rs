@@ -155,6 +155,11 @@ impl Authority {
 
     /// The list of revoked certificates, by serial number.
     pub(crate) fn revoke(&self, serials: &[u16]) -> String {
+        self.revoke_until(serials, 4096)
+    }
+
+    /// The same, whose next update is due when this year begins.
+    pub(crate) fn revoke_until(&self, serials: &[u16], year: i32) -> String {
         let revoked = |serial: &u16| rcgen::RevokedCertParams {
             serial_number: rcgen::SerialNumber::from(u64::from(*serial)),
             revocation_time: rcgen::date_time_ymd(2020, 1, 1),
@@ -163,7 +168,7 @@ impl Authority {
         };
         let list = rcgen::CertificateRevocationListParams {
             this_update: rcgen::date_time_ymd(2020, 1, 1),
-            next_update: rcgen::date_time_ymd(4096, 1, 1),
+            next_update: rcgen::date_time_ymd(year, 1, 1),
             crl_number: rcgen::SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: serials.iter().map(revoked).collect(),

@@ -8,6 +8,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use thiserror::Error;
+use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use crate::tls::{HalfPair, certificate_and_key};
 
@@ -214,6 +215,13 @@ pub fn revocation_lists(
         return Err(unusable(option, path, pem::Error::NoItemsFound));
     }
     Ok(found)
+}
+
+/// When the next list of an authority is due, in seconds since 1970: then this one ends.
+#[must_use]
+pub fn next_update(list: &CertificateRevocationListDer<'_>) -> Option<i64> {
+    let (_, list) = CertificateRevocationList::from_der(list).ok()?;
+    Some(list.next_update()?.timestamp())
 }
 
 fn unusable(option: &'static str, path: &Path, source: pem::Error) -> ServerTlsError {

@@ -35,7 +35,7 @@ pub enum ClientCertificates {
     /// They must.
     Required(Arc<RootCertStore>),
     /// They must, and the list of their authority must not name theirs. An authority without a
-    /// list vouches for nobody.
+    /// list, or whose list is past its next update, vouches for nobody.
     RequiredUnrevoked(
         Arc<RootCertStore>,
         Vec<CertificateRevocationListDer<'static>>,
@@ -90,7 +90,11 @@ pub fn server_config_at(
         }
         ClientCertificates::RequiredUnrevoked(roots, lists) => {
             let verifier = verifier(roots).with_crls(lists);
-            builder.with_client_cert_verifier(verifier.only_check_end_entity_revocation().build()?)
+            let verifier = verifier.only_check_end_entity_revocation();
+            // As OpenSSL does, and so nginx, HAProxy and Envoy: what an old list does not name may
+            // have been revoked since.
+            let verifier = verifier.enforce_revocation_expiration();
+            builder.with_client_cert_verifier(verifier.build()?)
         }
     };
     let mut config = builder.with_cert_resolver(certificates);

@@ -10,9 +10,8 @@ use anyhow::Context;
 use ironic_options::{Loaded, Parameters, virtual_media};
 use ironic_program::{StopRequest, start};
 use ironic_transport::Listen;
-use ironic_transport::grpc::ServerTlsError;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -31,8 +30,13 @@ use crate::metrics::Metrics;
 use crate::metrics::listener::MetricsListener;
 use crate::page::{PageServer, PageService};
 use crate::registrar::{Registrar, RegistrarSettings};
-use crate::relay::{self, ListenerTls, Placement, Relay, Upstream};
+use crate::relay::{self, Placement, Relay, Upstream};
 use crate::rest_server::{AgentSession, RestServer};
+
+mod reload;
+
+pub use reload::GatewayCertificates;
+use reload::reload_on_hangup;
 
 /// How long the agent of this machine may take to read virtual media, and how often the shim
 /// looks whether it has.
@@ -41,6 +45,9 @@ const MEDIA_PERIOD: Duration = Duration::from_millis(100);
 
 /// Commands that the REST interface has begun and the fleet has not noted yet.
 const EXECUTED_COMMANDS: usize = 1024;
+
+/// How long callers of the fleet have to read why their streams end, when the gateway stops.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Runs the program.
 #[must_use]
@@ -101,9 +108,17 @@ pub struct Shim {
     agents: Option<relay::Server>,
     gateway: Option<Gateway>,
     metrics_listen: Option<Listen>,
-    page_listen: Option<Listen>,
+    page: Option<OpenPage>,
     fleet: Option<OpenFleet>,
     stop: CancellationToken,
+}
+
+/// The page of a gateway, which is served.
+#[derive(Debug)]
+struct OpenPage {
+    /// Where; the port is the real one.
+    listen: Listen,
+    tls: Option<FleetTls>,
 }
 
 impl Shim {
@@ -160,7 +175,7 @@ impl Shim {
             agents,
             gateway: None,
             metrics_listen: None,
-            page_listen: None,
+            page: None,
             fleet: None,
             stop,
         })
@@ -183,7 +198,7 @@ impl Shim {
         let agents = AgentRegistry::of_gateway(proofs.clone(), metrics.clone(), executed);
         let upstream = upstream(config, ironic, &proofs, &fleet, &stop)?;
         let access = fleet_access(config, &stop)?;
-        let page_listen = page(config, &url, (&fleet, &access, &metrics), &stop).await?;
+        let page = page(config, &url, (&fleet, &access, &metrics), &stop).await?;
         let follower = is_watched
             .then(|| CommandFollower::start(fleet.clone(), agents.clone(), commands, stop.clone()));
         let drain = DrainRequests::new(&stop, config.drain_timeout);
@@ -218,7 +233,7 @@ impl Shim {
             agents: Some(agents),
             gateway: Some(gateway),
             metrics_listen,
-            page_listen,
+            page,
             fleet: server,
             stop,
         })
@@ -246,7 +261,7 @@ impl Shim {
     /// Where a gateway serves its page; the port is the real one.
     #[must_use]
     pub fn page_listen(&self) -> Option<&Listen> {
-        self.page_listen.as_ref()
+        self.page.as_ref().map(|page| &page.listen)
     }
 
     /// The certificates of a gateway, which may be read again.
@@ -256,12 +271,16 @@ impl Shim {
         Some(GatewayCertificates {
             gateway: self.gateway.clone()?,
             agents: agents.and_then(|agents| agents.tls().cloned()),
-            fleet: self
-                .fleet
-                .as_ref()
-                .and_then(|fleet| fleet.server.tls().cloned()),
+            fleet: self.fleet_tls(),
             access: self.fleet.as_ref().map(|fleet| fleet.access.clone()),
         })
+    }
+
+    /// TLS for orchestrators, operators and their browsers.
+    fn fleet_tls(&self) -> Vec<FleetTls> {
+        let fleet = self.fleet.as_ref().and_then(|fleet| fleet.server.tls());
+        let page = self.page.as_ref().and_then(|page| page.tls.as_ref());
+        fleet.into_iter().chain(page).cloned().collect()
     }
 
     /// The gateway, if this is one.
@@ -276,7 +295,16 @@ impl Shim {
     /// The transport failed.
     pub async fn run(self) -> anyhow::Result<()> {
         let reloading = reload_on_hangup(self.certificates());
+        if let Some(tls) = self.fleet_tls().pop() {
+            // The page has the same lists.
+            tokio::spawn(
+                self.stop
+                    .clone()
+                    .run_until_cancelled_owned(tls.name_ended_lists()),
+            );
+        }
         let (gateway, stop) = (self.gateway, self.stop.clone());
+        let fleet_served = CancellationToken::new();
         let drained = async {
             let Some(gateway) = gateway else {
                 return std::future::pending().await;
@@ -284,6 +312,7 @@ impl Shim {
             gateway.drained().await;
             stop.cancel();
             gateway.stopped().await;
+            let _ = timeout(FAREWELL, fleet_served.cancelled()).await;
         };
         let serving_agents = async {
             match self.agents {
@@ -296,6 +325,7 @@ impl Shim {
             if let Some(fleet) = self.fleet {
                 fleet.server.run(self.stop.clone()).await?;
             }
+            fleet_served.cancel();
             anyhow::Ok(())
         };
         tokio::select! {
@@ -387,22 +417,25 @@ async fn drain_when_asked(gateway: Gateway, requests: DrainRequests) {
     }
 }
 
-/// Serves the page, where one is wanted. Answers where; the port is the real one.
+/// Serves the page, where one is wanted.
 async fn page(
     config: &ShimConfig,
     url: &GatewayUrl,
     (fleet, access, metrics): (&Fleet, &FleetAccess, &Metrics),
     stop: &CancellationToken,
-) -> anyhow::Result<Option<Listen>> {
+) -> anyhow::Result<Option<OpenPage>> {
     let Some(listen) = &config.page_listen else {
         return Ok(None);
     };
     let viewer = FleetViewer::new(fleet.clone(), access.clone());
     let service = PageService::new(viewer, metrics.clone(), url.host());
     let server = PageServer::bind(listen, config, service).await?;
-    let listen = server.listen.clone();
+    let open = OpenPage {
+        listen: server.listen.clone(),
+        tls: server.tls().cloned(),
+    };
     tokio::spawn(server.serve(stop.clone()));
-    Ok(Some(listen))
+    Ok(Some(open))
 }
 
 /// Who answers for the nodes of a gateway. Node files are read, also where they only name the
@@ -436,61 +469,6 @@ fn upstream(
     } else {
         Upstream::Ironic(ironic)
     })
-}
-
-/// Reads certificates again at each SIGHUP. Ends only if the signal cannot be waited for.
-async fn reload_on_hangup(certificates: Option<GatewayCertificates>) -> anyhow::Result<()> {
-    let Some(certificates) = certificates else {
-        return std::future::pending().await;
-    };
-    let mut hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
-    // Goal: one reload for each signal. Exit: the program ends.
-    while hangups.recv().await.is_some() {
-        if let Err(error) = certificates.reload() {
-            warn!(
-                error = AsRef::<dyn std::error::Error>::as_ref(&error),
-                "certificates cannot be read again: the earlier ones stay"
-            );
-        }
-    }
-    std::future::pending().await
-}
-
-/// The certificates of a gateway's listeners. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct GatewayCertificates {
-    gateway: Gateway,
-    agents: Option<ListenerTls>,
-    fleet: Option<FleetTls>,
-    access: Option<FleetAccess>,
-}
-
-impl GatewayCertificates {
-    /// Reads the files of every listener again: all of them count from now on, or none. The policy
-    /// is read again on its own.
-    ///
-    /// # Errors
-    /// A file cannot be used.
-    pub fn reload(&self) -> anyhow::Result<()> {
-        if let Some(access) = &self.access {
-            access.refresh();
-        }
-        let fleet = self.fleet.as_ref();
-        let fleet = fleet.map(|tls| Ok::<_, ServerTlsError>((tls, tls.read_again()?)));
-        let fleet = fleet.transpose()?;
-        let agents = self.agents.as_ref();
-        let agents = agents.map(|tls| Ok::<_, relay::ListenerTlsError>((tls, tls.read_again()?)));
-        let agents = agents.transpose()?;
-        self.gateway.reload()?;
-        if let Some((tls, loaded)) = agents {
-            tls.apply(loaded);
-        }
-        if let Some((tls, config)) = fleet {
-            tls.apply(config);
-        }
-        info!("certificates and keys were read again");
-        Ok(())
-    }
 }
 
 /// Whether the shim can do without agents that call it: there is nobody to relay to, and
