@@ -41,7 +41,7 @@ use forward::{ForwardError, RequestOrigin};
 use listener::{GrpcHandler, NodeHandler};
 use locations::{ClaimLine, ClaimSource, Learned, Locations};
 use moves::MOVES;
-pub use moves::NodeMoves;
+pub use moves::{HolderUnknown, NodeMoves};
 use replicas::{Introduction, Replicas};
 use tls::PeerTls;
 use wire::{LocateAnswer, Presence, Update};

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use thiserror::Error;
 use tokio::sync::broadcast;
 
+use super::directory::DirectoryAway;
 use super::locations::Location;
 use super::{Peers, lock};
 
@@ -12,6 +14,17 @@ pub(super) const MOVES: usize = 4096;
 
 /// Names nodes of which something may have changed. One that is behind looks at all of them.
 pub type NodeMoves = broadcast::Receiver<Arc<str>>;
+
+/// Which replica holds a node cannot be said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum HolderUnknown {
+    /// Nobody can be asked.
+    #[error(transparent)]
+    Directory(#[from] DirectoryAway),
+    /// Fewer have answered than there are.
+    #[error("another gateway does not answer, or is not known yet")]
+    Silent,
+}
 
 impl Peers {
     /// Names each node from now on that moves to another replica, or away from it.
@@ -28,6 +41,26 @@ impl Peers {
             return None;
         };
         lock(&self.0.replicas).find(&url)
+    }
+
+    /// The replica that a node is attached to, if it is another one: asks the others if it is not
+    /// known here.
+    ///
+    /// # Errors
+    /// Some of them have not answered: it may be attached there.
+    pub async fn holder(&self, node_uuid: &str) -> Result<Option<Arc<str>>, HolderUnknown> {
+        if let Some(gateway) = self.gateway_of(node_uuid) {
+            return Ok(Some(gateway));
+        }
+        let directory = self.0.directory.get().ok_or(DirectoryAway)?;
+        let expected = lock(&self.0.replicas).len();
+        let located = directory.locate(node_uuid, expected).await?;
+        self.hear(node_uuid, &located.answers);
+        match self.gateway_of(node_uuid) {
+            Some(gateway) => Ok(Some(gateway)),
+            None if located.is_complete => Ok(None),
+            None => Err(HolderUnknown::Silent),
+        }
     }
 
     /// The nodes that any other replica has said it holds.

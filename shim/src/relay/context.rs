@@ -93,6 +93,26 @@ impl Relay {
         }
     }
 
+    /// Why a machine gets no new token of this gateway: its node is attached to another one, or
+    /// that cannot be ruled out. Ironic knows by itself to whom it has given one.
+    pub(super) async fn token_refusal(&self, found: &Found) -> Option<String> {
+        let token = found.config.agent_token.as_deref();
+        if self.upstream.is_ironic() || token.is_none_or(|token| token == HANDED_OUT) {
+            return None;
+        }
+        let node = &found.node_uuid;
+        match self.placement.gateway()?.peers()?.holder(node).await {
+            Ok(None) => None,
+            Ok(Some(_)) => Some(format!(
+                "node {node} is attached to another gateway: it gets a new token when that \
+                 connection has ended"
+            )),
+            Err(error) => Some(format!(
+                "node {node} gets no new token while it may be attached to another gateway: {error}"
+            )),
+        }
+    }
+
     /// Leave for a call that is no heartbeat; none is needed beside an agent.
     pub(super) async fn acquire(
         &self,

@@ -44,6 +44,12 @@ impl Relay {
         };
         let mut answer = self.upstream.lookup(peer.node_uuid(), request).await;
         let mut is_own = Ok(());
+        if let LookupAnswer::Found(found) = &answer
+            && let Some(reason) = self.token_refusal(found).await
+        {
+            let status = None;
+            answer = LookupAnswer::Retry { status, reason };
+        }
         if let LookupAnswer::Found(found) = &mut answer {
             is_own = peer.speaks_for(&found.node_uuid);
             if is_own.is_ok() {
