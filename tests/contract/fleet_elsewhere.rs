@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::command_service_client::CommandServiceClient;
 use ironic_agent_protocol::v1::fleet_service_client::FleetServiceClient;
+use ironic_agent_protocol::v1::lookup_response::Outcome;
 use ironic_agent_protocol::v1::watch_command_response::Event;
 use ironic_agent_protocol::v1::{CommandState, NodeEventKind, NodeState};
 use ironic_shim::agents::AgentKey;
@@ -21,13 +22,11 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status, Streaming};
 
-use super::fleet::{
-    Watch, channel_at, config_without_ironic, of_node, prepare_image, reason, sync,
-};
+use super::fleet::{Watch, channel_at, of_node, prepare_image, reason, sync};
 use crate::support::gateway::{AttachedAgent, Cable, Machine, gateway_config};
 use crate::support::ironic::{FakeIronic, NODE};
 use crate::support::replicas::Site;
-use crate::support::shim::Shim;
+use crate::support::shim::{Shim, found, retry};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -39,7 +38,7 @@ fn with_fleet(config: ShimConfig) -> ShimConfig {
 }
 
 /// The same without Ironic, whose node of the tests has a root device that no machine here has.
-fn without_ironic(config: ShimConfig) -> ShimConfig {
+pub(super) fn without_ironic(config: ShimConfig) -> ShimConfig {
     let nodes = config.state_dir.join("nodes");
     fs::create_dir(&nodes).unwrap();
     let node = format!("uuid: {NODE}\nname: rack1-1\nmacs: ['52:54:00:e2:e0:01']\n");
@@ -50,16 +49,16 @@ fn without_ironic(config: ShimConfig) -> ShimConfig {
     config
 }
 
-fn channel(gateway: &Shim) -> Channel {
+pub(super) fn channel(gateway: &Shim) -> Channel {
     channel_at(&gateway.config.state_dir)
 }
 
-fn commands(gateway: &Shim) -> CommandServiceClient<Channel> {
+pub(super) fn commands(gateway: &Shim) -> CommandServiceClient<Channel> {
     CommandServiceClient::new(channel(gateway))
 }
 
 /// Waits until a gateway shows the node of the tests in a state.
-async fn until_shown(gateway: &Shim, state: NodeState) -> v1::Node {
+pub(super) async fn until_shown(gateway: &Shim, state: NodeState) -> v1::Node {
     let mut nodes = FleetServiceClient::new(channel(gateway));
     let showing = async {
         loop {
@@ -78,32 +77,37 @@ async fn until_shown(gateway: &Shim, state: NodeState) -> v1::Node {
 }
 
 /// Two gateways that share their nodes, and an agent at the first of them.
-struct Pair {
-    _site: Site,
-    a: Shim,
-    b: Shim,
-    cable: Cable,
+pub(super) struct Pair {
+    pub(super) site: Site,
+    pub(super) a: Shim,
+    pub(super) b: Shim,
+    pub(super) cable: Cable,
     _machine: Machine,
-    _agent: AttachedAgent,
+    agent: Option<AttachedAgent>,
 }
 
 impl Pair {
     async fn new() -> Option<Self> {
+        Self::with(|config| config).await
+    }
+
+    /// The same with other options.
+    pub(super) async fn with(change: impl Fn(ShimConfig) -> ShimConfig) -> Option<Self> {
         let site = Site::new().await?;
-        let a = Shim::start(without_ironic(site.config())).await;
-        let b = Shim::start(without_ironic(site.config())).await;
+        let a = Shim::start(change(without_ironic(site.config()))).await;
+        let b = Shim::start(change(without_ironic(site.config()))).await;
         let cable = Cable::to(&a).await;
         let machine = Machine::new();
         let agent = machine.start_agent(&cable.url);
         until_shown(&a, NodeState::Attached).await;
         until_shown(&b, NodeState::Elsewhere).await;
         Some(Self {
-            _site: site,
+            site,
             a,
             b,
             cable,
             _machine: machine,
-            _agent: agent,
+            agent: Some(agent),
         })
     }
 }
@@ -185,9 +189,47 @@ async fn calls_come_to_any_gateway_and_each_shows_where_the_node_is() {
         .unwrap();
 }
 
+#[tokio::test]
+async fn no_gateway_gives_a_new_token_for_a_node_that_another_one_holds() {
+    let Some(mut pair) = Pair::new().await else {
+        return;
+    };
+    // Another machine with the same address.
+    let mac = "52:54:00:e2:e0:01";
+    for _ in 0..2 {
+        for gateway in [&mut pair.a, &mut pair.b] {
+            let reason = retry(gateway.lookup_for(&[mac], "").await).reason;
+            assert!(reason.contains("is attached"), "{reason}");
+        }
+    }
+    // Who has the token is told the node again, and no token.
+    let known = found(pair.b.lookup_for(&[mac], NODE).await);
+    assert_eq!(known.config.unwrap().agent_token, "******");
+    // When the connection has ended, either gives one.
+    pair.agent = None;
+    until_shown(&pair.a, NodeState::Away).await;
+    until_shown(&pair.b, NodeState::Away).await;
+    found(pair.b.lookup_for(&[mac], "").await);
+    // A gateway that can ask nobody does not know whether another one holds the node.
+    pair.site.nats.kill();
+    let asking = async {
+        loop {
+            if let Outcome::Retry(retry) = pair.b.lookup_for(&[mac], "").await {
+                return retry.reason;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let reason = tokio::time::timeout(LIMIT, asking).await.unwrap();
+    assert!(
+        reason.contains("may be attached to another gateway"),
+        "{reason}"
+    );
+}
+
 /// Begins a command that runs until it is cancelled, and follows it. The server of its image, which
 /// answers nothing, lives as long as the listener.
-async fn follow_endless(
+pub(super) async fn follow_endless(
     gateway: &Shim,
 ) -> (String, Streaming<v1::WatchCommandResponse>, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -212,7 +254,7 @@ async fn follow_endless(
     (id, events, listener)
 }
 
-async fn cancel(gateway: &Shim, id: &str) {
+pub(super) async fn cancel(gateway: &Shim, id: &str) {
     let request = v1::CancelCommandRequest {
         id: id.into(),
         reason: "enough".into(),
@@ -224,7 +266,9 @@ async fn cancel(gateway: &Shim, id: &str) {
 }
 
 /// The last record of a command that is followed.
-async fn last_record(events: &mut Streaming<v1::WatchCommandResponse>) -> v1::CommandRecord {
+pub(super) async fn last_record(
+    events: &mut Streaming<v1::WatchCommandResponse>,
+) -> v1::CommandRecord {
     let reading = async {
         let mut last = None;
         while let Some(message) = events.message().await.unwrap() {
@@ -278,83 +322,6 @@ async fn a_stream_through_two_gateways_ends_with_its_command_or_says_that_one_is
     };
     let broken = tokio::time::timeout(LIMIT, broken).await.unwrap();
     assert_eq!(reason(&broken), "NODE_LOST", "{broken:?}");
-}
-
-/// Two gateways that know nothing of each other, and an agent at one of them.
-struct Draining {
-    old: Shim,
-    new: Shim,
-    _states: [tempfile::TempDir; 2],
-    _machine: Machine,
-    _agent: AttachedAgent,
-}
-
-/// Agents are asked to leave within the first half of it.
-const DRAIN: Duration = Duration::from_secs(40);
-
-impl Draining {
-    async fn new() -> Self {
-        let states = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let [old, new] = states.each_ref().map(|state| ShimConfig {
-            drain_timeout: DRAIN,
-            ..config_without_ironic(state)
-        });
-        let machine = Machine::new();
-        let url = |config: &ShimConfig| format!("http://{}", config.conductor_listen);
-        let agent = machine.start_agent(&format!("{},{}", url(&old), url(&new)));
-        let old = Shim::start(old).await;
-        until_shown(&old, NodeState::Attached).await;
-        // The second one knows the agent's token as if Ironic had proved it.
-        let tokens = |state: &tempfile::TempDir| state.path().join("proved-tokens.jsonl");
-        fs::copy(tokens(&states[0]), tokens(&states[1])).unwrap();
-        let new = Shim::start(new).await;
-        Self {
-            old,
-            new,
-            _states: states,
-            _machine: machine,
-            _agent: agent,
-        }
-    }
-
-    /// Answers when it began.
-    async fn drain(&self) -> Instant {
-        let begun = Instant::now();
-        let mut nodes = FleetServiceClient::new(channel(&self.old));
-        let answer = nodes.drain(v1::DrainRequest {}).await.unwrap().into_inner();
-        let timeout = answer.timeout.unwrap();
-        assert_eq!(u64::try_from(timeout.seconds), Ok(DRAIN.as_secs()));
-        assert!(self.old.gateway.as_ref().unwrap().is_draining());
-        begun
-    }
-
-    /// Waits for the end of the old gateway, which comes before its time.
-    async fn old_has_ended(&self, begun: Instant) {
-        let ending = async {
-            while !self.old.has_ended() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(LIMIT, ending).await.expect("it ends");
-        assert!(begun.elapsed() < DRAIN, "{:?}", begun.elapsed());
-    }
-}
-
-#[tokio::test]
-async fn a_gateway_that_drains_ends_with_the_streams_that_are_open() {
-    let gateways = Draining::new().await;
-    let (id, mut events, _server) = follow_endless(&gateways.old).await;
-    let begun = gateways.drain().await;
-    // Asked again, it changes nothing.
-    gateways.drain().await;
-    until_shown(&gateways.new, NodeState::Attached).await;
-    assert!(!gateways.old.has_ended(), "its caller still follows");
-    cancel(&gateways.new, &id).await;
-    assert_eq!(
-        last_record(&mut events).await.state(),
-        CommandState::Cancelled
-    );
-    gateways.old_has_ended(begun).await;
 }
 
 /// The bytes of messages as they are.

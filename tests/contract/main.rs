@@ -8,6 +8,8 @@ mod dependencies;
 mod drain;
 mod failures;
 mod fleet;
+mod fleet_cancellation;
+mod fleet_drain;
 mod fleet_elsewhere;
 mod fleet_policy;
 mod gateway;

@@ -117,6 +117,8 @@ export class NoInspection extends ApiError {}
 export class WatchExpired extends ApiError {}
 /** Messages of a watch were not read in time. `watch` goes on by itself. */
 export class WatcherSlow extends ApiError {}
+/** The gateway ends, and the watch with it. `watch` goes on by itself when it reaches a gateway. */
+export class GatewayStopping extends ApiError {}
 /** The gateway serves as many watches as it can. */
 export class TooManyWatchers extends ApiError {}
 /** The gateway does not issue certificates by this method. */
@@ -164,6 +166,7 @@ export const KNOWN: Readonly<Record<string, typeof ApiError>> = {
   NO_INSPECTION: NoInspection,
   WATCH_EXPIRED: WatchExpired,
   WATCHER_SLOW: WatcherSlow,
+  GATEWAY_STOPPING: GatewayStopping,
   TOO_MANY_WATCHERS: TooManyWatchers,
   ENROLLMENT_METHOD_OFF: EnrollmentMethodOff,
   JOIN_TOKEN_REQUEST_INVALID: JoinTokenRequestInvalid,
@@ -187,7 +190,13 @@ const NOTHING_DONE: ReadonlySet<string> = new Set([
   "TOO_MANY_WAITING",
   "TOO_MANY_WATCHERS",
 ]);
-const TRANSIENT: ReadonlySet<string> = new Set([...NOTHING_DONE, "LOG_READER_SLOW", "NODE_LOST", "WATCHER_SLOW"]);
+const TRANSIENT: ReadonlySet<string> = new Set([
+  ...NOTHING_DONE,
+  "GATEWAY_STOPPING",
+  "LOG_READER_SLOW",
+  "NODE_LOST",
+  "WATCHER_SLOW",
+]);
 
 /** A command that ran and did not end well. `failure` says why; `failure.kind` is Ironic's class of the error. */
 export class CommandFailed extends Error {

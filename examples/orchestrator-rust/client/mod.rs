@@ -31,7 +31,8 @@ const BROKEN: [Code; 6] = [
     Code::Unknown,
     Code::Internal,
 ];
-const TRANSIENT: [&str; 6] = [
+const TRANSIENT: [&str; 7] = [
+    "GATEWAY_STOPPING",
     "NODE_AWAY",
     "NODE_ELSEWHERE",
     "NODE_LOST",

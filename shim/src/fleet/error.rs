@@ -45,6 +45,9 @@ pub enum FleetError {
     /// Another policy counts, so that the caller may see other nodes.
     #[error("another policy says who may see which nodes: watch again without a token")]
     PolicyChanged,
+    /// The gateway ends.
+    #[error("the gateway stops: watch again at another one, or here when it is back")]
+    GatewayStopping,
     /// The caller does not have the role that the request needs.
     #[error(
         "{} does not have the role {role}{}, which {wanted} needs: fleet_policy_file says who has it",
@@ -120,6 +123,7 @@ impl FleetError {
             Self::WatchExpired => (Code::OutOfRange, "WATCH_EXPIRED"),
             Self::WatcherSlow => (Code::ResourceExhausted, "WATCHER_SLOW"),
             Self::PolicyChanged => (Code::Aborted, "POLICY_CHANGED"),
+            Self::GatewayStopping => (Code::Unavailable, "GATEWAY_STOPPING"),
             Self::RoleMissing { .. } => (Code::PermissionDenied, "ROLE_MISSING"),
             Self::OrderUnreadable { .. } => (Code::InvalidArgument, "ORDER_UNREADABLE"),
             Self::TooManyWatchers => (Code::ResourceExhausted, "TOO_MANY_WATCHERS"),
@@ -197,6 +201,7 @@ mod tests {
             FleetError::WatcherSlow,
             FleetError::TooManyWatchers,
             FleetError::PolicyChanged,
+            FleetError::GatewayStopping,
             FleetError::RoleMissing {
                 caller: String::new(),
                 role: "observer",

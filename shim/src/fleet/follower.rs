@@ -54,6 +54,8 @@ struct FollowerState {
 struct FollowedCommand {
     id: String,
     task: JoinHandle<()>,
+    /// Ends the task, and the earlier ones that it waits for.
+    stop: CancellationToken,
 }
 
 impl CommandFollower {
@@ -82,7 +84,7 @@ impl CommandFollower {
         let mut at = self.0.fleet.snapshot(|_| false).at;
         loop {
             latest.borrow_and_update();
-            at = self.look_at_attached(at);
+            at = self.look_at_changes(at);
             tokio::select! {
                 command = executed.recv() => match command {
                     Some(command) => self.executed(&command.node_uuid, command.record),
@@ -95,8 +97,9 @@ impl CommandFollower {
         }
     }
 
-    /// Asks the agents that have attached since then what they do.
-    fn look_at_attached(&self, mut at: ChangeNumber) -> ChangeNumber {
+    /// Asks the agents that have attached since then what they do, and lets those go that have
+    /// left: a drain waits for the last call on an agent's connection.
+    fn look_at_changes(&self, mut at: ChangeNumber) -> ChangeNumber {
         loop {
             let Ok(changes) = self.0.fleet.changes(at, BATCH) else {
                 tracing::warn!("too much has changed at once: some commands are not followed");
@@ -107,20 +110,18 @@ impl CommandFollower {
             };
             at = *last;
             for (_, change) in changes {
-                if change.kind == v1::NodeEventKind::Attached {
-                    let follower = self.clone();
-                    let node = change.node.uuid.clone();
-                    self.spawn(async move { follower.look(&node).await });
+                match change.kind {
+                    v1::NodeEventKind::Attached => {
+                        let follower = self.clone();
+                        let node = change.node.uuid.clone();
+                        let looking = async move { follower.look(&node).await };
+                        spawn(self.0.stop.clone(), looking);
+                    }
+                    v1::NodeEventKind::Lost => self.let_go(&change.node.uuid),
+                    _ => {}
                 }
             }
         }
-    }
-
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-        let stop = self.0.stop.clone();
-        tokio::spawn(async move {
-            stop.run_until_cancelled_owned(task).await;
-        })
     }
 
     /// Asks an agent what it does. Of a command that ran before, it says how it has ended.
@@ -169,10 +170,13 @@ impl CommandFollower {
             self.0.fleet.command(node, node_command(record));
             return;
         }
-        let earlier = following.remove(node).map(|earlier| earlier.task);
+        let (earlier, stop) = match following.remove(node) {
+            Some(earlier) => (Some(earlier.task), earlier.stop),
+            None => (None, self.0.stop.child_token()),
+        };
         let (follower, owned) = (self.clone(), node.to_owned());
         let id = record.id.clone();
-        let task = self.spawn(async move {
+        let task = spawn(stop.clone(), async move {
             if let Some(earlier) = earlier {
                 // It ends by itself, or else its late end is ignored.
                 let _ = timeout(END_TIMEOUT, earlier).await;
@@ -180,7 +184,7 @@ impl CommandFollower {
             follower.follow(&owned, record).await;
             follower.forget(&owned);
         });
-        following.insert(node.to_owned(), FollowedCommand { id, task });
+        following.insert(node.to_owned(), FollowedCommand { id, task, stop });
     }
 
     /// Follows a command to its end, or to that of the connection.
@@ -237,6 +241,13 @@ impl CommandFollower {
         Ok((CommandServiceClient::with_origin(channel, origin), token))
     }
 
+    /// Stops following the command of a node whose attachment is left.
+    fn let_go(&self, node: &str) {
+        if let Some(followed) = self.following().remove(node) {
+            followed.stop.cancel();
+        }
+    }
+
     /// Forgets a command that is not followed any more, which is called by its task.
     fn forget(&self, node: &str) {
         let mut following = self.following();
@@ -251,6 +262,15 @@ impl CommandFollower {
         let following = self.0.following.lock();
         following.unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn spawn(
+    stop: CancellationToken,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        stop.run_until_cancelled_owned(task).await;
+    })
 }
 
 async fn get(

@@ -40,6 +40,7 @@ pub struct FleetApi {
     access: FleetAccess,
     watches: Arc<Semaphore>,
     drain: DrainRequests,
+    stop: CancellationToken,
 }
 
 /// How callers ask the gateway to be emptied. Cheap to clone.
@@ -66,13 +67,14 @@ impl DrainRequests {
 }
 
 impl FleetApi {
-    /// Answers for these nodes.
+    /// Answers for these nodes, until `stop`.
     #[must_use]
     pub fn new(
         fleet: Fleet,
         inspections: Inspections,
         access: FleetAccess,
         drain: DrainRequests,
+        stop: CancellationToken,
     ) -> Self {
         Self {
             fleet,
@@ -80,6 +82,7 @@ impl FleetApi {
             access,
             watches: Arc::new(Semaphore::new(WATCHES)),
             drain,
+            stop,
         }
     }
 
@@ -202,6 +205,7 @@ impl FleetService for FleetApi {
             policy,
             resume,
             permit,
+            stop: self.stop.clone(),
         };
         Ok(Response::new(Box::pin(watch.start())))
     }

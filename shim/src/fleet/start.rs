@@ -83,7 +83,13 @@ impl FleetParts {
         let services = FleetServices {
             proxy: NodeProxy::new(fleet.clone(), access.clone(), attached.clone(), proxy_peers),
             join_tokens: JoinTokenApi::new(tokens, access.clone(), are_taken),
-            api: FleetApi::new(fleet.clone(), inspections, access.clone(), self.drain),
+            api: FleetApi::new(
+                fleet.clone(),
+                inspections,
+                access.clone(),
+                self.drain,
+                stop.clone(),
+            ),
         };
         let server = FleetServer::bind(listen, config, services).await?;
         Ok(Some(OpenFleet {

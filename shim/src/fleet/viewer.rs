@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ironic_agent_protocol::v1;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 
 use super::access::{FleetAccess, FleetCaller, FleetRequest, NodeView, RequestTarget};
 use super::error::FleetError;
@@ -63,6 +64,8 @@ impl FleetViewer {
             view,
             policy,
             permit,
+            // The page's connections end with the program, and browsers come back by themselves.
+            stop: CancellationToken::new(),
         })
     }
 

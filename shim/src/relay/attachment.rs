@@ -269,6 +269,7 @@ async fn serve(
         gateway,
         node,
         id: &id,
+        shown,
         displaced,
         moved,
     };

@@ -12,6 +12,7 @@ use tonic::Status;
 use tracing::info;
 
 use crate::agents::AttachmentId;
+use crate::fleet::AttachmentNumber;
 use crate::gateway::Gateway;
 use crate::metrics::labels::DetachCause;
 
@@ -20,6 +21,8 @@ pub(super) struct BegunAttachment<'a> {
     pub(super) gateway: &'a Gateway,
     pub(super) node: &'a str,
     pub(super) id: &'a AttachmentId,
+    /// As the fleet knows it.
+    pub(super) shown: AttachmentNumber,
     /// Cancelled when a later attachment takes its place.
     pub(super) displaced: CancellationToken,
     /// Cancelled when the agent says that it is attached elsewhere.
@@ -44,7 +47,12 @@ impl BegunAttachment<'_> {
             tokio::select! {
                 // A displaced connection has no caller any more, which ends it, too.
                 biased;
-                () = self.displaced.cancelled() => {
+                // Who was asked to leave is attached elsewhere, as that gateway has said.
+                () = self.displaced.cancelled(), if is_asked && !has_moved => {
+                    has_moved = true;
+                    self.leave();
+                }
+                () = self.displaced.cancelled(), if !is_asked => {
                     let status = Status::aborted("a later attachment took its place");
                     return (DetachCause::Replaced, Some(status));
                 }
@@ -54,13 +62,19 @@ impl BegunAttachment<'_> {
                 }
                 () = self.moved.cancelled(), if !has_moved => {
                     has_moved = true;
-                    // Without a handle the connection ends after its last call.
-                    self.gateway.detach(self.node, self.id);
+                    self.leave();
                 }
                 ended = &mut driver => return (self.ended(ended, has_moved), None),
                 () = &mut asking, if !is_asked => is_asked = true,
             }
         }
+    }
+
+    /// Nothing new is asked of the agent here. Without a handle its connection ends after the last
+    /// call, and who follows its commands lets go of it when it is shown as lost.
+    fn leave(&self) {
+        self.gateway.detach(self.node, self.id);
+        self.gateway.fleet().lost(self.node, self.shown);
     }
 
     /// Asks the agent to attach elsewhere, when its turn has come in a drain.

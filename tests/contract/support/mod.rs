@@ -11,3 +11,4 @@ pub(crate) mod ironic;
 pub(crate) mod replicas;
 pub(crate) mod shim;
 pub(crate) mod tls;
+pub(crate) mod watched_agent;

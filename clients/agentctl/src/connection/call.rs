@@ -175,7 +175,9 @@ impl CallFailure {
     /// Whether the call may have done what was asked, so that it is to be asked again: the
     /// connection to the gateway, or from there to the agent, was lost.
     pub(crate) fn is_lost(&self) -> bool {
-        self.reason == "NODE_LOST" || self.is_transport && self.kind == ExitKind::Unreachable
+        self.reason == "NODE_LOST"
+            || self.reason == "GATEWAY_STOPPING"
+            || self.is_transport && self.kind == ExitKind::Unreachable
     }
 
     /// Whether the node may be back soon.

@@ -197,6 +197,13 @@ class WatcherSlow(ApiError):
     TRANSIENT = True
 
 
+class GatewayStopping(ApiError):
+    """The gateway ends, and the watch with it. `watch` goes on by itself when it reaches a gateway."""
+
+    REASON = "GATEWAY_STOPPING"
+    TRANSIENT = True
+
+
 class TooManyWatchers(ApiError):
     """The gateway serves as many watches as it can."""
 

@@ -13,6 +13,7 @@ use ironic_agent_protocol::v1::watch_nodes_response::Content;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::access::NodeView;
@@ -56,6 +57,8 @@ pub struct NodeWatch {
     pub(super) resume: Option<ChangeNumber>,
     /// Leave to be one of the watches that there may be.
     pub(super) permit: OwnedSemaphorePermit,
+    /// Cancelled when this program stops.
+    pub(super) stop: CancellationToken,
 }
 
 /// Why a watch ends.
@@ -143,7 +146,10 @@ impl NodeWatch {
         let (sender, messages) = mpsc::channel(1);
         let (end, ending) = oneshot::channel();
         tokio::spawn(async move {
-            let ended = self.run(&sender).await;
+            let ended = tokio::select! {
+                ended = self.run(&sender) => ended,
+                () = self.stop.cancelled() => Err(FleetError::GatewayStopping.into()),
+            };
             drop(self.permit);
             if let Err(WatchEnd::CutOff(error)) = ended {
                 // A caller that has hung up does not hear why.

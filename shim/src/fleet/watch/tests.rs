@@ -9,6 +9,15 @@ use super::*;
 type Answers = Pin<Box<dyn Stream<Item = WatchAnswer> + Send>>;
 
 fn watch(fleet: &Fleet, labels: &[(&str, &str)], token: Option<&str>) -> Answers {
+    watch_until(fleet, labels, token, CancellationToken::new())
+}
+
+fn watch_until(
+    fleet: &Fleet,
+    labels: &[(&str, &str)],
+    token: Option<&str>,
+    stop: CancellationToken,
+) -> Answers {
     let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let watch = NodeWatch {
         fleet: fleet.clone(),
@@ -17,6 +26,7 @@ fn watch(fleet: &Fleet, labels: &[(&str, &str)], token: Option<&str>) -> Answers
         policy: None,
         resume: token.map(|token| fleet.resume(token).unwrap()),
         permit,
+        stop,
     };
     Box::pin(watch.start())
 }
@@ -235,4 +245,23 @@ async fn watcher_whose_place_is_about_to_be_lost_is_cut_off_at_once() {
     let token = mirror.token.clone();
     mirror.read(&mut watch(&fleet, &[], Some(&token))).await;
     mirror.assert_equals(&fleet);
+}
+
+#[tokio::test(start_paused = true)]
+async fn watch_of_a_gateway_that_stops_ends_with_a_reason_also_where_nobody_reads() {
+    let fleet = Fleet::default();
+    for number in 0..1000 {
+        fleet.add(&number.to_string());
+    }
+    let stop = CancellationToken::new();
+    let (mut idle, mut full) = (Mirror::default(), Mirror::default());
+    let mut watches = [(); 2].map(|()| watch_until(&fleet, &[], None, stop.clone()));
+    idle.read(&mut watches[0]).await;
+    stop.cancel();
+    for (mirror, answers) in [&mut idle, &mut full].into_iter().zip(&mut watches) {
+        let status = mirror.read(answers).await.unwrap();
+        assert_eq!(status.code(), tonic::Code::Unavailable);
+        assert_eq!(reason(&status), "GATEWAY_STOPPING");
+    }
+    assert!(idle.is_complete && !full.is_complete);
 }
