@@ -77,7 +77,7 @@ attacks: preflight ## The REST listener under attack, with its answers timed: wa
 	cargo test --locked -p ironic-shim --test attacks -- --ignored --nocapture --skip for_long
 
 .PHONY: kills
-kills: build ## Commands while agent, gateways and NATS are killed at random: none lost, none twice; KILLS=300
+kills: build ## Commands while agent, gateways, NATS, connections and clients are killed at random: none lost, none twice; KILLS=300
 	tests/kills/run --kills $${KILLS:-300}
 
 .PHONY: arguments

@@ -2,7 +2,8 @@
 
 Half of the orders are Ironic's: REST requests to either gateway, without an identifier. As Ironic does, what got no answer
 is looked up in the list of commands, and sent again if it is not there. The others are an orchestrator's: gRPC calls with an
-identifier, which are repeated until they are answered. Each order notes in a file that it was executed.
+identifier, which are repeated until they are answered. Each order notes in a file that it was executed. Killed are the agent,
+a gateway, NATS, the connections between the agent and the gateways, and the orchestrator's client.
 """
 
 import argparse
@@ -20,16 +21,15 @@ import threading
 import time
 import uuid
 
-import grpc
+import client
 import conductor
-from google.protobuf import json_format
-from ironic.agent.v1 import command_pb2, command_service_pb2, command_service_pb2_grpc
+from cable import Cable
 from loopback import Certificates, free_port
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROGRAMS = pathlib.Path(os.environ["TEST_PROGRAMS"])
 # Seconds: one call; until an order must have ended.
-CALL, PATIENCE = 60, 120
+CALL, PATIENCE = client.CALL, client.PATIENCE
 
 
 def card():
@@ -75,6 +75,8 @@ class Site:
         self.rest = [free_port() for _ in range(2)]
         self.fleet = [room / f"fleet-{index}.sock" for index in range(2)]
         conductors = [free_port() for _ in range(2)]
+        self.cables = [Cable("connection", free_port(), port) for port in conductors]
+        addresses = [cable.listener.getsockname()[1] for cable in self.cables]
         self.nats = Process("nats", [PROGRAMS / "nats-server", "--addr", "127.0.0.1", "--port", nats], room)
         # Otherwise a gateway knows a node only when it has seen it.
         nodes = room / "nodes"
@@ -102,7 +104,7 @@ class Site:
         program.chmod(0o755)
         self.agent = Process("agent", [
             os.environ["AGENT"], "--simulate", disks, "--grpc_listen", "none", "--state_dir", room / "agent",
-            "--conductor", ",".join(f"http://127.0.0.1:{port}" for port in conductors),
+            "--conductor", ",".join(f"http://127.0.0.1:{port}" for port in addresses),
             "--hardware_managers_dir", managers,
         ], room, {"EXECUTED": str(self.executed)})
 
@@ -110,18 +112,21 @@ class Site:
         """Until a command can be sent: a program that does not start is named with what it says."""
         end = time.monotonic() + PATIENCE
         while (answer := self.ask("GET", f"?agent_token={conductor.TOKEN}")) is None or answer[0] != 200:
-            for process in self.victims():
+            for process in self.processes():
                 if process.child.poll() is not None:
                     sys.exit(f"{process.name} has ended: {process.log.read_text(errors='replace')[-2000:]}")
             if time.monotonic() > end:
                 sys.exit(f"the agent did not attach within {PATIENCE} s: {answer}")
             time.sleep(0.1)
 
-    def victims(self):
+    def processes(self):
         return [self.agent, *self.gateways, self.nats]
 
+    def victims(self):
+        return [*self.processes(), *self.cables]
+
     def close(self):
-        for process in self.victims():
+        for process in self.processes():
             process.kill()
 
     # Ironic's way ----------------------------------------------------------------------------------
@@ -181,35 +186,8 @@ class Site:
 
     # An orchestrator's way -------------------------------------------------------------------------
 
-    def call(self, method, request):
-        """One call, repeated at either gateway until there is an answer."""
-        end, tries = time.monotonic() + PATIENCE, 0
-        while True:
-            tries += 1
-            # Of itself grpcio says the path of a socket as authority, which HTTP/2 servers refuse.
-            options = [("grpc.default_authority", "localhost")]
-            with grpc.insecure_channel(f"unix:{random.choice(self.fleet)}", options) as channel:
-                stub = command_service_pb2_grpc.CommandServiceStub(channel)
-                try:
-                    answer = getattr(stub, method)(request, timeout=CALL, metadata=[("node-uuid", conductor.NODE)])
-                    return answer.command, tries
-                except grpc.RpcError as error:
-                    # Nobody there, a broken connection, a node that is away or at the other gateway: all of it ends.
-                    if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-                        raise AssertionError(f"{method}: {error.code()} {error.details()}") from error
-            assert time.monotonic() < end, f"no answer to {method} within {PATIENCE} s"
-            time.sleep(0.02)
-
-    def order_by_grpc(self, order, seconds):
-        request = command_service_pb2.ExecuteCommandRequest(id=order)
-        request.command.execute_step.phase = command_pb2.STEP_PHASE_CLEAN
-        json_format.ParseDict(step(order, seconds), request.command.execute_step.step)
-        json_format.ParseDict({"uuid": conductor.NODE}, request.command.execute_step.node)
-        record, tries = self.call("ExecuteCommand", request)
-        wait = command_service_pb2.GetCommandRequest(id=record.id, wait=True)
-        while record.state == command_pb2.COMMAND_STATE_RUNNING:
-            record, _ = self.call("GetCommand", wait)
-        return record.id, command_pb2.CommandState.Name(record.state).removeprefix("COMMAND_STATE_"), tries
+    def client(self, order, seconds):
+        return client.ClientProcess([str(path) for path in self.fleet], conductor.NODE, order, step(order, seconds))
 
 
 def step(order, seconds):
@@ -218,8 +196,13 @@ def step(order, seconds):
 
 def round_of(site, chance, number):
     """One order, and one kill during it."""
-    victim, seconds = chance.choice(site.victims()), chance.uniform(0, 0.4)
-    delay, down = chance.uniform(0, 0.6), chance.choice([0, chance.uniform(0, 2)])
+    order, by_rest = str(uuid.UUID(int=chance.getrandbits(128), version=4)), number % 2 == 0
+    seconds, delay = chance.uniform(0, 0.4), chance.uniform(0, 0.6)
+    down = chance.choice([0, chance.uniform(0, 2)])
+    # A conductor that is killed gives its deployment up: there is no identifier to go on with.
+    caller = None if by_rest else site.client(order, seconds)
+    # The client is picked as often as each gateway.
+    victim = chance.choice(site.victims() if by_rest else [*site.victims(), caller])
 
     def kill():
         time.sleep(delay)
@@ -227,14 +210,17 @@ def round_of(site, chance, number):
         time.sleep(down)
         victim.start()
 
-    order, by_rest = str(uuid.UUID(int=chance.getrandbits(128), version=4)), number % 2 == 0
     killing = threading.Thread(target=kill)
     killing.start()
     begin = time.monotonic()
     try:
-        identifier, status, tries = (site.order_by_rest if by_rest else site.order_by_grpc)(order, seconds)
+        identifier, status, tries = caller.wait() if caller else site.order_by_rest(order, seconds)
     finally:
         killing.join()
+    if caller:
+        # Of a client that was started again after its answer, that is another one.
+        assert caller.wait()[:2] == (identifier, status), f"{order} is two commands"
+        caller.child.join()
     site.known.add(identifier)
     return {"order": order, "id": identifier, "status": status, "tries": tries, "victim": victim.name,
             "way": "REST" if by_rest else "gRPC", "seconds": time.monotonic() - begin}
