@@ -1,7 +1,8 @@
 //! Measures `FleetService.WatchNodes`: `watch_nodes [NODES] [CHANGES] [WATCHERS]`.
 //!
-//! Prints how long the first list of all nodes takes over a socket, and how long a change takes to
-//! each of the watchers.
+//! Prints how long the first list of all nodes takes over a socket, how long a change takes to
+//! each of the watchers, and what becomes of a watcher that does not read while more changes than
+//! are kept for it. Ends by itself, after less than a minute with the numbers that are the default.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,11 +19,16 @@ use ironic_shim::metrics::Metrics;
 use ironic_transport::Listen;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tonic::Streaming;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
+use tonic_types::StatusExt as _;
 
 /// The label that says when a change was made, in nanoseconds.
 const CHANGED: &str = "changed";
+
+/// Changes while a watcher does not read: fewer than the gateway keeps, and more than it keeps
+/// without cutting off who is behind.
+const BURST: usize = 30_000;
 
 fn uuid(number: usize) -> String {
     format!("{number:08x}-0000-4000-8000-000000000000")
@@ -74,8 +80,99 @@ async fn main() -> anyhow::Result<()> {
     let at = |thousandths: usize| all.get(all.len() * thousandths / 1000);
     let (half, most, last) = (at(500), at(990), all.last());
     println!("{changes} changes to {watchers} watchers: p50 {half:?}, p99 {most:?}, max {last:?}");
+    stall(&socket, &fleet, nodes).await?;
     std::fs::remove_dir_all(state)?;
     Ok(())
+}
+
+/// Opens a watch that is not read while the nodes change, until it is cut off; and goes on from its
+/// last token. Fails if a change is lost, or heard twice.
+async fn stall(socket: &str, fleet: &Fleet, nodes: usize) -> anyhow::Result<()> {
+    anyhow::ensure!(nodes > 0, "without nodes nothing changes");
+    let before = resident_kib()?;
+    let mut watch = open(socket, nodes).await?;
+    for number in 0..BURST {
+        fleet.describe(&uuid(number % nodes), "", &labels(number.to_string()));
+        if number % 100 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    // The gateway looks every quarter of a second for who is about to lose its place.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let grown = resident_kib()?.saturating_sub(before);
+    let mut heard = Heard::default();
+    let status = heard.read(&mut watch).await?;
+    let status = status.context("the watch that was not read goes on")?;
+    let info = status.get_details_error_info();
+    let reason = info.map(|info| info.reason).unwrap_or_default();
+    anyhow::ensure!(reason == "WATCHER_SLOW", "it ends with {status:?}");
+    let first = heard.numbers.len();
+    let request = v1::WatchNodesRequest {
+        resume_token: heard.token.clone(),
+        selector: None,
+    };
+    let begun = Instant::now();
+    let mut client = FleetServiceClient::new(connect(socket).await?);
+    let mut watch = client.watch_nodes(request).await?.into_inner();
+    let status = heard.read(&mut watch).await?;
+    anyhow::ensure!(
+        status.is_none(),
+        "the watch that goes on has ended: {status:?}"
+    );
+    let expected: Vec<_> = (0..BURST).collect();
+    anyhow::ensure!(heard.numbers == expected, "changes are lost or come twice");
+    println!(
+        "{BURST} changes to a watcher that does not read: cut off ({reason}) after {first}, \
+         the others {:?} after it went on, 0 lost; {grown} KiB more in this process",
+        begun.elapsed()
+    );
+    Ok(())
+}
+
+/// What a watcher has heard of the numbered changes.
+#[derive(Default)]
+struct Heard {
+    numbers: Vec<usize>,
+    token: String,
+}
+
+impl Heard {
+    /// Reads up to the last of the changes, or to the status with which the watch ends.
+    async fn read(
+        &mut self,
+        watch: &mut Streaming<v1::WatchNodesResponse>,
+    ) -> anyhow::Result<Option<Status>> {
+        while self.numbers.last() != Some(&(BURST - 1)) {
+            let message = match watch.message().await {
+                Ok(message) => message.context("a watch ends with a status")?,
+                Err(status) => return Ok(Some(status)),
+            };
+            if !message.resume_token.is_empty() {
+                self.token = message.resume_token;
+            }
+            let Some(Content::Events(events)) = message.content else {
+                continue;
+            };
+            for event in events.events {
+                let labels = event.node.unwrap_or_default().labels;
+                let number = labels.get(CHANGED).context("a label is missing")?;
+                self.numbers.push(number.parse()?);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The memory of this process, which serves and watches.
+fn resident_kib() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    Ok(number.context("VmRSS is missing")?.parse()?)
+}
+
+async fn connect(socket: &str) -> anyhow::Result<Channel> {
+    Ok(Endpoint::from_shared(socket.to_owned())?.connect().await?)
 }
 
 /// Reports how long each change took to come.
@@ -124,8 +221,7 @@ async fn serve(fleet: &Fleet, state: &Path) -> anyhow::Result<String> {
 
 /// Opens a watch and reads the whole list.
 async fn open(socket: &str, nodes: usize) -> anyhow::Result<Streaming<v1::WatchNodesResponse>> {
-    let channel = Endpoint::from_shared(socket.to_owned())?.connect().await?;
-    let mut client = FleetServiceClient::new(channel);
+    let mut client = FleetServiceClient::new(connect(socket).await?);
     let watch = client.watch_nodes(v1::WatchNodesRequest::default()).await?;
     let mut watch = watch.into_inner();
     let mut listed = 0;
