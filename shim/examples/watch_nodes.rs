@@ -64,11 +64,12 @@ async fn main() -> anyhow::Result<()> {
         tokio::spawn(watch_delays(watch, epoch, sender.clone()));
     }
     let expected = changes * watchers;
+    let changed = fleet.clone();
     let changing = tokio::spawn(async move {
         for at in 0..changes {
             tokio::time::sleep(Duration::from_millis(2)).await;
             let now = epoch.elapsed().as_nanos().to_string();
-            fleet.describe(&uuid(at % nodes.max(1)), "", &labels(now));
+            changed.describe(&uuid(at % nodes.max(1)), "", &labels(now));
         }
     });
     let mut all = Vec::with_capacity(expected);

@@ -17,6 +17,7 @@ use ironic_agent::conductor::identity::{
 use ironic_agent::config::AgentConfig;
 use ironic_agent::system::PathPrefix;
 use ironic_agent_protocol::v1;
+use ironic_agent_protocol::v1::command_service_client::CommandServiceClient;
 use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
 use ironic_agent_protocol::v1::enroll_request::Proof;
 use ironic_agent_protocol::v1::identity_service_client::IdentityServiceClient;
@@ -37,6 +38,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use super::fleet::{channel_at, config_without_ironic, of_node, sync};
+use super::fleet_elsewhere::until_shown;
 use crate::support::gateway::{Machine, SYNC, ask, gateway_config};
 use crate::support::ironic::{FakeIronic, NODE, TOKEN};
 use crate::support::shim::{Shim, hello};
@@ -204,6 +207,49 @@ async fn an_agent_enrols_by_a_join_token_and_ironic_reaches_it() {
     assert_eq!(uses, 1);
     let kept = fs::read_to_string(machine.state().join("node-certificate.json")).unwrap();
     assert!(kept.contains(NODE) && !kept.contains(token.reveal()));
+}
+
+#[tokio::test]
+async fn without_ironic_an_agent_enrols_by_a_join_token_and_is_called() {
+    let state = tempfile::tempdir().unwrap();
+    let config = ShimConfig {
+        node_certificates: NodeCertificates::JoinToken,
+        ..config_without_ironic(&state)
+    };
+    let config = ShimConfig {
+        gateway_url: Some(
+            format!("https://127.0.0.1:{}", config.listen_port)
+                .parse()
+                .unwrap(),
+        ),
+        ..config
+    };
+    let gateway = Gateway {
+        ironic: FakeIronic::start().await,
+        shim: Shim::start(config).await,
+        state,
+    };
+    let (pin, token) = (
+        gateway.pin(),
+        gateway.token(Some(NODE), Duration::from_secs(60)),
+    );
+    let machine = Machine::new();
+    let options = |config| AgentConfig {
+        conductor_ca_sha256: Some(pin),
+        join_token: Some(token.clone()),
+        ..config
+    };
+    let mut commands = CommandServiceClient::new(channel_at(gateway.state.path()));
+    // The second process has the certificate of the first one, and the node's token.
+    for _ in 0..2 {
+        let agent = machine.start_agent_with(&gateway.shim.url, options);
+        let ordered = commands.execute_command(of_node(NODE, sync()));
+        let record = ordered.await.unwrap().into_inner().command.unwrap();
+        assert_eq!(record.state(), v1::CommandState::Succeeded, "{record:?}");
+        drop(agent);
+        until_shown(&gateway.shim, v1::NodeState::Away).await;
+    }
+    assert!(gateway.ironic.seen("/v1/").is_empty());
 }
 
 #[tokio::test]

@@ -62,13 +62,14 @@ fn client(
     Ok(client.of_machine(dmi::system_uuid(system)))
 }
 
-/// What the conductor is asked about this machine, whose certificate may name its node.
-async fn question(system: &System, node_uuid: Option<String>) -> LookupRequest {
+/// What the conductor is asked about this machine. It sees by itself which node a certificate names; an
+/// agent that says its node is taken for one that has a token already.
+async fn question(system: &System) -> LookupRequest {
     LookupRequest {
         addresses: await_interfaces(system).await,
         system_uuid: dmi::system_uuid(system),
         serial_number: dmi::probe(system).serial_number,
-        node_uuid,
+        node_uuid: None,
     }
 }
 
@@ -85,14 +86,13 @@ pub(super) async fn report(
     let client = Arc::new(client(&current, system, attachments)?);
     let identity = identify(&current, system, &client).await?;
     let conductor: Arc<dyn Conductor> = client;
-    let mut request = question(system, certified(identity.as_ref())).await;
+    let mut request = question(system).await;
     if inspection::is_wanted(&current) {
         let report = inspect::collect(system, &current, &engine.context().registry).await;
         let mut jitter: StdRng = rand::make_rng();
         request.node_uuid = inspection::submit(conductor.as_ref(), &report.data, &mut jitter)
             .await
-            .context("the inspection report could not be delivered")?
-            .or(request.node_uuid);
+            .context("the inspection report could not be delivered")?;
     }
     if !wants_lookup(&current) {
         info!("no Ironic to look the node up at: waiting for commands");
@@ -178,11 +178,6 @@ async fn identify(
     let mut identity = IdentityKeeper::new(issuer, settings, backoff, jitter);
     identity.before_lookup().await;
     Ok(Some(identity))
-}
-
-/// The node that the certificate of this machine names.
-fn certified(identity: Option<&IdentityKeeper<StdRng>>) -> Option<String> {
-    identity?.node_uuid().map(str::to_owned)
 }
 
 /// Stays attached to the conductor.

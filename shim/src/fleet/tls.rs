@@ -99,9 +99,8 @@ impl FleetTls {
             };
             let left = time_until(end);
             if left.is_zero() {
-                let file = self.source.revoked.as_deref().unwrap_or(Path::new(""));
                 error!(
-                    file = %file.display(),
+                    file = ?self.source.revoked.as_deref(),
                     "option fleet_tls_crl_file: a list is past its next update, and lets no caller of its CA in: write a newer one and send SIGHUP"
                 );
                 let _ = timeout(DAY, ends.changed()).await;
