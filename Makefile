@@ -126,6 +126,10 @@ ironic: ramdisk ## A real Ironic deploys virtual machines; RELEASES=all, or "29 
 	cargo build --locked --example hardware-manager
 	tests/ironic/run $(if $(RELEASES),--releases "$(RELEASES)")
 
+.PHONY: boot-time
+boot-time: ramdisk ## Power-on to first heartbeat in a virtual machine, with IPv4 and with IPv6 alone: wants an idle machine; BOOTS=7
+	python3 -u tests/release/boot_time.py --boots $${BOOTS:-7}
+
 .PHONY: demo
 demo: PROFILE := demo
 demo: ## The main job on real input, with a live timeline; IMAGE=roomy.raw.zst deploys another one

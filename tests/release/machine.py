@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -23,10 +24,11 @@ class Failed(Exception):
 
 
 class Ironic:
-    """The part of Ironic's API that an agent asks for: every machine is known, every heartbeat is accepted."""
+    """The part of Ironic's API that an agent asks for: every machine is known, every heartbeat is accepted. It listens on a
+    loopback address, to which QEMU leads what a guest sends to its host by that family."""
 
-    def __init__(self) -> None:
-        self.heard: set[str] = set()  # UUIDs of nodes with a heartbeat
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self.heard: dict[str, float] = {}  # of nodes by UUID: when the first heartbeat came, of the clock that does not jump
         self.condition = threading.Condition()
         owner = self
 
@@ -54,15 +56,18 @@ class Ironic:
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 with owner.condition:
-                    owner.heard.add(self.path.rstrip("/").rpartition("/")[2])
+                    owner.heard.setdefault(self.path.rstrip("/").rpartition("/")[2], time.monotonic())
                     owner.condition.notify_all()
                 self.answer(202, {})
 
             def log_message(self, *_: object) -> None:
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
-        self.server.daemon_threads = True
+        class Server(http.server.ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            daemon_threads = True
+
+        self.server = Server((address, PORT), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
@@ -73,18 +78,21 @@ def node_of(mac: str) -> str:
 class Machine:
     """A machine that is started when this is made; `media` are QEMU's words for what it boots."""
 
+    network = "user"  # QEMU's, as an emulated router that gives leases
+
     def __init__(self, programs: Path, directory: Path, number: int, firmware: list[str], media: list[str], arch: str = "x86_64",
                  memory: int = 512):
         directory.mkdir(parents=True, exist_ok=True)
         self.console, self.mac = directory / "console.log", f"52:54:00:1a:c0:{number:02x}"
-        board = ["-machine", "q35,smm=on"] if arch == "x86_64" else ["-machine", "virt"]
+        board = ["-machine", "q35,smm=on", "-cpu", "max"] if arch == "x86_64" else ["-machine", "virt", "-cpu", "neoverse-n1"]
         words = [
-            str(programs / f"bin/qemu-system-{arch}"), *board, "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(memory),
+            str(programs / f"bin/qemu-system-{arch}"), *board, "-accel", "tcg,thread=multi", "-smp", "2", "-m", str(memory),
             "-display", "none", "-vga", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-serial", f"file:{self.console}",
-            "-device", "virtio-rng-pci", "-netdev", "user,id=net0", "-device", f"virtio-net-pci,netdev=net0,mac={self.mac},romfile=",
+            "-device", "virtio-rng-pci", "-netdev", f"{self.network},id=net0", "-device", f"virtio-net-pci,netdev=net0,mac={self.mac},romfile=",
             *firmware, *media,
         ]
         self.log = open(directory / "qemu.log", "wb")
+        self.power_on = time.monotonic()
         self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
 
     def __enter__(self) -> "Machine":
@@ -124,6 +132,16 @@ def uefi(programs: Path, directory: Path, variables: Path | None = None) -> list
     os.chmod(kept, 0o600)
     return ["-global", "driver=cfi.pflash01,property=secure,value=on",
             "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={root}/OVMF_CODE_4M.secboot.fd",
+            "-drive", f"if=pflash,format=raw,unit=1,file={kept}"]
+
+
+def plain_uefi(programs: Path, directory: Path) -> list[str]:
+    """OVMF without Secure Boot, as the laboratory of the real Ironic has it."""
+    root = programs / "root/usr/share/OVMF"
+    kept = directory / "variables.fd"
+    shutil.copy(root / "OVMF_VARS_4M.fd", kept)
+    os.chmod(kept, 0o600)
+    return ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={root}/OVMF_CODE_4M.fd",
             "-drive", f"if=pflash,format=raw,unit=1,file={kept}"]
 
 

@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPOSITORY / path) for path in ("release", "tools", "ramdisk")]
+sys.path[:0] = [str(REPOSITORY / path) for path in ("release", "tools", "ramdisk", "tests/ironic", "tests/release")]
 
+import boot_time  # noqa: E402
 from archive import Archive, compress  # noqa: E402
 from debian import ARCHITECTURES, Lock, Packages, Problem, elf  # noqa: E402
 from parts import deb, oci, sbom, software, uki  # noqa: E402
@@ -170,6 +171,16 @@ class Elf(Case):
     def test_what_is_no_program_needs_nothing(self):
         (self.room / "text").write_text("#!/bin/sh\n")
         self.assertEqual(elf.needed(self.room / "text"), [])
+
+
+class BootTime(Case):
+    def test_the_stages_are_what_lies_between_the_milestones(self):
+        said = "".join(f"[ {uptime}] ramdisk: milestone event={event} uptime={uptime} more=1\n" for event, uptime in (
+            ("init", "2.50"), ("checked", "2.75"), ("drivers", "3.50"), ("network", "3.75"), ("started", "4.00"), ("memory", "4.10")))
+        found = boot_time.stages(said, 6.0, 8.5)
+        self.assertEqual(found, {"firmware": 3.5, "kernel": 2.5, "checks": 0.25, "drivers": 0.75, "network": 0.25, "programs": 0.25,
+                                 "heartbeat": 1.0, "all": 8.5})
+        self.assertEqual(sum(found[name] for name in boot_time.STAGES), found["all"])
 
 
 class Asked(Exception):
