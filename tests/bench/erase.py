@@ -187,6 +187,7 @@ def main():
     parser.add_argument("--mib", type=int, default=32, help="the size of each disk")
     parser.add_argument("--rate", type=int, default=8, help="MiB that each disk writes in a second")
     arguments = parser.parse_args()
+    setup.find_ramdisk(places.RAMDISK, "x86_64")
     setup.prepare(print)
     ROOM.mkdir(parents=True, exist_ok=True)
     rounds = sorted({1, 4, arguments.disks})

@@ -5,7 +5,8 @@
 Runs inside the virtual environment. What a machine boots follows the Redfish boot override:
 
   Pxe  the kernel, ramdisk and command line of the iPXE script that Ironic wrote for the
-       machine's MAC, loaded through the firmware: no TFTP, no DHCP options, no boot ROM
+       machine's MAC, loaded through the firmware: no TFTP, no DHCP options, no boot ROM; or, where the machine's
+       directory has a file `tftp-root`, what the firmware finds by DHCP and TFTP itself
   Cd   the inserted virtual media, by the firmware
   Hdd  the disks, by the firmware
 
@@ -28,12 +29,14 @@ from sushy_tools.emulator import main as emulator
 from sushy_tools.emulator.resources.systems import base, fakedriver
 
 CONFIGURATION = json.loads(Path(sys.argv[1]).read_text())
-# By architecture: the program that is the machine, its board, and the code and the variables of its firmware.
+# By architecture: the program that is the machine, its board and processor, and the code and the variables of its firmware.
+# The newest emulated ARM processor signs addresses, which takes the emulator several times as long; a real server's does not.
 FIRMWARE = Path(CONFIGURATION["firmware"])
 BOARDS = {
-    "x86_64": ("qemu-system-x86_64", "q35", FIRMWARE / "OVMF_CODE_4M.fd", FIRMWARE / "OVMF_VARS_4M.fd"),
-    "aarch64": ("qemu-system-aarch64", "virt", FIRMWARE.parent / "AAVMF/AAVMF_CODE.fd", FIRMWARE.parent / "AAVMF/AAVMF_VARS.fd"),
+    "x86_64": ("qemu-system-x86_64", "q35", "max", FIRMWARE / "OVMF_CODE_4M.fd", FIRMWARE / "OVMF_VARS_4M.fd"),
+    "aarch64": ("qemu-system-aarch64", "virt", "neoverse-n1", FIRMWARE.parent / "AAVMF/AAVMF_CODE.fd", FIRMWARE.parent / "AAVMF/AAVMF_VARS.fd"),
 }
+BOOT_FILE = "bootx64.efi"  # Ironic's default for UEFI
 DEVICES = {"virtio": "virtio-blk-pci", "nvme": "nvme", "sata": "ide-hd", "scsi": "scsi-hd"}
 
 
@@ -50,7 +53,7 @@ class Machine:
         self.process, self.lock = None, threading.RLock()
         self.boot_device, self.boot_mode, self.media = "Hdd", settings["firmware"], {}
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.program, self.board, self.code, blank = BOARDS[settings["arch"]]
+        self.program, self.board, self.processor, self.code, blank = BOARDS[settings["arch"]]
         self.variables = self.directory / "firmware-variables.fd"
         if not self.variables.exists():
             shutil.copy(blank, self.variables)
@@ -84,13 +87,17 @@ class Machine:
     def command(self):
         s = self.settings
         words = (
-            f"{self.program} -name {s['name']} -uuid {s['uuid']} -machine {self.board} -accel tcg,thread=multi -cpu max "
-            f"-smp {s['processors']} -m {s['memory']} -display none -vga none -nodefaults -no-user-config "
+            f"{self.program} -name {s['name']} -uuid {s['uuid']} -machine {self.board} -accel tcg,thread=multi "
+            f"-cpu {self.processor} -smp {s['processors']} -m {s['memory']} -display none -vga none -nodefaults -no-user-config "
             f"-serial chardev:console -device virtio-rng-pci "
-            f"-netdev user,id=net0,net={s['network']}.0/24,dhcpstart={s['network']}.15"
-            f"{''.join(f',hostfwd=tcp:{outside}-:{inside}' for outside, inside in self.forwards())} "
             f"-device virtio-net-pci,netdev={'nic' if self.is_plugged_in else 'net0'},mac={s['mac']},romfile="
+            f"{',bootindex=0' if self.tftp_root else ''}"
         ).split()
+        network = f"user,id=net0,net={s['network']}.0/24,dhcpstart={s['network']}.15"
+        network += "".join(f",hostfwd=tcp:{outside}-:{inside}" for outside, inside in self.forwards())
+        if self.tftp_root:
+            network += f",tftp={option(self.tftp_root)},bootfile={BOOT_FILE}"
+        words += ["-netdev", network]
         words += ["-chardev", f"file,id=console,path={option(self.directory / 'console.log')},append=on"]
         if self.is_plugged_in:
             # A hub between the machine, its network and a switch that only speaks.
@@ -105,7 +112,7 @@ class Machine:
             order = 0 if self.boot_device == "Cd" else 20
             words += ["-drive", f"if=none,id=cd0,media=cdrom,readonly=on,format=raw,file={option(self.media['Cd'])}"]
             words += ["-device", f"ide-cd,bus=ide.5,drive=cd0,bootindex={order}"]
-        if self.boot_device == "Pxe":
+        if self.boot_device == "Pxe" and not self.tftp_root:
             kernel, ramdisk, line = self.network_boot()
             words += ["-kernel", kernel, "-initrd", ramdisk, "-append", line]
         return words
@@ -113,6 +120,12 @@ class Machine:
     def forwards(self):
         """The ports of the host that lead to the machine."""
         return [] if (self.directory / "no-forwards").exists() else self.settings["forwards"]
+
+    @property
+    def tftp_root(self):
+        """What the firmware gets its loader from, by TFTP; without it a boot from the network begins with the kernel."""
+        listed = self.directory / "tftp-root"
+        return listed.read_text().strip() if self.boot_device == "Pxe" and listed.exists() else None
 
     @property
     def is_plugged_in(self):

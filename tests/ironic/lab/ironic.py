@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -39,12 +40,18 @@ class Ironic:
             for number in ("1005", "1044")
         ]}))
         template = (Path(__file__).parent / "ironic.conf.in").read_text()
-        for name in ("GATEWAY", "RUN", "RAMDISK", "IRONIC_PORT", "IRONIC_URL", "IMAGES_URL"):
+        for name in ("GATEWAY", "RUN", "RAMDISK", "RAMDISK_AARCH64", "IRONIC_PORT", "IRONIC_URL", "IMAGES_URL"):
             template = template.replace(f"@{name}@", str(getattr(places, name)))
         release = releases.current()
         hooks, missing = release.hooks(HOOKS)
         self.say(f"{release}" + (f", which lacks the hooks {', '.join(missing)}" if missing else ""))
-        configuration.write_text(template.replace("@KERNEL_PARAMETERS@", KERNEL_PARAMETERS).replace("@HOOKS@", ",".join(hooks)))
+        # Ironic does not start with IPMI where the program is not there.
+        has_ipmi = shutil.which("ipmitool") is not None
+        values = {"KERNEL_PARAMETERS": KERNEL_PARAMETERS, "HOOKS": ",".join(hooks), "IPMI_HARDWARE": ",ipmi" if has_ipmi else "",
+                  "IPMI_POWER": ",ipmitool" if has_ipmi else ""}
+        for name, value in values.items():
+            template = template.replace(f"@{name}@", value)
+        configuration.write_text(template)
         programs = release.venv / "bin"
         run([programs / "ironic-dbsync", "--config-file", configuration, "create_schema"])
         path = f"{programs}:{os.environ['PATH']}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -38,6 +38,11 @@ class Machine:
             disk.serial = f"LAB-{disk.bus.upper()}"
             disk.path = self.directory / f"{disk.bus}.disk"
 
+    @property
+    def ramdisk(self):
+        """The directory of the ramdisk that it boots."""
+        return places.RAMDISK if self.arch == "x86_64" else places.RAMDISK_AARCH64
+
     def disk(self, bus):
         return next(disk for disk in self.disks if disk.bus == bus)
 
@@ -53,9 +58,8 @@ class Machine:
 
     def node_document(self):
         """What an operator would enrol."""
-        built = places.RAMDISK if self.arch == "x86_64" else places.RAMDISK_AARCH64
         ramdisk = {
-            f"{purpose}_{part}": f"file://{built / file}"
+            f"{purpose}_{part}": f"file://{self.ramdisk / file}"
             for purpose in ("deploy", "rescue")
             for part, file in (("kernel", "kernel"), ("ramdisk", "initramfs"))
         }

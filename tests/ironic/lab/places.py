@@ -19,6 +19,7 @@ SHIM = Path(os.environ.get("SHIM", REPOSITORY / "target/x86_64-unknown-linux-gnu
 FLEET = Path(os.environ.get("FLEET", REPOSITORY / "target/x86_64-unknown-linux-gnu/release/examples/fleet")).absolute()
 LAB = REPOSITORY / "target" / "lab"
 VENV = LAB / "venv"
+VENV_MORE = LAB / "venv-more"  # what some scenarios start beside Ironic
 IMAGE = LAB / "image"
 RUN = LAB / "run"
 # The variable with the directory of fetched programs, see setup.py.
@@ -33,6 +34,7 @@ IMAGES_PORT = 8080
 BMC_PORT = 8000
 AGENT_PORT = 9999
 SSH_PORT = 22
+IPMI_PORT = 16230  # UDP
 
 IRONIC_URL = f"http://{GATEWAY}:{IRONIC_PORT}"
 IMAGES_URL = f"http://{GATEWAY}:{IMAGES_PORT}"

@@ -23,7 +23,7 @@ def main(scenarios, live=None, builds=False, figures="figures.json"):
             for scenario in scenarios:
                 if why := scenario.obstacle():
                     view.line(f"will be skipped: {scenario.title}: {why}")
-            setup.prepare(view.say, view.status, builds, sorted({name for scenario in scenarios for name in scenario.packages}))
+            setup.prepare(view.say, view.status, builds, scenarios)
             image.build(lambda text: view.status("images", text), wanted)
             view.status("images", None)
             return namespace.run_inside(view.began)
@@ -49,7 +49,7 @@ def work(view, scenarios, images, figures):
     with Laboratory(view, images, queues) as lab:
         view.status("laboratory", None)
         drive(lab, report, queues)
-    figures = write_figures(view, places.LAB / figures)
+    figures = write_figures(view, places.LAB / figures, machines.rack()[next(iter(queues))])
     view.table()
     for boot in filter(None, figures["power_on_to_seconds"]):
         view.line("power-on to " + ", ".join(f"{name.replace('_', ' ')} {seconds} s" for name, seconds in boot.items()))
@@ -88,8 +88,8 @@ def drive(lab, report, queues):
         raise
 
 
-def write_figures(view, path):
+def write_figures(view, path, machine):
     """Of the first machine, in whose boots nothing but they themselves is measured."""
-    track = next(iter(view.tracks.values()))
-    initramfs = (places.RAMDISK / "initramfs").stat().st_size
+    track = view.tracks[machine.name]
+    initramfs = (machine.ramdisk / "initramfs").stat().st_size
     return track.figures.write(path, places.RUN / "ironic.log", initramfs_bytes=initramfs)

@@ -7,9 +7,9 @@ import sys
 import threading
 from pathlib import Path
 
-from . import places, releases
+from . import machines, places, releases
 from .errors import LabError
-from .places import LAB, RAMDISK, REPOSITORY
+from .places import LAB, REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "tools"))
 import venvs  # noqa: E402
@@ -41,7 +41,7 @@ def install_ironic(say):
         raise LabError(str(error), error.log) from error
 
 
-def find_ramdisk(directory=RAMDISK, arch="x86_64"):
+def find_ramdisk(directory, arch):
     for name in ("kernel", "initramfs"):
         if not (directory / name).is_file():
             raise LabError(f"there is no {directory / name}; run `make ramdisk ARCH={arch}` first")
@@ -86,15 +86,28 @@ def follow(command, log, environment, hear):
         raise LabError(f"`{' '.join(map(str, command))}` failed", log)
 
 
-def prepare(say, status=None, builds=False, packages=()):
-    """Everything of the above, and the programs of more `packages`. Must run outside the namespace: it needs the network.
+def install_more(requirements, say):
+    """The virtual environment with what some scenarios start beside Ironic."""
+    try:
+        venvs.ensure(places.VENV_MORE, requirements, say)
+    except venvs.VenvError as error:
+        raise LabError(str(error), error.log) from error
+
+
+def prepare(say, status=None, builds=False, scenarios=()):
+    """Everything of the above, and what `scenarios` need besides: programs, and a ramdisk for each machine, unless it `builds` it.
+    Must run outside the namespace: it needs the network.
 
     `status(name, text)` hears how far each of the parts is that go on at the same time; the text is None at its end.
     """
     LAB.mkdir(parents=True, exist_ok=True)
-    if not builds:
-        find_ramdisk()
+    for name in () if builds else dict.fromkeys(scenario.MACHINE for scenario in scenarios):
+        machine = machines.rack()[name]
+        find_ramdisk(machine.ramdisk, machine.arch)
+    packages = sorted({name for scenario in scenarios for name in scenario.packages})
     parts = {"programs": lambda say: use_programs(say, packages), "Ironic": install_ironic}
+    if requirements := sorted({name for scenario in scenarios for name in scenario.requirements}):
+        parts["more of Python"] = lambda say: install_more(requirements, say)
     if builds:
         parts = {"build": build, **parts}
     in_parallel(parts, status or (lambda name, text: text and say(f"{name}: {text}")))
@@ -122,6 +135,11 @@ def in_parallel(parts, status):
         raise errors[0]
 
 
+def programs():
+    """The directory of the programs; `root` in it has all files of their packages."""
+    return Path(os.environ[places.PROGRAMS])
+
+
 def firmware():
     """The directory of the UEFI firmware."""
-    return Path(os.environ[places.PROGRAMS]) / "root/usr/share/OVMF"
+    return programs() / "root/usr/share/OVMF"

@@ -1,6 +1,5 @@
 """A machine of 64-bit ARM."""
 
-from .. import places, setup
 from .life import Life
 
 
@@ -13,7 +12,6 @@ class Arm(Life):
     packages = ("qemu-system-arm", "qemu-efi-aarch64")
 
     def enrol(self):
-        setup.find_ramdisk(places.RAMDISK_AARCH64, "aarch64")
         node = super().enrol()
         # Its first serial line has another name.
         node.set(driver_info__kernel_append_params="%default% console=ttyAMA0")

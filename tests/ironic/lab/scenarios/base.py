@@ -33,6 +33,7 @@ class Scenario:
     MACHINE = "main"
     images: tuple[str, ...] = ()  # names of the images that it needs
     packages: tuple[str, ...] = ()  # whose programs it needs besides the usual ones
+    requirements: tuple[str, ...] = ()  # of Python: what it starts beside Ironic
 
     def __init__(self, lab, lane):
         self.lab, self.lane, self.view = lab, lane, lane.view
@@ -79,7 +80,8 @@ class Scenario:
         with self.step(f"the node is {goal}"):
             if self.machine.name not in self.lab.nodes:
                 self.enrol().do("manage", 60)
-            (self.machine.directory / "kernel-parameters").unlink(missing_ok=True)
+            for name in ("kernel-parameters", "tftp-root"):
+                (self.machine.directory / name).unlink(missing_ok=True)
             self.node.set(automated_clean=False)
             self.recover()
             state = self.node.get()["provision_state"]
