@@ -4,6 +4,7 @@ and followed to its end. Started again it gives the same order, as a client does
 import multiprocessing
 import random
 import time
+from multiprocessing.connection import Connection
 
 import grpc
 from google.protobuf import json_format
@@ -58,7 +59,9 @@ class ClientProcess:
     def __init__(self, *order):
         self.order = order
         # Which of its lives this is and where it answers, and of which life the answer is that was read last.
-        self.life, self.answered, self.is_killed = (0, None), (0, None), False
+        self.life: tuple[int, Connection | None] = (0, None)
+        self.answered: tuple[int, tuple | None] = (0, None)
+        self.is_killed = False
         self.start()
 
     def start(self):
@@ -81,7 +84,7 @@ class ClientProcess:
         while time.monotonic() < end:
             number, answer = self.life
             try:
-                if answer.poll(0.05):
+                if answer and answer.poll(0.05):
                     identifier, status, tries = answer.recv()
                     self.answered = number, (identifier, status, tries + number - 1)
                     return self.answered[1]

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from typing import Any
 
 from .. import places
 from ..errors import LabError
@@ -28,7 +29,7 @@ class Fifty(Scenario):
         self.gateway = Replicas()
         # Agents try the gateways in random order.
         self.conductor = ",".join(f"https://{places.GATEWAY}:{replica.port}" for replica in self.gateway.replicas)
-        self.rack = None
+        self.rack: Any = None  # until the gateways run
         self.content = image()
 
     def run(self):
@@ -44,7 +45,7 @@ class Fifty(Scenario):
         with self.step("provide: all are cleaned through the gateways"):
             self.ask_all("provide", "available")
         with self.step("active: all write the image"):
-            self.request()
+            self.request_images()
             self.ask_all("active")
             wait_for("the first bytes of all images", lambda: self.begun() == self.COUNT, self.ALL, *self.logs())
         with self.step("active: a gateway is killed, and its machines come to the other"):
@@ -80,7 +81,7 @@ class Fifty(Scenario):
         wait_for("NATS at both gateways", lambda: all(
             each.count("directory_connected") > before for each, before in zip(replicas, connected, strict=True)), 60, *self.logs())
 
-    def request(self):
+    def request_images(self):
         """The image comes slowly, so that what fails does so while it is written."""
         path = places.RUN / self.IMAGE
         path.write_bytes(self.content)
@@ -97,7 +98,7 @@ class Fifty(Scenario):
 
     def held_by(self, replica):
         """How many machines have attached to this gateway last."""
-        last = {}
+        last: dict[str, tuple] = {}
         for each in self.gateway.replicas:
             for time, node in re.findall(r"^(\S+) .*event=agent_attached node=(\S+)", each.text(), re.MULTILINE):
                 last[node] = max(last.get(node, ("", None)), (time, each.port))
