@@ -81,8 +81,6 @@ class Rack:
     """Machines that are turned on and off as Ironic notes it."""
 
     def __init__(self, count, conductor, credentials):
-        if not places.FLEET.is_file():
-            raise LabError(f"there is no {places.FLEET}: run `cargo build --release -p ironic-agent --example fleet` first")
         self.machines = [SimulatedMachine(number) for number in range(count)]
         self.conductor, self.credentials = conductor, credentials
         self.problem: BaseException | None = None
@@ -90,6 +88,8 @@ class Rack:
         self.thread = threading.Thread(target=self.follow, daemon=True)
 
     def start(self):
+        if not places.FLEET.is_file():
+            raise LabError(f"there is no {places.FLEET}: run `cargo build --release -p ironic-agent --example fleet` first")
         self.thread.start()
 
     def stop(self):

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from typing import Any
 
 from .. import places
 from ..errors import LabError
@@ -28,14 +27,13 @@ class Fifty(Scenario):
         super().__init__(lab, lane)
         self.gateway = Replicas()
         # Agents try the gateways in random order.
-        self.conductor = ",".join(f"https://{places.GATEWAY}:{replica.port}" for replica in self.gateway.replicas)
-        self.rack: Any = None  # until the gateways run
+        conductor = ",".join(f"https://{places.GATEWAY}:{replica.port}" for replica in self.gateway.replicas)
+        self.rack = Rack(self.COUNT, conductor, self.gateway.certificates)
         self.content = image()
 
     def run(self):
         gateway = self.gateway
         with self.step("two gateways and NATS run"):
-            self.rack = Rack(self.COUNT, self.conductor, gateway.certificates)
             gateway.start()
         with self.step(f"{self.COUNT} machines are enrolled"):
             for machine in self.rack.machines:
@@ -45,7 +43,7 @@ class Fifty(Scenario):
         with self.step("provide: all are cleaned through the gateways"):
             self.ask_all("provide", "available")
         with self.step("active: all write the image"):
-            self.request_images()
+            self.request_image()
             self.ask_all("active")
             wait_for("the first bytes of all images", lambda: self.begun() == self.COUNT, self.ALL, *self.logs())
         with self.step("active: a gateway is killed, and its machines come to the other"):
@@ -81,7 +79,7 @@ class Fifty(Scenario):
         wait_for("NATS at both gateways", lambda: all(
             each.count("directory_connected") > before for each, before in zip(replicas, connected, strict=True)), 60, *self.logs())
 
-    def request_images(self):
+    def request_image(self):
         """The image comes slowly, so that what fails does so while it is written."""
         path = places.RUN / self.IMAGE
         path.write_bytes(self.content)
@@ -98,10 +96,10 @@ class Fifty(Scenario):
 
     def held_by(self, replica):
         """How many machines have attached to this gateway last."""
-        last: dict[str, tuple] = {}
+        last: dict[str, tuple[str, int]] = {}
         for each in self.gateway.replicas:
             for time, node in re.findall(r"^(\S+) .*event=agent_attached node=(\S+)", each.text(), re.MULTILINE):
-                last[node] = max(last.get(node, ("", None)), (time, each.port))
+                last[node] = max(last.get(node, ("", 0)), (time, each.port))
         return sum(port == replica.port for _, port in last.values())
 
     def check_writing(self):
@@ -136,10 +134,5 @@ class Fifty(Scenario):
         return (places.RUN / "ironic.log", *(replica.log for replica in self.gateway.replicas))
 
     def tidy(self):
-        if self.rack:
-            self.rack.stop()
-            for machine in self.rack.machines:
-                if machine.uuid:
-                    call("PATCH", f"/v1/nodes/{machine.uuid}", [{"op": "add", "path": "/maintenance", "value": True}])
-                    call("DELETE", f"/v1/nodes/{machine.uuid}")
+        self.rack.stop()
         self.gateway.stop()
