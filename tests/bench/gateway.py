@@ -283,18 +283,19 @@ class Bench:
         self.steer(f"/fleet/outage?{seconds}")
         time.sleep(seconds + 1)
         waiting = self.metric("ironic_shim_pacing_deferred") or 0
-        begin = time.monotonic() - 1
+        begin, before = time.monotonic() - 1, self.gateway.cpu()
 
         def nobody_waits():
             return not self.metric("ironic_shim_pacing_deferred") and not self.metric("ironic_shim_pacing_waiting")
 
         self.wait("the last agent that was deferred", nobody_waits, PATIENCE, 1)
-        last = time.monotonic() - begin
+        last, used = time.monotonic() - begin, self.gateway.cpu() - before
         # The last second may not be a whole one.
         whole = self.steer("/fleet", "GET")["beats_by_second"][:max(1, int(last))]
         # Of a small fleet perhaps no agent has had to beat since.
         return {"deferred": waiting, "back_seconds": last, "peak": max(whole, default=0),
-                "mean": sum(whole) / max(1, len(whole)), "beats_by_second": whole}
+                "mean": sum(whole) / max(1, len(whole)), "beats_by_second": whole,
+                "beats_per_cpu_second": sum(whole) / max(used, 1 / TICKS)}
 
 
 def table(runs):
@@ -326,12 +327,12 @@ def table(runs):
         cells = (form.format(run[group][key]) if group in run else "–" for run in runs)
         print(f"| {title} | " + " | ".join(cells) + f" | {goal} |")
     print()
-    print("| Ironic away for | agents | deferred at its end | all back after | beats in a second, peak / mean | goal |")
+    print("| Ironic away for | agents | deferred at its end | all back after | beats in a second, peak / mean (≤ 1.3) | beats per CPU second (≥ 10,000) |")
     print("|---|---|---|---|---|---|")
     for run in runs:
         for seconds, it in run.get("outages", {}).items():
             print(f"| {seconds} s | {run['agents']:,} | {it['deferred']:.0f} | {it['back_seconds']:.0f} s | {it['peak']} / {it['mean']:.0f} "
-                  f"({it['peak'] / (it['mean'] or 1):.2f}) | ≤ 1.3 |")
+                  f"({it['peak'] / (it['mean'] or 1):.2f}) | {it['beats_per_cpu_second']:.0f} |")
 
 
 def main():
