@@ -327,7 +327,8 @@ def table(runs):
         cells = (form.format(run[group][key]) if group in run else "–" for run in runs)
         print(f"| {title} | " + " | ".join(cells) + f" | {goal} |")
     print()
-    print("| Ironic away for | agents | deferred at its end | all back after | beats in a second, peak / mean (≤ 1.3) | beats per CPU second (≥ 10,000) |")
+    print("| Ironic away for | agents | deferred at its end | all back after | beats in a second, peak / mean (≤ 1.3) "
+          "| beats per CPU second (≥ 10,000) |")
     print("|---|---|---|---|---|---|")
     for run in runs:
         for seconds, it in run.get("outages", {}).items():
