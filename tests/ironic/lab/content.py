@@ -117,7 +117,7 @@ class Content:
         (self.scratch / "loader.conf").write_text("timeout 0\n")
         (self.scratch / "entry.conf").write_text(
             f"title deployed\nlinux /vmlinuz\ninitrd /initrd.gz\noptions console={self.arch.console} quiet no_timer_check "
-            "lab.loader=systemd-boot\n"
+            "root=PARTLABEL=root lab.loader=systemd-boot\n"
         )
         run(["mmd", "-i", esp, "::EFI", "::EFI/BOOT", "::loader", "::loader/entries"])
         for source, name in (

@@ -88,6 +88,7 @@ def rack():
         Machine("bios", 1, BIOS, Disk("sata", 3 * GIB), Disk("virtio", 4 * GIB)),
         Machine("mixed", 2, UEFI, Disk("virtio", 1792 * MIB), Disk("nvme", 4 * GIB), Disk("sata", GIB),
                 Disk("scsi", 512 * MIB)),
+        Machine("alone", 4, UEFI, Disk("virtio", 2 * GIB)),
         Machine("arm", 3, UEFI, Disk("virtio", GIB), Disk("nvme", 2 * GIB), arch="aarch64"),
     )
     return {machine.name: machine for machine in machines}

@@ -7,6 +7,7 @@ from .forms import BiosDisk, BiosPartitions, Gzip, Installer, Partitions, PlainQ
 from .gateway import Gateway, Replicas
 from .hardware import BiosRaid, Erase, FastTrack, MediaInspection, Plugin, Raid, Rescue, Service
 from .interfaces import GrubPxe, Ipmi
+from .kexec import Kexec
 from .life import ClockJumps, Damaged, Life, ShimDies, WrongChecksum
 from .metal3 import Metal3
 from .network import StaticNetwork
@@ -22,5 +23,5 @@ SCENARIOS = [
 # What is tried with other releases of Ironic: a life from enrolment to the end, rescue, fast track; one for each machine.
 OF_RELEASES = [Life, Rescue, FastTrack]
 # By name only: another architecture, other ways to a machine, other forms of what the ring has, what leaves Ironic's token on a medium, what
-# takes three boots and a slow download, and fifty machines.
-MORE = [Arm, Ipmi, GrubPxe, StaticNetwork, Gateway, Replicas, Fifty, PlainQcow2, ZstdQcow2, Gzip, *DEBIANS]
+# takes three boots and a slow download, fifty machines, and what no Ironic is part of.
+MORE = [Arm, Ipmi, GrubPxe, StaticNetwork, Gateway, Replicas, Fifty, Kexec, PlainQcow2, ZstdQcow2, Gzip, *DEBIANS]
