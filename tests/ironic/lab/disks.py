@@ -5,6 +5,7 @@ import json
 import os
 
 from . import gpt
+from .errors import LabError
 from .process import run
 
 MIB = 1 << 20
@@ -154,8 +155,12 @@ def add_file(disk, partition, name, text):
     """Puts a file into an ext file system of a disk that no running machine uses."""
     scratch = disk.with_suffix(".file")
     scratch.write_text(text)
-    run(["debugfs", "-w", "-R", f"write {scratch} {name}", f"{disk}?offset={partition.start}"])
+    run(["debugfs", "-w", "-R", f'write "{scratch}" {name}', f"{disk}?offset={partition.start}"])
     scratch.unlink()
+    # debugfs succeeds whatever becomes of its request.
+    written = file_of_partition(disk, partition, name)
+    if written != text:
+        raise LabError(f"debugfs has written {written!r} to {name} of {disk.name} in place of {text!r}")
 
 
 def file_of_partition(disk, partition, name):
