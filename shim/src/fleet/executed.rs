@@ -3,12 +3,11 @@
 use ironic_agent_protocol::v1;
 use prost::Message;
 
+use super::frame::{FrameHead, HEAD};
+
 /// The largest answer that is read. A record of a command that was only begun has some hundred
 /// bytes; one with a large result is not kept for this.
 const LARGEST: usize = 64 * 1024;
-
-/// Flag and length before a message in gRPC.
-const HEAD: usize = 5;
 
 /// Reads an `ExecuteCommandResponse` from the parts in which it comes.
 #[derive(Debug, Default)]
@@ -25,16 +24,14 @@ impl AnswerReader {
         }
         self.bytes
             .extend_from_slice(&part[..part.len().min(LARGEST)]);
-        let (head, message) = self.bytes.split_at_checked(HEAD)?;
-        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let is_plain = head[0] == 0 && length <= LARGEST - HEAD;
-        if is_plain && message.len() < length {
+        let (head, message) = FrameHead::split(&self.bytes)?;
+        let is_plain = !head.is_compressed && head.length <= LARGEST - HEAD;
+        if is_plain && message.len() < head.length {
             return None;
         }
         let record = is_plain
             .then(|| {
-                v1::ExecuteCommandResponse::decode(&message[..length])
+                v1::ExecuteCommandResponse::decode(&message[..head.length])
                     .ok()?
                     .command
             })
@@ -50,12 +47,7 @@ mod tests {
     use super::*;
 
     fn framed(response: &v1::ExecuteCommandResponse) -> Vec<u8> {
-        let message = response.encode_to_vec();
-        let length = u32::try_from(message.len()).unwrap();
-        let mut bytes = vec![0];
-        bytes.extend(length.to_be_bytes());
-        bytes.extend(message);
-        bytes
+        crate::fleet::frame::framed(&response.encode_to_vec())
     }
 
     fn response(id: &str) -> v1::ExecuteCommandResponse {

@@ -13,6 +13,7 @@ mod elsewhere;
 mod error;
 mod executed;
 mod follower;
+mod frame;
 mod handle;
 mod history;
 mod inspections;

@@ -6,11 +6,11 @@ use ironic_agent_protocol::roles::CallerRole;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::verbs::VerbDescriptor;
 use prost::Message;
-
 use tonic::body::Body;
 
 use crate::fleet::access::OrderedVerb;
 use crate::fleet::error::FleetError;
+use crate::fleet::frame::{FrameHead, HEAD};
 
 /// The call that begins a command.
 pub(super) const EXECUTE: &str = "/ironic.agent.v1.CommandService/ExecuteCommand";
@@ -22,9 +22,6 @@ const CANCEL_VERB: &str = "cancel";
 
 /// The largest order in bytes, as for the agent: it may carry a config drive.
 pub(super) const LARGEST: usize = 128 << 20;
-
-/// Flag and length before a message in gRPC.
-const HEAD: usize = 5;
 
 /// What an order is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,21 +107,18 @@ fn unreadable(method: &str) -> FleetError {
 
 /// The only message of a request.
 fn message(bytes: &Bytes) -> Option<Bytes> {
-    let (head, message) = bytes.split_at_checked(HEAD)?;
-    let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
-    let is_one = head[0] == 0 && usize::try_from(length) == Ok(message.len());
+    let (head, message) = FrameHead::split(bytes)?;
+    let is_one = !head.is_compressed && head.length == message.len();
     is_one.then(|| bytes.slice(HEAD..))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::frame;
 
     fn framed(message: &[u8]) -> Bytes {
-        let mut bytes = vec![0];
-        bytes.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
-        bytes.extend(message);
-        bytes.into()
+        frame::framed(message).into()
     }
 
     fn execute(verb: Option<v1::command::Verb>) -> v1::ExecuteCommandRequest {
