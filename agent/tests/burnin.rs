@@ -25,7 +25,7 @@ mod support;
 use support::{Client, TOKEN, connect};
 
 /// Longer than anything takes on a busy machine; nothing waits for all of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// The programs whose processes are looked for.
 const PROGRAMS: [&str; 2] = ["fio", "stress-ng"];
 
@@ -129,7 +129,7 @@ impl Agent {
     /// Connects to it, once it serves.
     async fn client(&mut self) -> Client {
         let socket = self.directory.path().join("socket");
-        let client = connect(&socket, PATIENCE, || self.log()).await;
+        let client = connect(&socket, TIMEOUT, || self.log()).await;
         let network = fs::read_link(format!("/proc/{}/ns/net", self.agent())).unwrap();
         assert_ne!(network, fs::read_link("/proc/self/ns/net").unwrap());
         self.network = Some(network);
@@ -177,7 +177,7 @@ impl Agent {
 
     /// How a command ended.
     async fn ended(&self, client: &mut Client, id: &str) -> v1::CommandRecord {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         loop {
             let request = v1::GetCommandRequest {
                 id: id.to_owned(),
@@ -214,7 +214,7 @@ impl Agent {
 
     /// Waits until it has started so many of them, or none is left.
     fn wait_for(&self, what: &str, is_it: impl Fn(&[i32]) -> bool) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         loop {
             let started = self.started();
             if is_it(&started) {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Longer than a process needs to end on a busy machine; nothing waits for all of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A program of an image that may see `/dev/null`, also by another name, and no disk.
 fn program(image: &str, program: &[&str]) -> Command {
@@ -176,14 +176,14 @@ fn nothing_of_a_program_outlives_its_caller() {
     let group = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     assert!(ended.try_recv().is_err());
     kill_process_group(group, Signal::KILL).unwrap();
-    ended.recv_timeout(PATIENCE).unwrap();
+    ended.recv_timeout(TIMEOUT).unwrap();
     child.wait().unwrap();
 
     // Nobody reads it any more, as when the agent has crashed.
     let directory = tempfile::tempdir().unwrap();
     let (mut child, ended) = start_stubborn(directory.path());
     drop(child.stdout.take());
-    ended.recv_timeout(PATIENCE).unwrap();
+    ended.recv_timeout(TIMEOUT).unwrap();
     assert!(!child.wait().unwrap().success());
 }
 
@@ -235,7 +235,7 @@ fn a_program_that_takes_too_much_is_ended() {
         );
     }
     std::fs::write(stop, "").unwrap();
-    assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < TIMEOUT, "{:?}", begin.elapsed());
 }
 
 #[test]

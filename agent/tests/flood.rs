@@ -43,7 +43,7 @@ const FLOOD: Duration = Duration::from_secs(3);
 /// How long an honest caller waits for its answer meanwhile.
 const ANSWERED: Duration = Duration::from_secs(1);
 /// Longer than anything takes on a busy machine; nothing waits for all of it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// What the agent may take beyond what it has before the flood, and what its log may grow by.
 const MOST_MEMORY: u64 = 48 << 20;
 const MOST_LOG: u64 = 3 << 20;
@@ -224,7 +224,7 @@ impl Agent {
 
     /// A client on a connection of its own, once the agent listens.
     async fn client(&self) -> Client {
-        connect(&self.path("agent.sock"), PATIENCE, || self.log()).await
+        connect(&self.path("agent.sock"), TIMEOUT, || self.log()).await
     }
 
     fn log(&self) -> String {
@@ -309,7 +309,7 @@ async fn the_agent_stays_small_answers_others_and_ends_the_step() {
             if record.state() != CommandState::Running {
                 break record;
             }
-            assert!(begin.elapsed() < PATIENCE, "{step}: {}", agent.log());
+            assert!(begin.elapsed() < TIMEOUT, "{step}: {}", agent.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
         let grown = agent.log_size() - log;

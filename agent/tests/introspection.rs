@@ -22,7 +22,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Longer than any report takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Answers every report in the same way and hands it on.
 struct Conductor {
@@ -114,10 +114,7 @@ async fn the_status_tells_whether_the_report_was_taken() {
         let (url, mut heard) = conductor(verdict).await;
         let mut child = tool(&url, &place, &[]);
         let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
-        let status = tokio::time::timeout(PATIENCE, ended)
-            .await
-            .unwrap()
-            .unwrap();
+        let status = tokio::time::timeout(TIMEOUT, ended).await.unwrap().unwrap();
         assert_eq!(status.success(), is_taken, "{verdict:?}");
         let report = heard.recv().await.unwrap().report.unwrap();
         assert!(report.fields.contains_key("inventory"), "{report:?}");
@@ -137,7 +134,7 @@ async fn the_daemon_continues_after_any_answer_to_a_report() {
         ];
         let mut child = tool(&url, &place, &daemon);
         for number in 1..=3 {
-            let report = tokio::time::timeout(PATIENCE, heard.recv()).await;
+            let report = tokio::time::timeout(TIMEOUT, heard.recv()).await;
             assert!(report.is_ok(), "{verdict:?}: no report number {number}");
         }
         assert_eq!(child.try_wait().unwrap(), None, "{verdict:?}");

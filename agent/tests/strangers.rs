@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// How long an honest caller waits for its answer while the others do what they do.
 const ANSWERED: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const STATUS: &str = "/ironic.agent.v1.CommandService/GetStatus";
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
@@ -76,7 +76,7 @@ impl Agent {
 
     fn connect(&self) -> std::io::Result<TcpStream> {
         let stream = TcpStream::connect_timeout(&self.address, ANSWERED)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(ANSWERED))?;
         Ok(stream)
     }
@@ -212,7 +212,7 @@ fn silent_connections_end_and_do_not_block_others() {
     for mut stream in silent {
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest);
-        assert!(begin.elapsed() < PATIENCE, "it is kept");
+        assert!(begin.elapsed() < TIMEOUT, "it is kept");
     }
 }
 

@@ -100,14 +100,14 @@ pub fn in_url(host: &str) -> String {
 
 /// The URLs behind which anything answers HTTP. Nobody's certificate is verified here: no
 /// secret is sent, and the question is only whether there is a way.
-async fn reachable(urls: &[String], patience: Duration) -> Result<Vec<String>, AdvertiseError> {
+async fn reachable(urls: &[String], timeout: Duration) -> Result<Vec<String>, AdvertiseError> {
     let tls = client_config(&TlsSettings {
         insecure: true,
         ..TlsSettings::default()
     });
     let mut builder = Client::builder()
-        .connect_timeout(patience)
-        .read_timeout(patience);
+        .connect_timeout(timeout)
+        .read_timeout(timeout);
     if let Ok(tls) = tls {
         builder = builder.tls_backend_preconfigured(tls);
     }

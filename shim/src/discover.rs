@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 use crate::config::ShimConfig;
 
 /// How long one attempt listens.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// Pause after the first attempt; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest text of a record that is used: an address or an option's value.
@@ -129,7 +129,7 @@ async fn ask(
             }
             None
         };
-        if let Ok(Some(discovered)) = tokio::time::timeout(PATIENCE, answer).await {
+        if let Ok(Some(discovered)) = tokio::time::timeout(TIMEOUT, answer).await {
             return Ok(discovered);
         }
         // Asking again for the same name is what the next attempt does.

@@ -154,7 +154,7 @@ impl RestServer {
             return Ok(advertised.clone());
         }
         let started = self.listen_and_serve(session).await?;
-        info!(event = %"rest_door_open", url = %started.callback_url, "milestone");
+        info!(event = %"rest_listener_open", url = %started.callback_url, "milestone");
         *advertised = Some(started.clone());
         Ok(started)
     }
@@ -328,7 +328,7 @@ impl RestServer {
             match server.serve(listener, tls, stop).await {
                 CloseReason::Stopped => {}
                 ending => {
-                    info!(event = %"rest_door_closed", ?ending, "milestone");
+                    info!(event = %"rest_listener_closed", ?ending, "milestone");
                     ended.send_replace(Some(ending));
                 }
             }

@@ -34,7 +34,7 @@ const MIB: u64 = 1024 * 1024;
 /// What the shim may take while it is attacked.
 const MOST_MEMORY: u64 = 64 * MIB;
 const MOST_LOG: u64 = 16 * MIB;
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How soon an attacker comes back who was turned away. With six hundred of them that is a
 /// thousand new connections a second, and yet not a measurement of how busy this machine is.
@@ -208,7 +208,7 @@ impl Shim {
         };
         let is_ready = || {
             let log = fs::read_to_string(&shim.log).unwrap();
-            log.contains("event=rest_door_open") || log.contains("ironic-shim version=")
+            log.contains("event=rest_listener_open") || log.contains("ironic-shim version=")
         };
         wait_until("the shim has started", is_ready);
         shim
@@ -311,7 +311,7 @@ impl Honest {
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             slowest = slowest.max(*took);
         }
-        assert!(slowest <= PATIENCE, "{what}: an answer took {slowest:?}");
+        assert!(slowest <= TIMEOUT, "{what}: an answer took {slowest:?}");
         (answers.len(), slowest)
     }
 }
@@ -584,7 +584,7 @@ fn an_honest_client_is_answered_while_handshakes_do_not_end() {
         slowest.as_millis(),
         memory / MIB
     );
-    assert!(slowest <= PATIENCE, "{slowest:?}");
+    assert!(slowest <= TIMEOUT, "{slowest:?}");
     assert!(memory <= MOST_MEMORY, "{memory} bytes");
 }
 

@@ -79,7 +79,7 @@ impl Running {
             let mut line = String::new();
             assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended: {read}");
             read.push_str(&line);
-            if let Some((_, url)) = line.split_once("event=rest_door_open url=http://") {
+            if let Some((_, url)) = line.split_once("event=rest_listener_open url=http://") {
                 break url.trim().to_owned();
             }
         };

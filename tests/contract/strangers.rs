@@ -25,7 +25,7 @@ use crate::support::ironic::{FakeIronic, Reply, TOKEN};
 use crate::support::shim::{Shim, config, found, hello};
 use crate::support::tls::Authority;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 const STRANGE: &str = "strange-strange-strange-strange-strange";
 
 fn plain(config: ShimConfig) -> ShimConfig {
@@ -118,7 +118,7 @@ async fn connections_with_a_certificate_are_not_evicted() {
     let dialer = Dialer::new(&endpoint, &files).unwrap();
     let mut agents = Vec::new();
     for _ in 0..5 {
-        let mut agent = dialer.dial(PATIENCE, |_| {}).await.unwrap();
+        let mut agent = dialer.dial(TIMEOUT, |_| {}).await.unwrap();
         // In TLS 1.3 the client is done first: the server's settings say that it is, too.
         assert!(agent.read(&mut [0; 256]).await.unwrap() > 0);
         agents.push(agent);
@@ -129,7 +129,7 @@ async fn connections_with_a_certificate_are_not_evicted() {
         strangers.push(TcpStream::connect(address).await.unwrap());
     }
     let mut nothing = [0];
-    let ended = tokio::time::timeout(PATIENCE, strangers[0].read(&mut nothing)).await;
+    let ended = tokio::time::timeout(TIMEOUT, strangers[0].read(&mut nothing)).await;
     assert!(matches!(ended, Ok(Ok(0) | Err(_))), "{ended:?}");
     for agent in &mut agents {
         let closed =

@@ -37,10 +37,10 @@ pub(crate) enum Event {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct FakeConductor(Arc<Desk>);
+pub(crate) struct FakeConductor(Arc<ConductorScript>);
 
 #[derive(Debug)]
-struct Desk {
+struct ConductorScript {
     start: Instant,
     /// Dropping a session is heard by the one that is open.
     drop: Notify,
@@ -108,7 +108,7 @@ impl FakeConductor {
     }
 
     fn with(state: State) -> Self {
-        Self(Arc::new(Desk {
+        Self(Arc::new(ConductorScript {
             start: Instant::now(),
             drop: Notify::new(),
             state: Mutex::new(state),

@@ -6,7 +6,7 @@
 //! `sgdisk` does.
 
 use ironic_ondisk::Source;
-use ironic_ondisk::partition_table::decide::{GptFlaw, TableDecision, decide};
+use ironic_ondisk::partition_table::decide::{GptDefect, TableDecision, decide};
 use ironic_ondisk::partition_table::gpt::{Gpt, PRIMARY};
 use ironic_ondisk::partition_table::guid::Guid;
 use ironic_ondisk::partition_table::mbr::{Mbr, disk_identifier};
@@ -82,7 +82,7 @@ pub enum UnusableTable {
 #[derive(Debug)]
 enum ImageContent {
     /// A table, with what is to be repaired.
-    Table(Box<PartitionTable>, Option<GptFlaw>),
+    Table(Box<PartitionTable>, Option<GptDefect>),
     /// One file system.
     FileSystem,
 }
@@ -251,7 +251,7 @@ fn judge<S: ImageDisk + ?Sized>(
         TableDecision::Mbr(record) => (PartitionTable::Mbr(record), None),
         // What a file system left of an older table is not the image's.
         TableDecision::Repairable {
-            flaw: GptFlaw::Unannounced,
+            flaw: GptDefect::Unannounced,
             ..
         } if source.is_file_system(geometry)? => return Ok(Ok(ImageContent::FileSystem)),
         TableDecision::Repairable {

@@ -149,7 +149,7 @@ impl fmt::Display for CardSelector {
 
 /// A bond: several cards as one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct WantedBond {
+pub(super) struct RequestedBond {
     /// Of other interfaces of the same request.
     pub(super) members: Vec<String>,
     /// Attributes of the kernel's bonding driver and their values, `mode` first.
@@ -158,9 +158,9 @@ pub(super) struct WantedBond {
 
 /// What an interface is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum WantedKind {
+pub(super) enum RequestedKind {
     Card(CardSelector),
-    Bond(WantedBond),
+    Bond(RequestedBond),
     /// A VLAN on another interface of the same request.
     Vlan {
         parent: String,
@@ -170,12 +170,12 @@ pub(super) enum WantedKind {
 
 /// An interface that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct WantedInterface {
+pub(super) struct RequestedInterface {
     /// By which the request's other items name it.
     pub(super) id: String,
     /// Where it was asked for, as problems and the report say it.
     pub(super) place: String,
-    pub(super) kind: WantedKind,
+    pub(super) kind: RequestedKind,
     /// The name that a bond or VLAN gets; without one the plan finds one.
     pub(super) name: Option<String>,
     /// A hardware address to set.
@@ -188,7 +188,7 @@ pub(super) struct WantedInterface {
 /// All that one source asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct NetworkRequest {
-    pub(super) interfaces: Vec<WantedInterface>,
+    pub(super) interfaces: Vec<RequestedInterface>,
     pub(super) name_servers: Vec<IpAddr>,
     /// What cards get that are not named; `None` when the source says nothing of them.
     pub(super) other_cards: Option<Addressing>,

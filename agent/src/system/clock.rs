@@ -13,7 +13,7 @@ use thiserror::Error;
 /// The port of time servers.
 const PORT: u16 = 123;
 /// How long one answer may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// Questions to each address of a server. The answer that was underway for the shortest time
 /// is the most exact one.
 const QUESTIONS: usize = 4;
@@ -185,7 +185,7 @@ async fn ask(server: SocketAddr) -> Result<Sample, rsntp::SynchronizationError> 
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
     };
-    let config = rsntp::Config::default().bind_address(any).timeout(PATIENCE);
+    let config = rsntp::Config::default().bind_address(any).timeout(TIMEOUT);
     let answer = AsyncSntpClient::with_config(config)
         .synchronize(server)
         .await?;

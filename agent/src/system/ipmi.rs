@@ -19,7 +19,7 @@ use super::PathPrefix;
 /// The names that the driver's device has had.
 const DEVICES: [&str; 3] = ["/dev/ipmi0", "/dev/ipmi/0", "/dev/ipmidev/0"];
 /// Controllers answer within milliseconds, busy ones within a second or two.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 const LONGEST_ANSWER: usize = 272;
 
 const SYSTEM_INTERFACE: i32 = 0x0c;
@@ -163,7 +163,7 @@ fn send(
 }
 
 fn receive(device: &File, number: i64) -> io::Result<Vec<u8>> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).map_err(io::Error::other)?;

@@ -41,7 +41,7 @@ mod watch;
 use watch::{Seen, watch};
 
 /// Everything ends much sooner; nothing waits for all of it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// Enough for a bootable container; a hole.
 const DISK: u64 = 1 << 30;
 const IMAGE: usize = 4 << 20;
@@ -327,10 +327,10 @@ impl Agent {
         let own = place.own();
         let (send, started) = channel();
         let watching = std::thread::spawn(move || watch(command, &own, &send));
-        let process = started.recv_timeout(PATIENCE).unwrap();
+        let process = started.recv_timeout(TIMEOUT).unwrap();
         let begin = Instant::now();
         while !socket.exists() {
-            assert!(begin.elapsed() < PATIENCE && !watching.is_finished());
+            assert!(begin.elapsed() < TIMEOUT && !watching.is_finished());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let connector = tower::service_fn(move |_| {
@@ -350,7 +350,7 @@ impl Agent {
         request
             .metadata_mut()
             .insert("agent-token", "T".parse().unwrap());
-        request.set_timeout(PATIENCE);
+        request.set_timeout(TIMEOUT);
         request
     }
 

@@ -29,8 +29,8 @@ impl Interceptor for Token {
 pub(crate) type Client = CommandServiceClient<InterceptedService<Channel, Token>>;
 
 /// A client on a connection of its own, once the agent listens; `log` is shown if it does not.
-pub(crate) async fn connect(socket: &Path, patience: Duration, log: impl Fn() -> String) -> Client {
-    let until = Instant::now() + patience;
+pub(crate) async fn connect(socket: &Path, timeout: Duration, log: impl Fn() -> String) -> Client {
+    let until = Instant::now() + timeout;
     loop {
         let socket = socket.to_owned();
         let connect = tower::service_fn(move |_| {

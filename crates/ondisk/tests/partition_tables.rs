@@ -20,7 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use ironic_ondisk::partition_table::decide::{GptFlaw, TableDecision, decide};
+use ironic_ondisk::partition_table::decide::{GptDefect, TableDecision, decide};
 use ironic_ondisk::partition_table::logical::Logical;
 use ironic_ondisk::partition_table::mbr::MbrPartition;
 use ironic_ondisk::partition_table::survey::survey;
@@ -482,7 +482,7 @@ fn generated_gpts_are_seen_and_refused_as_the_programs_do() {
         // What can be repaired is what sgdisk repairs.
         let by_sgdisk = programs.sgdisk(&path);
         if let TableDecision::Repairable { table, flaw, .. } = &decision {
-            assert_eq!(*flaw, GptFlaw::Unannounced, "{what}");
+            assert_eq!(*flaw, GptDefect::Unannounced, "{what}");
             let firsts: BTreeSet<u64> = table.partitions().map(|found| found.first).collect();
             let shown: BTreeSet<u64> = by_sgdisk.iter().map(|found| found.1).collect();
             assert_eq!(firsts, shown, "sgdisk, {what}");

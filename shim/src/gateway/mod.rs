@@ -115,7 +115,7 @@ impl Gateway {
             }
             None => (RestListener::new(agents.clone(), rest_settings), None),
         };
-        info!(event = %"rest_door_open", %url, "milestone");
+        info!(event = %"rest_listener_open", %url, "milestone");
         let stopping = stop.child_token();
         let serving = TaskTracker::new();
         serving.spawn(async move { server.serve(listener, acceptor, stopping).await });

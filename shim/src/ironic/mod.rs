@@ -22,7 +22,7 @@ pub enum LookupAnswer {
     /// Not now.
     Retry {
         /// The HTTP status; `None` when no address answered, or not to the question. 409: the
-        /// node is locked, and Ironic asks for more patience.
+        /// node is locked, and Ironic asks to wait longer.
         status: Option<u16>,
         /// What happened, for a log.
         reason: String,

@@ -43,14 +43,14 @@ pub(super) fn lookup_response(answer: LookupAnswer) -> v1::LookupResponse {
 
 /// Why a node cannot be carried to its agent.
 #[derive(Debug, Error)]
-enum UnfitSession {
+enum InvalidSession {
     #[error(transparent)]
     Document(#[from] DocumentError),
     #[error("heartbeat_timeout is too large")]
     Timeout,
 }
 
-fn session(found: &Found) -> Result<v1::Session, UnfitSession> {
+fn session(found: &Found) -> Result<v1::Session, InvalidSession> {
     let document = |map: &Map<String, Value>, name| to_struct(map.clone(), name);
     let config = found.config.clone();
     let containers = config.agent_containers;
@@ -59,7 +59,7 @@ fn session(found: &Found) -> Result<v1::Session, UnfitSession> {
         .map(|map| document(map, "agent_containers"))
         .transpose()?;
     let timeout = prost_types::Duration::try_from(found.heartbeat_timeout)
-        .map_err(|_| UnfitSession::Timeout)?;
+        .map_err(|_| InvalidSession::Timeout)?;
     Ok(v1::Session {
         without_ironic: found.without_ironic,
         node: Some(document(&found.node, "node")?),

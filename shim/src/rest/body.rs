@@ -39,7 +39,7 @@ impl Memory {
 
 /// A body in memory, which it gives back when it is dropped.
 #[derive(Debug)]
-pub struct Held {
+pub struct BufferedBody {
     /// The body.
     pub bytes: Vec<u8>,
     /// The shares that hold it.
@@ -51,7 +51,11 @@ pub struct Held {
 /// # Errors
 /// It is too large, too slow or broken, or others have the memory. Then what is left of it
 /// was not read.
-pub async fn read<B>(body: B, limits: BodyLimits, memory: &Memory) -> Result<Held, RestError>
+pub async fn read<B>(
+    body: B,
+    limits: BodyLimits,
+    memory: &Memory,
+) -> Result<BufferedBody, RestError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -84,7 +88,7 @@ where
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(Held {
+    Ok(BufferedBody {
         bytes,
         _memory: held,
     })

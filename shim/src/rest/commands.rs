@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::CloseReason;
 use super::answer;
-use super::body::Held;
+use super::body::BufferedBody;
 use super::call::{self, ParsedCall};
 use super::error::RestError;
 use super::given_token::given_token;
@@ -31,7 +31,7 @@ static PARSERS: Semaphore = Semaphore::const_new(2);
 pub async fn run(
     client: &Arc<Client>,
     token: Secret,
-    body: Held,
+    body: BufferedBody,
     wait: bool,
     ended: impl FnOnce(&CommandResult, Option<Secret>) + Send + 'static,
 ) -> Result<Vec<u8>, RestError> {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// No answer within this is a failed test, not a slow one.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection.
 pub struct Line<S = TcpStream> {
@@ -170,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
 
     async fn more(&mut self) -> bool {
         let mut chunk = vec![0; 64 * 1024];
-        let read = tokio::time::timeout(PATIENCE, self.stream.read(&mut chunk)).await;
+        let read = tokio::time::timeout(TIMEOUT, self.stream.read(&mut chunk)).await;
         match read.expect("the other side neither answers nor hangs up") {
             Ok(0) | Err(_) => false,
             Ok(length) => {

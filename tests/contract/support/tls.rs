@@ -27,12 +27,12 @@ pub(crate) async fn connect(
     let peer = TcpStream::connect(address).await?;
     let name = ServerName::IpAddress(address.ip().into());
     let handshake = TlsConnector::from(Arc::new(config)).connect(name, peer);
-    let handshake = tokio::time::timeout(PATIENCE, handshake).await;
+    let handshake = tokio::time::timeout(TIMEOUT, handshake).await;
     handshake.expect("nobody speaks TLS there")
 }
 
 /// Long for loopback; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn authority(pem: &str) -> RootCertStore {
     let mut store = RootCertStore::empty();
@@ -65,7 +65,7 @@ where
     peer.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         .await?;
     let mut answer = Vec::new();
-    let reading = tokio::time::timeout(PATIENCE, peer.read_to_end(&mut answer));
+    let reading = tokio::time::timeout(TIMEOUT, peer.read_to_end(&mut answer));
     reading.await.expect("no answer came")?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }

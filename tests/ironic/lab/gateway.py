@@ -148,7 +148,7 @@ class Replica:
         if not places.SHIM.is_file():
             raise LabError(f"there is no {places.SHIM}; run `make ramdisk` first")
         self.state.mkdir(parents=True, exist_ok=True)
-        starts, certificates = self.count("rest_door_open"), self.certificates
+        starts, certificates = self.count("rest_listener_open"), self.certificates
         host, port = self.rest
         self.service.start([
             str(places.SHIM), "--gateway_url", URL, "--listen_host", host, "--listen_port", str(port),
@@ -161,7 +161,7 @@ class Replica:
 
         def is_up():
             self.service.check()
-            return self.count("rest_door_open") > starts
+            return self.count("rest_listener_open") > starts
 
         wait_for(self.service.name, is_up, 60, self.log)
 

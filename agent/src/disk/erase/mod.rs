@@ -29,7 +29,7 @@ pub use error::{
 };
 pub use overrides::{EraseOverrides, InvalidOverrides};
 pub use plan::{EraseMethod, ErasePlan, Facts};
-use run::{Board, EraseWatch};
+use run::{EraseProgress, EraseWatch};
 
 use crate::disk::erase::guard::{Erasable, Selection};
 use crate::machine::block::{BlockDevice, DeviceKind};
@@ -137,7 +137,7 @@ pub async fn erase(
     concurrency: u32,
     task: &Task,
 ) -> Result<(), Vec<EraseFailure>> {
-    let board = Board::new(task, planned.iter().map(|planned| planned.disk.device()));
+    let board = EraseProgress::new(task, planned.iter().map(|planned| planned.disk.device()));
     let mut drives: Vec<(&str, Vec<usize>)> = Vec::new();
     for (index, one) in planned.iter().enumerate() {
         let name = &one.disk.device().name;
@@ -169,7 +169,7 @@ async fn erase_drive(
     system: &System,
     planned: &[PlannedErase<'_>],
     indices: Vec<usize>,
-    board: &Board<'_>,
+    board: &EraseProgress<'_>,
 ) -> Vec<(usize, EraseFailure)> {
     let mut failed = Vec::new();
     for index in indices {
@@ -186,7 +186,7 @@ async fn erase_drive(
 async fn erase_one(
     system: &System,
     planned: &PlannedErase<'_>,
-    board: &Board<'_>,
+    board: &EraseProgress<'_>,
 ) -> Result<(), EraseError> {
     let task = board.task;
     let device = planned.disk.device();

@@ -5,7 +5,7 @@
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
-use super::run::{EraseWatch, LOOK, Stand};
+use super::run::{EraseState, EraseWatch, LOOK};
 use crate::disk::erase::error::{MethodError, NvmeError, StatusError};
 use crate::machine::block::BlockDevice;
 use crate::system::{Cmd, System};
@@ -200,20 +200,20 @@ pub(super) async fn sanitize(
 }
 
 /// Where a sanitize stands.
-async fn look(system: &System, controller: &str) -> Result<Stand, MethodError> {
+async fn look(system: &System, controller: &str) -> Result<EraseState, MethodError> {
     let log = Cmd::new("nvme")
         .args(["sanitize-log", controller, "-b"])
         .timeout(LOOK);
     let output = match system.run.run(log).await {
         Ok(output) => output,
-        Err(error) => return Ok(Stand::Unknown(error.into())),
+        Err(error) => return Ok(EraseState::Unknown(error.into())),
     };
     match parse_log(&output.stdout) {
-        Some(SanitizeStatus::Running(done)) => Ok(Stand::At(done)),
-        Some(SanitizeStatus::Done) => Ok(Stand::Done),
+        Some(SanitizeStatus::Running(done)) => Ok(EraseState::At(done)),
+        Some(SanitizeStatus::Done) => Ok(EraseState::Done),
         Some(SanitizeStatus::Failed) => Err(MethodError::SanitizeFailed),
         Some(SanitizeStatus::Never) => Err(MethodError::SanitizeNotStarted),
-        None => Ok(Stand::Unknown(StatusError::InvalidLog)),
+        None => Ok(EraseState::Unknown(StatusError::InvalidLog)),
     }
 }
 

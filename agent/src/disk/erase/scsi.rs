@@ -4,7 +4,7 @@
 use futures_util::FutureExt as _;
 
 use super::nvme::Sanitize;
-use super::run::{EraseWatch, LOOK, Stand, text_of};
+use super::run::{EraseState, EraseWatch, LOOK, text_of};
 use crate::disk::erase::error::{MethodError, StatusError};
 use crate::system::{Cmd, RunError, System};
 
@@ -65,7 +65,7 @@ pub(super) async fn sanitize(
 }
 
 /// Where a sanitize stands: a drive that is ready again is done.
-async fn look(system: &System, device: &str) -> Result<Stand, MethodError> {
+async fn look(system: &System, device: &str) -> Result<EraseState, MethodError> {
     let command = Cmd::new("sg_turs")
         .args(["--progress", device])
         .accept([0, NOT_READY, ASK_AGAIN[0], ASK_AGAIN[1]])
@@ -78,13 +78,13 @@ async fn look(system: &System, device: &str) -> Result<Stand, MethodError> {
                 ..
             },
         ) => return Err(MethodError::MediumError(error)),
-        Err(error) => return Ok(Stand::Unknown(error.into())),
+        Err(error) => return Ok(EraseState::Unknown(error.into())),
     };
     Ok(match (progress(&text_of(&output)), output.status) {
-        (Some(done), _) => Stand::At(done),
-        (None, 0) => Stand::Done,
-        (None, NOT_READY) => Stand::At(0),
-        (None, _) => Stand::Unknown(StatusError::Condition(text_of(&output))),
+        (Some(done), _) => EraseState::At(done),
+        (None, 0) => EraseState::Done,
+        (None, NOT_READY) => EraseState::At(0),
+        (None, _) => EraseState::Unknown(StatusError::Condition(text_of(&output))),
     })
 }
 

@@ -61,7 +61,7 @@ impl Random {
 }
 
 /// A disk in the making: its bytes, and the bytes at which partitions start.
-struct Making {
+struct DiskBuilder {
     random: Random,
     bytes: Vec<u8>,
     starts: Vec<u64>,
@@ -69,7 +69,7 @@ struct Making {
     sector: u32,
 }
 
-impl Making {
+impl DiskBuilder {
     /// Partitions: first sectors in different parts of the disk, so that a mark in one of them
     /// does not lie in another.
     fn places(&mut self, count: u64) -> Vec<u64> {
@@ -225,7 +225,7 @@ fn generate(number: u64) -> (Vec<u8>, String, u32, Option<&'static str>) {
     } else {
         disk_sector
     };
-    let mut making = Making {
+    let mut making = DiskBuilder {
         random,
         bytes: vec![0; SIZE as usize],
         starts: vec![0],

@@ -185,7 +185,7 @@ impl BringUp {
     /// Whether an interface that somebody asked for, or that the machine was booted from, has an
     /// address; any will do where nobody asked for one.
     fn is_preferred_usable(&self, state: &NetworkState) -> bool {
-        let asked = |interfaces: &[super::request::WantedInterface]| {
+        let asked = |interfaces: &[super::request::RequestedInterface]| {
             let mut all = interfaces.iter();
             all.any(|wanted| wanted.addressing.as_ref().is_some_and(is_addressed))
         };

@@ -10,8 +10,8 @@ use super::address;
 use super::network_data::{BOND_OPTIONS, bond_mode, bond_options, is_bond_value};
 use super::problem::NetworkProblem;
 use super::request::{
-    Addressing, CardSelector, Ipv6Method, NetworkRequest, StaticAddress, StaticRoute, WantedBond,
-    WantedInterface, WantedKind,
+    Addressing, CardSelector, Ipv6Method, NetworkRequest, RequestedBond, RequestedInterface,
+    RequestedKind, StaticAddress, StaticRoute,
 };
 
 /// What other ramdisks read and this one does not.
@@ -91,15 +91,15 @@ impl KernelParametersReader {
     }
 
     /// The interface with this name, made a card if nothing else was said of it.
-    fn interface(&mut self, name: &str, word: &str) -> &mut WantedInterface {
+    fn interface(&mut self, name: &str, word: &str) -> &mut RequestedInterface {
         let kind = match (name.is_empty(), address::mac(name)) {
-            (true, _) => WantedKind::Card(CardSelector::Boot),
-            (false, Some(mac)) => WantedKind::Card(CardSelector::Mac(mac)),
-            (false, None) => WantedKind::Card(CardSelector::Name(name.to_owned())),
+            (true, _) => RequestedKind::Card(CardSelector::Boot),
+            (false, Some(mac)) => RequestedKind::Card(CardSelector::Mac(mac)),
+            (false, None) => RequestedKind::Card(CardSelector::Name(name.to_owned())),
         };
         let known = self.request.interfaces.iter().position(|i| i.id == name);
         let at = known.unwrap_or_else(|| {
-            self.request.interfaces.push(WantedInterface {
+            self.request.interfaces.push(RequestedInterface {
                 id: name.to_owned(),
                 place: format!("kernel parameter {word}"),
                 kind,
@@ -137,7 +137,7 @@ impl KernelParametersReader {
             self.interface(member, word);
         }
         let bond = self.interface(name, word);
-        bond.kind = WantedKind::Bond(WantedBond { members, options });
+        bond.kind = RequestedKind::Bond(RequestedBond { members, options });
         bond.name = Some(name.to_owned());
         bond.mtu = mtu.flatten();
     }
@@ -156,7 +156,7 @@ impl KernelParametersReader {
         }
         self.interface(parent, word);
         let vlan = self.interface(name, word);
-        vlan.kind = WantedKind::Vlan {
+        vlan.kind = RequestedKind::Vlan {
             parent: parent.to_owned(),
             number,
         };
@@ -281,7 +281,7 @@ impl KernelParametersReader {
     fn finish(mut self) -> NetworkRequest {
         let routes = std::mem::take(&mut self.routes);
         for route in routes {
-            let holds = |interface: &WantedInterface| {
+            let holds = |interface: &RequestedInterface| {
                 let addresses = interface.addressing.iter().flat_map(|all| &all.addresses);
                 let mut networks = addresses.filter_map(|network| Some((network, route.gateway?)));
                 networks.any(|(network, gateway)| {
@@ -294,7 +294,7 @@ impl KernelParametersReader {
             wanted.addressing.get_or_insert_default().routes.push(route);
         }
         // Who names interfaces means these and no others; who names none means all.
-        let names = |interface: &WantedInterface| interface.addressing.is_some();
+        let names = |interface: &RequestedInterface| interface.addressing.is_some();
         if self.request.other_cards.is_none() && self.request.interfaces.iter().any(names) {
             self.request.other_cards = Some(Addressing::default());
         }

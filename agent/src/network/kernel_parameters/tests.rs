@@ -71,7 +71,7 @@ fn interfaces_are_named_by_name_or_hardware_address() {
         Some("52:54:00:00:00:09")
     );
     let mac = CardSelector::Mac("52:54:00:00:00:01".to_owned());
-    assert_eq!(request.interfaces[1].kind, WantedKind::Card(mac));
+    assert_eq!(request.interfaces[1].kind, RequestedKind::Card(mac));
     // Who names some means no others.
     assert_eq!(request.other_cards, Some(Addressing::default()));
 }
@@ -139,7 +139,7 @@ fn bonds_and_vlans_carry_what_is_asked_of_them() {
             .find(|wanted| wanted.id == id)
             .unwrap()
     };
-    let bond = WantedBond {
+    let bond = RequestedBond {
         members: vec!["eth0".to_owned(), "52-54-00-00-00-02".to_owned()],
         options: vec![
             ("mode", "802.3ad".to_owned()),
@@ -147,11 +147,11 @@ fn bonds_and_vlans_carry_what_is_asked_of_them() {
             ("lacp_rate", "fast".to_owned()),
         ],
     };
-    let vlan = WantedKind::Vlan {
+    let vlan = RequestedKind::Vlan {
         parent: "bond0".to_owned(),
         number: 100,
     };
-    assert_eq!(of("bond0").kind, WantedKind::Bond(bond));
+    assert_eq!(of("bond0").kind, RequestedKind::Bond(bond));
     assert_eq!(of("bond0.100").kind, vlan);
     assert_eq!(of("bond0").mtu, Some(9000));
     assert!(
@@ -168,20 +168,20 @@ fn bonds_and_vlans_carry_what_is_asked_of_them() {
         ("eth0.4094", 4094),
     ] {
         let request = clean(&format!("vlan={name}:eth0"));
-        let vlan = WantedKind::Vlan {
+        let vlan = RequestedKind::Vlan {
             parent: "eth0".to_owned(),
             number,
         };
         assert_eq!(request.interfaces[1].kind, vlan, "{name}");
     }
     let request = clean("bond=bond0");
-    let WantedKind::Bond(found) = &request.interfaces[2].kind else {
+    let RequestedKind::Bond(found) = &request.interfaces[2].kind else {
         panic!("no bond: {request:?}");
     };
     assert_eq!(found.members, ["eth0", "eth1"]);
     assert_eq!(found.options[0], ("mode", "balance-rr".to_owned()));
     let request = clean("bond=b:eth0:mode=1,arp_interval=100,arp_ip_target=192.0.2.1;192.0.2.2");
-    let WantedKind::Bond(found) = &request.interfaces[1].kind else {
+    let RequestedKind::Bond(found) = &request.interfaces[1].kind else {
         panic!("no bond: {request:?}");
     };
     assert_eq!(
@@ -316,7 +316,7 @@ proptest! {
     fn any_line_is_read_to_its_end(line in any_line()) {
         let request = parse(&line);
         for interface in &request.interfaces {
-            if let WantedKind::Card(CardSelector::Name(name)) = &interface.kind {
+            if let RequestedKind::Card(CardSelector::Name(name)) = &interface.kind {
                 prop_assert!(address::is_interface_name(name), "{name:?}");
             }
         }

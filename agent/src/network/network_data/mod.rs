@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use super::address;
 use super::problem::{NetworkProblem, NotAnObject, ProblemCause};
 use super::request::{
-    Addressing, CardSelector, Ipv6Method, NetworkRequest, StaticAddress, StaticRoute, WantedBond,
-    WantedInterface, WantedKind,
+    Addressing, CardSelector, Ipv6Method, NetworkRequest, RequestedBond, RequestedInterface,
+    RequestedKind, StaticAddress, StaticRoute,
 };
 
 /// Links and networks that are read of one file.
@@ -186,8 +186,8 @@ impl NetworkDataReader {
         let Some(kind) = kind else { return };
         let mtu = self.read_mtu(place, link);
         // Nothing but a network gives a link addresses.
-        let addressing = matches!(kind, WantedKind::Card(_)).then(Addressing::default);
-        self.request.interfaces.push(WantedInterface {
+        let addressing = matches!(kind, RequestedKind::Card(_)).then(Addressing::default);
+        self.request.interfaces.push(RequestedInterface {
             name: None,
             place: place.to_owned(),
             addressing,
@@ -198,13 +198,14 @@ impl NetworkDataReader {
         });
     }
 
-    fn read_card(&mut self, place: &str, link: &Map<String, Value>) -> Option<WantedKind> {
+    fn read_card(&mut self, place: &str, link: &Map<String, Value>) -> Option<RequestedKind> {
         let mac = self.read_mac(place, link, "ethernet_mac_address");
         if mac.is_none() && text(link, "ethernet_mac_address").is_none() {
             self.wrong(place, link, "ethernet_mac_address", "a hardware address");
         }
         let selector = CardSelector::Mac(mac?);
-        let is_same = |known: &&WantedInterface| known.kind == WantedKind::Card(selector.clone());
+        let is_same =
+            |known: &&RequestedInterface| known.kind == RequestedKind::Card(selector.clone());
         if self.request.interfaces.iter().any(|known| is_same(&known)) {
             self.problem(NetworkProblem::Twice {
                 place: place.to_owned(),
@@ -212,10 +213,10 @@ impl NetworkDataReader {
             });
             return None;
         }
-        Some(WantedKind::Card(selector))
+        Some(RequestedKind::Card(selector))
     }
 
-    fn read_bond(&mut self, place: &str, link: &Map<String, Value>) -> Option<WantedKind> {
+    fn read_bond(&mut self, place: &str, link: &Map<String, Value>) -> Option<RequestedKind> {
         let members: Vec<String> = match link.get("bond_links") {
             Some(Value::Array(ids)) => ids
                 .iter()
@@ -243,13 +244,13 @@ impl NetworkDataReader {
                 self.wrong_value(place, name, value, "a value of the kernel's bonding driver");
             }
         }
-        Some(WantedKind::Bond(WantedBond {
+        Some(RequestedKind::Bond(RequestedBond {
             members,
             options: bond_options(mode, options),
         }))
     }
 
-    fn read_vlan(&mut self, place: &str, link: &Map<String, Value>) -> Option<WantedKind> {
+    fn read_vlan(&mut self, place: &str, link: &Map<String, Value>) -> Option<RequestedKind> {
         let parent = self.needed(place, link, "vlan_link", "the id of a link")?;
         let number = text(link, "vlan_id").and_then(|number| number.parse::<u64>().ok());
         let number = number.filter(|number| VLAN_NUMBERS.contains(number));
@@ -257,23 +258,23 @@ impl NetworkDataReader {
             self.wrong(place, link, "vlan_id", "a number from 1 to 4094");
             return None;
         };
-        Some(WantedKind::Vlan { parent, number })
+        Some(RequestedKind::Vlan { parent, number })
     }
 
     /// Takes out bonds and VLANs of links that are not there, until the rest holds together.
     fn check_references(&mut self) {
         loop {
             let known: Vec<String> = ids(&self.request.interfaces);
-            let lacking = |interface: &WantedInterface| match &interface.kind {
-                WantedKind::Vlan { parent, .. } => (!known.contains(parent)
+            let lacking = |interface: &RequestedInterface| match &interface.kind {
+                RequestedKind::Vlan { parent, .. } => (!known.contains(parent)
                     || is_on_itself(&self.request.interfaces, interface))
                 .then(|| ("vlan_link", parent.clone())),
-                WantedKind::Bond(bond) => bond
+                RequestedKind::Bond(bond) => bond
                     .members
                     .iter()
                     .find(|id| !is_card(&self.request.interfaces, id))
                     .map(|id| ("bond_links", id.clone())),
-                WantedKind::Card(_) => None,
+                RequestedKind::Card(_) => None,
             };
             let found = self.request.interfaces.iter().enumerate();
             let Some((at, (field, id))) =
@@ -284,7 +285,7 @@ impl NetworkDataReader {
             let place = self.request.interfaces[at].place.clone();
             // A bond does without one member.
             match &mut self.request.interfaces[at].kind {
-                WantedKind::Bond(bond) if bond.members.len() > 1 => {
+                RequestedKind::Bond(bond) if bond.members.len() > 1 => {
                     bond.members.retain(|member| *member != id);
                 }
                 _ => drop(self.request.interfaces.remove(at)),
@@ -479,24 +480,24 @@ impl NetworkDataReader {
     }
 }
 
-fn ids(interfaces: &[WantedInterface]) -> Vec<String> {
+fn ids(interfaces: &[RequestedInterface]) -> Vec<String> {
     interfaces
         .iter()
         .map(|interface| interface.id.clone())
         .collect()
 }
 
-fn is_card(interfaces: &[WantedInterface], id: &str) -> bool {
+fn is_card(interfaces: &[RequestedInterface], id: &str) -> bool {
     interfaces
         .iter()
-        .any(|known| known.id == id && matches!(known.kind, WantedKind::Card(_)))
+        .any(|known| known.id == id && matches!(known.kind, RequestedKind::Card(_)))
 }
 
 /// Whether VLANs are on each other in a circle.
-fn is_on_itself(interfaces: &[WantedInterface], interface: &WantedInterface) -> bool {
+fn is_on_itself(interfaces: &[RequestedInterface], interface: &RequestedInterface) -> bool {
     let mut at = interface;
     for _ in 0..=interfaces.len() {
-        let WantedKind::Vlan { parent, .. } = &at.kind else {
+        let RequestedKind::Vlan { parent, .. } = &at.kind else {
             return false;
         };
         let Some(next) = interfaces.iter().find(|known| known.id == *parent) else {

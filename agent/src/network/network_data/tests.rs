@@ -69,7 +69,7 @@ fn fixed_addresses_have_routes_and_name_servers() {
     let request = clean(&document);
     let interface = &request.interfaces[0];
     let mac = "52:54:00:00:00:01".to_owned();
-    assert_eq!(interface.kind, WantedKind::Card(CardSelector::Mac(mac)));
+    assert_eq!(interface.kind, RequestedKind::Card(CardSelector::Mac(mac)));
     assert_eq!(interface.mtu, Some(1450));
     let addressing = interface.addressing.as_ref().unwrap();
     let addresses: Vec<_> = addressing
@@ -101,7 +101,7 @@ fn every_mode_of_a_bond_is_known_by_name_and_number() {
     for (number, name) in BOND_MODES.iter().enumerate() {
         for written in [json!(name), json!(number), json!(number.to_string())] {
             let request = clean(&json!({"links": [phy("a", 1), phy("c", 2), bond(&written)]}));
-            let WantedKind::Bond(found) = &request.interfaces[2].kind else {
+            let RequestedKind::Bond(found) = &request.interfaces[2].kind else {
                 panic!("{written} is no bond");
             };
             assert_eq!(found.options[0], ("mode", (*name).to_owned()));
@@ -122,7 +122,7 @@ fn options_of_a_bond_reach_the_driver_under_its_own_names() {
     link["bond_xmit_hash_policy"] = json!("layer3+4");
     link["bond_lacp_rate"] = json!("fast");
     let request = clean(&json!({"links": [phy("a", 1), phy("c", 2), link]}));
-    let WantedKind::Bond(found) = &request.interfaces[2].kind else {
+    let RequestedKind::Bond(found) = &request.interfaces[2].kind else {
         panic!("no bond");
     };
     let expected = [
@@ -147,7 +147,7 @@ fn vlans_lie_on_links_and_on_bonds() {
     let vlan = &request.interfaces[0];
     assert_eq!(
         vlan.kind,
-        WantedKind::Vlan {
+        RequestedKind::Vlan {
             parent: "b".to_owned(),
             number: 100
         }
@@ -385,14 +385,14 @@ proptest! {
         // What is left holds together.
         for interface in &request.interfaces {
             match &interface.kind {
-                WantedKind::Vlan { parent, .. } => {
+                RequestedKind::Vlan { parent, .. } => {
                     prop_assert!(ids(&request.interfaces).contains(parent));
                 }
-                WantedKind::Bond(bond) => {
+                RequestedKind::Bond(bond) => {
                     prop_assert!(!bond.members.is_empty());
                     prop_assert!(bond.members.iter().all(|id| is_card(&request.interfaces, id)));
                 }
-                WantedKind::Card(_) => {}
+                RequestedKind::Card(_) => {}
             }
         }
     }

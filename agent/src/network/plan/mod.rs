@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::card::NetworkCard;
 use super::problem::NetworkProblem;
 use super::request::{
-    Addressing, CardSelector, NetworkRequest, WantedBond, WantedInterface, WantedKind,
+    Addressing, CardSelector, NetworkRequest, RequestedBond, RequestedInterface, RequestedKind,
 };
 
 /// Metrics of routes: fixed ones before leased ones, the card that was booted from before the
@@ -116,14 +116,14 @@ impl Planner<'_> {
         let mut names: BTreeMap<&str, String> = BTreeMap::new();
         let earlier: BTreeSet<String> = self.used.keys().cloned().collect();
         for wanted in &request.interfaces {
-            if let WantedKind::Card(selector) = &wanted.kind
+            if let RequestedKind::Card(selector) = &wanted.kind
                 && let Some(name) = self.add_card(wanted, selector, &earlier)
             {
                 names.insert(&wanted.id, name);
             }
         }
         for wanted in &request.interfaces {
-            if let WantedKind::Bond(bond) = &wanted.kind
+            if let RequestedKind::Bond(bond) = &wanted.kind
                 && let Some(name) = self.add_bond(wanted, bond, &names)
             {
                 names.insert(&wanted.id, name);
@@ -134,7 +134,7 @@ impl Planner<'_> {
 
     fn add_card(
         &mut self,
-        wanted: &WantedInterface,
+        wanted: &RequestedInterface,
         selector: &CardSelector,
         earlier: &BTreeSet<String>,
     ) -> Option<String> {
@@ -183,8 +183,8 @@ impl Planner<'_> {
 
     fn add_bond(
         &mut self,
-        wanted: &WantedInterface,
-        bond: &WantedBond,
+        wanted: &RequestedInterface,
+        bond: &RequestedBond,
         names: &BTreeMap<&str, String>,
     ) -> Option<String> {
         let mut members: Vec<String> = Vec::new();
@@ -244,12 +244,12 @@ impl Planner<'_> {
 
     fn add_vlans<'a>(&mut self, request: &'a NetworkRequest, mut names: BTreeMap<&'a str, String>) {
         let vlans = request.interfaces.iter();
-        let mut waiting: Vec<&WantedInterface> = vlans
-            .filter(|wanted| matches!(wanted.kind, WantedKind::Vlan { .. }))
+        let mut waiting: Vec<&RequestedInterface> = vlans
+            .filter(|wanted| matches!(wanted.kind, RequestedKind::Vlan { .. }))
             .collect();
         for _ in 0..DEPTH {
             waiting.retain(|wanted| {
-                let WantedKind::Vlan { parent, number } = &wanted.kind else {
+                let RequestedKind::Vlan { parent, number } = &wanted.kind else {
                     return false;
                 };
                 let Some(on) = names.get(parent.as_str()) else {
@@ -269,7 +269,7 @@ impl Planner<'_> {
             });
         }
         for wanted in waiting {
-            let WantedKind::Vlan { parent, .. } = &wanted.kind else {
+            let RequestedKind::Vlan { parent, .. } = &wanted.kind else {
                 continue;
             };
             self.plan.problems.push(NetworkProblem::NoParent {
@@ -280,7 +280,7 @@ impl Planner<'_> {
     }
 
     /// A bond or a VLAN.
-    fn add_made(&mut self, wanted: &WantedInterface, name: &str, kind: PlannedKind) {
+    fn add_made(&mut self, wanted: &RequestedInterface, name: &str, kind: PlannedKind) {
         self.plan.interfaces.push(PlannedInterface {
             mac: wanted.mac.clone(),
             sets_mac: wanted.mac.is_some(),

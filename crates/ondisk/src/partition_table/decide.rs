@@ -33,7 +33,7 @@ pub enum TableDecision {
         /// The first sector.
         record: Mbr,
         /// What a tool would repair. Linux makes partitions all the same.
-        repair: Option<GptFlaw>,
+        repair: Option<GptDefect>,
     },
     /// A master boot record.
     Mbr(Mbr),
@@ -45,7 +45,7 @@ pub enum TableDecision {
         /// The first sector as it should be.
         record: Mbr,
         /// What keeps Linux from it.
-        flaw: GptFlaw,
+        flaw: GptDefect,
     },
     /// No table.
     Nothing(NoPartitionTable),
@@ -53,7 +53,7 @@ pub enum TableDecision {
 
 /// What is wrong with a GUID partition table that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum GptFlaw {
+pub enum GptDefect {
     /// The primary copy is damaged and the backup is not.
     #[error("its primary copy is damaged ({0})")]
     Primary(Damage),
@@ -143,8 +143,8 @@ pub fn decide<S: Source + ?Sized>(
     };
     let (primary, backup) = copies(source, geometry)?;
     Ok(match (primary, backup) {
-        (Ok(table), backup) => with_record(table, record, backup.err().map(GptFlaw::Backup)),
-        (Err(damage), Ok(table)) => with_record(table, record, Some(GptFlaw::Primary(damage))),
+        (Ok(table), backup) => with_record(table, record, backup.err().map(GptDefect::Backup)),
+        (Err(damage), Ok(table)) => with_record(table, record, Some(GptDefect::Primary(damage))),
         (Err(primary), Err(backup)) => {
             let absence = other_sector_size(source, geometry)?;
             TableDecision::Nothing(
@@ -154,20 +154,20 @@ pub fn decide<S: Source + ?Sized>(
     })
 }
 
-fn with_record(table: Gpt, mut record: Mbr, repair: Option<GptFlaw>) -> TableDecision {
+fn with_record(table: Gpt, mut record: Mbr, repair: Option<GptDefect>) -> TableDecision {
     if !table.is_inside_of_disk() {
         record.make_protective();
         return TableDecision::Repairable {
             table,
             record,
-            flaw: GptFlaw::LargerDisk,
+            flaw: GptDefect::LargerDisk,
         };
     }
     let repair = if record.is_protective() {
         repair
     } else {
         record.make_protective();
-        Some(GptFlaw::Record)
+        Some(GptDefect::Record)
     };
     TableDecision::Gpt {
         table,
@@ -216,7 +216,7 @@ fn unannounced<S: Source + ?Sized>(
             TableDecision::Repairable {
                 table,
                 record,
-                flaw: GptFlaw::Unannounced,
+                flaw: GptDefect::Unannounced,
             }
         }
         (Ok(_), Err(damage)) | (Err(damage), _) => or_record(NoPartitionTable::Unannounced(damage)),

@@ -12,7 +12,7 @@ use crate::metrics::QueueLengths;
 
 /// How long a call waits here. An agent gives a beat up after a minute, which includes the
 /// call itself.
-const PATIENCE: Duration = Duration::from_secs(3);
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
 /// Calls that wait, of each class.
 const MOST_WAITING: usize = 4096;
 /// Calls that may wait however low the rate is.
@@ -167,7 +167,7 @@ impl CallQueue {
         if let Some(deferred) = self.deferred.get(&call.key).copied() {
             let early = deferred.until.saturating_sub(now);
             let has_room = !self.rate.is_away() && self.class(call.is_forced).waiting.is_empty();
-            if early > PATIENCE && deferred.is_forced == call.is_forced && !has_room {
+            if early > LONGEST_WAIT && deferred.is_forced == call.is_forced && !has_room {
                 self.decisions.push(PacingDecision::Defer(id, early));
                 return id;
             }
@@ -207,7 +207,7 @@ impl CallQueue {
         let expiry = self
             .entered
             .front()
-            .map(|(entered, ..)| *entered + PATIENCE)?;
+            .map(|(entered, ..)| *entered + LONGEST_WAIT)?;
         let start = self.rate.next_start();
         let may_start = start > now && self.in_flight.len() < self.rate.at_once();
         Some(if may_start { expiry.min(start) } else { expiry })
@@ -305,7 +305,7 @@ impl CallQueue {
             // The one that waits finds out when Ironic is back.
             return 1;
         }
-        let starts = PATIENCE.as_nanos() / self.rate.gap().as_nanos().max(1);
+        let starts = LONGEST_WAIT.as_nanos() / self.rate.gap().as_nanos().max(1);
         let starts = usize::try_from(starts).unwrap_or(MOST_WAITING);
         starts.clamp(LEAST_WAITING, MOST_WAITING)
     }
@@ -331,7 +331,7 @@ impl CallQueue {
     fn expire(&mut self, now: Duration) {
         while let Some((entered, is_forced, place)) = self.entered.front().copied() {
             let waiting = self.class(is_forced).waiting.get(&place).copied();
-            if waiting.is_some() && entered + PATIENCE > now {
+            if waiting.is_some() && entered + LONGEST_WAIT > now {
                 return;
             }
             self.entered.pop_front();

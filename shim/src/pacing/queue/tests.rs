@@ -150,7 +150,7 @@ impl World {
         let waiting = queue.forced.waiting.len() + queue.ordinary.waiting.len();
         assert_eq!(waiting, queue.places.len());
         assert_eq!(waiting, self.asking.len(), "every call has an answer");
-        let most = queue.rate.per_second() * PATIENCE.as_secs_f64() + 1.0;
+        let most = queue.rate.per_second() * LONGEST_WAIT.as_secs_f64() + 1.0;
         let most = most.max(f64::from(u32::try_from(LEAST_WAITING).unwrap()));
         for class in [&queue.forced, &queue.ordinary] {
             let count = u32::try_from(class.waiting.len()).unwrap();

@@ -87,7 +87,7 @@ pub enum SearchError {
 
 /// Why firmware cannot start a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-enum UnfitLoader {
+enum UnusableLoader {
     #[error("is empty")]
     Empty,
     #[error("cannot be read")]
@@ -102,7 +102,10 @@ enum UnusableListEntry {
     #[error("{0:?}, which is not there")]
     Missing(String),
     #[error("{path}, which {reason}")]
-    Unfit { path: String, reason: UnfitLoader },
+    Unfit {
+        path: String,
+        reason: UnusableLoader,
+    },
 }
 
 /// Searches what is mounted at `root` for loaders that firmware of this kind can start: the
@@ -216,19 +219,19 @@ impl EspFile {
     }
 
     /// Why firmware of this kind cannot start it.
-    fn check(&self, firmware: Machine) -> Result<(), UnfitLoader> {
+    fn check(&self, firmware: Machine) -> Result<(), UnusableLoader> {
         // Enough for the header of an executable.
         const HEAD: u64 = 4 << 10;
         if self.size == 0 {
-            return Err(UnfitLoader::Empty);
+            return Err(UnusableLoader::Empty);
         }
         let mut head = Vec::new();
         let read = File::open(&self.path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
         if read.is_err() {
-            return Err(UnfitLoader::Unreadable);
+            return Err(UnusableLoader::Unreadable);
         }
         match (pe_machine(&head), firmware.0) {
-            (Some(is), Some(wanted)) if is != wanted => Err(UnfitLoader::OtherProcessor),
+            (Some(is), Some(wanted)) if is != wanted => Err(UnusableLoader::OtherProcessor),
             _ => Ok(()),
         }
     }

@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_secs(5);
 /// Thousandths: how far a disk is.
 const WHOLE: u64 = 1000;
 /// How often in succession a drive may not tell where it stands.
-const PATIENCE: u32 = 12;
+const MOST_STATUS_ERRORS: u32 = 12;
 /// What a drive may take to tell where it stands.
 pub(super) const LOOK: Duration = Duration::from_secs(20);
 /// What the alarm says of what tells its progress.
@@ -28,13 +28,13 @@ const NO_MOVE: &str = "has not moved for";
 
 /// The progress of several disks as that of one command.
 #[derive(Debug)]
-pub(super) struct Board<'a> {
+pub(super) struct EraseProgress<'a> {
     pub(super) task: &'a Task,
     /// Size and thousandths done, by name.
     disks: Mutex<BTreeMap<String, (u64, u64)>>,
 }
 
-impl<'a> Board<'a> {
+impl<'a> EraseProgress<'a> {
     pub(super) fn new<'b>(task: &'a Task, disks: impl Iterator<Item = &'b BlockDevice>) -> Self {
         let disks = disks.map(|disk| (disk.name.clone(), (disk.size, 0)));
         Self {
@@ -78,7 +78,7 @@ impl<'a> Board<'a> {
 /// The wait for one disk.
 #[derive(Debug)]
 pub(super) struct EraseWatch<'a> {
-    pub(super) board: &'a Board<'a>,
+    pub(super) board: &'a EraseProgress<'a>,
     pub(super) device: &'a BlockDevice,
     /// When the time began that it has.
     pub(super) began: Instant,
@@ -100,7 +100,7 @@ enum ProgressSource {
 
 /// Where a drive stands that erases itself in the background.
 #[derive(Debug)]
-pub(super) enum Stand {
+pub(super) enum EraseState {
     /// Thousandths done.
     At(u64),
     /// It could not be asked, which may pass: the reason.
@@ -190,18 +190,18 @@ impl<'a> EraseWatch<'a> {
     /// where it stands, or why it has failed.
     pub(super) async fn poll<'b>(
         &self,
-        look: impl Fn() -> BoxFuture<'b, Result<Stand, MethodError>> + Send,
+        look: impl Fn() -> BoxFuture<'b, Result<EraseState, MethodError>> + Send,
     ) -> Result<(), MethodError> {
         let mut alarm = StallWarning::new(self);
         let (mut done, mut unknown) = (0, 0);
         loop {
             match look().await? {
-                Stand::Done => return Ok(()),
-                Stand::At(now) => (done, unknown) = (now, 0),
+                EraseState::Done => return Ok(()),
+                EraseState::At(now) => (done, unknown) = (now, 0),
                 // A bus that was reset, for example: the drive goes on.
-                Stand::Unknown(reason) => {
+                EraseState::Unknown(reason) => {
                     unknown += 1;
-                    if unknown > PATIENCE {
+                    if unknown > MOST_STATUS_ERRORS {
                         return Err(MethodError::StatusUnknown(reason));
                     }
                     let reason = error_chain(&reason);

@@ -33,7 +33,11 @@ fn disk() -> BlockDevice {
     }
 }
 
-fn watch<'a>(board: &'a Board<'a>, device: &'a BlockDevice, minutes: u64) -> EraseWatch<'a> {
+fn watch<'a>(
+    board: &'a EraseProgress<'a>,
+    device: &'a BlockDevice,
+    minutes: u64,
+) -> EraseWatch<'a> {
     EraseWatch {
         board,
         device,
@@ -57,7 +61,7 @@ async fn sectors_tell_the_progress_and_their_lack_raises_the_alarm() {
     stat(&mut machine, 1000);
     let (task, mut heard) = Task::new();
     let device = disk();
-    let board = Board::new(&task, std::iter::once(&device));
+    let board = EraseProgress::new(&task, std::iter::once(&device));
     let watch = watch(&board, &device, 60);
     let running = watch.run_writer(&system, Cmd::new("shred"), 2);
     let moving = async {
@@ -82,7 +86,7 @@ async fn the_deadline_ends_the_wait() {
     let system = machine.system_with(std::sync::Arc::new(Slow));
     let (task, _heard) = Task::new();
     let device = disk();
-    let board = Board::new(&task, std::iter::once(&device));
+    let board = EraseProgress::new(&task, std::iter::once(&device));
     let watch = watch(&board, &device, 5);
     let ran = watch.run(&system, Cmd::new("hdparm"), None).await;
     let reason = ran.unwrap_err().to_string();
@@ -93,14 +97,14 @@ async fn the_deadline_ends_the_wait() {
     // What follows has no time of its own.
     let start = Instant::now();
     let polled = watch
-        .poll(|| std::future::ready(Ok(Stand::At(421))).boxed())
+        .poll(|| std::future::ready(Ok(EraseState::At(421))).boxed())
         .await
         .unwrap_err()
         .to_string();
     assert!(polled.starts_with("it is at 42 % after 5 min"), "{polled}");
     assert_eq!(start.elapsed(), Duration::ZERO);
     let again = super::tests::watch(&board, &device, 5);
-    let polled = again.poll(|| std::future::ready(Ok(Stand::At(421))).boxed());
+    let polled = again.poll(|| std::future::ready(Ok(EraseState::At(421))).boxed());
     assert!(polled.await.is_err());
     assert_eq!(start.elapsed(), Duration::from_secs(300));
 }
@@ -109,23 +113,23 @@ async fn the_deadline_ends_the_wait() {
 async fn a_drive_that_does_not_answer_is_asked_again_for_a_while() {
     let (task, _heard) = Task::new();
     let device = disk();
-    let board = Board::new(&task, std::iter::once(&device));
+    let board = EraseProgress::new(&task, std::iter::once(&device));
     let watch = watch(&board, &device, 60);
     let asked = std::sync::atomic::AtomicU32::new(0);
     let answers = |silent: u32| {
         let number = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let stand = match number {
-            0 => Stand::At(100),
+            0 => EraseState::At(100),
             number if number <= silent => {
-                Stand::Unknown(StatusError::Condition("unit attention".into()))
+                EraseState::Unknown(StatusError::Condition("unit attention".into()))
             }
-            _ => Stand::Done,
+            _ => EraseState::Done,
         };
         std::future::ready(Ok(stand)).boxed()
     };
-    watch.poll(|| answers(PATIENCE)).await.unwrap();
+    watch.poll(|| answers(MOST_STATUS_ERRORS)).await.unwrap();
     asked.store(0, std::sync::atomic::Ordering::Relaxed);
-    let lost = watch.poll(|| answers(PATIENCE + 1)).await;
+    let lost = watch.poll(|| answers(MOST_STATUS_ERRORS + 1)).await;
     let lost = error_chain(&lost.unwrap_err());
     assert!(lost.ends_with("unit attention"), "{lost}");
 }
@@ -140,7 +144,7 @@ async fn a_drive_that_tells_nothing_raises_the_alarm_when_it_is_late() {
     ] {
         let (task, mut heard) = Task::new();
         let device = disk();
-        let board = Board::new(&task, std::iter::once(&device));
+        let board = EraseProgress::new(&task, std::iter::once(&device));
         let watch = watch(&board, &device, 60);
         let estimate = estimate.map(Duration::from_secs);
         let ran = watch.run(&system, Cmd::new("hdparm"), estimate).await;
@@ -158,7 +162,7 @@ async fn only_what_can_be_stopped_is() {
     let system = machine.system_with(std::sync::Arc::new(Slow));
     let (task, _heard) = Task::new();
     let device = disk();
-    let board = Board::new(&task, std::iter::once(&device));
+    let board = EraseProgress::new(&task, std::iter::once(&device));
     let watch = watch(&board, &device, 60);
     task.cancel("enough");
     assert!(watch.run(&system, Cmd::new("hdparm"), None).await.is_ok());

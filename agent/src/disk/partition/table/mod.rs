@@ -2,7 +2,7 @@
 //! [`ironic_ondisk::partition_table::decide`].
 
 use ironic_ondisk::Source;
-use ironic_ondisk::partition_table::decide::{GptFlaw, NoPartitionTable, TableDecision, decide};
+use ironic_ondisk::partition_table::decide::{GptDefect, NoPartitionTable, TableDecision, decide};
 use ironic_ondisk::partition_table::gpt::{Gpt, GptError, GptPartition};
 use ironic_ondisk::partition_table::guid::Guid;
 use ironic_ondisk::partition_table::kinds::{EFI_SYSTEM, PartitionKind};
@@ -71,7 +71,7 @@ pub enum TableError {
     Absent(NoPartitionTable),
     /// No table for Linux.
     #[error("there is a GUID partition table that does not count: {0}")]
-    DoesNotCount(GptFlaw),
+    DoesNotCount(GptDefect),
     /// The disk itself.
     #[error(transparent)]
     Disk(#[from] DiskError),
