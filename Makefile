@@ -50,6 +50,8 @@ test: lint unit arguments network qcow2 differential ironic ## Everything but `a
 lint: preflight ## Format, clippy, protocol lint, Python lint and types, shellcheck, licences and sources
 	.ci/tools
 	cargo fmt --all --check
+	@# A macro declares these modules, which cargo fmt does not find.
+	rustfmt --edition 2024 --check $$(find agent/src/commands/verbs -name '*.rs')
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cd proto && ../target/tools/python/bin/buf lint
 	target/tools/python/bin/ruff check

@@ -1,7 +1,7 @@
 //! Installs a bootable container image on the root device.
 
-use ironic_text::Secret;
 use ironic_document::JsonObject;
+use ironic_text::Secret;
 use serde_json::Value;
 
 use super::Verb;

@@ -19,7 +19,9 @@ impl Verb for GetPartitionUuids {
     }
 
     async fn plan(&self, _context: &CommandContext) -> Result<CommandPlan, Failure> {
-        Ok(CommandPlan::of("Answer what the last image write left behind."))
+        Ok(CommandPlan::of(
+            "Answer what the last image write left behind.",
+        ))
     }
 
     /// Answers an object, which is empty before any image was written.

@@ -34,7 +34,9 @@ impl Verb for GetSteps {
 
     async fn plan(&self, _context: &CommandContext) -> Result<CommandPlan, Failure> {
         let phase = self.phase.word();
-        Ok(CommandPlan::of(format!("List the {phase} steps of this machine.")))
+        Ok(CommandPlan::of(format!(
+            "List the {phase} steps of this machine."
+        )))
     }
 
     /// Answers the steps and the versions of the hardware managers.

@@ -21,7 +21,9 @@ impl Verb for PowerOff {
     }
 
     async fn plan(&self, _context: &CommandContext) -> Result<CommandPlan, Failure> {
-        Ok(CommandPlan::of("Flush all caches and power the machine off."))
+        Ok(CommandPlan::of(
+            "Flush all caches and power the machine off.",
+        ))
     }
 
     /// Answers null.

@@ -1,7 +1,7 @@
 //! Gives a standalone agent what a lookup would have answered.
 
-use ironic_text::Secret;
 use ironic_document::JsonObject;
+use ironic_text::Secret;
 use serde_json::Value;
 
 use super::Verb;
@@ -129,7 +129,10 @@ fn text<'a>(config: &'a JsonObject, key: &'static str) -> Result<&'a str, Failur
     })
 }
 
-fn object<'a>(parent: &'a JsonObject, key: &'static str) -> Result<Option<&'a JsonObject>, Failure> {
+fn object<'a>(
+    parent: &'a JsonObject,
+    key: &'static str,
+) -> Result<Option<&'a JsonObject>, Failure> {
     present(parent, key)
         .map(|value| value.as_object().ok_or_else(|| wrong(key, "an object")))
         .transpose()

@@ -30,7 +30,13 @@ fn a_policy_becomes_what_the_conductor_would_write() {
         "skip_read_only": true, "deadline_minutes": 600,
     }}));
     let groups = call.groups().unwrap();
-    let [EraseGroup { disks: None, policy }] = groups else {
+    let [
+        EraseGroup {
+            disks: None,
+            policy,
+        },
+    ] = groups
+    else {
         panic!("{groups:?}");
     };
     assert_eq!(policy.step, "erase_devices");
@@ -48,7 +54,10 @@ fn a_policy_becomes_what_the_conductor_would_write() {
         }
     );
     let plan = node.value("driver_info", "agent_erase_plan");
-    assert_eq!(plan, Some(&json!({"sanitize": true, "deadline_minutes": 600})));
+    assert_eq!(
+        plan,
+        Some(&json!({"sanitize": true, "deadline_minutes": 600}))
+    );
     let skipped = node.skip_block_devices();
     assert_eq!(skipped, Some(&json!([{"name": "s== /dev/sdb"}])));
 }
@@ -157,13 +166,16 @@ fn machine(directory: &std::path::Path) -> CommandContext {
 
 /// An order whose disks are files, each with its scope.
 fn order(directory: &std::path::Path, disks: &[(&str, &str)]) -> Erase {
-    let entries = disks.iter().map(|(_, scope)| {
-        json!({"disk": {"device": "/dev/x"}, "policy": {"scope": scope}})
-    });
+    let entries = disks
+        .iter()
+        .map(|(_, scope)| json!({"disk": {"device": "/dev/x"}, "policy": {"scope": scope}}));
     let call = verb(json!({"disks": entries.collect::<Vec<_>>()}));
     let mut groups = call.groups().unwrap().to_vec();
     let mut names = disks.iter().map(|(name, _)| name);
-    for selector in groups.iter_mut().flat_map(|group| group.disks.iter_mut().flatten()) {
+    for selector in groups
+        .iter_mut()
+        .flat_map(|group| group.disks.iter_mut().flatten())
+    {
         let path = directory.join(names.next().unwrap());
         *selector = DiskSelector {
             hints: json!({"name": format!("s== {}", path.display())}),
@@ -180,7 +192,10 @@ async fn disks_are_erased_as_each_is_ordered_and_others_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let context = machine(directory.path());
     let disks = [("sda", "ERASE_SCOPE_DATA"), ("sdc", "ERASE_SCOPE_METADATA")];
-    let plan = order(directory.path(), &disks).plan(&context).await.unwrap();
+    let plan = order(directory.path(), &disks)
+        .plan(&context)
+        .await
+        .unwrap();
     let named = |name: &str| directory.path().join(name).display().to_string();
     let planned: Vec<_> = plan
         .actions
@@ -191,8 +206,10 @@ async fn disks_are_erased_as_each_is_ordered_and_others_left_alone() {
 
     let call = order(directory.path(), &disks);
     let answer = call.run(&context, &Task::detached()).await.unwrap();
-    let erased = |name| json!({"device": named(name), "outcome": "ERASE_OUTCOME_ERASED",
-                               "reason": ""});
+    let erased = |name| {
+        json!({"device": named(name), "outcome": "ERASE_OUTCOME_ERASED",
+                               "reason": ""})
+    };
     assert_eq!(answer, json!({"disks": [erased("sda"), erased("sdc")]}));
     let content = |name| std::fs::read(directory.path().join(name)).unwrap();
     assert!(content("sda").iter().all(|byte| *byte == 0));
@@ -210,7 +227,11 @@ async fn a_disk_that_is_selected_twice_is_refused() {
     let failure = call.plan(&context).await.unwrap_err();
     let text = "erase.disks[1].disk: ";
     assert!(failure.details.starts_with(text), "{}", failure.details);
-    assert!(failure.details.contains("is selected by erase.disks[0].disk, too"));
+    assert!(
+        failure
+            .details
+            .contains("is selected by erase.disks[0].disk, too")
+    );
 }
 
 #[tokio::test]
@@ -219,7 +240,9 @@ async fn a_policy_is_for_all_disks_but_those_that_the_node_keeps() {
     let context = machine(directory.path());
     let kept = directory.path().join("sdb").display().to_string();
     let node = json!({"properties": {"skip_block_devices": [{"name": format!("s== {kept}")}]}});
-    context.node.remember(Node(node.as_object().unwrap().clone()));
+    context
+        .node
+        .remember(Node(node.as_object().unwrap().clone()));
     let call = verb(json!({"policy": {"scope": "ERASE_SCOPE_DATA"}}));
     let answer = call.run(&context, &Task::detached()).await.unwrap();
     let outcomes: Vec<_> = answer["disks"]

@@ -174,7 +174,11 @@ mod tests {
         context
     }
 
-    async fn rescue(context: &CommandContext, password: &str, hashed: bool) -> Result<Value, Failure> {
+    async fn rescue(
+        context: &CommandContext,
+        password: &str,
+        hashed: bool,
+    ) -> Result<Value, Failure> {
         let password = Secret::new(password);
         let verb = FinalizeRescue { password, hashed };
         verb.run(context, &Task::detached()).await
@@ -252,14 +256,19 @@ mod tests {
             assert!(!failure.details.contains("hunter2"), "{failure}");
         }
         assert!(!was_rescued(&context.system));
-        assert_eq!(rescue(&context, "$y$j9T$salt$x", true).await, Ok(Value::Null));
+        assert_eq!(
+            rescue(&context, "$y$j9T$salt$x", true).await,
+            Ok(Value::Null)
+        );
     }
 
     #[tokio::test]
     async fn an_absurd_password_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let context = machine(&directory);
-        let failure = rescue(&context, &"x".repeat(1025), false).await.unwrap_err();
+        let failure = rescue(&context, &"x".repeat(1025), false)
+            .await
+            .unwrap_err();
         assert!(failure.kind.is_refusal());
         assert!(!was_rescued(&context.system));
     }

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::commands::testing;
 use super::*;
+use crate::commands::testing;
 use crate::config::AgentConfig;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;

@@ -26,7 +26,10 @@ fn an_order_becomes_a_configuration_that_ironic_could_send() {
         {"level": "RAID_LEVEL_10", "disks": [{"serial": "a"}, {"device": "/dev/sdb"}]},
     ]}));
     let step = call.order().unwrap().step(&Node::default());
-    assert_eq!((step.name, step.phase), ("apply_configuration", Phase::Service));
+    assert_eq!(
+        (step.name, step.phase),
+        ("apply_configuration", Phase::Service)
+    );
     let config = json!({"logical_disks": [
         {"size_gb": 10, "raid_level": "1", "controller": "software", "volume_name": "root",
          "is_root_volume": true},

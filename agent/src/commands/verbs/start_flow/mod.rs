@@ -7,7 +7,7 @@ use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::{Command, Verb};
-use crate::commands::arguments::{VerbArguments, GivenArguments};
+use crate::commands::arguments::{GivenArguments, VerbArguments};
 use crate::commands::context::CommandContext;
 use crate::commands::descriptor::{VerbDescriptor, bare};
 use crate::commands::failure::{Failure, FailureKind};
@@ -30,7 +30,9 @@ impl Verb for StartFlow {
 
     fn check(&self, context: &CommandContext) -> Result<(), Failure> {
         let commands = self.commands()?;
-        commands.iter().try_for_each(|command| command.check(context))
+        commands
+            .iter()
+            .try_for_each(|command| command.check(context))
     }
 
     async fn plan(&self, context: &CommandContext) -> Result<CommandPlan, Failure> {

@@ -52,8 +52,16 @@ fn a_step_keeps_what_it_does_not_name() {
     let commands = flow(json!([{"clean.execute_clean_step": {
         "step": {"step": "s"}, "node": {"uuid": "u"}, "ports": null,
         "clean_version": {"generic": "1"}, "further": 1
-    }}])).commands().unwrap();
-    let [Command { call: VerbCall::ExecuteStep(step), .. }] = commands.as_slice() else {
+    }}]))
+    .commands()
+    .unwrap();
+    let [
+        Command {
+            call: VerbCall::ExecuteStep(step),
+            ..
+        },
+    ] = commands.as_slice()
+    else {
         panic!("{commands:?}")
     };
     assert_eq!(step.version, Some(json!({"generic": "1"})));

@@ -123,7 +123,10 @@ impl WriteOrder {
         let image = fields.required("image", "say which image")?;
         let firmware = image_order::firmware(fields)?;
         let partitions = fields.document("partitions");
-        let partition = partitions.as_ref().map(image_order::partition).transpose()?;
+        let partition = partitions
+            .as_ref()
+            .map(image_order::partition)
+            .transpose()?;
         let drive = fields.document("config_drive");
         let target = fields.document("target");
         Ok(Self {
@@ -183,9 +186,9 @@ impl WriteOrder {
 
     /// The node as the order wants it.
     fn ordered_node(&self, node: &Node) -> Node {
-        let wish = self.firmware.map(|firmware| {
-            ("deploy_boot_mode".to_owned(), firmware.word().into())
-        });
+        let wish = self
+            .firmware
+            .map(|firmware| ("deploy_boot_mode".to_owned(), firmware.word().into()));
         let entries = wish.into_iter().collect::<JsonObject>();
         node_with(node, "instance_info", entries)
     }

@@ -42,7 +42,11 @@ fn image() -> Value {
 /// The document with something else in a place, or without it.
 fn with(mut document: Value, path: &str, value: Value) -> Value {
     let (parent, name) = path.rsplit_once('/').unwrap();
-    let place = document.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+    let place = document
+        .pointer_mut(parent)
+        .unwrap()
+        .as_object_mut()
+        .unwrap();
     match value {
         Value::Null => drop(place.remove(name)),
         value => drop(place.insert(name.to_owned(), value)),
@@ -92,7 +96,10 @@ fn only_the_image_is_required() {
     assert!(order.target.is_none() && order.configdrive.is_none() && order.firmware.is_none());
     let partition = verb(json!({"image": image(), "partitions": {"root_mib": 1}}));
     let partition = partition.order().unwrap().request.partition.clone();
-    assert!(matches!(partition, Some(PartitionRequest { swap_mib: 0, .. })));
+    assert!(matches!(
+        partition,
+        Some(PartitionRequest { swap_mib: 0, .. })
+    ));
 }
 
 #[test]
@@ -100,7 +107,11 @@ fn errors_name_their_field() {
     let whole = json!({"image": image()});
     let cases = [
         ("/image", Value::Null, "write_image.image: is missing"),
-        ("/image/urls", Value::Null, "write_image.image.urls: is missing"),
+        (
+            "/image/urls",
+            Value::Null,
+            "write_image.image.urls: is missing",
+        ),
         (
             "/image/urls",
             json!(["http://a", "ftp://user:hunter2@b"]),
@@ -272,9 +283,14 @@ fn the_firmware_that_is_ordered_is_the_one_that_the_node_gets() {
         }
     }
     let starts = |text: &str| refused.iter().filter(|said| said.starts_with(text)).count();
-    let bios = "write_image.boot_mode: is FIRMWARE_MODE_BIOS, and the node's capability secure_boot";
+    let bios =
+        "write_image.boot_mode: is FIRMWARE_MODE_BIOS, and the node's capability secure_boot";
     let uefi = "write_image.boot_mode: is FIRMWARE_MODE_UEFI, and the node's capability disk_label";
-    assert_eq!((starts(bios), starts(uefi), refused.len()), (8, 2, 10), "{refused:?}");
+    assert_eq!(
+        (starts(bios), starts(uefi), refused.len()),
+        (8, 2, 10),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -292,7 +308,11 @@ async fn a_node_that_has_changed_since_is_not_written() {
     };
     context.node.remember(Node(node));
     let failure = call.run(&context, &Task::detached()).await.unwrap_err();
-    assert!(failure.details.starts_with("write_image.boot_mode: "), "{}", failure.details);
+    assert!(
+        failure.details.starts_with("write_image.boot_mode: "),
+        "{}",
+        failure.details
+    );
 }
 
 /// A machine with two disks that are files, and an image of a whole disk.
@@ -356,7 +376,10 @@ async fn the_disk_that_is_described_gets_the_image() {
     let answer = order(image).run(&context, &task).await.unwrap();
     assert_eq!(answer["device"], device.display().to_string());
     assert_eq!(answer["efi_system_partition_uuid"], "");
-    assert!(answer["root_uuid"].as_str().unwrap().starts_with("0x"), "{answer}");
+    assert!(
+        answer["root_uuid"].as_str().unwrap().starts_with("0x"),
+        "{answer}"
+    );
     let written = std::fs::read(&device).unwrap();
     assert!(written[2 << 20..3 << 20].iter().all(|byte| *byte == 7));
 
@@ -369,5 +392,9 @@ async fn the_disk_that_is_described_gets_the_image() {
     nowhere.order.set(wrong).unwrap();
     let failure = nowhere.plan(&context).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::DeviceNotFound);
-    assert!(failure.details.starts_with("write_image.target: "), "{}", failure.details);
+    assert!(
+        failure.details.starts_with("write_image.target: "),
+        "{}",
+        failure.details
+    );
 }
