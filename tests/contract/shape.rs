@@ -41,6 +41,8 @@ struct Source {
     /// The package and the modules within it.
     module: Vec<String>,
     items: Vec<Item>,
+    /// The modules that it declares.
+    children: BTreeSet<String>,
     /// Lines without tests.
     lines: usize,
 }
@@ -106,16 +108,13 @@ fn collect(path: &Path, folder: &Path, module: Vec<String>, found: &mut Vec<Sour
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
     let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
     let mut lines = text.lines().count();
-    let mut items = Vec::new();
+    let (mut items, mut children) = (Vec::new(), BTreeSet::new());
     for item in file.items {
         if is_for_tests(attributes(&item)) {
             lines -= item.span().end().line + 1 - item.span().start().line;
             continue;
         }
-        if let Item::Mod(declared) = &item
-            && declared.content.is_none()
-        {
-            let name = declared.ident.to_string();
+        for name in declared_modules(&item, folder) {
             let inside = folder.join(&name);
             let alone = folder.join(format!("{name}.rs"));
             let next = if alone.is_file() {
@@ -124,8 +123,9 @@ fn collect(path: &Path, folder: &Path, module: Vec<String>, found: &mut Vec<Sour
                 inside.join("mod.rs")
             };
             let mut deeper = module.clone();
-            deeper.push(name);
+            deeper.push(name.clone());
             collect(&next, &inside, deeper, found);
+            children.insert(name);
         }
         items.push(item);
     }
@@ -140,8 +140,30 @@ fn collect(path: &Path, folder: &Path, module: Vec<String>, found: &mut Vec<Sour
         path,
         module,
         items,
+        children,
         lines,
     });
+}
+
+/// The modules with files of their own that an item declares. A macro declares those among its
+/// words that are files.
+fn declared_modules(item: &Item, folder: &Path) -> Vec<String> {
+    match item {
+        Item::Mod(declared) if declared.content.is_none() => vec![declared.ident.to_string()],
+        Item::Macro(called) if called.ident.is_none() => {
+            let words = called.mac.tokens.clone().into_iter();
+            let words = words.filter_map(|token| match token {
+                proc_macro2::TokenTree::Ident(word) => Some(word.to_string()),
+                _ => None,
+            });
+            let is_file = |word: &String| {
+                folder.join(format!("{word}.rs")).is_file()
+                    || folder.join(word).join("mod.rs").is_file()
+            };
+            words.filter(is_file).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Compares the findings with those that are listed.
@@ -417,20 +439,12 @@ fn leaf(before: &[String], name: &syn::Ident, here: &syn::Ident) -> (Vec<String>
     (path, here.to_string())
 }
 
-/// The modules that a file declares.
-fn children(source: &Source) -> BTreeSet<String> {
-    let declared = source.items.iter().filter_map(|item| match item {
-        Item::Mod(item) if item.content.is_none() => Some(item.ident.to_string()),
-        _ => None,
-    });
-    declared.collect()
-}
-
 /// A path in `use` is relative to the file when it starts with a module of the file.
 fn from_root(source: &Source, path: &[String]) -> Option<Vec<String>> {
     absolute(&source.module, path).or_else(|| {
         let first = path.first()?;
-        children(source)
+        source
+            .children
             .contains(first)
             .then(|| source.module.iter().chain(path).cloned().collect())
     })

@@ -134,7 +134,7 @@ impl ControlError {
     /// The reason of the protocol, for `-o json`; empty when there is none.
     pub(crate) fn reason(&self) -> &str {
         match self {
-            Self::Call(error) => &error.reason,
+            Self::Call(error) => &error.error_info_reason,
             _ => "",
         }
     }

@@ -19,7 +19,7 @@ use crate::machine::block::hints;
 
 /// The step.
 #[derive(Debug)]
-pub(super) struct ExecuteBootcInstall;
+pub(super) struct ExecuteBootcInstallStep;
 
 /// The conductor makes the arguments, operators cannot: they are not advertised.
 static DESCRIPTION: Description = Description {
@@ -51,7 +51,7 @@ static DESCRIPTION: Description = Description {
     ]),
 };
 
-impl Step for ExecuteBootcInstall {
+impl Step for ExecuteBootcInstallStep {
     fn description(&self) -> &Description {
         &DESCRIPTION
     }

@@ -50,9 +50,9 @@ const STEPS: &[&dyn Step] = &[
     &burnin::DISK,
     &burnin::MEMORY,
     &burnin::NETWORK,
-    &write_image::WriteImage,
+    &write_image::WriteImageStep,
     &inject_files::InjectFiles,
-    &execute_bootc_install::ExecuteBootcInstall,
+    &execute_bootc_install::ExecuteBootcInstallStep,
 ];
 
 impl HardwareManager for GenericManager {

@@ -14,8 +14,9 @@ mod orders;
 mod selector;
 
 pub(crate) use orders::{
-    BootModeArgument, EraseKind, EraseOrder, ExecutionArguments, ImageFormatArgument, OnInterrupt,
-    OrderArguments, PowerChange, PowerOrder, RaidOrder, RunOrder, StepPhaseArgument, WriteOrder,
+    BootModeArgument, EraseArguments, EraseKind, ExecutionArguments, ImageFormatArgument,
+    OnInterrupt, OrderArguments, PowerArguments, PowerChange, RaidArguments, RunArguments,
+    StepPhaseArgument, WriteArguments,
 };
 pub(crate) use selector::LabelSelector;
 
@@ -149,28 +150,28 @@ pub(crate) enum ControlCommand {
     /// Erases the disks of nodes
     Erase {
         #[command(flatten)]
-        order: EraseOrder,
+        order: EraseArguments,
         #[command(flatten)]
         execution: ExecutionArguments,
     },
     /// Writes an image to the root disk of nodes
     Write {
         #[command(flatten)]
-        order: Box<WriteOrder>,
+        order: Box<WriteArguments>,
         #[command(flatten)]
         execution: ExecutionArguments,
     },
     /// Makes or removes software RAID
     Raid {
         #[command(flatten)]
-        order: RaidOrder,
+        order: RaidArguments,
         #[command(flatten)]
         execution: ExecutionArguments,
     },
     /// Runs a step, or any command of the protocol
     Run {
         #[command(flatten)]
-        order: RunOrder,
+        order: RunArguments,
         #[command(flatten)]
         execution: ExecutionArguments,
     },
@@ -185,7 +186,7 @@ pub(crate) enum ControlCommand {
     /// Powers nodes off, or boots them into the deployed system
     Power {
         #[command(flatten)]
-        order: PowerOrder,
+        order: PowerArguments,
         #[command(flatten)]
         execution: ExecutionArguments,
     },

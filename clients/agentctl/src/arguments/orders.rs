@@ -13,15 +13,15 @@ use super::{NodeTargets, seconds};
 #[derive(Debug, Subcommand)]
 pub(crate) enum OrderArguments {
     /// Erases the disks of nodes
-    Erase(EraseOrder),
+    Erase(EraseArguments),
     /// Writes an image to the root disk of nodes
-    Write(Box<WriteOrder>),
+    Write(Box<WriteArguments>),
     /// Makes or removes software RAID
-    Raid(RaidOrder),
+    Raid(RaidArguments),
     /// Runs a step, or any command of the protocol
-    Run(RunOrder),
+    Run(RunArguments),
     /// Powers nodes off, or boots them into the deployed system
-    Power(PowerOrder),
+    Power(PowerArguments),
 }
 
 impl OrderArguments {
@@ -68,7 +68,7 @@ pub(crate) enum OnInterrupt {
 
 /// Arguments of `erase`.
 #[derive(Debug, Args)]
-pub(crate) struct EraseOrder {
+pub(crate) struct EraseArguments {
     #[command(flatten)]
     pub(crate) targets: NodeTargets,
     /// How thoroughly
@@ -102,7 +102,7 @@ pub(crate) enum EraseKind {
 /// Arguments of `write`.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("digest").args(["sha256", "sha384", "sha512"])))]
-pub(crate) struct WriteOrder {
+pub(crate) struct WriteArguments {
     #[command(flatten)]
     pub(crate) targets: NodeTargets,
     /// Where the image is; repeated: tried in this order
@@ -161,7 +161,7 @@ pub(crate) enum BootModeArgument {
 /// Arguments of `raid`.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("raid").args(["layout", "delete"]).required(true)))]
-pub(crate) struct RaidOrder {
+pub(crate) struct RaidArguments {
     #[command(flatten)]
     pub(crate) targets: NodeTargets,
     /// The arrays to make: a JSON or YAML file with the `volumes` of a RaidCommand
@@ -178,7 +178,7 @@ pub(crate) struct RaidOrder {
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("what").args(["step", "command", "file"]).required(true)))]
-pub(crate) struct RunOrder {
+pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) targets: NodeTargets,
     /// A step by interface and name, for example deploy.erase_devices_metadata
@@ -214,7 +214,7 @@ pub(crate) enum StepPhaseArgument {
 
 /// Arguments of `power`.
 #[derive(Debug, Args)]
-pub(crate) struct PowerOrder {
+pub(crate) struct PowerArguments {
     /// What to do
     pub(crate) change: PowerChange,
     #[command(flatten)]

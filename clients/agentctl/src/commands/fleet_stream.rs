@@ -143,7 +143,7 @@ impl<'a> FleetStream<'a> {
 
     async fn recover(&mut self, failure: CallFailure) -> Result<(), CallFailure> {
         self.messages = None;
-        match failure.reason.as_str() {
+        match failure.error_info_reason.as_str() {
             // A token that the caller has given is the caller's to give up.
             "WATCH_EXPIRED" if self.lost.is_lost() => {
                 self.resume_token.clear();

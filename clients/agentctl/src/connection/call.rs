@@ -105,7 +105,7 @@ pub(crate) struct CallFailure {
     /// What happened, with its causes.
     text: String,
     /// The reason within [`DOMAIN`]; empty without one.
-    pub(crate) reason: String,
+    pub(crate) error_info_reason: String,
     /// The gRPC code.
     pub(crate) code: Code,
     kind: ExitKind,
@@ -129,7 +129,7 @@ impl CallFailure {
         if let Some(problem) = problem.filter(|_| reason.is_empty()) {
             return Self {
                 text: format!("{place}: {problem}"),
-                reason,
+                error_info_reason: reason,
                 code,
                 kind: problem.kind(),
                 advice: Some(problem.advice()),
@@ -154,7 +154,7 @@ impl CallFailure {
             } else {
                 text
             },
-            reason,
+            error_info_reason: reason,
             code,
             kind,
             advice: advice.map(str::to_owned),
@@ -175,14 +175,17 @@ impl CallFailure {
     /// Whether the call may have done what was asked, so that it is to be asked again: the
     /// connection to the gateway, or from there to the agent, was lost.
     pub(crate) fn is_lost(&self) -> bool {
-        self.reason == "NODE_LOST"
-            || self.reason == "GATEWAY_STOPPING"
+        self.error_info_reason == "NODE_LOST"
+            || self.error_info_reason == "GATEWAY_STOPPING"
             || self.is_transport && self.kind == ExitKind::Unreachable
     }
 
     /// Whether the node may be back soon.
     pub(crate) fn is_away(&self) -> bool {
-        matches!(self.reason.as_str(), "NODE_AWAY" | "SHUTTING_DOWN")
+        matches!(
+            self.error_info_reason.as_str(),
+            "NODE_AWAY" | "SHUTTING_DOWN"
+        )
     }
 }
 
@@ -245,7 +248,10 @@ mod tests {
     fn known_reasons_have_a_kind_and_an_advice() {
         for (reason, kind, _) in REASONS {
             let failure = failure(Code::Unavailable, reason);
-            assert_eq!((failure.kind(), failure.reason.as_str()), (*kind, *reason));
+            assert_eq!(
+                (failure.kind(), failure.error_info_reason.as_str()),
+                (*kind, *reason)
+            );
             assert_eq!(failure.to_string(), "it says why");
             assert!(failure.advice().is_some());
         }

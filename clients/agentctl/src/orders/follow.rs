@@ -78,7 +78,7 @@ impl FollowedOrder<'_> {
                 Ok(Some(record)) => return Ok(record),
                 // The stream ended before its end.
                 Ok(None) => sleep(AGAIN_AFTER).await,
-                Err(failure) if failure.reason == "COMMAND_NOT_FOUND" => {
+                Err(failure) if failure.error_info_reason == "COMMAND_NOT_FOUND" => {
                     return Err(ControlError::CommandForgotten);
                 }
                 Err(failure) => {

@@ -133,11 +133,15 @@ fn wishes_that_a_scope_does_not_keep_are_refused() {
         ("ERASE_SCOPE_DATA", [true; 10]),
         (
             "ERASE_SCOPE_METADATA",
-            [false, false, false, false, false, true, true, true, true, true],
+            [
+                false, false, false, false, false, true, true, true, true, true,
+            ],
         ),
         (
             "ERASE_SCOPE_EXPRESS",
-            [true, false, false, true, true, false, true, true, true, true],
+            [
+                true, false, false, true, true, false, true, true, true, true,
+            ],
         ),
     ];
     let context = testing::context(AgentConfig::default());

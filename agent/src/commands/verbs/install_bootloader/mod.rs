@@ -1,5 +1,6 @@
 //! Makes the machine boot what was written.
 
+use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::Verb;
@@ -12,8 +13,8 @@ use crate::disk::boot::efi::Entries;
 use crate::disk::boot::grub::GrubInstall;
 use crate::disk::boot::place::{BootLayout, LocatedPartition};
 use crate::disk::boot::{BootError, efi, grub, image, raid};
-use crate::machine::{self, BootMode};
 use crate::machine::block::{BlockDevice, DeviceKind};
+use crate::machine::{self, BootMode};
 use crate::system::System;
 use crate::task::{Progress, Task};
 
@@ -92,32 +93,23 @@ async fn make_bootable(
     arguments: &InstallBootloader,
     ignored: bool,
 ) -> Result<(), Failure> {
-    let system = &context.system;
     let device = root_device(context).await?;
-    let Some(current) = boot_mode(system) else {
+    let Some(current) = boot_mode(&context.system) else {
         task.warn("a simulation has no firmware: no boot entry was written");
         return Ok(());
     };
-    let target = target_mode(arguments, current);
-    if !arguments
-        .target_boot_mode
-        .eq_ignore_ascii_case(current.word())
-    {
-        task.warn(format!(
-            "the machine booted in mode {} and is to boot in mode {}",
-            current.word(),
-            arguments.target_boot_mode
-        ));
-    }
-    task.progress(Progress {
-        phase: grub::PHASE.into(),
-        subject: device.name.clone(),
-        ..Progress::default()
-    });
-    let esp = arguments.efi_system_part_uuid.as_deref();
+    let setup = BootSetup {
+        system: &context.system,
+        device: &device,
+        task,
+        arguments,
+        current,
+        target: target_mode(arguments, current),
+    };
+    setup.begin();
     let mut entries = None;
     if current == BootMode::Uefi {
-        match efi::install(system, &device, esp, task).await {
+        match setup.make_entries().await {
             Ok(Entries::Made) => return Ok(()),
             Ok(other) => entries = Some(other),
             // The root file system may have what is missing here.
@@ -127,67 +119,136 @@ async fn make_bootable(
             Err(error) => return Err(error.into()),
         }
     }
-    let root = arguments.root_uuid.as_str();
-    let uuids = context.installed.partition_uuids();
-    // On an array even those need help: firmware does not start what is written there.
-    let is_whole_disk = device.kind != DeviceKind::Raid
-        && uuids.get("root uuid").and_then(Value::as_str) == Some(root)
-        && !uuids.contains_key("partitions");
-    if is_whole_disk || !names_a_file_system(root) {
+    if setup.is_left_to_the_image(&context.installed.partition_uuids()) {
         // Whole disks bring their boot loader with them, or nothing ever starts them.
         return match entries {
-            Some(Entries::NoLoader { partition }) => {
-                warn_of_no_loader(task, &partition);
-                Err(no_loader(&device))
-            }
+            Some(Entries::NoLoader { partition }) => Err(setup.no_loader(&partition)),
             _ => Ok(()),
         };
     }
     let may_run_grub = context.config.current().enable_bios_bootloader_install;
-    if target == BootMode::Uefi && device.kind != DeviceKind::Raid {
-        let copied = match copy_assets(system, &device, root, esp, task).await {
-            // The image's GRUB may do better.
-            Err(failure) if may_run_grub => {
-                task.warn(failure.to_string());
-                false
-            }
-            copied => copied?,
-        };
-        if copied && current == BootMode::Uefi {
-            let made = efi::install(system, &device, esp, task).await?;
-            if made == Entries::Made {
-                return Ok(());
-            }
-            entries = Some(made);
-        } else if copied && boots_without_entry(system, &device, esp).await? {
-            task.warn(
-                "this ramdisk was not booted by UEFI: the firmware gets no boot entry and starts \
-                 \\EFI\\BOOT",
-            );
-            return Ok(());
+    if setup.target == BootMode::Uefi && device.kind != DeviceKind::Raid {
+        match setup.use_own_files(may_run_grub).await? {
+            OwnFiles::Boot => return Ok(()),
+            OwnFiles::LackEntries(made) => entries = Some(made),
+            OwnFiles::None => {}
         }
     }
     if let Some(Entries::NoLoader { partition }) = &entries {
         warn_of_no_loader(task, partition);
     }
     if !may_run_grub {
-        return Err(grub_is_not_permitted(target, entries.as_ref()));
+        return Err(grub_is_not_permitted(setup.target, entries.as_ref()));
     }
-    run_grub(system, &device, (current, target), arguments, task).await?;
-    if current == BootMode::Uefi {
-        // GRUB does not see the firmware's variables, and put its loader where firmware looks
-        // first.
-        match efi::install(system, &device, esp, task).await {
-            Ok(Entries::NoLoader { partition }) => {
-                warn_of_no_loader(task, &partition);
-                return Err(no_loader(&device));
-            }
-            Ok(Entries::Made | Entries::NoProgram) => {}
-            Err(error) if task.is_cancelled() => return Err(error.into()),
-            Err(error) => task.warn(Failure::from(error).to_string()),
+    run_grub(&setup).await?;
+    match current {
+        BootMode::Uefi => setup.make_entries_of_grub().await,
+        BootMode::Bios => Ok(()),
+    }
+}
+
+/// What became of the EFI files that the image has in its own root file system.
+enum OwnFiles {
+    /// The machine boots by them.
+    Boot,
+    /// They were copied, and the firmware has no entry for them.
+    LackEntries(Entries),
+    /// There are none, or they cannot be used.
+    None,
+}
+
+/// A disk that is to be booted, and by what.
+struct BootSetup<'a> {
+    system: &'a System,
+    device: &'a BlockDevice,
+    task: &'a Task,
+    arguments: &'a InstallBootloader,
+    /// The firmware that this ramdisk found.
+    current: BootMode,
+    /// The firmware that the machine is to boot by.
+    target: BootMode,
+}
+
+impl BootSetup<'_> {
+    fn begin(&self) {
+        let (wanted, current) = (&self.arguments.target_boot_mode, self.current.word());
+        if !wanted.eq_ignore_ascii_case(current) {
+            self.task.warn(format!(
+                "the machine booted in mode {current} and is to boot in mode {wanted}"
+            ));
         }
+        self.task.progress(Progress {
+            phase: grub::PHASE.into(),
+            subject: self.device.name.clone(),
+            ..Progress::default()
+        });
     }
-    Ok(())
+
+    fn esp(&self) -> Option<&str> {
+        self.arguments.efi_system_part_uuid.as_deref()
+    }
+
+    /// Gives the firmware entries for the loaders on the EFI system partition.
+    async fn make_entries(&self) -> Result<Entries, BootError> {
+        efi::install(self.system, self.device, self.esp(), self.task).await
+    }
+
+    /// Whether nothing is to be put on the disk besides what the image brought.
+    fn is_left_to_the_image(&self, uuids: &JsonObject) -> bool {
+        let root = self.arguments.root_uuid.as_str();
+        // On an array even those need help: firmware does not start what is written there.
+        let is_whole_disk = self.device.kind != DeviceKind::Raid
+            && uuids.get("root uuid").and_then(Value::as_str) == Some(root)
+            && !uuids.contains_key("partitions");
+        is_whole_disk || !names_a_file_system(root)
+    }
+
+    /// Copies the image's own EFI files to the EFI system partition, which runs nothing of it.
+    async fn use_own_files(&self, may_run_grub: bool) -> Result<OwnFiles, Failure> {
+        let root = &self.arguments.root_uuid;
+        let copied = copy_assets(self.system, self.device, root, self.esp(), self.task).await;
+        let copied = match copied {
+            // The image's GRUB may do better.
+            Err(failure) if may_run_grub => {
+                self.task.warn(failure.to_string());
+                false
+            }
+            copied => copied?,
+        };
+        if !copied {
+            return Ok(OwnFiles::None);
+        }
+        if self.current == BootMode::Uefi {
+            return Ok(match self.make_entries().await? {
+                Entries::Made => OwnFiles::Boot,
+                other => OwnFiles::LackEntries(other),
+            });
+        }
+        if !boots_without_entry(self.system, self.device, self.esp()).await? {
+            return Ok(OwnFiles::None);
+        }
+        self.task.warn(
+            "this ramdisk was not booted by UEFI: the firmware gets no boot entry and starts \
+             \\EFI\\BOOT",
+        );
+        Ok(OwnFiles::Boot)
+    }
+
+    /// GRUB does not see the firmware's variables, and put its loader where firmware looks first.
+    async fn make_entries_of_grub(&self) -> Result<(), Failure> {
+        match self.make_entries().await {
+            Ok(Entries::NoLoader { partition }) => return Err(self.no_loader(&partition)),
+            Ok(Entries::Made | Entries::NoProgram) => {}
+            Err(error) if self.task.is_cancelled() => return Err(error.into()),
+            Err(error) => self.task.warn(Failure::from(error).to_string()),
+        }
+        Ok(())
+    }
+
+    fn no_loader(&self, partition: &str) -> Failure {
+        warn_of_no_loader(self.task, partition);
+        no_loader(self.device)
+    }
 }
 
 /// Said when nothing puts a loader there any more, which the image's own files may do.
@@ -273,7 +334,10 @@ async fn boots_without_entry(
 }
 
 /// The partition that is marked, else the one that was named.
-fn efi_system(layout: &BootLayout, uuid: Option<&str>) -> Result<Option<LocatedPartition>, BootError> {
+fn efi_system(
+    layout: &BootLayout,
+    uuid: Option<&str>,
+) -> Result<Option<LocatedPartition>, BootError> {
     match (layout.efi_system(), uuid) {
         (Some(place), _) => Ok(Some(place)),
         (None, Some(uuid)) => layout.find(uuid).map(Some),
@@ -281,13 +345,15 @@ fn efi_system(layout: &BootLayout, uuid: Option<&str>) -> Result<Option<LocatedP
     }
 }
 
-async fn run_grub(
-    system: &System,
-    device: &BlockDevice,
-    (current, target): (BootMode, BootMode),
-    arguments: &InstallBootloader,
-    task: &Task,
-) -> Result<(), Failure> {
+async fn run_grub(setup: &BootSetup<'_>) -> Result<(), Failure> {
+    let BootSetup {
+        system,
+        device,
+        task,
+        arguments,
+        current,
+        target,
+    } = *setup;
     let layout = BootLayout::read(system, &device.name).await?;
     let is_array = device.kind == DeviceKind::Raid;
     let root = if is_array {
@@ -306,23 +372,9 @@ async fn run_grub(
         names: layout.names().collect(),
     };
     if target == BootMode::Uefi {
-        let named = arguments.efi_system_part_uuid.as_deref();
-        let esp = efi_system(&layout, named);
+        let esp = efi_system(&layout, setup.esp());
         order.esp = if is_array {
-            let array = match (esp, named) {
-                (Ok(esp), _) => raid::prepare_uefi(system, device, esp.as_ref(), task).await?,
-                // One that was moved to the disks before has left its identity there.
-                (Err(error), Some(named)) => {
-                    raid::moved(system, device, named).await?.ok_or(error)?
-                }
-                (Err(error), None) => return Err(error.into()),
-            };
-            Some(LocatedPartition {
-                number: 0,
-                uuid: raid::identity_of(system, &array.node).await,
-                node: array.node,
-                is_partition_uuid: false,
-            })
+            Some(esp_of_array(setup, esp).await?)
         } else {
             esp?
         };
@@ -339,6 +391,26 @@ async fn run_grub(
         return Ok(());
     }
     Ok(grub::install(system, &order, task).await?)
+}
+
+/// The EFI system partition of an array, which is made where the disks do not have it yet.
+async fn esp_of_array(
+    setup: &BootSetup<'_>,
+    esp: Result<Option<LocatedPartition>, BootError>,
+) -> Result<LocatedPartition, Failure> {
+    let BootSetup { system, device, .. } = *setup;
+    let array = match (esp, setup.esp()) {
+        (Ok(esp), _) => raid::prepare_uefi(system, device, esp.as_ref(), setup.task).await?,
+        // One that was moved to the disks before has left its identity there.
+        (Err(error), Some(named)) => raid::moved(system, device, named).await?.ok_or(error)?,
+        (Err(error), None) => return Err(error.into()),
+    };
+    Ok(LocatedPartition {
+        number: 0,
+        uuid: raid::identity_of(system, &array.node).await,
+        node: array.node,
+        is_partition_uuid: false,
+    })
 }
 
 fn names_a_file_system(root_uuid: &str) -> bool {

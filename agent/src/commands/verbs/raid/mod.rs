@@ -166,9 +166,8 @@ fn unfit(fields: &DocumentFields, problem: &RaidConfigProblem) -> InvalidOrderFi
         RaidConfigProblem::Volume { index, problem } => (*index, Some(problem)),
         _ => (0, None),
     };
-    let found = |volume: &DocumentFields, name: &str| {
-        volume.text(name).unwrap_or_default().to_owned()
-    };
+    let found =
+        |volume: &DocumentFields, name: &str| volume.text(name).unwrap_or_default().to_owned();
     match (given.get(index), wrong) {
         (Some(first), None) if *problem == RaidConfigProblem::NotBootable => {
             let expected = "RAID_LEVEL_1 of the first volume, from which machines boot";

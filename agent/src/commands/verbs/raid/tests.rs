@@ -132,7 +132,12 @@ fn orders_that_pass_are_configurations_that_the_step_takes() {
     let context = testing::context(AgentConfig::default());
     let levels = LEVELS.map(|(name, ..)| name);
     let sizes = [json!({}), json!({"size_gib": 1})];
-    let names = [json!({}), json!({"name": "a"}), json!({"name": "-a"}), json!({"name": "b"})];
+    let names = [
+        json!({}),
+        json!({"name": "a"}),
+        json!({"name": "-a"}),
+        json!({"name": "b"}),
+    ];
     let disks: [Value; 3] = [0, 2, 4].map(|count| match count {
         0 => json!({}),
         count => json!({"disks": vec![json!({"serial": "s"}); count]}),
@@ -144,14 +149,19 @@ fn orders_that_pass_are_configurations_that_the_step_takes() {
             of_size.flat_map(|[size, name]| disks.iter().map(move |disks| [size, name, disks]))
         }) {
             let mut volume = json!({"level": level});
-            let fields = extra.iter().flat_map(|part| part.as_object().unwrap().clone());
+            let fields = extra
+                .iter()
+                .flat_map(|part| part.as_object().unwrap().clone());
             volume.as_object_mut().unwrap().extend(fields);
             volumes.push(volume);
         }
     }
     let alone = volumes.iter().map(|volume| vec![volume.clone()]);
     let pairs = volumes.iter().flat_map(|first| {
-        volumes.iter().step_by(7).map(|second| vec![first.clone(), second.clone()])
+        volumes
+            .iter()
+            .step_by(7)
+            .map(|second| vec![first.clone(), second.clone()])
     });
     let (mut passed, mut refused) = (0, 0);
     for volumes in alone.chain(pairs) {
@@ -160,7 +170,11 @@ fn orders_that_pass_are_configurations_that_the_step_takes() {
         match call.order() {
             Ok(order) => {
                 let taken = raid::validate(&Node::default(), &order.config());
-                assert_eq!(checked.is_ok(), taken.is_ok(), "{volumes:?}: {checked:?} {taken:?}");
+                assert_eq!(
+                    checked.is_ok(),
+                    taken.is_ok(),
+                    "{volumes:?}: {checked:?} {taken:?}"
+                );
                 passed += usize::from(checked.is_ok());
             }
             Err(_) => refused += 1,

@@ -20,7 +20,7 @@ use crate::machine::block::hints;
 
 /// The step.
 #[derive(Debug)]
-pub(super) struct WriteImage;
+pub(super) struct WriteImageStep;
 
 /// The conductor makes the arguments, operators cannot: they are not advertised.
 static DESCRIPTION: Description = Description {
@@ -45,7 +45,7 @@ static DESCRIPTION: Description = Description {
     ]),
 };
 
-impl Step for WriteImage {
+impl Step for WriteImageStep {
     fn description(&self) -> &Description {
         &DESCRIPTION
     }

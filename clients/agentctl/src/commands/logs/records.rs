@@ -79,7 +79,8 @@ impl LogReader<'_> {
             match self.stream(&mut cursor, &mut lost).await {
                 Ok(()) if !self.arguments.follow => return Ok(()),
                 Ok(()) => sleep(AGAIN_AFTER).await,
-                Err(ControlError::Call(failure)) if failure.reason == "LOG_READER_SLOW" => {}
+                Err(ControlError::Call(failure))
+                    if failure.error_info_reason == "LOG_READER_SLOW" => {}
                 Err(ControlError::Call(failure)) => lost.wait(failure).await?,
                 Err(error) => return Err(error),
             }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::OrderError;
 use super::document::read_object;
 use crate::arguments::{
-    BootModeArgument, EraseKind, EraseOrder, ImageFormatArgument, OrderArguments, PowerChange,
-    RaidOrder, RunOrder, StepPhaseArgument, WriteOrder,
+    BootModeArgument, EraseArguments, EraseKind, ImageFormatArgument, OrderArguments, PowerChange,
+    RaidArguments, RunArguments, StepPhaseArgument, WriteArguments,
 };
 use crate::output::message::from_json;
 use crate::targets::NodeRef;
@@ -149,7 +149,7 @@ fn is_harmless(command: &v1::Command) -> bool {
     )
 }
 
-fn erase(order: &EraseOrder) -> OrderContent {
+fn erase(order: &EraseArguments) -> OrderContent {
     let scope = match order.method {
         EraseKind::Data => v1::EraseScope::Data,
         EraseKind::Metadata => v1::EraseScope::Metadata,
@@ -173,7 +173,7 @@ fn erase(order: &EraseOrder) -> OrderContent {
     }))
 }
 
-fn write(order: &WriteOrder) -> Result<OrderContent, OrderError> {
+fn write(order: &WriteArguments) -> Result<OrderContent, OrderError> {
     let is_in_registry = |url: &String| {
         let scheme = url.get(..6);
         scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("oci://"))
@@ -208,7 +208,7 @@ fn write(order: &WriteOrder) -> Result<OrderContent, OrderError> {
     })))
 }
 
-fn digest(order: &WriteOrder) -> Option<v1::ImageDigest> {
+fn digest(order: &WriteArguments) -> Option<v1::ImageDigest> {
     let (algorithm, given) = [
         (v1::DigestAlgorithm::Sha256, &order.sha256),
         (v1::DigestAlgorithm::Sha384, &order.sha384),
@@ -228,7 +228,7 @@ fn digest(order: &WriteOrder) -> Option<v1::ImageDigest> {
     })
 }
 
-fn credentials(order: &WriteOrder) -> Result<Option<v1::ImageCredentials>, OrderError> {
+fn credentials(order: &WriteArguments) -> Result<Option<v1::ImageCredentials>, OrderError> {
     let first_line = |path: &PathBuf| match fs::read_to_string(path) {
         Ok(text) => Ok(text.lines().next().unwrap_or_default().to_owned()),
         Err(source) => Err(OrderError::Credentials {
@@ -264,7 +264,7 @@ fn config_drive(value: &str) -> Result<v1::ConfigDrive, OrderError> {
     Ok(drive)
 }
 
-fn raid(order: &RaidOrder) -> Result<OrderContent, OrderError> {
+fn raid(order: &RaidArguments) -> Result<OrderContent, OrderError> {
     let mut command = v1::RaidCommand::default();
     if let Some(layout) = &order.layout {
         command = from_json(read_object(layout)?.into()).map_err(OrderError::Layout)?;
@@ -273,7 +273,7 @@ fn raid(order: &RaidOrder) -> Result<OrderContent, OrderError> {
     Ok(verb(Verb::Raid(command)))
 }
 
-fn run(order: &RunOrder) -> Result<OrderContent, OrderError> {
+fn run(order: &RunArguments) -> Result<OrderContent, OrderError> {
     if let Some(named) = &order.step {
         let parts = named.split_once('.');
         let parts = parts.filter(|(interface, name)| !interface.is_empty() && !name.is_empty());
