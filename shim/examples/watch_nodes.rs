@@ -26,6 +26,8 @@ use tonic_types::StatusExt as _;
 /// The label that says when a change was made, in nanoseconds.
 const CHANGED: &str = "changed";
 
+const WINDOW: u32 = 65_535;
+
 /// Changes while a watcher does not read: fewer than the gateway keeps, and more than it keeps
 /// without cutting off who is behind.
 const BURST: usize = 30_000;
@@ -172,8 +174,13 @@ fn resident_kib() -> anyhow::Result<u64> {
     Ok(number.context("VmRSS is missing")?.parse()?)
 }
 
+/// A connection with the windows of HTTP/2 as they are by default: larger ones would take in thousands
+/// of changes for a watcher that does not read.
 async fn connect(socket: &str) -> anyhow::Result<Channel> {
-    Ok(Endpoint::from_shared(socket.to_owned())?.connect().await?)
+    let endpoint = Endpoint::from_shared(socket.to_owned())?;
+    let endpoint = endpoint.initial_stream_window_size(WINDOW);
+    let endpoint = endpoint.initial_connection_window_size(WINDOW);
+    Ok(endpoint.connect().await?)
 }
 
 /// Reports how long each change took to come.
