@@ -81,9 +81,9 @@ class Metal3(Scenario):
         other = places.RUN / "another-key"
         ssh.make_key(other)
         by_key = "PreferredAuthentications=publickey"
-        done = ssh.log_in(SSH_PORT, f"IdentityFile={key}", by_key)
+        done = ssh.log_in(SSH_PORT, f'IdentityFile="{key}"', by_key)
         expect(done.stdout.strip() == "0", f"the key's owner is not root: {done}", ramdisk.CONSOLE)
-        done = ssh.log_in(SSH_PORT, f"IdentityFile={other}", by_key)
+        done = ssh.log_in(SSH_PORT, f'IdentityFile="{other}"', by_key)
         expect(done.returncode != 0 and "Permission denied" in done.stderr, f"another key: {done}", ramdisk.CONSOLE)
         done = ssh.log_in(SSH_PORT, "PreferredAuthentications=password,keyboard-interactive")
         expect(done.returncode != 0 and "Permission denied (publickey)" in done.stderr, f"a password: {done}", ramdisk.CONSOLE)
