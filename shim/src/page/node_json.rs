@@ -103,6 +103,9 @@ pub(super) struct EventJson {
 pub(super) struct NodeJson<'a> {
     uuid: &'a str,
     labels: &'a Labels,
+    /// The other gateway that holds it.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    gateway: &'a str,
     last_seen: Option<PageTime>,
     attachment: Option<AttachmentJson<'a>>,
     command: Option<CommandDetails<'a>>,
@@ -201,6 +204,7 @@ impl<'a> NodeJson<'a> {
         Self {
             uuid: &node.uuid,
             labels: &node.labels,
+            gateway: &node.gateway,
             last_seen: PageTime::maybe(node.last_seen_at.as_ref()),
             attachment: attachment.map(|attachment| AttachmentJson {
                 since: PageTime::maybe(attachment.since.as_ref()),
