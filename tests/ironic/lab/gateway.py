@@ -14,17 +14,20 @@ URL = f"https://{places.GATEWAY}:{places.AGENT_PORT}"
 CABLE_PORT, PORT = 9997, 9998
 
 
-class Gateway:
-    """The process, its certificates, and the cable between it and the agents."""
-
-    CREDENTIALS = "etc/gateway"
-    # What an operator puts into the machines' kernel parameters, and into their ramdisk.
-    KERNEL_PARAMETERS = f"ipa-grpc-listen=none ipa-conductor=https://{places.GATEWAY}:{CABLE_PORT}"
-    OPTIONS = f"""[DEFAULT]
+CREDENTIALS = "etc/gateway"
+# What an operator puts into the machines' ramdisk.
+OPTIONS = f"""[DEFAULT]
 grpc_tls_ca_file = /{CREDENTIALS}/ca.crt
 grpc_tls_cert_file = /{CREDENTIALS}/agent.crt
 grpc_tls_key_file = /{CREDENTIALS}/agent.key
 """
+
+
+class Gateway:
+    """The process, its certificates, and the cable between it and the agents."""
+
+    # What an operator puts into the machines' kernel parameters.
+    KERNEL_PARAMETERS = f"ipa-grpc-listen=none ipa-conductor=https://{places.GATEWAY}:{CABLE_PORT}"
 
     def __init__(self):
         self.directory = places.RUN / "gateway"
@@ -66,9 +69,7 @@ grpc_tls_key_file = /{CREDENTIALS}/agent.key
 
     def files(self):
         """What an agent's ramdisk needs, by path."""
-        credentials = {f"{self.CREDENTIALS}/{name}": (self.certificates / name).read_bytes()
-                       for name in ("ca.crt", "agent.crt", "agent.key")}
-        return {"etc/ironic-python-agent.d/gateway.conf": self.OPTIONS.encode(), **credentials}
+        return agent_files(self.certificates)
 
 
 class Replicas(Gateway):
@@ -134,8 +135,16 @@ def make_certificates(directory, address):
     run([places.VENV / "bin/python", here / "certificates.py", directory, address])
 
 
+def agent_files(certificates):
+    """What the ramdisk of an agent needs that a gateway believes, by path."""
+    credentials = {f"{CREDENTIALS}/{name}": (certificates / name).read_bytes() for name in ("ca.crt", "agent.crt", "agent.key")}
+    return {"etc/ironic-python-agent.d/gateway.conf": OPTIONS.encode(), **credentials}
+
+
 class Replica:
     """One process of a gateway."""
+
+    UPSTREAM: tuple[str, ...] = ("--api_url", places.IRONIC_URL, "--inspection_callback_url", f"{places.IRONIC_URL}/v1/continue_inspection")
 
     def __init__(self, name, rest, port, certificates, more=()):
         self.rest, self.port, self.certificates, self.more = rest, port, certificates, more
@@ -153,7 +162,7 @@ class Replica:
         self.service.start([
             str(places.SHIM), "--gateway_url", URL, "--listen_host", host, "--listen_port", str(port),
             "--conductor_listen", f"0.0.0.0:{self.port}",
-            "--api_url", places.IRONIC_URL, "--inspection_callback_url", f"{places.IRONIC_URL}/v1/continue_inspection",
+            *self.UPSTREAM,
             "--state_dir", str(self.state), "--grpc_tls_ca_file", str(certificates / "ca.crt"),
             "--grpc_tls_cert_file", str(certificates / "gateway.crt"), "--grpc_tls_key_file", str(certificates / "gateway.key"),
             *self.more,
@@ -175,3 +184,9 @@ class Replica:
     def last(self, event):
         """The last line of an event, which begins with its time; empty if there was none."""
         return max((line for line in self.text().splitlines() if f"event={event}" in line), default="")
+
+
+class OwnReplica(Replica):
+    """A gateway without Ironic, whose nodes are in files."""
+
+    UPSTREAM = ()

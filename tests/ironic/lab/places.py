@@ -24,6 +24,8 @@ IMAGE = LAB / "image"
 RUN = LAB / "run"
 # The variable with the directory of fetched programs, see setup.py.
 PROGRAMS = "LAB_PROGRAMS"
+# The variable with the directory of the clients in other languages, see setup.py.
+CLIENTS = "CLIENTS"
 # The example of a third party's program, as `make unit` builds it.
 HARDWARE_MANAGER = Path(os.environ.get(
     "HARDWARE_MANAGER", REPOSITORY / "target/x86_64-unknown-linux-gnu/debug/examples/hardware-manager"))

@@ -96,20 +96,22 @@ def put(name, content):
 
 
 class Guest:
-    """A machine without disks and without Ironic, with a ramdisk and a console; a context.
+    """A machine without Ironic, with a console, and without disks unless `options` of the emulator give it some; a context.
+    Without a ramdisk it boots what its disks have.
 
     With `ssh_port` it has a network, and its SSH server is at that port of loopback.
     """
 
-    def __init__(self, initramfs, parameters="", ssh_port=None, devices=()):
+    def __init__(self, initramfs=None, parameters="", ssh_port=None, devices=(), options=()):
         self.emulator = Service("the emulator", places.RUN / "guest-qemu.log")
         self.command = [
             "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "512",
             "-display", "none", "-vga", "none", "-nodefaults", "-no-user-config", "-serial", f"file:{CONSOLE}",
-            "-kernel", str(places.RAMDISK / "kernel"), "-initrd", str(initramfs),
-            "-append", f"console=ttyS0 quiet no_timer_check {parameters}".strip(),
-            *(word for device in devices for word in ("-device", device)),
+            *(word for device in devices for word in ("-device", device)), *options,
         ]
+        if initramfs:
+            self.command += ["-kernel", str(places.RAMDISK / "kernel"), "-initrd", str(initramfs),
+                             "-append", f"console=ttyS0 quiet no_timer_check {parameters}".strip()]
         if ssh_port:
             self.command += ["-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{ssh_port}-:{places.SSH_PORT}",
                              "-device", "virtio-net-pci,netdev=net0,romfile="]

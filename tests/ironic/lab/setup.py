@@ -94,6 +94,15 @@ def install_more(requirements, say):
         raise LabError(str(error), error.log) from error
 
 
+def build_clients(say):
+    """The clients in other languages, unless the environment names some. Where they cannot be built the variable is empty."""
+    if not os.environ.get(places.CLIENTS):
+        say("clients/build")
+        done = subprocess.run([REPOSITORY / "clients/build"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        (LAB / "clients.log").write_text(done.stderr)
+        os.environ[places.CLIENTS] = done.stdout.strip() if done.returncode == 0 else ""
+
+
 def prepare(say, status=None, builds=False, scenarios=()):
     """Everything of the above, and what `scenarios` need besides: programs, and a ramdisk for each machine, unless it `builds` it.
     Must run outside the namespace: it needs the network.
@@ -108,6 +117,8 @@ def prepare(say, status=None, builds=False, scenarios=()):
     parts = {"programs": lambda say: use_programs(say, packages), "Ironic": install_ironic}
     if requirements := sorted({name for scenario in scenarios for name in scenario.requirements}):
         parts["more of Python"] = lambda say: install_more(requirements, say)
+    if any(scenario.clients for scenario in scenarios):
+        parts["clients"] = build_clients
     if builds:
         parts = {"build": build, **parts}
     in_parallel(parts, status or (lambda name, text: text and say(f"{name}: {text}")))

@@ -11,6 +11,7 @@ from .kexec import Kexec
 from .life import ClockJumps, Damaged, Life, ShimDies, WrongChecksum
 from .metal3 import Metal3
 from .network import StaticNetwork
+from .orchestrator import Orchestrator
 
 # The ring, in the order of each machine. Inspection over virtual media comes last on its machine:
 # Ironic keeps the token that it puts onto the medium over reboots, and gives no other one to an
@@ -18,7 +19,7 @@ from .network import StaticNetwork
 SCENARIOS = [
     Life, WrongChecksum, ShimDies, DebianCloud, Qcow2, Zstd, Partitions, Installer,
     BiosDisk, BiosPartitions, ClockJumps, Rescue, Service, Plugin, BiosRaid,
-    FastTrack, Erase, Raid, Damaged, Metal3, MediaInspection,
+    FastTrack, Erase, Raid, Damaged, Metal3, Orchestrator, MediaInspection,
 ]
 # What is tried with other releases of Ironic: a life from enrolment to the end, rescue, fast track; one for each machine.
 OF_RELEASES = [Life, Rescue, FastTrack]

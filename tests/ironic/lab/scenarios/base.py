@@ -34,6 +34,7 @@ class Scenario:
     images: tuple[str, ...] = ()  # names of the images that it needs
     packages: tuple[str, ...] = ()  # whose programs it needs besides the usual ones
     requirements: tuple[str, ...] = ()  # of Python: what it starts beside Ironic
+    clients = False  # whether it needs the clients in other languages
 
     def __init__(self, lab, lane):
         self.lab, self.lane, self.view = lab, lane, lane.view
