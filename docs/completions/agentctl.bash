@@ -1631,7 +1631,7 @@ _agentctl() {
                     return 0
                     ;;
                 --state)
-                    COMPREPLY=($(compgen -W "attached away closed" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "attached away closed elsewhere" -- "${cur}"))
                     return 0
                     ;;
                 --config)

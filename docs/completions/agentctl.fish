@@ -61,7 +61,8 @@ complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "help" -d 'Print t
 complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -s l -l selector -d 'Only those that have these labels' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l state -d 'Only those in this state; may be repeated' -r -f -a "attached\t'The agent can be called'
 away\t'The agent cannot be called'
-closed\t'The machine was handed over or locked down'"
+closed\t'The machine was handed over or locked down'
+elsewhere\t'Another gateway holds the agent, and passes calls on'"
 complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l config -d 'The configuration file; ~/.config/agentctl/config.yaml when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r

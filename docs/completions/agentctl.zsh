@@ -51,7 +51,8 @@ _arguments "${_arguments_options[@]}" : \
 '--selector=[Only those that have these labels]:KEY=VALUE,...:_default' \
 '*--state=[Only those in this state; may be repeated]:STATE:((attached\:"The agent can be called"
 away\:"The agent cannot be called"
-closed\:"The machine was handed over or locked down"))' \
+closed\:"The machine was handed over or locked down"
+elsewhere\:"Another gateway holds the agent, and passes calls on"))' \
 '--config=[The configuration file; ~/.config/agentctl/config.yaml when not given]:FILE:_files' \
 '--context=[The context of the configuration file; its current one when not given]:NAME:_default' \
 '--agent=[Call this one agent, without a gateway\: http\://HOST\:PORT, https\://HOST\:PORT or unix\:/PATH]:ADDRESS:_default' \

@@ -5,11 +5,11 @@
 
 The file maps names or UUIDs of nodes to what each is to hold:
 
-    {"rack1-1": {"image": {"id": "debian-12", "urls": ["https://images.example/debian-12.raw"], "disk_format": "raw",
-                           "os_hash_algo": "sha256", "os_hash_value": "..."}}}
+    {"rack1-1": {"image": {"urls": ["https://images.example/debian-12.raw"], "sha256": "..."}}}
 
-Each node is deployed as soon as its agent is attached: inventory, plan, erase, write, reboot. The identifiers of the commands
-are made of the file's content: an orchestrator that is started again goes on where it was. `--run` makes them others.
+Each node is deployed as soon as its agent can be called, through this gateway or another one: inventory, plan, erase, write,
+reboot. The identifiers of the commands are made of the file's content: an orchestrator that is started again goes on where it
+was. `--run` makes them others.
 """
 
 import argparse
@@ -22,10 +22,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from ironic_agent_client import ApiError, AsyncGateway, AsyncNode, CommandFailed, CommandLost, to_struct
-from ironic_agent_client.v1 import command_pb2 as pb
+from ironic_agent_client import ApiError, AsyncGateway, AsyncNode, CommandFailed, CommandLost
+from ironic_agent_client.v1 import order_pb2 as orders
+from ironic_agent_client.v1.command_pb2 import Command, RunImageCommand
 from ironic_agent_client.v1.command_service_pb2 import WatchCommandResponse
-from ironic_agent_client.v1.fleet_service_pb2 import NODE_STATE_ATTACHED, NodeEventKind
+from ironic_agent_client.v1.fleet_service_pb2 import NODE_STATE_ATTACHED, NODE_STATE_ELSEWHERE, NodeEventKind
 
 
 def say(node: str, text: str) -> None:
@@ -33,16 +34,13 @@ def say(node: str, text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {node}: {text}", file=sys.stderr, flush=True)
 
 
-def commands(node_uuid: str, image: dict[str, Any]) -> dict[str, pb.Command]:
+def commands(image: dict[str, Any]) -> dict[str, Command]:
     """What is done to a node, in this order."""
-    erase = pb.ExecuteStepCommand(
-        phase=pb.STEP_PHASE_CLEAN,
-        step=to_struct({"interface": "deploy", "step": "erase_devices_metadata", "args": {}}),
-        node=to_struct({"uuid": node_uuid, "properties": {}, "instance_info": {}, "driver_info": {}, "driver_internal_info": {}}))
+    digest = orders.ImageDigest(algorithm=orders.DIGEST_ALGORITHM_SHA256, value=image["sha256"])
     return {
-        "erase": pb.Command(execute_step=erase),
-        "write": pb.Command(prepare_image=pb.PrepareImageCommand(image_info=to_struct(image))),
-        "reboot": pb.Command(run_image=pb.RunImageCommand()),
+        "erase": Command(erase=orders.EraseCommand(policy=orders.ErasePolicy(scope=orders.ERASE_SCOPE_METADATA))),
+        "write": Command(write_image=orders.WriteImageCommand(image=orders.Image(urls=image["urls"], digest=digest))),
+        "reboot": Command(run_image=RunImageCommand()),
     }
 
 
@@ -63,8 +61,7 @@ class Deployment:
             inventory = await self.node.inventory()
             report["disks"] = [disk["name"] for disk in inventory["disks"]]
             say(self.name, f"{inventory['cpu']['count']} CPUs, disks {', '.join(report['disks'])}")
-            orders = commands(self.node.name, self.job["image"])
-            for step, command in orders.items():
+            for step, command in commands(self.job["image"]).items():
                 began = time.monotonic()
                 await self.step(step, command)
                 report["seconds"][step] = round(time.monotonic() - began, 1)
@@ -78,7 +75,7 @@ class Deployment:
         say(self.name, report["state"])
         return report
 
-    async def step(self, step: str, command: pb.Command) -> None:
+    async def step(self, step: str, command: Command) -> None:
         """One command, once, whatever breaks meanwhile."""
         identifier = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run}/{self.name}/{step}"))
         for action in await self.node.plan(command):
@@ -115,7 +112,7 @@ async def orchestrate(gateway: AsyncGateway, jobs: dict[str, Any], run: str) -> 
             kind = NodeEventKind.Name(change.kind).removeprefix("NODE_EVENT_KIND_").lower()
             if not kind.startswith("command_progress"):
                 say(name, kind)
-            if node.state == NODE_STATE_ATTACHED and name not in deploying:
+            if node.state in (NODE_STATE_ATTACHED, NODE_STATE_ELSEWHERE) and name not in deploying:
                 deployment = Deployment(name, gateway.node(node.uuid), jobs[name], run)
                 deploying[name] = asyncio.create_task(deployment.deploy())
                 if len(deploying) == len(jobs):

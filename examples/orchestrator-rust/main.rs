@@ -5,12 +5,12 @@
 //!
 //! The file maps names or UUIDs of nodes to what each is to hold:
 //!
-//! `{"rack1-1": {"image": {"id": "debian-12", "urls": ["https://images.example/debian-12.raw"],
-//! "disk_format": "raw", "os_hash_algo": "sha256", "os_hash_value": "..."}}}`
+//! `{"rack1-1": {"image": {"urls": ["https://images.example/debian-12.raw"], "sha256": "..."}}}`
 //!
-//! Each node is deployed as soon as its agent is attached: inventory, plan, erase, write, reboot.
-//! The identifiers of the commands are made of the file's content: an orchestrator that is started
-//! again goes on where it was. `--run NAME` makes them others.
+//! Each node is deployed as soon as its agent can be called, through this gateway or another one:
+//! inventory, plan, erase, write, reboot. The identifiers of the commands are made of the file's
+//! content: an orchestrator that is started again goes on where it was. `--run NAME` makes them
+//! others.
 
 mod client;
 
@@ -23,47 +23,48 @@ use client::{AgentNode, AnyError};
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::command::Verb;
 use ironic_agent_protocol::v1::watch_command_response::Event;
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
-fn document(value: &Value) -> Result<prost_types::Struct, AnyError> {
-    let object = value.as_object().cloned().ok_or("image is no object")?;
-    Ok(ironic_document::to_struct(object, "image")?)
+/// What one node is to hold.
+#[derive(Debug, Clone, Deserialize)]
+struct Deployment {
+    image: ImageSource,
 }
 
-fn command(verb: Verb) -> v1::Command {
-    v1::Command {
-        verb: Some(verb),
-        ..v1::Command::default()
-    }
+#[derive(Debug, Clone, Deserialize)]
+struct ImageSource {
+    urls: Vec<String>,
+    sha256: String,
 }
 
 /// What is done to a node, in this order.
-fn commands(uuid: &str, image: &Value) -> Result<[(&'static str, v1::Command); 3], AnyError> {
-    let step = json!({"interface": "deploy", "step": "erase_devices_metadata", "args": {}});
-    let node = json!({"uuid": uuid, "properties": {}, "instance_info": {}, "driver_info": {},
-        "driver_internal_info": {}});
-    let erase = v1::ExecuteStepCommand {
-        phase: v1::StepPhase::Clean.into(),
-        step: Some(document(&step)?),
-        node: Some(document(&node)?),
-        ..v1::ExecuteStepCommand::default()
+fn commands(image: &ImageSource) -> [(&'static str, Verb); 3] {
+    let mut erase = v1::EraseCommand::default();
+    let policy = erase.policy.insert(v1::ErasePolicy::default());
+    policy.set_scope(v1::EraseScope::Metadata);
+    let digest = v1::ImageDigest {
+        algorithm: v1::DigestAlgorithm::Sha256.into(),
+        value: image.sha256.clone(),
+        ..v1::ImageDigest::default()
     };
-    let write = v1::PrepareImageCommand {
-        image_info: Some(document(image)?),
-        configdrive: None,
+    let write = v1::WriteImageCommand {
+        image: Some(v1::Image {
+            urls: image.urls.clone(),
+            digest: Some(digest),
+            ..v1::Image::default()
+        }),
+        ..v1::WriteImageCommand::default()
     };
-    Ok([
-        ("erase", command(Verb::ExecuteStep(erase))),
-        ("write", command(Verb::PrepareImage(write))),
-        (
-            "reboot",
-            command(Verb::RunImage(v1::RunImageCommand::default())),
-        ),
-    ])
+    [
+        ("erase", Verb::Erase(erase)),
+        ("write", Verb::WriteImage(write)),
+        ("reboot", Verb::RunImage(v1::RunImageCommand::default())),
+    ]
 }
 
 /// A UUID that the same text always gives.
@@ -87,7 +88,7 @@ fn identifier(text: &str) -> String {
 async fn deploy(
     name: &str,
     node: &AgentNode,
-    image: &Value,
+    image: &ImageSource,
     run: &str,
     seconds: &mut BTreeMap<&'static str, f64>,
 ) -> Result<(), AnyError> {
@@ -95,8 +96,12 @@ async fn deploy(
     let (cpu, disks) = (&inventory["cpu"]["count"], &inventory["disks"]);
     let disks: Vec<&Value> = disks.as_array().into_iter().flatten().collect();
     eprintln!("{name}: {cpu} CPUs, {} disks", disks.len());
-    for (step, command) in commands(&node.uuid, image)? {
+    for (step, verb) in commands(image) {
         let began = Instant::now();
+        let command = v1::Command {
+            verb: Some(verb),
+            ..v1::Command::default()
+        };
         for action in node.plan(&command).await?.actions {
             eprintln!("{name}: {step}: {}", action.description);
         }
@@ -126,9 +131,9 @@ async fn deploy(
 }
 
 /// The node's part of the report. What goes wrong is in it.
-async fn report(name: String, node: AgentNode, image: Value, run: String) -> Value {
+async fn report(name: String, node: AgentNode, job: Deployment, run: String) -> Value {
     let mut seconds = BTreeMap::new();
-    let done = deploy(&name, &node, &image, &run, &mut seconds).await;
+    let done = deploy(&name, &node, &job.image, &run, &mut seconds).await;
     let state = if done.is_ok() { "deployed" } else { "failed" };
     eprintln!("{name}: {state}");
     let error = done.err().map(|error| error.to_string());
@@ -138,7 +143,7 @@ async fn report(name: String, node: AgentNode, image: Value, run: String) -> Val
 /// Watches the fleet and deploys each node of the file when it is there.
 async fn orchestrate(
     channel: Channel,
-    deployments: &Map<String, Value>,
+    deployments: &BTreeMap<String, Deployment>,
     run: &str,
 ) -> Result<Vec<Value>, AnyError> {
     let (seen, mut nodes) = mpsc::unbounded_channel();
@@ -152,24 +157,17 @@ async fn orchestrate(
             Some(node) = nodes.recv() => node,
             ended = &mut watching => return Err(ended?.err().map_or("the watch ended".into(), Into::into)),
         };
-        let names = [&node.name, &node.uuid];
-        let Some((name, job)) = names
-            .iter()
-            .find_map(|name| deployments.get_key_value(*name))
-        else {
+        let known = |name: &String| deployments.get_key_value(name);
+        let Some((name, job)) = known(&node.name).or_else(|| known(&node.uuid)) else {
             continue;
         };
-        if node.state() == v1::NodeState::Attached && begun.insert(name.clone()) {
+        let there = [v1::NodeState::Attached, v1::NodeState::Elsewhere];
+        if there.contains(&node.state()) && begun.insert(name.clone()) {
             let agent = AgentNode {
                 channel: channel.clone(),
                 uuid: node.uuid,
             };
-            deploying.spawn(report(
-                name.clone(),
-                agent,
-                job["image"].clone(),
-                run.to_owned(),
-            ));
+            deploying.spawn(report(name.clone(), agent, job.clone(), run.to_owned()));
         }
     }
     watching.abort();
@@ -191,7 +189,7 @@ async fn main() -> Result<ExitCode, AnyError> {
         .get("file")
         .ok_or("the file of deployments is missing")?;
     let text = fs::read_to_string(file)?;
-    let deployments: Map<String, Value> = serde_json::from_str(&text)?;
+    let deployments: BTreeMap<String, Deployment> = serde_json::from_str(&text)?;
     let run = options.get("--run").unwrap_or(&text);
     let reports = orchestrate(client::connect(&options)?, &deployments, run).await?;
     println!("{}", serde_json::to_string_pretty(&reports)?);

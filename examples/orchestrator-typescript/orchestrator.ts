@@ -5,11 +5,11 @@
  *
  * The file maps names or UUIDs of nodes to what each is to hold:
  *
- *     {"rack1-1": {"image": {"id": "debian-12", "urls": ["https://images.example/debian-12.raw"], "disk_format": "raw",
- *                            "os_hash_algo": "sha256", "os_hash_value": "..."}}}
+ *     {"rack1-1": {"image": {"urls": ["https://images.example/debian-12.raw"], "sha256": "..."}}}
  *
- * Each node is deployed as soon as its agent is attached: inventory, plan, erase, write, reboot. The identifiers of the
- * commands are made of the file's content: an orchestrator that is started again goes on where it was. `--run` makes them others.
+ * Each node is deployed as soon as its agent can be called, through this gateway or another one: inventory, plan, erase,
+ * write, reboot. The identifiers of the commands are made of the file's content: an orchestrator that is started again goes
+ * on where it was. `--run` makes them others.
  */
 
 import { createHash } from "node:crypto";
@@ -17,12 +17,12 @@ import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 
 import { type AgentNode, ApiError, CommandFailed, CommandLost, Gateway } from "@ironic-agent/client";
-import { StepPhase } from "@ironic-agent/client/v1/command_pb";
 import type { WatchCommandResponse } from "@ironic-agent/client/v1/command_service_pb";
 import { NodeEventKind, NodeState } from "@ironic-agent/client/v1/fleet_service_pb";
+import { DigestAlgorithm, EraseScope } from "@ironic-agent/client/v1/order_pb";
 
-type Json = { [key: string]: Json } | Json[] | string | number | boolean | null;
-type Deployments = Record<string, { image: Record<string, Json> }>;
+type Image = { urls: string[]; sha256: string };
+type Deployments = Record<string, { image: Image }>;
 type Report = { node: string; state: string; disks?: string[]; seconds: Record<string, number>; error?: { kind: string; text: string } };
 
 /** A line for a person. */
@@ -31,12 +31,11 @@ function say(node: string, text: string): void {
 }
 
 /** What is done to a node, in this order. */
-function commands(uuid: string, image: Record<string, Json>): Record<string, Parameters<AgentNode["execute"]>[0]> {
-  const step = { interface: "deploy", step: "erase_devices_metadata", args: {} };
-  const node = { uuid, properties: {}, instance_info: {}, driver_info: {}, driver_internal_info: {} };
+function commands({ urls, sha256 }: Image): Record<string, Parameters<AgentNode["execute"]>[0]> {
+  const digest = { algorithm: DigestAlgorithm.SHA256, value: sha256 };
   return {
-    erase: { verb: { case: "executeStep", value: { phase: StepPhase.CLEAN, step, node } } },
-    write: { verb: { case: "prepareImage", value: { imageInfo: image } } },
+    erase: { verb: { case: "erase", value: { policy: { scope: EraseScope.METADATA } } } },
+    write: { verb: { case: "writeImage", value: { image: { urls, digest } } } },
     reboot: { verb: { case: "runImage", value: {} } },
   };
 }
@@ -62,13 +61,13 @@ function shower(node: string, step: string): (event: WatchCommandResponse) => vo
 }
 
 /** Takes one node to its image. What goes wrong is in its report. */
-async function deploy(name: string, node: AgentNode, image: Record<string, Json>, run: string): Promise<Report> {
+async function deploy(name: string, node: AgentNode, image: Image, run: string): Promise<Report> {
   const report: Report = { node: name, state: "failed", seconds: {} };
   try {
     const inventory = (await node.inventory()) as { cpu: { count: number }; disks: { name: string }[] };
     report.disks = inventory.disks.map((disk) => disk.name);
     say(name, `${inventory.cpu.count} CPUs, disks ${report.disks.join(", ")}`);
-    for (const [step, command] of Object.entries(commands(node.name, image))) {
+    for (const [step, command] of Object.entries(commands(image))) {
       const began = performance.now();
       for (const action of await node.plan(command)) {
         say(name, `${step}: ${action.description}${action.destructive ? " DESTROYS DATA" : ""}`);
@@ -113,7 +112,8 @@ async function orchestrate(gateway: Gateway, deployments: Deployments, run: stri
       if (kind !== NodeEventKind.COMMAND_PROGRESS) {
         say(name, NodeEventKind[kind].toLowerCase());
       }
-      if (node.state === NodeState.ATTACHED && !deploying.has(name)) {
+      const isThere = node.state === NodeState.ATTACHED || node.state === NodeState.ELSEWHERE;
+      if (isThere && !deploying.has(name)) {
         deploying.set(name, deploy(name, gateway.node(node.uuid), job.image, run));
         if (deploying.size === Object.keys(deployments).length) {
           reports.resolve(Promise.all(deploying.values()));

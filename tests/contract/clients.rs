@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::fleet::{config_without_ironic, describe, image};
+use super::fleet_elsewhere::Pair;
 use super::hardware_manager::rust_example;
 use crate::support::gateway::{Cable, Machine};
 use crate::support::images::HeldImage;
@@ -45,6 +46,13 @@ fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// What a file of deployments says of one node.
+fn job(held: &HeldImage) -> Value {
+    let digest = Sha256::digest(image());
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({"image": {"urls": [held.url], "sha256": digest}})
+}
+
 /// Two machines and what each is to hold.
 struct World {
     state: TempDir,
@@ -62,12 +70,6 @@ impl World {
             HeldImage::serve(image()).await,
             HeldImage::serve(image()).await,
         ];
-        let job = |held: &HeldImage| {
-            let digest = Sha256::digest(image());
-            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            json!({"image": {"id": "i", "urls": [held.url], "disk_format": "raw",
-                "os_hash_algo": "sha256", "os_hash_value": digest}})
-        };
         let deployments = state.path().join("deployments.json");
         let jobs = json!({"rack1-1": job(&images[0]), OTHER.0: job(&images[1])});
         std::fs::write(&deployments, jobs.to_string()).unwrap();
@@ -174,26 +176,72 @@ async fn survives_its_gateway(program: &[OsString], scheme: &str) {
     world.check(&output);
 }
 
-#[tokio::test]
-async fn orchestrator_in_python_survives_its_gateway() {
-    let Some(clients) = clients() else { return };
-    let program = repository("examples/orchestrator-python/orchestrator.py");
+/// The reference orchestrators that go through a gateway, with what each wants before an address.
+fn orchestrators(clients: &Path) -> [(Vec<OsString>, &'static str); 3] {
     let python = clients.join("python/bin/python");
-    survives_its_gateway(&[python.into(), program.into()], "").await;
-}
-
-#[tokio::test]
-async fn orchestrator_in_typescript_survives_its_gateway() {
-    let Some(clients) = clients() else { return };
-    let program = clients.join("orchestrator-typescript/orchestrator.ts");
     let node = clients.join("node/bin/node");
-    survives_its_gateway(&[node.into(), program.into()], "").await;
+    let typescript = clients.join("orchestrator-typescript/orchestrator.ts");
+    let of_python = repository("examples/orchestrator-python/orchestrator.py");
+    [
+        (vec![python.into(), of_python.into()], ""),
+        (vec![node.into(), typescript.into()], ""),
+        (vec![rust_example("orchestrator-rust").into()], "https://"),
+    ]
 }
 
 #[tokio::test]
-async fn orchestrator_in_rust_survives_its_gateway() {
-    let program = rust_example("orchestrator-rust");
-    survives_its_gateway(&[program.into()], "https://").await;
+async fn orchestrators_survive_their_gateway() {
+    let Some(clients) = clients() else { return };
+    for (program, scheme) in orchestrators(&clients) {
+        survives_its_gateway(&program, scheme).await;
+    }
+}
+
+/// Another gateway holds the node, which passes calls on.
+#[tokio::test]
+async fn orchestrators_deploy_a_node_of_another_gateway() {
+    let Some(clients) = clients() else { return };
+    let Some(pair) = Pair::new().await else {
+        return;
+    };
+    let held = HeldImage::serve(image()).await;
+    held.release();
+    let directory = tempfile::tempdir().unwrap();
+    let deployments = directory.path().join("deployments.json");
+    let jobs = json!({"rack1-1": job(&held)});
+    std::fs::write(&deployments, jobs.to_string()).unwrap();
+    let socket = pair.b.config.state_dir.join("fleet.sock");
+    for (number, (program, _)) in orchestrators(&clients).into_iter().enumerate() {
+        std::fs::write(pair.machine.disk(), vec![0x55; 16 << 20]).unwrap();
+        let output = Command::new(&program[0])
+            .args(&program[1..])
+            .arg("--gateway")
+            .arg(format!("unix:{}", socket.display()))
+            .args(["--run", &number.to_string()])
+            .arg(&deployments)
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(LIMIT, output).await.unwrap().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program:?}: {said}");
+        let reports: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(reports[0]["state"], "deployed", "{reports}");
+        let disk = std::fs::read(pair.machine.disk()).unwrap();
+        assert_eq!(disk[512..image().len()], image()[512..], "{program:?}");
+    }
+}
+
+#[test]
+fn reference_orchestrators_stay_below_200_lines() {
+    for file in [
+        "examples/orchestrator-python/orchestrator.py",
+        "examples/orchestrator-python/conductor.py",
+        "examples/orchestrator-typescript/orchestrator.ts",
+        "examples/orchestrator-rust/main.rs",
+    ] {
+        let lines = std::fs::read_to_string(repository(file)).unwrap();
+        assert!(lines.lines().count() < 200, "{file}");
+    }
 }
 
 /// The orchestrator is the conductor itself, and the connections of both agents break.

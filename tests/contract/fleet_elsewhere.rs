@@ -82,12 +82,12 @@ pub(super) struct Pair {
     pub(super) a: Shim,
     pub(super) b: Shim,
     pub(super) cable: Cable,
-    _machine: Machine,
+    pub(super) machine: Machine,
     agent: Option<AttachedAgent>,
 }
 
 impl Pair {
-    async fn new() -> Option<Self> {
+    pub(super) async fn new() -> Option<Self> {
         Self::with(|config| config).await
     }
 
@@ -106,7 +106,7 @@ impl Pair {
             a,
             b,
             cable,
-            _machine: machine,
+            machine,
             agent: Some(agent),
         })
     }

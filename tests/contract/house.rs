@@ -201,7 +201,11 @@ const CONFINED: &[(&str, &str, &[&str])] = &[
         "tonic",
         &["src/connection", "src/commands/fleet_stream"],
     ),
-    ("clients/agentctl", "prost_reflect", &["src/output/message"]),
+    (
+        "clients/agentctl",
+        "prost_reflect",
+        &["src/output/message", "src/output/schema"],
+    ),
     ("clients/agentctl", "rustls", &["src/connection"]),
     ("clients/agentctl", "rustix", &["src/terminal"]),
 ];

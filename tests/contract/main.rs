@@ -42,5 +42,6 @@ mod strangers;
 mod support;
 mod tls;
 mod troubleshooting;
+mod typed_pages;
 mod verbs;
 mod wire;

@@ -39,7 +39,7 @@ fn page(path: &str) -> String {
 }
 
 /// The directory with both programs, which `cargo test --workspace` builds.
-fn programs() -> Option<PathBuf> {
+pub(super) fn programs() -> Option<PathBuf> {
     let test = std::env::current_exe().unwrap();
     let directory = test.parent().unwrap().parent().unwrap();
     let built = ["ironic-agent", "ironic-shim"]

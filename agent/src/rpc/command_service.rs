@@ -16,10 +16,14 @@ use crate::commands::verbs::{collect_system_logs, get_hardware_info};
 use crate::commands::{CommandId, CommandRecord, Engine, Refusal};
 use crate::logs::follow::FollowedLogs;
 
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// The agent's side of `CommandService`.
 #[derive(Debug, Clone)]
 pub struct AgentCommandService {
     engine: Engine,
+    /// Which boot of the machine this is.
+    boot_id: String,
     log_readers: LogReaders,
     /// Ends the calls that could wait forever when the agent stops.
     stop: CancellationToken,
@@ -33,8 +37,10 @@ impl AgentCommandService {
             agent: KeptLog::of_this_process(),
             system: engine.context().system.clone(),
         };
+        let boot = logs.system.root.read_optional(BOOT_ID);
         Self {
             engine,
+            boot_id: boot.unwrap_or_default().trim().to_owned(),
             log_readers: LogReaders::new(logs),
             stop,
         }
@@ -90,6 +96,7 @@ impl CommandService for AgentCommandService {
                 background: record.background,
             }),
             node_uuid: now.node_uuid,
+            boot_id: self.boot_id.clone(),
         }))
     }
 

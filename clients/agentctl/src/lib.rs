@@ -34,6 +34,14 @@ use arguments::AgentctlArguments;
 use error::ControlError;
 use exit_kind::ExitKind;
 
+/// The JSON schema of what each command prints with `-o json`, for the documentation.
+///
+/// # Errors
+/// The description of the protocol cannot be read.
+pub fn output_schema() -> Result<serde_json::Value, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(output::schema::output_schema()?)
+}
+
 /// Runs the program.
 pub fn main() -> ExitCode {
     run(std::env::args_os()).exit_code()

@@ -224,7 +224,7 @@ export class AgentNode {
     return record;
   }
 
-  /** Which boot of the machine can be called, empty where the gateway does not know it; throws where none can. */
+  /** Which boot of the machine can be called; throws where none can. */
   async #bootId(): Promise<string> {
     const { node } = await this.gateway.fleet.getNode({ node: this.name }, { timeoutMs: ATTEMPT });
     if (!node || node.state === NodeState.AWAY) {
@@ -233,7 +233,11 @@ export class AgentNode {
     if (node.state === NodeState.CLOSED) {
       throw new NodeClosed(Code.FailedPrecondition, `node ${this.name} was handed over or locked down`, "NODE_CLOSED");
     }
-    return node.attachment?.bootId ?? "";
+    if (node.attachment?.bootId) {
+      return node.attachment.bootId;
+    }
+    // Another gateway holds it: the agent says it.
+    return (await this.gateway.commands.getStatus({}, this.#options)).bootId;
   }
 
   async #admit(order: ExecuteCommandRequest, left: Patience): Promise<CommandRecord> {

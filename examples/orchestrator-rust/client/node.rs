@@ -2,7 +2,6 @@
 
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::command_service_client::CommandServiceClient;
-use ironic_agent_protocol::v1::fleet_service_client::FleetServiceClient;
 use ironic_agent_protocol::v1::watch_command_response::Event;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
@@ -78,17 +77,10 @@ impl AgentNode {
         sent_in: &mut Option<String>,
         mut seen: impl FnMut(Event),
     ) -> Result<Option<v1::CommandRecord>, Status> {
-        let (mut fleet, mut commands) = (
-            FleetServiceClient::new(self.channel.clone()),
-            self.commands(),
-        );
-        let node = v1::GetNodeRequest {
-            node: self.uuid.clone(),
-        };
-        let node = fleet.get_node(node).await?.into_inner().node;
-        let attachment = node.and_then(|node| node.attachment);
-        let attachment = attachment.ok_or_else(|| Status::unavailable("its agent is away"))?;
-        if *sent_in.get_or_insert_with(|| attachment.boot_id.clone()) != attachment.boot_id {
+        let mut commands = self.commands();
+        let status = self.request(v1::GetStatusRequest {})?;
+        let boot_id = commands.get_status(status).await?.into_inner().boot_id;
+        if *sent_in.get_or_insert_with(|| boot_id.clone()) != boot_id {
             return Ok(None);
         }
         let request = self.request(order.clone())?;

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::support::shim::free_port;
 use crate::support::tls::{Authority, Signed};
 use ironic_agentctl::exit_kind::ExitKind;
 

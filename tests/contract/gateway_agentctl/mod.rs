@@ -20,12 +20,16 @@ use tokio::process::Command;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::support::gateway::{AttachedAgent, Machine};
-use crate::support::shim::{Shim, config};
+use crate::support::shim::{Shim, config, free_port};
 
+mod elsewhere;
 mod failures;
+mod guide;
 mod manual;
 mod nodes;
 mod orders;
+mod restarts;
+mod schema;
 mod terminals;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -107,6 +111,8 @@ impl Lab {
         let url = format!("http://127.0.0.1:{}", config.listen_port);
         config.gateway_url = Some(url.parse().unwrap());
         config.fleet_listen = Some(Listen::Unix(state.path().join("fleet.sock")));
+        // It has the same address when it is started again.
+        config.conductor_listen = Listen::Tcp(([127, 0, 0, 1], free_port()).into());
         config.admit = AdmittedMachines::Open;
         config
     }

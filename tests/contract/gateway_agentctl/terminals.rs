@@ -11,14 +11,14 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use super::*;
 
 /// A program on a terminal of its own.
-struct OnTerminal {
+pub(super) struct OnTerminal {
     child: tokio::process::Child,
     keyboard: File,
     screen: Arc<Mutex<Vec<u8>>>,
 }
 
 impl OnTerminal {
-    fn start(mut command: Command, columns: u16) -> Self {
+    pub(super) fn start(mut command: Command, columns: u16) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -64,7 +64,7 @@ impl OnTerminal {
     }
 
     /// Waits until the screen shows this.
-    async fn until(&self, wanted: &str) {
+    pub(super) async fn until(&self, wanted: &str) {
         let waiting = async {
             while !self.text().contains(wanted) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -74,13 +74,13 @@ impl OnTerminal {
         assert!(waited.is_ok(), "{wanted} did not come: {}", self.text());
     }
 
-    fn type_line(&mut self, text: &str) {
+    pub(super) fn type_line(&mut self, text: &str) {
         self.keyboard
             .write_all(format!("{text}\n").as_bytes())
             .unwrap();
     }
 
-    async fn end(mut self) -> (Option<i32>, String) {
+    pub(super) async fn end(mut self) -> (Option<i32>, String) {
         let status = tokio::time::timeout(LIMIT, self.child.wait()).await;
         let status = status.unwrap_or_else(|_| panic!("it goes on: {}", self.text()));
         let code = status.unwrap().code();

@@ -4,9 +4,12 @@ use std::path::Path;
 
 /// Compares a text with the golden file of that name.
 pub fn check(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(name);
+    check_document(&format!("tests/golden/{name}"), text);
+}
+
+/// Compares a text with a file of the repository that is made of something else.
+pub fn check_document(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();

@@ -248,6 +248,8 @@ pub(crate) enum NodeStateArgument {
     Away,
     /// The machine was handed over or locked down
     Closed,
+    /// Another gateway holds the agent, and passes calls on
+    Elsewhere,
 }
 
 /// Arguments of `watch`.

@@ -66,7 +66,31 @@ pub(super) fn event_line(event: &v1::NodeEvent, node: &str) -> String {
             line.push_str(&format!(": {}: {}", failure.message, failure.details));
         }
     }
-    ironic_text::printable(&line).into_owned()
+    match event.kind() {
+        v1::NodeEventKind::Ordered => line.push_str(&order_words(event)),
+        v1::NodeEventKind::Elsewhere => {
+            let gateway = event.node.as_ref().map(|node| node.gateway.as_str());
+            line.push_str(&format!(" {}", gateway.unwrap_or_default()));
+        }
+        _ => {}
+    }
+    ironic_text::printable(line.trim_end()).into_owned()
+}
+
+/// What was ordered, by whom, and why it was refused.
+fn order_words(event: &v1::NodeEvent) -> String {
+    let order = event.order.clone().unwrap_or_default();
+    let mut words = format!(" {}", order.verb);
+    if order.validate_only {
+        words.push_str(" as a dry run");
+    }
+    if !order.caller.is_empty() {
+        words.push_str(&format!(" by {}", order.caller));
+    }
+    if !order.reason.is_empty() {
+        words.push_str(&format!(", refused: {}", order.reason));
+    }
+    words
 }
 
 fn kind_word(kind: v1::NodeEventKind) -> &'static str {
@@ -81,7 +105,9 @@ fn kind_word(kind: v1::NodeEventKind) -> &'static str {
         v1::NodeEventKind::CommandProgress => "progress",
         v1::NodeEventKind::CommandEnded => "ended",
         v1::NodeEventKind::Inspected => "inspected",
+        v1::NodeEventKind::Ordered => "ordered",
+        v1::NodeEventKind::Elsewhere => "elsewhere",
         // Of a gateway that is newer.
-        _ => "changed",
+        v1::NodeEventKind::Unspecified => "changed",
     }
 }

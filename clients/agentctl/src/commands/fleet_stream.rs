@@ -34,6 +34,8 @@ pub(super) struct FleetStream<'a> {
     messages: Option<Streaming<v1::WatchNodesResponse>>,
     /// What came and was not yet answered, the last first.
     waiting: Vec<FleetChange>,
+    /// Whether a message has come: the token is one of this stream.
+    has_read: bool,
     lost: LostConnection,
 }
 
@@ -60,6 +62,7 @@ impl<'a> FleetStream<'a> {
             next_token: String::new(),
             messages: None,
             waiting: Vec::new(),
+            has_read: false,
             lost: LostConnection::default(),
         })
     }
@@ -113,6 +116,7 @@ impl<'a> FleetStream<'a> {
 
     fn take(&mut self, message: v1::WatchNodesResponse) {
         self.lost.found();
+        self.has_read = true;
         let token = message.resume_token;
         let is_meant = |uuid: &String| self.uuids.is_empty() || self.uuids.contains(uuid);
         match message.content {
@@ -145,8 +149,9 @@ impl<'a> FleetStream<'a> {
         self.messages = None;
         match failure.error_info_reason.as_str() {
             // A token that the caller has given is the caller's to give up.
-            "WATCH_EXPIRED" if self.lost.is_lost() => {
+            "WATCH_EXPIRED" | "POLICY_CHANGED" if self.has_read => {
                 self.resume_token.clear();
+                self.waiting.clear();
                 Ok(())
             }
             "WATCHER_SLOW" => Ok(()),

@@ -51,9 +51,11 @@ async fn look(channel: &ControlChannel, node: &NodeRef) -> Result<NodeDetails, C
     } else {
         Some(targets::get(channel, &node.uuid).await?)
     };
+    // Calls are passed on to the gateway that holds the node.
+    let callable = [v1::NodeState::Attached, v1::NodeState::Elsewhere];
     let is_away = known
         .as_ref()
-        .is_some_and(|node| node.state() != v1::NodeState::Attached);
+        .is_some_and(|node| !callable.contains(&node.state()));
     if is_away {
         return Ok(NodeDetails {
             node: known,
@@ -95,6 +97,7 @@ fn fields(node: &NodeRef, details: &NodeDetails) -> FieldList {
         labels.sort();
         let labels = labels.iter().map(|(key, value)| format!("{key}={value}"));
         fields.field("labels", labels.collect::<Vec<_>>().join(", "));
+        fields.field("gateway", node.gateway.as_str());
         if let Some(attachment) = &node.attachment {
             fields.field("called from", attachment.peer.as_str());
             fields.field("boot", attachment.boot_id.as_str());

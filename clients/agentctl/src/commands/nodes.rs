@@ -23,6 +23,7 @@ pub(super) async fn run(
         NodeStateArgument::Attached => v1::NodeState::Attached,
         NodeStateArgument::Away => v1::NodeState::Away,
         NodeStateArgument::Closed => v1::NodeState::Closed,
+        NodeStateArgument::Elsewhere => v1::NodeState::Elsewhere,
     });
     let states: Vec<_> = states.collect();
     let nodes = targets::list(&channel, arguments.selector.as_ref(), &states).await?;
@@ -74,8 +75,9 @@ pub(super) fn node_state_word(state: v1::NodeState) -> &'static str {
         v1::NodeState::Attached => "attached",
         v1::NodeState::Away => "away",
         v1::NodeState::Closed => "closed",
+        v1::NodeState::Elsewhere => "elsewhere",
         // Of a gateway that is newer.
-        _ => "unknown",
+        v1::NodeState::Unspecified => "unknown",
     }
 }
 

@@ -34,7 +34,7 @@ const REASONS: &[ReasonRow] = &[
     (
         "NODE_ELSEWHERE",
         ExitKind::NodeAway,
-        "call the other gateway: choose its context by --context",
+        "nothing was done: the agent went to another gateway meanwhile; ask again",
     ),
     (
         "NODE_CLOSED",
@@ -85,6 +85,11 @@ const REASONS: &[ReasonRow] = &[
         "WATCH_EXPIRED",
         ExitKind::NotFound,
         "begin again without --resume",
+    ),
+    (
+        "POLICY_CHANGED",
+        ExitKind::NotFound,
+        "the gateway's policy has changed since; begin again without --resume",
     ),
     (
         "TOO_MANY_WATCHERS",
@@ -184,7 +189,7 @@ impl CallFailure {
     pub(crate) fn is_away(&self) -> bool {
         matches!(
             self.error_info_reason.as_str(),
-            "NODE_AWAY" | "SHUTTING_DOWN"
+            "NODE_AWAY" | "NODE_ELSEWHERE" | "SHUTTING_DOWN"
         )
     }
 }

@@ -18,11 +18,6 @@ pub(crate) struct LostConnection {
 }
 
 impl LostConnection {
-    /// Whether the connection is lost.
-    pub(crate) fn is_lost(&self) -> bool {
-        self.since.is_some()
-    }
-
     /// The connection works.
     pub(crate) fn found(&mut self) {
         self.since = None;

@@ -95,23 +95,41 @@ impl Execution<'_> {
         }
     }
 
-    /// Orders, again and again while the answer is lost.
+    /// Orders, again and again while the answer is lost, but in one boot of the machine only.
     async fn give(
         &self,
         node: &NodeRef,
         request: v1::ExecuteCommandRequest,
     ) -> Result<v1::CommandRecord, ControlError> {
-        let mut lost = LostConnection::default();
+        let (mut lost, mut sent_in) = (LostConnection::default(), None);
         loop {
-            let request = self.channel.of_node(&node.uuid, request.clone());
-            match self.channel.commands().execute_command(request).await {
-                Ok(answer) => {
-                    let record = answer.into_inner().command;
-                    return record.ok_or(ControlError::Incomplete("command"));
-                }
-                Err(status) => lost.wait(self.channel.failure(status)).await?,
+            match self.attempt(node, &request, &mut sent_in).await {
+                Err(ControlError::Call(failure)) => lost.wait(failure).await?,
+                ended => return ended,
             }
         }
+    }
+
+    /// Orders once. Another boot of the machine has no record of an order whose answer was lost,
+    /// and would execute it a second time.
+    async fn attempt(
+        &self,
+        node: &NodeRef,
+        request: &v1::ExecuteCommandRequest,
+        sent_in: &mut Option<String>,
+    ) -> Result<v1::CommandRecord, ControlError> {
+        let failure = |status| self.channel.failure(status);
+        let mut calls = self.channel.commands();
+        let status = self.channel.of_node(&node.uuid, v1::GetStatusRequest {});
+        let status = calls.get_status(status).await.map_err(failure)?;
+        let boot = status.into_inner().boot_id;
+        if *sent_in.get_or_insert_with(|| boot.clone()) != boot {
+            return Err(ControlError::CommandForgotten);
+        }
+        let request = self.channel.of_node(&node.uuid, request.clone());
+        let answer = calls.execute_command(request).await.map_err(failure)?;
+        let record = answer.into_inner().command;
+        record.ok_or(ControlError::Incomplete("command"))
     }
 
     /// Shows how a node has ended.

@@ -85,7 +85,11 @@ fn pool() -> Result<&'static DescriptorPool, MessageError> {
     Ok(POOL.get_or_init(|| pool))
 }
 
-fn descriptor<M: NamedMessage>() -> Result<MessageDescriptor, MessageError> {
+/// The description of a message.
+///
+/// # Errors
+/// The protocol has no such message.
+pub(crate) fn descriptor<M: NamedMessage>() -> Result<MessageDescriptor, MessageError> {
     pool()?
         .get_message_by_name(M::NAME)
         .ok_or(MessageError::Unknown(M::NAME))

@@ -14,6 +14,7 @@ mod outcomes;
 mod output_error;
 pub(crate) mod progress_line;
 pub(crate) mod quantity;
+pub(crate) mod schema;
 pub(crate) mod table;
 
 pub(crate) use outcomes::complain;

@@ -71,7 +71,12 @@ class AsyncGateway:
         """A node by its UUID or name."""
         async def boot_id() -> str:
             with typed_errors():
-                return attached_boot((await self.fleet.GetNode(fleet_pb.GetNodeRequest(node=node), timeout=ATTEMPT)).node)
+                known = (await self.fleet.GetNode(fleet_pb.GetNodeRequest(node=node), timeout=ATTEMPT)).node
+                if boot := attached_boot(known):
+                    return boot
+                # Another gateway holds it: the agent says it.
+                call = self.commands.GetStatus(commands_pb.GetStatusRequest(), metadata=(("node-uuid", known.uuid),), timeout=ATTEMPT)
+                return (await call).boot_id
 
         return AsyncNode(self.channel, (("node-uuid", node),), node, boot_id)
 
@@ -103,7 +108,7 @@ class AsyncGateway:
 
 
 def attached_boot(node: fleet_pb.Node) -> str:
-    """Which boot of the machine can be called, empty where the gateway does not know it; raises where none can."""
+    """Which boot of the machine can be called, empty where another gateway knows it; raises where none can."""
     if node.state in (fleet_pb.NODE_STATE_AWAY, fleet_pb.NODE_STATE_UNSPECIFIED):
         raise NodeAway(grpc.StatusCode.UNAVAILABLE, f"the agent of node {node.uuid} is not attached", NodeAway.REASON)
     if node.state == fleet_pb.NODE_STATE_CLOSED:
