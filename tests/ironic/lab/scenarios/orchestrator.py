@@ -42,7 +42,7 @@ class Orchestrator(Scenario):
     def options(self):
         """The machine's disk and network. When it resets, its emulator ends: what it boots next is chosen anew."""
         return ["-drive", f"if=none,id=disk,file={self.disk},format=raw,cache=unsafe", "-device",
-                f"ide-hd,bus=ide.0,drive=disk,serial={self.SERIAL}", "-netdev", "user,id=net0",
+                f"ide-hd,bus=ide.0,drive=disk,serial={self.SERIAL},bootindex=5", "-netdev", "user,id=net0",
                 "-device", f"virtio-net-pci,netdev=net0,mac={self.MAC},romfile=", "-action", "reboot=shutdown"]
 
     def run(self):
@@ -65,7 +65,7 @@ class Orchestrator(Scenario):
             for partition in self.mbr_partitions(Path(self.image.raw)):
                 self.check_same(self.image, self.disk, partition)
         with self.step("the deployed system boots from the disk"), ramdisk.Guest(options=self.options) as guest:
-            said = guest.wait("DEPLOYED-SYSTEM ready")
+            said = guest.wait("DEPLOYED-SYSTEM ready", BOOT)
             expect(f"marker={self.image.marker}" in said, "no root file system of the image", ramdisk.CONSOLE)
 
     def start_gateway(self):
