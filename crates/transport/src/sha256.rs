@@ -5,7 +5,7 @@ use std::fmt;
 use ring::digest::{SHA256, digest};
 
 /// A SHA-256. It is shown as 64 hexadecimal digits, or as many of them as a precision says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sha256Digest([u8; 32]);
 
 impl Sha256Digest {
@@ -15,6 +15,12 @@ impl Sha256Digest {
         let mut own = [0; 32];
         own.copy_from_slice(digest(&SHA256, bytes.as_ref()).as_ref());
         Self(own)
+    }
+
+    /// The digest.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 

@@ -18,6 +18,7 @@ use ironic_program::state_file;
 use ironic_text::Secret;
 use ironic_transport::Sha256Digest;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
 use super::logical_time::LogicalTime;
@@ -35,23 +36,54 @@ pub struct ProofLine {
     pub proved_at: LogicalTime,
 }
 
-/// SHA-256 of a token, in hexadecimal. Comparing digests takes a time that says nothing about
-/// the token.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TokenDigest(String);
+/// SHA-256 of a token; in files and between gateways in hexadecimal. Comparing digests takes a time
+/// that says nothing about the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TokenDigest(Sha256Digest);
 
 impl TokenDigest {
     /// The digest of a token.
     #[must_use]
     pub fn of(token: &str) -> Self {
-        Self(Sha256Digest::of(token).to_string())
+        Self(Sha256Digest::of(token))
     }
 
     /// Whether it is the digest of this token. It takes the same time wherever the digests differ.
     #[must_use]
     pub fn is_of(&self, token: &str) -> bool {
-        Secret::new(self.0.as_str()).matches(&Self::of(token).0)
+        let other = Self::of(token);
+        let pairs = self.0.as_bytes().iter().zip(other.0.as_bytes());
+        let differing = pairs.fold(0, |seen, (left, right)| seen | (left ^ right));
+        std::hint::black_box(differing) == 0
+    }
+}
+
+impl From<TokenDigest> for String {
+    fn from(digest: TokenDigest) -> Self {
+        digest.0.to_string()
+    }
+}
+
+/// A text is not the digest of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a digest of a token is 64 hexadecimal digits")]
+pub struct InvalidDigest;
+
+impl TryFrom<String> for TokenDigest {
+    type Error = InvalidDigest;
+
+    fn try_from(text: String) -> Result<Self, InvalidDigest> {
+        let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_digest {
+            return Err(InvalidDigest);
+        }
+        let mut digest = [0; 32];
+        for (at, byte) in digest.iter_mut().enumerate() {
+            let digits = &text[2 * at..2 * at + 2];
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| InvalidDigest)?;
+        }
+        Ok(Self(digest.into()))
     }
 }
 
@@ -106,7 +138,7 @@ impl ProvedTokens {
         let token = self.nodes.get(node)?;
         Some(ProofLine {
             node_uuid: node.to_owned(),
-            token_sha256: token.digest.clone(),
+            token_sha256: token.digest,
             proved_at: token.at,
         })
     }
@@ -356,6 +388,22 @@ mod tests {
         }
         let text = fs::read_to_string(state.path().join("proved-tokens.jsonl")).unwrap();
         assert!(!text.contains("\"u\""), "{text}");
+    }
+
+    #[test]
+    fn a_digest_is_read_as_it_is_written_and_nothing_else_is() {
+        let digest = TokenDigest::of("t");
+        let text = String::from(digest);
+        assert_eq!(TokenDigest::try_from(text.clone()), Ok(digest));
+        for wrong in [
+            String::new(),
+            text[..62].to_owned(),
+            format!("{text}00"),
+            format!("+{}", &text[1..]),
+            format!("{}ß", &text[..62]),
+        ] {
+            assert_eq!(TokenDigest::try_from(wrong), Err(InvalidDigest));
+        }
     }
 
     #[test]
