@@ -1,13 +1,16 @@
 //! Agents that listen nowhere, behind a gateway: the real agent and the real shim, with an
 //! Ironic that remembers what it heard.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
 use ironic_agent_protocol::v1::{self, FarewellReason, HeartbeatVerdict};
 use ironic_shim::config::ShimConfig;
+use ironic_shim::metrics::Observation;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use crate::support::gateway::{Cable, Machine, SYNC, ask, ask_node, gateway_config};
@@ -16,6 +19,10 @@ use crate::support::ironic::{FakeIronic, NODE, TOKEN};
 use crate::support::shim::{Shim, hello};
 
 const HEARTBEAT: &str = "/v1/heartbeat/";
+
+/// How long an agent that is gone without a word may count as attached: two time-outs of a ping, and
+/// what timers of a busy machine add.
+const NOTICED: Duration = Duration::from_secs(32);
 
 /// A gateway in front of one agent that has sent its first heartbeat.
 struct House {
@@ -125,6 +132,28 @@ async fn a_command_whose_connection_is_cut_is_neither_lost_nor_executed_twice() 
 }
 
 #[tokio::test]
+async fn an_agent_that_is_gone_without_a_word_is_noticed_within_half_a_minute() {
+    let house = House::new().await;
+    let cable = Cable::to(&house.shim).await;
+    let _agent = house.machine.start_agent(&cable.url);
+    house.ironic.wait_for(HEARTBEAT, 1).await;
+    ask(&house.shim, "POST", "/v1/commands/", SYNC).await;
+    let gateway = house.shim.gateway.as_ref().unwrap();
+    let is_attached = || {
+        let text = gateway.agents().metrics().text(&Observation::default());
+        text.contains("\nironic_shim_attachments 1\n")
+    };
+    assert!(is_attached());
+    cable.stall();
+    let noticing = async {
+        while is_attached() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(NOTICED, noticing).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_gateway_that_was_killed_knows_its_agents_again() {
     let House {
         ironic,
@@ -151,7 +180,7 @@ async fn a_gateway_that_was_killed_knows_its_agents_again() {
 
 /// An attachment as anybody could open it.
 async fn attach(
-    shim: &mut Shim,
+    conductor: &mut ConductorServiceClient<Channel>,
     token: &str,
     boot_id: &str,
     counter: u64,
@@ -175,7 +204,7 @@ async fn attach(
         ..v1::AttachRequest::default()
     };
     sender.send(first).await.unwrap();
-    let answers = shim.conductor.attach(ReceiverStream::new(requests)).await?;
+    let answers = conductor.attach(ReceiverStream::new(requests)).await?;
     Ok((sender, answers.into_inner()))
 }
 
@@ -187,7 +216,9 @@ async fn an_agent_without_proof_cannot_attach_or_displace() {
     ask(&house.shim, "POST", "/v1/commands/", SYNC).await;
 
     let wrong = "wrong-wrong-wrong-wrong-wrong-wrong";
-    let (_open, mut answers) = attach(&mut house.shim, wrong, "b", 9).await.unwrap();
+    let (_open, mut answers) = attach(&mut house.shim.conductor, wrong, "b", 9)
+        .await
+        .unwrap();
     let heard = tokio::time::timeout(Duration::from_millis(300), answers.message()).await;
     assert!(heard.is_err(), "it hears nothing: {heard:?}");
     // The wrong token is that of a session, too, which says farewell.
@@ -234,6 +265,73 @@ async fn an_agent_without_proof_cannot_attach_or_displace() {
     }
 }
 
+/// The 99th percentile of how long a small call of an honest conductor takes, over so many calls.
+async fn p99(shim: &Shim, calls: usize) -> Duration {
+    let target = format!("/nodes/{NODE}/v1/commands/?agent_token={TOKEN}");
+    let mut line = Line::open(shim.rest).await;
+    let mut times = Vec::new();
+    for _ in 0..calls {
+        let start = Instant::now();
+        assert_eq!(line.ask("GET", &target, "", b"").await.status, 200);
+        times.push(start.elapsed());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    times.sort();
+    times[calls * 99 / 100]
+}
+
+/// Ten thousand attempts to attach, 1,000 in a second, without a token or with a guess. Run it with
+/// `--ignored --nocapture` on an idle machine.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn ten_thousand_strangers_get_nothing_and_slow_nobody() {
+    let house = House::new().await;
+    let _agent = house.machine.start_agent(&house.shim.url);
+    house.ironic.wait_for(HEARTBEAT, 1).await;
+    ask(&house.shim, "POST", "/v1/commands/", SYNC).await;
+    let quiet = p99(&house.shim, 2000).await;
+
+    let strangers: Vec<_> = (0..10_u64)
+        .map(|stranger| {
+            let conductor = house.shim.conductor.clone();
+            tokio::spawn(async move {
+                let mut pace = tokio::time::interval(Duration::from_millis(10));
+                for attempt in 0..1000 {
+                    pace.tick().await;
+                    let is_guess = attempt % 2 == 0;
+                    let token = if is_guess {
+                        "a-guess-that-is-wrong"
+                    } else {
+                        ""
+                    };
+                    let mut conductor = conductor.clone();
+                    let (_open, mut answers) =
+                        attach(&mut conductor, token, "stranger", stranger * 1000 + attempt)
+                            .await
+                            .unwrap();
+                    let heard = answers.message();
+                    let heard = tokio::time::timeout(Duration::from_millis(2), heard).await;
+                    assert!(!matches!(heard, Ok(Ok(_))), "{heard:?}");
+                }
+            })
+        })
+        .collect();
+    let attacked = p99(&house.shim, 2000).await;
+    for stranger in strangers {
+        stranger.await.unwrap();
+    }
+    eprintln!("p99 of an honest call: quiet {quiet:?}, among strangers {attacked:?}");
+    let gateway = house.shim.gateway.as_ref().unwrap();
+    let text = gateway.agents().metrics().text(&Observation::default());
+    for line in [
+        "\nironic_shim_attachments 1\n",
+        "\nironic_shim_attaches_total{outcome=\"accepted\"} 1\n",
+    ] {
+        assert!(text.contains(line), "{line} is not in {text}");
+    }
+    assert!(attacked <= 2 * quiet, "{quiet:?} became {attacked:?}");
+}
+
 #[tokio::test]
 async fn a_later_attachment_takes_the_place_of_an_earlier_one() {
     let mut house = House::new().await;
@@ -242,9 +340,13 @@ async fn a_later_attachment_takes_the_place_of_an_earlier_one() {
         let first = answers.message().await.unwrap().unwrap();
         assert!(first.accepted.is_some(), "{first:?}");
     };
-    let (_first_open, mut first) = attach(&mut house.shim, TOKEN, "b", 1).await.unwrap();
+    let (_first_open, mut first) = attach(&mut house.shim.conductor, TOKEN, "b", 1)
+        .await
+        .unwrap();
     accepted(&mut first).await;
-    let (_second_open, mut second) = attach(&mut house.shim, TOKEN, "b", 3).await.unwrap();
+    let (_second_open, mut second) = attach(&mut house.shim.conductor, TOKEN, "b", 3)
+        .await
+        .unwrap();
     accepted(&mut second).await;
     let ended = loop {
         // What the gateway's client had written comes before the end.
@@ -256,7 +358,9 @@ async fn a_later_attachment_takes_the_place_of_an_earlier_one() {
     };
     assert_eq!(ended.code(), Code::Aborted, "{ended:?}");
     // One that was overtaken on its way.
-    let (_late_open, mut late) = attach(&mut house.shim, TOKEN, "b", 2).await.unwrap();
+    let (_late_open, mut late) = attach(&mut house.shim.conductor, TOKEN, "b", 2)
+        .await
+        .unwrap();
     let refused = late.message().await.unwrap_err();
     assert_eq!(refused.code(), Code::AlreadyExists, "{refused:?}");
 }
@@ -268,7 +372,9 @@ async fn calls_that_wait_for_a_machine_that_has_booted_again_hear_that_it_is_gon
     house.ironic.wait_for(HEARTBEAT, 1).await;
     drop(agent);
     // It takes what it is sent and never answers, nor does it hang up.
-    let (_open, mut silent) = attach(&mut house.shim, TOKEN, "b", 1).await.unwrap();
+    let (_open, mut silent) = attach(&mut house.shim.conductor, TOKEN, "b", 1)
+        .await
+        .unwrap();
     let first = silent.message().await.unwrap().unwrap();
     assert!(first.accepted.is_some(), "{first:?}");
     let target = format!("/nodes/{NODE}/v1/commands/?agent_token={TOKEN}");
@@ -297,7 +403,9 @@ async fn calls_that_wait_for_a_machine_that_has_booted_again_hear_that_it_is_gon
 async fn an_attachment_waits_for_the_heartbeat_that_proves_it() {
     let mut house = House::new().await;
     // No lookup was made here: the gateway has no state.
-    let (_open, mut answers) = attach(&mut house.shim, TOKEN, "b", 1).await.unwrap();
+    let (_open, mut answers) = attach(&mut house.shim.conductor, TOKEN, "b", 1)
+        .await
+        .unwrap();
     let waiting = tokio::time::timeout(Duration::from_millis(200), answers.message()).await;
     assert!(waiting.is_err(), "{waiting:?}");
     let mut session = house.shim.session(hello()).await.unwrap();
@@ -348,7 +456,9 @@ async fn a_shim_beside_its_agent_is_no_gateway() {
         ..crate::support::shim::config(&[&ironic.url], &state)
     };
     let mut shim = Shim::start(config).await;
-    let refused = attach(&mut shim, TOKEN, "b", 1).await.unwrap_err();
+    let refused = attach(&mut shim.conductor, TOKEN, "b", 1)
+        .await
+        .unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("gateway_url"), "{refused:?}");
     // Its own agent is at the root and nowhere else, also when it is known.

@@ -16,6 +16,7 @@ use ironic_transport::Endpoint;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::http::{Answer, Line};
@@ -158,6 +159,7 @@ pub struct Cable {
     /// Where new connections lead to.
     target: Arc<Mutex<String>>,
     connections: Arc<Mutex<Vec<AbortHandle>>>,
+    stalled: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
 
@@ -173,14 +175,23 @@ impl Cable {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let connections: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
+        let stalled = watch::Sender::new(false);
         let accepting = tokio::spawn({
             let (connections, target) = (Arc::clone(&connections), Arc::clone(&target));
+            let stalled = stalled.clone();
             async move {
                 while let Ok((mut near, _)) = listener.accept().await {
                     let target = target.lock().unwrap().clone();
+                    let mut stalled = stalled.subscribe();
                     let carrying = tokio::spawn(async move {
-                        if let Ok(mut far) = TcpStream::connect(&target).await {
-                            let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                        let Ok(mut far) = TcpStream::connect(&target).await else {
+                            return;
+                        };
+                        let stalled = async { drop(stalled.wait_for(|stalled| *stalled).await) };
+                        tokio::select! {
+                            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                            // Both ends stay open.
+                            () = stalled => std::future::pending().await,
                         }
                     });
                     connections.lock().unwrap().push(carrying.abort_handle());
@@ -191,8 +202,15 @@ impl Cable {
             url,
             target,
             connections,
+            stalled,
             accepting,
         }
+    }
+
+    /// From now on nothing is carried, and no end hears of it: as if the machine behind it were
+    /// gone.
+    pub fn stall(&self) {
+        self.stalled.send_replace(true);
     }
 
     /// From now on new connections lead to another gateway.
