@@ -94,7 +94,7 @@ pub struct Advertised {
     /// `https://192.0.2.7:9999`, without a slash at its end.
     pub callback_url: String,
     /// The PEM of a generated certificate.
-    pub verify_ca: Option<String>,
+    pub verify_ca: Option<Arc<str>>,
 }
 
 /// The REST server, which is started on demand. Cheap to clone.
@@ -250,7 +250,9 @@ impl RestServer {
         self.serve(server, listener, acceptor);
         Ok(Advertised {
             callback_url,
-            verify_ca: pair.filter(|_| is_generated).map(|pair| pair.certificate),
+            verify_ca: pair
+                .filter(|_| is_generated)
+                .map(|pair| pair.certificate.into()),
         })
     }
 

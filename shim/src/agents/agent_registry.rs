@@ -12,7 +12,7 @@ use super::attachment::{AttachmentSlot, HeldRequest, HeldRequests};
 use super::client::Client;
 use super::proofs::Proofs;
 use super::record::ExecutedCommand;
-use super::registry::{AgentKey, Generation, NewAgent, Registry};
+use super::registry::{AgentKey, Entry, Generation, NewAgent, Registry};
 use crate::metrics::Metrics;
 
 /// Requests that wait for agents that are away, all together: as many workers of conductors wait
@@ -133,6 +133,22 @@ impl AgentRegistry {
         };
         let generation = registry.register(key.clone(), agent, now);
         (client, generation)
+    }
+
+    /// Forgets a node whose agent is away and whom nobody calls. What is known of it for good is
+    /// that its token was proved; the rest would hold a page of memory each.
+    pub fn forget_if_idle(&self, node_uuid: &str) {
+        let key = AgentKey::Node(node_uuid.to_owned());
+        let mut registry = self.write();
+        let is_idle = |entry: &Entry<Arc<Client>>| {
+            let is_empty = entry.connection.slot().is_some_and(AttachmentSlot::is_idle);
+            !entry.closed && is_empty && Arc::strong_count(&entry.connection) == 1
+        };
+        // Nobody gets another handle while the table is locked.
+        if let Some(entry) = registry.get(&key).filter(|entry| is_idle(entry)) {
+            let generation = entry.generation;
+            registry.remove(&key, generation);
+        }
     }
 
     /// The slot of a node, if anything of the node has been here.

@@ -241,6 +241,13 @@ impl AttachmentSlot {
         });
     }
 
+    /// Whether the agent is away, is not known to be elsewhere, and nobody waits for it.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let is_empty = matches!(*self.current.borrow(), SlotState::Empty);
+        is_empty && Arc::strong_count(&self.current) == 1
+    }
+
     /// Whether the agent is attached here now.
     #[must_use]
     pub fn is_open(&self) -> bool {

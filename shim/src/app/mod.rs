@@ -192,7 +192,7 @@ impl Shim {
         let enrolment = Enrolment::of_gateway(config, &url, proofs.clone());
         let enrolment = enrolment.context("the gateway cannot issue certificates")?;
         let is_watched = config.fleet_listen.is_some() || config.page_listen.is_some();
-        let fleet = known_nodes(&proofs, is_watched);
+        let fleet = known_nodes(&proofs, is_watched, !config.common.api_url.is_empty());
         let (executed, commands) = mpsc::channel(EXECUTED_COMMANDS);
         let executed = is_watched.then_some(executed);
         let agents = AgentRegistry::of_gateway(proofs.clone(), metrics.clone(), executed);
@@ -385,12 +385,12 @@ fn answer_gateways(fleet: Option<&OpenFleet>, gateway: &Gateway) {
 }
 
 /// The nodes whose tokens are known from earlier. Thousands of kept changes take memory that only
-/// watches need.
-fn known_nodes(proofs: &Proofs, is_watched: bool) -> Fleet {
-    let fleet = if is_watched {
-        Fleet::default()
-    } else {
-        Fleet::unwatched()
+/// watches need, and nodes one that only who asks for them needs: a registrar, in Ironic's place.
+fn known_nodes(proofs: &Proofs, is_watched: bool, has_ironic: bool) -> Fleet {
+    let fleet = match (is_watched, has_ironic) {
+        (true, _) => Fleet::default(),
+        (false, false) => Fleet::unwatched(),
+        (false, true) => Fleet::unlisted(),
     };
     for node in proofs.nodes() {
         fleet.add(&node);

@@ -27,6 +27,8 @@ struct FleetState {
     table: Mutex<NodeTable>,
     /// The number of the latest change: wakes who waits for one.
     latest: watch::Sender<u64>,
+    /// Whether anything is noted.
+    is_kept: bool,
 }
 
 /// A place in the sequence of changes.
@@ -57,13 +59,24 @@ impl Fleet {
         Self::keeping(0)
     }
 
+    /// No nodes, ever: nobody asks for any, and nothing is noted.
+    #[must_use]
+    pub fn unlisted() -> Self {
+        Self::with(0, false)
+    }
+
     /// No nodes yet; at most `changes` changes are kept.
     pub(super) fn keeping(changes: usize) -> Self {
+        Self::with(changes, true)
+    }
+
+    fn with(changes: usize, is_kept: bool) -> Self {
         let epoch = Uuid::new_v4().simple().to_string();
         Self(Arc::new(FleetState {
             epoch: epoch[..12].to_owned(),
             table: Mutex::new(NodeTable::new(changes)),
             latest: watch::Sender::new(0),
+            is_kept,
         }))
     }
 
@@ -269,7 +282,10 @@ impl Fleet {
         self.changes(at, 1).is_ok()
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut NodeTable) -> T) -> T {
+    fn change<T: Default>(&self, change: impl FnOnce(&mut NodeTable) -> T) -> T {
+        if !self.0.is_kept {
+            return T::default();
+        }
         let mut table = self.table();
         let changed = change(&mut table);
         let latest = table.log.latest();

@@ -86,6 +86,8 @@ pub struct ServerCertificate(Arc<CertificateState>);
 #[derive(Debug)]
 struct CertificateState {
     source: CertificateSource,
+    /// What Ironic is given; each session of an agent holds it.
+    verify_ca: Option<Arc<str>>,
     current: Arc<CurrentCertificate>,
 }
 
@@ -146,7 +148,12 @@ impl ServerCertificate {
             }
         };
         let current = source.issue()?;
+        let verify_ca = match &source {
+            CertificateSource::Operator { authority, .. } => authority.as_deref(),
+            CertificateSource::Own { authority, .. } => Some(authority.certificate.as_str()),
+        };
         Ok(Some(Self(Arc::new(CertificateState {
+            verify_ca: verify_ca.map(Arc::from),
             source,
             current: Arc::new(CurrentCertificate(RwLock::new(current))),
         }))))
@@ -154,11 +161,8 @@ impl ServerCertificate {
 
     /// What Ironic verifies the certificate with; `None` where the conductor's own CAs do.
     #[must_use]
-    pub fn verify_ca(&self) -> Option<String> {
-        match &self.0.source {
-            CertificateSource::Operator { authority, .. } => authority.clone(),
-            CertificateSource::Own { authority, .. } => Some(authority.certificate.clone()),
-        }
+    pub fn verify_ca(&self) -> Option<Arc<str>> {
+        self.0.verify_ca.clone()
     }
 
     /// Says what to do where several gateways share their nodes and this one has just made a CA
@@ -467,7 +471,7 @@ mod tests {
         };
         let certificate = ServerCertificate::of(&url("https://gw.example"), &config);
         let certificate = certificate.unwrap().unwrap();
-        assert_eq!(certificate.verify_ca().unwrap(), authority);
+        assert_eq!(*certificate.verify_ca().unwrap(), *authority);
         let before = shown(&certificate);
         replace();
         certificate.apply(certificate.issue().unwrap());

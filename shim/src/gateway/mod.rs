@@ -5,6 +5,7 @@
 //! server shows, and the CA that Ironic is given with it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ironic_text::Secret;
 use ironic_tunnel::GrpcChannel;
@@ -67,6 +68,8 @@ struct GatewayState {
     peers: Option<Peers>,
     fleet: Fleet,
     unproved: Arc<Semaphore>,
+    /// Attachments that have ended.
+    ended: Arc<AtomicU64>,
     drain: SessionDrain,
     /// The task of the REST server.
     serving: TaskTracker,
@@ -130,11 +133,13 @@ impl Gateway {
             peers,
             fleet,
             unproved: Arc::new(Semaphore::new(UNPROVED)),
+            ended: Arc::default(),
             drain: SessionDrain::new(config.drain_timeout),
             serving,
             stop,
         }));
-        tokio::spawn(trim::give_memory_back(gateway.stopping()));
+        let ended = Arc::clone(&gateway.0.ended);
+        tokio::spawn(trim::give_memory_back(gateway.stopping(), ended));
         Ok(gateway)
     }
 
@@ -231,13 +236,16 @@ impl Gateway {
 
     /// An attachment has ended.
     pub fn detach(&self, node_uuid: &str, id: &AttachmentId) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
         let (client, _) = self.node(node_uuid);
         if let Some(slot) = client.slot() {
             slot.detach(id);
         }
+        drop(client);
         if let Some(peers) = &self.0.peers {
             peers.detached(node_uuid, id, self.0.agents.is_closed(node_uuid));
         }
+        self.0.agents.forget_if_idle(node_uuid);
     }
 
     /// From now on callers pass with this token, which was proved.

@@ -95,7 +95,8 @@ pub(super) async fn run(
     let admitted = tokio::select! {
         // The agent has hung up.
         () = verdict.closed() => return,
-        admitted = admit(gateway, &mut requests, &peer) => admitted,
+        // It is boxed, because its place would be kept for as long as the attachment lasts.
+        admitted = Box::pin(admit(gateway, &mut requests, &peer)) => admitted,
     };
     match admitted {
         Ok(hello) => {
@@ -254,7 +255,9 @@ async fn serve(
     // Whoever finds the attachment must find its token.
     let token = Secret::new(hello.agent_token.as_str());
     gateway.trust(node, token, &hello.agent_version);
-    let (displaced, driver) = match connect(gateway, node, &id, socket).await {
+    // As above.
+    let connecting = Box::pin(connect(gateway, node, &id, socket));
+    let (displaced, driver) = match connecting.await {
         Ok(connected) => connected,
         Err(AttachRefusal(outcome, status)) => {
             metrics.attach(outcome);

@@ -1,7 +1,6 @@
 //! One heartbeat session: a `Hello`, beats one at a time, and a `Farewell`.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Instant;
 
 use ironic_agent_protocol::v1;
@@ -34,10 +33,10 @@ pub(super) async fn run(
     peer: AgentPeer,
     answers: &ResponseSender,
 ) -> Result<(), Status> {
-    let hello = hello(&mut messages).await?;
+    // What happens once is boxed: its place would be kept for as long as the session lasts.
+    let hello = Box::pin(hello(&mut messages)).await?;
     peer.speaks_for(&hello.node_uuid)?;
-    let session = Session::open(relay, hello, peer).await?;
-    let lock = relay.locks.of(&session.hello.node_uuid);
+    let session = Box::pin(Session::open(relay, hello, peer)).await?;
     let _counted = relay.placement.metrics().map(Metrics::heartbeat_session);
     let _drained = relay.placement.gateway().map(Gateway::session);
     let mut in_flight: InFlight<'_> = None;
@@ -68,7 +67,7 @@ pub(super) async fn run(
                 return Err(Status::failed_precondition(text));
             }
             Some(Message::Beat(beat)) => {
-                in_flight = Some(Box::pin(session.answer(beat, Arc::clone(&lock))));
+                in_flight = Some(Box::pin(session.answer(beat)));
             }
             Some(Message::KeepAlive(_)) => {}
             Some(Message::Farewell(farewell)) => return session.farewell(&farewell),
@@ -142,15 +141,12 @@ impl<'a> Session<'a> {
     }
 
     /// One beat, in its turn. Beside an agent the turns are those of its own connections.
-    async fn answer(
-        &self,
-        beat: v1::Beat,
-        lock: Arc<tokio::sync::Mutex<()>>,
-    ) -> v1::HeartbeatResponse {
+    async fn answer(&self, beat: v1::Beat) -> v1::HeartbeatResponse {
         let arrived = Instant::now();
         let response = if let Some(pacing) = &self.relay.pacing {
             self.paced_beat(pacing, &beat).await
         } else {
+            let lock = self.relay.locks.of(&self.hello.node_uuid);
             let _turn = lock.lock().await;
             heartbeat_response(beat.sequence, self.beat(&beat).await)
         };
