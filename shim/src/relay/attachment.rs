@@ -252,12 +252,15 @@ async fn serve(
     if verdict.send(Ok(attached)).is_err() {
         return;
     }
-    // Whoever finds the attachment must find its token.
+    // Whoever finds the attachment must find its token: until then the end of an earlier attachment
+    // must not have the node forgotten.
+    let known = gateway.agents().node(node);
     let token = Secret::new(hello.agent_token.as_str());
     gateway.trust(node, token, &hello.agent_version);
     // As above.
-    let connecting = Box::pin(connect(gateway, node, &id, socket));
-    let (displaced, driver) = match connecting.await {
+    let connected = Box::pin(connect(gateway, node, &id, socket)).await;
+    drop(known);
+    let (displaced, driver) = match connected {
         Ok(connected) => connected,
         Err(AttachRefusal(outcome, status)) => {
             metrics.attach(outcome);
