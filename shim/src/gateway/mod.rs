@@ -89,10 +89,6 @@ impl Gateway {
         stop: CancellationToken,
     ) -> Result<Self, GatewayError> {
         descriptors::raise_limit();
-        let rest_settings = RestSettings {
-            descriptors: descriptors::REST,
-            ..RestSettings::default()
-        };
         let peers = PeersSettings::of(config)?;
         let certificate = ServerCertificate::of(&url, config)?;
         if let (Some(certificate), Some(_)) = (&certificate, &peers) {
@@ -112,11 +108,11 @@ impl Gateway {
                 );
                 let open = open.await?;
                 let peers = Some(open.peers.clone());
-                let server = RestListener::among(peers.clone(), agents.clone(), rest_settings);
+                let server = RestListener::among(peers.clone(), agents.clone(), rest_settings());
                 open.join(server.node_handler()).await?;
                 (server, peers)
             }
-            None => (RestListener::new(agents.clone(), rest_settings), None),
+            None => (RestListener::new(agents.clone(), rest_settings()), None),
         };
         info!(event = %"rest_listener_open", %url, "milestone");
         let stopping = stop.child_token();
@@ -305,6 +301,14 @@ impl Gateway {
 
     fn node(&self, node_uuid: &str) -> (Arc<Client>, Generation) {
         self.0.agents.node(node_uuid)
+    }
+}
+
+/// REST connections have their share of the descriptors.
+fn rest_settings() -> RestSettings {
+    RestSettings {
+        descriptors: descriptors::REST,
+        ..RestSettings::default()
     }
 }
 

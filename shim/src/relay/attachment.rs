@@ -207,10 +207,16 @@ fn incoming(
 /// Makes the bytes of an attachment the connection by which its agent is called.
 async fn connect(
     gateway: &Gateway,
-    node: &str,
+    hello: &v1::AttachHello,
     id: &AttachmentId,
     socket: Tunnel<impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static>,
 ) -> Result<(CancellationToken, ConnectionDriver), AttachRefusal> {
+    let node = hello.node_uuid.as_str();
+    // A caller that finds the attachment must find its token. Until then the end of an earlier
+    // attachment must not remove the node.
+    let _known = gateway.agents().node(node);
+    let token = Secret::new(hello.agent_token.as_str());
+    gateway.trust(node, token, &hello.agent_version);
     let connected = ironic_tunnel::connect(socket, Pings::Never).await;
     let (channel, driver) = connected.map_err(|error| {
         info!(%node, %error, "an attachment ended before it had begun");
@@ -252,14 +258,8 @@ async fn serve(
     if verdict.send(Ok(attached)).is_err() {
         return;
     }
-    // Whoever finds the attachment must find its token: until then the end of an earlier attachment
-    // must not have the node forgotten.
-    let known = gateway.agents().node(node);
-    let token = Secret::new(hello.agent_token.as_str());
-    gateway.trust(node, token, &hello.agent_version);
-    // As above.
-    let connected = Box::pin(connect(gateway, node, &id, socket)).await;
-    drop(known);
+    // Needed once, and large: it must not stay in the state of every attachment.
+    let connected = Box::pin(connect(gateway, &hello, &id, socket)).await;
     let (displaced, driver) = match connected {
         Ok(connected) => connected,
         Err(AttachRefusal(outcome, status)) => {
