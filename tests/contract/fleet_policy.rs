@@ -78,11 +78,24 @@ fn guarded(state: &TempDir, operators: &Authority, port: u16) -> ShimConfig {
 
 impl Guarded {
     async fn new() -> Self {
+        Self::with(|_, _, config| config).await
+    }
+
+    /// The same with a list of revoked certificates.
+    async fn with_list(list: impl FnOnce(&Authority) -> String) -> Self {
+        let change = |state: &TempDir, operators: &Authority, config| ShimConfig {
+            fleet_tls_crl_file: Some(write(state, "crl.pem", &list(operators))),
+            ..config
+        };
+        Self::with(change).await
+    }
+
+    async fn with(change: impl FnOnce(&TempDir, &Authority, ShimConfig) -> ShimConfig) -> Self {
         let state = tempfile::tempdir().unwrap();
         fs::create_dir_all(state.path().join("nodes")).unwrap();
-        let operators = Authority::new();
-        let port = free_port();
-        let shim = Shim::start(guarded(&state, &operators, port)).await;
+        let (operators, port) = (Authority::new(), free_port());
+        let config = change(&state, &operators, guarded(&state, &operators, port));
+        let shim = Shim::start(config).await;
         Self {
             state,
             operators,
@@ -452,20 +465,7 @@ async fn certificates_of_operators_are_judged_by_the_files_as_they_are_now() {
 
 #[tokio::test]
 async fn a_revoked_certificate_is_none() {
-    let state = tempfile::tempdir().unwrap();
-    fs::create_dir_all(state.path().join("nodes")).unwrap();
-    let (operators, port) = (Authority::new(), free_port());
-    let config = ShimConfig {
-        fleet_tls_crl_file: Some(write(&state, "crl.pem", &operators.revoke(&[7]))),
-        ..guarded(&state, &operators, port)
-    };
-    let shim = Shim::start(config).await;
-    let gateway = Guarded {
-        state,
-        operators,
-        shim,
-        port,
-    };
+    let gateway = Guarded::with_list(|operators| operators.revoke(&[7])).await;
     let name = [(DnType::CommonName, "root")];
     let connects = async |serial| {
         let signed = gateway.operators.sign_numbered(&name, "", serial);
@@ -500,22 +500,8 @@ fn openssl_takes(state: &TempDir, authority: &Authority, certificate: &str) -> O
 
 #[tokio::test]
 async fn a_list_past_its_next_update_lets_nobody_in_until_another_is_read() {
-    let state = tempfile::tempdir().unwrap();
-    fs::create_dir_all(state.path().join("nodes")).unwrap();
-    let (operators, port) = (Authority::new(), free_port());
-    let ended = write(&state, "crl.pem", &operators.revoke_until(&[7], 2021));
-    let config = ShimConfig {
-        fleet_tls_crl_file: Some(ended),
-        ..guarded(&state, &operators, port)
-    };
     // It starts: agents do not need the list.
-    let shim = Shim::start(config).await;
-    let gateway = Guarded {
-        state,
-        operators,
-        shim,
-        port,
-    };
+    let gateway = Guarded::with_list(|operators| operators.revoke_until(&[7], 2021)).await;
     let operators = &gateway.operators;
     let name = [(DnType::CommonName, "root")];
     let connects = async |serial| {

@@ -91,6 +91,16 @@ impl Gateway {
         AuthorityPin::of(&CertificateDer::from_pem_file(pem).unwrap())
     }
 
+    /// Options of an agent that knows the pin and a join token.
+    fn enrolling(&self, token: &Secret) -> impl Fn(AgentConfig) -> AgentConfig {
+        let (pin, token) = (self.pin(), token.clone());
+        move |config| AgentConfig {
+            conductor_ca_sha256: Some(pin),
+            join_token: Some(token.clone()),
+            ..config
+        }
+    }
+
     fn authority(&self) -> NodeAuthority {
         authority(&self.shim.config)
     }
@@ -183,24 +193,17 @@ async fn first_answer(
 #[tokio::test]
 async fn an_agent_enrols_by_a_join_token_and_ironic_reaches_it() {
     let gateway = Gateway::new(NodeCertificates::JoinToken).await;
-    let (pin, token) = (
-        gateway.pin(),
-        gateway.token(Some(NODE), Duration::from_secs(60)),
-    );
+    let token = gateway.token(Some(NODE), Duration::from_secs(60));
     let machine = Machine::new();
-    let options = |config| AgentConfig {
-        conductor_ca_sha256: Some(pin),
-        join_token: Some(token.clone()),
-        ..config
-    };
-    let agent = machine.start_agent_with(&gateway.shim.url, options);
+    let options = gateway.enrolling(&token);
+    let agent = machine.start_agent_with(&gateway.shim.url, &options);
     gateway.ironic.wait_for(HEARTBEAT, 1).await;
     let answer = ask(&gateway.shim, "POST", "/v1/commands/", SYNC).await;
     assert_eq!(answer.json()["command_status"], "SUCCEEDED", "{answer:?}");
 
     // The next process of the same boot goes on with the certificate: the token is used up.
     drop(agent);
-    let _agent = machine.start_agent_with(&gateway.shim.url, options);
+    let _agent = machine.start_agent_with(&gateway.shim.url, &options);
     let answer = ask(&gateway.shim, "POST", "/v1/commands/", SYNC).await;
     assert_eq!(answer.json()["command_status"], "SUCCEEDED", "{answer:?}");
     let uses = gateway.tokens().list(UnixTime::now()).unwrap()[0].uses;
@@ -229,20 +232,13 @@ async fn without_ironic_an_agent_enrols_by_a_join_token_and_is_called() {
         shim: Shim::start(config).await,
         state,
     };
-    let (pin, token) = (
-        gateway.pin(),
-        gateway.token(Some(NODE), Duration::from_secs(60)),
-    );
+    let token = gateway.token(Some(NODE), Duration::from_secs(60));
     let machine = Machine::new();
-    let options = |config| AgentConfig {
-        conductor_ca_sha256: Some(pin),
-        join_token: Some(token.clone()),
-        ..config
-    };
+    let options = gateway.enrolling(&token);
     let mut commands = CommandServiceClient::new(channel_at(gateway.state.path()));
     // The second process has the certificate of the first one, and the node's token.
     for _ in 0..2 {
-        let agent = machine.start_agent_with(&gateway.shim.url, options);
+        let agent = machine.start_agent_with(&gateway.shim.url, &options);
         let ordered = commands.execute_command(of_node(NODE, sync()));
         let record = ordered.await.unwrap().into_inner().command.unwrap();
         assert_eq!(record.state(), v1::CommandState::Succeeded, "{record:?}");

@@ -9,4 +9,4 @@ mod secret;
 
 pub use error_chain::{error_chain, with_causes};
 pub use printable::{printable, printable_lines};
-pub use secret::Secret;
+pub use secret::{Secret, constant_time_eq};

@@ -22,13 +22,14 @@ impl Secret {
     /// Whether `candidate` is this secret. Empty secrets match nothing.
     #[must_use]
     pub fn matches(&self, candidate: &str) -> bool {
-        !self.0.is_empty() && same(self.0.as_bytes(), candidate.as_bytes())
+        !self.0.is_empty() && constant_time_eq(self.0.as_bytes(), candidate.as_bytes())
     }
 }
 
 /// Compares without an early exit, so that an answer's timing tells nothing about how much
 /// of a guess was right. Lengths are no secret.
-fn same(left: &[u8], right: &[u8]) -> bool {
+#[must_use]
+pub fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
     let differing = left
         .iter()
         .zip(right)
@@ -38,7 +39,7 @@ fn same(left: &[u8], right: &[u8]) -> bool {
 
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
-        same(self.0.as_bytes(), other.0.as_bytes())
+        constant_time_eq(self.0.as_bytes(), other.0.as_bytes())
     }
 }
 

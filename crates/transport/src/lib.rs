@@ -15,4 +15,4 @@ pub mod socket;
 pub mod tls;
 
 pub use address::{Endpoint, Endpoints, Listen};
-pub use sha256::Sha256Digest;
+pub use sha256::{InvalidSha256, Sha256Digest};

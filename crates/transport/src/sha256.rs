@@ -1,8 +1,10 @@
 //! SHA-256 of texts and certificates, by the library that TLS is linked with anyway.
 
 use std::fmt;
+use std::str::FromStr;
 
 use ring::digest::{SHA256, digest};
+use thiserror::Error;
 
 /// A SHA-256. It is shown as 64 hexadecimal digits, or as many of them as a precision says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,9 +26,23 @@ impl Sha256Digest {
     }
 }
 
-impl From<[u8; 32]> for Sha256Digest {
-    fn from(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+/// A text is not a [`Sha256Digest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("expected 64 hexadecimal digits")]
+pub struct InvalidSha256;
+
+impl FromStr for Sha256Digest {
+    type Err = InvalidSha256;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSha256> {
+        let digits: Option<Vec<u32>> = text.chars().map(|letter| letter.to_digit(16)).collect();
+        let digits = digits.filter(|digits| digits.len() == 64);
+        let digits = digits.ok_or(InvalidSha256)?;
+        let mut digest = [0; 32];
+        for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = u8::try_from(pair[0] << 4 | pair[1]).map_err(|_| InvalidSha256)?;
+        }
+        Ok(Self(digest))
     }
 }
 
@@ -57,6 +73,7 @@ mod tests {
             let digest = Sha256Digest::of(text);
             assert_eq!(digest.to_string(), digits);
             assert_eq!(format!("{digest:.16}"), digits[..16]);
+            assert_eq!(digits.to_uppercase().parse(), Ok(digest));
         }
     }
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ironic_program::state_file;
-use ironic_text::Secret;
+use ironic_text::{Secret, constant_time_eq};
 use ironic_transport::Sha256Digest;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -52,10 +52,7 @@ impl TokenDigest {
     /// Whether it is the digest of this token. It takes the same time wherever the digests differ.
     #[must_use]
     pub fn is_of(&self, token: &str) -> bool {
-        let other = Self::of(token);
-        let pairs = self.0.as_bytes().iter().zip(other.0.as_bytes());
-        let differing = pairs.fold(0, |seen, (left, right)| seen | (left ^ right));
-        std::hint::black_box(differing) == 0
+        constant_time_eq(self.0.as_bytes(), Self::of(token).0.as_bytes())
     }
 }
 
@@ -74,16 +71,7 @@ impl TryFrom<String> for TokenDigest {
     type Error = InvalidDigest;
 
     fn try_from(text: String) -> Result<Self, InvalidDigest> {
-        let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_digest {
-            return Err(InvalidDigest);
-        }
-        let mut digest = [0; 32];
-        for (at, byte) in digest.iter_mut().enumerate() {
-            let digits = &text[2 * at..2 * at + 2];
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| InvalidDigest)?;
-        }
-        Ok(Self(digest.into()))
+        text.parse().map(Self).map_err(|_| InvalidDigest)
     }
 }
 

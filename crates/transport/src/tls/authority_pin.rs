@@ -36,24 +36,8 @@ impl FromStr for AuthorityPin {
     type Err = InvalidAuthorityPin;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits: Vec<u8> = text
-            .chars()
-            .filter(|letter| *letter != ':')
-            .map(|letter| {
-                letter
-                    .to_digit(16)
-                    .and_then(|digit| u8::try_from(digit).ok())
-            })
-            .collect::<Option<_>>()
-            .ok_or(InvalidAuthorityPin)?;
-        if digits.len() != 64 {
-            return Err(InvalidAuthorityPin);
-        }
-        let mut digest = [0; 32];
-        for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = pair[0] << 4 | pair[1];
-        }
-        Ok(Self(digest.into()))
+        let digest = text.replace(':', "").parse();
+        digest.map(Self).map_err(|_| InvalidAuthorityPin)
     }
 }
 
