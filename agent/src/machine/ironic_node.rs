@@ -16,7 +16,7 @@ pub struct Node(pub JsonObject);
 pub enum DiskLabel {
     /// GUID partition table.
     Gpt,
-    /// The table of MS-DOS, in the first sector.
+    /// An MBR partition table.
     Msdos,
 }
 
@@ -101,7 +101,7 @@ impl Node {
         secure.is_some_and(|word| word.eq_ignore_ascii_case("true"))
     }
 
-    /// Whether the node asks for the table of MS-DOS.
+    /// Whether the node asks for an MBR partition table.
     #[must_use]
     pub fn wants_msdos_label(&self) -> bool {
         let label = self.capability("disk_label", &["instance_info", "properties"]);

@@ -67,7 +67,7 @@ impl ShimConfig {
             opt!(fleet_tls_key_file, "PEM key of fleet_tls_cert_file."),
             opt!(fleet_tls_ca_file, "PEM of the CA whose certificates callers of fleet_listen must show. It is not the CA of the agents."),
             opt!(page_listen, "Where a page shows the nodes to operators with a browser: ADDRESS:PORT or unix:PATH, with the certificates of the options fleet_tls_*."),
-            opt!(fleet_tls_crl_file, "PEM of the lists (CRL) of certificates that the CA of fleet_tls_ca_file has revoked; each CA in that file needs one then, and one that is past its next update lets nobody in. Read again at SIGHUP."),
+            opt!(fleet_tls_crl_file, "PEM of the lists (CRL) of certificates that the CA of fleet_tls_ca_file has revoked; each CA in that file needs one then. While a list is past its next update, no certificate of its CA is accepted. Read again at SIGHUP."),
             opt!(fleet_policy_file, "YAML file that says which role the holder of a certificate has at fleet_listen: observer, operator or provisioner; without it every caller may do everything. Read again when it changes."),
             opt!(node_dir, "Directory of files that describe nodes, as YAML or JSON: without api_url these are the nodes of a gateway, otherwise they name and label those of Ironic.").word("DIR"),
             opt!(admit, "Which machines a gateway without api_url takes: those that a file in node_dir describes, or, in a lab, any machine under the UUID that its firmware says."),

@@ -153,7 +153,7 @@ enum OwnFiles {
     Boot,
     /// They were copied, and the firmware has no entry for them.
     LackEntries(Entries),
-    /// There are none, or they cannot be used.
+    /// The image brings no such files, or they cannot be used.
     None,
 }
 

@@ -122,7 +122,7 @@ fn range(start: u64, length: u64) -> Option<Range<u64>> {
 /// A file or a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtInode {
-    /// Whether it is a directory. A link is none, wherever it leads.
+    /// Whether it is a directory. Symbolic links are not followed.
     pub is_directory: bool,
     /// The low 32 bits of its size in bytes, which are all that a directory has.
     pub size: u64,
