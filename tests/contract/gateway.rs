@@ -8,14 +8,16 @@ use ironic_agent_protocol::v1::heartbeat_request::Message;
 use ironic_agent_protocol::v1::{self, FarewellReason, HeartbeatVerdict};
 use ironic_shim::config::ShimConfig;
 use ironic_shim::metrics::Observation;
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use crate::support::gateway::{Cable, Machine, SYNC, ask, ask_node, gateway_config};
 use crate::support::http::Line;
-use crate::support::ironic::{FakeIronic, NODE, TOKEN};
+use crate::support::ironic::{FakeIronic, NODE, Reply, TOKEN, recorded};
 use crate::support::shim::{Shim, hello};
 
 const HEARTBEAT: &str = "/v1/heartbeat/";
@@ -151,6 +153,70 @@ async fn an_agent_that_is_gone_without_a_word_is_noticed_within_half_a_minute() 
         }
     };
     tokio::time::timeout(NOTICED, noticing).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_large_request_over_a_slow_link_ends_and_heartbeats_and_other_nodes_go_on() {
+    const RATE: usize = 100 * 1024;
+    const SIZE: usize = 2 * 1024 * 1024;
+    let house = House::new().await;
+    let others = (
+        "00000000-0000-4000-8000-000000000001",
+        "token-of-the-other-node-0123456789",
+    );
+    house.ironic.accept_beats_of_all();
+    for (node, token) in [(NODE, TOKEN), others] {
+        let mut found = recorded("lookup")["response"].clone();
+        found["node"]["uuid"] = json!(node);
+        found["config"]["agent_token"] = json!(token);
+        found["config"]["heartbeat_timeout"] = json!(10);
+        house.ironic.script("/v1/lookup", [Reply::Json(200, found)]);
+    }
+    let cable = Cable::slow(&house.shim, RATE).await;
+    let _agent = house.machine.start_agent(&cable.url);
+    house.ironic.wait_for(HEARTBEAT, 1).await;
+    let other = Machine::with_address("52:54:00:e2:e0:02");
+    let _other = other.start_agent(&house.shim.url);
+    let (node, token) = others;
+    house
+        .ironic
+        .wait_for(&format!("{HEARTBEAT}{node}"), 1)
+        .await;
+
+    let rest = house.shim.rest;
+    let stop = CancellationToken::new();
+    let calls = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            let mut slowest = Duration::ZERO;
+            while !stop.is_cancelled() {
+                let begin = Instant::now();
+                let answer = ask_node(rest, node, token, "GET", "/v1/commands/", b"").await;
+                assert_eq!(answer.status, 200, "{answer:?}");
+                slowest = slowest.max(begin.elapsed());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            slowest
+        }
+    });
+    let beats = || house.ironic.seen(&format!("{HEARTBEAT}{NODE}")).len();
+    let (begin, before) = (Instant::now(), beats());
+    let parameters = json!({"node": {"uuid": NODE, "extra": "x".repeat(SIZE)}, "ports": []});
+    let order = json!({"name": "clean.get_clean_steps", "params": parameters}).to_string();
+    let answer = ask(&house.shim, "POST", "/v1/commands/", order.as_bytes()).await;
+    let (taken, beats) = (begin.elapsed(), beats() - before);
+    stop.cancel();
+    let slowest = calls.await.unwrap();
+    assert_eq!(answer.json()["command_status"], "SUCCEEDED", "{answer:?}");
+    assert!(
+        taken.as_secs_f64() > 0.9 * SIZE as f64 / RATE as f64,
+        "{taken:?} is no slow link"
+    );
+    assert!(beats >= 1, "no heartbeat in {taken:?}");
+    assert!(
+        slowest < Duration::from_secs(2),
+        "{slowest:?} for a call of another node"
+    );
 }
 
 #[tokio::test]

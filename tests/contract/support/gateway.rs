@@ -1,6 +1,7 @@
 //! A gateway, and real agents that listen nowhere, each with a life of its own.
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -14,6 +15,8 @@ use ironic_program::CommonSettings;
 use ironic_shim::config::ShimConfig;
 use ironic_transport::Endpoint;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -169,8 +172,17 @@ impl Cable {
         Self::to_address(address(gateway)).await
     }
 
-    /// The same to any `HOST:PORT`.
+    /// The same, with so many bytes per second in each direction.
+    pub async fn slow(gateway: &Shim, bytes_per_second: usize) -> Self {
+        Self::open(address(gateway), Some(bytes_per_second)).await
+    }
+
+    /// The same as [`Self::to`], to any `HOST:PORT`.
     pub async fn to_address(target: String) -> Self {
+        Self::open(target, None).await
+    }
+
+    async fn open(target: String, rate: Option<usize>) -> Self {
         let target = Arc::new(Mutex::new(target));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -188,8 +200,14 @@ impl Cable {
                             return;
                         };
                         let stalled = async { drop(stalled.wait_for(|stalled| *stalled).await) };
+                        let carry = async {
+                            match rate {
+                                Some(rate) => carry_slowly(near, far, rate).await,
+                                None => copy_bidirectional(&mut near, &mut far).await.map(|_| ()),
+                            }
+                        };
                         tokio::select! {
-                            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                            _ = carry => {}
                             // Both ends stay open.
                             () = stalled => std::future::pending().await,
                         }
@@ -223,6 +241,32 @@ impl Cable {
         for connection in self.connections.lock().unwrap().drain(..) {
             connection.abort();
         }
+    }
+}
+
+/// Carries so many bytes per second in each direction, until one of them ends.
+async fn carry_slowly(near: TcpStream, far: TcpStream, rate: usize) -> io::Result<()> {
+    let (near_in, near_out) = near.into_split();
+    let (far_in, far_out) = far.into_split();
+    tokio::select! {
+        ended = copy_slowly(near_in, far_out, rate) => ended,
+        ended = copy_slowly(far_in, near_out, rate) => ended,
+    }
+}
+
+async fn copy_slowly(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    rate: usize,
+) -> io::Result<()> {
+    let mut part = vec![0; rate / 50];
+    loop {
+        let length = from.read(&mut part).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        to.write_all(&part[..length]).await?;
+        tokio::time::sleep(Duration::from_secs_f64(length as f64 / rate as f64)).await;
     }
 }
 
