@@ -27,8 +27,8 @@ from machine import PORT, Failed, Ironic, Machine, node_of, plain_uefi  # noqa: 
 # What QEMU's emulated network is, the address of this machine in it, and the loopback address behind that.
 NETWORKS = {"ipv4": ("user,ipv6=off", "10.0.2.2", "127.0.0.1"), "ipv6": ("user,ipv4=off", "[fec0::2]", "::1")}
 FIRMWARE = {"uefi": plain_uefi, "bios": None}
-MILESTONES = ("init", "checked", "drivers", "network", "started")
-STAGES = ("firmware", "kernel", "checks", "drivers", "network", "programs", "heartbeat")
+MILESTONES = ("init", "checked", "drivers", "programs", "network")
+STAGES = ("firmware", "kernel", "checks", "drivers", "programs", "network", "heartbeat")
 
 
 class Boots:
@@ -55,7 +55,7 @@ class Boots:
             machine.wait_for_heartbeat(self.ironics[network])
             total = self.ironics[network].heard[node_of(machine.mac)] - machine.power_on
             # The console is behind.
-            machine.wait_for("milestone event=started", 10)
+            machine.wait_for("milestone event=network", 10)
             return stages(machine.said(), init, total)
 
 

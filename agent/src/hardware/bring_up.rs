@@ -17,10 +17,12 @@ pub async fn bring_up(system: &System) {
     if system.simulation.is_some() {
         return;
     }
-    start_iscsi(system).await;
-    assemble(system).await;
-    load_bmc_drivers(system).await;
-    start_multipath(system).await;
+    let disks = async {
+        start_iscsi(system).await;
+        assemble(system).await;
+        start_multipath(system).await;
+    };
+    tokio::join!(disks, load_bmc_drivers(system));
 }
 
 /// Disks that the firmware's table names.
@@ -158,13 +160,13 @@ mod tests {
             .expect("iscsistart -f", "")
             .expect_result("iscsistart -b", failed("iscsistart"))
             .expect("mdadm --assemble --scan --homehost=<ignore> --verbose", "")
-            .expect("modprobe ipmi_msghandler", "")
-            .expect("modprobe ipmi_devintf", "")
-            .expect_result("modprobe ipmi_si", failed("modprobe"))
             .expect("modprobe dm_multipath", "")
             .expect_result("modprobe multipath", failed("modprobe"))
             .expect_result("multipathd", failed("multipathd"))
-            .expect("multipath -ll", "");
+            .expect("multipath -ll", "")
+            .expect("modprobe ipmi_msghandler", "")
+            .expect("modprobe ipmi_devintf", "")
+            .expect_result("modprobe ipmi_si", failed("modprobe"));
         runs(&machine, script).await;
     }
 
