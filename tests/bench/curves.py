@@ -57,7 +57,8 @@ def draw(runs, directory):
         files["recovery"] = chart("Agents attached again after kill -9 of the gateway", "seconds from its new start", "agents", [
             (f"{run['agents']:,} agents", run["killed"]["curve"]) for run in killed])
     for run in runs:
-        if run.get("outages"):
+        # Of a small fleet perhaps no agent has had to beat since.
+        if any(it["beats_by_second"] for it in run.get("outages", {}).values()):
             files["arrivals"] = chart(f"Heartbeats at Ironic after an outage, {run['agents']:,} agents",
                                       "seconds from Ironic's return", "beats in a second", [
                 (f"outage of {seconds} s", list(enumerate(it["beats_by_second"]))) for seconds, it in run["outages"].items()])
