@@ -1,21 +1,23 @@
 //! The client's side of HTTP/2 over a socket.
 
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{Ping, PingPong};
 use http::{Request, Response};
-use http_body_util::BodyExt;
-use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{sleep, timeout};
 use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
+
+use crate::exchange;
 
 /// Bytes that the peer may send on one stream before they are read.
 pub const STREAM_WINDOW: u32 = 256 * 1024;
@@ -34,12 +36,15 @@ const HEADERS: u32 = 16 * 1024;
 
 /// The client's side of a connection: a service for generated clients, cheap to clone.
 ///
+/// It is made of h2 alone: hyper's client keeps a queue of 8 KiB and two tasks for each connection, and a
+/// gateway has ten thousand of them.
+///
 /// A call that cannot be made, or whose connection is lost before it has ended, fails with
 /// `UNAVAILABLE`, whichever layer noticed the loss. It connects once: a connection that has ended
 /// stays closed. A request needs a scheme and an authority, which a generated client takes from
 /// [`ORIGIN`] if nothing better is known.
 #[derive(Clone)]
-pub struct GrpcChannel(SendRequest<Body>);
+pub struct GrpcChannel(SendRequest<Bytes>);
 
 /// What drives a [`GrpcChannel`]. It ends when the connection has ended; no call makes progress
 /// without it.
@@ -69,30 +74,56 @@ pub async fn connect<T>(socket: T, pings: Pings) -> io::Result<(GrpcChannel, Con
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
-    if let Pings::Every { period, timeout } = pings {
-        builder
-            .keep_alive_interval(period)
-            .keep_alive_timeout(timeout)
-            .keep_alive_while_idle(true);
-    }
-    let (sender, connection) = builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
+    let (sender, mut connection) = h2::client::Builder::new()
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEADERS)
-        .handshake(TokioIo::new(socket))
+        .handshake(socket)
         .await
         .map_err(io::Error::other)?;
-    let driver = async { connection.await.map_err(io::Error::other) };
+    let (period, patience, pinger) = match pings {
+        Pings::Never => return Ok((GrpcChannel(sender), drive(connection))),
+        Pings::Every { period, timeout } => (period, timeout, connection.ping_pong()),
+    };
+    let pinger = pinger.ok_or_else(|| io::Error::other("the connection cannot be pinged"))?;
+    let connection = drive(connection);
+    let driver = async move {
+        tokio::select! {
+            ended = connection => ended,
+            lost = ping(pinger, period, patience) => Err(lost),
+        }
+    };
     Ok((GrpcChannel(sender), Box::pin(driver)))
+}
+
+fn drive<T>(connection: h2::client::Connection<T, Bytes>) -> ConnectionDriver
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    Box::pin(async { connection.await.map_err(io::Error::other) })
+}
+
+/// Pings each period. Ends when one is not answered in time.
+async fn ping(mut pinger: PingPong, period: Duration, patience: Duration) -> io::Error {
+    loop {
+        sleep(period).await;
+        match timeout(patience, pinger.ping(Ping::opaque())).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return io::Error::other(error),
+            Err(_) => return io::Error::new(io::ErrorKind::TimedOut, "a ping got no answer"),
+        }
+    }
 }
 
 impl GrpcChannel {
     /// Whether the connection has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
+        let mut context = Context::from_waker(Waker::noop());
+        // The handle is new, so there is no request of it that could wait.
+        let ready = self.0.clone().poll_ready(&mut context);
+        matches!(ready, Poll::Ready(Err(_)))
     }
 }
 
@@ -115,34 +146,6 @@ impl Service<Request<Body>> for GrpcChannel {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let answer = self.0.send_request(request);
-        // The driver ends with the last handle, also while an answer is being read.
-        let handle = self.0.clone();
-        Box::pin(async move {
-            let answer = answer.await.map_err(unavailable)?;
-            let error = move |error| {
-                let _held = &handle;
-                unless_reset(error)
-            };
-            Ok(answer.map(|body| Body::new(body.map_err(error))))
-        })
-    }
-}
-
-/// The connection is gone: hyper tells it in several ways.
-fn unavailable(error: hyper::Error) -> Status {
-    let mut status = Status::unavailable("the connection was lost");
-    status.set_source(std::sync::Arc::new(error));
-    status
-}
-
-/// A peer that resets one stream says why by a code, which tonic reads; all else is a loss.
-fn unless_reset(error: hyper::Error) -> Status {
-    let source = error
-        .source()
-        .and_then(|source| source.downcast_ref::<h2::Error>());
-    match source {
-        Some(reset) if reset.is_reset() => Status::from_error(Box::new(error)),
-        _ => unavailable(error),
+        Box::pin(exchange::call(self.0.clone(), request))
     }
 }

@@ -11,6 +11,7 @@
 //! calls alive that pass proxies.
 
 mod connection;
+mod exchange;
 mod io;
 mod keep_alive;
 

@@ -343,3 +343,74 @@ async fn an_answer_is_read_to_its_end_after_the_last_handle_is_gone() {
         .unwrap()
         .unwrap();
 }
+
+/// A server that answers at once, and what it received of the request until that ended.
+async fn answers_first(
+    socket: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+) -> Result<usize, h2::Error> {
+    let mut connection = h2::server::handshake(socket).await?;
+    let (request, mut respond) = connection.accept().await.unwrap()?;
+    let mut body = request.into_body();
+    let _answer = respond.send_response(http::Response::new(()), false)?;
+    let reading = async {
+        let mut received = 0;
+        while let Some(data) = body.data().await {
+            let length = data?.len();
+            body.flow_control().release_capacity(length)?;
+            received += length;
+        }
+        Ok(received)
+    };
+    let driving = async { while connection.accept().await.is_some() {} };
+    tokio::select! {
+        received = reading => received,
+        () = driving => panic!("the connection ended before the request"),
+    }
+}
+
+#[tokio::test]
+async fn a_request_goes_on_after_its_response_has_begun_and_ends_with_its_caller() {
+    const CHUNK: usize = 100_000;
+    for is_dropped in [false, true] {
+        let (ours, theirs) = tokio::io::duplex(1024);
+        let server = tokio::spawn(answers_first(theirs));
+        let (mut channel, driver) = ironic_tunnel::connect(ours, Pings::Never).await.unwrap();
+        tokio::spawn(driver);
+        let (chunks, body) = mpsc::channel::<Result<_, Status>>(1);
+        let body = http_body_util::StreamBody::new(ReceiverStream::new(body));
+        let request = http::Request::post(ironic_tunnel::ORIGIN);
+        let request = request.body(tonic::body::Body::new(body)).unwrap();
+        let response = tower::Service::call(&mut channel, request).await.unwrap();
+        for _ in 0..10 {
+            let chunk = Bytes::from(vec![7; CHUNK]);
+            chunks
+                .send(Ok(http_body::Frame::data(chunk)))
+                .await
+                .unwrap();
+        }
+        if is_dropped {
+            drop(response);
+            let cancelled = server.await.unwrap().unwrap_err();
+            assert_eq!(cancelled.reason(), Some(h2::Reason::CANCEL));
+        } else {
+            drop(chunks);
+            assert_eq!(server.await.unwrap().unwrap(), 10 * CHUNK);
+            drop(response);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_no_ping_is_lost() {
+    let (ours, _silent) = tokio::io::duplex(64 * 1024);
+    let pings = Pings::Every {
+        period: Duration::from_secs(20),
+        timeout: Duration::from_secs(10),
+    };
+    let (channel, driver) = ironic_tunnel::connect(ours, pings).await.unwrap();
+    let begin = tokio::time::Instant::now();
+    let lost = driver.await.unwrap_err();
+    assert_eq!(lost.kind(), io::ErrorKind::TimedOut);
+    assert_eq!(begin.elapsed().as_secs(), 30);
+    assert!(channel.is_closed());
+}
