@@ -89,6 +89,7 @@ impl Gateway {
         stop: CancellationToken,
     ) -> Result<Self, GatewayError> {
         descriptors::raise_limit();
+        trim::keep_pages_small();
         let peers = PeersSettings::of(config)?;
         let certificate = ServerCertificate::of(&url, config)?;
         if let (Some(certificate), Some(_)) = (&certificate, &peers) {
