@@ -103,7 +103,7 @@ class Bench:
             "--key-file", files.key,
         ], self.room / "fleet.log")
 
-    def wait(self, what, condition, patience=PATIENCE, pause=0.05):
+    def wait(self, what, condition, patience=PATIENCE, pause=0.2):
         begin = time.monotonic()
         while not condition():
             self.gateway.check()
@@ -272,7 +272,7 @@ class Bench:
             curve.append([round(time.monotonic() - begin, 2), reached])
             if time.monotonic() - begin > PATIENCE:
                 sys.exit("not all agents came back")
-            time.sleep(0.1)
+            time.sleep(0.2)
         when = {share: next(at for at, count in curve if count >= self.agents * share) for share in (0.5, 0.99, 1)}
         attaches = self.metric("ironic_shim_attaches_total")
         return {"half": when[0.5], "p99": when[0.99], "all": when[1], "cpu_seconds": self.gateway.cpu(),
