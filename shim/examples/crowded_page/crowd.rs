@@ -73,7 +73,12 @@ impl Crowd {
             crowd.attachments.push(None);
             match node % 33 {
                 7 => crowd.away.push(node),
-                _ => crowd.attach(node),
+                _ => {
+                    crowd.attach(node);
+                    // What is kept of a node that has worked is there from the beginning: memory that grows later is lost.
+                    let work = crowd.start(node);
+                    crowd.end(work, false);
+                }
             }
             if node % 211 == 5 {
                 crowd.fleet.closed(&uuid(node));
@@ -116,31 +121,36 @@ impl Crowd {
             if is_busy || !self.fleet.is_attached(&uuid(node)) {
                 continue;
             }
-            self.commands += 1;
-            let names = [
-                "standby.prepare_image",
-                "clean.execute_clean_step",
-                "deploy.execute_deploy_step",
-            ];
-            let command = v1::NodeCommand {
-                id: format!("{:08x}-0000-4000-8000-000000000000", self.commands),
-                name: names[usize::try_from(self.commands % 5)
-                    .unwrap_or_default()
-                    .min(2)]
-                .to_owned(),
-                state: v1::CommandState::Running.into(),
-                background: true,
-                started_at: Some(SystemTime::now().into()),
-                ..v1::NodeCommand::default()
-            };
-            self.fleet.command(&uuid(node), command.clone());
             let steps = self.below(30);
-            self.work.push(Work {
-                node,
-                command,
-                steps,
-            });
+            let work = self.start(node);
+            self.work.push(Work { steps, ..work });
             return;
+        }
+    }
+
+    fn start(&mut self, node: u32) -> Work {
+        self.commands += 1;
+        let names = [
+            "standby.prepare_image",
+            "clean.execute_clean_step",
+            "deploy.execute_deploy_step",
+        ];
+        let command = v1::NodeCommand {
+            id: format!("{:08x}-0000-4000-8000-000000000000", self.commands),
+            name: names[usize::try_from(self.commands % 5)
+                .unwrap_or_default()
+                .min(2)]
+            .to_owned(),
+            state: v1::CommandState::Running.into(),
+            background: true,
+            started_at: Some(SystemTime::now().into()),
+            ..v1::NodeCommand::default()
+        };
+        self.fleet.command(&uuid(node), command.clone());
+        Work {
+            node,
+            command,
+            steps: 0,
         }
     }
 
