@@ -1,7 +1,8 @@
 //! Why a call failed: its status, and the `google.rpc.ErrorInfo` in it.
 
-use ironic_text::with_causes;
-use thiserror::Error;
+use std::error::Error;
+use std::fmt;
+
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt as _;
 
@@ -104,19 +105,49 @@ const REASONS: &[ReasonRow] = &[
 ];
 
 /// Why a call failed.
-#[derive(Debug, Clone, Error)]
-#[error("{text}")]
+#[derive(Debug, Clone)]
 pub(crate) struct CallFailure {
-    /// What happened, with its causes.
-    text: String,
+    cause: CallCause,
+    /// Whom was called, where the connection failed and not the other end.
+    place: Option<String>,
     /// The reason within [`DOMAIN`]; empty without one.
     pub(crate) error_info_reason: String,
     /// The gRPC code.
     pub(crate) code: Code,
     kind: ExitKind,
     advice: Option<String>,
-    /// Whether the connection failed, and not the other end.
-    is_transport: bool,
+}
+
+/// What a failure is made of.
+#[derive(Debug, Clone)]
+enum CallCause {
+    Status(Status),
+    Transport(TransportProblem),
+}
+
+impl fmt::Display for CallFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(formatter, "{place}: ")?;
+        }
+        match &self.cause {
+            CallCause::Status(status) if status.message().is_empty() => {
+                write!(formatter, "{:?}", self.code)
+            }
+            // What a status says of itself names its fields.
+            CallCause::Status(status) => formatter.write_str(status.message()),
+            CallCause::Transport(problem) => problem.fmt(formatter),
+        }
+    }
+}
+
+impl Error for CallFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.cause {
+            CallCause::Status(status) => status.source(),
+            CallCause::Transport(_) => None,
+        }
+    }
 }
 
 impl CallFailure {
@@ -133,37 +164,28 @@ impl CallFailure {
         };
         if let Some(problem) = problem.filter(|_| reason.is_empty()) {
             return Self {
-                text: format!("{place}: {problem}"),
+                place: Some(place.to_owned()),
                 error_info_reason: reason,
                 code,
                 kind: problem.kind(),
                 advice: Some(problem.advice()),
-                is_transport: true,
+                cause: CallCause::Transport(problem),
             };
         }
-        let source = std::error::Error::source(&status);
-        let is_transport = reason.is_empty() && (source.is_some() || code == Code::Unavailable);
+        let has_source = Error::source(&status).is_some();
+        let is_transport = reason.is_empty() && (has_source || code == Code::Unavailable);
         let known = REASONS.iter().find(|(known, _, _)| *known == reason);
         let (kind, advice) = match known {
             Some((_, kind, advice)) => (*kind, Some(*advice)),
             None => by_code(code, is_transport),
         };
-        let message = match status.message() {
-            "" => format!("{code:?}"),
-            message => message.to_owned(),
-        };
-        let text = with_causes(message, source);
         Self {
-            text: if is_transport {
-                format!("{place}: {text}")
-            } else {
-                text
-            },
+            place: is_transport.then(|| place.to_owned()),
             error_info_reason: reason,
             code,
             kind,
             advice: advice.map(str::to_owned),
-            is_transport,
+            cause: CallCause::Status(status),
         }
     }
 
@@ -182,7 +204,7 @@ impl CallFailure {
     pub(crate) fn is_lost(&self) -> bool {
         self.error_info_reason == "NODE_LOST"
             || self.error_info_reason == "GATEWAY_STOPPING"
-            || self.is_transport && self.kind == ExitKind::Unreachable
+            || self.place.is_some() && self.kind == ExitKind::Unreachable
     }
 
     /// Whether the node may be back soon.
@@ -195,8 +217,8 @@ impl CallFailure {
 }
 
 /// Whether an error of this type is among the causes of a status.
-fn is_caused_by<E: std::error::Error + 'static>(status: &Status) -> bool {
-    let mut cause = std::error::Error::source(status);
+fn is_caused_by<E: Error + 'static>(status: &Status) -> bool {
+    let mut cause = Error::source(status);
     while let Some(error) = cause {
         if error.is::<E>() {
             return true;
