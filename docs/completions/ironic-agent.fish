@@ -164,10 +164,9 @@ complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l nopublish_err
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l nofatal_deprecations
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -s h -l help -d 'Print help'
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -s V -l version -d 'Print version'
-complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -f -a "network" -d 'Brings up the network of the ramdisk and keeps it up; see network --help.'
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -f -a "collect-introspection-data" -d 'Reports what the machine is to Ironic, once or again and again; it takes the options of the agent.'
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -f -a "write-image" -d 'Writes an image to a disk: downloaded, verified, decoded and written in one pass. The status is 0 only when the verified image is on the disk; otherwise the disk has no partition table, or is as it was'
-complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand network" -s h -l help -d 'Print help'
+complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -f -a "network" -d 'Brings up the network as network_data.json on virtual media and the kernel command line say, writes what came of it to standard output, and does not end. /run/network/ready is there once the agent can be started'
 complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand collect-introspection-data" -s h -l help -d 'Print help'
 complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand write-image" -l url -d 'Where the image is; repeated: tried in this order' -r
 complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand write-image" -l sha256 -d 'SHA-256 of the file, or a checksum file' -r
@@ -193,3 +192,5 @@ complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand write-image" -
 complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand write-image" -l no-inspection -d 'Believe --disk-format without looking at the content'
 complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand write-image" -l debug -d 'Log what happens on standard error'
 complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand write-image" -s h -l help -d 'Print help'
+complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand network" -l card -d 'Treat these interfaces as the machine\'s cards, instead of all that lead to a device; repeated' -r
+complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand network" -s h -l help -d 'Print help'

@@ -166,13 +166,7 @@ _ironic-agent() {
         (( CURRENT += 1 ))
         curcontext="${curcontext%:*:*}:ironic-agent-command-$line[1]:"
         case $line[1] in
-            (network)
-_arguments "${_arguments_options[@]}" : \
-'-h[Print help]' \
-'--help[Print help]' \
-&& ret=0
-;;
-(collect-introspection-data)
+            (collect-introspection-data)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
 '--help[Print help]' \
@@ -206,6 +200,13 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help]' \
 && ret=0
 ;;
+(network)
+_arguments "${_arguments_options[@]}" : \
+'*--card=[Treat these interfaces as the machine'\''s cards, instead of all that lead to a device; repeated]:NAME:_default' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
         esac
     ;;
 esac
@@ -214,9 +215,9 @@ esac
 (( $+functions[_ironic-agent_commands] )) ||
 _ironic-agent_commands() {
     local commands; commands=(
-'network:Brings up the network of the ramdisk and keeps it up; see network --help.' \
 'collect-introspection-data:Reports what the machine is to Ironic, once or again and again; it takes the options of the agent.' \
 'write-image:Writes an image to a disk\: downloaded, verified, decoded and written in one pass. The status is 0 only when the verified image is on the disk; otherwise the disk has no partition table, or is as it was' \
+'network:Brings up the network as network_data.json on virtual media and the kernel command line say, writes what came of it to standard output, and does not end. /run/network/ready is there once the agent can be started' \
     )
     _describe -t commands 'ironic-agent commands' commands "$@"
 }

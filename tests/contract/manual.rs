@@ -5,24 +5,31 @@ use std::path::Path;
 
 use clap_complete::Shell;
 use clap_mangen::Man;
-use ironic_agent::app::write_image_clap_command as write_image;
+use ironic_agent::app::{network_clap_command as network, write_image_clap_command as write_image};
 use ironic_options::clap_command;
 use ironic_shim::join_token_tool;
 
 /// Every file with its text: the path below `docs`, and what it must hold.
 fn files() -> Vec<(String, Vec<u8>)> {
     let agent = clap_command::<ironic_agent::config::AgentConfig>()
-        .mut_subcommand("write-image", |_| write_image());
-    let tool = write_image()
-        .name("ironic-agent-write-image")
-        .bin_name("ironic-agent write-image");
+        .mut_subcommand("write-image", |_| write_image())
+        .mut_subcommand("network", |_| network());
+    let agent_tools = [
+        write_image()
+            .name("ironic-agent-write-image")
+            .bin_name("ironic-agent write-image"),
+        network()
+            .name("ironic-agent-network")
+            .bin_name("ironic-agent network"),
+    ];
     let shim_tool = join_token_tool::clap_command()
         .name("ironic-shim-token")
         .bin_name("ironic-shim token");
     let shim = clap_command::<ironic_shim::config::ShimConfig>()
         .mut_subcommand("token", |_| join_token_tool::clap_command());
     let mut files = Vec::new();
-    for command in [agent.clone(), tool, shim.clone(), shim_tool] {
+    let pages = [agent.clone(), shim.clone(), shim_tool];
+    for command in pages.into_iter().chain(agent_tools) {
         // The version for a person names the commit.
         let command = command.version(env!("CARGO_PKG_VERSION"));
         let path = format!("man/{}.8", command.get_name());

@@ -35,6 +35,7 @@ mod network;
 mod progress_report;
 mod write_image;
 
+pub use network::clap_command as network_clap_command;
 pub use write_image::clap_command as write_image_clap_command;
 
 /// How long the answer to the command that ends the service may take to leave.

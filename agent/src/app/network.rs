@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use ironic_text::{error_chain, printable};
 
 use crate::network::BringUp;
@@ -23,6 +23,12 @@ struct NetworkArguments {
     /// repeated
     #[arg(long = "card", value_name = "NAME")]
     cards: Vec<String>,
+}
+
+/// The tool as clap knows it: its manual page and its shell completions are made of it.
+#[must_use]
+pub fn clap_command() -> clap::Command {
+    NetworkArguments::command()
 }
 
 /// Runs the tool. `arguments` begin with the name of the program and [`NAME`].
