@@ -68,7 +68,7 @@ unit: preflight ## Unit, property and contract tests; a few need root and say so
 	    TEST_PROGRAMS="$$(tests/programs)" && CLIENTS="$$(clients/build || echo)" && cargo test --workspace --locked
 	python3 -u -m unittest -q tests/release/quick.py
 	@mv "$(RECORD).new" "$(RECORD)"
-	AGENT=$(DEBUG)/ironic-agent SHIM=$(DEBUG)/ironic-shim AGENTCTL=$(DEBUG)/agentctl FLEET=$(CURDIR)/target/fleet-test examples/fleet/run
+	AGENT="$(DEBUG)/ironic-agent" SHIM="$(DEBUG)/ironic-shim" AGENTCTL="$(DEBUG)/agentctl" FLEET="$(CURDIR)/target/fleet-test" examples/fleet/run
 
 .PHONY: clients
 clients: ## Generate and build the clients for Python, TypeScript and Go: target/clients

@@ -584,3 +584,29 @@ mod the_scanner_itself {
         assert_eq!(without_tests(text), "use a;\nfn f() {}");
     }
 }
+
+#[test]
+fn paths_of_the_checkout_are_quoted_in_the_makefile() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Makefile")).unwrap();
+    let paths = [
+        "$(CURDIR)",
+        "$(DEBUG)",
+        "$(BINARIES)",
+        "$(RECORD)",
+        "$(AGENT)",
+        "$(SHIM)",
+        "$(RAMDISK)",
+    ];
+    // A checkout may lie in a directory with a blank in its name.
+    let bare: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with('\t'))
+        .filter(|line| {
+            paths.iter().any(|path| {
+                let mut places = line.match_indices(path);
+                places.any(|(place, _)| line[..place].matches('"').count() % 2 == 0)
+            })
+        })
+        .collect();
+    assert!(bare.is_empty(), "not in double quotes: {bare:#?}");
+}
