@@ -168,10 +168,6 @@ class Bench:
         say("calls")
         figures["calls_1"], figures["calls_32"] = self.calls(1), self.calls(32)
         figures["config_drive"] = self.config_drive()
-        say("three times all agents anew")
-        for _ in range(3):
-            self.restart_agents()
-        figures["kib_after_churn"] = self.per_agent(empty)
         say("the gateway is killed")
         figures["killed"] = self.killed()
         # Known agents: TLS, a heartbeat session and an attachment each.
@@ -180,6 +176,10 @@ class Bench:
         for seconds in outages:
             say(f"Ironic is away for {seconds} s")
             figures["outages"][str(seconds)] = self.outage(seconds)
+        say("three times all agents anew")
+        for _ in range(3):
+            self.restart_agents()
+        figures["kib_after_churn"] = self.per_agent(empty)
         say("all agents go")
         if self.fleet is not None:
             self.fleet.kill()

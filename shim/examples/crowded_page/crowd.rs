@@ -76,7 +76,8 @@ impl Crowd {
                 _ => {
                     crowd.attach(node);
                     // What is kept of a node that has worked is there from the beginning: memory that grows later is lost.
-                    let work = crowd.start(node);
+                    let mut work = crowd.start(node);
+                    work.command.progress = Some(progress(1));
                     crowd.end(work, false);
                 }
             }
