@@ -1,6 +1,5 @@
 //! One call: its request leaves while its response arrives.
 
-use std::error::Error;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,9 +28,10 @@ pub(crate) async fn call(
     let is_whole = body.is_end_stream();
     let sent = connection.send_request(Request::from_parts(head, ()), is_whole);
     let (response, stream) = sent.map_err(unavailable)?;
-    let sending = match is_whole {
-        true => None,
-        false => send(body, stream).await,
+    let sending = if is_whole {
+        None
+    } else {
+        send(body, stream).await
     };
     let response = response.await.map_err(unavailable)?;
     Ok(response.map(|stream| Body::new(ResponseBody { stream, sending })))
@@ -136,7 +136,7 @@ fn unavailable(error: h2::Error) -> Status {
 /// A peer that resets one stream says why by a code, which tonic reads; all else is a loss.
 fn unless_reset(error: h2::Error) -> Status {
     if error.is_reset() {
-        Status::from_error(Box::new(error) as Box<dyn Error + Send + Sync>)
+        Status::from_error(Box::new(error))
     } else {
         unavailable(error)
     }

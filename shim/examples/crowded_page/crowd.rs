@@ -76,7 +76,7 @@ impl Crowd {
                 _ => {
                     crowd.attach(node);
                     // What is kept of a node that has worked is there from the beginning: memory that grows later is lost.
-                    let mut work = crowd.start(node);
+                    let mut work = crowd.start(node, 0);
                     work.command.progress = Some(progress(1));
                     crowd.end(work, false);
                 }
@@ -123,13 +123,14 @@ impl Crowd {
                 continue;
             }
             let steps = self.below(30);
-            let work = self.start(node);
-            self.work.push(Work { steps, ..work });
+            let work = self.start(node, steps);
+            self.work.push(work);
             return;
         }
     }
 
-    fn start(&mut self, node: u32) -> Work {
+    /// A command of a node that has come so far.
+    fn start(&mut self, node: u32, steps: u64) -> Work {
         self.commands += 1;
         let names = [
             "standby.prepare_image",
@@ -151,7 +152,7 @@ impl Crowd {
         Work {
             node,
             command,
-            steps: 0,
+            steps,
         }
     }
 

@@ -1,4 +1,5 @@
-//! Memory that sessions have left behind goes back to the system.
+//! A gateway takes no more memory than it uses: the kernel gives it no huge pages, and what sessions have left behind goes
+//! back to the system.
 //!
 //! The C library keeps what thousands of agents had when they are gone, in pieces between those
 //! that live: `docs/decisions/memory-is-given-back.md`.
