@@ -30,7 +30,7 @@ use crate::tls::{self, TlsError};
 
 pub mod certificate;
 mod drain;
-mod trim;
+mod memory;
 
 use certificate::{CertificateError, ServerCertificate};
 pub use drain::DrainPlan;
@@ -89,7 +89,7 @@ impl Gateway {
         stop: CancellationToken,
     ) -> Result<Self, GatewayError> {
         descriptors::raise_limit();
-        trim::keep_pages_small();
+        memory::keep_pages_small();
         let peers = PeersSettings::of(config)?;
         let certificate = ServerCertificate::of(&url, config)?;
         if let (Some(certificate), Some(_)) = (&certificate, &peers) {
@@ -136,7 +136,7 @@ impl Gateway {
             stop,
         }));
         let ended = Arc::clone(&gateway.0.ended);
-        tokio::spawn(trim::give_memory_back(gateway.stopping(), ended));
+        tokio::spawn(memory::give_memory_back(gateway.stopping(), ended));
         Ok(gateway)
     }
 
