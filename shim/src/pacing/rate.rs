@@ -14,6 +14,13 @@ const MOST: f64 = 10_000.0;
 /// By how much the rate grows in a second in which calls had to wait for it: while thousands of
 /// agents come back, the last are hardly faster than the first.
 const GROWTH: f64 = 0.2;
+/// The same once Ironic is back from an outage, as a share of what it has answered before: an outage
+/// says little about how fast Ironic is, and all who were there before need that much again.
+const RECOVERY: f64 = 0.1;
+/// The time over which answers are counted.
+const COUNTED_OVER: Duration = Duration::from_secs(60);
+/// How long Ironic must stay before it counts as having followed the rate again.
+const PROVED_AFTER: Duration = Duration::from_secs(60);
 const AFTER_FAILURE: f64 = 0.5;
 const AFTER_LATENCY: f64 = 0.8;
 /// How long a lower rate is tried before it is lowered again.
@@ -43,8 +50,41 @@ pub(super) struct CallRate {
     next: Duration,
     lowered: Option<Duration>,
     failures: u32,
+    answers: AnswerRate,
+    /// The rate of answers before the failures.
+    followed: f64,
     probe: Option<AwayProbe>,
+    recovery: Option<Recovery>,
     latency: Latency,
+}
+
+/// Ironic was away and is back.
+#[derive(Debug, Clone, Copy)]
+struct Recovery {
+    /// The rate that it has followed before.
+    goal: f64,
+    proved_at: Duration,
+}
+
+/// How often Ironic has answered lately.
+#[derive(Debug, Clone, Default)]
+struct AnswerRate {
+    /// Each counts less the longer ago it was.
+    count: f64,
+    last: Duration,
+}
+
+impl AnswerRate {
+    fn add(&mut self, now: Duration) {
+        let age = now.saturating_sub(self.last).as_secs_f64();
+        self.count = self.count * (-age / COUNTED_OVER.as_secs_f64()).exp() + 1.0;
+        self.last = self.last.max(now);
+    }
+
+    /// Answers per second, up to the last one.
+    fn per_second(&self) -> f64 {
+        self.count / COUNTED_OVER.as_secs_f64()
+    }
 }
 
 /// Ironic is away.
@@ -61,7 +101,10 @@ impl CallRate {
             next: Duration::ZERO,
             lowered: None,
             failures: 0,
+            answers: AnswerRate::default(),
+            followed: 0.0,
             probe: None,
+            recovery: None,
             latency: Latency::default(),
         }
     }
@@ -111,22 +154,41 @@ impl CallRate {
             CallOutcome::Unavailable => self.failed(now, started, is_news),
             CallOutcome::Answered => {
                 self.failures = 0;
+                self.answers.add(now);
                 if self.probe.take().is_some() {
                     self.next = now;
+                    self.recovery = Some(Recovery {
+                        goal: self.followed,
+                        proved_at: now + PROVED_AFTER,
+                    });
                 }
                 let is_rising = self.latency.is_rising(now.saturating_sub(started));
                 if is_rising && is_news && self.per_second > LEAST_BY_LATENCY {
                     let lower = self.per_second * AFTER_LATENCY;
                     self.lower(now, lower.max(LEAST_BY_LATENCY));
                 } else if waited && !is_rising {
-                    let grown = self.per_second + GROWTH / self.per_second;
-                    self.per_second = grown.min(MOST);
+                    self.grow();
                 }
             }
         }
     }
 
+    /// One call was answered in time while others waited.
+    fn grow(&mut self) {
+        let goal = self.recovery.map_or(0.0, |recovery| recovery.goal);
+        let quick = goal.min(self.per_second + goal * RECOVERY / self.per_second);
+        let slow = self.per_second + GROWTH / self.per_second;
+        self.per_second = quick.max(slow).min(MOST);
+    }
+
     fn failed(&mut self, now: Duration, started: Duration, is_news: bool) {
+        if self.failures == 0 && is_news {
+            // An Ironic that goes away again as soon as it is called as fast as before could not
+            // follow that.
+            let is_proved = self.recovery.is_none_or(|it| it.proved_at <= now);
+            let share = if is_proved { 1.0 } else { AFTER_FAILURE };
+            self.followed = self.answers.per_second().min(self.per_second) * share;
+        }
         self.failures = self.failures.saturating_add(1);
         match self.probe {
             Some(probe) if started >= probe.at => {
@@ -150,6 +212,9 @@ impl CallRate {
     }
 
     fn lower(&mut self, now: Duration, per_second: f64) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.goal = recovery.goal.min(per_second);
+        }
         self.per_second = per_second;
         self.lowered = Some(now);
         self.next = self.next.max(now + self.gap());
@@ -255,6 +320,79 @@ mod tests {
         rate.finish(at + ms(1), at, Answered, true);
         assert!(!rate.is_away());
         assert!(rate.next_start() <= at + ms(1), "it goes on at once");
+    }
+
+    /// Ironic refuses everything for a while.
+    fn outage(rate: &mut CallRate, from: Duration) -> Duration {
+        let mut now = from;
+        for _ in 0..5 {
+            now = now.max(rate.next_start());
+            rate.start(now);
+            rate.finish(now + ms(5), now, Unavailable, false);
+        }
+        assert!(rate.is_away());
+        now + ms(5)
+    }
+
+    #[test]
+    fn after_an_outage_it_is_soon_what_ironic_has_answered_before_and_then_grows_slowly() {
+        let mut rate = CallRate::new();
+        let now = run(&mut rate, ms(0), 600, ms(20));
+        let before = rate.per_second();
+        let now = outage(&mut rate, now);
+        assert!(rate.per_second() <= before / 2.0);
+        let now = run(&mut rate, now, 12, ms(20));
+        let after = rate.per_second();
+        assert!(
+            (before * 0.93..before + 2.0).contains(&after),
+            "{before} {after}"
+        );
+        run(&mut rate, now, 10, ms(20));
+        let grown = rate.per_second() - after;
+        assert!((1.5..2.5).contains(&grown), "{grown}");
+    }
+
+    #[test]
+    fn where_ironic_had_little_to_do_an_outage_leaves_the_lower_rate() {
+        let mut rate = CallRate::new();
+        for second in 0..300 {
+            let now = Duration::from_secs(second);
+            rate.start(now);
+            rate.finish(now + ms(20), now, Answered, false);
+        }
+        let now = outage(&mut rate, Duration::from_secs(300));
+        let lowered = rate.per_second();
+        run(&mut rate, now, 10, ms(20));
+        let grown = rate.per_second() - lowered;
+        assert!((1.5..2.5).contains(&grown), "{grown}");
+    }
+
+    #[test]
+    fn an_ironic_that_goes_away_whenever_it_is_called_as_before_is_called_ever_more_slowly() {
+        let mut rate = CallRate::new();
+        let mut now = run(&mut rate, Duration::ZERO, 300, ms(20));
+        let mut before = Vec::new();
+        for _ in 0..6 {
+            before.push(rate.per_second());
+            now = outage(&mut rate, now);
+            now = run(&mut rate, now, 20, ms(20));
+        }
+        // The first outage may have been an accident.
+        let falls = before[1..].windows(2).all(|pair| pair[1] < pair[0] * 0.8);
+        assert!(falls, "{before:?}");
+    }
+
+    #[test]
+    fn what_lowers_it_while_it_recovers_ends_the_quick_growth() {
+        let mut rate = CallRate::new();
+        let now = run(&mut rate, Duration::ZERO, 300, ms(20));
+        let now = outage(&mut rate, now);
+        let now = run(&mut rate, now, 3, ms(20));
+        rate.finish(now, now, Unavailable, false);
+        let lowered = rate.per_second();
+        run(&mut rate, now, 10, ms(20));
+        let grown = rate.per_second() - lowered;
+        assert!((0.5..3.5).contains(&grown), "{grown}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use proptest::prelude::*;
 
@@ -38,8 +39,10 @@ struct World {
     calls: Vec<PacedCall>,
     events: BinaryHeap<Reverse<(Duration, Event)>>,
     asking: HashMap<CallId, usize>,
-    /// Ironic is away until then.
-    outage: Duration,
+    /// Ironic is away meanwhile.
+    outage: Range<Duration>,
+    /// Agents that beat again and again, by Ironic's default.
+    beats: bool,
     latency: Box<dyn FnMut() -> Duration>,
     jitter: u64,
     /// When calls started while Ironic was there.
@@ -60,7 +63,8 @@ impl World {
             events: asks.collect(),
             calls,
             asking: HashMap::new(),
-            outage: seconds(outage),
+            outage: Duration::ZERO..seconds(outage),
+            beats: false,
             latency: Box::new(|| Duration::from_millis(20)),
             jitter: 1,
             starts: Vec::new(),
@@ -69,21 +73,40 @@ impl World {
         }
     }
 
-    fn again(&mut self, now: Duration, agent: usize, after: Duration) {
-        self.longest_deferral = self.longest_deferral.max(after);
+    /// Between 0 and 1.
+    fn random(&mut self) -> f64 {
         self.jitter = self
             .jitter
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
-        let share = f64::from(u32::try_from(self.jitter >> 33).unwrap()) / f64::from(1_u32 << 31);
-        let at = now + after.mul_f64(1.0 + 0.2 * share);
+        f64::from(u32::try_from(self.jitter >> 33).unwrap()) / f64::from(1_u32 << 31)
+    }
+
+    fn ask_at(&mut self, at: Duration, agent: usize) {
         self.events.push(Reverse((at, Event::Ask(agent))));
+    }
+
+    fn again(&mut self, now: Duration, agent: usize, after: Duration) {
+        self.longest_deferral = self.longest_deferral.max(after);
+        let after = after.mul_f64(1.0 + 0.2 * self.random());
+        self.ask_at(now + after, agent);
     }
 
     /// Runs until all are answered; answers when the last one was.
     fn run(&mut self, patience: f64) -> Duration {
-        let mut now = Duration::ZERO;
-        while self.answered.len() < self.calls.len() {
+        self.run_until(Duration::ZERO, patience, |world, _| {
+            world.answered.len() == world.calls.len()
+        })
+    }
+
+    fn run_until(
+        &mut self,
+        from: Duration,
+        patience: f64,
+        is_done: impl Fn(&Self, Duration) -> bool,
+    ) -> Duration {
+        let mut now = from;
+        while !is_done(self, now) {
             let event = self.events.peek().map(|Reverse((at, _))| *at);
             let wake = self.queue.wake(now);
             let next = event.into_iter().chain(wake).min().unwrap();
@@ -111,13 +134,22 @@ impl World {
                 assert!(self.asking.insert(id, agent).is_none());
             }
             Event::End(agent, id) => {
-                let is_away = now < self.outage;
+                let is_away = self.outage.contains(&now);
                 let outcome = if is_away { Unavailable } else { Answered };
                 match self.queue.finish(now, id, Some(outcome)) {
                     Some(after) => self.again(now, agent, after),
-                    None => assert!(!is_away && self.answered.insert(agent)),
+                    None => self.answer(now, agent, is_away),
                 }
             }
+        }
+    }
+
+    fn answer(&mut self, now: Duration, agent: usize, is_away: bool) {
+        let is_first = self.answered.insert(agent);
+        assert!(!is_away && (is_first || self.beats));
+        if self.beats {
+            let interval = 300.0 * (0.3 + 0.3 * self.random());
+            self.ask_at(now + seconds(interval), agent);
         }
     }
 
@@ -125,7 +157,7 @@ impl World {
         match decision {
             PacingDecision::Start(id) => {
                 let agent = self.asking.remove(&id).unwrap();
-                if now >= self.outage {
+                if now >= self.outage.end {
                     self.starts.push(now);
                 }
                 let at = now + (self.latency)();
@@ -196,6 +228,41 @@ fn after_an_outage_the_arrivals_are_flat() {
     // Of few agents, the seconds until they ask again count for much.
     assert!(ratios.iter().all(|ratio| *ratio <= 1.4), "{ratios:?}");
     assert!(ratios[2..].iter().all(|ratio| *ratio <= 1.3), "{ratios:?}");
+}
+
+/// A fleet in peace whose agents go on beating: what arrives from Ironic's return until nobody is
+/// deferred any more. Before that, slow answers may have lowered the rate.
+#[test]
+fn after_an_outage_the_arrivals_are_flat_until_nobody_waits() {
+    let slow_for_a_while = |slow_calls: u32| {
+        let mut calls = 0;
+        move || {
+            calls += 1;
+            let is_slow = (500..500 + slow_calls).contains(&calls);
+            Duration::from_millis(if is_slow { 900 } else { 20 })
+        }
+    };
+    for slow_calls in [0, 200, 800] {
+        for outage in [10.0, 60.0, 300.0] {
+            let mut world = World::new((0..9000).map(beat).collect(), 135.0, 0.0);
+            world.beats = true;
+            world.latency = Box::new(slow_for_a_while(slow_calls));
+            let begin = seconds(400.0);
+            let now = world.run_until(Duration::ZERO, 700.0, |_, now| now > begin);
+            let rate = world.queue.rate.per_second();
+            world.outage = now..now + seconds(outage);
+            world.starts.clear();
+            let last = world.run_until(now, 2400.0, |world, now| {
+                world.outage.end < now && world.queue.lengths().deferred == 0
+            });
+            let took = (last - world.outage.end).as_secs_f64();
+            let ratio = world.peak_to_mean(1.0);
+            println!(
+                "{rate:.0} a second before, away for {outage} s: peak/mean {ratio:.2}, all after {took:.0} s"
+            );
+            assert!(ratio <= 1.3);
+        }
+    }
 }
 
 #[test]
