@@ -5,8 +5,9 @@
 Runs inside the virtual environment. What a machine boots follows the Redfish boot override:
 
   Pxe  the kernel, ramdisk and command line of the iPXE script that Ironic wrote for the
-       machine's MAC, loaded through the firmware: no TFTP, no DHCP options, no boot ROM; or, where the machine's
-       directory has a file `tftp-root`, what the firmware finds by DHCP and TFTP itself
+       machine's MAC, loaded through the firmware: no TFTP, no DHCP options, no boot ROM. Where the machine's
+       directory has a file `tftp-root`, what the firmware finds by DHCP and TFTP itself; where it has a file
+       `http-boot`, the loader that the firmware fetches by HTTP, which then follows the script that DHCP names
   Cd   the inserted virtual media, by the firmware
   Hdd  the disks, by the firmware
 
@@ -66,6 +67,9 @@ class Machine:
         with self.lock:
             if self.is_on:
                 return
+            if self.http_boot:
+                subprocess.run([self.http_boot["program"], "--inplace", self.variables, "--set-boot-uri", self.http_boot["loader"]],
+                               check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             command = self.command()
             with open(self.directory / "console.log", "ab") as console:
                 console.write(f"\n#### power on, boot device {self.boot_device}\n".encode())
@@ -97,6 +101,8 @@ class Machine:
         network += "".join(f",hostfwd=tcp:{outside}-:{inside}" for outside, inside in self.forwards())
         if self.tftp_root:
             network += f",tftp={option(self.tftp_root)},bootfile={BOOT_FILE}"
+        if self.http_boot:
+            network += f",bootfile={self.http_boot['script']}"
         words += ["-netdev", network]
         words += ["-chardev", f"file,id=console,path={option(self.directory / 'console.log')},append=on"]
         if self.is_plugged_in:
@@ -112,7 +118,7 @@ class Machine:
             order = 0 if self.boot_device == "Cd" else 20
             words += ["-drive", f"if=none,id=cd0,media=cdrom,readonly=on,format=raw,file={option(self.media['Cd'])}"]
             words += ["-device", f"ide-cd,bus=ide.5,drive=cd0,bootindex={order}"]
-        if self.boot_device == "Pxe" and not self.tftp_root:
+        if self.boot_device == "Pxe" and not (self.tftp_root or self.http_boot):
             kernel, ramdisk, line = self.network_boot()
             words += ["-kernel", kernel, "-initrd", ramdisk, "-append", line]
         return words
@@ -126,6 +132,12 @@ class Machine:
         """What the firmware gets its loader from, by TFTP; without it a boot from the network begins with the kernel."""
         listed = self.directory / "tftp-root"
         return listed.read_text().strip() if self.boot_device == "Pxe" and listed.exists() else None
+
+    @property
+    def http_boot(self):
+        """The URLs of the loader and of its script, and the program that tells the firmware the first of them, for the next boot only."""
+        listed = self.directory / "http-boot"
+        return json.loads(listed.read_text()) if self.boot_device == "Pxe" and listed.exists() else None
 
     @property
     def is_plugged_in(self):

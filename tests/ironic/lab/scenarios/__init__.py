@@ -6,7 +6,7 @@ from .fifty import Fifty
 from .forms import BiosDisk, BiosPartitions, Gzip, Installer, Partitions, PlainQcow2, Qcow2, Zstd, ZstdQcow2
 from .gateway import Gateway, Replicas
 from .hardware import BiosRaid, Erase, FastTrack, MediaInspection, Plugin, Raid, Rescue, Service
-from .interfaces import GrubPxe, Ipmi
+from .interfaces import GrubPxe, HttpBoot, Ipmi
 from .kexec import Kexec
 from .life import ClockJumps, Damaged, Life, ShimDies, WrongChecksum
 from .metal3 import Metal3
@@ -25,4 +25,4 @@ SCENARIOS = [
 OF_RELEASES = [Life, Rescue, FastTrack]
 # By name only: another architecture, other ways to a machine, other forms of what the ring has, what leaves Ironic's token on a medium, what
 # takes three boots and a slow download, fifty machines, and what no Ironic is part of.
-MORE = [Arm, Ipmi, GrubPxe, StaticNetwork, Gateway, Replicas, Fifty, Kexec, PlainQcow2, ZstdQcow2, Gzip, *DEBIANS]
+MORE = [Arm, Ipmi, GrubPxe, HttpBoot, StaticNetwork, Gateway, Replicas, Fifty, Kexec, PlainQcow2, ZstdQcow2, Gzip, *DEBIANS]

@@ -81,7 +81,7 @@ class Scenario:
         with self.step(f"the node is {goal}"):
             if self.machine.name not in self.lab.nodes:
                 self.enrol().do("manage", 60)
-            for name in ("kernel-parameters", "tftp-root"):
+            for name in ("kernel-parameters", "tftp-root", "http-boot"):
                 (self.machine.directory / name).unlink(missing_ok=True)
             self.node.set(automated_clean=False)
             self.recover()

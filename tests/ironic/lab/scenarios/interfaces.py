@@ -1,5 +1,6 @@
 """Ironic's other ways to machines: power by IPMI, and a boot that the machine's firmware does by itself."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -52,7 +53,24 @@ class Ipmi(Scenario):
         self.bmc.stop()
 
 
-class GrubPxe(Scenario):
+class FirmwareBoot(Scenario):
+    """A boot from the network that begins with the firmware."""
+
+    def inspect(self, boot_interface):
+        """What the console says meanwhile."""
+        begin = self.console_log.stat().st_size if self.console_log.exists() else 0
+        with self.step("inspect: the agent comes"):
+            self.node.set(boot_interface=boot_interface)
+            self.operation("inspect", "inspect")
+        with open(self.console_log, "rb") as log:
+            log.seek(begin)
+            return log.read().decode(errors="replace")
+
+    def tidy(self):
+        self.node.set(boot_interface="ipxe")
+
+
+class GrubPxe(FirmwareBoot):
     """The boot interface `pxe`: firmware fetches Debian's signed shim and GRUB by TFTP, and GRUB what Ironic's menu names."""
 
     title = "inspection by PXE with GRUB: firmware, shim and GRUB fetch everything by TFTP"
@@ -69,17 +87,37 @@ class GrubPxe(Scenario):
         mapped.parent.mkdir(parents=True, exist_ok=True)
         mapped.symlink_to(tftp)
         (self.machine.directory / "tftp-root").write_text(f"{tftp}\n")
-        begin = self.console_log.stat().st_size if self.console_log.exists() else 0
-        with self.step("inspect: the agent comes"):
-            self.node.set(boot_interface="pxe")
-            self.operation("inspect", "inspect")
+        said = self.inspect("pxe")
         with self.step("inspect: the firmware has started it from the network"):
-            with open(self.console_log, "rb") as log:
-                log.seek(begin)
-                said = log.read().decode(errors="replace")
             expect("UEFI PXEv4" in said and "bootx64.efi" in said, "the console does not say it", self.console_log)
             expect("Booting from" in said, "GRUB did not read Ironic's first menu", self.console_log)
 
     def tidy(self):
         (self.machine.directory / "tftp-root").unlink(missing_ok=True)
-        self.node.set(boot_interface="ipxe")
+        super().tidy()
+
+
+class HttpBoot(FirmwareBoot):
+    """The boot interface `http-ipxe`: firmware fetches iPXE by HTTP, and iPXE itself follows Ironic's scripts."""
+
+    title = "inspection by HTTP boot: firmware fetches iPXE, and iPXE what Ironic's scripts name"
+    packages = ("ipxe",)
+    requirements = ("virt-firmware==26.10",)
+    LOADER = "snponly.efi"
+
+    def run(self):
+        self.ready("manageable")
+        shutil.copy(setup.programs() / "root/usr/lib/ipxe" / self.LOADER, places.RUN / "http" / self.LOADER)
+        # A DHCP server that knows UEFI's HTTP boot names the loader to firmware and the script to iPXE; QEMU's knows one name.
+        (self.machine.directory / "http-boot").write_text(json.dumps({
+            "program": str(places.VENV_MORE / "bin/virt-fw-vars"),
+            "loader": f"{places.IMAGES_URL}/{self.LOADER}", "script": f"{places.IMAGES_URL}/boot.ipxe",
+        }))
+        said = self.inspect("http-ipxe")
+        with self.step("inspect: the firmware has started iPXE by HTTP, and iPXE the ramdisk"):
+            expect(self.LOADER in said, "the firmware did not fetch the loader", self.console_log)
+            expect("iPXE" in said and "boot.ipxe" in said, "iPXE did not fetch Ironic's first script", self.console_log)
+
+    def tidy(self):
+        (self.machine.directory / "http-boot").unlink(missing_ok=True)
+        super().tidy()
