@@ -49,7 +49,15 @@ pub fn policy(bodies: Bodies) -> redirect::Policy {
 }
 
 /// Whether a redirect is followed. `previous` are the URLs so far, the first one first.
-fn check(bodies: Bodies, previous: &[Url], status: u16, next: &Url) -> Result<(), RefusedRedirect> {
+///
+/// # Errors
+/// Why it is not.
+pub fn check(
+    bodies: Bodies,
+    previous: &[Url],
+    status: u16,
+    next: &Url,
+) -> Result<(), RefusedRedirect> {
     if previous.len() > REDIRECTS {
         return Err(RefusedRedirect::TooMany);
     }

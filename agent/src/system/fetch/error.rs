@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ironic_text::{error_chain, with_causes};
+use ironic_transport::redirect::RefusedRedirect;
 use ironic_transport::tls::TlsSettingsError;
 use reqwest::Url;
 use reqwest::header::InvalidHeaderValue;
@@ -96,6 +97,8 @@ pub(super) enum UnusableRequest {
     Proxy(#[from] InvalidProxy),
     #[error(transparent)]
     Client(#[from] HttpError),
+    #[error(transparent)]
+    Redirect(#[from] RefusedRedirect),
     #[error("the server encodes the body (Content-Encoding: {0}) although it was asked not to")]
     Encoded(String),
     #[error("a local file is named file:///path")]

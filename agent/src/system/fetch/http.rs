@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
-use ironic_transport::redirect::{self, Bodies};
+use ironic_transport::redirect::{Bodies, check};
 use ironic_transport::tls::{TlsSettings, client_config};
 use reqwest::Url;
 use reqwest::header::{
@@ -17,10 +17,13 @@ use rustls::AlertDescription;
 
 use super::error::{FetchError, HttpError, UnusableRequest};
 use super::proxy::ProxyRoute;
-use super::{Credentials, Fetch, FetchRequest, FetchResponse, Proxies, zone};
+use super::{Credentials, Fetch, FetchRequest, FetchResponse, Proxies, redirect, zone};
 
 /// How long settings that were read once stay good: certificates on disk are replaced.
 const KEPT: Duration = Duration::from_mins(1);
+
+/// Some servers refuse clients that do not say who they are.
+const USER_AGENT: &str = concat!("ironic-agent/", env!("CARGO_PKG_VERSION"));
 
 /// How a URL is called that cannot be shown.
 const NOT_A_URL: &str = "the URL";
@@ -38,6 +41,7 @@ struct CachedClient {
     tls: TlsSettings,
     proxies: Proxies,
     interface: Option<String>,
+    timeout: Duration,
     made: Instant,
     client: reqwest::Client,
 }
@@ -67,6 +71,7 @@ impl HttpFetch {
                 && kept.tls == request.tls
                 && kept.proxies == request.proxies
                 && kept.interface == interface
+                && kept.timeout == request.timeout
         }) {
             return Ok(kept.client.clone());
         }
@@ -75,6 +80,7 @@ impl HttpFetch {
             tls: request.tls.clone(),
             proxies: request.proxies.clone(),
             interface,
+            timeout: request.timeout,
             made: Instant::now(),
             client: client.clone(),
         });
@@ -91,9 +97,15 @@ fn client(
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .http1_only()
-        // The header Authorization does not follow to another host: reqwest drops it.
-        .redirect(redirect::policy(Bodies::None))
+        .user_agent(USER_AGENT)
+        // `send` follows them: reqwest gives credentials back to the second request after another
+        // server's, and shows the query of a URL, which may be a signature, to the next server.
+        .redirect(reqwest::redirect::Policy::none())
         .tcp_nodelay(true);
+    if !request.timeout.is_zero() {
+        // Divided among the addresses of a name: one that does not answer leaves time for the others.
+        builder = builder.connect_timeout(request.timeout);
+    }
     // The route knows the environment; the library must not ask it again.
     builder = builder.no_proxy();
     builder = match interface {
@@ -115,19 +127,8 @@ async fn open(
     let url = parsed.as_ref().map_or_else(|_| NOT_A_URL.to_owned(), shown);
     let invalid = |error: UnusableRequest| error.at(&url);
     let target = parsed.map_err(|error| invalid(UnusableRequest::Url(error)))?;
-    if !matches!(target.scheme(), "http" | "https") {
-        return Err(invalid(UnusableRequest::Scheme(target.scheme().to_owned())));
-    }
-    let headers = headers(&request).map_err(invalid)?;
     let client = client.map_err(invalid)?;
-    let mut call = client.get(target).headers(headers);
-    if let Some(Credentials::Basic { user, password }) = &request.credentials {
-        call = call.basic_auth(user, Some(password));
-    }
-    let answer = within(request.timeout, call.send())
-        .await
-        .ok_or_else(|| stalled(&url, request.timeout))?
-        .map_err(|error| failed_to_open(error, &url))?;
+    let answer = send(&client, target, &request, &url).await?;
 
     let head = answer.headers();
     let coding = coding(head);
@@ -154,6 +155,54 @@ async fn open(
     })
 }
 
+/// The answer at the end of all redirects. `url` is the first URL as it may be shown.
+async fn send(
+    client: &reqwest::Client,
+    mut target: Url,
+    request: &FetchRequest,
+    url: &str,
+) -> Result<reqwest::Response, FetchError> {
+    let invalid = |error: UnusableRequest| error.at(url);
+    let headers = headers(request).map_err(invalid)?;
+    let mut credentials = request.credentials.as_ref();
+    let mut previous = Vec::new();
+    loop {
+        if !matches!(target.scheme(), "http" | "https") {
+            return Err(invalid(UnusableRequest::Scheme(target.scheme().to_owned())));
+        }
+        let call = client.get(target.clone()).headers(headers.clone());
+        let call = match credentials {
+            None => call,
+            Some(Credentials::Basic { user, password }) => call.basic_auth(user, Some(password)),
+            Some(Credentials::Header(text)) => {
+                call.header(AUTHORIZATION, authorization(text).map_err(invalid)?)
+            }
+        };
+        let answer = within(request.timeout, call.send())
+            .await
+            .ok_or_else(|| stalled(url, request.timeout))?
+            .map_err(|error| failed_to_open(error, url))?;
+        let Some(next) = redirect::target(&target, &answer) else {
+            return Ok(answer);
+        };
+        // Once they were left behind, no later redirect brings them back.
+        credentials = credentials.filter(|_| redirect::keeps_credentials(&target, &next));
+        previous.push(std::mem::replace(&mut target, next));
+        let status = answer.status().as_u16();
+        check(Bodies::None, &previous, status, &target)
+            .map_err(|refused| invalid(refused.into()))?;
+    }
+}
+
+fn authorization(text: &str) -> Result<HeaderValue, UnusableRequest> {
+    let name = "the authorization";
+    let mut value =
+        HeaderValue::from_str(text).map_err(|source| UnusableRequest::Header { name, source })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Those of each request, but for its credentials.
 fn headers(request: &FetchRequest) -> Result<HeaderMap, UnusableRequest> {
     let value = |name: &'static str, text: &str| {
         HeaderValue::from_str(text).map_err(|source| UnusableRequest::Header { name, source })
@@ -163,11 +212,6 @@ fn headers(request: &FetchRequest) -> Result<HeaderMap, UnusableRequest> {
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if let Some(types) = request.accept {
         headers.insert(ACCEPT, HeaderValue::from_static(types));
-    }
-    if let Some(Credentials::Header(text)) = &request.credentials {
-        let mut header = value("the authorization", text)?;
-        header.set_sensitive(true);
-        headers.insert(AUTHORIZATION, header);
     }
     if let Some(part) = &request.part {
         let last = match part.length {

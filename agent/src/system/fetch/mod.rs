@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod http;
 mod proxy;
+mod redirect;
 mod zone;
 
 pub use error::FetchError;

@@ -274,6 +274,107 @@ async fn credentials_do_not_follow_a_redirect_to_another_server() {
     );
 }
 
+/// A server that sends its clients to another path of its own must not get what another server has
+/// left behind. The query of a URL may be a signature: nobody else sees it either.
+#[tokio::test]
+async fn a_second_redirect_does_not_bring_credentials_back() {
+    let found = |location: &str| {
+        format!(
+            "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+    };
+    let target = Server::plain(HELLO).await;
+    let middle = Server::plain(&found(&format!("http://{}/3", target.address))).await;
+    // The middle one by another name, then by the same one again: two requests to another server.
+    let again = Server::plain(&found(&format!("http://{}/2", middle.address))).await;
+    let first = Server::plain(&found(&format!("http://{}/1", again.address))).await;
+    for credentials in [
+        Credentials::Header("Bearer secret".into()),
+        Credentials::Basic {
+            user: "me".into(),
+            password: "word".into(),
+        },
+    ] {
+        let mut wanted = request(format!("http://{}/image?signature=secret", first.address));
+        wanted.credentials = Some(credentials);
+        assert_eq!(get(wanted).await.unwrap(), "hello");
+    }
+    let named = request(format!("http://me:word@{}/image", first.address));
+    assert_eq!(get(named).await.unwrap(), "hello");
+    let has_it = |head: &String| head.to_lowercase().contains("authorization: ");
+    assert_eq!(first.heads().iter().filter(|head| has_it(head)).count(), 3);
+    for other in [again, middle, target] {
+        assert_eq!(other.heads().len(), 3);
+        for head in other.heads() {
+            let head = head.to_lowercase();
+            assert!(!head.contains("authorization"), "{head}");
+            assert!(
+                !head.contains("referer") && !head.contains("signature"),
+                "{head}"
+            );
+            assert!(head.contains("user-agent: ironic-agent/"), "{head}");
+        }
+    }
+}
+
+/// A redirect within a server: the credentials are still for it.
+#[tokio::test]
+async fn credentials_follow_a_redirect_within_their_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let heads = Heads::default();
+    let record = Arc::clone(&heads);
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        let answers = [
+            "HTTP/1.1 307 Elsewhere\r\nLocation: /2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
+            format!("HTTP/1.1 301 Moved\r\nLocation: http://{address}/3\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+            HELLO.replace("ETag", "Connection: close\r\nETag"),
+        ];
+        for answer in answers.iter().cycle() {
+            let (stream, _) = listener.accept().await.unwrap();
+            answer_with(stream, answer, &record).await;
+        }
+    });
+    let mut by_header = request(format!("http://{address}/1"));
+    by_header.credentials = Some(Credentials::Header("Bearer secret".into()));
+    let by_name = request(format!("http://me:word@{address}/1"));
+    for wanted in [by_header, by_name] {
+        assert_eq!(get(wanted).await.unwrap(), "hello");
+    }
+    let heads = heads.lock().unwrap().clone();
+    assert_eq!(heads.len(), 6);
+    let has_it = |head: &String| head.to_lowercase().contains("authorization: ");
+    assert!(heads.iter().all(has_it), "{heads:?}");
+}
+
+/// A proxy wants its password for each request, wherever redirects lead.
+#[tokio::test]
+async fn a_proxy_gets_its_password_after_a_redirect_to_another_host() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = listener.local_addr().unwrap();
+    let heads = Heads::default();
+    let record = Arc::clone(&heads);
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        let moved = "HTTP/1.1 302 Found\r\nLocation: http://other.example/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        for answer in [moved, HELLO] {
+            let (stream, _) = listener.accept().await.unwrap();
+            answer_with(stream, answer, &record).await;
+        }
+    });
+    let mut wanted = request("http://mirror.example/image".to_owned());
+    wanted.proxies.http = Some(format!("http://user:word@{proxy}"));
+    assert_eq!(get(wanted).await.unwrap(), "hello");
+    let heads = heads.lock().unwrap().clone();
+    let has_it = |head: &String| head.to_lowercase().contains("proxy-authorization: basic");
+    assert_eq!(
+        heads.iter().filter(|head| has_it(head)).count(),
+        2,
+        "{heads:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_redirect_out_of_tls_is_not_followed() {
     let target = Server::plain(HELLO).await;
