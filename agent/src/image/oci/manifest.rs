@@ -18,6 +18,14 @@ pub(super) const TYPES: &str = "application/vnd.oci.image.index.v1+json, \
 /// `disktype` in the order of preference.
 const DISK_TYPES: [&str; 4] = ["raw", "applehv", "qcow2", "qemu"];
 
+/// The media type of a file that was pushed without one, and of an archive that is not compressed.
+const UNNAMED_FILE: &str = "application/vnd.oci.image.layer.v1.tar";
+/// The media types of a container's configuration.
+const CONTAINER_CONFIGS: [&str; 2] = [
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+];
+
 /// What a document leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ManifestContent {
@@ -77,14 +85,23 @@ pub(super) fn read(document: &[u8], architecture: &str) -> Result<ManifestConten
         return Err(ManifestError::Layers(layers.len()));
     };
     let media_type = text(layer, "mediaType").unwrap_or_default();
-    if media_type.contains("rootfs") || media_type.contains(".tar") || media_type.ends_with("+tar")
-    {
+    if is_file_system(media_type, document.get("config")) {
         return Err(ManifestError::Container(media_type.to_owned()));
     }
     Ok(ManifestContent::Image(Layer {
         digest: digest(layer)?,
         size: layer.get("size").and_then(Value::as_u64),
     }))
+}
+
+/// Whether a layer is a container's file system. `oras push` calls every file a plain archive
+/// unless it is given a media type: then the manifest's configuration is not a container's.
+fn is_file_system(media_type: &str, config: Option<&Value>) -> bool {
+    if media_type == UNNAMED_FILE {
+        let kind = config.and_then(|config| text(config, "mediaType"));
+        return kind.is_none_or(|kind| CONTAINER_CONFIGS.contains(&kind));
+    }
+    media_type.contains("rootfs") || media_type.contains(".tar") || media_type.ends_with("+tar")
 }
 
 fn choose(manifests: &[Value], architecture: &str) -> Result<Vec<String>, ManifestError> {
@@ -185,6 +202,24 @@ mod tests {
             assert!(error.contains(why), "{error}");
         }
         assert!(read(b"<html>", "x86_64").is_err());
+    }
+
+    /// `oras push image.raw`, as Ironic's documentation has it, names no media type.
+    #[test]
+    fn a_file_without_a_media_type_is_an_image_unless_the_manifest_is_a_containers() {
+        let layer = json!({"mediaType": UNNAMED_FILE, "digest": sha("a"), "size": 7});
+        let manifest = |config: &str| json!({"config": {"mediaType": config}, "layers": [layer]});
+        for config in [
+            "application/vnd.oci.empty.v1+json",
+            "application/vnd.unknown.config.v1+json",
+        ] {
+            assert!(found(&manifest(config)).is_ok(), "{config}");
+        }
+        for config in CONTAINER_CONFIGS {
+            let error = found(&manifest(config)).unwrap_err();
+            assert!(error.contains("a container's file system"), "{error}");
+        }
+        assert!(found(&json!({"layers": [layer]})).is_err());
     }
 
     #[test]
