@@ -92,10 +92,10 @@ impl<'a> BlockReader<'a> {
     }
 }
 
-/// How long a cancelled command waits for its disk: for writes of a MiB each, and for the flush
-/// of all caches when the image is verified and about to be released.
-const HANGING: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
-const HANGING_FLUSH: Duration = Duration::from_secs(600);
+/// How long a cancelled command waits for its disk to take writes of a MiB each.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for the flush of all caches, when the image is verified and about to be released.
+const CANCEL_FLUSH_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What goes to the writer's thread.
 enum WriterMessage {
@@ -207,7 +207,11 @@ fn verify(
 /// Completes when a disk has not answered for too long after the command was cancelled.
 async fn silence(task: &Task, is_given_up: bool) {
     task.cancelled().await;
-    let timeout = if is_given_up { HANGING } else { HANGING_FLUSH };
+    let timeout = if is_given_up {
+        CANCEL_TIMEOUT
+    } else {
+        CANCEL_FLUSH_TIMEOUT
+    };
     tokio::time::sleep(timeout).await;
 }
 

@@ -863,11 +863,17 @@ async fn a_command_whose_disk_hangs_can_be_cancelled() {
         }
         // Others are served meanwhile: this runs on the same thread.
         task.cancel("operator");
+        // A minute, in moments.
+        tokio::time::pause();
+        for _ in 0..60 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        tokio::time::resume();
     };
     let image_info = info(&server.url("/image"), &image);
     let deploying = bench.deploy_with(image_info, None, &task);
     let both = async { tokio::join!(deploying, cancelling).0 };
-    let ended = tokio::time::timeout(Duration::from_secs(60), both).await;
+    let ended = tokio::time::timeout(Duration::from_secs(90), both).await;
     let failure = ended.expect("it does not wait for the disk").unwrap_err();
     assert!(failure.details.contains("operator"), "{failure}");
     assert!(failure.details.contains("does not answer"), "{failure}");
