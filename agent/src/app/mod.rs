@@ -174,10 +174,8 @@ pub async fn serve(config: config::Shared, system: System) -> anyhow::Result<Exi
     // The answer to the command that ended us goes out first.
     tokio::time::sleep(ANSWER_TIMEOUT).await;
     control.stop(reason);
-    if tokio::time::timeout(FAREWELL_TIMEOUT, reporting)
-        .await
-        .is_err()
-    {
+    let farewell = tokio::time::timeout(FAREWELL_TIMEOUT, reporting);
+    if has_conductor && farewell.await.is_err() {
         info!("the conductor hears no farewell");
     }
     stop.cancel();

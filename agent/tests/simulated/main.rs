@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -292,9 +293,13 @@ fn is_last(verb: &VerbDescriptor) -> bool {
     verb.ends_service.is_some()
 }
 
+/// What a simulated agent says in place of taking the network down.
+const ISOLATED: &str = "a simulation leaves the network of the machine as it is";
+
 /// A watched agent that serves at a socket.
 struct Agent {
     process: u32,
+    log: Arc<Mutex<String>>,
     watching: JoinHandle<Seen>,
     client: CommandServiceClient<Channel>,
 }
@@ -326,7 +331,9 @@ impl Agent {
             .stdout(std::process::Stdio::null());
         let own = place.own();
         let (send, started) = channel();
-        let watching = std::thread::spawn(move || watch(command, &own, &send));
+        let log = Arc::new(Mutex::new(String::new()));
+        let written = Arc::clone(&log);
+        let watching = std::thread::spawn(move || watch(command, &own, &send, written));
         let process = started.recv_timeout(TIMEOUT).unwrap();
         let begin = Instant::now();
         while !socket.exists() {
@@ -340,6 +347,7 @@ impl Agent {
         let channel = Endpoint::from_static("http://agent").connect_with_connector_lazy(connector);
         Self {
             process,
+            log,
             watching,
             client: CommandServiceClient::new(channel).max_decoding_message_size(usize::MAX),
         }
@@ -382,6 +390,15 @@ impl Agent {
             .unwrap())
     }
 
+    /// Waits for what comes after a verb that ends the service: the agent ends, or isolates the machine.
+    async fn wait_for_shut_down(&self) {
+        let begin = Instant::now();
+        while !self.watching.is_finished() && !self.log.lock().unwrap().contains(ISOLATED) {
+            assert!(begin.elapsed() < TIMEOUT, "{}", self.log.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Ends the agent.
     fn stop(self) -> Seen {
         let process = rustix::process::Pid::from_raw(self.process.cast_signed()).unwrap();
@@ -413,8 +430,7 @@ async fn no_verb_and_no_step_reaches_the_machine() {
                 assert_ran(&record, &shown);
             }
         }
-        // What comes after a verb that ends the service: the agent's own isolation.
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+        agent.wait_for_shut_down().await;
         let seen = agent.stop();
         assert_eq!(seen.refused, Vec::<String>::new(), "{}", seen.log);
         // The watch is not blind.
@@ -465,7 +481,7 @@ fn no_manager_and_no_collector_reaches_the_machine() {
         .stdout(std::process::Stdio::null());
     let own = place.own();
     let (send, _started) = channel();
-    let seen = std::thread::spawn(move || watch(command, &own, &send))
+    let seen = std::thread::spawn(move || watch(command, &own, &send, Arc::default()))
         .join()
         .unwrap();
     assert_eq!(seen.refused, Vec::<String>::new(), "{}", seen.log);
@@ -558,7 +574,7 @@ fn the_watch_sees_and_stops_what_reaches_the_machine() {
         .stdout(std::process::Stdio::null());
     let own = place.own();
     let (send, _started) = channel();
-    let seen = std::thread::spawn(move || watch(command, &own, &send))
+    let seen = std::thread::spawn(move || watch(command, &own, &send, Arc::default()))
         .join()
         .unwrap();
     let refused = seen.refused.join("\n");

@@ -7,11 +7,12 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
-use std::io::{IoSliceMut, Read};
+use std::io::{BufRead, BufReader, IoSliceMut};
 use std::os::unix::process::CommandExt;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -34,14 +35,20 @@ pub(crate) struct Seen {
     pub(crate) log: String,
 }
 
-/// Runs a program to its end. It may write below `directories`. `started` gets the process.
+/// Runs a program to its end. It may write below `directories`. `started` gets the process, and
+/// `log` what it writes to its standard error.
 ///
 /// Must be called on a thread that does nothing else: its children are its own.
 #[expect(
     clippy::zombie_processes,
     reason = "it is waited for together with its threads"
 )]
-pub(crate) fn watch(mut command: Command, directories: &[PathBuf], started: &Sender<u32>) -> Seen {
+pub(crate) fn watch(
+    mut command: Command,
+    directories: &[PathBuf],
+    started: &Sender<u32>,
+    log: Arc<Mutex<String>>,
+) -> Seen {
     command.stdin(Stdio::null()).stderr(Stdio::piped());
     #[expect(unsafe_code, reason = "the child asks to be traced before it starts")]
     // SAFETY: between fork and exec only one system call is made.
@@ -49,11 +56,14 @@ pub(crate) fn watch(mut command: Command, directories: &[PathBuf], started: &Sen
         command.pre_exec(|| ptrace::traceme().map_err(Into::into));
     }
     let mut child = command.spawn().unwrap();
-    let mut stderr = child.stderr.take().unwrap();
-    let log = std::thread::spawn(move || {
-        let mut text = Vec::new();
-        stderr.read_to_end(&mut text).unwrap();
-        String::from_utf8_lossy(&text).into_owned()
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let logging = std::thread::spawn(move || {
+        let mut line = Vec::new();
+        while stderr.read_until(b'\n', &mut line).unwrap() > 0 {
+            *log.lock().unwrap() += &String::from_utf8_lossy(&line);
+            line.clear();
+        }
+        std::mem::take(&mut *log.lock().unwrap())
     });
     let main = Pid::from_raw(i32::try_from(child.id()).unwrap());
     // It stops when it has become the program.
@@ -110,7 +120,7 @@ pub(crate) fn watch(mut command: Command, directories: &[PathBuf], started: &Sen
             Err(error) => panic!("{error}"),
         }
     }
-    seen.log = log.join().unwrap();
+    seen.log = logging.join().unwrap();
     seen
 }
 
