@@ -6,6 +6,8 @@ use std::path::Path;
 use crate::house::{packages, sources};
 
 const PAGE: &str = "docs/log-events.md";
+/// How the code begins the name of a milestone.
+const MILESTONE: &str = "event = %\"";
 const LEVELS: [&str; 3] = ["error", "warn", "info"];
 
 /// The events of the code: text, level and room, with the number of places that write it.
@@ -23,6 +25,24 @@ fn events() -> BTreeMap<(String, &'static str), Vec<String>> {
         }
     }
     events
+}
+
+/// The names of milestones, which stand in the field `event`, with the rooms that write them.
+fn milestones() -> BTreeMap<String, Vec<String>> {
+    let mut milestones: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for package in packages() {
+        for (path, code) in sources(package) {
+            for name in code.split(MILESTONE).skip(1) {
+                let name = name.split('"').next().unwrap();
+                let rooms = milestones.entry(name.to_owned()).or_default();
+                let room = room(package, &path);
+                if !rooms.contains(&room) {
+                    rooms.push(room);
+                }
+            }
+        }
+    }
+    milestones
 }
 
 /// `agent/src/hardware/registry.rs` is `agent: hardware`.
@@ -117,6 +137,11 @@ fn page() -> String {
             page += &format!("| {shown} | {} |\n", rooms.join(", "));
         }
     }
+    page += "\n## Milestones\n\nA line with the text `milestone` is for programs: the field `event` says what has \
+             been reached.\n\n| `event=` | written by |\n|---|---|\n";
+    for (name, rooms) in milestones() {
+        page += &format!("| `{name}` | {} |\n", rooms.join(", "));
+    }
     page
 }
 
@@ -140,6 +165,18 @@ fn the_page_of_log_events_names_those_of_the_code() {
         found == expected,
         "{PAGE}: UPDATE_GOLDEN=1 writes it anew; missing {missing:#?}, gone {gone:#?}"
     );
+}
+
+/// A line that is called a milestone and does not say which one would be missing from the page.
+#[test]
+fn every_milestone_has_a_literal_name() {
+    for package in packages() {
+        for (path, code) in sources(package) {
+            let texts = code.matches("\"milestone\"").count();
+            let names = code.matches(MILESTONE).count();
+            assert!(texts <= names, "{package}/{path}");
+        }
+    }
 }
 
 #[test]

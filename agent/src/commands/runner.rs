@@ -185,11 +185,13 @@ async fn report_note(
     kind: MilestoneKind,
     text: String,
 ) {
-    let event = match kind {
-        MilestoneKind::Warning => "command_warning",
-        _ => "command_phase",
-    };
-    info!(event = %event, command = %record.bare_name(), text = ?text, "milestone");
+    let command = record.bare_name();
+    match kind {
+        MilestoneKind::Warning => {
+            info!(event = %"command_warning", %command, ?text, "milestone");
+        }
+        _ => info!(event = %"command_phase", %command, ?text, "milestone"),
+    }
     // Without an engine there is nobody left to tell.
     let _ = reports
         .send(RunnerEvent::Note(Arc::clone(record), kind, text))

@@ -33,7 +33,7 @@ pub async fn keep<J: Jitter>(
                 (lost, backoff.lost(lasted))
             }
         };
-        tracing::warn!(reason = %error_chain(&lost), again = ?pause, "not attached");
+        tracing::warn!(reason = %error_chain(&lost), retry_in = ?pause, "not attached");
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             // The conductor is there. Its own pace keeps agents from coming all at once.
@@ -86,7 +86,7 @@ async fn attach_elsewhere<J: Jitter>(
             Err(lost) => lost,
         };
         let pause = backoff.failed();
-        tracing::info!(reason = %error_chain(&lost), again = ?pause, "not attached elsewhere yet");
+        tracing::info!(reason = %error_chain(&lost), retry_in = ?pause, "not attached elsewhere yet");
         tokio::time::sleep(pause).await;
     }
 }

@@ -100,7 +100,7 @@ pub async fn deliver(
             InspectionOutcome::Deferred(deferral) => {
                 let wait = deferral::pause(deferral.retry_after, LONGEST_DEFERRAL, jitter);
                 let reason = &deferral.reason;
-                tracing::info!(%reason, again = ?wait, "the conductor defers the inspection report");
+                tracing::info!(%reason, retry_in = ?wait, "the conductor defers the inspection report");
                 tokio::time::sleep(wait).await;
                 continue;
             }
@@ -109,7 +109,7 @@ pub async fn deliver(
         let Some(wait) = waits.next() else {
             return Err(Undelivered { last: error });
         };
-        tracing::warn!(reason = %error_chain(&error), again = ?wait, "the inspection report was not taken");
+        tracing::warn!(reason = %error_chain(&error), retry_in = ?wait, "the inspection report was not taken");
         tokio::time::sleep(wait).await;
     }
 }

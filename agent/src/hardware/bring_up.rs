@@ -119,7 +119,8 @@ async fn run(system: &System, program: &str, arguments: &[&str]) -> Result<(), R
 
 async fn attempt(system: &System, program: &str, arguments: &[&str]) {
     if let Err(error) = run(system, program, arguments).await {
-        tracing::debug!(%error, "tried");
+        let error = ironic_text::error_chain(&error);
+        tracing::debug!(program, %error, "an optional program failed");
     }
 }
 

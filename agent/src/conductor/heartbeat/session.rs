@@ -103,7 +103,7 @@ impl<'a, K: Jitter> SessionSupervisor<'a, K> {
             SessionState::Open { since, .. } => self.backoff.lost(since.elapsed()),
             SessionState::Opening(_) | SessionState::Closed { .. } => self.backoff.failed(),
         };
-        tracing::warn!(reason = %error_chain(&lost), again = ?pause, "no heartbeat session");
+        tracing::warn!(reason = %error_chain(&lost), retry_in = ?pause, "no heartbeat session");
         let until = Instant::now() + pause;
         self.state = SessionState::Closed { until };
         lost

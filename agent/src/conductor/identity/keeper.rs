@@ -135,7 +135,7 @@ impl<J: Jitter> IdentityKeeper<J> {
                 }
                 Err(error) => {
                     let pause = self.backoff.failed();
-                    warn!(reason = %error_chain(&error), again = ?pause, "the gateway does not say what time it is");
+                    warn!(reason = %error_chain(&error), retry_in = ?pause, "the gateway does not say what time it is");
                     tokio::time::sleep(pause).await;
                     continue;
                 }
@@ -216,7 +216,7 @@ impl<J: Jitter> IdentityKeeper<J> {
                 Err(error) => error,
             };
             let pause = self.backoff.failed();
-            warn!(reason = %error_chain(&error), again = ?pause, "the certificate is not renewed");
+            warn!(reason = %error_chain(&error), retry_in = ?pause, "the certificate is not renewed");
             tokio::time::sleep(pause).await;
             let now = self.settings.clock.now();
             if !self.held.as_ref().is_some_and(|held| held.is_valid(now)) {

@@ -252,7 +252,7 @@ impl Lookups {
                 LookupOutcome::Deferred(deferral) => {
                     let wait = schedule.deferred(deferral.retry_after, jitter);
                     let reason = &deferral.reason;
-                    tracing::info!(%reason, again = ?wait, "lookup deferred by the conductor");
+                    tracing::info!(%reason, retry_in = ?wait, "lookup deferred by the conductor");
                     tokio::time::sleep(wait).await;
                     continue;
                 }
@@ -260,7 +260,7 @@ impl Lookups {
             let reason = error_chain(&error);
             if conflict {
                 let pause = self.next_conflict();
-                tracing::warn!(%reason, ?pause, "lookup: the node is locked");
+                tracing::warn!(%reason, retry_in = ?pause, "lookup: the node is locked");
                 tokio::time::sleep(pause).await;
             }
             let Some(wait) = schedule.failed(start.elapsed(), jitter) else {
@@ -270,7 +270,7 @@ impl Lookups {
                     last: error,
                 });
             };
-            tracing::warn!(%reason, again = ?wait, "lookup failed");
+            tracing::warn!(%reason, retry_in = ?wait, "lookup failed");
             tokio::time::sleep(wait).await;
         }
     }
