@@ -35,7 +35,7 @@ complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l agent_token -
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l agent_token_file -d 'File that holds agent_token: a command line can be read by every user of the machine. The environment variable IRONIC_AGENT_TOKEN may hold it, too.' -r
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l http_request_timeout -d 'Time limit for one exchange with Ironic. [default: 30] [kernel: ipa-http-request-timeout]' -r
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l tls_min_version -d 'Oldest TLS version, as server and as client. A lookup may raise it. [default: 1.2] [kernel: ipa-tls-min-version]' -r
-complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l tls_cipher_suites -d 'OpenSSL names of TLS 1.2 cipher suites, separated by colons. [kernel: ipa-tls-cipher-suites]' -r
+complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l tls_cipher_suites -d 'OpenSSL names of TLS 1.2 cipher suites, separated by colons or commas. [kernel: ipa-tls-cipher-suites]' -r
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l insecure -d 'Do not verify the certificates of servers. [kernel: ipa-insecure]' -r
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l cafile -d 'PEM certificates that servers must chain to, instead of the built-in ones.' -r
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l certfile -d 'PEM client certificate.' -r

@@ -26,7 +26,7 @@ _ironic-agent() {
 '--agent_token_file=[File that holds agent_token\: a command line can be read by every user of the machine. The environment variable IRONIC_AGENT_TOKEN may hold it, too.]:FILE:_default' \
 '--http_request_timeout=[Time limit for one exchange with Ironic. \[default\: 30\] \[kernel\: ipa-http-request-timeout\]]:SECONDS:_default' \
 '--tls_min_version=[Oldest TLS version, as server and as client. A lookup may raise it. \[default\: 1.2\] \[kernel\: ipa-tls-min-version\]]:1.2|1.3:_default' \
-'--tls_cipher_suites=[OpenSSL names of TLS 1.2 cipher suites, separated by colons. \[kernel\: ipa-tls-cipher-suites\]]:TEXT:_default' \
+'--tls_cipher_suites=[OpenSSL names of TLS 1.2 cipher suites, separated by colons or commas. \[kernel\: ipa-tls-cipher-suites\]]:TEXT:_default' \
 '--insecure=[Do not verify the certificates of servers. \[kernel\: ipa-insecure\]]::BOOL:_default' \
 '--cafile=[PEM certificates that servers must chain to, instead of the built-in ones.]:PATH:_default' \
 '--certfile=[PEM client certificate.]:PATH:_default' \

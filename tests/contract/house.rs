@@ -1,5 +1,5 @@
-//! The house stands by machine and not by memory: who may import whom, which crates may
-//! appear where, how long a file may be.
+//! The layers of the code: which module may import which, and which crates may appear where.
+//! How long files and functions may be is in `shape.rs`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -238,9 +238,6 @@ const OUTSIDE: &[&str] = &[
     "std::time",
 ];
 const PURE: &[&str] = &["crates/ondisk"];
-
-/// Lines of a file without its tests; more is a sign of two questions in one file.
-const LONGEST_FILE: usize = 600;
 
 fn package(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -540,22 +537,7 @@ fn unsafe_code_stays_in_system() {
 }
 
 #[test]
-fn files_answer_one_question() {
-    let long: Vec<_> = packages()
-        .into_iter()
-        .flat_map(|name| {
-            sources(name)
-                .into_iter()
-                .map(move |(path, code)| (name, path, code))
-        })
-        .map(|(name, path, code)| (format!("{name}/{path}"), code.lines().count()))
-        .filter(|(_, lines)| *lines > LONGEST_FILE)
-        .collect();
-    assert!(long.is_empty(), "too long without tests: {long:?}");
-}
-
-#[test]
-fn no_drawer_is_called_utils() {
+fn no_module_is_called_utils() {
     for name in packages() {
         for (path, _) in sources(name) {
             let drawer = ["util", "helper", "common", "misc"]

@@ -91,8 +91,9 @@ const SMALL_REQUEST: usize = 64 * 1024;
 /// How long an unauthenticated caller may take for a request.
 const STRANGERS_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A peer that does not answer a ping for this long is gone.
+/// Time between two pings.
 const PING_PERIOD: Duration = Duration::from_secs(30);
+/// A peer that does not answer a ping for this long is gone.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long calls may go on after the server was asked to stop.

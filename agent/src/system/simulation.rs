@@ -3,7 +3,7 @@
 //!
 //! What [`System::simulated`](super::System::simulated) is made of has no way to start a
 //! program, to send a request to a device or to write a file of the machine. That every verb
-//! and every step keeps to it is proved by `agent/tests/simulated.rs`, which watches the
+//! and every step keeps to it is proved by `agent/tests/simulated/`, which watches the
 //! system calls.
 
 use std::io;

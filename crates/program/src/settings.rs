@@ -100,7 +100,7 @@ impl CommonSettings {
         ]);
         let tls = section("TLS", [
             opt!(tls_min_version, "Oldest TLS version, as server and as client. A lookup may raise it.").kernel("ipa-tls-min-version"),
-            opt!(tls_cipher_suites, "OpenSSL names of TLS 1.2 cipher suites, separated by colons.").kernel("ipa-tls-cipher-suites"),
+            opt!(tls_cipher_suites, "OpenSSL names of TLS 1.2 cipher suites, separated by colons or commas.").kernel("ipa-tls-cipher-suites"),
             opt!(insecure, "Do not verify the certificates of servers.").kernel("ipa-insecure"),
             opt!(cafile, "PEM certificates that servers must chain to, instead of the built-in ones."),
             opt!(certfile, "PEM client certificate.").pair("keyfile"),

@@ -1,5 +1,5 @@
 //! What tests would have run, for the suite that runs it with the real programs
-//! (`tests/programs`).
+//! (`tests/arguments`).
 //!
 //! Unit tests replace programs by scripts of what they are expected to be called with. Whether
 //! a program understands these words no such test can say: `burnin_network` passed its unit
