@@ -1,5 +1,6 @@
 """The builder of the ramdisk: firmware of packages and of directories; what its init makes of the command line."""
 
+import errno
 import random
 import re
 import shutil
@@ -15,6 +16,7 @@ sys.path[:0] = [str(REPOSITORY / path) for path in ("tools", "ramdisk", "tests/p
 import firmware  # noqa: E402
 from debian import Problem  # noqa: E402
 from missing import load  # noqa: E402
+from outputs import put_all  # noqa: E402
 
 BUILD = load("ramdisk/build")
 INIT = (REPOSITORY / "ramdisk" / "root" / "init").read_text()
@@ -134,6 +136,21 @@ class Manifest(Case):
         (self.tree / "lib/firmware/maker/two\nlines.fw").write_text("")
         with self.assertRaisesRegex(Problem, r"the name 'lib/firmware/maker/two\\nlines.fw' has a line break"):
             BUILD.write_manifest(self.tree)
+
+
+class Outputs(Case):
+    def test_a_full_disk_changes_no_file(self):
+        out = self.write(kernel="old", initramfs="old", stamp="old")
+        contents = {out / name: b"new" for name in ("kernel", "initramfs", "stamp")}
+        # Whatever is written to it does not fit.
+        (out / "initramfs.new").symlink_to("/dev/full")
+        with self.assertRaises(OSError) as caught:
+            put_all(contents, out / "stamp")
+        self.assertEqual(caught.exception.errno, errno.ENOSPC)
+        self.assertEqual({path.name: path.read_text() for path in out.iterdir()}, dict.fromkeys(("kernel", "initramfs", "stamp"), "old"))
+        put_all(contents, out / "stamp")
+        self.assertEqual({path.read_bytes() for path in contents}, {b"new"})
+        self.assertEqual(files(out), ["initramfs", "kernel", "stamp"])
 
 
 class Init(Case):
