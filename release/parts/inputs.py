@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from debian import ARCHITECTURES, TRIPLES, Download, Lock, Packages, Sysroot
+from debian.programs import is_static
 
 from .files import ReleaseError
 
@@ -91,6 +92,8 @@ class Inputs:
         content = path.read_bytes()
         if content[:4] != b"\x7fELF" or int.from_bytes(content[18:20], "little") != TRIPLES[ARCHITECTURES[arch]].number:
             raise ReleaseError(f"{path} is no program for {arch}")
+        if not is_static(path):
+            raise ReleaseError(f"{path} is linked dynamically: `release/compile {arch}` makes a static one")
         return content
 
     def environment(self) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import runpy
 import struct
 import subprocess
 import sys
@@ -159,6 +160,23 @@ class Sbom(Case):
         (tree / "link").symlink_to("d0/f0")
         packed = compress(Archive().pack(tree), "gzip")
         self.assertEqual(dict(sbom.unpack(packed, Path("/nonexistent"))), files)
+
+
+class Programs(Case):
+    def test_a_program_that_needs_libraries_is_no_part_of_a_release(self):
+        (self.room / "ironic-agent").symlink_to(Path(sys.executable).resolve())
+        inputs = Inputs({"x86_64": self.room}, {}, Lock(REPOSITORY / "release/packages.lock"), self.room)
+        with self.assertRaisesRegex(ReleaseError, "ironic-agent is linked dynamically: `release/compile x86_64`"):
+            inputs.program("x86_64", "ironic-agent")
+        with self.assertRaisesRegex(Problem, "--agent: .*/ironic-agent is linked dynamically"):
+            runpy.run_path(str(REPOSITORY / "ramdisk/build"))["check_program"]("--agent", self.room / "ironic-agent", "x86_64")
+
+    def test_flags_of_the_environment_do_not_reach_the_compiler(self):
+        flags = dict.fromkeys(("RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS",
+                               "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS"), "-Ctarget-cpu=native")
+        rest = {"PATH": "/bin", "CARGO_HOME": "/c", "CC_aarch64_unknown_linux_gnu": "gcc", "CARGO_TARGET_DIR": "/t", "RUSTDOCFLAGS": "x"}
+        without_flags = runpy.run_path(str(REPOSITORY / "release/compile"))["without_flags"]
+        self.assertEqual(without_flags({**flags, **rest}), rest)
 
 
 class Elf(Case):
