@@ -12,6 +12,8 @@ from pathlib import Path
 from debian import ARCHITECTURES, TRIPLES, Download, Lock, Packages, Sysroot
 from debian.programs import is_static
 
+from . import c_library
+from .c_library import Library
 from .files import ReleaseError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -95,6 +97,10 @@ class Inputs:
         if not is_static(path):
             raise ReleaseError(f"{path} is linked dynamically: `release/compile {arch}` makes a static one")
         return content
+
+    def libraries(self, arch: str) -> list[Library]:
+        """What is linked into the programs for an architecture besides crates."""
+        return c_library.read(self.binaries[arch])
 
     def environment(self) -> dict[str, str]:
         """Of programs whose results must not depend on who starts them."""

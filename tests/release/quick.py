@@ -18,8 +18,8 @@ sys.path[:0] = [str(REPOSITORY / path) for path in ("release", "tools", "ramdisk
 
 import boot_time  # noqa: E402
 from archive import Archive, compress  # noqa: E402
-from debian import ARCHITECTURES, Lock, Packages, Problem, elf  # noqa: E402
-from parts import deb, oci, sbom, software, uki  # noqa: E402
+from debian import ARCHITECTURES, Download, Lock, Packages, Problem, elf  # noqa: E402
+from parts import c_library, deb, oci, sbom, software, uki  # noqa: E402
 from parts.files import Entry, ReleaseError, sha256, tar  # noqa: E402
 from parts.inputs import Inputs  # noqa: E402
 from tool_list import OWN_TOOLS, read_tools  # noqa: E402
@@ -150,6 +150,36 @@ class Sbom(Case):
         for place in (b"/crates/left-pad-1.2.3/src/lib.rs", b"/home/x/.cargo/registry/src/index-1f/left-pad-1.2.3/src/lib.rs"):
             with self.assertRaisesRegex(ReleaseError, "left-pad 1.2.3"):
                 sbom.crates("x86_64", "ironic-shim", b"\x7fELF\0" + place, "bin/ironic-shim")
+
+    def test_the_c_library_of_a_program_is_listed(self):
+        libraries = [c_library.Library("libc.a", "c" * 64, "libc6-dev", "2.36-9+deb12u14", "amd64"),
+                     c_library.Library("libgcc.a", "a" * 64, "libgcc-12-dev", "12.2.0-14", "amd64")]
+        c_library.write(self.room, libraries)
+        inputs = Inputs({"x86_64": self.room}, {}, Lock(REPOSITORY / "release/packages.lock"), self.room)
+        parts = sbom.program(inputs, "x86_64", "agentctl", b"\x7fELF", "bin/agentctl")
+        found = parts.components["pkg:deb/debian/libc6-dev@2.36-9%2Bdeb12u14?arch=amd64#libc.a"]
+        self.assertEqual((found["version"], found["hashes"][0]["content"]), ("2.36-9+deb12u14", "c" * 64))
+        self.assertIn("libgcc-12-dev", {each["name"] for each in parts.components.values()})
+
+    def test_the_c_library_is_that_which_the_compiler_links(self):
+        path = Path(subprocess.run(["cc", "-print-file-name=libc.a"], check=True, capture_output=True, text=True).stdout.strip())
+        found = {library.file: library for library in c_library.read(self.room)}
+        self.assertEqual(sorted(found), sorted(c_library.LIBRARIES))
+        self.assertEqual((found["libc.a"].package, found["libc.a"].sha256), ("libc6-dev", sha256(path.read_bytes())))
+
+    def test_the_c_library_of_a_cross_compiler_is_that_of_its_packages(self):
+        packages = [Download(f"{name}_{version}_all.deb", 1, "") for name, version in (
+            ("libc6-dev-arm64-cross", "2.36-8cross1"), ("libgcc-12-dev-arm64-cross", "12.2.0-14cross1"), ("libc6-dev", "2.36-9"))]
+        compiler = self.room / "gcc"
+        compiler.write_text(f'#!/bin/sh\necho "{self.room}/${{1#*=}}"\n')
+        compiler.chmod(0o755)
+        for name in c_library.LIBRARIES:
+            (self.room / name).write_text(name)
+        found = [(library.file, library.package, library.version) for library in c_library.of_compiler([compiler], packages)]
+        self.assertEqual(found, [("libc.a", "libc6-dev-arm64-cross", "2.36-8cross1"),
+                                 *((name, "libgcc-12-dev-arm64-cross", "12.2.0-14cross1") for name in ("libgcc.a", "libgcc_eh.a"))])
+        with self.assertRaisesRegex(Problem, "the package that has libc.a is not among"):
+            c_library.of_compiler([compiler], packages[1:])
 
     def test_every_file_of_an_initramfs_is_read(self):
         tree = self.room / "tree"
