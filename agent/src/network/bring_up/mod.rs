@@ -264,7 +264,13 @@ impl BringUp {
         for step in steps {
             self.do_step(name, step).await;
         }
-        self.made.insert(name.clone(), interface.clone());
+        let mut made = interface.clone();
+        if let Some(before) = self.made.get(name) {
+            // Its routes have them.
+            made.metric = before.metric;
+            made.static_metric = before.static_metric;
+        }
+        self.made.insert(name.clone(), made);
     }
 
     /// Brings up the cards, without addresses.

@@ -14,9 +14,14 @@ use super::request::{
 };
 
 /// Metrics of routes: fixed ones before leased ones, the card that was booted from before the
-/// others, and those in the kernel's order.
+/// others, those in the kernel's order, and each before the VLANs on it. No two interfaces share
+/// one: the kernel would replace the default route of the one by that of the other.
 const STATIC_METRIC: u32 = 100;
-const LEASED_METRIC: u32 = 200;
+const LEASED_METRIC: u32 = 100_000_100;
+/// What is on a card, or on a bond, has as many metrics.
+const METRICS_OF_CARD: u32 = 1000;
+/// More would reach the leased ones.
+const MOST_CARDS: u32 = (LEASED_METRIC - STATIC_METRIC) / METRICS_OF_CARD;
 /// The longest name of an interface.
 const LONGEST_NAME: usize = 15;
 /// How deep VLANs lie on VLANs.
@@ -327,10 +332,23 @@ impl Planner<'_> {
     }
 
     fn finish(mut self) -> NetworkPlan {
-        let indices: Vec<_> = self.plan.interfaces.iter().map(|i| self.place(i)).collect();
-        for (interface, (is_boot, index)) in self.plan.interfaces.iter_mut().zip(indices) {
-            interface.metric = LEASED_METRIC + index;
-            interface.static_metric = STATIC_METRIC + index;
+        let mut ranks: BTreeMap<u32, u32> = BTreeMap::new();
+        for at in 0..self.plan.interfaces.len() {
+            let (is_boot, card) = self.place(&self.plan.interfaces[at]);
+            let interface = &mut self.plan.interfaces[at];
+            // A VLAN comes after what it is on, in this list and here. How many members a bond has
+            // makes no difference to what is on it.
+            let rank = match interface.kind {
+                PlannedKind::Vlan { .. } => {
+                    let rank = ranks.entry(card).or_default();
+                    *rank += 1;
+                    (*rank).min(METRICS_OF_CARD - 1)
+                }
+                PlannedKind::Card | PlannedKind::Member(_) | PlannedKind::Bond { .. } => 0,
+            };
+            let offset = card * METRICS_OF_CARD + rank;
+            interface.metric = LEASED_METRIC + offset;
+            interface.static_metric = STATIC_METRIC + offset;
             if is_boot {
                 interface
                     .reason
@@ -349,7 +367,8 @@ impl Planner<'_> {
         self.plan
     }
 
-    /// Whether an interface leads to the card that was booted from, and its place in the order.
+    /// Whether an interface leads to the card that was booted from, and the first card that it
+    /// leads to, by the kernel's number; 0 is that which was booted from.
     fn place(&self, interface: &PlannedInterface) -> (bool, u32) {
         let mut names = vec![interface.name.as_str()];
         for _ in 0..=DEPTH {
@@ -357,27 +376,15 @@ impl Planner<'_> {
             let below: Vec<_> = below.filter(|name| !names.contains(name)).collect();
             names.extend(below);
         }
-        let cards = self.cards.iter();
-        let cards: Vec<_> = cards
-            .filter(|card| names.contains(&card.name.as_str()))
-            .collect();
+        let is_below = |card: &&NetworkCard| names.contains(&card.name.as_str());
         let boot = self.inputs.boot_card.as_ref();
-        let is_boot = cards
-            .iter()
-            .any(|card| boot.is_some_and(|boot| card.is(boot)));
-        let first = cards
-            .iter()
-            .map(|card| card.index)
-            .min()
-            .unwrap_or_default();
-        (
-            is_boot,
-            if is_boot {
-                0
-            } else {
-                first.min(STATIC_METRIC - 1)
-            },
-        )
+        let boot = boot.and_then(|selector| self.select(selector));
+        if boot.filter(is_below).is_some() {
+            return (true, 0);
+        }
+        let indices = self.cards.iter().filter(is_below).map(|card| card.index);
+        let first = indices.min().unwrap_or_default();
+        (false, first.min(MOST_CARDS - 1))
     }
 
     /// The interfaces that one is made of.

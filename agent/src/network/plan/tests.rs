@@ -175,7 +175,14 @@ fn the_card_that_was_booted_from_comes_first() {
         .iter()
         .map(|i| (i.metric, i.is_preferred))
         .collect();
-    assert_eq!(metrics, [(202, false), (200, true), (204, false)]);
+    assert_eq!(
+        metrics,
+        [
+            (100_002_100, false),
+            (100_000_100, true),
+            (100_004_100, false)
+        ]
+    );
     assert!(
         found.interfaces[1]
             .reason
@@ -190,7 +197,7 @@ fn the_card_that_was_booted_from_comes_first() {
         .iter()
         .find(|i| i.name == "bond0.5")
         .unwrap();
-    assert_eq!((vlan.metric, vlan.static_metric), (200, 100));
+    assert_eq!((vlan.metric, vlan.static_metric), (100_000_101, 101));
     // An address without an interface is that card's, and nobody's as long as it is not there.
     let line = "BOOTIF=01-52-54-00-00-00-02 ip=192.0.2.5:::24:::none";
     let found = plan(&inputs(&json(""), line), &cards(3));
@@ -223,12 +230,67 @@ fn without_ipv6_in_the_kernel_nothing_asks_for_it() {
     assert_eq!(found.interfaces[2].addressing.ipv6, Ipv6Method::Off);
 }
 
+#[test]
+fn a_vlan_has_a_metric_after_that_of_what_it_is_on() {
+    let line = "bond=bond0:eth0,eth1:mode=1 vlan=bond0.5:bond0 vlan=bond0.6:bond0 vlan=v7:bond0.6 \
+                vlan=eth2.5:eth2 ip=eth2:dhcp";
+    let metrics = |plan: &NetworkPlan| -> BTreeMap<String, u32> {
+        let interfaces = plan.interfaces.iter();
+        interfaces
+            .map(|interface| (interface.name.clone(), interface.static_metric))
+            .collect()
+    };
+    let inputs = inputs(&json(""), line);
+    let all = metrics(&plan(&inputs, &cards(3)));
+    for (name, expected) in [
+        ("bond0", 2100),
+        ("bond0.5", 2101),
+        ("bond0.6", 2102),
+        ("v7", 2103),
+        ("eth2", 4100),
+        ("eth2.5", 4101),
+    ] {
+        assert_eq!(all[name], expected, "{name}: {all:?}");
+    }
+    // Nor does it change when another member of the bond comes, or another card.
+    for count in 1..5 {
+        let some = metrics(&plan(&inputs, &cards(count)));
+        for (name, metric) in &some {
+            assert_eq!(all.get(name).unwrap_or(metric), metric, "{name}: {some:?}");
+        }
+    }
+}
+
+/// Some of these words, in any order: bonds and VLANs on the same cards, and their addresses.
+fn any_sound_line() -> impl Strategy<Value = String> {
+    let words = vec![
+        "bond=bond0:eth0,eth1:mode=1",
+        "bond=bond1:eth2,eth1:mode=1",
+        "vlan=v5:bond0",
+        "vlan=v6:bond0",
+        "vlan=v7:v6",
+        "vlan=v8:bond1",
+        "vlan=eth0.5:eth0",
+        "vlan=eth2.5:eth2",
+        "vlan=eth2.6:eth2",
+        "ip=dhcp",
+        "ip=bond0:dhcp",
+        "ip=eth2:dhcp6",
+        "ip=192.0.2.5::192.0.2.1:24::v5:none",
+        "ip=192.0.2.6::192.0.2.1:24::v7:none",
+        "BOOTIF=01-52-54-00-00-00-02",
+        "rd.route=198.51.100.0/24:192.0.2.2",
+    ];
+    let some = proptest::sample::subsequence(words.clone(), 0..=words.len());
+    some.prop_shuffle().prop_map(|words| words.join(" "))
+}
+
 proptest! {
     /// Whatever is asked for and whichever cards are there, the plan can be carried out.
     #[test]
     fn any_plan_holds_together(
         document in network_data::tests::any_document(),
-        line in kernel_parameters::tests::any_line(),
+        line in prop_oneof![kernel_parameters::tests::any_line(), any_sound_line()],
         count in 0..4_u32,
     ) {
         let cards = cards(count);
@@ -252,6 +314,14 @@ proptest! {
                 PlannedKind::Card => {}
             }
             prop_assert!(interface.static_metric < interface.metric);
+        }
+        // Or a default route would replace that of another interface.
+        let mut metrics: BTreeSet<u32> = BTreeSet::new();
+        let is_member = |kind: &PlannedKind| matches!(kind, PlannedKind::Member(_));
+        for interface in found.interfaces.iter().filter(|i| !is_member(&i.kind)) {
+            for metric in [interface.static_metric, interface.metric] {
+                prop_assert!(metrics.insert(metric), "{metric} twice: {found:?}");
+            }
         }
         // Every card is in it, once.
         for card in &cards {
