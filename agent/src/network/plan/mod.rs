@@ -192,6 +192,36 @@ impl Planner<'_> {
         bond: &RequestedBond,
         names: &BTreeMap<&str, String>,
     ) -> Option<String> {
+        // Whether a member is there or not: names follow the order of the document alone, and a
+        // bond that was made keeps its own when another one gets its first member.
+        let name = match &wanted.name {
+            Some(name) => name.clone(),
+            None => self.free_name("bond"),
+        };
+        self.take(&name, &wanted.place)?;
+        let members = self.members(wanted, bond, names);
+        if members.is_empty() {
+            return None;
+        }
+        for member in &members {
+            let known = self.plan.interfaces.iter_mut();
+            for known in known.filter(|known| known.name == *member) {
+                known.kind = PlannedKind::Member(name.clone());
+                known.is_preferred = false;
+            }
+        }
+        let options = bond.options.clone();
+        self.add_made(wanted, &name, PlannedKind::Bond { members, options });
+        Some(name)
+    }
+
+    /// The members of a bond that are there and free.
+    fn members(
+        &mut self,
+        wanted: &RequestedInterface,
+        bond: &RequestedBond,
+        names: &BTreeMap<&str, String>,
+    ) -> Vec<String> {
         let mut members: Vec<String> = Vec::new();
         for id in &bond.members {
             let Some(name) = names.get(id.as_str()) else {
@@ -227,24 +257,7 @@ impl Planner<'_> {
                 wanted: bond.members.len(),
             });
         }
-        if members.is_empty() {
-            return None;
-        }
-        let name = match &wanted.name {
-            Some(name) => name.clone(),
-            None => self.free_name("bond"),
-        };
-        self.take(&name, &wanted.place)?;
-        for member in &members {
-            let known = self.plan.interfaces.iter_mut();
-            for known in known.filter(|known| known.name == *member) {
-                known.kind = PlannedKind::Member(name.clone());
-                known.is_preferred = false;
-            }
-        }
-        let options = bond.options.clone();
-        self.add_made(wanted, &name, PlannedKind::Bond { members, options });
-        Some(name)
+        members
     }
 
     fn add_vlans<'a>(&mut self, request: &'a NetworkRequest, mut names: BTreeMap<&'a str, String>) {
@@ -252,6 +265,7 @@ impl Planner<'_> {
         let mut waiting: Vec<&RequestedInterface> = vlans
             .filter(|wanted| matches!(wanted.kind, RequestedKind::Vlan { .. }))
             .collect();
+        let numbers: Vec<(&str, u16)> = waiting.iter().copied().filter_map(numbered).collect();
         for _ in 0..DEPTH {
             waiting.retain(|wanted| {
                 let RequestedKind::Vlan { parent, number } = &wanted.kind else {
@@ -263,7 +277,7 @@ impl Planner<'_> {
                 let (on, number) = (on.clone(), *number);
                 let name = match &wanted.name {
                     Some(name) => name.clone(),
-                    None => self.vlan_name(&on, number),
+                    None => vlan_name(&on, number, twins(&numbers, &wanted.id, number)),
                 };
                 if self.take(&name, &wanted.place).is_some() {
                     let kind = PlannedKind::Vlan { parent: on, number };
@@ -435,19 +449,6 @@ impl Planner<'_> {
         free.next().unwrap_or_default()
     }
 
-    /// The name that everybody expects, where it fits.
-    fn vlan_name(&self, parent: &str, number: u16) -> String {
-        let usual = format!("{parent}.{number}");
-        if usual.len() <= LONGEST_NAME {
-            return usual;
-        }
-        let short = format!("vlan{number}");
-        if self.used.contains_key(&short) {
-            return self.free_name(&format!("v{number}-"));
-        }
-        short
-    }
-
     fn planned(&self, name: &str, kind: PlannedKind) -> PlannedInterface {
         PlannedInterface {
             name: name.to_owned(),
@@ -461,6 +462,31 @@ impl Planner<'_> {
             is_preferred: false,
             reason: String::new(),
         }
+    }
+}
+
+/// The number of a VLAN, with its id.
+fn numbered(wanted: &RequestedInterface) -> Option<(&str, u16)> {
+    match &wanted.kind {
+        RequestedKind::Vlan { number, .. } => Some((&wanted.id, *number)),
+        RequestedKind::Card(_) | RequestedKind::Bond(_) => None,
+    }
+}
+
+/// How many VLANs with the same number the request has before this one.
+fn twins(numbers: &[(&str, u16)], id: &str, number: u16) -> usize {
+    let before = numbers.iter().take_while(|(other, _)| *other != id);
+    before.filter(|(_, other)| *other == number).count()
+}
+
+/// The name of a VLAN that everybody expects, where it fits; else one that follows from the
+/// request alone, whatever is there.
+fn vlan_name(parent: &str, number: u16, twins: usize) -> String {
+    let usual = format!("{parent}.{number}");
+    match twins {
+        _ if usual.len() <= LONGEST_NAME => usual,
+        0 => format!("vlan{number}"),
+        twins => format!("v{number}-{twins}"),
     }
 }
 

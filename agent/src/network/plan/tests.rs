@@ -154,6 +154,62 @@ fn names_are_taken_once() {
 }
 
 #[test]
+fn names_do_not_depend_on_which_cards_are_there() {
+    let mut document = json("a ipv4_dhcp");
+    let links = document["links"].as_array_mut().unwrap();
+    for (id, member) in [("first", "a"), ("second", "b")] {
+        links.push(
+            serde_json::json!({"id": id, "type": "bond", "bond_mode": "1", "bond_links": [member]}),
+        );
+    }
+    let mut two = cards(2);
+    for (card, name) in two.iter_mut().zip(["enp129s0f0np0", "enp129s0f1np1"]) {
+        card.name = name.to_owned();
+    }
+    let inputs = inputs(&document, "");
+    for cards in [&two[..1], &two[1..], &two[..]] {
+        let found = plan(&inputs, cards);
+        let bonds = found.interfaces.iter();
+        let bonds = bonds.filter_map(|interface| match &interface.kind {
+            PlannedKind::Bond { members, .. } => {
+                Some((interface.name.as_str(), members.as_slice()))
+            }
+            _ => None,
+        });
+        for (name, members) in bonds {
+            let expected = if name == "bond0" {
+                "enp129s0f0np0"
+            } else {
+                "enp129s0f1np1"
+            };
+            assert_eq!(members, [expected], "{name}");
+        }
+    }
+    // The same holds for VLANs whose cards have long names.
+    let mut document = json("a ipv4_dhcp");
+    let links = document["links"].as_array_mut().unwrap();
+    for (id, on) in [("v", "a"), ("w", "b")] {
+        links.push(serde_json::json!({"id": id, "type": "vlan", "vlan_link": on, "vlan_id": 100}));
+    }
+    let inputs = PlanInputs {
+        network_data: network_data::parse(&document.to_string()),
+        ..inputs
+    };
+    for cards in [&two[..1], &two[1..], &two[..]] {
+        for interface in &plan(&inputs, cards).interfaces {
+            if let PlannedKind::Vlan { parent, .. } = &interface.kind {
+                let expected = if parent == "enp129s0f0np0" {
+                    "vlan100"
+                } else {
+                    "v100-1"
+                };
+                assert_eq!(interface.name, expected);
+            }
+        }
+    }
+}
+
+#[test]
 fn long_names_of_vlans_are_made_short() {
     let mut long = cards(1);
     long[0].name = "enp129s0f0np0".to_owned();
