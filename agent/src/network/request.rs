@@ -91,10 +91,19 @@ impl Addressing {
 
     /// Whether anything of IPv6 is asked for.
     pub(super) fn has_ipv6(&self) -> bool {
+        self.ipv6 != Ipv6Method::Off || self.has_fixed_ipv6()
+    }
+
+    /// Whether it is IPv6 that is asked for, and not whichever family answers.
+    pub(super) fn asks_for_ipv6(&self) -> bool {
+        let is_either = self.dhcp4 && self.ipv6 == Ipv6Method::Automatic;
+        self.has_fixed_ipv6() || (self.ipv6 != Ipv6Method::Off && !is_either)
+    }
+
+    /// Whether it has an address or a route of IPv6.
+    fn has_fixed_ipv6(&self) -> bool {
         let six = |address: &StaticAddress| address.address.is_ipv6();
-        self.ipv6 != Ipv6Method::Off
-            || self.addresses.iter().any(six)
-            || self.routes.iter().any(|route| six(&route.destination))
+        self.addresses.iter().any(six) || self.routes.iter().any(|route| six(&route.destination))
     }
 
     /// The same without IPv6.
@@ -183,6 +192,17 @@ pub(super) struct RequestedInterface {
     pub(super) mtu: Option<u32>,
     /// `None` when nothing is said of it: it is there for other interfaces, or only named.
     pub(super) addressing: Option<Addressing>,
+    /// Routes besides: they do not say how it gets its addresses.
+    pub(super) routes: Vec<StaticRoute>,
+}
+
+impl RequestedInterface {
+    /// How it gets its addresses, with all its routes.
+    pub(super) fn all_addressing(&self) -> Addressing {
+        let mut all = self.addressing.clone().unwrap_or_default();
+        all.routes.extend(self.routes.iter().cloned());
+        all
+    }
 }
 
 /// All that one source asks for.

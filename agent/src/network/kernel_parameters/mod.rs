@@ -68,7 +68,7 @@ pub(super) fn parse(command_line: &str) -> NetworkRequest {
 #[derive(Debug, Default)]
 struct KernelParametersReader {
     request: NetworkRequest,
-    /// Routes without an interface go to where addresses are.
+    /// Routes without an interface.
     routes: Vec<StaticRoute>,
 }
 
@@ -107,6 +107,7 @@ impl KernelParametersReader {
                 mac: None,
                 mtu: None,
                 addressing: None,
+                routes: Vec::new(),
             });
             self.request.interfaces.len() - 1
         });
@@ -269,18 +270,14 @@ impl KernelParametersReader {
             gateway,
         };
         match interface.filter(|name| !name.is_empty()) {
-            Some(name) if is_interface(name) => {
-                let wanted = self.interface(name, word);
-                wanted.addressing.get_or_insert_default().routes.push(route);
-            }
+            Some(name) if is_interface(name) => self.interface(name, word).routes.push(route),
             Some(_) => self.wrong(word, value, ROUTE),
             None => self.routes.push(route),
         }
     }
 
     fn finish(mut self) -> NetworkRequest {
-        let routes = std::mem::take(&mut self.routes);
-        for route in routes {
+        for route in std::mem::take(&mut self.routes) {
             let holds = |interface: &RequestedInterface| {
                 let addresses = interface.addressing.iter().flat_map(|all| &all.addresses);
                 let mut networks = addresses.filter_map(|network| Some((network, route.gateway?)));
@@ -288,12 +285,16 @@ impl KernelParametersReader {
                     address::is_in_network(network.address, network.prefix, gateway)
                 })
             };
-            let found = self.request.interfaces.iter().position(holds);
-            let name = found.map(|at| self.request.interfaces[at].id.clone());
+            // Where its gateway is, else what `ip=` names, else the card that was booted from.
+            let mut all = self.request.interfaces.iter();
+            let found = all.clone().find(|interface| holds(interface));
+            let found = found.or_else(|| all.find(|interface| interface.addressing.is_some()));
+            let name = found.map(|interface| interface.id.clone());
             let wanted = self.interface(&name.unwrap_or_default(), "rd.route=");
-            wanted.addressing.get_or_insert_default().routes.push(route);
+            wanted.routes.push(route);
         }
-        // Who names interfaces means these and no others; who names none means all.
+        // Who names interfaces means these and no others; who names none means all. A route names
+        // none: it says nothing of where addresses come from.
         let names = |interface: &RequestedInterface| interface.addressing.is_some();
         if self.request.other_cards.is_none() && self.request.interfaces.iter().any(names) {
             self.request.other_cards = Some(Addressing::default());

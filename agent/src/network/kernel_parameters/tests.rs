@@ -13,8 +13,10 @@ fn shown(request: &NetworkRequest) -> Vec<String> {
     let interfaces = request.interfaces.iter();
     interfaces
         .map(|interface| {
-            let Some(addressing) = &interface.addressing else {
-                return format!("{}: -", interface.id);
+            let all = interface.all_addressing();
+            let (addressing, how) = match &interface.addressing {
+                Some(addressing) => (&all, addressing.to_string()),
+                None => (&all, "-".to_owned()),
             };
             let addresses: Vec<_> = addressing
                 .addresses
@@ -27,7 +29,7 @@ fn shown(request: &NetworkRequest) -> Vec<String> {
             });
             let routes: Vec<_> = routes.collect();
             format!(
-                "{}: {addressing}; {}; {}",
+                "{}: {how}; {}; {}",
                 interface.id,
                 addresses.join(" "),
                 routes.join(" ")
@@ -199,6 +201,37 @@ fn routes_go_to_the_interface_whose_network_has_the_gateway() {
         "eth0: static; 192.0.2.5/24; 198.51.100.0/24 via 192.0.2.2",
     ];
     assert_eq!(shown(&clean(line)), expected);
+}
+
+#[test]
+fn a_route_alone_says_nothing_of_addresses() {
+    let route = "rd.route=198.51.100.0/24:192.0.2.2";
+    for (line, expected, others) in [
+        (
+            route.to_owned(),
+            ": -; ; 198.51.100.0/24 via 192.0.2.2",
+            None,
+        ),
+        (
+            format!("ip=dhcp {route}"),
+            ": -; ; 198.51.100.0/24 via 192.0.2.2",
+            Some(Addressing::automatic()),
+        ),
+        (
+            format!("{route}:eth1"),
+            "eth1: -; ; 198.51.100.0/24 via 192.0.2.2",
+            None,
+        ),
+        (
+            format!("ip=eth1:dhcp {route}"),
+            "eth1: DHCPv4, IPv6 as routers advertise; ; 198.51.100.0/24 via 192.0.2.2",
+            Some(Addressing::default()),
+        ),
+    ] {
+        let request = clean(&line);
+        assert_eq!(shown(&request), [expected], "{line}");
+        assert_eq!(request.other_cards, others, "{line}");
+    }
 }
 
 #[test]

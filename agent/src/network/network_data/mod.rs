@@ -195,6 +195,7 @@ impl NetworkDataReader {
             kind,
             mac,
             mtu,
+            routes: Vec::new(),
         });
     }
 

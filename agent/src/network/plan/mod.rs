@@ -167,9 +167,7 @@ impl Planner<'_> {
         let known = self.plan.interfaces.iter_mut();
         if let Some(known) = known.into_iter().find(|known| known.name == card.name) {
             // Another parameter of the same card.
-            known
-                .addressing
-                .add(wanted.addressing.clone().unwrap_or_default());
+            known.addressing.add(wanted.all_addressing());
             return Some(card.name);
         }
         let asked = wanted.addressing.is_some();
@@ -178,7 +176,7 @@ impl Planner<'_> {
             mac: wanted.mac.clone().or_else(|| Some(card.mac.clone())),
             sets_mac: wanted.mac.is_some(),
             mtu: wanted.mtu,
-            addressing: wanted.addressing.clone().unwrap_or_default(),
+            addressing: wanted.all_addressing(),
             is_preferred: asked,
             reason: wanted.place.clone(),
             ..self.planned(&card.name, PlannedKind::Card)
@@ -304,7 +302,7 @@ impl Planner<'_> {
             mac: wanted.mac.clone(),
             sets_mac: wanted.mac.is_some(),
             mtu: wanted.mtu,
-            addressing: wanted.addressing.clone().unwrap_or_default(),
+            addressing: wanted.all_addressing(),
             is_preferred: wanted.addressing.is_some(),
             reason: wanted.place.clone(),
             ..self.planned(name, kind)
@@ -330,7 +328,7 @@ impl Planner<'_> {
                 None => (Addressing::automatic(), "nothing names it".to_owned()),
             };
             match (known.is_some(), free) {
-                (true, Some(at)) => self.plan.interfaces[at].addressing = addressing,
+                (true, Some(at)) => self.plan.interfaces[at].addressing.add(addressing),
                 (true, None) => {}
                 (false, _) => {
                     let planned = self.planned(&card.name, PlannedKind::Card);
@@ -371,7 +369,7 @@ impl Planner<'_> {
             }
             if !self.inputs.has_ipv6 && interface.addressing.has_ipv6() {
                 // Of what nobody asked for nobody misses it.
-                if interface.addressing != Addressing::automatic() {
+                if interface.addressing.asks_for_ipv6() {
                     let place = interface.reason.clone();
                     self.plan.problems.push(NetworkProblem::Ipv6IsOff { place });
                 }

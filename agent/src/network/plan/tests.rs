@@ -210,6 +210,37 @@ fn names_do_not_depend_on_which_cards_are_there() {
 }
 
 #[test]
+fn a_route_switches_no_lease_off() {
+    let route = "rd.route=198.51.100.0/24:192.0.2.2";
+    for line in [
+        route.to_owned(),
+        format!("ip=dhcp {route}"),
+        format!("{route}:eth0"),
+    ] {
+        let mut inputs = inputs(&json(""), &line);
+        let found = plan(&inputs, &cards(2));
+        let all = [format!("eth0 card: {BOTH}"), format!("eth1 card: {BOTH}")];
+        assert_eq!(shown(&found), all, "{line}");
+        assert_eq!(found.interfaces[0].addressing.routes.len(), 1, "{line}");
+        // Nor does it ask for IPv6.
+        inputs.has_ipv6 = false;
+        assert_eq!(said(&plan(&inputs, &cards(2))), "", "{line}");
+    }
+    let found = plan(
+        &inputs(&json(""), &format!("ip=eth1:dhcp {route}")),
+        &cards(2),
+    );
+    assert_eq!(
+        shown(&found),
+        [
+            format!("eth1 card: {BOTH}"),
+            "eth0 card: no addresses".to_owned()
+        ]
+    );
+    assert_eq!(found.interfaces[0].addressing.routes.len(), 1);
+}
+
+#[test]
 fn long_names_of_vlans_are_made_short() {
     let mut long = cards(1);
     long[0].name = "enp129s0f0np0".to_owned();
