@@ -168,6 +168,12 @@ impl Planner<'_> {
         if let Some(known) = known.into_iter().find(|known| known.name == card.name) {
             // Another parameter of the same card.
             known.addressing.add(wanted.all_addressing());
+            known.mtu = wanted.mtu.or(known.mtu);
+            if let Some(mac) = &wanted.mac {
+                known.mac = Some(mac.clone());
+                known.sets_mac = true;
+            }
+            known.is_preferred |= wanted.addressing.is_some();
             return Some(card.name);
         }
         let asked = wanted.addressing.is_some();

@@ -210,6 +210,21 @@ fn names_do_not_depend_on_which_cards_are_there() {
 }
 
 #[test]
+fn what_two_parameters_say_of_one_card_counts_together() {
+    let line = "vlan=eth0.5:eth0 ip=eth1:dhcp6 ip=52-54-00-00-00-01:dhcp:1400:52:54:00:00:00:09 \
+                ip=52-54-00-00-00-02:dhcp";
+    let found = plan(&inputs(&json(""), line), &cards(2));
+    let card = &found.interfaces[0];
+    assert_eq!((card.name.as_str(), card.mtu), ("eth0", Some(1400)));
+    assert_eq!(card.mac.as_deref(), Some("52:54:00:00:00:09"));
+    assert!(card.sets_mac && card.is_preferred);
+    assert_eq!(
+        shown(&found)[1],
+        "eth1 card: DHCPv4, IPv6 as routers advertise"
+    );
+}
+
+#[test]
 fn a_route_switches_no_lease_off() {
     let route = "rd.route=198.51.100.0/24:192.0.2.2";
     for line in [
