@@ -96,7 +96,7 @@ pub(super) fn plan(inputs: &PlanInputs, cards: &[NetworkCard]) -> NetworkPlan {
     for request in [&inputs.network_data, &inputs.kernel] {
         planner.add(request);
     }
-    planner.add_other_cards();
+    planner.add_others();
     planner.finish()
 }
 
@@ -315,38 +315,40 @@ impl Planner<'_> {
         });
     }
 
-    fn add_other_cards(&mut self) {
-        let named = self.inputs.kernel.other_cards.as_ref();
-        for card in self.cards {
-            let known = self.plan.interfaces.iter();
-            let known = known.enumerate().find(|(_, i)| i.name == card.name);
-            let free = known.map(|(at, _)| at).filter(|at| {
-                // Only mentioned, and nothing is on it: it is as free as any other.
-                let found = &self.plan.interfaces[*at];
-                let is_asked = found.is_preferred || found.kind != PlannedKind::Card;
-                !is_asked && !self.carries_others(&card.name) && found.reason.starts_with("kernel")
-            });
-            let (addressing, reason) = match named {
-                Some(addressing) if *addressing == Addressing::default() => {
-                    (addressing.clone(), "ip= names other interfaces".to_owned())
-                }
-                Some(addressing) => (addressing.clone(), "ip= of all cards".to_owned()),
-                None => (Addressing::automatic(), "nothing names it".to_owned()),
-            };
-            match (known.is_some(), free) {
-                (true, Some(at)) => self.plan.interfaces[at].addressing.add(addressing),
-                (true, None) => {}
-                (false, _) => {
-                    let planned = self.planned(&card.name, PlannedKind::Card);
-                    self.plan.interfaces.push(PlannedInterface {
-                        mac: Some(card.mac.clone()),
-                        addressing,
-                        reason,
-                        ..planned
-                    });
-                }
+    /// Cards that nothing names, and what the kernel command line only mentions.
+    fn add_others(&mut self) {
+        let (addressing, reason) = match &self.inputs.kernel.other_cards {
+            Some(addressing) if *addressing == Addressing::default() => {
+                (addressing.clone(), "ip= names other interfaces")
+            }
+            Some(addressing) => (addressing.clone(), "ip= of all cards"),
+            None => (Addressing::automatic(), "nothing names it"),
+        };
+        for at in 0..self.plan.interfaces.len() {
+            if self.is_free(&self.plan.interfaces[at]) {
+                self.plan.interfaces[at].addressing.add(addressing.clone());
             }
         }
+        for card in self.cards {
+            let mut known = self.plan.interfaces.iter();
+            if !known.any(|known| known.name == card.name) {
+                self.plan.interfaces.push(PlannedInterface {
+                    mac: Some(card.mac.clone()),
+                    addressing: addressing.clone(),
+                    reason: reason.to_owned(),
+                    ..self.planned(&card.name, PlannedKind::Card)
+                });
+            }
+        }
+    }
+
+    /// Whether an interface is only mentioned and nothing is on it: it is as free as a card that
+    /// nothing names. A bond or a VLAN would be made for nothing otherwise.
+    fn is_free(&self, interface: &PlannedInterface) -> bool {
+        !interface.is_preferred
+            && !matches!(interface.kind, PlannedKind::Member(_))
+            && !self.carries_others(&interface.name)
+            && interface.reason.starts_with("kernel")
     }
 
     fn finish(mut self) -> NetworkPlan {

@@ -142,8 +142,8 @@ fn names_are_taken_once() {
     assert_eq!(
         shown(&found)[2..],
         [
-            "bond0 bond of eth0: no addresses",
-            "bond1 bond of eth1: no addresses"
+            format!("bond0 bond of eth0: {BOTH}"),
+            format!("bond1 bond of eth1: {BOTH}")
         ]
     );
     assert!(
@@ -222,6 +222,39 @@ fn what_two_parameters_say_of_one_card_counts_together() {
         shown(&found)[1],
         "eth1 card: DHCPv4, IPv6 as routers advertise"
     );
+}
+
+#[test]
+fn bonds_and_vlans_without_an_address_ask_for_a_lease() {
+    let bond = "bond=bond0:eth0,eth1:mode=1";
+    for (line, expected) in [
+        (
+            bond.to_owned(),
+            vec![format!("bond0 bond of eth0+eth1: {BOTH}")],
+        ),
+        (
+            format!("{bond} ip=dhcp6"),
+            vec!["bond0 bond of eth0+eth1: DHCPv6".to_owned()],
+        ),
+        (
+            format!("{bond} ip=dhcp vlan=v5:bond0"),
+            vec![
+                "bond0 bond of eth0+eth1: no addresses".to_owned(),
+                format!("v5 vlan 5 on bond0: {BOTH}"),
+            ],
+        ),
+        // Who names an interface means that one.
+        (
+            format!("{bond} vlan=v5:bond0 ip=bond0:dhcp"),
+            vec![
+                format!("bond0 bond of eth0+eth1: {BOTH}"),
+                "v5 vlan 5 on bond0: no addresses".to_owned(),
+            ],
+        ),
+    ] {
+        let found = plan(&inputs(&json(""), &line), &cards(2));
+        assert_eq!(shown(&found)[2..], expected, "{line}");
+    }
 }
 
 #[test]
