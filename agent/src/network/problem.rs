@@ -75,6 +75,16 @@ pub(super) enum NetworkProblem {
         /// What may be there.
         expected: &'static str,
     },
+    /// A bond has an option that the kernel's driver does not know, or not with this value.
+    #[error(
+        "{place}: {option:?} is no option of a bond, or has a value that it cannot have; the bond is made without it"
+    )]
+    BondOption {
+        /// The bond.
+        place: String,
+        /// The option.
+        option: String,
+    },
     /// Two items have one name.
     #[error("{place}: there is one with the same {field} before it; the first counts")]
     Twice {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::bond::BondOption;
 use super::problem::NetworkProblem;
 
 /// How an interface gets IPv6 addresses besides fixed ones.
@@ -162,7 +163,7 @@ pub(super) struct RequestedBond {
     /// Of other interfaces of the same request.
     pub(super) members: Vec<String>,
     /// Attributes of the kernel's bonding driver and their values, `mode` first.
-    pub(super) options: Vec<(&'static str, String)>,
+    pub(super) options: Vec<BondOption>,
 }
 
 /// What an interface is.

@@ -254,10 +254,12 @@ impl BringUp {
         let name = &interface.name;
         let steps = match (self.made.get(name).map(|made| &made.kind), &interface.kind) {
             (None, _) => commands::set_up(interface),
-            (Some(PlannedKind::Bond { members: old, .. }), PlannedKind::Bond { members, .. }) => {
+            (
+                Some(PlannedKind::Bond { members: old, .. }),
+                PlannedKind::Bond { members, options },
+            ) => {
                 let new = members.iter().filter(|member| !old.contains(member));
-                new.flat_map(|member| commands::enslave(name, member))
-                    .collect()
+                commands::add_members(name, new, options)
             }
             _ => return,
         };

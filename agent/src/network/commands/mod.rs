@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::bond::{self, BondOption};
 use super::card::INTERFACES;
 use super::plan::{PlannedInterface, PlannedKind};
 use super::request::{Addressing, Ipv6Method, StaticRoute};
@@ -48,8 +49,7 @@ pub(super) fn set_up(interface: &PlannedInterface) -> Vec<SetupStep> {
         steps.push(run(&["link", "set", "dev", name, "address", mac]));
     }
     if let PlannedKind::Bond { members, options } = &interface.kind {
-        steps.extend(members.iter().flat_map(|member| enslave(name, member)));
-        steps.extend(bond_primary(name, options));
+        steps.extend(add_members(name, members, options));
     }
     if let Some(mtu) = interface.mtu {
         steps.push(run(&["link", "set", "dev", name, "mtu", &mtu.to_string()]));
@@ -63,8 +63,21 @@ pub(super) fn set_up(interface: &PlannedInterface) -> Vec<SetupStep> {
     steps
 }
 
-/// Makes a card a member of a bond that is there.
-pub(super) fn enslave(bond: &str, member: &str) -> Vec<SetupStep> {
+/// Makes cards members of a bond that is there.
+pub(super) fn add_members<'a>(
+    bond: &str,
+    members: impl IntoIterator<Item = &'a String>,
+    options: &[BondOption],
+) -> Vec<SetupStep> {
+    let members = members.into_iter();
+    let mut steps: Vec<_> = members.flat_map(|member| enslave(bond, member)).collect();
+    if !steps.is_empty() {
+        steps.extend(bond_primary(bond, options));
+    }
+    steps
+}
+
+fn enslave(bond: &str, member: &str) -> Vec<SetupStep> {
     vec![
         // The driver takes no card that is up.
         run(&["link", "set", "dev", member, "down"]),
@@ -131,12 +144,14 @@ pub(super) fn load_ipoib() -> Cmd {
     Cmd::new("modprobe").arg("ib_ipoib").timeout(TIMEOUT)
 }
 
-fn add_bond(name: &str, options: &[(&'static str, String)]) -> Vec<SetupStep> {
+fn add_bond(name: &str, options: &[BondOption]) -> Vec<SetupStep> {
     // Left to itself the driver makes a bond0 when it is loaded.
     let load = Cmd::new("modprobe").args(["bonding", "max_bonds=0"]);
     let add = ip(&["link", "add", "name", name, "type", "bond"]).accept([0, EXISTS]);
     let mut steps = vec![SetupStep::Run(load.timeout(TIMEOUT)), SetupStep::Run(add)];
-    let early = options.iter().filter(|(option, _)| *option != "primary");
+    let early = options
+        .iter()
+        .filter(|(option, _)| *option != bond::PRIMARY);
     for (option, value) in early {
         // A list of targets is added to one by one.
         let values = value.split(',').filter(|_| *option == "arp_ip_target");
@@ -154,8 +169,10 @@ fn add_bond(name: &str, options: &[(&'static str, String)]) -> Vec<SetupStep> {
 }
 
 /// The option that names a member, once it is one.
-fn bond_primary(name: &str, options: &[(&'static str, String)]) -> Option<SetupStep> {
-    let (option, value) = options.iter().find(|(option, _)| *option == "primary")?;
+fn bond_primary(name: &str, options: &[BondOption]) -> Option<SetupStep> {
+    let (option, value) = options
+        .iter()
+        .find(|(option, _)| *option == bond::PRIMARY)?;
     Some(bond_option(name, option, value.clone()))
 }
 

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use super::address;
-use super::network_data::{BOND_OPTIONS, bond_mode, bond_options, is_bond_value};
+use super::bond::{self, BondOption};
 use super::problem::NetworkProblem;
 use super::request::{
     Addressing, CardSelector, Ipv6Method, NetworkRequest, RequestedBond, RequestedInterface,
@@ -127,7 +127,7 @@ impl KernelParametersReader {
             .collect();
         let given = fields.next().filter(|options| !options.is_empty());
         let mtu = fields.next().filter(|mtu| !mtu.is_empty()).map(read_mtu);
-        let options = parse_bond_options(given.unwrap_or("mode=balance-rr"));
+        let options = self.read_bond_options(word, given.unwrap_or_default());
         let (Some(options), false, false) = (options, members.is_empty(), mtu == Some(None)) else {
             return self.wrong(word, value, BOND);
         };
@@ -141,6 +141,31 @@ impl KernelParametersReader {
         bond.kind = RequestedKind::Bond(RequestedBond { members, options });
         bond.name = Some(name.to_owned());
         bond.mtu = mtu.flatten();
+    }
+
+    /// `mode=802.3ad,miimon=100`; several targets of `arp_ip_target` have semicolons between them.
+    /// What is no option costs itself, and not the bond; a wrong mode would make another bond than
+    /// the switch expects.
+    fn read_bond_options(&mut self, word: &str, text: &str) -> Option<Vec<BondOption>> {
+        let mut mode = "balance-rr";
+        let mut others = Vec::new();
+        for option in text.split(',').filter(|option| !option.is_empty()) {
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            if name == "mode" {
+                mode = bond::mode(value)?;
+                continue;
+            }
+            let known = bond::option(name);
+            let value = known.and_then(|name| bond::value(name, &value.replace(';', ",")));
+            match known.zip(value) {
+                Some(option) => others.push(option),
+                None => self.request.problems.push(NetworkProblem::BondOption {
+                    place: format!("kernel parameter {word}"),
+                    option: option.chars().take(64).collect(),
+                }),
+            }
+        }
+        Some(bond::in_order(mode, others))
     }
 
     fn read_vlan(&mut self, word: &str, value: &str) {
@@ -393,25 +418,6 @@ fn read_mtu_and_mac(fields: &[&str]) -> Option<(Option<u32>, Option<String>)> {
         Some(address::mac(&mac)?)
     };
     Some((mtu, mac))
-}
-
-/// `mode=802.3ad,miimon=100`; several targets of `arp_ip_target` have semicolons between them.
-fn parse_bond_options(text: &str) -> Option<Vec<(&'static str, String)>> {
-    let mut mode = "balance-rr";
-    let mut others = Vec::new();
-    for option in text.split(',').filter(|option| !option.is_empty()) {
-        let (name, value) = option.split_once('=')?;
-        if name == "mode" {
-            mode = bond_mode(value)?;
-            continue;
-        }
-        let name = BOND_OPTIONS.into_iter().find(|known| *known == name)?;
-        if !is_bond_value(value) || value.contains('/') {
-            return None;
-        }
-        others.push((name, value.replace(';', ",")));
-    }
-    Some(bond_options(mode, others))
 }
 
 #[cfg(test)]

@@ -193,6 +193,33 @@ fn bonds_and_vlans_carry_what_is_asked_of_them() {
 }
 
 #[test]
+fn a_bond_is_made_without_an_option_that_is_none() {
+    let line = "bond=b:eth0:mode=802.3ad,speed=9,ad_actor_system=02-00-00-00-00-01,resend_igmp=1,lp_interval";
+    let request = parse(line);
+    let RequestedKind::Bond(found) = &request.interfaces[1].kind else {
+        panic!("no bond: {request:?}");
+    };
+    let expected = [
+        ("mode", "802.3ad"),
+        ("miimon", "100"),
+        ("ad_actor_system", "02:00:00:00:00:01"),
+        ("resend_igmp", "1"),
+    ];
+    let expected = expected.map(|(name, value)| (name, value.to_owned()));
+    assert_eq!(found.options, expected);
+    let said: Vec<_> = request.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(
+        said[0].contains("\"speed=9\" is no option of a bond"),
+        "{said:?}"
+    );
+    assert!(
+        said[1].contains("\"lp_interval\" is no option of a bond"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn routes_go_to_the_interface_whose_network_has_the_gateway() {
     let line = "rd.route=198.51.100.0/24:192.0.2.2 rd.route=[2001:db8:3::/48]:[2001:db8::2]:eth1 \
                 rd.route=203.0.113.0/24::eth1 ip=10.0.0.5:::24::eth1:none ip=192.0.2.5:::24::eth0:none";

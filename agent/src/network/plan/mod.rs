@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::bond::{self, BondOption};
 use super::card::NetworkCard;
 use super::problem::NetworkProblem;
 use super::request::{
@@ -48,7 +49,7 @@ pub(super) enum PlannedKind {
     Member(String),
     Bond {
         members: Vec<String>,
-        options: Vec<(&'static str, String)>,
+        options: Vec<BondOption>,
     },
     Vlan {
         parent: String,
@@ -214,7 +215,7 @@ impl Planner<'_> {
                 known.is_preferred = false;
             }
         }
-        let options = bond.options.clone();
+        let options = self.bond_options(wanted, bond, &members, names);
         self.add_made(wanted, &name, PlannedKind::Bond { members, options });
         Some(name)
     }
@@ -262,6 +263,37 @@ impl Planner<'_> {
             });
         }
         members
+    }
+
+    /// The options of a bond, with the interface that `primary` names in place of its id. One that
+    /// is not there yet is not named yet.
+    fn bond_options(
+        &mut self,
+        wanted: &RequestedInterface,
+        bond: &RequestedBond,
+        members: &[String],
+        names: &BTreeMap<&str, String>,
+    ) -> Vec<BondOption> {
+        let mut options = bond.options.clone();
+        options.retain_mut(|(option, value)| {
+            if *option != bond::PRIMARY {
+                return true;
+            }
+            if let Some(name) = names.get(value.as_str()) {
+                value.clone_from(name);
+            }
+            let is_member = members.contains(value);
+            if !is_member && members.len() == bond.members.len() {
+                self.plan.problems.push(NetworkProblem::Value {
+                    place: wanted.place.clone(),
+                    field: bond::PRIMARY,
+                    value: value.clone(),
+                    expected: "a member of the bond",
+                });
+            }
+            is_member
+        });
+        options
     }
 
     fn add_vlans<'a>(&mut self, request: &'a NetworkRequest, mut names: BTreeMap<&'a str, String>) {

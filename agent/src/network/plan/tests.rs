@@ -130,6 +130,36 @@ fn bonds_take_the_addresses_of_their_members() {
 }
 
 #[test]
+fn the_primary_of_a_bond_is_a_member_that_is_there() {
+    let primary = |plan: &NetworkPlan| {
+        let interfaces = plan.interfaces.iter();
+        let mut options = interfaces.filter_map(|interface| match &interface.kind {
+            PlannedKind::Bond { options, .. } => Some(options),
+            _ => None,
+        });
+        let found = options
+            .next()?
+            .iter()
+            .find(|(name, _)| *name == "primary")?;
+        Some(found.1.clone())
+    };
+    let mut document = json("a ipv4_dhcp");
+    let links = document["links"].as_array_mut().unwrap();
+    links.push(serde_json::json!({"id": "bond", "type": "bond", "bond_mode": "1", "bond_links": ["a", "b"], "bond_primary": "b"}));
+    let data = inputs(&document, "");
+    assert_eq!(primary(&plan(&data, &cards(1))), None);
+    assert_eq!(primary(&plan(&data, &cards(2))).as_deref(), Some("eth1"));
+    let line = "bond=bond0:eth0,52-54-00-00-00-02:mode=1,primary=";
+    for written in ["eth1", "52-54-00-00-00-02"] {
+        let found = plan(&inputs(&json(""), &format!("{line}{written}")), &cards(2));
+        assert_eq!(primary(&found).as_deref(), Some("eth1"), "{written}");
+    }
+    let found = plan(&inputs(&json(""), &format!("{line}eth2")), &cards(3));
+    assert_eq!(primary(&found), None);
+    assert!(said(&found).contains("primary is \"eth2\", expected a member of the bond"));
+}
+
+#[test]
 fn names_are_taken_once() {
     let found = plan(&inputs(&json(""), "bond=eth1:eth0 ip=eth1:dhcp"), &cards(2));
     assert!(
