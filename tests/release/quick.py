@@ -278,6 +278,21 @@ class Locked(Case):
             Lock(self.room / "absent")
 
 
+class Make(Case):
+    def test_the_ramdisk_is_where_the_release_looks_for_it(self):
+        """Also where cargo's directory is another one: its programs and tools/debian's are there, too."""
+        for name in ("release/compile", "ramdisk/build", "release/build"):
+            (self.room / name).parent.mkdir(exist_ok=True)
+            (self.room / name).write_text(f'#!/bin/sh\necho "$0 $*" >>"{self.room}/called"\n')
+            (self.room / name).chmod(0o755)
+        make = self.room / "release/make"
+        make.write_bytes((REPOSITORY / "release/make").read_bytes())
+        for target, expected in (("", "target"), (f"{self.room}/elsewhere", f"{self.room}/elsewhere")):
+            environment = {"PATH": "/usr/bin:/bin", **({"CARGO_TARGET_DIR": target} if target else {})}
+            subprocess.run(["bash", make, "x86_64"], env=environment, check=True)
+            self.assertIn(f"--out {expected}/reproducible/ramdisk-x86_64\n", (self.room / "called").read_text())
+
+
 class Failing(Case):
     """Whatever ends the making of a release, what was there stays."""
 
