@@ -210,6 +210,7 @@ impl BringUp {
         self.load_infiniband().await;
         let cards = card::probe(&self.system.root, &self.names);
         if cards != self.cards || self.made.is_empty() {
+            self.forget_gone(&cards);
             self.cards = cards;
             self.plan = plan(&self.inputs, &self.cards);
             let interfaces = self.plan.interfaces.clone();
@@ -219,6 +220,38 @@ impl BringUp {
         }
         self.start_clients().await;
         self.take_mtus().await;
+    }
+
+    /// Forgets what went away with a card, so that it is made again when the card comes back: a
+    /// firmware tool resets it, or a BMC takes its own from the USB and gives it back. The kernel
+    /// has removed the VLANs on it, and has taken it out of its bond, which stays.
+    fn forget_gone(&mut self, cards: &[NetworkCard]) {
+        let is_here = |old: &&NetworkCard| {
+            let mut all = cards.iter();
+            all.any(|card| card.name == old.name && card.index == old.index)
+        };
+        let away = self.cards.iter().filter(|old| !is_here(old));
+        let mut gone: BTreeSet<String> = away.map(|card| card.name.clone()).collect();
+        let mut counted = 0;
+        while counted < gone.len() {
+            counted = gone.len();
+            let above = self.made.values().filter(|made| match &made.kind {
+                PlannedKind::Vlan { parent, .. } => gone.contains(parent),
+                _ => false,
+            });
+            let above: Vec<String> = above.map(|made| made.name.clone()).collect();
+            gone.extend(above);
+        }
+        for name in &gone {
+            self.made.remove(name);
+            self.leases.remove(name);
+            self.clients.forget(name);
+        }
+        for made in self.made.values_mut() {
+            if let PlannedKind::Bond { members, .. } = &mut made.kind {
+                members.retain(|member| !gone.contains(member));
+            }
+        }
     }
 
     /// Starts the DHCP client where a carrier came, and where it has ended.

@@ -189,6 +189,79 @@ async fn a_bond_and_a_vlan_on_it_are_made_and_take_members_that_come_late() {
     assert!(!report::block(&bring_up.plan, &NetworkState::default(), &[]).contains("not there"));
 }
 
+/// The card goes, with all that the kernel says of it.
+fn remove_card(machine: &FakeMachine, name: &str, index: u8) {
+    let root = machine.path();
+    let _ = std::fs::remove_file(root.join(format!("sys/class/net/{name}")));
+    let device = format!("sys/devices/pci0000:00/0000:00:{index:02x}.0");
+    std::fs::remove_dir_all(root.join(device)).unwrap();
+}
+
+#[tokio::test]
+async fn a_card_that_comes_back_is_set_up_again_with_what_is_on_it() {
+    let mut machine = FakeMachine::new();
+    card(&mut machine, "eth0", 2, true);
+    machine
+        .directory("proc/sys/net/ipv6/conf/eth0.5")
+        .file("sys/class/net/eth0.5/carrier", "1");
+    let set_up = |script: Script, metric: u32| {
+        script
+            .expect("ip link set dev eth0 up", "")
+            .expect("ip link add link eth0 name eth0.5 type vlan id 5", "")
+            .expect("ip link set dev eth0.5 up", "")
+            .expect(&format!("{CLIENT} {metric} eth0.5"), "")
+    };
+    let script = Arc::new(set_up(set_up(Script::new(), 100_002_101), 100_007_101));
+    let line = "vlan=eth0.5:eth0 ip=eth0.5:dhcp";
+    let mut bring_up = bring_up(&machine, script.clone(), line).await;
+    bring_up.step().await;
+    remove_card(&machine, "eth0", 2);
+    bring_up.step().await;
+    assert!(bring_up.made.is_empty(), "{:?}", bring_up.made);
+    // The kernel counts on.
+    card(&mut machine, "eth0", 7, true);
+    bring_up.step().await;
+    bring_up.step().await;
+    script.assert_done();
+}
+
+#[tokio::test]
+async fn a_member_that_comes_back_is_added_to_its_bond_again() {
+    let mut machine = FakeMachine::new();
+    card(&mut machine, "eth0", 2, true);
+    card(&mut machine, "eth1", 3, true);
+    for name in ["bond0", "bond0.7"] {
+        machine
+            .directory(&format!("sys/class/net/{name}/bonding"))
+            .directory(&format!("proc/sys/net/ipv6/conf/{name}"));
+    }
+    let member = |script: Script, name: &str| {
+        script
+            .expect(&format!("ip link set dev {name} down"), "")
+            .expect(&format!("ip link set dev {name} master bond0"), "")
+            .expect(&format!("ip link set dev {name} up"), "")
+    };
+    let script = Script::new()
+        .expect("modprobe bonding max_bonds=0", "")
+        .expect("ip link add name bond0 type bond", "");
+    let script = member(member(script, "eth0"), "eth1")
+        .expect("ip link set dev bond0 up", "")
+        .expect("ip link add link bond0 name bond0.7 type vlan id 7", "")
+        .expect("ip link set dev bond0.7 up", "");
+    let script = Arc::new(member(script, "eth0"));
+    let line = "bond=bond0:eth0,eth1:mode=1,primary=eth0 vlan=bond0.7:bond0 ip=bond0.7:dhcp";
+    let mut bring_up = bring_up(&machine, script.clone(), line).await;
+    bring_up.step().await;
+    remove_card(&machine, "eth0", 2);
+    bring_up.step().await;
+    card(&mut machine, "eth0", 9, true);
+    bring_up.step().await;
+    script.assert_done();
+    let primary = machine.path().join("sys/class/net/bond0/bonding/primary");
+    assert_eq!(std::fs::read_to_string(primary).unwrap(), "eth0\n");
+    assert!(bring_up.refused.is_empty(), "{:?}", bring_up.refused);
+}
+
 #[tokio::test]
 async fn refused_steps_are_reported_and_the_rest_is_done() {
     let mut machine = FakeMachine::new();
