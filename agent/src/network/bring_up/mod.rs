@@ -312,9 +312,9 @@ impl BringUp {
     async fn raise_cards(&mut self) {
         for card in card::probe(&self.system.root, &self.names) {
             if !self.cards.iter().any(|known| known.name == card.name) {
-                let up = ["link", "set", "dev", &card.name, "up"];
-                let up = crate::system::Cmd::new("ip").args(up);
-                self.do_step(&card.name, SetupStep::Run(up)).await;
+                for step in commands::raise(&card.name) {
+                    self.do_step(&card.name, step).await;
+                }
                 self.cards.push(card);
             }
         }

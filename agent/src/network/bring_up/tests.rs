@@ -409,6 +409,12 @@ async fn an_announced_medium_is_waited_for_while_links_come_up() {
     let begin = Instant::now();
     let mut bring_up = bring_up(&machine, script.clone(), "ir_pub_id=some-id").await;
     assert_eq!(begin.elapsed().as_secs(), 30);
+    // Nor does the kernel take what routers advertise meanwhile.
+    let settings = machine.path().join("proc/sys/net/ipv6/conf/eth0");
+    for setting in ["accept_ra", "accept_dad"] {
+        let value = std::fs::read_to_string(settings.join(setting));
+        assert_eq!(value.unwrap(), "0\n", "{setting}");
+    }
     bring_up.step().await;
     script.assert_done();
     let said = "ir_pub_id=some-id: no virtual medium with this publisher came in 30 s";

@@ -63,6 +63,14 @@ pub(super) fn set_up(interface: &PlannedInterface) -> Vec<SetupStep> {
     steps
 }
 
+/// Brings an interface up without addresses. The kernel would take those that routers advertise, and
+/// their routes, as soon as there is a link.
+pub(super) fn raise(name: &str) -> Vec<SetupStep> {
+    let mut steps = ipv6_settings(name);
+    steps.push(run(&["link", "set", "dev", name, "up"]));
+    steps
+}
+
 /// Makes cards members of a bond that is there.
 pub(super) fn add_members<'a>(
     bond: &str,
