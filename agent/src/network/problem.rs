@@ -103,6 +103,16 @@ pub(super) enum NetworkProblem {
         /// The name.
         id: String,
     },
+    /// A route to an address, where a network has to stand: the kernel takes none.
+    #[error("{place}: {written} is no network; the route leads to {network}")]
+    HostBits {
+        /// The item.
+        place: String,
+        /// What was asked for.
+        written: String,
+        /// What is taken.
+        network: String,
+    },
     /// A parameter that other ramdisks know.
     #[error("{parameter} is not known to this ramdisk and is ignored; {instead}")]
     NotKnown {

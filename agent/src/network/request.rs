@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::address;
 use super::bond::BondOption;
 use super::problem::NetworkProblem;
 
@@ -39,6 +40,23 @@ impl fmt::Display for Ipv6Method {
 pub(super) struct StaticAddress {
     pub(super) address: IpAddr,
     pub(super) prefix: u8,
+}
+
+impl StaticAddress {
+    /// The network that it is in, as the destination of a route; with the problem if that is
+    /// another one than this.
+    pub(super) fn network(self, place: &str) -> (Self, Option<NetworkProblem>) {
+        let network = Self {
+            address: address::network(self.address, self.prefix),
+            prefix: self.prefix,
+        };
+        let problem = (network != self).then(|| NetworkProblem::HostBits {
+            place: place.to_owned(),
+            written: self.to_string(),
+            network: network.to_string(),
+        });
+        (network, problem)
+    }
 }
 
 impl fmt::Display for StaticAddress {

@@ -290,8 +290,11 @@ impl KernelParametersReader {
             None if gateway.is_empty() && interface.is_some() => None,
             None => return self.wrong(word, value, ROUTE),
         };
+        let place = format!("kernel parameter {word}");
+        let (destination, problem) = StaticAddress { address, prefix }.network(&place);
+        self.request.problems.extend(problem);
         let route = StaticRoute {
-            destination: StaticAddress { address, prefix },
+            destination,
             gateway,
         };
         match interface.filter(|name| !name.is_empty()) {

@@ -231,6 +231,17 @@ fn routes_go_to_the_interface_whose_network_has_the_gateway() {
 }
 
 #[test]
+fn a_route_to_an_address_leads_to_its_network() {
+    let request = parse("rd.route=203.0.113.5/24:192.0.2.2:eth0");
+    assert_eq!(shown(&request), ["eth0: -; ; 203.0.113.0/24 via 192.0.2.2"]);
+    let said = request.problems[0].to_string();
+    assert!(
+        said.ends_with("203.0.113.5/24 is no network; the route leads to 203.0.113.0/24"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_route_alone_says_nothing_of_addresses() {
     let route = "rd.route=198.51.100.0/24:192.0.2.2";
     for (line, expected, others) in [

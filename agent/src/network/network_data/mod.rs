@@ -338,8 +338,10 @@ impl NetworkDataReader {
             self.wrong(place, route, "gateway", "an address of the route's family");
             return None;
         }
+        let (destination, problem) = StaticAddress { address, prefix }.network(place);
+        self.request.problems.extend(problem);
         Some(StaticRoute {
-            destination: StaticAddress { address, prefix },
+            destination,
             gateway: found.flatten(),
         })
     }

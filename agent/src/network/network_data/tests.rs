@@ -307,6 +307,10 @@ fn what_contradicts_itself_is_named_and_left_out() {
             "the gateway 192.0.3.1 is in none of the interface's networks; it is used all the same",
         ),
         (
+            address(json!({"routes": [{"network": "203.0.113.5/24", "gateway": "192.0.2.1"}]})),
+            "203.0.113.5/24 is no network; the route leads to 203.0.113.0/24",
+        ),
+        (
             address(json!({"services": [{"type": "dns", "address": "x"}]})),
             "address is \"x\", expected an IP address",
         ),
