@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bond::{self, BondOption};
 use super::card::INTERFACES;
-use super::plan::{PlannedInterface, PlannedKind};
+use super::plan::{METRICS_OF_INTERFACE, PlannedInterface, PlannedKind};
 use super::request::{Addressing, Ipv6Method, StaticRoute};
 use crate::system::Cmd;
 
@@ -213,7 +213,15 @@ fn addresses(name: &str, addressing: &Addressing, metric: u32) -> Vec<SetupStep>
     // Gateways may be reached by routes of their own.
     let mut routes: Vec<&StaticRoute> = addressing.routes.iter().collect();
     routes.sort_by_key(|route| (route.gateway.is_some(), route.destination.prefix == 0));
-    for route in routes {
+    for (at, route) in routes.iter().enumerate() {
+        let before = || routes.iter().take(at);
+        if before().any(|other| other == route) {
+            continue;
+        }
+        // Another gateway to the same destination is for when the first one cannot be used.
+        let same = before().filter(|other| other.destination == route.destination);
+        let rank = u32::try_from(same.count()).unwrap_or(u32::MAX);
+        let metric = metric + rank.min(METRICS_OF_INTERFACE - 1);
         let destination = match route.destination.prefix {
             0 => "default".to_owned(),
             _ => route.destination.to_string(),

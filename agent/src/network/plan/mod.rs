@@ -19,8 +19,10 @@ use super::request::{
 /// one: the kernel would replace the default route of the one by that of the other.
 const STATIC_METRIC: u32 = 100;
 const LEASED_METRIC: u32 = 100_000_100;
-/// What is on a card, or on a bond, has as many metrics.
-const METRICS_OF_CARD: u32 = 1000;
+/// A card or bond, and what is on it, have as many metrics.
+const METRICS_OF_CARD: u32 = 10_000;
+/// And each interface as many: there may be several gateways to one destination.
+pub(super) const METRICS_OF_INTERFACE: u32 = 10;
 /// More would reach the leased ones.
 const MOST_CARDS: u32 = (LEASED_METRIC - STATIC_METRIC) / METRICS_OF_CARD;
 /// The longest name of an interface.
@@ -70,7 +72,7 @@ pub(super) struct PlannedInterface {
     pub(super) addressing: Addressing,
     /// Of routes that are leased or advertised.
     pub(super) metric: u32,
-    /// Of fixed routes.
+    /// Of fixed routes; of the second to one destination it is one more.
     pub(super) static_metric: u32,
     /// Whether somebody asked for it, or the machine was booted from it.
     pub(super) is_preferred: bool,
@@ -394,11 +396,11 @@ impl Planner<'_> {
                 PlannedKind::Vlan { .. } => {
                     let rank = ranks.entry(card).or_default();
                     *rank += 1;
-                    (*rank).min(METRICS_OF_CARD - 1)
+                    (*rank).min(METRICS_OF_CARD / METRICS_OF_INTERFACE - 1)
                 }
                 PlannedKind::Card | PlannedKind::Member(_) | PlannedKind::Bond { .. } => 0,
             };
-            let offset = card * METRICS_OF_CARD + rank;
+            let offset = card * METRICS_OF_CARD + rank * METRICS_OF_INTERFACE;
             interface.metric = LEASED_METRIC + offset;
             interface.static_metric = STATIC_METRIC + offset;
             if is_boot {

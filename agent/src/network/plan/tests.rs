@@ -343,9 +343,9 @@ fn the_card_that_was_booted_from_comes_first() {
     assert_eq!(
         metrics,
         [
-            (100_002_100, false),
+            (100_020_100, false),
             (100_000_100, true),
-            (100_004_100, false)
+            (100_040_100, false)
         ]
     );
     assert!(
@@ -362,7 +362,7 @@ fn the_card_that_was_booted_from_comes_first() {
         .iter()
         .find(|i| i.name == "bond0.5")
         .unwrap();
-    assert_eq!((vlan.metric, vlan.static_metric), (100_000_101, 101));
+    assert_eq!((vlan.metric, vlan.static_metric), (100_000_110, 110));
     // An address without an interface is that card's, and nobody's as long as it is not there.
     let line = "BOOTIF=01-52-54-00-00-00-02 ip=192.0.2.5:::24:::none";
     let found = plan(&inputs(&json(""), line), &cards(3));
@@ -408,12 +408,12 @@ fn a_vlan_has_a_metric_after_that_of_what_it_is_on() {
     let inputs = inputs(&json(""), line);
     let all = metrics(&plan(&inputs, &cards(3)));
     for (name, expected) in [
-        ("bond0", 2100),
-        ("bond0.5", 2101),
-        ("bond0.6", 2102),
-        ("v7", 2103),
-        ("eth2", 4100),
-        ("eth2.5", 4101),
+        ("bond0", 20_100),
+        ("bond0.5", 20_110),
+        ("bond0.6", 20_120),
+        ("v7", 20_130),
+        ("eth2", 40_100),
+        ("eth2.5", 40_110),
     ] {
         assert_eq!(all[name], expected, "{name}: {all:?}");
     }
