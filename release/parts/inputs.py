@@ -10,7 +10,10 @@ from functools import cached_property
 from pathlib import Path
 
 from debian import ARCHITECTURES, TRIPLES, Download, Lock, Packages, Sysroot
+from debian.programs import is_static
 
+from . import c_library
+from .c_library import Library
 from .files import ReleaseError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -91,7 +94,13 @@ class Inputs:
         content = path.read_bytes()
         if content[:4] != b"\x7fELF" or int.from_bytes(content[18:20], "little") != TRIPLES[ARCHITECTURES[arch]].number:
             raise ReleaseError(f"{path} is no program for {arch}")
+        if not is_static(path):
+            raise ReleaseError(f"{path} is linked dynamically: `release/compile {arch}` makes a static one")
         return content
+
+    def libraries(self, arch: str) -> list[Library]:
+        """What is linked into the programs for an architecture besides crates."""
+        return c_library.read(self.binaries[arch])
 
     def environment(self) -> dict[str, str]:
         """Of programs whose results must not depend on who starts them."""

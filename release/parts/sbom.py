@@ -1,4 +1,5 @@
-"""CycloneDX documents: which crates and Debian packages are in an artefact, read from the artefact itself.
+"""CycloneDX documents: which crates, Debian packages and static libraries are in an artefact, read from the artefact itself, and of
+the libraries from what release/compile wrote down.
 
 A file of the initramfs whose origin is not known ends the release, and so does a crate that a program names and the list
 does not have.
@@ -20,6 +21,7 @@ from urllib.parse import quote, unquote
 
 from debian import Download
 
+from .c_library import Library
 from .files import ReleaseError, run, sha256
 from .inputs import REPOSITORY, Inputs
 
@@ -128,14 +130,14 @@ def ramdisk(inputs: Inputs, arch: str) -> Parts:
            for path in (REPOSITORY / "ramdisk/root").rglob("*") if path.is_file()}
     parts, strange = Parts(), []
     for name, content in unpack(made.initramfs, inputs.tools / "zstd"):
-        program = name.removeprefix("bin/")
+        own_program = name.removeprefix("bin/")
         origins = known.get(sha256(lzma.decompress(content) if name.endswith(".ko.xz") else content), [])
         if name == BUNDLE:
             add_packages(parts, [each for each in made.packages if each.package == "ca-certificates"], name)
-        elif program in PACKAGES:
-            if content != inputs.program(arch, program):
-                raise ReleaseError(f"the ramdisk for {arch} holds another {program} than {inputs.binaries[arch]}: build it again")
-            parts.update(crates(arch, program, content, name))
+        elif own_program in PACKAGES:
+            if content != inputs.program(arch, own_program):
+                raise ReleaseError(f"the ramdisk for {arch} holds another {own_program} than {inputs.binaries[arch]}: build it again")
+            parts.update(program(inputs, arch, own_program, content, name))
         elif own.get(name) == content or GENERATED.fullmatch(name):
             continue
         elif origins:
@@ -157,7 +159,22 @@ def best(origins: list[tuple[Download, str]], name: str) -> Download:
     return max(origins, key=likeness)[0]
 
 
-# Crates ----------------------------------------------------------------------------------------
+# Programs --------------------------------------------------------------------------------------
+
+
+def program(inputs: Inputs, arch: str, name: str, content: bytes, place: str) -> Parts:
+    """What is in a program: crates, the standard library, and the C library."""
+    parts = crates(arch, name, content, place)
+    for library in inputs.libraries(arch):
+        parts.add(library_component(library), place)
+    return parts
+
+
+def library_component(library: Library) -> Component:
+    """A static library, by the package that has it. The digest is that of the library."""
+    reference = f"pkg:deb/debian/{quote(library.package)}@{quote(library.version, safe='')}?arch={library.architecture}#{library.file}"
+    return {"type": "library", "bom-ref": reference, "purl": reference, "name": library.package, "version": library.version,
+            "hashes": [{"alg": "SHA-256", "content": library.sha256}]}
 
 
 def crates(arch: str, program: str, content: bytes, place: str) -> Parts:

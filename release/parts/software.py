@@ -40,7 +40,7 @@ def binaries(inputs: Inputs, arch: str) -> Artefact:
     for program, content in all_of(inputs, arch).items():
         entries.append(Entry(f"{name}/bin/{program}", content, 0o755))
         entries += [Entry(f"{name}/share/{entry.name.partition('share/')[2]}", entry.content) for entry in documents(program)]
-        parts.update(sbom.crates(arch, program, content, f"{name}/bin/{program}"))
+        parts.update(sbom.program(inputs, arch, program, content, f"{name}/bin/{program}"))
     return Artefact(f"{name}.tar.gz", packed(tar(entries, inputs.epoch)), parts)
 
 
@@ -87,7 +87,7 @@ def package(inputs: Inputs, arch: str, name: str, program: str, content: bytes, 
     # A dash would begin a revision of Debian's, and a candidate comes before its release.
     made = Package(name, inputs.version.replace("-", "~"), ARCHITECTURES[arch], summary, description, entries,
                    {"Recommends": "ca-certificates"}, scripts or {})
-    return Artefact(made.file, made.build(inputs.epoch), sbom.crates(arch, program, content, path))
+    return Artefact(made.file, made.build(inputs.epoch), sbom.program(inputs, arch, program, content, path))
 
 
 def container(inputs: Inputs) -> Artefact:
@@ -105,7 +105,7 @@ def container(inputs: Inputs) -> Artefact:
             Entry("etc/group", f"ironic-gateway:x:{USER}:\n".encode()),
             Entry("etc/ironic-gateway/", mode=0o755), Entry(f"{STATE}/", mode=0o700, owner=USER), Entry("tmp/", mode=0o1777),
         ]
-        parts.update(sbom.crates(arch, "ironic-shim", content, "usr/bin/ironic-shim"))
+        parts.update(sbom.program(inputs, arch, "ironic-shim", content, "usr/bin/ironic-shim"))
     settings = {
         "User": f"{USER}:{USER}", "Env": ["PATH=/usr/bin"], "StopSignal": "SIGTERM", "ExposedPorts": {"9998/tcp": {}, "9999/tcp": {}},
         "Entrypoint": ["/usr/bin/ironic-shim"], "Cmd": ["--config-dir", "/etc/ironic-gateway", "--state_dir", f"/{STATE}"],

@@ -187,5 +187,18 @@ class Published(unittest.TestCase):
         self.assertFalse(self.out.exists())
 
 
+    def test_a_full_disk_is_named_and_changes_nothing(self):
+        self.publish()
+        before = {path.name: path.read_bytes() for path in self.out.iterdir()}
+        self.build(INITRAMFS[::-1])
+        # Whatever is written to it does not fit.
+        (self.out / "ipa-rust-master.tar.gz.new").symlink_to("/dev/full")
+        done = self.publish()
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"\Apublish: the disk is full .*; what was there before is unchanged\n\Z")
+        self.assertEqual({path.name: path.read_bytes() for path in self.out.iterdir()}, before)
+        self.assertEqual(self.publish().returncode, 0)
+
+
 if __name__ == "__main__":
     unittest.main()

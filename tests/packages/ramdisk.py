@@ -1,7 +1,9 @@
 """The builder of the ramdisk: firmware of packages and of directories; what its init makes of the command line."""
 
+import errno
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -9,11 +11,14 @@ import unittest
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPOSITORY / "tools"), str(REPOSITORY / "ramdisk")]
+sys.path[:0] = [str(REPOSITORY / path) for path in ("tools", "ramdisk", "tests/packages")]
 
 import firmware  # noqa: E402
 from debian import Problem  # noqa: E402
+from missing import load  # noqa: E402
+from outputs import put_all  # noqa: E402
 
+BUILD = load("ramdisk/build")
 INIT = (REPOSITORY / "ramdisk" / "root" / "init").read_text()
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB6 me@example.org"
 
@@ -83,6 +88,69 @@ class Firmware(Case):
         broken = self.write(list="card firmware-maker # without files\n") / "list"
         with self.assertRaisesRegex(Problem, ":1: expected `driver package pattern ...`"):
             firmware.read_list(broken)
+
+
+class Manifest(Case):
+    """What the builder writes down of every file, and what the init makes of it."""
+
+    def setUp(self):
+        super().setUp()
+        self.tree = self.room / "tree"
+        for name in (*BUILD.HASHED, "lib/firmware/maker/a card  with blanks.fw", "lib/firmware/maker/it's \\ odd.fw"):
+            (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.tree / name).write_text(f"{name}\n")
+        (self.tree / "etc").mkdir()
+        BUILD.write_manifest(self.tree)
+        (self.tree / "etc/complete").touch()
+
+    def check(self) -> list[str]:
+        """What `check_unpacked` complains about, by each shell that is here: the machine's, and busybox."""
+        said = []
+        busybox = shutil.which("busybox")
+        for shell, prefix in (("sh", ""), *([(f"{busybox} ash", "{busybox} ")] if busybox else [])):
+            found = re.search(r"^check_unpacked\(\) \{\n.*?^\}\n", INIT, re.M | re.S)
+            assert found
+            function = found[0].replace("/etc/", f"{self.tree}/etc/").replace("/run/", f"{self.room}/")
+            # What is at the root of the ramdisk is in a directory here.
+            function = function.replace("stat -c '%s %n'", "stat_below")
+            stat = f"#!/bin/sh\nfor name; do {prefix.format(busybox=busybox)}stat -c \"%s $name\" '{self.tree}'\"$name\"; done\n"
+            (self.room / "stat_below").write_text(stat)
+            (self.room / "stat_below").chmod(0o755)
+            script = (f'PATH="{self.room}:$PATH"\ndmesg() {{ :; }}\ngive_up() {{ printf "%s\\n" "$@"; exit 3; }}\n'
+                      f"{function}\ncheck_unpacked\necho whole")
+            done = subprocess.run([*shell.split(), "-c", script], capture_output=True, text=True, check=False)
+            self.assertEqual(done.stderr, "")
+            said.append(done.stdout)
+        self.assertEqual(len(set(said)), 1, said)
+        return said[0].splitlines()
+
+    def test_names_with_blanks_are_found(self):
+        self.assertEqual(self.check(), ["whole"])
+
+    def test_what_is_missing_is_named_as_it_is_called(self):
+        (self.tree / "lib/firmware/maker/a card  with blanks.fw").write_text("")
+        self.assertEqual(self.check(), ["7 files were packed, these differ or are missing:",
+                                        "    /lib/firmware/maker/a card  with blanks.fw (42 bytes)"])
+
+    def test_a_name_with_a_line_break_is_refused(self):
+        (self.tree / "lib/firmware/maker/two\nlines.fw").write_text("")
+        with self.assertRaisesRegex(Problem, r"the name 'lib/firmware/maker/two\\nlines.fw' has a line break"):
+            BUILD.write_manifest(self.tree)
+
+
+class Outputs(Case):
+    def test_a_full_disk_changes_no_file(self):
+        out = self.write(kernel="old", initramfs="old", stamp="old")
+        contents = {out / name: b"new" for name in ("kernel", "initramfs", "stamp")}
+        # Whatever is written to it does not fit.
+        (out / "initramfs.new").symlink_to("/dev/full")
+        with self.assertRaises(OSError) as caught:
+            put_all(contents, out / "stamp")
+        self.assertEqual(caught.exception.errno, errno.ENOSPC)
+        self.assertEqual({path.name: path.read_text() for path in out.iterdir()}, dict.fromkeys(("kernel", "initramfs", "stamp"), "old"))
+        put_all(contents, out / "stamp")
+        self.assertEqual({path.read_bytes() for path in contents}, {b"new"})
+        self.assertEqual(files(out), ["initramfs", "kernel", "stamp"])
 
 
 class Init(Case):

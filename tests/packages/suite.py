@@ -291,6 +291,21 @@ class Case(unittest.TestCase):
         with self.assertRaisesRegex(Problem, r"no longer has what .*/lock has locked \(Version '1.0\+x' for 'tool'.*`make update`"):
             self.locked_tool(lock)
 
+    def test_a_locked_version_that_the_archive_dropped_since_the_lists_were_made_is_named(self):
+        lock = self.lock()
+        self.archive.publish("tool", "2", "library")
+        self.forget()
+        shutil.rmtree(self.directory / "archives")
+        with self.assertRaisesRegex(Problem, r"no longer has what .*/lock has locked \(Version '1.0\+x' for 'tool'.*`make update`"):
+            self.locked_tool(lock)
+        # Nor does it help that the lists still have it.
+        self.archive.publish("tool", "1.0+x", "library (>= 1:1)")
+        self.make_old(3)
+        Packages(self.directory, say=self.said.append).apt.refresh()
+        next(self.archive.directory.glob("tool_*")).unlink()
+        with self.assertRaisesRegex(Problem, r"Failed to fetch \S+tool_1.0%2bx_amd64.deb +404.*`make update`"):
+            self.locked_tool(lock)
+
     def test_a_set_that_the_lock_does_not_have_is_named(self):
         lock = self.lock()
         packages = Packages(self.directory, say=self.said.append, lock=lock)

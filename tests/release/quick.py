@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import runpy
 import struct
 import subprocess
 import sys
@@ -17,8 +18,8 @@ sys.path[:0] = [str(REPOSITORY / path) for path in ("release", "tools", "ramdisk
 
 import boot_time  # noqa: E402
 from archive import Archive, compress  # noqa: E402
-from debian import ARCHITECTURES, Lock, Packages, Problem, elf  # noqa: E402
-from parts import deb, oci, sbom, software, uki  # noqa: E402
+from debian import ARCHITECTURES, Download, Lock, Packages, Problem, elf  # noqa: E402
+from parts import c_library, deb, oci, sbom, software, uki  # noqa: E402
 from parts.files import Entry, ReleaseError, sha256, tar  # noqa: E402
 from parts.inputs import Inputs  # noqa: E402
 from tool_list import OWN_TOOLS, read_tools  # noqa: E402
@@ -150,6 +151,36 @@ class Sbom(Case):
             with self.assertRaisesRegex(ReleaseError, "left-pad 1.2.3"):
                 sbom.crates("x86_64", "ironic-shim", b"\x7fELF\0" + place, "bin/ironic-shim")
 
+    def test_the_c_library_of_a_program_is_listed(self):
+        libraries = [c_library.Library("libc.a", "c" * 64, "libc6-dev", "2.36-9+deb12u14", "amd64"),
+                     c_library.Library("libgcc.a", "a" * 64, "libgcc-12-dev", "12.2.0-14", "amd64")]
+        c_library.write(self.room, libraries)
+        inputs = Inputs({"x86_64": self.room}, {}, Lock(REPOSITORY / "release/packages.lock"), self.room)
+        parts = sbom.program(inputs, "x86_64", "agentctl", b"\x7fELF", "bin/agentctl")
+        found = parts.components["pkg:deb/debian/libc6-dev@2.36-9%2Bdeb12u14?arch=amd64#libc.a"]
+        self.assertEqual((found["version"], found["hashes"][0]["content"]), ("2.36-9+deb12u14", "c" * 64))
+        self.assertIn("libgcc-12-dev", {each["name"] for each in parts.components.values()})
+
+    def test_the_c_library_is_that_which_the_compiler_links(self):
+        path = Path(subprocess.run(["cc", "-print-file-name=libc.a"], check=True, capture_output=True, text=True).stdout.strip())
+        found = {library.file: library for library in c_library.read(self.room)}
+        self.assertEqual(sorted(found), sorted(c_library.LIBRARIES))
+        self.assertEqual((found["libc.a"].package, found["libc.a"].sha256), ("libc6-dev", sha256(path.read_bytes())))
+
+    def test_the_c_library_of_a_cross_compiler_is_that_of_its_packages(self):
+        packages = [Download(f"{name}_{version}_all.deb", 1, "") for name, version in (
+            ("libc6-dev-arm64-cross", "2.36-8cross1"), ("libgcc-12-dev-arm64-cross", "12.2.0-14cross1"), ("libc6-dev", "2.36-9"))]
+        compiler = self.room / "gcc"
+        compiler.write_text(f'#!/bin/sh\necho "{self.room}/${{1#*=}}"\n')
+        compiler.chmod(0o755)
+        for name in c_library.LIBRARIES:
+            (self.room / name).write_text(name)
+        found = [(library.file, library.package, library.version) for library in c_library.of_compiler([compiler], packages)]
+        self.assertEqual(found, [("libc.a", "libc6-dev-arm64-cross", "2.36-8cross1"),
+                                 *((name, "libgcc-12-dev-arm64-cross", "12.2.0-14cross1") for name in ("libgcc.a", "libgcc_eh.a"))])
+        with self.assertRaisesRegex(Problem, "the package that has libc.a is not among"):
+            c_library.of_compiler([compiler], packages[1:])
+
     def test_every_file_of_an_initramfs_is_read(self):
         tree = self.room / "tree"
         files = {f"d{number % 3}/f{number}": random.Random(number).randbytes(number * 7) for number in range(30)}
@@ -159,6 +190,23 @@ class Sbom(Case):
         (tree / "link").symlink_to("d0/f0")
         packed = compress(Archive().pack(tree), "gzip")
         self.assertEqual(dict(sbom.unpack(packed, Path("/nonexistent"))), files)
+
+
+class Programs(Case):
+    def test_a_program_that_needs_libraries_is_no_part_of_a_release(self):
+        (self.room / "ironic-agent").symlink_to(Path(sys.executable).resolve())
+        inputs = Inputs({"x86_64": self.room}, {}, Lock(REPOSITORY / "release/packages.lock"), self.room)
+        with self.assertRaisesRegex(ReleaseError, "ironic-agent is linked dynamically: `release/compile x86_64`"):
+            inputs.program("x86_64", "ironic-agent")
+        with self.assertRaisesRegex(Problem, "--agent: .*/ironic-agent is linked dynamically"):
+            runpy.run_path(str(REPOSITORY / "ramdisk/build"))["check_program"]("--agent", self.room / "ironic-agent", "x86_64")
+
+    def test_flags_of_the_environment_do_not_reach_the_compiler(self):
+        flags = dict.fromkeys(("RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS",
+                               "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS"), "-Ctarget-cpu=native")
+        rest = {"PATH": "/bin", "CARGO_HOME": "/c", "CC_aarch64_unknown_linux_gnu": "gcc", "CARGO_TARGET_DIR": "/t", "RUSTDOCFLAGS": "x"}
+        without_flags = runpy.run_path(str(REPOSITORY / "release/compile"))["without_flags"]
+        self.assertEqual(without_flags({**flags, **rest}), rest)
 
 
 class Elf(Case):
@@ -228,6 +276,21 @@ class Locked(Case):
             Lock(path)
         with self.assertRaisesRegex(Problem, "make update"):
             Lock(self.room / "absent")
+
+
+class Make(Case):
+    def test_the_ramdisk_is_where_the_release_looks_for_it(self):
+        """Also where cargo's directory is another one: its programs and tools/debian's are there, too."""
+        for name in ("release/compile", "ramdisk/build", "release/build"):
+            (self.room / name).parent.mkdir(exist_ok=True)
+            (self.room / name).write_text(f'#!/bin/sh\necho "$0 $*" >>"{self.room}/called"\n')
+            (self.room / name).chmod(0o755)
+        make = self.room / "release/make"
+        make.write_bytes((REPOSITORY / "release/make").read_bytes())
+        for target, expected in (("", "target"), (f"{self.room}/elsewhere", f"{self.room}/elsewhere")):
+            environment = {"PATH": "/usr/bin:/bin", **({"CARGO_TARGET_DIR": target} if target else {})}
+            subprocess.run(["bash", make, "x86_64"], env=environment, check=True)
+            self.assertIn(f"--out {expected}/reproducible/ramdisk-x86_64\n", (self.room / "called").read_text())
 
 
 class Failing(Case):

@@ -270,6 +270,9 @@ class Contents(Case):
             # The programs' own words for who they are.
             self.assertRegex(places["bin/busybox"]["version"], r"^1:1\.3")
             self.assertEqual(places["usr/sbin/nvme"]["name"], "nvme-cli")
+            inside = {component["name"] for component in document["components"] for each in component["evidence"]["occurrences"]
+                      if each["location"] == "bin/ironic-agent"}
+            self.assertTrue(any(name.startswith("libc6-dev") for name in inside), inside)
             modules = next(name for name in files if name.startswith("lib/modules/") and name.endswith("/kernel/drivers/nvme/host/nvme.ko.xz"))
             self.assertEqual(places[modules]["bom-ref"], places["kernel"]["bom-ref"])
 

@@ -30,6 +30,8 @@ LISTED = "packages.json"
 UNUSED = frozenset(
     "adduser apt base-files base-passwd cdebconf debconf debconf-2.0 debianutils dpkg init-system-helpers install-info "
     "passwd sensible-utils systemd systemd-sysv ucf".split())
+# What apt says of a version that the lists no longer have, or that they have and the archive has not.
+GONE = re.compile(r"Version '\S+' for '\S+' was not found|Unable to locate package \S+|Failed to fetch \S+\s+404")
 KEPT_UNUSED = 24 * 3600  # seconds after which a tree of older packages is removed
 
 
@@ -171,15 +173,26 @@ class Packages:
         """Downloads packages of the lock unless their tree is there."""
         if self.place(label, wanted).is_dir() or all(self.apt.has(download) for download in wanted):
             return
+        began = time.time()
         self.apt.refresh()
         try:
-            self.apt.fetch(wanted)
+            self.fetch_again(wanted, began)
         except Problem as problem:
-            gone = re.findall(r"Version '\S+' for '\S+' was not found|Unable to locate package \S+", str(problem))
+            gone = GONE.findall(str(problem))
             if not gone:
                 raise
             raise Problem(f"the archive no longer has what {self.lock} has locked ({'; '.join(gone)}): `make update` locks what it "
                           "has now, or PACKAGE_DOWNLOADS names a directory with the package files") from problem
+
+    def fetch_again(self, wanted: list[Download], began: float) -> None:
+        """Downloads packages, with new lists if the archive has moved on since the lists of before were made."""
+        try:
+            self.apt.fetch(wanted)
+        except Problem as problem:
+            if not GONE.search(str(problem)) or self.apt.read_stamp().get("renewed", 0) >= began:
+                raise
+            self.apt.refresh(force=True)
+            self.apt.fetch(wanted)
 
     def fetched(self, label: str, choose) -> list[Download]:
         """What `choose()` lists; downloaded unless its tree is there."""

@@ -68,7 +68,8 @@ def data_of(name: str) -> tuple[dict, list]:
 
 def is_static(program: Path) -> bool:
     """Whether a program names no loader (PT_INTERP)."""
-    data = program.open("rb").read(4096)
+    with open(program, "rb") as file:
+        data = file.read(4096)
     start, size = int.from_bytes(data[32:40], "little"), int.from_bytes(data[54:56], "little")
     count = int.from_bytes(data[56:58], "little")
     return all(data[start + size * number:][:4] != b"\3\0\0\0" for number in range(count))

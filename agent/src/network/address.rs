@@ -1,6 +1,6 @@
 //! Addresses as configuration writes them: numbers of networks, masks, hardware addresses.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An IP address without what a text may have around it: brackets (IPv6 in a kernel parameter).
 pub(super) fn ip(text: &str) -> Option<IpAddr> {
@@ -61,6 +61,21 @@ pub(super) fn is_in_network(address: IpAddr, prefix: u8, other: IpAddr) -> bool 
     address.is_ipv4() == other.is_ipv4() && differs.checked_shr(free).unwrap_or_default() == 0
 }
 
+/// The address of the network that an address is in.
+pub(super) fn network(address: IpAddr, prefix: u8) -> IpAddr {
+    let free = u32::from(longest_prefix(address).saturating_sub(prefix));
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(free).unwrap_or_default();
+            Ipv4Addr::from_bits(address.to_bits() & mask).into()
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(free).unwrap_or_default();
+            Ipv6Addr::from_bits(address.to_bits() & mask).into()
+        }
+    }
+}
+
 /// A hardware address in lower case with colons: six octets, eight or twenty (InfiniBand), with
 /// colons or dashes.
 pub(super) fn mac(text: &str) -> Option<String> {
@@ -87,6 +102,23 @@ mod tests {
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_network_has_no_bits_of_a_host() {
+        for (written, prefix, expected) in [
+            ("203.0.113.5", 24, "203.0.113.0"),
+            ("203.0.113.5", 32, "203.0.113.5"),
+            ("203.0.113.5", 0, "0.0.0.0"),
+            ("2001:db8::5", 64, "2001:db8::"),
+            ("2001:db8::5", 0, "::"),
+        ] {
+            assert_eq!(
+                network(address(written), prefix),
+                address(expected),
+                "{written}/{prefix}"
+            );
+        }
     }
 
     #[test]

@@ -48,6 +48,11 @@ impl DhcpClients {
         }
     }
 
+    /// Forgets the client of an interface that is away: it has ended with it.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// Remembers that the interface's client is started now.
     pub(super) fn started(&mut self, name: &str) {
         let now = Instant::now();

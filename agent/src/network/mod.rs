@@ -8,6 +8,7 @@
 //! for every card that comes late, and [`report`] says on the console what came of it.
 
 mod address;
+mod bond;
 mod bring_up;
 mod card;
 mod client;

@@ -75,6 +75,16 @@ pub(super) enum NetworkProblem {
         /// What may be there.
         expected: &'static str,
     },
+    /// A bond has an option that the kernel's driver does not know, or not with this value.
+    #[error(
+        "{place}: {option:?} is no option of a bond, or has a value that it cannot have; the bond is made without it"
+    )]
+    BondOption {
+        /// The bond.
+        place: String,
+        /// The option.
+        option: String,
+    },
     /// Two items have one name.
     #[error("{place}: there is one with the same {field} before it; the first counts")]
     Twice {
@@ -92,6 +102,16 @@ pub(super) enum NetworkProblem {
         field: &'static str,
         /// The name.
         id: String,
+    },
+    /// A route to an address, where a network has to stand: the kernel takes none.
+    #[error("{place}: {written} is no network; the route leads to {network}")]
+    HostBits {
+        /// The item.
+        place: String,
+        /// What was asked for.
+        written: String,
+        /// What is taken.
+        network: String,
     },
     /// A parameter that other ramdisks know.
     #[error("{parameter} is not known to this ramdisk and is ignored; {instead}")]

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::address;
+use super::bond::BondOption;
 use super::problem::NetworkProblem;
 
 /// How an interface gets IPv6 addresses besides fixed ones.
@@ -38,6 +40,23 @@ impl fmt::Display for Ipv6Method {
 pub(super) struct StaticAddress {
     pub(super) address: IpAddr,
     pub(super) prefix: u8,
+}
+
+impl StaticAddress {
+    /// The network that it is in, as the destination of a route; with the problem if that is
+    /// another one than this.
+    pub(super) fn network(self, place: &str) -> (Self, Option<NetworkProblem>) {
+        let network = Self {
+            address: address::network(self.address, self.prefix),
+            prefix: self.prefix,
+        };
+        let problem = (network != self).then(|| NetworkProblem::HostBits {
+            place: place.to_owned(),
+            written: self.to_string(),
+            network: network.to_string(),
+        });
+        (network, problem)
+    }
 }
 
 impl fmt::Display for StaticAddress {
@@ -91,10 +110,19 @@ impl Addressing {
 
     /// Whether anything of IPv6 is asked for.
     pub(super) fn has_ipv6(&self) -> bool {
+        self.ipv6 != Ipv6Method::Off || self.has_fixed_ipv6()
+    }
+
+    /// Whether it is IPv6 that is asked for, and not whichever family answers.
+    pub(super) fn asks_for_ipv6(&self) -> bool {
+        let is_either = self.dhcp4 && self.ipv6 == Ipv6Method::Automatic;
+        self.has_fixed_ipv6() || (self.ipv6 != Ipv6Method::Off && !is_either)
+    }
+
+    /// Whether it has an address or a route of IPv6.
+    fn has_fixed_ipv6(&self) -> bool {
         let six = |address: &StaticAddress| address.address.is_ipv6();
-        self.ipv6 != Ipv6Method::Off
-            || self.addresses.iter().any(six)
-            || self.routes.iter().any(|route| six(&route.destination))
+        self.addresses.iter().any(six) || self.routes.iter().any(|route| six(&route.destination))
     }
 
     /// The same without IPv6.
@@ -153,7 +181,7 @@ pub(super) struct RequestedBond {
     /// Of other interfaces of the same request.
     pub(super) members: Vec<String>,
     /// Attributes of the kernel's bonding driver and their values, `mode` first.
-    pub(super) options: Vec<(&'static str, String)>,
+    pub(super) options: Vec<BondOption>,
 }
 
 /// What an interface is.
@@ -183,6 +211,17 @@ pub(super) struct RequestedInterface {
     pub(super) mtu: Option<u32>,
     /// `None` when nothing is said of it: it is there for other interfaces, or only named.
     pub(super) addressing: Option<Addressing>,
+    /// Routes besides: they do not say how it gets its addresses.
+    pub(super) routes: Vec<StaticRoute>,
+}
+
+impl RequestedInterface {
+    /// How it gets its addresses, with all its routes.
+    pub(super) fn all_addressing(&self) -> Addressing {
+        let mut all = self.addressing.clone().unwrap_or_default();
+        all.routes.extend(self.routes.iter().cloned());
+        all
+    }
 }
 
 /// All that one source asks for.

@@ -51,6 +51,14 @@ pub enum VirtualMediaError {
         /// What the system said.
         source: io::Error,
     },
+    /// A file of it is larger than any that is meant.
+    #[error("{path} of virtual media has more than {limit} bytes")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// How large it may be.
+        limit: u64,
+    },
 }
 
 /// A drive that a BMC may play.
@@ -103,11 +111,11 @@ pub async fn take(system: &System, program: &str) -> Result<(), VirtualMediaErro
     Ok(())
 }
 
-/// The text of a file of a medium, `path` below its root; `None` when it has no such file or one
-/// that is larger than `limit` bytes. Bytes that are not UTF-8 become replacement characters.
+/// The text of a file of a medium, `path` below its root; `None` when it has no such file. Bytes
+/// that are not UTF-8 become replacement characters.
 ///
 /// # Errors
-/// The medium or the file cannot be read.
+/// The medium or the file cannot be read, or the file has more than `limit` bytes.
 pub async fn read_text(
     system: &System,
     medium: &MediaDrive,
@@ -117,9 +125,11 @@ pub async fn read_text(
     let mut found = None;
     visit(system, medium, program, |mounted| {
         let path = mounted.join(path);
-        let is_small = |metadata: &fs::Metadata| metadata.is_file() && metadata.len() <= limit;
         match fs::symlink_metadata(&path) {
-            Ok(metadata) if is_small(&metadata) => match fs::read(&path) {
+            Ok(metadata) if metadata.is_file() && metadata.len() > limit => {
+                Err(VirtualMediaError::TooLarge { path, limit })
+            }
+            Ok(metadata) if metadata.is_file() => match fs::read(&path) {
                 Ok(content) => {
                     found = Some(String::from_utf8_lossy(&content).into_owned());
                     Ok(())

@@ -210,6 +210,7 @@ impl BringUp {
         self.load_infiniband().await;
         let cards = card::probe(&self.system.root, &self.names);
         if cards != self.cards || self.made.is_empty() {
+            self.forget_gone(&cards);
             self.cards = cards;
             self.plan = plan(&self.inputs, &self.cards);
             let interfaces = self.plan.interfaces.clone();
@@ -219,6 +220,38 @@ impl BringUp {
         }
         self.start_clients().await;
         self.take_mtus().await;
+    }
+
+    /// Forgets what went away with a card, so that it is made again when the card comes back: a
+    /// firmware tool resets it, or a BMC takes its own from the USB and gives it back. The kernel
+    /// has removed the VLANs on it, and has taken it out of its bond, which stays.
+    fn forget_gone(&mut self, cards: &[NetworkCard]) {
+        let is_here = |old: &&NetworkCard| {
+            let mut all = cards.iter();
+            all.any(|card| card.name == old.name && card.index == old.index)
+        };
+        let away = self.cards.iter().filter(|old| !is_here(old));
+        let mut gone: BTreeSet<String> = away.map(|card| card.name.clone()).collect();
+        let mut counted = 0;
+        while counted < gone.len() {
+            counted = gone.len();
+            let above = self.made.values().filter(|made| match &made.kind {
+                PlannedKind::Vlan { parent, .. } => gone.contains(parent),
+                _ => false,
+            });
+            let above: Vec<String> = above.map(|made| made.name.clone()).collect();
+            gone.extend(above);
+        }
+        for name in &gone {
+            self.made.remove(name);
+            self.leases.remove(name);
+            self.clients.forget(name);
+        }
+        for made in self.made.values_mut() {
+            if let PlannedKind::Bond { members, .. } = &mut made.kind {
+                members.retain(|member| !gone.contains(member));
+            }
+        }
     }
 
     /// Starts the DHCP client where a carrier came, and where it has ended.
@@ -254,26 +287,34 @@ impl BringUp {
         let name = &interface.name;
         let steps = match (self.made.get(name).map(|made| &made.kind), &interface.kind) {
             (None, _) => commands::set_up(interface),
-            (Some(PlannedKind::Bond { members: old, .. }), PlannedKind::Bond { members, .. }) => {
+            (
+                Some(PlannedKind::Bond { members: old, .. }),
+                PlannedKind::Bond { members, options },
+            ) => {
                 let new = members.iter().filter(|member| !old.contains(member));
-                new.flat_map(|member| commands::enslave(name, member))
-                    .collect()
+                commands::add_members(name, new, options)
             }
             _ => return,
         };
         for step in steps {
             self.do_step(name, step).await;
         }
-        self.made.insert(name.clone(), interface.clone());
+        let mut made = interface.clone();
+        if let Some(before) = self.made.get(name) {
+            // Its routes have them.
+            made.metric = before.metric;
+            made.static_metric = before.static_metric;
+        }
+        self.made.insert(name.clone(), made);
     }
 
     /// Brings up the cards, without addresses.
     async fn raise_cards(&mut self) {
         for card in card::probe(&self.system.root, &self.names) {
             if !self.cards.iter().any(|known| known.name == card.name) {
-                let up = ["link", "set", "dev", &card.name, "up"];
-                let up = crate::system::Cmd::new("ip").args(up);
-                self.do_step(&card.name, SetupStep::Run(up)).await;
+                for step in commands::raise(&card.name) {
+                    self.do_step(&card.name, step).await;
+                }
                 self.cards.push(card);
             }
         }

@@ -60,8 +60,8 @@ async fn a_client_is_started_where_a_carrier_is_and_once() {
         Script::new()
             .expect("ip link set dev eth0 up", "")
             .expect("ip link set dev eth1 up", "")
-            .expect(&format!("{CLIENT} 202 eth0"), "")
-            .expect(&format!("{CLIENT} 203 eth1"), ""),
+            .expect(&format!("{CLIENT} 100020100 eth0"), "")
+            .expect(&format!("{CLIENT} 100030100 eth1"), ""),
     );
     let mut bring_up = bring_up(&machine, script.clone(), "quiet").await;
     bring_up.step().await;
@@ -87,7 +87,7 @@ async fn after(seconds: u64, bring_up: &mut BringUp) {
 async fn a_client_that_ends_is_started_again_ever_more_slowly() {
     let mut machine = FakeMachine::new();
     card(&mut machine, "eth0", 2, true);
-    let client = format!("{CLIENT} 202 eth0");
+    let client = format!("{CLIENT} 100020100 eth0");
     let mut script = Script::new().expect("ip link set dev eth0 up", "");
     for _ in 0..4 {
         script = script.expect(&client, "");
@@ -151,22 +151,22 @@ async fn a_bond_and_a_vlan_on_it_are_made_and_take_members_that_come_late() {
             .expect("ip addr add 192.0.2.5/24 dev bond0.7", "")
             .expect("ip addr add 2001:db8::5/64 dev bond0.7", "")
             .expect(
-                "ip -4 route replace 203.0.113.0/24 dev bond0.7 metric 102",
+                "ip -4 route replace 203.0.113.0/24 dev bond0.7 metric 20110",
                 "",
             )
             .expect(
-                "ip -4 route replace 198.51.100.0/24 via 192.0.2.2 dev bond0.7 onlink metric 102",
+                "ip -4 route replace 198.51.100.0/24 via 192.0.2.2 dev bond0.7 onlink metric 20110",
                 "",
             )
             .expect(
-                "ip -4 route replace default via 192.0.2.1 dev bond0.7 onlink metric 102",
+                "ip -4 route replace default via 192.0.2.1 dev bond0.7 onlink metric 20110",
                 "",
             )
             .expect(
-                "ip -6 route replace default via 2001:db8::1 dev bond0.7 onlink metric 102",
+                "ip -6 route replace default via 2001:db8::1 dev bond0.7 onlink metric 20110",
                 "",
             )
-            .expect(&format!("{CLIENT} 202 bond0"), "")
+            .expect(&format!("{CLIENT} 100020100 bond0"), "")
             // The second card came.
             .expect("ip link set dev eth1 down", "")
             .expect("ip link set dev eth1 master bond0", "")
@@ -189,6 +189,79 @@ async fn a_bond_and_a_vlan_on_it_are_made_and_take_members_that_come_late() {
     assert!(!report::block(&bring_up.plan, &NetworkState::default(), &[]).contains("not there"));
 }
 
+/// The card goes, with all that the kernel says of it.
+fn remove_card(machine: &FakeMachine, name: &str, index: u8) {
+    let root = machine.path();
+    let _ = std::fs::remove_file(root.join(format!("sys/class/net/{name}")));
+    let device = format!("sys/devices/pci0000:00/0000:00:{index:02x}.0");
+    std::fs::remove_dir_all(root.join(device)).unwrap();
+}
+
+#[tokio::test]
+async fn a_card_that_comes_back_is_set_up_again_with_what_is_on_it() {
+    let mut machine = FakeMachine::new();
+    card(&mut machine, "eth0", 2, true);
+    machine
+        .directory("proc/sys/net/ipv6/conf/eth0.5")
+        .file("sys/class/net/eth0.5/carrier", "1");
+    let set_up = |script: Script, metric: u32| {
+        script
+            .expect("ip link set dev eth0 up", "")
+            .expect("ip link add link eth0 name eth0.5 type vlan id 5", "")
+            .expect("ip link set dev eth0.5 up", "")
+            .expect(&format!("{CLIENT} {metric} eth0.5"), "")
+    };
+    let script = Arc::new(set_up(set_up(Script::new(), 100_020_110), 100_070_110));
+    let line = "vlan=eth0.5:eth0 ip=eth0.5:dhcp";
+    let mut bring_up = bring_up(&machine, script.clone(), line).await;
+    bring_up.step().await;
+    remove_card(&machine, "eth0", 2);
+    bring_up.step().await;
+    assert!(bring_up.made.is_empty(), "{:?}", bring_up.made);
+    // The kernel counts on.
+    card(&mut machine, "eth0", 7, true);
+    bring_up.step().await;
+    bring_up.step().await;
+    script.assert_done();
+}
+
+#[tokio::test]
+async fn a_member_that_comes_back_is_added_to_its_bond_again() {
+    let mut machine = FakeMachine::new();
+    card(&mut machine, "eth0", 2, true);
+    card(&mut machine, "eth1", 3, true);
+    for name in ["bond0", "bond0.7"] {
+        machine
+            .directory(&format!("sys/class/net/{name}/bonding"))
+            .directory(&format!("proc/sys/net/ipv6/conf/{name}"));
+    }
+    let member = |script: Script, name: &str| {
+        script
+            .expect(&format!("ip link set dev {name} down"), "")
+            .expect(&format!("ip link set dev {name} master bond0"), "")
+            .expect(&format!("ip link set dev {name} up"), "")
+    };
+    let script = Script::new()
+        .expect("modprobe bonding max_bonds=0", "")
+        .expect("ip link add name bond0 type bond", "");
+    let script = member(member(script, "eth0"), "eth1")
+        .expect("ip link set dev bond0 up", "")
+        .expect("ip link add link bond0 name bond0.7 type vlan id 7", "")
+        .expect("ip link set dev bond0.7 up", "");
+    let script = Arc::new(member(script, "eth0"));
+    let line = "bond=bond0:eth0,eth1:mode=1,primary=eth0 vlan=bond0.7:bond0 ip=bond0.7:dhcp";
+    let mut bring_up = bring_up(&machine, script.clone(), line).await;
+    bring_up.step().await;
+    remove_card(&machine, "eth0", 2);
+    bring_up.step().await;
+    card(&mut machine, "eth0", 9, true);
+    bring_up.step().await;
+    script.assert_done();
+    let primary = machine.path().join("sys/class/net/bond0/bonding/primary");
+    assert_eq!(std::fs::read_to_string(primary).unwrap(), "eth0\n");
+    assert!(bring_up.refused.is_empty(), "{:?}", bring_up.refused);
+}
+
 #[tokio::test]
 async fn refused_steps_are_reported_and_the_rest_is_done() {
     let mut machine = FakeMachine::new();
@@ -197,7 +270,7 @@ async fn refused_steps_are_reported_and_the_rest_is_done() {
         Script::new()
             .expect_result("ip link set dev eth0 mtu 9000", refusal())
             .expect("ip link set dev eth0 up", "")
-            .expect(&format!("{CLIENT} 202 eth0"), ""),
+            .expect(&format!("{CLIENT} 100020100 eth0"), ""),
     );
     let mut bring_up = bring_up(&machine, script.clone(), "ip=eth0:dhcp:9000").await;
     bring_up.step().await;
@@ -231,7 +304,7 @@ async fn the_mtu_of_a_lease_is_taken_where_it_is_larger() {
     let script = Arc::new(
         Script::new()
             .expect("ip link set dev eth0 up", "")
-            .expect(&format!("{CLIENT} 202 eth0"), "")
+            .expect(&format!("{CLIENT} 100020100 eth0"), "")
             .expect("dhcpcd --ipv4only --dumplease eth0", "interface_mtu=9000\n")
             .expect("ip link set dev eth0 mtu 9000", ""),
     );
@@ -290,7 +363,7 @@ async fn the_boot_goes_on_when_nothing_answers() {
     let script = || {
         Script::new()
             .expect("ip link set dev eth0 up", "")
-            .expect(&format!("{CLIENT} 202 eth0"), "")
+            .expect(&format!("{CLIENT} 100020100 eth0"), "")
     };
     assert_eq!(ready_after(&machine, script(), "").await, (30, none));
 }
@@ -306,7 +379,11 @@ async fn what_was_asked_for_is_waited_for_a_while_and_nothing_else() {
     ] {
         let mut machine = FakeMachine::new();
         card_with(&mut machine, "eth0", 2, true, &["2001:db8::5", "fe80::1"]);
-        let metric = if line.ends_with("02") { 200 } else { 202 };
+        let metric = if line.ends_with("02") {
+            100_000_100
+        } else {
+            100_020_100
+        };
         let script = Script::new()
             .expect("ip link set dev eth0 up", "")
             .expect(&format!("{CLIENT} {metric} eth0"), "");
@@ -327,11 +404,17 @@ async fn an_announced_medium_is_waited_for_while_links_come_up() {
         Script::new()
             .expect("ip link set dev eth0 up", "")
             .expect("ip link set dev eth0 up", "")
-            .expect(&format!("{CLIENT} 202 eth0"), ""),
+            .expect(&format!("{CLIENT} 100020100 eth0"), ""),
     );
     let begin = Instant::now();
     let mut bring_up = bring_up(&machine, script.clone(), "ir_pub_id=some-id").await;
     assert_eq!(begin.elapsed().as_secs(), 30);
+    // Nor does the kernel take what routers advertise meanwhile.
+    let settings = machine.path().join("proc/sys/net/ipv6/conf/eth0");
+    for setting in ["accept_ra", "accept_dad"] {
+        let value = std::fs::read_to_string(settings.join(setting));
+        assert_eq!(value.unwrap(), "0\n", "{setting}");
+    }
     bring_up.step().await;
     script.assert_done();
     let said = "ir_pub_id=some-id: no virtual medium with this publisher came in 30 s";

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use super::bond::{self, BondOption};
 use super::card::INTERFACES;
-use super::plan::{PlannedInterface, PlannedKind};
+use super::plan::{METRICS_OF_INTERFACE, PlannedInterface, PlannedKind};
 use super::request::{Addressing, Ipv6Method, StaticRoute};
 use crate::system::Cmd;
 
@@ -48,8 +49,7 @@ pub(super) fn set_up(interface: &PlannedInterface) -> Vec<SetupStep> {
         steps.push(run(&["link", "set", "dev", name, "address", mac]));
     }
     if let PlannedKind::Bond { members, options } = &interface.kind {
-        steps.extend(members.iter().flat_map(|member| enslave(name, member)));
-        steps.extend(bond_primary(name, options));
+        steps.extend(add_members(name, members, options));
     }
     if let Some(mtu) = interface.mtu {
         steps.push(run(&["link", "set", "dev", name, "mtu", &mtu.to_string()]));
@@ -63,8 +63,29 @@ pub(super) fn set_up(interface: &PlannedInterface) -> Vec<SetupStep> {
     steps
 }
 
-/// Makes a card a member of a bond that is there.
-pub(super) fn enslave(bond: &str, member: &str) -> Vec<SetupStep> {
+/// Brings an interface up without addresses. The kernel would take those that routers advertise, and
+/// their routes, as soon as there is a link.
+pub(super) fn raise(name: &str) -> Vec<SetupStep> {
+    let mut steps = ipv6_settings(name);
+    steps.push(run(&["link", "set", "dev", name, "up"]));
+    steps
+}
+
+/// Makes cards members of a bond that is there.
+pub(super) fn add_members<'a>(
+    bond: &str,
+    members: impl IntoIterator<Item = &'a String>,
+    options: &[BondOption],
+) -> Vec<SetupStep> {
+    let members = members.into_iter();
+    let mut steps: Vec<_> = members.flat_map(|member| enslave(bond, member)).collect();
+    if !steps.is_empty() {
+        steps.extend(bond_primary(bond, options));
+    }
+    steps
+}
+
+fn enslave(bond: &str, member: &str) -> Vec<SetupStep> {
     vec![
         // The driver takes no card that is up.
         run(&["link", "set", "dev", member, "down"]),
@@ -131,12 +152,14 @@ pub(super) fn load_ipoib() -> Cmd {
     Cmd::new("modprobe").arg("ib_ipoib").timeout(TIMEOUT)
 }
 
-fn add_bond(name: &str, options: &[(&'static str, String)]) -> Vec<SetupStep> {
+fn add_bond(name: &str, options: &[BondOption]) -> Vec<SetupStep> {
     // Left to itself the driver makes a bond0 when it is loaded.
     let load = Cmd::new("modprobe").args(["bonding", "max_bonds=0"]);
     let add = ip(&["link", "add", "name", name, "type", "bond"]).accept([0, EXISTS]);
     let mut steps = vec![SetupStep::Run(load.timeout(TIMEOUT)), SetupStep::Run(add)];
-    let early = options.iter().filter(|(option, _)| *option != "primary");
+    let early = options
+        .iter()
+        .filter(|(option, _)| *option != bond::PRIMARY);
     for (option, value) in early {
         // A list of targets is added to one by one.
         let values = value.split(',').filter(|_| *option == "arp_ip_target");
@@ -154,8 +177,10 @@ fn add_bond(name: &str, options: &[(&'static str, String)]) -> Vec<SetupStep> {
 }
 
 /// The option that names a member, once it is one.
-fn bond_primary(name: &str, options: &[(&'static str, String)]) -> Option<SetupStep> {
-    let (option, value) = options.iter().find(|(option, _)| *option == "primary")?;
+fn bond_primary(name: &str, options: &[BondOption]) -> Option<SetupStep> {
+    let (option, value) = options
+        .iter()
+        .find(|(option, _)| *option == bond::PRIMARY)?;
     Some(bond_option(name, option, value.clone()))
 }
 
@@ -188,7 +213,15 @@ fn addresses(name: &str, addressing: &Addressing, metric: u32) -> Vec<SetupStep>
     // Gateways may be reached by routes of their own.
     let mut routes: Vec<&StaticRoute> = addressing.routes.iter().collect();
     routes.sort_by_key(|route| (route.gateway.is_some(), route.destination.prefix == 0));
-    for route in routes {
+    for (at, route) in routes.iter().enumerate() {
+        let before = || routes.iter().take(at);
+        if before().any(|other| other == route) {
+            continue;
+        }
+        // Another gateway to the same destination is for when the first one cannot be used.
+        let same = before().filter(|other| other.destination == route.destination);
+        let rank = u32::try_from(same.count()).unwrap_or(u32::MAX);
+        let metric = metric + rank.min(METRICS_OF_INTERFACE - 1);
         let destination = match route.destination.prefix {
             0 => "default".to_owned(),
             _ => route.destination.to_string(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::network::request::StaticAddress;
 
 fn planned(addressing: Addressing) -> PlannedInterface {
     PlannedInterface {
@@ -43,6 +44,48 @@ fn the_client_is_asked_for_what_the_plan_says() {
         let expected = format!("/run/dhcpcd/{file}.pid");
         assert_eq!(client_pid_file(&interface), expected);
     }
+}
+
+#[test]
+fn a_second_gateway_does_not_replace_the_first() {
+    let route = |gateway: &str| StaticRoute {
+        destination: StaticAddress {
+            address: "0.0.0.0".parse().unwrap(),
+            prefix: 0,
+        },
+        gateway: Some(gateway.parse().unwrap()),
+    };
+    let gateways = ["192.0.2.1", "192.0.2.2", "192.0.2.1"];
+    let routes = gateways.map(route).to_vec();
+    let interface = planned(Addressing {
+        routes,
+        ..Addressing::default()
+    });
+    let steps = set_up(&interface);
+    let routes: Vec<_> = steps
+        .iter()
+        .filter_map(|step| match step {
+            SetupStep::Run(cmd) => Some(cmd.to_string()).filter(|line| line.contains("route")),
+            SetupStep::Write { .. } => None,
+        })
+        .collect();
+    let start = "ip -4 route replace default via";
+    let expected = [
+        format!("{start} 192.0.2.1 dev eth0 onlink metric 103"),
+        format!("{start} 192.0.2.2 dev eth0 onlink metric 104"),
+    ];
+    assert_eq!(routes, expected);
+}
+
+#[test]
+fn a_card_is_raised_after_its_settings() {
+    let steps = raise("eth0");
+    let is_last = |step: &SetupStep| matches!(step, SetupStep::Run(cmd) if cmd.to_string() == "ip link set dev eth0 up");
+    assert_eq!(steps.len(), 3);
+    assert!(
+        is_last(&steps[2]) && !steps[..2].iter().any(is_last),
+        "{steps:?}"
+    );
 }
 
 #[test]

@@ -107,3 +107,30 @@ async fn a_medium_without_the_file_asks_for_nothing() {
     let request = look(&machine.system_with(Arc::new(script)), &search).await;
     assert_eq!(request, Some(NetworkRequest::default()));
 }
+
+#[tokio::test]
+async fn a_file_that_is_too_large_is_named() {
+    let mut machine = FakeMachine::new();
+    cd(&mut machine, "sr0", "config-2", "");
+    let inside = "run/ironic-virtual-media/network";
+    let size = usize::try_from(MOST_BYTES).unwrap() + 1;
+    machine.bytes(&format!("{inside}/{FILE}"), &vec![b' '; size]);
+    let place = machine.path().join(inside).display().to_string();
+    let script = Script::new()
+        .expect(
+            &format!("mount -t iso9660 -o ro,nodev,nosuid,noexec /dev/sr0 {place}"),
+            "",
+        )
+        .expect(&format!("umount {place}"), "");
+    let request = look(
+        &machine.system_with(Arc::new(script)),
+        &MediumSearch::Present,
+    )
+    .await;
+    let problems = request.unwrap().problems;
+    let said = problems[0].to_string();
+    assert!(
+        said.contains("network_data.json of virtual media has more than 1048576 bytes"),
+        "{said}"
+    );
+}

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use super::address;
-use super::network_data::{BOND_OPTIONS, bond_mode, bond_options, is_bond_value};
+use super::bond::{self, BondOption};
 use super::problem::NetworkProblem;
 use super::request::{
     Addressing, CardSelector, Ipv6Method, NetworkRequest, RequestedBond, RequestedInterface,
@@ -68,7 +68,7 @@ pub(super) fn parse(command_line: &str) -> NetworkRequest {
 #[derive(Debug, Default)]
 struct KernelParametersReader {
     request: NetworkRequest,
-    /// Routes without an interface go to where addresses are.
+    /// Routes without an interface.
     routes: Vec<StaticRoute>,
 }
 
@@ -107,6 +107,7 @@ impl KernelParametersReader {
                 mac: None,
                 mtu: None,
                 addressing: None,
+                routes: Vec::new(),
             });
             self.request.interfaces.len() - 1
         });
@@ -126,7 +127,7 @@ impl KernelParametersReader {
             .collect();
         let given = fields.next().filter(|options| !options.is_empty());
         let mtu = fields.next().filter(|mtu| !mtu.is_empty()).map(read_mtu);
-        let options = parse_bond_options(given.unwrap_or("mode=balance-rr"));
+        let options = self.read_bond_options(word, given.unwrap_or_default());
         let (Some(options), false, false) = (options, members.is_empty(), mtu == Some(None)) else {
             return self.wrong(word, value, BOND);
         };
@@ -140,6 +141,31 @@ impl KernelParametersReader {
         bond.kind = RequestedKind::Bond(RequestedBond { members, options });
         bond.name = Some(name.to_owned());
         bond.mtu = mtu.flatten();
+    }
+
+    /// `mode=802.3ad,miimon=100`; several targets of `arp_ip_target` have semicolons between them.
+    /// What is no option costs itself, and not the bond; a wrong mode would make another bond than
+    /// the switch expects.
+    fn read_bond_options(&mut self, word: &str, text: &str) -> Option<Vec<BondOption>> {
+        let mut mode = "balance-rr";
+        let mut others = Vec::new();
+        for option in text.split(',').filter(|option| !option.is_empty()) {
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            if name == "mode" {
+                mode = bond::mode(value)?;
+                continue;
+            }
+            let known = bond::option(name);
+            let value = known.and_then(|name| bond::value(name, &value.replace(';', ",")));
+            match known.zip(value) {
+                Some(option) => others.push(option),
+                None => self.request.problems.push(NetworkProblem::BondOption {
+                    place: format!("kernel parameter {word}"),
+                    option: option.chars().take(64).collect(),
+                }),
+            }
+        }
+        Some(bond::in_order(mode, others))
     }
 
     fn read_vlan(&mut self, word: &str, value: &str) {
@@ -264,23 +290,22 @@ impl KernelParametersReader {
             None if gateway.is_empty() && interface.is_some() => None,
             None => return self.wrong(word, value, ROUTE),
         };
+        let place = format!("kernel parameter {word}");
+        let (destination, problem) = StaticAddress { address, prefix }.network(&place);
+        self.request.problems.extend(problem);
         let route = StaticRoute {
-            destination: StaticAddress { address, prefix },
+            destination,
             gateway,
         };
         match interface.filter(|name| !name.is_empty()) {
-            Some(name) if is_interface(name) => {
-                let wanted = self.interface(name, word);
-                wanted.addressing.get_or_insert_default().routes.push(route);
-            }
+            Some(name) if is_interface(name) => self.interface(name, word).routes.push(route),
             Some(_) => self.wrong(word, value, ROUTE),
             None => self.routes.push(route),
         }
     }
 
     fn finish(mut self) -> NetworkRequest {
-        let routes = std::mem::take(&mut self.routes);
-        for route in routes {
+        for route in std::mem::take(&mut self.routes) {
             let holds = |interface: &RequestedInterface| {
                 let addresses = interface.addressing.iter().flat_map(|all| &all.addresses);
                 let mut networks = addresses.filter_map(|network| Some((network, route.gateway?)));
@@ -288,12 +313,16 @@ impl KernelParametersReader {
                     address::is_in_network(network.address, network.prefix, gateway)
                 })
             };
-            let found = self.request.interfaces.iter().position(holds);
-            let name = found.map(|at| self.request.interfaces[at].id.clone());
+            // Where its gateway is, else what `ip=` names, else the card that was booted from.
+            let mut all = self.request.interfaces.iter();
+            let found = all.clone().find(|interface| holds(interface));
+            let found = found.or_else(|| all.find(|interface| interface.addressing.is_some()));
+            let name = found.map(|interface| interface.id.clone());
             let wanted = self.interface(&name.unwrap_or_default(), "rd.route=");
-            wanted.addressing.get_or_insert_default().routes.push(route);
+            wanted.routes.push(route);
         }
-        // Who names interfaces means these and no others; who names none means all.
+        // Who names interfaces means these and no others; who names none means all. A route names
+        // none: it says nothing of where addresses come from.
         let names = |interface: &RequestedInterface| interface.addressing.is_some();
         if self.request.other_cards.is_none() && self.request.interfaces.iter().any(names) {
             self.request.other_cards = Some(Addressing::default());
@@ -392,25 +421,6 @@ fn read_mtu_and_mac(fields: &[&str]) -> Option<(Option<u32>, Option<String>)> {
         Some(address::mac(&mac)?)
     };
     Some((mtu, mac))
-}
-
-/// `mode=802.3ad,miimon=100`; several targets of `arp_ip_target` have semicolons between them.
-fn parse_bond_options(text: &str) -> Option<Vec<(&'static str, String)>> {
-    let mut mode = "balance-rr";
-    let mut others = Vec::new();
-    for option in text.split(',').filter(|option| !option.is_empty()) {
-        let (name, value) = option.split_once('=')?;
-        if name == "mode" {
-            mode = bond_mode(value)?;
-            continue;
-        }
-        let name = BOND_OPTIONS.into_iter().find(|known| *known == name)?;
-        if !is_bond_value(value) || value.contains('/') {
-            return None;
-        }
-        others.push((name, value.replace(';', ",")));
-    }
-    Some(bond_options(mode, others))
 }
 
 #[cfg(test)]

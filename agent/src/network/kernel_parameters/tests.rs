@@ -13,8 +13,10 @@ fn shown(request: &NetworkRequest) -> Vec<String> {
     let interfaces = request.interfaces.iter();
     interfaces
         .map(|interface| {
-            let Some(addressing) = &interface.addressing else {
-                return format!("{}: -", interface.id);
+            let all = interface.all_addressing();
+            let (addressing, how) = match &interface.addressing {
+                Some(addressing) => (&all, addressing.to_string()),
+                None => (&all, "-".to_owned()),
             };
             let addresses: Vec<_> = addressing
                 .addresses
@@ -27,7 +29,7 @@ fn shown(request: &NetworkRequest) -> Vec<String> {
             });
             let routes: Vec<_> = routes.collect();
             format!(
-                "{}: {addressing}; {}; {}",
+                "{}: {how}; {}; {}",
                 interface.id,
                 addresses.join(" "),
                 routes.join(" ")
@@ -191,6 +193,33 @@ fn bonds_and_vlans_carry_what_is_asked_of_them() {
 }
 
 #[test]
+fn a_bond_is_made_without_an_option_that_is_none() {
+    let line = "bond=b:eth0:mode=802.3ad,speed=9,ad_actor_system=02-00-00-00-00-01,resend_igmp=1,lp_interval";
+    let request = parse(line);
+    let RequestedKind::Bond(found) = &request.interfaces[1].kind else {
+        panic!("no bond: {request:?}");
+    };
+    let expected = [
+        ("mode", "802.3ad"),
+        ("miimon", "100"),
+        ("ad_actor_system", "02:00:00:00:00:01"),
+        ("resend_igmp", "1"),
+    ];
+    let expected = expected.map(|(name, value)| (name, value.to_owned()));
+    assert_eq!(found.options, expected);
+    let said: Vec<_> = request.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(
+        said[0].contains("\"speed=9\" is no option of a bond"),
+        "{said:?}"
+    );
+    assert!(
+        said[1].contains("\"lp_interval\" is no option of a bond"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn routes_go_to_the_interface_whose_network_has_the_gateway() {
     let line = "rd.route=198.51.100.0/24:192.0.2.2 rd.route=[2001:db8:3::/48]:[2001:db8::2]:eth1 \
                 rd.route=203.0.113.0/24::eth1 ip=10.0.0.5:::24::eth1:none ip=192.0.2.5:::24::eth0:none";
@@ -199,6 +228,48 @@ fn routes_go_to_the_interface_whose_network_has_the_gateway() {
         "eth0: static; 192.0.2.5/24; 198.51.100.0/24 via 192.0.2.2",
     ];
     assert_eq!(shown(&clean(line)), expected);
+}
+
+#[test]
+fn a_route_to_an_address_leads_to_its_network() {
+    let request = parse("rd.route=203.0.113.5/24:192.0.2.2:eth0");
+    assert_eq!(shown(&request), ["eth0: -; ; 203.0.113.0/24 via 192.0.2.2"]);
+    let said = request.problems[0].to_string();
+    assert!(
+        said.ends_with("203.0.113.5/24 is no network; the route leads to 203.0.113.0/24"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_route_alone_says_nothing_of_addresses() {
+    let route = "rd.route=198.51.100.0/24:192.0.2.2";
+    for (line, expected, others) in [
+        (
+            route.to_owned(),
+            ": -; ; 198.51.100.0/24 via 192.0.2.2",
+            None,
+        ),
+        (
+            format!("ip=dhcp {route}"),
+            ": -; ; 198.51.100.0/24 via 192.0.2.2",
+            Some(Addressing::automatic()),
+        ),
+        (
+            format!("{route}:eth1"),
+            "eth1: -; ; 198.51.100.0/24 via 192.0.2.2",
+            None,
+        ),
+        (
+            format!("ip=eth1:dhcp {route}"),
+            "eth1: DHCPv4, IPv6 as routers advertise; ; 198.51.100.0/24 via 192.0.2.2",
+            Some(Addressing::default()),
+        ),
+    ] {
+        let request = clean(&line);
+        assert_eq!(shown(&request), [expected], "{line}");
+        assert_eq!(request.other_cards, others, "{line}");
+    }
 }
 
 #[test]

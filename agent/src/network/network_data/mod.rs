@@ -8,6 +8,7 @@
 use serde_json::{Map, Value};
 
 use super::address;
+use super::bond::{self, BondOption};
 use super::problem::{NetworkProblem, NotAnObject, ProblemCause};
 use super::request::{
     Addressing, CardSelector, Ipv6Method, NetworkRequest, RequestedBond, RequestedInterface,
@@ -21,43 +22,6 @@ const VLAN_NUMBERS: std::ops::RangeInclusive<u64> = 1..=4094;
 /// What IPv4 needs, up to what the kernel can count.
 const MTUS: std::ops::RangeInclusive<u64> = 68..=65535;
 const FILE: &str = "network_data.json";
-
-/// The modes of the kernel's bonding driver, by their numbers.
-const BOND_MODES: [&str; 7] = [
-    "balance-rr",
-    "active-backup",
-    "balance-xor",
-    "broadcast",
-    "802.3ad",
-    "balance-tlb",
-    "balance-alb",
-];
-/// How Ironic's schema of this file spells 802.3ad.
-const MISSPELLED_MODE: &str = "802.1ad";
-const BOND_MODE_NAMES: &str =
-    "balance-rr, active-backup, balance-xor, broadcast, 802.3ad, balance-tlb or balance-alb";
-/// Attributes of the bonding driver that may be set besides the mode. `primary` names a member.
-pub(super) const BOND_OPTIONS: [&str; 17] = [
-    "miimon",
-    "updelay",
-    "downdelay",
-    "use_carrier",
-    "lacp_rate",
-    "ad_select",
-    "xmit_hash_policy",
-    "min_links",
-    "fail_over_mac",
-    "primary_reselect",
-    "arp_interval",
-    "arp_ip_target",
-    "arp_validate",
-    "num_grat_arp",
-    "all_slaves_active",
-    "packets_per_slave",
-    "primary",
-];
-/// Members without a link are noticed after so many milliseconds, as everywhere in the field.
-const MIIMON: (&str, &str) = ("miimon", "100");
 
 /// Reads a file.
 pub(super) fn parse(text: &str) -> NetworkRequest {
@@ -74,32 +38,6 @@ pub(super) fn parse(text: &str) -> NetworkRequest {
         }),
     }
     reader.request
-}
-
-/// The mode of a bond by its name or number, as the kernel calls it.
-pub(super) fn bond_mode(text: &str) -> Option<&'static str> {
-    if text == MISSPELLED_MODE {
-        return Some("802.3ad");
-    }
-    let by_number = text.parse::<usize>().ok().and_then(|n| BOND_MODES.get(n));
-    let by_name = || BOND_MODES.iter().find(|mode| **mode == text);
-    by_number.or_else(by_name).copied()
-}
-
-/// Options of a bond in the kernel's order of dependence: the mode, then the rest.
-pub(super) fn bond_options(
-    mode: &'static str,
-    others: Vec<(&'static str, String)>,
-) -> Vec<(&'static str, String)> {
-    let watches = |(name, _): &(&str, String)| ["miimon", "arp_interval"].contains(name);
-    let miimon = (!others.iter().any(watches)).then(|| (MIIMON.0, MIIMON.1.to_owned()));
-    let first = std::iter::once(("mode", mode.to_owned()));
-    first.chain(miimon).chain(others).collect()
-}
-
-/// Whether an attribute of the bonding driver may have this value.
-pub(super) fn is_bond_value(text: &str) -> bool {
-    (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[derive(Debug, Default)]
@@ -195,6 +133,7 @@ impl NetworkDataReader {
             kind,
             mac,
             mtu,
+            routes: Vec::new(),
         });
     }
 
@@ -229,25 +168,50 @@ impl NetworkDataReader {
             return None;
         }
         let wanted = text(link, "bond_mode").unwrap_or_default();
-        let Some(mode) = bond_mode(&wanted) else {
-            self.wrong(place, link, "bond_mode", BOND_MODE_NAMES);
+        let Some(mode) = bond::mode(&wanted) else {
+            self.wrong(place, link, "bond_mode", bond::MODE_NAMES);
             return None;
         };
-        let mut options = Vec::new();
-        for name in BOND_OPTIONS.into_iter().filter(|name| *name != "primary") {
-            let Some(value) = text(link, &format!("bond_{name}")) else {
-                continue;
-            };
-            if is_bond_value(&value) {
-                options.push((name, value));
-            } else {
-                self.wrong_value(place, name, value, "a value of the kernel's bonding driver");
-            }
-        }
+        let options = self.read_bond_options(place, link, &members);
         Some(RequestedKind::Bond(RequestedBond {
             members,
-            options: bond_options(mode, options),
+            options: bond::in_order(mode, options),
         }))
+    }
+
+    /// Options of the bond besides its mode. What is no option costs itself, and not the bond.
+    fn read_bond_options(
+        &mut self,
+        place: &str,
+        link: &Map<String, Value>,
+        members: &[String],
+    ) -> Vec<BondOption> {
+        let mut options = Vec::new();
+        for (key, written) in link {
+            let name = key.strip_prefix("bond_").filter(|_| !written.is_null());
+            let Some(name) = name.filter(|name| !["links", "mode"].contains(name)) else {
+                continue;
+            };
+            let Some(name) = bond::option(name) else {
+                self.problem(NetworkProblem::BondOption {
+                    place: place.to_owned(),
+                    option: key.chars().take(64).collect(),
+                });
+                continue;
+            };
+            let value = bond_value(written).and_then(|text| bond::value(name, &text));
+            match value {
+                Some(value) if name == bond::PRIMARY && !members.contains(&value) => {
+                    self.wrong_value(place, name, value, "one of bond_links");
+                }
+                Some(value) => options.push((name, value)),
+                None => {
+                    let expected = "a value of the kernel's bonding driver";
+                    self.wrong_value(place, name, shorten(written), expected);
+                }
+            }
+        }
+        options
     }
 
     fn read_vlan(&mut self, place: &str, link: &Map<String, Value>) -> Option<RequestedKind> {
@@ -374,8 +338,10 @@ impl NetworkDataReader {
             self.wrong(place, route, "gateway", "an address of the route's family");
             return None;
         }
+        let (destination, problem) = StaticAddress { address, prefix }.network(place);
+        self.request.problems.extend(problem);
         Some(StaticRoute {
-            destination: StaticAddress { address, prefix },
+            destination,
             gateway: found.flatten(),
         })
     }
@@ -514,6 +480,20 @@ fn text(item: &Map<String, Value>, key: &str) -> Option<String> {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
+    }
+}
+
+/// The value of a bond's option: also a boolean, and a list as the driver takes it.
+fn bond_value(written: &Value) -> Option<String> {
+    match written {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(is_on) => Some(u8::from(*is_on).to_string()),
+        Value::Array(list) => {
+            let texts: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
+            texts.map(|texts| texts.join(","))
+        }
+        Value::Null | Value::Object(_) => None,
     }
 }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::bond::{self, BondOption};
 use super::card::NetworkCard;
 use super::problem::NetworkProblem;
 use super::request::{
@@ -14,9 +15,16 @@ use super::request::{
 };
 
 /// Metrics of routes: fixed ones before leased ones, the card that was booted from before the
-/// others, and those in the kernel's order.
+/// others, those in the kernel's order, and each before the VLANs on it. No two interfaces share
+/// one: the kernel would replace the default route of the one by that of the other.
 const STATIC_METRIC: u32 = 100;
-const LEASED_METRIC: u32 = 200;
+const LEASED_METRIC: u32 = 100_000_100;
+/// A card or bond, and what is on it, have as many metrics.
+const METRICS_OF_CARD: u32 = 10_000;
+/// And each interface as many: there may be several gateways to one destination.
+pub(super) const METRICS_OF_INTERFACE: u32 = 10;
+/// More would reach the leased ones.
+const MOST_CARDS: u32 = (LEASED_METRIC - STATIC_METRIC) / METRICS_OF_CARD;
 /// The longest name of an interface.
 const LONGEST_NAME: usize = 15;
 /// How deep VLANs lie on VLANs.
@@ -43,7 +51,7 @@ pub(super) enum PlannedKind {
     Member(String),
     Bond {
         members: Vec<String>,
-        options: Vec<(&'static str, String)>,
+        options: Vec<BondOption>,
     },
     Vlan {
         parent: String,
@@ -64,7 +72,7 @@ pub(super) struct PlannedInterface {
     pub(super) addressing: Addressing,
     /// Of routes that are leased or advertised.
     pub(super) metric: u32,
-    /// Of fixed routes.
+    /// Of fixed routes; of the second to one destination it is one more.
     pub(super) static_metric: u32,
     /// Whether somebody asked for it, or the machine was booted from it.
     pub(super) is_preferred: bool,
@@ -91,7 +99,7 @@ pub(super) fn plan(inputs: &PlanInputs, cards: &[NetworkCard]) -> NetworkPlan {
     for request in [&inputs.network_data, &inputs.kernel] {
         planner.add(request);
     }
-    planner.add_other_cards();
+    planner.add_others();
     planner.finish()
 }
 
@@ -162,9 +170,13 @@ impl Planner<'_> {
         let known = self.plan.interfaces.iter_mut();
         if let Some(known) = known.into_iter().find(|known| known.name == card.name) {
             // Another parameter of the same card.
-            known
-                .addressing
-                .add(wanted.addressing.clone().unwrap_or_default());
+            known.addressing.add(wanted.all_addressing());
+            known.mtu = wanted.mtu.or(known.mtu);
+            if let Some(mac) = &wanted.mac {
+                known.mac = Some(mac.clone());
+                known.sets_mac = true;
+            }
+            known.is_preferred |= wanted.addressing.is_some();
             return Some(card.name);
         }
         let asked = wanted.addressing.is_some();
@@ -173,7 +185,7 @@ impl Planner<'_> {
             mac: wanted.mac.clone().or_else(|| Some(card.mac.clone())),
             sets_mac: wanted.mac.is_some(),
             mtu: wanted.mtu,
-            addressing: wanted.addressing.clone().unwrap_or_default(),
+            addressing: wanted.all_addressing(),
             is_preferred: asked,
             reason: wanted.place.clone(),
             ..self.planned(&card.name, PlannedKind::Card)
@@ -187,6 +199,36 @@ impl Planner<'_> {
         bond: &RequestedBond,
         names: &BTreeMap<&str, String>,
     ) -> Option<String> {
+        // Whether a member is there or not: names follow the order of the document alone, and a
+        // bond that was made keeps its own when another one gets its first member.
+        let name = match &wanted.name {
+            Some(name) => name.clone(),
+            None => self.free_name("bond"),
+        };
+        self.take(&name, &wanted.place)?;
+        let members = self.members(wanted, bond, names);
+        if members.is_empty() {
+            return None;
+        }
+        for member in &members {
+            let known = self.plan.interfaces.iter_mut();
+            for known in known.filter(|known| known.name == *member) {
+                known.kind = PlannedKind::Member(name.clone());
+                known.is_preferred = false;
+            }
+        }
+        let options = self.bond_options(wanted, bond, &members, names);
+        self.add_made(wanted, &name, PlannedKind::Bond { members, options });
+        Some(name)
+    }
+
+    /// The members of a bond that are there and free.
+    fn members(
+        &mut self,
+        wanted: &RequestedInterface,
+        bond: &RequestedBond,
+        names: &BTreeMap<&str, String>,
+    ) -> Vec<String> {
         let mut members: Vec<String> = Vec::new();
         for id in &bond.members {
             let Some(name) = names.get(id.as_str()) else {
@@ -222,24 +264,38 @@ impl Planner<'_> {
                 wanted: bond.members.len(),
             });
         }
-        if members.is_empty() {
-            return None;
-        }
-        let name = match &wanted.name {
-            Some(name) => name.clone(),
-            None => self.free_name("bond"),
-        };
-        self.take(&name, &wanted.place)?;
-        for member in &members {
-            let known = self.plan.interfaces.iter_mut();
-            for known in known.filter(|known| known.name == *member) {
-                known.kind = PlannedKind::Member(name.clone());
-                known.is_preferred = false;
+        members
+    }
+
+    /// The options of a bond, with the interface that `primary` names in place of its id. One that
+    /// is not there yet is not named yet.
+    fn bond_options(
+        &mut self,
+        wanted: &RequestedInterface,
+        bond: &RequestedBond,
+        members: &[String],
+        names: &BTreeMap<&str, String>,
+    ) -> Vec<BondOption> {
+        let mut options = bond.options.clone();
+        options.retain_mut(|(option, value)| {
+            if *option != bond::PRIMARY {
+                return true;
             }
-        }
-        let options = bond.options.clone();
-        self.add_made(wanted, &name, PlannedKind::Bond { members, options });
-        Some(name)
+            if let Some(name) = names.get(value.as_str()) {
+                value.clone_from(name);
+            }
+            let is_member = members.contains(value);
+            if !is_member && members.len() == bond.members.len() {
+                self.plan.problems.push(NetworkProblem::Value {
+                    place: wanted.place.clone(),
+                    field: bond::PRIMARY,
+                    value: value.clone(),
+                    expected: "a member of the bond",
+                });
+            }
+            is_member
+        });
+        options
     }
 
     fn add_vlans<'a>(&mut self, request: &'a NetworkRequest, mut names: BTreeMap<&'a str, String>) {
@@ -247,6 +303,7 @@ impl Planner<'_> {
         let mut waiting: Vec<&RequestedInterface> = vlans
             .filter(|wanted| matches!(wanted.kind, RequestedKind::Vlan { .. }))
             .collect();
+        let numbers: Vec<(&str, u16)> = waiting.iter().copied().filter_map(numbered).collect();
         for _ in 0..DEPTH {
             waiting.retain(|wanted| {
                 let RequestedKind::Vlan { parent, number } = &wanted.kind else {
@@ -258,7 +315,7 @@ impl Planner<'_> {
                 let (on, number) = (on.clone(), *number);
                 let name = match &wanted.name {
                     Some(name) => name.clone(),
-                    None => self.vlan_name(&on, number),
+                    None => vlan_name(&on, number, twins(&numbers, &wanted.id, number)),
                 };
                 if self.take(&name, &wanted.place).is_some() {
                     let kind = PlannedKind::Vlan { parent: on, number };
@@ -285,52 +342,67 @@ impl Planner<'_> {
             mac: wanted.mac.clone(),
             sets_mac: wanted.mac.is_some(),
             mtu: wanted.mtu,
-            addressing: wanted.addressing.clone().unwrap_or_default(),
+            addressing: wanted.all_addressing(),
             is_preferred: wanted.addressing.is_some(),
             reason: wanted.place.clone(),
             ..self.planned(name, kind)
         });
     }
 
-    fn add_other_cards(&mut self) {
-        let named = self.inputs.kernel.other_cards.as_ref();
+    /// Cards that nothing names, and what the kernel command line only mentions.
+    fn add_others(&mut self) {
+        let (addressing, reason) = match &self.inputs.kernel.other_cards {
+            Some(addressing) if *addressing == Addressing::default() => {
+                (addressing.clone(), "ip= names other interfaces")
+            }
+            Some(addressing) => (addressing.clone(), "ip= of all cards"),
+            None => (Addressing::automatic(), "nothing names it"),
+        };
+        for at in 0..self.plan.interfaces.len() {
+            if self.is_free(&self.plan.interfaces[at]) {
+                self.plan.interfaces[at].addressing.add(addressing.clone());
+            }
+        }
         for card in self.cards {
-            let known = self.plan.interfaces.iter();
-            let known = known.enumerate().find(|(_, i)| i.name == card.name);
-            let free = known.map(|(at, _)| at).filter(|at| {
-                // Only mentioned, and nothing is on it: it is as free as any other.
-                let found = &self.plan.interfaces[*at];
-                let is_asked = found.is_preferred || found.kind != PlannedKind::Card;
-                !is_asked && !self.carries_others(&card.name) && found.reason.starts_with("kernel")
-            });
-            let (addressing, reason) = match named {
-                Some(addressing) if *addressing == Addressing::default() => {
-                    (addressing.clone(), "ip= names other interfaces".to_owned())
-                }
-                Some(addressing) => (addressing.clone(), "ip= of all cards".to_owned()),
-                None => (Addressing::automatic(), "nothing names it".to_owned()),
-            };
-            match (known.is_some(), free) {
-                (true, Some(at)) => self.plan.interfaces[at].addressing = addressing,
-                (true, None) => {}
-                (false, _) => {
-                    let planned = self.planned(&card.name, PlannedKind::Card);
-                    self.plan.interfaces.push(PlannedInterface {
-                        mac: Some(card.mac.clone()),
-                        addressing,
-                        reason,
-                        ..planned
-                    });
-                }
+            let mut known = self.plan.interfaces.iter();
+            if !known.any(|known| known.name == card.name) {
+                self.plan.interfaces.push(PlannedInterface {
+                    mac: Some(card.mac.clone()),
+                    addressing: addressing.clone(),
+                    reason: reason.to_owned(),
+                    ..self.planned(&card.name, PlannedKind::Card)
+                });
             }
         }
     }
 
+    /// Whether an interface is only mentioned and nothing is on it: it is as free as a card that
+    /// nothing names. A bond or a VLAN would be made for nothing otherwise.
+    fn is_free(&self, interface: &PlannedInterface) -> bool {
+        !interface.is_preferred
+            && !matches!(interface.kind, PlannedKind::Member(_))
+            && !self.carries_others(&interface.name)
+            && interface.reason.starts_with("kernel")
+    }
+
     fn finish(mut self) -> NetworkPlan {
-        let indices: Vec<_> = self.plan.interfaces.iter().map(|i| self.place(i)).collect();
-        for (interface, (is_boot, index)) in self.plan.interfaces.iter_mut().zip(indices) {
-            interface.metric = LEASED_METRIC + index;
-            interface.static_metric = STATIC_METRIC + index;
+        let mut ranks: BTreeMap<u32, u32> = BTreeMap::new();
+        for at in 0..self.plan.interfaces.len() {
+            let (is_boot, card) = self.place(&self.plan.interfaces[at]);
+            let interface = &mut self.plan.interfaces[at];
+            // A VLAN comes after what it is on, in this list and here. How many members a bond has
+            // makes no difference to what is on it.
+            let rank = match interface.kind {
+                PlannedKind::Vlan { .. } => {
+                    let rank = ranks.entry(card).or_default();
+                    *rank += 1;
+                    (*rank).min(METRICS_OF_CARD / METRICS_OF_INTERFACE - 1)
+                }
+                PlannedKind::Card | PlannedKind::Member(_) | PlannedKind::Bond { .. } => 0,
+            };
+            let offset = card * METRICS_OF_CARD + rank * METRICS_OF_INTERFACE;
+            interface.metric = LEASED_METRIC + offset;
+            interface.static_metric = STATIC_METRIC + offset;
             if is_boot {
                 interface
                     .reason
@@ -339,7 +411,7 @@ impl Planner<'_> {
             }
             if !self.inputs.has_ipv6 && interface.addressing.has_ipv6() {
                 // Of what nobody asked for nobody misses it.
-                if interface.addressing != Addressing::automatic() {
+                if interface.addressing.asks_for_ipv6() {
                     let place = interface.reason.clone();
                     self.plan.problems.push(NetworkProblem::Ipv6IsOff { place });
                 }
@@ -349,7 +421,8 @@ impl Planner<'_> {
         self.plan
     }
 
-    /// Whether an interface leads to the card that was booted from, and its place in the order.
+    /// Whether an interface leads to the card that was booted from, and the first card that it
+    /// leads to, by the kernel's number; 0 is that which was booted from.
     fn place(&self, interface: &PlannedInterface) -> (bool, u32) {
         let mut names = vec![interface.name.as_str()];
         for _ in 0..=DEPTH {
@@ -357,27 +430,15 @@ impl Planner<'_> {
             let below: Vec<_> = below.filter(|name| !names.contains(name)).collect();
             names.extend(below);
         }
-        let cards = self.cards.iter();
-        let cards: Vec<_> = cards
-            .filter(|card| names.contains(&card.name.as_str()))
-            .collect();
+        let is_below = |card: &&NetworkCard| names.contains(&card.name.as_str());
         let boot = self.inputs.boot_card.as_ref();
-        let is_boot = cards
-            .iter()
-            .any(|card| boot.is_some_and(|boot| card.is(boot)));
-        let first = cards
-            .iter()
-            .map(|card| card.index)
-            .min()
-            .unwrap_or_default();
-        (
-            is_boot,
-            if is_boot {
-                0
-            } else {
-                first.min(STATIC_METRIC - 1)
-            },
-        )
+        let boot = boot.and_then(|selector| self.select(selector));
+        if boot.filter(is_below).is_some() {
+            return (true, 0);
+        }
+        let indices = self.cards.iter().filter(is_below).map(|card| card.index);
+        let first = indices.min().unwrap_or_default();
+        (false, first.min(MOST_CARDS - 1))
     }
 
     /// The interfaces that one is made of.
@@ -428,19 +489,6 @@ impl Planner<'_> {
         free.next().unwrap_or_default()
     }
 
-    /// The name that everybody expects, where it fits.
-    fn vlan_name(&self, parent: &str, number: u16) -> String {
-        let usual = format!("{parent}.{number}");
-        if usual.len() <= LONGEST_NAME {
-            return usual;
-        }
-        let short = format!("vlan{number}");
-        if self.used.contains_key(&short) {
-            return self.free_name(&format!("v{number}-"));
-        }
-        short
-    }
-
     fn planned(&self, name: &str, kind: PlannedKind) -> PlannedInterface {
         PlannedInterface {
             name: name.to_owned(),
@@ -454,6 +502,31 @@ impl Planner<'_> {
             is_preferred: false,
             reason: String::new(),
         }
+    }
+}
+
+/// The number of a VLAN, with its id.
+fn numbered(wanted: &RequestedInterface) -> Option<(&str, u16)> {
+    match &wanted.kind {
+        RequestedKind::Vlan { number, .. } => Some((&wanted.id, *number)),
+        RequestedKind::Card(_) | RequestedKind::Bond(_) => None,
+    }
+}
+
+/// How many VLANs with the same number the request has before this one.
+fn twins(numbers: &[(&str, u16)], id: &str, number: u16) -> usize {
+    let before = numbers.iter().take_while(|(other, _)| *other != id);
+    before.filter(|(_, other)| *other == number).count()
+}
+
+/// The name of a VLAN that everybody expects, where it fits; else one that follows from the
+/// request alone, whatever is there.
+fn vlan_name(parent: &str, number: u16, twins: usize) -> String {
+    let usual = format!("{parent}.{number}");
+    match twins {
+        _ if usual.len() <= LONGEST_NAME => usual,
+        0 => format!("vlan{number}"),
+        twins => format!("v{number}-{twins}"),
     }
 }
 

@@ -130,6 +130,36 @@ fn bonds_take_the_addresses_of_their_members() {
 }
 
 #[test]
+fn the_primary_of_a_bond_is_a_member_that_is_there() {
+    let primary = |plan: &NetworkPlan| {
+        let interfaces = plan.interfaces.iter();
+        let mut options = interfaces.filter_map(|interface| match &interface.kind {
+            PlannedKind::Bond { options, .. } => Some(options),
+            _ => None,
+        });
+        let found = options
+            .next()?
+            .iter()
+            .find(|(name, _)| *name == "primary")?;
+        Some(found.1.clone())
+    };
+    let mut document = json("a ipv4_dhcp");
+    let links = document["links"].as_array_mut().unwrap();
+    links.push(serde_json::json!({"id": "bond", "type": "bond", "bond_mode": "1", "bond_links": ["a", "b"], "bond_primary": "b"}));
+    let data = inputs(&document, "");
+    assert_eq!(primary(&plan(&data, &cards(1))), None);
+    assert_eq!(primary(&plan(&data, &cards(2))).as_deref(), Some("eth1"));
+    let line = "bond=bond0:eth0,52-54-00-00-00-02:mode=1,primary=";
+    for written in ["eth1", "52-54-00-00-00-02"] {
+        let found = plan(&inputs(&json(""), &format!("{line}{written}")), &cards(2));
+        assert_eq!(primary(&found).as_deref(), Some("eth1"), "{written}");
+    }
+    let found = plan(&inputs(&json(""), &format!("{line}eth2")), &cards(3));
+    assert_eq!(primary(&found), None);
+    assert!(said(&found).contains("primary is \"eth2\", expected a member of the bond"));
+}
+
+#[test]
 fn names_are_taken_once() {
     let found = plan(&inputs(&json(""), "bond=eth1:eth0 ip=eth1:dhcp"), &cards(2));
     assert!(
@@ -142,8 +172,8 @@ fn names_are_taken_once() {
     assert_eq!(
         shown(&found)[2..],
         [
-            "bond0 bond of eth0: no addresses",
-            "bond1 bond of eth1: no addresses"
+            format!("bond0 bond of eth0: {BOTH}"),
+            format!("bond1 bond of eth1: {BOTH}")
         ]
     );
     assert!(
@@ -151,6 +181,141 @@ fn names_are_taken_once() {
         "{}",
         said(&found)
     );
+}
+
+#[test]
+fn names_do_not_depend_on_which_cards_are_there() {
+    let mut document = json("a ipv4_dhcp");
+    let links = document["links"].as_array_mut().unwrap();
+    for (id, member) in [("first", "a"), ("second", "b")] {
+        links.push(
+            serde_json::json!({"id": id, "type": "bond", "bond_mode": "1", "bond_links": [member]}),
+        );
+    }
+    let mut two = cards(2);
+    for (card, name) in two.iter_mut().zip(["enp129s0f0np0", "enp129s0f1np1"]) {
+        card.name = name.to_owned();
+    }
+    let inputs = inputs(&document, "");
+    for cards in [&two[..1], &two[1..], &two[..]] {
+        let found = plan(&inputs, cards);
+        let bonds = found.interfaces.iter();
+        let bonds = bonds.filter_map(|interface| match &interface.kind {
+            PlannedKind::Bond { members, .. } => {
+                Some((interface.name.as_str(), members.as_slice()))
+            }
+            _ => None,
+        });
+        for (name, members) in bonds {
+            let expected = if name == "bond0" {
+                "enp129s0f0np0"
+            } else {
+                "enp129s0f1np1"
+            };
+            assert_eq!(members, [expected], "{name}");
+        }
+    }
+    // The same holds for VLANs whose cards have long names.
+    let mut document = json("a ipv4_dhcp");
+    let links = document["links"].as_array_mut().unwrap();
+    for (id, on) in [("v", "a"), ("w", "b")] {
+        links.push(serde_json::json!({"id": id, "type": "vlan", "vlan_link": on, "vlan_id": 100}));
+    }
+    let inputs = PlanInputs {
+        network_data: network_data::parse(&document.to_string()),
+        ..inputs
+    };
+    for cards in [&two[..1], &two[1..], &two[..]] {
+        for interface in &plan(&inputs, cards).interfaces {
+            if let PlannedKind::Vlan { parent, .. } = &interface.kind {
+                let expected = if parent == "enp129s0f0np0" {
+                    "vlan100"
+                } else {
+                    "v100-1"
+                };
+                assert_eq!(interface.name, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_two_parameters_say_of_one_card_counts_together() {
+    let line = "vlan=eth0.5:eth0 ip=eth1:dhcp6 ip=52-54-00-00-00-01:dhcp:1400:52:54:00:00:00:09 \
+                ip=52-54-00-00-00-02:dhcp";
+    let found = plan(&inputs(&json(""), line), &cards(2));
+    let card = &found.interfaces[0];
+    assert_eq!((card.name.as_str(), card.mtu), ("eth0", Some(1400)));
+    assert_eq!(card.mac.as_deref(), Some("52:54:00:00:00:09"));
+    assert!(card.sets_mac && card.is_preferred);
+    assert_eq!(
+        shown(&found)[1],
+        "eth1 card: DHCPv4, IPv6 as routers advertise"
+    );
+}
+
+#[test]
+fn bonds_and_vlans_without_an_address_ask_for_a_lease() {
+    let bond = "bond=bond0:eth0,eth1:mode=1";
+    for (line, expected) in [
+        (
+            bond.to_owned(),
+            vec![format!("bond0 bond of eth0+eth1: {BOTH}")],
+        ),
+        (
+            format!("{bond} ip=dhcp6"),
+            vec!["bond0 bond of eth0+eth1: DHCPv6".to_owned()],
+        ),
+        (
+            format!("{bond} ip=dhcp vlan=v5:bond0"),
+            vec![
+                "bond0 bond of eth0+eth1: no addresses".to_owned(),
+                format!("v5 vlan 5 on bond0: {BOTH}"),
+            ],
+        ),
+        // Who names an interface means that one.
+        (
+            format!("{bond} vlan=v5:bond0 ip=bond0:dhcp"),
+            vec![
+                format!("bond0 bond of eth0+eth1: {BOTH}"),
+                "v5 vlan 5 on bond0: no addresses".to_owned(),
+            ],
+        ),
+    ] {
+        let found = plan(&inputs(&json(""), &line), &cards(2));
+        assert_eq!(shown(&found)[2..], expected, "{line}");
+    }
+}
+
+#[test]
+fn a_route_switches_no_lease_off() {
+    let route = "rd.route=198.51.100.0/24:192.0.2.2";
+    for line in [
+        route.to_owned(),
+        format!("ip=dhcp {route}"),
+        format!("{route}:eth0"),
+    ] {
+        let mut inputs = inputs(&json(""), &line);
+        let found = plan(&inputs, &cards(2));
+        let all = [format!("eth0 card: {BOTH}"), format!("eth1 card: {BOTH}")];
+        assert_eq!(shown(&found), all, "{line}");
+        assert_eq!(found.interfaces[0].addressing.routes.len(), 1, "{line}");
+        // Nor does it ask for IPv6.
+        inputs.has_ipv6 = false;
+        assert_eq!(said(&plan(&inputs, &cards(2))), "", "{line}");
+    }
+    let found = plan(
+        &inputs(&json(""), &format!("ip=eth1:dhcp {route}")),
+        &cards(2),
+    );
+    assert_eq!(
+        shown(&found),
+        [
+            format!("eth1 card: {BOTH}"),
+            "eth0 card: no addresses".to_owned()
+        ]
+    );
+    assert_eq!(found.interfaces[0].addressing.routes.len(), 1);
 }
 
 #[test]
@@ -175,7 +340,14 @@ fn the_card_that_was_booted_from_comes_first() {
         .iter()
         .map(|i| (i.metric, i.is_preferred))
         .collect();
-    assert_eq!(metrics, [(202, false), (200, true), (204, false)]);
+    assert_eq!(
+        metrics,
+        [
+            (100_020_100, false),
+            (100_000_100, true),
+            (100_040_100, false)
+        ]
+    );
     assert!(
         found.interfaces[1]
             .reason
@@ -190,7 +362,7 @@ fn the_card_that_was_booted_from_comes_first() {
         .iter()
         .find(|i| i.name == "bond0.5")
         .unwrap();
-    assert_eq!((vlan.metric, vlan.static_metric), (200, 100));
+    assert_eq!((vlan.metric, vlan.static_metric), (100_000_110, 110));
     // An address without an interface is that card's, and nobody's as long as it is not there.
     let line = "BOOTIF=01-52-54-00-00-00-02 ip=192.0.2.5:::24:::none";
     let found = plan(&inputs(&json(""), line), &cards(3));
@@ -223,12 +395,67 @@ fn without_ipv6_in_the_kernel_nothing_asks_for_it() {
     assert_eq!(found.interfaces[2].addressing.ipv6, Ipv6Method::Off);
 }
 
+#[test]
+fn a_vlan_has_a_metric_after_that_of_what_it_is_on() {
+    let line = "bond=bond0:eth0,eth1:mode=1 vlan=bond0.5:bond0 vlan=bond0.6:bond0 vlan=v7:bond0.6 \
+                vlan=eth2.5:eth2 ip=eth2:dhcp";
+    let metrics = |plan: &NetworkPlan| -> BTreeMap<String, u32> {
+        let interfaces = plan.interfaces.iter();
+        interfaces
+            .map(|interface| (interface.name.clone(), interface.static_metric))
+            .collect()
+    };
+    let inputs = inputs(&json(""), line);
+    let all = metrics(&plan(&inputs, &cards(3)));
+    for (name, expected) in [
+        ("bond0", 20_100),
+        ("bond0.5", 20_110),
+        ("bond0.6", 20_120),
+        ("v7", 20_130),
+        ("eth2", 40_100),
+        ("eth2.5", 40_110),
+    ] {
+        assert_eq!(all[name], expected, "{name}: {all:?}");
+    }
+    // Nor does it change when another member of the bond comes, or another card.
+    for count in 1..5 {
+        let some = metrics(&plan(&inputs, &cards(count)));
+        for (name, metric) in &some {
+            assert_eq!(all.get(name).unwrap_or(metric), metric, "{name}: {some:?}");
+        }
+    }
+}
+
+/// Some of these words, in any order: bonds and VLANs on the same cards, and their addresses.
+fn any_sound_line() -> impl Strategy<Value = String> {
+    let words = vec![
+        "bond=bond0:eth0,eth1:mode=1",
+        "bond=bond1:eth2,eth1:mode=1",
+        "vlan=v5:bond0",
+        "vlan=v6:bond0",
+        "vlan=v7:v6",
+        "vlan=v8:bond1",
+        "vlan=eth0.5:eth0",
+        "vlan=eth2.5:eth2",
+        "vlan=eth2.6:eth2",
+        "ip=dhcp",
+        "ip=bond0:dhcp",
+        "ip=eth2:dhcp6",
+        "ip=192.0.2.5::192.0.2.1:24::v5:none",
+        "ip=192.0.2.6::192.0.2.1:24::v7:none",
+        "BOOTIF=01-52-54-00-00-00-02",
+        "rd.route=198.51.100.0/24:192.0.2.2",
+    ];
+    let some = proptest::sample::subsequence(words.clone(), 0..=words.len());
+    some.prop_shuffle().prop_map(|words| words.join(" "))
+}
+
 proptest! {
     /// Whatever is asked for and whichever cards are there, the plan can be carried out.
     #[test]
     fn any_plan_holds_together(
         document in network_data::tests::any_document(),
-        line in kernel_parameters::tests::any_line(),
+        line in prop_oneof![kernel_parameters::tests::any_line(), any_sound_line()],
         count in 0..4_u32,
     ) {
         let cards = cards(count);
@@ -252,6 +479,14 @@ proptest! {
                 PlannedKind::Card => {}
             }
             prop_assert!(interface.static_metric < interface.metric);
+        }
+        // Or a default route would replace that of another interface.
+        let mut metrics: BTreeSet<u32> = BTreeSet::new();
+        let is_member = |kind: &PlannedKind| matches!(kind, PlannedKind::Member(_));
+        for interface in found.interfaces.iter().filter(|i| !is_member(&i.kind)) {
+            for metric in [interface.static_metric, interface.metric] {
+                prop_assert!(metrics.insert(metric), "{metric} twice: {found:?}");
+            }
         }
         // Every card is in it, once.
         for card in &cards {

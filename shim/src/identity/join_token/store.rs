@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use ironic_program::state_file;
@@ -163,9 +162,13 @@ impl JoinTokens {
         if let Some(directory) = self.file.parent() {
             fs::create_dir_all(directory)?;
         }
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(false).write(true).mode(0o600);
-        let lock = options.open(self.file.with_extension("lock"))?;
+        let path = self.file.with_extension("lock");
+        let lock = match state_file::create(&path, 0o600) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                OpenOptions::new().write(true).open(&path)?
+            }
+            made => made?,
+        };
         lock.lock()?;
         Ok(lock)
     }
@@ -197,7 +200,7 @@ impl JoinTokens {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
     use std::time::Duration;
 
     use super::*;
@@ -244,6 +247,21 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         // A day after its end it is forgotten.
         assert_eq!(tokens.list(at(100 + 24 * 3600)).unwrap(), []);
+    }
+
+    #[test]
+    fn tokens_that_root_makes_can_be_redeemed_by_the_gateway() {
+        let state = tempfile::tempdir().unwrap();
+        if fs::metadata(state.path()).unwrap().uid() != 0 {
+            eprintln!("not run: only root can give files away");
+            return;
+        }
+        chown(state.path(), Some(4711), Some(4711)).unwrap();
+        JoinTokens::new(state.path()).create(new(1), at(0)).unwrap();
+        for name in ["join-tokens.json", "join-tokens.lock"] {
+            let made = fs::metadata(state.path().join(name)).unwrap();
+            assert_eq!((made.uid(), made.mode() & 0o777), (4711, 0o600), "{name}");
+        }
     }
 
     #[test]
