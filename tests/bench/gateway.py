@@ -112,8 +112,8 @@ class Bench:
         files = self.certificates
         self.fleet = Process([
             os.environ["FLEET"], "--agents", self.agents, "--start-over", "1", "--ironic", f"127.0.0.1:{self.ironic}",
-            "--heartbeat-timeout", heartbeat_timeout, "--conductor", f"https://127.0.0.1:{self.grpc}", "--ca-file", files.ca, "--cert-file", files.cert,
-            "--key-file", files.key,
+            "--heartbeat-timeout", heartbeat_timeout, "--conductor", f"https://127.0.0.1:{self.grpc}",
+            "--ca-file", files.ca, "--cert-file", files.cert, "--key-file", files.key,
         ], self.room / "fleet.log")
 
     def wait(self, what, condition, patience=PATIENCE, pause=0.2):

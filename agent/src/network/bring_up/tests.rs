@@ -60,8 +60,8 @@ async fn a_client_is_started_where_a_carrier_is_and_once() {
         Script::new()
             .expect("ip link set dev eth0 up", "")
             .expect("ip link set dev eth1 up", "")
-            .expect(&format!("{CLIENT} 100020100 eth0"), "")
-            .expect(&format!("{CLIENT} 100030100 eth1"), ""),
+            .expect(&format!("{CLIENT} 1002100 eth0"), "")
+            .expect(&format!("{CLIENT} 1003100 eth1"), ""),
     );
     let mut bring_up = bring_up(&machine, script.clone(), "quiet").await;
     bring_up.step().await;
@@ -87,7 +87,7 @@ async fn after(seconds: u64, bring_up: &mut BringUp) {
 async fn a_client_that_ends_is_started_again_ever_more_slowly() {
     let mut machine = FakeMachine::new();
     card(&mut machine, "eth0", 2, true);
-    let client = format!("{CLIENT} 100020100 eth0");
+    let client = format!("{CLIENT} 1002100 eth0");
     let mut script = Script::new().expect("ip link set dev eth0 up", "");
     for _ in 0..4 {
         script = script.expect(&client, "");
@@ -151,22 +151,22 @@ async fn a_bond_and_a_vlan_on_it_are_made_and_take_members_that_come_late() {
             .expect("ip addr add 192.0.2.5/24 dev bond0.7", "")
             .expect("ip addr add 2001:db8::5/64 dev bond0.7", "")
             .expect(
-                "ip -4 route replace 203.0.113.0/24 dev bond0.7 metric 20110",
+                "ip -4 route replace 203.0.113.0/24 dev bond0.7 metric 2110",
                 "",
             )
             .expect(
-                "ip -4 route replace 198.51.100.0/24 via 192.0.2.2 dev bond0.7 onlink metric 20110",
+                "ip -4 route replace 198.51.100.0/24 via 192.0.2.2 dev bond0.7 onlink metric 2110",
                 "",
             )
             .expect(
-                "ip -4 route replace default via 192.0.2.1 dev bond0.7 onlink metric 20110",
+                "ip -4 route replace default via 192.0.2.1 dev bond0.7 onlink metric 2110",
                 "",
             )
             .expect(
-                "ip -6 route replace default via 2001:db8::1 dev bond0.7 onlink metric 20110",
+                "ip -6 route replace default via 2001:db8::1 dev bond0.7 onlink metric 2110",
                 "",
             )
-            .expect(&format!("{CLIENT} 100020100 bond0"), "")
+            .expect(&format!("{CLIENT} 1002100 bond0"), "")
             // The second card came.
             .expect("ip link set dev eth1 down", "")
             .expect("ip link set dev eth1 master bond0", "")
@@ -211,7 +211,7 @@ async fn a_card_that_comes_back_is_set_up_again_with_what_is_on_it() {
             .expect("ip link set dev eth0.5 up", "")
             .expect(&format!("{CLIENT} {metric} eth0.5"), "")
     };
-    let script = Arc::new(set_up(set_up(Script::new(), 100_020_110), 100_070_110));
+    let script = Arc::new(set_up(set_up(Script::new(), 1_002_110), 1_007_110));
     let line = "vlan=eth0.5:eth0 ip=eth0.5:dhcp";
     let mut bring_up = bring_up(&machine, script.clone(), line).await;
     bring_up.step().await;
@@ -270,7 +270,7 @@ async fn refused_steps_are_reported_and_the_rest_is_done() {
         Script::new()
             .expect_result("ip link set dev eth0 mtu 9000", refusal())
             .expect("ip link set dev eth0 up", "")
-            .expect(&format!("{CLIENT} 100020100 eth0"), ""),
+            .expect(&format!("{CLIENT} 1002100 eth0"), ""),
     );
     let mut bring_up = bring_up(&machine, script.clone(), "ip=eth0:dhcp:9000").await;
     bring_up.step().await;
@@ -304,7 +304,7 @@ async fn the_mtu_of_a_lease_is_taken_where_it_is_larger() {
     let script = Arc::new(
         Script::new()
             .expect("ip link set dev eth0 up", "")
-            .expect(&format!("{CLIENT} 100020100 eth0"), "")
+            .expect(&format!("{CLIENT} 1002100 eth0"), "")
             .expect("dhcpcd --ipv4only --dumplease eth0", "interface_mtu=9000\n")
             .expect("ip link set dev eth0 mtu 9000", ""),
     );
@@ -363,7 +363,7 @@ async fn the_boot_goes_on_when_nothing_answers() {
     let script = || {
         Script::new()
             .expect("ip link set dev eth0 up", "")
-            .expect(&format!("{CLIENT} 100020100 eth0"), "")
+            .expect(&format!("{CLIENT} 1002100 eth0"), "")
     };
     assert_eq!(ready_after(&machine, script(), "").await, (30, none));
 }
@@ -380,9 +380,9 @@ async fn what_was_asked_for_is_waited_for_a_while_and_nothing_else() {
         let mut machine = FakeMachine::new();
         card_with(&mut machine, "eth0", 2, true, &["2001:db8::5", "fe80::1"]);
         let metric = if line.ends_with("02") {
-            100_000_100
+            1_000_100
         } else {
-            100_020_100
+            1_002_100
         };
         let script = Script::new()
             .expect("ip link set dev eth0 up", "")
@@ -404,7 +404,7 @@ async fn an_announced_medium_is_waited_for_while_links_come_up() {
         Script::new()
             .expect("ip link set dev eth0 up", "")
             .expect("ip link set dev eth0 up", "")
-            .expect(&format!("{CLIENT} 100020100 eth0"), ""),
+            .expect(&format!("{CLIENT} 1002100 eth0"), ""),
     );
     let begin = Instant::now();
     let mut bring_up = bring_up(&machine, script.clone(), "ir_pub_id=some-id").await;

@@ -18,9 +18,9 @@ use super::request::{
 /// others, those in the kernel's order, and each before the VLANs on it. No two interfaces share
 /// one: the kernel would replace the default route of the one by that of the other.
 const STATIC_METRIC: u32 = 100;
-const LEASED_METRIC: u32 = 100_000_100;
+const LEASED_METRIC: u32 = 1_000_100;
 /// A card or bond, and what is on it, have as many metrics.
-const METRICS_OF_CARD: u32 = 10_000;
+const METRICS_OF_CARD: u32 = 1_000;
 /// And each interface as many: there may be several gateways to one destination.
 pub(super) const METRICS_OF_INTERFACE: u32 = 10;
 /// More would reach the leased ones.

@@ -342,11 +342,7 @@ fn the_card_that_was_booted_from_comes_first() {
         .collect();
     assert_eq!(
         metrics,
-        [
-            (100_020_100, false),
-            (100_000_100, true),
-            (100_040_100, false)
-        ]
+        [(1_002_100, false), (1_000_100, true), (1_004_100, false)]
     );
     assert!(
         found.interfaces[1]
@@ -362,7 +358,7 @@ fn the_card_that_was_booted_from_comes_first() {
         .iter()
         .find(|i| i.name == "bond0.5")
         .unwrap();
-    assert_eq!((vlan.metric, vlan.static_metric), (100_000_110, 110));
+    assert_eq!((vlan.metric, vlan.static_metric), (1_000_110, 110));
     // An address without an interface is that card's, and nobody's as long as it is not there.
     let line = "BOOTIF=01-52-54-00-00-00-02 ip=192.0.2.5:::24:::none";
     let found = plan(&inputs(&json(""), line), &cards(3));
@@ -408,12 +404,12 @@ fn a_vlan_has_a_metric_after_that_of_what_it_is_on() {
     let inputs = inputs(&json(""), line);
     let all = metrics(&plan(&inputs, &cards(3)));
     for (name, expected) in [
-        ("bond0", 20_100),
-        ("bond0.5", 20_110),
-        ("bond0.6", 20_120),
-        ("v7", 20_130),
-        ("eth2", 40_100),
-        ("eth2.5", 40_110),
+        ("bond0", 2_100),
+        ("bond0.5", 2_110),
+        ("bond0.6", 2_120),
+        ("v7", 2_130),
+        ("eth2", 4_100),
+        ("eth2.5", 4_110),
     ] {
         assert_eq!(all[name], expected, "{name}: {all:?}");
     }
