@@ -83,6 +83,7 @@ impl From<GuardError> for Failure {
             }
             GuardError::SkipList(_)
             | GuardError::Unreadable { .. }
+            | GuardError::Locked { .. }
             | GuardError::ReadOnly(_)
             | GuardError::InUse(_)
             | GuardError::SplitArray { .. } => failure(FailureKind::BlockDeviceErase, &error),

@@ -7,6 +7,7 @@ use ironic_text::error_chain;
 use thiserror::Error;
 use tokio::task::JoinError;
 
+use crate::disk::erase::error::MethodError;
 use crate::machine::block::hints::InvalidHint;
 use crate::system::RunError;
 
@@ -35,6 +36,18 @@ pub enum GuardError {
         device: String,
         /// What the kernel said.
         source: Arc<io::Error>,
+    },
+    /// A drive answers no read, because it is locked.
+    #[error(
+        "Nothing was erased, because {device} cannot be read: {}. If its content may stay, name it \
+         in properties/skip_block_devices of the node.",
+        error_chain(source)
+    )]
+    Locked {
+        /// The device.
+        device: String,
+        /// Why it stays locked.
+        source: MethodError,
     },
     /// A file system that other machines may be using.
     #[error(

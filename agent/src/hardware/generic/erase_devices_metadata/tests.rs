@@ -284,7 +284,12 @@ async fn doubt_keeps_everything_from_being_erased() {
         (Bench::new(unreadable), "/dev/sdc could not be examined"),
         (Bench::new(mounted), "in use: /dev/sda1 (/mnt)"),
     ] {
-        let failure = failure(bench.run(&[]).await.0);
+        let script = if text.contains("examined") {
+            Script::new().expect("hdparm -I /dev/sdc", "")
+        } else {
+            Script::new()
+        };
+        let failure = failure(bench.run_with(script).await.0);
         assert_eq!(failure.kind, FailureKind::BlockDeviceErase);
         assert!(
             failure.details.starts_with("Nothing was erased"),
