@@ -206,10 +206,7 @@ async fn security_command(
 ///
 /// # Errors
 /// It stays locked, or does not tell its state.
-pub(super) async fn unlock_interrupted(
-    system: &System,
-    device: &str,
-) -> Result<bool, MethodError> {
+pub(super) async fn unlock_interrupted(system: &System, device: &str) -> Result<bool, MethodError> {
     // What does not answer is no ATA drive, or is broken.
     let Ok(security) = state(system, device).await else {
         return Ok(false);

@@ -55,7 +55,7 @@ impl Deletion {
         if self.skipped.contains(disk) {
             Some("skip_block_devices names it, or the disk under it")
         } else if self.protected().contains(disk) {
-            Some("an array on its disk is kept")
+            Some("an array of which its disk has a member is kept")
         } else if device.read_only {
             Some("it is read-only")
         } else if !self.devices.iter().any(is_disk) {
