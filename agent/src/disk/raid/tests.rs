@@ -627,6 +627,23 @@ async fn what_is_kept_is_not_touched() {
     assert_eq!(ran, ["mdadm --assemble --scan"]);
 }
 
+/// The partitions of a disk that is reached by several paths claim it.
+#[tokio::test]
+async fn the_partitions_of_a_map_go_before_its_superblock() {
+    let mut machine = FakeMachine::new();
+    let sda = machine.sata_disk("sda", 4 * MIB, 1);
+    let disk = machine.map("dm-0", 4 * MIB, "mpath-3600", &[&sda]);
+    machine.map("dm-1", MIB, "part1-mpath-3600", &[&disk]);
+    machine.bytes("dev/dm-0", &member(4 << 20, "box:old"));
+    sparse(&machine, "dm-1", MIB);
+    let (result, ran) = deleted(&machine, &Node::default(), false).await;
+    assert_eq!(result, Ok(Vec::new()));
+    let place = |line: &str| ran.iter().position(|ran| ran == line).unwrap();
+    let released = place("kpartx -d /dev/dm-0");
+    assert!(place("mdadm --zero-superblock /dev/dm-1") < released);
+    assert!(released < place("mdadm --zero-superblock /dev/dm-0"));
+}
+
 /// Members that an array runs without, by what their superblocks say.
 #[tokio::test]
 async fn members_that_a_kept_array_runs_without_are_kept() {

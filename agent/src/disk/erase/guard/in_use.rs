@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::disk::erase::guard::erasable::Erasable;
 use crate::disk::erase::guard::error::GuardError;
 use crate::machine::block::BlockDevice;
 use crate::system::{DiskError, System};
@@ -48,10 +47,9 @@ pub(super) fn in_use(system: &System, devices: &[BlockDevice]) -> HashMap<String
 /// that we know, for example a mount of another namespace.
 pub(super) fn claimed<'a>(
     system: &System,
-    devices: impl Iterator<Item = &'a Erasable>,
+    devices: impl Iterator<Item = &'a BlockDevice>,
 ) -> Vec<String> {
-    let claimed = devices.filter_map(|erasable: &Erasable| {
-        let device = erasable.device();
+    let claimed = devices.filter_map(|device: &BlockDevice| {
         match system.disks.open(Path::new(&device.name)) {
             Err(DiskError::Busy { .. }) => Some(format!("{} (claimed)", device.name)),
             // Any other fault shows when it is erased.
