@@ -86,6 +86,7 @@ impl From<GuardError> for Failure {
             | GuardError::Locked { .. }
             | GuardError::ReadOnly(_)
             | GuardError::InUse(_)
+            | GuardError::UnknownUse { .. }
             | GuardError::SplitArray { .. } => failure(FailureKind::BlockDeviceErase, &error),
             GuardError::ArrayNotStopped { source, .. } => {
                 program_failure(FailureKind::BlockDeviceErase, &error, source)

@@ -64,7 +64,7 @@ impl DeviceFacts<'_> {
     /// Selects among all devices. `guarded` keeps file systems that other machines may be
     /// using.
     fn select(&self, guarded: bool) -> Result<Selection, GuardError> {
-        let in_use = in_use::in_use(self.system, self.all);
+        let in_use = in_use::in_use(self.system, self.all)?;
         let mut selection = Selection::default();
         let (mut busy, mut read_only) = (Vec::new(), Vec::new());
         for device in self.all {

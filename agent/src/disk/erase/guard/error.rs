@@ -84,6 +84,16 @@ pub enum GuardError {
         .0.join(", ")
     )]
     InUse(Vec<String>),
+    /// The kernel does not tell which devices are in use.
+    #[error(
+        "Nothing was erased, because what is in use is not known: {list} cannot be read: {source}"
+    )]
+    UnknownUse {
+        /// The kernel's list.
+        list: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// An array of the firmware would lose some of its disks and keep others.
     #[error(
         "Nothing was erased, because {erased} is a member of array {array} and {kept}, another \

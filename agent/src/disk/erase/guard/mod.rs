@@ -74,7 +74,7 @@ pub async fn check_disks(
     examine(move || {
         let all = block::probe_with_partitions(&system);
         let relations = Relations::new(&all, &all);
-        let in_use = in_use::in_use(&system, &all);
+        let in_use = in_use::in_use(&system, &all)?;
         let mut busy = Vec::new();
         for device in all.iter().filter(|device| disks.contains(&device.name)) {
             // A disk that cannot be read is wiped as far as it can be written.
