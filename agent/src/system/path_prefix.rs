@@ -69,6 +69,18 @@ impl PathPrefix {
         self.read(path).ok()
     }
 
+    /// The text of a file that need not exist, where it matters that it is not merely unreadable.
+    ///
+    /// # Errors
+    /// Those of reading, but that there is no such file.
+    pub fn read_if_there(&self, path: impl AsRef<Path>) -> io::Result<Option<String>> {
+        match self.read(path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The names in a directory, sorted; empty when there is no such directory.
     #[must_use]
     pub fn names(&self, path: impl AsRef<Path>) -> Vec<String> {
@@ -136,5 +148,8 @@ mod tests {
             assert_eq!(root.read_optional("/text").as_deref(), Some(text));
         }
         assert!(root.read("/missing").is_err());
+        assert_eq!(root.read_if_there("/missing").unwrap(), None);
+        assert_eq!(root.read_if_there("/text").unwrap().as_deref(), Some(""));
+        assert!(root.read_if_there("/").is_err());
     }
 }

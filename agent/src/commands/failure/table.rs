@@ -83,8 +83,10 @@ impl From<GuardError> for Failure {
             }
             GuardError::SkipList(_)
             | GuardError::Unreadable { .. }
+            | GuardError::Locked { .. }
             | GuardError::ReadOnly(_)
             | GuardError::InUse(_)
+            | GuardError::UnknownUse { .. }
             | GuardError::SplitArray { .. } => failure(FailureKind::BlockDeviceErase, &error),
             GuardError::ArrayNotStopped { source, .. } => {
                 program_failure(FailureKind::BlockDeviceErase, &error, source)

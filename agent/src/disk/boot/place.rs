@@ -205,7 +205,6 @@ type Identities = Vec<(Partition, String, Option<String>)>;
 fn look(disk: &mut dyn Disk) -> Result<(Identities, bool), BootCause> {
     // The code of a master boot record ends here.
     const CODE: usize = 440;
-    let sector_size = disk.geometry().sector_size;
     let mut head = [0; 512];
     disk.read_at(0, &mut head)?;
     let has_boot_code = head[..CODE].iter().any(|byte| *byte != 0);
@@ -213,7 +212,7 @@ fn look(disk: &mut dyn Disk) -> Result<(Identities, bool), BootCause> {
         return Ok((Vec::new(), has_boot_code));
     };
     let mut found = Vec::new();
-    for partition in table.partitions(sector_size) {
+    for partition in table.all(disk)? {
         // A partition that cannot be read has no file system that anybody needs.
         let file_system = identity::read(disk, partition.offset, partition.size)
             .ok()
@@ -226,6 +225,23 @@ fn look(disk: &mut dyn Disk) -> Result<(Identities, bool), BootCause> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A root file system of an MS-DOS table is often in a logical partition.
+    #[test]
+    fn logical_partitions_are_seen() {
+        use crate::system::Disks as _;
+        use ironic_ondisk::partition_table::testing::mbr;
+        let mut bytes = vec![0; 8 << 20];
+        mbr(&mut bytes, 0, &[(0x83, 64, 64), (0x05, 2048, 12_000)]);
+        mbr(&mut bytes, 2048 * 512, &[(0x83, 2048, 2048)]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        let disks = crate::system::disk::LinuxDisks;
+        let mut disk = disks.open(file.path()).unwrap();
+        let (found, _) = look(disk.as_mut()).unwrap();
+        let found: Vec<_> = found.iter().map(|(_, uuid, _)| uuid.as_str()).collect();
+        assert_eq!(found, ["00000000-01", "00000000-02", "00000000-05"]);
+    }
 
     fn known(number: u32, partition_uuid: &str, file_system: Option<&str>) -> KnownPartition {
         KnownPartition {

@@ -201,6 +201,26 @@ async fn security_command(
     system.run.run(hdparm(device, arguments)).await.map(|_| ())
 }
 
+/// Unlocks a drive that an erase which was interrupted left locked: it answers no read before.
+/// Answers whether it was one. Nothing on the drive changes.
+///
+/// # Errors
+/// It stays locked, or does not tell its state.
+pub(super) async fn unlock_interrupted(system: &System, device: &str) -> Result<bool, MethodError> {
+    // What does not answer is no ATA drive, or is broken.
+    let Ok(security) = state(system, device).await else {
+        return Ok(false);
+    };
+    if !security.is_supported() || !security.is_locked() || security.is_frozen() {
+        return Ok(false);
+    }
+    let security = unlock(system, device, security).await?;
+    if security.is_locked() {
+        return Err(MethodError::Locked);
+    }
+    Ok(true)
+}
+
 /// Tries our passwords: an erase that was interrupted leaves one behind.
 async fn unlock(
     system: &System,

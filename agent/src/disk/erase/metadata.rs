@@ -6,6 +6,7 @@ use ironic_ondisk::size::MIB;
 use thiserror::Error;
 use tokio::task::JoinError;
 
+use crate::disk::partition::device;
 use crate::machine::block::BlockDevice;
 use crate::system::disk::{Disk, DiskError};
 use crate::system::{Cmd, RunError, System};
@@ -83,6 +84,7 @@ pub async fn destroy(
     let name = &device.name;
     task.check()?;
     tracing::info!(device = %name, node = %node_uuid, "destroying metadata");
+    device::release(system, name).await;
     if system.simulation.is_none() {
         wipe_signatures(system, name, task).await?;
         task.check()?;

@@ -32,6 +32,7 @@ pub use plan::{EraseMethod, ErasePlan, Facts};
 use run::{EraseProgress, EraseWatch};
 
 use crate::disk::erase::guard::{Erasable, Selection};
+use crate::disk::partition;
 use crate::machine::block::{BlockDevice, DeviceKind};
 use crate::machine::ironic_node::{EraseOptions, Node};
 use crate::system::{Cmd, System};
@@ -195,6 +196,7 @@ async fn erase_one(
     for note in &plan.notes {
         task.warn(format!("{name}: {note}"));
     }
+    partition::device::release(system, name).await;
     let mut attempts = Vec::new();
     if plan.methods.is_empty() {
         attempts.extend(plan.notes.iter().cloned().map(Attempt::Unplanned));

@@ -163,6 +163,28 @@ async fn the_first_partition_with_the_directory_is_taken() {
 }
 
 #[tokio::test]
+async fn the_directory_is_found_in_a_logical_partition() {
+    use ironic_ondisk::partition_table::testing::mbr;
+    let machine = Machine::new();
+    let disk = &machine.device.name;
+    let mut bytes = vec![0; 8 << 20];
+    mbr(&mut bytes, 0, &[(0x05, 2048, 12_000)]);
+    mbr(&mut bytes, 2048 * 512, &[(0x83, 2048, 2048)]);
+    fs::write(disk, &bytes).unwrap();
+    // The extended partition holds no file system.
+    let extended = machine.mount(&format!("{disk}1"));
+    let script = Script::new()
+        .expect_result(&extended, Err(refused(&extended)))
+        .expect(&machine.mount(&format!("{disk}5")), "")
+        .expect(&machine.unmount(), "");
+    machine
+        .inject(&write("/etc/motd", FileSystemChoice::WithDirectory), script)
+        .await
+        .unwrap();
+    assert_eq!(fs::read(machine.inside("etc/motd")).unwrap(), b"text");
+}
+
+#[tokio::test]
 async fn a_directory_that_is_nowhere_is_an_error() {
     let machine = Machine::new();
     let disk = &machine.device.name;

@@ -156,8 +156,8 @@ pub async fn announce(system: &System, disk: &str) {
 }
 
 /// Adds the partitions of the table to the kernel's. A partition that it knows already is not a
-/// failure.
-async fn add_to_kernel(system: &System, disk: &str) {
+/// failure; that it stays unknown shows when it is used.
+pub async fn add_to_kernel(system: &System, disk: &str) {
     // The kernel reads no table of a map.
     let add = if system.root.exists(format!("{}/dm", block_of(disk))) {
         Cmd::new("kpartx").args(["-a", "-s", disk])

@@ -231,8 +231,12 @@ pub async fn create(system: &System, layout: &RaidLayout, task: &Task) -> Result
     let arrays = layout.arrays.iter();
     let said = arrays.map(|array| (array.device.as_str(), array.is_root));
     root_volume::remember(&system.root, said).map_err(RaidError::RootVolume)?;
+    for disk in layout.disks.keys() {
+        device::release(system, disk).await;
+    }
     write_tables(system, layout).await?;
     for (disk, partitions) in &layout.disks {
+        device::announce(system, disk).await;
         for partition in partitions {
             let node = device::of(system, disk, partition.number);
             let waited = device::wait_for(system, &node).await;

@@ -9,6 +9,7 @@ use ironic_text::error_chain;
 use crate::disk::erase::guard::keep_by_name::ArrayDecision;
 use crate::disk::erase::guard::{self, Scope};
 use crate::disk::erase::metadata;
+use crate::disk::partition::device;
 use crate::disk::raid::error::{ArrayAction, ClearError, RaidError};
 use crate::disk::raid::facts::RaidFacts;
 use crate::machine::block::guarded_filesystem;
@@ -55,7 +56,7 @@ impl Deletion {
         if self.skipped.contains(disk) {
             Some("skip_block_devices names it, or the disk under it")
         } else if self.protected().contains(disk) {
-            Some("an array on its disk is kept")
+            Some("an array of which its disk has a member is kept")
         } else if device.read_only {
             Some("it is read-only")
         } else if !self.devices.iter().any(is_disk) {
@@ -178,6 +179,7 @@ async fn delete_once(
     let emptied = remove_arrays(system, deletion, task).await?;
     let remaining = remove_superblocks(system, deletion, task).await;
     for disk in emptied {
+        device::release(system, disk).await;
         ignore(system, Cmd::new("wipefs").args(["-af", disk.as_str()])).await;
         if let Err(error) = clear_disk(system, disk).await {
             let error = error_chain(&error);
@@ -233,6 +235,9 @@ async fn remove_superblocks(system: &System, deletion: &Deletion, task: &Task) -
             continue;
         }
         let name = &device.name;
+        if deletion.lone.contains(name) {
+            device::release(system, name).await;
+        }
         if let Err(error) = clear_member(system, name).await {
             let error = error_chain(&error);
             tracing::warn!(device = %name, %error, "may keep a superblock");

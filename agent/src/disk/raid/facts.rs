@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::disk::erase::guard::keep_by_name::{self, ArrayDecision};
 use crate::disk::raid::error::RaidError;
+use crate::disk::raid::superblocks::Superblocks;
 use crate::machine::block::{BlockDevice, DeviceKind, guarded_filesystem, hints};
 use crate::machine::ironic_node::Node;
 use crate::machine::raid::{self, Array};
@@ -12,6 +13,7 @@ use crate::system::System;
 /// The machine's devices and arrays, and what may happen to the arrays.
 pub(super) struct RaidFacts {
     pub(super) devices: Vec<BlockDevice>,
+    /// Those that stay have the disks of all their members, also of those that are not running.
     pub(super) arrays: Vec<Array>,
     /// In the order of the arrays.
     pub(super) decisions: Vec<ArrayDecision>,
@@ -44,9 +46,18 @@ impl RaidFacts {
             .flat_map(|device| [Some(device.name.clone()), device.parent.clone()])
             .flatten()
             .collect();
-        let arrays = raid::probe(system, &devices);
+        let mut arrays = raid::probe(system, &devices);
         let volumes = keep_by_name::volumes(node);
         refuse_idle(system, &devices, &arrays, &volumes)?;
+        // What an array that stays runs without stays, too, and so do its neighbours.
+        let superblocks = Superblocks::read(system, &devices);
+        let is_named = |array: &Array| {
+            let name = array.volume_name.as_ref();
+            name.is_some_and(|name| volumes.contains(name))
+        };
+        for array in arrays.iter_mut().filter(|array| is_named(array)) {
+            superblocks.add_disks(array, &volumes);
+        }
         let mut decisions = keep_by_name::classify(&arrays, &volumes);
         for (array, decision) in arrays.iter().zip(&mut decisions) {
             let below = array
@@ -56,6 +67,11 @@ impl RaidFacts {
                 .chain([&array.name]);
             if below.into_iter().any(|name| skipped.contains(name)) {
                 *decision = ArrayDecision::Keep;
+            }
+        }
+        for (array, decision) in arrays.iter_mut().zip(&decisions) {
+            if *decision != ArrayDecision::Delete {
+                superblocks.add_disks(array, &volumes);
             }
         }
         Ok(Self {

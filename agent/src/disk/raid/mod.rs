@@ -5,6 +5,7 @@ mod deletion;
 mod error;
 mod facts;
 pub mod plan;
+mod superblocks;
 
 pub use creation::{Creation, create, plan_creation, validate};
 pub use deletion::{Deletion, delete, plan_deletion};

@@ -627,6 +627,86 @@ async fn what_is_kept_is_not_touched() {
     assert_eq!(ran, ["mdadm --assemble --scan"]);
 }
 
+/// The partitions of a disk that is reached by several paths claim it.
+#[tokio::test]
+async fn the_partitions_of_a_map_go_before_its_superblock() {
+    let mut machine = FakeMachine::new();
+    let sda = machine.sata_disk("sda", 4 * MIB, 1);
+    let disk = machine.map("dm-0", 4 * MIB, "mpath-3600", &[&sda]);
+    machine.map("dm-1", MIB, "part1-mpath-3600", &[&disk]);
+    machine.bytes("dev/dm-0", &member(4 << 20, "box:old"));
+    sparse(&machine, "dm-1", MIB);
+    let (result, ran) = deleted(&machine, &Node::default(), false).await;
+    assert_eq!(result, Ok(Vec::new()));
+    let place = |line: &str| ran.iter().position(|ran| ran == line).unwrap();
+    let released = place("kpartx -d /dev/dm-0");
+    assert!(place("mdadm --zero-superblock /dev/dm-1") < released);
+    assert!(released < place("mdadm --zero-superblock /dev/dm-0"));
+}
+
+/// Members that an array runs without, by what their superblocks say.
+#[tokio::test]
+async fn members_that_a_kept_array_runs_without_are_kept() {
+    const OURS: [u8; 16] = [7; 16];
+    let of_array = |uuid: [u8; 16], name: &str| {
+        let mut bytes = member(1 << 20, name);
+        bytes[4096 + 16..4096 + 32].copy_from_slice(&uuid);
+        bytes
+    };
+    let machine = |uuid, name: &str, is_partition| {
+        let mut machine = with_arrays(&[("md0", "data", &["sda", "sdb"])]);
+        for running in ["sda1", "sdb1"] {
+            machine.bytes(&format!("dev/{running}"), &of_array(OURS, "box:data"));
+        }
+        let sdc = machine.sata_disk("sdc", SIZE, 3);
+        let holder = if is_partition {
+            machine.partition(&sdc, "sdc1", "8:33", MIB);
+            sparse(&machine, "sdc", SIZE);
+            "sdc1"
+        } else {
+            "sdc"
+        };
+        machine.bytes(&format!("dev/{holder}"), &of_array(uuid, name));
+        if !is_partition {
+            let path = machine.path().join("dev/sdc");
+            let file = std::fs::OpenOptions::new().write(true).open(path);
+            file.unwrap().set_len(SIZE).unwrap();
+        }
+        (machine, format!("/dev/{holder}"))
+    };
+    let skip = skipping(&["data"]);
+    for is_partition in [true, false] {
+        for (uuid, name, is_kept) in [
+            (OURS, "box:data", true),
+            (OURS, "box:renamed", true),
+            ([9; 16], "other:data", true),
+            ([9; 16], "box:old", false),
+            ([0; 16], "", false),
+        ] {
+            let (machine, holder) = machine(uuid, name, is_partition);
+            let (result, ran) = deleted(&machine, &skip, false).await;
+            let left: Vec<_> = result.unwrap().into_iter().map(|(name, _)| name).collect();
+            let is_cleared = ran.contains(&format!("mdadm --zero-superblock {holder}"));
+            let expected = if is_kept { vec![holder] } else { Vec::new() };
+            assert_eq!((left, is_cleared), (expected, !is_kept), "{name}");
+            assert!(!is_kept || !ran.iter().any(|line| line.contains("sdc")));
+        }
+    }
+
+    // Nor is another array made there.
+    let (mut machine, _) = machine(OURS, "box:data", true);
+    for (port, name) in [(4, "sdd"), (5, "sde")] {
+        machine.sata_disk(name, SIZE, port);
+        sparse(&machine, name, SIZE);
+    }
+    let planned = planned(&machine, &skip, &volumes(&["new"])).await;
+    let disks = planned.unwrap().layout.unwrap().disks;
+    assert_eq!(
+        disks.into_keys().collect::<Vec<_>>(),
+        ["/dev/sdd", "/dev/sde"]
+    );
+}
+
 /// One superblock of each version, on a disk or a partition that is alone: a disk that came
 /// from another machine, or that lost the other half.
 #[tokio::test]

@@ -19,6 +19,8 @@ mod execute_bootc_install;
 #[cfg(test)]
 mod guarded_disks;
 pub mod inject_files;
+#[cfg(test)]
+mod multipath;
 mod selection;
 #[cfg(test)]
 mod testing;

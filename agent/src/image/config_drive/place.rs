@@ -115,13 +115,12 @@ fn existing(
     device: &str,
 ) -> Result<Option<Partition>, ConfigDriveError> {
     let mut found: Option<Partition> = None;
-    let logical = table.logical(disk);
-    let logical = logical.map_err(|source| ConfigDriveError::Logical {
+    let partitions = table.all(disk);
+    let partitions = partitions.map_err(|source| ConfigDriveError::Logical {
         device: device.to_owned(),
         source,
     })?;
-    let primary = table.partitions(disk.geometry().sector_size);
-    for partition in primary.into_iter().chain(logical) {
+    for partition in partitions {
         let label = identity::label(disk, partition.offset, partition.size);
         let label = label.map_err(|source| ConfigDriveError::Labels {
             device: device.to_owned(),

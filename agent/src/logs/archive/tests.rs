@@ -80,7 +80,8 @@ async fn holds_what_programs_and_the_kernel_say() {
     assert_eq!(
         names,
         [
-            "df", "disks", "dmesg", "ip_addr", "journal", "lsblk", "mdstat", "ps", "udev/vda"
+            "df", "disks", "dmesg", "ip_addr", "journal", "lsblk", "mdstat", "mount", "ps",
+            "udev/vda"
         ]
     );
     let expected = b"\xff line: ipa-agent-token=****** quiet\n";
@@ -119,6 +120,7 @@ async fn without_a_journal_the_ends_of_files_are_taken() {
         [
             "disks",
             "journal",
+            "mount",
             "var/log/deep/er/file",
             "var/log/large",
             "var/log/messages"

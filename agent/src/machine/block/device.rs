@@ -82,6 +82,13 @@ impl BlockDevice {
             && self.size < LARGEST_VIRTUAL_MEDIUM
     }
 
+    /// Whether device-mapper made it: a disk that is reached by several paths, an array of
+    /// firmware, or a partition of one of these.
+    #[must_use]
+    pub fn is_map(&self) -> bool {
+        self.name.starts_with("/dev/dm-")
+    }
+
     /// The disk with the keys, and in the order, of Ironic's inventory.
     #[must_use]
     pub fn to_json(&self) -> Value {

@@ -30,15 +30,20 @@ pub fn probe(system: &System, skip: bool) -> Bmc {
     if skip || !controller.exists() {
         return Bmc::default();
     }
-    let lan = Lan { controller };
-    match lan.read() {
-        Ok(bmc) => bmc,
-        Err(error) => {
-            tracing::warn!(%error, "the BMC does not tell its addresses");
-            Bmc::default()
-        }
-    }
+    Lan { controller }.read()
 }
+
+/// What is found on the channels so far.
+#[derive(Debug, Default)]
+struct LanAddresses {
+    v4: Option<Ipv4Addr>,
+    v6: Option<Ipv6Addr>,
+    mac: Option<String>,
+}
+
+/// Channels with a question that was not answered, after which no other is asked: each costs
+/// seconds.
+const MOST_FAILED: u32 = 2;
 
 struct Lan<'a> {
     controller: &'a dyn IpmiController,
@@ -53,35 +58,51 @@ const IPV6_STATIC: u8 = 56;
 const IPV6_DYNAMIC: u8 = 59;
 
 impl Lan<'_> {
-    fn read(&self) -> io::Result<Bmc> {
-        let mut bmc = Bmc {
-            address: Some(Ipv4Addr::UNSPECIFIED.to_string()),
-            v6address: Some("::/0".to_owned()),
-            mac: None,
-        };
-        let (mut v4, mut v6) = (None, None);
+    /// A question without an answer makes only that unknown which is not found elsewhere.
+    fn read(&self) -> Bmc {
+        let mut found = LanAddresses::default();
+        let mut failed = 0;
         for channel in CHANNELS {
-            if !self.is_lan(channel)? {
-                continue;
+            if let Err(error) = self.ask(channel, &mut found) {
+                tracing::warn!(channel, %error, "the BMC does not tell its addresses");
+                failed += 1;
             }
-            let own_v4 = self.v4(channel)?;
-            let own_v6 = self.v6(channel)?;
-            if bmc.mac.is_none() && (own_v4.is_some() || own_v6.is_some()) {
-                bmc.mac = self.mac(channel)?;
-            }
-            v4 = v4.or(own_v4);
-            v6 = v6.or(own_v6);
-            if v4.is_some() && v6.is_some() && bmc.mac.is_some() {
+            let is_all = found.v4.is_some() && found.v6.is_some() && found.mac.is_some();
+            if is_all || failed == MOST_FAILED {
                 break;
             }
         }
-        if let Some(v4) = v4 {
-            bmc.address = Some(v4.to_string());
+        // Without an answer nobody knows that there is none.
+        let none = |text: &str| (failed == 0).then(|| text.to_owned());
+        Bmc {
+            address: found
+                .v4
+                .map(|address| address.to_string())
+                .or_else(|| none("0.0.0.0")),
+            v6address: found
+                .v6
+                .map(|address| address.to_string())
+                .or_else(|| none("::/0")),
+            mac: found.mac,
         }
-        if let Some(v6) = v6 {
-            bmc.v6address = Some(v6.to_string());
+    }
+
+    /// Adds what a channel has. Of several questions the others are asked when one fails.
+    fn ask(&self, channel: u8, found: &mut LanAddresses) -> io::Result<()> {
+        if !self.is_lan(channel)? {
+            return Ok(());
         }
-        Ok(bmc)
+        let (v4, v6) = (self.v4(channel), self.v6(channel));
+        let own_v4 = v4.as_ref().ok().copied().flatten();
+        let own_v6 = v6.as_ref().ok().copied().flatten();
+        found.v4 = found.v4.or(own_v4);
+        found.v6 = found.v6.or(own_v6);
+        if found.mac.is_none() && (own_v4.is_some() || own_v6.is_some()) {
+            found.mac = self.mac(channel)?;
+        }
+        v4?;
+        v6?;
+        Ok(())
     }
 
     /// Whether a channel exists and is an Ethernet port: `Get Channel Info`.
@@ -171,6 +192,7 @@ fn usable(parameter: u8, data: &[u8]) -> Option<Ipv6Addr> {
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::machine::testing::FakeMachine;
@@ -180,6 +202,9 @@ mod tests {
     struct Fake {
         parameters: BTreeMap<(u8, u8, u8), Vec<u8>>,
         mute: bool,
+        /// The question that gets no answer, counted from 0.
+        unanswered: Option<usize>,
+        asked: AtomicUsize,
     }
 
     impl Fake {
@@ -205,7 +230,8 @@ mod tests {
         }
 
         fn ask(&self, network_function: u8, command: u8, data: &[u8]) -> io::Result<Vec<u8>> {
-            if self.mute {
+            let number = self.asked.fetch_add(1, Ordering::Relaxed);
+            if self.mute || self.unanswered == Some(number) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             let channel = data[0];
@@ -269,6 +295,43 @@ mod tests {
             ..Fake::default()
         };
         assert_eq!(mute.probe(), Bmc::default());
+    }
+
+    /// Whichever question gets no answer, what the others tell is kept, and nothing is said to
+    /// be missing.
+    #[test]
+    fn an_unanswered_question_loses_only_its_own_answer() {
+        let unanswered = |unanswered| {
+            let fake = Fake {
+                unanswered,
+                ..Fake::default()
+            };
+            fake.with(1, IP_ADDRESS, 0, &[0; 4])
+                .with(7, IP_ADDRESS, 0, &[192, 1, 2, 3])
+                .with(7, MAC_ADDRESS, 0, &MAC)
+                .with(7, IPV6_ENABLES, 0, &[2])
+                .with(7, IPV6_STATUS, 0, &[0, 1])
+                .with(7, IPV6_DYNAMIC, 0, &v6(2, "2001:1234::1", 0))
+                .probe()
+        };
+        let whole = unanswered(None);
+        assert_eq!(whole, expected("192.1.2.3", "2001:1234::1", MAC_TEXT));
+        // Channel 1 takes the first three, those that do not exist one each.
+        let first = 3 + 5;
+        for number in 0..first + 7 {
+            let lost = |questions: &[usize]| questions.contains(&number);
+            let (channel, v4, mac) = (first, first + 1, first + 5);
+            let v6 = [first + 2, first + 3, first + 4];
+            let keep = |field: &Option<String>, is_lost: bool| {
+                if is_lost { None } else { field.clone() }
+            };
+            let expected = Bmc {
+                address: keep(&whole.address, lost(&[channel, v4])),
+                v6address: keep(&whole.v6address, lost(&[channel]) || lost(&v6)),
+                mac: keep(&whole.mac, lost(&[channel, mac])),
+            };
+            assert_eq!(unanswered(Some(number)), expected, "question {number}");
+        }
     }
 
     #[test]

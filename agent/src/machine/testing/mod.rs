@@ -72,12 +72,14 @@ impl Network for FakeNetwork {
 }
 
 impl FakeMachine {
-    /// A machine without any hardware.
+    /// A machine without any hardware, on which nothing is mounted.
     pub(crate) fn new() -> Self {
-        Self {
+        let mut machine = Self {
             directory: tempfile::tempdir().unwrap(),
             links: Arc::default(),
-        }
+        };
+        machine.file("proc/self/mounts", "");
+        machine
     }
 
     /// The directory that stands for `/`.

@@ -14,7 +14,7 @@ use crate::disk::filesystem::mount::{mount, unmount};
 use crate::disk::partition::device;
 use crate::disk::partition::table::{self, Partition};
 use crate::machine::block::{BlockDevice, DeviceKind};
-use crate::system::{Cmd, RunError, System};
+use crate::system::{Cmd, DiskError, RunError, System};
 use crate::task::Task;
 
 /// Where the partition is mounted.
@@ -184,8 +184,15 @@ async fn find_partition(
     let read = tokio::task::spawn_blocking(move || -> Result<_, BootCause> {
         // Not alone: the partitions of a map claim it.
         let mut disk = disks.open_shared(&path)?;
-        // The partition's node must be there when it is mounted.
-        disk.reread_table()?;
+        // The partition's node must be there when it is mounted. One that is in use keeps the
+        // kernel from reading the table again, which may be the one that it knows.
+        let is_reread = match disk.reread_table() {
+            Err(error @ DiskError::Busy { .. }) => {
+                tracing::warn!(%error, "the new partitions are not known yet");
+                false
+            }
+            reread => reread.map(|()| true)?,
+        };
         let partitions = table::partitions_of(disk.as_mut())?;
         let chosen = choose(&partitions, uuid.as_deref());
         // Ironic names it by its file system, where we made it.
@@ -199,13 +206,17 @@ async fn find_partition(
                     .is_some_and(|(found, uuid)| found.eq_ignore_ascii_case(uuid))
             })
         };
-        Ok(chosen.or_else(named))
+        Ok((chosen.or_else(named), is_reread))
     });
-    let chosen = read.await.map_err(|error| failed(name, error))?;
-    let chosen = chosen.map_err(|error| failed(name, error))?;
-    chosen.ok_or_else(|| BootError::NoEfiSystemPartition {
+    let read = read.await.map_err(|error| failed(name, error))?;
+    let (chosen, is_reread) = read.map_err(|error| failed(name, error))?;
+    let chosen = chosen.ok_or_else(|| BootError::NoEfiSystemPartition {
         device: name.to_owned(),
-    })
+    })?;
+    if !is_reread && !system.root.exists(device::of(system, name, chosen.number)) {
+        device::add_to_kernel(system, name).await;
+    }
+    Ok(chosen)
 }
 
 /// The partition that is marked as what it is, else the one that was named.

@@ -3,6 +3,7 @@ use std::fs;
 use super::*;
 use crate::failure::{Failure, FailureKind};
 use crate::system::process::{Output, Script};
+use crate::system::{Disk, Disks};
 use ironic_ondisk::partition_table::guid::Guid;
 use ironic_ondisk::partition_table::kinds;
 
@@ -49,15 +50,100 @@ async fn run(
     uuid: Option<&str>,
     script: Script,
 ) -> Result<Entries, Failure> {
+    run_on(dir, device, uuid, (script, System::linux().disks)).await
+}
+
+async fn run_on(
+    dir: &tempfile::TempDir,
+    device: &BlockDevice,
+    uuid: Option<&str>,
+    (script, disks): (Script, Arc<dyn Disks>),
+) -> Result<Entries, Failure> {
     let script = Arc::new(script);
     let system = System {
         run: script.clone(),
         root: crate::system::PathPrefix::new(dir.path()),
+        disks,
         ..System::linux()
     };
     let result = install(&system, device, uuid, &Task::detached()).await;
     script.assert_done();
     result.map_err(Failure::from)
+}
+
+/// Disks of which a partition is in use.
+#[derive(Debug)]
+struct PartitionInUse(Arc<dyn Disks>);
+
+impl Disks for PartitionInUse {
+    fn open(&self, name: &std::path::Path) -> Result<Box<dyn Disk>, DiskError> {
+        self.open_shared(name)
+    }
+    fn open_shared(&self, name: &std::path::Path) -> Result<Box<dyn Disk>, DiskError> {
+        Ok(Box::new(KnownTable(self.0.open_shared(name)?)))
+    }
+    fn open_to_read(&self, name: &std::path::Path) -> Result<Box<dyn Disk>, DiskError> {
+        self.0.open_to_read(name)
+    }
+}
+
+#[derive(Debug)]
+struct KnownTable(Box<dyn Disk>);
+
+impl Disk for KnownTable {
+    fn geometry(&self) -> ironic_ondisk::size::Geometry {
+        self.0.geometry()
+    }
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
+        self.0.read_at(offset, buffer)
+    }
+    fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
+        self.0.write_at(offset, data)
+    }
+    fn zero(&mut self, offset: u64, length: u64) -> Result<(), DiskError> {
+        self.0.zero(offset, length)
+    }
+    fn punch(&mut self, offset: u64, length: u64) -> Result<bool, DiskError> {
+        self.0.punch(offset, length)
+    }
+    fn sync(&mut self) -> Result<(), DiskError> {
+        self.0.sync()
+    }
+    fn reread_table(&mut self) -> Result<(), DiskError> {
+        Err(DiskError::Busy {
+            path: "/dev/sda".into(),
+        })
+    }
+}
+
+/// The kernel knows the table already, or learns the new partitions one by one.
+#[tokio::test]
+async fn a_partition_in_use_keeps_no_other_from_being_booted() {
+    for has_node in [true, false] {
+        let (dir, device) = machine(kinds::EFI_SYSTEM.gpt);
+        let esp = dir.path().join("run/ironic-agent/esp");
+        write(&esp, "EFI/BOOT/BOOTX64.EFI", b"MZ");
+        let (disk, place) = (&device.name, esp.display());
+        let mut script = Script::new().expect("efibootmgr --version", "version 18");
+        if has_node {
+            write(dir.path(), format!("{disk}3").trim_start_matches('/'), b"");
+        } else {
+            script = script.expect(&format!("partx -av {disk}"), "");
+        }
+        let make = "efibootmgr -v -c -d";
+        let script = script
+            .expect(&format!("mount -t vfat -o ro {disk}3 {place}"), "")
+            .expect(&format!("umount {place}"), "")
+            .expect("efibootmgr -v", "")
+            .expect(
+                &format!("{make} {disk} -p 3 -w -L ironic1 -l \\EFI\\BOOT\\BOOTX64.EFI"),
+                "Boot0001* ironic1\tHD(1,GPT,1)/File(\\x)",
+            )
+            .expect("sync", "");
+        let disks = Arc::new(PartitionInUse(System::linux().disks));
+        let made = run_on(&dir, &device, None, (script, disks)).await;
+        assert_eq!(made, Ok(Entries::Made), "{has_node}");
+    }
 }
 
 fn no_loader(device: &BlockDevice, number: u32) -> Entries {

@@ -64,7 +64,7 @@ impl DeviceFacts<'_> {
     /// Selects among all devices. `guarded` keeps file systems that other machines may be
     /// using.
     fn select(&self, guarded: bool) -> Result<Selection, GuardError> {
-        let in_use = in_use::in_use(self.system, self.all);
+        let in_use = in_use::in_use(self.system, self.all)?;
         let mut selection = Selection::default();
         let (mut busy, mut read_only) = (Vec::new(), Vec::new());
         for device in self.all {
@@ -143,16 +143,29 @@ impl DeviceFacts<'_> {
 
     /// The selected devices that the kernel does not let us have for ourselves.
     fn claimed(&self, selection: &Selection) -> Vec<String> {
-        let free = selection.erasable.iter().filter(|erasable| {
+        let devices = selection.erasable.iter().map(Erasable::device);
+        let free = devices.filter(|device| {
             // Its array claims it, and goes.
-            let device = erasable.device();
             let is_under = |member: &str| {
                 self.relations.is_or_holds(device, member)
                     || device.parent.as_deref() == Some(member)
             };
             !self.firmware.members().into_iter().any(is_under)
         });
-        in_use::claimed(self.system, free)
+        in_use::claimed(self.system, free.flat_map(|device| self.told_by(device)))
+    }
+
+    /// The devices that tell by whether they are claimed whether one is. The partitions of a map
+    /// claim it, other than a disk's own, and go with it.
+    fn told_by<'b>(&'b self, device: &'b BlockDevice) -> Vec<&'b BlockDevice> {
+        let others = self.all.iter();
+        let partitions = others.filter(|other| is_partition_of(other, device) && other.is_map());
+        let partitions: Vec<_> = partitions.collect();
+        if partitions.is_empty() {
+            vec![device]
+        } else {
+            partitions
+        }
     }
 }
 

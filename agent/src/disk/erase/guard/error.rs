@@ -7,6 +7,7 @@ use ironic_text::error_chain;
 use thiserror::Error;
 use tokio::task::JoinError;
 
+use crate::disk::erase::error::MethodError;
 use crate::machine::block::hints::InvalidHint;
 use crate::system::RunError;
 
@@ -35,6 +36,18 @@ pub enum GuardError {
         device: String,
         /// What the kernel said.
         source: Arc<io::Error>,
+    },
+    /// A drive answers no read, because it is locked.
+    #[error(
+        "Nothing was erased, because {device} cannot be read: {}. If its content may stay, name it \
+         in properties/skip_block_devices of the node.",
+        error_chain(source)
+    )]
+    Locked {
+        /// The device.
+        device: String,
+        /// Why it stays locked.
+        source: MethodError,
     },
     /// A file system that other machines may be using.
     #[error(
@@ -71,6 +84,16 @@ pub enum GuardError {
         .0.join(", ")
     )]
     InUse(Vec<String>),
+    /// The kernel does not tell which devices are in use.
+    #[error(
+        "Nothing was erased, because what is in use is not known: {list} cannot be read: {source}"
+    )]
+    UnknownUse {
+        /// The kernel's list.
+        list: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// An array of the firmware would lose some of its disks and keep others.
     #[error(
         "Nothing was erased, because {erased} is a member of array {array} and {kept}, another \

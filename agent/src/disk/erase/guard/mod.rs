@@ -8,6 +8,7 @@ mod error;
 mod firmware_arrays;
 mod in_use;
 pub mod keep_by_name;
+mod locked;
 mod relations;
 mod selection;
 
@@ -27,7 +28,8 @@ pub use firmware_arrays::StoppedArrays;
 pub use selection::{IDLE_MEMBER, Scope, Selection};
 
 /// Looks at all disks, arrays and partitions and decides. `guard` keeps file systems that
-/// other machines may be using, unless the node allows to erase them.
+/// other machines may be using, unless the node allows to erase them. A drive that an interrupted
+/// erase left locked is unlocked, since it cannot be examined before.
 ///
 /// # Errors
 /// Such a file system; a skip list that cannot be understood; a device that cannot be examined,
@@ -39,8 +41,20 @@ pub async fn select(
     scope: Scope,
 ) -> Result<Selection, GuardError> {
     let guarded = guard && !node.may_wipe_special_filesystems();
-    let (system, node) = (system.clone(), node.clone());
-    examine(move || decide::decide(&system, &node, guarded, scope)).await
+    let mut unlocked = HashSet::new();
+    loop {
+        let (machine, node) = (system.clone(), node.clone());
+        let decided = examine(move || decide::decide(&machine, &node, guarded, scope)).await;
+        match decided {
+            // Each device once: what cannot be read after that is broken.
+            Err(GuardError::Unreadable { device, source }) => {
+                if !unlocked.insert(device.clone()) || !locked::unlock(system, &device).await? {
+                    return Err(GuardError::Unreadable { device, source });
+                }
+            }
+            decided => return decided,
+        }
+    }
 }
 
 /// Makes sure that disks may be wiped whole although they are members of arrays, which
@@ -60,7 +74,7 @@ pub async fn check_disks(
     examine(move || {
         let all = block::probe_with_partitions(&system);
         let relations = Relations::new(&all, &all);
-        let in_use = in_use::in_use(&system, &all);
+        let in_use = in_use::in_use(&system, &all)?;
         let mut busy = Vec::new();
         for device in all.iter().filter(|device| disks.contains(&device.name)) {
             // A disk that cannot be read is wiped as far as it can be written.

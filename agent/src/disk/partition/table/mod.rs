@@ -176,6 +176,16 @@ impl PartitionTable {
         Ok(clipped.collect())
     }
 
+    /// All partitions in the order of their numbers: those of the table and the logical ones.
+    ///
+    /// # Errors
+    /// As those of [`PartitionTable::logical`].
+    pub fn all(&self, disk: &mut dyn Disk) -> Result<Vec<Partition>, DiskError> {
+        let mut partitions = self.partitions(disk.geometry().sector_size);
+        partitions.extend(self.logical(disk)?);
+        Ok(partitions)
+    }
+
     /// Refuses a table whose partitions contradict the disk or each other.
     ///
     /// # Errors
@@ -290,15 +300,16 @@ impl PartitionTable {
     }
 }
 
-/// The partitions of a disk in the order of their numbers; none if it has no table.
+/// The partitions of a disk in the order of their numbers, with the logical ones; none if it has
+/// no table.
 ///
 /// # Errors
 /// As those of [`PartitionTable::read`].
 pub fn partitions_of(disk: &mut dyn Disk) -> Result<Vec<Partition>, TableError> {
-    let sector_size = disk.geometry().sector_size;
-    let table = PartitionTable::read(disk)?;
-    let partitions = table.map(|table| table.partitions(sector_size));
-    Ok(partitions.unwrap_or_default())
+    match PartitionTable::read(disk)? {
+        Some(table) => Ok(table.all(disk)?),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// A partition of a master boot record, in bytes.

@@ -149,6 +149,31 @@ fn what_is_left_of_an_older_gpt_does_not_count() {
 }
 
 #[test]
+fn logical_partitions_follow_those_of_the_table() {
+    use ironic_ondisk::partition_table::testing::mbr;
+    for (primary, logical) in [(0, 1), (1, 0), (1, 1), (2, 3), (3, 9)] {
+        let mut bytes = vec![0; 8 << 20];
+        let mut entries: Vec<_> = (0..primary).map(|index| (0x83, 64 + index, 1)).collect();
+        entries.push((0x0f, 2048, 12_000));
+        mbr(&mut bytes, 0, &entries);
+        for index in 0..logical {
+            let next = (0x05, 64 * (index + 1), 64);
+            let entries = [(0x83, 1, 32), next];
+            let count = if index + 1 < logical { 2 } else { 1 };
+            let at = u64::from(2048 + 64 * index) * 512;
+            mbr(&mut bytes, at, &entries[..count]);
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        let mut disk = LinuxDisks.open(file.path()).unwrap();
+        let found = partitions_of(disk.as_mut()).unwrap();
+        let numbers: Vec<u32> = found.iter().map(|partition| partition.number).collect();
+        let expected: Vec<u32> = (1..primary + 2).chain(5..5 + logical).collect();
+        assert_eq!(numbers, expected);
+    }
+}
+
+#[test]
 fn damaged_input() {
     let file = tempfile::NamedTempFile::new().unwrap();
     ironic_fuzz::run("table", |bytes| {

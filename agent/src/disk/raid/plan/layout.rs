@@ -12,6 +12,8 @@ use crate::machine::block::BlockDevice;
 use crate::machine::block::hints::{self, InvalidHint};
 use crate::machine::ironic_node::DiskLabel;
 
+/// The sectors that a master boot record can name.
+const MBR_REACH: u64 = u32::MAX as u64;
 /// Arrays are numbered from 0 and below this.
 const MOST_ARRAYS: u32 = 128;
 
@@ -57,6 +59,21 @@ pub enum RaidLayoutError {
         has: u64,
         /// What is asked of it.
         needed: u64,
+    },
+    /// A partition is beyond what the table can name.
+    #[error(
+        "a master boot record reaches {reach} MiB of {disk} and the partition for \
+         logical_disks[{index}] would end at {needed} MiB: set the capability disk_label to gpt"
+    )]
+    BeyondReach {
+        /// The disk.
+        disk: String,
+        /// The volume.
+        index: usize,
+        /// MiB to the end of the partition.
+        needed: u64,
+        /// MiB that can be named.
+        reach: u64,
     },
     /// Nothing is left on a disk.
     #[error("{disk} has no room left for logical_disks[{index}]")]
@@ -160,7 +177,7 @@ pub struct Volumes<'a> {
 /// Lays volumes out on disks. `taken` are the numbers of arrays that there are.
 ///
 /// # Errors
-/// A disk is too small, or there are too many arrays.
+/// A disk is too small or larger than its table can name, or there are too many arrays.
 pub fn lay_out(
     volumes: Volumes<'_>,
     disks: &[BlockDevice],
@@ -215,14 +232,19 @@ struct DiskSpace<'a> {
     end: u64,
     /// What the operator has asked for so far.
     asked: u64,
+    /// Where the table can name nothing any more.
+    reach: u64,
 }
 
 impl<'a> DiskSpace<'a> {
     fn new(name: &'a str, disks: &[BlockDevice], volumes: &Volumes<'_>) -> Self {
-        let size = disks
-            .iter()
-            .find(|disk| disk.name == name)
-            .map_or(0, |disk| disk.size);
+        let disk = disks.iter().find(|disk| disk.name == name);
+        let size = disk.map_or(0, |disk| disk.size);
+        let sector = disk.and_then(|disk| disk.logical_sectors).unwrap_or(512);
+        let reach = match volumes.label {
+            DiskLabel::Gpt => u64::MAX,
+            DiskLabel::Msdos => MBR_REACH * u64::from(sector),
+        };
         // Room for what firmware boots from.
         let lead = match (volumes.boot_mode, volumes.label) {
             (BootMode::Uefi, _) => 551 * MIB,
@@ -241,6 +263,7 @@ impl<'a> DiskSpace<'a> {
             next: lead,
             end: size.saturating_sub(backup) / MIB * MIB,
             asked: 0,
+            reach,
         }
     }
 
@@ -271,6 +294,15 @@ impl<'a> DiskSpace<'a> {
             });
         }
         let offset = self.next;
+        let end = offset.saturating_add(size);
+        if end > self.reach {
+            return Err(RaidLayoutError::BeyondReach {
+                disk: self.name.to_owned(),
+                index: volume.index,
+                needed: end / MIB,
+                reach: self.reach / MIB,
+            });
+        }
         self.next += size;
         Ok((offset, size))
     }

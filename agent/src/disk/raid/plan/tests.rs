@@ -223,6 +223,59 @@ fn parts_follow_each_other_behind_what_firmware_needs() {
     assert!(more.unwrap_err().to_string().contains("need 101 GiB"));
 }
 
+/// What is laid out fits the table, for it is made when the old arrays are gone.
+#[test]
+fn no_part_is_beyond_what_its_table_can_name() {
+    use crate::disk::partition::table::{PartitionEntry, PartitionTable};
+    use crate::system::disk::Geometry;
+    use DiskLabel::{Gpt, Msdos};
+    use ironic_ondisk::partition_table::guid::Guid;
+    use ironic_ondisk::partition_table::kinds::LINUX_RAID;
+    const TIB: u64 = 1 << 40;
+    let mut refused = 0;
+    for size in [TIB, 2 * TIB, 2 * TIB + MIB, 3 * TIB, 5 * TIB, 20 * TIB] {
+        for first in [100, 1500, 2047, 2048, 3000] {
+            for (label, sector) in [(Msdos, 512), (Msdos, 4096), (Gpt, 512)] {
+                let mut pair = disks(&[size, size]);
+                for disk in &mut pair {
+                    disk.logical_sectors = Some(sector);
+                }
+                let volumes = json!([{"size_gb": first}, {"size_gb": "MAX", "raid_level": "0"}]);
+                let layout = match laid_out(volumes, &pair, BootMode::Bios, label) {
+                    Ok(layout) => layout,
+                    Err(RaidLayoutError::BeyondReach { needed, reach, .. }) => {
+                        assert!(label == Msdos && needed >= reach);
+                        refused += 1;
+                        continue;
+                    }
+                    Err(RaidLayoutError::TooSmall { .. } | RaidLayoutError::NoRoom { .. }) => {
+                        continue;
+                    }
+                    Err(other) => panic!("{other}"),
+                };
+                let geometry = Geometry {
+                    size,
+                    sector_size: sector,
+                };
+                let guid = Guid([7; 16]);
+                let mut table = PartitionTable::empty(label, geometry, guid).unwrap();
+                for part in &layout.disks["/dev/sda"] {
+                    let entry = PartitionEntry {
+                        number: part.number,
+                        offset: part.offset,
+                        size: part.size,
+                        kind: LINUX_RAID,
+                        guid,
+                        is_active: false,
+                    };
+                    table.insert(sector, entry).unwrap();
+                }
+            }
+        }
+    }
+    assert!(refused > 5, "{refused}");
+}
+
 #[test]
 fn parts_have_their_own_numbers_on_every_disk() {
     let four = disks(&[100 * GIB; 4]);

@@ -15,6 +15,7 @@ use program::{execute, log_output};
 
 use crate::config::AgentConfig;
 use crate::disk::erase::guard::{self, Scope, Selection};
+use crate::disk::partition::device;
 use crate::failure::Failure;
 use crate::hardware::{
     Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
@@ -131,7 +132,11 @@ impl Step for BurnIn {
                     for (name, reason) in &selection.left_alone {
                         ctx.task.warn(format!("{name} is left alone: {reason}"));
                     }
-                    disk::run(ctx, &names(&selection)).await?;
+                    let names = names(&selection);
+                    for name in &names {
+                        device::release(ctx.system, name).await;
+                    }
+                    disk::run(ctx, &names).await?;
                 }
             }
             Ok(Value::Null)

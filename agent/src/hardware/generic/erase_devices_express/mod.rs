@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::hardware::{
     Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
 };
+use crate::machine::block::BlockDevice;
 
 /// The step.
 #[derive(Debug)]
@@ -69,8 +70,18 @@ impl Step for EraseDevicesExpress {
             let concurrency = ctx.node.erase_options().concurrency;
             let formatted = erase::erase(ctx.system, &drives, concurrency, ctx.task).await;
             let mut unformatted = formatted.err().unwrap_or_default();
-            // What could not be formatted gets what other disks get.
-            names.extend(unformatted.iter().map(|failed| failed.device.clone()));
+            // What could not be formatted gets what other disks get, and so do its partitions:
+            // their file systems are found again when a table names the same places.
+            let remains = |device: &BlockDevice| {
+                let disk = device.parent.as_ref().unwrap_or(&device.name);
+                unformatted.iter().any(|failed| failed.device == *disk)
+            };
+            let erasable = selection.erasable.iter().map(|erasable| erasable.device());
+            names.extend(
+                erasable
+                    .filter(|device| remains(device))
+                    .map(|device| device.name.clone()),
+            );
             let mut failed = Vec::new();
             for device in selection.erasable.iter().map(|erasable| erasable.device()) {
                 if !names.contains(&device.name) {

@@ -102,7 +102,8 @@ async fn a_drive_that_cannot_be_formatted_loses_its_metadata() {
         let script = Script::new()
             .expect(IDENTIFY, CRYPTO)
             .expect_result(FORMAT, failed());
-        let script = wipe(script, &["/dev/sda", "/dev/nvme0n1", "/dev/md0"]);
+        let all = ["/dev/sda", "/dev/nvme0n1p1", "/dev/nvme0n1", "/dev/md0"];
+        let script = wipe(script, &all);
         let (result, _) = bench.run(&EraseDevicesExpress, script).await;
         assert_eq!(
             result.unwrap(),
@@ -113,6 +114,7 @@ async fn a_drive_that_cannot_be_formatted_loses_its_metadata() {
         .expect(IDENTIFY, CRYPTO)
         .expect_result(FORMAT, failed())
         .expect("wipefs --force --all /dev/sda", "")
+        .expect("wipefs --force --all /dev/nvme0n1p1", "")
         .expect_result("wipefs --force --all /dev/nvme0n1", failed())
         .expect("wipefs --force --all /dev/md0", "");
     let details = erase_error(

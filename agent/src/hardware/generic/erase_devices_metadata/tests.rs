@@ -193,6 +193,18 @@ async fn what_must_stay_is_left_alone_with_a_reason() {
     }
 }
 
+/// A partition has another name than any disk: a denial would keep every disk with partitions.
+#[tokio::test]
+async fn a_denial_in_the_skip_list_is_about_disks() {
+    let bench = Bench::new(machine()).node(json!({
+        "uuid": "u", "properties": {"skip_block_devices": [{"name": "s!= /dev/sda"}]}}));
+    let (result, _) = bench.run(&["/dev/sda1", "/dev/sda"]).await;
+    let left = result.unwrap();
+    assert_eq!(left["left_alone"].as_object().unwrap().len(), 1, "{left}");
+    assert!(left["left_alone"]["/dev/sdb"].is_string());
+    assert!(bench.is_erased("sda") && bench.is_erased("sda1") && !bench.is_erased("sdb"));
+}
+
 #[tokio::test]
 async fn a_named_volume_stays_and_so_do_its_neighbours() {
     let mut machine = machine();
@@ -284,7 +296,12 @@ async fn doubt_keeps_everything_from_being_erased() {
         (Bench::new(unreadable), "/dev/sdc could not be examined"),
         (Bench::new(mounted), "in use: /dev/sda1 (/mnt)"),
     ] {
-        let failure = failure(bench.run(&[]).await.0);
+        let script = if text.contains("examined") {
+            Script::new().expect("hdparm -I /dev/sdc", "")
+        } else {
+            Script::new()
+        };
+        let failure = failure(bench.run_with(script).await.0);
         assert_eq!(failure.kind, FailureKind::BlockDeviceErase);
         assert!(
             failure.details.starts_with("Nothing was erased"),

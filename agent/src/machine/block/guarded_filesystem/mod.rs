@@ -30,6 +30,8 @@ pub struct GuardedContent {
     pub raid_member: bool,
     /// The name of that array as its creator gave it, without the host's.
     pub volume_name: Option<String>,
+    /// The identity of that array.
+    pub array_uuid: Option<String>,
     /// It is labelled as a medium that Ironic inserted to configure this ramdisk. The last tenant
     /// may have written that label, too: see [`BlockDevice::may_be_virtual_media`].
     pub virtual_media: bool,
@@ -130,6 +132,8 @@ fn examine_area<E>(
         let label = member.identity.label.as_deref();
         let name = label.and_then(linux::volume_name).map(str::to_owned);
         content.volume_name = content.volume_name.take().or(name);
+        let uuid = || member.identity.uuid.clone();
+        content.array_uuid = content.array_uuid.take().or_else(uuid);
     }
     if claim.is_none() {
         let is_media = |label: String| label.eq_ignore_ascii_case(VIRTUAL_MEDIA_LABEL);

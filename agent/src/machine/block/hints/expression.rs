@@ -168,6 +168,18 @@ impl Expression {
         )
     }
 
+    /// Whether it says what a text is, and not only what it is not or how it compares.
+    pub(super) fn names(&self) -> bool {
+        matches!(
+            self.operator,
+            Operator::Default
+                | Operator::Or
+                | Operator::In
+                | Operator::AllIn
+                | Operator::Text(Comparison::Equal)
+        )
+    }
+
     /// Whether a text of a device, in any case, fulfils it. A text that is not a number differs
     /// from every number.
     pub(super) fn accepts_text(&self, device: &str) -> bool {

@@ -186,7 +186,8 @@ pub fn smallest(devices: &[BlockDevice]) -> Option<&BlockDevice> {
 }
 
 /// The devices without those that the node's `skip_block_devices` describes. Entries that
-/// name a RAID volume are about arrays and describe no disk.
+/// name a RAID volume are about arrays and describe no disk. Those that do not name a partition
+/// describe none, whatever its size: they are about disks.
 ///
 /// # Errors
 /// An invalid entry: nothing may be erased then, since it is not known what must not.
@@ -264,10 +265,7 @@ fn split_skipped<'a>(
     };
     let (mut kept, mut skipped) = (Vec::new(), Vec::new());
     for device in devices {
-        let hit = skip_list
-            .iter()
-            // An empty entry describes no disk, not every disk.
-            .find(|(_, hints)| !hints.0.is_empty() && hints.rejection(device).is_none());
+        let hit = skip_list.iter().find(|(_, hints)| hints.describe(device));
         match hit {
             None => kept.push(device),
             Some((entry, _)) => skipped.push(RejectedDisk {
@@ -384,6 +382,20 @@ impl Hints {
             });
         };
         parse_all(hints).map(Self)
+    }
+
+    /// Whether an entry of the skip list with these hints is about a device. An empty one
+    /// describes no disk, not every disk. Most partitions have the size of some other disk and
+    /// another name than any: they are meant only where one is named.
+    fn describe(&self, device: &BlockDevice) -> bool {
+        let names = |hint: &Hint| match hint {
+            Hint::Text((name, _), expression, _) => {
+                matches!(*name, "name" | "by_path") && expression.names()
+            }
+            Hint::Size(..) | Hint::Rotational(_) => false,
+        };
+        let is_meant = device.kind != DeviceKind::Partition || self.0.iter().any(names);
+        is_meant && !self.0.is_empty() && self.rejection(device).is_none()
     }
 
     /// Why a disk does not fulfil them; `None` when it does.

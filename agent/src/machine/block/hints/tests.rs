@@ -359,6 +359,74 @@ fn the_skip_list_hides_disks() {
 }
 
 /// An operator who wonders why it is not that disk finds each one in the log.
+/// Partitions on the disks, of the size of another disk and of their own.
+fn partitions() -> Vec<BlockDevice> {
+    let mut partitions = Vec::new();
+    for (index, holder) in disks().into_iter().enumerate() {
+        for (number, size) in [(1, disks()[(index + 1) % 3].size), (2, 5 << 30)] {
+            partitions.push(BlockDevice {
+                name: format!("{}{number}", holder.name),
+                kind: DeviceKind::Partition,
+                size,
+                by_path: Some(format!("/dev/disk/by-path/1:0:0:0-part{number}")),
+                parent: Some(holder.name.clone()),
+                ..holder.clone()
+            });
+        }
+    }
+    partitions
+}
+
+#[test]
+fn the_skip_list_is_about_disks_unless_it_names_a_partition() {
+    let names = |devices: Vec<BlockDevice>| -> Vec<String> {
+        devices.into_iter().map(|device| device.name).collect()
+    };
+    let skipped = |devices: &[BlockDevice], hint: &serde_json::Value| {
+        let node = node(json!({"properties": {"skip_block_devices": [hint]}}));
+        let kept = names(without_skipped(devices, &node).unwrap());
+        let mut names = names(devices.to_vec());
+        names.retain(|name| !kept.contains(name));
+        names
+    };
+    let all = [disks(), partitions()].concat();
+    let about_disks = [
+        json!({"size": 10}),
+        json!({"size": "> 1"}),
+        json!({"size": "<or> 5 <or> 10"}),
+        json!({"rotational": true}),
+        json!({"serial": "sdb123"}),
+        json!({"model": "<in> usb", "size": "< 50"}),
+        json!({"tran": "sas"}),
+        json!({"name": "s!= /dev/sda"}),
+        json!({"name": "s> /dev/sdb"}),
+        json!({"by_path": "s!= /dev/disk/by-path/1:0:0:0"}),
+        json!({"name": "!= 7", "size": 10}),
+    ];
+    for hint in &about_disks {
+        assert_eq!(skipped(&all, hint), skipped(&disks(), hint), "{hint}");
+    }
+    for (hint, expected) in [
+        (json!({"name": "/dev/sda2"}), vec!["/dev/sda2"]),
+        (json!({"name": "s== /dev/sda2"}), vec!["/dev/sda2"]),
+        (
+            json!({"name": "<or> /dev/sdb <or> /dev/sda2"}),
+            vec!["/dev/sdb", "/dev/sda2"],
+        ),
+        (
+            json!({"name": "<in> sda"}),
+            vec!["/dev/sda", "/dev/sda1", "/dev/sda2"],
+        ),
+        (
+            json!({"by_path": "/dev/disk/by-path/1:0:0:0-part2", "serial": "sdc123"}),
+            vec!["/dev/sdc2"],
+        ),
+        (json!({"name": "/dev/sda2", "size": 10}), vec![]),
+    ] {
+        assert_eq!(skipped(&all, &hint), expected, "{hint}");
+    }
+}
+
 #[test]
 fn every_disk_that_is_not_chosen_has_its_reason() {
     let mut node = with_hints(json!({"size": "> 3"}));
