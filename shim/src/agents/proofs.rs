@@ -159,9 +159,11 @@ impl Proofs {
     /// Whether this token is known to be this node's. No token never is.
     #[must_use]
     pub fn is_proved(&self, node: &str, token: &str) -> bool {
+        // Before the table is locked, for which all others wait.
+        let digest = TokenDigest::of(token);
         let proved = lock(&self.0.proved);
         let known = proved.nodes.get(node);
-        !token.is_empty() && known.is_some_and(|known| known.digest == TokenDigest::of(token))
+        !token.is_empty() && known.is_some_and(|known| known.digest == digest)
     }
 
     /// Whether some token of this node was proved.

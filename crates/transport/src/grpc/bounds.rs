@@ -22,6 +22,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
+use super::first_message;
 use crate::listener::{Connection, Slot};
 
 /// Calls at once on a connection that has shown no token.
@@ -108,6 +109,8 @@ pub struct Rule {
     pub prefix: &'static str,
     /// The largest request in bytes, all its messages together.
     pub largest: usize,
+    /// The largest first message in bytes, where the request may be larger.
+    pub largest_first: Option<usize>,
     /// How many of them run at once, of all callers.
     pub at_once: usize,
     /// Whether `at_once` also bounds callers that have shown a token: each call takes much memory.
@@ -264,6 +267,10 @@ where
 }
 
 fn limited(body: Body, rule: Rule) -> Body {
+    let body = match rule.largest_first {
+        Some(most) => first_message::bounded(body, most),
+        None => body,
+    };
     let body = Limited::new(body, rule.largest);
     match rule.deadline {
         None => Body::new(body),
@@ -281,6 +288,7 @@ mod tests {
     const RULE: Rule = Rule {
         prefix: "/a.B/",
         largest: 1024,
+        largest_first: None,
         at_once: 1,
         bounds_all: true,
         deadline: None,
