@@ -42,6 +42,7 @@ mod refusal;
 mod service;
 mod session;
 mod upstream;
+mod weighed;
 
 use agent_peer::CertificateGate;
 pub use context::Relay;
@@ -50,6 +51,7 @@ pub use listener_tls::{ListenerTls, ListenerTlsError, LoadedTls};
 pub use observation::GatewayObserver;
 pub use placement::Placement;
 pub use upstream::Upstream;
+use weighed::WeighedReports;
 
 /// An inspection report with a log archive is the largest message.
 const LARGEST_REQUEST: usize = 64 * 1024 * 1024;
@@ -361,7 +363,7 @@ impl Server {
             .layer(bounds)
             .layer(self.gate)
             .add_service(health_service)
-            .add_service(service)
+            .add_service(WeighedReports(service))
             .add_optional_service(identity.map(IdentityServiceServer::new));
         let stopped = stop.cancelled_owned();
         let tls = self.tls.map(|tls| tls.server_tls());
