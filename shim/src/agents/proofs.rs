@@ -19,9 +19,10 @@ use ironic_text::{Secret, constant_time_eq};
 use ironic_transport::Sha256Digest;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::logical_time::LogicalTime;
+use super::waiters::NodeWaiters;
 
 /// A node and the digest of its token: a line of the file, where of a node's lines the last
 /// counts, and what gateways that share their nodes give each other.
@@ -92,7 +93,7 @@ struct ProofTable {
     /// Why the last proof was not kept.
     problem: Mutex<Option<String>>,
     /// Who waits for the proof of a node.
-    waiting: Mutex<HashMap<String, Arc<Notify>>>,
+    waiting: NodeWaiters,
 }
 
 #[derive(Debug, Default)]
@@ -152,7 +153,7 @@ impl Proofs {
             proved: Mutex::new(proved),
             log: Mutex::new(None),
             problem: Mutex::default(),
-            waiting: Mutex::default(),
+            waiting: NodeWaiters::default(),
         }))
     }
 
@@ -270,20 +271,15 @@ impl Proofs {
                 is_later
             });
         }
-        if let Some(waiting) = lock(&self.0.waiting).remove(node) {
-            waiting.notify_waiters();
-        }
+        self.0.waiting.wake(node);
     }
 
     /// Completes when this token is proved to be this node's. The number of callers is theirs to
     /// bound.
     pub async fn wait(&self, node: &str, token: &Secret) {
         loop {
-            let notify = {
-                let mut waiting = lock(&self.0.waiting);
-                Arc::clone(waiting.entry(node.to_owned()).or_default())
-            };
-            let notified = notify.notified();
+            let waiter = self.0.waiting.join(node);
+            let notified = waiter.happened.notified();
             tokio::pin!(notified);
             // From here on no proof is missed.
             notified.as_mut().enable();
@@ -291,17 +287,6 @@ impl Proofs {
                 return;
             }
             notified.await;
-        }
-    }
-
-    /// Forgets that somebody waited: call it when [`wait`](Self::wait) was given up.
-    pub fn stop_waiting(&self, node: &str) {
-        let mut waiting = lock(&self.0.waiting);
-        if waiting
-            .get(node)
-            .is_some_and(|notify| Arc::strong_count(notify) == 1)
-        {
-            waiting.remove(node);
         }
     }
 
@@ -490,6 +475,14 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let proofs = Proofs::new(state.path());
         let token = Secret::new("t");
+        // An agent that hangs up while it waits leaves nothing.
+        {
+            let given_up = proofs.wait("n", &token);
+            tokio::pin!(given_up);
+            assert!(futures_util::poll!(&mut given_up).is_pending());
+            assert_eq!(proofs.0.waiting.count(), 1);
+        }
+        assert_eq!(proofs.0.waiting.count(), 0);
         let waiting = proofs.wait("n", &token);
         tokio::pin!(waiting);
         assert!(futures_util::poll!(&mut waiting).is_pending());

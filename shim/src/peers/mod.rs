@@ -10,12 +10,11 @@
 //! [`replicas`] is the table of the others. What a replica learns and proves it tells the others
 //! directly ([`sync`]); [`wire`] is how all of it is written, [`tls`] who is believed.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::{Request, Response};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, broadcast, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -34,7 +33,7 @@ mod sync;
 pub mod tls;
 pub mod wire;
 
-use crate::agents::{AgentRegistry, AttachmentId, Proofs};
+use crate::agents::{AgentRegistry, AttachmentId, NodeWaiters, Proofs};
 use connection::{PeerBody, PeerConnections, PeerSender, passing_body};
 use directory::{Directory, DirectoryMember};
 use forward::{ForwardError, RequestOrigin};
@@ -66,7 +65,7 @@ struct PeersState {
     moves: broadcast::Sender<Arc<str>>,
     replicas: Mutex<Replicas>,
     /// Who waits for a node to be found.
-    waiting: Mutex<HashMap<String, Arc<Notify>>>,
+    waiting: NodeWaiters,
     unknown_held: Arc<Semaphore>,
     directory: OnceLock<Box<dyn Directory>>,
     grpc: OnceLock<GrpcHandler>,
@@ -115,7 +114,7 @@ impl Peers {
             revision: watch::Sender::new(0),
             moves: broadcast::Sender::new(MOVES),
             replicas: Mutex::default(),
-            waiting: Mutex::default(),
+            waiting: NodeWaiters::default(),
             unknown_held: Arc::new(Semaphore::new(UNKNOWN_HELD)),
             directory: OnceLock::new(),
             grpc: OnceLock::new(),
@@ -295,9 +294,7 @@ impl Peers {
     }
 
     fn wake(&self, node_uuid: &str) {
-        if let Some(waiting) = lock(&self.0.waiting).remove(node_uuid) {
-            waiting.notify_waiters();
-        }
+        self.0.waiting.wake(node_uuid);
     }
 
     /// Names what must be the same for all replicas and is not.

@@ -70,19 +70,6 @@ impl Peers {
             held: None,
         }
     }
-
-    fn waiting(&self, node_uuid: &str) -> Arc<Notify> {
-        let mut waiting = lock(&self.0.waiting);
-        Arc::clone(waiting.entry(node_uuid.to_owned()).or_default())
-    }
-
-    fn stop_waiting(&self, node_uuid: &str) {
-        let mut waiting = lock(&self.0.waiting);
-        let is_last = |notify: &Arc<Notify>| Arc::strong_count(notify) == 1;
-        if waiting.get(node_uuid).is_some_and(is_last) {
-            waiting.remove(node_uuid);
-        }
-    }
 }
 
 impl Search<'_> {
@@ -98,11 +85,8 @@ impl Search<'_> {
     pub async fn place(&mut self) -> Result<NodePlace, NotFound> {
         // Goal: a place. Exit: there is one, or the time is over.
         loop {
-            let notify = self.peers.waiting(self.node_uuid);
-            let found = self.look(&notify).await;
-            drop(notify);
-            self.peers.stop_waiting(self.node_uuid);
-            if let Some(place) = found? {
+            let waiter = self.peers.0.waiting.join(self.node_uuid);
+            if let Some(place) = self.look(&waiter.happened).await? {
                 return Ok(place);
             }
         }

@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use ironic_tunnel::{GrpcChannel, Pings};
 use tokio::io::DuplexStream;
+use tokio::sync::Notify;
 use tower::service_fn;
 use tower::util::BoxCloneSyncService;
 
@@ -237,7 +238,15 @@ async fn requests_for_unknown_nodes_are_limited_without_a_directory() {
     assert_eq!(refused.count(), 1, "{errors:?}");
     assert_eq!(start.elapsed().as_secs(), 45);
     // Nothing is left of them.
-    assert!(lock(&a.0.waiting).is_empty());
+    assert_eq!(a.0.waiting.count(), 0);
+    {
+        let mut search = a.search(NODE);
+        let hung_up = search.place();
+        tokio::pin!(hung_up);
+        assert!(futures_util::poll!(&mut hung_up).is_pending());
+        assert_eq!(a.0.waiting.count(), 1);
+    }
+    assert_eq!(a.0.waiting.count(), 0);
 }
 
 /// A body of so many bytes that counts how many were taken from it.

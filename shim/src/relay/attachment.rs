@@ -173,7 +173,6 @@ async fn admit(
         let token = Secret::new(hello.agent_token.as_str());
         let proved = proofs.wait(&hello.node_uuid, &token);
         let proved = tokio::time::timeout(PROOF_TIMEOUT, proved).await;
-        proofs.stop_waiting(&hello.node_uuid);
         if proved.is_err() {
             warn!(node = %hello.node_uuid, ?peer, "an attachment was never proved");
             let text = "Ironic has accepted no heartbeat of this node with this token";
