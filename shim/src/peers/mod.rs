@@ -48,8 +48,9 @@ use wire::{LocateAnswer, Presence, Update};
 /// Requests that one replica forwards to another at once; more wait for their turn.
 const PEER_STREAMS: u32 = 1024;
 
-/// Requests for nodes that are not known here and that wait while the directory is away.
-const UNKNOWN_HELD: usize = 64;
+/// Requests that wait for nodes that are not known here, while the directory is away, or whose token
+/// is not known to be the node's.
+const STRANGERS_HELD: usize = 64;
 
 /// The replicas, as this one knows them. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -66,7 +67,7 @@ struct PeersState {
     replicas: Mutex<Replicas>,
     /// Who waits for a node to be found.
     waiting: NodeWaiters,
-    unknown_held: Arc<Semaphore>,
+    strangers_held: Arc<Semaphore>,
     directory: OnceLock<Box<dyn Directory>>,
     grpc: OnceLock<GrpcHandler>,
     stop: CancellationToken,
@@ -115,7 +116,7 @@ impl Peers {
             moves: broadcast::Sender::new(MOVES),
             replicas: Mutex::default(),
             waiting: NodeWaiters::default(),
-            unknown_held: Arc::new(Semaphore::new(UNKNOWN_HELD)),
+            strangers_held: Arc::new(Semaphore::new(STRANGERS_HELD)),
             directory: OnceLock::new(),
             grpc: OnceLock::new(),
             stop,
