@@ -10,14 +10,13 @@
 //! answers, also that it does not hold the node, so that the latest of several claims is found
 //! and an unknown node is known to be unknown. An attachment costs the server nothing.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{
-    Client, ConnectErrorKind, ConnectOptions, Event, Message, StatusCode, Subject, Subscriber,
-};
-use futures_util::StreamExt;
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, Message, StatusCode, Subject};
 use futures_util::future::BoxFuture;
+use futures_util::{Stream, StreamExt};
 use ironic_text::error_chain;
 use rustls::ClientConfig;
 use thiserror::Error;
@@ -187,9 +186,10 @@ impl Directory for NatsDirectory {
 }
 
 /// The answers of as many replicas as are expected, or of those that answer in time.
-async fn collect(mut answers: Subscriber, expected: usize) -> Located {
+async fn collect(mut answers: impl Stream<Item = Message> + Unpin, expected: usize) -> Located {
     let mut located = Located::default();
     let end = Instant::now() + ANSWERS;
+    let mut answered = HashSet::new();
     while located.answers.len() < MOST_ANSWERS {
         let Ok(Some(message)) = tokio::time::timeout_at(end, answers.next()).await else {
             break;
@@ -198,10 +198,12 @@ async fn collect(mut answers: Subscriber, expected: usize) -> Located {
             located.is_complete = expected == 0;
             break;
         }
+        // Who answers twice is not two of them.
         if let Some(answer) = read::<LocateAnswer>(&message) {
+            answered.insert(answer.peer_url.clone());
             located.answers.push(answer);
         }
-        if expected > 0 && located.answers.len() >= expected {
+        if expected > 0 && answered.len() >= expected {
             located.is_complete = true;
             break;
         }
@@ -475,5 +477,36 @@ mod tests {
         }
         assert!(directory.is_connected());
         stop.cancel();
+    }
+    #[tokio::test(start_paused = true)]
+    async fn one_who_answers_twice_is_not_two_who_answer() {
+        let answers = |urls: &[&str]| {
+            let answers: Vec<_> = urls
+                .iter()
+                .map(|url| {
+                    let answer = LocateAnswer {
+                        peer_url: (*url).to_owned(),
+                        known: false,
+                        claim: None,
+                    };
+                    let payload = serde_json::to_vec(&answer).unwrap();
+                    Message {
+                        subject: "p.inbox.1".into(),
+                        reply: None,
+                        length: payload.len(),
+                        payload: payload.into(),
+                        headers: None,
+                        status: None,
+                        description: None,
+                    }
+                })
+                .collect();
+            // The subscription goes on.
+            futures_util::stream::iter(answers).chain(futures_util::stream::pending())
+        };
+        let twice = collect(answers(&["https://a", "https://a"]), 2).await;
+        assert!(!twice.is_complete && twice.answers.len() == 2);
+        let both = collect(answers(&["https://a", "https://a", "https://b"]), 2).await;
+        assert!(both.is_complete && both.answers.len() == 3);
     }
 }
