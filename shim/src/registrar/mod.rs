@@ -320,13 +320,25 @@ impl Registrar {
         }
     }
 
-    /// Keeps the inspection report of the machine with this UUID of SMBIOS. Blocks.
+    /// Keeps the inspection report of the machine with this UUID of SMBIOS. `certified` is the node of
+    /// its certificate, if it has one: it must not overwrite the report of another. Blocks.
     #[must_use]
-    pub fn inspect(&self, report: Map<String, Value>, system_uuid: String) -> InspectionAnswer {
+    pub fn inspect(
+        &self,
+        report: Map<String, Value>,
+        system_uuid: String,
+        certified: Option<&str>,
+    ) -> InspectionAnswer {
         let node = match self.find(&machine_of(&report, system_uuid)) {
             Ok(node) => node,
             Err(reason) => return InspectionAnswer::Refused(error_chain(&reason)),
         };
+        if let Some(certified) = certified.filter(|certified| *certified != node.uuid) {
+            return InspectionAnswer::Refused(format!(
+                "the certificate is that of node {certified}, and the report that of node {}",
+                node.uuid
+            ));
+        }
         match self.0.inspections.keep(&node.uuid, report) {
             Ok(()) => {
                 self.0.fleet.inspected(&node.uuid);
