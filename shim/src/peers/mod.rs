@@ -269,6 +269,10 @@ impl Peers {
             if learned == Learned::Nothing {
                 continue;
             }
+            // Its machine has booted again, and attached where it is served.
+            if learned == Learned::Attached && !line.closed {
+                self.0.agents.reopen_node(&line.node_uuid);
+            }
             let slot = self.0.agents.slot(&line.node_uuid);
             if let Some(slot) = slot.filter(|slot| line.attached || slot.is_open()) {
                 info!(node = %line.node_uuid, gateway = %replica, "the node is attached elsewhere");

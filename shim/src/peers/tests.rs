@@ -17,6 +17,7 @@ use super::connection::{BrokenBody, full_body};
 use super::directory::{DirectoryAway, Located};
 use super::place::{NodePlace, NotFound, Search};
 use super::*;
+use crate::agents::AgentKey;
 use crate::agents::attachment::Away;
 use crate::metrics::Metrics;
 
@@ -189,6 +190,32 @@ async fn a_node_is_found_where_it_attaches_and_where_it_moves() {
     b.detached(NODE, &id(2), true);
     until(|| a.locations().is_closed(NODE)).await;
     assert_eq!(place(&a).await, NodePlace::Closed);
+}
+
+#[tokio::test]
+async fn a_node_that_was_closed_here_is_open_again_when_it_attaches_elsewhere() {
+    let site = Site::new();
+    let (a, b) = (site.replica(echo()).await, site.replica(echo()).await);
+    let (_at_a, _end) = attach(&a, 1).await;
+    let key = AgentKey::Node(NODE.to_owned());
+    let (_, generation) = a.0.agents.node(NODE);
+    a.0.agents.close(&key, generation);
+    a.0.agents.slot(NODE).unwrap().detach(&id(1));
+    a.detached(NODE, &id(1), true);
+    assert_eq!(place(&a).await, NodePlace::Closed);
+    until(|| b.locations().is_closed(NODE)).await;
+    // The machine boots again, attaches to the other gateway, and is away for a moment.
+    let (at_b, _end) = attach(&b, 2).await;
+    until(|| a.gateway_of(NODE).is_some()).await;
+    drop(at_b);
+    b.0.agents.slot(NODE).unwrap().detach(&id(2));
+    b.detached(NODE, &id(2), false);
+    until(|| a.gateway_of(NODE).is_none()).await;
+    assert!(!a.0.agents.is_closed(NODE));
+    let mut search = a.search(NODE, true);
+    let placing = search.place();
+    tokio::pin!(placing);
+    assert!(futures_util::poll!(&mut placing).is_pending(), "it waits");
 }
 
 #[tokio::test]

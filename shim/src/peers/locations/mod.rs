@@ -52,6 +52,8 @@ pub enum Learned {
     Nothing,
     /// The node is elsewhere, or no longer where it was.
     Moved,
+    /// The same by an attachment that is later than what was known.
+    Attached,
 }
 
 #[derive(Debug)]
@@ -138,11 +140,11 @@ impl Locations {
         match self.nodes.get_mut(&line.node_uuid) {
             None => {
                 self.nodes.insert(line.node_uuid.clone(), new);
-                Learned::Moved
+                Learned::Attached
             }
             Some(known) if known.claim.is_superseded_by(&line.claim) => {
                 *known = new;
-                Learned::Moved
+                Learned::Attached
             }
             // It says so itself, whatever others have said.
             Some(known)

@@ -22,7 +22,10 @@ fn an_agent_that_moves_is_found_where_it_went() {
     let (at_a, at_b) = (url(0), url(1));
     a.attach(NODE, &id(1, 1));
     let first = a.line(NODE).unwrap();
-    assert_eq!(b.learn(&first, &at_a, ClaimSource::Holder), Learned::Moved);
+    assert_eq!(
+        b.learn(&first, &at_a, ClaimSource::Holder),
+        Learned::Attached
+    );
     assert_eq!(b.find(NODE), Some(Location::At(Arc::clone(&at_a))));
     // The machine boots again, and its agent attaches to B.
     b.attach(NODE, &id(2, 1));
@@ -33,7 +36,10 @@ fn an_agent_that_moves_is_found_where_it_went() {
         Learned::Nothing
     );
     assert_eq!(b.find(NODE), Some(Location::Here));
-    assert_eq!(a.learn(&second, &at_b, ClaimSource::Holder), Learned::Moved);
+    assert_eq!(
+        a.learn(&second, &at_b, ClaimSource::Holder),
+        Learned::Attached
+    );
     assert_eq!(a.find(NODE), Some(Location::At(at_b)));
     assert_eq!(a.line(NODE), None, "A does not speak for it any longer");
     // A late clean-up changes nothing.
