@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use ironic_program::MASKED_TOKEN;
 use ironic_text::error_chain;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -36,9 +37,6 @@ const PERIOD: Duration = Duration::from_secs(2);
 
 /// The longest time between two heartbeats, as in Ironic.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// What is answered instead of a token that was handed out before.
-const HANDED_OUT: &str = "******";
 
 /// Why nodes cannot be described.
 #[derive(Debug, Error)]
@@ -233,7 +231,7 @@ impl Registrar {
             }
         };
         let token = if node_uuid == Some(node.uuid.as_str()) {
-            HANDED_OUT.to_owned()
+            MASKED_TOKEN.to_owned()
         } else if self.0.fleet.is_attached(&node.uuid) {
             // Another machine, or this one before its old connection was given up.
             let uuid = &node.uuid;

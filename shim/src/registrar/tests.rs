@@ -84,7 +84,7 @@ fn a_described_machine_gets_its_node_and_a_new_token() {
     );
     // The agent asks again what the node is.
     let again = found(registrar.lookup(&serial("S1"), Some(A)));
-    assert_eq!(again.config.agent_token.as_deref(), Some(HANDED_OUT));
+    assert_eq!(again.config.agent_token.as_deref(), Some(MASKED_TOKEN));
     // Another machine that says the same gets nothing while the first is there.
     let attachment = bench
         .fleet
