@@ -1,11 +1,12 @@
-//! How much memory a JSON text takes once it is read, estimated from the text before anything of
-//! it is kept.
+//! How much memory a JSON text or an encoded Struct takes once it is read, estimated from its bytes
+//! before anything of it is kept.
 //!
 //! A list of two bytes becomes a value of a hundred: a body of 40 MB could take gigabytes.
 //! So what was not written by ourselves is weighed first, in one pass and without memory of
 //! its own, and refused when it is out of proportion. Texts are in proportion: a config drive
 //! of 64 MiB weighs what it is long.
 
+use ironic_document::EncodedCount;
 use thiserror::Error;
 
 /// Bytes for a value and its share in the list or object that holds it, in both forms that
@@ -38,16 +39,35 @@ pub struct TooHeavy {
 /// Its values would take more than twice its length and more than 24 MiB. With the text
 /// itself and the copy of its strings, that is four times the text.
 pub fn weigh(text: &[u8]) -> Result<(), TooHeavy> {
-    let most = SMALL.max(text.len().saturating_mul(2));
-    let Counted { values, objects } = count(text, most / VALUE);
+    let Counted { values, objects } = count(text, most_values(text.len()));
+    judge(values, objects, text.len())
+}
+
+/// The same for a document in protocol buffers, in the field `field` of an encoded message.
+///
+/// # Errors
+/// As [`weigh`].
+pub fn weigh_encoded(message: &[u8], field: u32) -> Result<(), TooHeavy> {
+    let EncodedCount { values, objects } =
+        ironic_document::count_encoded(message, field, most_values(message.len()));
+    judge(values, objects, message.len())
+}
+
+/// What a text of this length may weigh.
+fn most(bytes: usize) -> usize {
+    SMALL.max(bytes.saturating_mul(2))
+}
+
+fn most_values(bytes: usize) -> usize {
+    most(bytes) / VALUE
+}
+
+fn judge(values: usize, objects: usize, bytes: usize) -> Result<(), TooHeavy> {
     let weight = values.saturating_mul(VALUE) + objects.saturating_mul(OBJECT);
-    if weight <= most {
+    if weight <= most(bytes) {
         return Ok(());
     }
-    Err(TooHeavy {
-        values,
-        bytes: text.len(),
-    })
+    Err(TooHeavy { values, bytes })
 }
 
 /// What a text holds.

@@ -61,6 +61,7 @@ const SHIM: &[(&str, &[&str])] = &[
             "registrar",
             "rest",
             "tls",
+            "weight",
         ],
     ),
     ("fleet", &["agents", "identity", "peers"]),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ironic_agent_protocol::v1;
+use ironic_agent_protocol::v1::conductor_service_client::ConductorServiceClient;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
 use ironic_agent_protocol::v1::{FarewellReason, HeartbeatVerdict};
 use ironic_program::CommonSettings;
@@ -329,8 +330,10 @@ async fn reports_beyond_what_is_read_at_once_come_back_later() {
     let shim = Shim::start(config).await;
     let mut reports = tokio::task::JoinSet::new();
     for number in 0..20 {
-        let mut conductor = shim.conductor.clone();
+        // Each agent has its own connection, which has two at once.
+        let url = shim.url.clone();
         reports.spawn(async move {
+            let mut conductor = ConductorServiceClient::connect(url).await.unwrap();
             let report = serde_json::json!({"inventory": {"interfaces": [number]}});
             let report = report.as_object().unwrap().clone();
             let report = ironic_document::to_struct(report, "report").unwrap();

@@ -10,15 +10,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ironic_program::state_file;
+use ironic_program::{MASKED_TOKEN, is_agent_token, state_file};
 use ironic_text::Secret;
 use serde::{Deserialize, Serialize};
 
-use crate::config::is_token;
 use crate::system::PathPrefix;
-
-/// What Ironic answers instead of a token that it has handed out before.
-const HANDED_OUT: &str = "******";
 
 /// What a lookup's answer means for the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +32,7 @@ pub enum Decision {
 #[must_use]
 pub fn decide(answered: &Secret, held: Option<&Secret>, remembered: Option<Secret>) -> Decision {
     let text = answered.reveal();
-    if text == HANDED_OUT {
+    if text == MASKED_TOKEN {
         // What was adopted replaced what was configured, so it comes first again.
         return match (remembered, held) {
             (Some(remembered), _) => Decision::Adopt(remembered),
@@ -44,7 +40,7 @@ pub fn decide(answered: &Secret, held: Option<&Secret>, remembered: Option<Secre
             (None, None) => Decision::Taken,
         };
     }
-    if is_token(text) {
+    if is_agent_token(text) {
         return Decision::Adopt(answered.clone());
     }
     Decision::Keep

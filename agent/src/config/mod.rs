@@ -18,7 +18,7 @@ use ironic_transport::{Endpoint, Endpoints, Listen};
 mod options;
 mod shared;
 
-pub use shared::{Ignored, SessionOverrides, Shared, is_token};
+pub use shared::{Ignored, SessionOverrides, Shared};
 
 /// The settings of the agent. A field carries the name of its option, whose help is what it
 /// means for an operator.

@@ -35,16 +35,6 @@ pub struct SessionOverrides {
     pub agent_containers: JsonObject,
 }
 
-/// The characters that a token has at least.
-const SHORTEST_TOKEN: usize = 32;
-
-/// Whether a text that a lookup answers is a token: shorter ones, and the asterisks that stand
-/// for a token which was handed out before, are not.
-#[must_use]
-pub fn is_token(text: &str) -> bool {
-    text.chars().count() >= SHORTEST_TOKEN
-}
-
 /// A key of a lookup's answer that was not applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ignored {
@@ -180,13 +170,6 @@ mod tests {
             agent_containers,
             ..SessionOverrides::default()
         }
-    }
-
-    #[test]
-    fn a_token_has_32_characters_at_least() {
-        assert!(is_token(&"x".repeat(32)) && is_token(&"ü".repeat(32)));
-        assert!(!is_token(&"x".repeat(31)) && !is_token(&"ü".repeat(31)));
-        assert!(!is_token("******"));
     }
 
     #[test]

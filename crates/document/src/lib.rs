@@ -5,6 +5,10 @@
 //! integer. Documents are moved, not copied: a config drive of 64 MiB passes here as one
 //! string.
 
+mod encoded;
+
+pub use encoded::{EncodedCount, count_encoded};
+
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};

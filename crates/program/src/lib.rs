@@ -1,12 +1,14 @@
 //! What both programs are around their work: the options that they share ([`CommonSettings`]),
 //! how they start and end ([`start`]), their [`log`], their [files of
-//! state](state_file) and their version.
+//! state](state_file), what an agent token is, and their version.
 
+mod agent_token;
 pub mod log;
 mod settings;
 mod start;
 pub mod state_file;
 
+pub use agent_token::{MASKED_TOKEN, is_agent_token};
 pub use settings::{CommonSettings, is_url_list, not_offered};
 pub use start::{EXIT_TIMEOUT, StopRequest, raise_descriptor_limit, runtime, shut_down, start};
 

@@ -239,6 +239,20 @@ impl AgentRegistry {
         self.set_closed(key, generation, false)
     }
 
+    /// The same for a node of which another gateway says so: nothing more need be known of it here.
+    pub fn reopen_node(&self, node_uuid: &str) {
+        let key = AgentKey::Node(node_uuid.to_owned());
+        let closed = {
+            let registry = self.read();
+            let entry = registry.get(&key).filter(|entry| entry.closed);
+            entry.map(|entry| entry.generation)
+        };
+        if let Some(generation) = closed {
+            self.reopen(&key, generation);
+            self.forget_if_idle(node_uuid);
+        }
+    }
+
     fn set_closed(&self, key: &AgentKey, generation: Generation, closed: bool) -> bool {
         let mut registry = self.write();
         let entry = registry.current(key, generation);

@@ -4,7 +4,7 @@
 //! share, [`proofs`] the tokens that are known to be their nodes'. [`Client`] calls one agent's
 //! gRPC `CommandService`, over the [`channel`] to where it listens ([`connect`]) or over the
 //! connection that it has opened ([`attachment`]); [`error`] reads what it refused, [`record`]
-//! what it answered.
+//! what it answered. [`waiters`] is who waits for something to happen to a node.
 
 pub mod agent_registry;
 pub mod attachment;
@@ -17,6 +17,7 @@ pub mod proofs;
 pub mod record;
 pub mod registry;
 pub mod status;
+pub mod waiters;
 
 pub use agent_registry::{Agent, AgentRegistry, Registration};
 pub use attachment::{AttachmentId, AttachmentSlot, Superseded};
@@ -27,3 +28,4 @@ pub use proofs::{ProofLine, Proofs, TokenDigest};
 pub use record::{CommandError, CommandResult, ExecutedCommand, State};
 pub use registry::{AgentKey, Generation};
 pub use status::Status;
+pub use waiters::NodeWaiters;

@@ -19,9 +19,10 @@ use ironic_text::{Secret, constant_time_eq};
 use ironic_transport::Sha256Digest;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::logical_time::LogicalTime;
+use super::waiters::NodeWaiters;
 
 /// A node and the digest of its token: a line of the file, where of a node's lines the last
 /// counts, and what gateways that share their nodes give each other.
@@ -92,7 +93,7 @@ struct ProofTable {
     /// Why the last proof was not kept.
     problem: Mutex<Option<String>>,
     /// Who waits for the proof of a node.
-    waiting: Mutex<HashMap<String, Arc<Notify>>>,
+    waiting: NodeWaiters,
 }
 
 #[derive(Debug, Default)]
@@ -152,16 +153,21 @@ impl Proofs {
             proved: Mutex::new(proved),
             log: Mutex::new(None),
             problem: Mutex::default(),
-            waiting: Mutex::default(),
+            waiting: NodeWaiters::default(),
         }))
     }
 
     /// Whether this token is known to be this node's. No token never is.
     #[must_use]
     pub fn is_proved(&self, node: &str, token: &str) -> bool {
+        // The digest is made before the table is locked, for which all others wait.
+        !token.is_empty() && self.has(node, TokenDigest::of(token))
+    }
+
+    fn has(&self, node: &str, digest: TokenDigest) -> bool {
         let proved = lock(&self.0.proved);
         let known = proved.nodes.get(node);
-        !token.is_empty() && known.is_some_and(|known| known.digest == TokenDigest::of(token))
+        known.is_some_and(|known| known.digest == digest)
     }
 
     /// Whether some token of this node was proved.
@@ -201,36 +207,31 @@ impl Proofs {
             return;
         }
         let digest = TokenDigest::of(token);
-        let line = {
-            let mut proved = lock(&self.0.proved);
-            let known = proved.nodes.get(node);
-            let earlier = known.map(|known| known.at).unwrap_or_default();
+        // Almost every heartbeat, which need not wait for the file.
+        if self.has(node, digest) {
+            return self.0.waiting.wake(node);
+        }
+        self.record(node, |known| {
             let is_known = known.is_some_and(|known| known.digest == digest);
-            let line = ProofLine {
+            let earlier = known.map(|known| known.at).unwrap_or_default();
+            (!is_known).then(|| ProofLine {
                 node_uuid: node.to_owned(),
                 token_sha256: digest,
                 proved_at: earlier.next(),
-            };
-            (!is_known).then(|| (proved.insert(line.clone()), line))
-        };
-        self.announce(node, line);
+            })
+        });
     }
 
     /// Takes over what another gateway has proved, unless a later proof is known. Whether it
     /// was news.
     pub fn merge(&self, line: ProofLine) -> bool {
         let node = line.node_uuid.clone();
-        let new = {
-            let mut proved = lock(&self.0.proved);
-            // Two gateways that prove different tokens at the same instant agree on one.
-            let rank = (line.proved_at, &line.token_sha256);
-            let known = proved.nodes.get(&node);
-            let is_news = known.is_none_or(|known| (known.at, &known.digest) < rank);
-            is_news.then(|| (proved.insert(line.clone()), line))
-        };
-        let is_news = new.is_some();
-        self.announce(&node, new);
-        is_news
+        // Two gateways that prove different tokens at the same instant agree on one.
+        let rank = (line.proved_at, line.token_sha256);
+        self.record(&node, |known| {
+            let is_news = known.is_none_or(|known| (known.at, known.digest) < rank);
+            is_news.then_some(line)
+        })
     }
 
     /// At most `most` proofs that are newer than a revision, and the revision of the last of
@@ -257,31 +258,37 @@ impl Proofs {
         self.0.revision.subscribe()
     }
 
-    /// Keeps what is new, and wakes those who waited for a proof of the node.
-    fn announce(&self, node: &str, new: Option<(u64, ProofLine)>) {
+    /// Keeps what is new beside what is known of a node, and wakes those who waited for a proof of it.
+    /// Whether anything was new.
+    fn record(
+        &self,
+        node: &str,
+        news: impl FnOnce(Option<&ProvedToken>) -> Option<ProofLine>,
+    ) -> bool {
+        // The file has the lines in the order in which they came to count: its last one does after a
+        // restart. Who only asks what is proved does not wait for the file.
+        let mut log = lock(&self.0.log);
+        let new = {
+            let mut proved = lock(&self.0.proved);
+            let line = news(proved.nodes.get(node));
+            line.map(|line| (proved.insert(line.clone()), line))
+        };
+        let is_news = new.is_some();
         if let Some((revision, line)) = new {
-            self.keep(&line);
-            let revisions = &self.0.revision;
-            revisions.send_if_modified(|latest| {
-                let is_later = *latest < revision;
-                *latest = revision.max(*latest);
-                is_later
-            });
+            self.keep(&mut log, &line);
+            self.0.revision.send_replace(revision);
         }
-        if let Some(waiting) = lock(&self.0.waiting).remove(node) {
-            waiting.notify_waiters();
-        }
+        drop(log);
+        self.0.waiting.wake(node);
+        is_news
     }
 
     /// Completes when this token is proved to be this node's. The number of callers is theirs to
     /// bound.
     pub async fn wait(&self, node: &str, token: &Secret) {
         loop {
-            let notify = {
-                let mut waiting = lock(&self.0.waiting);
-                Arc::clone(waiting.entry(node.to_owned()).or_default())
-            };
-            let notified = notify.notified();
+            let waiter = self.0.waiting.join(node);
+            let notified = waiter.happened.notified();
             tokio::pin!(notified);
             // From here on no proof is missed.
             notified.as_mut().enable();
@@ -292,23 +299,11 @@ impl Proofs {
         }
     }
 
-    /// Forgets that somebody waited: call it when [`wait`](Self::wait) was given up.
-    pub fn stop_waiting(&self, node: &str) {
-        let mut waiting = lock(&self.0.waiting);
-        if waiting
-            .get(node)
-            .is_some_and(|notify| Arc::strong_count(notify) == 1)
-        {
-            waiting.remove(node);
-        }
-    }
-
-    fn keep(&self, line: &ProofLine) {
+    fn keep(&self, log: &mut Option<File>, line: &ProofLine) {
         let Some(file) = &self.0.file else {
             return;
         };
-        let mut log = lock(&self.0.log);
-        let kept = self.append(file, &mut log, line);
+        let kept = self.append(file, log, line);
         let path = file.display();
         *lock(&self.0.problem) = kept.as_ref().err().map(|error| {
             format!("proofs of tokens cannot be kept in {path}: {error}: free space in state_dir")
@@ -376,6 +371,28 @@ mod tests {
         }
         let text = fs::read_to_string(state.path().join("proved-tokens.jsonl")).unwrap();
         assert!(!text.contains("\"u\""), "{text}");
+    }
+
+    /// Two heartbeats with different tokens of a node, and what another gateway says of it.
+    #[test]
+    fn after_a_restart_the_proof_counts_that_counted_before() {
+        let state = tempfile::tempdir().unwrap();
+        let proofs = Proofs::new(state.path());
+        for round in 0..100 {
+            let node = format!("n{round}");
+            std::thread::scope(|scope| {
+                for token in ["a", "b", "c", "d"] {
+                    let (proofs, node) = (&proofs, &node);
+                    scope.spawn(move || proofs.prove(node, token));
+                }
+            });
+        }
+        let lines = |proofs: &Proofs| {
+            let mut lines = proofs.since(0, usize::MAX).0;
+            lines.sort_by(|one, other| one.node_uuid.cmp(&other.node_uuid));
+            lines
+        };
+        assert_eq!(lines(&Proofs::new(state.path())), lines(&proofs));
     }
 
     #[test]
@@ -488,6 +505,14 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let proofs = Proofs::new(state.path());
         let token = Secret::new("t");
+        // An agent that hangs up while it waits leaves nothing.
+        {
+            let given_up = proofs.wait("n", &token);
+            tokio::pin!(given_up);
+            assert!(futures_util::poll!(&mut given_up).is_pending());
+            assert_eq!(proofs.0.waiting.count(), 1);
+        }
+        assert_eq!(proofs.0.waiting.count(), 0);
         let waiting = proofs.wait("n", &token);
         tokio::pin!(waiting);
         assert!(futures_util::poll!(&mut waiting).is_pending());

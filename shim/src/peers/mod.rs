@@ -10,12 +10,11 @@
 //! [`replicas`] is the table of the others. What a replica learns and proves it tells the others
 //! directly ([`sync`]); [`wire`] is how all of it is written, [`tls`] who is believed.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::{Request, Response};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, broadcast, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -34,7 +33,7 @@ mod sync;
 pub mod tls;
 pub mod wire;
 
-use crate::agents::{AgentRegistry, AttachmentId, Proofs};
+use crate::agents::{AgentRegistry, AttachmentId, NodeWaiters, Proofs};
 use connection::{PeerBody, PeerConnections, PeerSender, passing_body};
 use directory::{Directory, DirectoryMember};
 use forward::{ForwardError, RequestOrigin};
@@ -49,8 +48,9 @@ use wire::{LocateAnswer, Presence, Update};
 /// Requests that one replica forwards to another at once; more wait for their turn.
 const PEER_STREAMS: u32 = 1024;
 
-/// Requests for nodes that are not known here and that wait while the directory is away.
-const UNKNOWN_HELD: usize = 64;
+/// Requests that wait for nodes that are not known here, while the directory is away, or whose token
+/// is not known to be the node's.
+const STRANGERS_HELD: usize = 64;
 
 /// The replicas, as this one knows them. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -66,8 +66,8 @@ struct PeersState {
     moves: broadcast::Sender<Arc<str>>,
     replicas: Mutex<Replicas>,
     /// Who waits for a node to be found.
-    waiting: Mutex<HashMap<String, Arc<Notify>>>,
-    unknown_held: Arc<Semaphore>,
+    waiting: NodeWaiters,
+    strangers_held: Arc<Semaphore>,
     directory: OnceLock<Box<dyn Directory>>,
     grpc: OnceLock<GrpcHandler>,
     stop: CancellationToken,
@@ -115,8 +115,8 @@ impl Peers {
             revision: watch::Sender::new(0),
             moves: broadcast::Sender::new(MOVES),
             replicas: Mutex::default(),
-            waiting: Mutex::default(),
-            unknown_held: Arc::new(Semaphore::new(UNKNOWN_HELD)),
+            waiting: NodeWaiters::default(),
+            strangers_held: Arc::new(Semaphore::new(STRANGERS_HELD)),
             directory: OnceLock::new(),
             grpc: OnceLock::new(),
             stop,
@@ -269,6 +269,10 @@ impl Peers {
             if learned == Learned::Nothing {
                 continue;
             }
+            // Its machine has booted again, and attached where it is served.
+            if learned == Learned::Attached && !line.closed {
+                self.0.agents.reopen_node(&line.node_uuid);
+            }
             let slot = self.0.agents.slot(&line.node_uuid);
             if let Some(slot) = slot.filter(|slot| line.attached || slot.is_open()) {
                 info!(node = %line.node_uuid, gateway = %replica, "the node is attached elsewhere");
@@ -295,9 +299,7 @@ impl Peers {
     }
 
     fn wake(&self, node_uuid: &str) {
-        if let Some(waiting) = lock(&self.0.waiting).remove(node_uuid) {
-            waiting.notify_waiters();
-        }
+        self.0.waiting.wake(node_uuid);
     }
 
     /// Names what must be the same for all replicas and is not.

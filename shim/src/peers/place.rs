@@ -35,6 +35,8 @@ pub struct Search<'a> {
     peers: &'a Peers,
     node_uuid: &'a str,
     deadline: Instant,
+    /// Whether the caller has shown that it may call the node.
+    is_proved: bool,
     /// Where the request has just failed.
     failed: Option<Arc<str>>,
     held: Option<Leave>,
@@ -44,7 +46,7 @@ pub struct Search<'a> {
 #[derive(Debug)]
 enum Leave {
     ForKnownNode { _held: HeldRequest },
-    ForUnknownNode { _permit: OwnedSemaphorePermit },
+    ForStranger { _permit: OwnedSemaphorePermit },
 }
 
 /// Why a node was not found.
@@ -53,34 +55,26 @@ enum Leave {
 pub struct NotFound(#[from] pub Away);
 
 impl Peers {
-    /// Begins to look for a node; a request waits 45 s at most.
+    /// Begins to look for a node; a request waits 45 s at most. Those of callers that have not shown
+    /// a token that is proved have few places to wait.
     #[must_use]
-    pub fn search<'a>(&'a self, node_uuid: &'a str) -> Search<'a> {
-        self.search_until(node_uuid, Instant::now() + HOLD)
+    pub fn search<'a>(&'a self, node_uuid: &'a str, is_proved: bool) -> Search<'a> {
+        Search {
+            is_proved,
+            ..self.search_until(node_uuid, Instant::now() + HOLD)
+        }
     }
 
-    /// Begins to look for a node, with a deadline of the caller's.
+    /// Begins to look for a node for a caller that may call it, with a deadline of the caller's.
     #[must_use]
     pub fn search_until<'a>(&'a self, node_uuid: &'a str, deadline: Instant) -> Search<'a> {
         Search {
             peers: self,
             node_uuid,
             deadline,
+            is_proved: true,
             failed: None,
             held: None,
-        }
-    }
-
-    fn waiting(&self, node_uuid: &str) -> Arc<Notify> {
-        let mut waiting = lock(&self.0.waiting);
-        Arc::clone(waiting.entry(node_uuid.to_owned()).or_default())
-    }
-
-    fn stop_waiting(&self, node_uuid: &str) {
-        let mut waiting = lock(&self.0.waiting);
-        let is_last = |notify: &Arc<Notify>| Arc::strong_count(notify) == 1;
-        if waiting.get(node_uuid).is_some_and(is_last) {
-            waiting.remove(node_uuid);
         }
     }
 }
@@ -98,11 +92,8 @@ impl Search<'_> {
     pub async fn place(&mut self) -> Result<NodePlace, NotFound> {
         // Goal: a place. Exit: there is one, or the time is over.
         loop {
-            let notify = self.peers.waiting(self.node_uuid);
-            let found = self.look(&notify).await;
-            drop(notify);
-            self.peers.stop_waiting(self.node_uuid);
-            if let Some(place) = found? {
+            let waiter = self.peers.0.waiting.join(self.node_uuid);
+            if let Some(place) = self.look(&waiter.happened).await? {
                 return Ok(place);
             }
         }
@@ -174,18 +165,18 @@ impl Search<'_> {
         }
     }
 
-    /// Takes leave to wait. Of nodes that are not known, a few may wait.
+    /// Takes leave to wait. For nodes that are not known, and of strangers, a few may wait.
     fn hold(&mut self, is_known: bool) -> Result<(), NotFound> {
         if self.held.is_some() {
             return Ok(());
         }
         let state = &self.peers.0;
-        self.held = if is_known {
+        self.held = if is_known && self.is_proved {
             let held = state.agents.hold();
             held.map(|held| Leave::ForKnownNode { _held: held })
         } else {
-            let permit = Arc::clone(&state.unknown_held).try_acquire_owned().ok();
-            permit.map(|permit| Leave::ForUnknownNode { _permit: permit })
+            let permit = Arc::clone(&state.strangers_held).try_acquire_owned().ok();
+            permit.map(|permit| Leave::ForStranger { _permit: permit })
         };
         match self.held {
             Some(_) => Ok(()),

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::Peers;
 use super::connection::{Unreachable, full_body};
-use super::wire::{LINES, UPDATE_PATH, Update};
+use super::wire::{LARGEST_UPDATE, LINES, UPDATE_PATH, Update};
 
 /// How long one update may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,19 +53,22 @@ pub(super) async fn run(peers: Peers, url: Arc<str>, stop: CancellationToken) {
         // What changes from here on is seen by `changed`.
         claims.borrow_and_update();
         proofs.borrow_and_update();
-        let (update, reached) = next(&peers, acknowledged);
-        if update.claims.is_empty() && update.proofs.is_empty() {
+        let Some(update) = next(&peers, acknowledged, LARGEST_UPDATE) else {
             let news = changed(&mut claims, &mut proofs);
             stop.run_until_cancelled(news).await;
             continue;
-        }
-        match push(&peers, &url, &update).await {
+        };
+        let pushed = match update.body {
+            Ok(body) => push(&peers, &url, body).await,
+            Err(error) => Err(error.into()),
+        };
+        match pushed {
             Ok(()) => {
                 if pause > FIRST_PAUSE {
                     info!(gateway = %url, "the gateway can be reached again");
                 }
                 pause = FIRST_PAUSE;
-                acknowledged = reached;
+                acknowledged = update.reached;
             }
             Err(error) => {
                 if pause == FIRST_PAUSE {
@@ -87,24 +90,46 @@ async fn changed(claims: &mut watch::Receiver<u64>, proofs: &mut watch::Receiver
     }
 }
 
-fn next(peers: &Peers, acknowledged: Acknowledged) -> (Update, Acknowledged) {
-    let (claims, claims_reached) = peers.claims_since(acknowledged.claims, LINES);
-    let (proofs, proofs_reached) = peers.proofs().since(acknowledged.proofs, LINES);
-    let update = Update {
-        peer_url: peers.url().to_owned(),
-        claims,
-        proofs,
-    };
-    let reached = Acknowledged {
-        claims: claims_reached,
-        proofs: proofs_reached,
-    };
-    (update, reached)
+/// An update as it is sent.
+struct WrittenUpdate {
+    body: Result<Vec<u8>, serde_json::Error>,
+    /// How far the replica knows what happened here when it has taken this.
+    reached: Acknowledged,
 }
 
-async fn push(peers: &Peers, url: &str, update: &Update) -> Result<(), PushError> {
-    let body = full_body(serde_json::to_vec(update)?);
-    let mut request = Request::new(body);
+/// What the replica does not know yet, in at most `most` bytes; nothing if there is nothing. Who
+/// attaches chooses how long a line is: a replica that refused one for its length would hear nothing of the
+/// other nodes either.
+fn next(peers: &Peers, acknowledged: Acknowledged, most: usize) -> Option<WrittenUpdate> {
+    let mut lines = LINES;
+    // Goal: as many lines as fit. Exit: they do, or it is one of each kind, which fits: what an
+    // agent says of itself is short.
+    loop {
+        let (claims, claims_reached) = peers.claims_since(acknowledged.claims, lines);
+        let (proofs, proofs_reached) = peers.proofs().since(acknowledged.proofs, lines);
+        if claims.is_empty() && proofs.is_empty() {
+            return None;
+        }
+        let update = Update {
+            peer_url: peers.url().to_owned(),
+            claims,
+            proofs,
+        };
+        let body = serde_json::to_vec(&update);
+        let fits = body.as_ref().is_ok_and(|body| body.len() <= most);
+        if fits || body.is_err() || lines == 1 {
+            let reached = Acknowledged {
+                claims: claims_reached,
+                proofs: proofs_reached,
+            };
+            return Some(WrittenUpdate { body, reached });
+        }
+        lines /= 2;
+    }
+}
+
+async fn push(peers: &Peers, url: &str, body: Vec<u8>) -> Result<(), PushError> {
+    let mut request = Request::new(full_body(body));
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = http::Uri::from_static(UPDATE_PATH);
     let sending = async {
@@ -117,4 +142,66 @@ async fn push(peers: &Peers, url: &str, update: &Update) -> Result<(), PushError
     };
     let sent = tokio::time::timeout(TIMEOUT, sending).await;
     sent.unwrap_or(Err(PushError::TimedOut))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::agents::{AgentRegistry, AttachmentId, Proofs};
+    use crate::metrics::Metrics;
+    use crate::peers::tls::{PeerTls, testing};
+    use crate::peers::wire::Presence;
+
+    fn peers(files: &tempfile::TempDir) -> Peers {
+        let presence = Presence {
+            replica: "r".into(),
+            peer_url: "https://r".into(),
+            gateway_url: "https://gw".into(),
+            verify_ca_sha256: None,
+        };
+        let agents = AgentRegistry::of_gateway(Proofs::default(), Metrics::new(), None);
+        let tls = PeerTls::load(testing::files(files.path()), None).unwrap();
+        Peers::new(presence, agents, tls, CancellationToken::new())
+    }
+
+    #[test]
+    fn long_lines_come_in_more_updates_and_none_is_left_out() {
+        let files = tempfile::tempdir().unwrap();
+        let peers = peers(&files);
+        let node = |number: usize| format!("node-{number}");
+        for number in 0..100 {
+            // Each of these characters is written as six.
+            let boot_id = if number % 10 == 0 {
+                "\u{1}".repeat(255)
+            } else {
+                "b".into()
+            };
+            peers.attached(
+                &node(number),
+                &AttachmentId {
+                    boot_id,
+                    counter: 1,
+                },
+            );
+            peers.proofs().prove(&node(number), "token");
+        }
+        let (mut acknowledged, mut updates) = (Acknowledged::default(), 0);
+        let (mut claims, mut proofs) = (Vec::new(), Vec::new());
+        while let Some(update) = next(&peers, acknowledged, 4096) {
+            let body = update.body.unwrap();
+            assert!(body.len() <= 4096, "{}", body.len());
+            let read: Update = serde_json::from_slice(&body).unwrap();
+            claims.extend(read.claims.into_iter().map(|line| line.node_uuid));
+            proofs.extend(read.proofs.into_iter().map(|line| line.node_uuid));
+            acknowledged = update.reached;
+            updates += 1;
+        }
+        let all: Vec<_> = (0..100).map(node).collect();
+        assert_eq!((&claims, &proofs), (&all, &all));
+        assert!((5..50).contains(&updates), "{updates}");
+        let whole = next(&peers, Acknowledged::default(), LARGEST_UPDATE).unwrap();
+        assert!(next(&peers, whole.reached, LARGEST_UPDATE).is_none());
+    }
 }

@@ -9,13 +9,16 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use ironic_tunnel::{GrpcChannel, Pings};
 use tokio::io::DuplexStream;
+use tokio::sync::Notify;
 use tower::service_fn;
 use tower::util::BoxCloneSyncService;
 
 use super::connection::{BrokenBody, full_body};
 use super::directory::{DirectoryAway, Located};
-use super::place::{NodePlace, Search};
+use super::place::{NodePlace, NotFound, Search};
 use super::*;
+use crate::agents::AgentKey;
+use crate::agents::attachment::Away;
 use crate::metrics::Metrics;
 
 const NODE: &str = "1be26c0b-03f2-4d2e-ae87-c02d7f33c123";
@@ -142,7 +145,7 @@ async fn attach(peers: &Peers, counter: u64) -> (GrpcChannel, DuplexStream) {
 }
 
 async fn place(peers: &Peers) -> NodePlace {
-    let mut search: Search<'_> = peers.search(NODE);
+    let mut search: Search<'_> = peers.search(NODE, true);
     let place = tokio::time::timeout(Duration::from_secs(20), search.place());
     place.await.expect("no place was found").unwrap()
 }
@@ -190,6 +193,32 @@ async fn a_node_is_found_where_it_attaches_and_where_it_moves() {
 }
 
 #[tokio::test]
+async fn a_node_that_was_closed_here_is_open_again_when_it_attaches_elsewhere() {
+    let site = Site::new();
+    let (a, b) = (site.replica(echo()).await, site.replica(echo()).await);
+    let (_at_a, _end) = attach(&a, 1).await;
+    let key = AgentKey::Node(NODE.to_owned());
+    let (_, generation) = a.0.agents.node(NODE);
+    a.0.agents.close(&key, generation);
+    a.0.agents.slot(NODE).unwrap().detach(&id(1));
+    a.detached(NODE, &id(1), true);
+    assert_eq!(place(&a).await, NodePlace::Closed);
+    until(|| b.locations().is_closed(NODE)).await;
+    // The machine boots again, attaches to the other gateway, and is away for a moment.
+    let (at_b, _end) = attach(&b, 2).await;
+    until(|| a.gateway_of(NODE).is_some()).await;
+    drop(at_b);
+    b.0.agents.slot(NODE).unwrap().detach(&id(2));
+    b.detached(NODE, &id(2), false);
+    until(|| a.gateway_of(NODE).is_none()).await;
+    assert!(!a.0.agents.is_closed(NODE));
+    let mut search = a.search(NODE, true);
+    let placing = search.place();
+    tokio::pin!(placing);
+    assert!(futures_util::poll!(&mut placing).is_pending(), "it waits");
+}
+
+#[tokio::test]
 async fn a_request_waits_for_a_known_node_and_an_unknown_one_is_unknown() {
     let site = Site::new();
     let (a, b) = (site.replica(echo()).await, site.replica(echo()).await);
@@ -206,12 +235,12 @@ async fn a_request_waits_for_a_known_node_and_an_unknown_one_is_unknown() {
     assert_eq!(waiting.await.unwrap(), NodePlace::At(b.url().into()));
     // Names that are no UUIDs are no node's, and ask nobody.
     assert_eq!(
-        a.search("no.uuid").place().await.unwrap(),
+        a.search("no.uuid", true).place().await.unwrap(),
         NodePlace::Unknown
     );
     site.directory.is_away.store(true, Ordering::Relaxed);
     assert_eq!(
-        a.search("no.uuid").place().await.unwrap(),
+        a.search("no.uuid", true).place().await.unwrap(),
         NodePlace::Unknown
     );
     assert!(!a.status().directory_connected);
@@ -226,9 +255,9 @@ async fn requests_for_unknown_nodes_are_limited_without_a_directory() {
     let start = Instant::now();
     let search = |a: &Peers| {
         let a = a.clone();
-        tokio::spawn(async move { a.search(NODE).place().await.unwrap_err().to_string() })
+        tokio::spawn(async move { a.search(NODE, true).place().await.unwrap_err().to_string() })
     };
-    let waiting: Vec<_> = (0..=UNKNOWN_HELD).map(|_| search(&a)).collect();
+    let waiting: Vec<_> = (0..=STRANGERS_HELD).map(|_| search(&a)).collect();
     let mut errors = Vec::new();
     for one in waiting {
         errors.push(one.await.unwrap());
@@ -237,7 +266,47 @@ async fn requests_for_unknown_nodes_are_limited_without_a_directory() {
     assert_eq!(refused.count(), 1, "{errors:?}");
     assert_eq!(start.elapsed().as_secs(), 45);
     // Nothing is left of them.
-    assert!(lock(&a.0.waiting).is_empty());
+    assert_eq!(a.0.waiting.count(), 0);
+    {
+        let mut search = a.search(NODE, true);
+        let hung_up = search.place();
+        tokio::pin!(hung_up);
+        assert!(futures_util::poll!(&mut hung_up).is_pending());
+        assert_eq!(a.0.waiting.count(), 1);
+    }
+    assert_eq!(a.0.waiting.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_do_not_take_the_places_of_callers_with_a_token() {
+    let site = Site::new();
+    let (a, b) = (site.replica(echo()).await, site.replica(echo()).await);
+    a.proofs().prove(NODE, "t");
+    let mut waiting = Vec::new();
+    let mut refused = 0;
+    // As many as there are places for requests that wait.
+    for _ in 0..600 {
+        let mut search = a.search(NODE, false);
+        let mut place = Box::pin(async move { search.place().await });
+        match futures_util::poll!(&mut place) {
+            Poll::Pending => waiting.push(place),
+            Poll::Ready(placed) => {
+                assert_eq!(placed, Err(NotFound(Away::TooMany)));
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(
+        (waiting.len(), refused),
+        (STRANGERS_HELD, 600 - STRANGERS_HELD)
+    );
+    let conductor = tokio::spawn({
+        let a = a.clone();
+        async move { place(&a).await }
+    });
+    tokio::task::yield_now().await;
+    let (_at_b, _end) = attach(&b, 1).await;
+    assert_eq!(conductor.await.unwrap(), NodePlace::At(b.url().into()));
 }
 
 /// A body of so many bytes that counts how many were taken from it.

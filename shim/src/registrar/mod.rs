@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use ironic_program::MASKED_TOKEN;
 use ironic_text::error_chain;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -36,9 +37,6 @@ const PERIOD: Duration = Duration::from_secs(2);
 
 /// The longest time between two heartbeats, as in Ironic.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// What is answered instead of a token that was handed out before.
-const HANDED_OUT: &str = "******";
 
 /// Why nodes cannot be described.
 #[derive(Debug, Error)]
@@ -233,7 +231,7 @@ impl Registrar {
             }
         };
         let token = if node_uuid == Some(node.uuid.as_str()) {
-            HANDED_OUT.to_owned()
+            MASKED_TOKEN.to_owned()
         } else if self.0.fleet.is_attached(&node.uuid) {
             // Another machine, or this one before its old connection was given up.
             let uuid = &node.uuid;
@@ -320,13 +318,25 @@ impl Registrar {
         }
     }
 
-    /// Keeps the inspection report of the machine with this UUID of SMBIOS. Blocks.
+    /// Keeps the inspection report of the machine with this UUID of SMBIOS. `certified` is the node of
+    /// its certificate, if it has one: it must not overwrite the report of another. Blocks.
     #[must_use]
-    pub fn inspect(&self, report: Map<String, Value>, system_uuid: String) -> InspectionAnswer {
+    pub fn inspect(
+        &self,
+        report: Map<String, Value>,
+        system_uuid: String,
+        certified: Option<&str>,
+    ) -> InspectionAnswer {
         let node = match self.find(&machine_of(&report, system_uuid)) {
             Ok(node) => node,
             Err(reason) => return InspectionAnswer::Refused(error_chain(&reason)),
         };
+        if let Some(certified) = certified.filter(|certified| *certified != node.uuid) {
+            return InspectionAnswer::Refused(format!(
+                "the certificate is that of node {certified}, and the report that of node {}",
+                node.uuid
+            ));
+        }
         match self.0.inspections.keep(&node.uuid, report) {
             Ok(()) => {
                 self.0.fleet.inspected(&node.uuid);

@@ -84,7 +84,7 @@ fn a_described_machine_gets_its_node_and_a_new_token() {
     );
     // The agent asks again what the node is.
     let again = found(registrar.lookup(&serial("S1"), Some(A)));
-    assert_eq!(again.config.agent_token.as_deref(), Some(HANDED_OUT));
+    assert_eq!(again.config.agent_token.as_deref(), Some(MASKED_TOKEN));
     // Another machine that says the same gets nothing while the first is there.
     let attachment = bench
         .fleet
@@ -171,9 +171,21 @@ fn inspection_report_is_kept_for_the_node_of_its_machine() {
         let report = json!({"inventory": {"interfaces": [{"mac_address": mac}]}, "logs": "l"});
         report.as_object().unwrap().clone()
     };
-    let kept = registrar.inspect(report("52:54:00:00:00:01"), String::new());
+    let kept = registrar.inspect(report("52:54:00:00:00:01"), String::new(), None);
     assert_eq!(kept, InspectionAnswer::Accepted(None));
-    let refused = registrar.inspect(report("52:54:00:00:00:02"), String::new());
+    // A certificate of another node does not speak for this one.
+    let mut other = report("52:54:00:00:00:01");
+    other.insert("error".into(), "forged".into());
+    let refused = registrar.inspect(other, String::new(), Some(B));
+    assert!(matches!(refused, InspectionAnswer::Refused(text) if text.contains(B)));
+    let folder = bench.folder.path().join("state/inspections");
+    for kept in fs::read_dir(folder).unwrap() {
+        let kept = fs::read_to_string(kept.unwrap().path()).unwrap();
+        assert!(!kept.contains("forged"), "{kept}");
+    }
+    let own = registrar.inspect(report("52:54:00:00:00:01"), String::new(), Some(A));
+    assert_eq!(own, InspectionAnswer::Accepted(None));
+    let refused = registrar.inspect(report("52:54:00:00:00:02"), String::new(), None);
     assert!(matches!(refused, InspectionAnswer::Refused(text) if text.contains("00:02")));
 }
 
@@ -185,14 +197,14 @@ fn open_admission_takes_the_report_of_a_machine_that_was_not_looked_up() {
         report.as_object().unwrap().clone()
     };
     let (registrar, _directory) = bench.open(true);
-    let kept = registrar.inspect(report(), FIRMWARE.to_uppercase());
+    let kept = registrar.inspect(report(), FIRMWARE.to_uppercase(), None);
     assert_eq!(kept, InspectionAnswer::Accepted(None));
     assert_eq!(bench.fleet.resolve("node-1").unwrap().uuid, FIRMWARE);
-    let nameless = registrar.inspect(report(), String::new());
+    let nameless = registrar.inspect(report(), String::new(), None);
     assert!(matches!(nameless, InspectionAnswer::Refused(text) if text.contains("no system UUID")));
     // Nor does a file that names the system UUID alone need more.
     bench.write("a.yaml", &format!("uuid: {A}\nsystem_uuid: {FIRMWARE}\n"));
     let (registrar, _directory) = bench.open(false);
-    let kept = registrar.inspect(report(), FIRMWARE.to_owned());
+    let kept = registrar.inspect(report(), FIRMWARE.to_owned(), None);
     assert_eq!(kept, InspectionAnswer::Accepted(None));
 }

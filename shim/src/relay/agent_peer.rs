@@ -98,14 +98,14 @@ impl CertificateGate {
 }
 
 impl GateRules {
-    fn needs_certificate(&self, path: &str) -> bool {
+    /// Whether nobody needs to be known for a path. Where the gateway issues no certificates, the
+    /// operator's TLS says who needs one.
+    fn is_open(&self, path: &str) -> bool {
         let begins = |open: &&str| path.starts_with(*open);
-        let is_open = match self.issued {
-            NodeCertificates::None => true,
-            NodeCertificates::JoinToken => OPEN.iter().any(begins),
+        match self.issued {
+            NodeCertificates::None | NodeCertificates::JoinToken => OPEN.iter().any(begins),
             NodeCertificates::AgentToken => OPEN.iter().chain(&OPEN_FOR_LOOKUP).any(begins),
-        };
-        !is_open
+        }
     }
 
     fn admit(
@@ -115,10 +115,12 @@ impl GateRules {
         now: UnixTime,
     ) -> Result<Option<CertifiedNode>, Status> {
         let refuse = |reason, text| Err(refused(Code::Unauthenticated, reason, text));
-        let is_needed = self.needs_certificate(path);
+        let is_open = self.is_open(path);
+        let is_needed = !is_open && self.issued != NodeCertificates::None;
         match certificate.map(|certificate| self.trust_domain.node_of(certificate)) {
-            // The connection may be older than the end of its certificate.
-            Some(Ok(node)) if node.not_after < now && is_needed => refuse(
+            // The connection may be older than the end of its certificate. Without the name, such a
+            // caller would speak for every node.
+            Some(Ok(node)) if node.not_after < now && !is_open => refuse(
                 "CERTIFICATE_EXPIRED",
                 format!(
                     "the certificate of node {} has ended since the connection was opened: connect again with the next one",
@@ -204,6 +206,7 @@ mod tests {
     const ATTACH: &str = "/ironic.agent.v1.ConductorService/Attach";
     const LOOKUP: &str = "/ironic.agent.v1.ConductorService/Lookup";
     const ENROLL: &str = "/ironic.agent.v1.IdentityService/Enroll";
+    const HEALTH: &str = "/grpc.health.v1.Health/Check";
     const RENEW: &str = "/ironic.agent.v1.IdentityService/RenewCertificate";
 
     /// Valid until 2030.
@@ -232,6 +235,9 @@ mod tests {
             (NotIssued, ATTACH, None, 2026, Ok(None)),
             (NotIssued, ATTACH, other, 2026, Ok(None)),
             (NotIssued, ATTACH, own, 2026, Ok(Some(NODE))),
+            (NotIssued, ATTACH, own, 2031, Err("CERTIFICATE_EXPIRED")),
+            (NotIssued, LOOKUP, own, 2031, Err("CERTIFICATE_EXPIRED")),
+            (NotIssued, HEALTH, own, 2031, Ok(None)),
             (JoinToken, ATTACH, own, 2026, Ok(Some(NODE))),
             (JoinToken, ATTACH, own, 2031, Err("CERTIFICATE_EXPIRED")),
             (
@@ -249,6 +255,9 @@ mod tests {
             (JoinToken, ENROLL, own, 2031, Ok(None)),
             (AgentToken, LOOKUP, None, 2026, Ok(None)),
             (AgentToken, LOOKUP, own, 2026, Ok(Some(NODE))),
+            // As without a certificate.
+            (AgentToken, LOOKUP, own, 2031, Ok(None)),
+            (AgentToken, ATTACH, own, 2031, Err("CERTIFICATE_EXPIRED")),
             (AgentToken, ATTACH, None, 2026, Err("CERTIFICATE_REQUIRED")),
             (
                 AgentToken,

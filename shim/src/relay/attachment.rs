@@ -16,19 +16,13 @@ use tracing::{info, warn};
 
 use super::agent_peer::AgentPeer;
 use super::begun_attachment::BegunAttachment;
+use super::{LONGEST_TEXT, LONGEST_TOKEN, PROOF_TIMEOUT, check_length};
 use crate::agents::{AttachmentId, Superseded};
 use crate::gateway::Gateway;
 use crate::metrics::labels::AttachOutcome;
 
 /// How long the first message may take.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a session may wait for the proof of its token. An agent that Ironic knows proves it
-/// by its next heartbeat.
-const PROOF_TIMEOUT: Duration = Duration::from_secs(15 * 60);
-
-/// The longest text of an agent that the fleet shows, in characters.
-const LONGEST_SHOWN: usize = 255;
 
 /// What the gateway says in one call of `Attach`: that the agent is attached, and the bytes for
 /// its server; or why not, or not any longer.
@@ -134,6 +128,26 @@ fn refuse(
     drop(verdict.send(Err(status)));
 }
 
+/// Who attaches, if all that is said of it makes sense: it may be kept for minutes before it is
+/// proved.
+fn checked(hello: v1::AttachHello, peer: &AgentPeer) -> Result<v1::AttachHello, Status> {
+    let node_uuid = super::node_uuid(&hello.node_uuid, "AttachHello.node_uuid")?;
+    if hello.agent_token.is_empty() {
+        let text = "AttachHello.agent_token is empty: look up the node first";
+        return Err(Status::invalid_argument(text));
+    }
+    let texts = [
+        (&hello.agent_token, LONGEST_TOKEN, "agent_token"),
+        (&hello.agent_version, LONGEST_TEXT, "agent_version"),
+        (&hello.boot_id, LONGEST_TEXT, "boot_id"),
+    ];
+    for (text, most, field) in texts {
+        check_length(text, most, &format!("AttachHello.{field}"))?;
+    }
+    peer.speaks_for(&node_uuid)?;
+    Ok(v1::AttachHello { node_uuid, ..hello })
+}
+
 /// Reads who attaches, and waits until that is proved.
 async fn admit(
     gateway: &Gateway,
@@ -144,13 +158,7 @@ async fn admit(
     let first = first.map_err(|_| Status::deadline_exceeded("no AttachHello came"))??;
     let hello = first.and_then(|request| request.hello);
     let hello = hello.ok_or_else(|| Status::failed_precondition("Attach begins with a hello"))?;
-    let node_uuid = super::node_uuid(&hello.node_uuid, "AttachHello.node_uuid")?;
-    peer.speaks_for(&node_uuid)?;
-    if hello.agent_token.is_empty() {
-        let text = "AttachHello.agent_token is empty: look up the node first";
-        return Err(Status::invalid_argument(text).into());
-    }
-    let hello = v1::AttachHello { node_uuid, ..hello };
+    let hello = checked(hello, peer)?;
     let caller = peer.caller.as_ref();
     let proofs = gateway.agents().proofs();
     if !proofs.is_proved(&hello.node_uuid, &hello.agent_token) {
@@ -165,7 +173,6 @@ async fn admit(
         let token = Secret::new(hello.agent_token.as_str());
         let proved = proofs.wait(&hello.node_uuid, &token);
         let proved = tokio::time::timeout(PROOF_TIMEOUT, proved).await;
-        proofs.stop_waiting(&hello.node_uuid);
         if proved.is_err() {
             warn!(node = %hello.node_uuid, ?peer, "an attachment was never proved");
             let text = "Ironic has accepted no heartbeat of this node with this token";
@@ -299,11 +306,51 @@ fn attachment_id(hello: &v1::AttachHello) -> AttachmentId {
 
 /// What the fleet shows of an attachment.
 fn attachment(hello: &v1::AttachHello, peer: Option<SocketAddr>) -> v1::NodeAttachment {
-    let short = |text: &str| text.chars().take(LONGEST_SHOWN).collect();
     v1::NodeAttachment {
-        boot_id: short(&hello.boot_id),
-        agent_version: short(&hello.agent_version),
+        boot_id: hello.boot_id.clone(),
+        agent_version: hello.agent_version.clone(),
         peer: peer.map(|peer| peer.to_string()).unwrap_or_default(),
         ..v1::NodeAttachment::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_proof_is_short() {
+        let hello = v1::AttachHello {
+            node_uuid: "1be26c0b-03f2-4d2e-ae87-c02d7f33c123".into(),
+            agent_token: "t".repeat(LONGEST_TOKEN),
+            agent_version: "v".repeat(LONGEST_TEXT),
+            boot_id: "b".repeat(LONGEST_TEXT),
+            counter: 1,
+        };
+        let peer = AgentPeer::default();
+        checked(hello.clone(), &peer).unwrap();
+        let refusal = |change: fn(&mut v1::AttachHello)| {
+            let mut hello = hello.clone();
+            change(&mut hello);
+            checked(hello, &peer).unwrap_err().message().to_owned()
+        };
+        for (reason, refusal) in [
+            (
+                "node_uuid is no",
+                refusal(|hello| hello.node_uuid.push('0')),
+            ),
+            ("token is empty", refusal(|hello| hello.agent_token.clear())),
+            (
+                "token has 1025",
+                refusal(|hello| hello.agent_token.push('t')),
+            ),
+            (
+                "version has 256",
+                refusal(|hello| hello.agent_version.push('v')),
+            ),
+            ("boot_id has 256", refusal(|hello| hello.boot_id.push('b'))),
+        ] {
+            assert!(refusal.contains(reason), "{refusal}");
+        }
     }
 }

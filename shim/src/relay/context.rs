@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ironic_agent_protocol::v1;
+use ironic_program::MASKED_TOKEN;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -26,8 +27,6 @@ pub struct Relay {
     handed: Arc<Mutex<HashMap<String, TokenDigest>>>,
 }
 
-/// What Ironic answers instead of a token that it has handed out before.
-const HANDED_OUT: &str = "******";
 /// Nodes whose tokens are remembered as handed out. A shim beside its agent has one.
 const MOST_NODES: usize = 65_536;
 
@@ -78,13 +77,13 @@ impl Relay {
         let digest = TokenDigest::of(token);
         if handed.get(&found.node_uuid) == Some(&digest) {
             warn!(node = %found.node_uuid, "the token was handed out before: it is masked");
-            HANDED_OUT.clone_into(token);
+            MASKED_TOKEN.clone_into(token);
             return;
         }
         if handed.len() >= MOST_NODES {
             handed.clear();
         }
-        if token != HANDED_OUT {
+        if token != MASKED_TOKEN {
             handed.insert(found.node_uuid.clone(), digest);
             if matches!(self.placement, Placement::Gateway(_)) {
                 // Ironic gives each token to one caller, which from now on is that node.
@@ -97,7 +96,7 @@ impl Relay {
     /// that cannot be ruled out. Ironic knows by itself to whom it has given one.
     pub(super) async fn token_refusal(&self, found: &Found) -> Option<String> {
         let token = found.config.agent_token.as_deref();
-        if self.upstream.is_ironic() || token.is_none_or(|token| token == HANDED_OUT) {
+        if self.upstream.is_ironic() || token.is_none_or(|token| token == MASKED_TOKEN) {
             return None;
         }
         let node = &found.node_uuid;

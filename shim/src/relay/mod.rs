@@ -42,6 +42,7 @@ mod refusal;
 mod service;
 mod session;
 mod upstream;
+mod weighed;
 
 use agent_peer::CertificateGate;
 pub use context::Relay;
@@ -50,9 +51,20 @@ pub use listener_tls::{ListenerTls, ListenerTlsError, LoadedTls};
 pub use observation::GatewayObserver;
 pub use placement::Placement;
 pub use upstream::Upstream;
+use weighed::WeighedReports;
 
 /// An inspection report with a log archive is the largest message.
 const LARGEST_REQUEST: usize = 64 * 1024 * 1024;
+/// The largest first message of a session or an attachment, which says who calls: nobody knows yet
+/// whether that is true, and its buffer is kept for as long as the call lasts.
+const LARGEST_FIRST: usize = 64 * 1024;
+/// The longest token that a caller may name, in bytes. Those of Ironic have some fifty.
+const LONGEST_TOKEN: usize = 1024;
+/// The longest of the other texts by which a caller says who it is, in bytes.
+const LONGEST_TEXT: usize = 255;
+/// How long a session or an attachment may go on whose token is not proved. An agent that Ironic
+/// knows proves it by its next heartbeat.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// One stalled upload must not block the heartbeats beside it.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
@@ -83,6 +95,7 @@ const UNAUTHENTICATED: [Rule; 6] = [
     Rule {
         prefix: "/ironic.agent.v1.IdentityService/",
         largest: 64 * 1024,
+        largest_first: None,
         at_once: 32,
         bounds_all: false,
         deadline: Some(Duration::from_secs(60)),
@@ -90,6 +103,7 @@ const UNAUTHENTICATED: [Rule; 6] = [
     Rule {
         prefix: "/ironic.agent.v1.ConductorService/Lookup",
         largest: 64 * 1024,
+        largest_first: None,
         at_once: 32,
         bounds_all: false,
         deadline: Some(Duration::from_secs(60)),
@@ -99,6 +113,7 @@ const UNAUTHENTICATED: [Rule; 6] = [
     Rule {
         prefix: "/ironic.agent.v1.ConductorService/Heartbeat",
         largest: 1024 * 1024,
+        largest_first: Some(LARGEST_FIRST),
         at_once: 32,
         bounds_all: false,
         deadline: None,
@@ -108,6 +123,7 @@ const UNAUTHENTICATED: [Rule; 6] = [
     Rule {
         prefix: "/ironic.agent.v1.ConductorService/Attach",
         largest: usize::MAX,
+        largest_first: Some(LARGEST_FIRST),
         at_once: 32,
         bounds_all: false,
         deadline: None,
@@ -115,6 +131,7 @@ const UNAUTHENTICATED: [Rule; 6] = [
     Rule {
         prefix: "/ironic.agent.v1.ConductorService/",
         largest: LARGEST_REQUEST,
+        largest_first: None,
         at_once: 2,
         bounds_all: false,
         deadline: Some(Duration::from_secs(120)),
@@ -122,6 +139,7 @@ const UNAUTHENTICATED: [Rule; 6] = [
     Rule {
         prefix: "/grpc.health.v1.Health/",
         largest: 64 * 1024,
+        largest_first: None,
         at_once: 64,
         bounds_all: false,
         deadline: None,
@@ -345,7 +363,7 @@ impl Server {
             .layer(bounds)
             .layer(self.gate)
             .add_service(health_service)
-            .add_service(service)
+            .add_service(WeighedReports(service))
             .add_optional_service(identity.map(IdentityServiceServer::new));
         let stopped = stop.cancelled_owned();
         let tls = self.tls.map(|tls| tls.server_tls());
@@ -363,4 +381,14 @@ fn node_uuid(text: &str, field: &str) -> Result<String, Status> {
     let uuid = Uuid::try_parse(text);
     let uuid = uuid.map_err(|_| Status::invalid_argument(format!("{field} is no UUID")))?;
     Ok(uuid.hyphenated().to_string())
+}
+
+/// Refuses a text that would be kept for as long as a caller likes.
+fn check_length(text: &str, most: usize, field: &str) -> Result<(), Status> {
+    if text.len() <= most {
+        return Ok(());
+    }
+    let length = text.len();
+    let text = format!("{field} has {length} bytes, and may have {most}");
+    Err(Status::invalid_argument(text))
 }

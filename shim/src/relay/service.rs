@@ -114,6 +114,7 @@ impl ConductorService for Relay {
         request: Request<v1::SubmitInspectionRequest>,
     ) -> Result<Response<v1::SubmitInspectionResponse>, Status> {
         self.placement.accept_session()?;
+        let peer = AgentPeer::of(request.extensions());
         let request = request.into_inner();
         let system_uuid = request.system_uuid;
         let report = request
@@ -127,7 +128,11 @@ impl ConductorService for Relay {
         // It says nothing about the API: a report may go to another service, and takes its time.
         let response = match self.acquire(CallKind::Inspection(&machine)).await {
             Ok(_permit) => {
-                let answer = self.upstream.submit_inspection(report, system_uuid).await;
+                let certified = peer.node_uuid();
+                let submitting = self
+                    .upstream
+                    .submit_inspection(certified, report, system_uuid);
+                let answer = submitting.await;
                 info!(?answer, "inspection report");
                 inspection_response(answer)
             }

@@ -6,19 +6,23 @@ use std::time::Instant;
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::heartbeat_request::Message;
 use tokio::sync::mpsc;
+use tokio::time::Sleep;
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
 use super::agent_peer::AgentPeer;
 use super::context::Relay;
 use super::convert::{beat_outcome, beat_result, deferred_beat, heartbeat_response};
-use super::node_uuid;
+use super::{LONGEST_TEXT, LONGEST_TOKEN, PROOF_TIMEOUT, check_length, node_uuid};
 use crate::gateway::Gateway;
 use crate::ironic::BeatAnswer;
 use crate::metrics::Metrics;
 use crate::pacing::{CallKind, Pacing};
 use crate::rest::CloseReason;
 use crate::rest_server::Advertised;
+
+/// The longest list of cipher suites, in bytes: the names of all that OpenSSL has.
+const LONGEST_CIPHERS: usize = 4096;
 
 /// The answers of a session. They are boxed because a channel has room for 32 of them from its
 /// beginning, for each of thousands of agents.
@@ -41,10 +45,11 @@ pub(super) async fn run(
     let _drained = relay.placement.gateway().map(Gateway::session);
     let mut in_flight: InFlight<'_> = None;
     let mut heard_all = false;
+    let mut proof = ProofDeadline::new(relay.placement.gateway().is_some());
     // Goal: each beat becomes one POST, one at a time, while the agent is listened to: one
     // that hangs up or takes its leave must not wait for Ironic. Exit: a Farewell, the
-    // end of the agent's side once its last beat is answered, a message out of order, or
-    // nobody there to hear a verdict.
+    // end of the agent's side once its last beat is answered, a message out of order, no proof
+    // in time, or nobody there to hear a verdict.
     while !(heard_all && in_flight.is_none()) {
         let request = tokio::select! {
             biased;
@@ -55,6 +60,7 @@ pub(super) async fn run(
                 let _ = answers.send(Box::new(Ok(verdict))).await;
                 continue;
             }
+            () = proof.passed(|| session.is_proved()) => return Err(session.never_proved()),
             request = messages.message(), if !heard_all => request?,
         };
         let Some(request) = request else {
@@ -90,8 +96,64 @@ async fn hello(messages: &mut Streaming<v1::HeartbeatRequest>) -> Result<v1::Hel
     let Some(Message::Hello(hello)) = first.and_then(|request| request.message) else {
         return Err(Status::failed_precondition("a session begins with a Hello"));
     };
+    checked(hello)
+}
+
+/// What a session is opened with, if all of it makes sense, and nothing that is of no use here: it
+/// is kept for as long as the session lasts.
+fn checked(hello: v1::Hello) -> Result<v1::Hello, Status> {
     let node_uuid = node_uuid(&hello.node_uuid, "Hello.node_uuid")?;
-    Ok(v1::Hello { node_uuid, ..hello })
+    let config = hello.config.unwrap_or_default();
+    let texts = [
+        (&hello.agent_token, LONGEST_TOKEN, "agent_token"),
+        (&hello.agent_version, LONGEST_TEXT, "agent_version"),
+        (
+            &config.tls_min_version,
+            LONGEST_TEXT,
+            "config.tls_min_version",
+        ),
+        (
+            &config.tls_cipher_suites,
+            LONGEST_CIPHERS,
+            "config.tls_cipher_suites",
+        ),
+    ];
+    for (text, most, field) in texts {
+        check_length(text, most, &format!("Hello.{field}"))?;
+    }
+    let config = v1::SessionConfig {
+        tls_min_version: config.tls_min_version,
+        tls_cipher_suites: config.tls_cipher_suites,
+        ..v1::SessionConfig::default()
+    };
+    Ok(v1::Hello {
+        node_uuid,
+        agent_token: hello.agent_token,
+        agent_version: hello.agent_version,
+        config: Some(config),
+        callback_url: String::new(),
+    })
+}
+
+/// The time within which a session must be proved; beside its agent there is none.
+struct ProofDeadline(Option<Pin<Box<Sleep>>>);
+
+impl ProofDeadline {
+    fn new(is_gateway: bool) -> Self {
+        Self(is_gateway.then(|| Box::pin(tokio::time::sleep(PROOF_TIMEOUT))))
+    }
+
+    /// Completes when the time is over and the session is not proved; else never.
+    async fn passed(&mut self, is_proved: impl Fn() -> bool) {
+        if let Some(deadline) = &mut self.0 {
+            deadline.await;
+            self.0 = None;
+            if !is_proved() {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
 }
 
 /// The verdict of the beat in flight; without one, never.
@@ -184,6 +246,11 @@ impl<'a> Session<'a> {
         answer
     }
 
+    fn never_proved(&self) -> Status {
+        warn!(node = %self.hello.node_uuid, "a session was never proved");
+        Status::unauthenticated("Ironic has accepted no heartbeat of this session for 15 minutes")
+    }
+
     fn farewell(&self, farewell: &v1::Farewell) -> Result<(), Status> {
         if !self.is_proved() {
             warn!(node = %self.hello.node_uuid, "the farewell of an unproved session is ignored");
@@ -203,5 +270,58 @@ fn close_reason(reason: v1::FarewellReason) -> Option<CloseReason> {
         v1::FarewellReason::Rescued => Some(CloseReason::Rescued),
         v1::FarewellReason::LockedDown => Some(CloseReason::LockedDown),
         v1::FarewellReason::Unspecified => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_is_never_proved_ends_and_another_goes_on() {
+        let begun = tokio::time::Instant::now();
+        ProofDeadline::new(true).passed(|| false).await;
+        assert_eq!(begun.elapsed().as_secs(), PROOF_TIMEOUT.as_secs());
+        let mut proved = ProofDeadline::new(true);
+        let week = Duration::from_secs(7 * 24 * 3600);
+        timeout(week, proved.passed(|| true)).await.unwrap_err();
+        let mut beside = ProofDeadline::new(false);
+        timeout(week, beside.passed(|| false)).await.unwrap_err();
+        // What was proved once is not looked at again.
+        timeout(week, proved.passed(|| false)).await.unwrap_err();
+    }
+    #[test]
+    fn what_a_session_keeps_is_short_and_of_use() {
+        let hello = v1::Hello {
+            node_uuid: "1BE26C0B-03F2-4D2E-AE87-C02D7F33C123".into(),
+            agent_token: "t".repeat(LONGEST_TOKEN),
+            agent_version: "v".repeat(LONGEST_TEXT),
+            callback_url: "c".repeat(60_000),
+            config: Some(v1::SessionConfig {
+                tls_min_version: "1.3".into(),
+                agent_token: "u".repeat(60_000),
+                agent_containers: Some(prost_types::Struct::default()),
+                ..v1::SessionConfig::default()
+            }),
+        };
+        let kept = checked(hello.clone()).unwrap();
+        assert_eq!(kept.node_uuid, "1be26c0b-03f2-4d2e-ae87-c02d7f33c123");
+        assert_eq!(kept.config.as_ref().unwrap().tls_min_version, "1.3");
+        assert!(prost::Message::encoded_len(&kept) < 2048);
+        let longer = |change: fn(&mut v1::Hello)| {
+            let mut hello = hello.clone();
+            change(&mut hello);
+            checked(hello).unwrap_err().message().to_owned()
+        };
+        let token = longer(|hello| hello.agent_token.push('t'));
+        assert!(token.starts_with("Hello.agent_token has 1025"), "{token}");
+        let version = longer(|hello| hello.agent_version.push('v'));
+        assert!(version.starts_with("Hello.agent_version has"), "{version}");
+        let uuid = longer(|hello| hello.node_uuid.push('0'));
+        assert_eq!(uuid, "Hello.node_uuid is no UUID");
     }
 }

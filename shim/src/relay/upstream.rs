@@ -61,9 +61,11 @@ impl Upstream {
         }
     }
 
-    /// What becomes of an inspection report.
+    /// What becomes of an inspection report. `certified` is the node of its sender's certificate, if it
+    /// has one. Ironic finds the node by itself.
     pub(super) async fn submit_inspection(
         &self,
+        certified: Option<&str>,
         report: Map<String, Value>,
         system_uuid: String,
     ) -> InspectionAnswer {
@@ -71,8 +73,10 @@ impl Upstream {
             Self::Ironic(ironic) => ironic.submit_inspection(&report.into()).await,
             Self::Registrar(registrar) => {
                 let registrar = registrar.clone();
-                let answer =
-                    tokio::task::spawn_blocking(move || registrar.inspect(report, system_uuid));
+                let certified = certified.map(str::to_owned);
+                let answer = tokio::task::spawn_blocking(move || {
+                    registrar.inspect(report, system_uuid, certified.as_deref())
+                });
                 let stopping = |_| InspectionAnswer::Retry("the gateway stops".to_owned());
                 answer.await.unwrap_or_else(stopping)
             }

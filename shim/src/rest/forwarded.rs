@@ -104,7 +104,13 @@ impl RestService {
             return Ok(Routed::Here(Either::Left(body)));
         };
         let mut outgoing = ForwardedBody::Unread(body);
-        let mut search = peers.search(&node);
+        let token = Query::parse(parts.uri.query().unwrap_or_default()).token;
+        let is_proved = || {
+            let token = token.as_deref();
+            token.is_some_and(|token| peers.is_proved(&node, token))
+        };
+        // Before it may wait: strangers have few places.
+        let mut search = peers.search(&node, is_proved());
         // Goal: an answer. Exit: there is one, or the search has ended, or nobody may be asked
         // again.
         loop {
@@ -112,8 +118,7 @@ impl RestService {
                 Some(found) => found,
                 None => return Ok(Routed::Here(outgoing.into_body())),
             };
-            let token = Query::parse(parts.uri.query().unwrap_or_default()).token;
-            if token.is_some_and(|token| peers.is_proved(&node, &token)) {
+            if is_proved() {
                 connection.slot.authenticated();
             }
             outgoing = match self.collected(outgoing).await {

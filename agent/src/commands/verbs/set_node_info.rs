@@ -1,6 +1,7 @@
 //! Gives a standalone agent what a lookup would have answered.
 
 use ironic_document::JsonObject;
+use ironic_program::is_agent_token;
 use ironic_text::Secret;
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::{Failure, FailureKind};
 use crate::commands::plan::CommandPlan;
-use crate::config::{self, SessionOverrides};
+use crate::config::SessionOverrides;
 use crate::machine::ironic_node::Node;
 use crate::task::Task;
 
@@ -71,7 +72,7 @@ fn set_node_info(context: &CommandContext, node_info: &JsonObject) -> Result<(),
     for ignored in context.config.apply(&overrides) {
         tracing::warn!(key = %ignored.key, reason = %ignored.reason, "not applied");
     }
-    if config::is_token(token) {
+    if is_agent_token(token) {
         context.config.adopt_token(Secret::new(token));
     }
     context.node.remember(Node(node.clone()));

@@ -203,7 +203,7 @@ struct Fields {
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
-            "peer" => self.peer = Some(number(&format!("{value:?}"))),
+            "peer" => self.peer = peer(&format!("{value:?}")),
             "message" => {
                 self.message = format!("{value:?}");
                 self.message.truncate(self.message.floor_char_boundary(100));
@@ -211,6 +211,14 @@ impl Visit for Fields {
             _ => {}
         }
     }
+}
+
+/// The number of a peer as a line has it. One that may be unknown is written as an `Option`.
+fn peer(shown: &str) -> Option<u64> {
+    let known = shown
+        .strip_prefix("Some(")
+        .and_then(|shown| shown.strip_suffix(')'));
+    (shown != "None").then(|| number(known.unwrap_or(shown)))
 }
 
 /// A number for a peer, whose port does not matter: never 0, which stands for many of them.

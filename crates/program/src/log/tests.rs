@@ -120,6 +120,37 @@ fn a_flood_is_counted_by_kind_and_others_are_written() {
 }
 
 #[test]
+fn a_peer_is_the_same_however_it_is_written() {
+    let written = |port: u16| {
+        let peer = SocketAddr::from(([192, 0, 2, 1], port));
+        let (ip, shown) = (peer.ip(), peer.to_string());
+        [
+            peer.to_string(),
+            ip.to_string(),
+            format!("{:?}", Some(peer)),
+            format!("{:?}", Some(ip)),
+            format!("{:?}", Some(tracing::field::display(shown))),
+        ]
+    };
+    for shown in written(1).into_iter().chain(written(2)) {
+        assert_eq!(peer(&shown), Some(number("192.0.2.1")), "{shown}");
+    }
+    assert_eq!(peer(&format!("{:?}", None::<SocketAddr>)), None);
+    // Each line of a stranger that opens a new connection for it.
+    let budget = LogBudget::new(Rates::default());
+    let lines = written_within(&budget, false, || {
+        for port in 0..1000_u16 {
+            let peer = Some(SocketAddr::from(([192, 0, 2, 1], port)));
+            tracing::info!(?peer, "a machine gets no certificate");
+        }
+    });
+    assert_eq!(
+        lines.len(),
+        usize::try_from(Rates::default().peer.burst).unwrap()
+    );
+}
+
+#[test]
 fn a_network_of_64_bits_is_one_peer() {
     assert_eq!(number("192.0.2.1:1"), number("192.0.2.1"));
     assert_eq!(number("[::ffff:192.0.2.1]:1"), number("192.0.2.1:2"));

@@ -22,10 +22,14 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
+use super::first_message;
 use crate::listener::{Connection, Slot};
 
 /// Calls at once on a connection that has shown no token.
 const CALLS_PER_CONNECTION: usize = 16;
+/// Calls at once on any connection of those that take much memory: who has few of them cannot keep
+/// the others out.
+const LARGE_CALLS_PER_CONNECTION: usize = 2;
 
 /// Who calls: what a request's extensions hold.
 #[derive(Debug, Clone)]
@@ -35,6 +39,8 @@ pub struct Caller {
     pub peer: Option<SocketAddr>,
     /// Calls of this connection that have not ended.
     calls: Arc<AtomicUsize>,
+    /// Turns for those of its calls that take much memory.
+    large_calls: Arc<Semaphore>,
 }
 
 impl Caller {
@@ -83,6 +89,10 @@ impl Drop for ActiveCall {
     }
 }
 
+fn large_calls() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(LARGE_CALLS_PER_CONNECTION))
+}
+
 impl<S: std::os::fd::AsFd> Connected for Connection<S> {
     type ConnectInfo = Caller;
 
@@ -97,6 +107,7 @@ impl<S: std::os::fd::AsFd> Connected for Connection<S> {
             slot,
             peer,
             calls: Arc::default(),
+            large_calls: large_calls(),
         }
     }
 }
@@ -108,9 +119,12 @@ pub struct Rule {
     pub prefix: &'static str,
     /// The largest request in bytes, all its messages together.
     pub largest: usize,
+    /// The largest first message in bytes, where the request may be larger.
+    pub largest_first: Option<usize>,
     /// How many of them run at once, of all callers.
     pub at_once: usize,
-    /// Whether `at_once` also bounds callers that have shown a token: each call takes much memory.
+    /// Whether `at_once` and `deadline` also bound callers that have shown a token: each call takes
+    /// much memory. A connection has two of them at once.
     pub bounds_all: bool,
     /// After this time nothing more of the request is read.
     pub deadline: Option<Duration>,
@@ -169,7 +183,7 @@ impl Bounds {
         &self,
         path: &str,
         caller: Option<&Caller>,
-    ) -> Result<Option<(Rule, Option<OwnedSemaphorePermit>)>, Status> {
+    ) -> Result<Option<(Rule, CallTurn)>, Status> {
         let Some((rule, turns)) = self
             .rules
             .iter()
@@ -185,27 +199,37 @@ impl Bounds {
                 ErrorDetails::with_retry_info(retry_after),
             )
         };
-        if caller.is_some_and(|caller| caller.slot.is_authenticated()) {
-            let turn = rule
-                .bounds_all
-                .then(|| Arc::clone(turns).try_acquire_owned());
-            let turn = turn.transpose().map_err(|_| busy("at once"))?;
-            return Ok(Some((
-                Rule {
-                    deadline: None,
-                    ..*rule
-                },
-                turn,
-            )));
+        let is_authenticated = caller.is_some_and(|caller| caller.slot.is_authenticated());
+        if is_authenticated && !rule.bounds_all {
+            let rule = Rule {
+                deadline: None,
+                ..*rule
+            };
+            return Ok(Some((rule, CallTurn::default())));
         }
-        if caller.is_some_and(|caller| caller.calls.load(Ordering::Relaxed) > CALLS_PER_CONNECTION)
-        {
+        let has_many =
+            |caller: &Caller| caller.calls.load(Ordering::Relaxed) > CALLS_PER_CONNECTION;
+        if !is_authenticated && caller.is_some_and(has_many) {
             return Err(busy("on this connection"));
         }
-        let turn = Arc::clone(turns).try_acquire_owned();
-        let turn = turn.map_err(|_| busy("at once"))?;
-        Ok(Some((*rule, Some(turn))))
+        let acquire = |turns: &Arc<Semaphore>| Arc::clone(turns).try_acquire_owned();
+        let of_connection = caller.filter(|_| rule.bounds_all);
+        let of_connection = of_connection.map(|caller| acquire(&caller.large_calls));
+        let turn = CallTurn {
+            _of_connection: of_connection
+                .transpose()
+                .map_err(|_| busy("on this connection"))?,
+            _of_all: Some(acquire(turns).map_err(|_| busy("at once"))?),
+        };
+        Ok(Some((*rule, turn)))
     }
+}
+
+/// Leave for a call, until it is dropped.
+#[derive(Debug, Default)]
+struct CallTurn {
+    _of_connection: Option<OwnedSemaphorePermit>,
+    _of_all: Option<OwnedSemaphorePermit>,
 }
 
 impl<S> Layer<S> for Bounds {
@@ -247,7 +271,7 @@ where
         let (request, permit) = match admitted {
             Err(busy) => return Box::pin(std::future::ready(Ok(busy.into_http()))),
             Ok(None) => (request, None),
-            Ok(Some((rule, permit))) => (request.map(|body| limited(body, rule)), permit),
+            Ok(Some((rule, permit))) => (request.map(|body| limited(body, rule)), Some(permit)),
         };
         let answer = self.inner.call(request);
         Box::pin(async move {
@@ -264,6 +288,10 @@ where
 }
 
 fn limited(body: Body, rule: Rule) -> Body {
+    let body = match rule.largest_first {
+        Some(most) => first_message::bounded(body, most),
+        None => body,
+    };
     let body = Limited::new(body, rule.largest);
     match rule.deadline {
         None => Body::new(body),
@@ -281,6 +309,7 @@ mod tests {
     const RULE: Rule = Rule {
         prefix: "/a.B/",
         largest: 1024,
+        largest_first: None,
         at_once: 1,
         bounds_all: true,
         deadline: None,
@@ -293,6 +322,7 @@ mod tests {
             slot,
             peer: None,
             calls: Arc::default(),
+            large_calls: large_calls(),
         }
     }
 
@@ -338,5 +368,32 @@ mod tests {
         };
         let _running = bounds.admit("/a.B/C", Some(&stranger)).unwrap();
         bounds.admit("/a.B/C", Some(&stranger)).unwrap_err();
+    }
+    #[test]
+    fn large_calls_have_a_deadline_and_few_of_them_a_connection_whoever_calls() {
+        let deadline = Some(Duration::from_secs(120));
+        let bounds = Bounds::new(&[Rule {
+            at_once: 3,
+            deadline,
+            ..RULE
+        }]);
+        let (one, other) = (authenticated(), authenticated());
+        let mut running: Vec<_> = (0..2)
+            .map(|_| bounds.admit("/a.B/C", Some(&one)).unwrap().unwrap())
+            .collect();
+        assert!(running.iter().all(|(rule, _)| rule.deadline == deadline));
+        let status = bounds.admit("/a.B/C", Some(&one)).unwrap_err();
+        assert!(
+            status.message().contains("on this connection"),
+            "{status:?}"
+        );
+        running.push(bounds.admit("/a.B/C", Some(&other)).unwrap().unwrap());
+        let status = bounds.admit("/a.B/C", Some(&other)).unwrap_err();
+        assert!(status.message().contains("at once"), "{status:?}");
+        // A turn of the connection that was not used up is given back.
+        running.clear();
+        for _ in 0..2 {
+            running.push(bounds.admit("/a.B/C", Some(&other)).unwrap().unwrap());
+        }
     }
 }

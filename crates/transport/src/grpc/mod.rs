@@ -15,6 +15,7 @@ use crate::tls::{HalfPair, certificate_and_key};
 mod bind;
 pub mod bounds;
 mod dial;
+mod first_message;
 mod server_tls;
 
 pub use bind::{BindError, Bound, LIMITS, bind};

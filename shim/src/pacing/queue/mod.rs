@@ -3,6 +3,9 @@
 //! A call waits for a few seconds at most. What does not fit into that is deferred, for as long as
 //! those before it take, but not for long. Who was deferred keeps its place: of those who wait,
 //! the one that came first is next, and the one that came last is deferred.
+//!
+//! There are three [classes](CallClass), because a stranger can make any number of calls that nobody
+//! has proved: they wait and are deferred among themselves.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -17,12 +20,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 const MOST_WAITING: usize = 4096;
 /// Calls that may wait however low the rate is.
 const LEAST_WAITING: usize = 4;
-/// Deferred callers whose place is kept.
-const MOST_DEFERRED: usize = 65_536;
+/// Deferred callers whose place is kept, of each class.
+const MOST_DEFERRED: u32 = 65_536;
 /// How long a place is kept after its time has come.
 const KEPT: Duration = Duration::from_secs(120);
 /// Forced calls that pass others in a row.
 const FORCED_IN_A_ROW: u32 = 3;
+/// Proved calls that pass those of strangers in a row.
+const PROVED_IN_A_ROW: u32 = 3;
 const SHORTEST_DEFERRAL: Duration = Duration::from_secs(1);
 /// The same while Ironic is away.
 const DEFERRAL_WHILE_AWAY: Duration = Duration::from_secs(5);
@@ -46,6 +51,31 @@ pub(super) struct PacedCall {
     pub(super) is_forced: bool,
     /// Takes the place of a waiting call of the same key that is not proved.
     pub(super) is_proved: bool,
+}
+
+impl PacedCall {
+    fn class(&self) -> CallClass {
+        match (self.is_forced, self.is_proved) {
+            (true, _) => CallClass::Forced,
+            (false, true) => CallClass::Proved,
+            (false, false) => CallClass::Unproved,
+        }
+    }
+}
+
+/// Calls that wait for each other. Each class passes those behind it, a few times in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CallClass {
+    /// Beats of a node at which something has happened.
+    Forced,
+    /// Other beats with a token that is known to be the node's.
+    Proved,
+    /// What anybody can ask for: lookups, reports, and beats of which that is not known.
+    Unproved,
+}
+
+impl CallClass {
+    const ALL: [Self; 3] = [Self::Forced, Self::Proved, Self::Unproved];
 }
 
 /// Names one call.
@@ -83,12 +113,15 @@ struct RunningCall {
 struct Deferred {
     since: Duration,
     until: Duration,
-    is_forced: bool,
+    class: CallClass,
 }
 
-/// Calls that wait, forced or not.
+/// A deferred caller. What a stranger asks in the name of a node does not touch the place of the node.
+type DeferredKey = (CallerKey, bool);
+
+/// The calls of one class that wait.
 #[derive(Debug, Default)]
-struct Class {
+struct WaitingCalls {
     waiting: BTreeMap<Place, QueuedCall>,
     /// Callers that were deferred and have not come back.
     outstanding: u32,
@@ -98,18 +131,19 @@ struct Class {
 #[derive(Debug)]
 pub(super) struct CallQueue {
     rate: CallRate,
-    forced: Class,
-    ordinary: Class,
-    places: HashMap<CallerKey, (bool, Place)>,
+    /// By [`CallClass`], in its order.
+    classes: [WaitingCalls; CallClass::ALL.len()],
+    places: HashMap<CallerKey, (CallClass, Place)>,
     /// In the order in which they came; some of them wait no more.
-    entered: VecDeque<(Duration, bool, Place)>,
+    entered: VecDeque<(Duration, CallClass, Place)>,
     in_flight: HashMap<CallId, RunningCall>,
     busy: HashSet<CallerKey>,
-    deferred: HashMap<CallerKey, Deferred>,
+    deferred: HashMap<DeferredKey, Deferred>,
     forget_at: Duration,
     decisions: Vec<PacingDecision>,
     calls: u64,
     forced_in_a_row: u32,
+    proved_in_a_row: u32,
     /// Between 0 and 1, each time elsewhere.
     spread: f64,
 }
@@ -118,8 +152,7 @@ impl CallQueue {
     pub(super) fn new() -> Self {
         Self {
             rate: CallRate::new(),
-            forced: Class::default(),
-            ordinary: Class::default(),
+            classes: Default::default(),
             places: HashMap::new(),
             entered: VecDeque::new(),
             in_flight: HashMap::new(),
@@ -129,6 +162,7 @@ impl CallQueue {
             decisions: Vec::new(),
             calls: 0,
             forced_in_a_row: 0,
+            proved_in_a_row: 0,
             spread: 0.0,
         }
     }
@@ -136,8 +170,9 @@ impl CallQueue {
     /// How many calls wait and run.
     pub(super) fn lengths(&self) -> QueueLengths {
         QueueLengths {
-            forced: self.forced.waiting.len(),
-            ordinary: self.ordinary.waiting.len(),
+            forced: self.waiting(CallClass::Forced).len(),
+            ordinary: self.waiting(CallClass::Proved).len()
+                + self.waiting(CallClass::Unproved).len(),
             deferred: self.deferred.len(),
             in_flight: self.in_flight.len(),
             rate: self.rate.per_second(),
@@ -148,8 +183,8 @@ impl CallQueue {
     pub(super) fn ask(&mut self, now: Duration, call: PacedCall) -> CallId {
         self.calls += 1;
         let id = CallId(self.calls);
-        if let Some((is_forced, place)) = self.places.get(&call.key).copied() {
-            let other = self.class(is_forced).waiting.get(&place).copied();
+        if let Some((class, place)) = self.places.get(&call.key).copied() {
+            let other = self.waiting(class).get(&place).copied();
             let is_better = call.is_proved && other.is_none_or(|other| !other.call.is_proved);
             let second = if is_better {
                 self.remove(call.key);
@@ -163,23 +198,24 @@ impl CallQueue {
                 return id;
             }
         }
-        let mut since = now;
-        if let Some(deferred) = self.deferred.get(&call.key).copied() {
+        let (mut since, class) = (now, call.class());
+        let key = (call.key, call.is_proved);
+        if let Some(deferred) = self.deferred.get(&key).copied() {
             let early = deferred.until.saturating_sub(now);
-            let has_room = !self.rate.is_away() && self.class(call.is_forced).waiting.is_empty();
-            if early > LONGEST_WAIT && deferred.is_forced == call.is_forced && !has_room {
+            let has_room = !self.rate.is_away() && self.waiting(class).is_empty();
+            if early > LONGEST_WAIT && deferred.class == class && !has_room {
                 self.decisions.push(PacingDecision::Defer(id, early));
                 return id;
             }
             since = deferred.since;
-            self.deferred.remove(&call.key);
-            self.class(deferred.is_forced).outstanding -= 1;
+            self.deferred.remove(&key);
+            self.class(deferred.class).outstanding -= 1;
         }
-        let (place, is_forced) = ((since, id), call.is_forced);
+        let place = (since, id);
         let waiting = QueuedCall { call, entered: now };
-        self.class(is_forced).waiting.insert(place, waiting);
-        self.places.insert(call.key, (is_forced, place));
-        self.entered.push_back((now, is_forced, place));
+        self.class(class).waiting.insert(place, waiting);
+        self.places.insert(call.key, (class, place));
+        self.entered.push_back((now, class, place));
         id
     }
 
@@ -189,14 +225,14 @@ impl CallQueue {
         self.expire(now);
         // Goal: every call that may start, does. Exit: none may.
         while self.in_flight.len() < self.rate.at_once() && self.rate.next_start() <= now {
-            let Some((is_forced, place)) = self.next() else {
+            let Some((class, place)) = self.next() else {
                 break;
             };
-            self.start(now, is_forced, place);
+            self.start(now, class, place);
         }
-        for is_forced in [true, false] {
-            while self.is_full(is_forced) {
-                self.defer_last(now, is_forced);
+        for class in CallClass::ALL {
+            while self.waiting(class).len() > self.room() {
+                self.defer_last(now, class);
             }
         }
         std::mem::take(&mut self.decisions)
@@ -245,46 +281,53 @@ impl CallQueue {
         }
     }
 
-    fn class(&mut self, is_forced: bool) -> &mut Class {
-        if is_forced {
-            &mut self.forced
-        } else {
-            &mut self.ordinary
-        }
+    fn class(&mut self, class: CallClass) -> &mut WaitingCalls {
+        &mut self.classes[class as usize]
+    }
+
+    fn waiting(&self, class: CallClass) -> &BTreeMap<Place, QueuedCall> {
+        &self.classes[class as usize].waiting
     }
 
     fn remove(&mut self, key: CallerKey) -> Option<(Place, QueuedCall)> {
-        let (is_forced, place) = self.places.remove(&key)?;
-        let waiting = self.class(is_forced).waiting.remove(&place)?;
+        let (class, place) = self.places.remove(&key)?;
+        let waiting = self.class(class).waiting.remove(&place)?;
         Some((place, waiting))
     }
 
     /// The next call that may start: the first of its class whose key is not busy.
-    fn next(&self) -> Option<(bool, Place)> {
-        let first = |class: &Class| {
-            let mut waiting = class.waiting.iter();
+    fn next(&self) -> Option<(CallClass, Place)> {
+        use CallClass::{Forced, Proved, Unproved};
+        let first = |class: CallClass| {
+            let mut waiting = self.waiting(class).iter();
             let free = waiting.find(|(_, waiting)| !self.busy.contains(&waiting.call.key));
-            free.map(|(place, _)| *place)
+            free.map(|(place, _)| (class, *place))
         };
-        let ordinary = || first(&self.ordinary).map(|place| (false, place));
-        let forced = || first(&self.forced).map(|place| (true, place));
-        if self.forced_in_a_row >= FORCED_IN_A_ROW {
-            ordinary().or_else(forced)
+        let others = if self.proved_in_a_row >= PROVED_IN_A_ROW {
+            [Unproved, Proved]
         } else {
-            forced().or_else(ordinary)
+            [Proved, Unproved]
+        };
+        let mut other = others.into_iter().filter_map(first);
+        if self.forced_in_a_row >= FORCED_IN_A_ROW {
+            other.next().or_else(|| first(Forced))
+        } else {
+            first(Forced).or_else(|| other.next())
         }
     }
 
-    fn start(&mut self, now: Duration, is_forced: bool, place: Place) {
-        let Some(QueuedCall { call, entered }) = self.class(is_forced).waiting.remove(&place)
-        else {
+    fn start(&mut self, now: Duration, class: CallClass, place: Place) {
+        let Some(QueuedCall { call, entered }) = self.class(class).waiting.remove(&place) else {
             return;
         };
-        self.forced_in_a_row = if is_forced {
-            self.forced_in_a_row + 1
-        } else {
-            0
-        };
+        match class {
+            CallClass::Forced => self.forced_in_a_row += 1,
+            CallClass::Proved => self.proved_in_a_row += 1,
+            CallClass::Unproved => self.proved_in_a_row = 0,
+        }
+        if class != CallClass::Forced {
+            self.forced_in_a_row = 0;
+        }
         self.places.remove(&call.key);
         self.busy.insert(call.key);
         let (since, id) = place;
@@ -310,17 +353,8 @@ impl CallQueue {
         starts.clamp(LEAST_WAITING, MOST_WAITING)
     }
 
-    fn is_full(&self, is_forced: bool) -> bool {
-        let class = if is_forced {
-            &self.forced
-        } else {
-            &self.ordinary
-        };
-        class.waiting.len() > self.room()
-    }
-
-    fn defer_last(&mut self, now: Duration, is_forced: bool) {
-        let last = self.class(is_forced).waiting.pop_last();
+    fn defer_last(&mut self, now: Duration, class: CallClass) {
+        let last = self.class(class).waiting.pop_last();
         if let Some(((since, id), waiting)) = last {
             self.places.remove(&waiting.call.key);
             self.postpone(now, since, id, &waiting.call);
@@ -329,8 +363,8 @@ impl CallQueue {
 
     /// Who has waited for as long as anybody may is deferred.
     fn expire(&mut self, now: Duration) {
-        while let Some((entered, is_forced, place)) = self.entered.front().copied() {
-            let waiting = self.class(is_forced).waiting.get(&place).copied();
+        while let Some((entered, class, place)) = self.entered.front().copied() {
+            let waiting = self.waiting(class).get(&place).copied();
             if waiting.is_some() && entered + LONGEST_WAIT > now {
                 return;
             }
@@ -362,7 +396,7 @@ impl CallQueue {
         least: Duration,
     ) -> Duration {
         let (gap, room) = (self.rate.gap(), self.room());
-        let class = self.class(call.is_forced);
+        let class = self.class(call.class());
         // Those for whom there is no room are deferred, too, and counted then.
         let count = u32::try_from(class.waiting.len().min(room)).unwrap_or(u32::MAX);
         let count = count.saturating_add(class.outstanding);
@@ -374,38 +408,43 @@ impl CallQueue {
         } else {
             ahead.max(least)
         };
-        if self.deferred.len() < MOST_DEFERRED {
+        self.keep_place(call, since, now + time);
+        time
+    }
+
+    /// Keeps the place of a caller that was deferred, if there is room in its class.
+    fn keep_place(&mut self, call: &PacedCall, since: Duration, until: Duration) {
+        let class = call.class();
+        let key = (call.key, call.is_proved);
+        if let Some(earlier) = self.deferred.remove(&key) {
+            self.class(earlier.class).outstanding -= 1;
+        }
+        if self.class(class).outstanding < MOST_DEFERRED {
             let deferred = Deferred {
                 since,
-                until: now + time,
-                is_forced: call.is_forced,
+                until,
+                class,
             };
-            let earlier = self.deferred.insert(call.key, deferred);
-            if let Some(earlier) = earlier {
-                self.class(earlier.is_forced).outstanding -= 1;
-            }
-            self.class(call.is_forced).outstanding += 1;
+            self.deferred.insert(key, deferred);
+            self.class(class).outstanding += 1;
         }
-        time
     }
 
     /// Forgets callers that did not come back.
     fn forget(&mut self, now: Duration) {
-        if now >= self.forget_at {
-            let (mut forced, mut ordinary) = (0, 0);
-            self.deferred.retain(|_, deferred| {
-                let is_kept = deferred.until + KEPT > now;
-                if is_kept && deferred.is_forced {
-                    forced += 1;
-                } else if is_kept {
-                    ordinary += 1;
-                }
-                is_kept
-            });
-            self.forced.outstanding = forced;
-            self.ordinary.outstanding = ordinary;
-            self.forget_at = now + KEPT / 4;
+        if now < self.forget_at {
+            return;
         }
+        let mut outstanding = [0; CallClass::ALL.len()];
+        self.deferred.retain(|_, deferred| {
+            let is_kept = deferred.until + KEPT > now;
+            outstanding[deferred.class as usize] += u32::from(is_kept);
+            is_kept
+        });
+        for class in CallClass::ALL {
+            self.class(class).outstanding = outstanding[class as usize];
+        }
+        self.forget_at = now + KEPT / 4;
     }
 }
 

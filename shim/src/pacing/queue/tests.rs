@@ -124,6 +124,11 @@ impl World {
             }
             self.check();
         }
+        for (class, calls) in CallClass::ALL.into_iter().zip(&self.queue.classes) {
+            let deferred = self.queue.deferred.values();
+            let deferred = deferred.filter(|one| one.class == class).count();
+            assert_eq!(deferred, usize::try_from(calls.outstanding).unwrap());
+        }
         now
     }
 
@@ -179,18 +184,19 @@ impl World {
             assert!(keys.insert(in_flight.call.key), "two of a node at a time");
         }
         assert_eq!(keys, queue.busy);
-        let waiting = queue.forced.waiting.len() + queue.ordinary.waiting.len();
+        let waiting: usize = queue.classes.iter().map(|class| class.waiting.len()).sum();
         assert_eq!(waiting, queue.places.len());
         assert_eq!(waiting, self.asking.len(), "every call has an answer");
         let most = queue.rate.per_second() * LONGEST_WAIT.as_secs_f64() + 1.0;
         let most = most.max(f64::from(u32::try_from(LEAST_WAITING).unwrap()));
-        for class in [&queue.forced, &queue.ordinary] {
+        for class in &queue.classes {
             let count = u32::try_from(class.waiting.len()).unwrap();
             assert!(f64::from(count) <= most, "{count} wait, {most}");
         }
-        assert!(queue.deferred.len() <= MOST_DEFERRED);
-        let outstanding = queue.forced.outstanding + queue.ordinary.outstanding;
-        assert_eq!(queue.deferred.len(), usize::try_from(outstanding).unwrap());
+        let outstanding = queue.classes.iter().map(|class| class.outstanding);
+        assert!(outstanding.clone().all(|count| count <= MOST_DEFERRED));
+        let outstanding = usize::try_from(outstanding.sum::<u32>()).unwrap();
+        assert_eq!(queue.deferred.len(), outstanding);
         assert!(queue.in_flight.len() <= 64);
     }
 
@@ -301,15 +307,82 @@ fn forced_calls_pass_the_others_which_do_not_starve() {
     assert_eq!(order, expected);
 }
 
+/// What a stranger can ask for.
+fn unproved(node: u64) -> PacedCall {
+    PacedCall {
+        is_proved: false,
+        ..beat(node)
+    }
+}
+
+/// A thousand calls of strangers a second, each in another name, while 60 nodes a second beat.
+#[test]
+fn strangers_neither_defer_the_beats_of_nodes_nor_starve() {
+    let mut queue = CallQueue::new();
+    let (mut beats, mut waits) = (HashMap::new(), Vec::new());
+    let (mut strangers, mut running) = (0_u32, Vec::new());
+    for millisecond in 0_u32..30_000 {
+        let now = Duration::from_millis(millisecond.into());
+        for id in running.drain(..) {
+            queue.finish(now, id, Some(Answered));
+        }
+        queue.ask(now, unproved(1_000_000 + u64::from(millisecond)));
+        if millisecond % 16 == 0 {
+            beats.insert(queue.ask(now, beat(millisecond.into())), now);
+        }
+        for decision in queue.decide(now) {
+            match decision {
+                PacingDecision::Start(id) => {
+                    running.push(id);
+                    match beats.remove(&id) {
+                        Some(asked) => waits.push(now - asked),
+                        None => strangers += 1,
+                    }
+                }
+                PacingDecision::Defer(id, _) => {
+                    assert!(!beats.contains_key(&id), "a beat was deferred at {now:?}");
+                }
+            }
+        }
+    }
+    let longest = waits.iter().max().unwrap();
+    assert!(*longest < seconds(0.5) && beats.len() < 30, "{longest:?}");
+    assert!(strangers >= 30 * 25, "{strangers} calls of strangers");
+}
+
+#[test]
+fn the_place_of_a_node_is_not_for_strangers() {
+    let mut queue = CallQueue::new();
+    for node in 0..100_000 {
+        queue.ask(Duration::ZERO, unproved(node));
+        if node % 1000 == 0 {
+            queue.decide(Duration::ZERO);
+        }
+    }
+    for node in 200_000..202_000 {
+        queue.ask(Duration::ZERO, beat(node));
+    }
+    queue.decide(Duration::ZERO);
+    let places = |queue: &CallQueue| {
+        let kept = queue.deferred.iter().filter(|(key, _)| key.1);
+        kept.map(|(key, deferred)| (key.0.0, deferred.since, deferred.until))
+            .collect::<HashSet<_>>()
+    };
+    let kept = places(&queue);
+    assert!(kept.len() > 1000, "{} places", kept.len());
+    // Calls in the names of these nodes.
+    for node in 200_000..202_000 {
+        queue.ask(seconds(0.1), unproved(node));
+    }
+    queue.decide(seconds(0.1));
+    assert!(kept.is_subset(&places(&queue)));
+}
+
 #[test]
 fn the_proved_session_of_a_node_takes_the_place_of_another() {
     let mut queue = CallQueue::new();
-    let unproved = PacedCall {
-        is_proved: false,
-        ..beat(1)
-    };
-    let first = queue.ask(Duration::ZERO, unproved);
-    let second = queue.ask(Duration::ZERO, unproved);
+    let first = queue.ask(Duration::ZERO, unproved(1));
+    let second = queue.ask(Duration::ZERO, unproved(1));
     let proved = queue.ask(Duration::ZERO, beat(1));
     let late = queue.ask(Duration::ZERO, beat(1));
     let later = |id| PacingDecision::Defer(id, DEFERRAL_OF_A_SECOND);
@@ -382,7 +455,8 @@ fn what_is_kept_of_callers_that_never_come_back_is_bounded_and_forgotten() {
         }
     }
     queue.decide(Duration::ZERO);
-    assert_eq!(queue.deferred.len(), MOST_DEFERRED);
+    let most = usize::try_from(MOST_DEFERRED).unwrap();
+    assert_eq!(queue.deferred.len(), most);
     let later = LONGEST_DEFERRAL + KEPT * 2;
     queue.decide(later);
     assert!(queue.deferred.len() < 1000, "{}", queue.deferred.len());

@@ -10,14 +10,13 @@
 //! answers, also that it does not hold the node, so that the latest of several claims is found
 //! and an unknown node is known to be unknown. An attachment costs the server nothing.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{
-    Client, ConnectErrorKind, ConnectOptions, Event, Message, StatusCode, Subscriber,
-};
-use futures_util::StreamExt;
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, Message, StatusCode, Subject};
 use futures_util::future::BoxFuture;
+use futures_util::{Stream, StreamExt};
 use ironic_text::error_chain;
 use rustls::ClientConfig;
 use thiserror::Error;
@@ -187,9 +186,10 @@ impl Directory for NatsDirectory {
 }
 
 /// The answers of as many replicas as are expected, or of those that answer in time.
-async fn collect(mut answers: Subscriber, expected: usize) -> Located {
+async fn collect(mut answers: impl Stream<Item = Message> + Unpin, expected: usize) -> Located {
     let mut located = Located::default();
     let end = Instant::now() + ANSWERS;
+    let mut answered = HashSet::new();
     while located.answers.len() < MOST_ANSWERS {
         let Ok(Some(message)) = tokio::time::timeout_at(end, answers.next()).await else {
             break;
@@ -198,10 +198,12 @@ async fn collect(mut answers: Subscriber, expected: usize) -> Located {
             located.is_complete = expected == 0;
             break;
         }
+        // Who answers twice is not two of them.
         if let Some(answer) = read::<LocateAnswer>(&message) {
+            answered.insert(answer.peer_url.clone());
             located.answers.push(answer);
         }
-        if expected > 0 && located.answers.len() >= expected {
+        if expected > 0 && answered.len() >= expected {
             located.is_complete = true;
             break;
         }
@@ -340,36 +342,37 @@ impl DirectorySession {
                 },
                 message = questions.next() => match message {
                     Some(message) => {
-                        self.answer(client, &nodes, message).await?;
+                        self.answer(client, &nodes, message).await;
                         false
                     }
                     None => return Ok(()),
                 },
             };
             if introduces {
-                let presence = serde_json::to_vec(&self.member.presence())?;
-                client
-                    .publish(introductions.clone(), presence.into())
-                    .await?;
+                let presence = self.member.presence();
+                publish(client, introductions.clone().into(), &presence).await;
             }
         }
     }
 
-    async fn answer(
-        &self,
-        client: &Client,
-        nodes: &str,
-        message: Message,
-    ) -> Result<(), async_nats::Error> {
-        let Some(reply) = message.reply else {
-            return Ok(());
-        };
-        let Some(node_uuid) = message.subject.as_str().strip_prefix(nodes) else {
-            return Ok(());
-        };
-        let answer = serde_json::to_vec(&self.member.answer(node_uuid))?;
-        client.publish(reply, answer.into()).await?;
-        Ok(())
+    async fn answer(&self, client: &Client, nodes: &str, message: Message) {
+        let node_uuid = message.subject.as_str().strip_prefix(nodes);
+        if let (Some(reply), Some(node_uuid)) = (message.reply, node_uuid) {
+            publish(client, reply, &self.member.answer(node_uuid)).await;
+        }
+    }
+}
+
+/// Sends a message. One that cannot be sent must not end this replica's part in the directory: what
+/// is in it was said by others. Where the client has ended, its subscriptions have, too.
+async fn publish<T: serde::Serialize>(client: &Client, subject: Subject, message: &T) {
+    let sending = async {
+        let text = serde_json::to_vec(message)?;
+        client.publish(subject, text.into()).await?;
+        Ok::<_, async_nats::Error>(())
+    };
+    if let Err(error) = sending.await {
+        warn!(error = %error_chain(&*error), "a message of the directory cannot be sent");
     }
 }
 
@@ -391,5 +394,119 @@ fn note(connectivity: &watch::Sender<Connectivity>, event: &Event) {
         None => info!(event = %"directory_connected", "milestone"),
         Some(reason) => warn!(event = %"directory_away", %reason,
             "what is attached here is served; requests for other nodes are held"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Tells for which nodes it was asked.
+    #[derive(Debug)]
+    struct Member(mpsc::UnboundedSender<String>);
+
+    impl DirectoryMember for Member {
+        fn presence(&self) -> Presence {
+            Presence {
+                replica: "r".into(),
+                peer_url: "https://r".into(),
+                gateway_url: "https://gw".into(),
+                verify_ca_sha256: None,
+            }
+        }
+
+        fn meet(&self, _: Presence) -> bool {
+            false
+        }
+
+        fn answer(&self, node_uuid: &str) -> LocateAnswer {
+            self.0.send(node_uuid.to_owned()).unwrap();
+            LocateAnswer {
+                peer_url: "https://r".into(),
+                known: false,
+                claim: None,
+            }
+        }
+
+        fn forget_absent(&self) {}
+    }
+
+    /// One connection to a server that takes messages of 16 bytes, and that asks for two nodes.
+    async fn serve_small_messages(listener: TcpListener) {
+        let (stream, _) = listener.accept().await.unwrap();
+        drop(listener);
+        let (read, mut write) = tokio::io::split(stream);
+        let info = r#"INFO {"server_id":"s","server_name":"s","host":"","port":0,"version":"2.9.0","go":"","max_payload":16,"proto":1,"client_id":1,"headers":true}"#;
+        write.write_all(info.as_bytes()).await.unwrap();
+        write.write_all(b"\r\n").await.unwrap();
+        let mut lines = BufReader::new(read).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let answer = match words[..] {
+                ["PING"] => "PONG\r\n".to_owned(),
+                ["SUB", "p.node.*", id] => ["n1", "n2"]
+                    .map(|node| format!("MSG p.node.{node} {id} p.inbox.1 0\r\n\r\n"))
+                    .concat(),
+                _ => continue,
+            };
+            write.write_all(answer.as_bytes()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_cannot_be_sent_does_not_end_the_part_in_the_directory() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let settings = NatsSettings {
+            servers: vec![format!("nats://{}", listener.local_addr().unwrap())],
+            prefix: "p".into(),
+            credentials: None,
+            tls: None,
+        };
+        tokio::spawn(serve_small_messages(listener));
+        let (asked, mut nodes) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        let directory = NatsDirectory::start(settings, Arc::new(Member(asked)), stop.clone());
+        let directory = directory.await.unwrap();
+        for node in ["n1", "n2"] {
+            let heard = tokio::time::timeout(Duration::from_secs(20), nodes.recv()).await;
+            assert_eq!(heard.unwrap().as_deref(), Some(node));
+        }
+        assert!(directory.is_connected());
+        stop.cancel();
+    }
+    #[tokio::test(start_paused = true)]
+    async fn one_who_answers_twice_is_not_two_who_answer() {
+        let answers = |urls: &[&str]| {
+            let answers: Vec<_> = urls
+                .iter()
+                .map(|url| {
+                    let answer = LocateAnswer {
+                        peer_url: (*url).to_owned(),
+                        known: false,
+                        claim: None,
+                    };
+                    let payload = serde_json::to_vec(&answer).unwrap();
+                    Message {
+                        subject: "p.inbox.1".into(),
+                        reply: None,
+                        length: payload.len(),
+                        payload: payload.into(),
+                        headers: None,
+                        status: None,
+                        description: None,
+                    }
+                })
+                .collect();
+            // The subscription goes on.
+            futures_util::stream::iter(answers).chain(futures_util::stream::pending())
+        };
+        let twice = collect(answers(&["https://a", "https://a"]), 2).await;
+        assert!(!twice.is_complete && twice.answers.len() == 2);
+        let both = collect(answers(&["https://a", "https://a", "https://b"]), 2).await;
+        assert!(both.is_complete && both.answers.len() == 3);
     }
 }

@@ -52,6 +52,8 @@ pub enum Learned {
     Nothing,
     /// The node is elsewhere, or no longer where it was.
     Moved,
+    /// The same by an attachment that is later than what was known.
+    Attached,
 }
 
 #[derive(Debug)]
@@ -75,19 +77,25 @@ pub struct Locations {
 }
 
 impl Locations {
-    /// Whether an attachment is known that is later than this one and within its boot.
+    /// Whether an attachment is known that is later than this one and within its boot. What only the
+    /// directory has said keeps no agent out: any of its users could have.
     #[must_use]
     pub fn is_superseded(&self, node: &str, id: &AttachmentId) -> bool {
-        let entry = self.nodes.get(node);
-        entry.is_some_and(|entry| {
+        self.proved(node).is_some_and(|entry| {
             entry.claim.boot_id == id.boot_id && entry.claim.counter > id.counter
         })
+    }
+
+    /// What is known of a node from its holder, or here.
+    fn proved(&self, node: &str) -> Option<&NodeEntry> {
+        let entry = self.nodes.get(node);
+        entry.filter(|entry| entry.source == ClaimSource::Holder)
     }
 
     /// An agent has attached to this replica. The revision of the change.
     pub fn attach(&mut self, node: &str, id: &AttachmentId) -> u64 {
         self.revision += 1;
-        let claim = Claim::next(id, self.nodes.get(node).map(|entry| &entry.claim));
+        let claim = Claim::next(id, self.proved(node).map(|entry| &entry.claim));
         let entry = NodeEntry {
             claim,
             location: Some(Location::Here),
@@ -114,8 +122,12 @@ impl Locations {
         Some(self.revision)
     }
 
-    /// Takes in what a replica says of a node.
+    /// Takes in what a replica says of a node. Of what the directory says only that a node is attached
+    /// there is of use, because its replica is asked then.
     pub fn learn(&mut self, line: &ClaimLine, replica: &Arc<str>, source: ClaimSource) -> Learned {
+        if source == ClaimSource::Directory && !line.attached {
+            return Learned::Nothing;
+        }
         let location = line.attached.then(|| Location::At(Arc::clone(replica)));
         let new = NodeEntry {
             claim: line.claim.clone(),
@@ -128,9 +140,18 @@ impl Locations {
         match self.nodes.get_mut(&line.node_uuid) {
             None => {
                 self.nodes.insert(line.node_uuid.clone(), new);
-                Learned::Moved
+                Learned::Attached
             }
             Some(known) if known.claim.is_superseded_by(&line.claim) => {
+                *known = new;
+                Learned::Attached
+            }
+            // It says so itself, whatever others have said.
+            Some(known)
+                if known.source == ClaimSource::Directory
+                    && source == ClaimSource::Holder
+                    && line.attached =>
+            {
                 *known = new;
                 Learned::Moved
             }

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::agents::LogicalTime;
 
 const NODE: &str = "1be26c0b-03f2-4d2e-ae87-c02d7f33c123";
 
@@ -21,7 +22,10 @@ fn an_agent_that_moves_is_found_where_it_went() {
     let (at_a, at_b) = (url(0), url(1));
     a.attach(NODE, &id(1, 1));
     let first = a.line(NODE).unwrap();
-    assert_eq!(b.learn(&first, &at_a, ClaimSource::Holder), Learned::Moved);
+    assert_eq!(
+        b.learn(&first, &at_a, ClaimSource::Holder),
+        Learned::Attached
+    );
     assert_eq!(b.find(NODE), Some(Location::At(Arc::clone(&at_a))));
     // The machine boots again, and its agent attaches to B.
     b.attach(NODE, &id(2, 1));
@@ -32,7 +36,10 @@ fn an_agent_that_moves_is_found_where_it_went() {
         Learned::Nothing
     );
     assert_eq!(b.find(NODE), Some(Location::Here));
-    assert_eq!(a.learn(&second, &at_b, ClaimSource::Holder), Learned::Moved);
+    assert_eq!(
+        a.learn(&second, &at_b, ClaimSource::Holder),
+        Learned::Attached
+    );
     assert_eq!(a.find(NODE), Some(Location::At(at_b)));
     assert_eq!(a.line(NODE), None, "A does not speak for it any longer");
     // A late clean-up changes nothing.
@@ -86,6 +93,41 @@ fn a_location_of_the_directory_is_dropped_when_its_replica_denies_it() {
     here.not_there(NODE, &url(2));
     here.learn(&true_line, &url(1), ClaimSource::Directory);
     assert_eq!(here.find(NODE), None);
+}
+
+/// Any user of the directory can answer a question.
+#[test]
+fn hearsay_keeps_no_agent_out_and_ends_no_service() {
+    let end_of_time = LogicalTime::default().next_at(u64::MAX);
+    let hearsay = |attached| ClaimLine {
+        node_uuid: NODE.into(),
+        claim: Claim {
+            boot_id: "1".into(),
+            counter: u64::MAX,
+            generation: end_of_time,
+        },
+        attached,
+        closed: !attached,
+    };
+    let mut here = Locations::default();
+    for attached in [false, true] {
+        here.learn(&hearsay(attached), &url(1), ClaimSource::Directory);
+        assert!(!here.is_superseded(NODE, &id(1, 1)), "{attached}");
+        assert!(!here.is_closed(NODE) && here.knows(NODE) == attached);
+    }
+    assert_eq!(here.find(NODE), Some(Location::At(url(1))));
+    // Nor does it stand before what a holder says of itself, or count for what comes after.
+    let mut there = Locations::default();
+    there.attach(NODE, &id(1, 1));
+    here.learn(&there.line(NODE).unwrap(), &url(2), ClaimSource::Holder);
+    assert_eq!(here.find(NODE), Some(Location::At(url(2))));
+    here.learn(&hearsay(true), &url(1), ClaimSource::Directory);
+    here.attach(NODE, &id(1, 2));
+    assert_eq!(here.find(NODE), Some(Location::Here));
+    assert!(here.line(NODE).unwrap().claim.generation < end_of_time);
+    // Its holder is believed.
+    here.learn(&hearsay(false), &url(1), ClaimSource::Holder);
+    assert!(here.is_superseded(NODE, &id(1, 1)) && here.is_closed(NODE));
 }
 
 #[test]
@@ -160,7 +202,7 @@ impl World {
                 // clock has gone on since: that is what makes generations grow.
                 if let Some((last, _, claim)) = self.attachments.last() {
                     let line = line(claim, *last != replica);
-                    self.replicas[replica].learn(&line, &url(*last), ClaimSource::Directory);
+                    self.replicas[replica].learn(&line, &url(*last), ClaimSource::Holder);
                 }
                 self.boot += u8::from(boots);
                 self.counter = if boots { 1 } else { self.counter + 1 };
