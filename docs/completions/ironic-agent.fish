@@ -70,7 +70,7 @@ complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l enable_vlan_i
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l inject_files_priority -d 'Priority of the inject_files step, 0 is off. [default: 0] [kernel: ipa-inject-files-priority]' -r
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l guard-special-filesystems -d 'Do not erase file systems that belong to clusters. [default: true] [kernel: ipa-guard-special-filesystems]' -r
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l enable-discard-erase -d '' -r
-complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l ignore_bootloader_failure -d 'A boot loader that cannot be installed is no failure. [kernel: ipa-ignore-bootloader-failure]' -r
+complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l ignore_bootloader_failure -d 'Continue when no boot loader can be installed. [kernel: ipa-ignore-bootloader-failure]' -r
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l enable_bios_bootloader_install -d 'Run the GRUB of partition images. A lookup may switch it on. [kernel: ipa-enable-bios-bootloader-install]' -r
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l image_server_user -d 'User for image servers.' -r
 complete -c ironic-agent -n "__fish_ironic_agent_needs_command" -l image_server_password -d 'Password for image servers.' -r

@@ -61,7 +61,7 @@ _ironic-agent() {
 '--inject_files_priority=[Priority of the inject_files step, 0 is off. \[default\: 0\] \[kernel\: ipa-inject-files-priority\]]:NUMBER:_default' \
 '--guard-special-filesystems=[Do not erase file systems that belong to clusters. \[default\: true\] \[kernel\: ipa-guard-special-filesystems\]]::BOOL:_default' \
 '--enable-discard-erase=[]::BOOL:_default' \
-'--ignore_bootloader_failure=[A boot loader that cannot be installed is no failure. \[kernel\: ipa-ignore-bootloader-failure\]]::BOOL:_default' \
+'--ignore_bootloader_failure=[Continue when no boot loader can be installed. \[kernel\: ipa-ignore-bootloader-failure\]]::BOOL:_default' \
 '--enable_bios_bootloader_install=[Run the GRUB of partition images. A lookup may switch it on. \[kernel\: ipa-enable-bios-bootloader-install\]]::BOOL:_default' \
 '--image_server_user=[User for image servers.]:TEXT:_default' \
 '--image_server_password=[Password for image servers.]:TEXT:_default' \

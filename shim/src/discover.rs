@@ -241,7 +241,7 @@ impl ServiceRecord {
             match key.strip_prefix("ipa_") {
                 Some(option) if allowed.iter().any(|known| known == option) => {
                     if value.len() > LONGEST_TEXT || value.contains(char::is_control) {
-                        return Err("the value of an option is no text of one line");
+                        return Err("the value of an option is not text of one line");
                     }
                     overrides.push((option.to_owned(), value));
                 }

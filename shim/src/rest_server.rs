@@ -41,7 +41,7 @@ pub enum RestServerError {
     Version(#[from] UnknownVersion),
     /// A certificate is made for an IP address, and this is a name.
     #[error(
-        "advertise_host = {0} is no IP address, which the generated certificate needs: give an address, or a certificate by listen_tls, tls_cert_file and tls_key_file"
+        "advertise_host = {0} is not an IP address, which the generated certificate needs: give an address, or a certificate by listen_tls, tls_cert_file and tls_key_file"
     )]
     NoAddress(String),
     /// TLS cannot be set up.

@@ -170,7 +170,7 @@ async fn what_is_wrong_is_refused_by_field_and_failures_have_their_class() {
         assert_eq!(refused.code(), Code::InvalidArgument);
         let info = refused.get_details_error_info().unwrap();
         assert_eq!(info.reason, "InvalidCommandParamsError");
-        let text = "write_image.image.urls[1]: must be an URL";
+        let text = "write_image.image.urls[1]: must be a URL";
         assert!(refused.message().contains(text), "{}", refused.message());
     }
 

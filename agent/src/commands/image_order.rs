@@ -52,7 +52,7 @@ pub(super) fn image(image: &DocumentFields) -> Result<ImageRequest, InvalidOrder
     let urls = image.texts("urls");
     for (index, url) in urls.iter().enumerate() {
         if !SCHEMES.iter().any(|scheme| is_scheme(url, scheme)) {
-            let expected = "an URL with https://, http://, file:// or oci://";
+            let expected = "a URL with https://, http://, file:// or oci://";
             let found = url
                 .split_once("://")
                 .map_or("a text without a scheme", |(scheme, _)| scheme);
@@ -234,5 +234,5 @@ fn http_url<'a>(
     if is_http {
         return Ok(url);
     }
-    Err(fields.must_be(name, "an URL with https:// or http://", scheme))
+    Err(fields.must_be(name, "a URL with https:// or http://", scheme))
 }

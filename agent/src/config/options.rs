@@ -106,7 +106,7 @@ impl AgentConfig {
             opt!(inject_files_priority if |priority| *priority <= 99, "Priority of the inject_files step, 0 is off.").kernel("ipa-inject-files-priority").expecting("a whole number from 0 to 99"),
             opt!(guard_special_filesystems, "Do not erase file systems that belong to clusters.").kernel("ipa-guard-special-filesystems").called("guard-special-filesystems"),
             Opt::switch_not_offered("", "enable-discard-erase", "a drive may ignore a discard, so it is not erasing"),
-            opt!(ignore_bootloader_failure, "A boot loader that cannot be installed is no failure.").kernel("ipa-ignore-bootloader-failure"),
+            opt!(ignore_bootloader_failure, "Continue when no boot loader can be installed.").kernel("ipa-ignore-bootloader-failure"),
             opt!(enable_bios_bootloader_install, "Run the GRUB of partition images. A lookup may switch it on.").kernel("ipa-enable-bios-bootloader-install"),
         ]
     }

@@ -225,7 +225,7 @@ impl ForeignRoot {
         // A pipe must not make the agent wait for its other end.
         let file = self.open_at(path, flags | OFlags::NONBLOCK | OFlags::NOCTTY)?;
         if FileType::from_raw_mode(fs::fstat(&file)?.st_mode) != FileType::RegularFile {
-            return Err(io::Error::other("it is no regular file"));
+            return Err(io::Error::other("it is not a regular file"));
         }
         Ok(File::from(file))
     }

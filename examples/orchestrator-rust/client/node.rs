@@ -23,7 +23,7 @@ impl AgentNode {
     fn request<T>(&self, message: T) -> Result<Request<T>, Status> {
         let mut request = Request::new(message);
         let uuid = self.uuid.parse();
-        let uuid = uuid.map_err(|_| Status::invalid_argument("this is no UUID of a node"))?;
+        let uuid = uuid.map_err(|_| Status::invalid_argument("this is not a UUID of a node"))?;
         request.metadata_mut().insert("node-uuid", uuid);
         Ok(request)
     }

@@ -65,7 +65,7 @@ pub enum FleetError {
     },
     /// An order is not what it must be.
     #[error(
-        "the request is no single message of {method}, uncompressed and of at most {largest} MiB"
+        "the request is not a single message of {method}, uncompressed and of at most {largest} MiB"
     )]
     OrderUnreadable {
         /// The path of the method.

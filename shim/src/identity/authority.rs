@@ -57,7 +57,7 @@ pub enum AuthorityError {
     },
     /// The certificate may not sign others.
     #[error(
-        "{0} is no certificate of an authority that may sign others (basicConstraints, keyUsage)"
+        "{0} is not a certificate of an authority that may sign others (basicConstraints, keyUsage)"
     )]
     NoAuthority(PathBuf),
     /// Its time is over, or has not come.
@@ -205,7 +205,7 @@ impl NodeAuthority {
         let signed = params.signed_by(&key, &self.issuer)?;
         let chain = vec![signed.der().clone(), self.certificate.clone()];
         let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes())
-            .map_err(|_| rustls::Error::General("the key is no PEM".to_owned()))?;
+            .map_err(|_| rustls::Error::General("the key is not PEM".to_owned()))?;
         let provider = rustls::crypto::ring::default_provider();
         Ok(Arc::new(CertifiedKey::from_der(chain, key, &provider)?))
     }
@@ -378,7 +378,7 @@ mod tests {
         write(IsCa::NoCa, soon);
         let error = authority(&config).unwrap_err().to_string();
         assert!(
-            error.contains("ca.pem is no certificate of an authority"),
+            error.contains("ca.pem is not a certificate of an authority"),
             "{error}"
         );
         let half = ShimConfig {

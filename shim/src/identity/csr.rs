@@ -14,7 +14,7 @@ const LONGEST: usize = 16 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CsrError {
     /// It is no request, or more than one.
-    #[error("csr is no PKCS #10 request in DER of at most 16 KiB")]
+    #[error("csr is not a PKCS #10 request in DER of at most 16 KiB")]
     Malformed,
     /// The key is not of a kind that is taken.
     #[error("csr: the key must be ECDSA P-256 or P-384, or Ed25519")]

@@ -56,8 +56,8 @@ pub enum EnrolmentError {
     /// The request cannot be signed.
     #[error(transparent)]
     Csr(#[from] CsrError),
-    /// The node is no UUID.
-    #[error("node_uuid is no UUID")]
+    /// The node is not a UUID.
+    #[error("node_uuid is not a UUID")]
     NodeUuid,
     /// The agent token is not known to be the node's.
     #[error(

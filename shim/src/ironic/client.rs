@@ -115,7 +115,7 @@ pub enum RequestError {
     #[error("no address of Ironic is configured: set the option api_url")]
     NoAddress,
     /// The address is not a URL.
-    #[error("{url} is no URL: {source}")]
+    #[error("{url} is not a URL: {source}")]
     Url {
         /// The address.
         url: String,

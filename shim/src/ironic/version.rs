@@ -43,7 +43,7 @@ impl fmt::Display for ApiVersion {
 
 /// Not of the form `1.68`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no API version; expected MAJOR.MINOR, for example 1.68")]
+#[error("{0:?} is not an API version; expected MAJOR.MINOR, for example 1.68")]
 pub struct InvalidVersion(String);
 
 impl FromStr for ApiVersion {

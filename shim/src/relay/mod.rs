@@ -288,7 +288,7 @@ fn gateway_limits() -> ConnectionLimits {
     limits
 }
 
-/// Whoever reaches an open listener must need a certificate for a lookup, unless the operator wants
+/// Clients of a listener that other machines reach must present a certificate for a lookup, unless the operator wants
 /// it otherwise.
 fn warn_or_refuse_strangers(config: &ShimConfig, has_tls: bool) -> Result<(), RelayError> {
     let demands_certificates = match config.node_certificates {
@@ -379,7 +379,7 @@ fn node_uuid(text: &str, field: &str) -> Result<String, Status> {
         return Err(Status::invalid_argument(text));
     }
     let uuid = Uuid::try_parse(text);
-    let uuid = uuid.map_err(|_| Status::invalid_argument(format!("{field} is no UUID")))?;
+    let uuid = uuid.map_err(|_| Status::invalid_argument(format!("{field} is not a UUID")))?;
     Ok(uuid.hyphenated().to_string())
 }
 

@@ -322,6 +322,6 @@ mod tests {
         let version = longer(|hello| hello.agent_version.push('v'));
         assert!(version.starts_with("Hello.agent_version has"), "{version}");
         let uuid = longer(|hello| hello.node_uuid.push('0'));
-        assert_eq!(uuid, "Hello.node_uuid is no UUID");
+        assert_eq!(uuid, "Hello.node_uuid is not a UUID");
     }
 }

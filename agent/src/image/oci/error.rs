@@ -25,7 +25,7 @@ pub(super) enum RegistryError {
     NoRealm,
     #[error("the registry's token service does not use https")]
     Insecure,
-    #[error("the token service's answer is no JSON")]
+    #[error("the token service's answer is not JSON")]
     NoJson,
     #[error("the token service's answer holds no token")]
     NoToken,

@@ -40,7 +40,7 @@ pub(crate) enum OrderError {
         source: io::Error,
     },
     /// A layout of arrays is something else.
-    #[error("the layout is no RaidCommand")]
+    #[error("the layout is not a RaidCommand")]
     Layout(#[source] MessageError),
     /// A step has no interface.
     #[error("--step {0:?} is not INTERFACE.STEP, for example deploy.erase_devices_metadata")]

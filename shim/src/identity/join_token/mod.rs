@@ -67,8 +67,8 @@ pub struct NewJoinToken {
 /// Why no token is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidNewJoinToken {
-    /// The node is no UUID.
-    #[error("node_uuid is no UUID")]
+    /// The node is not a UUID.
+    #[error("node_uuid is not a UUID")]
     Node,
     /// No use is left from the beginning.
     #[error("max_uses is 0: a token is used at least once")]

@@ -122,7 +122,7 @@ fn check(password: &str, hashed: bool) -> Result<(), Failure> {
         .map(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty());
     if scheme != Some(true) || !password.bytes().all(is_plain) {
         return wrong(
-            "'rescue_password' is no hash of crypt(3) such as $5$salt$hash. Send the password \
+            "'rescue_password' is not a hash of crypt(3) such as $5$salt$hash. Send the password \
              itself without 'hashed', or its hash.",
         );
     }

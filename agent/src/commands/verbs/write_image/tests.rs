@@ -115,7 +115,7 @@ fn errors_name_their_field() {
         (
             "/image/urls",
             json!(["http://a", "ftp://user:hunter2@b"]),
-            "write_image.image.urls[1]: must be an URL with https://, http://, file:// or oci://, \
+            "write_image.image.urls[1]: must be a URL with https://, http://, file:// or oci://, \
              not ftp",
         ),
         (
@@ -177,7 +177,7 @@ fn errors_name_their_field() {
         (
             "/config_drive",
             json!({"url": "file:///x"}),
-            "write_image.config_drive.url: must be an URL with https:// or http://, not file",
+            "write_image.config_drive.url: must be a URL with https:// or http://, not file",
         ),
         (
             "/config_drive",

@@ -217,7 +217,7 @@ fn make_mount_point(root: &Path, place: &str) -> Result<(), BootCause> {
         path.push(name);
         let made = match fs::symlink_metadata(&path) {
             Ok(found) if found.is_dir() => Ok(()),
-            Ok(_) => Err(io::Error::other("it is no directory")),
+            Ok(_) => Err(io::Error::other("it is not a directory")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir(&path),
             Err(error) => Err(error),
         };

@@ -246,7 +246,7 @@ async fn nothing_is_mounted_where_a_link_of_the_image_leads() {
     assert!(
         failure
             .details
-            .contains("/proc of the image: it is no directory"),
+            .contains("/proc of the image: it is not a directory"),
         "{failure}"
     );
 }

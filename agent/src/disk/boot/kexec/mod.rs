@@ -234,7 +234,7 @@ fn inside(mounted: &Path, path: &str) -> io::Result<PathBuf> {
         return Err(io::Error::other("it leads out of the file system"));
     }
     if !file.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     Ok(file)
 }

@@ -273,7 +273,7 @@ impl Codec {
             }
             Self::Zstd(context) => {
                 let length = zstd_safe::find_frame_compressed_size(input)
-                    .map_err(|_| Defect::Compressed("it is no whole zstd frame"))?;
+                    .map_err(|_| Defect::Compressed("it is not a whole zstd frame"))?;
                 context
                     .decompress(output, &input[..length.min(input.len())])
                     .map_err(|_| {
