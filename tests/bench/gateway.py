@@ -81,7 +81,8 @@ class Bench:
 
     def __init__(self, shim, agents):
         self.shim, self.agents = shim, agents
-        self.gateway = self.fleet = None
+        self.started: list[Process] = []
+        self.fleet = None
 
     def __enter__(self):
         self.directory = tempfile.TemporaryDirectory(prefix="gateway-bench-")
@@ -92,8 +93,8 @@ class Bench:
         return self
 
     def __exit__(self, *_):
-        for process in (self.fleet, self.gateway):
-            if process is not None and process.child.poll() is None:
+        for process in self.started:
+            if process.child.poll() is None:
                 process.kill()
         self.directory.cleanup()
 
@@ -106,6 +107,7 @@ class Bench:
             "--tls_cert_file", files.cert, "--tls_key_file", files.key, "--gateway_ca_file", files.ca,
             "--grpc_tls_ca_file", files.ca, "--grpc_tls_cert_file", files.cert, "--grpc_tls_key_file", files.key,
         ], self.room / "gateway.log")
+        self.started.append(self.gateway)
         self.wait("the gateway", lambda: self.metric("ironic_shim_attachments") is not None)
 
     def start_fleet(self, heartbeat_timeout=300):
@@ -115,6 +117,7 @@ class Bench:
             "--heartbeat-timeout", heartbeat_timeout, "--conductor", f"https://127.0.0.1:{self.grpc}",
             "--ca-file", files.ca, "--cert-file", files.cert, "--key-file", files.key,
         ], self.room / "fleet.log")
+        self.started.append(self.fleet)
 
     def wait(self, what, condition, patience=PATIENCE, pause=0.2):
         begin = time.monotonic()
@@ -216,8 +219,6 @@ class Bench:
         beats, used = count()
         time.sleep(BEATEN_FOR)
         beats_after, used_after = count()
-        self.fleet.kill()
-        self.gateway.kill()
         return beats_after - beats, used_after - used
 
     def conductor(self):
