@@ -195,7 +195,7 @@ class Published(unittest.TestCase):
         (self.out / "ipa-rust-master.tar.gz.new").symlink_to("/dev/full")
         done = self.publish()
         self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stderr, r"\Apublish: the disk is full .*; what was there before is unchanged\n\Z")
+        self.assertRegex(done.stderr, r"\Apublish: the disk of .* is full: .* MB are free; what was there before is unchanged\n\Z")
         self.assertEqual({path.name: path.read_bytes() for path in self.out.iterdir()}, before)
         self.assertEqual(self.publish().returncode, 0)
 
