@@ -223,8 +223,9 @@ async fn orchestrators_deploy_a_node_of_another_gateway() {
             .output();
         let output = tokio::time::timeout(LIMIT, output).await.unwrap().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{program:?}: {said}");
-        let reports: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let reports = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{program:?}: {said}{reports}");
+        let reports: Value = serde_json::from_str(&reports).unwrap();
         assert_eq!(reports[0]["state"], "deployed", "{reports}");
         let disk = std::fs::read(pair.machine.disk()).unwrap();
         assert_eq!(disk[512..image().len()], image()[512..], "{program:?}");

@@ -53,6 +53,9 @@ impl Machine {
         let random = root.join("proc/sys/kernel/random");
         fs::create_dir_all(&random)?;
         fs::write(random.join("boot_id"), Uuid::new_v4().to_string())?;
+        // Nothing is mounted: without the kernel's list no disk is erased.
+        fs::create_dir(root.join("proc/self"))?;
+        fs::write(root.join("proc/self/mounts"), "")?;
         let disks = directory.join("disks");
         fs::create_dir(&disks)?;
         File::create(disks.join("sda"))?.set_len(DISK)?;

@@ -74,6 +74,9 @@ impl Machine {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("root");
         let card = root.join("sys/class/net/simulated0");
+        // Nothing is mounted: without the kernel's list no disk is erased.
+        fs::create_dir_all(root.join("proc/self")).unwrap();
+        fs::write(root.join("proc/self/mounts"), "").unwrap();
         fs::create_dir_all(&card).unwrap();
         fs::write(card.join("address"), format!("{mac}\n")).unwrap();
         fs::create_dir_all(root.join("sys/devices/card")).unwrap();
