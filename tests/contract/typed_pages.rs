@@ -113,7 +113,7 @@ async fn both_programs_run_by_hand_as_the_readme_says() {
     let directory = tempfile::tempdir().unwrap();
     let text = block(
         README,
-        "ironic-agent --standalone --grpc-listen 127.0.0.1:9998 --agent_token_file token --simulate",
+        "ironic-agent --standalone --grpc_listen 127.0.0.1:9998 --agent_token_file token --simulate",
     );
     let (build, text) = text.split_once("\nmkdir disks").unwrap();
     assert!(
