@@ -19,6 +19,8 @@ const GROWTH: f64 = 0.2;
 const RECOVERY: f64 = 0.1;
 /// The time over which answers are counted.
 const COUNTED_OVER: Duration = Duration::from_secs(60);
+/// Less than this says nothing of a rate.
+const SHORTEST_COUNT: Duration = Duration::from_secs(10);
 /// How long Ironic must stay before it counts as having followed the rate again.
 const PROVED_AFTER: Duration = Duration::from_secs(60);
 const AFTER_FAILURE: f64 = 0.5;
@@ -71,6 +73,7 @@ struct Recovery {
 struct AnswerRate {
     /// Each counts less the longer ago it was.
     count: f64,
+    first: Option<Duration>,
     last: Duration,
 }
 
@@ -78,12 +81,16 @@ impl AnswerRate {
     fn add(&mut self, now: Duration) {
         let age = now.saturating_sub(self.last).as_secs_f64();
         self.count = self.count * (-age / COUNTED_OVER.as_secs_f64()).exp() + 1.0;
+        self.first.get_or_insert(now);
         self.last = self.last.max(now);
     }
 
-    /// Answers per second, up to the last one.
+    /// Answers per second, up to the last one: also of a gateway that has just been started.
     fn per_second(&self) -> f64 {
-        self.count / COUNTED_OVER.as_secs_f64()
+        let first = self.first.unwrap_or(self.last);
+        let counted = self.last.saturating_sub(first).max(SHORTEST_COUNT);
+        let over = COUNTED_OVER.as_secs_f64();
+        self.count / (over * (1.0 - (-counted.as_secs_f64() / over).exp()))
     }
 }
 
@@ -185,9 +192,11 @@ impl CallRate {
         if self.failures == 0 && is_news {
             // An Ironic that goes away again as soon as it is called as fast as before could not
             // follow that.
-            let is_proved = self.recovery.is_none_or(|it| it.proved_at <= now);
-            let share = if is_proved { 1.0 } else { AFTER_FAILURE };
-            self.followed = self.answers.per_second().min(self.per_second) * share;
+            let answered = self.answers.per_second();
+            self.followed = match self.recovery.filter(|it| it.proved_at > now) {
+                None => answered,
+                Some(recovery) => answered.min(recovery.goal) * AFTER_FAILURE,
+            };
         }
         self.failures = self.failures.saturating_add(1);
         match self.probe {

@@ -248,12 +248,19 @@ fn after_an_outage_the_arrivals_are_flat_until_nobody_waits() {
             Duration::from_millis(if is_slow { 900 } else { 20 })
         }
     };
-    for slow_calls in [0, 200, 800] {
+    // In peace for minutes, or started half a minute ago with all agents at once.
+    for (begin, within, slow_calls) in [
+        (400.0, 135.0, 0),
+        (400.0, 135.0, 200),
+        (400.0, 135.0, 800),
+        (30.0, 10.0, 0),
+        (30.0, 10.0, 300),
+    ] {
         for outage in [10.0, 60.0, 300.0] {
-            let mut world = World::new((0..9000).map(beat).collect(), 135.0, 0.0);
+            let mut world = World::new((0..9000).map(beat).collect(), within, 0.0);
             world.beats = true;
             world.latency = Box::new(slow_for_a_while(slow_calls));
-            let begin = seconds(400.0);
+            let begin = seconds(begin);
             let now = world.run_until(Duration::ZERO, 700.0, |_, now| now > begin);
             let rate = world.queue.rate.per_second();
             world.outage = now..now + seconds(outage);
