@@ -1,10 +1,26 @@
-//! `ironic-agent` runs on the machine that is being provisioned. It reads like its day: it
-//! reads its configuration ([`config`]), what it is ([`machine`]), finds its conductor
-//! ([`conductor`]), hears a command ([`rpc`] → [`commands`]), asks who on this hardware
-//! should act ([`steps`], [`hardware`]), acts on disks ([`image`], [`disk`]), and touches
-//! the world only through [`system`]. [`app`] wires the rooms; nothing else knows them all.
+//! `ironic-agent` runs on the machine that is being provisioned, and serves the gRPC `CommandService`.
 //!
-//! Which room may import which is a table in `tests/contract/house.rs`, checked by a test.
+//! In the order in which a deployment passes through them:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`app`] | starts, connects and stops the others; `main` calls it |
+//! | [`config`] | the options, and what a lookup changes of them |
+//! | [`network`] | the network of the ramdisk: what every interface gets |
+//! | [`machine`] | what this machine is: block devices, firmware, cards; reads only |
+//! | [`inspect`] | the inspection report |
+//! | [`conductor`] | lookup, heartbeat, inspection report, attachment: what the agent says unasked |
+//! | [`rpc`] | the gRPC server and client: conversions between messages and commands |
+//! | [`commands`] | the engine that executes commands, and the verbs, one file each |
+//! | [`steps`] | clean, deploy and service steps: which there are, and their execution |
+//! | [`hardware`] | hardware managers: which one offers a step or does what a verb asks |
+//! | [`image`] | images: download, verification, decoding, writing |
+//! | [`disk`] | disks: partitions, file systems, erasure, RAID, boot loaders |
+//! | [`logs`] | the archive of the machine's logs, and the agent's own, record by record |
+//! | [`system`] | programs, block devices, downloads, power: what touches the machine |
+//! | [`failure`], [`shutdown`], [`task`] | plain data that every module may use |
+//!
+//! Which module may import which is a table in `tests/contract/house.rs`, held by a test.
 
 pub mod app;
 pub mod commands;

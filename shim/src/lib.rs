@@ -1,14 +1,38 @@
-//! `ironic-shim` stands between Ironic and agents. [`rest`] is what the conductor calls: the REST
-//! API of ironic-python-agent, byte for byte. [`ironic`] is the client of the Ironic API. Towards
-//! agents, [`relay`] serves the gRPC `ConductorService`, and [`agents`] knows the agents and how
-//! to reach them.
+//! `ironic-shim` stands between Ironic and agents, beside one agent or as a gateway for many.
 //!
-//! Beside one agent, [`rest_server`] decides when and how the REST server starts, with the
-//! address that [`advertise`] finds and the certificate of [`tls`]; for many agents it is
-//! [`gateway`], [`identity`] signs certificates that say which node a machine is (for join tokens of [`join_token_tool`]), [`pacing`] decides when their calls go to Ironic, and [`fleet`] shows its nodes to
-//! orchestrators and operators, [`page`] to people with a browser. Several gateways share their nodes as [`peers`]. Where there is no Ironic, [`registrar`] answers in its
-//! place. [`discover`] finds Ironic by multicast DNS where that is asked for. [`config`] holds the options, `descriptors` shares out what may be open, [`weight`] bounds the memory of what strangers send. [`app`]
-//! wires the rooms; [`metrics`] is what they count and operators read. Which room may import which is a table in `tests/contract/house.rs`.
+//! | module | what it does |
+//! |---|---|
+//! | [`app`] | starts, connects and stops the others; `main` calls it |
+//! | [`config`] | the options |
+//! | [`rest`] | the REST API of ironic-python-agent, byte for byte: what the conductor calls |
+//! | [`relay`] | the gRPC `ConductorService`: what agents call |
+//! | [`agents`] | the agents that are known, whose tokens are proved, and how each is reached |
+//! | [`ironic`] | the client of the Ironic API: lookup, heartbeat, inspection |
+//! | [`discover`] | finds Ironic by multicast DNS, where that is asked for |
+//!
+//! Beside an agent:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`rest_server`] | when and how the REST server starts |
+//! | [`advertise`] | the address that Ironic is given |
+//! | [`tls`] | the REST server's certificate |
+//!
+//! As a gateway:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`gateway`] | one REST server for many agents, its certificate, and how it drains |
+//! | [`pacing`] | when calls of agents go on to Ironic |
+//! | [`peers`] | several gateways that share their nodes |
+//! | [`identity`], [`join_token_tool`] | certificates that say which node a machine is, and tokens for them |
+//! | [`registrar`] | answers agents where there is no Ironic |
+//! | [`fleet`] | the nodes, for orchestrators and operators, by gRPC |
+//! | [`page`] | the nodes, for people with a browser |
+//! | [`metrics`] | what is counted, for operators' monitoring |
+//! | `descriptors`, [`weight`] | how open descriptors are shared out; the memory that a document will take |
+//!
+//! Which module may import which is a table in `tests/contract/house.rs`, held by a test.
 
 pub mod advertise;
 pub mod agents;
