@@ -74,6 +74,21 @@ async fn answer_with(stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str, 
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: \"1\"\r\n\r\nhello";
 
+/// A redirect.
+fn found(location: &str) -> String {
+    format!(
+        "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+}
+
+fn both_kinds_of_credentials() -> [Credentials; 2] {
+    let (user, password) = ("me".into(), "word".into());
+    [
+        Credentials::Header("Bearer secret".into()),
+        Credentials::Basic { user, password },
+    ]
+}
+
 async fn get(request: FetchRequest) -> Result<String, FetchError> {
     let mut answer = HttpFetch::default().open(request).await?;
     let mut text = String::new();
@@ -243,18 +258,9 @@ async fn retry_after_is_read_in_both_forms() {
 #[tokio::test]
 async fn credentials_do_not_follow_a_redirect_to_another_server() {
     let target = Server::plain(HELLO).await;
-    let redirect = format!(
-        "HTTP/1.1 302 Found\r\nLocation: http://{}/elsewhere\r\nContent-Length: 0\r\n\r\n",
-        target.address
-    );
+    let redirect = found(&format!("http://{}/elsewhere", target.address));
     let first = Server::plain(&redirect).await;
-    for credentials in [
-        Credentials::Header("Bearer secret".into()),
-        Credentials::Basic {
-            user: "me".into(),
-            password: "word".into(),
-        },
-    ] {
+    for credentials in both_kinds_of_credentials() {
         let mut wanted = request(format!("http://{}/image", first.address));
         wanted.credentials = Some(credentials);
         assert_eq!(get(wanted).await.unwrap(), "hello");
@@ -278,23 +284,12 @@ async fn credentials_do_not_follow_a_redirect_to_another_server() {
 /// left behind. The query of a URL may be a signature: nobody else sees it either.
 #[tokio::test]
 async fn a_second_redirect_does_not_bring_credentials_back() {
-    let found = |location: &str| {
-        format!(
-            "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        )
-    };
     let target = Server::plain(HELLO).await;
     let middle = Server::plain(&found(&format!("http://{}/3", target.address))).await;
     // The middle one by another name, then by the same one again: two requests to another server.
     let again = Server::plain(&found(&format!("http://{}/2", middle.address))).await;
     let first = Server::plain(&found(&format!("http://{}/1", again.address))).await;
-    for credentials in [
-        Credentials::Header("Bearer secret".into()),
-        Credentials::Basic {
-            user: "me".into(),
-            password: "word".into(),
-        },
-    ] {
+    for credentials in both_kinds_of_credentials() {
         let mut wanted = request(format!("http://{}/image?signature=secret", first.address));
         wanted.credentials = Some(credentials);
         assert_eq!(get(wanted).await.unwrap(), "hello");
@@ -357,10 +352,9 @@ async fn a_proxy_gets_its_password_after_a_redirect_to_another_host() {
     let record = Arc::clone(&heads);
     let mut task = JoinSet::new();
     task.spawn(async move {
-        let moved = "HTTP/1.1 302 Found\r\nLocation: http://other.example/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-        for answer in [moved, HELLO] {
+        for answer in [found("http://other.example/"), HELLO.to_owned()] {
             let (stream, _) = listener.accept().await.unwrap();
-            answer_with(stream, answer, &record).await;
+            answer_with(stream, &answer, &record).await;
         }
     });
     let mut wanted = request("http://mirror.example/image".to_owned());
@@ -378,10 +372,7 @@ async fn a_proxy_gets_its_password_after_a_redirect_to_another_host() {
 #[tokio::test]
 async fn a_redirect_out_of_tls_is_not_followed() {
     let target = Server::plain(HELLO).await;
-    let redirect = format!(
-        "HTTP/1.1 302 Found\r\nLocation: http://{}/elsewhere\r\nContent-Length: 0\r\n\r\n",
-        target.address
-    );
+    let redirect = found(&format!("http://{}/elsewhere", target.address));
     let directory = tempfile::tempdir().unwrap();
     let (tls, ca_file) = tls_of(directory.path(), &rustls::version::TLS13, None);
     let first = Server::start(redirect, Some(tls)).await;
@@ -399,9 +390,7 @@ async fn a_circle_of_redirects_ends() {
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-    let circle = format!(
-        "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{port}/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    );
+    let circle = found(&format!("http://127.0.0.1:{port}/"));
     let heads = Heads::default();
     let record = Arc::clone(&heads);
     let mut task = JoinSet::new();

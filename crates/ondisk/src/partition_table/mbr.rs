@@ -21,7 +21,7 @@ const ENTRY: usize = 16;
 /// What the record ends with, and a file system's boot sector, too.
 pub const SIGNATURE: [u8; 2] = [0x55, 0xaa];
 /// Sectors that a record can name.
-const REACH: u64 = u32::MAX as u64;
+pub const REACH: u64 = u32::MAX as u64;
 
 /// An entry. Sectors count from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 
 use ironic_ondisk::partition_table::guid::Guid;
 use ironic_ondisk::partition_table::kinds::{self, PartitionKind};
+use ironic_ondisk::partition_table::mbr;
 use ironic_ondisk::size::MIB;
 use thiserror::Error;
 
@@ -21,8 +22,6 @@ const FIRST: u64 = MIB;
 const PREP_MIB: u64 = 8;
 /// A master boot record has so many primary partitions, and no others are made.
 const MOST_PRIMARY: usize = 4;
-/// Sectors that a master boot record can name.
-const MBR_REACH: u64 = u32::MAX as u64;
 
 /// What a partition is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -246,7 +245,7 @@ impl PartitionLayout {
                 parts: parts.join(", "),
             });
         }
-        let reach = MBR_REACH.saturating_mul(sector);
+        let reach = mbr::REACH.saturating_mul(sector);
         if self.label == DiskLabel::Msdos && end > reach {
             return Err(LayoutError::BeyondReach {
                 needed: end / MIB,

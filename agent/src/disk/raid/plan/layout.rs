@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ironic_ondisk::partition_table::mbr;
 use ironic_ondisk::size::{GIB, MIB};
 use serde_json::Value;
 use thiserror::Error;
@@ -12,8 +13,6 @@ use crate::machine::block::BlockDevice;
 use crate::machine::block::hints::{self, InvalidHint};
 use crate::machine::ironic_node::DiskLabel;
 
-/// The sectors that a master boot record can name.
-const MBR_REACH: u64 = u32::MAX as u64;
 /// Arrays are numbered from 0 and below this.
 const MOST_ARRAYS: u32 = 128;
 
@@ -243,7 +242,7 @@ impl<'a> DiskSpace<'a> {
         let sector = disk.and_then(|disk| disk.logical_sectors).unwrap_or(512);
         let reach = match volumes.label {
             DiskLabel::Gpt => u64::MAX,
-            DiskLabel::Msdos => MBR_REACH * u64::from(sector),
+            DiskLabel::Msdos => mbr::REACH * u64::from(sector),
         };
         // Room for what firmware boots from.
         let lead = match (volumes.boot_mode, volumes.label) {
