@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Those of making it; there is one already.
 pub fn create(path: &Path, mode: u32) -> io::Result<File> {
-    // This follows no link, so that whoever has the directory cannot have another file given away.
+    // `create_new` does not follow links: the owner of the directory cannot make root give away
+    // another file.
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -99,7 +99,7 @@ async fn hello(messages: &mut Streaming<v1::HeartbeatRequest>) -> Result<v1::Hel
     checked(hello)
 }
 
-/// What a session is opened with, if all of it makes sense, and nothing that is of no use here: it
+/// Validates the first message of a session and drops the fields that are not used here: the rest
 /// is kept for as long as the session lasts.
 fn checked(hello: v1::Hello) -> Result<v1::Hello, Status> {
     let node_uuid = node_uuid(&hello.node_uuid, "Hello.node_uuid")?;
@@ -135,7 +135,7 @@ fn checked(hello: v1::Hello) -> Result<v1::Hello, Status> {
     })
 }
 
-/// The time within which a session must be proved; beside its agent there is none.
+/// The time within which a session must be proved. A shim beside its agent sets no limit.
 struct ProofDeadline(Option<Pin<Box<Sleep>>>);
 
 impl ProofDeadline {

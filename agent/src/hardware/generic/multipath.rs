@@ -21,7 +21,7 @@ const SIZE: u64 = 4 << 20;
 /// The program that removes the partition of the map.
 const RELEASE: &str = "kpartx -d /dev/dm-0";
 
-/// What the kernel lets nobody have: a map under another map, and what is mounted elsewhere.
+/// Disks of which one is claimed: by another map, or by a mount elsewhere.
 #[derive(Debug)]
 struct MappedDisks {
     inner: Arc<dyn Disks>,

@@ -72,7 +72,7 @@ impl Lan<'_> {
                 break;
             }
         }
-        // Without an answer nobody knows that there is none.
+        // If a query failed, a missing address is unknown, not absent.
         let none = |text: &str| (failed == 0).then(|| text.to_owned());
         Bmc {
             address: found
