@@ -83,9 +83,9 @@ impl Level {
 const LINES: usize = 256;
 /// Notes of one command that are kept, far more than any step of ours has. Each is written to
 /// disk with the command's record and goes to those who watch it.
-const MOST_NOTES: usize = 1000;
+const MAX_NOTES: usize = 1000;
 /// Bytes of a note that are kept.
-const LONGEST_NOTE: usize = 4096;
+const MAX_NOTE_BYTES: usize = 4096;
 
 /// A worker stopped because it was asked to, for this reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -162,9 +162,9 @@ impl Task {
 
     fn note(&self, note: TaskNote) {
         let note = match self.noted.fetch_add(1, Ordering::Relaxed) {
-            ..MOST_NOTES => note,
-            MOST_NOTES => TaskNote::Warning(format!(
-                "This command has said more than {MOST_NOTES} things: the others are left out."
+            ..MAX_NOTES => note,
+            MAX_NOTES => TaskNote::Warning(format!(
+                "This command has said more than {MAX_NOTES} things: the others are left out."
             )),
             _ => return,
         };
@@ -242,8 +242,8 @@ impl Task {
 
 /// The beginning of a text that is too long to be kept.
 fn shortened(mut text: String) -> String {
-    if text.len() > LONGEST_NOTE {
-        text.truncate(text.floor_char_boundary(LONGEST_NOTE));
+    if text.len() > MAX_NOTE_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_NOTE_BYTES));
         text.push_str("...");
     }
     text
@@ -256,19 +256,19 @@ mod tests {
     #[test]
     fn a_flood_of_notes_is_cut() {
         let (task, mut heard) = Task::new();
-        for number in 0..MOST_NOTES * 3 {
+        for number in 0..MAX_NOTES * 3 {
             let clone = task.clone();
-            clone.warn(format!("{number} {}", "\u{e9}".repeat(LONGEST_NOTE)));
+            clone.warn(format!("{number} {}", "\u{e9}".repeat(MAX_NOTE_BYTES)));
             clone.phase("x");
         }
         let mut notes = Vec::new();
         while let Ok(note) = heard.notes.try_recv() {
             notes.push(note);
         }
-        assert_eq!(notes.len(), MOST_NOTES + 1);
+        assert_eq!(notes.len(), MAX_NOTES + 1);
         for note in &notes {
             let (TaskNote::Phase(text) | TaskNote::Warning(text)) = note;
-            assert!(text.len() <= LONGEST_NOTE + 3);
+            assert!(text.len() <= MAX_NOTE_BYTES + 3);
         }
         let Some(TaskNote::Warning(last)) = notes.last() else {
             panic!("{:?}", notes.last())

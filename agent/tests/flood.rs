@@ -45,8 +45,8 @@ const ANSWERED: Duration = Duration::from_secs(1);
 /// Longer than anything takes on a busy machine; nothing waits for all of it.
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// What the agent may take beyond what it has before the flood, and what its log may grow by.
-const MOST_MEMORY: u64 = 48 << 20;
-const MOST_LOG: u64 = 3 << 20;
+const MAX_MEMORY_BYTES: u64 = 48 << 20;
+const MAX_LOG_BYTES: u64 = 3 << 20;
 
 /// What it floods with: the names of its steps.
 const STEPS: [&str; 6] = [
@@ -322,7 +322,7 @@ async fn the_agent_stays_small_answers_others_and_ends_the_step() {
         );
         assert_eq!(record.state(), CommandState::Succeeded, "{record:?}");
         assert!(slowest < ANSWERED, "{step}: an answer took {slowest:?}");
-        assert!(most < MOST_MEMORY, "{step}: {} MiB", most >> 20);
-        assert!(grown < MOST_LOG, "{step}: {} KiB of log", grown >> 10);
+        assert!(most < MAX_MEMORY_BYTES, "{step}: {} MiB", most >> 20);
+        assert!(grown < MAX_LOG_BYTES, "{step}: {} KiB of log", grown >> 10);
     }
 }

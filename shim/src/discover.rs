@@ -23,9 +23,9 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Pause after the first attempt; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest text of a record that is used: an address or an option's value.
-const LONGEST_TEXT: usize = 1024;
+const MAX_TEXT_BYTES: usize = 1024;
 /// Records that are looked at in one attempt.
-const MOST_RECORDS: usize = 64;
+const MAX_RECORDS: usize = 64;
 
 /// The services that OpenStack publishes for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +123,7 @@ async fn ask(
                     }
                 }
                 records += 1;
-                if records == MOST_RECORDS {
+                if records == MAX_RECORDS {
                     return None;
                 }
             }
@@ -196,7 +196,7 @@ fn is_name(text: &str) -> bool {
 /// Whether a text is the path of a URL: nothing that ends it, escapes it or is invisible.
 fn is_path(text: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/-._~%:@!$&'()*+,;=".contains(&b);
-    text.len() <= LONGEST_TEXT
+    text.len() <= MAX_TEXT_BYTES
         && (text.is_empty() || text.starts_with('/'))
         && text.bytes().all(is_plain)
 }
@@ -240,7 +240,7 @@ impl ServiceRecord {
         for (key, value) in self.text {
             match key.strip_prefix("ipa_") {
                 Some(option) if allowed.iter().any(|known| known == option) => {
-                    if value.len() > LONGEST_TEXT || value.contains(char::is_control) {
+                    if value.len() > MAX_TEXT_BYTES || value.contains(char::is_control) {
                         return Err("the value of an option is not text of one line");
                     }
                     overrides.push((option.to_owned(), value));
@@ -369,7 +369,7 @@ mod tests {
             assert!(check(host, port, address, text).is_err(), "{host:?}");
         }
         assert!(check(host, 0, address, text).is_err());
-        let path = format!("/{}", "x".repeat(LONGEST_TEXT));
+        let path = format!("/{}", "x".repeat(MAX_TEXT_BYTES));
         for text in [
             ("protocol", "file"),
             ("protocol", "http://evil.example/?"),

@@ -32,8 +32,8 @@ const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const MIB: u64 = 1024 * 1024;
 
 /// What the shim may take while it is attacked.
-const MOST_MEMORY: u64 = 64 * MIB;
-const MOST_LOG: u64 = 16 * MIB;
+const MAX_MEMORY_BYTES: u64 = 64 * MIB;
+const MAX_LOG_BYTES: u64 = 16 * MIB;
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How soon an attacker comes back who was turned away. With six hundred of them that is a
@@ -490,12 +490,12 @@ fn attacked(shim: &Shim, what: &str, attacks: &[Attack], time: Duration) {
         log / 1024,
     );
     assert!(answers > 3, "{what}: {answers} answers");
-    assert!(memory <= MOST_MEMORY, "{what}: {memory} bytes");
+    assert!(memory <= MAX_MEMORY_BYTES, "{what}: {memory} bytes");
     assert!(
-        unsent <= MOST_MEMORY,
+        unsent <= MAX_MEMORY_BYTES,
         "{what}: {unsent} bytes in send queues"
     );
-    assert!(log <= MOST_LOG, "{what}: a log of {log} bytes");
+    assert!(log <= MAX_LOG_BYTES, "{what}: a log of {log} bytes");
 }
 
 fn under_every_attack(time: Duration) {
@@ -585,7 +585,7 @@ fn an_honest_client_is_answered_while_handshakes_do_not_end() {
         memory / MIB
     );
     assert!(slowest <= TIMEOUT, "{slowest:?}");
-    assert!(memory <= MOST_MEMORY, "{memory} bytes");
+    assert!(memory <= MAX_MEMORY_BYTES, "{memory} bytes");
 }
 
 /// A command with a large argument.
@@ -666,7 +666,7 @@ fn one_request_takes_memory_and_time_in_proportion() {
         let length = u64::try_from(request.len()).unwrap();
         drop(node);
         wait_until("memory is given back", || {
-            shim.memory("VmRSS") < MOST_MEMORY
+            shim.memory("VmRSS") < MAX_MEMORY_BYTES
         });
         let before = shim.settle();
         let orders = shim.agent.orders.lock().unwrap().len();

@@ -8,7 +8,7 @@ use super::document_fields::{DocumentFields, FieldProblem, InvalidOrderField};
 use crate::machine::ironic_node::Node;
 
 /// The longest deadline in minutes, as that of the node.
-const LONGEST: u64 = 100_000;
+const MAX_DEADLINE_MINUTES: u64 = 100_000;
 
 /// By step and scope, the wishes about which the step can do nothing.
 const UNKEPT: [(&str, &str, &[&str]); 2] = [
@@ -126,7 +126,7 @@ impl EraseOrderPolicy {
             JsonObject::from_iter([("sanitize".to_owned(), Value::Bool(fields.flag("sanitize")))]);
         for name in ["deadline_minutes", "stall_minutes"] {
             if let Some(minutes) = fields.number(name) {
-                if !(1..=LONGEST).contains(&minutes) {
+                if !(1..=MAX_DEADLINE_MINUTES).contains(&minutes) {
                     let expected = "a number of minutes from 1 to 100000";
                     return Err(fields.must_be(name, expected, minutes));
                 }

@@ -12,7 +12,7 @@ const HASHES: [(&str, usize); 3] = [("sha256", 64), ("sha384", 96), ("sha512", 1
 /// What scratch space is formatted with.
 const EPHEMERAL_FORMAT: &str = "ext4";
 /// The longest name of a file system, in bytes.
-const LONGEST_FORMAT: usize = 16;
+const MAX_FORMAT_BYTES: usize = 16;
 
 /// How the deployed system is to boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,7 +209,7 @@ pub(super) fn partition(layout: &DocumentFields) -> Result<PartitionRequest, Inv
     let ephemeral_format = layout.text(FORMAT).unwrap_or(EPHEMERAL_FORMAT);
     // It becomes part of a program's name.
     let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    if ephemeral_format.len() > LONGEST_FORMAT || !ephemeral_format.bytes().all(is_name) {
+    if ephemeral_format.len() > MAX_FORMAT_BYTES || !ephemeral_format.bytes().all(is_name) {
         return Err(layout.must_be(FORMAT, "the name of a file system", ephemeral_format));
     }
     Ok(PartitionRequest {

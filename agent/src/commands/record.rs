@@ -138,7 +138,7 @@ pub enum MilestoneKind {
 
 /// Phases and warnings beyond this number are not kept, so that a verb which warns in a
 /// loop cannot fill the memory. The last one kept says so.
-pub const MOST_MILESTONES: usize = 1000;
+pub const MAX_MILESTONES: usize = 1000;
 
 impl CommandRecord {
     /// The sequence number of the latest milestone; 0 before the first.
@@ -161,14 +161,14 @@ impl CommandRecord {
         super::descriptor::bare(&self.name)
     }
 
-    /// Adds a milestone and numbers it. A phase or warning beyond [`MOST_MILESTONES`] is
+    /// Adds a milestone and numbers it. A phase or warning beyond [`MAX_MILESTONES`] is
     /// dropped.
     pub fn note(&mut self, kind: MilestoneKind, text: impl Into<String>, at: SystemTime) {
         let mut text = text.into();
         if matches!(kind, MilestoneKind::Phase | MilestoneKind::Warning) {
             match self.milestones.len() {
-                few if few < MOST_MILESTONES => {}
-                MOST_MILESTONES => "Further milestones are not kept.".clone_into(&mut text),
+                few if few < MAX_MILESTONES => {}
+                MAX_MILESTONES => "Further milestones are not kept.".clone_into(&mut text),
                 _ => return,
             }
         }
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn a_flood_of_warnings_is_cut_and_the_end_still_comes() {
         let mut record = crate::commands::testing::record(1);
-        for _ in 0..2 * MOST_MILESTONES {
+        for _ in 0..2 * MAX_MILESTONES {
             record.note(MilestoneKind::Warning, "again", SystemTime::UNIX_EPOCH);
         }
         record.end(
@@ -291,7 +291,7 @@ mod tests {
             SystemTime::UNIX_EPOCH,
         );
         let sequences: Vec<u64> = record.milestones.iter().map(|m| m.sequence).collect();
-        let expected: Vec<u64> = (1..=MOST_MILESTONES as u64 + 2).collect();
+        let expected: Vec<u64> = (1..=MAX_MILESTONES as u64 + 2).collect();
         assert_eq!(sequences, expected);
         assert_eq!(
             record.milestones.last().unwrap().kind,

@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::jitter::Jitter;
 
 /// No pause is shorter: a conductor that asks for none would be asked without end.
-pub const SHORTEST: Duration = Duration::from_secs(1);
+pub const MIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// The pause for a wish of the conductor's: never less than it says, up to a fifth more, so that
-/// those who hear the same time do not come back together. A wish is bounded by [`SHORTEST`] and
+/// those who hear the same time do not come back together. A wish is bounded by [`MIN_PAUSE`] and
 /// `longest`.
 pub fn pause(retry_after: Duration, longest: Duration, jitter: &mut impl Jitter) -> Duration {
-    let wish = retry_after.min(longest).max(SHORTEST);
+    let wish = retry_after.min(longest).max(MIN_PAUSE);
     wish.mul_f64(jitter.between(1.0, 1.2))
 }
 

@@ -22,7 +22,7 @@ pub const WAITS: [Duration; 4] = [
 ];
 
 /// A conductor defers no report for longer.
-const LONGEST_DEFERRAL: Duration = Duration::from_secs(300);
+const MAX_DEFERRAL: Duration = Duration::from_secs(300);
 
 /// How the daemon's waits grow with each failure, and up to how many times the interval.
 const FAILURE_FACTOR: f64 = 2.7;
@@ -98,7 +98,7 @@ pub async fn deliver(
                 return Ok(Delivered::NoAddress);
             }
             InspectionOutcome::Deferred(deferral) => {
-                let wait = deferral::pause(deferral.retry_after, LONGEST_DEFERRAL, jitter);
+                let wait = deferral::pause(deferral.retry_after, MAX_DEFERRAL, jitter);
                 let reason = &deferral.reason;
                 tracing::info!(%reason, retry_in = ?wait, "the conductor defers the inspection report");
                 tokio::time::sleep(wait).await;

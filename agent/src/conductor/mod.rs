@@ -265,11 +265,11 @@ pub enum ConductorError {
 /// itself.
 #[must_use]
 pub fn call_deadline(config: &crate::config::AgentConfig) -> Duration {
-    const AT_LEAST: Duration = Duration::from_secs(60);
+    const MIN_DEADLINE: Duration = Duration::from_secs(60);
     const MOMENT: Duration = Duration::from_secs(5);
     let addresses = u32::try_from(config.common.api_url.len()).unwrap_or(u32::MAX);
     let both = config.common.http_request_timeout.saturating_mul(2);
     both.saturating_mul(addresses)
         .saturating_add(MOMENT)
-        .max(AT_LEAST)
+        .max(MIN_DEADLINE)
 }

@@ -14,7 +14,7 @@ use crate::machine::network::lldp_listener;
 use crate::system::{Cmd, RunError, System};
 
 /// The largest VLAN number.
-const LARGEST: u16 = 4094;
+const MAX_VLAN_ID: u16 = 4094;
 
 /// Brings up what `enable_vlan_interfaces` names. What cannot be brought up is a warning:
 /// the machine may have another way to Ironic.
@@ -103,7 +103,7 @@ impl VlanError {
 /// Why an item names no VLAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 enum VlanProblem {
-    #[error("a VLAN has a number from 1 to {LARGEST}")]
+    #[error("a VLAN has a number from 1 to {MAX_VLAN_ID}")]
     Number,
     #[error("there is no such interface")]
     NoInterface,
@@ -152,7 +152,7 @@ fn one(
     let number: u16 = number
         .parse()
         .ok()
-        .filter(|number| (1..=LARGEST).contains(number))
+        .filter(|number| (1..=MAX_VLAN_ID).contains(number))
         .ok_or_else(|| VlanError::new(item, VlanProblem::Number))?;
     let is_parent = |interface: &&Interface| {
         interface.name == parent || interface.mac_address.eq_ignore_ascii_case(parent)

@@ -12,7 +12,7 @@ use crate::system::PathPrefix;
 /// How long after its start a client is looked at. It doubles, up to the longest, when one ends
 /// again and again.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// One that ran as long as this does not end again and again.
 const STEADY: Duration = Duration::from_secs(60);
 
@@ -58,7 +58,7 @@ impl DhcpClients {
         let now = Instant::now();
         let before = self.0.get(name);
         let before = before.filter(|start| now.duration_since(start.at) < STEADY);
-        let pause = before.map_or(FIRST_PAUSE, |start| LONGEST_PAUSE.min(start.pause * 2));
+        let pause = before.map_or(FIRST_PAUSE, |start| MAX_PAUSE.min(start.pause * 2));
         self.0
             .insert(name.to_owned(), ClientStart { at: now, pause });
     }

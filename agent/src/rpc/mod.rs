@@ -41,7 +41,7 @@ pub use command_service::AgentCommandService;
 /// The largest request: an `ExecuteCommand` with a config drive of 64 MiB base64, which is
 /// what Ironic lets an operator give, beside the node and its ports. The token is checked
 /// before a message is read, so only the conductor can make the agent hold that much.
-const LARGEST_REQUEST: usize = 128 * 1024 * 1024;
+const MAX_REQUEST_BYTES: usize = 128 * 1024 * 1024;
 
 /// A connection may hold four unread streams before the others notice: with equal windows
 /// one stalled upload would block every other call.
@@ -215,7 +215,7 @@ impl GrpcServer {
             .await;
         let access = access::Access::new(engine.context().config.clone());
         let commands = CommandServiceServer::new(AgentCommandService::new(engine, stop.clone()))
-            .max_decoding_message_size(LARGEST_REQUEST);
+            .max_decoding_message_size(MAX_REQUEST_BYTES);
         let router = http2(&incoming)
             .layer(access)
             .layer(Bounds::new(&OPEN_CALLS))

@@ -123,11 +123,11 @@ fn status(code: Code, reason: &str, message: &str) -> Status {
 
 /// The message, cut so that there is room for it twice: percent-encoded, and in the details.
 fn bounded(message: &str) -> String {
-    const LONGEST: usize = 1536;
-    if message.len() <= LONGEST {
+    const MAX_MESSAGE_BYTES: usize = 1536;
+    if message.len() <= MAX_MESSAGE_BYTES {
         return message.to_owned();
     }
-    let cut = message.floor_char_boundary(LONGEST);
+    let cut = message.floor_char_boundary(MAX_MESSAGE_BYTES);
     format!("{}...", &message[..cut])
 }
 

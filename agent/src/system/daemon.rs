@@ -20,7 +20,7 @@ use super::RunError;
 use super::group::Group;
 
 /// How much of one line of its output is kept.
-const LONGEST_LINE: u64 = 4096;
+const MAX_LINE_BYTES: u64 = 4096;
 /// So many lines of one of its outputs are logged in this time.
 const LINES: u32 = 200;
 const REFILL: Duration = Duration::from_secs(10);
@@ -169,7 +169,7 @@ async fn relay(name: String, output: impl AsyncRead + Unpin) {
     loop {
         let mut line = Vec::new();
         match (&mut output)
-            .take(LONGEST_LINE)
+            .take(MAX_LINE_BYTES)
             .read_until(b'\n', &mut line)
             .await
         {

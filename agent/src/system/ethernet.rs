@@ -23,7 +23,7 @@ const IFF_PROMISC: i16 = 0x100;
 const ETHTOOL_GLINKSETTINGS: u32 = 0x4c;
 const LLDP: u16 = 0x88cc;
 /// Longer than any LLDP frame without jumbo frames.
-const LONGEST_FRAME: usize = 1600;
+const MAX_FRAME_BYTES: usize = 1600;
 /// Destination, source, type.
 const ETHERNET_HEADER: usize = 14;
 
@@ -316,7 +316,7 @@ impl LldpSocket {
 
     /// A frame of another sender, if one came.
     fn hear(&self, ours: &[Vec<u8>]) -> io::Result<Option<Vec<u8>>> {
-        let mut buffer = [0; LONGEST_FRAME];
+        let mut buffer = [0; MAX_FRAME_BYTES];
         match rustix::net::recv(&self.socket, buffer.as_mut_slice(), RecvFlags::empty()) {
             Ok((length, _)) => {
                 let frame = &buffer[..length];

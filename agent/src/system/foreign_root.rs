@@ -16,7 +16,7 @@ const DIRECTORY: u32 = 0o755;
 /// Files that are made, unless something else is asked for.
 const FILE: u32 = 0o644;
 /// More names than any directory that is read here; a damaged one may have no end.
-const MOST_NAMES: usize = 1 << 16;
+const MAX_NAMES: usize = 1 << 16;
 /// The kernel asks to try again when something was renamed at the same time.
 const ATTEMPTS: usize = 16;
 
@@ -179,8 +179,8 @@ impl ForeignRoot {
         let directory = self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut entries = Vec::new();
         for entry in fs::Dir::read_from(&directory)? {
-            if entries.len() == MOST_NAMES {
-                let text = format!("a directory has more than {MOST_NAMES} entries");
+            if entries.len() == MAX_NAMES {
+                let text = format!("a directory has more than {MAX_NAMES} entries");
                 return Err(io::Error::other(text));
             }
             let entry = entry?;

@@ -20,7 +20,7 @@ use super::PathPrefix;
 const DEVICES: [&str; 3] = ["/dev/ipmi0", "/dev/ipmi/0", "/dev/ipmidev/0"];
 /// Controllers answer within milliseconds, busy ones within a second or two.
 const TIMEOUT: Duration = Duration::from_secs(5);
-const LONGEST_ANSWER: usize = 272;
+const MAX_RESPONSE_BYTES: usize = 272;
 
 const SYSTEM_INTERFACE: i32 = 0x0c;
 const BMC_CHANNEL: i16 = 0x0f;
@@ -176,7 +176,7 @@ fn receive(device: &File, number: i64) -> io::Result<Vec<u8>> {
             channel: 0,
             lun: 0,
         };
-        let mut buffer = [0_u8; LONGEST_ANSWER];
+        let mut buffer = [0_u8; MAX_RESPONSE_BYTES];
         let mut received = Received {
             kind: 0,
             address: &raw mut address,
@@ -185,7 +185,7 @@ fn receive(device: &File, number: i64) -> io::Result<Vec<u8>> {
             message: IpmiMessage {
                 network_function: 0,
                 command: 0,
-                length: u16::try_from(LONGEST_ANSWER).map_err(io::Error::other)?,
+                length: u16::try_from(MAX_RESPONSE_BYTES).map_err(io::Error::other)?,
                 data: buffer.as_mut_ptr(),
             },
         };

@@ -18,7 +18,7 @@ use super::path_prefix::PathPrefix;
 const DEVICE: &str = "/dev/kmsg";
 
 /// More than any record has: the kernel's own limit is less than 4 KiB.
-const LONGEST: usize = 8 * 1024;
+const MAX_RECORD_BYTES: usize = 8 * 1024;
 
 /// A record of the kernel's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl DeviceReader {
         let device = unsafe { AsyncFd::register_with_interest(device, Interest::READABLE) };
         Ok(Self {
             device: device?,
-            buffer: vec![0; LONGEST],
+            buffer: vec![0; MAX_RECORD_BYTES],
         })
     }
 

@@ -23,7 +23,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A session whose client is silent for so long is ended by the server.
 const SESSION_MILLIS: i32 = 10_000;
 /// The largest answer: some thousand names.
-const LARGEST: usize = 1 << 20;
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
 const CREATE: i32 = 1;
 const DELETE: i32 = 2;
@@ -218,7 +218,7 @@ async fn frame(stream: &mut TcpStream) -> Result<Vec<u8>, CoordinationConnection
     stream.read_exact(&mut length).await?;
     let length = u32::from_be_bytes(length);
     let length = usize::try_from(length).unwrap_or(usize::MAX);
-    if length > LARGEST {
+    if length > MAX_RESPONSE_BYTES {
         return Err(CoordinationConnectionError::TooLong(length));
     }
     let mut body = vec![0; length];

@@ -2,7 +2,7 @@
 //! value of four bytes takes more than a hundred once it is decoded and read.
 
 /// The depth at which decoders of protocol buffers give up.
-const DEEPEST_MESSAGE: u32 = 100;
+const MAX_MESSAGE_DEPTH: u32 = 100;
 
 /// What an encoded document holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,7 +60,7 @@ struct Counter {
 impl Counter {
     /// Counts what a message holds; nothing when the rest need not be looked at.
     fn message(&mut self, mut bytes: &[u8], kind: MessageKind, depth: u32) -> Option<()> {
-        if depth > DEEPEST_MESSAGE {
+        if depth > MAX_MESSAGE_DEPTH {
             return None;
         }
         while !bytes.is_empty() {

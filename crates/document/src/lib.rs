@@ -24,10 +24,10 @@ pub const EXACT: u64 = 1 << 53;
 /// How deep objects and lists may be nested. Protocol buffers decode up to 100 messages
 /// within each other; a JSON object takes three of them, and the request around a document
 /// takes six.
-pub const DEEPEST: usize = 30;
+pub const MAX_DEPTH: usize = 30;
 
 /// How much of a key a path shows, in bytes.
-const LONGEST_KEY: usize = 64;
+const MAX_KEY_BYTES: usize = 64;
 
 /// A document that cannot be carried.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -51,8 +51,8 @@ pub enum UnsupportedValue {
     /// Half of a surrogate pair.
     #[error("holds half of a surrogate pair, which is not a character")]
     Surrogate,
-    /// Beyond [`DEEPEST`].
-    #[error("is nested deeper than {DEEPEST} levels")]
+    /// Beyond [`MAX_DEPTH`].
+    #[error("is nested deeper than {MAX_DEPTH} levels")]
     Depth,
     /// A protocol buffers `Value` without a kind.
     #[error("has no kind: send null_value for null")]
@@ -66,7 +66,7 @@ impl DocumentError {
         if outer.is_empty() {
             return self;
         }
-        let cut = outer.floor_char_boundary(LONGEST_KEY);
+        let cut = outer.floor_char_boundary(MAX_KEY_BYTES);
         let (outer, more) = (&outer[..cut], if cut < outer.len() { "..." } else { "" });
         let glue = if self.path.is_empty() || self.path.starts_with('[') {
             ""
@@ -94,7 +94,7 @@ impl DocumentError {
 /// # Errors
 /// A number or the nesting does not fit.
 pub fn to_struct(object: JsonObject, name: &str) -> Result<Struct, DocumentError> {
-    write_object(object, DEEPEST).map_err(|error| error.below(name))
+    write_object(object, MAX_DEPTH).map_err(|error| error.below(name))
 }
 
 /// A JSON value as a protocol buffers one.
@@ -102,7 +102,7 @@ pub fn to_struct(object: JsonObject, name: &str) -> Result<Struct, DocumentError
 /// # Errors
 /// As [`to_struct`].
 pub fn to_value(value: Value, name: &str) -> Result<prost_types::Value, DocumentError> {
-    write(value, DEEPEST).map_err(|error| error.below(name))
+    write(value, MAX_DEPTH).map_err(|error| error.below(name))
 }
 
 /// Several JSON values as a protocol buffers list.
@@ -110,7 +110,7 @@ pub fn to_value(value: Value, name: &str) -> Result<prost_types::Value, Document
 /// # Errors
 /// As [`to_struct`].
 pub fn to_list(values: Vec<Value>, name: &str) -> Result<ListValue, DocumentError> {
-    write_list(values, DEEPEST).map_err(|error| error.below(name))
+    write_list(values, MAX_DEPTH).map_err(|error| error.below(name))
 }
 
 /// A Struct as a JSON object. `name` is where the path of an error begins; it may be empty.

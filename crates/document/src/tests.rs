@@ -124,7 +124,7 @@ fn what_passes_is_not_too_deep_for_the_other_end() {
     }
     // Objects take the most messages.
     let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }));
-    let deepest = to_struct(object_of(nested(DEEPEST + 1)), "").unwrap();
+    let deepest = to_struct(object_of(nested(MAX_DEPTH + 1)), "").unwrap();
     let innermost = Around {
         inner: None,
         document: Some(deepest),
@@ -136,15 +136,15 @@ fn what_passes_is_not_too_deep_for_the_other_end() {
     let decoded = Around::decode(request.encode_to_vec().as_slice());
     assert_eq!(decoded.unwrap(), request);
 
-    let error = to_struct(object_of(nested(DEEPEST + 2)), "").unwrap_err();
+    let error = to_struct(object_of(nested(MAX_DEPTH + 2)), "").unwrap_err();
     assert_eq!(error.reason, UnsupportedValue::Depth);
-    assert_eq!(error.path, vec!["a"; DEEPEST + 1].join("."));
+    assert_eq!(error.path, vec!["a"; MAX_DEPTH + 1].join("."));
 }
 
 #[test]
 fn long_keys_are_cut_in_a_path() {
     let error = DocumentError::here(UnsupportedValue::Depth).below(&"k".repeat(100));
-    assert_eq!(error.path, format!("{}...", "k".repeat(LONGEST_KEY)));
+    assert_eq!(error.path, format!("{}...", "k".repeat(MAX_KEY_BYTES)));
     assert_eq!(error.clone().below(""), error);
 }
 

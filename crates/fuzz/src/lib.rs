@@ -21,9 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Cases that run however slow the machine is.
-const FEWEST: u64 = 50;
+const MIN_CASES: u64 = 50;
 /// No input is longer, in bytes.
-const LONGEST: usize = 1 << 20;
+const MAX_INPUT_BYTES: usize = 1 << 20;
 /// A case that takes longer has found an endless loop.
 const ENDLESS: Duration = Duration::from_secs(120);
 /// Where headers are.
@@ -58,7 +58,7 @@ pub fn run_on(corpus: &str, files: &[Vec<u8>], mut parse: impl FnMut(&[u8])) {
             resume_unwind(panic);
         }
         case += 1;
-        let is_enough = case >= FEWEST + files.len() as u64
+        let is_enough = case >= MIN_CASES + files.len() as u64
             && started.elapsed() >= Duration::from_secs(seconds);
         if only.is_some() || is_enough {
             break;
@@ -122,7 +122,7 @@ fn damaged(files: &[Vec<u8>], seed: u64, case: u64) -> Vec<u8> {
     for _ in 0..=random.below(6) {
         damage(&mut bytes, files, &mut random);
     }
-    bytes.truncate(LONGEST);
+    bytes.truncate(MAX_INPUT_BYTES);
     bytes
 }
 

@@ -1,7 +1,7 @@
 //! Every reader of this crate on damaged input: it must come back, whatever it answers.
 
 use crate::filesystem::ext::layout::{
-    ExtInode, ExtLayout, ExtentNode, MOST_LEVELS, ROOT, directory_entries,
+    ExtInode, ExtLayout, ExtentNode, MAX_EXTENT_DEPTH, ROOT, directory_entries,
 };
 use crate::partition_table::gpt::{self, Gpt};
 use crate::partition_table::logical::Logical;
@@ -28,7 +28,7 @@ fn read_heads(bytes: &[u8]) {
     let _ = image_file::luks_version(bytes);
     let _ = strict::check(bytes);
     let _ = executable::pe_machine(bytes);
-    let _ = ExtentNode::read(bytes, MOST_LEVELS);
+    let _ = ExtentNode::read(bytes, MAX_EXTENT_DEPTH);
     let _ = directory_entries(bytes);
     if let Some(inode) = ExtInode::read(bytes) {
         let _ = inode.direct_blocks(12);

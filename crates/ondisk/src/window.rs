@@ -4,7 +4,7 @@
 use crate::read::Source;
 
 /// The most that one structure may take: nothing on a disk makes us hold more.
-const LARGEST: u64 = 1 << 20;
+const MAX_STRUCTURE_BYTES: u64 = 1 << 20;
 /// Read at once, since most structures lie there.
 const HEAD: u64 = 72 << 10;
 
@@ -87,7 +87,7 @@ impl Window<'_> {
     /// Bytes. `None`: they do not lie inside, they are too many, or they cannot be read.
     pub(crate) fn bytes(&mut self, offset: u64, length: u64) -> Option<Vec<u8>> {
         let end = offset.checked_add(length)?;
-        if end > self.size || length > LARGEST {
+        if end > self.size || length > MAX_STRUCTURE_BYTES {
             return None;
         }
         if let (Ok(start), Ok(end)) = (usize::try_from(offset), usize::try_from(end))

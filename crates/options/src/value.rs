@@ -6,7 +6,7 @@ use std::time::Duration;
 use ironic_text::Secret;
 
 /// Longer times than this (136 years) are a typing error and would overflow clocks.
-const LONGEST_TIME: f64 = 4_294_967_295.0;
+const MAX_SECONDS: f64 = 4_294_967_295.0;
 
 /// Something an option can hold.
 pub trait Value: Sized {
@@ -72,7 +72,7 @@ impl Value for Duration {
     fn read(text: &str) -> Option<Self> {
         let seconds: f64 = text.parse().ok()?;
         // NaN is in no range.
-        (0.0..=LONGEST_TIME)
+        (0.0..=MAX_SECONDS)
             .contains(&seconds)
             .then(|| Self::from_secs_f64(seconds))
     }

@@ -4,13 +4,13 @@
 pub const MASKED_TOKEN: &str = "******";
 
 /// The characters that a token has at least.
-const SHORTEST: usize = 32;
+const MIN_TOKEN_CHARS: usize = 32;
 
 /// Whether a text is a token that an agent takes from a lookup or a command: shorter ones, and the
 /// asterisks that stand for a token which was handed out before, are not.
 #[must_use]
 pub fn is_agent_token(text: &str) -> bool {
-    text.chars().count() >= SHORTEST
+    text.chars().count() >= MIN_TOKEN_CHARS
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub const TOKEN: &str = "agent-token";
 
 /// The largest answer: the list of commands, in which a step may echo a config drive of
 /// 64 MiB base64.
-const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 256 * 1024 * 1024;
 
 /// How long an answer may take that needs no work.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -303,7 +303,7 @@ impl Client {
             away,
         })?;
         let calls = CommandServiceClient::with_origin(connection.channel, Uri::from_static(ORIGIN))
-            .max_decoding_message_size(LARGEST_ANSWER)
+            .max_decoding_message_size(MAX_RESPONSE_BYTES)
             .max_encoding_message_size(usize::MAX);
         Ok((calls, connection.boot_id))
     }

@@ -7,7 +7,7 @@ use super::frame::{FrameHead, HEAD};
 
 /// The largest answer that is read. A record of a command that was only begun has some hundred
 /// bytes; one with a large result is not kept for this.
-const LARGEST: usize = 64 * 1024;
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// Reads an `ExecuteCommandResponse` from the parts in which it comes.
 #[derive(Debug, Default)]
@@ -23,9 +23,9 @@ impl AnswerReader {
             return None;
         }
         self.bytes
-            .extend_from_slice(&part[..part.len().min(LARGEST)]);
+            .extend_from_slice(&part[..part.len().min(MAX_RESPONSE_BYTES)]);
         let (head, message) = FrameHead::split(&self.bytes)?;
-        let is_plain = !head.is_compressed && head.length <= LARGEST - HEAD;
+        let is_plain = !head.is_compressed && head.length <= MAX_RESPONSE_BYTES - HEAD;
         if is_plain && message.len() < head.length {
             return None;
         }
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn other_answers_pass_unread() {
         let mut large = response("x");
-        large.command.as_mut().unwrap().name = "n".repeat(LARGEST);
+        large.command.as_mut().unwrap().name = "n".repeat(MAX_RESPONSE_BYTES);
         let plan = v1::ExecuteCommandResponse::default();
         let mut packed = framed(&response("x"));
         packed[0] = 1;
@@ -88,7 +88,7 @@ mod tests {
             let mut reader = AnswerReader::default();
             for part in bytes.chunks(1000) {
                 assert_eq!(reader.read(part), None);
-                assert!(reader.bytes.capacity() <= 4 * LARGEST);
+                assert!(reader.bytes.capacity() <= 4 * MAX_RESPONSE_BYTES);
             }
         }
     }

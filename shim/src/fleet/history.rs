@@ -10,10 +10,10 @@ use prost_types::Timestamp;
 use super::node_command::cut;
 
 /// Entries of one node: some four commands with their phases.
-const MOST_OF_NODE: usize = 48;
+const MAX_ENTRIES_PER_NODE: usize = 48;
 
 /// Entries in all, of some 200 bytes each.
-const MOST: usize = 65_536;
+const MAX_ENTRIES: usize = 65_536;
 
 /// The longest text of an entry, in characters.
 const TEXT: usize = 255;
@@ -95,7 +95,7 @@ pub(super) struct NodeHistory {
 impl NodeHistory {
     /// Keeps entries from now on.
     pub(super) fn keep(&mut self) {
-        self.most = MOST;
+        self.most = MAX_ENTRIES;
     }
 
     /// Notes an event of a node. Progress counts when it begins a phase.
@@ -134,7 +134,7 @@ impl NodeHistory {
         self.entries.insert(self.last, (Arc::clone(&node), entry));
         let numbers = self.of_nodes.entry(node).or_default();
         numbers.push_back(self.last);
-        if numbers.len() > MOST_OF_NODE
+        if numbers.len() > MAX_ENTRIES_PER_NODE
             && let Some(oldest) = numbers.pop_front()
         {
             self.entries.remove(&oldest);
@@ -267,7 +267,7 @@ mod tests {
                 prop_assert!(history.entries.len() <= most);
                 let of_nodes: usize = history.of_nodes.values().map(VecDeque::len).sum();
                 prop_assert_eq!(of_nodes, history.entries.len());
-                prop_assert!(history.of_nodes.values().all(|of| (1..=MOST_OF_NODE).contains(&of.len())));
+                prop_assert!(history.of_nodes.values().all(|of| (1..=MAX_ENTRIES_PER_NODE).contains(&of.len())));
             }
             if let Some((uuid, second)) = pushed.last() {
                 prop_assert_eq!(history.of(uuid).last().unwrap().at.seconds, *second);

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 /// The largest report that is kept, in bytes of JSON. It fits into a message of gRPC.
-const LARGEST: usize = 3 * 1024 * 1024;
+const MAX_REPORT_BYTES: usize = 3 * 1024 * 1024;
 
 /// A log archive, which a report may carry, is not kept.
 const LOGS: &str = "logs";
@@ -20,7 +20,7 @@ const LOGS: &str = "logs";
 #[derive(Debug, Error)]
 pub enum InspectionError {
     /// It is too large.
-    #[error("the report has {0} bytes, of which {LARGEST} are kept at most")]
+    #[error("the report has {0} bytes, of which {MAX_REPORT_BYTES} are kept at most")]
     TooLarge(usize),
     /// It is no JSON, or cannot be written as such.
     #[error("{path} is not a report")]
@@ -77,7 +77,7 @@ impl Inspections {
             path: path.clone(),
             source,
         })?;
-        if text.len() > LARGEST {
+        if text.len() > MAX_REPORT_BYTES {
             return Err(InspectionError::TooLarge(text.len()));
         }
         let kept = state_file::replace(&path, &text);
@@ -133,9 +133,9 @@ mod tests {
         inspections
             .keep("n", object(json!({"inventory": 1})))
             .unwrap();
-        let report = object(json!({"inventory": 2, "logs": "x".repeat(LARGEST)}));
+        let report = object(json!({"inventory": 2, "logs": "x".repeat(MAX_REPORT_BYTES)}));
         inspections.keep("n", report).unwrap();
-        let large = object(json!({"inventory": "x".repeat(LARGEST)}));
+        let large = object(json!({"inventory": "x".repeat(MAX_REPORT_BYTES)}));
         let error = inspections.keep("n", large).unwrap_err();
         assert!(matches!(error, InspectionError::TooLarge(_)), "{error}");
         let kept = Inspections::new(state.path()).get("n").unwrap().unwrap();

@@ -8,7 +8,7 @@ use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 
 /// The longest request, in bytes. One with a P-384 key and a name has less than 500.
-const LONGEST: usize = 16 * 1024;
+const MAX_REQUEST_BYTES: usize = 16 * 1024;
 
 /// Why a certificate signing request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -34,7 +34,7 @@ impl RequestedKey {
     /// # Errors
     /// The request is malformed, its key weak or its signature wrong.
     pub fn of_csr(der: &[u8]) -> Result<Self, CsrError> {
-        if der.len() > LONGEST {
+        if der.len() > MAX_REQUEST_BYTES {
             return Err(CsrError::Malformed);
         }
         let (rest, csr) =
@@ -111,7 +111,7 @@ mod tests {
                 CsrError::Malformed
             );
         }
-        let long = vec![0x30; LONGEST + 1];
+        let long = vec![0x30; MAX_REQUEST_BYTES + 1];
         assert_eq!(
             RequestedKey::of_csr(&long).unwrap_err(),
             CsrError::Malformed

@@ -23,7 +23,7 @@ const REQUEST_ID_HEADER: &str = "x-openstack-request-id";
 /// How long a connection is kept for the next request.
 const IDLE: Duration = Duration::from_secs(10);
 /// Node documents have kilobytes; whatever sends more is not Ironic.
-const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
 /// How the client is set up.
 #[derive(Debug, Clone, Default)]
@@ -126,7 +126,7 @@ pub enum RequestError {
     #[error(transparent)]
     Transport(#[from] reqwest::Error),
     /// The answer is larger than any document of Ironic's.
-    #[error("the answer is larger than {LARGEST_ANSWER} bytes")]
+    #[error("the answer is larger than {MAX_RESPONSE_BYTES} bytes")]
     TooLarge,
 }
 
@@ -364,7 +364,7 @@ impl Ironic {
         let status = response.status();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > LARGEST_ANSWER {
+            if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
                 return Err(RequestError::TooLarge);
             }
             body.extend_from_slice(&chunk);

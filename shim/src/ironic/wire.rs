@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::weight::{TooHeavy, weigh};
 
 /// The longest words of Ironic's that are passed on.
-const LONGEST_ERROR: usize = 1000;
+const MAX_ERROR_BYTES: usize = 1000;
 
 /// A node, and how its agent shall behave.
 #[derive(Clone)]
@@ -158,13 +158,13 @@ pub(super) fn inspected_uuid(body: &[u8]) -> Option<String> {
 #[must_use]
 pub fn error_text(body: &[u8]) -> String {
     let mut said = error_in(body);
-    said.truncate(said.floor_char_boundary(LONGEST_ERROR));
+    said.truncate(said.floor_char_boundary(MAX_ERROR_BYTES));
     said
 }
 
 fn error_in(body: &[u8]) -> String {
     let raw = || {
-        String::from_utf8_lossy(&body[..body.len().min(LONGEST_ERROR)])
+        String::from_utf8_lossy(&body[..body.len().min(MAX_ERROR_BYTES)])
             .trim()
             .to_owned()
     };

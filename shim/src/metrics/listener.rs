@@ -36,7 +36,7 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The largest head of a request, in bytes.
-const LARGEST_HEAD: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const JSON: &str = "application/json";
@@ -117,7 +117,7 @@ impl MetricsService {
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(LARGEST_HEAD)
+            .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(connection), answering);
         if let Err(error) = served.await {
             debug!(%error, "a connection to the metrics");

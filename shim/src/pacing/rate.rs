@@ -7,10 +7,10 @@ use std::time::Duration;
 /// beats are 135 s apart with Ironic's default of 300 s.
 const FIRST: f64 = 100.0;
 /// Below this nothing would be learned.
-const LEAST: f64 = 2.0;
+const MIN_RATE: f64 = 2.0;
 /// Latency alone does not lower the rate further: Ironic answers, after all.
-const LEAST_BY_LATENCY: f64 = 10.0;
-const MOST: f64 = 10_000.0;
+const MIN_RATE_BY_LATENCY: f64 = 10.0;
+const MAX_RATE: f64 = 10_000.0;
 /// By how much the rate grows in a second in which calls had to wait for it: while thousands of
 /// agents come back, the last are hardly faster than the first.
 const GROWTH: f64 = 0.2;
@@ -20,7 +20,7 @@ const RECOVERY: f64 = 0.1;
 /// The time over which answers are counted.
 const COUNTED_OVER: Duration = Duration::from_secs(60);
 /// Less than this says nothing of a rate.
-const SHORTEST_COUNT: Duration = Duration::from_secs(10);
+const MIN_COUNTED_TIME: Duration = Duration::from_secs(10);
 /// How long Ironic must stay before it counts as having followed the rate again.
 const PROVED_AFTER: Duration = Duration::from_secs(60);
 const AFTER_FAILURE: f64 = 0.5;
@@ -88,7 +88,7 @@ impl AnswerRate {
     /// Answers per second, up to the last one: also of a gateway that has just been started.
     fn per_second(&self) -> f64 {
         let first = self.first.unwrap_or(self.last);
-        let counted = self.last.saturating_sub(first).max(SHORTEST_COUNT);
+        let counted = self.last.saturating_sub(first).max(MIN_COUNTED_TIME);
         let over = COUNTED_OVER.as_secs_f64();
         self.count / (over * (1.0 - (-counted.as_secs_f64() / over).exp()))
     }
@@ -170,9 +170,9 @@ impl CallRate {
                     });
                 }
                 let is_rising = self.latency.is_rising(now.saturating_sub(started));
-                if is_rising && is_news && self.per_second > LEAST_BY_LATENCY {
+                if is_rising && is_news && self.per_second > MIN_RATE_BY_LATENCY {
                     let lower = self.per_second * AFTER_LATENCY;
-                    self.lower(now, lower.max(LEAST_BY_LATENCY));
+                    self.lower(now, lower.max(MIN_RATE_BY_LATENCY));
                 } else if waited && !is_rising {
                     self.grow();
                 }
@@ -185,7 +185,7 @@ impl CallRate {
         let goal = self.recovery.map_or(0.0, |recovery| recovery.goal);
         let quick = goal.min(self.per_second + goal * RECOVERY / self.per_second);
         let slow = self.per_second + GROWTH / self.per_second;
-        self.per_second = quick.max(slow).min(MOST);
+        self.per_second = quick.max(slow).min(MAX_RATE);
     }
 
     fn failed(&mut self, now: Duration, started: Duration, is_news: bool) {
@@ -209,7 +209,7 @@ impl CallRate {
             Some(_) => {}
             None => {
                 if is_news {
-                    self.lower(now, (self.per_second * AFTER_FAILURE).max(LEAST));
+                    self.lower(now, (self.per_second * AFTER_FAILURE).max(MIN_RATE));
                 }
                 if self.failures >= AWAY {
                     let pause = FIRST_PROBE;
@@ -413,7 +413,7 @@ mod tests {
         let lowered = rate.per_second();
         assert!(lowered < before * 0.7, "{before} {lowered}");
         let now = run(&mut rate, now, 600, ms(800));
-        assert!(rate.per_second() >= LEAST_BY_LATENCY);
+        assert!(rate.per_second() >= MIN_RATE_BY_LATENCY);
         let usual = rate.per_second();
         run(&mut rate, now, 60, ms(800));
         assert!(rate.per_second() > usual, "{usual}");
@@ -435,7 +435,7 @@ mod tests {
                 rate.start(now);
                 let outcome = if kind == 1 { Unavailable } else { Answered };
                 rate.finish(now + ms(latency), now, outcome, kind > 5);
-                prop_assert!((LEAST..=MOST).contains(&rate.per_second()));
+                prop_assert!((MIN_RATE..=MAX_RATE).contains(&rate.per_second()));
             }
             for (index, start) in starts.iter().enumerate() {
                 let within = starts[index..].iter().take_while(|at| **at < *start + ms(1000));

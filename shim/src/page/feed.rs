@@ -24,7 +24,7 @@ use crate::metrics::GaugeGuard;
 const PERIOD: Duration = Duration::from_millis(250);
 
 /// Nodes or events beyond which a message does not grow.
-const MOST: usize = 1000;
+const MAX_MESSAGE_ITEMS: usize = 1000;
 
 /// When nothing has changed for this long, the viewer hears that the gateway lives. The page gives
 /// a connection up that is silent for three times as long.
@@ -136,7 +136,8 @@ impl Feed {
     /// Adds what changes within the period.
     async fn gather(&mut self, gathered: &mut Gathered) {
         let until = Instant::now() + PERIOD;
-        while gathered.nodes.len() < MOST && gathered.events.len() < MOST {
+        while gathered.nodes.len() < MAX_MESSAGE_ITEMS && gathered.events.len() < MAX_MESSAGE_ITEMS
+        {
             // At its end the stream answers the same again, and the feed ends after this event.
             let Ok(Some(Ok(message))) = timeout_at(until, self.messages.next()).await else {
                 return;

@@ -41,7 +41,7 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The largest head of a request, in bytes.
-const LARGEST_HEAD: u16 = 16 * 1024;
+const MAX_HEAD_BYTES: u16 = 16 * 1024;
 
 /// Requests at once on a connection of HTTP/2.
 const STREAMS: u32 = 32;
@@ -205,11 +205,11 @@ where
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(LARGEST_HEAD.into());
+        .max_buf_size(MAX_HEAD_BYTES.into());
     server
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(LARGEST_HEAD.into())
+        .max_header_list_size(MAX_HEAD_BYTES.into())
         .max_concurrent_streams(STREAMS)
         .keep_alive_interval(Some(PING_PERIOD))
         .keep_alive_timeout(PING_TIMEOUT);

@@ -29,7 +29,7 @@ const VIEWERS: usize = 64;
 const EVENTS: usize = 60;
 
 /// The longest resume token, in bytes, that is looked at.
-const LONGEST_TOKEN: usize = 64;
+const MAX_TOKEN_BYTES: usize = 64;
 
 /// Answers requests of browsers. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -128,7 +128,7 @@ impl PageService {
         };
         let token = headers.get("last-event-id");
         let token = token.and_then(|token| token.to_str().ok());
-        let token = token.filter(|token| token.len() <= LONGEST_TOKEN);
+        let token = token.filter(|token| token.len() <= MAX_TOKEN_BYTES);
         let watch = self.fleet.watch(caller, token, permit)?;
         let events = self.fleet.latest_events(caller, EVENTS)?.into_iter();
         let events = events.map(|(uuid, entry)| EventJson::of(uuid, entry));

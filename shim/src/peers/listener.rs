@@ -28,7 +28,7 @@ use tracing::{debug, warn};
 
 use super::connection::{CONNECTION_WINDOW, PeerBody, STREAM_WINDOW, full_body, passing_body};
 use super::forward::{self, RequestOrigin};
-use super::wire::{LARGEST_UPDATE, UPDATE_PATH, Update};
+use super::wire::{MAX_UPDATE_BYTES, UPDATE_PATH, Update};
 use super::{PEER_STREAMS, Peers};
 use crate::descriptors;
 
@@ -212,7 +212,7 @@ async fn call(mut service: GrpcHandler, request: Request<PeerBody>) -> Response<
 
 /// Takes in what another replica says of itself.
 async fn take_update(peers: &Peers, request: Request<Incoming>) -> Response<PeerBody> {
-    let body = Limited::new(request.into_body(), LARGEST_UPDATE).collect();
+    let body = Limited::new(request.into_body(), MAX_UPDATE_BYTES).collect();
     let body = match tokio::time::timeout(UPDATE_TIMEOUT, body).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(_)) => return status(StatusCode::PAYLOAD_TOO_LARGE),

@@ -14,7 +14,7 @@ use super::wire::Presence;
 pub const ABSENT: Duration = Duration::from_secs(16);
 
 /// Replicas that are known at once. A few gateways share their nodes, not more.
-const MOST: usize = 32;
+const MAX_REPLICAS: usize = 32;
 
 /// What an introduction changed.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Replicas {
             return Introduction::Known;
         }
         let url: Arc<str> = presence.peer_url.as_str().into();
-        if self.known.len() >= MOST && !self.known.contains_key(&url) {
+        if self.known.len() >= MAX_REPLICAS && !self.known.contains_key(&url) {
             return Introduction::Refused;
         }
         let tasks = CancellationToken::new();
@@ -133,11 +133,11 @@ mod tests {
     fn how_many_are_known_is_bounded() {
         let mut replicas = Replicas::default();
         let now = Instant::now();
-        for number in 0..MOST {
+        for number in 0..MAX_REPLICAS {
             replicas.meet(presence("1", &format!("https://{number}")), now);
         }
         let more = replicas.meet(presence("1", "https://more"), now);
         assert!(matches!(more, Introduction::Refused));
-        assert_eq!(replicas.len(), MOST);
+        assert_eq!(replicas.len(), MAX_REPLICAS);
     }
 }

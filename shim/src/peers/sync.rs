@@ -13,13 +13,13 @@ use tracing::{info, warn};
 
 use super::Peers;
 use super::connection::{Unreachable, full_body};
-use super::wire::{LARGEST_UPDATE, LINES, UPDATE_PATH, Update};
+use super::wire::{LINES, MAX_UPDATE_BYTES, UPDATE_PATH, Update};
 
 /// How long one update may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Pauses after a failure, from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// Why a replica did not take an update.
 #[derive(Debug, Error)]
@@ -53,7 +53,7 @@ pub(super) async fn run(peers: Peers, url: Arc<str>, stop: CancellationToken) {
         // What changes from here on is seen by `changed`.
         claims.borrow_and_update();
         proofs.borrow_and_update();
-        let Some(update) = next(&peers, acknowledged, LARGEST_UPDATE) else {
+        let Some(update) = next(&peers, acknowledged, MAX_UPDATE_BYTES) else {
             let news = changed(&mut claims, &mut proofs);
             stop.run_until_cancelled(news).await;
             continue;
@@ -76,7 +76,7 @@ pub(super) async fn run(peers: Peers, url: Arc<str>, stop: CancellationToken) {
                         "a gateway does not hear what is new here: it is tried again");
                 }
                 stop.run_until_cancelled(tokio::time::sleep(pause)).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause = (pause * 2).min(MAX_PAUSE);
             }
         }
     }
@@ -201,7 +201,7 @@ mod tests {
         let all: Vec<_> = (0..100).map(node).collect();
         assert_eq!((&claims, &proofs), (&all, &all));
         assert!((5..50).contains(&updates), "{updates}");
-        let whole = next(&peers, Acknowledged::default(), LARGEST_UPDATE).unwrap();
-        assert!(next(&peers, whole.reached, LARGEST_UPDATE).is_none());
+        let whole = next(&peers, Acknowledged::default(), MAX_UPDATE_BYTES).unwrap();
+        assert!(next(&peers, whole.reached, MAX_UPDATE_BYTES).is_none());
     }
 }

@@ -7,13 +7,13 @@ use super::locations::ClaimLine;
 use crate::agents::ProofLine;
 
 /// The largest message of the directory that is read, in bytes.
-pub const LARGEST_MESSAGE: usize = 4096;
+pub const MAX_MESSAGE_BYTES: usize = 4096;
 
 /// Lines of each kind in one [`Update`].
 pub const LINES: usize = 2048;
 
 /// The largest [`Update`] that is read, in bytes: a line has some 250.
-pub const LARGEST_UPDATE: usize = 2 * LINES * 1024;
+pub const MAX_UPDATE_BYTES: usize = 2 * LINES * 1024;
 
 /// The path at which a replica takes an [`Update`].
 pub const UPDATE_PATH: &str = "/replica/v1/update";

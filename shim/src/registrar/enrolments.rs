@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Machines that are taken at most.
-const MOST: usize = 65_536;
+const MAX_ENROLMENTS: usize = 65_536;
 
 /// Why a machine is not taken.
 #[derive(Debug, Error)]
 pub enum AdmissionError {
     /// There are as many as there may be.
-    #[error("{MOST} machines were taken already: describe this one in node_dir")]
+    #[error("{MAX_ENROLMENTS} machines were taken already: describe this one in node_dir")]
     Full,
     /// It could not be noted, and would have another name after a restart.
     #[error("{path} cannot be written")]
@@ -86,7 +86,7 @@ impl Enrolments {
         if let Some(name) = names.get(uuid) {
             return Ok(name.clone());
         }
-        if names.len() >= MOST {
+        if names.len() >= MAX_ENROLMENTS {
             return Err(AdmissionError::Full);
         }
         let line = EnrolmentLine {

@@ -13,7 +13,7 @@ use super::node_file::{FilePlace, InvalidNodeFile, NodeDescription, NodeFileErro
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// The largest file, in bytes: 100,000 nodes.
-const LARGEST: u64 = 64 * 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The directory, and what its files held when they were last read.
 #[derive(Debug)]
@@ -134,8 +134,8 @@ fn is_node_file(path: &Path) -> bool {
 }
 
 fn read(path: &Path, metadata: &Metadata) -> Result<Vec<NodeDescription>, NodeFileError> {
-    let text = if metadata.len() > LARGEST {
-        Err(InvalidNodeFile::TooLarge(LARGEST))
+    let text = if metadata.len() > MAX_FILE_BYTES {
+        Err(InvalidNodeFile::TooLarge(MAX_FILE_BYTES))
     } else {
         fs::read_to_string(path).map_err(InvalidNodeFile::from)
     };

@@ -14,11 +14,11 @@ use thiserror::Error;
 use uuid::Uuid;
 
 /// YAML nodes in a file: enough for 100,000 machines, and an end for what is none of ours.
-const MOST_NODES: usize = 4_000_000;
-const DEEPEST: usize = 32;
+const MAX_YAML_NODES: usize = 4_000_000;
+const MAX_DEPTH: usize = 32;
 
 /// The longest name, in characters, as in Ironic.
-const LONGEST_NAME: usize = 255;
+const MAX_NAME_CHARS: usize = 255;
 
 /// Octets of a MAC address: of Ethernet, and of InfiniBand.
 const MAC_OCTETS: [usize; 2] = [6, 20];
@@ -94,7 +94,7 @@ pub enum InvalidNodeFile {
     Mac(String),
     /// A name could not be used in a call.
     #[error(
-        "name: {0:?} must have 1 to {LONGEST_NAME} characters, none of them a blank or control character, and must not look like a UUID"
+        "name: {0:?} must have 1 to {MAX_NAME_CHARS} characters, none of them a blank or control character, and must not look like a UUID"
     )]
     Name(String),
     /// Nothing says which machine the node is.
@@ -194,7 +194,7 @@ pub fn parse(path: &Arc<PathBuf>, text: &str) -> Result<Vec<NodeDescription>, No
         return Ok(Vec::new());
     }
     let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_nodes: MOST_NODES, max_depth: DEEPEST },
+        budget: serde_saphyr::budget! { max_nodes: MAX_YAML_NODES, max_depth: MAX_DEPTH },
         with_snippet: false,
     };
     let entries: NodeDocuments =
@@ -266,7 +266,7 @@ fn checked_name(name: Spanned<String>) -> Result<String, Misplaced> {
         .value
         .chars()
         .any(|c| c.is_control() || c.is_whitespace());
-    if (1..=LONGEST_NAME).contains(&length) && is_plain && Uuid::try_parse(&name.value).is_err() {
+    if (1..=MAX_NAME_CHARS).contains(&length) && is_plain && Uuid::try_parse(&name.value).is_err() {
         Ok(name.value)
     } else {
         Err((name.referenced.line(), InvalidNodeFile::Name(name.value)))

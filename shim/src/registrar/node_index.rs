@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::node_file::{FilePlace, NodeDescription, normal_mac};
 
 /// Places that a finding names.
-const MOST_NAMED: usize = 4;
+const MAX_NAMED_LOCATIONS: usize = 4;
 
 /// What a machine says about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub struct SharedIdentity {
 
 impl fmt::Display for SharedIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let places = self.places.iter().take(MOST_NAMED);
+        let places = self.places.iter().take(MAX_NAMED_LOCATIONS);
         let places: Vec<_> = places.map(ToString::to_string).collect();
         let (what, value, places) = (self.what, &self.value, places.join(", "));
         write!(f, "several nodes have the {what} {value}: {places}")

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::agent_peer::AgentPeer;
 use super::begun_attachment::BegunAttachment;
-use super::{LONGEST_TEXT, LONGEST_TOKEN, PROOF_TIMEOUT, check_length};
+use super::{MAX_TEXT_BYTES, MAX_TOKEN_BYTES, PROOF_TIMEOUT, check_length};
 use crate::agents::{AttachmentId, Superseded};
 use crate::gateway::Gateway;
 use crate::metrics::labels::AttachOutcome;
@@ -137,9 +137,9 @@ fn checked(hello: v1::AttachHello, peer: &AgentPeer) -> Result<v1::AttachHello, 
         return Err(Status::invalid_argument(text));
     }
     let texts = [
-        (&hello.agent_token, LONGEST_TOKEN, "agent_token"),
-        (&hello.agent_version, LONGEST_TEXT, "agent_version"),
-        (&hello.boot_id, LONGEST_TEXT, "boot_id"),
+        (&hello.agent_token, MAX_TOKEN_BYTES, "agent_token"),
+        (&hello.agent_version, MAX_TEXT_BYTES, "agent_version"),
+        (&hello.boot_id, MAX_TEXT_BYTES, "boot_id"),
     ];
     for (text, most, field) in texts {
         check_length(text, most, &format!("AttachHello.{field}"))?;
@@ -322,9 +322,9 @@ mod tests {
     fn what_waits_for_a_proof_is_short() {
         let hello = v1::AttachHello {
             node_uuid: "1be26c0b-03f2-4d2e-ae87-c02d7f33c123".into(),
-            agent_token: "t".repeat(LONGEST_TOKEN),
-            agent_version: "v".repeat(LONGEST_TEXT),
-            boot_id: "b".repeat(LONGEST_TEXT),
+            agent_token: "t".repeat(MAX_TOKEN_BYTES),
+            agent_version: "v".repeat(MAX_TEXT_BYTES),
+            boot_id: "b".repeat(MAX_TEXT_BYTES),
             counter: 1,
         };
         let peer = AgentPeer::default();

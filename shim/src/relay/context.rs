@@ -28,7 +28,7 @@ pub struct Relay {
 }
 
 /// Nodes whose tokens are remembered as handed out. A shim beside its agent has one.
-const MOST_NODES: usize = 65_536;
+const MAX_NODES: usize = 65_536;
 
 /// One heartbeat of a node at a time: sessions of the same node, of which all but one are
 /// forgotten connections, wait for each other.
@@ -80,7 +80,7 @@ impl Relay {
             MASKED_TOKEN.clone_into(token);
             return;
         }
-        if handed.len() >= MOST_NODES {
+        if handed.len() >= MAX_NODES {
             handed.clear();
         }
         if token != MASKED_TOKEN {

@@ -83,9 +83,9 @@ fn session(found: &Found) -> Result<v1::Session, InvalidSession> {
 /// What an agent says that it is doing, as Ironic may show it: one line without control
 /// characters, and not long. `None`: it says nothing.
 pub(super) fn status_message(text: &str) -> Option<String> {
-    const LONGEST: usize = 255;
+    const MAX_TEXT_CHARS: usize = 255;
     let plain = text.chars().filter(|letter| !letter.is_control());
-    let plain: String = plain.take(LONGEST).collect();
+    let plain: String = plain.take(MAX_TEXT_CHARS).collect();
     Some(plain).filter(|plain| !plain.trim().is_empty())
 }
 

@@ -54,14 +54,14 @@ pub use upstream::Upstream;
 use weighed::WeighedReports;
 
 /// An inspection report with a log archive is the largest message.
-const LARGEST_REQUEST: usize = 64 * 1024 * 1024;
+const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
 /// The largest first message of a session or an attachment, which says who calls: nobody knows yet
 /// whether that is true, and its buffer is kept for as long as the call lasts.
-const LARGEST_FIRST: usize = 64 * 1024;
+const MAX_FIRST_MESSAGE_BYTES: usize = 64 * 1024;
 /// The longest token that a caller may name, in bytes. Those of Ironic have some fifty.
-const LONGEST_TOKEN: usize = 1024;
+const MAX_TOKEN_BYTES: usize = 1024;
 /// The longest of the other texts by which a caller says who it is, in bytes.
-const LONGEST_TEXT: usize = 255;
+const MAX_TEXT_BYTES: usize = 255;
 /// How long a session or an attachment may go on whose token is not proved. An agent that Ironic
 /// knows proves it by its next heartbeat.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -113,7 +113,7 @@ const UNAUTHENTICATED: [Rule; 6] = [
     Rule {
         prefix: "/ironic.agent.v1.ConductorService/Heartbeat",
         largest: 1024 * 1024,
-        largest_first: Some(LARGEST_FIRST),
+        largest_first: Some(MAX_FIRST_MESSAGE_BYTES),
         at_once: 32,
         bounds_all: false,
         deadline: None,
@@ -123,14 +123,14 @@ const UNAUTHENTICATED: [Rule; 6] = [
     Rule {
         prefix: "/ironic.agent.v1.ConductorService/Attach",
         largest: usize::MAX,
-        largest_first: Some(LARGEST_FIRST),
+        largest_first: Some(MAX_FIRST_MESSAGE_BYTES),
         at_once: 32,
         bounds_all: false,
         deadline: None,
     },
     Rule {
         prefix: "/ironic.agent.v1.ConductorService/",
-        largest: LARGEST_REQUEST,
+        largest: MAX_REQUEST_BYTES,
         largest_first: None,
         at_once: 2,
         bounds_all: false,
@@ -341,7 +341,7 @@ impl Server {
             tokio::spawn(stop.clone().run_until_cancelled_owned(watching));
         }
         let service =
-            ConductorServiceServer::new(self.relay).max_decoding_message_size(LARGEST_REQUEST);
+            ConductorServiceServer::new(self.relay).max_decoding_message_size(MAX_REQUEST_BYTES);
         let server = tonic::transport::Server::builder().initial_stream_window_size(STREAM_WINDOW);
         let (server, bounds) = if is_gateway {
             let server = server

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::agent_peer::AgentPeer;
 use super::context::Relay;
 use super::convert::{beat_outcome, beat_result, deferred_beat, heartbeat_response};
-use super::{LONGEST_TEXT, LONGEST_TOKEN, PROOF_TIMEOUT, check_length, node_uuid};
+use super::{MAX_TEXT_BYTES, MAX_TOKEN_BYTES, PROOF_TIMEOUT, check_length, node_uuid};
 use crate::gateway::Gateway;
 use crate::ironic::BeatAnswer;
 use crate::metrics::Metrics;
@@ -22,7 +22,7 @@ use crate::rest::CloseReason;
 use crate::rest_server::Advertised;
 
 /// The longest list of cipher suites, in bytes: the names of all that OpenSSL has.
-const LONGEST_CIPHERS: usize = 4096;
+const MAX_CIPHERS_BYTES: usize = 4096;
 
 /// The answers of a session. They are boxed because a channel has room for 32 of them from its
 /// beginning, for each of thousands of agents.
@@ -105,16 +105,16 @@ fn checked(hello: v1::Hello) -> Result<v1::Hello, Status> {
     let node_uuid = node_uuid(&hello.node_uuid, "Hello.node_uuid")?;
     let config = hello.config.unwrap_or_default();
     let texts = [
-        (&hello.agent_token, LONGEST_TOKEN, "agent_token"),
-        (&hello.agent_version, LONGEST_TEXT, "agent_version"),
+        (&hello.agent_token, MAX_TOKEN_BYTES, "agent_token"),
+        (&hello.agent_version, MAX_TEXT_BYTES, "agent_version"),
         (
             &config.tls_min_version,
-            LONGEST_TEXT,
+            MAX_TEXT_BYTES,
             "config.tls_min_version",
         ),
         (
             &config.tls_cipher_suites,
-            LONGEST_CIPHERS,
+            MAX_CIPHERS_BYTES,
             "config.tls_cipher_suites",
         ),
     ];
@@ -298,8 +298,8 @@ mod tests {
     fn what_a_session_keeps_is_short_and_of_use() {
         let hello = v1::Hello {
             node_uuid: "1BE26C0B-03F2-4D2E-AE87-C02D7F33C123".into(),
-            agent_token: "t".repeat(LONGEST_TOKEN),
-            agent_version: "v".repeat(LONGEST_TEXT),
+            agent_token: "t".repeat(MAX_TOKEN_BYTES),
+            agent_version: "v".repeat(MAX_TEXT_BYTES),
             callback_url: "c".repeat(60_000),
             config: Some(v1::SessionConfig {
                 tls_min_version: "1.3".into(),

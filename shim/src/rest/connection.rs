@@ -24,7 +24,7 @@ use crate::peers::connection::PeerBody;
 
 /// Request line and headers together. A token and the conductor's usual headers take 500
 /// bytes, and a stranger's connection may cost this much.
-const LARGEST_HEAD: usize = 32 * 1024;
+const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// After an answer to a request that was not read to its end: how long what still comes is
 /// thrown away. Closing at once would reset the connection, and the answer with it.
@@ -133,7 +133,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(timeouts.head)
         .title_case_headers(true)
-        .max_buf_size(LARGEST_HEAD)
+        .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), answering);
     // Goal: answer until the client has no more requests. Exit: the connection is done, or
     // was stopped and has answered what it was asked, or has to make way for another one.

@@ -29,7 +29,7 @@ use crate::peers::{PeerConnection, Peers};
 const SMALL_BODY: u64 = 64 * 1024;
 
 /// How much of a path a log line shows.
-const LONGEST_LOGGED_PATH: usize = 200;
+const MAX_LOGGED_PATH_BYTES: usize = 200;
 
 /// What became of a request.
 enum Routed<B> {
@@ -67,7 +67,7 @@ impl RestService {
             Routed::Answered(answer) => answer,
         };
         let path = parts.uri.path();
-        let shown = path.get(..LONGEST_LOGGED_PATH).unwrap_or(path);
+        let shown = path.get(..MAX_LOGGED_PATH_BYTES).unwrap_or(path);
         info!(
             peer = %connection.peer,
             method = %parts.method,

@@ -11,10 +11,10 @@ use crate::commands::record::{CommandId, CommandRecord, CommandState};
 use crate::task::Progress;
 
 /// Longer lines are cut off: they are shown in one column.
-const LONGEST: usize = 255;
+const MAX_LINE_CHARS: usize = 255;
 /// Phases of one command that are announced. A hardware manager's program names its own, and
 /// each costs the conductor a heartbeat.
-const MOST_ANNOUNCED: usize = 8;
+const MAX_ANNOUNCED_PHASES: usize = 8;
 /// Before the first command.
 const IDLE: &str = "waiting for commands";
 
@@ -86,7 +86,7 @@ impl ActivityText {
         };
         self.name = clean(&progress.phase);
         let is_new =
-            self.announced.len() < MOST_ANNOUNCED && self.announced.insert(self.name.clone());
+            self.announced.len() < MAX_ANNOUNCED_PHASES && self.announced.insert(self.name.clone());
         (clean(&figures(progress)), is_new)
     }
 
@@ -160,7 +160,7 @@ fn bytes(count: u64) -> String {
 /// A line as it may be shown: a hardware manager's program has words of its own.
 fn clean(text: &str) -> String {
     let plain = text.chars().filter(|letter| !letter.is_control());
-    plain.take(LONGEST).collect()
+    plain.take(MAX_LINE_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -223,7 +223,7 @@ mod tests {
         let mut progress = progress("x", 1, None);
         progress.subject = format!("\x1b[2J\u{9b}{}", "y".repeat(10_000));
         let line = clean(&figures(&progress));
-        assert_eq!(line.chars().count(), LONGEST);
+        assert_eq!(line.chars().count(), MAX_LINE_CHARS);
         assert!(!line.contains(char::is_control), "{line}");
     }
 
@@ -249,7 +249,7 @@ mod tests {
             };
             narrator.running(&record, Some(&progress)).1
         });
-        assert_eq!(heard.count(), MOST_ANNOUNCED - 2);
+        assert_eq!(heard.count(), MAX_ANNOUNCED_PHASES - 2);
         // The next command starts anew.
         let record = Arc::new(testing::record(2));
         assert!(narrator.running(&record, Some(&progress("a", 1, None))).1);

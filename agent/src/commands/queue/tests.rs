@@ -465,7 +465,7 @@ fn a_flood_of_notes_is_kept_up_to_a_limit_only() {
         let effects = queue.note(id(1), MilestoneKind::Warning, text, at(1));
         !effects.keep.is_empty()
     });
-    assert_eq!(kept.count(), crate::commands::record::MOST_MILESTONES);
+    assert_eq!(kept.count(), crate::commands::record::MAX_MILESTONES);
 }
 
 #[test]

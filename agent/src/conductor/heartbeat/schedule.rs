@@ -7,11 +7,11 @@ use crate::conductor::deferral;
 use crate::conductor::jitter::Jitter;
 
 /// Between two beats of which the second is forced; also the base of error intervals.
-pub(super) const SHORTEST: Duration = Duration::from_secs(5);
+pub(super) const MIN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The longest deferral, as a share of the timeout. After the longest regular interval (0.6) and
 /// with its jitter (1.2), the next beat is still in time.
-const LONGEST_DEFERRAL: f64 = 0.3;
+const MAX_DEFERRAL_SHARE: f64 = 0.3;
 
 /// When the next beat goes. Times are offsets on one monotonic clock; nothing here looks at
 /// a clock or waits.
@@ -67,7 +67,7 @@ impl<J: Jitter> Schedule<J> {
         // A pending force must not turn the error interval into a fixed retry, nor a deferral
         // of the force itself.
         let interval = if self.forced && last.yields_to_force {
-            last.interval.min(SHORTEST)
+            last.interval.min(MIN_INTERVAL)
         } else {
             last.interval
         };
@@ -91,13 +91,13 @@ impl<J: Jitter> Schedule<J> {
         let (interval, yields_to_force) = match outcome {
             BeatOutcome::Accepted => {
                 let regular = self.timeout.0.mul_f64(self.jitter.between(0.3, 0.6));
-                (regular.max(SHORTEST), true)
+                (regular.max(MIN_INTERVAL), true)
             }
-            BeatOutcome::Failed => (SHORTEST.mul_f64(self.jitter.between(1.0, 2.0)), false),
+            BeatOutcome::Failed => (MIN_INTERVAL.mul_f64(self.jitter.between(1.0, 2.0)), false),
             // The conductor lets forced beats pass the others: what it said of another beat
             // does not count for them.
             BeatOutcome::Deferred(wish) => {
-                let longest = self.timeout.0.mul_f64(LONGEST_DEFERRAL).max(SHORTEST);
+                let longest = self.timeout.0.mul_f64(MAX_DEFERRAL_SHARE).max(MIN_INTERVAL);
                 (
                     deferral::pause(wish, longest, &mut self.jitter),
                     !was_forced,

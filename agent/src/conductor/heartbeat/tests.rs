@@ -1,7 +1,7 @@
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use super::schedule::SHORTEST;
+use super::schedule::MIN_INTERVAL;
 use super::*;
 use crate::conductor::Deferral;
 use crate::conductor::fake::{Event, FakeConductor, Reply};
@@ -149,8 +149,8 @@ fn after_success_without_force_it_is_the_timeout_times_three_to_six_tenths() {
         if let (Some((previous, true)), None) = (beat.previous, beat.forced_at) {
             let gap = beat.sent - previous;
             let (least, most) = (timeout.mul_f64(0.3), timeout.mul_f64(0.6));
-            assert!(gap + ROUNDING >= least.max(SHORTEST), "{beat:?}");
-            assert!(gap <= most.max(SHORTEST) + ROUNDING, "{beat:?}");
+            assert!(gap + ROUNDING >= least.max(MIN_INTERVAL), "{beat:?}");
+            assert!(gap <= most.max(MIN_INTERVAL) + ROUNDING, "{beat:?}");
         }
     });
 }
@@ -161,7 +161,7 @@ fn after_an_error_the_interval_ignores_a_pending_force() {
         if let Some((previous, false)) = beat.previous {
             let gap = beat.sent - previous;
             assert!(
-                gap + ROUNDING >= SHORTEST && gap <= 2 * SHORTEST + ROUNDING,
+                gap + ROUNDING >= MIN_INTERVAL && gap <= 2 * MIN_INTERVAL + ROUNDING,
                 "{beat:?}"
             );
         }
@@ -195,7 +195,7 @@ fn retries_are_never_without_jitter() {
 fn a_force_is_answered_after_exactly_five_seconds_or_at_once() {
     for_all_lives(|_, beat| {
         if let (Some((previous, true)), Some(forced_at)) = (beat.previous, beat.forced_at) {
-            let earliest = previous + SHORTEST;
+            let earliest = previous + MIN_INTERVAL;
             assert_eq!(beat.sent, earliest.max(forced_at), "{beat:?}");
         }
     });
@@ -278,7 +278,7 @@ fn a_deferred_force_is_owed_and_waits_and_a_new_one_does_not() {
     let mut schedule = deferred(300.0, 40.0, false, 1);
     assert!(schedule.due() >= Duration::from_secs(40));
     schedule.force();
-    assert_eq!(schedule.due(), SHORTEST, "forced beats pass the others");
+    assert_eq!(schedule.due(), MIN_INTERVAL, "forced beats pass the others");
     assert!(schedule.begin());
 }
 

@@ -27,9 +27,9 @@ use crate::config::{self, SessionOverrides};
 use crate::machine::ironic_node::Node;
 
 /// No wait is longer, unless the configured interval is.
-const LONGEST: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 /// A conductor defers no lookup for longer.
-const LONGEST_DEFERRAL: Duration = Duration::from_secs(300);
+const MAX_DEFERRAL: Duration = Duration::from_secs(300);
 
 /// The waits of one lookup.
 #[derive(Debug, Clone)]
@@ -63,14 +63,14 @@ impl LookupSchedule {
         let exponential = Duration::from_secs(2_u64.saturating_pow(self.attempts));
         self.attempts = self.attempts.saturating_add(1);
         let low = self.interval.as_secs_f64();
-        let high = exponential.min(LONGEST).as_secs_f64().max(low);
+        let high = exponential.min(MAX_WAIT).as_secs_f64().max(low);
         Some(Duration::from_secs_f64(jitter.between(low, high)))
     }
 
     /// The wait after the conductor has deferred an attempt. It counts as no attempt, and the
     /// time for the lookup stands still: the conductor is there and knows of this machine.
     pub fn deferred(&mut self, retry_after: Duration, jitter: &mut impl Jitter) -> Duration {
-        let pause = deferral::pause(retry_after, LONGEST_DEFERRAL, jitter);
+        let pause = deferral::pause(retry_after, MAX_DEFERRAL, jitter);
         self.deferred = self.deferred.saturating_add(pause);
         pause
     }

@@ -12,7 +12,7 @@ const DEFAULTS: &str = "etc/default/grub";
 /// The key of the arguments that every entry of the menu gets.
 const KEY: &str = "GRUB_CMDLINE_LINUX";
 /// No such file is larger.
-const LARGEST: u64 = 1 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Where images have dracut.
 const DRACUT: [(&str, &str); 3] = [
     ("usr/bin", "dracut"),
@@ -39,7 +39,7 @@ pub(super) async fn name_arrays(system: &System, image: &ForeignRoot) -> Result<
         .map(|uuid| format!("rd.md.uuid={uuid}"))
         .collect();
     let change = || -> io::Result<()> {
-        let text = image.read(DEFAULTS, LARGEST)?;
+        let text = image.read(DEFAULTS, MAX_FILE_BYTES)?;
         let text = String::from_utf8(text).map_err(io::Error::other)?;
         image.write(DEFAULTS, with_arguments(&text, &arguments).as_bytes())
     };

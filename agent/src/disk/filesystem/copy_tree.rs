@@ -8,11 +8,11 @@ use ironic_ondisk::size::MIB;
 use thiserror::Error;
 
 /// Directories within directories.
-pub(super) use ironic_ondisk::filesystem::iso9660::MOST_NESTED;
+pub(super) use ironic_ondisk::filesystem::iso9660::MAX_DIRECTORY_DEPTH;
 /// More files than any config drive has.
-const MOST_FILES: usize = 10_000;
+const MAX_FILES: usize = 10_000;
 /// The bytes of all files: no file system whose files are moved is larger.
-const MOST_BYTES: u64 = 64 * MIB;
+const MAX_TOTAL_BYTES: u64 = 64 * MIB;
 
 /// A file, or a directory if it has no content. Paths are relative, with `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub enum TreeError {
     #[error("its directories are nested more than {0} times")]
     TooDeep(usize),
     /// More than a config drive has.
-    #[error("it has more than {MOST_FILES} files, or more than {MOST_BYTES} bytes in them")]
+    #[error("it has more than {MAX_FILES} files, or more than {MAX_TOTAL_BYTES} bytes in them")]
     TooMuch,
 }
 
@@ -58,7 +58,7 @@ impl From<IsoError> for TreeError {
     fn from(error: IsoError) -> Self {
         match error {
             IsoError::Name(name) => Self::Name(name),
-            IsoError::TooDeep => Self::TooDeep(MOST_NESTED),
+            IsoError::TooDeep => Self::TooDeep(MAX_DIRECTORY_DEPTH),
             damage => Self::Damaged(damage),
         }
     }
@@ -68,7 +68,7 @@ impl<'a> Tree<'a> {
     /// How many bytes may still be added.
     #[must_use]
     pub fn room(&self) -> u64 {
-        MOST_BYTES - self.bytes
+        MAX_TOTAL_BYTES - self.bytes
     }
 
     /// The files of an ISO 9660 file system.
@@ -115,7 +115,7 @@ impl<'a> Tree<'a> {
         if matches!(name, "" | "." | "..") || name.contains(['\0', '\\']) {
             return Err(TreeError::Name(name.to_owned()));
         }
-        if self.files.len() >= MOST_FILES {
+        if self.files.len() >= MAX_FILES {
             return Err(TreeError::TooMuch);
         }
         self.files.push(File { path, content });
@@ -136,7 +136,7 @@ mod tests {
                 Err(TreeError::Name(_))
             ));
         }
-        for number in 0..MOST_FILES {
+        for number in 0..MAX_FILES {
             tree.directory(number.to_string()).unwrap();
         }
         assert!(matches!(

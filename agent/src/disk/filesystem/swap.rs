@@ -4,9 +4,9 @@
 use ironic_ondisk::partition_table::guid::Guid;
 
 /// The smallest page of any architecture; the fields of the header lie within it.
-const SMALLEST_PAGE: usize = 4096;
+const MIN_PAGE_BYTES: usize = 4096;
 /// Pages of the least swap space: `mkswap` makes none with less, either.
-const LEAST: u64 = 10;
+const MIN_PAGES: u64 = 10;
 /// What tells a swap space, at the end of its first page.
 const MAGIC: &[u8] = b"SWAPSPACE2";
 /// The kernel's own limit is lower only on machines with 32 bits.
@@ -16,9 +16,9 @@ const LABEL: usize = 16;
 /// `None`: it is too small to be one.
 #[must_use]
 pub fn header(size: u64, label: &str, uuid: Guid, page: usize) -> Option<Vec<u8>> {
-    let page = page.max(SMALLEST_PAGE);
+    let page = page.max(MIN_PAGE_BYTES);
     let pages = size / page as u64;
-    if pages < LEAST {
+    if pages < MIN_PAGES {
         return None;
     }
     let last = u32::try_from(pages - 1).unwrap_or(u32::MAX);

@@ -17,7 +17,7 @@ use ironic_text::error_chain;
 use thiserror::Error;
 
 use crate::disk::filesystem::mount::{MountError, mount, unmount};
-use crate::machine::block::LARGEST_VIRTUAL_MEDIUM;
+use crate::machine::block::MAX_VIRTUAL_MEDIUM_BYTES;
 use crate::machine::block::device_file::DeviceFile;
 use crate::system::System;
 
@@ -303,7 +303,7 @@ pub fn probe(system: &System) -> Vec<MediaDrive> {
             let mut parts = path.components();
             parts.any(|part| part.as_os_str().to_string_lossy().starts_with("usb"))
         });
-        if size == 0 || !(is_cd || on_usb && size < LARGEST_VIRTUAL_MEDIUM) {
+        if size == 0 || !(is_cd || on_usb && size < MAX_VIRTUAL_MEDIUM_BYTES) {
             return None;
         }
         let device = format!("/dev/{name}");

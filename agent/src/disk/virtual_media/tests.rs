@@ -109,7 +109,7 @@ async fn only_what_a_bmc_may_play_is_read() {
         "sdb",
         "usb1/1-1",
         "0",
-        LARGEST_VIRTUAL_MEDIUM / 512,
+        MAX_VIRTUAL_MEDIUM_BYTES / 512,
         &parameters,
     );
     drive(&mut machine, "sr0", "ata2", CD, 0, &parameters);

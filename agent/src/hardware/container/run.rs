@@ -12,7 +12,7 @@ use crate::config::AgentConfig;
 use crate::system::Cmd;
 
 /// What runs in a container may take long, but not forever.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+const MAX_RUN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Bytes of what it says that are kept.
 const OUTPUT: usize = 1 << 20;
 
@@ -42,7 +42,7 @@ impl ContainerRun {
                 .args(ours.iter().copied())
                 .args(options.iter().cloned())
                 .arg(argument(&self.image, runner))
-                .timeout(LONGEST)
+                .timeout(MAX_RUN_TIME)
                 .tail(OUTPUT)
         })
     }

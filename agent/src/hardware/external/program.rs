@@ -22,9 +22,9 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause before a program is started again: doubled up to the longest, and the first
 /// again once it has run for that long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// The kernel's limit for the path of a socket (`sun_path` with its final zero).
-const LONGEST_SOCKET_PATH: usize = 107;
+const MAX_SOCKET_PATH_BYTES: usize = 107;
 
 /// A watched program and its peer.
 #[derive(Debug)]
@@ -60,10 +60,10 @@ impl ManagerProgram {
             .to_string_lossy()
             .into_owned();
         let socket = sockets.join(format!("{name}.sock"));
-        if socket.as_os_str().len() > LONGEST_SOCKET_PATH {
+        if socket.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
             return Err(StartError::SocketPath {
                 path: socket,
-                longest: LONGEST_SOCKET_PATH,
+                longest: MAX_SOCKET_PATH_BYTES,
             });
         }
         let peer = dial(&socket);
@@ -195,7 +195,7 @@ impl WatchLoop {
                 let Some(reason) = self.watch(running).await else {
                     return;
                 };
-                if since.elapsed() >= LONGEST_PAUSE {
+                if since.elapsed() >= MAX_PAUSE {
                     pause = FIRST_PAUSE;
                 }
                 self.down(reason);
@@ -204,7 +204,7 @@ impl WatchLoop {
                 () = self.report.closed() => return,
                 () = tokio::time::sleep(pause) => {}
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(MAX_PAUSE);
             // A wish from before has come true.
             let _ = self.stopped.try_recv();
             match self.launch.run().await {

@@ -3,7 +3,7 @@
 use ironic_ondisk::partition_table::mbr::MbrError;
 use thiserror::Error;
 
-use super::{LABEL, LARGEST};
+use super::{LABEL, MAX_DRIVE_BYTES};
 use crate::disk::filesystem::copy_tree::TreeError;
 use crate::disk::partition::table::TableError;
 use crate::image::source::SourceError;
@@ -178,7 +178,7 @@ pub enum PutError {
     Unknown,
     /// Its files would need too much memory.
     #[error(
-        "its files must move to a FAT file system, which can be done up to {LARGEST} bytes, and it \
+        "its files must move to a FAT file system, which can be done up to {MAX_DRIVE_BYTES} bytes, and it \
          has {size}: send a smaller one, or one that can be written as it is"
     )]
     TooLarge {

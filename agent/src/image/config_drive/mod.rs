@@ -25,12 +25,12 @@ use error::{PlaceError, UnpackError};
 
 /// The largest config drive behind a whole-disk image, and the size of the partition that is
 /// made for one.
-const LARGEST: u64 = 64 << 20;
+const MAX_DRIVE_BYTES: u64 = 64 << 20;
 /// The largest beside a partition image, whose partition is made to its measure. Ironic has no
 /// limit there; this one keeps a few bytes from unpacking to a full disk.
-const LARGEST_TO_MEASURE: u64 = 512 << 20;
+const MAX_FITTED_DRIVE_BYTES: u64 = 512 << 20;
 /// The largest answer to a URL: base64 of something that does not compress.
-const LARGEST_ANSWER: usize = 96 << 20;
+const MAX_RESPONSE_BYTES: usize = 96 << 20;
 /// What file systems of config drives are called, in any case.
 const LABEL: &str = "config-2";
 /// What it is called when it is made here.
@@ -64,9 +64,9 @@ pub(super) struct ConfigDrivePurpose {
 impl ConfigDrivePurpose {
     fn largest(self) -> u64 {
         if self.is_to_measure {
-            LARGEST_TO_MEASURE
+            MAX_FITTED_DRIVE_BYTES
         } else {
-            LARGEST
+            MAX_DRIVE_BYTES
         }
     }
 }
@@ -95,7 +95,10 @@ impl ConfigDrive {
         };
         let opened = download.open("configdrive", &[value.to_owned()]).await;
         let source = opened.map_err(unavailable)?;
-        let bytes = source.bytes(LARGEST_ANSWER).await.map_err(unavailable)?;
+        let bytes = source
+            .bytes(MAX_RESPONSE_BYTES)
+            .await
+            .map_err(unavailable)?;
         match decode_base64(&bytes) {
             Some(decoded) => new(decoded, false),
             // A server may as well have the file system itself.
@@ -174,7 +177,7 @@ impl ConfigDrive {
         work: impl FnOnce(&Tree<'_>) -> Result<T, PutError>,
     ) -> Result<T, PutError> {
         // It is in memory for that, and the ramdisk is, too.
-        if self.size > LARGEST {
+        if self.size > MAX_DRIVE_BYTES {
             return Err(PutError::TooLarge { size: self.size });
         }
         let mut bytes = Vec::new();

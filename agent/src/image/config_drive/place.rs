@@ -6,7 +6,9 @@ use ironic_ondisk::partition_table::guid::Guid;
 use ironic_ondisk::read::le_u16;
 
 use super::error::of_table;
-use super::{ConfigDrive, ConfigDriveError, FAT_LABEL, LABEL, LARGEST, PlaceError, PutError};
+use super::{
+    ConfigDrive, ConfigDriveError, FAT_LABEL, LABEL, MAX_DRIVE_BYTES, PlaceError, PutError,
+};
 use crate::disk::filesystem::copy_tree::Tree;
 use crate::disk::filesystem::{fat, identity};
 use crate::disk::partition::table::{Partition, PartitionTable};
@@ -46,7 +48,7 @@ impl ConfigDrive {
             }
             Some(partition) => partition,
             None => {
-                let added = table.add_last(sector_size, LARGEST, needed, guid);
+                let added = table.add_last(sector_size, MAX_DRIVE_BYTES, needed, guid);
                 let partition = added.map_err(|error| of_table(error, node, device))?;
                 table.write(disk).map_err(|error| failed(error.into()))?;
                 partition

@@ -5,10 +5,10 @@ use thiserror::Error;
 /// Docker's registry is not where its name says.
 const DOCKER: (&str, &str) = ("docker.io", "registry-1.docker.io");
 const LATEST: &str = "latest";
-const LONGEST_TAG: usize = 128;
+const MAX_TAG_BYTES: usize = 128;
 /// Of a label and of a whole host name (RFC 1035).
-const LONGEST_LABEL: usize = 63;
-const LONGEST_NAME: usize = 253;
+const MAX_LABEL_BYTES: usize = 63;
+const MAX_HOST_BYTES: usize = 253;
 /// Digests a registry may use: name and number of hexadecimal digits.
 const DIGESTS: [(&str, usize); 2] = [("sha256", 64), ("sha512", 128)];
 
@@ -135,7 +135,7 @@ fn is_repository_part(part: &str) -> bool {
 
 fn is_tag(tag: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=LONGEST_TAG).contains(&tag.len())
+    (1..=MAX_TAG_BYTES).contains(&tag.len())
         && tag.bytes().all(allowed)
         && !tag.starts_with(['.', '-'])
 }
@@ -167,7 +167,7 @@ fn is_authority(text: &str) -> bool {
 fn is_host_name(host: &str) -> bool {
     let is_label = |label: &str| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-        (1..=LONGEST_LABEL).contains(&label.len())
+        (1..=MAX_LABEL_BYTES).contains(&label.len())
             && label.bytes().all(allowed)
             && !label.starts_with('-')
             && !label.ends_with('-')
@@ -181,7 +181,7 @@ fn is_host_name(host: &str) -> bool {
             || digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };
     let ends_in_number = host.rsplit('.').next().is_some_and(is_number);
-    host.len() <= LONGEST_NAME
+    host.len() <= MAX_HOST_BYTES
         && host.split('.').all(is_label)
         && (!ends_in_number || host.parse::<std::net::Ipv4Addr>().is_ok())
 }

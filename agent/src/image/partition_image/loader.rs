@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use ironic_ondisk::filesystem::ext::layout::{
-    ExtInode, ExtLayout, ExtentNode, MOST_LEVELS, ROOT, directory_entries,
+    ExtInode, ExtLayout, ExtentNode, MAX_EXTENT_DEPTH, ROOT, directory_entries,
 };
 
 use crate::image::decode::qcow2::ReadRanges;
@@ -13,7 +13,7 @@ use crate::image::decode::qcow2::ReadRanges;
 /// Where images keep the files that go onto an EFI system partition.
 const PLACE: [&str; 3] = ["boot", "efi", "EFI"];
 /// Directories are read so far; larger ones are left to the end of the deployment.
-const MOST_BLOCKS: usize = 64;
+const MAX_BLOCKS: usize = 64;
 
 /// Whether the image whose first bytes are `head` has anything below `/boot/efi/EFI`. `None`:
 /// that cannot be decided.
@@ -73,7 +73,7 @@ impl<P: ReadRanges> Ext4Image<'_, P> {
         let count = inode.size.div_ceil(self.layout.block_size());
         let count = usize::try_from(count)
             .ok()
-            .filter(|count| *count <= MOST_BLOCKS)?;
+            .filter(|count| *count <= MAX_BLOCKS)?;
         let blocks = match inode.extents() {
             Some(root) => self.blocks(root, count).await?,
             None => inode.direct_blocks(count)?,
@@ -90,8 +90,8 @@ impl<P: ReadRanges> Ext4Image<'_, P> {
     /// The blocks of a tree of extents, whose root is in the inode.
     async fn blocks(&self, root: &[u8], count: usize) -> Option<Vec<u64>> {
         let mut blocks = Vec::new();
-        let mut left = MOST_BLOCKS;
-        let mut nodes = vec![(root.to_vec(), MOST_LEVELS)];
+        let mut left = MAX_BLOCKS;
+        let mut nodes = vec![(root.to_vec(), MAX_EXTENT_DEPTH)];
         while let Some((node, limit)) = nodes.pop() {
             match ExtentNode::read(&node, limit)? {
                 ExtentNode::Index { depth, children } => {
@@ -104,7 +104,7 @@ impl<P: ReadRanges> Ext4Image<'_, P> {
                 ExtentNode::Leaf(runs) => {
                     for run in runs {
                         let length = run.end - run.start;
-                        if blocks.len() as u64 + length > MOST_BLOCKS as u64 {
+                        if blocks.len() as u64 + length > MAX_BLOCKS as u64 {
                             return None;
                         }
                         blocks.extend(run);

@@ -9,7 +9,7 @@ use crate::machine::ironic_node::as_flag;
 /// What Ironic means when it does not say.
 const EPHEMERAL_FORMAT: &str = "ext4";
 /// The longest name of a file system, in bytes.
-const LONGEST_FORMAT: usize = 16;
+const MAX_FORMAT_BYTES: usize = 16;
 
 /// The partitions around an image that is the content of one. Sizes are in MiB, and 0 stands for
 /// no partition.
@@ -39,7 +39,7 @@ impl PartitionRequest {
             text(info, "ephemeral_format").unwrap_or_else(|| EPHEMERAL_FORMAT.to_owned());
         // It becomes part of a program's name.
         let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        if ephemeral_format.len() > LONGEST_FORMAT || !ephemeral_format.bytes().all(is_name) {
+        if ephemeral_format.len() > MAX_FORMAT_BYTES || !ephemeral_format.bytes().all(is_name) {
             return Err(InvalidImageInfo::EphemeralFormat(ephemeral_format));
         }
         let is_ephemeral_preserved = match info.get("preserve_ephemeral") {

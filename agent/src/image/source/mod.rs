@@ -28,7 +28,7 @@ const PROGRESS: u64 = 1 << 20;
 /// How much of an error page is shown.
 const ERROR_BODY: usize = 1024;
 /// The longest that a server's `Retry-After` is obeyed: the machine waits with its node.
-const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
 /// Statuses below 500 that mean "later": timeout, too early, too many requests.
 const LATER: [u16; 3] = [408, 425, 429];
 
@@ -308,7 +308,7 @@ impl<'a> ImageStream<'a> {
                 server.hopeless = status < 500 && !LATER.contains(&status);
                 server.not_before = answer
                     .retry_after
-                    .map(|wish| Instant::now() + wish.min(LONGEST_PAUSE));
+                    .map(|wish| Instant::now() + wish.min(MAX_RETRY_AFTER));
                 let refused = refusal(answer, &self.servers[self.next].url);
                 return self.download.within(&self.id, refused).await.map(Err);
             }

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
-use super::{ImageStream, LATER, LONGEST_PAUSE, PartError};
+use super::{ImageStream, LATER, MAX_RETRY_AFTER, PartError};
 use crate::system::fetch::{FetchResponse, RangeRequest};
 
 impl ImageStream<'_> {
@@ -29,7 +29,7 @@ impl ImageStream<'_> {
             );
             retries -= 1;
             let wish = match error {
-                PartError::Later { after, .. } => after.unwrap_or_default().min(LONGEST_PAUSE),
+                PartError::Later { after, .. } => after.unwrap_or_default().min(MAX_RETRY_AFTER),
                 _ => std::time::Duration::ZERO,
             };
             let pause = tokio::time::sleep(wish.max(self.download.retry.interval));

@@ -47,7 +47,7 @@ use write_behind::WriteBehind;
 /// the length of the last is.
 const TAIL: usize = 2;
 /// Runs of zeros are joined up to this length, so that the disk begins early.
-const LONGEST_RUN: u64 = 64 << 20;
+const MAX_RUN_BYTES: u64 = 64 << 20;
 /// From this length on, bytes are not gathered before they are written.
 const LONG: usize = 256 << 10;
 
@@ -422,7 +422,7 @@ impl ImageWriter {
             self.zeros.0 = offset;
         }
         self.zeros.1 = end;
-        if end - self.zeros.0 >= LONGEST_RUN {
+        if end - self.zeros.0 >= MAX_RUN_BYTES {
             self.make_zeros()?;
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use super::data_ref::DataRef;
 use super::writer_pair::WriterPair;
-use super::{BLOCK, LONGEST_RUN, WriteError, Written};
+use super::{BLOCK, MAX_RUN_BYTES, WriteError, Written};
 use crate::system::disk::{AlignedBuffer, Disk, DiskError};
 
 /// Requests that may wait.
@@ -201,6 +201,6 @@ fn serve(mut pair: WriterPair, queue: &Receiver<DiskRequest>) -> Result<Box<dyn 
 
 /// Long work in pieces, so that a dropped writer stops soon.
 fn runs(offset: u64, length: u64) -> impl Iterator<Item = (u64, u64)> {
-    let starts = (0..length.div_ceil(LONGEST_RUN)).map(|index| index * LONGEST_RUN);
-    starts.map(move |start| (offset + start, (length - start).min(LONGEST_RUN)))
+    let starts = (0..length.div_ceil(MAX_RUN_BYTES)).map(|index| index * MAX_RUN_BYTES);
+    starts.map(move |start| (offset + start, (length - start).min(MAX_RUN_BYTES)))
 }

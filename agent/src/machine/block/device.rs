@@ -70,7 +70,7 @@ pub enum DeviceKind {
 }
 
 /// Bytes below which a disk may be one that a BMC plays.
-pub const LARGEST_VIRTUAL_MEDIUM: u64 = 4 << 30;
+pub const MAX_VIRTUAL_MEDIUM_BYTES: u64 = 4 << 30;
 
 impl BlockDevice {
     /// Whether a BMC could play it as a drive: a small disk on USB. What is written on a disk
@@ -79,7 +79,7 @@ impl BlockDevice {
     pub fn may_be_virtual_media(&self) -> bool {
         self.kind == DeviceKind::Disk
             && self.tran.as_deref() == Some("usb")
-            && self.size < LARGEST_VIRTUAL_MEDIUM
+            && self.size < MAX_VIRTUAL_MEDIUM_BYTES
     }
 
     /// Whether device-mapper made it: a disk that is reached by several paths, an array of

@@ -21,7 +21,7 @@ mod transport;
 pub mod udev;
 
 pub(super) use array_members::{disks_of, volume_name};
-pub use device::{BlockDevice, DeviceKind, LARGEST_VIRTUAL_MEDIUM};
+pub use device::{BlockDevice, DeviceKind, MAX_VIRTUAL_MEDIUM_BYTES};
 pub(super) use kernel_name::{device_path, is_array};
 
 /// The disks that an operating system could be put on, in the order of their device numbers.

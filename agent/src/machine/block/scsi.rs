@@ -98,11 +98,11 @@ const PREFERENCE: [(u8, Option<u8>); 6] = [
 
 impl Designator {
     /// The bytes of a page that `scsi_id` asks for.
-    const LONGEST_PAGE: usize = 254;
+    const MAX_PAGE_BYTES: usize = 254;
 
     /// The designator of the logical unit that `scsi_id` prefers.
     pub(crate) fn of_page(page: &[u8], inquiry: Inquiry<'_>) -> Option<Self> {
-        let page = page.get(..Self::LONGEST_PAGE).unwrap_or(page);
+        let page = page.get(..Self::MAX_PAGE_BYTES).unwrap_or(page);
         (*page.get(1)? == 0x83).then_some(())?;
         let length = usize::from(be_u16(page, 2)?);
         let body = page.get(4..)?;

@@ -43,7 +43,7 @@ struct LanAddresses {
 
 /// Channels with a question that was not answered, after which no other is asked: each costs
 /// seconds.
-const MOST_FAILED: u32 = 2;
+const MAX_FAILED_CHANNELS: u32 = 2;
 
 struct Lan<'a> {
     controller: &'a dyn IpmiController,
@@ -68,7 +68,7 @@ impl Lan<'_> {
                 failed += 1;
             }
             let is_all = found.v4.is_some() && found.v6.is_some() && found.mac.is_some();
-            if is_all || failed == MOST_FAILED {
+            if is_all || failed == MAX_FAILED_CHANNELS {
                 break;
             }
         }

@@ -16,7 +16,7 @@ use crate::system::System;
 /// Of a config drive.
 const LABEL: &str = "config-2";
 const FILE: &str = "openstack/latest/network_data.json";
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Who mounts the medium, which keeps programs apart that do so at the same time.
 const PROGRAM: &str = "network";
 /// How long a medium is waited for that the kernel command line announces: a BMC's drive may take a
@@ -80,7 +80,7 @@ pub(super) async fn look(system: &System, search: &MediumSearch) -> Option<Netwo
     let media = virtual_media::probe(system);
     let meant = search.matching(&media);
     let medium = meant.first()?;
-    let read = virtual_media::read_text(system, medium, PROGRAM, (FILE, MOST_BYTES)).await;
+    let read = virtual_media::read_text(system, medium, PROGRAM, (FILE, MAX_FILE_BYTES)).await;
     let mut request = match read {
         Ok(Some(text)) => network_data::parse(&text),
         Ok(None) => NetworkRequest::default(),

@@ -113,7 +113,7 @@ async fn a_file_that_is_too_large_is_named() {
     let mut machine = FakeMachine::new();
     cd(&mut machine, "sr0", "config-2", "");
     let inside = "run/ironic-virtual-media/network";
-    let size = usize::try_from(MOST_BYTES).unwrap() + 1;
+    let size = usize::try_from(MAX_FILE_BYTES).unwrap() + 1;
     machine.bytes(&format!("{inside}/{FILE}"), &vec![b' '; size]);
     let place = machine.path().join(inside).display().to_string();
     let script = Script::new()

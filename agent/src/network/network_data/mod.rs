@@ -16,7 +16,7 @@ use super::request::{
 };
 
 /// Links and networks that are read of one file.
-const MOST_ITEMS: usize = 256;
+const MAX_ITEMS: usize = 256;
 /// VLAN numbers that a frame can have; 0 and 4095 mean something else.
 const VLAN_NUMBERS: std::ops::RangeInclusive<u64> = 1..=4094;
 /// What IPv4 needs, up to what the kernel can count.
@@ -70,7 +70,7 @@ impl NetworkDataReader {
     ) -> Vec<(String, Map<String, Value>)> {
         let list = match document.get(key) {
             None | Some(Value::Null) => return Vec::new(),
-            Some(Value::Array(list)) if list.len() <= MOST_ITEMS => list,
+            Some(Value::Array(list)) if list.len() <= MAX_ITEMS => list,
             Some(other) => {
                 self.problem(NetworkProblem::Value {
                     place: place.to_owned(),

@@ -24,9 +24,9 @@ const METRICS_OF_CARD: u32 = 1_000;
 /// And each interface as many: there may be several gateways to one destination.
 pub(super) const METRICS_OF_INTERFACE: u32 = 10;
 /// More would reach the leased ones.
-const MOST_CARDS: u32 = (LEASED_METRIC - STATIC_METRIC) / METRICS_OF_CARD;
+const MAX_CARDS: u32 = (LEASED_METRIC - STATIC_METRIC) / METRICS_OF_CARD;
 /// The longest name of an interface.
-const LONGEST_NAME: usize = 15;
+const MAX_NAME_BYTES: usize = 15;
 /// How deep VLANs lie on VLANs.
 const DEPTH: usize = 4;
 
@@ -438,7 +438,7 @@ impl Planner<'_> {
         }
         let indices = self.cards.iter().filter(is_below).map(|card| card.index);
         let first = indices.min().unwrap_or_default();
-        (false, first.min(MOST_CARDS - 1))
+        (false, first.min(MAX_CARDS - 1))
     }
 
     /// The interfaces that one is made of.
@@ -524,7 +524,7 @@ fn twins(numbers: &[(&str, u16)], id: &str, number: u16) -> usize {
 fn vlan_name(parent: &str, number: u16, twins: usize) -> String {
     let usual = format!("{parent}.{number}");
     match twins {
-        _ if usual.len() <= LONGEST_NAME => usual,
+        _ if usual.len() <= MAX_NAME_BYTES => usual,
         0 => format!("vlan{number}"),
         twins => format!("v{number}-{twins}"),
     }

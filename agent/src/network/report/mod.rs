@@ -6,7 +6,7 @@ use super::plan::{NetworkPlan, PlannedInterface, PlannedKind};
 use super::state::NetworkState;
 
 /// Problems that are shown; a file may have thousands.
-const MOST_PROBLEMS: usize = 32;
+const MAX_PROBLEMS: usize = 32;
 
 /// The block. `refused` is what programs and the kernel refused.
 pub(super) fn block(plan: &NetworkPlan, state: &NetworkState, refused: &[String]) -> String {
@@ -25,14 +25,14 @@ pub(super) fn block(plan: &NetworkPlan, state: &NetworkState, refused: &[String]
     let problems = plan.problems.iter().map(ToString::to_string);
     let mut problems: Vec<String> = problems.chain(refused.iter().cloned()).collect();
     problems.dedup();
-    for problem in problems.iter().take(MOST_PROBLEMS) {
+    for problem in problems.iter().take(MAX_PROBLEMS) {
         let _ = writeln!(
             text,
             "network:   PROBLEM: {}",
             ironic_text::printable(problem)
         );
     }
-    if let Some(more) = problems.len().checked_sub(MOST_PROBLEMS).filter(|n| *n > 0) {
+    if let Some(more) = problems.len().checked_sub(MAX_PROBLEMS).filter(|n| *n > 0) {
         let _ = writeln!(text, "network:   PROBLEM: and {more} more");
     }
     text

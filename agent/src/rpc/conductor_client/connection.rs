@@ -12,7 +12,7 @@ use rand::seq::SliceRandom;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::LARGEST_MESSAGE;
+use super::MAX_MESSAGE_BYTES;
 use super::error::ConductorCallError;
 
 /// The timeout for TCP, TLS and HTTP/2 together. Long, because a shim that ten thousand agents
@@ -150,8 +150,8 @@ async fn dial_one(dialer: &Dialer, number: usize) -> Result<OpenConnection, Cond
     })?;
     tokio::spawn(driver);
     let client = ConductorServiceClient::with_origin(channel.clone(), dialer.authority())
-        .max_decoding_message_size(LARGEST_MESSAGE)
-        .max_encoding_message_size(LARGEST_MESSAGE);
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let identity = IdentityServiceClient::with_origin(channel.clone(), dialer.authority());
     Ok(OpenConnection {
         client,

@@ -41,7 +41,7 @@ use connection::{Connections, OpenConnection};
 pub(super) use error::ConductorCallError;
 
 /// The largest message: an inspection report carries the machine's logs.
-const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;
+const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
 /// How long the other end may take to close a session after our farewell.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -185,7 +185,7 @@ impl Conductor for ConductorClient {
                     return InspectionOutcome::Refused(ConductorCallError::from(error).into());
                 }
             };
-            let (size, limit) = (request.encoded_len(), LARGEST_MESSAGE);
+            let (size, limit) = (request.encoded_len(), MAX_MESSAGE_BYTES);
             if size > limit {
                 return InspectionOutcome::Refused(
                     ConductorCallError::TooLarge { size, limit }.into(),

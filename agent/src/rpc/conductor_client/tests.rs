@@ -180,7 +180,7 @@ fn serve_at(fake: &Fake, path: &Path) -> tokio_util::sync::DropGuard {
     let kill = CancellationToken::new();
     let killed = kill.clone();
     let service =
-        ConductorServiceServer::new(fake.clone()).max_decoding_message_size(LARGEST_MESSAGE);
+        ConductorServiceServer::new(fake.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let server = tonic::transport::Server::builder().add_service(service);
     // A runtime of its own, so that its connections die with it.
     std::thread::spawn(move || {
@@ -277,7 +277,7 @@ async fn a_report_that_cannot_be_sent_is_refused_with_the_reason() {
     let served = serve(&fake);
     let client = client(&served);
     let too_exact = object(json!({"inventory": {"size": 9_007_199_254_740_993_u64}}));
-    let too_large = object(json!({"logs": "x".repeat(LARGEST_MESSAGE)}));
+    let too_large = object(json!({"logs": "x".repeat(MAX_MESSAGE_BYTES)}));
     for (report, reason_part) in [(too_exact, "report.inventory.size"), (too_large, "limit")] {
         let submission = client.submit_inspection(report).await;
         let InspectionOutcome::Refused(error) = &submission else {

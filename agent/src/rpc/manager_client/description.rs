@@ -5,7 +5,7 @@ use std::time::Duration;
 use ironic_agent_protocol::v1;
 use thiserror::Error;
 
-use super::{LONGEST_NAME, MOST_STEPS, beginning, word};
+use super::{MAX_NAME_LENGTH, MAX_STEPS, beginning, word};
 use crate::hardware::external::{ERASER, ExternalStepDescription, ManagerDescription};
 use crate::hardware::{
     Argument, ArgumentKind, Description, ManagerIdentity, Offer, Phase, Support,
@@ -18,7 +18,7 @@ pub(super) const DEFAULT_DEADLINE: Duration = Duration::from_secs(3600);
 /// What a description has wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum InvalidDescription {
-    #[error("it has more than {MOST_STEPS} steps")]
+    #[error("it has more than {MAX_STEPS} steps")]
     TooManySteps,
     #[error("it has two steps of the name {0}")]
     StepTwice(String),
@@ -54,7 +54,7 @@ pub(super) fn described(
         2 => Support::Mainline,
         higher => Support::ServiceProvider(higher),
     };
-    if message.steps.len() > MOST_STEPS {
+    if message.steps.len() > MAX_STEPS {
         return Err(InvalidDescription::TooManySteps);
     }
     let mut steps: Vec<ExternalStepDescription> = Vec::new();
@@ -154,7 +154,7 @@ fn argument(message: v1::StepArgument) -> Result<Argument, InvalidDescription> {
 fn identifier(field: &'static str, text: &str) -> Result<String, InvalidDescription> {
     let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let fine = !text.is_empty()
-        && text.len() <= LONGEST_NAME
+        && text.len() <= MAX_NAME_LENGTH
         && text.chars().all(letters)
         && !text.starts_with(|c: char| c.is_ascii_digit());
     if fine {

@@ -36,15 +36,15 @@ mod event_filter;
 use event_filter::EventFilter;
 
 /// The largest answer: a step's result goes into the node's record in Ironic.
-const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
+const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 /// Steps of one manager, and letters of a name: far beyond what any manager has.
-const MOST_STEPS: usize = 1000;
-const LONGEST_NAME: usize = 255;
+const MAX_STEPS: usize = 1000;
+const MAX_NAME_LENGTH: usize = 255;
 
 /// Letters of a text that goes to Ironic or into a command's record.
-const LONGEST_TEXT: usize = 16 * 1024;
+const MAX_TEXT_BYTES: usize = 16 * 1024;
 /// The largest description or plan. Small parts of it take many times their size in memory.
-const LARGEST_DESCRIPTION: usize = 1024 * 1024;
+const MAX_DESCRIPTION_BYTES: usize = 1024 * 1024;
 
 /// Makes clients.
 #[must_use]
@@ -78,8 +78,8 @@ impl ManagerClient {
             .map(|endpoint| endpoint.connect_with_connector_lazy(connector))
             .map(|channel| {
                 HardwareManagerServiceClient::new(channel)
-                    .max_decoding_message_size(LARGEST_MESSAGE)
-                    .max_encoding_message_size(LARGEST_MESSAGE)
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                    .max_encoding_message_size(MAX_MESSAGE_BYTES)
             })
             .map_err(Arc::new);
         Self {
@@ -100,7 +100,7 @@ impl ManagerPeer for ManagerClient {
                 agent_version: version().to_owned(),
             };
             let client = self.client()?;
-            let mut client = client.max_decoding_message_size(LARGEST_DESCRIPTION);
+            let mut client = client.max_decoding_message_size(MAX_DESCRIPTION_BYTES);
             let response = client.describe(request).await;
             let response = response.map_err(|status| lost("Describe", status))?;
             description::described(response.into_inner()).map_err(misunderstood)
@@ -115,7 +115,7 @@ impl ManagerPeer for ManagerClient {
             let order = Some(step_order(&order)?);
             let request = v1::PlanStepRequest { order };
             let client = self.client()?;
-            let mut client = client.max_decoding_message_size(LARGEST_DESCRIPTION);
+            let mut client = client.max_decoding_message_size(MAX_DESCRIPTION_BYTES);
             let response = match client.plan_step(request).await {
                 Ok(response) => response.into_inner(),
                 Err(status) if status.code() == Code::Unimplemented => {
@@ -129,7 +129,7 @@ impl ManagerPeer for ManagerClient {
             let actions = response.plan.unwrap_or_default().actions;
             let actions = actions
                 .into_iter()
-                .take(MOST_STEPS)
+                .take(MAX_STEPS)
                 .map(|action| PlannedAction {
                     description: beginning(action.description),
                     device: word(&action.device),
@@ -220,7 +220,7 @@ async fn until(time: Option<Instant>) {
 
 /// The beginning of a text that may be as long as a message.
 fn beginning(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+    text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
     text
 }
 
@@ -320,7 +320,7 @@ fn progress(message: v1::Progress) -> Progress {
 /// What fits into one line of the log and says one thing.
 fn word(text: &str) -> String {
     let printable = text.chars().filter(|letter| !letter.is_control());
-    printable.take(LONGEST_NAME).collect()
+    printable.take(MAX_NAME_LENGTH).collect()
 }
 
 #[cfg(test)]

@@ -146,5 +146,5 @@ fn progress_keeps_its_words() {
     assert_eq!(kept("flash", "blocks"), expected("flash", "blocks"));
     assert_eq!(kept("", ""), expected("manager", ""));
     assert_eq!(kept("a\nb\u{1b}[2J", ""), expected("ab[2J", ""));
-    assert_eq!(kept(&"x".repeat(999), "").phase.len(), LONGEST_NAME);
+    assert_eq!(kept(&"x".repeat(999), "").phase.len(), MAX_NAME_LENGTH);
 }

@@ -20,8 +20,8 @@ use thiserror::Error;
 /// a dozen at a time.
 const TASKS: u64 = 512;
 /// Memory in bytes: half of the machine's, within these bounds. GRUB's tools take some 50 MiB.
-const LEAST_MEMORY: u64 = 256 << 20;
-const MOST_MEMORY: u64 = 1 << 30;
+const MIN_MEMORY_BYTES: u64 = 256 << 20;
+const MAX_MEMORY_BYTES: u64 = 1 << 30;
 /// `CGROUP2_SUPER_MAGIC` of `linux/magic.h`.
 const CGROUP2: u64 = 0x6367_7270;
 /// Where cgroup v2 is mounted, or can be.
@@ -54,7 +54,7 @@ impl ResourceLimits {
 
     fn of_memory(total: u64) -> Self {
         Self {
-            memory: (total / 2).clamp(LEAST_MEMORY, MOST_MEMORY),
+            memory: (total / 2).clamp(MIN_MEMORY_BYTES, MAX_MEMORY_BYTES),
             tasks: TASKS,
         }
     }
@@ -66,7 +66,7 @@ impl ResourceLimits {
             Ok(()) => UsageWatch(None),
             // Not said: the output is the program's.
             Err(_) => {
-                let memory = self.memory.max(MOST_MEMORY);
+                let memory = self.memory.max(MAX_MEMORY_BYTES);
                 let limit = Rlimit {
                     current: Some(memory),
                     maximum: Some(memory),
@@ -231,7 +231,7 @@ mod tests {
             let limits = ResourceLimits::of_memory(machine << 20);
             assert_eq!(limits.memory >> 20, memory, "{machine}");
         }
-        assert!(ResourceLimits::of_machine().memory >= LEAST_MEMORY);
+        assert!(ResourceLimits::of_machine().memory >= MIN_MEMORY_BYTES);
     }
 
     #[test]

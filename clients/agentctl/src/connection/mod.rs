@@ -47,7 +47,7 @@ const PING_PERIOD: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest answer: records of commands may hold inventories and config drives.
-const LARGEST_ANSWER: usize = 256 << 20;
+const MAX_RESPONSE_BYTES: usize = 256 << 20;
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
@@ -236,12 +236,13 @@ impl ControlChannel {
 
     /// The nodes of the gateway.
     pub(crate) fn fleet(&self) -> FleetServiceClient<Channel> {
-        FleetServiceClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
+        FleetServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES)
     }
 
     /// The commands of a node.
     pub(crate) fn commands(&self) -> CommandServiceClient<Channel> {
-        CommandServiceClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
+        CommandServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MAX_RESPONSE_BYTES)
     }
 
     /// The join tokens of the gateway.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// The least room for a value.
-const LEAST: usize = 12;
+const MIN_VALUE_COLUMNS: usize = 12;
 
 /// Fields with their values, and groups of them.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl FieldList {
                 continue;
             };
             // Where both do not fit beside each other, the value comes below.
-            let indent = if longest + 2 + LEAST > width {
+            let indent = if longest + 2 + MIN_VALUE_COLUMNS > width {
                 2
             } else {
                 longest + 2

@@ -10,8 +10,8 @@ use super::quantity;
 use super::table::cut;
 
 /// Columns of a bar without its brackets.
-const SHORTEST_BAR: usize = 6;
-const LONGEST_BAR: usize = 40;
+const MIN_BAR_COLUMNS: usize = 6;
+const MAX_BAR_COLUMNS: usize = 40;
 
 /// What one line says.
 #[derive(Debug, Clone, Default)]
@@ -55,8 +55,8 @@ pub(crate) fn progress_line(
         |percent| format!("{percent:>3}%"),
     );
     let tail = match percent {
-        Some(percent) if room >= figures.width() + SHORTEST_BAR + 4 => {
-            let length = (room - figures.width() - 4).min(LONGEST_BAR);
+        Some(percent) if room >= figures.width() + MIN_BAR_COLUMNS + 4 => {
+            let length = (room - figures.width() - 4).min(MAX_BAR_COLUMNS);
             format!("[{}] {figures}", bar(percent, length))
         }
         _ if room >= figures.width() => figures,

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf import json_format, struct_pb2
 
 # Struct holds numbers as doubles.
-LARGEST = 2**53
+MAX_SAFE_INTEGER = 2**53
 
 
 def to_struct(document: Mapping[str, Any]) -> struct_pb2.Struct:
@@ -31,7 +31,7 @@ def to_python(value: struct_pb2.Value) -> Any:
         return [to_python(item) for item in value.list_value.values]
     if kind == "number_value":
         number = value.number_value
-        return int(number) if number.is_integer() and abs(number) <= LARGEST else number
+        return int(number) if number.is_integer() and abs(number) <= MAX_SAFE_INTEGER else number
     return getattr(value, kind) if kind in ("string_value", "bool_value") else None
 
 
@@ -42,5 +42,5 @@ def _check(value: Any, place: str) -> None:
     elif isinstance(value, (list, tuple)):
         for number, item in enumerate(value):
             _check(item, f"{place}[{number}]")
-    elif isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+    elif isinstance(value, int) and not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
         raise ValueError(f"{place}: {value} is too large for a number of the API, which is a double: send it as a text")

@@ -9,7 +9,7 @@ use crate::window::Window;
 /// at.
 const ENTRY: u64 = 32;
 const LABEL: u8 = 0x83;
-const MOST_ENTRIES: u32 = 65_536;
+const MAX_ENTRIES: u32 = 65_536;
 
 pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     let sector = window.bytes(0, 512)?;
@@ -68,7 +68,7 @@ impl ExfatVolume {
         let cluster_size = 1_u64 << (self.sector_shift + self.cluster_shift);
         let mut cluster = self.root;
         let mut offset = self.place(cluster);
-        for _ in 0..MOST_ENTRIES {
+        for _ in 0..MAX_ENTRIES {
             let entry = window.bytes(offset, ENTRY)?;
             match entry[0] {
                 0 => return None,

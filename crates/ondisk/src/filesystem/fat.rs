@@ -12,7 +12,7 @@ const FAT16: u32 = 0xfff4;
 const FAT32: u32 = 0x0fff_fff6;
 /// An entry of a directory in bytes, and how much of FAT32's root is searched for a label.
 const ENTRY: u64 = 32;
-const MOST_CLUSTERS: u32 = 100;
+const MAX_CLUSTERS: u32 = 100;
 /// Attributes of an entry.
 const VOLUME: u8 = 0x08;
 const DIRECTORY: u8 = 0x10;
@@ -169,7 +169,7 @@ fn label_in_clusters(
     let data = tables + u64::from(parsed.tables) * sector_size;
     let entries = u64::from(le_u32(sector, 0x24)?) * sector_size / 4;
     let mut cluster = u64::from(le_u32(sector, 0x2c)?);
-    for _ in 1..MOST_CLUSTERS {
+    for _ in 1..MAX_CLUSTERS {
         if cluster < 2 || cluster >= entries {
             break;
         }

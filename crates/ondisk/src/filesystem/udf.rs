@@ -11,9 +11,9 @@ pub(crate) const THIRD: &[u8] = b"NSR03";
 
 /// Where the volume recognition sequence begins, and how many descriptors it has at most.
 const RECOGNITION: u64 = 32 << 10;
-const MOST_RECOGNITION: u64 = 64;
+const MAX_RECOGNITION_DESCRIPTORS: u64 = 64;
 /// How many volume descriptors are looked at.
-const MOST_DESCRIPTORS: u64 = 64;
+const MAX_VOLUME_DESCRIPTORS: u64 = 64;
 /// Kinds of descriptors.
 const PRIMARY: u16 = 1;
 const ANCHOR: u16 = 2;
@@ -28,7 +28,7 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     let first = u64::from(le_u32(&anchor, 20)?);
     let mut identity = FormatIdentity::default();
     let mut is_udf = false;
-    for number in first..first + count.min(MOST_DESCRIPTORS) {
+    for number in first..first + count.min(MAX_VOLUME_DESCRIPTORS) {
         let descriptor = window.bytes(number * block, 512)?;
         let kind = le_u16(&descriptor, 0)?;
         let is_here = u64::from(le_u32(&descriptor, 12)?) == number;
@@ -82,7 +82,7 @@ fn anchor(window: &mut Window<'_>) -> Option<(u64, Vec<u8>)> {
 
 fn is_recognized(window: &mut Window<'_>, length: u64) -> Option<bool> {
     const OTHERS: [&[u8]; 5] = [b"BEA01", b"BOOT2", b"CD001", b"CDW02", b"TEA01"];
-    for index in 0..MOST_RECOGNITION {
+    for index in 0..MAX_RECOGNITION_DESCRIPTORS {
         let descriptor = window.bytes(RECOGNITION + index * length, 7)?;
         match &descriptor[1..6] {
             SECOND | THIRD => return Some(true),

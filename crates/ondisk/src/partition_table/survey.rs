@@ -14,9 +14,9 @@ use crate::read::{Area, Source};
 use crate::size::Geometry;
 
 /// Tables within tables are followed so deep.
-const DEEPEST: usize = 3;
+const MAX_DEPTH: usize = 3;
 /// More partitions than this are not listed. Linux reads 32,768 entries of a GPT at most.
-const MOST: usize = 1 << 17;
+const MAX_PARTITIONS: usize = 1 << 17;
 
 /// The table that claims a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -112,13 +112,13 @@ pub fn survey<E>(source: &mut dyn Source<Error = E>, geometry: Geometry) -> Resu
         }
         claims.sort_by_key(|claim| !claim.counts);
         for claim in &claims {
-            if depth < DEEPEST && seen.insert(claim.start) {
+            if depth < MAX_DEPTH && seen.insert(claim.start) {
                 places.push_back((claim.start, claim.size, depth + 1));
             }
         }
         found.claims.append(&mut claims);
-        if found.claims.len() > MOST {
-            found.claims.truncate(MOST);
+        if found.claims.len() > MAX_PARTITIONS {
+            found.claims.truncate(MAX_PARTITIONS);
             found.is_cut = true;
             break;
         }

@@ -183,9 +183,9 @@ pub static SIGNATURES: &[Signature] = &[
     Signature::member("stratis", &[(516, STRATIS), (4612, STRATIS)]).at_least(8192).read_by(mapper::stratis),
     Signature::crypto("BitLocker", &[(0, bitlocker::VISTA), (0, bitlocker::LATER), (0, bitlocker::TO_GO)]).read_by(bitlocker::probe),
     Signature::file_system("vfat", &[]).read_by(fat::probe).mounted_as("vfat").disk_image(),
-    Signature::other("swsuspend", SUSPENDED).at_least(SMALLEST_SWAP).read_by(swap::suspended),
-    Signature::other("swap", OLD_SWAP).at_least(SMALLEST_SWAP).read_by(swap::old).disk_image(),
-    Signature::other("swap", SWAP).at_least(SMALLEST_SWAP).read_by(swap::new).disk_image(),
+    Signature::other("swsuspend", SUSPENDED).at_least(MIN_SWAP_BYTES).read_by(swap::suspended),
+    Signature::other("swap", OLD_SWAP).at_least(MIN_SWAP_BYTES).read_by(swap::old).disk_image(),
+    Signature::other("swap", SWAP).at_least(MIN_SWAP_BYTES).read_by(swap::new).disk_image(),
     Signature::file_system("xfs", &[(0, b"XFSB")]).read_by(xfs::probe).mounted_as("xfs").disk_image(),
     Signature::other("xfs_external_log", &[]).at_least(10 * MIB).read_by(xfs::log),
     Signature::file_system("ext4", EXT).read_by(ext::ext4).mounted_as("ext4").disk_image(),
@@ -236,7 +236,7 @@ pub const IMSM: &str = "isw_raid_member";
 pub const DDF: &str = "ddf_raid_member";
 
 const LVM2: &[u8] = b"LVM2 001";
-const SMALLEST_SWAP: u64 = 40 << 10;
+const MIN_SWAP_BYTES: u64 = 40 << 10;
 /// At the end of the first page, which has 4 to 64 KiB.
 const SWAP: &[MagicBytes] = &[
     (0xff6, b"SWAPSPACE2"),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use ironic_text::{error_chain, printable, printable_lines};
 use thiserror::Error;
 
-use super::LONGEST_SECRET;
+use super::MAX_SECRET_BYTES;
 use crate::ini::SyntaxError;
 
 /// Where a setting was found.
@@ -113,7 +113,7 @@ pub enum ConfigError {
         error: SyntaxError,
     },
     /// A file that must hold a secret holds something else.
-    #[error("{}: expected {option}, on one line of at most {LONGEST_SECRET} bytes", path.display())]
+    #[error("{}: expected {option}, on one line of at most {MAX_SECRET_BYTES} bytes", path.display())]
     NoSecret {
         /// The option.
         option: &'static str,

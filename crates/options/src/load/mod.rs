@@ -28,7 +28,7 @@ pub use error::{ConfigError, Origin, Warning};
 use secret_file::SecretFile;
 
 /// The longest secret in a file, in bytes.
-const LONGEST_SECRET: usize = 4096;
+const MAX_SECRET_BYTES: usize = 4096;
 
 /// The settings of a program, and what has to be said about them once there is a log.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ironic_text::Secret;
 
-use super::{ConfigError, LONGEST_SECRET};
+use super::{ConfigError, MAX_SECRET_BYTES};
 
 /// A file that the value of a secret option is read from.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl SecretFile {
         let (bytes, mode) = read_bounded(&self.path).map_err(unreadable)?;
         let text = String::from_utf8(bytes).unwrap_or_default();
         let text = text.trim_end();
-        if text.is_empty() || text.len() > LONGEST_SECRET || text.contains(char::is_control) {
+        if text.is_empty() || text.len() > MAX_SECRET_BYTES || text.contains(char::is_control) {
             return Err(ConfigError::NoSecret {
                 option: self.option,
                 path: self.path.clone(),
@@ -52,7 +52,7 @@ impl SecretFile {
 fn read_bounded(path: &Path) -> std::io::Result<(Vec<u8>, u32)> {
     let file = File::open(path)?;
     let mode = file.metadata()?.permissions().mode();
-    let most = u64::try_from(LONGEST_SECRET).unwrap_or(u64::MAX);
+    let most = u64::try_from(MAX_SECRET_BYTES).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
     file.take(most + 2).read_to_end(&mut bytes)?;
     Ok((bytes, mode))

@@ -254,7 +254,7 @@ fn given_files_replace_the_default_ones_of_their_kind_and_count_in_their_order()
 #[test]
 fn a_file_without_a_secret_is_named_and_not_quoted() {
     let machine = Machine::new("");
-    let large = "x".repeat(LONGEST_SECRET + 1);
+    let large = "x".repeat(MAX_SECRET_BYTES + 1);
     for text in ["", "\n", "hunter2\nhunter3", "hunter2\u{1b}", &large] {
         let file = machine.file("token", text);
         let file = file.to_str().unwrap();

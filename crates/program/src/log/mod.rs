@@ -37,7 +37,7 @@ pub mod limit;
 const OURS: &str = "ironic_";
 
 /// The longest line in bytes, before escaping. A program's last words are shorter.
-const LONGEST: usize = 16 * 1024;
+const MAX_LINE_BYTES: usize = 16 * 1024;
 
 /// How long after a line was left out the count of such lines follows.
 const REPORT: Duration = Duration::from_secs(5);
@@ -282,10 +282,13 @@ struct LineWriter<W> {
 impl<W: Write> Write for LineWriter<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = event.strip_suffix(b"\n").unwrap_or(event);
-        let shown = String::from_utf8_lossy(&text[..text.len().min(LONGEST)]);
+        let shown = String::from_utf8_lossy(&text[..text.len().min(MAX_LINE_BYTES)]);
         let mut line = printable(&shown).into_owned();
-        if text.len() > LONGEST {
-            line.push_str(&format!(" ... ({} bytes more)", text.len() - LONGEST));
+        if text.len() > MAX_LINE_BYTES {
+            line.push_str(&format!(
+                " ... ({} bytes more)",
+                text.len() - MAX_LINE_BYTES
+            ));
         }
         if let Some(log) = KeptLog::if_wanted() {
             log.write(SystemTime::now(), self.level, said(&line, self.level));

@@ -143,8 +143,8 @@ pub struct Bounds {
 struct RetrySpread(AtomicU32);
 
 impl RetrySpread {
-    const SHORTEST: Duration = Duration::from_secs(5);
-    const LONGEST: Duration = Duration::from_secs(15);
+    const MIN_DELAY: Duration = Duration::from_secs(5);
+    const MAX_DELAY: Duration = Duration::from_secs(15);
     /// The golden ratio in parts of 2^32: its multiples, without their whole parts, fill the
     /// interval evenly.
     const STEP: u32 = 0x9E37_79B9;
@@ -152,7 +152,7 @@ impl RetrySpread {
     fn next(&self) -> Duration {
         let at = self.0.fetch_add(Self::STEP, Ordering::Relaxed);
         let share = f64::from(at) / f64::from(u32::MAX);
-        Self::SHORTEST + (Self::LONGEST - Self::SHORTEST).mul_f64(share)
+        Self::MIN_DELAY + (Self::MAX_DELAY - Self::MIN_DELAY).mul_f64(share)
     }
 }
 

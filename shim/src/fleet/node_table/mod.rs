@@ -13,9 +13,9 @@ use super::history::NodeHistory;
 use super::node_log::{Labels, NodeChange, NodeLog};
 
 /// The longest part of a caller's text that an error repeats, in characters.
-const LONGEST_REPEATED: usize = 255;
+const MAX_REPEATED_CHARS: usize = 255;
 /// Nodes that an error names.
-const MOST_NAMED: usize = 4;
+const MAX_NAMED_NODES: usize = 4;
 
 /// The nodes by UUID, and their latest changes.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl NodeTable {
         text: &str,
         sees: impl Fn(&v1::Node) -> bool,
     ) -> Result<&Arc<v1::Node>, FleetError> {
-        let unknown = || FleetError::NodeNotFound(text.chars().take(LONGEST_REPEATED).collect());
+        let unknown = || FleetError::NodeNotFound(text.chars().take(MAX_REPEATED_CHARS).collect());
         if let Ok(uuid) = uuid::Uuid::try_parse(text)
             && let Some(node) = self.nodes.get(uuid.hyphenated().to_string().as_str())
         {
@@ -102,7 +102,7 @@ impl NodeTable {
                 nodes: [node, second]
                     .into_iter()
                     .chain(named)
-                    .take(MOST_NAMED)
+                    .take(MAX_NAMED_NODES)
                     .map(|node| node.uuid.clone())
                     .collect(),
             }),

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::rules::{InvalidPolicy, Policy};
 
 /// The largest file, in bytes.
-const LARGEST: u64 = 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// A file that is no policy.
 #[derive(Debug, Error)]
@@ -109,9 +109,9 @@ impl PolicyFile {
 fn read(path: &Path) -> Result<String, InvalidPolicy> {
     let mut text = String::new();
     let file = fs::File::open(path)?;
-    file.take(LARGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST {
-        return Err(InvalidPolicy::TooLarge(LARGEST / 1024));
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(InvalidPolicy::TooLarge(MAX_FILE_BYTES / 1024));
     }
     Ok(text)
 }

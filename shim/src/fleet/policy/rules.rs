@@ -9,8 +9,8 @@ use super::principal::Principal;
 use crate::fleet::node_log::Labels;
 
 /// What a policy may be large: an end for what is none.
-const MOST_VALUES: usize = 100_000;
-const DEEPEST: usize = 16;
+const MAX_VALUES: usize = 100_000;
+const MAX_DEPTH: usize = 16;
 
 /// The rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl Policy {
     /// The text is no YAML, or a rule makes no sense: with the line, from 1.
     pub(super) fn parse(text: &str) -> Result<Self, (u64, InvalidPolicy)> {
         let options = serde_saphyr::options! {
-            budget: serde_saphyr::budget! { max_nodes: MOST_VALUES, max_depth: DEEPEST },
+            budget: serde_saphyr::budget! { max_nodes: MAX_VALUES, max_depth: MAX_DEPTH },
             with_snippet: false,
         };
         let document: PolicyDocument =

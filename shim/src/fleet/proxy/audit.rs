@@ -18,7 +18,7 @@ use crate::fleet::handle::Fleet;
 use crate::fleet::node_command::cut;
 
 /// The longest identifier that is noted, in characters.
-const LONGEST: usize = 255;
+const MAX_TEXT_LENGTH: usize = 255;
 
 /// An order whose end is noted: when its answer ends, or when its caller is gone.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl OrderAudit {
             node_uuid: node_uuid.to_owned(),
             peer: caller.peer,
             order: Some(v1::NodeOrder {
-                caller: cut(caller.to_string(), LONGEST),
+                caller: cut(caller.to_string(), MAX_TEXT_LENGTH),
                 ..v1::NodeOrder::default()
             }),
         }
@@ -48,7 +48,7 @@ impl OrderAudit {
     pub(super) fn note(&mut self, order: &Order) {
         if let Some(noted) = &mut self.order {
             order.wanted().name.clone_into(&mut noted.verb);
-            noted.command_id = cut(order.command_id.clone(), LONGEST);
+            noted.command_id = cut(order.command_id.clone(), MAX_TEXT_LENGTH);
             noted.validate_only = order.validate_only;
         }
     }
@@ -61,7 +61,7 @@ impl OrderAudit {
         let info = status.get_details_error_info();
         order.code = status.code().into();
         order.reason = info
-            .map(|info| cut(info.reason, LONGEST))
+            .map(|info| cut(info.reason, MAX_TEXT_LENGTH))
             .unwrap_or_default();
         info!(
             caller = %order.caller,
@@ -91,7 +91,7 @@ impl OrderAudit {
                     && let Some(record) = reader.read(data)
                     && let Some(order) = &mut self.order
                 {
-                    order.command_id = cut(record.id, LONGEST);
+                    order.command_id = cut(record.id, MAX_TEXT_LENGTH);
                 }
                 if let Some(status) = frame.trailers_ref().and_then(Status::from_header_map) {
                     self.ended(&status);

@@ -101,7 +101,7 @@ impl WholeCall {
         head.extensions.clear();
         Ok(Self {
             node_uuid: call.node_uuid,
-            body: order::whole(head.uri.path(), body, order::LARGEST).await?,
+            body: order::whole(head.uri.path(), body, order::MAX_ORDER_BYTES).await?,
             time: call_timeout::get(&head.headers),
             begun: call.begun,
             head,

@@ -34,7 +34,7 @@ mod order;
 pub use attached::AttachedAgents;
 use audit::OrderAudit;
 pub(in crate::fleet) use elsewhere::calls_of_gateways;
-use order::{LARGEST, Order};
+use order::{MAX_ORDER_BYTES, Order};
 
 /// The metadata key of the node that is meant.
 const NODE: &str = "node-uuid";
@@ -127,7 +127,7 @@ impl NodeProxy {
             }
             return Err(refused);
         }
-        let (order, body) = Order::read(&method, body, LARGEST).await?;
+        let (order, body) = Order::read(&method, body, MAX_ORDER_BYTES).await?;
         audit.note(&order);
         self.admit(caller, &method, node, Some(&order))?;
         let call = NodeCall {

@@ -21,7 +21,7 @@ const CANCEL: &str = "/ironic.agent.v1.CommandService/CancelCommand";
 const CANCEL_VERB: &str = "cancel";
 
 /// The largest order in bytes, as for the agent: it may carry a config drive.
-pub(super) const LARGEST: usize = 128 << 20;
+pub(super) const MAX_ORDER_BYTES: usize = 128 << 20;
 
 /// What an order is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +101,7 @@ pub(super) async fn whole(method: &str, body: Body, largest: usize) -> Result<By
 fn unreadable(method: &str) -> FleetError {
     FleetError::OrderUnreadable {
         method: method.to_owned(),
-        largest: LARGEST >> 20,
+        largest: MAX_ORDER_BYTES >> 20,
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
 
     async fn read(method: &str, bytes: Bytes) -> Result<Order, FleetError> {
         let body = Body::new(Full::new(bytes.clone()));
-        let (order, body) = Order::read(method, body, LARGEST).await?;
+        let (order, body) = Order::read(method, body, MAX_ORDER_BYTES).await?;
         assert_eq!(body.collect().await.unwrap().to_bytes(), bytes);
         Ok(order)
     }

@@ -20,7 +20,7 @@ mod store;
 pub use store::{JoinTokenStoreError, JoinTokens};
 
 /// The longest life of a token.
-pub const LONGEST_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
+pub const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The life of a token about which nothing was said.
 pub const USUAL_LIFE: Duration = Duration::from_secs(3600);
 /// How long a token that has ended is remembered, for the reason of a refusal.
@@ -140,7 +140,7 @@ impl NewJoinToken {
         if self.max_uses == 0 {
             return Err(InvalidNewJoinToken::Uses);
         }
-        if self.lifetime < Duration::from_secs(1) || self.lifetime > LONGEST_LIFE {
+        if self.lifetime < Duration::from_secs(1) || self.lifetime > MAX_LIFETIME {
             return Err(InvalidNewJoinToken::Lifetime);
         }
         let mut id = Uuid::new_v4().simple().to_string();
@@ -332,7 +332,7 @@ mod tests {
             ),
             (
                 NewJoinToken {
-                    lifetime: LONGEST_LIFE + Duration::from_secs(1),
+                    lifetime: MAX_LIFETIME + Duration::from_secs(1),
                     ..new()
                 },
                 I::Lifetime,

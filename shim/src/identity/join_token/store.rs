@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::{InvalidNewJoinToken, JoinTokenRecord, JoinTokenRefusal, NewJoinToken};
 
 /// Tokens at a time. Each has some 300 bytes in the file, which is written at each use.
-const MOST: usize = 10_000;
+const MAX_TOKENS: usize = 10_000;
 
 /// Why the tokens could not be asked or changed.
 #[derive(Debug, Error)]
@@ -43,7 +43,9 @@ pub enum JoinTokenStoreError {
     #[error("there is no join token {0}")]
     NotFound(String),
     /// There are as many as there may be.
-    #[error("there are {MOST} join tokens: revoke some, or wait until they have ended for a day")]
+    #[error(
+        "there are {MAX_TOKENS} join tokens: revoke some, or wait until they have ended for a day"
+    )]
     TooMany,
     /// The new token makes no sense.
     #[error(transparent)]
@@ -87,7 +89,7 @@ impl JoinTokens {
     ) -> Result<(JoinTokenRecord, Secret), JoinTokenStoreError> {
         let (record, token) = new.make(now)?;
         self.change(now, |tokens| {
-            if tokens.len() >= MOST {
+            if tokens.len() >= MAX_TOKENS {
                 return Err(JoinTokenStoreError::TooMany);
             }
             tokens.push(record.clone());

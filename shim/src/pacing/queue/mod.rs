@@ -15,24 +15,24 @@ use crate::metrics::QueueLengths;
 
 /// How long a call waits here. An agent gives a beat up after a minute, which includes the
 /// call itself.
-const LONGEST_WAIT: Duration = Duration::from_secs(3);
+const MAX_WAIT: Duration = Duration::from_secs(3);
 /// Calls that wait, of each class.
-const MOST_WAITING: usize = 4096;
+const MAX_WAITING: usize = 4096;
 /// Calls that may wait however low the rate is.
-const LEAST_WAITING: usize = 4;
+const MIN_WAITING: usize = 4;
 /// Deferred callers whose place is kept, of each class.
-const MOST_DEFERRED: u32 = 65_536;
+const MAX_DEFERRED: u32 = 65_536;
 /// How long a place is kept after its time has come.
 const KEPT: Duration = Duration::from_secs(120);
 /// Forced calls that pass others in a row.
 const FORCED_IN_A_ROW: u32 = 3;
 /// Proved calls that pass those of strangers in a row.
 const PROVED_IN_A_ROW: u32 = 3;
-const SHORTEST_DEFERRAL: Duration = Duration::from_secs(1);
+const MIN_DEFERRAL: Duration = Duration::from_secs(1);
 /// The same while Ironic is away.
 const DEFERRAL_WHILE_AWAY: Duration = Duration::from_secs(5);
 /// Asking again costs little here, and an Ironic that is back must find callers.
-const LONGEST_DEFERRAL: Duration = Duration::from_secs(15);
+const MAX_DEFERRAL: Duration = Duration::from_secs(15);
 /// Its multiples, without their whole parts, fill the interval from 0 to 1 evenly.
 const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_8;
 /// For the second call of a node that waits already.
@@ -203,7 +203,7 @@ impl CallQueue {
         if let Some(deferred) = self.deferred.get(&key).copied() {
             let early = deferred.until.saturating_sub(now);
             let has_room = !self.rate.is_away() && self.waiting(class).is_empty();
-            if early > LONGEST_WAIT && deferred.class == class && !has_room {
+            if early > MAX_WAIT && deferred.class == class && !has_room {
                 self.decisions.push(PacingDecision::Defer(id, early));
                 return id;
             }
@@ -243,7 +243,7 @@ impl CallQueue {
         let expiry = self
             .entered
             .front()
-            .map(|(entered, ..)| *entered + LONGEST_WAIT)?;
+            .map(|(entered, ..)| *entered + MAX_WAIT)?;
         let start = self.rate.next_start();
         let may_start = start > now && self.in_flight.len() < self.rate.at_once();
         Some(if may_start { expiry.min(start) } else { expiry })
@@ -348,9 +348,9 @@ impl CallQueue {
             // The one that waits finds out when Ironic is back.
             return 1;
         }
-        let starts = LONGEST_WAIT.as_nanos() / self.rate.gap().as_nanos().max(1);
-        let starts = usize::try_from(starts).unwrap_or(MOST_WAITING);
-        starts.clamp(LEAST_WAITING, MOST_WAITING)
+        let starts = MAX_WAIT.as_nanos() / self.rate.gap().as_nanos().max(1);
+        let starts = usize::try_from(starts).unwrap_or(MAX_WAITING);
+        starts.clamp(MIN_WAITING, MAX_WAITING)
     }
 
     fn defer_last(&mut self, now: Duration, class: CallClass) {
@@ -361,11 +361,11 @@ impl CallQueue {
         }
     }
 
-    /// Who has waited for as long as anybody may is deferred.
+    /// Who has waited for [`MAX_WAIT`].
     fn expire(&mut self, now: Duration) {
         while let Some((entered, class, place)) = self.entered.front().copied() {
             let waiting = self.waiting(class).get(&place).copied();
-            if waiting.is_some() && entered + LONGEST_WAIT > now {
+            if waiting.is_some() && entered + MAX_WAIT > now {
                 return;
             }
             self.entered.pop_front();
@@ -380,7 +380,7 @@ impl CallQueue {
         let least = if self.rate.is_away() {
             DEFERRAL_WHILE_AWAY
         } else {
-            SHORTEST_DEFERRAL
+            MIN_DEFERRAL
         };
         let time = self.defer(now, since, call, least);
         self.decisions.push(PacingDecision::Defer(id, time));
@@ -401,10 +401,10 @@ impl CallQueue {
         let count = u32::try_from(class.waiting.len().min(room)).unwrap_or(u32::MAX);
         let count = count.saturating_add(class.outstanding);
         let ahead = gap * count;
-        let time = if ahead > LONGEST_DEFERRAL {
+        let time = if ahead > MAX_DEFERRAL {
             // More than can be spaced by the rate come back evenly: some always wait here.
             self.spread = (self.spread + GOLDEN_RATIO).fract();
-            least + (LONGEST_DEFERRAL - least).mul_f64(self.spread)
+            least + (MAX_DEFERRAL - least).mul_f64(self.spread)
         } else {
             ahead.max(least)
         };
@@ -419,7 +419,7 @@ impl CallQueue {
         if let Some(earlier) = self.deferred.remove(&key) {
             self.class(earlier.class).outstanding -= 1;
         }
-        if self.class(class).outstanding < MOST_DEFERRED {
+        if self.class(class).outstanding < MAX_DEFERRED {
             let deferred = Deferred {
                 since,
                 until,

@@ -170,7 +170,7 @@ impl World {
             }
             PacingDecision::Defer(id, after) => {
                 let agent = self.asking.remove(&id).unwrap();
-                assert!(after >= SHORTEST_DEFERRAL && after <= LONGEST_DEFERRAL);
+                assert!(after >= MIN_DEFERRAL && after <= MAX_DEFERRAL);
                 self.again(now, agent, after);
             }
         }
@@ -187,14 +187,14 @@ impl World {
         let waiting: usize = queue.classes.iter().map(|class| class.waiting.len()).sum();
         assert_eq!(waiting, queue.places.len());
         assert_eq!(waiting, self.asking.len(), "every call has an answer");
-        let most = queue.rate.per_second() * LONGEST_WAIT.as_secs_f64() + 1.0;
-        let most = most.max(f64::from(u32::try_from(LEAST_WAITING).unwrap()));
+        let most = queue.rate.per_second() * MAX_WAIT.as_secs_f64() + 1.0;
+        let most = most.max(f64::from(u32::try_from(MIN_WAITING).unwrap()));
         for class in &queue.classes {
             let count = u32::try_from(class.waiting.len()).unwrap();
             assert!(f64::from(count) <= most, "{count} wait, {most}");
         }
         let outstanding = queue.classes.iter().map(|class| class.outstanding);
-        assert!(outstanding.clone().all(|count| count <= MOST_DEFERRED));
+        assert!(outstanding.clone().all(|count| count <= MAX_DEFERRED));
         let outstanding = usize::try_from(outstanding.sum::<u32>()).unwrap();
         assert_eq!(queue.deferred.len(), outstanding);
         assert!(queue.in_flight.len() <= 64);
@@ -462,9 +462,9 @@ fn what_is_kept_of_callers_that_never_come_back_is_bounded_and_forgotten() {
         }
     }
     queue.decide(Duration::ZERO);
-    let most = usize::try_from(MOST_DEFERRED).unwrap();
+    let most = usize::try_from(MAX_DEFERRED).unwrap();
     assert_eq!(queue.deferred.len(), most);
-    let later = LONGEST_DEFERRAL + KEPT * 2;
+    let later = MAX_DEFERRAL + KEPT * 2;
     queue.decide(later);
     assert!(queue.deferred.len() < 1000, "{}", queue.deferred.len());
 }

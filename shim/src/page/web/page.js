@@ -22,7 +22,7 @@ const OVERSCAN = 6;
 /** The index of a row that has no place yet; -1 is that of one that is not needed. */
 const UNPLACED = -2;
 /** Events that are kept and shown. */
-const MOST_EVENTS = 60;
+const MAX_EVENTS = 60;
 /** The gateway says something every 10 s: after this time, in ms, the connection is given up. */
 const SILENCE = 35000;
 
@@ -562,7 +562,7 @@ class Events {
   /** Events in the order in which they happened. */
   add(events) {
     this.kept.push(...events);
-    if (this.kept.length > MOST_EVENTS) this.kept.splice(0, this.kept.length - MOST_EVENTS);
+    if (this.kept.length > MAX_EVENTS) this.kept.splice(0, this.kept.length - MAX_EVENTS);
     this.isStale = true;
   }
 

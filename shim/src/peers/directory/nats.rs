@@ -28,7 +28,7 @@ use tracing::{debug, info, warn};
 use super::credentials::DirectoryCredentials;
 use super::{Directory, DirectoryAway, DirectoryMember, Located};
 use crate::peers::replicas::ABSENT;
-use crate::peers::wire::{LARGEST_MESSAGE, LocateAnswer, Presence};
+use crate::peers::wire::{LocateAnswer, MAX_MESSAGE_BYTES, Presence};
 
 /// How often a replica introduces itself.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -45,7 +45,7 @@ const QUESTIONS: usize = 64;
 /// A server that does not answer a ping is gone.
 const PING_PERIOD: Duration = Duration::from_secs(5);
 /// Most answers to one question.
-const MOST_ANSWERS: usize = 64;
+const MAX_ANSWERS: usize = 64;
 
 /// How the servers are reached.
 #[derive(Debug, Clone)]
@@ -190,7 +190,7 @@ async fn collect(mut answers: impl Stream<Item = Message> + Unpin, expected: usi
     let mut located = Located::default();
     let end = Instant::now() + ANSWERS;
     let mut answered = HashSet::new();
-    while located.answers.len() < MOST_ANSWERS {
+    while located.answers.len() < MAX_ANSWERS {
         let Ok(Some(message)) = tokio::time::timeout_at(end, answers.next()).await else {
             break;
         };
@@ -212,7 +212,7 @@ async fn collect(mut answers: impl Stream<Item = Message> + Unpin, expected: usi
 }
 
 fn read<T: serde::de::DeserializeOwned>(message: &Message) -> Option<T> {
-    if message.payload.len() > LARGEST_MESSAGE {
+    if message.payload.len() > MAX_MESSAGE_BYTES {
         return None;
     }
     let read = serde_json::from_slice(&message.payload);

@@ -15,8 +15,8 @@ pub(super) const ALPHABET: &[u8; 64] =
 /// The crypt form of a password: `$5$<salt>$<43 characters>`. Of the salt, at most 16
 /// characters count.
 pub(super) fn sha256_crypt(password: &str, salt: &str) -> String {
-    const LONGEST_SALT: usize = 16;
-    let salt: String = salt.chars().take(LONGEST_SALT).collect();
+    const MAX_SALT_CHARS: usize = 16;
+    let salt: String = salt.chars().take(MAX_SALT_CHARS).collect();
     let (key, seed) = (password.as_bytes(), salt.as_bytes());
 
     let alternate = digest(&[key, seed, key]);

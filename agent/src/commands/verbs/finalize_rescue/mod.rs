@@ -65,11 +65,11 @@ impl Verb for FinalizeRescue {
             return Ok(Value::Null);
         }
         // The scheme hashes as often as the password is long.
-        const LONGEST_PASSWORD: usize = 1024;
-        if self.password.reveal().len() > LONGEST_PASSWORD {
+        const MAX_PASSWORD_BYTES: usize = 1024;
+        if self.password.reveal().len() > MAX_PASSWORD_BYTES {
             return Err(Failure::new(
                 FailureKind::InvalidCommandParams,
-                format!("'rescue_password' is longer than {LONGEST_PASSWORD} bytes."),
+                format!("'rescue_password' is longer than {MAX_PASSWORD_BYTES} bytes."),
             ));
         }
         check(self.password.reveal(), self.hashed)?;

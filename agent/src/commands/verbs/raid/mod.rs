@@ -29,7 +29,7 @@ const LEVELS: [(&str, &str, usize); 5] = [
     ("RAID_LEVEL_6", "6", 4),
 ];
 /// Volumes that fit on disks of the machine.
-const MOST_VOLUMES: usize = 2;
+const MAX_VOLUMES: usize = 2;
 
 /// The verb with its arguments.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ impl RaidOrder {
             let problem = FieldProblem::Missing("with keep_existing there is nothing to do");
             return Err(fields.invalid("volumes", problem));
         }
-        if given.len() > MOST_VOLUMES {
+        if given.len() > MAX_VOLUMES {
             return Err(fields.must_be("volumes", "at most two", given.len()));
         }
         let mut roots = given.iter().filter(|volume| volume.flag("is_root"));

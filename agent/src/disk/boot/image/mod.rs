@@ -24,11 +24,11 @@ const GRUB_FILES: [&str; 2] = ["grub.cfg", "grubenv"];
 /// Where it is in the image.
 const GRUB: [&str; 2] = ["boot/grub2", "boot/grub"];
 /// Directories within directories, at most: a damaged FAT may have a directory within itself.
-const DEEPEST: usize = 32;
+const MAX_DEPTH: usize = 32;
 /// Files and directories, at most: an EFI system partition has some hundred.
-const MOST_ENTRIES: usize = 100_000;
+const MAX_ENTRIES: usize = 100_000;
 /// The largest text that is read into memory: `fstab`, GRUB's menu.
-const LARGEST_TEXT: u64 = 16 << 20;
+const MAX_TEXT_BYTES: u64 = 16 << 20;
 /// Nothing of the tenant's file system is to be run or talked to as a device.
 const OPTIONS: &str = "nodev,nosuid,noexec";
 
@@ -110,16 +110,16 @@ pub(super) fn copy(
     let (mut files, mut entries) = (0, 0);
     let mut directories = vec![(from.to_owned(), to.to_owned(), 0)];
     while let Some((from, to, depth)) = directories.pop() {
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return Err(io::Error::other(format!(
-                "{from}: directories are nested more than {DEEPEST} times"
+                "{from}: directories are nested more than {MAX_DEPTH} times"
             )));
         }
         for (name, kind) in source.entries(&from)? {
             let (from, to) = (format!("{from}/{name}"), format!("{to}/{name}"));
             entries += 1;
-            if entries > MOST_ENTRIES {
-                return Err(io::Error::other(format!("more than {MOST_ENTRIES} files")));
+            if entries > MAX_ENTRIES {
+                return Err(io::Error::other(format!("more than {MAX_ENTRIES} files")));
             }
             match kind {
                 EntryKind::Directory => directories.push((from, to, depth + 1)),
@@ -192,7 +192,7 @@ fn copy_grub(source: &ForeignRoot, esp: &ForeignRoot) -> io::Result<()> {
     for file in GRUB_FILES {
         let found = GRUB
             .iter()
-            .find_map(|place| source.read(&format!("{place}/{file}"), LARGEST_TEXT).ok());
+            .find_map(|place| source.read(&format!("{place}/{file}"), MAX_TEXT_BYTES).ok());
         let Some(content) = found else {
             continue;
         };
@@ -227,7 +227,7 @@ pub(super) fn fstab_line(esp: &LocatedPartition) -> String {
 /// that place already.
 pub(super) fn enter_fstab(root: &ForeignRoot, entry: &str) -> io::Result<()> {
     const FSTAB: &str = "etc/fstab";
-    let text = match root.read(FSTAB, LARGEST_TEXT) {
+    let text = match root.read(FSTAB, MAX_TEXT_BYTES) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),

@@ -18,7 +18,7 @@ fn copied(source: &std::path::Path, target: &std::path::Path) -> io::Result<usiz
 #[test]
 fn files_of_any_size_are_copied() {
     let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let deep = (1..=DEEPEST - 1).map(|level| format!("d{level}"));
+    let deep = (1..=MAX_DEPTH - 1).map(|level| format!("d{level}"));
     let deep = deep.collect::<Vec<_>>().join("/");
     for (path, size) in [
         ("EFI/Linux/small.efi".to_owned(), 0),
@@ -47,7 +47,7 @@ fn files_of_any_size_are_copied() {
 #[test]
 fn what_cannot_be_copied_whole_is_refused() {
     let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let levels = (0..=DEEPEST + 1).map(|level| format!("d{level}"));
+    let levels = (0..=MAX_DEPTH + 1).map(|level| format!("d{level}"));
     let too_deep = source
         .path()
         .join("EFI")

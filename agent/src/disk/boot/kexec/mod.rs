@@ -32,7 +32,7 @@ const MENUS: [&str; 4] = [
     "grub2/grub.cfg",
 ];
 /// The largest configuration that is read.
-const LARGEST_TEXT: u64 = 16 << 20;
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
 /// The administrator's switch that turns loading off until the next boot.
 const DISABLED: &str = "/proc/sys/kernel/kexec_load_disabled";
 /// What the kernel forbids to root itself.
@@ -165,7 +165,7 @@ async fn partitions(system: &System, disk: &str) -> Result<Vec<String>, KexecErr
 fn find(mounted: &Path) -> Option<KernelEntry> {
     let tree = ForeignRoot::open(mounted).ok()?;
     let text = |path: &str| {
-        let bytes = tree.read(path, LARGEST_TEXT).ok()?;
+        let bytes = tree.read(path, MAX_CONFIG_BYTES).ok()?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
     };
     let by_specification = ENTRIES.iter().find_map(|directory| {

@@ -34,19 +34,19 @@ const LOADERS: [&str; 10] = [
 /// Where firmware looks by itself, which is where removable installations go.
 const FALLBACK: [&str; 2] = ["efi", "boot"];
 /// Deeper than any boot loader.
-const DEEPEST: usize = 8;
+const MAX_DEPTH: usize = 8;
 /// More than the files and directories of any EFI system partition. A damaged one may have no
 /// end.
-const MOST_ENTRIES: usize = 1 << 16;
+const MAX_ENTRIES: usize = 1 << 16;
 /// Larger than any list.
-const LARGEST_LIST: u64 = 64 << 10;
+const MAX_LIST_BYTES: u64 = 64 << 10;
 /// More entries than any list needs. The firmware's memory for variables is small, and some
 /// machines do not start any more when it is full.
-const MOST_LOADERS: usize = 16;
+const MAX_LOADERS: usize = 16;
 /// Complaints about one partition that are passed on.
-const MOST_COMPLAINTS: usize = 8;
+const MAX_COMPLAINTS: usize = 8;
 /// Longer than any label.
-const LONGEST_LABEL: usize = 128;
+const MAX_LABEL_CHARS: usize = 128;
 
 /// An entry to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub(super) struct FoundLoaders {
 
 impl FoundLoaders {
     fn leave_out(&mut self, complaint: String) {
-        if self.left_out.len() < MOST_COMPLAINTS {
+        if self.left_out.len() < MAX_COMPLAINTS {
             self.left_out.push(complaint);
         }
     }
@@ -79,7 +79,7 @@ impl FoundLoaders {
 pub enum SearchError {
     /// It has no end, or is not what it says.
     #[error(
-        "its file system holds more than {MOST_ENTRIES} files and directories: it is damaged, or \
+        "its file system holds more than {MAX_ENTRIES} files and directories: it is damaged, or \
          it is no EFI system partition"
     )]
     TooMuch,
@@ -126,8 +126,8 @@ pub(super) fn search(root: &Path, firmware: Machine) -> Result<FoundLoaders, Sea
         let shown = list.shown();
         let mut loaders = Vec::new();
         for record in records(&bytes) {
-            if loaders.len() == MOST_LOADERS {
-                found.leave_out(format!("{shown} has more than {MOST_LOADERS} entries"));
+            if loaders.len() == MAX_LOADERS {
+                found.leave_out(format!("{shown} has more than {MAX_LOADERS} entries"));
                 break;
             }
             match files.loader(list, &record.loader, firmware) {
@@ -147,7 +147,7 @@ pub(super) fn search(root: &Path, firmware: Machine) -> Result<FoundLoaders, Sea
     }
     for file in files.named(&LOADERS) {
         match file.check(firmware) {
-            Ok(()) if found.loaders.len() < MOST_LOADERS => found.loaders.push(Loader {
+            Ok(()) if found.loaders.len() < MAX_LOADERS => found.loaders.push(Loader {
                 path: file.shown(),
                 label: format!("ironic{}", found.loaders.len() + 1),
             }),
@@ -209,12 +209,12 @@ impl EspFile {
     }
 
     fn read(&self) -> Option<Vec<u8>> {
-        if self.size > LARGEST_LIST {
+        if self.size > MAX_LIST_BYTES {
             return None;
         }
         let mut bytes = Vec::new();
         let file = File::open(&self.path).ok()?;
-        file.take(LARGEST_LIST).read_to_end(&mut bytes).ok()?;
+        file.take(MAX_LIST_BYTES).read_to_end(&mut bytes).ok()?;
         Some(bytes)
     }
 
@@ -245,7 +245,7 @@ impl Files {
     fn read(root: &Path) -> Result<Self, SearchError> {
         let mut files = Self(BTreeMap::new());
         let mut walk = DirectoryWalk {
-            left: MOST_ENTRIES,
+            left: MAX_ENTRIES,
             visited: HashSet::new(),
         };
         walk.collect(root, &mut Vec::new(), &mut files)?;
@@ -327,7 +327,7 @@ impl DirectoryWalk {
                 continue;
             };
             names.push(name);
-            if meta.is_dir() && names.len() < DEEPEST {
+            if meta.is_dir() && names.len() < MAX_DEPTH {
                 self.collect(&entry.path(), names, files)?;
             } else if meta.is_file() {
                 let found = EspFile {
@@ -370,7 +370,7 @@ fn records(bytes: &[u8]) -> Vec<LoaderRecord> {
 /// A field as it may be shown: an image's text reaches terminals and the firmware's menu.
 fn clean(field: &str) -> String {
     let plain = field.chars().filter(|letter| !letter.is_control());
-    let plain: String = plain.take(LONGEST_LABEL).collect();
+    let plain: String = plain.take(MAX_LABEL_CHARS).collect();
     plain.trim().to_owned()
 }
 

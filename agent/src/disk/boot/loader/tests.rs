@@ -165,13 +165,13 @@ fn a_list_fills_neither_the_firmware_nor_the_log() {
     write(dir.path(), "EFI/v/BOOTX64.CSV", list.as_bytes());
     write(dir.path(), "EFI/v/x.efi", b"MZ");
     let found = search(dir.path(), AMD64).unwrap();
-    assert_eq!(found.loaders.len(), MOST_LOADERS);
+    assert_eq!(found.loaders.len(), MAX_LOADERS);
     assert_eq!(found.loaders.last().unwrap().label, "L0[2J");
-    assert!(found.left_out.len() <= MOST_COMPLAINTS);
+    assert!(found.left_out.len() <= MAX_COMPLAINTS);
     let long = format!("x.efi,{}\n", "L".repeat(4096));
     write(dir.path(), "EFI/v/BOOTX64.CSV", long.as_bytes());
     let found = search(dir.path(), AMD64).unwrap();
-    assert_eq!(found.loaders[0].label.len(), LONGEST_LABEL);
+    assert_eq!(found.loaders[0].label.len(), MAX_LABEL_CHARS);
 }
 
 #[test]
@@ -182,10 +182,10 @@ fn a_file_system_without_an_end_is_refused() {
     fs::create_dir(&many).unwrap();
     let first = many.join("0");
     fs::write(&first, "").unwrap();
-    let mut left = MOST_ENTRIES;
+    let mut left = MAX_ENTRIES;
     // Links are enough, of which a file system has so many for one file.
     let mut source = first;
-    for number in 1..=MOST_ENTRIES {
+    for number in 1..=MAX_ENTRIES {
         let name = many.join(number.to_string());
         if number % 60_000 == 0 || fs::hard_link(&source, &name).is_err() {
             fs::write(&name, "").unwrap();

@@ -33,7 +33,7 @@ const BIOS_SIZE: u64 = 2 * MIB;
 const ESP_NAME: &str = "uefi-holder-";
 const BIOS_NAME: &str = "bios-boot-part-";
 /// No array for booting is larger.
-const LARGEST_ESP: u64 = 4 << 30;
+const MAX_ESP_BYTES: u64 = 4 << 30;
 /// Partitions start at multiples of this.
 const ALIGNMENT: u64 = MIB;
 /// Arrays that Linux has names for.
@@ -80,7 +80,7 @@ pub fn mirrors(
     let found = devices.iter().filter(|device| {
         device.kind == DeviceKind::Raid
             && device.name != root.name
-            && device.size <= LARGEST_ESP
+            && device.size <= MAX_ESP_BYTES
             && is_mirror(&device.name)
             && {
                 let own = holders(devices, device);

@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_secs(5);
 /// Thousandths: how far a disk is.
 const WHOLE: u64 = 1000;
 /// How often in succession a drive may not tell where it stands.
-const MOST_STATUS_ERRORS: u32 = 12;
+const MAX_STATUS_ERRORS: u32 = 12;
 /// What a drive may take to tell where it stands.
 pub(super) const LOOK: Duration = Duration::from_secs(20);
 /// What the alarm says of what tells its progress.
@@ -201,7 +201,7 @@ impl<'a> EraseWatch<'a> {
                 // A bus that was reset, for example: the drive goes on.
                 EraseState::Unknown(reason) => {
                     unknown += 1;
-                    if unknown > MOST_STATUS_ERRORS {
+                    if unknown > MAX_STATUS_ERRORS {
                         return Err(MethodError::StatusUnknown(reason));
                     }
                     let reason = error_chain(&reason);

@@ -127,9 +127,9 @@ async fn a_drive_that_does_not_answer_is_asked_again_for_a_while() {
         };
         std::future::ready(Ok(stand)).boxed()
     };
-    watch.poll(|| answers(MOST_STATUS_ERRORS)).await.unwrap();
+    watch.poll(|| answers(MAX_STATUS_ERRORS)).await.unwrap();
     asked.store(0, std::sync::atomic::Ordering::Relaxed);
-    let lost = watch.poll(|| answers(MOST_STATUS_ERRORS + 1)).await;
+    let lost = watch.poll(|| answers(MAX_STATUS_ERRORS + 1)).await;
     let lost = error_chain(&lost.unwrap_err());
     assert!(lost.ends_with("unit attention"), "{lost}");
 }

@@ -10,7 +10,7 @@ use super::FatError;
 pub(super) const SLOT: usize = 32;
 /// Characters (units of UTF-16) in a piece of a long name, and pieces at most.
 const PIECE: usize = 13;
-const LONGEST: usize = 255;
+const MAX_NAME_UNITS: usize = 255;
 /// Where the characters of a piece lie in its slot.
 const PLACES: [(usize, usize); 3] = [(1, 5), (14, 6), (28, 2)];
 /// Attributes of entries.
@@ -39,7 +39,7 @@ impl DirectoryNames {
     ) -> io::Result<Vec<u8>> {
         let units: Vec<u16> = name.encode_utf16().collect();
         let is_bad = |c: char| c.is_control() || "\"*/:<>?\\|".contains(c);
-        if units.is_empty() || units.len() > LONGEST || name.contains(is_bad) {
+        if units.is_empty() || units.len() > MAX_NAME_UNITS || name.contains(is_bad) {
             return Err(FatError::Name(name.to_owned()).into());
         }
         if !self.long.insert(name.to_lowercase()) {

@@ -4,7 +4,7 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 
 use fatfs::{FileSystem, FsOptions};
 
-use crate::disk::filesystem::copy_tree::{MOST_NESTED, Tree, TreeError};
+use crate::disk::filesystem::copy_tree::{MAX_DIRECTORY_DEPTH, Tree, TreeError};
 
 /// How often the whole of a file system may be read: every cluster is read once, and the table
 /// for each of them. Chains of clusters and directories that lead back to themselves would be
@@ -67,8 +67,8 @@ fn collect<T: fatfs::ReadWriteSeek>(
     depth: usize,
     tree: &mut Tree<'static>,
 ) -> Result<(), TreeError> {
-    if depth > MOST_NESTED {
-        return Err(TreeError::TooDeep(MOST_NESTED));
+    if depth > MAX_DIRECTORY_DEPTH {
+        return Err(TreeError::TooDeep(MAX_DIRECTORY_DEPTH));
     }
     for entry in directory.iter() {
         let entry = entry?;

@@ -21,7 +21,7 @@ const FIRST: u64 = MIB;
 /// What firmware of POWER machines loads a boot program from has this many MiB.
 const PREP_MIB: u64 = 8;
 /// A master boot record has so many primary partitions, and no others are made.
-const MOST_PRIMARY: usize = 4;
+const MAX_PRIMARY_PARTITIONS: usize = 4;
 
 /// What a partition is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -193,7 +193,7 @@ impl LayoutRequest {
             (Role::Root, self.root),
         ];
         let wanted: Vec<_> = wanted.into_iter().filter(|(_, size)| *size > 0).collect();
-        if !is_gpt && wanted.len() > MOST_PRIMARY {
+        if !is_gpt && wanted.len() > MAX_PRIMARY_PARTITIONS {
             return Err(LayoutError::TooMany(wanted.len()));
         }
         // Untrusted numbers: saturated, they do not fit any disk.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 /// The superblock has so much room for a name.
-const LONGEST_NAME: usize = 32;
+const MAX_NAME_BYTES: usize = 32;
 
 /// The size of a volume's part on each disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +95,7 @@ pub enum VolumeProblem {
     Level,
     /// Its name.
     #[error(
-        ": volume_name must have up to {LONGEST_NAME} letters, digits, '.', '_' and '-', the last \
+        ": volume_name must have up to {MAX_NAME_BYTES} letters, digits, '.', '_' and '-', the last \
          not in front, not {0}"
     )]
     Name(Value),
@@ -253,7 +253,7 @@ fn volume(index: usize, disk: &Value) -> Result<RaidVolume, Vec<VolumeProblem>> 
 fn is_name(name: &str) -> bool {
     let is_portable = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     !name.is_empty()
-        && name.len() <= LONGEST_NAME
+        && name.len() <= MAX_NAME_BYTES
         && name.chars().all(is_portable)
         && !name.starts_with('-')
 }

@@ -14,7 +14,7 @@ use crate::machine::block::hints::{self, InvalidHint};
 use crate::machine::ironic_node::DiskLabel;
 
 /// Arrays are numbered from 0 and below this.
-const MOST_ARRAYS: u32 = 128;
+const MAX_ARRAYS: u32 = 128;
 
 /// Why volumes do not fit the disks.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -47,7 +47,7 @@ pub enum RaidLayoutError {
         found: usize,
     },
     /// There are too many arrays.
-    #[error("all {MOST_ARRAYS} array numbers are used")]
+    #[error("all {MAX_ARRAYS} array numbers are used")]
     NoNumber,
     /// A disk is smaller than what is asked of it.
     #[error("{disk} has {has} GiB, the logical disks need {needed} GiB of it")]
@@ -190,7 +190,7 @@ pub fn lay_out(
     let mut spaces = BTreeMap::new();
     let mut order: Vec<_> = volumes.volumes.iter().zip(volumes.chosen).collect();
     order.sort_by_key(|(volume, _)| volume.size == VolumeSize::Max);
-    let mut numbers = (0..MOST_ARRAYS).filter(|number| !taken.contains(number));
+    let mut numbers = (0..MAX_ARRAYS).filter(|number| !taken.contains(number));
     for (volume, names) in order {
         let number = numbers.next().ok_or(RaidLayoutError::NoNumber)?;
         let mut members = Vec::new();

@@ -11,11 +11,11 @@ use super::error::InvalidSteps;
 use super::options::options;
 
 /// Bytes of a file that are read: far more than steps ever need.
-const LARGEST: u64 = 1 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 /// What a file may hold once its aliases are expanded. A few lines of them can stand for
 /// gigabytes.
-const MOST_NODES: usize = 20_000;
-const DEEPEST: usize = 32;
+const MAX_NODES: usize = 20_000;
+const MAX_DEPTH: usize = 32;
 
 /// A step of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,11 +37,11 @@ pub(super) struct FileStep {
 pub(super) fn read(path: &Path, reserved: &[&str]) -> Result<Vec<FileStep>, InvalidSteps> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| {
-        let read = file.take(LARGEST + 1).read_to_string(&mut text)? as u64;
-        if read > LARGEST {
+        let read = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)? as u64;
+        if read > MAX_FILE_BYTES {
             return Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
-                format!("it has more than {LARGEST} bytes"),
+                format!("it has more than {MAX_FILE_BYTES} bytes"),
             ));
         }
         Ok(())
@@ -84,7 +84,7 @@ fn parse(text: &str, reserved: &[&str]) -> Result<Vec<FileStep>, InvalidSteps> {
 /// `no` are flags. A key that stands twice is refused.
 fn document(text: &str) -> Result<Value, InvalidSteps> {
     let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_nodes: MOST_NODES, max_depth: DEEPEST },
+        budget: serde_saphyr::budget! { max_nodes: MAX_NODES, max_depth: MAX_DEPTH },
         with_snippet: false,
     };
     serde_saphyr::from_str_with_options(text, options)

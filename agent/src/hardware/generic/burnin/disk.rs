@@ -15,7 +15,7 @@ use crate::system::Cmd;
 /// How often a drive is asked whether its self-test has ended.
 const TEST_PERIOD: Duration = Duration::from_secs(30);
 /// The largest drives take two days.
-const LONGEST_TEST: Duration = Duration::from_secs(4 * 24 * 3600);
+const MAX_TEST_TIME: Duration = Duration::from_secs(4 * 24 * 3600);
 
 /// One run for all disks at once.
 pub(super) fn command(node: &Node, disks: &[String]) -> Cmd {
@@ -81,7 +81,7 @@ async fn self_test(ctx: StepContext<'_>, disks: &[String]) -> Result<(), BurnInE
                 .accept((0..=255).collect::<Vec<_>>());
             let answer = execute(ctx, ask).await?;
             match self_test_result(&answer.stdout) {
-                SelfTestResult::Running if begin.elapsed() > LONGEST_TEST => {
+                SelfTestResult::Running if begin.elapsed() > MAX_TEST_TIME => {
                     failed.push(FailedSelfTest {
                         disk: disk.clone(),
                         result: None,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::error::{BurnInError, NetworkConfigError};
 use super::options::{option, option_or};
 use super::pairing::Pairing;
-use super::program::{LONGEST, log_output};
+use super::program::{MAX_RUN_TIME, log_output};
 use super::role::FioRole;
 use crate::hardware::StepContext;
 use crate::machine::ironic_node::Node;
@@ -108,7 +108,7 @@ pub(super) async fn run(ctx: StepContext<'_>) -> Result<(), BurnInError> {
     for (role, command) in commands(ctx.node, role, &partner) {
         let line = command.to_string();
         loop {
-            let command = command.clone().timeout(LONGEST);
+            let command = command.clone().timeout(MAX_RUN_TIME);
             let running = ctx.system.run.run(command.ends_with_agent());
             let result = tokio::select! {
                 result = running => result,

@@ -7,7 +7,7 @@ use crate::hardware::StepContext;
 use crate::system::{Cmd, Output};
 
 /// The programs end by themselves; this is for those that do not.
-pub(super) const LONGEST: Duration = Duration::from_secs(60 * 24 * 3600);
+pub(super) const MAX_RUN_TIME: Duration = Duration::from_secs(60 * 24 * 3600);
 /// Bytes of what they say that are kept.
 const OUTPUT: usize = 1 << 20;
 
@@ -16,7 +16,7 @@ pub(super) async fn execute(ctx: StepContext<'_>, command: Cmd) -> Result<Output
     let line = command.to_string();
     tracing::info!(command = %line, "burn-in");
     tokio::select! {
-        output = ctx.system.run.run(command.timeout(LONGEST).tail(OUTPUT).ends_with_agent()) => {
+        output = ctx.system.run.run(command.timeout(MAX_RUN_TIME).tail(OUTPUT).ends_with_agent()) => {
             output.map_err(|error| BurnInError::of_program(line, error))
         }
         () = ctx.task.cancelled() => Err(ctx.task.cancellation().into()),

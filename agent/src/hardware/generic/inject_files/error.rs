@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::LARGEST;
+use super::MAX_CONTENT_BYTES;
 use crate::image::SourceError;
 
 /// Why files were not injected.
@@ -109,7 +109,7 @@ pub enum FileContentError {
     #[error("'content' is not base64: {0}")]
     Base64(#[from] base64::DecodeError),
     /// The contents are too large.
-    #[error("The files have more than {LARGEST} bytes together")]
+    #[error("The files have more than {MAX_CONTENT_BYTES} bytes together")]
     TooLarge,
     /// The URL has places that cannot be filled.
     #[error("The URL cannot be completed: {0}")]

@@ -29,7 +29,7 @@ use error::{FileContentError, InjectFilesError};
 use request::{FileRequest, FileSource};
 
 /// What all contents together may have. They are in memory at the same time.
-const LARGEST: usize = 64 << 20;
+const MAX_CONTENT_BYTES: usize = 64 << 20;
 
 /// The step.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl Step for InjectFiles {
             let trust = trust(arguments.get("verify_ca"))?;
             let device = hints::root_device(&probe(ctx.system).await, ctx.node)?;
             let mut files = Vec::new();
-            let mut left = LARGEST;
+            let mut left = MAX_CONTENT_BYTES;
             for file in wanted {
                 let file = load(ctx, file, &trust, left).await?;
                 if let FileChange::Write(content) = &file.change {

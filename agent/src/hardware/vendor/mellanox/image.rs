@@ -15,7 +15,7 @@ use crate::system::Cmd;
 use crate::system::fetch::FetchRequest;
 
 /// Firmware of network cards has some 30 MB.
-const LARGEST: usize = 512 * 1024 * 1024;
+const MAX_IMAGE_BYTES: usize = 512 * 1024 * 1024;
 
 /// An image that an operator wants on all cards of a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,10 +172,10 @@ async fn download(ctx: StepContext<'_>, url: &str) -> Result<Vec<u8>, StepError>
     while let Some(piece) = response.body.next().await {
         ctx.task.check()?;
         bytes.extend_from_slice(&piece.map_err(|error| failed(error.into()))?);
-        if bytes.len() > LARGEST {
+        if bytes.len() > MAX_IMAGE_BYTES {
             return Err(failed(FirmwareDownloadError::TooLarge {
                 url: url.to_owned(),
-                largest: LARGEST,
+                largest: MAX_IMAGE_BYTES,
             }));
         }
     }

@@ -23,7 +23,7 @@ use crate::image::block::{BLOCK, Block};
 use crate::system::disk::AlignedBuffer;
 
 /// More would wait for the network.
-const MOST_WORKERS: usize = 4;
+const MAX_WORKERS: usize = 4;
 
 /// The bytes of a compressed cluster, and perhaps of the next one: to the end of a sector.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ pub(super) enum Unpacked {
 impl UnpackWorkers {
     pub(super) fn new(header: &Header) -> Self {
         let count = std::thread::available_parallelism().map_or(1, usize::from);
-        let count = count.min(MOST_WORKERS);
+        let count = count.min(MAX_WORKERS);
         let (jobs, queue) = channel();
         let (done, results) = channel();
         let (spare, spares) = channel();

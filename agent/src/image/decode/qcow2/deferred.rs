@@ -10,7 +10,7 @@ use crate::image::write::WriteError;
 /// What a segment costs besides its bytes.
 const OVERHEAD: usize = 96;
 /// Segments in memory are joined up to this length, and so much is staged at once.
-const LONGEST: usize = 1 << 20;
+const MAX_SEGMENT_BYTES: usize = 1 << 20;
 /// At least so much is read of what was staged: compressed clusters that are neighbours are
 /// needed one after the other.
 const WINDOW: u64 = 128 << 10;
@@ -122,7 +122,7 @@ impl DeferredBytes {
         }
         if let Some((start, Segment::Memory(last))) = self.segments.iter_mut().next_back()
             && start + last.len() as u64 == host
-            && last.len() + bytes.len() <= LONGEST
+            && last.len() + bytes.len() <= MAX_SEGMENT_BYTES
         {
             last.extend_from_slice(bytes);
             self.memory += bytes.len();
@@ -189,15 +189,17 @@ impl DeferredBytes {
             let mut host = host;
             let mut rest = bytes.as_slice();
             while !rest.is_empty() {
-                let count = rest.len().min(LONGEST - gathered.len());
+                let count = rest.len().min(MAX_SEGMENT_BYTES - gathered.len());
                 parts.push((host, gathered.len() as u64, count as u64));
                 gathered.extend_from_slice(&rest[..count]);
                 rest = &rest[count..];
                 host += count as u64;
-                if gathered.len() == LONGEST && !self.stage_block(&gathered, &parts, target)? {
+                if gathered.len() == MAX_SEGMENT_BYTES
+                    && !self.stage_block(&gathered, &parts, target)?
+                {
                     return Ok(false);
                 }
-                if gathered.len() == LONGEST {
+                if gathered.len() == MAX_SEGMENT_BYTES {
                     gathered.clear();
                     parts.clear();
                 }
@@ -248,7 +250,7 @@ impl DeferredBytes {
             if !(*start..*start + bytes.len() as u64).contains(&at) {
                 let start = at - at % ALIGNMENT;
                 let until = end.max(start + WINDOW).min(self.staged);
-                let count = within(until, start).min(LONGEST);
+                let count = within(until, start).min(MAX_SEGMENT_BYTES);
                 self.window = (start, target.staged(start, count)?);
             }
             let (start, bytes) = &self.window;

@@ -29,7 +29,7 @@ const EXTENSION_DATA_FILE: u32 = 0x4441_5441;
 /// QEMU's own limit, 32 MiB.
 const LEVEL_ONE_LIMIT: u64 = (32 << 20) / 8;
 /// The largest disk and file that the map can describe: a pebibyte.
-pub(super) const LARGEST: u64 = 1 << 50;
+pub(super) const MAX_IMAGE_BYTES: u64 = 1 << 50;
 
 /// How clusters are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,8 +115,8 @@ impl HeaderFields<'_> {
         if size == 0 {
             return Err(Defect::Empty.at(24));
         }
-        if size > LARGEST {
-            let limit = LARGEST;
+        if size > MAX_IMAGE_BYTES {
+            let limit = MAX_IMAGE_BYTES;
             return Err(Defect::BeyondReason { size, limit }.at(24));
         }
         if size > available {
@@ -130,7 +130,7 @@ impl HeaderFields<'_> {
         let length = u64::from(self.u32(56)?).saturating_mul(cluster);
         let start = self.u64(48)?;
         // Only to know what need not be kept; nonsense there costs nothing.
-        if start.is_multiple_of(cluster) && start >= cluster && start < LARGEST {
+        if start.is_multiple_of(cluster) && start >= cluster && start < MAX_IMAGE_BYTES {
             Ok((start, start.saturating_add(length)))
         } else {
             Ok((0, 0))
@@ -168,8 +168,8 @@ impl Header {
         }
         check_extensions(&fields, features.header_length, cluster)?;
         let virtual_size = fields.virtual_size(available)?;
-        if let Some(size) = file_length.filter(|length| *length > LARGEST) {
-            let limit = LARGEST;
+        if let Some(size) = file_length.filter(|length| *length > MAX_IMAGE_BYTES) {
+            let limit = MAX_IMAGE_BYTES;
             return Err(Defect::BeyondReason { size, limit }.at(0));
         }
         let mut header = Self {
@@ -245,7 +245,7 @@ impl Header {
         end: u64,
         at: u64,
     ) -> Result<(), Qcow2Error> {
-        let length = self.file_length.unwrap_or(LARGEST);
+        let length = self.file_length.unwrap_or(MAX_IMAGE_BYTES);
         if end > length {
             return Err(Defect::Outside {
                 what,

@@ -9,7 +9,7 @@ use super::error::{Defect, Qcow2Error, Structure};
 use super::header::Header;
 
 /// Lengths of runs are 36 bits of sectors.
-const LONGEST: u64 = (1 << 36) - 1;
+const MAX_RUN_SECTORS: u64 = (1 << 36) - 1;
 
 /// A part of the file that is data of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -298,7 +298,7 @@ fn join(first: Extent, second: Extent) -> Option<Extent> {
             },
         ) if host + length == next_host
             && guest + length == next_guest
-            && (length + more) / SECTOR <= LONGEST =>
+            && (length + more) / SECTOR <= MAX_RUN_SECTORS =>
         {
             Some(Extent::Run {
                 host,

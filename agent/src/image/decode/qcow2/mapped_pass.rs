@@ -14,7 +14,7 @@ use crate::image::block::Block;
 use crate::image::decode::DecodeError;
 
 /// Of an image with more gaps than one in so many bytes, all is made zeros first.
-const LEAST_PER_GAP: u64 = 1 << 20;
+const MIN_BYTES_PER_GAP: u64 = 1 << 20;
 
 /// Where in the pass we are.
 pub(super) struct MappedPass {
@@ -44,7 +44,7 @@ impl MappedPass {
         // asked too often.
         map.in_disk_order(|map| -> Result<(), DecodeError> {
             let gaps = map.gaps(&header).count() as u64;
-            if gaps > header.virtual_size / LEAST_PER_GAP && output.clear(false, target)? {
+            if gaps > header.virtual_size / MIN_BYTES_PER_GAP && output.clear(false, target)? {
                 return Ok(());
             }
             map.gaps(&header)

@@ -70,14 +70,14 @@ impl Qcow2Plan {
 
     /// As much of the beginning of the disk as lies in `head`, the beginning of the file.
     pub(in crate::image) fn beginning(&self, head: &[u8]) -> Vec<u8> {
-        const MOST: u64 = 1 << 20;
+        const MAX_HEAD_BYTES: u64 = 1 << 20;
         let Some(map) = &self.map else {
             return Vec::new();
         };
-        let wanted = MOST.min(self.header.virtual_size);
+        let wanted = MAX_HEAD_BYTES.min(self.header.virtual_size);
         let mut extents: Vec<Extent> = map.iter().filter(|one| one.guest() < wanted).collect();
         extents.sort_unstable_by_key(|extent| extent.guest());
-        // Both are bounded by MOST.
+        // Both are bounded by MAX_HEAD_BYTES.
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or_default();
         let mut found = Vec::new();
         for extent in extents {

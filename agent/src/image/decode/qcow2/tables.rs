@@ -4,7 +4,7 @@
 //! whole disk is made zeros before anything is written.
 
 use super::error::{Defect, Qcow2Error, Structure};
-use super::header::{Header, LARGEST};
+use super::header::{Header, MAX_IMAGE_BYTES};
 use super::map::{ClusterMap, Extent, TableExtent};
 
 /// Offsets in table entries: bits 9 to 55.
@@ -172,8 +172,8 @@ impl TableEntry<'_> {
         }
         // A cluster may be cut by the end of the file, where nobody wrote its end.
         header.check_inside(what, host, host.saturating_add(1), self.at)?;
-        if host >= LARGEST {
-            let limit = LARGEST;
+        if host >= MAX_IMAGE_BYTES {
+            let limit = MAX_IMAGE_BYTES;
             return Err(Defect::BeyondReason { size: host, limit }.at(self.at));
         }
         let guest = self.guest + skip;

@@ -14,7 +14,7 @@ pub use expression::{Comparison, InvalidHint, Operator};
 use expression::{Expression, SizeExpression};
 
 /// The smallest disk that is taken for a node without hints: 4 GiB.
-const SMALLEST: u64 = 4 << 30;
+const MIN_DISK_BYTES: u64 = 4 << 30;
 
 /// Why no disk is the root disk. Its text is Ironic's, with the reason for each disk.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -47,7 +47,7 @@ pub enum NoRootDevice {
     /// There are no hints, and no disk is large enough.
     #[error(
         "No suitable device was found for deployment - root device hints were not provided and all \
-         found block devices are smaller than {SMALLEST}B. {}",
+         found block devices are smaller than {MIN_DISK_BYTES}B. {}",
         listing(.0)
     )]
     TooSmall(Vec<RejectedDisk>),
@@ -285,8 +285,8 @@ fn smallest_of<'a>(
     sorted.sort_by_key(|device| (device.size, &device.name));
     let mut chosen: Option<&BlockDevice> = None;
     for device in sorted {
-        let reason = if device.kind != DeviceKind::File && device.size < SMALLEST {
-            format!("{} bytes are fewer than {SMALLEST}", device.size)
+        let reason = if device.kind != DeviceKind::File && device.size < MIN_DISK_BYTES {
+            format!("{} bytes are fewer than {MIN_DISK_BYTES}", device.size)
         } else if device.read_only {
             "it is read-only".to_owned()
         } else if let Some(chosen) = chosen {

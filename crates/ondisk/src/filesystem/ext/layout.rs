@@ -17,7 +17,7 @@ const NODE_MAGIC: u16 = 0xf30a;
 /// The inode of the root directory.
 pub const ROOT: u32 = 2;
 /// Levels of a tree of extents. Five reach any file.
-pub const MOST_LEVELS: u16 = 5;
+pub const MAX_EXTENT_DEPTH: u16 = 5;
 /// Incompatible features that are understood here: names with types, extents, 64-bit block
 /// numbers, flexible groups, large directories, and seeds of checksums, which are not computed.
 const UNDERSTOOD: u32 = 0x2 | 0x40 | WIDE | 0x200 | 0x2000 | 0x4000 | 0x2_0000;
@@ -30,7 +30,7 @@ const TYPE: u16 = 0xf000;
 /// Where an inode says which blocks it has, in 60 bytes.
 const MAP: usize = 0x28;
 /// An extent of more blocks is one that nothing was written to.
-const LONGEST_WRITTEN: u16 = 32_768;
+const MAX_WRITTEN_BLOCKS: u16 = 32_768;
 
 /// Sizes and places of a file system's structures.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,7 +196,7 @@ impl ExtentNode {
             return Some(Self::Index { depth, children });
         }
         let run = |entry: &[u8]| {
-            let length = le_u16(entry, 4).filter(|length| *length <= LONGEST_WRITTEN)?;
+            let length = le_u16(entry, 4).filter(|length| *length <= MAX_WRITTEN_BLOCKS)?;
             let first = u64::from(le_u16(entry, 6)?) << 32 | u64::from(le_u32(entry, 8)?);
             range(first, length.into())
         };

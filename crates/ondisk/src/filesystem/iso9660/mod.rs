@@ -6,7 +6,7 @@ use crate::window::Window;
 
 mod tree;
 
-pub use tree::{IsoContent, IsoEntry, IsoError, MOST_NESTED, visit_tree};
+pub use tree::{IsoContent, IsoEntry, IsoError, MAX_DIRECTORY_DEPTH, visit_tree};
 
 /// What a descriptor of the standard begins with, behind its kind.
 pub(crate) const STANDARD: &[u8] = b"CD001";
@@ -14,7 +14,7 @@ pub(crate) const STANDARD: &[u8] = b"CD001";
 /// Where the descriptors begin, their size, and how many are looked at.
 const FIRST: u64 = 32 << 10;
 const DESCRIPTOR: u64 = 2 << 10;
-const MOST: u64 = 16;
+const MAX_DESCRIPTORS: u64 = 16;
 /// Kinds of descriptors.
 const BOOT: u8 = 0;
 const PRIMARY: u8 = 1;
@@ -27,7 +27,7 @@ const JOLIET: [&[u8]; 3] = [b"%/@", b"%/C", b"%/E"];
 /// other. Where one begins like the other, it is put together of both.
 pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     let (mut has_boot, mut primary, mut joliet) = (false, None, None);
-    for index in 0..MOST {
+    for index in 0..MAX_DESCRIPTORS {
         if has_boot && primary.is_some() && joliet.is_some() {
             break;
         }

@@ -7,14 +7,14 @@ use super::{END, JOLIET, PRIMARY, STANDARD, SUPPLEMENTARY};
 use crate::read::le_u32;
 
 /// Directories within directories: more than in any config drive.
-pub const MOST_NESTED: usize = 16;
+pub const MAX_DIRECTORY_DEPTH: usize = 16;
 /// The unit of all positions, which is the size of a descriptor.
 const SECTOR: usize = 2 << 10;
 /// Where the descriptors begin, and more of them than any image has.
 const FIRST_DESCRIPTOR: usize = 16;
-const MOST_DESCRIPTORS: usize = 64;
+const MAX_DESCRIPTORS: usize = 64;
 /// Continuations of one entry's extra fields.
-const MOST_CONTINUATIONS: usize = 8;
+const MAX_CONTINUATIONS: usize = 8;
 /// The type bits of a POSIX mode.
 const MODE_TYPE: u32 = 0o170_000;
 const MODE_DIRECTORY: u32 = 0o040_000;
@@ -59,7 +59,7 @@ pub enum IsoError {
     #[error("a file is called {0:?}")]
     Name(String),
     /// Directories in directories in directories.
-    #[error("its directories are nested more than {MOST_NESTED} times")]
+    #[error("its directories are nested more than {MAX_DIRECTORY_DEPTH} times")]
     TooDeep,
 }
 
@@ -117,7 +117,7 @@ struct TreeReader<'a, V> {
 /// put in, then Joliet.
 fn choose(bytes: &[u8]) -> Result<(NameForm, DirectoryRecord<'_>), IsoError> {
     let (mut primary, mut joliet) = (None, None);
-    for number in FIRST_DESCRIPTOR..FIRST_DESCRIPTOR + MOST_DESCRIPTORS {
+    for number in FIRST_DESCRIPTOR..FIRST_DESCRIPTOR + MAX_DESCRIPTORS {
         let at = number * SECTOR;
         let Some(descriptor) = bytes.get(at..at + SECTOR) else {
             break;
@@ -168,7 +168,7 @@ impl<'a, V> TreeReader<'a, V> {
         E: From<IsoError>,
         V: FnMut(IsoEntry<'a>) -> Result<(), E>,
     {
-        if depth > MOST_NESTED {
+        if depth > MAX_DIRECTORY_DEPTH {
             return Err(IsoError::TooDeep.into());
         }
         let entries = extent(self.bytes, directory)?;
@@ -260,7 +260,7 @@ fn describe(
 /// Shows every extra field, name and content, also those that are continued elsewhere.
 fn fields(bytes: &[u8], extra: &[u8], mut show: impl FnMut(&[u8], &[u8])) {
     let mut area = extra;
-    for _ in 0..MOST_CONTINUATIONS {
+    for _ in 0..MAX_CONTINUATIONS {
         let mut next = None;
         while let Some(length) = area.get(2).map(|length| usize::from(*length)) {
             let Some(field) = area.get(..length).filter(|field| field.len() >= 4) else {

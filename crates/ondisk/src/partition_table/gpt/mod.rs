@@ -21,7 +21,7 @@ const NAME_AT: usize = 56;
 const NAME_SIZE: usize = 72;
 /// Bytes of entries that Linux reads at most: 4,096 entries of up to 1 KiB, or 32,768 of 128
 /// bytes.
-const MOST_BYTES: u64 = 4 << 20;
+const MAX_ENTRIES_BYTES: u64 = 4 << 20;
 
 /// A used entry. Sectors count from 0, `last` belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -279,7 +279,7 @@ impl Gpt {
         let (count, entry_size) = (number(80)?, number(84)?);
         let bytes = u64::from(count) * u64::from(entry_size);
         let is_possible = entry_size >= ENTRY && entry_size.is_power_of_two();
-        if !is_possible || bytes == 0 || bytes > MOST_BYTES {
+        if !is_possible || bytes == 0 || bytes > MAX_ENTRIES_BYTES {
             return Err(Damage::Entries {
                 count,
                 size: entry_size,
@@ -525,7 +525,7 @@ pub fn claims<S: Source + ?Sized>(
         return Ok(None);
     };
     // As much of the entries as is there.
-    let room = source.size().saturating_sub(table).min(MOST_BYTES);
+    let room = source.size().saturating_sub(table).min(MAX_ENTRIES_BYTES);
     let wanted = u64::from(count) * u64::from(size);
     let length = usize::try_from(wanted.min(room)).unwrap_or_default();
     let found = read::bytes(source, table, length)?.unwrap_or_default();

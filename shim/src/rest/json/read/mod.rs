@@ -14,7 +14,7 @@ use serde_json::{Map, Number, Value};
 use crate::weight::{self, TooHeavy};
 
 /// How deep a body may be nested. A command's documents are bounded more tightly.
-const DEEPEST: usize = 200;
+const MAX_DEPTH: usize = 200;
 
 /// A body, and the values in it that cannot be carried any further. Those are null in
 /// `value`.
@@ -85,7 +85,7 @@ impl fmt::Display for Malformed {
                 "'utf-8' codec can't decode bytes in position {offset}-{}: {what}",
                 offset + length - 1
             ),
-            Self::Depth => write!(f, "nested deeper than {DEEPEST} levels"),
+            Self::Depth => write!(f, "nested deeper than {MAX_DEPTH} levels"),
             Self::Weight(heavy) => write!(f, "it {heavy}"),
         }
     }
@@ -104,7 +104,7 @@ pub fn body(bytes: &[u8]) -> Result<ParsedBody, Malformed> {
     let mut reader = Reader {
         text,
         at: 0,
-        depth: DEEPEST,
+        depth: MAX_DEPTH,
         unfit: Vec::new(),
         settled: 0,
     };
@@ -235,7 +235,7 @@ impl<'a> Reader<'a> {
             if self.peek() != Some(b'"') {
                 return Err(Stop::At(NAME, self.at));
             }
-            if self.depth + 1 == DEEPEST {
+            if self.depth + 1 == MAX_DEPTH {
                 self.settled = self.unfit.len();
             }
             let noted = self.unfit.len();

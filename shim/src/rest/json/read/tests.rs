@@ -94,14 +94,14 @@ fn the_first_of_them_under_each_key_is_noted() {
 fn what_cannot_be_carried_takes_no_time_of_its_own() {
     let nested = format!(
         "{{\"params\": {}{}0{}}}",
-        "[".repeat(DEEPEST - 2),
+        "[".repeat(MAX_DEPTH - 2),
         "NaN,".repeat(100_000),
-        "]".repeat(DEEPEST - 2)
+        "]".repeat(MAX_DEPTH - 2)
     );
     let read = body(nested.as_bytes()).unwrap();
     assert_eq!(read.unfit.len(), 1);
     let long = "k".repeat(100_000);
-    let (levels, end) = (DEEPEST - 1, "}".repeat(DEEPEST - 1));
+    let (levels, end) = (MAX_DEPTH - 1, "}".repeat(MAX_DEPTH - 1));
     let keys = format!("{}NaN{end}", format!("{{\"{long}\":").repeat(levels));
     let read = body(keys.as_bytes()).unwrap();
     assert!(
@@ -121,8 +121,8 @@ fn what_would_take_too_much_memory_is_not_read() {
 #[test]
 fn nesting_is_bounded() {
     let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
-    assert!(body(nested(DEEPEST).as_bytes()).is_ok());
-    for levels in [DEEPEST + 1, 100_000] {
+    assert!(body(nested(MAX_DEPTH).as_bytes()).is_ok());
+    for levels in [MAX_DEPTH + 1, 100_000] {
         assert_eq!(body(nested(levels).as_bytes()), Err(Malformed::Depth));
     }
 }
