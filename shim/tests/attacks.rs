@@ -1,5 +1,5 @@
 //! What strangers can do to the shim, and what one request can: the program as a process, on
-//! loopback, with its memory, its log and an honest client's patience measured.
+//! loopback, with its memory, its log and an honest client's response times measured.
 //!
 //! `make attacks` takes a minute and wants an idle machine: attackers and shim share its cores,
 //! and every answer must come within a second. The same attacks for longer:

@@ -13,7 +13,7 @@ import tempfile
 
 # Sparse, and in memory. XFS takes no less than 300 MB.
 DISK = 320 << 20
-PATIENCE = 180
+TIMEOUT = 180
 # Where programs write, and what they expect to find there.
 WRITTEN = ("var/log", "var/lib", "var/tmp", "var/cache")
 # Directories without anything of the packages.
@@ -83,14 +83,14 @@ class World:
             try:
                 done = subprocess.run(
                     ["unshare", *UNSHARE, "/bin/bash", "-c", script],
-                    capture_output=True, text=True, errors="replace", timeout=PATIENCE,
+                    capture_output=True, text=True, errors="replace", timeout=TIMEOUT,
                     # `ip` is one of the tests' programs: a minimal system does not have it.
                     env={**os.environ, "PLACE": place,
                          "PATH": ":".join((PATH, os.environ.get("PATH", ""), os.environ["TEST_PROGRAMS"]))},
                 )
             except subprocess.TimeoutExpired as late:
                 said = (late.stdout or b"").decode(errors="replace")
-                return Result(None, f"not done after {PATIENCE} s: {said}", {})
+                return Result(None, f"not done after {TIMEOUT} s: {said}", {})
             files = {path.name: path.read_bytes() for path in pathlib.Path(place).iterdir() if path.is_file()}
         return Result(done.returncode, done.stdout + done.stderr, files)
 

@@ -32,10 +32,10 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def await_status(port, processes, patience=60):
+def await_status(port, processes, timeout=60):
     """Seconds until GET /v1/status answers 200."""
     begin = time.monotonic()
-    while time.monotonic() - begin < patience:
+    while time.monotonic() - begin < timeout:
         try:
             with socket.create_connection(("127.0.0.1", port), 1) as peer:
                 peer.settimeout(5)

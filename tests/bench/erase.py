@@ -34,7 +34,7 @@ SETTINGS = f"[DEFAULT]\nstandalone = true\nagent_token = {TOKEN}\n"
 # Parts of the C library that are empty today; what PyPI has built for older systems is linked with them.
 FORMER_LIBRARIES = ("libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1")
 PROGRAMS = {"util-linux": ["/bin/lsblk"], "udev": ["/bin/udevadm"], "smartmontools": ["/usr/sbin/smartctl"]}
-PATIENCE = 900
+TIMEOUT = 900
 
 
 class Machine:
@@ -76,7 +76,7 @@ class Machine:
                 raise LabError("the Python agent failed", self.console)
             return text if phrase in text else None
 
-        return wait_for(f"`{phrase}` on the console", said, PATIENCE, self.console)
+        return wait_for(f"`{phrase}` on the console", said, TIMEOUT, self.console)
 
     def check_erased(self):
         for path in self.disks:
@@ -87,7 +87,7 @@ class Machine:
 def ours(machine, rounds, port):
     """Seconds of the clean step by number of disks at the same time."""
     with appended("ours", {"etc/ironic-python-agent.d/bench.conf": SETTINGS}) as initramfs, machine.running(initramfs, port):
-        wait_for("the agent's REST server", lambda: machine.service.check() or is_served(port), PATIENCE, machine.console)
+        wait_for("the agent's REST server", lambda: machine.service.check() or is_served(port), TIMEOUT, machine.console)
         found = {}
         node = {"uuid": "0c3f8f5e-7d0a-4c3f-9a55-0d8f4d6d7a10", "properties": {}, "driver_info": {}, "instance_info": {}}
         # The first step waits for a disk large enough to be the root disk, of which there is none. The Python agent
@@ -106,7 +106,7 @@ def ours(machine, rounds, port):
                 answer = ask(port, f"/v1/commands/{started['id']}?agent_token={TOKEN}")
                 return answer if answer["command_status"] != "RUNNING" else None
 
-            answer = wait_for("the end of the step", ended, PATIENCE, machine.console, pause=0.1)
+            answer = wait_for("the end of the step", ended, TIMEOUT, machine.console, pause=0.1)
             if answer["command_status"] != "SUCCEEDED":
                 raise LabError(f"erase_devices: {answer['command_error']}", machine.console)
             found[concurrency] = time.monotonic() - began

@@ -20,7 +20,7 @@ from loopback import free_port
 
 NODE = "5d0f7a52-6bd0-4a0b-8f4e-0d6b6d1f7e11"
 EXAMPLES = pathlib.Path(os.environ["EXAMPLES"])
-PATIENCE = 60
+TIMEOUT = 60
 UNITS = {"ns": 1e-6, "µs": 1e-3, "ms": 1, "s": 1e3}
 CALLS = re.compile(r"(\d+) calls/s, p50 Some\(([\d.]+)(\w+)\), p99 Some\(([\d.]+)(\w+)\)")
 CHARGED = re.compile(r"(\d+) calls per second of processor time")
@@ -37,7 +37,7 @@ def card():
 def calls(url, callers, seconds, process):
     """Calls per second, the median and the 99th percentile in ms, and calls for each second of the process."""
     argv = [EXAMPLES / "node_calls", url, NODE, callers, seconds, process.child.pid]
-    done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, timeout=seconds + PATIENCE)
+    done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, timeout=seconds + TIMEOUT)
     found, charged = CALLS.search(done.stdout), CHARGED.search(done.stdout)
     if done.returncode or not found or not charged:
         sys.exit(f"node_calls says: {done.stdout}{done.stderr}")
@@ -47,11 +47,11 @@ def calls(url, callers, seconds, process):
 
 def wait(url, process):
     """Until a call is answered."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not reaches(url):
         process.check()
         if time.monotonic() > end:
-            sys.exit(f"{url} does not answer within {PATIENCE} s: {process.log.read_text(errors='replace')[-2000:]}")
+            sys.exit(f"{url} does not answer within {TIMEOUT} s: {process.log.read_text(errors='replace')[-2000:]}")
         time.sleep(0.1)
 
 

@@ -28,7 +28,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 FIGURES = ROOT / "docs/benchmarks/gateway.json"
 TICKS = os.sysconf("SC_CLK_TCK")
 # Seconds. A quiet fleet has neither handshakes nor first heartbeats any more.
-QUIET, PATIENCE, DOWN = 8, 600, 3.6
+QUIET, TIMEOUT, DOWN = 8, 600, 3.6
 # What beats cost: agents, seconds, and Ironic's time-outs for heartbeats with many beats and with next to none.
 BEATING, BEATEN_FOR, OFTEN, SELDOM = 500, 60, 15, 3000
 CONFIG_DRIVE = 64 << 20
@@ -119,14 +119,14 @@ class Bench:
         ], self.room / "fleet.log")
         self.started.append(self.fleet)
 
-    def wait(self, what, condition, patience=PATIENCE, pause=0.2):
+    def wait(self, what, condition, timeout=TIMEOUT, pause=0.2):
         begin = time.monotonic()
         while not condition():
             self.gateway.check()
             if self.fleet is not None:
                 self.fleet.check()
-            if time.monotonic() - begin > patience:
-                sys.exit(f"{what} did not come within {patience} s; logs in {self.room}")
+            if time.monotonic() - begin > timeout:
+                sys.exit(f"{what} did not come within {timeout} s; logs in {self.room}")
             time.sleep(pause)
         return time.monotonic() - begin
 
@@ -301,7 +301,7 @@ class Bench:
         while reached < self.agents:
             reached = int(self.attached())
             curve.append([round(time.monotonic() - begin, 2), reached])
-            if time.monotonic() - begin > PATIENCE:
+            if time.monotonic() - begin > TIMEOUT:
                 sys.exit("not all agents came back")
             time.sleep(0.2)
         when = {share: next(at for at, count in curve if count >= self.agents * share) for share in (0.5, 0.99, 1)}
@@ -319,7 +319,7 @@ class Bench:
         def nobody_waits():
             return not self.metric("ironic_shim_pacing_deferred") and not self.metric("ironic_shim_pacing_waiting")
 
-        self.wait("the last agent that was deferred", nobody_waits, PATIENCE, 1)
+        self.wait("the last agent that was deferred", nobody_waits, TIMEOUT, 1)
         last, used = time.monotonic() - begin, self.gateway.cpu() - before
         # The last second may not be a whole one.
         whole = self.steer("/fleet", "GET")["beats_by_second"][:max(1, int(last))]

@@ -176,7 +176,7 @@ async fn addresses_and_uuid_stand_in_the_query() {
 }
 
 #[tokio::test]
-async fn refusals_are_quoted_and_only_a_locked_node_asks_for_patience() {
+async fn refusals_are_quoted_and_only_a_locked_node_is_a_conflict() {
     let not_found = recorded("lookup_not_found")["response"].clone();
     let cases = [
         (

@@ -96,8 +96,8 @@ class Side:
 
     # What scripts use.
 
-    def connect(self, patience=20.0):
-        return Connection(self.port, patience)
+    def connect(self, timeout=20.0):
+        return Connection(self.port, timeout)
 
     def fill(self, raw):
         """Puts values for marks; the length of a body that changed so is corrected."""
@@ -110,8 +110,8 @@ class Side:
             if before != len(body) else head
         return head + separator + body
 
-    def ask(self, raw, patience=20.0):
-        connection = self.connect(patience)
+    def ask(self, raw, timeout=20.0):
+        connection = self.connect(timeout)
         try:
             connection.send(self.fill(raw))
             return self.describe(connection.answer())
@@ -131,7 +131,7 @@ class Side:
         if case.script:
             return case.script(self)
         seen = []
-        connection = self.connect(case.patience)
+        connection = self.connect(case.timeout)
         try:
             for send in case.sends:
                 connection.send(self.fill(send.raw))

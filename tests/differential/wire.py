@@ -24,9 +24,9 @@ class Answer:
 class Connection:
     """One TCP connection on which requests follow each other."""
 
-    def __init__(self, port, patience=20.0):
-        self.patience = patience
-        self.socket = socket.create_connection(("127.0.0.1", port), patience)
+    def __init__(self, port, timeout=20.0):
+        self.timeout = timeout
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
         self.buffer = b""
 
     def close(self):
@@ -39,7 +39,7 @@ class Connection:
             pass  # the other end has refused already; its answer is what counts
 
     def _more(self, deadline):
-        """Whether another byte came. TimeoutError when the patience is at its end."""
+        """Whether another byte came. TimeoutError when `deadline`."""
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -61,12 +61,12 @@ class Connection:
 
     def interim(self):
         """The status of the next interim answer, or that of a final one that came instead."""
-        head = self._head(time.monotonic() + self.patience)
+        head = self._head(time.monotonic() + self.timeout)
         return head[0] if head else 0
 
     def answer(self, head_only=False):
         """Reads the next answer, interim ones included."""
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + self.timeout
         answer = Answer()
         while True:
             head = self._head(deadline)
@@ -93,13 +93,13 @@ class Connection:
         answer.body, self.buffer = self.buffer[:int(length)], self.buffer[int(length):]
         return answer
 
-    def is_silent(self, patience):
-        """Whether nothing comes for as long as `patience`."""
-        return not self.buffer and not select.select([self.socket], [], [], patience)[0]
+    def is_silent(self, timeout):
+        """Whether nothing comes for as long as `timeout`."""
+        return not self.buffer and not select.select([self.socket], [], [], timeout)[0]
 
-    def is_closed(self, patience=2.0):
+    def is_closed(self, timeout=2.0):
         """Whether the other end closes the connection in time, and says nothing before."""
-        self.socket.settimeout(patience)
+        self.socket.settimeout(timeout)
         try:
             return not self.buffer and self.socket.recv(1) == b""
         except TimeoutError:
@@ -107,11 +107,11 @@ class Connection:
         except ConnectionError:
             return True
 
-    def seconds_until_closed(self, patience):
+    def seconds_until_closed(self, timeout):
         """When the other end closes, in seconds from now, with all it says until then kept."""
         begin = time.monotonic()
         try:
-            while self._more(begin + patience):
+            while self._more(begin + timeout):
                 pass
         except TimeoutError:
             return None

@@ -11,12 +11,12 @@ from google.protobuf import json_format
 from ironic.agent.v1 import command_pb2, command_service_pb2, command_service_pb2_grpc
 
 # Seconds: one call; until it must have been answered.
-CALL, PATIENCE = 60, 120
+CALL, TIMEOUT = 60, 120
 
 
 def call(sockets, node, method, request):
     """One call, repeated at either gateway until there is an answer."""
-    end, tries = time.monotonic() + PATIENCE, 0
+    end, tries = time.monotonic() + TIMEOUT, 0
     while True:
         tries += 1
         # Of itself grpcio says the path of a socket as authority, which HTTP/2 servers refuse.
@@ -30,7 +30,7 @@ def call(sockets, node, method, request):
                 # Nobody there, a broken connection, a node that is away or at the other gateway: all of it ends.
                 if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
                     raise AssertionError(f"{method}: {error.code()} {error.details()}") from error
-        assert time.monotonic() < end, f"no answer to {method} within {PATIENCE} s"
+        assert time.monotonic() < end, f"no answer to {method} within {TIMEOUT} s"
         time.sleep(0.02)
 
 
@@ -80,7 +80,7 @@ class ClientProcess:
         """What the client was answered in the latest of its lives. Killed and not yet started again, it is waited for."""
         if self.answered[0] == self.life[0]:
             return self.answered[1]
-        end = time.monotonic() + PATIENCE + CALL
+        end = time.monotonic() + TIMEOUT + CALL
         while time.monotonic() < end:
             number, answer = self.life
             try:

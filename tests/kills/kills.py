@@ -29,7 +29,7 @@ from loopback import Certificates, free_port
 HERE = pathlib.Path(__file__).resolve().parent
 PROGRAMS = pathlib.Path(os.environ["TEST_PROGRAMS"])
 # Seconds: one call; until an order must have ended.
-CALL, PATIENCE = client.CALL, client.PATIENCE
+CALL, TIMEOUT = client.CALL, client.TIMEOUT
 
 
 def card():
@@ -110,13 +110,13 @@ class Site:
 
     def wait(self):
         """Until a command can be sent: a program that does not start is named with what it says."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while (answer := self.ask("GET", f"?agent_token={conductor.TOKEN}")) is None or answer[0] != 200:
             for process in self.processes():
                 if process.child.poll() is not None:
                     sys.exit(f"{process.name} has ended: {process.log.read_text(errors='replace')[-2000:]}")
             if time.monotonic() > end:
-                sys.exit(f"the agent did not attach within {PATIENCE} s: {answer}")
+                sys.exit(f"the agent did not attach within {TIMEOUT} s: {answer}")
             time.sleep(0.1)
 
     def processes(self):
@@ -145,13 +145,13 @@ class Site:
             connection.close()
 
     def insist(self, method, path):
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while time.monotonic() < end:
             answer = self.ask(method, path)
             if answer is not None:
                 return answer
             time.sleep(0.02)
-        raise AssertionError(f"no answer to {method} {path} within {PATIENCE} s")
+        raise AssertionError(f"no answer to {method} {path} within {TIMEOUT} s")
 
     def records(self):
         status, document = self.insist("GET", f"?agent_token={conductor.TOKEN}")
@@ -176,7 +176,7 @@ class Site:
             else:
                 status, record = answer
                 assert status == 200, (order, record)
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while record["command_status"] == "RUNNING":
             assert time.monotonic() < end, f"{order} does not end: {record}"
             time.sleep(0.05)

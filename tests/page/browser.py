@@ -22,7 +22,7 @@ PROGRAM = "usr/lib/chromium/chromium-headless-shell"
 # The sandbox needs privileges that a test may not have; the only page that is opened is ours.
 FLAGS = ["--no-sandbox", "--no-zygote", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--enable-precise-memory-info", "--js-flags=--expose-gc"]
-PATIENCE = 60  # seconds
+TIMEOUT = 60  # seconds
 
 
 class BrowserError(Exception):
@@ -100,7 +100,7 @@ class Browser:
         if self.session:
             message["sessionId"] = self.session
         os.write(self.commands, json.dumps(message).encode() + b"\0")
-        number, deadline = self.number, time.monotonic() + PATIENCE
+        number, deadline = self.number, time.monotonic() + TIMEOUT
         while True:
             answer = self.read(deadline)
             if answer is None:

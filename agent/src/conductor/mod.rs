@@ -109,7 +109,7 @@ pub enum LookupOutcome {
     Deferred(Deferral),
 }
 
-/// The conductor asks for patience.
+/// The conductor asks for a later attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deferral {
     /// How long, as it said it; [`deferral::pause`] makes a wait of it.

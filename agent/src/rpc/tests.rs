@@ -571,7 +571,7 @@ async fn a_command_that_is_watched_can_be_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_that_lose_patience_stop_nothing() {
+async fn callers_that_time_out_stop_nothing() {
     let agent = Agent::start().await;
     let mut client = agent.client().await;
     let mut impatient = Request::new(v1::ExecuteCommandRequest {

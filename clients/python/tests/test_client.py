@@ -165,14 +165,14 @@ class Watching(Case):
         self.assertEqual(found[3:], [("REMOVED", "gone"), ("UNSPECIFIED", "other"), ("ADDED", "new")])
         self.assertEqual(self.sent_tokens(), ["", "1", ""])
 
-    async def test_final_errors_and_impatience_end_it(self) -> None:
+    async def test_final_errors_and_the_retry_timeout_end_it(self) -> None:
         self.watch_script([refusal("", grpc.StatusCode.PERMISSION_DENIED)])
         with self.assertRaises(ApiError) as caught:
             await self.changes(1)
         self.assertEqual(caught.exception.code, grpc.StatusCode.PERMISSION_DENIED)
         self.watch_script()
         with self.assertRaises(ApiError):
-            await self.changes(1, patience=0.5)
+            await self.changes(1, retry_timeout=0.5)
 
     async def test_another_process_goes_on(self) -> None:
         self.watch_script([event(fleet_service_pb2.NODE_EVENT_KIND_LOST, node("a"), "8")])

@@ -18,7 +18,7 @@ import {
   type WatchCommandResponse,
 } from "./gen/ironic/agent/v1/command_service_pb.js";
 import { FleetService, type Node, NodeSchema, NodeState } from "./gen/ironic/agent/v1/fleet_service_pb.js";
-import { PATIENCE, Patience, repeated } from "./patience.js";
+import { Backoff, RETRY_TIMEOUT, repeated } from "./retry.js";
 import { type NodeChange, WatchedNodes } from "./watch.js";
 
 /** Milliseconds for one call: more than the 45 s for which a gateway waits for an agent that is away. */
@@ -43,7 +43,7 @@ export interface WatchOptions {
   readonly resumeToken?: string;
   readonly nodes?: Iterable<Node>;
   /** Milliseconds for which attempts to reach the other end may fail. */
-  readonly patience?: number;
+  readonly retryTimeout?: number;
   /** Ends the watch. */
   readonly signal?: AbortSignal;
 }
@@ -57,7 +57,7 @@ export interface ExecuteOptions {
   /** Whether the end is waited for; otherwise the record is answered as soon as the command is admitted. */
   readonly wait?: boolean;
   /** Milliseconds for which attempts to reach the other end may fail. */
-  readonly patience?: number;
+  readonly retryTimeout?: number;
   /** Gets milestones, progress and log lines. */
   readonly observer?: (event: WatchCommandResponse) => void;
   /** Ends the call and leaves the command as it is. */
@@ -148,13 +148,13 @@ export class NodeWatch implements AsyncIterable<NodeChange> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<NodeChange, void, undefined> {
-    const { signal, patience = PATIENCE } = this.options;
-    const left = new Patience(patience, signal);
+    const { signal, retryTimeout = RETRY_TIMEOUT } = this.options;
+    const backoff = new Backoff(retryTimeout, signal);
     while (true) {
       let error = new ApiError(Code.Unavailable, "the gateway ended the watch");
       try {
         for await (const message of this.fleet.watchNodes(this.#state.request(), signal ? { signal } : {})) {
-          left.contact();
+          backoff.reset();
           yield* this.#state.take(message);
           this.resumeToken = this.#state.resumeToken;
         }
@@ -162,7 +162,7 @@ export class NodeWatch implements AsyncIterable<NodeChange> {
         error = ApiError.of(broken);
       }
       if (!this.#state.failed(error)) {
-        await left.pause(error);
+        await backoff.pause(error);
       }
     }
   }
@@ -213,10 +213,10 @@ export class AgentNode {
     if (options.deadline !== undefined) {
       order.deadline = durationFromMs(options.deadline);
     }
-    const left = new Patience(options.patience ?? PATIENCE, options.signal);
-    let record = await this.#admit(order, left);
+    const backoff = new Backoff(options.retryTimeout ?? RETRY_TIMEOUT, options.signal);
+    let record = await this.#admit(order, backoff);
     if (options.wait ?? true) {
-      record = await this.#follow(record, left, options.observer);
+      record = await this.#follow(record, backoff, options.observer);
     }
     if (record.state !== CommandState.RUNNING && record.state !== CommandState.SUCCEEDED) {
       throw CommandFailed.of(record);
@@ -240,7 +240,7 @@ export class AgentNode {
     return (await this.gateway.commands.getStatus({}, this.#options)).bootId;
   }
 
-  async #admit(order: ExecuteCommandRequest, left: Patience): Promise<CommandRecord> {
+  async #admit(order: ExecuteCommandRequest, backoff: Backoff): Promise<CommandRecord> {
     // The boot in which an order whose answer was lost may have been executed. Another boot has no record of it, and
     // would execute it a second time.
     let sentIn = "";
@@ -252,7 +252,7 @@ export class AgentNode {
           throw new CommandLost(this.name, order.id);
         }
         const { command } = await this.gateway.commands.executeCommand(order, this.#options);
-        left.contact();
+        backoff.reset();
         if (!command) {
           throw new ApiError(Code.Internal, "ExecuteCommand answered no record");
         }
@@ -265,20 +265,20 @@ export class AgentNode {
         if (!error.nothingDone) {
           sentIn ||= boot;
         }
-        await left.pause(error);
+        await backoff.pause(error);
       }
     }
   }
 
-  async #follow(begun: CommandRecord, left: Patience, observer: ExecuteOptions["observer"]): Promise<CommandRecord> {
+  async #follow(begun: CommandRecord, backoff: Backoff, observer: ExecuteOptions["observer"]): Promise<CommandRecord> {
     let record = begun;
     let afterSequence = 0n;
     while (record.state === CommandState.RUNNING) {
       let error = new ApiError(Code.Unavailable, "the stream ended before the command did");
       try {
-        const options = { headers: this.headers, ...(left.signal ? { signal: left.signal } : {}) };
+        const options = { headers: this.headers, ...(backoff.signal ? { signal: backoff.signal } : {}) };
         for await (const message of this.gateway.commands.watchCommand({ id: record.id, afterSequence }, options)) {
-          left.contact();
+          backoff.reset();
           if (message.event.case === "record") {
             record = message.event.value;
           } else if (message.event.case === "milestone") {
@@ -293,7 +293,7 @@ export class AgentNode {
         throw new CommandLost(this.name, record.id);
       }
       if (record.state === CommandState.RUNNING) {
-        await left.pause(error);
+        await backoff.pause(error);
       }
     }
     return record;

@@ -143,10 +143,10 @@ suite("watching", () => {
     assert.deepEqual(tokens, ["", "1", ""]);
   });
 
-  test("final errors, impatience and the caller end it", async () => {
+  test("final errors, the retry timeout and the caller end it", async () => {
     watches.scripts = [[refusal("", Code.PermissionDenied)]];
     await assert.rejects(changes(1), (error) => error instanceof ApiError && error.code === Code.PermissionDenied);
-    await assert.rejects(changes(1, { patience: 500 }), ApiError);
+    await assert.rejects(changes(1, { retryTimeout: 500 }), ApiError);
     await assert.rejects(changes(1, { signal: AbortSignal.timeout(300) }), { name: "TimeoutError" });
   });
 

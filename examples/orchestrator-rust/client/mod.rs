@@ -19,7 +19,7 @@ pub(crate) use watch::watch;
 pub(crate) type AnyError = Box<dyn Error + Send + Sync>;
 
 /// How long attempts to reach a node or a gateway may fail.
-const PATIENCE: Duration = Duration::from_secs(300);
+const RETRY_TIMEOUT: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Without a reason these say that the call has broken off.
@@ -55,10 +55,10 @@ fn is_transient(status: &Status) -> bool {
     }
 }
 
-/// Waits before the next attempt. A final error is answered, and any after `PATIENCE`.
+/// Waits before the next attempt. A final error is answered, and any after `RETRY_TIMEOUT`.
 async fn pause(status: Status, lost_at: &mut Option<Instant>) -> Result<(), Status> {
     let lost_at = *lost_at.get_or_insert_with(Instant::now);
-    if !is_transient(&status) || lost_at.elapsed() > PATIENCE {
+    if !is_transient(&status) || lost_at.elapsed() > RETRY_TIMEOUT {
         return Err(status);
     }
     tokio::time::sleep(PAUSE).await;

@@ -132,8 +132,8 @@ impl Shim {
     /// The shim dies; its state directory stays.
     pub(crate) async fn die(mut self) -> ShimConfig {
         if let Some(runtime) = self.runtime.take() {
-            let patience = Duration::from_secs(5);
-            let ending = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(patience));
+            let timeout = Duration::from_secs(5);
+            let ending = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(timeout));
             ending.await.unwrap();
         }
         self.config.clone()
@@ -238,8 +238,8 @@ impl Session {
 
     /// The next verdict.
     pub(crate) async fn hear(&mut self) -> Result<v1::HeartbeatResponse, Status> {
-        let patience = Duration::from_secs(20);
-        let answer = tokio::time::timeout(patience, self.answers.message()).await;
+        let timeout = Duration::from_secs(20);
+        let answer = tokio::time::timeout(timeout, self.answers.message()).await;
         let answer = answer.expect("no verdict came")?;
         answer.ok_or_else(|| Status::cancelled("the shim ended the session"))
     }

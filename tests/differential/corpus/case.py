@@ -35,8 +35,8 @@ class Case:
     sends: tuple = ()
     # Whether the connection ends by itself after the last answer.
     closes: bool = False
-    # A shorter patience than usual, for requests that are never answered.
-    patience: float = 20.0
+    # Shorter than usual, for requests that are never answered.
+    timeout: float = 20.0
     # Instead of `sends`: a script that plays with a side and describes what it saw.
     script: Callable | None = None
 

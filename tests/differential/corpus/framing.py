@@ -86,8 +86,8 @@ def lengths():
     yield followed(F, "308 with a body", request("POST", "/v1/commands", BODY))
     # The marks of the body are as long as what they stand for here.
     yield raw(F, "body that never ends", head("Host: x", "Content-Length: 100", method="POST",
-              target=WAIT) + BODY, patience=HALF)
-    yield raw(F, "head that never ends", b"GET /v1/status HTTP/1.1\r\nHost: x\r\n", patience=HALF)
+              target=WAIT) + BODY, timeout=HALF)
+    yield raw(F, "head that never ends", b"GET /v1/status HTTP/1.1\r\nHost: x\r\n", timeout=HALF)
     yield raw(F, "body in two parts", Send(head("Host: x", f"Content-Length: {len(BODY)}",
               method="POST", target=WAIT) + BODY[:10], then="nothing"), BODY[10:])
     expect = ("Host: x", f"Content-Length: {len(BODY)}", "Expect: 100-continue")
@@ -124,7 +124,7 @@ def chunks():
     yield raw(F, "length and chunks", head("Host: x", "Content-Length: 5",
               "Transfer-Encoding: chunked", method="POST", target=WAIT)
               + size + BODY + b"\r\n0\r\n\r\n")
-    yield raw(F, "chunks that never end", chunked(size + BODY + b"\r\n", b""), patience=HALF)
+    yield raw(F, "chunks that never end", chunked(size + BODY + b"\r\n", b""), timeout=HALF)
 
 
 def headers():
@@ -164,7 +164,7 @@ def silence(side):
     seen = {}
 
     def wait(name, data, answered):
-        connection = side.connect(patience=15)
+        connection = side.connect(timeout=15)
         connection.send(side.fill(data))
         if answered:
             connection.answer()

@@ -32,7 +32,7 @@ def release(side):
     return []
 
 
-def waiters(count, patience):
+def waiters(count, timeout):
     """As many callers as `count` wait for a command; meanwhile somebody asks for the status."""
 
     def script(side):
@@ -43,7 +43,7 @@ def waiters(count, patience):
             connection.send(side.fill(get))
         early = sum(not connection.is_silent(0.05) for connection in waiting)
         side.pause(0.3)
-        status = side.ask(request("GET", "/v1/status"), patience=patience)
+        status = side.ask(request("GET", "/v1/status"), timeout=timeout)
         side.images.let_go()
         answers = [side.describe(connection.answer()) for connection in waiting]
         for connection in waiting:
@@ -100,10 +100,10 @@ def cases():
 
     yield Case(G, "hold again", script=hold)
     yield start("start another download")
-    yield Case(G, "eight wait", script=waiters(8, patience=5))
+    yield Case(G, "eight wait", script=waiters(8, timeout=5))
     yield Case(G, "hold for a crowd", script=hold)
     yield start("start a download for a crowd")
-    yield Case(G, "twelve wait", script=waiters(12, patience=1))
+    yield Case(G, "twelve wait", script=waiters(12, timeout=1))
 
     yield Case(G, "hold for a race", script=hold)
     yield Case(G, "a race", script=race)

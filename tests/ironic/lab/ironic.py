@@ -67,7 +67,7 @@ class Ironic:
         return any(conductor["alive"] for conductor in answer["conductors"])
 
     def stop(self):
-        self.service.stop(patience=15)
+        self.service.stop(timeout=15)
 
 
 def call(method, path, body=None):

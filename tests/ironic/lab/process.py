@@ -37,12 +37,12 @@ class Service:
             self.process.kill()
             self.process.wait()
 
-    def stop(self, patience=10):
+    def stop(self, timeout=10):
         if self.process is None or self.process.poll() is not None:
             return
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(patience)
+            self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -371,10 +371,10 @@ async fn a_caller_that_hangs_up_stops_nothing() {
         with_id(2, background(json!({"do": "work", "phases": 5}))),
     ] {
         let id = order.id.unwrap();
-        let patience = Duration::from_millis(100);
+        let limit = Duration::from_millis(100);
         // The immediate one is not answered in time, the other is not waited for.
-        let _ = timeout(patience, engine.execute(order)).await;
-        assert!(timeout(patience, engine.wait(id)).await.is_err());
+        let _ = timeout(limit, engine.execute(order)).await;
+        assert!(timeout(limit, engine.wait(id)).await.is_err());
         let ended = engine.wait(id).await.unwrap();
         assert_eq!(outcome(&ended).word(), "SUCCEEDED");
     }

@@ -56,7 +56,7 @@ impl Network for FakeNetwork {
         (name == "eth0").then_some(100_000)
     }
 
-    fn lldp_frames(&self, interfaces: &[NetworkLink], _patience: Duration) -> Frames {
+    fn lldp_frames(&self, interfaces: &[NetworkLink], _timeout: Duration) -> Frames {
         // A switch tells each but one its number; that one cannot be listened to.
         let hear = |link: &NetworkLink| {
             let frame = [&[0; 14][..], &[2, 1, u8::try_from(link.index).unwrap()]].concat();

@@ -14,7 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from ironic_agent_client.documents import to_dict
 from ironic_agent_client.errors import ApiError, CommandFailed, CommandLost, CommandNotFound, NodeAway, NodeClosed, typed_errors
-from ironic_agent_client.patience import PATIENCE, Patience, repeated
+from ironic_agent_client.retry import RETRY_TIMEOUT, Backoff, repeated
 from ironic_agent_client.v1 import command_service_pb2 as commands_pb
 from ironic_agent_client.v1 import fleet_service_pb2 as fleet_pb
 from ironic_agent_client.v1.command_pb2 import COMMAND_STATE_RUNNING, COMMAND_STATE_SUCCEEDED, Command, CommandRecord, PlannedAction
@@ -101,10 +101,10 @@ class AsyncGateway:
         return to_dict(answer.report)
 
     def watch(self, labels: Mapping[str, str] | None = None, *, resume_token: str = "", nodes: Iterable[fleet_pb.Node] = (),
-              patience: float = PATIENCE) -> AsyncNodeWatch:
+              retry_timeout: float = RETRY_TIMEOUT) -> AsyncNodeWatch:
         """All nodes as ADDED, then what changes about them, until the caller ends it. Another process goes on with the
         `resume_token` and the `nodes` of this one."""
-        return AsyncNodeWatch(self.fleet, WatchedNodes(labels, resume_token, nodes), patience)
+        return AsyncNodeWatch(self.fleet, WatchedNodes(labels, resume_token, nodes), retry_timeout)
 
 
 def attached_boot(node: fleet_pb.Node) -> str:
@@ -119,10 +119,10 @@ def attached_boot(node: fleet_pb.Node) -> str:
 class AsyncNodeWatch:
     """An iterator of changes, over broken connections, restarts of the gateway, and tokens that are too old."""
 
-    def __init__(self, fleet: FleetServiceAsyncStub, state: WatchedNodes, patience: float):
+    def __init__(self, fleet: FleetServiceAsyncStub, state: WatchedNodes, retry_timeout: float):
         self._fleet = fleet
         self._state = state
-        self._changes = self._follow(Patience(patience))
+        self._changes = self._follow(Backoff(retry_timeout))
         # For a watch by another process. It follows when the change after those of a message is asked for, so that none is
         # left out; the last ones may come twice.
         self.resume_token = state.resume_token
@@ -142,12 +142,12 @@ class AsyncNodeWatch:
         """Ends the watch."""
         await self._changes.aclose()
 
-    async def _follow(self, patience: Patience) -> AsyncGenerator[NodeChange, None]:
+    async def _follow(self, backoff: Backoff) -> AsyncGenerator[NodeChange, None]:
         while True:
             try:
                 with typed_errors():
                     async for message in self._fleet.WatchNodes(self._state.request()):
-                        patience.contact()
+                        backoff.reset()
                         for change in self._state.take(message):
                             yield change
                         self.resume_token = self._state.resume_token
@@ -155,7 +155,7 @@ class AsyncNodeWatch:
             except ApiError as broken:
                 error = broken
             if not self._state.failed(error):
-                await patience.pause(error)
+                await backoff.pause(error)
 
 
 class AsyncNode:
@@ -186,13 +186,13 @@ class AsyncNode:
         return (await repeated(lambda: self.commands.CancelCommand(request, metadata=self.metadata, timeout=ATTEMPT))).command
 
     async def execute(self, command: Command, *, identifier: str | None = None, deadline: timedelta | None = None, wait: bool = True,
-                      patience: float = PATIENCE, observer: Observer | None = None) -> CommandRecord:
+                      retry_timeout: float = RETRY_TIMEOUT, observer: Observer | None = None) -> CommandRecord:
         """Executes a command once and waits for its end, over broken connections and gateways that are started again.
 
         `identifier`, a UUID, is the caller's: an order that is repeated with it, also by another process, is not executed a
         second time. After `deadline` the agent cancels the command. With `wait=False` the record is answered as soon as the
-        command is admitted. `patience` is for how many seconds attempts to reach the agent may fail. `observer` gets milestones, progress and
-        log lines.
+        command is admitted. The call fails when attempts to reach the agent have failed for `retry_timeout` seconds. `observer` gets
+        milestones, progress and log lines.
 
         Raises CommandFailed when it ran and did not end well, CommandLost when the machine has booted again meanwhile, and
         ApiError for orders that were refused and for a node that stays away.
@@ -200,15 +200,15 @@ class AsyncNode:
         order = commands_pb.ExecuteCommandRequest(command=command, id=identifier or str(uuid.uuid4()))
         if deadline is not None:
             order.deadline.CopyFrom(Duration(seconds=deadline.days * 86400 + deadline.seconds, nanos=deadline.microseconds * 1000))
-        left = Patience(patience)
-        record = await self._admit(order, left)
+        backoff = Backoff(retry_timeout)
+        record = await self._admit(order, backoff)
         if wait:
-            record = await self._follow(record, left, observer)
+            record = await self._follow(record, backoff, observer)
         if record.state not in (COMMAND_STATE_RUNNING, COMMAND_STATE_SUCCEEDED):
             raise CommandFailed.of(record)
         return record
 
-    async def _admit(self, order: commands_pb.ExecuteCommandRequest, left: Patience) -> CommandRecord:
+    async def _admit(self, order: commands_pb.ExecuteCommandRequest, backoff: Backoff) -> CommandRecord:
         # The boot in which an order whose answer was lost may have been executed. Another boot has
         # no record of it, and would execute it a second time.
         sent_in = ""
@@ -220,21 +220,21 @@ class AsyncNode:
                     raise CommandLost(self.name, order.id)
                 with typed_errors():
                     answer = await self.commands.ExecuteCommand(order, metadata=self.metadata, timeout=ATTEMPT)
-                left.contact()
+                backoff.reset()
                 return answer.command
             except ApiError as error:
                 if not error.NOTHING_DONE:
                     sent_in = sent_in or boot
-                await left.pause(error)
+                await backoff.pause(error)
 
-    async def _follow(self, record: CommandRecord, left: Patience, observer: Observer | None) -> CommandRecord:
+    async def _follow(self, record: CommandRecord, backoff: Backoff, observer: Observer | None) -> CommandRecord:
         seen = 0
         while record.state == COMMAND_STATE_RUNNING:
             try:
                 request = commands_pb.WatchCommandRequest(id=record.id, after_sequence=seen)
                 with typed_errors():
                     async for event in self.commands.WatchCommand(request, metadata=self.metadata):
-                        left.contact()
+                        backoff.reset()
                         if event.HasField("record"):
                             record = event.record
                         elif event.HasField("milestone"):
@@ -247,5 +247,5 @@ class AsyncNode:
             except ApiError as broken:
                 error = broken
             if record.state == COMMAND_STATE_RUNNING:
-                await left.pause(error)
+                await backoff.pause(error)
         return record

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ironic_agent_client.aio import AsyncGateway, AsyncNode, AsyncNodeWatch, Observer
-from ironic_agent_client.patience import PATIENCE
+from ironic_agent_client.retry import RETRY_TIMEOUT
 from ironic_agent_client.v1.command_pb2 import Command, CommandRecord, PlannedAction
 from ironic_agent_client.v1.fleet_service_pb2 import Node as NodeMessage
 from ironic_agent_client.watch import NodeChange
@@ -85,9 +85,9 @@ class Gateway:
         return self._loop.run(self._gateway.inspection(node))
 
     def watch(self, labels: Mapping[str, str] | None = None, *, resume_token: str = "", nodes: Iterable[NodeMessage] = (),
-              patience: float = PATIENCE) -> NodeWatch:
+              retry_timeout: float = RETRY_TIMEOUT) -> NodeWatch:
         """As AsyncGateway.watch."""
-        return NodeWatch(self._loop, self._gateway.watch(labels, resume_token=resume_token, nodes=nodes, patience=patience))
+        return NodeWatch(self._loop, self._gateway.watch(labels, resume_token=resume_token, nodes=nodes, retry_timeout=retry_timeout))
 
 
 class NodeWatch:
@@ -141,7 +141,7 @@ class Node:
         return self._loop.run(self._node.cancel(identifier, reason))
 
     def execute(self, command: Command, *, identifier: str | None = None, deadline: timedelta | None = None, wait: bool = True,
-                patience: float = PATIENCE, observer: Observer | None = None) -> CommandRecord:
+                retry_timeout: float = RETRY_TIMEOUT, observer: Observer | None = None) -> CommandRecord:
         """As AsyncNode.execute. `observer` is called by the client's thread."""
-        return self._loop.run(self._node.execute(command, identifier=identifier, deadline=deadline, wait=wait, patience=patience,
+        return self._loop.run(self._node.execute(command, identifier=identifier, deadline=deadline, wait=wait, retry_timeout=retry_timeout,
                                                  observer=observer))

@@ -48,8 +48,8 @@ async fn without_descriptors_there_is_a_pause_and_someone_makes_way() {
     let mut listener = Listener::new(script, "test", LIMITS);
     let first = listener.accept().await;
     let slot = first.slot().clone();
-    let patience = Duration::from_secs(60);
-    let none = tokio::time::timeout(patience, listener.accept()).await;
+    let timeout = Duration::from_secs(60);
+    let none = tokio::time::timeout(timeout, listener.accept()).await;
     assert!(none.is_err(), "nobody came");
     assert!(slot.is_evicted());
     drop((first, slot));

@@ -93,8 +93,8 @@ impl World {
     }
 
     /// Runs until all are answered; answers when the last one was.
-    fn run(&mut self, patience: f64) -> Duration {
-        self.run_until(Duration::ZERO, patience, |world, _| {
+    fn run(&mut self, limit: f64) -> Duration {
+        self.run_until(Duration::ZERO, limit, |world, _| {
             world.answered.len() == world.calls.len()
         })
     }
@@ -102,7 +102,7 @@ impl World {
     fn run_until(
         &mut self,
         from: Duration,
-        patience: f64,
+        limit: f64,
         is_done: impl Fn(&Self, Duration) -> bool,
     ) -> Duration {
         let mut now = from;
@@ -111,7 +111,7 @@ impl World {
             let wake = self.queue.wake(now);
             let next = event.into_iter().chain(wake).min().unwrap();
             now = now.max(next);
-            assert!(now < seconds(patience), "{} answered", self.answered.len());
+            assert!(now < seconds(limit), "{} answered", self.answered.len());
             while let Some(Reverse((at, event))) = self.events.peek().copied() {
                 if at > now {
                     break;
