@@ -37,7 +37,7 @@ pub struct Progress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskNote {
     /// A phase of the command ended.
-    Phase(String),
+    PhaseEnded(String),
     /// Something to know that is not a failure.
     Warning(String),
 }
@@ -147,10 +147,10 @@ impl Task {
     }
 
     /// Notes the end of a phase.
-    pub fn phase(&self, text: impl Into<String>) {
+    pub fn phase_ended(&self, text: impl Into<String>) {
         let text = text.into();
         self.line(Level::Info, &text);
-        self.note(TaskNote::Phase(shortened(text)));
+        self.note(TaskNote::PhaseEnded(shortened(text)));
     }
 
     /// Notes something to know that is not a failure.
@@ -259,7 +259,7 @@ mod tests {
         for number in 0..MAX_NOTES * 3 {
             let clone = task.clone();
             clone.warn(format!("{number} {}", "\u{e9}".repeat(MAX_NOTE_BYTES)));
-            clone.phase("x");
+            clone.phase_ended("x");
         }
         let mut notes = Vec::new();
         while let Ok(note) = heard.notes.try_recv() {
@@ -267,7 +267,7 @@ mod tests {
         }
         assert_eq!(notes.len(), MAX_NOTES + 1);
         for note in &notes {
-            let (TaskNote::Phase(text) | TaskNote::Warning(text)) = note;
+            let (TaskNote::PhaseEnded(text) | TaskNote::Warning(text)) = note;
             assert!(text.len() <= MAX_NOTE_BYTES + 3);
         }
         let Some(TaskNote::Warning(last)) = notes.last() else {

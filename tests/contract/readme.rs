@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ironic_agent::config::AgentConfig;
 use ironic_agent::hardware::generic::GenericManager;
-use ironic_agent::hardware::{HardwareManager, Phase};
+use ironic_agent::hardware::{HardwareManager, StepPhase};
 use ironic_agent_protocol::verbs::VerbDescriptor;
 
 #[test]
@@ -39,9 +39,9 @@ fn every_step_is_named_with_its_phases() {
     let (_, list) = readme.split_once("\nSteps, with the phases").unwrap();
     let manager = GenericManager;
     for (phase, title) in [
-        (Phase::Clean, "\n* clean: "),
-        (Phase::Deploy, "\n* deploy: "),
-        (Phase::Service, "\n* service: "),
+        (StepPhase::Clean, "\n* clean: "),
+        (StepPhase::Deploy, "\n* deploy: "),
+        (StepPhase::Service, "\n* service: "),
     ] {
         let (_, listed) = list.split_once(title).unwrap();
         let listed = listed.split_once("\n* ").unwrap().0;

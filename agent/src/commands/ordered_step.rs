@@ -9,14 +9,14 @@ use super::plan::PlannedAction;
 use super::step_context::step_context;
 use crate::hardware::{self, StepContext};
 use crate::machine::ironic_node::Node;
-use crate::steps::{self, Phase, StepRequest};
+use crate::steps::{self, StepPhase, StepRequest};
 use crate::task::Task;
 
 /// The step.
 #[derive(Debug, Clone)]
 pub(super) struct OrderedStep {
     /// The step machine that offers it.
-    pub(super) phase: Phase,
+    pub(super) phase: StepPhase,
     /// Its driver interface.
     pub(super) interface: &'static str,
     /// Its name.

@@ -129,7 +129,7 @@ pub enum MilestoneKind {
     /// The command was admitted.
     Started,
     /// A phase of it ended.
-    Phase,
+    PhaseEnded,
     /// Something to know that is not a failure.
     Warning,
     /// The command ended.
@@ -165,7 +165,7 @@ impl CommandRecord {
     /// dropped.
     pub fn note(&mut self, kind: MilestoneKind, text: impl Into<String>, at: SystemTime) {
         let mut text = text.into();
-        if matches!(kind, MilestoneKind::Phase | MilestoneKind::Warning) {
+        if matches!(kind, MilestoneKind::PhaseEnded | MilestoneKind::Warning) {
             match self.milestones.len() {
                 few if few < MAX_MILESTONES => {}
                 MAX_MILESTONES => "Further milestones are not kept.".clone_into(&mut text),

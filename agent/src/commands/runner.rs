@@ -173,7 +173,7 @@ fn judge(
 
 async fn pass(record: &Arc<CommandRecord>, reports: &mpsc::Sender<RunnerEvent>, note: TaskNote) {
     let (kind, text) = match note {
-        TaskNote::Phase(text) => (MilestoneKind::Phase, text),
+        TaskNote::PhaseEnded(text) => (MilestoneKind::PhaseEnded, text),
         TaskNote::Warning(text) => (MilestoneKind::Warning, text),
     };
     report_note(record, reports, kind, text).await;
@@ -259,7 +259,7 @@ mod tests {
                         ..Progress::default()
                     });
                 }
-                task.phase("image written");
+                task.phase_ended("image written");
                 task.progress(Progress {
                     phase: "erase".into(),
                     done: 1,

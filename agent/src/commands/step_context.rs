@@ -9,12 +9,12 @@ use super::failure::Failure;
 use crate::config::AgentConfig;
 use crate::hardware::{self, StepContext};
 use crate::machine::ironic_node::Node;
-use crate::steps::Phase;
+use crate::steps::StepPhase;
 use crate::task::Task;
 
 /// The step machine of a command: its extension.
-pub(super) fn phase(verb: &VerbDescriptor) -> Option<Phase> {
-    [Phase::Clean, Phase::Deploy, Phase::Service]
+pub(super) fn step_phase(verb: &VerbDescriptor) -> Option<StepPhase> {
+    [StepPhase::Clean, StepPhase::Deploy, StepPhase::Service]
         .into_iter()
         .find(|phase| phase.word() == verb.extension())
 }

@@ -112,7 +112,7 @@ async fn play(task: &Task, script: JsonObject) -> Result<Value, Failure> {
                     total: Some(phases),
                     ..Progress::default()
                 });
-                task.phase(format!("phase {phase}"));
+                task.phase_ended(format!("phase {phase}"));
             }
             if script.contains_key("end") {
                 return Err(Failure::execution("as the script says"));

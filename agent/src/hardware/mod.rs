@@ -24,7 +24,7 @@ pub use argument::{Argument, ArgumentError, ArgumentKind};
 pub use manager::{HardwareManager, ManagerError, ManagerIdentity, Support};
 pub use registry::{ManagerRegistry, NoHardwareManager};
 pub use step::{
-    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
+    Description, Offer, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepPhase,
     VendorEraser,
 };
 pub use step_error::StepError;

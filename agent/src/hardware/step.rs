@@ -17,7 +17,7 @@ use crate::task::Task;
 
 /// Which of the three step machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Phase {
+pub enum StepPhase {
     /// Cleaning, before a node becomes available.
     Clean,
     /// Deployment of an instance.
@@ -26,7 +26,7 @@ pub enum Phase {
     Service,
 }
 
-impl Phase {
+impl StepPhase {
     /// The word in Ironic's keys and command names: `clean`, `deploy` or `service`.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -144,7 +144,7 @@ pub trait Step: fmt::Debug + Send + Sync {
     fn description(&self) -> &Description;
 
     /// How it is offered in a phase; `None` when it is not.
-    fn offer(&self, phase: Phase, config: &AgentConfig) -> Option<Offer>;
+    fn offer(&self, phase: StepPhase, config: &AgentConfig) -> Option<Offer>;
 
     /// What it would do, found out without changing anything. The arguments are checked.
     fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> PlanFuture<'a>;

@@ -66,7 +66,7 @@ pub async fn prepare(deployment: Deployment<'_>) -> Result<String, ImageError> {
         drive: Arc::new(drive),
     };
     let written = pass.repeat(&download).await?;
-    task.phase(format!("image {} is on {}", request.id, device.name));
+    task.phase_ended(format!("image {} is on {}", request.id, device.name));
     let sentence = sentence(deployment, &written);
     installed.remember(written.uuids);
     Ok(sentence)

@@ -6,7 +6,7 @@ use ironic_document::JsonObject;
 use serde_json::{Map, Value, json};
 
 use crate::config::AgentConfig;
-use crate::hardware::{Description, ManagerRegistry, Offer, Phase, Support};
+use crate::hardware::{Description, ManagerRegistry, Offer, StepPhase, Support};
 
 /// A step as one manager offers it.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl<'a> Candidate<'a> {
 /// The steps of a phase by the class names of their managers, best manager first, in the
 /// managers' own order. Managers without a step are left out.
 pub(super) fn collect(
-    phase: Phase,
+    phase: StepPhase,
     registry: &ManagerRegistry,
     config: &AgentConfig,
 ) -> JsonObject {

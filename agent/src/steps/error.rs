@@ -4,7 +4,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::python::repr;
-use crate::hardware::{ManagerError, Phase, StepError};
+use crate::hardware::{ManagerError, StepError, StepPhase};
 
 /// Why the steps of a phase were not listed, or one of them did not run.
 #[derive(Debug, Error)]
@@ -28,7 +28,7 @@ pub enum StepsError {
     #[error("Malformed {}_step, no \"step\" key: {}", phase.word(), repr(step))]
     NoName {
         /// The step machine.
-        phase: Phase,
+        phase: StepPhase,
         /// The step as Ironic sent it.
         step: Value,
     },
@@ -48,7 +48,7 @@ pub enum StepsError {
 #[error("{} step {name}: {source}", phase.word())]
 pub struct StepFailed {
     /// The step machine.
-    pub phase: Phase,
+    pub phase: StepPhase,
     /// The step's name.
     pub name: String,
     /// Why.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::hardware::{ManagerRegistry, PlannedAction, Step, StepContext, StepError};
 
-pub use crate::hardware::Phase;
+pub use crate::hardware::StepPhase;
 
 mod arguments;
 mod collect;
@@ -21,7 +21,7 @@ pub use error::{StepFailed, StepsError};
 #[derive(Debug, Clone, Copy)]
 pub struct StepRequest<'a> {
     /// Which step machine.
-    pub phase: Phase,
+    pub phase: StepPhase,
     /// The step as Ironic sent it.
     pub step: &'a JsonObject,
     /// The versions that Ironic planned with; `None` and null skip the check.
@@ -36,7 +36,7 @@ pub struct StepRequest<'a> {
 /// # Errors
 /// A manager failed.
 pub async fn list(
-    phase: Phase,
+    phase: StepPhase,
     registry: &ManagerRegistry,
     ctx: StepContext<'_>,
 ) -> Result<Value, StepsError> {

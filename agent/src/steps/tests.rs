@@ -28,7 +28,7 @@ type FakeOutcome = fn() -> Result<Value, StepError>;
 #[derive(Debug)]
 struct FakeStep {
     description: Description,
-    offers: Vec<(Phase, Offer)>,
+    offers: Vec<(StepPhase, Offer)>,
     outcome: FakeOutcome,
     runs: AtomicU32,
 }
@@ -42,7 +42,7 @@ impl FakeStep {
                 reboot_requested: false,
                 arguments: Cow::Borrowed(&[]),
             },
-            offers: vec![(Phase::Clean, Offer::abortable_at(priority))],
+            offers: vec![(StepPhase::Clean, Offer::abortable_at(priority))],
             outcome: || Ok(json!("done")),
             runs: AtomicU32::new(0),
         }
@@ -52,7 +52,7 @@ impl FakeStep {
         Self { outcome, ..self }
     }
 
-    fn phase(mut self, phase: Phase) -> Self {
+    fn phase(mut self, phase: StepPhase) -> Self {
         self.offers.push((phase, Offer::at(0)));
         self
     }
@@ -68,7 +68,7 @@ impl Step for FakeStep {
         &self.description
     }
 
-    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
+    fn offer(&self, phase: StepPhase, _config: &AgentConfig) -> Option<Offer> {
         let found = self.offers.iter().find(|(offered, _)| *offered == phase);
         found.map(|(_, offer)| *offer)
     }
@@ -143,7 +143,7 @@ fn object(value: Value) -> JsonObject {
 
 /// What a step machinery is given.
 struct Case {
-    phase: Phase,
+    phase: StepPhase,
     step: Value,
     version: Value,
     arguments: Value,
@@ -152,7 +152,7 @@ struct Case {
 impl Default for Case {
     fn default() -> Self {
         Self {
-            phase: Phase::Clean,
+            phase: StepPhase::Clean,
             step: json!({"step": "wipe", "interface": "deploy"}),
             version: Value::Null,
             arguments: json!({}),
@@ -200,7 +200,7 @@ impl Case {
     }
 }
 
-async fn listed(phase: Phase, registry: &ManagerRegistry) -> Value {
+async fn listed(phase: StepPhase, registry: &ManagerRegistry) -> Value {
     let machine = FakeMachine::new();
     let (system, config, node) = (machine.system(), AgentConfig::default(), Node::default());
     let (task, installed) = (Task::detached(), LastDeployment::default());
@@ -245,7 +245,7 @@ async fn of_equal_steps_the_best_managers_is_listed() {
         manager("NManager", Support::None, vec![FakeStep::new("never", 20)]),
         manager("EManager", Support::Generic, vec![]),
     ]);
-    let answer = listed(Phase::Clean, &registry).await;
+    let answer = listed(StepPhase::Clean, &registry).await;
     let names: Vec<_> = answer["clean_steps"]
         .as_object()
         .unwrap()
@@ -286,17 +286,17 @@ async fn a_step_is_listed_with_what_ironic_reads() {
         advertised,
     };
     let step = FakeStep::new("wipe", 99)
-        .phase(Phase::Deploy)
+        .phase(StepPhase::Deploy)
         .arguments(vec![argument("files", true), argument("inner", false)]);
     let registry = registry([manager("Manager", Support::Generic, vec![step])]);
     assert_eq!(
-        listed(Phase::Clean, &registry).await.to_string(),
+        listed(StepPhase::Clean, &registry).await.to_string(),
         r#"{"clean_steps":{"Manager":[{"step":"wipe","priority":99,"interface":"deploy","reboot_requested":false,"abortable":true,"argsinfo":{"files":{"description":"Why.","required":true}}}]},"hardware_manager_version":{"Manager":"1"}}"#
     );
-    let deploy = listed(Phase::Deploy, &registry).await;
+    let deploy = listed(StepPhase::Deploy, &registry).await;
     assert_eq!(deploy["deploy_steps"]["Manager"][0].get("abortable"), None);
     assert_eq!(
-        listed(Phase::Service, &registry).await["service_steps"],
+        listed(StepPhase::Service, &registry).await["service_steps"],
         json!({})
     );
 }
@@ -308,14 +308,14 @@ async fn the_answer_echoes_the_step_as_it_came() {
         Support::Generic,
         vec![
             FakeStep::new("wipe", 1)
-                .phase(Phase::Deploy)
-                .phase(Phase::Service),
+                .phase(StepPhase::Deploy)
+                .phase(StepPhase::Service),
         ],
     )]);
     for (phase, word) in [
-        (Phase::Clean, "clean"),
-        (Phase::Deploy, "deploy"),
-        (Phase::Service, "service"),
+        (StepPhase::Clean, "clean"),
+        (StepPhase::Deploy, "deploy"),
+        (StepPhase::Service, "service"),
     ] {
         let step = json!({"step": "wipe", "priority": 10, "odd": [1], "args": null});
         let case = Case {
@@ -368,9 +368,13 @@ async fn only_declared_steps_of_the_phase_run() {
         vec![FakeStep::new("wipe", 1)],
     )]);
     let cases = [
-        (Phase::Clean, json!({"step": "get_version"}), "get_version"),
-        (Phase::Deploy, json!({"step": "wipe"}), "wipe"),
-        (Phase::Clean, json!({"step": null}), "None"),
+        (
+            StepPhase::Clean,
+            json!({"step": "get_version"}),
+            "get_version",
+        ),
+        (StepPhase::Deploy, json!({"step": "wipe"}), "wipe"),
+        (StepPhase::Clean, json!({"step": null}), "None"),
     ];
     for (phase, step, name) in cases {
         let case = Case {
@@ -383,7 +387,7 @@ async fn only_declared_steps_of_the_phase_run() {
         assert_eq!(failure.details, format!("Could not find method: {name}"));
     }
     let case = Case {
-        phase: Phase::Service,
+        phase: StepPhase::Service,
         step: json!({"interface": "deploy", "args": {"a": [true]}}),
         ..Case::default()
     };

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
 use ironic_agent::config::AgentConfig;
-use ironic_agent::hardware::{HardwareManager, ManagerRegistry, Phase, StepContext, Support};
+use ironic_agent::hardware::{HardwareManager, ManagerRegistry, StepContext, StepPhase, Support};
 use ironic_agent::image::LastDeployment;
 use ironic_agent::inspect;
 use ironic_agent::machine::ironic_node::Node;
@@ -169,8 +169,8 @@ fn orders(place: &Place, verb: &VerbDescriptor) -> Vec<Message> {
         Message::GetSteps(empty) => Message::GetSteps(v1::GetStepsCommand { node, ..empty }),
         Message::ExecuteStep(empty) => {
             let config = AgentConfig::default();
-            let phases = [Phase::Clean, Phase::Deploy, Phase::Service];
-            let of = |phase: &Phase| phase.word() == verb.extension();
+            let phases = [StepPhase::Clean, StepPhase::Deploy, StepPhase::Service];
+            let of = |phase: &StepPhase| phase.word() == verb.extension();
             let phase = phases.into_iter().find(of).unwrap();
             let system = System::simulated(place.path("disks"));
             let managers = ManagerRegistry::of_this_source_tree();

@@ -301,10 +301,12 @@ impl Observed {
                 let failure = || Failure::execution("cancelled");
                 self.queue.cancel(id(number), failure, now).1
             }
-            Event::Note(number) => {
-                self.queue
-                    .note(id(number), MilestoneKind::Phase, "half".to_owned(), now)
-            }
+            Event::Note(number) => self.queue.note(
+                id(number),
+                MilestoneKind::PhaseEnded,
+                "half".to_owned(),
+                now,
+            ),
             Event::Finish { number, end: kind } => self.queue.finish(id(number), end(kind), now),
             Event::FinishRunning(kind) => match self.queue.running().map(|record| record.id) {
                 Some(running) => self.queue.finish(running, end(kind), now),

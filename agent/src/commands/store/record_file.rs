@@ -65,7 +65,7 @@ struct MilestoneEntry {
 
 const KINDS: [(MilestoneKind, &str); 4] = [
     (MilestoneKind::Started, "started"),
-    (MilestoneKind::Phase, "phase"),
+    (MilestoneKind::PhaseEnded, "phase"),
     (MilestoneKind::Warning, "warning"),
     (MilestoneKind::Finished, "finished"),
 ];

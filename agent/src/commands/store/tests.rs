@@ -24,7 +24,7 @@ fn succeeded(number: u8, result: serde_json::Value) -> CommandRecord {
 fn failed(number: u8) -> CommandRecord {
     let mut record = record(number);
     record.deadline = Some(at(60));
-    record.note(MilestoneKind::Phase, "half", at(5));
+    record.note(MilestoneKind::PhaseEnded, "half", at(5));
     record.note(MilestoneKind::Warning, "odd", at(6));
     let failure = Failure {
         kind: FailureKind::BlockDeviceErase,

@@ -8,16 +8,16 @@ use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
 use crate::commands::plan::CommandPlan;
-use crate::commands::step_context::{identified, phase, remember, step_context};
+use crate::commands::step_context::{identified, remember, step_context, step_phase};
 use crate::hardware::StepContext;
-use crate::steps::{self, Phase, StepRequest};
+use crate::steps::{self, StepPhase, StepRequest};
 use crate::task::Task;
 
 /// The verb with its arguments.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExecuteStep {
     /// Which step machine.
-    pub phase: Phase,
+    pub phase: StepPhase,
     /// The step as Ironic sent it.
     pub step: JsonObject,
     /// The node as Ironic stores it.
@@ -43,7 +43,7 @@ impl ExecuteStep {
 
 impl Verb for ExecuteStep {
     fn read(mut arguments: VerbArguments) -> Option<Self> {
-        let phase = phase(arguments.verb())?;
+        let phase = step_phase(arguments.verb())?;
         Some(Self {
             phase,
             step: arguments.object("step"),

@@ -8,15 +8,15 @@ use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
 use crate::commands::failure::Failure;
 use crate::commands::plan::CommandPlan;
-use crate::commands::step_context::{phase, remember, step_context};
-use crate::steps::{self, Phase};
+use crate::commands::step_context::{remember, step_context, step_phase};
+use crate::steps::{self, StepPhase};
 use crate::task::Task;
 
 /// The verb with its arguments.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GetSteps {
     /// Which step machine.
-    pub phase: Phase,
+    pub phase: StepPhase,
     /// The node as Ironic stores it.
     pub node: JsonObject,
     /// Its ports.
@@ -26,7 +26,7 @@ pub struct GetSteps {
 impl Verb for GetSteps {
     fn read(mut arguments: VerbArguments) -> Option<Self> {
         Some(Self {
-            phase: phase(arguments.verb())?,
+            phase: step_phase(arguments.verb())?,
             node: arguments.object("node"),
             ports: arguments.objects("ports"),
         })

@@ -104,7 +104,7 @@ pub async fn destroy(
         device: name.clone(),
         source,
     })?;
-    task.phase(format!("metadata of {name} destroyed"));
+    task.phase_ended(format!("metadata of {name} destroyed"));
     Ok(())
 }
 

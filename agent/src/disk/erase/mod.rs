@@ -231,7 +231,7 @@ async fn erase_one(
                 forget_partitions(system, name).await;
                 board.finish(name);
                 let seconds = start.elapsed().as_secs();
-                task.phase(format!("{name} erased by {way} in {seconds} s"));
+                task.phase_ended(format!("{name} erased by {way} in {seconds} s"));
                 return Ok(());
             }
             Err(source) => {

@@ -242,12 +242,12 @@ pub async fn create(system: &System, layout: &RaidLayout, task: &Task) -> Result
             let waited = device::wait_for(system, &node).await;
             waited.map_err(|missing| RaidError::NoDevice { node: missing.0 })?;
         }
-        task.phase(format!("{} partitions on {disk}", partitions.len()));
+        task.phase_ended(format!("{} partitions on {disk}", partitions.len()));
     }
     for array in &layout.arrays {
         task.check()?;
         create_array(system, array).await?;
-        task.phase(format!(
+        task.phase_ended(format!(
             "array {} ({}) made of {} partitions",
             array.device,
             array.name,

@@ -202,7 +202,7 @@ async fn remove_arrays<'a>(
             ArrayDecision::Keep => {}
             ArrayDecision::Wipe { because_of } => {
                 ignore(system, Cmd::new("wipefs").args(["-af", name])).await;
-                task.phase(format!(
+                task.phase_ended(format!(
                     "{name} wiped; it stays, since it shares disks with {because_of}"
                 ));
             }
@@ -213,7 +213,7 @@ async fn remove_arrays<'a>(
                 for member in &array.members {
                     clear_member(system, member).await?;
                 }
-                task.phase(format!("array {name} removed"));
+                task.phase_ended(format!("array {name} removed"));
             }
         }
     }
@@ -244,7 +244,7 @@ async fn remove_superblocks(system: &System, deletion: &Deletion, task: &Task) -
         }
         match clear_superblocks(system, device).await {
             Ok(false) => {}
-            Ok(true) => task.phase(format!("superblock of {name} removed")),
+            Ok(true) => task.phase_ended(format!("superblock of {name} removed")),
             Err(error) => {
                 let reason = error_chain(&error);
                 remaining.push(format!("'{name}' (its superblock: {reason})"));

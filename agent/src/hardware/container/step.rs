@@ -13,8 +13,8 @@ use super::run::{ContainerRun, PULL, RUN, URL, asked};
 use super::runtime::{forget_container, remove_container, version};
 use crate::config::AgentConfig;
 use crate::hardware::{
-    Argument, ArgumentKind, Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step,
-    StepContext, StepError,
+    Argument, ArgumentKind, Description, Offer, PlanFuture, PlannedAction, RunFuture, Step,
+    StepContext, StepError, StepPhase,
 };
 use crate::system::Cmd;
 
@@ -97,12 +97,12 @@ impl Step for ContainerStep {
         &self.description
     }
 
-    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
+    fn offer(&self, phase: StepPhase, _config: &AgentConfig) -> Option<Offer> {
         let (priority, abortable) = match &self.source {
             ContainerSource::Asked => (0, true),
             // The file's priorities are those of automated cleaning: elsewhere each such step
             // would run every time.
-            ContainerSource::Baked(step) if phase == Phase::Clean => {
+            ContainerSource::Baked(step) if phase == StepPhase::Clean => {
                 (step.priority, step.abortable)
             }
             ContainerSource::Baked(step) => (0, step.abortable),

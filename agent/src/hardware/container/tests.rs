@@ -10,7 +10,7 @@ use super::ID_FILE;
 use super::error::{ContainerStepError, InvalidSteps};
 use super::run::argument;
 use super::*;
-use crate::hardware::{Phase, StepContext, StepError};
+use crate::hardware::{StepContext, StepError, StepPhase};
 use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
@@ -88,7 +88,7 @@ fn a_runtime_makes_the_manager_and_the_file_its_steps() {
     );
     let priority = |phase| steps[2].offer(phase, &config).unwrap().priority;
     assert_eq!(
-        [Phase::Clean, Phase::Deploy, Phase::Service].map(priority),
+        [StepPhase::Clean, StepPhase::Deploy, StepPhase::Service].map(priority),
         [20, 0, 0]
     );
 

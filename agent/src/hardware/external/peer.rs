@@ -11,7 +11,7 @@ use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::error::{PeerError, ReportedFailure};
-use crate::hardware::{Description, ManagerIdentity, Offer, Phase, PlannedAction, Support};
+use crate::hardware::{Description, ManagerIdentity, Offer, PlannedAction, StepPhase, Support};
 use crate::task::Progress;
 
 /// Makes the peer of a program that serves at a socket. Nothing is connected yet.
@@ -34,7 +34,7 @@ pub struct ExternalStepDescription {
     /// How it is known and what it takes.
     pub description: Description,
     /// The phases that it is offered in.
-    pub offers: Vec<(Phase, Offer)>,
+    pub offers: Vec<(StepPhase, Offer)>,
     /// When a run that has not ended is ended.
     pub deadline: Duration,
 }
@@ -58,7 +58,7 @@ pub enum StepEvent {
     /// Where it stands.
     Progress(Progress),
     /// A phase of it ended.
-    Phase(String),
+    PhaseEnded(String),
     /// Something to know that is not a failure.
     Warning(String),
 }

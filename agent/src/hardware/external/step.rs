@@ -14,7 +14,8 @@ use super::peer::{ExternalStepDescription, ExternalStepRequest, StepAnswer, Step
 use super::program::ManagerProgram;
 use crate::config::AgentConfig;
 use crate::hardware::{
-    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepError,
+    Description, Offer, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepError,
+    StepPhase,
 };
 
 /// How long a program may think about what a step would do.
@@ -86,7 +87,7 @@ impl Step for ExternalStep {
         &self.described.description
     }
 
-    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
+    fn offer(&self, phase: StepPhase, _config: &AgentConfig) -> Option<Offer> {
         let offers = &self.described.offers;
         let found = offers.iter().find(|(offered, _)| *offered == phase);
         found.map(|(_, offer)| *offer)
@@ -123,7 +124,7 @@ impl Step for ExternalStep {
             self.check_up()?;
             let mut heard = |event| match event {
                 StepEvent::Progress(progress) => ctx.task.progress(progress),
-                StepEvent::Phase(text) => ctx.task.phase(text),
+                StepEvent::PhaseEnded(text) => ctx.task.phase_ended(text),
                 StepEvent::Warning(text) => ctx.task.warn(text),
             };
             let deadline = self.described.deadline;

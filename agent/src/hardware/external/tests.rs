@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::hardware::{
-    Description, ManagerRegistry, Offer, Phase, PlannedAction, StepContext, StepError,
+    Description, ManagerRegistry, Offer, PlannedAction, StepContext, StepError, StepPhase,
 };
 use crate::image::LastDeployment;
 use crate::machine::ironic_node::Node;
@@ -49,7 +49,7 @@ impl ManagerPeer for FakePeer {
                     reboot_requested: false,
                     arguments: Cow::Borrowed(&[]),
                 },
-                offers: vec![(Phase::Clean, Offer::at(5))],
+                offers: vec![(StepPhase::Clean, Offer::at(5))],
                 deadline: self.deadline,
             }],
         };

@@ -10,7 +10,7 @@ use super::{create_configuration, delete_configuration};
 use crate::config::AgentConfig;
 use crate::disk::raid;
 use crate::hardware::{
-    Argument, ArgumentKind, Description, Offer, Phase, PlanFuture, RunFuture, Step, StepContext,
+    Argument, ArgumentKind, Description, Offer, PlanFuture, RunFuture, Step, StepContext, StepPhase,
 };
 
 /// The step.
@@ -46,8 +46,8 @@ impl Step for ApplyConfiguration {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
-        (phase != Phase::Clean).then(|| Offer::at(0))
+    fn offer(&self, phase: StepPhase, _config: &AgentConfig) -> Option<Offer> {
+        (phase != StepPhase::Clean).then(|| Offer::at(0))
     }
 
     fn plan<'a>(&'a self, ctx: StepContext<'a>, arguments: &'a JsonObject) -> PlanFuture<'a> {

@@ -10,7 +10,8 @@ use crate::config::AgentConfig;
 use crate::disk::erase::guard::keep_by_name::ArrayDecision;
 use crate::disk::raid;
 use crate::hardware::{
-    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepError,
+    Description, Offer, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepError,
+    StepPhase,
 };
 
 /// The step.
@@ -24,8 +25,8 @@ impl Step for DeleteConfiguration {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
-        (phase != Phase::Deploy).then(|| Offer::abortable_at(0))
+    fn offer(&self, phase: StepPhase, _config: &AgentConfig) -> Option<Offer> {
+        (phase != StepPhase::Deploy).then(|| Offer::abortable_at(0))
     }
 
     fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> PlanFuture<'a> {

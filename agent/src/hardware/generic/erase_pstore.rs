@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::config::AgentConfig;
 use crate::hardware::{
-    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepError,
+    Description, Offer, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepError,
+    StepPhase,
 };
 use crate::system::System;
 
@@ -25,8 +26,8 @@ impl Step for ErasePstore {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
-        (phase == Phase::Clean).then(|| Offer::abortable_at(0))
+    fn offer(&self, phase: StepPhase, _config: &AgentConfig) -> Option<Offer> {
+        (phase == StepPhase::Clean).then(|| Offer::abortable_at(0))
     }
 
     fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> PlanFuture<'a> {

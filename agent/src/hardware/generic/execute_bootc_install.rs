@@ -11,8 +11,8 @@ use crate::config::AgentConfig;
 use crate::failure::Failure;
 use crate::hardware::wait::probe;
 use crate::hardware::{
-    Argument, ArgumentKind, Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step,
-    StepContext,
+    Argument, ArgumentKind, Description, Offer, PlanFuture, PlannedAction, RunFuture, Step,
+    StepContext, StepPhase,
 };
 use crate::image::bootc::{self, BootcInstall};
 use crate::machine::block::hints;
@@ -56,10 +56,10 @@ impl Step for ExecuteBootcInstallStep {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
+    fn offer(&self, phase: StepPhase, _config: &AgentConfig) -> Option<Offer> {
         match phase {
-            Phase::Clean => None,
-            Phase::Deploy | Phase::Service => Some(Offer::at(0)),
+            StepPhase::Clean => None,
+            StepPhase::Deploy | StepPhase::Service => Some(Offer::at(0)),
         }
     }
 

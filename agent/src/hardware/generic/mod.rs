@@ -75,7 +75,7 @@ impl HardwareManager for GenericManager {
 mod tests {
     use super::*;
     use crate::config::AgentConfig;
-    use crate::hardware::Phase;
+    use crate::hardware::StepPhase;
 
     type Known = (&'static str, &'static str, [Option<(u32, bool)>; 3]);
 
@@ -168,7 +168,7 @@ mod tests {
             let (_, interface, offers) = KNOWN[at];
             assert_eq!(description.interface, interface, "{name}");
             assert!(!description.reboot_requested, "{name}");
-            for (phase, offer) in [Phase::Clean, Phase::Deploy, Phase::Service]
+            for (phase, offer) in [StepPhase::Clean, StepPhase::Deploy, StepPhase::Service]
                 .into_iter()
                 .zip(offers)
             {

@@ -75,7 +75,7 @@ impl Bench {
         let result = step.run(context, &self.arguments).await;
         let mut notes = Vec::new();
         while let Ok(note) = heard.notes.try_recv() {
-            let (TaskNote::Warning(text) | TaskNote::Phase(text)) = note;
+            let (TaskNote::Warning(text) | TaskNote::PhaseEnded(text)) = note;
             notes.push(text);
         }
         (result, notes)

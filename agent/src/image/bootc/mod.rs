@@ -102,7 +102,7 @@ pub async fn install(install: BootcInstall<'_>) -> Result<String, BootcError> {
     write_settings(system).map_err(BootcError::Settings)?;
 
     podman::pull(install, &reference).await?;
-    task.phase(format!("container image {} pulled", reference.image));
+    task.phase_ended(format!("container image {} pulled", reference.image));
     let has_selinux = has_selinux(system).await;
     task.check()?;
 
@@ -125,7 +125,7 @@ pub async fn install(install: BootcInstall<'_>) -> Result<String, BootcError> {
     let done = system.run.run(command.cmd().timeout(INSTALL_TIMEOUT)).await;
     drop(keys);
     podman::judge(&device.name, done)?;
-    task.phase(format!("container image {} installed", reference.image));
+    task.phase_ended(format!("container image {} installed", reference.image));
     task.check()?;
     complete(install, drive).await?;
     Ok(format!(

@@ -159,7 +159,7 @@ impl PartitionPlan {
         })
         .await?;
         let count = self.layout.partitions.len();
-        task.phase(format!("{count} partitions of {name} made"));
+        task.phase_ended(format!("{count} partitions of {name} made"));
         let nodes = if device::are_made(system, name) {
             let attempts = config.disk_utils.partition_detection_attempts.max(1);
             device::wait(system, name, &self.layout, ATTEMPT * attempts, task)
@@ -265,7 +265,7 @@ impl PartitionPlan {
             device: device.name.clone(),
             source,
         })?;
-        task.phase(format!("ephemeral file system on {node} made"));
+        task.phase_ended(format!("ephemeral file system on {node} made"));
         Ok(())
     }
 }

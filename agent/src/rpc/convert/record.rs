@@ -74,7 +74,7 @@ pub fn milestone(milestone: &Milestone) -> v1::Milestone {
         at: Some(timestamp(milestone.at)),
         kind: match milestone.kind {
             MilestoneKind::Started => K::Started,
-            MilestoneKind::Phase => K::Phase,
+            MilestoneKind::PhaseEnded => K::Phase,
             MilestoneKind::Warning => K::Warning,
             MilestoneKind::Finished => K::Finished,
         }

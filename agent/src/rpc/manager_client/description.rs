@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::{MAX_NAME_LENGTH, MAX_STEPS, beginning, word};
 use crate::hardware::external::{ERASER, ExternalStepDescription, ManagerDescription};
 use crate::hardware::{
-    Argument, ArgumentKind, Description, ManagerIdentity, Offer, Phase, Support,
+    Argument, ArgumentKind, Description, ManagerIdentity, Offer, StepPhase, Support,
 };
 use crate::rpc::convert::duration;
 
@@ -105,16 +105,16 @@ fn step(message: v1::StepDescription) -> Result<ExternalStepDescription, Invalid
 fn offers(
     step: &str,
     messages: &[v1::StepOffer],
-) -> Result<Vec<(Phase, Offer)>, InvalidDescription> {
+) -> Result<Vec<(StepPhase, Offer)>, InvalidDescription> {
     if step == ERASER && !messages.is_empty() {
         return Err(InvalidDescription::EraserOffered(step.to_owned()));
     }
-    let mut offers: Vec<(Phase, Offer)> = Vec::new();
+    let mut offers: Vec<(StepPhase, Offer)> = Vec::new();
     for message in messages {
         let phase = match message.phase() {
-            v1::StepPhase::Clean => Phase::Clean,
-            v1::StepPhase::Deploy => Phase::Deploy,
-            v1::StepPhase::Service => Phase::Service,
+            v1::StepPhase::Clean => StepPhase::Clean,
+            v1::StepPhase::Deploy => StepPhase::Deploy,
+            v1::StepPhase::Service => StepPhase::Service,
             v1::StepPhase::Unspecified => {
                 return Err(InvalidDescription::OfferWithoutPhase(step.to_owned()));
             }

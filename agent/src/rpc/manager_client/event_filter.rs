@@ -59,7 +59,7 @@ impl EventFilter {
         }
         match event {
             StepEvent::Progress(progress) => self.progress = Some(progress),
-            StepEvent::Phase(_) | StepEvent::Warning(_) => self.left_out += 1,
+            StepEvent::PhaseEnded(_) | StepEvent::Warning(_) => self.left_out += 1,
         }
         None
     }

@@ -196,7 +196,7 @@ fn step_message(message: v1::ExecuteStepResponse) -> StepMessage {
         Some(Message::Progress(message)) => {
             StepMessage::Event(StepEvent::Progress(progress(message)))
         }
-        Some(Message::PhaseEnded(text)) => StepMessage::Event(StepEvent::Phase(word(&text))),
+        Some(Message::PhaseEnded(text)) => StepMessage::Event(StepEvent::PhaseEnded(word(&text))),
         Some(Message::Warning(text)) => StepMessage::Event(StepEvent::Warning(word(&text))),
         Some(Message::Result(result)) => {
             let result = value(result, "result").map(StepAnswer::Done);

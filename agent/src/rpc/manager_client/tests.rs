@@ -2,7 +2,7 @@
 
 use super::description::{DEFAULT_DEADLINE, described};
 use super::*;
-use crate::hardware::{ManagerIdentity, Offer, Phase, Support};
+use crate::hardware::{ManagerIdentity, Offer, StepPhase, Support};
 
 fn offer(phase: v1::StepPhase) -> v1::StepOffer {
     v1::StepOffer {
@@ -42,7 +42,7 @@ fn what_is_left_out_has_a_default() {
     let step = &described.steps[0];
     assert_eq!(step.description.interface, "deploy");
     assert_eq!(step.deadline, DEFAULT_DEADLINE);
-    assert_eq!(step.offers, [(Phase::Deploy, Offer::at(7))]);
+    assert_eq!(step.offers, [(StepPhase::Deploy, Offer::at(7))]);
 }
 
 #[test]

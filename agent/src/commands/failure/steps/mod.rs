@@ -8,7 +8,7 @@ use crate::hardware::generic::burnin::error::{BurnInError, BurnInProgramError};
 use crate::hardware::generic::error::{EraseAttemptError, EraseDevicesError, InvalidMatchPatterns};
 use crate::hardware::generic::inject_files::error::InjectFilesError;
 use crate::hardware::vendor::mellanox::error::{ImageProperty, NicFirmwareError};
-use crate::hardware::{ManagerError, Phase, StepError};
+use crate::hardware::{ManagerError, StepError, StepPhase};
 use crate::logs::archive::ArchiveError;
 use crate::steps::{StepFailed, StepsError};
 use crate::system::RunError;
@@ -52,9 +52,9 @@ impl From<StepFailed> for Failure {
             StepFailure::Unexpected(unexpected) => unexpected,
         };
         let kind = match phase {
-            Phase::Clean => FailureKind::Cleaning,
-            Phase::Deploy => FailureKind::Deployment,
-            Phase::Service => FailureKind::Servicing,
+            StepPhase::Clean => FailureKind::Cleaning,
+            StepPhase::Deploy => FailureKind::Deployment,
+            StepPhase::Service => FailureKind::Servicing,
         };
         let word = phase.word();
         let details =

@@ -18,7 +18,7 @@ fn missing() -> RunError {
 /// What Ironic sees of a clean step that failed.
 fn seen(error: impl Into<StepError>) -> Failure {
     let failed = StepFailed {
-        phase: Phase::Clean,
+        phase: StepPhase::Clean,
         name: "work".to_owned(),
         source: error.into(),
     };

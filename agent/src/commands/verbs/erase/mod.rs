@@ -16,7 +16,7 @@ use crate::commands::ordered_step::OrderedStep;
 use crate::commands::plan::{CommandPlan, PlannedAction};
 use crate::commands::root_device::disks;
 use crate::machine::ironic_node::Node;
-use crate::steps::Phase;
+use crate::steps::StepPhase;
 use crate::task::Task;
 
 /// The verb with its arguments.
@@ -138,7 +138,7 @@ impl ChosenGroup {
 
 fn step(group: &EraseGroup, node: &Node, others: &[String]) -> OrderedStep {
     OrderedStep {
-        phase: Phase::Clean,
+        phase: StepPhase::Clean,
         interface: "deploy",
         name: group.policy.step,
         arguments: JsonObject::new(),

@@ -387,7 +387,7 @@ async fn run_grub(setup: &BootSetup<'_>) -> Result<(), Failure> {
     } else if is_array {
         order.targets = raid::prepare_bios(system, device).await?;
     } else if layout.has_boot_code {
-        task.phase(format!("{} has a boot loader of its own", device.name));
+        task.phase_ended(format!("{} has a boot loader of its own", device.name));
         return Ok(());
     }
     Ok(grub::install(system, &order, task).await?)

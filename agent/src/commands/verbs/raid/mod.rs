@@ -17,7 +17,7 @@ use crate::commands::plan::CommandPlan;
 use crate::disk::raid::plan::{RaidConfigProblem, VolumeProblem};
 use crate::disk::raid::{self, RaidError};
 use crate::machine::ironic_node::Node;
-use crate::steps::Phase;
+use crate::steps::StepPhase;
 use crate::task::Task;
 
 /// Levels in the protocol and in Ironic's documents, and the fewest disks.
@@ -150,7 +150,7 @@ impl RaidOrder {
             ("apply_configuration", JsonObject::from_iter(arguments))
         };
         OrderedStep {
-            phase: Phase::Service,
+            phase: StepPhase::Service,
             interface: "raid",
             name,
             arguments,

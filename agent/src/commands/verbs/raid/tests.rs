@@ -28,7 +28,7 @@ fn an_order_becomes_a_configuration_that_ironic_could_send() {
     let step = call.order().unwrap().step(&Node::default());
     assert_eq!(
         (step.name, step.phase),
-        ("apply_configuration", Phase::Service)
+        ("apply_configuration", StepPhase::Service)
     );
     let config = json!({"logical_disks": [
         {"size_gb": 10, "raid_level": "1", "controller": "software", "volume_name": "root",

@@ -55,7 +55,7 @@ impl Verb for StartFlow {
             let name = command.verb.name;
             let done = command.run(context, task).await;
             done.map_err(|failure| stopped(name, failure))?;
-            task.phase(format!("command {number} of {total}, {name}, succeeded"));
+            task.phase_ended(format!("command {number} of {total}, {name}, succeeded"));
         }
         Ok(Value::Null)
     }

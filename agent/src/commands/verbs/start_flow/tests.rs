@@ -156,7 +156,7 @@ async fn the_first_failure_ends_a_flow() {
     );
     drop(task);
     let mut phases = Vec::new();
-    while let Some(crate::task::TaskNote::Phase(text)) = listener.notes.recv().await {
+    while let Some(crate::task::TaskNote::PhaseEnded(text)) = listener.notes.recv().await {
         phases.push(text);
     }
     assert_eq!(

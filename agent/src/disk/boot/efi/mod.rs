@@ -93,7 +93,7 @@ pub async fn install(
     let synced = system.run.run(Cmd::new("sync")).await;
     entered.map_err(|error| failed(name, error))?;
     synced.map_err(|error| failed(name, error))?;
-    task.phase(format!("boot entries for {name} made"));
+    task.phase_ended(format!("boot entries for {name} made"));
     Ok(Entries::Made)
 }
 

@@ -91,7 +91,7 @@ pub async fn install(system: &System, order: &GrubInstall, task: &Task) -> Resul
     task.check()?;
     done.map_err(failed)?;
     unmounted.map_err(|error| failed(error.into()))?;
-    task.phase(format!("GRUB installed on {}", order.disk));
+    task.phase_ended(format!("GRUB installed on {}", order.disk));
     Ok(())
 }
 

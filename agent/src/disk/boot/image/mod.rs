@@ -49,7 +49,7 @@ pub async fn copy_assets(
         source,
     })?;
     if files > 0 {
-        task.phase(format!(
+        task.phase_ended(format!(
             "{files} EFI files of the image copied to {}",
             esp.node
         ));

@@ -135,7 +135,7 @@ pub async fn load(system: &System, disk: &str, task: &Task) -> Result<(), KexecE
         if let Some(loaded) = loaded {
             let sentence = loaded?;
             unmounted.map_err(|source| KexecError::Unmount { partition, source })?;
-            task.phase(sentence);
+            task.phase_ended(sentence);
             return Ok(());
         }
         unmounted.map_err(|source| KexecError::Unmount { partition, source })?;

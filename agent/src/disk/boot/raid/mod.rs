@@ -171,7 +171,7 @@ pub async fn prepare_uefi(
     }
     run(system, create(&name, &nodes)).await?;
     fill(system, &name, source).await?;
-    task.phase(format!(
+    task.phase_ended(format!(
         "EFI system partitions of {disks:?} joined to {name}"
     ));
     Ok(EspArray {

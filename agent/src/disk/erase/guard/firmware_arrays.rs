@@ -33,7 +33,7 @@ impl StoppedArrays {
                 array: name.clone(),
                 source,
             })?;
-            task.phase(format!("array {name} stopped"));
+            task.phase_ended(format!("array {name} stopped"));
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use crate::disk::erase::guard::{self, Scope, Selection};
 use crate::disk::partition::device;
 use crate::failure::Failure;
 use crate::hardware::{
-    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
+    Description, Offer, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepPhase,
 };
 use crate::system::Cmd;
 
@@ -75,12 +75,14 @@ impl Step for BurnIn {
         &self.description
     }
 
-    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
+    fn offer(&self, phase: StepPhase, _config: &AgentConfig) -> Option<Offer> {
         match phase {
-            Phase::Clean => Some(Offer::abortable_at(0)),
-            Phase::Deploy => None,
+            StepPhase::Clean => Some(Offer::abortable_at(0)),
+            StepPhase::Deploy => None,
             // A node in service holds data.
-            Phase::Service => (self.target != BurnInTarget::Disk).then(|| Offer::abortable_at(0)),
+            StepPhase::Service => {
+                (self.target != BurnInTarget::Disk).then(|| Offer::abortable_at(0))
+            }
         }
     }
 

@@ -132,7 +132,7 @@ pub(super) async fn run(ctx: StepContext<'_>) -> Result<(), BurnInError> {
             }
         }
         ctx.task
-            .phase(format!("network burn-in as {} ended", role.word()));
+            .phase_ended(format!("network burn-in as {} ended", role.word()));
     }
     Ok(())
 }

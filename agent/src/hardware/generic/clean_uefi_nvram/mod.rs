@@ -10,8 +10,8 @@ use super::error::InvalidMatchPatterns;
 use crate::config::AgentConfig;
 use crate::disk::boot::entry::{self, BootEntry};
 use crate::hardware::{
-    Argument, ArgumentKind, Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step,
-    StepContext, StepError,
+    Argument, ArgumentKind, Description, Offer, PlanFuture, PlannedAction, RunFuture, Step,
+    StepContext, StepError, StepPhase,
 };
 use crate::system::{Cmd, System};
 use pattern::Pattern;
@@ -47,11 +47,11 @@ impl Step for CleanUefiNvram {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
+    fn offer(&self, phase: StepPhase, _config: &AgentConfig) -> Option<Offer> {
         match phase {
-            Phase::Clean => Some(Offer::abortable_at(0)),
-            Phase::Deploy => Some(Offer::at(0)),
-            Phase::Service => None,
+            StepPhase::Clean => Some(Offer::abortable_at(0)),
+            StepPhase::Deploy => Some(Offer::at(0)),
+            StepPhase::Service => None,
         }
     }
 
@@ -76,7 +76,7 @@ impl Step for CleanUefiNvram {
                 let remove = Cmd::new("efibootmgr").args(["-b", entry.number.as_str(), "-B"]);
                 ctx.system.run.run(remove).await?;
                 let text = format!("boot entry {} ({}) removed", entry.number, entry.label);
-                ctx.task.phase(text);
+                ctx.task.phase_ended(text);
             }
             Ok(Value::Null)
         }

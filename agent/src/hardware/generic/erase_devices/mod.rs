@@ -11,7 +11,7 @@ use crate::config::AgentConfig;
 use crate::disk::erase::guard::Scope;
 use crate::disk::erase::{self, PlannedErase};
 use crate::hardware::{
-    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
+    Description, Offer, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepPhase,
 };
 use crate::machine::block::BlockDevice;
 
@@ -26,8 +26,8 @@ impl Step for EraseDevices {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
-        (phase == Phase::Clean).then(|| Offer::abortable_at(10))
+    fn offer(&self, phase: StepPhase, _config: &AgentConfig) -> Option<Offer> {
+        (phase == StepPhase::Clean).then(|| Offer::abortable_at(10))
     }
 
     fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> PlanFuture<'a> {

@@ -14,7 +14,7 @@ use crate::disk::erase::metadata;
 use crate::disk::erase::{self, EraseMethod, PlannedErase, nvme};
 use crate::failure::Failure;
 use crate::hardware::{
-    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext,
+    Description, Offer, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepPhase,
 };
 use crate::machine::block::BlockDevice;
 
@@ -29,8 +29,8 @@ impl Step for EraseDevicesExpress {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
-        (phase == Phase::Clean).then(|| Offer::abortable_at(0))
+    fn offer(&self, phase: StepPhase, _config: &AgentConfig) -> Option<Offer> {
+        (phase == StepPhase::Clean).then(|| Offer::abortable_at(0))
     }
 
     fn plan<'a>(&'a self, ctx: StepContext<'a>, _arguments: &'a JsonObject) -> PlanFuture<'a> {

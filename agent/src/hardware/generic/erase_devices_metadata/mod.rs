@@ -12,7 +12,8 @@ use crate::disk::erase::guard::{Scope, Selection};
 use crate::disk::erase::metadata;
 use crate::failure::Failure;
 use crate::hardware::{
-    Description, Offer, Phase, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepError,
+    Description, Offer, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepError,
+    StepPhase,
 };
 use crate::task::Progress;
 
@@ -28,11 +29,11 @@ impl Step for EraseDevicesMetadata {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
+    fn offer(&self, phase: StepPhase, _config: &AgentConfig) -> Option<Offer> {
         match phase {
-            Phase::Clean => Some(Offer::abortable_at(99)),
-            Phase::Deploy => Some(Offer::at(0)),
-            Phase::Service => None,
+            StepPhase::Clean => Some(Offer::abortable_at(99)),
+            StepPhase::Deploy => Some(Offer::at(0)),
+            StepPhase::Service => None,
         }
     }
 

@@ -15,8 +15,8 @@ use crate::config::AgentConfig;
 use crate::disk::inject::{self, FileChange, FileSystemChoice, InjectedFile};
 use crate::hardware::wait::probe;
 use crate::hardware::{
-    Argument, ArgumentError, ArgumentKind, Description, Offer, Phase, PlanFuture, PlannedAction,
-    RunFuture, Step, StepContext, StepError,
+    Argument, ArgumentError, ArgumentKind, Description, Offer, PlanFuture, PlannedAction,
+    RunFuture, Step, StepContext, StepError, StepPhase,
 };
 use crate::image::document::{self, Document, Trust};
 use crate::machine::block::hints;
@@ -70,10 +70,10 @@ impl Step for InjectFiles {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, config: &AgentConfig) -> Option<Offer> {
+    fn offer(&self, phase: StepPhase, config: &AgentConfig) -> Option<Offer> {
         match phase {
-            Phase::Clean => None,
-            Phase::Deploy | Phase::Service => Some(Offer::at(config.inject_files_priority)),
+            StepPhase::Clean => None,
+            StepPhase::Deploy | StepPhase::Service => Some(Offer::at(config.inject_files_priority)),
         }
     }
 
@@ -109,7 +109,7 @@ impl Step for InjectFiles {
             for file in &files {
                 ctx.task.check()?;
                 inject::inject(ctx.system, &device, file).await?;
-                ctx.task.phase(format!("{} injected", file.path));
+                ctx.task.phase_ended(format!("{} injected", file.path));
             }
             Ok(Value::Null)
         }

@@ -83,7 +83,7 @@ impl VendorErase<'_> {
         if let Err(error) = &self.planned {
             return Err(error.clone());
         }
-        ctx.task.phase(format!(
+        ctx.task.phase_ended(format!(
             "{} is asked to erase {}",
             self.eraser.manager,
             self.name()

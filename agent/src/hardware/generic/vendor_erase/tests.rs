@@ -14,8 +14,8 @@ use crate::hardware::Step;
 use crate::hardware::generic::erase_devices::EraseDevices;
 use crate::hardware::generic::testing::Bench;
 use crate::hardware::{
-    Description, HardwareManager, ManagerIdentity, ManagerRegistry, Offer, Phase, PlanFuture,
-    RunFuture, Support,
+    Description, HardwareManager, ManagerIdentity, ManagerRegistry, Offer, PlanFuture, RunFuture,
+    StepPhase, Support,
 };
 use crate::machine::testing::FakeMachine;
 use crate::system::System;
@@ -73,7 +73,7 @@ impl Step for Vendor {
         &DESCRIPTION
     }
 
-    fn offer(&self, _phase: Phase, _config: &AgentConfig) -> Option<Offer> {
+    fn offer(&self, _phase: StepPhase, _config: &AgentConfig) -> Option<Offer> {
         None
     }
 

@@ -11,8 +11,8 @@ use crate::config::AgentConfig;
 use crate::failure::Failure;
 use crate::hardware::wait::probe;
 use crate::hardware::{
-    Argument, ArgumentError, ArgumentKind, Description, Offer, Phase, PlanFuture, PlannedAction,
-    RunFuture, Step, StepContext, StepError,
+    Argument, ArgumentError, ArgumentKind, Description, Offer, PlanFuture, PlannedAction,
+    RunFuture, Step, StepContext, StepError, StepPhase,
 };
 use crate::image::{self, Deployment, ImageRequest};
 use crate::machine::block::BlockDevice;
@@ -50,10 +50,10 @@ impl Step for WriteImageStep {
         &DESCRIPTION
     }
 
-    fn offer(&self, phase: Phase, _config: &AgentConfig) -> Option<Offer> {
+    fn offer(&self, phase: StepPhase, _config: &AgentConfig) -> Option<Offer> {
         match phase {
-            Phase::Clean => None,
-            Phase::Deploy | Phase::Service => Some(Offer::at(0)),
+            StepPhase::Clean => None,
+            StepPhase::Deploy | StepPhase::Service => Some(Offer::at(0)),
         }
     }
 

@@ -34,7 +34,7 @@ async fn through(
     let step = json!({"interface": "deploy", "step": "write_image", "args": args});
     let step = step.as_object().unwrap().clone();
     let order = steps::StepRequest {
-        phase: Phase::Deploy,
+        phase: StepPhase::Deploy,
         step: &step,
         version: None,
         arguments: &JsonObject::new(),

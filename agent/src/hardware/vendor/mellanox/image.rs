@@ -120,7 +120,7 @@ pub(super) async fn apply(
         }
         card.burn(ctx.system, &path.display().to_string()).await?;
         ctx.task
-            .phase(format!("{} has firmware {}", card.pci, image.version));
+            .phase_ended(format!("{} has firmware {}", card.pci, image.version));
     }
     for (_, path) in wanted.iter().filter(|(_, path)| path.starts_with(&folder)) {
         // It is in memory; what is left goes with the machine.

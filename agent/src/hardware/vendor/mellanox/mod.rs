@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::config::AgentConfig;
 use crate::hardware::{
-    Argument, ArgumentKind, Description, HardwareManager, ManagerIdentity, Offer, Phase,
-    PlanFuture, PlannedAction, RunFuture, Step, StepContext, Support,
+    Argument, ArgumentKind, Description, HardwareManager, ManagerIdentity, Offer, PlanFuture,
+    PlannedAction, RunFuture, Step, StepContext, StepPhase, Support,
 };
 use crate::system::System;
 
@@ -112,7 +112,7 @@ impl Step for FirmwareStep {
         &self.description
     }
 
-    fn offer(&self, _phase: Phase, _config: &AgentConfig) -> Option<Offer> {
+    fn offer(&self, _phase: StepPhase, _config: &AgentConfig) -> Option<Offer> {
         Some(Offer {
             priority: 0,
             abortable: Some(false),

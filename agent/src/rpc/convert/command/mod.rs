@@ -37,7 +37,7 @@ pub enum InvalidCommand {
     NoVerb,
     /// The step machine is not named.
     #[error("'phase' must be STEP_PHASE_CLEAN, STEP_PHASE_DEPLOY or STEP_PHASE_SERVICE")]
-    Phase,
+    StepPhase,
     /// A document that cannot be read.
     #[error(transparent)]
     Document(#[from] DocumentError),
@@ -73,7 +73,7 @@ impl TryFrom<v1::Command> for CommandRequest {
 
     fn try_from(message: v1::Command) -> Result<Self, InvalidCommand> {
         let verb = message.verb.ok_or(InvalidCommand::NoVerb)?;
-        let (verb, arguments) = VerbDescriptor::decompose(verb).ok_or(InvalidCommand::Phase)?;
+        let (verb, arguments) = VerbDescriptor::decompose(verb).ok_or(InvalidCommand::StepPhase)?;
         let mut given = GivenArguments {
             unexpected: message.unexpected_arguments.into_iter().next(),
             ..GivenArguments::default()

@@ -4,7 +4,7 @@ use v1::command::Verb as Message;
 use super::*;
 use crate::commands::VerbCall;
 use crate::commands::misuse::Misuse;
-use crate::steps::Phase;
+use crate::steps::StepPhase;
 use ironic_document::{to_struct, to_value};
 
 fn document(json: serde_json::Value) -> Option<prost_types::Struct> {
@@ -33,7 +33,7 @@ fn an_execute_step_request_arrives_whole() {
     let Ok(VerbCall::ExecuteStep(step)) = request.command.map(|command| command.call) else {
         panic!("it is complete")
     };
-    assert_eq!(step.phase, Phase::Deploy);
+    assert_eq!(step.phase, StepPhase::Deploy);
     assert_eq!(
         json!([
             step.step,
@@ -155,7 +155,7 @@ fn a_request_that_makes_no_sense_is_refused_by_field() {
                     unexpected_arguments: Vec::new(),
                 });
             },
-            InvalidCommand::Phase.into(),
+            InvalidCommand::StepPhase.into(),
         ),
     ];
     for (edit, error) in cases {

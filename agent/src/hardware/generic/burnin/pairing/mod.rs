@@ -102,7 +102,7 @@ impl Pairing {
         session.close().await;
         if let Ok((role, partner)) = &found {
             ctx.task
-                .phase(format!("{own} is {} first, with {partner}", role.word()));
+                .phase_ended(format!("{own} is {} first, with {partner}", role.word()));
         }
         found
     }
