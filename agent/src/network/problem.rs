@@ -56,18 +56,18 @@ pub(super) enum StepRefused {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum NetworkProblem {
     /// A source cannot be read at all.
-    #[error("{place} cannot be read: {}; it is left out", error_chain(source))]
+    #[error("{location} cannot be read: {}; it is left out", error_chain(source))]
     Unreadable {
         /// The source.
-        place: String,
+        location: String,
         /// What is wrong.
         source: ProblemCause,
     },
     /// A field has a value that it cannot have.
-    #[error("{place}: {field} is {value:?}, expected {expected}; it is left out")]
+    #[error("{location}: {field} is {value:?}, expected {expected}; it is left out")]
     Value {
         /// The item.
-        place: String,
+        location: String,
         /// The field of it.
         field: &'static str,
         /// What is there.
@@ -77,37 +77,37 @@ pub(super) enum NetworkProblem {
     },
     /// A bond has an option that the kernel's driver does not know, or not with this value.
     #[error(
-        "{place}: {option:?} is no option of a bond, or has a value that it cannot have; the bond is made without it"
+        "{location}: {option:?} is no option of a bond, or has a value that it cannot have; the bond is made without it"
     )]
     BondOption {
         /// The bond.
-        place: String,
+        location: String,
         /// The option.
         option: String,
     },
     /// Two items have one name.
-    #[error("{place}: there is one with the same {field} before it; the first counts")]
+    #[error("{location}: there is one with the same {field} before it; the first counts")]
     Twice {
         /// The second.
-        place: String,
+        location: String,
         /// What both have.
         field: &'static str,
     },
     /// Another item is named that is not there.
-    #[error("{place}: {field} names {id:?}, and there is no such link; it is left out")]
+    #[error("{location}: {field} names {id:?}, and there is no such link; it is left out")]
     UnknownLink {
         /// The item that names it.
-        place: String,
+        location: String,
         /// The field.
         field: &'static str,
         /// The name.
         id: String,
     },
     /// A route to an address, where a network has to stand: the kernel takes none.
-    #[error("{place}: {written} is no network; the route leads to {network}")]
+    #[error("{location}: {written} is no network; the route leads to {network}")]
     HostBits {
         /// The item.
-        place: String,
+        location: String,
         /// What was asked for.
         written: String,
         /// What is taken.
@@ -122,68 +122,68 @@ pub(super) enum NetworkProblem {
         instead: &'static str,
     },
     /// A card is asked for that is not there; it may come.
-    #[error("{place}: there is no card {selector}; there are {cards}")]
+    #[error("{location}: there is no card {selector}; there are {cards}")]
     NoCard {
         /// The item.
-        place: String,
+        location: String,
         /// How the card is named.
         selector: String,
         /// The cards that are there.
         cards: String,
     },
     /// A bond has no member yet, or misses one.
-    #[error("{place}: {missing} of {wanted} members are not there")]
+    #[error("{location}: {missing} of {wanted} members are not there")]
     Members {
         /// The bond.
-        place: String,
+        location: String,
         /// How many are not there.
         missing: usize,
         /// How many there shall be.
         wanted: usize,
     },
     /// What a VLAN is on is not there.
-    #[error("{place}: {parent:?}, which it is on, is not there")]
+    #[error("{location}: {parent:?}, which it is on, is not there")]
     NoParent {
         /// The VLAN.
-        place: String,
+        location: String,
         /// What it is on.
         parent: String,
     },
     /// Two sources, or two links, want the same card.
-    #[error("{place}: {name} is used by {by} already; it is left out")]
+    #[error("{location}: {name} is used by {by} already; it is left out")]
     Taken {
         /// The second.
-        place: String,
+        location: String,
         /// The card.
         name: String,
         /// The first.
         by: String,
     },
     /// A member of a bond has addresses of its own, which could not work.
-    #[error("{place}: {name} is a member of a bond and gets no address of its own")]
+    #[error("{location}: {name} is a member of a bond and gets no address of its own")]
     MemberAddress {
         /// The link.
-        place: String,
+        location: String,
         /// The card.
         name: String,
     },
     /// A gateway that cannot be reached from the addresses of its interface. The route is made.
     #[error(
-        "{place}: the gateway {gateway} is in none of the interface's networks; it is used all the same"
+        "{location}: the gateway {gateway} is in none of the interface's networks; it is used all the same"
     )]
     FarGateway {
         /// The item.
-        place: String,
+        location: String,
         /// The gateway.
         gateway: IpAddr,
     },
     /// IPv6 is asked for and the kernel has it switched off.
     #[error(
-        "{place}: IPv6 is asked for, and the kernel runs without it (ipv6.disable); it is left out"
+        "{location}: IPv6 is asked for, and the kernel runs without it (ipv6.disable); it is left out"
     )]
     Ipv6IsOff {
         /// The item.
-        place: String,
+        location: String,
     },
     /// More than one config drive could be meant.
     #[error("config drives {devices}: the first is read, the others are ignored")]

@@ -45,13 +45,13 @@ pub(super) struct StaticAddress {
 impl StaticAddress {
     /// The network that it is in, as the destination of a route; with the problem if that is
     /// another one than this.
-    pub(super) fn network(self, place: &str) -> (Self, Option<NetworkProblem>) {
+    pub(super) fn network(self, location: &str) -> (Self, Option<NetworkProblem>) {
         let network = Self {
             address: address::network(self.address, self.prefix),
             prefix: self.prefix,
         };
         let problem = (network != self).then(|| NetworkProblem::HostBits {
-            place: place.to_owned(),
+            location: location.to_owned(),
             written: self.to_string(),
             network: network.to_string(),
         });
@@ -202,7 +202,7 @@ pub(super) struct RequestedInterface {
     /// By which the request's other items name it.
     pub(super) id: String,
     /// Where it was asked for, as problems and the report say it.
-    pub(super) place: String,
+    pub(super) location: String,
     pub(super) kind: RequestedKind,
     /// The name that a bond or VLAN gets; without one the plan finds one.
     pub(super) name: Option<String>,

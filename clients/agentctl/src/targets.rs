@@ -89,7 +89,7 @@ async fn agent(channel: &ControlChannel) -> Result<NodeRef, ControlError> {
     let status = status.map_err(|status| channel.failure(status))?;
     let uuid = status.into_inner().node_uuid;
     let (uuid, name) = if uuid.is_empty() {
-        (NO_NODE.to_owned(), channel.place().to_owned())
+        (NO_NODE.to_owned(), channel.address().to_owned())
     } else {
         (uuid, String::new())
     };

@@ -76,7 +76,7 @@ impl Away {
 /// them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct HeldRequests {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     metrics: Metrics,
 }
 
@@ -85,7 +85,7 @@ impl HeldRequests {
     #[must_use]
     pub fn new(most: usize, metrics: Metrics) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(most)),
+            permits: Arc::new(Semaphore::new(most)),
             metrics,
         }
     }
@@ -99,9 +99,9 @@ impl HeldRequests {
     /// Leave for one more request to wait. `None`: too many do.
     #[must_use]
     pub fn hold(&self) -> Option<HeldRequest> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         Some(HeldRequest {
-            _place: place,
+            _permit: permit,
             _counted: self.metrics.request_held(),
         })
     }
@@ -110,7 +110,7 @@ impl HeldRequests {
 /// A request that waits, until it is dropped.
 #[derive(Debug)]
 pub struct HeldRequest {
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
     _counted: GaugeGuard,
 }
 

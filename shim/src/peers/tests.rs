@@ -15,7 +15,7 @@ use tower::util::BoxCloneSyncService;
 
 use super::connection::{BrokenBody, full_body};
 use super::directory::{DirectoryAway, Located};
-use super::place::{NodePlace, NotFound, Search};
+use super::route::{NodeRoute, NotFound, Search};
 use super::*;
 use crate::agents::AgentKey;
 use crate::agents::attachment::Away;
@@ -144,10 +144,10 @@ async fn attach(peers: &Peers, counter: u64) -> (GrpcChannel, DuplexStream) {
     (channel, theirs)
 }
 
-async fn place(peers: &Peers) -> NodePlace {
+async fn route(peers: &Peers) -> NodeRoute {
     let mut search: Search<'_> = peers.search(NODE, true);
-    let place = tokio::time::timeout(Duration::from_secs(20), search.place());
-    place.await.expect("no place was found").unwrap()
+    let route = tokio::time::timeout(Duration::from_secs(20), search.route());
+    route.await.expect("no route was found").unwrap()
 }
 
 fn post(body: PeerBody) -> Request<PeerBody> {
@@ -179,17 +179,17 @@ async fn a_node_is_found_where_it_attaches_and_where_it_moves() {
     let site = Site::new();
     let (a, b) = (site.replica(echo()).await, site.replica(echo()).await);
     let (_at_a, _end) = attach(&a, 1).await;
-    assert_eq!(place(&a).await, NodePlace::Here);
-    assert_eq!(place(&b).await, NodePlace::At(a.url().into()));
+    assert_eq!(route(&a).await, NodeRoute::Here);
+    assert_eq!(route(&b).await, NodeRoute::At(a.url().into()));
     let (_at_b, _end) = attach(&b, 2).await;
-    assert_eq!(place(&b).await, NodePlace::Here);
+    assert_eq!(route(&b).await, NodeRoute::Here);
     // The first one hears it directly, and lets go.
     until(|| !a.is_here(NODE)).await;
-    assert_eq!(place(&a).await, NodePlace::At(b.url().into()));
+    assert_eq!(route(&a).await, NodeRoute::At(b.url().into()));
     assert!(a.is_superseded(NODE, &id(1)) && !a.is_superseded(NODE, &id(3)));
     b.detached(NODE, &id(2), true);
     until(|| a.locations().is_closed(NODE)).await;
-    assert_eq!(place(&a).await, NodePlace::Closed);
+    assert_eq!(route(&a).await, NodeRoute::Closed);
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn a_node_that_was_closed_here_is_open_again_when_it_attaches_elsewhere() 
     a.0.agents.close(&key, generation);
     a.0.agents.slot(NODE).unwrap().detach(&id(1));
     a.detached(NODE, &id(1), true);
-    assert_eq!(place(&a).await, NodePlace::Closed);
+    assert_eq!(route(&a).await, NodeRoute::Closed);
     until(|| b.locations().is_closed(NODE)).await;
     // The machine boots again, attaches to the other gateway, and is away for a moment.
     let (at_b, _end) = attach(&b, 2).await;
@@ -213,7 +213,7 @@ async fn a_node_that_was_closed_here_is_open_again_when_it_attaches_elsewhere() 
     until(|| a.gateway_of(NODE).is_none()).await;
     assert!(!a.0.agents.is_closed(NODE));
     let mut search = a.search(NODE, true);
-    let placing = search.place();
+    let placing = search.route();
     tokio::pin!(placing);
     assert!(futures_util::poll!(&mut placing).is_pending(), "it waits");
 }
@@ -222,26 +222,26 @@ async fn a_node_that_was_closed_here_is_open_again_when_it_attaches_elsewhere() 
 async fn a_request_waits_for_a_known_node_and_an_unknown_one_is_unknown() {
     let site = Site::new();
     let (a, b) = (site.replica(echo()).await, site.replica(echo()).await);
-    assert_eq!(place(&a).await, NodePlace::Unknown);
+    assert_eq!(route(&a).await, NodeRoute::Unknown);
     // What one has proved, the other knows.
     b.proofs().prove(NODE, "token");
     until(|| a.is_proved(NODE, "token")).await;
     let waiting = tokio::spawn({
         let a = a.clone();
-        async move { place(&a).await }
+        async move { route(&a).await }
     });
     tokio::task::yield_now().await;
     let (_at_b, _end) = attach(&b, 1).await;
-    assert_eq!(waiting.await.unwrap(), NodePlace::At(b.url().into()));
+    assert_eq!(waiting.await.unwrap(), NodeRoute::At(b.url().into()));
     // Names that are no UUIDs are no node's, and ask nobody.
     assert_eq!(
-        a.search("no.uuid", true).place().await.unwrap(),
-        NodePlace::Unknown
+        a.search("no.uuid", true).route().await.unwrap(),
+        NodeRoute::Unknown
     );
     site.directory.is_away.store(true, Ordering::Relaxed);
     assert_eq!(
-        a.search("no.uuid", true).place().await.unwrap(),
-        NodePlace::Unknown
+        a.search("no.uuid", true).route().await.unwrap(),
+        NodeRoute::Unknown
     );
     assert!(!a.status().directory_connected);
     assert_eq!((a.status().replicas, a.status().nodes_elsewhere), (1, 1));
@@ -255,7 +255,7 @@ async fn requests_for_unknown_nodes_are_limited_without_a_directory() {
     let start = Instant::now();
     let search = |a: &Peers| {
         let a = a.clone();
-        tokio::spawn(async move { a.search(NODE, true).place().await.unwrap_err().to_string() })
+        tokio::spawn(async move { a.search(NODE, true).route().await.unwrap_err().to_string() })
     };
     let waiting: Vec<_> = (0..=STRANGERS_HELD).map(|_| search(&a)).collect();
     let mut errors = Vec::new();
@@ -269,7 +269,7 @@ async fn requests_for_unknown_nodes_are_limited_without_a_directory() {
     assert_eq!(a.0.waiting.count(), 0);
     {
         let mut search = a.search(NODE, true);
-        let hung_up = search.place();
+        let hung_up = search.route();
         tokio::pin!(hung_up);
         assert!(futures_util::poll!(&mut hung_up).is_pending());
         assert_eq!(a.0.waiting.count(), 1);
@@ -287,9 +287,9 @@ async fn strangers_do_not_take_the_places_of_callers_with_a_token() {
     // As many as there are places for requests that wait.
     for _ in 0..600 {
         let mut search = a.search(NODE, false);
-        let mut place = Box::pin(async move { search.place().await });
-        match futures_util::poll!(&mut place) {
-            Poll::Pending => waiting.push(place),
+        let mut route = Box::pin(async move { search.route().await });
+        match futures_util::poll!(&mut route) {
+            Poll::Pending => waiting.push(route),
             Poll::Ready(placed) => {
                 assert_eq!(placed, Err(NotFound(Away::TooMany)));
                 refused += 1;
@@ -302,11 +302,11 @@ async fn strangers_do_not_take_the_places_of_callers_with_a_token() {
     );
     let conductor = tokio::spawn({
         let a = a.clone();
-        async move { place(&a).await }
+        async move { route(&a).await }
     });
     tokio::task::yield_now().await;
     let (_at_b, _end) = attach(&b, 1).await;
-    assert_eq!(conductor.await.unwrap(), NodePlace::At(b.url().into()));
+    assert_eq!(conductor.await.unwrap(), NodeRoute::At(b.url().into()));
 }
 
 /// A body of so many bytes that counts how many were taken from it.

@@ -272,7 +272,7 @@ impl Registrar {
             NodeMatch::Several(nodes) => {
                 let nodes: Vec<_> = nodes
                     .iter()
-                    .map(|node| format!("{} ({})", node.uuid, node.place))
+                    .map(|node| format!("{} ({})", node.uuid, node.location))
                     .collect();
                 Err(UnknownMachine::Ambiguous {
                     machine: machine.clone(),

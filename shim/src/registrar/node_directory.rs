@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::node_file::{FilePlace, InvalidNodeFile, NodeDescription, NodeFileError, parse};
+use super::node_file::{FileLocation, InvalidNodeFile, NodeDescription, NodeFileError, parse};
 
 /// Files that are read.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
@@ -145,7 +145,7 @@ fn read(path: &Path, metadata: &Metadata) -> Result<Vec<NodeDescription>, NodeFi
 
 fn fault(path: PathBuf, source: InvalidNodeFile) -> NodeFileError {
     NodeFileError {
-        place: FilePlace {
+        location: FileLocation {
             path: Arc::new(path),
             line: 0,
         },

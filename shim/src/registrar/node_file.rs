@@ -41,19 +41,19 @@ pub struct NodeDescription {
     /// Ironic's `properties`, with the root device hints as `root_device`.
     pub properties: Map<String, Value>,
     /// Where it is described.
-    pub place: FilePlace,
+    pub location: FileLocation,
 }
 
 /// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FilePlace {
+pub struct FileLocation {
     /// The file.
     pub path: Arc<PathBuf>,
     /// The line, from 1; 0 when it is not known.
     pub line: u64,
 }
 
-impl fmt::Display for FilePlace {
+impl fmt::Display for FileLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.path.display(), self.line)
     }
@@ -61,10 +61,10 @@ impl fmt::Display for FilePlace {
 
 /// A file whose nodes do not count.
 #[derive(Debug, Error)]
-#[error("{place}: {source}")]
+#[error("{location}: {source}")]
 pub struct NodeFileError {
     /// Where the fault is.
-    pub place: FilePlace,
+    pub location: FileLocation,
     /// What it is.
     pub source: InvalidNodeFile,
 }
@@ -168,8 +168,8 @@ impl<'de> Visitor<'de> for EntriesVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<NodeDocuments, A::Error> {
         let entry = NodeDocument::deserialize(MapAccessDeserializer::new(map))?;
-        let place = entry.uuid.referenced;
-        Ok(NodeDocuments(vec![Spanned::new(entry, place, place)]))
+        let location = entry.uuid.referenced;
+        Ok(NodeDocuments(vec![Spanned::new(entry, location, location)]))
     }
 
     // An empty file describes no node.
@@ -184,7 +184,7 @@ impl<'de> Visitor<'de> for EntriesVisitor {
 /// The first fault, with its line.
 pub fn parse(path: &Arc<PathBuf>, text: &str) -> Result<Vec<NodeDescription>, NodeFileError> {
     let at = |line, source| NodeFileError {
-        place: FilePlace {
+        location: FileLocation {
             path: Arc::clone(path),
             line,
         },
@@ -207,18 +207,18 @@ pub fn parse(path: &Arc<PathBuf>, text: &str) -> Result<Vec<NodeDescription>, No
         })?;
     let described = |entry: Spanned<NodeDocument>| {
         let line = entry.value.uuid.referenced.line();
-        let place = FilePlace {
+        let location = FileLocation {
             path: Arc::clone(path),
             line,
         };
-        describe(entry.value, place).map_err(|(line, source)| at(line, source))
+        describe(entry.value, location).map_err(|(line, source)| at(line, source))
     };
     entries.0.into_iter().map(described).collect()
 }
 
 type Misplaced = (u64, InvalidNodeFile);
 
-fn describe(entry: NodeDocument, place: FilePlace) -> Result<NodeDescription, Misplaced> {
+fn describe(entry: NodeDocument, location: FileLocation) -> Result<NodeDescription, Misplaced> {
     let uuid = uuid_of("uuid", &entry.uuid)?;
     let name = entry.name.map(checked_name).transpose()?;
     let macs = entry.macs.iter().map(mac).collect::<Result<Vec<_>, _>>()?;
@@ -229,7 +229,7 @@ fn describe(entry: NodeDocument, place: FilePlace) -> Result<NodeDescription, Mi
     let system_uuid = system_uuid.unwrap_or_default();
     let serial_number = entry.serial_number.trim().to_owned();
     if macs.is_empty() && system_uuid.is_empty() && serial_number.is_empty() {
-        return Err((place.line, InvalidNodeFile::Unidentified(uuid)));
+        return Err((location.line, InvalidNodeFile::Unidentified(uuid)));
     }
     let mut properties = entry.properties;
     if let Some(hints) = entry.root_device
@@ -245,7 +245,7 @@ fn describe(entry: NodeDocument, place: FilePlace) -> Result<NodeDescription, Mi
         serial_number,
         labels: entry.labels,
         properties,
-        place,
+        location,
     })
 }
 
@@ -320,14 +320,14 @@ mod tests {
                 "root_device": {"model": "QEMU", "size": ">= 10"},
             })
         );
-        assert_eq!(node.place.line, 1);
+        assert_eq!(node.location.line, 1);
         let json = format!(
             "[{{\"uuid\": \"{UUID}\", \"serial_number\": \"S\"}},\n {{\"uuid\": \"{}\", \"system_uuid\": \"{UUID}\"}}]",
             UUID.to_uppercase()
         );
         let [first, second] = read(&json).unwrap().try_into().unwrap();
         assert_eq!(first.uuid, second.uuid);
-        assert_eq!((first.place.line, second.place.line), (1, 2));
+        assert_eq!((first.location.line, second.location.line), (1, 2));
         assert_eq!(read("").unwrap(), []);
         assert_eq!(read("[]").unwrap(), []);
     }
@@ -353,8 +353,8 @@ mod tests {
             ("just text".to_owned(), 1, "a node or a list of nodes"),
         ] {
             let error = read(&text).unwrap_err();
-            let place = format!("n.yaml:{line}: ");
-            assert!(error.starts_with(&place), "{text}\n{error}");
+            let location = format!("n.yaml:{line}: ");
+            assert!(error.starts_with(&location), "{text}\n{error}");
             assert!(error.contains(words), "{text}\n{error}");
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use super::node_file::{FilePlace, NodeDescription, normal_mac};
+use super::node_file::{FileLocation, NodeDescription, normal_mac};
 
 /// Places that a finding names.
 const MAX_NAMED_LOCATIONS: usize = 4;
@@ -58,15 +58,15 @@ pub struct SharedIdentity {
     /// Its value.
     pub value: String,
     /// Where it is said.
-    pub places: Vec<FilePlace>,
+    pub locations: Vec<FileLocation>,
 }
 
 impl fmt::Display for SharedIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let places = self.places.iter().take(MAX_NAMED_LOCATIONS);
-        let places: Vec<_> = places.map(ToString::to_string).collect();
-        let (what, value, places) = (self.what, &self.value, places.join(", "));
-        write!(f, "several nodes have the {what} {value}: {places}")
+        let locations = self.locations.iter().take(MAX_NAMED_LOCATIONS);
+        let locations: Vec<_> = locations.map(ToString::to_string).collect();
+        let (what, value, locations) = (self.what, &self.value, locations.join(", "));
+        write!(f, "several nodes have the {what} {value}: {locations}")
     }
 }
 
@@ -87,12 +87,12 @@ impl NodeIndex {
         descriptions: impl IntoIterator<Item = NodeDescription>,
     ) -> (Self, Vec<SharedIdentity>) {
         let mut index = Self::default();
-        let mut shared: BTreeMap<(&'static str, String), Vec<FilePlace>> = BTreeMap::new();
+        let mut shared: BTreeMap<(&'static str, String), Vec<FileLocation>> = BTreeMap::new();
         for node in descriptions {
             let mut note = |what, value: &str| {
                 if !value.is_empty() {
-                    let places = shared.entry((what, value.to_owned())).or_default();
-                    places.push(node.place.clone());
+                    let locations = shared.entry((what, value.to_owned())).or_default();
+                    locations.push(node.location.clone());
                 }
             };
             note("UUID", &node.uuid);
@@ -107,11 +107,13 @@ impl NodeIndex {
             }
             index.insert(node);
         }
-        let shared = shared.into_iter().filter(|(_, places)| places.len() > 1);
-        let shared = shared.map(|((what, value), places)| SharedIdentity {
+        let shared = shared
+            .into_iter()
+            .filter(|(_, locations)| locations.len() > 1);
+        let shared = shared.map(|((what, value), locations)| SharedIdentity {
             what,
             value,
-            places,
+            locations,
         });
         (index, shared.collect())
     }
@@ -182,7 +184,7 @@ mod tests {
             serial_number: some(serial, serial.to_string()),
             labels: HashMap::new(),
             properties: Map::new(),
-            place: FilePlace {
+            location: FileLocation {
                 path: Arc::new(PathBuf::from("n.yaml")),
                 line: u64::from(number),
             },
@@ -198,7 +200,7 @@ mod tests {
         let (index, shared) = NodeIndex::new([node(1, &[1, 2], 0, 0), node(2, &[], 2, 2)]);
         assert_eq!(shared, []);
         let is = |machine: MachineIdentity| match index.find(&machine) {
-            NodeMatch::One(node) => node.place.line,
+            NodeMatch::One(node) => node.location.line,
             NodeMatch::Several(_) => 99,
             NodeMatch::Unknown => 0,
         };

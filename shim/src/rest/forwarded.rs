@@ -21,7 +21,7 @@ use super::service::{Answer, ConnectionInfo, RestService, Unanswered, malformed}
 use crate::metrics::labels::DropReason;
 use crate::peers::connection::{BoxError, PeerBody, full_body, passing_body};
 use crate::peers::forward::{self, ForwardError, RequestOrigin};
-use crate::peers::place::{NodePlace, NotFound, Search};
+use crate::peers::route::{NodeRoute, NotFound, Search};
 use crate::peers::{PeerConnection, Peers};
 
 /// Bodies up to this size are read before they are forwarded, so that they can go elsewhere if
@@ -151,14 +151,14 @@ impl RestService {
         search: &mut Search<'_>,
     ) -> Result<Option<(Arc<str>, PeerConnection)>, Unanswered> {
         loop {
-            match search.place().await {
-                Ok(NodePlace::Here | NodePlace::Unknown) => return Ok(None),
-                Ok(NodePlace::Closed) => return Err(self.drop_request(DropReason::NodeClosed)),
+            match search.route().await {
+                Ok(NodeRoute::Here | NodeRoute::Unknown) => return Ok(None),
+                Ok(NodeRoute::Closed) => return Err(self.drop_request(DropReason::NodeClosed)),
                 Err(NotFound(away)) => {
                     info!(reason = %away, "a request gets no answer");
                     return Err(self.drop_request(away.drop_reason()));
                 }
-                Ok(NodePlace::At(replica)) => match peers.connect(node, &replica).await {
+                Ok(NodeRoute::At(replica)) => match peers.connect(node, &replica).await {
                     Ok(peer) => return Ok(Some((replica, peer))),
                     Err(_) => search.failed(&replica),
                 },

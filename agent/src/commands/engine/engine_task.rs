@@ -357,8 +357,8 @@ impl EngineTask {
             if forget {
                 store.forget();
             }
-            for (place, record) in records {
-                if let Err(error) = store.keep(place, &record) {
+            for (index, record) in records {
+                if let Err(error) = store.keep(index, &record) {
                     warn!(
                         id = %record.id,
                         error = &error as &dyn std::error::Error,

@@ -140,7 +140,7 @@ pub enum CancelResult {
 #[derive(Debug)]
 pub struct Queue<P, W> {
     records: Vec<Arc<CommandRecord>>,
-    places: HashMap<CommandId, usize>,
+    indices: HashMap<CommandId, usize>,
     running: Option<ActiveCommand<W>>,
     /// Not empty only while an immediate command runs.
     waiting: VecDeque<Waiting<P, W>>,
@@ -173,14 +173,14 @@ impl<P, W> Queue<P, W> {
     /// A queue with the records of an earlier life, all ended.
     #[must_use]
     pub fn new(records: Vec<CommandRecord>) -> Self {
-        let places = records
+        let indices = records
             .iter()
             .enumerate()
-            .map(|(place, record)| (record.id, place))
+            .map(|(index, record)| (record.id, index))
             .collect();
         Self {
             records: records.into_iter().map(Arc::new).collect(),
-            places,
+            indices,
             running: None,
             waiting: VecDeque::new(),
             whole: None,
@@ -205,7 +205,7 @@ impl<P, W> Queue<P, W> {
     pub fn record(&self, id: CommandId) -> Option<&Arc<CommandRecord>> {
         match self.running() {
             Some(record) if record.id == id => Some(record),
-            _ => self.records.get(*self.places.get(&id)?),
+            _ => self.records.get(*self.indices.get(&id)?),
         }
     }
 
@@ -428,10 +428,10 @@ impl<P, W> Queue<P, W> {
             waiters,
         } = waiting;
         let record = Arc::new(admitted(&submission, now));
-        let mut place = None;
+        let mut index = None;
         let mut remaining = Vec::new();
         if submission.background {
-            place = Some(self.append(&record));
+            index = Some(self.append(&record));
             for waiter in waiters {
                 effects
                     .answers
@@ -444,7 +444,7 @@ impl<P, W> Queue<P, W> {
             record: Arc::clone(&record),
             waiters: remaining,
         });
-        effects.keep.push((place, Arc::clone(&record)));
+        effects.keep.push((index, Arc::clone(&record)));
         effects.start = Some((record, submission.payload));
     }
 
@@ -459,20 +459,20 @@ impl<P, W> Queue<P, W> {
             matches!(&outcome, CommandOutcome::Succeeded(result) if size(result) > LARGE_RESULT);
         Arc::make_mut(&mut running.record).end(outcome, now);
         let record = Arc::clone(&running.record);
-        let place = self
+        let index = self
             .replace(&record)
             .unwrap_or_else(|| self.append(&record));
         if large {
-            self.shorten_before(place);
+            self.shorten_before(index);
         }
-        effects.keep.push((Some(place), Arc::clone(&record)));
+        effects.keep.push((Some(index), Arc::clone(&record)));
         CommandReply::Record(record)
     }
 
-    /// The record at `place` is now the one whose large result is kept whole. What the store
+    /// The record at `index` is now the one whose large result is kept whole. What the store
     /// holds is shortened anyway, so the older record need not be kept again.
-    fn shorten_before(&mut self, place: usize) {
-        let Some(old) = self.whole.replace(place) else {
+    fn shorten_before(&mut self, index: usize) {
+        let Some(old) = self.whole.replace(index) else {
             return;
         };
         if let Some(record) = self.records.get_mut(old)
@@ -486,17 +486,17 @@ impl<P, W> Queue<P, W> {
     }
 
     fn append(&mut self, record: &Arc<CommandRecord>) -> usize {
-        let place = self.records.len();
+        let index = self.records.len();
         self.records.push(Arc::clone(record));
-        self.places.insert(record.id, place);
-        place
+        self.indices.insert(record.id, index);
+        index
     }
 
     /// Puts a newer version of a record in its place, if it has one.
     fn replace(&mut self, record: &Arc<CommandRecord>) -> Option<usize> {
-        let place = *self.places.get(&record.id)?;
-        *self.records.get_mut(place)? = Arc::clone(record);
-        Some(place)
+        let index = *self.indices.get(&record.id)?;
+        *self.records.get_mut(index)? = Arc::clone(record);
+        Some(index)
     }
 }
 

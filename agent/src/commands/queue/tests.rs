@@ -236,8 +236,8 @@ impl Model {
     }
 
     fn cancel(&mut self, number: u8) {
-        if let Some(place) = self.line.iter().position(|twin| twin.0 == number) {
-            let (number, _, print, callers) = self.line.remove(place);
+        if let Some(index) = self.line.iter().position(|twin| twin.0 == number) {
+            let (number, _, print, callers) = self.line.remove(index);
             self.prints.insert(number, print);
             self.list.push((number, "CANCELLED"));
             for caller in callers {
@@ -266,9 +266,9 @@ struct Observed {
 
 impl Observed {
     fn follow(&mut self, effects: QueueEffects<u8, Caller>) {
-        for (place, record) in &effects.keep {
-            match place {
-                Some(place) => assert_eq!(&self.queue.records()[*place].id, &record.id),
+        for (index, record) in &effects.keep {
+            match index {
+                Some(index) => assert_eq!(&self.queue.records()[*index].id, &record.id),
                 None => assert!(!record.background && !record.has_ended()),
             }
         }
@@ -477,7 +477,7 @@ fn only_the_latest_large_result_is_whole() {
         let text = "x".repeat(LARGE_RESULT);
         Arc::new(serde_json::json!({ "system_logs": text, "small": 1 }))
     };
-    let result = |queue: &Queue<u8, Caller>, place: usize| match &queue.records()[place].state {
+    let result = |queue: &Queue<u8, Caller>, index: usize| match &queue.records()[index].state {
         CommandState::Ended {
             outcome: CommandOutcome::Succeeded(result),
             ..

@@ -129,7 +129,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of writing. The record of an earlier call is then still there.
-    pub fn keep(&mut self, place: Option<usize>, record: &CommandRecord) -> Result<(), StoreError> {
+    pub fn keep(&mut self, index: Option<usize>, record: &CommandRecord) -> Result<(), StoreError> {
         self.write_boot()?;
         let page = match &record.state {
             CommandState::Ended {
@@ -145,13 +145,13 @@ impl Store {
             }
             _ => record_file::write(record)?,
         };
-        let Some(place) = place else {
+        let Some(index) = index else {
             let path = self.directory.join(running_file(record));
             self.write(&path, &page)?;
             self.running = Some(path);
             return Ok(());
         };
-        let name = numbered_file(self.offset + place, &record.name, record.id);
+        let name = numbered_file(self.offset + index, &record.name, record.id);
         self.write(&self.directory.join(name), &page)?;
         if self.running == Some(self.directory.join(running_file(record))) {
             self.forget();

@@ -76,8 +76,8 @@ fn finished_records_come_back_as_they_were() {
         mismatch,
         succeeded(5, json!(null)),
     ];
-    for (place, record) in kept.iter().enumerate() {
-        store.keep(Some(place), record).unwrap();
+    for (index, record) in kept.iter().enumerate() {
+        store.keep(Some(index), record).unwrap();
     }
     assert_eq!(open(&state).1, kept);
     // And once more: reading changes nothing.
@@ -152,7 +152,7 @@ fn damage_costs_one_record_its_content_and_nothing_else() {
         store.keep(Some(usize::from(number) - 1), &record).unwrap();
     }
     let names = files(&state);
-    let path = |place: usize| state.path().join("commands").join(&names[place]);
+    let path = |index: usize| state.path().join("commands").join(&names[index]);
     let whole = fs::read(path(1)).unwrap();
     for cut in [0, 1, whole.len() / 2, whole.len() - 1] {
         fs::write(path(1), &whole[..cut]).unwrap();
@@ -275,8 +275,8 @@ fn what_can_be_read_is_kept_when_nothing_can_be_written() {
     let state = directory();
     let (mut store, _) = open(&state);
     let kept = [succeeded(1, json!({"a": 1})), failed(2)];
-    for (place, record) in kept.iter().enumerate() {
-        store.keep(Some(place), record).unwrap();
+    for (index, record) in kept.iter().enumerate() {
+        store.keep(Some(index), record).unwrap();
     }
     store.keep(Some(2), &record(3)).unwrap();
     let mut immediate = record(4);

@@ -8,8 +8,8 @@ pub mod grub;
 pub mod image;
 mod kernel_entry;
 pub mod kexec;
+pub mod layout;
 pub mod loader;
-pub mod place;
 pub mod raid;
 
 pub use error::{BootArrayError, BootCause, BootError};

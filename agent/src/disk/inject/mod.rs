@@ -26,7 +26,7 @@ pub struct InjectedFile {
     /// Its path in the file system.
     pub path: String,
     /// Which file system.
-    pub place: FileSystemChoice,
+    pub file_system: FileSystemChoice,
     /// What happens to it.
     pub change: FileChange,
     /// What it is afterwards.
@@ -127,7 +127,7 @@ pub async fn inject(
         source,
     };
     let disk = &device.name;
-    let named = match &file.place {
+    let named = match &file.file_system {
         FileSystemChoice::Partition(number) => Some(device::of(system, disk, *number)),
         FileSystemChoice::Named(name) => Some(name.clone()),
         FileSystemChoice::WithDirectory => None,

@@ -70,8 +70,8 @@ impl Machine {
     }
 
     fn unmount(&self) -> String {
-        let place = self.inside("").display().to_string();
-        format!("umount {}", place.trim_end_matches('/'))
+        let mount_point = self.inside("").display().to_string();
+        format!("umount {}", mount_point.trim_end_matches('/'))
     }
 
     async fn inject(&self, file: &InjectedFile, script: Script) -> Result<(), Failure> {
@@ -89,10 +89,10 @@ impl Machine {
     }
 }
 
-fn write(path: &str, place: FileSystemChoice) -> InjectedFile {
+fn write(path: &str, file_system: FileSystemChoice) -> InjectedFile {
     InjectedFile {
         path: path.to_owned(),
-        place,
+        file_system,
         change: FileChange::Write(b"text".to_vec()),
         attributes: Attributes::default(),
         directory_mode: None,
@@ -125,7 +125,7 @@ async fn a_disk_in_use_is_looked_at_without_a_claim() {
 #[tokio::test]
 async fn a_named_partition_is_mounted_and_unmounted() {
     let machine = Machine::new();
-    for (place, source) in [
+    for (file_system, source) in [
         (
             FileSystemChoice::Partition(2),
             format!("{}2", machine.device.name),
@@ -139,7 +139,7 @@ async fn a_named_partition_is_mounted_and_unmounted() {
         let script = Script::new()
             .expect(&machine.mount(&source), "")
             .expect(&machine.unmount(), "");
-        let file = write("/new/file", place);
+        let file = write("/new/file", file_system);
         machine.inject(&file, script).await.unwrap();
         assert_eq!(fs::read(machine.inside("new/file")).unwrap(), b"text");
         fs::remove_dir_all(machine.inside("new")).unwrap();

@@ -260,15 +260,15 @@ async fn clear_superblocks(system: &System, device: &BlockDevice) -> Result<bool
     let (system, device) = (system.clone(), device.clone());
     let cleared = tokio::task::spawn_blocking(move || -> Result<bool, ClearError> {
         // What cannot be read has none that could be removed.
-        let places = guarded_filesystem::superblocks(&system, &device).unwrap_or_default();
-        if places.is_empty() {
+        let offsets = guarded_filesystem::superblocks(&system, &device).unwrap_or_default();
+        if offsets.is_empty() {
             return Ok(false);
         }
         // Alone: what is mounted or in an array stays as it is.
         let mut disk = system.disks.open(Path::new(&device.name))?;
-        for place in &places {
-            let length = SUPERBLOCK.min(device.size.saturating_sub(*place));
-            disk.zero(*place, length)?;
+        for offset in &offsets {
+            let length = SUPERBLOCK.min(device.size.saturating_sub(*offset));
+            disk.zero(*offset, length)?;
         }
         disk.sync()?;
         Ok(true)

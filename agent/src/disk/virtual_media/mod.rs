@@ -90,10 +90,13 @@ pub async fn take(system: &System, program: &str) -> Result<(), VirtualMediaErro
     if let Some(medium) = labelled(PARAMETERS_LABEL).or_else(named) {
         visit(system, medium, program, |mounted| {
             let from = mounted.join(PARAMETERS);
-            let place = system.root.path(DIRECTORY);
+            let directory = system.root.path(DIRECTORY);
             // The token may be among them.
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(&place);
-            match made.and_then(|()| copy(&from, &place.join(PARAMETERS), program)) {
+            let made = DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&directory);
+            match made.and_then(|()| copy(&from, &directory.join(PARAMETERS), program)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 other => other.map_err(|source| VirtualMediaError::Copy { path: from, source }),
             }
@@ -150,7 +153,7 @@ async fn visit(
     work: impl FnOnce(&Path) -> Result<(), VirtualMediaError>,
 ) -> Result<(), VirtualMediaError> {
     let device = &medium.device;
-    let place = format!("{DIRECTORY}/{program}");
+    let mount_point = format!("{DIRECTORY}/{program}");
     let options = ["-t", medium.kind, "-o", "ro,nodev,nosuid,noexec"];
     // The kernel refuses to mount a drive read-only that other software left mounted for
     // writing; what that software mounted is shown here, too.
@@ -158,21 +161,23 @@ async fn visit(
         .into_iter()
         .find(|mounted| mounted.source == *device);
     let shown = match elsewhere {
-        Some(Mounted { place: other, .. }) => {
-            mount(system, &["-o", "bind"], &other, &place).await.ok()
-        }
+        Some(Mounted {
+            mount_point: other, ..
+        }) => mount(system, &["-o", "bind"], &other, &mount_point)
+            .await
+            .ok(),
         None => None,
     };
     let mounted = match shown {
         Some(mounted) => Ok(mounted),
-        None => mount(system, &options, device, &place).await,
+        None => mount(system, &options, device, &mount_point).await,
     };
     let mounted = mounted.map_err(|source| VirtualMediaError::Mount {
         device: device.clone(),
         source,
     })?;
     let done = work(&mounted);
-    if let Err(error) = unmount(system, &place).await {
+    if let Err(error) = unmount(system, &mount_point).await {
         let error = error_chain(&error);
         tracing::warn!(%device, %error, "virtual media stay mounted");
     }
@@ -189,7 +194,9 @@ const LAYERS: usize = 16;
 pub async fn release_config_drive(system: &System) {
     for _ in 0..LAYERS {
         let mounted = Mounted::read(system);
-        let Some(Mounted { source, .. }) = mounted.iter().find(|found| found.place == CONFIG_DRIVE)
+        let Some(Mounted { source, .. }) = mounted
+            .iter()
+            .find(|found| found.mount_point == CONFIG_DRIVE)
         else {
             return;
         };
@@ -208,7 +215,7 @@ struct Mounted {
     /// The device.
     source: String,
     /// The directory.
-    place: String,
+    mount_point: String,
 }
 
 impl Mounted {
@@ -224,8 +231,11 @@ impl Mounted {
             .lines()
             .filter_map(|line| {
                 let mut fields = line.split_whitespace();
-                let (source, place) = (plain(fields.next()?), plain(fields.next()?));
-                Some(Self { source, place })
+                let (source, mount_point) = (plain(fields.next()?), plain(fields.next()?));
+                Some(Self {
+                    source,
+                    mount_point,
+                })
             })
             .collect();
         all.reverse();

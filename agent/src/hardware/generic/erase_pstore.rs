@@ -65,7 +65,7 @@ fn mount_point(system: &System) -> Option<String> {
     mounts.lines().find_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
-            [_, place, "pstore", ..] => Some((*place).to_owned()),
+            [_, mount_point, "pstore", ..] => Some((*mount_point).to_owned()),
             _ => None,
         }
     })
@@ -73,14 +73,14 @@ fn mount_point(system: &System) -> Option<String> {
 
 /// What is in the storage; nothing where it is not mounted or in a simulation.
 fn records(system: &System) -> Vec<PathBuf> {
-    let place = mount_point(system).filter(|_| system.simulation.is_none());
-    let Some(place) = place else {
+    let mount_point = mount_point(system).filter(|_| system.simulation.is_none());
+    let Some(mount_point) = mount_point else {
         return Vec::new();
     };
-    let names = system.root.names(&place);
+    let names = system.root.names(&mount_point);
     names
         .iter()
-        .map(|name| PathBuf::from(format!("{place}/{name}")))
+        .map(|name| PathBuf::from(format!("{mount_point}/{name}")))
         .collect()
 }
 

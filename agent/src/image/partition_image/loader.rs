@@ -11,7 +11,7 @@ use ironic_ondisk::filesystem::ext::layout::{
 use crate::image::decode::qcow2::ReadRanges;
 
 /// Where images keep the files that go onto an EFI system partition.
-const PLACE: [&str; 3] = ["boot", "efi", "EFI"];
+const EFI_DIRECTORY: [&str; 3] = ["boot", "efi", "EFI"];
 /// Directories are read so far; larger ones are left to the end of the deployment.
 const MAX_BLOCKS: usize = 64;
 
@@ -25,7 +25,7 @@ pub(in crate::image) async fn is_there<P: ReadRanges>(head: &[u8], parts: &P) ->
         layout,
     };
     let mut inode = image.inode(ROOT).await?;
-    for name in PLACE {
+    for name in EFI_DIRECTORY {
         let entries = image.entries(&inode).await?;
         let Some((_, number)) = entries.iter().find(|(entry, _)| entry == name.as_bytes()) else {
             return Some(false);
@@ -64,8 +64,8 @@ impl<P: ReadRanges> Ext4Image<'_, P> {
 
     async fn inode(&self, number: u32) -> Option<ExtInode> {
         let descriptor = self.read(self.layout.descriptor(number)?).await?;
-        let place = self.layout.inode(number, &descriptor)?;
-        ExtInode::read(&self.read(place).await?)
+        let range = self.layout.inode(number, &descriptor)?;
+        ExtInode::read(&self.read(range).await?)
     }
 
     /// Names and inodes of a directory.
@@ -160,12 +160,12 @@ mod tests {
         put(root + 4, &1024_u32.to_le_bytes());
         put(root + 0x20, &0x8_0000_u32.to_le_bytes());
         // A node of depth 5 that leads to block 20, which leads to itself.
-        for (place, entries) in [(root + 0x28, 4_u16), (20 * 1024, 84)] {
-            put(place, &0xf30a_u16.to_le_bytes());
-            put(place + 2, &entries.to_le_bytes());
-            put(place + 6, &5_u16.to_le_bytes());
+        for (offset, entries) in [(root + 0x28, 4_u16), (20 * 1024, 84)] {
+            put(offset, &0xf30a_u16.to_le_bytes());
+            put(offset + 2, &entries.to_le_bytes());
+            put(offset + 6, &5_u16.to_le_bytes());
             for number in 0..usize::from(entries) {
-                put(place + 12 + 12 * number + 4, &20_u32.to_le_bytes());
+                put(offset + 12 + 12 * number + 4, &20_u32.to_le_bytes());
             }
         }
         image

@@ -14,7 +14,7 @@
 //!
 //! Images come in one of two ways: in order and of unknown length ([`ImageWriter::append`],
 //! [`ImageWriter::append_bytes`]), or in any order and of a length that is declared first
-//! ([`ImageWriter::declare`], then [`ImageWriter::clear`], [`ImageWriter::write_at`], [`ImageWriter::place`],
+//! ([`ImageWriter::declare`], then [`ImageWriter::clear`], [`ImageWriter::write_at`], [`ImageWriter::write_block`],
 //! [`ImageWriter::zero`]).
 
 use std::collections::VecDeque;
@@ -238,7 +238,7 @@ impl ImageWriter {
     }
 
     /// The same for part of a block of the download, without copying it where that pays.
-    pub(super) fn place(
+    pub(super) fn write_block(
         &mut self,
         offset: u64,
         block: &Arc<Block>,
@@ -262,9 +262,9 @@ impl ImageWriter {
         self.check(offset, length)?;
         let (end, start) = (offset + length, self.last.0);
         for (memory, at) in [(&mut self.first, 0), (&mut self.last.1, start)] {
-            let within = |place: u64| {
-                let place = usize::try_from(place.saturating_sub(at)).unwrap_or(usize::MAX);
-                place.min(memory.len())
+            let within = |offset: u64| {
+                let offset = usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX);
+                offset.min(memory.len())
             };
             let range = within(offset)..within(end);
             memory[range].fill(0);

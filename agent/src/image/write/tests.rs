@@ -71,7 +71,7 @@ fn send(writer: &mut ImageWriter, way: Way, image: &[u8]) -> Result<(), WriteErr
                         writer.write_at(offset, bytes)?;
                     } else {
                         for (block, start) in blocks(bytes).iter().zip((0..).step_by(MIB)) {
-                            writer.place(offset + start, block, 0..block.len())?;
+                            writer.write_block(offset + start, block, 0..block.len())?;
                         }
                     }
                 } else if !is_zeroed {
@@ -241,7 +241,7 @@ fn nothing_is_written_outside_a_declared_image() {
     for offset in [MIB as u64 + 1, 2 * MIB as u64, u64::MAX] {
         for outcome in [
             writer.write_at(offset, block),
-            writer.place(offset, block, 0..MIB),
+            writer.write_block(offset, block, 0..MIB),
             writer.zero(offset, MIB as u64),
         ] {
             assert!(matches!(outcome, Err(WriteError::Outside { .. })));

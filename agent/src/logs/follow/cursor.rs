@@ -16,14 +16,14 @@ pub struct LogCursor {
     /// The kernel's identifier of the boot; empty where it does not say it.
     pub(super) boot: String,
     /// The place in the agent's log, if that was read.
-    pub(super) agent: Option<AgentLogPlace>,
+    pub(super) agent: Option<AgentLogPosition>,
     /// The next record of the kernel, if that was read.
     pub(super) kernel: Option<u64>,
 }
 
 /// A place in the log of one process of the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct AgentLogPlace {
+pub(super) struct AgentLogPosition {
     /// Of which process.
     pub(super) log: u64,
     /// The next line.
@@ -40,7 +40,7 @@ impl fmt::Display for LogCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{FORMAT}:{}:", self.boot)?;
         match self.agent {
-            Some(AgentLogPlace { log, next }) => write!(f, "{log:016x}:{next}:")?,
+            Some(AgentLogPosition { log, next }) => write!(f, "{log:016x}:{next}:")?,
             None => write!(f, "{NOTHING}:{NOTHING}:")?,
         }
         match self.kernel {
@@ -65,7 +65,7 @@ impl FromStr for LogCursor {
                 .map_err(|_| InvalidCursor),
         };
         let agent = match (number(log, 16)?, number(next, 10)?) {
-            (Some(log), Some(next)) => Some(AgentLogPlace { log, next }),
+            (Some(log), Some(next)) => Some(AgentLogPosition { log, next }),
             (None, None) => None,
             _ => return Err(InvalidCursor),
         };
@@ -83,11 +83,15 @@ mod tests {
 
     #[test]
     fn cursors_are_read_back() {
-        let place = AgentLogPlace {
+        let position = AgentLogPosition {
             log: u64::MAX,
             next: 7,
         };
-        for (agent, kernel) in [(Some(place), Some(3)), (None, Some(0)), (Some(place), None)] {
+        for (agent, kernel) in [
+            (Some(position), Some(3)),
+            (None, Some(0)),
+            (Some(position), None),
+        ] {
             let cursor = LogCursor {
                 boot: "6dd11111-2222-4333-8444-555555555555".to_owned(),
                 agent,

@@ -20,7 +20,7 @@ mod source;
 pub use cursor::{InvalidCursor, LogCursor};
 pub use event::{LogEvent, LogGap, LogOpening, LogRecord, LogSource};
 
-use cursor::AgentLogPlace;
+use cursor::AgentLogPosition;
 use source::{SourceReader, count_kernel};
 
 /// Where the kernel says which boot this is.
@@ -89,8 +89,8 @@ impl LogFollower {
     pub fn open(logs: &FollowedLogs, options: &FollowOptions) -> Result<Self, FollowError> {
         let boot = logs.system.root.read_optional(BOOT_ID).unwrap_or_default();
         let (resume, gap) = match &options.begin {
-            FollowBegin::Cursor(cursor) => places(cursor, &boot, logs.agent.id()),
-            FollowBegin::Oldest | FollowBegin::Tail(_) => (ResumePlaces::default(), None),
+            FollowBegin::Cursor(cursor) => positions(cursor, &boot, logs.agent.id()),
+            FollowBegin::Oldest | FollowBegin::Tail(_) => (ResumePositions::default(), None),
         };
         let wants = |source| options.sources.is_empty() || options.sources.contains(&source);
         let agent = wants(LogSource::Agent).then(|| SourceReader::agent(&logs.agent, resume.agent));
@@ -150,14 +150,14 @@ impl LogFollower {
     /// The place behind the last event.
     #[must_use]
     pub fn cursor(&self) -> LogCursor {
-        let place = |reader: &Option<SourceReader>| reader.as_ref().and_then(SourceReader::next);
+        let position = |reader: &Option<SourceReader>| reader.as_ref().and_then(SourceReader::next);
         LogCursor {
             boot: self.boot.clone(),
-            agent: place(&self.agent).map(|next| AgentLogPlace {
+            agent: position(&self.agent).map(|next| AgentLogPosition {
                 log: self.log,
                 next,
             }),
-            kernel: place(&self.kernel),
+            kernel: position(&self.kernel),
         }
     }
 
@@ -209,26 +209,26 @@ impl LogFollower {
 
 /// Where a reader that was here before goes on in each log.
 #[derive(Debug, Default)]
-struct ResumePlaces {
+struct ResumePositions {
     agent: Option<u64>,
     kernel: Option<u64>,
 }
 
 /// What a cursor is worth in this boot and this process, and what is lost by it.
-fn places(cursor: &LogCursor, boot: &str, log: u64) -> (ResumePlaces, Option<LogGap>) {
+fn positions(cursor: &LogCursor, boot: &str, log: u64) -> (ResumePositions, Option<LogGap>) {
     if cursor.boot != boot {
-        return (ResumePlaces::default(), Some(LogGap::MachineRestarted));
+        return (ResumePositions::default(), Some(LogGap::MachineRestarted));
     }
     let kernel = cursor.kernel;
     match cursor.agent {
-        Some(place) if place.log != log => {
+        Some(position) if position.log != log => {
             let agent = None;
             let gap = Some(LogGap::AgentRestarted);
-            (ResumePlaces { agent, kernel }, gap)
+            (ResumePositions { agent, kernel }, gap)
         }
-        place => {
-            let agent = place.map(|place| place.next);
-            (ResumePlaces { agent, kernel }, None)
+        position => {
+            let agent = position.map(|position| position.next);
+            (ResumePositions { agent, kernel }, None)
         }
     }
 }

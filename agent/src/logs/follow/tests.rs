@@ -289,13 +289,13 @@ proptest! {
                                 seen[usize::from(source == LogSource::Kernel)] += records;
                             }
                             LogEvent::Record(record) => {
-                                let place = &mut seen[usize::from(record.source == LogSource::Kernel)];
+                                let position = &mut seen[usize::from(record.source == LogSource::Kernel)];
                                 let number: u64 = record.text[1..].parse().unwrap();
-                                if options.begin == FollowBegin::Oldest && *place == 0 {
-                                    *place = number;
+                                if options.begin == FollowBegin::Oldest && *position == 0 {
+                                    *position = number;
                                 }
-                                prop_assert_eq!(number, *place);
-                                *place += 1;
+                                prop_assert_eq!(number, *position);
+                                *position += 1;
                             }
                             other @ LogEvent::Gap(_) => prop_assert!(false, "{:?}", other),
                         }

@@ -72,7 +72,7 @@ enum Variant {
 /// The form of the part at this place.
 #[derive(Debug)]
 struct PathPart {
-    place: usize,
+    index: usize,
     text: String,
 }
 
@@ -94,8 +94,8 @@ impl DeviceWalk<'_> {
     fn name(&self, other: Option<&PathPart>) -> String {
         let parts = self.parts.iter().enumerate().rev();
         let parts: Vec<&str> = parts
-            .map(|(place, part)| match other {
-                Some(other) if other.place == place => other.text.as_str(),
+            .map(|(index, part)| match other {
+                Some(other) if other.index == index => other.text.as_str(),
                 _ => part,
             })
             .collect();
@@ -148,17 +148,17 @@ impl DeviceWalk<'_> {
             }
             // These name their devices by place. PCI, ACPI and Xen carry all kinds of devices,
             // so disks need another bus below them.
-            "pci" | "acpi" | "xen" => Some(self.place(device, subsystem)),
+            "pci" | "acpi" | "xen" => Some(self.bus_device(device, subsystem)),
             "platform" | "amba" | "scm" | "ccw" | "ccwgroup" | "iucv" => {
                 self.has_transport = true;
-                Some(self.place(device, subsystem))
+                Some(self.bus_device(device, subsystem))
             }
             _ => Some(device.to_owned()),
         }
     }
 
     /// A bus whose devices are called by their place in it.
-    fn place(&mut self, device: &Path, subsystem: &str) -> PathBuf {
+    fn bus_device(&mut self, device: &Path, subsystem: &str) -> PathBuf {
         self.parts.push(format!("{subsystem}-{}", name_of(device)));
         self.is_plugged = true;
         self.chain.last_in_subsystem(device, subsystem)
@@ -171,9 +171,9 @@ impl DeviceWalk<'_> {
         };
         let hub = self.chain.last_in_subsystem(device, "usb");
         if let Some(revision) = self.usb_revision(&hub) {
-            let place = self.parts.len();
+            let index = self.parts.len();
             let text = format!("usbv{revision}-0:{port}");
-            self.variant = Some(Variant::After(PathPart { place, text }));
+            self.variant = Some(Variant::After(PathPart { index, text }));
         }
         self.parts.push(format!("usb-0:{port}"));
         hub
@@ -307,8 +307,8 @@ impl DeviceWalk<'_> {
     fn ata(&mut self, address: ScsiAddress) -> Option<String> {
         let port = self.scsi_parent("host")?.parent()?;
         let port = self.chain.class_attribute(port, "ata_port", "port_no")?;
-        let (place, text) = (self.parts.len(), format!("ata-{port}"));
-        self.variant = Some(Variant::Before(PathPart { place, text }));
+        let (index, text) = (self.parts.len(), format!("ata-{port}"));
+        self.variant = Some(Variant::Before(PathPart { index, text }));
         Some(match address {
             ScsiAddress {
                 channel: 0, target, ..
@@ -333,14 +333,14 @@ impl DeviceWalk<'_> {
             let number = name.strip_prefix("host")?;
             number.parse::<u32>().ok()
         });
-        let place = address.host.checked_sub(numbers.min()?)?;
+        let index = address.host.checked_sub(numbers.min()?)?;
         let ScsiAddress {
             channel,
             target,
             lun,
             ..
         } = address;
-        Some(format!("scsi-{place}:{channel}:{target}:{lun}"))
+        Some(format!("scsi-{index}:{channel}:{target}:{lun}"))
     }
 }
 

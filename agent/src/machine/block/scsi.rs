@@ -320,9 +320,9 @@ pub(crate) mod tests {
     /// A drive's answer to IDENTIFY with this model, serial number and World Wide Name.
     pub(crate) fn identify(model: &str, serial: &str, name: u64) -> Vec<u8> {
         let mut identify = ata_page(model, serial)[60..].to_vec();
-        for (place, pair) in name.to_be_bytes().chunks(2).enumerate() {
-            identify[216 + 2 * place] = pair[1];
-            identify[217 + 2 * place] = pair[0];
+        for (index, pair) in name.to_be_bytes().chunks(2).enumerate() {
+            identify[216 + 2 * index] = pair[1];
+            identify[217 + 2 * index] = pair[0];
         }
         identify
     }

@@ -77,7 +77,7 @@ impl Adapter<'_> {
     }
 
     /// The adapter's objects of a class: below its own directory, and linked in `/sys/class`.
-    fn places(&self, class: &str) -> impl Iterator<Item = String> {
+    fn directories(&self, class: &str) -> impl Iterator<Item = String> {
         let (name, class) = (format!("host{}", self.number), format!("{class}_host"));
         let own = self
             .chain
@@ -91,12 +91,13 @@ impl Adapter<'_> {
 
     fn is_a(&self, class: &str) -> bool {
         let root = self.chain.root();
-        self.places(class).any(|place| root.path(place).is_dir())
+        self.directories(class)
+            .any(|directory| root.path(directory).is_dir())
     }
 
     fn attribute(&self, class: &str, name: &str) -> Option<String> {
-        self.places(class)
-            .find_map(|place| self.chain.attribute_of(Path::new(&place), name))
+        self.directories(class)
+            .find_map(|directory| self.chain.attribute_of(Path::new(&directory), name))
     }
 
     fn device_has(&self, name: &str) -> bool {

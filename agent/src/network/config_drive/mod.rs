@@ -86,7 +86,7 @@ pub(super) async fn look(system: &System, search: &MediumSearch) -> Option<Netwo
         Ok(None) => NetworkRequest::default(),
         Err(error) => NetworkRequest {
             problems: vec![NetworkProblem::Unreadable {
-                place: format!("{FILE} of {}", medium.device),
+                location: format!("{FILE} of {}", medium.device),
                 source: ProblemCause::new(error),
             }],
             ..NetworkRequest::default()

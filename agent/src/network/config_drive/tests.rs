@@ -45,12 +45,15 @@ fn cd(machine: &mut FakeMachine, name: &str, label: &str, publisher: &str) {
 async fn found(machine: &mut FakeMachine, line: &str, device: Option<&str>) -> Option<Vec<String>> {
     let inside = "run/ironic-virtual-media/network";
     machine.file(&format!("{inside}/{FILE}"), r#"{"links": 7}"#);
-    let place = machine.path().join(inside).display().to_string();
+    let mount_point = machine.path().join(inside).display().to_string();
     let script = device.into_iter().fold(Script::new(), |script, device| {
         let options = "-o ro,nodev,nosuid,noexec";
         script
-            .expect(&format!("mount -t iso9660 {options} {device} {place}"), "")
-            .expect(&format!("umount {place}"), "")
+            .expect(
+                &format!("mount -t iso9660 {options} {device} {mount_point}"),
+                "",
+            )
+            .expect(&format!("umount {mount_point}"), "")
     });
     let script = Arc::new(script);
     let search = MediumSearch::of(&Parameters::parse(line));
@@ -95,14 +98,17 @@ async fn the_medium_of_this_boot_is_read() {
 async fn a_medium_without_the_file_asks_for_nothing() {
     let mut machine = FakeMachine::new();
     cd(&mut machine, "sr0", "VMEDIA_BOOT_ISO", "3f2a-id");
-    let place = machine.path().join("run/ironic-virtual-media/network");
+    let mount_point = machine.path().join("run/ironic-virtual-media/network");
     let options = "-o ro,nodev,nosuid,noexec";
     let script = Script::new()
         .expect(
-            &format!("mount -t iso9660 {options} /dev/sr0 {}", place.display()),
+            &format!(
+                "mount -t iso9660 {options} /dev/sr0 {}",
+                mount_point.display()
+            ),
             "",
         )
-        .expect(&format!("umount {}", place.display()), "");
+        .expect(&format!("umount {}", mount_point.display()), "");
     let search = MediumSearch::Announced("3f2a-id".to_owned());
     let request = look(&machine.system_with(Arc::new(script)), &search).await;
     assert_eq!(request, Some(NetworkRequest::default()));
@@ -115,13 +121,13 @@ async fn a_file_that_is_too_large_is_named() {
     let inside = "run/ironic-virtual-media/network";
     let size = usize::try_from(MAX_FILE_BYTES).unwrap() + 1;
     machine.bytes(&format!("{inside}/{FILE}"), &vec![b' '; size]);
-    let place = machine.path().join(inside).display().to_string();
+    let mount_point = machine.path().join(inside).display().to_string();
     let script = Script::new()
         .expect(
-            &format!("mount -t iso9660 -o ro,nodev,nosuid,noexec /dev/sr0 {place}"),
+            &format!("mount -t iso9660 -o ro,nodev,nosuid,noexec /dev/sr0 {mount_point}"),
             "",
         )
-        .expect(&format!("umount {place}"), "");
+        .expect(&format!("umount {mount_point}"), "");
     let request = look(
         &machine.system_with(Arc::new(script)),
         &MediumSearch::Present,

@@ -83,7 +83,7 @@ impl KernelParametersReader {
             _ => "rd.route",
         };
         self.request.problems.push(NetworkProblem::Value {
-            place: "kernel command line".to_owned(),
+            location: "kernel command line".to_owned(),
             field,
             value: value.chars().take(96).collect(),
             expected,
@@ -101,7 +101,7 @@ impl KernelParametersReader {
         let at = known.unwrap_or_else(|| {
             self.request.interfaces.push(RequestedInterface {
                 id: name.to_owned(),
-                place: format!("kernel parameter {word}"),
+                location: format!("kernel parameter {word}"),
                 kind,
                 name: None,
                 mac: None,
@@ -160,7 +160,7 @@ impl KernelParametersReader {
             match known.zip(value) {
                 Some(option) => others.push(option),
                 None => self.request.problems.push(NetworkProblem::BondOption {
-                    place: format!("kernel parameter {word}"),
+                    location: format!("kernel parameter {word}"),
                     option: option.chars().take(64).collect(),
                 }),
             }
@@ -290,8 +290,8 @@ impl KernelParametersReader {
             None if gateway.is_empty() && interface.is_some() => None,
             None => return self.wrong(word, value, ROUTE),
         };
-        let place = format!("kernel parameter {word}");
-        let (destination, problem) = StaticAddress { address, prefix }.network(&place);
+        let location = format!("kernel parameter {word}");
+        let (destination, problem) = StaticAddress { address, prefix }.network(&location);
         self.request.problems.extend(problem);
         let route = StaticRoute {
             destination,

@@ -29,11 +29,11 @@ pub(super) fn parse(text: &str) -> NetworkRequest {
     match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(document)) => reader.read(&document),
         Ok(_) => reader.problem(NetworkProblem::Unreadable {
-            place: FILE.to_owned(),
+            location: FILE.to_owned(),
             source: ProblemCause::new(NotAnObject),
         }),
         Err(error) => reader.problem(NetworkProblem::Unreadable {
-            place: FILE.to_owned(),
+            location: FILE.to_owned(),
             source: ProblemCause::new(error),
         }),
     }
@@ -51,12 +51,12 @@ impl NetworkDataReader {
     }
 
     fn read(&mut self, document: &Map<String, Value>) {
-        for (place, link) in self.items(document, "links", FILE) {
-            self.read_link(&place, &link);
+        for (location, link) in self.items(document, "links", FILE) {
+            self.read_link(&location, &link);
         }
         self.check_references();
-        for (place, network) in self.items(document, "networks", FILE) {
-            self.read_network(&place, &network);
+        for (location, network) in self.items(document, "networks", FILE) {
+            self.read_network(&location, &network);
         }
         self.read_services(document, FILE);
     }
@@ -66,14 +66,14 @@ impl NetworkDataReader {
         &mut self,
         document: &Map<String, Value>,
         key: &'static str,
-        place: &str,
+        location: &str,
     ) -> Vec<(String, Map<String, Value>)> {
         let list = match document.get(key) {
             None | Some(Value::Null) => return Vec::new(),
             Some(Value::Array(list)) if list.len() <= MAX_ITEMS => list,
             Some(other) => {
                 self.problem(NetworkProblem::Value {
-                    place: place.to_owned(),
+                    location: location.to_owned(),
                     field: key,
                     value: shorten(other),
                     expected: "a list of at most 256 objects",
@@ -86,7 +86,7 @@ impl NetworkDataReader {
         for (at, item) in list.iter().enumerate() {
             let Value::Object(fields) = item else {
                 self.problem(NetworkProblem::Value {
-                    place: format!("{place}: {one} {at}"),
+                    location: format!("{location}: {one} {at}"),
                     field: key,
                     value: shorten(item),
                     expected: "an object",
@@ -94,40 +94,43 @@ impl NetworkDataReader {
                 continue;
             };
             let name = text(fields, "id").unwrap_or_else(|| at.to_string());
-            items.push((format!("{place}: {one} {name:?}"), fields.clone()));
+            items.push((format!("{location}: {one} {name:?}"), fields.clone()));
         }
         items
     }
 
-    fn read_link(&mut self, place: &str, link: &Map<String, Value>) {
-        let Some(id) = self.needed(place, link, "id", "a text") else {
+    fn read_link(&mut self, location: &str, link: &Map<String, Value>) {
+        let Some(id) = self.needed(location, link, "id", "a text") else {
             return;
         };
-        let Some(kind) = self.needed(place, link, "type", "a kind of link") else {
+        let Some(kind) = self.needed(location, link, "type", "a kind of link") else {
             return;
         };
         if self.request.interfaces.iter().any(|known| known.id == id) {
-            let place = place.to_owned();
-            return self.problem(NetworkProblem::Twice { place, field: "id" });
+            let location = location.to_owned();
+            return self.problem(NetworkProblem::Twice {
+                location,
+                field: "id",
+            });
         }
         let (kind, mac) = match kind.as_str() {
             "bond" => (
-                self.read_bond(place, link),
-                self.read_mac(place, link, "ethernet_mac_address"),
+                self.read_bond(location, link),
+                self.read_mac(location, link, "ethernet_mac_address"),
             ),
             "vlan" => (
-                self.read_vlan(place, link),
-                self.read_mac(place, link, "vlan_mac_address"),
+                self.read_vlan(location, link),
+                self.read_mac(location, link, "vlan_mac_address"),
             ),
-            _ => (self.read_card(place, link), None),
+            _ => (self.read_card(location, link), None),
         };
         let Some(kind) = kind else { return };
-        let mtu = self.read_mtu(place, link);
+        let mtu = self.read_mtu(location, link);
         // Nothing but a network gives a link addresses.
         let addressing = matches!(kind, RequestedKind::Card(_)).then(Addressing::default);
         self.request.interfaces.push(RequestedInterface {
             name: None,
-            place: place.to_owned(),
+            location: location.to_owned(),
             addressing,
             id,
             kind,
@@ -137,17 +140,17 @@ impl NetworkDataReader {
         });
     }
 
-    fn read_card(&mut self, place: &str, link: &Map<String, Value>) -> Option<RequestedKind> {
-        let mac = self.read_mac(place, link, "ethernet_mac_address");
+    fn read_card(&mut self, location: &str, link: &Map<String, Value>) -> Option<RequestedKind> {
+        let mac = self.read_mac(location, link, "ethernet_mac_address");
         if mac.is_none() && text(link, "ethernet_mac_address").is_none() {
-            self.wrong(place, link, "ethernet_mac_address", "a hardware address");
+            self.wrong(location, link, "ethernet_mac_address", "a hardware address");
         }
         let selector = CardSelector::Mac(mac?);
         let is_same =
             |known: &&RequestedInterface| known.kind == RequestedKind::Card(selector.clone());
         if self.request.interfaces.iter().any(|known| is_same(&known)) {
             self.problem(NetworkProblem::Twice {
-                place: place.to_owned(),
+                location: location.to_owned(),
                 field: "ethernet_mac_address",
             });
             return None;
@@ -155,7 +158,7 @@ impl NetworkDataReader {
         Some(RequestedKind::Card(selector))
     }
 
-    fn read_bond(&mut self, place: &str, link: &Map<String, Value>) -> Option<RequestedKind> {
+    fn read_bond(&mut self, location: &str, link: &Map<String, Value>) -> Option<RequestedKind> {
         let members: Vec<String> = match link.get("bond_links") {
             Some(Value::Array(ids)) => ids
                 .iter()
@@ -164,15 +167,15 @@ impl NetworkDataReader {
             _ => Vec::new(),
         };
         if members.is_empty() {
-            self.wrong(place, link, "bond_links", "a list of ids of links");
+            self.wrong(location, link, "bond_links", "a list of ids of links");
             return None;
         }
         let wanted = text(link, "bond_mode").unwrap_or_default();
         let Some(mode) = bond::mode(&wanted) else {
-            self.wrong(place, link, "bond_mode", bond::MODE_NAMES);
+            self.wrong(location, link, "bond_mode", bond::MODE_NAMES);
             return None;
         };
-        let options = self.read_bond_options(place, link, &members);
+        let options = self.read_bond_options(location, link, &members);
         Some(RequestedKind::Bond(RequestedBond {
             members,
             options: bond::in_order(mode, options),
@@ -182,7 +185,7 @@ impl NetworkDataReader {
     /// Options of the bond besides its mode. What is no option costs itself, and not the bond.
     fn read_bond_options(
         &mut self,
-        place: &str,
+        location: &str,
         link: &Map<String, Value>,
         members: &[String],
     ) -> Vec<BondOption> {
@@ -194,7 +197,7 @@ impl NetworkDataReader {
             };
             let Some(name) = bond::option(name) else {
                 self.problem(NetworkProblem::BondOption {
-                    place: place.to_owned(),
+                    location: location.to_owned(),
                     option: key.chars().take(64).collect(),
                 });
                 continue;
@@ -202,24 +205,24 @@ impl NetworkDataReader {
             let value = bond_value(written).and_then(|text| bond::value(name, &text));
             match value {
                 Some(value) if name == bond::PRIMARY && !members.contains(&value) => {
-                    self.wrong_value(place, name, value, "one of bond_links");
+                    self.wrong_value(location, name, value, "one of bond_links");
                 }
                 Some(value) => options.push((name, value)),
                 None => {
                     let expected = "a value of the kernel's bonding driver";
-                    self.wrong_value(place, name, shorten(written), expected);
+                    self.wrong_value(location, name, shorten(written), expected);
                 }
             }
         }
         options
     }
 
-    fn read_vlan(&mut self, place: &str, link: &Map<String, Value>) -> Option<RequestedKind> {
-        let parent = self.needed(place, link, "vlan_link", "the id of a link")?;
+    fn read_vlan(&mut self, location: &str, link: &Map<String, Value>) -> Option<RequestedKind> {
+        let parent = self.needed(location, link, "vlan_link", "the id of a link")?;
         let number = text(link, "vlan_id").and_then(|number| number.parse::<u64>().ok());
         let number = number.filter(|number| VLAN_NUMBERS.contains(number));
         let Some(number) = number.and_then(|number| u16::try_from(number).ok()) else {
-            self.wrong(place, link, "vlan_id", "a number from 1 to 4094");
+            self.wrong(location, link, "vlan_id", "a number from 1 to 4094");
             return None;
         };
         Some(RequestedKind::Vlan { parent, number })
@@ -246,7 +249,7 @@ impl NetworkDataReader {
             else {
                 return;
             };
-            let place = self.request.interfaces[at].place.clone();
+            let location = self.request.interfaces[at].location.clone();
             // A bond does without one member.
             match &mut self.request.interfaces[at].kind {
                 RequestedKind::Bond(bond) if bond.members.len() > 1 => {
@@ -254,12 +257,16 @@ impl NetworkDataReader {
                 }
                 _ => drop(self.request.interfaces.remove(at)),
             }
-            self.problem(NetworkProblem::UnknownLink { place, field, id });
+            self.problem(NetworkProblem::UnknownLink {
+                location,
+                field,
+                id,
+            });
         }
     }
 
-    fn read_network(&mut self, place: &str, network: &Map<String, Value>) {
-        let Some(link) = self.needed(place, network, "link", "the id of a link") else {
+    fn read_network(&mut self, location: &str, network: &Map<String, Value>) {
+        let Some(link) = self.needed(location, network, "link", "the id of a link") else {
             return;
         };
         let Some(at) = ids(&self.request.interfaces)
@@ -267,7 +274,7 @@ impl NetworkDataReader {
             .position(|id| *id == link)
         else {
             return self.problem(NetworkProblem::UnknownLink {
-                place: place.to_owned(),
+                location: location.to_owned(),
                 field: "link",
                 id: link,
             });
@@ -276,7 +283,7 @@ impl NetworkDataReader {
         let mut addressing = Addressing::default();
         match kind.as_str() {
             "ipv4" | "ipv6" => {
-                let Some(address) = self.read_address(place, network, &kind) else {
+                let Some(address) = self.read_address(location, network, &kind) else {
                     return;
                 };
                 addressing.addresses.push(address);
@@ -289,22 +296,22 @@ impl NetworkDataReader {
             _ => {
                 let expected = "ipv4, ipv4_dhcp, ipv6, ipv6_dhcp, ipv6_slaac, ipv6_dhcpv6-stateless, \
                      ipv6_dhcpv6-stateful or manual";
-                return self.wrong(place, network, "type", expected);
+                return self.wrong(location, network, "type", expected);
             }
         }
-        for (place, route) in self.items(network, "routes", place) {
-            addressing.routes.extend(self.read_route(&place, &route));
-            self.read_services(&route, &place);
+        for (location, route) in self.items(network, "routes", location) {
+            addressing.routes.extend(self.read_route(&location, &route));
+            self.read_services(&route, &location);
         }
-        self.read_services(network, place);
-        self.check_gateways(place, &addressing);
+        self.read_services(network, location);
+        self.check_gateways(location, &addressing);
         let all = &mut self.request.interfaces[at].addressing;
         all.get_or_insert_default().add(addressing);
     }
 
     fn read_address(
         &mut self,
-        place: &str,
+        location: &str,
         network: &Map<String, Value>,
         kind: &str,
     ) -> Option<StaticAddress> {
@@ -314,31 +321,36 @@ impl NetworkDataReader {
         let found = found.filter(|(address, _)| address.is_ipv4() == (kind == "ipv4"));
         let Some((address, prefix)) = found else {
             let expected = "an address of the network's family, and a netmask of it";
-            self.wrong(place, network, "ip_address", expected);
+            self.wrong(location, network, "ip_address", expected);
             return None;
         };
         let Some(prefix) = prefix else {
-            self.wrong(place, network, "netmask", "a netmask, or its length");
+            self.wrong(location, network, "netmask", "a netmask, or its length");
             return None;
         };
         Some(StaticAddress { address, prefix })
     }
 
-    fn read_route(&mut self, place: &str, route: &Map<String, Value>) -> Option<StaticRoute> {
+    fn read_route(&mut self, location: &str, route: &Map<String, Value>) -> Option<StaticRoute> {
         let mask = text(route, "netmask");
         let written = text(route, "network").unwrap_or_default();
         let destination = address::ip_with_prefix(&written, mask.as_deref());
         let Some((address, Some(prefix))) = destination else {
-            self.wrong(place, route, "network", "a network and its netmask");
+            self.wrong(location, route, "network", "a network and its netmask");
             return None;
         };
         let gateway = text(route, "gateway").filter(|gateway| !gateway.is_empty());
         let found = gateway.as_deref().map(address::ip);
         if found.is_some_and(|found| found.is_none_or(|g| g.is_ipv4() != address.is_ipv4())) {
-            self.wrong(place, route, "gateway", "an address of the route's family");
+            self.wrong(
+                location,
+                route,
+                "gateway",
+                "an address of the route's family",
+            );
             return None;
         }
-        let (destination, problem) = StaticAddress { address, prefix }.network(place);
+        let (destination, problem) = StaticAddress { address, prefix }.network(location);
         self.request.problems.extend(problem);
         Some(StaticRoute {
             destination,
@@ -347,7 +359,7 @@ impl NetworkDataReader {
     }
 
     /// A gateway outside the network that the same item gives is used, and named.
-    fn check_gateways(&mut self, place: &str, addressing: &Addressing) {
+    fn check_gateways(&mut self, location: &str, addressing: &Addressing) {
         for gateway in addressing.routes.iter().filter_map(|route| route.gateway) {
             let holds = |network: &StaticAddress| {
                 address::is_in_network(network.address, network.prefix, gateway)
@@ -356,14 +368,14 @@ impl NetworkDataReader {
                 matches!(gateway, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local());
             let addresses = &addressing.addresses;
             if !addresses.is_empty() && !is_local && !addresses.iter().any(holds) {
-                let place = place.to_owned();
-                self.problem(NetworkProblem::FarGateway { place, gateway });
+                let location = location.to_owned();
+                self.problem(NetworkProblem::FarGateway { location, gateway });
             }
         }
     }
 
-    fn read_services(&mut self, document: &Map<String, Value>, place: &str) {
-        for (place, service) in self.items(document, "services", place) {
+    fn read_services(&mut self, document: &Map<String, Value>, location: &str) {
+        for (location, service) in self.items(document, "services", location) {
             if text(&service, "type").as_deref() != Some("dns") {
                 continue;
             }
@@ -373,7 +385,7 @@ impl NetworkDataReader {
                 match address::ip(one) {
                     Some(server) if self.request.name_servers.contains(&server) => {}
                     Some(server) => self.request.name_servers.push(server),
-                    None => self.wrong(&place, &service, "address", "an IP address"),
+                    None => self.wrong(&location, &service, "address", "an IP address"),
                 }
             }
         }
@@ -381,25 +393,25 @@ impl NetworkDataReader {
 
     fn read_mac(
         &mut self,
-        place: &str,
+        location: &str,
         link: &Map<String, Value>,
         key: &'static str,
     ) -> Option<String> {
         let written = text(link, key).filter(|written| !written.is_empty())?;
         let found = address::mac(&written);
         if found.is_none() {
-            self.wrong(place, link, key, "a hardware address");
+            self.wrong(location, link, key, "a hardware address");
         }
         found
     }
 
-    fn read_mtu(&mut self, place: &str, link: &Map<String, Value>) -> Option<u32> {
+    fn read_mtu(&mut self, location: &str, link: &Map<String, Value>) -> Option<u32> {
         let written = text(link, "mtu")?;
         let found = written.parse::<f64>().ok().map(|mtu| mtu.trunc());
         let found = found.and_then(|mtu| format!("{mtu}").parse::<u64>().ok());
         let found = found.filter(|mtu| MTUS.contains(mtu));
         if found.is_none() {
-            self.wrong(place, link, "mtu", "a number of bytes from 68 to 65535");
+            self.wrong(location, link, "mtu", "a number of bytes from 68 to 65535");
         }
         found.and_then(|mtu| u32::try_from(mtu).ok())
     }
@@ -407,38 +419,38 @@ impl NetworkDataReader {
     /// The text of a field that must be there.
     fn needed(
         &mut self,
-        place: &str,
+        location: &str,
         item: &Map<String, Value>,
         key: &'static str,
         expected: &'static str,
     ) -> Option<String> {
         let found = text(item, key).filter(|found| !found.is_empty());
         if found.is_none() {
-            self.wrong(place, item, key, expected);
+            self.wrong(location, item, key, expected);
         }
         found
     }
 
     fn wrong(
         &mut self,
-        place: &str,
+        location: &str,
         item: &Map<String, Value>,
         field: &'static str,
         expected: &'static str,
     ) {
         let value = item.get(field).map_or_else(String::new, shorten);
-        self.wrong_value(place, field, value, expected);
+        self.wrong_value(location, field, value, expected);
     }
 
     fn wrong_value(
         &mut self,
-        place: &str,
+        location: &str,
         field: &'static str,
         value: String,
         expected: &'static str,
     ) {
         self.problem(NetworkProblem::Value {
-            place: place.to_owned(),
+            location: location.to_owned(),
             field,
             value,
             expected,

@@ -152,7 +152,7 @@ impl Planner<'_> {
                 .map(|card| format!("{} ({})", card.name, card.mac))
                 .collect();
             self.plan.problems.push(NetworkProblem::NoCard {
-                place: wanted.place.clone(),
+                location: wanted.location.clone(),
                 selector: selector.to_string(),
                 cards: if cards.is_empty() {
                     "none".to_owned()
@@ -164,7 +164,7 @@ impl Planner<'_> {
         };
         let card = card.clone();
         if earlier.contains(&card.name) {
-            self.take(&card.name, &wanted.place);
+            self.take(&card.name, &wanted.location);
             return None;
         }
         let known = self.plan.interfaces.iter_mut();
@@ -180,14 +180,14 @@ impl Planner<'_> {
             return Some(card.name);
         }
         let asked = wanted.addressing.is_some();
-        self.used.insert(card.name.clone(), wanted.place.clone());
+        self.used.insert(card.name.clone(), wanted.location.clone());
         self.plan.interfaces.push(PlannedInterface {
             mac: wanted.mac.clone().or_else(|| Some(card.mac.clone())),
             sets_mac: wanted.mac.is_some(),
             mtu: wanted.mtu,
             addressing: wanted.all_addressing(),
             is_preferred: asked,
-            reason: wanted.place.clone(),
+            reason: wanted.location.clone(),
             ..self.planned(&card.name, PlannedKind::Card)
         });
         Some(card.name)
@@ -205,7 +205,7 @@ impl Planner<'_> {
             Some(name) => name.clone(),
             None => self.free_name("bond"),
         };
-        self.take(&name, &wanted.place)?;
+        self.take(&name, &wanted.location)?;
         let members = self.members(wanted, bond, names);
         if members.is_empty() {
             return None;
@@ -241,7 +241,7 @@ impl Planner<'_> {
             let member = self.plan.interfaces.iter_mut().find(is_free);
             let Some(member) = member.filter(|member| member.kind == PlannedKind::Card) else {
                 self.plan.problems.push(NetworkProblem::Taken {
-                    place: wanted.place.clone(),
+                    location: wanted.location.clone(),
                     name: name.clone(),
                     by: "another bond".to_owned(),
                 });
@@ -249,7 +249,7 @@ impl Planner<'_> {
             };
             if member.addressing != Addressing::default() {
                 self.plan.problems.push(NetworkProblem::MemberAddress {
-                    place: member.reason.clone(),
+                    location: member.reason.clone(),
                     name: name.clone(),
                 });
                 member.addressing = Addressing::default();
@@ -259,7 +259,7 @@ impl Planner<'_> {
         let missing = bond.members.len() - members.len();
         if missing > 0 {
             self.plan.problems.push(NetworkProblem::Members {
-                place: wanted.place.clone(),
+                location: wanted.location.clone(),
                 missing,
                 wanted: bond.members.len(),
             });
@@ -287,7 +287,7 @@ impl Planner<'_> {
             let is_member = members.contains(value);
             if !is_member && members.len() == bond.members.len() {
                 self.plan.problems.push(NetworkProblem::Value {
-                    place: wanted.place.clone(),
+                    location: wanted.location.clone(),
                     field: bond::PRIMARY,
                     value: value.clone(),
                     expected: "a member of the bond",
@@ -317,7 +317,7 @@ impl Planner<'_> {
                     Some(name) => name.clone(),
                     None => vlan_name(&on, number, twins(&numbers, &wanted.id, number)),
                 };
-                if self.take(&name, &wanted.place).is_some() {
+                if self.take(&name, &wanted.location).is_some() {
                     let kind = PlannedKind::Vlan { parent: on, number };
                     self.add_made(wanted, &name, kind);
                     names.insert(&wanted.id, name);
@@ -330,7 +330,7 @@ impl Planner<'_> {
                 continue;
             };
             self.plan.problems.push(NetworkProblem::NoParent {
-                place: wanted.place.clone(),
+                location: wanted.location.clone(),
                 parent: parent.clone(),
             });
         }
@@ -344,7 +344,7 @@ impl Planner<'_> {
             mtu: wanted.mtu,
             addressing: wanted.all_addressing(),
             is_preferred: wanted.addressing.is_some(),
-            reason: wanted.place.clone(),
+            reason: wanted.location.clone(),
             ..self.planned(name, kind)
         });
     }
@@ -388,7 +388,7 @@ impl Planner<'_> {
     fn finish(mut self) -> NetworkPlan {
         let mut ranks: BTreeMap<u32, u32> = BTreeMap::new();
         for at in 0..self.plan.interfaces.len() {
-            let (is_boot, card) = self.place(&self.plan.interfaces[at]);
+            let (is_boot, card) = self.first_card(&self.plan.interfaces[at]);
             let interface = &mut self.plan.interfaces[at];
             // A VLAN comes after what it is on, in this list and here. How many members a bond has
             // makes no difference to what is on it.
@@ -412,8 +412,10 @@ impl Planner<'_> {
             if !self.inputs.has_ipv6 && interface.addressing.has_ipv6() {
                 // Of what nobody asked for nobody misses it.
                 if interface.addressing.asks_for_ipv6() {
-                    let place = interface.reason.clone();
-                    self.plan.problems.push(NetworkProblem::Ipv6IsOff { place });
+                    let location = interface.reason.clone();
+                    self.plan
+                        .problems
+                        .push(NetworkProblem::Ipv6IsOff { location });
                 }
                 interface.addressing = interface.addressing.clone().without_ipv6();
             }
@@ -423,7 +425,7 @@ impl Planner<'_> {
 
     /// Whether an interface leads to the card that was booted from, and the first card that it
     /// leads to, by the kernel's number; 0 is that which was booted from.
-    fn place(&self, interface: &PlannedInterface) -> (bool, u32) {
+    fn first_card(&self, interface: &PlannedInterface) -> (bool, u32) {
         let mut names = vec![interface.name.as_str()];
         for _ in 0..=DEPTH {
             let below = names.iter().filter_map(|name| self.below(name)).flatten();
@@ -467,19 +469,19 @@ impl Planner<'_> {
     }
 
     /// Takes a name, or says who has it.
-    fn take(&mut self, name: &str, place: &str) -> Option<()> {
+    fn take(&mut self, name: &str, location: &str) -> Option<()> {
         let is_card = self.cards.iter().any(|card| card.name == name);
         let by = self.used.get(name).cloned();
         let by = by.or_else(|| is_card.then(|| "a card".to_owned()));
         if let Some(by) = by {
             self.plan.problems.push(NetworkProblem::Taken {
-                place: place.to_owned(),
+                location: location.to_owned(),
                 name: name.to_owned(),
                 by,
             });
             return None;
         }
-        self.used.insert(name.to_owned(), place.to_owned());
+        self.used.insert(name.to_owned(), location.to_owned());
         Some(())
     }
 

@@ -25,7 +25,7 @@ const MAX_MEMORY_BYTES: u64 = 1 << 30;
 /// `CGROUP2_SUPER_MAGIC` of `linux/magic.h`.
 const CGROUP2: u64 = 0x6367_7270;
 /// Where cgroup v2 is mounted, or can be.
-const PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+const MOUNT_POINTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// Before the number of the process that made it.
 const NAME: &str = "ironic-agent-image-";
 /// How often the first process looks, where the kernel does not.
@@ -114,18 +114,21 @@ impl LimitedCgroup {
     /// Where cgroup v2 has its root. A ramdisk may not have mounted it; then it is mounted for
     /// this process alone, whose mounts are its own.
     fn root() -> Option<PathBuf> {
-        let is_mounted = |place: &str| {
+        let is_mounted = |mount_point: &str| {
             // The kernel's number has 32 bits, whatever type it comes in.
-            statfs(place).is_ok_and(|found| u64::try_from(found.f_type) == Ok(CGROUP2))
+            statfs(mount_point).is_ok_and(|found| u64::try_from(found.f_type) == Ok(CGROUP2))
         };
-        if let Some(place) = PLACES.into_iter().find(|place| is_mounted(place)) {
-            return Some(PathBuf::from(place));
+        if let Some(mount_point) = MOUNT_POINTS
+            .into_iter()
+            .find(|mount_point| is_mounted(mount_point))
+        {
+            return Some(PathBuf::from(mount_point));
         }
         // A place with something else in it is another version's.
-        let is_empty = fs::read_dir(PLACES[0]).is_ok_and(|mut names| names.next().is_none());
+        let is_empty = fs::read_dir(MOUNT_POINTS[0]).is_ok_and(|mut names| names.next().is_none());
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        (is_empty && mount("cgroup2", PLACES[0], "cgroup2", flags, c"").is_ok())
-            .then(|| PathBuf::from(PLACES[0]))
+        (is_empty && mount("cgroup2", MOUNT_POINTS[0], "cgroup2", flags, c"").is_ok())
+            .then(|| PathBuf::from(MOUNT_POINTS[0]))
     }
 
     /// Removes groups of programs that have ended: nobody could while they were in there.

@@ -51,7 +51,7 @@ const END: &str = "--";
 /// Where programs are in the image.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// Where the EFI system partition is in the image.
-pub const EFI_SYSTEM_PLACE: &str = "/boot/efi";
+pub const EFI_SYSTEM_MOUNT_POINT: &str = "/boot/efi";
 /// Nodes that every program may expect.
 const NODES: [&str; 6] = [
     "/dev/null",
@@ -82,7 +82,7 @@ pub struct VisibleDevices {
     pub nodes: BTreeSet<String>,
     /// Other names, `/dev/disk/by-uuid/…`, of these nodes.
     pub names: BTreeMap<String, String>,
-    /// The node of a FAT file system that is mounted at [`EFI_SYSTEM_PLACE`].
+    /// The node of a FAT file system that is mounted at [`EFI_SYSTEM_MOUNT_POINT`].
     pub efi_system: Option<String>,
 }
 
@@ -250,9 +250,9 @@ fn confine(image: &Path, view: &VisibleDevices) -> Result<UsageWatch, SandboxErr
     let plain = MountFlags::NOSUID | MountFlags::NOEXEC;
     let without_nodes = plain | MountFlags::NODEV;
     let read_only = without_nodes | MountFlags::RDONLY;
-    let put = |kind: &str, from: &str, place: &str, flags: MountFlags, size: &CStr| {
-        let mounted = mount(from, place, kind, flags, size);
-        mounted.map_err(at(Path::new(place)))
+    let put = |kind: &str, from: &str, mount_point: &str, flags: MountFlags, size: &CStr| {
+        let mounted = mount(from, mount_point, kind, flags, size);
+        mounted.map_err(at(Path::new(mount_point)))
     };
     put("tmpfs", "dev", "/dev", plain, c"mode=755,size=1m")?;
     put("proc", "proc", "/proc", read_only, c"")?;
@@ -273,7 +273,7 @@ fn confine(image: &Path, view: &VisibleDevices) -> Result<UsageWatch, SandboxErr
         link(Path::new(path), Path::new(target)).map_err(at(Path::new(path)))?;
     }
     if let Some(node) = &view.efi_system {
-        put("vfat", node, EFI_SYSTEM_PLACE, without_nodes, c"")?;
+        put("vfat", node, EFI_SYSTEM_MOUNT_POINT, without_nodes, c"")?;
     }
     // What the program may not do, it may not do to this process either.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)

@@ -10,7 +10,7 @@ use ironic_transport::grpc::{InvalidEndpoint, TlsFiles};
 
 use crate::arguments::{AgentctlArguments, ConnectionArguments, ControlCommand, OrderArguments};
 use crate::connection::{ConnectError, ControlChannel};
-use crate::contexts::{ContextFile, place};
+use crate::contexts::{ContextFile, config_path};
 use crate::error::ControlError;
 use crate::exit_kind::ExitKind;
 use crate::output::Printer;
@@ -87,7 +87,7 @@ impl Invocation {
     /// The configuration file, and where it is.
     fn contexts(&self) -> Result<(ContextFile, std::path::PathBuf), ControlError> {
         let option = self.connection.config.as_deref();
-        let path = place(option, |name| std::env::var_os(name).map(Into::into))?;
+        let path = config_path(option, |name| std::env::var_os(name).map(Into::into))?;
         Ok((ContextFile::read(&path)?, path))
     }
 

@@ -109,7 +109,7 @@ const REASONS: &[ReasonRow] = &[
 pub(crate) struct CallFailure {
     cause: CallCause,
     /// Whom was called, where the connection failed and not the other end.
-    place: Option<String>,
+    address: Option<String>,
     /// The reason within [`DOMAIN`]; empty without one.
     pub(crate) error_info_reason: String,
     /// The gRPC code.
@@ -127,8 +127,8 @@ enum CallCause {
 
 impl fmt::Display for CallFailure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = &self.place {
-            write!(formatter, "{place}: ")?;
+        if let Some(address) = &self.address {
+            write!(formatter, "{address}: ")?;
         }
         match &self.cause {
             CallCause::Status(status) if status.message().is_empty() => {
@@ -151,8 +151,8 @@ impl Error for CallFailure {
 }
 
 impl CallFailure {
-    /// Reads a status of a call to `place`.
-    pub(super) fn new(status: Status, place: &str, problem: Option<TransportProblem>) -> Self {
+    /// Reads a status of a call to `address`.
+    pub(super) fn new(status: Status, address: &str, problem: Option<TransportProblem>) -> Self {
         let info = status.get_details_error_info();
         let reason = info.filter(|info| info.domain == DOMAIN);
         let reason = reason.map_or_else(String::new, |info| info.reason);
@@ -164,7 +164,7 @@ impl CallFailure {
         };
         if let Some(problem) = problem.filter(|_| reason.is_empty()) {
             return Self {
-                place: Some(place.to_owned()),
+                address: Some(address.to_owned()),
                 error_info_reason: reason,
                 code,
                 kind: problem.kind(),
@@ -180,7 +180,7 @@ impl CallFailure {
             None => by_code(code, is_transport),
         };
         Self {
-            place: is_transport.then(|| place.to_owned()),
+            address: is_transport.then(|| address.to_owned()),
             error_info_reason: reason,
             code,
             kind,
@@ -204,7 +204,7 @@ impl CallFailure {
     pub(crate) fn is_lost(&self) -> bool {
         self.error_info_reason == "NODE_LOST"
             || self.error_info_reason == "GATEWAY_STOPPING"
-            || self.place.is_some() && self.kind == ExitKind::Unreachable
+            || self.address.is_some() && self.kind == ExitKind::Unreachable
     }
 
     /// Whether the node may be back soon.

@@ -71,18 +71,18 @@ pub(crate) enum ConnectError {
         source: std::io::Error,
     },
     /// TLS came to no agreement.
-    #[error("{place}: {problem}")]
+    #[error("{address}: {problem}")]
     Tls {
         /// The address.
-        place: String,
+        address: String,
         /// What it was.
         problem: TransportProblem,
     },
     /// Nobody answers.
-    #[error("{place} does not answer")]
+    #[error("{address} does not answer")]
     Unreachable {
         /// The address.
-        place: String,
+        address: String,
         /// Why.
         #[source]
         source: tonic::transport::Error,
@@ -132,7 +132,7 @@ pub(crate) struct ControlChannel {
     channel: Channel,
     peer: ChannelPeer,
     /// The address, for errors.
-    place: String,
+    address: String,
     timeout: Duration,
     observed: ObservedFailure,
 }
@@ -203,22 +203,22 @@ impl ControlChannel {
                 Ok::<_, std::io::Error>(TokioIo::new(ObservedSocket::new(socket, is_tls, noted)))
             }
         });
-        let place = endpoint.to_string();
+        let address = endpoint.to_string();
         let connected = transport.connect_with_connector(connector).await;
         let channel = connected.map_err(|source| match observed.take() {
             Some(problem) => ConnectError::Tls {
-                place: place.clone(),
+                address: address.clone(),
                 problem,
             },
             None => ConnectError::Unreachable {
-                place: place.clone(),
+                address: address.clone(),
                 source,
             },
         })?;
         Ok(Self {
             channel,
             peer,
-            place,
+            address,
             timeout,
             observed,
         })
@@ -230,8 +230,8 @@ impl ControlChannel {
     }
 
     /// The address.
-    pub(crate) fn place(&self) -> &str {
-        &self.place
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     /// The nodes of the gateway.
@@ -286,6 +286,6 @@ impl ControlChannel {
     /// What a status means.
     pub(crate) fn failure(&self, status: Status) -> CallFailure {
         let problem = self.observed.take();
-        CallFailure::new(status, &self.place, problem)
+        CallFailure::new(status, &self.address, problem)
     }
 }

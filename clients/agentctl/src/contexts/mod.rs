@@ -140,7 +140,7 @@ impl ContextError {
 ///
 /// # Errors
 /// The environment names no home.
-pub(crate) fn place(
+pub(crate) fn config_path(
     option: Option<&Path>,
     variable: impl Fn(&str) -> Option<PathBuf>,
 ) -> Result<PathBuf, ContextError> {

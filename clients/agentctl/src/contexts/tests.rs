@@ -73,7 +73,7 @@ fn the_place_follows_the_option_and_the_environment() {
         "HOME" => Some(PathBuf::from("/home/me")),
         _ => None,
     };
-    let found = |option, variable: &dyn Fn(&str) -> Option<PathBuf>| place(option, variable);
+    let found = |option, variable: &dyn Fn(&str) -> Option<PathBuf>| config_path(option, variable);
     assert_eq!(
         found(Some(Path::new("x")), &variables).unwrap(),
         Path::new("x")

@@ -66,8 +66,8 @@ impl Printer {
 
 /// Says on standard error why a node failed, and what to do next.
 pub(crate) fn complain(node: Option<&NodeRef>, error: &ControlError) {
-    let place = node.map_or_else(String::new, |node| format!("{}: ", node.shown()));
-    let line = format!("agentctl: {place}{}", error_chain(error));
+    let prefix = node.map_or_else(String::new, |node| format!("{}: ", node.shown()));
+    let line = format!("agentctl: {prefix}{}", error_chain(error));
     eprintln!("{}", printable(&line));
     if let Some(advice) = error.advice() {
         eprintln!("  {}", printable(&advice));

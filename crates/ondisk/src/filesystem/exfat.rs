@@ -59,7 +59,7 @@ impl ExfatVolume {
         })
     }
 
-    fn place(&self, cluster: u32) -> u64 {
+    fn offset_of(&self, cluster: u32) -> u64 {
         let sector = self.heap + ((u64::from(cluster) - 2) << self.cluster_shift);
         sector << self.sector_shift
     }
@@ -67,7 +67,7 @@ impl ExfatVolume {
     fn label(&self, window: &mut Window<'_>) -> Option<String> {
         let cluster_size = 1_u64 << (self.sector_shift + self.cluster_shift);
         let mut cluster = self.root;
-        let mut offset = self.place(cluster);
+        let mut offset = self.offset_of(cluster);
         for _ in 0..MAX_ENTRIES {
             let entry = window.bytes(offset, ENTRY)?;
             match entry[0] {
@@ -85,7 +85,7 @@ impl ExfatVolume {
                 if !(2..=0x0fff_fff6).contains(&cluster) {
                     return None;
                 }
-                offset = self.place(cluster);
+                offset = self.offset_of(cluster);
             }
         }
         None

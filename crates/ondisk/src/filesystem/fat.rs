@@ -140,11 +140,11 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
 
 /// The sector with what is free has its marks, or none at all.
 fn has_possible_information(window: &mut Window<'_>, sector: &[u8], parsed: &BootSector) -> bool {
-    let place = le_u16(sector, 0x30).map_or(0, u64::from);
-    if place == 0 {
+    let fs_info = le_u16(sector, 0x30).map_or(0, u64::from);
+    if fs_info == 0 {
         return true;
     }
-    let Some(found) = window.bytes(place * u64::from(parsed.sector_size), 512) else {
+    let Some(found) = window.bytes(fs_info * u64::from(parsed.sector_size), 512) else {
         return false;
     };
     matches!(&found[..4], b"RRaA" | b"RRdA" | [0, 0, 0, 0])
@@ -173,8 +173,8 @@ fn label_in_clusters(
         if cluster < 2 || cluster >= entries {
             break;
         }
-        let place = data + (cluster - 2) * cluster_size;
-        if let Some(name) = volume_name(&window.bytes(place, cluster_size)?) {
+        let offset = data + (cluster - 2) * cluster_size;
+        if let Some(name) = volume_name(&window.bytes(offset, cluster_size)?) {
             return text::label(&name);
         }
         let next = window.bytes(tables + cluster * 4, 4)?;

@@ -84,19 +84,19 @@ fn label(window: &mut Window<'_>, start: u64, header: &[u8]) -> Option<String> {
         return None;
     }
     let mut block = first * node_size / block_size;
-    let mut place = None;
+    let mut offset = None;
     for index in 0..8 {
         let (first, count) = extent(index)?;
         if count == 0 {
             return None;
         }
         if block < count {
-            place = Some((first + block) * block_size);
+            offset = Some((first + block) * block_size);
             break;
         }
         block -= count;
     }
-    let node = window.bytes(start.checked_add(place?)?, node_size)?;
+    let node = window.bytes(start.checked_add(offset?)?, node_size)?;
     let is_leaf = node[8] == 0xff && be_u16(&node, 10)? > 0 && be_u32(&node, 16)? == 1;
     let length = usize::from(be_u16(&node, 20)?);
     if !is_leaf || length > 255 {

@@ -12,12 +12,12 @@ const END: u32 = 0xffff_ffff;
 
 pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     let sector = window.bytes(0, 512)?;
-    let (table, record_size) = place_of_table(&sector)?;
+    let (table, record_size) = table_offset(&sector)?;
     if !window.has(table, b"FILE") {
         return None;
     }
-    let place = table.checked_add(VOLUME_RECORD * record_size)?;
-    let record = window.bytes(place, record_size)?;
+    let offset = table.checked_add(VOLUME_RECORD * record_size)?;
+    let record = window.bytes(offset, record_size)?;
     record.starts_with(b"FILE").then(|| FormatIdentity {
         uuid: le_u64(&sector, 72)
             .filter(|serial| *serial != 0)
@@ -27,7 +27,7 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
 }
 
 /// Where the master file table begins, and how large its records are.
-fn place_of_table(sector: &[u8]) -> Option<(u64, u64)> {
+fn table_offset(sector: &[u8]) -> Option<(u64, u64)> {
     let sector_size = u64::from(le_u16(sector, 11)?);
     let cluster_sectors = match *sector.get(13)? {
         power @ (1 | 2 | 4 | 8 | 16 | 32 | 64 | 128) => u64::from(power),

@@ -96,9 +96,9 @@ pub struct Survey {
 pub fn survey<E>(source: &mut dyn Source<Error = E>, geometry: Geometry) -> Result<Survey, E> {
     let mut found = Survey::default();
     let decision = decide(source, geometry)?;
-    let mut places = VecDeque::from([(0_u64, geometry.size, 0_usize)]);
+    let mut areas = VecDeque::from([(0_u64, geometry.size, 0_usize)]);
     let mut seen = BTreeSet::from([0]);
-    while let Some((base, size, depth)) = places.pop_front() {
+    while let Some((base, size, depth)) = areas.pop_front() {
         let mut area = Area::new(&mut *source, base, size);
         let geometry = Geometry {
             size: area.size(),
@@ -113,7 +113,7 @@ pub fn survey<E>(source: &mut dyn Source<Error = E>, geometry: Geometry) -> Resu
         claims.sort_by_key(|claim| !claim.counts);
         for claim in &claims {
             if depth < MAX_DEPTH && seen.insert(claim.start) {
-                places.push_back((claim.start, claim.size, depth + 1));
+                areas.push_back((claim.start, claim.size, depth + 1));
             }
         }
         found.claims.append(&mut claims);

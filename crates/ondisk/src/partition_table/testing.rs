@@ -96,13 +96,13 @@ pub fn put_gpt(disk: &mut [u8], shape: Shape, partitions: &[(u32, u64, u64)]) {
             (48, sectors - 2 - length),
             (72, at),
         ];
-        for (place, number) in numbers {
-            header[place..place + 8].copy_from_slice(&number.to_le_bytes());
+        for (offset, number) in numbers {
+            header[offset..offset + 8].copy_from_slice(&number.to_le_bytes());
         }
         header[56..72].fill(3);
         let mut sum = crc32fast::hash(&entries);
-        for (place, number) in [(80, shape.count), (84, shape.entry), (88, sum)] {
-            header[place..place + 4].copy_from_slice(&number.to_le_bytes());
+        for (offset, number) in [(80, shape.count), (84, shape.entry), (88, sum)] {
+            header[offset..offset + 4].copy_from_slice(&number.to_le_bytes());
         }
         sum = crc32fast::hash(&header[..shape.header as usize]);
         if !is_right {

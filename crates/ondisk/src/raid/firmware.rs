@@ -19,10 +19,10 @@ pub(crate) fn imsm(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
 pub(crate) fn ddf(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     const MAGIC: &[u8] = &[0xde, 0x11, 0xde, 0x11];
     let sectors = window.size() / 512;
-    let places = [1, 257]
+    let anchors = [1, 257]
         .into_iter()
         .filter_map(|back| sectors.checked_sub(back));
-    for at in places {
+    for at in anchors {
         let Some(anchor) = window.bytes(at * 512, 512) else {
             continue;
         };

@@ -23,7 +23,7 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
 /// What the source said.
 pub fn superblocks<S: Source>(source: S) -> Result<Vec<u64>, S::Error> {
     window::look(source, 512, |window| {
-        all(window).into_iter().map(|(place, _)| place).collect()
+        all(window).into_iter().map(|(offset, _)| offset).collect()
     })
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn is_there(window: &mut Window<'_>) -> bool {
 
 pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     let sector = window.bytes(0, 512)?;
-    let place = if sector.starts_with(VISTA) {
+    let offset = if sector.starts_with(VISTA) {
         return Some(FormatIdentity::default());
     } else if sector.starts_with(LATER) {
         le_u64(&sector, 176)?
@@ -30,15 +30,15 @@ pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     } else {
         return None;
     };
-    if place == 0 || place % 64 != 0 {
+    if offset == 0 || offset % 64 != 0 {
         return None;
     }
-    let header = window.bytes(place, BLOCK_HEADER + HEADER)?;
+    let header = window.bytes(offset, BLOCK_HEADER + HEADER)?;
     if !header.starts_with(b"-FVE-FS-") {
         return None;
     }
     let length = u64::from(le_u32(&header, 64)?);
-    let metadata = window.bytes(place + BLOCK_HEADER, length)?;
+    let metadata = window.bytes(offset + BLOCK_HEADER, length)?;
     Some(FormatIdentity {
         uuid: text::guid(&header[80..]),
         label: description(&metadata),

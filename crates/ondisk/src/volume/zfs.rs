@@ -20,14 +20,14 @@ const LAST_STATE: u64 = 7;
 
 pub(crate) fn probe(window: &mut Window<'_>, _: u64) -> Option<FormatIdentity> {
     let end = window.size() / LABEL * LABEL;
-    let places = [
+    let offsets = [
         0,
         LABEL,
         end.checked_sub(2 * LABEL)?,
         end.checked_sub(LABEL)?,
     ];
-    places.into_iter().find_map(|place| {
-        let list = window.bytes(place + LIST, LIST_LENGTH)?;
+    offsets.into_iter().find_map(|offset| {
+        let list = window.bytes(offset + LIST, LIST_LENGTH)?;
         let pool = ZfsPool::parse(&list);
         pool.is_complete().then(|| FormatIdentity {
             uuid: pool.identity.map(|number| number.to_string()),

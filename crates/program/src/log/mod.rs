@@ -99,13 +99,13 @@ fn filter(debug: bool) -> Targets {
 /// A panic is a line like any other: its text may quote what others sent.
 fn panicked(panic: &PanicHookInfo<'_>) {
     let thread = thread::current();
-    let place = panic
+    let location = panic
         .location()
         .map(ToString::to_string)
         .unwrap_or_default();
     tracing::error!(
         thread = thread.name().unwrap_or("unnamed"),
-        %place,
+        place = %location,
         "panic: {}",
         payload(panic.payload())
     );

@@ -70,10 +70,10 @@ mod tests {
 
     #[test]
     fn authorities_are_found_where_distributions_keep_them() {
-        for place in SYSTEM_BUNDLES {
+        for bundle in SYSTEM_BUNDLES {
             let root = tempfile::tempdir().unwrap();
             assert_eq!(system_bundle(root.path()), None);
-            let path = root.path().join(place);
+            let path = root.path().join(bundle);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             // A link whose target was not installed, and an empty file.
             std::os::unix::fs::symlink("nowhere", &path).unwrap();

@@ -24,7 +24,7 @@ use crate::peers::Peers;
 use crate::peers::connection::{PeerBody, full_body, passing_body};
 use crate::peers::forward::ForwardError;
 use crate::peers::listener::GrpcHandler;
-use crate::peers::place::{NodePlace, NotFound};
+use crate::peers::route::{NodeRoute, NotFound};
 
 /// After this time a node is looked for again that has gone while a call waited for it.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -51,8 +51,8 @@ pub(super) async fn call(
     // Goal: an answer. Exit: there is one, or the search has ended, or the call may have reached
     // the agent.
     loop {
-        let replica = match search.place().await {
-            Ok(NodePlace::Here | NodePlace::Unknown) => {
+        let replica = match search.route().await {
+            Ok(NodeRoute::Here | NodeRoute::Unknown) => {
                 match agents.call(call.for_agent()).await {
                     // It has attached there while this call waited for it here. Where nobody knows
                     // of that yet, somebody soon does.
@@ -64,8 +64,8 @@ pub(super) async fn call(
                 }
                 continue;
             }
-            Ok(NodePlace::Closed) => return Err(FleetError::Closed(node.to_owned())),
-            Ok(NodePlace::At(replica)) => replica,
+            Ok(NodeRoute::Closed) => return Err(FleetError::Closed(node.to_owned())),
+            Ok(NodeRoute::At(replica)) => replica,
             Err(NotFound(away)) => {
                 let node = node.to_owned();
                 return Err(FleetError::Away { node, away });

@@ -92,7 +92,7 @@ pub(super) enum PacingDecision {
 }
 
 /// Since when a caller asks, and which call it is: the order of the calls that wait.
-type Place = (Duration, CallId);
+type QueuePosition = (Duration, CallId);
 
 #[derive(Debug, Clone, Copy)]
 struct QueuedCall {
@@ -122,7 +122,7 @@ type DeferredKey = (CallerKey, bool);
 /// The calls of one class that wait.
 #[derive(Debug, Default)]
 struct WaitingCalls {
-    waiting: BTreeMap<Place, QueuedCall>,
+    waiting: BTreeMap<QueuePosition, QueuedCall>,
     /// Callers that were deferred and have not come back.
     outstanding: u32,
 }
@@ -133,9 +133,9 @@ pub(super) struct CallQueue {
     rate: CallRate,
     /// By [`CallClass`], in its order.
     classes: [WaitingCalls; CallClass::ALL.len()],
-    places: HashMap<CallerKey, (CallClass, Place)>,
+    positions: HashMap<CallerKey, (CallClass, QueuePosition)>,
     /// In the order in which they came; some of them wait no more.
-    entered: VecDeque<(Duration, CallClass, Place)>,
+    entered: VecDeque<(Duration, CallClass, QueuePosition)>,
     in_flight: HashMap<CallId, RunningCall>,
     busy: HashSet<CallerKey>,
     deferred: HashMap<DeferredKey, Deferred>,
@@ -153,7 +153,7 @@ impl CallQueue {
         Self {
             rate: CallRate::new(),
             classes: Default::default(),
-            places: HashMap::new(),
+            positions: HashMap::new(),
             entered: VecDeque::new(),
             in_flight: HashMap::new(),
             busy: HashSet::new(),
@@ -183,12 +183,12 @@ impl CallQueue {
     pub(super) fn ask(&mut self, now: Duration, call: PacedCall) -> CallId {
         self.calls += 1;
         let id = CallId(self.calls);
-        if let Some((class, place)) = self.places.get(&call.key).copied() {
-            let other = self.waiting(class).get(&place).copied();
+        if let Some((class, position)) = self.positions.get(&call.key).copied() {
+            let other = self.waiting(class).get(&position).copied();
             let is_better = call.is_proved && other.is_none_or(|other| !other.call.is_proved);
             let second = if is_better {
                 self.remove(call.key);
-                place.1
+                position.1
             } else {
                 id
             };
@@ -211,11 +211,11 @@ impl CallQueue {
             self.deferred.remove(&key);
             self.class(deferred.class).outstanding -= 1;
         }
-        let place = (since, id);
+        let position = (since, id);
         let waiting = QueuedCall { call, entered: now };
-        self.class(class).waiting.insert(place, waiting);
-        self.places.insert(call.key, (class, place));
-        self.entered.push_back((now, class, place));
+        self.class(class).waiting.insert(position, waiting);
+        self.positions.insert(call.key, (class, position));
+        self.entered.push_back((now, class, position));
         id
     }
 
@@ -225,10 +225,10 @@ impl CallQueue {
         self.expire(now);
         // Goal: every call that may start, does. Exit: none may.
         while self.in_flight.len() < self.rate.at_once() && self.rate.next_start() <= now {
-            let Some((class, place)) = self.next() else {
+            let Some((class, position)) = self.next() else {
                 break;
             };
-            self.start(now, class, place);
+            self.start(now, class, position);
         }
         for class in CallClass::ALL {
             while self.waiting(class).len() > self.room() {
@@ -273,9 +273,9 @@ impl CallQueue {
     /// The caller of a call that waits is gone.
     pub(super) fn cancel(&mut self, key: CallerKey, id: CallId) {
         if self
-            .places
+            .positions
             .get(&key)
-            .is_some_and(|(_, place)| place.1 == id)
+            .is_some_and(|(_, position)| position.1 == id)
         {
             self.remove(key);
         }
@@ -285,23 +285,23 @@ impl CallQueue {
         &mut self.classes[class as usize]
     }
 
-    fn waiting(&self, class: CallClass) -> &BTreeMap<Place, QueuedCall> {
+    fn waiting(&self, class: CallClass) -> &BTreeMap<QueuePosition, QueuedCall> {
         &self.classes[class as usize].waiting
     }
 
-    fn remove(&mut self, key: CallerKey) -> Option<(Place, QueuedCall)> {
-        let (class, place) = self.places.remove(&key)?;
-        let waiting = self.class(class).waiting.remove(&place)?;
-        Some((place, waiting))
+    fn remove(&mut self, key: CallerKey) -> Option<(QueuePosition, QueuedCall)> {
+        let (class, position) = self.positions.remove(&key)?;
+        let waiting = self.class(class).waiting.remove(&position)?;
+        Some((position, waiting))
     }
 
     /// The next call that may start: the first of its class whose key is not busy.
-    fn next(&self) -> Option<(CallClass, Place)> {
+    fn next(&self) -> Option<(CallClass, QueuePosition)> {
         use CallClass::{Forced, Proved, Unproved};
         let first = |class: CallClass| {
             let mut waiting = self.waiting(class).iter();
             let free = waiting.find(|(_, waiting)| !self.busy.contains(&waiting.call.key));
-            free.map(|(place, _)| (class, *place))
+            free.map(|(position, _)| (class, *position))
         };
         let others = if self.proved_in_a_row >= PROVED_IN_A_ROW {
             [Unproved, Proved]
@@ -316,8 +316,8 @@ impl CallQueue {
         }
     }
 
-    fn start(&mut self, now: Duration, class: CallClass, place: Place) {
-        let Some(QueuedCall { call, entered }) = self.class(class).waiting.remove(&place) else {
+    fn start(&mut self, now: Duration, class: CallClass, position: QueuePosition) {
+        let Some(QueuedCall { call, entered }) = self.class(class).waiting.remove(&position) else {
             return;
         };
         match class {
@@ -328,9 +328,9 @@ impl CallQueue {
         if class != CallClass::Forced {
             self.forced_in_a_row = 0;
         }
-        self.places.remove(&call.key);
+        self.positions.remove(&call.key);
         self.busy.insert(call.key);
-        let (since, id) = place;
+        let (since, id) = position;
         let in_flight = RunningCall {
             call,
             since,
@@ -356,22 +356,22 @@ impl CallQueue {
     fn defer_last(&mut self, now: Duration, class: CallClass) {
         let last = self.class(class).waiting.pop_last();
         if let Some(((since, id), waiting)) = last {
-            self.places.remove(&waiting.call.key);
+            self.positions.remove(&waiting.call.key);
             self.postpone(now, since, id, &waiting.call);
         }
     }
 
     /// Who has waited for [`MAX_WAIT`].
     fn expire(&mut self, now: Duration) {
-        while let Some((entered, class, place)) = self.entered.front().copied() {
-            let waiting = self.waiting(class).get(&place).copied();
+        while let Some((entered, class, position)) = self.entered.front().copied() {
+            let waiting = self.waiting(class).get(&position).copied();
             if waiting.is_some() && entered + MAX_WAIT > now {
                 return;
             }
             self.entered.pop_front();
             if let Some(waiting) = waiting {
                 self.remove(waiting.call.key);
-                self.postpone(now, place.0, place.1, &waiting.call);
+                self.postpone(now, position.0, position.1, &waiting.call);
             }
         }
     }
@@ -408,12 +408,12 @@ impl CallQueue {
         } else {
             ahead.max(least)
         };
-        self.keep_place(call, since, now + time);
+        self.keep_position(call, since, now + time);
         time
     }
 
     /// Keeps the place of a caller that was deferred, if there is room in its class.
-    fn keep_place(&mut self, call: &PacedCall, since: Duration, until: Duration) {
+    fn keep_position(&mut self, call: &PacedCall, since: Duration, until: Duration) {
         let class = call.class();
         let key = (call.key, call.is_proved);
         if let Some(earlier) = self.deferred.remove(&key) {

@@ -185,7 +185,7 @@ impl World {
         }
         assert_eq!(keys, queue.busy);
         let waiting: usize = queue.classes.iter().map(|class| class.waiting.len()).sum();
-        assert_eq!(waiting, queue.places.len());
+        assert_eq!(waiting, queue.positions.len());
         assert_eq!(waiting, self.asking.len(), "every call has an answer");
         let most = queue.rate.per_second() * MAX_WAIT.as_secs_f64() + 1.0;
         let most = most.max(f64::from(u32::try_from(MIN_WAITING).unwrap()));
@@ -370,19 +370,19 @@ fn the_place_of_a_node_is_not_for_strangers() {
         queue.ask(Duration::ZERO, beat(node));
     }
     queue.decide(Duration::ZERO);
-    let places = |queue: &CallQueue| {
+    let positions = |queue: &CallQueue| {
         let kept = queue.deferred.iter().filter(|(key, _)| key.1);
         kept.map(|(key, deferred)| (key.0.0, deferred.since, deferred.until))
             .collect::<HashSet<_>>()
     };
-    let kept = places(&queue);
+    let kept = positions(&queue);
     assert!(kept.len() > 1000, "{} places", kept.len());
     // Calls in the names of these nodes.
     for node in 200_000..202_000 {
         queue.ask(seconds(0.1), unproved(node));
     }
     queue.decide(seconds(0.1));
-    assert!(kept.is_subset(&places(&queue)));
+    assert!(kept.is_subset(&positions(&queue)));
 }
 
 #[test]
@@ -413,7 +413,7 @@ fn a_caller_that_is_gone_leaves_nothing() {
     assert_eq!(queue.finish(seconds(0.1), running, None), None);
     assert_eq!(queue.decide(seconds(10.0)), []);
     assert_eq!(queue.wake(seconds(10.0)), None);
-    assert!(queue.places.is_empty() && queue.busy.is_empty());
+    assert!(queue.positions.is_empty() && queue.busy.is_empty());
 }
 
 /// Newcomers without end, more than there is room for: those who were there before have their

@@ -11,7 +11,7 @@ use crate::commands::plan::CommandPlan;
 use crate::commands::root_device::root_device;
 use crate::disk::boot::efi::Entries;
 use crate::disk::boot::grub::GrubInstall;
-use crate::disk::boot::place::{BootLayout, LocatedPartition};
+use crate::disk::boot::layout::{BootLayout, LocatedPartition};
 use crate::disk::boot::{BootError, efi, grub, image, raid};
 use crate::machine::block::{BlockDevice, DeviceKind};
 use crate::machine::{self, BootMode};
@@ -339,7 +339,7 @@ fn efi_system(
     uuid: Option<&str>,
 ) -> Result<Option<LocatedPartition>, BootError> {
     match (layout.efi_system(), uuid) {
-        (Some(place), _) => Ok(Some(place)),
+        (Some(partition), _) => Ok(Some(partition)),
         (None, Some(uuid)) => layout.find(uuid).map(Some),
         (None, None) => Ok(None),
     }

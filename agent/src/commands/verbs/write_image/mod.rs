@@ -56,7 +56,7 @@ impl Verb for WriteImage {
     async fn plan(&self, context: &CommandContext) -> Result<CommandPlan, Failure> {
         let order = self.order()?;
         let node = context.node.with_hints().await;
-        let (device, node) = order.place(context, &node).await?;
+        let (device, node) = order.resolve(context, &node).await?;
         let config = context.config.current();
         let task = Task::detached();
         let deployment = Deployment {
@@ -84,7 +84,7 @@ impl Verb for WriteImage {
         if context.node.is_first_to_need_disks(node.uuid()) {
             hardware::wait_for_disks(&context.system, &config, &node).await;
         }
-        let (device, node) = order.place(context, &node).await?;
+        let (device, node) = order.resolve(context, &node).await?;
         let deployment = Deployment {
             system: &context.system,
             config: &config,
@@ -170,7 +170,7 @@ impl WriteOrder {
     }
 
     /// The disk, and the node as the order wants it.
-    async fn place(
+    async fn resolve(
         &self,
         context: &CommandContext,
         node: &Node,

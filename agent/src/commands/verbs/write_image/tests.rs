@@ -42,14 +42,14 @@ fn image() -> Value {
 /// The document with something else in a place, or without it.
 fn with(mut document: Value, path: &str, value: Value) -> Value {
     let (parent, name) = path.rsplit_once('/').unwrap();
-    let place = document
+    let fields = document
         .pointer_mut(parent)
         .unwrap()
         .as_object_mut()
         .unwrap();
     match value {
-        Value::Null => drop(place.remove(name)),
-        value => drop(place.insert(name.to_owned(), value)),
+        Value::Null => drop(fields.remove(name)),
+        value => drop(fields.insert(name.to_owned(), value)),
     }
     document
 }
@@ -256,9 +256,9 @@ fn the_firmware_that_is_ordered_is_the_one_that_the_node_gets() {
     ];
     let context = testing::context(AgentConfig::default());
     let mut refused = Vec::new();
-    for place in ["instance_info", "properties"] {
+    for section in ["instance_info", "properties"] {
         for capability in &capabilities {
-            let Value::Object(document) = json!({place: {"capabilities": capability}}) else {
+            let Value::Object(document) = json!({section: {"capabilities": capability}}) else {
                 unreachable!()
             };
             context.node.remember(Node(document));

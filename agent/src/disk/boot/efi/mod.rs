@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::disk::boot::entry;
 use crate::disk::boot::error::{BootCause, BootError};
+use crate::disk::boot::layout::BootLayout;
 use crate::disk::boot::loader::{self, FoundLoaders, Loader, Machine};
-use crate::disk::boot::place::BootLayout;
 use crate::disk::boot::raid::{self, EspArray};
 use crate::disk::filesystem::identity;
 use crate::disk::filesystem::mount::{mount, unmount};
@@ -155,7 +155,7 @@ async fn find_esp(
     if is_array {
         let layout = BootLayout::read(system, &device.name).await?;
         let own = layout.numbered(number);
-        if own.is_none_or(|place| place.is_partition_uuid)
+        if own.is_none_or(|own| own.is_partition_uuid)
             && let Some(array) = raid::existing(system, device).await?
         {
             return Ok(Esp::Moved(array));
@@ -274,9 +274,9 @@ async fn enter(
             run(&["-b", &entry.number, "-B"]).await?;
             task.say(format!("boot entry {} {label} removed", entry.number));
         }
-        let place = ["-v", "-c", "-d", &target.disk, "-p", &number, "-w"];
+        let create = ["-v", "-c", "-d", &target.disk, "-p", &number, "-w"];
         let what = ["-L", &label, "-l", &loader.path];
-        let made = run(&[&place[..], &what[..]].concat()).await?;
+        let made = run(&[&create[..], &what[..]].concat()).await?;
         task.say(format!("boot entry {label} for {} made", loader.path));
         let entries = entry::parse(&made.stdout);
         if !entries.iter().any(|entry| entry.label == label) {

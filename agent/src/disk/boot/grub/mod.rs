@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::disk::boot::arguments::name_arrays;
 use crate::disk::boot::error::{BootCause, BootError};
 use crate::disk::boot::image::{ROOT, SYSTEM, enter_fstab, fstab_line};
-use crate::disk::boot::place::LocatedPartition;
+use crate::disk::boot::layout::LocatedPartition;
 use crate::disk::filesystem::mount::{mount_system, unmount};
 use crate::machine::connected_nodes;
 use crate::system::foreign_root::ForeignRoot;
@@ -97,8 +97,8 @@ pub async fn install(system: &System, order: &GrubInstall, task: &Task) -> Resul
 
 async fn inside(system: &System, order: &GrubInstall, task: &Task) -> Result<(), BootCause> {
     let root = system.root.path(ROOT);
-    for place in COVERED {
-        make_mount_point(&root, place)?;
+    for directory in COVERED {
+        make_mount_point(&root, directory)?;
     }
     let tree = ForeignRoot::open(&root)?;
     let grub = if exists(&root, "usr/sbin/grub2-install") {
@@ -169,12 +169,12 @@ impl MountedImage<'_> {
             }
             return Ok(());
         }
-        make_mount_point(&self.root, sandbox::EFI_SYSTEM_PLACE)?;
+        make_mount_point(&self.root, sandbox::EFI_SYSTEM_MOUNT_POINT)?;
         let platform = order.platform.map(|name| format!("--target={name}"));
         // This ramdisk's firmware has no entries for another kind.
         let entries = platform.is_some().then_some("--no-nvram");
-        for place in [None, Some("--removable")] {
-            let options = [platform.as_deref(), entries, place];
+        for removable in [None, Some("--removable")] {
+            let options = [platform.as_deref(), entries, removable];
             let args: Vec<&str> = [program]
                 .into_iter()
                 .chain(options.into_iter().flatten())
@@ -211,9 +211,9 @@ async fn tell_time(task: &Task, disk: &str, program: &str) -> Infallible {
 
 /// A directory of the image that something can be mounted on: made if it is missing, refused
 /// if the image has put a link there, which would lead into the ramdisk.
-fn make_mount_point(root: &Path, place: &str) -> Result<(), BootCause> {
+fn make_mount_point(root: &Path, mount_point: &str) -> Result<(), BootCause> {
     let mut path = root.to_owned();
-    for name in place.split('/').filter(|name| !name.is_empty()) {
+    for name in mount_point.split('/').filter(|name| !name.is_empty()) {
         path.push(name);
         let made = match fs::symlink_metadata(&path) {
             Ok(found) if found.is_dir() => Ok(()),
@@ -222,7 +222,7 @@ fn make_mount_point(root: &Path, place: &str) -> Result<(), BootCause> {
             Err(error) => Err(error),
         };
         made.map_err(|source| BootCause::ImageFile {
-            path: place.to_owned(),
+            path: mount_point.to_owned(),
             source,
         })?;
     }

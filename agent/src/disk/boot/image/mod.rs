@@ -5,7 +5,7 @@
 use std::io;
 
 use crate::disk::boot::error::{BootCause, BootError};
-use crate::disk::boot::place::LocatedPartition;
+use crate::disk::boot::layout::LocatedPartition;
 use crate::disk::filesystem::mount::{mount, mount_system, unmount};
 use crate::system::System;
 use crate::system::foreign_root::{EntryKind, ForeignRoot};
@@ -190,9 +190,11 @@ async fn try_find_fallback_loader(
 /// Puts GRUB's configuration beside each vendor's loader that has none.
 fn copy_grub(source: &ForeignRoot, esp: &ForeignRoot) -> io::Result<()> {
     for file in GRUB_FILES {
-        let found = GRUB
-            .iter()
-            .find_map(|place| source.read(&format!("{place}/{file}"), MAX_TEXT_BYTES).ok());
+        let found = GRUB.iter().find_map(|directory| {
+            source
+                .read(&format!("{directory}/{file}"), MAX_TEXT_BYTES)
+                .ok()
+        });
         let Some(content) = found else {
             continue;
         };
@@ -240,13 +242,13 @@ pub(super) fn enter_fstab(root: &ForeignRoot, entry: &str) -> io::Result<()> {
 }
 
 fn with_line(fstab: &str, entry: &str) -> Option<String> {
-    let place = |line: &str| -> Option<String> {
+    let mount_point = |line: &str| -> Option<String> {
         let mut fields = line.split_whitespace();
         let device = fields.next()?;
         (!device.starts_with('#')).then(|| fields.next().map(str::to_owned))?
     };
-    let wanted = place(entry);
-    if fstab.lines().any(|line| place(line) == wanted) {
+    let wanted = mount_point(entry);
+    if fstab.lines().any(|line| mount_point(line) == wanted) {
         return None;
     }
     let separator = if fstab.is_empty() || fstab.ends_with('\n') {

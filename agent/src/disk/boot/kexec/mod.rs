@@ -17,7 +17,7 @@ use crate::system::{Cmd, RunError, System};
 use crate::task::{Cancelled, Task};
 
 /// Where a file system of the deployed system is mounted for a moment.
-const PLACE: &str = "/run/ironic-agent/kexec";
+const MOUNT_POINT: &str = "/run/ironic-agent/kexec";
 /// Nothing of it is to be changed, run or talked to as a device.
 const OPTIONS: &str = "ro,nodev,nosuid,noexec";
 /// A directory that every root file system has.
@@ -119,7 +119,7 @@ pub async fn load(system: &System, disk: &str, task: &Task) -> Result<(), KexecE
     let mut skipped = Vec::new();
     for partition in partitions(system, disk).await? {
         task.check()?;
-        let mounted = mount_system(system, OPTIONS, &partition, PLACE, SYSTEM).await;
+        let mounted = mount_system(system, OPTIONS, &partition, MOUNT_POINT, SYSTEM).await;
         let mounted = match mounted {
             Ok(mounted) => mounted,
             Err(error) => {
@@ -131,7 +131,7 @@ pub async fn load(system: &System, disk: &str, task: &Task) -> Result<(), KexecE
             Some(entry) => Some(load_entry(system, &partition, &mounted, &entry).await),
             None => None,
         };
-        let unmounted = unmount(system, PLACE).await;
+        let unmounted = unmount(system, MOUNT_POINT).await;
         if let Some(loaded) = loaded {
             let sentence = loaded?;
             unmounted.map_err(|source| KexecError::Unmount { partition, source })?;

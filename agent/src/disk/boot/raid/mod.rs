@@ -13,7 +13,7 @@ use ironic_ondisk::size::MIB;
 
 use crate::disk::boot::error::{BootArrayError, BootCause, BootError};
 use crate::disk::boot::image::copy;
-use crate::disk::boot::place::{BootLayout, LocatedPartition};
+use crate::disk::boot::layout::{BootLayout, LocatedPartition};
 use crate::disk::filesystem::fat;
 use crate::disk::filesystem::identity;
 use crate::disk::filesystem::mount::{mount, unmount};
@@ -141,8 +141,8 @@ pub async fn prepare_uefi(
     task: &Task,
 ) -> Result<EspArray, BootError> {
     let devices = probe(system).await.map_err(BootArrayError::from)?;
-    let is_moved = source.is_some_and(|place| place.is_partition_uuid);
-    let source = source.filter(|place| !place.is_partition_uuid);
+    let is_moved = source.is_some_and(|source| source.is_partition_uuid);
+    let source = source.filter(|source| !source.is_partition_uuid);
     if let Some(array) = existing_among(system, &devices, root).await? {
         if !is_moved {
             fill(system, &array.node, source).await?;

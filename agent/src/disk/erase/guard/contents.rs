@@ -68,12 +68,12 @@ pub(super) fn check_shared(
         }
         return Ok(());
     };
-    let place = match &shared.partition {
+    let location = match &shared.partition {
         Some(partition) => format!("{partition} of {}", device.name),
         None => device.name.clone(),
     };
     Err(GuardError::SharedFileSystem {
         kind: shared.what,
-        place,
+        location,
     })
 }

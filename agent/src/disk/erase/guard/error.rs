@@ -51,14 +51,14 @@ pub enum GuardError {
     },
     /// A file system that other machines may be using.
     #[error(
-        "Nothing was erased: protected {kind} found on {place}. Other machines may be using it. \
+        "Nothing was erased: protected {kind} found on {location}. Other machines may be using it. \
          {OVERRIDES}"
     )]
     SharedFileSystem {
         /// What it is: `VMFS`, `GPFS`, `GFS2`, `OCFS2`.
         kind: &'static str,
         /// The device, or the partition that a table of it names.
-        place: String,
+        location: String,
     },
     /// The partition tables of a device claim more than can be examined.
     #[error(

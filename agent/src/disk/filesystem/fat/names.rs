@@ -12,7 +12,7 @@ pub(super) const SLOT: usize = 32;
 const PIECE: usize = 13;
 const MAX_NAME_UNITS: usize = 255;
 /// Where the characters of a piece lie in its slot.
-const PLACES: [(usize, usize); 3] = [(1, 5), (14, 6), (28, 2)];
+const NAME_FIELDS: [(usize, usize); 3] = [(1, 5), (14, 6), (28, 2)];
 /// Attributes of entries.
 const LABEL: u8 = 0x08;
 const DIRECTORY: u8 = 0x10;
@@ -148,7 +148,7 @@ fn pieces(units: &[u16], checksum: u8) -> Vec<u8> {
         slot[11] = LONG;
         slot[13] = checksum;
         let mut at = (number - 1) * PIECE;
-        for (start, length) in PLACES {
+        for (start, length) in NAME_FIELDS {
             for place in 0..length {
                 // A zero ends the name, and the rest is filled.
                 let fill = if at == units.len() { 0 } else { 0xffff };

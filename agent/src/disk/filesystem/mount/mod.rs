@@ -66,7 +66,7 @@ pub struct MissingDriver {
     pub module: &'static str,
 }
 
-/// Mounts `source` at `place`, an absolute path that is made if need be. Answers where that
+/// Mounts `source` at `mount_point`, an absolute path that is made if need be. Answers where that
 /// is on this machine.
 ///
 /// Without `-t` among the options the type is looked for: the kernel loads a driver only for
@@ -78,9 +78,9 @@ pub async fn mount(
     system: &System,
     options: &[&str],
     source: &str,
-    place: &str,
+    mount_point: &str,
 ) -> Result<PathBuf, MountError> {
-    let path = system.root.path(place);
+    let path = system.root.path(mount_point);
     let shown = path.display().to_string();
     let is_plain = !options.iter().any(|option| ["-t", "bind"].contains(option));
     let kind = if is_plain {
@@ -93,7 +93,10 @@ pub async fn mount(
         .args(options.iter().copied())
         .args([source, &shown]);
     let command = cmd.to_string();
-    let made = system.root.writable(place).and_then(fs::create_dir_all);
+    let made = system
+        .root
+        .writable(mount_point)
+        .and_then(fs::create_dir_all);
     if let Err(source) = made {
         return Err(MountError::MountPoint { command, source });
     }
@@ -123,10 +126,10 @@ pub async fn mount_system(
     system: &System,
     options: &str,
     source: &str,
-    place: &str,
+    mount_point: &str,
     wanted: &str,
 ) -> Result<PathBuf, MountError> {
-    let path = mount(system, &["-o", options], source, place).await?;
+    let path = mount(system, &["-o", options], source, mount_point).await?;
     if kind_of(system, source).await != Some("btrfs") {
         return Ok(path);
     }
@@ -138,9 +141,9 @@ pub async fn mount_system(
     let Some(subvolume) = subvolume else {
         return Ok(path);
     };
-    unmount(system, place).await?;
+    unmount(system, mount_point).await?;
     let options = format!("{options},subvol={subvolume}");
-    mount(system, &["-o", &options], source, place).await
+    mount(system, &["-o", &options], source, mount_point).await
 }
 
 /// Whether the kernel does not know a file system, after it was asked to mount one.
@@ -152,12 +155,12 @@ fn lacks_driver(system: &System, kind: &str) -> bool {
     })
 }
 
-/// Unmounts what is at `place`. It may stay busy for a moment.
+/// Unmounts what is at `mount_point`. It may stay busy for a moment.
 ///
 /// # Errors
 /// The last of three refusals.
-pub async fn unmount(system: &System, place: &str) -> Result<(), MountError> {
-    let shown = system.root.path(place).display().to_string();
+pub async fn unmount(system: &System, mount_point: &str) -> Result<(), MountError> {
+    let shown = system.root.path(mount_point).display().to_string();
     let mut attempt = 1;
     loop {
         match system.run.run(Cmd::new("umount").arg(&shown)).await {

@@ -44,13 +44,16 @@ async fn the_kernel_gets_the_type_of_what_it_mounts() {
     for (kind, bytes) in file_systems() {
         let mut machine = FakeMachine::new();
         machine.bytes("dev/sda1", &bytes);
-        let place = machine.path().join("mnt").display().to_string();
+        let mount_point = machine.path().join("mnt").display().to_string();
         let script = Arc::new(
             Script::new()
-                .expect(&format!("mount -t {kind} -o ro /dev/sda1 {place}"), "")
-                .expect(&format!("mount -t sysfs /dev/sda1 {place}"), "")
-                .expect(&format!("mount -o bind /dev/sda1 {place}"), "")
-                .expect(&format!("mount -o ro LABEL=x {place}"), ""),
+                .expect(
+                    &format!("mount -t {kind} -o ro /dev/sda1 {mount_point}"),
+                    "",
+                )
+                .expect(&format!("mount -t sysfs /dev/sda1 {mount_point}"), "")
+                .expect(&format!("mount -o bind /dev/sda1 {mount_point}"), "")
+                .expect(&format!("mount -o ro LABEL=x {mount_point}"), ""),
         );
         let system = machine.system_with(script.clone());
         for (options, source) in [
@@ -85,8 +88,8 @@ fn btrfs(directories: &[&str]) -> (FakeMachine, String) {
     for directory in directories {
         machine.directory(&format!("mnt/{directory}"));
     }
-    let place = machine.path().join("mnt").display().to_string();
-    (machine, place)
+    let mount_point = machine.path().join("mnt").display().to_string();
+    (machine, mount_point)
 }
 
 #[tokio::test]
@@ -101,13 +104,15 @@ async fn a_system_in_a_subvolume_is_found() {
         (&[], None),
     ];
     for (directories, subvolume) in cases {
-        let (machine, place) = btrfs(directories);
-        let mut script =
-            Script::new().expect(&format!("mount -t btrfs -o nodev /dev/sda1 {place}"), "");
+        let (machine, mount_point) = btrfs(directories);
+        let mut script = Script::new().expect(
+            &format!("mount -t btrfs -o nodev /dev/sda1 {mount_point}"),
+            "",
+        );
         if let Some(name) = subvolume {
-            let mount = format!("mount -t btrfs -o nodev,subvol={name} /dev/sda1 {place}");
+            let mount = format!("mount -t btrfs -o nodev,subvol={name} /dev/sda1 {mount_point}");
             script = script
-                .expect(&format!("umount {place}"), "")
+                .expect(&format!("umount {mount_point}"), "")
                 .expect(&mount, "");
         }
         let script = Arc::new(script);
@@ -134,9 +139,9 @@ async fn a_missing_driver_is_named() {
         ),
         ("nodev\ttmpfs\n\tbtrfs\n", "No such device"),
     ] {
-        let (mut machine, place) = btrfs(&[]);
+        let (mut machine, mount_point) = btrfs(&[]);
         machine.file("proc/filesystems", loaded);
-        let mount_line = format!("mount -t btrfs -o ro /dev/sda1 {place}");
+        let mount_line = format!("mount -t btrfs -o ro /dev/sda1 {mount_point}");
         let script = Script::new().expect_result(&mount_line, Err(refused()));
         let system = machine.system_with(Arc::new(script));
         let error = mount(&system, &["-o", "ro"], "/dev/sda1", "/mnt").await;

@@ -131,10 +131,10 @@ pub enum TemplateError {
         template: String,
     },
     /// A place cannot be filled.
-    #[error("{{{place}}} {problem}")]
-    Place {
+    #[error("{{{placeholder}}} {problem}")]
+    Placeholder {
         /// What stands between the braces.
-        place: String,
+        placeholder: String,
         /// Why not.
         problem: TemplateProblem,
     },

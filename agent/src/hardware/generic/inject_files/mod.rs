@@ -118,7 +118,7 @@ impl Step for InjectFiles {
 }
 
 fn action(file: &FileRequest, disk: &str) -> PlannedAction {
-    let place = match &file.place {
+    let file_system = match &file.file_system {
         FileSystemChoice::WithDirectory => {
             format!("the partition of {disk} that has its directory")
         }
@@ -131,7 +131,7 @@ fn action(file: &FileRequest, disk: &str) -> PlannedAction {
         FileSource::Inline(_) | FileSource::Template(_) => "Write",
     };
     PlannedAction {
-        description: format!("{verb} {} on {place}", file.path),
+        description: format!("{verb} {} on {file_system}", file.path),
         device: disk.to_owned(),
         destructive: false,
     }
@@ -156,7 +156,7 @@ async fn load(
     match change(ctx, &request.source, trust, limit).await {
         Ok(change) => Ok(InjectedFile {
             path: request.path,
-            place: request.place,
+            file_system: request.file_system,
             change,
             attributes: request.attributes,
             directory_mode: request.directory_mode,
@@ -273,9 +273,9 @@ mod tests {
         let mut machine = FakeMachine::new();
         let inside = machine.path().join("run/ironic-agent/inject");
         std::fs::create_dir_all(&inside).unwrap();
-        let place = inside.display();
-        let mount = format!("mount -o nodev,nosuid,noexec /dev/sda3 {place}");
-        let unmount = format!("umount {place}");
+        let mount_point = inside.display();
+        let mount = format!("mount -o nodev,nosuid,noexec /dev/sda3 {mount_point}");
+        let unmount = format!("umount {mount_point}");
         let script = Script::new()
             .expect(&mount, "")
             .expect(&unmount, "")

@@ -26,7 +26,7 @@ const MODES: u32 = 0o7777;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FileRequest {
     pub path: String,
-    pub place: FileSystemChoice,
+    pub file_system: FileSystemChoice,
     pub source: FileSource,
     pub attributes: Attributes,
     pub directory_mode: Option<u32>,
@@ -110,7 +110,7 @@ impl<'a> FileReader<'a> {
         self.check_keys();
         let path = self.path();
         let request = FileRequest {
-            place: self.place(&path),
+            file_system: self.file_system(&path),
             source: self.source(),
             directory_mode: self.number("dirmode", MODES),
             attributes: Attributes {
@@ -163,7 +163,7 @@ impl<'a> FileReader<'a> {
     }
 
     /// The partition that is named, or the one that has the file's first directory.
-    fn place(&mut self, path: &str) -> FileSystemChoice {
+    fn file_system(&mut self, path: &str) -> FileSystemChoice {
         let named = self.given("partition").filter(|partition| *partition != "");
         match named {
             None => {
@@ -281,7 +281,13 @@ mod tests {
         .unwrap();
         let shown: Vec<_> = files
             .iter()
-            .map(|file| (file.path.as_str(), file.place.clone(), file.source.clone()))
+            .map(|file| {
+                (
+                    file.path.as_str(),
+                    file.file_system.clone(),
+                    file.source.clone(),
+                )
+            })
             .collect();
         assert_eq!(
             shown,
@@ -314,9 +320,9 @@ mod tests {
 
     #[test]
     fn a_partition_may_be_a_number_in_a_text() {
-        let place = |partition: Value| {
+        let file_system = |partition: Value| {
             let files = json!([{"path": "/etc/a", "partition": partition}]);
-            read_files(files, Value::Null).map(|files| files[0].place.clone())
+            read_files(files, Value::Null).map(|files| files[0].file_system.clone())
         };
         for (partition, expected) in [
             (json!(2), FileSystemChoice::Partition(2)),
@@ -330,10 +336,14 @@ mod tests {
             (json!(""), FileSystemChoice::WithDirectory),
             (json!(null), FileSystemChoice::WithDirectory),
         ] {
-            assert_eq!(place(partition.clone()).unwrap(), expected, "{partition}");
+            assert_eq!(
+                file_system(partition.clone()).unwrap(),
+                expected,
+                "{partition}"
+            );
         }
         for bad in [json!("0"), json!(0), json!(-1), json!(1.5), json!(true)] {
-            assert!(place(bad.clone()).is_err(), "{bad}");
+            assert!(file_system(bad.clone()).is_err(), "{bad}");
         }
     }
 

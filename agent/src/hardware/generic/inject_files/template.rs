@@ -35,11 +35,12 @@ pub(super) fn fill(
             brace: brace.to_owned(),
             template: template.to_owned(),
         })?;
-        let place = &rest[..end];
-        let value = value_of(place, node, ports).map_err(|problem| TemplateError::Place {
-            place: place.to_owned(),
-            problem,
-        })?;
+        let placeholder = &rest[..end];
+        let value =
+            value_of(placeholder, node, ports).map_err(|problem| TemplateError::Placeholder {
+                placeholder: placeholder.to_owned(),
+                problem,
+            })?;
         filled.push_str(&value);
         rest = &rest[end + 1..];
     }

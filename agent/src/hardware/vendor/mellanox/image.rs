@@ -133,7 +133,7 @@ pub(super) async fn apply(
 async fn obtain(
     ctx: StepContext<'_>,
     image: &FirmwareImage,
-    place: &Path,
+    path: &Path,
 ) -> Result<PathBuf, StepError> {
     if let Some(path) = image.url.strip_prefix("file://") {
         return Ok(PathBuf::from(path));
@@ -143,8 +143,8 @@ async fn obtain(
         return Err(NicFirmwareError::UrlScheme { url }.into());
     }
     let bytes = download(ctx, &image.url).await?;
-    std::fs::write(place, bytes)?;
-    Ok(place.to_owned())
+    std::fs::write(path, bytes)?;
+    Ok(path.to_owned())
 }
 
 async fn download(ctx: StepContext<'_>, url: &str) -> Result<Vec<u8>, StepError> {

@@ -214,12 +214,12 @@ impl DeferredBytes {
         parts: &[(u64, u64, u64)],
         target: &mut impl ImageTarget,
     ) -> Result<bool, DecodeError> {
-        let Some(place) = target.stage(bytes)? else {
+        let Some(base) = target.stage(bytes)? else {
             return Ok(false);
         };
-        self.staged = place + bytes.len() as u64;
+        self.staged = base + bytes.len() as u64;
         for &(host, offset, length) in parts {
-            let at = place + offset;
+            let at = base + offset;
             // What follows in the file and on the disk is one segment.
             let last = self.segments.range_mut(..host).next_back();
             match last {

@@ -115,14 +115,14 @@ pub(super) async fn learn<P: ReadRanges>(
     let level_one = learn_level_one(header, &file, &mut map).await?;
     // In the order of the file, and each once.
     map.sort()?;
-    let places = |group: Range<usize>| {
+    let with_bounds = |group: Range<usize>| {
         let (first, end) = (
             map.tables[group.start].host,
             map.tables[group.end - 1].end(),
         );
         (group, first, end)
     };
-    let groups: Vec<_> = groups(&map.tables).map(places).collect();
+    let groups: Vec<_> = groups(&map.tables).map(with_bounds).collect();
     let asked = groups.into_iter().map(|(group, first, end)| {
         let file = &file;
         async move { (group, first, file.part(first, end - first).await) }

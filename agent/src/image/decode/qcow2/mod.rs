@@ -211,13 +211,13 @@ impl ImageTarget for ImageWriter {
         ImageWriter::write_at(self, offset, bytes)
     }
 
-    fn place(
+    fn write_block(
         &mut self,
         offset: u64,
         block: &Arc<Block>,
         range: Range<usize>,
     ) -> Result<(), WriteError> {
-        ImageWriter::place(self, offset, block, range)
+        ImageWriter::write_block(self, offset, block, range)
     }
 
     fn zero(&mut self, offset: u64, length: u64) -> Result<(), WriteError> {

@@ -24,7 +24,7 @@ pub(super) trait ImageTarget {
     /// Puts bytes at a place. No place is written twice.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), WriteError>;
     /// The same for a part of a block of the download.
-    fn place(
+    fn write_block(
         &mut self,
         offset: u64,
         block: &Arc<Block>,
@@ -80,12 +80,12 @@ impl ImageOutput {
         target: &mut impl ImageTarget,
     ) -> Result<(), DecodeError> {
         if !self.is_zeroed {
-            return Ok(target.place(guest, block, range)?);
+            return Ok(target.write_block(guest, block, range)?);
         }
         let start = range.start;
         for data in data(&block[range]) {
             let offset = guest + data.start as u64;
-            target.place(offset, block, start + data.start..start + data.end)?;
+            target.write_block(offset, block, start + data.start..start + data.end)?;
         }
         Ok(())
     }

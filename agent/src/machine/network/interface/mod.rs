@@ -91,8 +91,8 @@ pub fn probe(system: &System) -> Vec<Interface> {
         Vec::new()
     });
     let mut names = system.root.names("/sys/class/net");
-    let place = |name: &str| links.iter().position(|link| link.name == name);
-    names.sort_by_key(|name| place(name).unwrap_or(usize::MAX));
+    let index = |name: &str| links.iter().position(|link| link.name == name);
+    names.sort_by_key(|name| index(name).unwrap_or(usize::MAX));
     let mut interfaces: Vec<Interface> = names
         .iter()
         .filter(|name| is_listed(&system.root, name))

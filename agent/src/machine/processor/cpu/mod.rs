@@ -211,10 +211,10 @@ fn parse_mask(text: &str) -> HashSet<u32> {
     let bits = (0..)
         .step_by(4)
         .zip(digits)
-        .flat_map(|(place, digit): (u32, u32)| {
+        .flat_map(|(shift, digit): (u32, u32)| {
             (0..4)
                 .filter(move |bit| digit >> bit & 1 == 1)
-                .map(move |bit| place + bit)
+                .map(move |bit| shift + bit)
         });
     bits.collect()
 }

@@ -94,8 +94,8 @@ impl ExtLayout {
     pub fn descriptor(&self, inode: u32) -> Option<Range<u64>> {
         let group = self.index(inode)? / self.inodes_per_group;
         let table = (self.first_block + 1).checked_mul(self.block_size)?;
-        let place = table.checked_add(u64::from(group) * self.descriptor_size)?;
-        range(place, self.descriptor_size)
+        let offset = table.checked_add(u64::from(group) * self.descriptor_size)?;
+        range(offset, self.descriptor_size)
     }
 
     /// The bytes of an inode, with the descriptor of its group.
@@ -104,9 +104,9 @@ impl ExtLayout {
         let index = self.index(inode)? % self.inodes_per_group;
         let high = le_u32(descriptor, 0x28).unwrap_or(0);
         let table = u64::from(high) << 32 | u64::from(le_u32(descriptor, 8)?);
-        let place = table.checked_mul(self.block_size)?;
-        let place = place.checked_add(u64::from(index) * self.inode_size)?;
-        range(place, self.inode_size)
+        let offset = table.checked_mul(self.block_size)?;
+        let offset = offset.checked_add(u64::from(index) * self.inode_size)?;
+        range(offset, self.inode_size)
     }
 
     /// Inodes count from 1.

@@ -194,10 +194,10 @@ impl Gpt {
         let size = self.entry_size as usize;
         let index = number.checked_sub(1).unwrap_or(u32::MAX) as usize;
         if let Some(entry) = self.entries.chunks_exact_mut(size).nth(index) {
-            let place = &mut entry[NAME_AT..NAME_AT + NAME_SIZE];
-            place.fill(0);
-            for (unit, place) in name.encode_utf16().zip(place.chunks_exact_mut(2)) {
-                place.copy_from_slice(&unit.to_le_bytes());
+            let field = &mut entry[NAME_AT..NAME_AT + NAME_SIZE];
+            field.fill(0);
+            for (unit, bytes) in name.encode_utf16().zip(field.chunks_exact_mut(2)) {
+                bytes.copy_from_slice(&unit.to_le_bytes());
             }
         }
     }

@@ -247,7 +247,7 @@ impl<'a> Reader<'a> {
             self.at += 1;
             self.whitespace();
             let value = self.value()?;
-            self.place(noted, |unfit| unfit.below(&key));
+            self.move_outwards(noted, |unfit| unfit.below(&key));
             // Of a repeated name the last value counts, in the place of the first.
             object.insert(key, value);
             if self.ends(b'}')? {
@@ -266,7 +266,7 @@ impl<'a> Reader<'a> {
             let noted = self.unfit.len();
             let value = self.value()?;
             let index = array.len();
-            self.place(noted, |unfit| unfit.below(&format!("[{index}]")));
+            self.move_outwards(noted, |unfit| unfit.below(&format!("[{index}]")));
             array.push(value);
             if self.ends(b']')? {
                 return Ok(Value::Array(array));
@@ -456,7 +456,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Puts what was noted since then one level further out.
-    fn place(&mut self, since: usize, outwards: impl FnOnce(DocumentError) -> DocumentError) {
+    fn move_outwards(
+        &mut self,
+        since: usize,
+        outwards: impl FnOnce(DocumentError) -> DocumentError,
+    ) {
         // One thing at most.
         if self.unfit.len() > since
             && let Some(unfit) = self.unfit.pop()

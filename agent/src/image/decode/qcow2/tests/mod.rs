@@ -85,7 +85,7 @@ impl ImageTarget for Paper {
         Ok(())
     }
 
-    fn place(
+    fn write_block(
         &mut self,
         offset: u64,
         block: &Arc<Block>,

@@ -18,7 +18,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Where a request for a node goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NodePlace {
+pub enum NodeRoute {
     /// To the agent, which is attached here.
     Here,
     /// To this replica.
@@ -89,28 +89,28 @@ impl Search<'_> {
     ///
     /// # Errors
     /// It did not in time, or too many requests wait.
-    pub async fn place(&mut self) -> Result<NodePlace, NotFound> {
-        // Goal: a place. Exit: there is one, or the time is over.
+    pub async fn route(&mut self) -> Result<NodeRoute, NotFound> {
+        // Goal: a route. Exit: there is one, or the time is over.
         loop {
             let waiter = self.peers.0.waiting.join(self.node_uuid);
-            if let Some(place) = self.look(&waiter.happened).await? {
-                return Ok(place);
+            if let Some(route) = self.look(&waiter.happened).await? {
+                return Ok(route);
             }
         }
     }
 
     /// Looks once, and waits for a change if nothing was found.
-    async fn look(&mut self, notify: &Notify) -> Result<Option<NodePlace>, NotFound> {
+    async fn look(&mut self, notify: &Notify) -> Result<Option<NodeRoute>, NotFound> {
         let notified = notify.notified();
         tokio::pin!(notified);
         // From here on no attachment is missed.
         notified.as_mut().enable();
-        let is_known = match self.known_place() {
-            Ok(place) => return Ok(Some(place)),
+        let is_known = match self.known_route() {
+            Ok(route) => return Ok(Some(route)),
             Err(is_known) => is_known,
         };
         let is_known = match self.ask().await {
-            Ok(Some(place)) => return Ok(Some(place)),
+            Ok(Some(route)) => return Ok(Some(route)),
             Ok(None) => true,
             Err(DirectoryAway) => is_known,
         };
@@ -128,38 +128,38 @@ impl Search<'_> {
     }
 
     /// What is known without asking; else whether the node is known at all.
-    fn known_place(&self) -> Result<NodePlace, bool> {
+    fn known_route(&self) -> Result<NodeRoute, bool> {
         let node = self.node_uuid;
         if self.peers.is_here(node) {
-            return Ok(NodePlace::Here);
+            return Ok(NodeRoute::Here);
         }
         let is_proved = self.peers.proofs().knows(node);
         let is_closed_here = self.peers.0.agents.is_closed(node);
         let locations = self.peers.locations();
         match locations.find(node) {
             Some(Location::At(replica)) if self.failed.as_ref() != Some(&replica) => {
-                Ok(NodePlace::At(replica))
+                Ok(NodeRoute::At(replica))
             }
-            _ if is_closed_here || locations.is_closed(node) => Ok(NodePlace::Closed),
+            _ if is_closed_here || locations.is_closed(node) => Ok(NodeRoute::Closed),
             _ => Err(is_proved || locations.knows(node)),
         }
     }
 
     /// Asks the other replicas. Nothing if the node is known and away.
-    async fn ask(&self) -> Result<Option<NodePlace>, DirectoryAway> {
+    async fn ask(&self) -> Result<Option<NodeRoute>, DirectoryAway> {
         // Others would be no UUID of a node, and no word of a subject.
         let canonical = Uuid::try_parse(self.node_uuid).map(|uuid| uuid.hyphenated().to_string());
         if canonical.as_deref() != Ok(self.node_uuid) {
-            return Ok(Some(NodePlace::Unknown));
+            return Ok(Some(NodeRoute::Unknown));
         }
         let directory = self.peers.0.directory.get().ok_or(DirectoryAway)?;
         let expected = lock(&self.peers.0.replicas).len();
         let located = directory.locate(self.node_uuid, expected).await?;
         self.peers.hear(self.node_uuid, &located.answers);
-        match self.known_place() {
-            Ok(place) => Ok(Some(place)),
+        match self.known_route() {
+            Ok(route) => Ok(Some(route)),
             Err(false) if located.is_complete && !located.answers.iter().any(|one| one.known) => {
-                Ok(Some(NodePlace::Unknown))
+                Ok(Some(NodeRoute::Unknown))
             }
             Err(_) => Ok(None),
         }

@@ -132,7 +132,7 @@ impl BootLayout {
                     disk: self.disk.clone(),
                 });
             }
-            return Ok(Some(known.place(is_partition_uuid)));
+            return Ok(Some(known.located(is_partition_uuid)));
         }
         Ok(None)
     }
@@ -161,7 +161,7 @@ impl BootLayout {
             .partitions
             .iter()
             .find(|known| known.partition.is_efi_system)?;
-        Some(known.place(known.file_system.is_none()))
+        Some(known.located(known.file_system.is_none()))
     }
 
     /// Whether the partition with this number is marked as an EFI system partition.
@@ -179,12 +179,12 @@ impl BootLayout {
             .partitions
             .iter()
             .find(|known| known.partition.number == number)?;
-        Some(known.place(known.file_system.is_none()))
+        Some(known.located(known.file_system.is_none()))
     }
 }
 
 impl KnownPartition {
-    fn place(&self, is_partition_uuid: bool) -> LocatedPartition {
+    fn located(&self, is_partition_uuid: bool) -> LocatedPartition {
         let uuid = match &self.file_system {
             Some(uuid) if !is_partition_uuid => uuid,
             _ => &self.partition_uuid,
@@ -280,9 +280,9 @@ mod tests {
             ("BBBB", "/dev/sda2", true),
             ("eeee", "/dev/sda5", true),
         ] {
-            let place = layout().find(uuid).unwrap();
+            let located = layout().find(uuid).unwrap();
             assert_eq!(
-                (place.node.as_str(), place.is_partition_uuid),
+                (located.node.as_str(), located.is_partition_uuid),
                 (node, is_partition_uuid)
             );
         }
