@@ -16,7 +16,6 @@ use ironic_text::{error_chain, printable};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::commands::power::clock;
 use crate::commands::verbs::{finalize_rescue, lockdown};
 use crate::commands::{CommandContext, Engine, NodeMemory, OwnVerbs};
 use crate::conductor::heartbeat::Control;
@@ -27,6 +26,7 @@ use crate::image::LastDeployment;
 use crate::rpc;
 use crate::shutdown::ShutdownReason;
 use crate::system::process::OwnedPrograms;
+use crate::system::time_server::set_clock_by;
 use crate::system::{System, sandbox};
 
 mod conductor;
@@ -229,10 +229,10 @@ async fn set_clock(system: &System, config: &AgentConfig) -> anyhow::Result<()> 
     if config.simulate.is_some() {
         return Ok(());
     }
-    match clock::ask_the_time(system, server).await {
+    match set_clock_by(system, server).await {
         Ok(()) => info!(server, "the clock is set"),
-        Err(failure) if config.fail_if_clock_not_set => return Err(failure.into()),
-        Err(failure) => warn!(%failure, "the clock is not set"),
+        Err(error) if config.fail_if_clock_not_set => return Err(error.into()),
+        Err(error) => warn!(%error, "the clock is not set"),
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ pub mod power;
 pub mod process;
 pub mod sandbox;
 pub mod simulation;
+pub mod time_server;
 pub mod zookeeper;
 
 pub use clock::Clock;

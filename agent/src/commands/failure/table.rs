@@ -19,6 +19,7 @@ use crate::image::{
     PartitionImageError, SourceError,
 };
 use crate::machine::block::hints::NoRootDevice;
+use crate::system::time_server::TimeServerError;
 use crate::system::{DiskError, RunError};
 use crate::task::Cancelled;
 
@@ -55,6 +56,12 @@ pub(super) fn with_program(mut failure: Failure, error: &RunError) -> Failure {
 
 impl From<Cancelled> for Failure {
     fn from(error: Cancelled) -> Self {
+        failure(FailureKind::CommandExecution, &error)
+    }
+}
+
+impl From<TimeServerError> for Failure {
+    fn from(error: TimeServerError) -> Self {
         failure(FailureKind::CommandExecution, &error)
     }
 }

@@ -8,7 +8,7 @@ use crate::machine::block;
 use crate::system::{Cmd, PowerAction, System};
 use crate::task::Task;
 
-pub mod clock;
+mod clock;
 
 /// Sets the clock, flushes, and asks for the end. Only the last may fail, unless the operator
 /// wants the clock to be right.

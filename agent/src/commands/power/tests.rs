@@ -1,10 +1,8 @@
 use std::sync::Arc;
 
-use super::clock::ask_the_time;
 use super::*;
 use crate::commands::testing::{self, run};
 use crate::config::AgentConfig;
-use crate::system::clock::{Clock, ClockCorrection, ClockError};
 use crate::system::power::MachinePower;
 use crate::system::process::{Output, Script};
 use crate::system::{PathPrefix, RunError};
@@ -134,67 +132,6 @@ async fn an_operator_may_insist_on_the_clock() {
         .unwrap_err();
     assert_eq!(failure.kind, FailureKind::ClockSync);
     machine_two.script.assert_done();
-}
-
-#[tokio::test]
-async fn a_server_that_is_no_name_is_never_given_to_a_program() {
-    for server in ["", "a b", "a'b", "$(x)", "`x`", "a|b", "a&&b"] {
-        let machine = machine(AgentConfig::default(), Script::new());
-        let failure = ask_the_time(&machine.context.system, server)
-            .await
-            .unwrap_err();
-        assert_eq!(
-            failure.details,
-            format!("Invalid NTP server address: {server}")
-        );
-    }
-    for server in ["fd00::1", "ntp-1.example.org"] {
-        let script = Script::new()
-            .expect("chronyd -h", "")
-            .expect("chronyc shutdown", "")
-            .expect(&format!("chronyd -q server {server} iburst"), "");
-        let machine = machine(AgentConfig::default(), script);
-        assert_eq!(ask_the_time(&machine.context.system, server).await, Ok(()));
-    }
-}
-
-/// Remembers whom it was asked to believe.
-#[derive(Debug, Default)]
-struct AskedClock(std::sync::Mutex<Vec<String>>);
-
-impl Clock for AskedClock {
-    fn set_by<'a>(
-        &'a self,
-        server: &'a str,
-    ) -> futures_util::future::BoxFuture<'a, Result<ClockCorrection, ClockError>> {
-        self.0.lock().unwrap().push(server.to_owned());
-        let set = if server == "broken.example" {
-            Err(ClockError::LeftAlone)
-        } else {
-            Ok(ClockCorrection(1.0))
-        };
-        Box::pin(std::future::ready(set))
-    }
-}
-
-#[tokio::test]
-async fn without_a_time_program_the_agent_asks_the_server_itself() {
-    let clock = Arc::new(AskedClock::default());
-    for (server, set) in [("192.168.1.1", true), ("broken.example", false)] {
-        let script = Script::new()
-            .expect_result("chronyd -h", missing("chronyd"))
-            .expect_result("ntpdate -v", missing("ntpdate"));
-        let mut machine = machine(AgentConfig::default(), script);
-        machine.context.system.clock = clock.clone();
-        let asked = ask_the_time(&machine.context.system, server).await;
-        machine.script.assert_done();
-        assert_eq!(asked.is_ok(), set, "{asked:?}");
-        if let Err(failure) = asked {
-            let expected = "Failed to sync time with ntp server: broken.example: ";
-            assert!(failure.details.starts_with(expected), "{failure}");
-        }
-    }
-    assert_eq!(*clock.0.lock().unwrap(), ["192.168.1.1", "broken.example"]);
 }
 
 #[tokio::test]
