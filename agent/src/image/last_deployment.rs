@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ironic_document::JsonObject;
+use ironic_program::state_file;
 use serde_json::{Value, json};
 
 /// The memory of the last image write; empty until there was one.
@@ -82,9 +83,7 @@ impl DeploymentFile {
     /// Whole or not at all.
     fn store(&self, uuids: &JsonObject) -> io::Result<()> {
         let text = json!({"boot": self.boot, "uuids": uuids}).to_string();
-        let new = self.path.with_extension("new");
-        fs::write(&new, text)?;
-        fs::rename(new, &self.path)
+        state_file::replace(&self.path, text.as_bytes())
     }
 }
 

@@ -1,4 +1,5 @@
-//! Files of the state directory that only its owner can read.
+//! Files that are replaced whole: those of the state directory, which only its owner can read, and
+//! others that programs read meanwhile.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};

@@ -5,14 +5,15 @@
 //! Only a medium that a BMC could play is read: a CD, or a small disk on USB. A label on a
 //! disk of the machine, which the last tenant may have written, means nothing.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use ironic_ondisk::read::Area;
 use ironic_ondisk::signature::{self, FoundFormat};
 use ironic_options::virtual_media::{DIRECTORY, PARAMETERS};
+use ironic_program::state_file;
 use ironic_text::error_chain;
 use thiserror::Error;
 
@@ -69,7 +70,7 @@ pub struct MediaDrive {
     kind: &'static str,
     /// The label of its file system; empty without one.
     pub label: String,
-    /// Who made its ISO 9660; empty when it does not say. Ironic writes an identity here, and the
+    /// The publisher of its ISO 9660; empty without one. Ironic writes an identity here, and the
     /// same into the kernel command line.
     pub publisher: String,
     model: String,
@@ -96,7 +97,7 @@ pub async fn take(system: &System, program: &str) -> Result<(), VirtualMediaErro
                 .recursive(true)
                 .mode(0o700)
                 .create(&directory);
-            match made.and_then(|()| copy(&from, &directory.join(PARAMETERS), program)) {
+            match made.and_then(|()| copy(&from, &directory.join(PARAMETERS))) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 other => other.map_err(|source| VirtualMediaError::Copy { path: from, source }),
             }
@@ -107,7 +108,7 @@ pub async fn take(system: &System, program: &str) -> Result<(), VirtualMediaErro
         visit(system, medium, program, |mounted| {
             DIRECTORIES
                 .iter()
-                .try_for_each(|directory| copy_files(system, mounted, directory, program))
+                .try_for_each(|directory| copy_files(system, mounted, directory))
         })
         .await?;
     }
@@ -243,12 +244,7 @@ impl Mounted {
     }
 }
 
-fn copy_files(
-    system: &System,
-    mounted: &Path,
-    directory: &str,
-    program: &str,
-) -> Result<(), VirtualMediaError> {
+fn copy_files(system: &System, mounted: &Path, directory: &str) -> Result<(), VirtualMediaError> {
     let from = mounted.join(directory);
     let to = system.root.path(directory);
     let failed = |path: &Path| {
@@ -266,28 +262,15 @@ fn copy_files(
         let path = entry.path();
         // No directories below, and no links out of the medium.
         if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            copy(&path, &to.join(entry.file_name()), program).map_err(failed(&path))?;
+            copy(&path, &to.join(entry.file_name())).map_err(failed(&path))?;
         }
     }
     Ok(())
 }
 
 /// Copies a file at once: another program may be reading it, or copying the same.
-fn copy(from: &Path, to: &Path, program: &str) -> io::Result<()> {
-    let content = fs::read(from)?;
-    let mut name = std::ffi::OsString::from(".");
-    name.push(to.file_name().unwrap_or_default());
-    name.push(format!(".{program}"));
-    let aside = to.with_file_name(name);
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&aside)?;
-    file.write_all(&content)?;
-    fs::rename(aside, to)
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    state_file::replace(to, &fs::read(from)?)
 }
 
 /// The publisher in the primary volume descriptor of an ISO 9660, without the blanks behind it.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ironic_options::Parameters;
+use ironic_program::state_file;
 use ironic_text::printable;
 use thiserror::Error;
 use tokio::time::Instant;
@@ -407,13 +408,8 @@ impl BringUp {
 
     fn write(&self, path: &str, text: &str) -> Result<(), BringUpError> {
         let written = self.system.root.writable(path).and_then(|file| {
-            if let Some(directory) = file.parent() {
-                fs::create_dir_all(directory)?;
-            }
-            // Who waits for it never sees a part.
-            let draft = file.with_extension("new");
-            fs::write(&draft, format!("{text}\n"))?;
-            fs::rename(draft, file)
+            // Programs that wait for it never see a part.
+            state_file::replace_with_mode(&file, format!("{text}\n").as_bytes(), 0o644)
         });
         written.map_err(|source| BringUpError::Write {
             path: path.into(),
