@@ -202,7 +202,7 @@ async fn no_gateway_gives_a_new_token_for_a_node_that_another_one_holds() {
             assert!(reason.contains("is attached"), "{reason}");
         }
     }
-    // Who has the token is told the node again, and no token.
+    // A machine that has the token gets the node again, without a token.
     let known = found(pair.b.lookup_for(&[mac], NODE).await);
     assert_eq!(known.config.unwrap().agent_token, "******");
     // When the connection has ended, either gives one.

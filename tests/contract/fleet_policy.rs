@@ -1,4 +1,4 @@
-//! Who may do what at the fleet of a gateway: a policy, certificates of operators, join tokens and
+//! Access to the fleet of a gateway: a policy, certificates of operators, join tokens and
 //! draining, with the real agent and the real shim.
 
 use std::fs;

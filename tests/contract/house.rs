@@ -409,8 +409,8 @@ fn crates_stay_in_their_rooms() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// Who may change files of the machine, besides `system`, and where. Everything that is not in
-/// a directory of the agent's own is reached by `PathPrefix::writable`, which a simulation refuses.
+/// The rooms that may change files of the machine, besides `system`, and where. Everything that is
+/// not in a directory of the agent's own is reached by `PathPrefix::writable`, which a simulation refuses.
 const WRITERS: &[(&str, &str)] = &[
     (
         "src/commands/verbs/finalize_rescue/mod.rs",

@@ -204,7 +204,7 @@ async fn what_is_known_goes_on_while_nats_is_away() {
     pair.cable.lead_to(&pair.b);
     pair.cable.cut();
     execute(&pair.a, 1).await;
-    // Who is not known here may be known elsewhere: nobody can say, until NATS is back.
+    // A node that is not known here may be known elsewhere: nobody can say, until NATS is back.
     let target = format!("/nodes/{STRANGER}/v1/commands/");
     let mut held = Line::open(pair.b.rest).await;
     held.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"))

@@ -39,7 +39,7 @@ class Connection:
             pass  # the other end has refused already; its answer is what counts
 
     def _more(self, deadline):
-        """Whether another byte came. TimeoutError when `deadline`."""
+        """Whether another byte came. TimeoutError after `deadline`."""
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError

@@ -20,7 +20,7 @@ pub struct CommandContext {
     pub system: System,
     /// The configuration, as the last lookup left it.
     pub config: config::Shared,
-    /// Who can act on this machine.
+    /// The hardware managers of this machine.
     pub registry: Arc<ManagerRegistry>,
     /// What the last image write left behind.
     pub installed: Arc<LastDeployment>,
@@ -28,7 +28,7 @@ pub struct CommandContext {
     pub node: NodeMemory,
 }
 
-/// Who knows the node as it is now.
+/// Where the node as it is now is read.
 pub trait NodeSource: Debug + Send + Sync {
     /// The node; `None` when there is no answer in time, which is logged.
     fn node(&self) -> BoxFuture<'_, Option<Node>>;

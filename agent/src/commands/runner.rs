@@ -20,7 +20,7 @@ use super::record::{CommandOutcome, CommandRecord, MilestoneKind};
 use super::verbs::{Command, VerbFuture};
 use crate::task::{Progress, Task, TaskListener, TaskNote};
 
-/// Who carries commands out: [`OwnVerbs`]; tests put a script instead.
+/// Executes commands: [`OwnVerbs`]; tests use a script instead.
 pub trait Perform: fmt::Debug + Send + Sync {
     /// Carries out one command. Texts in the answer are wrapped by the runner.
     fn perform<'a>(

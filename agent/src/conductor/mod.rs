@@ -133,8 +133,8 @@ pub struct FoundNode {
     pub is_ironics: bool,
 }
 
-/// Who opens a heartbeat session. It repeats the lookup's answer, so that a shim that was
-/// restarted can go on without one.
+/// The agent that opens a heartbeat session. It repeats the lookup's answer, so that a shim that
+/// was restarted can go on without one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionOpen {
     /// The node's UUID.
@@ -145,7 +145,7 @@ pub struct SessionOpen {
     pub overrides: SessionOverrides,
 }
 
-/// Who attaches.
+/// The agent that attaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttachHello {
     /// The node's UUID.

@@ -1,4 +1,4 @@
-//! Who should act: hardware managers, ranked, and the steps that they offer.
+//! Hardware managers, ranked, and the steps that they offer.
 //!
 //! A [`HardwareManager`] knows one kind of hardware and brings [`Step`]s. The [`ManagerRegistry`]
 //! ranks those that support this machine. Only a step that a manager declares can run: a

@@ -53,7 +53,7 @@ pub struct StepContext<'a> {
     pub task: &'a Task,
     /// What the last image write left behind.
     pub installed: &'a LastDeployment,
-    /// Who erases disks of their own kind, best manager first.
+    /// Managers that erase disks of their own kind, the best first.
     pub erasers: &'a [VendorEraser<'a>],
 }
 

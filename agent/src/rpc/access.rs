@@ -1,4 +1,4 @@
-//! Who may call: the token is checked before a request's body is read.
+//! Access to the services: the token is checked before a request's body is read.
 
 use std::task::{Context, Poll};
 

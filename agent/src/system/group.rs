@@ -44,7 +44,7 @@ impl Group {
 
     /// Kills the group and all that its leader has started.
     pub(super) fn kill(&self) {
-        // Who is stopped starts nothing new while the others are looked for.
+        // A process that is stopped starts no other while the rest are looked for.
         self.signal(Signal::STOP);
         let stop = |process: &Process| process.signal(Signal::STOP);
         Descendants::of(self.0, stop).kill();

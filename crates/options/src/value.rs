@@ -17,7 +17,7 @@ pub trait Value: Sized {
 
     /// Reads a value, surrounded by no white space.
     fn read(text: &str) -> Option<Self>;
-    /// The text that reads back as this value; empty when there is none.
+    /// The text that reads back as this value; empty without one.
     fn show(&self) -> String;
 }
 

@@ -28,7 +28,7 @@ pub struct AgentRegistry {
     attaches: bool,
     held: HeldRequests,
     since: Instant,
-    /// Who wants to know what agents that attach were given to do.
+    /// The receiver of the commands that agents which attach were given.
     executed: Option<mpsc::Sender<ExecutedCommand>>,
 }
 

@@ -52,7 +52,7 @@ pub struct Client {
     route: AgentRoute,
     /// For logs and errors.
     name: String,
-    /// Who hears what the agent was given to do.
+    /// The receiver of the commands that the agent was given.
     executed: Option<CommandReport>,
     waiting: Semaphore,
     orders: Semaphore,

@@ -92,7 +92,7 @@ struct ProofTable {
     log: Mutex<Option<File>>,
     /// Why the last proof was not kept.
     problem: Mutex<Option<String>>,
-    /// Who waits for the proof of a node.
+    /// Callers that wait for the proof of a node.
     waiting: NodeWaiters,
 }
 
@@ -266,7 +266,7 @@ impl Proofs {
         news: impl FnOnce(Option<&ProvedToken>) -> Option<ProofLine>,
     ) -> bool {
         // The file has the lines in the order in which they came to count: its last one does after a
-        // restart. Who only asks what is proved does not wait for the file.
+        // restart. Callers that only ask what is proved do not wait for the file.
         let mut log = lock(&self.0.log);
         let new = {
             let mut proved = lock(&self.0.proved);

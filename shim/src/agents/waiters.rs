@@ -1,5 +1,5 @@
-//! Who waits for something to happen to a node. What is kept of a node ends with the last of them,
-//! also when they are dropped: strangers choose the names.
+//! Callers that wait for something to happen to a node. What is kept of a node ends with the last
+//! of them, also when they are dropped: strangers choose the names.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,7 +54,7 @@ impl NodeWaiters {
 pub struct NodeWaiter<'a> {
     all: &'a NodeWaiters,
     node: &'a str,
-    /// Notified when it has happened. Who enables a future of it misses nothing from there on.
+    /// Notified when it has happened. A future of it that is enabled misses nothing from there on.
     pub happened: Arc<Notify>,
 }
 

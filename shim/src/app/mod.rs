@@ -398,7 +398,7 @@ fn known_nodes(proofs: &Proofs, is_watched: bool, has_ironic: bool) -> Fleet {
     fleet
 }
 
-/// Who may do what with the fleet, from now on by the policy as it is at each time.
+/// The access to the fleet, from now on by the policy as it is at each time.
 fn fleet_access(config: &ShimConfig, stop: &CancellationToken) -> anyhow::Result<FleetAccess> {
     let access = crate::fleet::access(config)?;
     let keeping_up = access.clone().keep_up();
@@ -438,8 +438,8 @@ async fn page(
     Ok(Some(open))
 }
 
-/// Who answers for the nodes of a gateway. Node files are read, also where they only name the
-/// nodes of Ironic.
+/// The upstream that answers for the nodes of a gateway. Node files are read, also where they only
+/// name the nodes of Ironic.
 fn upstream(
     config: &ShimConfig,
     ironic: Arc<Ironic>,

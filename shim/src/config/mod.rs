@@ -82,7 +82,7 @@ pub struct ShimConfig {
     pub page_listen: Option<Listen>,
     /// PEM of the lists of certificates that this CA has revoked.
     pub fleet_tls_crl_file: Option<PathBuf>,
-    /// Who may do what at `fleet_listen`.
+    /// The policy: the roles of callers at `fleet_listen`.
     pub fleet_policy_file: Option<PathBuf>,
     /// Files that describe nodes.
     pub node_dir: Option<PathBuf>,

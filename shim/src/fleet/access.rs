@@ -22,7 +22,7 @@ use super::policy::principal::Principal;
 /// How often the file of the policy is looked at.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// Who calls.
+/// The caller.
 #[derive(Debug, Clone, Default)]
 pub struct FleetCaller {
     /// The caller's certificate and its chain, already verified against `fleet_tls_ca_file`.
@@ -45,7 +45,7 @@ pub enum RequestTarget<'a> {
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
 pub struct FleetRequest<'a> {
-    /// Who asks.
+    /// The caller.
     pub caller: &'a FleetCaller,
     /// The path of the method, `/ironic.agent.v1.FleetService/ListNodes`.
     pub method: &'a str,
@@ -202,7 +202,7 @@ fn missing(
 }
 
 impl FleetCaller {
-    /// Who has shown these certificates, which are verified, and calls from there.
+    /// The caller that has shown these certificates, which are verified, and calls from `peer`.
     #[must_use]
     pub fn new(certificates: Vec<CertificateDer<'static>>, peer: Option<SocketAddr>) -> Self {
         Self {

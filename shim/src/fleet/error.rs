@@ -54,7 +54,7 @@ pub enum FleetError {
         named(.caller), for_node(.node.as_deref())
     )]
     RoleMissing {
-        /// Who asks; empty without a certificate.
+        /// The caller; empty without a certificate.
         caller: String,
         /// The role.
         role: &'static str,

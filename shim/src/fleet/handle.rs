@@ -298,7 +298,7 @@ impl Fleet {
         changed
     }
 
-    // Whoever panicked has left the table whole: each step of a change is one insertion.
+    // A thread that panicked has left the table whole: each step of a change is one insertion.
     fn table(&self) -> MutexGuard<'_, NodeTable> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -40,7 +40,7 @@ impl JoinTokenApi {
         }
     }
 
-    /// Who calls, if the caller may.
+    /// The caller, checked.
     fn admit<T>(&self, request: &Request<T>, method: &str) -> Result<FleetCaller, Status> {
         let caller = FleetCaller::in_extensions(request.extensions());
         self.access.admit(FleetRequest {

@@ -97,7 +97,7 @@ pub struct FleetServer {
     services: FleetServices,
 }
 
-/// Who may do what at the listener. Blocks.
+/// The access at the listener. Blocks.
 ///
 /// # Errors
 /// The policy is wrong, or would know nobody.

@@ -25,11 +25,11 @@ pub struct FleetParts {
     pub fleet: Fleet,
     /// Their agents.
     pub agents: AgentRegistry,
-    /// Who may do what.
+    /// The access of callers.
     pub access: FleetAccess,
     /// Follows what agents do; `None` where nobody can watch.
     pub follower: Option<CommandFollower>,
-    /// Who asks the gateway to be emptied.
+    /// Requests to drain the gateway.
     pub drain: DrainRequests,
     /// Ends all of it.
     pub stop: CancellationToken,

@@ -1,4 +1,4 @@
-//! Who gets a certificate.
+//! Which machines get a certificate.
 
 use std::collections::BTreeMap;
 use std::fmt;

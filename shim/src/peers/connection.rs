@@ -95,7 +95,7 @@ impl PeerConnections {
             let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(links.entry(url.to_owned()).or_default())
         };
-        // Who comes while it is being opened waits for that.
+        // A caller that comes while it is being opened waits for that.
         let mut link = link.lock().await;
         let open = link.sender.as_ref().filter(|sender| !sender.is_closed());
         if let Some(sender) = open {

@@ -60,7 +60,7 @@ pub enum ForwardError {
 /// The connection over which a replica got a request that it forwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestOrigin {
-    /// Who called.
+    /// The address of the caller.
     pub peer: SocketAddr,
     /// The port that was called.
     pub port: u16,

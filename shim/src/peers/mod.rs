@@ -65,7 +65,7 @@ struct PeersState {
     revision: watch::Sender<u64>,
     moves: broadcast::Sender<Arc<str>>,
     replicas: Mutex<Replicas>,
-    /// Who waits for a node to be found.
+    /// Requests that wait for a node to be found.
     waiting: NodeWaiters,
     strangers_held: Arc<Semaphore>,
     directory: OnceLock<Box<dyn Directory>>,

@@ -35,7 +35,7 @@ pub struct Presence {
 /// What a replica answers when the directory asks where a node is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocateAnswer {
-    /// Who answers: its `peer_url`.
+    /// The `peer_url` of the replica that answers.
     pub peer_url: String,
     /// Whether the node is known to it at all.
     pub known: bool,
@@ -46,7 +46,7 @@ pub struct LocateAnswer {
 /// What is new at a replica since the last update that was acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
-    /// Who says this: its `peer_url`.
+    /// The `peer_url` of the replica that sends this.
     pub peer_url: String,
     /// Attachments that began or ended.
     pub claims: Vec<ClaimLine>,

@@ -1,4 +1,4 @@
-//! Who calls: the connection, and the node that its certificate names.
+//! The caller: the connection, and the node that its certificate names.
 //!
 //! Where certificates are issued, TLS asks for one without demanding it, because a machine that
 //! has none must be able to enrol. What a call then needs is decided here, by its path, before
@@ -36,7 +36,7 @@ const OPEN_FOR_LOOKUP: [&str; 2] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct CertifiedNode(String);
 
-/// Who makes a call.
+/// The agent that makes a call.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AgentPeer {
     /// Its connection.

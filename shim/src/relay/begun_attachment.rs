@@ -47,7 +47,7 @@ impl BegunAttachment<'_> {
             tokio::select! {
                 // A displaced connection has no caller any more, which ends it, too.
                 biased;
-                // Who was asked to leave is attached elsewhere, as that gateway has said.
+                // An agent that was asked to leave is attached elsewhere, as that gateway has said.
                 () = self.displaced.cancelled(), if is_asked && !has_moved => {
                     has_moved = true;
                     self.leave();

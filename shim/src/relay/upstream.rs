@@ -1,4 +1,4 @@
-//! Who answers for the nodes: Ironic, or this program where there is none.
+//! The upstream that answers for the nodes: Ironic, or this program if no Ironic is configured.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::ironic::{Beat, BeatAnswer, InspectionAnswer, Ironic, LookupAnswer};
 use crate::registrar::{MachineIdentity, Registrar};
 
-/// Who answers for the nodes. Cheap to clone.
+/// The upstream that answers for the nodes. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Upstream {
     /// The Ironic API.

@@ -1,5 +1,5 @@
-//! Who answers a request: this program, or of several gateways that share their nodes the one
-//! that holds the node. What others forward is answered here and never forwarded again.
+//! Which program answers a request: this one, or of several gateways that share their nodes the
+//! one that holds the node. What others forward is answered here and never forwarded again.
 
 use std::sync::Arc;
 use std::time::Instant;

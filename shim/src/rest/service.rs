@@ -49,7 +49,7 @@ pub struct Unanswered;
 /// The connection that a request came over.
 #[derive(Debug, Clone)]
 pub struct ConnectionInfo {
-    /// Who called.
+    /// The address of the caller.
     pub peer: SocketAddr,
     /// The port that was called: for links, when the caller names no host.
     pub port: u16,
@@ -361,7 +361,7 @@ impl RestService {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        // Who asks before sending need not send.
+        // A caller that asks before it sends need not send.
         let asks = parts.headers.contains_key(EXPECT) && !body.is_end_stream();
         if !body.is_end_stream() {
             connection.slot.waiting();

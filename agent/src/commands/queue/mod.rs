@@ -1,4 +1,4 @@
-//! Who is next: the rules of admission, and the records in their order. Pure: no clock, no
+//! Which command is next: the rules of admission, and the records in their order. Pure: no clock, no
 //! task, no lock; time and identifiers are arguments, and what has to be done outside comes
 //! back as [`QueueEffects`].
 //!

@@ -92,7 +92,7 @@ impl Conflicts {
     }
 }
 
-/// Who this machine is. Only a lookup makes one.
+/// The node and the session that a lookup gave. Only a lookup makes one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LookupSession {
     node: Node,

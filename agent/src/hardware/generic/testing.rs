@@ -21,7 +21,7 @@ pub(crate) struct Bench {
     pub(crate) machine: FakeMachine,
     pub(crate) config: AgentConfig,
     pub(crate) node: Node,
-    /// Who else may be asked to erase disks.
+    /// Other hardware managers, which may be asked to erase disks.
     pub(crate) registry: Option<ManagerRegistry>,
     arguments: JsonObject,
 }

@@ -1,4 +1,4 @@
-//! Who we are to the image server: of the three sources the first that says anything, never a
+//! The credentials for the image server: of the three sources the first that has any, never a
 //! mixture.
 
 use base64::Engine as _;

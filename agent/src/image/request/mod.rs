@@ -39,7 +39,7 @@ pub struct ImageRequest {
     pub md5_enabled: bool,
     /// The proxies to use.
     pub proxies: Proxies,
-    /// Who we are to the image server, as far as the node says.
+    /// The credentials for the image server that the node names.
     pub credentials: ServerCredentials,
     /// The older place of the config drive.
     pub configdrive: Option<String>,

@@ -23,7 +23,7 @@ pub enum Trust {
 pub struct Document<'a> {
     /// Where it is.
     pub url: &'a str,
-    /// Who may vouch for the server.
+    /// The authorities that the server's certificate is checked against.
     pub trust: &'a Trust,
     /// The most bytes that it may have.
     pub limit: usize,

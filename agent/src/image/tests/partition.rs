@@ -279,7 +279,7 @@ async fn what_could_never_boot_is_refused_before_the_disk_is_touched() {
     assert!(failure.details.contains(option), "{failure}");
     failing.assert_untouched();
     assert!(server.seen().is_empty(), "not even the image is asked for");
-    // Who boots from the network, may run GRUB, or has UEFI, is not refused.
+    // A node that boots from the network, may run GRUB, or has UEFI is not refused.
     let mut permitted = bench(BIOS);
     permitted.config.enable_bios_bootloader_install = true;
     let mut ignored = bench(BIOS);

@@ -17,7 +17,8 @@ use crate::system::System;
 const LABEL: &str = "config-2";
 const FILE: &str = "openstack/latest/network_data.json";
 const MAX_FILE_BYTES: u64 = 1 << 20;
-/// Who mounts the medium, which keeps programs apart that do so at the same time.
+/// The name of the program that mounts the medium. It keeps programs apart that do so at the
+/// same time.
 const PROGRAM: &str = "network";
 /// How long a medium is waited for that the kernel command line announces: a BMC's drive may take a
 /// while to show up. ironic-python-agent-builder waits as long.

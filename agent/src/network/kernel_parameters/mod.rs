@@ -321,8 +321,8 @@ impl KernelParametersReader {
             let wanted = self.interface(&name.unwrap_or_default(), "rd.route=");
             wanted.routes.push(route);
         }
-        // Who names interfaces means these and no others; who names none means all. A route names
-        // none: it says nothing of where addresses come from.
+        // A command line that names interfaces means these and no others; one that names none
+        // means all. A route names none: it says nothing of where addresses come from.
         let names = |interface: &RequestedInterface| interface.addressing.is_some();
         if self.request.other_cards.is_none() && self.request.interfaces.iter().any(names) {
             self.request.other_cards = Some(Addressing::default());

@@ -74,7 +74,7 @@ fn interfaces_are_named_by_name_or_hardware_address() {
     );
     let mac = CardSelector::Mac("52:54:00:00:00:01".to_owned());
     assert_eq!(request.interfaces[1].kind, RequestedKind::Card(mac));
-    // Who names some means no others.
+    // A command line that names some means no others.
     assert_eq!(request.other_cards, Some(Addressing::default()));
 }
 

@@ -273,7 +273,7 @@ fn bonds_and_vlans_without_an_address_ask_for_a_lease() {
                 format!("v5 vlan 5 on bond0: {BOTH}"),
             ],
         ),
-        // Who names an interface means that one.
+        // An interface that is named is the one that is meant.
         (
             format!("{bond} vlan=v5:bond0 ip=bond0:dhcp"),
             vec![

@@ -155,7 +155,7 @@ async fn what_a_killed_agent_left_behind_is_killed_at_the_next_start() {
             file.path().display()
         );
         let mut cmd = Cmd::new("sh").args(["-c", script.as_str()]);
-        // Who reads the output would wait for the job.
+        // A reader of the output would wait for the job.
         cmd.args[1] = script.replace("exec sleep", "exec >/dev/null 2>&1 sleep");
         cmd.ends_with_agent = is_bound;
         OwnedPrograms::new(owner.path()).run(cmd).await.unwrap();

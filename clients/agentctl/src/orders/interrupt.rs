@@ -45,7 +45,7 @@ pub(super) async fn listen(
             OnInterrupt::Cancel => InterruptDecision::Cancel,
             OnInterrupt::Ask if asks => {
                 board.pause(true);
-                // Who presses Ctrl-C once more wants to go.
+                // A second Ctrl-C means to detach.
                 let decision = tokio::select! {
                     decision = question() => decision,
                     _ = interrupt.recv() => InterruptDecision::Detach,

@@ -78,7 +78,7 @@ fn size(stream: &impl std::os::fd::AsFd) -> (usize, usize) {
 /// has ended. Waits for as long as the person takes.
 pub(crate) fn ask(question: &str) -> Option<String> {
     let mut error = io::stderr().lock();
-    // Who cannot read the question answers nothing.
+    // A question that cannot be written gets no answer.
     let _ = write!(error, "{} ", printable_lines(question)).and_then(|()| error.flush());
     let mut line = String::new();
     let read = io::stdin().lock().read_line(&mut line);

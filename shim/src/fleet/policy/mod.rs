@@ -1,7 +1,7 @@
-//! Who may do what: a file with rules, each of which gives somebody a role, for all nodes or for
+//! The policy: a file with rules, each of which gives a caller a role, for all nodes or for
 //! those with certain labels.
 //!
-//! [`principal`] is who a caller is, by its certificate; [`rules`] are pure; [`file`] reads them,
+//! [`principal`] identifies a caller by its certificate; [`rules`] are pure; [`file`] reads them,
 //! and again when the file changes.
 
 pub(super) mod file;

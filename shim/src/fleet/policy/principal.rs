@@ -1,4 +1,4 @@
-//! Who a caller is, by its certificate.
+//! The identity of a caller, by its certificate.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! Who gave which order, and what became of it: a line of the log, and an event of the node.
+//! The audit of orders: the caller, the order and its outcome, as a line of the log and as an
+//! event of the node.
 
 use std::net::SocketAddr;
 

@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(admit(&racked("a"), secret, Some(NODE), 1000), ok);
         let refused = admit(&racked("b"), secret, Some(NODE), 1000).unwrap_err();
         assert!(refused.to_string().contains("rack=b"), "{refused}");
-        // Who does not hold the secret hears nothing of all this.
+        // A caller without the secret learns none of this.
         for record in [&record, &bound, &revoked, &used, &racked("b")] {
             for wrong in ["", "x", &secret[1..], &secret.to_uppercase()] {
                 assert_eq!(admit(record, wrong, None, 2000), Err(R::Invalid));

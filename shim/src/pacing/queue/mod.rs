@@ -1,8 +1,8 @@
 //! Which call is next, and who comes back later. Pure: times are offsets on one monotonic clock.
 //!
 //! A call waits for a few seconds at most. What does not fit into that is deferred, for as long as
-//! those before it take, but not for long. Who was deferred keeps its place: of those who wait,
-//! the one that came first is next, and the one that came last is deferred.
+//! those before it take, but not for long. A caller that was deferred keeps its place:
+//! of those that wait, the one that came first is next, and the one that came last is deferred.
 //!
 //! There are three [classes](CallClass), because a stranger can make any number of calls that nobody
 //! has proved: they wait and are deferred among themselves.
@@ -361,7 +361,7 @@ impl CallQueue {
         }
     }
 
-    /// Who has waited for [`MAX_WAIT`].
+    /// Defers the calls that have waited for [`MAX_WAIT`].
     fn expire(&mut self, now: Duration) {
         while let Some((entered, class, position)) = self.entered.front().copied() {
             let waiting = self.waiting(class).get(&position).copied();

@@ -1,4 +1,4 @@
-//! Who a replica is to the NATS servers of the directory.
+//! The credentials of a replica for the NATS servers of the directory.
 
 use std::fs;
 use std::io;

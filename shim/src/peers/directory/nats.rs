@@ -54,7 +54,7 @@ pub struct NatsSettings {
     pub servers: Vec<String>,
     /// The first words of every subject.
     pub prefix: String,
-    /// Who this replica is.
+    /// The credentials of this replica.
     pub credentials: Option<DirectoryCredentials>,
     /// TLS with the servers, where they or their addresses ask for it.
     pub tls: Option<ClientConfig>,
@@ -165,7 +165,7 @@ impl NatsDirectory {
         let sent = tokio::time::timeout(SENDING, sending).await;
         let answers = sent.ok().flatten().ok_or(DirectoryAway)?;
         let mut located = collect(answers, expected).await;
-        // Who has just connected knows nobody yet, and nobody may be there to answer.
+        // A replica that has just connected knows no other yet, and none may be there to answer.
         located.is_complete &= expected > 0 || self.connectivity.borrow().is_settled();
         Ok(located)
     }
@@ -198,7 +198,7 @@ async fn collect(mut answers: impl Stream<Item = Message> + Unpin, expected: usi
             located.is_complete = expected == 0;
             break;
         }
-        // Who answers twice is not two of them.
+        // A replica that answers twice counts once.
         if let Some(answer) = read::<LocateAnswer>(&message) {
             answered.insert(answer.peer_url.clone());
             located.answers.push(answer);

@@ -21,7 +21,7 @@ pub enum Location {
     At(Arc<str>),
 }
 
-/// Who says where a node is.
+/// The source of a claim of where a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimSource {
     /// The replica that holds it, over mutual TLS.

@@ -50,7 +50,7 @@ pub fn command(
         .arguments
         .iter()
         .map(|argument| match argument.grpc_only {
-            // Whoever sends it all the same has sent a parameter that the command does not have.
+            // A caller that sends it all the same sends a parameter that the command does not have.
             true => Ok(None),
             false => arguments.take(argument),
         })

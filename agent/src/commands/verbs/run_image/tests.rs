@@ -1,4 +1,4 @@
-//! Who may start a kernel from here.
+//! Which kernel may be started, and by which order.
 
 use super::*;
 use crate::commands::testing;

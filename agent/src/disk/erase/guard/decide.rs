@@ -27,7 +27,7 @@ pub(super) fn decide(
     let all = block::probe_with_partitions(system);
     let allowed = hints::without_skipped(&all, node).map_err(GuardError::SkipList)?;
     let arrays = raid::probe(system, &all);
-    // Who takes only some disks takes none of an array.
+    // An erasure of some disks only takes none of an array.
     let firmware = FirmwareArrays::new(if scope == Scope::Some { &[] } else { &arrays });
     let known = DeviceFacts {
         system,

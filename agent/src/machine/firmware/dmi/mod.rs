@@ -1,4 +1,5 @@
-//! Who made this machine and its firmware, as `lshw` tells it: SMBIOS, then the device tree.
+//! The manufacturers of this machine and its firmware, as `lshw` shows them: from SMBIOS, then
+//! from the device tree.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
