@@ -8,7 +8,7 @@ use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
 /// What a call allocates for each direction before it has a message: a heartbeat has some twenty
 /// bytes. tonic's default of 8 KiB is 32 KiB for an agent with a session and an attachment.
-const FIRST_BUFFER: usize = 512;
+const FIRST_BUFFER: usize = 128;
 /// Messages are collected up to this size before they are sent.
 const YIELD_AT: usize = 32 * 1024;
 

@@ -8,11 +8,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::TryFutureExt;
 use h2::client::SendRequest;
 use h2::{Ping, PingPong};
 use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{sleep, timeout};
+use tokio::time::{self, sleep};
 use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
@@ -82,7 +83,7 @@ where
         .handshake(socket)
         .await
         .map_err(io::Error::other)?;
-    let (period, patience, pinger) = match pings {
+    let (period, timeout, pinger) = match pings {
         Pings::Never => return Ok((GrpcChannel(sender), drive(connection))),
         Pings::Every { period, timeout } => (period, timeout, connection.ping_pong()),
     };
@@ -91,7 +92,7 @@ where
     let driver = async move {
         tokio::select! {
             ended = connection => ended,
-            lost = ping(pinger, period, patience) => Err(lost),
+            lost = ping(pinger, period, timeout) => Err(lost),
         }
     };
     Ok((GrpcChannel(sender), Box::pin(driver)))
@@ -101,14 +102,15 @@ fn drive<T>(connection: h2::client::Connection<T, Bytes>) -> ConnectionDriver
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    Box::pin(async { connection.await.map_err(io::Error::other) })
+    // Not an async block, which would keep the connection twice: as it was given, and as it runs.
+    Box::pin(connection.map_err(io::Error::other))
 }
 
 /// Pings each period. Ends when one is not answered in time.
-async fn ping(mut pinger: PingPong, period: Duration, patience: Duration) -> io::Error {
+async fn ping(mut pinger: PingPong, period: Duration, timeout: Duration) -> io::Error {
     loop {
         sleep(period).await;
-        match timeout(patience, pinger.ping(Ping::opaque())).await {
+        match time::timeout(timeout, pinger.ping(Ping::opaque())).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return io::Error::other(error),
             Err(_) => return io::Error::new(io::ErrorKind::TimedOut, "a ping got no answer"),

@@ -23,12 +23,16 @@ pub struct Tunnel<S> {
     incoming: S,
     /// What has arrived and was not yet read.
     unread: Bytes,
-    outgoing: PollSender<Bytes>,
+    outgoing: ChunkSender,
 }
+
+/// Chunks are boxed, because a channel has room for 32 of them from its beginning, however few may
+/// wait, for each of thousands of agents.
+type ChunkSender = PollSender<Box<Bytes>>;
 
 /// The chunks that a [`Tunnel`] sends. The stream ends when the tunnel is shut down or dropped.
 #[derive(Debug)]
-pub struct Outgoing(mpsc::Receiver<Bytes>);
+pub struct Outgoing(mpsc::Receiver<Box<Bytes>>);
 
 impl<S: Stream<Item = io::Result<Bytes>> + Unpin> Tunnel<S> {
     /// A socket that reads from `incoming`, and the stream of what it writes.
@@ -51,7 +55,7 @@ impl<S> Tunnel<S> {
     }
 
     fn send(&mut self, chunk: Bytes) -> io::Result<()> {
-        let sent = self.outgoing.send_item(chunk);
+        let sent = self.outgoing.send_item(Box::new(chunk));
         sent.map_err(|_| io::Error::from(ErrorKind::BrokenPipe))
     }
 }
@@ -60,7 +64,8 @@ impl Stream for Outgoing {
     type Item = Bytes;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        self.0.poll_recv(context)
+        let chunk = self.0.poll_recv(context);
+        chunk.map(|chunk| chunk.map(|chunk| *chunk))
     }
 }
 

@@ -79,11 +79,12 @@ impl Attached {
     }
 }
 
-/// Serves one call from its first message to its end.
+/// Serves one call from its first message to its end. The arguments are boxed, because an async
+/// function keeps them twice: as they were given, and as it uses them.
 pub(super) async fn run(
     gateway: &Gateway,
-    mut requests: Streaming<v1::AttachRequest>,
-    peer: AgentPeer,
+    mut requests: Box<Streaming<v1::AttachRequest>>,
+    peer: Box<AgentPeer>,
     mut verdict: oneshot::Sender<Result<Attached, Status>>,
 ) {
     let admitted = tokio::select! {
@@ -128,7 +129,7 @@ fn refuse(
     drop(verdict.send(Err(status)));
 }
 
-/// Who attaches, if all that is said of it makes sense: it may be kept for minutes before it is
+/// The caller of Attach, checked: what it says of itself may be kept for minutes before it is
 /// proved.
 fn checked(hello: v1::AttachHello, peer: &AgentPeer) -> Result<v1::AttachHello, Status> {
     let node_uuid = super::node_uuid(&hello.node_uuid, "AttachHello.node_uuid")?;
@@ -153,7 +154,7 @@ async fn admit(
     gateway: &Gateway,
     requests: &mut Streaming<v1::AttachRequest>,
     peer: &AgentPeer,
-) -> Result<v1::AttachHello, AttachRefusal> {
+) -> Result<Box<v1::AttachHello>, AttachRefusal> {
     let first = tokio::time::timeout(HELLO_TIMEOUT, requests.message()).await;
     let first = first.map_err(|_| Status::deadline_exceeded("no AttachHello came"))??;
     let hello = first.and_then(|request| request.hello);
@@ -185,14 +186,14 @@ async fn admit(
     if let Some(caller) = caller {
         caller.authenticated();
     }
-    Ok(hello)
+    Ok(Box::new(hello))
 }
 
 /// The bytes of the agent, until the attachment has ended. The agent may be silent then, because
 /// its machine has booted again, and the connection would wait for it. `moved` is cancelled when
 /// the agent says that it is attached elsewhere.
 fn incoming(
-    requests: Streaming<v1::AttachRequest>,
+    requests: Box<Streaming<v1::AttachRequest>>,
     moved: CancellationToken,
     ended: CancellationToken,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static {
@@ -239,9 +240,9 @@ async fn connect(
 /// Serves an attachment that was admitted, until it ends.
 async fn serve(
     gateway: &Gateway,
-    hello: v1::AttachHello,
+    hello: Box<v1::AttachHello>,
     peer: Option<SocketAddr>,
-    requests: Streaming<v1::AttachRequest>,
+    requests: Box<Streaming<v1::AttachRequest>>,
     verdict: oneshot::Sender<Result<Attached, Status>>,
 ) {
     let metrics = gateway.agents().metrics();

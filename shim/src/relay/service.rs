@@ -97,8 +97,9 @@ impl ConductorService for Relay {
         let peer = AgentPeer::of(request.extensions());
         let (answers, verdicts) = mpsc::channel(4);
         let relay = self.clone();
+        let (messages, peer) = (Box::new(request.into_inner()), Box::new(peer));
         tokio::spawn(async move {
-            let session = session::run(&relay, request.into_inner(), peer, &answers);
+            let session = session::run(&relay, messages, peer, &answers);
             if let Err(status) = session.await {
                 // An agent that hung up does not hear why.
                 let _ = answers.send(Box::new(Err(status))).await;
@@ -161,8 +162,9 @@ impl ConductorService for Relay {
             .inspect_err(|_| gateway.agents().metrics().attach(AttachOutcome::Draining))?;
         let peer = AgentPeer::of(request.extensions());
         let (verdict, decided) = oneshot::channel();
+        let (requests, peer) = (Box::new(request.into_inner()), Box::new(peer));
         tokio::spawn(async move {
-            attachment::run(&gateway, request.into_inner(), peer, verdict).await;
+            attachment::run(&gateway, requests, peer, verdict).await;
         });
         Ok(Response::new(Box::pin(attachment::responses(decided))))
     }

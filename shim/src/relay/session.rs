@@ -33,14 +33,13 @@ type InFlight<'a> = Option<Pin<Box<dyn Future<Output = v1::HeartbeatResponse> + 
 /// Serves one session from its `Hello` to its end.
 pub(super) async fn run(
     relay: &Relay,
-    mut messages: Streaming<v1::HeartbeatRequest>,
-    peer: AgentPeer,
+    mut messages: Box<Streaming<v1::HeartbeatRequest>>,
+    peer: Box<AgentPeer>,
     answers: &ResponseSender,
 ) -> Result<(), Status> {
-    // What happens once is boxed: its place would be kept for as long as the session lasts.
-    let hello = Box::pin(hello(&mut messages)).await?;
-    peer.speaks_for(&hello.node_uuid)?;
-    let session = Box::pin(Session::open(relay, hello, peer)).await?;
+    // What happens once is boxed: its place would be kept for as long as the session lasts. So are the
+    // arguments, which an async function keeps twice: as they were given, and as it uses them.
+    let session = Box::pin(Session::open(relay, &mut messages, *peer)).await?;
     let _counted = relay.placement.metrics().map(Metrics::heartbeat_session);
     let _drained = relay.placement.gateway().map(Gateway::session);
     let mut in_flight: InFlight<'_> = None;
@@ -173,8 +172,15 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Readies the REST API for the agent, and believes it as far as it is proved.
-    async fn open(relay: &'a Relay, hello: v1::Hello, peer: AgentPeer) -> Result<Self, Status> {
+    /// Hears which node it is, readies the REST API for the agent, and believes it as far as it is
+    /// proved.
+    async fn open(
+        relay: &'a Relay,
+        messages: &mut Streaming<v1::HeartbeatRequest>,
+        peer: AgentPeer,
+    ) -> Result<Self, Status> {
+        let hello = hello(messages).await?;
+        peer.speaks_for(&hello.node_uuid)?;
         let advertised = relay.placement.open(&hello).await?;
         let session = Self {
             relay,

@@ -14,6 +14,7 @@ use crate::tls::{HalfPair, certificate_and_key};
 
 mod bind;
 pub mod bounds;
+mod boxed_stream;
 mod dial;
 mod first_message;
 mod server_tls;

@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
+use super::boxed_stream::BoxedStream;
 use crate::listener::Connection;
 
 /// How long TLS may take. The bounds of the listener end a slower one sooner when there is no room.
@@ -215,7 +216,7 @@ impl ServerTls {
 pub(super) fn handshakes<S>(
     connections: impl Stream<Item = io::Result<Connection<S>>> + Unpin + Send,
     tls: ServerTls,
-) -> impl Stream<Item = io::Result<TlsStream<Connection<S>>>> + Send
+) -> impl Stream<Item = io::Result<BoxedStream<TlsStream<Connection<S>>>>> + Send
 where
     S: AsFd + Send + 'static,
     Connection<S>: AsyncRead + AsyncWrite + Unpin,
@@ -233,7 +234,10 @@ where
                     Err(error) => return Some((Err(error), (connections, tls, running))),
                 },
                 Some(ended) = running.join_next() => match ended {
-                    Ok(Ok(stream)) => return Some((Ok(stream), (connections, tls, running))),
+                    Ok(Ok(stream)) => {
+                        let stream = BoxedStream::new(stream);
+                        return Some((Ok(stream), (connections, tls, running)));
+                    }
                     Ok(Err(error)) => debug!(%error, "a handshake failed"),
                     Err(error) => debug!(%error, "a handshake ended early"),
                 },
