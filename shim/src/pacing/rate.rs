@@ -85,12 +85,20 @@ impl AnswerRate {
         self.last = self.last.max(now);
     }
 
-    /// Answers per second, up to the last one: also of a gateway that has just been started.
+    /// Answers per second that Ironic has followed, up to the last one.
+    ///
+    /// Of a gateway that was started less than a minute ago it is at least what the first failure
+    /// leaves of the first rate: all agents connect at once then, which makes answers late and few
+    /// however fast Ironic is.
     fn per_second(&self) -> f64 {
         let first = self.first.unwrap_or(self.last);
         let counted = self.last.saturating_sub(first).max(MIN_COUNTED_TIME);
         let over = COUNTED_OVER.as_secs_f64();
-        self.count / (over * (1.0 - (-counted.as_secs_f64() / over).exp()))
+        let answered = self.count / (over * (1.0 - (-counted.as_secs_f64() / over).exp()));
+        if counted < COUNTED_OVER {
+            return answered.max(FIRST * AFTER_FAILURE);
+        }
+        answered
     }
 }
 
@@ -359,6 +367,30 @@ mod tests {
         run(&mut rate, now, 10, ms(20));
         let grown = rate.per_second() - after;
         assert!((1.5..2.5).contains(&grown), "{grown}");
+    }
+
+    /// The rate soon after an outage that came `seconds` after a storm of connections, which had
+    /// slowed the answers down.
+    fn after_a_storm_and_an_outage(seconds: u64) -> f64 {
+        let mut rate = CallRate::new();
+        let now = run(&mut rate, ms(0), 2, ms(20));
+        let now = run(&mut rate, now, 12, ms(800));
+        let slowed = rate.per_second();
+        assert!(slowed < FIRST * AFTER_FAILURE / 2.0, "{slowed}");
+        let now = run(&mut rate, now, seconds, ms(20));
+        let now = outage(&mut rate, now);
+        run(&mut rate, now, 12, ms(20));
+        rate.per_second()
+    }
+
+    #[test]
+    fn late_answers_soon_after_a_start_say_nothing_of_ironic() {
+        let soon = after_a_storm_and_an_outage(15);
+        let least = FIRST * AFTER_FAILURE;
+        assert!((least..least + 3.0).contains(&soon), "{soon}");
+        // A minute later it has had the time to show what it can.
+        let later = after_a_storm_and_an_outage(60);
+        assert!(later < least, "{later}");
     }
 
     #[test]
