@@ -358,9 +358,8 @@ def table(runs):
         cells = (form.format(run[group][key]) if group in run else "–" for run in runs)
         print(f"| {title} | " + " | ".join(cells) + f" | {goal} |")
     print()
-    print("| Ironic away for | agents | deferred at its end | all back after | beats in a second, peak / mean (≤ 1.3) "
-          "| beats per CPU second (≥ 10,000) |")
-    print("|---|---|---|---|---|---|")
+    print("| Ironic away for | agents | deferred at its end | all back after | beats in a second, peak / mean (≤ 1.3) |")
+    print("|---|---|---|---|---|")
     for run in runs:
         for seconds, it in run.get("outages", {}).items():
             print(f"| {seconds} s | {run['agents']:,} | {it['deferred']:.0f} | {it['back_seconds']:.0f} s | {it['peak']} / {it['mean']:.0f} "

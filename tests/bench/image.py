@@ -176,7 +176,11 @@ class Server:
         configuration.write_text(f"""
 user root; worker_processes 1; daemon off; pid {room}/nginx.pid; error_log stderr crit;
 events {{}}
-http {{ access_log off; sendfile on; server {{ listen 127.0.0.1:{self.port}; root {room}; }} }}
+http {{
+    # A Debian package that is unpacked without root has no directories below /var.
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+    access_log off; sendfile on; server {{ listen 127.0.0.1:{self.port}; root {room}; }}
+}}
 """)
         self.process = subprocess.Popen(["nginx", "-c", configuration, "-p", room])
         for _ in range(200):
