@@ -181,7 +181,7 @@ complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand write-image" -
 complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand write-image" -l tls-min-version -d 'The oldest TLS that the server may speak: 1.2 or 1.3' -r -f -a "1.2\t''
 1.3\t''"
 complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand write-image" -l tls-cipher-suites -d 'The suites of TLS 1.2 that may be used, by their IANA or OpenSSL names, with colons' -r
-complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand write-image" -l user -d 'Who we are to the server, by HTTP Basic' -r
+complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand write-image" -l user -d 'User at the server, by HTTP Basic' -r
 complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand write-image" -l password-file -d 'Its first line is the password of --user' -r -F
 complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand write-image" -l authorization-file -d 'Its first line is sent as Authorization header, for example "Bearer ..."' -r -F
 complete -c ironic-agent -n "__fish_ironic_agent_using_subcommand write-image" -l retries -d 'Attempts after the first, without progress in between' -r

@@ -186,7 +186,7 @@ _arguments "${_arguments_options[@]}" : \
 '--key-file=[The key of our certificate (PEM)]:FILE:_files' \
 '--tls-min-version=[The oldest TLS that the server may speak\: 1.2 or 1.3]:VERSION:(1.2 1.3)' \
 '--tls-cipher-suites=[The suites of TLS 1.2 that may be used, by their IANA or OpenSSL names, with colons]:NAMES:_default' \
-'(--authorization-file)--user=[Who we are to the server, by HTTP Basic]:NAME:_default' \
+'(--authorization-file)--user=[User at the server, by HTTP Basic]:NAME:_default' \
 '--password-file=[Its first line is the password of --user]:FILE:_files' \
 '--authorization-file=[Its first line is sent as Authorization header, for example "Bearer ..."]:FILE:_files' \
 '--retries=[Attempts after the first, without progress in between]:N:_default' \

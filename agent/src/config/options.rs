@@ -155,8 +155,12 @@ impl AgentConfig {
     }
 }
 
-/// Whether a text can be handed to a clock program: an address or a host name.
-fn is_host(text: &str) -> bool {
+/// The longest name that a host can have, in bytes: RFC 1035, section 2.3.4, as text.
+const MAX_HOST_BYTES: usize = 253;
+
+/// Whether a text can be the name or address of a host, and is not an option of a program that it is
+/// given to.
+pub(crate) fn is_host(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || ".:_-".contains(c);
-    text.len() <= 253 && !text.starts_with('-') && text.chars().all(plain)
+    text.len() <= MAX_HOST_BYTES && !text.starts_with('-') && text.chars().all(plain)
 }

@@ -131,7 +131,7 @@ impl ControlError {
         }
     }
 
-    /// The reason of the protocol, for `-o json`; empty when there is none.
+    /// The reason of the protocol, for `-o json`; empty without one.
     pub(crate) fn reason(&self) -> &str {
         match self {
             Self::Call(error) => &error.error_info_reason,

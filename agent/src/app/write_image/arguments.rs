@@ -62,7 +62,7 @@ pub(super) struct WriteImageArguments {
     /// The suites of TLS 1.2 that may be used, by their IANA or OpenSSL names, with colons
     #[arg(long, value_name = "NAMES")]
     tls_cipher_suites: Option<String>,
-    /// Who we are to the server, by HTTP Basic
+    /// User at the server, by HTTP Basic
     #[arg(
         long,
         value_name = "NAME",

@@ -78,7 +78,7 @@ pub fn system_uuid(system: &System) -> String {
         .map_or_else(String::new, |uuid| uuid.to_string())
 }
 
-/// `product (remark)`; without the remark when there is none.
+/// `product (remark)`; without an empty remark.
 fn with_remark(product: &str, remark: &str) -> String {
     if remark.is_empty() {
         product.to_owned()

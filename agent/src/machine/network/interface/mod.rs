@@ -15,7 +15,7 @@ use crate::system::{PathPrefix, System};
 pub struct Interface {
     /// The kernel's name.
     pub name: String,
-    /// The permanent hardware address, or the present one where there is none; lower case
+    /// The permanent hardware address, or else the present one; lower case
     /// with colons.
     pub mac_address: String,
     /// Its IP addresses in the kernel's order.

@@ -292,7 +292,7 @@ fn continuation<'a>(bytes: &'a [u8], data: &[u8]) -> Option<&'a [u8]> {
     bytes.get(start..start.checked_add(length)?)
 }
 
-/// The entry at the beginning of `bytes`, and its length; `None` where there is none.
+/// The entry at the beginning of `bytes`, and its length; `None` unless a whole entry is there.
 fn record(bytes: &[u8]) -> Option<(DirectoryRecord<'_>, usize)> {
     let length = usize::from(*bytes.first()?);
     let entry = bytes.get(..length).filter(|entry| entry.len() >= 34)?;
