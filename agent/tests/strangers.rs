@@ -81,6 +81,20 @@ impl Agent {
         Ok(stream)
     }
 
+    /// Asserts that an honest caller is answered in time. What strangers do delays each answer, where
+    /// other work of a machine delays one.
+    fn assert_answers(&self) {
+        let mut late = Vec::new();
+        while late.len() < 3 {
+            let taken = self.ask();
+            if taken < ANSWERED {
+                return;
+            }
+            late.push(taken);
+        }
+        panic!("answers took {late:?}");
+    }
+
     /// Asks for the status over a new connection, and says how long that took.
     fn ask(&self) -> Duration {
         let begin = Instant::now();
@@ -198,10 +212,10 @@ fn silent_connections_end_and_do_not_block_others() {
             silent.push(stream);
         }
         if number % 50 == 0 {
-            assert!(agent.ask() < ANSWERED);
+            agent.assert_answers();
         }
     }
-    assert!(agent.ask() < ANSWERED);
+    agent.assert_answers();
     let grown = agent.memory() - before;
     println!("400 silent connections: {grown} MiB");
     assert!(grown < 32, "{grown} MiB");
@@ -224,7 +238,7 @@ fn without_descriptors_the_agent_rests_and_says_so_once_in_a_while() {
     let (busy, lines) = (agent.busy(), agent.lines());
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(5) {
-        assert!(agent.ask() < ANSWERED);
+        agent.assert_answers();
         std::thread::sleep(Duration::from_millis(250));
     }
     let (busy, lines) = (agent.busy() - busy, agent.lines() - lines);
@@ -256,10 +270,10 @@ fn streams_without_a_token_are_few_and_cost_little() {
         let _ = stream.write_all(&calls);
         flood.push(stream);
         if number % 20 == 0 {
-            assert!(agent.ask() < ANSWERED);
+            agent.assert_answers();
         }
     }
-    assert!(agent.ask() < ANSWERED);
+    agent.assert_answers();
     let grown = agent.memory() - before;
     println!("200 connections with 256 streams each: {grown} MiB");
     assert!(grown < 64, "{grown} MiB");
@@ -294,7 +308,7 @@ fn large_messages_without_a_token_are_not_read() {
             }
         }
         connections.push(stream);
-        assert!(agent.ask() < ANSWERED);
+        agent.assert_answers();
     }
     let grown = agent.memory() - before;
     println!("64 large messages: {grown} MiB");
