@@ -69,6 +69,7 @@ _ironic-shim() {
 '--peer_tls_key_file=[PEM key of peer_tls_cert_file.]:PATH:_default' \
 '--peer_tls_ca_file=[PEM of the CA that signs gateways; it must sign nobody else, and no agents.]:PATH:_default' \
 '--global_request_id=[Sent to Ironic as X-OpenStack-Request-ID. \[kernel\: ipa-global-request-id\]]:TEXT:_default' \
+'--ironic_call_rate=[Calls to Ironic per second with which a gateway begins, before it has learned what Ironic follows. \[default\: 100\]]:NUMBER:_default' \
 '--ironic_api_version=[API version to use instead of asking Ironic for the newest. \[kernel\: ipa-ironic-api-version\]]:VERSION:_default' \
 '--listen_host=[Address to listen at; \:\: takes IPv4, too. \[default\: 0.0.0.0\] \[kernel\: ipa-listen-host\]]:ADDRESS:_default' \
 '--listen_port=[Port to listen at. \[default\: 9999\] \[kernel\: ipa-listen-port\]]:PORT:_default' \

@@ -28,6 +28,7 @@ use crate::ironic::{ApiVersion, Ironic, IronicSettings};
 use crate::join_token_tool;
 use crate::metrics::Metrics;
 use crate::metrics::listener::MetricsListener;
+use crate::pacing::Pacing;
 use crate::page::{PageServer, PageService};
 use crate::registrar::{Registrar, RegistrarSettings};
 use crate::relay::{self, Placement, Relay, Upstream};
@@ -144,7 +145,7 @@ impl Shim {
         let server = RestServer::new(Arc::clone(&config), Arc::clone(&ironic), stop.clone());
         // The listener of agents first: one that starts at the same time must find it.
         let upstream = Upstream::Ironic(ironic);
-        let relay = Relay::new(upstream, Placement::Beside(server.clone()));
+        let relay = Relay::new(upstream, Placement::Beside(server.clone()), None);
         let agents = match relay::bind(relay, &config, None).await {
             // Without Ironic no agent has anything to report: its server is not needed, and a
             // person who tries the shim may not be allowed to open its socket.
@@ -215,7 +216,8 @@ impl Shim {
         let gateway = gateway.context("the gateway cannot be started")?;
         answer_gateways(server.as_ref(), &gateway);
         tokio::spawn(drain_when_asked(gateway.clone(), drain));
-        let relay = Relay::new(upstream, Placement::Gateway(gateway.clone()));
+        let pacing = pacing(config, &upstream, &stop);
+        let relay = Relay::new(upstream, Placement::Gateway(gateway.clone()), pacing);
         let agents = relay::bind(relay, config, enrolment).await?;
         let observer = agents.observer();
         let naming = observer.clone().name_ending_certificates();
@@ -396,6 +398,14 @@ fn known_nodes(proofs: &Proofs, is_watched: bool, has_ironic: bool) -> Fleet {
         fleet.add(&node);
     }
     fleet
+}
+
+/// The pace at which a gateway calls Ironic. Without Ironic the nodes are its own, and nobody else's
+/// load counts.
+fn pacing(config: &ShimConfig, upstream: &Upstream, stop: &CancellationToken) -> Option<Pacing> {
+    upstream
+        .is_ironic()
+        .then(|| Pacing::start(config.ironic_call_rate, stop.clone()))
 }
 
 /// The access to the fleet, from now on by the policy as it is at each time.

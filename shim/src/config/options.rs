@@ -100,6 +100,7 @@ impl ShimConfig {
     fn ironic_options() -> Vec<Opt<Self>> {
         vec![
             opt!(global_request_id, "Sent to Ironic as X-OpenStack-Request-ID.").kernel("ipa-global-request-id"),
+            opt!(ironic_call_rate if |rate| (2..=10_000).contains(rate), "Calls to Ironic per second with which a gateway begins, before it has learned what Ironic follows.").expecting("a whole number from 2 to 10000"),
             opt!(ironic_api_version, "API version to use instead of asking Ironic for the newest.").kernel("ipa-ironic-api-version").word("VERSION"),
         ]
     }

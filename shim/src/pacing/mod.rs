@@ -54,7 +54,7 @@ pub struct Pacing(Arc<PacingShared>);
 struct PacingShared {
     start: Instant,
     state: Mutex<PacingState>,
-    /// The time of the next decision may have changed.
+    /// The next decision is earlier than planned.
     changed: Notify,
     hasher: RandomState,
 }
@@ -65,17 +65,21 @@ type PermitAnswer = Result<CallPermit, RetryAfter>;
 struct PacingState {
     queue: CallQueue,
     waiting: HashMap<CallId, oneshot::Sender<PermitAnswer>>,
+    /// When the next decision is made if no call comes or ends before.
+    planned: Option<Duration>,
 }
 
 impl Pacing {
-    /// Nothing waits yet. Decisions are made until `stop` is cancelled.
+    /// Nothing waits yet. Begins with `first_rate` calls per second. Decisions are made until `stop` is
+    /// cancelled.
     #[must_use]
-    pub fn start(stop: CancellationToken) -> Self {
+    pub fn start(first_rate: u32, stop: CancellationToken) -> Self {
         let pacing = Self(Arc::new(PacingShared {
             start: Instant::now(),
             state: Mutex::new(PacingState {
-                queue: CallQueue::new(),
+                queue: CallQueue::new(first_rate.into()),
                 waiting: HashMap::new(),
+                planned: None,
             }),
             changed: Notify::new(),
             hasher: RandomState::new(),
@@ -103,7 +107,6 @@ impl Pacing {
             }
         };
         self.decide();
-        self.0.changed.notify_one();
         let answered = answer.await;
         drop(waiting);
         // Without an answer the program stops.
@@ -141,11 +144,11 @@ impl Pacing {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells calls what becomes of them. Answers when there is something to tell again.
-    fn decide(&self) -> Option<Duration> {
+    /// Tells calls what becomes of them.
+    fn decide(&self) {
         let now = self.now();
         let mut answers = Vec::new();
-        let wake = {
+        let is_earlier = {
             let mut state = self.state();
             for decision in state.queue.decide(now) {
                 let (id, answer) = match decision {
@@ -159,36 +162,61 @@ impl Pacing {
                 // dropped when the state is free.
                 answers.push((state.waiting.remove(&id), answer));
             }
-            state.queue.wake(now)
+            let wake = state.queue.wake(now);
+            let is_earlier =
+                wake.is_some_and(|wake| state.planned.is_none_or(|planned| wake < planned));
+            if is_earlier {
+                state.planned = wake;
+            }
+            is_earlier
         };
+        // Not at each call: a task that wakes up costs as much as the decision.
+        if is_earlier {
+            self.0.changed.notify_one();
+        }
         for (sender, answer) in answers {
             if let Some(sender) = sender {
                 // A caller that is gone gives its permit back.
                 let _ = sender.send(answer);
             }
         }
-        wake
     }
 
+    /// Decides whenever the planned time has come.
     async fn decide_in_time(self) {
         loop {
-            match self.decide() {
-                Some(wake) => {
-                    tokio::select! {
-                        () = tokio::time::sleep_until(self.0.start + wake) => {}
-                        () = self.0.changed.notified() => {}
-                    }
+            let planned = self.state().planned;
+            let passed = async {
+                match planned {
+                    Some(planned) => tokio::time::sleep_until(self.0.start + planned).await,
+                    None => std::future::pending().await,
                 }
-                None => self.0.changed.notified().await,
+            };
+            tokio::select! {
+                () = passed => {
+                    self.state().planned = None;
+                    self.decide();
+                }
+                () = self.0.changed.notified() => {}
             }
         }
     }
 
-    fn finish(&self, id: CallId, outcome: Option<CallOutcome>) -> Option<RetryAfter> {
-        let now = self.now();
-        let retry_after = self.state().queue.finish(now, id, outcome);
-        self.0.changed.notify_one();
+    fn finish(&self, id: CallId, outcome: CallOutcome) -> Option<RetryAfter> {
+        let retry_after = self.state().queue.finish(self.now(), id, outcome);
+        self.decide();
         retry_after.map(RetryAfter)
+    }
+
+    /// Others may start in place of this call. That is decided by the task, not here: a decision drops
+    /// permits of callers that are gone.
+    fn abandon(&self, id: CallId) {
+        let mut state = self.state();
+        if state.queue.abandon(id) {
+            state.planned = Some(self.now());
+            drop(state);
+            self.0.changed.notify_one();
+        }
     }
 }
 
@@ -220,13 +248,63 @@ impl CallPermit {
     /// The call has ended. Answers when to come back, if Ironic was unavailable.
     #[must_use]
     pub fn finish(self, outcome: CallOutcome) -> Option<RetryAfter> {
-        self.pacing.finish(self.id, Some(outcome))
+        self.pacing.finish(self.id, outcome)
     }
 }
 
 impl Drop for CallPermit {
     fn drop(&mut self) {
-        // After `finish` there is nothing left to end.
-        let _ = self.pacing.finish(self.id, None);
+        self.pacing.abandon(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn beat(node_uuid: &str) -> CallKind<'_> {
+        CallKind::Beat {
+            node_uuid,
+            is_forced: false,
+            is_proved: true,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_start_when_the_rate_lets_them() {
+        let pacing = Pacing::start(2, CancellationToken::new());
+        let begun = Instant::now();
+        let start = async |node| {
+            pacing.acquire(beat(node)).await.unwrap();
+            begun.elapsed().as_millis()
+        };
+        let (first, second, third) = tokio::join!(start("a"), start("b"), start("c"));
+        assert_eq!(first, 0);
+        // Timers have milliseconds, and what is late is made up for within ten.
+        assert!((490..=502).contains(&second), "{second}");
+        assert!((980..=1004).contains(&third), "{third}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_call_of_a_node_starts_when_one_ends_or_is_dropped() {
+        let pacing = Pacing::start(10_000, CancellationToken::new());
+        for is_finished in [true, false] {
+            let permit = pacing.acquire(beat("a")).await.unwrap();
+            let next = tokio::spawn({
+                let pacing = pacing.clone();
+                async move { pacing.acquire(beat("a")).await.map(drop) }
+            });
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(!next.is_finished(), "never two of a node at a time");
+            let begun = Instant::now();
+            if is_finished {
+                assert_eq!(permit.finish(CallOutcome::Answered), None);
+            } else {
+                drop(permit);
+            }
+            next.await.unwrap().unwrap();
+            let taken = begun.elapsed();
+            assert!(taken <= Duration::from_millis(2), "{taken:?}");
+        }
     }
 }

@@ -3,9 +3,6 @@
 
 use std::time::Duration;
 
-/// The rate before anything is known, in calls per second. 10,000 agents in peace need 74: their
-/// beats are 135 s apart with Ironic's default of 300 s.
-const FIRST: f64 = 100.0;
 /// Below this nothing would be learned.
 const MIN_RATE: f64 = 2.0;
 /// Latency alone does not lower the rate further: Ironic answers, after all.
@@ -52,6 +49,8 @@ pub(super) struct CallRate {
     next: Duration,
     lowered: Option<Duration>,
     failures: u32,
+    /// The rate before anything was known.
+    first: f64,
     answers: AnswerRate,
     /// The rate of answers before the failures.
     followed: f64,
@@ -73,7 +72,7 @@ struct Recovery {
 struct AnswerRate {
     /// Each counts less the longer ago it was.
     count: f64,
-    first: Option<Duration>,
+    begun: Option<Duration>,
     last: Duration,
 }
 
@@ -81,22 +80,22 @@ impl AnswerRate {
     fn add(&mut self, now: Duration) {
         let age = now.saturating_sub(self.last).as_secs_f64();
         self.count = self.count * (-age / COUNTED_OVER.as_secs_f64()).exp() + 1.0;
-        self.first.get_or_insert(now);
+        self.begun.get_or_insert(now);
         self.last = self.last.max(now);
     }
 
     /// Answers per second that Ironic has followed, up to the last one.
     ///
     /// Of a gateway that was started less than a minute ago it is at least what the first failure
-    /// leaves of the first rate: all agents connect at once then, which makes answers late and few
+    /// leaves of the `first` rate: all agents connect at once then, which makes answers late and few
     /// however fast Ironic is.
-    fn per_second(&self) -> f64 {
-        let first = self.first.unwrap_or(self.last);
-        let counted = self.last.saturating_sub(first).max(MIN_COUNTED_TIME);
+    fn per_second(&self, first: f64) -> f64 {
+        let begun = self.begun.unwrap_or(self.last);
+        let counted = self.last.saturating_sub(begun).max(MIN_COUNTED_TIME);
         let over = COUNTED_OVER.as_secs_f64();
         let answered = self.count / (over * (1.0 - (-counted.as_secs_f64() / over).exp()));
         if counted < COUNTED_OVER {
-            return answered.max(FIRST * AFTER_FAILURE);
+            return answered.max(first * AFTER_FAILURE);
         }
         answered
     }
@@ -110,12 +109,14 @@ struct AwayProbe {
 }
 
 impl CallRate {
-    pub(super) fn new() -> Self {
+    /// Begins with `first` calls per second.
+    pub(super) fn new(first: f64) -> Self {
         Self {
-            per_second: FIRST,
+            per_second: first,
             next: Duration::ZERO,
             lowered: None,
             failures: 0,
+            first,
             answers: AnswerRate::default(),
             followed: 0.0,
             probe: None,
@@ -200,7 +201,7 @@ impl CallRate {
         if self.failures == 0 && is_news {
             // An Ironic that goes away again as soon as it is called as fast as before could not
             // follow that.
-            let answered = self.answers.per_second();
+            let answered = self.answers.per_second(self.first);
             self.followed = match self.recovery.filter(|it| it.proved_at > now) {
                 None => answered,
                 Some(recovery) => answered.min(recovery.goal) * AFTER_FAILURE,
@@ -271,6 +272,8 @@ mod tests {
     use super::CallOutcome::{Answered, Unavailable};
     use super::*;
 
+    const FIRST: f64 = 100.0;
+
     fn ms(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)
     }
@@ -288,7 +291,7 @@ mod tests {
 
     #[test]
     fn it_grows_slowly_and_only_while_calls_wait() {
-        let mut rate = CallRate::new();
+        let mut rate = CallRate::new(FIRST);
         run(&mut rate, ms(0), 60, ms(20));
         let grown = rate.per_second() - FIRST;
         assert!((11.5..12.5).contains(&grown), "{grown}");
@@ -302,7 +305,7 @@ mod tests {
 
     #[test]
     fn one_failure_halves_it_and_those_that_were_under_way_do_not_halve_it_again() {
-        let mut rate = CallRate::new();
+        let mut rate = CallRate::new(FIRST);
         for at in 0..40 {
             rate.start(ms(at));
         }
@@ -316,7 +319,7 @@ mod tests {
 
     #[test]
     fn an_ironic_that_is_away_is_asked_now_and_then_and_the_rate_is_kept() {
-        let mut rate = CallRate::new();
+        let mut rate = CallRate::new(FIRST);
         for at in 0..3 {
             rate.finish(ms(at), ms(at), Unavailable, false);
         }
@@ -353,7 +356,7 @@ mod tests {
 
     #[test]
     fn after_an_outage_it_is_soon_what_ironic_has_answered_before_and_then_grows_slowly() {
-        let mut rate = CallRate::new();
+        let mut rate = CallRate::new(FIRST);
         let now = run(&mut rate, ms(0), 600, ms(20));
         let before = rate.per_second();
         let now = outage(&mut rate, now);
@@ -372,7 +375,7 @@ mod tests {
     /// The rate soon after an outage that came `seconds` after a storm of connections, which had
     /// slowed the answers down.
     fn after_a_storm_and_an_outage(seconds: u64) -> f64 {
-        let mut rate = CallRate::new();
+        let mut rate = CallRate::new(FIRST);
         let now = run(&mut rate, ms(0), 2, ms(20));
         let now = run(&mut rate, now, 12, ms(800));
         let slowed = rate.per_second();
@@ -395,7 +398,7 @@ mod tests {
 
     #[test]
     fn where_ironic_had_little_to_do_an_outage_leaves_the_lower_rate() {
-        let mut rate = CallRate::new();
+        let mut rate = CallRate::new(FIRST);
         for second in 0..300 {
             let now = Duration::from_secs(second);
             rate.start(now);
@@ -410,7 +413,7 @@ mod tests {
 
     #[test]
     fn an_ironic_that_goes_away_whenever_it_is_called_as_before_is_called_ever_more_slowly() {
-        let mut rate = CallRate::new();
+        let mut rate = CallRate::new(FIRST);
         let mut now = run(&mut rate, Duration::ZERO, 300, ms(20));
         let mut before = Vec::new();
         for _ in 0..6 {
@@ -425,7 +428,7 @@ mod tests {
 
     #[test]
     fn what_lowers_it_while_it_recovers_ends_the_quick_growth() {
-        let mut rate = CallRate::new();
+        let mut rate = CallRate::new(FIRST);
         let now = run(&mut rate, Duration::ZERO, 300, ms(20));
         let now = outage(&mut rate, now);
         let now = run(&mut rate, now, 3, ms(20));
@@ -438,7 +441,7 @@ mod tests {
 
     #[test]
     fn rising_latency_lowers_it_and_what_lasts_becomes_usual() {
-        let mut rate = CallRate::new();
+        let mut rate = CallRate::new(FIRST);
         let now = run(&mut rate, ms(0), 10, ms(20));
         let before = rate.per_second();
         let now = run(&mut rate, now, 5, ms(800));
@@ -458,7 +461,7 @@ mod tests {
         fn starts_are_spaced(
             calls in proptest::collection::vec((0_u64..200, 0_u64..3000, 0_u8..10), 1..400),
         ) {
-            let mut rate = CallRate::new();
+            let mut rate = CallRate::new(FIRST);
             let mut now = Duration::ZERO;
             let mut starts = Vec::new();
             for (late, latency, kind) in calls {

@@ -49,16 +49,9 @@ impl PerNodeLock {
 }
 
 impl Relay {
-    /// Answers what `upstream` says; Ironic is asked at a pace that it can follow if `placement`
-    /// is before many agents.
+    /// Answers what `upstream` says, which is asked at this pace, or else at once.
     #[must_use]
-    pub fn new(upstream: Upstream, placement: Placement) -> Self {
-        let pacing = match (&upstream, &placement) {
-            (Upstream::Ironic(_), Placement::Gateway(gateway)) => {
-                Some(Pacing::start(gateway.stopping()))
-            }
-            _ => None,
-        };
+    pub fn new(upstream: Upstream, placement: Placement, pacing: Option<Pacing>) -> Self {
         Self {
             upstream,
             placement,

@@ -92,7 +92,8 @@ impl Upstream {
     }
 
     /// Whether Ironic answers.
-    pub(super) fn is_ironic(&self) -> bool {
+    #[must_use]
+    pub fn is_ironic(&self) -> bool {
         matches!(self, Self::Ironic(_))
     }
 }

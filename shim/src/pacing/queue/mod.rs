@@ -149,9 +149,10 @@ pub(super) struct CallQueue {
 }
 
 impl CallQueue {
-    pub(super) fn new() -> Self {
+    /// Begins with `first_rate` calls per second.
+    pub(super) fn new(first_rate: f64) -> Self {
         Self {
-            rate: CallRate::new(),
+            rate: CallRate::new(first_rate),
             classes: Default::default(),
             positions: HashMap::new(),
             entered: VecDeque::new(),
@@ -249,25 +250,34 @@ impl CallQueue {
         Some(if may_start { expiry.min(start) } else { expiry })
     }
 
-    /// A call has ended; `None` says nothing about Ironic. Answers when it comes back, if
-    /// Ironic was unavailable.
+    /// A call has ended. Answers when it comes back, if Ironic was unavailable.
     pub(super) fn finish(
         &mut self,
         now: Duration,
         id: CallId,
-        outcome: Option<CallOutcome>,
+        outcome: CallOutcome,
     ) -> Option<Duration> {
         let RunningCall {
             call,
             since,
             started,
             waited,
-        } = self.in_flight.remove(&id)?;
-        self.busy.remove(&call.key);
-        let outcome = outcome?;
+        } = self.take_running(id)?;
         self.rate.finish(now, started, outcome, waited);
         let is_away = outcome == CallOutcome::Unavailable;
         is_away.then(|| self.defer(now, since, &call, DEFERRAL_WHILE_AWAY))
+    }
+
+    /// The caller of a call that runs is gone, which says nothing about Ironic. `false` if the call has
+    /// ended already.
+    pub(super) fn abandon(&mut self, id: CallId) -> bool {
+        self.take_running(id).is_some()
+    }
+
+    fn take_running(&mut self, id: CallId) -> Option<RunningCall> {
+        let running = self.in_flight.remove(&id)?;
+        self.busy.remove(&running.call.key);
+        Some(running)
     }
 
     /// The caller of a call that waits is gone.

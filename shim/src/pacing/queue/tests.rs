@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::CallOutcome::{Answered, Unavailable};
 use super::*;
 
+const FIRST_RATE: f64 = 100.0;
+
 fn seconds(number: f64) -> Duration {
     Duration::from_secs_f64(number)
 }
@@ -59,7 +61,7 @@ impl World {
             Reverse((seconds(within * share), Event::Ask(agent)))
         });
         Self {
-            queue: CallQueue::new(),
+            queue: CallQueue::new(FIRST_RATE),
             events: asks.collect(),
             calls,
             asking: HashMap::new(),
@@ -141,7 +143,7 @@ impl World {
             Event::End(agent, id) => {
                 let is_away = self.outage.contains(&now);
                 let outcome = if is_away { Unavailable } else { Answered };
-                match self.queue.finish(now, id, Some(outcome)) {
+                match self.queue.finish(now, id, outcome) {
                     Some(after) => self.again(now, agent, after),
                     None => self.answer(now, agent, is_away),
                 }
@@ -289,7 +291,7 @@ fn a_hall_that_is_powered_on_at_once_is_flat_too() {
 
 #[test]
 fn forced_calls_pass_the_others_which_do_not_starve() {
-    let mut queue = CallQueue::new();
+    let mut queue = CallQueue::new(FIRST_RATE);
     let mut order = Vec::new();
     let mut forced_ids = HashSet::new();
     for node in 0..40 {
@@ -305,7 +307,7 @@ fn forced_calls_pass_the_others_which_do_not_starve() {
                 panic!("{decision:?}")
             };
             order.push(forced_ids.contains(&id));
-            queue.finish(now, id, Some(Answered));
+            queue.finish(now, id, Answered);
         }
         now = queue.wake(now).unwrap_or(now);
     }
@@ -325,13 +327,13 @@ fn unproved(node: u64) -> PacedCall {
 /// A thousand calls of strangers a second, each in another name, while 60 nodes a second beat.
 #[test]
 fn strangers_neither_defer_the_beats_of_nodes_nor_starve() {
-    let mut queue = CallQueue::new();
+    let mut queue = CallQueue::new(FIRST_RATE);
     let (mut beats, mut waits) = (HashMap::new(), Vec::new());
     let (mut strangers, mut running) = (0_u32, Vec::new());
     for millisecond in 0_u32..30_000 {
         let now = Duration::from_millis(millisecond.into());
         for id in running.drain(..) {
-            queue.finish(now, id, Some(Answered));
+            queue.finish(now, id, Answered);
         }
         queue.ask(now, unproved(1_000_000 + u64::from(millisecond)));
         if millisecond % 16 == 0 {
@@ -359,7 +361,7 @@ fn strangers_neither_defer_the_beats_of_nodes_nor_starve() {
 
 #[test]
 fn the_place_of_a_node_is_not_for_strangers() {
-    let mut queue = CallQueue::new();
+    let mut queue = CallQueue::new(FIRST_RATE);
     for node in 0..100_000 {
         queue.ask(Duration::ZERO, unproved(node));
         if node % 1000 == 0 {
@@ -387,7 +389,7 @@ fn the_place_of_a_node_is_not_for_strangers() {
 
 #[test]
 fn the_proved_session_of_a_node_takes_the_place_of_another() {
-    let mut queue = CallQueue::new();
+    let mut queue = CallQueue::new(FIRST_RATE);
     let first = queue.ask(Duration::ZERO, unproved(1));
     let second = queue.ask(Duration::ZERO, unproved(1));
     let proved = queue.ask(Duration::ZERO, beat(1));
@@ -399,18 +401,19 @@ fn the_proved_session_of_a_node_takes_the_place_of_another() {
     // While it runs, the next one waits.
     let next = queue.ask(Duration::ZERO, beat(1));
     assert_eq!(queue.decide(seconds(1.0)), []);
-    queue.finish(seconds(1.5), proved, Some(Answered));
+    queue.finish(seconds(1.5), proved, Answered);
     assert_eq!(queue.decide(seconds(1.5)), [PacingDecision::Start(next)]);
 }
 
 #[test]
 fn a_caller_that_is_gone_leaves_nothing() {
-    let mut queue = CallQueue::new();
+    let mut queue = CallQueue::new(FIRST_RATE);
     let running = queue.ask(Duration::ZERO, beat(1));
     queue.decide(Duration::ZERO);
     let waiting = queue.ask(Duration::ZERO, beat(1));
     queue.cancel(CallerKey(1), waiting);
-    assert_eq!(queue.finish(seconds(0.1), running, None), None);
+    assert!(queue.abandon(running));
+    assert!(!queue.abandon(running), "it has ended already");
     assert_eq!(queue.decide(seconds(10.0)), []);
     assert_eq!(queue.wake(seconds(10.0)), None);
     assert!(queue.positions.is_empty() && queue.busy.is_empty());
@@ -454,7 +457,7 @@ fn who_was_deferred_comes_before_those_who_come_later() {
 
 #[test]
 fn what_is_kept_of_callers_that_never_come_back_is_bounded_and_forgotten() {
-    let mut queue = CallQueue::new();
+    let mut queue = CallQueue::new(FIRST_RATE);
     for node in 0..100_000 {
         queue.ask(Duration::ZERO, beat(node));
         if node % 1000 == 0 {
