@@ -4,7 +4,7 @@
 //! share, [`proofs`] the tokens that are known to be their nodes'. [`Client`] calls one agent's
 //! gRPC `CommandService`, over the [`channel`] to where it listens ([`connect`]) or over the
 //! connection that it has opened ([`attachment`]); [`error`] reads what it refused, [`record`]
-//! what it answered. [`waiters`] is who waits for something to happen to a node.
+//! what it answered. [`node_key`] keys the tables that remember nodes. [`waiters`] is who waits for something to happen to a node.
 
 pub mod agent_registry;
 pub mod attachment;
@@ -13,6 +13,7 @@ pub mod client;
 pub mod connect;
 pub mod error;
 pub mod logical_time;
+pub mod node_key;
 pub mod proofs;
 pub mod record;
 pub mod registry;
@@ -24,6 +25,7 @@ pub use attachment::{AttachmentId, AttachmentSlot, Superseded};
 pub use client::Client;
 pub use error::CallError;
 pub use logical_time::LogicalTime;
+pub use node_key::NodeKey;
 pub use proofs::{ProofLine, Proofs, TokenDigest};
 pub use record::{CommandError, CommandResult, ExecutedCommand, State};
 pub use registry::{AgentKey, Generation};

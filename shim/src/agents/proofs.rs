@@ -22,6 +22,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::logical_time::LogicalTime;
+use super::node_key::NodeKey;
 use super::waiters::NodeWaiters;
 
 /// A node and the digest of its token: a line of the file, where of a node's lines the last
@@ -98,7 +99,7 @@ struct ProofTable {
 
 #[derive(Debug, Default)]
 struct ProvedTokens {
-    nodes: HashMap<String, ProvedToken>,
+    nodes: HashMap<NodeKey, ProvedToken>,
     /// Grows by one with each change.
     revision: u64,
 }
@@ -119,14 +120,14 @@ impl ProvedTokens {
             at: line.proved_at,
             revision: self.revision,
         };
-        self.nodes.insert(line.node_uuid, token);
+        self.nodes.insert(line.node_uuid.as_str().into(), token);
         self.revision
     }
 
-    fn line(&self, node: &str) -> Option<ProofLine> {
+    fn line(&self, node: &NodeKey) -> Option<ProofLine> {
         let token = self.nodes.get(node)?;
         Some(ProofLine {
-            node_uuid: node.to_owned(),
+            node_uuid: node.to_string(),
             token_sha256: token.digest,
             proved_at: token.at,
         })
@@ -166,14 +167,16 @@ impl Proofs {
 
     fn has(&self, node: &str, digest: TokenDigest) -> bool {
         let proved = lock(&self.0.proved);
-        let known = proved.nodes.get(node);
+        let known = proved.nodes.get(&NodeKey::from(node));
         known.is_some_and(|known| known.digest == digest)
     }
 
     /// Whether some token of this node was proved.
     #[must_use]
     pub fn knows(&self, node: &str) -> bool {
-        lock(&self.0.proved).nodes.contains_key(node)
+        lock(&self.0.proved)
+            .nodes
+            .contains_key(&NodeKey::from(node))
     }
 
     /// How many nodes are known.
@@ -191,14 +194,16 @@ impl Proofs {
     /// The nodes of which some token was proved.
     #[must_use]
     pub fn nodes(&self) -> Vec<String> {
-        lock(&self.0.proved).nodes.keys().cloned().collect()
+        let proved = lock(&self.0.proved);
+        proved.nodes.keys().map(ToString::to_string).collect()
     }
 
     /// Whether a token of another node was proved: a program beside one agent serves one node.
     #[must_use]
     pub fn knows_other_than(&self, node: &str) -> bool {
+        let node = NodeKey::from(node);
         let proved = lock(&self.0.proved);
-        proved.nodes.keys().any(|known| known != node)
+        proved.nodes.keys().any(|known| *known != node)
     }
 
     /// From now on this token is the node's, and no earlier one.
@@ -242,9 +247,9 @@ impl Proofs {
         let tokens = proved.nodes.iter();
         let mut newer: Vec<_> = tokens
             .filter(|(_, token)| token.revision > revision)
-            .map(|(node, token)| (token.revision, node.as_str()))
+            .map(|(node, token)| (token.revision, node))
             .collect();
-        newer.sort_unstable();
+        newer.sort_unstable_by_key(|(revision, _)| *revision);
         newer.truncate(most);
         let last = newer.last().map_or(revision, |(revision, _)| *revision);
         let lines = newer.into_iter();
@@ -270,7 +275,7 @@ impl Proofs {
         let mut log = lock(&self.0.log);
         let new = {
             let mut proved = lock(&self.0.proved);
-            let line = news(proved.nodes.get(node));
+            let line = news(proved.nodes.get(&NodeKey::from(node)));
             line.map(|line| (proved.insert(line.clone()), line))
         };
         let is_news = new.is_some();

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::convert::status_message;
 use super::placement::Placement;
 use super::upstream::Upstream;
+use crate::agents::NodeKey;
 use crate::agents::proofs::TokenDigest;
 use crate::ironic::{Beat, BeatAnswer, Found};
 use crate::pacing::{CallKind, CallPermit, Pacing, RetryAfter};
@@ -24,7 +25,7 @@ pub struct Relay {
     pub(super) locks: PerNodeLock,
     /// When calls go to Ironic. Beside an agent there is nothing to decide: they go at once.
     pub(super) pacing: Option<Pacing>,
-    handed: Arc<Mutex<HashMap<String, TokenDigest>>>,
+    handed: Arc<Mutex<HashMap<NodeKey, TokenDigest>>>,
 }
 
 /// Nodes whose tokens are remembered as handed out. A shim beside its agent has one.
@@ -68,7 +69,8 @@ impl Relay {
         };
         let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
         let digest = TokenDigest::of(token);
-        if handed.get(&found.node_uuid) == Some(&digest) {
+        let node = NodeKey::from(found.node_uuid.as_str());
+        if handed.get(&node) == Some(&digest) {
             warn!(node = %found.node_uuid, "the token was handed out before: it is masked");
             MASKED_TOKEN.clone_into(token);
             return;
@@ -77,7 +79,7 @@ impl Relay {
             handed.clear();
         }
         if token != MASKED_TOKEN {
-            handed.insert(found.node_uuid.clone(), digest);
+            handed.insert(node, digest);
             if matches!(self.placement, Placement::Gateway(_)) {
                 // Ironic gives each token to one caller, which from now on is that node.
                 self.placement.proofs().prove(&found.node_uuid, token);
