@@ -73,7 +73,8 @@ async fn ten_minutes_of_the_page_deploy_a_disk() {
     for port in PORTS {
         typed = typed.replace(port, &free_port().to_string());
     }
-    let script = format!("trap 'kill $(jobs -p) 2>/dev/null; cat *.log >&2' EXIT\n{typed}\n");
+    let script =
+        format!("trap 'kill $(jobs -p) 2>/dev/null || true; cat *.log >&2' EXIT\n{typed}\n");
     let path = [
         programs,
         clients.join("python/bin"),
