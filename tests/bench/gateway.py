@@ -223,14 +223,7 @@ class Bench:
         self.start_fleet(heartbeat_timeout)
         self.wait("the last attachment", self.all_attached)
         time.sleep(QUIET)
-
-        def count():
-            return sum(self.steer("/fleet", "GET")["beats_by_second"]), self.gateway.cpu()
-
-        beats, used = count()
-        time.sleep(BEATEN_FOR)
-        beats_after, used_after = count()
-        return beats_after - beats, used_after - used
+        return self.relayed(BEATEN_FOR)
 
     def most_beats(self):
         """Beats a second, and for each CPU second of the gateway, of nodes that beat as often as they are answered."""
@@ -241,16 +234,20 @@ class Bench:
         url = f"https://127.0.0.1:{self.grpc}"
         beating = Process([EXAMPLES / "node_beats", url, self.agents, files.ca, files.cert, files.key], self.room / "beats.log")
         self.started.append(beating)
+        time.sleep(BEATING_AFTER)
+        beats, used = self.relayed(COUNTED_FOR)
+        beating.check()
+        return beats / COUNTED_FOR, beats / used
 
+    def relayed(self, seconds):
+        """How many beats arrive at Ironic in this time, and the CPU seconds that the gateway takes meanwhile."""
         def count():
             return self.steer("/fleet", "GET")["beats"], self.gateway.cpu()
 
-        time.sleep(BEATING_AFTER)
         beats, used = count()
-        time.sleep(COUNTED_FOR)
+        time.sleep(seconds)
         beats_after, used_after = count()
-        beating.check()
-        return (beats_after - beats) / COUNTED_FOR, (beats_after - beats) / (used_after - used)
+        return beats_after - beats, used_after - used
 
     def conductor(self):
         return http.client.HTTPSConnection("127.0.0.1", self.rest, timeout=60, context=self.trust)
