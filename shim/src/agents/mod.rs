@@ -4,7 +4,8 @@
 //! share, [`proofs`] the tokens that are known to be their nodes'. [`Client`] calls one agent's
 //! gRPC `CommandService`, over the [`channel`] to where it listens ([`connect`]) or over the
 //! connection that it has opened ([`attachment`]); [`error`] reads what it refused, [`record`]
-//! what it answered. [`node_key`] keys the tables that remember nodes. [`waiters`] is who waits for something to happen to a node.
+//! what it answered. [`node_key`] keys the tables that remember nodes. [`waiters`] are the callers
+//! that wait for something to happen to a node.
 
 pub mod agent_registry;
 pub mod attachment;

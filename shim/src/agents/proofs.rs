@@ -161,22 +161,22 @@ impl Proofs {
     /// Whether this token is known to be this node's. No token never is.
     #[must_use]
     pub fn is_proved(&self, node: &str, token: &str) -> bool {
-        // The digest is made before the table is locked, for which all others wait.
+        // Digest and key are made before the table is locked, for which all others wait.
         !token.is_empty() && self.has(node, TokenDigest::of(token))
     }
 
     fn has(&self, node: &str, digest: TokenDigest) -> bool {
+        let node = NodeKey::from(node);
         let proved = lock(&self.0.proved);
-        let known = proved.nodes.get(&NodeKey::from(node));
+        let known = proved.nodes.get(&node);
         known.is_some_and(|known| known.digest == digest)
     }
 
     /// Whether some token of this node was proved.
     #[must_use]
     pub fn knows(&self, node: &str) -> bool {
-        lock(&self.0.proved)
-            .nodes
-            .contains_key(&NodeKey::from(node))
+        let node = NodeKey::from(node);
+        lock(&self.0.proved).nodes.contains_key(&node)
     }
 
     /// How many nodes are known.
@@ -272,10 +272,11 @@ impl Proofs {
     ) -> bool {
         // The file has the lines in the order in which they came to count: its last one does after a
         // restart. Callers that only ask what is proved do not wait for the file.
+        let key = NodeKey::from(node);
         let mut log = lock(&self.0.log);
         let new = {
             let mut proved = lock(&self.0.proved);
-            let line = news(proved.nodes.get(&NodeKey::from(node)));
+            let line = news(proved.nodes.get(&key));
             line.map(|line| (proved.insert(line.clone()), line))
         };
         let is_news = new.is_some();
