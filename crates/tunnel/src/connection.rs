@@ -35,6 +35,10 @@ pub const ORIGIN: &str = "http://agent";
 /// Metadata is a token and a few names; error details stay below half of this.
 const HEADERS: u32 = 16 * 1024;
 
+/// Bytes of headers that either side keeps to name them in later responses. Each response has another date,
+/// so most would be kept in vain, and a server would take 12 KiB for them on each connection.
+const HEADER_TABLE: u32 = 0;
+
 /// The client's side of a connection: a service for generated clients, cheap to clone.
 ///
 /// It is made of h2 alone: hyper's client keeps a queue of 8 KiB and two tasks for each connection, and a
@@ -80,6 +84,7 @@ where
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEADERS)
+        .header_table_size(HEADER_TABLE)
         .handshake(socket)
         .await
         .map_err(io::Error::other)?;

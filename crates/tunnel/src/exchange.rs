@@ -24,7 +24,12 @@ pub(crate) async fn call(
 ) -> Result<Response<Body>, Status> {
     let ready = poll_fn(|context| connection.poll_ready(context));
     ready.await.map_err(unavailable)?;
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    // HTTP/2 keeps no sensitive header for later requests. The time that is left for a call is another one each
+    // time, so most would be kept in vain, by both sides.
+    for value in head.headers.values_mut() {
+        value.set_sensitive(true);
+    }
     let is_whole = body.is_end_stream();
     let sent = connection.send_request(Request::from_parts(head, ()), is_whole);
     let (response, stream) = sent.map_err(unavailable)?;

@@ -24,6 +24,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
+/// What `Describe` answers as it was asked.
+const TEXT: &str = "x-text";
+
 /// Answers `Describe` with the version that it was asked with, and `ExecuteStep` with as many
 /// messages as the step is called.
 #[derive(Clone, Default)]
@@ -58,14 +61,21 @@ impl HardwareManagerService for Peer {
         &self,
         request: Request<v1::DescribeRequest>,
     ) -> Result<Response<v1::DescribeResponse>, Status> {
+        let text = request.metadata().get(TEXT).cloned();
         let version = request.into_inner().agent_version;
         match version.as_str() {
             "refuse" => Err(Status::failed_precondition("refused by the peer")),
             "wait" => std::future::pending().await,
-            _ => Ok(Response::new(v1::DescribeResponse {
-                version,
-                ..Default::default()
-            })),
+            _ => {
+                let mut response = Response::new(v1::DescribeResponse {
+                    version,
+                    ..Default::default()
+                });
+                if let Some(text) = text {
+                    response.metadata_mut().insert(TEXT, text);
+                }
+                Ok(response)
+            }
         }
     }
 
@@ -104,6 +114,8 @@ struct Tunnelled {
     driven: tokio::task::JoinHandle<io::Result<()>>,
     shutdown: Option<oneshot::Sender<()>>,
     cut: Vec<tokio::task::AbortHandle>,
+    /// Bytes of the server and of the client.
+    carried: [Arc<AtomicUsize>; 2],
 }
 
 impl Tunnelled {
@@ -112,9 +124,11 @@ impl Tunnelled {
         let (to_gateway, from_agent) = mpsc::channel(1);
         let (agent, agent_out) = Tunnel::new(ReceiverStream::new(from_gateway));
         let (gateway, gateway_out) = Tunnel::new(ReceiverStream::new(from_agent));
+        let carried = [Arc::default(), Arc::default()];
+        let [agent_sent, gateway_sent] = carried.clone();
         let cut = vec![
-            tokio::spawn(carry(agent_out, to_gateway)).abort_handle(),
-            tokio::spawn(carry(gateway_out, to_agent)).abort_handle(),
+            tokio::spawn(carry(agent_out, to_gateway, agent_sent)).abort_handle(),
+            tokio::spawn(carry(gateway_out, to_agent, gateway_sent)).abort_handle(),
         ];
         let peer = Peer::default();
         let (shutdown, stopped) = oneshot::channel();
@@ -139,6 +153,7 @@ impl Tunnelled {
             driven: tokio::spawn(driver),
             shutdown: Some(shutdown),
             cut,
+            carried,
         }
     }
 
@@ -174,8 +189,9 @@ impl Tunnelled {
     }
 }
 
-async fn carry(mut from: Outgoing, to: mpsc::Sender<io::Result<Bytes>>) {
+async fn carry(mut from: Outgoing, to: mpsc::Sender<io::Result<Bytes>>, count: Arc<AtomicUsize>) {
     while let Some(chunk) = from.next().await {
+        count.fetch_add(chunk.len(), Ordering::SeqCst);
         if to.send(Ok(chunk)).await.is_err() {
             return;
         }
@@ -206,6 +222,28 @@ async fn calls_streams_and_failures_pass() {
             .await,
         500
     );
+}
+
+/// A header that were kept, and named by its number when it comes again, would cost memory on each of thousands of
+/// connections, and most do not come again: the date, and the time that is left.
+#[tokio::test]
+async fn no_header_is_kept_for_later_calls() {
+    let mut tunnelled = Tunnelled::new().await;
+    let text = "0123456789".repeat(100);
+    for call in 0..3 {
+        let before = tunnelled
+            .carried
+            .clone()
+            .map(|count| count.load(Ordering::SeqCst));
+        let mut request = Request::new(v1::DescribeRequest::default());
+        request.metadata_mut().insert(TEXT, text.parse().unwrap());
+        tunnelled.client.describe(request).await.unwrap();
+        for (count, before) in tunnelled.carried.iter().zip(before) {
+            let bytes = count.load(Ordering::SeqCst) - before;
+            // Huffman's code has five or six bits for a digit.
+            assert!(bytes > 600, "call {call}: {bytes} bytes");
+        }
+    }
 }
 
 #[tokio::test]
