@@ -31,8 +31,10 @@ const PROVED_IN_A_ROW: u32 = 3;
 const MIN_DEFERRAL: Duration = Duration::from_secs(1);
 /// The same while Ironic is away.
 const DEFERRAL_WHILE_AWAY: Duration = Duration::from_secs(5);
-/// Asking again costs little here, and an Ironic that is back must find callers.
+/// For a beat, whose session is open: asking again costs little, and an Ironic that is back must find callers.
 const MAX_DEFERRAL: Duration = Duration::from_secs(15);
+/// For what nobody has proved. A lookup is a new call each time, and a hall that is powered on at once asks for thousands.
+const MAX_DEFERRAL_OF_UNPROVED: Duration = Duration::from_secs(30);
 /// Its multiples, without their whole parts, fill the interval from 0 to 1 evenly.
 const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_8;
 /// For the second call of a node that waits already.
@@ -406,15 +408,19 @@ impl CallQueue {
         least: Duration,
     ) -> Duration {
         let (gap, room) = (self.rate.gap(), self.room());
+        let max_deferral = match call.class() {
+            CallClass::Unproved if !self.rate.is_away() => MAX_DEFERRAL_OF_UNPROVED,
+            _ => MAX_DEFERRAL,
+        };
         let class = self.class(call.class());
         // Those for whom there is no room are deferred, too, and counted then.
         let count = u32::try_from(class.waiting.len().min(room)).unwrap_or(u32::MAX);
         let count = count.saturating_add(class.outstanding);
         let ahead = gap * count;
-        let time = if ahead > MAX_DEFERRAL {
+        let time = if ahead > max_deferral {
             // More than can be spaced by the rate come back evenly: some always wait here.
             self.spread = (self.spread + GOLDEN_RATIO).fract();
-            least + (MAX_DEFERRAL - least).mul_f64(self.spread)
+            least + (max_deferral - least).mul_f64(self.spread)
         } else {
             ahead.max(least)
         };
