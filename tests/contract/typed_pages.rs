@@ -6,6 +6,7 @@
     reason = "the shells of the pages are no part of the programs"
 )]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -413,6 +414,38 @@ fn options_of_the_pages_are_known() {
         }
     }
     assert!(known > 40, "{known}");
+}
+
+/// A gateway can have all listeners of the pages at once.
+#[test]
+fn listeners_of_the_pages_have_a_port_each() {
+    let mut ports = BTreeMap::<u16, BTreeSet<String>>::new();
+    ports.entry(9999).or_default().insert("listen_port".into());
+    for page in [
+        "docs/fleet.md",
+        "docs/gateway.md",
+        "docs/page.md",
+        "docs/identity.md",
+        "release/gateway/gateway.conf.example",
+    ] {
+        let text = fs::read_to_string(repository(page)).unwrap();
+        let text = text.replace(" = ", " ");
+        let words: Vec<&str> = text.split([' ', '\n', '`']).collect();
+        for pair in words.windows(2) {
+            let option = pair[0].trim_start_matches("--");
+            let port = pair[1].rsplit(':').next().unwrap_or_default();
+            if option.ends_with("_listen")
+                && pair[1].contains(':')
+                && let Ok(port) = port.parse::<u16>()
+            {
+                ports.entry(port).or_default().insert(option.to_owned());
+            }
+        }
+    }
+    assert!(ports.len() > 5, "{ports:?}");
+    for (port, options) in &ports {
+        assert!(options.len() == 1, "{port}: {options:?}");
+    }
 }
 
 /// The examples of the clients' own pages, which would watch for ever.

@@ -39,19 +39,19 @@ mod tests {
             super::is_ours(&request, "gw.example")
         };
         for ours in [
-            "127.0.0.1:9996",
-            "[::1]:9996",
+            "127.0.0.1:9995",
+            "[::1]:9995",
             "10.0.0.7",
-            "localhost:9996",
+            "localhost:9995",
             "LOCALHOST",
-            "gw.example:9996",
+            "gw.example:9995",
             "GW.example",
         ] {
             assert!(is_ours(Some(ours)), "{ours}");
         }
         for other in [
             "evil.example",
-            "gw.example.evil.example:9996",
+            "gw.example.evil.example:9995",
             "127.0.0.1.evil.example",
             "localhost.evil.example",
             "",

@@ -202,7 +202,7 @@ mod tests {
 
     fn request(method: &str, path: &str) -> Request<()> {
         let request = Request::builder().method(method).uri(path);
-        request.header("host", "localhost:9996").body(()).unwrap()
+        request.header("host", "localhost:9995").body(()).unwrap()
     }
 
     /// Viewers that have left are noticed by the tasks of their watches.

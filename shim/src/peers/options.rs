@@ -251,7 +251,7 @@ mod tests {
             gateway_url: Some("https://gw.example:9999".parse().unwrap()),
             directory: vec!["nats://127.0.0.1:4222".into()],
             peer_listen: Some("127.0.0.1:0".parse().unwrap()),
-            peer_url: Some("https://127.0.0.1:9997".parse().unwrap()),
+            peer_url: Some("https://127.0.0.1:9996".parse().unwrap()),
             peer_tls_cert_file: Some(files.certificate),
             peer_tls_key_file: Some(files.key),
             peer_tls_ca_file: Some(files.authorities.clone()),
