@@ -95,7 +95,7 @@ pub(crate) enum EraseKind {
     Data,
     /// Partition tables and signatures only: seconds, and the data can be found again
     Metadata,
-    /// All data where the drive can do it within seconds, else metadata only
+    /// All data of NVMe drives, by formatting, and the metadata of other disks
     Express,
 }
 
