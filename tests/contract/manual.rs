@@ -1,8 +1,10 @@
 //! The man pages and shell completions in `docs` are those of the command lines.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use ironic_agent::app::{network_clap_command as network, write_image_clap_command as write_image};
@@ -14,7 +16,14 @@ fn files() -> Vec<(String, Vec<u8>)> {
     let agent = clap_command::<ironic_agent::config::AgentConfig>()
         .mut_subcommand("write-image", |_| write_image())
         .mut_subcommand("network", |_| network());
+    let introspection = agent.find_subcommand("collect-introspection-data");
     let agent_tools = [
+        introspection
+            .unwrap()
+            .clone()
+            .name("ironic-agent-collect-introspection-data")
+            .bin_name("ironic-agent collect-introspection-data")
+            .override_usage("ironic-agent collect-introspection-data [OPTION]..."),
         write_image()
             .name("ironic-agent-write-image")
             .bin_name("ironic-agent write-image"),
@@ -28,17 +37,17 @@ fn files() -> Vec<(String, Vec<u8>)> {
     let shim = clap_command::<ironic_shim::config::ShimConfig>()
         .mut_subcommand("token", |_| join_token_tool::clap_command());
     let mut files = Vec::new();
-    let pages = [agent.clone(), shim.clone(), shim_tool];
-    for command in pages.into_iter().chain(agent_tools) {
-        // The version for a person names the commit.
-        let command = command.version(env!("CARGO_PKG_VERSION"));
-        let path = format!("man/{}.8", command.get_name());
-        let mut page = Vec::new();
-        Man::new(command).section("8").render(&mut page).unwrap();
-        files.push((path, page));
+    // The version for a person names the commit.
+    let versioned = |command: Command| command.version(env!("CARGO_PKG_VERSION"));
+    for program in [&agent, &shim] {
+        let name = program.get_name().to_owned();
+        files.push(page(&name, versioned(program.clone()), "8"));
     }
-    let control = ironic_agentctl::arguments::clap_command().version(env!("CARGO_PKG_VERSION"));
-    files.extend(control_pages(&control));
+    for tool in agent_tools.into_iter().chain([shim_tool]) {
+        files.extend(pages(versioned(tool), "8"));
+    }
+    let control = versioned(ironic_agentctl::arguments::clap_command());
+    files.extend(pages(control.clone(), "1"));
     for mut command in [agent, shim, control] {
         let name = command.get_name().to_owned();
         for (shell, extension) in [
@@ -54,25 +63,30 @@ fn files() -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// The pages of `agentctl`: one, and one for each of its commands.
-fn control_pages(control: &clap::Command) -> Vec<(String, Vec<u8>)> {
-    let mut built = control.clone();
+/// The pages of a program: its own, one for each of its commands, and one for each of theirs.
+fn pages(program: Command, section: &str) -> Vec<(String, Vec<u8>)> {
+    // `help` has no page, so no page may refer to one.
+    let mut program = program.disable_help_subcommand(true);
     // Options of the program are options of its commands.
-    built.build();
-    let commands = built
-        .get_subcommands()
-        .filter(|command| command.get_name() != "help");
-    let mut pages = vec![("agentctl".to_owned(), control.clone())];
-    pages.extend(commands.map(|command| {
-        let name = format!("agentctl-{}", command.get_name());
-        (name.clone(), command.clone().name(name))
-    }));
-    let render = |(name, command): (String, clap::Command)| {
-        let mut page = Vec::new();
-        Man::new(command).section("1").render(&mut page).unwrap();
-        (format!("man/{name}.1"), page)
-    };
-    pages.into_iter().map(render).collect()
+    program.build();
+    let name = program.get_name().to_owned();
+    nested_pages(&name, &program, section)
+}
+
+fn nested_pages(name: &str, command: &Command, section: &str) -> Vec<(String, Vec<u8>)> {
+    let mut pages = vec![page(name, command.clone(), section)];
+    for command in command.get_subcommands() {
+        let name = format!("{name}-{}", command.get_name());
+        pages.extend(nested_pages(&name, command, section));
+    }
+    pages
+}
+
+fn page(name: &str, command: Command, section: &str) -> (String, Vec<u8>) {
+    let mut page = Vec::new();
+    let manual = Man::new(command.name(name.to_owned())).section(section);
+    manual.render(&mut page).unwrap();
+    (format!("man/{name}.{section}"), page)
 }
 
 #[test]
@@ -90,4 +104,27 @@ fn man_pages_and_completions_follow_the_options() {
             path.display()
         );
     }
+}
+
+#[test]
+fn man_pages_refer_to_pages_that_exist() {
+    let files = files();
+    let paths: BTreeSet<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+    let mut references = 0;
+    for (path, text) in &files {
+        if !path.starts_with("man/") {
+            continue;
+        }
+        let text = String::from_utf8_lossy(text).replace("\\-", "-");
+        for line in text.lines() {
+            let reference = line.strip_suffix(')').and_then(|line| line.split_once('('));
+            let Some((name, section @ ("1" | "8"))) = reference else {
+                continue;
+            };
+            let page = format!("man/{name}.{section}");
+            assert!(paths.contains(page.as_str()), "{path} refers to {page}");
+            references += 1;
+        }
+    }
+    assert!(references > 30, "{references}");
 }
