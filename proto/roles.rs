@@ -7,9 +7,9 @@ include!(concat!(env!("OUT_DIR"), "/methods.rs"));
 pub enum CallerRole {
     /// Looks: lists, watches, inventories, logs without secrets.
     Observer,
-    /// Gives orders that change nothing on disks, and cancels commands.
+    /// Gives commands that change nothing on disks, and cancels commands.
     Operator,
-    /// Gives every order.
+    /// Gives every command.
     Provisioner,
 }
 

@@ -1,4 +1,4 @@
-//! Typed orders and logs, from a generated client to the disks of a simulated agent; and that REST
+//! Typed commands and logs, from a generated client to the disks of a simulated agent; and that REST
 //! reaches none of it.
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-"""Orders while everything that carries them is killed with SIGKILL at random moments.
+"""Commands while everything that carries them is killed with SIGKILL at random moments.
 
 Half of the orders are Ironic's: REST requests to either gateway, without an identifier. As Ironic does, what got no answer
 is looked up in the list of commands, and sent again if it is not there. The others are an orchestrator's: gRPC calls with an

@@ -1,4 +1,4 @@
-//! A disk as a typed order describes it: the root device hints that Ironic would send.
+//! A disk as a typed command describes it: the root device hints that Ironic would send.
 
 use ironic_document::JsonObject;
 use serde_json::{Value, json};

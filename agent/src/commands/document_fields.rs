@@ -1,4 +1,4 @@
-//! The documents of typed orders, read field by field. What is wrong is named by its path.
+//! The documents of typed commands, read field by field. What is wrong is named by its path.
 
 use std::fmt::Display;
 

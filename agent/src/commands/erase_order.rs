@@ -1,4 +1,4 @@
-//! A typed order to erase, as what Ironic would write into the node before it cleans.
+//! A typed command to erase, as what Ironic would write into the node before it cleans.
 
 use ironic_document::JsonObject;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The parts of a typed order for an image, as the values that Ironic's `image_info` becomes.
+//! The parts of a typed command for an image, as the values that Ironic's `image_info` becomes.
 
 use ironic_text::Secret;
 

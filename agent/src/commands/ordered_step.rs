@@ -1,4 +1,4 @@
-//! A step that a typed order asks for, run as if Ironic had sent it.
+//! A step that a typed command asks for, run as if Ironic had sent it.
 
 use ironic_document::JsonObject;
 use serde_json::{Value, json};

@@ -61,8 +61,8 @@ pub(crate) enum ControlError {
     /// The command asks a gateway.
     #[error("`agentctl {0}` asks a gateway, and --agent leads to one agent")]
     NeedsGateway(&'static str),
-    /// A destructive order without `--yes`, and there is nobody to ask.
-    #[error("this order destroys data or ends what runs, and there is no terminal to ask at")]
+    /// A destructive command without `--yes`, and there is nobody to ask.
+    #[error("this command destroys data or ends what runs, and there is no terminal to ask at")]
     NobodyToAsk,
     /// The answer was no.
     #[error("not confirmed: nothing was done")]
@@ -123,7 +123,7 @@ impl ControlError {
             Self::NobodyToAsk => {
                 Some("look at it first with `agentctl plan`, then say --yes".to_owned())
             }
-            Self::CommandForgotten => Some("look at the machine, and order again".to_owned()),
+            Self::CommandForgotten => Some("look at the machine, and give the command again".to_owned()),
             Self::LeftRunning { id } => Some(format!(
                 "`agentctl watch` follows it, `agentctl cancel --id {id}` ends it"
             )),

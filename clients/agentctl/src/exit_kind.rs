@@ -21,13 +21,13 @@ pub enum ExitKind {
     NotFound,
     /// The node is known, and its agent cannot be called now.
     NodeAway,
-    /// The order was refused, and nothing was done.
+    /// The command was refused, and nothing was done.
     Refused,
     /// The command ran and failed.
     CommandFailed,
     /// The command was cancelled, or its deadline has passed.
     CommandCancelled,
-    /// A destructive order was not confirmed, and nothing was done.
+    /// A destructive command was not confirmed, and nothing was done.
     NotConfirmed,
     /// There was no answer within `--timeout`.
     TimedOut,
@@ -117,10 +117,10 @@ impl ExitKind {
             Self::Unreachable => "nobody answers at the address",
             Self::NotFound => "no such node, command or join token, or several have the name",
             Self::NodeAway => "the node is known, and its agent cannot be called now",
-            Self::Refused => "the order was refused, and nothing was done",
+            Self::Refused => "the command was refused, and nothing was done",
             Self::CommandFailed => "the command ran and failed",
             Self::CommandCancelled => "the command was cancelled, or its deadline has passed",
-            Self::NotConfirmed => "a destructive order was not confirmed, and nothing was done",
+            Self::NotConfirmed => "a destructive command was not confirmed, and nothing was done",
             Self::TimedOut => "no answer within --timeout",
             Self::Interrupted => "interrupted by Ctrl-C: commands that were given go on",
             Self::OutputClosed => "the reader of the output has gone away",

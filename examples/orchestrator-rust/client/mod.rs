@@ -1,6 +1,6 @@
 //! What is hard about the API, in Rust: what the packages in `clients/` do for Python and
 //! TypeScript. A watch that goes on after a broken connection, and a command that is executed
-//! once however often its order is repeated.
+//! once however often it is repeated.
 
 mod node;
 mod watch;

@@ -1,7 +1,7 @@
 //! Follows what attached agents do: one `WatchCommand` for each command that runs, and nothing
 //! for an agent that is idle.
 //!
-//! A command is known from the answer to the order that began it, which passes through this
+//! A command is known from the answer to the call that began it, which passes through this
 //! program, or from the agent itself when it attaches.
 
 use std::collections::HashMap;

@@ -135,7 +135,7 @@ fn known_phase(phase: &str) -> v1::ProgressPhase {
     v1::ProgressPhase::from_str_name(&name).unwrap_or_default()
 }
 
-/// What a typed order answered, as its message.
+/// What a typed command answered, as its message.
 fn typed_result(name: &str, result: &prost_types::Value) -> Option<TypedResult> {
     let verb = VerbDescriptor::by_name(name)?;
     match &result.kind {

@@ -142,7 +142,7 @@ pub(crate) enum ControlCommand {
         #[arg(long, default_value = "clean")]
         phase: StepPhaseArgument,
     },
-    /// Shows what an order would do and which data would be lost; changes nothing
+    /// Shows what a command would do and which data would be lost; changes nothing
     Plan {
         #[command(subcommand)]
         order: OrderArguments,

@@ -1,4 +1,4 @@
-//! The arguments of orders, and of how they are carried out.
+//! The arguments of what nodes are asked to do, and of how it is carried out.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use ironic_agent_protocol::v1;
 use super::disk::disk;
 use super::{NodeTargets, seconds};
 
-/// An order that can be planned or given.
+/// A command that can be planned or given.
 #[derive(Debug, Subcommand)]
 pub(crate) enum OrderArguments {
     /// Erases the disks of nodes
@@ -37,14 +37,14 @@ impl OrderArguments {
     }
 }
 
-/// How an order is carried out.
+/// How a command is carried out.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Execution")]
 pub(crate) struct ExecutionArguments {
     /// Do not ask before data is lost
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Give the order and end, without following the command
+    /// Give the command and end, without following it
     #[arg(long)]
     pub(crate) detach: bool,
     /// Cancel the command after this time

@@ -35,7 +35,7 @@ pub(crate) struct Execution<'a> {
 }
 
 impl Execution<'_> {
-    /// Orders, and follows each command to its end unless it is detached.
+    /// Gives commands, and follows each to its end unless it is detached.
     pub(crate) async fn run(&self, nodes: Vec<NodeRef>) -> NodeOutcomes<v1::CommandRecord> {
         let names = nodes.iter().map(|node| node.shown().to_owned());
         let board = NodeBoard::new(self.screen, names);
@@ -95,7 +95,7 @@ impl Execution<'_> {
         }
     }
 
-    /// Orders, again and again while the answer is lost, but in one boot of the machine only.
+    /// Gives a command, again and again while the answer is lost, but in one boot of the machine only.
     async fn give(
         &self,
         node: &NodeRef,
@@ -110,7 +110,7 @@ impl Execution<'_> {
         }
     }
 
-    /// Orders once. Another boot of the machine has no record of an order whose answer was lost,
+    /// Gives a command once. Another boot of the machine has no record of a command whose answer was lost,
     /// and would execute it a second time.
     async fn attempt(
         &self,

@@ -1,4 +1,4 @@
-//! Orders: from arguments to a `Command` of the protocol, what they would do, and their execution.
+//! From arguments to a `Command` of the protocol, what it would do, and its execution.
 
 pub(crate) mod board;
 mod command;

@@ -1,5 +1,5 @@
-//! The audit of orders: the caller, the order and its outcome, as a line of the log and as an
-//! event of the node.
+//! The audit of commands and cancellations: the caller, the verb and the outcome, as a line of the
+//! log and as an event of the node.
 
 use std::net::SocketAddr;
 

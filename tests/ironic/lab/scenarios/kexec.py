@@ -1,4 +1,4 @@
-"""A machine without Ironic, by orders alone: it enrols at a gateway by a join token, gets an image, and starts its system
+"""A machine without Ironic, by typed commands alone: it enrols at a gateway by a join token, gets an image, and starts its system
 without the firmware's second pass; then once more by the firmware."""
 
 import json
@@ -23,7 +23,7 @@ class Kexec(Scenario):
     """What a start takes is counted twice: in seconds, which the host's load stretches, and in the emulator's processor
     time."""
 
-    title = "a typed order starts a system without the firmware"
+    title = "a typed command starts a system without the firmware"
     MACHINE = "alone"
     images = ("whole-disk.raw",)
 
@@ -40,7 +40,7 @@ class Kexec(Scenario):
             self.network_boot()
         with self.step("the machine enrols by a join token and attaches"):
             self.boot_ramdisk()
-        with self.step("a typed order writes an image"):
+        with self.step("a typed command writes an image"):
             self.order("write", "alone", "--image", f"{places.IMAGES_URL}/{self.image.name}", "--sha512", self.image.sha512,
                        "--format", "raw")
             self.check_same(self.image, self.machine.target.path, self.partitions(self.machine.target.path)[0])

@@ -1,4 +1,4 @@
-//! Erases disks, as a typed order says it. What is done is what the clean steps of that name do.
+//! Erases disks, as a typed command says it. What is done is what the clean steps of that name do.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! Makes or removes software RAID, as a typed order says it. What is done is what the RAID steps
+//! Makes or removes software RAID, as a typed command says it. What is done is what the RAID steps
 //! do.
 
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! Writes an image to a disk, as a typed order says it. What is done is what
+//! Writes an image to a disk, as a typed command says it. What is done is what
 //! `standby.prepare_image` does.
 
 use std::sync::OnceLock;
