@@ -44,7 +44,7 @@ build: preflight ## Build both static binaries; ARCH=aarch64 for 64-bit ARM
 	$(if $(filter x86_64,$(ARCH)),cargo build --profile $(PROFILE) --locked,release/compile $(ARCH))
 
 .PHONY: test
-test: lint unit arguments network qcow2 differential ironic ## What every change must pass, from the fastest ring to the slowest
+test: lint unit arguments network qcow2 differential ironic ## What every change must pass, from the fastest stage to the slowest
 
 .PHONY: lint
 lint: preflight ## Format, clippy, protocol lint, Python lint and types, shellcheck, licences and sources

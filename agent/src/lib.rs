@@ -20,7 +20,7 @@
 //! | [`system`] | programs, block devices, downloads, power: what touches the machine |
 //! | [`failure`], [`shutdown`], [`task`] | plain data that every module may use |
 //!
-//! Which module may import which is a table in `tests/contract/house.rs`, held by a test.
+//! Which module may import which is a table in `tests/contract/layering.rs`, held by a test.
 
 pub mod app;
 pub mod commands;

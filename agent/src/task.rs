@@ -1,6 +1,6 @@
 //! What a running command may say and hear: progress, milestones, cancellation.
 //!
-//! Every room that works long takes a `&Task`. Progress is latest-wins and may be reported
+//! Every module that works long takes a `&Task`. Progress is latest-wins and may be reported
 //! as often as the worker likes; milestones are kept and numbered by the listener.
 
 use std::borrow::Cow;

@@ -32,7 +32,7 @@
 //! | [`metrics`] | what is counted, for operators' monitoring |
 //! | `descriptors`, [`weight`] | how open descriptors are shared out; the memory that a document will take |
 //!
-//! Which module may import which is a table in `tests/contract/house.rs`, held by a test.
+//! Which module may import which is a table in `tests/contract/layering.rs`, held by a test.
 
 pub mod advertise;
 pub mod agents;

@@ -168,7 +168,7 @@ def measure(room, python, agent, shim):
 
 
 def ramdisk(target):
-    """What the last run of the real-Ironic ring left behind."""
+    """What the last run of the tests with a real Ironic left behind."""
     initramfs = target / "ramdisk/initramfs"
     if initramfs.exists():
         size = initramfs.stat().st_size / 1e6

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use super::house::{packages, sources};
+use super::layering::{packages, sources};
 
 /// More names than this, our own included, are a sign that something came along that a proxy does
 /// not need. What the newest features brought is in `docs/decisions/shared-crates.md`.

@@ -7,7 +7,7 @@ use ironic_agent::failure::FailureKind;
 use ironic_agent::rpc::convert::failure_kind;
 use ironic_agent_protocol::v1::ProgressPhase;
 
-use super::house::sources;
+use super::layering::sources;
 
 const HEAD: &str = "\
 # Failures and phases

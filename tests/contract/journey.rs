@@ -45,7 +45,7 @@ fn every_hop_of_the_journey_is_there() {
                     wrong.push(format!("{program}/src/{path}.rs is not there"));
                 }
             }
-            // The rest are rooms, and traits by their paths.
+            // The rest are modules, and traits by their paths.
             let is_function = !function.is_empty() && !function.contains(['/', ':']);
             if is_function {
                 functions += 1;

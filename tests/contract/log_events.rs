@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::house::{packages, sources};
+use crate::layering::{packages, sources};
 
 const PAGE: &str = "docs/log-events.md";
 /// How the code begins the name of a milestone.

@@ -1,4 +1,4 @@
-//! Contract tests: both programs, their wire, and the house they live in.
+//! Contract tests: the programs, their wire, and the layers of the code.
 
 mod api_reference;
 mod behaviour;
@@ -16,10 +16,10 @@ mod gateway;
 mod gateway_agentctl;
 mod hardware_manager;
 mod heartbeat;
-mod house;
 mod identity;
 mod inspection;
 mod journey;
+mod layering;
 mod log_events;
 mod lookup;
 mod manual;

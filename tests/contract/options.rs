@@ -1,4 +1,4 @@
-//! An option that is offered does something: some room outside of `config` reads it. What nobody
+//! An option that is offered does something: some module outside of `config` reads it. What nobody
 //! reads stands in the table as not offered, with the reason, and setting it is a warning. And
 //! `docs/options.md` lists them all.
 

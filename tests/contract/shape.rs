@@ -464,7 +464,7 @@ fn imports(source: &Source) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Every path that the code of a file names. What a file only passes on (`pub use`) is left
-/// out: a room's face names all that is in it.
+/// out: a module's face names all that is in it.
 struct Paths<'a> {
     source: &'a Source,
     found: BTreeSet<Vec<String>>,

@@ -3,7 +3,7 @@
 
 use ironic_agent_protocol::verbs::VERBS;
 
-use super::house::{packages, sources};
+use super::layering::{packages, sources};
 
 const LIST: &str = "agent/src/commands/verbs/mod.rs";
 

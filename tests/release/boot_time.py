@@ -1,6 +1,6 @@
 """Measures power-on to first heartbeat of a virtual machine, and where the time goes. Wants an idle machine.
 
-The kernel and the ramdisk of RAMDISK (target/ramdisk) are given to the firmware, as in the ring of tests with a real Ironic. Boots on
+The kernel and the ramdisk of RAMDISK (target/ramdisk) are given to the firmware, as in the tests with a real Ironic. Boots on
 the networks that are compared take turns, so that whatever else the machine does falls on both.
 """
 

@@ -1,4 +1,4 @@
-//! How the agent is wired, started and stopped: the only place that knows every room.
+//! How the agent is wired, started and stopped: the only place that knows every module.
 //!
 //! The order of a day: configuration, log, machine, engine, gRPC server, and then what the
 //! agent says unasked ([`conductor`]): inspection, lookup, heartbeats. It ends in reverse.

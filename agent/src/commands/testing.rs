@@ -1,4 +1,4 @@
-//! What the tests of this room share: a context in which nothing is real.
+//! What the tests of this module share: a context in which nothing is real.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

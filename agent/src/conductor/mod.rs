@@ -1,8 +1,8 @@
 //! What the agent says unasked: inspection, lookup, heartbeat; and how it stays attached
 //! where it has no port of its own ([`attachment`]), and proves which node it is ([`identity`]).
 //!
-//! The other end is a [`Conductor`]: the shim, a gateway, or an orchestrator. When to speak is
-//! decided here and purely ([`heartbeat::Schedule`], [`lookup::LookupSchedule`],
+//! The other end is a [`Conductor`]: the shim, a gateway, or an orchestrator. Pure functions decide
+//! here when to speak ([`heartbeat::Schedule`], [`lookup::LookupSchedule`],
 //! [`inspection::WAITS`]); the wire is `rpc::conductor_client`.
 
 use std::fmt;

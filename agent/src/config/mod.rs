@@ -1,7 +1,7 @@
 //! The settings of the agent: its options under the names that ironic-python-agent gave them,
 //! read once at the start, and what a lookup changes of them afterwards ([`Shared`]).
 //!
-//! Plain data: every room may read it, it reads no other room.
+//! Plain data: every module may read it, it reads no other module.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! Shaping disks: what is on them, what may be erased, how they become bootable.
 //!
-//! The rooms build on each other in this order: [`partition`] (tables and their devices) and
+//! The modules build on each other in this order: [`partition`] (tables and their devices) and
 //! [`filesystem`]; [`erase`] with the guard that decides what may be erased; [`raid`]; and
 //! [`boot`].
 

@@ -63,12 +63,12 @@ pub enum StepError {
     /// Firmware of network cards was not updated.
     #[error(transparent)]
     NicFirmware(#[from] NicFirmwareError),
-    /// A room below failed.
+    /// A module below failed.
     #[error("{}", .0.details)]
     Failure(#[from] Failure),
 }
 
-/// What the rooms below say reaches Ironic in its own class.
+/// What the modules below say reaches Ironic in its own class.
 macro_rules! in_its_class {
     ($($error:ty),*) => {
         $(impl From<$error> for StepError {

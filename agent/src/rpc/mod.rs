@@ -1,4 +1,4 @@
-//! The wire: the only room that knows tonic and the generated messages.
+//! The wire: the only module that knows tonic and the generated messages.
 //!
 //! [`bind`] opens the agent's listener, or takes the sockets of [attachments](attachment) in its
 //! place; [`GrpcServer::run`] serves `CommandService`, health and reflection there until it is

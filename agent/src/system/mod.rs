@@ -1,6 +1,6 @@
 //! The world: programs, disks, downloads, power, and the root of the file system.
 //!
-//! Only this room starts processes, opens block devices for writing or calls the kernel
+//! Only this module starts processes, opens block devices for writing or calls the kernel
 //! directly. Everything else takes a [`System`] (or one of its handles), so that tests and
 //! `--simulate` put another world in its place.
 

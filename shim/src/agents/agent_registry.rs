@@ -1,4 +1,4 @@
-//! The handle to the table of agents that all rooms share.
+//! The handle to the table of agents that all modules share.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;

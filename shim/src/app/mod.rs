@@ -1,4 +1,4 @@
-//! How the shim is wired, started and stopped: the only place that knows every room.
+//! How the shim is wired, started and stopped: the only place that knows every module.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -123,7 +123,7 @@ struct OpenPage {
 }
 
 impl Shim {
-    /// Wires the rooms. Everything ends when `stop` is cancelled.
+    /// Wires the modules. Everything ends when `stop` is cancelled.
     ///
     /// # Errors
     /// An option that cannot work, or an address that cannot be listened at.

@@ -1,4 +1,4 @@
-//! The handle to the nodes of a gateway that all rooms share.
+//! The handle to the nodes of a gateway that all modules share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

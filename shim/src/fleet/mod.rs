@@ -1,6 +1,6 @@
 //! The nodes of a gateway, for orchestrators and operators who come by gRPC.
 //!
-//! [`Fleet`] is what the gateway knows of its nodes: every room that learns something notes it
+//! [`Fleet`] is what the gateway knows of its nodes: every module that learns something notes it
 //! there. [`CommandFollower`] follows the commands that run. [`FleetServer`] listens at option
 //! `fleet_listen`: [`FleetApi`] lists and watches the nodes, [`NodeProxy`] passes the calls of a
 //! node's `CommandService` to its agent, and [`JoinTokenApi`] manages join tokens. [`FleetAccess`]

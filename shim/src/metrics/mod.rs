@@ -1,6 +1,6 @@
 //! What a gateway counts, and how operators and their monitoring read it.
 //!
-//! [`Metrics`] is one value that is handed to every room that counts; there is no registry of the
+//! [`Metrics`] is one value that is handed to every module that counts; there is no registry of the
 //! process. What others know better is not counted: an [`Observation`] is made when somebody asks,
 //! and [`readiness`] judges it. [`listener`] answers `/metrics`, `/healthz` and `/readyz`.
 //!

@@ -1,5 +1,5 @@
 //! Why a command failed, in the classes that Ironic knows, and the one table that turns the
-//! errors of the rooms below into them.
+//! errors of the modules below into them.
 
 mod steps;
 mod table;

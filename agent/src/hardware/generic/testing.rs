@@ -123,7 +123,7 @@ impl Bench {
     }
 }
 
-/// The failure of a step that failed in a room below.
+/// The failure of a step that failed in a module below.
 pub(crate) fn failure(result: Result<Value, StepError>) -> Failure {
     match result.unwrap_err() {
         StepError::Failure(failure) => failure,

@@ -1,5 +1,5 @@
-//! Converts between the messages of the wire and the types of the other rooms, both ways.
-//! No other room sees a message, and nothing here decides anything.
+//! Converts between the messages of the wire and the types of the other modules, both ways.
+//! No other module sees a message, and nothing here decides anything.
 
 mod command;
 mod duration;

@@ -17,7 +17,7 @@ use super::zone::InvalidZone;
 /// Why there is no answer, or not all of it. The texts name the URL without its query,
 /// which may hold a signature.
 ///
-/// A cause is an error of this room, or one of another [`Fetch`](super::Fetch).
+/// A cause is an error of this module, or one of another [`Fetch`](super::Fetch).
 #[derive(Debug, Error)]
 pub enum FetchError {
     /// The request cannot be made at all.

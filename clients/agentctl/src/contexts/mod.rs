@@ -126,7 +126,7 @@ impl ContextError {
                 known.join(", ")
             ),
             Self::Parse { .. } => {
-                "mend it, or move it away and run `agentctl login`; docs/agentctl.md shows one"
+                "correct it, or move it away and run `agentctl login`; docs/agentctl.md shows one"
                     .to_owned()
             }
             Self::Read { .. } | Self::Write { .. } | Self::Serialize(_) => {

@@ -13,7 +13,7 @@ from .metal3 import Metal3
 from .network import StaticNetwork
 from .orchestrator import Orchestrator
 
-# The ring, in the order of each machine. Inspection over virtual media comes last on its machine:
+# What `make ironic` runs, in the order of each machine. Inspection over virtual media comes last on its machine:
 # Ironic keeps the token that it puts onto the medium over reboots, and gives no other one to an
 # agent that is then booted from the network.
 SCENARIOS = [
@@ -23,6 +23,6 @@ SCENARIOS = [
 ]
 # What is tried with other releases of Ironic: a life from enrolment to the end, rescue, fast track; one for each machine.
 OF_RELEASES = [Life, Rescue, FastTrack]
-# By name only: another architecture, other ways to a machine, other forms of what the ring has, what leaves Ironic's token on a medium, what
+# By name only: another architecture, other ways to a machine, other forms of what is above, what leaves Ironic's token on a medium, what
 # takes three boots and a slow download, fifty machines, and what no Ironic is part of.
 MORE = [Arm, Ipmi, GrubPxe, HttpBoot, StaticNetwork, Gateway, Replicas, Fifty, Kexec, PlainQcow2, ZstdQcow2, Gzip, *DEBIANS]

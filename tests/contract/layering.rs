@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Rooms of the agent and the rooms that each may import. `config`, `failure`,
-/// `shutdown` and `task` are plain data that every room may use.
+/// Modules of the agent and the modules that each may import. `config`, `failure`,
+/// `shutdown` and `task` are plain data that every module may use.
 const AGENT: &[(&str, &[&str])] = &[
     ("main", &["app"]),
     ("app", &["*"]),
@@ -44,7 +44,7 @@ const AGENT: &[(&str, &[&str])] = &[
 ];
 const AGENT_FREE: &[&str] = &["config", "failure", "shutdown", "task"];
 
-/// Rooms of the shim, likewise.
+/// Modules of the shim, likewise.
 const SHIM: &[(&str, &[&str])] = &[
     ("main", &["app"]),
     ("app", &["*"]),
@@ -91,10 +91,10 @@ const SHIM: &[(&str, &[&str])] = &[
     ("weight", &[]),
 ];
 
-/// `metrics` is what every room counts with, and every listener has its share of descriptors.
+/// `metrics` is what every module counts with, and every listener has its share of descriptors.
 const SHIM_FREE: &[&str] = &["config", "descriptors", "metrics"];
 
-/// Rooms of `agentctl`, likewise.
+/// Modules of `agentctl`, likewise.
 const AGENTCTL: &[(&str, &[&str])] = &[
     ("main", &[]),
     ("commands", &["*"]),
@@ -119,7 +119,7 @@ const AGENTCTL: &[(&str, &[&str])] = &[
     ("exit_kind", &[]),
 ];
 
-/// What an exit code means, every room may say.
+/// What an exit code means, every module may say.
 const AGENTCTL_FREE: &[&str] = &["exit_kind"];
 
 /// A crate or path, and the places (path prefixes below a package) that may name it.
@@ -299,15 +299,15 @@ fn without_tests(text: &str) -> String {
     code.collect::<Vec<_>>().join("\n")
 }
 
-/// The room of a file: the first name below `src`.
-fn room(path: &str) -> &str {
+/// The module of a file: the first name below `src`.
+fn module(path: &str) -> &str {
     let below = path.strip_prefix("src/").unwrap();
     below.split(['/', '.']).next().unwrap()
 }
 
-/// The rooms that a text names after `crate::`, also within braces.
-fn named_rooms(text: &str) -> BTreeSet<String> {
-    let mut rooms = BTreeSet::new();
+/// The modules that a text names after `crate::`, also within braces.
+fn named_modules(text: &str) -> BTreeSet<String> {
+    let mut modules = BTreeSet::new();
     for (at, _) in text.match_indices("crate::") {
         let rest = &text[at + "crate::".len()..];
         if let Some(group) = rest.strip_prefix('{') {
@@ -321,7 +321,7 @@ fn named_rooms(text: &str) -> BTreeSet<String> {
                 }
                 if depth == 1 && (character == ',' || character == ':') || depth == 0 {
                     if character != ':' || !name.is_empty() {
-                        rooms.extend(identifier(&name));
+                        modules.extend(identifier(&name));
                     }
                     name = if character == ':' {
                         "-".into()
@@ -336,10 +336,10 @@ fn named_rooms(text: &str) -> BTreeSet<String> {
                 }
             }
         } else {
-            rooms.extend(identifier(rest));
+            modules.extend(identifier(rest));
         }
     }
-    rooms
+    modules
 }
 
 fn identifier(text: &str) -> Option<String> {
@@ -347,33 +347,33 @@ fn identifier(text: &str) -> Option<String> {
     let end = text
         .find(|c: char| !(c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit()))
         .unwrap_or(text.len());
-    // A capital after it: a type re-exported at the root, which belongs to no room.
+    // A capital after it: a type re-exported at the root, which belongs to no module.
     (end > 0).then(|| text[..end].to_owned())
 }
 
 fn misplaced_imports(name: &str, table: &[(&str, &[&str])], free: &[&str]) -> Vec<String> {
     let mut wrong = Vec::new();
     for (path, code) in sources(name) {
-        let room = room(&path);
-        if room == "lib" {
+        let module = module(&path);
+        if module == "lib" {
             continue;
         }
-        let Some((_, allowed)) = table.iter().find(|(known, _)| *known == room) else {
+        let Some((_, allowed)) = table.iter().find(|(known, _)| *known == module) else {
             wrong.push(format!(
-                "{name}/{path}: room `{room}` is not in the import table"
+                "{name}/{path}: module `{module}` is not in the import table"
             ));
             continue;
         };
-        for imported in named_rooms(&code) {
+        for imported in named_modules(&code) {
             let known = table.iter().any(|(other, _)| *other == imported);
-            let fine = imported == room
+            let fine = imported == module
                 || !known
                 || allowed.contains(&"*")
                 || allowed.contains(&imported.as_str())
                 || free.contains(&imported.as_str());
             if !fine {
                 wrong.push(format!(
-                    "{name}/{path}: `{room}` must not import `{imported}`"
+                    "{name}/{path}: `{module}` must not import `{imported}`"
                 ));
             }
         }
@@ -382,7 +382,7 @@ fn misplaced_imports(name: &str, table: &[(&str, &[&str])], free: &[&str]) -> Ve
 }
 
 #[test]
-fn rooms_import_only_what_the_table_allows() {
+fn modules_import_only_what_the_table_allows() {
     let mut wrong = misplaced_imports("agent", AGENT, AGENT_FREE);
     wrong.extend(misplaced_imports("shim", SHIM, SHIM_FREE));
     wrong.extend(misplaced_imports(
@@ -394,7 +394,7 @@ fn rooms_import_only_what_the_table_allows() {
 }
 
 #[test]
-fn crates_stay_in_their_rooms() {
+fn crates_stay_in_their_modules() {
     let mut wrong = Vec::new();
     for (name, confined, places) in CONFINED {
         for (path, code) in sources(name) {
@@ -409,7 +409,7 @@ fn crates_stay_in_their_rooms() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// The rooms that may change files of the machine, besides `system`, and where. Everything that is
+/// The modules that may change files of the machine, besides `system`, and where. Everything that is
 /// not in a directory of the agent's own is reached by `PathPrefix::writable`, which a simulation refuses.
 const WRITERS: &[(&str, &str)] = &[
     (
@@ -544,19 +544,19 @@ fn no_module_is_called_utils() {
             let drawer = ["util", "helper", "common", "misc"]
                 .iter()
                 .any(|word| path.contains(word));
-            assert!(!drawer, "{name}/{path}: name the room by what it answers");
+            assert!(!drawer, "{name}/{path}: name the module by what it answers");
         }
     }
 }
 
 mod the_scanner_itself {
-    use super::{identifier, named_rooms, without_tests};
+    use super::{identifier, named_modules, without_tests};
 
     #[test]
-    fn finds_rooms_in_every_form_of_import() {
+    fn finds_modules_in_every_form_of_import() {
         let text = "use crate::disk::table;\nuse crate::{image::{self, Hash}, task::Task, failure};\nlet x = crate::steps::go();";
-        let rooms: Vec<_> = named_rooms(text).into_iter().collect();
-        assert_eq!(rooms, ["disk", "failure", "image", "steps", "task"]);
+        let modules: Vec<_> = named_modules(text).into_iter().collect();
+        assert_eq!(modules, ["disk", "failure", "image", "steps", "task"]);
         assert_eq!(identifier("Config"), None);
     }
 
