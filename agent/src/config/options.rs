@@ -65,10 +65,10 @@ impl AgentConfig {
     fn program_options() -> Vec<Opt<Self>> {
         vec![
             opt!(state_dir, "Directory for what must survive a restart of the program but not of the machine."),
-            opt!(grpc_listen, "Where the agent serves gRPC: ADDRESS:PORT or unix:PATH; with none it opens no port and attaches to its conductor.").kernel("ipa-grpc-listen"),
-            opt!(grpc_callback_url, "The address that the conductor is given to call the agent: http:// or https://. When not given, the address and port of grpc_listen; if it listens at every address, the one from which it reaches the conductor.").kernel("ipa-grpc-callback-url"),
+            opt!(grpc_listen, "Where the agent serves gRPC: ADDRESS:PORT or unix:PATH; with none it opens no port and attaches to the server that option conductor names.").kernel("ipa-grpc-listen"),
+            opt!(grpc_callback_url, "The address that the server of ConductorService is given to call the agent: http:// or https://. When not given, the address and port of grpc_listen; if it listens at every address, the one from which it reaches that server.").kernel("ipa-grpc-callback-url"),
             opt!(conductor, "Where the agent finds its ConductorService, the shim's, a gateway's or an orchestrator's: http://, https:// or unix:PATH; several are tried in random order.").kernel("ipa-conductor"),
-            opt!(conductor_ca_sha256, "SHA-256 of the certificate of the CA that the conductor shows: what it is known by, in place of grpc_tls_ca_file.").kernel("ipa-conductor-ca-sha256"),
+            opt!(conductor_ca_sha256, "SHA-256 of the certificate of the CA that the server of ConductorService shows: what it is known by, in place of grpc_tls_ca_file.").kernel("ipa-conductor-ca-sha256"),
             opt!(join_token, "What proves to a gateway which node this machine is, for a certificate of its own.").kernel("ipa-join-token").secret().word("TOKEN"),
             Opt::file_of("join_token", "join_token_file", "File that holds join_token: a command line can be read by every user of the machine."),
             opt!(hardware_managers_dir, "Directory of hardware managers that are programs of their own.").word("DIR"),
