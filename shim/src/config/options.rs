@@ -83,17 +83,17 @@ impl ShimConfig {
 
     fn several_gateways_options() -> Vec<Opt<Self>> {
         vec![
-            opt!(directory, "NATS servers by which gateways that share their nodes find each other: nats://HOST:PORT or tls://HOST:PORT.").word("SERVERS"),
-            opt!(directory_prefix, "First words of the subjects: gateways with the same prefix share their nodes.").word("PREFIX"),
+            opt!(directory, "Discovery (NATS): the servers by which replicas, gateways that share their nodes, find each other: nats://HOST:PORT or tls://HOST:PORT.").word("SERVERS"),
+            opt!(directory_prefix, "First words of the subjects: gateways with the same prefix are replicas, which share their nodes.").word("PREFIX"),
             opt!(directory_credentials_file, "File with one line for the NATS servers: USER:PASSWORD, or a token."),
             opt!(directory_ca_file, "PEM of the CA of the NATS servers; the system's when not given."),
             opt!(directory_cert_file, "PEM certificate that is shown to the NATS servers.").pair("directory_key_file"),
             opt!(directory_key_file, "PEM key of directory_cert_file."),
-            opt!(peer_listen, "Where the other gateways call this one: ADDRESS:PORT."),
-            opt!(peer_url, "What the other gateways call this one by: https://HOST:PORT."),
-            opt!(peer_tls_cert_file, "PEM certificate among gateways, for servers and clients, with the host of peer_url.").pair("peer_tls_key_file"),
+            opt!(peer_listen, "Where the other replicas call this gateway: ADDRESS:PORT."),
+            opt!(peer_url, "What the other replicas call this gateway by: https://HOST:PORT."),
+            opt!(peer_tls_cert_file, "PEM certificate among replicas, for servers and clients, with the host of peer_url.").pair("peer_tls_key_file"),
             opt!(peer_tls_key_file, "PEM key of peer_tls_cert_file."),
-            opt!(peer_tls_ca_file, "PEM of the CA that signs gateways; it must sign nobody else, and no agents."),
+            opt!(peer_tls_ca_file, "PEM of the CA that signs replicas; it must sign nobody else, and no agents."),
         ]
     }
 
