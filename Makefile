@@ -40,7 +40,7 @@ preflight: ## Name what this machine lacks, all of it at once
 	@tools/preflight
 
 .PHONY: build
-build: preflight ## Build both static binaries; ARCH=aarch64 for 64-bit ARM
+build: preflight ## Build all three static binaries; ARCH=aarch64 for 64-bit ARM
 	$(if $(filter x86_64,$(ARCH)),cargo build --profile $(PROFILE) --locked,release/compile $(ARCH))
 
 .PHONY: test
