@@ -409,8 +409,9 @@ fn crates_stay_in_their_modules() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// The modules that may change files of the machine, besides `system`, and where. Everything that is
-/// not in a directory of the agent's own is reached by `PathPrefix::writable`, which a simulation refuses.
+/// The modules that may change files of the machine, besides `system`, and where. Everything that
+/// is not in a directory of the agent's own is reached by `PathPrefix::writable`, which a simulation
+/// refuses.
 const WRITERS: &[(&str, &str)] = &[
     (
         "src/commands/verbs/finalize_rescue/mod.rs",

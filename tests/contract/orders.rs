@@ -1,5 +1,5 @@
-//! Typed commands and logs, from a generated client to the disks of a simulated agent; and that REST
-//! reaches none of it.
+//! Typed commands and logs, from a generated client to the disks of a simulated agent; and that
+//! REST reaches none of it.
 
 use std::path::Path;
 

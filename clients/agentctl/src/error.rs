@@ -123,7 +123,9 @@ impl ControlError {
             Self::NobodyToAsk => {
                 Some("look at it first with `agentctl plan`, then say --yes".to_owned())
             }
-            Self::CommandForgotten => Some("look at the machine, and give the command again".to_owned()),
+            Self::CommandForgotten => {
+                Some("look at the machine, and repeat the command".to_owned())
+            }
             Self::LeftRunning { id } => Some(format!(
                 "`agentctl watch` follows it, `agentctl cancel --id {id}` ends it"
             )),

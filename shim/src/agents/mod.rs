@@ -1,8 +1,8 @@
 //! The agents that this shim knows, and how to reach them.
 //!
-//! [`registry`] is the pure table of them, [`AgentRegistry`] the handle to it that the other modules
-//! share, [`proofs`] the tokens that are known to be their nodes'. [`Client`] calls one agent's
-//! gRPC `CommandService`, over the [`channel`] to where it listens ([`connect`]) or over the
+//! [`registry`] is the pure table of them, [`AgentRegistry`] the handle to it that the other
+//! modules share, [`proofs`] the tokens that are known to be their nodes'. [`Client`] calls one
+//! agent's gRPC `CommandService`, over the [`channel`] to where it listens ([`connect`]) or over the
 //! connection that it has opened ([`attachment`]); [`error`] reads what it refused, [`record`]
 //! what it answered. [`node_key`] keys the tables that remember nodes. [`waiters`] are the callers
 //! that wait for something to happen to a node.

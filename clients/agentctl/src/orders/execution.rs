@@ -95,7 +95,8 @@ impl Execution<'_> {
         }
     }
 
-    /// Gives a command, again and again while the answer is lost, but in one boot of the machine only.
+    /// Gives a command, again and again while the answer is lost, but in one boot of the machine
+    /// only.
     async fn give(
         &self,
         node: &NodeRef,
@@ -110,8 +111,8 @@ impl Execution<'_> {
         }
     }
 
-    /// Gives a command once. Another boot of the machine has no record of a command whose answer was lost,
-    /// and would execute it a second time.
+    /// Gives a command once. Another boot of the machine has no record of a command whose answer
+    /// was lost, and would execute it a second time.
     async fn attempt(
         &self,
         node: &NodeRef,
