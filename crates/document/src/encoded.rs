@@ -40,15 +40,17 @@ impl MessageKind {
 
 /// Counts the values of the Structs in the field `field` of an encoded message, as far as `most`
 /// of them. Whether it can be decoded does not matter: what cannot is found by the decoder, and
-/// has at most what was counted until there.
+/// has at most what was counted until there. A message with a group, which no document has, counts
+/// as one with more than `most`: decoders pass over groups and make values of what follows.
 #[must_use]
-pub fn count_encoded(message: &[u8], field: u32, most: usize) -> EncodedCount {
+pub fn count_encoded(mut message: &[u8], field: u32, most: usize) -> EncodedCount {
     let mut counter = Counter {
         counted: EncodedCount::default(),
         most,
     };
     // Where it is damaged, the decoder says so.
-    let _ = counter.message(message, MessageKind::Around(field.into()), 0);
+    let around = MessageKind::Around(field.into());
+    let _ = counter.message(&mut message, 0, around, 0);
     counter.counted
 }
 
@@ -58,48 +60,62 @@ struct Counter {
 }
 
 impl Counter {
-    /// Counts what a message holds; nothing when the rest need not be looked at.
-    fn message(&mut self, mut bytes: &[u8], kind: MessageKind, depth: u32) -> Option<()> {
+    /// Counts what a message holds, whose end has `after` bytes behind it; nothing when the rest
+    /// need not be looked at. As the decoder does, it reads on where a field is longer than the
+    /// message around it: that is found only when all of the field has been decoded.
+    fn message(
+        &mut self,
+        bytes: &mut &[u8],
+        after: usize,
+        kind: MessageKind,
+        depth: u32,
+    ) -> Option<()> {
         if depth > MAX_MESSAGE_DEPTH {
             return None;
         }
-        while !bytes.is_empty() {
-            let tag = varint(&mut bytes)?;
+        while bytes.len() > after {
+            let tag = varint(bytes)?;
             let (number, wire_type) = (tag >> 3, tag & 7);
             match wire_type {
                 0 => {
-                    varint(&mut bytes)?;
+                    varint(bytes)?;
                 }
                 1 => {
-                    take(&mut bytes, 8)?;
+                    take(bytes, 8)?;
                 }
                 5 => {
-                    take(&mut bytes, 4)?;
+                    take(bytes, 4)?;
                 }
                 2 => {
-                    let length = usize::try_from(varint(&mut bytes)?).ok()?;
-                    let inner = take(&mut bytes, length)?;
+                    let length = usize::try_from(varint(bytes)?).ok()?;
+                    let after = bytes.len().checked_sub(length)?;
                     if let Some(child) = kind.child(number) {
-                        self.note(kind, child, inner)?;
-                        self.message(inner, child, depth + 1)?;
+                        self.note(kind, child, length)?;
+                        self.message(bytes, after, child, depth + 1)?;
+                    } else {
+                        take(bytes, length)?;
                     }
                 }
                 // Groups are nowhere in a document.
+                3 => {
+                    self.counted.values = self.most.saturating_add(1);
+                    return None;
+                }
                 _ => return None,
             }
         }
-        Some(())
+        (bytes.len() == after).then_some(())
     }
 
-    /// Counts a message in another one; nothing if there are enough.
-    fn note(&mut self, outer: MessageKind, inner: MessageKind, bytes: &[u8]) -> Option<()> {
+    /// Counts a message of `length` bytes in another one; nothing if there are enough.
+    fn note(&mut self, outer: MessageKind, inner: MessageKind, length: usize) -> Option<()> {
         let counted = &mut self.counted;
         match (outer, inner) {
             // An entry has a value, also when none is written.
             (_, MessageKind::Entry) | (MessageKind::List, MessageKind::Value) => {
                 counted.values += 1;
             }
-            (_, MessageKind::Struct) if !bytes.is_empty() => counted.objects += 1,
+            (_, MessageKind::Struct) if length > 0 => counted.objects += 1,
             _ => {}
         }
         (counted.values <= self.most).then_some(())
@@ -129,6 +145,7 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
 mod tests {
     use proptest::prelude::*;
     use prost::Message;
+    use prost_types::value::Kind;
     use serde_json::{Value, json};
 
     use super::*;
@@ -169,6 +186,108 @@ mod tests {
         assert_eq!(count_encoded(&entries, 1, 100), counted(2, 1));
     }
 
+    /// A message in a field of another one.
+    fn within(number: u8, message: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![number << 3 | 2];
+        prost::encode_length_delimiter(message.len(), &mut bytes).unwrap();
+        bytes.extend(message);
+        bytes
+    }
+
+    #[test]
+    fn a_group_counts_as_more_than_the_most() {
+        let nulls = [0x0a_u8, 0].repeat(1000);
+        let value = within(2, &within(6, &nulls));
+        let document = within(1, &value);
+        assert_eq!(count_encoded(&within(1, &document), 1, 10_000).values, 1001);
+        // Field 15 as a group, in front of the document and within it.
+        let group = [0x7b_u8, 0x7c];
+        let outside = [&group[..], &within(1, &document)].concat();
+        let inside = within(1, &[&group[..], &document].concat());
+        let deeper = within(1, &within(1, &[&group[..], &value].concat()));
+        for bytes in [outside, inside, deeper] {
+            assert_eq!(count_encoded(&bytes, 1, 10_000).values, 10_001);
+            assert_eq!(count_encoded(&bytes, 1, usize::MAX).values, usize::MAX);
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_the_message_around_it_is_counted() {
+        let nulls = [0x0a_u8, 0].repeat(1000);
+        let document = within(1, &within(2, &within(6, &nulls)));
+        // The document says that it ends behind the key of its first field.
+        let bytes = [&[0x0a, 1][..], &document].concat();
+        assert_eq!(count_encoded(&bytes, 1, 10_000), counted(1001, 1));
+    }
+
+    /// As [`values_of`], of what was decoded.
+    fn decoded_values(value: &prost_types::Value) -> usize {
+        match &value.kind {
+            Some(Kind::ListValue(list)) => list
+                .values
+                .iter()
+                .map(|item| 1 + decoded_values(item))
+                .sum(),
+            Some(Kind::StructValue(document)) => document
+                .fields
+                .values()
+                .map(|item| 1 + decoded_values(item))
+                .sum(),
+            _ => 0,
+        }
+    }
+
+    /// Fields that no message of a document has, in each encoding that there is; groups seldom,
+    /// so that also what has none of them is tried.
+    fn unknown_fields() -> impl Strategy<Value = Vec<u8>> {
+        let plain = |number: u8| {
+            prop_oneof![
+                Just(vec![number << 3, 0x96, 0x01]),
+                Just([&[number << 3 | 1][..], &[0x0a; 8]].concat()),
+                Just([&[number << 3 | 5][..], &[0x0a; 4]].concat()),
+                Just(within(number, &[0x0a, 0])),
+            ]
+        };
+        let field = (7..16_u8).prop_flat_map(move |number| {
+            prop_oneof![
+                40 => Just(Vec::<u8>::new()),
+                8 => plain(number),
+                1 => plain(15).prop_map(move |inner| {
+                    [&[number << 3 | 3][..], &inner, &[number << 3 | 4]].concat()
+                }),
+            ]
+        });
+        proptest::collection::vec(field, 0..3).prop_map(|fields| fields.concat())
+    }
+
+    /// Encoded values with unknown fields in all their messages.
+    fn encoded_values() -> impl Strategy<Value = Vec<u8>> {
+        let leaf = prop_oneof![
+            Just(Vec::<u8>::new()),
+            Just(vec![0x08, 0]),
+            Just(within(3, b"text")),
+            Just(within(5, &[])),
+        ];
+        leaf.prop_recursive(4, 60, 5, |inner| {
+            let items = proptest::collection::vec((unknown_fields(), inner), 0..5);
+            (any::<bool>(), unknown_fields(), items).prop_map(|(is_list, unknown, items)| {
+                let mut bytes: Vec<u8> = Vec::new();
+                for (index, (unknown, value)) in items.iter().enumerate() {
+                    bytes.extend(unknown);
+                    let item = if is_list {
+                        value.clone()
+                    } else {
+                        let key = within(1, index.to_string().as_bytes());
+                        [key, unknown.clone(), within(2, value)].concat()
+                    };
+                    bytes.extend(within(1, &item));
+                }
+                let field = if is_list { 6 } else { 5 };
+                [unknown, within(field, &bytes)].concat()
+            })
+        })
+    }
+
     fn values_of(value: &Value) -> usize {
         match value {
             Value::Array(items) => items.iter().map(|item| 1 + values_of(item)).sum(),
@@ -199,6 +318,28 @@ mod tests {
         fn every_document_has_as_many_values_as_are_counted(document in documents()) {
             let bytes = around(&document, 3);
             prop_assert_eq!(count_encoded(&bytes, 3, usize::MAX).values, values_of(&document));
+        }
+
+        #[test]
+        fn what_is_decoded_was_counted_or_is_refused(
+            value in encoded_values(),
+            before in unknown_fields(),
+            damage in proptest::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        ) {
+            // A Value has Structs in its field 5.
+            let document = within(1, &[within(1, b"key"), within(2, &value)].concat());
+            let mut bytes = [before, within(5, &document)].concat();
+            if let Some((at, byte)) = damage {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let counted = count_encoded(&bytes, 5, 10_000).values;
+            if let Ok(decoded) = prost_types::Value::decode(&bytes[..])
+                && matches!(decoded.kind, Some(Kind::StructValue(_)))
+            {
+                let values = decoded_values(&decoded);
+                prop_assert!(counted >= values, "{counted} of {values} values");
+            }
         }
 
         #[test]

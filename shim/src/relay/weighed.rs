@@ -104,9 +104,12 @@ mod tests {
             report: Some(report),
             system_uuid: String::new(),
         };
-        let message = message.encode_to_vec();
+        framed(&message.encode_to_vec())
+    }
+
+    fn framed(message: &[u8]) -> Vec<u8> {
         let length = u32::try_from(message.len()).unwrap();
-        [vec![0], length.to_be_bytes().to_vec(), message].concat()
+        [&[0_u8][..], &length.to_be_bytes(), message].concat()
     }
 
     /// What the service behind is given of these bodies in one request.
@@ -146,6 +149,9 @@ mod tests {
         // Not behind another message either.
         let second = [few, many.clone()].concat();
         assert_eq!(given(SUBMIT_INSPECTION, second).await, refused);
+        // Nor behind an unknown field, the 15th as a group, which the decoder passes over.
+        let group = framed(&[&[0x7b, 0x7c][..], &many[PREFIX..]].concat());
+        assert_eq!(given(SUBMIT_INSPECTION, group).await, refused);
         // Other calls are streams, which are passed on as they come.
         let other = "/ironic.agent.v1.ConductorService/Lookup";
         assert_eq!(given(other, many.clone()).await, Ok(many.len()));
