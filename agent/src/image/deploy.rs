@@ -155,9 +155,11 @@ impl DownloadPass<'_> {
                 ));
                 continue;
             }
-            // Another server, or one answer instead of a joined one, may have better bytes.
-            // One server's only answer does not change by asking again.
-            let may_differ = reader.source().connections() > 1 || urls.len() > 1;
+            // Another server, or one answer instead of a joined one, may have better bytes, and
+            // so may one that has another version by now. One server's only answer does not
+            // change by asking again.
+            let may_differ =
+                reader.source().connections() > 1 || urls.len() > 1 || error.saw_another_version();
             if !error.is_about_bytes() || downloads_left == 0 || !may_differ {
                 return Err(error);
             }

@@ -109,7 +109,8 @@ impl ImageError {
     }
 
     /// Whether the bytes that came are at fault, rather than the disk or the network: they are
-    /// not those of the checksum, or not of the format, as an error page is not.
+    /// not those of the checksum, or not of the format, as an error page is not, or of a version
+    /// whose rest is not to be had.
     pub(super) fn is_about_bytes(&self) -> bool {
         match self {
             Self::Size { .. }
@@ -118,6 +119,7 @@ impl ImageError {
             | Self::Decode { .. }
             | Self::Encoded { .. } => true,
             Self::Checksum(error) => matches!(error, ChecksumError::Mismatch { .. }),
+            Self::Source(error) => error.saw_another_version(),
             Self::Table(error) => matches!(error, ImageTableError::Beginning { .. }),
             Self::Partition(error) => matches!(
                 error,
@@ -125,12 +127,20 @@ impl ImageError {
             ),
             Self::Cancelled(_)
             | Self::Silent(_)
-            | Self::Source(_)
             | Self::Open(_)
             | Self::Write { .. }
             | Self::ConfigDrive(_)
             | Self::Thread { .. }
             | Self::NoReason => false,
+        }
+    }
+
+    /// Whether a server has another version of the image than the one that was begun.
+    pub(super) fn saw_another_version(&self) -> bool {
+        match self {
+            Self::Source(error) => error.saw_another_version(),
+            Self::Encoded { source, .. } => source.saw_another_version(),
+            _ => false,
         }
     }
 

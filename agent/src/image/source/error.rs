@@ -8,6 +8,9 @@ use crate::image::request::CredentialsError;
 use crate::system::fetch::FetchError;
 use crate::task::Cancelled;
 
+/// The status of a server whose file ends before the part that was asked for.
+const RANGE_NOT_SATISFIABLE: u16 = 416;
+
 /// Why a download failed.
 #[derive(Debug, Error)]
 pub enum SourceError {
@@ -57,6 +60,21 @@ pub enum SourceError {
         /// What each registry answered.
         failures: Vec<FetchError>,
     },
+}
+
+impl SourceError {
+    /// Whether a server has another version of the image than the one that was begun: it may be
+    /// the wanted one, from its beginning.
+    pub(in crate::image) fn saw_another_version(&self) -> bool {
+        let Self::GivenUp { attempts, .. } = self else {
+            return false;
+        };
+        attempts.iter().any(|attempt| match attempt.error {
+            AttemptError::LengthChanged { .. } | AttemptError::TooLong => true,
+            AttemptError::Status { status, .. } => status == RANGE_NOT_SATISFIABLE,
+            AttemptError::Fetch(_) | AttemptError::TooShort { .. } => false,
+        })
+    }
 }
 
 /// The last attempt at one server.

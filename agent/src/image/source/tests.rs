@@ -389,15 +389,22 @@ async fn lengths_that_do_not_agree_are_failures() {
         retry_after: None,
         body: vec![],
     };
-    for (answers, text) in [
-        (vec![short()], "it ended after 5 of 10 bytes"),
-        (vec![long], "it sent more than it announced"),
-        (vec![short(), changed], "9 bytes now, 10 were announced"),
+    for (answers, text, is_another_version) in [
+        (vec![short()], "it ended after 5 of 10 bytes", false),
+        (vec![long], "it sent more than it announced", true),
+        (
+            vec![short(), changed],
+            "9 bytes now, 10 were announced",
+            true,
+        ),
+        (vec![short(), status(416)], "status code 416", true),
+        (vec![short(), status(404)], "status code 404", false),
     ] {
         let retries = u32::try_from(answers.len() - 1).unwrap();
         let fetch = Scripted::new(answers.into_iter().map(Ok));
         let error = download(&fetch, &["u"], policy(retries)).await.unwrap_err();
         assert!(error.to_string().contains(text), "{error}");
+        assert_eq!(error.saw_another_version(), is_another_version, "{error}");
     }
 }
 

@@ -498,13 +498,18 @@ async fn an_image_that_changes_in_between_is_never_mixed() {
 #[tokio::test]
 async fn a_rest_that_lies_about_the_whole_is_refused() {
     let image = Arc::new(mbr_image(6 * MIB));
-    for (range, length) in [
-        // Another length than before.
-        (format!("{}-{}/{}", 2 * MIB, 6 * MIB, 6 * MIB + 1), 4 * MIB),
+    for (range, length, requests) in [
+        // Another length than before: that version is asked for, all of it.
+        (
+            format!("{}-{}/{}", 2 * MIB, 6 * MIB, 6 * MIB + 1),
+            4 * MIB,
+            3,
+        ),
         // Another place than asked for.
         (
             format!("{}-{}/{}", 2 * MIB - 1, 6 * MIB - 1, 6 * MIB),
             4 * MIB + 1,
+            2,
         ),
     ] {
         let bench = stubborn(8 * MIB);
@@ -525,7 +530,66 @@ async fn a_rest_that_lies_about_the_whole_is_refused() {
         .await;
         let failure = deployed.unwrap_err();
         assert_eq!(failure.kind, FailureKind::ImageDownload, "{failure}");
-        assert_eq!(seen.len(), 2);
+        assert_eq!(seen.len(), requests);
         bench.assert_unbootable();
+    }
+}
+
+/// An answer that is a status and nothing more.
+fn refusal(status: &str) -> Answer {
+    Answer {
+        head: format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+        body: Vec::new(),
+        end: End::Close,
+    }
+}
+
+#[tokio::test]
+async fn a_mirror_with_another_version_is_asked_for_all_of_it() {
+    let old = Arc::new(mbr_image(6 * MIB));
+    let new = Arc::new(mbr_image(5 * MIB));
+    for has_ranges in [true, false] {
+        let mut bench = Bench::new(8 * MIB);
+        bench.config.image_download_connection_retries = 2;
+        let body = Arc::clone(&old);
+        let first = Scripted::start(move |asked| match asked.number {
+            0 => whole_or_rest(&body, "\"v1\"", None, 2 * MIB, End::Close),
+            _ => refusal("503 Service Unavailable"),
+        })
+        .await;
+        let body = Arc::clone(&new);
+        let second = Scripted::start(move |asked| {
+            let first = asked.first.filter(|_| has_ranges);
+            whole_or_rest(&body, "\"v2\"", first, body.len(), End::Close)
+        })
+        .await;
+        let mut wanted = info("", &new);
+        wanted["urls"] = json!([first.url(), second.url()]);
+        bench.deploy(wanted, None).await.unwrap();
+        assert!(bench.disk()[..new.len()] == new[..]);
+        let began: Vec<_> = second.seen().iter().map(|asked| asked.first).collect();
+        assert_eq!(began, [Some(2 * MIB), None]);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_replaced_by_a_shorter_one_is_fetched_from_its_beginning() {
+    const CAME: usize = 4 * MIB;
+    let old = Arc::new(mbr_image(6 * MIB));
+    // One that is longer than what has come, and one that is not.
+    for length in [5 * MIB, 3 * MIB] {
+        let bench = stubborn(8 * MIB);
+        let new = Arc::new(mbr_image(length));
+        let (before, after) = (Arc::clone(&old), Arc::clone(&new));
+        let (deployed, seen) = through(&bench, &new, move |asked| match asked.first {
+            _ if asked.number == 0 => whole_or_rest(&before, "\"v1\"", None, CAME, End::Close),
+            Some(first) if first >= after.len() => refusal("416 Range Not Satisfiable"),
+            first => whole_or_rest(&after, "\"v2\"", first, after.len(), End::Close),
+        })
+        .await;
+        deployed.unwrap();
+        assert!(bench.disk()[..new.len()] == new[..]);
+        let began: Vec<_> = seen.iter().map(|asked| asked.first).collect();
+        assert_eq!(began, [None, Some(CAME), None]);
     }
 }
