@@ -370,6 +370,32 @@ async fn what_is_written_is_counted_once() {
 }
 
 #[tokio::test]
+async fn what_waited_behind_the_image_is_gone_when_the_pass_is_repeated() {
+    let image = mbr_image(24 * MIB);
+    // 8 MiB fit behind the image, and what memory cannot keep is twice as much.
+    let bench = Bench::new(33 * MIB);
+    std::fs::write(&bench.device.name, vec![0xFF; 33 * MIB]).unwrap();
+    let file = qcow2(&image);
+    let mut wanted = info("", &file);
+    let server =
+        Scripted::start(move |_| whole_or_rest(&file, "\"v1\"", None, file.len(), End::Close))
+            .await;
+    wanted["urls"] = json!([server.url()]);
+    wanted["disk_format"] = json!("qcow2");
+    let (task, mut heard) = Task::new();
+    bench.deploy_with(wanted, None, &task).await.unwrap();
+    let disk = bench.disk();
+    assert!(disk[..image.len()] == image[..]);
+    let behind = &disk[image.len()..];
+    assert!(behind.iter().all(|byte| [0, 0xFF].contains(byte)));
+    let mut is_repeated = false;
+    while let Ok(note) = heard.notes.try_recv() {
+        is_repeated |= format!("{note:?}").contains("reading the file for its tables");
+    }
+    assert!(is_repeated);
+}
+
+#[tokio::test]
 async fn a_connection_that_is_reset_costs_no_more_than_the_buffers() {
     const PASSED: usize = 20 * MIB;
     let image = mbr_image(3 * PASSED - MIB);

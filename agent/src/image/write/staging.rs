@@ -1,10 +1,16 @@
 //! Room behind a declared image for what has come before its place is known.
 //!
-//! It is on the disk only until the image is whole: [`ImageWriter::finish`] makes it zeros. The last
-//! block of the disk is never used, so that nothing there can be taken for a backup table.
+//! It is on the disk only until the image is whole: [`ImageWriter::finish`] makes it zeros, and
+//! [`ImageWriter::unstage`] where the image will not be whole. The last block of the disk is never
+//! used, so that nothing there can be taken for a backup table.
+
+use std::ops::Range;
 
 use super::data_ref::DataRef;
 use super::{BLOCK, ImageWriter, WriteError};
+
+/// What is staged takes whole pieces of this size: sectors, whatever the disk's are.
+const SECTORS: usize = 4096;
 
 impl ImageWriter {
     /// Keeps at most a block of bytes behind the image. Answers where, or `None` where the disk
@@ -16,14 +22,13 @@ impl ImageWriter {
             self.staged = start..start;
         }
         let at = self.staged.end;
-        // Whole sectors, whatever the disk's are.
-        let end = at + (bytes.len() as u64).next_multiple_of(4096);
+        let length = bytes.len().next_multiple_of(SECTORS);
+        let end = at + length as u64;
         if bytes.len() > BLOCK || end > self.geometry.size.saturating_sub(block) {
             return Ok(None);
         }
         let mut buffer = self.disk.buffer()?;
         buffer[..bytes.len()].copy_from_slice(bytes);
-        let length = bytes.len().next_multiple_of(4096);
         self.disk.write(at, DataRef::Staged(buffer, 0..length))?;
         self.staged.end = end;
         Ok(Some(at))
@@ -36,6 +41,18 @@ impl ImageWriter {
         length: usize,
     ) -> Result<Vec<u8>, WriteError> {
         self.disk.read(at, length)
+    }
+
+    /// Makes zeros of what was staged and waits for them: the pass is given up, and a writer that
+    /// is dropped abandons what has not begun.
+    pub(in crate::image) fn unstage(&mut self) -> Result<(), WriteError> {
+        let Range { start, end } = self.staged;
+        if start < end {
+            self.forget_staged()?;
+            // It is answered when all before it is done.
+            self.disk.read(start, SECTORS)?;
+        }
+        Ok(())
     }
 
     /// Makes zeros of what is not needed any more.
@@ -90,6 +107,18 @@ mod tests {
         assert!(bytes[..2 * MIB].iter().all(|byte| *byte == 0));
         let left = bytes.iter().filter(|byte| [1, 2, 3].contains(*byte));
         assert_eq!(left.count(), 0);
+    }
+
+    #[test]
+    fn what_is_unstaged_is_gone_when_the_writer_is_dropped() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = begin(file.path());
+        for length in [MIB, 100, MIB] {
+            assert!(writer.stage(&vec![7; length]).unwrap().is_some());
+        }
+        writer.unstage().unwrap();
+        drop(writer);
+        assert!(!std::fs::read(file.path()).unwrap().contains(&7));
     }
 
     #[test]

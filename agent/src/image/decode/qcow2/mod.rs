@@ -231,6 +231,10 @@ impl ImageTarget for ImageWriter {
     fn staged(&mut self, at: u64, length: usize) -> Result<Vec<u8>, WriteError> {
         ImageWriter::staged(self, at, length)
     }
+
+    fn unstage(&mut self) -> Result<(), WriteError> {
+        ImageWriter::unstage(self)
+    }
 }
 
 #[cfg(test)]

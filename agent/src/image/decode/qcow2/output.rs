@@ -37,6 +37,8 @@ pub(super) trait ImageTarget {
     fn stage(&mut self, bytes: &[u8]) -> Result<Option<u64>, WriteError>;
     /// What is kept there from `at` on.
     fn staged(&mut self, at: u64, length: usize) -> Result<Vec<u8>, WriteError>;
+    /// Leaves nothing of what is kept, now: the pass ends without the image.
+    fn unstage(&mut self) -> Result<(), WriteError>;
 }
 
 /// The way to the disk.

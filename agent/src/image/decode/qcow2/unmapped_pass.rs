@@ -106,6 +106,21 @@ impl UnmappedPass {
         block: &Arc<Block>,
         target: &mut impl ImageTarget,
     ) -> Result<(), DecodeError> {
+        let placed = self.place(block, target);
+        or_unstage(placed, target)
+    }
+
+    /// The file is at its end.
+    pub(super) fn finish(&mut self, target: &mut impl ImageTarget) -> Result<(), DecodeError> {
+        let ended = self.end(target);
+        or_unstage(ended, target)
+    }
+
+    fn place(
+        &mut self,
+        block: &Arc<Block>,
+        target: &mut impl ImageTarget,
+    ) -> Result<(), DecodeError> {
         let start = self.position;
         let end = start + block.len() as u64;
         while self.position < end {
@@ -120,8 +135,7 @@ impl UnmappedPass {
         self.send_batch(target)
     }
 
-    /// The file is at its end.
-    pub(super) fn finish(&mut self, target: &mut impl ImageTarget) -> Result<(), DecodeError> {
+    fn end(&mut self, target: &mut impl ImageTarget) -> Result<(), DecodeError> {
         let position = self.position;
         let next = self.extents.peek().map(|Reverse(packed)| (*packed).into());
         if let Some(host) = next.map(Extent::host).or_else(|| {
@@ -412,6 +426,20 @@ impl UnmappedPass {
         let batch = std::mem::take(&mut self.batch);
         self.output.compressed(batch, target)
     }
+}
+
+/// Takes what is deferred from the disk where the file is at fault: another pass may follow, which
+/// does not know of it.
+fn or_unstage(
+    result: Result<(), DecodeError>,
+    target: &mut impl ImageTarget,
+) -> Result<(), DecodeError> {
+    if let Err(error) = &result
+        && error.is_about_bytes()
+    {
+        target.unstage()?;
+    }
+    result
 }
 
 /// Offsets within a block fit into memory.

@@ -124,6 +124,11 @@ impl ImageTarget for Paper {
         let at = usize::try_from(at).unwrap();
         Ok(self.staged[at..at + length].to_vec())
     }
+
+    fn unstage(&mut self) -> Result<(), WriteError> {
+        self.staged.clear();
+        Ok(())
+    }
 }
 
 /// A file that can be read anywhere.

@@ -72,7 +72,11 @@ fn what_memory_cannot_keep_waits_behind_the_image() {
         };
         let picture = Picture::new(style, seed);
         let length = picture.file.len();
-        for (room, is_plenty) in [(4 * length + (1 << 20), true), (0, false)] {
+        for (room, is_plenty) in [
+            (4 * length + (1 << 20), true),
+            (length / 2, false),
+            (0, false),
+        ] {
             let mut rng = TestRng::new(seed + 4);
             let mut paper = Paper::new(rng.is_one_in(2));
             paper.room = room;
@@ -92,6 +96,7 @@ fn what_memory_cannot_keep_waits_behind_the_image() {
             }
             // Nothing is lost: the tables are asked for and the file is read once more.
             assert!(needs_tables, "{seed}: {style:?}: {result:?}");
+            assert!(paper.staged.is_empty(), "{seed}: {style:?}: {result:?}");
             refused += usize::from(!is_plenty);
             assert!(
                 !is_plenty || style.compressed > 0,
