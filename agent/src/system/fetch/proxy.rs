@@ -22,8 +22,8 @@ pub(super) struct ProxyRoute {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Direct {
     Everything,
-    /// An address and how many of its bits count.
-    Network(IpAddr, u32),
+    /// An address and how many of its bits count, on one port or on all.
+    Network(IpAddr, u32, Option<u16>),
     /// A host and everything below it, on one port or on all.
     Name(String, Option<u16>),
 }
@@ -84,11 +84,13 @@ impl ProxyRoute {
 impl Direct {
     fn covers(&self, host: &str, port: Option<u16>) -> bool {
         let host = host.trim_start_matches('[').trim_end_matches([']', '.']);
+        let is_port = |only: &Option<u16>| only.is_none_or(|only| Some(only) == port);
         match self {
             Self::Everything => true,
-            Self::Network(network, bits) => host
-                .parse()
-                .is_ok_and(|address| is_within(address, *network, *bits)),
+            Self::Network(network, bits, only) => {
+                let is_inside = |address| is_within(address, *network, *bits);
+                is_port(only) && host.parse::<IpAddr>().is_ok_and(is_inside)
+            }
             Self::Name(name, only) => {
                 let is_below = || {
                     let cut = host.len().checked_sub(name.len() + 1);
@@ -97,8 +99,7 @@ impl Direct {
                             && host.as_bytes()[cut + 1..].eq_ignore_ascii_case(name.as_bytes())
                     })
                 };
-                only.is_none_or(|only| Some(only) == port)
-                    && (host.eq_ignore_ascii_case(name) || is_below())
+                is_port(only) && (host.eq_ignore_ascii_case(name) || is_below())
             }
         }
     }
@@ -123,24 +124,32 @@ fn direct(entry: &str) -> Option<Direct> {
     if entry == "*" {
         return Some(Direct::Everything);
     }
-    let bare = entry.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = bare.parse::<IpAddr>() {
-        return Some(Direct::Network(address, bits(address)));
+    if let Some(address) = address(entry) {
+        return Some(Direct::Network(address, bits(address), None));
     }
     if let Some((network, length)) = entry.split_once('/')
         && let (Ok(network), Ok(length)) = (network.parse::<IpAddr>(), length.parse::<u32>())
     {
-        return (length <= bits(network)).then_some(Direct::Network(network, length));
+        return (length <= bits(network)).then_some(Direct::Network(network, length, None));
     }
     let (name, port) = match entry.rsplit_once(':') {
         Some((name, port)) => (name, Some(port.parse().ok()?)),
         None => (entry, None),
     };
+    if let Some(address) = address(name) {
+        return Some(Direct::Network(address, bits(address), port));
+    }
     let name = name
         .trim_start_matches('*')
         .trim_start_matches('.')
         .trim_end_matches('.');
     (!name.is_empty()).then(|| Direct::Name(name.to_owned(), port))
+}
+
+/// An address, that of IPv6 also in brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    bare.parse().ok()
 }
 
 fn bits(address: IpAddr) -> u32 {
@@ -209,6 +218,11 @@ mod tests {
             ("2001:db8::/32", "http://[2001:db8::1]/i", true),
             ("2001:db8::/32", "http://[2001:db9::1]/i", false),
             ("[2001:db8::1]", "http://[2001:db8::1]:81/i", true),
+            ("[2001:db8::1]:81", "http://[2001:db8::1]:81/i", true),
+            ("[2001:DB8:0::1]:80", "http://[2001:db8::1]/i", true),
+            ("[2001:db8::1]:81", "http://[2001:db8::1]/i", false),
+            ("192.0.2.7:81", "http://192.0.2.7:81/i", true),
+            ("192.0.2.7:81", "http://192.0.2.7/i", false),
             ("::/0", "http://192.0.2.7/i", false),
             ("192.0.2.0/33", "http://192.0.2.7/i", false),
             ("*", "http://anything/i", true),
