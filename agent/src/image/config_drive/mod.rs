@@ -9,8 +9,8 @@ use std::io::Read;
 use base64::Engine as _;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use flate2::read::MultiGzDecoder;
 
+use super::decode::GzipReader;
 use super::request::is_url;
 use super::source::{self, Download, SourceError};
 use crate::disk::filesystem::copy_tree::Tree;
@@ -142,7 +142,7 @@ impl ConfigDrive {
 
     fn unpacked(&self) -> Box<dyn Read + '_> {
         if self.is_packed {
-            Box::new(MultiGzDecoder::new(self.bytes.as_slice()))
+            Box::new(GzipReader::new(&self.bytes))
         } else {
             Box::new(self.bytes.as_slice())
         }

@@ -210,6 +210,24 @@ fn a_drive_that_unpacks_to_too_much_is_refused() {
 }
 
 #[test]
+fn gzip_data_is_padded_by_zeros_and_by_nothing_else() {
+    let content = unpacked(&drive(DRIVE, false));
+    assert!(identity::is_iso(&content));
+    for padding in [&[0_u8; 0][..], &[0], &[0; 700]] {
+        let padded = [DRIVE, padding].concat();
+        assert!(unpacked(&drive(&padded, false)) == content);
+    }
+    // Several members are one drive.
+    let twice = drive(&[DRIVE, DRIVE].concat(), false);
+    assert!(unpacked(&twice) == content.repeat(2));
+    for rubbish in [&b"x"[..], b"xy", b"\0\0x", &[0x1f], &DRIVE[..20]] {
+        let followed = [DRIVE, rubbish].concat();
+        let refused = ConfigDrive::new(followed, "node", false, BEHIND).unwrap_err();
+        assert!(refused.to_string().contains("decompressing"), "{refused}");
+    }
+}
+
+#[test]
 fn a_logical_partition_of_the_image_is_found_by_its_label() {
     let (file, mut disk) = disk(8 * MIB, 512);
     disk.zero(0, 8 * MIB).unwrap();
@@ -264,7 +282,7 @@ fn damaged_input() {
 fn damaged_input_of_a_file_system() {
     let unpacked = |packed: &[u8]| {
         let mut bytes = Vec::new();
-        MultiGzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
+        GzipReader::new(packed).read_to_end(&mut bytes).unwrap();
         bytes
     };
     let iso = unpacked(DRIVE);

@@ -90,6 +90,12 @@ pub enum ExpandError {
     /// The end is missing.
     #[error("the file ends before the compressed data does")]
     CutOff,
+    /// Something else stands behind the end.
+    #[error("{bytes} bytes that are not compressed data follow it")]
+    Trailing {
+        /// Bytes that follow.
+        bytes: u64,
+    },
     /// Too little can be seen of what is inside.
     #[error("the first {file} bytes of the file hold only {image} bytes of the image")]
     TooLittle {

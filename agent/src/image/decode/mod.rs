@@ -14,7 +14,7 @@ mod verbatim;
 
 pub use error::DecodeError;
 use error::ExpandError;
-pub(super) use expand::{Trailer, announced_length, beginning};
+pub(super) use expand::{GzipReader, Trailer, announced_length, beginning};
 
 use expand::Expander;
 

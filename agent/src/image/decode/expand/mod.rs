@@ -14,11 +14,13 @@ use crate::image::write::ImageWriter;
 
 mod bzip2;
 mod gzip;
+mod gzip_reader;
 mod member;
 mod members;
 mod xz;
 mod zstd;
 
+pub(in crate::image) use gzip_reader::GzipReader;
 use members::{Expand, Members};
 
 /// At least so much of a larger image must be seen before the disk is touched: every format
