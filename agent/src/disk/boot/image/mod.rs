@@ -81,12 +81,16 @@ async fn copy_to(system: &System, esp: &LocatedPartition) -> Result<usize, BootC
     let copied = tokio::task::spawn_blocking(move || {
         let source = ForeignRoot::open(&source)?;
         let files = copy(&source, ASSETS, &ForeignRoot::open(&target)?, "EFI")?;
+        // Directories alone are nothing to boot from, and the caller tries something else.
+        if files == 0 {
+            return io::Result::Ok(files);
+        }
         copy_grub(&source, &ForeignRoot::open(&target)?)?;
         if let Err(error) = enter_fstab(&source, &entry) {
             // The system boots without it.
             tracing::warn!(%error, "/etc/fstab was not changed");
         }
-        io::Result::Ok(files)
+        Ok(files)
     })
     .await;
     let unmounted = unmount(system, ESP).await;

@@ -165,6 +165,26 @@ async fn an_image_without_files_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn an_image_with_empty_directories_is_left_as_it_is() {
+    for has_grub in [false, true] {
+        let machine = Machine::new();
+        create_dir_all(machine.path(ROOT, "boot/efi/EFI/vendor")).unwrap();
+        machine.put("etc/fstab", "x");
+        if has_grub {
+            machine.put("boot/grub2/grub.cfg", "menu");
+        }
+        let (root, esp) = (machine.shown(ROOT), machine.shown(ESP));
+        let script = machine
+            .mounts()
+            .expect(&format!("umount {esp}"), "")
+            .expect(&format!("umount {root}"), "");
+        assert_eq!(machine.copy(script).await, Ok(false));
+        assert_eq!(read(machine.path(ROOT, "etc/fstab")).unwrap(), b"x");
+        assert!(!machine.path(ESP, "EFI").exists());
+    }
+}
+
+#[tokio::test]
 async fn a_failed_mount_is_reported_and_nothing_stays_mounted() {
     let machine = Machine::new();
     machine.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "MZ");
