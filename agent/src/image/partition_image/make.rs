@@ -18,7 +18,7 @@ use crate::disk::partition::table::PartitionTable;
 use crate::image::config_drive::ConfigDrive;
 use crate::image::deployment::{Deployment, WrittenImage};
 use crate::system::disk::Disk;
-use crate::system::{Cmd, DiskError, RunError, memory};
+use crate::system::{Cmd, RunError, memory};
 
 /// What the file systems are called.
 const EFI_LABEL: &str = "efi-part";
@@ -186,6 +186,7 @@ impl PartitionPlan {
     ) -> Result<(), PartitioningError> {
         for planned in self.made() {
             let PlannedPartition { offset, size, .. } = *planned;
+            // Signatures at both ends must not outlive the file systems that were there.
             match planned.role {
                 Role::Root => {}
                 Role::ConfigDrive => {
@@ -195,7 +196,7 @@ impl PartitionPlan {
                 }
                 Role::BiosBoot | Role::Prep => disk.zero(offset, size)?,
                 Role::Swap => {
-                    zero_ends(disk, offset, size)?;
+                    metadata::zero_ends_of(disk, offset, size)?;
                     // As mkswap does: the deployed system is of this machine's kind.
                     let page = memory::page_size();
                     if let Some(page) = swap::header(size, SWAP_LABEL, self.swap_uuid, page) {
@@ -203,7 +204,7 @@ impl PartitionPlan {
                     }
                 }
                 Role::EfiSystem | Role::Ephemeral => {
-                    zero_ends(disk, offset, size)?;
+                    metadata::zero_ends_of(disk, offset, size)?;
                     if let Some(volume) = self.volume(planned).map_err(PartitioningError::Format)? {
                         disk.zero(offset, fat::tables(size))?;
                         volume.write_to(disk, offset)?;
@@ -277,13 +278,6 @@ pub(in crate::image) fn root_uuid(
 ) -> Result<Option<String>, PartitionImageError> {
     let size = root.geometry().size;
     identity::read(root, 0, size).map_err(|error| partitioning_failed(device, error))
-}
-
-/// Old signatures at both ends of a partition must not outlive what was there.
-fn zero_ends(disk: &mut dyn Disk, offset: u64, size: u64) -> Result<(), DiskError> {
-    let edge = metadata::EDGE.min(size);
-    disk.zero(offset, edge)?;
-    disk.zero(offset + size - edge, edge)
 }
 
 /// Does something with the open disk on a thread that may block.
