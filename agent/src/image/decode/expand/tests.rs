@@ -270,6 +270,14 @@ fn a_file_that_hides_its_content_behind_its_head_is_refused() {
 fn zstd_tells_its_length() {
     let known = ::zstd::bulk::compress(&content(1000), 1).unwrap();
     assert_eq!(announced_length(Format::Zstd, &known), Some(1000));
+    assert_eq!(announced_length(Format::Zstd, &known[..100]), Some(1000));
+    // Of several frames the first tells only its own.
+    let several = [&known[..], &known].concat();
+    assert_eq!(announced_length(Format::Zstd, &several), None);
+    assert_eq!(
+        announced_length(Format::Zstd, &several[..known.len() + 1]),
+        None
+    );
     let unknown = compress(Format::Zstd, &content(1000));
     assert_eq!(announced_length(Format::Zstd, &unknown), None);
     assert_eq!(announced_length(Format::Gzip, &unknown), None);

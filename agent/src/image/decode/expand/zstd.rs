@@ -4,7 +4,7 @@
 //! before the digest of the whole file is right, and that covers every frame.
 
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
-use zstd::zstd_safe::get_frame_content_size;
+use zstd::zstd_safe::{find_frame_compressed_size, get_frame_content_size};
 
 use super::member::{ExpandStep, Member};
 use crate::image::decode::ExpandError;
@@ -55,9 +55,11 @@ impl Member for Zstd {
     }
 }
 
-/// The length of the first frame's content, if its header tells. A frame that is to be skipped,
-/// as `pzstd` begins its files, has none.
+/// The length of the content, if the header of the only frame tells. A frame that is to be
+/// skipped, as `pzstd` begins its files, has none. Where the first frame ends within `head`, the
+/// beginning of the file, and something follows, it tells nothing about the whole.
 pub(super) fn content_size(head: &[u8]) -> Option<u64> {
+    let is_followed = find_frame_compressed_size(head).is_ok_and(|end| end < head.len());
     let size = get_frame_content_size(head).ok().flatten();
-    size.filter(|size| *size > 0)
+    size.filter(|size| *size > 0 && !is_followed)
 }
