@@ -25,11 +25,13 @@ def lease(world, name="eth0", family="192.0.2."):
 
 
 def dhcp4(world):
-    """DHCPv4 alone: address, gateway, resolver; no wait for IPv6."""
+    """DHCPv4 alone: address, gateway, resolver, by type and address of the hardware; no wait for IPv6."""
     world.dnsmasq(*LEASES)
     world.start()
     seconds, line = soon(world)
     world.expect(line.startswith("eth0 has 192.0.2.1"), f"ready says {line!r}")
+    clients = world.wait("the server wrote the lease down", world.clients)
+    world.expect(list(clients.values()) == [f"01:{MAC}"], f"clients: {clients}")
     world.wait("a resolver", lambda: "nameserver 192.0.2.53" in world.resolver())
     world.expect("default via 192.0.2.1 dev eth0" in world.routes(), "no default route")
     world.expect("DHCPv4" in world.said() and "gateway 192.0.2.1" in world.said(), "the block does not say it")

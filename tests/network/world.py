@@ -125,6 +125,12 @@ class World:
 
         self.wait("dnsmasq is up", is_up)
 
+    def clients(self):
+        """How those that have leases identify themselves, by address."""
+        path = self.directory / "leases"
+        lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+        return {words[2]: words[4] for words in lines if len(words) == 5}
+
     def radvd(self, configuration):
         path = self.directory / "radvd.conf"
         path.write_text(configuration)
