@@ -1,20 +1,25 @@
 //! VLAN interfaces that are brought up at start, for machines whose network is tagged only.
 //!
-//! From then on they are listed like other interfaces. Nobody asks a DHCP server here: that
-//! is the ramdisk's own business.
+//! From then on they are listed like other interfaces. Their addresses are those that routers advertise; nobody asks
+//! a DHCP server here: that is the ramdisk's own business.
 
 use std::collections::BTreeMap;
 
+use ironic_text::error_chain;
 use thiserror::Error;
 
 use crate::config::AgentConfig;
 use crate::machine::network::interface::{self, Interface};
 use crate::machine::network::lldp::{self, LldpElement};
 use crate::machine::network::lldp_listener;
-use crate::system::{Cmd, RunError, System};
+use crate::system::System;
+use crate::system::link::{self, IPV6_SETTINGS, SetupStep, StepRefused};
 
 /// The largest VLAN number.
 const MAX_VLAN_ID: u16 = 4094;
+/// The metric of default routes that are advertised on these VLANs: behind those of all interfaces that
+/// `ironic-agent network` configures, and behind the kernel's own 1024.
+const ADVERTISED_METRIC: u32 = 4_000_000;
 
 /// Brings up what `enable_vlan_interfaces` names. What cannot be brought up is a warning:
 /// the machine may have another way to Ironic.
@@ -36,7 +41,10 @@ pub async fn bring_up(system: &System, config: &AgentConfig) {
                 let name = format!("{parent}.{number}");
                 match add(system, &parent, number).await {
                     Ok(()) => tracing::info!(interface = %name, "VLAN interface"),
-                    Err(error) => tracing::warn!(interface = %name, %error, "no VLAN interface"),
+                    Err(error) => {
+                        let error = error_chain(&error);
+                        tracing::warn!(interface = %name, %error, "no VLAN interface");
+                    }
                 }
             }
             Err(problem) => tracing::warn!(%problem, "enable_vlan_interfaces"),
@@ -64,16 +72,21 @@ async fn look(
     .await
 }
 
-async fn add(system: &System, parent: &str, number: u16) -> Result<(), RunError> {
+/// Makes a VLAN and brings it up. It may be somebody else's network, so a default route that is advertised there is
+/// taken only where the machine has none but that.
+async fn add(system: &System, parent: &str, number: u16) -> Result<(), StepRefused> {
     let name = format!("{parent}.{number}");
-    let add = Cmd::new("ip")
-        .args(["link", "add", "link", parent, "name", &name])
-        .args(["type", "vlan", "id", &number.to_string()])
-        // 2: it is there.
-        .accept([0, 2]);
-    system.run.run(add).await?;
-    let up = Cmd::new("ip").args(["link", "set", "dev", &name, "up"]);
-    system.run.run(up).await.map(drop)
+    link::add_vlan(&name, parent, number)
+        .carry_out(system)
+        .await?;
+    let path = format!("{IPV6_SETTINGS}/{name}/ra_defrtr_metric");
+    // Linux has it since 5.11.
+    if system.root.exists(&path) {
+        let value = ADVERTISED_METRIC.to_string();
+        let behind = SetupStep::Write { path, value };
+        behind.carry_out(system).await?;
+    }
+    link::up(&name).carry_out(system).await
 }
 
 /// A VLAN interface to be.
@@ -205,6 +218,7 @@ mod tests {
 
     use super::*;
     use crate::machine::testing::FakeMachine;
+    use crate::system::RunError;
     use crate::system::network::NetworkLink;
     use crate::system::process::Script;
 
@@ -299,22 +313,36 @@ mod tests {
             ..NetworkLink::default()
         };
         machine.interface(link("eth0", 2), Some("0000:02:00.0"));
+        let names = ["eth0.100", "eth0.101", "eth0.102"];
+        let metric = |name: &str| format!("proc/sys/net/ipv6/conf/{name}/ra_defrtr_metric");
+        for name in &names[..2] {
+            machine.file(&metric(name), "1024");
+        }
         let config = AgentConfig {
-            enable_vlan_interfaces: vec!["eth0.100".to_owned(), "eth0.101".to_owned()],
+            enable_vlan_interfaces: names.map(str::to_owned).to_vec(),
             ..AgentConfig::default()
         };
-        let missing = RunError::Missing {
-            program: "ip".to_owned(),
+        let missing = || {
+            Err(RunError::Missing {
+                program: "ip".to_owned(),
+            })
         };
         let script = Script::new()
             .expect_result(
                 "ip link add link eth0 name eth0.100 type vlan id 100",
-                Err(missing),
+                missing(),
             )
             .expect("ip link add link eth0 name eth0.101 type vlan id 101", "")
-            .expect("ip link set dev eth0.101 up", "");
+            .expect("ip link set dev eth0.101 up", "")
+            .expect("ip link add link eth0 name eth0.102 type vlan id 102", "")
+            .expect_result("ip link set dev eth0.102 up", missing());
         let script = Arc::new(script);
         bring_up(&machine.system_with(script.clone()), &config).await;
         script.assert_done();
+        // Before they are up, and where the kernel has such a metric.
+        let metrics =
+            names.map(|name| std::fs::read_to_string(machine.path().join(metric(name))).ok());
+        let texts = metrics.each_ref().map(Option::as_deref);
+        assert_eq!(texts, [Some("1024\n"), Some("4000000\n"), None]);
     }
 }

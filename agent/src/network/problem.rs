@@ -1,14 +1,11 @@
 //! What is wrong with the configuration of the network. The boot goes on with the rest.
 
 use std::error::Error as StdError;
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ironic_text::error_chain;
 use thiserror::Error;
-
-use crate::system::RunError;
 
 /// An error of any kind that a problem has as its cause. Two that read the same are the same.
 #[derive(Debug, Clone, Error)]
@@ -33,24 +30,6 @@ impl Eq for ProblemCause {}
 #[derive(Debug, Error)]
 #[error("it is not a JSON object")]
 pub(super) struct NotAnObject;
-
-/// Why a step of bringing an interface up failed.
-#[derive(Debug, Error)]
-pub(super) enum StepRefused {
-    /// A program failed.
-    #[error(transparent)]
-    Run(#[from] RunError),
-    /// The kernel does not take a setting.
-    #[error("{path}: {value:?} is refused")]
-    Write {
-        /// The file of the setting.
-        path: String,
-        /// What was to be written there.
-        value: String,
-        /// What the kernel says.
-        source: io::Error,
-    },
-}
 
 /// What was asked for and is not done, or not as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -16,6 +16,7 @@ pub mod foreign_root;
 mod group;
 pub mod ipmi;
 pub mod kernel_log;
+pub mod link;
 pub mod memory;
 pub mod network;
 pub mod path_prefix;

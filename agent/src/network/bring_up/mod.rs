@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::fs;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -16,14 +15,15 @@ use tokio::time::Instant;
 
 use super::card::{self, NetworkCard, has_carrier};
 use super::client::{ClientNeed, DhcpClients};
-use super::commands::{self, CLIENT_LOG, IPV6_SETTINGS, SetupStep};
+use super::commands::{self, CLIENT_LOG};
 use super::config_drive::{self, MEDIUM_TIMEOUT, MediumSearch};
 use super::kernel_parameters;
 use super::plan::{NetworkPlan, PlanInputs, PlannedInterface, PlannedKind, plan};
-use super::problem::{NetworkProblem, ProblemCause, StepRefused};
+use super::problem::{NetworkProblem, ProblemCause};
 use super::report;
 use super::state::NetworkState;
 use crate::system::System;
+use crate::system::link::{self, IPV6_SETTINGS, SetupStep};
 
 /// How often the kernel is looked at: as long as there is no network, and later.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -313,7 +313,7 @@ impl BringUp {
     async fn raise_cards(&mut self) {
         for card in card::probe(&self.system.root, &self.names) {
             if !self.cards.iter().any(|known| known.name == card.name) {
-                for step in commands::raise(&card.name) {
+                for step in link::raise(&card.name) {
                     self.do_step(&card.name, step).await;
                 }
                 self.cards.push(card);
@@ -322,28 +322,9 @@ impl BringUp {
     }
 
     async fn do_step(&mut self, name: &str, step: SetupStep) {
-        let refusal = match step {
-            SetupStep::Run(cmd) => {
-                let ran = self.system.run.run(cmd).await;
-                ran.err().map(StepRefused::Run)
-            }
-            // Without IPv6 in the kernel its settings are not there.
-            SetupStep::Write { path, .. }
-                if path.starts_with(IPV6_SETTINGS) && !self.inputs.has_ipv6 =>
-            {
-                None
-            }
-            SetupStep::Write { path, value } => {
-                let written = self.system.root.writable(&path);
-                let written = written.and_then(|file| fs::write(file, format!("{value}\n")));
-                written.err().map(|source| StepRefused::Write {
-                    path,
-                    value,
-                    source,
-                })
-            }
+        let Err(refusal) = step.carry_out(&self.system).await else {
+            return;
         };
-        let Some(refusal) = refusal else { return };
         let problem = NetworkProblem::Refused {
             interface: name.to_owned(),
             source: ProblemCause::new(refusal),

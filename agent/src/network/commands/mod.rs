@@ -1,31 +1,17 @@
-//! The command lines that make an interface what the plan says. `ip` is busybox's or iproute2's:
-//! only words that both know. What only the bonding driver knows is written to its attributes.
-
-use std::time::Duration;
+//! The command lines that make an interface what the plan says. What only the bonding driver knows
+//! is written to its attributes.
 
 use super::bond::{self, BondOption};
 use super::card::INTERFACES;
 use super::plan::{METRICS_OF_INTERFACE, PlannedInterface, PlannedKind};
 use super::request::{Addressing, Ipv6Method, StaticRoute};
 use crate::system::Cmd;
+use crate::system::link::{EXISTS, SetupStep, TIMEOUT, add_vlan, ip, ipv6_settings};
 
 /// The maintained DHCP client, for both families. Its options that are the same for every
 /// interface are in `/etc/dhcpcd.conf`.
 pub(super) const CLIENT: &str = "dhcpcd";
 pub(super) const CLIENT_LOG: &str = "/var/log/dhcp.log";
-/// None of these waits for anything outside of this machine.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// The status of `ip` for what is there already.
-const EXISTS: i32 = 2;
-
-/// One thing to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum SetupStep {
-    /// Runs a program.
-    Run(Cmd),
-    /// Writes an attribute of the kernel.
-    Write { path: String, value: String },
-}
 
 /// Makes an interface that is not there, or sets up one that is; all but its leases.
 pub(super) fn set_up(interface: &PlannedInterface) -> Vec<SetupStep> {
@@ -36,13 +22,7 @@ pub(super) fn set_up(interface: &PlannedInterface) -> Vec<SetupStep> {
         PlannedKind::Member(_) => return steps,
         PlannedKind::Card => {}
         PlannedKind::Bond { options, .. } => steps.extend(add_bond(name, options)),
-        PlannedKind::Vlan { parent, number } => {
-            let words = [
-                "link", "add", "link", parent, "name", name, "type", "vlan", "id",
-            ];
-            let add = ip(&words).arg(number.to_string()).accept([0, EXISTS]);
-            steps.push(SetupStep::Run(add));
-        }
+        PlannedKind::Vlan { parent, number } => steps.push(add_vlan(name, parent, *number)),
     }
     steps.extend(ipv6_settings(name));
     if let Some(mac) = interface.mac.as_ref().filter(|_| interface.sets_mac) {
@@ -60,14 +40,6 @@ pub(super) fn set_up(interface: &PlannedInterface) -> Vec<SetupStep> {
         &interface.addressing,
         interface.static_metric,
     ));
-    steps
-}
-
-/// Brings an interface up without addresses. The kernel would take those that routers advertise, and
-/// their routes, as soon as there is a link.
-pub(super) fn raise(name: &str) -> Vec<SetupStep> {
-    let mut steps = ipv6_settings(name);
-    steps.push(run(&["link", "set", "dev", name, "up"]));
     steps
 }
 
@@ -191,19 +163,6 @@ fn bond_option(name: &str, option: &str, value: String) -> SetupStep {
     }
 }
 
-/// Addresses of IPv6 may be used at once, as those of DHCPv4 are: nobody is asked whether they are
-/// taken, which takes seconds on every link. What routers advertise is the client's to take.
-fn ipv6_settings(name: &str) -> Vec<SetupStep> {
-    let setting = |setting: &str| SetupStep::Write {
-        path: format!("{IPV6_SETTINGS}/{name}/{setting}"),
-        value: "0".to_owned(),
-    };
-    vec![setting("accept_dad"), setting("accept_ra")]
-}
-
-/// Settings of IPv6; they are not there when the kernel runs without it.
-pub(super) const IPV6_SETTINGS: &str = "/proc/sys/net/ipv6/conf";
-
 fn addresses(name: &str, addressing: &Addressing, metric: u32) -> Vec<SetupStep> {
     let mut steps = Vec::new();
     for address in &addressing.addresses {
@@ -247,10 +206,6 @@ fn addresses(name: &str, addressing: &Addressing, metric: u32) -> Vec<SetupStep>
 
 fn run(words: &[&str]) -> SetupStep {
     SetupStep::Run(ip(words))
-}
-
-fn ip(words: &[&str]) -> Cmd {
-    Cmd::new("ip").args(words.iter().copied()).timeout(TIMEOUT)
 }
 
 #[cfg(test)]

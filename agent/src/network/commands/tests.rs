@@ -78,17 +78,6 @@ fn a_second_gateway_does_not_replace_the_first() {
 }
 
 #[test]
-fn a_card_is_raised_after_its_settings() {
-    let steps = raise("eth0");
-    let is_last = |step: &SetupStep| matches!(step, SetupStep::Run(cmd) if cmd.to_string() == "ip link set dev eth0 up");
-    assert_eq!(steps.len(), 3);
-    assert!(
-        is_last(&steps[2]) && !steps[..2].iter().any(is_last),
-        "{steps:?}"
-    );
-}
-
-#[test]
 fn a_member_is_left_to_its_bond() {
     let mut member = planned(Addressing::automatic());
     member.kind = PlannedKind::Member("bond0".to_owned());
