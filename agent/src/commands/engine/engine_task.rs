@@ -211,6 +211,19 @@ impl EngineTask {
         self.deadlines.insert(id, timer);
     }
 
+    /// Takes back the deadlines of what neither waits nor runs any more. One that was refused is
+    /// among it: its identifier may come again, with another deadline or without.
+    fn end_deadlines(&mut self) {
+        let queue = &self.queue;
+        self.deadlines.retain(|id, timer| {
+            let is_pending = queue.is_pending(*id);
+            if !is_pending {
+                timer.abort();
+            }
+            is_pending
+        });
+    }
+
     fn watch(&self, id: CommandId) -> Result<Watching, Refusal> {
         let Some(record) = self.queue.record(id) else {
             return Err(Refusal::NotFound(id.to_string()));
@@ -287,13 +300,9 @@ impl EngineTask {
 
     /// Does what a change of the queue asks for: keep, start, answer.
     async fn follow(&mut self, effects: QueueEffects<Payload, ReplySender>) {
+        self.end_deadlines();
         self.keep(effects.keep.clone(), effects.forget).await;
         for (_, record) in &effects.keep {
-            if record.has_ended()
-                && let Some(timer) = self.deadlines.remove(&record.id)
-            {
-                timer.abort();
-            }
             if let Some(live) = &self.live
                 && live.record.borrow().id == record.id
             {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
@@ -49,6 +50,22 @@ fn with_id(number: u8, order: CommandRequest) -> CommandRequest {
         id: Some(id(number)),
         ..order
     }
+}
+
+fn limited(order: CommandRequest, seconds: u64) -> CommandRequest {
+    CommandRequest {
+        deadline: Some(Duration::from_secs(seconds)),
+        ..order
+    }
+}
+
+/// Sends a request; its answer may come later.
+fn begin(
+    engine: &Engine,
+    order: CommandRequest,
+) -> JoinHandle<Result<Arc<CommandRecord>, Refusal>> {
+    let engine = engine.clone();
+    tokio::spawn(async move { engine.execute(order).await })
 }
 
 async fn run(engine: &Engine, order: CommandRequest) -> Arc<CommandRecord> {
@@ -315,10 +332,6 @@ async fn a_verb_that_ends_well_in_spite_of_a_cancellation_has_ended_well() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_cancels_what_runs_and_what_waits() {
     let (engine, _state) = engine();
-    let limited = |order: CommandRequest, seconds| CommandRequest {
-        deadline: Some(Duration::from_secs(seconds)),
-        ..order
-    };
     let order = limited(background(json!({"do": "work", "phases": 100})), 30);
     let start = Instant::now();
     let record = engine.execute(order).await.unwrap();
@@ -361,6 +374,34 @@ async fn a_deadline_cancels_what_runs_and_what_waits() {
     assert_eq!(outcome(&ended).word(), "SUCCEEDED");
     sleep(Duration::from_secs(10)).await;
     assert_eq!(engine.get(ended.id).await.unwrap(), ended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_of_a_refused_command_ends_with_it() {
+    let (engine, _state) = engine();
+    let order = immediate(json!({"do": "sleep", "seconds": 10}));
+    let first = begin(&engine, order);
+    sleep(Duration::from_secs(1)).await;
+    let order = background(json!({"do": "work", "phases": 5}));
+    let second = begin(&engine, order);
+    sleep(Duration::from_secs(1)).await;
+    // It waits behind both, and is refused when the second one has its turn.
+    let behind = with_id(7, background(json!({"do": "work", "phases": 40})));
+    let refusal = engine.execute(limited(behind.clone(), 30)).await;
+    assert!(matches!(refusal, Err(Refusal::Busy { .. })), "{refusal:?}");
+    first.await.unwrap().unwrap();
+    let second = second.await.unwrap().unwrap();
+    engine.wait(second.id).await.unwrap();
+    let ended = run(&engine, behind).await;
+    assert_eq!(outcome(&ended).word(), "SUCCEEDED");
+
+    // An immediate one that refuses its arguments was running.
+    let refusing = immediate(json!({"do": "fail", "kind": "InvalidCommandError"}));
+    let refusal = engine.execute(limited(with_id(8, refusing), 30)).await;
+    assert!(matches!(refusal, Err(Refusal::Failure(_))), "{refusal:?}");
+    let again = with_id(8, immediate(json!({"do": "work", "phases": 40})));
+    let ended = run(&engine, again).await;
+    assert_eq!(outcome(&ended).word(), "SUCCEEDED");
 }
 
 #[tokio::test(start_paused = true)]

@@ -212,8 +212,21 @@ impl<P, W> Queue<P, W> {
     /// Whether the identifier belongs to a request: one that waits, runs or has ended.
     #[must_use]
     pub fn knows(&self, id: CommandId) -> bool {
-        let waits = |waiting: &Waiting<P, W>| waiting.submission.id == id;
-        self.record(id).is_some() || self.waiting.iter().any(waits)
+        self.record(id).is_some() || self.waits(id)
+    }
+
+    /// Whether the identifier belongs to a request that waits or runs, and can be cancelled.
+    #[must_use]
+    pub fn is_pending(&self, id: CommandId) -> bool {
+        match self.record(id) {
+            Some(record) => !record.has_ended(),
+            None => self.waits(id),
+        }
+    }
+
+    fn waits(&self, id: CommandId) -> bool {
+        let mut waiting = self.waiting.iter();
+        waiting.any(|waiting| waiting.submission.id == id)
     }
 
     /// The refusal of any new request, if all would be refused.
