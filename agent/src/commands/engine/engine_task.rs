@@ -155,11 +155,6 @@ impl EngineTask {
             Message::List(caller) => reply(caller, self.queue.records().to_vec()),
             Message::Watch(id, caller) => reply(caller, self.watch(id)),
             Message::Cancel(id, reason, caller) => self.cancel(id, reason, caller).await,
-            Message::Close(caller) => {
-                let effects = self.queue.close();
-                self.follow(effects).await;
-                reply(caller, ());
-            }
         }
     }
 
@@ -286,6 +281,11 @@ impl EngineTask {
                     "milestone"
                 );
                 let shutdown = shutdown_reason(&record, &end);
+                if shutdown.is_some() {
+                    // First: the end of this one would begin the next, which nobody would finish.
+                    let closed = self.queue.close();
+                    self.follow(closed).await;
+                }
                 let effects = self.queue.finish(record.id, end, now);
                 self.follow(effects).await;
                 if shutdown.is_some() {

@@ -78,7 +78,6 @@ enum Message {
     Watch(CommandId, oneshot::Sender<Result<Watching, Refusal>>),
     /// The caller, if any, hears the record; a deadline has none.
     Cancel(CommandId, String, Option<ReplySender>),
-    Close(oneshot::Sender<()>),
 }
 
 impl Engine {
@@ -187,12 +186,6 @@ impl Engine {
             .await
     }
 
-    /// Admits nothing more. What runs goes on as long as the task behind the engine does.
-    pub async fn close(&self) {
-        // An engine that is gone admits nothing either.
-        let _ = self.ask(Message::Close).await;
-    }
-
     /// The status of the agent.
     #[must_use]
     pub fn status(&self) -> EngineStatus {
@@ -222,8 +215,8 @@ impl Engine {
         Arc::clone(&self.finished)
     }
 
-    /// Changes when a command ended the agent's service. The answer to that command may
-    /// still be on its way to the caller.
+    /// Changes when a command ended the agent's service. Nothing is admitted from then on. The
+    /// answer to that command may still be on its way to the caller.
     #[must_use]
     pub fn shutdown(&self) -> watch::Receiver<Option<ShutdownReason>> {
         self.shutdown.clone()

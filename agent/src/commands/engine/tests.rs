@@ -523,17 +523,26 @@ async fn without_a_state_directory_the_engine_works_from_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_is_closed_admits_nothing_and_still_answers() {
+async fn nothing_begins_once_a_command_has_ended_the_service() {
     let (engine, _state) = engine();
-    let order = background(json!({"do": "work", "phases": 2}));
-    let record = engine.execute(order).await.unwrap();
-    engine.close().await;
-    assert_eq!(
-        engine.execute(immediate(json!({}))).await,
-        Err(Refusal::ShuttingDown)
-    );
-    let ended = engine.wait(record.id).await.unwrap();
-    assert_eq!(outcome(&ended).word(), "SUCCEEDED");
+    let mut shutdown = engine.shutdown();
+    let order = immediate(json!({"do": "sleep", "seconds": 5}));
+    let first = begin(&engine, order);
+    sleep(Duration::from_secs(1)).await;
+    let last = begin(&engine, request("system.lockdown", json!({})));
+    sleep(Duration::from_secs(1)).await;
+    let order = background(json!({"do": "work", "phases": 5}));
+    let behind = begin(&engine, order);
+    let first = first.await.unwrap().unwrap();
+    let last = last.await.unwrap().unwrap();
+    assert_eq!(behind.await.unwrap(), Err(Refusal::ShuttingDown));
+    shutdown.wait_for(Option::is_some).await.unwrap();
+    assert!(engine.status().running.is_none());
+    let later = engine.execute(immediate(json!({}))).await;
+    assert_eq!(later, Err(Refusal::ShuttingDown));
+    // What has ended is still answered.
+    assert_eq!(engine.wait(last.id).await.unwrap(), last);
+    assert_eq!(engine.list().await.unwrap(), [first, last]);
 }
 
 #[tokio::test(start_paused = true)]
