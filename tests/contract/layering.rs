@@ -539,6 +539,14 @@ fn unsafe_code_stays_in_system() {
 }
 
 #[test]
+fn the_identifier_of_a_boot_is_read_in_one_place() {
+    let mut sources = sources("agent");
+    sources.retain(|(_, code)| code.contains("random/boot_id"));
+    let paths: Vec<_> = sources.into_iter().map(|(path, _)| path).collect();
+    assert_eq!(paths, ["src/system/path_prefix.rs"]);
+}
+
+#[test]
 fn no_module_is_called_utils() {
     for name in packages() {
         for (path, _) in sources(name) {

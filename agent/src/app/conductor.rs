@@ -188,9 +188,8 @@ async fn keep_attached(
     session: &LookupSession,
     control: &Control,
 ) {
-    let boot = system.root.read_optional("/proc/sys/kernel/random/boot_id");
     // Without a boot ID, attachments of earlier boots cannot be distinguished from this one.
-    let boot_id = boot.unwrap_or_default().trim().to_owned();
+    let boot_id = system.root.boot_id().unwrap_or_default();
     let hello = || AttachHello {
         node_uuid: session.node().uuid().to_owned(),
         agent_token: config.current().common.agent_token.clone(),

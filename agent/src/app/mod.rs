@@ -194,7 +194,7 @@ async fn start_engine(config: &config::Shared, system: &System) -> anyhow::Resul
     let external = external::start(&current, &rpc::manager_client::dial()).await;
     let registry = Arc::new(ManagerRegistry::with(external, system, &current).await?);
     vlan::bring_up(system, &current).await;
-    let boot = system.root.read_optional("/proc/sys/kernel/random/boot_id");
+    let boot = system.root.boot_id();
     let context = CommandContext {
         system: system.clone(),
         config: config.clone(),

@@ -66,9 +66,7 @@ impl TokenMemory {
     pub fn new(state_dir: &Path, root: &PathPrefix) -> Self {
         Self {
             file: state_dir.join("agent-token.json"),
-            boot: root
-                .read_optional("/proc/sys/kernel/random/boot_id")
-                .unwrap_or_default(),
+            boot: root.boot_id().unwrap_or_default(),
         }
     }
 

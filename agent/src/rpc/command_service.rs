@@ -16,8 +16,6 @@ use crate::commands::verbs::{collect_system_logs, get_hardware_info};
 use crate::commands::{CommandId, CommandRecord, Engine, Refusal};
 use crate::logs::follow::FollowedLogs;
 
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-
 /// The agent's side of `CommandService`.
 #[derive(Debug, Clone)]
 pub struct AgentCommandService {
@@ -37,10 +35,9 @@ impl AgentCommandService {
             agent: KeptLog::of_this_process(),
             system: engine.context().system.clone(),
         };
-        let boot = logs.system.root.read_optional(BOOT_ID);
         Self {
             engine,
-            boot_id: boot.unwrap_or_default().trim().to_owned(),
+            boot_id: logs.system.root.boot_id().unwrap_or_default(),
             log_readers: LogReaders::new(logs),
             stop,
         }

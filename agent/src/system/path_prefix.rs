@@ -3,6 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Where the kernel says which boot this is.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// The directory that stands for `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathPrefix {
@@ -81,6 +84,12 @@ impl PathPrefix {
         }
     }
 
+    /// The kernel's identifier of this boot, a UUID; `None` where it does not say it.
+    #[must_use]
+    pub fn boot_id(&self) -> Option<String> {
+        self.read_optional(BOOT_ID)
+    }
+
     /// The names in a directory, sorted; empty when there is no such directory.
     #[must_use]
     pub fn names(&self, path: impl AsRef<Path>) -> Vec<String> {
@@ -128,6 +137,17 @@ mod tests {
         );
         let error = root.read_only().writable("/run/x").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ReadOnlyFilesystem);
+    }
+
+    #[test]
+    fn boots_have_identifiers_where_the_kernel_says_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = PathPrefix::new(directory.path());
+        assert_eq!(root.boot_id(), None);
+        let random = root.path("/proc/sys/kernel/random");
+        std::fs::create_dir_all(&random).unwrap();
+        std::fs::write(random.join("boot_id"), "one\n").unwrap();
+        assert_eq!(root.boot_id().as_deref(), Some("one"));
     }
 
     #[test]

@@ -84,8 +84,8 @@ impl EngineTask {
     ) -> Self {
         // A verb's notes are few; a short queue only decouples the runner.
         const REPORTS: usize = 32;
-        let boot = context.system.root.read("/proc/sys/kernel/random/boot_id");
-        let (store, records) = match Store::open(state, boot.ok().as_deref(), now) {
+        let boot = context.system.root.boot_id();
+        let (store, records) = match Store::open(state, boot.as_deref(), now) {
             Ok((store, records)) => (Some(store), records),
             Err(error) => {
                 warn!(

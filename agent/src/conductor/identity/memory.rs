@@ -30,9 +30,7 @@ impl CertificateMemory {
     pub fn new(state_dir: &Path, root: &PathPrefix) -> Self {
         Self {
             file: state_dir.join("node-certificate.json"),
-            boot: root
-                .read_optional("/proc/sys/kernel/random/boot_id")
-                .unwrap_or_default(),
+            boot: root.boot_id().unwrap_or_default(),
         }
     }
 

@@ -23,9 +23,6 @@ pub use event::{LogEvent, LogGap, LogOpening, LogRecord, LogSource};
 use cursor::AgentLogPosition;
 use source::{SourceReader, count_kernel};
 
-/// Where the kernel says which boot this is.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-
 /// What a reader wants.
 #[derive(Debug, Clone, Default)]
 pub struct FollowOptions {
@@ -87,7 +84,7 @@ impl LogFollower {
     /// # Errors
     /// One that was asked for by name cannot be read.
     pub fn open(logs: &FollowedLogs, options: &FollowOptions) -> Result<Self, FollowError> {
-        let boot = logs.system.root.read_optional(BOOT_ID).unwrap_or_default();
+        let boot = logs.system.root.boot_id().unwrap_or_default();
         let (resume, gap) = match &options.begin {
             FollowBegin::Cursor(cursor) => positions(cursor, &boot, logs.agent.id()),
             FollowBegin::Oldest | FollowBegin::Tail(_) => (ResumePositions::default(), None),
