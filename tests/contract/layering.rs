@@ -419,8 +419,7 @@ const WRITERS: &[(&str, &str)] = &[
     ),
     ("src/commands/power/mod.rs", "PathPrefix::writable"),
     ("src/commands/store/mod.rs", "the state directory"),
-    ("src/conductor/identity/memory.rs", "the state directory"),
-    ("src/conductor/token.rs", "the state directory"),
+    ("src/conductor/boot_file.rs", "the state directory"),
     ("src/disk/boot/grub/mod.rs", "a mounted image"),
     (
         "src/disk/virtual_media/mod.rs",

@@ -21,6 +21,7 @@ use crate::shutdown::ShutdownReason;
 
 pub mod attachment;
 pub mod backoff;
+mod boot_file;
 pub mod deferral;
 #[cfg(test)]
 pub(crate) mod fake;

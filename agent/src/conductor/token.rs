@@ -6,14 +6,14 @@
 //! in memory and dies with the boot, and goes on. A token of another boot or another node is
 //! not taken.
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use ironic_program::{MASKED_TOKEN, is_agent_token, state_file};
+use ironic_program::{MASKED_TOKEN, is_agent_token};
 use ironic_text::Secret;
 use serde::{Deserialize, Serialize};
 
+use super::boot_file::BootFile;
 use crate::system::PathPrefix;
 
 /// What a lookup's answer means for the token.
@@ -48,14 +48,10 @@ pub fn decide(answered: &Secret, held: Option<&Secret>, remembered: Option<Secre
 
 /// The memory of the token: one file that only root can read.
 #[derive(Debug, Clone)]
-pub struct TokenMemory {
-    file: PathBuf,
-    boot: String,
-}
+pub struct TokenMemory(BootFile);
 
 #[derive(Serialize, Deserialize)]
 struct StoredToken {
-    boot_id: String,
     node_uuid: String,
     agent_token: String,
 }
@@ -64,18 +60,14 @@ impl TokenMemory {
     /// The memory in a state directory, for the boot that `root` is in.
     #[must_use]
     pub fn new(state_dir: &Path, root: &PathPrefix) -> Self {
-        Self {
-            file: state_dir.join("agent-token.json"),
-            boot: root.boot_id().unwrap_or_default(),
-        }
+        Self(BootFile::new(state_dir.join("agent-token.json"), root))
     }
 
     /// The token of a node, if this boot's earlier process adopted one.
     #[must_use]
     pub fn recall(&self, node_uuid: &str) -> Option<Secret> {
-        let text = fs::read(&self.file).ok()?;
-        let remembered: StoredToken = serde_json::from_slice(&text).ok()?;
-        let ours = remembered.boot_id == self.boot && remembered.node_uuid == node_uuid;
+        let remembered: StoredToken = self.0.recall()?;
+        let ours = remembered.node_uuid == node_uuid;
         ours.then(|| Secret::new(remembered.agent_token))
     }
 
@@ -84,20 +76,17 @@ impl TokenMemory {
     /// # Errors
     /// Those of writing; the old memory is whole then.
     pub fn keep(&self, node_uuid: &str, token: &Secret) -> io::Result<()> {
-        let remembered = StoredToken {
-            boot_id: self.boot.clone(),
+        self.0.keep(&StoredToken {
             node_uuid: node_uuid.to_owned(),
             agent_token: token.reveal().to_owned(),
-        };
-        state_file::replace(&self.file, &serde_json::to_vec(&remembered)?)
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
+    use crate::conductor::boot_file::tests::machine;
 
     const LONG: &str = "0123456789abcdef0123456789abcdef";
 
@@ -138,34 +127,20 @@ mod tests {
         }
     }
 
-    fn machine(boot_id: &str) -> (tempfile::TempDir, PathPrefix) {
-        let directory = tempfile::tempdir().unwrap();
-        let random = directory.path().join("proc/sys/kernel/random");
-        fs::create_dir_all(&random).unwrap();
-        fs::write(random.join("boot_id"), boot_id).unwrap();
-        let root = PathPrefix::new(directory.path());
-        (directory, root)
-    }
-
     #[test]
     fn remembers_within_one_boot_and_for_one_node() {
         let state = tempfile::tempdir().unwrap();
-        let state = state.path().join("made/on/demand");
+        let state = state.path();
         let (_first, first) = machine("boot-1\n");
-        let memory = TokenMemory::new(&state, &first);
+        let memory = TokenMemory::new(state, &first);
         assert_eq!(memory.recall("node"), None);
         memory.keep("node", &secret("old")).unwrap();
         memory.keep("node", &secret("new")).unwrap();
 
-        let again = TokenMemory::new(&state, &first);
+        let again = TokenMemory::new(state, &first);
         assert_eq!(again.recall("node"), Some(secret("new")));
         assert_eq!(again.recall("other"), None);
         let (_second, second) = machine("boot-2\n");
-        assert_eq!(TokenMemory::new(&state, &second).recall("node"), None);
-
-        let mode = fs::metadata(&memory.file).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        fs::write(&memory.file, "garbage").unwrap();
-        assert_eq!(memory.recall("node"), None);
+        assert_eq!(TokenMemory::new(state, &second).recall("node"), None);
     }
 }
