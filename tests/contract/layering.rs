@@ -393,6 +393,17 @@ fn modules_import_only_what_the_table_allows() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// What touches the machine is given what it needs: it works the same whatever an operator sets.
+#[test]
+fn system_does_not_read_the_configuration() {
+    let mut sources = sources("agent");
+    sources.retain(|(path, code)| {
+        path.starts_with("src/system/") && named_modules(code).contains("config")
+    });
+    let wrong: Vec<_> = sources.into_iter().map(|(path, _)| path).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
 #[test]
 fn crates_stay_in_their_modules() {
     let mut wrong = Vec::new();

@@ -18,7 +18,6 @@ use ironic_transport::{Endpoint, Endpoints, Listen};
 mod options;
 mod shared;
 
-pub(crate) use options::is_host;
 pub use shared::{Ignored, SessionOverrides, Shared};
 
 /// The settings of the agent. A field carries the name of its option, whose help is what it

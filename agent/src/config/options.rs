@@ -6,6 +6,7 @@ use std::path::Path;
 
 use ironic_options::{Opt, Program, Settings, Tool, opt, section};
 use ironic_program::CommonSettings;
+use ironic_text::is_host;
 
 use super::AgentConfig;
 
@@ -153,14 +154,4 @@ impl AgentConfig {
             opt!(container.run_options, "Arguments for running.").group("container"),
         ]
     }
-}
-
-/// The longest name that a host can have, in bytes: RFC 1035, section 2.3.4, as text.
-const MAX_HOST_BYTES: usize = 253;
-
-/// Whether a text can be the name or address of a host, and is not an option of a program that it is
-/// given to.
-pub(crate) fn is_host(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || ".:_-".contains(c);
-    text.len() <= MAX_HOST_BYTES && !text.starts_with('-') && text.chars().all(plain)
 }

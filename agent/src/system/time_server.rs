@@ -1,11 +1,11 @@
 //! Setting the system's clock by a time server: with chrony, or else ntpdate, or else without any
 //! program.
 
+use ironic_text::is_host;
 use thiserror::Error;
 
 use super::clock::ClockError;
 use super::{Cmd, RunError, System};
-use crate::config::is_host;
 
 /// Why the clock was not set by a time server.
 #[derive(Debug, Error)]
