@@ -25,6 +25,7 @@ mod inventory;
 mod logs;
 mod nodes;
 mod order;
+mod running;
 mod steps;
 mod token;
 mod watch;

@@ -11,6 +11,7 @@ use super::Invocation;
 use super::events::event_line;
 use super::fleet_stream::{FleetChange, FleetStream};
 use super::nodes::node_state_word;
+use super::running::RunningCommands;
 use crate::arguments::{OutputFormat, WatchArguments};
 use crate::connection::ControlChannel;
 use crate::error::ControlError;
@@ -95,6 +96,7 @@ struct FleetView<'a> {
     /// Lines that are drawn again; without a terminal, or for programs, changes are printed.
     is_live: bool,
     nodes: BTreeMap<(String, String), v1::Node>,
+    running: RunningCommands,
     is_complete: bool,
     is_changed: bool,
     idle_since: Option<Instant>,
@@ -109,6 +111,7 @@ impl<'a> FleetView<'a> {
             printer,
             is_live: is_table && screen.is_live() && screen.shows_output(),
             nodes: BTreeMap::new(),
+            running: RunningCommands::default(),
             is_complete: false,
             is_changed: false,
             idle_since: None,
@@ -118,7 +121,9 @@ impl<'a> FleetView<'a> {
 
     fn take(&mut self, change: FleetChange) -> Result<(), ControlError> {
         self.is_changed = true;
+        let now = Instant::now();
         match change {
+            // What ran runs on until its agent is back: the gateway may have been started again.
             FleetChange::Anew => {
                 self.nodes.clear();
                 self.is_complete = false;
@@ -126,10 +131,15 @@ impl<'a> FleetView<'a> {
             FleetChange::Listed(nodes) => {
                 for node in nodes {
                     self.print(&node, || node_line(&node))?;
+                    self.running.take(&node, now);
                     self.nodes.insert(key(&node), node);
                 }
             }
-            FleetChange::Complete => self.is_complete = true,
+            FleetChange::Complete => {
+                self.is_complete = true;
+                let is_listed = |uuid: &str| self.nodes.values().any(|node| node.uuid == uuid);
+                self.running.listed(is_listed, now);
+            }
             FleetChange::Event(event) => {
                 let Some(node) = event.node.clone() else {
                     return Ok(());
@@ -142,7 +152,10 @@ impl<'a> FleetView<'a> {
                 }
                 // Its name may be another one.
                 self.nodes.retain(|_, known| known.uuid != node.uuid);
-                if event.kind() != v1::NodeEventKind::Removed {
+                if event.kind() == v1::NodeEventKind::Removed {
+                    self.running.forget(&node.uuid);
+                } else {
+                    self.running.take(&node, now);
                     self.nodes.insert(key(&node), node);
                 }
             }
@@ -178,26 +191,25 @@ impl<'a> FleetView<'a> {
 
     /// Whether no command has run for a while.
     fn is_idle(&mut self) -> bool {
-        let runs = |node: &v1::Node| {
-            let command = node.command.as_ref();
-            command.is_some_and(|command| command.state() == v1::CommandState::Running)
-        };
-        if !self.is_complete || self.nodes.values().any(runs) {
+        let now = Instant::now();
+        if !self.is_complete || self.running.any(now) {
             self.idle_since = None;
             return false;
         }
-        let since = *self.idle_since.get_or_insert_with(Instant::now);
-        since.elapsed() >= IDLE_FOR
+        let since = *self.idle_since.get_or_insert(now);
+        now.saturating_duration_since(since) >= IDLE_FOR
     }
 
     /// How the last commands of the nodes have ended together.
     fn ending(&self) -> ExitKind {
         let commands = self.nodes.values().filter_map(|node| node.command.as_ref());
-        ExitKind::of_several(commands.map(|command| match command.state() {
+        let kinds = commands.map(|command| match command.state() {
             v1::CommandState::Succeeded | v1::CommandState::Running => ExitKind::Done,
             v1::CommandState::Cancelled => ExitKind::CommandCancelled,
             _ => ExitKind::CommandFailed,
-        }))
+        });
+        let unknown = std::iter::repeat_n(ExitKind::CommandFailed, self.running.unknown());
+        ExitKind::of_several(kinds.chain(unknown))
     }
 }
 
@@ -240,5 +252,69 @@ fn progress(node: &v1::Node) -> ProgressLine {
         activity,
         progress: command.progress.clone().filter(|_| is_running),
         ended: (!is_running).then(|| command.state() == v1::CommandState::Succeeded),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::Screen;
+
+    /// A node with the command that it has, if any.
+    fn node(state: v1::NodeState, command: Option<v1::CommandState>) -> v1::Node {
+        v1::Node {
+            uuid: "u".to_owned(),
+            name: "node-1".to_owned(),
+            state: state.into(),
+            command: command.map(|state| v1::NodeCommand {
+                name: "order.erase".to_owned(),
+                state: state.into(),
+                ..v1::NodeCommand::default()
+            }),
+            ..v1::Node::default()
+        }
+    }
+
+    fn list(view: &mut FleetView<'_>, node: v1::Node) {
+        view.take(FleetChange::Anew).unwrap();
+        view.take(FleetChange::Listed(vec![node])).unwrap();
+        view.take(FleetChange::Complete).unwrap();
+    }
+
+    #[test]
+    fn a_gateway_that_was_started_again_makes_no_command_end() {
+        let printer = Printer {
+            format: OutputFormat::Table,
+            screen: Screen::default(),
+        };
+        let mut view = FleetView::new(&printer);
+        // Nothing is printed.
+        view.is_live = true;
+        let running = Some(v1::CommandState::Running);
+        list(&mut view, node(v1::NodeState::Attached, running));
+        list(&mut view, node(v1::NodeState::Away, None));
+        assert!(!view.is_idle());
+        assert_eq!(view.idle_since, None, "it waits for the agent");
+        let ended = Some(v1::CommandState::Cancelled);
+        list(&mut view, node(v1::NodeState::Attached, ended));
+        assert!(!view.is_idle());
+        assert_ne!(view.idle_since, None);
+        assert_eq!(view.ending(), ExitKind::CommandCancelled);
+    }
+
+    #[test]
+    fn an_end_that_nobody_saw_is_no_success() {
+        let printer = Printer {
+            format: OutputFormat::Table,
+            screen: Screen::default(),
+        };
+        let mut view = FleetView::new(&printer);
+        view.is_live = true;
+        let running = Some(v1::CommandState::Running);
+        list(&mut view, node(v1::NodeState::Attached, running));
+        list(&mut view, node(v1::NodeState::Attached, None));
+        assert!(!view.is_idle());
+        assert_ne!(view.idle_since, None);
+        assert_eq!(view.ending(), ExitKind::CommandFailed);
     }
 }
