@@ -42,6 +42,9 @@ pub(crate) enum OrderError {
     /// A layout of arrays is something else.
     #[error("the layout is not a RaidCommand")]
     Layout(#[source] MessageError),
+    /// A layout of arrays has none.
+    #[error("the layout {0} has no volumes")]
+    NoVolumes(PathBuf),
     /// A step has no interface.
     #[error("--step {0:?} is not INTERFACE.STEP, for example deploy.erase_devices_metadata")]
     Step(String),
@@ -74,6 +77,9 @@ impl OrderError {
             ),
             Self::Layout(_) => {
                 Some("for example {\"volumes\": [{\"level\": \"RAID_LEVEL_1\"}]}".to_owned())
+            }
+            Self::NoVolumes(_) => {
+                Some("list them under `volumes`; --delete removes all arrays".to_owned())
             }
             Self::Step(_) => Some("`agentctl steps NODE` lists the steps".to_owned()),
             _ => None,

@@ -268,6 +268,10 @@ fn raid(order: &RaidArguments) -> Result<OrderContent, OrderError> {
     let mut command = v1::RaidCommand::default();
     if let Some(layout) = &order.layout {
         command = from_json(read_object(layout)?.into()).map_err(OrderError::Layout)?;
+        // To the agent a layout without arrays is the order to remove them all.
+        if command.volumes.is_empty() {
+            return Err(OrderError::NoVolumes(layout.clone()));
+        }
     }
     command.keep_existing |= order.keep_existing;
     Ok(verb(Verb::Raid(command)))

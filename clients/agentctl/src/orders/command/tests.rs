@@ -129,6 +129,23 @@ fn raid_is_made_from_a_file_or_removed() {
 }
 
 #[test]
+fn a_layout_without_arrays_removes_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = directory.path().join("raid.yaml");
+    for text in ["{}", "volumes:", "volumes: []", "keep_existing: true"] {
+        fs::write(&layout, text).unwrap();
+        let refused = prepared(&["raid", "n", "--layout", layout.to_str().unwrap()]);
+        let refused = refused.unwrap_err();
+        assert!(
+            matches!(refused, OrderError::NoVolumes(_)),
+            "{text}: {refused:?}"
+        );
+        assert!(refused.advice().unwrap().contains("--delete"), "{text}");
+        assert_eq!(refused.kind(), ExitKind::Usage);
+    }
+}
+
+#[test]
 fn any_step_and_any_command_can_be_run() {
     let command = made(&[
         "run",
