@@ -31,7 +31,7 @@ complete -c agentctl -n "__fish_agentctl_needs_command" -l agent-token-file -d '
 complete -c agentctl -n "__fish_agentctl_needs_command" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_needs_command" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_needs_command" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_needs_command" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_needs_command" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_needs_command" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_needs_command" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -70,7 +70,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l agent-token-
 complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -85,7 +85,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l agent-token-fi
 complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand get" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -101,7 +101,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l agent-to
 complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -121,7 +121,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l agent-token-
 complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -136,7 +136,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_s
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -162,7 +162,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -193,7 +193,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -210,7 +210,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -236,7 +236,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -252,7 +252,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -283,7 +283,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l agent-token-
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -320,7 +320,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l agent-token-
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -343,7 +343,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l agent-token-f
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -375,7 +375,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l agent-token-fi
 complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand run" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -393,7 +393,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l agent-token-
 complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -412,7 +412,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l agent-token
 complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand events" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -433,7 +433,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l agent-token-f
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -452,7 +452,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l agent-token
 complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -472,7 +472,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l agent-token-
 complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand power" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -489,7 +489,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -511,7 +511,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -525,7 +525,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -539,7 +539,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -558,7 +558,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l agent-token-
 complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand login" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -573,7 +573,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fi
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -591,7 +591,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_s
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -605,7 +605,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_s
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -619,7 +619,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_s
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'
@@ -637,7 +637,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l agent-t
 complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l key-file -d 'PEM key of the certificate' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l timeout -d 'How long an answer may take; commands may run for longer' -r
+complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l parallel -d 'How many nodes are worked on at once' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -s o -l output -d 'How results are printed' -r -f -a "table\t'For a person'
 json\t'One JSON document; one for each line where results come one by one'

@@ -22,7 +22,7 @@ _agentctl() {
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -60,7 +60,7 @@ elsewhere\:"Another gateway holds the agent, and passes calls on"))' \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -85,7 +85,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -112,7 +112,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -143,7 +143,7 @@ service\:"Servicing of a node that holds an instance"))' \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -168,7 +168,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -206,7 +206,7 @@ express\:"All data where the drive can do it within seconds, else metadata only"
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -248,7 +248,7 @@ bios\:"BIOS"))' \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -276,7 +276,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -313,7 +313,7 @@ service\:"Servicing of a node that holds an instance"))' \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -340,7 +340,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -423,7 +423,7 @@ detach\:"Leave them running"))' \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -472,7 +472,7 @@ detach\:"Leave them running"))' \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -507,7 +507,7 @@ detach\:"Leave them running"))' \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -551,7 +551,7 @@ detach\:"Leave them running"))' \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -581,7 +581,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -611,7 +611,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -643,7 +643,7 @@ kernel\:"The kernel'\''s"))' \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -674,7 +674,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -705,7 +705,7 @@ detach\:"Leave them running"))' \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -736,7 +736,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -772,7 +772,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -795,7 +795,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -818,7 +818,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -879,7 +879,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -904,7 +904,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -935,7 +935,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -958,7 +958,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -982,7 +982,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"
@@ -1042,7 +1042,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ca-file=[PEM certificates that the server'\''s must chain to, with --agent or \`login\`]:FILE:_files' \
 '--certificate-file=[PEM certificate of the caller, with --agent or \`login\`]:FILE:_files' \
 '--key-file=[PEM key of the certificate]:FILE:_files' \
-'--timeout=[How long an answer may take; commands may run for longer]:SECONDS:_default' \
+'--timeout=[How long an answer may take; an order is asked about again, and commands may run for longer]:SECONDS:_default' \
 '--parallel=[How many nodes are worked on at once]:N:_default' \
 '-o+[How results are printed]:FORMAT:((table\:"For a person"
 json\:"One JSON document; one for each line where results come one by one"

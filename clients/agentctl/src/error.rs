@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use ironic_agent_protocol::v1;
 use ironic_document::DocumentError;
+use ironic_text::error_chain;
 use thiserror::Error;
 
 use crate::connection::{CallFailure, ConnectError};
@@ -73,6 +74,14 @@ pub(crate) enum ControlError {
     /// The machine has forgotten the command.
     #[error("the agent does not know the command any more: the machine has booted since")]
     CommandForgotten,
+    /// It happened after the order was sent, which the agent may carry out or has carried out.
+    #[error("{} (command {id})", error_chain(.cause))]
+    Sent {
+        /// The identifier of the command.
+        id: String,
+        /// What happened.
+        cause: Box<ControlError>,
+    },
     /// Ctrl-C, and the command goes on.
     #[error("interrupted: the command {id} goes on")]
     LeftRunning {
@@ -107,6 +116,36 @@ impl ControlError {
             }
             Self::CommandEnded(_) | Self::CommandForgotten => ExitKind::CommandFailed,
             Self::LeftRunning { .. } | Self::NotOrdered => ExitKind::Interrupted,
+            Self::Sent { cause, .. } => cause.kind(),
+        }
+    }
+
+    /// The same after an order was sent, with the identifier of its command.
+    pub(crate) fn after_order(self, id: &str) -> Self {
+        match self {
+            // It names the command itself.
+            Self::LeftRunning { .. } | Self::Sent { .. } => self,
+            cause => Self::Sent {
+                id: id.to_owned(),
+                cause: Box::new(cause),
+            },
+        }
+    }
+
+    /// The command that was ordered, where one was.
+    pub(crate) fn command_id(&self) -> Option<&str> {
+        match self {
+            Self::Sent { id, .. } | Self::LeftRunning { id } => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The record of the command that did not end well, where that is the failure.
+    pub(crate) fn record(&self) -> Option<&v1::CommandRecord> {
+        match self {
+            Self::CommandEnded(record) => Some(record),
+            Self::Sent { cause, .. } => cause.record(),
+            _ => None,
         }
     }
 
@@ -129,6 +168,12 @@ impl ControlError {
             Self::LeftRunning { id } => Some(format!(
                 "`agentctl watch` follows it, `agentctl cancel --id {id}` ends it"
             )),
+            Self::Sent { cause, .. } => match cause.kind() {
+                ExitKind::Unreachable | ExitKind::TimedOut | ExitKind::NodeAway => Some(
+                    "it may have done what was asked: `agentctl get` shows its commands".to_owned(),
+                ),
+                _ => cause.advice(),
+            },
             _ => None,
         }
     }
@@ -137,6 +182,7 @@ impl ControlError {
     pub(crate) fn reason(&self) -> &str {
         match self {
             Self::Call(error) => &error.error_info_reason,
+            Self::Sent { cause, .. } => cause.reason(),
             _ => "",
         }
     }
@@ -152,4 +198,30 @@ fn ending(record: &v1::CommandRecord) -> String {
     let words = [failure.message, failure.details];
     let words: Vec<_> = words.into_iter().filter(|text| !text.is_empty()).collect();
     format!("{} {how}: {}", record.name, words.join(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_after_an_order_names_the_command_and_stays_what_it_is() {
+        let record = v1::CommandRecord {
+            name: "order.erase".to_owned(),
+            state: v1::CommandState::Cancelled.into(),
+            ..v1::CommandRecord::default()
+        };
+        let ended = || ControlError::CommandEnded(Box::new(record.clone()));
+        let error = ended().after_order("7").after_order("8");
+        assert_eq!(error.to_string(), format!("{} (command 7)", ended()));
+        assert_eq!(error_chain(&error), error.to_string());
+        assert_eq!(error.kind(), ExitKind::CommandCancelled);
+        assert_eq!(error.command_id(), Some("7"));
+        assert_eq!(error.record(), Some(&record));
+        assert_eq!(ended().command_id(), None);
+        let id = "7".to_owned();
+        let left = ControlError::LeftRunning { id };
+        let text = left.to_string();
+        assert_eq!(left.after_order("7").to_string(), text);
+    }
 }

@@ -22,6 +22,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::support::gateway::{AttachedAgent, Machine};
 use crate::support::shim::{Shim, config, free_port};
 
+mod answers;
 mod elsewhere;
 mod failures;
 mod guide;

@@ -87,7 +87,7 @@ pub(crate) struct ConnectionArguments {
         requires = "certificate_file"
     )]
     pub(crate) key_file: Option<PathBuf>,
-    /// How long an answer may take; commands may run for longer
+    /// How long an answer may take; an order is asked about again, and commands may run for longer
     #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) timeout: Duration,
     /// How many nodes are worked on at once

@@ -207,6 +207,12 @@ impl CallFailure {
             || self.address.is_some() && self.kind == ExitKind::Unreachable
     }
 
+    /// Whether the answer did not come in time, by the clock of either end. The other one's may
+    /// call that cancelled.
+    pub(crate) fn is_late(&self) -> bool {
+        matches!(self.code, Code::DeadlineExceeded | Code::Cancelled)
+    }
+
     /// Whether the node may be back soon.
     pub(crate) fn is_away(&self) -> bool {
         matches!(
@@ -297,6 +303,20 @@ mod tests {
         ] {
             assert_eq!(failure(code, "NEW_REASON").kind(), kind, "{code:?}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_late_says_nothing_of_what_was_done() {
+        for (code, is_late) in [
+            (Code::DeadlineExceeded, true),
+            (Code::Cancelled, true),
+            (Code::InvalidArgument, false),
+            (Code::Unavailable, false),
+        ] {
+            assert_eq!(failure(code, "").is_late(), is_late, "{code:?}");
+        }
+        // A question is not asked for minutes.
+        assert!(!failure(Code::DeadlineExceeded, "").is_lost());
     }
 
     #[test]

@@ -30,6 +30,23 @@ impl LostConnection {
     pub(crate) async fn wait(&mut self, failure: CallFailure) -> Result<(), CallFailure> {
         let was_lost = self.since.is_some();
         let is_worth_it = failure.is_lost() || was_lost && failure.is_away();
+        self.pause(failure, is_worth_it).await
+    }
+
+    /// The same for an order that may have been taken: what became of it is also asked again when
+    /// an answer is late.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub(crate) async fn wait_for_answer(
+        &mut self,
+        failure: CallFailure,
+    ) -> Result<(), CallFailure> {
+        let is_worth_it = failure.is_lost() || failure.is_late() || failure.is_away();
+        self.pause(failure, is_worth_it).await
+    }
+
+    async fn pause(&mut self, failure: CallFailure, is_worth_it: bool) -> Result<(), CallFailure> {
         let since = *self.since.get_or_insert_with(Instant::now);
         if !is_worth_it || since.elapsed() > LOST_FOR {
             return Err(failure);

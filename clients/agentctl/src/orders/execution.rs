@@ -10,10 +10,11 @@ use uuid::Uuid;
 
 use super::board::NodeBoard;
 use super::command::PreparedOrder;
+use super::delivery::OrderDelivery;
 use super::follow::{FollowedOrder, state_word};
 use super::interrupt::{InterruptDecision, listen};
 use crate::arguments::ExecutionArguments;
-use crate::connection::{ControlChannel, LostConnection};
+use crate::connection::ControlChannel;
 use crate::error::ControlError;
 use crate::output::quantity;
 use crate::targets::{NodeOutcomes, NodeRef};
@@ -77,7 +78,9 @@ impl Execution<'_> {
             validate_only: false,
             deadline: self.arguments.deadline.map(protocol_duration),
         };
-        let mut record = self.give(node, request).await?;
+        let mut delivery = OrderDelivery::new(self.channel, node, request);
+        let given = delivery.give().await;
+        let mut record = given.map_err(|error| delivery.failure(error))?;
         let runs = record.state() == v1::CommandState::Running;
         if runs && !self.arguments.detach {
             let followed = FollowedOrder {
@@ -87,50 +90,13 @@ impl Execution<'_> {
                 board,
                 line,
             };
-            record = followed.to_the_end(decision).await?;
+            let ended = followed.to_the_end(decision).await;
+            record = ended.map_err(|error| error.after_order(&id))?;
         }
         match record.state() {
             v1::CommandState::Running | v1::CommandState::Succeeded => Ok(record),
-            _ => Err(ControlError::CommandEnded(Box::new(record))),
+            _ => Err(ControlError::CommandEnded(Box::new(record)).after_order(&id)),
         }
-    }
-
-    /// Gives a command, again and again while the answer is lost, but in one boot of the machine
-    /// only.
-    async fn give(
-        &self,
-        node: &NodeRef,
-        request: v1::ExecuteCommandRequest,
-    ) -> Result<v1::CommandRecord, ControlError> {
-        let (mut lost, mut sent_in) = (LostConnection::default(), None);
-        loop {
-            match self.attempt(node, &request, &mut sent_in).await {
-                Err(ControlError::Call(failure)) => lost.wait(failure).await?,
-                ended => return ended,
-            }
-        }
-    }
-
-    /// Gives a command once. Another boot of the machine has no record of a command whose answer
-    /// was lost, and would execute it a second time.
-    async fn attempt(
-        &self,
-        node: &NodeRef,
-        request: &v1::ExecuteCommandRequest,
-        sent_in: &mut Option<String>,
-    ) -> Result<v1::CommandRecord, ControlError> {
-        let failure = |status| self.channel.failure(status);
-        let mut calls = self.channel.commands();
-        let status = self.channel.of_node(&node.uuid, v1::GetStatusRequest {});
-        let status = calls.get_status(status).await.map_err(failure)?;
-        let boot = status.into_inner().boot_id;
-        if *sent_in.get_or_insert_with(|| boot.clone()) != boot {
-            return Err(ControlError::CommandForgotten);
-        }
-        let request = self.channel.of_node(&node.uuid, request.clone());
-        let answer = calls.execute_command(request).await.map_err(failure)?;
-        let record = answer.into_inner().command;
-        record.ok_or(ControlError::Incomplete("command"))
     }
 
     /// Shows how a node has ended.

@@ -3,6 +3,7 @@
 pub(crate) mod board;
 mod command;
 mod confirm;
+mod delivery;
 mod document;
 mod execution;
 mod follow;

@@ -84,8 +84,11 @@ fn failure(error: &ControlError) -> Result<Value, OutputError> {
         "message": error_chain(error),
         "advice": error.advice().unwrap_or_default(),
     });
-    if let ControlError::CommandEnded(record) = error {
-        value["command"] = to_json(&**record)?;
+    if let Some(id) = error.command_id() {
+        value["command_id"] = Value::from(id);
+    }
+    if let Some(record) = error.record() {
+        value["command"] = to_json(record)?;
     }
     Ok(value)
 }

@@ -218,7 +218,7 @@ fn outcomes(result: &Value) -> Value {
 fn failure(record: &Value) -> Value {
     let kinds: Vec<_> = ExitKind::ALL.iter().map(|kind| kind.word()).collect();
     let fields = json!({"kind": {"enum": kinds}, "exit_code": natural(), "reason": text(),
-        "message": text(), "advice": text(), "command": record});
+        "message": text(), "advice": text(), "command_id": text(), "command": record});
     let always = ["kind", "exit_code", "reason", "message", "advice"];
     object(fields, &always)
 }

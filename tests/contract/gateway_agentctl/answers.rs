@@ -1,0 +1,176 @@
+//! Orders whose answers are lost or late.
+
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use futures_util::Stream;
+use ironic_agent_protocol::v1::command_service_server::{CommandService, CommandServiceServer};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+
+use super::*;
+
+/// What an agent of these tests does with an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answering {
+    /// The answer is lost on its way back, and the machine boots again.
+    Reboots,
+    /// The first answer does not come, and the next one says that it is done.
+    IsLateOnce,
+}
+
+/// An agent that notes the identifiers of the orders that it gets.
+#[derive(Debug, Clone)]
+struct OddAgent {
+    answering: Answering,
+    orders: Arc<Mutex<Vec<String>>>,
+}
+
+impl OddAgent {
+    /// An agent, and where it listens.
+    async fn start(answering: Answering) -> (Self, String) {
+        let agent = Self {
+            answering,
+            orders: Arc::default(),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let server = tonic::transport::Server::builder()
+            .add_service(CommandServiceServer::new(agent.clone()))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        tokio::spawn(server);
+        (agent, address)
+    }
+
+    fn orders(&self) -> Vec<String> {
+        self.orders.lock().unwrap().clone()
+    }
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+fn unasked<T>() -> Result<T, Status> {
+    Err(Status::unimplemented("the test does not ask this"))
+}
+
+#[tonic::async_trait]
+impl CommandService for OddAgent {
+    type WatchCommandStream = Answers<v1::WatchCommandResponse>;
+    type CollectLogsStream = Answers<v1::CollectLogsResponse>;
+    type FollowLogsStream = Answers<v1::FollowLogsResponse>;
+
+    async fn get_status(
+        &self,
+        _: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        let boots = match self.answering {
+            Answering::Reboots => self.orders().len(),
+            Answering::IsLateOnce => 0,
+        };
+        Ok(Response::new(v1::GetStatusResponse {
+            boot_id: boots.to_string(),
+            ..v1::GetStatusResponse::default()
+        }))
+    }
+
+    async fn execute_command(
+        &self,
+        request: Request<v1::ExecuteCommandRequest>,
+    ) -> Result<Response<v1::ExecuteCommandResponse>, Status> {
+        let id = request.into_inner().id;
+        let is_first = self.orders().is_empty();
+        self.orders.lock().unwrap().push(id.clone());
+        match self.answering {
+            Answering::Reboots => Err(Status::unavailable("the connection broke")),
+            Answering::IsLateOnce if !is_first => {
+                let record = v1::CommandRecord {
+                    id,
+                    name: "order.erase".to_owned(),
+                    state: v1::CommandState::Succeeded.into(),
+                    ..v1::CommandRecord::default()
+                };
+                Ok(Response::new(v1::ExecuteCommandResponse {
+                    command: Some(record),
+                    ..v1::ExecuteCommandResponse::default()
+                }))
+            }
+            Answering::IsLateOnce => pending().await,
+        }
+    }
+
+    async fn get_command(
+        &self,
+        _: Request<v1::GetCommandRequest>,
+    ) -> Result<Response<v1::GetCommandResponse>, Status> {
+        unasked()
+    }
+
+    async fn list_commands(
+        &self,
+        _: Request<v1::ListCommandsRequest>,
+    ) -> Result<Response<v1::ListCommandsResponse>, Status> {
+        unasked()
+    }
+
+    async fn watch_command(
+        &self,
+        _: Request<v1::WatchCommandRequest>,
+    ) -> Result<Response<Self::WatchCommandStream>, Status> {
+        unasked()
+    }
+
+    async fn cancel_command(
+        &self,
+        _: Request<v1::CancelCommandRequest>,
+    ) -> Result<Response<v1::CancelCommandResponse>, Status> {
+        unasked()
+    }
+
+    async fn get_inventory(
+        &self,
+        _: Request<v1::GetInventoryRequest>,
+    ) -> Result<Response<v1::GetInventoryResponse>, Status> {
+        unasked()
+    }
+
+    async fn collect_logs(
+        &self,
+        _: Request<v1::CollectLogsRequest>,
+    ) -> Result<Response<Self::CollectLogsStream>, Status> {
+        unasked()
+    }
+
+    async fn follow_logs(
+        &self,
+        _: Request<v1::FollowLogsRequest>,
+    ) -> Result<Response<Self::FollowLogsStream>, Status> {
+        unasked()
+    }
+}
+
+#[tokio::test]
+async fn an_order_whose_answer_is_lost_is_not_given_to_another_boot() {
+    let (agent, address) = OddAgent::start(Answering::Reboots).await;
+    let lab = Lab::new().await;
+    let erase = ["--agent", &address, "erase", "--yes"];
+    let ran = lab.run(&erase).await;
+    assert_eq!(ran.code, Some(9), "{ran:?}");
+    assert!(ran.err.contains("booted since"), "{ran:?}");
+    let orders = agent.orders();
+    assert_eq!(orders.len(), 1);
+    assert!(ran.err.contains(&orders[0]), "{ran:?}");
+}
+
+#[tokio::test]
+async fn an_order_whose_answer_is_late_is_asked_about_again() {
+    let (agent, address) = OddAgent::start(Answering::IsLateOnce).await;
+    let lab = Lab::new().await;
+    let erase = ["--agent", &address, "--timeout", "1", "erase", "--yes"];
+    let record = lab.run(&[&erase[..], &["-o", "json"]].concat()).await;
+    let record = record.json()[0]["result"].clone();
+    let orders = agent.orders();
+    assert_eq!(orders.len(), 2);
+    assert_eq!(orders[0], orders[1], "it is one order");
+    assert_eq!(record["id"], orders[0]);
+}
