@@ -88,6 +88,12 @@ pub(crate) enum ControlError {
         /// Its identifier.
         id: String,
     },
+    /// Ctrl-C before the order was answered.
+    #[error("interrupted: the command {id} was ordered, and may run: no answer has come")]
+    LeftOpen {
+        /// Its identifier.
+        id: String,
+    },
     /// Ctrl-C before the order was given.
     #[error("interrupted: nothing was ordered")]
     NotOrdered,
@@ -115,7 +121,9 @@ impl ControlError {
                 ExitKind::CommandCancelled
             }
             Self::CommandEnded(_) | Self::CommandForgotten => ExitKind::CommandFailed,
-            Self::LeftRunning { .. } | Self::NotOrdered => ExitKind::Interrupted,
+            Self::LeftRunning { .. } | Self::LeftOpen { .. } | Self::NotOrdered => {
+                ExitKind::Interrupted
+            }
             Self::Sent { cause, .. } => cause.kind(),
         }
     }
@@ -124,7 +132,7 @@ impl ControlError {
     pub(crate) fn after_order(self, id: &str) -> Self {
         match self {
             // It names the command itself.
-            Self::LeftRunning { .. } | Self::Sent { .. } => self,
+            Self::LeftRunning { .. } | Self::LeftOpen { .. } | Self::Sent { .. } => self,
             cause => Self::Sent {
                 id: id.to_owned(),
                 cause: Box::new(cause),
@@ -135,7 +143,7 @@ impl ControlError {
     /// The command that was ordered, where one was.
     pub(crate) fn command_id(&self) -> Option<&str> {
         match self {
-            Self::Sent { id, .. } | Self::LeftRunning { id } => Some(id),
+            Self::Sent { id, .. } | Self::LeftRunning { id } | Self::LeftOpen { id } => Some(id),
             _ => None,
         }
     }
@@ -162,10 +170,8 @@ impl ControlError {
             Self::NobodyToAsk => {
                 Some("look at it first with `agentctl plan`, then say --yes".to_owned())
             }
-            Self::CommandForgotten => {
-                Some("look at the machine, and repeat the command".to_owned())
-            }
-            Self::LeftRunning { id } => Some(format!(
+            Self::CommandForgotten => Some("look at the machine, and order again".to_owned()),
+            Self::LeftRunning { id } | Self::LeftOpen { id } => Some(format!(
                 "`agentctl watch` follows it, `agentctl cancel --id {id}` ends it"
             )),
             Self::Sent { cause, .. } => match cause.kind() {

@@ -1,4 +1,4 @@
-//! Orders whose answers are lost or late.
+//! Orders whose answers are lost, late, or do not come at all.
 
 use std::future::pending;
 use std::pin::Pin;
@@ -18,6 +18,8 @@ enum Answering {
     Reboots,
     /// The first answer does not come, and the next one says that it is done.
     IsLateOnce,
+    /// No answer comes.
+    IsSilent,
 }
 
 /// An agent that notes the identifiers of the orders that it gets.
@@ -46,6 +48,19 @@ impl OddAgent {
     fn orders(&self) -> Vec<String> {
         self.orders.lock().unwrap().clone()
     }
+
+    /// Waits until an order has come.
+    async fn ordered(&self) -> String {
+        let waiting = async {
+            loop {
+                if let Some(id) = self.orders().first() {
+                    return id.clone();
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, waiting).await.unwrap()
+    }
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -66,7 +81,7 @@ impl CommandService for OddAgent {
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
         let boots = match self.answering {
             Answering::Reboots => self.orders().len(),
-            Answering::IsLateOnce => 0,
+            Answering::IsLateOnce | Answering::IsSilent => 0,
         };
         Ok(Response::new(v1::GetStatusResponse {
             boot_id: boots.to_string(),
@@ -95,7 +110,7 @@ impl CommandService for OddAgent {
                     ..v1::ExecuteCommandResponse::default()
                 }))
             }
-            Answering::IsLateOnce => pending().await,
+            Answering::IsLateOnce | Answering::IsSilent => pending().await,
         }
     }
 
@@ -173,4 +188,27 @@ async fn an_order_whose_answer_is_late_is_asked_about_again() {
     assert_eq!(orders.len(), 2);
     assert_eq!(orders[0], orders[1], "it is one order");
     assert_eq!(record["id"], orders[0]);
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_an_order_that_is_not_answered() {
+    use rustix::process::Signal;
+    let lab = Lab::new().await;
+    for signal in [Signal::INT, Signal::TERM] {
+        let (agent, address) = OddAgent::start(Answering::IsSilent).await;
+        let mut command = lab.command(&["--agent", &address, "erase", "--yes"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let id = agent.ordered().await;
+        let pid = i32::try_from(child.id().unwrap()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+        // Long before the answer would be late.
+        let limit = Duration::from_secs(15);
+        let ended = tokio::time::timeout(limit, child.wait_with_output()).await;
+        let ended = ended.unwrap().unwrap();
+        let err = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(130), "{err}");
+        assert!(err.contains(&id) && err.contains("may run"), "{err}");
+    }
 }

@@ -35,6 +35,11 @@ impl<'a> OrderDelivery<'a> {
         }
     }
 
+    /// Whether the agent may have taken the order, and its answer has not come.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
     /// Why it failed: with the identifier of the command that may run all the same.
     pub(super) fn failure(&self, error: ControlError) -> ControlError {
         if self.is_open {

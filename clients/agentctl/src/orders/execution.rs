@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::board::NodeBoard;
 use super::command::PreparedOrder;
 use super::delivery::OrderDelivery;
-use super::follow::{FollowedOrder, state_word};
-use super::interrupt::{InterruptDecision, listen};
+use super::follow::{FollowedOrder, ended_well, state_word};
+use super::interrupt::{InterruptDecision, interruption, listen};
 use crate::arguments::ExecutionArguments;
 use crate::connection::ControlChannel;
 use crate::error::ControlError;
@@ -64,7 +64,7 @@ impl Execution<'_> {
         node: &NodeRef,
         line: usize,
         board: &NodeBoard,
-        decision: watch::Receiver<InterruptDecision>,
+        mut decision: watch::Receiver<InterruptDecision>,
     ) -> Result<v1::CommandRecord, ControlError> {
         if *decision.borrow() != InterruptDecision::GoOn {
             return Err(ControlError::NotOrdered);
@@ -79,24 +79,27 @@ impl Execution<'_> {
             deadline: self.arguments.deadline.map(protocol_duration),
         };
         let mut delivery = OrderDelivery::new(self.channel, node, request);
-        let given = delivery.give().await;
+        let given = tokio::select! {
+            given = delivery.give() => Some(given),
+            () = interruption(&mut decision) => None,
+        };
+        let followed = FollowedOrder {
+            channel: self.channel,
+            node,
+            id: &id,
+            board,
+            line,
+        };
+        let Some(given) = given else {
+            return followed.interrupted(delivery.is_open(), decision).await;
+        };
         let mut record = given.map_err(|error| delivery.failure(error))?;
         let runs = record.state() == v1::CommandState::Running;
         if runs && !self.arguments.detach {
-            let followed = FollowedOrder {
-                channel: self.channel,
-                node,
-                id: &id,
-                board,
-                line,
-            };
             let ended = followed.to_the_end(decision).await;
             record = ended.map_err(|error| error.after_order(&id))?;
         }
-        match record.state() {
-            v1::CommandState::Running | v1::CommandState::Succeeded => Ok(record),
-            _ => Err(ControlError::CommandEnded(Box::new(record)).after_order(&id)),
-        }
+        ended_well(record)
     }
 
     /// Shows how a node has ended.

@@ -64,8 +64,12 @@ impl FollowedOrder<'_> {
                     return Err(ControlError::LeftRunning { id });
                 }
                 InterruptDecision::Cancel if !is_cancelled => {
+                    tokio::select! {
+                        cancelled = self.cancel() => cancelled?,
+                        // Who asks again does not want to wait for an answer.
+                        _ = decided.changed() => continue,
+                    }
                     is_cancelled = true;
-                    self.cancel().await?;
                 }
                 InterruptDecision::Cancel | InterruptDecision::GoOn => {}
             }
@@ -89,6 +93,33 @@ impl FollowedOrder<'_> {
                     lost.wait(failure).await?;
                 }
             }
+        }
+    }
+
+    /// What becomes of an order that was interrupted before its answer came. `is_open`: it was
+    /// sent.
+    ///
+    /// # Errors
+    /// It was not sent, it may run, or it was cancelled.
+    pub(super) async fn interrupted(
+        &self,
+        is_open: bool,
+        decided: watch::Receiver<InterruptDecision>,
+    ) -> Result<v1::CommandRecord, ControlError> {
+        if !is_open {
+            return Err(ControlError::NotOrdered);
+        }
+        let id = self.id.to_owned();
+        match self.to_the_end(decided).await {
+            Ok(record) => ended_well(record),
+            Err(ControlError::LeftRunning { .. }) => Err(ControlError::LeftOpen { id }),
+            // The order may still be on its way.
+            Err(ControlError::Call(failure))
+                if failure.error_info_reason == "COMMAND_NOT_FOUND" =>
+            {
+                Err(ControlError::LeftOpen { id })
+            }
+            Err(error) => Err(error.after_order(self.id)),
         }
     }
 
@@ -145,6 +176,20 @@ impl FollowedOrder<'_> {
         answer.map_err(|status| self.channel.failure(status))?;
         self.board.activity(self.line, "is being cancelled");
         Ok(())
+    }
+}
+
+/// The record of a command that runs or has succeeded.
+///
+/// # Errors
+/// It has ended in another way.
+pub(super) fn ended_well(record: v1::CommandRecord) -> Result<v1::CommandRecord, ControlError> {
+    match record.state() {
+        v1::CommandState::Running | v1::CommandState::Succeeded => Ok(record),
+        _ => {
+            let id = record.id.clone();
+            Err(ControlError::CommandEnded(Box::new(record)).after_order(&id))
+        }
     }
 }
 

@@ -45,10 +45,11 @@ pub(super) async fn listen(
             OnInterrupt::Cancel => InterruptDecision::Cancel,
             OnInterrupt::Ask if asks => {
                 board.pause(true);
-                // A second Ctrl-C means to detach.
+                // A second Ctrl-C means to detach, as SIGTERM does.
                 let decision = tokio::select! {
                     decision = question() => decision,
                     _ = interrupt.recv() => InterruptDecision::Detach,
+                    _ = terminate.recv() => InterruptDecision::Detach,
                 };
                 board.pause(false);
                 decision
@@ -61,6 +62,15 @@ pub(super) async fn listen(
     }
 }
 
+/// Waits until the commands are not to be followed to their ends. Exit: never without that.
+pub(super) async fn interruption(decided: &mut watch::Receiver<InterruptDecision>) {
+    let is_interrupted = |decision: &InterruptDecision| *decision != InterruptDecision::GoOn;
+    if decided.wait_for(is_interrupted).await.is_err() {
+        // Nobody decides any more.
+        std::future::pending().await
+    }
+}
+
 async fn question() -> InterruptDecision {
     let question = "\nThe commands go on. [c]ancel them, [l]eave them running and end here, \
                     or go on [f]ollowing?";
@@ -70,5 +80,24 @@ async fn question() -> InterruptDecision {
         Some("c" | "cancel") => InterruptDecision::Cancel,
         Some("l" | "leave") | None => InterruptDecision::Detach,
         Some(_) => InterruptDecision::GoOn,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_decided_interrupts_also_when_it_was_decided_before() {
+        let (decided, mut decision) = watch::channel(InterruptDecision::GoOn);
+        assert_eq!(interruption(&mut decision).now_or_never(), None);
+        decided.send_replace(InterruptDecision::Cancel);
+        let mut late = decided.subscribe();
+        assert_eq!(interruption(&mut decision).now_or_never(), Some(()));
+        assert_eq!(interruption(&mut late).now_or_never(), Some(()));
+        // The decision is still there for who follows.
+        assert_eq!(*decision.borrow(), InterruptDecision::Cancel);
     }
 }
