@@ -162,15 +162,52 @@ pub(crate) async fn each<T>(
         let outcome = work(&node).await;
         (node, outcome)
     });
-    stream::iter(tasks)
-        .buffered(usize::from(parallel))
-        .collect()
-        .await
+    at_once(tasks, parallel).await
+}
+
+/// What all tasks answer, in their order, at most `parallel` of them at once. One that lasts does
+/// not keep the places of those that have ended.
+pub(crate) async fn at_once<F: Future>(
+    tasks: impl Iterator<Item = F>,
+    parallel: u16,
+) -> Vec<F::Output> {
+    let tasks = tasks
+        .enumerate()
+        .map(|(at, task)| async move { (at, task.await) });
+    let working = stream::iter(tasks).buffer_unordered(usize::from(parallel));
+    let mut answers: Vec<_> = working.collect().await;
+    answers.sort_unstable_by_key(|(at, _)| *at);
+    answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::sync::Semaphore;
+
     use super::*;
+
+    #[test]
+    fn a_task_that_lasts_does_not_hold_up_the_others() {
+        let (begun, first_goes_on) = (Semaphore::new(0), Semaphore::new(0));
+        let (begun, first_goes_on) = (&begun, &first_goes_on);
+        let tasks = (0..5).map(|number| async move {
+            begun.add_permits(1);
+            if number == 0 {
+                let _ = first_goes_on.acquire().await;
+            }
+            number
+        });
+        let mut working = Box::pin(at_once(tasks, 2));
+        assert_eq!(working.as_mut().now_or_never(), None);
+        assert_eq!(
+            begun.available_permits(),
+            5,
+            "all others have had their turn"
+        );
+        first_goes_on.add_permits(1);
+        assert_eq!(working.now_or_never(), Some(vec![0, 1, 2, 3, 4]));
+    }
 
     #[test]
     fn names_are_sorted_as_a_person_counts() {

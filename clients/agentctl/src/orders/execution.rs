@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
 use ironic_agent_protocol::v1;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -17,7 +15,7 @@ use crate::arguments::ExecutionArguments;
 use crate::connection::ControlChannel;
 use crate::error::ControlError;
 use crate::output::quantity;
-use crate::targets::{NodeOutcomes, NodeRef};
+use crate::targets::{NodeOutcomes, NodeRef, at_once};
 use crate::terminal::Screen;
 
 /// An order that is given to nodes.
@@ -49,9 +47,8 @@ impl Execution<'_> {
                 (node, outcome)
             }
         });
-        let working = stream::iter(tasks).buffered(usize::from(self.parallel));
         let outcomes = tokio::select! {
-            outcomes = working.collect() => outcomes,
+            outcomes = at_once(tasks, self.parallel) => outcomes,
             never = board.keep_drawing() => match never {},
             () = listen(self.arguments.on_interrupt, self.screen, &board, &decided) => Vec::new(),
         };
