@@ -58,3 +58,70 @@ async fn logs_are_followed_over_a_gateway_that_is_started_again() {
     let _shim = Shim::start(config).await;
     assert_eq!(until(second).await, 1);
 }
+
+#[tokio::test]
+async fn events_say_where_some_may_be_missing() {
+    let lab = Lab::of(1).await;
+    let mut command = lab.command(&["events", "-o", "json"]);
+    command.stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // Orders until the first event has come: the stream may begin late.
+    let order = ["run", "node-1", "--command", r#"{"sync": {}}"#];
+    let first = async {
+        loop {
+            tokio::select! {
+                line = lines.next_line() => return line.unwrap().unwrap(),
+                ran = lab.run(&order) => drop(ran.done()),
+            }
+        }
+    };
+    let first: Value = serde_json::from_str(&first.await).unwrap();
+    assert!(first["kind"].is_string(), "{first}");
+    let config = lab.shim.die().await;
+    let _shim = Shim::start(config).await;
+    let gap = async {
+        loop {
+            let line = lines.next_line().await.unwrap().unwrap();
+            let line: Value = serde_json::from_str(&line).unwrap();
+            if line.get("gap").is_some() {
+                return line;
+            }
+        }
+    };
+    let gap = tokio::time::timeout(LIMIT, gap).await.unwrap();
+    let expected = serde_json::json!({"gap": {"reason": "WATCH_EXPIRED"}, "resume_token": ""});
+    assert_eq!(gap, expected);
+}
+
+#[tokio::test]
+async fn a_node_that_is_removed_is_shown_to_programs() {
+    let state = tempfile::tempdir().unwrap();
+    let nodes = state.path().join("nodes");
+    std::fs::create_dir_all(&nodes).unwrap();
+    let file = nodes.join("1.yaml");
+    let node =
+        "uuid: 00000001-0000-4000-8000-000000000000\nname: rack1-1\nmacs: ['52:54:00:00:00:01']\n";
+    std::fs::write(&file, node).unwrap();
+    let config = ShimConfig {
+        node_dir: Some(nodes),
+        ..Lab::config(&state)
+    };
+    let lab = Lab::with(config, state).await;
+    let mut command = lab.command(&["watch", "-o", "json"]);
+    command.stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = async || {
+        let line = tokio::time::timeout(LIMIT, lines.next_line()).await;
+        let line = line.unwrap().unwrap().unwrap();
+        serde_json::from_str::<Value>(&line).unwrap()
+    };
+    let listed = next().await;
+    assert_eq!(listed["name"], "rack1-1");
+    assert_eq!(listed.get("removed"), None);
+    std::fs::remove_file(&file).unwrap();
+    let removed = next().await;
+    assert_eq!(removed["name"], "rack1-1");
+    assert_eq!(removed["removed"], true);
+}

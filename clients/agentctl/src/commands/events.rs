@@ -1,11 +1,11 @@
 //! `agentctl events`.
 
 use ironic_agent_protocol::v1;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Invocation;
 use super::fleet_stream::{FleetChange, FleetStream};
-use crate::arguments::EventsArguments;
+use crate::arguments::{EventsArguments, OutputFormat};
 use crate::error::ControlError;
 use crate::exit_kind::ExitKind;
 use crate::orders::state_word;
@@ -22,22 +22,39 @@ pub(super) async fn run(
     let resume = arguments.resume.clone();
     let mut stream = FleetStream::new(&channel, &arguments.targets, resume).await?;
     let mut printed = 0;
+    let printer = &invocation.printer;
     while arguments.count.is_none_or(|count| printed < count) {
-        let FleetChange::Event(event) = stream.next().await? else {
-            continue;
-        };
-        let value = || {
-            let mut value = to_json(&*event)?;
+        let change = stream.next().await?;
+        let with_token = |mut value: Value| {
             value["resume_token"] = Value::from(stream.resume_token());
-            Ok(value)
+            value
         };
-        let node = event.node.clone().unwrap_or_default();
-        let node = NodeRef::of(&node);
-        let printer = &invocation.printer;
-        printer.part(value, node.shown(), || event_line(&event, node.shown()))?;
-        printed += 1;
+        match change {
+            FleetChange::Event(event) => {
+                let value = || Ok(with_token(to_json(&*event)?));
+                let node = event.node.clone().unwrap_or_default();
+                let node = NodeRef::of(&node);
+                printer.part(value, node.shown(), || event_line(&event, node.shown()))?;
+                printed += 1;
+            }
+            // It has no name.
+            FleetChange::Gap(reason) if printer.format != OutputFormat::Name => {
+                let value = || Ok(with_token(json!({"gap": {"reason": reason}})));
+                printer.part(value, "", || format!("-- {} --", gap_text(&reason)))?;
+            }
+            _ => {}
+        }
     }
     Ok(ExitKind::Done)
+}
+
+/// Why events may be missing.
+fn gap_text(reason: &str) -> &'static str {
+    if reason == "POLICY_CHANGED" {
+        "events may be missing: the gateway's policy has changed"
+    } else {
+        "events may be missing: the gateway was started again, or does not have them any more"
+    }
 }
 
 /// An event in one line.
@@ -109,5 +126,16 @@ fn kind_word(kind: v1::NodeEventKind) -> &'static str {
         v1::NodeEventKind::Elsewhere => "elsewhere",
         // Of a gateway that is newer.
         v1::NodeEventKind::Unspecified => "changed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_says_why() {
+        assert!(gap_text("POLICY_CHANGED").ends_with("policy has changed"));
+        assert!(gap_text("WATCH_EXPIRED").contains("started again"));
     }
 }

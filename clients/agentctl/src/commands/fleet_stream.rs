@@ -11,6 +11,8 @@ use crate::targets::resolve;
 
 /// What a stream of changes brings.
 pub(super) enum FleetChange {
+    /// Changes may be missing here, by the reason of the protocol: the list comes anew.
+    Gap(String),
     /// The list of all nodes begins: what is known is forgotten.
     Anew,
     /// A part of the list.
@@ -151,7 +153,8 @@ impl<'a> FleetStream<'a> {
             // A token that the caller has given is the caller's to give up.
             "WATCH_EXPIRED" | "POLICY_CHANGED" if self.has_read => {
                 self.resume_token.clear();
-                self.waiting.clear();
+                self.next_token.clear();
+                self.waiting = vec![FleetChange::Gap(failure.error_info_reason)];
                 Ok(())
             }
             "WATCHER_SLOW" => Ok(()),

@@ -1,7 +1,7 @@
 //! `agentctl watch`.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ironic_agent_protocol::v1;
@@ -96,6 +96,8 @@ struct FleetView<'a> {
     /// Lines that are drawn again; without a terminal, or for programs, changes are printed.
     is_live: bool,
     nodes: BTreeMap<(String, String), v1::Node>,
+    /// While a list comes anew: those that were known before.
+    before: Vec<v1::Node>,
     running: RunningCommands,
     is_complete: bool,
     is_changed: bool,
@@ -111,6 +113,7 @@ impl<'a> FleetView<'a> {
             printer,
             is_live: is_table && screen.is_live() && screen.shows_output(),
             nodes: BTreeMap::new(),
+            before: Vec::new(),
             running: RunningCommands::default(),
             is_complete: false,
             is_changed: false,
@@ -123,53 +126,82 @@ impl<'a> FleetView<'a> {
         self.is_changed = true;
         let now = Instant::now();
         match change {
+            FleetChange::Gap(_) => {}
             // What ran runs on until its agent is back: the gateway may have been started again.
             FleetChange::Anew => {
-                self.nodes.clear();
+                self.before
+                    .extend(std::mem::take(&mut self.nodes).into_values());
                 self.is_complete = false;
             }
             FleetChange::Listed(nodes) => {
                 for node in nodes {
-                    self.print(&node, || node_line(&node))?;
+                    self.print(&node, false, || node_line(&node))?;
                     self.running.take(&node, now);
                     self.nodes.insert(key(&node), node);
                 }
             }
-            FleetChange::Complete => {
-                self.is_complete = true;
-                let is_listed = |uuid: &str| self.nodes.values().any(|node| node.uuid == uuid);
-                self.running.listed(is_listed, now);
-            }
-            FleetChange::Event(event) => {
-                let Some(node) = event.node.clone() else {
-                    return Ok(());
-                };
-                let is_progress = event.kind() == v1::NodeEventKind::CommandProgress;
-                // Two lines a second for each node are too many to read.
-                if !is_progress || self.printer.format != OutputFormat::Table {
-                    let shown = NodeRef::of(&node);
-                    self.print(&node, || event_line(&event, shown.shown()))?;
-                }
-                // Its name may be another one.
-                self.nodes.retain(|_, known| known.uuid != node.uuid);
-                if event.kind() == v1::NodeEventKind::Removed {
-                    self.running.forget(&node.uuid);
-                } else {
-                    self.running.take(&node, now);
-                    self.nodes.insert(key(&node), node);
-                }
-            }
+            FleetChange::Complete => self.complete(now)?,
+            FleetChange::Event(event) => self.event(&event, now)?,
         }
         Ok(())
     }
 
-    fn print(&self, node: &v1::Node, line: impl FnOnce() -> String) -> Result<(), ControlError> {
+    /// The list is complete: nodes that are not in it any more are removed.
+    fn complete(&mut self, now: Instant) -> Result<(), ControlError> {
+        self.is_complete = true;
+        let listed: BTreeSet<_> = self.nodes.values().map(|node| node.uuid.as_str()).collect();
+        for node in self
+            .before
+            .iter()
+            .filter(|node| !listed.contains(node.uuid.as_str()))
+        {
+            self.print(node, true, || removed_line(node))?;
+        }
+        self.running.listed(|uuid| listed.contains(uuid), now);
+        self.before.clear();
+        Ok(())
+    }
+
+    fn event(&mut self, event: &v1::NodeEvent, now: Instant) -> Result<(), ControlError> {
+        let Some(node) = event.node.clone() else {
+            return Ok(());
+        };
+        let is_removed = event.kind() == v1::NodeEventKind::Removed;
+        let is_progress = event.kind() == v1::NodeEventKind::CommandProgress;
+        // Two lines a second for each node are too many to read.
+        if !is_progress || self.printer.format != OutputFormat::Table {
+            let shown = NodeRef::of(&node);
+            self.print(&node, is_removed, || event_line(event, shown.shown()))?;
+        }
+        // Its name may be another one.
+        self.nodes.retain(|_, known| known.uuid != node.uuid);
+        if is_removed {
+            self.running.forget(&node.uuid);
+        } else {
+            self.running.take(&node, now);
+            self.nodes.insert(key(&node), node);
+        }
+        Ok(())
+    }
+
+    fn print(
+        &self,
+        node: &v1::Node,
+        is_removed: bool,
+        line: impl FnOnce() -> String,
+    ) -> Result<(), ControlError> {
         if self.is_live {
             return Ok(());
         }
         let name = NodeRef::of(node);
-        self.printer
-            .part(|| Ok(to_json(node)?), name.shown(), line)?;
+        let value = || {
+            let mut value = to_json(node)?;
+            if is_removed {
+                value["removed"] = true.into();
+            }
+            Ok(value)
+        };
+        self.printer.part(value, name.shown(), line)?;
         Ok(())
     }
 
@@ -221,6 +253,11 @@ fn key(node: &v1::Node) -> (String, String) {
 fn node_line(node: &v1::Node) -> String {
     let line = progress(node);
     let text = format!("{} {}", line.node, line.activity);
+    ironic_text::printable(&text).into_owned()
+}
+
+fn removed_line(node: &v1::Node) -> String {
+    let text = format!("{} removed", NodeRef::of(node).shown());
     ironic_text::printable(&text).into_owned()
 }
 

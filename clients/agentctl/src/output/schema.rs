@@ -62,7 +62,7 @@ impl SchemaWriter {
             commands.push((order, outcomes(&record)));
         }
         commands.extend([
-            ("watch", node),
+            ("watch", self.watched_node()?),
             ("events", self.event()?),
             ("logs", self.log_entry()?),
             ("logs-archive", outcomes(&archive)),
@@ -79,11 +79,22 @@ impl SchemaWriter {
             .collect())
     }
 
-    /// A `NodeEvent` with its token.
+    /// A `Node`, which may have been removed.
+    fn watched_node(&mut self) -> Result<Value, MessageError> {
+        let mut node = self.message(&descriptor::<v1::Node>()?);
+        node["properties"]["removed"] = json!({"type": "boolean"});
+        Ok(node)
+    }
+
+    /// A `NodeEvent` or a gap, with its token.
     fn event(&mut self) -> Result<Value, MessageError> {
         let mut event = self.message(&descriptor::<v1::NodeEvent>()?);
-        extend(&mut event, "resume_token", text());
-        Ok(event)
+        let gap = object(json!({"reason": text()}), &["reason"]);
+        let mut gap = object(json!({"gap": gap}), &["gap"]);
+        for entry in [&mut event, &mut gap] {
+            extend(entry, "resume_token", text());
+        }
+        Ok(json!({"anyOf": [event, gap]}))
     }
 
     /// A `LogRecord` or a gap, with its node and cursor.
