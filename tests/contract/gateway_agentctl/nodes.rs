@@ -164,6 +164,18 @@ async fn one_agent_is_called_without_a_gateway() {
     assert_eq!(run(&["nodes"]).await.code, Some(2));
     assert_eq!(run(&["get", "node-1"]).await.code, Some(2));
     assert_eq!(run(&["watch"]).await.code, Some(6));
+    assert_eq!(run(&["watch", "--until-idle"]).await.done(), "");
+    let silent = serve(image.clone(), Some(1 << 20)).await;
+    let write = [
+        "write", "--yes", "--image", &silent, "--sha256", &digest, "--format", "raw",
+    ];
+    let detached = [&write[..], &["--detach", "--deadline", "5", "-o", "json"]].concat();
+    let id = run(&detached).await.json()[0]["result"]["id"].clone();
+    let watched = run(&["watch", "--until-idle", "-o", "json"]).await;
+    assert_eq!(watched.code, Some(10), "{watched:?}");
+    let record: Value = serde_json::from_str(&watched.out).unwrap();
+    assert_eq!(record["id"], id);
+    assert_eq!(record["state"], "COMMAND_STATE_CANCELLED");
     let without = lab.run(&["--agent", &address, "inventory"]).await;
     assert_eq!(without.code, Some(4));
     assert!(without.err.contains("--agent-token-file"), "{without:?}");

@@ -79,13 +79,25 @@ async fn one_agent(
     let request = channel.request(v1::GetStatusRequest {});
     let status = channel.commands().get_status(request).await;
     let status = status.map_err(|status| channel.failure(status))?;
-    let running = status
-        .into_inner()
-        .running
-        .ok_or(ControlError::NothingRuns)?;
-    let screen = invocation.printer.screen;
+    let Some(running) = status.into_inner().running else {
+        return if arguments.until_idle {
+            Ok(ExitKind::Done)
+        } else {
+            Err(ControlError::NothingRuns)
+        };
+    };
+    let printer = &invocation.printer;
     for node in &nodes {
-        follow(channel, node, &running.id, screen).await?;
+        let followed = follow(channel, node, &running.id, printer.screen).await;
+        let record = match &followed {
+            Ok(record) => Some(record),
+            Err(error) => error.record(),
+        };
+        // A person has read it on standard error.
+        if let Some(record) = record.filter(|_| printer.format != OutputFormat::Table) {
+            printer.part(|| Ok(to_json(record)?), node.shown(), String::new)?;
+        }
+        followed?;
     }
     Ok(ExitKind::Done)
 }

@@ -62,7 +62,7 @@ impl SchemaWriter {
             commands.push((order, outcomes(&record)));
         }
         commands.extend([
-            ("watch", self.watched_node()?),
+            ("watch", json!({"anyOf": [self.watched_node()?, record]})),
             ("events", self.event()?),
             ("logs", self.log_entry()?),
             ("logs-archive", outcomes(&archive)),
