@@ -14,6 +14,29 @@ use crate::exit_kind::ExitKind;
 use crate::orders::OrderError;
 use crate::output::OutputError;
 
+/// A command that was ordered, and whom to ask about it.
+#[derive(Debug)]
+pub(crate) struct OrderedCommand {
+    /// Its identifier.
+    pub(crate) id: String,
+    /// The node, as a gateway is asked for it; `None` where --agent leads to it.
+    pub(crate) node: Option<String>,
+}
+
+impl OrderedCommand {
+    fn advice(&self) -> String {
+        let id = &self.id;
+        match &self.node {
+            Some(node) => format!(
+                "`agentctl watch {node}` follows it, `agentctl cancel {node} --id {id}` ends it"
+            ),
+            None => format!(
+                "with the same --agent: `agentctl watch` follows it, `agentctl cancel --id {id}` ends it"
+            ),
+        }
+    }
+}
+
 /// Why a command failed.
 #[derive(Debug, Error)]
 pub(crate) enum ControlError {
@@ -83,17 +106,11 @@ pub(crate) enum ControlError {
         cause: Box<ControlError>,
     },
     /// Ctrl-C, and the command goes on.
-    #[error("interrupted: the command {id} goes on")]
-    LeftRunning {
-        /// Its identifier.
-        id: String,
-    },
+    #[error("interrupted: the command {} goes on", .0.id)]
+    LeftRunning(OrderedCommand),
     /// Ctrl-C before the order was answered.
-    #[error("interrupted: the command {id} was ordered, and may run: no answer has come")]
-    LeftOpen {
-        /// Its identifier.
-        id: String,
-    },
+    #[error("interrupted: the command {} was ordered, and may run: no answer has come", .0.id)]
+    LeftOpen(OrderedCommand),
     /// Ctrl-C before the order was given.
     #[error("interrupted: nothing was ordered")]
     NotOrdered,
@@ -121,9 +138,7 @@ impl ControlError {
                 ExitKind::CommandCancelled
             }
             Self::CommandEnded(_) | Self::CommandForgotten => ExitKind::CommandFailed,
-            Self::LeftRunning { .. } | Self::LeftOpen { .. } | Self::NotOrdered => {
-                ExitKind::Interrupted
-            }
+            Self::LeftRunning(_) | Self::LeftOpen(_) | Self::NotOrdered => ExitKind::Interrupted,
             Self::Sent { cause, .. } => cause.kind(),
         }
     }
@@ -132,7 +147,7 @@ impl ControlError {
     pub(crate) fn after_order(self, id: &str) -> Self {
         match self {
             // It names the command itself.
-            Self::LeftRunning { .. } | Self::LeftOpen { .. } | Self::Sent { .. } => self,
+            Self::LeftRunning(_) | Self::LeftOpen(_) | Self::Sent { .. } => self,
             cause => Self::Sent {
                 id: id.to_owned(),
                 cause: Box::new(cause),
@@ -143,7 +158,8 @@ impl ControlError {
     /// The command that was ordered, where one was.
     pub(crate) fn command_id(&self) -> Option<&str> {
         match self {
-            Self::Sent { id, .. } | Self::LeftRunning { id } | Self::LeftOpen { id } => Some(id),
+            Self::Sent { id, .. } => Some(id),
+            Self::LeftRunning(command) | Self::LeftOpen(command) => Some(&command.id),
             _ => None,
         }
     }
@@ -171,9 +187,7 @@ impl ControlError {
                 Some("look at it first with `agentctl plan`, then say --yes".to_owned())
             }
             Self::CommandForgotten => Some("look at the machine, and order again".to_owned()),
-            Self::LeftRunning { id } | Self::LeftOpen { id } => Some(format!(
-                "`agentctl watch` follows it, `agentctl cancel --id {id}` ends it"
-            )),
+            Self::LeftRunning(command) | Self::LeftOpen(command) => Some(command.advice()),
             Self::Sent { cause, .. } => match cause.kind() {
                 ExitKind::Unreachable | ExitKind::TimedOut | ExitKind::NodeAway => Some(
                     "it may have done what was asked: `agentctl get` shows its commands".to_owned(),
@@ -225,9 +239,27 @@ mod tests {
         assert_eq!(error.command_id(), Some("7"));
         assert_eq!(error.record(), Some(&record));
         assert_eq!(ended().command_id(), None);
-        let id = "7".to_owned();
-        let left = ControlError::LeftRunning { id };
+        let left = ControlError::LeftRunning(left(None));
         let text = left.to_string();
         assert_eq!(left.after_order("7").to_string(), text);
+    }
+
+    fn left(node: Option<&str>) -> OrderedCommand {
+        OrderedCommand {
+            id: "7".to_owned(),
+            node: node.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn the_advice_after_an_interrupt_names_the_node() {
+        for (node, words) in [
+            (Some("rack1-1"), "`agentctl cancel rack1-1 --id 7`"),
+            (None, "`agentctl cancel --id 7`"),
+        ] {
+            let advice = ControlError::LeftRunning(left(node)).advice().unwrap();
+            assert!(advice.contains(words), "{advice}");
+            assert_eq!(ControlError::LeftOpen(left(node)).advice(), Some(advice));
+        }
     }
 }

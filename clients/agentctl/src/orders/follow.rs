@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::board::NodeBoard;
 use super::interrupt::InterruptDecision;
 use crate::connection::{CallFailure, ControlChannel, LostConnection};
-use crate::error::ControlError;
+use crate::error::{ControlError, OrderedCommand};
 use crate::targets::NodeRef;
 use crate::terminal::Screen;
 
@@ -60,8 +60,7 @@ impl FollowedOrder<'_> {
             let decision = *decided.borrow_and_update();
             match decision {
                 InterruptDecision::Detach => {
-                    let id = self.id.to_owned();
-                    return Err(ControlError::LeftRunning { id });
+                    return Err(ControlError::LeftRunning(self.ordered()));
                 }
                 InterruptDecision::Cancel if !is_cancelled => {
                     tokio::select! {
@@ -109,17 +108,24 @@ impl FollowedOrder<'_> {
         if !is_open {
             return Err(ControlError::NotOrdered);
         }
-        let id = self.id.to_owned();
         match self.to_the_end(decided).await {
             Ok(record) => ended_well(record),
-            Err(ControlError::LeftRunning { .. }) => Err(ControlError::LeftOpen { id }),
+            Err(ControlError::LeftRunning(command)) => Err(ControlError::LeftOpen(command)),
             // The order may still be on its way.
             Err(ControlError::Call(failure))
                 if failure.error_info_reason == "COMMAND_NOT_FOUND" =>
             {
-                Err(ControlError::LeftOpen { id })
+                Err(ControlError::LeftOpen(self.ordered()))
             }
             Err(error) => Err(error.after_order(self.id)),
+        }
+    }
+
+    fn ordered(&self) -> OrderedCommand {
+        let is_named = !self.channel.is_agent();
+        OrderedCommand {
+            id: self.id.to_owned(),
+            node: is_named.then(|| self.node.shown().to_owned()),
         }
     }
 
