@@ -137,7 +137,8 @@ impl ControlError {
             Self::CommandEnded(record) if record.state() == v1::CommandState::Cancelled => {
                 ExitKind::CommandCancelled
             }
-            Self::CommandEnded(_) | Self::CommandForgotten => ExitKind::CommandFailed,
+            Self::CommandEnded(_) => ExitKind::CommandFailed,
+            Self::CommandForgotten => ExitKind::OutcomeUnknown,
             Self::LeftRunning(_) | Self::LeftOpen(_) | Self::NotOrdered => ExitKind::Interrupted,
             Self::Sent { cause, .. } => cause.kind(),
         }

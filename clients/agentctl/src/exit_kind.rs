@@ -31,6 +31,8 @@ pub enum ExitKind {
     NotConfirmed,
     /// There was no answer within `--timeout`.
     TimedOut,
+    /// How a command ended is not known, and cannot be asked any more.
+    OutcomeUnknown,
     /// Ctrl-C: commands that were given go on.
     Interrupted,
     /// The reader of the output has gone away.
@@ -39,7 +41,7 @@ pub enum ExitKind {
 
 impl ExitKind {
     /// All kinds, in the order of their codes.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Done,
         Self::Other,
         Self::Usage,
@@ -53,6 +55,7 @@ impl ExitKind {
         Self::CommandCancelled,
         Self::NotConfirmed,
         Self::TimedOut,
+        Self::OutcomeUnknown,
         Self::Interrupted,
         Self::OutputClosed,
     ];
@@ -74,6 +77,7 @@ impl ExitKind {
             Self::CommandCancelled => 10,
             Self::NotConfirmed => 11,
             Self::TimedOut => 12,
+            Self::OutcomeUnknown => 13,
             Self::Interrupted => 130,
             Self::OutputClosed => 141,
         }
@@ -96,6 +100,7 @@ impl ExitKind {
             Self::CommandCancelled => "command_cancelled",
             Self::NotConfirmed => "not_confirmed",
             Self::TimedOut => "timed_out",
+            Self::OutcomeUnknown => "outcome_unknown",
             Self::Interrupted => "interrupted",
             Self::OutputClosed => "output_closed",
         }
@@ -122,6 +127,9 @@ impl ExitKind {
             Self::CommandCancelled => "the command was cancelled, or its deadline has passed",
             Self::NotConfirmed => "a destructive command was not confirmed, and nothing was done",
             Self::TimedOut => "no answer within --timeout",
+            Self::OutcomeUnknown => {
+                "the machine has booted since, or was lost: how the command ended is not known"
+            }
             Self::Interrupted => "interrupted by Ctrl-C: commands that were given go on",
             Self::OutputClosed => "the reader of the output has gone away",
         }

@@ -170,7 +170,7 @@ async fn an_order_whose_answer_is_lost_is_not_given_to_another_boot() {
     let lab = Lab::new().await;
     let erase = ["--agent", &address, "erase", "--yes"];
     let ran = lab.run(&erase).await;
-    assert_eq!(ran.code, Some(9), "{ran:?}");
+    assert_eq!(ran.code, Some(13), "{ran:?}");
     assert!(ran.err.contains("booted since"), "{ran:?}");
     let orders = agent.orders();
     assert_eq!(orders.len(), 1);

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use clap::CommandFactory as _;
 use ironic_text::Secret;
-use ironic_transport::Endpoint;
 use ironic_transport::grpc::{InvalidEndpoint, TlsFiles};
 
 use crate::arguments::{AgentctlArguments, ConnectionArguments, ControlCommand, OrderArguments};
 use crate::connection::{ConnectError, ControlChannel};
-use crate::contexts::{ContextFile, config_path};
+use crate::contexts::{ContextError, ContextFile, config_path};
 use crate::error::ControlError;
 use crate::exit_kind::ExitKind;
 use crate::output::Printer;
@@ -111,13 +110,18 @@ impl Invocation {
         }
         let (file, path) = self.contexts()?;
         let name = self.connection.context.as_deref();
-        let (_, context) = file.choose(name, &path)?;
-        let endpoint: Endpoint = context
-            .gateway
-            .parse()
-            .map_err(|_| ConnectError::from(InvalidEndpoint::Url(context.gateway.clone())))?;
+        let (name, context) = file.choose(name, &path)?;
+        let unusable = |source| ContextError::Gateway {
+            name: name.to_owned(),
+            path: path.clone(),
+            source,
+        };
+        let endpoint = context.endpoint().map_err(unusable)?;
         let channel = ControlChannel::gateway(&endpoint, context.tls_files(), self.timeout());
-        Ok(channel.await?)
+        channel.await.map_err(|error| match error {
+            ConnectError::Invalid(source @ InvalidEndpoint::Url(_)) => unusable(source).into(),
+            error => error.into(),
+        })
     }
 
     /// The gateway, for a command that one agent cannot answer.

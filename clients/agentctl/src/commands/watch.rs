@@ -250,9 +250,11 @@ impl<'a> FleetView<'a> {
         let kinds = commands.map(|command| match command.state() {
             v1::CommandState::Succeeded | v1::CommandState::Running => ExitKind::Done,
             v1::CommandState::Cancelled => ExitKind::CommandCancelled,
-            _ => ExitKind::CommandFailed,
+            // The machine has lost it by booting again.
+            v1::CommandState::Unspecified => ExitKind::OutcomeUnknown,
+            v1::CommandState::Failed | v1::CommandState::VersionMismatch => ExitKind::CommandFailed,
         });
-        let unknown = std::iter::repeat_n(ExitKind::CommandFailed, self.running.unknown());
+        let unknown = std::iter::repeat_n(ExitKind::OutcomeUnknown, self.running.unknown());
         ExitKind::of_several(kinds.chain(unknown))
     }
 }
@@ -364,6 +366,6 @@ mod tests {
         list(&mut view, node(v1::NodeState::Attached, None));
         assert!(!view.is_idle());
         assert_ne!(view.idle_since, None);
-        assert_eq!(view.ending(), ExitKind::CommandFailed);
+        assert_eq!(view.ending(), ExitKind::OutcomeUnknown);
     }
 }

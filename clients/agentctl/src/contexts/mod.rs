@@ -18,7 +18,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ironic_program::state_file;
-use ironic_transport::grpc::TlsFiles;
+use ironic_transport::Endpoint;
+use ironic_transport::grpc::{InvalidEndpoint, TlsFiles};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -87,6 +88,17 @@ pub(crate) enum ContextError {
     /// What is to be written cannot be YAML.
     #[error("the contexts cannot be written as YAML")]
     Serialize(#[source] serde_saphyr::SerializeError),
+    /// A context names a gateway by something else than an address.
+    #[error("context {name:?} in {path}")]
+    Gateway {
+        /// Its name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: InvalidEndpoint,
+    },
     /// No context is named and none is the current one.
     #[error("no context is chosen, and no --agent")]
     NoneChosen {
@@ -125,6 +137,9 @@ impl ContextError {
                 "there are: {}; `agentctl login {name} --gateway ...` makes it",
                 known.join(", ")
             ),
+            Self::Gateway { name, .. } => {
+                format!("mend its `gateway`, or run `agentctl login {name}` again")
+            }
             Self::Parse { .. } => {
                 "correct it, or move it away and run `agentctl login`; docs/agentctl.md shows one"
                     .to_owned()
@@ -216,6 +231,15 @@ impl ContextFile {
 }
 
 impl GatewayContext {
+    /// The address of the gateway.
+    ///
+    /// # Errors
+    /// It is not one.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, InvalidEndpoint> {
+        let endpoint = self.gateway.parse();
+        endpoint.map_err(|_| InvalidEndpoint::Url(self.gateway.clone()))
+    }
+
     /// The files for TLS.
     pub(crate) fn tls_files(&self) -> TlsFiles {
         TlsFiles {
