@@ -28,8 +28,8 @@ complete -c agentctl -n "__fish_agentctl_needs_command" -l config -d 'The config
 complete -c agentctl -n "__fish_agentctl_needs_command" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_needs_command" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_needs_command" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_needs_command" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_needs_command" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_needs_command" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_needs_command" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_needs_command" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_needs_command" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_needs_command" -l parallel -d 'How many nodes are worked on at once' -r
@@ -67,8 +67,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l config -d 'T
 complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand nodes" -l parallel -d 'How many nodes are worked on at once' -r
@@ -82,8 +82,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l config -d 'The
 complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand get" -l parallel -d 'How many nodes are worked on at once' -r
@@ -98,8 +98,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l config -
 complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand inventory" -l parallel -d 'How many nodes are worked on at once' -r
@@ -118,8 +118,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l config -d 'T
 complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand steps" -l parallel -d 'How many nodes are worked on at once' -r
@@ -133,8 +133,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_s
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_seen_subcommand_from erase write raid run power help" -l parallel -d 'How many nodes are worked on at once' -r
@@ -159,8 +159,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l parallel -d 'How many nodes are worked on at once' -r
@@ -190,8 +190,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from write" -l parallel -d 'How many nodes are worked on at once' -r
@@ -207,8 +207,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from raid" -l parallel -d 'How many nodes are worked on at once' -r
@@ -233,8 +233,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from run" -l parallel -d 'How many nodes are worked on at once' -r
@@ -249,8 +249,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from power" -l parallel -d 'How many nodes are worked on at once' -r
@@ -280,8 +280,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l config -d 'T
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l parallel -d 'How many nodes are worked on at once' -r
@@ -317,8 +317,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l config -d 'T
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l parallel -d 'How many nodes are worked on at once' -r
@@ -340,8 +340,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l config -d 'Th
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l parallel -d 'How many nodes are worked on at once' -r
@@ -372,8 +372,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l config -d 'The
 complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l parallel -d 'How many nodes are worked on at once' -r
@@ -390,8 +390,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l config -d 'T
 complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l parallel -d 'How many nodes are worked on at once' -r
@@ -409,8 +409,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l config -d '
 complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand events" -l parallel -d 'How many nodes are worked on at once' -r
@@ -430,8 +430,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l config -d 'Th
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand logs" -l parallel -d 'How many nodes are worked on at once' -r
@@ -449,8 +449,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l config -d '
 complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand cancel" -l parallel -d 'How many nodes are worked on at once' -r
@@ -469,8 +469,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l config -d 'T
 complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l parallel -d 'How many nodes are worked on at once' -r
@@ -486,8 +486,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l parallel -d 'How many nodes are worked on at once' -r
@@ -508,8 +508,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from create" -l parallel -d 'How many nodes are worked on at once' -r
@@ -522,8 +522,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from list" -l parallel -d 'How many nodes are worked on at once' -r
@@ -536,8 +536,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l parallel -d 'How many nodes are worked on at once' -r
@@ -555,8 +555,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l config -d 'T
 complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand login" -l parallel -d 'How many nodes are worked on at once' -r
@@ -570,8 +570,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fi
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and not __fish_seen_subcommand_from list use remove help" -l parallel -d 'How many nodes are worked on at once' -r
@@ -588,8 +588,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_s
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from list" -l parallel -d 'How many nodes are worked on at once' -r
@@ -602,8 +602,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_s
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from use" -l parallel -d 'How many nodes are worked on at once' -r
@@ -616,8 +616,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_s
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand contexts; and __fish_seen_subcommand_from remove" -l parallel -d 'How many nodes are worked on at once' -r
@@ -634,8 +634,8 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l config 
 complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l context -d 'The context of the configuration file; its current one when not given' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l agent -d 'Call this one agent, without a gateway: http://HOST:PORT, https://HOST:PORT or unix:/PATH' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l agent-token-file -d 'The file that holds the agent token, with --agent' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l ca-file -d 'PEM certificates that the server\'s must chain to, with --agent or `login`' -r -F
-complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l certificate-file -d 'PEM certificate of the caller, with --agent or `login`' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l ca-file -d 'PEM certificates that the server\'s must chain to; those of the context when not given' -r -F
+complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l certificate-file -d 'PEM certificate of the caller; that of the context when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l key-file -d 'PEM key of the certificate' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l timeout -d 'How long an answer may take; an order is asked about again, and commands may run for longer' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand completion" -l parallel -d 'How many nodes are worked on at once' -r

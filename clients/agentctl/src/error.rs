@@ -79,6 +79,9 @@ pub(crate) enum ControlError {
     /// The selector selects none.
     #[error("no node has these labels")]
     NothingSelected,
+    /// --all, and the gateway knows none.
+    #[error("the gateway knows no nodes")]
+    NoNodes,
     /// With `--agent` there is one node.
     #[error("--agent leads to one machine: name no node, no --selector and no --all beside it")]
     NodeBesideAgent,
@@ -132,7 +135,7 @@ impl ControlError {
                 ExitKind::Other
             }
             Self::NoTargets | Self::NodeBesideAgent | Self::NeedsGateway(_) => ExitKind::Usage,
-            Self::NothingSelected | Self::NothingRuns => ExitKind::NotFound,
+            Self::NothingSelected | Self::NoNodes | Self::NothingRuns => ExitKind::NotFound,
             Self::NobodyToAsk | Self::NotConfirmed => ExitKind::NotConfirmed,
             Self::CommandEnded(record) if record.state() == v1::CommandState::Cancelled => {
                 ExitKind::CommandCancelled
@@ -183,6 +186,7 @@ impl ControlError {
             Self::Order(error) => error.advice(),
             Self::NoTargets => Some("name nodes, or say --selector KEY=VALUE or --all".to_owned()),
             Self::NothingSelected => Some("`agentctl nodes` shows labels in -o json".to_owned()),
+            Self::NoNodes => Some("`agentctl contexts` shows which gateway is asked".to_owned()),
             Self::NeedsGateway(_) => Some("leave --agent out, and choose a --context".to_owned()),
             Self::NobodyToAsk => {
                 Some("look at it first with `agentctl plan`, then say --yes".to_owned())

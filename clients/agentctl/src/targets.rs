@@ -70,7 +70,10 @@ pub(crate) async fn resolve(
         }
     };
     if nodes.is_empty() {
-        return Err(ControlError::NothingSelected);
+        return Err(match targets.selector {
+            Some(_) => ControlError::NothingSelected,
+            None => ControlError::NoNodes,
+        });
     }
     let mut found: Vec<NodeRef> = Vec::new();
     for node in &nodes {
@@ -133,19 +136,35 @@ pub(crate) async fn list(
         nodes.extend(answer.nodes);
         page_token = answer.next_page_token;
         if page_token.is_empty() {
-            nodes.sort_by(|a, b| natural(a).cmp(&natural(b)));
+            nodes.sort_by_cached_key(NaturalOrder::of);
             return Ok(nodes);
         }
     }
 }
 
 /// What nodes are sorted by: `node-9` comes before `node-10`.
-fn natural(node: &v1::Node) -> (bool, &str, usize, &str, &str) {
-    let stem = node
-        .name
-        .trim_end_matches(|character: char| character.is_ascii_digit());
-    let digits = node.name.len() - stem.len();
-    (node.name.is_empty(), stem, digits, &node.name, &node.uuid)
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NaturalOrder {
+    is_nameless: bool,
+    stem: String,
+    digits: usize,
+    name: String,
+    uuid: String,
+}
+
+impl NaturalOrder {
+    /// The place of a node.
+    pub(crate) fn of(node: &v1::Node) -> Self {
+        let name = &node.name;
+        let stem = name.trim_end_matches(|character: char| character.is_ascii_digit());
+        Self {
+            is_nameless: name.is_empty(),
+            stem: stem.to_owned(),
+            digits: name.len() - stem.len(),
+            name: name.clone(),
+            uuid: node.uuid.clone(),
+        }
+    }
 }
 
 /// What became of each node, in the order of the nodes.
@@ -221,7 +240,7 @@ mod tests {
             named("node-9"),
             named("node-1"),
         ];
-        nodes.sort_by(|a, b| natural(a).cmp(&natural(b)));
+        nodes.sort_by_cached_key(NaturalOrder::of);
         let names: Vec<_> = nodes.iter().map(|node| node.name.as_str()).collect();
         assert_eq!(names, ["node-1", "node-9", "node-10", ""]);
     }

@@ -225,6 +225,11 @@ async fn certificate_problems_are_named() {
     // The earlier context is still there, with files that were replaced.
     let ran = gateway.lab.run(&["nodes"]).await;
     ended(&ran, kind, &["unknown authority"]);
+    // An option counts more than the context.
+    let right = gateway.lab.state.path().join("right.crt");
+    std::fs::write(&right, &operators.pem).unwrap();
+    let right = ["nodes", "--ca-file", right.to_str().unwrap()];
+    gateway.lab.run(&right).await.done();
     let plain = gateway.address.replace("https", "http");
     let ran = gateway
         .lab

@@ -107,6 +107,13 @@ async fn contexts_are_written_chosen_and_removed() {
     assert_eq!(contexts[1]["current"], true);
     assert_eq!(contexts[1]["gateway"], gateway);
     lab.run(&["contexts", "use", "lab"]).await.done();
+    // A file that can be read and not be written: nothing is said to be done.
+    let mut unwritable = command(Path::new("/proc/self/fd/0"));
+    unwritable.stdin(std::fs::File::open(lab.contexts()).unwrap());
+    unwritable.args(["contexts", "use", "lab"]);
+    let ran = output(unwritable).await;
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(!ran.err.contains("is the current one"), "{ran:?}");
     assert!(lab.run(&["contexts"]).await.done().contains("*  lab"));
     lab.run(&["contexts", "remove", "second"]).await.done();
     assert_eq!(
@@ -128,6 +135,14 @@ async fn contexts_are_written_chosen_and_removed() {
 #[tokio::test]
 async fn one_agent_is_called_without_a_gateway() {
     let lab = Lab::of(0).await;
+    for (words, expected) in [
+        (["get", "--all"].as_slice(), "the gateway knows no nodes"),
+        (&["get", "-l", "rack=1"], "no node has these labels"),
+    ] {
+        let nobody = lab.run(words).await;
+        assert_eq!(nobody.code, Some(6), "{nobody:?}");
+        assert!(nobody.err.contains(expected), "{nobody:?}");
+    }
     let machine = Machine::new();
     let socket = lab.state.path().join("agent.sock");
     let token = lab.state.path().join("token");

@@ -73,10 +73,10 @@ pub(crate) struct ConnectionArguments {
     /// The file that holds the agent token, with --agent
     #[arg(long, global = true, value_name = "FILE", requires = "agent")]
     pub(crate) agent_token_file: Option<PathBuf>,
-    /// PEM certificates that the server's must chain to, with --agent or `login`
+    /// PEM certificates that the server's must chain to; those of the context when not given
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
-    /// PEM certificate of the caller, with --agent or `login`
+    /// PEM certificate of the caller; that of the context when not given
     #[arg(long, global = true, value_name = "FILE", requires = "key_file")]
     pub(crate) certificate_file: Option<PathBuf>,
     /// PEM key of the certificate

@@ -62,9 +62,9 @@ pub(super) fn contexts(
         ContextAction::List => list(invocation, &file)?,
         ContextAction::Use { name } => {
             file.choose(Some(&name), &path)?;
-            say(&format!("context {name:?} is the current one"));
-            file.current_context = Some(name);
+            file.current_context = Some(name.clone());
             file.write(&path)?;
+            say(&format!("context {name:?} is the current one"));
         }
         ContextAction::Remove { name } => {
             file.choose(Some(&name), &path)?;

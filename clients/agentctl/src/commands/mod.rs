@@ -72,11 +72,14 @@ pub(crate) async fn run(line: AgentctlArguments) -> Result<ExitKind, ControlErro
 }
 
 impl Invocation {
-    fn files(&self) -> TlsFiles {
+    /// The files of the options, and in place of those that are not given others.
+    fn files(&self, others: TlsFiles) -> TlsFiles {
+        let connection = &self.connection;
+        // A certificate and its key are given together.
         TlsFiles {
-            certificate: self.connection.certificate_file.clone(),
-            key: self.connection.key_file.clone(),
-            authorities: self.connection.ca_file.clone(),
+            certificate: connection.certificate_file.clone().or(others.certificate),
+            key: connection.key_file.clone().or(others.key),
+            authorities: connection.ca_file.clone().or(others.authorities),
         }
     }
 
@@ -105,7 +108,8 @@ impl Invocation {
                     Some((path.clone(), Secret::new(text.trim())))
                 }
             };
-            let channel = ControlChannel::agent(agent, self.files(), token, self.timeout());
+            let files = self.files(TlsFiles::default());
+            let channel = ControlChannel::agent(agent, files, token, self.timeout());
             return Ok(channel.await?);
         }
         let (file, path) = self.contexts()?;
@@ -117,7 +121,8 @@ impl Invocation {
             source,
         };
         let endpoint = context.endpoint().map_err(unusable)?;
-        let channel = ControlChannel::gateway(&endpoint, context.tls_files(), self.timeout());
+        let files = self.files(context.tls_files());
+        let channel = ControlChannel::gateway(&endpoint, files, self.timeout());
         channel.await.map_err(|error| match error {
             ConnectError::Invalid(source @ InvalidEndpoint::Url(_)) => unusable(source).into(),
             error => error.into(),

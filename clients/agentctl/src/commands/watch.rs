@@ -21,7 +21,7 @@ use crate::orders::{follow, state_word};
 use crate::output::Printer;
 use crate::output::message::to_json;
 use crate::output::progress_line::ProgressLine;
-use crate::targets::{NodeRef, resolve};
+use crate::targets::{NaturalOrder, NodeRef, resolve};
 use crate::terminal::LiveLines;
 
 /// How often the lines are drawn at most.
@@ -107,7 +107,7 @@ struct FleetView<'a> {
     printer: &'a Printer,
     /// Lines that are drawn again; without a terminal, or for programs, changes are printed.
     is_live: bool,
-    nodes: BTreeMap<(String, String), v1::Node>,
+    nodes: BTreeMap<NaturalOrder, v1::Node>,
     /// While a list comes anew: those that were known before.
     before: Vec<v1::Node>,
     running: RunningCommands,
@@ -149,7 +149,7 @@ impl<'a> FleetView<'a> {
                 for node in nodes {
                     self.print(&node, false, || node_line(&node))?;
                     self.running.take(&node, now);
-                    self.nodes.insert(key(&node), node);
+                    self.nodes.insert(NaturalOrder::of(&node), node);
                 }
             }
             FleetChange::Complete => self.complete(now)?,
@@ -191,7 +191,7 @@ impl<'a> FleetView<'a> {
             self.running.forget(&node.uuid);
         } else {
             self.running.take(&node, now);
-            self.nodes.insert(key(&node), node);
+            self.nodes.insert(NaturalOrder::of(&node), node);
         }
         Ok(())
     }
@@ -257,11 +257,6 @@ impl<'a> FleetView<'a> {
         let unknown = std::iter::repeat_n(ExitKind::OutcomeUnknown, self.running.unknown());
         ExitKind::of_several(kinds.chain(unknown))
     }
-}
-
-/// The order of the lines.
-fn key(node: &v1::Node) -> (String, String) {
-    (node.name.clone(), node.uuid.clone())
 }
 
 fn node_line(node: &v1::Node) -> String {
@@ -351,6 +346,26 @@ mod tests {
         assert!(!view.is_idle());
         assert_ne!(view.idle_since, None);
         assert_eq!(view.ending(), ExitKind::CommandCancelled);
+    }
+
+    #[test]
+    fn lines_are_in_the_order_in_which_a_person_counts() {
+        let printer = Printer {
+            format: OutputFormat::Table,
+            screen: Screen::default(),
+        };
+        let mut view = FleetView::new(&printer);
+        view.is_live = true;
+        let names = ["node-1", "node-9", "node-10"];
+        let nodes = names.iter().rev().map(|name| v1::Node {
+            uuid: format!("uuid of {name}"),
+            name: (*name).to_owned(),
+            ..v1::Node::default()
+        });
+        let nodes = nodes.collect();
+        view.take(FleetChange::Listed(nodes)).unwrap();
+        let shown: Vec<_> = view.nodes.values().map(|node| node.name.as_str()).collect();
+        assert_eq!(shown, names);
     }
 
     #[test]

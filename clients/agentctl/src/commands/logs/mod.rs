@@ -1,5 +1,6 @@
 //! `agentctl logs`.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -48,8 +49,10 @@ async fn archives(
         source,
     })?;
     let parallel = invocation.connection.parallel;
+    let names = file_names(&nodes);
     let outcomes = each(nodes, parallel, async |node| {
-        fetch(channel, node, directory).await
+        let name = names.get(&node.uuid).map_or("", String::as_str);
+        fetch(channel, node, directory.join(name)).await
     })
     .await;
     let printer = &invocation.printer;
@@ -69,18 +72,34 @@ async fn archives(
     Ok(ended)
 }
 
+/// The file of each node's archive, by UUID: it is called as the node, or by its UUID where
+/// several nodes are called so.
+fn file_names(nodes: &[NodeRef]) -> BTreeMap<String, String> {
+    // A name of the gateway's must not lead out of the directory.
+    let plain = |name: &str| name.replace(['/', '\0'], "_");
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for node in nodes {
+        *counts.entry(plain(node.shown())).or_default() += 1;
+    }
+    let names = nodes.iter().map(|node| {
+        let mut name = plain(node.shown());
+        if counts.get(&name).is_some_and(|count| *count > 1) {
+            name = plain(&node.uuid);
+        }
+        (node.uuid.clone(), format!("{name}.tar.gz"))
+    });
+    names.collect()
+}
+
 async fn fetch(
     channel: &ControlChannel,
     node: &NodeRef,
-    directory: &Path,
+    path: PathBuf,
 ) -> Result<LogArchive, ControlError> {
     let failure = |status| channel.failure(status);
     let request = channel.stream_of_node(&node.uuid, v1::CollectLogsRequest {});
     let answer = channel.commands().collect_logs(request).await;
     let mut chunks = answer.map_err(failure)?.into_inner();
-    // A name of the gateway's must not lead out of the directory.
-    let name = node.shown().replace(['/', '\0'], "_");
-    let path = directory.join(format!("{name}.tar.gz"));
     // It has its name when it is whole.
     let part = path.with_extension("gz.part");
     let unwritten = |source| ControlError::File {
@@ -95,4 +114,29 @@ async fn fetch(
     }
     fs::rename(&part, &path).map_err(unwritten)?;
     Ok(LogArchive { path, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_archives_have_one_file() {
+        let node = |uuid: &str, name: &str| NodeRef {
+            uuid: uuid.to_owned(),
+            name: name.to_owned(),
+        };
+        let nodes = [
+            node("u-1", "twin"),
+            node("u-2", "twin"),
+            node("u-3", "a/b"),
+            node("u-4", "a_b"),
+            node("u-5", "../alone"),
+            node("u-6", ""),
+        ];
+        let names = file_names(&nodes);
+        let names: Vec<_> = names.values().map(String::as_str).collect();
+        let expected = ["u-1", "u-2", "u-3", "u-4", ".._alone", "u-6"];
+        assert_eq!(names, expected.map(|name| format!("{name}.tar.gz")));
+    }
 }
