@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 from ironic_agent_client import (
     ApiError,
     AsyncGateway,
+    AsyncNode,
     CommandCancelled,
     CommandFailed,
     CommandLost,
@@ -95,6 +96,9 @@ class Scripted(fleet_service_pb2_grpc.FleetServiceServicer, command_service_pb2_
 
     async def ExecuteCommand(self, request, context):
         return await self.one(request, context)
+
+    async def GetStatus(self, request, context):
+        return command_service_pb2.GetStatusResponse(boot_id=self.node.attachment.boot_id)
 
     async def GetNode(self, request, context):
         return fleet_service_pb2.GetNodeResponse(node=self.node)
@@ -233,6 +237,28 @@ class Executing(Case):
         self.command_script([refusal("COMMAND_NOT_FOUND", grpc.StatusCode.NOT_FOUND)])
         with self.assertRaises(CommandLost):
             await self.gateway.node("n").execute(SYNC)
+
+    async def test_another_process_gives_an_order_in_the_boot_of_the_first(self) -> None:
+        order = self.gateway.node("n")
+        boot = await order.boot_id()
+        self.order_script([self.answer(command_pb2.COMMAND_STATE_SUCCEEDED)])
+        await order.execute(SYNC, identifier=IDENTIFIER, boot_id=boot)
+        self.scripted.node = node("n", boot="2")
+        with self.assertRaises(CommandLost):
+            await order.execute(SYNC, identifier=IDENTIFIER, boot_id=boot)
+        self.assertEqual(len(self.orders()), 1)
+
+    async def test_agent_without_a_gateway_says_its_boot(self) -> None:
+        def boot(_: grpc.aio.ServicerContext) -> object:
+            self.scripted.node = node("n", boot="2")
+            return asyncio.sleep(0)
+
+        agent = AsyncNode(self.gateway.channel, (("agent-token", "secret"),), "n")
+        self.order_script([boot, refusal("")])
+        with self.assertRaises(CommandLost):
+            await agent.execute(SYNC, identifier=IDENTIFIER)
+        self.assertEqual(len(self.orders()), 1)
+        self.assertEqual(await agent.boot_id(), "2")
 
     async def test_ends_that_are_no_success_are_typed(self) -> None:
         from ironic_agent_client.v1.failure_pb2 import Failure

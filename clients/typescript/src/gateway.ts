@@ -50,8 +50,12 @@ export interface WatchOptions {
 
 /** How a command is executed. */
 export interface ExecuteOptions {
-  /** The caller's identifier, a UUID: an order that is repeated with it is not executed a second time. */
+  /** The caller's identifier, a UUID: an order that is repeated with it in one boot of the machine is not executed a second
+   * time. Another boot has no record of it. */
   readonly id?: string;
+  /** What `bootId()` said before the order was given first, of a caller that keeps it beside `id` because it may be started
+   * again: in another boot the order is not given. Without it one call gives the order in one boot only. */
+  readonly bootId?: string;
   /** Milliseconds after which the agent cancels the command. */
   readonly deadline?: number;
   /** Whether the end is waited for; otherwise the record is answered as soon as the command is admitted. */
@@ -214,7 +218,7 @@ export class AgentNode {
       order.deadline = durationFromMs(options.deadline);
     }
     const backoff = new Backoff(options.retryTimeout ?? RETRY_TIMEOUT, options.signal);
-    let record = await this.#admit(order, backoff);
+    let record = await this.#admit(order, options.bootId ?? "", backoff);
     if (options.wait ?? true) {
       record = await this.#follow(record, backoff, options.observer);
     }
@@ -222,6 +226,11 @@ export class AgentNode {
       throw CommandFailed.of(record);
     }
     return record;
+  }
+
+  /** Which boot of the machine can be called now: `execute` gives an order in no other one when it gets it. */
+  async bootId(): Promise<string> {
+    return await repeated(() => this.#bootId());
   }
 
   /** Which boot of the machine can be called; throws where none can. */
@@ -240,10 +249,10 @@ export class AgentNode {
     return (await this.gateway.commands.getStatus({}, this.#options)).bootId;
   }
 
-  async #admit(order: ExecuteCommandRequest, backoff: Backoff): Promise<CommandRecord> {
+  async #admit(order: ExecuteCommandRequest, bootId: string, backoff: Backoff): Promise<CommandRecord> {
     // The boot in which an order whose answer was lost may have been executed. Another boot has no record of it, and
     // would execute it a second time.
-    let sentIn = "";
+    let sentIn = bootId;
     while (true) {
       let boot = "";
       try {

@@ -194,6 +194,15 @@ suite("executing", () => {
     await assert.rejects(gateway.node("n").execute(SYNC), CommandLost);
   });
 
+  test("another process gives an order in the boot of the first", async () => {
+    const bootId = await gateway.node("n").bootId();
+    orders.scripts = [[{ command: done }]];
+    await gateway.node("n").execute(SYNC, { id: ID, bootId });
+    attached = node("n", "2");
+    await assert.rejects(gateway.node("n").execute(SYNC, { id: ID, bootId }), CommandLost);
+    assert.deepEqual(identifiers, [ID]);
+  });
+
   test("ends that are no success are typed", async () => {
     const failure = { kind: "ImageChecksumError", details: "another digest" };
     orders.scripts = [[{ command: { ...running, state: CommandState.FAILED, failure } }]];

@@ -166,7 +166,16 @@ class AsyncNode:
         # For calls of `commands`.
         self.metadata = metadata
         self.name = name
-        self._boot_id = boot_id
+        # Without it the agent at the other end is asked.
+        self._boot_id = boot_id or self._said_boot
+
+    async def _said_boot(self) -> str:
+        with typed_errors():
+            return (await self.commands.GetStatus(commands_pb.GetStatusRequest(), metadata=self.metadata, timeout=ATTEMPT)).boot_id
+
+    async def boot_id(self) -> str:
+        """Which boot of the machine can be called now: `execute` gives an order in no other one when it gets it."""
+        return await repeated(self._boot_id)
 
     async def inventory(self) -> dict[str, Any]:
         """The machine's inventory, read now."""
@@ -185,13 +194,15 @@ class AsyncNode:
         request = commands_pb.CancelCommandRequest(id=identifier, reason=reason)
         return (await repeated(lambda: self.commands.CancelCommand(request, metadata=self.metadata, timeout=ATTEMPT))).command
 
-    async def execute(self, command: Command, *, identifier: str | None = None, deadline: timedelta | None = None, wait: bool = True,
-                      retry_timeout: float = RETRY_TIMEOUT, observer: Observer | None = None) -> CommandRecord:
+    async def execute(self, command: Command, *, identifier: str | None = None, boot_id: str = "", deadline: timedelta | None = None,
+                      wait: bool = True, retry_timeout: float = RETRY_TIMEOUT, observer: Observer | None = None) -> CommandRecord:
         """Executes a command once and waits for its end, over broken connections and gateways that are started again.
 
-        `identifier`, a UUID, is the caller's: an order that is repeated with it, also by another process, is not executed a
-        second time. After `deadline` the agent cancels the command. With `wait=False` the record is answered as soon as the
-        command is admitted. The call fails when attempts to reach the agent have failed for `retry_timeout` seconds. `observer` gets
+        `identifier`, a UUID, is the caller's: an order that is repeated with it in one boot of the machine is not executed a second
+        time. Another boot has no record of it. This call gives the order in one boot only; a caller that may be started again
+        keeps what `boot_id()` said beside the identifier, before it orders, and passes it as `boot_id`. After `deadline` the agent
+        cancels the command. With `wait=False` the record is answered as soon as the command is admitted. The call fails when
+        attempts to reach the agent have failed for `retry_timeout` seconds. `observer` gets
         milestones, progress and log lines.
 
         Raises CommandFailed when it ran and did not end well, CommandLost when the machine has booted again meanwhile, and
@@ -201,21 +212,20 @@ class AsyncNode:
         if deadline is not None:
             order.deadline.CopyFrom(Duration(seconds=deadline.days * 86400 + deadline.seconds, nanos=deadline.microseconds * 1000))
         backoff = Backoff(retry_timeout)
-        record = await self._admit(order, backoff)
+        record = await self._admit(order, boot_id, backoff)
         if wait:
             record = await self._follow(record, backoff, observer)
         if record.state not in (COMMAND_STATE_RUNNING, COMMAND_STATE_SUCCEEDED):
             raise CommandFailed.of(record)
         return record
 
-    async def _admit(self, order: commands_pb.ExecuteCommandRequest, backoff: Backoff) -> CommandRecord:
-        # The boot in which an order whose answer was lost may have been executed. Another boot has
-        # no record of it, and would execute it a second time.
-        sent_in = ""
+    async def _admit(self, order: commands_pb.ExecuteCommandRequest, sent_in: str, backoff: Backoff) -> CommandRecord:
+        # `sent_in`: the boot in which an order whose answer was lost may have been executed. Another
+        # boot has no record of it, and would execute it a second time.
         while True:
             boot = ""
             try:
-                boot = await self._boot_id() if self._boot_id else ""
+                boot = await self._boot_id()
                 if sent_in and boot and sent_in != boot:
                     raise CommandLost(self.name, order.id)
                 with typed_errors():

@@ -140,8 +140,12 @@ class Node:
         """Asks a command to stop: its record then."""
         return self._loop.run(self._node.cancel(identifier, reason))
 
-    def execute(self, command: Command, *, identifier: str | None = None, deadline: timedelta | None = None, wait: bool = True,
-                retry_timeout: float = RETRY_TIMEOUT, observer: Observer | None = None) -> CommandRecord:
+    def boot_id(self) -> str:
+        """As AsyncNode.boot_id."""
+        return self._loop.run(self._node.boot_id())
+
+    def execute(self, command: Command, *, identifier: str | None = None, boot_id: str = "", deadline: timedelta | None = None,
+                wait: bool = True, retry_timeout: float = RETRY_TIMEOUT, observer: Observer | None = None) -> CommandRecord:
         """As AsyncNode.execute. `observer` is called by the client's thread."""
-        return self._loop.run(self._node.execute(command, identifier=identifier, deadline=deadline, wait=wait, retry_timeout=retry_timeout,
-                                                 observer=observer))
+        return self._loop.run(self._node.execute(command, identifier=identifier, boot_id=boot_id, deadline=deadline, wait=wait,
+                                                 retry_timeout=retry_timeout, observer=observer))
