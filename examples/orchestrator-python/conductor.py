@@ -9,7 +9,8 @@ The file of nodes says which machine is which, by its MAC addresses or the UUID 
 
     [{"uuid": "1be26c0b-03f2-4d2e-ae87-c02d7f33c781", "name": "rack1-1", "macs": ["52:54:00:e2:e0:01"]}]
 
-The other file is that of orchestrator.py. Each node is deployed when its agent attaches. Digests of agents' tokens are kept.
+The other file is that of orchestrator.py, which says what is kept beside it. Each node is deployed when its agent attaches. Digests of
+agents' tokens are kept.
 """
 
 import argparse
@@ -24,14 +25,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import grpc.aio
 from google.protobuf.duration_pb2 import Duration
 from ironic_agent_client import AsyncNode, open_channel, to_struct
 from ironic_agent_client.errors import NodeAway
 from ironic_agent_client.v1 import conductor_service_pb2 as pb
 from ironic_agent_client.v1.conductor_service_pb2_grpc import ConductorServiceServicer, add_ConductorServiceServicer_to_server
-from orchestrator import Deployment, say
+from orchestrator import Deployment, KeptOrders, say
 
 Context = grpc.aio.ServicerContext[Any, Any]
 SILENCE = 20  # seconds: proxies end streams that are silent for longer
@@ -100,11 +100,10 @@ class Attachments:
 class Conductor(ConductorServiceServicer):
     """Says which machine is which node, believes the tokens that it has given, and deploys who attaches."""
 
-    def __init__(self, nodes: list[dict[str, Any]], jobs: dict[str, Any], state: Path, run: str):
+    def __init__(self, nodes: list[dict[str, Any]], jobs: dict[str, Any], state: Path, run: str, kept: KeptOrders):
         self.nodes = {node["uuid"]: node for node in nodes}
         self.jobs = {uuid: jobs[key] for uuid, node in self.nodes.items() for key in (uuid, node.get("name")) if key in jobs}
-        self.state = state
-        self.run = run
+        self.state, self.run, self.kept = state, run, kept
         self.digests: dict[str, list[str]] = json.loads(state.read_text()) if state.exists() else {}
         self.directory = tempfile.TemporaryDirectory()
         self.attachments = {uuid: Attachments(Path(self.directory.name, uuid)) for uuid in self.nodes}
@@ -122,8 +121,7 @@ class Conductor(ConductorServiceServicer):
                 return pb.LookupResponse(session=session)
         return pb.LookupResponse(retry=pb.LookupRetry(reason="the file of nodes names no such machine"))
 
-    async def Heartbeat(self, requests: AsyncIterator[pb.HeartbeatRequest],
-                        context: Context) -> AsyncIterator[pb.HeartbeatResponse]:
+    async def Heartbeat(self, requests: AsyncIterator[pb.HeartbeatRequest], context: Context) -> AsyncIterator[pb.HeartbeatResponse]:
         hello = (await anext(requests)).hello
         await self.believe(hello.node_uuid, hello.agent_token, context)
         # Opens the session; the agent begins to beat.
@@ -144,9 +142,9 @@ class Conductor(ConductorServiceServicer):
         attachments = self.attachments[hello.node_uuid]
         if hello.node_uuid in self.jobs and hello.node_uuid not in self.deploying:
             name = self.nodes[hello.node_uuid].get("name", hello.node_uuid)
-            channel = open_channel(f"unix:{attachments.path}")
-            node = AsyncNode(channel, (("agent-token", hello.agent_token),), hello.node_uuid, attachments.attached_boot)
-            deployment = Deployment(name, node, self.jobs[hello.node_uuid], self.run)
+            metadata = (("agent-token", hello.agent_token),)
+            node = AsyncNode(open_channel(f"unix:{attachments.path}"), metadata, hello.node_uuid, attachments.attached_boot)
+            deployment = Deployment(name, node, self.jobs[hello.node_uuid], self.run, self.kept)
             self.deploying[hello.node_uuid] = asyncio.create_task(deployment.deploy())
             if len(self.deploying) == len(self.jobs):
                 self.everyone.set()
@@ -177,7 +175,9 @@ async def main() -> int:
     parser.add_argument("deployments", type=Path)
     arguments = parser.parse_args()
     text = arguments.deployments.read_bytes()
-    conductor = Conductor(json.loads(arguments.nodes.read_text()), json.loads(text), arguments.state, hashlib.sha256(text).hexdigest())
+    kept = KeptOrders(Path(f"{arguments.deployments}.orders"))
+    nodes, run = json.loads(arguments.nodes.read_text()), hashlib.sha256(text).hexdigest()
+    conductor = Conductor(nodes, json.loads(text), arguments.state, run, kept)
     server = grpc.aio.server()
     add_ConductorServiceServicer_to_server(conductor, server)
     if arguments.cert:
@@ -185,8 +185,7 @@ async def main() -> int:
         server.add_secure_port(arguments.listen, grpc.ssl_server_credentials([(key, chain)], authority, True))
     else:
         server.add_insecure_port(arguments.listen)
-    for attachments in conductor.attachments.values():
-        await attachments.listen()
+    await asyncio.gather(*(attachments.listen() for attachments in conductor.attachments.values()))
     await server.start()
     await conductor.everyone.wait()
     reports = await asyncio.gather(*conductor.deploying.values())

@@ -8,14 +8,15 @@ The file maps names or UUIDs of nodes to what each is to hold:
     {"rack1-1": {"image": {"urls": ["https://images.example/debian-12.raw"], "sha256": "..."}}}
 
 Each node is deployed as soon as its agent can be called, through this gateway or another one: inventory, plan, erase, write,
-reboot. The identifiers of the commands are made of the file's content: an orchestrator that is started again goes on where it
-was. `--run` makes them others.
+reboot. The identifiers of the commands are made of the file's content, and what became of them is kept beside it: an orchestrator
+that is started again goes on where it was, and gives no order to another boot of the machine. `--run` makes them others.
 """
 
 import argparse
 import asyncio
 import hashlib
 import json
+import os
 import sys
 import time
 import uuid
@@ -44,14 +45,43 @@ def commands(image: dict[str, Any]) -> dict[str, Command]:
     }
 
 
+class KeptOrders:
+    """Of each order the boot in which it was given first, and whether it is done: what must survive the orchestrator."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.orders: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+
+    def is_done(self, identifier: str) -> bool:
+        """Whether it was carried out."""
+        return bool(self.orders.get(identifier, {}).get("done"))
+
+    async def boot_id(self, identifier: str, node: AsyncNode) -> str:
+        """The only boot in which it may be given. It is kept before the order is sent."""
+        if identifier not in self.orders:
+            self.keep(identifier, await node.boot_id(), done=False)
+        return str(self.orders[identifier]["boot_id"])
+
+    def keep(self, identifier: str, boot_id: str, *, done: bool) -> None:
+        """Replaces the file: one that is half written would forget everything."""
+        self.orders[identifier] = {"boot_id": boot_id, "done": done}
+        draft = self.path.with_name(f"{self.path.name}.new")
+        with draft.open("w") as file:
+            json.dump(self.orders, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self.path)
+
+
 class Deployment:
     """One node on its way to its image."""
 
-    def __init__(self, name: str, node: AsyncNode, job: dict[str, Any], run: str):
+    def __init__(self, name: str, node: AsyncNode, job: dict[str, Any], run: str, kept: KeptOrders):
         self.name = name
         self.node = node
         self.job = job
         self.run = run
+        self.kept = kept
         self.shown = 0.0
 
     async def deploy(self) -> dict[str, Any]:
@@ -78,14 +108,19 @@ class Deployment:
     async def step(self, step: str, command: Command) -> None:
         """One command, once, whatever breaks meanwhile."""
         identifier = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run}/{self.name}/{step}"))
+        if self.kept.is_done(identifier):
+            say(self.name, f"{step}: was done before")
+            return
+        boot_id = await self.kept.boot_id(identifier, self.node)
         for action in await self.node.plan(command):
             say(self.name, f"{step}: {action.description}{' DESTROYS DATA' if action.destructive else ''}")
         try:
-            await self.node.execute(command, identifier=identifier, observer=lambda event: self.show(step, event))
+            await self.node.execute(command, identifier=identifier, boot_id=boot_id, observer=lambda event: self.show(step, event))
         except CommandLost:
             # That the machine boots is what was ordered.
             if step != "reboot":
                 raise
+        self.kept.keep(identifier, boot_id, done=True)
         say(self.name, f"{step}: done")
 
     def show(self, step: str, event: WatchCommandResponse) -> None:
@@ -99,7 +134,7 @@ class Deployment:
             say(self.name, f"{step}: {progress.phase} {share}")
 
 
-async def orchestrate(gateway: AsyncGateway, jobs: dict[str, Any], run: str) -> list[dict[str, Any]]:
+async def orchestrate(gateway: AsyncGateway, jobs: dict[str, Any], run: str, kept: KeptOrders) -> list[dict[str, Any]]:
     """Watches the fleet and deploys each node of the file when it is there."""
     deploying: dict[str, asyncio.Task[dict[str, Any]]] = {}
 
@@ -113,7 +148,7 @@ async def orchestrate(gateway: AsyncGateway, jobs: dict[str, Any], run: str) -> 
             if not kind.startswith("command_progress"):
                 say(name, kind)
             if node.state in (NODE_STATE_ATTACHED, NODE_STATE_ELSEWHERE) and name not in deploying:
-                deployment = Deployment(name, gateway.node(node.uuid), jobs[name], run)
+                deployment = Deployment(name, gateway.node(node.uuid), jobs[name], run, kept)
                 deploying[name] = asyncio.create_task(deployment.deploy())
                 if len(deploying) == len(jobs):
                     everyone.set()
@@ -136,14 +171,16 @@ async def main() -> int:
     parser.add_argument("--cert", help="file of the own certificate")
     parser.add_argument("--key", help="file of its key")
     parser.add_argument("--plaintext", action="store_true", help="no TLS: the gateway is on this machine and has none")
+    parser.add_argument("--state", type=Path, help="file for what became of the orders; DEPLOYMENTS.orders when not given")
     parser.add_argument("--run", help="names this run: with another one everything is done again")
     parser.add_argument("deployments", type=Path)
     arguments = parser.parse_args()
     text = arguments.deployments.read_bytes()
+    kept = KeptOrders(arguments.state or Path(f"{arguments.deployments}.orders"))
     run = arguments.run or hashlib.sha256(text).hexdigest()
     async with AsyncGateway(arguments.gateway, ca=arguments.ca, cert=arguments.cert, key=arguments.key,
                             plaintext=arguments.plaintext) as gateway:
-        reports = await orchestrate(gateway, json.loads(text), run)
+        reports = await orchestrate(gateway, json.loads(text), run, kept)
     print(json.dumps(reports, indent=2))
     return 0 if all(report["state"] == "deployed" for report in reports) else 1
 

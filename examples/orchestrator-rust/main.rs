@@ -9,7 +9,8 @@
 //!
 //! Each node is deployed as soon as its agent can be called, through this gateway or another one:
 //! inventory, plan, erase, write, reboot. The identifiers of the commands are made of the file's
-//! content: an orchestrator that is started again goes on where it was. `--run NAME` makes them
+//! content, and what became of them is kept beside it: an orchestrator that is started again goes
+//! on where it was, and gives no order to another boot of the machine. `--run NAME` makes them
 //! others.
 
 mod client;
@@ -19,7 +20,7 @@ use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use client::{AgentNode, AnyError};
+use client::{AgentNode, AnyError, Gateway};
 use ironic_agent_protocol::v1;
 use ironic_agent_protocol::v1::command::Verb;
 use ironic_agent_protocol::v1::watch_command_response::Event;
@@ -28,7 +29,6 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
 
 /// What one node is to hold.
 #[derive(Debug, Clone, Deserialize)]
@@ -142,12 +142,12 @@ async fn report(name: String, node: AgentNode, job: Deployment, run: String) -> 
 
 /// Watches the fleet and deploys each node of the file when it is there.
 async fn orchestrate(
-    channel: Channel,
+    gateway: Gateway,
     deployments: &BTreeMap<String, Deployment>,
     run: &str,
 ) -> Result<Vec<Value>, AnyError> {
     let (seen, mut nodes) = mpsc::unbounded_channel();
-    let watch = client::watch(channel.clone(), move |node| {
+    let watch = client::watch(gateway.channel.clone(), move |node| {
         let _ = seen.send(node);
     });
     let mut watching = tokio::spawn(watch);
@@ -163,10 +163,7 @@ async fn orchestrate(
         };
         let there = [v1::NodeState::Attached, v1::NodeState::Elsewhere];
         if there.contains(&node.state()) && begun.insert(name.clone()) {
-            let agent = AgentNode {
-                channel: channel.clone(),
-                uuid: node.uuid,
-            };
+            let agent = gateway.node(node.uuid);
             deploying.spawn(report(name.clone(), agent, job.clone(), run.to_owned()));
         }
     }

@@ -8,12 +8,13 @@
  *     {"rack1-1": {"image": {"urls": ["https://images.example/debian-12.raw"], "sha256": "..."}}}
  *
  * Each node is deployed as soon as its agent can be called, through this gateway or another one: inventory, plan, erase,
- * write, reboot. The identifiers of the commands are made of the file's content: an orchestrator that is started again goes
- * on where it was. `--run` makes them others.
+ * write, reboot. The identifiers of the commands are made of the file's content, and what became of them is kept beside it:
+ * an orchestrator that is started again goes on where it was, and gives no order to another boot of the machine. `--run`
+ * makes them others.
  */
 
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 
 import { type AgentNode, ApiError, CommandFailed, CommandLost, Gateway } from "@ironic-agent/client";
@@ -46,6 +47,41 @@ function identifier(...texts: string[]): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
 
+/** Of each order the boot in which it was given first, and whether it is done: what must survive the orchestrator. */
+class KeptOrders {
+  readonly #path: string;
+  readonly #orders: Record<string, { boot_id: string; done: boolean }>;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#orders = existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : {};
+  }
+
+  /** Whether it was carried out. */
+  isDone(id: string): boolean {
+    return this.#orders[id]?.done ?? false;
+  }
+
+  /** The only boot in which it may be given. It is kept before the order is sent. */
+  async bootId(id: string, node: AgentNode): Promise<string> {
+    const kept = this.#orders[id]?.boot_id;
+    if (kept !== undefined) {
+      return kept;
+    }
+    const bootId = await node.bootId();
+    this.keep(id, bootId, false);
+    return bootId;
+  }
+
+  /** Replaces the file: one that is half written would forget everything. */
+  keep(id: string, bootId: string, done: boolean): void {
+    this.#orders[id] = { boot_id: bootId, done };
+    const draft = `${this.#path}.new`;
+    writeFileSync(draft, JSON.stringify(this.#orders), { flush: true });
+    renameSync(draft, this.#path);
+  }
+}
+
 /** Says milestones, and progress at most once a second. */
 function shower(node: string, step: string): (event: WatchCommandResponse) => void {
   let shown = 0;
@@ -61,7 +97,7 @@ function shower(node: string, step: string): (event: WatchCommandResponse) => vo
 }
 
 /** Takes one node to its image. What goes wrong is in its report. */
-async function deploy(name: string, node: AgentNode, image: Image, run: string): Promise<Report> {
+async function deploy(name: string, node: AgentNode, image: Image, run: string, kept: KeptOrders): Promise<Report> {
   const report: Report = { node: name, state: "failed", seconds: {} };
   try {
     const inventory = (await node.inventory()) as { cpu: { count: number }; disks: { name: string }[] };
@@ -69,17 +105,24 @@ async function deploy(name: string, node: AgentNode, image: Image, run: string):
     say(name, `${inventory.cpu.count} CPUs, disks ${report.disks.join(", ")}`);
     for (const [step, command] of Object.entries(commands(image))) {
       const began = performance.now();
+      const id = identifier(run, name, step);
+      if (kept.isDone(id)) {
+        say(name, `${step}: was done before`);
+        continue;
+      }
+      const bootId = await kept.bootId(id, node);
       for (const action of await node.plan(command)) {
         say(name, `${step}: ${action.description}${action.destructive ? " DESTROYS DATA" : ""}`);
       }
       try {
-        await node.execute(command, { id: identifier(run, name, step), observer: shower(name, step) });
+        await node.execute(command, { id, bootId, observer: shower(name, step) });
       } catch (error) {
         // That the machine boots is what was ordered.
         if (!(error instanceof CommandLost && step === "reboot")) {
           throw error;
         }
       }
+      kept.keep(id, bootId, true);
       say(name, `${step}: done`);
       report.seconds[step] = Math.round((performance.now() - began) / 100) / 10;
     }
@@ -98,7 +141,7 @@ async function deploy(name: string, node: AgentNode, image: Image, run: string):
 }
 
 /** Watches the fleet and deploys each node of the file when it is there. */
-async function orchestrate(gateway: Gateway, deployments: Deployments, run: string): Promise<Report[]> {
+async function orchestrate(gateway: Gateway, deployments: Deployments, run: string, kept: KeptOrders): Promise<Report[]> {
   const deploying = new Map<string, Promise<Report>>();
   const reports = Promise.withResolvers<Report[]>();
   const stop = new AbortController();
@@ -114,7 +157,7 @@ async function orchestrate(gateway: Gateway, deployments: Deployments, run: stri
       }
       const isThere = node.state === NodeState.ATTACHED || node.state === NodeState.ELSEWHERE;
       if (isThere && !deploying.has(name)) {
-        deploying.set(name, deploy(name, gateway.node(node.uuid), job.image, run));
+        deploying.set(name, deploy(name, gateway.node(node.uuid), job.image, run, kept));
         if (deploying.size === Object.keys(deployments).length) {
           reports.resolve(Promise.all(deploying.values()));
         }
@@ -136,6 +179,7 @@ const { values, positionals } = parseArgs({
     cert: { type: "string" }, // file of the own certificate
     key: { type: "string" }, // file of its key
     plaintext: { type: "boolean" }, // no TLS: the gateway is on this machine and has none
+    state: { type: "string" }, // file for what became of the orders; DEPLOYMENTS.orders when not given
     run: { type: "string" }, // names this run: with another one everything is done again
   },
 });
@@ -148,6 +192,7 @@ const text = readFileSync(file);
 const { gateway: address, ca, cert, key, plaintext } = values;
 const gateway = new Gateway({ address, ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }), ...(plaintext && { plaintext }) });
 const run = values.run ?? createHash("sha256").update(text).digest("hex");
-const reports = await orchestrate(gateway, JSON.parse(text.toString()) as Deployments, run);
+const kept = new KeptOrders(values.state ?? `${file}.orders`);
+const reports = await orchestrate(gateway, JSON.parse(text.toString()) as Deployments, run, kept);
 console.log(JSON.stringify(reports, undefined, 2));
 process.exit(reports.every((report) => report.state === "deployed") ? 0 : 1);

@@ -232,6 +232,47 @@ async fn orchestrators_deploy_a_node_of_another_gateway() {
     }
 }
 
+/// Started again after the machines have booted, an orchestrator does not erase and write once more.
+#[tokio::test]
+async fn orchestrators_give_no_order_to_another_boot() {
+    let Some(clients) = clients() else { return };
+    for (program, scheme) in orchestrators(&clients) {
+        let world = World::new().await;
+        world.release();
+        let (config, fleet, options) = world.gateway();
+        let run = async || {
+            let output = Command::new(&program[0])
+                .args(&program[1..])
+                .arg("--gateway")
+                .arg(format!("{scheme}{fleet}"))
+                .args(&options)
+                .arg(&world.deployments)
+                .kill_on_drop(true)
+                .output();
+            tokio::time::timeout(LIMIT, output).await.unwrap().unwrap()
+        };
+        let start = |url: &str| world.machines.each_ref().map(|one| one.start_agent(url));
+        let shim = Shim::start(config).await;
+        let agents = start(&shim.url);
+        world.check(&run().await);
+        let config = shim.die().await;
+        drop(agents);
+        for machine in &world.machines {
+            machine.boot("22222222-2222-2222-2222-222222222222");
+            std::fs::write(machine.disk(), vec![0x55; 16 << 20]).unwrap();
+        }
+        let shim = Shim::start(config).await;
+        let _agents = start(&shim.url);
+        let output = run().await;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program:?}: {said}");
+        for machine in &world.machines {
+            let disk = std::fs::read(machine.disk()).unwrap();
+            assert!(disk.iter().all(|byte| *byte == 0x55), "{program:?}: {said}");
+        }
+    }
+}
+
 #[test]
 fn reference_orchestrators_stay_below_200_lines() {
     for file in [

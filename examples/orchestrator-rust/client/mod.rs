@@ -2,6 +2,7 @@
 //! TypeScript. A watch that goes on after a broken connection, and a command that is executed
 //! once however often it is repeated.
 
+mod kept;
 mod node;
 mod watch;
 
@@ -10,6 +11,7 @@ use std::error::Error;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use kept::KeptOrders;
 pub(crate) use node::AgentNode;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Status};
@@ -65,8 +67,27 @@ async fn pause(status: Status, lost_at: &mut Option<Instant>) -> Result<(), Stat
     Ok(())
 }
 
-/// A channel to the gateway, with mutual TLS where the options name the files.
-pub(crate) fn connect(options: &BTreeMap<String, String>) -> Result<Channel, AnyError> {
+/// A gateway, and what is kept of the orders that were given through it.
+#[derive(Debug, Clone)]
+pub(crate) struct Gateway {
+    pub(crate) channel: Channel,
+    orders: KeptOrders,
+}
+
+impl Gateway {
+    /// A node of it.
+    pub(crate) fn node(&self, uuid: String) -> AgentNode {
+        AgentNode {
+            channel: self.channel.clone(),
+            uuid,
+            orders: self.orders.clone(),
+        }
+    }
+}
+
+/// The gateway, with mutual TLS where the options name the files. What becomes of the orders is
+/// kept in the file of --state, or beside the file of deployments.
+pub(crate) fn connect(options: &BTreeMap<String, String>) -> Result<Gateway, AnyError> {
     let gateway = options.get("--gateway").ok_or("--gateway is missing")?;
     let mut endpoint =
         Endpoint::from_shared(gateway.clone())?.http2_keep_alive_interval(Duration::from_secs(20));
@@ -80,5 +101,11 @@ pub(crate) fn connect(options: &BTreeMap<String, String>) -> Result<Channel, Any
             .identity(Identity::from_pem(read("--cert")?, read("--key")?));
         endpoint = endpoint.tls_config(tls)?;
     }
-    Ok(endpoint.connect_lazy())
+    let file = options.get("file").map_or("", String::as_str);
+    let beside = format!("{file}.orders");
+    let state = options.get("--state").unwrap_or(&beside);
+    Ok(Gateway {
+        channel: endpoint.connect_lazy(),
+        orders: KeptOrders::read(state.into())?,
+    })
 }

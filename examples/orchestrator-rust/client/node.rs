@@ -6,13 +6,15 @@ use ironic_agent_protocol::v1::watch_command_response::Event;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
+use super::kept::{KeptOrder, KeptOrders};
 use super::pause;
 
 /// A node of a gateway.
 #[derive(Debug, Clone)]
 pub(crate) struct AgentNode {
-    pub(crate) channel: Channel,
-    pub(crate) uuid: String,
+    pub(super) channel: Channel,
+    pub(super) uuid: String,
+    pub(super) orders: KeptOrders,
 }
 
 impl AgentNode {
@@ -49,24 +51,44 @@ impl AgentNode {
         Ok(answer.into_inner().plan.unwrap_or_default())
     }
 
-    /// Executes a command once and waits for its end, however often the connection breaks.
+    /// Executes a command once and waits for its end, however often the connection breaks or the
+    /// orchestrator is started again.
     /// `None`: the machine has booted again meanwhile, and how the command ended is not known.
     pub(crate) async fn execute(
         &self,
         order: v1::ExecuteCommandRequest,
         mut seen: impl FnMut(Event),
     ) -> Result<Option<v1::CommandRecord>, Status> {
-        let (mut sent_in, mut lost_at) = (None, None);
+        let kept = self.orders.find(&order.id);
+        if kept.as_ref().is_some_and(|kept| kept.done) {
+            // An earlier process has seen its end; the agent may not know it any more.
+            let mut record = v1::CommandRecord::default();
+            record.set_state(v1::CommandState::Succeeded);
+            return Ok(Some(record));
+        }
+        let (mut sent_in, mut lost_at) = (kept.map(|kept| kept.boot_id), None);
         loop {
             let attempt = self.attempt(&order, &mut sent_in, |event| {
                 lost_at = None;
                 seen(event);
             });
             match attempt.await {
-                Ok(record) => return Ok(record),
+                Ok(record) => {
+                    let state = record.as_ref().map(v1::CommandRecord::state);
+                    if let (Some(v1::CommandState::Succeeded), Some(boot_id)) = (state, sent_in) {
+                        self.keep(&order.id, boot_id, true)?;
+                    }
+                    return Ok(record);
+                }
                 Err(status) => pause(status, &mut lost_at).await?,
             }
         }
+    }
+
+    /// Keeps in which boot an order is given, before it is, and then whether it is done.
+    fn keep(&self, id: &str, boot_id: String, done: bool) -> Result<(), Status> {
+        let kept = self.orders.keep(id, KeptOrder { boot_id, done });
+        kept.map_err(|error| Status::failed_precondition(format!("the kept orders: {error}")))
     }
 
     /// The order, and what is seen of it to the end. A repeated order is answered with the
@@ -80,8 +102,13 @@ impl AgentNode {
         let mut commands = self.commands();
         let status = self.request(v1::GetStatusRequest {})?;
         let boot_id = commands.get_status(status).await?.into_inner().boot_id;
-        if *sent_in.get_or_insert_with(|| boot_id.clone()) != boot_id {
-            return Ok(None);
+        match sent_in {
+            Some(sent_in) if *sent_in != boot_id => return Ok(None),
+            Some(_) => {}
+            None => {
+                self.keep(&order.id, boot_id.clone(), false)?;
+                *sent_in = Some(boot_id);
+            }
         }
         let request = self.request(order.clone())?;
         let answer = commands.execute_command(request).await?.into_inner();
