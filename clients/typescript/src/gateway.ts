@@ -64,7 +64,12 @@ export interface ExecuteOptions {
   readonly retryTimeout?: number;
   /** Gets milestones, progress and log lines. */
   readonly observer?: (event: WatchCommandResponse) => void;
-  /** Ends the call and leaves the command as it is. */
+  /** Ends the call and leaves the command as it is. While the order is not answered yet, the command may run or not. */
+  readonly signal?: AbortSignal;
+}
+
+/** What may end a call before it is answered. */
+interface Ending {
   readonly signal?: AbortSignal;
 }
 
@@ -230,12 +235,12 @@ export class AgentNode {
 
   /** Which boot of the machine can be called now: `execute` gives an order in no other one when it gets it. */
   async bootId(): Promise<string> {
-    return await repeated(() => this.#bootId());
+    return await repeated(() => this.#bootId({}));
   }
 
   /** Which boot of the machine can be called; throws where none can. */
-  async #bootId(): Promise<string> {
-    const { node } = await this.gateway.fleet.getNode({ node: this.name }, { timeoutMs: ATTEMPT });
+  async #bootId(ending: Ending): Promise<string> {
+    const { node } = await this.gateway.fleet.getNode({ node: this.name }, { timeoutMs: ATTEMPT, ...ending });
     if (!node || node.state === NodeState.AWAY) {
       throw new NodeAway(Code.Unavailable, `the agent of node ${this.name} is not attached`, "NODE_AWAY");
     }
@@ -246,21 +251,22 @@ export class AgentNode {
       return node.attachment.bootId;
     }
     // Another gateway holds it: the agent says it.
-    return (await this.gateway.commands.getStatus({}, this.#options)).bootId;
+    return (await this.gateway.commands.getStatus({}, { ...this.#options, ...ending })).bootId;
   }
 
   async #admit(order: ExecuteCommandRequest, bootId: string, backoff: Backoff): Promise<CommandRecord> {
     // The boot in which an order whose answer was lost may have been executed. Another boot has no record of it, and
     // would execute it a second time.
     let sentIn = bootId;
+    const ending: Ending = backoff.signal ? { signal: backoff.signal } : {};
     while (true) {
       let boot = "";
       try {
-        boot = await this.#bootId();
+        boot = await this.#bootId(ending);
         if (sentIn && boot && sentIn !== boot) {
           throw new CommandLost(this.name, order.id);
         }
-        const { command } = await this.gateway.commands.executeCommand(order, this.#options);
+        const { command } = await this.gateway.commands.executeCommand(order, { ...this.#options, ...ending });
         backoff.reset();
         if (!command) {
           throw new ApiError(Code.Internal, "ExecuteCommand answered no record");

@@ -53,7 +53,7 @@ class Scripts<T> {
         throw step;
       }
       if (typeof step === "function") {
-        (step as () => void)();
+        await (step as () => unknown)();
       } else {
         yield step;
       }
@@ -201,6 +201,13 @@ suite("executing", () => {
     attached = node("n", "2");
     await assert.rejects(gateway.node("n").execute(SYNC, { id: ID, bootId }), CommandLost);
     assert.deepEqual(identifiers, [ID]);
+  });
+
+  test("the caller ends it while the order is not answered", async () => {
+    orders.scripts = [[() => new Promise(() => undefined)]];
+    const signal = AbortSignal.timeout(300);
+    await assert.rejects(gateway.node("n").execute(SYNC, { signal }), { name: "TimeoutError" });
+    assert.equal(identifiers.length, 1);
   });
 
   test("ends that are no success are typed", async () => {
