@@ -9,8 +9,7 @@ The file of nodes says which machine is which, by its MAC addresses or the UUID 
 
     [{"uuid": "1be26c0b-03f2-4d2e-ae87-c02d7f33c781", "name": "rack1-1", "macs": ["52:54:00:e2:e0:01"]}]
 
-The other file is that of orchestrator.py, which says what is kept beside it. Each node is deployed when its agent attaches. Digests of
-agents' tokens are kept.
+The other file is that of orchestrator.py. Each node is deployed when its agent attaches. Orders and digests of agents' tokens are kept.
 """
 
 import argparse
@@ -49,6 +48,7 @@ class Attachments:
     def __init__(self, path: Path):
         self.path = path
         self.boot_id = ""
+        self.newest: asyncio.Task[Any] | None = None
         self.connections: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
 
     async def listen(self) -> None:
@@ -68,19 +68,20 @@ class Attachments:
 
     async def carry(self, boot_id: str, requests: AsyncIterator[pb.AttachRequest]) -> AsyncIterator[pb.AttachResponse]:
         """Passes bytes in both directions until one of them ends."""
-        self.boot_id = boot_id
-        connecting = asyncio.create_task(self.connections.get())
-        while not (await asyncio.wait([connecting], timeout=SILENCE))[0]:
-            yield pb.AttachResponse()
-        reader, writer = connecting.result()
-
-        async def receive() -> None:
-            async for request in requests:
-                writer.write(request.data)
-                await writer.drain()
-
-        receiving, reading = asyncio.create_task(receive()), asyncio.create_task(reader.read(CHUNK))
+        connecting: asyncio.Task[Any] = asyncio.create_task(self.connections.get())
+        receiving = reading = connecting
         try:
+            self.boot_id, self.newest = boot_id, connecting
+            while not (await asyncio.wait([connecting], timeout=SILENCE))[0]:
+                yield pb.AttachResponse()
+            reader, writer = connecting.result()
+
+            async def receive() -> None:
+                async for request in requests:
+                    writer.write(request.data)
+                    await writer.drain()
+
+            receiving, reading = asyncio.create_task(receive()), asyncio.create_task(reader.read(CHUNK))
             while not receiving.done():
                 await asyncio.wait([reading, receiving], timeout=SILENCE, return_when=asyncio.FIRST_COMPLETED)
                 if not reading.done():
@@ -91,10 +92,13 @@ class Attachments:
                 else:
                     break
         finally:
-            self.boot_id = ""
+            if self.newest is connecting:
+                self.boot_id = ""
+            # One that waits must not take the connection of the next attachment; one that has come ends here.
+            if not connecting.cancel():
+                connecting.result()[1].close()
             receiving.cancel()
             reading.cancel()
-            writer.close()
 
 
 class Conductor(ConductorServiceServicer):
@@ -139,16 +143,14 @@ class Conductor(ConductorServiceServicer):
         hello = (await anext(requests)).hello
         await self.believe(hello.node_uuid, hello.agent_token, context)
         yield pb.AttachResponse(accepted=pb.AttachAccepted())
-        attachments = self.attachments[hello.node_uuid]
-        if hello.node_uuid in self.jobs and hello.node_uuid not in self.deploying:
-            name = self.nodes[hello.node_uuid].get("name", hello.node_uuid)
-            metadata = (("agent-token", hello.agent_token),)
-            node = AsyncNode(open_channel(f"unix:{attachments.path}"), metadata, hello.node_uuid, attachments.attached_boot)
-            deployment = Deployment(name, node, self.jobs[hello.node_uuid], self.run, self.kept)
-            self.deploying[hello.node_uuid] = asyncio.create_task(deployment.deploy())
+        uuid, attachments = hello.node_uuid, self.attachments[hello.node_uuid]
+        if uuid in self.jobs and uuid not in self.deploying:
+            node = AsyncNode(open_channel(f"unix:{attachments.path}"), (("agent-token", hello.agent_token),), uuid, attachments.attached_boot)
+            deployment = Deployment(self.nodes[uuid].get("name", uuid), node, self.jobs[uuid], self.run, self.kept)
+            self.deploying[uuid] = asyncio.create_task(deployment.deploy())
             if len(self.deploying) == len(self.jobs):
                 self.everyone.set()
-        say(hello.node_uuid, "attached")
+        say(uuid, "attached")
         async for response in attachments.carry(hello.boot_id, requests):
             yield response
 
@@ -175,9 +177,8 @@ async def main() -> int:
     parser.add_argument("deployments", type=Path)
     arguments = parser.parse_args()
     text = arguments.deployments.read_bytes()
-    kept = KeptOrders(Path(f"{arguments.deployments}.orders"))
-    nodes, run = json.loads(arguments.nodes.read_text()), hashlib.sha256(text).hexdigest()
-    conductor = Conductor(nodes, json.loads(text), arguments.state, run, kept)
+    kept, run = KeptOrders(Path(f"{arguments.deployments}.orders")), hashlib.sha256(text).hexdigest()
+    conductor = Conductor(json.loads(arguments.nodes.read_text()), json.loads(text), arguments.state, run, kept)
     server = grpc.aio.server()
     add_ConductorServiceServicer_to_server(conductor, server)
     if arguments.cert:
