@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::context::CommandContext;
 use super::failure::Failure;
 use super::plan::PlannedAction;
-use super::step_context::step_context;
-use crate::hardware::{self, StepContext};
+use super::step_context::{step_context, wait_for_disks};
+use crate::hardware::{OrderedDisks, StepContext};
 use crate::machine::ironic_node::Node;
 use crate::steps::{self, StepPhase, StepRequest};
 use crate::task::Task;
@@ -28,13 +28,14 @@ pub(super) struct OrderedStep {
 }
 
 impl OrderedStep {
-    /// What it would do.
+    /// What it would do, on the disks that are `ordered`.
     ///
     /// # Errors
     /// What would keep it from starting.
     pub(super) async fn plan(
         &self,
         context: &CommandContext,
+        ordered: Option<&OrderedDisks>,
     ) -> Result<Vec<PlannedAction>, Failure> {
         let config = context.config.current();
         let (document, none) = (self.document(), JsonObject::new());
@@ -42,6 +43,7 @@ impl OrderedStep {
         let erasers = context.registry.erasers();
         let step_context = StepContext {
             erasers: &erasers,
+            ordered,
             ..step_context(context, &config, &self.node, &[], &task)
         };
         let registry = context.registry.under(&context.system, &config);
@@ -49,7 +51,7 @@ impl OrderedStep {
         Ok(steps::plan(request, &registry, step_context).await?)
     }
 
-    /// Runs it; answers what the step answered.
+    /// Runs it on the disks that are `ordered`; answers what the step answered.
     ///
     /// # Errors
     /// Why it failed.
@@ -57,15 +59,15 @@ impl OrderedStep {
         &self,
         context: &CommandContext,
         task: &Task,
+        ordered: Option<&OrderedDisks>,
     ) -> Result<Value, Failure> {
         let config = context.config.current();
-        if context.node.is_first_to_need_disks(self.node.uuid()) {
-            hardware::wait_for_disks(&context.system, &config, &self.node).await;
-        }
+        wait_for_disks(context, &config, &self.node).await;
         let (document, none) = (self.document(), JsonObject::new());
         let erasers = context.registry.erasers();
         let step_context = StepContext {
             erasers: &erasers,
+            ordered,
             ..step_context(context, &config, &self.node, &[], task)
         };
         let registry = context.registry.under(&context.system, &config);

@@ -28,10 +28,15 @@ pub(super) async fn remember(
 ) -> Result<Node, Failure> {
     let node = identified(node)?;
     context.node.remember(node.clone());
-    if context.node.is_first_to_need_disks(node.uuid()) {
-        hardware::wait_for_disks(&context.system, config, &node).await;
-    }
+    wait_for_disks(context, config, &node).await;
     Ok(node)
+}
+
+/// Waits for the disks of a machine that just started, before the first command that needs them.
+pub(super) async fn wait_for_disks(context: &CommandContext, config: &AgentConfig, node: &Node) {
+    if context.node.is_first_to_need_disks(node.uuid()) {
+        hardware::wait_for_disks(&context.system, config, node).await;
+    }
 }
 
 /// The node of a command; one without a UUID is refused.
@@ -61,5 +66,6 @@ pub(super) fn step_context<'a>(
         task,
         installed: &context.installed,
         erasers: &[],
+        ordered: None,
     }
 }

@@ -13,6 +13,7 @@ pub mod container;
 pub mod external;
 pub mod generic;
 pub mod manager;
+pub mod ordered_disks;
 pub mod registry;
 pub mod step;
 pub mod step_error;
@@ -22,6 +23,7 @@ pub mod wait;
 
 pub use argument::{Argument, ArgumentError, ArgumentKind};
 pub use manager::{HardwareManager, ManagerError, ManagerIdentity, Support};
+pub use ordered_disks::OrderedDisks;
 pub use registry::{ManagerRegistry, NoHardwareManager};
 pub use step::{
     Description, Offer, PlanFuture, PlannedAction, RunFuture, Step, StepContext, StepPhase,

@@ -8,6 +8,7 @@ use ironic_document::JsonObject;
 use serde_json::Value;
 
 use super::argument::Argument;
+use super::ordered_disks::OrderedDisks;
 use super::step_error::StepError;
 use crate::config::AgentConfig;
 use crate::image::LastDeployment;
@@ -55,6 +56,8 @@ pub struct StepContext<'a> {
     pub installed: &'a LastDeployment,
     /// Managers that erase disks of their own kind, the best first.
     pub erasers: &'a [VendorEraser<'a>],
+    /// The disks of a typed order to erase; `None`: nobody ordered which.
+    pub ordered: Option<&'a OrderedDisks>,
 }
 
 /// A step by which a vendor's manager erases its own kind of disk.

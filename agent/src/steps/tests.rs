@@ -188,6 +188,7 @@ impl Case {
             task: &task,
             installed: &installed,
             erasers: &[],
+            ordered: None,
         };
         let (step, arguments) = (object(self.step), object(self.arguments));
         let order = StepRequest {
@@ -212,6 +213,7 @@ async fn listed(phase: StepPhase, registry: &ManagerRegistry) -> Value {
         task: &task,
         installed: &installed,
         erasers: &[],
+        ordered: None,
     };
     list(phase, registry, ctx).await.unwrap()
 }

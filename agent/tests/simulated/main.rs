@@ -538,6 +538,7 @@ async fn run_steps(
         task: &task,
         installed: &installed,
         erasers: &[],
+        ordered: None,
     };
     let eraser = manager.eraser();
     for step in manager.steps().into_iter().chain(eraser) {

@@ -90,6 +90,7 @@ impl From<GuardError> for Failure {
             }
             GuardError::SkipList(_)
             | GuardError::Unreadable { .. }
+            | GuardError::Gone(_)
             | GuardError::Locked { .. }
             | GuardError::ReadOnly(_)
             | GuardError::InUse(_)

@@ -49,6 +49,7 @@ async fn run(
         task: &task,
         installed: &installed,
         erasers: &[],
+        ordered: None,
     };
     let arguments = arguments.as_object().unwrap();
     let result = manager.steps()[step].run(ctx, arguments).await;
@@ -295,6 +296,7 @@ async fn a_container_ends_with_its_step() {
         task: &task,
         installed: &installed,
         erasers: &[],
+        ordered: None,
     };
     let cancelling = async {
         tokio::time::sleep(std::time::Duration::from_secs(5)).await;

@@ -137,6 +137,7 @@ async fn run(manager: &ExternalManager, task: &Task) -> Result<Value, StepError>
         task,
         installed: &installed,
         erasers: &[],
+        ordered: None,
     };
     manager.steps()[0].run(ctx, &JsonObject::new()).await
 }

@@ -1,16 +1,30 @@
 //! Which devices a step erases, and what it says about the others.
 
+use std::collections::BTreeSet;
+
 use ironic_document::JsonObject;
 use serde_json::{Value, json};
 
 use crate::disk::erase::guard::{self, Scope, Selection};
 use crate::failure::Failure;
-use crate::hardware::{PlannedAction, StepContext};
+use crate::hardware::{OrderedDisks, PlannedAction, StepContext};
 
-/// The devices that may be erased.
+/// The devices that may be erased. An order hears which they are.
 pub(super) async fn select(ctx: StepContext<'_>, scope: Scope) -> Result<Selection, Failure> {
     let guard = ctx.config.guard_special_filesystems;
-    Ok(guard::select(ctx.system, ctx.node, guard, scope).await?)
+    let named = ctx.ordered.and_then(OrderedDisks::named);
+    let selection = guard::select_ordered(ctx.system, ctx.node, guard, scope, named).await?;
+    if let Some(ordered) = ctx.ordered {
+        ordered.note_selected(names(&selection));
+    }
+    Ok(selection)
+}
+
+/// The names of what is erased or stopped.
+fn names(selection: &Selection) -> BTreeSet<String> {
+    let erasable = selection.erasable.iter();
+    let names = erasable.map(|erasable| erasable.device().name.clone());
+    names.chain(selection.firmware.to_stop.clone()).collect()
 }
 
 /// The arrays of firmware that are stopped, for a dry run.

@@ -114,6 +114,7 @@ impl Bench {
             task,
             installed,
             erasers: &[],
+            ordered: None,
         }
     }
 

@@ -82,6 +82,30 @@ impl BlockDevice {
             && self.size < MAX_VIRTUAL_MEDIUM_BYTES
     }
 
+    /// Whether it is a device that was seen before, by what the hardware says of itself. Its name
+    /// is another question: a name goes to the device that comes first.
+    #[must_use]
+    pub fn has_hardware_of(&self, earlier: &Self) -> bool {
+        self.kind == earlier.kind
+            && self.size == earlier.size
+            && agree(&self.serials(), &earlier.serials())
+            && agree(&self.wwns(), &earlier.wwns())
+    }
+
+    /// Whether the hardware says anything of itself by which others of its size differ.
+    #[must_use]
+    pub fn has_identity(&self) -> bool {
+        self.serial.is_some() || self.wwn.is_some()
+    }
+
+    fn serials(&self) -> Vec<&String> {
+        self.serial.iter().chain(&self.other_serials).collect()
+    }
+
+    fn wwns(&self) -> Vec<&String> {
+        self.wwn.iter().chain(&self.other_wwns).collect()
+    }
+
     /// Whether device-mapper made it: a disk that is reached by several paths, an array of
     /// firmware, or a partition of one of these.
     #[must_use]
@@ -109,4 +133,11 @@ impl BlockDevice {
             "tran": self.tran,
         })
     }
+}
+
+/// Whether two devices may have the same names of a kind. One that udev has not looked at yet has
+/// fewer of them, but none that the other has not: disks of one kind may share one of several.
+fn agree(own: &[&String], others: &[&String]) -> bool {
+    let are_all = |some: &[&String], of: &[&String]| some.iter().all(|name| of.contains(name));
+    own.is_empty() == others.is_empty() && (are_all(own, others) || are_all(others, own))
 }

@@ -1,36 +1,32 @@
 //! Erases disks, as a typed command says it. What is done is what the clean steps of that name do.
 
-use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use ironic_document::JsonObject;
 use serde_json::{Value, json};
 
+use chosen_group::{ChosenGroup, refuse_twice};
+
 use super::Verb;
 use crate::commands::arguments::VerbArguments;
 use crate::commands::context::CommandContext;
-use crate::commands::document_fields::{DocumentFields, FieldProblem, InvalidOrderField};
+use crate::commands::document_fields::DocumentFields;
 use crate::commands::erase_order::{self, EraseGroup};
 use crate::commands::failure::Failure;
-use crate::commands::ordered_step::OrderedStep;
-use crate::commands::plan::{CommandPlan, PlannedAction};
+use crate::commands::plan::CommandPlan;
 use crate::commands::root_device::disks;
+use crate::commands::step_context::wait_for_disks;
+use crate::machine::block::BlockDevice;
 use crate::machine::ironic_node::Node;
-use crate::steps::StepPhase;
 use crate::task::Task;
+
+mod chosen_group;
 
 /// The verb with its arguments.
 #[derive(Debug, Clone)]
 pub struct Erase {
     fields: DocumentFields,
     groups: OnceLock<Vec<EraseGroup>>,
-}
-
-/// A group whose disks are known.
-struct ChosenGroup {
-    step: OrderedStep,
-    /// Disks that are there and not meant.
-    others: Vec<String>,
 }
 
 impl Verb for Erase {
@@ -47,10 +43,13 @@ impl Verb for Erase {
     }
 
     async fn plan(&self, context: &CommandContext) -> Result<CommandPlan, Failure> {
+        let (node, devices) = (context.node.current(), disks(context).await?);
         let mut actions = Vec::new();
-        for group in self.chosen(context).await? {
-            let planned = group.step.plan(context).await?;
-            actions.extend(planned.into_iter().filter(|action| group.is_meant(action)));
+        for group in self.chosen(&devices, &node)? {
+            let group = group.ready(&devices, &node)?;
+            let planned = group.step.plan(context, Some(&group.ordered)).await?;
+            let planned = planned.into_iter();
+            actions.extend(planned.filter(|action| group.is_meant_by(action)));
         }
         Ok(CommandPlan { actions })
     }
@@ -60,18 +59,26 @@ impl Verb for Erase {
     /// # Errors
     /// A disk could not be erased, or must not be.
     async fn run(self, context: &CommandContext, task: &Task) -> Result<Value, Failure> {
+        let (node, config) = (context.node.current(), context.config.current());
+        wait_for_disks(context, &config, &node).await;
+        let devices = disks(context).await?;
         let mut found = JsonObject::new();
-        for group in self.chosen(context).await? {
-            let planned = group.step.plan(context).await?;
-            let erased = planned.iter().filter(|action| action.destructive);
-            let erased: BTreeSet<_> = erased.map(|action| action.device.clone()).collect();
-            let answer = group.step.run(context, task).await?;
+        for group in self.chosen(&devices, &node)? {
+            // The former group may have taken hours.
+            let group = group.ready(&disks(context).await?, &node)?;
+            let planned = group.step.plan(context, Some(&group.ordered)).await?;
+            let answer = group.step.run(context, task, Some(&group.ordered)).await?;
             for (device, reason) in left_alone(&answer) {
-                if !group.others.contains(&device) {
+                if group.is_meant(&device) {
                     let entry = entry(&device, "ERASE_OUTCOME_LEFT_ALONE", &reason);
                     found.insert(device, entry);
                 }
             }
+            // A manager that is a program of its own does not say what it selected.
+            let erased = group.ordered.selected().unwrap_or_else(|| {
+                let planned = planned.into_iter().filter(|action| action.destructive);
+                planned.map(|action| action.device).collect()
+            });
             for device in erased {
                 let entry = entry(&device, "ERASE_OUTCOME_ERASED", "");
                 found.entry(device).or_insert(entry);
@@ -92,57 +99,16 @@ impl Erase {
     }
 
     /// The groups with their disks, of which none is in two.
-    async fn chosen(&self, context: &CommandContext) -> Result<Vec<ChosenGroup>, Failure> {
-        let node = context.node.current();
-        let devices = disks(context).await?;
-        let mut taken: Vec<(String, String)> = Vec::new();
-        let mut chosen = Vec::new();
-        for group in self.groups()? {
-            let mut own = Vec::new();
-            for selector in group.disks.iter().flatten() {
-                let disk = selector.choose(&devices, &node)?.name;
-                if let Some((_, earlier)) = taken.iter().find(|(name, _)| *name == disk) {
-                    return Err(InvalidOrderField {
-                        path: selector.path.clone(),
-                        problem: FieldProblem::SelectedTwice {
-                            disk,
-                            earlier: earlier.clone(),
-                        },
-                    }
-                    .into());
-                }
-                taken.push((disk.clone(), selector.path.clone()));
-                own.push(disk);
-            }
-            let names = devices.iter().map(|device| device.name.clone());
-            let others = match &group.disks {
-                Some(_) => names.filter(|name| !own.contains(name)).collect(),
-                None => Vec::new(),
-            };
-            chosen.push(ChosenGroup {
-                step: step(group, &node, &others),
-                others,
-            });
-        }
+    fn chosen(
+        &self,
+        devices: &[BlockDevice],
+        node: &Node,
+    ) -> Result<Vec<ChosenGroup<'_>>, Failure> {
+        let groups = self.groups()?.iter();
+        let chosen = groups.map(|group| ChosenGroup::new(group, devices, node));
+        let chosen = chosen.collect::<Result<Vec<_>, _>>()?;
+        refuse_twice(&chosen)?;
         Ok(chosen)
-    }
-}
-
-impl ChosenGroup {
-    /// Whether an action is about a disk that is meant, and not about one that is left alone
-    /// because it is not.
-    fn is_meant(&self, action: &PlannedAction) -> bool {
-        action.destructive || !self.others.contains(&action.device)
-    }
-}
-
-fn step(group: &EraseGroup, node: &Node, others: &[String]) -> OrderedStep {
-    OrderedStep {
-        phase: StepPhase::Clean,
-        interface: "deploy",
-        name: group.policy.step,
-        arguments: JsonObject::new(),
-        node: group.policy.node(node, others),
     }
 }
 

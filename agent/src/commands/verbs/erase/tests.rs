@@ -1,5 +1,10 @@
 //! What an order becomes, and what it does to files that play disks.
 
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
 use super::*;
 use crate::commands::arguments::GivenArguments;
 use crate::commands::descriptor::VerbDescriptor;
@@ -8,7 +13,9 @@ use crate::commands::failure::FailureKind;
 use crate::commands::testing;
 use crate::config::AgentConfig;
 use crate::machine::ironic_node::EraseOptions;
+use crate::machine::testing::FakeMachine;
 use crate::system::System;
+use crate::system::process::{Cmd, Output, Run, RunError, recording};
 
 fn verb(document: Value) -> Erase {
     let Value::Object(named) = document else {
@@ -265,4 +272,153 @@ async fn a_policy_is_for_all_disks_but_those_that_the_node_keeps() {
             (true, "ERASE_OUTCOME_LEFT_ALONE"),
         ]
     );
+}
+
+const SIZE: usize = 4 << 20;
+
+/// A disk full of ones.
+fn add_disk(machine: &mut FakeMachine, name: &str, port: u32, serial: &str) {
+    machine.sata_disk(name, SIZE as u64, port);
+    let minor = u32::from(name.as_bytes()[2] - b'a') * 16;
+    machine.udev(&format!("8:{minor}"), &[("ID_SERIAL_SHORT", serial)]);
+    machine.bytes(&format!("dev/{name}"), &vec![1; SIZE]);
+}
+
+/// The kernel does not show it any more.
+fn remove_disk(machine: &FakeMachine, name: &str) {
+    let link = machine.path().join("sys/class/block").join(name);
+    std::fs::remove_file(link).unwrap();
+}
+
+/// Programs that do nothing, while the first of which the machine changes.
+#[derive(Debug)]
+struct Programs {
+    machine: Mutex<FakeMachine>,
+    change: fn(&mut FakeMachine),
+    ran: Mutex<Vec<String>>,
+}
+
+impl Run for Programs {
+    fn run(&self, cmd: Cmd) -> BoxFuture<'_, Result<Output, RunError>> {
+        recording::record(&cmd);
+        let mut ran = self.ran.lock().unwrap();
+        if ran.is_empty() {
+            (self.change)(&mut self.machine.lock().unwrap());
+        }
+        ran.push(cmd.to_string());
+        std::future::ready(Ok(Output::default())).boxed()
+    }
+}
+
+/// Carries out an order on a machine with the disks `sda`, `sdb` and `sdc`. Answers what was
+/// answered, the programs that ran, and the disks that are not full of ones any more.
+async fn ordered(
+    order: Value,
+    change: fn(&mut FakeMachine),
+) -> (Result<Value, Failure>, Vec<String>, Vec<String>) {
+    let mut machine = FakeMachine::new();
+    for (port, name) in (1..).zip(["sda", "sdb", "sdc"]) {
+        add_disk(&mut machine, name, port, &format!("S-{name}"));
+    }
+    let system = machine.system();
+    let programs = Arc::new(Programs {
+        machine: Mutex::new(machine),
+        change,
+        ran: Mutex::default(),
+    });
+    let mut context = testing::context(AgentConfig::default());
+    context.system = System {
+        run: programs.clone(),
+        ..system
+    };
+    let answer = verb(order).run(&context, &Task::detached()).await;
+    let ran = programs.ran.lock().unwrap().clone();
+    let machine = programs.machine.lock().unwrap();
+    let is_changed = |name: &&str| {
+        let content = std::fs::read(machine.path().join("dev").join(name));
+        content.is_ok_and(|bytes| bytes.iter().any(|byte| *byte != 1))
+    };
+    let names = ["sda", "sdb", "sdc", "sdd", "sde"].into_iter();
+    let changed = names.filter(is_changed).map(str::to_owned).collect();
+    (answer, ran, changed)
+}
+
+/// An order whose disks are of these names, each with its scope.
+fn order_of(disks: &[(&str, &str)]) -> Value {
+    let disks = disks.iter().map(|(name, scope)| {
+        json!({"disk": {"device": format!("/dev/{name}")},
+               "policy": {"scope": format!("ERASE_SCOPE_{scope}")}})
+    });
+    json!({"disks": disks.collect::<Vec<_>>()})
+}
+
+fn answer_of(erased: &[&str]) -> Value {
+    let entries = erased.iter().map(|name| {
+        json!({"device": format!("/dev/{name}"), "outcome": "ERASE_OUTCOME_ERASED", "reason": ""})
+    });
+    json!({"disks": entries.collect::<Vec<_>>()})
+}
+
+fn overwrites(ran: &[String]) -> Vec<&str> {
+    let lines = ran.iter().filter(|line| line.starts_with("shred"));
+    lines.filter_map(|line| line.rsplit(' ').next()).collect()
+}
+
+#[tokio::test]
+async fn a_disk_that_appears_after_the_order_is_left_alone() {
+    let appear = |machine: &mut FakeMachine| add_disk(machine, "sdd", 4, "S-new");
+    let (answer, ran, changed) = ordered(order_of(&[("sda", "DATA")]), appear).await;
+    assert_eq!(answer.unwrap(), answer_of(&["sda"]));
+    assert_eq!(overwrites(&ran), ["/dev/sda"]);
+    assert!(ran.iter().all(|line| !line.contains("sdd")), "{ran:?}");
+    assert!(changed.is_empty(), "{changed:?}");
+}
+
+/// All but the first come back under other names while that is erased.
+#[tokio::test]
+async fn disks_that_get_other_names_between_two_groups_stay_what_they_are() {
+    let rename = |machine: &mut FakeMachine| {
+        remove_disk(machine, "sdb");
+        remove_disk(machine, "sdc");
+        add_disk(machine, "sdd", 4, "S-sdb");
+        add_disk(machine, "sde", 5, "S-sdc");
+    };
+    let order = order_of(&[("sda", "DATA"), ("sdb", "METADATA")]);
+    let (answer, ran, changed) = ordered(order, rename).await;
+    assert_eq!(answer.unwrap(), answer_of(&["sda", "sdd"]));
+    assert_eq!(overwrites(&ran), ["/dev/sda"]);
+    assert_eq!(ran.last().unwrap(), "wipefs --force --all /dev/sdd");
+    assert_eq!(changed, ["sdd"]);
+}
+
+#[tokio::test]
+async fn a_name_that_another_disk_got_between_two_groups_is_refused() {
+    let replace = |machine: &mut FakeMachine| {
+        remove_disk(machine, "sdb");
+        add_disk(machine, "sdb", 4, "S-new");
+    };
+    let order = order_of(&[("sda", "DATA"), ("sdb", "METADATA")]);
+    let (answer, ran, changed) = ordered(order, replace).await;
+    let failure = answer.unwrap_err();
+    let text = "erase.disks[1].disk: /dev/sdb, which it selected, is gone";
+    assert!(failure.details.starts_with(text), "{}", failure.details);
+    assert_eq!(overwrites(&ran), ["/dev/sda"]);
+    assert!(changed.is_empty(), "{changed:?}");
+}
+
+/// It drops off when the first drive is asked what it can do.
+#[tokio::test]
+async fn a_disk_that_is_gone_is_not_reported_as_erased() {
+    let drop_off = |machine: &mut FakeMachine| remove_disk(machine, "sdb");
+    let all = json!({"policy": {"scope": "ERASE_SCOPE_DATA"}});
+    let (answer, ran, _) = ordered(all, drop_off).await;
+    assert_eq!(answer.unwrap(), answer_of(&["sda", "sdc"]));
+    assert_eq!(overwrites(&ran), ["/dev/sdc", "/dev/sda"]);
+
+    let order = order_of(&[("sda", "DATA"), ("sdb", "DATA")]);
+    let (answer, ran, _) = ordered(order, drop_off).await;
+    let failure = answer.unwrap_err();
+    let text = "Nothing was erased, because /dev/sdb is not the disk any more that was chosen";
+    assert!(failure.details.contains(text), "{}", failure.details);
+    assert!(overwrites(&ran).is_empty(), "{ran:?}");
 }

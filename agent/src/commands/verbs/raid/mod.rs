@@ -63,7 +63,7 @@ impl Verb for Raid {
 
     async fn plan(&self, context: &CommandContext) -> Result<CommandPlan, Failure> {
         let step = self.order()?.step(&context.node.current());
-        let actions = step.plan(context).await?;
+        let actions = step.plan(context, None).await?;
         Ok(CommandPlan { actions })
     }
 
@@ -73,7 +73,7 @@ impl Verb for Raid {
     /// The RAID cannot be made or removed.
     async fn run(self, context: &CommandContext, task: &Task) -> Result<Value, Failure> {
         let step = self.order()?.step(&context.node.current());
-        let answer = step.run(context, task).await?;
+        let answer = step.run(context, task, None).await?;
         let volumes = answer.get("logical_disks").and_then(Value::as_array);
         let volumes = volumes.into_iter().flatten().map(made);
         Ok(json!({"volumes": volumes.collect::<Vec<_>>()}))

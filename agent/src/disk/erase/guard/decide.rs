@@ -17,14 +17,17 @@ use crate::machine::raid::{self, Array};
 use crate::system::System;
 
 /// Decides for all devices of the machine, before the first one is touched. `guarded` keeps
-/// file systems that other machines may be using.
+/// file systems that other machines may be using. Where disks are `ordered`, nothing else is
+/// erased, whatever has appeared since.
 pub(super) fn decide(
     system: &System,
     node: &Node,
     guarded: bool,
     scope: Scope,
+    ordered: Option<&[BlockDevice]>,
 ) -> Result<Selection, GuardError> {
     let all = block::probe_with_partitions(system);
+    refuse_gone(&all, ordered)?;
     let allowed = hints::without_skipped(&all, node).map_err(GuardError::SkipList)?;
     let arrays = raid::probe(system, &all);
     // An erasure of some disks only takes none of an array.
@@ -32,7 +35,7 @@ pub(super) fn decide(
     let known = DeviceFacts {
         system,
         contents: Contents::read(system, &all),
-        relations: Relations::new(&all, &allowed),
+        relations: Relations::new(&all, &allowed).with_order(ordered),
         volumes: KeptVolumes::new(node, &arrays),
         firmware,
         all: &all,
@@ -46,6 +49,19 @@ pub(super) fn decide(
         .sort_by_key(|erasable| std::cmp::Reverse(name(erasable)));
     selection.devices = all;
     Ok(selection)
+}
+
+/// Refuses disks that were chosen and are gone, or whose name another one has got.
+fn refuse_gone(all: &[BlockDevice], ordered: Option<&[BlockDevice]>) -> Result<(), GuardError> {
+    let is_there = |disk: &BlockDevice| {
+        let mut known = all.iter();
+        known.any(|known| known.name == disk.name && known.has_hardware_of(disk))
+    };
+    let mut ordered = ordered.into_iter().flatten();
+    match ordered.find(|disk| !is_there(disk)) {
+        Some(disk) => Err(GuardError::Gone(disk.name.clone())),
+        None => Ok(()),
+    }
 }
 
 /// What is known of the machine's devices.
@@ -69,6 +85,10 @@ impl DeviceFacts<'_> {
         let (mut busy, mut read_only) = (Vec::new(), Vec::new());
         for device in self.all {
             if self.scope != Scope::Everything && device.kind == DeviceKind::Partition {
+                continue;
+            }
+            // Not left alone with a reason: who orders some disks knows that others stay.
+            if !self.relations.is_ordered(device) {
                 continue;
             }
             if let Some(reason) = self.reason_to_leave(device)? {
@@ -105,7 +125,8 @@ impl DeviceFacts<'_> {
     fn reason_to_leave(&self, device: &BlockDevice) -> Result<Option<String>, GuardError> {
         let relations = &self.relations;
         let named = relations
-            .skipped(device)
+            .unordered(device)
+            .or_else(|| relations.skipped(device))
             .or_else(|| self.volumes.reason(device, relations, self.scope));
         if named.is_some() {
             return Ok(named);

@@ -37,6 +37,12 @@ pub enum GuardError {
         /// What the kernel said.
         source: Arc<io::Error>,
     },
+    /// A disk that an order names was there when it was chosen.
+    #[error(
+        "Nothing was erased, because {0} is not the disk any more that was chosen: it is gone, or \
+         another one has its name. Look at the machine's disks and order again."
+    )]
+    Gone(String),
     /// A drive answers no read, because it is locked.
     #[error(
         "Nothing was erased, because {device} cannot be read: {}. If its content may stay, name it \

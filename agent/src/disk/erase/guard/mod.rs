@@ -40,11 +40,28 @@ pub async fn select(
     guard: bool,
     scope: Scope,
 ) -> Result<Selection, GuardError> {
+    select_ordered(system, node, guard, scope, None).await
+}
+
+/// The same among the disks and arrays that an order names; `None`: all. Nothing is erased when
+/// one of them is not what it was when it was chosen.
+///
+/// # Errors
+/// As those of [`select`]; a disk that was chosen is gone.
+pub async fn select_ordered(
+    system: &System,
+    node: &Node,
+    guard: bool,
+    scope: Scope,
+    ordered: Option<&[BlockDevice]>,
+) -> Result<Selection, GuardError> {
     let guarded = guard && !node.may_wipe_special_filesystems();
     let mut unlocked = HashSet::new();
     loop {
         let (machine, node) = (system.clone(), node.clone());
-        let decided = examine(move || decide::decide(&machine, &node, guarded, scope)).await;
+        let ordered = ordered.map(<[BlockDevice]>::to_vec);
+        let look = move || decide::decide(&machine, &node, guarded, scope, ordered.as_deref());
+        let decided = examine(look).await;
         match decided {
             // Each device once: what cannot be read after that is broken.
             Err(GuardError::Unreadable { device, source }) => {

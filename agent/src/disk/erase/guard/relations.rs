@@ -9,6 +9,8 @@ use crate::machine::block::{BlockDevice, DeviceKind};
 pub(super) struct Relations<'a> {
     all: &'a [BlockDevice],
     skipped: HashSet<&'a str>,
+    /// The disks and arrays that an order names; `None`: all.
+    ordered: Option<HashSet<&'a str>>,
     by_name: HashMap<&'a str, &'a BlockDevice>,
 }
 
@@ -22,11 +24,42 @@ impl<'a> Relations<'a> {
                 .map(|device| device.name.as_str())
                 .filter(|name| !names.contains(name))
                 .collect(),
+            ordered: None,
             by_name: all
                 .iter()
                 .map(|device| (device.name.as_str(), device))
                 .collect(),
         }
+    }
+
+    /// The same where an order names some disks and arrays.
+    pub(super) fn with_order(mut self, ordered: Option<&'a [BlockDevice]>) -> Self {
+        self.ordered = ordered.map(|disks| disks.iter().map(|disk| disk.name.as_str()).collect());
+        self
+    }
+
+    /// Whether it, or the disk that it is a partition of, may be erased by the order.
+    pub(super) fn is_ordered(&self, device: &BlockDevice) -> bool {
+        let disk = device.parent.as_ref().unwrap_or(&device.name);
+        let ordered = self.ordered.as_ref();
+        ordered.is_none_or(|names| names.contains(disk.as_str()))
+    }
+
+    /// Why what an order names is left alone: it would take something else with it.
+    pub(super) fn unordered(&self, device: &BlockDevice) -> Option<String> {
+        let mut below = self.under(device).into_iter();
+        if let Some(below) = below.find(|below| !self.is_ordered(below)) {
+            let name = &below.name;
+            return Some(format!("it lies on {name}, which the order does not name"));
+        }
+        let is_other = |name: &&str| {
+            let other = self.by_name.get(*name);
+            other.is_some_and(|other| !self.is_ordered(other))
+        };
+        let above = self.on(device).into_iter().find(is_other)?;
+        Some(format!(
+            "{above}, which the order does not name, lies on it"
+        ))
     }
 
     /// The device and everything that it lies on.

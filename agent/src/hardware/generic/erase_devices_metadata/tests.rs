@@ -72,6 +72,7 @@ impl Bench {
             task: &task,
             installed: &installed,
             erasers: &[],
+            ordered: None,
         };
         let arguments = JsonObject::new();
         let result = EraseDevicesMetadata.run(ctx, &arguments).await;
@@ -391,6 +392,7 @@ async fn a_cancelled_step_says_so() {
         task: &task,
         installed: &installed,
         erasers: &[],
+        ordered: None,
     };
     let arguments = JsonObject::new();
     let error = EraseDevicesMetadata.run(ctx, &arguments).await.unwrap_err();
@@ -415,6 +417,7 @@ async fn the_plan_names_every_device_and_touches_none() {
         task: &task,
         installed: &installed,
         erasers: &[],
+        ordered: None,
     };
     let arguments = JsonObject::new();
     let actions = EraseDevicesMetadata.plan(ctx, &arguments).await.unwrap();

@@ -262,6 +262,7 @@ mod tests {
             task: &task,
             installed: &installed,
             erasers: &[],
+            ordered: None,
         };
         let done = InjectFiles.run(ctx, arguments.as_object().unwrap()).await;
         script.assert_done();

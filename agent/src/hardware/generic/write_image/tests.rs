@@ -29,6 +29,7 @@ async fn through(
         task: &task,
         installed: &installed,
         erasers: &[],
+        ordered: None,
     };
     let registry = ManagerRegistry::compiled_in(&system).unwrap();
     let step = json!({"interface": "deploy", "step": "write_image", "args": args});

@@ -68,6 +68,7 @@ async fn run_with(
         task: &task,
         installed: &installed,
         erasers: &[],
+        ordered: None,
     };
     let result = step.run(ctx, arguments.as_object().unwrap()).await;
     script.assert_done();

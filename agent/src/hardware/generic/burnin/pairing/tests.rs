@@ -121,6 +121,7 @@ async fn find(nodes: &Nodes, number: u8, task: &Task) -> Result<(FioRole, String
         task,
         installed: &installed,
         erasers: &[],
+        ordered: None,
     };
     pairing.find(ctx).await
 }
