@@ -168,7 +168,12 @@ fn without_existing(
         return Ok(volumes);
     }
     let mut left = volumes;
-    for (array, decision) in existing {
+    let is_lower = |array: &Array| {
+        let mut others = existing.iter().flat_map(|(other, _)| &other.members);
+        others.any(|member| *member == array.name)
+    };
+    // What another array lies on is not a volume of its own.
+    for (array, decision) in existing.iter().filter(|(array, _)| !is_lower(array)) {
         let Some(name) = &array.volume_name else {
             return Err(RaidError::NoVolumeName {
                 array: array.name.clone(),

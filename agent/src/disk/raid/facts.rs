@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::disk::erase::guard::keep_by_name::{self, ArrayDecision};
 use crate::disk::raid::error::RaidError;
 use crate::disk::raid::superblocks::Superblocks;
-use crate::machine::block::{BlockDevice, DeviceKind, guarded_filesystem, hints};
+use crate::machine::block::{BlockDevice, DeviceKind, StackedDevices, guarded_filesystem, hints};
 use crate::machine::ironic_node::Node;
 use crate::machine::raid::{self, Array};
 use crate::system::System;
@@ -69,9 +69,16 @@ impl RaidFacts {
                 *decision = ArrayDecision::Keep;
             }
         }
-        for (array, decision) in arrays.iter_mut().zip(&decisions) {
-            if *decision != ArrayDecision::Delete {
-                superblocks.add_disks(array, &volumes);
+        let stacked = StackedDevices::new(&devices);
+        loop {
+            for (array, decision) in arrays.iter_mut().zip(&decisions) {
+                if *decision != ArrayDecision::Delete {
+                    superblocks.add_disks(array, &volumes);
+                }
+            }
+            // What stays may lie on arrays, and these on others.
+            if !keep_by_name::keep_lower(&arrays, &stacked, &mut decisions) {
+                break;
             }
         }
         Ok(Self {

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::sync::Mutex;
 
 use futures_util::FutureExt as _;
@@ -625,6 +626,85 @@ async fn what_is_kept_is_not_touched() {
             .contains("in use: /dev/md0 (/mnt)")
     );
     assert_eq!(ran, ["mdadm --assemble --scan"]);
+}
+
+/// Two mirrors, joined by a third: themselves, or a partition of each. Its name is `data`.
+fn nested(is_partitioned: bool) -> FakeMachine {
+    let mut machine = with_arrays(&[
+        ("md0", "low0", &["sda", "sdb"]),
+        ("md1", "low1", &["sdc", "sdd"]),
+    ]);
+    let mut members = Vec::new();
+    for (number, array) in ["md0", "md1"].into_iter().enumerate() {
+        let path = format!("sys/devices/virtual/block/{array}");
+        let mut name = array.to_owned();
+        if is_partitioned {
+            name = format!("{array}p1");
+            machine.partition(&path, &name, &format!("259:{number}"), MIB);
+            members.push(format!("{path}/{name}"));
+        } else {
+            members.push(path);
+        }
+        machine.bytes(&format!("dev/{name}"), &member(1 << 20, "box:data"));
+    }
+    let members: Vec<&str> = members.iter().map(String::as_str).collect();
+    machine.array("md2", "raid0", MIB, &members);
+    sparse(&machine, "md2", MIB);
+    machine
+}
+
+/// The devices that were written.
+fn changed_since(machine: &FakeMachine, before: &[(String, Vec<u8>)]) -> Vec<String> {
+    let now = ends_of(machine).into_iter().zip(before);
+    let changed = now.filter(|(now, before)| now != *before);
+    changed.map(|((name, _), _)| name).collect()
+}
+
+/// The first MiB of each device.
+fn ends_of(machine: &FakeMachine) -> Vec<(String, Vec<u8>)> {
+    let mut names: Vec<_> = machine.system().root.names("/dev");
+    names.sort();
+    let content = |name: String| {
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(machine.path().join("dev").join(&name)).unwrap();
+        file.take(MIB).read_to_end(&mut bytes).unwrap();
+        (name, bytes)
+    };
+    names.into_iter().map(content).collect()
+}
+
+#[tokio::test]
+async fn what_a_kept_array_lies_on_is_kept_to_the_bottom() {
+    let named = node(json!({"uuid": "u",
+        "properties": {"skip_block_devices": [{"name": "/dev/sda"}]}}));
+    for is_partitioned in [false, true] {
+        for skip in [&skipping(&["data"]), &named] {
+            let machine = nested(is_partitioned);
+            let devices = block::probe(&machine.system());
+            let array = devices.iter().find(|device| device.name == "/dev/md2");
+            let disks = ["/dev/sda", "/dev/sdb", "/dev/sdc", "/dev/sdd"];
+            assert_eq!(array.unwrap().disks, disks);
+            let before = ends_of(&machine);
+            let (result, ran) = deleted(&machine, skip, false).await;
+            assert_eq!(result, Ok(Vec::new()));
+            let assemble = "mdadm --assemble --scan";
+            assert_eq!(ran, [assemble, assemble], "{is_partitioned}");
+            let changed = changed_since(&machine, &before);
+            assert!(changed.is_empty(), "{changed:?}");
+        }
+    }
+    // Nor is another array made there, and the lower ones need not be asked for.
+    let mut machine = nested(false);
+    for (port, name) in [(5, "sde"), (6, "sdf")] {
+        machine.sata_disk(name, SIZE, port);
+        sparse(&machine, name, SIZE);
+    }
+    let planned = planned(&machine, &skipping(&["data"]), &volumes(&["new"])).await;
+    let disks = planned.unwrap().layout.unwrap().disks;
+    assert_eq!(
+        disks.into_keys().collect::<Vec<_>>(),
+        ["/dev/sde", "/dev/sdf"]
+    );
 }
 
 /// The partitions of a disk that is reached by several paths claim it.

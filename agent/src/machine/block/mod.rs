@@ -16,6 +16,7 @@ pub mod mapped;
 mod path_id;
 mod scsi;
 mod scsi_address;
+mod stacked_devices;
 mod sysfs;
 mod transport;
 pub mod udev;
@@ -23,6 +24,7 @@ pub mod udev;
 pub(super) use array_members::{disks_of, volume_name};
 pub use device::{BlockDevice, DeviceKind, MAX_VIRTUAL_MEDIUM_BYTES};
 pub(super) use kernel_name::{device_path, is_array};
+pub use stacked_devices::StackedDevices;
 
 /// The disks that an operating system could be put on, in the order of their device numbers.
 /// In a simulation the files of its directory. Blocks for milliseconds.
@@ -71,12 +73,13 @@ pub fn probe_with_partitions(system: &System) -> Vec<BlockDevice> {
 
 fn add_what_arrays_are(system: &System, devices: &mut [BlockDevice]) {
     let roots = root_volume::read(&system.root);
+    let stacked = StackedDevices::new(devices);
     let facts: Vec<_> = devices
         .iter()
         .map(|device| match device.kind {
             DeviceKind::Raid => (
                 array_members::volume_name(system, &device.members, devices),
-                array_members::disks_of(&device.members, devices),
+                array_members::disks_of(&device.members, &stacked),
                 roots.get(&device.name).copied(),
             ),
             _ => Default::default(),
@@ -84,7 +87,7 @@ fn add_what_arrays_are(system: &System, devices: &mut [BlockDevice]) {
         .collect();
     for (device, (name, disks, is_root)) in devices.iter_mut().zip(facts) {
         device.volume_name = name;
-        device.disks = disks.into_iter().collect();
+        device.disks = disks;
         device.is_root_volume = is_root;
     }
 }

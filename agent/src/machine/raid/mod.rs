@@ -3,7 +3,7 @@
 
 pub mod root_volume;
 
-use crate::machine::block::{self, BlockDevice};
+use crate::machine::block::{self, BlockDevice, StackedDevices};
 use crate::system::System;
 
 /// A software RAID array.
@@ -37,6 +37,7 @@ pub fn probe(system: &System, devices: &[BlockDevice]) -> Vec<Array> {
     if system.simulation.is_some() {
         return Vec::new();
     }
+    let stacked = StackedDevices::new(devices);
     let names = system.root.names("/sys/class/block");
     let arrays = names.iter().filter(|name| block::is_array(name));
     let mut found: Vec<Array> = arrays
@@ -50,7 +51,7 @@ pub fn probe(system: &System, devices: &[BlockDevice]) -> Vec<Array> {
             (!members.is_empty()).then(|| Array {
                 name: block::device_path(name),
                 volume_name: block::volume_name(system, &members, devices),
-                disks: block::disks_of(&members, devices).into_iter().collect(),
+                disks: block::disks_of(&members, &stacked),
                 firmware: firmware(system, name),
                 members,
             })

@@ -19,7 +19,7 @@ use crate::disk::filesystem::identity;
 use crate::disk::filesystem::mount::{mount, unmount};
 use crate::disk::partition::device;
 use crate::disk::partition::table::{Partition, PartitionTable, TableError};
-use crate::machine::block::{self, BlockDevice, DeviceKind};
+use crate::machine::block::{self, BlockDevice, DeviceKind, StackedDevices};
 use crate::system::foreign_root::ForeignRoot;
 use crate::system::{Cmd, Disk, System};
 use crate::task::Task;
@@ -55,18 +55,7 @@ pub struct EspArray {
 /// The disks on which an array lies, in the order of its members.
 #[must_use]
 pub fn holders(devices: &[BlockDevice], array: &BlockDevice) -> Vec<String> {
-    let mut holders: Vec<String> = Vec::new();
-    for member in &array.members {
-        let parent = devices
-            .iter()
-            .find(|device| device.name == *member)
-            .and_then(|device| device.parent.clone());
-        let holder = parent.unwrap_or_else(|| member.clone());
-        if !holders.contains(&holder) {
-            holders.push(holder);
-        }
-    }
-    holders
+    StackedDevices::new(devices).disks(&array.members)
 }
 
 /// Arrays that may be for booting: small mirrors on the same disks.
@@ -76,14 +65,15 @@ pub fn mirrors(
     root: &BlockDevice,
     is_mirror: impl Fn(&str) -> bool,
 ) -> Vec<String> {
-    let disks = holders(devices, root);
+    let stacked = StackedDevices::new(devices);
+    let disks = stacked.disks(&root.members);
     let found = devices.iter().filter(|device| {
         device.kind == DeviceKind::Raid
             && device.name != root.name
             && device.size <= MAX_ESP_BYTES
             && is_mirror(&device.name)
             && {
-                let own = holders(devices, device);
+                let own = stacked.disks(&device.members);
                 own.len() == disks.len() && own.iter().all(|disk| disks.contains(disk))
             }
     });

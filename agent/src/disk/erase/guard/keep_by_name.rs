@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use crate::machine::block::StackedDevices;
 use crate::machine::ironic_node::Node;
 use crate::machine::raid::Array;
 
@@ -60,6 +61,35 @@ pub fn classify(arrays: &[Array], volumes: &HashSet<String>) -> Vec<ArrayDecisio
             }
         })
         .collect()
+}
+
+/// Keeps the arrays that others lie on which are not deleted: they are the disks of these.
+/// Answers whether a decision has changed.
+pub fn keep_lower(
+    arrays: &[Array],
+    devices: &StackedDevices<'_>,
+    decisions: &mut [ArrayDecision],
+) -> bool {
+    let mut lower: HashSet<&str> = HashSet::new();
+    for (array, decision) in arrays.iter().zip(&*decisions) {
+        if *decision == ArrayDecision::Delete {
+            continue;
+        }
+        for name in array.members.iter().chain(&array.disks) {
+            lower.insert(name);
+            let below = devices.get(name).map(|device| devices.under(device));
+            let below = below.into_iter().flatten();
+            lower.extend(below.map(|device| device.name.as_str()));
+        }
+    }
+    let mut is_changed = false;
+    for (array, decision) in arrays.iter().zip(decisions) {
+        if lower.contains(array.name.as_str()) && *decision != ArrayDecision::Keep {
+            *decision = ArrayDecision::Keep;
+            is_changed = true;
+        }
+    }
+    is_changed
 }
 
 #[cfg(test)]

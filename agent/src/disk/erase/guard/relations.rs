@@ -1,9 +1,9 @@
 //! Which device lies on which: partitions on disks, arrays on members.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::disk::erase::guard::firmware_arrays::FirmwareArrays;
-use crate::machine::block::{BlockDevice, DeviceKind};
+use crate::machine::block::{BlockDevice, DeviceKind, StackedDevices};
 
 /// Which device lies on which.
 pub(super) struct Relations<'a> {
@@ -11,7 +11,7 @@ pub(super) struct Relations<'a> {
     skipped: HashSet<&'a str>,
     /// The disks and arrays that an order names; `None`: all.
     ordered: Option<HashSet<&'a str>>,
-    by_name: HashMap<&'a str, &'a BlockDevice>,
+    stacked: StackedDevices<'a>,
 }
 
 impl<'a> Relations<'a> {
@@ -25,10 +25,7 @@ impl<'a> Relations<'a> {
                 .filter(|name| !names.contains(name))
                 .collect(),
             ordered: None,
-            by_name: all
-                .iter()
-                .map(|device| (device.name.as_str(), device))
-                .collect(),
+            stacked: StackedDevices::new(all),
         }
     }
 
@@ -53,7 +50,7 @@ impl<'a> Relations<'a> {
             return Some(format!("it lies on {name}, which the order does not name"));
         }
         let is_other = |name: &&str| {
-            let other = self.by_name.get(*name);
+            let other = self.stacked.get(name);
             other.is_some_and(|other| !self.is_ordered(other))
         };
         let above = self.on(device).into_iter().find(is_other)?;
@@ -64,20 +61,7 @@ impl<'a> Relations<'a> {
 
     /// The device and everything that it lies on.
     pub(super) fn under<'b>(&'b self, device: &'b BlockDevice) -> Vec<&'b BlockDevice> {
-        let mut found = vec![device];
-        let mut next = 0;
-        while let Some(device) = found.get(next).copied() {
-            next += 1;
-            let below = device.parent.iter().chain(&device.members);
-            for name in below {
-                if let Some(below) = self.by_name.get(name.as_str())
-                    && !found.iter().any(|known| known.name == below.name)
-                {
-                    found.push(below);
-                }
-            }
-        }
-        found
+        self.stacked.under(device)
     }
 
     /// The device and everything that lies on it.
@@ -117,7 +101,7 @@ impl<'a> Relations<'a> {
 
     /// Whether a device is this one, or has it as a partition.
     pub(super) fn is_or_holds(&self, device: &BlockDevice, name: &str) -> bool {
-        let known = self.by_name.get(name);
+        let known = self.stacked.get(name);
         name == device.name
             || known.is_some_and(|member| member.parent.as_deref() == Some(&device.name))
     }
