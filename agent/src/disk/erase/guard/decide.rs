@@ -1,5 +1,6 @@
 //! The decision which devices may be erased, of what is known of all of them.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -43,10 +44,17 @@ pub(super) fn decide(
         skips_read_only: scope != Scope::Disks || node.erase_options().skip_read_only,
     };
     let mut selection = known.select(guarded)?;
-    let name = |erasable: &Erasable| erasable.device().name.clone();
-    selection
-        .erasable
-        .sort_by_key(|erasable| std::cmp::Reverse(name(erasable)));
+    // The name of a partition need not begin with that of its disk: a map's does not.
+    selection.erasable.sort_by_cached_key(|erasable| {
+        let device = erasable.device();
+        let disk = device.parent.as_ref().unwrap_or(&device.name);
+        let is_whole = device.kind != DeviceKind::Partition;
+        (
+            Reverse(disk.clone()),
+            is_whole,
+            Reverse(device.name.clone()),
+        )
+    });
     selection.devices = all;
     Ok(selection)
 }

@@ -27,8 +27,7 @@ pub enum Scope {
 /// The devices that may be erased, and why others may not.
 #[derive(Debug, Default)]
 pub struct Selection {
-    /// What may be erased: partitions before the disk that holds them, since names are sorted
-    /// backwards.
+    /// What may be erased: names backwards, partitions directly before the disk that holds them.
     pub erasable: Vec<Erasable>,
     /// Devices that are left alone, each with the reason.
     pub left_alone: Vec<(String, String)>,
