@@ -34,6 +34,25 @@ pub fn of(system: &System, disk: &str, number: u32) -> String {
     )
 }
 
+/// The number of a partition in its table: what the kernel says, or of a map's partition what its
+/// identity says. The number in the name of a map is one of all maps.
+#[must_use]
+pub fn number_of(system: &System, node: &str) -> Option<u32> {
+    let block = block_of(node);
+    let number = system.root.read_optional(format!("{block}/partition"));
+    let number = number.and_then(|text| text.parse().ok());
+    number.or_else(|| {
+        let identity = system.root.read_optional(format!("{block}/dm/uuid"))?;
+        mapped::partition_number(&identity)
+    })
+}
+
+/// Whether a disk is a map, of which the kernel reads no partition table.
+#[must_use]
+pub fn is_map(system: &System, disk: &str) -> bool {
+    system.root.exists(format!("{}/dm", block_of(disk)))
+}
+
 /// The partition of a map is a map, too.
 fn of_map(system: &System, block: &str, number: u32) -> Option<String> {
     let mut known = partition_maps(system, block);
@@ -148,9 +167,8 @@ pub async fn wait(
 /// Lets the partitions of a map appear that was written before; those of a disk do by
 /// themselves.
 pub async fn announce(system: &System, disk: &str) {
-    let block = block_of(disk);
-    let is_map = system.root.exists(format!("{block}/dm"));
-    if is_map && partition_maps(system, &block).next().is_none() {
+    let has_none = || partition_maps(system, &block_of(disk)).next().is_none();
+    if is_map(system, disk) && has_none() {
         add_to_kernel(system, disk).await;
     }
 }
@@ -158,8 +176,7 @@ pub async fn announce(system: &System, disk: &str) {
 /// Adds the partitions of the table to the kernel's. A partition that it knows already is not a
 /// failure; that it stays unknown shows when it is used.
 pub async fn add_to_kernel(system: &System, disk: &str) {
-    // The kernel reads no table of a map.
-    let add = if system.root.exists(format!("{}/dm", block_of(disk))) {
+    let add = if is_map(system, disk) {
         Cmd::new("kpartx").args(["-a", "-s", disk])
     } else {
         Cmd::new("partx").args(["-av", disk]).accept([0, 1])
@@ -221,6 +238,8 @@ mod tests {
         let script = std::sync::Arc::new(script);
         let system = machine.system_with(script.clone());
         assert_eq!(of(&system, "/dev/dm-0", 1), "/dev/dm-1");
+        assert_eq!(number_of(&system, "/dev/dm-1"), Some(1));
+        assert_eq!(number_of(&system, "/dev/dm-3"), None);
         // What is not a partition of it is not removed.
         for disk in ["/dev/dm-0", "/dev/dm-2", "/dev/sda"] {
             release(&system, disk).await;

@@ -390,10 +390,11 @@ impl FakeMachine {
     /// A partition of a block device that was added before.
     pub(crate) fn partition(&mut self, disk: &str, name: &str, number: &str, size: u64) {
         let path = format!("{disk}/{name}");
+        let digits = name.trim_start_matches(disk.rsplit('/').next().unwrap());
         self.file(&format!("{path}/dev"), number)
             .file(&format!("{path}/size"), &(size / 512).to_string())
             .file(&format!("{path}/ro"), "0")
-            .file(&format!("{path}/partition"), "1")
+            .file(&format!("{path}/partition"), digits.trim_start_matches('p'))
             .directory(&format!("{path}/holders"))
             .link(&format!("{path}/subsystem"), "sys/class/block")
             .link(&format!("sys/class/block/{name}"), &path);

@@ -206,7 +206,7 @@ async fn existing_among(
         system.root.read_optional(level).as_deref() == Some("raid1")
     };
     for node in mirrors(devices, root, is_mirror) {
-        let members = members(devices, &node);
+        let members = members(system, devices, &node);
         // The tenant's data may be a small mirror, too.
         if are_efi_system(system, &members).await? {
             return Ok(Some(EspArray { node, members }));
@@ -270,19 +270,15 @@ fn numbered(
         .collect()
 }
 
-fn members(devices: &[BlockDevice], array: &str) -> Vec<(String, u32)> {
+/// The disks of an array's members, with the numbers of the partitions that these are.
+fn members(system: &System, devices: &[BlockDevice], array: &str) -> Vec<(String, u32)> {
     let Some(array) = devices.iter().find(|device| device.name == array) else {
         return Vec::new();
     };
     let numbered = |member: &String| {
-        let parent = devices.iter().find(|device| device.name == *member)?;
-        let parent = parent.parent.clone()?;
-        let digits = member.trim_start_matches(|c: char| !c.is_ascii_digit());
-        let number = member
-            .strip_prefix(&parent)
-            .unwrap_or(digits)
-            .trim_start_matches('p');
-        Some((parent, number.parse().ok()?))
+        let partition = devices.iter().find(|device| device.name == *member)?;
+        let number = device::number_of(system, member)?;
+        Some((partition.parent.clone()?, number))
     };
     array.members.iter().filter_map(numbered).collect()
 }
@@ -329,6 +325,10 @@ async fn add_partitions(
     });
     let added = work.await.map_err(BootCause::from)??;
     for (disk, number) in &added {
+        if device::is_map(system, disk) {
+            device::add_to_kernel(system, disk).await;
+            continue;
+        }
         // A disk in use is not read again as a whole.
         let number = number.to_string();
         let add = Cmd::new("partx").args(["--add", "--nr", &number, disk]);

@@ -23,46 +23,83 @@ fn machine(has_table: bool) -> (FakeMachine, BlockDevice) {
         let member = format!("{name}1");
         machine.partition(&disk, &member, &format!("8:{}", index * 16 + 1), GIB);
         members.push(format!("{disk}/{member}"));
-        machine.directory("dev");
-        let path = machine.path().join("dev").join(name);
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)
-            .unwrap();
-        file.set_len(2 * GIB).unwrap();
-        if has_table {
-            let mut table = gptman::GPT::new_from(&mut file, 512, [7; 16]).unwrap();
-            table[1] = gptman::GPTPartitionEntry {
-                partition_type_guid: [1; 16],
-                unique_partition_guid: [2; 16],
-                starting_lba: 551 * 2048,
-                ending_lba: 1024 * 2048 - 1,
-                attribute_bits: 0,
-                partition_name: "".into(),
-            };
-            gptman::GPT::write_protective_mbr_into(&mut file, 512).unwrap();
-            table.write_into(&mut file).unwrap();
-            gptman::GPT::write_protective_mbr_into(&mut file, 512).unwrap();
-        }
+        disk_file(&mut machine, name, has_table);
         // The node that appears.
         machine.file(&format!("dev/{name}2"), "");
     }
-    let members: Vec<_> = members.iter().map(String::as_str).collect();
-    machine.array("md0", "raid1", GIB, &members);
+    let array = array_of(&mut machine, &members);
+    (machine, array)
+}
+
+/// The array `md0` of these members, by their paths in `/sys`, and room for another one.
+fn array_of(machine: &mut FakeMachine, members: &[String]) -> BlockDevice {
+    let paths: Vec<_> = members.iter().map(String::as_str).collect();
+    machine.array("md0", "raid1", GIB, &paths);
     // The array that is made.
     let new = File::create(machine.path().join("dev/md1")).unwrap();
     new.set_len(549 * MIB).unwrap();
-    let array = BlockDevice {
+    let names = paths.iter().filter_map(|path| path.rsplit('/').next());
+    BlockDevice {
         name: "/dev/md0".into(),
         kind: DeviceKind::Raid,
         size: GIB,
-        members: vec!["/dev/sda1".into(), "/dev/sdb1".into()],
+        members: names.map(|name| format!("/dev/{name}")).collect(),
         ..BlockDevice::default()
-    };
-    (machine, array)
+    }
+}
+
+/// A disk of 2 GiB with room in front of its first partition.
+fn disk_file(machine: &mut FakeMachine, name: &str, has_table: bool) {
+    machine.directory("dev");
+    let path = machine.path().join("dev").join(name);
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)
+        .unwrap();
+    file.set_len(2 * GIB).unwrap();
+    if has_table {
+        let mut table = gptman::GPT::new_from(&mut file, 512, [7; 16]).unwrap();
+        table[1] = gptman::GPTPartitionEntry {
+            partition_type_guid: [1; 16],
+            unique_partition_guid: [2; 16],
+            starting_lba: 551 * 2048,
+            ending_lba: 1024 * 2048 - 1,
+            attribute_bits: 0,
+            partition_name: "".into(),
+        };
+        gptman::GPT::write_protective_mbr_into(&mut file, 512).unwrap();
+        table.write_into(&mut file).unwrap();
+        gptman::GPT::write_protective_mbr_into(&mut file, 512).unwrap();
+    }
+}
+
+/// The same where each disk is reached by several paths: its partitions are maps, whose numbers
+/// are not those of the partitions.
+fn machine_of_maps() -> (FakeMachine, BlockDevice, Vec<String>) {
+    let mut machine = FakeMachine::new();
+    let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
+    let names = [
+        ["sda", "dm-0", "dm-2", "dm-4"],
+        ["sdb", "dm-1", "dm-3", "dm-5"],
+    ];
+    for (index, [path, disk, first, second]) in (0..).zip(names) {
+        let path = machine.sata_disk(path, 2 * GIB, index + 1);
+        let map = machine.map(disk, 2 * GIB, &format!("mpath-{disk}"), &[&path]);
+        let mut part = |name: &str, number: u32, size: u64| {
+            let identity = format!("part{number}-mpath-{disk}");
+            machine.map(name, size, &identity, &[&map])
+        };
+        firsts.push(part(first, 1, GIB));
+        // The one that appears.
+        seconds.push(part(second, 2, 550 * MIB));
+        machine.file(&format!("dev/{second}"), "");
+        disk_file(&mut machine, disk, true);
+    }
+    let array = array_of(&mut machine, &firsts);
+    (machine, array, seconds)
 }
 
 const ADD: [&str; 2] = ["partx --add --nr 2 /dev/sda", "partx --add --nr 2 /dev/sdb"];
@@ -173,6 +210,26 @@ async fn every_disk_gets_a_partition_and_all_are_one_mirror() {
             [(1, 551, 473, false), (2, 1, 550, true)]
         );
     }
+}
+
+#[tokio::test]
+async fn disks_with_several_paths_get_their_partitions_as_maps() {
+    let (mut machine, array, made) = machine_of_maps();
+    let script = Script::new()
+        .expect("kpartx -a -s /dev/dm-0", "")
+        .expect("kpartx -a -s /dev/dm-1", "")
+        .expect(&CREATE.replace("sda2", "dm-4").replace("sdb2", "dm-5"), "");
+    let esp = prepare(&machine, &array, None, script).await.unwrap();
+    let members = [("/dev/dm-0".to_owned(), 2), ("/dev/dm-1".to_owned(), 2)];
+    assert_eq!(esp.members, members);
+    for name in ["dm-0", "dm-1"] {
+        assert_eq!(partitions_of(&machine, name)[1], (2, 1, 550, true));
+    }
+    // It is found again, by the partitions' numbers.
+    let made: Vec<_> = made.iter().map(String::as_str).collect();
+    machine.array("md1", "raid1", 549 * MIB, &made);
+    let found = existing(&machine.system(), &array).await.unwrap();
+    assert_eq!(found, Some(esp));
 }
 
 #[tokio::test]
