@@ -92,10 +92,13 @@ impl<'a> Relations<'a> {
         ))
     }
 
-    /// Whether it, or a partition of it, belongs to an array of Linux that is running.
+    /// Whether it, or a partition of it, belongs to an array that is running, of Linux or mapped.
+    /// What lies under anything else, a cache for example, is no member: it is in use.
     pub(super) fn is_member(&self, device: &BlockDevice, firmware: &FirmwareArrays<'_>) -> bool {
-        let members = self.all.iter().filter(|array| !firmware.is_on(array));
-        let mut members = members.flat_map(|array| &array.members);
+        let is_array = |device: &BlockDevice| device.kind == DeviceKind::Raid || device.is_map();
+        let arrays = self.all.iter().filter(|array| is_array(array));
+        let arrays = arrays.filter(|array| !firmware.is_on(array));
+        let mut members = arrays.flat_map(|array| &array.members);
         members.any(|member| self.is_or_holds(device, member))
     }
 

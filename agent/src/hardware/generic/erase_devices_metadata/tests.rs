@@ -1,5 +1,6 @@
 //! The step on machines made of files: `/dev/sda` is a file below the machine's root.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -15,7 +16,7 @@ use crate::machine::block::guarded_filesystem::tests::superblock;
 use crate::machine::ironic_node::Node;
 use crate::machine::testing::FakeMachine;
 use crate::system::process::{Output, Script};
-use crate::system::{Run, RunError, System};
+use crate::system::{Disk, DiskError, Disks, Run, RunError, System};
 use crate::task::{Task, TaskNote};
 
 const MIB: usize = 1 << 20;
@@ -311,6 +312,51 @@ async fn doubt_keeps_everything_from_being_erased() {
         );
         assert!(failure.details.contains(text), "{}", failure.details);
         assert!(!bench.is_erased("sda") && !bench.is_erased("sdb"));
+    }
+}
+
+/// Disks of which one is claimed by another driver.
+#[derive(Debug)]
+struct PartlyClaimed {
+    inner: Arc<dyn Disks>,
+    claimed: &'static str,
+}
+
+impl Disks for PartlyClaimed {
+    fn open(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
+        if name == Path::new(self.claimed) {
+            return Err(DiskError::Busy { path: name.into() });
+        }
+        self.inner.open(name)
+    }
+
+    fn open_shared(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
+        self.inner.open_shared(name)
+    }
+
+    fn open_to_read(&self, name: &Path) -> Result<Box<dyn Disk>, DiskError> {
+        self.inner.open_to_read(name)
+    }
+}
+
+/// It would stay as it is, and the step would succeed.
+#[tokio::test]
+async fn a_disk_under_a_cache_is_in_use_and_no_member_of_an_array() {
+    let mut machine = machine();
+    let cache = machine.virtual_block("bcache0", "252:0", 4 * MIB as u64);
+    machine.link(&format!("{cache}/slaves/sdb"), "sys/class/block/sdb");
+    dirty(&mut machine, "bcache0", 4 * MIB);
+    let bench = Bench::new(machine);
+    let mut system = bench.machine.system();
+    system.disks = Arc::new(PartlyClaimed {
+        inner: system.disks.clone(),
+        claimed: "/dev/sdb",
+    });
+    let failure = failure(bench.run_on(&system).await.0);
+    let text = "in use: /dev/sdb (claimed)";
+    assert!(failure.details.contains(text), "{}", failure.details);
+    for name in ["sda", "sdb", "bcache0"] {
+        assert!(!bench.is_erased(name), "{name}");
     }
 }
 
