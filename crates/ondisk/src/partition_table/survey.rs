@@ -2,7 +2,7 @@
 //! of others, of damaged copies, of tables for sectors of another size, and of tables inside of
 //! partitions. What must be kept is looked for in all of these places.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 
 use super::decide::{TableDecision, decide};
@@ -17,6 +17,9 @@ use crate::size::Geometry;
 const MAX_DEPTH: usize = 3;
 /// More partitions than this are not listed. Linux reads 32,768 entries of a GPT at most.
 const MAX_PARTITIONS: usize = 1 << 17;
+/// Nor more than this of tables that do not count: what is left of a few tables has far fewer, and
+/// each of them is a place in which tables are looked for.
+const MAX_UNCOUNTED: usize = 4096;
 
 /// The table that claims a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,7 +98,8 @@ pub struct Survey {
 /// What the source said.
 pub fn survey<E>(source: &mut dyn Source<Error = E>, geometry: Geometry) -> Result<Survey, E> {
     let mut found = Survey::default();
-    let decision = decide(source, geometry)?;
+    let counting = CountingTable::new(&decide(source, geometry)?, geometry);
+    let mut uncounted = 0;
     let mut areas = VecDeque::from([(0_u64, geometry.size, 0_usize)]);
     let mut seen = BTreeSet::from([0]);
     while let Some((base, size, depth)) = areas.pop_front() {
@@ -106,18 +110,19 @@ pub fn survey<E>(source: &mut dyn Source<Error = E>, geometry: Geometry) -> Resu
         };
         let mut claims = tables(&mut area, geometry)?;
         for claim in &mut claims {
-            claim.counts = depth == 0 && counts(&decision, claim, geometry);
+            claim.counts = depth == 0 && counting.has(claim, geometry);
             claim.start = claim.start.saturating_add(base);
             claim.base = base;
         }
         claims.sort_by_key(|claim| !claim.counts);
+        uncounted += claims.iter().filter(|claim| !claim.counts).count();
         for claim in &claims {
             if depth < MAX_DEPTH && seen.insert(claim.start) {
                 areas.push_back((claim.start, claim.size, depth + 1));
             }
         }
         found.claims.append(&mut claims);
-        if found.claims.len() > MAX_PARTITIONS {
+        if found.claims.len() > MAX_PARTITIONS || uncounted > MAX_UNCOUNTED {
             found.claims.truncate(MAX_PARTITIONS);
             found.is_cut = true;
             break;
@@ -126,22 +131,38 @@ pub fn survey<E>(source: &mut dyn Source<Error = E>, geometry: Geometry) -> Resu
     Ok(found)
 }
 
-fn counts(decision: &TableDecision, claim: &ClaimedPartition, geometry: Geometry) -> bool {
-    let same_sectors = claim.sector_size == geometry.sector_size;
-    let is_gpt = claim.table != ClaimingTable::Mbr;
-    same_sectors
-        && match decision {
+/// What counts on a disk.
+enum CountingTable {
+    /// The partitions of a GUID partition table: their first bytes by their numbers.
+    Gpt(HashMap<u32, u64>),
+    Mbr,
+    Nothing,
+}
+
+impl CountingTable {
+    fn new(decision: &TableDecision, geometry: Geometry) -> Self {
+        match decision {
             TableDecision::Gpt { table, .. } => {
-                let mut partitions = table.partitions();
-                is_gpt
-                    && partitions.any(|partition| {
-                        partition.number == claim.number
-                            && partition.first.saturating_mul(geometry.sector()) == claim.start
-                    })
+                let start = |first: u64| first.saturating_mul(geometry.sector());
+                let partitions = table.partitions();
+                let starts = partitions.map(|found| (found.number, start(found.first)));
+                Self::Gpt(starts.collect())
             }
-            TableDecision::Mbr(_) => !is_gpt,
-            TableDecision::Repairable { .. } | TableDecision::Nothing(_) => false,
+            TableDecision::Mbr(_) => Self::Mbr,
+            TableDecision::Repairable { .. } | TableDecision::Nothing(_) => Self::Nothing,
         }
+    }
+
+    /// Whether a claim of a table on the disk is one of this table.
+    fn has(&self, claim: &ClaimedPartition, geometry: Geometry) -> bool {
+        let is_gpt = claim.table != ClaimingTable::Mbr;
+        claim.sector_size == geometry.sector_size
+            && match self {
+                Self::Gpt(starts) => is_gpt && starts.get(&claim.number) == Some(&claim.start),
+                Self::Mbr => !is_gpt,
+                Self::Nothing => false,
+            }
+    }
 }
 
 /// What every table at the beginning and the end of a disk or a partition claims.
@@ -282,6 +303,25 @@ mod tests {
         assert_eq!(starts(&found, true), BTreeSet::from([0, 1000]));
         assert!(starts(&found, false).is_superset(&BTreeSet::from([2000, 2050])));
         assert!(!found.is_cut);
+    }
+
+    #[test]
+    fn claims_are_bounded_where_they_do_not_count() {
+        let partitions: Vec<_> = (1..=6000_u32)
+            .map(|number| (number, 8400 + u64::from(number), 8400 + u64::from(number)))
+            .collect();
+        for counts in [true, false] {
+            let shape = Shape {
+                count: 32_768,
+                primary: counts,
+                backup: counts,
+                ..Shape::default()
+            };
+            let found = look(&testing::gpt(16 * MIB, shape, &partitions));
+            assert_eq!(found.is_cut, !counts);
+            let listed = if counts { 6000 } else { 0 };
+            assert_eq!(starts(&found, true).len(), listed);
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct GuardedContent {
     /// It is labelled as a medium that Ironic inserted to configure this ramdisk. The last tenant
     /// may have written that label, too: see [`BlockDevice::may_be_virtual_media`].
     pub virtual_media: bool,
-    /// Its tables claim more partitions than were looked at.
+    /// Its tables claim more partitions than are looked at, so that none was.
     pub is_cut: bool,
 }
 
@@ -85,6 +85,11 @@ fn examine<E>(source: &mut dyn Source<Error = E>, geometry: Geometry) -> Result<
     let found = survey(source, geometry)?;
     content.is_cut = found.is_cut;
     examine_area(source, geometry, &mut content, None)?;
+    if found.is_cut {
+        // Reason enough to leave the device alone. Each of so many claims would be looked at
+        // whenever the disks are.
+        return Ok(content);
+    }
     let mut seen = BTreeSet::from([0]);
     for claim in &found.claims {
         if let Some(what) = kinds::shared(claim.kind) {

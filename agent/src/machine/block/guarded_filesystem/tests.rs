@@ -1,3 +1,5 @@
+use ironic_ondisk::partition_table::testing::{self, Shape};
+use ironic_ondisk::read::OutOfBounds;
 use proptest::prelude::*;
 
 use super::*;
@@ -204,6 +206,56 @@ fn a_magic_number_alone_makes_no_member() {
         disk[at] = byte;
         assert!(!examined(&disk, 512).raid_member, "{at}");
     }
+}
+
+/// Bytes that count how often they are read.
+struct CountedReads<'a> {
+    bytes: &'a [u8],
+    reads: usize,
+}
+
+impl Source for CountedReads<'_> {
+    type Error = OutOfBounds;
+
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), OutOfBounds> {
+        self.reads += 1;
+        self.bytes.read_at(offset, buffer)
+    }
+}
+
+#[test]
+fn claims_without_end_are_not_looked_at() {
+    let looked_at = |disk: &[u8]| {
+        let mut counted = CountedReads {
+            bytes: disk,
+            reads: 0,
+        };
+        let geometry = Geometry {
+            size: disk.len() as u64,
+            sector_size: 512,
+        };
+        let content = examine(&mut counted, geometry).unwrap();
+        (content, counted.reads)
+    };
+    let size = 16 << 20;
+    let shape = Shape {
+        count: 32_768,
+        primary: false,
+        backup: false,
+        ..Shape::default()
+    };
+    let partitions: Vec<_> = (1..=5000_u32)
+        .map(|number| (number, 8400 + u64::from(number), 8400 + u64::from(number)))
+        .collect();
+    let hostile = testing::gpt(size, shape, &partitions);
+    let (content, reads) = looked_at(&hostile);
+    assert!(content.is_cut && content.shared.is_empty());
+    let (_, usual) = looked_at(&vec![0; hostile.len()]);
+    assert!(reads < usual + 100, "{reads} reads instead of {usual}");
 }
 
 #[test]
