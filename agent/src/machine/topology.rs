@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::machine::block::kernel_name::{device_path, kernel_name_of};
 use crate::system::PathPrefix;
 
 /// The nodes of devices, of the disks that they are partitions of, of what they lie on, and of
@@ -13,19 +14,22 @@ pub fn connected_nodes(root: &PathPrefix, devices: &[&str]) -> BTreeSet<String> 
     let mut waiting: Vec<String> = devices.iter().map(|device| (*device).to_owned()).collect();
     let disks = root.names("/sys/class/block");
     while let Some(device) = waiting.pop() {
-        let name = device.rsplit('/').next().unwrap_or(&device);
+        let Some(name) = kernel_name_of(&device) else {
+            found.insert(device);
+            continue;
+        };
         let block = format!("/sys/class/block/{name}");
         let is_partition_of = |disk: &str, name: &str| {
             root.exists(format!("/sys/class/block/{disk}/{name}/partition"))
         };
-        let disk = disks.iter().filter(|disk| is_partition_of(disk, name));
+        let disk = disks.iter().filter(|disk| is_partition_of(disk, &name));
         let partitions = root.names(&block).into_iter();
-        let partitions = partitions.filter(|entry| is_partition_of(name, entry));
+        let partitions = partitions.filter(|entry| is_partition_of(&name, entry));
         let below = root.names(format!("{block}/slaves"));
         let related = disk.cloned().chain(partitions).chain(below);
         waiting.extend(
             related
-                .map(|name| format!("/dev/{name}"))
+                .map(|name| device_path(&name))
                 .filter(|node| !found.contains(node)),
         );
         found.insert(device);
@@ -183,10 +187,16 @@ mod tests {
         }
         let array = machine.array("md0", "raid1", SIZE, &[&members[1], &members[2]]);
         machine.partition(&array, "md0p1", "259:0", SIZE);
+        let card = machine.block("pci0000:00/0000:00:05.0", "cciss!c0d0", "104:0", SIZE);
+        machine.partition(&card, "cciss!c0d0p1", "104:1", SIZE);
         let root = &machine.system().root;
         for (devices, expected) in [
             (vec!["/dev/sda"], "/dev/sda /dev/sda1"),
             (vec!["/dev/sda1", "/dev/sda"], "/dev/sda /dev/sda1"),
+            (
+                vec!["/dev/cciss/c0d0p1"],
+                "/dev/cciss/c0d0 /dev/cciss/c0d0p1",
+            ),
             (
                 vec!["/dev/md0p1"],
                 "/dev/md0 /dev/md0p1 /dev/sdb /dev/sdb1 /dev/sdc /dev/sdc1",

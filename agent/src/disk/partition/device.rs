@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::disk::partition::layout::PartitionLayout;
-use crate::machine::block::mapped;
+use crate::machine::block::{device_path, kernel_name_of, mapped};
 use crate::system::{Cmd, System};
 use crate::task::Task;
 
@@ -18,27 +18,28 @@ const ISCSI: &str = "iqn.2008-10.org.openstack:";
 /// The device node of a partition: what the kernel says, else by the kernel's rule.
 #[must_use]
 pub fn of(system: &System, disk: &str, number: u32) -> String {
-    let folder = disk.rsplit_once('/').map_or("/dev", |(folder, _)| folder);
-    let block = block_of(disk);
+    let known = of_disk(system, disk, number).or_else(|| of_map(system, disk, number));
+    known.map_or_else(|| by_rule(disk, number), |entry| device_path(&entry))
+}
+
+/// The kernel's name of a partition that it knows.
+fn of_disk(system: &System, disk: &str, number: u32) -> Option<String> {
+    let block = block_of(disk)?;
     let wanted = number.to_string();
-    let known = system.root.names(&block).into_iter().find(|entry| {
+    let mut entries = system.root.names(&block).into_iter();
+    entries.find(|entry| {
         system
             .root
             .read_optional(format!("{block}/{entry}/partition"))
             .is_some_and(|text| text == wanted)
-    });
-    let known = known.or_else(|| of_map(system, &block, number));
-    known.map_or_else(
-        || by_rule(disk, number),
-        |entry| format!("{folder}/{entry}"),
-    )
+    })
 }
 
 /// The number of a partition in its table: what the kernel says, or of a map's partition what its
 /// identity says. The number in the name of a map is one of all maps.
 #[must_use]
 pub fn number_of(system: &System, node: &str) -> Option<u32> {
-    let block = block_of(node);
+    let block = block_of(node)?;
     let number = system.root.read_optional(format!("{block}/partition"));
     let number = number.and_then(|text| text.parse().ok());
     number.or_else(|| {
@@ -50,19 +51,20 @@ pub fn number_of(system: &System, node: &str) -> Option<u32> {
 /// Whether a disk is a map, of which the kernel reads no partition table.
 #[must_use]
 pub fn is_map(system: &System, disk: &str) -> bool {
-    system.root.exists(format!("{}/dm", block_of(disk)))
+    block_of(disk).is_some_and(|block| system.root.exists(format!("{block}/dm")))
 }
 
 /// The partition of a map is a map, too.
-fn of_map(system: &System, block: &str, number: u32) -> Option<String> {
-    let mut known = partition_maps(system, block);
+fn of_map(system: &System, disk: &str, number: u32) -> Option<String> {
+    let mut known = partition_maps(system, disk);
     known.find_map(|(name, known)| (known == number).then_some(name))
 }
 
 /// The maps that are partitions of a map, with their numbers.
-fn partition_maps(system: &System, block: &str) -> impl Iterator<Item = (String, u32)> {
-    let holders = system.root.names(format!("{block}/holders"));
-    holders.into_iter().filter_map(|name| {
+fn partition_maps(system: &System, disk: &str) -> impl Iterator<Item = (String, u32)> {
+    let block = block_of(disk);
+    let holders = block.map(|block| system.root.names(format!("{block}/holders")));
+    holders.into_iter().flatten().filter_map(|name| {
         let identity = format!("/sys/class/block/{name}/dm/uuid");
         let identity = system.root.read_optional(identity)?;
         let number = mapped::partition_number(&identity)?;
@@ -70,16 +72,16 @@ fn partition_maps(system: &System, block: &str) -> impl Iterator<Item = (String,
     })
 }
 
-fn block_of(disk: &str) -> String {
-    let name = disk.rsplit('/').next().unwrap_or(disk);
-    format!("/sys/class/block/{name}")
+fn block_of(disk: &str) -> Option<String> {
+    let name = kernel_name_of(disk)?;
+    Some(format!("/sys/class/block/{name}"))
 }
 
 /// Removes the partitions of a map, for example of a disk that is reached by several paths:
 /// other than a disk's own they claim it, so nobody could write to it. A disk without such is
 /// left alone. That they stay is only a warning: what opens the disk will say so.
 pub async fn release(system: &System, disk: &str) {
-    if partition_maps(system, &block_of(disk)).next().is_none() {
+    if partition_maps(system, disk).next().is_none() {
         return;
     }
     if let Err(error) = system.run.run(Cmd::new("kpartx").args(["-d", disk])).await {
@@ -98,11 +100,10 @@ fn by_rule(disk: &str, number: u32) -> String {
 /// Whether partitions of this disk become nodes: not those of a file.
 #[must_use]
 pub fn are_made(system: &System, disk: &str) -> bool {
-    let name = disk.rsplit('/').next().unwrap_or(disk);
     // Another name of a disk, for example by its path, is not known to the kernel.
     let is_device = std::fs::metadata(system.root.path(disk))
         .is_ok_and(|metadata| metadata.file_type().is_block_device());
-    let is_known = system.root.exists(format!("/sys/class/block/{name}"));
+    let is_known = block_of(disk).is_some_and(|block| system.root.exists(block));
     system.simulation.is_none() && (is_device || is_known)
 }
 
@@ -167,8 +168,7 @@ pub async fn wait(
 /// Lets the partitions of a map appear that was written before; those of a disk do by
 /// themselves.
 pub async fn announce(system: &System, disk: &str) {
-    let has_none = || partition_maps(system, &block_of(disk)).next().is_none();
-    if is_map(system, disk) && has_none() {
+    if is_map(system, disk) && partition_maps(system, disk).next().is_none() {
         add_to_kernel(system, disk).await;
     }
 }
@@ -202,9 +202,12 @@ mod tests {
         let mut machine = FakeMachine::new();
         machine
             .file("sys/class/block/dm-0/dm-3/partition", "2")
-            .directory("sys/class/block/sda");
+            .directory("sys/class/block/sda")
+            .file("sys/class/block/cciss!c0d0/cciss!c0d0p1/partition", "1");
         let system = machine.system();
         for (disk, number, node) in [
+            ("/dev/cciss/c0d0", 1, "/dev/cciss/c0d0p1"),
+            ("/dev/cciss/c0d0", 2, "/dev/cciss/c0d0p2"),
             ("/dev/dm-0", 2, "/dev/dm-3"),
             ("/dev/dm-0", 1, "/dev/dm-0p1"),
             ("/dev/sda", 3, "/dev/sda3"),
@@ -218,6 +221,8 @@ mod tests {
             assert_eq!(of(&system, disk, number), node);
         }
         assert!(are_made(&system, "/dev/sda"));
+        assert!(are_made(&system, "/dev/cciss/c0d0"));
+        assert!(!are_made(&system, "/tmp/sda"));
         assert!(!are_made(&system, "/tmp/disk.img"));
     }
 

@@ -11,6 +11,35 @@ pub(in crate::machine) fn is_array(kernel_name: &str) -> bool {
 }
 
 /// The kernel writes `!` for the `/` in names like `cciss/c0d0`.
-pub(in crate::machine) fn device_path(kernel_name: &str) -> String {
+#[must_use]
+pub fn device_path(kernel_name: &str) -> String {
     format!("/dev/{}", kernel_name.replace('!', "/"))
+}
+
+/// The kernel's name of a device by its path; `None` for a file. What it makes of a link in `/dev`
+/// is the name of nothing.
+#[must_use]
+pub fn kernel_name_of(path: &str) -> Option<String> {
+    let name = path.strip_prefix("/dev/")?;
+    (!name.is_empty()).then(|| name.replace('/', "!"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_names_belong_together() {
+        for (path, name) in [
+            ("/dev/sda", "sda"),
+            ("/dev/cciss/c0d0p1", "cciss!c0d0p1"),
+            ("/dev/disk/by-path/x", "disk!by-path!x"),
+        ] {
+            assert_eq!(kernel_name_of(path).as_deref(), Some(name));
+            assert_eq!(device_path(name), path);
+        }
+        for path in ["/tmp/sda", "/dev/", "/dev", "sda", ""] {
+            assert_eq!(kernel_name_of(path), None, "{path}");
+        }
+    }
 }

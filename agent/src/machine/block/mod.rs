@@ -11,7 +11,7 @@ pub mod device_file;
 pub mod guarded_filesystem;
 pub mod hints;
 mod identity;
-mod kernel_name;
+pub(super) mod kernel_name;
 pub mod mapped;
 mod path_id;
 mod scsi;
@@ -23,7 +23,8 @@ pub mod udev;
 
 pub(super) use array_members::{disks_of, volume_name};
 pub use device::{BlockDevice, DeviceKind, MAX_VIRTUAL_MEDIUM_BYTES};
-pub(super) use kernel_name::{device_path, is_array};
+pub(super) use kernel_name::is_array;
+pub use kernel_name::{device_path, kernel_name_of};
 pub use stacked_devices::StackedDevices;
 
 /// The disks that an operating system could be put on, in the order of their device numbers.

@@ -19,7 +19,7 @@ use crate::disk::filesystem::identity;
 use crate::disk::filesystem::mount::{mount, unmount};
 use crate::disk::partition::device;
 use crate::disk::partition::table::{Partition, PartitionTable, TableError};
-use crate::machine::block::{self, BlockDevice, DeviceKind, StackedDevices};
+use crate::machine::block::{self, BlockDevice, DeviceKind, StackedDevices, kernel_name_of};
 use crate::system::foreign_root::ForeignRoot;
 use crate::system::{Cmd, Disk, System};
 use crate::task::Task;
@@ -201,9 +201,11 @@ async fn existing_among(
     root: &BlockDevice,
 ) -> Result<Option<EspArray>, BootError> {
     let is_mirror = |name: &str| {
-        let name = name.trim_start_matches("/dev/");
-        let level = format!("/sys/class/block/{name}/md/level");
-        system.root.read_optional(level).as_deref() == Some("raid1")
+        let level = kernel_name_of(name).and_then(|name| {
+            let level = format!("/sys/class/block/{name}/md/level");
+            system.root.read_optional(level)
+        });
+        level.as_deref() == Some("raid1")
     };
     for node in mirrors(devices, root, is_mirror) {
         let members = members(system, devices, &node);

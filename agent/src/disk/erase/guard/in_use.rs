@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::disk::erase::guard::error::GuardError;
-use crate::machine::block::BlockDevice;
+use crate::machine::block::{BlockDevice, device_path, kernel_name_of};
 use crate::system::{DiskError, System};
 
 /// What is mounted.
@@ -35,12 +35,12 @@ pub(super) fn in_use(
         Some((name.to_owned(), "swap".to_owned()))
     });
     let mapped = devices.iter().filter_map(|device| {
-        let kernel_name = device.name.strip_prefix("/dev/")?.replace('/', "!");
+        let kernel_name = kernel_name_of(&device.name)?;
         let holders = system
             .root
             .names(format!("/sys/class/block/{kernel_name}/holders"));
         let is_listed = |name: &String| {
-            let path = format!("/dev/{name}");
+            let path = device_path(name);
             devices.iter().any(|known| known.name == path)
         };
         let mut unknown = holders.into_iter().filter(|name| !is_listed(name));

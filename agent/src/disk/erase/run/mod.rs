@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::disk::erase::error::{MethodError, StatusError};
 use crate::disk::erase::time::in_words;
-use crate::machine::block::BlockDevice;
+use crate::machine::block::{BlockDevice, kernel_name_of};
 use crate::system::{Cmd, Output, RunError, System};
 use crate::task::{Progress, Task};
 
@@ -271,7 +271,7 @@ fn ratio(done: u64, all: u64) -> u64 {
 
 /// Sectors of 512 bytes that were written to a device since it appeared.
 fn sectors_written(system: &System, device: &str) -> Option<u64> {
-    let kernel_name = device.strip_prefix("/dev/")?.replace('/', "!");
+    let kernel_name = kernel_name_of(device)?;
     let statistics = system
         .root
         .read_optional(format!("/sys/class/block/{kernel_name}/stat"))?;
