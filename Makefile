@@ -52,7 +52,11 @@ lint: preflight ## Format, clippy, protocol lint, Python lint and types, shellch
 	cargo fmt --all --check
 	@# A macro declares these modules, which cargo fmt does not find.
 	rustfmt --edition 2024 --check $$(find agent/src/commands/verbs -name '*.rs')
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	tools/beside "cargo clippy --workspace --all-targets --locked -- -D warnings" "make --no-print-directory lint-beside"
+
+# What `lint` checks beside clippy; `.ci/tools` has brought the programs.
+.PHONY: lint-beside
+lint-beside:
 	cd proto && ../target/tools/python/bin/buf lint
 	target/tools/python/bin/ruff check
 	clients/build
