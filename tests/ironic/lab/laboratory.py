@@ -47,9 +47,10 @@ class Laboratory:
         for image in self.images.values():
             self.publish(Path(image.path))
         self.web = WebServer(places.RUN / "http", places.IMAGES_PORT, self.rates)
-        self.bmc = self.start_bmc()
+        self.bmc = bmc = self.start_bmc()
         self.ironic = Ironic(self.view.line)
         self.ironic.start()
+        self.await_bmc(bmc)
 
     def publish(self, path, name=None):
         """Makes a file available to conductor and guest; its URL."""
@@ -65,6 +66,7 @@ class Laboratory:
         return self.publish(path, name)
 
     def start_bmc(self):
+        """Begins to start it: it takes its time while Ironic takes its own."""
         settings = {
             "port": places.BMC_PORT,
             "firmware": str(setup.firmware()),
@@ -75,13 +77,15 @@ class Laboratory:
         configuration.write_text(json.dumps(settings, indent=1))
         service = Service("the BMC", places.RUN / "bmc.log")
         service.start([str(places.VENV / "bin/python"), str(Path(__file__).parent / "bmc.py"), str(configuration)])
+        return service
 
+    @staticmethod
+    def await_bmc(service):
         def is_up():
             service.check()
             return "Running on" in service.log.read_text()
 
         wait_for("the BMC", is_up, 120, service.log)
-        return service
 
     def stop(self):
         """Ends everything in the reverse order; safe at any time."""

@@ -23,9 +23,7 @@ def main(scenarios, live=None, builds=False, figures="figures.json"):
             for scenario in scenarios:
                 if why := scenario.obstacle():
                     view.line(f"will be skipped: {scenario.title}: {why}")
-            setup.prepare(view.say, view.status, builds, scenarios)
-            image.build(lambda text: view.status("images", text), wanted)
-            view.status("images", None)
+            setup.prepare(view.say, view.status, builds, scenarios, lambda: make_images(view, wanted))
             return namespace.run_inside(view.began)
         namespace.settle([machine.address for machine in machines.rack().values()])
         return work(view, scenarios, image.load(wanted), figures)
@@ -36,6 +34,11 @@ def main(scenarios, live=None, builds=False, figures="figures.json"):
     except (Interrupted, KeyboardInterrupt):
         view.line("\nstopped; nothing is left running")
         return 130
+
+
+def make_images(view, names):
+    image.build(lambda text: view.status("images", text), names)
+    view.status("images", None)
 
 
 def work(view, scenarios, images, figures):

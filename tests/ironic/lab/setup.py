@@ -103,9 +103,9 @@ def build_clients(say):
         os.environ[places.CLIENTS] = done.stdout.strip() if done.returncode == 0 else ""
 
 
-def prepare(say, status=None, builds=False, scenarios=()):
+def prepare(say, status=None, builds=False, scenarios=(), images=None):
     """Everything of the above, and what `scenarios` need besides: programs, and a ramdisk for each machine, unless it `builds` it.
-    Must run outside the namespace: it needs the network.
+    Must run outside the namespace: it needs the network. `images()` makes images; it is called when the programs are there.
 
     `status(name, text)` hears how far each of the parts is that go on at the same time; the text is None at its end.
     """
@@ -121,11 +121,12 @@ def prepare(say, status=None, builds=False, scenarios=()):
         parts["clients"] = build_clients
     if builds:
         parts = {"build": build, **parts}
-    in_parallel(parts, status or (lambda name, text: text and say(f"{name}: {text}")))
+    in_parallel(parts, status or (lambda name, text: text and say(f"{name}: {text}")), "programs", images)
 
 
-def in_parallel(parts, status):
-    """Calls each of `parts` in a thread; raises the first error when all have ended."""
+def in_parallel(parts, status, first, follow):
+    """Calls each of `parts` in a thread, and `follow` in this one, where signals interrupt it, when the part `first` has ended.
+    Raises the first error."""
     errors = []
 
     def go(name, work):
@@ -136,14 +137,20 @@ def in_parallel(parts, status):
             errors.append(error)
         status(name, None)
 
-    threads = [threading.Thread(target=go, args=part, daemon=True) for part in parts.items()]
-    for thread in threads:
+    def wait(*names):
+        while not errors and any(threads[name].is_alive() for name in names):
+            for name in names:
+                threads[name].join(0.1)
+        if errors:
+            raise errors[0]
+
+    threads = {name: threading.Thread(target=go, args=(name, work), daemon=True) for name, work in parts.items()}
+    for thread in threads.values():
         thread.start()
-    while not errors and any(thread.is_alive() for thread in threads):
-        for thread in threads:
-            thread.join(0.1)
-    if errors:
-        raise errors[0]
+    wait(first)
+    if follow:
+        follow()
+    wait(*threads)
 
 
 def programs():
