@@ -328,8 +328,10 @@ class Plugin(Scenario):
                 "etc/ramdisk.d/kill.sh": self.HOOK.encode(),
             })
             self.node.set(driver_info__deploy_ramdisk=f"file://{made}")
-        with self.step("clean: a step of the program is listed and done"):
+        with self.step("clean: a step of the program is listed and done, and the agent stays"):
+            self.node.set(driver_info__fast_track=True)
             self.operation("third party", "clean", **clean_steps(("deploy.example_check_memory", {"minimum_mib": 64})))
+            before = agent.status(self.machine.address)
         with self.step("clean: the program is killed, the step fails and says why"):
             mark = self.console.mark()
             try:
@@ -341,11 +343,17 @@ class Plugin(Scenario):
                 raise LabError(f"the step succeeded: its program is killed when the log has `{self.PHASE}`, which it never had", self.console_log)
         with self.step("clean: the agent was not hurt, and serves on"):
             self.check_no_restart(mark)
+            boots = [event.line for event in self.console.events[mark:] if event.kind == "power_on"]
+            expect(not boots, f"the machine was started {boots}", self.console_log)
             said = agent.status(self.machine.address)
-            expect(said.get("version"), f"the agent says {said}", self.console_log)
+            expect(said.get("version") and said["started_at"] == before["started_at"],
+                   f"the agent says {said}, and before {before}", self.console_log)
         with self.step("clean: the next step of the program is done"):
+            # With a failed cleaning Ironic forgets the agent's URL and token, and boots another one whatever was asked for.
+            self.node.remove("driver_info__fast_track")
             self.recover()
             self.operation("third party", "clean", **clean_steps(("deploy.example_check_memory", {"minimum_mib": 64})))
 
     def tidy(self):
+        self.node.remove("driver_info__fast_track")
         self.node.set(driver_info__deploy_ramdisk=f"file://{places.RAMDISK / 'initramfs'}")
