@@ -53,12 +53,15 @@ fn may_not_run() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
         let thread = std::thread::current();
-        let name = thread.name().unwrap_or("confined");
-        // Not by a macro, whose output the test harness keeps to itself.
-        let line = format!("SKIPPED {name}: needs root\n");
-        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        skipped(thread.name().unwrap_or("confined"), "root");
     }
     !is_root
+}
+
+/// Names what was left out. Not by a macro, whose output the test harness keeps to itself.
+fn skipped(what: &str, need: &str) {
+    let line = format!("SKIPPED {what}: needs {need}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 #[test]
@@ -200,7 +203,7 @@ fn a_program_that_takes_too_much_is_ended() {
     let counts_processes = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
         .is_ok_and(|controllers| controllers.split_whitespace().any(|name| name == "pids"));
     if !counts_processes {
-        eprintln!("SKIPPED the fork bomb: needs cgroup v2 with the controller `pids`");
+        skipped("the fork bomb", "cgroup v2 with the controller `pids`");
     }
     // Processes that do nothing but start two more. Should nothing stop it, a file does.
     let directory = tempfile::tempdir().unwrap();
