@@ -91,7 +91,7 @@ def disk_burn_in(world, commands):
         return ["no unit test calls it so"]
     if os.geteuid() != 0 or not pathlib.Path("/dev/loop-control").exists():
         print("SKIPPED disk_burn_in: it needs root and loop devices")
-        return []
+        return ["it is not skipped in CI"] if os.environ.get("CI") else []
     line = line[: line.index("--name")]
     with tempfile.TemporaryDirectory() as place:
         image = pathlib.Path(place) / "disk"
