@@ -146,8 +146,8 @@ class Scenario:
         """Parameters for the ramdisk's kernel until the end of the scenario."""
         (self.machine.directory / "kernel-parameters").write_text(text + "\n")
 
-    def check_said(self, *patterns, since=0):
-        """What Ironic showed of the agent's work (`agent_status_message`) while it went on."""
+    def check_said(self, *patterns, since):
+        """What Ironic showed of the agent's work (`agent_status_message`) while it went on: behind the first `since` messages."""
         said = self.node.said[since:]
         for pattern in patterns:
             expect(any(re.fullmatch(pattern, message) for message in said),

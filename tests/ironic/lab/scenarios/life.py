@@ -24,15 +24,17 @@ class Life(Scenario):
         with step("inspect: the inventory is the machine's"):
             self.check_inventory()
         with step("provide: the agent cleans the disks"):
+            before = len(self.node.said)
             mark = self.operation("clean", "provide")
         with step("provide: partition tables and file systems are gone"):
             self.check_cleaned()
             self.check_no_restart(mark)
-            self.check_said(r"erase_metadata: succeeded; waiting for commands")
+            self.check_said(r"erase_metadata: succeeded; waiting for commands", since=before)
         with step("active: the agent writes the image and its boot entry"):
+            before = len(self.node.said)
             mark = self.deploy(self.image, disk)
             self.check_no_restart(mark)
-            self.check_said(r"write_image /dev/nvme0n1: .*|write_image: succeeded; waiting for commands")
+            self.check_said(r"write_image /dev/nvme0n1: .*|write_image: succeeded; waiting for commands", since=before)
         with step("active: the deployed system boots from its own entry"):
             self.check_boots(mark)
         with step("active: image, partition table and config drive are on the disk"):
