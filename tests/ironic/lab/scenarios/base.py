@@ -195,12 +195,25 @@ class Scenario:
         except mbr.Broken as error:
             raise LabError(f"{disk.name}: {error}", self.console_log) from error
 
-    def check_cleaned(self):
+    def file_systems(self):
+        """Where the disks have file systems: the path of the disk and the partition of its GPT, for each."""
+        found = []
+        for disk in self.machine.disks:
+            if "primary GPT" in disks.tables(disk.path):
+                found += [(disk.path, each) for each in self.partitions(disk.path) if disks.file_system(disk.path, each)[0]]
+        expect(found, "no disk has a file system that could be gone afterwards")
+        return found
+
+    def check_cleaned(self, former=()):
+        """`former` is what `file_systems` found before."""
         for disk in self.machine.disks:
             left = disks.tables(disk.path)
             expect(not left, f"{disk.path.name} still has: {', '.join(left)}", self.console_log)
             # The first MiB holds tables and most signatures.
             expect(disks.is_zero(disk.path, 0, MIB // 64), f"the head of {disk.path.name} is not zero", self.console_log)
+        for path, partition in former:
+            kind, label = disks.file_system(path, partition)
+            expect(kind is None, f"{path.name} still has {kind} {label!r} where partition {partition.number} was", self.console_log)
 
     def check_whole_disk(self, image, disk, others_empty=True):
         """Every partition of the image is on the disk byte by byte, and a config drive behind them."""

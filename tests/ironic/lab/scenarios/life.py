@@ -24,10 +24,10 @@ class Life(Scenario):
         with step("inspect: the inventory is the machine's"):
             self.check_inventory()
         with step("provide: the agent cleans the disks"):
-            before = len(self.node.said)
+            former, before = self.file_systems(), len(self.node.said)
             mark = self.operation("clean", "provide")
         with step("provide: partition tables and file systems are gone"):
-            self.check_cleaned()
+            self.check_cleaned(former)
             self.check_no_restart(mark)
             self.check_said(r"erase_metadata: succeeded; waiting for commands", since=before)
         with step("active: the agent writes the image and its boot entry"):
@@ -43,9 +43,10 @@ class Life(Scenario):
             logs = [path for path in (places.RUN / "agent-logs").iterdir() if self.node.uuid in path.name and path.stat().st_size > 100]
             expect(len(logs) >= 2, f"{len(logs)} archives of logs in {places.RUN / 'agent-logs'}", places.RUN / "ironic.log")
         with step("deleted: the agent cleans again"):
+            former = self.file_systems()
             self.operation("undeploy", "deleted")
         with step("deleted: the old system is gone"):
-            self.check_cleaned()
+            self.check_cleaned(former)
 
     def check_inventory(self):
         inventory = call("GET", f"{self.node.path}/inventory")["inventory"]
