@@ -3,6 +3,7 @@
 import gzip
 import subprocess
 import tempfile
+import time
 import zlib
 from pathlib import Path
 
@@ -137,7 +138,10 @@ class Guest:
         return wait_for(f"`{phrase}` on the console", found, seconds, CONSOLE)
 
 
-def console_of(initramfs, phrase, seconds):
-    """Boots a machine without disks and network, until a phrase is on its console."""
-    with Guest(initramfs) as guest:
-        return guest.wait(phrase, seconds)
+def console_of(initramfs, phrase, seconds, parameters="", longer=0.0):
+    """Boots a machine without disks and network, until a phrase is on its console, and goes on for some seconds `longer`."""
+    with Guest(initramfs, parameters) as guest:
+        guest.wait(phrase, seconds)
+        time.sleep(longer)
+        guest.emulator.check()
+        return guest.said()

@@ -1,5 +1,7 @@
 """The main job, and what may go wrong with it."""
 
+import time
+
 from .. import disks, places, ramdisk
 from ..errors import LabError
 from ..ironic import call
@@ -159,10 +161,17 @@ class Damaged(Scenario):
 
     title = "a damaged ramdisk says so and starts nothing"
     MACHINE = "mixed"  # which has the least to do
+    # The shim is started as soon as the ramdisk has found itself whole: it needs to find nobody by the network.
+    PARAMETERS = f"ipa-api-url={places.IRONIC_URL}"
 
     def run(self):
+        with self.step("undamaged: the console says that a program starts"):
+            began = time.monotonic()
+            said = ramdisk.console_of(ramdisk.original_path(), "shim: start", 240, self.PARAMETERS)
+            needed = time.monotonic() - began
+            expect("DAMAGED" not in said, "it is damaged itself", ramdisk.CONSOLE)
         for name, damage in ramdisk.DAMAGES.items():
             with self.step(f"{name}: the console says so, and no program starts"):
-                said = ramdisk.console_of(damage(), "Build or download it again", 240)
+                said = ramdisk.console_of(damage(), "Build or download it again", 240, self.PARAMETERS, longer=needed)
                 expect("THIS DEPLOY RAMDISK IS DAMAGED" in said, "nothing was said", ramdisk.CONSOLE)
                 expect("agent: start" not in said and "shim: start" not in said, "programs were started", ramdisk.CONSOLE)
