@@ -24,6 +24,12 @@ def lease(world, name="eth0", family="192.0.2."):
     return any(address.startswith(family) for address in world.addresses(name))
 
 
+def outlive(world):
+    """Waits until a second card has a lease of DHCPv6: what the first one asked for beside its own address has come by then."""
+    world.plug("eth1", SECOND_MAC)
+    world.wait("a lease of the second card", lambda: lease(world, "eth1", "2001:db8::1"))
+
+
 def dhcp4(world):
     """DHCPv4 alone: address, gateway, resolver, by type and address of the hardware; no wait for IPv6."""
     world.dnsmasq(*LEASES)
@@ -86,16 +92,19 @@ def dual_stack(world):
 def kernel_dhcp6(world):
     """ip=dhcp6: no DHCPv4, though there is a server."""
     world.dnsmasq(*LEASES, "--dhcp-range=2001:db8::10,2001:db8::20,64", "--enable-ra")
-    world.start("ip=dhcp6")
+    world.start("ip=dhcp6", cards=("eth0", "eth1"))
     soon(world)
+    outlive(world)
     world.expect(not lease(world), f"it took a lease of DHCPv4: {world.addresses('eth0')}")
+    world.expect("DHCPDISCOVER" not in (world.directory / "dnsmasq.log").read_text(), "a server of DHCPv4 was asked")
 
 
 def kernel_auto6(world):
     """ip=eth0:auto6: SLAAC, though routers offer DHCPv6."""
     world.dnsmasq("--dhcp-range=2001:db8::10,2001:db8::20,slaac,64", "--enable-ra")
-    world.start("ip=eth0:auto6")
+    world.start("ip=eth0:auto6 ip=eth1:dhcp6", cards=("eth0", "eth1"))
     soon(world)
+    outlive(world)
     world.expect(world.addresses("eth0") == [SLAAC], f"addresses: {world.addresses('eth0')}")
 
 
