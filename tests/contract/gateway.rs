@@ -213,9 +213,10 @@ async fn a_large_request_over_a_slow_link_ends_and_heartbeats_and_other_nodes_go
         "{taken:?} is no slow link"
     );
     assert!(beats >= 1, "no heartbeat in {taken:?}");
+    // One that waits for the large request takes nearly as long as that.
     assert!(
-        slowest < Duration::from_secs(2),
-        "{slowest:?} for a call of another node"
+        slowest < taken / 2,
+        "{slowest:?} for a call of another node, {taken:?} for the large request"
     );
 }
 
