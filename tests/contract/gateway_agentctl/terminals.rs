@@ -15,6 +15,8 @@ pub(super) struct OnTerminal {
     child: tokio::process::Child,
     keyboard: File,
     screen: Arc<Mutex<Vec<u8>>>,
+    /// Ends when nobody holds the other end any more and all that was written has been read.
+    reading: std::thread::JoinHandle<()>,
 }
 
 impl OnTerminal {
@@ -42,7 +44,7 @@ impl OnTerminal {
         let keyboard = reader.try_clone().unwrap();
         let screen: Arc<Mutex<Vec<u8>>> = Arc::default();
         let shown = Arc::clone(&screen);
-        std::thread::spawn(move || {
+        let reading = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             // The end is an error of the terminal.
             while let Ok(length) = reader.read(&mut buffer) {
@@ -56,6 +58,7 @@ impl OnTerminal {
             child,
             keyboard,
             screen,
+            reading,
         }
     }
 
@@ -85,11 +88,13 @@ impl OnTerminal {
         let status = status.unwrap_or_else(|_| panic!("it goes on: {}", self.text()));
         let code = status.unwrap().code();
         // What was written last may still be on its way.
-        let mut before = usize::MAX;
-        while before != self.text().len() {
-            before = self.text().len();
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let read = async {
+            while !self.reading.is_finished() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let read = tokio::time::timeout(LIMIT, read).await;
+        assert!(read.is_ok(), "its terminal does not end: {}", self.text());
         (code, self.text())
     }
 }
