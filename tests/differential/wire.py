@@ -97,8 +97,8 @@ class Connection:
         """Whether nothing comes for as long as `timeout`."""
         return not self.buffer and not select.select([self.socket], [], [], timeout)[0]
 
-    def is_closed(self, timeout=2.0):
-        """Whether the other end closes the connection in time, and says nothing before."""
+    def is_closed(self, timeout=6.0):
+        """Whether the other end closes the connection in time, and says nothing before. Silence alone ends one after ten seconds."""
         self.socket.settimeout(timeout)
         try:
             return not self.buffer and self.socket.recv(1) == b""
