@@ -54,7 +54,8 @@ class World:
         given = " ".join(f"{name}={shlex.quote(value)}" for name, value in (environment or {}).items())
         script = "\n".join([
             "set -e",
-            "ip link set lo up",
+            # One of the tests' programs: a minimal system does not have it.
+            f"{shlex.quote(os.environ['TEST_PROGRAMS'])}/ip link set lo up",
             f"tree={shlex.quote(str(self.root))} root=$PLACE/root path={PATH}",
             # A root that can be written, and is a mount point, which some programs want: what the packages have is
             # seen through it, and belongs to the user that unpacked it.
@@ -84,9 +85,7 @@ class World:
                 done = subprocess.run(
                     ["unshare", *UNSHARE, "/bin/bash", "-c", script],
                     capture_output=True, text=True, errors="replace", timeout=TIMEOUT,
-                    # `ip` is one of the tests' programs: a minimal system does not have it.
-                    env={**os.environ, "PLACE": place,
-                         "PATH": ":".join((PATH, os.environ.get("PATH", ""), os.environ["TEST_PROGRAMS"]))},
+                    env={**os.environ, "PLACE": place, "PATH": f"{PATH}:{os.environ.get('PATH', '')}"},
                 )
             except subprocess.TimeoutExpired as late:
                 said = (late.stdout or b"").decode(errors="replace")
