@@ -52,12 +52,21 @@ pub enum Away {
     TooMany,
 }
 
+/// How the one who serves an attachment hears that it is to end.
+#[derive(Debug, Clone, Default)]
+pub struct AttachmentSignals {
+    /// Cancelled when a later attachment takes its place.
+    pub displaced: CancellationToken,
+    /// Cancelled when its agent does not take what it is sent.
+    pub stalled: CancellationToken,
+}
+
 /// One connection that an agent has opened.
 #[derive(Debug, Clone)]
 struct Attachment {
     id: AttachmentId,
     channel: GrpcChannel,
-    displaced: CancellationToken,
+    signals: AttachmentSignals,
 }
 
 impl Away {
@@ -140,6 +149,7 @@ impl SlotState {
         (!attachment.channel.is_closed()).then(|| OpenChannel {
             channel: attachment.channel.clone(),
             boot_id: attachment.id.boot_id.clone(),
+            stalled: attachment.signals.stalled.clone(),
         })
     }
 }
@@ -160,6 +170,8 @@ pub struct OpenChannel {
     /// A command whose answer was lost is repeated within one boot only: an agent of the next
     /// one does not know that it was begun.
     pub boot_id: String,
+    /// To be cancelled when the agent does not take what it is sent: the attachment ends then.
+    pub stalled: CancellationToken,
 }
 
 impl AttachmentSlot {
@@ -180,8 +192,8 @@ impl AttachmentSlot {
         current.is_some_and(|current| current.id.is_later_than(id))
     }
 
-    /// Puts a connection here; the one before it is displaced. The token that it answers is
-    /// cancelled when this one is displaced in turn.
+    /// Puts a connection here; the one before it is displaced. What it answers says when this one
+    /// is to end in turn.
     ///
     /// # Errors
     /// A later attachment of the same boot is here.
@@ -189,12 +201,12 @@ impl AttachmentSlot {
         &self,
         id: AttachmentId,
         channel: GrpcChannel,
-    ) -> Result<CancellationToken, Superseded> {
-        let displaced = CancellationToken::new();
+    ) -> Result<AttachmentSignals, Superseded> {
+        let signals = AttachmentSignals::default();
         let new = Attachment {
             id,
             channel,
-            displaced: displaced.clone(),
+            signals: signals.clone(),
         };
         let mut superseded = false;
         self.current.send_if_modified(|current| {
@@ -204,7 +216,7 @@ impl AttachmentSlot {
                 return false;
             }
             if let Some(earlier) = current.attachment() {
-                earlier.displaced.cancel();
+                earlier.signals.displaced.cancel();
             }
             *current = SlotState::Attached(new);
             true
@@ -212,7 +224,7 @@ impl AttachmentSlot {
         if superseded {
             return Err(Superseded);
         }
-        Ok(displaced)
+        Ok(signals)
     }
 
     /// Empties the slot, unless a later attachment is here.
@@ -233,7 +245,7 @@ impl AttachmentSlot {
     pub fn leave(&self) {
         self.current.send_if_modified(|current| {
             if let Some(earlier) = current.attachment() {
-                earlier.displaced.cancel();
+                earlier.signals.displaced.cancel();
             }
             let is_news = !matches!(current, SlotState::Elsewhere);
             *current = SlotState::Elsewhere;
@@ -364,7 +376,7 @@ mod tests {
     async fn who_waits_for_an_agent_that_is_elsewhere_hears_so_at_once() {
         let slot = slot(1);
         let (channel, _other_end) = connection().await;
-        let displaced = slot.attach(id("b", 1), channel).unwrap();
+        let displaced = slot.attach(id("b", 1), channel).unwrap().displaced;
         slot.leave();
         assert!(displaced.is_cancelled() && !slot.is_open());
         slot.detach(&id("b", 1));
@@ -393,7 +405,8 @@ mod tests {
         let mut attach = async |id: &AttachmentId| {
             let (channel, other_end) = connection().await;
             ends.push(other_end);
-            slot.attach(id.clone(), channel)
+            let attached = slot.attach(id.clone(), channel);
+            attached.map(|signals| signals.displaced)
         };
         let (first, second) = (id("b", 1), id("b", 2));
         let displaced = attach(&first).await.unwrap();

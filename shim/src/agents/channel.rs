@@ -5,12 +5,14 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use ironic_tunnel::GrpcChannel;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::Channel;
 use tower::Service;
 
 use super::attachment::{AttachmentSlot, Away};
+use super::handover::{Handover, OrderMemory};
 
 /// Where the calls to an agent go.
 #[derive(Debug, Clone)]
@@ -40,7 +42,7 @@ impl AgentRoute {
             Self::Attached(slot) => {
                 let open = slot.channel().await?;
                 Ok(AgentConnection {
-                    channel: AgentChannel::Attached(open.channel),
+                    channel: AgentChannel::Attached(open.channel, open.stalled),
                     boot_id: Some(open.boot_id),
                 })
             }
@@ -52,7 +54,8 @@ impl AgentRoute {
 #[derive(Debug, Clone)]
 pub(super) enum AgentChannel {
     Listening(Channel),
-    Attached(GrpcChannel),
+    /// Beside it what ends the attachment of an agent that takes nothing.
+    Attached(GrpcChannel, CancellationToken),
 }
 
 impl Service<Request<Body>> for AgentChannel {
@@ -63,17 +66,33 @@ impl Service<Request<Body>> for AgentChannel {
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Status>> {
         match self {
             Self::Listening(channel) => channel.poll_ready(context).map_err(from_transport),
-            Self::Attached(channel) => channel.poll_ready(context),
+            Self::Attached(channel, _) => channel.poll_ready(context),
         }
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let memory = request.extensions_mut().remove::<OrderMemory>();
+        let (head, body) = request.into_parts();
+        let (body, handover) = Handover::of(body, memory);
+        let request = Request::from_parts(head, body);
         match self {
             Self::Listening(channel) => {
                 let answer = channel.call(request);
                 Box::pin(async { answer.await.map_err(from_transport) })
             }
-            Self::Attached(channel) => channel.call(request),
+            Self::Attached(channel, stalled) => {
+                let (answer, stalled) = (channel.call(request), stalled.clone());
+                Box::pin(async move {
+                    tokio::select! {
+                        biased;
+                        answer = answer => answer,
+                        () = handover.stalled() => {
+                            stalled.cancel();
+                            Err(Status::unavailable("the agent does not take the request"))
+                        }
+                    }
+                })
+            }
         }
     }
 }

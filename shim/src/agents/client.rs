@@ -10,7 +10,8 @@ use ironic_text::Secret;
 use ironic_transport::Endpoint;
 use ironic_transport::grpc::{InvalidEndpoint, TlsFiles};
 use ironic_tunnel::ORIGIN;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio_util::sync::CancellationToken;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Uri;
 use tonic::{Request, Response};
@@ -21,6 +22,7 @@ use super::attachment::AttachmentSlot;
 use super::channel::{AgentChannel, AgentRoute};
 use super::connect;
 use super::error::CallError;
+use super::handover::OrderMemory;
 use super::record::{CommandResult, ExecutedCommand, State, bare};
 use super::status::{Remembered, Status};
 use crate::metrics::labels::{CommandVerdict, Label};
@@ -44,6 +46,10 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 const WAITING: usize = 128;
 const ORDERS: usize = 64;
 
+/// Orders that wait for their turn: each holds its message, of up to 160 MiB, and a conductor gives
+/// a node one order after the other.
+const WAITING_ORDERS: usize = 16;
+
 /// How long after a broken connection the one repetition of a call comes.
 const REPEAT_AFTER: Duration = Duration::from_millis(200);
 
@@ -56,7 +62,20 @@ pub struct Client {
     executed: Option<CommandReport>,
     waiting: Semaphore,
     orders: Semaphore,
+    waiting_orders: Semaphore,
     status: Remembered,
+}
+
+/// A command to execute, and what ends with it.
+#[derive(Debug)]
+pub struct AgentOrder {
+    /// The command.
+    pub command: v1::Command,
+    /// What is held for it until it was handed to the agent.
+    pub memory: Option<OrderMemory>,
+    /// Cancelled when its caller has hung up: what the agent was not given until then, it is not
+    /// given any more.
+    pub caller: CancellationToken,
 }
 
 impl Client {
@@ -97,6 +116,7 @@ impl Client {
             executed: None,
             waiting: Semaphore::new(WAITING),
             orders: Semaphore::new(ORDERS),
+            waiting_orders: Semaphore::new(WAITING_ORDERS),
             status: Remembered::default(),
         }
     }
@@ -158,16 +178,11 @@ impl Client {
     pub async fn execute(
         &self,
         token: &Secret,
-        command: v1::Command,
+        order: AgentOrder,
     ) -> Result<CommandResult, CallError> {
         let counted = self.slot().map(|slot| slot.metrics().command_begins());
-        let request = v1::ExecuteCommandRequest {
-            command: Some(command),
-            id: Uuid::new_v4().to_string(),
-            ..Default::default()
-        };
-        let (id, begun) = (request.id.clone(), Instant::now());
-        let answer = self.execute_request(token, request).await;
+        let (id, begun) = (Uuid::new_v4().to_string(), Instant::now());
+        let answer = self.execute_as(&id, token, order).await;
         drop(counted);
         let verdict = verdict(&answer);
         if let Some(slot) = self.slot() {
@@ -179,19 +194,32 @@ impl Client {
         answer
     }
 
-    async fn execute_request(
+    async fn execute_as(
         &self,
+        id: &str,
         token: &Secret,
-        request: v1::ExecuteCommandRequest,
+        order: AgentOrder,
     ) -> Result<CommandResult, CallError> {
-        let _turn = self.orders.acquire().await;
         let token = token_value(token)?;
+        let caller = order.caller;
+        let reached = caller.run_until_cancelled(self.reach());
+        let (_turn, (mut calls, boot)) = reached.await.unwrap_or(Err(CallError::Abandoned))?;
+        let request = v1::ExecuteCommandRequest {
+            command: Some(order.command),
+            id: id.to_owned(),
+            ..Default::default()
+        };
         let spare = (prost::Message::encoded_len(&request) < LARGE).then(|| request.clone());
-        let (mut calls, boot) = self.connect().await?;
-        let first = calls.execute_command(with_token(&token, request)).await;
+        let mut request = with_token(&token, request);
+        if let Some(memory) = order.memory {
+            request.extensions_mut().insert(memory);
+        }
+        let first = calls.execute_command(request).await;
         let answer = match (first, spare) {
             (Err(status), Some(spare)) if self.error(&status).is_broken_connection() => {
-                let (mut calls, boot_now) = self.connect_again().await?;
+                let reached = caller.run_until_cancelled(self.connect_again());
+                let reached = reached.await.unwrap_or(Err(CallError::Abandoned));
+                let (mut calls, boot_now) = reached?;
                 // An agent that has booted since then does not know that it had begun.
                 if boot_now != boot {
                     return Err(self.error(&status));
@@ -206,6 +234,28 @@ impl Client {
             executed.send(record);
         }
         Ok(CommandResult::try_from(record)?)
+    }
+
+    /// A turn among the orders, and then the connection.
+    async fn reach(&self) -> Result<(SemaphorePermit<'_>, Connected), CallError> {
+        let turn = self.turn().await?;
+        Ok((turn, self.connect().await?))
+    }
+
+    /// A turn among the orders.
+    ///
+    /// # Errors
+    /// Too many wait for theirs.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, CallError> {
+        if let Ok(turn) = self.orders.try_acquire() {
+            return Ok(turn);
+        }
+        let crowded = || CallError::Crowded {
+            name: self.name.clone(),
+        };
+        let _waits = self.waiting_orders.try_acquire().map_err(|_| crowded())?;
+        // It is never closed.
+        self.orders.acquire().await.map_err(|_| crowded())
     }
 
     /// Whether the agent takes a token, by a question that costs it nothing. `None` when it
@@ -297,7 +347,7 @@ impl Client {
             .map_err(|status| self.error(&status))
     }
 
-    async fn connect(&self) -> Result<(Calls, Option<String>), CallError> {
+    async fn connect(&self) -> Result<Connected, CallError> {
         let connection = self.route.connect().await.map_err(|away| CallError::Away {
             name: self.name.clone(),
             away,
@@ -309,7 +359,7 @@ impl Client {
     }
 
     /// Connects after a connection has broken.
-    async fn connect_again(&self) -> Result<(Calls, Option<String>), CallError> {
+    async fn connect_again(&self) -> Result<Connected, CallError> {
         tokio::time::sleep(REPEAT_AFTER).await;
         self.connect().await
     }
@@ -326,6 +376,9 @@ impl Client {
 }
 
 type Calls = CommandServiceClient<AgentChannel>;
+
+/// A connection, and which boot of the machine is at its other end, where that is known.
+type Connected = (Calls, Option<String>);
 
 /// What an agent answered to a command, as it is counted.
 fn verdict(answer: &Result<CommandResult, CallError>) -> CommandVerdict {

@@ -72,6 +72,15 @@ pub enum CallError {
         /// Why nobody waits.
         away: Away,
     },
+    /// As many orders for the agent as may wait do so already.
+    #[error("{name}: too many orders wait for their turn")]
+    Crowded {
+        /// Which agent.
+        name: String,
+    },
+    /// Nobody waits for the answer any longer, and the agent was not given the order.
+    #[error("the caller has hung up")]
+    Abandoned,
     /// The connection that the agent had opened was lost, and it may have done what was asked.
     #[error("{name}")]
     Lost {
@@ -171,6 +180,7 @@ impl CallError {
     pub fn drop_reason(&self) -> Option<DropReason> {
         match self {
             Self::Away { away, .. } => Some(away.drop_reason()),
+            Self::Crowded { .. } => Some(DropReason::TooMany),
             Self::Lost { .. } => Some(DropReason::ConnectionLost),
             _ => None,
         }
@@ -190,6 +200,8 @@ impl CallError {
             Self::ShuttingDown
             | Self::Unreachable { .. }
             | Self::Away { .. }
+            | Self::Crowded { .. }
+            | Self::Abandoned
             | Self::Lost { .. }
             | Self::Slow { .. }
             | Self::Nonsense(_)

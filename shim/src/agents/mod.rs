@@ -1,11 +1,12 @@
 //! The agents that this shim knows, and how to reach them.
 //!
-//! [`registry`] is the pure table of them, [`AgentRegistry`] the handle to it that the other
-//! modules share, [`proofs`] the tokens that are known to be their nodes'. [`Client`] calls one
-//! agent's gRPC `CommandService`, over the [`channel`] to where it listens ([`connect`]) or over the
-//! connection that it has opened ([`attachment`]); [`error`] reads what it refused, [`record`]
-//! what it answered. [`node_key`] keys the tables that remember nodes. [`waiters`] are the callers
-//! that wait for something to happen to a node.
+//! [`registry`] is the pure table of them, [`AgentRegistry`] the handle to it that the other modules
+//! share, [`proofs`] the tokens that are known to be their nodes'. [`Client`] calls one agent's
+//! gRPC `CommandService`, over the [`channel`] to where it listens ([`connect`]) or over the
+//! connection that it has opened ([`attachment`]), on which [`handover`] notices an agent that takes
+//! nothing; [`error`] reads what it refused, [`record`] what it answered. [`node_key`] keys the
+//! tables that remember nodes. [`waiters`] are the callers that wait for something to happen to a
+//! node.
 
 pub mod agent_registry;
 pub mod attachment;
@@ -13,6 +14,7 @@ mod channel;
 pub mod client;
 pub mod connect;
 pub mod error;
+mod handover;
 pub mod logical_time;
 pub mod node_key;
 pub mod proofs;
@@ -22,9 +24,10 @@ pub mod status;
 pub mod waiters;
 
 pub use agent_registry::{Agent, AgentRegistry, Registration};
-pub use attachment::{AttachmentId, AttachmentSlot, Superseded};
-pub use client::Client;
+pub use attachment::{AttachmentId, AttachmentSignals, AttachmentSlot, Superseded};
+pub use client::{AgentOrder, Client};
 pub use error::CallError;
+pub use handover::OrderMemory;
 pub use logical_time::LogicalTime;
 pub use node_key::NodeKey;
 pub use proofs::{ProofLine, Proofs, TokenDigest};

@@ -17,7 +17,9 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::info;
 
-use crate::agents::{AgentKey, AgentRegistry, AttachmentId, Client, Generation, Superseded};
+use crate::agents::{
+    AgentKey, AgentRegistry, AttachmentId, AttachmentSignals, Client, Generation, Superseded,
+};
 use crate::config::{GatewayUrl, ShimConfig};
 use crate::descriptors;
 use crate::fleet::Fleet;
@@ -199,8 +201,8 @@ impl Gateway {
         Arc::clone(&self.0.unproved).try_acquire_owned().ok()
     }
 
-    /// Calls of this node's callers go over `channel` from now on. The token that it answers is
-    /// cancelled when a later attachment takes its place.
+    /// Calls of this node's callers go over `channel` from now on. What it answers says when the
+    /// attachment is to end.
     ///
     /// # Errors
     /// A later attachment is here already.
@@ -209,17 +211,17 @@ impl Gateway {
         node_uuid: &str,
         id: AttachmentId,
         channel: GrpcChannel,
-    ) -> Result<CancellationToken, Superseded> {
+    ) -> Result<AttachmentSignals, Superseded> {
         let (client, generation) = self.node(node_uuid);
         let slot = client.slot().ok_or(Superseded)?;
-        let displaced = slot.attach(id.clone(), channel)?;
+        let signals = slot.attach(id.clone(), channel)?;
         // A rescued or locked down machine attaches again when it has booted anew.
         let key = AgentKey::Node(node_uuid.to_owned());
         self.0.agents.reopen(&key, generation);
         if let Some(peers) = &self.0.peers {
             peers.attached(node_uuid, &id);
         }
-        Ok(displaced)
+        Ok(signals)
     }
 
     /// Whether an attachment would take its place.

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::agent_peer::AgentPeer;
 use super::begun_attachment::BegunAttachment;
 use super::{MAX_TEXT_BYTES, MAX_TOKEN_BYTES, PROOF_TIMEOUT, check_length};
-use crate::agents::{AttachmentId, Superseded};
+use crate::agents::{AttachmentId, AttachmentSignals, Superseded};
 use crate::gateway::Gateway;
 use crate::metrics::labels::AttachOutcome;
 
@@ -218,7 +218,7 @@ async fn connect(
     hello: &v1::AttachHello,
     id: &AttachmentId,
     socket: Tunnel<impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static>,
-) -> Result<(CancellationToken, ConnectionDriver), AttachRefusal> {
+) -> Result<(AttachmentSignals, ConnectionDriver), AttachRefusal> {
     let node = hello.node_uuid.as_str();
     // A caller that finds the attachment must find its token. Until then the end of an earlier
     // attachment must not remove the node.
@@ -232,9 +232,9 @@ async fn connect(
         AttachRefusal(AttachOutcome::Failed, status)
     })?;
     // A later one may have come in the meantime.
-    let displaced = gateway.attach(node, id.clone(), channel);
-    let displaced = displaced.map_err(AttachRefusal::superseded)?;
-    Ok((displaced, driver))
+    let signals = gateway.attach(node, id.clone(), channel);
+    let signals = signals.map_err(AttachRefusal::superseded)?;
+    Ok((signals, driver))
 }
 
 /// Serves an attachment that was admitted, until it ends.
@@ -268,7 +268,7 @@ async fn serve(
     }
     // Needed once, and large: it must not stay in the state of every attachment.
     let connected = Box::pin(connect(gateway, &hello, &id, socket)).await;
-    let (displaced, driver) = match connected {
+    let (signals, driver) = match connected {
         Ok(connected) => connected,
         Err(AttachRefusal(outcome, status)) => {
             metrics.attach(outcome);
@@ -284,7 +284,7 @@ async fn serve(
         node,
         id: &id,
         shown,
-        displaced,
+        signals,
         moved,
     };
     let (cause, status) = begun.until_it_ends(driver, leave).await;

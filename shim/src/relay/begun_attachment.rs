@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tracing::info;
+use tracing::{info, warn};
 
-use crate::agents::AttachmentId;
+use crate::agents::{AttachmentId, AttachmentSignals};
 use crate::fleet::AttachmentNumber;
 use crate::gateway::Gateway;
 use crate::metrics::labels::DetachCause;
@@ -23,8 +23,8 @@ pub(super) struct BegunAttachment<'a> {
     pub(super) id: &'a AttachmentId,
     /// As the fleet knows it.
     pub(super) shown: AttachmentNumber,
-    /// Cancelled when a later attachment takes its place.
-    pub(super) displaced: CancellationToken,
+    /// Whether it is to end.
+    pub(super) signals: AttachmentSignals,
     /// Cancelled when the agent says that it is attached elsewhere.
     pub(super) moved: CancellationToken,
 }
@@ -38,6 +38,7 @@ impl BegunAttachment<'_> {
         leave: oneshot::Sender<v1::AttachDraining>,
     ) -> (DetachCause, Option<Status>) {
         let stop = self.gateway.stopping();
+        let AttachmentSignals { displaced, stalled } = &self.signals;
         let mut asking = std::pin::pin!(self.ask_to_leave(leave));
         let (mut is_asked, mut has_moved) = (false, false);
         // Goal: calls are carried for as long as there are any. Exit: the connection ends, also
@@ -48,13 +49,18 @@ impl BegunAttachment<'_> {
                 // A displaced connection has no caller any more, which ends it, too.
                 biased;
                 // An agent that was asked to leave is attached elsewhere, as that gateway has said.
-                () = self.displaced.cancelled(), if is_asked && !has_moved => {
+                () = displaced.cancelled(), if is_asked && !has_moved => {
                     has_moved = true;
                     self.leave();
                 }
-                () = self.displaced.cancelled(), if !is_asked => {
+                () = displaced.cancelled(), if !is_asked => {
                     let status = Status::aborted("a later attachment took its place");
                     return (DetachCause::Replaced, Some(status));
+                }
+                () = stalled.cancelled() => {
+                    warn!(node = %self.node, "the agent does not take what it is sent: its attachment ends");
+                    let status = Status::unavailable("the agent does not take what it is sent");
+                    return (DetachCause::Lost, Some(status));
                 }
                 () = stop.cancelled() => {
                     let status = Status::unavailable("the gateway stops");

@@ -35,15 +35,27 @@ impl Memory {
     pub fn of(bytes: usize) -> Self {
         Self(Arc::new(Semaphore::new(bytes.div_ceil(SHARE))))
     }
+
+    /// How many MiB nobody has.
+    #[cfg(test)]
+    pub(crate) fn free(&self) -> usize {
+        self.0.available_permits()
+    }
 }
 
-/// A body in memory, which it gives back when it is dropped.
+/// A body in memory.
 #[derive(Debug)]
 pub struct BufferedBody {
     /// The body.
     pub bytes: Vec<u8>,
-    /// The shares that hold it.
-    _memory: Option<OwnedSemaphorePermit>,
+    /// The shares that hold it. They belong to what becomes of the body, too.
+    pub memory: Option<BodyShares>,
+}
+
+/// What a body has of the [`Memory`], which it gives back when it is dropped.
+#[derive(Debug)]
+pub struct BodyShares {
+    _shares: OwnedSemaphorePermit,
 }
 
 /// Reads a body.
@@ -90,7 +102,7 @@ where
     }
     Ok(BufferedBody {
         bytes,
-        _memory: held,
+        memory: held.map(|_shares| BodyShares { _shares }),
     })
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ironic_agent_protocol::verbs::{ServiceEnd, VerbDescriptor};
 use ironic_text::Secret;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tracing::error;
 use uuid::Uuid;
 
@@ -14,7 +15,7 @@ use super::body::BufferedBody;
 use super::call::{self, ParsedCall};
 use super::error::RestError;
 use super::given_token::given_token;
-use crate::agents::{CallError, Client, CommandResult, State};
+use crate::agents::{AgentOrder, CallError, Client, CommandResult, OrderMemory, State};
 
 /// Bodies from this size on are parsed off the reactor.
 const LARGE_BODY: usize = 64 * 1024;
@@ -35,13 +36,14 @@ pub async fn run(
     wait: bool,
     ended: impl FnOnce(&CommandResult, Option<Secret>) + Send + 'static,
 ) -> Result<Vec<u8>, RestError> {
-    let call = if body.bytes.len() < LARGE_BODY {
-        call::parse(&body.bytes)
+    let BufferedBody { bytes, memory } = body;
+    let (call, memory) = if bytes.len() < LARGE_BODY {
+        (call::parse(&bytes), memory)
     } else {
         let turn = PARSERS.acquire().await;
         let parsing = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            call::parse(&body.bytes)
+            (call::parse(&bytes), memory)
         });
         join(parsing).await?
     };
@@ -51,12 +53,19 @@ pub async fn run(
         ParsedCall::WrongUnlessBusy(fault) => return Err(unless_busy(client, fault).await),
     };
     // A caller who hangs up must not take back what the agent may have begun: the task goes
-    // on without it.
+    // on without it. What the agent was not given yet ends with its caller, who asks again.
+    let caller = CancellationToken::new();
+    let _present = caller.clone().drop_guard();
     let task = tokio::spawn({
         let (client, token) = (Arc::clone(client), token.clone());
         async move {
             let given = given_token(&message).map(Secret::new);
-            let record = client.execute(&token, *message).await;
+            let order = AgentOrder {
+                command: *message,
+                memory: memory.map(OrderMemory::new),
+                caller,
+            };
+            let record = client.execute(&token, order).await;
             if let Ok(record) = &record {
                 ended(record, given.filter(|_| record.state == State::Succeeded));
             }
@@ -140,4 +149,116 @@ async fn join<T>(task: tokio::task::JoinHandle<T>) -> Result<T, RestError> {
         error!(%cause, "a request's task ended early");
         RestError::internal()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use ironic_tunnel::Pings;
+    use serde_json::json;
+    use tokio::task::JoinHandle;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::agents::attachment::HeldRequests;
+    use crate::agents::{AttachmentId, AttachmentSlot};
+    use crate::metrics::{Metrics, Observation};
+    use crate::rest::body::{self, BodyLimits, Memory};
+
+    const MIB: usize = 1024 * 1024;
+
+    /// A node, and what the bodies of its orders have together.
+    struct Node {
+        slot: AttachmentSlot,
+        client: Arc<Client>,
+        memory: Memory,
+    }
+
+    impl Node {
+        fn new() -> Self {
+            let slot = AttachmentSlot::new(HeldRequests::new(512, Metrics::new()));
+            Self {
+                client: Arc::new(Client::attached(slot.clone(), "n", None)),
+                slot,
+                memory: Memory::of(64 * MIB),
+            }
+        }
+
+        /// A conductor that orders something with a body of so many bytes.
+        async fn order(&self, size: usize) -> JoinHandle<Result<Vec<u8>, RestError>> {
+            let parameters = json!({"node": {"extra": "x".repeat(size)}, "ports": []});
+            let order = json!({"name": "clean.get_clean_steps", "params": parameters});
+            let limits = BodyLimits {
+                size: 64 * MIB,
+                stall: Duration::from_secs(10),
+                whole: Duration::from_secs(60),
+            };
+            let body = Full::new(Bytes::from(order.to_string()));
+            let body = body::read(body, limits, &self.memory).await.unwrap();
+            let client = Arc::clone(&self.client);
+            tokio::spawn(
+                async move { run(&client, Secret::new("t"), body, false, |_, _| {}).await },
+            )
+        }
+
+        /// Whether so many orders are at it.
+        fn has_orders(&self, count: usize) -> bool {
+            let text = self.slot.metrics().text(&Observation::default());
+            text.contains(&format!("\nironic_shim_commands_in_flight {count}\n"))
+        }
+    }
+
+    async fn hang_up(callers: Vec<JoinHandle<Result<Vec<u8>, RestError>>>) {
+        for caller in callers {
+            caller.abort();
+            assert!(caller.await.unwrap_err().is_cancelled());
+        }
+    }
+
+    /// It has attached and reads nothing.
+    #[tokio::test(start_paused = true)]
+    async fn orders_that_an_agent_does_not_take_end_and_give_their_memory_back() {
+        let node = Node::new();
+        let (ours, _other_end) = tokio::io::duplex(1024);
+        let (channel, driver) = ironic_tunnel::connect(ours, Pings::Never).await.unwrap();
+        tokio::spawn(driver);
+        let id = AttachmentId {
+            boot_id: "b".into(),
+            counter: 1,
+        };
+        let signals = node.slot.attach(id, channel).unwrap();
+        let mut callers = Vec::new();
+        for _ in 0..8 {
+            callers.push(node.order(4 * MIB).await);
+        }
+        sleep(Duration::from_secs(1)).await;
+        hang_up(callers).await;
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(node.memory.free(), 32, "the orders are still there");
+        assert!(node.has_orders(8));
+        sleep(Duration::from_secs(30)).await;
+        assert!(signals.stalled.is_cancelled());
+        assert_eq!(node.memory.free(), 64);
+        assert!(node.has_orders(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn orders_that_wait_are_few_and_end_with_their_callers() {
+        let node = Node::new();
+        let mut callers = Vec::new();
+        // Each of the turns waits for the agent, and as many orders as may wait for a turn.
+        for _ in 0..80 {
+            callers.push(node.order(10).await);
+        }
+        sleep(Duration::from_secs(1)).await;
+        assert!(node.has_orders(80));
+        let refused = node.order(10).await.await.unwrap().unwrap_err();
+        assert!(refused.unanswered.is_some(), "{refused:?}");
+        hang_up(callers).await;
+        sleep(Duration::from_secs(1)).await;
+        assert!(node.has_orders(0));
+    }
 }

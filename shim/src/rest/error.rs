@@ -225,6 +225,8 @@ impl RestError {
             CallError::ShuttingDown
             | CallError::Unreachable { .. }
             | CallError::Away { .. }
+            | CallError::Crowded { .. }
+            | CallError::Abandoned
             | CallError::Lost { .. } => StatusCode::SERVICE_UNAVAILABLE,
             CallError::Slow { .. } => StatusCode::GATEWAY_TIMEOUT,
             CallError::Nonsense(_) | CallError::IdReused { .. } | CallError::Other { .. } => {
