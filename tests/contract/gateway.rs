@@ -108,6 +108,40 @@ async fn a_request_is_held_while_the_agent_is_away_and_answered_when_it_is_back(
     assert_eq!(list["commands"][0]["id"], first["id"], "{list}");
 }
 
+/// The conductor asks again, and must not find that the first order was executed, too.
+#[tokio::test]
+async fn an_order_whose_caller_has_hung_up_does_not_wait_for_the_agent() {
+    let house = House::new().await;
+    let agent = house.machine.start_agent(&house.shim.url);
+    house.ironic.wait_for(HEARTBEAT, 1).await;
+    ask(&house.shim, "GET", "/v1/commands/", b"").await;
+    let gateway = house.shim.gateway.as_ref().unwrap();
+    let counted = async |gauge: &str, count: usize| {
+        let line = format!("\n{gauge} {count}\n");
+        let metrics = gateway.agents().metrics();
+        let counting = async {
+            while !metrics.text(&Observation::default()).contains(&line) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let counted = tokio::time::timeout(Duration::from_secs(10), counting).await;
+        assert!(counted.is_ok(), "{gauge} is never {count}");
+    };
+    drop(agent);
+    counted("ironic_shim_attachments", 0).await;
+    let target = format!("/nodes/{NODE}/v1/commands/?agent_token={TOKEN}");
+    let mut order = Line::open(house.shim.rest).await;
+    let (length, body) = (SYNC.len(), String::from_utf8_lossy(SYNC));
+    let head = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}");
+    order.send(format!("{head}\r\n\r\n{body}")).await;
+    counted("ironic_shim_commands_in_flight", 1).await;
+    drop(order);
+    counted("ironic_shim_commands_in_flight", 0).await;
+    let _agent = house.machine.start_agent(&house.shim.url);
+    let list = ask(&house.shim, "GET", "/v1/commands/", b"").await.json();
+    assert_eq!(list["commands"].as_array().unwrap().len(), 0, "{list}");
+}
+
 #[tokio::test]
 async fn a_command_whose_connection_is_cut_is_neither_lost_nor_executed_twice() {
     let house = House::new().await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ironic_tunnel::GrpcChannel;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::labels::DropReason;
@@ -266,18 +267,19 @@ impl AttachmentSlot {
         self.current.borrow().open().is_some()
     }
 
-    /// The connection. Waits for the agent to open one if it has not.
+    /// The connection. Waits for the agent to open one if it has not: [`HOLD`] from the arrival of
+    /// the request, whatever it has waited for before.
     ///
     /// # Errors
     /// There is none in time.
-    pub async fn channel(&self) -> Result<OpenChannel, Away> {
+    pub async fn channel(&self, until: Instant) -> Result<OpenChannel, Away> {
         if let Some(settled) = settled(&self.current.borrow()) {
             return settled;
         }
         let _held = self.held.hold().ok_or(Away::TooMany)?;
         let mut current = self.current.subscribe();
         let attached = current.wait_for(|current| settled(current).is_some());
-        match tokio::time::timeout(HOLD, attached).await {
+        match tokio::time::timeout_at(until, attached).await {
             Ok(Ok(current)) => settled(&current).unwrap_or(Err(Away::TimedOut)),
             // The sender is ours.
             Ok(Err(_)) | Err(_) => Err(Away::TimedOut),
@@ -316,6 +318,11 @@ mod tests {
         AttachmentSlot::new(HeldRequests::new(held, Metrics::new()))
     }
 
+    /// When a request ends that arrives now.
+    fn end() -> Instant {
+        Instant::now() + HOLD
+    }
+
     fn id(boot: &str, counter: u64) -> AttachmentId {
         AttachmentId {
             boot_id: boot.into(),
@@ -336,7 +343,7 @@ mod tests {
         let slot = slot(1);
         let waiting = tokio::spawn({
             let slot = slot.clone();
-            async move { slot.channel().await.map(|open| open.boot_id) }
+            async move { slot.channel(end()).await.map(|open| open.boot_id) }
         });
         tokio::time::sleep(HOLD - Duration::from_secs(1)).await;
         let (channel, _other_end) = connection().await;
@@ -348,13 +355,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn how_long_and_how_many_requests_are_held_is_bounded() {
         let slot = slot(1);
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         let waiting = tokio::spawn({
             let slot = slot.clone();
-            async move { slot.channel().await.map(|_| ()) }
+            async move { slot.channel(end()).await.map(|_| ()) }
         });
         tokio::task::yield_now().await;
-        assert_eq!(slot.channel().await.map(|_| ()), Err(Away::TooMany));
+        assert_eq!(slot.channel(end()).await.map(|_| ()), Err(Away::TooMany));
         assert_eq!(waiting.await.unwrap(), Err(Away::TimedOut));
         assert_eq!(start.elapsed(), HOLD);
     }
@@ -364,12 +371,12 @@ mod tests {
         let slot = slot(0);
         let (channel, other_end) = connection().await;
         slot.attach(id("b", 1), channel.clone()).unwrap();
-        assert!(slot.channel().await.is_ok());
+        assert!(slot.channel(end()).await.is_ok());
         drop(other_end);
         while !channel.is_closed() {
             tokio::task::yield_now().await;
         }
-        assert_eq!(slot.channel().await.map(|_| ()), Err(Away::TooMany));
+        assert_eq!(slot.channel(end()).await.map(|_| ()), Err(Away::TooMany));
     }
 
     #[tokio::test(start_paused = true)]
@@ -380,17 +387,17 @@ mod tests {
         slot.leave();
         assert!(displaced.is_cancelled() && !slot.is_open());
         slot.detach(&id("b", 1));
-        assert_eq!(slot.channel().await.map(|_| ()), Err(Away::Elsewhere));
+        assert_eq!(slot.channel(end()).await.map(|_| ()), Err(Away::Elsewhere));
         // It comes back here, and is away again, and then elsewhere while somebody waits.
         let (channel, other_end) = connection().await;
         slot.attach(id("b", 3), channel.clone()).unwrap();
-        assert!(slot.channel().await.is_ok());
+        assert!(slot.channel(end()).await.is_ok());
         drop(other_end);
         slot.detach(&id("b", 3));
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         let waiting = tokio::spawn({
             let slot = slot.clone();
-            async move { slot.channel().await.map(|_| ()) }
+            async move { slot.channel(end()).await.map(|_| ()) }
         });
         tokio::task::yield_now().await;
         slot.leave();

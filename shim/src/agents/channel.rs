@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use ironic_tunnel::GrpcChannel;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
@@ -32,15 +33,15 @@ pub(super) struct AgentConnection {
 }
 
 impl AgentRoute {
-    /// The connection as it is now, waited for if the agent has to open it.
-    pub(super) async fn connect(&self) -> Result<AgentConnection, Away> {
+    /// The connection as it is now, waited for until then if the agent has to open it.
+    pub(super) async fn connect(&self, until: Instant) -> Result<AgentConnection, Away> {
         match self {
             Self::Listening(channel) => Ok(AgentConnection {
                 channel: AgentChannel::Listening(channel.clone()),
                 boot_id: None,
             }),
             Self::Attached(slot) => {
-                let open = slot.channel().await?;
+                let open = slot.channel(until).await?;
                 Ok(AgentConnection {
                     channel: AgentChannel::Attached(open.channel, open.stalled),
                     boot_id: Some(open.boot_id),

@@ -1,7 +1,7 @@
 //! Calls one agent's `CommandService`.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use ironic_agent_protocol::v1;
@@ -11,6 +11,7 @@ use ironic_transport::Endpoint;
 use ironic_transport::grpc::{InvalidEndpoint, TlsFiles};
 use ironic_tunnel::ORIGIN;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Uri;
@@ -18,7 +19,7 @@ use tonic::{Request, Response};
 use tracing::info;
 use uuid::Uuid;
 
-use super::attachment::AttachmentSlot;
+use super::attachment::{AttachmentSlot, HOLD};
 use super::channel::{AgentChannel, AgentRoute};
 use super::connect;
 use super::error::CallError;
@@ -71,6 +72,9 @@ pub struct Client {
 pub struct AgentOrder {
     /// The command.
     pub command: v1::Command,
+    /// Until when it may wait for its turn and for the agent: [`HOLD`] from its arrival. Later its
+    /// caller has given it up.
+    pub until: Instant,
     /// What is held for it until it was handed to the agent.
     pub memory: Option<OrderMemory>,
     /// Cancelled when its caller has hung up: what the agent was not given until then, it is not
@@ -201,8 +205,8 @@ impl Client {
         order: AgentOrder,
     ) -> Result<CommandResult, CallError> {
         let token = token_value(token)?;
-        let caller = order.caller;
-        let reached = caller.run_until_cancelled(self.reach());
+        let (caller, until) = (order.caller, order.until);
+        let reached = caller.run_until_cancelled(self.reach(until));
         let (_turn, (mut calls, boot)) = reached.await.unwrap_or(Err(CallError::Abandoned))?;
         let request = v1::ExecuteCommandRequest {
             command: Some(order.command),
@@ -217,7 +221,7 @@ impl Client {
         let first = calls.execute_command(request).await;
         let answer = match (first, spare) {
             (Err(status), Some(spare)) if self.error(&status).is_broken_connection() => {
-                let reached = caller.run_until_cancelled(self.connect_again());
+                let reached = caller.run_until_cancelled(self.connect_again(until));
                 let reached = reached.await.unwrap_or(Err(CallError::Abandoned));
                 let (mut calls, boot_now) = reached?;
                 // An agent that has booted since then does not know that it had begun.
@@ -237,16 +241,16 @@ impl Client {
     }
 
     /// A turn among the orders, and then the connection.
-    async fn reach(&self) -> Result<(SemaphorePermit<'_>, Connected), CallError> {
-        let turn = self.turn().await?;
-        Ok((turn, self.connect().await?))
+    async fn reach(&self, until: Instant) -> Result<(SemaphorePermit<'_>, Connected), CallError> {
+        let turn = self.turn(until).await?;
+        Ok((turn, self.connect(until).await?))
     }
 
     /// A turn among the orders.
     ///
     /// # Errors
-    /// Too many wait for theirs.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, CallError> {
+    /// Too many wait for theirs, or it does not come in time.
+    async fn turn(&self, until: Instant) -> Result<SemaphorePermit<'_>, CallError> {
         if let Ok(turn) = self.orders.try_acquire() {
             return Ok(turn);
         }
@@ -254,8 +258,11 @@ impl Client {
             name: self.name.clone(),
         };
         let _waits = self.waiting_orders.try_acquire().map_err(|_| crowded())?;
-        // It is never closed.
-        self.orders.acquire().await.map_err(|_| crowded())
+        match timeout_at(until, self.orders.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            // They are never closed.
+            Ok(Err(_)) | Err(_) => Err(crowded()),
+        }
     }
 
     /// Whether the agent takes a token, by a question that costs it nothing. `None` when it
@@ -334,12 +341,13 @@ impl Client {
         &self,
         call: impl Fn(Calls) -> BoxFuture<'static, Result<Response<T>, tonic::Status>>,
     ) -> Result<T, CallError> {
-        let (calls, _) = self.connect().await?;
+        let until = Instant::now() + HOLD;
+        let (calls, _) = self.connect(until).await?;
         let mut answer = call(calls).await;
         if let Err(status) = &answer
             && self.error(status).is_broken_connection()
         {
-            let (calls, _) = self.connect_again().await?;
+            let (calls, _) = self.connect_again(until).await?;
             answer = call(calls).await;
         }
         answer
@@ -347,8 +355,9 @@ impl Client {
             .map_err(|status| self.error(&status))
     }
 
-    async fn connect(&self) -> Result<Connected, CallError> {
-        let connection = self.route.connect().await.map_err(|away| CallError::Away {
+    async fn connect(&self, until: Instant) -> Result<Connected, CallError> {
+        let connection = self.route.connect(until).await;
+        let connection = connection.map_err(|away| CallError::Away {
             name: self.name.clone(),
             away,
         })?;
@@ -359,9 +368,9 @@ impl Client {
     }
 
     /// Connects after a connection has broken.
-    async fn connect_again(&self) -> Result<Connected, CallError> {
+    async fn connect_again(&self, until: Instant) -> Result<Connected, CallError> {
         tokio::time::sleep(REPEAT_AFTER).await;
-        self.connect().await
+        self.connect(until).await
     }
 
     fn error(&self, status: &tonic::Status) -> CallError {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ironic_agent_protocol::verbs::{ServiceEnd, VerbDescriptor};
 use ironic_text::Secret;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 use uuid::Uuid;
@@ -24,6 +25,19 @@ const LARGE_BODY: usize = 64 * 1024;
 /// long as a look at every byte.
 static PARSERS: Semaphore = Semaphore::const_new(2);
 
+/// A request to have a command run.
+#[derive(Debug)]
+pub struct RestOrder {
+    /// The token of the agent.
+    pub token: Secret,
+    /// The command.
+    pub body: BufferedBody,
+    /// Whether its caller waits for its end.
+    pub wait: bool,
+    /// Until when it may wait for the agent.
+    pub until: Instant,
+}
+
 /// Has a command run. `ended` is called with its record and with the token that it gave the
 /// agent, whether or not the caller is still there.
 ///
@@ -31,12 +45,15 @@ static PARSERS: Semaphore = Semaphore::const_new(2);
 /// The refusal.
 pub async fn run(
     client: &Arc<Client>,
-    token: Secret,
-    body: BufferedBody,
-    wait: bool,
+    order: RestOrder,
     ended: impl FnOnce(&CommandResult, Option<Secret>) + Send + 'static,
 ) -> Result<Vec<u8>, RestError> {
-    let BufferedBody { bytes, memory } = body;
+    let RestOrder {
+        token,
+        body: BufferedBody { bytes, memory },
+        wait,
+        until,
+    } = order;
     let (call, memory) = if bytes.len() < LARGE_BODY {
         (call::parse(&bytes), memory)
     } else {
@@ -62,6 +79,7 @@ pub async fn run(
             let given = given_token(&message).map(Secret::new);
             let order = AgentOrder {
                 command: *message,
+                until,
                 memory: memory.map(OrderMemory::new),
                 caller,
             };
@@ -159,12 +177,13 @@ mod tests {
     use http_body_util::Full;
     use ironic_tunnel::Pings;
     use serde_json::json;
+    use tokio::io::DuplexStream;
     use tokio::task::JoinHandle;
     use tokio::time::sleep;
 
     use super::*;
-    use crate::agents::attachment::HeldRequests;
-    use crate::agents::{AttachmentId, AttachmentSlot};
+    use crate::agents::attachment::{HOLD, HeldRequests};
+    use crate::agents::{AttachmentId, AttachmentSignals, AttachmentSlot};
     use crate::metrics::{Metrics, Observation};
     use crate::rest::body::{self, BodyLimits, Memory};
 
@@ -198,16 +217,36 @@ mod tests {
             };
             let body = Full::new(Bytes::from(order.to_string()));
             let body = body::read(body, limits, &self.memory).await.unwrap();
+            let order = RestOrder {
+                token: Secret::new("t"),
+                body,
+                wait: false,
+                until: Instant::now() + HOLD,
+            };
             let client = Arc::clone(&self.client);
-            tokio::spawn(
-                async move { run(&client, Secret::new("t"), body, false, |_, _| {}).await },
-            )
+            tokio::spawn(async move { run(&client, order, |_, _| {}).await })
+        }
+
+        /// An agent that reads nothing. Its end of the connection, and how the attachment hears that
+        /// it is to end.
+        async fn attach(&self) -> (DuplexStream, AttachmentSignals) {
+            let (ours, theirs) = tokio::io::duplex(1024);
+            let (channel, driver) = ironic_tunnel::connect(ours, Pings::Never).await.unwrap();
+            tokio::spawn(driver);
+            (theirs, self.slot.attach(attachment(), channel).unwrap())
         }
 
         /// Whether so many orders are at it.
         fn has_orders(&self, count: usize) -> bool {
             let text = self.slot.metrics().text(&Observation::default());
             text.contains(&format!("\nironic_shim_commands_in_flight {count}\n"))
+        }
+    }
+
+    fn attachment() -> AttachmentId {
+        AttachmentId {
+            boot_id: "b".into(),
+            counter: 1,
         }
     }
 
@@ -222,14 +261,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn orders_that_an_agent_does_not_take_end_and_give_their_memory_back() {
         let node = Node::new();
-        let (ours, _other_end) = tokio::io::duplex(1024);
-        let (channel, driver) = ironic_tunnel::connect(ours, Pings::Never).await.unwrap();
-        tokio::spawn(driver);
-        let id = AttachmentId {
-            boot_id: "b".into(),
-            counter: 1,
-        };
-        let signals = node.slot.attach(id, channel).unwrap();
+        let (_other_end, signals) = node.attach().await;
         let mut callers = Vec::new();
         for _ in 0..8 {
             callers.push(node.order(4 * MIB).await);
@@ -260,5 +292,21 @@ mod tests {
         hang_up(callers).await;
         sleep(Duration::from_secs(1)).await;
         assert!(node.has_orders(0));
+    }
+
+    /// A conductor gives a request up after 60 s: what it gave up must not be executed later.
+    #[tokio::test(start_paused = true)]
+    async fn an_order_waits_45_s_from_its_arrival_whatever_it_waits_for() {
+        let node = Node::new();
+        let (other_end, _) = node.attach().await;
+        let begun = Instant::now();
+        let order = node.order(10).await;
+        // It is attached and does not answer, and then it is away.
+        sleep(Duration::from_secs(20)).await;
+        drop(other_end);
+        node.slot.detach(&attachment());
+        let refused = order.await.unwrap().unwrap_err();
+        assert!(refused.unanswered.is_some(), "{refused:?}");
+        assert_eq!(begun.elapsed().as_secs(), HOLD.as_secs());
     }
 }

@@ -2,7 +2,6 @@
 //! one that holds the node. What others forward is answered here and never forwarded again.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
@@ -12,12 +11,14 @@ use http_body_util::{Either, Full};
 use hyper::body::Body;
 use ironic_text::error_chain;
 use ironic_transport::listener::Slot;
+use tokio::time::Instant;
 use tracing::info;
 
 use super::body;
 use super::query::Query;
 use super::route;
 use super::service::{Answer, ConnectionInfo, RestService, Unanswered, malformed};
+use crate::agents::attachment::HOLD;
 use crate::metrics::labels::DropReason;
 use crate::peers::connection::{BoxError, PeerBody, full_body, passing_body};
 use crate::peers::forward::{self, ForwardError, RequestOrigin};
@@ -61,9 +62,10 @@ impl RestService {
         B::Error: Into<BoxError>,
     {
         let started = Instant::now();
+        let until = started + HOLD;
         let (parts, body) = request.into_parts();
         let answer = match self.route(&parts, body, connection).await? {
-            Routed::Here(body) => self.answer_here(&parts, body, connection).await?,
+            Routed::Here(body) => self.answer_here(&parts, body, connection, until).await?,
             Routed::Answered(answer) => answer,
         };
         let path = parts.uri.path();
@@ -206,7 +208,9 @@ impl RestService {
             slot,
         };
         let (parts, body) = request.into_parts();
-        let Ok(answer) = self.answer_here(&parts, body, &connection).await else {
+        let until = Instant::now() + HOLD;
+        let answer = self.answer_here(&parts, body, &connection, until);
+        let Ok(answer) = answer.await else {
             return forward::no_answer();
         };
         let Answer {

@@ -18,11 +18,12 @@ use hyper::ext::ReasonPhrase;
 use ironic_text::Secret;
 use ironic_transport::listener::Slot;
 use thiserror::Error;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::CloseReason;
 use super::body::{self, BodyLimits, Memory};
-use super::commands;
+use super::commands::{self, RestOrder};
 use super::error::RestError;
 use super::html;
 use super::query::Query;
@@ -149,10 +150,12 @@ struct Addressed<'a> {
     parts: &'a Parts,
     /// The connection that it came over.
     connection: &'a ConnectionInfo,
+    /// Until when it may wait for the agent.
+    until: Instant,
 }
 
 impl RestService {
-    /// Answers a request for an agent of this program.
+    /// Answers a request for an agent of this program, which may be waited for until then.
     ///
     /// # Errors
     /// The connection is to end without an answer.
@@ -161,11 +164,12 @@ impl RestService {
         parts: &Parts,
         body: B,
         connection: &ConnectionInfo,
+        until: Instant,
     ) -> Result<Answer, Unanswered>
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let reply = self.reply(parts, body, connection).await?;
+        let reply = self.reply(parts, body, connection, until).await?;
         Ok(finished(reply, &parts.headers))
     }
 
@@ -183,6 +187,7 @@ impl RestService {
         parts: &Parts,
         body: B,
         connection: &ConnectionInfo,
+        until: Instant,
     ) -> Result<Reply, Unanswered>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -191,7 +196,7 @@ impl RestService {
             return Ok(Reply::malformed(sentence));
         }
         let path = route::decoded(parts.uri.path());
-        let to = match self.addressed(&path, parts, connection) {
+        let to = match self.addressed(&path, parts, connection, until) {
             Ok(to) => to,
             Err(error) => return Ok(self.unread(error.into(), parts, body, connection).await),
         };
@@ -233,6 +238,7 @@ impl RestService {
         path: &'a str,
         parts: &'a Parts,
         connection: &'a ConnectionInfo,
+        until: Instant,
     ) -> Result<Addressed<'a>, RestError> {
         let (key, path) = match route::node(path) {
             Some((uuid, below)) => (AgentKey::Node(uuid.to_ascii_lowercase()), below),
@@ -247,6 +253,7 @@ impl RestService {
                 query: Query::parse(parts.uri.query().unwrap_or_default()),
                 parts,
                 connection,
+                until,
             }),
             (None, AgentKey::Node(uuid)) => Err(RestError::no_node(&uuid)),
             (None, AgentKey::Root) => Err(RestError::not_found()),
@@ -286,6 +293,7 @@ impl RestService {
                     .await);
             }
         };
+        let reading = Instant::now();
         let body = match body::read(body, self.limits, &self.memory).await {
             Ok(body) => body,
             Err(error) => {
@@ -305,7 +313,14 @@ impl RestService {
                 service.learn(&key, generation, token);
             }
         };
-        let document = commands::run(&to.agent.client, token, body, to.query.wait, ended);
+        let order = RestOrder {
+            token,
+            body,
+            wait: to.query.wait,
+            // A caller waits for us only when it has sent its body.
+            until: to.until + reading.elapsed(),
+        };
+        let document = commands::run(&to.agent.client, order, ended);
         self.replied(document.await)
     }
 
