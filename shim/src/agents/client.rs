@@ -379,6 +379,9 @@ impl Client {
                 name: self.name.clone(),
                 source,
             },
+            CallError::Slow { .. } if self.slot().is_some() => CallError::Silent {
+                name: self.name.clone(),
+            },
             error => error,
         }
     }

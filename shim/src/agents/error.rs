@@ -95,6 +95,12 @@ pub enum CallError {
         /// Where it is.
         endpoint: String,
     },
+    /// It is attached and answers too slowly.
+    #[error("{name}: the agent is attached and has not answered in time")]
+    Silent {
+        /// Which agent.
+        name: String,
+    },
     /// An invalid answer.
     #[error("the agent's answer makes no sense: {0}")]
     Nonsense(#[from] InvalidRecord),
@@ -182,6 +188,7 @@ impl CallError {
             Self::Away { away, .. } => Some(away.drop_reason()),
             Self::Crowded { .. } => Some(DropReason::TooMany),
             Self::Lost { .. } => Some(DropReason::ConnectionLost),
+            Self::Silent { .. } => Some(DropReason::AgentSlow),
             _ => None,
         }
     }
@@ -204,6 +211,7 @@ impl CallError {
             | Self::Abandoned
             | Self::Lost { .. }
             | Self::Slow { .. }
+            | Self::Silent { .. }
             | Self::Nonsense(_)
             | Self::Other { .. } => CommandVerdict::Unanswered,
         }

@@ -153,6 +153,8 @@ label!(
     DropReason, "reason" {
         /// The agent did not come back in time.
         AgentAway = "agent_away",
+        /// The agent is attached and did not answer in time.
+        AgentSlow = "agent_slow",
         /// Too many requests wait already.
         TooMany = "too_many",
         /// The agent's connection broke, and the request cannot be repeated.

@@ -1,15 +1,14 @@
 //! Bodies of requests: read within a limit, or drained so that the connection stays usable.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Body;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::RestError;
+use super::memory::{BodyShares, GrowingBody, Memory};
 
 /// What a body may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,27 +21,6 @@ pub struct BodyLimits {
     pub whole: Duration,
 }
 
-/// A share of [`Memory`].
-const SHARE: usize = 1024 * 1024;
-
-/// The memory that all bodies have together.
-#[derive(Debug, Clone)]
-pub struct Memory(Arc<Semaphore>);
-
-impl Memory {
-    /// So many bytes, rounded up to MiB.
-    #[must_use]
-    pub fn of(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes.div_ceil(SHARE))))
-    }
-
-    /// How many MiB nobody has.
-    #[cfg(test)]
-    pub(crate) fn free(&self) -> usize {
-        self.0.available_permits()
-    }
-}
-
 /// A body in memory.
 #[derive(Debug)]
 pub struct BufferedBody {
@@ -52,13 +30,7 @@ pub struct BufferedBody {
     pub memory: Option<BodyShares>,
 }
 
-/// What a body has of the [`Memory`], which it gives back when it is dropped.
-#[derive(Debug)]
-pub struct BodyShares {
-    _shares: OwnedSemaphorePermit,
-}
-
-/// Reads a body.
+/// Reads a body, of a request for a node or for the one agent beside this program.
 ///
 /// # Errors
 /// It is too large, too slow or broken, or others have the memory. Then what is left of it
@@ -67,6 +39,7 @@ pub async fn read<B>(
     body: B,
     limits: BodyLimits,
     memory: &Memory,
+    node: Option<&str>,
 ) -> Result<BufferedBody, RestError>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -78,8 +51,7 @@ where
     // Address space only: pages that nothing arrives for are never touched.
     let mut bytes = Vec::with_capacity(announced);
     let mut flow = Flow::new(body, limits);
-    let mut held: Option<OwnedSemaphorePermit> = None;
-    let mut shares = 0;
+    let mut growing = GrowingBody::new(memory, node);
     while let Some(chunk) = flow.next().await? {
         let length = bytes.len() + chunk.len();
         if length > limits.size {
@@ -87,22 +59,12 @@ where
         }
         // By what has arrived, not by what was announced: announcing is free. Small bodies
         // need no share.
-        while shares < length / SHARE {
-            let memory = Arc::clone(&memory.0);
-            let share = memory
-                .try_acquire_owned()
-                .map_err(|_| RestError::crowded())?;
-            shares += 1;
-            match &mut held {
-                Some(held) => held.merge(share),
-                None => held = Some(share),
-            }
-        }
+        growing.reach(length).await?;
         bytes.extend_from_slice(&chunk);
     }
     Ok(BufferedBody {
         bytes,
-        memory: held.map(|_shares| BodyShares { _shares }),
+        memory: growing.into_shares(),
     })
 }
 
@@ -169,6 +131,7 @@ mod tests {
     use hyper::body::{Frame, SizeHint};
 
     use super::*;
+    use crate::rest::memory::SHARE;
 
     const LIMITS: BodyLimits = BodyLimits {
         size: 10,
@@ -219,14 +182,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_limit_is_the_last_size_that_passes() {
-        let memory = Memory::of(1);
-        let held = read(text(10), LIMITS, &memory).await.unwrap();
+        let memory = Memory::of(1, 1);
+        let held = read(text(10), LIMITS, &memory, None).await.unwrap();
         assert_eq!(held.bytes.len(), 10);
-        let refused = read(text(11), LIMITS, &memory).await.unwrap_err();
+        let refused = read(text(11), LIMITS, &memory, None).await.unwrap_err();
         assert_eq!(refused, RestError::too_large(10));
         // Without an announced length the bytes are counted.
         let drip = Drip::new(Duration::from_millis(1), 11);
-        let refused = read(drip, LIMITS, &memory).await.unwrap_err();
+        let refused = read(drip, LIMITS, &memory, None).await.unwrap_err();
         assert_eq!(refused, RestError::too_large(10));
         assert!(drain(text(10), LIMITS).await);
         assert!(!drain(text(11), LIMITS).await);
@@ -238,28 +201,30 @@ mod tests {
             size: 4 * SHARE,
             ..LIMITS
         };
-        let memory = Memory::of(4 * SHARE);
-        let first = read(text(3 * SHARE), limits, &memory).await.unwrap();
-        let refused = read(text(2 * SHARE), limits, &memory).await.unwrap_err();
+        let memory = Memory::of(4 * SHARE, 4 * SHARE);
+        let first = read(text(3 * SHARE), limits, &memory, None).await.unwrap();
+        let refused = read(text(2 * SHARE), limits, &memory, None)
+            .await
+            .unwrap_err();
         assert_eq!(refused, RestError::crowded());
-        let small = read(text(SHARE - 1), limits, &memory).await;
+        let small = read(text(SHARE - 1), limits, &memory, None).await;
         assert!(small.is_ok(), "small ones need no share");
         drop(first);
-        assert!(read(text(4 * SHARE), limits, &memory).await.is_ok());
+        assert!(read(text(4 * SHARE), limits, &memory, None).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_sender_is_given_up() {
         let start = Instant::now();
         let mute = Drip::new(Duration::from_secs(1), 3);
-        let memory = Memory::of(1);
-        let refused = read(mute, LIMITS, &memory).await.unwrap_err();
+        let memory = Memory::of(1, 1);
+        let refused = read(mute, LIMITS, &memory, None).await.unwrap_err();
         assert_eq!(refused, RestError::slow(10));
         assert_eq!(start.elapsed().as_secs(), 12);
 
         let start = Instant::now();
         let dripping = Drip::new(Duration::from_secs(9), usize::MAX);
-        let refused = read(dripping, LIMITS, &memory).await.unwrap_err();
+        let refused = read(dripping, LIMITS, &memory, None).await.unwrap_err();
         assert_eq!(refused, RestError::slow(10));
         assert_eq!(start.elapsed().as_secs(), 60);
     }

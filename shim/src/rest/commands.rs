@@ -184,8 +184,10 @@ mod tests {
     use super::*;
     use crate::agents::attachment::{HOLD, HeldRequests};
     use crate::agents::{AttachmentId, AttachmentSignals, AttachmentSlot};
+    use crate::metrics::labels::DropReason;
     use crate::metrics::{Metrics, Observation};
-    use crate::rest::body::{self, BodyLimits, Memory};
+    use crate::rest::body::{self, BodyLimits};
+    use crate::rest::memory::Memory;
 
     const MIB: usize = 1024 * 1024;
 
@@ -202,7 +204,7 @@ mod tests {
             Self {
                 client: Arc::new(Client::attached(slot.clone(), "n", None)),
                 slot,
-                memory: Memory::of(64 * MIB),
+                memory: Memory::of(64 * MIB, 64 * MIB),
             }
         }
 
@@ -216,7 +218,9 @@ mod tests {
                 whole: Duration::from_secs(60),
             };
             let body = Full::new(Bytes::from(order.to_string()));
-            let body = body::read(body, limits, &self.memory).await.unwrap();
+            let body = body::read(body, limits, &self.memory, Some("n"))
+                .await
+                .unwrap();
             let order = RestOrder {
                 token: Secret::new("t"),
                 body,
@@ -308,5 +312,14 @@ mod tests {
         let refused = order.await.unwrap().unwrap_err();
         assert!(refused.unanswered.is_some(), "{refused:?}");
         assert_eq!(begun.elapsed().as_secs(), HOLD.as_secs());
+    }
+
+    /// An error would end the deployment.
+    #[tokio::test(start_paused = true)]
+    async fn what_an_attached_agent_does_not_answer_in_time_gets_no_answer() {
+        let node = Node::new();
+        let (_other_end, _) = node.attach().await;
+        let refused = list(&node.client, &Secret::new("t")).await.unwrap_err();
+        assert_eq!(refused.unanswered, Some(DropReason::AgentSlow));
     }
 }

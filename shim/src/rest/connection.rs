@@ -219,7 +219,8 @@ mod tests {
 
     use super::*;
     use crate::agents::AgentRegistry;
-    use crate::rest::body::{BodyLimits, Memory};
+    use crate::rest::body::BodyLimits;
+    use crate::rest::memory::Memory;
     use crate::rest::renewal::Renewal;
 
     const TIMEOUTS: Timeouts = Timeouts {
@@ -239,7 +240,7 @@ mod tests {
             peers: None,
             limits,
             refused: limits,
-            memory: Memory::of(limits.size),
+            memory: Memory::of(limits.size, limits.size),
             renewal: Renewal::default(),
             closing: watch::Sender::new(None),
         };

@@ -125,6 +125,15 @@ impl RestError {
         )
     }
 
+    /// The same for a request that waited for its node's sake and is not answered.
+    #[must_use]
+    pub fn crowded_out() -> Self {
+        Self {
+            unanswered: Some(DropReason::TooMany),
+            ..Self::crowded()
+        }
+    }
+
     /// The body is JSON and no command.
     #[must_use]
     pub fn shapeless() -> Self {
@@ -228,7 +237,7 @@ impl RestError {
             | CallError::Crowded { .. }
             | CallError::Abandoned
             | CallError::Lost { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            CallError::Slow { .. } => StatusCode::GATEWAY_TIMEOUT,
+            CallError::Slow { .. } | CallError::Silent { .. } => StatusCode::GATEWAY_TIMEOUT,
             CallError::Nonsense(_) | CallError::IdReused { .. } | CallError::Other { .. } => {
                 StatusCode::BAD_GATEWAY
             }
@@ -263,6 +272,18 @@ mod tests {
         assert_eq!(
             String::from_utf8(RestError::call(&gone).body()).unwrap(),
             r#"{"faultcode": "Server", "faultstring": "503 Service Unavailable: the agent does not answer at unix:/run/ironic-agent/agent.sock: No such file or directory (os error 2)."}"#
+        );
+        // An agent beside us is slow; of one that is attached the conductor asks again.
+        let slow = CallError::Slow {
+            endpoint: "unix:/a".into(),
+        };
+        let silent = CallError::Silent {
+            name: "node n".into(),
+        };
+        assert_eq!(RestError::call(&slow).unanswered, None);
+        assert_eq!(
+            RestError::call(&silent).unanswered,
+            Some(DropReason::AgentSlow)
         );
         assert_eq!(
             RestError::call(&CallError::Busy("x".into())),

@@ -187,7 +187,7 @@ impl RestService {
     {
         match outgoing {
             ForwardedBody::Unread(body) if is_small(&body) => {
-                let read = body::read(body, self.limits, &self.memory).await?;
+                let read = body::read(body, self.limits, &self.memory, None).await?;
                 Ok(ForwardedBody::InMemory(Bytes::from(read.bytes)))
             }
             outgoing => Ok(outgoing),

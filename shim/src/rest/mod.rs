@@ -3,8 +3,8 @@
 //! A [`RestListener`] accepts connections, [`connection`] speaks HTTP over them and [`service`]
 //! answers requests: [`route`] and [`query`] say what is asked, [`call`] and [`parameters`]
 //! read commands, [`commands`] passes them to the agent, [`answer`], [`html`] and [`error`]
-//! write the answers. Bytes of bodies are those of the Python agent. [`forwarded`] decides
-//! which of several gateways answers.
+//! write the answers. Bytes of bodies are those of the Python agent; [`memory`] bounds what they
+//! hold. [`forwarded`] decides which of several gateways answers.
 
 pub mod answer;
 pub mod body;
@@ -16,6 +16,7 @@ mod forwarded;
 pub mod given_token;
 pub mod html;
 pub mod json;
+pub mod memory;
 pub mod parameters;
 pub mod query;
 pub mod renewal;
@@ -36,8 +37,9 @@ use tracing::error;
 use crate::agents::AgentRegistry;
 use crate::peers::Peers;
 use crate::peers::listener::NodeHandler;
-use body::{BodyLimits, Memory};
+use body::BodyLimits;
 use connection::{HttpServer, Timeouts};
+use memory::Memory;
 use renewal::Renewal;
 use service::{ConnectionInfo, RestService};
 
@@ -54,7 +56,8 @@ pub struct RestSettings {
     /// How long a body may take that nobody wants: of a request that was refused, so that its
     /// sender gets to read why.
     pub refused_whole: Duration,
-    /// What the bodies of all requests may take together.
+    /// What the bodies of all requests may take together. Those for one node of a gateway take no
+    /// more of it than the largest body.
     pub bodies: usize,
     /// How long a connection may take for a request's head, or be idle.
     pub head: Duration,
@@ -138,7 +141,7 @@ impl RestListener {
             peers,
             limits,
             refused,
-            memory: Memory::of(settings.bodies),
+            memory: Memory::of(settings.bodies, settings.body_limit),
             renewal: Renewal::default(),
             closing: watch::channel(None).0,
         };

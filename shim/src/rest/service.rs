@@ -22,10 +22,11 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::CloseReason;
-use super::body::{self, BodyLimits, Memory};
+use super::body::{self, BodyLimits};
 use super::commands::{self, RestOrder};
 use super::error::RestError;
 use super::html;
+use super::memory::Memory;
 use super::query::Query;
 use super::renewal::Renewal;
 use super::route::{self, Route, RouteMatch};
@@ -294,12 +295,16 @@ impl RestService {
             }
         };
         let reading = Instant::now();
-        let body = match body::read(body, self.limits, &self.memory).await {
+        let node = match &to.key {
+            AgentKey::Root => None,
+            AgentKey::Node(node_uuid) => Some(node_uuid.as_str()),
+        };
+        let body = match body::read(body, self.limits, &self.memory, node).await {
             Ok(body) => body,
             Err(error) => {
                 return Ok(Reply {
                     whole: false,
-                    ..error.into()
+                    ..self.replied(Err(error))?
                 });
             }
         };
