@@ -167,10 +167,11 @@ impl AgentRegistry {
         entry.is_some_and(|entry| entry.closed)
     }
 
-    /// Leave for one more request to wait for an agent that is away. `None`: too many do.
+    /// Leave for one more request to wait for an agent that is away, of a caller that may call the
+    /// node or of a stranger. `None`: too many do.
     #[must_use]
-    pub fn hold(&self) -> Option<HeldRequest> {
-        self.held.hold()
+    pub fn hold(&self, is_proved: bool) -> Option<HeldRequest> {
+        self.held.hold(is_proved)
     }
 
     /// Registers an agent; a client for it connects when the first call comes. Must
@@ -292,5 +293,50 @@ impl AgentRegistry {
         self.registry
             .write()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ironic_tunnel::Pings;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::agents::AttachmentId;
+    use crate::agents::attachment::HoldTerms;
+
+    /// The nodes are many, and what anybody may ask of each waits for its agent.
+    #[tokio::test(start_paused = true)]
+    async fn what_anybody_may_ask_of_agents_that_are_away_takes_no_place_of_a_conductor() {
+        let agents = AgentRegistry::of_gateway(Proofs::default(), Metrics::new(), None);
+        for number in 0..HELD {
+            let (client, _) = agents.node(&format!("node-{number}"));
+            tokio::spawn(async move {
+                if number % 2 == 0 {
+                    drop(client.status().await);
+                } else {
+                    client.takes(&Secret::new("a guess")).await;
+                }
+            });
+        }
+        sleep(Duration::from_secs(1)).await;
+        let (client, _) = agents.node("another");
+        let slot = client.slot().unwrap().clone();
+        let waiting = tokio::spawn({
+            let slot = slot.clone();
+            async move { slot.channel(HoldTerms::now(true)).await.map(|_| ()) }
+        });
+        sleep(Duration::from_secs(1)).await;
+        let (ours, _theirs) = tokio::io::duplex(1024);
+        let (channel, driver) = ironic_tunnel::connect(ours, Pings::Never).await.unwrap();
+        tokio::spawn(driver);
+        let id = AttachmentId {
+            boot_id: "b".into(),
+            counter: 1,
+        };
+        slot.attach(id, channel).unwrap();
+        assert_eq!(waiting.await.unwrap(), Ok(()));
     }
 }

@@ -82,20 +82,46 @@ impl Away {
     }
 }
 
+/// How a request may wait for an agent that is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HoldTerms {
+    /// Until when: [`HOLD`] from its arrival, whatever it has waited for before.
+    pub until: Instant,
+    /// Whether its caller has shown that it may call the node.
+    pub is_proved: bool,
+}
+
+impl HoldTerms {
+    /// Those of a request that arrives now.
+    #[must_use]
+    pub fn now(is_proved: bool) -> Self {
+        Self {
+            until: Instant::now() + HOLD,
+            is_proved,
+        }
+    }
+}
+
+/// Requests of callers that have not shown that they may call the node, or for nodes that nobody
+/// here knows, wait in few places of their own: what anybody can ask takes none from a conductor.
+pub const STRANGERS_HELD: usize = 64;
+
 /// Where requests wait for agents that are away, all together: the conductor's workers wait with
 /// them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct HeldRequests {
     permits: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
     metrics: Metrics,
 }
 
 impl HeldRequests {
-    /// Room for `most` requests, which are counted.
+    /// Room for `most` requests beside those of strangers; all are counted.
     #[must_use]
     pub fn new(most: usize, metrics: Metrics) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(most)),
+            strangers: Arc::new(Semaphore::new(STRANGERS_HELD)),
             metrics,
         }
     }
@@ -106,10 +132,16 @@ impl HeldRequests {
         &self.metrics
     }
 
-    /// Leave for one more request to wait. `None`: too many do.
+    /// Leave for one more request to wait, of a caller that may call the node or of a stranger.
+    /// `None`: too many do.
     #[must_use]
-    pub fn hold(&self) -> Option<HeldRequest> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+    pub fn hold(&self, is_proved: bool) -> Option<HeldRequest> {
+        let permits = if is_proved {
+            &self.permits
+        } else {
+            &self.strangers
+        };
+        let permit = Arc::clone(permits).try_acquire_owned().ok()?;
         Some(HeldRequest {
             _permit: permit,
             _counted: self.metrics.request_held(),
@@ -267,19 +299,18 @@ impl AttachmentSlot {
         self.current.borrow().open().is_some()
     }
 
-    /// The connection. Waits for the agent to open one if it has not: [`HOLD`] from the arrival of
-    /// the request, whatever it has waited for before.
+    /// The connection. Waits for the agent to open one if it has not.
     ///
     /// # Errors
     /// There is none in time.
-    pub async fn channel(&self, until: Instant) -> Result<OpenChannel, Away> {
+    pub async fn channel(&self, terms: HoldTerms) -> Result<OpenChannel, Away> {
         if let Some(settled) = settled(&self.current.borrow()) {
             return settled;
         }
-        let _held = self.held.hold().ok_or(Away::TooMany)?;
+        let _held = self.held.hold(terms.is_proved).ok_or(Away::TooMany)?;
         let mut current = self.current.subscribe();
         let attached = current.wait_for(|current| settled(current).is_some());
-        match tokio::time::timeout_at(until, attached).await {
+        match tokio::time::timeout_at(terms.until, attached).await {
             Ok(Ok(current)) => settled(&current).unwrap_or(Err(Away::TimedOut)),
             // The sender is ours.
             Ok(Err(_)) | Err(_) => Err(Away::TimedOut),
@@ -318,9 +349,8 @@ mod tests {
         AttachmentSlot::new(HeldRequests::new(held, Metrics::new()))
     }
 
-    /// When a request ends that arrives now.
-    fn end() -> Instant {
-        Instant::now() + HOLD
+    fn terms() -> HoldTerms {
+        HoldTerms::now(true)
     }
 
     fn id(boot: &str, counter: u64) -> AttachmentId {
@@ -343,7 +373,7 @@ mod tests {
         let slot = slot(1);
         let waiting = tokio::spawn({
             let slot = slot.clone();
-            async move { slot.channel(end()).await.map(|open| open.boot_id) }
+            async move { slot.channel(terms()).await.map(|open| open.boot_id) }
         });
         tokio::time::sleep(HOLD - Duration::from_secs(1)).await;
         let (channel, _other_end) = connection().await;
@@ -358,12 +388,38 @@ mod tests {
         let start = Instant::now();
         let waiting = tokio::spawn({
             let slot = slot.clone();
-            async move { slot.channel(end()).await.map(|_| ()) }
+            async move { slot.channel(terms()).await.map(|_| ()) }
         });
         tokio::task::yield_now().await;
-        assert_eq!(slot.channel(end()).await.map(|_| ()), Err(Away::TooMany));
+        assert_eq!(slot.channel(terms()).await.map(|_| ()), Err(Away::TooMany));
         assert_eq!(waiting.await.unwrap(), Err(Away::TimedOut));
         assert_eq!(start.elapsed(), HOLD);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_take_no_place_of_those_that_may_call_the_node() {
+        let slot = slot(1);
+        let strangers: Vec<_> = (0..=STRANGERS_HELD)
+            .map(|_| {
+                let slot = slot.clone();
+                tokio::spawn(async move { slot.channel(HoldTerms::now(false)).await.map(|_| ()) })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let waiting = tokio::spawn({
+            let slot = slot.clone();
+            async move { slot.channel(terms()).await.map(|open| open.boot_id) }
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (channel, _other_end) = connection().await;
+        slot.attach(id("b", 1), channel).unwrap();
+        assert_eq!(waiting.await.unwrap(), Ok("b".to_owned()));
+        let mut heard = Vec::new();
+        for stranger in strangers {
+            heard.push(stranger.await.unwrap());
+        }
+        assert_eq!(heard.pop(), Some(Err(Away::TooMany)));
+        assert!(heard.iter().all(Result::is_ok), "{heard:?}");
     }
 
     #[tokio::test]
@@ -371,12 +427,12 @@ mod tests {
         let slot = slot(0);
         let (channel, other_end) = connection().await;
         slot.attach(id("b", 1), channel.clone()).unwrap();
-        assert!(slot.channel(end()).await.is_ok());
+        assert!(slot.channel(terms()).await.is_ok());
         drop(other_end);
         while !channel.is_closed() {
             tokio::task::yield_now().await;
         }
-        assert_eq!(slot.channel(end()).await.map(|_| ()), Err(Away::TooMany));
+        assert_eq!(slot.channel(terms()).await.map(|_| ()), Err(Away::TooMany));
     }
 
     #[tokio::test(start_paused = true)]
@@ -387,17 +443,20 @@ mod tests {
         slot.leave();
         assert!(displaced.is_cancelled() && !slot.is_open());
         slot.detach(&id("b", 1));
-        assert_eq!(slot.channel(end()).await.map(|_| ()), Err(Away::Elsewhere));
+        assert_eq!(
+            slot.channel(terms()).await.map(|_| ()),
+            Err(Away::Elsewhere)
+        );
         // It comes back here, and is away again, and then elsewhere while somebody waits.
         let (channel, other_end) = connection().await;
         slot.attach(id("b", 3), channel.clone()).unwrap();
-        assert!(slot.channel(end()).await.is_ok());
+        assert!(slot.channel(terms()).await.is_ok());
         drop(other_end);
         slot.detach(&id("b", 3));
         let start = Instant::now();
         let waiting = tokio::spawn({
             let slot = slot.clone();
-            async move { slot.channel(end()).await.map(|_| ()) }
+            async move { slot.channel(terms()).await.map(|_| ()) }
         });
         tokio::task::yield_now().await;
         slot.leave();

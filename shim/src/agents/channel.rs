@@ -5,14 +5,13 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use ironic_tunnel::GrpcChannel;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::Channel;
 use tower::Service;
 
-use super::attachment::{AttachmentSlot, Away};
+use super::attachment::{AttachmentSlot, Away, HoldTerms};
 use super::handover::{Handover, OrderMemory};
 
 /// Where the calls to an agent go.
@@ -33,15 +32,15 @@ pub(super) struct AgentConnection {
 }
 
 impl AgentRoute {
-    /// The connection as it is now, waited for until then if the agent has to open it.
-    pub(super) async fn connect(&self, until: Instant) -> Result<AgentConnection, Away> {
+    /// The connection as it is now, waited for on these terms if the agent has to open it.
+    pub(super) async fn connect(&self, terms: HoldTerms) -> Result<AgentConnection, Away> {
         match self {
             Self::Listening(channel) => Ok(AgentConnection {
                 channel: AgentChannel::Listening(channel.clone()),
                 boot_id: None,
             }),
             Self::Attached(slot) => {
-                let open = slot.channel(until).await?;
+                let open = slot.channel(terms).await?;
                 Ok(AgentConnection {
                     channel: AgentChannel::Attached(open.channel, open.stalled),
                     boot_id: Some(open.boot_id),

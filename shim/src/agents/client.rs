@@ -19,7 +19,7 @@ use tonic::{Request, Response};
 use tracing::info;
 use uuid::Uuid;
 
-use super::attachment::{AttachmentSlot, HOLD};
+use super::attachment::{AttachmentSlot, HoldTerms};
 use super::channel::{AgentChannel, AgentRoute};
 use super::connect;
 use super::error::CallError;
@@ -72,8 +72,7 @@ pub struct Client {
 pub struct AgentOrder {
     /// The command.
     pub command: v1::Command,
-    /// Until when it may wait for its turn and for the agent: [`HOLD`] from its arrival. Later its
-    /// caller has given it up.
+    /// Until when it may wait for its turn and for the agent: later its caller has given it up.
     pub until: Instant,
     /// What is held for it until it was handed to the agent.
     pub memory: Option<OrderMemory>,
@@ -134,19 +133,23 @@ impl Client {
         }
     }
 
-    /// The agent's status, at most a second old.
+    /// The agent's status, at most a second old, for anybody.
     ///
     /// # Errors
     /// It does not answer.
     pub async fn status(&self) -> Result<Status, CallError> {
-        self.status.get(async || self.status_now().await).await
+        self.status.get(async || self.ask_status(false).await).await
     }
 
-    /// The agent's status as it is now.
+    /// The agent's status as it is now, for a caller that may call it.
     ///
     /// # Errors
     /// It does not answer.
     pub async fn status_now(&self) -> Result<Status, CallError> {
+        self.ask_status(true).await
+    }
+
+    async fn ask_status(&self, is_proved: bool) -> Result<Status, CallError> {
         let ask = |mut calls: Calls| {
             let request = within(STATUS_TIMEOUT, v1::GetStatusRequest {});
             timed(
@@ -154,7 +157,7 @@ impl Client {
                 async move { calls.get_status(request).await },
             )
         };
-        let status = self.read(ask).await?;
+        let status = self.read(is_proved, ask).await?;
         let started = status.started_at.unwrap_or_default();
         #[expect(
             clippy::cast_precision_loss,
@@ -205,8 +208,12 @@ impl Client {
         order: AgentOrder,
     ) -> Result<CommandResult, CallError> {
         let token = token_value(token)?;
-        let (caller, until) = (order.caller, order.until);
-        let reached = caller.run_until_cancelled(self.reach(until));
+        let caller = order.caller;
+        let terms = HoldTerms {
+            until: order.until,
+            is_proved: true,
+        };
+        let reached = caller.run_until_cancelled(self.reach(terms));
         let (_turn, (mut calls, boot)) = reached.await.unwrap_or(Err(CallError::Abandoned))?;
         let request = v1::ExecuteCommandRequest {
             command: Some(order.command),
@@ -221,7 +228,7 @@ impl Client {
         let first = calls.execute_command(request).await;
         let answer = match (first, spare) {
             (Err(status), Some(spare)) if self.error(&status).is_broken_connection() => {
-                let reached = caller.run_until_cancelled(self.connect_again(until));
+                let reached = caller.run_until_cancelled(self.connect_again(terms));
                 let reached = reached.await.unwrap_or(Err(CallError::Abandoned));
                 let (mut calls, boot_now) = reached?;
                 // An agent that has booted since then does not know that it had begun.
@@ -241,9 +248,9 @@ impl Client {
     }
 
     /// A turn among the orders, and then the connection.
-    async fn reach(&self, until: Instant) -> Result<(SemaphorePermit<'_>, Connected), CallError> {
-        let turn = self.turn(until).await?;
-        Ok((turn, self.connect(until).await?))
+    async fn reach(&self, terms: HoldTerms) -> Result<(SemaphorePermit<'_>, Connected), CallError> {
+        let turn = self.turn(terms.until).await?;
+        Ok((turn, self.connect(terms).await?))
     }
 
     /// A turn among the orders.
@@ -265,11 +272,16 @@ impl Client {
         }
     }
 
-    /// Whether the agent takes a token, by a question that costs it nothing. `None` when it
-    /// does not answer.
+    /// Whether the agent takes a token, by a question that costs it nothing, for a caller that has
+    /// not shown the token of before. `None` when it does not answer.
     pub async fn takes(&self, token: &Secret) -> Option<bool> {
         let nobody = Uuid::nil().to_string();
-        match self.fetch(token, &nobody, Some(STATUS_TIMEOUT)).await {
+        let question = Question {
+            id: &nobody,
+            timeout: Some(STATUS_TIMEOUT),
+            is_proved: false,
+        };
+        match self.fetch(token, question).await {
             Ok(_) | Err(CallError::NotFound { .. }) => Some(true),
             Err(CallError::Unauthenticated) => Some(false),
             Err(_) => None,
@@ -281,7 +293,12 @@ impl Client {
     /// # Errors
     /// There is none, or the agent does not answer.
     pub async fn get(&self, token: &Secret, id: &str) -> Result<CommandResult, CallError> {
-        self.fetch(token, id, Some(TIMEOUT)).await
+        let question = Question {
+            id,
+            timeout: Some(TIMEOUT),
+            is_proved: true,
+        };
+        self.fetch(token, question).await
     }
 
     /// One record when the command has ended, however long that takes.
@@ -290,7 +307,12 @@ impl Client {
     /// There is none, or the agent does not answer.
     pub async fn wait(&self, token: &Secret, id: &str) -> Result<CommandResult, CallError> {
         let _turn = self.waiting.acquire().await;
-        self.fetch(token, id, None).await
+        let question = Question {
+            id,
+            timeout: None,
+            is_proved: true,
+        };
+        self.fetch(token, question).await
     }
 
     /// All records in the order of execution.
@@ -304,7 +326,7 @@ impl Client {
             request.set_timeout(TIMEOUT);
             timed(TIMEOUT, async move { calls.list_commands(request).await })
         };
-        let commands = self.read(list).await?.commands;
+        let commands = self.read(true, list).await?.commands;
         commands
             .into_iter()
             .map(|record| Ok(CommandResult::try_from(Some(record))?))
@@ -315,13 +337,13 @@ impl Client {
     async fn fetch(
         &self,
         token: &Secret,
-        id: &str,
-        timeout: Option<Duration>,
+        question: Question<'_>,
     ) -> Result<CommandResult, CallError> {
         let token = token_value(token)?;
+        let timeout = question.timeout;
         let get = |mut calls: Calls| {
             let message = v1::GetCommandRequest {
-                id: id.to_owned(),
+                id: question.id.to_owned(),
                 wait: timeout.is_none(),
             };
             let mut request = with_token(&token, message);
@@ -332,22 +354,24 @@ impl Client {
                 calls.get_command(request).await
             })
         };
-        let answer = self.read(get).await?;
+        let answer = self.read(question.is_proved, get).await?;
         Ok(CommandResult::try_from(answer.command)?)
     }
 
-    /// Makes a call that changes nothing, and once more when its connection breaks.
+    /// Makes a call that changes nothing, and once more when its connection breaks. Whether its
+    /// caller may call the agent says where it waits while the agent is away.
     async fn read<T>(
         &self,
+        is_proved: bool,
         call: impl Fn(Calls) -> BoxFuture<'static, Result<Response<T>, tonic::Status>>,
     ) -> Result<T, CallError> {
-        let until = Instant::now() + HOLD;
-        let (calls, _) = self.connect(until).await?;
+        let terms = HoldTerms::now(is_proved);
+        let (calls, _) = self.connect(terms).await?;
         let mut answer = call(calls).await;
         if let Err(status) = &answer
             && self.error(status).is_broken_connection()
         {
-            let (calls, _) = self.connect_again(until).await?;
+            let (calls, _) = self.connect_again(terms).await?;
             answer = call(calls).await;
         }
         answer
@@ -355,8 +379,8 @@ impl Client {
             .map_err(|status| self.error(&status))
     }
 
-    async fn connect(&self, until: Instant) -> Result<Connected, CallError> {
-        let connection = self.route.connect(until).await;
+    async fn connect(&self, terms: HoldTerms) -> Result<Connected, CallError> {
+        let connection = self.route.connect(terms).await;
         let connection = connection.map_err(|away| CallError::Away {
             name: self.name.clone(),
             away,
@@ -368,9 +392,9 @@ impl Client {
     }
 
     /// Connects after a connection has broken.
-    async fn connect_again(&self, until: Instant) -> Result<Connected, CallError> {
+    async fn connect_again(&self, terms: HoldTerms) -> Result<Connected, CallError> {
         tokio::time::sleep(REPEAT_AFTER).await;
-        self.connect(until).await
+        self.connect(terms).await
     }
 
     fn error(&self, status: &tonic::Status) -> CallError {
@@ -385,6 +409,16 @@ impl Client {
             error => error,
         }
     }
+}
+
+/// A question for one record.
+#[derive(Debug, Clone, Copy)]
+struct Question<'a> {
+    id: &'a str,
+    /// How long the answer may take; without one it comes when the command has ended.
+    timeout: Option<Duration>,
+    /// Whether the caller may call the agent.
+    is_proved: bool,
 }
 
 type Calls = CommandServiceClient<AgentChannel>;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::{Request, Response};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -48,10 +48,6 @@ use wire::{LocateAnswer, Presence, Update};
 /// Requests that one replica forwards to another at once; more wait for their turn.
 const PEER_STREAMS: u32 = 1024;
 
-/// Requests that wait for nodes that are not known here, while the directory is away, or whose token
-/// is not known to be the node's.
-const STRANGERS_HELD: usize = 64;
-
 /// The replicas, as this one knows them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Peers(Arc<PeersState>);
@@ -67,7 +63,6 @@ struct PeersState {
     replicas: Mutex<Replicas>,
     /// Requests that wait for a node to be found.
     waiting: NodeWaiters,
-    strangers_held: Arc<Semaphore>,
     directory: OnceLock<Box<dyn Directory>>,
     grpc: OnceLock<GrpcHandler>,
     stop: CancellationToken,
@@ -116,7 +111,6 @@ impl Peers {
             moves: broadcast::Sender::new(MOVES),
             replicas: Mutex::default(),
             waiting: NodeWaiters::default(),
-            strangers_held: Arc::new(Semaphore::new(STRANGERS_HELD)),
             directory: OnceLock::new(),
             grpc: OnceLock::new(),
             stop,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -39,14 +39,8 @@ pub struct Search<'a> {
     is_proved: bool,
     /// Where the request has just failed.
     failed: Option<Arc<str>>,
-    held: Option<Leave>,
-}
-
-/// Leave to wait, until it is dropped.
-#[derive(Debug)]
-enum Leave {
-    ForKnownNode { _held: HeldRequest },
-    ForStranger { _permit: OwnedSemaphorePermit },
+    /// Leave to wait.
+    held: Option<HeldRequest>,
 }
 
 /// Why a node was not found.
@@ -170,14 +164,7 @@ impl Search<'_> {
         if self.held.is_some() {
             return Ok(());
         }
-        let state = &self.peers.0;
-        self.held = if is_known && self.is_proved {
-            let held = state.agents.hold();
-            held.map(|held| Leave::ForKnownNode { _held: held })
-        } else {
-            let permit = Arc::clone(&state.strangers_held).try_acquire_owned().ok();
-            permit.map(|permit| Leave::ForStranger { _permit: permit })
-        };
+        self.held = self.peers.0.agents.hold(is_known && self.is_proved);
         match self.held {
             Some(_) => Ok(()),
             None => Err(Away::TooMany.into()),

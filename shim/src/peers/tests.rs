@@ -18,7 +18,7 @@ use super::directory::{DirectoryAway, Located};
 use super::route::{NodeRoute, NotFound, Search};
 use super::*;
 use crate::agents::AgentKey;
-use crate::agents::attachment::Away;
+use crate::agents::attachment::{Away, STRANGERS_HELD};
 use crate::metrics::Metrics;
 
 const NODE: &str = "1be26c0b-03f2-4d2e-ae87-c02d7f33c123";

@@ -10,14 +10,14 @@ use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper::body::{Body as _, Frame};
 use ironic_text::Secret;
 use ironic_tunnel::{GrpcChannel, ORIGIN};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
 use super::order::EXECUTE;
 use super::{NODE, NodeCall};
-use crate::agents::attachment::{Away, HOLD};
+use crate::agents::attachment::{Away, HoldTerms};
 use crate::agents::client::TOKEN;
 use crate::agents::{AgentKey, AgentRegistry};
 use crate::fleet::call_timeout;
@@ -110,7 +110,7 @@ impl AttachedAgents {
         };
         let slot = client.slot().ok_or_else(|| is_away(Away::TimedOut))?;
         let time = time.map_or(Duration::MAX, |time| time.saturating_sub(MARGIN));
-        let open = timeout(time, slot.channel(Instant::now() + HOLD)).await;
+        let open = timeout(time, slot.channel(HoldTerms::now(true))).await;
         let open = open.unwrap_or(Err(Away::TimedOut)).map_err(is_away)?;
         // A session that is attached has proved its token.
         let token = find().and_then(|agent| agent.token);
