@@ -194,7 +194,8 @@ impl Peers {
     /// The connection to the replica that holds a node. Nothing is sent yet.
     ///
     /// # Errors
-    /// The replica cannot be reached; the node is looked for elsewhere from now on.
+    /// The replica cannot be reached; the node is looked for elsewhere from now on, as long as
+    /// others can be asked.
     pub async fn connect(
         &self,
         node_uuid: &str,

@@ -106,7 +106,10 @@ impl Search<'_> {
         let is_known = match self.ask().await {
             Ok(Some(route)) => return Ok(Some(route)),
             Ok(None) => true,
-            Err(DirectoryAway) => is_known,
+            Err(DirectoryAway) => match self.once_more() {
+                Some(replica) => return Ok(Some(NodeRoute::At(replica))),
+                None => is_known,
+            },
         };
         self.hold(is_known)?;
         let again = Instant::now() + ASK_AGAIN;
@@ -119,6 +122,16 @@ impl Search<'_> {
             return Err(Away::TimedOut.into());
         }
         Ok(None)
+    }
+
+    /// The replica that holds the node by its own word and could not be reached before. The next
+    /// word of it, or the directory's return, may be long in coming.
+    fn once_more(&self) -> Option<Arc<str>> {
+        // It has just failed for this request: after a pause.
+        if self.failed.is_some() {
+            return None;
+        }
+        self.peers.locations().retry(self.node_uuid)
     }
 
     /// What is known without asking; else whether the node is known at all.

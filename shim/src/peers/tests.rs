@@ -218,6 +218,30 @@ async fn a_node_that_was_closed_here_is_open_again_when_it_attaches_elsewhere() 
     assert!(futures_util::poll!(&mut placing).is_pending(), "it waits");
 }
 
+/// One failed connection, while nobody can be asked where the node is.
+#[tokio::test]
+async fn without_a_directory_a_replica_that_could_not_be_reached_is_tried_again() {
+    let site = Site::new();
+    let (a, b) = (site.replica(echo()).await, site.replica(echo()).await);
+    let (_at_a, _end) = attach(&a, 1).await;
+    until(|| b.gateway_of(NODE).is_some()).await;
+    site.directory.is_away.store(true, Ordering::Relaxed);
+    let url: Arc<str> = a.url().into();
+    for _ in 0..2 {
+        b.locations().unreachable(NODE, &url);
+        assert_eq!(route(&b).await, NodeRoute::At(Arc::clone(&url)));
+    }
+    // A request that has just failed there waits before it goes there again.
+    let mut search = b.search(NODE, true);
+    assert_eq!(search.route().await, Ok(NodeRoute::At(Arc::clone(&url))));
+    b.locations().unreachable(NODE, &url);
+    search.failed(&url);
+    let soon = Duration::from_millis(200);
+    let placing = tokio::time::timeout(soon, search.route());
+    assert!(placing.await.is_err(), "without a pause");
+    assert_eq!(search.route().await, Ok(NodeRoute::At(url)));
+}
+
 #[tokio::test]
 async fn a_request_waits_for_a_known_node_and_an_unknown_one_is_unknown() {
     let site = Site::new();

@@ -61,6 +61,8 @@ struct NodeEntry {
     claim: Claim,
     /// Where it is now; `None` when it is away.
     location: Option<Location>,
+    /// The replica that holds it by its own word and could not be reached.
+    unreached: Option<Arc<str>>,
     /// It was attached to this replica, which speaks for the claim.
     is_ours: bool,
     is_closed: bool,
@@ -99,6 +101,7 @@ impl Locations {
         let entry = NodeEntry {
             claim,
             location: Some(Location::Here),
+            unreached: None,
             is_ours: true,
             is_closed: false,
             source: ClaimSource::Holder,
@@ -132,6 +135,7 @@ impl Locations {
         let new = NodeEntry {
             claim: line.claim.clone(),
             location,
+            unreached: None,
             is_ours: false,
             is_closed: line.closed,
             source,
@@ -201,13 +205,25 @@ impl Locations {
         entry.is_some_and(|entry| entry.is_closed && entry.location.is_none())
     }
 
-    /// A replica cannot be reached: the node is not there as far as anybody knows.
-    pub fn unreachable(&mut self, node: &str, replica: &str) {
+    /// A replica cannot be reached: the node is not there as far as anybody knows. What the replica
+    /// has said itself can be [tried again](Self::retry).
+    pub fn unreachable(&mut self, node: &str, replica: &Arc<str>) {
         if let Some(entry) = self.nodes.get_mut(node)
             && is_at(entry, replica)
         {
             entry.location = None;
+            let is_its_word = entry.source == ClaimSource::Holder;
+            entry.unreached = is_its_word.then(|| Arc::clone(replica));
         }
+    }
+
+    /// Believes once more a replica that holds a node by its own word and could not be reached: for
+    /// the time when nobody can be asked who holds it.
+    pub fn retry(&mut self, node: &str) -> Option<Arc<str>> {
+        let entry = self.nodes.get_mut(node)?;
+        let replica = entry.unreached.take()?;
+        entry.location = Some(Location::At(Arc::clone(&replica)));
+        Some(replica)
     }
 
     /// A replica says itself that a node is not there. What only the directory has said of it is
@@ -218,8 +234,10 @@ impl Locations {
         };
         if self.nodes.get(node).is_some_and(is_hearsay) {
             self.nodes.remove(node);
-        } else {
-            self.unreachable(node, replica);
+        } else if let Some(entry) = self.nodes.get_mut(node)
+            && is_at(entry, replica)
+        {
+            entry.location = None;
         }
     }
 

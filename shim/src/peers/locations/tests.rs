@@ -95,6 +95,31 @@ fn a_location_of_the_directory_is_dropped_when_its_replica_denies_it() {
     assert_eq!(here.find(NODE), None);
 }
 
+#[test]
+fn a_replica_that_could_not_be_reached_is_tried_again_if_it_said_itself_that_it_holds_the_node() {
+    let (mut here, mut there) = (Locations::default(), Locations::default());
+    there.attach(NODE, &id(1, 1));
+    let line = there.line(NODE).unwrap();
+    here.learn(&line, &url(1), ClaimSource::Directory);
+    here.unreachable(NODE, &url(1));
+    assert_eq!(here.retry(NODE), None, "anybody could have said it");
+    here.learn(&line, &url(1), ClaimSource::Holder);
+    for _ in 0..2 {
+        here.unreachable(NODE, &url(1));
+        assert_eq!(here.find(NODE), None);
+        assert_eq!(here.retry(NODE), Some(url(1)));
+        assert_eq!(here.find(NODE), Some(Location::At(url(1))));
+    }
+    // It denies it, or the agent has attached here meanwhile.
+    here.not_there(NODE, &url(1));
+    assert_eq!(here.retry(NODE), None);
+    here.learn(&line, &url(1), ClaimSource::Holder);
+    here.unreachable(NODE, &url(1));
+    here.attach(NODE, &id(1, 2));
+    assert_eq!(here.retry(NODE), None);
+    assert_eq!(here.find(NODE), Some(Location::Here));
+}
+
 /// Any user of the directory can answer a question.
 #[test]
 fn hearsay_keeps_no_agent_out_and_ends_no_service() {
@@ -164,6 +189,8 @@ enum Act {
     Die(usize),
     /// A replica fails to reach another one.
     Fail { at: usize, of: usize },
+    /// And tries again, because nobody can be asked.
+    Retry(usize),
 }
 
 const REPLICAS: usize = 3;
@@ -177,6 +204,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         (0..30_usize).prop_map(Act::Deliver),
         replica().prop_map(Act::Die),
         (replica(), replica()).prop_map(|(at, of)| Act::Fail { at, of }),
+        replica().prop_map(Act::Retry),
     ];
     prop::collection::vec(act, 0..60)
 }
@@ -238,6 +266,7 @@ impl World {
                 self.heard[replica] = None;
             }
             Act::Fail { at, of } => self.replicas[at].unreachable(NODE, &url(of)),
+            Act::Retry(at) => drop(self.replicas[at].retry(NODE)),
         }
     }
 
