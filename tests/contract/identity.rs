@@ -38,7 +38,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::fleet::{channel_at, config_without_ironic, of_node, sync};
+use super::fleet::{channel_at, config_without_ironic, describe, of_node, sync};
 use super::fleet_elsewhere::until_shown;
 use crate::support::gateway::{Machine, SYNC, ask, gateway_config};
 use crate::support::ironic::{FakeIronic, NODE, TOKEN};
@@ -246,6 +246,48 @@ async fn without_ironic_an_agent_enrols_by_a_join_token_and_is_called() {
         until_shown(&gateway.shim, v1::NodeState::Away).await;
     }
     assert!(gateway.ironic.seen("/v1/").is_empty());
+}
+
+/// The labels are those of the node files, which a gateway may also have in front of Ironic.
+#[tokio::test]
+async fn a_join_token_with_labels_is_for_the_nodes_that_have_them() {
+    for has_ironic in [true, false] {
+        let state = tempfile::tempdir().unwrap();
+        let ironic = FakeIronic::start().await;
+        let alone = config_without_ironic(&state);
+        let other = format!("uuid: {OTHER}\nname: rack2-1\nmacs: ['52:54:00:e2:e0:02']\n");
+        describe(&state, "b.yaml", &format!("{other}labels: {{rack: '2'}}\n"));
+        let config = if has_ironic {
+            ShimConfig {
+                node_dir: alone.node_dir,
+                ..gateway_config(&ironic, &state)
+            }
+        } else {
+            alone
+        };
+        let shim = Shim::start(ShimConfig {
+            node_certificates: NodeCertificates::JoinToken,
+            ..config
+        });
+        let gateway = Gateway {
+            shim: shim.await,
+            ironic,
+            state,
+        };
+        let new = NewJoinToken {
+            node_uuid: None,
+            labels: BTreeMap::from([("rack".to_owned(), "1".to_owned())]),
+            max_uses: 2,
+            lifetime: Duration::from_secs(60),
+        };
+        let (_, token) = gateway.tokens().create(new, UnixTime::now()).unwrap();
+        let proof = || Proof::JoinToken(token.reveal().to_owned());
+        let (_, csr) = request();
+        let refused = gateway.enroll(proof(), OTHER, csr.clone()).await;
+        let refused = refused.unwrap_err();
+        assert_eq!(reason(&refused), "JOIN_TOKEN_OTHER_NODE", "{refused:?}");
+        gateway.enroll(proof(), NODE, csr).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -579,13 +621,14 @@ async fn a_day_of_renewals_has_no_gap_although_the_clock_is_days_off() {
         let (_, token) = tokens.create(new, clock.current_time().unwrap()).unwrap();
         let taken = NodeCertificates::JoinToken;
         let proofs = ironic_shim::agents::Proofs::new(gateway.path());
+        let labels = Arc::new(ironic_shim::fleet::Fleet::unlisted());
         let tls = ClientTls {
             pin: Some(pin),
             clock: ServerClock::new(SetClock::new(machine)),
             ..ClientTls::default()
         };
         let issuer = Arc::new(SimulatedIssuer {
-            enrolment: Enrolment::new(authority, taken, tokens, proofs),
+            enrolment: Enrolment::new(authority, taken, tokens, proofs, labels),
             token: token.clone(),
             clock,
             shown: tls.certificate.clone(),

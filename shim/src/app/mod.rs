@@ -190,10 +190,11 @@ impl Shim {
     ) -> anyhow::Result<Self> {
         let metrics = Metrics::new();
         let proofs = Proofs::new(&config.state_dir);
-        let enrolment = Enrolment::of_gateway(config, &url, proofs.clone());
-        let enrolment = enrolment.context("the gateway cannot issue certificates")?;
         let is_watched = config.fleet_listen.is_some() || config.page_listen.is_some();
-        let fleet = known_nodes(&proofs, is_watched, !config.common.api_url.is_empty());
+        let fleet = known_nodes(&proofs, is_watched, config);
+        let labels = Arc::new(fleet.clone());
+        let enrolment = Enrolment::of_gateway(config, &url, proofs.clone(), labels);
+        let enrolment = enrolment.context("the gateway cannot issue certificates")?;
         let (executed, commands) = mpsc::channel(EXECUTED_COMMANDS);
         let executed = is_watched.then_some(executed);
         let agents = AgentRegistry::of_gateway(proofs.clone(), metrics.clone(), executed);
@@ -387,12 +388,16 @@ fn answer_gateways(fleet: Option<&OpenFleet>, gateway: &Gateway) {
 }
 
 /// The nodes whose tokens are known from earlier. Thousands of kept changes take memory that only
-/// watches need, and nodes one that only who asks for them needs: a registrar, in Ironic's place.
-fn known_nodes(proofs: &Proofs, is_watched: bool, has_ironic: bool) -> Fleet {
-    let fleet = match (is_watched, has_ironic) {
-        (true, _) => Fleet::default(),
-        (false, false) => Fleet::unwatched(),
-        (false, true) => Fleet::unlisted(),
+/// watches need, and nodes one that only who asks for them needs: a registrar, in Ironic's place or
+/// for the labels of node files, and join tokens that ask for labels.
+fn known_nodes(proofs: &Proofs, is_watched: bool, config: &ShimConfig) -> Fleet {
+    let has_ironic = !config.common.api_url.is_empty();
+    let fleet = if is_watched {
+        Fleet::default()
+    } else if has_ironic && config.node_dir.is_none() {
+        Fleet::unlisted()
+    } else {
+        Fleet::unwatched()
     };
     for node in proofs.nodes() {
         fleet.add(&node);

@@ -1,5 +1,6 @@
 //! The handle to the nodes of a gateway that all modules share.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ironic_agent_protocol::v1;
@@ -12,6 +13,7 @@ use super::error::FleetError;
 use super::history::HistoryEntry;
 use super::node_log::{Expired, Labels, NodeChange};
 use super::node_table::NodeTable;
+use crate::identity::NodeLabels;
 
 /// Changes that are kept for watches that are behind. Each is a node of some 500 bytes.
 const CHANGES: usize = 32_768;
@@ -301,5 +303,15 @@ impl Fleet {
     // A thread that panicked has left the table whole: each step of a change is one insertion.
     fn table(&self) -> MutexGuard<'_, NodeTable> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl NodeLabels for Fleet {
+    fn labels(&self, node_uuid: &str) -> BTreeMap<String, String> {
+        let node = self.get(node_uuid);
+        let labels = node.iter().flat_map(|node| &node.labels);
+        labels
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
     }
 }

@@ -28,20 +28,10 @@ pub enum NodeProof {
     AgentToken(Secret),
 }
 
-/// Says the labels of nodes.
+/// Says the labels of nodes: those of their files, where the gateway has some.
 pub trait NodeLabels: fmt::Debug + Send + Sync {
     /// The labels of a node; none of one that is not known.
     fn labels(&self, node_uuid: &str) -> BTreeMap<String, String>;
-}
-
-/// A gateway without node files knows no labels.
-#[derive(Debug)]
-struct NoLabels;
-
-impl NodeLabels for NoLabels {
-    fn labels(&self, _: &str) -> BTreeMap<String, String> {
-        BTreeMap::new()
-    }
 }
 
 /// Why a machine gets no certificate.
@@ -117,20 +107,21 @@ struct EnrolmentState {
 }
 
 impl Enrolment {
-    /// Takes these proofs. Agent tokens are the ones of `proofs`.
+    /// Takes these proofs. Agent tokens are the ones of `proofs`; join tokens may ask for labels.
     #[must_use]
     pub fn new(
         authority: NodeAuthority,
         proofs_taken: NodeCertificates,
         tokens: JoinTokens,
         proofs: Proofs,
+        labels: Arc<dyn NodeLabels>,
     ) -> Self {
         Self(Arc::new(EnrolmentState {
             authority,
             proofs_taken,
             tokens,
             proofs,
-            labels: Arc::new(NoLabels),
+            labels,
             attempts: FailedAttempts::default(),
         }))
     }
@@ -155,6 +146,7 @@ impl Enrolment {
         config: &ShimConfig,
         url: &GatewayUrl,
         proofs: Proofs,
+        labels: Arc<dyn NodeLabels>,
     ) -> Result<Option<Self>, EnrolmentSetupError> {
         if config.node_certificates == NodeCertificates::None {
             return Ok(None);
@@ -163,7 +155,7 @@ impl Enrolment {
         let authority = NodeAuthority::load(config, domain)?;
         let tokens = JoinTokens::new(&config.state_dir);
         let taken = config.node_certificates;
-        Ok(Some(Self::new(authority, taken, tokens, proofs)))
+        Ok(Some(Self::new(authority, taken, tokens, proofs, labels)))
     }
 
     /// Signs the first certificate of a machine that says that it is the node `claimed`. Waits for
@@ -252,13 +244,24 @@ mod tests {
     const NODE: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
     const OTHER: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c3302";
 
+    /// Each node stands in rack 1.
+    #[derive(Debug)]
+    struct OneRack;
+
+    impl NodeLabels for OneRack {
+        fn labels(&self, _: &str) -> BTreeMap<String, String> {
+            BTreeMap::from([("rack".to_owned(), "1".to_owned())])
+        }
+    }
+
     fn enrolment(state: &Path, taken: NodeCertificates) -> Enrolment {
         let config = ShimConfig {
             state_dir: state.to_owned(),
             ..ShimConfig::default()
         };
         let authority = NodeAuthority::load(&config, "gw.example".parse().unwrap()).unwrap();
-        Enrolment::new(authority, taken, JoinTokens::new(state), Proofs::new(state))
+        let (tokens, proofs) = (JoinTokens::new(state), Proofs::new(state));
+        Enrolment::new(authority, taken, tokens, proofs, Arc::new(OneRack))
     }
 
     fn token(enrolment: &Enrolment, max_uses: u32) -> NodeProof {
@@ -304,6 +307,24 @@ mod tests {
             again.to_string().contains("as often as it may be (1)"),
             "{again}"
         );
+    }
+
+    #[test]
+    fn a_token_may_ask_for_labels() {
+        let state = tempfile::tempdir().unwrap();
+        let enrolment = enrolment(state.path(), NodeCertificates::JoinToken);
+        for (rack, is_right) in [("1", true), ("2", false)] {
+            let new = NewJoinToken {
+                node_uuid: None,
+                labels: BTreeMap::from([("rack".to_owned(), rack.to_owned())]),
+                max_uses: 1,
+                lifetime: Duration::from_secs(100),
+            };
+            let (_, token) = enrolment.0.tokens.create(new, UnixTime::now()).unwrap();
+            let proof = NodeProof::JoinToken(token);
+            let issued = enrolment.enroll(&proof, Some(NODE), &csr(), stranger());
+            assert_eq!(issued.is_ok(), is_right, "{issued:?}");
+        }
     }
 
     #[test]
