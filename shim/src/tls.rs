@@ -34,6 +34,8 @@ use crate::config::{Curve, ShimConfig};
 use crate::metrics::CertificateEnd;
 
 const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How often a certificate is looked at that this program has signed.
+const CHECK: Duration = Duration::from_secs(3600);
 /// How long an authority of this program's own is valid.
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Object identifier of the extension subjectAltName.
@@ -355,6 +357,30 @@ pub fn validity(der: &[u8]) -> Option<Range<OffsetDateTime>> {
     Some(validity.not_before.to_datetime()..validity.not_after.to_datetime())
 }
 
+/// Has a certificate replaced that this program has signed: calls `renew` when the one that `shown`
+/// answers has no more than `left` of its life, or is not valid yet. It is looked at each hour,
+/// because the clock may jump. Never completes.
+pub async fn keep_valid(
+    left: Duration,
+    shown: impl Fn() -> Option<CertificateDer<'static>>,
+    renew: impl Fn(),
+) {
+    // Goal: a certificate that is valid by the clock as it is. Exit: the caller's.
+    loop {
+        tokio::time::sleep(CHECK).await;
+        let validity = shown().and_then(|der| validity(&der));
+        if validity.is_none_or(|validity| is_due(&validity, left, OffsetDateTime::now_utc())) {
+            renew();
+        }
+    }
+}
+
+/// Whether a certificate of this program's own is to be replaced: little is left of its life, or a
+/// clock that was set has made it one that is not valid yet.
+fn is_due(validity: &Range<OffsetDateTime>, left: Duration, now: OffsetDateTime) -> bool {
+    now < validity.start || now + left >= validity.end
+}
+
 /// When a certificate ends, by the clock as it is.
 #[must_use]
 pub fn end(name: &'static str, der: &[u8]) -> Option<CertificateEnd> {
@@ -456,6 +482,22 @@ mod tests {
 
     fn now() -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp(1_790_000_000).unwrap()
+    }
+
+    #[test]
+    fn a_certificate_is_due_before_its_end_and_when_the_clock_was_set_back() {
+        let (made, day) = (now(), Duration::from_secs(24 * 3600));
+        let validity = made - day / 24..made + 90 * day;
+        for (now, due) in [
+            (made, false),
+            (made + 59 * day, false),
+            (made + 60 * day, true),
+            (made + 180 * day, true),
+            (made - day, true),
+            (made - day * 400, true),
+        ] {
+            assert_eq!(is_due(&validity, 30 * day, now), due, "{now}");
+        }
     }
 
     #[test]

@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -27,11 +26,9 @@ use crate::tls::{self, OwnAuthority, OwnAuthorityError, Pair, TlsError};
 
 /// The common name of the CA. Certificates name their issuer by it.
 const CA_NAME: &str = "ironic-shim gateway CA";
-/// A certificate of the own CA lives so long and is replaced after two thirds of it.
+/// A certificate of the own CA lives so long, and is replaced when so much is left of it.
 const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
-const RENEWAL: Duration = Duration::from_secs(60 * 24 * 3600);
-/// How often it is looked at.
-const CHECK: Duration = Duration::from_secs(3600);
+const LEFT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Why the gateway has no certificate.
 #[derive(Debug, Error)]
@@ -224,33 +221,16 @@ impl ServerCertificate {
         if matches!(self.0.source, CertificateSource::Operator { .. }) {
             return;
         }
-        // Goal: a certificate that is valid by the clock as it is, which may jump. Exit: the
-        // program stops.
-        while stop
-            .run_until_cancelled(tokio::time::sleep(CHECK))
-            .await
-            .is_some()
-        {
-            let validity = self.shown().and_then(|der| tls::validity(&der));
-            if validity.is_some_and(|validity| !is_due(&validity, OffsetDateTime::now_utc())) {
-                continue;
-            }
-            match self.issue() {
-                Ok(new) => self.apply(new),
-                Err(error) => warn!(
-                    error = &error as &dyn std::error::Error,
-                    "no new certificate"
-                ),
-            }
-        }
+        let renew = || match self.issue() {
+            Ok(new) => self.apply(new),
+            Err(error) => warn!(
+                error = &error as &dyn std::error::Error,
+                "no new certificate"
+            ),
+        };
+        let keeping = tls::keep_valid(LEFT, || self.shown(), renew);
+        stop.run_until_cancelled(keeping).await;
     }
-}
-
-/// Whether a certificate of the own CA is to be replaced: two thirds of its life are over, or a
-/// clock that was set has made it one that is not valid yet.
-fn is_due(validity: &Range<OffsetDateTime>, now: OffsetDateTime) -> bool {
-    let left = LIFETIME - RENEWAL;
-    now < validity.start || now + left >= validity.end
 }
 
 impl CertificateSource {
@@ -385,23 +365,6 @@ mod tests {
             };
             verify(url(address).host()).unwrap();
             assert!(verify("other.example").is_err());
-        }
-    }
-
-    #[test]
-    fn a_certificate_is_due_after_two_thirds_of_its_life_and_when_the_clock_was_set_back() {
-        let made = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(50 * 365 * 24 * 3600);
-        let day = Duration::from_secs(24 * 3600);
-        let validity = made - day / 24..made + LIFETIME;
-        for (now, due) in [
-            (made, false),
-            (made + RENEWAL - day, false),
-            (made + RENEWAL, true),
-            (made + LIFETIME * 2, true),
-            (made - day, true),
-            (made - day * 400, true),
-        ] {
-            assert_eq!(is_due(&validity, now), due, "{now}");
         }
     }
 

@@ -29,7 +29,7 @@ use crate::tls::{self, OwnAuthority, OwnAuthorityError, Pair, TlsError};
 
 const CA_NAME: &str = "ironic-shim nodes CA";
 /// A certificate for this gateway's own listener; a new one is signed every day.
-const SERVER_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+pub const SERVER_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Why no certificate can be signed.
 #[derive(Debug, Error)]

@@ -12,7 +12,7 @@ mod enrolment;
 pub mod join_token;
 pub mod spiffe;
 
-pub use authority::{AuthorityError, IssuedCertificate, NodeAuthority};
+pub use authority::{AuthorityError, IssuedCertificate, NodeAuthority, SERVER_LIFETIME};
 pub use csr::{CsrError, RequestedKey};
 pub use enrolment::{Enrolment, EnrolmentError, EnrolmentSetupError, NodeLabels, NodeProof};
 pub use spiffe::{NodeIdentity, TrustDomain};

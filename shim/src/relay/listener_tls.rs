@@ -14,12 +14,12 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::identity::{AuthorityError, Enrolment};
+use crate::identity::{AuthorityError, Enrolment, SERVER_LIFETIME};
 use crate::metrics::CertificateEnd;
 use crate::tls;
 
-/// How often the certificate of the own authority is replaced.
-const RENEWAL: Duration = Duration::from_secs(24 * 3600);
+/// What is left of the certificate of the own authority when it is replaced: it is a day old.
+const LEFT: Duration = SERVER_LIFETIME.saturating_sub(Duration::from_secs(24 * 3600));
 
 /// Why the listener has no TLS.
 #[derive(Debug, Error)]
@@ -135,29 +135,30 @@ impl ListenerTls {
 
     /// When the certificate ends that is shown.
     pub(super) fn end(&self) -> Option<CertificateEnd> {
-        let leaf = self.leaf.read().unwrap_or_else(PoisonError::into_inner);
-        tls::end("grpc", &leaf)
+        tls::end("grpc", &self.leaf())
     }
 
-    /// Replaces the certificate of the own authority every day. One of the operator stays.
+    /// Replaces the certificate of the own authority every day, and soon when the clock was set. One
+    /// of the operator stays.
     pub(super) async fn renew(self, stop: CancellationToken) {
         if self.source.enrolment.is_none() || self.source.files.certificate.is_some() {
             return;
         }
-        // Goal: a certificate that is valid. Exit: the program stops.
-        while stop
-            .run_until_cancelled(tokio::time::sleep(RENEWAL))
-            .await
-            .is_some()
-        {
-            match self.read_again() {
-                Ok(loaded) => self.apply(loaded),
-                Err(error) => warn!(
-                    error = &error as &dyn std::error::Error,
-                    "agents are shown the earlier certificate"
-                ),
-            }
-        }
+        let renew = || match self.read_again() {
+            Ok(loaded) => self.apply(loaded),
+            Err(error) => warn!(
+                error = &error as &dyn std::error::Error,
+                "agents are shown the earlier certificate"
+            ),
+        };
+        let keeping = tls::keep_valid(LEFT, || Some(self.leaf()), renew);
+        stop.run_until_cancelled(keeping).await;
+    }
+
+    /// The certificate that is shown.
+    fn leaf(&self) -> CertificateDer<'static> {
+        let leaf = self.leaf.read().unwrap_or_else(PoisonError::into_inner);
+        leaf.clone()
     }
 }
 
@@ -206,4 +207,54 @@ fn loaded(
         pin: authority.map(AuthorityPin::of),
         config: grpc::server_config(Arc::new(certificate), clients)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agents::Proofs;
+    use crate::config::{NodeCertificates, ShimConfig};
+    use crate::fleet::Fleet;
+    use crate::identity::NodeAuthority;
+    use crate::identity::join_token::JoinTokens;
+
+    const HOST: &str = "gw.example";
+
+    /// The clock was a week ahead when the gateway started, and was set since.
+    #[tokio::test(start_paused = true)]
+    async fn a_certificate_that_is_not_valid_yet_is_replaced_within_the_hour() {
+        let state = tempfile::tempdir().unwrap();
+        let config = ShimConfig {
+            state_dir: state.path().to_owned(),
+            ..ShimConfig::default()
+        };
+        let enrolment = Enrolment::new(
+            NodeAuthority::load(&config, HOST.parse().unwrap()).unwrap(),
+            NodeCertificates::JoinToken,
+            JoinTokens::new(state.path()),
+            Proofs::new(state.path()),
+            Arc::new(Fleet::unlisted()),
+        );
+        let listener = ListenerTls::load(TlsFiles::default(), Some(enrolment.clone()), HOST);
+        let listener = listener.unwrap().unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(listener.clone().renew(stop.clone()));
+        let (hour, week) = (
+            Duration::from_secs(3600),
+            Duration::from_secs(7 * 24 * 3600),
+        );
+        let first = listener.leaf();
+        tokio::time::sleep(10 * hour).await;
+        assert_eq!(listener.leaf(), first, "it is valid");
+
+        let ahead = Duration::from_secs(UnixTime::now().as_secs()) + week;
+        let ahead = UnixTime::since_unix_epoch(ahead);
+        let early = enrolment.authority().sign_server(HOST, ahead).unwrap();
+        listener.apply(loaded(&early, ClientCertificates::NotAsked).unwrap());
+        assert_eq!(&listener.leaf(), early.end_entity_cert().unwrap());
+        tokio::time::sleep(2 * hour).await;
+        let validity = tls::validity(&listener.leaf()).unwrap();
+        assert!(validity.contains(&time::OffsetDateTime::now_utc()));
+        stop.cancel();
+    }
 }
