@@ -533,6 +533,33 @@ async fn an_attachment_waits_for_the_heartbeat_that_proves_it() {
 }
 
 #[tokio::test]
+async fn an_attachment_that_is_not_proved_may_only_say_that_it_lives() {
+    let mut house = House::new().await;
+    let (patient, mut accepted) = attach(&mut house.shim.conductor, TOKEN, "b", 1)
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        patient.send(v1::AttachRequest::default()).await.unwrap();
+    }
+    let (hasty, mut refused) = attach(&mut house.shim.conductor, TOKEN, "b", 2)
+        .await
+        .unwrap();
+    let data = v1::AttachRequest {
+        data: b"unread".as_slice().into(),
+        ..v1::AttachRequest::default()
+    };
+    hasty.send(data).await.unwrap();
+    let soon = Duration::from_secs(10);
+    let refused = tokio::time::timeout(soon, refused.message()).await;
+    let refused = refused.unwrap().unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+    let mut session = house.shim.session(hello()).await.unwrap();
+    session.beat().await.unwrap();
+    let first = accepted.message().await.unwrap().unwrap();
+    assert!(first.accepted.is_some(), "{first:?}");
+}
+
+#[tokio::test]
 async fn a_rescued_machine_is_served_no_more_until_it_boots_again() {
     let house = House::new().await;
     let mut shim = house.shim;

@@ -60,7 +60,7 @@ const OPEN_CALLS: [Rule; 4] = [
     Rule {
         prefix: "/ironic.agent.v1.CommandService/GetStatus",
         largest: SMALL_REQUEST,
-        largest_first: None,
+        largest_messages: None,
         at_once: 128,
         bounds_all: false,
         deadline: Some(STRANGERS_TIMEOUT),
@@ -68,7 +68,7 @@ const OPEN_CALLS: [Rule; 4] = [
     Rule {
         prefix: "/grpc.health.v1.Health/Check",
         largest: SMALL_REQUEST,
-        largest_first: None,
+        largest_messages: None,
         at_once: 128,
         bounds_all: false,
         deadline: Some(STRANGERS_TIMEOUT),
@@ -77,7 +77,7 @@ const OPEN_CALLS: [Rule; 4] = [
     Rule {
         prefix: "/grpc.health.v1.Health/",
         largest: SMALL_REQUEST,
-        largest_first: None,
+        largest_messages: None,
         at_once: 64,
         bounds_all: false,
         deadline: None,
@@ -85,7 +85,7 @@ const OPEN_CALLS: [Rule; 4] = [
     Rule {
         prefix: "/grpc.reflection.v1.ServerReflection/",
         largest: 1024 * 1024,
-        largest_first: None,
+        largest_messages: None,
         at_once: 64,
         bounds_all: false,
         deadline: Some(STRANGERS_TIMEOUT),

@@ -24,6 +24,10 @@ use crate::metrics::labels::AttachOutcome;
 /// How long the first message may take.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Messages of an attachment that may come before it is accepted. In the time that it may wait, an agent
+/// says some forty times that it lives.
+const MAX_UNPROVED_MESSAGES: usize = 1000;
+
 /// What the gateway says in one call of `Attach`: that the agent is attached, and the bytes for
 /// its server; or why not, or not any longer.
 pub(super) fn responses(
@@ -149,6 +153,52 @@ fn checked(hello: v1::AttachHello, peer: &AgentPeer) -> Result<v1::AttachHello, 
     Ok(v1::AttachHello { node_uuid, ..hello })
 }
 
+/// Waits until the token of an attachment is proved. What the agent sends meanwhile is read: unread it
+/// would be kept, a window of it for each of thousands.
+async fn wait_for_proof(
+    gateway: &Gateway,
+    requests: &mut Streaming<v1::AttachRequest>,
+    hello: &v1::AttachHello,
+    peer: Option<SocketAddr>,
+) -> Result<(), AttachRefusal> {
+    info!(node = %hello.node_uuid, ?peer, "an attachment waits for the proof of its token");
+    let waiting = gateway.wait_for_proof();
+    let _waiting = waiting.ok_or_else(|| {
+        let text = "too many attachments wait for the proof of their tokens";
+        AttachRefusal(AttachOutcome::TooMany, Status::resource_exhausted(text))
+    })?;
+    let _counted = gateway.agents().metrics().waits_for_proof();
+    let token = Secret::new(hello.agent_token.as_str());
+    let proved = gateway.agents().proofs().wait(&hello.node_uuid, &token);
+    let proved = tokio::select! {
+        biased;
+        proved = tokio::time::timeout(PROOF_TIMEOUT, proved) => proved,
+        ended = ended_unproved(requests) => return Err(ended.into()),
+    };
+    proved.map_err(|_| {
+        warn!(node = %hello.node_uuid, ?peer, "an attachment was never proved");
+        let text = "Ironic has accepted no heartbeat of this node with this token";
+        AttachRefusal(AttachOutcome::Unproved, Status::unauthenticated(text))
+    })
+}
+
+/// Why the call of an attachment ends that was not accepted yet: until then an agent only says that
+/// it lives.
+async fn ended_unproved(requests: &mut Streaming<v1::AttachRequest>) -> Status {
+    for _ in 0..MAX_UNPROVED_MESSAGES {
+        match requests.message().await {
+            Ok(Some(request)) if request == v1::AttachRequest::default() => {}
+            Ok(Some(_)) => {
+                let text = "AttachRequest.data came before AttachResponse.accepted";
+                return Status::failed_precondition(text);
+            }
+            Ok(None) => return Status::cancelled("the agent has ended the call"),
+            Err(status) => return status,
+        }
+    }
+    Status::resource_exhausted("too many messages came before AttachResponse.accepted")
+}
+
 /// Reads who attaches, and waits until that is proved.
 async fn admit(
     gateway: &Gateway,
@@ -164,24 +214,7 @@ async fn admit(
     let proofs = gateway.agents().proofs();
     if !proofs.is_proved(&hello.node_uuid, &hello.agent_token) {
         let peer = caller.and_then(|caller| caller.peer);
-        info!(node = %hello.node_uuid, ?peer, "an attachment waits for the proof of its token");
-        let waiting = gateway.wait_for_proof();
-        let _waiting = waiting.ok_or_else(|| {
-            let text = "too many attachments wait for the proof of their tokens";
-            AttachRefusal(AttachOutcome::TooMany, Status::resource_exhausted(text))
-        })?;
-        let _counted = gateway.agents().metrics().waits_for_proof();
-        let token = Secret::new(hello.agent_token.as_str());
-        let proved = proofs.wait(&hello.node_uuid, &token);
-        let proved = tokio::time::timeout(PROOF_TIMEOUT, proved).await;
-        if proved.is_err() {
-            warn!(node = %hello.node_uuid, ?peer, "an attachment was never proved");
-            let text = "Ironic has accepted no heartbeat of this node with this token";
-            return Err(AttachRefusal(
-                AttachOutcome::Unproved,
-                Status::unauthenticated(text),
-            ));
-        }
+        wait_for_proof(gateway, requests, &hello, peer).await?;
     }
     if let Some(caller) = caller {
         caller.authenticated();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ironic_transport::Listen;
-use ironic_transport::grpc::bounds::{Bounds, Rule};
+use ironic_transport::grpc::bounds::{Bounds, MessageSizes, Rule};
 use ironic_transport::grpc::{self, BindError};
 use ironic_transport::listener::{ConnectionLimits, DescriptorShare};
 use ironic_transport::socket;
@@ -58,6 +58,8 @@ const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
 /// The largest first message of a session or an attachment, which says who calls: nobody knows yet
 /// whether that is true, and its buffer is kept for as long as the call lasts.
 const MAX_FIRST_MESSAGE_BYTES: usize = 64 * 1024;
+/// The largest other message of an attachment: a chunk, and what is around it.
+const MAX_CHUNK_MESSAGE_BYTES: usize = ironic_tunnel::CHUNK + 1024;
 /// The longest token that a caller may name, in bytes. Those of Ironic have some fifty.
 const MAX_TOKEN_BYTES: usize = 1024;
 /// The longest of the other texts by which a caller says who it is, in bytes.
@@ -95,7 +97,7 @@ const UNAUTHENTICATED: [Rule; 6] = [
     Rule {
         prefix: "/ironic.agent.v1.IdentityService/",
         largest: 64 * 1024,
-        largest_first: None,
+        largest_messages: None,
         at_once: 32,
         bounds_all: false,
         deadline: Some(Duration::from_secs(60)),
@@ -103,7 +105,7 @@ const UNAUTHENTICATED: [Rule; 6] = [
     Rule {
         prefix: "/ironic.agent.v1.ConductorService/Lookup",
         largest: 64 * 1024,
-        largest_first: None,
+        largest_messages: None,
         at_once: 32,
         bounds_all: false,
         deadline: Some(Duration::from_secs(60)),
@@ -113,17 +115,23 @@ const UNAUTHENTICATED: [Rule; 6] = [
     Rule {
         prefix: "/ironic.agent.v1.ConductorService/Heartbeat",
         largest: 1024 * 1024,
-        largest_first: Some(MAX_FIRST_MESSAGE_BYTES),
+        largest_messages: Some(MessageSizes {
+            first: MAX_FIRST_MESSAGE_BYTES,
+            later: None,
+        }),
         at_once: 32,
         bounds_all: false,
         deadline: None,
     },
-    // Of an unproved attachment nothing is read after its first message; of a proved one
-    // everything. The windows bound what arrives unread.
+    // Of an unproved attachment only empty messages are taken after the first one; of a proved one
+    // all that a tunnel sends.
     Rule {
         prefix: "/ironic.agent.v1.ConductorService/Attach",
         largest: usize::MAX,
-        largest_first: Some(MAX_FIRST_MESSAGE_BYTES),
+        largest_messages: Some(MessageSizes {
+            first: MAX_FIRST_MESSAGE_BYTES,
+            later: Some(MAX_CHUNK_MESSAGE_BYTES),
+        }),
         at_once: 32,
         bounds_all: false,
         deadline: None,
@@ -131,7 +139,7 @@ const UNAUTHENTICATED: [Rule; 6] = [
     Rule {
         prefix: "/ironic.agent.v1.ConductorService/",
         largest: MAX_REQUEST_BYTES,
-        largest_first: None,
+        largest_messages: None,
         at_once: 2,
         bounds_all: false,
         deadline: Some(Duration::from_secs(120)),
@@ -139,7 +147,7 @@ const UNAUTHENTICATED: [Rule; 6] = [
     Rule {
         prefix: "/grpc.health.v1.Health/",
         largest: 64 * 1024,
-        largest_first: None,
+        largest_messages: None,
         at_once: 64,
         bounds_all: false,
         deadline: None,

@@ -23,6 +23,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
 use super::first_message;
+pub use super::first_message::MessageSizes;
 use crate::listener::{Connection, Slot};
 
 /// Calls at once on a connection that has shown no token.
@@ -119,8 +120,8 @@ pub struct Rule {
     pub prefix: &'static str,
     /// The largest request in bytes, all its messages together.
     pub largest: usize,
-    /// The largest first message in bytes, where the request may be larger.
-    pub largest_first: Option<usize>,
+    /// The largest messages, where the request may be larger.
+    pub largest_messages: Option<MessageSizes>,
     /// How many of them run at once, of all callers.
     pub at_once: usize,
     /// Whether `at_once` and `deadline` also bound callers that have shown a token: each call takes
@@ -288,8 +289,8 @@ where
 }
 
 fn limited(body: Body, rule: Rule) -> Body {
-    let body = match rule.largest_first {
-        Some(most) => first_message::bounded(body, most),
+    let body = match rule.largest_messages {
+        Some(sizes) => first_message::bounded(body, sizes),
         None => body,
     };
     let body = Limited::new(body, rule.largest);
@@ -309,7 +310,7 @@ mod tests {
     const RULE: Rule = Rule {
         prefix: "/a.B/",
         largest: 1024,
-        largest_first: None,
+        largest_messages: None,
         at_once: 1,
         bounds_all: true,
         deadline: None,
