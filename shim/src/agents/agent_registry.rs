@@ -124,15 +124,44 @@ impl AgentRegistry {
         if let Some(found) = known(&registry) {
             return found;
         }
-        let slot = AttachmentSlot::new(self.held.clone());
-        let client = Arc::new(Client::attached(slot, node_uuid, self.executed.clone()));
-        let agent = NewAgent {
-            connection: Arc::clone(&client),
-            token: None,
-            version: String::new(),
-        };
+        let agent = self.away(node_uuid);
+        let client = Arc::clone(&agent.connection);
         let generation = registry.register(key.clone(), agent, now);
         (client, generation)
+    }
+
+    /// The agent of a node of which nothing is known.
+    fn away(&self, node_uuid: &str) -> NewAgent<Arc<Client>> {
+        let slot = AttachmentSlot::new(self.held.clone());
+        let client = Client::attached(slot, node_uuid, self.executed.clone());
+        NewAgent {
+            connection: Arc::new(client),
+            token: None,
+            version: String::new(),
+        }
+    }
+
+    /// From now on callers of a node pass with this token, which was proved; its agent has this
+    /// version, and has given a sign of life. Each heartbeat does it: it takes the table once, and
+    /// changes nothing that is the same.
+    pub fn trust(&self, node_uuid: &str, token: &str, version: &str) {
+        let key = AgentKey::Node(node_uuid.to_owned());
+        let now = self.now();
+        let mut registry = self.write();
+        if registry.get(&key).is_none() {
+            registry.register(key.clone(), self.away(node_uuid), now);
+        }
+        let Some(entry) = registry.get_mut(&key) else {
+            return;
+        };
+        entry.seen = now;
+        if entry.version != version {
+            version.clone_into(&mut entry.version);
+        }
+        let is_held = entry.token.as_ref().map(Secret::reveal) == Some(token);
+        if !is_held {
+            entry.token = Some(Secret::new(token));
+        }
     }
 
     /// Forgets a node whose agent is away and whom nobody calls. What is known of it for good is
@@ -306,6 +335,22 @@ mod tests {
     use super::*;
     use crate::agents::AttachmentId;
     use crate::agents::attachment::HoldTerms;
+
+    #[test]
+    fn a_heartbeat_is_noted_where_the_node_is_known_and_makes_it_known() {
+        let agents = AgentRegistry::of_gateway(Proofs::default(), Metrics::new(), None);
+        let key = AgentKey::Node("n".to_owned());
+        assert!(agents.find(&key).is_none());
+        agents.trust("n", "t", "1");
+        let (first, generation) = agents.find(&key).unwrap();
+        agents.close(&key, generation);
+        agents.trust("n", "u", "2");
+        let (agent, again) = agents.find(&key).unwrap();
+        assert_eq!((again, agent.closed), (generation, true));
+        assert_eq!(agent.token.as_ref().map(Secret::reveal), Some("u"));
+        assert!(Arc::ptr_eq(&agent.client, &first.client));
+        assert_eq!(agents.read().get(&key).unwrap().version, "2");
+    }
 
     /// The nodes are many, and what anybody may ask of each waits for its agent.
     #[tokio::test(start_paused = true)]

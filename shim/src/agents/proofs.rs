@@ -165,7 +165,9 @@ impl Proofs {
         !token.is_empty() && self.has(node, TokenDigest::of(token))
     }
 
-    fn has(&self, node: &str, digest: TokenDigest) -> bool {
+    /// The same by the digest of the token, for who asks again and again.
+    #[must_use]
+    pub fn has(&self, node: &str, digest: TokenDigest) -> bool {
         let node = NodeKey::from(node);
         let proved = lock(&self.0.proved);
         let known = proved.nodes.get(&node);
@@ -208,10 +210,13 @@ impl Proofs {
 
     /// From now on this token is the node's, and no earlier one.
     pub fn prove(&self, node: &str, token: &str) {
-        if token.is_empty() {
-            return;
+        if !token.is_empty() {
+            self.prove_digest(node, TokenDigest::of(token));
         }
-        let digest = TokenDigest::of(token);
+    }
+
+    /// The same by the digest of a token that is not empty.
+    pub fn prove_digest(&self, node: &str, digest: TokenDigest) {
         // Almost every heartbeat, which need not wait for the file.
         if self.has(node, digest) {
             return self.0.waiting.wake(node);

@@ -100,6 +100,11 @@ impl<C> Registry<C> {
         self.entries.get(key)
     }
 
+    /// The same, to change it.
+    pub fn get_mut(&mut self, key: &AgentKey) -> Option<&mut Entry<C>> {
+        self.entries.get_mut(key)
+    }
+
     /// The agent with a key, if it is still the one of this generation.
     pub fn current(&mut self, key: &AgentKey, generation: Generation) -> Option<&mut Entry<C>> {
         self.entries

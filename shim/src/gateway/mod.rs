@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ironic_text::Secret;
 use ironic_tunnel::GrpcChannel;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -248,11 +247,8 @@ impl Gateway {
     }
 
     /// From now on callers pass with this token, which was proved.
-    pub fn trust(&self, node_uuid: &str, token: Secret, version: &str) {
-        let (_, generation) = self.node(node_uuid);
-        let key = AgentKey::Node(node_uuid.to_owned());
-        self.0.agents.set_token(&key, generation, token);
-        self.0.agents.seen(&key, generation, version);
+    pub fn trust(&self, node_uuid: &str, token: &str, version: &str) {
+        self.0.agents.trust(node_uuid, token, version);
         self.0.fleet.heard(node_uuid);
     }
 

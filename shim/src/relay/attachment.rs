@@ -256,8 +256,7 @@ async fn connect(
     // A caller that finds the attachment must find its token. Until then the end of an earlier
     // attachment must not remove the node.
     let _known = gateway.agents().node(node);
-    let token = Secret::new(hello.agent_token.as_str());
-    gateway.trust(node, token, &hello.agent_version);
+    gateway.trust(node, &hello.agent_token, &hello.agent_version);
     let connected = ironic_tunnel::connect(socket, Pings::Never).await;
     let (channel, driver) = connected.map_err(|error| {
         info!(%node, %error, "an attachment ended before it had begun");

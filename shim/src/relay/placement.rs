@@ -66,9 +66,10 @@ impl Placement {
                 }
                 let agent = agent_session(hello);
                 let advertised = server.start(&agent).await.map_err(closed)?;
-                let is_unproved = !self.is_proved(hello);
+                let proofs = self.proofs();
+                let is_unproved = !proofs.is_proved(&hello.node_uuid, &hello.agent_token);
                 if is_unproved && server.is_agents(&agent).await {
-                    self.proofs().prove(&hello.node_uuid, &hello.agent_token);
+                    proofs.prove(&hello.node_uuid, &hello.agent_token);
                 }
                 Ok(advertised)
             }
@@ -76,18 +77,12 @@ impl Placement {
         }
     }
 
-    pub(super) fn is_proved(&self, hello: &v1::Hello) -> bool {
-        let proofs = self.proofs();
-        proofs.is_proved(&hello.node_uuid, &hello.agent_token)
-    }
-
     /// From now on callers pass with the token of this session, which was proved.
     pub(super) fn believe(&self, hello: &v1::Hello) {
         match self {
             Self::Beside(server) => server.trust(&agent_session(hello)),
             Self::Gateway(gateway) => {
-                let token = Secret::new(hello.agent_token.as_str());
-                gateway.trust(&hello.node_uuid, token, &hello.agent_version);
+                gateway.trust(&hello.node_uuid, &hello.agent_token, &hello.agent_version);
             }
         }
     }

@@ -14,6 +14,7 @@ use super::agent_peer::AgentPeer;
 use super::context::Relay;
 use super::convert::{beat_outcome, beat_result, deferred_beat, heartbeat_response};
 use super::{MAX_TEXT_BYTES, MAX_TOKEN_BYTES, PROOF_TIMEOUT, check_length, node_uuid};
+use crate::agents::TokenDigest;
 use crate::gateway::Gateway;
 use crate::ironic::BeatAnswer;
 use crate::metrics::Metrics;
@@ -167,6 +168,8 @@ async fn completed(in_flight: &mut InFlight<'_>) -> v1::HeartbeatResponse {
 struct Session<'a> {
     relay: &'a Relay,
     hello: v1::Hello,
+    /// Of its token, where it has one: each beat asks for it several times.
+    digest: Option<TokenDigest>,
     advertised: Advertised,
     peer: AgentPeer,
 }
@@ -182,8 +185,10 @@ impl<'a> Session<'a> {
         let hello = hello(messages).await?;
         peer.speaks_for(&hello.node_uuid)?;
         let advertised = relay.placement.open(&hello).await?;
+        let token = hello.agent_token.as_str();
         let session = Self {
             relay,
+            digest: (!token.is_empty()).then(|| TokenDigest::of(token)),
             hello,
             advertised,
             peer,
@@ -197,7 +202,9 @@ impl<'a> Session<'a> {
     }
 
     fn is_proved(&self) -> bool {
-        self.relay.placement.is_proved(&self.hello)
+        let proofs = self.relay.placement.proofs();
+        let is_proved = |digest| proofs.has(&self.hello.node_uuid, digest);
+        self.digest.is_some_and(is_proved)
     }
 
     fn believe(&self) {
@@ -245,8 +252,10 @@ impl<'a> Session<'a> {
     async fn beat(&self, beat: &v1::Beat) -> BeatAnswer {
         let answer = self.relay.beat(&self.hello, &self.advertised, beat).await;
         if answer == BeatAnswer::Accepted {
-            let proofs = self.relay.placement.proofs();
-            proofs.prove(&self.hello.node_uuid, &self.hello.agent_token);
+            if let Some(digest) = self.digest {
+                let proofs = self.relay.placement.proofs();
+                proofs.prove_digest(&self.hello.node_uuid, digest);
+            }
             self.believe();
         }
         answer
