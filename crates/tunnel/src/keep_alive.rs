@@ -1,7 +1,7 @@
 //! Messages for the time when there is nothing to say.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -17,7 +17,10 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(25);
 pub struct KeptAlive<S, F> {
     messages: S,
     keep_alive: F,
-    /// Boxed, because the streams around it move.
+    /// When something was said the last time.
+    said: Instant,
+    /// Ends when the silence could be too long: it is set anew only then, because messages come by the
+    /// thousand. Boxed, because the streams around it move.
     silence: Pin<Box<Sleep>>,
 }
 
@@ -28,10 +31,12 @@ where
     S: Stream + Unpin,
     F: Fn() -> S::Item + Unpin,
 {
+    let said = Instant::now();
     KeptAlive {
         messages,
         keep_alive,
-        silence: Box::pin(sleep_until(Instant::now() + KEEP_ALIVE)),
+        said,
+        silence: Box::pin(sleep_until(said + KEEP_ALIVE)),
     }
 }
 
@@ -43,16 +48,24 @@ where
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = match Pin::new(&mut self.messages).poll_next(context) {
-            Poll::Ready(next) => next,
-            Poll::Pending => match self.silence.as_mut().poll(context) {
-                Poll::Ready(()) => Some((self.keep_alive)()),
-                Poll::Pending => return Poll::Pending,
-            },
-        };
-        let end = Instant::now() + KEEP_ALIVE;
-        self.silence.as_mut().reset(end);
-        Poll::Ready(next)
+        if let Poll::Ready(next) = Pin::new(&mut self.messages).poll_next(context) {
+            self.said = Instant::now();
+            return Poll::Ready(next);
+        }
+        // Goal: the end of the silence. Exit: it is the one that counts, or still to come.
+        loop {
+            ready!(self.silence.as_mut().poll(context));
+            let now = Instant::now();
+            let is_over = now >= self.said + KEEP_ALIVE;
+            if is_over {
+                self.said = now;
+            }
+            let end = self.said + KEEP_ALIVE;
+            self.silence.as_mut().reset(end);
+            if is_over {
+                return Poll::Ready(Some((self.keep_alive)()));
+            }
+        }
     }
 }
 
@@ -94,6 +107,21 @@ mod tests {
             last = *at;
         }
         assert!(seen.iter().any(|(_, it)| *it == "keep-alive"), "{seen:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_that_come_at_once_leave_the_timer_as_it_is() {
+        let messages = futures_util::stream::iter(0..3).chain(futures_util::stream::pending());
+        let mut kept = keep_alive(messages, || 9);
+        let before = kept.silence.deadline();
+        sleep(Duration::from_secs(1)).await;
+        for number in 0..3 {
+            assert_eq!(kept.next().await, Some(number));
+        }
+        assert_eq!(kept.silence.deadline(), before);
+        let said = Instant::now();
+        assert_eq!(kept.next().await, Some(9));
+        assert_eq!(said.elapsed(), KEEP_ALIVE);
     }
 
     #[tokio::test(start_paused = true)]
