@@ -61,11 +61,18 @@ impl<S: AsFd> Connection<S> {
         &self.slot
     }
 
-    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        if self.evicted.as_mut().poll(context).is_ready() {
+    fn check(&self) -> io::Result<()> {
+        if self.slot.is_evicted() {
             return Err(closed());
         }
         Ok(())
+    }
+
+    /// Nothing moves: the task is woken when the slot is taken away. While something moves it asks
+    /// for itself, which costs less.
+    fn pending<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let evicted = self.evicted.as_mut().poll(context);
+        evicted.map(|()| Err(closed()))
     }
 
     /// Bytes have moved, or not.
@@ -111,11 +118,12 @@ impl<S: AsyncRead + Unpin + AsFd> AsyncRead for Connection<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check(context)?;
+        self.check()?;
         self.grow();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if read.is_pending() {
             self.slot.starved();
+            return self.pending(context);
         }
         read
     }
@@ -127,10 +135,9 @@ impl<S: AsyncWrite + Unpin + AsFd> AsyncWrite for Connection<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.check(context)?;
+        self.check()?;
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.wrote(&written);
-        written
+        self.wrote(written, context)
     }
 
     fn poll_write_vectored(
@@ -138,10 +145,9 @@ impl<S: AsyncWrite + Unpin + AsFd> AsyncWrite for Connection<S> {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.check(context)?;
+        self.check()?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
-        self.wrote(&written);
-        written
+        self.wrote(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -149,8 +155,12 @@ impl<S: AsyncWrite + Unpin + AsFd> AsyncWrite for Connection<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(context)?;
-        Pin::new(&mut self.stream).poll_flush(context)
+        self.check()?;
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_pending() {
+            return self.pending(context);
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -159,9 +169,17 @@ impl<S: AsyncWrite + Unpin + AsFd> AsyncWrite for Connection<S> {
 }
 
 impl<S: AsFd> Connection<S> {
-    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
+    fn wrote(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         self.note(written.is_pending());
         self.grow();
+        if written.is_pending() {
+            return self.pending(context);
+        }
+        written
     }
 
     /// Gives a peer that has shown a token the queues that large bodies and answers need.

@@ -60,6 +60,28 @@ async fn without_descriptors_there_is_a_pause_and_someone_makes_way() {
     assert!((12..=300).contains(&asked), "{asked}");
 }
 
+/// It reads nothing meanwhile, which would wake it, too.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_its_peer_to_read_hears_that_the_slot_was_taken_away() {
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let script = Scripted::default();
+    script.next.lock().unwrap().push_back(Ok(ours));
+    // EMFILE
+    let full = io::Error::from_raw_os_error(24);
+    script.next.lock().unwrap().push_back(Err(full));
+    let mut listener = Listener::new(script, "test", LIMITS);
+    let mut connection = listener.accept().await;
+    let writing = tokio::spawn(async move {
+        let much = vec![0; 16 * 1024 * 1024];
+        connection.write_all(&much).await
+    });
+    tokio::task::yield_now().await;
+    let none = tokio::time::timeout(Duration::from_secs(5), listener.accept()).await;
+    assert!(none.is_err(), "nobody came");
+    let error = writing.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+}
+
 async fn tcp() -> (Listener<TcpListener>, SocketAddr) {
     let inner = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = inner.local_addr().unwrap();

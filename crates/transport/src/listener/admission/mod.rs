@@ -168,7 +168,23 @@ struct ConnectionState {
     since: Instant,
     /// Since when its peer takes nothing.
     blocked: Option<Instant>,
-    evict: CancellationToken,
+    eviction: Arc<Eviction>,
+}
+
+/// How a connection hears that its slot was taken away.
+#[derive(Debug, Default)]
+struct Eviction {
+    /// For those who wait for it.
+    token: CancellationToken,
+    /// For those who look with each byte that moves: the token has a lock.
+    is_done: AtomicBool,
+}
+
+impl Eviction {
+    fn begin(&self) {
+        self.is_done.store(true, Ordering::Release);
+        self.token.cancel();
+    }
 }
 
 /// Whose turn it is, in the order in which connections make way.
@@ -199,7 +215,7 @@ impl ConnectionTable {
     fn evict(&mut self, id: u64) {
         if let Some(held) = self.forget(id) {
             self.dying += 1;
-            held.evict.cancel();
+            held.eviction.begin();
         }
     }
 
@@ -268,7 +284,7 @@ impl Admission {
         }
         let id = table.next;
         table.next += 1;
-        let evict = CancellationToken::new();
+        let eviction = Arc::<Eviction>::default();
         table.held.insert(
             id,
             ConnectionState {
@@ -277,7 +293,7 @@ impl Admission {
                 turn: Turn::Unread,
                 since: now,
                 blocked: None,
-                evict: evict.clone(),
+                eviction: Arc::clone(&eviction),
             },
         );
         *table.peers.entry(peer).or_default() += 1;
@@ -286,7 +302,7 @@ impl Admission {
         let entry = Arc::new(AdmittedConnection {
             admission: Arc::clone(self),
             id,
-            evict,
+            eviction,
             authenticated: AtomicBool::new(false),
             unread: AtomicBool::new(true),
         });
@@ -352,7 +368,7 @@ pub struct Slot(Arc<AdmittedConnection>);
 struct AdmittedConnection {
     admission: Arc<Admission>,
     id: u64,
-    evict: CancellationToken,
+    eviction: Arc<Eviction>,
     authenticated: AtomicBool,
     /// Whether the table has [`Turn::Unread`], so that most reads need not look there.
     unread: AtomicBool,
@@ -440,13 +456,13 @@ impl Slot {
 
     /// Completes when the slot is taken away.
     pub fn evicted(&self) -> WaitForCancellationFutureOwned {
-        self.0.evict.clone().cancelled_owned()
+        self.0.eviction.token.clone().cancelled_owned()
     }
 
     /// Whether it was taken away.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
-        self.0.evict.is_cancelled()
+        self.0.eviction.is_done.load(Ordering::Acquire)
     }
 
     fn turn(&self, turn: Turn) {
