@@ -278,9 +278,8 @@ async fn serve(
     verdict: oneshot::Sender<Result<Attached, Status>>,
 ) {
     let metrics = gateway.agents().metrics();
-    let node = hello.node_uuid.as_str();
-    let id = attachment_id(&hello);
-    if gateway.is_superseded(node, &id) {
+    let (node, id) = (hello.node_uuid.clone(), attachment_id(&hello));
+    if gateway.is_superseded(&node, &id) {
         info!(%node, reason = %Superseded, "an attachment is refused");
         return refuse(gateway, verdict, AttachRefusal::superseded(Superseded));
     }
@@ -299,8 +298,7 @@ async fn serve(
         return;
     }
     // Needed once, and large: it must not stay in the state of every attachment.
-    let connected = Box::pin(connect(gateway, &hello, &id, socket)).await;
-    let (signals, driver) = match connected {
+    let (signals, driver) = match Box::pin(connect(gateway, &hello, &id, socket)).await {
         Ok(connected) => connected,
         Err(AttachRefusal(outcome, status)) => {
             metrics.attach(outcome);
@@ -309,19 +307,21 @@ async fn serve(
     };
     metrics.attach(AttachOutcome::Accepted);
     let counted = (metrics.attached(), gateway.session());
-    let shown = gateway.fleet().attached(node, attachment(&hello, peer));
+    let shown = gateway.fleet().attached(&node, attachment(&hello, peer));
+    // Token and version are not needed for as long as the attachment lasts.
+    drop(hello);
     info!(event = %"agent_attached", %node, "milestone");
     let begun = BegunAttachment {
         gateway,
-        node,
+        node: &node,
         id: &id,
         shown,
         signals,
         moved,
     };
     let (cause, status) = begun.until_it_ends(driver, leave).await;
-    gateway.detach(node, &id);
-    gateway.fleet().lost(node, shown);
+    gateway.detach(&node, &id);
+    gateway.fleet().lost(&node, shown);
     drop(counted);
     metrics.detached(cause);
     if let Some(status) = status {
