@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::advertise::{self, AdvertiseError};
-use crate::agents::{AgentKey, AgentRegistry, CallError, Client, Proofs, Registration};
+use crate::agents::{AgentKey, AgentRegistry, Proofs, Registration};
 use crate::ironic::{ApiVersion, Ironic, UnknownVersion};
 use crate::rest::{CloseReason, RestListener, RestSettings};
 use crate::tls::{self, Pair, Subject, TlsError};
@@ -174,7 +174,8 @@ impl RestServer {
         };
         let asking = async {
             let other = Secret::new(Uuid::new_v4().simple().to_string());
-            takes(&agent.client, token).await && !takes(&agent.client, &other).await
+            let client = &agent.client;
+            client.takes(token).await == Some(true) && client.takes(&other).await == Some(false)
         };
         // An agent that does not answer has no say.
         tokio::time::timeout(AGENT_TIMEOUT, asking)
@@ -340,12 +341,6 @@ impl RestServer {
 
 fn protocol(is_https: bool, otherwise: Protocol) -> Protocol {
     if is_https { Protocol::Https } else { otherwise }
-}
-
-/// Whether the agent takes a token, by a question for a command that does not exist.
-async fn takes(client: &Client, token: &Secret) -> bool {
-    let asked = client.get(token, &Uuid::nil().to_string()).await;
-    matches!(asked, Ok(_) | Err(CallError::NotFound { .. }))
 }
 
 /// Listens, also where IPv6 is switched off and the default `::` cannot be used.
