@@ -486,16 +486,19 @@ fn within<M>(timeout: Duration, message: M) -> Request<M> {
     request
 }
 
+/// A token as calls carry it.
+///
 /// # Errors
 /// A token that is no ASCII text never was an agent's token.
-fn token_value(token: &Secret) -> Result<AsciiMetadataValue, CallError> {
+pub fn token_value(token: &Secret) -> Result<AsciiMetadataValue, CallError> {
     let value = AsciiMetadataValue::try_from(token.reveal());
     let mut value = value.map_err(|_| CallError::Unauthenticated)?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-fn with_token<M>(token: &AsciiMetadataValue, message: M) -> Request<M> {
+/// A request that carries a token.
+pub fn with_token<M>(token: &AsciiMetadataValue, message: M) -> Request<M> {
     let mut request = Request::new(message);
     request.metadata_mut().insert(TOKEN, token.clone());
     request

@@ -21,7 +21,7 @@ use tonic::{Code, Request, Status};
 
 use super::handle::{ChangeNumber, Fleet};
 use super::node_command::{node_command, progress, unknown_end};
-use crate::agents::client::TOKEN;
+use crate::agents::client::{token_value, with_token};
 use crate::agents::{AgentKey, AgentRegistry, ExecutedCommand};
 
 /// How long an agent may take for a short answer.
@@ -234,8 +234,7 @@ impl CommandFollower {
         let (agent, _) = self.0.agents.find(&key).ok_or_else(away)?;
         let open = agent.client.slot().and_then(|slot| slot.open());
         let token = agent.token.ok_or_else(away)?;
-        let mut token = AsciiMetadataValue::try_from(token.reveal()).map_err(|_| away())?;
-        token.set_sensitive(true);
+        let token = token_value(&token).map_err(|_| away())?;
         let channel = open.ok_or_else(away)?.channel;
         let origin = http::Uri::from_static(ORIGIN);
         Ok((CommandServiceClient::with_origin(channel, origin), token))
@@ -289,10 +288,4 @@ async fn get(
     let answer = calls.get_command(request).await?.into_inner();
     let missing = || Status::internal("the agent's answer has no record");
     answer.command.ok_or_else(missing)
-}
-
-fn with_token<T>(token: &AsciiMetadataValue, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert(TOKEN, token.clone());
-    request
 }
