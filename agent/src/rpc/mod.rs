@@ -45,7 +45,6 @@ const MAX_REQUEST_BYTES: usize = 128 * 1024 * 1024;
 
 /// A connection may hold four unread streams before the others notice: with equal windows
 /// one stalled upload would block every other call.
-const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Calls at once on one connection; tonic's default is no limit. A shim has one call per
@@ -263,7 +262,7 @@ impl GrpcServer {
 /// HTTP/2 for connections that come in like this.
 fn http2(incoming: &Incoming) -> tonic::transport::Server {
     let server = tonic::transport::Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_stream_window_size(ironic_tunnel::STREAM_WINDOW)
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADERS);
     match incoming {

@@ -26,7 +26,6 @@ use super::tls::{FleetTls, demands_certificates};
 use crate::config::ShimConfig;
 use crate::descriptors;
 
-const STREAM_WINDOW: u32 = 256 * 1024;
 /// Calls on one connection: an orchestrator follows many nodes over one.
 const STREAMS: u32 = 1024;
 const PING_PERIOD: Duration = Duration::from_secs(30);
@@ -178,7 +177,7 @@ impl FleetServer {
             .with_service_name("grpc.health.v1.Health")
             .build_v1()?;
         let server = tonic::transport::Server::builder()
-            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_stream_window_size(ironic_tunnel::STREAM_WINDOW)
             .initial_connection_window_size(ironic_tunnel::CONNECTION_WINDOW)
             .max_concurrent_streams(STREAMS)
             .http2_keepalive_interval(Some(PING_PERIOD))

@@ -12,6 +12,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use ironic_tunnel::{CONNECTION_WINDOW, STREAM_WINDOW};
 use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::net::TcpStream;
@@ -30,10 +31,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// A replica that does not answer a ping in time is gone, which requests then hear.
 const PING_PERIOD: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Bytes that may be under way on one stream, and on all of a connection.
-pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
-pub(super) const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -17,6 +17,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use ironic_transport::listener::{Connection, ConnectionLimits, Listener, Slot};
+use ironic_tunnel::{CONNECTION_WINDOW, STREAM_WINDOW};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -26,7 +27,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 use tracing::{debug, warn};
 
-use super::connection::{CONNECTION_WINDOW, PeerBody, STREAM_WINDOW, full_body, passing_body};
+use super::connection::{PeerBody, full_body, passing_body};
 use super::forward::{self, RequestOrigin};
 use super::wire::{MAX_UPDATE_BYTES, UPDATE_PATH, Update};
 use super::{PEER_STREAMS, Peers};

@@ -67,8 +67,7 @@ const MAX_TEXT_BYTES: usize = 255;
 /// How long a session or an attachment may go on whose token is not proved. An agent that Ironic
 /// knows proves it by its next heartbeat.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(15 * 60);
-/// One stalled upload must not block the heartbeats beside it.
-const STREAM_WINDOW: u32 = 256 * 1024;
+/// Four streams that nobody reads: one stalled upload must not block the heartbeats beside it.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// A lookup, a heartbeat session, an inspection: an agent has few calls at once.
 const STREAMS: u32 = 16;
@@ -350,7 +349,8 @@ impl Server {
         }
         let service =
             ConductorServiceServer::new(self.relay).max_decoding_message_size(MAX_REQUEST_BYTES);
-        let server = tonic::transport::Server::builder().initial_stream_window_size(STREAM_WINDOW);
+        let server = tonic::transport::Server::builder()
+            .initial_stream_window_size(ironic_tunnel::STREAM_WINDOW);
         let (server, bounds) = if is_gateway {
             let server = server
                 .initial_connection_window_size(ironic_tunnel::CONNECTION_WINDOW)
