@@ -43,7 +43,7 @@ complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "nodes" -d 'Lists 
 complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "get" -d 'Shows nodes in full, with their commands'
 complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "inventory" -d 'Shows the hardware of nodes, read now by their agents'
 complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "steps" -d 'Lists the steps that nodes offer'
-complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "plan" -d 'Shows what an order would do and which data would be lost; changes nothing'
+complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "plan" -d 'Shows what a command would do and which data would be lost; changes nothing'
 complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "erase" -d 'Erases the disks of nodes'
 complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "write" -d 'Writes an image to the root disk of nodes'
 complete -c agentctl -n "__fish_agentctl_needs_command" -f -a "raid" -d 'Makes or removes software RAID'
@@ -152,7 +152,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and not __fish_s
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -s l -l selector -d 'All nodes that have these labels' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l method -d 'How thoroughly' -r -f -a "data\t'All data, by the drive itself where it can'
 metadata\t'Partition tables and signatures only: seconds, and the data can be found again'
-express\t'All data where the drive can do it within seconds, else metadata only'"
+express\t'All data of NVMe drives, by formatting, and the metadata of other disks'"
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l disk -d 'Only this disk, a path or KEY=VALUE,... that describes it; may be repeated' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l concurrency -d 'How many disks of a node at the same time' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_subcommand_from erase" -l config -d 'The configuration file; ~/.config/agentctl/config.yaml when not given' -r -F
@@ -269,7 +269,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand plan; and __fish_seen_
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -s l -l selector -d 'All nodes that have these labels' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l method -d 'How thoroughly' -r -f -a "data\t'All data, by the drive itself where it can'
 metadata\t'Partition tables and signatures only: seconds, and the data can be found again'
-express\t'All data where the drive can do it within seconds, else metadata only'"
+express\t'All data of NVMe drives, by formatting, and the metadata of other disks'"
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l disk -d 'Only this disk, a path or KEY=VALUE,... that describes it; may be repeated' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l concurrency -d 'How many disks of a node at the same time' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l deadline -d 'Cancel the command after this time' -r
@@ -293,7 +293,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l all -d 'All 
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l sanitize -d 'Let NVMe and SCSI drives sanitize themselves where they can'
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l skip-read-only -d 'Leave read-only disks alone, which otherwise fail the command'
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -s y -l yes -d 'Do not ask before data is lost'
-complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l detach -d 'Give the order and end, without following the command'
+complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -l detach -d 'Give the command and end, without following it'
 complete -c agentctl -n "__fish_agentctl_using_subcommand erase" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -s l -l selector -d 'All nodes that have these labels' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l image -d 'Where the image is; repeated: tried in this order' -r
@@ -328,7 +328,7 @@ yaml\t'The same as YAML'
 name\t'Names or identifiers, one each line'"
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l all -d 'All nodes'
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -s y -l yes -d 'Do not ask before data is lost'
-complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l detach -d 'Give the order and end, without following the command'
+complete -c agentctl -n "__fish_agentctl_using_subcommand write" -l detach -d 'Give the command and end, without following it'
 complete -c agentctl -n "__fish_agentctl_using_subcommand write" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -s l -l selector -d 'All nodes that have these labels' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l layout -d 'The arrays to make: a JSON or YAML file with the `volumes` of a RaidCommand' -r -F
@@ -353,7 +353,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l all -d 'All n
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l delete -d 'Remove all arrays'
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l keep-existing -d 'Keep the arrays that there are, beside the new ones'
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -s y -l yes -d 'Do not ask before data is lost'
-complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l detach -d 'Give the order and end, without following the command'
+complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -l detach -d 'Give the command and end, without following it'
 complete -c agentctl -n "__fish_agentctl_using_subcommand raid" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c agentctl -n "__fish_agentctl_using_subcommand run" -s l -l selector -d 'All nodes that have these labels' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l step -d 'A step by interface and name, for example deploy.erase_devices_metadata' -r
@@ -383,7 +383,7 @@ yaml\t'The same as YAML'
 name\t'Names or identifiers, one each line'"
 complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l all -d 'All nodes'
 complete -c agentctl -n "__fish_agentctl_using_subcommand run" -s y -l yes -d 'Do not ask before data is lost'
-complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l detach -d 'Give the order and end, without following the command'
+complete -c agentctl -n "__fish_agentctl_using_subcommand run" -l detach -d 'Give the command and end, without following it'
 complete -c agentctl -n "__fish_agentctl_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -s l -l selector -d 'All nodes that have these labels' -r
 complete -c agentctl -n "__fish_agentctl_using_subcommand watch" -l config -d 'The configuration file; ~/.config/agentctl/config.yaml when not given' -r -F
@@ -480,7 +480,7 @@ yaml\t'The same as YAML'
 name\t'Names or identifiers, one each line'"
 complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l all -d 'All nodes'
 complete -c agentctl -n "__fish_agentctl_using_subcommand power" -s y -l yes -d 'Do not ask before data is lost'
-complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l detach -d 'Give the order and end, without following the command'
+complete -c agentctl -n "__fish_agentctl_using_subcommand power" -l detach -d 'Give the command and end, without following it'
 complete -c agentctl -n "__fish_agentctl_using_subcommand power" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l config -d 'The configuration file; ~/.config/agentctl/config.yaml when not given' -r -F
 complete -c agentctl -n "__fish_agentctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l context -d 'The context of the configuration file; its current one when not given' -r
@@ -648,7 +648,7 @@ complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_s
 complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_seen_subcommand_from nodes get inventory steps plan erase write raid run watch events logs cancel power token login contexts completion help" -f -a "get" -d 'Shows nodes in full, with their commands'
 complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_seen_subcommand_from nodes get inventory steps plan erase write raid run watch events logs cancel power token login contexts completion help" -f -a "inventory" -d 'Shows the hardware of nodes, read now by their agents'
 complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_seen_subcommand_from nodes get inventory steps plan erase write raid run watch events logs cancel power token login contexts completion help" -f -a "steps" -d 'Lists the steps that nodes offer'
-complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_seen_subcommand_from nodes get inventory steps plan erase write raid run watch events logs cancel power token login contexts completion help" -f -a "plan" -d 'Shows what an order would do and which data would be lost; changes nothing'
+complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_seen_subcommand_from nodes get inventory steps plan erase write raid run watch events logs cancel power token login contexts completion help" -f -a "plan" -d 'Shows what a command would do and which data would be lost; changes nothing'
 complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_seen_subcommand_from nodes get inventory steps plan erase write raid run watch events logs cancel power token login contexts completion help" -f -a "erase" -d 'Erases the disks of nodes'
 complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_seen_subcommand_from nodes get inventory steps plan erase write raid run watch events logs cancel power token login contexts completion help" -f -a "write" -d 'Writes an image to the root disk of nodes'
 complete -c agentctl -n "__fish_agentctl_using_subcommand help; and not __fish_seen_subcommand_from nodes get inventory steps plan erase write raid run watch events logs cancel power token login contexts completion help" -f -a "raid" -d 'Makes or removes software RAID'

@@ -196,7 +196,7 @@ _arguments "${_arguments_options[@]}" : \
 '()--selector=[All nodes that have these labels]:KEY=VALUE,...:_default' \
 '--method=[How thoroughly]:METHOD:((data\:"All data, by the drive itself where it can"
 metadata\:"Partition tables and signatures only\: seconds, and the data can be found again"
-express\:"All data where the drive can do it within seconds, else metadata only"))' \
+express\:"All data of NVMe drives, by formatting, and the metadata of other disks"))' \
 '*--disk=[Only this disk, a path or KEY=VALUE,... that describes it; may be repeated]:DISK:_default' \
 '--concurrency=[How many disks of a node at the same time]:N:_default' \
 '--config=[The configuration file; ~/.config/agentctl/config.yaml when not given]:FILE:_files' \
@@ -409,7 +409,7 @@ _arguments "${_arguments_options[@]}" : \
 '()--selector=[All nodes that have these labels]:KEY=VALUE,...:_default' \
 '--method=[How thoroughly]:METHOD:((data\:"All data, by the drive itself where it can"
 metadata\:"Partition tables and signatures only\: seconds, and the data can be found again"
-express\:"All data where the drive can do it within seconds, else metadata only"))' \
+express\:"All data of NVMe drives, by formatting, and the metadata of other disks"))' \
 '*--disk=[Only this disk, a path or KEY=VALUE,... that describes it; may be repeated]:DISK:_default' \
 '--concurrency=[How many disks of a node at the same time]:N:_default' \
 '--deadline=[Cancel the command after this time]:SECONDS:_default' \
@@ -438,7 +438,7 @@ name\:"Names or identifiers, one each line"))' \
 '--skip-read-only[Leave read-only disks alone, which otherwise fail the command]' \
 '-y[Do not ask before data is lost]' \
 '--yes[Do not ask before data is lost]' \
-'--detach[Give the order and end, without following the command]' \
+'--detach[Give the command and end, without following it]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 '*::nodes -- Names or UUIDs:_default' \
@@ -485,7 +485,7 @@ name\:"Names or identifiers, one each line"))' \
 '(-l --selector)--all[All nodes]' \
 '-y[Do not ask before data is lost]' \
 '--yes[Do not ask before data is lost]' \
-'--detach[Give the order and end, without following the command]' \
+'--detach[Give the command and end, without following it]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 '*::nodes -- Names or UUIDs:_default' \
@@ -522,7 +522,7 @@ name\:"Names or identifiers, one each line"))' \
 '--keep-existing[Keep the arrays that there are, beside the new ones]' \
 '-y[Do not ask before data is lost]' \
 '--yes[Do not ask before data is lost]' \
-'--detach[Give the order and end, without following the command]' \
+'--detach[Give the command and end, without following it]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 '*::nodes -- Names or UUIDs:_default' \
@@ -564,7 +564,7 @@ name\:"Names or identifiers, one each line"))' \
 '(-l --selector)--all[All nodes]' \
 '-y[Do not ask before data is lost]' \
 '--yes[Do not ask before data is lost]' \
-'--detach[Give the order and end, without following the command]' \
+'--detach[Give the command and end, without following it]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 '*::nodes -- Names or UUIDs:_default' \
@@ -718,7 +718,7 @@ name\:"Names or identifiers, one each line"))' \
 '(-l --selector)--all[All nodes]' \
 '-y[Do not ask before data is lost]' \
 '--yes[Do not ask before data is lost]' \
-'--detach[Give the order and end, without following the command]' \
+'--detach[Give the command and end, without following it]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 ':change -- What to do:((off\:"Power the machine off"
@@ -1241,7 +1241,7 @@ _agentctl_commands() {
 'get:Shows nodes in full, with their commands' \
 'inventory:Shows the hardware of nodes, read now by their agents' \
 'steps:Lists the steps that nodes offer' \
-'plan:Shows what an order would do and which data would be lost; changes nothing' \
+'plan:Shows what a command would do and which data would be lost; changes nothing' \
 'erase:Erases the disks of nodes' \
 'write:Writes an image to the root disk of nodes' \
 'raid:Makes or removes software RAID' \
@@ -1346,7 +1346,7 @@ _agentctl__subcmd__help_commands() {
 'get:Shows nodes in full, with their commands' \
 'inventory:Shows the hardware of nodes, read now by their agents' \
 'steps:Lists the steps that nodes offer' \
-'plan:Shows what an order would do and which data would be lost; changes nothing' \
+'plan:Shows what a command would do and which data would be lost; changes nothing' \
 'erase:Erases the disks of nodes' \
 'write:Writes an image to the root disk of nodes' \
 'raid:Makes or removes software RAID' \

@@ -35,10 +35,10 @@ _ironic-agent() {
 '--inspection_collectors=[Collectors of the report; default and logs when not given. \[kernel\: ipa-inspection-collectors\]]:LIST:_default' \
 '--mdns-use_mdns=[Look for Ironic when no address is given. \[kernel\: ipa-use-mdns\]]::BOOL:_default' \
 '--state_dir=[Directory for what must survive a restart of the program but not of the machine. \[default\: /run/ironic-agent\]]:PATH:_default' \
-'--grpc_listen=[Where the agent serves gRPC\: ADDRESS\:PORT or unix\:PATH; with none it opens no port and attaches to its conductor. \[default\: unix\:/run/ironic-agent/agent.sock\] \[kernel\: ipa-grpc-listen\]]:ADDRESS:_default' \
-'--grpc_callback_url=[The address that the conductor is given to call the agent\: http\:// or https\://. When not given, the address and port of grpc_listen; if it listens at every address, the one from which it reaches the conductor. \[kernel\: ipa-grpc-callback-url\]]:ADDRESS:_default' \
+'--grpc_listen=[Where the agent serves gRPC\: ADDRESS\:PORT or unix\:PATH; with none it opens no port and attaches to the server that option conductor names. \[default\: unix\:/run/ironic-agent/agent.sock\] \[kernel\: ipa-grpc-listen\]]:ADDRESS:_default' \
+'--grpc_callback_url=[The address that the server of ConductorService is given to call the agent\: http\:// or https\://. When not given, the address and port of grpc_listen; if it listens at every address, the one from which it reaches that server. \[kernel\: ipa-grpc-callback-url\]]:ADDRESS:_default' \
 '--conductor=[Where the agent finds its ConductorService, the shim'\''s, a gateway'\''s or an orchestrator'\''s\: http\://, https\:// or unix\:PATH; several are tried in random order. \[default\: unix\:/run/ironic-shim/conductor.sock\] \[kernel\: ipa-conductor\]]:ADDRESS,...:_default' \
-'--conductor_ca_sha256=[SHA-256 of the certificate of the CA that the conductor shows\: what it is known by, in place of grpc_tls_ca_file. \[kernel\: ipa-conductor-ca-sha256\]]:SHA256:_default' \
+'--conductor_ca_sha256=[SHA-256 of the certificate of the CA that the server of ConductorService shows\: what it is known by, in place of grpc_tls_ca_file. \[kernel\: ipa-conductor-ca-sha256\]]:SHA256:_default' \
 '--join_token=[What proves to a gateway which node this machine is, for a certificate of its own. \[kernel\: ipa-join-token\]]:TOKEN:_default' \
 '--join_token_file=[File that holds join_token\: a command line can be read by every user of the machine.]:FILE:_default' \
 '--hardware_managers_dir=[Directory of hardware managers that are programs of their own. \[default\: /usr/lib/ironic-agent/hardware-managers\]]:DIR:_default' \

@@ -66,17 +66,17 @@ complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l node_certificat
 complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l trust_domain -d 'What the names in certificates of nodes begin with: spiffe://NAME/node/UUID; the host of gateway_url when not given.' -r
 complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l nodes_ca_cert_file -d 'PEM of the CA that signs certificates of nodes; without it a CA is made and kept in state_dir.' -r
 complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l nodes_ca_key_file -d 'PEM key of nodes_ca_cert_file.' -r
-complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l directory -d 'NATS servers by which gateways that share their nodes find each other: nats://HOST:PORT or tls://HOST:PORT.' -r
-complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l directory_prefix -d 'First words of the subjects: gateways with the same prefix share their nodes. [default: ironic-agent]' -r
+complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l directory -d 'Discovery (NATS): the servers by which replicas, gateways that share their nodes, find each other: nats://HOST:PORT or tls://HOST:PORT.' -r
+complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l directory_prefix -d 'First words of the subjects: gateways with the same prefix are replicas, which share their nodes. [default: ironic-agent]' -r
 complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l directory_credentials_file -d 'File with one line for the NATS servers: USER:PASSWORD, or a token.' -r
 complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l directory_ca_file -d 'PEM of the CA of the NATS servers; the system\'s when not given.' -r
 complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l directory_cert_file -d 'PEM certificate that is shown to the NATS servers.' -r
 complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l directory_key_file -d 'PEM key of directory_cert_file.' -r
-complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l peer_listen -d 'Where the other gateways call this one: ADDRESS:PORT.' -r
-complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l peer_url -d 'What the other gateways call this one by: https://HOST:PORT.' -r
-complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l peer_tls_cert_file -d 'PEM certificate among gateways, for servers and clients, with the host of peer_url.' -r
+complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l peer_listen -d 'Where the other replicas call this gateway: ADDRESS:PORT.' -r
+complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l peer_url -d 'What the other replicas call this gateway by: https://HOST:PORT.' -r
+complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l peer_tls_cert_file -d 'PEM certificate among replicas, for servers and clients, with the host of peer_url.' -r
 complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l peer_tls_key_file -d 'PEM key of peer_tls_cert_file.' -r
-complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l peer_tls_ca_file -d 'PEM of the CA that signs gateways; it must sign nobody else, and no agents.' -r
+complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l peer_tls_ca_file -d 'PEM of the CA that signs replicas; it must sign nobody else, and no agents.' -r
 complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l global_request_id -d 'Sent to Ironic as X-OpenStack-Request-ID. [kernel: ipa-global-request-id]' -r
 complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l ironic_call_rate -d 'Calls to Ironic per second with which a gateway begins, before it has learned what Ironic follows. [default: 100]' -r
 complete -c ironic-shim -n "__fish_ironic_shim_needs_command" -l ironic_api_version -d 'API version to use instead of asking Ironic for the newest. [kernel: ipa-ironic-api-version]' -r
