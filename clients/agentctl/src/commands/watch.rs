@@ -321,6 +321,13 @@ mod tests {
         }
     }
 
+    fn printer() -> Printer {
+        Printer {
+            format: OutputFormat::Table,
+            screen: Screen::default(),
+        }
+    }
+
     fn list(view: &mut FleetView<'_>, node: v1::Node) {
         view.take(FleetChange::Anew).unwrap();
         view.take(FleetChange::Listed(vec![node])).unwrap();
@@ -329,10 +336,7 @@ mod tests {
 
     #[test]
     fn a_gateway_that_was_started_again_makes_no_command_end() {
-        let printer = Printer {
-            format: OutputFormat::Table,
-            screen: Screen::default(),
-        };
+        let printer = printer();
         let mut view = FleetView::new(&printer);
         // Nothing is printed.
         view.is_live = true;
@@ -350,10 +354,7 @@ mod tests {
 
     #[test]
     fn lines_are_in_the_order_in_which_a_person_counts() {
-        let printer = Printer {
-            format: OutputFormat::Table,
-            screen: Screen::default(),
-        };
+        let printer = printer();
         let mut view = FleetView::new(&printer);
         view.is_live = true;
         let names = ["node-1", "node-9", "node-10"];
@@ -370,10 +371,7 @@ mod tests {
 
     #[test]
     fn an_end_that_nobody_saw_is_no_success() {
-        let printer = Printer {
-            format: OutputFormat::Table,
-            screen: Screen::default(),
-        };
+        let printer = printer();
         let mut view = FleetView::new(&printer);
         view.is_live = true;
         let running = Some(v1::CommandState::Running);
