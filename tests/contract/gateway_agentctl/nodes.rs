@@ -139,9 +139,9 @@ async fn one_agent_is_called_without_a_gateway() {
         (["get", "--all"].as_slice(), "the gateway knows no nodes"),
         (&["get", "-l", "rack=1"], "no node has these labels"),
     ] {
-        let nobody = lab.run(words).await;
-        assert_eq!(nobody.code, Some(6), "{nobody:?}");
-        assert!(nobody.err.contains(expected), "{nobody:?}");
+        let refused = lab.run(words).await;
+        assert_eq!(refused.code, Some(6), "{refused:?}");
+        assert!(refused.err.contains(expected), "{refused:?}");
     }
     let machine = Machine::new();
     let socket = lab.state.path().join("agent.sock");

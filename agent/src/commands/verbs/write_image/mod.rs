@@ -15,7 +15,7 @@ use crate::commands::failure::Failure;
 use crate::commands::image_order::{self, RequestedFirmware};
 use crate::commands::plan::CommandPlan;
 use crate::commands::root_device::{disks, refreshed_node, root_device};
-use crate::hardware;
+use crate::commands::step_context::wait_for_disks;
 use crate::image::{self, Deployment, ImageRequest};
 use crate::machine::block::BlockDevice;
 use crate::machine::ironic_node::Node;
@@ -81,9 +81,7 @@ impl Verb for WriteImage {
         let order = self.order()?;
         let config = context.config.current();
         let node = refreshed_node(context, task).await?;
-        if context.node.is_first_to_need_disks(node.uuid()) {
-            hardware::wait_for_disks(&context.system, &config, &node).await;
-        }
+        wait_for_disks(context, &config, &node).await;
         let (device, node) = order.resolve(context, &node).await?;
         let deployment = Deployment {
             system: &context.system,
